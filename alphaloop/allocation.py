@@ -1,0 +1,98 @@
+"""Allocation: scores to weights, pure functions used by gates, backtest, paper and live alike.
+
+The book is long-only around equal weight: an average score holds `gross / symbols`, and a better one
+holds more. Two brakes keep costs down: each bar trades only a share of the way to the target
+(Gârleanu and Pedersen 2013, "Dynamic Trading with Predictable Returns and Transaction Costs"), and
+distances below a band are not traded at all.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Vector = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AllocationPolicy:
+    """How scores become weights.
+
+    `tilt` is the weight, as a share of equal weight, that one standard deviation of score rank adds;
+    `rate` the share of the distance to the target that one bar trades; `band` the distance, as a
+    share of equal weight, below which nothing is traded; `gross` the sum of weights.
+    """
+
+    tilt: float = 0.5
+    rate: float = 0.1
+    band: float = 0.05
+    gross: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.rate <= 1:
+            raise ValueError(f"rate is {self.rate}; it is a share of the distance, in (0, 1]")
+        if self.tilt < 0 or self.band < 0 or self.gross <= 0:
+            raise ValueError(f"tilt and band cannot be negative, and gross must be positive: {self}")
+
+
+def rank_scores(scores: npt.ArrayLike) -> Vector:
+    """Ranks of the finite scores, mean 0 and standard deviation 1; NaN stays NaN. Shape `[symbols]`.
+
+    Ties share their mean rank, so the order of the symbols carries no meaning.
+    """
+    values = np.asarray(scores, dtype=np.float64)
+    ranks = np.full(values.shape, np.nan)
+    finite = np.isfinite(values)
+    count = int(finite.sum())
+    if count == 0:
+        return ranks
+    unique, inverse, counts = np.unique(values[finite], return_inverse=True, return_counts=True)
+    mean_rank = np.cumsum(counts) - (counts + 1) / 2
+    position = mean_rank[inverse] - (count - 1) / 2
+    spread = position.std()
+    ranks[finite] = position / spread if spread > 0 else 0.0
+    return ranks
+
+
+def target_weights(scores: npt.ArrayLike, current: Vector, policy: AllocationPolicy) -> Vector:
+    """The weights that `scores` ask for, `[symbols]`, none negative, summing to `policy.gross`.
+
+    A symbol without a score keeps its current weight, and the others share what is left.
+    """
+    ranks = rank_scores(scores)
+    scored = np.isfinite(ranks)
+    weights = np.asarray(current, dtype=np.float64).copy()
+    available = policy.gross - weights[~scored].sum()
+    if not scored.any() or available <= 0:
+        return weights
+    tilted = np.maximum(1.0 + policy.tilt * ranks[scored], 0.0)
+    weights[scored] = available * tilted / tilted.sum()
+    return weights
+
+
+def next_weights(scores: npt.ArrayLike, current: Vector, policy: AllocationPolicy) -> Vector:
+    """The weights to hold after this bar's trade: part of the way to the target, outside the band.
+
+    From cash (all `current` zero) the whole way is gone at once: there is nothing to smooth.
+    """
+    current = np.asarray(current, dtype=np.float64)
+    target = target_weights(scores, current, policy)
+    if not current.any():
+        return target
+    distance = target - current
+    equal = policy.gross / len(current)
+    traded = np.where(np.abs(distance) >= policy.band * equal, policy.rate * distance, 0.0)
+    return np.maximum(current + traded, 0.0)
+
+
+def drift_weights(weights: Vector, returns: Vector) -> tuple[Vector, float]:
+    """Weights after one bar of `returns` and the book's return; cash earns nothing. Shape `[symbols]`."""
+    gain = float(weights @ np.nan_to_num(returns))
+    return weights * (1.0 + np.nan_to_num(returns)) / (1.0 + gain), gain
+
+
+def turnover(before: Vector, after: Vector) -> float:
+    """One-way turnover as a share of capital: the sum of absolute changes of weight."""
+    return float(np.abs(after - before).sum())

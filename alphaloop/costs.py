@@ -1,0 +1,36 @@
+"""What trading costs, the same everywhere: gates, backtest, paper and live."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import ROUND_HALF_EVEN, Decimal
+
+import numpy as np
+import numpy.typing as npt
+
+CENT = Decimal("0.01")
+
+
+@dataclass(frozen=True, slots=True)
+class CostModel:
+    """Proportional costs: commission and half the spread, in basis points of what is traded."""
+
+    commission_bps: float = 1.0
+    half_spread_bps: float = 4.0
+
+    def __post_init__(self) -> None:
+        if self.commission_bps < 0 or self.half_spread_bps < 0:
+            raise ValueError(f"costs cannot be negative: {self}")
+
+    @property
+    def rate(self) -> float:
+        """Cost as a share of the notional traded."""
+        return (self.commission_bps + self.half_spread_bps) / 10_000
+
+    def of_turnover(self, turnover: npt.ArrayLike) -> npt.NDArray[np.float64]:
+        """Cost as a share of capital, for one-way turnover as a share of capital (any shape)."""
+        return np.asarray(turnover, dtype=np.float64) * self.rate
+
+    def of_notional(self, notional: Decimal) -> Decimal:
+        """Cost to book for a traded notional, rounded to the cent."""
+        return (abs(notional) * Decimal(str(self.rate))).quantize(CENT, ROUND_HALF_EVEN)

@@ -1,0 +1,89 @@
+"""What can go wrong, by whose fault, and what to do about it.
+
+An `InputError` is something the caller can mend: the command line prints it as one line and exits
+with 2. Any other `AlphaloopError` is a condition of the running system. Vendor errors are translated
+into these at the door where the vendor's library is called, with the cause chained.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+
+class AlphaloopError(Exception):
+    """Base of every error that alphaloop raises on purpose."""
+
+
+class InputError(AlphaloopError):
+    """Something the caller gave is wrong; the message names it, its value and the way out."""
+
+
+class UnknownNameError(InputError):
+    """A name that is in no list: a symbol, source, family, model, broker or feature."""
+
+    def __init__(self, kind: str, value: str, known: Iterable[str], *, where: str = "") -> None:
+        names = sorted(known)
+        shown = ", ".join(names[:24]) + (f", … ({len(names)} in all)" if len(names) > 24 else "")
+        place = f" in {where}" if where else ""
+        super().__init__(f"unknown {kind} '{value}'{place}; known: {shown or 'none yet'}")
+        self.kind, self.value, self.known = kind, value, tuple(names)
+
+
+class SettingsError(InputError):
+    """A setting that does not exist or holds an impossible value."""
+
+
+class DataError(InputError):
+    """Market data that must not be believed, or a file that is not market data."""
+
+
+class PortInUseError(InputError):
+    """A port that another process holds."""
+
+
+class ShadowedRoomError(InputError):
+    """Two of our packages come from different roots: a folder of the user's shadows one."""
+
+
+class DamagedStoreError(InputError):
+    """A registry, journal or store that cannot be read; nothing was changed."""
+
+
+class MissingPartError(InputError):
+    """A library or server that this command needs is not installed."""
+
+
+class MissingStateError(InputError):
+    """Something that an earlier command should have made is not there yet."""
+
+
+class VendorError(AlphaloopError):
+    """A vendor's library or service failed; the cause is chained."""
+
+
+class StaleFeaturesError(AlphaloopError):
+    """The online store does not hold the bar that was asked for."""
+
+
+class FeatureSetMismatchError(AlphaloopError):
+    """A model was trained on another feature set than the one at hand."""
+
+
+class FidelityError(AlphaloopError):
+    """An exported ONNX graph does not give the scores of the model it came from."""
+
+
+class ServingError(AlphaloopError):
+    """A prediction could not be had from the server."""
+
+
+class LeaseLostError(AlphaloopError):
+    """Another process took over this writer's lease; nothing more may be written here."""
+
+
+class ChainBrokenError(AlphaloopError):
+    """The journal was altered: a hash, a link or an anchor does not match."""
+
+
+class RolloutConflictError(AlphaloopError):
+    """The rollout document changed under the writer, or the transition is not a legal one."""

@@ -1,0 +1,7 @@
+"""The journal: an append-only, hash-chained record of everything the loop decided and did.
+
+Here live the record and its hash (`record`), the database (`store`), the fenced writer lease
+(`lease`), the anchors kept outside the database (`anchors`) and verification (`verification`).
+
+Records come in from trading and control; they go out to audit, evidence and reports, never changed.
+"""

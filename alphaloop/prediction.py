@@ -1,0 +1,58 @@
+"""The forecast: one answer of the server to one request, with everything that lineage needs."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+import numpy as np
+import numpy.typing as npt
+
+
+class Route(StrEnum):
+    """Which model answered, and why."""
+
+    CHAMPION = "champion"
+    CANARY = "canary"
+    SHADOW = "shadow"
+    FALLBACK = "fallback"
+
+
+class SymbolStatus(StrEnum):
+    """Whether a symbol of a request was scored."""
+
+    OK = "ok"
+    MISSING = "missing"
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """Scores of the symbols of one request at one bar.
+
+    `scores` has one float a symbol, NaN where `statuses` says `missing`. `digest` is the SHA-256 of
+    the ONNX file, `input_hash` that of the inputs (`hash_inputs`), `snapshot` the id of the data that
+    the features were computed from, `generation` that of the rollout document which routed it.
+    """
+
+    prediction_id: str
+    as_of: datetime
+    feature_timestamp: datetime
+    symbols: tuple[str, ...]
+    scores: tuple[float, ...]
+    statuses: tuple[SymbolStatus, ...]
+    model: str
+    version: str
+    digest: str
+    route: Route
+    input_hash: str
+    feature_set: str
+    snapshot: str
+    generation: int
+
+
+def hash_inputs(panel: npt.NDArray[np.float32]) -> str:
+    """SHA-256 over shape and bytes of a float32 panel `[symbols, lookback, features]`."""
+    contiguous = np.ascontiguousarray(panel, dtype="<f4")
+    return hashlib.sha256(repr(contiguous.shape).encode() + contiguous.tobytes()).hexdigest()

@@ -1,0 +1,89 @@
+"""Child processes and ports: how they are started, and how none is left behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+from collections.abc import Mapping
+
+import psutil
+
+from alphaloop.errors import PortInUseError
+
+QUIET = {
+    "PYTHONSAFEPATH": "1",
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "DO_NOT_TRACK": "true",
+    "FEAST_USAGE": "False",
+    "TOKENIZERS_PARALLELISM": "false",
+    "PYTHONWARNINGS": "ignore",
+}
+ONE_THREAD = {name: "1" for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
+
+
+def child_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The environment for a child: no shadowing by the working folder, no telemetry of vendors."""
+    return {**os.environ, **QUIET, **(extra or {})}
+
+
+def free_port(host: str = "127.0.0.1") -> int:
+    """A TCP port that is free now."""
+    with socket.socket() as probe:
+        probe.bind((host, 0))
+        return int(probe.getsockname()[1])
+
+
+def require_port(host: str, port: int, setting: str) -> None:
+    """Raise `PortInUseError` if `port` cannot be bound."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise PortInUseError(
+                f"port {port} on {host} is in use by another process; stop it, or set {setting} to another"
+            ) from error
+
+
+def adopt_orphans() -> None:
+    """Make this process the reaper of its descendants, so that none escapes by losing its parent.
+
+    Linux only (prctl 36, PR_SET_CHILD_SUBREAPER); elsewhere orphans of a killed child may escape.
+    """
+    if sys.platform == "linux":
+        import ctypes
+
+        ctypes.CDLL(None, use_errno=True).prctl(36, 1, 0, 0, 0)
+
+
+def die_with_parent() -> None:
+    """In a child, before exec: be killed when the parent dies (prctl 1, PR_SET_PDEATHSIG)."""
+    if sys.platform == "linux":
+        import ctypes
+
+        ctypes.CDLL(None, use_errno=True).prctl(1, signal.SIGKILL, 0, 0, 0)
+
+
+def stop_descendants(grace_seconds: float = 3.0) -> int:
+    """End every descendant of this process, politely and then not. Returns how many there were."""
+    children = psutil.Process().children(recursive=True)
+    for child in children:
+        _signal(child, signal.SIGTERM)
+    _, alive = psutil.wait_procs(children, timeout=grace_seconds)
+    # Those that were adopted meanwhile are descendants now too.
+    for child in {*alive, *psutil.Process().children(recursive=True)}:
+        _signal(child, signal.SIGKILL)
+    psutil.wait_procs(psutil.Process().children(recursive=True), timeout=grace_seconds)
+    return len(children)
+
+
+def _signal(process: psutil.Process, number: int) -> None:
+    try:
+        process.send_signal(number)
+    except psutil.NoSuchProcess:
+        return

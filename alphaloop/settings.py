@@ -1,0 +1,188 @@
+"""Settings: `ALPHALOOP_…` variables, then `alphaloop.toml`, then the defaults below.
+
+Nested names join with two underscores: `ALPHALOOP_SERVING__GRPC_PORT=9001`. A key that does not
+exist is an error in both places, so that a typo cannot pass for a default.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings.sources import PydanticBaseSettingsSource, TomlConfigSettingsSource
+
+from alphaloop.errors import SettingsError
+
+PREFIX = "ALPHALOOP_"
+CONFIG_FILE = "alphaloop.toml"
+
+
+class Section(BaseModel):
+    """A group of settings; unknown keys are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class DataSettings(Section):
+    """Which market data the loop runs on."""
+
+    source: str = "sp500-20"
+    symbols: tuple[str, ...] = Field((), description="empty means every symbol of the source")
+
+
+class FeatureSettings(Section):
+    """What the online store keeps of each symbol."""
+
+    window: int = Field(16, ge=1, description="rows of features kept online per symbol; the longest lookback")
+
+
+class TrainingSettings(Section):
+    """How models are tuned and judged."""
+
+    horizon: int = Field(5, ge=1, description="bars from the obtainable fill to the end of the label")
+    trials: int = Field(6, ge=0, description="Ray Tune trials per family; 0 takes the family's defaults")
+    seed: int = 20180102
+    first_test_year: int = Field(2010, description="walk-forward tests start here")
+    folds: int = Field(4, ge=2, description="walk-forward folds")
+
+
+class ServingSettings(Section):
+    """Where and how predictions are served."""
+
+    host: str = "127.0.0.1"
+    grpc_port: int = Field(8001, ge=1, le=65535)
+    model: str = "equities"
+    runtime: Literal["ray", "process"] = "ray"
+    poll_seconds: float = Field(1.0, gt=0, description="age at which the rollout document is read again")
+    allow_drills: bool = Field(False, description="honour fault injection by a rollout's override")
+
+
+class TradingSettings(Section):
+    """The book, its limits and its costs."""
+
+    capital: int = Field(1_000_000, gt=0)
+    sleeves: int = Field(20, ge=20, description="virtual books; canary shares are shares of these")
+    commission_bps: float = Field(1.0, ge=0)
+    half_spread_bps: float = Field(4.0, ge=0)
+    tilt: float = Field(0.5, ge=0)
+    rate: float = Field(0.1, gt=0, le=1)
+    band: float = Field(0.05, ge=0)
+    max_gross: float = Field(1.0, gt=0)
+    max_weight: float = Field(0.15, gt=0, le=1)
+    max_drawdown: float = Field(0.40, gt=0, le=1)
+    prediction_deadline_ms: int = Field(2_000, gt=0)
+
+
+class DriftSettings(Section):
+    """How the drift monitor looks at the prediction log."""
+
+    window: int = Field(10, ge=5, le=21, description="bars of live features compared with training")
+    every: int = Field(1, ge=1, description="bars between two looks")
+    alarms_per_year: float = Field(0.5, gt=0, le=1, description="false alarms a year allowed in training")
+    episode_gap: int = Field(21, ge=1, description="alarms closer than this are one episode")
+
+
+class RetrainSettings(Section):
+    """When an alarm leads to a retraining, and of what."""
+
+    family: str = "lightgbm"
+    matured_labels: int = Field(42, ge=1, description="bars of matured labels after the alarm before a refit")
+
+
+class RolloutSettings(Section):
+    """How a challenger earns capital, or loses it."""
+
+    shadow_bars: int = Field(5, ge=1)
+    stage_bars: int = Field(10, ge=1, description="bars at each canary weight before the next")
+    max_bars: int = Field(84, ge=10, description="after these a rollout without a verdict is undecided")
+    weights: tuple[float, ...] = (0.05, 0.25, 0.5)
+    false_rollback: float = Field(0.01, gt=0, lt=0.5)
+    false_promotion: float = Field(0.05, gt=0, lt=0.5)
+
+
+class Settings(BaseSettings):
+    """Everything that can be set. Frozen; make another with `model_copy`."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, env_nested_delimiter="__", extra="forbid", frozen=True, toml_file=CONFIG_FILE
+    )
+
+    home: Path = Field(Path("runs/local"), description="where snapshots, registry, journal and logs live")
+    data: DataSettings = DataSettings()
+    features: FeatureSettings = FeatureSettings()
+    training: TrainingSettings = TrainingSettings()
+    serving: ServingSettings = ServingSettings()
+    trading: TradingSettings = TradingSettings()
+    drift: DriftSettings = DriftSettings()
+    retrain: RetrainSettings = RetrainSettings()
+    rollout: RolloutSettings = RolloutSettings()
+
+    @classmethod
+    def settings_customise_sources(
+        cls, settings_cls: type[BaseSettings], init_settings: Any, env_settings: Any, **_: Any
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
+
+    @cached_property
+    def paths(self) -> Paths:
+        """The files and folders under `home`."""
+        return Paths(self.home.resolve())
+
+
+class Paths:
+    """Where each part keeps its state under the home folder. Nothing is made here."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self.snapshots = home / "data"
+        self.feast = home / "feast"
+        self.registry = home / "registry"
+        self.journal = home / "journal" / "journal.db"
+        self.anchors = home / "journal" / "anchors.jsonl"
+        self.prediction_log = home / "predictions"
+        self.pipelines = home / "pipelines"
+        self.tuning = home / "tuning"
+        self.drift = home / "drift"
+
+
+def load(**overrides: Any) -> Settings:
+    """Settings from environment, file and `overrides`; raises `SettingsError` in one line."""
+    _refuse_unknown_variables()
+    try:
+        return Settings(**overrides)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(str(part) for part in first["loc"])
+        if first["type"] == "extra_forbidden":
+            raise SettingsError(f"there is no setting '{name}'; known: {', '.join(known_settings())}") from error
+        raise SettingsError(f"setting '{name}' is {first['input']!r}: {first['msg']}") from error
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError(f"{CONFIG_FILE} is not valid TOML: {error}") from error
+
+
+def known_settings() -> list[str]:
+    """Every setting by its dotted name."""
+    names = []
+    for name, info in Settings.model_fields.items():
+        kind = info.annotation
+        if isinstance(kind, type) and issubclass(kind, Section):
+            names += [f"{name}.{inner}" for inner in kind.model_fields]
+        else:
+            names.append(name)
+    return names
+
+
+def _refuse_unknown_variables() -> None:
+    known = {PREFIX + name.upper().replace(".", "__") for name in known_settings()}
+    known |= {PREFIX + name.upper() for name in Settings.model_fields}
+    for variable in os.environ:
+        if variable.startswith(PREFIX) and variable.upper() not in known:
+            name = variable.removeprefix(PREFIX).lower().replace("__", ".")
+            raise SettingsError(
+                f"there is no setting '{name}' (variable {variable}); known: {', '.join(known_settings())}"
+            )

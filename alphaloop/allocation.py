@@ -48,7 +48,7 @@ def rank_scores(scores: npt.ArrayLike) -> Vector:
     count = int(finite.sum())
     if count == 0:
         return ranks
-    unique, inverse, counts = np.unique(values[finite], return_inverse=True, return_counts=True)
+    _, inverse, counts = np.unique(values[finite], return_inverse=True, return_counts=True)
     mean_rank = np.cumsum(counts) - (counts + 1) / 2
     position = mean_rank[inverse] - (count - 1) / 2
     spread = position.std()

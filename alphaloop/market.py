@@ -136,7 +136,9 @@ class BarPanel:
     def between(self, start: datetime | None = None, end: datetime | None = None) -> BarPanel:
         """The bars with `start <= timestamp <= end`."""
         first = 0 if start is None else int(np.searchsorted(self.timestamps, to_datetime64(start), "left"))
-        last = len(self) if end is None else int(np.searchsorted(self.timestamps, to_datetime64(end), "right"))
+        last = (
+            len(self) if end is None else int(np.searchsorted(self.timestamps, to_datetime64(end), "right"))
+        )
         return self._take(slice(first, last))
 
     def select(self, symbols: tuple[str, ...]) -> BarPanel:

@@ -37,7 +37,9 @@ class Order:
 
     def __post_init__(self) -> None:
         if self.quantity <= 0:
-            raise ValueError(f"order {self.client_order_id}: quantity is {self.quantity}; it must be positive")
+            raise ValueError(
+                f"order {self.client_order_id}: quantity is {self.quantity}; it must be positive"
+            )
 
     @property
     def signed_quantity(self) -> Decimal:

@@ -123,7 +123,7 @@ class Settings(BaseSettings):
     rollout: RolloutSettings = RolloutSettings()
 
     @classmethod
-    def settings_customise_sources(
+    def settings_customise_sources(  # type: ignore[override]
         cls, settings_cls: type[BaseSettings], init_settings: Any, env_settings: Any, **_: Any
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
@@ -159,7 +159,9 @@ def load(**overrides: Any) -> Settings:
         first = error.errors()[0]
         name = ".".join(str(part) for part in first["loc"])
         if first["type"] == "extra_forbidden":
-            raise SettingsError(f"there is no setting '{name}'; known: {', '.join(known_settings())}") from error
+            raise SettingsError(
+                f"there is no setting '{name}'; known: {', '.join(known_settings())}"
+            ) from error
         raise SettingsError(f"setting '{name}' is {first['input']!r}: {first['msg']}") from error
     except tomllib.TOMLDecodeError as error:
         raise SettingsError(f"{CONFIG_FILE} is not valid TOML: {error}") from error

@@ -1,0 +1,68 @@
+# alphaloop: everything is made and used inside .venv of this checkout.
+# `make` alone lists the targets.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+# The CPU build of torch; a looser range brings gigabytes of CUDA libraries.
+TORCH := torch==2.13.0
+PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
+EVIDENCE := docs/evidence
+ARGS ?=
+
+# A child started in a folder that holds a `models/` of its own must not import that one.
+export PYTHONSAFEPATH := 1
+# One thread a process: on two cores a second one slows every other part of the loop.
+export OMP_NUM_THREADS ?= 1
+
+.PHONY: help install demo test test-long lint bench constraints clean
+
+help:  ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+install: $(STAMP)  ## make .venv and install everything into it, once
+
+$(STAMP): constraints.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; ok = sys.version_info[:2] == (3, 11); sys.exit(0 if ok else "alphaloop needs Python 3.11 and this is " + sys.version.split()[0] + "; install python3.11 with venv, or say PYTHON=/path/to/python3.11")'
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv $(VENV)
+	@echo "installing into $(VENV): about three minutes and 3 GB, once"
+	@$(PIP) install --quiet -c constraints.txt $(TORCH)
+	@$(PIP) install --quiet -c constraints.txt -e '.[all]'
+	@touch $@
+
+demo: $(STAMP)  ## run the whole loop on real market data; leaves runs/demo/latest/report.html
+	@$(BIN)/alphaloop demo $(ARGS)
+
+test: $(STAMP)  ## tests, with branch coverage of the rooms (15 minutes at most)
+	@$(BIN)/python -m pytest --cov --cov-report=term $(ARGS)
+
+test-long: $(STAMP)  ## tests that take minutes; the output is kept in docs/evidence/test-long.txt
+	@mkdir -p $(EVIDENCE)
+	@{ echo '$$ make test-long'; date -u '+%Y-%m-%dT%H:%M:%SZ'; git describe --always --dirty || true; } > $(EVIDENCE)/test-long.txt
+	@$(BIN)/python -m pytest -m long -v $(ARGS) 2>&1 | sed -u 's#$(CURDIR)#.#g' | tee -a $(EVIDENCE)/test-long.txt
+
+lint: $(STAMP)  ## ruff, mypy, import contracts, one-door rules
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-logo
+	@$(BIN)/python -m pytest -q -p no:cacheprovider tests/architecture
+
+bench: $(STAMP)  ## benchmarks, each against a floor or a peer in the same run
+	@$(BIN)/python benchmarks/run.py $(ARGS)
+
+constraints: $(STAMP)  ## pin every version anew in constraints.txt
+	@$(PIP) install --quiet uv
+	@{ sed '/^[^#]/,$$d' constraints.txt; \
+	   $(BIN)/uv pip compile --quiet --no-header --no-annotate --extra all pyproject.toml \
+	     | grep -v -E '^(nvidia-|cuda-|triton==)'; } > constraints.new
+	@mv constraints.new constraints.txt
+
+clean:  ## remove .venv, caches and runs
+	rm -rf $(VENV) runs build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage*

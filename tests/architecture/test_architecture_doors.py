@@ -1,0 +1,158 @@
+"""One library, one door; one clock; nothing pickled; nothing asserted."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from alphaloop.rooms import ROOMS
+
+ROOT = Path(__file__).resolve().parents[2]
+
+# A library (or a part of one) and the only places that may import it.
+DOORS = {
+    "kfp": ("pipelines/",),
+    "kubernetes": ("pipelines/",),
+    "feast": ("features/store.py", "features/streamer.py", "features/repo/"),
+    "mlflow": ("models/registry.py",),
+    "optuna": ("models/tuning.py",),
+    "ray.tune": ("models/tuning.py",),
+    "ray.serve": ("serving/hosts/ray.py",),
+    "evidently": ("control/drift.py",),
+    # Software kits of brokers and of data vendors; some are both.
+    "alpaca": ("trading/brokers/alpaca.py", "features/sources/alpaca.py"),
+    "ccxt": ("trading/brokers/ccxt.py", "features/sources/ccxt.py"),
+    "ib_async": ("trading/brokers/ibkr.py", "features/sources/ibkr.py"),
+    "skfolio": ("features/sources/sp500_20.py",),
+    "yfinance": ("features/sources/yfinance.py",),
+    "bokeh": ("features/sources/bokeh.py",),
+    "gym_anytrading": ("features/sources/gym_anytrading.py",),
+}
+CLOCK = "alphaloop/clock.py"
+READS_CLOCK = {"now", "utcnow", "today"}
+CLOCK_OWNERS = {"datetime", "date", "Timestamp", "DatetimeIndex"}
+SERIALIZERS = {"pickle", "cloudpickle", "dill", "joblib", "marshal", "shelve"}
+
+
+def violations(root: Path) -> list[str]:
+    """Every breach under `root`, as `path:line what`."""
+    found = []
+    for room in ROOMS:
+        for path in sorted((root / room).rglob("*.py")):
+            name = path.relative_to(root).as_posix()
+            tree = ast.parse(path.read_text(encoding="utf-8"), name)
+            for node in ast.walk(tree):
+                found += [f"{name}:{node.lineno} {breach}" for breach in _breaches(node, name)]
+    return found
+
+
+def _breaches(node: ast.AST, name: str) -> Iterator[str]:
+    for module in _imported(node):
+        for library, doors in DOORS.items():
+            if _is_part(module, library) and not name.startswith(doors):
+                yield f"imports {library}, whose door is {' and '.join(doors)}"
+        if module.split(".")[0] in SERIALIZERS:
+            yield f"imports {module}: nothing is pickled here"
+        if _is_part(module, "time") and name != CLOCK:
+            yield f"imports {module}: only {CLOCK} reads the time"
+    if isinstance(node, ast.Attribute) and name != CLOCK:
+        if node.attr in READS_CLOCK and _last_name(node.value) in CLOCK_OWNERS:
+            yield f"calls {_last_name(node.value)}.{node.attr}: only {CLOCK} reads the time"
+    if isinstance(node, ast.keyword) and node.arg == "allow_pickle":
+        if not (isinstance(node.value, ast.Constant) and node.value.value is False):
+            yield "allows pickle"
+    if isinstance(node, ast.Assert):
+        yield "asserts: raise an error that names the value instead"
+
+
+def _imported(node: ast.AST) -> list[str]:
+    if isinstance(node, ast.Import):
+        return [alias.name for alias in node.names]
+    if isinstance(node, ast.ImportFrom) and node.module and not node.level:
+        # `from ray import tune` reaches ray.tune as surely as `import ray.tune` does.
+        return sorted({f"{node.module}.{alias.name}" for alias in node.names})
+    if isinstance(node, ast.Call) and _last_name(node.func) in {"import_module", "__import__"}:
+        first = node.args[0] if node.args else None
+        return [first.value] if isinstance(first, ast.Constant) and isinstance(first.value, str) else []
+    if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "ray":
+        return [f"ray.{node.attr}"]
+    return []
+
+
+def _is_part(module: str, library: str) -> bool:
+    return module == library or module.startswith(library + ".")
+
+
+def _last_name(node: ast.expr) -> str:
+    if isinstance(node, ast.Attribute):
+        return node.attr
+    return node.id if isinstance(node, ast.Name) else ""
+
+
+def test_rooms_keep_the_doors() -> None:
+    """No room imports a library past its door, reads the time past the clock, pickles or asserts."""
+    assert violations(ROOT) == []
+
+
+@pytest.mark.parametrize(
+    ("path", "source", "breach"),
+    [
+        ("control/retrain.py", "import kfp", "imports kfp"),
+        ("control/retrain.py", "from kfp import dsl", "imports kfp"),
+        ("features/build.py", "def f():\n    from feast import FeatureStore", "imports feast"),
+        ("serving/router.py", "import mlflow.tracking", "imports mlflow"),
+        ("models/training.py", "from ray import tune", "imports ray.tune"),
+        ("models/training.py", "import ray\nray.tune.report({})", "imports ray.tune"),
+        ("serving/core.py", "import ray.serve as s", "imports ray.serve"),
+        ("serving/hosts/process.py", "from ray import serve", "imports ray.serve"),
+        ("control/evidence.py", "import evidently", "imports evidently"),
+        (
+            "control/evidence.py",
+            "import importlib\nimportlib.import_module('evidently')",
+            "imports evidently",
+        ),
+        ("trading/engine.py", "import alpaca.trading", "imports alpaca"),
+        ("trading/brokers/paper.py", "import ccxt", "imports ccxt"),
+        ("trading/brokers/paper.py", "import ib_async", "imports ib_async"),
+        ("features/files.py", "import skfolio", "imports skfolio"),
+        ("control/labels.py", "from datetime import datetime\ndatetime.now()", "calls datetime.now"),
+        ("control/labels.py", "import datetime\ndatetime.datetime.utcnow()", "calls datetime.utcnow"),
+        ("control/labels.py", "import pandas as pd\npd.Timestamp.now()", "calls Timestamp.now"),
+        ("trading/engine.py", "import time\ntime.time()", "imports time"),
+        ("trading/engine.py", "from time import perf_counter", "imports time"),
+        ("trading/engine.py", "from time import sleep", "imports time"),
+        ("models/export.py", "import pickle", "nothing is pickled"),
+        ("models/export.py", "import numpy\nnumpy.load('x', allow_pickle=True)", "allows pickle"),
+        ("models/export.py", "assert 1 == 1", "asserts"),
+    ],
+)
+def test_a_breach_is_found(tmp_path: Path, path: str, source: str, breach: str) -> None:
+    """Each rule, broken on purpose, is found with its file and line."""
+    file = tmp_path / path
+    file.parent.mkdir(parents=True)
+    file.write_text(source + "\n", encoding="utf-8")
+    found = violations(tmp_path)
+    assert any(breach in line and line.startswith(f"{path}:") for line in found), found
+
+
+@pytest.mark.parametrize(
+    ("path", "source"),
+    [
+        ("pipelines/components.py", "from kfp import dsl"),
+        ("features/repo/definitions.py", "from feast import Entity"),
+        ("serving/hosts/ray.py", "import ray\nfrom ray import serve\nray.serve.run(None)"),
+        ("models/tuning.py", "import ray\nray.init()"),
+        ("models/tuning.py", "from datetime import time"),
+        ("control/labels.py", "def f(clock):\n    return clock.now()"),
+        (CLOCK, "import time\nfrom datetime import UTC, datetime\ntime.sleep(0)\ndatetime.now(UTC)"),
+    ],
+)
+def test_a_door_is_open_to_its_owner(tmp_path: Path, path: str, source: str) -> None:
+    """What may import a library is not accused of it."""
+    file = tmp_path / path
+    file.parent.mkdir(parents=True)
+    file.write_text(source + "\n", encoding="utf-8")
+    assert violations(tmp_path) == []

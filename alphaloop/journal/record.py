@@ -1,0 +1,69 @@
+"""The record: one line of the journal, and the hash that chains it to the one before."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+GENESIS = "0" * 64
+"""The `previous` of the first record of a stream."""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One record of one stream. `seq` counts from 1 without gaps; `body` is what `canonical` stored.
+
+    Decimals and times in `body` are strings: the text is what was hashed, and nothing is guessed back.
+    """
+
+    stream: str
+    seq: int
+    at: datetime
+    kind: str
+    body: dict[str, Any]
+    previous: str
+    hash: str
+    epoch: int
+
+
+def canonical(body: Mapping[str, Any]) -> str:
+    """`body` as the one JSON text that stands for it: sorted keys, no spaces, ASCII.
+
+    Decimals become strings, times ISO 8601. Raises `ValueError` for NaN and infinity (write `None`) and
+    `TypeError` for a value that has no JSON form.
+    """
+    try:
+        return json.dumps(
+            body, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False, default=_plain
+        )
+    except ValueError as error:
+        raise ValueError(f"a journal body holds no NaN or infinity; write None: {error}") from error
+
+
+def chain_hash(stream: str, seq: int, at: str, kind: str, epoch: int, body: str, previous: str) -> str:
+    """SHA-256 over every stored field and the hash of the record before.
+
+    The fields are framed as a JSON list, so that no two different records give the same bytes.
+    """
+    framed = json.dumps([stream, seq, at, kind, epoch, body, previous], separators=(",", ":"))
+    return hashlib.sha256(framed.encode("ascii")).hexdigest()
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Decimal):
+        return str(value)
+    if isinstance(value, datetime | date):
+        return value.isoformat()
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, Path):
+        return str(value)
+    raise TypeError(f"a journal body cannot hold {value!r} of type {type(value).__name__}; give plain values")

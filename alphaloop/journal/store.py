@@ -1,0 +1,108 @@
+"""The journal: the database behind every stream."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+
+from alphaloop.clock import Clock
+from alphaloop.errors import DamagedStoreError
+from alphaloop.journal.anchors import AnchorFile
+from alphaloop.journal.record import Record, canonical
+from alphaloop.journal.tables import database_url, migrate, open_engine, records
+from alphaloop.journal.writer import StreamWriter, to_record
+
+PAGE = 500
+
+
+class Journal:
+    """Append-only, hash-chained streams of records: SQLite in WAL mode, or PostgreSQL by URL.
+
+    `path_or_url` is a file or an SQLAlchemy URL, `anchors` the file of chain heads outside of it. The
+    database is made, or brought to the newest migration, when the journal is opened; raises
+    `DamagedStoreError` where the file is not a journal.
+    """
+
+    def __init__(self, path_or_url: str | Path, anchors: Path, clock: Clock) -> None:
+        url = database_url(path_or_url)
+        if url.get_backend_name() == "sqlite" and url.database:
+            Path(url.database).parent.mkdir(parents=True, exist_ok=True)
+        anchors.parent.mkdir(parents=True, exist_ok=True)
+        self._name = url.render_as_string(hide_password=True)
+        self._engine = open_engine(url)
+        self._anchors = AnchorFile(anchors)
+        self._clock = clock
+        try:
+            migrate(self._engine)
+        except sa.exc.DBAPIError as error:
+            self._engine.dispose()
+            raise self._damaged(error) from error
+
+    def writer(self, stream: str) -> StreamWriter:
+        """Take the lease of `stream`, from whoever holds it, and return its one writer."""
+        try:
+            return StreamWriter(self._engine, self._anchors, stream, self._clock)
+        except sa.exc.DBAPIError as error:
+            raise self._damaged(error) from error
+
+    def records(self, stream: str, kind: str | None = None, after: int = 0) -> Iterator[Record]:
+        """Records of `stream` with `seq > after`, in order, read page by page."""
+        query = sa.select(records).where(records.c.stream == stream).order_by(records.c.seq).limit(PAGE)
+        if kind is not None:
+            query = query.where(records.c.kind == kind)
+        while True:
+            page = self._read(query.where(records.c.seq > after))
+            yield from map(to_record, page)
+            if len(page) < PAGE:
+                return
+            after = int(page[-1]["seq"])
+
+    def find(self, stream: str, kind: str, **fields: Any) -> Record | None:
+        """The first record of `kind` whose body has all of `fields`, or `None`.
+
+        Values are compared as they are stored, so a Decimal or a datetime finds its own text.
+        """
+        query = sa.select(records).where(records.c.stream == stream, records.c.kind == kind)
+        wanted = {name: canonical({name: value})[1:-1] for name, value in fields.items()}
+        for part in wanted.values():
+            # Bodies are canonical, so the field stands in the text as it does here; the rest is a filter.
+            query = query.where(records.c.body.contains(part, autoescape=True))
+        for row in self._read(query.order_by(records.c.seq)):
+            record = to_record(row)
+            if all(
+                name in record.body and canonical({name: record.body[name]})[1:-1] == part
+                for name, part in wanted.items()
+            ):
+                return record
+        return None
+
+    def streams(self) -> list[str]:
+        """The names of every stream that has a record."""
+        query = sa.select(records.c.stream).distinct().order_by(records.c.stream)
+        return [row["stream"] for row in self._read(query)]
+
+    def close(self) -> None:
+        """Close every connection; the journal's writers can no longer write."""
+        self._engine.dispose()
+
+    def __enter__(self) -> Journal:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _read(self, query: Any) -> list[Any]:
+        try:
+            with self._engine.connect() as connection:
+                return list(connection.execute(query).mappings())
+        except sa.exc.DBAPIError as error:
+            raise self._damaged(error) from error
+
+    def _damaged(self, error: Exception) -> DamagedStoreError:
+        return DamagedStoreError(
+            f"the journal {self._name} cannot be read: {error.__cause__ or error}; "
+            "`alphaloop audit verify` says where, or move it away to start anew"
+        )

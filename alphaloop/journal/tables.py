@@ -1,0 +1,105 @@
+"""The tables of the journal, and the engine that opens them.
+
+Every column of a record is text or an integer: what is hashed is what is stored.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import sqlalchemy as sa
+from sqlalchemy import event
+
+REVISION = "0001"
+"""The newest migration; a journal that stands there is opened without loading Alembic."""
+
+BUSY_MILLISECONDS = 10_000
+
+metadata = sa.MetaData()
+
+records = sa.Table(
+    "records",
+    metadata,
+    sa.Column("stream", sa.Text, primary_key=True),
+    sa.Column("seq", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("at", sa.Text, nullable=False),
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("epoch", sa.BigInteger, nullable=False),
+    sa.Column("body", sa.Text, nullable=False),
+    sa.Column("previous", sa.Text, nullable=False),
+    sa.Column("hash", sa.Text, nullable=False),
+    sa.Index("records_by_kind", "stream", "kind", "seq"),
+)
+
+leases = sa.Table(
+    "leases",
+    metadata,
+    sa.Column("stream", sa.Text, primary_key=True),
+    sa.Column("epoch", sa.BigInteger, nullable=False),
+    sa.Column("taken_at", sa.Text, nullable=False),
+)
+
+
+def database_url(path_or_url: str | Path) -> sa.URL:
+    """The SQLAlchemy URL of a journal given as a file or as a URL."""
+    if isinstance(path_or_url, str) and "://" in path_or_url:
+        return sa.make_url(path_or_url)
+    return sa.URL.create("sqlite", database=str(Path(path_or_url).resolve()))
+
+
+def open_engine(url: sa.URL, *, read_only: bool = False) -> sa.Engine:
+    """An engine on `url`. SQLite runs in WAL mode and syncs every commit: an order that was sent is kept.
+
+    `read_only` opens a SQLite file without the right to change, or to make, anything.
+    """
+    if url.get_backend_name() != "sqlite":
+        return sa.create_engine(url)
+    if read_only:
+        file = f"file:{quote(str(url.database))}"
+        url = sa.URL.create("sqlite", database=file, query={"mode": "ro", "uri": "true"})
+    engine = sa.create_engine(url)
+
+    def configure(connection: Any, _: Any) -> None:
+        # The driver's own transactions would commit before DDL; ours begin in `begin` below.
+        connection.isolation_level = None
+        # A damaged byte must reach verification as a changed text, not as a decoding error.
+        connection.text_factory = _lenient_text
+        connection.execute(f"PRAGMA busy_timeout={BUSY_MILLISECONDS}")
+        if not read_only:
+            connection.execute("PRAGMA journal_mode=WAL")
+            connection.execute("PRAGMA synchronous=FULL")
+
+    def begin(connection: sa.Connection) -> None:
+        connection.exec_driver_sql(connection.get_execution_options().get("sqlite_begin", "BEGIN"))
+
+    event.listen(engine, "connect", configure)
+    event.listen(engine, "begin", begin)
+    return engine
+
+
+def migrate(engine: sa.Engine) -> None:
+    """Bring the tables to `REVISION`. Processes that open a fresh journal at once wait for each other."""
+    with engine.connect() as connection:
+        if _revision(connection) == REVISION:
+            return
+    from alembic import command
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    with engine.execution_options(sqlite_begin="BEGIN IMMEDIATE").begin() as connection:
+        if _revision(connection) != REVISION:
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
+
+
+def _revision(connection: sa.Connection) -> str | None:
+    if not sa.inspect(connection).has_table("alembic_version"):
+        return None
+    return connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar()
+
+
+def _lenient_text(raw: bytes) -> str:
+    return raw.decode("utf-8", "surrogateescape")

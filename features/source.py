@@ -1,0 +1,106 @@
+"""What a source of market data offers: the interface behind which every venue sits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Literal, Protocol
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from alphaloop.errors import DataError, UnknownNameError
+from alphaloop.market import BarPanel, FloatMatrix, Timestamps
+
+CalendarName = Literal["XNYS", "24/7"]
+
+
+class Source(Protocol):
+    """A venue, a vendor or a file that gives bars.
+
+    `calendar` says when its market is open. `adjusted_only` marks a source without prices as traded:
+    whatever is ordered on its prices is simulated.
+    """
+
+    @property
+    def name(self) -> str:
+        """What the command line calls it."""
+        ...
+
+    @property
+    def description(self) -> str:
+        """One line: what it holds and where that comes from."""
+        ...
+
+    @property
+    def calendar(self) -> CalendarName:
+        """The calendar that its bars follow."""
+        ...
+
+    @property
+    def adjusted_only(self) -> bool:
+        """Whether its prices are adjusted ones only."""
+        ...
+
+    def symbols(self) -> tuple[str, ...]:
+        """Every symbol it has, sorted."""
+        ...
+
+    def history(
+        self,
+        symbols: Sequence[str],
+        start: datetime | None = None,
+        end: datetime | None = None,
+        frequency: str = "1d",
+    ) -> pa.Table:
+        """Bars with `start <= timestamp <= end` as a table of `alphaloop.market.BARS_SCHEMA`.
+
+        Raises `UnknownNameError` for a symbol it lacks and `DataError` for a frequency it lacks.
+        """
+        ...
+
+
+def require_symbols(source: Source, symbols: Sequence[str]) -> tuple[str, ...]:
+    """`symbols` as a tuple, or every symbol if there are none; `UnknownNameError` for a strange one."""
+    known = source.symbols()
+    for symbol in symbols:
+        if symbol not in known:
+            raise UnknownNameError("symbol", symbol, known, where=f"source '{source.name}'")
+    return tuple(symbols) or known
+
+
+def require_frequency(source: Source, frequency: str, available: Sequence[str] = ("1d",)) -> None:
+    """Raise `DataError` unless the source has bars of this frequency."""
+    if frequency not in available:
+        raise DataError(
+            f"source '{source.name}' has no bars of frequency '{frequency}'; it has: {', '.join(available)}"
+        )
+
+
+def select(
+    table: pa.Table, symbols: Sequence[str], start: datetime | None = None, end: datetime | None = None
+) -> pa.Table:
+    """The rows of `symbols` between `start` and `end`, both included, in the order they have."""
+    keep = pc.is_in(table["symbol"], value_set=pa.array(list(symbols), pa.string()))
+    kind = table.schema.field("timestamp").type
+    if start is not None:
+        keep = pc.and_(keep, pc.greater_equal(table["timestamp"], pa.scalar(start, kind)))
+    if end is not None:
+        keep = pc.and_(keep, pc.less_equal(table["timestamp"], pa.scalar(end, kind)))
+    return table.filter(keep)
+
+
+def close_only(timestamps: Timestamps, symbols: tuple[str, ...], close: FloatMatrix) -> BarPanel:
+    """A panel of closes `[T, N]` with nothing else known of the bars."""
+    absent = np.full(close.shape, np.nan)
+    return BarPanel(
+        timestamps=timestamps,
+        symbols=symbols,
+        open=absent,
+        high=absent,
+        low=absent,
+        close=close,
+        volume=absent,
+        adjustment=np.ones(close.shape),
+    )

@@ -1,0 +1,88 @@
+"""Twenty large US stocks, daily adjusted closes, from the data file that skfolio carries.
+
+The file is read where it lies and skfolio is not imported. It starts in 1990, but prices before 2000
+are rounded to so few digits that their returns are noise, so they are left out.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Sequence
+from datetime import datetime
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from alphaloop.errors import DataError, MissingPartError
+from alphaloop.market import BarPanel
+from features.calendars import closes_of
+from features.source import CalendarName, close_only, require_frequency, require_symbols, select
+
+PACKAGE = "skfolio"
+FILE = "datasets/data/sp500_dataset.csv.gz"
+FIRST_DAY = "2000-01-01"
+
+
+class Sp500Twenty:
+    """Source `sp500-20`; closes only, adjusted with what was known in 2022."""
+
+    name = "sp500-20"
+    description = "20 large US stocks, daily adjusted closes 2000-2022 (data file of skfolio, BSD-3)"
+    calendar: CalendarName = "XNYS"
+    adjusted_only = True
+
+    def symbols(self) -> tuple[str, ...]:
+        """The 20 symbols, sorted."""
+        return _read(str(_locate())).symbols
+
+    def history(
+        self,
+        symbols: Sequence[str] = (),
+        start: datetime | None = None,
+        end: datetime | None = None,
+        frequency: str = "1d",
+    ) -> pa.Table:
+        """Daily bars; open, high, low and volume are null."""
+        require_frequency(self, frequency)
+        wanted = require_symbols(self, symbols)
+        return select(_table(str(_locate())), wanted, start, end)
+
+
+SOURCE = Sp500Twenty()
+
+
+def _locate() -> Path:
+    spec = importlib.util.find_spec(PACKAGE)
+    if spec is None or spec.origin is None:
+        raise MissingPartError(
+            f"source 'sp500-20' reads a data file of the package {PACKAGE}, which is not installed; "
+            "install alphaloop[features]"
+        )
+    path = Path(spec.origin).parent / FILE
+    if not path.is_file():
+        raise MissingPartError(
+            f"the package {PACKAGE} has no file {FILE}; install the version in constraints.txt"
+        )
+    return path
+
+
+@cache
+def _table(path: str) -> pa.Table:
+    return _read(path).to_table()
+
+
+@cache
+def _read(path: str) -> BarPanel:
+    from pyarrow import csv
+
+    try:
+        raw = csv.read_csv(path)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise DataError(f"{path} cannot be read as CSV: {error}; reinstall {PACKAGE}") from error
+    days = raw["Date"].to_numpy().astype("datetime64[D]")
+    recent = days >= np.datetime64(FIRST_DAY)
+    names = tuple(sorted(name for name in raw.column_names if name != "Date"))
+    close = np.column_stack([raw[name].to_numpy() for name in names]).astype(np.float64)[recent]
+    return close_only(closes_of(days[recent].tolist()), names, close)

@@ -6,6 +6,7 @@ exist is an error in both places, so that a typo cannot pass for a default.
 
 from __future__ import annotations
 
+import json
 import os
 import tomllib
 from functools import cached_property
@@ -165,6 +166,11 @@ def load(**overrides: Any) -> Settings:
         raise SettingsError(f"setting '{name}' is {first['input']!r}: {first['msg']}") from error
     except tomllib.TOMLDecodeError as error:
         raise SettingsError(f"{CONFIG_FILE} is not valid TOML: {error}") from error
+
+
+def from_json(text: str) -> Settings:
+    """The settings that another process wrote with `model_dump_json`."""
+    return Settings(**json.loads(text))
 
 
 def known_settings() -> list[str]:

@@ -1,0 +1,80 @@
+"""The `alphaloop demo` command: runs the story in a child, and leaves nothing behind, whatever happens.
+
+This process adopts every descendant that loses its parent, so that when the story ends, is
+interrupted or is killed, all of its servers can be found and stopped.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from datetime import datetime
+from pathlib import Path
+
+from alphaloop.clock import SystemClock
+from alphaloop.processes import adopt_orphans, child_environment, die_with_parent, stop_descendants
+from alphaloop.settings import Settings, load
+
+DEMO_FOLDER = Path("runs/demo")
+INTERRUPTED = 130
+GRACE_SECONDS = 8.0
+
+
+def run(settings: Settings | None = None) -> int:
+    """Run the demo; returns the exit code. The result is in `runs/demo/latest`."""
+    settings = settings or load()
+    home = _new_home(SystemClock().now())
+    scratch = Path(tempfile.mkdtemp(prefix="al-"))
+    adopt_orphans()
+    child = subprocess.Popen(
+        [sys.executable, "-m", "console.demo.story", str(home), str(scratch)],
+        env=child_environment({"ALPHALOOP_HOME": str(home), "TMPDIR": str(scratch)}),
+        preexec_fn=die_with_parent,
+    )
+    try:
+        code = _wait(child)
+    finally:
+        stop_descendants()
+        shutil.rmtree(scratch, ignore_errors=True)
+    if code == 0:
+        _point_latest(home)
+    return code
+
+
+def _wait(child: subprocess.Popen[bytes]) -> int:
+    try:
+        return child.wait()
+    except KeyboardInterrupt:
+        # A terminal has sent the child its own interrupt; one from elsewhere has not.
+        previous = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        try:
+            child.send_signal(signal.SIGINT)
+            child.wait(GRACE_SECONDS)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            child.wait()
+        finally:
+            signal.signal(signal.SIGINT, previous)
+        print("interrupted; everything that was started has been stopped", file=sys.stderr)
+        return INTERRUPTED
+
+
+def _new_home(now: datetime) -> Path:
+    home = DEMO_FOLDER.resolve() / now.strftime("%Y%m%dT%H%M%SZ")
+    number = 0
+    while home.exists():
+        number += 1
+        home = home.with_name(f"{home.name.split('.')[0]}.{number}")
+    home.mkdir(parents=True)
+    return home
+
+
+def _point_latest(home: Path) -> None:
+    link = home.parent / "latest"
+    fresh = home.parent / f".latest-{os.getpid()}"
+    fresh.symlink_to(home.name)
+    fresh.replace(link)

@@ -1,0 +1,73 @@
+"""The policies of the loop: when to retrain, and how much error each layer of evidence may spend."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from alphaloop.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class RetrainPolicy:
+    """An alarm leads to a retraining once enough labels from after the alarm have matured.
+
+    Refitting on the handful of days that raised the alarm would teach the model one crash.
+    """
+
+    family: str
+    matured_labels: int
+    horizon: int
+
+    def bars_to_wait(self) -> int:
+        """Bars after the alarm until `matured_labels` of them have a known outcome."""
+        return self.matured_labels + self.horizon + 1
+
+
+@dataclass(frozen=True, slots=True)
+class RolloutPolicy:
+    """The stages of a rollout and the error budget of its evidence.
+
+    `false_rollback` is shared by the layers in `SHARES`; `false_promotion` by the two outcomes that
+    can promote. A version whose logged scores cannot be recomputed is out at once: that is a
+    measurement, not a test, and spends nothing.
+    """
+
+    shadow_bars: int
+    stage_bars: int
+    max_bars: int
+    weights: tuple[float, ...]
+    false_rollback: float
+    false_promotion: float
+
+    SHARES = {"behaviour": 0.3, "cost": 0.2, "ic": 0.25, "pnl": 0.25}
+
+    def rollback_alpha(self, layer: str) -> float:
+        """The false-rollback probability that `layer` may spend."""
+        return self.false_rollback * self.SHARES[layer]
+
+    @property
+    def promotion_alpha(self) -> float:
+        """The false-promotion probability of each of the two outcomes, IC and net P&L."""
+        return self.false_promotion / 2
+
+
+def retrain_policy(settings: Settings) -> RetrainPolicy:
+    """The retrain policy that the settings describe."""
+    return RetrainPolicy(
+        family=settings.retrain.family,
+        matured_labels=settings.retrain.matured_labels,
+        horizon=settings.training.horizon,
+    )
+
+
+def rollout_policy(settings: Settings) -> RolloutPolicy:
+    """The rollout policy that the settings describe."""
+    chosen = settings.rollout
+    return RolloutPolicy(
+        shadow_bars=chosen.shadow_bars,
+        stage_bars=chosen.stage_bars,
+        max_bars=chosen.max_bars,
+        weights=chosen.weights,
+        false_rollback=chosen.false_rollback,
+        false_promotion=chosen.false_promotion,
+    )

@@ -1,0 +1,81 @@
+"""Runs pipelines on this machine with Kubeflow's local runner, each step in a process of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import os
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+from alphaloop.errors import VendorError
+from alphaloop.journal.store import Journal
+from alphaloop.processes import ONE_THREAD, QUIET
+from alphaloop.settings import Settings
+from pipelines.catalogue import find
+from pipelines.steps import PIPELINE_STREAM, PROPOSED, REFUSED
+
+
+def run(name: str, settings: Settings, **arguments: str) -> dict[str, Any]:
+    """Run pipeline `name` to its end; returns the journaled conclusion, with the run's id.
+
+    Raises `UnknownNameError` for another name, and `VendorError` if a step failed, with the end of
+    what it printed.
+    """
+    from kfp import local
+
+    pipeline = find(name)
+    run_id = arguments.pop("run", None) or f"{name}-{uuid.uuid4().hex[:12]}"
+    root = settings.paths.pipelines
+    root.mkdir(parents=True, exist_ok=True)
+    local.init(runner=local.SubprocessRunner(use_venv=False), pipeline_root=str(root))
+    printed = io.StringIO()
+    with _step_environment(), _captured(printed):
+        try:
+            pipeline(settings=settings.model_dump_json(), run=run_id, **arguments)
+        except (RuntimeError, ValueError, TypeError) as error:
+            end = printed.getvalue()[-1500:]
+            raise VendorError(f"pipeline '{name}' run {run_id} failed: {error}\n{end}") from error
+    return {"pipeline_run": run_id, **_conclusion(settings, run_id)}
+
+
+def _conclusion(settings: Settings, run_id: str) -> dict[str, Any]:
+    from alphaloop.clock import SystemClock
+
+    journal = Journal(settings.paths.journal, settings.paths.anchors, SystemClock())
+    for kind in (PROPOSED, REFUSED):
+        record = journal.find(PIPELINE_STREAM, kind, pipeline_run=run_id)
+        if record is not None:
+            return {"conclusion": kind, **record.body}
+    return {"conclusion": None}
+
+
+@contextlib.contextmanager
+def _step_environment() -> Iterator[None]:
+    """Steps inherit this process's environment: no shadowing by the working folder, one thread each."""
+    added = {**QUIET, **ONE_THREAD}
+    before = {name: os.environ.get(name) for name in added}
+    os.environ.update(added)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+@contextlib.contextmanager
+def _captured(printed: io.StringIO) -> Iterator[None]:
+    """Keep what the local runner prints and logs, for the error message and nothing else."""
+    handler = logging.StreamHandler(printed)
+    root = logging.getLogger()
+    handlers, root.handlers = root.handlers, [handler]
+    try:
+        with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
+            yield
+    finally:
+        root.handlers = handlers

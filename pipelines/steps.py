@@ -1,0 +1,131 @@
+"""What the components do, as plain functions: each takes and gives strings, as Kubeflow passes them.
+
+`settings` is the JSON of `alphaloop.settings.Settings`, so that a step in another process or pod runs
+under exactly the settings that the request was made under.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from alphaloop.clock import SystemClock
+from alphaloop.errors import MissingStateError
+from alphaloop.journal.store import Journal
+from alphaloop.market import BarPanel
+from alphaloop.settings import Settings, from_json
+
+if TYPE_CHECKING:
+    from models.registry import Registry
+
+PIPELINE_STREAM = "pipelines"
+PROPOSED, REFUSED = "candidate.proposed", "candidate.refused"
+
+
+def freeze_snapshot(settings: str) -> str:
+    """The id of the newest snapshot: what every later step of the run works on."""
+    from features.snapshots import SnapshotStore
+
+    folder = from_json(settings).paths.snapshots
+    latest = SnapshotStore(folder).latest()
+    if latest is None:
+        raise MissingStateError(f"no snapshot in {folder}; `alphaloop features build` makes one")
+    return latest.id
+
+
+def drift_report(settings: str, model: str, run: str) -> str:
+    """Write Evidently's report on the last bars of the prediction log; returns its path."""
+    from control.drift import Calibration, write_report
+    from control.monitor import live_features
+    from serving.prediction_log import PredictionLogReader
+
+    chosen = from_json(settings)
+    calibration = Calibration.load(chosen.paths.drift)
+    rows = PredictionLogReader(chosen.paths.prediction_log, model).new()
+    seen = [features for _, features in live_features(rows)][-calibration.window :]
+    if not seen:
+        raise MissingStateError(f"no prediction of '{model}' is logged in {chosen.paths.prediction_log} yet")
+    path = chosen.paths.drift / f"{run}.html"
+    write_report(calibration, np.concatenate(seen), path)
+    return str(path)
+
+
+def train_candidate(settings: str, snapshot: str, model: str, family: str, run: str) -> str:
+    """Train and register one version on `snapshot`; returns its number.
+
+    The family's last parameters are used again: tuning anew on the bars after a crash would fit the
+    search to it.
+    """
+    from features.build import backfill
+    from features.sets import default_set
+    from features.snapshots import SnapshotStore
+    from models.registry import Registry
+    from models.training import train
+
+    chosen = from_json(settings)
+    registry = Registry(chosen.paths.registry)
+    bars = BarPanel.from_table(SnapshotStore(chosen.paths.snapshots).load(snapshot))
+    document = registry.rollout(model)
+    trained = train(
+        family,
+        bars,
+        backfill(bars, default_set()),
+        snapshot,
+        registry,
+        chosen,
+        model=model,
+        trials=0,
+        pipeline_run=run,
+        champion=registry.card(model, document.champion) if document else None,
+        parameters=_last_parameters(registry, model, family),
+        clock=SystemClock(),
+    )
+    return trained.version
+
+
+def gate_verdict(settings: str, model: str, version: str) -> str:
+    """`passed` or `refused`, as the card says."""
+    from models.registry import Registry
+
+    return "passed" if Registry(from_json(settings).paths.registry).card(model, version).passed else "refused"
+
+
+def propose(settings: str, cause_id: str, model: str, version: str, run: str) -> str:
+    """Journal that a version passed its gate and asks for a canary."""
+    return _conclude(from_json(settings), PROPOSED, cause_id, model, version, run)
+
+
+def refuse(settings: str, cause_id: str, model: str, version: str, run: str) -> str:
+    """Journal that the gate refused a version, with its reasons."""
+    return _conclude(from_json(settings), REFUSED, cause_id, model, version, run)
+
+
+def _conclude(settings: Settings, kind: str, cause_id: str, model: str, version: str, run: str) -> str:
+    from models.registry import Registry
+
+    card = Registry(settings.paths.registry).card(model, version)
+    journal = Journal(settings.paths.journal, settings.paths.anchors, SystemClock())
+    with journal.writer(PIPELINE_STREAM) as writer:
+        record = writer.append(
+            kind,
+            {
+                "cause_id": cause_id,
+                "model": model,
+                "version": version,
+                "family": card.family,
+                "digest": card.digest,
+                "snapshot": card.snapshot,
+                "pipeline_run": run,
+                "reasons": list(card.gate.get("reasons", ())),
+            },
+        )
+    return record.hash
+
+
+def _last_parameters(registry: Registry, model: str, family: str) -> dict[str, Any] | None:
+    for version in reversed(registry.versions(model)):
+        card = registry.card(model, version)
+        if card.family == family:
+            return dict(card.parameters)
+    return None

@@ -35,14 +35,14 @@ def closes_of(days: Sequence[date], calendar: str = "XNYS") -> Moments:
     """The close of each day's session, `datetime64[ns]` in UTC; 21:00 where there was no session."""
     if not len(days):
         return np.array([], dtype="datetime64[ns]")
-    wanted: Moments = np.array(days, dtype="datetime64[D]")
+    wanted = np.array(days, dtype="datetime64[D]")
     if calendar == "24/7":
         midnights: Moments = (wanted + np.timedelta64(1, "D")).astype("datetime64[ns]")
         return midnights
     closes = session_closes(wanted.min().item(), wanted.max().item(), calendar)
     sessions = closes.astype("datetime64[D]")
     place = np.minimum(np.searchsorted(sessions, wanted), max(len(sessions) - 1, 0))
-    fallback: Moments = wanted.astype("datetime64[ns]") + DEFAULT_CLOSE
+    fallback: Moments = (wanted.astype("datetime64[h]") + DEFAULT_CLOSE).astype("datetime64[ns]")
     if not len(sessions):
         return fallback
     closing: Moments = np.where(sessions[place] == wanted, closes[place], fallback)

@@ -1,0 +1,151 @@
+"""The ONNX engine: model versions from the registry as ONNX Runtime sessions.
+
+One thread a session: two threads on two cores took the 99th percentile from 0.26 to 4.4 ms.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from alphaloop.errors import DamagedStoreError, FeatureSetMismatchError, ServingError
+from models.card import Card
+from serving.protocol import Panel, Scores
+
+if TYPE_CHECKING:
+    from models.registry import Registry
+
+CAPACITY = 16
+
+
+class LoadedModel:
+    """One model version, ready to score."""
+
+    def __init__(self, model: str, version: str, card: Card, onnx: bytes) -> None:
+        """Raises `DamagedStoreError` if `onnx` is not the file of `card`, `ServingError` if it cannot run."""
+        digest = hashlib.sha256(onnx).hexdigest()
+        if digest != card.digest:
+            raise DamagedStoreError(
+                f"{model} version {version}: the ONNX file's digest is {digest[:12]}, its card says "
+                f"{card.digest[:12]}; register the model again"
+            )
+        self.model, self.version, self.card = model, version, card
+        self._session = _session(model, version, onnx)
+        self._require_interface()
+        # The first run of a session plans its memory; it must not be a client's.
+        self.score(np.zeros((2, card.lookback, len(card.features)), np.float32))
+
+    @property
+    def features(self) -> int:
+        """The number of features of one row."""
+        return len(self.card.features)
+
+    def require_feature_set(self, feature_set: str) -> None:
+        """Raise `FeatureSetMismatchError` unless the model was trained on `feature_set`."""
+        if feature_set != self.card.feature_set:
+            raise FeatureSetMismatchError(
+                f"{self.model} version {self.version} was trained on feature set "
+                f"{self.card.feature_set[:12]}, the online store holds {feature_set[:12]}; "
+                "train it on the present set, or materialise the old one"
+            )
+
+    def score(self, panel: Panel) -> Scores:
+        """Scores float32 `[symbols]` of `panel` float32 `[symbols, lookback, features]`.
+
+        A symbol with a value that is not finite is masked: the model does not see it and its score is
+        NaN. Raises `ServingError` if the graph fails or has no finite score for a finite input.
+        """
+        finite = np.isfinite(panel).all(axis=(1, 2))
+        scores = np.full(len(panel), np.nan, np.float32)
+        if not finite.any():
+            return scores
+        seen = panel if finite.all() else panel[finite]
+        result = self._run(np.ascontiguousarray(seen, np.float32))
+        if result.shape != (len(seen),):
+            raise self._failure(f"gave scores of shape {result.shape} for {len(seen)} symbols")
+        if not np.isfinite(result).all():
+            raise self._failure("gave a score that is not finite")
+        scores[finite] = result
+        return scores
+
+    def _run(self, panel: Panel) -> Scores:
+        try:
+            return np.asarray(self._session.run(["scores"], {"panel": panel})[0], np.float32)
+        except _runtime_errors() as error:
+            raise self._failure(f"failed: {error}") from error
+
+    def _require_interface(self) -> None:
+        inputs = {one.name: one.shape for one in self._session.get_inputs()}
+        outputs = {one.name for one in self._session.get_outputs()}
+        expected = [self.card.lookback, self.features]
+        if set(inputs) != {"panel"} or "scores" not in outputs or inputs["panel"][1:] != expected:
+            raise self._failure(
+                f"has inputs {inputs}, its card says panel [symbols, {expected[0]}, {expected[1]}]"
+            )
+
+    def _failure(self, problem: str) -> ServingError:
+        return ServingError(f"{self.model} version {self.version} {problem}")
+
+
+class Engine:
+    """Loads versions from `registry` and keeps the `capacity` that were used last. Thread-safe."""
+
+    def __init__(self, registry: Registry, capacity: int = CAPACITY) -> None:
+        self._registry, self._capacity = registry, capacity
+        self._loaded: OrderedDict[tuple[str, str], LoadedModel] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def load(self, model: str, version: str) -> LoadedModel:
+        """The version, loaded and warm.
+
+        Raises `UnknownNameError` where the registry has none such, `DamagedStoreError` where its file
+        does not have the digest on its card, `ServingError` where ONNX Runtime cannot run it.
+        """
+        key = (model, version)
+        with self._lock:
+            if key in self._loaded:
+                self._loaded.move_to_end(key)
+                return self._loaded[key]
+        # Not under the lock: a slow load must not hold up versions that are loaded.
+        loaded = LoadedModel(
+            model, version, self._registry.card(model, version), self._registry.onnx(model, version)
+        )
+        with self._lock:
+            self._loaded[key] = loaded
+            while len(self._loaded) > self._capacity:
+                self._loaded.popitem(last=False)
+        return loaded
+
+
+def _session(model: str, version: str, onnx: bytes) -> Any:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    try:
+        return onnxruntime.InferenceSession(onnx, options, providers=["CPUExecutionProvider"])
+    except _runtime_errors() as error:
+        raise ServingError(
+            f"{model} version {version} is not a graph that ONNX Runtime takes: {error}"
+        ) from error
+
+
+def _runtime_errors() -> tuple[type[Exception], ...]:
+    """ONNX Runtime's exceptions; they share no base of their own."""
+    from onnxruntime.capi import onnxruntime_pybind11_state as state
+
+    names = (
+        "Fail",
+        "InvalidArgument",
+        "InvalidGraph",
+        "InvalidProtobuf",
+        "NotImplemented",
+        "RuntimeException",
+    )
+    return (*(getattr(state, name) for name in names), RuntimeError, ValueError)

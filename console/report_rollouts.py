@@ -1,0 +1,171 @@
+"""The part of the report on rollouts: their timelines, the evidence, and what decided."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from alphaloop.report.charts import Level, LineChart, Series, line_chart
+from alphaloop.report.page import Column as Head
+from alphaloop.report.page import badge, details, panel, paragraph, section, table
+from alphaloop.report.timeline import Row, Segment, timeline
+from console import wording
+
+Document = Mapping[str, Any]
+
+TONES = ("one", "three", "four", "five", "two")
+FULL_STRENGTH = 0.5  # the largest weight that a challenger is given before it is promoted
+SHADES = "The stronger the colour, the larger the share of capital that the new version answered for."
+KINDS = {"real": "real data", "sabotage": "sabotage", "simulated": "simulated universe"}
+
+
+def rollouts_section(report: Document, series: Document) -> str:
+    """Every rollout: when it was shadow and canary, how it ended, and on which evidence."""
+    rollouts = _merged(report, series)
+    dates = series.get("equity", {}).get("dates") or []
+    span = (dates[0], dates[-1]) if dates else None
+    real = [one for one in rollouts if one.get("kind") != "simulated"]
+    return section(
+        "Rollouts",
+        "A new version first answers in the shadow, then for a growing share of capital. Both versions score "
+        "every bar, and the comparison is paired. Each verdict may be reached at any bar without raising "
+        "the rate of false ones.",
+        panel(
+            timeline(list(map(_row, real)), title="Rollouts over time", span=span),
+            heading="Over time",
+            note=SHADES,
+        )
+        if real
+        else "",
+        *map(_rollout, rollouts),
+        "" if rollouts else paragraph("No version was rolled out in this run.", "nothing"),
+    )
+
+
+def _merged(report: Document, series: Document) -> list[dict[str, Any]]:
+    """Each rollout of the report with the curves of the same version."""
+    curves = {(str(one.get("version")), one.get("kind")): one for one in series.get("rollouts", [])}
+    listed = report.get("rollouts") or series.get("rollouts", [])
+    return [{**curves.get((str(one.get("version")), one.get("kind")), {}), **one} for one in listed]
+
+
+def _title(rollout: Document) -> str:
+    kind = str(rollout.get("kind", ""))
+    return f"Version {rollout.get('version', wording.ABSENT)}, {KINDS.get(kind, kind)}"
+
+
+def _row(rollout: Document) -> Row:
+    return Row(
+        label=_title(rollout),
+        segments=_segments(rollout),
+        outcome=wording.outcome(rollout.get("outcome")),
+        tone=wording.OUTCOME_TONES.get(str(rollout.get("outcome")), "muted"),
+    )
+
+
+def _segments(rollout: Document) -> list[Segment]:
+    """Steps of the timeline that say the same are one segment; each lasts until the next begins."""
+    steps = list(rollout.get("timeline") or [])
+    if not steps:
+        return []
+    end = rollout.get("ended") or steps[-1]["bar"]
+    if isinstance(end, str) is not isinstance(steps[-1]["bar"], str):
+        end = steps[-1]["bar"]
+    begun = [one for at, one in enumerate(steps) if at == 0 or _phase(one) != _phase(steps[at - 1])]
+    lasts = [one["bar"] for one in begun[1:]] + [end]
+    return [
+        Segment(first=one["bar"], last=last, label=_phase(one), strength=_strength(one))
+        for one, last in zip(begun, lasts, strict=True)
+    ]
+
+
+def _phase(step: Document) -> str:
+    weight = step.get("weight") or 0.0
+    return f"{step.get('state')} {wording.percent(weight, 0)}" if weight else str(step.get("state"))
+
+
+def _strength(step: Document) -> float:
+    return (
+        min(0.25 + 0.75 * float(step.get("weight") or 0.0) / FULL_STRENGTH, 1.0)
+        if step.get("weight")
+        else 0.1
+    )
+
+
+def _rollout(rollout: Document) -> str:
+    outcome = str(rollout.get("outcome", ""))
+    evidence = wording.flattened(rollout.get("evidence") or {})
+    heads = [Head(name="Evidence", number=False), Head(name="Value", number=False)]
+    simulated = rollout.get("kind") == "simulated"
+    return panel(
+        paragraph(_story(rollout), "note"),
+        paragraph(str(rollout.get("explanation") or "")),
+        timeline([_row(rollout)], title=_title(rollout)) if simulated else "",
+        _evidence_chart(rollout),
+        details("The evidence in figures", table(heads, evidence)) if evidence else "",
+        heading=_title(rollout),
+        badge_html=badge(wording.outcome(outcome), wording.OUTCOME_TONES.get(outcome, "muted")),
+    )
+
+
+def _story(rollout: Document) -> str:
+    """When, how long, and by what it was decided."""
+    parts = [f"{wording.day(rollout.get('started'))} to {wording.day(rollout.get('ended'))}"]
+    if wording.is_number(rollout.get("bars")):
+        parts.append(wording.counted(int(rollout["bars"]), "bar"))
+    if rollout.get("decided_by"):
+        parts.append(f"decided by {str(rollout['decided_by']).replace('_', ' ')}")
+    return " · ".join(parts)
+
+
+def _evidence_chart(rollout: Document) -> str:
+    curves: Mapping[str, Sequence[Sequence[Any]]] = rollout.get("evidence_series") or {}
+    shown = {name: points for name, points in curves.items() if points}
+    if not shown:
+        return ""
+    bounds: Mapping[str, float] = rollout.get("bounds") or {}
+    tones = {name: TONES[at % len(TONES)] for at, name in enumerate(shown)}
+    levels = [
+        Level(value=value, label=_bound(names, shown), tone=tones[names[0]] if len(names) == 1 else "bad")
+        for value, names in _grouped(bounds, shown)
+    ]
+    chart = LineChart(
+        title="Evidence",
+        series=[
+            Series(
+                name=name.replace("_", " "),
+                x=[point[0] for point in points],
+                y=[point[1] for point in points],
+                tone=tones[name],
+            )
+            for name, points in shown.items()
+        ],
+        label=_odds,
+        levels=levels,
+        floor=0.0,
+        height=230,
+    )  # fmt: skip
+    return paragraph(
+        "Odds against mere chance, bar by bar; a verdict falls where a line crosses its bound.", "note"
+    ) + line_chart(chart)
+
+
+def _grouped(bounds: Mapping[str, float], shown: Mapping[str, Any]) -> list[tuple[float, list[str]]]:
+    """Equal bounds share a line."""
+    groups: dict[float, list[str]] = {}
+    for name, value in bounds.items():
+        if name in shown:
+            groups.setdefault(round(float(value), 6), []).append(name)
+    return list(groups.items())
+
+
+def _bound(names: Sequence[str], shown: Mapping[str, Any]) -> str:
+    """A bound names its lines unless it is everyone's."""
+    return "bound" if len(names) == len(shown) else f"bound for {', '.join(names)}".replace("_", " ")
+
+
+def _odds(exponent: float) -> str:
+    """A power of ten as odds: `1,000 : 1`."""
+    if abs(exponent) < 4.5:
+        return f"{10**exponent:,.0f} : 1" if exponent >= 0 else f"1 : {10**-exponent:,.0f}"
+    return f"10^{exponent:.0f} : 1".replace("-", "−")

@@ -1,0 +1,110 @@
+"""How figures, dates and outcomes are written in reports and on the screen."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from datetime import date
+from typing import Any
+
+ABSENT = "–"
+MONTHS = ("January", "February", "March", "April", "May", "June",
+          "July", "August", "September", "October", "November", "December")  # fmt: skip
+OUTCOME_TONES = {"promoted": "good", "rolled_back": "bad", "rejected": "warn", "undecided": "muted"}
+OUTCOME_WORDS = {"rolled_back": "rolled back"}
+
+
+def is_number(value: Any) -> bool:
+    """Whether `value` is a finite number."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def below(value: Any, bound: float) -> bool:
+    """Whether `value` is a number below `bound`."""
+    return is_number(value) and bool(value < bound)
+
+
+def decimal(value: Any, digits: int = 2) -> str:
+    """A number with `digits` decimals and a true minus sign; a dash for none."""
+    if not is_number(value):
+        return ABSENT
+    text = f"{value:,.{digits}f}"
+    if float(text.replace(",", "")) == 0:
+        text = text.lstrip("-")
+    return text.replace("-", "−")
+
+
+def percent(value: Any, digits: int = 1, *, signed: bool = False) -> str:
+    """A share as per cent."""
+    if not is_number(value):
+        return ABSENT
+    sign = "+" if signed and round(value * 100, digits) > 0 else ""
+    return f"{sign}{decimal(value * 100, digits)} %"
+
+
+def whole(value: Any) -> str:
+    """A count with thousands set apart."""
+    return f"{int(value):,}" if is_number(value) else ABSENT
+
+
+def milliseconds(value: Any) -> str:
+    """A duration in milliseconds, finer where it is short."""
+    return (
+        f"{decimal(value, 1 if is_number(value) and value >= 10 else 2)} ms" if is_number(value) else ABSENT
+    )
+
+
+def tiny(value: Any) -> str:
+    """A difference that should be nothing: `0` or in powers of ten."""
+    if not is_number(value):
+        return ABSENT
+    return "0" if value == 0 else f"{value:.1e}".replace("e-0", "e-").replace("e-", "e−")
+
+
+def day(value: Any) -> str:
+    """The day of an ISO timestamp."""
+    return str(value)[:10] if value else ABSENT
+
+
+def long_day(value: Any) -> str:
+    """The day of an ISO timestamp, written out: `2 January 2019`."""
+    on = date.fromisoformat(str(value)[:10])
+    return f"{on.day} {MONTHS[on.month - 1]} {on.year}"
+
+
+def short(identifier: Any, length: int = 12) -> str:
+    """The beginning of a long identifier."""
+    return str(identifier)[:length] if identifier else ABSENT
+
+
+def outcome(value: Any) -> str:
+    """How a rollout ended, in words."""
+    return OUTCOME_WORDS.get(str(value), str(value or ABSENT))
+
+
+def counted(count: int, noun: str, plural: str = "") -> str:
+    """`1 alarm`, `3 alarms`, `no alarm`."""
+    if count == 0:
+        return f"no {noun}"
+    return f"{count} {noun if count == 1 else plural or noun + 's'}"
+
+
+def listed(names: Sequence[str]) -> str:
+    """`a`, `a and b`, `a, b and c`."""
+    if len(names) < 2:
+        return "".join(names)
+    return ", ".join(names[:-1]) + " and " + names[-1]
+
+
+def flattened(value: Any, prefix: str = "") -> list[tuple[str, str]]:
+    """A nested mapping as pairs of dotted names and readable values; lists are joined."""
+    if isinstance(value, dict):
+        return [pair for key, inner in value.items() for pair in flattened(inner, f"{prefix}{key}.")]
+    name = prefix.rstrip(".").replace("_", " ")
+    if isinstance(value, list | tuple):
+        return [(name, ", ".join(dict(flattened(one)).get("", str(one)) for one in value) or ABSENT)]
+    if isinstance(value, bool) or value is None:
+        return [(name, {True: "yes", False: "no", None: ABSENT}[value])]
+    if isinstance(value, float):
+        return [(name, f"{value:.4g}".replace("-", "−"))]
+    return [(name, str(value))]

@@ -60,7 +60,8 @@ def card_of(model: str, content: bytes, **changes: Any) -> Card:
     values: dict[str, Any] = {
         "model": model, "family": "linear", "parameters": {}, "feature_set": FEATURE_SET, "features": NAMES,
         "inputs": ("panel",), "lookback": LOOKBACK, "horizon": 5, "score_kind": "zscore",
-        "cross_sectional": False, "snapshot": "s" * 64, "train_first": "2010-01-04", "train_last": "2018-12-31",
+        "cross_sectional": False, "snapshot": "s" * 64, "train_first": "2010-01-04",
+        "train_last": "2018-12-31",
         "pipeline_run": None, "code_revision": "test", "seed": 1, "walk_forward": (), "metrics": {},
         "ranges": {}, "fidelity": {}, "gate": {"passed": True, "reasons": []},
         "digest": hashlib.sha256(content).hexdigest(), "created_at": "2019-01-01T00:00:00+00:00",

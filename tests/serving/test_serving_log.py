@@ -1,0 +1,160 @@
+"""The prediction log: complete, incremental, bounded."""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pyarrow.dataset
+import pyarrow.parquet as pq
+import pytest
+
+from alphaloop.errors import DamagedStoreError
+from serving.prediction_log import (
+    SCHEMA,
+    PredictionLog,
+    PredictionLogReader,
+    PredictionRow,
+    partition,
+)
+
+BAR = datetime(2019, 1, 3, 21, 0, tzinfo=UTC)
+
+
+def row(number: int = 0, as_of: datetime | None = BAR, model: str = "equities") -> PredictionRow:
+    """A row that differs from others by its number."""
+    return PredictionRow(
+        prediction_id=f"p-{number}", logged_at=BAR + timedelta(seconds=number), as_of=as_of,
+        feature_timestamp=as_of, model=model, version="1", digest="d", route="champion",
+        route_key=f"sleeve-{number:02d}", symbols=("A", "B"), scores=(0.5, -0.25), statuses=("ok", "ok"),
+        features=np.array([[1, 2, 3], [4, 5, number]], np.float32), input_hash="h", feature_set="f",
+        snapshot="s", generation=3, latency_ms=0.5, error=None,
+    )  # fmt: skip
+
+
+def test_a_row_comes_back_as_it_was_put(tmp_path: Path) -> None:
+    """Every field survives the file, the features bit for bit."""
+    log = PredictionLog(tmp_path)
+    log.start()
+    put = replace(row(7), error="said no", scores=(float("nan"), 0.1))
+    log.put(put)
+    log.close()
+    (read,) = PredictionLogReader(tmp_path, "equities").new()
+    assert np.array_equal(read.features, put.features)
+    assert np.isnan(read.scores[0])
+    assert read.scores[1] == np.float32(0.1)
+    others = [one.name for one in fields(PredictionRow) if one.name not in {"features", "scores"}]
+    assert {name: getattr(read, name) for name in others} == {name: getattr(put, name) for name in others}
+
+
+def test_every_row_arrives_once_and_in_order(tmp_path: Path) -> None:
+    """Reading while rows are written gives each row once, sorted by bar."""
+    log, reader = PredictionLog(tmp_path), PredictionLogReader(tmp_path, "equities")
+    log.start()
+    seen: list[PredictionRow] = []
+    for day in range(5):
+        for number in range(20):
+            log.put(row(number, BAR + timedelta(days=day)))
+        seen += reader.new()
+    log.close()
+    seen += reader.new()
+    assert reader.new() == []
+    assert [(one.as_of, one.route_key) for one in seen] == [
+        (BAR + timedelta(days=day), f"sleeve-{number:02d}") for day in range(5) for number in range(20)
+    ]
+    assert reader.dropped == log.dropped == 0
+
+
+def test_a_new_bar_flushes_the_one_before(tmp_path: Path) -> None:
+    """Each file holds one bar of one model, although the rows came in one rush."""
+    log = PredictionLog(tmp_path)
+    for day in range(3):
+        for number in range(4):
+            log.put(row(number, BAR + timedelta(days=day)))
+    log.start()
+    log.close()
+    files = sorted(partition(tmp_path, "equities").iterdir())
+    assert [pq.read_metadata(file).num_rows for file in files] == [4, 4, 4]
+
+
+def test_rows_are_written_soon_although_nothing_follows(tmp_path: Path) -> None:
+    """A reader that waits for a bar gets it without the log being closed."""
+    log, reader = PredictionLog(tmp_path), PredictionLogReader(tmp_path, "equities")
+    log.start()
+    log.put(row())
+    assert [one.prediction_id for one in reader.wait_for(BAR, timeout=5)] == ["p-0"]
+    log.close()
+
+
+def test_waiting_ends_at_its_timeout_with_what_came(tmp_path: Path) -> None:
+    """Where the bar does not come, the rows that did come are not lost."""
+    log, reader = PredictionLog(tmp_path), PredictionLogReader(tmp_path, "equities")
+    log.start()
+    log.put(row())
+    rows = reader.wait_for(BAR + timedelta(days=1), timeout=0.3)
+    log.close()
+    assert [one.prediction_id for one in rows] == ["p-0"]
+
+
+def test_models_have_logs_of_their_own(tmp_path: Path) -> None:
+    """A reader sees the rows of its model alone, whatever characters its name has."""
+    log = PredictionLog(tmp_path)
+    log.start()
+    log.put(row(1))
+    log.put(row(2, model="fx/spot"))
+    log.close()
+    assert [one.prediction_id for one in PredictionLogReader(tmp_path, "fx/spot").new()] == ["p-2"]
+    assert [one.prediction_id for one in PredictionLogReader(tmp_path, "equities").new()] == ["p-1"]
+    assert PredictionLogReader(tmp_path, "nothing").new() == []
+
+
+def test_a_full_queue_drops_and_counts(tmp_path: Path) -> None:
+    """A full queue never makes `put` wait, and the reader learns how many rows are missing."""
+    log = PredictionLog(tmp_path, capacity=10)
+    for number in range(25):
+        log.put(row(number))
+    assert log.dropped == 15
+    log.start()
+    log.close()
+    reader = PredictionLogReader(tmp_path, "equities")
+    assert len(reader.new()) == 10
+    assert reader.dropped == 15
+
+
+def test_rows_that_cannot_be_written_are_counted(tmp_path: Path) -> None:
+    """A folder that cannot be made costs the rows, not the process."""
+    (tmp_path / "taken").write_text("a file")
+    log = PredictionLog(tmp_path / "taken")
+    log.start()
+    log.put(row())
+    log.put(row(1))
+    log.close()
+    assert log.dropped == 2
+
+
+def test_a_damaged_file_is_named(tmp_path: Path) -> None:
+    """A file that is not Parquet is named, and what is whole can be read once it is gone."""
+    log = PredictionLog(tmp_path)
+    log.start()
+    log.put(row())
+    log.close()
+    damaged = partition(tmp_path, "equities") / "x-0.parquet"
+    damaged.write_bytes(b"PAR1 not really")
+    reader = PredictionLogReader(tmp_path, "equities")
+    with pytest.raises(DamagedStoreError, match=r"x-0\.parquet cannot be read"):
+        reader.new()
+    damaged.unlink()
+    assert len(reader.new()) == 1
+
+
+def test_the_log_is_an_ordinary_partitioned_dataset(tmp_path: Path) -> None:
+    """Any Parquet reader can open the files: the columns are those of the schema."""
+    log = PredictionLog(tmp_path)
+    log.start()
+    log.put(row(0, as_of=None))
+    log.close()
+    table = pyarrow.dataset.dataset(sorted(tmp_path.rglob("*.parquet")), format="parquet").to_table()
+    assert table.schema.names == SCHEMA.names
+    assert table["as_of"].null_count == 1

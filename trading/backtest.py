@@ -1,0 +1,195 @@
+"""Backtest: scores known beforehand through the same engine, and the benchmarks to beat.
+
+The benchmarks are simulated in float64, whole positions without lots, at the same obtainable prices and
+costs; a test holds the two ways of counting together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+
+import numpy as np
+import numpy.typing as npt
+
+from alphaloop.allocation import AllocationPolicy, next_weights
+from alphaloop.clock import ReplayClock
+from alphaloop.costs import CostModel
+from alphaloop.market import BarPanel, Timestamps, to_datetime, to_datetime64
+from alphaloop.rollout import sleeve_names
+from trading.broker import find
+from trading.engine import TradingEngine
+from trading.forecaster import ArrayForecaster
+from trading.risk import RiskCheck, RiskLimits
+from trading.strategy import AllocationStrategy
+
+Vector = npt.NDArray[np.float64]
+
+BARS_A_YEAR = 252
+MOMENTUM_BARS, SKIPPED_BARS = 252, 21
+
+
+@dataclass(frozen=True, slots=True)
+class Metrics:
+    """A track record, net of costs: `net_return` over the whole time, the others by year of 252 bars."""
+
+    net_return: float
+    sharpe_net: float
+    max_drawdown: float
+    volatility: float
+
+
+@dataclass(frozen=True, slots=True)
+class BacktestResult:
+    """A backtest: `equity` float64 `[timestamps]` in money, after each bar's close.
+
+    `turnover` is the mean one-way turnover a bar as a share of equity, `costs` what was paid in all.
+    """
+
+    timestamps: Timestamps
+    equity: Vector
+    orders: int
+    fills: int
+    refusals: int
+    turnover: float
+    costs: Decimal
+
+    @property
+    def metrics(self) -> Metrics:
+        """The figures of `equity`."""
+        return metrics(self.equity)
+
+
+def metrics(equity: npt.ArrayLike) -> Metrics:
+    """The figures of an equity curve `[bars]`; Sharpe and volatility are 0 for one that never moves.
+
+    Sharpe (1994), with no risk-free rate: mean over standard deviation of bar returns, times √252.
+    """
+    curve = np.asarray(equity, dtype=np.float64)
+    if curve.ndim != 1 or len(curve) < 2 or not (np.isfinite(curve).all() and (curve > 0).all()):
+        raise ValueError("an equity curve has two or more bars, all finite and positive")
+    returns = curve[1:] / curve[:-1] - 1.0
+    spread = float(returns.std(ddof=1)) if len(returns) > 1 else 0.0
+    return Metrics(
+        net_return=float(curve[-1] / curve[0] - 1.0),
+        sharpe_net=float(returns.mean() / spread * np.sqrt(BARS_A_YEAR)) if spread > 1e-12 else 0.0,
+        max_drawdown=float((1.0 - curve / np.maximum.accumulate(curve)).max()),
+        volatility=spread * float(np.sqrt(BARS_A_YEAR)),
+    )
+
+
+def backtest(
+    bars: BarPanel,
+    scores: npt.NDArray[np.floating],
+    *,
+    policy: AllocationPolicy | None = None,
+    limits: RiskLimits | None = None,
+    costs: CostModel | None = None,
+    capital: int = 1_000_000,
+    sleeves: int = 1,
+    simulated: bool = True,
+) -> BacktestResult:
+    """Trade `scores` `[timestamps, symbols]`, known at each bar's close, through the engine.
+
+    Rows of NaN trade nothing. One sleeve is enough: all would be told the same.
+    """
+    costs = costs or CostModel()
+    engine = TradingEngine(
+        symbols=bars.symbols,
+        broker=find("paper")(costs),
+        forecaster=ArrayForecaster(bars.timestamps, bars.symbols, scores),
+        strategy=AllocationStrategy(policy or AllocationPolicy()),
+        risk=RiskCheck(limits or RiskLimits(prediction_deadline_ms=None)),
+        costs=costs,
+        sleeves=sleeve_names(sleeves),
+        capital=capital,
+        clock=(clock := ReplayClock(to_datetime(bars.timestamps[0]))),
+        journal_writer=None,
+        simulated=simulated,
+    )
+    equity = np.empty(len(bars))
+    orders = fills = refusals = 0
+    traded = 0.0
+    for index, bar in enumerate(bars.slices()):
+        clock.advance(bar.timestamp)
+        outcome = engine.on_bar(bar)
+        equity[index] = float(outcome.equity)
+        orders, fills = orders + len(outcome.orders), fills + len(outcome.fills)
+        refusals += len(outcome.refusals)
+        traded += sum(float(fill.quantity * fill.price) for fill in outcome.fills) / equity[index]
+    paid = sum((book.costs for book in engine.portfolio.books), Decimal(0))
+    return BacktestResult(bars.timestamps, equity, orders, fills, refusals, traded / len(bars), paid)
+
+
+def equal_weight(bars: BarPanel, costs: CostModel, start: datetime | None = None) -> Vector:
+    """Equity of every symbol held alike, net of costs, from 1.0 at `start` (the first bar by default).
+
+    Rebalanced once a year, after the first close of each calendar year. float64 `[bars from start]`.
+    """
+    years = bars.timestamps.astype("datetime64[Y]")
+    first = _first(bars, start)
+    prices = _filled(bars.close)
+
+    def decide(index: int, current: Vector) -> Vector:
+        if index > first and years[index] == years[index - 1]:
+            return current
+        known = np.isfinite(prices[index])
+        return np.where(known, 1.0 / max(int(known.sum()), 1), 0.0)
+
+    return _simulate(bars, costs, decide, first)
+
+
+def momentum_12_1(
+    bars: BarPanel, costs: CostModel, policy: AllocationPolicy, start: datetime | None = None
+) -> Vector:
+    """Equity of plain 12-1 momentum (Jegadeesh and Titman 1993) through the same allocation, from 1.0.
+
+    The score is the adjusted return from 252 to 21 bars ago. Bars before `start` only warm it up; without
+    `start` the first year is spent in cash. float64 `[bars from start]`.
+    """
+    adjusted = _filled(bars.adjusted_close)
+    scores = np.full(adjusted.shape, np.nan)
+    scores[MOMENTUM_BARS:] = (
+        adjusted[MOMENTUM_BARS - SKIPPED_BARS : -SKIPPED_BARS] / adjusted[:-MOMENTUM_BARS] - 1.0
+    )
+    return _simulate(
+        bars, costs, lambda index, current: next_weights(scores[index], current, policy), _first(bars, start)
+    )
+
+
+def _simulate(
+    bars: BarPanel, costs: CostModel, decide: Callable[[int, Vector], Vector], first: int
+) -> Vector:
+    """Equity `[bars from first]`: decided at a close, traded at the next obtainable price."""
+    close = _filled(bars.close)
+    opened = np.where(np.isfinite(bars.open), bars.open, bars.close)
+    shares, cash = np.zeros(len(bars.symbols)), 1.0
+    change = shares
+    equity = np.empty(len(bars) - first)
+    for index in range(first, len(bars)):
+        done = np.where(np.isfinite(opened[index]), change, 0.0)
+        price = np.nan_to_num(opened[index])
+        notional = done * price
+        shares = shares + done
+        cash -= float(notional.sum() + costs.of_turnover(np.abs(notional).sum()))
+        marks = np.nan_to_num(close[index])
+        values = shares * marks
+        total = cash + float(values.sum())
+        equity[index - first] = total
+        current = values / total
+        wanted = (decide(index, current) - current) * total
+        change = np.where(marks > 0, wanted / np.where(marks > 0, marks, 1.0), 0.0)
+    return equity
+
+
+def _first(bars: BarPanel, start: datetime | None) -> int:
+    return 0 if start is None else int(np.searchsorted(bars.timestamps, to_datetime64(start), "left"))
+
+
+def _filled(prices: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Gaps filled with the last price before them, never with one after."""
+    rows = np.where(np.isfinite(prices), np.arange(len(prices))[:, None], 0)
+    filled: npt.NDArray[np.float64] = np.take_along_axis(prices, np.maximum.accumulate(rows, axis=0), axis=0)
+    return filled

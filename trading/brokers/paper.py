@@ -1,0 +1,67 @@
+"""The paper broker: fills every order whole at the next obtainable price, and keeps its own account."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from decimal import Decimal
+
+import numpy as np
+
+from alphaloop.costs import CostModel
+from alphaloop.market import Slice
+from alphaloop.orders import Fill, Order
+from trading.prices import booked, obtainable
+
+
+class PaperBroker:
+    """Fills at the open of the next bar, else at its close; an order without a price waits.
+
+    `cash` (what the account paid and received) and `positions` are kept apart from the engine's books,
+    so that the two can be reconciled.
+    """
+
+    def __init__(self, costs: CostModel) -> None:
+        self.cash = Decimal(0)
+        self.positions: dict[str, Decimal] = defaultdict(Decimal)
+        self._costs = costs
+        self._known: set[str] = set()
+        self._open: dict[str, Order] = {}
+
+    def submit(self, orders: Sequence[Order]) -> None:
+        """Take `orders`; one whose id is known is ignored."""
+        for order in orders:
+            if order.client_order_id not in self._known:
+                self._known.add(order.client_order_id)
+                self._open[order.client_order_id] = order
+
+    def on_bar(self, bars: Slice) -> list[Fill]:
+        """Fill what was decided before this bar and has a price in it."""
+        if not self._open:
+            return []
+        prices = dict(zip(bars.symbols, obtainable(bars).tolist(), strict=True))
+        fills = []
+        for order in list(self._open.values()):
+            price = prices.get(order.symbol, np.nan)
+            if order.decided_at < bars.timestamp and np.isfinite(price):
+                fills.append(self._fill(order, booked(price), bars))
+        return fills
+
+    def _fill(self, order: Order, price: Decimal, bars: Slice) -> Fill:
+        notional = order.signed_quantity * price
+        cost = self._costs.of_notional(notional)
+        del self._open[order.client_order_id]
+        self.cash -= notional + cost
+        self.positions[order.symbol] += order.signed_quantity
+        return Fill(
+            client_order_id=order.client_order_id,
+            symbol=order.symbol,
+            side=order.side,
+            quantity=order.quantity,
+            price=price,
+            cost=cost,
+            filled_at=bars.timestamp,
+        )
+
+
+BROKER = PaperBroker

@@ -1,0 +1,203 @@
+"""The decision of one bar: a pure function from everything it depends on to orders.
+
+The engine journals the inputs, so any decision can be computed again, to the identical orders. Body of
+a `decision` record (lists are in the order of `sleeves` and `symbols`; money is Decimal text):
+`decision_id, as_of, symbols, prices, blocked, sleeves, cash, quantities [sleeves][symbols], peak,
+answers` (see `trading.answers`; each names its sleeves and prediction ids)`, reduced` (refusals that
+were known before)`, policy, limits, simulated`; and for readers, not for the computation:
+`equity, equities, costs, traded` (the last three by sleeve, costs and traded since the start),
+`crossing` (symbols whose changes cancel out between sleeves) and `cost_bps` (commission, half spread).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from alphaloop.allocation import AllocationPolicy
+from alphaloop.orders import Order, Side, client_order_id
+from trading.answers import Answer
+from trading.execution import LOT, ZERO
+from trading.prices import value
+from trading.risk import Refusal, RiskCheck, RiskLimits
+from trading.sleeves import Working
+from trading.strategy import AllocationStrategy
+
+Matrix = npt.NDArray[np.float64]
+Lots = npt.NDArray[np.int64]
+
+_LOT_EXPONENT = int(LOT.as_tuple().exponent)
+_LOTS_PER_UNIT = 10.0**-_LOT_EXPONENT
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DecisionInputs:
+    """Everything that a decision depends on.
+
+    `prices` are the latest known, `None` for a symbol that never had one; `blocked` are symbols that
+    cannot be traded now: no price in this bar, or an order under way. `reduced` are refusals known
+    before, whose sleeves are reduce-only.
+    """
+
+    decision_id: str
+    as_of: datetime
+    symbols: tuple[str, ...]
+    prices: tuple[Decimal | None, ...]
+    blocked: tuple[str, ...]
+    sleeves: tuple[str, ...]
+    cash: tuple[Decimal, ...]
+    quantities: tuple[tuple[Decimal, ...], ...]
+    peak: Decimal
+    answers: tuple[Answer, ...]
+    reduced: tuple[Refusal, ...]
+    policy: AllocationPolicy
+    limits: RiskLimits
+    simulated: bool
+
+    def to_body(self) -> dict[str, Any]:
+        """The inputs as plain values, for the journal."""
+        return {
+            "decision_id": self.decision_id,
+            "as_of": self.as_of.isoformat(),
+            "symbols": list(self.symbols),
+            "prices": [None if price is None else str(price) for price in self.prices],
+            "blocked": list(self.blocked),
+            "sleeves": list(self.sleeves),
+            "cash": [str(cash) for cash in self.cash],
+            "quantities": [list(map(str, row)) for row in self.quantities],
+            "peak": str(self.peak),
+            "answers": [answer.to_body() for answer in self.answers],
+            "reduced": [refusal.to_body() for refusal in self.reduced],
+            "policy": asdict(self.policy),
+            "limits": self.limits.to_body(),
+            "simulated": self.simulated,
+        }
+
+    @classmethod
+    def from_body(cls, body: Mapping[str, Any]) -> DecisionInputs:
+        """The inputs that `to_body` wrote; what else the body holds is not looked at."""
+        return cls(
+            decision_id=body["decision_id"],
+            as_of=datetime.fromisoformat(body["as_of"]),
+            symbols=tuple(body["symbols"]),
+            prices=tuple(None if price is None else Decimal(price) for price in body["prices"]),
+            blocked=tuple(body["blocked"]),
+            sleeves=tuple(body["sleeves"]),
+            cash=tuple(map(Decimal, body["cash"])),
+            quantities=tuple(tuple(map(Decimal, row)) for row in body["quantities"]),
+            peak=Decimal(body["peak"]),
+            answers=tuple(map(Answer.from_body, body["answers"])),
+            reduced=tuple(map(Refusal.from_body, body["reduced"])),
+            policy=AllocationPolicy(**body["policy"]),
+            limits=RiskLimits.from_body(body["limits"]),
+            simulated=body["simulated"],
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What follows: orders, the changes behind them by sleeve, and what was refused."""
+
+    orders: tuple[Order, ...]
+    changes: tuple[Working, ...]
+    refusals: tuple[Refusal, ...]
+
+
+def decide(inputs: DecisionInputs) -> Decision:
+    """The decision that `inputs` lead to. Pure: no clock, no randomness, no state."""
+    strategy, check = AllocationStrategy(inputs.policy), RiskCheck(inputs.limits)
+    prices = np.array([np.nan if price is None else float(price) for price in inputs.prices])
+    quantities = np.array(inputs.quantities, dtype=np.float64)
+    values = quantities * np.nan_to_num(prices)
+    equities = np.array(inputs.cash, dtype=np.float64) + values.sum(axis=1)
+    solvent = equities > 0
+    current = np.where(solvent[:, None], values / np.where(solvent, equities, 1.0)[:, None], 0.0)
+
+    refusals = [*inputs.reduced, *_stale(inputs), *_drawdown(inputs, check)]
+    reduced = {sleeve for refusal in refusals for sleeve in refusal.sleeves}
+    reduce_only = np.array([sleeve in reduced for sleeve in inputs.sleeves])
+    wanted = _wanted(inputs, strategy, current)
+    allowed, clipped = check.clip(wanted, current, inputs.sleeves, inputs.symbols, reduce_only)
+
+    tradable = np.isfinite(prices) & np.array([symbol not in inputs.blocked for symbol in inputs.symbols])
+    tradable = tradable[None, :] & solvent[:, None]
+    lots = _lots(allowed - current, equities, prices, quantities, tradable)
+    orders, changes = _net(inputs, lots)
+    return Decision(orders, changes, (*refusals, *clipped))
+
+
+def _wanted(inputs: DecisionInputs, strategy: AllocationStrategy, current: Matrix) -> Matrix:
+    """Weights that each sleeve's answer asks for; a sleeve without an answer keeps what it has."""
+    rows = {sleeve: row for row, sleeve in enumerate(inputs.sleeves)}
+    wanted = current.copy()
+    for answer in inputs.answers:
+        scores = np.array(answer.forecast.scores)
+        # A symbol that never had a price cannot be bought: its share goes to the others.
+        scores[[price is None for price in inputs.prices]] = np.nan
+        for sleeve in answer.prediction_ids:
+            row = rows[sleeve]
+            wanted[row] = strategy.weights(scores, current[row])
+    return wanted
+
+
+def _stale(inputs: DecisionInputs) -> list[Refusal]:
+    refusals = []
+    for answer in inputs.answers:
+        stamped = answer.forecast.feature_timestamp
+        age = inputs.as_of - stamped
+        if age > inputs.limits.max_feature_age or stamped > inputs.as_of:
+            reason = (
+                f"features are of {stamped.isoformat()}, the bar is of {inputs.as_of.isoformat()}; "
+                f"the age allowed is {inputs.limits.max_feature_age}: reduce-only"
+            )
+            refusals.append(Refusal("staleness", reason, tuple(answer.prediction_ids)))
+    return refusals
+
+
+def _drawdown(inputs: DecisionInputs, check: RiskCheck) -> list[Refusal]:
+    equity = sum(inputs.cash, ZERO) + sum((value(row, inputs.prices) for row in inputs.quantities), ZERO)
+    return check.drawdown(equity, inputs.peak, inputs.sleeves)
+
+
+def _lots(
+    change: Matrix,
+    equities: npt.NDArray[np.float64],
+    prices: npt.NDArray[np.float64],
+    quantities: Matrix,
+    tradable: npt.NDArray[np.bool_],
+) -> Lots:
+    """Changes of weight as whole lots `[sleeves, symbols]`, toward zero; never more sold than is held."""
+    money = change * equities[:, None]
+    lots = np.where(tradable, money / np.where(np.isfinite(prices), prices, 1.0), 0.0) * _LOTS_PER_UNIT
+    held = np.maximum(np.rint(quantities * _LOTS_PER_UNIT), 0.0)
+    return np.trunc(np.maximum(lots, -held)).astype(np.int64)
+
+
+def _net(inputs: DecisionInputs, lots: Lots) -> tuple[tuple[Order, ...], tuple[Working, ...]]:
+    orders, changes = [], []
+    for index, symbol in enumerate(inputs.symbols):
+        column = lots[:, index].tolist()
+        if not any(column):
+            continue
+        wanted = tuple(Decimal(one).scaleb(_LOT_EXPONENT) if one else ZERO for one in column)
+        net = sum(column)
+        order = None
+        if net:
+            order = Order(
+                client_order_id=client_order_id(inputs.decision_id, symbol),
+                symbol=symbol,
+                side=Side.BUY if net > 0 else Side.SELL,
+                quantity=Decimal(abs(net)).scaleb(_LOT_EXPONENT),
+                decided_at=inputs.as_of,
+                decision_id=inputs.decision_id,
+                simulated=inputs.simulated,
+            )
+            orders.append(order)
+        changes.append(Working(inputs.decision_id, symbol, wanted, order))
+    return tuple(orders), tuple(changes)

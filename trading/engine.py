@@ -1,0 +1,227 @@
+"""The engine: one bar after the other, the same in backtest, paper and live.
+
+Each bar: book what the broker filled; ask for forecasts; decide; journal the decision and its orders;
+and only then send them. What the journal does not hold has not happened.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, Protocol
+
+import numpy as np
+
+from alphaloop.clock import Clock
+from alphaloop.costs import CostModel
+from alphaloop.errors import InputError
+from alphaloop.market import Slice
+from alphaloop.orders import Fill, Order
+from alphaloop.prediction import Forecast
+from trading.answers import ask, group
+from trading.bookkeeping import cross_body, fill_body, order_body
+from trading.broker import Broker
+from trading.decision import Decision, DecisionInputs, decide
+from trading.forecaster import Forecaster
+from trading.prices import booked, obtainable
+from trading.risk import Refusal, RiskCheck
+from trading.sleeves import Sleeves, Working
+from trading.strategy import AllocationStrategy
+
+
+class Appender(Protocol):
+    """The part of a journal's `StreamWriter` that the engine uses."""
+
+    stream: str
+
+    def append_many(self, batch: Sequence[tuple[str, Mapping[str, Any]]]) -> Sequence[object]:
+        """Append all or nothing."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class BarOutcome:
+    """What one bar brought. `fills` are those of earlier orders; `forecasts` is by sleeve."""
+
+    as_of: datetime
+    equity: Decimal
+    orders: tuple[Order, ...]
+    fills: tuple[Fill, ...]
+    forecasts: dict[str, Forecast]
+    refusals: tuple[Refusal, ...]
+    decision_id: str
+
+
+class TradingEngine:
+    """Trades `symbols` with `capital` in `sleeves`, bar by bar.
+
+    Clock, feed, forecaster and broker are given from outside, so a strategy cannot tell where it runs.
+    `journal_writer` may be `None` (a backtest); `simulated` marks orders priced on adjusted data. The
+    decision's id comes from the journal's stream and the bar, so a bar decided again sends nothing new.
+    """
+
+    def __init__(
+        self,
+        symbols: tuple[str, ...],
+        broker: Broker,
+        forecaster: Forecaster,
+        strategy: AllocationStrategy,
+        risk: RiskCheck,
+        costs: CostModel,
+        *,
+        sleeves: Sequence[str],
+        capital: Decimal | int,
+        clock: Clock,
+        journal_writer: Appender | None,
+        simulated: bool,
+    ) -> None:
+        self.symbols = symbols
+        self.portfolio = Sleeves.funded(symbols, sleeves, Decimal(capital))
+        self.peak = Decimal(capital)
+        self.prices: list[Decimal | None] = [None] * len(symbols)
+        self.last: BarOutcome | None = None
+        self._broker, self._forecaster = broker, forecaster
+        self._strategy, self._risk, self._costs = strategy, risk, costs
+        self._clock, self._writer, self._simulated = clock, journal_writer, simulated
+        self._stream = journal_writer.stream if journal_writer else "unjournaled"
+        self._unbooked: list[Fill] = []
+
+    def on_bar(self, bars: Slice) -> BarOutcome:
+        """Trade on `bars`, which have just closed.
+
+        The bar that was decided last may be given again: its orders are sent once more, under the same
+        ids, and its outcome is returned. Raises `InputError` for an earlier bar or other symbols,
+        `LeaseLostError` if another engine took over the stream; nothing is sent then.
+        """
+        if bars.symbols != self.symbols:
+            raise InputError(f"the engine trades {self.symbols}; the bars are of {bars.symbols}")
+        if self.last is not None and bars.timestamp <= self.last.as_of:
+            return self._again(bars)
+        fills = self._settle(bars)
+        self._mark(bars)
+        forecasts, refusals = self._ask(bars)
+        inputs = self._inputs(bars, forecasts, refusals)
+        decision = decide(inputs)
+        equity = self.portfolio.equity(self.prices)
+        self._journal(inputs, decision, equity)
+        for change in decision.changes:
+            self.portfolio.expect(change)
+        self.last = BarOutcome(
+            as_of=bars.timestamp,
+            equity=equity,
+            orders=decision.orders,
+            fills=tuple(fills),
+            forecasts=forecasts,
+            refusals=decision.refusals,
+            decision_id=inputs.decision_id,
+        )
+        self._broker.submit(decision.orders)
+        return self.last
+
+    def resubmit(self) -> list[Order]:
+        """Send every order that is still open again, under its own id; a broker ignores those it has."""
+        orders = [one.order for one in self.portfolio.working.values() if one.order is not None]
+        self._broker.submit(orders)
+        return orders
+
+    def _again(self, bars: Slice) -> BarOutcome:
+        last = self.last
+        if last is None or bars.timestamp != last.as_of:
+            decided = last.as_of.isoformat() if last else "nothing"
+            raise InputError(f"the bar of {bars.timestamp.isoformat()} is before the last decided, {decided}")
+        self.resubmit()
+        return last
+
+    def _settle(self, bars: Slice) -> list[Fill]:
+        """Journal and book the fills of earlier orders, and what sleeves cross among themselves."""
+        # Kept until booked: a broker reports a fill once, and the journal may fail in between.
+        self._unbooked += self._broker.on_bar(bars)
+        fills = self._unbooked
+        allocations = self.portfolio.allocate(fills)
+        crosses = self._crosses(bars)
+        if self._writer is not None and (fills or crosses):
+            batch: list[tuple[str, Mapping[str, Any]]] = []
+            for fill, allocation in zip(fills, allocations, strict=True):
+                decision_id = self.portfolio.working[fill.client_order_id].decision_id
+                batch.append(("fill", fill_body(fill, decision_id, allocation)))
+            batch += [("cross", cross_body(change, price, bars)) for change, price in crosses]
+            self._writer.append_many(batch)
+        for fill, allocation in zip(fills, allocations, strict=True):
+            self.portfolio.book_fill(fill, allocation)
+        for change, price in crosses:
+            self.portfolio.book_cross(change, price)
+        self._unbooked = []
+        return fills
+
+    def _crosses(self, bars: Slice) -> list[tuple[Working, Decimal]]:
+        if not self.portfolio.crossing:
+            return []
+        prices = dict(zip(bars.symbols, obtainable(bars).tolist(), strict=True))
+        return [
+            (change, booked(prices[change.symbol]))
+            for change in self.portfolio.crossing
+            if np.isfinite(prices[change.symbol])
+        ]
+
+    def _mark(self, bars: Slice) -> None:
+        for index, price in enumerate(bars.close.tolist()):
+            if np.isfinite(price):
+                self.prices[index] = booked(price)
+        self.peak = max(self.peak, self.portfolio.equity(self.prices))
+
+    def _ask(self, bars: Slice) -> tuple[dict[str, Forecast], list[Refusal]]:
+        limits, names = self._risk.limits, self.portfolio.names
+        forecasts, refusals = ask(
+            self._forecaster, self.symbols, bars.timestamp, names, limits.prediction_deadline_ms
+        )
+        if limits.max_bar_age is not None:
+            age = self._clock.now() - bars.timestamp
+            if age > limits.max_bar_age:
+                reason = f"the bar is {age} old; the limit is {limits.max_bar_age}: reduce-only"
+                refusals.append(Refusal("bar_age", reason, names))
+        return forecasts, refusals
+
+    def _inputs(
+        self, bars: Slice, forecasts: Mapping[str, Forecast], refusals: Sequence[Refusal]
+    ) -> DecisionInputs:
+        books, waiting = self.portfolio.books, self.portfolio.waiting
+        closed = np.isfinite(bars.close).tolist()
+        return DecisionInputs(
+            decision_id=f"{self._stream}/{bars.timestamp.isoformat()}",
+            as_of=bars.timestamp,
+            symbols=self.symbols,
+            prices=tuple(self.prices),
+            blocked=tuple(
+                symbol
+                for symbol, has_price in zip(self.symbols, closed, strict=True)
+                if not has_price or symbol in waiting
+            ),
+            sleeves=self.portfolio.names,
+            cash=tuple(book.cash for book in books),
+            quantities=tuple(tuple(book.quantities) for book in books),
+            peak=self.peak,
+            answers=group(forecasts),
+            reduced=tuple(refusals),
+            policy=self._strategy.policy,
+            limits=self._risk.limits,
+            simulated=self._simulated,
+        )
+
+    def _journal(self, inputs: DecisionInputs, decision: Decision, equity: Decimal) -> None:
+        if self._writer is None:
+            return
+        books = self.portfolio.books
+        body = inputs.to_body() | {
+            "equity": str(equity),
+            "equities": [str(book.equity(self.prices)) for book in books],
+            "costs": [str(book.costs) for book in books],
+            "traded": [str(book.traded) for book in books],
+            "crossing": [change.symbol for change in decision.changes if change.order is None],
+            "cost_bps": [self._costs.commission_bps, self._costs.half_spread_bps],
+        }
+        decided = {"decision_id": inputs.decision_id, "as_of": inputs.as_of.isoformat()}
+        refusals = [("refusal", refusal.to_body() | decided) for refusal in decision.refusals]
+        orders = [("order", order_body(order)) for order in decision.orders]
+        self._writer.append_many([("decision", body), *refusals, *orders])

@@ -1,0 +1,82 @@
+"""Execution: from the changes that sleeves want to one order a symbol, and from its fills back.
+
+Every sleeve gets its own change at the one price the net order got. Where some buy and some sell, only
+the difference goes to the market, so the sleeves never meet each other there; fills, and their costs,
+are shared pro rata. Everything is exact: shares are rounded cumulatively, so they add up to the whole
+(Bresenham's way of spreading a remainder), and no share exceeds or turns against what was wanted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import ROUND_HALF_EVEN, Decimal
+
+from alphaloop.costs import CENT
+from alphaloop.errors import VendorError
+from alphaloop.orders import Fill
+
+LOT = Decimal("0.0001")
+"""The smallest quantity that is traded or booked."""
+
+ZERO = Decimal(0)
+
+
+@dataclass(frozen=True, slots=True)
+class Allocation:
+    """One execution shared out: signed `quantities` and `costs`, one a sleeve, adding up to the fill."""
+
+    symbol: str
+    price: Decimal
+    quantities: tuple[Decimal, ...]
+    costs: tuple[Decimal, ...]
+
+
+def share_quantity(filled: Decimal, wanted: Sequence[Decimal]) -> tuple[Decimal, ...]:
+    """`filled` (signed) spread over the sleeves' `wanted` (signed) changes, pro rata, to the lot.
+
+    The shares add up to `filled`; each has the sign of its sleeve's change and is no larger. Raises
+    `VendorError` if more was filled than is wanted, or on the other side.
+    """
+    net = sum(wanted, ZERO)
+    if filled == net:
+        return tuple(wanted)
+    if net == 0 or filled / net < 0 or abs(filled) > abs(net):
+        raise VendorError(f"a fill of {filled} does not belong to an order of which {net} is open")
+    return _spread(filled, wanted, LOT)
+
+
+def share_cost(cost: Decimal, quantities: Sequence[Decimal]) -> tuple[Decimal, ...]:
+    """`cost` spread over the sleeves by how much each traded, to the cent; the shares add up to it."""
+    sizes = [abs(quantity) for quantity in quantities]
+    if not any(sizes):
+        return (cost, *[ZERO] * (len(sizes) - 1))
+    return _spread(cost, sizes, CENT)
+
+
+def allocate(fill: Fill, wanted: Sequence[Decimal]) -> Allocation:
+    """Share `fill` out over what the sleeves still `wanted` of its order."""
+    quantities = share_quantity(fill.signed_quantity, wanted)
+    return Allocation(fill.symbol, fill.price, quantities, share_cost(fill.cost, quantities))
+
+
+def subtract(wanted: Sequence[Decimal], got: Sequence[Decimal]) -> tuple[Decimal, ...]:
+    """What is left of `wanted` once `got` has come, sleeve by sleeve."""
+    return tuple(one - part for one, part in zip(wanted, got, strict=True))
+
+
+def _spread(amount: Decimal, weights: Sequence[Decimal], step: Decimal) -> tuple[Decimal, ...]:
+    # A venue may fill or charge in finer steps than ours.
+    exponent = amount.as_tuple().exponent
+    step = min(step, Decimal(1).scaleb(exponent)) if isinstance(exponent, int) else step
+    total = sum(weights, ZERO)
+    shares, running, given = [], ZERO, ZERO
+    for weight in weights:
+        if weight:
+            running += weight
+            reached = (amount * running / total).quantize(step, ROUND_HALF_EVEN)
+            shares.append(reached - given)
+            given = reached
+        else:
+            shares.append(ZERO)
+    return tuple(shares)

@@ -1,0 +1,98 @@
+"""Where forecasts come from: the server, or an array of scores in a backtest."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from alphaloop.errors import StaleFeaturesError
+from alphaloop.market import Timestamps, to_datetime64
+from alphaloop.prediction import Forecast, Route, SymbolStatus
+
+if TYPE_CHECKING:
+    from serving.client import PredictionClient
+
+
+class Forecaster(Protocol):
+    """Answers for one sleeve at one bar."""
+
+    def forecast(self, symbols: tuple[str, ...], as_of: datetime, sleeve: str) -> Forecast:
+        """Scores of `symbols` as of the bar; raises `ServingError` or `StaleFeaturesError`."""
+        ...
+
+
+@dataclass
+class ServedForecaster:
+    """Asks a prediction server, with the sleeve as the route key.
+
+    `min_generation` makes the server read a rollout document at least that new before it answers.
+    """
+
+    client: PredictionClient
+    deadline_ms: int = 2_000
+    min_generation: int = 0
+
+    def forecast(self, symbols: tuple[str, ...], as_of: datetime, sleeve: str) -> Forecast:
+        """One request to the server; raises `ServingError` if it does not answer in time."""
+        return self.client.forecast(
+            symbols,
+            as_of,
+            route_key=sleeve,
+            min_generation=self.min_generation,
+            deadline_ms=self.deadline_ms,
+        )
+
+
+@dataclass(frozen=True)
+class ArrayForecaster:
+    """Scores known beforehand, float `[timestamps, symbols]`: the same answer for every sleeve."""
+
+    timestamps: Timestamps
+    symbols: tuple[str, ...]
+    scores: npt.NDArray[np.floating]
+    model: str = "backtest"
+    version: str = "0"
+    _rows: dict[int, int] = field(init=False, repr=False, default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.scores.shape != (len(self.timestamps), len(self.symbols)):
+            raise ValueError(
+                f"scores are {self.scores.shape}; there are {len(self.timestamps)} bars of "
+                f"{len(self.symbols)} symbols"
+            )
+        nanoseconds = self.timestamps.astype("datetime64[ns]").astype(np.int64)
+        self._rows.update((int(at), row) for row, at in enumerate(nanoseconds))
+
+    def forecast(self, symbols: tuple[str, ...], as_of: datetime, sleeve: str) -> Forecast:
+        """The row of `as_of`; raises `StaleFeaturesError` for a bar that is not in the array."""
+        row = self._rows.get(int(to_datetime64(as_of).astype(np.int64)))
+        if row is None:
+            raise StaleFeaturesError(f"there are no scores for {as_of.isoformat()}")
+        scores = self.scores[row]
+        if symbols != self.symbols:
+            scores = scores[[self.symbols.index(symbol) for symbol in symbols]]
+        return Forecast(
+            prediction_id=f"{self.model}/{self.version}/{as_of.isoformat()}",
+            as_of=as_of,
+            feature_timestamp=as_of,
+            symbols=symbols,
+            scores=tuple(scores.tolist()),
+            statuses=_statuses(scores),
+            model=self.model,
+            version=self.version,
+            digest="",
+            route=Route.CHAMPION,
+            input_hash="",
+            feature_set="",
+            snapshot="",
+            generation=0,
+        )
+
+
+def _statuses(scores: Sequence[float] | npt.NDArray[np.floating]) -> tuple[SymbolStatus, ...]:
+    return tuple(SymbolStatus.OK if known else SymbolStatus.MISSING for known in np.isfinite(scores))

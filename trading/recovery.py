@@ -1,0 +1,119 @@
+"""Recovery: an engine put back to where its journal says it stood."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
+
+from alphaloop.errors import InputError
+from alphaloop.journal.record import Record
+from alphaloop.orders import Order
+from trading.bookkeeping import allocation_from, order_from
+from trading.decision import DecisionInputs, decide
+from trading.engine import BarOutcome, TradingEngine
+from trading.execution import ZERO, Allocation, subtract
+from trading.risk import Refusal
+from trading.sleeves import Book, Sleeves
+
+
+@dataclass
+class _Open:
+    """A change still waited for: the quantity left of its order, and what its sleeves got so far."""
+
+    left: Decimal = ZERO
+    got: list[Allocation] = field(default_factory=list)
+
+
+@dataclass
+class _Ledger:
+    """What the records say: the last decision and what it led to, and the changes still open."""
+
+    decisions: dict[str, dict[str, Any]] = field(default_factory=dict)
+    last: dict[str, Any] | None = None
+    orders: list[Order] = field(default_factory=list)
+    refusals: list[Refusal] = field(default_factory=list)
+    booked: list[Allocation] = field(default_factory=list)
+    open: dict[tuple[str, str], _Open] = field(default_factory=dict)
+
+    def read(self, record: Record) -> None:
+        """Take one record; kinds that are not of trading are passed over."""
+        body = record.body
+        if record.kind == "decision":
+            self.last, self.orders, self.refusals, self.booked = body, [], [], []
+            self.decisions[body["decision_id"]] = body
+            self.open.update({(body["decision_id"], symbol): _Open() for symbol in body["crossing"]})
+        elif record.kind == "order":
+            self.orders.append(order_from(body))
+            self.open[body["decision_id"], body["symbol"]] = _Open(Decimal(body["quantity"]))
+        elif record.kind == "refusal":
+            self.refusals.append(Refusal.from_body(body))
+        elif record.kind in {"fill", "cross"}:
+            self._settle(body)
+
+    def _settle(self, body: dict[str, Any]) -> None:
+        key, allocation = (body["decision_id"], body["symbol"]), allocation_from(body)
+        self.booked.append(allocation)
+        self.open[key].got.append(allocation)
+        self.open[key].left -= Decimal(body.get("quantity", 0))
+        if not self.open[key].left:
+            del self.open[key]
+
+
+def restore(engine: TradingEngine, records: Iterable[Record]) -> list[Order]:
+    """Give `engine` the books and open orders that `records` of its stream end with, and resubmit these.
+
+    Returns the orders sent again; the broker ignores those that it has. Raises `InputError` where the
+    journal trades other symbols or sleeves.
+    """
+    ledger = _Ledger()
+    for record in records:
+        ledger.read(record)
+    if ledger.last is None:
+        return []
+    inputs = DecisionInputs.from_body(ledger.last)
+    _require_same_book(engine, inputs)
+    engine.portfolio = _sleeves(ledger.last, inputs)
+    for allocation in ledger.booked:
+        engine.portfolio.book(allocation)
+    _expect_open(engine.portfolio, ledger)
+    engine.prices, engine.peak = list(inputs.prices), inputs.peak
+    engine.last = BarOutcome(
+        as_of=inputs.as_of,
+        equity=Decimal(ledger.last["equity"]),
+        orders=tuple(ledger.orders),
+        fills=(),
+        forecasts={name: answer.forecast for answer in inputs.answers for name in answer.prediction_ids},
+        refusals=tuple(ledger.refusals),
+        decision_id=inputs.decision_id,
+    )
+    return engine.resubmit()
+
+
+def _require_same_book(engine: TradingEngine, inputs: DecisionInputs) -> None:
+    if inputs.symbols != engine.symbols or inputs.sleeves != engine.portfolio.names:
+        raise InputError(
+            f"the journal trades {inputs.symbols} in {len(inputs.sleeves)} sleeves, this engine "
+            f"{engine.symbols} in {len(engine.portfolio.names)}; use another stream for another book"
+        )
+
+
+def _sleeves(body: dict[str, Any], inputs: DecisionInputs) -> Sleeves:
+    rows = zip(inputs.sleeves, inputs.cash, inputs.quantities, body["costs"], body["traded"], strict=True)
+    books = [
+        Book(name, cash, list(held), Decimal(cost), Decimal(traded))
+        for name, cash, held, cost, traded in rows
+    ]
+    return Sleeves(inputs.symbols, books)
+
+
+def _expect_open(portfolio: Sleeves, ledger: _Ledger) -> None:
+    """Wait again for what no fill or cross has completed. A decision is only redone if it left something."""
+    for decision_id in dict.fromkeys(decision_id for decision_id, _ in ledger.open):
+        for change in decide(DecisionInputs.from_body(ledger.decisions[decision_id])).changes:
+            waiting = ledger.open.get((decision_id, change.symbol))
+            if waiting is not None:
+                for allocation in waiting.got:
+                    change.wanted = subtract(change.wanted, allocation.quantities)
+                portfolio.expect(change)

@@ -1,0 +1,98 @@
+"""The dataset: features, labels, and the bars that may be learned from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from alphaloop.errors import DataError
+from alphaloop.market import FloatMatrix
+from features.build import FeatureFrame
+from models.labels import cross_sectional_z_scores, forward_returns
+
+Panel = npt.NDArray[np.float32]
+Indices = npt.NDArray[np.intp]
+
+
+@dataclass(frozen=True, slots=True)
+class Dataset:
+    """Features `[timestamps, symbols, features]` and labels `[timestamps, symbols]` of the same bars.
+
+    Labels are returns over `horizon` bars from the obtainable price, NaN where not known yet. Only
+    the bars of `rows` may be learned from.
+    """
+
+    frame: FeatureFrame
+    labels: FloatMatrix
+    horizon: int
+    rows: range
+
+    def __post_init__(self) -> None:
+        if self.labels.shape != self.frame.values.shape[:2]:
+            shapes = f"{self.labels.shape} and {self.frame.values.shape}"
+            raise ValueError(f"labels and features do not match: {shapes}")
+        if len(self.rows) and not 0 <= self.rows[0] <= self.rows[-1] < len(self.labels):
+            raise ValueError(f"rows {self.rows} lie outside the {len(self.labels)} bars")
+
+    def only(self, rows: range) -> Dataset:
+        """The same data with other bars to learn from."""
+        return replace(self, rows=rows)
+
+    def samples(
+        self, lookback: int, *, every: int = 1
+    ) -> tuple[Panel, npt.NDArray[np.float32], Indices, Indices]:
+        """Samples of complete inputs and known labels.
+
+        Returns inputs float32 `[samples, lookback, features]`, targets float32 `[samples]` (the z-score
+        of the label among the symbols of its bar), and the bar and symbol index of each sample.
+        `every` takes each n-th bar, counted from the last: neighbouring labels overlap and say little
+        new. Raises `DataError` where nothing is complete.
+        """
+        bars = np.arange(self.rows.start, self.rows.stop)[::-1][::every][::-1]
+        bars = bars[bars >= lookback - 1]
+        targets = cross_sectional_z_scores(self.labels[bars])
+        usable = np.isfinite(targets) & complete_windows(self.frame.values, bars, lookback)
+        row, symbol = np.nonzero(usable)
+        if len(row) == 0:
+            raise DataError(
+                f"no bar of {len(self.rows)} has {lookback} complete rows of features and a known label; "
+                "give more history"
+            )
+        return (
+            windows(self.frame.values, bars[row], symbol, lookback),
+            targets[row, symbol].astype(np.float32),
+            bars[row],
+            symbol,
+        )
+
+
+def make_dataset(frame: FeatureFrame, close: FloatMatrix, horizon: int, rows: range | None = None) -> Dataset:
+    """A dataset over adjusted closes `[timestamps, symbols]`; all bars unless `rows` says otherwise."""
+    labels = forward_returns(close, horizon)
+    return Dataset(frame, labels, horizon, range(len(labels)) if rows is None else rows)
+
+
+def complete_windows(values: Panel, bars: Indices, lookback: int) -> npt.NDArray[np.bool_]:
+    """Whether the `lookback` rows up to each bar have no NaN, `[bars, symbols]`."""
+    missing = ~np.isfinite(values).all(axis=2)
+    gaps = np.concatenate([np.zeros((1, values.shape[1]), dtype=np.intp), np.cumsum(missing, axis=0)])
+    start = bars - lookback + 1
+    counted = gaps[bars + 1] - gaps[np.maximum(start, 0)]
+    return np.asarray((counted == 0) & (start >= 0)[:, None])
+
+
+def windows(values: Panel, bars: Indices, symbols: Indices, lookback: int) -> Panel:
+    """The last `lookback` rows of features up to each bar, float32 `[samples, lookback, features]`."""
+    steps = np.arange(-lookback + 1, 1)
+    return np.ascontiguousarray(values[bars[:, None] + steps, symbols[:, None]])
+
+
+def complete_panels(frame: FeatureFrame, lookback: int, count: int) -> list[Panel]:
+    """Up to `count` panels `[symbols, lookback, features]`, evenly spaced in time, incomplete symbols out."""
+    bars = np.arange(len(frame.timestamps))
+    complete = complete_windows(frame.values, bars, lookback)
+    usable = bars[complete.sum(axis=1) > 1]
+    chosen = np.unique(np.linspace(0, len(usable) - 1, min(count, len(usable))).astype(np.intp))
+    return [frame.window(int(bar), lookback)[complete[bar]] for bar in usable[chosen]]

@@ -1,0 +1,66 @@
+"""The baseline: a symbol's score is its return over the last year without the last month.
+
+Jegadeesh and Titman 1993, "Returns to Buying Winners and Selling Losers". Nothing is learned, so
+whatever is learned has to beat it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from alphaloop.errors import UnknownNameError
+from models import graph
+from models.dataset import Dataset, Panel
+from models.family import Domain, Parameters, Scores
+
+FEATURE = "momentum_252_21"
+
+
+@dataclass(frozen=True, slots=True)
+class Momentum:
+    """Twelve-minus-one-month momentum, read off the feature of that name."""
+
+    name: str = "momentum"
+    lookback: int = 1
+    cross_sectional: bool = False
+    score_kind: str = "signal"
+
+    def default_parameters(self) -> dict[str, Any]:
+        return {}
+
+    def search_space(self) -> dict[str, Domain]:
+        return {}
+
+    def fit(self, dataset: Dataset, parameters: Parameters, seed: int) -> FittedMomentum:
+        names = tuple(dataset.frame.names)
+        if FEATURE not in names:
+            raise UnknownNameError("feature", FEATURE, names, where="the feature set")
+        return FittedMomentum(names.index(FEATURE), len(names))
+
+
+@dataclass(frozen=True, slots=True)
+class FittedMomentum:
+    """Knows where the feature stands."""
+
+    column: int
+    features: int
+
+    def predict(self, panel: Panel) -> Scores:
+        return np.asarray(panel[:, -1, self.column], dtype=np.float32)
+
+    def to_onnx(self) -> bytes:
+        from onnx import TensorProto, helper
+
+        take_row, last = graph.last_row("row")
+        column = helper.make_tensor("column", TensorProto.INT64, [], [self.column])
+        take_feature = helper.make_node("Gather", ["row", "column"], [graph.OUTPUT], axis=1)
+        return graph.build_graph("momentum", [take_row, take_feature], [last, column], self.features)
+
+    def hard_inputs(self, panel: Panel) -> Panel:
+        return panel[:0]
+
+
+FAMILY = Momentum()

@@ -10,8 +10,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from alphaloop.settings import TradingSettings
 
 Vector = npt.NDArray[np.float64]
 
@@ -35,6 +40,11 @@ class AllocationPolicy:
             raise ValueError(f"rate is {self.rate}; it is a share of the distance, in (0, 1]")
         if self.tilt < 0 or self.band < 0 or self.gross <= 0:
             raise ValueError(f"tilt and band cannot be negative, and gross must be positive: {self}")
+
+    @classmethod
+    def from_settings(cls, settings: TradingSettings) -> AllocationPolicy:
+        """The policy that `settings.trading` describes."""
+        return cls(tilt=settings.tilt, rate=settings.rate, band=settings.band, gross=settings.max_gross)
 
 
 def rank_scores(scores: npt.ArrayLike) -> Vector:

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from decimal import ROUND_HALF_EVEN, Decimal
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from alphaloop.settings import TradingSettings
 
 CENT = Decimal("0.01")
 
@@ -21,6 +25,11 @@ class CostModel:
     def __post_init__(self) -> None:
         if self.commission_bps < 0 or self.half_spread_bps < 0:
             raise ValueError(f"costs cannot be negative: {self}")
+
+    @classmethod
+    def from_settings(cls, settings: TradingSettings) -> CostModel:
+        """The costs that `settings.trading` describes."""
+        return cls(settings.commission_bps, settings.half_spread_bps)
 
     @property
     def rate(self) -> float:

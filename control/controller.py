@@ -151,7 +151,7 @@ class RolloutController:
         self._ledger = None
         ledger = self._ledger_of(document)
         started = datetime.fromisoformat(document.started)
-        for as_of in sorted({row.as_of for row in rows if row.as_of > started}):
+        for as_of in sorted({row.as_of for row in rows if row.as_of is not None and row.as_of > started}):
             there = [row for row in rows if row.as_of == as_of]
             observation = self._observation(document, as_of, there, bars.between(end=as_of))
             if observation is not None:

@@ -6,8 +6,6 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime
 from typing import Any
 
-import numpy as np
-
 from alphaloop.clock import SystemClock
 from alphaloop.errors import MissingStateError
 from alphaloop.journal.store import Journal
@@ -53,13 +51,13 @@ def look_once(settings: Settings) -> dict[str, Any]:
 
 
 def live_features(rows: Iterable[PredictionRow]) -> Iterator[tuple[datetime, FeatureMatrix]]:
-    """The features that the champion saw, bar by bar, float32 `[symbols, features]`.
+    """The features that the champion saw, bar by bar, float32 `[symbols, features]`; `rows` by `as_of`.
 
     Only the champion's: a challenger's inputs are judged by recomputation, and must not raise an
     alarm about the market.
     """
     seen: set[datetime] = set()
-    for row in sorted(rows, key=lambda one: one.as_of):
-        if row.route == Route.CHAMPION and row.as_of not in seen and row.features is not None:
+    for row in rows:
+        if row.route == Route.CHAMPION and row.as_of is not None and row.as_of not in seen:
             seen.add(row.as_of)
-            yield row.as_of, np.asarray(row.features, dtype=np.float32)
+            yield row.as_of, row.features

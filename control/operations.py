@@ -18,7 +18,7 @@ from control.controller import RolloutController
 from control.policies import rollout_policy
 from control.recomputation import Recomputation
 from control.transition import CONTROL_STREAM, TRANSITION, Outcome, Transition
-from features.sets import default_set
+from features.sets import DEFAULT
 from features.snapshots import SnapshotStore
 from models.registry import Registry
 from serving.prediction_log import PredictionLogReader
@@ -26,17 +26,14 @@ from serving.prediction_log import PredictionLogReader
 
 def make_controller(settings: Settings, model: str, journal: Journal, registry: Registry) -> RolloutController:
     """A controller of `model` under the policies that the settings describe."""
-    trading = settings.trading
     return RolloutController(
         model=model,
         registry=registry,
         journal=journal,
-        recomputation=Recomputation(registry, default_set()),
+        recomputation=Recomputation(registry, DEFAULT),
         policy=rollout_policy(settings),
-        allocation=AllocationPolicy(
-            tilt=trading.tilt, rate=trading.rate, band=trading.band, gross=trading.max_gross
-        ),
-        costs=CostModel(trading.commission_bps, trading.half_spread_bps),
+        allocation=AllocationPolicy.from_settings(settings.trading),
+        costs=CostModel.from_settings(settings.trading),
     )
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from alphaloop.errors import DataError
 from alphaloop.market import BarPanel
 from features.build import FeatureFrame, backfill
 from features.sets import FeatureSet
@@ -49,6 +50,8 @@ class Recomputation:
 
         Infinite where one has a score and the other has none.
         """
+        if row.as_of is None:
+            raise DataError(f"prediction {row.prediction_id} names no bar, so it cannot be recomputed")
         recomputed = self.scores(row.model, row.version, frame, frame.index_of(row.as_of))
         position = {symbol: column for column, symbol in enumerate(frame.symbols)}
         ours = recomputed[[position[symbol] for symbol in row.symbols]]

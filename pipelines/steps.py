@@ -58,7 +58,7 @@ def train_candidate(settings: str, snapshot: str, model: str, family: str, run: 
     search to it.
     """
     from features.build import backfill
-    from features.sets import default_set
+    from features.sets import DEFAULT
     from features.snapshots import SnapshotStore
     from models.registry import Registry
     from models.training import train
@@ -70,7 +70,7 @@ def train_candidate(settings: str, snapshot: str, model: str, family: str, run: 
     trained = train(
         family,
         bars,
-        backfill(bars, default_set()),
+        backfill(bars, DEFAULT),
         snapshot,
         registry,
         chosen,

@@ -1,0 +1,158 @@
+"""The loop, one bar after the other: bars, features, forecasts, orders, evidence, drift, retraining.
+
+Every part is real and is given its inputs the way a live system gets them; only the clock and the
+feed are those of a replay.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from alphaloop.clock import ReplayClock, monotonic
+from alphaloop.errors import ServingError
+from alphaloop.market import BarPanel, Slice
+from alphaloop.prediction import Forecast, Route
+from control.controller import RolloutController
+from control.monitor import live_features
+from control.transition import Transition
+from control.watch import RETRAIN_REQUEST, DriftWatch
+from features.snapshots import SnapshotStore
+from features.streamer import Streamer
+from pipelines.requests import RequestRunner
+from serving.client import PredictionClient
+from serving.prediction_log import PredictionLogReader, PredictionRow
+from trading.engine import BarOutcome, TradingEngine
+
+LOG_WAIT_SECONDS = 2.0
+
+
+class ServedForecaster:
+    """Asks the server, and remembers how long each answer took.
+
+    `generation` is that of the newest rollout document that this process knows: the server must have
+    read it before it answers, so that a replay at many bars a second routes as a slow market would.
+    """
+
+    def __init__(self, client: PredictionClient, deadline_ms: int) -> None:
+        self._client, self._deadline_ms = client, deadline_ms
+        self.generation = 0
+        self.latencies_ms: list[float] = []
+        self.errors = 0
+        self.routes: dict[str, int] = {}
+
+    def forecast(self, symbols: tuple[str, ...], as_of: datetime, sleeve: str) -> Forecast:
+        """One prediction for one sleeve; raises `ServingError`."""
+        began = monotonic()
+        try:
+            answer = self._client.forecast(
+                symbols, as_of, sleeve, min_generation=self.generation, deadline_ms=self._deadline_ms
+            )
+        except ServingError:
+            self.errors += 1
+            raise
+        self.latencies_ms.append((monotonic() - began) * 1e3)
+        self.routes[answer.route] = self.routes.get(answer.route, 0) + 1
+        if answer.route == Route.FALLBACK:
+            self.errors += 1
+        return answer
+
+
+@dataclass(slots=True)
+class Turn:
+    """What one bar brought."""
+
+    as_of: datetime
+    outcome: BarOutcome
+    transition: Transition | None = None
+    news: list[dict[str, Any]] = field(default_factory=list)
+    retrained: list[dict[str, Any]] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Loop:
+    """One model on one universe. Watch and runner may be absent: then nothing is retrained."""
+
+    history: BarPanel
+    snapshot: str
+    clock: ReplayClock
+    snapshots: SnapshotStore
+    streamer: Streamer
+    engine: TradingEngine
+    forecaster: ServedForecaster
+    controller: RolloutController
+    log: PredictionLogReader
+    watch: DriftWatch | None = None
+    runner: RequestRunner | None = None
+    on_retraining: Callable[[dict[str, Any]], None] = lambda request: None
+    turns: list[Turn] = field(default_factory=list)
+    _live: list[Slice] = field(default_factory=list)
+    _rows: dict[datetime, list[PredictionRow]] = field(default_factory=dict)
+    _judged: int = 0
+
+    def turn(self, bars: Slice) -> Turn:
+        """One bar: everything that follows from its close. The evidence of the bar before is judged first."""
+        self.clock.advance(bars.timestamp)
+        self.snapshot = self.snapshots.append(self.snapshot, bars.to_table()).id
+        self.streamer.publish(bars, self.snapshot)
+        self._live.append(bars)
+        self.forecaster.generation = self.controller.document.generation
+        turn = Turn(bars.timestamp, self.engine.on_bar(bars))
+        self.turns.append(turn)
+        self._judge_up_to(len(self._live) - 1, turn)
+        return turn
+
+    def finish(self) -> Turn:
+        """Judge what is still in the log once the last bar was traded."""
+        last = self.turns[-1]
+        self._judge_up_to(len(self._live), last)
+        return last
+
+    def bars(self, count: int | None = None) -> BarPanel:
+        """History and the live bars, or the first `count` of these."""
+        return _joined(self.history, self._live[:count])
+
+    def _judge_up_to(self, count: int, turn: Turn) -> None:
+        """Judge live bars whose answers the server has had time to log."""
+        while self._judged < count:
+            as_of = self._live[self._judged].timestamp
+            self._judged += 1
+            rows = self._logged(as_of)
+            if not rows:
+                continue
+            if self.controller.document.challenger is not None:
+                turn.transition = self.controller.on_bar(as_of, rows, self.bars(self._judged)) or turn.transition
+            if self.watch is not None:
+                for moment, features in live_features(rows):
+                    turn.news += self.watch.on_bar(moment, features)
+            if self.runner is not None and any(one["kind"] == RETRAIN_REQUEST for one in turn.news):
+                turn.retrained += self._retrain()
+
+    def _retrain(self) -> list[dict[str, Any]]:
+        if self.runner is None:
+            return []
+        for request in self.runner.pending():
+            self.on_retraining(request)
+        return self.runner.consume()
+
+    def _logged(self, as_of: datetime) -> list[PredictionRow]:
+        if as_of not in self._rows:
+            for row in self.log.wait_for(as_of, LOG_WAIT_SECONDS):
+                if row.as_of is not None:
+                    self._rows.setdefault(row.as_of, []).append(row)
+        return self._rows.pop(as_of, [])
+
+
+def _joined(history: BarPanel, live: list[Slice]) -> BarPanel:
+    if not live:
+        return history
+    import numpy as np
+
+    recent = BarPanel.from_slices(live)
+    columns = ("timestamps", "open", "high", "low", "close", "volume", "adjustment")
+    return BarPanel(
+        symbols=history.symbols,
+        **{name: np.concatenate([getattr(history, name), getattr(recent, name)]) for name in columns},
+    )

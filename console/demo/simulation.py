@@ -1,0 +1,88 @@
+"""The simulated universe: a planted signal that a challenger finds and the baseline does not.
+
+On real data an honest challenger rarely proves itself within a year. Here the truth is known, so that
+one can see the loop promote. Everything is labelled as simulated.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from alphaloop.market import BarPanel, to_datetime
+from alphaloop.rollout import Override, RolloutKind
+from alphaloop.settings import Settings
+from console.demo.director import Act, Director
+from console.demo.plot import Plot
+from console.demo.preparation import Market, verdict_line
+from console.demo.screen import Screen
+
+if TYPE_CHECKING:
+    from console.demo.story import Played
+    from console.demo.world import World
+
+MODEL = "simulated"
+TRADING_STREAM = "trading-simulated"
+
+
+def play_simulated(world: World, screen: Screen, plot: Plot) -> Played:
+    """Train a baseline and a challenger on simulated bars, and let the controller decide between them."""
+    from console.demo.story import Played, run_replay
+    from console.demo.world import World, open_loop
+
+    settings = world.settings.model_copy(
+        update={
+            "serving": world.settings.serving.model_copy(update={"model": MODEL}),
+            "rollout": world.settings.rollout.model_copy(update={"max_bars": plot.simulated_bars}),
+        }
+    )
+    with screen.stage("simulated universe"):
+        market = _market(settings, plot)
+        clock = type(world.clock)(to_datetime(market.past.timestamps[-1]))
+        simulated = World(settings, clock, world.journal, world.registry, world.url)
+        baseline, challenger = _train(simulated, market, screen)
+        with open_loop(simulated, market, stream=TRADING_STREAM, watched=False) as loop:
+            loop.controller.crown(baseline)
+            director = Director(loop, screen, bars=len(market.future))
+            director.waiting.append(challenger)
+            run_replay(director, market, screen)
+    return Played(market, director)
+
+
+def _market(settings: Settings, plot: Plot) -> Market:
+    from features.snapshots import SnapshotStore
+    from features.sources.registry import find
+
+    source = find("simulated")
+    bars = BarPanel.from_table(source.history(source.symbols()))
+    split = to_datetime(bars.timestamps[plot.simulated_training_bars - 1])
+    last: datetime = to_datetime(bars.timestamps[plot.simulated_training_bars + plot.simulated_bars - 1])
+    past = bars.between(end=split)
+    future = bars.between(start=to_datetime(bars.timestamps[len(past)]), end=last)
+    snapshot = SnapshotStore(settings.paths.snapshots).save(past.to_table(), source.name)
+    return Market(source.name, past, future, snapshot)
+
+
+def _train(world: World, market: Market, screen: Screen) -> tuple[str, Act]:
+    from features.build import backfill
+    from features.sets import DEFAULT
+    from models.training import train
+
+    frame = backfill(market.past, DEFAULT)
+    settings, versions = world.settings, {}
+    for family in ("momentum", "lightgbm"):
+        trained = train(
+            family, market.past, frame, market.snapshot.id, world.registry, settings,
+            model=MODEL, trials=0, clock=world.clock, champion=versions["momentum"].card if versions else None,
+        )  # fmt: skip
+        versions[family] = trained
+        screen.say("[blue]simulated[/] " + verdict_line(trained))
+    challenger = versions["lightgbm"]
+    override = None
+    if not challenger.card.passed:
+        override = Override(
+            name="simulated-universe",
+            by="demo",
+            reason="the planted signal is known to be there; the gate rightly finds it too good to be true",
+        )
+    return versions["momentum"].version, Act(challenger.version, RolloutKind.SIMULATED, override)

@@ -1,0 +1,219 @@
+"""The story: every chapter of the demo in order, in one process that the demo's command supervises.
+
+    python -m console.demo.story HOME SCRATCH [PLOT.json]
+
+`HOME` is where the run keeps its state and its report, `SCRATCH` a folder that the supervisor removes.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from alphaloop import rooms
+from alphaloop.clock import ReplayClock
+from alphaloop.processes import ONE_THREAD, QUIET, free_port
+from alphaloop.rollout import Override, RolloutKind
+from alphaloop.settings import Settings, load
+from console.demo.director import Act, Director
+from console.demo.plot import Plot
+from console.demo.preparation import (
+    Market,
+    Models,
+    build_features,
+    calibrate_drift,
+    check_parity,
+    load_market,
+    train_models,
+)
+from console.demo.screen import Screen
+
+
+@dataclass(slots=True)
+class Played:
+    """One universe after its last bar."""
+
+    market: Market
+    director: Director
+
+
+@dataclass(slots=True)
+class Story:
+    """The chapters, and what they hand on to the next."""
+
+    settings: Settings
+    scratch: Path
+    plot: Plot
+    screen: Screen = field(default_factory=Screen)
+
+    def tell(self) -> dict[str, Any]:
+        """Run every chapter; returns the report, which lies in `settings.home` too."""
+        from alphaloop.journal.store import Journal
+        from console.demo.outcome import Results, write_report
+        from models.registry import Registry
+
+        paths, plot = self.settings.paths, self.plot
+        clock = ReplayClock(plot.go_live)
+        with self.screen.stage("data"):
+            market = load_market(self.settings, self.screen, plot.go_live, plot.end)
+        with self.screen.stage("features"):
+            frame = build_features(self.settings, self.screen, market)
+            parity = check_parity(self.settings, self.screen, market)
+        with self._ray():
+            registry = Registry(paths.registry)
+            journal = Journal(paths.journal, paths.anchors, clock)
+            with self.screen.stage("training"):
+                models = train_models(self.settings, self.screen, market, frame, clock, registry)
+            with self.screen.stage("drift calibration"):
+                calibrate_drift(self.settings, self.screen, frame)
+            with self._serving() as url:
+                from console.demo.world import World
+
+                world = World(self.settings, clock, journal, registry, url)
+                played = self._play(world, market, models)
+                from console.demo.simulation import play_simulated
+
+                simulated = play_simulated(world, self.screen, plot)
+        with self.screen.stage("audit and report"):
+            results = Results(self.settings, self.screen, parity, models, played, simulated)
+            report = write_report(results)
+        return report
+
+    def _play(self, world: Any, market: Market, models: Models) -> Played:
+        from console.demo.world import open_loop
+
+        with self.screen.stage(f"live: {self.plot.title}"):
+            with open_loop(world, market, stream="trading", watched=True) as loop:
+                loop.controller.crown(models.champion)
+                loop.on_retraining = lambda request: self.screen.say(
+                    f"[dim]pipeline 'retrain' runs for cause {request['cause_id']} …[/]"
+                )
+                director = Director(loop, self.screen, bars=len(market.future))
+                director.waiting.extend(
+                    Act(one.version, RolloutKind.REAL) for one in models.challengers.values() if one.card.passed
+                )
+                director.sabotages.extend(sabotages(models))
+                run_replay(director, market, self.screen)
+        return Played(market, director)
+
+    @contextmanager
+    def _ray(self) -> Iterator[None]:
+        """One local Ray for tuning and serving; its files lie in the scratch folder."""
+        from serving.hosts.ray import environment
+
+        os.environ.update(environment(self.scratch))
+        import ray
+
+        with self.screen.stage("ray"):
+            ray.init(
+                address="local",
+                num_cpus=2,
+                include_dashboard=False,
+                log_to_driver=False,
+                logging_level="ERROR",
+                object_store_memory=150 * 1024 * 1024,
+                _temp_dir=str(self.scratch / "ray"),
+            )
+        try:
+            yield
+        finally:
+            ray.shutdown()
+
+    @contextmanager
+    def _serving(self) -> Iterator[str]:
+        from serving.hosts.ray import RayHost
+
+        with self.screen.stage("serving"):
+            host = RayHost(self.settings, grpc_port=free_port())
+            url = host.start()
+            self.screen.say(f"Ray Serve answers on gRPC [cyan]{url}[/] (Open Inference Protocol)")
+        try:
+            yield url
+        finally:
+            host.stop()
+
+
+def sabotages(models: Models) -> list[Act]:
+    """The two sabotages, each put in by a named override."""
+    faithful = models.challengers["lightgbm"].version
+    acts = [
+        Act(
+            faithful,
+            RolloutKind.SABOTAGE,
+            Override(
+                name="drill-rotated-features",
+                by="demo",
+                reason="the live feature vector of this version is rotated by one place; its file is faithful",
+                rotate_inputs=1,
+            ),
+        )
+    ]
+    if models.leaked is not None:
+        acts.append(
+            Act(
+                models.leaked.version,
+                RolloutKind.SABOTAGE,
+                Override(
+                    name="drill-leaked-training",
+                    by="demo",
+                    reason="trained on features from the future; the card looks splendid, and the gate's no is overridden",
+                ),
+            )
+        )
+    return acts
+
+
+def run_replay(director: Director, market: Market, screen: Screen) -> None:
+    """Turn the loop over every bar to come."""
+    loop = director.loop
+    task = screen.track(f"bars of {market.source}", total=len(market.future))
+    for bars in market.future.slices():
+        turn = loop.turn(bars)
+        director.after(turn)
+        document = loop.controller.document
+        screen.figure("bar", f"{bars.timestamp.date()}")
+        screen.figure("equity", f"{turn.outcome.equity:,.0f} USD")
+        screen.figure(
+            "rollout",
+            f"{document.state}: champion v{document.champion}"
+            + (f", challenger v{document.challenger} at {document.weight:.0%}" if document.challenger else ""),
+        )
+        screen.figure("predictions", f"{len(loop.forecaster.latencies_ms):,} over gRPC")
+        screen.advance(task)
+    director.after(loop.finish())
+
+
+def demo_settings(home: Path, plot: Plot) -> Settings:
+    """The settings of a demo run: those of the environment, with drills allowed."""
+    settings = load(home=home)
+    changes = {"serving": settings.serving.model_copy(update={"allow_drills": True}), **plot.settings(settings)}
+    return settings.model_copy(update=changes)
+
+
+def main(arguments: list[str]) -> int:
+    """Run the story; returns the exit code."""
+    rooms.check()
+    for name, value in {**QUIET, **ONE_THREAD}.items():
+        os.environ.setdefault(name, value)
+    warnings.filterwarnings("ignore")
+    home, scratch = Path(arguments[0]), Path(arguments[1])
+    plot = Plot.from_json(Path(arguments[2]).read_text()) if len(arguments) > 2 else Plot()
+    story = Story(demo_settings(home, plot), scratch, plot)
+    try:
+        with story.screen.shown():
+            story.tell()
+    except KeyboardInterrupt:
+        return 130
+    story.screen.console.print(f"\nreport: [bold]{home.parent / 'latest' / 'report.html'}[/]")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,95 @@
+"""The wiring: how the rooms are put together into one running loop."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from alphaloop.allocation import AllocationPolicy
+from alphaloop.clock import ReplayClock
+from alphaloop.costs import CostModel
+from alphaloop.journal.store import Journal
+from alphaloop.rollout import sleeve_names
+from alphaloop.settings import Settings
+from console.demo.loop import Loop, ServedForecaster
+from console.demo.preparation import Market
+from control.drift import Calibration, DriftMonitor
+from control.operations import make_controller
+from control.policies import retrain_policy
+from control.watch import DriftWatch
+from features.sets import DEFAULT
+from features.snapshots import SnapshotStore
+from features.streamer import Streamer
+from models.registry import Registry
+from pipelines.requests import RequestRunner
+from serving.client import PredictionClient
+from serving.prediction_log import PredictionLogReader
+from trading.brokers.paper import PaperBroker
+from trading.engine import TradingEngine
+from trading.risk import RiskCheck, RiskLimits
+from trading.strategy import AllocationStrategy
+
+
+@dataclass(slots=True)
+class World:
+    """What outlives one universe: settings, journal, registry and the address of the server."""
+
+    settings: Settings
+    clock: ReplayClock
+    journal: Journal
+    registry: Registry
+    url: str
+
+
+@contextmanager
+def open_loop(world: World, market: Market, *, stream: str, watched: bool) -> Iterator[Loop]:
+    """A loop over `market.future`; its trading is journaled in `stream`. Closes what it opened."""
+    settings, symbols = world.settings, market.past.symbols
+    trading, costs = settings.trading, CostModel.from_settings(settings.trading)
+    streamer = Streamer(
+        settings.paths.feast, DEFAULT, symbols, market.past, settings.features.window, world.clock
+    )
+    client = PredictionClient(world.url, settings.serving.model)
+    forecaster = ServedForecaster(client, trading.prediction_deadline_ms)
+    writer = world.journal.writer(stream)
+    try:
+        streamer.materialize()
+        yield Loop(
+            history=market.past,
+            snapshot=market.snapshot.id,
+            clock=world.clock,
+            snapshots=SnapshotStore(settings.paths.snapshots),
+            streamer=streamer,
+            engine=TradingEngine(
+                symbols=symbols,
+                broker=PaperBroker(costs),
+                forecaster=forecaster,
+                strategy=AllocationStrategy(AllocationPolicy.from_settings(trading)),
+                risk=RiskCheck(RiskLimits.from_settings(trading)),
+                costs=costs,
+                sleeves=sleeve_names(trading.sleeves),
+                capital=trading.capital,
+                clock=world.clock,
+                journal_writer=writer,
+                simulated=True,
+            ),
+            forecaster=forecaster,
+            controller=make_controller(settings, settings.serving.model, world.journal, world.registry),
+            log=PredictionLogReader(settings.paths.prediction_log, settings.serving.model),
+            watch=_watch(world) if watched else None,
+            runner=RequestRunner(settings, world.journal) if watched else None,
+        )
+    finally:
+        writer.close()
+        client.close()
+        streamer.close()
+
+
+def _watch(world: World) -> DriftWatch:
+    return DriftWatch(
+        model=world.settings.serving.model,
+        monitor=DriftMonitor(Calibration.load(world.settings.paths.drift)),
+        journal=world.journal,
+        policy=retrain_policy(world.settings),
+    )

@@ -1,0 +1,88 @@
+"""A small workspace: bars, a champion, a calibration and a prediction log, all real."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from alphaloop.clock import SystemClock
+from alphaloop.journal.store import Journal
+from alphaloop.market import BarPanel, to_datetime
+from alphaloop.rollout import RolloutDocument
+from alphaloop.settings import Settings, load
+from control.drift import calibrate
+from control.transition import CONTROL_STREAM
+from control.watch import RETRAIN_REQUEST
+from features.build import FeatureFrame, backfill
+from features.sets import DEFAULT
+from features.snapshots import SnapshotStore
+from features.sources.registry import find
+from models.registry import Registry
+from models.training import train
+from serving.prediction_log import PredictionLog, PredictionRow
+
+SYMBOLS = ("AAPL", "BAC", "GE", "JNJ", "KO", "MSFT", "PFE", "WMT")
+LAST = datetime(2014, 12, 31, 23, tzinfo=UTC)
+
+
+def _settings(home: Path) -> Settings:
+    settings = load(home=home)
+    training = settings.training.model_copy(update={"folds": 2, "first_test_year": 2010})
+    return settings.model_copy(update={"training": training})
+
+
+def _log_predictions(settings: Settings, frame: FeatureFrame, bars: int) -> None:
+    log = PredictionLog(settings.paths.prediction_log)
+    log.start()
+    for index in range(len(frame) - bars, len(frame)):
+        as_of = to_datetime(frame.timestamps[index])
+        log.put(
+            PredictionRow(
+                prediction_id=f"p{index}",
+                logged_at=as_of,
+                as_of=as_of,
+                feature_timestamp=as_of,
+                model=settings.serving.model,
+                version="1",
+                digest="",
+                route="champion",
+                route_key="sleeve-00",
+                symbols=frame.symbols,
+                scores=tuple(frame.values[index, :, 5].tolist()),
+                statuses=("ok",) * len(frame.symbols),
+                features=frame.values[index],
+                input_hash="",
+                feature_set=frame.feature_set,
+                snapshot="",
+                generation=1,
+                latency_ms=1.0,
+            )
+        )
+    log.close()
+
+
+@pytest.fixture(scope="session")
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+    """Settings of a workspace whose champion is the baseline, with one retrain request journaled."""
+    settings = _settings(tmp_path_factory.mktemp("pipelines") / "home")
+    paths, model = settings.paths, settings.serving.model
+    source = find("sp500-20")
+    bars = BarPanel.from_table(source.history(SYMBOLS, datetime(2003, 1, 1, tzinfo=UTC), LAST))
+    frame = backfill(bars, DEFAULT)
+    snapshot = SnapshotStore(paths.snapshots).save(bars.to_table(), source.name)
+    registry = Registry(paths.registry)
+    baseline = train(
+        "momentum", bars, frame, snapshot.id, registry, settings, model=model, trials=0, clock=SystemClock()
+    )
+    registry.write_rollout(RolloutDocument(model=model, champion=str(baseline.version)), None)
+    complete = np.isfinite(frame.values).all(axis=(1, 2))
+    calibrate(frame.values[int(complete.argmax()) :], frame.names, settings.drift).save(paths.drift)
+    _log_predictions(settings, frame, bars=30)
+    with Journal(paths.journal, paths.anchors, SystemClock()) as journal:
+        with journal.writer(CONTROL_STREAM) as writer:
+            writer.append(RETRAIN_REQUEST, {"cause_id": "cause-1", "model": model, "family": "lightgbm"})
+        yield settings

@@ -12,7 +12,7 @@ from alphaloop.clock import Clock
 from alphaloop.errors import DamagedStoreError
 from alphaloop.journal.anchors import AnchorFile
 from alphaloop.journal.record import Record, canonical
-from alphaloop.journal.tables import database_url, migrate, open_engine, records
+from alphaloop.journal.tables import DATABASE_ERRORS, database_url, migrate, open_engine, records
 from alphaloop.journal.writer import StreamWriter, to_record
 
 PAGE = 500
@@ -37,15 +37,18 @@ class Journal:
         self._clock = clock
         try:
             migrate(self._engine)
-        except sa.exc.DBAPIError as error:
+        except DATABASE_ERRORS as error:
             self._engine.dispose()
             raise self._damaged(error) from error
+        except DamagedStoreError:
+            self._engine.dispose()
+            raise
 
     def writer(self, stream: str) -> StreamWriter:
         """Take the lease of `stream`, from whoever holds it, and return its one writer."""
         try:
             return StreamWriter(self._engine, self._anchors, stream, self._clock)
-        except sa.exc.DBAPIError as error:
+        except DATABASE_ERRORS as error:
             raise self._damaged(error) from error
 
     def records(self, stream: str, kind: str | None = None, after: int = 0) -> Iterator[Record]:
@@ -98,7 +101,7 @@ class Journal:
         try:
             with self._engine.connect() as connection:
                 return list(connection.execute(query).mappings())
-        except sa.exc.DBAPIError as error:
+        except DATABASE_ERRORS as error:
             raise self._damaged(error) from error
 
     def _damaged(self, error: Exception) -> DamagedStoreError:

@@ -12,8 +12,13 @@ from urllib.parse import quote
 import sqlalchemy as sa
 from sqlalchemy import event
 
+from alphaloop.errors import DamagedStoreError
+
 REVISION = "0001"
 """The newest migration; a journal that stands there is opened without loading Alembic."""
+
+DATABASE_ERRORS = (sa.exc.SQLAlchemyError, UnicodeDecodeError)
+"""What a database raises. SQLite quotes damaged bytes in its messages, which then cannot be decoded."""
 
 BUSY_MILLISECONDS = 10_000
 
@@ -80,19 +85,29 @@ def open_engine(url: sa.URL, *, read_only: bool = False) -> sa.Engine:
 
 
 def migrate(engine: sa.Engine) -> None:
-    """Bring the tables to `REVISION`. Processes that open a fresh journal at once wait for each other."""
+    """Bring the tables to `REVISION`. Processes that open a fresh journal at once wait for each other.
+
+    Raises `DamagedStoreError` for a journal of a revision that is not known here.
+    """
     with engine.connect() as connection:
         if _revision(connection) == REVISION:
             return
     from alembic import command
     from alembic.config import Config
+    from alembic.util import CommandError
 
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
     with engine.execution_options(sqlite_begin="BEGIN IMMEDIATE").begin() as connection:
         if _revision(connection) != REVISION:
             config.attributes["connection"] = connection
-            command.upgrade(config, "head")
+            try:
+                command.upgrade(config, "head")
+            except CommandError as error:
+                raise DamagedStoreError(
+                    f"the journal cannot be brought to revision {REVISION}: {error}; it is damaged, or was "
+                    "made by a newer version"
+                ) from error
 
 
 def _revision(connection: sa.Connection) -> str | None:

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from alphaloop.errors import DamagedStoreError
 from alphaloop.journal.anchors import Anchor, AnchorFile
 from alphaloop.journal.record import GENESIS, chain_hash
-from alphaloop.journal.tables import database_url, open_engine, records
+from alphaloop.journal.tables import DATABASE_ERRORS, database_url, open_engine, records
 
 EVERY_STREAM = "*"
 _TEXTS = ("stream", "at", "kind", "body", "previous", "hash")
@@ -53,7 +53,7 @@ def verify(journal_path: str | Path, anchors: Path) -> list[ChainReport]:
         return [ChainReport(EVERY_STREAM, 0, False, problem)] if anchored else []
     try:
         rows = _read(url, is_file)
-    except (sa.exc.DBAPIError, sa.exc.ResourceClosedError, DamagedStoreError) as error:
+    except (*DATABASE_ERRORS, DamagedStoreError) as error:
         cause = error.__cause__ or error
         return [ChainReport(EVERY_STREAM, 0, False, f"the database is damaged: {cause}")]
     by_stream = {name: list(group) for name, group in groupby(rows, key=lambda row: str(row["stream"]))}

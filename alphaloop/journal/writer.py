@@ -14,7 +14,7 @@ from alphaloop.errors import ChainBrokenError, LeaseLostError, VendorError
 from alphaloop.journal import lease
 from alphaloop.journal.anchors import Anchor, AnchorFile
 from alphaloop.journal.record import GENESIS, Record, canonical, chain_hash
-from alphaloop.journal.tables import records
+from alphaloop.journal.tables import DATABASE_ERRORS, records
 
 
 class StreamWriter:
@@ -91,7 +91,7 @@ class StreamWriter:
             with self._engine.begin() as connection:
                 lease.renew(connection, self.stream, self.epoch, rows[0]["at"])
                 connection.execute(records.insert(), rows)
-        except sa.exc.SQLAlchemyError as error:
+        except DATABASE_ERRORS as error:
             raise VendorError(f"the journal could not take {len(rows)} records: {error}") from error
 
     def _now(self) -> str:

@@ -1,0 +1,56 @@
+"""Leases: who may write, held by a lock on a file.
+
+The kernel drops the lock when its holder dies, so a killed process leaves nothing to clean up.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from alphaloop.errors import InputError
+
+
+class Lease:
+    """The only right to do something, held from its making until `close`.
+
+    `InputError` names the process that holds it already.
+    """
+
+    def __init__(self, path: Path, what: str) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            holder = os.read(descriptor, 32).decode(errors="replace").strip() or "unknown"
+            os.close(descriptor)
+            raise InputError(
+                f"{what} is already held by process {holder} ({path}); stop that process first"
+            ) from error
+        os.ftruncate(descriptor, 0)
+        os.write(descriptor, f"{os.getpid()}\n".encode())
+        self._descriptor: int | None = descriptor
+
+    @property
+    def held(self) -> bool:
+        """Whether it has not been closed."""
+        return self._descriptor is not None
+
+    def close(self) -> None:
+        """Give it up; a second time does nothing."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+
+@contextmanager
+def exclusive(path: Path) -> Iterator[None]:
+    """Wait for a lock on `path` and hold it for the block."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield

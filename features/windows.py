@@ -1,7 +1,8 @@
 """Windows: a symbol's last rows of features, packed into one value, and what is read of them.
 
-Packed they are little-endian: rows (uint32), features (uint32), the bar's close in nanoseconds since 1970 UTC (int64),
-then the rows, oldest first, as float32. The bar travels inside, because stores round event timestamps.
+Packed they are little-endian: rows (uint32), features (uint32), the bar's close in nanoseconds since
+1970 UTC (int64), then the rows, oldest first, as float32. The bar travels inside, because stores round
+event timestamps.
 """
 
 from __future__ import annotations
@@ -90,7 +91,7 @@ def select(
         if symbol in same and np.isfinite(same[symbol].values[-1]).all():
             panel[row] = same[symbol].values[-lookback:]
     panel.setflags(write=False)
-    scored = np.isfinite(panel[:, -1]).all(axis=1).tolist()
+    scored = [bool(np.isfinite(rows[-1]).all()) for rows in panel]
     return OnlineWindows(
         symbols=symbols,
         panel=panel,

@@ -1,13 +1,18 @@
-"""What the tests of models share: a tiny ONNX file and its card."""
+"""What the tests of models share: a tiny ONNX file and its card, and a small made-up market."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from pathlib import Path
 
+import numpy as np
 import pytest
 
+from alphaloop.market import BarPanel
+from alphaloop.settings import Settings, TrainingSettings
+from features.build import FeatureFrame
 from models.card import Card
 
 
@@ -71,3 +76,48 @@ def tiny_onnx() -> Callable[..., bytes]:
 def tiny_card() -> Callable[..., Card]:
     """Makes the card of a file; fields may be replaced by name."""
     return make_card
+
+
+@dataclass(frozen=True)
+class SmallMarket:
+    """Bars and features of a made-up market; `signal` is a feature that foretells a little."""
+
+    bars: BarPanel
+    frame: FeatureFrame
+    settings: Settings
+
+
+def make_market(home: Path, *, bars: int = 900, symbols: int = 12, strength: float = 0.1) -> SmallMarket:
+    """Business days from 2015, five features of noise and one that correlates with the next returns."""
+    random = np.random.default_rng(7)
+    days = np.arange(np.datetime64("2015-01-01"), np.datetime64("2030-01-01"))
+    days = days[np.is_busday(days)][:bars]
+    timestamps = days.astype("datetime64[ns]") + np.timedelta64(21, "h")
+    names = ("signal", "noise_1", "noise_2", "momentum_252_21", "noise_3", "noise_4")
+    values = random.normal(size=(bars, symbols, len(names))).astype(np.float32)
+    # A signal that lasts some days, as one that a book can follow must.
+    for bar in range(1, bars):
+        values[bar, :, 0] = 0.9 * values[bar - 1, :, 0] + 0.44 * values[bar, :, 0]
+    shocks = random.normal(size=(bars, symbols))
+    returns = 0.01 * shocks
+    returns[2:] += 0.01 * strength * values[:-2, :, 0]
+    close = 100 * np.exp(np.cumsum(returns, axis=0))
+    values[:20] = np.nan
+    empty = np.full(close.shape, np.nan)
+    labels = tuple(f"S{index:02d}" for index in range(symbols))
+    return SmallMarket(
+        bars=BarPanel(
+            timestamps=timestamps, symbols=labels, open=empty, high=empty, low=empty, close=close,
+            volume=empty, adjustment=np.ones(close.shape),
+        ),
+        frame=FeatureFrame(timestamps, labels, names, values, "e" * 64),
+        settings=Settings(
+            home=home, training=TrainingSettings(first_test_year=2017, folds=2, horizon=5, trials=0)
+        ),
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def market(tmp_path_factory: pytest.TempPathFactory) -> SmallMarket:
+    """Three and a half years of twelve symbols."""
+    return make_market(tmp_path_factory.mktemp("market"))

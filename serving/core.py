@@ -6,12 +6,13 @@ it to a thread would.
 
 from __future__ import annotations
 
+import logging
 import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from alphaloop.clock import Clock, SystemClock, monotonic
-from alphaloop.errors import MissingStateError, ServingError, UnknownNameError
+from alphaloop.errors import AlphaloopError, MissingStateError, ServingError, UnknownNameError
 from alphaloop.prediction import Route
 from alphaloop.rollout import sleeve_names
 from alphaloop.settings import Settings
@@ -24,6 +25,8 @@ from serving.scoring import Inputs, Scored, arbitrate, score, unscored
 if TYPE_CHECKING:
     from features.store import OnlineReader
     from models.registry import Registry
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +52,11 @@ class InferenceCore:
         settings: Settings,
         registry: Registry,
         reader: OnlineReader,
-        log: PredictionLog,
+        prediction_log: PredictionLog,
         clock: Clock | None = None,
     ) -> None:
         self._settings, self._registry, self._reader = settings, registry, reader
-        self._log, self._clock = log, clock or SystemClock()
+        self._log, self._clock = prediction_log, clock or SystemClock()
         self._engine = Engine(registry)
         sleeves = sleeve_names(settings.trading.sleeves)
         self._router = Router(registry, self._engine, sleeves, settings.serving.poll_seconds)
@@ -62,6 +65,11 @@ class InferenceCore:
         """Load the models that have a champion, then follow the registry and write the log."""
         self._log.start()
         self._router.start(self._settings.serving.model)
+        try:
+            # Opening the store takes seconds; the first request must not pay for it.
+            self._reader.stored(("",))
+        except AlphaloopError as error:
+            log.warning("forecasts by symbols cannot be served yet: %s", error)
 
     def close(self) -> None:
         """Stop following the registry and write the rest of the log."""

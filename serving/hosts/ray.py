@@ -14,13 +14,12 @@ from __future__ import annotations
 import logging
 import os
 import shutil
-import tempfile
+import signal
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Any
-
-import psutil
 
 from alphaloop import rooms
 from alphaloop.clock import monotonic, sleep
@@ -29,6 +28,7 @@ from alphaloop.processes import ONE_THREAD, QUIET, free_port, require_port
 from alphaloop.settings import Settings
 from serving.core import build
 from serving.grpc_edge import InferenceService
+from serving.hosts.run_folder import RunFolder
 from serving.hosts.termination import Termination
 
 log = logging.getLogger(__name__)
@@ -115,7 +115,7 @@ class RayHost:
         # A replica may have another working folder.
         self._settings = settings.model_copy(update={"home": settings.home.resolve()})
         self._port = grpc_port or settings.serving.grpc_port
-        self._run_dir: Path | None = None
+        self._folder: RunFolder | None = None
         self._replaced: dict[str, str | None] = {}
         self._serving = False
         self.ingress = PYTHON_PROXY
@@ -153,11 +153,10 @@ class RayHost:
         if self._serving and ray.is_initialized():
             _end_serve()
         self._serving = False
-        if self._run_dir is not None:
+        if self._folder is not None:
             ray.shutdown()
-            _end_strays(self._run_dir)
-            shutil.rmtree(self._run_dir, ignore_errors=True)
-            self._run_dir = None
+            self._folder.remove()
+            self._folder = None
         for name, value in self._replaced.items():
             if value is None:
                 os.environ.pop(name, None)
@@ -186,12 +185,14 @@ class RayHost:
         self.stop()
 
     def _start_ray(self) -> None:
-        self._run_dir = Path(tempfile.mkdtemp(prefix="alr-", dir="/tmp"))
-        variables = environment(self._run_dir)
+        self._folder = RunFolder.make()
+        variables = environment(self._folder.path)
         self._replaced = {name: os.environ.get(name) for name in variables}
         os.environ.update(variables)
         import ray
 
+        # Ray replaces the handler of SIGTERM by one that aborts.
+        handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
         ray.init(
             address="local",
             num_cpus=CPUS,
@@ -199,14 +200,20 @@ class RayHost:
             include_dashboard=False,
             log_to_driver=False,
             logging_level=logging.ERROR,
-            _temp_dir=str(self._run_dir),
+            _temp_dir=str(self._folder.path),
         )
+        if threading.current_thread() is threading.main_thread():
+            for number, handler in handlers.items():
+                if callable(handler):
+                    signal.signal(number, handler)
 
     def _deploy(self) -> None:
         from ray import serve
         from ray.serve.config import HTTPOptions, gRPCOptions
         from ray.serve.schema import LoggingConfig
 
+        # Serve tells standard error of each step otherwise.
+        logging.getLogger("ray.serve").setLevel(logging.WARNING)
         self.ingress = HAPROXY if os.environ.get(_SWITCH) == "1" else PYTHON_PROXY
         if self.ingress == PYTHON_PROXY:
             log.warning("no HAProxy here: Ray Serve's Python proxy answers, at three times the latency")
@@ -267,17 +274,3 @@ def _end_serve() -> None:
         # The name is free: the controller has ended.
         pass
     serve.shutdown()
-
-
-def _end_strays(run_dir: Path) -> None:
-    """End what still runs out of `run_dir`: an HAProxy whose actor was killed outlives it."""
-    strays = []
-    for process in psutil.process_iter(["pid", "cmdline"]):
-        if any(f"{run_dir}/" in part for part in process.info["cmdline"] or ()):
-            strays.append(process)
-    for process in strays:
-        try:
-            process.kill()
-        except psutil.NoSuchProcess:
-            continue
-    psutil.wait_procs(strays, timeout=GRACE_SECONDS)

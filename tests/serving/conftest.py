@@ -1,4 +1,4 @@
-"""A registry with small ONNX graphs, and a server core on top of it."""
+"""A registry with small ONNX graphs, an online store with one bar, and a server core on top of both."""
 
 from __future__ import annotations
 
@@ -6,31 +6,34 @@ import hashlib
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from alphaloop.errors import StaleFeaturesError
-from alphaloop.prediction import SymbolStatus
+from alphaloop.clock import SystemClock, monotonic, sleep
+from alphaloop.market import BarPanel, to_datetime64
 from alphaloop.rollout import RolloutDocument
 from alphaloop.settings import ServingSettings, Settings
+from features.build import backfill
+from features.sets import FeatureSet
+from features.store import OnlineReader
+from features.streamer import Streamer
 from models.card import Card
 from models.registry import Registry
 from serving.core import InferenceCore
 from serving.prediction_log import PredictionLog, PredictionLogReader, PredictionRow
 
-NAMES = ("momentum", "reversal", "volatility")
-SYMBOLS = ("AAPL", "KO", "XOM")
-LOOKBACK = 2
+FEATURES = FeatureSet(("return_1", "return_5", "volatility_10"))
+SYMBOLS = tuple(f"S{number:02d}" for number in range(20))
+LOOKBACK, WINDOW, BARS = 2, 16, 60
 BAR = datetime(2019, 1, 3, 21, 0, tzinfo=UTC)
-FEATURE_SET = "f" * 64
+SNAPSHOT = "snapshot-1"
 
 
 def linear_onnx(*weights: float, lookback: int = LOOKBACK, root: bool = False) -> bytes:
@@ -52,49 +55,79 @@ def linear_onnx(*weights: float, lookback: int = LOOKBACK, root: bool = False) -
         ],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
-    return model.SerializeToString()
+    return bytes(model.SerializeToString())
 
 
 def card_of(model: str, content: bytes, **changes: Any) -> Card:
     """A card that fits `content`."""
     values: dict[str, Any] = {
-        "model": model, "family": "linear", "parameters": {}, "feature_set": FEATURE_SET, "features": NAMES,
-        "inputs": ("panel",), "lookback": LOOKBACK, "horizon": 5, "score_kind": "zscore",
-        "cross_sectional": False, "snapshot": "s" * 64, "train_first": "2010-01-04",
+        "model": model,
+        "family": "linear",
+        "parameters": {},
+        "feature_set": FEATURES.hash,
+        "features": FEATURES.names,
+        "inputs": ("panel",),
+        "lookback": LOOKBACK,
+        "horizon": 5,
+        "score_kind": "zscore",
+        "cross_sectional": False,
+        "snapshot": "s" * 64,
+        "train_first": "2010-01-04",
         "train_last": "2018-12-31",
-        "pipeline_run": None, "code_revision": "test", "seed": 1, "walk_forward": (), "metrics": {},
-        "ranges": {}, "fidelity": {}, "gate": {"passed": True, "reasons": []},
-        "digest": hashlib.sha256(content).hexdigest(), "created_at": "2019-01-01T00:00:00+00:00",
-    }  # fmt: skip
+        "pipeline_run": None,
+        "code_revision": "test",
+        "seed": 1,
+        "walk_forward": (),
+        "metrics": {},
+        "ranges": {},
+        "fidelity": {},
+        "gate": {"passed": True, "reasons": []},
+        "digest": hashlib.sha256(content).hexdigest(),
+        "created_at": "2019-01-01T00:00:00+00:00",
+    }
     return Card(**values | changes)
 
 
+def random_bars() -> BarPanel:
+    """Closes of a random walk, the last at `BAR`."""
+    steps = np.random.default_rng(7).normal(0, 0.01, (BARS, len(SYMBOLS)))
+    close = 100 * np.exp(np.cumsum(steps, axis=0))
+    days = np.arange(1 - BARS, 1).astype("timedelta64[D]")
+    nothing = np.full_like(close, np.nan)
+    return BarPanel(
+        timestamps=to_datetime64(BAR) + days,
+        symbols=SYMBOLS,
+        open=nothing,
+        high=nothing,
+        low=nothing,
+        close=close,
+        volume=nothing,
+        adjustment=np.ones_like(close),
+    )
+
+
 @dataclass(frozen=True)
-class Windows:
-    """What the online store answers."""
+class World:
+    """A home folder with a registry and an online store that holds `BAR` of `SYMBOLS`.
 
+    `panel` is what the store holds, float32 `[symbols, WINDOW, features]`.
+    """
+
+    home: Path
+    registry: Registry
     panel: npt.NDArray[np.float32]
-    statuses: tuple[SymbolStatus, ...]
-    feature_timestamp: datetime
-    snapshot: str
-    feature_set: str
-
-
-@dataclass
-class Reader:
-    """An online store that holds one bar."""
-
-    values: dict[str, npt.NDArray[np.float32]]
+    symbols: tuple[str, ...] = SYMBOLS
     bar: datetime = BAR
-    feature_set: str = FEATURE_SET
+    snapshot: str = SNAPSHOT
+    feature_set: str = FEATURES.hash
 
-    def read(self, symbols: tuple[str, ...], as_of: datetime, lookback: int) -> Windows:
-        if as_of != self.bar:
-            raise StaleFeaturesError(f"the online store holds {self.bar}, age {as_of - self.bar}")
-        missing = np.full((lookback, len(NAMES)), np.nan, np.float32)
-        panel = np.stack([self.values.get(one, missing)[-lookback:] for one in symbols])
-        statuses = tuple(SymbolStatus.OK if one in self.values else SymbolStatus.MISSING for one in symbols)
-        return Windows(panel, statuses, self.bar, "snapshot-1", self.feature_set)
+    def settings(self, **serving: Any) -> Settings:
+        """Settings of this home; the registry is polled once a minute unless told otherwise."""
+        return Settings(home=self.home, serving=ServingSettings(**{"poll_seconds": 60.0} | serving))
+
+    def last(self, feature: int) -> list[float]:
+        """One feature at the bar, symbol by symbol."""
+        return [float(value) for value in self.panel[:, -1, feature]]
 
 
 class ModelShelf:
@@ -118,65 +151,58 @@ class ModelShelf:
 
 @dataclass
 class Served:
-    """A running core with its log, and the model it serves."""
+    """A running core and the log of the model it serves."""
 
     core: InferenceCore
-    settings: Settings
-    log: PredictionLog
-    reader: Reader
-    seen: PredictionLogReader = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.seen = PredictionLogReader(self.settings.paths.prediction_log, self.settings.serving.model)
+    world: World
+    model: str
+    seen: PredictionLogReader
 
     def rows(self, count: int) -> list[PredictionRow]:
         """The next rows of the log, once there are `count`."""
         rows: list[PredictionRow] = []
-        deadline = datetime.now(UTC) + timedelta(seconds=5)
-        while len(rows) < count and datetime.now(UTC) < deadline:
+        deadline = monotonic() + 5
+        while len(rows) < count and monotonic() < deadline:
+            sleep(0.01)
             rows += self.seen.new()
         return rows
 
 
 @pytest.fixture(scope="session")
-def registry(tmp_path_factory: pytest.TempPathFactory) -> Registry:
-    """One registry for all tests: each has a model of its own name."""
-    return Registry(tmp_path_factory.mktemp("serving") / "registry")
+def world(tmp_path_factory: pytest.TempPathFactory) -> World:
+    """One home for all tests: each has a model of its own name in it."""
+    home = tmp_path_factory.mktemp("serving")
+    settings, bars = Settings(home=home), random_bars()
+    with Streamer(settings.paths.feast, FEATURES, SYMBOLS, bars, WINDOW, SystemClock()) as streamer:
+        streamer.materialize(SNAPSHOT)
+    panel = backfill(bars, FEATURES).window(BARS - 1, WINDOW)
+    return World(home, Registry(settings.paths.registry), panel)
+
+
+@pytest.fixture(scope="module")
+def module_shelf(world: World) -> ModelShelf:
+    """A model without versions, for the tests of one module."""
+    return ModelShelf(world.registry)
 
 
 @pytest.fixture
-def shelf(registry: Registry) -> ModelShelf:
+def shelf(world: World) -> ModelShelf:
     """A model without versions."""
-    return ModelShelf(registry)
+    return ModelShelf(world.registry)
 
 
 @pytest.fixture
-def reader() -> Reader:
-    """An online store with three symbols; row by row the features count up."""
-    rows = np.arange(len(SYMBOLS) * LOOKBACK * len(NAMES), dtype=np.float32)
-    panel = rows.reshape(len(SYMBOLS), LOOKBACK, len(NAMES))
-    return Reader(dict(zip(SYMBOLS, panel, strict=True)))
-
-
-@pytest.fixture
-def serve(tmp_path: Path, reader: Reader) -> Iterator[Callable[..., Served]]:
+def serve(world: World) -> Iterator[Callable[..., Served]]:
     """Starts a core for a shelf, with serving settings as given."""
     with ExitStack() as stack:
 
         def start(shelf: ModelShelf, registry: Registry | None = None, **serving: Any) -> Served:
-            settings = Settings(
-                home=tmp_path,
-                serving=ServingSettings(**{"model": shelf.name, "poll_seconds": 60.0} | serving),
-            )
-            log = PredictionLog(settings.paths.prediction_log)
-            core = InferenceCore(settings, registry or shelf.registry, reader, log)  # type: ignore[arg-type]
+            settings = world.settings(**{"model": shelf.name} | serving)
+            folder = settings.paths.prediction_log
+            reader = OnlineReader(settings.paths.feast)
+            core = InferenceCore(settings, registry or shelf.registry, reader, PredictionLog(folder))
             core.start()
             stack.callback(core.close)
-            return Served(core, settings, log, reader)
+            return Served(core, world, shelf.name, PredictionLogReader(folder, shelf.name))
 
         yield start
-
-
-def load(content: bytes) -> Any:
-    """The parsed graph."""
-    return onnx.load_model_from_string(content)

@@ -25,23 +25,19 @@ from models.registry import Registry
 from serving.protocol import InferenceRequest, InferenceResponse
 
 Serve = Callable[..., Any]
-SYMBOLS = ("AAPL", "KO", "XOM")
 
 
 def ask(served: Any, route_key: str = "sleeve-00", **changes: Any) -> InferenceResponse:
     """One forecast by symbols at the bar that the store holds."""
-    request = {
-        "model": served.settings.serving.model, "symbols": SYMBOLS, "as_of": served.reader.bar,
+    request: dict[str, Any] = {
+        "model": served.model,
+        "symbols": served.world.symbols,
+        "as_of": served.world.bar,
         "route_key": route_key,
-    }  # fmt: skip
+    }
     answer = served.core.infer(InferenceRequest(**request | changes))
     assert isinstance(answer, InferenceResponse)
     return answer
-
-
-def last(served: Any, feature: int) -> list[float]:
-    """The last row of one feature, symbol by symbol."""
-    return [float(served.reader.values[symbol][-1, feature]) for symbol in SYMBOLS]
 
 
 def test_the_champion_answers_with_its_lineage(shelf: Any, serve: Serve) -> None:
@@ -51,15 +47,15 @@ def test_the_champion_answers_with_its_lineage(shelf: Any, serve: Serve) -> None
     served = serve(shelf)
     answer = ask(served)
     card = shelf.registry.card(shelf.name, champion)
-    assert answer.scores.tolist() == last(served, 0)
+    assert answer.scores.tolist() == served.world.last(0)
     assert {**answer.parameters, "prediction_id": "", "input_hash": ""} == {
         "prediction_id": "", "route": "champion", "version": champion, "digest": card.digest,
-        "feature_timestamp": served.reader.bar.isoformat(), "input_hash": "",
-        "feature_set": card.feature_set, "snapshot": "snapshot-1", "generation": 1,
+        "feature_timestamp": served.world.bar.isoformat(), "input_hash": "",
+        "feature_set": card.feature_set, "snapshot": served.world.snapshot, "generation": 1,
     }  # fmt: skip
     (row,) = served.rows(1)
     assert row.prediction_id == answer.parameters["prediction_id"]
-    assert row.features.tolist() == [served.reader.values[symbol][-1].tolist() for symbol in SYMBOLS]
+    assert row.features.tolist() == served.world.panel[:, -1].tolist()
 
 
 def test_a_shadow_scores_every_request_and_answers_none(shelf: Any, serve: Serve) -> None:
@@ -73,7 +69,7 @@ def test_a_shadow_scores_every_request_and_answers_none(shelf: Any, serve: Serve
     assert [row.route for row in rows].count("champion") == [row.route for row in rows].count("shadow") == 20
     shadows = [row for row in rows if row.route == "shadow"]
     assert {row.version for row in shadows} == {challenger}
-    assert shadows[0].scores == tuple(last(served, 1))
+    assert shadows[0].scores == tuple(served.world.last(1))
     answered = {str(answer.parameters["prediction_id"]) for answer in answers}
     assert {row.prediction_id.removesuffix("/shadow") for row in shadows} == answered
 
@@ -90,7 +86,7 @@ def test_a_canary_answers_its_sleeves_and_both_score_every_bar(shelf: Any, serve
         answer = ask(served, sleeve)
         canary = sleeve in plan.canary
         assert answer.parameters["route"] == ("canary" if canary else "champion")
-        assert answer.scores.tolist() == last(served, 1 if canary else 0)
+        assert answer.scores.tolist() == served.world.last(1 if canary else 0)
     rows = served.rows(40)
     assert len(plan.canary) == 5
     assert {(row.route, row.version) for row in rows} == {
@@ -110,12 +106,12 @@ def test_a_request_for_no_sleeve_goes_to_the_champion(shelf: Any, serve: Serve) 
 
 def test_a_challenger_without_finite_scores_falls_back(shelf: Any, serve: Serve) -> None:
     """Where the challenger gives NaN the champion answers, and the failure is in the log."""
-    champion, challenger = shelf.add(1.0, 0.0, 0.0), shelf.add(-1.0, 0.0, 0.0, root=True)
+    champion, challenger = shelf.add(1.0, 0.0, 0.0), shelf.add(0.0, 0.0, -1.0, root=True)
     shelf.route(champion=champion, challenger=challenger, state=RolloutState.CANARY, weight=1.0)
     served = serve(shelf)
     answer = ask(served)
     assert (answer.parameters["route"], answer.version) == ("fallback", champion)
-    assert answer.scores.tolist() == last(served, 0)
+    assert answer.scores.tolist() == served.world.last(0)
     rows = {row.route: row for row in served.rows(2)}
     assert "not finite" in str(rows["shadow"].error)
     assert (rows["shadow"].version, rows["fallback"].error) == (challenger, None)
@@ -143,7 +139,7 @@ def test_a_challenger_of_another_feature_set_falls_back(shelf: Any, serve: Serve
 
 def test_a_champion_that_fails_is_an_error(shelf: Any, serve: Serve) -> None:
     """Without anyone to fall back on the request fails and says which version failed."""
-    champion = shelf.add(-1.0, 0.0, 0.0, root=True)
+    champion = shelf.add(0.0, 0.0, -1.0, root=True)
     shelf.route(champion=champion)
     with pytest.raises(ServingError, match="version 1 gave a score that is not finite"):
         ask(serve(shelf))
@@ -167,10 +163,10 @@ def test_the_rotation_drill_is_honoured_only_when_allowed(shelf: Any, serve: Ser
     served = serve(shelf, allow_drills=allowed)
     answer = ask(served)
     # One place to the right: the first feature of the model's row is the last of the store's.
-    assert answer.scores.tolist() == last(served, 2 if allowed else 0)
+    assert answer.scores.tolist() == served.world.last(2 if allowed else 0)
     rows = {row.route: row for row in served.rows(2)}
-    assert rows["shadow"].scores == tuple(last(served, 0))
-    straight = np.stack([served.reader.values[symbol][-1] for symbol in SYMBOLS])
+    assert rows["shadow"].scores == tuple(served.world.last(0))
+    straight = served.world.panel[:, -1]
     seen = np.roll(straight, 1, axis=-1) if allowed else straight
     assert np.array_equal(rows["canary"].features, seen)
     assert (rows["canary"].input_hash != rows["shadow"].input_hash) is allowed
@@ -181,24 +177,21 @@ def test_versions_of_different_lookback_share_a_request(shelf: Any, serve: Serve
     champion, challenger = shelf.add(1.0, 0.0, 0.0, lookback=1), shelf.add(0.0, 1.0, 0.0)
     shelf.route(champion=champion, challenger=challenger, state=RolloutState.SHADOW)
     served = serve(shelf)
-    assert ask(served).scores.tolist() == last(served, 0)
-    assert {row.scores for row in served.rows(2)} == {tuple(last(served, 0)), tuple(last(served, 1))}
+    assert ask(served).scores.tolist() == served.world.last(0)
+    assert {row.scores for row in served.rows(2)} == {
+        tuple(served.world.last(0)),
+        tuple(served.world.last(1)),
+    }
 
 
 def test_an_unknown_symbol_is_masked(shelf: Any, serve: Serve) -> None:
     """A symbol that the store lacks gets a status and no score; the others keep theirs."""
     shelf.route(champion=shelf.add(1.0, 0.0, 0.0))
     served = serve(shelf)
-    answer = ask(served, symbols=("KO", "NOPE"))
+    answer = ask(served, symbols=("S01", "NOPE"))
     assert answer.statuses == (SymbolStatus.OK, SymbolStatus.MISSING)
-    assert answer.scores[0] == last(served, 0)[1]
+    assert answer.scores[0] == served.world.last(0)[1]
     assert np.isnan(answer.scores[1])
-
-
-def test_all_symbols_missing_is_an_answer(shelf: Any, serve: Serve) -> None:
-    """Where no symbol is known the answer masks them all."""
-    shelf.route(champion=shelf.add(1.0, 0.0, 0.0))
-    assert set(ask(serve(shelf), symbols=("NOPE", "NOR")).statuses) == {SymbolStatus.MISSING}
 
 
 def test_another_bar_than_the_store_holds_is_refused(shelf: Any, serve: Serve) -> None:
@@ -206,7 +199,7 @@ def test_another_bar_than_the_store_holds_is_refused(shelf: Any, serve: Serve) -
     shelf.route(champion=shelf.add(1.0, 0.0, 0.0))
     served = serve(shelf)
     with pytest.raises(StaleFeaturesError, match="1 day"):
-        ask(served, as_of=served.reader.bar + timedelta(days=1))
+        ask(served, as_of=served.world.bar + timedelta(days=1))
 
 
 def test_a_version_can_be_asked_for_by_number(shelf: Any, serve: Serve) -> None:
@@ -215,7 +208,7 @@ def test_a_version_can_be_asked_for_by_number(shelf: Any, serve: Serve) -> None:
     shelf.route(champion=champion)
     served = serve(shelf)
     assert ask(served, version=other).parameters["route"] == "shadow"
-    assert ask(served, version=other).scores.tolist() == last(served, 2)
+    assert ask(served, version=other).scores.tolist() == served.world.last(2)
     assert ask(served, version=champion).parameters["route"] == "champion"
     with pytest.raises(UnknownNameError, match=r"unknown version '9'"):
         ask(served, version="9")

@@ -9,6 +9,7 @@ file, so that `features.quality` sees it.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from csv import reader
 from dataclasses import dataclass
 from datetime import date, datetime
 from functools import cached_property
@@ -97,7 +98,7 @@ class FileSource:
             try:
                 return column.cast(pa.float64()).combine_chunks()
             except pa.ArrowInvalid as error:
-                raise DataError(f"{self.path}: column '{name}' holds no numbers ({error})") from error
+                raise DataError(f"{self.path}: column '{name}' holds no numbers ({_line(error)})") from error
         values: list[float | None] = []
         for row, text in enumerate(column.to_pylist()):
             try:
@@ -149,11 +150,15 @@ def _read(path: Path) -> pa.Table:
         if path.suffix.lower() == ".parquet":
             return parquet.ParquetFile(path).read()
         with path.open(encoding="utf-8-sig") as handle:
-            names = handle.readline().strip().split(",")
+            names = next(reader(handle), [])
         # Everything as text: a cell that is no number is then named by its row.
         options = csv.ConvertOptions(column_types={name: pa.string() for name in names})
         return csv.read_csv(path, convert_options=options)
     except FileNotFoundError as error:
         raise DataError(f"{path}: there is no such file") from error
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: it cannot be read as {path.suffix[1:]} ({error})") from error
+        raise DataError(f"{path}: it cannot be read as {path.suffix[1:]} ({_line(error)})") from error
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())

@@ -96,4 +96,5 @@ def _walk(bars: int, seed: int, strength: float) -> FloatMatrix:
             lead = logs[bar - 1] - logs[bar - 1 - LOOKBACK]
             own -= strength * centred_rank(lead[None])[0]
         logs[bar] = logs[bar - 1] + beta * factor + OWN_VOLATILITY * own
-    return np.round(np.exp(logs), 4)
+    prices: FloatMatrix = np.exp(logs).round(4)
+    return prices

@@ -54,6 +54,11 @@ def render(report: Document, series: Document) -> str:
     )
 
 
+def _loss(depth: Any) -> Any:
+    """A drawdown as a loss, whichever sign it was recorded with."""
+    return -abs(depth) if wording.is_number(depth) else None
+
+
 def _kicker(report: Document) -> str:
     data = report.get("data", {})
     symbols = data.get("symbols", 0)
@@ -119,7 +124,7 @@ def _headline_figures(report: Document, series: Document) -> list[Figure]:
         ),
         Figure(
             name="Deepest loss",
-            value=wording.percent(trading.get("max_drawdown")),
+            value=wording.percent(_loss(trading.get("max_drawdown"))),
             note="from peak to trough",
         ),
         Figure(

@@ -62,9 +62,10 @@ def _badge(model: Document) -> str:
 def _record(model: Document, records: dict[str, Sequence[Document]]) -> Sequence[Document]:
     """The model's walk-forward rows, by whichever of its names they were filed under."""
     name, version, family = (str(model.get(key, "")) for key in ("name", "version", "family"))
-    for key in (f"{name} {version}", f"{name}/{version}", f"{family} {version}", version, family, name):
+    for key in (f"{family} v{version}", f"{name} {version}", f"{name}/{version}", version, family, name):
         if key in records:
-            return records[key]
+            # Taken, so that a model of the same family under another name does not claim it too.
+            return records.pop(key)
     return []
 
 

@@ -45,7 +45,7 @@ def performance_section(report: Document, series: Document) -> str:
     return section(
         "Performance",
         "Signals are taken at a close and filled at the next price one could have had. "
-        "The strategy and momentum pay costs; equal weight starts equal and is left alone.",
+        "All three pay costs; equal weight is set equal again once a year.",
         panel(
             line_chart(
                 LineChart(

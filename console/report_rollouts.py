@@ -13,6 +13,7 @@ from console import wording
 
 Document = Mapping[str, Any]
 
+PHASES = frozenset({"shadow", "canary"})
 TONES = ("one", "three", "four", "five", "two")
 FULL_STRENGTH = 0.5  # the largest weight that a challenger is given before it is promoted
 SHADES = "The stronger the colour, the larger the share of capital that the new version answered for."
@@ -43,10 +44,16 @@ def rollouts_section(report: Document, series: Document) -> str:
 
 
 def _merged(report: Document, series: Document) -> list[dict[str, Any]]:
-    """Each rollout of the report with the curves of the same version."""
-    curves = {(str(one.get("version")), one.get("kind")): one for one in series.get("rollouts", [])}
-    listed = report.get("rollouts") or series.get("rollouts", [])
-    return [{**curves.get((str(one.get("version")), one.get("kind")), {}), **one} for one in listed]
+    """Each rollout of the report with its curves: those at its place, or those of the same version."""
+    curves = list(series.get("rollouts", []))
+    rows = list(report.get("rollouts") or curves)
+    if len(rows) == len(curves) and all(map(_same, rows, curves)):
+        return [{**curve, **row} for row, curve in zip(rows, curves, strict=True)]
+    return [{**next((curve for curve in curves if _same(row, curve)), {}), **row} for row in rows]
+
+
+def _same(row: Document, curve: Document) -> bool:
+    return str(row.get("version")) == str(curve.get("version")) and row.get("kind") == curve.get("kind")
 
 
 def _title(rollout: Document) -> str:
@@ -65,12 +72,13 @@ def _row(rollout: Document) -> Row:
 
 def _segments(rollout: Document) -> list[Segment]:
     """Steps of the timeline that say the same are one segment; each lasts until the next begins."""
-    steps = list(rollout.get("timeline") or [])
+    told = list(rollout.get("timeline") or [])
+    steps = [one for one in told if one.get("state") in PHASES]
     if not steps:
         return []
-    end = rollout.get("ended") or steps[-1]["bar"]
-    if isinstance(end, str) is not isinstance(steps[-1]["bar"], str):
-        end = steps[-1]["bar"]
+    end = rollout.get("ended")
+    if end is None or isinstance(end, str) is not isinstance(told[-1]["bar"], str):
+        end = told[-1]["bar"]
     begun = [one for at, one in enumerate(steps) if at == 0 or _phase(one) != _phase(steps[at - 1])]
     lasts = [one["bar"] for one in begun[1:]] + [end]
     return [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from datetime import date
 from typing import Any
@@ -59,6 +60,13 @@ def tiny(value: Any) -> str:
     if not is_number(value):
         return ABSENT
     return "0" if value == 0 else f"{value:.1e}".replace("e-0", "e-").replace("e-", "e−")
+
+
+def figure(value: Any) -> str:
+    """Any value of a record: numbers shortened, times by their day, lists joined, a dash for none."""
+    if isinstance(value, str) and re.match(r"\d{4}-\d\d-\d\dT", value):
+        return day(value)
+    return flattened(value)[0][1] if not isinstance(value, dict) else str(value)
 
 
 def day(value: Any) -> str:

@@ -1,0 +1,62 @@
+"""`alphaloop audit`: is the journal whole, and does an order still follow from what was known?"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from console.commands.options import AsJson
+
+app = typer.Typer(help="Audit: verify the journal, replay an order.", no_args_is_help=True)
+
+OrderId = Annotated[str, typer.Argument(help="The client order id, as al-…")]
+
+
+def register(parent: typer.Typer) -> None:
+    """Add the verbs."""
+    parent.add_typer(app, name="audit")
+
+
+@app.command()
+def verify(json: AsJson = False) -> None:
+    """Check every chain of the journal against its hashes and its anchors; exit 1 where one is broken."""
+    from alphaloop import settings
+    from console import output
+    from control import audit
+
+    chosen = settings.load()
+    with output.progress("verifying the journal"):
+        chains = audit.verify(chosen)
+    broken = [chain for chain in chains if not chain.ok]
+
+    def show() -> None:
+        rows = [
+            [
+                chain.stream,
+                f"{chain.records:,}",
+                "whole" if chain.ok else "[red]broken[/]",
+                chain.problem or "",
+            ]
+            for chain in chains
+        ]
+        output.table(("stream", "records", "chain", "problem"), rows, numbers=("records",))
+
+    output.answer(chains, json, show)
+    if broken:
+        output.complain(f"alphaloop: the journal at {chosen.paths.journal} was altered: {broken[0].problem}")
+        raise typer.Exit(1)
+
+
+@app.command()
+def replay(order_id: OrderId, json: AsJson = False) -> None:
+    """Decide an order anew from the journal; exit 1 unless the identical order results."""
+    from alphaloop import settings
+    from console import output, wording
+    from control import audit
+
+    result = audit.replay(settings.load(), order_id)
+    output.answer(result, json, lambda: output.facts(wording.flattened(result)))
+    if not result["identical"]:
+        output.complain(f"alphaloop: order {order_id} does not follow from its journaled decision")
+        raise typer.Exit(1)

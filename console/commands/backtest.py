@@ -1,0 +1,145 @@
+"""`alphaloop backtest`: a registered version through the trading engine, on bars it was not trained on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from console.commands.options import AsJson, moment
+
+if TYPE_CHECKING:
+    from alphaloop.market import BarPanel
+    from alphaloop.settings import Settings
+    from models.card import Card
+
+ModelName = Annotated[str, typer.Argument(help="A model of the registry, as equities.")]
+Version = Annotated[str, typer.Option(help="A version; the champion, or the newest, by default.")]
+From = Annotated[str, typer.Option("--from", help="First day; the first after training by default.")]
+To = Annotated[str, typer.Option("--to", help="Last day; the last of the source by default.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb."""
+    app.command()(backtest)
+
+
+def backtest(
+    model: ModelName, version: Version = "", from_: From = "", to: To = "", json: AsJson = False
+) -> None:
+    """Trade a version's scores on past bars, and compare with equal weight and 12-1 momentum."""
+    from alphaloop import settings
+    from console import output, workspace
+
+    chosen = settings.load()
+    registry = workspace.open_registry(chosen)
+    document = registry.rollout(model) if model in registry.models() else None
+    wanted = version or (document.champion if document else registry.versions(model)[-1])
+    card = registry.card(model, wanted)
+    bars = workspace.source_bars(chosen, moment(to, "--to", end_of_day=True) if to else None)
+    first = _first_bar(bars, card, wanted, from_)
+    scores = _scores(chosen, model, wanted, bars, first)
+    result: dict[str, Any] = {
+        "model": model,
+        "version": wanted,
+        "family": card.family,
+        "first": str(bars.timestamps[first])[:10],
+        "last": str(bars.timestamps[-1])[:10],
+        "in_sample": str(bars.timestamps[first])[:10] <= str(card.train_last)[:10],
+        **output.plain(_trade(chosen, bars, scores, first)),
+    }
+
+    output.answer(result, json, lambda: _show(result))
+
+
+def _show(result: dict[str, Any]) -> None:
+    from console import output, wording
+
+    heads = ("Sharpe, net", "return, net", "deepest loss")
+    rows = [
+        [
+            name.replace("_", " "),
+            wording.decimal(result[name]["sharpe_net"]),
+            wording.percent(result[name]["net_return"]),
+            wording.percent(result[name]["max_drawdown"]),
+        ]
+        for name in ("strategy", "equal_weight", "momentum_12_1")
+    ]
+    output.table(("", *heads), rows, numbers=heads)
+    span = f"{result['first']} to {result['last']}, {result['orders']:,} orders"
+    output.say(f"{result['family']} version {result['version']}, {span}")
+    if result["in_sample"]:
+        output.say("[yellow]in sample[/]: it was trained on these bars")
+
+
+def _first_bar(bars: BarPanel, card: Card, version: str, first_day: str) -> int:
+    """The index of the first bar to trade; `InputError` where that leaves nothing."""
+    import numpy as np
+
+    from alphaloop.errors import InputError
+    from alphaloop.market import to_datetime64
+
+    first = moment(first_day or str(card.train_last)[:10], "--from", end_of_day=not first_day)
+    index = int(np.searchsorted(bars.timestamps, to_datetime64(first), "left"))
+    if len(bars) - index < 2:
+        known = f"the bars reach to {str(bars.timestamps[-1])[:10]}"
+        if first_day:
+            raise InputError(f"--from {first_day} leaves nothing to trade: {known}")
+        raise InputError(
+            f"version {version} was trained to {str(card.train_last)[:10]}, and {known}: nothing is left "
+            "to trade; --from DAY trades bars that it was trained on, and says so"
+        )
+    return index
+
+
+def _scores(settings: Settings, model: str, version: str, bars: BarPanel, first: int) -> Any:
+    """Scores float64 `[timestamps, symbols]` of the registered file, from bar `first` on; NaN before."""
+    import numpy as np
+
+    from console import output
+    from control.recomputation import Recomputation
+    from features.sets import DEFAULT
+    from models.registry import Registry
+
+    recomputation = Recomputation(Registry(settings.paths.registry), DEFAULT)
+    frame = recomputation.frame(bars)
+    scores = np.full(bars.close.shape, np.nan)
+    with output.progress_bar("scoring", len(bars) - first) as step:
+        for index in range(first, len(bars)):
+            scores[index] = recomputation.scores(model, version, frame, index)
+            step(str(bars.timestamps[index])[:10])
+    return scores
+
+
+def _trade(settings: Settings, bars: BarPanel, scores: Any, first: int) -> dict[str, Any]:
+    from alphaloop.allocation import AllocationPolicy
+    from alphaloop.costs import CostModel
+    from alphaloop.market import to_datetime
+    from console import output, workspace
+    from trading import backtest as engine
+
+    start = to_datetime(bars.timestamps[first])
+    costs, policy = (
+        CostModel.from_settings(settings.trading),
+        AllocationPolicy.from_settings(settings.trading),
+    )
+    with output.progress("trading") as tell:
+        tell(f"{len(bars) - first:,} bars through the engine")
+        traded = engine.backtest(
+            bars.between(start=start),
+            scores[first:],
+            policy=policy,
+            costs=costs,
+            capital=settings.trading.capital,
+            simulated=workspace.source_of(settings).adjusted_only,
+        )
+    return {
+        "strategy": traded.metrics,
+        "equal_weight": engine.metrics(engine.equal_weight(bars, costs, start)),
+        "momentum_12_1": engine.metrics(engine.momentum_12_1(bars, costs, policy, start)),
+        "orders": traded.orders,
+        "fills": traded.fills,
+        "refusals": traded.refusals,
+        "turnover": traded.turnover,
+        "costs": traded.costs,
+    }

@@ -1,0 +1,96 @@
+"""`alphaloop models`: what the registry holds, with the card of each version."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from console.commands.options import AsJson
+
+app = typer.Typer(help="Models: versions, cards and gate verdicts.", no_args_is_help=True)
+
+ModelName = Annotated[str, typer.Argument(help="A model; serving.model of the settings by default.")]
+Version = Annotated[str, typer.Argument(help="A version; the champion, or the newest, by default.")]
+
+
+def register(parent: typer.Typer) -> None:
+    """Add the verbs."""
+    parent.add_typer(app, name="models")
+
+
+@app.command("list")
+def list_models(json: AsJson = False) -> None:
+    """List every registered version with its figures and the gate's verdict."""
+    from alphaloop import settings
+    from console import output, wording, workspace
+    from console.models_view import card_facts
+
+    registry = workspace.open_registry(settings.load())
+    found = [
+        {"model": name, "version": version, "role": _role(registry, name, version), **card_facts(card)}
+        for name in registry.models()
+        for version in registry.versions(name)
+        for card in [registry.card(name, version)]
+    ]
+
+    def show() -> None:
+        numbers = ("IC", "t", "Sharpe, net", "active IR, net")
+        rows = [
+            [
+                one["model"],
+                one["version"],
+                one["family"],
+                one["role"],
+                wording.decimal(one["ic"], 4),
+                wording.decimal(one["ic_tstat"], 1),
+                wording.decimal(one["sharpe_net"]),
+                wording.decimal(one["active_ir_net"]),
+                "passed" if one["gate"].get("passed") else "refused",
+            ]
+            for one in found
+        ]
+        output.table(("model", "version", "family", "role", *numbers, "gate"), rows, numbers=numbers)
+
+    output.answer(found, json, show)
+
+
+@app.command()
+def show(model: ModelName = "", version: Version = "", json: AsJson = False) -> None:
+    """Show the card of a version: data, parameters, walk-forward record, gate and fidelity."""
+    from alphaloop import settings
+    from console import output, wording, workspace
+    from console.models_view import card_facts
+
+    chosen = settings.load()
+    registry = workspace.open_registry(chosen)
+    name = model or chosen.serving.model
+    document = registry.rollout(name)
+    wanted = version or (document.champion if document else registry.versions(name)[-1])
+    facts: dict[str, Any] = {"model": name, "version": wanted, "role": _role(registry, name, wanted)}
+    facts |= card_facts(registry.card(name, wanted))
+
+    def show_card() -> None:
+        output.facts(
+            [(key, str(value)) for key, value in facts.items() if key not in {"gate", "walk_forward"}]
+        )
+        heads = sorted({key for row in facts["walk_forward"] for key in row}, key=_fold_order)
+        rows = [[wording.figure(row.get(head)) for head in heads] for row in facts["walk_forward"]]
+        output.table(heads, rows)
+        output.say("gate: passed" if facts["gate"].get("passed") else "gate: refused")
+        for reason in facts["gate"].get("reasons", ()):
+            output.say(f"  · {reason}")
+
+    output.answer(facts, json, show_card)
+
+
+def _role(registry: Any, model: str, version: str) -> str:
+    document = registry.rollout(model)
+    if document is None:
+        return ""
+    return {document.champion: "champion", document.challenger: "challenger"}.get(version, "")
+
+
+def _fold_order(name: str) -> tuple[int, str]:
+    first = ("train", "train_first", "train_last", "test_first", "test_last", "ic")
+    return (first.index(name) if name in first else len(first), name)

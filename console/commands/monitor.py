@@ -1,0 +1,37 @@
+"""`alphaloop monitor`: one look at drift."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from console.commands.options import AsJson
+
+Once = Annotated[bool, typer.Option("--once", help="Look once and end; schedulers call this.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb."""
+    app.command()(monitor)
+
+
+def monitor(once: Once = True, json: AsJson = False) -> None:
+    """Compare what the model sees live with its training; journal alarms and retrain requests."""
+    from alphaloop import settings
+    from console import output, wording
+    from control.monitor import look_once
+
+    with output.progress("reading the prediction log"):
+        look = look_once(settings.load())
+
+    def show() -> None:
+        output.facts(wording.flattened({name: value for name, value in look.items() if name != "alarms"}))
+        rows = [
+            [one["date"], wording.percent(one["share"], 0), ", ".join(one["features"])]
+            for one in look.get("alarms", ())
+        ]
+        if rows:
+            output.table(("alarm", "share", "features"), rows, numbers=("share",))
+
+    output.answer(look, json, show)

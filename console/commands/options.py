@@ -1,0 +1,44 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
+
+from alphaloop.errors import InputError
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
+Symbols = Annotated[str, typer.Option(help="Symbols, separated by commas; all of the source's by default.")]
+Model = Annotated[
+    str, typer.Option(help="A model of the registry; serving.model of the settings by default.")
+]
+Reason = Annotated[str, typer.Option(help="Why; it is journaled.")]
+By = Annotated[str, typer.Option(help="Who; it is journaled.")]
+
+
+def names(given: str) -> tuple[str, ...]:
+    """The names in `AAPL,AMD` or `AAPL AMD`."""
+    return tuple(given.replace(",", " ").split())
+
+
+def moment(given: str, option: str, *, end_of_day: bool = False) -> datetime:
+    """An ISO date or time in UTC; `InputError` for anything else."""
+    try:
+        parsed = datetime.fromisoformat(given)
+    except ValueError as error:
+        raise InputError(f"{option} '{given}' is no date; write it as 2020-03-16") from error
+    if end_of_day and len(given) == len("2020-03-16"):
+        parsed = parsed.replace(hour=23, minute=59, second=59)
+    return parsed.replace(tzinfo=UTC) if parsed.tzinfo is None else parsed.astimezone(UTC)
+
+
+def operator() -> str:
+    """The name of the user at this terminal, for the journal."""
+    import getpass
+
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return "operator"

@@ -1,0 +1,64 @@
+"""`alphaloop predict`: ask the running server for scores."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from console.commands.options import AsJson, Model, Symbols, moment, names
+
+AsOf = Annotated[str, typer.Option(help="The bar, as 2020-03-16; the newest known by default.")]
+Sleeve = Annotated[str, typer.Option(help="The sleeve of capital asked for, which decides the route.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb."""
+    app.command()(predict)
+
+
+def predict(
+    symbols: Symbols = "",
+    as_of: AsOf = "",
+    model: Model = "",
+    sleeve: Sleeve = "sleeve-00",
+    json: AsJson = False,
+) -> None:
+    """Ask the running server for the scores of symbols at one bar."""
+    from alphaloop import settings
+    from alphaloop.errors import InputError, ServingError
+    from console import output, wording, workspace
+    from features.source import require_symbols
+    from serving.client import PredictionClient
+
+    chosen = settings.load()
+    asked = require_symbols(workspace.source_of(chosen), names(symbols) or chosen.data.symbols)
+    snapshot, bars = workspace.latest_bars(chosen)
+    at = bars.between(end=moment(as_of, "--as-of", end_of_day=True)) if as_of else bars
+    if not len(at):
+        raise InputError(f"--as-of {as_of} is before the first bar, which is of {snapshot.first.date()}")
+    workspace.require_server(chosen)
+    client = PredictionClient(workspace.server_url(chosen), model or chosen.serving.model)
+    try:
+        forecast = client.forecast(asked, at.at(len(at) - 1).timestamp, sleeve)
+    except ServingError as error:
+        raise InputError(
+            f"{error}; `alphaloop serve` starts a server, `alphaloop features materialize` fills it"
+        ) from error
+    finally:
+        client.close()
+
+    def show() -> None:
+        ranked = sorted(zip(forecast.symbols, forecast.scores, forecast.statuses, strict=True), key=_by_score)
+        rows = [[symbol, wording.decimal(score, 4), status.value] for symbol, score, status in ranked]
+        output.table(("symbol", "score", "status"), rows, numbers=("score",))
+        output.say(
+            f"{forecast.model} version {forecast.version} ({forecast.route}) at {forecast.as_of.date()}, "
+            f"prediction {forecast.prediction_id}"
+        )
+
+    output.answer(forecast, json, show)
+
+
+def _by_score(row: tuple[str, float, object]) -> tuple[bool, float]:
+    return row[1] != row[1], -row[1]

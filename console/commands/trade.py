@@ -1,0 +1,120 @@
+"""`alphaloop trade`: bars one after the other through features, server, risk and broker, into the journal."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from console.commands.options import AsJson, moment
+
+if TYPE_CHECKING:
+    from alphaloop.settings import Settings
+    from console.demo.loop import Loop
+    from console.demo.preparation import Market
+
+Broker = Annotated[str, typer.Option(help="Where orders go.")]
+Replay = Annotated[
+    str, typer.Option(help="FROM:TO, two days; by default all bars that are new to this workspace.")
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb."""
+    app.command()(trade)
+
+
+def trade(broker: Broker = "paper", replay: Replay = "", json: AsJson = False) -> None:
+    """Trade on the running server's forecasts, bar by bar, and journal every decision."""
+    from alphaloop import settings
+    from alphaloop.clock import ReplayClock
+    from alphaloop.journal.store import Journal
+    from alphaloop.market import to_datetime
+    from console import output, workspace
+    from console.demo.world import World, open_loop
+    from trading.broker import find
+
+    chosen = settings.load()
+    find(broker)
+    registry = workspace.open_registry(chosen)
+    workspace.require_server(chosen)
+    market = _market(chosen, replay)
+    clock = ReplayClock(to_datetime(market.past.timestamps[-1]))
+    journal = Journal(chosen.paths.journal, chosen.paths.anchors, clock)
+    world = World(chosen, clock, journal, registry, workspace.server_url(chosen))
+    with (
+        open_loop(world, market, stream="trading", watched=False) as loop,
+        output.progress_bar("trading", len(market.future)) as step,
+    ):
+        for bars in market.future.slices():
+            turn = loop.turn(bars)
+            step(f"{turn.as_of.date()} {turn.outcome.equity:,.0f}")
+        loop.finish()
+    told = _summary(loop)
+    output.answer(told, json, lambda: output.facts([(name, str(value)) for name, value in told.items()]))
+
+
+def _market(settings: Settings, replay: str) -> Market:
+    """What this workspace knows, and the bars to come; `InputError` where it knows those already."""
+    from datetime import timedelta
+
+    import numpy as np
+
+    from alphaloop.errors import InputError
+    from alphaloop.market import to_datetime, to_datetime64
+    from console import workspace
+    from console.demo.preparation import Market
+    from features.snapshots import SnapshotStore
+
+    snapshot, known = workspace.latest_bars(settings)
+    first_day, sign, last_day = replay.partition(":")
+    if replay and not (sign and first_day and last_day):
+        raise InputError(f"--replay '{replay}' is not of the form FROM:TO, as 2019-01-02:2019-03-29")
+    first = moment(first_day, "--replay") if replay else snapshot.last
+    if replay and first <= snapshot.last:
+        raise InputError(
+            f"--replay {replay} begins before {snapshot.last.date()}, up to which this workspace knows the "
+            "market; in a fresh one (ALPHALOOP_HOME), `alphaloop features build --until` the day before, "
+            "and train there"
+        )
+    bars = workspace.source_bars(settings, moment(last_day, "--replay", end_of_day=True) if replay else None)
+    bars = bars.select(known.symbols)
+    begin = max(
+        int(np.searchsorted(bars.timestamps, known.timestamps[-1], "right")),
+        int(np.searchsorted(bars.timestamps, to_datetime64(first), "left")),
+    )
+    if begin >= len(bars):
+        raise InputError(
+            f"no bar is new: source and workspace reach to {snapshot.last.date()}; --replay names days"
+        )
+    past, future = (
+        bars.between(end=to_datetime(bars.timestamps[begin - 1])),
+        bars.between(start=to_datetime(bars.timestamps[begin])),
+    )
+    missed = past.between(start=to_datetime(known.timestamps[-1]) + timedelta(microseconds=1))
+    if len(missed):
+        snapshot = SnapshotStore(settings.paths.snapshots).append(snapshot.id, missed.to_table())
+    return Market(settings.data.source, past, future, snapshot)
+
+
+def _summary(loop: Loop) -> dict[str, Any]:
+    """What the session did."""
+    from trading.backtest import metrics
+
+    turns, latencies = loop.turns, loop.forecaster.latencies_ms
+    curve = [float(turn.outcome.equity) for turn in turns]
+    return {
+        "first": turns[0].as_of.date(),
+        "last": turns[-1].as_of.date(),
+        "bars": len(turns),
+        "orders": sum(len(turn.outcome.orders) for turn in turns),
+        "fills": sum(len(turn.outcome.fills) for turn in turns),
+        "refusals": sum(len(turn.outcome.refusals) for turn in turns),
+        "equity": turns[-1].outcome.equity,
+        "net_return": metrics(curve).net_return if len(curve) > 1 else 0.0,
+        "predictions": len(latencies),
+        "errors": loop.forecaster.errors,
+        "last_order": next(
+            (turn.outcome.orders[-1].client_order_id for turn in reversed(turns) if turn.outcome.orders), None
+        ),
+    }

@@ -1,0 +1,96 @@
+"""`alphaloop train`: tune, walk forward, export, gate and register one model."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from console.commands.options import AsJson, Model
+
+if TYPE_CHECKING:
+    from alphaloop.settings import Settings
+    from features.build import FeatureFrame
+
+FamilyName = Annotated[str, typer.Argument(help="A model family, as momentum, lightgbm or transformer.")]
+Trials = Annotated[
+    int | None, typer.Option(min=0, help="Tuning trials; 0 takes the defaults; training.trials if not given.")
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb."""
+    app.command()(train)
+
+
+def train(family: FamilyName, trials: Trials = None, model: Model = "", json: AsJson = False) -> None:
+    """Train a family, judge it, and register it; the first that passes becomes champion."""
+    from alphaloop import settings
+    from alphaloop.clock import SystemClock
+    from console import output, workspace
+    from console.models_view import card_facts
+    from features.build import backfill
+    from features.sets import DEFAULT
+    from models import families, training
+    from models.registry import Registry
+
+    chosen = settings.load()
+    families.find(family)
+    name = model or chosen.serving.model
+    with output.progress(f"training {family}") as tell:
+        tell("reading bars and features")
+        snapshot, bars = workspace.latest_bars(chosen)
+        frame = backfill(bars, DEFAULT)
+        registry = Registry(chosen.paths.registry)
+        document = registry.rollout(name) if name in registry.models() else None
+        trained = training.train(
+            family,
+            bars,
+            frame,
+            snapshot.id,
+            registry,
+            chosen,
+            model=name,
+            trials=chosen.training.trials if trials is None else trials,
+            champion=registry.card(name, document.champion) if document else None,
+            clock=SystemClock(),
+            on_progress=tell,
+        )
+        crowned = document is None and trained.card.passed
+        if crowned:
+            tell("the first champion: fixing the drift monitor's thresholds on its training years")
+            _crown(chosen, name, str(trained.version))
+            _calibrate(chosen, frame)
+    payload = {"model": name, "version": trained.version, "champion": crowned, **card_facts(trained.card)}
+
+    def show() -> None:
+        output.facts(
+            [(key, str(value)) for key, value in payload.items() if key not in {"gate", "walk_forward"}]
+        )
+        output.say("gate: [green]passed[/]" if trained.card.passed else "gate: [yellow]refused[/]")
+        for reason in trained.card.gate.get("reasons", ()):
+            output.say(f"  · {reason}")
+
+    output.answer(payload, json, show)
+
+
+def _crown(settings: Settings, model: str, version: str) -> None:
+    """Make the first version that passed its gate the champion; later ones have to earn it in a rollout."""
+    from alphaloop.clock import SystemClock
+    from alphaloop.journal.store import Journal
+    from control.operations import make_controller
+    from models.registry import Registry
+
+    paths = settings.paths
+    journal = Journal(paths.journal, paths.anchors, SystemClock())
+    make_controller(settings, model, journal, Registry(paths.registry)).crown(version)
+
+
+def _calibrate(settings: Settings, frame: FeatureFrame) -> None:
+    """Fix what counts as drift on the bars that every feature has a value for."""
+    import numpy as np
+
+    from control.drift import calibrate
+
+    complete = np.isfinite(frame.values).all(axis=(1, 2))
+    calibrate(frame.values[int(complete.argmax()) :], frame.names, settings.drift).save(settings.paths.drift)

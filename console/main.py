@@ -1,0 +1,131 @@
+"""The `alphaloop` command: finds the verb, and turns what went wrong into a line and an exit code.
+
+0  done                      1  a check found something wrong
+2  the caller's to mend    130  interrupted, and everything that was started has been stopped
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import warnings
+from types import FrameType
+from typing import TYPE_CHECKING, NoReturn
+
+if TYPE_CHECKING:
+    import typer
+
+FOUND_WRONG, BAD_INPUT, INTERRUPTED, TERMINATED = 1, 2, 130, 143
+VERBS = (
+    "demo", "doctor", "data", "features", "train", "models", "serve", "predict", "backtest", "trade",
+    "monitor", "rollout", "pipeline", "audit",
+)  # fmt: skip
+
+
+def main() -> NoReturn:
+    """Run the command line of this process and exit."""
+    code = run(sys.argv[1:])
+    if code in {INTERRUPTED, TERMINATED}:
+        # Threads and exit hooks of vendors would wait for servers that have been stopped.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
+
+
+def run(arguments: list[str]) -> int:
+    """Run one command; returns its exit code. An error that is ours or a vendor's keeps its traceback."""
+    from alphaloop import rooms
+    from alphaloop.errors import ChainBrokenError, InputError
+    from console.output import complain
+
+    previous = signal.signal(signal.SIGTERM, _terminate)
+    try:
+        rooms.check()
+        _quieten()
+        code = _invoke(arguments)
+    except KeyboardInterrupt:
+        complain("interrupted; everything that was started has been stopped")
+        code = INTERRUPTED
+    except InputError as error:
+        complain(f"alphaloop: {error}")
+        code = BAD_INPUT
+    except ChainBrokenError as error:
+        complain(f"alphaloop: {error}")
+        code = FOUND_WRONG
+    finally:
+        _stop_what_was_started()
+        signal.signal(signal.SIGTERM, previous)
+    return code
+
+
+def make_app() -> typer.Typer:
+    """The command with its verbs, in the order in which the loop runs."""
+    import importlib
+
+    import typer
+    from typer.core import TyperGroup
+
+    class InOrder(TyperGroup):
+        """Lists the verbs as the loop runs; Typer would put groups last."""
+
+        def list_commands(self, ctx: typer.Context) -> list[str]:  # type: ignore[override]
+            return list(VERBS)
+
+    app = typer.Typer(
+        name="alphaloop",
+        cls=InOrder,
+        help="The closed loop of a trading model, from market data to orders and back into retraining.",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    for verb in VERBS:
+        importlib.import_module(f"console.commands.{verb}").register(app)
+    return app
+
+
+def _invoke(arguments: list[str]) -> int:
+    import typer.main
+
+    command = typer.main.get_command(make_app())
+    try:
+        command.main(args=arguments, prog_name="alphaloop")
+    except SystemExit as end:
+        if isinstance(getattr(end.__context__, "__cause__", None), KeyboardInterrupt):
+            # Typer has turned Ctrl-C into an exit; it is told here, once for all commands.
+            raise KeyboardInterrupt from end
+        return end.code if isinstance(end.code, int) else int(end.code is not None)
+    return 0
+
+
+def _quieten() -> None:
+    """Vendors' telemetry and warnings are off unless the caller has set them otherwise."""
+    from alphaloop.processes import QUIET
+
+    if "PYTHONWARNINGS" not in os.environ and not sys.warnoptions:
+        warnings.simplefilter("ignore")
+    # Ray Tune would take Ctrl-C for itself, save its state and go on.
+    for name, value in {**QUIET, "TUNE_DISABLE_SIGINT_HANDLER": "1"}.items():
+        os.environ.setdefault(name, value)
+
+
+def _terminate(number: int, frame: FrameType | None) -> None:
+    raise SystemExit(TERMINATED)
+
+
+def _stop_what_was_started() -> None:
+    """End every child that is left; a second Ctrl-C must not leave half of them."""
+    from alphaloop.processes import stop_descendants
+
+    previous = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        stop_descendants()
+    finally:
+        signal.signal(signal.SIGINT, previous)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,123 @@
+"""How commands answer: a table for people, or JSON for programs; progress goes to standard error."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, is_dataclass
+from datetime import date
+from decimal import Decimal
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+UNFOLDED = 200
+
+
+def answer(payload: Any, as_json: bool, show: Callable[[], None]) -> None:
+    """Print `payload` as JSON, or let `show` show it."""
+    if as_json:
+        sys.stdout.write(json.dumps(plain(payload), indent=2, allow_nan=False) + "\n")
+    else:
+        show()
+
+
+def plain(value: Any) -> Any:
+    """`value` as JSON can hold it: times as ISO text, decimals as text, what is not finite as null."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return plain(asdict(value))
+    if isinstance(value, Mapping):
+        return {str(key): plain(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [plain(inner) for inner in value]
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, date):
+        return value.isoformat()
+    if isinstance(value, Decimal | Path):
+        return str(value)
+    if hasattr(value, "tolist"):  # numpy's scalars and arrays
+        return plain(value.tolist())
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def table(heads: Sequence[str], rows: Iterable[Sequence[str]], *, numbers: Sequence[str] = ()) -> None:
+    """Print a table; the columns named in `numbers` are set flush right."""
+    from rich import box
+    from rich.table import Table
+
+    drawn = Table(box=box.SIMPLE_HEAD, header_style="bold", pad_edge=False)
+    for head in heads:
+        drawn.add_column(head, justify="right" if head in numbers else "left", overflow="fold")
+    for row in rows:
+        drawn.add_row(*row)
+    _screen().print(drawn)
+
+
+def facts(entries: Iterable[tuple[str, str]]) -> None:
+    """Print names and values below each other."""
+    from rich.table import Table
+
+    drawn = Table.grid(padding=(0, 3))
+    drawn.add_column(style="dim")
+    drawn.add_column(overflow="fold")
+    for name, value in entries:
+        drawn.add_row(name, value)
+    _screen().print(drawn)
+
+
+def say(line: str) -> None:
+    """Print a line; rich's markup works."""
+    _screen().print(line, soft_wrap=True)
+
+
+def complain(line: str) -> None:
+    """Print one line to standard error."""
+    sys.stderr.write(" ".join(line.split()) + "\n")
+    sys.stderr.flush()
+
+
+@contextmanager
+def progress(doing: str) -> Iterator[Callable[[str], None]]:
+    """Show on standard error that something is being done; the value given takes news of it.
+
+    Without a terminal each piece of news is a line.
+    """
+    from rich.console import Console
+    from rich.markup import escape
+
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield lambda news: complain(f"{doing}: {news}")
+        return
+    with console.status(f"{escape(doing)} …") as status:
+        yield lambda news: status.update(f"{escape(doing)}: {escape(news)} …")
+
+
+@contextmanager
+def progress_bar(doing: str, total: int) -> Iterator[Callable[[str], None]]:
+    """Show on standard error how far a counted task is; each call of the value given is one step."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[news]}"),
+        TimeRemainingColumn(),
+    )
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
+        task = bar.add_task(doing, total=total, news="")
+        yield lambda news: bar.update(task, advance=1, news=news)
+
+
+def _screen() -> Any:
+    from rich.console import Console
+
+    # Into a pipe or a file, rows are not folded to the eighty columns of a terminal that is not there.
+    return Console(highlight=False, width=None if sys.stdout.isatty() else UNFOLDED)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from typing import Any
 
@@ -21,6 +21,10 @@ class Answer:
 
     forecast: Forecast
     prediction_ids: dict[str, str]
+
+    def by_sleeve(self) -> dict[str, Forecast]:
+        """The forecast as each sleeve got it."""
+        return {name: replace(self.forecast, prediction_id=one) for name, one in self.prediction_ids.items()}
 
     def to_body(self) -> dict[str, Any]:
         """The whole answer as plain values, for the journal; a missing score is `None`."""

@@ -30,7 +30,6 @@ from trading.sleeves import Working
 from trading.strategy import AllocationStrategy
 
 Matrix = npt.NDArray[np.float64]
-Lots = npt.NDArray[np.int64]
 
 _LOT_EXPONENT = int(LOT.as_tuple().exponent)
 _LOTS_PER_UNIT = 10.0**-_LOT_EXPONENT
@@ -171,18 +170,18 @@ def _lots(
     prices: npt.NDArray[np.float64],
     quantities: Matrix,
     tradable: npt.NDArray[np.bool_],
-) -> Lots:
-    """Changes of weight as whole lots `[sleeves, symbols]`, toward zero; never more sold than is held."""
+) -> Matrix:
+    """Changes of weight in whole lots `[sleeves, symbols]`, toward zero; no more is sold than held."""
     money = change * equities[:, None]
     lots = np.where(tradable, money / np.where(np.isfinite(prices), prices, 1.0), 0.0) * _LOTS_PER_UNIT
     held = np.maximum(np.rint(quantities * _LOTS_PER_UNIT), 0.0)
-    return np.trunc(np.maximum(lots, -held)).astype(np.int64)
+    return np.trunc(np.maximum(lots, -held))
 
 
-def _net(inputs: DecisionInputs, lots: Lots) -> tuple[tuple[Order, ...], tuple[Working, ...]]:
+def _net(inputs: DecisionInputs, lots: Matrix) -> tuple[tuple[Order, ...], tuple[Working, ...]]:
     orders, changes = [], []
     for index, symbol in enumerate(inputs.symbols):
-        column = lots[:, index].tolist()
+        column = list(map(int, lots[:, index].tolist()))
         if not any(column):
             continue
         wanted = tuple(Decimal(one).scaleb(_LOT_EXPONENT) if one else ZERO for one in column)

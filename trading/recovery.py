@@ -84,7 +84,7 @@ def restore(engine: TradingEngine, records: Iterable[Record]) -> list[Order]:
         equity=Decimal(ledger.last["equity"]),
         orders=tuple(ledger.orders),
         fills=(),
-        forecasts={name: answer.forecast for answer in inputs.answers for name in answer.prediction_ids},
+        forecasts={name: one for answer in inputs.answers for name, one in answer.by_sleeve().items()},
         refusals=tuple(ledger.refusals),
         decision_id=inputs.decision_id,
     )

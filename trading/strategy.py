@@ -8,7 +8,6 @@ import numpy as np
 import numpy.typing as npt
 
 from alphaloop.allocation import AllocationPolicy, next_weights
-from alphaloop.settings import TradingSettings
 
 Vector = npt.NDArray[np.float64]
 
@@ -18,11 +17,6 @@ class AllocationStrategy:
     """Long-only tilts around equal weight, by the ground's allocation."""
 
     policy: AllocationPolicy = field(default_factory=AllocationPolicy)
-
-    @classmethod
-    def from_settings(cls, settings: TradingSettings) -> AllocationStrategy:
-        """The strategy that `settings.trading` describes."""
-        return cls(AllocationPolicy(tilt=settings.tilt, rate=settings.rate, band=settings.band))
 
     def weights(self, scores: npt.ArrayLike, current: Vector) -> Vector:
         """Weights wanted after this bar's trade, `[symbols]`, from scores and current weights."""

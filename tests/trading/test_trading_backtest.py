@@ -1,0 +1,155 @@
+"""Backtests: the engine and the plain float64 count agree, and the figures are the textbook's."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from alphaloop.allocation import AllocationPolicy
+from alphaloop.clock import monotonic
+from alphaloop.costs import CostModel
+from alphaloop.market import to_datetime
+from trading.backtest import backtest, equal_weight, metrics, momentum_12_1
+from trading.risk import RiskLimits
+
+FREE = CostModel(0, 0)
+
+
+def _momentum(bars):
+    scores = np.full(bars.close.shape, np.nan)
+    scores[252:] = bars.close[231:-21] / bars.close[:-252] - 1
+    return scores
+
+
+@pytest.mark.parametrize("opens", [False, True])
+def test_the_engine_and_the_float_count_agree(make_bars, opens):
+    """12-1 momentum through the engine, lots and cents and all, is the float64 curve to two in 10,000."""
+    bars = make_bars(count=420, symbols=8, opens=opens)
+    policy, costs = AllocationPolicy(), CostModel()
+    limits = RiskLimits(max_gross=2, max_weight=1, prediction_deadline_ms=None)
+    result = backtest(bars, _momentum(bars), policy=policy, limits=limits, costs=costs)
+    plain = momentum_12_1(bars, costs, policy)
+    np.testing.assert_allclose(result.equity / 1e6, plain, rtol=2e-4)
+    assert plain[252] == 1.0
+    assert result.orders >= result.fills > 0
+    assert result.metrics == metrics(result.equity)
+
+
+def test_costs_are_paid_on_every_trade(make_bars):
+    """The same scores end poorer by about turnover times cost, and by exactly the costs booked."""
+    bars = make_bars(count=120)
+    scores = np.random.default_rng(5).normal(size=bars.close.shape)
+    free, dear = backtest(bars, scores, costs=FREE), backtest(bars, scores, costs=CostModel(10, 40))
+    assert free.costs == 0
+    assert dear.equity[-1] < free.equity[-1]
+    expected = dear.turnover * len(bars) * 0.005 * dear.equity.mean()
+    assert float(dear.costs) == pytest.approx(expected, rel=0.02)
+
+
+def test_more_sleeves_tell_the_same_story(make_bars):
+    """Twenty sleeves told the same end where one does, but for the rounding of lots."""
+    bars = make_bars(count=60)
+    scores = np.random.default_rng(5).normal(size=bars.close.shape)
+    one, many = backtest(bars, scores), backtest(bars, scores, sleeves=20)
+    np.testing.assert_allclose(one.equity, many.equity, rtol=1e-5)
+
+
+def test_nothing_is_traded_without_scores(make_bars):
+    """Without a score the book stays in cash."""
+    bars = make_bars(count=10)
+    result = backtest(bars, np.full(bars.close.shape, np.nan))
+    assert (result.orders, result.costs, set(result.equity)) == (0, 0, {1_000_000.0})
+
+
+def test_equal_weight_is_bought_once_a_year_at_the_next_close(make_bars):
+    """Free of costs it follows the mean of prices since the first fill; costs take their share once."""
+    bars = make_bars(count=30)
+    curve = equal_weight(bars, FREE)
+    shares = 1 / 5 / bars.close[0]
+    paid = (shares * bars.close[1]).sum()
+    expected = 1 - paid + bars.close[1:] @ shares
+    np.testing.assert_allclose(curve[1:], expected, rtol=1e-12)
+    assert curve[0] == 1.0
+    cost = equal_weight(bars, CostModel(10, 40))
+    np.testing.assert_allclose(curve[1:] - cost[1:], paid * 0.005, rtol=1e-9)
+
+
+def test_equal_weight_is_rebalanced_after_the_first_close_of_a_year(make_bars):
+    """A year in which one symbol ran away ends with weights far apart; the next begins with equal ones."""
+    bars = make_bars(count=740, symbols=2)
+    bars.close[:, 0] = np.exp(np.arange(740) * 0.01)
+    bars.close[:, 1] = 1.0
+    curve = equal_weight(bars, FREE)
+    years = bars.timestamps.astype("datetime64[Y]")
+    turn = int(np.flatnonzero(years == np.datetime64("2020"))[0])
+    growth = curve[turn + 1 :] / curve[turn:-1]
+    assert growth[-400 + turn] < 1.01
+    np.testing.assert_allclose(curve[turn + 2] / curve[turn + 1] - 1, 0.5 * (np.e**0.01 - 1), rtol=0.05)
+    assert curve[turn] / curve[turn - 1] - 1 > 0.9 * (np.e**0.01 - 1)
+
+
+def test_a_benchmark_can_start_later_with_what_came_before_as_history(make_bars):
+    """From a start on the curve begins at one, and momentum trades at once if it has a year behind it."""
+    bars = make_bars(count=400)
+    start = to_datetime(bars.timestamps[300])
+    momentum = momentum_12_1(bars, CostModel(), AllocationPolicy(), start)
+    assert (len(momentum), momentum[0]) == (100, 1.0)
+    assert momentum[1] != 1.0
+    assert (len(equal_weight(bars, CostModel(), start)), equal_weight(bars, CostModel(), start)[0]) == (
+        100,
+        1.0,
+    )
+
+
+def test_symbols_that_list_late_or_skip_bars_are_held_at_their_last_price(make_bars):
+    """Gaps neither stop a curve nor are filled from the future."""
+    bars = make_bars(count=300)
+    whole = equal_weight(bars, FREE)
+    bars.close[100:103, 0] = np.nan
+    gap = equal_weight(bars, FREE)
+    np.testing.assert_allclose(gap[103:], whole[103:])
+    assert np.isfinite(gap).all()
+    bars.close[:50, 1] = np.nan
+    assert np.isfinite(equal_weight(bars, FREE)).all()
+    assert np.isfinite(momentum_12_1(bars, FREE, AllocationPolicy())).all()
+    assert np.isfinite(backtest(bars, np.random.default_rng(5).normal(size=bars.close.shape)).equity).all()
+
+
+def test_metrics_are_those_of_the_textbook():
+    """Return, drawdown, Sharpe and volatility of a curve that can be checked by hand."""
+    found = metrics([100.0, 110.0, 88.0, 96.8])
+    returns = np.array([0.1, -0.2, 0.1])
+    assert found.net_return == pytest.approx(-0.032)
+    assert found.max_drawdown == pytest.approx(0.2)
+    assert found.volatility == pytest.approx(returns.std(ddof=1) * np.sqrt(252))
+    assert found.sharpe_net == pytest.approx(returns.mean() / returns.std(ddof=1) * np.sqrt(252))
+    assert metrics([1.0, 1.0]) == metrics([2.0, 2.0, 2.0])
+    assert metrics([1.0, 1.0]).sharpe_net == 0.0
+
+
+@given(arrays(np.float64, st.integers(2, 40), elements=st.floats(0.5, 2)), st.floats(0.1, 10))
+def test_metrics_do_not_depend_on_the_currency(curve, factor):
+    """Scaling a curve changes no figure, and drawdown is a share."""
+    one, other = metrics(curve), metrics(curve * factor)
+    assert 0 <= one.max_drawdown < 1
+    assert other.net_return == pytest.approx(one.net_return, abs=1e-9)
+    assert other.sharpe_net == pytest.approx(one.sharpe_net, rel=1e-6, abs=1e-6)
+
+
+@pytest.mark.parametrize("wrong", [[1.0], [1.0, 0.0], [1.0, float("nan")], [[1.0, 2.0]]])
+def test_what_is_no_equity_curve_is_refused(wrong):
+    """Too short, ruined, unknown or of another shape: there are no figures."""
+    with pytest.raises(ValueError, match="equity curve"):
+        metrics(wrong)
+
+
+def test_a_bar_of_a_backtest_takes_less_than_5_ms(make_bars):
+    """Twenty symbols through the engine without a journal."""
+    bars = make_bars(count=150, symbols=20)
+    scores = np.random.default_rng(5).normal(size=bars.close.shape)
+    started = monotonic()
+    backtest(bars, scores)
+    assert (monotonic() - started) / 150 < 0.005

@@ -94,6 +94,9 @@ class PredictionClient:
     ) -> Any:
         from tritonclient.utils import InferenceServerException
 
+        if deadline_ms <= 0:
+            # tritonclient takes a timeout of 0 for none.
+            raise ValueError(f"deadline_ms is {deadline_ms}; a request needs a positive time")
         try:
             return self._client.infer(
                 self.model,

@@ -82,7 +82,9 @@ class LoadedModel:
         inputs = {one.name: one.shape for one in self._session.get_inputs()}
         outputs = {one.name for one in self._session.get_outputs()}
         expected = [self.card.lookback, self.features]
-        if set(inputs) != {"panel"} or "scores" not in outputs or inputs["panel"][1:] != expected:
+        # A dimension with a name is free; one with a number must be the card's.
+        fits = [size in (given, None) or isinstance(size, str) for size, given in zip(inputs.get("panel", [])[1:], expected)]
+        if set(inputs) != {"panel"} or "scores" not in outputs or fits != [True, True]:
             raise self._failure(
                 f"has inputs {inputs}, its card says panel [symbols, {expected[0]}, {expected[1]}]"
             )

@@ -43,6 +43,7 @@ class ProcessHost:
         Raises `PortInUseError` before anything is started.
         """
         require_port(self._settings.serving.host, self._port, "serving.grpc_port")
+        self._listening, self._problem = threading.Event(), None
         self._core = build(self._settings)
         try:
             self._core.start()

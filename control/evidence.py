@@ -23,16 +23,20 @@ from alphaloop.costs import CostModel
 from control.labels import BARS_TO_MATURE, information_coefficient, simple_returns
 from control.paper_book import PaperBook
 from control.policies import RolloutPolicy
-from control.sequential import BettingTest, PairedTest
+from control.sequential import BettingTest, PairedTest, clipped
 
 Vector = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
 class Expectation:
-    """What the challenger's card promises: a floor for its IC, and a ceiling for its turnover a bar."""
+    """What the challenger's card promises: a floor for its IC, and a ceiling for its turnover a bar.
+
+    `ic_scale` is the standard deviation of its IC from bar to bar: the ruler of the distance to the floor.
+    """
 
     ic_floor: float
+    ic_scale: float
     turnover_ceiling: float
 
 
@@ -199,7 +203,7 @@ class Ledger:
         self._pnl.observe(theirs.net_return - ours.net_return)
         self._challenger_turnover.append(theirs.turnover)
         ceiling = self.expectation.turnover_ceiling
-        self._cost.bet(float(np.clip((theirs.turnover - ceiling) / max(ceiling, 1e-9), -1.0, 1.0)))
+        self._cost.bet(clipped((theirs.turnover - ceiling) / ceiling))
 
     def _observe_ic(self) -> None:
         if len(self._recent) <= BARS_TO_MATURE:
@@ -211,7 +215,7 @@ class Ledger:
         self._ic.observe(challenger - champion)
         if math.isfinite(challenger):
             self._challenger_ic.append(challenger)
-            self._behaviour.bet(float(np.clip(self.expectation.ic_floor - challenger, -1.0, 1.0)))
+            self._behaviour.bet(clipped((self.expectation.ic_floor - challenger) / self.expectation.ic_scale))
 
     def _note(self, as_of: datetime) -> None:
         shown = {

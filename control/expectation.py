@@ -9,6 +9,8 @@ from models.card import Card
 
 STANDARD_ERRORS = 2.0
 TURNOVER_MULTIPLE = 3.0
+DEFAULT_SPREAD = 0.25
+"""Standard deviation of a rank correlation over 20 names that are unrelated: about 1 / √19."""
 
 
 def expectation(card: Card) -> Expectation:
@@ -20,13 +22,11 @@ def expectation(card: Card) -> Expectation:
     fold is splendid, and that is what betrays it.
     """
     folds = [row for row in card.walk_forward if row.get("ic_one_bar") is not None]
-    floors = [
-        float(row["ic_one_bar"]) - STANDARD_ERRORS * float(card.ranges["ic_one_bar"]["std"]) / math.sqrt(row["bars"])
-        for row in folds
-        if row["bars"]
-    ]
+    spread = float(card.ranges["ic_one_bar"]["std"] or DEFAULT_SPREAD)
+    floors = [float(row["ic_one_bar"]) - STANDARD_ERRORS * spread / math.sqrt(row["bars"]) for row in folds]
     busiest = max((float(row["turnover"]) for row in card.walk_forward), default=1.0)
     return Expectation(
         ic_floor=min(floors, default=-1.0),
+        ic_scale=spread,
         turnover_ceiling=TURNOVER_MULTIPLE * max(busiest, 1e-3),
     )

@@ -25,21 +25,29 @@ BURN_IN = 5
 """Values that only set the first scale; nothing is bet on them."""
 
 
+WIDTH = 1.5
+"""Scales beyond which a value is clipped: wide enough to see a difference, narrow enough to bound a crash."""
+
+
+def clipped(value: float) -> float:
+    """`value`, in units of its scale, as a share of `WIDTH`, clipped into [-1, 1]."""
+    return float(np.clip(value / WIDTH, -1.0, 1.0))
+
+
 @dataclass(slots=True)
 class PredictableScale:
     """A running root mean square of past values, exponentially weighted, known before the next one."""
 
     half_life: float = 21.0
-    width: float = 1.5
     _square: float = 0.0
     _count: int = 0
 
     def clip(self, value: float) -> float | None:
-        """`value` as a share of `width` scales, in [-1, 1]; None while there is no scale yet."""
+        """`value` in units of the scale, `clipped`; None while there is no scale yet."""
         ready = self._count >= BURN_IN and self._square > 0
         scaled = None
         if ready:
-            scaled = float(np.clip(value / (self.width * math.sqrt(self._square)), -1.0, 1.0))
+            scaled = clipped(value / math.sqrt(self._square))
         self._learn(value)
         return scaled
 

@@ -169,6 +169,10 @@ def _reporter(on_progress: Callable[[str], None], trials: int) -> Any:
             value = trial.last_result.get(METRIC, math.nan)
             on_progress(f"trial {self.finished} of {total}: validation IC {value:.4f}")
 
+        def __reduce__(self) -> tuple[type[Callback], tuple[()]]:
+            # Tune stores its callbacks with the search; whom to tell is this process's business alone.
+            return Callback, ()
+
     total = trials
     return Reporter()
 

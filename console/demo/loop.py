@@ -90,6 +90,7 @@ class Loop:
     turns: list[Turn] = field(default_factory=list)
     _live: list[Slice] = field(default_factory=list)
     _rows: dict[datetime, list[PredictionRow]] = field(default_factory=dict)
+    _answered: dict[datetime, bool] = field(default_factory=dict)
     _judged: int = 0
 
     def turn(self, bars: Slice) -> Turn:
@@ -100,6 +101,7 @@ class Loop:
         self._live.append(bars)
         self.forecaster.generation = self.controller.document.generation
         turn = Turn(bars.timestamp, self.engine.on_bar(bars))
+        self._answered[bars.timestamp] = bool(turn.outcome.forecasts)
         self.turns.append(turn)
         self._judge_up_to(len(self._live) - 1, turn)
         return turn
@@ -119,7 +121,7 @@ class Loop:
         while self._judged < count:
             as_of = self._live[self._judged].timestamp
             self._judged += 1
-            rows = self._logged(as_of)
+            rows = self._logged(as_of) if self._answered[as_of] else []
             if not rows:
                 continue
             if self.controller.document.challenger is not None:

@@ -34,6 +34,7 @@ def play_simulated(world: World, screen: Screen, plot: Plot) -> Played:
         update={
             "serving": world.settings.serving.model_copy(update={"model": MODEL}),
             "rollout": world.settings.rollout.model_copy(update={"max_bars": plot.simulated_bars}),
+            "training": world.settings.training.model_copy(update={"first_test_year": 2018, "folds": 2}),
         }
     )
     with screen.stage("simulated universe"):

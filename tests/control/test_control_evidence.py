@@ -31,7 +31,7 @@ def _policy() -> RolloutPolicy:
 def _ledger(ic_floor: float = -1.0, ceiling: float = 1.0) -> Ledger:
     return Ledger(
         policy=_policy(),
-        expectation=Expectation(ic_floor=ic_floor, turnover_ceiling=ceiling),
+        expectation=Expectation(ic_floor=ic_floor, ic_scale=0.25, turnover_ceiling=ceiling),
         allocation=AllocationPolicy(),
         costs=CostModel(),
         tolerance=1e-4,
@@ -90,13 +90,13 @@ def test_failed_answers_roll_back() -> None:
 
 
 def test_a_model_that_does_not_do_what_its_card_says_is_found_by_behaviour() -> None:
-    """A card that promises an IC of 0.3 and a live IC of nothing are told apart within 60 bars."""
+    """A card that promises an IC of 0.3 and a live IC of nothing are told apart within 20 bars."""
     close, _ = _market(80, 2)
     rng = np.random.default_rng(2)
     ledger = _ledger(ic_floor=0.3)
     bars = _play(ledger, rng.normal(size=close.shape), rng.normal(size=close.shape), close)
     assert ledger.verdict().layer == "behaviour"
-    assert bars <= 60
+    assert bars <= 20
 
 
 def test_a_model_that_trades_far_more_than_its_card_says_is_found_by_cost() -> None:

@@ -130,7 +130,7 @@ def test_the_error_is_one_line_that_names_thing_and_value(tmp_path: Path) -> Non
 
 def test_an_unknown_calendar_is_refused(table: pa.Table) -> None:
     """A calendar that does not exist is named together with those that do."""
-    with pytest.raises(UnknownNameError, match="XNAS.*24/7"):
+    with pytest.raises(UnknownNameError, match=r"XNAS.*24/7"):
         check(table, "XNAS")
 
 

@@ -1,0 +1,232 @@
+"""Training: one call from bars to a registered version, refusals and drills included."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+import models.zoo
+from alphaloop.clock import ReplayClock
+from alphaloop.errors import DataError, InputError, UnknownNameError
+from alphaloop.market import BarPanel
+from alphaloop.settings import FeatureSettings, Settings, TrainingSettings
+from features.build import FeatureFrame, backfill
+from features.sets import DEFAULT
+from features.sources import registry as sources
+from models import families
+from models.card import Card
+from models.export import open_session, run
+from models.registry import Registry
+from models.revision import code_revision
+from models.training import TrainedModel, train
+
+CLOCK = ReplayClock(datetime(2019, 1, 2, 21, tzinfo=UTC))
+
+
+@pytest.fixture(scope="module")
+def registry(tmp_path_factory: pytest.TempPathFactory) -> Registry:
+    return Registry(tmp_path_factory.mktemp("training") / "registry")
+
+
+def learn(market: Any, registry: Registry, family: str = "lightgbm", **changes: Any) -> TrainedModel:
+    options = {"model": "small", "trials": 0, "clock": CLOCK, **changes}
+    if family == "lightgbm":
+        options.setdefault("parameters", {"minimum_leaf": 50, "trees": 60})
+    return train(family, market.bars, market.frame, "snapshot", registry, market.settings, **options)
+
+
+def test_a_trained_model_is_registered_with_all_that_is_known(market: Any, registry: Registry) -> None:
+    """The version's card holds origin, figures, folds and verdict, and its file gives scores."""
+    told: list[str] = []
+    trained = learn(market, registry, pipeline_run="run-1", on_progress=told.append)
+    assert trained.version is not None
+    card = registry.card("small", trained.version)
+    assert card.to_json() == trained.card.to_json()
+    assert card.gate["passed"] is (not card.gate["reasons"])
+    assert card.fidelity["passed"] and card.fidelity["hard_rows"] > 0
+    assert (card.family, card.lookback, card.horizon, card.inputs) == ("lightgbm", 1, 5, ("panel",))
+    assert (card.snapshot, card.pipeline_run, card.model) == ("snapshot", "run-1", "small")
+    assert card.features == market.frame.names and card.feature_set == market.frame.feature_set
+    assert card.created_at == "2019-01-02T21:00:00+00:00"
+    assert card.train_first < card.walk_forward[0]["train_last"] < card.train_last
+    assert len(card.walk_forward) == 2 and card.metric("ic") == pytest.approx(trained.evaluation.ic)
+    assert card.code_revision == code_revision() != "unknown"
+    panel = market.frame.window(500, 1)
+    assert run(open_session(registry.onnx("small", trained.version)), panel).shape == (12,)
+    assert told[0].startswith("walk-forward fold 1 of 2") and told[-1] == "registering"
+
+
+def test_the_same_training_gives_the_same_file(market: Any, registry: Registry) -> None:
+    """Seed, bars and parameters decide the digest and every figure."""
+    first, second = learn(market, registry), learn(market, registry)
+    assert first.card.to_json() == second.card.to_json()
+    assert first.version != second.version
+
+
+def test_a_refused_model_is_kept_with_its_refusal(market: Any, registry: Registry) -> None:
+    """It is registered unless told otherwise, its reasons on the card, and no alias points to it."""
+    unbeatable = replace(learn(market, registry).card, metrics={"active_ir_net": 99.0})
+    refused = learn(market, registry, champion=unbeatable)
+    assert refused.version is not None and not registry.card("small", refused.version).passed
+    assert "not above the champion's 99.00" in "; ".join(refused.card.gate["reasons"])
+    assert registry.rollout("small") is None
+    before = registry.versions("small")
+    unkept = learn(market, registry, champion=unbeatable, register_refused=False)
+    assert unkept.version is None and registry.versions("small") == before
+
+
+def test_what_does_not_fit_is_refused_before_anything_is_written(market: Any, tmp_path: Path) -> None:
+    """Unknown family or parameter, other bars and too short a window each get one clear line."""
+    registry = Registry(tmp_path / "registry")
+    with pytest.raises(UnknownNameError, match=r"unknown model family 'lightgmb'.*lightgbm, momentum"):
+        learn(market, registry, "lightgmb")
+    with pytest.raises(UnknownNameError, match=r"unknown parameter 'depth'.*minimum_leaf"):
+        learn(market, registry, parameters={"depth": 3})
+    fewer = SimpleNamespace(bars=market.bars.between(), frame=market.frame, settings=market.settings)
+    fewer.frame = replace(
+        market.frame, timestamps=market.frame.timestamps[1:], values=market.frame.values[1:]
+    )
+    with pytest.raises(DataError, match="not of the same timestamps"):
+        learn(fewer, registry)
+    narrow = market.settings.model_copy(update={"features": FeatureSettings(window=8)})
+    short = SimpleNamespace(bars=market.bars, frame=market.frame, settings=narrow)
+    with pytest.raises(InputError, match=r"looks back 16 rows, but features\.window keeps 8"):
+        learn(short, registry, "transformer")
+    other = replace(market.frame, names=("a", "b", "c", "d", "e", "f"))
+    nameless = SimpleNamespace(bars=market.bars, frame=other, settings=market.settings)
+    with pytest.raises(UnknownNameError, match="unknown feature 'momentum_252_21'"):
+        learn(nameless, registry, "momentum")
+    assert not registry.folder.exists()
+
+
+@pytest.fixture(scope="module")
+def stocks() -> tuple[BarPanel, FeatureFrame]:
+    """The embedded stocks of 2004 to 2018, with their real features."""
+    source = sources.find("sp500-20")
+    start, end = datetime(2004, 1, 1, tzinfo=UTC), datetime(2018, 12, 31, 23, tzinfo=UTC)
+    bars = BarPanel.from_table(source.history(source.symbols(), start, end))
+    return bars, backfill(bars, DEFAULT)
+
+
+def on_stocks(stocks: tuple[BarPanel, FeatureFrame], folder: Path, **changes: Any) -> Card:
+    bars, frame = stocks
+    settings = Settings(home=folder, training=TrainingSettings(first_test_year=2012, folds=2))
+    registry = Registry(folder / "registry")
+    options = {"model": "equities", "trials": 0, "clock": CLOCK, "parameters": {"trees": 40}, **changes}
+    return train("lightgbm", bars, frame, "snapshot", registry, settings, **options).card
+
+
+def test_a_leak_makes_a_splendid_card_that_the_gate_refuses(
+    stocks: tuple[BarPanel, FeatureFrame], tmp_path: Path
+) -> None:
+    """Trained and judged on features from the future a model looks too good, and for that is refused."""
+    card = on_stocks(stocks, tmp_path, leak=6)
+    assert card.metric("ic") > 0.15 and card.metric("active_ir_net") > 1
+    assert card.fidelity["passed"], "a leaked model's file is faithful: that is what makes it dangerous"
+    assert not card.passed
+    assert len(card.gate["reasons"]) == 2
+    assert all("suspected leakage" in reason for reason in card.gate["reasons"])
+
+
+def test_an_honest_model_on_real_prices_is_not_suspected(
+    stocks: tuple[BarPanel, FeatureFrame], tmp_path: Path
+) -> None:
+    """Without the leak the same training shows what daily prices can give, which is little."""
+    card = on_stocks(stocks, tmp_path)
+    assert abs(card.metric("ic")) < 0.06 and card.metric("active_ir_net") < 1
+    assert not any("leakage" in reason for reason in card.gate["reasons"])
+
+
+NEW_FAMILY = '''
+"""Ordinary least squares on the last row."""
+from dataclasses import dataclass
+import numpy as np
+from models import graph
+
+@dataclass(frozen=True)
+class Fitted:
+    weights: np.ndarray
+    def predict(self, panel):
+        return panel[:, -1] @ self.weights
+    def to_onnx(self):
+        from onnx import helper, numpy_helper
+        take_row, last = graph.last_row("row")
+        multiply = helper.make_node("MatMul", ["row", "weights"], [graph.OUTPUT])
+        weights = numpy_helper.from_array(self.weights, "weights")
+        return graph.build_graph("ols", [take_row, multiply], [last, weights], len(self.weights))
+    def hard_inputs(self, panel):
+        return panel[:0]
+
+@dataclass(frozen=True)
+class OrdinaryLeastSquares:
+    name: str = "ols"
+    lookback: int = 1
+    cross_sectional: bool = False
+    score_kind: str = "z_score"
+    def default_parameters(self):
+        return {}
+    def search_space(self):
+        return {}
+    def fit(self, dataset, parameters, seed):
+        inputs, targets, _, _ = dataset.samples(1)
+        return Fitted(np.linalg.lstsq(inputs[:, -1], targets, rcond=None)[0].astype(np.float32))
+
+FAMILY = OrdinaryLeastSquares()
+'''
+
+
+@pytest.fixture
+def dropped_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A folder beside `models/zoo` with one more family, and a module that is none."""
+    (tmp_path / "ols.py").write_text(textwrap.dedent(NEW_FAMILY))
+    (tmp_path / "shared_maths.py").write_text("'''No family.'''")
+    monkeypatch.setattr(models.zoo, "__path__", [*models.zoo.__path__, str(tmp_path)])
+    yield
+    import sys
+
+    sys.modules.pop("models.zoo.ols", None)
+    sys.modules.pop("models.zoo.shared_maths", None)
+
+
+@pytest.mark.usefixtures("dropped_in")
+def test_one_file_adds_a_family(market: Any, registry: Registry) -> None:
+    """A module with `FAMILY` in the zoo is found by name, trained, exported, judged and registered."""
+    assert families.names() == ["lightgbm", "momentum", "ols", "transformer"]
+    trained = learn(market, registry, "ols")
+    assert trained.card.family == "ols" and trained.card.fidelity["passed"]
+    assert trained.card.metric("ic") > 0.05
+    assert trained.version in registry.versions("small")
+
+
+def test_the_families_that_come_with_the_platform() -> None:
+    """A baseline, trees and a transformer, each with defaults inside its own search space."""
+    assert families.names() == ["lightgbm", "momentum", "transformer"]
+    for name in families.names():
+        family = families.find(name)
+        assert family.search_space().keys() <= family.default_parameters().keys()
+        assert not family.cross_sectional
+
+
+def test_the_transformer_is_small_and_learns(market: Any) -> None:
+    """It has under 20,000 weights, finds the planted signal, and leaves torch's generator alone."""
+    import torch
+
+    from models.dataset import make_dataset
+
+    family = families.find("transformer")
+    dataset = make_dataset(market.frame, market.bars.adjusted_close, 5, range(0, 700))
+    before = torch.random.get_rng_state()
+    fitted: Any = family.fit(dataset, family.default_parameters() | {"epochs": 4, "every": 2}, 1)
+    assert torch.equal(before, torch.random.get_rng_state())
+    assert sum(weights.numel() for weights in fitted.network.parameters()) < 20_000
+    inputs, targets, bars, _ = make_dataset(market.frame, market.bars.adjusted_close, 5).samples(16)
+    later = bars > 710
+    assert np.corrcoef(fitted.predict(inputs[later]), targets[later])[0, 1] > 0.08

@@ -38,3 +38,4 @@ def serve(runtime: Runtime = "", port: Port = 0) -> None:
     Host(chosen, grpc_port=grpc_port).run_forever(
         lambda url: output.say(f"[green]ready[/]: gRPC {url}, Open Inference Protocol; Ctrl-C ends it")
     )
+    output.complain("drained and stopped")

@@ -10,8 +10,8 @@ from console.commands.options import AsJson, moment
 
 if TYPE_CHECKING:
     from alphaloop.settings import Settings
-    from console.demo.loop import Loop
     from console.demo.preparation import Market
+    from console.loop import Loop
 
 Broker = Annotated[str, typer.Option(help="Where orders go.")]
 Replay = Annotated[
@@ -31,8 +31,9 @@ def trade(broker: Broker = "paper", replay: Replay = "", json: AsJson = False) -
     from alphaloop.journal.store import Journal
     from alphaloop.market import to_datetime
     from console import output, workspace
-    from console.demo.world import World, open_loop
+    from console.world import World, open_loop
     from trading.broker import find
+    from trading.recovery import restore
 
     chosen = settings.load()
     find(broker)
@@ -46,6 +47,8 @@ def trade(broker: Broker = "paper", replay: Replay = "", json: AsJson = False) -
         open_loop(world, market, stream="trading", watched=False) as loop,
         output.progress_bar("trading", len(market.future)) as step,
     ):
+        # Books and open orders go on where the journal left them.
+        restore(loop.engine, journal.records("trading"))
         for bars in market.future.slices():
             turn = loop.turn(bars)
             step(f"{turn.as_of.date()} {turn.outcome.equity:,.0f}")

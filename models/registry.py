@@ -10,14 +10,12 @@ so a registry may be copied or mounted elsewhere.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
-import sqlite3
 import tempfile
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +24,10 @@ from alphaloop.errors import (
     InputError,
     RolloutConflictError,
     UnknownNameError,
-    VendorError,
 )
 from alphaloop.rollout import RolloutDocument
 from models.card import Card
+from models.registry_files import check_database, file_lock, translate
 
 ROLLOUT_TAG = "alphaloop.rollout"
 CARD_DIGEST_TAG = "alphaloop.card_digest"
@@ -215,12 +213,8 @@ class Registry:
 
         try:
             yield client
-        except MlflowException as error:
-            if any(mark in str(error) for mark in _DAMAGE):
-                raise self._damaged(str(error)) from error
-            raise VendorError(f"MLflow refused: {error}") from error
-        except SQLAlchemyError as error:
-            raise self._damaged(str(error)) from error
+        except (MlflowException, SQLAlchemyError) as error:
+            raise translate(self.database, error) from error
 
     def _client(self) -> Any:
         with self._opening:
@@ -232,7 +226,7 @@ class Registry:
         self.folder.mkdir(parents=True, exist_ok=True)
         with self._lock("opening"):
             if self.database.exists():
-                self._check_database()
+                check_database(self.database)
             _quiet_mlflow()
             from mlflow.exceptions import MlflowException
             from sqlalchemy.exc import SQLAlchemyError
@@ -242,40 +236,13 @@ class Registry:
                     _create_database(self.database)
                 return _connect(self.database)
             except (MlflowException, SQLAlchemyError) as error:
-                raise self._damaged(str(error)) from error
+                raise translate(self.database, error) from error
 
-    def _check_database(self) -> None:
-        try:
-            connection = sqlite3.connect(f"{self.database.as_uri()}?mode=ro", uri=True, timeout=30)
-            try:
-                problem = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
-            finally:
-                connection.close()
-        except sqlite3.DatabaseError as error:
-            raise self._damaged(str(error)) from error
-        if problem != "ok":
-            raise self._damaged(problem)
-
-    def _damaged(self, problem: str) -> DamagedStoreError:
-        first = problem.strip().splitlines()[0] if problem.strip() else "unknown problem"
-        return DamagedStoreError(
-            f"the registry {self.database} cannot be read: {first}; restore it from a copy, or move "
-            f"{self.folder} away and register the models again"
-        )
-
-    @contextmanager
-    def _lock(self, name: str = "writing") -> Iterator[None]:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(self.folder / f".{name}.lock", os.O_CREAT | os.O_RDWR, 0o644)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(descriptor)
+    def _lock(self, name: str = "writing") -> AbstractContextManager[None]:
+        return file_lock(self.folder / f".{name}.lock")
 
 
 _ABSENT = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE", "NOT_FOUND")
-_DAMAGE = ("malformed", "not a database", "no such table", "no such column", "disk I/O error")
 
 
 def _quiet_mlflow() -> None:

@@ -10,11 +10,18 @@ from pathlib import Path
 
 import pytest
 
-from alphaloop.errors import DamagedStoreError, InputError, RolloutConflictError, UnknownNameError
+from alphaloop.errors import (
+    DamagedStoreError,
+    InputError,
+    RolloutConflictError,
+    UnknownNameError,
+    VendorError,
+)
 from alphaloop.processes import child_environment
 from alphaloop.rollout import RolloutDocument, RolloutState
 from models.card import Card
 from models.registry import CARD_FILE, CHALLENGER, CHAMPION, ONNX_FILE, Registry
+from models.registry_files import translate
 
 MakeOnnx = Callable[..., bytes]
 MakeCard = Callable[..., Card]
@@ -197,3 +204,10 @@ def _aliases(registry: Registry) -> dict[str, str]:
 
     client = MlflowClient(tracking_uri=registry.uri, registry_uri=registry.uri)
     return {name: str(version) for name, version in client.get_registered_model("equities").aliases.items()}
+
+
+def test_a_failure_that_is_no_damage_does_not_call_the_registry_damaged(tmp_path: Path) -> None:
+    """A busy database is a failure to try again after; nobody is told to move the registry away."""
+    database = tmp_path / "mlflow.db"
+    assert isinstance(translate(database, RuntimeError("database is locked")), VendorError)
+    assert isinstance(translate(database, RuntimeError("no such table: x")), DamagedStoreError)

@@ -1,0 +1,81 @@
+"""Settings: from environment, file and defaults, and no typo passes for a default."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from alphaloop import settings as configuration
+from alphaloop.errors import SettingsError
+from alphaloop.settings import load
+
+
+@pytest.fixture(autouse=True)
+def _empty_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in list(configuration.os.environ):
+        if name.startswith(configuration.PREFIX):
+            monkeypatch.delenv(name)
+
+
+def test_variables_go_before_the_file_and_the_file_before_defaults(monkeypatch):
+    """The nearest word counts: argument, variable, file, default."""
+    Path("alphaloop.toml").write_text("[serving]\ngrpc_port = 9001\n[training]\ntrials = 2\n")
+    monkeypatch.setenv("ALPHALOOP_SERVING__GRPC_PORT", "9002")
+    found = load()
+    assert (found.serving.grpc_port, found.training.trials, found.trading.sleeves) == (9002, 2, 20)
+    assert load(home=Path("elsewhere")).home == Path("elsewhere")
+
+
+@pytest.mark.parametrize("name", ["ALPHALOOP_SERVING__GRPC_PROT", "ALPHALOOP_HOEM", "ALPHALOOP_X__Y"])
+def test_a_variable_that_does_not_exist_is_refused(monkeypatch, name):
+    """A misspelt variable is named, with those that exist."""
+    monkeypatch.setenv(name, "1")
+    with pytest.raises(
+        SettingsError, match=rf"no setting '.*' \(variable {name}\); known: home, data.source"
+    ):
+        load()
+
+
+def test_a_key_of_the_file_that_does_not_exist_is_refused():
+    """A misspelt key is named, with those that exist."""
+    Path("alphaloop.toml").write_text("[serving]\ngrpc_prot = 1\n")
+    with pytest.raises(SettingsError, match=r"no setting 'serving\.grpc_prot'; known: home"):
+        load()
+    Path("alphaloop.toml").write_text("nonsense = 1\n")
+    with pytest.raises(SettingsError, match="no setting 'nonsense'"):
+        load()
+
+
+def test_an_impossible_value_and_a_broken_file_are_refused_in_one_line(monkeypatch):
+    """The error names the setting and its value, or the file."""
+    monkeypatch.setenv("ALPHALOOP_TRADING__SLEEVES", "3")
+    with pytest.raises(SettingsError, match=r"'trading\.sleeves' is '3': .*20") as caught:
+        load()
+    assert "\n" not in str(caught.value)
+    monkeypatch.delenv("ALPHALOOP_TRADING__SLEEVES")
+    Path("alphaloop.toml").write_text("[serving\n")
+    with pytest.raises(SettingsError, match=r"alphaloop\.toml is not valid TOML"):
+        load()
+
+
+def test_every_setting_can_be_a_variable(monkeypatch):
+    """The names that are listed as known are those that are accepted."""
+    for name in ("training.trials", "retrain.matured_labels", "drift.window"):
+        assert name in configuration.known_settings()
+        monkeypatch.setenv("ALPHALOOP_" + name.upper().replace(".", "__"), "7")
+    found = load()
+    assert (found.training.trials, found.retrain.matured_labels, found.drift.window) == (7, 7, 7)
+
+
+def test_settings_are_frozen_and_paths_lie_under_home(tmp_path):
+    """Nothing changes under a running loop, and every file is in the one folder, which is not made."""
+    found = load(home=tmp_path / "home")
+    with pytest.raises(ValidationError):
+        found.home = Path("x")
+    paths = [value for value in vars(found.paths).values() if isinstance(value, Path)]
+    assert len(paths) > 6
+    assert all(path.is_relative_to(tmp_path / "home") for path in paths)
+    assert not (tmp_path / "home").exists()

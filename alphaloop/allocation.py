@@ -9,7 +9,6 @@ distances below a band are not traded at all.
 from __future__ import annotations
 
 from dataclasses import dataclass
-
 from typing import TYPE_CHECKING
 
 import numpy as np

@@ -18,7 +18,7 @@ ORDER, DECISION, FILL = "order", "decision", "fill"
 
 
 def verify(settings: Settings) -> list[ChainReport]:
-    """Check every chain against its hashes and against the anchors; raises `MissingStateError` for no journal."""
+    """Check every chain against its hashes and the anchors; raises `MissingStateError` for no journal."""
     paths = settings.paths
     if not paths.journal.exists():
         raise MissingStateError(f"no journal at {paths.journal}; `alphaloop trade` starts one")
@@ -70,7 +70,9 @@ def _order_and_decision(journal: Journal, order_id: str) -> tuple[Record, Record
         raise UnknownNameError("order", order_id, recent[-12:], where="the journal")
     decision = journal.find(TRADING_STREAM, DECISION, decision_id=order.body["decision_id"])
     if decision is None:
-        raise MissingStateError(f"order {order_id} names decision {order.body['decision_id']}, which is not journaled")
+        raise MissingStateError(
+            f"order {order_id} names decision {order.body['decision_id']}, which is not journaled"
+        )
     return order, decision
 
 

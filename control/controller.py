@@ -63,7 +63,9 @@ class RolloutController:
         """The document as stored; raises `MissingStateError` before the first champion."""
         stored = self._registry.rollout(self.model)
         if stored is None:
-            raise MissingStateError(f"model '{self.model}' has no champion yet; `alphaloop train momentum` makes one")
+            raise MissingStateError(
+                f"model '{self.model}' has no champion yet; `alphaloop train momentum` makes one"
+            )
         return stored
 
     def crown(self, version: str) -> RolloutDocument:
@@ -110,7 +112,9 @@ class RolloutController:
         card = self._registry.card(self.model, version)
         if not card.passed and override is None:
             reasons = "; ".join(card.gate.get("reasons", ()))
-            raise InputError(f"the gate refused version {version}: {reasons}; an override with a name can start it")
+            raise InputError(
+                f"the gate refused version {version}: {reasons}; an override with a name can start it"
+            )
         document = before.next(
             state=RolloutState.SHADOW,
             challenger=version,
@@ -122,7 +126,9 @@ class RolloutController:
             stage_started=as_of.isoformat(),
         )
         words = f"shadow, by override '{override.name}': {override.reason}" if override else "shadow"
-        self._write(before, describe(document, document, as_of=as_of.isoformat(), bars=0, reason=words), document)
+        self._write(
+            before, describe(document, document, as_of=as_of.isoformat(), bars=0, reason=words), document
+        )
         return document
 
     def on_bar(self, as_of: datetime, rows: Sequence[PredictionRow], bars: BarPanel) -> Transition | None:
@@ -147,7 +153,9 @@ class RolloutController:
         """
         document = self.document
         if document.challenger is None or document.started is None:
-            raise MissingStateError(f"no rollout of '{self.model}' is under way; the champion is {document.champion}")
+            raise MissingStateError(
+                f"no rollout of '{self.model}' is under way; the champion is {document.champion}"
+            )
         self._ledger = None
         ledger = self._ledger_of(document)
         started = datetime.fromisoformat(document.started)
@@ -162,7 +170,9 @@ class RolloutController:
         """End the rollout under way by hand: promote the challenger, or keep the champion."""
         document = self.document
         if document.challenger is None:
-            raise InputError(f"no rollout of '{self.model}' is under way; the champion is {document.champion}")
+            raise InputError(
+                f"no rollout of '{self.model}' is under way; the champion is {document.champion}"
+            )
         return self._settle(document, self._ledger_of(document), as_of, outcome, reason=reason, by=by)
 
     def _step(self, document: RolloutDocument, ledger: Ledger, as_of: datetime) -> Transition | None:
@@ -173,7 +183,9 @@ class RolloutController:
             )
         at_full_weight = document.weight >= self._policy.weights[-1]
         if verdict.action == "promote" and at_full_weight:
-            return self._settle(document, ledger, as_of, Outcome.PROMOTED, reason=verdict.reason, layer=verdict.layer)
+            return self._settle(
+                document, ledger, as_of, Outcome.PROMOTED, reason=verdict.reason, layer=verdict.layer
+            )
         if ledger.bars >= self._policy.max_bars:
             reason = f"no verdict within {self._policy.max_bars} bars; the champion stays"
             return self._settle(document, ledger, as_of, Outcome.UNDECIDED, reason=reason)
@@ -181,7 +193,9 @@ class RolloutController:
 
     def _advance(self, document: RolloutDocument, ledger: Ledger, as_of: datetime) -> Transition | None:
         higher = [weight for weight in self._policy.weights if weight > document.weight]
-        needed = self._policy.shadow_bars if document.state is RolloutState.SHADOW else self._policy.stage_bars
+        needed = (
+            self._policy.shadow_bars if document.state is RolloutState.SHADOW else self._policy.stage_bars
+        )
         if not higher or ledger.bars_since(document.stage_started) < needed:
             return None
         after = document.next(state=RolloutState.CANARY, weight=higher[0], stage_started=as_of.isoformat())
@@ -261,7 +275,9 @@ class RolloutController:
             close=bars.adjusted_close[-1],
             champion=_aligned(champion[-1], bars.symbols),
             challenger=scores,
-            recomputation=max((self._recomputation.difference(row, frame) for row in _distinct(answered)), default=0.0),
+            recomputation=max(
+                (self._recomputation.difference(row, frame) for row in _distinct(answered)), default=0.0
+            ),
             errors=len(challenger) - len(answered),
         )
 

@@ -23,6 +23,7 @@ import numpy.typing as npt
 from alphaloop.errors import DamagedStoreError, DataError, MissingStateError, VendorError
 from alphaloop.settings import DriftSettings
 from control.episodes import Episodes, first_bars
+from features.build import FeatureFrame
 
 FeatureMatrix = npt.NDArray[np.float32]
 
@@ -105,7 +106,9 @@ class DriftLook:
     alarm: bool
 
 
-def calibrate(values: npt.NDArray[np.float32], features: tuple[str, ...], settings: DriftSettings) -> Calibration:
+def calibrate(
+    values: npt.NDArray[np.float32], features: tuple[str, ...], settings: DriftSettings
+) -> Calibration:
     """Fix the thresholds on training features, float32 `[bars, symbols, features]`.
 
     Raises `DataError` if there are fewer bars than a year beyond one window.
@@ -114,7 +117,10 @@ def calibrate(values: npt.NDArray[np.float32], features: tuple[str, ...], settin
         raise DataError(f"drift needs a year of training bars to calibrate on; got {len(values)}")
     reference = np.stack([_quantiles(values[:, :, column]) for column in range(len(features))])
     distances = np.stack(
-        [_rolling_distance(values[:, :, column], reference[column], settings.window) for column in range(len(features))]
+        [
+            _rolling_distance(values[:, :, column], reference[column], settings.window)
+            for column in range(len(features))
+        ]
     )
     thresholds = np.nanquantile(distances, FEATURE_QUANTILE, axis=1)
     share_by_bar = np.mean(distances > thresholds[:, None], axis=0)
@@ -130,6 +136,16 @@ def calibrate(values: npt.NDArray[np.float32], features: tuple[str, ...], settin
         false_alarms=alarms,
         years=years,
     )
+
+
+def calibrate_on(frame: FeatureFrame, settings: DriftSettings) -> Calibration:
+    """`calibrate` on the bars of `frame` from the first on which every symbol has every feature."""
+    complete = np.isfinite(frame.values).all(axis=(1, 2))
+    if not complete.any():
+        raise DataError(
+            "no bar has every feature of every symbol, so what is usual cannot be told; give more history"
+        )
+    return calibrate(frame.values[int(complete.argmax()) :], frame.names, settings)
 
 
 class DriftMonitor:
@@ -151,7 +167,9 @@ class DriftMonitor:
         """
         expected = len(self.calibration.features)
         if features.ndim != 2 or features.shape[1] != expected:
-            raise DataError(f"logged features have shape {features.shape}; the calibration knows {expected} features")
+            raise DataError(
+                f"logged features have shape {features.shape}; the calibration knows {expected} features"
+            )
         self._window.append(features)
         self._bars += 1
         if len(self._window) < self.calibration.window:
@@ -169,7 +187,7 @@ class DriftMonitor:
 
 
 def evidently_distance(reference: Any, live: npt.NDArray[np.floating[Any]]) -> float:
-    """Evidently's normed Wasserstein distance of `live` from `reference` (a series); NaN on a small sample."""
+    """Evidently's normed Wasserstein distance of `live` from `reference`, a series; NaN on a small sample."""
     import pandas as pd
     from evidently.legacy.calculations.stattests import wasserstein_stat_test
     from evidently.legacy.core import ColumnType
@@ -221,7 +239,9 @@ def _rolling_distance(
     for index, view in enumerate(views):
         sample = view[np.isfinite(view)]
         if len(sample) >= MINIMUM_SAMPLE:
-            levels = np.minimum(((np.arange(len(reference)) + 0.5) / len(reference) * len(sample)), len(sample) - 1)
+            levels = np.minimum(
+                ((np.arange(len(reference)) + 0.5) / len(reference) * len(sample)), len(sample) - 1
+            )
             distances[index] = np.abs(np.sort(sample)[levels.astype(np.intp)] - reference).mean() / norm
     return distances
 

@@ -159,7 +159,8 @@ class Ledger:
         tests = {
             "behaviour": (
                 self._behaviour,
-                f"live IC {_mean(self._challenger_ic):+.3f} against at least {expected.ic_floor:+.3f} on its card",
+                f"live IC {_mean(self._challenger_ic):+.3f} against at least {expected.ic_floor:+.3f} on "
+                "its card",
             ),
             "cost": (
                 self._cost,
@@ -167,7 +168,10 @@ class Ledger:
                 f"{expected.turnover_ceiling:.3f} on its card",
             ),
             "ic": (self._ic.worse, f"IC {self._ic.mean:+.3f} a bar against the champion"),
-            "pnl": (self._pnl.worse, f"net return {self._pnl.mean * 1e4:+.2f} bps a bar against the champion"),
+            "pnl": (
+                self._pnl.worse,
+                f"net return {self._pnl.mean * 1e4:+.2f} bps a bar against the champion",
+            ),
         }
         for layer, (test, words) in tests.items():
             alpha = self.policy.rollback_alpha(layer)
@@ -185,7 +189,9 @@ class Ledger:
             if paired.better.exceeds(alpha) and other.mean >= 0:
                 odds = paired.better.log10_e
                 return Verdict(
-                    "promote", layer, f"{words} better than the champion (odds 10^{odds:.1f}, alpha {alpha:g})"
+                    "promote",
+                    layer,
+                    f"{words} better than the champion (odds 10^{odds:.1f}, alpha {alpha:g})",
                 )
         return None
 

@@ -24,7 +24,9 @@ from models.registry import Registry
 from serving.prediction_log import PredictionLogReader
 
 
-def make_controller(settings: Settings, model: str, journal: Journal, registry: Registry) -> RolloutController:
+def make_controller(
+    settings: Settings, model: str, journal: Journal, registry: Registry
+) -> RolloutController:
     """A controller of `model` under the policies that the settings describe."""
     return RolloutController(
         model=model,
@@ -52,7 +54,10 @@ def status(settings: Settings, model: str) -> dict[str, Any]:
         "override": asdict(document.override) if document.override else None,
         "started": document.started,
         "history": [
-            {name: record.body[name] for name in ("version", "state", "weight", "outcome", "layer", "reason", "as_of")}
+            {
+                name: record.body[name]
+                for name in ("version", "state", "weight", "outcome", "layer", "reason", "as_of")
+            }
             for record in journal.records(CONTROL_STREAM, TRANSITION)
             if record.body["model"] == model
         ],
@@ -102,7 +107,9 @@ def _bars(settings: Settings) -> BarPanel:
     store = SnapshotStore(settings.paths.snapshots)
     latest = store.latest()
     if latest is None:
-        raise MissingStateError(f"no snapshot in {settings.paths.snapshots}; `alphaloop features build` makes one")
+        raise MissingStateError(
+            f"no snapshot in {settings.paths.snapshots}; `alphaloop features build` makes one"
+        )
     return BarPanel.from_table(store.load(latest.id))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from alphaloop.settings import Settings
 
@@ -39,7 +40,7 @@ class RolloutPolicy:
     false_rollback: float
     false_promotion: float
 
-    SHARES = {"behaviour": 0.3, "cost": 0.2, "ic": 0.25, "pnl": 0.25}
+    SHARES: ClassVar = {"behaviour": 0.3, "cost": 0.2, "ic": 0.25, "pnl": 0.25}
 
     def rollback_alpha(self, layer: str) -> float:
         """The false-rollback probability that `layer` may spend."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -46,7 +47,7 @@ class Transition:
         """The record to journal; figures that do not exist yet are null."""
         body = asdict(self)
         body["evidence"] = {
-            name: None if isinstance(value, float) and value != value else value
+            name: None if isinstance(value, float) and math.isnan(value) else value
             for name, value in self.evidence.items()
         }
         return body

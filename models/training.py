@@ -35,9 +35,9 @@ COMPARED_BARS = 256
 
 @dataclass(frozen=True, slots=True)
 class TrainedModel:
-    """The outcome of a training. `version` is None where a refused model was not to be registered."""
+    """The outcome of a training: the registered version, its card and its evaluation."""
 
-    version: str | None
+    version: str
     card: Card
     evaluation: Evaluation
 
@@ -68,7 +68,6 @@ def train(
     leak: int = 0,
     champion: Card | None = None,
     parameters: Parameters | None = None,
-    register_refused: bool = True,
     on_progress: Callable[[str], None] | None = None,
 ) -> TrainedModel:
     """Train a model of `family_name` on `bars` and their features, and register it under `model`.
@@ -107,8 +106,6 @@ def train(
         faithful=faithful,
         verdict=verdict,
     )
-    if not (card.passed or register_refused):
-        return TrainedModel(None, card, evaluation)
     report("registering")
     return TrainedModel(registry.register(model, exported.onnx, card), card, evaluation)
 

@@ -7,8 +7,8 @@ from typing import Any
 
 from alphaloop.journal.store import Journal
 from alphaloop.settings import Settings
-from control.watch import RETRAIN_REQUEST
 from control.transition import CONTROL_STREAM
+from control.watch import RETRAIN_REQUEST
 from pipelines.runner import run
 from pipelines.steps import PIPELINE_STREAM
 

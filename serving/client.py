@@ -69,8 +69,10 @@ class PredictionClient:
         return self._asked(self._client.is_model_ready, self.model)
 
     def close(self) -> None:
-        """Close the connection."""
+        """Close the connection; nothing can be asked afterwards."""
         self._client.close()
+        # Its finaliser closes once more, which fails after the interpreter has begun to end.
+        self._client = None
 
     def __enter__(self) -> PredictionClient:
         return self

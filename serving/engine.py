@@ -82,9 +82,12 @@ class LoadedModel:
         inputs = {one.name: one.shape for one in self._session.get_inputs()}
         outputs = {one.name for one in self._session.get_outputs()}
         expected = [self.card.lookback, self.features]
+        sizes = inputs.get("panel", [])[1:]
         # A dimension with a name is free; one with a number must be the card's.
-        fits = [size in (given, None) or isinstance(size, str) for size, given in zip(inputs.get("panel", [])[1:], expected)]
-        if set(inputs) != {"panel"} or "scores" not in outputs or fits != [True, True]:
+        fits = len(sizes) == len(expected) and all(
+            not isinstance(size, int) or size == given for size, given in zip(sizes, expected, strict=True)
+        )
+        if set(inputs) != {"panel"} or "scores" not in outputs or not fits:
             raise self._failure(
                 f"has inputs {inputs}, its card says panel [symbols, {expected[0]}, {expected[1]}]"
             )

@@ -10,7 +10,6 @@ from console.commands.options import AsJson, Model
 
 if TYPE_CHECKING:
     from alphaloop.settings import Settings
-    from features.build import FeatureFrame
 
 FamilyName = Annotated[str, typer.Argument(help="A model family, as momentum, lightgbm or transformer.")]
 Trials = Annotated[
@@ -29,6 +28,7 @@ def train(family: FamilyName, trials: Trials = None, model: Model = "", json: As
     from alphaloop.clock import SystemClock
     from console import output, workspace
     from console.models_view import card_facts
+    from control.drift import calibrate_on
     from features.build import backfill
     from features.sets import DEFAULT
     from models import families, training
@@ -59,8 +59,8 @@ def train(family: FamilyName, trials: Trials = None, model: Model = "", json: As
         crowned = document is None and trained.card.passed
         if crowned:
             tell("the first champion: fixing the drift monitor's thresholds on its training years")
-            _crown(chosen, name, str(trained.version))
-            _calibrate(chosen, frame)
+            _crown(chosen, name, trained.version)
+            calibrate_on(frame, chosen.drift).save(chosen.paths.drift)
     payload = {"model": name, "version": trained.version, "champion": crowned, **card_facts(trained.card)}
 
     def show() -> None:
@@ -84,13 +84,3 @@ def _crown(settings: Settings, model: str, version: str) -> None:
     paths = settings.paths
     journal = Journal(paths.journal, paths.anchors, SystemClock())
     make_controller(settings, model, journal, Registry(paths.registry)).crown(version)
-
-
-def _calibrate(settings: Settings, frame: FeatureFrame) -> None:
-    """Fix what counts as drift on the bars that every feature has a value for."""
-    import numpy as np
-
-    from control.drift import calibrate
-
-    complete = np.isfinite(frame.values).all(axis=(1, 2))
-    calibrate(frame.values[int(complete.argmax()) :], frame.names, settings.drift).save(settings.paths.drift)

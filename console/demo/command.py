@@ -18,6 +18,7 @@ from pathlib import Path
 from alphaloop.clock import SystemClock
 from alphaloop.processes import adopt_orphans, child_environment, die_with_parent, stop_descendants
 from alphaloop.settings import Settings, load
+from console.output import complain
 
 DEMO_FOLDER = Path("runs/demo")
 INTERRUPTED = 130
@@ -33,7 +34,8 @@ def run(settings: Settings | None = None) -> int:
     child = subprocess.Popen(
         [sys.executable, "-m", "console.demo.story", str(home), str(scratch)],
         env=child_environment({"ALPHALOOP_HOME": str(home), "TMPDIR": str(scratch)}),
-        preexec_fn=die_with_parent,
+        # This process has one thread, so nothing can hold a lock across the fork.
+        preexec_fn=die_with_parent,  # noqa: PLW1509
     )
     try:
         code = _wait(child)
@@ -59,7 +61,7 @@ def _wait(child: subprocess.Popen[bytes]) -> int:
             child.wait()
         finally:
             signal.signal(signal.SIGINT, previous)
-        print("interrupted; everything that was started has been stopped", file=sys.stderr)
+        complain("interrupted; everything that was started has been stopped")
         return INTERRUPTED
 
 

@@ -37,7 +37,10 @@ class Measured:
 def measure(settings: Settings, played: Played) -> Measured:
     """Compare the equity of the replay with equal weight and with plain 12-1 momentum."""
     loop = played.director.loop
-    costs, policy = CostModel.from_settings(settings.trading), AllocationPolicy.from_settings(settings.trading)
+    costs, policy = (
+        CostModel.from_settings(settings.trading),
+        AllocationPolicy.from_settings(settings.trading),
+    )
     equity = np.array([float(turn.outcome.equity) for turn in loop.turns])
     bars, start = loop.bars(), loop.turns[0].as_of
     curves = {

@@ -12,8 +12,8 @@ from typing import Any
 
 from alphaloop.errors import AlphaloopError
 from alphaloop.rollout import Override, RolloutKind, RolloutState
-from console.demo.loop import Loop, Turn
 from console.demo.screen import Screen
+from console.loop import Loop, Turn
 from control.transition import Outcome, Transition
 from pipelines.steps import PROPOSED
 
@@ -84,21 +84,19 @@ class Director:
     def _take_candidate(self, as_of: datetime, ended: dict[str, Any]) -> None:
         self._retrained = True
         version, reasons = str(ended.get("version")), list(ended.get("reasons", ()))
+        told = f"{as_of.date()} pipeline {ended['pipeline_run']}: v{version}"
         if ended.get("conclusion") == PROPOSED:
-            self.screen.say(f"{as_of.date()} pipeline {ended['pipeline_run']}: v{version} [green]passed its gate[/]")
+            self.screen.say(f"{told} [green]passed its gate[/]")
             self.waiting.append(Act(version, RolloutKind.REAL, cause=str(ended["cause_id"])))
             return
-        self.screen.say(
-            f"{as_of.date()} pipeline {ended['pipeline_run']}: v{version} [yellow]refused[/] — {'; '.join(reasons)}"
-        )
+        self.screen.say(f"{told} [yellow]refused[/] — {'; '.join(reasons)}")
         self.rejections.append(Rejection(version, as_of, reasons, str(ended["pipeline_run"])))
 
     def _tell_news(self, news: dict[str, Any]) -> None:
         day = str(news["as_of"])[:10]
         if news["kind"] == "drift.alarm":
-            self.screen.say(
-                f"{day} [red]drift alarm[/]: {news['share']:.0%} of features — {', '.join(news['features'][:6])}"
-            )
+            named = ", ".join(news["features"][:6])
+            self.screen.say(f"{day} [red]drift alarm[/]: {news['share']:.0%} of features — {named}")
         else:
             self.screen.say(f"{day} retraining asked for: {news['reason']}")
 
@@ -111,9 +109,8 @@ class Director:
         self.finished.append(step)
         colour = {Outcome.PROMOTED: "green", Outcome.ROLLED_BACK: "red"}.get(step.outcome, "yellow")
         layer = f" on [bold]{step.layer}[/]" if step.layer else ""
-        self.screen.say(
-            f"{day} v{step.version} ({step.kind}) [{colour}]{step.outcome}[/]{layer} after {step.bars} bars: {step.reason}"
-        )
+        ended = f"[{colour}]{step.outcome}[/]{layer} after {step.bars} bars"
+        self.screen.say(f"{day} v{step.version} ({step.kind}) {ended}: {step.reason}")
 
 
 def refusal(error: AlphaloopError) -> str:

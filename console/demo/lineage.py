@@ -44,22 +44,37 @@ def trace(settings: Settings, order_id: str) -> Lineage:
             card.digest == one["digest"] for card, one in zip(cards, answers, strict=True)
         ),
         "the features are those it was trained on": all(
-            card.feature_set == one["feature_set"] == DEFAULT.hash for card, one in zip(cards, answers, strict=True)
+            card.feature_set == one["feature_set"] == DEFAULT.hash
+            for card, one in zip(cards, answers, strict=True)
         ),
         "no journal record was altered": all(chain.ok for chain in audit.verify(settings)),
     }
     steps = [
-        ("bars", "data snapshot", f"{answer['snapshot'][:16]}… ({bars.timestamps[-1].astype('datetime64[D]')})"),
+        (
+            "bars",
+            "data snapshot",
+            f"{answer['snapshot'][:16]}… ({bars.timestamps[-1].astype('datetime64[D]')})",
+        ),
         ("features", "feature set", f"{answer['feature_set'][:16]}…"),
         ("training", "pipeline run", cards[0].pipeline_run or "first training"),
-        ("model", f"{answer['model']} v{answer['version']} ({cards[0].family})", f"digest {answer['digest'][:16]}…"),
+        (
+            "model",
+            f"{answer['model']} v{answer['version']} ({cards[0].family})",
+            f"digest {answer['digest'][:16]}…",
+        ),
         ("prediction", f"prediction, route {answer['route']}", f"inputs {answer['input_hash'][:16]}…"),
-        ("decision", f"decision of {decision.body['as_of'][:10]}", f"record {decision.seq}, {decision.hash[:16]}…"),
+        (
+            "decision",
+            f"decision of {decision.body['as_of'][:10]}",
+            f"record {decision.seq}, {decision.hash[:16]}…",
+        ),
         ("order", f"{order.body['side']} {order.body['quantity']} {order.body['symbol']}", order_id),
         ("fill", f"{len(fills)} fill", _fill_line(fills)),
     ]
     named = [{"step": step, "label": label, "value": value} for step, label, value in steps]
-    named += [{"step": "check", "label": words, "value": "yes" if held else "NO"} for words, held in checks.items()]
+    named += [
+        {"step": "check", "label": words, "value": "yes" if held else "NO"} for words, held in checks.items()
+    ]
     return Lineage(order_id, all(checks.values()), named)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -118,13 +119,18 @@ def build_series(results: Results, measured: comparison.Measured, lineage: Linea
         ],
         "latency_ms": [round(one, 4) for loop in loops for one in loop.forecaster.latencies_ms],
         "walk_forward": {
-            f"{trained.card.family} v{trained.version}": [dict(row) for row in trained.card.walk_forward]
+            f"{trained.card.family} v{trained.version}": [_fold(row) for row in trained.card.walk_forward]
             for trained in results.models.trained
         },
         "lineage": lineage.steps,
         "story": results.screen.story,
         "stages": [{"name": stage.name, "seconds": stage.seconds} for stage in results.screen.stages],
     }
+
+
+def _fold(row: Mapping[str, Any]) -> dict[str, Any]:
+    days = {name: str(row[name])[:10] for name in ("train_first", "train_last", "test_first", "test_last")}
+    return {**row, **days, "train": f"{days['train_first']} to {days['train_last']}"}
 
 
 def _lineage(results: Results) -> Lineage:

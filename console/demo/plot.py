@@ -24,8 +24,8 @@ class Plot:
     live_to: str = "2020-12-31"
     trials: int = 6
     folds: int = 4
-    simulated_bars: int = 160
-    simulated_training_bars: int = 1_200
+    simulated_bars: int = 560
+    simulated_training_bars: int = 900
     rollout: dict[str, int] | None = None
     retrain_labels: int | None = None
 

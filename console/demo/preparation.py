@@ -69,7 +69,10 @@ def build_features(settings: Settings, screen: Screen, market: Market) -> Featur
     store = FeatureStore(settings.paths.feast)
     store.apply()
     store.write_offline(frame)
-    screen.say(f"{len(DEFAULT)} features, set [cyan]{DEFAULT.hash[:12]}[/], applied and written to Feast's offline store")
+    screen.say(
+        f"{len(DEFAULT)} features, set [cyan]{DEFAULT.hash[:12]}[/], applied and written to Feast's "
+        "offline store"
+    )
     return frame
 
 
@@ -112,17 +115,14 @@ def train_models(
 
 def calibrate_drift(settings: Settings, screen: Screen, frame: FeatureFrame) -> None:
     """Fix the drift monitor's thresholds on the training years."""
-    import numpy as np
+    from control.drift import calibrate_on
 
-    from control.drift import calibrate
-
-    complete = np.isfinite(frame.values).all(axis=(1, 2))
-    values = frame.values[int(complete.argmax()) :]
-    calibration = calibrate(values, frame.names, settings.drift)
+    calibration = calibrate_on(frame, settings.drift)
     calibration.save(settings.paths.drift)
     screen.say(
-        f"drift: Wasserstein over {calibration.window} bars; an alarm is {calibration.share:.0%} of features beyond "
-        f"their own limits ({calibration.false_alarms} episodes in {calibration.years:.1f} training years)"
+        f"drift: Wasserstein over {calibration.window} bars; an alarm is {calibration.share:.0%} of "
+        f"features beyond their own limits ({calibration.false_alarms} episodes in "
+        f"{calibration.years:.1f} training years)"
     )
 
 
@@ -139,9 +139,17 @@ def _train(
     from models.training import train
 
     trained = train(
-        family, market.past, frame, market.snapshot.id, registry, settings,
-        model=settings.serving.model, clock=clock, on_progress=lambda text: screen.figure("training", text), **arguments,
-    )  # fmt: skip
+        family,
+        market.past,
+        frame,
+        market.snapshot.id,
+        registry,
+        settings,
+        model=settings.serving.model,
+        clock=clock,
+        on_progress=lambda text: screen.figure("training", text),
+        **arguments,
+    )
     screen.say(verdict_line(trained, leaked=bool(arguments.get("leak"))))
     return trained
 
@@ -151,8 +159,8 @@ def verdict_line(trained: TrainedModel, *, leaked: bool = False) -> str:
     card = trained.card
     name = f"{card.family}{' [magenta](drill: trained with a leak)[/]' if leaked else ''}"
     figures = (
-        f"IC {card.metric('ic'):+.4f} (t {card.metric('ic_tstat'):.1f}), net Sharpe {card.metric('sharpe_net'):.2f}, "
-        f"net active IR {card.metric('active_ir_net'):+.2f}"
+        f"IC {card.metric('ic'):+.4f} (t {card.metric('ic_tstat'):.1f}), "
+        f"net Sharpe {card.metric('sharpe_net'):.2f}, net active IR {card.metric('active_ir_net'):+.2f}"
     )
     reasons = "; ".join(card.gate.get("reasons", ()))
     verdict = "[green]gate: passed[/]" if card.passed else f"[yellow]gate: refused[/] — {reasons}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from datetime import datetime
 from typing import Any
 
@@ -37,7 +38,11 @@ def rollout_rows(director: Director) -> list[dict[str, Any]]:
                 "version": document.challenger,
                 "kind": document.kind.value,
                 "outcome": Outcome.UNDECIDED.value,
-                "evidence": {"layer": "", "reason": STILL_RUNNING, **_figures(ledger.summary() if ledger else {})},
+                "evidence": {
+                    "layer": "",
+                    "reason": STILL_RUNNING,
+                    **_figures(ledger.summary() if ledger else {}),
+                },
                 "started": document.started[:10],
                 "ended": director.loop.turns[-1].as_of.date().isoformat(),
                 "bars": ledger.bars if ledger else 0,
@@ -80,7 +85,9 @@ def _ended_row(step: Transition, director: Director) -> dict[str, Any]:
 
 def _started(director: Director, step: Transition) -> str:
     ends = datetime.fromisoformat(step.as_of)
-    begun = [key.split("@")[1] for key in director.loop.controller.ledgers if key.startswith(f"{step.version}@")]
+    begun = [
+        key.split("@")[1] for key in director.loop.controller.ledgers if key.startswith(f"{step.version}@")
+    ]
     return max((start for start in begun if datetime.fromisoformat(start) <= ends), default=step.as_of)[:10]
 
 
@@ -106,4 +113,7 @@ def _ledger(director: Director, version: str, started: str) -> Ledger | None:
 
 
 def _figures(evidence: dict[str, Any]) -> dict[str, Any]:
-    return {name: None if isinstance(value, float) and value != value else value for name, value in evidence.items()}
+    return {
+        name: None if isinstance(value, float) and math.isnan(value) else value
+        for name, value in evidence.items()
+    }

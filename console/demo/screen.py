@@ -93,7 +93,9 @@ class Screen:
             running = stage.seconds is None
             seconds = monotonic() - stage.started if stage.seconds is None else stage.seconds
             mark = "[yellow]●[/]" if running else "[green]✓[/]"
-            stages.add_row(mark, f"[bold]{stage.name}[/]" if running else stage.name, f"[dim]{seconds:6.1f} s[/]")
+            stages.add_row(
+                mark, f"[bold]{stage.name}[/]" if running else stage.name, f"[dim]{seconds:6.1f} s[/]"
+            )
         figures = Table.grid(padding=(0, 2))
         for name, value in self._figures.items():
             figures.add_row(f"[dim]{name}[/]", f"[bold]{value}[/]")
@@ -102,4 +104,8 @@ class Screen:
         top.add_column(ratio=1)
         top.add_row(stages, figures)
         events = Group(*(Text.from_markup(event, overflow="ellipsis") for event in self._events))
-        return Panel(Group(top, Padding(self._progress, (1, 0)), events), title="[bold]alphaloop[/] — the loop", width=110)
+        return Panel(
+            Group(top, Padding(self._progress, (1, 0)), events),
+            title="[bold]alphaloop[/] — the loop",
+            width=110,
+        )

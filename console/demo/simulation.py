@@ -19,7 +19,8 @@ from console.demo.screen import Screen
 
 if TYPE_CHECKING:
     from console.demo.story import Played
-    from console.demo.world import World
+    from console.world import World
+    from models.training import TrainedModel
 
 MODEL = "simulated"
 TRADING_STREAM = "trading-simulated"
@@ -28,13 +29,13 @@ TRADING_STREAM = "trading-simulated"
 def play_simulated(world: World, screen: Screen, plot: Plot) -> Played:
     """Train a baseline and a challenger on simulated bars, and let the controller decide between them."""
     from console.demo.story import Played, run_replay
-    from console.demo.world import World, open_loop
+    from console.world import World, open_loop
 
     settings = world.settings.model_copy(
         update={
             "serving": world.settings.serving.model_copy(update={"model": MODEL}),
             "rollout": world.settings.rollout.model_copy(update={"max_bars": plot.simulated_bars}),
-            "training": world.settings.training.model_copy(update={"first_test_year": 2018, "folds": 2}),
+            "training": world.settings.training.model_copy(update={"first_test_year": 2017, "folds": 2}),
         }
     )
     with screen.stage("simulated universe"):
@@ -46,7 +47,7 @@ def play_simulated(world: World, screen: Screen, plot: Plot) -> Played:
             loop.controller.crown(baseline)
             director = Director(loop, screen, bars=len(market.future))
             director.waiting.append(challenger)
-            run_replay(director, market, screen)
+            run_replay(director, market, screen, until_decided=True)
     return Played(market, director)
 
 
@@ -70,12 +71,21 @@ def _train(world: World, market: Market, screen: Screen) -> tuple[str, Act]:
     from models.training import train
 
     frame = backfill(market.past, DEFAULT)
-    settings, versions = world.settings, {}
+    settings = world.settings
+    versions: dict[str, TrainedModel] = {}
     for family in ("momentum", "lightgbm"):
         trained = train(
-            family, market.past, frame, market.snapshot.id, world.registry, settings,
-            model=MODEL, trials=0, clock=world.clock, champion=versions["momentum"].card if versions else None,
-        )  # fmt: skip
+            family,
+            market.past,
+            frame,
+            market.snapshot.id,
+            world.registry,
+            settings,
+            model=MODEL,
+            trials=0,
+            clock=world.clock,
+            champion=versions["momentum"].card if versions else None,
+        )
         versions[family] = trained
         screen.say("[blue]simulated[/] " + verdict_line(trained))
     challenger = versions["lightgbm"]

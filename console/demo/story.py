@@ -13,7 +13,6 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -74,7 +73,7 @@ class Story:
             with self.screen.stage("drift calibration"):
                 calibrate_drift(self.settings, self.screen, frame)
             with self._serving() as url:
-                from console.demo.world import World
+                from console.world import World
 
                 world = World(self.settings, clock, journal, registry, url)
                 played = self._play(world, market, models)
@@ -87,20 +86,22 @@ class Story:
         return report
 
     def _play(self, world: Any, market: Market, models: Models) -> Played:
-        from console.demo.world import open_loop
+        from console.world import open_loop
 
-        with self.screen.stage(f"live: {self.plot.title}"):
-            with open_loop(world, market, stream="trading", watched=True) as loop:
-                loop.controller.crown(models.champion)
-                loop.on_retraining = lambda request: self.screen.say(
-                    f"[dim]pipeline 'retrain' runs for cause {request['cause_id']} …[/]"
-                )
-                director = Director(loop, self.screen, bars=len(market.future))
-                director.waiting.extend(
-                    Act(one.version, RolloutKind.REAL) for one in models.challengers.values() if one.card.passed
-                )
-                director.sabotages.extend(sabotages(models))
-                run_replay(director, market, self.screen)
+        with (
+            self.screen.stage(f"live: {self.plot.title}"),
+            open_loop(world, market, stream="trading", watched=True) as loop,
+        ):
+            loop.controller.crown(models.champion)
+            loop.on_retraining = lambda request: self.screen.say(
+                f"[dim]pipeline 'retrain' runs for cause {request['cause_id']} …[/]"
+            )
+            director = Director(loop, self.screen, bars=len(market.future))
+            director.waiting.extend(
+                Act(one.version, RolloutKind.REAL) for one in models.challengers.values() if one.card.passed
+            )
+            director.sabotages.extend(sabotages(models))
+            run_replay(director, market, self.screen)
         return Played(market, director)
 
     @contextmanager
@@ -150,7 +151,7 @@ def sabotages(models: Models) -> list[Act]:
             Override(
                 name="drill-rotated-features",
                 by="demo",
-                reason="the live feature vector of this version is rotated by one place; its file is faithful",
+                reason="this version's live feature vector is rotated by one place; its file is faithful",
                 rotate_inputs=1,
             ),
         )
@@ -163,15 +164,15 @@ def sabotages(models: Models) -> list[Act]:
                 Override(
                     name="drill-leaked-training",
                     by="demo",
-                    reason="trained on features from the future; the card looks splendid, and the gate's no is overridden",
+                    reason="trained on features from the future; the gate said no to its splendid card",
                 ),
             )
         )
     return acts
 
 
-def run_replay(director: Director, market: Market, screen: Screen) -> None:
-    """Turn the loop over every bar to come."""
+def run_replay(director: Director, market: Market, screen: Screen, *, until_decided: bool = False) -> None:
+    """Turn the loop over every bar to come, or only until the first rollout has ended."""
     loop = director.loop
     task = screen.track(f"bars of {market.source}", total=len(market.future))
     for bars in market.future.slices():
@@ -183,17 +184,24 @@ def run_replay(director: Director, market: Market, screen: Screen) -> None:
         screen.figure(
             "rollout",
             f"{document.state}: champion v{document.champion}"
-            + (f", challenger v{document.challenger} at {document.weight:.0%}" if document.challenger else ""),
+            + (
+                f", challenger v{document.challenger} at {document.weight:.0%}" if document.challenger else ""
+            ),
         )
         screen.figure("predictions", f"{len(loop.forecaster.latencies_ms):,} over gRPC")
         screen.advance(task)
+        if until_decided and director.finished:
+            break
     director.after(loop.finish())
 
 
 def demo_settings(home: Path, plot: Plot) -> Settings:
     """The settings of a demo run: those of the environment, with drills allowed."""
     settings = load(home=home)
-    changes = {"serving": settings.serving.model_copy(update={"allow_drills": True}), **plot.settings(settings)}
+    changes = {
+        "serving": settings.serving.model_copy(update={"allow_drills": True}),
+        **plot.settings(settings),
+    }
     return settings.model_copy(update=changes)
 
 

@@ -96,7 +96,9 @@ def test_a_whole_journal_verifies_and_an_altered_one_says_where(traded: Settings
         (table,) = connection.execute(
             "SELECT name FROM sqlite_master WHERE type='table' AND sql LIKE '%previous%'"
         ).fetchone()
-        connection.execute(f"UPDATE {table} SET body = replace(body, 'buy', 'bux') WHERE kind='order' AND seq=3")
+        connection.execute(
+            f"UPDATE {table} SET body = replace(body, 'buy', 'bux') WHERE kind='order' AND seq=3"
+        )
         row = connection.execute(f"SELECT seq FROM {table} WHERE body LIKE '%bux%'").fetchone()
     connection.close()
     (broken,) = [chain for chain in audit.verify(traded) if not chain.ok]

@@ -24,7 +24,9 @@ DRILL = Override(name="drill", by="test", reason="to see it taken out")
 def _controller(universe: Universe) -> RolloutController:
     paths = universe.settings.paths
     journal = Journal(paths.journal, paths.anchors, SystemClock())
-    return operations.make_controller(universe.settings, universe.settings.serving.model, journal, universe.registry)
+    return operations.make_controller(
+        universe.settings, universe.settings.serving.model, journal, universe.registry
+    )
 
 
 def _play(
@@ -41,7 +43,9 @@ def _play(
 
 
 def _start(controller: RolloutController, universe: Universe) -> None:
-    controller.start("2", to_datetime(universe.bars.timestamps[FIRST]), override=DRILL, kind=RolloutKind.SABOTAGE)
+    controller.start(
+        "2", to_datetime(universe.bars.timestamps[FIRST]), override=DRILL, kind=RolloutKind.SABOTAGE
+    )
 
 
 def test_an_honest_challenger_climbs_and_ends_undecided(universe: Universe) -> None:

@@ -13,7 +13,14 @@ from alphaloop.clock import ReplayClock
 from alphaloop.errors import DamagedStoreError, DataError, MissingStateError
 from alphaloop.journal.store import Journal
 from alphaloop.settings import DriftSettings
-from control.drift import Calibration, DriftMonitor, _rolling_distance, calibrate, evidently_distance, write_report
+from control.drift import (
+    Calibration,
+    DriftMonitor,
+    _rolling_distance,
+    calibrate,
+    evidently_distance,
+    write_report,
+)
 from control.policies import RetrainPolicy
 from control.watch import ALARM, RETRAIN_REQUEST, DriftWatch
 
@@ -107,7 +114,9 @@ def _watch(calibration: Calibration, folder: Path) -> DriftWatch:
     return DriftWatch("equities", DriftMonitor(calibration), journal, policy)
 
 
-def test_an_alarm_asks_for_retraining_only_once_labels_have_matured(calibration: Calibration, tmp_path: Path) -> None:
+def test_an_alarm_asks_for_retraining_only_once_labels_have_matured(
+    calibration: Calibration, tmp_path: Path
+) -> None:
     """The crash alone is not refitted: the request waits for labels from after the alarm."""
     watch = _watch(calibration, tmp_path)
     live = np.concatenate([_training(12, seed=3), 4 * _training(25, seed=4)])
@@ -124,5 +133,7 @@ def test_watching_the_same_log_twice_alarms_once(calibration: Calibration, tmp_p
     live = np.concatenate([_training(12, seed=3), 4 * _training(25, seed=4)])
     for expected in (2, 0):
         watch = _watch(calibration, tmp_path)
-        news = [one for day, bars in enumerate(live) for one in watch.on_bar(START + timedelta(days=day), bars)]
+        news = [
+            one for day, bars in enumerate(live) for one in watch.on_bar(START + timedelta(days=day), bars)
+        ]
         assert len(news) == expected

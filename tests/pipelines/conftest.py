@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from alphaloop.clock import SystemClock
@@ -14,7 +13,7 @@ from alphaloop.journal.store import Journal
 from alphaloop.market import BarPanel, to_datetime
 from alphaloop.rollout import RolloutDocument
 from alphaloop.settings import Settings, load
-from control.drift import calibrate
+from control.drift import calibrate_on
 from control.transition import CONTROL_STREAM
 from control.watch import RETRAIN_REQUEST
 from features.build import FeatureFrame, backfill
@@ -78,9 +77,8 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
     baseline = train(
         "momentum", bars, frame, snapshot.id, registry, settings, model=model, trials=0, clock=SystemClock()
     )
-    registry.write_rollout(RolloutDocument(model=model, champion=str(baseline.version)), None)
-    complete = np.isfinite(frame.values).all(axis=(1, 2))
-    calibrate(frame.values[int(complete.argmax()) :], frame.names, settings.drift).save(paths.drift)
+    registry.write_rollout(RolloutDocument(model=model, champion=baseline.version), None)
+    calibrate_on(frame, settings.drift).save(paths.drift)
     _log_predictions(settings, frame, bars=30)
     with Journal(paths.journal, paths.anchors, SystemClock()) as journal:
         with journal.writer(CONTROL_STREAM) as writer:

@@ -125,7 +125,9 @@ class Loop:
             if not rows:
                 continue
             if self.controller.document.challenger is not None:
-                turn.transition = self.controller.on_bar(as_of, rows, self.bars(self._judged)) or turn.transition
+                turn.transition = (
+                    self.controller.on_bar(as_of, rows, self.bars(self._judged)) or turn.transition
+                )
             if self.watch is not None:
                 for moment, features in live_features(rows):
                     turn.news += self.watch.on_bar(moment, features)

@@ -12,8 +12,8 @@ from alphaloop.costs import CostModel
 from alphaloop.journal.store import Journal
 from alphaloop.rollout import sleeve_names
 from alphaloop.settings import Settings
-from console.demo.loop import Loop, ServedForecaster
 from console.demo.preparation import Market
+from console.loop import Loop, ServedForecaster
 from control.drift import Calibration, DriftMonitor
 from control.operations import make_controller
 from control.policies import retrain_policy

@@ -362,6 +362,9 @@ def test_absent_and_damaged_stores_are_named(tmp_path: Path, real_bars: BarPanel
         (folder / damaged).write_bytes(b"this is no database, and was never one" * 100)
         with pytest.raises(DamagedStoreError, match=str(folder)):
             OnlineReader(folder).read(("KO",), moment, 1)
+        for _ in range(2):  # the second time too: a streamer that could not be made holds no lease
+            with pytest.raises(DamagedStoreError, match=str(folder)):
+                open_streamer(folder, real_bars, clock)
 
 
 def test_a_window_survives_packing_and_garbage_does_not() -> None:

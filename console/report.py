@@ -15,6 +15,8 @@ from alphaloop.report.page import (
     Figure,
     badge,
     chain,
+    checks,
+    columns,
     details,
     figures,
     page,
@@ -29,6 +31,9 @@ from console.report_performance import CURVES, drift_section, growth, performanc
 from console.report_rollouts import KINDS, rollouts_section
 
 Document = Mapping[str, Any]
+
+CHECK = "check"  # a step of the lineage that is a check of the others
+WITHIN_CHANCE = 0.2  # of a Sharpe ratio over the few years that a run covers
 
 
 def render(report: Document, series: Document) -> str:
@@ -52,6 +57,19 @@ def render(report: Document, series: Document) -> str:
         "Prices are adjusted closes, so orders are simulated; the universe holds companies that survived. "
         "Nothing here is investment advice.",
     )
+
+
+def _verdict(ours: float, equal: float, plain: Any) -> str:
+    """How the strategy's Sharpe ratio stands to those of doing nothing and of the simplest rule."""
+    rivals = [one for one in (equal, plain) if wording.is_number(one)]
+    if ours > max(rivals):
+        verdict = "It beat both" if len(rivals) > 1 else "It beat equal weight"
+    elif ours > equal:
+        verdict = "It did better than holding all of them alike, and worse than plain momentum"
+    else:
+        verdict = "It did not beat simply holding all of them"
+    small = all(abs(ours - one) < WITHIN_CHANCE for one in rivals)
+    return f"{verdict}{'; differences so small, over so short a time, are chance' if small else ''}."
 
 
 def _loss(depth: Any) -> Any:
@@ -81,11 +99,11 @@ def _lead(report: Document) -> str:
     ours, equal = trading.get("sharpe_net"), trading.get("equal_weight_sharpe")
     parts = []
     if wording.is_number(ours) and wording.is_number(equal):
-        verdict = "It earned its trading" if ours > equal else "It did not beat simply holding all of them"
+        plain = trading.get("momentum_sharpe")
         parts.append(
             f"Its Sharpe ratio after costs was {wording.decimal(ours)}; equal weight had "
             f"{wording.decimal(equal)} and plain 12-1 momentum "
-            f"{wording.decimal(trading.get('momentum_sharpe'))}. {verdict}."
+            f"{wording.decimal(plain)}. {_verdict(ours, equal, plain)}"
         )
     alarms = len(report.get("drift", {}).get("alarms", []))
     parts.append(f"The drift monitor raised {wording.counted(alarms, 'alarm')}.")
@@ -114,13 +132,15 @@ def _headline_figures(report: Document, series: Document) -> list[Figure]:
         Figure(
             name="Net return",
             value=wording.percent(made, signed=True),
-            note=f"equal weight {wording.percent(last['equal_weight'], signed=True)}",
+            note=f"equal weight {wording.percent(last['equal_weight'], 0, signed=True)}, "
+            f"momentum {wording.percent(last['momentum'], 0, signed=True)}",
             tone="bad" if wording.below(made, 0) else "",
         ),
         Figure(
             name="Sharpe ratio, net",
             value=wording.decimal(trading.get("sharpe_net")),
-            note=f"equal weight {wording.decimal(trading.get('equal_weight_sharpe'))}",
+            note=f"equal weight {wording.decimal(trading.get('equal_weight_sharpe'))}, "
+            f"momentum {wording.decimal(trading.get('momentum_sharpe'))}",
         ),
         Figure(
             name="Deepest loss",
@@ -184,12 +204,22 @@ def _lineage(report: Document, series: Document) -> str:
     steps = [
         (str(one.get("step", "")), str(one.get("label", "")), str(one.get("value", "")))
         for one in series.get("lineage", [])
+        if one.get("step") != CHECK
+    ]
+    checked = [
+        (str(one.get("label", "")), one.get("value") == "yes")
+        for one in series.get("lineage", [])
+        if one.get("step") == CHECK
     ]
     return section(
         "One order, traced",
         "From the data it rests on to its fill. Decisions are replayed to the identical order from the "
         "journal alone, and any later change to a record breaks its chain.",
-        panel(chain(steps), heading=f"Order {lineage.get('order_id') or wording.ABSENT}", badge_html=verdict),
+        panel(
+            columns(chain(steps), checks(checked)),
+            heading=f"Order {lineage.get('order_id') or wording.ABSENT}",
+            badge_html=verdict,
+        ),
     )
 
 

@@ -83,7 +83,7 @@ def _verdict(model: Document, record: Sequence[Document]) -> str:
 
 
 def _fold(row: Document) -> list[str | Cell]:
-    trained = row.get("train")
+    trained = row.get("train") or [row[end] for end in ("train_first", "train_last") if row.get(end)]
     if isinstance(trained, list | tuple):
         trained = " to ".join(wording.day(end) for end in trained)
     return [

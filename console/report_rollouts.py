@@ -14,9 +14,26 @@ from console import wording
 Document = Mapping[str, Any]
 
 PHASES = frozenset({"shadow", "canary"})
-TONES = ("one", "three", "four", "five", "two")
+TONES = ("one", "three", "four", "five", "six", "two")
+BETTER = "_better"  # how tests for a promotion are named
 FULL_STRENGTH = 0.5  # the largest weight that a challenger is given before it is promoted
 SHADES = "The stronger the colour, the larger the share of capital that the new version answered for."
+TESTS = {
+    "behaviour": "behaviour off its card",
+    "cost": "cost above its card",
+    "ic": "IC worse",
+    "pnl": "return worse",
+    "ic_better": "IC better",
+    "pnl_better": "return better",
+}
+LAYERS = {
+    "behaviour": "its behaviour against its own card",
+    "recomputation": "recomputation of its logged scores",
+    "cost": "its trading costs",
+    "ic": "its information coefficient",
+    "pnl": "its net return",
+    "gate": "the gate, before its first bar",
+}
 KINDS = {"real": "real data", "sabotage": "sabotage", "simulated": "simulated universe"}
 
 
@@ -118,30 +135,27 @@ def _rollout(rollout: Document) -> str:
 
 def _story(rollout: Document) -> str:
     """When, how long, and by what it was decided."""
-    parts = [f"{wording.day(rollout.get('started'))} to {wording.day(rollout.get('ended'))}"]
-    if wording.is_number(rollout.get("bars")):
+    started, ended = wording.day(rollout.get("started")), wording.day(rollout.get("ended"))
+    parts = [started if started == ended else f"{started} to {ended}"]
+    if rollout.get("bars"):
         parts.append(wording.counted(int(rollout["bars"]), "bar"))
     if rollout.get("decided_by"):
-        parts.append(f"decided by {str(rollout['decided_by']).replace('_', ' ')}")
+        parts.append(f"decided by {_words(rollout['decided_by'], LAYERS)}")
     return " · ".join(parts)
 
 
 def _evidence_chart(rollout: Document) -> str:
     curves: Mapping[str, Sequence[Sequence[Any]]] = rollout.get("evidence_series") or {}
     shown = {name: points for name, points in curves.items() if points}
-    if not shown:
+    if max(map(len, shown.values()), default=0) < 2:
+        # Decided before there was a course to draw.
         return ""
-    bounds: Mapping[str, float] = rollout.get("bounds") or {}
     tones = {name: TONES[at % len(TONES)] for at, name in enumerate(shown)}
-    levels = [
-        Level(value=value, label=_bound(names, shown), tone=tones[names[0]] if len(names) == 1 else "bad")
-        for value, names in _grouped(bounds, shown)
-    ]
     chart = LineChart(
         title="Evidence",
         series=[
             Series(
-                name=name.replace("_", " "),
+                name=_words(name, TESTS),
                 x=[point[0] for point in points],
                 y=[point[1] for point in points],
                 tone=tones[name],
@@ -149,7 +163,7 @@ def _evidence_chart(rollout: Document) -> str:
             for name, points in shown.items()
         ],
         label=_odds,
-        levels=levels,
+        levels=_bounds(rollout.get("bounds") or {}, set(shown)),
         floor=0.0,
         height=230,
     )  # fmt: skip
@@ -158,18 +172,21 @@ def _evidence_chart(rollout: Document) -> str:
     ) + line_chart(chart)
 
 
-def _grouped(bounds: Mapping[str, float], shown: Mapping[str, Any]) -> list[tuple[float, list[str]]]:
-    """Equal bounds share a line."""
-    groups: dict[float, list[str]] = {}
-    for name, value in bounds.items():
-        if name in shown:
-            groups.setdefault(round(float(value), 6), []).append(name)
-    return list(groups.items())
+def _bounds(bounds: Mapping[str, float], shown: set[str]) -> list[Level]:
+    """The bounds of the tests shown; those that end a rollout in the same way share a label."""
+    levels = []
+    for better, label, tone in ((False, "rolled back above", "bad"), (True, "promoted above", "good")):
+        values = {round(float(value), 6) for name, value in bounds.items()
+                  if name in shown and name.endswith(BETTER) is better}  # fmt: skip
+        highest = max(values, default=0.0)
+        levels += [
+            Level(value=one, label=label if one == highest else "", tone=tone) for one in sorted(values)
+        ]
+    return levels
 
 
-def _bound(names: Sequence[str], shown: Mapping[str, Any]) -> str:
-    """A bound names its lines unless it is everyone's."""
-    return "bound" if len(names) == len(shown) else f"bound for {', '.join(names)}".replace("_", " ")
+def _words(name: Any, known: Mapping[str, str]) -> str:
+    return known.get(str(name), str(name).replace("_", " "))
 
 
 def _odds(exponent: float) -> str:

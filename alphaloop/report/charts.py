@@ -29,7 +29,7 @@ Label = Callable[[float], str]
 class Series:
     """A line. `x` are ISO dates or numbers; a `y` that is None or not finite leaves a gap.
 
-    `tone` is one of the style sheet's colours: `one` … `five`, `good`, `bad`, `warn`, `muted`.
+    `tone` is one of the style sheet's colours: `one` … `six`, `good`, `bad`, `warn`, `muted`.
     """
 
     name: str
@@ -56,11 +56,15 @@ class Band:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Level:
-    """A horizontal line with a label: a threshold or a bound."""
+    """A horizontal line: a threshold or a bound. Of several close to each other, label the highest.
+
+    The label stands where the line begins, or where it ends.
+    """
 
     value: float
-    label: str
+    label: str = ""
     tone: str = "bad"
+    at_end: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,8 +146,9 @@ def _draw(chart: LineChart, frame: Frame) -> str:
         _bands(chart.bands, x, frame),
         left_axis(value_ticks(y_low, y_high, y_count, chart.label), y, frame),
         bottom_axis(x_ticks, x, frame),
-        *(_level(level, y, frame) for level in chart.levels),
-        *(_path(one, x, y) for one in chart.series),
+        _levels(chart.levels, y, frame),
+        # The first series is the one that matters: it lies on top.
+        *(_path(one, x, y) for one in reversed(chart.series)),
         *(_mark(mark, x, y) for mark in chart.marks),
     ]
     if chart.x_title:
@@ -180,12 +185,15 @@ def _bands(bands: Sequence[Band], x: Scale, frame: Frame) -> str:
     return "".join(drawn)
 
 
-def _level(level: Level, y: Scale, frame: Frame) -> str:
-    at = y(level.value)
-    above = at - 5 if at - frame.y[1] > 14 else at + 13
-    return line(*(frame.x[0], at, frame.x[1], at), f"level {level.tone}") + text(
-        frame.x[0] + 6, above, level.label, f"label {level.tone}"
-    )
+def _levels(levels: Sequence[Level], y: Scale, frame: Frame) -> str:
+    """Horizontal lines with their labels above; the margin leaves room for one over the highest."""
+    drawn = []
+    for level in levels:
+        at = y(level.value)
+        drawn.append(line(frame.x[0], at, frame.x[1], at, f"level {level.tone}"))
+        place, anchor = (frame.x[1] - 6, "end") if level.at_end else (frame.x[0] + 6, "start")
+        drawn.append(text(place, at - 5, level.label, f"label {level.tone}", anchor))
+    return "".join(drawn)
 
 
 def _mark(mark: Mark, x: Scale, y: Scale) -> str:

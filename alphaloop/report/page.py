@@ -126,6 +126,12 @@ def chain(steps: Iterable[tuple[str, str, str]]) -> str:
     return f'<ol class="chain">{items}</ol>' if items else paragraph("No order was traced.", "nothing")
 
 
+def checks(entries: Iterable[tuple[str, bool]]) -> str:
+    """What was checked, and whether it held."""
+    items = "".join(f'<li class="{"" if held else "bad"}">{escape(words)}</li>' for words, held in entries)
+    return f'<ul class="checks">{items}</ul>'
+
+
 def details(summary: str, body: str) -> str:
     """Text that opens on demand."""
     return f"<details><summary>{escape(summary)}</summary>{body}</details>"

@@ -8,7 +8,7 @@ STYLE = """
 :root {
   color-scheme: light dark;
   --paper: #faf9f6; --surface: #ffffff; --ink: #1d2125; --soft: #646b74; --rule: #e3e1db;
-  --one: #1f5c99; --two: #8b9098; --three: #b9772a; --four: #5b7f5f; --five: #7d5a94;
+  --one: #1f5c99; --two: #8b9098; --three: #b9772a; --four: #5b7f5f; --five: #7d5a94; --six: #2f8f8b;
   --good: #2c7a4b; --bad: #b23a2b; --warn: #98650a; --muted: #8b9098;
   --sans: ui-sans-serif, system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif;
   --serif: "Iowan Old Style", "Palatino Linotype", Palatino, "Book Antiqua", Georgia, serif;
@@ -17,7 +17,7 @@ STYLE = """
 @media (prefers-color-scheme: dark) {
   :root {
     --paper: #131519; --surface: #1a1d22; --ink: #e6e7e9; --soft: #9ba2ab; --rule: #2c3037;
-    --one: #72aeea; --two: #959ca6; --three: #dca45c; --four: #8fbb93; --five: #b896d1;
+    --one: #72aeea; --two: #959ca6; --three: #dca45c; --four: #8fbb93; --five: #b896d1; --six: #6cc4be;
     --good: #6cc191; --bad: #ee8573; --warn: #e0b152; --muted: #8d949d;
   }
 }
@@ -77,10 +77,10 @@ dd.good, td.good { color: var(--good); } dd.bad, td.bad { color: var(--bad); } d
   margin-right: 8px; vertical-align: 4px; }
 .swatch.dashed { border-top-style: dotted; }
 .swatch.one { --tone: var(--one); } .swatch.two { --tone: var(--two); } .swatch.three { --tone: var(--three); }
-.swatch.four { --tone: var(--four); } .swatch.five { --tone: var(--five); } .swatch.good { --tone: var(--good); }
+.swatch.four { --tone: var(--four); } .swatch.five { --tone: var(--five); } .swatch.six { --tone: var(--six); } .swatch.good { --tone: var(--good); }
 .swatch.bad { --tone: var(--bad); } .swatch.warn { --tone: var(--warn); }
 svg .one { --tone: var(--one); } svg .two { --tone: var(--two); } svg .three { --tone: var(--three); }
-svg .four { --tone: var(--four); } svg .five { --tone: var(--five); } svg .good { --tone: var(--good); }
+svg .four { --tone: var(--four); } svg .five { --tone: var(--five); } svg .six { --tone: var(--six); } svg .good { --tone: var(--good); }
 svg .bad { --tone: var(--bad); } svg .warn { --tone: var(--warn); } svg .muted { --tone: var(--muted); }
 svg .label { font: 11px var(--sans); fill: var(--tone, var(--soft)); }
 svg .strong { font-weight: 600; font-size: 12px; }
@@ -100,6 +100,9 @@ td:last-child:not(.number) { min-width: 9em; }
  tr:last-child td { border-bottom: 0; }
 th:last-child, td:last-child { padding-right: 0; }
 th.number, td.number { text-align: right; white-space: nowrap; }
+.checks { list-style: none; margin: 0; padding: 0; font-size: 14px; } .checks li { padding: 3px 0 3px 26px; position: relative; }
+.checks li::before { content: "✓"; position: absolute; left: 4px; color: var(--good); font-weight: 600; }
+.checks li.bad::before { content: "✗"; color: var(--bad); }
 .reasons { margin: 8px 0 0; padding-left: 20px; font-size: 14px; } .reasons li { margin-bottom: 3px; }
 
 .chain { list-style: none; margin: 0; padding: 0; }

@@ -194,3 +194,45 @@ def test_figures_are_written_as_one_reads_them() -> None:
     assert wording.flattened({"a": {"b_c": 0.12345, "d": [1, 2]}, "e": None, "f": True}) == [
         ("a.b c", "0.1235"), ("a.d", "1, 2"), ("e", wording.ABSENT), ("f", "yes"),
     ]  # fmt: skip
+
+
+def test_the_verdict_is_neither_flattered_nor_overstated() -> None:
+    """A Sharpe ratio is set beside both rivals, and a difference that is chance is called chance."""
+
+    def told(ours: float, equal: float, momentum: float | None) -> str:
+        report = a_report()
+        report["trading"] |= {"sharpe_net": ours, "equal_weight_sharpe": equal, "momentum_sharpe": momentum}
+        return render(report, its_series())
+
+    assert "worse than plain momentum; differences so small, over so short a time, are chance." in told(
+        1.06, 1.03, 1.08
+    )
+    assert "It beat both." in told(1.6, 1.0, 1.1)
+    assert "It beat equal weight." in told(1.6, 1.0, None)
+    assert "It did not beat simply holding all of them." in told(0.2, 1.0, 1.1)
+
+
+def test_evidence_is_drawn_against_the_bounds_that_decide() -> None:
+    """Tests for rolling back and for promoting have their own bounds, and one bar is no course to draw."""
+    series = its_series()
+    rollout = series["rollouts"][0]
+    rollout["evidence_series"] = {
+        name: [[DAYS[14], 0.0], [DAYS[17], 1.0]] for name in ("behaviour", "ic", "ic_better")
+    }
+    rollout["bounds"] = {"behaviour": 2.5, "ic": 2.6, "ic_better": 1.6}
+    html = render(a_report(), series)
+    for words in ("rolled back above", "promoted above", "behaviour off its card", "IC better"):
+        assert words in html
+    rollout["evidence_series"] = {"ic": [[DAYS[14], 0.0]]}
+    assert "IC worse" not in render(a_report(), series)
+
+
+def test_checks_of_the_lineage_are_told_apart_from_its_steps() -> None:
+    """What was checked is listed beside the chain, and a failed check is marked."""
+    series = its_series()
+    series["lineage"] += [
+        {"step": "check", "label": "same order again", "value": "yes"},
+        {"step": "check", "label": "journal whole", "value": "NO"},
+    ]
+    html = render(a_report(), series)
+    assert '<li class="">same order again</li><li class="bad">journal whole</li>' in html

@@ -180,7 +180,8 @@ def _bounds(bounds: Mapping[str, float], shown: set[str]) -> list[Level]:
                   if name in shown and name.endswith(BETTER) is better}  # fmt: skip
         highest = max(values, default=0.0)
         levels += [
-            Level(value=one, label=label if one == highest else "", tone=tone) for one in sorted(values)
+            Level(value=one, label=label if one == highest else "", tone=tone, at_end=better)
+            for one in sorted(values)
         ]
     return levels
 

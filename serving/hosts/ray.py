@@ -15,6 +15,7 @@ import logging
 import os
 import shutil
 import signal
+import tempfile
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -92,6 +93,41 @@ def environment(run_dir: Path) -> dict[str, str]:
         "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "0.2",
         "RAY_SERVE_HAPROXY_HARD_STOP_AFTER_S": "2",
     }
+
+
+def start_ray(run_dir: Path) -> None:
+    """Initialise a small local Ray whose files all lie in `run_dir`; `environment` must be in place.
+
+    The caller's signal handlers stay (Ray puts one for SIGTERM that aborts), and temporary files of the
+    workers, which Ray may kill before they clean up, go with the folder.
+    """
+    import ray
+
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    # This process keeps its own folder for temporary files, which Python looks up once.
+    tempfile.gettempdir()
+    before = os.environ.get("TMPDIR")
+    scratch = run_dir / "tmp"
+    scratch.mkdir(exist_ok=True)
+    os.environ["TMPDIR"] = str(scratch)
+    try:
+        ray.init(
+            address="local",
+            num_cpus=CPUS,
+            object_store_memory=OBJECT_STORE_BYTES,
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            _temp_dir=str(run_dir),
+        )
+    finally:
+        os.environ.pop("TMPDIR")
+        if before is not None:
+            os.environ["TMPDIR"] = before
+        if threading.current_thread() is threading.main_thread():
+            for number, handler in handlers.items():
+                if callable(handler):
+                    signal.signal(number, handler)
 
 
 def has_haproxy() -> bool:
@@ -189,23 +225,7 @@ class RayHost:
         variables = environment(self._folder.path)
         self._replaced = {name: os.environ.get(name) for name in variables}
         os.environ.update(variables)
-        import ray
-
-        # Ray replaces the handler of SIGTERM by one that aborts.
-        handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
-        ray.init(
-            address="local",
-            num_cpus=CPUS,
-            object_store_memory=OBJECT_STORE_BYTES,
-            include_dashboard=False,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-            _temp_dir=str(self._folder.path),
-        )
-        if threading.current_thread() is threading.main_thread():
-            for number, handler in handlers.items():
-                if callable(handler):
-                    signal.signal(number, handler)
+        start_ray(self._folder.path)
 
     def _deploy(self) -> None:
         from ray import serve

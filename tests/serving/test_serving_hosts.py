@@ -36,24 +36,25 @@ print("drained", flush=True)
 
 # A caller that needs Ray for itself: it initialises it, and the host moves in and out.
 SHARED = """
-import os, sys
+import os, signal, sys, tempfile
 from datetime import datetime
-import ray
 from alphaloop.settings import Settings
 from serving.client import PredictionClient
-from serving.hosts.ray import RayHost, environment
+from serving.hosts.ray import RayHost, environment, start_ray
 from serving.hosts.run_folder import RunFolder
 folder = RunFolder.make()
+mine = lambda *_: None
+signal.signal(signal.SIGTERM, mine)
 os.environ.update(environment(folder.path))
-ray.init(address="local", num_cpus=2, object_store_memory=150 * 2**20, include_dashboard=False,
-         log_to_driver=False, logging_level="ERROR", _temp_dir=str(folder.path))
+import ray
+start_ray(folder.path)
 settings = Settings.model_validate_json(sys.argv[1])
 with RayHost(settings, grpc_port=int(sys.argv[2])) as host:
     with PredictionClient(host.url, settings.serving.model) as client:
         print(host.ingress, client.forecast(["S00"], datetime.fromisoformat(sys.argv[3])).version)
-    work = ray.remote(num_cpus=1)(lambda: "worked")
-    print(ray.get(work.remote(), timeout=60))
-print(ray.is_initialized(), flush=True)
+    work = ray.remote(num_cpus=1)(lambda: tempfile.gettempdir())
+    print(ray.get(work.remote(), timeout=60) == str(folder.path / "tmp"))
+print(ray.is_initialized(), signal.getsignal(signal.SIGTERM) is mine, flush=True)
 ray.shutdown()
 folder.remove()
 """
@@ -121,7 +122,10 @@ def test_a_host_can_start_again(world: Any, shelf: Any) -> None:
 
 
 def test_a_host_moves_into_a_ray_that_runs(world: Any, shelf: Any) -> None:
-    """An initialised Ray is used and left running, and a task of one CPU runs beside the replica."""
+    """An initialised Ray is used and left running, and a task of one CPU runs beside the replica.
+
+    Ray's workers keep their temporary files in the run's folder, and the caller keeps its SIGTERM.
+    """
     shelf.route(champion=shelf.add(1.0, 0.0, 0.0))
     settings: Settings = world.settings(model=shelf.name)
     command = [sys.executable, "-c", SHARED, settings.model_dump_json(), str(free_port())]
@@ -133,7 +137,7 @@ def test_a_host_moves_into_a_ray_that_runs(world: Any, shelf: Any) -> None:
         timeout=120,
     )
     assert result.returncode == 0, result.stderr
-    assert result.stdout.split() == ["haproxy", "1", "worked", "True"]
+    assert result.stdout.split() == ["haproxy", "1", "True", "True", "True"]
 
 
 def test_ray_is_given_its_environment(tmp_path: Path) -> None:

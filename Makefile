@@ -55,7 +55,7 @@ lint: $(STAMP)  ## ruff, mypy, import contracts, one-door rules
 	@$(BIN)/python -m pytest -q -p no:cacheprovider tests/architecture
 
 bench: $(STAMP)  ## benchmarks, each against a floor or a peer in the same run
-	@$(BIN)/python benchmarks/run.py $(ARGS)
+	@for file in benchmarks/*.py; do echo "== $$file"; $(BIN)/python "$$file" $(ARGS); done
 
 constraints: $(STAMP)  ## pin every version anew in constraints.txt
 	@$(PIP) install --quiet uv

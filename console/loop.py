@@ -19,7 +19,7 @@ from control.controller import RolloutController
 from control.monitor import live_features
 from control.transition import Transition
 from control.watch import RETRAIN_REQUEST, DriftWatch
-from features.snapshots import SnapshotStore
+from features.snapshots import Snapshot, SnapshotStore
 from features.streamer import Streamer
 from pipelines.requests import RequestRunner
 from serving.client import PredictionClient
@@ -27,6 +27,16 @@ from serving.prediction_log import PredictionLogReader, PredictionRow
 from trading.engine import BarOutcome, TradingEngine
 
 LOG_WAIT_SECONDS = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Market:
+    """The bars of one universe, parted into what may be learned from and what is to come."""
+
+    source: str
+    past: BarPanel
+    future: BarPanel
+    snapshot: Snapshot
 
 
 class ServedForecaster:
@@ -107,8 +117,8 @@ class Loop:
         return turn
 
     def finish(self) -> Turn:
-        """Judge what is still in the log once the last bar was traded."""
-        last = self.turns[-1]
+        """Judge what is still in the log once the last bar was traded; returns only what that brought."""
+        last = Turn(self.turns[-1].as_of, self.turns[-1].outcome)
         self._judge_up_to(len(self._live), last)
         return last
 

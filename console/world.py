@@ -12,8 +12,7 @@ from alphaloop.costs import CostModel
 from alphaloop.journal.store import Journal
 from alphaloop.rollout import sleeve_names
 from alphaloop.settings import Settings
-from console.demo.preparation import Market
-from console.loop import Loop, ServedForecaster
+from console.loop import Loop, Market, ServedForecaster
 from control.drift import Calibration, DriftMonitor
 from control.operations import make_controller
 from control.policies import retrain_policy
@@ -54,7 +53,7 @@ def open_loop(world: World, market: Market, *, stream: str, watched: bool) -> It
     forecaster = ServedForecaster(client, trading.prediction_deadline_ms)
     writer = world.journal.writer(stream)
     try:
-        streamer.materialize()
+        streamer.materialize(market.snapshot.id)
         yield Loop(
             history=market.past,
             snapshot=market.snapshot.id,

@@ -10,8 +10,7 @@ from console.commands.options import AsJson, moment
 
 if TYPE_CHECKING:
     from alphaloop.settings import Settings
-    from console.demo.preparation import Market
-    from console.loop import Loop
+    from console.loop import Loop, Market
 
 Broker = Annotated[str, typer.Option(help="Where orders go.")]
 Replay = Annotated[
@@ -66,7 +65,7 @@ def _market(settings: Settings, replay: str) -> Market:
     from alphaloop.errors import InputError
     from alphaloop.market import to_datetime, to_datetime64
     from console import workspace
-    from console.demo.preparation import Market
+    from console.loop import Market
     from features.snapshots import SnapshotStore
 
     snapshot, known = workspace.latest_bars(settings)

@@ -17,7 +17,8 @@ from pathlib import Path
 
 from alphaloop.clock import SystemClock
 from alphaloop.processes import adopt_orphans, child_environment, die_with_parent, stop_descendants
-from alphaloop.settings import Settings, load
+from alphaloop.settings import load
+from console.demo.plot import PLOT_FILE, Plot
 from console.output import complain
 
 DEMO_FOLDER = Path("runs/demo")
@@ -25,10 +26,14 @@ INTERRUPTED = 130
 GRACE_SECONDS = 8.0
 
 
-def run(settings: Settings | None = None) -> int:
-    """Run the demo; returns the exit code. The result is in `runs/demo/latest`."""
-    settings = settings or load()
-    home = _new_home(SystemClock().now())
+def run(plot: Plot | None = None, folder: Path = DEMO_FOLDER) -> int:
+    """Tell the story of `plot`; returns the exit code. The report is in `folder`/latest.
+
+    Raises `SettingsError` where the environment or `alphaloop.toml` says something impossible.
+    """
+    load()
+    home = _new_home(folder.resolve(), SystemClock().now())
+    (home / PLOT_FILE).write_text((plot or Plot()).to_json())
     scratch = Path(tempfile.mkdtemp(prefix="al-"))
     adopt_orphans()
     child = subprocess.Popen(
@@ -65,8 +70,8 @@ def _wait(child: subprocess.Popen[bytes]) -> int:
         return INTERRUPTED
 
 
-def _new_home(now: datetime) -> Path:
-    home = DEMO_FOLDER.resolve() / now.strftime("%Y%m%dT%H%M%SZ")
+def _new_home(folder: Path, now: datetime) -> Path:
+    home = folder / now.strftime("%Y%m%dT%H%M%SZ")
     number = 0
     while home.exists():
         number += 1

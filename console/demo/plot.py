@@ -9,6 +9,9 @@ from typing import Any
 
 from alphaloop.settings import Settings
 
+PLOT_FILE = "plot.json"
+"""Where a run keeps its plot, under its home."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plot:

@@ -10,23 +10,13 @@ from alphaloop.clock import Clock
 from alphaloop.market import BarPanel, to_datetime
 from alphaloop.settings import Settings
 from console.demo.screen import Screen
+from console.loop import Market
 
 if TYPE_CHECKING:
     from features.build import FeatureFrame
     from features.parity import ParityReport
-    from features.snapshots import Snapshot
     from models.registry import Registry
     from models.training import TrainedModel
-
-
-@dataclass(frozen=True, slots=True)
-class Market:
-    """The bars of one universe, parted into what may be learned from and what is to come."""
-
-    source: str
-    past: BarPanel
-    future: BarPanel
-    snapshot: Snapshot
 
 
 @dataclass(slots=True)

@@ -14,8 +14,9 @@ from alphaloop.rollout import Override, RolloutKind
 from alphaloop.settings import Settings
 from console.demo.director import Act, Director
 from console.demo.plot import Plot
-from console.demo.preparation import Market, verdict_line
+from console.demo.preparation import verdict_line
 from console.demo.screen import Screen
+from console.loop import Market
 
 if TYPE_CHECKING:
     from console.demo.story import Played

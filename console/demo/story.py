@@ -1,8 +1,9 @@
 """The story: every chapter of the demo in order, in one process that the demo's command supervises.
 
-    python -m console.demo.story HOME SCRATCH [PLOT.json]
+    python -m console.demo.story HOME SCRATCH
 
-`HOME` is where the run keeps its state and its report, `SCRATCH` a folder that the supervisor removes.
+`HOME` is where the run keeps its plot, its state and its report, `SCRATCH` a folder that the supervisor
+removes.
 """
 
 from __future__ import annotations
@@ -22,9 +23,8 @@ from alphaloop.processes import ONE_THREAD, QUIET, free_port
 from alphaloop.rollout import Override, RolloutKind
 from alphaloop.settings import Settings, load
 from console.demo.director import Act, Director
-from console.demo.plot import Plot
+from console.demo.plot import PLOT_FILE, Plot
 from console.demo.preparation import (
-    Market,
     Models,
     build_features,
     calibrate_drift,
@@ -33,6 +33,7 @@ from console.demo.preparation import (
     train_models,
 )
 from console.demo.screen import Screen
+from console.loop import Market
 
 
 @dataclass(slots=True)
@@ -205,14 +206,19 @@ def demo_settings(home: Path, plot: Plot) -> Settings:
     return settings.model_copy(update=changes)
 
 
+def _unheard(*_: object, **__: object) -> None:
+    """A vendor's warning is for its developers."""
+
+
 def main(arguments: list[str]) -> int:
     """Run the story; returns the exit code."""
     rooms.check()
     for name, value in {**QUIET, **ONE_THREAD}.items():
         os.environ.setdefault(name, value)
-    warnings.filterwarnings("ignore")
+    # Vendors set filters of their own when they are imported, so a filter of ours would not last.
+    warnings.showwarning = _unheard
     home, scratch = Path(arguments[0]), Path(arguments[1])
-    plot = Plot.from_json(Path(arguments[2]).read_text()) if len(arguments) > 2 else Plot()
+    plot = Plot.from_json((home / PLOT_FILE).read_text())
     story = Story(demo_settings(home, plot), scratch, plot)
     try:
         with story.screen.shown():

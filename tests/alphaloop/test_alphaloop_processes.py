@@ -136,7 +136,10 @@ GRANDCHILDREN = """
 import subprocess, sys
 from alphaloop.processes import adopt_orphans, stop_descendants
 adopt_orphans()
-orphaning = "import subprocess; print(subprocess.Popen(['sleep', '600'], stdout=-3, stderr=-3).pid, flush=True)"
+orphaning = (
+    "import subprocess; "
+    "print(subprocess.Popen(['sleep', '600'], stdout=-3, stderr=-3).pid, flush=True)"
+)
 stubborn = (
     "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); "
     "print('ready', flush=True); time.sleep(600)"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
@@ -25,7 +26,7 @@ AS_OF = datetime(2020, 3, 16, 20, tzinfo=UTC)
 SYMBOLS = ("A", "B", "C", "D")
 SLEEVES = ("s0", "s1", "s2")
 
-quantities = st.integers(0, 10**8).map(lambda n: Decimal(n) * LOT)
+quantities = (st.integers(0, 10**8) | st.integers(0, 10**15)).map(lambda n: Decimal(n) * LOT)
 prices = st.none() | st.integers(1, 10**12).map(lambda n: Decimal(n).scaleb(-8))
 cash = st.integers(-(10**6), 10**9).map(lambda n: Decimal(n) / 100)
 scores = st.floats(allow_nan=True, allow_infinity=False) | st.sampled_from([0.0, 1.0])
@@ -121,6 +122,15 @@ def test_no_sleeve_sells_what_it_has_not_or_trades_what_it_must_not(inputs):
         for sleeve, held, wanted in zip(inputs.sleeves, inputs.quantities, change.wanted, strict=True):
             assert held[index] + wanted >= 0
             assert wanted <= 0 or sleeve not in reduced
+
+
+@given(states())
+def test_a_ruined_sleeve_trades_nothing(inputs):
+    """A sleeve that is worth nothing has no weights; it is left as it is for a person to look at."""
+    # The other sleeves are rich, so the book as a whole has lost nothing and is not reduce-only.
+    rich = Decimal(10**19)
+    ruined = replace(inputs, cash=(-rich / 10, rich, rich), peak=rich, reduced=())
+    assert all(change.wanted[0] == 0 for change in decide(ruined).changes)
 
 
 def test_a_fresh_book_is_spent_on_what_has_a_price():

@@ -316,6 +316,41 @@ def test_a_drawdown_at_the_limit_stops_the_buying(make_bars, make_rig):
     assert rig.engine.peak > 990_000
 
 
+def test_a_drawdown_is_counted_from_the_highest_equity(make_bars, make_rig):
+    """A book that doubled and then lost the limit is stopped, though it is still above its capital."""
+    bars = make_bars()
+    bars.close[5:] *= 2
+    bars.close[10:] *= 0.7
+    rig = make_rig(bars, limits=RiskLimits(max_weight=0.6, max_drawdown=0.25))
+    outcomes = rig.run(0, 12)
+    assert outcomes[10].equity > 1_200_000
+    assert [[one.rule for one in outcome.refusals] for outcome in outcomes[9:]] == [
+        [],
+        ["drawdown"],
+        ["drawdown"],
+    ]
+
+
+def test_a_symbol_with_an_open_order_gets_no_second_one(make_bars, make_rig, slow_broker):
+    """While an order is only partly filled, nothing new is decided for its symbol, and the books add up."""
+    rig = make_rig(make_bars(), broker=slow_broker)
+    ordered = 0
+    for index in range(30):
+        waiting = {one.symbol for one in rig.engine.portfolio.working.values()}
+        (outcome,) = rig.run(index, index + 1)
+        still = waiting & {one.symbol for one in rig.engine.portfolio.working.values()}
+        filled = {fill.symbol for fill in outcome.fills}
+        assert not {order.symbol for order in outcome.orders} & (still - filled)
+        assert len(rig.engine.portfolio.working) == len(rig.engine.portfolio.waiting)
+        ordered += len(outcome.orders)
+    booked_fills = sum(Decimal(record.body["quantity"]) for record in rig.records("fill"))
+    open_quantity = sum(abs(sum(one.wanted)) for one in rig.engine.portfolio.working.values())
+    assert booked_fills + open_quantity == sum(
+        Decimal(record.body["quantity"]) for record in rig.records("order")
+    )
+    assert ordered > 10
+
+
 def test_an_old_bar_is_traded_reduce_only_where_the_clock_says_so(make_bars, make_rig):
     """A bar that reaches the engine too late by its clock buys nothing."""
     rig = make_rig(make_bars(), limits=RiskLimits(max_weight=0.6, max_bar_age=timedelta(minutes=5)))

@@ -146,7 +146,7 @@ def test_what_is_no_equity_curve_is_refused(wrong):
         metrics(wrong)
 
 
-def test_a_bar_of_a_backtest_takes_less_than_5_ms(make_bars):
+def test_a_bar_of_a_backtest_takes_less_than_5_ms(make_bars, untraced):
     """Twenty symbols through the engine without a journal."""
     bars = make_bars(count=150, symbols=20)
     scores = np.random.default_rng(5).normal(size=bars.close.shape)

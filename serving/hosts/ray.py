@@ -14,9 +14,7 @@ from __future__ import annotations
 import logging
 import os
 import shutil
-import signal
 import tempfile
-import threading
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
@@ -25,10 +23,11 @@ from typing import Any
 from alphaloop import rooms
 from alphaloop.clock import monotonic, sleep
 from alphaloop.errors import ServingError, SettingsError
-from alphaloop.processes import ONE_THREAD, QUIET, free_port, require_port
+from alphaloop.processes import ONE_THREAD, QUIET, require_port
 from alphaloop.settings import Settings
 from serving.core import build
 from serving.grpc_edge import InferenceService
+from serving.hosts.ports import spare_ports
 from serving.hosts.run_folder import RunFolder
 from serving.hosts.termination import Termination
 
@@ -66,8 +65,8 @@ class InferenceReplica(InferenceService):
 def environment(run_dir: Path) -> dict[str, str]:
     """The variables that Ray's processes need, for a caller that calls `ray.init` itself.
 
-    `run_dir` holds HAProxy's files and must have a short path. Ports are chosen anew on each call, so
-    call it once a run. Raises `SettingsError` for a path that is too long for a socket.
+    `run_dir` holds HAProxy's files and must have a short path. The ports chosen are free now, so call it
+    once a run. Raises `SettingsError` for a path that is too long for a socket.
     """
     folder = str(run_dir)
     if len(folder) > MAX_FOLDER:
@@ -76,6 +75,7 @@ def environment(run_dir: Path) -> dict[str, str]:
     if not has_haproxy():
         # Direct ingress without HAProxy would bypass the port of the settings.
         return {**shared, _SWITCH: "0", "RAY_SERVE_ENABLE_DIRECT_INGRESS": "0"}
+    ports = iter(str(port) for port in spare_ports(4))
     return shared | {
         _SWITCH: "1",
         "RAY_SERVE_ENABLE_DIRECT_INGRESS": "1",
@@ -85,10 +85,10 @@ def environment(run_dir: Path) -> dict[str, str]:
         "RAY_SERVE_HAPROXY_METRICS_SOCKET_PATH": f"{folder}/metrics.sock",
         "RAY_SERVE_HAPROXY_SERVER_STATE_BASE": folder,
         "RAY_SERVE_HAPROXY_SERVER_STATE_FILE": f"{folder}/state",
-        "RAY_SERVE_HAPROXY_METRICS_PORT": str(free_port()),
-        "RAY_SERVE_HAPROXY_STATS_PORT": str(free_port()),
-        "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT": str(free_port()),
-        "RAY_SERVE_FALLBACK_PROXY_GRPC_PORT": str(free_port()),
+        "RAY_SERVE_HAPROXY_METRICS_PORT": next(ports),
+        "RAY_SERVE_HAPROXY_STATS_PORT": next(ports),
+        "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT": next(ports),
+        "RAY_SERVE_FALLBACK_PROXY_GRPC_PORT": next(ports),
         # HAProxy is beside the replica and learns of its end at once.
         "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "0.2",
         "RAY_SERVE_HAPROXY_HARD_STOP_AFTER_S": "2",
@@ -98,36 +98,34 @@ def environment(run_dir: Path) -> dict[str, str]:
 def start_ray(run_dir: Path) -> None:
     """Initialise a small local Ray whose files all lie in `run_dir`; `environment` must be in place.
 
-    The caller's signal handlers stay (Ray puts one for SIGTERM that aborts), and temporary files of the
-    workers, which Ray may kill before they clean up, go with the folder.
+    Temporary files of the workers, which Ray may kill before they clean up, go with the folder. Signals
+    wait until Ray stands (interrupted on its way it may crash), and then find the caller's handlers, not
+    the one for SIGTERM that Ray puts in, which aborts.
     """
     import ray
 
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     # This process keeps its own folder for temporary files, which Python looks up once.
     tempfile.gettempdir()
     before = os.environ.get("TMPDIR")
     scratch = run_dir / "tmp"
     scratch.mkdir(exist_ok=True)
     os.environ["TMPDIR"] = str(scratch)
-    try:
-        ray.init(
-            address="local",
-            num_cpus=CPUS,
-            object_store_memory=OBJECT_STORE_BYTES,
-            include_dashboard=False,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-            _temp_dir=str(run_dir),
-        )
-    finally:
-        os.environ.pop("TMPDIR")
-        if before is not None:
-            os.environ["TMPDIR"] = before
-        if threading.current_thread() is threading.main_thread():
-            for number, handler in handlers.items():
-                if callable(handler):
-                    signal.signal(number, handler)
+    with Termination() as termination:
+        try:
+            ray.init(
+                address="local",
+                num_cpus=CPUS,
+                object_store_memory=OBJECT_STORE_BYTES,
+                include_dashboard=False,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+                _temp_dir=str(run_dir),
+            )
+        finally:
+            os.environ.pop("TMPDIR")
+            if before is not None:
+                os.environ["TMPDIR"] = before
+    termination.act()
 
 
 def has_haproxy() -> bool:
@@ -241,7 +239,7 @@ class RayHost:
         self._serving = True
         serve.start(
             proxy_location="HeadOnly",
-            http_options=HTTPOptions(host=self._settings.serving.host, port=free_port()),
+            http_options=HTTPOptions(host=self._settings.serving.host, port=spare_ports(1)[0]),
             grpc_options=gRPCOptions(
                 port=self._port, grpc_servicer_functions=["serving.grpc_edge.add_service"]
             ),

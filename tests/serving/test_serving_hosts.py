@@ -18,6 +18,7 @@ from alphaloop.errors import PortInUseError, ServingError, SettingsError
 from alphaloop.processes import child_environment, free_port, require_port
 from alphaloop.settings import Settings
 from serving.client import PredictionClient
+from serving.hosts.ports import spare_ports
 from serving.hosts.process import ProcessHost
 from serving.hosts.ray import RayHost, environment
 from serving.hosts.run_folder import RunFolder, sweep
@@ -28,6 +29,7 @@ BAR = datetime(2019, 1, 3, 21, 0, tzinfo=UTC)
 FOREVER = """
 import sys
 from alphaloop.settings import Settings
+from serving.hosts.ports import spare_ports
 from serving.hosts.process import ProcessHost
 host = ProcessHost(Settings.model_validate_json(sys.argv[1]), grpc_port=int(sys.argv[2]))
 host.run_forever(lambda url: print(url, flush=True))
@@ -141,14 +143,16 @@ def test_a_host_moves_into_a_ray_that_runs(world: Any, shelf: Any) -> None:
 
 
 def test_ray_is_given_its_environment(tmp_path: Path) -> None:
-    """HAProxy's files lie in the run's folder and its ports differ from run to run."""
-    first, second = environment(Path("/tmp/a")), environment(Path("/tmp/a"))
+    """HAProxy's files lie in the run's folder, and its ports are free ones."""
+    first = environment(Path("/tmp/a"))
     assert first["RAY_SERVE_ENABLE_HA_PROXY"] == "1"
     assert {
         value for name, value in first.items() if "/" in value and not value.startswith("/tmp/a")
     } == set()
-    ports = [name for name in first if name.endswith("_PORT")]
-    assert len({*(first[name] for name in ports), *(second[name] for name in ports)}) == 2 * len(ports) == 8
+    ports = [int(value) for name, value in first.items() if name.endswith("_PORT")]
+    assert len(set(ports)) == len(ports) == 4
+    for port in ports:
+        require_port("", port, "the environment")
     with pytest.raises(SettingsError, match="sockets in it allow"):
         environment(tmp_path / "a-folder-whose-path-is-too-long")
 
@@ -158,6 +162,17 @@ def test_without_haproxy_the_python_proxy_is_chosen(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr("serving.hosts.ray.has_haproxy", lambda: False)
     variables = environment(Path("/tmp/a"))
     assert variables["RAY_SERVE_ENABLE_HA_PROXY"] == variables["RAY_SERVE_ENABLE_DIRECT_INGRESS"] == "0"
+
+
+def test_spare_ports_are_not_those_in_use() -> None:
+    """A port that is taken or was given is passed over, and no more are promised than there are."""
+    (first,) = spare_ports(1)
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", first + 1))
+        holder.listen()
+        assert not {first, first + 1} & set(spare_ports(3))
+    with pytest.raises(PortInUseError, match="fewer than 20000 ports"):
+        spare_ports(20_000)
 
 
 def test_what_a_killed_run_left_is_swept() -> None:

@@ -1,0 +1,42 @@
+"""Ports for servers that bind them seconds later, in a process of their own."""
+
+from __future__ import annotations
+
+import os
+import socket
+
+from alphaloop.errors import PortInUseError
+
+# Below the range (32768 up, on Linux) from which every outgoing connection takes a port: one that is
+# free now could be gone from that range before the server binds it.
+FIRST, LAST = 20_000, 30_000
+_given: set[int] = set()
+
+
+def spare_ports(count: int) -> list[int]:
+    """`count` ports that are free on all interfaces; none is given twice by one process.
+
+    Each process looks from another place on.
+
+    Raises `PortInUseError` where there are not as many.
+    """
+    start = os.getpid() * 16 % (LAST - FIRST)
+    found: list[int] = []
+    for step in range(LAST - FIRST):
+        port = FIRST + (start + step) % (LAST - FIRST)
+        if port not in _given and _is_free(port):
+            found.append(port)
+        if len(found) == count:
+            _given.update(found)
+            return found
+    raise PortInUseError(f"fewer than {count} ports are free from {FIRST} to {LAST}; end some servers")
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("", port))
+        except OSError:
+            return False
+    return True

@@ -19,12 +19,13 @@ from control.policies import retrain_policy
 from control.watch import DriftWatch
 from features.sets import DEFAULT
 from features.snapshots import SnapshotStore
+from features.sources.registry import find as find_source
 from features.streamer import Streamer
 from models.registry import Registry
 from pipelines.requests import RequestRunner
 from serving.client import PredictionClient
 from serving.prediction_log import PredictionLogReader
-from trading.brokers.paper import PaperBroker
+from trading.broker import find as find_broker
 from trading.engine import TradingEngine
 from trading.risk import RiskCheck, RiskLimits
 from trading.strategy import AllocationStrategy
@@ -42,8 +43,14 @@ class World:
 
 
 @contextmanager
-def open_loop(world: World, market: Market, *, stream: str, watched: bool) -> Iterator[Loop]:
-    """A loop over `market.future`; its trading is journaled in `stream`. Closes what it opened."""
+def open_loop(
+    world: World, market: Market, *, stream: str, watched: bool, broker: str = "paper"
+) -> Iterator[Loop]:
+    """A loop over `market.future`; its trading is journaled in `stream`. Closes what it opened.
+
+    `watched` adds the drift watch and the runner of retrain requests. Raises `UnknownNameError` for a
+    broker that does not exist.
+    """
     settings, symbols = world.settings, market.past.symbols
     trading, costs = settings.trading, CostModel.from_settings(settings.trading)
     streamer = Streamer(
@@ -62,7 +69,7 @@ def open_loop(world: World, market: Market, *, stream: str, watched: bool) -> It
             streamer=streamer,
             engine=TradingEngine(
                 symbols=symbols,
-                broker=PaperBroker(costs),
+                broker=find_broker(broker)(costs),
                 forecaster=forecaster,
                 strategy=AllocationStrategy(AllocationPolicy.from_settings(trading)),
                 risk=RiskCheck(RiskLimits.from_settings(trading)),
@@ -71,7 +78,7 @@ def open_loop(world: World, market: Market, *, stream: str, watched: bool) -> It
                 capital=trading.capital,
                 clock=world.clock,
                 journal_writer=writer,
-                simulated=True,
+                simulated=find_source(market.source).adjusted_only,
             ),
             forecaster=forecaster,
             controller=make_controller(settings, settings.serving.model, world.journal, world.registry),

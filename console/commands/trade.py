@@ -43,7 +43,7 @@ def trade(broker: Broker = "paper", replay: Replay = "", json: AsJson = False) -
     journal = Journal(chosen.paths.journal, chosen.paths.anchors, clock)
     world = World(chosen, clock, journal, registry, workspace.server_url(chosen))
     with (
-        open_loop(world, market, stream="trading", watched=False) as loop,
+        open_loop(world, market, stream="trading", watched=False, broker=broker) as loop,
         output.progress_bar("trading", len(market.future)) as step,
     ):
         # Books and open orders go on where the journal left them.

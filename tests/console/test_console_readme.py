@@ -24,7 +24,7 @@ def test_it_opens_with_the_two_commands() -> None:
 def test_its_table_names_every_verb_and_no_other() -> None:
     """The verbs of the table are those of the command, in the order of the loop."""
     named = re.findall(r"^\| `([a-z]+)", README, re.MULTILINE)
-    assert tuple(["demo", *named]) == VERBS
+    assert ("demo", *named) == VERBS
 
 
 @pytest.mark.parametrize("line", re.findall(r"^alphaloop .*$", README, re.MULTILINE))

@@ -75,7 +75,7 @@ def require_clean(table: pa.Table, calendar: str, name: str) -> None:
     if errors:
         more = f" (and {len(errors) - 1} more findings)" if len(errors) > 1 else ""
         raise DataError(
-            f"{name}: {errors[0]}{more}; mend the data, or see all of it with: alphaloop data check"
+            f"{name}: {errors[0]}{more}; mend the data, or see all of it with: alphaloop data check --json"
         )
 
 

@@ -14,8 +14,9 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Market data: sources, their bars, and their quality.", no_args_is_help=True)
 
-SourceName = Annotated[str, typer.Argument(help="A source; data.source of the settings by default.")]
+SourceName = Annotated[str, typer.Argument(help="A source or a file; data.source of the settings by default.")]
 DataFile = Annotated[Path | None, typer.Option("--file", help="A CSV or Parquet file instead of a source.")]
+FILE_SUFFIXES = (".csv", ".parquet")
 From = Annotated[str, typer.Option("--from", help="First day, as 2019-01-31.")]
 To = Annotated[str, typer.Option("--to", help="Last day.")]
 
@@ -87,6 +88,8 @@ def _history(source: str, file: Path | None, symbols: str, first: str, last: str
     from features.source import require_symbols
     from features.sources import registry
 
+    if Path(source).suffix in FILE_SUFFIXES:
+        file = Path(source)
     if file is not None:
         from features.files import FileSource
 

@@ -74,7 +74,7 @@ def test_a_bad_file_is_refused_in_one_line(run: Command, tmp_path: Path) -> None
     """A negative price in a file is found, named and answered with exit code 2, in both forms."""
     file = tmp_path / "bars.csv"
     file.write_text("symbol,timestamp,close\nA,2019-01-02T21:00:00Z,10\nA,2019-01-03T21:00:00Z,-1\n")
-    line = run("data", "check", "--file", str(file), code=2)
+    line = run("data", "check", str(file), code=2)
     assert "bars.csv" in line
     assert line.count("\n") == 1
     run("data", "check", "--file", str(file), "--json", code=2)

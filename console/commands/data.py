@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Market data: sources, their bars, and their quality.", no_args_is_help=True)
 
-SourceName = Annotated[str, typer.Argument(help="A source or a file; data.source of the settings by default.")]
+SourceName = Annotated[str, typer.Argument(help="A source or a file; by default that of the settings.")]
 DataFile = Annotated[Path | None, typer.Option("--file", help="A CSV or Parquet file instead of a source.")]
 FILE_SUFFIXES = (".csv", ".parquet")
 From = Annotated[str, typer.Option("--from", help="First day, as 2019-01-31.")]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from alphaloop.clock import Clock, SystemClock, monotonic
@@ -94,6 +94,22 @@ class InferenceCore:
         answering = self._version(model, version)
         versions = (version,) if version else tuple(self._registry.versions(model))
         return ModelDescription(model, versions, answering.card.lookback, answering.features)
+
+    def at_hand(self, request: InferenceRequest) -> bool:
+        """Whether `infer` can answer without reading the registry."""
+        if request.version:
+            return self._engine.holds(request.model, request.version)
+        table = self._router.known(request.model)
+        return table is not None and table.document.generation >= request.min_generation
+
+    def fetch(self, request: InferenceRequest) -> InferenceRequest:
+        """Read from the registry what `infer` needs; the request to ask it with. Raises as `infer` does."""
+        if request.version:
+            self._engine.load(request.model, request.version)
+            return request
+        self._router.table(request.model, request.min_generation)
+        # Where the registry has nothing newer, `infer` need not look again.
+        return replace(request, min_generation=0)
 
     def infer(self, request: InferenceRequest) -> InferenceResponse:
         """Answer one request, and log the prediction and its shadow.

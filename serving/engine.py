@@ -104,6 +104,11 @@ class Engine:
         self._loaded: OrderedDict[tuple[str, str], LoadedModel] = OrderedDict()
         self._lock = threading.Lock()
 
+    def holds(self, model: str, version: str) -> bool:
+        """Whether `load` would answer at once."""
+        with self._lock:
+            return (model, version) in self._loaded
+
     def load(self, model: str, version: str) -> LoadedModel:
         """The version, loaded and warm.
 

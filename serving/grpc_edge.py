@@ -1,11 +1,14 @@
 """The gRPC edge: the Open Inference Protocol's service over the inference core.
 
-The methods are coroutines that never wait, so the same object serves `grpc.aio` and Ray Serve. An
-error of the core becomes a status on the context and an empty message, which gRPC then does not send.
+The methods are coroutines, so the same object serves `grpc.aio` and Ray Serve. A forecast is made on
+the event loop; what reads the registry goes to a thread, because while the loop is blocked no client is
+answered and no health check either. An error of the core becomes a status on the context and an empty
+message, which gRPC then does not send.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from importlib.metadata import version
 from typing import Any
@@ -63,7 +66,7 @@ class InferenceService:
     async def ModelReady(self, request: Any, grpc_context: Any) -> Any:
         """Whether a model, or one version of it, can answer."""
         try:
-            ready = self._core.model_ready(request.name, request.version)
+            ready = await asyncio.to_thread(self._core.model_ready, request.name, request.version)
         except AlphaloopError as error:
             return _refuse(grpc_context, error, self._messages.ModelReadyResponse())
         return self._messages.ModelReadyResponse(ready=ready)
@@ -75,14 +78,15 @@ class InferenceService:
     async def ModelMetadata(self, request: Any, grpc_context: Any) -> Any:
         """Versions, inputs and outputs of a model."""
         try:
-            return encode_metadata(self._core.describe(request.name, request.version))
+            described = await asyncio.to_thread(self._core.describe, request.name, request.version)
+            return encode_metadata(described)
         except AlphaloopError as error:
             return _refuse(grpc_context, error, self._messages.ModelMetadataResponse())
 
     async def ModelInfer(self, request: Any, grpc_context: Any) -> Any:
         """Answer one request."""
         try:
-            return self._infer(request)
+            return await self._infer(request)
         except AlphaloopError as error:
             return _refuse(grpc_context, error, self._messages.ModelInferResponse())
 
@@ -90,14 +94,16 @@ class InferenceService:
         """Answer a stream of requests, in their order. An error ends its request, not the stream."""
         async for request in requests:
             try:
-                yield self._messages.ModelStreamInferResponse(infer_response=self._infer(request))
+                yield self._messages.ModelStreamInferResponse(infer_response=await self._infer(request))
             except AlphaloopError as error:
                 answer = self._messages.ModelStreamInferResponse(error_message=str(error))
                 answer.infer_response.id = request.id
                 yield answer
 
-    def _infer(self, message: Any) -> Any:
+    async def _infer(self, message: Any) -> Any:
         request = decode_request(message)
+        if not self._core.at_hand(request):
+            request = await asyncio.to_thread(self._core.fetch, request)
         return encode_response(self._core.infer(request), request.outputs)
 
 

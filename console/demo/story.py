@@ -225,7 +225,8 @@ def main(arguments: list[str]) -> int:
             story.tell()
     except KeyboardInterrupt:
         return 130
-    story.screen.console.print(f"\nreport: [bold]{home.parent / 'latest' / 'report.html'}[/]")
+    report = os.path.relpath(home.parent / "latest" / "report.html")
+    story.screen.console.print(f"\nreport: [bold]{report}[/]")
     return 0
 
 

@@ -71,7 +71,14 @@ def environment(run_dir: Path) -> dict[str, str]:
     folder = str(run_dir)
     if len(folder) > MAX_FOLDER:
         raise SettingsError(f"folder {folder} has {len(folder)} characters; sockets in it allow {MAX_FOLDER}")
-    shared = {**QUIET, **ONE_THREAD, "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1"}
+    shared = {
+        **QUIET,
+        **ONE_THREAD,
+        "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
+        # Serve kills a proxy that is not up in 5 s: a loaded machine takes longer.
+        "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": f"{START_SECONDS:g}",
+        "RAY_SERVE_PROXY_HEALTH_CHECK_TIMEOUT_S": f"{START_SECONDS:g}",
+    }
     if not has_haproxy():
         # Direct ingress without HAProxy would bypass the port of the settings.
         return {**shared, _SWITCH: "0", "RAY_SERVE_ENABLE_DIRECT_INGRESS": "0"}
@@ -91,7 +98,14 @@ def environment(run_dir: Path) -> dict[str, str]:
         "RAY_SERVE_FALLBACK_PROXY_GRPC_PORT": next(ports),
         # HAProxy is beside the replica and learns of its end at once.
         "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "0.2",
-        "RAY_SERVE_HAPROXY_HARD_STOP_AFTER_S": "2",
+        "RAY_SERVE_HAPROXY_HARD_STOP_AFTER_S": "10",
+        # Intervals are also the checks' time limits, and the first check after each reload decides
+        # alone. At the default of 250 ms a busy moment would take the only replica out.
+        "RAY_SERVE_HAPROXY_HEALTH_CHECK_FASTINTER": "10s",
+        "RAY_SERVE_HAPROXY_HEALTH_CHECK_INTER": "10s",
+        "RAY_SERVE_HAPROXY_HEALTH_CHECK_DOWNINTER": "1s",
+        "RAY_SERVE_HAPROXY_HEALTH_CHECK_RISE": "1",
+        "RAY_SERVE_HAPROXY_OBSERVE_MARK_DOWN_ENABLED": "0",
     }
 
 
@@ -281,10 +295,10 @@ def _end_serve() -> None:
     from ray import serve
     from ray.serve._private.constants import SERVE_CONTROLLER_NAME, SERVE_NAMESPACE
 
-    deadline = monotonic() + 4 * GRACE_SECONDS
+    deadline = monotonic() + START_SECONDS
     try:
         controller: Any = ray.get_actor(SERVE_CONTROLLER_NAME, namespace=SERVE_NAMESPACE)
-        ray.get(controller.graceful_shutdown.remote(wait=False), timeout=GRACE_SECONDS)
+        ray.get(controller.graceful_shutdown.remote(wait=False), timeout=START_SECONDS)
         while monotonic() < deadline:
             ray.get_actor(SERVE_CONTROLLER_NAME, namespace=SERVE_NAMESPACE)
             sleep(0.02)

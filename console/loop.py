@@ -22,9 +22,9 @@ from control.watch import RETRAIN_REQUEST, DriftWatch
 from features.snapshots import Snapshot, SnapshotStore
 from features.streamer import Streamer
 from pipelines.requests import RequestRunner
-from serving.client import PredictionClient
 from serving.prediction_log import PredictionLogReader, PredictionRow
 from trading.engine import BarOutcome, TradingEngine
+from trading.forecaster import ServedForecaster
 
 LOG_WAIT_SECONDS = 2.0
 
@@ -39,32 +39,30 @@ class Market:
     snapshot: Snapshot
 
 
-class ServedForecaster:
-    """Asks the server, and remembers how long each answer took.
+class MeteredForecaster:
+    """The served forecaster, with a record of how long each answer took."""
 
-    `generation` is that of the newest rollout document that this process knows: the server must have
-    read it before it answers, so that a replay at many bars a second routes as a slow market would.
-    """
-
-    def __init__(self, client: PredictionClient, deadline_ms: int) -> None:
-        self._client, self._deadline_ms = client, deadline_ms
-        self.generation = 0
+    def __init__(self, served: ServedForecaster) -> None:
+        self._served = served
         self.latencies_ms: list[float] = []
         self.errors = 0
-        self.routes: dict[str, int] = {}
+
+    def require(self, generation: int) -> None:
+        """Have the server read a rollout document at least that new before it answers.
+
+        So a replay at many bars a second routes as a market would in which minutes pass between them.
+        """
+        self._served.min_generation = generation
 
     def forecast(self, symbols: tuple[str, ...], as_of: datetime, sleeve: str) -> Forecast:
         """One prediction for one sleeve; raises `ServingError`."""
         began = monotonic()
         try:
-            answer = self._client.forecast(
-                symbols, as_of, sleeve, min_generation=self.generation, deadline_ms=self._deadline_ms
-            )
+            answer = self._served.forecast(symbols, as_of, sleeve)
         except ServingError:
             self.errors += 1
             raise
         self.latencies_ms.append((monotonic() - began) * 1e3)
-        self.routes[answer.route] = self.routes.get(answer.route, 0) + 1
         if answer.route == Route.FALLBACK:
             self.errors += 1
         return answer
@@ -91,7 +89,7 @@ class Loop:
     snapshots: SnapshotStore
     streamer: Streamer
     engine: TradingEngine
-    forecaster: ServedForecaster
+    forecaster: MeteredForecaster
     controller: RolloutController
     log: PredictionLogReader
     watch: DriftWatch | None = None
@@ -109,7 +107,7 @@ class Loop:
         self.snapshot = self.snapshots.append(self.snapshot, bars.to_table()).id
         self.streamer.publish(bars, self.snapshot)
         self._live.append(bars)
-        self.forecaster.generation = self.controller.document.generation
+        self.forecaster.require(self.controller.document.generation)
         turn = Turn(bars.timestamp, self.engine.on_bar(bars))
         self._answered[bars.timestamp] = bool(turn.outcome.forecasts)
         self.turns.append(turn)

@@ -12,7 +12,7 @@ from alphaloop.costs import CostModel
 from alphaloop.journal.store import Journal
 from alphaloop.rollout import sleeve_names
 from alphaloop.settings import Settings
-from console.loop import Loop, Market, ServedForecaster
+from console.loop import Loop, Market, MeteredForecaster
 from control.drift import Calibration, DriftMonitor
 from control.operations import make_controller
 from control.policies import retrain_policy
@@ -27,6 +27,7 @@ from serving.client import PredictionClient
 from serving.prediction_log import PredictionLogReader
 from trading.broker import find as find_broker
 from trading.engine import TradingEngine
+from trading.forecaster import ServedForecaster
 from trading.risk import RiskCheck, RiskLimits
 from trading.strategy import AllocationStrategy
 
@@ -57,7 +58,7 @@ def open_loop(
         settings.paths.feast, DEFAULT, symbols, market.past, settings.features.window, world.clock
     )
     client = PredictionClient(world.url, settings.serving.model)
-    forecaster = ServedForecaster(client, trading.prediction_deadline_ms)
+    forecaster = MeteredForecaster(ServedForecaster(client, trading.prediction_deadline_ms))
     writer = world.journal.writer(stream)
     try:
         streamer.materialize(market.snapshot.id)

@@ -46,8 +46,8 @@ class EvaluationPolicy:
             first_test_year=training.first_test_year,
             folds=training.folds,
             seed=training.seed,
-            allocation=AllocationPolicy(tilt=trading.tilt, rate=trading.rate, band=trading.band),
-            costs=CostModel(trading.commission_bps, trading.half_spread_bps),
+            allocation=AllocationPolicy.from_settings(trading),
+            costs=CostModel.from_settings(trading),
         )
 
 

@@ -11,7 +11,6 @@ the same run, because figures of different minutes on a shared machine do not co
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import shutil
 import signal
@@ -193,8 +192,21 @@ def _split(bars: BarPanel, count: int) -> tuple[BarPanel, BarPanel]:
     return bars.between(end=before), bars.between(start=edge)
 
 
+def print_ratios(forecasts: int, results: dict[str, dict[str, dict[str, float]]]) -> None:
+    """A row a server and state: milliseconds, and how many times the floor."""
+    floor = results["floor"]["steady"]
+    print(
+        f"{forecasts:,} forecasts of {len(SYMBOLS)} symbols each, by symbols, over gRPC; ms (times the floor)"
+    )
+    print(f"{'server':18}" + "".join(f"{name.removesuffix('_ms'):>16}" for name in floor))
+    for kind, states in results.items():
+        for state, row in states.items():
+            cells = "".join(f"{value:8.2f} ({value / floor[name]:4.2f}x)" for name, value in row.items())
+            print(f"{kind + ' ' + state:18}{cells}")
+
+
 def main() -> None:
-    """Measure all servers and print the figures as JSON."""
+    """Measure all servers and print the figures and their ratios."""
     if sys.argv[1:2] == ["--serve"]:
         serve(sys.argv[2], Settings.model_validate_json(sys.argv[3]), int(sys.argv[4]))
         return
@@ -206,7 +218,7 @@ def main() -> None:
         bars = random_bars(HISTORY + 10 + 2 * (forecasts // len(SLEEVES)))
         register(settings, bars.between(end=to_datetime(bars.timestamps[HISTORY - 1])))
         results = {kind: measure(kind, settings, bars, forecasts) for kind in SERVERS}
-        print(json.dumps({"forecasts": forecasts, "servers": results}, indent=2))
+        print_ratios(forecasts, results)
     finally:
         shutil.rmtree(home)
 

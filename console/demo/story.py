@@ -108,21 +108,15 @@ class Story:
     @contextmanager
     def _ray(self) -> Iterator[None]:
         """One local Ray for tuning and serving; its files lie in the scratch folder."""
-        from serving.hosts.ray import environment
-
-        os.environ.update(environment(self.scratch))
         import ray
 
+        from serving.hosts.ray import environment, start_ray
+
+        folder = self.scratch / "ray"
+        folder.mkdir()
+        os.environ.update(environment(folder))
         with self.screen.stage("ray"):
-            ray.init(
-                address="local",
-                num_cpus=2,
-                include_dashboard=False,
-                log_to_driver=False,
-                logging_level="ERROR",
-                object_store_memory=150 * 1024 * 1024,
-                _temp_dir=str(self.scratch / "ray"),
-            )
+            start_ray(folder)
         try:
             yield
         finally:

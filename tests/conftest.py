@@ -9,8 +9,8 @@ import pytest
 from hypothesis import settings
 
 # The machine is shared and coverage traces: an example's time says nothing about the code.
-settings.register_profile("shared-machine", deadline=None)
-settings.load_profile("shared-machine")
+settings.register_profile("unhurried", deadline=None)
+settings.load_profile("unhurried")
 
 
 @pytest.fixture

@@ -59,19 +59,6 @@ def fill_body(fill: Fill, decision_id: str, allocation: Allocation) -> dict[str,
     }
 
 
-def fill_from(body: Mapping[str, Any]) -> Fill:
-    """The fill of a `fill` record."""
-    return Fill(
-        client_order_id=body["client_order_id"],
-        symbol=body["symbol"],
-        side=Side(body["side"]),
-        quantity=Decimal(body["quantity"]),
-        price=Decimal(body["price"]),
-        cost=Decimal(body["cost"]),
-        filled_at=datetime.fromisoformat(body["filled_at"]),
-    )
-
-
 def cross_body(change: Working, price: Decimal, bars: Slice) -> dict[str, Any]:
     """The body of a `cross` record: changes that cancelled out between sleeves, and needed no order."""
     return {

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from alphaloop.errors import AlphaloopError
 from alphaloop.rollout import Override, RolloutKind, RolloutState
 from console.demo.screen import Screen
 from console.loop import Loop, Turn
@@ -111,8 +110,3 @@ class Director:
         layer = f" on [bold]{step.layer}[/]" if step.layer else ""
         ended = f"[{colour}]{step.outcome}[/]{layer} after {step.bars} bars"
         self.screen.say(f"{day} v{step.version} ({step.kind}) {ended}: {step.reason}")
-
-
-def refusal(error: AlphaloopError) -> str:
-    """The one line of an error, for the story."""
-    return str(error).splitlines()[0]

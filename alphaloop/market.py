@@ -7,10 +7,11 @@ factor to the adjusted price as known then. A close-only source leaves the other
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +20,7 @@ import pyarrow as pa
 from alphaloop.clock import as_utc
 
 FloatMatrix = npt.NDArray[np.float64]
+Texts = npt.NDArray[np.object_]
 Timestamps = npt.NDArray[np.datetime64]
 
 BARS_SCHEMA = pa.schema(
@@ -34,6 +36,9 @@ BARS_SCHEMA = pa.schema(
     ]
 )
 PRICE_COLUMNS = ("open", "high", "low", "close")
+# Columns that a table of bars may have besides, like any float64 column: who gave the bar, and whether
+# providers disagree about it.
+PROVIDER, DISPUTED = "provider", "disputed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +53,10 @@ class Instrument:
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """One symbol's bar. The constructor refuses values that no market can print."""
+    """One symbol's bar. The constructor refuses values that no market can print.
+
+    `provider` names the source that it came from.
+    """
 
     symbol: str
     timestamp: datetime
@@ -58,6 +66,7 @@ class Bar:
     low: float | None = None
     volume: float | None = None
     adjustment: float = 1.0
+    provider: str = ""
 
     def __post_init__(self) -> None:
         as_utc(self.timestamp)
@@ -75,7 +84,9 @@ class Bar:
 class Slice:
     """All symbols at one timestamp: what the loop is given, bar by bar.
 
-    Arrays are float64 `[symbols]`; NaN where the source has no value.
+    Arrays are float64 `[symbols]`; NaN where the source has no value. `extra` holds further columns by
+    name; `providers` which source each symbol's bar came from, empty where only one is in question;
+    `disputed` the symbols about whose bar the providers disagree and nothing could decide.
     """
 
     timestamp: datetime
@@ -86,6 +97,9 @@ class Slice:
     close: FloatMatrix
     volume: FloatMatrix
     adjustment: FloatMatrix
+    extra: Mapping[str, FloatMatrix] = field(default_factory=dict)
+    providers: tuple[str, ...] = ()
+    disputed: tuple[str, ...] = ()
 
     @property
     def adjusted_close(self) -> FloatMatrix:
@@ -101,7 +115,9 @@ class Slice:
 class BarPanel:
     """Bars of many symbols, aligned: float64 `[timestamps, symbols]`, NaN where there is no value.
 
-    `timestamps` is `datetime64[ns]` in UTC, strictly increasing.
+    `timestamps` is `datetime64[ns]` in UTC, strictly increasing. `extra` holds further columns of the
+    same shape by name. `providers` (text, the same shape) and `disputed` (bool, the same shape) say
+    where each bar came from and whether providers disagree about it; None where that is not in question.
     """
 
     timestamps: Timestamps
@@ -112,6 +128,9 @@ class BarPanel:
     close: FloatMatrix
     volume: FloatMatrix
     adjustment: FloatMatrix
+    extra: Mapping[str, FloatMatrix] = field(default_factory=dict)
+    providers: Texts | None = None
+    disputed: npt.NDArray[np.bool_] | None = None
 
     def __len__(self) -> int:
         return len(self.timestamps)
@@ -121,12 +140,20 @@ class BarPanel:
         """Close times adjustment, float64 `[timestamps, symbols]`: what features see."""
         return self.close * self.adjustment
 
+    def column(self, name: str) -> FloatMatrix | None:
+        """The column called `name`, of the bars or of `extra`; None where there is none."""
+        return getattr(self, name) if name in _VALUE_COLUMNS else self.extra.get(name)
+
     def at(self, index: int) -> Slice:
         """The bars of one timestamp."""
+        symbols = np.array(self.symbols, dtype=object)
         return Slice(
             timestamp=to_datetime(self.timestamps[index]),
             symbols=self.symbols,
             **{name: getattr(self, name)[index] for name in _VALUE_COLUMNS},
+            extra={name: values[index] for name, values in self.extra.items()},
+            providers=() if self.providers is None else tuple(self.providers[index]),
+            disputed=() if self.disputed is None else tuple(symbols[self.disputed[index]]),
         )
 
     def slices(self) -> Iterator[Slice]:
@@ -143,18 +170,23 @@ class BarPanel:
 
     def select(self, symbols: tuple[str, ...]) -> BarPanel:
         """The bars of `symbols`, in that order; raises `KeyError` for one that is not here."""
-        columns = [self.symbols.index(symbol) for symbol in symbols]
-        return BarPanel(
-            timestamps=self.timestamps,
-            symbols=symbols,
-            **{name: getattr(self, name)[:, columns] for name in _VALUE_COLUMNS},
-        )
+        position = {symbol: column for column, symbol in enumerate(self.symbols)}
+        columns = [position[symbol] for symbol in symbols]
+        return self._each(lambda values: values[:, columns], self.timestamps, symbols)
 
     def to_table(self) -> pa.Table:
-        """Rows of `BARS_SCHEMA`, sorted by timestamp and symbol; missing closes are left out."""
+        """Rows of `BARS_SCHEMA` and of what else is known, sorted by timestamp and symbol.
+
+        Missing closes are left out.
+        """
         order = np.argsort(np.array(self.symbols))
         symbols = np.array(self.symbols, dtype=object)[order]
         present = np.isfinite(self.close[:, order]).ravel()
+
+        def rows(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+            taken: npt.NDArray[Any] = values[:, order].ravel()[present]
+            return taken
+
         columns: dict[str, pa.Array] = {
             "symbol": pa.array(np.tile(symbols, len(self))[present], pa.string()),
             "timestamp": pa.array(
@@ -163,13 +195,22 @@ class BarPanel:
             ),
         }
         for name in _VALUE_COLUMNS:
-            values = getattr(self, name)[:, order].ravel()[present]
-            columns[name] = pa.array(values, pa.float64(), from_pandas=True)
-        return pa.table(columns, schema=BARS_SCHEMA)
+            columns[name] = pa.array(rows(getattr(self, name)), pa.float64(), from_pandas=True)
+        table = pa.table(columns, schema=BARS_SCHEMA)
+        if self.providers is not None:
+            table = table.append_column(PROVIDER, pa.array(rows(self.providers), pa.string()))
+        if self.disputed is not None:
+            table = table.append_column(DISPUTED, pa.array(rows(self.disputed), pa.bool_()))
+        for name, values in self.extra.items():
+            table = table.append_column(name, pa.array(rows(values), pa.float64(), from_pandas=True))
+        return table
 
     @classmethod
     def from_table(cls, table: pa.Table, symbols: tuple[str, ...] | None = None) -> BarPanel:
-        """Align rows of `BARS_SCHEMA` (in any order); `symbols` fixes the columns and their order."""
+        """Align rows of `BARS_SCHEMA` (in any order); `symbols` fixes the columns and their order.
+
+        Columns beyond the schema become `providers`, `disputed` and `extra`.
+        """
         row_symbols = table["symbol"].to_numpy(zero_copy_only=False)
         row_times = table["timestamp"].to_numpy().astype("datetime64[ns]")
         names = symbols or tuple(sorted(set(row_symbols)))
@@ -177,27 +218,53 @@ class BarPanel:
         position = {name: index for index, name in enumerate(names)}
         columns = np.array([position.get(name, -1) for name in row_symbols], dtype=np.intp)
         known = columns >= 0
-        values = {}
-        for name in _VALUE_COLUMNS:
-            matrix = np.full((len(timestamps), len(names)), np.nan)
+
+        def aligned(name: str, absent: Any, kind: type) -> npt.NDArray[Any]:
+            matrix: npt.NDArray[Any] = np.full((len(timestamps), len(names)), absent, dtype=kind)
             matrix[rows[known], columns[known]] = table[name].to_numpy(zero_copy_only=False)[known]
-            values[name] = matrix
-        return cls(timestamps=timestamps, symbols=names, **values)
+            return matrix
+
+        others = [name for name in table.schema.names if name not in (*BARS_SCHEMA.names, PROVIDER, DISPUTED)]
+        return cls(
+            timestamps=timestamps,
+            symbols=names,
+            **{name: aligned(name, np.nan, float) for name in _VALUE_COLUMNS},
+            extra={name: aligned(name, np.nan, float) for name in others},
+            providers=aligned(PROVIDER, "", object) if PROVIDER in table.schema.names else None,
+            disputed=aligned(DISPUTED, False, bool) if DISPUTED in table.schema.names else None,
+        )
 
     @classmethod
     def from_slices(cls, slices: list[Slice]) -> BarPanel:
-        """Stack slices of the same symbols."""
+        """Stack slices of the same symbols and columns."""
+        symbols = slices[0].symbols
+        providers = [one.providers or ("",) * len(symbols) for one in slices]
+        disputed = [[symbol in one.disputed for symbol in symbols] for one in slices]
         return cls(
             timestamps=np.array([to_datetime64(one.timestamp) for one in slices], dtype="datetime64[ns]"),
-            symbols=slices[0].symbols,
+            symbols=symbols,
             **{name: np.stack([getattr(one, name) for one in slices]) for name in _VALUE_COLUMNS},
+            extra={name: np.stack([one.extra[name] for one in slices]) for name in slices[0].extra},
+            providers=np.array(providers, dtype=object) if any(one.providers for one in slices) else None,
+            disputed=np.array(disputed, dtype=bool) if any(one.disputed for one in slices) else None,
         )
 
     def _take(self, rows: slice) -> BarPanel:
+        return self._each(lambda values: values[rows], self.timestamps[rows], self.symbols)
+
+    def _each(
+        self,
+        taken: Callable[[npt.NDArray[Any]], npt.NDArray[Any]],
+        timestamps: Timestamps,
+        symbols: tuple[str, ...],
+    ) -> BarPanel:
         return BarPanel(
-            timestamps=self.timestamps[rows],
-            symbols=self.symbols,
-            **{name: getattr(self, name)[rows] for name in _VALUE_COLUMNS},
+            timestamps=timestamps,
+            symbols=symbols,
+            **{name: taken(getattr(self, name)) for name in _VALUE_COLUMNS},
+            extra={name: taken(values) for name, values in self.extra.items()},
+            providers=None if self.providers is None else taken(self.providers),
+            disputed=None if self.disputed is None else taken(self.disputed),
         )
 
 

@@ -10,11 +10,12 @@ import json
 from dataclasses import dataclass
 from functools import cached_property
 
-from alphaloop.errors import InputError
-from features import catalogue
-from features.catalogue import Feature
-from features.cross_section import CrossFeature
-from features.price import PriceFeature
+from alphaloop.errors import InputError, UnknownNameError
+from features.cross_section import CROSS_FEATURES, CrossFeature
+from features.price import PRICE_FEATURES, PriceFeature
+
+Feature = PriceFeature | CrossFeature
+_NAMED: dict[str, Feature] = {one.name: one for one in (*PRICE_FEATURES, *CROSS_FEATURES)}
 
 # To be raised when the same definition comes to mean other values.
 VERSION = 1
@@ -30,7 +31,7 @@ class FeatureSet:
         if not self.names or len(set(self.names)) != len(self.names):
             raise InputError(f"a feature set needs features, each once; got {self.names}")
         for name in self.names:
-            catalogue.find(name)
+            _named(name)
 
     def __len__(self) -> int:
         return len(self.names)
@@ -38,7 +39,7 @@ class FeatureSet:
     @property
     def features(self) -> tuple[Feature, ...]:
         """The definitions, in order."""
-        return tuple(catalogue.find(name) for name in self.names)
+        return tuple(_named(name) for name in self.names)
 
     @cached_property
     def price_features(self) -> tuple[PriceFeature, ...]:
@@ -58,4 +59,10 @@ class FeatureSet:
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-DEFAULT = FeatureSet(catalogue.names())
+def _named(name: str) -> Feature:
+    if name not in _NAMED:
+        raise UnknownNameError("feature", name, _NAMED)
+    return _NAMED[name]
+
+
+DEFAULT = FeatureSet(tuple(_NAMED))

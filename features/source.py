@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
 from typing import Literal, Protocol
 
@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from alphaloop.errors import DataError, UnknownNameError
-from alphaloop.market import BarPanel, FloatMatrix, Timestamps
+from alphaloop.market import Bar, BarPanel, FloatMatrix, Timestamps
 
 CalendarName = Literal["XNYS", "24/7"]
 
@@ -57,6 +57,19 @@ class Source(Protocol):
         """Bars with `start <= timestamp <= end` as a table of `alphaloop.market.BARS_SCHEMA`.
 
         Raises `UnknownNameError` for a symbol it lacks and `DataError` for a frequency it lacks.
+        """
+        ...
+
+
+class LiveSource(Source, Protocol):
+    """A source that also tells of bars as they close."""
+
+    def stream(self, symbols: Sequence[str], frequency: str = "1m") -> AsyncIterator[Bar]:
+        """Closed bars of `symbols`, each symbol's in order and each once, with `provider` set.
+
+        A dropped connection is opened again, and what was missed is filled in from `history` before it
+        goes on. A malformed message is counted, logged and skipped. Ends when it is closed, or with
+        `VendorError` for what trying again cannot mend.
         """
         ...
 

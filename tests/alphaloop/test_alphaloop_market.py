@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
 
@@ -88,8 +89,32 @@ def test_between_takes_both_ends_and_select_keeps_the_order_asked_for():
     assert len(bars.between(start=fourth + timedelta(hours=1))) == 1
     assert len(bars.between()) == 5
     np.testing.assert_array_equal(bars.select(("B", "A")).close, bars.close[:, ::-1])
-    with pytest.raises(ValueError, match="tuple"):
+    with pytest.raises(KeyError, match="C"):
         bars.select(("C",))
+
+
+def test_what_else_is_known_of_bars_travels_with_them():
+    """Further columns, who gave each bar and what is disputed survive slices, tables and selections."""
+    plain = panel(np.arange(1.0, 7.0).reshape(3, 2), ("A", "B"))
+    bars = replace(
+        plain,
+        extra={"sentiment": np.arange(6.0).reshape(3, 2)},
+        providers=np.array([["x", "y"]] * 3, dtype=object),
+        disputed=np.array([[False, False], [False, True], [False, False]]),
+    )
+    for again in (
+        BarPanel.from_table(bars.to_table()),
+        BarPanel.from_slices(list(bars.slices())),
+        bars.select(("B", "A")).select(("A", "B")),
+    ):
+        np.testing.assert_array_equal(again.extra["sentiment"], bars.extra["sentiment"])
+        np.testing.assert_array_equal(again.providers, bars.providers)
+        np.testing.assert_array_equal(again.disputed, bars.disputed)
+    assert bars.at(1).providers == ("x", "y")
+    assert bars.at(1).disputed == ("B",)
+    assert bars.at(1).extra["sentiment"].tolist() == [2.0, 3.0]
+    assert plain.to_table().schema.names == BARS_SCHEMA.names
+    assert plain.at(0).providers == plain.at(0).disputed == ()
 
 
 @pytest.mark.parametrize(

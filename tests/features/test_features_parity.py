@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from alphaloop.errors import DataError, InputError, UnknownNameError
 from alphaloop.market import BarPanel
-from features import catalogue, parity
+from features import parity
 from features.build import backfill
 from features.cross_section import centred_rank, share_positive, universe_median
 from features.sets import DEFAULT, FeatureSet
@@ -116,10 +116,10 @@ def test_features_see_adjusted_prices(real_bars: BarPanel) -> None:
     assert_same_bits(streamed(split, 280), backfill(real_bars, DEFAULT).values[280:])
 
 
-@pytest.mark.parametrize("name", catalogue.names())
+@pytest.mark.parametrize("name", DEFAULT.names)
 def test_lookback_is_where_values_begin(real_bars: BarPanel, name: str) -> None:
     """A feature's first value stands at its declared lookback, and from there on it has all of them."""
-    feature = catalogue.find(name)
+    feature = dict(zip(DEFAULT.names, DEFAULT.features, strict=True))[name]
     values = backfill(real_bars, FeatureSet((name,))).values[:, :, 0]
     assert np.isnan(values[: feature.lookback - 1]).all()
     assert np.isfinite(values[feature.lookback - 1 :]).all()
@@ -238,7 +238,7 @@ def test_a_feature_set_is_its_ordered_definitions() -> None:
 
 def test_a_changed_parameter_changes_the_hash() -> None:
     """Two definitions that differ in a parameter, alone or under a cross-section, are not the same."""
-    rank = catalogue.find("rank_return_5")
+    rank = dict(zip(DEFAULT.names, DEFAULT.features, strict=True))["rank_return_5"]
     feature = rank.of  # type: ignore[union-attr]
     other = replace(feature, parameters={"timeperiod": 6})
     assert other.definition() != feature.definition()

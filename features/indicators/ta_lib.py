@@ -1,0 +1,56 @@
+"""All functions of TA-Lib as indicators, under their names in lower case."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+from features.indicator import Indicator
+from features.operator import SINGLE
+from features.operators.talib import Talib
+
+REFERENCE = "TA-Lib"
+# Inputs that are no column of the bars: the periods of a moving average of variable length follow the
+# dominant cycle, unless others are given.
+DEFAULTS = {"periods": "ht_dcperiod"}
+
+
+def indicators() -> tuple[Indicator, ...]:
+    """One indicator for each function, in TA-Lib's order."""
+    import talib
+    from talib import abstract
+
+    return tuple(_indicator(abstract.Function(name).info) for name in talib.get_functions())
+
+
+def _indicator(info: dict[str, Any]) -> Indicator:
+    inputs: list[str] = []
+    for kind, columns in info["input_names"].items():
+        inputs += [DEFAULTS.get(kind, columns)] if isinstance(columns, str) else columns
+    outputs = tuple(info["output_names"])
+    return Indicator(
+        name=info["name"].lower(),
+        factory=_factory(info["name"], info["display_name"], dict(info["parameters"])),
+        inputs=tuple(inputs),
+        outputs=outputs if len(outputs) > 1 else SINGLE,
+        group=info["group"].lower(),
+        reference=REFERENCE,
+    )
+
+
+def _factory(function: str, description: str, defaults: dict[str, float]) -> Callable[..., Talib]:
+    def factory(**parameters: float) -> Talib:
+        return Talib(function, parameters)
+
+    factory.__name__ = function.lower()
+    factory.__doc__ = description
+    factory.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+        [
+            inspect.Parameter(
+                name, inspect.Parameter.POSITIONAL_OR_KEYWORD, default=value, annotation=type(value)
+            )
+            for name, value in defaults.items()
+        ]
+    )
+    return factory

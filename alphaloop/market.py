@@ -55,7 +55,8 @@ class Instrument:
 class Bar:
     """One symbol's bar. The constructor refuses values that no market can print.
 
-    `provider` names the source that it came from.
+    `provider` names the source that it came from; `disputed` marks a bar about which providers disagree
+    and nothing could decide.
     """
 
     symbol: str
@@ -67,6 +68,7 @@ class Bar:
     volume: float | None = None
     adjustment: float = 1.0
     provider: str = ""
+    disputed: bool = False
 
     def __post_init__(self) -> None:
         as_utc(self.timestamp)

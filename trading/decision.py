@@ -7,6 +7,8 @@ answers` (see `trading.answers`; each names its sleeves and prediction ids)`, re
 were known before)`, policy, limits, simulated`; and for readers, not for the computation:
 `equity, equities, costs, traded` (the last three by sleeve, costs and traded since the start),
 `crossing` (symbols whose changes cancel out between sleeves) and `cost_bps` (commission, half spread).
+Where providers are in question also `providers` (which gave each symbol's bar) and `disputed` (the
+symbols whose bar nobody can vouch for); without these keys, nothing was.
 """
 
 from __future__ import annotations
@@ -41,7 +43,8 @@ class DecisionInputs:
 
     `prices` are the latest known, `None` for a symbol that never had one; `blocked` are symbols that
     cannot be traded now: no price in this bar, or an order under way. `reduced` are refusals known
-    before, whose sleeves are reduce-only.
+    before, whose sleeves are reduce-only. `providers` says which source gave each symbol's bar (empty
+    where that is not in question); the symbols in `disputed` are reduce-only.
     """
 
     decision_id: str
@@ -58,9 +61,12 @@ class DecisionInputs:
     policy: AllocationPolicy
     limits: RiskLimits
     simulated: bool
+    providers: tuple[str, ...] = ()
+    disputed: tuple[str, ...] = ()
 
     def to_body(self) -> dict[str, Any]:
-        """The inputs as plain values, for the journal."""
+        """The inputs as plain values, for the journal; providers only where they are in question."""
+        in_question = {"providers": list(self.providers), "disputed": list(self.disputed)}
         return {
             "decision_id": self.decision_id,
             "as_of": self.as_of.isoformat(),
@@ -76,6 +82,7 @@ class DecisionInputs:
             "policy": asdict(self.policy),
             "limits": self.limits.to_body(),
             "simulated": self.simulated,
+            **{name: values for name, values in in_question.items() if values},
         }
 
     @classmethod
@@ -96,6 +103,8 @@ class DecisionInputs:
             policy=AllocationPolicy(**body["policy"]),
             limits=RiskLimits.from_body(body["limits"]),
             simulated=body["simulated"],
+            providers=tuple(body.get("providers", ())),
+            disputed=tuple(body.get("disputed", ())),
         )
 
 
@@ -120,7 +129,10 @@ def decide(inputs: DecisionInputs) -> Decision:
 
     refusals = [*inputs.reduced, *_stale(inputs), *_drawdown(inputs, check)]
     reduced = {sleeve for refusal in refusals for sleeve in refusal.sleeves}
-    reduce_only = np.array([sleeve in reduced for sleeve in inputs.sleeves])
+    refusals += check.disputes(inputs.disputed, inputs.sleeves)
+    by_sleeve = np.array([sleeve in reduced for sleeve in inputs.sleeves])
+    by_symbol = np.array([symbol in inputs.disputed for symbol in inputs.symbols])
+    reduce_only = by_sleeve[:, None] | by_symbol[None, :]
     wanted = _wanted(inputs, strategy, current)
     allowed, clipped = check.clip(wanted, current, inputs.sleeves, inputs.symbols, reduce_only)
 

@@ -162,12 +162,14 @@ class TradingEngine:
         return [
             (change, booked(prices[change.symbol]))
             for change in self.portfolio.crossing
-            if np.isfinite(prices[change.symbol])
+            if np.isfinite(prices[change.symbol]) and change.symbol not in bars.disputed
         ]
 
     def _mark(self, bars: Slice) -> None:
+        disputed = set(bars.disputed)
         for index, price in enumerate(bars.close.tolist()):
-            if np.isfinite(price):
+            # What nobody can vouch for marks no book: a garbled price would set the peak for good.
+            if np.isfinite(price) and self.symbols[index] not in disputed:
                 self.prices[index] = booked(price)
         self.peak = max(self.peak, self.portfolio.equity(self.prices))
 
@@ -176,12 +178,7 @@ class TradingEngine:
         forecasts, refusals = ask(
             self._forecaster, self.symbols, bars.timestamp, names, limits.prediction_deadline_ms
         )
-        if limits.max_bar_age is not None:
-            age = self._clock.now() - bars.timestamp
-            if age > limits.max_bar_age:
-                reason = f"the bar is {age} old; the limit is {limits.max_bar_age}: reduce-only"
-                refusals.append(Refusal("bar_age", reason, names))
-        return forecasts, refusals
+        return forecasts, refusals + self._risk.bar_age(self._clock.now() - bars.timestamp, names)
 
     def _inputs(
         self, bars: Slice, forecasts: Mapping[str, Forecast], refusals: Sequence[Refusal]
@@ -207,6 +204,8 @@ class TradingEngine:
             policy=self._strategy.policy,
             limits=self._risk.limits,
             simulated=self._simulated,
+            providers=bars.providers,
+            disputed=bars.disputed,
         )
 
     def _journal(self, inputs: DecisionInputs, decision: Decision, equity: Decimal) -> None:

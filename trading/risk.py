@@ -1,7 +1,7 @@
 """Risk limits: what no forecast may ask for.
 
 Reduce-only means that no position grows: sales pass, purchases do not. It is set for a sleeve by stale
-or missing forecasts and for the whole book by drawdown.
+or missing forecasts, for the whole book by drawdown or a stale feed, and for a symbol whose bar is disputed.
 """
 
 from __future__ import annotations
@@ -119,6 +119,25 @@ class RiskCheck:
         reason = f"equity {equity:.2f} is {lost:.1%} below {peak:.2f}; the limit is {limit:.1%}: reduce-only"
         return [Refusal("drawdown", reason, sleeves)]
 
+    def disputes(self, disputed: Sequence[str], sleeves: tuple[str, ...]) -> list[Refusal]:
+        """A refusal for every sleeve and each symbol about whose bar the providers disagree."""
+        reason = "providers disagree about its bar and nothing could decide: reduce-only"
+        return [Refusal("disputed", f"{symbol}: {reason}", sleeves, symbol) for symbol in disputed]
+
+    def bar_age(self, age: timedelta, sleeves: tuple[str, ...]) -> list[Refusal]:
+        """A refusal for every sleeve where the bar is older than `max_bar_age`, or as far in the future.
+
+        A feed that stalls gives old bars; one whose clock runs ahead of ours cannot be told from one
+        that is made up.
+        """
+        limit = self.limits.max_bar_age
+        if limit is None or -limit <= age <= limit:
+            return []
+        if age < -limit:
+            reason = f"the bar closes {-age} after the engine's clock; the limit is {limit}: reduce-only"
+            return [Refusal("clock_skew", reason, sleeves)]
+        return [Refusal("bar_age", f"the bar is {age} old; the limit is {limit}: reduce-only", sleeves)]
+
     def clip(
         self,
         wanted: Matrix,
@@ -129,10 +148,13 @@ class RiskCheck:
     ) -> tuple[Matrix, list[Refusal]]:
         """The weights allowed, `[sleeves, symbols]`, and what was cut off `wanted`.
 
+        `reduce_only` is by sleeve, `[sleeves]`, or by sleeve and symbol, `[sleeves, symbols]`.
+
         Reduce-only first, then the cap a name (a holding above it is sold down to it), then gross:
         purchases shrink until the sum fits, so drift above the limit never forces sales.
         """
-        allowed = np.where(reduce_only[:, None], np.clip(wanted, 0.0, np.maximum(current, 0.0)), wanted)
+        held = reduce_only[:, None] if reduce_only.ndim == 1 else reduce_only
+        allowed = np.where(held, np.clip(wanted, 0.0, np.maximum(current, 0.0)), wanted)
         refusals = self._over_name_cap(allowed, sleeves, symbols)
         allowed = np.minimum(allowed, self.limits.max_weight)
         refusals += self._over_gross(allowed, sleeves)

@@ -15,7 +15,7 @@ from trading.prices import booked, obtainable
 
 
 class PaperBroker:
-    """Fills at the open of the next bar, else at its close; an order without a price waits.
+    """Fills at the open of the next bar, else at its close; without a price, or at a disputed one, it waits.
 
     `cash` (what the account paid and received) and `positions` are kept apart from the engine's books,
     so that the two can be reconciled.
@@ -43,7 +43,8 @@ class PaperBroker:
         fills = []
         for order in list(self._open.values()):
             price = prices.get(order.symbol, np.nan)
-            if order.decided_at < bars.timestamp and np.isfinite(price):
+            believed = np.isfinite(price) and order.symbol not in bars.disputed
+            if order.decided_at < bars.timestamp and believed:
                 fills.append(self._fill(order, booked(price), bars))
         return fills
 

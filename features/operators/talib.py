@@ -82,7 +82,7 @@ class _TalibHandle:
     def update(self, inputs: tuple[Vector, ...], time: np.datetime64) -> tuple[Vector, ...]:
         """Carry each symbol that has a bar on by one."""
         bars = zip(*(values.tolist() for values in inputs), strict=True)
-        absent = (math.nan,) * self._outputs
+        absent = _nothing(self._outputs)
         if present(inputs).all():
             rows = [symbol.update(bar) for symbol, bar in zip(self._symbols, bars, strict=True)]
         else:
@@ -113,7 +113,7 @@ class _SymbolHandle:
             values.append(value)
         self._open()
         if self._handle is None:
-            return (math.nan,) * len(self._operator.outputs)
+            return _nothing(len(self._operator.outputs))
         return self._handle.value
 
     def _open(self) -> None:
@@ -130,3 +130,8 @@ class _SymbolHandle:
         self._handle, self._waiting = handle, []
         carry_on = handle.update
         self.update = lambda bar: carry_on(*bar)
+
+
+def _nothing(outputs: int) -> Any:
+    """What a handle gives that has no value: a number, or a tuple where there are several."""
+    return math.nan if outputs == 1 else (math.nan,) * outputs

@@ -1,0 +1,117 @@
+"""Credentials: read from the environment or from a mounted file, and never shown."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Never
+
+from alphaloop.errors import InputError, VendorError
+
+HIDDEN = "***"
+
+
+class Secret:
+    """A value that is only seen by asking for it: `reveal()`.
+
+    Whatever prints, formats, logs or compares it sees three stars, and nothing can serialise it.
+    """
+
+    __slots__ = ("__value", "name")
+
+    def __init__(self, name: str, value: str) -> None:
+        self.name = name
+        self.__value = value
+
+    def reveal(self) -> str:
+        """The value, for the vendor's software kit alone."""
+        return self.__value
+
+    def __repr__(self) -> str:
+        return f"Secret({self.name}={HIDDEN})"
+
+    def __str__(self) -> str:
+        return HIDDEN
+
+    def __format__(self, specification: str) -> str:
+        return HIDDEN
+
+    def __copy__(self) -> Secret:
+        return self
+
+    def __deepcopy__(self, memory: object) -> Secret:
+        return self
+
+    def __reduce_ex__(self, protocol: object) -> Never:
+        raise InputError(f"{self!r} is not serialised; read it again where it is needed")
+
+
+def secret(name: str) -> Secret:
+    """The credential called `name`: the variable `name`, else the file that `name_FILE` points to.
+
+    The file is how Kubernetes and Docker mount secrets; white space around its text is dropped.
+    Raises `InputError`, which never holds the value, where neither variable is set, where the file
+    cannot be read, and where there is nothing in it.
+    """
+    found = optional_secret(name)
+    if found is None:
+        raise InputError(
+            f"credential '{name}' is missing; set {name}, or {name}_FILE to a file that holds it"
+        )
+    return found
+
+
+def optional_secret(name: str) -> Secret | None:
+    """As `secret`, but None where neither variable is set."""
+    if value := os.environ.get(name, "").strip():
+        return Secret(name, value)
+    file = os.environ.get(f"{name}_FILE", "")
+    if not file:
+        return None
+    try:
+        value = Path(file).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        # The cause is left out: a decoding error carries the file's bytes.
+        raise InputError(
+            f"credential '{name}': {name}_FILE names {file}, which cannot be read ({type(error).__name__})"
+        ) from None
+    if not value:
+        raise InputError(f"credential '{name}': {name}_FILE names {file}, which is empty")
+    return Secret(name, value)
+
+
+def redacted(error: BaseException, secrets: Iterable[Secret]) -> BaseException:
+    """`error` without any of the secrets in its texts or in those of what caused it.
+
+    Vendors echo keys in their answers, and software kits put the answers into their errors. An error
+    whose texts cannot be changed comes back as a `VendorError` that says the same without them.
+    """
+    values = [secret.reveal() for secret in secrets if secret.reveal()]
+    return _cleaned(error, values, set())
+
+
+def _cleaned(error: BaseException, values: list[str], seen: set[int]) -> BaseException:
+    seen.add(id(error))
+    error.args = tuple(_without(argument, values) for argument in error.args)
+    shown = f"{error} {error!r}"
+    if any(value in shown for value in values):
+        return VendorError(f"{type(error).__name__}: {_without(str(error), values)}")
+    for link in ("__cause__", "__context__"):
+        cause = getattr(error, link)
+        if cause is not None and id(cause) not in seen:
+            suppressed = error.__suppress_context__
+            setattr(error, link, _cleaned(cause, values, seen))
+            error.__suppress_context__ = suppressed
+    return error
+
+
+def _without(argument: object, values: list[str]) -> object:
+    if isinstance(argument, int | float | None):
+        return argument
+    text = argument if isinstance(argument, str) else str(argument)
+    if not any(value in text for value in values):
+        return argument
+    for value in values:
+        text = text.replace(value, HIDDEN)
+    return text

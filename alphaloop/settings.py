@@ -34,12 +34,25 @@ class DataSettings(Section):
 
     source: str = "sp500-20"
     symbols: tuple[str, ...] = Field((), description="empty means every symbol of the source")
+    providers: tuple[str, ...] = Field(
+        (), description="sources in the order in which they are believed; empty means `source` alone"
+    )
+    keep_snapshots: int = Field(0, ge=0, description="snapshots to keep of each source; 0 keeps all")
+    keep_days: int = Field(0, ge=0, description="days for which a snapshot is kept; 0 keeps all")
 
 
 class FeatureSettings(Section):
     """What the online store keeps of each symbol."""
 
     window: int = Field(16, ge=1, description="rows of features kept online per symbol; the longest lookback")
+    set: tuple[str, ...] = Field(
+        (),
+        description="names or `name = formula` in the order of a model's inputs; empty means the default set",
+    )
+    formulas: dict[str, str] = Field({}, description="formulas by name, to be used in the set and in others")
+    files: tuple[Path, ...] = Field((), description="Python files that define indicators of one's own")
+    online: str = Field("sqlite", description="online store: sqlite, or redis://host:port/db")
+    offline: str = Field("", description="folder or s3://bucket/path of features at rest; empty means home")
 
 
 class TrainingSettings(Section):

@@ -1,0 +1,256 @@
+"""Corporate actions: dated, published, and turned into a factor that only grows forward.
+
+A bar keeps the price as it traded; `adjustment` times that price is comparable over time. It is 1 at a
+symbol's first bar and is multiplied by a factor at each ex-date that is known. So an action changes the
+bars from its ex-date on, and nothing before.
+
+Back-adjustment does the opposite: it keeps the last price and divides all earlier ones by the factors
+of later actions. The past then depends on the future: a price of 2012 comes to hold the split of 2020,
+and what is computed from its level (a threshold, a rounding, a distance in currency) leaks; a stream,
+which cannot know the split, disagrees with the backfill at each ex-date.
+
+A split multiplies by the new shares for an old one, a stock dividend by one and the new shares for an
+old one. Cash and the worth of what was spun off are reinvested at the price without it: the factor is
+`close / (close - value)` with the last close before the ex-date. This is the multiplier of the
+"adjusted close" that follows the standards of the Center for Research in Security Prices (CRSP, Data
+Descriptions Guide, "Factor to Adjust Price"). The holding period return of CRSP itself, `(price +
+dividend) / close - 1`, leaves the cash uninvested until the close: the two differ by the day's return
+on the dividend, that is in the second order.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime, time, timedelta
+from pathlib import Path
+from typing import Any, Literal, get_args
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import numpy as np
+import numpy.typing as npt
+
+from alphaloop.clock import as_utc
+from alphaloop.errors import DataError
+from alphaloop.market import BarPanel, Timestamps, to_datetime64
+from features.records import read_records
+
+Kind = Literal["split", "cash_dividend", "stock_dividend", "spin_off", "delisting", "symbol_change"]
+KINDS: tuple[str, ...] = get_args(Kind)
+# Paid out per share: what the price loses on the ex-date.
+DISTRIBUTIONS = ("cash_dividend", "spin_off")
+# Shares per share: what the price is divided by.
+RATIOS = ("split", "stock_dividend")
+INSTANT = timedelta(microseconds=1)
+
+
+@dataclass(frozen=True, slots=True)
+class CorporateAction:
+    """What a company does to its shares, and when that was known.
+
+    `value` is, by kind: `split` new shares for one old (2.0, or 0.1 for a reverse split of ten to one);
+    `stock_dividend` further shares for each (0.05); `cash_dividend` and `spin_off` worth per share held
+    before the ex-date, in `currency`; `delisting` the return from the last price to what holders got
+    (-1 if nothing); `symbol_change` 0, with `new_symbol`. `ex_date` begins at midnight of `timezone`.
+    A later publication under the same `identifier` replaces an earlier one: another value, another
+    date, or nothing at all (a distribution of 0, a split of 1). `DataError` for values that cannot be.
+    """
+
+    symbol: str
+    ex_date: date
+    published: datetime
+    kind: Kind
+    value: float = 0.0
+    currency: str = "USD"
+    new_symbol: str = ""
+    timezone: str = "UTC"
+    identifier: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.symbol:
+            raise DataError("a corporate action names its symbol")
+        if self.kind not in KINDS:
+            raise self._wrong(f"kind is '{self.kind}'; known: {', '.join(KINDS)}")
+        if isinstance(self.ex_date, datetime) or not isinstance(self.ex_date, date):
+            raise self._wrong(f"ex_date is {self.ex_date!r}; give a date")
+        if self.published.tzinfo is None:
+            raise self._wrong(f"published is {self.published}, without a time zone; give it in UTC")
+        try:
+            ZoneInfo(self.timezone)
+        except (ZoneInfoNotFoundError, ValueError) as error:
+            raise self._wrong(f"timezone is '{self.timezone}'; give a name like America/New_York") from error
+        self._check_value()
+
+    def _check_value(self) -> None:
+        if not math.isfinite(self.value):
+            raise self._wrong(f"value is {self.value}; it must be finite")
+        if self.kind == "delisting" and self.value < -1:
+            raise self._wrong(f"value is {self.value}; a delisting return is -1 or more")
+        if self.kind in RATIOS and self.value <= 0:
+            raise self._wrong(f"value is {self.value}; it must be above 0")
+        if self.kind in DISTRIBUTIONS and self.value < 0:
+            raise self._wrong(f"value is {self.value}; it must not be below 0")
+        if self.kind in DISTRIBUTIONS and not self.currency:
+            raise self._wrong("it names no currency")
+        if (self.kind == "symbol_change") != bool(self.new_symbol) or self.new_symbol == self.symbol:
+            raise self._wrong(f"new_symbol is '{self.new_symbol}'; a symbol change, and only it, has another")
+
+    def _wrong(self, what: str) -> DataError:
+        return DataError(f"{self.kind} of {self.symbol} on {self.ex_date}: {what}")
+
+    @property
+    def effective(self) -> datetime:
+        """The first moment at which a closing bar is without it, in UTC.
+
+        A bar that closes at midnight as the ex-date begins still belongs to the day before.
+        """
+        midnight = datetime.combine(self.ex_date, time.min, ZoneInfo(self.timezone))
+        return midnight.astimezone(UTC) + INSTANT
+
+
+def factor(action: CorporateAction, previous_close: float) -> float:
+    """What the adjustment is multiplied by; `previous_close` is the last close before the ex-date.
+
+    `DataError` for a distribution that is not below the price.
+    """
+    if action.kind == "split":
+        return action.value
+    if action.kind == "stock_dividend":
+        return 1.0 + action.value
+    if action.kind not in DISTRIBUTIONS:
+        return 1.0
+    if not action.value < previous_close:
+        raise DataError(
+            f"{action.kind} of {action.symbol} on {action.ex_date}: {action.value} {action.currency} a share "
+            f"is not below the close before it, {previous_close}; mend the action or the price"
+        )
+    return previous_close / (previous_close - action.value)
+
+
+def known_at(actions: Sequence[CorporateAction], as_of: datetime) -> list[CorporateAction]:
+    """The actions as published at or before `as_of`, by ex-date, distributions of a day before its ratios."""
+    published = [action for action in actions if action.published <= as_utc(as_of)]
+    published.sort(key=lambda action: action.published)
+    latest = {action.identifier: action for action in published if action.identifier}
+    return sorted((one for one in published if latest.get(one.identifier, one) is one), key=_order)
+
+
+def apply(
+    bars: BarPanel,
+    actions: Sequence[CorporateAction],
+    as_of: datetime,
+    currencies: Mapping[str, str] | None = None,
+) -> BarPanel:
+    """The bars up to `as_of`, adjusted by what was published by then.
+
+    `bars` are as traded, with no adjustment of their own; afterwards it is known where there is no bar,
+    too. After a change of symbol the history stands under the new one (if that is among the symbols), and
+    what another company did under that name earlier gives way. `currencies` names the currencies of the
+    symbols' prices, to be compared with those of distributions. `DataError` for bars that are adjusted
+    already, or for another currency.
+    """
+    own = np.isfinite(bars.adjustment) & (bars.adjustment != 1.0)
+    if own.any():
+        name = bars.symbols[int(np.argmax(own.any(axis=0)))]
+        raise DataError(
+            f"the bars of {name} are adjusted already; corporate actions apply to prices as traded"
+        )
+    _require_currencies(actions, currencies or {})
+    panel = bars.between(end=as_of)
+    panel, known = _renamed(panel, known_at(actions, as_of), as_of)
+    adjustment = np.ones(panel.close.shape)
+    for column, symbol in enumerate(panel.symbols):
+        own_actions = [action for action in known if action.symbol == symbol]
+        if own_actions:
+            adjustment[:, column] = adjustment_of(panel.timestamps, panel.close[:, column], own_actions)
+    return replace(panel, adjustment=adjustment)
+
+
+def adjustment_of(
+    timestamps: Timestamps, close: npt.NDArray[np.float64], actions: Sequence[CorporateAction]
+) -> npt.NDArray[np.float64]:
+    """The adjustment of one symbol at each bar, float64 `[T]`, from its known actions and raw closes `[T]`.
+
+    It is 1 up to the first ex-date that follows a bar of the symbol.
+    """
+    steps = np.ones(len(timestamps))
+    price, last_row = math.nan, 0
+    for action in sorted(actions, key=_order):
+        row = int(np.searchsorted(timestamps, to_datetime64(action.effective)))
+        if row == len(timestamps):
+            break
+        before = np.flatnonzero(np.isfinite(close[last_row:row]))
+        if len(before):
+            price = float(close[last_row + before[-1]])
+        last_row = row
+        if math.isnan(price):
+            continue
+        # Actions between two bars follow each other: each starts from what the one before left of the
+        # price, so that two dividends are together what one of their sum is.
+        multiplier = factor(action, price)
+        steps[row] *= multiplier
+        price /= multiplier
+    return np.cumprod(steps)
+
+
+def read_actions(path: Path) -> list[CorporateAction]:
+    """The corporate actions of a CSV, Parquet or TOML file; `DataError` names file, row and column."""
+    return read_records(path, CorporateAction)
+
+
+def _order(action: CorporateAction) -> tuple[datetime, bool, str, float, datetime]:
+    return action.effective, action.kind not in DISTRIBUTIONS, action.kind, action.value, action.published
+
+
+def _require_currencies(actions: Sequence[CorporateAction], currencies: Mapping[str, str]) -> None:
+    for action in actions:
+        expected = currencies.get(action.symbol, action.currency)
+        if action.kind in DISTRIBUTIONS and action.currency != expected:
+            raise DataError(
+                f"{action.kind} of {action.symbol} on {action.ex_date} is in {action.currency}, "
+                f"and its prices in {expected}; convert it at the rate of the day before its ex-date"
+            )
+
+
+def _renamed(
+    panel: BarPanel, actions: list[CorporateAction], as_of: datetime
+) -> tuple[BarPanel, list[CorporateAction]]:
+    """Move the history of each symbol that has changed its name, and its actions, under the new name."""
+    for change in actions:
+        if change.kind != "symbol_change" or change.effective > as_utc(as_of):
+            continue
+        if {change.symbol, change.new_symbol} <= set(panel.symbols):
+            row = int(np.searchsorted(panel.timestamps, to_datetime64(change.effective)))
+            panel = _moved(panel, row, change.symbol, change.new_symbol)
+            actions = [moved for action in actions if (moved := _follow(action, change)) is not None]
+    return panel, actions
+
+
+def _follow(action: CorporateAction, change: CorporateAction) -> CorporateAction | None:
+    """The action under the name that its company has after `change`; None for the name's former owner."""
+    if action.kind == "symbol_change":
+        return action
+    if action.symbol == change.symbol and action.effective <= change.effective:
+        return replace(action, symbol=change.new_symbol)
+    former = action.symbol == change.new_symbol and action.effective < change.effective
+    return None if former else action
+
+
+def _moved(panel: BarPanel, row: int, old: str, new: str) -> BarPanel:
+    source, target = panel.symbols.index(old), panel.symbols.index(new)
+
+    def moved(values: npt.NDArray[Any], absent: Any = np.nan) -> npt.NDArray[Any]:
+        result = values.copy()
+        result[:row, target] = values[:row, source]
+        result[:row, source] = absent
+        return result
+
+    columns = ("open", "high", "low", "close", "volume", "adjustment")
+    return replace(
+        panel,
+        **{name: moved(getattr(panel, name)) for name in columns},
+        extra={name: moved(values) for name, values in panel.extra.items()},
+        providers=None if panel.providers is None else moved(panel.providers, ""),
+        disputed=None if panel.disputed is None else moved(panel.disputed, False),
+    )

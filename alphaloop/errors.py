@@ -19,13 +19,19 @@ class InputError(AlphaloopError):
 
 
 class UnknownNameError(InputError):
-    """A name that is in no list: a symbol, source, family, model, broker or feature."""
+    """A name that is in no list: a symbol, source, family, model, broker or feature.
 
-    def __init__(self, kind: str, value: str, known: Iterable[str], *, where: str = "") -> None:
+    `hint` says what to do where the list is too long to be known.
+    """
+
+    def __init__(
+        self, kind: str, value: str, known: Iterable[str], *, where: str = "", hint: str = ""
+    ) -> None:
         names = sorted(known)
         shown = ", ".join(names[:24]) + (f", … ({len(names)} in all)" if len(names) > 24 else "")
+        known_names = f"known: {shown or 'none yet'}"
         place = f" in {where}" if where else ""
-        super().__init__(f"unknown {kind} '{value}'{place}; known: {shown or 'none yet'}")
+        super().__init__(f"unknown {kind} '{value}'{place}; {hint or known_names}")
         self.kind, self.value, self.known = kind, value, tuple(names)
 
 

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
-from typing import Literal, Protocol
+from typing import Protocol
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from alphaloop.errors import DataError, UnknownNameError
+from alphaloop.errors import DataError, InputError, UnknownNameError
 from alphaloop.market import Bar, BarPanel, FloatMatrix, Timestamps
 
-CalendarName = Literal["XNYS", "24/7"]
+# One of `features.calendars.CALENDARS`, or an exchange's market identifier code.
+CalendarName = str
 
 
 class Source(Protocol):
@@ -44,7 +45,7 @@ class Source(Protocol):
         ...
 
     def symbols(self) -> tuple[str, ...]:
-        """Every symbol it has, sorted."""
+        """Every symbol it has, sorted; empty where the venue has more than it can list."""
         ...
 
     def history(
@@ -75,11 +76,21 @@ class LiveSource(Source, Protocol):
 
 
 def require_symbols(source: Source, symbols: Sequence[str]) -> tuple[str, ...]:
-    """`symbols` as a tuple, or every symbol if there are none; `UnknownNameError` for a strange one."""
+    """`symbols` as a tuple, or every symbol if there are none; `UnknownNameError` for a strange one.
+
+    A source that cannot list its symbols is believed to have each: `history` asks the venue. There the
+    caller names them; `InputError` if none is named.
+    """
     known = source.symbols()
-    for symbol in symbols:
-        if symbol not in known:
-            raise UnknownNameError("symbol", symbol, known, where=f"source '{source.name}'")
+    if not known and not symbols:
+        raise InputError(
+            f"source '{source.name}' has more symbols than it can list; name the ones you want, with "
+            "--symbols or in the setting data.symbols"
+        )
+    if known:
+        for symbol in symbols:
+            if symbol not in known:
+                raise UnknownNameError("symbol", symbol, known, where=f"source '{source.name}'")
     return tuple(symbols) or known
 
 

@@ -104,7 +104,7 @@ def _history(source: str, file: Path | None, symbols: str, first: str, last: str
 def _described(source: Source) -> dict[str, Any]:
     return {
         "source": source.name,
-        "symbols": len(source.symbols()),
+        "symbols": len(source.symbols()) or "any",
         "calendar": source.calendar,
         "prices": "adjusted only" if source.adjusted_only else "as traded",
         "description": source.description,

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -39,16 +38,6 @@ PRICE_COLUMNS = ("open", "high", "low", "close")
 # Columns that a table of bars may have besides, like any float64 column: who gave the bar, and whether
 # providers disagree about it.
 PROVIDER, DISPUTED = "provider", "disputed"
-
-
-@dataclass(frozen=True, slots=True)
-class Instrument:
-    """What can be traded: its price step, its smallest quantity and its currency."""
-
-    symbol: str
-    tick: Decimal = Decimal("0.01")
-    lot: Decimal = Decimal("0.0001")
-    currency: str = "USD"
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from alphaloop.market import BARS_SCHEMA, Bar, BarPanel, Instrument, to_datetime, to_datetime64
+from alphaloop.instrument import Instrument
+from alphaloop.market import BARS_SCHEMA, Bar, BarPanel, to_datetime, to_datetime64
 
 START = np.datetime64("2019-01-02T21:00", "ns")
 COLUMNS = ("open", "high", "low", "close", "volume", "adjustment")

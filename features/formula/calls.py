@@ -1,0 +1,219 @@
+"""Calls: the arguments of a function or an indicator, checked and put into their places."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+
+from alphaloop.errors import InputError
+from features.formula.errors import FormulaError
+from features.formula.functions import ARGUMENTS, OPTIONAL, POINTWISE, SIGNS, UNIVERSE, signature
+from features.formula.nodes import (
+    LONGEST_LAG,
+    Meant,
+    Place,
+    Value,
+    choice,
+    is_series,
+    lagged,
+    made,
+    pointwise,
+    universe,
+)
+from features.formula.syntax import Call, Expression, Name, Number, Text, Unary
+from features.graph import Node
+from features.indicator import Indicator, Parameter
+
+
+@dataclass(frozen=True)
+class Given:
+    """A call's arguments by place and by keyword, each with its meaning."""
+
+    call: Call
+    arguments: tuple[Meant, ...]
+    keywords: Mapping[str, Meant]
+
+
+def function_call(given: Given, place: Place) -> Meant:
+    """The meaning of a call of one of the language's own functions."""
+    name = given.call.name
+    arguments, by = _placed(given, place)
+    expressions = tuple(one.expression for one in arguments)
+    keywords = (("by", by.expression),) if by is not None else ()
+    value = _value(given.call, arguments, by, place)
+    return Meant(value, Call(name, expressions, keywords, given.call.span))
+
+
+def _value(call: Call, arguments: tuple[Meant, ...], by: Meant | None, place: Place) -> Value:
+    name = call.name
+    if name in POINTWISE:
+        if name == "clip":
+            _in_order(arguments, place)
+        return pointwise(name, POINTWISE[name], arguments, place, call)
+    if name == "where":
+        return choice((arguments[0], arguments[1], arguments[2]), place)
+    if name in UNIVERSE:
+        return universe(name, arguments[0], by, place)
+    bars = _bars(name, arguments[1], place)
+    before = lagged(arguments[0], bars, place)
+    if name == "lag":
+        return before
+    now = arguments[0]
+    return pointwise("-", SIGNS["-"], (now, Meant(before, now.expression)), place, call)
+
+
+def _bars(name: str, given: Meant, place: Place) -> int:
+    if isinstance(given.value, float) and given.value < 0:
+        raise place.wrong(f"{name} by {given.value:g} bars would look into the future", given.expression)
+    return place.whole(given, f"the bars of {name}", 0 if name == "lag" else 1, LONGEST_LAG)
+
+
+def _in_order(arguments: tuple[Meant, ...], place: Place) -> None:
+    low, high = arguments[1].value, arguments[2].value
+    if isinstance(low, float) and isinstance(high, float) and low > high:
+        raise place.wrong(f"clip needs low <= high, not {low:g} and {high:g}", arguments[1].expression)
+
+
+def _placed(given: Given, place: Place) -> tuple[tuple[Meant, ...], Meant | None]:
+    """The arguments in the function's order, and `by`."""
+    call = given.call
+    names = ARGUMENTS[call.name]
+    open_ended = names[-1] == "…"
+    if len(given.arguments) > len(names) and not open_ended:
+        raise _count(call, given, place)
+    if open_ended:
+        if len(given.arguments) < 2 or given.keywords:
+            raise _count(call, given, place)
+        return given.arguments, None
+    by_name = dict(zip(names, given.arguments, strict=False))
+    for keyword, value in given.keywords.items():
+        if keyword not in names:
+            raise place.wrong(f"{signature(call.name)} has no argument '{keyword}'", value.expression)
+        if keyword in by_name:
+            raise place.wrong(f"'{keyword}' of {signature(call.name)} is given twice", value.expression)
+        by_name[keyword] = value
+    needed = [name for name in names if name not in OPTIONAL]
+    if any(name not in by_name for name in needed):
+        raise _count(call, given, place)
+    return tuple(by_name[name] for name in needed), by_name.get("by")
+
+
+def _count(call: Call, given: Given, place: Place) -> FormulaError:
+    count = len(given.arguments) + len(given.keywords)
+    return place.wrong(f"{signature(call.name)} cannot take {_plural(count, 'argument')}", call)
+
+
+def indicator_call(
+    indicator: Indicator, given: Given, defaults: tuple[Meant, ...], place: Place
+) -> tuple[Node, Name | Call]:
+    """The indicator's node, and the call with all defaults filled in.
+
+    Leading series, and keywords named as inputs, replace `defaults`; all else is a parameter.
+    """
+    series = _series(indicator, given, defaults, place)
+    columns = [place.series(one) for one in series]
+    parameters = _parameters(indicator, given, place)
+    try:
+        node = indicator.apply(columns, (), parameters)
+    except InputError as error:
+        raise place.wrong(str(error), given.call) from error
+    expressions = [one.expression for one in series]
+    if expressions == [one.expression for one in defaults]:
+        expressions = []
+    constants = [_constant(value) for value in indicator.bind((), parameters).values()]
+    settled: Name | Call = Name(indicator.name, given.call.span)
+    if expressions or constants:
+        settled = Call(indicator.name, (*expressions, *constants), (), given.call.span)
+    return made(node.operator, node.arguments, node.definition), settled
+
+
+def _series(
+    indicator: Indicator, given: Given, defaults: tuple[Meant, ...], place: Place
+) -> tuple[Meant, ...]:
+    """The indicator's series in order."""
+    leading, names = _leading(given), indicator.inputs
+    if leading and len(leading) != len(names):
+        raise place.wrong(
+            f"'{indicator.name}' takes {len(names)} series ({', '.join(names)}), or none for these; "
+            f"{_given(len(leading))}",
+            given.call,
+        )
+    by_name = dict(zip(names, leading, strict=False))
+    for keyword, one in given.keywords.items():
+        if keyword in names and keyword not in indicator.parameters:
+            if keyword in by_name:
+                raise place.wrong(f"'{keyword}' of '{indicator.name}' is given twice", one.expression)
+            by_name[keyword] = one
+    return tuple(by_name.get(name, default) for name, default in zip(names, defaults, strict=True))
+
+
+def _leading(given: Given) -> tuple[Meant, ...]:
+    count = 0
+    while count < len(given.arguments) and is_series(given.arguments[count].value):
+        count += 1
+    return given.arguments[:count]
+
+
+def _parameters(indicator: Indicator, given: Given, place: Place) -> dict[str, Parameter]:
+    names = list(indicator.parameters)
+    positional = given.arguments[len(_leading(given)) :]
+    for one in positional:
+        if is_series(one.value):
+            raise place.wrong(f"the series of '{indicator.name}' come before its parameters", one.expression)
+    if len(positional) > len(names):
+        raise place.wrong(
+            f"'{indicator.name}' takes {_plural(len(names), 'parameter')} ({', '.join(names) or 'none'}); "
+            f"{_given(len(positional))}",
+            positional[len(names)].expression,
+        )
+    found: dict[str, Parameter] = {}
+    for name, one in zip(names, positional, strict=False):
+        found[name] = _parameter(indicator, name, one, place)
+    for name, one in given.keywords.items():
+        if name in indicator.inputs and name not in indicator.parameters:
+            continue
+        if name not in indicator.parameters:
+            raise place.wrong(_unknown_parameter(indicator, name), one.expression)
+        if name in found:
+            raise place.wrong(f"'{name}' of '{indicator.name}' is given twice", one.expression)
+        found[name] = _parameter(indicator, name, one, place)
+    return found
+
+
+def _parameter(indicator: Indicator, name: str, given: Meant, place: Place) -> Parameter:
+    if not isinstance(given.value, float | str):
+        raise place.wrong(
+            f"parameter '{name}' of '{indicator.name}' is a series; it must be "
+            f"{'a string' if isinstance(indicator.parameters[name], str) else 'a number'}",
+            given.expression,
+        )
+    value: Parameter = given.value
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    try:
+        return indicator.bind((), {name: value})[name]
+    except InputError as error:
+        raise place.wrong(str(error), given.expression) from error
+
+
+def _unknown_parameter(indicator: Indicator, name: str) -> str:
+    known = (*indicator.parameters, *indicator.inputs)
+    near = get_close_matches(name[:64], known, 2)
+    hint = f"; did you mean {' or '.join(near)}?" if near else f"; it has: {', '.join(known) or 'none'}"
+    return f"'{indicator.name}' has no parameter '{name[:64]}'{hint}"
+
+
+def _constant(value: Parameter) -> Expression:
+    if isinstance(value, str):
+        return Text(value)
+    number = Number(abs(float(value)))
+    return Unary("-", number) if value < 0 else number
+
+
+def _plural(count: int, thing: str) -> str:
+    return f"{count} {thing}{'' if count == 1 else 's'}"
+
+
+def _given(count: int) -> str:
+    return f"{count} {'is' if count == 1 else 'are'} given"

@@ -1,0 +1,147 @@
+"""The functions and signs built into the language, each over arrays of one shape.
+
+What has no finite result, as a division by zero or the logarithm of a negative number, is NaN for that
+bar; the operators that run these functions see to it. Truth is 1 and untruth 0, and what is not 0 is
+true. Only `log` and `exp` may differ in the last bit between batch and stream: vectorised and single
+evaluations of a platform's library need not agree.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from features.cross_section import centred_rank, demean, share_positive, universe_median, within, zscore
+
+Values = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Function:
+    """A function over `least` to `most` values of each bar by itself."""
+
+    function: Callable[..., Any]
+    least: int = 1
+    most: int = 1
+    exact: bool = True
+
+
+@dataclass(frozen=True)
+class Bound:
+    """`function` with constants at some places: `places` holds them, and None for what is still to come."""
+
+    function: Callable[..., Any]
+    places: tuple[float | None, ...]
+
+    def __call__(self, *values: Values) -> Any:
+        coming = iter(values)
+        return self.function(*(next(coming) if place is None else place for place in self.places))
+
+
+@dataclass(frozen=True)
+class Grouped:
+    """A function of the universe, applied within each group: the second series holds the groups' codes."""
+
+    function: Callable[[Values], Values]
+
+    def __call__(self, values: Values, groups: Values) -> Values:
+        return within(self.function, values, groups)
+
+
+def _truth(function: Callable[[Any, Any], Any]) -> Function:
+    return Function(lambda left, right: function(left, right).astype(np.float64), 2, 2)
+
+
+def _greatest(first: Values, *others: Values) -> Values:
+    for other in others:
+        first = np.maximum(first, other)
+    return first
+
+
+def _least(first: Values, *others: Values) -> Values:
+    for other in others:
+        first = np.minimum(first, other)
+    return first
+
+
+def _clip(values: Values, low: Values, high: Values) -> Values:
+    return np.minimum(np.maximum(values, low), high)
+
+
+def power(exponent: int) -> Callable[[Values], Values]:
+    """Repeated multiplication from the left: exact where `**` of a platform's library need not be."""
+
+    def raised(values: Values) -> Values:
+        result = values
+        for _ in range(exponent - 1):
+            result = result * values
+        return result
+
+    return raised
+
+
+SIGNS: Mapping[str, Function] = MappingProxyType(
+    {
+        "+": Function(np.add, 2, 2),
+        "-": Function(np.subtract, 2, 2),
+        "*": Function(np.multiply, 2, 2),
+        "/": Function(np.divide, 2, 2),
+        "<": _truth(np.less),
+        "<=": _truth(np.less_equal),
+        ">": _truth(np.greater),
+        ">=": _truth(np.greater_equal),
+        "==": _truth(np.equal),
+        "!=": _truth(np.not_equal),
+        "and": _truth(np.logical_and),
+        "or": _truth(np.logical_or),
+        "negative": Function(np.negative),
+        "not": Function(lambda values: np.logical_not(values).astype(np.float64)),
+    }
+)
+
+POINTWISE: Mapping[str, Function] = MappingProxyType(
+    {
+        "abs": Function(np.abs),
+        "sqrt": Function(np.sqrt),
+        "sign": Function(np.sign),
+        "log": Function(np.log, exact=False),
+        "exp": Function(np.exp, exact=False),
+        "greatest": Function(_greatest, 2, 64),
+        "least": Function(_least, 2, 64),
+        "clip": Function(_clip, 3, 3),
+    }
+)
+
+UNIVERSE: Mapping[str, Callable[[Values], Values]] = MappingProxyType(
+    {
+        "rank": centred_rank,
+        "zscore": zscore,
+        "demean": demean,
+        "breadth": share_positive,
+        "median": universe_median,
+    }
+)
+
+ARGUMENTS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        **dict.fromkeys(("abs", "sqrt", "sign", "log", "exp"), ("x",)),
+        **dict.fromkeys(("greatest", "least"), ("x", "y", "…")),
+        "where": ("condition", "x", "y"),
+        "clip": ("x", "low", "high"),
+        **dict.fromkeys(("lag", "difference"), ("x", "bars")),
+        **dict.fromkeys(UNIVERSE, ("x", "by")),
+    }
+)
+"""Every function with the names of its arguments; those in `OPTIONAL` may be left out."""
+
+OPTIONAL = ("by",)
+
+
+def signature(name: str) -> str:
+    """How the function is written."""
+    return f"{name}({', '.join(f'{one}=…' if one in OPTIONAL else one for one in ARGUMENTS[name])})"

@@ -1,0 +1,135 @@
+"""Nodes of the graph for the signs and functions of the language."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+
+from features.formula.errors import FormulaError
+from features.formula.functions import UNIVERSE, Bound, Function, Grouped
+from features.formula.syntax import Expression
+from features.graph import Column, Input, Node, Output, inputs_of
+from features.operator import Operator
+from features.operators.choice import Choice
+from features.operators.coarser import Coarser
+from features.operators.lag import Lag
+from features.operators.pointwise import Cross, Pointwise
+
+LONGEST_LAG = 100_000
+Value: TypeAlias = Column | float | str
+
+
+@dataclass(frozen=True)
+class Meant:
+    """What an expression means, and the expression with all defaults filled in."""
+
+    value: Value
+    expression: Expression
+
+
+@dataclass(frozen=True)
+class Place:
+    """A text, for errors that point into it."""
+
+    text: str
+
+    def wrong(self, what: str, at: Expression) -> FormulaError:
+        """The error to raise."""
+        return FormulaError(what, self.text, at.span.start)
+
+    def series(self, given: Meant) -> Column:
+        """The value, which must be a series."""
+        if isinstance(given.value, float | str):
+            raise self.wrong(f"a series is needed here, not {kind_of(given.value)}", given.expression)
+        return given.value
+
+    def whole(self, given: Meant, what: str, least: int, most: int) -> int:
+        """The value, which must be a whole number in a range."""
+        value = given.value
+        if not isinstance(value, float):
+            raise self.wrong(f"{what} must be a whole number, not {kind_of(value)}", given.expression)
+        if not (value.is_integer() and least <= value <= most):
+            raise self.wrong(f"{what} must be a whole number from {least} to {most}", given.expression)
+        return int(value)
+
+
+def kind_of(value: Value) -> str:
+    """The word for it in an error."""
+    if isinstance(value, float):
+        return "a number"
+    return "a string" if isinstance(value, str) else "a series"
+
+
+def is_series(value: Value) -> bool:
+    """Whether it varies from bar to bar."""
+    return isinstance(value, Input | Output)
+
+
+def made(operator: Operator, arguments: tuple[Column, ...], definition: Mapping[str, object]) -> Node:
+    """A node that knows its properties: asked for later, they would go down the graph by recursion."""
+    node = Node(operator, arguments, definition)
+    _ = node.key, node.lookback, node.exact, node.inputs
+    return node
+
+
+def pointwise(name: str, function: Function, given: tuple[Meant, ...], place: Place, at: Expression) -> Value:
+    """`function` of each bar by itself; of numbers alone it is a number."""
+    for one in given:
+        if isinstance(one.value, str):
+            raise place.wrong("a number or a series is needed here, not a string", one.expression)
+    numbers = tuple(one.value if isinstance(one.value, float) else None for one in given)
+    series = tuple(one.value for one in given if not isinstance(one.value, float | str))
+    if not series:
+        return _folded(function, numbers, place, at)
+    called = function.function if len(series) == len(given) else Bound(function.function, numbers)
+    definition = {"function": name, "numbers": list(numbers)}
+    return made(Pointwise(called, exact=function.exact), series, definition).output()
+
+
+def choice(given: tuple[Meant, Meant, Meant], place: Place) -> Value:
+    """The second where the first is true, else the third."""
+    for one in given:
+        if isinstance(one.value, str):
+            raise place.wrong("a number or a series is needed here, not a string", one.expression)
+    condition, chosen, other = (one.value for one in given)
+    if isinstance(condition, float):
+        return chosen if condition else other
+    first, second = (value if isinstance(value, float) else None for value in (chosen, other))
+    series = tuple(one.value for one in given if not isinstance(one.value, float | str))
+    definition = {"function": "where", "numbers": [None, first, second]}
+    return made(Choice((None, first, second)), series, definition).output()
+
+
+def lagged(given: Meant, bars: int, place: Place) -> Column:
+    """The series as it was so many bars ago."""
+    series = place.series(given)
+    if bars == 0:
+        return series
+    return made(Lag(bars), (series,), {"function": "lag", "bars": bars}).output()
+
+
+def universe(name: str, given: Meant, by: Meant | None, place: Place) -> Column:
+    """A function of all symbols at one bar, or of those of one group."""
+    series = (place.series(given),)
+    if by is None:
+        return made(Cross(UNIVERSE[name]), series, {"function": name}).output()
+    groups = place.series(by)
+    return made(Cross(Grouped(UNIVERSE[name])), (*series, groups), {"function": name, "by": True}).output()
+
+
+def _folded(function: Function, numbers: tuple[float | None, ...], place: Place, at: Expression) -> float:
+    with np.errstate(all="ignore"):
+        value = float(function.function(*(np.float64(number or 0.0) for number in numbers)))
+    if not np.isfinite(value):
+        raise place.wrong("these numbers give no finite number", at)
+    return value
+
+
+def coarser(series: Column, count: int, unit: str) -> Column:
+    """The series on coarser bars, seen only after they have closed."""
+    inputs = tuple(Input(name) for name in inputs_of(series))
+    definition = {"function": "@", "period": f"{count}{unit}", "of": series.key}
+    return made(Coarser(series, count, unit), inputs, definition).output()

@@ -1,0 +1,152 @@
+"""The tree of a formula: values that say what was written and where.
+
+Trees are equal when they say the same; where in the text they said it (`span`) does not count.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import NamedTuple, TypeAlias
+
+DEEPEST = 64
+
+
+class Span(NamedTuple):
+    """Positions in the text: the first character's and the one after the last."""
+
+    start: int = 0
+    end: int = 0
+
+
+NOWHERE = Span()
+
+
+@dataclass(frozen=True)
+class Number:
+    """A number without a sign: finite, zero or more."""
+
+    value: float
+    span: Span = field(default=NOWHERE, compare=False, repr=False)
+
+
+@dataclass(frozen=True)
+class Text:
+    """A string between quotes."""
+
+    value: str
+    span: Span = field(default=NOWHERE, compare=False, repr=False)
+
+
+@dataclass(frozen=True)
+class Name:
+    """A column of the bars, an indicator with its defaults, or another named formula."""
+
+    name: str
+    span: Span = field(default=NOWHERE, compare=False, repr=False)
+
+
+@dataclass(frozen=True)
+class Extra:
+    """`data.name`: a further column of the bars."""
+
+    name: str
+    span: Span = field(default=NOWHERE, compare=False, repr=False)
+
+
+@dataclass(frozen=True)
+class Call:
+    """`name(arguments, keyword=value)`; keywords are kept sorted, so that their order says nothing."""
+
+    name: str
+    arguments: tuple[Expression, ...] = ()
+    keywords: tuple[tuple[str, Expression], ...] = ()
+    span: Span = field(default=NOWHERE, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "keywords", tuple(sorted(self.keywords, key=lambda pair: pair[0])))
+
+
+@dataclass(frozen=True)
+class Output:
+    """`.output` of an indicator that has several."""
+
+    of: Name | Call
+    output: str
+    span: Span = field(default=NOWHERE, compare=False, repr=False)
+
+
+@dataclass(frozen=True)
+class Unary:
+    """`-operand` or `not operand`."""
+
+    operator: str
+    operand: Expression
+    span: Span = field(default=NOWHERE, compare=False, repr=False)
+
+
+@dataclass(frozen=True)
+class Binary:
+    """`left operator right`; the span is the operator's, where a division by zero is to be shown."""
+
+    operator: str
+    left: Expression
+    right: Expression
+    span: Span = field(default=NOWHERE, compare=False, repr=False)
+
+
+@dataclass(frozen=True)
+class Power:
+    """`base ** exponent`, the exponent a whole number from 1."""
+
+    base: Expression
+    exponent: int
+    span: Span = field(default=NOWHERE, compare=False, repr=False)
+
+
+@dataclass(frozen=True)
+class Coarser:
+    """`of @ 1w`: the expression on coarser bars of `count` units (m, h, d, w)."""
+
+    of: Expression
+    count: int
+    unit: str
+    span: Span = field(default=NOWHERE, compare=False, repr=False)
+
+
+Expression: TypeAlias = Number | Text | Name | Extra | Call | Output | Unary | Binary | Power | Coarser
+
+
+@dataclass(frozen=True)
+class Formula:
+    """An expression, the name it was given (`name = expression`) if any, and the text of both."""
+
+    expression: Expression
+    name: str | None = None
+    text: str = field(default="", compare=False)
+
+
+def parts(expression: Expression) -> tuple[Expression, ...]:
+    """The expressions that stand directly in this one, as they were written."""
+    match expression:
+        case Call():
+            return (*expression.arguments, *(value for _, value in expression.keywords))
+        case Output() | Coarser():
+            return (expression.of,)
+        case Unary():
+            return (expression.operand,)
+        case Binary():
+            return (expression.left, expression.right)
+        case Power():
+            return (expression.base,)
+        case _:
+            return ()
+
+
+def walk(expression: Expression) -> Iterator[Expression]:
+    """The expression and all that stand in it, however deep, from the left."""
+    waiting = [expression]
+    while waiting:
+        here = waiting.pop()
+        yield here
+        waiting.extend(reversed(parts(here)))

@@ -1,0 +1,75 @@
+"""The words of a formula: numbers, strings, names, periods and signs."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+from features.formula.errors import FormulaError
+
+LONGEST = 4_000
+Kind = Literal["number", "period", "string", "name", "sign", "end"]
+
+_TOKEN = re.compile(
+    r"""(?P<space>[ \t\r\n]+)
+    | (?P<period>[0-9]+[mhdw](?![A-Za-z0-9_]))
+    | (?P<number>[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?)
+    | (?P<name>[A-Za-z_][A-Za-z0-9_]*)
+    | (?P<string>'[^'\r\n]*'|"[^"\r\n]*")
+    | (?P<sign>\*\*|<=|>=|==|!=|[-+*/<>=(),.@])""",
+    re.VERBOSE,
+)
+_WORD = re.compile(r"[A-Za-z0-9_]+")
+_HINTS = {"^": "a power is written **", "&": "write and", "|": "write or", "!": "write not", "~": "write not"}
+
+
+@dataclass(frozen=True)
+class Token:
+    """A word of the text between the positions `start` and `end`."""
+
+    kind: Kind
+    text: str
+    start: int
+    end: int
+
+
+def tokens(text: str) -> tuple[Token, ...]:
+    """The words of `text` in order, the last of kind `end`.
+
+    Raises `FormulaError` for a text that is too long, a stray character, a string that does not end and
+    a number that runs into a name.
+    """
+    if len(text) > LONGEST:
+        raise FormulaError(
+            f"a formula has at most {LONGEST} characters, this one {len(text)}; name parts of it",
+            text,
+            LONGEST,
+        )
+    found: list[Token] = []
+    position = 0
+    while position < len(text):
+        match = _TOKEN.match(text, position)
+        if match is None:
+            raise _stray(text, position)
+        kind, start, position = match.lastgroup, position, match.end()
+        if kind == "number":
+            _alone(text, start, position)
+        if kind != "space":
+            found.append(Token(kind, match.group(), start, position))  # type: ignore[arg-type]
+    found.append(Token("end", "", len(text), len(text)))
+    return tuple(found)
+
+
+def _alone(text: str, start: int, end: int) -> None:
+    word = _WORD.match(text, end)
+    if word is not None:
+        raise FormulaError(f"the number {text[start:end]} runs into '{word.group()[:24]}'", text, start)
+
+
+def _stray(text: str, position: int) -> FormulaError:
+    character = text[position]
+    if character in "'\"":
+        return FormulaError(f"this string has no closing {character}", text, position)
+    hint = f"; {_HINTS[character]}" if character in _HINTS else ""
+    return FormulaError(f"the character {character!a} has no place in a formula{hint}", text, position)

@@ -1,0 +1,301 @@
+"""Formulas as text: words, trees, errors that point, and one spelling for each meaning."""
+
+from __future__ import annotations
+
+import random
+import time
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from alphaloop.errors import InputError
+from features.formula.errors import FormulaError
+from features.formula.parser import RANKS, WORDS, parse
+from features.formula.spelling import canonical, column_name
+from features.formula.syntax import (
+    DEEPEST,
+    Binary,
+    Call,
+    Coarser,
+    Expression,
+    Extra,
+    Name,
+    Number,
+    Output,
+    Power,
+    Text,
+    Unary,
+    walk,
+)
+from features.formula.tokens import LONGEST
+
+A, B, C = Name("a"), Name("b"), Name("c")
+
+
+@pytest.mark.parametrize(
+    ("text", "tree"),
+    [
+        ("12", Number(12.0)),
+        ("2.5e-1", Number(0.25)),
+        ("a", A),
+        ("data.sentiment", Extra("sentiment")),
+        ("'it''s'"[:4], Text("it")),
+        ('"it\'s"', Text("it's")),
+        ("a + b * c", Binary("+", A, Binary("*", B, C))),
+        ("a - b - c", Binary("-", Binary("-", A, B), C)),
+        ("a - (b - c)", Binary("-", A, Binary("-", B, C))),
+        ("-a ** 2", Unary("-", Power(A, 2))),
+        ("a * -b", Binary("*", A, Unary("-", B))),
+        ("not a == b and c", Binary("and", Unary("not", Binary("==", A, B)), C)),
+        ("a or b and c", Binary("or", A, Binary("and", B, C))),
+        ("a + b @ 4h", Binary("+", A, Coarser(B, 4, "h"))),
+        ("a.upper @ 1w ** 2", Power(Coarser(Output(A, "upper"), 1, "w"), 2)),
+        ("f(a, 1, by=b).low", Output(Call("f", (A, Number(1.0)), (("by", B),)), "low")),
+        ("f()", Call("f")),
+        ("\n a\t+\r\n b ", Binary("+", A, B)),
+    ],
+)
+def test_a_formula_is_read_by_the_usual_ranks(text: str, tree: Expression) -> None:
+    """Powers bind before signs, products before sums, comparisons before `not`, `and`, `or`; @ before all."""
+    assert parse(text).expression == tree
+
+
+def test_a_formula_may_carry_a_name() -> None:
+    """`name = expression` names the formula; the expression is the same as without."""
+    named = parse("edge = close / sma(50) - 1")
+    assert named.name == "edge"
+    assert named.expression == parse("close / sma(50) - 1").expression
+    assert parse("a").name is None
+
+
+def test_every_part_knows_where_it_stands() -> None:
+    """Spans cut out of the text the very words that a part was made of."""
+    text = "rank(return_5, by=data.sector) + 2 * macd(12).hist"
+    found = {text[part.span.start : part.span.end] for part in walk(parse(text).expression)}
+    assert found == {
+        "rank(return_5, by=data.sector)",
+        "return_5",
+        "data.sector",
+        "+",
+        "2",
+        "*",
+        "macd(12)",
+        "12",
+        "hist",
+    }
+
+
+MALFORMED = [
+    ("", "formula ``, column 1: there is no formula"),
+    ("edge =", "formula `edge =`, column 7: there is no formula"),
+    ("close / ", "formula `close / `, column 9: the formula ends; a value is needed here"),
+    ("close open", "formula `close open`, column 7: 'open' is unexpected; an operator or the formula's end is needed here"),
+    ("(close", "formula `(close`, column 1: this parenthesis is not closed"),
+    ("sma(close, 5", "formula `sma(close, 5`, column 4: this parenthesis is not closed"),
+    ("close)", "formula `close)`, column 6: ')' is unexpected; an operator or the formula's end is needed here"),
+    ("sma(5,)", "formula `sma(5,)`, column 7: ')' is unexpected; a value is needed here"),
+    ("'close", "formula `'close`, column 1: this string has no closing '"),
+    ("close ^ 2", "formula `close ^ 2`, column 7: the character '^' has no place in a formula; a power is written **"),
+    ("close × 2", "formula `close × 2`, column 7: the character '\\xd7' has no place in a formula"),
+    ("close; import os", "formula `close; import os`, column 6: the character ';' has no place in a formula"),
+    ("1e999 * close", "formula `1e999 * close`, column 1: the number 1e999 is too large"),
+    ("3x", "formula `3x`, column 1: the number 3 runs into 'x'"),
+    ("a < b < c", "formula `a < b < c`, column 7: comparisons do not chain; join them with `and`"),
+    ("a ** 2 ** 3", "formula `a ** 2 ** 3`, column 8: powers do not chain; use parentheses"),
+    ("a ** 0.5", "formula `a ** 0.5`, column 6: an exponent is a whole number from 1 to 64, written out"),
+    ("a ** -1", "formula `a ** -1`, column 6: an exponent is a whole number from 1 to 64, written out"),
+    ("a @ week", "formula `a @ week`, column 5: after @ comes a period: a whole number and m, h, d or w, as in @ 1w"),
+    ("a @ 0d", "formula `a @ 0d`, column 5: a coarser bar has 1 to 10000 d"),
+    ("sma(length=5, 3)", "formula `sma(length=5, 3)`, column 15: what has no keyword comes before what has one"),
+    ("sma(n=5, n=3)", "formula `sma(n=5, n=3)`, column 10: 'n' is given twice"),
+    ("(a + b).upper", "formula `(a + b).upper`, column 8: only an indicator has outputs"),
+    ("data + 1", "formula `data + 1`, column 1: `data` needs the name of a column: data.name"),
+    ("a + not b", "formula `a + not b`, column 5: put `not …` into parentheses here"),
+    ("and = a", "formula `and = a`, column 1: 'and' is a word of the language and cannot be a formula's name"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "message"), MALFORMED)
+def test_a_malformed_formula_says_what_is_wrong_and_where(text: str, message: str) -> None:
+    """Each mistake has its own one-line message with the column where it stands."""
+    with pytest.raises(FormulaError) as raised:
+        parse(text)
+    assert str(raised.value) == message
+    assert isinstance(raised.value, InputError)
+
+
+def test_an_error_points_at_its_place() -> None:
+    """`pointing` is two lines: the text, and a caret under the place."""
+    with pytest.raises(FormulaError) as raised:
+        parse("close / (sma(50) - 1")
+    first, second = raised.value.pointing().split("\n")
+    assert first == "close / (sma(50) - 1"
+    assert second.index("^") == first.index("(")
+    assert (raised.value.position, raised.value.column, raised.value.text) == (8, 9, first)
+
+
+@pytest.mark.parametrize("place", [0, 17, 500, 999])
+def test_an_error_in_a_long_text_shows_the_part_around_it(place: int) -> None:
+    """However long or wild the text, the message is one line and the caret stands under the culprit."""
+    text = "\n".join(["a"] * 500).ljust(1000)
+    text = text[:place] + "§" + text[place + 1 :]
+    with pytest.raises(FormulaError) as raised:
+        parse(text)
+    first, second = raised.value.pointing().split("\n")
+    assert first[second.index("^")] == "§"
+    assert len(first) <= 62
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "(" * (DEEPEST + 1) + "a" + ")" * (DEEPEST + 1),
+        "f(" * 900,
+        "-" * 3000 + "a",
+        "not " * 900 + "a",
+        "a" + " + a" * 900,
+        "a" + "@1d" * 900,
+        "(a or b and not c < d + e * -" * 100 + "a",
+        "((((((((((" * 390,
+    ],
+)
+def test_nesting_has_a_limit(text: str) -> None:
+    """Whatever nests too deeply is refused as such, and not by Python's stack."""
+    with pytest.raises(FormulaError, match="deeper than 64 levels; name a part of the formula"):
+        parse(text)
+
+
+def test_what_is_just_within_the_limits_is_read() -> None:
+    """64 parentheses, a sum of 64 terms and a text of 4,000 characters are fine; one more is not."""
+    assert parse("(" * DEEPEST + "a" + ")" * DEEPEST).expression == A
+    assert parse(" + ".join(["a"] * DEEPEST))
+    assert parse("a".ljust(LONGEST))
+    with pytest.raises(FormulaError, match="a formula has at most 4000 characters, this one 4001"):
+        parse("a".ljust(LONGEST + 1))
+
+
+NAMES = st.from_regex(r"[A-Za-z_][A-Za-z0-9_]{0,8}", fullmatch=True).filter(
+    lambda name: name not in (*WORDS, *RANKS)
+)
+NUMBERS = st.one_of(
+    st.integers(0, 10**6).map(float), st.floats(0, allow_infinity=False, allow_nan=False)
+).map(lambda value: Number(abs(value)))
+TEXTS = st.text(st.characters(exclude_characters="\r\n", exclude_categories=["Cs"]), max_size=8).filter(
+    lambda text: not ("'" in text and '"' in text)
+)
+LEAVES = st.one_of(NUMBERS, TEXTS.map(Text), NAMES.map(Name), NAMES.map(Extra))
+
+
+def _wider(below: st.SearchStrategy[Expression]) -> st.SearchStrategy[Expression]:
+    keywords = st.dictionaries(NAMES, below, max_size=2).map(lambda pairs: tuple(pairs.items()))
+    calls = st.builds(Call, NAMES, st.lists(below, max_size=3).map(tuple), keywords)
+    signs = st.sampled_from(["or", "and", "<", "<=", ">", ">=", "==", "!=", "+", "-", "*", "/"])
+    return st.one_of(
+        calls,
+        st.builds(Output, st.one_of(calls, NAMES.map(Name)), NAMES),
+        st.builds(Unary, st.sampled_from(["-", "not"]), below),
+        st.builds(Binary, signs, below, below),
+        st.builds(Power, below, st.integers(1, 64)),
+        st.builds(Coarser, below, st.integers(1, 10_000), st.sampled_from("mhdw")),
+    )
+
+
+TREES = st.recursive(LEAVES, _wider, max_leaves=25)
+
+
+@settings(max_examples=300, deadline=None)
+@given(TREES)
+def test_a_tree_is_read_back_from_its_spelling(tree: Expression) -> None:
+    """For any tree, `parse(canonical(tree))` is that tree again, and its spelling the same."""
+    spelled = canonical(tree)
+    if len(spelled) <= LONGEST:
+        assert parse(spelled).expression == tree
+        assert canonical(parse(spelled).expression) == spelled
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("close/sma( 50 )-1", "((close / (sma(50.0))) - 1)"),
+        ("f(b=1, a=2)", "f(a=2, b=1.0)"),
+        ("a and (b and c) or (not (d))", "(a and (b and c)) or not d"),
+        ("1e3", "1000"),
+        ('"x"', "'x'"),
+    ],
+)
+def test_spaces_parentheses_and_the_order_of_keywords_say_nothing(one: str, other: str) -> None:
+    """Two ways to write the same have one spelling."""
+    assert canonical(parse(one).expression) == canonical(parse(other).expression)
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("macd(12, 26, 9).histogram", "macd_12_26_9_histogram"),
+        ("rsi(14) @ 1w", "rsi_14_at_1w"),
+        ("rsi", "rsi"),
+        ("lag(rocp(231), 21)", "lag_rocp_231_21"),
+        ("rank(return_5, by=data.sector)", "rank_return_5_by_data_sector"),
+        ("bbands(20, 2.5, -1e-7).upper", "bbands_20_2p5_minus_1eminus07_upper"),
+        ("edge = close / open", "edge"),
+    ],
+)
+def test_a_plain_call_names_its_column(text: str, name: str) -> None:
+    """An unnamed call is named after what it says; a given name stands."""
+    assert column_name(parse(text)) == name
+    assert name.isidentifier()
+
+
+@pytest.mark.parametrize("text", ["close / sma(50) - 1", "lag(a + b, 1)", "f('no name!')"])
+def test_anything_else_needs_a_name(text: str) -> None:
+    """A formula that is no plain call, without a name, says how to give it one."""
+    with pytest.raises(FormulaError, match="this is no plain call, so it needs a name: name = "):
+        column_name(parse(text))
+
+
+PIECES = (
+    *"()+-*/<>=,.@'\"^#;:[]{}\\\0\n\t §é٣\ud800",
+    "**", "<=", "==", "!=", " and ", " or ", " not ", "close", "sma", "rsi", "macd", "data", "rank", "by=",
+    "1", "14", "0", "1e-3", "1e999", "2.5", "1w", "4h", "x", "where(", "lag(", "clip(", "sma(", ".macdhist", "𝟙",
+)  # fmt: skip
+
+
+def _fuzzed(chance: random.Random) -> str:
+    kind = chance.randrange(4)
+    if kind == 0:
+        return "".join(chance.choice(PIECES) for _ in range(chance.randrange(1, 40)))
+    if kind == 1:
+        return bytes(chance.randrange(256) for _ in range(chance.randrange(80))).decode("latin-1")
+    if kind == 2:
+        return "".join(chr(chance.randrange(0x3000)) for _ in range(chance.randrange(60)))
+    return chance.choice(PIECES) * chance.randrange(1, 1200)
+
+
+def _survives(seed: int, count: int) -> None:
+    chance = random.Random(seed)
+    read = 0
+    for _ in range(count):
+        text = _fuzzed(chance)
+        began = time.process_time()
+        try:
+            tree = parse(text).expression
+            assert parse(canonical(tree)).expression == tree
+            read += 1
+        except FormulaError as error:
+            assert "\n" not in str(error)
+            assert error.pointing().count("\n") == 1
+        assert time.process_time() - began < 0.05, text
+    assert read, "nothing was ever read: the fuzz is too wild to prove anything"
+
+
+def test_no_text_does_more_than_be_refused() -> None:
+    """500 texts of the language's pieces, of raw bytes and of any characters: a tree or a `FormulaError`."""
+    _survives(7, 500)
+
+
+@pytest.mark.long
+def test_no_text_does_more_than_be_refused_however_many() -> None:
+    """The same with 5,000 texts."""
+    _survives(11, 5_000)

@@ -1,0 +1,40 @@
+"""The distance of the close from its average."""
+
+from __future__ import annotations
+
+from features.indicator import indicator
+from features.operator import Operator
+from features.operators.recursive import Recursive
+from features.operators.window import Window
+from features.smoothing import AverageTrueRange, State, Stepped, Trailing, at_least, exponential, ratio
+from features.subwindows import Array, centred_mean
+
+
+@indicator(group="momentum indicators", reference="Nison 1994 (disparity index); pandas-ta: bias")
+def bias(length: int = 26) -> Operator:
+    """The close over its average of `length` bars, less 1."""
+    at_least(1, length=length)
+
+    def distance(close: Array) -> Array:
+        average = centred_mean(close)
+        return ratio(close[..., -1] - average, average)
+
+    return Window(distance, length, exact=True)
+
+
+@indicator(("high", "low", "close"), group="momentum indicators", reference="Johnson; pandas-ta: pgo")
+def pretty_good_oscillator(length: int = 14) -> Operator:
+    """The close's distance from its average of `length` bars, in exponentially averaged true ranges."""
+    at_least(1, length=length)
+    closes, ranges, average = Trailing(length), AverageTrueRange(1), exponential(length)
+
+    def start(symbols: int) -> State:
+        return closes.start(symbols), ranges.start(symbols), average.start(symbols)
+
+    def step(state: State, inputs: State) -> Stepped:
+        recent = closes.step(state[0], inputs[2])
+        spread, extent = ranges.step(state[1], *inputs)
+        averages, typical = average.step(state[2], extent)
+        return (recent, spread, averages), (ratio(inputs[2] - centred_mean(recent), typical),)
+
+    return Recursive(start, step, lookback=length + 1)

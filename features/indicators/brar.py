@@ -1,0 +1,32 @@
+"""The emotion and willingness indices AR and BR."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from features.indicator import indicator
+from features.operator import Operator
+from features.operators.window import Window
+from features.smoothing import at_least, ratio
+from features.subwindows import Array
+
+OUTPUTS = ("ar", "br")
+
+
+@indicator(
+    ("open", "high", "low", "close"), OUTPUTS, group="momentum indicators", reference="pandas-ta: brar"
+)
+def brar(length: int = 26) -> Operator:
+    """How far bars go above and below their open (AR), and above and below the close before (BR), in percent.
+
+    Sums over `length` bars; NaN where no bar went below.
+    """
+    at_least(1, length=length)
+
+    def indices(opened: Array, high: Array, low: Array, close: Array) -> tuple[Array, Array]:
+        high, low, opened, before = high[..., 1:], low[..., 1:], opened[..., 1:], close[..., :-1]
+        emotion = ratio((high - opened).sum(axis=-1), (opened - low).sum(axis=-1))
+        above, below = np.maximum(high - before, 0.0), np.maximum(before - low, 0.0)
+        return 100.0 * emotion, 100.0 * ratio(above.sum(axis=-1), below.sum(axis=-1))
+
+    return Window(indices, length + 1, OUTPUTS, exact=True)

@@ -1,0 +1,28 @@
+"""Ease of movement."""
+
+from __future__ import annotations
+
+from features.indicator import indicator
+from features.operator import Operator
+from features.operators.window import Window
+from features.smoothing import at_least, ratio
+from features.subwindows import Array
+
+
+@indicator(("high", "low", "volume"), group="volume indicators", reference="Arms 1996")
+def ease_of_movement(length: int = 14, divisor: float = 1e8) -> Operator:
+    """Average of the median price's change times the bar's range, over its volume in units of `divisor`.
+
+    NaN if a bar of the window did not trade.
+    """
+    at_least(1, length=length)
+    at_least(1e-12, divisor=divisor)
+
+    def average(high: Array, low: Array, volume: Array) -> Array:
+        median = high / 2.0 + low / 2.0
+        change = median[..., 1:] - median[..., :-1]
+        moved = ratio(change * (high - low)[..., 1:], volume[..., 1:] / divisor)
+        ease: Array = moved.mean(axis=-1)
+        return ease
+
+    return Window(average, length + 1, exact=True)

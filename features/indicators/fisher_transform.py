@@ -1,0 +1,39 @@
+"""The Fisher transform of a price's place in its range."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from features.indicator import indicator
+from features.operator import Operator
+from features.operators.recursive import Recursive
+from features.smoothing import State, Stepped, Trailing, at_least
+
+OUTPUTS = ("fisher", "signal")
+
+
+@indicator(("high", "low"), OUTPUTS, group="momentum indicators", reference="Ehlers 2002")
+def fisher_transform(length: int = 9) -> Operator:
+    """The median price's place in its range, smoothed and made nearly Gaussian; its value a bar ago.
+
+    A range of zero counts as its middle. Smoothed places are held to ±0.999, as the paper has it.
+    """
+    at_least(1, length=length)
+    bars = Trailing(length)
+
+    def start(symbols: int) -> State:
+        return bars.start(symbols), np.zeros(symbols), np.zeros(symbols)
+
+    def step(state: State, inputs: State) -> Stepped:
+        median = inputs[0] / 2.0 + inputs[1] / 2.0
+        medians = bars.step(state[0], median)
+        lowest, highest = medians.min(axis=1), medians.max(axis=1)
+        extent = highest - lowest
+        place = np.where(extent > 0.0, (median - lowest) / np.where(extent > 0.0, extent, 1.0), 0.5)
+        smooth = np.clip(0.66 * (place - 0.5) + 0.67 * state[1], -0.999, 0.999)
+        fisher = 0.5 * np.log((1.0 + smooth) / (1.0 - smooth)) + 0.5 * state[2]
+        full = np.isfinite(lowest)
+        after = (medians, np.where(full, smooth, 0.0), np.where(full, fisher, 0.0))
+        return after, (np.where(full, fisher, np.nan), np.where(full, state[2], np.nan))
+
+    return Recursive(start, step, OUTPUTS, lookback=length, exact=False)

@@ -1,0 +1,33 @@
+"""The Ichimoku cloud, as far as it is known at the bar."""
+
+from __future__ import annotations
+
+from features.indicator import indicator
+from features.operator import Operator
+from features.operators.window import Window
+from features.smoothing import at_least, ratio
+from features.subwindows import Array, middles
+
+OUTPUTS = ("conversion", "base", "span_a", "span_b", "lagging")
+
+
+@indicator(("high", "low", "close"), OUTPUTS, group="overlap studies", reference="Hosoda 1969")
+def ichimoku(conversion: int = 9, base: int = 26, span: int = 52) -> Operator:
+    """Conversion and base line, the cloud drawn at this bar, and the close against that of `base` bars ago.
+
+    The lines are halfway between the highest high and the lowest low of their bars. The spans were
+    computed `base` bars ago, and so are what a chart that draws them ahead shows at this bar. The lagging
+    span, which a chart draws back, is given as what it is read for: `close / close[base] - 1`.
+    """
+    at_least(1, conversion=conversion, base=base, span=span)
+
+    def lines(high: Array, low: Array, close: Array) -> tuple[Array, ...]:
+        def middle(length: int, ago: int) -> Array:
+            end = high.shape[-1] - ago
+            return middles(high[..., end - length : end], low[..., end - length : end])
+
+        span_a = (middle(conversion, base) + middle(base, base)) / 2.0
+        lagging = ratio(close[..., -1], close[..., -1 - base]) - 1.0
+        return middle(conversion, 0), middle(base, 0), span_a, middle(span, base), lagging
+
+    return Window(lines, base + max(conversion, base, span), OUTPUTS, exact=True)

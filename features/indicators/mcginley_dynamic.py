@@ -1,0 +1,35 @@
+"""McGinley's dynamic."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from features.indicator import indicator
+from features.operator import Operator
+from features.operators.recursive import Recursive
+from features.smoothing import State, Stepped, at_least
+
+
+@indicator(group="overlap studies", reference="McGinley 1990")
+def mcginley_dynamic(length: int = 10, factor: float = 0.6) -> Operator:
+    """Average that hurries after a falling price and takes its time after a rising one.
+
+    The step is `(close - line) / (factor length (close / line)^4)`, never longer than the way to the
+    close; the line begins at the first close.
+    """
+    at_least(1, length=length)
+    at_least(1e-9, factor=factor)
+
+    def start(symbols: int) -> State:
+        return (np.full(symbols, np.nan),)
+
+    def step(state: State, inputs: State) -> Stepped:
+        close = inputs[0]
+        line = np.where(np.isfinite(state[0]), state[0], close)
+        quotient = np.where(line != 0.0, close / np.where(line != 0.0, line, 1.0), 1.0)
+        square = quotient * quotient
+        pace = np.maximum(factor * length * (square * square), 1.0)
+        after = line + (close - line) / pace
+        return (after,), (after,)
+
+    return Recursive(start, step, lookback=length)

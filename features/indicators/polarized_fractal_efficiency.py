@@ -1,0 +1,36 @@
+"""Polarized fractal efficiency."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from features.indicator import indicator
+from features.operator import Operator
+from features.operators.recursive import Recursive
+from features.smoothing import State, Stepped, Trailing, at_least, exponential, ratio
+
+
+@indicator(group="momentum indicators", reference="Hannula 1994")
+def polarized_fractal_efficiency(length: int = 10, smooth: int = 5) -> Operator:
+    """How straight the close moved over `length` bars, signed by its direction, averaged; -100 to 100.
+
+    The straight way over the way along the closes, a bar counting as one percent of the first close of
+    the window, which makes the measure free of the price's scale.
+    """
+    at_least(1, length=length, smooth=smooth)
+    closes, average = Trailing(length + 1), exponential(smooth)
+
+    def start(symbols: int) -> State:
+        return closes.start(symbols), average.start(symbols)
+
+    def step(state: State, inputs: State) -> Stepped:
+        recent = closes.step(state[0], inputs[0])
+        percent = 100.0 * ratio(recent - recent[:, :1], np.repeat(recent[:, :1], length + 1, axis=1))
+        steps = np.diff(percent, axis=1)
+        way = np.sqrt(steps * steps + 1.0).sum(axis=1)
+        moved = percent[:, -1]
+        straight = np.sqrt(moved * moved + float(length * length))
+        averages, value = average.step(state[1], 100.0 * np.sign(moved) * straight / way)
+        return (recent, averages), (value,)
+
+    return Recursive(start, step, lookback=length + smooth)

@@ -1,0 +1,31 @@
+"""The relative vigor index."""
+
+from __future__ import annotations
+
+from features.indicator import indicator
+from features.operator import Operator
+from features.operators.window import Window
+from features.smoothing import at_least, ratio
+from features.subwindows import Array, windows
+
+OUTPUTS = ("value", "signal")
+
+
+@indicator(("open", "high", "low", "close"), OUTPUTS, group="momentum indicators", reference="Ehlers 2002")
+def relative_vigor(length: int = 10) -> Operator:
+    """How far bars close above their open, in parts of their range; and its symmetric average of four."""
+    at_least(1, length=length)
+
+    def vigor(opened: Array, high: Array, low: Array, close: Array) -> tuple[Array, Array]:
+        rise = windows(_symmetric(close - opened), length).sum(axis=-1)
+        extent = windows(_symmetric(high - low), length).sum(axis=-1)
+        values = ratio(rise, extent)
+        return values[..., -1], _symmetric(values)[..., -1]
+
+    return Window(vigor, length + 6, OUTPUTS, exact=True)
+
+
+def _symmetric(values: Array) -> Array:
+    """Averages of four with the weights 1, 2, 2, 1."""
+    outer, inner = values[..., :-3] + values[..., 3:], values[..., 1:-2] + values[..., 2:-1]
+    return (outer + 2.0 * inner) / 6.0

@@ -1,0 +1,126 @@
+"""Calendar periods: operators that begin anew, or look back, by the day, week, month or year.
+
+A period is that of a bar's close in UTC; a close at midnight belongs to the day that ends there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from alphaloop.errors import InputError
+from alphaloop.market import Timestamps
+from features.operator import Axes, Handle, Matrix, Operator, Vector
+from features.operators.recursive import Recursive
+from features.smoothing import State, Stepped
+
+Array = npt.NDArray[np.float64]
+Label = Callable[[Timestamps], Array]
+
+
+def _days(times: Timestamps) -> npt.NDArray[np.int64]:
+    return (times - np.timedelta64(1, "ns")).astype("datetime64[D]").astype(np.int64)
+
+
+def _day(times: Timestamps) -> Array:
+    return _days(times).astype(np.float64)
+
+
+def _week(times: Timestamps) -> Array:
+    # Day 0, the first of January 1970, was a Thursday; weeks begin on Mondays.
+    return ((_days(times) + 3) // 7).astype(np.float64)
+
+
+def _month(times: Timestamps) -> Array:
+    return (times - np.timedelta64(1, "ns")).astype("datetime64[M]").astype(np.float64)
+
+
+def _year(times: Timestamps) -> Array:
+    return (times - np.timedelta64(1, "ns")).astype("datetime64[Y]").astype(np.float64)
+
+
+LABELS: dict[str, Label] = {"session": _day, "day": _day, "week": _week, "month": _month, "year": _year}
+
+
+def label(period: str) -> Label:
+    """The function that numbers periods; `InputError` lists those there are."""
+    if period not in LABELS:
+        raise InputError(f"unknown period '{period}'; known: {', '.join(LABELS)}")
+    return LABELS[period]
+
+
+@dataclass(frozen=True, slots=True)
+class Dated:
+    """`operator` with one more input, the last: the number of the bar's period."""
+
+    operator: Operator
+    label: Label
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """The operator's."""
+        return self.operator.outputs
+
+    @property
+    def lookback(self) -> int:
+        """The operator's."""
+        return self.operator.lookback
+
+    @property
+    def exact(self) -> bool:
+        """The operator's."""
+        return self.operator.exact
+
+    @property
+    def cross(self) -> bool:
+        """The operator's."""
+        return self.operator.cross
+
+    def batch(self, inputs: tuple[Matrix, ...], axes: Axes) -> tuple[Matrix, ...]:
+        """The operator over the bars and their periods."""
+        return self.operator.batch(self._dated(inputs, axes), axes)
+
+    def stream(self, inputs: tuple[Matrix, ...], axes: Axes) -> Handle:
+        """A handle that stands after these bars."""
+        return _DatedHandle(self.operator.stream(self._dated(inputs, axes), axes), self.label)
+
+    def _dated(self, inputs: tuple[Matrix, ...], axes: Axes) -> tuple[Matrix, ...]:
+        numbers = np.broadcast_to(self.label(axes.times)[:, None], inputs[0].shape)
+        return (*inputs, numbers)
+
+
+class _DatedHandle:
+    def __init__(self, handle: Handle, numbered: Label) -> None:
+        self._handle, self._label = handle, numbered
+
+    def update(self, inputs: tuple[Vector, ...], time: np.datetime64) -> tuple[Vector, ...]:
+        """Take in one bar."""
+        number = self._label(np.array([time], dtype="datetime64[ns]"))[0]
+        return self._handle.update((*inputs, np.full(len(inputs[0]), number)), time)
+
+
+Levels = Callable[[Array, Array, Array], tuple[Array, ...]]
+
+
+def previous_period(levels: Levels, outputs: tuple[str, ...], period: str) -> Dated:
+    """`levels(high, low, close)` of the period before that of the bar; NaN in the first period."""
+
+    def start(symbols: int) -> State:
+        return (np.full(symbols, np.nan), *(np.full(symbols, np.nan) for _ in range(6)))
+
+    def step(state: State, inputs: State) -> Stepped:
+        current, *bars = state
+        high, low, close, number = inputs
+        new = current != number
+        before = tuple(np.where(new, now, old) for now, old in zip(bars[:3], bars[3:], strict=True))
+        running = (
+            np.where(new, high, np.maximum(bars[0], high)),
+            np.where(new, low, np.minimum(bars[1], low)),
+            close,
+        )
+        return (number, *running, *before), levels(*before)
+
+    return Dated(Recursive(start, step, outputs, lookback=2), label(period))

@@ -1,0 +1,112 @@
+"""Sample moments of windows, `[..., length]` to `[...]`, that stand huge, tiny and constant values.
+
+Everything is centred on the window's own last value before it is summed, so a constant window has moments
+of exactly zero, and a small variation upon a large level loses no digits. What is flat to within `FLAT` of
+its own size counts as constant: what is left there is rounding, not variation.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+Values = npt.NDArray[np.float64]
+
+FLAT = 1e-12
+"""Relative deviation below which a window counts as constant."""
+
+
+def ratio(numerator: Values, denominator: Values, neutral: float = np.nan) -> Values:
+    """`numerator / denominator`; `neutral` where the denominator is 0."""
+    shape = np.broadcast_shapes(np.shape(numerator), np.shape(denominator))
+    found = np.full(shape, neutral, dtype=np.float64)
+    usable = np.broadcast_to(np.asarray(denominator) != 0, shape)
+    return np.divide(numerator, denominator, out=found, where=usable)
+
+
+def deviations(windows: Values) -> Values:
+    """Differences from the window's mean, `[..., length]`; all 0 where the window is flat."""
+    shifted = windows - windows[..., -1:]
+    centred = shifted - shifted.mean(axis=-1, keepdims=True)
+    size = np.abs(windows).max(axis=-1, keepdims=True)
+    flat = np.abs(centred).max(axis=-1, keepdims=True) <= FLAT * size
+    return np.where(flat, 0.0, centred)
+
+
+def mean(windows: Values) -> Values:
+    """The mean, `[...]`."""
+    last = windows[..., -1]
+    found: Values = last + (windows - windows[..., -1:]).mean(axis=-1)
+    return found
+
+
+def variance(windows: Values, freedom: int = 1) -> Values:
+    """The sum of squared deviations over `length - freedom`, `[...]`."""
+    centred = deviations(windows)
+    found: Values = (centred * centred).sum(axis=-1) / (windows.shape[-1] - freedom)
+    return found
+
+
+def covariance(first: Values, second: Values, freedom: int = 1) -> Values:
+    """The sum of products of deviations over `length - freedom`, `[...]`."""
+    products = deviations(first) * deviations(second)
+    found: Values = products.sum(axis=-1) / (first.shape[-1] - freedom)
+    return found
+
+
+def correlation(first: Values, second: Values) -> Values:
+    """Pearson's correlation, from -1 to 1, `[...]`; NaN where a window is constant."""
+    one, other = _scaled(deviations(first)), _scaled(deviations(second))
+    product = (one * other).sum(axis=-1)
+    size = np.sqrt((one * one).sum(axis=-1) * (other * other).sum(axis=-1))
+    return np.clip(ratio(product, size), -1.0, 1.0)
+
+
+def regression_slope(dependent: Values, explaining: Values) -> Values:
+    """The slope of the least-squares line of `dependent` on `explaining`; NaN where that is constant."""
+    rise, run = deviations(dependent), deviations(explaining)
+    size = np.abs(run).max(axis=-1, keepdims=True)
+    # Scaled, so that volumes of 1e12 and prices of 1e-9 neither overflow nor vanish.
+    run = ratio(run, size, 0.0)
+    return ratio((rise * run).sum(axis=-1), (run * run).sum(axis=-1) * size[..., 0])
+
+
+def standardised_moment(windows: Values, order: int) -> Values:
+    """The mean of (deviation / population standard deviation) to the power `order`; NaN where constant."""
+    scaled = _scaled(deviations(windows))
+    square = (scaled * scaled).mean(axis=-1)
+    power = scaled * scaled
+    for _ in range(order - 2):
+        power = power * scaled
+    return ratio(power.mean(axis=-1), np.sqrt(square) ** order)
+
+
+def quantile(windows: Values, share: float) -> Values:
+    """The `share` quantile, linear between order statistics (Hyndman and Fan 1996, type 7), `[...]`."""
+    ordered = np.sort(windows, axis=-1)
+    place = share * (windows.shape[-1] - 1)
+    low = int(place)
+    high = min(low + 1, windows.shape[-1] - 1)
+    found: Values = ordered[..., low] + (ordered[..., high] - ordered[..., low]) * (place - low)
+    return found
+
+
+def simple_returns(windows: Values) -> Values:
+    """Changes between neighbours as shares of the earlier one, `[..., length - 1]`; NaN after a zero."""
+    return ratio(windows[..., 1:] - windows[..., :-1], windows[..., :-1])
+
+
+def log_ratio(numerator: Values, denominator: Values) -> Values:
+    """The logarithm of `numerator / denominator`; NaN unless both are above zero."""
+    usable = (numerator > 0) & (denominator > 0)
+    found: Values = np.log(np.where(usable, ratio(numerator, denominator), np.nan))
+    return found
+
+
+def log_returns(windows: Values) -> Values:
+    """Logarithms of the ratios of neighbours, `[..., length - 1]`; NaN unless both are above zero."""
+    return log_ratio(windows[..., 1:], windows[..., :-1])
+
+
+def _scaled(centred: Values) -> Values:
+    return ratio(centred, np.abs(centred).max(axis=-1, keepdims=True), 0.0)

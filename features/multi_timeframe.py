@@ -1,0 +1,233 @@
+"""Coarser bars: any feature on hours, days, weeks or months, seen only after each has closed.
+
+A period is a stretch of the calendar in UTC, its end included: a bar belongs to the period in which it
+closes, and one that closes exactly at the end is that period's last. Weeks end on Monday at 00:00. At a bar
+that closes at t, the value is that of the symbol's last coarse bar whose period ended at or before t.
+
+That needs no later bar where a bar closes at the period's end (hours of a venue that trades around the
+clock). Where none does, only the next bar tells that the period is over: daily bars of an exchange, which
+knows no calendar here, close the week with the first bar of the next one. If history begins within a period,
+the first coarse bar is of what is there.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from alphaloop.errors import InputError
+from alphaloop.market import Timestamps
+from features.graph import Column, Graph, GraphStream, Input, Node
+from features.operator import SINGLE, Axes, Handle, Matrix, Vector, present, unknown
+
+_MINUTE = 60 * 10**9
+_FIXED = {"m": _MINUTE, "h": 60 * _MINUTE, "d": 1440 * _MINUTE, "w": 7 * 1440 * _MINUTE}
+# Periods of fixed length are counted from here, a Monday.
+_ORIGIN = int(np.datetime64("1970-01-05", "ns").astype(np.int64))
+_MOST = 10_000
+FINER = {"m": 1, "h": 60, "d": 24, "w": 7, "M": 31}
+"""How many bars of the market a unit is taken to hold where `lookback` is told, which no operator can know:
+minutes in hours, hours in days, days in weeks and months.
+"""
+Mask = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class Period:
+    """`count` minutes (m), hours (h), days (d), weeks (w) or months (M) of the calendar."""
+
+    count: int
+    unit: str
+
+    @classmethod
+    def of(cls, text: str) -> Period:
+        """The period called `text`, such as 15m, 4h, 1d, 1w or 3M; `InputError` for another."""
+        count, unit = text[:-1], text[-1:]
+        known = unit in _FIXED or unit == "M"
+        if not known or not (count.isascii() and count.isdecimal() and 0 < int(count[:9]) <= _MOST):
+            raise InputError(
+                f"'{text}' is no period; give a number up to {_MOST} of m, h, d, w or M (months), such as "
+                "15m, 4h, 1d, 1w"
+            )
+        return cls(int(count), unit)
+
+    def ends(self, times: Timestamps) -> Timestamps:
+        """The end of the period in which each bar closes, `datetime64[ns]` `[T]`."""
+        stamps = np.asarray(times, dtype="datetime64[ns]").astype(np.int64)
+        if self.unit in _FIXED:
+            length = self.count * _FIXED[self.unit]
+            return (-((_ORIGIN - stamps) // length) * length + _ORIGIN).astype("datetime64[ns]")
+        months = (stamps - 1).astype("datetime64[ns]").astype("datetime64[M]").astype(np.int64)
+        following = (months // self.count + 1) * self.count
+        return following.astype("datetime64[M]").astype("datetime64[ns]")
+
+
+@dataclass(frozen=True)
+class Coarser:
+    """`column`, with all that it is made of, on bars of `count` `unit`s made of those of the market.
+
+    Inputs are the columns of the bars that it needs, sorted by name. Of a period, `open` is the first,
+    `high` the highest, `low` the lowest, a volume (`volume`, `buy_volume`, …) the sum, anything else the
+    last. A bar of a symbol counts if it has all inputs. Raises `InputError` for what is no `Period`.
+    """
+
+    column: Column
+    count: int
+    unit: str
+    outputs: tuple[str, ...] = SINGLE
+
+    def __post_init__(self) -> None:
+        Period.of(f"{self.count}{self.unit}")
+
+    @cached_property
+    def graph(self) -> Graph:
+        """What computes the column."""
+        return Graph([self.column])
+
+    @property
+    def lookback(self) -> int:
+        """The column's in bars of the market, and the period until it is seen, estimated by `FINER`."""
+        return (self.column.lookback + 1) * self.count * FINER[self.unit]
+
+    @property
+    def exact(self) -> bool:
+        """As the column: putting bars together is exact."""
+        return self.column.exact
+
+    @property
+    def cross(self) -> bool:
+        """As the column."""
+        return self.graph.cross
+
+    def batch(self, inputs: tuple[Matrix, ...], axes: Axes) -> tuple[Matrix, ...]:
+        """At each bar the value of the last coarse bar that had closed."""
+        here = present(inputs)
+        ends, coarse, made = self._coarse(inputs, here, axes.times)
+        result = unknown(here.shape)
+        if not len(ends):
+            return (result,)
+        values = self._values(coarse, Axes(ends, axes.symbols))
+        closed = np.searchsorted(ends, axes.times, "right") - 1
+        # -1, where no period has closed yet, would be the last row.
+        seen = np.where(closed[:, None] >= 0, _latest(made)[closed], -1)
+        rows, columns = np.nonzero(here & (seen >= 0))
+        result[rows, columns] = values[seen[rows, columns], columns]
+        return (result,)
+
+    def stream(self, inputs: tuple[Matrix, ...], axes: Axes) -> Handle:
+        """A handle that holds the open coarse bar and the last value."""
+        times = np.asarray(axes.times, dtype="datetime64[ns]")
+        ends, coarse, made = self._coarse(inputs, present(inputs), times)
+        count = int(np.searchsorted(ends, times[-1], "right")) if len(times) else 0
+        past = tuple(values[:count] for values in coarse)
+        past_axes = Axes(ends[:count], axes.symbols)
+        last = np.full(len(axes.symbols), np.nan)
+        if count:
+            latest = _latest(made[:count])[-1]
+            known = np.flatnonzero(latest >= 0)
+            last[known] = self._values(past, past_axes)[latest[known], known]
+        open_bar = None
+        if count < len(ends):
+            open_bar = ends[count], tuple(values[count].copy() for values in coarse), made[count].copy()
+        graph = self.graph.stream(self._named(past), past_axes)
+        return _CoarserHandle(Period(self.count, self.unit), self.graph.inputs, graph, last, open_bar)
+
+    def _values(self, coarse: tuple[Matrix, ...], axes: Axes) -> Matrix:
+        """The column on coarse bars."""
+        return next(iter(self.graph.batch(self._named(coarse), axes)))[1]
+
+    def _named(self, coarse: tuple[Matrix, ...]) -> dict[str, Matrix]:
+        return dict(zip(self.graph.inputs, coarse, strict=True))
+
+    def _coarse(
+        self, inputs: tuple[Matrix, ...], here: Mask, times: Timestamps
+    ) -> tuple[Timestamps, tuple[Matrix, ...], Mask]:
+        """Ends of periods `[P]`, coarse columns `[P, N]`, and where a symbol has a coarse bar."""
+        ends, first, counts = np.unique(
+            Period(self.count, self.unit).ends(times), return_index=True, return_counts=True
+        )
+        shape = (len(ends), here.shape[1])
+        coarse = tuple(unknown(shape) for _ in inputs)
+        made = np.zeros(shape, dtype=bool)
+        for place in range(int(counts.max(initial=0))):
+            long = counts > place
+            rows = first[long] + place
+            for name, bars, values in zip(self.graph.inputs, coarse, inputs, strict=True):
+                bars[long] = put_together(name, bars[long], made[long], values[rows], here[rows])
+            made[long] |= here[rows]
+        return ends, coarse, made
+
+
+class _CoarserHandle:
+    def __init__(
+        self,
+        period: Period,
+        names: tuple[str, ...],
+        graph: GraphStream,
+        last: Vector,
+        open_bar: tuple[np.datetime64, tuple[Vector, ...], Mask] | None,
+    ) -> None:
+        self._period, self._names = period, names
+        self._graph, self._last, self._open = graph, last, open_bar
+
+    def update(self, inputs: tuple[Vector, ...], time: np.datetime64) -> tuple[Vector, ...]:
+        """Take in one bar; close what it closes."""
+        here = present(inputs)
+        end = self._period.ends(np.array([time], dtype="datetime64[ns]"))[0]
+        if self._open is not None and self._open[0] != end:
+            self._close()
+        if self._open is None:
+            nothing = tuple(np.full(len(here), np.nan) for _ in inputs)
+            self._open = end, nothing, np.zeros(len(here), dtype=bool)
+        _, bars, made = self._open
+        bars = tuple(
+            put_together(name, bar, made, values, here)
+            for name, bar, values in zip(self._names, bars, inputs, strict=True)
+        )
+        self._open = end, bars, made | here
+        if time == end:
+            self._close()
+        return (np.where(here, self._last, np.nan),)
+
+    def _close(self) -> None:
+        if self._open is None:
+            return
+        end, bars, made = self._open
+        (value,) = self._graph.update(dict(zip(self._names, bars, strict=True)), end)
+        self._last = np.where(made, value, self._last)
+        self._open = None
+
+
+def put_together(name: str, bar: Matrix, made: Mask, values: Matrix, here: Mask) -> Matrix:
+    """The coarse column `name` after one more bar, where there is one; `made` where it had begun."""
+    if name == "open":
+        joined = bar
+    elif name == "high":
+        joined = np.maximum(bar, values)
+    elif name == "low":
+        joined = np.minimum(bar, values)
+    elif name.endswith("volume"):
+        joined = bar + values
+    else:
+        joined = values
+    return np.where(here, np.where(made, joined, values), bar)
+
+
+def coarser(column: Column, period: str) -> Node:
+    """`column` on bars of `period`, such as 15m, 4h, 1d, 1w, 1M; `InputError` for one that is none.
+
+    What `column @ period` means in a formula, for those who build features without one.
+    """
+    parsed = Period.of(period)
+    operator = Coarser(column, parsed.count, parsed.unit)
+    definition = {"function": "@", "period": period, "of": column.key}
+    return Node(operator, tuple(Input(name) for name in operator.graph.inputs), definition)
+
+
+def _latest(made: Mask) -> npt.NDArray[np.int64]:
+    """The last row at or before each at which the symbol has a coarse bar; -1 before the first."""
+    rows = np.arange(len(made), dtype=np.int64)[:, None]
+    return np.maximum.accumulate(np.where(made, rows, -1), axis=0)

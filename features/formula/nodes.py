@@ -11,10 +11,10 @@ import numpy as np
 from features.formula.errors import FormulaError
 from features.formula.functions import UNIVERSE, Bound, Function, Grouped
 from features.formula.syntax import Expression
-from features.graph import Column, Input, Node, Output, inputs_of
+from features.graph import Column, Input, Node, Output
+from features.multi_timeframe import coarser as on_coarser_bars
 from features.operator import Operator
 from features.operators.choice import Choice
-from features.operators.coarser import Coarser
 from features.operators.lag import Lag
 from features.operators.pointwise import Cross, Pointwise
 
@@ -130,6 +130,5 @@ def _folded(function: Function, numbers: tuple[float | None, ...], place: Place,
 
 def coarser(series: Column, count: int, unit: str) -> Column:
     """The series on coarser bars, seen only after they have closed."""
-    inputs = tuple(Input(name) for name in inputs_of(series))
-    definition = {"function": "@", "period": f"{count}{unit}", "of": series.key}
-    return made(Coarser(series, count, unit), inputs, definition).output()
+    node = on_coarser_bars(series, f"{count}{unit}")
+    return made(node.operator, node.arguments, node.definition).output()

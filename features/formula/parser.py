@@ -141,7 +141,7 @@ class _Parser:
     def _period(self) -> tuple[int, str]:
         token = self._next()
         if token.kind != "period":
-            self._fail("after @ comes a period: a whole number and m, h, d or w, as in @ 1w", token.start)
+            self._fail("after @ comes a period: a whole number and m, h, d, w or M, as in @ 1w", token.start)
         digits = token.text[:-1].lstrip("0")
         if not digits or len(digits) > 6 or int(digits) > LONGEST_PERIOD:
             self._fail(f"a coarser bar has 1 to {LONGEST_PERIOD} {token.text[-1]}", token.start)

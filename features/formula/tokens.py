@@ -13,7 +13,7 @@ Kind = Literal["number", "period", "string", "name", "sign", "end"]
 
 _TOKEN = re.compile(
     r"""(?P<space>[ \t\r\n]+)
-    | (?P<period>[0-9]+[mhdw](?![A-Za-z0-9_]))
+    | (?P<period>[0-9]+[mhdwM](?![A-Za-z0-9_]))
     | (?P<number>[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?)
     | (?P<name>[A-Za-z_][A-Za-z0-9_]*)
     | (?P<string>'[^'\r\n]*'|"[^"\r\n]*")

@@ -40,7 +40,7 @@ A, B, C = Name("a"), Name("b"), Name("c")
         ("2.5e-1", Number(0.25)),
         ("a", A),
         ("data.sentiment", Extra("sentiment")),
-        ("'it''s'"[:4], Text("it")),
+        ("'it'", Text("it")),
         ('"it\'s"', Text("it's")),
         ("a + b * c", Binary("+", A, Binary("*", B, C))),
         ("a - b - c", Binary("-", Binary("-", A, B), C)),
@@ -87,41 +87,41 @@ def test_every_part_knows_where_it_stands() -> None:
 
 
 MALFORMED = [
-    ("", "formula ``, column 1: there is no formula"),
-    ("edge =", "formula `edge =`, column 7: there is no formula"),
-    ("close / ", "formula `close / `, column 9: the formula ends; a value is needed here"),
-    ("close open", "formula `close open`, column 7: 'open' is unexpected; an operator or the formula's end is needed here"),
-    ("(close", "formula `(close`, column 1: this parenthesis is not closed"),
-    ("sma(close, 5", "formula `sma(close, 5`, column 4: this parenthesis is not closed"),
-    ("close)", "formula `close)`, column 6: ')' is unexpected; an operator or the formula's end is needed here"),
-    ("sma(5,)", "formula `sma(5,)`, column 7: ')' is unexpected; a value is needed here"),
-    ("'close", "formula `'close`, column 1: this string has no closing '"),
-    ("close ^ 2", "formula `close ^ 2`, column 7: the character '^' has no place in a formula; a power is written **"),
-    ("close × 2", "formula `close × 2`, column 7: the character '\\xd7' has no place in a formula"),
-    ("close; import os", "formula `close; import os`, column 6: the character ';' has no place in a formula"),
-    ("1e999 * close", "formula `1e999 * close`, column 1: the number 1e999 is too large"),
-    ("3x", "formula `3x`, column 1: the number 3 runs into 'x'"),
-    ("a < b < c", "formula `a < b < c`, column 7: comparisons do not chain; join them with `and`"),
-    ("a ** 2 ** 3", "formula `a ** 2 ** 3`, column 8: powers do not chain; use parentheses"),
-    ("a ** 0.5", "formula `a ** 0.5`, column 6: an exponent is a whole number from 1 to 64, written out"),
-    ("a ** -1", "formula `a ** -1`, column 6: an exponent is a whole number from 1 to 64, written out"),
-    ("a @ week", "formula `a @ week`, column 5: after @ comes a period: a whole number and m, h, d or w, as in @ 1w"),
-    ("a @ 0d", "formula `a @ 0d`, column 5: a coarser bar has 1 to 10000 d"),
-    ("sma(length=5, 3)", "formula `sma(length=5, 3)`, column 15: what has no keyword comes before what has one"),
-    ("sma(n=5, n=3)", "formula `sma(n=5, n=3)`, column 10: 'n' is given twice"),
-    ("(a + b).upper", "formula `(a + b).upper`, column 8: only an indicator has outputs"),
-    ("data + 1", "formula `data + 1`, column 1: `data` needs the name of a column: data.name"),
-    ("a + not b", "formula `a + not b`, column 5: put `not …` into parentheses here"),
-    ("and = a", "formula `and = a`, column 1: 'and' is a word of the language and cannot be a formula's name"),
-]  # fmt: skip
+    ("", 1, "there is no formula"),
+    ("edge =", 7, "there is no formula"),
+    ("close / ", 9, "the formula ends; a value is needed here"),
+    ("close open", 7, "'open' is unexpected; an operator or the formula's end is needed here"),
+    ("(close", 1, "this parenthesis is not closed"),
+    ("sma(close, 5", 4, "this parenthesis is not closed"),
+    ("close)", 6, "')' is unexpected; an operator or the formula's end is needed here"),
+    ("sma(5,)", 7, "')' is unexpected; a value is needed here"),
+    ("'close", 1, "this string has no closing '"),
+    ("close ^ 2", 7, "the character '^' has no place in a formula; a power is written **"),
+    ("close × 2", 7, "the character '\\xd7' has no place in a formula"),
+    ("close; import os", 6, "the character ';' has no place in a formula"),
+    ("1e999 * close", 1, "the number 1e999 is too large"),
+    ("3x", 1, "the number 3 runs into 'x'"),
+    ("a < b < c", 7, "comparisons do not chain; join them with `and`"),
+    ("a ** 2 ** 3", 8, "powers do not chain; use parentheses"),
+    ("a ** 0.5", 6, "an exponent is a whole number from 1 to 64, written out"),
+    ("a ** -1", 6, "an exponent is a whole number from 1 to 64, written out"),
+    ("a @ week", 5, "after @ comes a period: a whole number and m, h, d, w or M, as in @ 1w"),
+    ("a @ 0d", 5, "a coarser bar has 1 to 10000 d"),
+    ("sma(length=5, 3)", 15, "what has no keyword comes before what has one"),
+    ("sma(n=5, n=3)", 10, "'n' is given twice"),
+    ("(a + b).upper", 8, "only an indicator has outputs"),
+    ("data + 1", 1, "`data` needs the name of a column: data.name"),
+    ("a + not b", 5, "put `not …` into parentheses here"),
+    ("and = a", 1, "'and' is a word of the language and cannot be a formula's name"),
+]
 
 
-@pytest.mark.parametrize(("text", "message"), MALFORMED)
-def test_a_malformed_formula_says_what_is_wrong_and_where(text: str, message: str) -> None:
+@pytest.mark.parametrize(("text", "column", "what"), MALFORMED)
+def test_a_malformed_formula_says_what_is_wrong_and_where(text: str, column: int, what: str) -> None:
     """Each mistake has its own one-line message with the column where it stands."""
     with pytest.raises(FormulaError) as raised:
         parse(text)
-    assert str(raised.value) == message
+    assert str(raised.value) == f"formula `{text}`, column {column}: {what}"
     assert isinstance(raised.value, InputError)
 
 
@@ -198,7 +198,7 @@ def _wider(below: st.SearchStrategy[Expression]) -> st.SearchStrategy[Expression
         st.builds(Unary, st.sampled_from(["-", "not"]), below),
         st.builds(Binary, signs, below, below),
         st.builds(Power, below, st.integers(1, 64)),
-        st.builds(Coarser, below, st.integers(1, 10_000), st.sampled_from("mhdw")),
+        st.builds(Coarser, below, st.integers(1, 10_000), st.sampled_from("mhdwM")),
     )
 
 
@@ -258,7 +258,7 @@ def test_anything_else_needs_a_name(text: str) -> None:
 PIECES = (
     *"()+-*/<>=,.@'\"^#;:[]{}\\\0\n\t §é٣\ud800",
     "**", "<=", "==", "!=", " and ", " or ", " not ", "close", "sma", "rsi", "macd", "data", "rank", "by=",
-    "1", "14", "0", "1e-3", "1e999", "2.5", "1w", "4h", "x", "where(", "lag(", "clip(", "sma(", ".macdhist", "𝟙",
+    "1", "14", "0", "1e-3", "1e999", "2.5", "1w", "4h", "x", "where(", "lag(", "clip(", ".macdhist", "𝟙",
 )  # fmt: skip
 
 
@@ -273,29 +273,40 @@ def _fuzzed(chance: random.Random) -> str:
     return chance.choice(PIECES) * chance.randrange(1, 1200)
 
 
+def _read(text: str) -> bool:
+    """Whether the text is a formula; if not, its error must be fit to be shown."""
+    try:
+        tree = parse(text).expression
+    except FormulaError as error:
+        assert "\n" not in str(error)
+        assert error.pointing().count("\n") == 1
+        return False
+    assert parse(canonical(tree)).expression == tree
+    return True
+
+
+def _seconds(text: str) -> float:
+    began = time.process_time()
+    _read(text)
+    return time.process_time() - began
+
+
 def _survives(seed: int, count: int) -> None:
     chance = random.Random(seed)
-    read = 0
-    for _ in range(count):
-        text = _fuzzed(chance)
-        began = time.process_time()
-        try:
-            tree = parse(text).expression
-            assert parse(canonical(tree)).expression == tree
-            read += 1
-        except FormulaError as error:
-            assert "\n" not in str(error)
-            assert error.pointing().count("\n") == 1
-        assert time.process_time() - began < 0.05, text
-    assert read, "nothing was ever read: the fuzz is too wild to prove anything"
+    texts = [_fuzzed(chance) for _ in range(count)]
+    read = [_read(text) for text in texts]
+    assert 10 < sum(read) < count, "a fuzz that reads nothing or everything proves nothing"
+    # The garbage collector may strike once, hardly three times in the same place.
+    slow = [text for text in texts if all(_seconds(text) > 0.05 for _ in range(3))]
+    assert not slow
 
 
 def test_no_text_does_more_than_be_refused() -> None:
-    """500 texts of the language's pieces, of raw bytes and of any characters: a tree or a `FormulaError`."""
-    _survives(7, 500)
+    """1,000 texts of pieces, raw bytes and any characters: a tree or a `FormulaError`."""
+    _survives(7, 1_000)
 
 
 @pytest.mark.long
 def test_no_text_does_more_than_be_refused_however_many() -> None:
-    """The same with 5,000 texts."""
-    _survives(11, 5_000)
+    """The same with 10,000 texts."""
+    _survives(11, 10_000)

@@ -191,7 +191,8 @@ def adjustment_of(
         multiplier = factor(action, price)
         steps[row] *= multiplier
         price /= multiplier
-    return np.cumprod(steps)
+    grown: npt.NDArray[np.float64] = np.cumprod(steps)
+    return grown
 
 
 def read_actions(path: Path) -> list[CorporateAction]:
@@ -246,10 +247,11 @@ def _moved(panel: BarPanel, row: int, old: str, new: str) -> BarPanel:
         result[:row, source] = absent
         return result
 
-    columns = ("open", "high", "low", "close", "volume", "adjustment")
+    names = ("open", "high", "low", "close", "volume", "adjustment")
+    columns: dict[str, Any] = {name: moved(getattr(panel, name)) for name in names}
     return replace(
         panel,
-        **{name: moved(getattr(panel, name)) for name in columns},
+        **columns,
         extra={name: moved(values) for name, values in panel.extra.items()},
         providers=None if panel.providers is None else moved(panel.providers, ""),
         disputed=None if panel.disputed is None else moved(panel.disputed, False),

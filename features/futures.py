@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -107,8 +107,8 @@ def continuous(
     panel = bars.between(end=as_of).select(_traded(bars, ordered))
     places = rule.held(panel, ordered)
     rows = np.arange(len(panel))
-    adjustment = np.cumprod(_ratios(panel, places))
-    columns = {name: getattr(panel, name)[rows, places][:, None] for name in _COLUMNS}
+    adjustment: npt.NDArray[np.float64] = np.cumprod(_ratios(panel, places))
+    columns: dict[str, Any] = {name: getattr(panel, name)[rows, places][:, None] for name in _COLUMNS}
     held = replace(
         panel,
         symbols=(ordered[0].root,),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import csv
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, fields
 from datetime import UTC, date, datetime
 from decimal import Decimal, InvalidOperation
@@ -54,7 +54,7 @@ def read_records(path: Path, kind: type[Record]) -> list[Record]:
     return records
 
 
-def _rows(path: Path) -> list[Mapping[str, Any]]:
+def _rows(path: Path) -> Sequence[Mapping[str, Any]]:
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
         raise DataError(f"{path}: it must end in one of {', '.join(SUFFIXES)}")
@@ -71,17 +71,17 @@ def _rows(path: Path) -> list[Mapping[str, Any]]:
         raise DataError(f"{path}: it cannot be read as {suffix[1:]} ({error})") from error
 
 
-def _parquet_rows(path: Path) -> list[Mapping[str, Any]]:
+def _parquet_rows(path: Path) -> Sequence[Mapping[str, Any]]:
     import pyarrow as pa
     from pyarrow import parquet
 
     try:
-        return list(parquet.ParquetFile(path).read().to_pylist())
+        return parquet.ParquetFile(path).read().to_pylist()  # type: ignore[no-any-return]
     except pa.ArrowException as error:
         raise DataError(f"{path}: it cannot be read as parquet ({error})") from error
 
 
-def _csv_rows(path: Path, lines: Any) -> list[Mapping[str, Any]]:
+def _csv_rows(path: Path, lines: Any) -> Sequence[Mapping[str, Any]]:
     header = [name.strip() for name in next(lines, [])]
     if not header:
         raise DataError(f"{path}: it is empty; its first line names the columns")
@@ -97,7 +97,7 @@ def _csv_rows(path: Path, lines: Any) -> list[Mapping[str, Any]]:
     return rows
 
 
-def _toml_rows(path: Path, document: dict[str, Any]) -> list[Mapping[str, Any]]:
+def _toml_rows(path: Path, document: dict[str, Any]) -> Sequence[Mapping[str, Any]]:
     arrays = list(document.values())
     if (
         len(arrays) != 1

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Any
 
 import numpy as np
 
@@ -62,9 +63,6 @@ class Universe:
         def kept(values: FloatMatrix) -> FloatMatrix:
             return np.where(member, values, np.nan)
 
-        columns = ("open", "high", "low", "close", "volume")
-        return replace(
-            bars,
-            **{name: kept(getattr(bars, name)) for name in columns},
-            extra={name: kept(values) for name, values in bars.extra.items()},
-        )
+        names = ("open", "high", "low", "close", "volume")
+        columns: dict[str, Any] = {name: kept(getattr(bars, name)) for name in names}
+        return replace(bars, **columns, extra={name: kept(values) for name, values in bars.extra.items()})

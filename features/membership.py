@@ -90,15 +90,14 @@ class MembershipHistory:
         """The members at `as_of` by what was published then, sorted; `UnknownNameError` for no group."""
         self._require(group)
         moment = as_utc(as_of)
-        return tuple(
-            sorted(
-                one.symbol
-                for one, replaced in self._known
-                if one.group == group
-                and one.published <= moment < replaced
-                and one.start <= moment < (one.end or _FOREVER)
-            )
-        )
+        inside = {
+            one.symbol
+            for one, replaced in self._known
+            if one.group == group
+            and one.published <= moment < replaced
+            and one.start <= moment < (one.end or _FOREVER)
+        }
+        return tuple(sorted(inside))
 
     def mask(self, timestamps: Timestamps, symbols: Sequence[str], group: str) -> npt.NDArray[np.bool_]:
         """Who was a member at each bar, by what was published then, bool `[T, N]`."""
@@ -116,8 +115,9 @@ class MembershipHistory:
         place = {group: float(index) for index, group in enumerate(self.groups())}
         codes = np.full((len(timestamps), len(symbols)), np.nan)
         for rows, column, group in self._places(timestamps, symbols, None):
-            if np.isfinite(codes[rows, column]).any():
-                row = rows.start + int(np.argmax(np.isfinite(codes[rows, column])))
+            taken = np.isfinite(codes[rows, column]) & (codes[rows, column] != place[group])
+            if taken.any():
+                row = rows.start + int(np.argmax(taken))
                 raise DataError(
                     f"{symbols[column]} is in two groups at {timestamps[row]}: {group} and "
                     f"{self.groups()[int(codes[row, column])]}; end the first when the second starts"

@@ -8,23 +8,23 @@ each load.
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from alphaloop.errors import DamagedStoreError, DataError, UnknownNameError
-from alphaloop.market import BARS_SCHEMA
+from features.atomic_file import replace_with
+from features.snapshot_content import content_hash, identity, normalised, schema_of, without_nulls
 
+__all__ = ["Snapshot", "SnapshotStore", "content_hash"]
 HEADER = b"alphaloop.snapshot"
 SUFFIX = ".parquet"
 _UNREADABLE = (pa.ArrowException, OSError, ValueError, KeyError, TypeError)
@@ -44,20 +44,28 @@ class Snapshot:
 
 
 class SnapshotStore:
-    """Snapshots in a folder, one Parquet file for each base or delta. Nothing is made before `save`."""
+    """Snapshots in a folder, one Parquet file for each base or delta. Nothing is made before `save`.
+
+    A write that fails, on a full disk for instance, raises `InputError` and leaves what there was.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._folder = Path(folder)
         self._known: dict[str, Snapshot] = {}
 
+    @property
+    def folder(self) -> Path:
+        """Where the files lie."""
+        return self._folder
+
     def save(self, table: pa.Table, source: str) -> Snapshot:
         """Store a base. Storing the same bars again gives the same snapshot. `DataError` if it is empty."""
-        return self._write(_normalised(table), None, source)
+        return self._write(normalised(table), None, source)
 
     def append(self, parent_id: str, table: pa.Table) -> Snapshot:
         """Store rows that follow `parent_id`; `DataError` unless all of them are later than its last."""
         parent = self.describe(parent_id)
-        delta = _normalised(table)
+        delta = normalised(table)
         first = pc.min(delta["timestamp"]).as_py()
         if first <= parent.last:
             raise DataError(
@@ -67,14 +75,18 @@ class SnapshotStore:
         return self._write(delta, parent, parent.source)
 
     def load(self, snapshot_id: str) -> pa.Table:
-        """All bars of a snapshot, verified; `DamagedStoreError` names the file that does not fit its id."""
+        """All bars of a snapshot, verified; `DamagedStoreError` names the file that does not fit its id.
+
+        Further columns that only some of its parts have are null in the others.
+        """
         parts: list[pa.Table] = []
         wanted: str | None = snapshot_id
         while wanted is not None:
             table, header = self._read(wanted)
             parts.append(table)
             wanted = header["parent"]
-        table = pa.concat_tables(reversed(parts)).combine_chunks()
+        table = pa.concat_tables(reversed(parts), promote_options="default").combine_chunks()
+        table = without_nulls(table.select(schema_of(table.schema.names).names))
         described = self.describe(snapshot_id)
         if table.num_rows != described.rows or _last(table) != described.last.isoformat():
             raise _damaged(described.path, "its header does not describe its bars")
@@ -98,86 +110,64 @@ class SnapshotStore:
         newest = max(heads, key=lambda head: head.stat().st_mtime_ns)
         return self.describe(newest.read_text().strip())
 
+    def heads(self) -> set[str]:
+        """The id of each source's newest snapshot."""
+        return {head.read_text().strip() for head in self._heads()}
+
+    def stored(self) -> Iterator[Snapshot]:
+        """Every snapshot in the folder."""
+        for path in sorted(self._folder.glob(f"*{SUFFIX}")):
+            if "." not in path.stem:
+                yield self.describe(path.stem)
+
+    def forget(self, snapshot_id: str) -> None:
+        """Remove the file of one snapshot: see `features.retention`, which knows what may go."""
+        self._known.pop(snapshot_id, None)
+        (self._folder / (snapshot_id + SUFFIX)).unlink(missing_ok=True)
+
     def _heads(self) -> list[Path]:
         return list(self._folder.glob("*.head"))
 
     def _existing(self, snapshot_id: str) -> Path:
         path = self._folder / (snapshot_id + SUFFIX)
         if not path.is_file():
-            known = (head.read_text().strip()[:12] + "…" for head in self._heads())
+            known = (head[:12] + "…" for head in self.heads())
             raise UnknownNameError("snapshot", snapshot_id, known, where=str(self._folder))
         return path
 
     def _write(self, table: pa.Table, parent: Snapshot | None, source: str) -> Snapshot:
-        identity = _identity(parent.id if parent else None, source, table)
-        path = self._folder / (identity + SUFFIX)
+        name = identity(parent.id if parent else None, source, table)
+        path = self._folder / (name + SUFFIX)
         header = _describe(table, parent, source)
         if not path.is_file():
-            self._folder.mkdir(parents=True, exist_ok=True)
             tagged = table.replace_schema_metadata({HEADER: json.dumps(header).encode()})
-            partial = _partial(path)
-            pq.write_table(tagged, partial, compression="zstd", use_dictionary=["symbol"])
-            os.replace(partial, path)
-        self._point_head(source, identity)
-        self._known[identity] = _snapshot(identity, header, path)
-        return self._known[identity]
-
-    def _point_head(self, source: str, identity: str) -> None:
+            replace_with(
+                path,
+                lambda partial: pq.write_table(
+                    tagged, partial, compression="zstd", use_dictionary=["symbol"]
+                ),
+            )
         head = self._folder / (quote(source, safe="") + ".head")
-        partial = _partial(head)
-        partial.write_text(identity + "\n")
-        os.replace(partial, head)
+        replace_with(head, lambda partial: partial.write_text(name + "\n"))
+        self._known[name] = _snapshot(name, header, path)
+        return self._known[name]
 
     def _read(self, snapshot_id: str) -> tuple[pa.Table, dict[str, Any]]:
         path = self._existing(snapshot_id)
         try:
             table = pq.ParquetFile(path).read(use_threads=False)
             header = _header(table.schema)
-            table = table.replace_schema_metadata(None).cast(BARS_SCHEMA)
+            schema = schema_of(table.schema.names)
+            table = table.replace_schema_metadata(None).select(schema.names).cast(schema)
         except _UNREADABLE as error:
             raise _damaged(path, error) from error
-        if _identity(header["parent"], header["source"], table) != snapshot_id:
+        if identity(header["parent"], header["source"], table) != snapshot_id:
             raise _damaged(path, "its content does not hash to its name")
         return table, header
 
 
-def content_hash(table: pa.Table) -> str:
-    """SHA-256 over names, types, nulls and values of the columns, whatever their encoding or chunking."""
-    digest = hashlib.sha256(str(table.num_rows).encode())
-    for field in BARS_SCHEMA:
-        column = table[field.name].cast(field.type)
-        digest.update(f"|{field.name}:{field.type}|".encode())
-        digest.update(np.packbits(column.is_null().to_numpy()).tobytes())
-        digest.update(_values(column))
-    return digest.hexdigest()
-
-
-def _values(column: pa.ChunkedArray) -> bytes:
-    if pa.types.is_string(column.type):
-        texts = column.to_pylist()
-        lengths = np.array([len(text.encode()) for text in texts], dtype="<i4")
-        return lengths.tobytes() + "".join(texts).encode()
-    if pa.types.is_timestamp(column.type):
-        return bytes(column.cast(pa.int64()).to_numpy().astype("<i8"))
-    return bytes(column.fill_null(0.0).to_numpy().astype("<f8"))
-
-
-def _identity(parent: str | None, source: str, table: pa.Table) -> str:
-    chained = json.dumps([parent, source, content_hash(table)])
-    return hashlib.sha256(chained.encode()).hexdigest()
-
-
-def _normalised(table: pa.Table) -> pa.Table:
-    if table.num_rows == 0:
-        raise DataError("a snapshot needs bars, and this table has no rows")
-    try:
-        return table.select(BARS_SCHEMA.names).replace_schema_metadata(None).cast(BARS_SCHEMA)
-    except (KeyError, pa.ArrowInvalid) as error:
-        raise DataError(f"this table is no table of bars: {error}; expected {BARS_SCHEMA.names}") from error
-
-
 def _describe(table: pa.Table, parent: Snapshot | None, source: str) -> dict[str, Any]:
-    times = table["timestamp"].cast(pa.timestamp("us", tz="UTC"))
+    times = table["timestamp"].cast(pa.timestamp("us", tz="UTC"), safe=False)
     first = parent.first if parent else pc.min(times).as_py()
     return {
         "parent": parent.id if parent else None,
@@ -189,7 +179,7 @@ def _describe(table: pa.Table, parent: Snapshot | None, source: str) -> dict[str
 
 
 def _last(table: pa.Table) -> str:
-    times = table["timestamp"].cast(pa.timestamp("us", tz="UTC"))
+    times = table["timestamp"].cast(pa.timestamp("us", tz="UTC"), safe=False)
     return str(pc.max(times).as_py().isoformat())
 
 
@@ -198,13 +188,9 @@ def _header(schema: pa.Schema) -> dict[str, Any]:
     return header
 
 
-def _snapshot(identity: str, header: dict[str, Any], path: Path) -> Snapshot:
-    times = {name: datetime.fromisoformat(header[name]) for name in ("first", "last")}
-    return Snapshot(id=identity, path=path, **{**header, **times})
-
-
-def _partial(path: Path) -> Path:
-    return path.with_name(f".{path.name[:24]}.{os.getpid()}.partial")
+def _snapshot(name: str, header: dict[str, Any], path: Path) -> Snapshot:
+    times = {key: datetime.fromisoformat(header[key]) for key in ("first", "last")}
+    return Snapshot(id=name, path=path, **{**header, **times})
 
 
 def _source_of(head: Path) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,15 +11,24 @@ import typer
 from console.commands.options import AsJson, Symbols, moment, names
 
 if TYPE_CHECKING:
+    from features.cleaning import Policies
     from features.source import Source
 
 app = typer.Typer(help="Market data: sources, their bars, and their quality.", no_args_is_help=True)
 
 SourceName = Annotated[str, typer.Argument(help="A source or a file; by default that of the settings.")]
 DataFile = Annotated[Path | None, typer.Option("--file", help="A CSV or Parquet file instead of a source.")]
-FILE_SUFFIXES = (".csv", ".parquet")
+FILE_SUFFIXES = (".csv", ".csv.gz", ".parquet")
 From = Annotated[str, typer.Option("--from", help="First day, as 2019-01-31.")]
 To = Annotated[str, typer.Option("--to", help="Last day.")]
+PolicyOption = Annotated[
+    str,
+    typer.Option(
+        "--policy",
+        help="What follows from a rule's findings, as unique=repair,outlier=quarantine; one of reject, "
+        "quarantine, repair and report. By default errors reject and warnings are reported.",
+    ),
+]
 
 
 def register(parent: typer.Typer) -> None:
@@ -60,26 +70,81 @@ def show(
 
 @app.command()
 def check(
-    source: SourceName = "", file: DataFile = None, symbols: Symbols = "", json: AsJson = False
+    source: SourceName = "",
+    file: DataFile = None,
+    symbols: Symbols = "",
+    from_: From = "",
+    to: To = "",
+    policy: PolicyOption = "",
+    live: Annotated[
+        bool, typer.Option("--live", help="Also hold the last bars against this machine's clock.")
+    ] = False,
+    json: AsJson = False,
 ) -> None:
-    """Check schema, order, duplicates, prices, runs of missing values and gaps against the calendar."""
+    """Check bars by every rule, and show what follows from each finding.
+
+    Rules: schema, order, duplicates, prices, missing values, calendar and gaps, stuck prices, outliers,
+    unrecorded splits, zero volume, disputed bars; with --live stale feeds and bars from the future.
+    Exits with 2 where a finding rejects the bars.
+    """
+    from alphaloop.clock import SystemClock
+    from alphaloop.errors import DataError
     from console import output
     from features import quality
+    from features.cleaning import apply_policies
 
-    chosen, table = _history(source, file, symbols, "", "")
-    findings = quality.check(table, chosen.calendar)
-    payload = {"source": chosen.name, "rows": table.num_rows, "findings": findings}
+    policies = _policies(policy)
+    chosen, table = _history(source, file, symbols, from_, to)
+    findings = quality.check(table, chosen.calendar, now=SystemClock().now() if live else None)
+    rows = [{**asdict(one), "policy": policies.of(one)} for one in findings]
+    refusal, cleaned = "", None
+    try:
+        cleaned = apply_policies(table, findings, policies, chosen.name)
+    except DataError as error:
+        refusal = str(error)
+    payload = {
+        "source": chosen.name,
+        "rows": table.num_rows,
+        "kept": cleaned.table.num_rows if cleaned else 0,
+        "quarantined": cleaned.quarantined.num_rows if cleaned else 0,
+        "repairs": cleaned.repairs if cleaned else (),
+        "findings": rows,
+    }
 
     def show_findings() -> None:
-        quality.require_clean(table, chosen.calendar, chosen.name)
-        heads = ("rule", "symbol", "timestamp", "value", "severity")
-        if findings:
-            output.table(heads, [[str(getattr(one, head)) for head in heads] for one in findings])
-        output.say(f"{chosen.name}: {table.num_rows:,} rows, nothing wrong")
+        if rows:
+            heads = ("rule", "symbol", "timestamp", "value", "severity", "policy")
+            output.table(heads, [[str(row[head]) for head in heads] for row in rows])
+        if refusal:
+            raise DataError(refusal)
+        output.say(f"{chosen.name}: {table.num_rows:,} rows, {_outcome(payload)}")
 
     output.answer(payload, json, show_findings)
-    if json and any(one.severity == "error" for one in findings):
+    if refusal:
         raise typer.Exit(2)
+
+
+def _policies(given: str) -> Policies:
+    """The policies in `unique=repair,outlier=quarantine`; `InputError` for what is none."""
+    from alphaloop.errors import InputError
+    from features.cleaning import Policies
+
+    rules = {}
+    for pair in names(given):
+        rule, sign, policy = pair.partition("=")
+        if not sign:
+            raise InputError(f"--policy '{pair}' is not of the form rule=policy, as unique=repair")
+        rules[rule] = policy
+    return Policies(rules)  # type: ignore[arg-type]  # its constructor checks them
+
+
+def _outcome(payload: dict[str, Any]) -> str:
+    if not payload["findings"]:
+        return "nothing wrong"
+    parts = [f"{len(payload['findings'])} findings"]
+    parts += [f"{len(payload['repairs'])} repairs"] if payload["repairs"] else []
+    parts += [f"{payload['quarantined']} set aside"] if payload["quarantined"] else []
+    return ", ".join(parts) + f"; {payload['kept']:,} rows to be used"
 
 
 def _history(source: str, file: Path | None, symbols: str, first: str, last: str) -> tuple[Source, Any]:
@@ -88,7 +153,7 @@ def _history(source: str, file: Path | None, symbols: str, first: str, last: str
     from features.source import require_symbols
     from features.sources import registry
 
-    if Path(source).suffix in FILE_SUFFIXES:
+    if source.endswith(FILE_SUFFIXES) and ":" not in source:
         file = Path(source)
     if file is not None:
         from features.files import FileSource

@@ -1,0 +1,210 @@
+"""From the columns of somebody's file to those of `BARS_SCHEMA`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from alphaloop.clock import as_utc
+from alphaloop.errors import DataError, InputError
+from alphaloop.market import BARS_SCHEMA
+from features.calendars import FIRST_YEAR, LAST_YEAR, closes_of
+
+# Names that a column may have besides its own; case, spaces and hyphens do not count.
+ALIASES = {
+    "symbol": ("symbol", "ticker", "instrument"),
+    "timestamp": ("timestamp", "date", "datetime", "time"),
+    "volume": ("volume", "vol"),
+    "adjusted_close": ("adjusted_close", "adj_close", "adjclose"),
+}
+FIELDS = (*BARS_SCHEMA.names, "adjusted_close")
+STAMP = BARS_SCHEMA.field("timestamp").type
+EXAMPLE = "2019-01-02T21:00:00Z, or the date alone for the session's close"
+
+
+@dataclass(frozen=True)
+class BarColumns:
+    """How a file's columns are read.
+
+    `names` gives a field's column where no alias fits; `extra` are numeric columns to be kept besides.
+    `timezone` is that of times without one, which are refused while it is empty. A bare date stands for
+    the close of that day's session of `calendar`.
+    """
+
+    calendar: str = "XNYS"
+    timezone: str = ""
+    names: Mapping[str, str] = field(default_factory=dict)
+    extra: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name in self.names:
+            if name not in FIELDS:
+                raise InputError(f"'{name}' is no column of bars; there are: {', '.join(FIELDS)}")
+        if self.timezone:
+            try:
+                ZoneInfo(self.timezone)
+            except (ValueError, OSError, KeyError) as error:
+                raise InputError(f"there is no time zone '{self.timezone}'; write Europe/London") from error
+
+    def find(self, columns: Sequence[str], label: str, *, symbol_known: bool) -> dict[str, str]:
+        """The column of each field among `columns`; a field that is not there is left out.
+
+        `DataError` where one must be there (symbol, unless it is known otherwise, timestamp, close), and
+        where two could be the same.
+        """
+        plain = [_plain(name) for name in columns]
+        found: dict[str, str] = {}
+        for wanted in (*FIELDS, *self.extra):
+            options = [_plain(self.names[wanted])] if wanted in self.names else [wanted]
+            if wanted not in self.names and wanted not in plain:
+                options = list(ALIASES.get(wanted, (wanted,)))
+            # The names of extra columns are given, so they are as written.
+            options = [_plain(option) for option in options]
+            mine = [name for name, simple in zip(columns, plain, strict=True) if simple in options]
+            if len(mine) > 1:
+                both = " and ".join(f"'{name}'" for name in mine[:2])
+                raise DataError(f"{label}: columns {both} could both be the {wanted}; keep or name one")
+            if mine:
+                found[wanted] = mine[0]
+        required = ["timestamp", "close", *self.extra, *self.names, *([] if symbol_known else ["symbol"])]
+        for wanted in required:
+            if wanted not in found:
+                has = ", ".join(columns)
+                raise DataError(f"{label}: column '{wanted}' is missing; it has: {has}")
+        return found
+
+    def empty(self) -> pa.Table:
+        """A table of bars without rows."""
+        further = [pa.field(name, pa.float64()) for name in self.extra]
+        return pa.schema([*BARS_SCHEMA, *further]).empty_table()
+
+    def convert(self, raw: pa.Table, found: Mapping[str, str], label: str, symbol: str = "") -> pa.Table:
+        """`raw` as a table of bars; `symbol` is that of every row where no column says it.
+
+        With an adjusted close and no adjustment, the adjustment is the ratio of the two closes: see
+        `features.folder.rebased`. `DataError` names column and row.
+        """
+        cells = _Cells(label, self.calendar, self.timezone)
+        columns: dict[str, pa.Array] = {
+            "symbol": cells.symbols(raw[found["symbol"]])
+            if "symbol" in found
+            else pa.array([symbol] * len(raw), pa.string()),
+            "timestamp": cells.timestamps(raw[found["timestamp"]]),
+        }
+        for name in BARS_SCHEMA.names[2:]:
+            if name in found:
+                columns[name] = cells.numbers(name, raw[found[name]])
+            else:
+                default = 1.0 if name == "adjustment" else None
+                columns[name] = pa.array([default] * len(raw), pa.float64())
+        if "adjustment" not in found and "adjusted_close" in found:
+            adjusted = cells.numbers("adjusted_close", raw[found["adjusted_close"]])
+            columns["adjustment"] = pc.divide(adjusted, columns["close"])
+        table = pa.table(columns, schema=BARS_SCHEMA)
+        for name in self.extra:
+            table = table.append_column(name, cells.numbers(name, raw[found[name]]))
+        return table
+
+
+@dataclass(frozen=True)
+class _Cells:
+    """Columns of cells, and what to say of one that is wrong."""
+
+    label: str
+    calendar: str
+    timezone: str
+
+    def symbols(self, column: pa.ChunkedArray) -> pa.Array:
+        try:
+            texts = pc.utf8_trim_whitespace(column.cast(pa.string())).combine_chunks()
+        except pa.ArrowException as error:
+            raise DataError(f"{self.label}: column 'symbol' holds no texts ({_line(error)})") from error
+        for row, text in enumerate(texts.to_pylist()):
+            if not text:
+                raise self.wrong("symbol", row, text, "every row names its symbol")
+        return texts
+
+    def numbers(self, name: str, column: pa.ChunkedArray) -> pa.Array:
+        text = pa.types.is_string(column.type) or pa.types.is_large_string(column.type)
+        try:
+            given = pc.if_else(pc.equal(column, ""), None, column) if text else column
+            return given.cast(pa.float64()).combine_chunks()
+        except pa.ArrowException as error:
+            if not text:
+                raise DataError(f"{self.label}: column '{name}' holds no numbers ({_line(error)})") from error
+        values: list[float | None] = []
+        for row, cell in enumerate(column.to_pylist()):
+            try:
+                values.append(float(cell) if cell else None)
+            except ValueError as error:
+                raise self.wrong(name, row, cell, "it must be a number, or empty if unknown") from error
+        return pa.array(values, pa.float64())
+
+    def timestamps(self, column: pa.ChunkedArray) -> pa.Array:
+        if pa.types.is_timestamp(column.type) and not column.null_count:
+            return self._stamps(column)
+        cells = column.to_pylist()
+        moments = {cell: self._moment(row, cell) for row, cell in reversed(list(enumerate(cells)))}
+        days = [moment for moment in moments.values() if not isinstance(moment, datetime)]
+        closes = dict(zip(days, closes_of(days, self.calendar), strict=True))
+        stamps = {
+            cell: np.datetime64(moment.replace(tzinfo=None), "ns")
+            if isinstance(moment, datetime)
+            else closes[moment]
+            for cell, moment in moments.items()
+        }
+        return pa.array(np.array([stamps[cell] for cell in cells], dtype="datetime64[ns]")).cast(STAMP)
+
+    def _stamps(self, column: pa.ChunkedArray) -> pa.Array:
+        if column.type.tz is None and not self.timezone:
+            first = f" ({column[0].as_py()})" if len(column) else ""
+            raise DataError(
+                f"{self.label}: column 'timestamp', row 1{first} has no time zone; store times in UTC, or "
+                "give the zone: timezone=Europe/London"
+            )
+        try:
+            known = column if column.type.tz else pc.assume_timezone(column, self.timezone)
+            return known.cast(STAMP).combine_chunks()
+        except pa.ArrowException as error:
+            raise DataError(f"{self.label}: column 'timestamp' cannot be read ({_line(error)})") from error
+
+    def _moment(self, row: int, cell: object) -> datetime | date:
+        """The moment in UTC, or a day where no time is given."""
+        moment: Any = cell
+        try:
+            if isinstance(cell, str):
+                text = cell.strip()
+                moment = date.fromisoformat(text) if len(text) <= 10 else datetime.fromisoformat(text)
+            if isinstance(moment, datetime):
+                moment = self._in_utc(moment)
+        except (ValueError, OverflowError) as error:
+            raise self.wrong("timestamp", row, cell, f"write {EXAMPLE}") from error
+        if not isinstance(moment, date) or not FIRST_YEAR <= moment.year <= LAST_YEAR:
+            raise self.wrong("timestamp", row, cell, f"write {EXAMPLE}")
+        return moment
+
+    def _in_utc(self, moment: datetime) -> datetime:
+        if moment.tzinfo is not None or not self.timezone:
+            return as_utc(moment)
+        there = moment.replace(tzinfo=ZoneInfo(self.timezone))
+        if as_utc(there) != as_utc(there.replace(fold=1)):
+            raise ValueError(f"{moment} is twice or never in {self.timezone}")
+        return as_utc(there)
+
+    def wrong(self, column: str, row: int, value: object, way_out: str) -> DataError:
+        return DataError(f"{self.label}: column '{column}', row {row + 1} is {value!r}; {way_out}")
+
+
+def _plain(name: str) -> str:
+    return "_".join(name.strip().lower().replace("-", " ").split())
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())

@@ -1,0 +1,165 @@
+"""One file of bars, CSV or Parquet, of which only what is asked for is read."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import cached_property
+from pathlib import PurePosixPath
+from typing import Any, NoReturn
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from alphaloop.errors import DataError
+from features.bar_columns import BarColumns
+from features.source import select
+from features.storage import FAILURES, Storage
+
+PARQUET = ".parquet"
+SUFFIXES = (".csv", ".csv.gz", PARQUET)
+# Times in a file may be local ones: rows are cut off this far outside of what was asked for before they
+# are read, and exactly afterwards.
+MARGIN = timedelta(days=2)
+
+
+@dataclass(frozen=True)
+class BarFile:
+    """The file at `path` of a storage; `name` is what errors call it.
+
+    `symbol` is that of all its rows where its folder says so; where `titled`, a file without a column
+    of symbols is called after its only one.
+    """
+
+    storage: Storage
+    path: str
+    name: str
+    columns: BarColumns
+    symbol: str = ""
+    titled: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.path.lower().endswith(SUFFIXES):
+            raise DataError(f"{self.name}: a data file ends in {' or '.join(SUFFIXES)}")
+
+    def symbols(self) -> set[str]:
+        """The symbols in it; of Parquet, only their column is read."""
+        if self._only_symbol:
+            return {self._only_symbol}
+        column = self._found["symbol"]
+        texts = pc.unique(self._raw([column], None)[column].cast(pa.string())).to_pylist()
+        return {text.strip() for text in texts if text}
+
+    @property
+    def relative(self) -> bool:
+        """Whether its adjustment is a ratio to a close that was adjusted with what came later."""
+        return "adjusted_close" in self._found and "adjustment" not in self._found
+
+    def read(
+        self, symbols: Sequence[str] | None = None, start: datetime | None = None, end: datetime | None = None
+    ) -> pa.Table:
+        """Its bars of `symbols` (None: of all) with `start <= timestamp <= end`, in the file's order.
+
+        Of Parquet only the columns needed and the row groups in question are read; a CSV file is read
+        whole. Raises `DataError` naming the file and the place, `VendorError` where the store failed.
+        """
+        if symbols is not None and self._only_symbol and self._only_symbol not in symbols:
+            return self.columns.empty()
+        condition = self._condition(symbols, start, end) if self._parquet else None
+        raw = self._raw(list(dict.fromkeys(self._found.values())), condition)
+        table = self.columns.convert(raw, self._found, self.name, self._only_symbol)
+        return select(
+            table, pc.unique(table["symbol"]).to_pylist() if symbols is None else symbols, start, end
+        )
+
+    @property
+    def _parquet(self) -> bool:
+        return self.path.lower().endswith(PARQUET)
+
+    @property
+    def _only_symbol(self) -> str:
+        if self.symbol or "symbol" in self._found:
+            return self.symbol
+        return PurePosixPath(self.path).name.split(".")[0]
+
+    @cached_property
+    def _found(self) -> Mapping[str, str]:
+        names = self._fragment[1].names if self._parquet else self._header
+        known = self.titled or self.symbol != ""
+        found = self.columns.find(names, self.name, symbol_known=known)
+        return {field: name for field, name in found.items() if field != "symbol" or not self.symbol}
+
+    @cached_property
+    def _fragment(self) -> tuple[Any, pa.Schema]:
+        from pyarrow import dataset
+
+        try:
+            fragment = dataset.ParquetFileFormat().make_fragment(self.path, self.storage.filesystem)
+            return fragment, fragment.physical_schema
+        except FAILURES as error:
+            self._fail(error)
+
+    @cached_property
+    def _header(self) -> list[str]:
+        try:
+            with self.storage.filesystem.open_input_stream(self.path) as stream:
+                line = _first_line(stream)
+            return next(csv.reader([line]), [])
+        except (*FAILURES, csv.Error) as error:
+            self._fail(error)
+
+    def _raw(self, names: list[str], condition: Any) -> pa.Table:
+        from pyarrow import csv as arrow_csv
+
+        try:
+            if self._parquet:
+                return self._fragment[0].to_table(columns=names, filter=condition, use_threads=False)
+            # Everything as text: a cell that is no number is then named by its row.
+            options = arrow_csv.ConvertOptions(
+                column_types={name: pa.string() for name in names}, include_columns=names
+            )
+            with self.storage.filesystem.open_input_stream(self.path) as stream:
+                return arrow_csv.read_csv(stream, convert_options=options)
+        except FAILURES as error:
+            self._fail(error)
+
+    def _condition(self, symbols: Sequence[str] | None, start: datetime | None, end: datetime | None) -> Any:
+        """What Parquet's own statistics can decide; None where that is nothing."""
+        schema, parts = self._fragment[1], []
+        symbol = self._found.get("symbol")
+        if symbols is not None and symbol and pa.types.is_string(schema.field(symbol).type):
+            parts.append(pc.field(symbol).isin(list(symbols)))
+        stamp = self._found["timestamp"]
+        kind = schema.field(stamp).type
+        if start is not None and (bound := _bound(start - MARGIN, kind)) is not None:
+            parts.append(pc.field(stamp) >= bound)
+        if end is not None and (bound := _bound(end + MARGIN, kind)) is not None:
+            parts.append(pc.field(stamp) <= bound)
+        if not parts:
+            return None
+        together = parts[0]
+        for part in parts[1:]:
+            together &= part
+        return together
+
+    def _fail(self, error: Exception) -> NoReturn:
+        self.storage.fail(self.name, f"read as {'parquet' if self._parquet else 'csv'}", error)
+
+
+def _bound(moment: datetime, kind: pa.DataType) -> pa.Scalar | None:
+    """`moment` as a value of a column of timestamps; None where they do not compare in time's order."""
+    if pa.types.is_timestamp(kind):
+        return pa.scalar(moment if kind.tz else moment.replace(tzinfo=None), kind)
+    if pa.types.is_date(kind):
+        return pa.scalar(moment.date(), kind)
+    # ISO texts sort as their times do, down to the day.
+    return pa.scalar(moment.date().isoformat()) if pa.types.is_string(kind) else None
+
+
+def _first_line(stream: Any) -> str:
+    data = b""
+    while b"\n" not in data and (more := stream.read(1 << 12)):
+        data += more
+    return data.split(b"\n", 1)[0].decode("utf-8-sig").rstrip("\r")

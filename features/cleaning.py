@@ -1,0 +1,206 @@
+"""What follows from findings: bars are refused, set aside, or repaired by a rule that is on record.
+
+A policy belongs to a rule of `features.quality`. Without one, errors reject and warnings are reported.
+A repair takes bars away or puts them into order; none makes up a price, so nothing can come from the
+future.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Literal, get_args
+
+import numpy as np
+import pyarrow as pa
+
+from alphaloop.errors import InputError, UnknownNameError
+from alphaloop.market import BARS_SCHEMA, to_datetime64
+from features.quality import DEFAULTS, RULES, Finding, Thresholds, check, require_no_errors
+
+Policy = Literal["reject", "quarantine", "repair", "report"]
+POLICIES: tuple[str, ...] = get_args(Policy)
+# What a repair does, by rule; the rest cannot be repaired without making something up.
+REPAIRS = {
+    "sorted": "rows sorted by timestamp, then symbol",
+    "unique": "exact copies of a row dropped",
+    "price": "bar dropped: a price no market can print",
+    "ohlc": "bar dropped: high or low contradict the other prices",
+    "nan": "bar dropped: a value is missing",
+    "calendar": "bar dropped: the market was closed",
+    "skew": "bar dropped: it closes in the future",
+}
+# Rules that speak of bars which are there, and can be set aside.
+OF_BARS = (
+    "unique",
+    "price",
+    "ohlc",
+    "nan",
+    "calendar",
+    "stuck",
+    "outlier",
+    "split",
+    "volume",
+    "disputed",
+    "skew",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Policies:
+    """A policy for each rule that is to have another than the default.
+
+    `UnknownNameError` for a rule or policy that does not exist, `InputError` for a pair that makes no
+    sense.
+    """
+
+    rules: Mapping[str, Policy] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for rule, policy in self.rules.items():
+            if rule not in RULES:
+                raise UnknownNameError("quality rule", rule, RULES)
+            if policy not in POLICIES:
+                raise UnknownNameError("quality policy", policy, POLICIES, where=f"rule '{rule}'")
+            possible = {"repair": REPAIRS, "quarantine": OF_BARS}.get(policy, RULES)
+            if rule not in possible:
+                raise InputError(
+                    f"rule '{rule}' cannot have the policy '{policy}'; it is for: {', '.join(possible)}"
+                )
+
+    def of(self, finding: Finding) -> Policy:
+        """What follows from a finding."""
+        default: Policy = "reject" if finding.severity == "error" else "report"
+        return self.rules.get(finding.rule, default)
+
+
+NO_POLICIES = Policies()
+
+
+@dataclass(frozen=True, slots=True)
+class Repair:
+    """One row that a repair touched: which rule, where, and what was done."""
+
+    rule: str
+    symbol: str
+    timestamp: str
+    done: str
+
+
+@dataclass(frozen=True, slots=True)
+class Cleaned:
+    """Bars after policies: `table` to be used, `quarantined` rows with their finding, repairs, findings.
+
+    `quarantined` has the columns of the table and `rule`, `value` and `severity`.
+    """
+
+    table: pa.Table
+    quarantined: pa.Table
+    repairs: tuple[Repair, ...]
+    findings: tuple[Finding, ...]
+
+
+def clean(
+    table: pa.Table,
+    calendar: str,
+    name: str,
+    policies: Policies = NO_POLICIES,
+    thresholds: Thresholds = DEFAULTS,
+    *,
+    now: datetime | None = None,
+) -> Cleaned:
+    """Check `table`, apply `policies`, and check what is left.
+
+    Gaps where bars were taken away are known and refuse nothing. Raises `DataError` for whatever the
+    policies reject; `name` is its origin.
+    """
+    cleaned = apply_policies(table, check(table, calendar, thresholds, now=now), policies, name)
+    if cleaned.table is not table:
+        again = check(cleaned.table, calendar, thresholds, now=now)
+        left = [one for one in again if policies.of(one) != "report" and one.rule != "gap"]
+        require_no_errors(left, f"{name}, after repairs")
+    return cleaned
+
+
+def apply_policies(
+    table: pa.Table, findings: Sequence[Finding], policies: Policies = NO_POLICIES, name: str = "these bars"
+) -> Cleaned:
+    """Do with `table` what `policies` say of `findings`, which `features.quality.check` made of it.
+
+    Raises `DataError` for a finding whose policy is `reject`, errors first, and changes nothing then.
+    """
+    by_policy = {policy: [one for one in findings if policies.of(one) == policy] for policy in POLICIES}
+    _reject(by_policy["reject"], name)
+    aside = _rows_of(table, by_policy["quarantine"])
+    repairs = [_repair(finding) for finding in by_policy["repair"]]
+    rules = {finding.rule for finding in by_policy["repair"]}
+    dropped = _rows_of(table, [one for one in by_policy["repair"] if one.rule not in ("sorted", "unique")])
+    keep = np.ones(table.num_rows, dtype=bool)
+    keep[[*aside, *dropped]] = False
+    quarantined = _quarantined(table, aside)
+    kept = table if keep.all() else table.filter(pa.array(keep))
+    if "unique" in rules:
+        kept = _without_copies(kept)
+    if "sorted" in rules:
+        kept = kept.sort_by([("timestamp", "ascending"), ("symbol", "ascending")])
+    return Cleaned(kept, quarantined, tuple(repairs), tuple(findings))
+
+
+def _reject(findings: list[Finding], name: str) -> None:
+    errors = [one for one in findings if one.severity == "error"]
+    if errors:
+        require_no_errors(errors, name)
+    elif findings:
+        # A warning that the policies do not accept.
+        one = findings[0]
+        require_no_errors([Finding(one.rule, one.symbol, one.timestamp, one.value, "error", one.bars)], name)
+
+
+def _repair(finding: Finding) -> Repair:
+    return Repair(finding.rule, finding.symbol, finding.timestamp, REPAIRS[finding.rule])
+
+
+def _rows_of(table: pa.Table, findings: Iterable[Finding]) -> dict[int, list[Finding]]:
+    """The rows that findings speak of, with the findings."""
+    found: dict[int, list[Finding]] = {}
+    places: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+    symbols = None
+    for finding in findings:
+        if finding.symbol not in places:
+            symbols = table["symbol"].to_numpy(zero_copy_only=False) if symbols is None else symbols
+            mine = np.flatnonzero(symbols == finding.symbol)
+            times = table["timestamp"].to_numpy()[mine].astype("datetime64[ns]")
+            order = np.argsort(times, kind="stable")
+            places[finding.symbol] = (mine[order], times[order])
+        mine, times = places[finding.symbol]
+        # Texts of timestamps go to the microsecond, stored ones may go beyond.
+        start = to_datetime64(datetime.fromisoformat(finding.timestamp))
+        first = int(np.searchsorted(times.astype("datetime64[us]"), start.astype("datetime64[us]")))
+        last = int(np.searchsorted(times, times[min(first + finding.bars, len(times)) - 1], "right"))
+        for row in mine[first:last].tolist():
+            found.setdefault(row, []).append(finding)
+    return dict(sorted(found.items()))
+
+
+def _quarantined(table: pa.Table, aside: Mapping[int, list[Finding]]) -> pa.Table:
+    rows = table.take(pa.array(list(aside), pa.int64()))
+    texts = {
+        name: pa.array(
+            ["; ".join(dict.fromkeys(getattr(one, name) for one in found)) for found in aside.values()],
+            pa.string(),
+        )
+        for name in ("rule", "value", "severity")
+    }
+    for name, values in texts.items():
+        rows = rows.append_column(name, values)
+    return rows
+
+
+def _without_copies(table: pa.Table) -> pa.Table:
+    """The first of rows that agree in every column; nulls agree with nulls."""
+    import pandas as pd
+
+    frame: pd.DataFrame = table.to_pandas()
+    names = [*BARS_SCHEMA.names, *(name for name in table.schema.names if name not in BARS_SCHEMA.names)]
+    return table.filter(pa.array(~frame.duplicated(subset=names).to_numpy()))

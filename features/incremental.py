@@ -1,0 +1,89 @@
+"""Appending to a snapshot what its source has had since."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from alphaloop.market import to_datetime
+from features.cleaning import NO_POLICIES, Policies, clean
+from features.quality import DEFAULTS, Thresholds
+from features.quality_report import keep
+from features.snapshots import Snapshot, SnapshotStore
+from features.source import Source
+
+
+def update(
+    store: SnapshotStore,
+    source: Source,
+    symbols: Sequence[str] = (),
+    policies: Policies = NO_POLICIES,
+    thresholds: Thresholds = DEFAULTS,
+    *,
+    frequency: str = "1d",
+) -> Snapshot:
+    """The newest snapshot of `source`, with the bars that are later than its last appended as a delta.
+
+    Where there is no snapshot yet, all of the source's bars become a base; where nothing is new, the
+    newest one comes back as it is. Only rows from the last bar on are asked of the source: what came
+    later for times before it is not seen, and needs a new base. Bars are checked before they are
+    stored, and the report is kept beside the snapshot. Raises `DataError` for what `policies` reject.
+    """
+    newest = store.latest(source.name)
+    known = store.load(newest.id) if newest else None
+    start = None if known is None else _ask_from(known)
+    table = source.history(tuple(symbols), start, None, frequency)
+    if newest is not None and known is not None:
+        table = continued(known, table)
+        if not table.num_rows:
+            return newest
+    cleaned = clean(table, source.calendar, f"source '{source.name}'", policies, thresholds)
+    if not cleaned.table.num_rows and newest is not None:
+        return newest
+    saved = store.append(newest.id, cleaned.table) if newest else store.save(cleaned.table, source.name)
+    keep(store.folder, saved.id, cleaned, policies, thresholds)
+    return saved
+
+
+def continued(known: pa.Table, table: pa.Table) -> pa.Table:
+    """The rows of `table` after the last of `known`, their adjustment carried on from there.
+
+    Only ratios of adjustments mean anything, and an answer may begin anew at 1: where a symbol's last
+    known bar is in `table` too, its factors are multiplied so that both agree on that bar.
+    """
+    symbols = table["symbol"].to_numpy(zero_copy_only=False)
+    times = table["timestamp"].to_numpy()
+    factor = table["adjustment"].to_numpy().copy()
+    for symbol, (last, before) in _last_bars(known).items():
+        mine = symbols == symbol
+        here = factor[mine & (times == last)]
+        if len(here) and here[0] > 0 and here[0] != before:
+            factor[mine] *= before / here[0]
+    place = table.schema.get_field_index("adjustment")
+    table = table.set_column(place, table.schema.field(place), pa.array(factor, from_pandas=True))
+    return table.filter(pc.greater(table["timestamp"], pc.max(known["timestamp"])))
+
+
+def _ask_from(known: pa.Table) -> datetime:
+    """From where on to ask: the last bar, or that of the symbol which lacks bars the longest.
+
+    The latter only where adjustments have to be carried on, for which each symbol's last bar is needed.
+    """
+    lasts = [last for last, _ in _last_bars(known).values()]
+    adjusted = pc.any(pc.not_equal(known["adjustment"], 1.0)).as_py()
+    return to_datetime(min(lasts) if adjusted else max(lasts))
+
+
+def _last_bars(known: pa.Table) -> dict[str, tuple[np.datetime64, float]]:
+    """Time and adjustment of each symbol's last bar; rows are sorted by timestamp."""
+    ends = zip(
+        known["symbol"].to_pylist(),
+        known["timestamp"].to_numpy(),
+        known["adjustment"].to_pylist(),
+        strict=True,
+    )
+    return {symbol: (moment, factor) for symbol, moment, factor in ends}

@@ -1,0 +1,96 @@
+"""The quality report of a snapshot, and the bars that were set aside, kept beside it."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from alphaloop.errors import DamagedStoreError, MissingStateError
+from features.atomic_file import replace_with
+from features.cleaning import NO_POLICIES, Cleaned, Policies, Repair
+from features.quality import DEFAULTS, Finding, Thresholds
+
+REPORT, QUARANTINE = ".quality.json", ".quarantine.parquet"
+
+
+@dataclass(frozen=True, slots=True)
+class QualityReport:
+    """What was found in a snapshot's bars when they came in, and what was done about it.
+
+    `rows` are those that were kept, `policies` those that were set; `thresholds` the limits of the rules.
+    """
+
+    snapshot: str
+    rows: int
+    quarantined: int
+    findings: tuple[Finding, ...]
+    repairs: tuple[Repair, ...]
+    policies: dict[str, str]
+    thresholds: dict[str, float]
+
+    def counts(self) -> dict[str, int]:
+        """How often each rule found something."""
+        return dict(Counter(finding.rule for finding in self.findings))
+
+
+def keep(
+    folder: Path,
+    snapshot_id: str,
+    cleaned: Cleaned,
+    policies: Policies = NO_POLICIES,
+    thresholds: Thresholds = DEFAULTS,
+) -> QualityReport:
+    """Write the report beside a snapshot (and quarantined rows, if any), each file in one step.
+
+    `InputError` where it cannot be written.
+    """
+    report = QualityReport(
+        snapshot=snapshot_id,
+        rows=cleaned.table.num_rows,
+        quarantined=cleaned.quarantined.num_rows,
+        findings=cleaned.findings,
+        repairs=cleaned.repairs,
+        policies=dict(policies.rules),
+        thresholds=asdict(thresholds),
+    )
+    if cleaned.quarantined.num_rows:
+        replace_with(
+            folder / (snapshot_id + QUARANTINE), lambda partial: pq.write_table(cleaned.quarantined, partial)
+        )
+    text = json.dumps({**asdict(report), "counts": report.counts()}, indent=1)
+    replace_with(folder / (snapshot_id + REPORT), lambda partial: partial.write_text(text, encoding="utf-8"))
+    return report
+
+
+def read(folder: Path, snapshot_id: str) -> QualityReport:
+    """The report of a snapshot; `MissingStateError` if none was kept, `DamagedStoreError` if unreadable."""
+    path = folder / (snapshot_id + REPORT)
+    if not path.is_file():
+        raise MissingStateError(f"no quality report is kept with snapshot {snapshot_id[:12]} in {folder}")
+    try:
+        held: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        del held["counts"]
+        findings = tuple(Finding(**one) for one in held.pop("findings"))
+        repairs = tuple(Repair(**one) for one in held.pop("repairs"))
+        return QualityReport(**held, findings=findings, repairs=repairs)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DamagedStoreError(
+            f"quality report {path} cannot be read ({error}); check the bars anew"
+        ) from error
+
+
+def quarantined(folder: Path, snapshot_id: str) -> pa.Table | None:
+    """The rows that were set aside when this snapshot was taken, with what was found; None if none were."""
+    path = folder / (snapshot_id + QUARANTINE)
+    if not path.is_file():
+        return None
+    try:
+        return pq.ParquetFile(path).read()
+    except (pa.ArrowException, OSError) as error:
+        raise DamagedStoreError(f"quarantine {path} cannot be read ({error})") from error

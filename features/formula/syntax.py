@@ -106,7 +106,7 @@ class Power:
 
 @dataclass(frozen=True)
 class Coarser:
-    """`of @ 1w`: the expression on coarser bars of `count` minutes m, hours h, days d, weeks w or months M."""
+    """`of @ 1w`: the expression on coarser bars of `count` minutes (m), h, d, w or months (M)."""
 
     of: Expression
     count: int

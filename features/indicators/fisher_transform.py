@@ -16,7 +16,7 @@ OUTPUTS = ("fisher", "signal")
 def fisher_transform(length: int = 9) -> Operator:
     """The median price's place in its range, smoothed and made nearly Gaussian; its value a bar ago.
 
-    A range of zero counts as its middle. Smoothed places are held to ±0.999, as the paper has it.
+    A range of zero counts as its middle. A smoothed place beyond ±0.99 counts as ±0.999, as the paper has it.
     """
     at_least(1, length=length)
     bars = Trailing(length)
@@ -30,7 +30,8 @@ def fisher_transform(length: int = 9) -> Operator:
         lowest, highest = medians.min(axis=1), medians.max(axis=1)
         extent = highest - lowest
         place = np.where(extent > 0.0, (median - lowest) / np.where(extent > 0.0, extent, 1.0), 0.5)
-        smooth = np.clip(0.66 * (place - 0.5) + 0.67 * state[1], -0.999, 0.999)
+        smooth = 0.66 * (place - 0.5) + 0.67 * state[1]
+        smooth = np.where(np.abs(smooth) > 0.99, np.copysign(0.999, smooth), smooth)
         fisher = 0.5 * np.log((1.0 + smooth) / (1.0 - smooth)) + 0.5 * state[2]
         full = np.isfinite(lowest)
         after = (medians, np.where(full, smooth, 0.0), np.where(full, fisher, 0.0))

@@ -10,9 +10,7 @@ from features.smoothing import State, Stepped, at_least, exponential, ratio
 OUTPUTS = ("macd", "signal", "histogram")
 
 
-@indicator(
-    ("close", "volume"), OUTPUTS, group="momentum indicators", reference="Hawkins 2004; pandas-ta: vwmacd"
-)
+@indicator(("close", "volume"), OUTPUTS, group="momentum indicators", reference="Hawkins; Dormeier 2011")
 def volume_weighted_macd(fast: int = 12, slow: int = 26, signal: int = 9) -> Operator:
     """Difference of two volume-weighted exponential averages, its average, and the rest.
 

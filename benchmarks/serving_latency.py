@@ -28,7 +28,7 @@ from alphaloop.processes import ONE_THREAD, child_environment, free_port
 from alphaloop.rollout import RolloutDocument, RolloutState, sleeve_names
 from alphaloop.settings import Settings
 from features.build import backfill
-from features.sets import DEFAULT
+from features.sets import default
 from features.streamer import Streamer
 from models.card import Card
 from models.dataset import Dataset
@@ -65,7 +65,7 @@ def random_bars(count: int) -> BarPanel:
 
 def register(settings: Settings, history: BarPanel) -> None:
     """Two versions of a transformer that learned from noise: what it knows does not matter here."""
-    frame = backfill(history, DEFAULT)
+    frame = backfill(history, default())
     labels = forward_returns(history.adjusted_close, HORIZON)
     family = find("transformer")
     fitted = family.fit(
@@ -73,8 +73,8 @@ def register(settings: Settings, history: BarPanel) -> None:
     )
     exported = export(fitted)
     card = Card(
-        model=settings.serving.model, family=family.name, parameters={}, feature_set=DEFAULT.hash,
-        features=DEFAULT.names, inputs=("panel",), lookback=family.lookback, horizon=HORIZON,
+        model=settings.serving.model, family=family.name, parameters={}, feature_set=default().hash,
+        features=default().names, inputs=("panel",), lookback=family.lookback, horizon=HORIZON,
         score_kind=family.score_kind, cross_sectional=False, snapshot="bench", train_first="", train_last="",
         pipeline_run=None, code_revision="bench", seed=1, walk_forward=(), metrics={}, ranges={}, fidelity={},
         gate={"passed": True}, digest=exported.digest, created_at="",
@@ -106,7 +106,7 @@ async def serve_floor(settings: Settings, port: int) -> None:
     options.intra_op_num_threads = 1
     content = Registry(settings.paths.registry).onnx(settings.serving.model, "1")
     session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-    panel = np.random.default_rng(2).normal(size=(len(SYMBOLS), WINDOW, len(DEFAULT))).astype(np.float32)
+    panel = np.random.default_rng(2).normal(size=(len(SYMBOLS), WINDOW, len(default()))).astype(np.float32)
     text = {"feature_timestamp": "", "route": "champion"}
     names = ("prediction_id", "version", "digest", "input_hash", "feature_set", "snapshot", "generation")
 
@@ -163,7 +163,7 @@ def measure(kind: str, settings: Settings, bars: BarPanel, forecasts: int) -> di
     registry, results = Registry(settings.paths.registry), {}
     with (
         Streamer(
-            settings.paths.feast, DEFAULT, SYMBOLS, history, WINDOW, SystemClock(), replace=True
+            settings.paths.feast, default(), SYMBOLS, history, WINDOW, SystemClock(), replace=True
         ) as streamer,
         subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as child,
     ):

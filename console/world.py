@@ -17,7 +17,7 @@ from control.drift import Calibration, DriftMonitor
 from control.operations import make_controller
 from control.policies import retrain_policy
 from control.watch import DriftWatch
-from features.sets import DEFAULT
+from features.sets import feature_set_of
 from features.snapshots import SnapshotStore
 from features.sources.registry import find as find_source
 from features.streamer import Streamer
@@ -55,7 +55,12 @@ def open_loop(
     settings, symbols = world.settings, market.past.symbols
     trading, costs = settings.trading, CostModel.from_settings(settings.trading)
     streamer = Streamer(
-        settings.paths.feast, DEFAULT, symbols, market.past, settings.features.window, world.clock
+        settings.paths.feast,
+        feature_set_of(settings),
+        symbols,
+        market.past,
+        settings.features.window,
+        world.clock,
     )
     client = PredictionClient(world.url, settings.serving.model)
     forecaster = MeteredForecaster(ServedForecaster(client, trading.prediction_deadline_ms))

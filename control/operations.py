@@ -18,7 +18,7 @@ from control.controller import RolloutController
 from control.policies import rollout_policy
 from control.recomputation import Recomputation
 from control.transition import CONTROL_STREAM, TRANSITION, Outcome, Transition
-from features.sets import DEFAULT
+from features.sets import feature_set_of
 from features.snapshots import SnapshotStore
 from models.registry import Registry
 from serving.prediction_log import PredictionLogReader
@@ -32,7 +32,7 @@ def make_controller(
         model=model,
         registry=registry,
         journal=journal,
-        recomputation=Recomputation(registry, DEFAULT),
+        recomputation=Recomputation(registry, feature_set_of(settings)),
         policy=rollout_policy(settings),
         allocation=AllocationPolicy.from_settings(settings.trading),
         costs=CostModel.from_settings(settings.trading),

@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from alphaloop.errors import DataError
-from alphaloop.market import BarPanel, FloatMatrix, Timestamps, to_datetime, to_datetime64
-from features.cross_section import CrossFeature
-from features.price import PriceFeature
+from alphaloop.market import BarPanel, Timestamps, to_datetime, to_datetime64
+from features import inputs
+from features.operator import Axes
 from features.sets import FeatureSet
 
 Panel = npt.NDArray[np.float32]
@@ -66,40 +66,17 @@ def backfill(bars: BarPanel, feature_set: FeatureSet) -> FeatureFrame:
 
     A bar that a symbol lacks has no features; its later ones are computed as if time had skipped it.
     """
-    require_inputs(bars, feature_set)
-    close = bars.adjusted_close
-    series = {feature.name: _by_symbol(feature, close) for feature in feature_set.price_features}
+    inputs.require(bars, feature_set.needed)
+    graph, axes = feature_set.graph, Axes(bars.timestamps, bars.symbols)
+    # Each feature's series of a symbol is one stretch of memory: that is how they are computed and read.
+    values = np.empty((len(feature_set), len(bars.symbols), len(bars)), dtype=np.float32)
+    with np.errstate(over="ignore"):
+        for place, matrix in graph.batch(inputs.columns(bars, graph.inputs), axes):
+            values[place] = matrix.T
     return FeatureFrame(
         timestamps=bars.timestamps,
         symbols=bars.symbols,
         names=feature_set.names,
-        values=assemble(series, feature_set),
+        values=values.transpose(2, 1, 0),
         feature_set=feature_set.hash,
     )
-
-
-def assemble(series: dict[str, FloatMatrix], feature_set: FeatureSet) -> Panel:
-    """Price features `[T, N]` by name, and the cross-section over them, as float32 `[T, N, F]`."""
-    columns = [
-        feature.function(series[feature.of.name])
-        if isinstance(feature, CrossFeature)
-        else series[feature.name]
-        for feature in feature_set.features
-    ]
-    return np.stack(columns, axis=-1).astype(np.float32)
-
-
-def require_inputs(bars: BarPanel, feature_set: FeatureSet) -> None:
-    """Raise `DataError` for a feature that needs a column which these bars do not have."""
-    for feature in feature_set.features:
-        for column in feature.inputs:
-            if len(bars) and not np.isfinite(getattr(bars, column)).any():
-                raise DataError(f"feature '{feature.name}' needs '{column}', which these bars do not have")
-
-
-def _by_symbol(feature: PriceFeature, close: FloatMatrix) -> FloatMatrix:
-    values = np.full(close.shape, np.nan)
-    for column in range(close.shape[1]):
-        finite = np.isfinite(close[:, column])
-        values[finite, column] = feature.batch(close[finite, column])
-    return values

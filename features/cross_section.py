@@ -8,38 +8,11 @@ gives the same bits alone and among thousands.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from features.price import PRICE_FEATURES, PriceFeature
-
 Matrix = npt.NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class CrossFeature:
-    """`function` over the universe's values of the price feature `of`, at each timestamp."""
-
-    name: str
-    of: PriceFeature
-    function: Callable[[Matrix], Matrix]
-
-    @property
-    def lookback(self) -> int:
-        """Bars needed for the first value, that bar included."""
-        return self.of.lookback
-
-    @property
-    def inputs(self) -> tuple[str, ...]:
-        """The columns of bars that it needs."""
-        return self.of.inputs
-
-    def definition(self) -> dict[str, Any]:
-        """What determines its values; part of a feature set's hash."""
-        return {"name": self.name, "of": self.of.definition(), "function": self.function.__name__}
 
 
 def centred_rank(values: Matrix) -> Matrix:
@@ -134,17 +107,3 @@ def _mean(values: Matrix) -> Matrix:
     count = np.isfinite(ordered).sum(axis=1, keepdims=True)
     total = np.cumsum(np.nan_to_num(ordered), axis=1)[:, -1:]
     return np.asarray(total / np.maximum(count, 1))
-
-
-_BY_NAME = {feature.name: feature for feature in PRICE_FEATURES}
-
-
-def _rank(name: str) -> CrossFeature:
-    return CrossFeature(f"rank_{name}", _BY_NAME[name], centred_rank)
-
-
-CROSS_FEATURES: tuple[CrossFeature, ...] = (
-    *(_rank(name) for name in ("momentum_252_21", "return_5", "return_21", "volatility_21", "rsi_14")),
-    CrossFeature("market_breadth_50", _BY_NAME["distance_sma_50"], share_positive),
-    CrossFeature("market_volatility_21", _BY_NAME["volatility_21"], universe_median),
-)

@@ -17,17 +17,24 @@ from features.streamer import Streamer
 
 WINDOW = 4
 SNAPSHOT = "parity"
+ULP = float(np.finfo(np.float32).eps)
+"""What a difference within 1e-9 can become where it tips the rounding to float32: one last bit."""
 
 
 @dataclass(frozen=True, slots=True)
 class ParityReport:
-    """The largest absolute differences between any two of the three ways, in all and by feature.
+    """The largest differences between any two of the three ways, in all and by feature.
 
-    Infinite where one way has a value and another has none. Counted over `bars` and `symbols`.
+    `by_feature` and `max_abs_diff` are absolute, `relative` is relative to the larger value; both are
+    infinite where one way has a value and another has none. `promised` says by feature what its
+    definition allows (relative): 0 to the last bit, or the last bit of float32. Counted over `bars` and
+    `symbols`.
     """
 
     max_abs_diff: float
     by_feature: dict[str, float]
+    relative: dict[str, float]
+    promised: dict[str, float]
     bars: int
     symbols: int
 
@@ -35,6 +42,11 @@ class ParityReport:
     def identical(self) -> bool:
         """Whether all three agree to the last bit."""
         return self.max_abs_diff == 0.0
+
+    @property
+    def broken(self) -> tuple[str, ...]:
+        """The features that differ by more than they promise."""
+        return tuple(name for name, apart in self.relative.items() if apart > self.promised[name])
 
 
 def measure(folder: Path, bars: BarPanel, feature_set: FeatureSet, last: int) -> ParityReport:
@@ -49,7 +61,7 @@ def measure(folder: Path, bars: BarPanel, feature_set: FeatureSet, last: int) ->
     history = bars.between(end=bars.at(first_live - 1).timestamp)
     frame = backfill(bars, feature_set)
     reader = OnlineReader(folder)
-    differences = np.zeros(len(feature_set))
+    absolute, relative = np.zeros((2, len(feature_set)))
     with Streamer(
         folder, feature_set, bars.symbols, history, WINDOW, SystemClock(), replace=True
     ) as streamer:
@@ -60,19 +72,28 @@ def measure(folder: Path, bars: BarPanel, feature_set: FeatureSet, last: int) ->
             stored = reader.stored(bars.symbols)
             online = np.stack([stored[symbol].values for symbol in bars.symbols])
             for one, other in ((built[:, -1], streamed), (built, online), (streamed, online[:, -1])):
-                differences = np.maximum(differences, _largest(one, other))
+                apart, share = _largest(one, other)
+                absolute, relative = np.maximum(absolute, apart), np.maximum(relative, share)
+    names = feature_set.names
     return ParityReport(
-        max_abs_diff=float(differences.max()),
-        by_feature=dict(zip(feature_set.names, differences.tolist(), strict=True)),
+        max_abs_diff=float(absolute.max()),
+        by_feature=dict(zip(names, absolute.tolist(), strict=True)),
+        relative=dict(zip(names, relative.tolist(), strict=True)),
+        promised={one.name: 0.0 if one.exact else ULP for one in feature_set.features},
         bars=last,
         symbols=len(bars.symbols),
     )
 
 
-def _largest(one: Panel, other: Panel) -> np.ndarray:
-    """Largest difference by feature, the last axis."""
-    difference = np.abs(one.astype(np.float64) - other.astype(np.float64))
-    difference[np.isnan(one) & np.isnan(other)] = 0.0
-    difference[np.isnan(one) != np.isnan(other)] = np.inf
-    largest: np.ndarray = difference.reshape(-1, difference.shape[-1]).max(axis=0)
-    return largest
+def _largest(one: Panel, other: Panel) -> tuple[np.ndarray, np.ndarray]:
+    """Largest absolute and relative difference by feature, the last axis."""
+    left, right = one.astype(np.float64), other.astype(np.float64)
+    with np.errstate(invalid="ignore"):
+        apart = np.where(left == right, 0.0, np.abs(left - right))
+    larger = np.maximum(np.abs(left), np.abs(right))
+    share = np.divide(apart, larger, out=np.zeros_like(apart), where=apart > 0)
+    for difference in (apart, share):
+        difference[np.isnan(one) & np.isnan(other)] = 0.0
+        difference[np.isnan(one) != np.isnan(other)] = np.inf
+    width = apart.shape[-1]
+    return apart.reshape(-1, width).max(axis=0), share.reshape(-1, width).max(axis=0)

@@ -1,51 +1,107 @@
 """Feature sets: an ordered list of features under a hash.
 
-A model version names the hash it was trained on, and serving refuses another.
+A model version names the hash it was trained on, and serving refuses another. A feature is a name of
+`features.named`, an indicator, or a formula over them; see `features.formula`.
 """
 
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import json
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from functools import cache, cached_property
+from pathlib import Path
+from typing import Any
 
 from alphaloop.errors import InputError, UnknownNameError
-from features.cross_section import CROSS_FEATURES, CrossFeature
-from features.price import PRICE_FEATURES, PriceFeature
-
-Feature = PriceFeature | CrossFeature
-_NAMED: dict[str, Feature] = {one.name: one for one in (*PRICE_FEATURES, *CROSS_FEATURES)}
+from alphaloop.settings import Settings
+from features import catalogue
+from features.formula.meaning import Language
+from features.formula.parser import parse
+from features.formula.spelling import column_name
+from features.formula.syntax import Formula
+from features.graph import Column, Graph, inputs_of
+from features.indicator import Indicator
+from features.named import NAMED
 
 # To be raised when the same definition comes to mean other values.
-VERSION = 1
+VERSION = 2
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
+class Feature:
+    """One column of a set: its name, the formula in its one spelling, and the graph's column."""
+
+    name: str
+    formula: str
+    column: Column
+
+    @property
+    def lookback(self) -> int:
+        """Bars needed for the first value, that bar included."""
+        return self.column.lookback
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """The columns of bars that it needs."""
+        return inputs_of(self.column)
+
+    @property
+    def exact(self) -> bool:
+        """Whether batch and stream agree to the last bit."""
+        return self.column.exact
+
+    def definition(self) -> dict[str, Any]:
+        """What determines its values; part of a feature set's hash."""
+        return {"name": self.name, "formula": self.formula, "graph": self.column.key}
+
+
 class FeatureSet:
-    """Features in the order of a panel's last axis. `UnknownNameError` for one that does not exist."""
+    """Features in the order of a panel's last axis.
 
-    names: tuple[str, ...]
+    `features` are names, indicators or formulas (`name = formula`); `formulas` are further formulas by
+    name and `indicators` further indicators that they may use. Raises `InputError` for an empty set and
+    for a feature that is there twice, and `FormulaError` for what is wrong in a formula.
+    """
 
-    def __post_init__(self) -> None:
+    def __init__(
+        self,
+        features: Iterable[str],
+        formulas: Mapping[str, str] | None = None,
+        indicators: Iterable[Indicator] = (),
+    ) -> None:
+        self._own = {one.name: one for one in indicators}
+        texts = {name: one.formula for name, one in NAMED.items()} | dict(formulas or {})
+        self._formulas = {name: parse(f"{name} = {text}") for name, text in texts.items()}
+        self._refuse_shadows(formulas or {})
+        self.features = self._understood(features)
+        self.names = tuple(feature.name for feature in self.features)
         if not self.names or len(set(self.names)) != len(self.names):
             raise InputError(f"a feature set needs features, each once; got {self.names}")
-        for name in self.names:
-            _named(name)
 
     def __len__(self) -> int:
         return len(self.names)
 
-    @property
-    def features(self) -> tuple[Feature, ...]:
-        """The definitions, in order."""
-        return tuple(_named(name) for name in self.names)
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, FeatureSet) and self.hash == other.hash
+
+    def __hash__(self) -> int:
+        return hash(self.hash)
+
+    def __repr__(self) -> str:
+        return f"FeatureSet({', '.join(self.names)})"
 
     @cached_property
-    def price_features(self) -> tuple[PriceFeature, ...]:
-        """The features of single symbols to compute: those listed and those that others are made of."""
-        priced = (one.of if isinstance(one, CrossFeature) else one for one in self.features)
-        return tuple({feature.name: feature for feature in priced}.values())
+    def graph(self) -> Graph:
+        """What computes the features, in their order."""
+        return Graph([feature.column for feature in self.features])
+
+    @cached_property
+    def needed(self) -> tuple[tuple[str, tuple[str, ...]], ...]:
+        """Each feature's name with the columns of bars that it needs."""
+        return tuple((feature.name, feature.inputs) for feature in self.features)
 
     @cached_property
     def lookback(self) -> int:
@@ -54,15 +110,70 @@ class FeatureSet:
 
     @cached_property
     def hash(self) -> str:
-        """SHA-256 over the ordered definitions with their parameters, and the catalogue's version."""
+        """SHA-256 over the ordered definitions with their parameters, and the version of their meaning."""
         content = [VERSION, [feature.definition() for feature in self.features]]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
+    def _understood(self, texts: Iterable[str]) -> tuple[Feature, ...]:
+        language = Language(self._resolve)
+        found = []
+        for text in texts:
+            formula = parse(text)
+            meaning = language.meaning(formula)
+            found.append(Feature(column_name(formula), meaning.spelling, meaning.column))
+        return tuple(found)
 
-def _named(name: str) -> Feature:
-    if name not in _NAMED:
-        raise UnknownNameError("feature", name, _NAMED)
-    return _NAMED[name]
+    def _resolve(self, name: str) -> Indicator | Formula:
+        if name in self._own:
+            return self._own[name]
+        if name in self._formulas:
+            return self._formulas[name]
+        try:
+            return catalogue.find(name)
+        except UnknownNameError as error:
+            known = (*error.known, *self._own, *self._formulas)
+            raise UnknownNameError("feature", name, known) from error
+
+    def _refuse_shadows(self, formulas: Mapping[str, str]) -> None:
+        for name in (*formulas, *self._own):
+            taken = name in catalogue.names() or (name in formulas and (name in NAMED or name in self._own))
+            if taken:
+                raise InputError(f"'{name}' is a feature already; give your own another name")
 
 
-DEFAULT = FeatureSet(tuple(_NAMED))
+@cache
+def default() -> FeatureSet:
+    """The named features, in their order. Made when first asked for: TA-Lib takes a moment to load."""
+    return FeatureSet(NAMED)
+
+
+def __getattr__(name: str) -> FeatureSet:
+    if name == "DEFAULT":
+        return default()
+    raise AttributeError(name)
+
+
+def feature_set_of(settings: Settings) -> FeatureSet:
+    """The feature set of the settings: `features.set`, with `features.formulas` and `features.files`."""
+    wanted = settings.features
+    if not (wanted.set or wanted.formulas or wanted.files):
+        return default()
+    indicators = [one for path in wanted.files for one in _indicators_of(path)]
+    return FeatureSet(wanted.set or tuple(NAMED), wanted.formulas, indicators)
+
+
+def _indicators_of(path: Path) -> list[Indicator]:
+    """The indicators that a user's file defines. It is the user's own code, and is run."""
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    if spec is None or spec.loader is None or not path.is_file():
+        raise InputError(f"features.files names {path}, which is no Python file")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    # What they compute changes with the file, and so must the hash of a set that they are in.
+    version = int.from_bytes(hashlib.sha256(path.read_bytes()).digest()[:6], "big")
+    found = [replace(one, version=version) for one in catalogue.defined_in(module)]
+    if not found:
+        raise InputError(
+            f"{path} defines no indicator; decorate a function with features.indicator.indicator"
+        )
+    return found

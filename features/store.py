@@ -29,7 +29,7 @@ from alphaloop.market import to_datetime
 from features import offline
 from features.build import FeatureFrame
 from features.lease import exclusive
-from features.sets import DEFAULT, FeatureSet
+from features.sets import FeatureSet, default
 from features.windows import OnlineWindows, StoredWindow, select, unpack
 
 PROJECT = "alphaloop"
@@ -43,9 +43,9 @@ CACHED_READS = 64
 class FeatureStore:
     """The Feast store in `folder`, for one feature set. Nothing is made before `apply`."""
 
-    def __init__(self, folder: Path, feature_set: FeatureSet = DEFAULT) -> None:
+    def __init__(self, folder: Path, feature_set: FeatureSet | None = None) -> None:
         self._folder = Path(folder)
-        self._set = feature_set
+        self._set = feature_set or default()
 
     def apply(self) -> None:
         """Tell Feast the definitions, and make its registry and online tables. Safe to repeat.

@@ -1,7 +1,8 @@
 """Streaming: the same features, carried forward bar by bar.
 
-After the cast to float32 the values equal those of `features.build.backfill` over the same bars bit for
-bit, provided that history begins at the same bar: recursive indicators remember where they started.
+After the cast to float32 the values of features that promise it equal those of `features.build.backfill`
+over the same bars bit for bit, provided that history begins at the same bar: recursive indicators
+remember where they started.
 """
 
 from __future__ import annotations
@@ -11,8 +12,10 @@ from datetime import datetime
 import numpy as np
 
 from alphaloop.errors import DataError, UnknownNameError
-from alphaloop.market import BarPanel, FloatMatrix, Slice, to_datetime
-from features.build import Panel, assemble, require_inputs
+from alphaloop.market import BarPanel, Slice, to_datetime, to_datetime64
+from features import inputs
+from features.build import Panel
+from features.operator import Axes
 from features.sets import FeatureSet
 
 
@@ -27,16 +30,13 @@ class FeatureStream:
         for symbol in symbols:
             if symbol not in history.symbols:
                 raise UnknownNameError("symbol", symbol, history.symbols, where="the history of this stream")
-        require_inputs(history, feature_set)
+        inputs.require(history, feature_set.needed)
         self._set = feature_set
         self._symbols = symbols
         self._last: datetime | None = to_datetime(history.timestamps[-1]) if len(history) else None
-        close = history.select(symbols).adjusted_close
-        finite = [close[np.isfinite(close[:, column]), column] for column in range(len(symbols))]
-        self._handles = {
-            feature.name: [feature.stream(series) for series in finite]
-            for feature in feature_set.price_features
-        }
+        graph = feature_set.graph
+        past = history.select(symbols)
+        self._stream = graph.stream(inputs.columns(past, graph.inputs), Axes(past.timestamps, symbols))
 
     @property
     def last(self) -> datetime | None:
@@ -53,22 +53,11 @@ class FeatureStream:
                 f"the bar of {bars.timestamp.isoformat()} is not later than {self._last.isoformat()}, "
                 "where this stream stands; bars come in order, each once"
             )
-        prices = self._prices(bars)
-        series: dict[str, FloatMatrix] = {}
-        for name, handles in self._handles.items():
-            row = [
-                handle.update(price) if finite else np.nan
-                for handle, (price, finite) in zip(handles, prices, strict=True)
-            ]
-            series[name] = np.array([row])
+        given = {
+            name: inputs.aligned(values, bars.symbols, self._symbols)
+            for name, values in inputs.adjusted(bars, self._set.graph.inputs).items()
+        }
+        row = self._stream.update(given, to_datetime64(bars.timestamp))
         self._last = bars.timestamp
-        panel: Panel = assemble(series, self._set)[0]
-        return panel
-
-    def _prices(self, bars: Slice) -> list[tuple[float, bool]]:
-        adjusted = bars.adjusted_close
-        if bars.symbols != self._symbols:
-            column = {symbol: index for index, symbol in enumerate(bars.symbols)}
-            adjusted = np.array([adjusted[column[s]] if s in column else np.nan for s in self._symbols])
-        finite = np.isfinite(adjusted)
-        return list(zip(adjusted.tolist(), finite.tolist(), strict=True))
+        with np.errstate(over="ignore"):
+            return np.array(row).T.astype(np.float32)

@@ -58,7 +58,7 @@ def train_candidate(settings: str, snapshot: str, model: str, family: str, run: 
     search to it.
     """
     from features.build import backfill
-    from features.sets import DEFAULT
+    from features.sets import feature_set_of
     from features.snapshots import SnapshotStore
     from models.registry import Registry
     from models.training import train
@@ -70,7 +70,7 @@ def train_candidate(settings: str, snapshot: str, model: str, family: str, run: 
     trained = train(
         family,
         bars,
-        backfill(bars, DEFAULT),
+        backfill(bars, feature_set_of(chosen)),
         snapshot,
         registry,
         chosen,

@@ -98,10 +98,10 @@ def _scores(settings: Settings, model: str, version: str, bars: BarPanel, first:
 
     from console import output
     from control.recomputation import Recomputation
-    from features.sets import DEFAULT
+    from features.sets import feature_set_of
     from models.registry import Registry
 
-    recomputation = Recomputation(Registry(settings.paths.registry), DEFAULT)
+    recomputation = Recomputation(Registry(settings.paths.registry), feature_set_of(settings))
     frame = recomputation.frame(bars)
     scores = np.full(bars.close.shape, np.nan)
     with output.progress_bar("scoring", len(bars) - first) as step:

@@ -13,6 +13,7 @@ from console.commands.options import AsJson, Symbols, moment, names
 if TYPE_CHECKING:
     from features.cleaning import Policies
     from features.source import Source
+    from features.sources.registry import SourceFamily
 
 app = typer.Typer(help="Market data: sources, their bars, and their quality.", no_args_is_help=True)
 
@@ -43,6 +44,7 @@ def list_sources(json: AsJson = False) -> None:
     from features.sources import registry
 
     found = [_described(registry.find(name)) for name in registry.names()]
+    found += [_family(prefix, family) for prefix, family in sorted(registry.families().items())]
     heads = ("source", "symbols", "calendar", "prices", "description")
     rows = [[str(one[head]) for head in heads] for one in found]
     output.answer(found, json, lambda: output.table(heads, rows, numbers=("symbols",)))
@@ -173,6 +175,19 @@ def _described(source: Source) -> dict[str, Any]:
         "calendar": source.calendar,
         "prices": "adjusted only" if source.adjusted_only else "as traded",
         "description": source.description,
+    }
+
+
+def _family(prefix: str, family: SourceFamily) -> dict[str, Any]:
+    """A family of sources as a row; what differs from member to member is left open."""
+    members = family.names()
+    shown = f"one of {len(members)}: {', '.join(members[:3])}, …" if members else ""
+    return {
+        "source": f"{prefix}:…",
+        "symbols": "any",
+        "calendar": "",
+        "prices": "",
+        "description": getattr(family, "description", shown),
     }
 
 

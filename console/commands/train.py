@@ -30,7 +30,7 @@ def train(family: FamilyName, trials: Trials = None, model: Model = "", json: As
     from console.models_view import card_facts
     from control.drift import calibrate_on
     from features.build import backfill
-    from features.sets import DEFAULT
+    from features.sets import feature_set_of
     from models import families, training
     from models.registry import Registry
 
@@ -40,7 +40,7 @@ def train(family: FamilyName, trials: Trials = None, model: Model = "", json: As
     with output.progress(f"training {family}") as tell:
         tell("reading bars and features")
         snapshot, bars = workspace.latest_bars(chosen)
-        frame = backfill(bars, DEFAULT)
+        frame = backfill(bars, feature_set_of(chosen))
         registry = Registry(chosen.paths.registry)
         document = registry.rollout(name) if name in registry.models() else None
         trained = training.train(

@@ -11,7 +11,7 @@ from alphaloop.market import BarPanel
 from alphaloop.settings import Settings
 from control import audit
 from control.recomputation import Recomputation
-from features.sets import DEFAULT
+from features.sets import feature_set_of
 from features.snapshots import SnapshotStore
 from models.registry import Registry
 
@@ -36,7 +36,7 @@ def trace(settings: Settings, order_id: str) -> Lineage:
     registry = Registry(settings.paths.registry)
     cards = [registry.card(one["model"], one["version"]) for one in answers]
     bars = BarPanel.from_table(SnapshotStore(settings.paths.snapshots).load(answer["snapshot"]))
-    difference = max(_score_difference(registry, one, bars) for one in answers)
+    difference = max(_score_difference(settings, registry, one, bars) for one in answers)
     checks = {
         "the same order is decided again": replayed["identical"],
         "its scores follow from its bars": difference <= SCORE_TOLERANCE,
@@ -44,7 +44,7 @@ def trace(settings: Settings, order_id: str) -> Lineage:
             card.digest == one["digest"] for card, one in zip(cards, answers, strict=True)
         ),
         "the features are those it was trained on": all(
-            card.feature_set == one["feature_set"] == DEFAULT.hash
+            card.feature_set == one["feature_set"] == feature_set_of(settings).hash
             for card, one in zip(cards, answers, strict=True)
         ),
         "no journal record was altered": all(chain.ok for chain in audit.verify(settings)),
@@ -78,10 +78,12 @@ def trace(settings: Settings, order_id: str) -> Lineage:
     return Lineage(order_id, all(checks.values()), named)
 
 
-def _score_difference(registry: Registry, answer: dict[str, Any], bars: BarPanel) -> float:
+def _score_difference(
+    settings: Settings, registry: Registry, answer: dict[str, Any], bars: BarPanel
+) -> float:
     """The largest difference between the journaled scores and those recomputed from the snapshot."""
     symbols = tuple(answer["symbols"])
-    recomputation = Recomputation(registry, DEFAULT)
+    recomputation = Recomputation(registry, feature_set_of(settings))
     frame = recomputation.frame(bars.select(symbols))
     again = recomputation.scores(answer["model"], answer["version"], frame, len(frame) - 1)
     journaled = np.array([np.nan if one is None else one for one in answer["scores"]], dtype=np.float64)

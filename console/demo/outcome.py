@@ -18,7 +18,7 @@ from console.demo.rollout_history import rollout_rows, rollout_series
 from console.demo.screen import Screen
 from control import audit
 from control.drift import Calibration
-from features.sets import DEFAULT
+from features.sets import feature_set_of
 
 if TYPE_CHECKING:
     from console.demo.story import Played
@@ -60,6 +60,7 @@ def build_report(results: Results, measured: comparison.Measured, lineage: Linea
     latencies = np.concatenate([loop.forecaster.latencies_ms for loop in loops])
     turns = played.director.loop.turns
     bars = played.director.loop.bars()
+    features = feature_set_of(results.settings)
     return {
         "data": {
             "source": played.market.source,
@@ -70,8 +71,8 @@ def build_report(results: Results, measured: comparison.Measured, lineage: Linea
             "snapshot": played.director.loop.snapshot,
         },
         "features": {
-            "count": len(DEFAULT),
-            "set_hash": DEFAULT.hash,
+            "count": len(features),
+            "set_hash": features.hash,
             "parity_max_abs_diff": results.parity.max_abs_diff,
         },
         "models": _models(results),

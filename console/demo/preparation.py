@@ -52,15 +52,16 @@ def load_market(settings: Settings, screen: Screen, go_live: datetime, end: date
 def build_features(settings: Settings, screen: Screen, market: Market) -> FeatureFrame:
     """Compute the features of the past, and hand them to Feast."""
     from features.build import backfill
-    from features.sets import DEFAULT
+    from features.sets import feature_set_of
     from features.store import FeatureStore
 
-    frame = backfill(market.past, DEFAULT)
-    store = FeatureStore(settings.paths.feast)
+    chosen = feature_set_of(settings)
+    frame = backfill(market.past, chosen)
+    store = FeatureStore(settings.paths.feast, chosen)
     store.apply()
     store.write_offline(frame)
     screen.say(
-        f"{len(DEFAULT)} features, set [cyan]{DEFAULT.hash[:12]}[/], applied and written to Feast's "
+        f"{len(chosen)} features, set [cyan]{chosen.hash[:12]}[/], applied and written to Feast's "
         "offline store"
     )
     return frame
@@ -69,9 +70,9 @@ def build_features(settings: Settings, screen: Screen, market: Market) -> Featur
 def check_parity(settings: Settings, screen: Screen, market: Market, bars: int = 40) -> ParityReport:
     """Hold backfill, stream and online store against each other on the last bars of the past."""
     from features.parity import measure
-    from features.sets import DEFAULT
+    from features.sets import feature_set_of
 
-    report = measure(settings.paths.home / "parity", market.past, DEFAULT, bars)
+    report = measure(settings.paths.home / "parity", market.past, feature_set_of(settings), bars)
     screen.say(
         f"parity of backfill, stream and online store over {bars} bars: "
         f"largest difference [bold]{report.max_abs_diff:g}[/]"

@@ -68,10 +68,10 @@ def _market(settings: Settings, plot: Plot) -> Market:
 
 def _train(world: World, market: Market, screen: Screen) -> tuple[str, Act]:
     from features.build import backfill
-    from features.sets import DEFAULT
+    from features.sets import feature_set_of
     from models.training import train
 
-    frame = backfill(market.past, DEFAULT)
+    frame = backfill(market.past, feature_set_of(world.settings))
     settings = world.settings
     versions: dict[str, TrainedModel] = {}
     for family in ("momentum", "lightgbm"):

@@ -47,6 +47,11 @@ def regular_closes(starts: Moments, period: timedelta) -> Moments:
     return closed
 
 
+def in_session(start: datetime, period: timedelta) -> bool:
+    """Whether the bar that begins at `start`, aware, lies in a session, as `regular_closes` has it."""
+    return not np.isnat(regular_closes(np.array([_naive(start)]), period)[0])
+
+
 def any_session(start: datetime, end: datetime) -> bool:
     """Whether an exchange of New York is open at some moment of `(start, end]`, aware times."""
     for close in session_closes(start.date() - timedelta(days=1), end.date() + timedelta(days=1)):

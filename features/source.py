@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime
 from typing import Protocol
 
@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from alphaloop.errors import DataError, InputError, UnknownNameError
-from alphaloop.market import Bar, BarPanel, FloatMatrix, Timestamps
+from alphaloop.market import BARS_SCHEMA, Bar, BarPanel, FloatMatrix, Timestamps
 
 # One of `features.calendars.CALENDARS`, or an exchange's market identifier code.
 CalendarName = str
@@ -113,6 +113,14 @@ def select(
     if end is not None:
         keep = pc.and_(keep, pc.less_equal(table["timestamp"], pa.scalar(end, kind)))
     return table.filter(keep)
+
+
+def bars_table(symbol: str, timestamps: Timestamps, columns: Mapping[str, FloatMatrix]) -> pa.Table:
+    """One symbol's rows of `BARS_SCHEMA`; `columns` float64 `[T]` by name, NaN where there is no value."""
+    arrays = {name: pa.array(values, pa.float64(), from_pandas=True) for name, values in columns.items()}
+    arrays["symbol"] = pa.array([symbol] * len(timestamps), pa.string())
+    arrays["timestamp"] = pa.array(timestamps, pa.timestamp("ns", tz="UTC"))
+    return pa.table([arrays[name] for name in BARS_SCHEMA.names], schema=BARS_SCHEMA)
 
 
 def close_only(timestamps: Timestamps, symbols: tuple[str, ...], close: FloatMatrix) -> BarPanel:

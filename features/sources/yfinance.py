@@ -22,7 +22,7 @@ import pyarrow as pa
 
 from alphaloop.clock import Clock, SystemClock
 from alphaloop.errors import DataError, UnknownNameError, VendorError
-from alphaloop.market import BARS_SCHEMA, PRICE_COLUMNS, to_datetime64
+from alphaloop.market import PRICE_COLUMNS, to_datetime64
 from features.busy import BusyError, advice, retry_after
 from features.calendars import Moments, closes_of
 from features.closed_bars import PERIODS
@@ -30,7 +30,7 @@ from features.corporate_actions import CorporateAction
 from features.daily_factor import DailyFactor, actions_table
 from features.retry import Retry
 from features.session_hours import TIME_ZONE, new_york_days, regular_closes
-from features.source import CalendarName, require_frequency, require_symbols
+from features.source import CalendarName, bars_table, require_frequency, require_symbols
 
 CHART = "https://query2.finance.yahoo.com/v8/finance/chart/"
 # What Yahoo calls a bar; how much of it one request may ask for, and how far back it has any.
@@ -132,10 +132,7 @@ class Yahoo:
         scale = _split_scale(days, chart.splits)
         columns = {name: values[name][keep] * scale for name in PRICE_COLUMNS}
         columns |= {"volume": values["volume"][keep] / scale, "adjustment": factor.at(days)}
-        table = {name: pa.array(column, pa.float64(), from_pandas=True) for name, column in columns.items()}
-        table["symbol"] = pa.array([symbol] * len(days), pa.string())
-        table["timestamp"] = pa.array(closes[keep], pa.timestamp("ns", tz="UTC"))
-        return pa.table([table[name] for name in BARS_SCHEMA.names], schema=BARS_SCHEMA)
+        return bars_table(symbol, closes[keep], columns)
 
     def _daily(self, symbol: str) -> tuple[_Chart, DailyFactor]:
         """Everything daily that Yahoo has: the splits that its prices hold reach to this day."""

@@ -124,7 +124,7 @@ def _forex_days(first_year: int, last_year: int) -> Moments:
     days = [first + timedelta(days=count) for count in range((last - first).days + 2)]
     weekdays = [day for day in days if day.weekday() <= FRIDAY]
     sessions = [(_forex_close(day - timedelta(days=1)), _forex_close(day)) for day in weekdays]
-    return np.array(sessions, dtype="datetime64[ns]").reshape(-1, 2)
+    return np.array(sessions, dtype="datetime64[ns]")
 
 
 def _forex_close(day: date) -> np.datetime64:

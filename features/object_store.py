@@ -19,7 +19,7 @@ SCHEME = "s3://"
 ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
 REGIONS = ("AWS_REGION", "AWS_DEFAULT_REGION")
 DEFAULT_REGION = "us-east-1"
-CONNECT_SECONDS, REQUEST_SECONDS, ATTEMPTS = 3.0, 20.0, 3
+CONNECT_SECONDS, REQUEST_SECONDS, ATTEMPTS = 3.0, 10.0, 3
 
 
 def open_bucket(address: str, *, endpoint: str = "", region: str = "") -> tuple[Any, tuple[Secret, ...]]:

@@ -143,10 +143,14 @@ def _policies(given: str) -> Policies:
 def _outcome(payload: dict[str, Any]) -> str:
     if not payload["findings"]:
         return "nothing wrong"
-    parts = [f"{len(payload['findings'])} findings"]
-    parts += [f"{len(payload['repairs'])} repairs"] if payload["repairs"] else []
-    parts += [f"{payload['quarantined']} set aside"] if payload["quarantined"] else []
-    return ", ".join(parts) + f"; {payload['kept']:,} rows to be used"
+    severities = [finding["severity"] for finding in payload["findings"]]
+    errors, warnings = severities.count("error"), severities.count("warning")
+    if not errors and not payload["repairs"] and not payload["quarantined"]:
+        return f"nothing wrong beyond {warnings} warnings"
+    return (
+        f"{errors} errors and {warnings} warnings, {len(payload['repairs'])} repairs, "
+        f"{payload['quarantined']} rows set aside; {payload['kept']:,} rows to be used"
+    )
 
 
 def _history(source: str, file: Path | None, symbols: str, first: str, last: str) -> tuple[Source, Any]:

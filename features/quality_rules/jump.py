@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from features.quality_rules.finding import Finding
-from features.quality_rules.rows import Floats, Places, Rows
+from features.quality_rules.rows import Flags, Floats, Places, Rows
 from features.quality_rules.scale import adjusted_closes, deviations
 from features.quality_rules.thresholds import Thresholds
 
@@ -48,13 +48,15 @@ def jumps(rows: Rows, thresholds: Thresholds) -> Iterator[Finding]:
 
 def _nearest(ratio: Floats) -> Places:
     known = np.where(np.isfinite(ratio) & (ratio > 0), ratio, 1.0)
-    return np.abs(np.log(known)[:, None] - np.log(ALL)[None]).argmin(axis=1)
+    nearest: Places = np.abs(np.log(known)[:, None] - np.log(ALL)[None]).argmin(axis=1)
+    return nearest
 
 
-def _unrecorded(rows: Rows, places: Places) -> np.ndarray:
+def _unrecorded(rows: Rows, places: Places) -> Flags:
     factor = rows.column("adjustment")[0][places]
     with np.errstate(invalid="ignore", divide="ignore"):
-        return np.r_[False, np.abs(factor[1:] / factor[:-1] - 1) < 1e-6]
+        same: Flags = np.r_[False, np.abs(factor[1:] / factor[:-1] - 1) < 1e-6]
+    return same
 
 
 def _opened_there(rows: Rows, places: Places, place: int, wanted: float, thresholds: Thresholds) -> bool:

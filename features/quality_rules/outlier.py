@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from features.quality_rules.finding import Finding
+from features.quality_rules.finding import Finding, Severity
 from features.quality_rules.rows import Floats, Places, Rows
 from features.quality_rules.scale import adjusted_closes, deviations
 from features.quality_rules.thresholds import Thresholds
@@ -23,7 +23,9 @@ def outliers(rows: Rows, thresholds: Thresholds) -> Iterator[Finding]:
         for what, sizes, shares in (("close moved by", away, change), *_wicks(rows, places)):
             scales = sizes / scale
             for place in np.flatnonzero(scales >= thresholds.outlier_scales).tolist():
-                severity = "error" if scales[place] >= thresholds.outlier_error_scales else "warning"
+                severity: Severity = (
+                    "error" if scales[place] >= thresholds.outlier_error_scales else "warning"
+                )
                 times = f"{scales[place]:.0f} times the scale of the bars before"
                 value = f"{what} {shares[place]:+.1%}, {times}"
                 yield rows.finding("outlier", int(places[place]), value, severity)

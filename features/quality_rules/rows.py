@@ -71,7 +71,8 @@ class Rows:
 
     def symbol(self, row: int) -> str:
         """The symbol of a row."""
-        return self.names[self.codes[row]]
+        name: str = self.names[self.codes[row]]
+        return name
 
     def finding(
         self, rule: str, row: int, value: str, severity: Severity = "error", bars: int = 1

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from features.calendars import FOREX, ROUND_THE_CLOCK, open_time, session_closes
-from features.quality_rules.finding import Finding
+from features.quality_rules.finding import Finding, Severity
 from features.quality_rules.rows import Rows, moment
 from features.quality_rules.thresholds import Thresholds
 
@@ -70,6 +70,6 @@ def _holes(rows: Rows, calendar: str, thresholds: Thresholds) -> Iterator[Findin
             absent = np.where(spent > usual, np.maximum(spent // usual - 1, 1), 0)
         for place in np.flatnonzero(absent).tolist():
             count = int(absent[place])
-            severity = "error" if count > thresholds.gap_bars else "warning"
+            severity: Severity = "error" if count > thresholds.gap_bars else "warning"
             value = f"{count} bars are missing after this one"
             yield Finding("gap", symbol, moment(times[place]), value, severity, bars=0)

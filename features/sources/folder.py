@@ -23,6 +23,9 @@ class FolderFamily:
     """Family `folder`: any address of a folder of CSV or Parquet files."""
 
     prefix = "folder"
+    description = (
+        "bars of your own: CSV or Parquet files in a folder, or in a bucket: folder:s3://bucket/bars"
+    )
 
     def names(self) -> tuple[str, ...]:
         """Nothing: any address may follow."""

@@ -121,7 +121,7 @@ def _estimator(variance: Callable[..., Values], length: int, periods: float) -> 
 
 
 def _root(*windows: Values, variance: Callable[..., Values], periods: float) -> Values:
-    estimate = variance(*windows)
+    estimate: Values = variance(*windows)
     # Rounding of adjusted prices can take an estimate that is never negative just below zero.
     found: Values = np.sqrt(np.maximum(estimate, 0.0) * periods)
     return found
@@ -161,7 +161,8 @@ def _yang_zhang(opens: Values, high: Values, low: Values, close: Values) -> Valu
     night = moments.variance(log_ratio(opens[..., 1:], close[..., :-1]))
     day = moments.variance(log_ratio(close, opens)[..., 1:])
     within = _rogers_satchell_variance(opens[..., 1:], high[..., 1:], low[..., 1:], close[..., 1:])
-    return night + weight * day + (1 - weight) * within
+    found: Values = night + weight * day + (1 - weight) * within
+    return found
 
 
 def _semi_volatility(close: Values, periods: float) -> tuple[Values, Values]:

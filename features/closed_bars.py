@@ -87,13 +87,15 @@ class ClosedBars:
         since: datetime | None = None,
         grace: timedelta = timedelta(seconds=3),
         expects: Callable[[datetime, datetime], bool] = always,
+        counts: Counter[str] | None = None,
     ) -> None:
-        self.counts: Counter[str] = Counter()
+        self.counts: Counter[str] = Counter() if counts is None else counts
         self._source, self._period, self._fill, self._clock = source, period, fill, clock
         self._since = since or clock.now()
         self._grace, self._expects = grace, expects
         self._last: dict[str, Bar] = {}
         self._open: dict[str, Update] = {}
+        self._doubted: set[str] = set()
         self._kinds: set[str] = set()
         self._lock = asyncio.Lock()
 
@@ -124,20 +126,29 @@ class ClosedBars:
             return self._commit(symbol, due)
 
     async def overdue(self) -> list[Bar]:
-        """Bars whose period is over by the clock although no later update came: the quiet symbols."""
+        """Bars whose period is over by the clock although no later update came: the quiet symbols.
+
+        Bars that are in doubt after a refused message or a dropped connection come from history.
+        """
         async with self._lock:
-            limit = self._clock.now() - self._grace
-            due = {
-                symbol: await self._with_gaps(symbol, [update], update.start)
-                for symbol, update in self._open.items()
-                if update.start + self._period <= limit
-            }
+            now = self._clock.now()
+            limit = now - self._grace
+            due: dict[str, list[Bar]] = {}
+            for symbol, update in list(self._open.items()):
+                if update.start + self._period <= limit:
+                    due[symbol] = await self._with_gaps(symbol, [update], update.start)
+            for symbol in sorted(self._doubted - due.keys()):
+                last = self.closed_until(symbol)
+                if last + self._period <= limit:
+                    due[symbol] = await self._filled(symbol, last, now)
             for symbol in due:
-                del self._open[symbol]
+                self._open.pop(symbol, None)
+                self._doubted.discard(symbol)
             return [bar for symbol, bars in due.items() for bar in self._commit(symbol, bars)]
 
     def interrupt(self) -> None:
         """The connection dropped: bars that were open lack what was missed, so history must give them."""
+        self._doubted.update(self._open)
         self._open.clear()
 
     async def resume(self, symbol: str) -> list[Bar]:
@@ -146,11 +157,20 @@ class ClosedBars:
             last, now = self.closed_until(symbol), self._clock.now()
             if last + self._period > now:
                 return []
-            return self._commit(symbol, await self._filled(symbol, last, now))
+            found = await self._filled(symbol, last, now)
+            self._doubted.discard(symbol)
+            return self._commit(symbol, found)
 
-    def refuse(self, kind: str, detail: str) -> None:
-        """Count a message that is not believed; the first of each kind is logged."""
+    def refuse(self, kind: str, detail: str, symbol: str | None = None) -> None:
+        """Count a message that is not believed; the first of each kind is logged.
+
+        It may have been the last word on the open bar of `symbol`, or of any where that is not known:
+        unless a later update of the same period comes, that bar is taken from history.
+        """
         self.counts["refused"] += 1
+        for doubted in [symbol] if symbol else list(self._open):
+            if self._open.pop(doubted, None):
+                self._doubted.add(doubted)
         if kind not in self._kinds:
             self._kinds.add(kind)
             log.warning("%s: skipped a message (%s): %.200s", self._source, kind, detail)
@@ -158,11 +178,13 @@ class ClosedBars:
     def _believable(self, update: Update) -> bool:
         close = update.start + self._period
         if update.start.second or update.start.microsecond:
-            self.refuse("a period that begins within a minute", f"{update.symbol} {update.start}")
+            self.refuse(
+                "a period that begins within a minute", f"{update.symbol} {update.start}", update.symbol
+            )
             return False
         opened = close if update.final else update.start
         if opened > self._clock.now() + SKEW:
-            self.refuse("a bar of the future", f"{update.symbol} {update.start}")
+            self.refuse("a bar of the future", f"{update.symbol} {update.start}", update.symbol)
             return False
         last = self._last.get(update.symbol)
         if last is not None and close == last.timestamp:
@@ -188,7 +210,7 @@ class ClosedBars:
                 provider=self._source,
             )
         except (TypeError, ValueError) as error:
-            self.refuse("an impossible bar", str(error))
+            self.refuse("an impossible bar", str(error), update.symbol)
             return None
 
     async def _with_gaps(self, symbol: str, told: list[Update], start: datetime) -> list[Bar]:
@@ -230,7 +252,10 @@ def history_fill(source: Source, frequency: str) -> Fill:
 def bars_of(table: pa.Table, provider: str) -> list[Bar]:
     """The rows of `BARS_SCHEMA` as bars of `provider`; `DataError` for a row that no market prints."""
     columns = ("symbol", "timestamp", "close", "open", "high", "low", "volume", "adjustment")
+    # To the microsecond, so that times are datetimes rather than pandas' timestamps.
+    times = table["timestamp"].cast(pa.timestamp("us", tz="UTC"), safe=False)
+    rows = table.select(columns).set_column(1, "timestamp", times).to_pylist()
     try:
-        return [Bar(**row, provider=provider) for row in table.select(columns).to_pylist()]
+        return [Bar(**row, provider=provider) for row in rows]
     except (TypeError, ValueError) as error:
         raise DataError(f"history of '{provider}' holds an impossible bar: {error}") from error

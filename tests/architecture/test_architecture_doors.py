@@ -24,7 +24,7 @@ DOORS = {
     "evidently": ("control/drift.py",),
     # Software kits of brokers and of data vendors; some are both.
     "alpaca": ("trading/brokers/alpaca.py", "features/sources/alpaca.py"),
-    "ccxt": ("trading/brokers/ccxt.py", "features/sources/ccxt.py"),
+    "ccxt": ("trading/brokers/ccxt.py", "features/sources/ccxt/"),
     "ib_async": ("trading/brokers/ibkr.py", "features/sources/ibkr.py"),
     "skfolio": ("features/sources/sp500_20.py",),
     "yfinance": ("features/sources/yfinance.py",),

@@ -10,7 +10,6 @@ from alphaloop.errors import InputError
 from features.formula.errors import FormulaError
 from features.formula.functions import ARGUMENTS, OPTIONAL, POINTWISE, SIGNS, UNIVERSE, signature
 from features.formula.nodes import (
-    LONGEST_LAG,
     Meant,
     Place,
     Value,
@@ -24,6 +23,7 @@ from features.formula.nodes import (
 from features.formula.syntax import Call, Expression, Name, Number, Text, Unary
 from features.graph import Node
 from features.indicator import Indicator, Parameter
+from features.parameters import LONGEST
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ def _value(call: Call, arguments: tuple[Meant, ...], by: Meant | None, place: Pl
 def _bars(name: str, given: Meant, place: Place) -> int:
     if isinstance(given.value, float) and given.value < 0:
         raise place.wrong(f"{name} by {given.value:g} bars would look into the future", given.expression)
-    return place.whole(given, f"the bars of {name}", 0 if name == "lag" else 1, LONGEST_LAG)
+    return place.whole(given, f"the bars of {name}", 0 if name == "lag" else 1, LONGEST)
 
 
 def _in_order(arguments: tuple[Meant, ...], place: Place) -> None:

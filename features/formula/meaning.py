@@ -91,11 +91,11 @@ class Language:
     ) -> tuple[str, Formula, Iterator[Name | Call]] | None:
         """The next named formula that has to be understood before `here`."""
         for named in waiting:
-            if named.name in self._formulas:
-                continue
             if named.name in path and (path[0] != named.name or not self.is_indicator(named.name)):
                 circle = " -> ".join([*path[path.index(named.name) :], named.name])
                 raise Place(here.text).wrong(f"a formula cannot be made of itself: {circle}", named)
+            if named.name in self._formulas:
+                continue
             found = self.find(named.name, Place(here.text), named)
             if isinstance(found, Formula):
                 if len(path) >= DEEPEST_CHAIN:

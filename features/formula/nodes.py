@@ -18,7 +18,6 @@ from features.operators.choice import Choice
 from features.operators.lag import Lag
 from features.operators.pointwise import Cross, Pointwise
 
-LONGEST_LAG = 100_000
 Value: TypeAlias = Column | float | str
 
 
@@ -117,7 +116,7 @@ def universe(name: str, given: Meant, by: Meant | None, place: Place) -> Column:
     if by is None:
         return made(Cross(UNIVERSE[name]), series, {"function": name}).output()
     groups = place.series(by)
-    return made(Cross(Grouped(UNIVERSE[name])), (*series, groups), {"function": name, "by": True}).output()
+    return made(Cross(Grouped(UNIVERSE[name])), (*series, groups), {"function": name}).output()
 
 
 def _folded(function: Function, numbers: tuple[float | None, ...], place: Place, at: Expression) -> float:

@@ -14,8 +14,9 @@ import talib
 from alphaloop.errors import UnknownNameError
 from features import catalogue
 from features.formula.errors import FormulaError
-from features.formula.meaning import Language, Meaning, meaning
-from features.formula.parser import parse
+from features.formula.functions import ARGUMENTS
+from features.formula.meaning import COLUMNS, Language, Meaning, meaning
+from features.formula.parser import RANKS, WORDS, parse
 from features.formula.spelling import canonical
 from features.formula.syntax import DEEPEST, Formula
 from features.graph import Graph
@@ -133,6 +134,11 @@ def test_arithmetic_and_functions_are_numpys(
     [
         ("close > open", lambda close, open_: close > open_),
         ("close <= open", lambda close, open_: close <= open_),
+        ("close <= close", lambda close, open_: np.isfinite(close)),
+        ("close >= close", lambda close, open_: np.isfinite(close)),
+        ("close < close", lambda close, open_: np.isinf(close)),
+        ("close > close", lambda close, open_: np.isinf(close)),
+        ("close != close", lambda close, open_: np.isinf(close)),
         ("close == close", lambda close, open_: np.isfinite(close)),
         ("not close >= open", lambda close, open_: ~(close >= open_)),
         ("close > 100 and open != 100", lambda close, open_: (close > 100) & (open_ != 100)),
@@ -296,6 +302,26 @@ def test_a_meaning_has_one_spelling(text: str, spelled: str) -> None:
     assert (again.spelling, again.column.key) == (spelled, found.column.key)
 
 
+def test_every_indicator_of_the_catalogue_is_a_formula() -> None:
+    """Bare, or with one of its outputs, each name means the catalogue's own node with its defaults."""
+    language = Language(catalogue.find)
+    for name in catalogue.names():
+        node = catalogue.apply(name)
+        outputs = node.operator.outputs
+        for output in outputs:
+            found = language.meaning(parse(f"{name}.{output}"))
+            assert found.column.key == node.output(output).key, name
+            assert language.meaning(parse(found.spelling)).column.key == found.column.key, name
+        if len(outputs) == 1:
+            assert language.meaning(parse(name)).column.key == node.output().key, name
+
+
+def test_functions_hide_no_indicator() -> None:
+    """The language's words are free in the catalogue, but for TA-Lib's functions that say the same."""
+    words = {*COLUMNS, *ARGUMENTS, *WORDS, *RANKS}
+    assert words & set(catalogue.names()) == {"exp", "sqrt"}
+
+
 def test_what_has_one_meaning_is_computed_once() -> None:
     """Keys go by meaning: spellings share a node, other parameters and other formulas do not."""
     assert understood("rsi").column.key == understood("rsi(close, 14)").column.key
@@ -412,6 +438,11 @@ def test_a_formula_that_names_itself_is_a_circle_though_nobody_else_knows_it() -
     """`edge = edge + 1` is a circle; `rsi = rsi(14) / 50` is not, for there `rsi` is the indicator."""
     with pytest.raises(FormulaError, match="made of itself: edge -> edge"):
         understood("edge = edge + 1")
+    language = Language(resolver(edge="close - open"))
+    for _ in range(2):
+        with pytest.raises(FormulaError, match="made of itself: edge -> edge"):
+            language.meaning(parse("edge = rank(edge)"))
+        language.meaning(parse("edge"))
     assert understood("rsi = rsi(14) / 50").spelling == "rsi(14) / 50"
 
 

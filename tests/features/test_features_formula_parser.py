@@ -31,6 +31,7 @@ from features.formula.syntax import (
 from features.formula.tokens import LONGEST
 
 A, B, C = Name("a"), Name("b"), Name("c")
+SIGNS = ["or", "and", "<", "<=", ">", ">=", "==", "!=", "+", "-", "*", "/"]
 
 
 @pytest.mark.parametrize(
@@ -191,12 +192,11 @@ LEAVES = st.one_of(NUMBERS, TEXTS.map(Text), NAMES.map(Name), NAMES.map(Extra))
 def _wider(below: st.SearchStrategy[Expression]) -> st.SearchStrategy[Expression]:
     keywords = st.dictionaries(NAMES, below, max_size=2).map(lambda pairs: tuple(pairs.items()))
     calls = st.builds(Call, NAMES, st.lists(below, max_size=3).map(tuple), keywords)
-    signs = st.sampled_from(["or", "and", "<", "<=", ">", ">=", "==", "!=", "+", "-", "*", "/"])
     return st.one_of(
         calls,
         st.builds(Output, st.one_of(calls, NAMES.map(Name)), NAMES),
         st.builds(Unary, st.sampled_from(["-", "not"]), below),
-        st.builds(Binary, signs, below, below),
+        st.builds(Binary, st.sampled_from(SIGNS), below, below),
         st.builds(Power, below, st.integers(1, 64)),
         st.builds(Coarser, below, st.integers(1, 10_000), st.sampled_from("mhdwM")),
     )
@@ -213,6 +213,31 @@ def test_a_tree_is_read_back_from_its_spelling(tree: Expression) -> None:
     if len(spelled) <= LONGEST:
         assert parse(spelled).expression == tree
         assert canonical(parse(spelled).expression) == spelled
+
+
+def test_every_sign_within_every_other_is_read_back() -> None:
+    """Each sign on either side of each other keeps its parentheses where they are needed."""
+    inner: list[Expression] = [Binary(sign, A, B) for sign in SIGNS]
+    inner += [
+        Unary("-", A),
+        Unary("not", A),
+        Power(A, 2),
+        Coarser(A, 1, "d"),
+        Output(A, "b"),
+        Call("f", (A,)),
+    ]
+    for one in inner:
+        outer: list[Expression] = [Binary(sign, one, C) for sign in SIGNS]
+        outer += [Binary(sign, C, one) for sign in SIGNS]
+        outer += [
+            Unary("-", one),
+            Unary("not", one),
+            Power(one, 3),
+            Coarser(one, 2, "h"),
+            Call("f", (one, one)),
+        ]
+        for tree in outer:
+            assert parse(canonical(tree)).expression == tree
 
 
 @pytest.mark.parametrize(

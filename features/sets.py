@@ -15,13 +15,16 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from alphaloop.errors import InputError, UnknownNameError
+from alphaloop.market import PRICE_COLUMNS, BarPanel
 from alphaloop.settings import Settings
 from features import catalogue
 from features.formula.meaning import Language
 from features.formula.parser import parse
 from features.formula.spelling import column_name
-from features.formula.syntax import Formula
+from features.formula.syntax import Formula, Name
 from features.graph import Column, Graph, inputs_of
 from features.indicator import Indicator
 from features.named import NAMED
@@ -120,6 +123,9 @@ class FeatureSet:
         for text in texts:
             formula = parse(text)
             meaning = language.meaning(formula)
+            named = formula.expression
+            if isinstance(named, Name) and named.name in self._formulas:
+                meaning = language.meaning(self._formulas[named.name])
             found.append(Feature(column_name(formula), meaning.spelling, meaning.column))
         return tuple(found)
 
@@ -160,6 +166,19 @@ def feature_set_of(settings: Settings) -> FeatureSet:
         return default()
     indicators = [one for path in wanted.files for one in _indicators_of(path)]
     return FeatureSet(wanted.set or tuple(NAMED), wanted.formulas, indicators)
+
+
+def of_catalogue(bars: BarPanel) -> FeatureSet:
+    """Every output of every indicator, with default parameters, that the columns of `bars` allow."""
+    have = {name for name in (*PRICE_COLUMNS, "volume") if np.isfinite(getattr(bars, name)).any()}
+    have |= set(bars.extra)
+    texts = []
+    for name in catalogue.names():
+        node = catalogue.apply(name)
+        if set(node.inputs) <= have:
+            outputs = node.operator.outputs
+            texts += [name] if len(outputs) == 1 else [f"{name}.{output}" for output in outputs]
+    return FeatureSet(texts)
 
 
 def _indicators_of(path: Path) -> list[Indicator]:

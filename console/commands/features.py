@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -11,6 +11,8 @@ from console.commands.options import AsJson, moment
 app = typer.Typer(help="Features: definitions, offline and online store, parity.", no_args_is_help=True)
 
 Until = Annotated[str, typer.Option(help="Last day to know of; later bars can be traded with --replay.")]
+InUse = Annotated[bool, typer.Option("--in-use", help="Only the set of the settings.")]
+Whole = Annotated[bool, typer.Option("--catalogue", help="All of the catalogue that these bars allow.")]
 Bars = Annotated[int, typer.Option(min=1, help="How many of the last bars to compare.")]
 
 
@@ -20,19 +22,24 @@ def register(parent: typer.Typer) -> None:
 
 
 @app.command("list")
-def list_features(json: AsJson = False) -> None:
-    """List the features, each defined once for batch and stream."""
+def list_features(in_use: InUse = False, json: AsJson = False) -> None:
+    """List every feature by name: inputs, parameters, outputs, lookback, and how exactly it streams."""
+    from alphaloop import settings
     from console import output
-    from features.sets import DEFAULT
+    from console.commands import features_view
+    from features.sets import feature_set_of
 
-    found = [_described(feature) for feature in DEFAULT.features]
+    chosen = feature_set_of(settings.load())
+    found = [features_view.feature(one) for one in chosen.features]
+    catalogue = [] if in_use else features_view.catalogue()
 
     def show() -> None:
-        rows = [[one["name"], str(one["lookback"]), ", ".join(one["inputs"])] for one in found]
-        output.table(("feature", "lookback", "inputs"), rows, numbers=("lookback",))
-        output.say(f"{len(found)} features, set {DEFAULT.hash}")
+        features_view.show_catalogue(catalogue)
+        features_view.show_set(found)
+        output.say(f"{len(found)} features in use, set {chosen.hash}")
 
-    output.answer({"set_hash": DEFAULT.hash, "features": found}, json, show)
+    listed = {"set_hash": chosen.hash, "features": found, "catalogue": catalogue}
+    output.answer(listed, json, show)
 
 
 @app.command()
@@ -41,18 +48,19 @@ def build(until: Until = "", json: AsJson = False) -> None:
     from alphaloop import settings
     from console import output, workspace
     from features.build import backfill
-    from features.sets import DEFAULT
+    from features.sets import feature_set_of
     from features.store import FeatureStore
 
     chosen = settings.load()
     with output.progress("building features") as tell:
         tell("reading and checking bars")
+        features = feature_set_of(chosen)
         workspace.take_snapshot(chosen, moment(until, "--until", end_of_day=True) if until else None)
         snapshot, bars = workspace.latest_bars(chosen)
-        tell(f"{len(DEFAULT)} features over {len(bars):,} bars of {len(bars.symbols)} symbols")
-        frame = backfill(bars, DEFAULT)
+        tell(f"{len(features)} features over {len(bars):,} bars of {len(bars.symbols)} symbols")
+        frame = backfill(bars, features)
         tell("writing the offline store")
-        store = FeatureStore(chosen.paths.feast)
+        store = FeatureStore(chosen.paths.feast, features)
         store.apply()
         store.write_offline(frame)
     built = {
@@ -61,8 +69,8 @@ def build(until: Until = "", json: AsJson = False) -> None:
         "bars": len(bars),
         "first": snapshot.first,
         "last": snapshot.last,
-        "features": len(DEFAULT),
-        "set_hash": DEFAULT.hash,
+        "features": len(features),
+        "set_hash": features.hash,
     }
     output.answer(built, json, lambda: output.facts([(name, str(value)) for name, value in built.items()]))
 
@@ -73,15 +81,16 @@ def materialize(json: AsJson = False) -> None:
     from alphaloop import settings
     from alphaloop.clock import SystemClock
     from console import output, workspace
-    from features.sets import DEFAULT
+    from features.sets import feature_set_of
     from features.streamer import Streamer
 
     chosen = settings.load()
     with output.progress("materialising windows") as tell:
         snapshot, bars = workspace.latest_bars(chosen)
         tell(f"{len(bars.symbols)} symbols at {snapshot.last.date()}")
+        features = feature_set_of(chosen)
         streamer = Streamer(
-            chosen.paths.feast, DEFAULT, bars.symbols, bars, chosen.features.window, SystemClock()
+            chosen.paths.feast, features, bars.symbols, bars, chosen.features.window, SystemClock()
         )
         try:
             streamer.materialize()
@@ -92,7 +101,7 @@ def materialize(json: AsJson = False) -> None:
         "symbols": list(bars.symbols),
         "window": chosen.features.window,
         "snapshot": snapshot.id,
-        "set_hash": DEFAULT.hash,
+        "set_hash": features.hash,
     }
     output.answer(
         written, json, lambda: output.say(f"{len(bars.symbols)} windows of {snapshot.last.date()} are online")
@@ -100,15 +109,15 @@ def materialize(json: AsJson = False) -> None:
 
 
 @app.command()
-def parity(bars: Bars = 60, json: AsJson = False) -> None:
-    """Compare backfill, stream and online store over the last bars; they have to agree."""
+def parity(bars: Bars = 60, all_of_them: Whole = False, json: AsJson = False) -> None:
+    """Compare backfill, stream and online store over the last bars; exit 1 if any feature breaks its word."""
     import tempfile
     from pathlib import Path
 
     from alphaloop import settings
     from console import output, workspace
     from features import parity as parities
-    from features.sets import DEFAULT
+    from features.sets import feature_set_of, of_catalogue
 
     chosen = settings.load()
     with (
@@ -116,21 +125,22 @@ def parity(bars: Bars = 60, json: AsJson = False) -> None:
         tempfile.TemporaryDirectory() as folder,
     ):
         _, panel = workspace.latest_bars(chosen)
-        report = parities.measure(Path(folder), panel, DEFAULT, bars)
+        features = of_catalogue(panel) if all_of_them else feature_set_of(chosen)
+        report = parities.measure(Path(folder), panel, features, bars)
 
     def show() -> None:
-        worst = sorted(report.by_feature.items(), key=lambda pair: -pair[1])
-        rows = [[name, f"{difference:.2g}"] for name, difference in worst]
-        output.table(("feature", "largest difference"), rows, numbers=("largest difference",))
-        output.say(f"largest difference over {report.bars} bars: {report.max_abs_diff:.3g}")
+        worst = sorted(report.by_feature.items(), key=lambda pair: -report.relative[pair[0]])
+        rows = [
+            [name, f"{difference:.2g}", f"{report.relative[name]:.2g}", f"{report.promised[name]:.2g}"]
+            for name, difference in worst
+        ]
+        heads = ("feature", "largest difference", "relative", "promised")
+        output.table(heads, rows, numbers=heads[1:])
+        output.say(
+            f"largest difference over {report.bars} bars and {len(rows)} features: {report.max_abs_diff:.3g}"
+        )
 
     output.answer(report, json, show)
-
-
-def _described(feature: Any) -> dict[str, Any]:
-    return {
-        "name": feature.name,
-        "lookback": feature.lookback,
-        "inputs": list(feature.inputs),
-        "definition": feature.definition(),
-    }
+    if report.broken:
+        output.complain(f"alphaloop: these differ by more than they promise: {', '.join(report.broken)}")
+        raise typer.Exit(1)

@@ -296,6 +296,45 @@ CASES = [
         lambda b: _weighted(b, 12) - _weighted(b, 26),
         why="put together from their exponential averages: their own is of plain averages",
     ),
+    # More of TA-Lib's, beyond the classics.
+    *(
+        Case("ha", lambda b, place=place: _column(place, pta.ha)(b.o, b.h, b.l, b.c), output=place)
+        for place in range(4)
+    ),
+    Case("supertrend", lambda b: _column(1, pta.supertrend)(b.h, b.l, b.c, 10, 3.0), output=1),
+    Case(
+        "kc",
+        lambda b: pta.ema((b.h + b.l + b.c) / 3, 20, talib=False),
+        output=1,
+        why="the middle is the exponential average of the typical price, not of the close as in both others",
+    ),
+    Case("zlema", lambda b: pta.zlma(b.c, 30)),
+    Case("eri", lambda b: _column(0, pta.eri)(b.h, b.l, b.c, 13)),
+    Case("eri", lambda b: _column(1, pta.eri)(b.h, b.l, b.c, 13), output=1),
+    Case("er", lambda b: pta.er(b.c, 10)),
+    Case("qstick", lambda b: pta.qstick(b.o, b.c, 10)),
+    Case("vhf", lambda b: pta.vhf(b.c, 28)),
+    Case("dpo", lambda b: trend.DPOIndicator(b.c, 20).dpo(), by="ta"),
+    Case("kdj", lambda b: _column(0, pta.kdj)(b.h, b.l, b.c, 9, 3)),
+    Case("cmou", lambda b: pta.cmo(b.c, 14, talib=False)),
+    Case("bop", lambda b: pta.bop(b.o, b.h, b.l, b.c, talib=False)),
+    Case("accbands", lambda b: _column(2, pta.accbands)(b.h, b.l, b.c, 20, talib=False)),
+    Case("cvi", lambda b: pta.cvi(b.h, b.l)),
+    Case("adr", lambda b: pta.sma(b.h - b.l, 14, talib=False)),
+    Case("wad", lambda b: pta.wad(b.h, b.l, b.c)),
+    Case("marketfi", lambda b: pta.marketfi(b.h, b.l, b.v)),
+    Case("adosc", lambda b: pta.adosc(b.h, b.l, b.c, b.v, talib=False)),
+    Case("nvi", lambda b: volume.NegativeVolumeIndexIndicator(b.c, b.v).negative_volume_index(), by="ta"),
+    Case("pvt", lambda b: volume.VolumePriceTrendIndicator(b.c, b.v).volume_price_trend(), by="ta"),
+    Case("pvo", lambda b: momentum.PercentageVolumeOscillator(b.v).pvo(), after=300, why=SEED, by="ta"),
+    Case(
+        "ppo",
+        lambda b: momentum.PercentagePriceOscillator(b.c).ppo(),
+        {"matype": 1},
+        after=300,
+        why=SEED,
+        by="ta",
+    ),
 ]
 
 

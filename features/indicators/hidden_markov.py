@@ -27,8 +27,8 @@ from features.parameters import require_between
 MOST_STATES = 8
 LEAST_RETURNS = 30
 """Returns for each state that a fit must have."""
-RESTARTS = 4
-"""Fits from different starts, of which the likeliest is kept."""
+RESTARTS = 3
+"""Fits from different starts, drawn from the seed, of which the likeliest is kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,9 +185,14 @@ def _likeliest(standard: Values, lengths: list[int], states: int, seed: int) -> 
             "fitting a Markov model needs hmmlearn, which is not installed; install alphaloop[selection]"
         ) from error
     best, score = None, -math.inf
-    for attempt in range(RESTARTS):
+    random = np.random.default_rng(seed)
+    for _ in range(RESTARTS):
         # The library's priors are meant for values of size 1, which standardised returns have.
-        model = GaussianHMM(states, "diag", min_covar=1e-4, n_iter=200, tol=1e-4, random_state=seed + attempt)
+        model = GaussianHMM(states, "diag", min_covar=1e-4, n_iter=200, tol=1e-3, init_params="")
+        model.startprob_ = np.full(states, 1 / states)
+        model.transmat_ = _persistent(states)
+        model.means_ = random.normal(0, 0.1, (states, 1))
+        model.covars_ = (_spreads(standard, states) * random.lognormal(0, 0.3, states))[:, None]
         model.fit(standard[:, None], lengths)
         found = float(model.score(standard[:, None], lengths))
         if math.isfinite(found) and found > score:
@@ -196,6 +201,18 @@ def _likeliest(standard: Values, lengths: list[int], states: int, seed: int) -> 
         raise DataError(f"no Markov model of {states} states fits these returns; ask for fewer states")
     deviations = np.sqrt(best.covars_.reshape(states))
     return _Fitted(best.startprob_, best.transmat_, best.means_[:, 0], deviations)
+
+
+def _persistent(states: int) -> Values:
+    """Transitions that stay with probability 0.9: where a fit begins."""
+    others = 0.1 / (states - 1) if states > 1 else 0.0
+    return np.where(np.eye(states) > 0, 1 - others * (states - 1), others)
+
+
+def _spreads(standard: Values, states: int) -> Values:
+    """The mean square of as many groups of returns, from the smallest to the largest: where a fit begins."""
+    squares = np.sort(standard * standard)
+    return np.array([max(float(part.mean()), 1e-3) for part in np.array_split(squares, states)])
 
 
 def _start(symbols: int, states: int) -> State:

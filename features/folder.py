@@ -21,6 +21,7 @@ from alphaloop.errors import DataError, UnknownNameError
 from features.bar_columns import ALIASES, BarColumns
 from features.bar_file import SUFFIXES, BarFile
 from features.calendars import require_calendar
+from features.forward_factor import forward_factor
 from features.source import CalendarName, require_frequency
 from features.storage import Storage
 
@@ -130,20 +131,13 @@ class Part:
 
 
 def rebased(table: pa.Table) -> pa.Table:
-    """The adjustment of each symbol relative to that of its first row in time, which becomes 1.
-
-    A close that was adjusted until today knows the future by its level alone; the ratio of two bars
-    changes only with what happened between them.
-    """
-    factor = table["adjustment"].to_numpy().copy()
+    """The adjustment of each symbol relative to its first row in time: see `features.forward_factor`."""
     symbols = table["symbol"].to_numpy(zero_copy_only=False)
     order = np.lexsort((table["timestamp"].to_numpy(), symbols.astype(str)))
-    edges = np.flatnonzero(symbols[order][1:] != symbols[order][:-1]) + 1
-    with np.errstate(invalid="ignore", divide="ignore"):
-        for rows in np.split(order, edges) if len(order) else ():
-            factor[rows] = factor[rows] / factor[rows[0]]
+    factor = np.empty(len(order))
+    factor[order] = forward_factor(symbols[order], table["adjustment"].to_numpy()[order])
     place = table.schema.get_field_index("adjustment")
-    return table.set_column(place, table.schema.field(place), pa.array(factor))
+    return table.set_column(place, table.schema.field(place), pa.array(factor, from_pandas=True))
 
 
 def _part(path: str, relative: str, address: str) -> Part:

@@ -21,19 +21,17 @@ from datetime import datetime
 from functools import cache
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
 
 from alphaloop.errors import DataError, MissingPartError
-from alphaloop.market import BARS_SCHEMA, FloatMatrix
+from alphaloop.market import BARS_SCHEMA
 from features.calendars import closes_of
+from features.forward_factor import forward_factor
 from features.source import CalendarName, require_frequency, require_symbols, select
 
 PACKAGE = "bokeh_sampledata"
 FILE = "_data/stocks.csv.gz"
 SYMBOLS = ("AAPL", "FB", "GOOG", "IBM", "MSFT")
-# Steps of the adjustment smaller than this are rounding in the file (1e-13), not corporate actions.
-ROUNDING = 1e-9
 
 
 class UsTechOhlcv:
@@ -86,13 +84,13 @@ def _table(path: str) -> pa.Table:
     try:
         raw = csv.read_csv(path)
         raw = raw.sort_by([("Ticker", "ascending"), ("Date", "ascending")])
-        days = raw["Date"].to_numpy().astype("datetime64[D]")
+        days = raw["Date"].cast(pa.date32())
         ratio = raw["Adj Close"].to_numpy() / raw["Close"].to_numpy()
         columns = {name.lower(): raw[name] for name in ("Open", "High", "Low", "Close", "Volume")}
         symbols = raw["Ticker"].cast(pa.string())
     except (pa.ArrowInvalid, KeyError, OSError) as error:
         raise DataError(f"{path} cannot be read as CSV: {error}; reinstall bokeh-sampledata") from error
-    closes = closes_of(days.tolist())
+    closes = closes_of(days.to_pylist())
     table = pa.table(
         {
             "symbol": symbols,
@@ -103,19 +101,3 @@ def _table(path: str) -> pa.Table:
         schema=BARS_SCHEMA,
     )
     return table.sort_by([("timestamp", "ascending"), ("symbol", "ascending")]).combine_chunks()
-
-
-def forward_factor(symbols: np.ndarray, ratio: FloatMatrix) -> FloatMatrix:
-    """The factor to the adjusted price as known then, float64 `[rows]`, 1 at each symbol's first row.
-
-    `ratio` is back-adjusted over traded close; rows are sorted by symbol and day. The steps between
-    neighbours are multiplied forwards, those within `ROUNDING` of 1 being none.
-    """
-    step = np.ones(len(ratio))
-    step[1:] = ratio[1:] / ratio[:-1]
-    first = np.r_[True, symbols[1:] != symbols[:-1]]
-    step[first | (np.abs(step - 1) < ROUNDING)] = 1.0
-    factor = np.empty(len(ratio))
-    for rows in np.split(np.arange(len(ratio)), np.flatnonzero(first)[1:]):
-        factor[rows] = np.cumprod(step[rows])
-    return factor

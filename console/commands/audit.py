@@ -1,4 +1,4 @@
-"""`alphaloop audit`: is the journal whole, and does an order still follow from what was known?"""
+"""`alphaloop audit`: is the journal whole, does an order follow from what was known, and who told it?"""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ import typer
 
 from console.commands.options import AsJson
 
-app = typer.Typer(help="Audit: verify the journal, replay an order.", no_args_is_help=True)
+app = typer.Typer(
+    help="Audit: verify the journal, replay an order, name the providers behind it.", no_args_is_help=True
+)
 
 OrderId = Annotated[str, typer.Argument(help="The client order id, as al-…")]
 
@@ -60,3 +62,14 @@ def replay(order_id: OrderId, json: AsJson = False) -> None:
     if not result["identical"]:
         output.complain(f"alphaloop: order {order_id} does not follow from its journaled decision")
         raise typer.Exit(1)
+
+
+@app.command()
+def providers(order_id: OrderId, json: AsJson = False) -> None:
+    """Whose bars an order was decided on, and whose bars its features were made of."""
+    from alphaloop import settings
+    from console import output, wording
+    from control import provenance
+
+    result = provenance.providers(settings.load(), order_id)
+    output.answer(result, json, lambda: output.facts(wording.flattened(result)))

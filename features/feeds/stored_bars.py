@@ -8,6 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from alphaloop.clock import as_utc
 from alphaloop.errors import DataError
 from alphaloop.market import BARS_SCHEMA, DISPUTED, PROVIDER, Bar
 
@@ -29,6 +30,7 @@ def stored_bars(table: pa.Table, provider: str) -> Iterator[Bar]:
 
 def _bar(row: dict[str, Any], provider: str) -> Bar:
     values: dict[str, Any] = {name: None if _absent(value) else value for name, value in row.items()}
+    values["timestamp"] = as_utc(row["timestamp"])
     values[PROVIDER] = values.get(PROVIDER) or provider
     values[DISPUTED] = bool(values.get(DISPUTED))
     try:

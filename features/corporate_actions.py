@@ -191,7 +191,7 @@ def adjustment_of(
         multiplier = factor(action, price)
         steps[row] *= multiplier
         price /= multiplier
-    grown: npt.NDArray[np.float64] = np.cumprod(steps)
+    grown: npt.NDArray[np.float64] = np.cumprod(steps, dtype=np.float64)
     return grown
 
 

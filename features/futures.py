@@ -107,7 +107,7 @@ def continuous(
     panel = bars.between(end=as_of).select(_traded(bars, ordered))
     places = rule.held(panel, ordered)
     rows = np.arange(len(panel))
-    adjustment: npt.NDArray[np.float64] = np.cumprod(_ratios(panel, places))
+    adjustment: npt.NDArray[np.float64] = np.cumprod(_ratios(panel, places), dtype=np.float64)
     columns: dict[str, Any] = {name: getattr(panel, name)[rows, places][:, None] for name in _COLUMNS}
     held = replace(
         panel,

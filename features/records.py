@@ -141,8 +141,6 @@ def _text(cell: Any) -> str:
 
 
 def _number(cell: Any) -> Decimal:
-    if isinstance(cell, bool):
-        raise TypeError("no number")
     # By way of its text, a float of 0.1 is the decimal 0.1.
     number = Decimal(str(cell))
     if not number.is_finite():

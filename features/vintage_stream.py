@@ -1,14 +1,16 @@
 """Streaming where the past changes: revised bars, late corporate actions, symbols renamed.
 
-Bars come in as traded and are adjusted here. Once something is learned about the past, the handles are
-rebuilt from what is known then, before the next bar. The values equal those of
-`features.vintages.backfill_by_vintage` over the same publications bit for bit.
+Bars come in as traded and are adjusted here. Once something is learned about the past, handles are
+rebuilt from what is known then, before the next bar: those of the symbols it touches, or all of them
+where a feature looks at other symbols, whose past ranks have changed with theirs. The values equal those
+of `features.vintages.backfill_by_vintage` over the same publications, as closely as a stream equals a
+backfill: bit for bit where the features promise it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 import numpy as np
@@ -22,6 +24,15 @@ from features.corporate_actions import INSTANT, CorporateAction
 from features.sets import FeatureSet
 from features.stream import FeatureStream
 from features.vintages import PUBLISHED, Vintages, first_prints, not_before
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """A stream of `symbols`, of which only `asked` have not been rebuilt since."""
+
+    stream: FeatureStream
+    symbols: tuple[str, ...]
+    asked: tuple[str, ...]
 
 
 class VintageStream:
@@ -41,7 +52,8 @@ class VintageStream:
         self.rebuilds = 0
         panel = self._vintages.as_of(self._last)
         self._adjustment = _last_adjustment(panel)
-        self._stream = FeatureStream(feature_set, self._vintages.symbols, panel)
+        self._parts: list[_Part] = []
+        self._rebuild(panel, frozenset(panel.symbols))
 
     @property
     def last(self) -> datetime:
@@ -51,11 +63,11 @@ class VintageStream:
     def publish(self, rows: pa.Table | None = None, actions: Sequence[CorporateAction] = ()) -> None:
         """Late or revised bars (with `published`), and corporate actions, before the next `update`.
 
-        What was published before the last bar but arrives only now counts as published just after it:
-        the features of that bar did not know it.
+        What was published before the last bar (or within the latency of it) but arrives only now counts
+        as published just after: the features of that bar did not know it.
         """
-        self._store()
-        soonest = self._last + INSTANT
+        self._vintages, self._unstored = self._stored(), []
+        soonest = self._last + self._vintages.latency + INSTANT
         if rows is not None and len(rows):
             moments = np.maximum(
                 rows[PUBLISHED].cast(pa.int64()).to_numpy(), to_datetime64(soonest).astype(np.int64)
@@ -81,32 +93,64 @@ class VintageStream:
             )
         if (np.isfinite(bars.adjustment) & (bars.adjustment != 1.0)).any():
             raise DataError(f"the bar of {bars.timestamp.isoformat()} is adjusted; give it as traded")
-        self._unstored.append(bars)
         due = {moment for moment in self._ahead if moment <= bars.timestamp}
         if due:
+            self._take_in(bars)
             self._ahead -= due
-            self._take_in(bars.timestamp)
+        else:
+            self._unstored.append(bars)
         self._last = bars.timestamp
         factors = dict(zip(self._vintages.symbols, self._adjustment.tolist(), strict=True))
         adjustment = np.array([factors.get(symbol, 1.0) for symbol in bars.symbols])
-        return self._stream.update(replace(bars, adjustment=adjustment))
+        return self._computed(replace(bars, adjustment=adjustment))
 
-    def _take_in(self, moment: datetime) -> None:
-        """Adjust, and rebuild where the past changed, by what is known at the bar of `moment`."""
-        self._store()
-        panel = self._vintages.as_of(moment)
-        self._adjustment = _last_adjustment(panel)
-        if any(self._last < change.moment <= moment for change in self._vintages.changes()):
-            # All handles: the ranks of a symbol that was not touched may have changed with the others'.
-            history = panel.between(end=moment - INSTANT)
-            self._stream = FeatureStream(self._set, self._vintages.symbols, history)
+    def _take_in(self, bars: Slice) -> None:
+        """Adjust, and rebuild where the past changed, by what is known at this bar."""
+        vintages = self._stored(bars)
+        panel = vintages.as_of(bars.timestamp)
+        touched = [one.symbols for one in vintages.changes(self._last) if one.moment <= bars.timestamp]
+        if touched:
+            self._rebuild(panel.between(end=bars.timestamp - INSTANT), frozenset().union(*touched))
             self.rebuilds += 1
+        self._vintages, self._unstored, self._adjustment = vintages, [], _last_adjustment(panel)
 
-    def _store(self) -> None:
-        if self._unstored:
-            self._vintages = self._vintages.with_rows(first_prints(BarPanel.from_slices(self._unstored)))
-            self._unstored = []
+    def _rebuild(self, history: BarPanel, touched: frozenset[str]) -> None:
+        """New handles for the symbols touched, or for all."""
+        own = tuple(symbol for symbol in history.symbols if symbol in touched)
+        past = history.select(own)
+        columns = [past.column(name) for name in self._set.graph.inputs]
+        known = all(column is not None and np.isfinite(column).any() for column in columns)
+        if self._set.graph.cross or not known:
+            own, past = history.symbols, history
+        kept = [
+            replace(part, asked=tuple(one for one in part.asked if one not in own)) for part in self._parts
+        ]
+        self._parts = [part for part in kept if part.asked]
+        self._parts.append(_Part(FeatureStream(self._set, own, past), own, own))
+
+    def _computed(self, bars: Slice) -> Panel:
+        """The values of each symbol from the newest stream that has it."""
+        values = np.full((len(self._vintages.symbols), len(self._set)), np.nan, dtype=np.float32)
+        for part in self._parts:
+            computed = part.stream.update(bars)
+            values[_places(part.asked, self._vintages.symbols)] = computed[_places(part.asked, part.symbols)]
+        return values
+
+    def _stored(self, *bars: Slice) -> Vintages:
+        """The vintages with all bars since, and `bars`."""
+        alike: dict[tuple[tuple[str, ...], ...], list[Slice]] = {}
+        for one in (*self._unstored, *bars):
+            alike.setdefault((one.symbols, tuple(one.extra)), []).append(one)
+        vintages = self._vintages
+        for slices in alike.values():
+            vintages = vintages.with_rows(first_prints(BarPanel.from_slices(slices)))
+        return vintages
 
 
 def _last_adjustment(panel: BarPanel) -> FloatMatrix:
     return panel.adjustment[-1] if len(panel) else np.ones(len(panel.symbols))
+
+
+def _places(wanted: tuple[str, ...], symbols: tuple[str, ...]) -> list[int]:
+    place = {symbol: index for index, symbol in enumerate(symbols)}
+    return [place[symbol] for symbol in wanted]

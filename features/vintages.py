@@ -91,20 +91,23 @@ class Vintages:
         times = _nanoseconds(self.rows, "timestamp")
         return np.unique(times[times == self._known]).astype("datetime64[ns]")
 
-    def changes(self) -> list[Change]:
-        """What changed the past and when: late or revised bars, late or revised actions, new names.
+    def changes(self, after: datetime | None = None) -> list[Change]:
+        """What changed the past, in order: late or revised bars, late or revised actions, new names.
 
-        A split or dividend published before its first bar without it is no change of the past.
+        A split or dividend published before its first bar without it is no change of the past. Given
+        `after`, the changes later than that.
         """
         touched: dict[datetime, set[str]] = {}
+        since = np.iinfo(np.int64).min if after is None else to_datetime64(after).astype(np.int64)
         times = _nanoseconds(self.rows, "timestamp")
-        late = np.flatnonzero(self._known > times)
+        late = np.flatnonzero((self._known > times) & (self._known > since))
         names = self.rows["symbol"].take(pa.array(late)).to_pylist()
         for moment, name in zip(self._known[late].astype("datetime64[ns]"), names, strict=True):
             touched.setdefault(not_before(moment), set()).add(name)
         bars = np.unique(times).astype("datetime64[ns]")
         for moment, symbols in action_changes(self.actions, bars):
-            touched.setdefault(moment, set()).update(symbols)
+            if after is None or moment > after:
+                touched.setdefault(moment, set()).update(symbols)
         heirs = _heirs(self.actions)
         return [Change(moment, _with_heirs(touched[moment], heirs)) for moment in sorted(touched)]
 
@@ -120,18 +123,17 @@ def action_changes(
     found = []
     ordered = sorted(actions, key=lambda action: action.published)
     for index, action in enumerate(ordered):
-        versions = [
-            one for one in ordered[:index] if action.identifier and one.identifier == action.identifier
-        ]
-        symbols = {name for one in (*versions, action) for name in (one.symbol, one.new_symbol) if name}
-        effects = [one.effective for one in (*versions, action)]
+        same = [one for one in ordered[:index] if one.identifier and one.identifier == action.identifier]
+        versions = [*same, action]
+        symbols = frozenset(name for one in versions for name in (one.symbol, one.new_symbol) if name)
         published = as_utc(action.published)
-        begin, end = np.searchsorted(bars, [to_datetime64(min(effects)), to_datetime64(published)])
-        if begin < end and action.kind != "delisting":
-            found.append((published, frozenset(symbols)))
-        if action.kind == "symbol_change" and action.effective > published:
+        earliest = min(one.effective for one in versions)
+        begin, end = np.searchsorted(bars, [to_datetime64(earliest), to_datetime64(published)])
+        if begin < end and any(one.kind != "delisting" for one in versions):
+            found.append((published, symbols))
+        if action.kind == "symbol_change":
             # Its history moves under another name, however early that was known.
-            found.append((action.effective, frozenset(symbols)))
+            found.append((max(published, action.effective), symbols))
     return found
 
 

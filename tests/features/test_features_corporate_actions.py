@@ -295,6 +295,8 @@ def test_a_delisting_keeps_the_past_and_says_how_it_ended() -> None:
     assert delistings(bars, [end], moment(bars, 2)) == []
     (found,) = delistings(bars, [end], moment(bars, 3))
     assert (found.symbol, found.last, found.close, found.proceeds) == ("A", moment(bars, 1), 8.0, 2.0)
+    ahead = replace(end, ex_date=moment(bars, 3).date(), published=EARLY)
+    assert delistings(bars, [ahead], moment(bars, 2)) == []
     returns = delisting_returns(bars, [end], moment(bars, 3))
     assert np.argwhere(np.isfinite(returns)).tolist() == [[2, 0]]
     assert returns[2, 0] == -0.75

@@ -175,7 +175,8 @@ def contracts(days: int = 30, seed: int = 3) -> BarPanel:
     """Bars of three contracts: prices apart by a carry, volume wandering from one to the next."""
     random = np.random.default_rng(seed)
     spot = 100 * np.cumprod(1 + 0.01 * random.standard_normal(days))
-    close = spot[:, None] * np.array([1.0, 1.02, 1.05])
+    carry = np.arange(days)[:, None] * np.array([0.0, 1e-3, 3e-3])
+    close = spot[:, None] * (np.array([1.0, 1.02, 1.05]) - carry)
     times = START + np.arange(days) * np.timedelta64(1, "D")
     centre = np.arange(days)[:, None] / 10 - np.arange(3)
     volume = np.round(1000 * np.exp(-(centre**2)) * random.uniform(0.7, 1.3, close.shape))
@@ -238,6 +239,14 @@ def test_the_return_over_a_roll_is_that_of_the_new_contract() -> None:
         assert adjusted[row] / adjusted[row - 1] == pytest.approx(held, rel=1e-12)
     assert series.bars.adjustment[0, 0] == 1.0
     assert len(np.unique(series.bars.adjustment)) == 3
+
+
+def test_a_roll_takes_the_last_bar_on_which_both_traded() -> None:
+    """Where the old contract has no price just before the roll, the ratio is that of the bar before."""
+    bars = contracts()
+    bars.close[5, 0] = np.nan
+    adjustment = continuous(bars, CHAIN, DaysBeforeExpiry(3), moment(bars, 29)).bars.adjustment[:, 0]
+    assert adjustment[5:7].tolist() == [1.0, bars.close[4, 0] / bars.close[4, 1]]
 
 
 RULES: list[Callable[[], RollRule]] = [lambda: DaysBeforeExpiry(2), VolumeCrossing, lambda: VolumeCrossing(2)]

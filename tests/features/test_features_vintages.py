@@ -19,6 +19,7 @@ from features.build import FeatureFrame, backfill
 from features.corporate_actions import CorporateAction
 from features.sets import DEFAULT, FeatureSet
 from features.source import close_only
+from features.stream import FeatureStream
 from features.vintage_stream import VintageStream
 from features.vintages import Vintages, backfill_by_vintage, first_prints
 
@@ -71,6 +72,24 @@ def test_what_was_known_changes_with_each_publication() -> None:
     assert store.as_of(moment(bars, 3)).close[:, 0].tolist() == [10.0, 11.5, 12.0, 13.0]
     np.testing.assert_array_equal(store.as_of(moment(bars, 3) + DAY).close[:, 0], [10.0, np.nan, 12.0, 13.0])
     assert store.as_of(moment(bars, 0) - DAY).close.shape == (0, 1)
+
+
+def test_vintages_come_in_any_order() -> None:
+    """Whichever of its publications a store was given first, a bar has the one published last."""
+    bars = panel([10.0])
+    times = [moment(bars, 0) + hours * timedelta(hours=1) for hours in (2, 0, 1)]
+    rows = [revision("A", moment(bars, 0), time_, 10.0 + place) for place, time_ in enumerate(times)]
+    store = Vintages(pa.concat_tables(rows))
+    known = [store.as_of(time_).close[0, 0] for time_ in sorted(times)]
+    assert known == [11.0, 12.0, 10.0]
+
+
+def test_a_name_that_changes_at_once_changes_the_past() -> None:
+    """A rename published on its day, before the first bar, still moves the history: at its publication."""
+    bars = panel([10.0, 10.0, np.nan], [np.nan, np.nan, 10.0])
+    published = moment(bars, 2) - timedelta(hours=2)
+    change = CorporateAction("A", moment(bars, 2).date(), published, "symbol_change", new_symbol="B")
+    assert Vintages(first_prints(bars), (change,)).publications_after_effect() == [published]
 
 
 def test_what_was_known_is_adjusted_by_the_actions_known() -> None:
@@ -237,6 +256,28 @@ def test_a_stream_that_rebuilds_equals_the_backfill_by_vintage(real_bars: BarPan
     assert stream.last == moment(real_bars, 502)
 
 
+def test_only_the_symbols_touched_are_rebuilt(real_bars: BarPanel, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Features of single symbols need new handles for those touched alone, and have the same bits."""
+    made: list[tuple[str, ...]] = []
+    genuine = FeatureStream.__init__
+
+    def watched(
+        self: FeatureStream, feature_set: FeatureSet, symbols: tuple[str, ...], history: BarPanel
+    ) -> None:
+        made.append(symbols)
+        genuine(self, feature_set, symbols, history)
+
+    monkeypatch.setattr(FeatureStream, "__init__", watched)
+    store, alone = (
+        eventful(real_bars),
+        FeatureSet(("return_5", "rsi_14", "macd_histogram", "distance_kama_10")),
+    )
+    values, stream = replayed(store, alone, 290)
+    np.testing.assert_array_equal(values, backfill_by_vintage(store, alone).values[290:])
+    assert made == [real_bars.symbols, ("KO",), ("BAC", "JNJ"), ("XOM",)]
+    assert stream.rebuilds == 3
+
+
 def test_a_stream_follows_a_change_of_symbol(real_bars: BarPanel) -> None:
     """After a rename the new symbol has the features of the company's whole history, either way."""
     close = np.column_stack([real_bars.close[:, 0], np.full(len(real_bars), np.nan), real_bars.close[:, 1]])
@@ -269,6 +310,51 @@ def test_what_arrives_after_its_time_counts_from_its_arrival(real_bars: BarPanel
         stream.update(real_bars.at(303)), backfill_by_vintage(store, DEFAULT).values[303]
     )
     assert stream.rebuilds == 1
+
+
+def test_a_correction_within_the_latency_comes_too_late_for_its_bar(real_bars: BarPanel) -> None:
+    """Once a bar's features are computed, a correction of it counts from then on, as any late one."""
+    latency = timedelta(seconds=5)
+    store = Vintages(first_prints(real_bars), latency=latency, symbols=real_bars.symbols)
+    stream = VintageStream(DEFAULT, store, moment(real_bars, 300))
+    stream.update(real_bars.at(301))
+    close = float(real_bars.close[301, 0]) * 1.1
+    second = timedelta(seconds=1)
+    stream.publish(revision("AAPL", moment(real_bars, 301), moment(real_bars, 301) + second, close))
+    late = revision("AAPL", moment(real_bars, 301), moment(real_bars, 301) + latency + second, close)
+    expected = backfill_by_vintage(store.with_rows(late), DEFAULT)
+    np.testing.assert_array_equal(stream.update(real_bars.at(302)), expected.values[302])
+    assert stream.rebuilds == 1
+
+
+def test_slices_may_name_their_symbols_in_any_order(real_bars: BarPanel) -> None:
+    """Slices in another order, or without a symbol, are stored and rebuilt under the right names."""
+    store = Vintages(first_prints(real_bars), symbols=real_bars.symbols)
+    stream = VintageStream(DEFAULT, store, moment(real_bars, 300))
+    stream.update(real_bars.select(real_bars.symbols[::-1]).at(301))
+    stream.update(real_bars.at(302))
+    stream.publish(actions=[split("KO", moment(real_bars, 301).date(), moment(real_bars, 302) + DAY / 2)])
+    values = stream.update(real_bars.select(real_bars.symbols[::-1]).at(303))
+    expected = backfill_by_vintage(store.with_actions(stream._vintages.actions), DEFAULT)
+    np.testing.assert_array_equal(values, expected.values[303])
+
+
+def test_a_refused_action_leaves_the_stream_where_it_was(real_bars: BarPanel) -> None:
+    """A dividend above the price is refused at each bar until it is corrected; then the stream goes on."""
+    store = Vintages(first_prints(real_bars), symbols=real_bars.symbols)
+    stream = VintageStream(DEFAULT, store, moment(real_bars, 300))
+    wrong = CorporateAction(
+        "KO", moment(real_bars, 301).date(), moment(real_bars, 300), "cash_dividend", 400.0, identifier="d"
+    )
+    stream.publish(actions=[wrong])
+    for _ in range(2):
+        with pytest.raises(DataError, match=r"400\.0 USD a share is not below"):
+            stream.update(real_bars.at(301))
+    stream.publish(actions=[replace(wrong, value=0.4, published=moment(real_bars, 301) - timedelta(hours=1))])
+    right = store.with_actions([replace(wrong, value=0.4)])
+    np.testing.assert_array_equal(
+        stream.update(real_bars.at(301)), backfill_by_vintage(right, DEFAULT).values[301]
+    )
 
 
 def test_a_stream_takes_bars_as_traded_and_in_order(real_bars: BarPanel) -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from alphaloop.errors import InputError
+from features.parameters import require_bars
 
 Array = npt.NDArray[np.float64]
 State = tuple[Array, ...]
@@ -21,11 +21,10 @@ Stepped = tuple[State, State]
 """The next state, and the outputs of the bar."""
 
 
-def at_least(minimum: float, **values: float) -> None:
-    """Raise `InputError` for the first parameter that is below `minimum` or not finite."""
-    for name, value in values.items():
-        if not minimum <= value < float("inf"):
-            raise InputError(f"'{name}' is {value:g}; it must be finite and at least {minimum:g}")
+def at_least(least: int, **lengths: int) -> None:
+    """Raise `InputError` for the first of `lengths` that is no number of bars from `least` on."""
+    for name, length in lengths.items():
+        require_bars(name, length, least)
 
 
 def ratio(numerator: Array, denominator: Array) -> Array:

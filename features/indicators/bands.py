@@ -8,6 +8,7 @@ from features.indicator import indicator
 from features.operator import Operator
 from features.operators.recursive import Recursive
 from features.operators.window import Window
+from features.parameters import require_positive
 from features.smoothing import AverageTrueRange, State, Stepped, Trailing, at_least, ratio
 from features.subwindows import Array, centred_mean, deviation, line_end, means
 
@@ -22,7 +23,7 @@ def bollinger_position(length: int = 20, deviations: float = 2.0) -> Operator:
     %b of a constant price is NaN, its bandwidth 0.
     """
     at_least(2, length=length)
-    at_least(1e-9, deviations=deviations)
+    require_positive("deviations", deviations)
 
     def position(close: Array) -> tuple[Array, Array]:
         average, width = centred_mean(close), deviations * deviation(close)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from features.indicator import indicator
 from features.operator import Operator
 from features.operators.window import Window
+from features.parameters import require_positive
 from features.smoothing import at_least, ratio
 from features.subwindows import Array
 
@@ -16,7 +17,7 @@ def ease_of_movement(length: int = 14, divisor: float = 1e8) -> Operator:
     NaN if a bar of the window did not trade.
     """
     at_least(1, length=length)
-    at_least(1e-12, divisor=divisor)
+    require_positive("divisor", divisor)
 
     def average(high: Array, low: Array, volume: Array) -> Array:
         median = high / 2.0 + low / 2.0

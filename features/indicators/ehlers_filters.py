@@ -9,6 +9,7 @@ import numpy as np
 from features.indicator import indicator
 from features.operator import Operator
 from features.operators.recursive import Recursive
+from features.parameters import require_between
 from features.smoothing import Array, State, Stepped, at_least
 
 
@@ -123,7 +124,7 @@ def even_better_sinewave(length: int = 40, shortest: int = 10) -> Operator:
 )
 def cyber_cycle(alpha: float = 0.07) -> Operator:
     """The cycle in the median price, in its unit, and its value a bar ago."""
-    at_least(1e-6, alpha=alpha, rest=1.0 - alpha + 1e-6)
+    require_between("alpha", alpha, 0.0, 1.0)
     gain, kept = (1.0 - alpha / 2.0) ** 2, 1.0 - alpha
 
     def start(symbols: int) -> State:

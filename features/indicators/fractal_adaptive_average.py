@@ -8,7 +8,7 @@ from alphaloop.errors import InputError
 from features.indicator import indicator
 from features.operator import Operator
 from features.operators.recursive import Recursive
-from features.smoothing import Array, State, Stepped, Trailing
+from features.smoothing import Array, State, Stepped, Trailing, at_least
 
 
 @indicator(("high", "low"), group="overlap studies", reference="Ehlers 2005")
@@ -17,8 +17,9 @@ def frama(length: int = 16) -> Operator:
 
     D is the fractal dimension of the last `length` bars (an even number), the weight is held to 0.01 … 1.
     """
-    if length < 2 or length % 2:
-        raise InputError(f"'length' is {length}; it must be even and at least 2")
+    at_least(2, length=length)
+    if length % 2:
+        raise InputError(f"'length' is {length}; it must be even")
     bars, half = Trailing(length), length // 2
 
     def start(symbols: int) -> State:

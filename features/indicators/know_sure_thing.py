@@ -7,6 +7,7 @@ import numpy as np
 from features.indicator import indicator
 from features.operator import Operator
 from features.operators.window import Window
+from features.parameters import require_between
 from features.smoothing import at_least, ratio
 from features.subwindows import Array, centred_mean, means
 
@@ -22,7 +23,7 @@ def know_sure_thing(signal: int = 9, scale: float = 1.0) -> Operator:
     all of these lengths.
     """
     at_least(1, signal=signal)
-    at_least(0.1, scale=scale)
+    require_between("scale", scale, 0.1, 100.0)
     lengths = [(max(round(a * scale), 1), max(round(b * scale), 1)) for a, b in LENGTHS]
 
     def values(close: Array) -> tuple[Array, Array]:

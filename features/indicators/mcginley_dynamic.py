@@ -7,6 +7,7 @@ import numpy as np
 from features.indicator import indicator
 from features.operator import Operator
 from features.operators.recursive import Recursive
+from features.parameters import require_positive
 from features.smoothing import State, Stepped, at_least
 
 
@@ -18,7 +19,7 @@ def mcginley_dynamic(length: int = 10, factor: float = 0.6) -> Operator:
     close; the line begins at the first close.
     """
     at_least(1, length=length)
-    at_least(1e-9, factor=factor)
+    require_positive("factor", factor)
 
     def start(symbols: int) -> State:
         return (np.full(symbols, np.nan),)

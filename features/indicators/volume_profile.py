@@ -9,6 +9,7 @@ from alphaloop.errors import InputError
 from features.indicator import indicator
 from features.operator import Operator
 from features.operators.window import Window
+from features.parameters import require_between
 from features.smoothing import at_least
 from features.subwindows import Array
 
@@ -24,7 +25,8 @@ def volume_profile(length: int = 50, bins: int = 24, share: float = 0.7) -> Oper
     bin (the lowest of equals); the area grows by the fuller neighbour (the lower of equals) until it
     holds the share. NaN where nothing traded.
     """
-    at_least(1, length=length, bins=bins)
+    at_least(1, length=length)
+    require_between("bins", bins, 1, 1000)
     if not 0.0 < share <= 1.0:
         raise InputError(f"'share' is {share:g}; it must be above 0 and at most 1")
 

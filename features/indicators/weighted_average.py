@@ -10,8 +10,12 @@ import numpy as np
 from features.indicator import indicator
 from features.operator import Operator
 from features.operators.window import Window
+from features.parameters import require_between
 from features.smoothing import at_least
 from features.subwindows import Array
+
+LONGEST = 500
+"""Weights that grow exponentially leave the range of a float beyond some thousand bars."""
 
 
 def _weighted(sequence: Sequence[float]) -> Operator:
@@ -30,7 +34,7 @@ def _weighted(sequence: Sequence[float]) -> Operator:
 @indicator(group="overlap studies", reference="pandas-ta: fwma")
 def fibonacci_average(length: int = 10) -> Operator:
     """Average weighted by the Fibonacci numbers, the last bar by the largest."""
-    at_least(1, length=length)
+    require_between("length", length, 1, LONGEST)
     numbers = [1.0, 1.0]
     while len(numbers) < length:
         numbers.append(numbers[-1] + numbers[-2])
@@ -40,7 +44,7 @@ def fibonacci_average(length: int = 10) -> Operator:
 @indicator(group="overlap studies", reference="pandas-ta: pwma")
 def pascal_average(length: int = 10) -> Operator:
     """Average weighted by a row of Pascal's triangle: the middle bars count most."""
-    at_least(1, length=length)
+    require_between("length", length, 1, LONGEST)
     return _weighted([float(math.comb(length - 1, place)) for place in range(length)])
 
 

@@ -236,9 +236,9 @@ def test_what_is_free_of_scale_does_not_depend_on_the_unit_of_price(one: Indicat
 @pytest.mark.parametrize(
     "one", [one for one in INDICATORS if "length" in one.parameters], ids=lambda one: one.name
 )
-@pytest.mark.parametrize("length", [0, -3])
-def test_a_length_below_one_is_refused_by_name(one: Indicator, length: int) -> None:
-    """A length of no bars is an input error that names the indicator and the parameter."""
+@pytest.mark.parametrize("length", [0, -3, 10**9])
+def test_a_length_that_cannot_be_is_refused_by_name(one: Indicator, length: int) -> None:
+    """No bars, or more than fit in memory, are an input error that names indicator and parameter."""
     from features.graph import Input
 
     with pytest.raises(InputError, match=f"'{one.name}' cannot take .*length"):

@@ -175,7 +175,7 @@ def contracts(days: int = 30, seed: int = 3) -> BarPanel:
     """Bars of three contracts: prices apart by a carry, volume wandering from one to the next."""
     random = np.random.default_rng(seed)
     spot = 100 * np.cumprod(1 + 0.01 * random.standard_normal(days))
-    carry = np.arange(days)[:, None] * np.array([0.0, 1e-3, 3e-3])
+    carry = np.arange(days)[:, None] * np.array([0.0, 1e-3, 2.5e-3])
     close = spot[:, None] * (np.array([1.0, 1.02, 1.05]) - carry)
     times = START + np.arange(days) * np.timedelta64(1, "D")
     centre = np.arange(days)[:, None] / 10 - np.arange(3)

@@ -63,6 +63,11 @@ def _turning(lines: pd.DataFrame) -> pd.Series:
     return lines.iloc[:, 0].where(lines.iloc[:, 1].isna() != lines.iloc[:, 2].isna())
 
 
+def _side(lines: pd.DataFrame) -> pd.Series:
+    """1 where only the long side is set, -1 where only the short side is."""
+    return _turning(lines).notna().where(lambda known: known) * (2.0 * lines.iloc[:, 1].notna() - 1.0)
+
+
 def _weighted(b: Bars, length: int) -> pd.Series:
     return pta.ema(b.c * b.v, length, talib=False) / pta.ema(b.v, length, talib=False)
 
@@ -133,7 +138,6 @@ CASES = [
     Case("chandelier", lambda b: _column(0, pta.ce)(b.h, b.l, b.c, 22, 3.0)),
     Case("chandelier", lambda b: _column(1, pta.ce)(b.h, b.l, b.c, 22, 3.0), output=1),
     Case("chande_kroll_stop", lambda b: _column(0, pta.cksp)(b.h, b.l, b.c, 10, 1, 9)),
-    Case("aberration", lambda b: _column(1, pta.aberration)(b.h, b.l, b.c, 5, 15)),
     Case(
         "gann_high_low",
         lambda b: _turning(pta.hilo(b.h, b.l, b.c, 13, 21)),
@@ -334,6 +338,43 @@ CASES = [
         after=300,
         why=SEED,
         by="ta",
+    ),
+    # The other outputs of what stands above.
+    Case("chande_kroll_stop", lambda b: _column(1, pta.cksp)(b.h, b.l, b.c, 10, 1, 9), output=1),
+    Case("aberration", lambda b: _column(1, pta.aberration)(b.h, b.l, b.c, 5, 15), output=0),
+    Case("aberration", lambda b: _column(0, pta.aberration)(b.h, b.l, b.c, 5, 15), output=1),
+    Case("aberration", lambda b: _column(2, pta.aberration)(b.h, b.l, b.c, 5, 15), output=2),
+    Case(
+        "td_sequential",
+        lambda b: _column(1, pta.td_seq)(b.c).fillna(0.0).where(lambda n: n < 13),
+        why="theirs stops counting at 13",
+    ),
+    Case("squeeze", lambda b: _column(2, pta.squeeze)(b.h, b.l, b.c, lazybear=True, mamode="sma"), output=2),
+    Case(
+        "volume_weighted_macd",
+        lambda b: pta.ema((_weighted(b, 12) - _weighted(b, 26)).dropna(), 9, talib=False).reindex(b.c.index),
+        output=1,
+        why="put together from their exponential averages: their own is of plain averages",
+    ),
+    Case(
+        "qqe",
+        lambda b: _column(0, pta.qqe)(b.c, 14, 5, 4.236),
+        output=1,
+        after=77,
+        why="theirs begins on the rising side whatever the RSI; both agree from the first turn on",
+    ),
+    Case(
+        "qqe",
+        lambda b: _column(6, pta.qqe)(b.c, 14, 5, 4.236),
+        output=2,
+        after=77,
+        why="theirs begins on the rising side whatever the RSI; both agree from the first turn on",
+    ),
+    Case(
+        "gann_high_low",
+        lambda b: _side(pta.hilo(b.h, b.l, b.c, 13, 21)),
+        output=1,
+        why="theirs names a side only at crossings; compared there",
     ),
 ]
 

@@ -332,3 +332,19 @@ def test_the_alligator_is_drawn_ahead() -> None:
     jaw, teeth, lips = (np.array(one) for one in expected)
     _agree(upper[20:], np.abs(jaw - teeth)[20:].tolist())
     _agree(lower[20:], (-np.abs(teeth - lips))[20:].tolist())
+
+
+def test_the_cloud_shows_nothing_from_the_future() -> None:
+    """Every Ichimoku line at a bar, from windows that end at it or 26 bars before it."""
+    bars = _random_bars()
+    high, low, close = bars["high"], bars["low"], bars["close"]
+
+    def middle(end: int, length: int) -> float:
+        return (max(high[end - length : end]) + min(low[end - length : end])) / 2
+
+    ours = _compute("ichimoku", bars)
+    for end in range(78, len(close) + 1):
+        drawn = end - 26
+        spans = ((middle(drawn, 9) + middle(drawn, 26)) / 2, middle(drawn, 52))
+        expected = (middle(end, 9), middle(end, 26), *spans, close[end - 1] / close[end - 27] - 1)
+        assert [values[end - 1] for values in ours] == pytest.approx(expected, rel=1e-9, abs=1e-12)

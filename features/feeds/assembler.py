@@ -48,6 +48,7 @@ class Assembler:
             raise InputError(f"an assembler needs different symbols; it was given {list(symbols)}")
         self.counts: Counter[str] = Counter()
         self._source, self._symbols, self._frequency = source, tuple(symbols), frequency
+        self._wanted = frozenset(symbols)
         self._grace, self._clock = grace, clock or SystemClock()
         self._open: dict[datetime, dict[str, Bar]] = {}
         self._due: dict[datetime, datetime] = {}
@@ -80,7 +81,7 @@ class Assembler:
             yield self._slice(at)
 
     def _add(self, bar: Bar) -> None:
-        if bar.symbol not in self._symbols:
+        if bar.symbol not in self._wanted:
             self.counts["stray"] += 1
             return
         if self._last is not None and bar.timestamp <= self._last:

@@ -87,19 +87,22 @@ class Consensus:
             raise InputError(
                 f"a verdict is about the bars of one symbol and timestamp, not: {told or 'none'}"
             )
-        strange = _Past(past, self.least, self.tolerances.get("close", 0.0)).deviations(bars) > self.outlier
         if len(bars) == 1:
-            return _disputed(bars[0]) if strange[0] else Verdict(bars[0], "alone")
-        agreeing = np.array([[self.agree(one, other) for other in bars] for one in bars])
-        if agreeing[0].all():
+            return _disputed(bars[0]) if self._outliers(bars, past)[0] else Verdict(bars[0], "alone")
+        if all(self.agree(bars[0], other) for other in bars[1:]):
             return Verdict(bars[0], "agree")
+        agreeing = np.array([[self.agree(one, other) for other in bars] for one in bars])
         borne_out = np.flatnonzero(agreeing.sum(axis=1) * 2 > len(bars))
         if len(borne_out):
             return self._decided(bars, agreeing, int(borne_out[0]), "majority")
-        calm = np.flatnonzero(~strange)
+        calm = np.flatnonzero(~self._outliers(bars, past))
         if 0 < len(calm) < len(bars) and agreeing[np.ix_(calm, calm)].all():
             return self._decided(bars, agreeing, int(calm[0]), "past")
         return _disputed(bars[0])
+
+    def _outliers(self, bars: Sequence[Bar], past: Sequence[float]) -> npt.NDArray[np.bool_]:
+        scale = _Past(past, self.least, self.tolerances.get("close", 0.0))
+        return scale.deviations(bars) > self.outlier
 
     def _decided(
         self, bars: Sequence[Bar], agreeing: npt.NDArray[np.bool_], chosen: int, rule: Rule

@@ -53,7 +53,8 @@ class Relay:
     ) -> None:
         self._period = policy.length(frequency)
         self._providers = {provider.name: provider for provider in providers}
-        self._symbols, self._frequency, self._policy = symbols, frequency, policy
+        self._symbols, self._wanted = symbols, frozenset(symbols)
+        self._frequency, self._policy = frequency, policy
         self._breakers, self._history, self._on_switch = breakers, history, on_switch
         self._counts, self._kinds = counts, set[str]()
         self._election = Election(tuple(self._providers), policy.deadline, policy.healthy, policy.consensus)
@@ -169,7 +170,7 @@ class Relay:
         return list(found.values())
 
     def _believable(self, name: str, bar: Bar) -> bool:
-        if bar.symbol not in self._symbols:
+        if bar.symbol not in self._wanted:
             return self._refuse(f"{name}: a symbol that was not asked for", bar.symbol)
         if not self._on_grid(bar):
             return self._refuse(f"{name}: a close between bars", f"{bar.symbol} {bar.timestamp.isoformat()}")

@@ -17,19 +17,28 @@ import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
-from alphaloop.clock import monotonic
+from alphaloop.allocation import AllocationPolicy
+from alphaloop.clock import ReplayClock, monotonic
+from alphaloop.costs import CostModel
 from alphaloop.errors import VendorError
+from alphaloop.journal.store import Journal
 from alphaloop.market import Bar, BarPanel, Slice, to_datetime64
 from features.feeds.assembler import Assembler, LiveSlices
 from features.feeds.consensus import Consensus
 from features.feeds.failover import FailoverSource
 from features.feeds.policy import FailoverPolicy
 from features.retry import Retry
+from trading.brokers.paper import PaperBroker
+from trading.engine import TradingEngine
+from trading.forecaster import ArrayForecaster
+from trading.risk import RiskCheck, RiskLimits
+from trading.strategy import AllocationStrategy
 
 PROGRAM = Path(__file__).with_name("bar_server.py")
 PERIOD_MS = 150
@@ -264,9 +273,9 @@ def test_a_delayed_primary_is_left_and_its_late_bars_double_nothing(make_rig):
     assert rig.source.active == "backup"
 
 
-def test_a_corrupted_primary_is_outvoted_or_marked(make_rig):
-    """Absurd prices, NaN, strange symbols, broken frames and times to come never reach the loop; prices
-    that are merely wrong are told of by both, and where nothing can decide the bars are disputed.
+def test_a_corrupted_primary_is_outvoted_or_marked(make_rig, tmp_path):
+    """Absurd prices, NaN, strange symbols, broken frames and times to come never reach the loop. Prices
+    that are merely wrong dispute the bars, since nothing can decide; on these nothing is bought.
     """
     rig = make_rig("primary", "backup")
     rig.settle()
@@ -284,7 +293,41 @@ def test_a_corrupted_primary_is_outvoted_or_marked(make_rig):
     stored = BarPanel.from_slices(rig.slices).to_table().to_pylist()
     rows = [row for row in stored if row["timestamp"].to_pydatetime() == doubted.timestamp]
     assert [(row["provider"], row["disputed"]) for row in rows] == [("backup", True)] * 2
+    rig.read(4)
     rig.require_the_truth()
+    records = _trade(rig.slices, tmp_path)
+    decisions = [one for one in records if one["kind"] == "decision"]
+    assert [one["providers"] for one in decisions] == [list(bars.providers) for bars in rig.slices]
+    marked = {one["as_of"] for one in decisions if one.get("disputed") == list(SYMBOLS)}
+    assert len(marked) >= 3
+    orders = [one for one in records if one["kind"] == "order"]
+    assert {one["side"] for one in orders if one["decided_at"] not in marked} == {"buy", "sell"}
+    assert not any(one["side"] == "buy" for one in orders if one["decided_at"] in marked)
+
+
+def _trade(slices: Sequence[Slice], folder: Path) -> list[dict[str, Any]]:
+    """The journal's records after the engine traded `slices`, with scores that change sides at every bar."""
+    clock, costs = ReplayClock(slices[0].timestamp), CostModel()
+    times = np.array([to_datetime64(bars.timestamp) for bars in slices], "datetime64[ns]")
+    scores = np.array([[1.0, -1.0] if row % 2 else [-1.0, 1.0] for row in range(len(slices))])
+    with Journal(folder / "journal.db", folder / "anchors.jsonl", clock) as journal:
+        engine = TradingEngine(
+            SYMBOLS,
+            PaperBroker(costs),
+            ArrayForecaster(times, SYMBOLS, scores),
+            AllocationStrategy(AllocationPolicy(rate=0.5, band=0.0)),
+            RiskCheck(RiskLimits(max_weight=1.0)),
+            costs,
+            sleeves=("sleeve-00",),
+            capital=1_000_000,
+            clock=clock,
+            journal_writer=journal.writer("trading"),
+            simulated=True,
+        )
+        for bars in slices:
+            clock.advance(bars.timestamp)
+            engine.on_bar(bars)
+        return [{"kind": record.kind, **record.body} for record in journal.records("trading")]
 
 
 def test_with_a_third_provider_a_merely_wrong_primary_is_outvoted(make_rig):

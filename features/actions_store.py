@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -18,6 +17,7 @@ import pyarrow.parquet as pq
 
 from alphaloop.clock import as_utc
 from alphaloop.errors import DamagedStoreError, DataError, UnknownNameError
+from features.atomic_file import replace_with
 from features.corporate_actions import CorporateAction
 from features.records import read_records
 
@@ -48,11 +48,9 @@ class ActionsStore:
         identity = actions_hash(actions)
         path = self._path(identity)
         if not path.is_file():
-            self._folder.mkdir(parents=True, exist_ok=True)
             rows = [_row(action) for action in sorted(actions, key=_canonical)]
-            partial = path.with_name(f".{identity[:24]}.{os.getpid()}.partial")
-            pq.write_table(pa.Table.from_pylist(rows, schema=_SCHEMA), partial, compression="zstd")
-            os.replace(partial, path)
+            table = pa.Table.from_pylist(rows, schema=_SCHEMA)
+            replace_with(path, lambda partial: pq.write_table(table, partial, compression="zstd"))
         return identity
 
     def load(self, identity: str) -> list[CorporateAction]:

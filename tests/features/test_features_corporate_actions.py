@@ -29,6 +29,7 @@ from features.corporate_actions import (
 from features.delistings import delisting_returns, delistings
 from features.sets import DEFAULT
 from features.source import close_only
+from features.sources.registry import find
 
 Apply = Callable[[BarPanel, list[CorporateAction], datetime], BarPanel]
 EARLY = datetime(2000, 1, 1, tzinfo=UTC)
@@ -154,6 +155,21 @@ def test_a_renamed_company_keeps_its_history() -> None:
     np.testing.assert_array_equal(before, [[100.0, 7.0], [100.0, 21.0], [100.0, np.nan]])
     after = apply(bars, actions, moment(bars, 3)).adjusted_close
     np.testing.assert_array_equal(after, [[np.nan, 100.0]] * 3 + [[np.nan, 102.0]])
+
+
+def test_real_prices_with_their_real_actions_are_what_the_vendor_adjusted() -> None:
+    """Apple as traded, with its splits and dividends, returns what the vendor's adjusted closes do."""
+    traded = BarPanel.from_table(find("us-tech-ohlcv").history(("AAPL",)))
+    bars = replace(traded, adjustment=np.ones_like(traded.adjustment))
+    events = [
+        ("split", 2.0, date(2000, 6, 21)), ("split", 2.0, date(2005, 2, 28)),
+        *(("cash_dividend", 2.65, day) for day in (date(2012, 8, 9), date(2012, 11, 7), date(2013, 2, 7))),
+    ]  # fmt: skip
+    actions = [CorporateAction("AAPL", day, EARLY, kind, value) for kind, value, day in events]  # type: ignore[arg-type]
+    ours = apply(bars, actions, moment(bars, len(bars) - 1)).adjustment
+    assert ours[-1, 0] == pytest.approx(4.0 * 1.0152, abs=0.005)
+    # Adjusted closes are kept to the cent, which is up to 0.2 % of Apple's lowest.
+    np.testing.assert_allclose(ours, traded.adjustment, rtol=4e-3)
 
 
 def test_impossible_actions_are_refused() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -13,13 +14,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from alphaloop.errors import DataError
+from alphaloop.errors import DamagedStoreError, DataError, UnknownNameError
 from alphaloop.market import BarPanel, Slice, to_datetime, to_datetime64
 from features.build import FeatureFrame, backfill
 from features.corporate_actions import CorporateAction
 from features.sets import DEFAULT, FeatureSet
 from features.source import close_only
 from features.stream import FeatureStream
+from features.vintage_store import VintageStore
 from features.vintage_stream import VintageStream
 from features.vintages import Vintages, backfill_by_vintage, first_prints
 
@@ -408,7 +410,7 @@ def vintages_of(
     return store
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(data=st.data())
 def test_nothing_published_after_t_changes_a_feature_at_or_before_t(
     real_bars: BarPanel, data: st.DataObject
@@ -435,7 +437,7 @@ def test_nothing_published_after_t_changes_a_feature_at_or_before_t(
     np.testing.assert_array_equal(frames[0].values[:end], frames[1].values[:end])
 
 
-@settings(max_examples=30)
+@settings(max_examples=15)
 @given(data=st.data())
 def test_any_history_streams_as_it_is_backfilled(real_bars: BarPanel, data: st.DataObject) -> None:
     """Whatever is published when, the stream gives the bits of the backfill by vintage."""
@@ -465,3 +467,50 @@ def test_a_slice_without_any_bar_passes(real_bars: BarPanel) -> None:
     gone: Slice = replace(empty, timestamp=empty.timestamp - timedelta(hours=3), close=np.full(6, np.nan))
     assert np.isnan(stream.update(gone)).all()
     np.testing.assert_array_equal(stream.update(real_bars.at(301)), backfill(real_bars, DEFAULT).values[301])
+
+
+# -- stored ----------------------------------------------------------------------------------------
+
+
+def test_stored_vintages_are_what_they_were(tmp_path: Path, real_bars: BarPanel) -> None:
+    """The id is that of rows, publications, actions and latency in any order; features of it are the same."""
+    vintages = eventful(real_bars)
+    store = VintageStore(tmp_path)
+    identity = store.save(vintages)
+    backwards = Vintages(vintages.rows.take(np.arange(len(vintages.rows))[::-1]), vintages.actions[::-1],
+                         symbols=vintages.symbols)  # fmt: skip
+    assert store.save(backwards) == identity
+    loaded = store.load(identity)
+    assert (loaded.symbols, loaded.latency) == (vintages.symbols, vintages.latency)
+    assert sorted(loaded.actions, key=str) == sorted(vintages.actions, key=str)
+    for row in (310, 405, 502):
+        ours, theirs = (one.as_of(moment(real_bars, row)) for one in (loaded, vintages))
+        np.testing.assert_array_equal(ours.adjusted_close, theirs.adjusted_close)
+    others = [
+        vintages.with_actions([split("XOM", date(2019, 1, 2), moment(real_bars, 1))]),
+        vintages.with_rows(revision("XOM", moment(real_bars, 1), moment(real_bars, 9), 1.0)),
+        replace(vintages, latency=timedelta(seconds=1)),
+        Vintages(first_prints(real_bars), vintages.actions, symbols=vintages.symbols),
+        Vintages(later(first_prints(real_bars), DAY), vintages.actions, symbols=vintages.symbols),
+    ]
+    assert len({identity, *(store.save(one) for one in others)}) == 6
+
+
+def test_damaged_vintages_say_so(tmp_path: Path, real_bars: BarPanel) -> None:
+    """A file under another's name, one that is no Parquet, lost actions and a strange id are each named."""
+    store = VintageStore(tmp_path)
+    first = Vintages(first_prints(real_bars), (split("KO", date(2019, 1, 2), moment(real_bars, 1)),))
+    one, other = store.save(first), store.save(first.until(moment(real_bars, 9)))
+    paths = {identity: tmp_path / f"{identity}.vintages.parquet" for identity in (one, other)}
+    kept = paths[one].read_bytes()
+    for content, word in [(paths[other].read_bytes(), "does not hash"), (b"PAR1", "fetch its bars anew")]:
+        paths[one].write_bytes(content)
+        with pytest.raises(DamagedStoreError, match=word):
+            store.load(one)
+    paths[one].write_bytes(kept)
+    with pytest.raises(UnknownNameError, match=one[:12]):
+        store.load("0" * 64)
+    for path in tmp_path.glob("*.actions.parquet"):
+        path.unlink()
+    with pytest.raises(UnknownNameError, match="set of corporate actions"):
+        store.load(one)

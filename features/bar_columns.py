@@ -76,7 +76,7 @@ class BarColumns:
         required = ["timestamp", "close", *self.extra, *self.names, *([] if symbol_known else ["symbol"])]
         for wanted in required:
             if wanted not in found:
-                has = ", ".join(columns)
+                has = ", ".join(name if name.isprintable() else repr(name) for name in columns)
                 raise DataError(f"{label}: column '{wanted}' is missing; it has: {has}")
         return found
 
@@ -150,8 +150,13 @@ class _Cells:
     def timestamps(self, column: pa.ChunkedArray) -> pa.Array:
         if pa.types.is_timestamp(column.type) and not column.null_count:
             return self._stamps(column)
+        if pa.types.is_nested(column.type):
+            raise DataError(f"{self.label}: column 'timestamp' holds {column.type}; write {EXAMPLE}")
         cells = column.to_pylist()
-        moments = {cell: self._moment(row, cell) for row, cell in reversed(list(enumerate(cells)))}
+        moments: dict[object, datetime | date] = {}
+        for row, cell in enumerate(cells):
+            if cell not in moments:
+                moments[cell] = self._moment(row, cell)
         days = [moment for moment in moments.values() if not isinstance(moment, datetime)]
         closes = dict(zip(days, closes_of(days, self.calendar), strict=True))
         stamps = {

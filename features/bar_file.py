@@ -97,7 +97,9 @@ class BarFile:
 
         try:
             fragment = dataset.ParquetFileFormat().make_fragment(self.path, self.storage.filesystem)
-            return fragment, fragment.physical_schema
+            schema = fragment.physical_schema
+            # The names are decoded here, where damage to them is an error of the file.
+            return fragment, pa.schema(list(zip(schema.names, schema.types, strict=True)))
         except FAILURES as error:
             self._fail(error)
 

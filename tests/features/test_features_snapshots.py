@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -12,8 +15,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from alphaloop.clock import monotonic
-from alphaloop.errors import DamagedStoreError, DataError, UnknownNameError
+from alphaloop.errors import DamagedStoreError, DataError, InputError, UnknownNameError
 from alphaloop.market import BarPanel
+from features.retention import prune
 from features.snapshots import SnapshotStore, content_hash
 
 SOURCE = "sp500-20"
@@ -178,3 +182,171 @@ def test_days_are_appended_and_loaded_quickly(tmp_path: Path, real_bars: BarPane
     # Generous: the machine may be busy. Idle it is 1 ms and 0.2 s.
     assert appended < 0.02
     assert monotonic() - started < 3.0
+
+
+# The id of the first twelve real bars as it was before there were further columns.
+KNOWN = "f38928a1456e9d9ce3b4f17d37274f892b219bd8017f255657f7846eba9f5de4"
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def tagged(table: pa.Table, provider: str = "alpaca", sentiment: float = 0.5) -> pa.Table:
+    """The bars with a provider, a flag and a further column."""
+    rows = len(table)
+    tagged = table.append_column("sentiment", pa.array(np.full(rows, sentiment)))
+    tagged = tagged.append_column("provider", pa.array([provider] * rows))
+    return tagged.append_column("disputed", pa.array(np.arange(rows) == 2))
+
+
+def test_bars_without_further_columns_keep_their_ids(tmp_path: Path, table: pa.Table) -> None:
+    """The id of bars with the columns of the schema alone is the one that they always had."""
+    assert SnapshotStore(tmp_path).save(table.slice(0, 12), SOURCE).id == KNOWN
+
+
+def test_further_columns_are_stored_and_vouched_for(tmp_path: Path, table: pa.Table) -> None:
+    """Provider, disputed and extra columns come back; a change in any is another id; their order is not."""
+    store = SnapshotStore(tmp_path)
+    snapshot = store.save(tagged(table), SOURCE)
+    loaded = SnapshotStore(tmp_path).load(snapshot.id)
+    assert loaded.schema.names[8:] == ["disputed", "provider", "sentiment"]
+    assert loaded.select(tagged(table).schema.names).equals(tagged(table).combine_chunks())
+    turned = tagged(table).select(["provider", *table.schema.names, "disputed", "sentiment"])
+    assert store.save(turned, SOURCE).id == snapshot.id
+    ids = {
+        snapshot.id,
+        store.save(table, SOURCE).id,
+        store.save(tagged(table, provider="yahoo"), SOURCE).id,
+        store.save(tagged(table, sentiment=0.25), SOURCE).id,
+        store.save(tagged(table).drop_columns(["disputed"]), SOURCE).id,
+    }
+    assert len(ids) == 5
+    with pytest.raises(DataError, match="no table of bars"):
+        store.save(table.append_column("note", pa.array(["x"] * len(table))), SOURCE)
+
+
+def test_a_delta_may_bring_further_columns(tmp_path: Path, real_bars: BarPanel) -> None:
+    """Where only a delta has them, the rows before are of nobody, undisputed and without the value."""
+    store = SnapshotStore(tmp_path)
+    base = store.save(real_bars.between(end=real_bars.at(9).timestamp).to_table(), SOURCE)
+    delta = store.append(base.id, tagged(real_bars.at(10).to_table()))
+    loaded = SnapshotStore(tmp_path).load(delta.id)
+    assert loaded.num_rows == base.rows + 6
+    assert loaded["provider"].to_pylist() == [""] * base.rows + ["alpaca"] * 6
+    assert loaded["disputed"].to_pylist().index(True) == base.rows + 2
+    assert loaded["sentiment"].null_count == base.rows
+    panel = BarPanel.from_table(loaded)
+    assert panel.at(10).disputed == ("JNJ",)
+    assert panel.at(9).providers == ("",) * 6
+
+
+def aged(store: SnapshotStore, snapshot_id: str, days: float) -> None:
+    """Make a snapshot look as if it was stored so many days before now."""
+    moment = (NOW - timedelta(days=days)).timestamp()
+    os.utime(store.describe(snapshot_id).path, (moment, moment))
+
+
+def test_pruning_keeps_what_is_young_named_or_needed(tmp_path: Path, real_bars: BarPanel) -> None:
+    """Old snapshots go; the newest, those named, and every ancestor of what is kept stay and load."""
+    store = SnapshotStore(tmp_path)
+    abandoned = chain(store, real_bars, base=40, days=3)
+    named = chain(store, real_bars.between(start=real_bars.at(1).timestamp), base=40, days=2)
+    live = chain(store, real_bars.between(start=real_bars.at(2).timestamp), base=40, days=3)
+    for ids in (abandoned, named, live):
+        for snapshot_id in ids:
+            aged(store, snapshot_id, 100)
+    removed = prune(store, NOW, keep_days=30, keep=[named[1]])
+    assert set(removed) == {*abandoned, named[2]}
+    assert removed.index(abandoned[3]) < removed.index(abandoned[0])
+    fresh = SnapshotStore(tmp_path)
+    assert {one.id for one in fresh.stored()} == {*named[:2], *live}
+    for snapshot_id in (named[1], live[3]):
+        assert fresh.load(snapshot_id).num_rows == fresh.describe(snapshot_id).rows
+    assert prune(store, NOW, keep_days=30, keep=[named[1]]) == ()
+
+
+def test_young_snapshots_and_the_last_few_are_kept(tmp_path: Path, table: pa.Table) -> None:
+    """By age and by number, each by itself; a source's newest stays whatever the limits say."""
+    store = SnapshotStore(tmp_path)
+    ids = [store.save(table.slice(0, 60 + 6 * count), SOURCE).id for count in range(5)]
+    for count, snapshot_id in enumerate(ids):
+        aged(store, snapshot_id, 50 - 10 * count)
+    assert prune(store, NOW, keep_days=35) == tuple(reversed(ids[:2]))
+    assert prune(store, NOW, keep_last=2) == (ids[2],)
+    assert prune(store, NOW, keep_days=0, keep_last=0) == (ids[3],)
+    assert store.latest(SOURCE) == store.describe(ids[4])
+    for wrong in ({}, {"keep_days": -1.0}, {"keep_last": -1}):
+        with pytest.raises(InputError, match="keep_days"):
+            prune(store, NOW, **wrong)
+
+
+def test_an_interrupted_prune_leaves_whole_chains(
+    tmp_path: Path, real_bars: BarPanel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stopped after any number of removals, every snapshot that is left still loads; a second run ends it."""
+    store = SnapshotStore(tmp_path)
+    ids = chain(store, real_bars, base=40, days=4)
+    newest = store.save(real_bars.to_table(), SOURCE)
+    for snapshot_id in ids:
+        aged(store, snapshot_id, 100)
+    unlink, left = Path.unlink, 2
+
+    def failing(path: Path, missing_ok: bool = False) -> None:
+        nonlocal left
+        if left == 0 and path.suffix == ".parquet":
+            raise OSError(errno.EIO, "the disk went away")
+        left -= path.suffix == ".parquet"
+        unlink(path, missing_ok=missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", failing)
+    with pytest.raises(OSError, match="went away"):
+        prune(store, NOW, keep_days=1)
+    monkeypatch.undo()
+    fresh = SnapshotStore(tmp_path)
+    remaining = [one.id for one in fresh.stored()]
+    assert set(remaining) == {*ids[:3], newest.id}
+    for snapshot_id in remaining:
+        assert fresh.load(snapshot_id).num_rows > 0
+    assert set(prune(fresh, NOW, keep_days=1)) == set(ids[:3])
+
+
+def test_pruning_sweeps_what_was_left_behind(tmp_path: Path, table: pa.Table) -> None:
+    """Reports and quarantines of snapshots that are gone, and old unfinished files, go; the rest stays."""
+    store = SnapshotStore(tmp_path)
+    old, new = (store.save(table.slice(0, rows), SOURCE) for rows in (60, 66))
+    for snapshot in (old, new):
+        (tmp_path / f"{snapshot.id}.quality.json").write_text("{}")
+    pq.write_table(table, tmp_path / f"{old.id}.quarantine.parquet")
+    (tmp_path / ".abc.1.partial").write_text("x")
+    (tmp_path / ".def.2.partial").write_text("x")
+    for name, age in ((".abc.1.partial", 7200), (".def.2.partial", 60)):
+        os.utime(tmp_path / name, (NOW.timestamp() - age,) * 2)
+    aged(store, old.id, 10)
+    assert prune(store, NOW, keep_days=1) == (old.id,)
+    assert sorted(os.listdir(tmp_path)) == sorted(
+        [".def.2.partial", f"{SOURCE}.head", f"{new.id}.parquet", f"{new.id}.quality.json"]
+    )
+
+
+@pytest.mark.parametrize("fails", ["write", "replace"])
+def test_a_full_disk_leaves_nothing_half_written(
+    tmp_path: Path, real_bars: BarPanel, monkeypatch: pytest.MonkeyPatch, fails: str
+) -> None:
+    """Where writing or moving fails, the error says so, what was stored is whole, and no part is left."""
+    store = SnapshotStore(tmp_path)
+    ids = chain(store, real_bars, base=50, days=1)
+    before = {name: (tmp_path / name).read_bytes() for name in os.listdir(tmp_path)}
+
+    def full(*arguments: Any, **_: Any) -> None:
+        if fails == "write":
+            Path(arguments[1]).write_bytes(b"half of a")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    target = ("features.snapshots.pq.write_table", full) if fails == "write" else ("os.replace", full)
+    monkeypatch.setattr(*target)
+    with pytest.raises(
+        InputError, match=r"cannot be written \(No space left on device\); nothing was stored"
+    ):
+        store.append(ids[-1], real_bars.at(51).to_table())
+    monkeypatch.undo()
+    assert {name: (tmp_path / name).read_bytes() for name in os.listdir(tmp_path)} == before
+    assert SnapshotStore(tmp_path).load(ids[-1]).num_rows == 51 * 6
+    assert store.append(ids[-1], real_bars.at(51).to_table()).parent == ids[-1]

@@ -151,8 +151,9 @@ class Alpaca:
         silent = logging.getLogger(f"{__name__}.websocket")
         silent.setLevel(logging.INFO)
         options = {"ping_interval": 10, "ping_timeout": 20, "close_timeout": 1, "max_queue": 1024}
+        key, value = self._secrets
         stream = StockDataStream(
-            *(one.reveal() for one in self._secrets),
+            *(key.reveal(), value.reveal()),
             raw_data=True,
             feed=DataFeed(self._feed),
             websocket_params={**options, "logger": silent},
@@ -263,9 +264,8 @@ class Alpaca:
     def _client(self) -> Any:
         from alpaca.data.historical import StockHistoricalDataClient
 
-        client = StockHistoricalDataClient(
-            *(one.reveal() for one in self._secrets), url_override=self.rest_url
-        )
+        key, value = self._secrets
+        client: Any = StockHistoricalDataClient(key.reveal(), value.reveal(), url_override=self.rest_url)
         # The kit would wait three seconds whatever Retry-After says, and for ever on a silent server.
         client._retry = 0
         client._session.request = partial(client._session.request, timeout=self.timeout)

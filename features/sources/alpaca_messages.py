@@ -66,7 +66,7 @@ def bar_update(message: Any, symbols: Collection[str]) -> Update | None:
         return None
     if kind != "b":
         raise ValueError("a message of unknown type")
-    if symbol not in symbols:
+    if not isinstance(symbol, str) or symbol not in symbols:
         raise ValueError("a bar of a symbol that was not asked for")
     prices = {name: _number(message, letter) for name, letter in PRICES.items()}
     volume = _number(message, "v")
@@ -87,7 +87,7 @@ def _number(message: Mapping[str, Any], letter: str) -> float:
 
 
 def _moment(message: Mapping[str, Any]) -> datetime:
-    moment = message.get("t")
+    moment: Any = message.get("t")
     if not hasattr(moment, "to_datetime"):
         raise ValueError("a bar without a time")
     try:

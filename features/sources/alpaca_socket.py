@@ -46,8 +46,7 @@ class AlpacaSocket:
             async with asyncio.timeout(self._timeout):
                 await self._stream._start_ws()
                 await self._stream._send_subscribe_msg()
-        except (*_connection_errors(), LookupError, TypeError) as error:
-            # The kit reads the greeting without looking at it: hence the last two.
+        except _connection_errors() as error:
             status, hidden = getattr(error, "status_code", None), self._hidden(error)
             if status in FATAL_STATUSES or _is_fatal(str(hidden)):
                 raise _refusal(str(hidden)) from hidden
@@ -106,4 +105,5 @@ def _is_fatal(text: str) -> bool:
 def _connection_errors() -> tuple[type[Exception], ...]:
     from websockets.exceptions import WebSocketException
 
-    return (WebSocketException, OSError, EOFError, TimeoutError, ValueError)
+    # The kit reads greetings without looking at them: hence the last three.
+    return (WebSocketException, OSError, EOFError, TimeoutError, LookupError, TypeError, ValueError)

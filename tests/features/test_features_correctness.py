@@ -376,6 +376,13 @@ CASES = [
         output=1,
         why="theirs names a side only at crossings; compared there",
     ),
+    Case("holt_winters_average", lambda b: pta.hwma(b.c, 0.2, 0.1, 0.1)),
+    Case(
+        "rsx",
+        lambda b: pta.rsx(b.c, 14),
+        after=200,
+        why="theirs begins at bar 14, ours at the first; both forget",
+    ),
 ]
 
 

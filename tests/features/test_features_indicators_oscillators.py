@@ -329,3 +329,21 @@ def test_cyber_cycle_is_a_high_pass_of_a_smoothed_median(bars: Bars) -> None:
     value, trigger = _compute("cyber_cycle", bars)
     _agree(value, cycle[2:])
     _agree(trigger, cycle[1:-1])
+
+
+def test_volume_flow_counts_only_changes_beyond_the_cutoff(bars: Bars) -> None:
+    """Katsanos' rules in a loop: cutoff from thirty changes, capped volume, sum over average volume."""
+    rows = zip(bars["high"], bars["low"], bars["close"], strict=True)
+    typical, volume, length = [sum(one) / 3 for one in rows], bars["volume"], 40
+    growth = [NAN] + [math.log(after / before) for before, after in pairwise(typical)]
+    flows = [NAN] * LENGTH
+    for now in range(length, LENGTH):
+        recent = growth[now - 29 : now + 1]
+        cutoff = 0.2 * math.sqrt(fmean([(one - fmean(recent)) ** 2 for one in recent])) * bars["close"][now]
+        move = typical[now] - typical[now - 1]
+        capped = min(volume[now], 2.5 * fmean(volume[now - length : now]))
+        flows[now] = capped * ((move > cutoff) - (move < -cutoff))
+    sums = [NAN] * (2 * length - 1)
+    for now in range(2 * length - 1, LENGTH):
+        sums.append(sum(flows[now - length + 1 : now + 1]) / fmean(volume[now - length : now]))
+    _agree(_compute("volume_flow", bars, length=length)[0], _exponential(sums, 3))

@@ -1,0 +1,34 @@
+"""The Holt-Winters moving average."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from features.indicator import indicator
+from features.operator import Operator
+from features.operators.recursive import Recursive
+from features.parameters import require_between
+from features.smoothing import State, Stepped
+
+
+@indicator(group="overlap studies", reference="Winters 1960; Trubetskoy")
+def holt_winters_average(level: float = 0.2, speed: float = 0.1, acceleration: float = 0.1) -> Operator:
+    """Level, speed and acceleration of the close, each smoothed by its weight, and put together.
+
+    It begins at the first close, at rest.
+    """
+    for name, weight in (("level", level), ("speed", speed), ("acceleration", acceleration)):
+        require_between(name, weight, 0.0, 1.0)
+
+    def start(symbols: int) -> State:
+        return np.full(symbols, np.nan), np.zeros(symbols), np.zeros(symbols)
+
+    def step(state: State, inputs: State) -> Stepped:
+        last, moving, pushing = np.where(np.isfinite(state[0]), state[0], inputs[0]), state[1], state[2]
+        ahead = last + moving + 0.5 * pushing
+        place = ahead + level * (inputs[0] - ahead)
+        pace = moving + pushing + speed * ((place - last) - (moving + pushing))
+        push = pushing + acceleration * ((pace - moving) - pushing)
+        return (place, pace, push), (place + pace + 0.5 * push,)
+
+    return Recursive(start, step, lookback=4)

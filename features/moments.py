@@ -18,57 +18,58 @@ FLAT = 1e-12
 
 def ratio(numerator: Values, denominator: Values, neutral: float = np.nan) -> Values:
     """`numerator / denominator`; `neutral` where the denominator is 0."""
-    shape = np.broadcast_shapes(np.shape(numerator), np.shape(denominator))
-    found = np.full(shape, neutral, dtype=np.float64)
-    usable = np.broadcast_to(np.asarray(denominator) != 0, shape)
-    return np.divide(numerator, denominator, out=found, where=usable)
+    zero = denominator == 0
+    found: Values = np.where(zero, neutral, numerator / np.where(zero, 1.0, denominator))
+    return found
 
 
 def deviations(windows: Values) -> Values:
     """Differences from the window's mean, `[..., length]`; all 0 where the window is flat."""
-    shifted = windows - windows[..., -1:]
-    centred = shifted - shifted.mean(axis=-1, keepdims=True)
-    size = np.abs(windows).max(axis=-1, keepdims=True)
-    flat = np.abs(centred).max(axis=-1, keepdims=True) <= FLAT * size
-    return np.where(flat, 0.0, centred)
+    last = windows[..., -1:]
+    shifted = windows - last
+    centred: Values = shifted - np.add.reduce(shifted, axis=-1, keepdims=True) / windows.shape[-1]
+    # In a flat window any value has its size, so the last will do.
+    flat = np.maximum.reduce(np.abs(centred), axis=-1, keepdims=True) <= FLAT * np.abs(last)
+    return np.where(flat, 0.0, centred) if flat.any() else centred
 
 
 def mean(windows: Values) -> Values:
     """The mean, `[...]`."""
-    last = windows[..., -1]
-    found: Values = last + (windows - windows[..., -1:]).mean(axis=-1)
+    shifted = windows - windows[..., -1:]
+    found: Values = windows[..., -1] + np.add.reduce(shifted, axis=-1) / windows.shape[-1]
     return found
 
 
 def variance(windows: Values, freedom: int = 1) -> Values:
     """The sum of squared deviations over `length - freedom`, `[...]`."""
     centred = deviations(windows)
-    found: Values = (centred * centred).sum(axis=-1) / (windows.shape[-1] - freedom)
+    found: Values = np.add.reduce(centred * centred, axis=-1) / (windows.shape[-1] - freedom)
     return found
 
 
 def covariance(first: Values, second: Values, freedom: int = 1) -> Values:
     """The sum of products of deviations over `length - freedom`, `[...]`."""
     products = deviations(first) * deviations(second)
-    found: Values = products.sum(axis=-1) / (first.shape[-1] - freedom)
+    found: Values = np.add.reduce(products, axis=-1) / (first.shape[-1] - freedom)
     return found
 
 
 def correlation(first: Values, second: Values) -> Values:
     """Pearson's correlation, from -1 to 1, `[...]`; NaN where a window is constant."""
     one, other = _scaled(deviations(first)), _scaled(deviations(second))
-    product = (one * other).sum(axis=-1)
-    size = np.sqrt((one * one).sum(axis=-1) * (other * other).sum(axis=-1))
-    return np.clip(ratio(product, size), -1.0, 1.0)
+    product = np.add.reduce(one * other, axis=-1)
+    size = np.sqrt(np.add.reduce(one * one, axis=-1) * np.add.reduce(other * other, axis=-1))
+    return np.minimum(np.maximum(ratio(product, size), -1.0), 1.0)
 
 
 def regression_slope(dependent: Values, explaining: Values) -> Values:
     """The slope of the least-squares line of `dependent` on `explaining`; NaN where that is constant."""
     rise, run = deviations(dependent), deviations(explaining)
-    size = np.abs(run).max(axis=-1, keepdims=True)
+    size = np.maximum.reduce(np.abs(run), axis=-1, keepdims=True)
     # Scaled, so that volumes of 1e12 and prices of 1e-9 neither overflow nor vanish.
     run = ratio(run, size, 0.0)
-    return ratio((rise * run).sum(axis=-1), (run * run).sum(axis=-1) * size[..., 0])
+    square = np.add.reduce(run * run, axis=-1) * size[..., 0]
+    return ratio(np.add.reduce(rise * run, axis=-1), square)
 
 
 def standardised_moment(windows: Values, order: int) -> Values:
@@ -99,8 +100,9 @@ def simple_returns(windows: Values) -> Values:
 def log_ratio(numerator: Values, denominator: Values) -> Values:
     """The logarithm of `numerator / denominator`; NaN unless both are above zero."""
     usable = (numerator > 0) & (denominator > 0)
-    found: Values = np.log(np.where(usable, ratio(numerator, denominator), np.nan))
-    return found
+    if usable.all():
+        return np.log(numerator / denominator)
+    return np.log(np.where(usable, numerator / np.where(usable, denominator, 1.0), np.nan))
 
 
 def log_returns(windows: Values) -> Values:
@@ -109,4 +111,4 @@ def log_returns(windows: Values) -> Values:
 
 
 def _scaled(centred: Values) -> Values:
-    return ratio(centred, np.abs(centred).max(axis=-1, keepdims=True), 0.0)
+    return ratio(centred, np.maximum.reduce(np.abs(centred), axis=-1, keepdims=True), 0.0)

@@ -48,13 +48,20 @@ def _rescaled_range(close: Values) -> Values:
     found = []
     for size in sizes:
         centred = moments.deviations(_stretches(returns, size))
-        walk = np.cumsum(centred, axis=-1)
-        wide = np.maximum(walk.max(axis=-1), 0.0) - np.minimum(walk.min(axis=-1), 0.0)
-        rescaled = ratio(wide, np.sqrt((centred * centred).mean(axis=-1)))
+        rescaled = ratio(_range_of_walk(centred), np.sqrt(np.add.reduce(centred * centred, axis=-1) / size))
         usable = np.isfinite(rescaled)
-        mean = ratio(np.where(usable, rescaled, 0.0).sum(axis=-1), usable.sum(axis=-1).astype(np.float64))
+        total = np.add.reduce(np.where(usable, rescaled, 0.0), axis=-1)
+        mean = ratio(total, np.add.reduce(usable, axis=-1, dtype=np.float64))
         found.append(np.log(mean / _expected_range(size)))
     return _slope_on_logarithms(found, sizes) + 0.5
+
+
+def _range_of_walk(steps: Values) -> Values:
+    """The highest less the lowest place of walks that begin at 0, `[..., size]` to `[...]`."""
+    walk = np.add.accumulate(steps, axis=-1)
+    high = np.maximum(np.maximum.reduce(walk, axis=-1), 0.0)
+    found: Values = high - np.minimum(np.minimum.reduce(walk, axis=-1), 0.0)
+    return found
 
 
 def _aggregated_variance(close: Values) -> Values:

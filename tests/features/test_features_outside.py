@@ -278,7 +278,7 @@ def test_files_that_are_no_observations_are_refused(tmp_path: Path, kind: str) -
 
 
 def test_other_files_are_refused(tmp_path: Path) -> None:
-    """No file, another kind, bytes that are neither text nor Parquet, and moments without a zone in Parquet."""
+    """No file, another kind, bytes that are neither text nor Parquet, moments without a zone."""
     with pytest.raises(DataError, match="cannot be read as CSV"):
         read(tmp_path / "none.csv")
     with pytest.raises(DataError, match=r"\.csv or \.parquet"):

@@ -125,18 +125,24 @@ class ClosedBars:
                 self._open[symbol] = update
             return self._commit(symbol, due)
 
-    async def overdue(self) -> list[Bar]:
+    async def overdue(self, heard: datetime | None = None, at: datetime | None = None) -> list[Bar]:
         """Bars whose period is over by the clock although no later update came: the quiet symbols.
 
-        Bars that are in doubt after a refused message or a dropped connection come from history.
+        Bars that are in doubt after a refused message or a dropped connection come from history, and so
+        does a bar if nothing of anybody was `heard` on the connection after the grace: it may be dead,
+        and the end of the bar never told. It is given that grace twice to speak. `at` is the time up to
+        which all updates have been added, where that is not now.
         """
         async with self._lock:
-            now = self._clock.now()
+            now = at or self._clock.now()
             limit = now - self._grace
             due: dict[str, list[Bar]] = {}
             for symbol, update in list(self._open.items()):
-                if update.start + self._period <= limit:
+                end = update.start + self._period
+                if end <= limit and (heard is None or heard >= end + self._grace):
                     due[symbol] = await self._with_gaps(symbol, [update], update.start)
+                elif end + self._grace <= limit:
+                    self._doubted.add(symbol)
             for symbol in sorted(self._doubted - due.keys()):
                 last = self.closed_until(symbol)
                 if last + self._period <= limit:

@@ -59,6 +59,7 @@ class Venue:
     always: tuple[int, dict[str, str], str] | None = None
     requests: list[dict[str, str]] = field(default_factory=list)
     connections: int = 0
+    pongs: int = 0
     subscribed: list[set[str]] = field(default_factory=list)
     absent: set[str] = field(default_factory=set)
 
@@ -91,6 +92,12 @@ class Venue:
         """A message on the open socket; text goes as it is."""
         text = message if isinstance(message, str) else json.dumps(message)
         self._do(self._send(text))
+
+    def settle(self) -> None:
+        """Until the client has handled what was sent: it answers a ping after that, and not before."""
+        before = self.pongs
+        self._do(self._sockets[-1].ping())
+        self.wait(lambda: self.pongs > before)
 
     def drop(self) -> None:
         """Cut the open socket, as a failing network does: no goodbye."""
@@ -161,13 +168,17 @@ class Venue:
         return answer
 
     async def socket(self, request: web.Request) -> web.WebSocketResponse:
-        socket = web.WebSocketResponse()
+        socket = web.WebSocketResponse(autoping=False)
         await socket.prepare(request)
         self._sockets.append(socket)
         self.note(lambda: (self.subscribed.append(set()), setattr(self, "connections", self.connections + 1)))
         async for message in socket:
             if message.type == WSMsgType.TEXT:
                 await self.told(socket, json.loads(message.data))
+            elif message.type == WSMsgType.PING:
+                await socket.pong(message.data)
+            elif message.type == WSMsgType.PONG:
+                self.note(lambda: setattr(self, "pongs", self.pongs + 1))
         return socket
 
 

@@ -266,3 +266,19 @@ def test_a_frequency_that_is_not_there_is_named() -> None:
     assert period_of("4h") == timedelta(hours=4)
     with pytest.raises(DataError, match=r"'2y'.*1m, 5m"):
         period_of("2y")
+
+
+def test_a_line_that_fell_silent_is_not_believed(market: Market) -> None:
+    """An open bar is closed by the clock only if the line spoke after its end; else history gives it."""
+    for spoke, price, asked in ((70, 42.0, 0), (59, 100.0, 1)):
+        market = Market()
+        closed = market.bars()
+        feed(closed, update(0, final=False, close=42.0))
+        market.pass_minutes(65 / 60)
+        heard = NOON + timedelta(seconds=spoke)
+        found = run(closed.overdue(heard))
+        assert (found == []) == (spoke == 59), "a silent line is given a second grace"
+        market.pass_minutes(5 / 60)
+        found += run(closed.overdue(heard))
+        assert [one.close for one in found] == [price]
+        assert len(market.asked) == asked

@@ -63,7 +63,7 @@ class Connection:
     def __init__(self, opening: Opening, markets: Mapping[str, Any] | None = None) -> None:
         ccxt = kit()
         self.provider = opening.provider
-        self._clock = opening.clock
+        self.clock = opening.clock
         self._markets = markets
         self._secrets = credentials_of(opening.exchange)
         self.api = self._open(opening)
@@ -75,6 +75,8 @@ class Connection:
         return self
 
     async def __aexit__(self, *exception: object) -> None:
+        # What ccxt still has in flight (a book's snapshot) would open a new session and leave it open.
+        self.api.open = _refuse_to_open
         await self.api.close()
 
     async def markets(self) -> Mapping[str, Any]:
@@ -155,7 +157,11 @@ class Connection:
         except ValueError:
             return None
         moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-        return max(0.0, (moment - self._clock.now()).total_seconds())
+        return max(0.0, (moment - self.clock.now()).total_seconds())
+
+
+def _refuse_to_open() -> NoReturn:
+    raise kit().ExchangeClosedByUser("the connection was closed")
 
 
 def translated(provider: str, what: str, error: BaseException) -> AlphaloopError:

@@ -11,6 +11,7 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Protocol
 
 from alphaloop.clock import monotonic
@@ -52,7 +53,10 @@ class Dropped:
 
 @dataclass(frozen=True, slots=True)
 class Tick:
-    """Time has passed."""
+    """It was `at` when everything told before had been handled; `heard` is when anything last was."""
+
+    at: datetime
+    heard: datetime
 
 
 Event = Opened | Heard | Refused | Dropped | Tick
@@ -126,9 +130,11 @@ class _Listening:
 
     def __init__(self, connection: Connection, subject: Subject, symbols: Sequence[str]) -> None:
         self._api, self._subject, self._symbols = connection.api, subject, symbols
-        self._queue: asyncio.Queue[Heard | Refused | BaseException] = asyncio.Queue()
+        self._queue: asyncio.Queue[Heard | Refused | Tick | BaseException] = asyncio.Queue()
         self._tasks: list[asyncio.Task[None]] = []
+        self._clock = connection.clock
         self._heard = self._ticked = monotonic()
+        self._heard_at = self._clock.now()
         self._reading = False
 
     def start(self) -> None:
@@ -144,19 +150,22 @@ class _Listening:
 
     async def next(self, tick: float, stall: float) -> Heard | Refused | Tick:
         """The next event, a `Tick` at least every `tick` seconds; raises what ended a subscription."""
-        left = self._ticked + tick - monotonic()
-        try:
-            event = await asyncio.wait_for(self._queue.get(), max(left, 0.0)) if left > 0 else None
-        except TimeoutError:
-            event = None
-        if event is None:
-            self._ticked = monotonic()
-            if self._ticked - self._heard > stall:
-                raise ConnectionError(f"nothing was heard for {stall:g} s")
-            return Tick()
-        if isinstance(event, BaseException):
-            raise event
-        return event
+        while True:
+            left = self._ticked + tick - monotonic()
+            if left <= 0:
+                self._ticked = monotonic()
+                if self._ticked - self._heard > stall:
+                    raise ConnectionError(f"nothing was heard for {stall:g} s")
+                # Behind what waits in the queue: a slow listener must not take it for silence.
+                self._queue.put_nowait(Tick(self._clock.now(), self._heard_at))
+                continue
+            try:
+                event = await asyncio.wait_for(self._queue.get(), left)
+            except TimeoutError:
+                continue
+            if isinstance(event, BaseException):
+                raise event
+            return event
 
     async def _keep(self, watch: Callable[[], Awaitable[Any]]) -> None:
         """Subscribe, and again after each answer: that is how ccxt tells of errors."""
@@ -186,13 +195,14 @@ class _Listening:
             if id(socket) not in guarded:
                 guarded.add(id(socket))
                 socket.handle_text_or_binary_message = self._guarded(socket.handle_text_or_binary_message)
+                socket.future = _observed(socket.future)
             return socket
 
         self._api.client = client
 
     def _guarded(self, handle: Callable[[Any], None]) -> Callable[[Any], None]:
         def guarded(data: Any) -> None:
-            self._heard = monotonic()
+            self._heard, self._heard_at = monotonic(), self._clock.now()
             try:
                 handle(data)
             except (kit().BaseError, *NONSENSE) as error:
@@ -208,3 +218,19 @@ class _Listening:
         for symbol in self._symbols:
             for payload in self._subject.read(self._api, symbol):
                 self._queue.put_nowait(Heard(symbol, payload))
+
+
+def _observed(future_of: Callable[[str], asyncio.Future[Any]]) -> Callable[[str], asyncio.Future[Any]]:
+    """The same futures, looked at when they fail: ccxt fails all of a socket's, and we await only one.
+
+    asyncio would report each of the others as an exception that nobody retrieved.
+    """
+
+    def observed(message_hash: str) -> asyncio.Future[Any]:
+        future = future_of(message_hash)
+        if not hasattr(future, "observed"):
+            future.observed = True  # type: ignore[attr-defined]
+            future.add_done_callback(lambda done: None if done.cancelled() else done.exception())
+        return future
+
+    return observed

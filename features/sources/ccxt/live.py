@@ -127,7 +127,7 @@ class LiveBars:
             self._built.interrupt()
             self._resuming = True
         elif isinstance(event, Tick):
-            for bar in await self._tried(self._closed.overdue):
+            for bar in await self._tried(partial(self._closed.overdue, event.heard, event.at)):
                 yield bar
         elif isinstance(event, Heard):
             # The exchange speaks again: first what was missed, then what it says.

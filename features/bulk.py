@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -27,7 +28,7 @@ from features.stages import Stage, plan
 
 Read = Callable[[tuple[str, ...]], BarPanel]
 BETWEEN = "between:"
-VALUES_AT_ONCE = 4_000_000
+VALUES_AT_ONCE = 1_000_000
 """Values of one column that a chunk holds."""
 
 
@@ -68,26 +69,30 @@ class _Work:
     ) -> None:
         self.symbols, self.times, self.feature_set = symbols, times, feature_set
         self._folder, self._read = folder, read
-        self._series: dict[str, npt.NDArray[np.generic]] = {}
+        self._shape = (len(symbols), len(times))
+        self._files: dict[str, tuple[Path, type[np.floating[Any]]]] = {}
 
     def run(self, stage: Stage) -> None:
         """Compute one stage, chunk by chunk."""
         for name in stage.names:
             kind = np.float64 if name.startswith(BETWEEN) else np.float32
-            file = self._folder / f"{len(self._series)}.series"
-            shape = (len(self.symbols), len(self.times))
-            self._series[name] = np.memmap(file, dtype=kind, mode="w+", shape=shape)
+            file = self._folder / f"{len(self._files)}.series"
+            np.memmap(file, dtype=kind, mode="w+", shape=self._shape)
+            self._files[name] = (file, kind)
         for rows, columns in self._chunks(stage):
-            axes = Axes(self.times[rows], self.symbols[columns])
-            given = self._inputs(stage, rows, columns)
+            # Bars before the chunk that its first values depend on.
+            early = min(stage.lookback - 1, rows.start)
+            seen = slice(rows.start - early, rows.stop)
+            given = self._inputs(stage, seen, columns)
+            axes = Axes(self.times[seen], self.symbols[columns])
             with np.errstate(over="ignore"):
                 for place, matrix in stage.graph.batch(given, axes):
-                    self._series[stage.names[place]][columns, rows] = matrix.T
+                    self._opened(stage.names[place], "r+")[columns, rows] = matrix[early:].T
 
     def features(self, columns: slice) -> FeatureFrame:
         """The finished features of some symbols."""
         names = self.feature_set.names
-        values = np.stack([self._series[str(place)][columns] for place in range(len(names))])
+        values = np.stack([self._opened(str(place))[columns] for place in range(len(names))])
         return FeatureFrame(
             self.times, self.symbols[columns], names, values.transpose(2, 1, 0), self.feature_set.hash
         )
@@ -99,13 +104,14 @@ class _Work:
 
     def _chunks(self, stage: Stage) -> Iterator[tuple[slice, slice]]:
         if stage.axis == "symbols":
-            return ((slice(None), columns) for columns in self.chunks_of_symbols())
+            return ((slice(0, len(self.times)), columns) for columns in self.chunks_of_symbols())
         step = max(VALUES_AT_ONCE // (len(self.symbols) * 8), 1)
-        return ((slice(first, first + step), slice(None)) for first in range(0, len(self.times), step))
+        whole = slice(0, len(self.symbols))
+        return ((slice(first, first + step), whole) for first in range(0, len(self.times), step))
 
     def _inputs(self, stage: Stage, rows: slice, columns: slice) -> Mapping[str, Matrix]:
         given: dict[str, Matrix] = {
-            name: np.asarray(self._series[name][columns, rows], dtype=np.float64).T
+            name: np.array(self._opened(name)[columns, rows], dtype=np.float64).T
             for name in stage.graph.inputs
             if name.startswith(BETWEEN)
         }
@@ -114,6 +120,11 @@ class _Work:
             bars = self._bars(columns)
             given |= {name: values[rows] for name, values in inputs.columns(bars, wanted).items()}
         return given
+
+    def _opened(self, name: str, mode: Literal["r", "r+"] = "r") -> npt.NDArray[np.floating[Any]]:
+        """The series `[N, T]`; let go of at once, it takes no memory."""
+        file, kind = self._files[name]
+        return np.memmap(file, dtype=kind, mode=mode, shape=self._shape)
 
     def _bars(self, columns: slice) -> BarPanel:
         bars = self._read(self.symbols[columns])

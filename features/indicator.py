@@ -20,6 +20,7 @@ from features.operator import SINGLE, Operator
 
 Parameter = int | float | str
 Factory = Callable[..., Operator]
+_WORDS = {int: "a whole number", float: "a number", str: "text between quotes"}
 _KINDS: dict[str, type] = {"int": int, "float": float, "str": str}
 
 
@@ -86,14 +87,15 @@ class Indicator:
                 f"{len(arguments)} are given"
             )
         parameters = self.bind(positional, named)
+        shown = ", ".join(f"{name}={value!r}" for name, value in parameters.items())
         try:
             operator = self.factory(**parameters)
             lookback = operator.lookback
         except (InputError, ValueError, TypeError, OverflowError) as error:
-            shown = ", ".join(f"{name}={value!r}" for name, value in parameters.items())
             raise InputError(f"'{self.name}' cannot take {shown}: {error}") from error
         if lookback < 1:
-            raise InputError(f"'{self.name}' looks back {lookback} bars; at least one is needed")
+            # TA-Lib's way of saying that a parameter is out of range.
+            raise InputError(f"'{self.name}' cannot take {shown}: a value is out of range")
         definition = {"indicator": self.name, "version": self.version, "parameters": parameters}
         return Node(operator, tuple(arguments), definition)
 
@@ -104,7 +106,7 @@ class Indicator:
         if kind is int and isinstance(value, float) and value.is_integer():
             return int(value)
         if not isinstance(value, kind) or isinstance(value, bool):
-            raise InputError(f"parameter '{name}' of '{self.name}' is {value!r}; it must be {kind.__name__}")
+            raise InputError(f"parameter '{name}' of '{self.name}' is {value!r}; it must be {_WORDS[kind]}")
         return value
 
 

@@ -21,12 +21,14 @@ Axis = Literal["symbols", "bars"]
 class Stage:
     """`columns` by `names`: a feature (its place as text) or a series in between.
 
-    `graph` computes them from columns of the bars and from series in between that came before.
+    `graph` computes them from columns of the bars and from series in between that came before. `lookback`
+    is how many bars a value depends on, the last included: chunks of bars overlap by one less.
     """
 
     axis: Axis
     names: tuple[str, ...]
     graph: Graph
+    lookback: int
 
 
 def plan(columns: Sequence[Column]) -> list[Stage]:
@@ -43,7 +45,8 @@ def plan(columns: Sequence[Column]) -> list[Stage]:
         if chosen:
             graph = Graph([column for _, column in chosen])
             axis: Axis = "bars" if depth % 2 else "symbols"
-            stages.append(Stage(axis, tuple(name for name, _ in chosen), graph))
+            lookback = max(column.lookback for _, column in chosen)
+            stages.append(Stage(axis, tuple(name for name, _ in chosen), graph, lookback))
     return stages
 
 

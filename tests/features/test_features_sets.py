@@ -39,6 +39,8 @@ MIXED = (
     "smooth = sma(rank(close / sma(20)), 5)",
     "deep = rank(sma(rank(return_5), 3))",
     "week = rsi(5) @ 1w",
+    "average_correlation(20)",
+    "universe_beta(20)",
 )
 
 

@@ -201,16 +201,14 @@ def venue() -> Venue:
 
 
 @pytest.fixture
-def yahoo(
-    venue: Venue, certificate: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Yahoo]:
+def yahoo(venue: Venue, certificate: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Yahoo]:
     """The source before the server, with its waits cut short."""
-    import yfinance
+    from yfinance.cache import _CookieCacheDummy, _CookieCacheManager
     from yfinance.data import SingletonMeta
 
-    yfinance.set_tz_cache_location(str(tmp_path))
-    # One YfData serves a process, and would keep the crumb of an earlier test.
+    # One YfData serves a process, and a file the machine: they would keep cookie and crumb of other tests.
     monkeypatch.setattr(SingletonMeta, "_instances", {})
+    monkeypatch.setattr(_CookieCacheManager, "_Cookie_cache", _CookieCacheDummy())
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate)
     server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(venue, context))

@@ -30,7 +30,8 @@ def jumps(rows: Rows, thresholds: Thresholds) -> Iterator[Finding]:
             continue
         prices = adjusted_closes(rows, places)
         away, scale = deviations(prices, thresholds)
-        ratio = np.r_[np.nan, prices[1:] / prices[:-1]]
+        with np.errstate(over="ignore"):
+            ratio = np.r_[np.nan, prices[1:] / prices[:-1]]
         nearest = _nearest(ratio)
         near = np.abs(ratio / ALL[nearest] - 1) <= thresholds.split_tolerance
         usual = away < thresholds.split_scales * scale
@@ -54,7 +55,7 @@ def _nearest(ratio: Floats) -> Places:
 
 def _unrecorded(rows: Rows, places: Places) -> Flags:
     factor = rows.column("adjustment")[0][places]
-    with np.errstate(invalid="ignore", divide="ignore"):
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
         same: Flags = np.r_[False, np.abs(factor[1:] / factor[:-1] - 1) < 1e-6]
     return same
 
@@ -62,4 +63,4 @@ def _unrecorded(rows: Rows, places: Places) -> Flags:
 def _opened_there(rows: Rows, places: Places, place: int, wanted: float, thresholds: Thresholds) -> bool:
     opened = rows.column("open")[0][places[place]]
     before = rows.column("close")[0][places[place - 1]]
-    return bool(abs(opened / before / wanted - 1) <= 2 * thresholds.split_tolerance)
+    return bool(abs(opened / before - wanted) <= 2 * thresholds.split_tolerance * wanted)

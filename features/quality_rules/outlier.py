@@ -19,7 +19,8 @@ def outliers(rows: Rows, thresholds: Thresholds) -> Iterator[Finding]:
             continue
         prices = adjusted_closes(rows, places)
         away, scale = deviations(prices, thresholds)
-        change = np.r_[np.nan, prices[1:] / prices[:-1] - 1]
+        with np.errstate(over="ignore"):
+            change = np.r_[np.nan, prices[1:] / prices[:-1] - 1]
         for what, sizes, shares in (("close moved by", away, change), *_wicks(rows, places)):
             scales = sizes / scale
             for place in np.flatnonzero(scales >= thresholds.outlier_scales).tolist():
@@ -37,6 +38,6 @@ def _wicks(rows: Rows, places: Places) -> Iterator[tuple[str, Floats, Floats]]:
         for name in ("open", "high", "low", "close")
     )
     top, bottom = np.fmax(opened, close), np.fmin(opened, close)
-    with np.errstate(invalid="ignore", divide="ignore"):
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
         yield "high is from open and close", np.log(high / top), high / top - 1
         yield "low is from open and close", np.log(bottom / low), low / bottom - 1

@@ -17,7 +17,9 @@ NORMAL = 1.4826
 
 def adjusted_closes(rows: Rows, places: Places) -> Floats:
     """Close times adjustment, float64 `[bars]`; NaN where it is not a positive number."""
-    values = rows.column("close")[0][places] * rows.column("adjustment")[0][places]
+    # What is infinite or zero here has been found by the rule `price`.
+    with np.errstate(invalid="ignore", over="ignore"):
+        values = rows.column("close")[0][places] * rows.column("adjustment")[0][places]
     adjusted: Floats = np.where((values > 0) & np.isfinite(values), values, np.nan)
     return adjusted
 

@@ -180,6 +180,7 @@ def survive(folder: Path, count: int, seed: int) -> tuple[int, int]:
     return tables, errors
 
 
+@pytest.mark.filterwarnings("error::RuntimeWarning")
 def test_three_hundred_fuzzed_csv_files_are_tables_or_data_errors(tmp_path: Path) -> None:
     """Whatever is done to a CSV, reading and checking it gives a table or one line; both happen."""
     tables, errors = survive(tmp_path, 300, seed=1)
@@ -187,6 +188,7 @@ def test_three_hundred_fuzzed_csv_files_are_tables_or_data_errors(tmp_path: Path
 
 
 @pytest.mark.long
+@pytest.mark.filterwarnings("error::RuntimeWarning")
 def test_ten_thousand_fuzzed_csv_files_are_tables_or_data_errors(tmp_path: Path) -> None:
     """The same ten thousand times."""
     tables, errors = survive(tmp_path, 10_000, seed=2)

@@ -1,0 +1,89 @@
+"""`alphaloop data`: sources and folders listed, checked by every rule, with what follows from findings."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from console import main
+
+GOOD = ["symbol,timestamp,close", "KO,2019-01-02,50", "KO,2019-01-03,51", "KO,2019-01-04,49"]
+
+
+@pytest.fixture(autouse=True)
+def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Commands run in an empty folder, and stop nothing that this process did not start."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ALPHALOOP_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr(main, "_stop_what_was_started", lambda: None)
+
+
+def run(capsys: pytest.CaptureFixture[str], *arguments: str, code: int = 0) -> tuple[str, str]:
+    """What the command prints on both streams."""
+    found = main.run(list(arguments))
+    printed = capsys.readouterr()
+    assert found == code, printed.err
+    return printed.out, printed.err
+
+
+def findings(out: str) -> list[Any]:
+    """Rule and policy of each finding in JSON."""
+    return [(one["rule"], one["policy"]) for one in json.loads(out)["findings"]]
+
+
+def test_embedded_sources_and_families_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    """The list shows the embedded sets with calendar and kind of prices, and how a folder is named."""
+    rows = {one["source"]: one for one in json.loads(run(capsys, "data", "list", "--json")[0])}
+    assert (rows["us-tech-ohlcv"]["symbols"], rows["us-tech-ohlcv"]["prices"]) == (5, "as traded")
+    assert rows["eurusd-1h"]["calendar"] == "24/5"
+    assert "s3://" in rows["folder:…"]["description"]
+    assert "folder:…" in run(capsys, "data", "list")[0]
+
+
+def test_warnings_are_shown_and_refuse_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    """The flash crash is shown with rule, bar and policy; the command succeeds."""
+    out, _ = run(capsys, "data", "check", "us-tech-ohlcv")
+    assert "2010-05-06" in out
+    assert "nothing wrong beyond 2 warnings" in out
+    out, _ = run(capsys, "data", "check", "us-tech-ohlcv", "--json")
+    assert findings(out) == [("outlier", "report")] * 2
+
+
+def test_errors_refuse_unless_a_policy_deals_with_them(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A copied row and a negative price exit with 2; with policies they are repaired and set aside."""
+    (tmp_path / "bars").mkdir()
+    file = tmp_path / "bars" / "bars.csv"
+    file.write_text("\n".join([*GOOD[:2], GOOD[1], "KO,2019-01-03,-51", GOOD[3]]) + "\n")
+    _, complaint = run(capsys, "data", "check", str(file), code=2)
+    assert "[unique] KO" in complaint
+    assert len(complaint.strip().splitlines()) == 1
+    out, _ = run(capsys, "data", "check", str(file), "--json", code=2)
+    assert findings(out) == [("unique", "reject"), ("price", "reject")]
+    policy = "unique=repair,price=quarantine"
+    told = json.loads(run(capsys, "data", "check", str(file), "--json", "--policy", policy)[0])
+    assert (told["rows"], told["kept"], told["quarantined"]) == (4, 2, 1)
+    assert [one["rule"] for one in told["repairs"]] == ["unique"]
+    out, _ = run(capsys, "data", "check", f"folder:{file.parent}", "--policy", policy)
+    assert "2 errors and 0 warnings, 1 repairs, 1 rows set aside; 2 rows to be used" in out
+
+
+def test_wrong_policies_are_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    """A pair without a sign, an unknown rule and an impossible policy are named."""
+    for policy, words in (
+        ("unique", "rule=policy"),
+        ("colour=repair", "unknown quality rule 'colour'"),
+        ("gap=repair", "cannot have the policy 'repair'"),
+    ):
+        _, complaint = run(capsys, "data", "check", "eurusd-1h", "--policy", policy, code=2)
+        assert words in complaint
+
+
+def test_a_live_check_finds_that_old_bars_are_stale(capsys: pytest.CaptureFixture[str]) -> None:
+    """Held against this machine's clock, bars of 2017 are stale."""
+    out, _ = run(capsys, "data", "check", "eurusd-1h", "--live", "--json", code=2)
+    assert ("stale", "reject") in findings(out)

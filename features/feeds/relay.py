@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -236,10 +236,9 @@ class Relay:
                 await retry.pause(failures)
             while not breaker.allows():
                 await retry.async_sleep(retry.base)
-            stream = self._providers[name].stream(self._symbols, self._frequency)
             try:
                 first = True
-                async for bar in stream:
+                async for bar in self._providers[name].stream(self._symbols, self._frequency):
                     if first:
                         breaker.succeeded()
                         first, failures = False, 0
@@ -253,8 +252,6 @@ class Relay:
             except InputError as error:
                 self._queue.put_nowait((name, error))
                 return
-            finally:
-                await _close(stream)
 
     async def _stop(self) -> None:
         tasks = {*self._pumps.values(), *self._stopping}
@@ -263,8 +260,3 @@ class Relay:
         _, left = await asyncio.wait(tasks, timeout=STOP_SECONDS)
         for task in left:
             log.warning("%s did not end within %g s", task.get_name(), STOP_SECONDS)
-
-
-async def _close(stream: AsyncIterator[Bar]) -> None:
-    if isinstance(stream, AsyncGenerator):
-        await stream.aclose()

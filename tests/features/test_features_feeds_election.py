@@ -83,6 +83,28 @@ def test_a_stream_that_is_down_is_not_waited_for():
     assert election.switches[0].reason == "its stream is down"
 
 
+def test_a_bar_that_is_open_is_not_held_back_for_who_went_down() -> None:
+    """A provider that goes down while its word is awaited is awaited no more, and no more of it is needed."""
+    election = _election(consensus=Consensus())
+    _run(election, range(3), {"a": 0.1, "b": 0.3})
+    _tell(election, "b", _bar(3), 180.3)
+    assert election.settle(180.3) == []
+    election.left("a")
+    assert [one.bar.provider for one in election.settle(180.4)] == ["b"]
+
+
+def test_who_tells_of_a_later_bar_is_not_waited_for() -> None:
+    """Bars of a provider come in order: one that skipped a bar will not tell of it, so nobody waits."""
+    election = _election(consensus=Consensus())
+    _run(election, range(3), {"a": 0.1, "b": 0.3})
+    _tell(election, "b", _bar(3), 180.0)
+    _tell(election, "a", _bar(4), 180.1)
+    assert [(one.bar.timestamp, one.bar.provider) for one in election.settle(180.1)] == [
+        (_bar(3).timestamp, "b")
+    ]
+    assert election.switches == []
+
+
 def test_a_primary_comes_back_only_after_doing_well_for_a_while():
     """Silent again and again, the primary is not taken back in between: no flapping."""
     for consensus in (None, Consensus()):

@@ -193,6 +193,32 @@ def test_a_bar_that_a_dead_line_left_open_is_not_believed(venue: Any, clock: Rep
     assert one.counts["filled"] == 1
 
 
+def test_a_slow_listener_gets_true_bars(kraken: Any, clock: ReplayClock) -> None:
+    """While the listener is busy the end of a bar waits in the queue: it is not taken for silence."""
+    busy = threading.Event()
+
+    def script() -> None:
+        ready(kraken, 1)
+        tell(kraken, "C00/USD", 0)
+        tell(kraken, "C00/USD", 1, final=False)
+        busy.wait(5)
+        clock.advance(NOON + 1.9 * MINUTE)
+        tell(kraken, "C00/USD", 1)
+        kraken.settle()
+        clock.advance(NOON + 2.5 * MINUTE)
+        kraken.send({"channel": "heartbeat"})
+
+    async def slowly(bars: AsyncIterator[Bar]) -> AsyncIterator[Bar]:
+        async with aclosing(bars) as each:  # type: ignore[type-var]
+            async for one in each:
+                yield one
+                busy.set()
+                await asyncio.sleep(0.3)
+
+    found = watch(slowly(source(kraken).stream(("C00/USD",))), script, lambda bars: len(bars) == 2)
+    assert found == [bar(kraken, "C00/USD", 0), bar(kraken, "C00/USD", 1)]
+
+
 def test_fifty_pairs_share_one_connection(venue: Any, clock: ReplayClock) -> None:
     """All bars of 50 pairs come over a single socket, and each of them is the right one."""
     symbols = tuple(venue.symbols[:50])

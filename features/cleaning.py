@@ -18,6 +18,7 @@ import pyarrow as pa
 from alphaloop.errors import InputError, UnknownNameError
 from alphaloop.market import BARS_SCHEMA, to_datetime64
 from features.quality import DEFAULTS, RULES, Finding, Thresholds, check, require_no_errors
+from features.quality_rules.context import check_new
 
 Policy = Literal["reject", "quarantine", "repair", "report"]
 POLICIES: tuple[str, ...] = get_args(Policy)
@@ -109,16 +110,24 @@ def clean(
     thresholds: Thresholds = DEFAULTS,
     *,
     now: datetime | None = None,
+    before: pa.Table | None = None,
 ) -> Cleaned:
     """Check `table`, apply `policies`, and check what is left.
 
-    Gaps where bars were taken away are known and refuse nothing. Raises `DataError` for whatever the
-    policies reject; `name` is its origin.
+    Gaps where bars were taken away are known and refuse nothing. `before` are bars that `table` follows:
+    outliers, gaps and the like are told by them, and they are not judged again. Raises `DataError` for
+    whatever the policies reject; `name` is its origin.
     """
-    cleaned = apply_policies(table, check(table, calendar, thresholds, now=now), policies, name)
-    if cleaned.table is not table:
-        again = check(cleaned.table, calendar, thresholds, now=now)
-        left = [one for one in again if policies.of(one) != "report" and one.rule != "gap"]
+
+    def found(bars: pa.Table) -> list[Finding]:
+        def judge(rows: pa.Table) -> list[Finding]:
+            return check(rows, calendar, thresholds, now=now)
+
+        return judge(bars) if before is None or not before.num_rows else check_new(before, bars, judge)
+
+    cleaned = apply_policies(table, found(table), policies, name)
+    if cleaned.table is not table and cleaned.table.num_rows:
+        left = [one for one in found(cleaned.table) if policies.of(one) != "report" and one.rule != "gap"]
         require_no_errors(left, f"{name}, after repairs")
     return cleaned
 

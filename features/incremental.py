@@ -1,4 +1,4 @@
-"""Appending to a snapshot what its source has had since."""
+"""From a source into the store: a base, and what the source has had since as deltas."""
 
 from __future__ import annotations
 
@@ -17,14 +17,32 @@ from features.snapshots import Snapshot, SnapshotStore
 from features.source import Source
 
 
-def update(
+def take(
     store: SnapshotStore,
     source: Source,
     symbols: Sequence[str] = (),
     policies: Policies = NO_POLICIES,
     thresholds: Thresholds = DEFAULTS,
     *,
-    frequency: str = "1d",
+    until: datetime | None = None,
+) -> Snapshot:
+    """Store the bars of `source` (up to `until`) as a base, checked, its quality report beside it.
+
+    The same bars give the same snapshot. Raises `DataError` for what `policies` reject.
+    """
+    table = source.history(tuple(symbols), None, until)
+    cleaned = clean(table, source.calendar, f"source '{source.name}'", policies, thresholds)
+    saved = store.save(cleaned.table, source.name)
+    keep(store.folder, saved.id, cleaned, policies, thresholds)
+    return saved
+
+
+def update(
+    store: SnapshotStore,
+    source: Source,
+    symbols: Sequence[str] = (),
+    policies: Policies = NO_POLICIES,
+    thresholds: Thresholds = DEFAULTS,
 ) -> Snapshot:
     """The newest snapshot of `source`, with the bars that are later than its last appended as a delta.
 
@@ -36,12 +54,12 @@ def update(
     newest = store.latest(source.name)
     known = store.load(newest.id) if newest else None
     start = None if known is None else _ask_from(known)
-    table = source.history(tuple(symbols), start, None, frequency)
+    table = source.history(tuple(symbols), start)
     if newest is not None and known is not None:
         table = continued(known, table)
         if not table.num_rows:
             return newest
-    cleaned = clean(table, source.calendar, f"source '{source.name}'", policies, thresholds)
+    cleaned = clean(table, source.calendar, f"source '{source.name}'", policies, thresholds, before=known)
     if not cleaned.table.num_rows and newest is not None:
         return newest
     saved = store.append(newest.id, cleaned.table) if newest else store.save(cleaned.table, source.name)

@@ -166,3 +166,29 @@ def test_the_report_is_kept_beside_the_snapshot(bars: pa.Table, tmp_path: Path) 
     (tmp_path / f"{snapshot.id}.quality.json").write_text("{}")
     with pytest.raises(DamagedStoreError, match="check the bars anew"):
         quality_report.read(tmp_path, snapshot.id)
+
+
+def test_new_bars_are_judged_by_those_before_them(table: pa.Table) -> None:
+    """A new session is held against the last ones: a jump and a skipped session are found in it alone."""
+    known, fresh = table.slice(0, 414), table.slice(414, 6)
+    assert clean(fresh, "XNYS", "these", before=known).findings == ()
+    jumped = spoiled(fresh, 2, "close", 10.0)
+    assert clean(jumped, "XNYS", "these").findings == ()
+    found = clean(jumped, "XNYS", "these", Policies({"outlier": "report"}), before=known).findings
+    moment = fresh["timestamp"][0].as_py().isoformat()
+    assert [(one.rule, one.symbol, one.timestamp) for one in found] == [("outlier", "JNJ", moment)]
+    with pytest.raises(DataError, match=r"\[gap\] AAPL at 2018-04-1"):
+        clean(fresh, "XNYS", "these", before=known.slice(0, 408))
+
+
+def test_a_price_that_has_long_been_stuck_is_found_in_the_new_bar(bars: pa.Table) -> None:
+    """A run that began before goes on in the new bar: the finding counts the new bar alone."""
+    quiet = bars
+    for row in range(150, 240, 6):
+        quiet = spoiled(quiet, row, "close", 43.0)
+    found = clean(
+        quiet.slice(234), "XNYS", "these", Policies({"stuck": "quarantine"}), before=quiet.slice(0, 234)
+    )
+    assert found.quarantined["symbol"].to_pylist() == ["AAPL"]
+    assert [(one.rule, one.bars) for one in found.findings] == [("stuck", 1)]
+    assert "15 bars in a row" in found.findings[0].value

@@ -1,0 +1,59 @@
+"""New bars judged together with those before them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import datetime
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from alphaloop.market import to_datetime64
+from features.quality_rules.finding import Finding
+from features.quality_rules.rows import moment
+
+# Rules that hold a bar against those before it; the others need the new bars alone.
+CONTEXTUAL = ("calendar", "gap", "stuck", "outlier", "split", "stale")
+# How many of the last timestamps are looked at again: what the longest window and its median need.
+BARS_BEFORE = 130
+
+Check = Callable[[pa.Table], list[Finding]]
+
+
+def check_new(before: pa.Table, table: pa.Table, check: Check) -> list[Finding]:
+    """What is wrong with `table`, whose bars follow those of `before`; what was found there stays unsaid."""
+    findings = check(table)
+    if any(finding.rule == "schema" for finding in findings):
+        return findings
+    last = pc.max(before["timestamp"])
+    recent = _recent(before)
+    together = check(pa.concat_tables([recent, table], promote_options="default"))
+    mine = [finding for finding in findings if finding.rule not in CONTEXTUAL]
+    return mine + list(_concerning(together, recent, table, moment(np.datetime64(last.value, "ns"))))
+
+
+def _recent(before: pa.Table) -> pa.Table:
+    times = np.unique(before["timestamp"].to_numpy())
+    first = pa.scalar(times[-min(BARS_BEFORE, len(times))]).cast(before.schema.field("timestamp").type)
+    return before.filter(pc.greater_equal(before["timestamp"], first))
+
+
+def _concerning(findings: list[Finding], recent: pa.Table, table: pa.Table, last: str) -> Iterator[Finding]:
+    """The findings of rules that need what came before, as far as they concern the new bars."""
+    for finding in findings:
+        if finding.rule not in CONTEXTUAL:
+            continue
+        if finding.timestamp > last or (finding.bars == 0 and finding.timestamp == last):
+            yield finding
+        elif finding.bars > 1 and (rest := finding.bars - _counted(recent, finding)) > 0:
+            mine = table.filter(pc.equal(table["symbol"], finding.symbol))
+            begins = np.datetime64(pc.min(mine["timestamp"]).value, "ns")
+            yield replace(finding, timestamp=moment(begins), bars=rest)
+
+
+def _counted(recent: pa.Table, finding: Finding) -> int:
+    start = to_datetime64(datetime.fromisoformat(finding.timestamp))
+    mine = recent.filter(pc.equal(recent["symbol"], finding.symbol))["timestamp"].to_numpy()
+    return int((mine >= start).sum())

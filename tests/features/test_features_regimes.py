@@ -159,6 +159,16 @@ def test_the_rules_tell_regimes_apart() -> None:
             assert found[3] == direction
 
 
+def test_volatile_is_what_the_past_never_was() -> None:
+    """The last bars are held against earlier ones alone: a little wilder than all of these is volatile at any
+    share, and just as wild is not.
+    """
+    steps = np.random.default_rng(9).choice([-0.01, 0.01], 253)
+    for growth, expected in ((1.05, 1.0), (1.0, 0.0)):
+        close = np.cumprod(1 + np.concatenate([steps[:-21], steps[-21:] * growth]))
+        assert run("market_regime", close, output=2, share=1.0)[-1] == expected
+
+
 def test_efficiency_and_rank_of_volatility() -> None:
     """A straight line is efficient to 1, a return to the start to 0; the calmest stretch has rank -1 and the
     wildest 1.

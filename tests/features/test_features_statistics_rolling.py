@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -257,6 +258,10 @@ def test_moments_lose_no_digits_at_any_level(level: float) -> None:
     ramp = np.arange(20.0)
     window = level * (1 + ramp * 2.0**-20)
     assert moments.variance(window) == pytest.approx(level**2 * 35 * 2.0**-40, rel=1e-3)
+    small = level * (1 / 3 + ramp * 1e-11)
+    centre = sum(map(Fraction, small.tolist())) / 20
+    exact = [float(Fraction(one) - centre) for one in small.tolist()]
+    np.testing.assert_allclose(moments.deviations(small), exact, rtol=1e-9)
     assert moments.correlation(window, ramp) == pytest.approx(1.0, abs=1e-9)
     assert moments.regression_slope(ramp, window) == pytest.approx(2.0**20 / level, rel=1e-3)
 

@@ -216,7 +216,12 @@ class _Listening:
     def _read(self) -> None:
         self._reading = False
         for symbol in self._symbols:
-            for payload in self._subject.read(self._api, symbol):
+            try:
+                told = self._subject.read(self._api, symbol)
+            except NONSENSE as error:
+                self._queue.put_nowait(Refused("a cache that makes no sense", f"{symbol}: {error}"))
+                continue
+            for payload in told:
                 self._queue.put_nowait(Heard(symbol, payload))
 
 

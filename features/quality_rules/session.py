@@ -71,5 +71,5 @@ def _holes(rows: Rows, calendar: str, thresholds: Thresholds) -> Iterator[Findin
         for place in np.flatnonzero(absent).tolist():
             count = int(absent[place])
             severity: Severity = "error" if count > thresholds.gap_bars else "warning"
-            value = f"{count} bars are missing after this one"
+            value = f"{count} bar{' is' if count == 1 else 's are'} missing after this one"
             yield Finding("gap", symbol, moment(times[place]), value, severity, bars=0)

@@ -160,6 +160,18 @@ def test_a_bucket_is_appended_to_and_only_new_rows_become_a_delta(
     assert not [line for line in fetched if "year=2018" in line]
 
 
+def test_credentials_may_lie_in_mounted_files(
+    bucket: Endpoint, monkeypatch: pytest.MonkeyPatch, table: pa.Table, tmp_path: Path
+) -> None:
+    """With the key and the secret in files, as Kubernetes mounts them, the bucket is read."""
+    put("mounted", table.slice(0, 6))
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        (tmp_path / name).write_text(os.environ[name] + "\n")
+        monkeypatch.delenv(name)
+        monkeypatch.setenv(f"{name}_FILE", str(tmp_path / name))
+    assert FAMILY.find(f"s3://{BUCKET}/mounted").history().num_rows == 6
+
+
 @pytest.mark.parametrize("wrong", ["key", "secret"])
 def test_wrong_credentials_are_a_vendor_error_that_shows_no_secret(
     bucket: Endpoint, monkeypatch: pytest.MonkeyPatch, wrong: str

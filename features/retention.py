@@ -22,6 +22,7 @@ def prune(
     keep_days: float | None = None,
     keep_last: int | None = None,
     keep: Iterable[str] = (),
+    dry_run: bool = False,
 ) -> tuple[str, ...]:
     """Remove snapshots that nothing asks for; returns their ids, in the order in which they went.
 
@@ -29,8 +30,8 @@ def prune(
     of each source, those named in `keep` (model versions and orders name theirs), and every ancestor of
     one that is kept: a delta is nothing without its base. Children go before their parents, so a prune
     that is interrupted leaves no delta without its base and can be run again. Their quality reports and
-    quarantines go with them, and so does what a writer left unfinished. `InputError` unless at least
-    one limit is given.
+    quarantines go with them, and so does what a writer left unfinished. `dry_run` only says
+    what would go. `InputError` unless at least one limit is given.
     """
     if keep_days is None and keep_last is None:
         raise InputError("pruning needs keep_days, keep_last or both")
@@ -40,6 +41,8 @@ def prune(
     kept = _with_ancestors({*store.heads(), *keep, *_recent(stored, now, keep_days, keep_last)}, stored)
     # A child holds its parent's rows and more.
     removed = sorted(stored.keys() - kept, key=lambda one: (-stored[one].rows, one))
+    if dry_run:
+        return tuple(removed)
     for snapshot_id in removed:
         store.forget(snapshot_id)
     _sweep(store.folder, kept, now)

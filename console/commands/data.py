@@ -126,6 +126,41 @@ def check(
         raise typer.Exit(2)
 
 
+@app.command()
+def prune(
+    keep_days: Annotated[
+        float | None, typer.Option(help="Keep snapshots stored within so many days.")
+    ] = None,
+    keep_last: Annotated[int | None, typer.Option(help="Keep so many of each source, the newest.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be removed.")] = False,
+    json: AsJson = False,
+) -> None:
+    """Remove old snapshots.
+
+    Each source's newest stay, and so does what a model version or the journal names, with all that it
+    was built on.
+    """
+    from alphaloop import settings
+    from alphaloop.clock import SystemClock
+    from console import output
+    from console.retention import named_snapshots
+    from features import retention
+    from features.snapshots import SnapshotStore
+
+    chosen = settings.load()
+    removed = retention.prune(
+        SnapshotStore(chosen.paths.snapshots),
+        SystemClock().now(),
+        keep_days=keep_days,
+        keep_last=keep_last,
+        keep=named_snapshots(chosen),
+        dry_run=dry_run,
+    )
+    verb = "would be removed" if dry_run else "removed"
+    payload = {"removed": removed, "dry_run": dry_run}
+    output.answer(payload, json, lambda: output.say(f"{len(removed)} snapshots {verb}"))
+
+
 def _policies(given: str) -> Policies:
     """The policies in `unique=repair,outlier=quarantine`; `InputError` for what is none."""
     from alphaloop.errors import InputError

@@ -83,6 +83,29 @@ def test_wrong_policies_are_one_line(capsys: pytest.CaptureFixture[str]) -> None
         assert words in complaint
 
 
+def test_pruning_spares_what_the_journal_names(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of three old snapshots the newest and the one in a decision stay; a dry run removes none."""
+    from alphaloop.clock import SystemClock
+    from alphaloop.journal.store import Journal
+    from alphaloop.settings import load
+    from features.snapshots import SnapshotStore
+    from features.sources.registry import find
+
+    paths, table = load().paths, find("eurusd-1h").history()
+    store = SnapshotStore(paths.snapshots)
+    first, named, newest = (store.save(table.slice(0, rows), "eurusd-1h").id for rows in (10, 20, 30))
+    with Journal(paths.journal, paths.anchors, SystemClock()) as journal:
+        writer = journal.writer("trading")
+        writer.append("decision", {"answer": {"snapshot": named}})
+        writer.close()
+    arguments = ("data", "prune", "--keep-days", "0", "--json")
+    for dry in (("--dry-run",), ()):
+        assert json.loads(run(capsys, *arguments, *dry)[0])["removed"] == [first]
+        assert {one.id for one in SnapshotStore(paths.snapshots).stored()} >= {named, newest}
+    assert json.loads(run(capsys, *arguments)[0])["removed"] == []
+    assert "keep_days" in run(capsys, "data", "prune", code=2)[1]
+
+
 def test_a_live_check_finds_that_old_bars_are_stale(capsys: pytest.CaptureFixture[str]) -> None:
     """Held against this machine's clock, bars of 2017 are stale."""
     out, _ = run(capsys, "data", "check", "eurusd-1h", "--live", "--json", code=2)

@@ -12,6 +12,7 @@ from console.commands.options import AsJson, Symbols, moment, names
 
 if TYPE_CHECKING:
     from features.cleaning import Policies
+    from features.quality import Finding
     from features.source import Source
     from features.sources.registry import SourceFamily
 
@@ -93,25 +94,12 @@ def check(
     from alphaloop.errors import DataError
     from console import output
     from features import quality
-    from features.cleaning import apply_policies
 
     policies = _policies(policy)
     chosen, table = _history(source, file, symbols, from_, to)
     findings = quality.check(table, chosen.calendar, now=SystemClock().now() if live else None)
-    rows = [{**asdict(one), "policy": policies.of(one)} for one in findings]
-    refusal, cleaned = "", None
-    try:
-        cleaned = apply_policies(table, findings, policies, chosen.name)
-    except DataError as error:
-        refusal = str(error)
-    payload = {
-        "source": chosen.name,
-        "rows": table.num_rows,
-        "kept": cleaned.table.num_rows if cleaned else 0,
-        "quarantined": cleaned.quarantined.num_rows if cleaned else 0,
-        "repairs": cleaned.repairs if cleaned else (),
-        "findings": rows,
-    }
+    payload, refusal = _consequences(chosen.name, table, findings, policies)
+    rows = payload["findings"]
 
     def show_findings() -> None:
         if rows:
@@ -159,6 +147,29 @@ def prune(
     verb = "would be removed" if dry_run else "removed"
     payload = {"removed": removed, "dry_run": dry_run}
     output.answer(payload, json, lambda: output.say(f"{len(removed)} snapshots {verb}"))
+
+
+def _consequences(
+    name: str, table: Any, findings: list[Finding], policies: Policies
+) -> tuple[dict[str, Any], str]:
+    """What the policies make of the bars, and why they are refused; empty if they are not."""
+    from alphaloop.errors import DataError
+    from features.cleaning import apply_policies
+
+    refusal, cleaned = "", None
+    try:
+        cleaned = apply_policies(table, findings, policies, name)
+    except DataError as error:
+        refusal = str(error)
+    payload = {
+        "source": name,
+        "rows": table.num_rows,
+        "kept": cleaned.table.num_rows if cleaned else 0,
+        "quarantined": cleaned.quarantined.num_rows if cleaned else 0,
+        "repairs": cleaned.repairs if cleaned else (),
+        "findings": [{**asdict(one), "policy": policies.of(one)} for one in findings],
+    }
+    return payload, refusal
 
 
 def _policies(given: str) -> Policies:

@@ -53,6 +53,7 @@ class Venue:
 
     clock: ReplayClock
     page: int = 1000
+    actions: dict[str, Any] = field(default_factory=lambda: {**ACTIONS})
     faults: list[tuple[int, dict[str, str], str]] = field(default_factory=list)
     broken: Any = None
     quiet: set[datetime] = field(default_factory=set)
@@ -73,7 +74,7 @@ class Venue:
         answers = {
             "/v2/stocks/bars": self.bars,
             "/v2/stocks/bars/latest": self.latest,
-            "/v1/corporate-actions": lambda _: {"corporate_actions": ACTIONS, "next_page_token": None},
+            "/v1/corporate-actions": lambda _: {"corporate_actions": self.actions, "next_page_token": None},
         }
         return 200, {}, json.dumps(answers[path](query))
 
@@ -227,6 +228,9 @@ async def collected(alpaca: Alpaca, venue: Venue, count: int, symbols: tuple[str
                         break
         finally:
             await stream.aclose()
+        async with asyncio.timeout(2):
+            while server.connections:
+                await asyncio.sleep(0.005)
     assert asyncio.all_tasks() == {asyncio.current_task()}
     return bars
 
@@ -443,17 +447,23 @@ def test_a_quiet_minute_is_not_asked_about(alpaca: Alpaca, venue: Venue) -> None
     assert [path for path, query in venue.asked if query.get("timeframe") == "1Min"] == []
 
 
-def test_bars_outside_the_session_are_left_out(alpaca: Alpaca, venue: Venue) -> None:
-    """What trades before the opening is no bar of the session."""
-    early = OPEN - timedelta(hours=2)
+def test_the_night_has_no_bars_and_the_morning_its_own_factor(alpaca: Alpaca, venue: Venue) -> None:
+    """What trades after the close is no bar of the session, and a split is in the first bar after it."""
+    monday = datetime(2020, 9, 14, 13, 30, tzinfo=UTC)
+    split = {"symbol": "AAPL", "ex_date": "2020-09-14", "new_rate": 2, "old_rate": 1, "id": "three"}
+    venue.actions["forward_splits"] = [*ACTIONS["forward_splits"], split]
+    venue.quiet = {OPEN + MINUTE * place for place in range(1, 60)}
 
     async def script(connection: ServerConnection) -> None:
-        await connection.send(msgpack.packb([live("AAPL", early)]))
-        await telling(venue, 0)(connection)
+        for start in (OPEN, OPEN + timedelta(hours=6, minutes=30), monday):
+            venue.clock.advance(start + MINUTE)
+            await connection.send(msgpack.packb([live("AAPL", start)]))
+        await forever(connection)
 
     venue.scripts = [script]
-    bars = asyncio.run(collected(alpaca, venue, 1, ("AAPL",)))
-    assert minutes_of(bars, "AAPL") == [0]
+    bars = asyncio.run(collected(alpaca, venue, 2, ("AAPL",)))
+    assert [bar.timestamp for bar in bars] == [OPEN + MINUTE, monday + MINUTE]
+    np.testing.assert_allclose([bar.adjustment for bar in bars], [FACTOR, 2 * FACTOR])
 
 
 GOOD = live("AAPL", OPEN + MINUTE)
@@ -575,6 +585,7 @@ def test_wrong_credentials_are_named_and_never_shown(
     monkeypatch.setenv("APCA_API_SECRET_KEY", WRONG)
     heard = io.StringIO()
     handler = logging.StreamHandler(heard)
+    handler.setFormatter(logging.Formatter("%(name)s %(message)s"))
     root = logging.getLogger()
     level = root.level
     root.addHandler(handler)
@@ -597,6 +608,9 @@ def test_wrong_credentials_are_named_and_never_shown(
         root.removeHandler(handler)
         root.setLevel(level)
     assert "connecting to" in heard.getvalue()
+    lines = heard.getvalue().splitlines()
+    # Frames are logged in hexadecimal, cut in the middle: those that the client sends must not be at all.
+    assert [line for line in lines if "BINARY" in line and not line.startswith("websockets.server")] == []
     for hidden in (WRONG, KEY, WRONG.encode().hex(" ")):
         assert hidden not in heard.getvalue()
         assert hidden not in repr(alpaca) + str(alpaca.__dict__)

@@ -443,6 +443,30 @@ def test_a_broken_stream_loses_nothing_and_repeats_nothing(
     assert [one.name for one in threading.enumerate() if one.name.startswith(("asyncio", "ibkr"))] == []
 
 
+def test_an_outage_over_a_weekend_is_filled_from_history(ibkr: Ibkr, gateway: Gateway) -> None:
+    """What the new subscription does not reach back to comes from history, the bar that was open included."""
+
+    def breaking() -> None:
+        gateway.drop()
+        gateway.clock.advance(OPEN + timedelta(days=3, seconds=5))
+
+    steps = [
+        (1, at(gateway, 0.2, 0)),
+        (1, at(gateway, 1.2, 1)),
+        (1, at(gateway, 2.2, 2, close=5.0)),
+        (1, breaking),
+    ]
+    bars = asyncio.run(collected(ibkr, gateway, steps, 390, "AAPL"))
+    moments = [bar.timestamp for bar in bars]
+    assert moments == sorted(set(moments))
+    assert (moments[359], moments[360]) == (
+        datetime(2020, 9, 11, 20, tzinfo=UTC),
+        datetime(2020, 9, 14, 13, 31, tzinfo=UTC),
+    )
+    assert moments[-1] == OPEN + timedelta(days=3)
+    assert bars[2].close == BASE + 2
+
+
 def test_impossible_bars_are_refused(ibkr: Ibkr, gateway: Gateway, caplog: pytest.LogCaptureFixture) -> None:
     """A price below zero and fields that are none are skipped; the bar's next update is believed."""
 

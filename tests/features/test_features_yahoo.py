@@ -93,7 +93,7 @@ class Venue:
                 moment = start + timedelta(minutes=place)
                 if moment.astimezone(UTC) < NOW:
                     rows.append((int(moment.timestamp()), _shown(100.0, moment)))
-        live = NOW - timedelta(seconds=17)
+        live = NOW - timedelta(seconds=77)
         return [*rows, (int(live.timestamp()), _shown(100.0, live))]
 
 
@@ -282,18 +282,20 @@ def test_what_is_asked_for_changes_no_bar(yahoo: Yahoo) -> None:
 
 def test_minutes_come_in_pieces_and_only_closed_ones(yahoo: Yahoo, venue: Venue) -> None:
     """Nineteen days of minutes are three requests; each bar comes once, none is open, none off the grid."""
-    table = yahoo.history(("AAPL",), datetime(2020, 8, 24, tzinfo=UTC), frequency="1m")
+    first = datetime(2020, 8, 24, 14, tzinfo=UTC)
+    table = yahoo.history(("AAPL",), first, frequency="1m")
     asked = [query for query in venue.asked if query["interval"] == "1m"]
     assert len(asked) == 3
     assert all(int(query["period2"]) - int(query["period1"]) <= 8 * 86_400 for query in asked)
     moments = table["timestamp"].to_pylist()
-    assert len(moments) == len(set(moments)) == 13 * 390 + 270
-    assert (moments[0], moments[-1]) == (datetime(2020, 8, 24, 13, 31, tzinfo=UTC), NOW)
+    assert len(moments) == len(set(moments)) == 13 * 390 + 270 - 29
+    assert (moments[0], moments[-1]) == (first, NOW)
     closes = table["close"].to_numpy()
     np.testing.assert_allclose(closes, 100.0)
     factors = table["adjustment"].to_numpy()
-    assert factors[5 * 390] == pytest.approx(4 * factors[5 * 390 - 1])
-    assert moments[5 * 390].date() == SPLIT_DAY.date()
+    monday = 5 * 390 - 29
+    assert factors[monday] == pytest.approx(4 * factors[monday - 1])
+    assert moments[monday].date() == SPLIT_DAY.date()
 
 
 def test_the_last_bar_of_a_session_ends_with_it(yahoo: Yahoo) -> None:

@@ -93,6 +93,10 @@ class Venue:
         text = message if isinstance(message, str) else json.dumps(message)
         self._do(self._send(text))
 
+    def burst(self, messages: list[Any]) -> None:
+        """Many messages, as fast as the line takes them."""
+        self._do(self._burst([json.dumps(message) for message in messages]))
+
     def settle(self) -> None:
         """Until the client has handled what was sent: it answers a ping after that, and not before."""
         before = self.pongs
@@ -153,6 +157,10 @@ class Venue:
 
     async def _send(self, text: str) -> None:
         await self._sockets[-1].send_str(text)
+
+    async def _burst(self, texts: list[str]) -> None:
+        for text in texts:
+            await self._sockets[-1].send_str(text)
 
     @web.middleware
     async def _faulty(self, request: web.Request, handler: Callable[..., Any]) -> web.StreamResponse:

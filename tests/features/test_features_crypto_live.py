@@ -193,6 +193,19 @@ def test_a_bar_that_a_dead_line_left_open_is_not_believed(venue: Any, clock: Rep
     assert one.counts["filled"] == 1
 
 
+def test_bursts_do_not_freeze_the_line(binance: Any, clock: ReplayClock) -> None:
+    """After five thousand messages in one burst the line is still read, and the bar is right."""
+
+    def script() -> None:
+        ready(binance, 1)
+        binance.burst([binance.kline("C00", opened(0), False, 100.0)] * 5000)
+        tell(binance, "C00/USDT", 0)
+        tell(binance, "C00/USDT", 1, final=False)
+
+    found = watch(source(binance).stream(("C00/USDT",)), script, len)
+    assert found == [bar(binance, "C00/USDT", 0)]
+
+
 def test_a_slow_listener_gets_true_bars(kraken: Any, clock: ReplayClock) -> None:
     """While the listener is busy the end of a bar waits in the queue: it is not taken for silence."""
     busy = threading.Event()

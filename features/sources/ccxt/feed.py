@@ -1,8 +1,8 @@
 """The websocket of an exchange: opened again for ever, and no message able to stop it.
 
-ccxt's own receiving loop ends without a word when a message cannot be parsed, and its futures show
-only the first of several messages that arrive together. So each message is handled under guard, and
-what it changed is read from ccxt's caches afterwards.
+ccxt's own receiving loop ends without a word when a message cannot be parsed, its futures show only the
+first of several messages that arrive together, and its reading freezes after bursts. So each message is
+handled under guard, one by one, and what it changed is read from ccxt's caches afterwards.
 """
 
 from __future__ import annotations
@@ -196,6 +196,7 @@ class _Listening:
                 guarded.add(id(socket))
                 socket.handle_text_or_binary_message = self._guarded(socket.handle_text_or_binary_message)
                 socket.future = _observed(socket.future)
+                socket.__class__ = _one_by_one(type(socket))
             return socket
 
         self._api.client = client
@@ -223,6 +224,15 @@ class _Listening:
                 continue
             for payload in told:
                 self._queue.put_nowait(Heard(symbol, payload))
+
+
+def _one_by_one(socket: type) -> type:
+    """The socket's class without its short cut into aiohttp's buffer.
+
+    ccxt takes messages out behind aiohttp's back and does not give back the overhead that aiohttp 3.14
+    counts for each, so after some thousands of messages in bursts it is never read from again.
+    """
+    return type(socket.__name__, (socket,), {"buffer": None})
 
 
 def _observed(future_of: Callable[[str], asyncio.Future[Any]]) -> Callable[[str], asyncio.Future[Any]]:

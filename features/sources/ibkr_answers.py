@@ -17,7 +17,7 @@ from features.closed_bars import PERIODS, Update
 from features.session_hours import regular_closes
 from features.source import bars_table
 
-NO_CONTRACT, HISTORY, PACING, ID_IN_USE = 200, 162, 420, 326
+NO_CONTRACT, HISTORY, PACING = 200, 162, 420
 # Seconds after a pacing violation: sixty requests in ten minutes are allowed, and haste makes it worse.
 PAUSE = 60.0
 # The link between the gateway and Interactive Brokers: lost, back without the data, back with it.

@@ -17,7 +17,6 @@ from control.drift import Calibration, DriftMonitor
 from control.operations import make_controller
 from control.policies import retrain_policy
 from control.watch import DriftWatch
-from features.sets import feature_set_of
 from features.snapshots import SnapshotStore
 from features.sources.registry import find as find_source
 from features.streamer import Streamer
@@ -54,14 +53,7 @@ def open_loop(
     """
     settings, symbols = world.settings, market.past.symbols
     trading, costs = settings.trading, CostModel.from_settings(settings.trading)
-    streamer = Streamer(
-        settings.paths.feast,
-        feature_set_of(settings),
-        symbols,
-        market.past,
-        settings.features.window,
-        world.clock,
-    )
+    streamer = Streamer.from_settings(settings, symbols, market.past, world.clock)
     client = PredictionClient(world.url, settings.serving.model)
     forecaster = MeteredForecaster(ServedForecaster(client, trading.prediction_deadline_ms))
     writer = world.journal.writer(stream)

@@ -10,14 +10,37 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Protocol
 
 from alphaloop.errors import InputError
+
+
+class LeaseHeldError(InputError):
+    """Another process holds the lease."""
+
+
+class WriterLease(Protocol):
+    """The right to write: on a file, or in the store itself."""
+
+    @property
+    def held(self) -> bool:
+        """Whether it has not been closed."""
+        ...
+
+    @property
+    def lost(self) -> bool:
+        """Whether it was taken away, as far as is known here."""
+        ...
+
+    def close(self) -> None:
+        """Give it up; a second time does nothing."""
+        ...
 
 
 class Lease:
     """The only right to do something, held from its making until `close`.
 
-    `InputError` names the process that holds it already.
+    `LeaseHeldError` names the process that holds it already.
     """
 
     def __init__(self, path: Path, what: str) -> None:
@@ -28,7 +51,7 @@ class Lease:
         except BlockingIOError as error:
             holder = os.read(descriptor, 32).decode(errors="replace").strip() or "unknown"
             os.close(descriptor)
-            raise InputError(
+            raise LeaseHeldError(
                 f"{what} is already held by process {holder} ({path}); stop that process first"
             ) from error
         os.ftruncate(descriptor, 0)
@@ -39,6 +62,11 @@ class Lease:
     def held(self) -> bool:
         """Whether it has not been closed."""
         return self._descriptor is not None
+
+    @property
+    def lost(self) -> bool:
+        """Whether its file was removed: then another process can lock a new one."""
+        return self._descriptor is not None and os.fstat(self._descriptor).st_nlink == 0
 
     def close(self) -> None:
         """Give it up; a second time does nothing."""

@@ -11,6 +11,7 @@ from alphaloop.clock import SystemClock
 from alphaloop.errors import DataError
 from alphaloop.market import BarPanel
 from features.build import Panel, backfill
+from features.online import PROJECT, SQLITE, OnlineAddress, online_address
 from features.sets import FeatureSet
 from features.store import OnlineReader
 from features.streamer import Streamer
@@ -49,29 +50,32 @@ class ParityReport:
         return tuple(name for name, apart in self.relative.items() if apart > self.promised[name])
 
 
-def measure(folder: Path, bars: BarPanel, feature_set: FeatureSet, last: int) -> ParityReport:
+def measure(
+    folder: Path, bars: BarPanel, feature_set: FeatureSet, last: int, online: str | OnlineAddress = SQLITE
+) -> ParityReport:
     """Send the `last` bars through all three ways and compare.
 
-    The online store used is one of its own, in `folder`, not the one that serving reads. `DataError`
+    The online store used is one of its own, in `folder` or beside what serving reads in Redis. `DataError`
     unless `last` is at least 1 and leaves a bar of history.
     """
+    address = online_address(online).named(f"{PROJECT}_{SNAPSHOT}")
     if not 1 <= last < len(bars):
         raise DataError(f"parity over the last {last} of {len(bars)} bars: give 1 to {len(bars) - 1}")
     first_live = len(bars) - last
     history = bars.between(end=bars.at(first_live - 1).timestamp)
     frame = backfill(bars, feature_set)
-    reader = OnlineReader(folder)
+    reader = OnlineReader(folder, address)
     absolute, relative = np.zeros((2, len(feature_set)))
     with Streamer(
-        folder, feature_set, bars.symbols, history, WINDOW, SystemClock(), replace=True
+        folder, feature_set, bars.symbols, history, WINDOW, SystemClock(), replace=True, online=address
     ) as streamer:
         for index in range(last):
             bar = bars.at(first_live + index)
             streamed = streamer.publish(bar, SNAPSHOT)
             built = frame.window(first_live + index, WINDOW)
             stored = reader.stored(bars.symbols)
-            online = np.stack([stored[symbol].values for symbol in bars.symbols])
-            for one, other in ((built[:, -1], streamed), (built, online), (streamed, online[:, -1])):
+            read = np.stack([stored[symbol].values for symbol in bars.symbols])
+            for one, other in ((built[:, -1], streamed), (built, read), (streamed, read[:, -1])):
                 apart, share = _largest(one, other)
                 absolute, relative = np.maximum(absolute, apart), np.maximum(relative, share)
     names = feature_set.names

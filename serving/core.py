@@ -247,6 +247,6 @@ def build(settings: Settings) -> InferenceCore:
     return InferenceCore(
         settings,
         Registry(settings.paths.registry),
-        OnlineReader(settings.paths.feast),
+        OnlineReader.from_settings(settings),
         PredictionLog(settings.paths.prediction_log),
     )

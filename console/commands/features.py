@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -13,6 +14,7 @@ app = typer.Typer(help="Features: definitions, offline and online store, parity.
 Until = Annotated[str, typer.Option(help="Last day to know of; later bars can be traded with --replay.")]
 InUse = Annotated[bool, typer.Option("--in-use", help="Only the set of the settings.")]
 Whole = Annotated[bool, typer.Option("--catalogue", help="All of the catalogue that these bars allow.")]
+Folder = Annotated[Path | None, typer.Option(help="Where to write it; by default beside the store.")]
 Bars = Annotated[int, typer.Option(min=1, help="How many of the last bars to compare.")]
 
 
@@ -60,7 +62,7 @@ def build(until: Until = "", json: AsJson = False) -> None:
         tell(f"{len(features)} features over {len(bars):,} bars of {len(bars.symbols)} symbols")
         frame = backfill(bars, features)
         tell("writing the offline store")
-        store = FeatureStore(chosen.paths.feast, features)
+        store = FeatureStore.from_settings(chosen)
         store.apply()
         store.write_offline(frame)
     built = {
@@ -89,13 +91,8 @@ def materialize(json: AsJson = False) -> None:
         snapshot, bars = workspace.latest_bars(chosen)
         tell(f"{len(bars.symbols)} symbols at {snapshot.last.date()}")
         features = feature_set_of(chosen)
-        streamer = Streamer(
-            chosen.paths.feast, features, bars.symbols, bars, chosen.features.window, SystemClock()
-        )
-        try:
-            streamer.materialize()
-        finally:
-            streamer.close()
+        with Streamer.from_settings(chosen, bars.symbols, bars, SystemClock()) as streamer:
+            streamer.materialize(snapshot.id)
     written = {
         "as_of": snapshot.last,
         "symbols": list(bars.symbols),
@@ -109,10 +106,20 @@ def materialize(json: AsJson = False) -> None:
 
 
 @app.command()
+def repo(folder: Folder = None, json: AsJson = False) -> None:
+    """Write a folder on which Feast's own command works: feast -c FOLDER apply, or ui."""
+    from alphaloop import settings
+    from console import output
+    from features.repo import folder as repository
+
+    path = repository.write(settings.load(), folder)
+    output.answer({"folder": str(path)}, json, lambda: output.say(f"{path}; try: feast -c {path} apply"))
+
+
+@app.command()
 def parity(bars: Bars = 60, all_of_them: Whole = False, json: AsJson = False) -> None:
     """Compare backfill, stream and online store over the last bars; exit 1 if any feature breaks its word."""
     import tempfile
-    from pathlib import Path
 
     from alphaloop import settings
     from console import output, workspace
@@ -126,7 +133,7 @@ def parity(bars: Bars = 60, all_of_them: Whole = False, json: AsJson = False) ->
     ):
         _, panel = workspace.latest_bars(chosen)
         features = of_catalogue(panel) if all_of_them else feature_set_of(chosen)
-        report = parities.measure(Path(folder), panel, features, bars)
+        report = parities.measure(Path(folder), panel, features, bars, chosen.features.online)
 
     def show() -> None:
         worst = sorted(report.by_feature.items(), key=lambda pair: -report.relative[pair[0]])

@@ -31,17 +31,20 @@ class Models:
 
 def load_market(settings: Settings, screen: Screen, go_live: datetime, end: datetime | None) -> Market:
     """Read, check and snapshot the bars before `go_live`; the rest comes bar by bar."""
-    from features import quality
+    from features.cleaning import clean
+    from features.quality_report import keep
     from features.snapshots import SnapshotStore
     from features.sources.registry import find
 
     source = find(settings.data.source)
     table = source.history(settings.data.symbols or source.symbols(), None, end)
-    quality.require_clean(table, source.calendar, source.name)
-    bars = BarPanel.from_table(table)
+    cleaned = clean(table, source.calendar, source.name)
+    bars = BarPanel.from_table(cleaned.table)
     past = bars.between(end=go_live)
     future = bars.between(start=to_datetime(bars.timestamps[len(past)]))
-    snapshot = SnapshotStore(settings.paths.snapshots).save(past.to_table(), source.name)
+    store = SnapshotStore(settings.paths.snapshots)
+    snapshot = store.save(past.to_table(), source.name)
+    keep(store.folder, snapshot.id, cleaned)
     screen.say(
         f"[bold]{source.name}[/]: {len(bars.symbols)} symbols, {len(past):,} bars to learn from, "
         f"{len(future):,} to come; clean; snapshot [cyan]{snapshot.id[:12]}[/]"
@@ -57,7 +60,7 @@ def build_features(settings: Settings, screen: Screen, market: Market) -> Featur
 
     chosen = feature_set_of(settings)
     frame = backfill(market.past, chosen)
-    store = FeatureStore(settings.paths.feast, chosen)
+    store = FeatureStore.from_settings(settings)
     store.apply()
     store.write_offline(frame)
     screen.say(

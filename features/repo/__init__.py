@@ -1,4 +1,5 @@
-"""The Feast repository: entity and feature view definitions, and nothing else.
+"""Feast's side of the store: its connection, its definitions, and what it lacks for Redis.
 
-Feast scans every Python file under its repository folder, so no other code may live here.
+The repository that Feast's command works on is a folder written by `features.repo.folder`: Feast runs every
+Python file that it finds in one, so it is not pointed at this package.
 """

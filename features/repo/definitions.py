@@ -1,18 +1,32 @@
-"""What Feast is told: the entity, the offline features and the online windows."""
+"""What Feast is told: the entity, a view for each group of features, the online windows, and the set."""
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Mapping
 
-from feast import Entity, FeatureView, Field, FileSource, ValueType
+from feast import Entity, FeatureService, FeatureView, Field, FileSource, ValueType
 from feast.types import Bytes, Float32, String
 
+from alphaloop.errors import UnknownNameError
+from features import catalogue
+from features.graph import Column, Input
+from features.named import NAMED
 from features.offline import TTL
+from features.sets import Feature, FeatureSet
 
-OFFLINE_VIEW = "features"
 ONLINE_VIEW = "windows"
 ONLINE_FEATURES = ("window", "snapshot", "feature_set")
+GROUP_VIEW = "features_"
 TIMESTAMP = "timestamp"
+NO_GROUP = "own"
+
+
+def everything(
+    feature_set: FeatureSet, files: str, windows: str
+) -> list[Entity | FeatureView | FeatureService]:
+    """All definitions for `feature_set`, whose features lie in `files` (a path, perhaps with a `*`)."""
+    views = group_views(feature_set, files)
+    return [symbol(), *views, online_view(windows), service(feature_set, views)]
 
 
 def symbol() -> Entity:
@@ -22,19 +36,28 @@ def symbol() -> Entity:
     )
 
 
-def offline_view(files: Path, names: tuple[str, ...]) -> FeatureView:
-    """Every feature of every bar, one float column each, in Parquet files (`files` may hold a `*`)."""
-    return FeatureView(
-        name=OFFLINE_VIEW,
-        entities=[symbol()],
-        ttl=TTL,
-        schema=[Field(name="symbol", dtype=String), *(Field(name=name, dtype=Float32) for name in names)],
-        source=FileSource(name="feature_files", path=str(files), timestamp_field=TIMESTAMP),
-        online=False,
-    )
+def group_views(feature_set: FeatureSet, files: str) -> list[FeatureView]:
+    """The features of every bar, one float column each, in Parquet files; a view for each group."""
+    groups: dict[str, list[Feature]] = {}
+    for feature in feature_set.features:
+        groups.setdefault(group_of(feature), []).append(feature)
+    source = FileSource(name="feature_files", path=files, timestamp_field=TIMESTAMP)
+    return [
+        FeatureView(
+            name=GROUP_VIEW + group.replace(" ", "_"),
+            entities=[symbol()],
+            ttl=TTL,
+            schema=[Field(name="symbol", dtype=String), *(_field(one) for one in members)],
+            source=source,
+            online=False,
+            description=f"features of the group {group}",
+            tags={"group": group},
+        )
+        for group, members in groups.items()
+    ]
 
 
-def online_view(files: Path) -> FeatureView:
+def online_view(files: str) -> FeatureView:
     """The last rows of features of a symbol, packed, with the data and the feature set they come from.
 
     Only the streamer writes it; `files` is a source that Feast asks for and nobody reads.
@@ -51,6 +74,59 @@ def online_view(files: Path) -> FeatureView:
             Field(name="snapshot", dtype=String, description="the data that the features were computed from"),
             Field(name="feature_set", dtype=String, description="the hash of the feature set"),
         ],
-        source=FileSource(name="window_files", path=str(files), timestamp_field=TIMESTAMP),
+        source=FileSource(name="window_files", path=files, timestamp_field=TIMESTAMP),
         online=True,
+    )
+
+
+def service(feature_set: FeatureSet, views: list[FeatureView]) -> FeatureService:
+    """The whole set under its hash; models name it, and the order of their inputs is in its tags."""
+    return FeatureService(
+        name=service_name(feature_set.hash),
+        features=views,
+        description=f"{len(feature_set)} features, in the order of a model's inputs in the tag 'order'",
+        tags={
+            "hash": feature_set.hash,
+            "order": ",".join(feature_set.names),
+            "lookback": str(feature_set.lookback),
+        },
+    )
+
+
+def service_name(set_hash: str) -> str:
+    """What a feature set's service is called."""
+    return f"set_{set_hash[:12]}"
+
+
+def group_of(feature: Feature) -> str:
+    """The catalogue's group of the first indicator in the feature's formula."""
+    indicator = _first_indicator(feature.column)
+    try:
+        return catalogue.find(indicator).group if indicator else NO_GROUP
+    except UnknownNameError:
+        # An indicator of the user's own, which only the set knows.
+        return NO_GROUP
+
+
+def _first_indicator(column: Column) -> str:
+    if isinstance(column, Input):
+        return ""
+    definition: Mapping[str, object] = column.node.definition
+    if "indicator" in definition:
+        return str(definition["indicator"])
+    return next(filter(None, map(_first_indicator, column.node.arguments)), "")
+
+
+def _field(feature: Feature) -> Field:
+    named = NAMED.get(feature.name)
+    return Field(
+        name=feature.name,
+        dtype=Float32,
+        description=named.description if named else feature.formula,
+        tags={
+            "formula": feature.formula,
+            "lookback": str(feature.lookback),
+            "exact": str(feature.exact).lower(),
+            "inputs": ",".join(feature.inputs),
+        },
     )

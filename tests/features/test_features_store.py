@@ -115,7 +115,7 @@ def test_offline_features_must_be_there_whole_and_of_the_set(tmp_path: Path, fra
         store.read(rows)
     with pytest.raises(DataError, match=frame.feature_set[:12]):
         FeatureStore(tmp_path, FeatureSet(("return_1",))).write_offline(frame)
-    path = store.write_offline(frame)
+    path = Path(store.write_offline(frame))
     path.write_bytes(path.read_bytes()[:100])
     with pytest.raises(DamagedStoreError, match="features build"):
         store.read(rows)

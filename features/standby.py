@@ -1,0 +1,152 @@
+"""A standby: waits for the right to write the online store, and goes on where the last writer stopped.
+
+What a writer knew is in the snapshots, since each bar is stored there before features are made of it. So a
+standby that gets the lease rebuilds from the newest snapshot, writes its last bar (a writer that died
+between storing and publishing left that undone), and takes the bars that closed meanwhile. A bar that it
+is given again changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Self
+
+from alphaloop.clock import Clock, monotonic, sleep
+from alphaloop.errors import DataError, MissingStateError
+from alphaloop.market import BarPanel, Slice
+from alphaloop.settings import Settings
+from features.build import Panel
+from features.lease import LeaseHeldError, WriterLease
+from features.online import SQLITE, OnlineAddress, online_address
+from features.sets import FeatureSet, feature_set_of
+from features.snapshots import SnapshotStore
+from features.streamer import Streamer, claim
+
+Missed = Callable[[datetime], Iterable[Slice]]
+
+
+@dataclass(slots=True)
+class Duty:
+    """A writer on duty: stores each bar, then publishes its features. Close it to hand over."""
+
+    streamer: Streamer
+    snapshots: SnapshotStore
+    snapshot: str
+
+    @property
+    def last(self) -> datetime | None:
+        """The bar it stands after."""
+        return self.streamer.last
+
+    def on_bar(self, bars: Slice) -> Panel | None:
+        """Store and publish one bar; None for one that is older than the last, which changes nothing.
+
+        Raises `LeaseLostError` once another writer took over, `DataError` for the last bar with other
+        prices.
+        """
+        if self.last is not None and bars.timestamp < self.last:
+            return None
+        if bars.timestamp != self.last:
+            self.snapshot = self.snapshots.append(self.snapshot, bars.to_table()).id
+        return self.streamer.publish(bars, self.snapshot)
+
+    def close(self) -> None:
+        """Give up the lease; a second time does nothing."""
+        self.streamer.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class Standby:
+    """Waits to write the windows of `symbols`, from the snapshots of `source`.
+
+    `missed` gives the bars that closed after a moment, in order, as a provider knows them: those of the
+    time when nobody wrote. Without it the next bars come from `Duty.on_bar` alone.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        feature_set: FeatureSet,
+        symbols: tuple[str, ...],
+        window: int,
+        clock: Clock,
+        *,
+        snapshots: SnapshotStore,
+        source: str,
+        missed: Missed | None = None,
+        online: str | OnlineAddress = SQLITE,
+        offline: str = "",
+    ) -> None:
+        self._folder, self._online = Path(folder), online_address(online)
+        self._symbols, self._snapshots, self._source = symbols, snapshots, source
+        self._missed = missed or (lambda last: ())
+        self._options = {"folder": folder, "feature_set": feature_set, "symbols": symbols, "window": window}
+        self._options |= {"clock": clock, "online": self._online, "offline": offline}
+
+    @classmethod
+    def from_settings(
+        cls, settings: Settings, symbols: tuple[str, ...], clock: Clock, missed: Missed | None = None
+    ) -> Self:
+        """A standby for the online store, feature set, snapshots and source of the settings."""
+        wanted = settings.features
+        return cls(
+            settings.paths.feast,
+            feature_set_of(settings),
+            symbols,
+            wanted.window,
+            clock,
+            snapshots=SnapshotStore(settings.paths.snapshots),
+            source=settings.data.source,
+            missed=missed,
+            online=wanted.online,
+            offline=wanted.offline,
+        )
+
+    def take_over(self, timeout: float | None = None, pause: float = 0.25) -> Duty | None:
+        """Wait until the lease is free, and go on from there; None if it was held for `timeout` seconds.
+
+        Asks every `pause` seconds. Raises `MissingStateError` if there is no snapshot of the source.
+        """
+        deadline = None if timeout is None else monotonic() + timeout
+        while True:
+            try:
+                lease = claim(self._folder, self._online)
+            except LeaseHeldError:
+                if deadline is not None and monotonic() >= deadline:
+                    return None
+                sleep(pause)
+            else:
+                return self._begin(lease)
+
+    def _begin(self, lease: WriterLease) -> Duty:
+        """Rebuild; only now, since the last writer stored bars for as long as it had the lease."""
+        try:
+            newest = self._snapshots.latest(self._source)
+            if newest is None:
+                raise MissingStateError(
+                    f"there is no snapshot of '{self._source}' to go on from; "
+                    "make one with: alphaloop features build"
+                )
+            history = BarPanel.from_table(self._snapshots.load(newest.id))
+            options: dict[str, Any] = {**self._options, "history": history, "lease": lease}
+            duty = Duty(Streamer(**options), self._snapshots, newest.id)
+            duty.streamer.materialize(newest.id)
+            for bars in self._missed(newest.last):
+                if bars.timestamp <= newest.last:
+                    raise DataError(
+                        f"the bar of {bars.timestamp.isoformat()} was given as one after "
+                        f"{newest.last.isoformat()}"
+                    )
+                duty.on_bar(bars)
+        except BaseException:
+            lease.close()
+            raise
+        return duty

@@ -240,6 +240,33 @@ class BarPanel:
             disputed=np.array(disputed, dtype=bool) if any(one.disputed for one in slices) else None,
         )
 
+    def then(self, later: BarPanel) -> BarPanel:
+        """These bars, followed by `later` ones of the same symbols.
+
+        What only one side knows is empty in the other.
+        """
+        sides = (self, later)
+
+        def joined(values: list[npt.NDArray[Any] | None], absent: Any) -> npt.NDArray[Any]:
+            return np.concatenate(
+                [
+                    np.full(side.close.shape, absent) if one is None else one
+                    for side, one in zip(sides, values, strict=True)
+                ]
+            )
+
+        names = list(dict.fromkeys((*self.extra, *later.extra)))
+        known = self.providers is not None or later.providers is not None
+        doubted = self.disputed is not None or later.disputed is not None
+        return BarPanel(
+            timestamps=np.concatenate([self.timestamps, later.timestamps]),
+            symbols=self.symbols,
+            **{name: joined([getattr(side, name) for side in sides], np.nan) for name in _VALUE_COLUMNS},
+            extra={name: joined([side.extra.get(name) for side in sides], np.nan) for name in names},
+            providers=joined([side.providers for side in sides], "").astype(object) if known else None,
+            disputed=joined([side.disputed for side in sides], False) if doubted else None,
+        )
+
     def _take(self, rows: slice) -> BarPanel:
         return self._each(lambda values: values[rows], self.timestamps[rows], self.symbols)
 

@@ -37,6 +37,10 @@ class DataSettings(Section):
     providers: tuple[str, ...] = Field(
         (), description="sources in the order in which they are believed; empty means `source` alone"
     )
+    quality: dict[str, str] = Field(
+        {}, description="policy by quality rule, as {unique = 'repair'}; by default errors reject"
+    )
+    thresholds: dict[str, float] = Field({}, description="limits of quality rules by name")
     keep_snapshots: int = Field(0, ge=0, description="snapshots to keep of each source; 0 keeps all")
     keep_days: int = Field(0, ge=0, description="days for which a snapshot is kept; 0 keeps all")
 
@@ -89,6 +93,9 @@ class TradingSettings(Section):
     max_gross: float = Field(1.0, gt=0)
     max_weight: float = Field(0.15, gt=0, le=1)
     max_drawdown: float = Field(0.40, gt=0, le=1)
+    max_bar_age_seconds: float = Field(
+        3_600, gt=0, description="a bar older than this when it is to be traded only lets positions shrink"
+    )
     prediction_deadline_ms: int = Field(2_000, gt=0)
 
 

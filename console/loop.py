@@ -158,13 +158,4 @@ class Loop:
 
 
 def _joined(history: BarPanel, live: list[Slice]) -> BarPanel:
-    if not live:
-        return history
-    import numpy as np
-
-    recent = BarPanel.from_slices(live)
-    columns = ("timestamps", "open", "high", "low", "close", "volume", "adjustment")
-    return BarPanel(
-        symbols=history.symbols,
-        **{name: np.concatenate([getattr(history, name), getattr(recent, name)]) for name in columns},
-    )
+    return history.then(BarPanel.from_slices(live)) if live else history

@@ -5,21 +5,59 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from alphaloop.errors import MissingStateError
+from alphaloop.errors import InputError, MissingStateError, UnknownNameError
 
 if TYPE_CHECKING:
     from alphaloop.market import BarPanel
     from alphaloop.settings import Settings
+    from features.cleaning import Policies
+    from features.quality import Thresholds
     from features.snapshots import Snapshot
-    from features.source import Source
+    from features.source import LiveSource, Source
     from models.registry import Registry
 
 
 def source_of(settings: Settings) -> Source:
-    """The source that the settings name; `UnknownNameError` for another."""
+    """The source that the settings name, or their providers as one; `UnknownNameError` for another."""
     from features.sources import registry
 
-    return registry.find(settings.data.source)
+    return live_source(settings) if settings.data.providers else registry.find(settings.data.source)
+
+
+def live_source(settings: Settings, frequency: str = "1d") -> LiveSource:
+    """The providers of the settings (or the one source) behind one stream.
+
+    The first that is well is believed, the others stand by. Raises `InputError` for a source that has no
+    stream.
+    """
+    from alphaloop.clock import SystemClock
+    from features.calendars import any_session
+    from features.feeds.failover import FailoverSource
+    from features.feeds.policy import FailoverPolicy
+    from features.sources import registry
+
+    found = [registry.find(name) for name in settings.data.providers or (settings.data.source,)]
+    for source in found:
+        if settings.data.providers and not hasattr(source, "stream"):
+            raise InputError(
+                f"source '{source.name}' has bars of the past only; a provider tells of bars as they close"
+            )
+    policy = FailoverPolicy(expects=any_session(found[0].calendar))
+    return FailoverSource(found, policy, name=settings.data.source, clock=SystemClock())
+
+
+def policies_of(settings: Settings) -> tuple[Policies, Thresholds]:
+    """What follows from findings about bars, and the limits of the rules; `InputError` for a wrong one."""
+    from dataclasses import fields
+
+    from features.cleaning import Policies
+    from features.quality import Thresholds
+
+    limits = {one.name for one in fields(Thresholds)}
+    for name in settings.data.thresholds:
+        if name not in limits:
+            raise UnknownNameError("quality threshold", name, limits, where="data.thresholds")
+    return Policies(settings.data.quality), Thresholds(**settings.data.thresholds)  # type: ignore[arg-type]
 
 
 def latest_bars(settings: Settings) -> tuple[Snapshot, BarPanel]:
@@ -40,21 +78,29 @@ def latest_bars(settings: Settings) -> tuple[Snapshot, BarPanel]:
 def source_bars(settings: Settings, until: datetime | None = None) -> BarPanel:
     """All bars of the source (up to `until`) for the settings' symbols, checked."""
     from alphaloop.market import BarPanel
-    from features.quality import require_clean
+    from features.cleaning import clean
     from features.source import require_symbols
 
     source = source_of(settings)
     table = source.history(require_symbols(source, settings.data.symbols), None, until)
-    require_clean(table, source.calendar, f"source '{source.name}'")
-    return BarPanel.from_table(table)
+    cleaned = clean(table, source.calendar, f"source '{source.name}'", *policies_of(settings))
+    return BarPanel.from_table(cleaned.table)
 
 
 def take_snapshot(settings: Settings, until: datetime | None = None) -> Snapshot:
-    """Store the source's bars (up to `until`); the same bars give the same snapshot."""
+    """Store the source's bars (up to `until`) with their quality report; the same bars, the same snapshot."""
+    from features import incremental
     from features.snapshots import SnapshotStore
+    from features.source import require_symbols
 
-    bars = source_bars(settings, until)
-    return SnapshotStore(settings.paths.snapshots).save(bars.to_table(), settings.data.source)
+    source = source_of(settings)
+    return incremental.take(
+        SnapshotStore(settings.paths.snapshots),
+        source,
+        require_symbols(source, settings.data.symbols),
+        *policies_of(settings),
+        until=until,
+    )
 
 
 def open_registry(settings: Settings) -> Registry:

@@ -7,7 +7,7 @@ whose summer time moves it against UTC; its day ends at 17:00 there.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import date, datetime, time, timedelta
 from functools import lru_cache
 from zoneinfo import ZoneInfo
@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from alphaloop.errors import DataError, UnknownNameError
+from alphaloop.market import to_datetime64
 
 ROUND_THE_CLOCK, FOREX = "24/7", "24/5"
 CALENDARS = ("XNYS", ROUND_THE_CLOCK, FOREX)
@@ -88,6 +89,18 @@ def open_time(moments: Moments, calendar: str) -> npt.NDArray[np.int64]:
     inside = np.where(place >= 0, np.minimum(stamps, closes[place]) - opens[place], 0)
     elapsed: npt.NDArray[np.int64] = before[np.maximum(place, 0)] + inside
     return elapsed
+
+
+def any_session(calendar: str) -> Callable[[datetime, datetime], bool]:
+    """Whether the market was open at any time between two moments, as a function of them."""
+    require_calendar(calendar)
+
+    def opened(start: datetime, end: datetime) -> bool:
+        moments = np.array([to_datetime64(start), to_datetime64(end)])
+        first, last = open_time(moments, calendar)
+        return bool(last > first)
+
+    return opened
 
 
 @lru_cache(maxsize=64)

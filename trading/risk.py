@@ -51,6 +51,7 @@ class RiskLimits:
             max_weight=settings.max_weight,
             max_drawdown=settings.max_drawdown,
             prediction_deadline_ms=settings.prediction_deadline_ms,
+            max_bar_age=timedelta(seconds=settings.max_bar_age_seconds),
         )
 
     def to_body(self) -> dict[str, Any]:

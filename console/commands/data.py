@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from console.commands import data_stream
 from console.commands.options import AsJson, Symbols, moment, names
 
 if TYPE_CHECKING:
@@ -114,6 +115,9 @@ def check(
         raise typer.Exit(2)
 
 
+app.command()(data_stream.stream)
+
+
 @app.command()
 def prune(
     keep_days: Annotated[
@@ -139,8 +143,8 @@ def prune(
     removed = retention.prune(
         SnapshotStore(chosen.paths.snapshots),
         SystemClock().now(),
-        keep_days=keep_days,
-        keep_last=keep_last,
+        keep_days=keep_days if keep_days is not None else chosen.data.keep_days or None,
+        keep_last=keep_last if keep_last is not None else chosen.data.keep_snapshots or None,
         keep=named_snapshots(chosen),
         dry_run=dry_run,
     )

@@ -14,23 +14,26 @@ REFERENCE = "TA-Lib"
 # Inputs that are no column of the bars: the periods of a moving average of variable length follow the
 # dominant cycle, unless others are given.
 DEFAULTS = {"periods": "ht_dcperiod"}
+# What traders call functions whose names in TA-Lib are short.
+LONG_NAMES = {"KC": "keltner", "HA": "heikin_ashi"}
 
 
 def indicators() -> tuple[Indicator, ...]:
-    """One indicator for each function, in TA-Lib's order."""
+    """One indicator for each function, in TA-Lib's order, and those that have a longer name too."""
     import talib
     from talib import abstract
 
-    return tuple(_indicator(abstract.Function(name).info) for name in talib.get_functions())
+    named = [(name, name.lower()) for name in talib.get_functions()] + list(LONG_NAMES.items())
+    return tuple(_indicator(abstract.Function(function).info, name) for function, name in named)
 
 
-def _indicator(info: dict[str, Any]) -> Indicator:
+def _indicator(info: dict[str, Any], name: str) -> Indicator:
     inputs: list[str] = []
     for kind, columns in info["input_names"].items():
         inputs += [DEFAULTS.get(kind, columns)] if isinstance(columns, str) else columns
     outputs = tuple(info["output_names"])
     return Indicator(
-        name=info["name"].lower(),
+        name=name,
         factory=_factory(info["name"], info["display_name"], dict(info["parameters"])),
         inputs=tuple(inputs),
         outputs=outputs if len(outputs) > 1 else SINGLE,

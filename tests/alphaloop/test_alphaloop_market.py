@@ -111,6 +111,12 @@ def test_what_else_is_known_of_bars_travels_with_them():
         np.testing.assert_array_equal(again.extra["sentiment"], bars.extra["sentiment"])
         np.testing.assert_array_equal(again.providers, bars.providers)
         np.testing.assert_array_equal(again.disputed, bars.disputed)
+    both = plain.then(bars)
+    assert len(both) == 2 * len(plain)
+    assert both.at(4).providers == ("x", "y")
+    assert both.at(4).disputed == ("B",)
+    assert both.at(0).providers == ("", "")
+    assert np.isnan(both.extra["sentiment"][:3]).all()
     assert bars.at(1).providers == ("x", "y")
     assert bars.at(1).disputed == ("B",)
     assert bars.at(1).extra["sentiment"].tolist() == [2.0, 3.0]

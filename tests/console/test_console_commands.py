@@ -70,13 +70,24 @@ def test_data_lists_shows_and_checks(run: Command) -> None:
     ] == []
 
 
-def test_a_bad_file_is_refused_in_one_line(run: Command, tmp_path: Path) -> None:
+def test_the_past_streams_as_if_it_were_live(run: Command) -> None:
+    """A replayed period prints each bar with who told of it, and ends after as many bars as asked for."""
+    arguments = ("data", "stream", "--replay", "2019-01-02:2019-01-31", "--frequency", "1d")
+    lines = run(*arguments, "--symbols", "AAPL,AMD", "--bars", "3").splitlines()
+    assert len(lines) == 6
+    assert all("sp500-20" in line for line in lines)
+    assert lines[0].startswith("2019-01-02T21:00:00+00:00  AAPL")
+    assert "bars of the past only" in run("data", "stream", code=2)
+    assert "not of the form FROM:TO" in run("data", "stream", "--replay", "2019", code=2)
+
+
+def test_a_bad_file_is_refused_by_name(run: Command, tmp_path: Path) -> None:
     """A negative price in a file is found, named and answered with exit code 2, in both forms."""
     file = tmp_path / "bars.csv"
     file.write_text("symbol,timestamp,close\nA,2019-01-02T21:00:00Z,10\nA,2019-01-03T21:00:00Z,-1\n")
     line = run("data", "check", str(file), code=2)
-    assert "bars.csv" in line
-    assert line.count("\n") == 1
+    assert "bars.csv" in line.splitlines()[-1]
+    assert "[price] A at 2019-01-03" in line
     run("data", "check", "--file", str(file), "--json", code=2)
 
 

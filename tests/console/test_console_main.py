@@ -102,7 +102,7 @@ def test_help_lists_the_verbs_in_the_order_of_the_loop(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [
-        (("data", "show", "sp600"), "unknown source 'sp600'; known: simulated, sp500-20"),
+        (("data", "show", "sp600"), "unknown source 'sp600'; known: alpaca, ccxt"),
         (("data", "show", "--symbols", "APPL"), "unknown symbol 'APPL' in source 'sp500-20'; known: AAPL"),
         (("data", "show", "--from", "yesterday"), "--from 'yesterday' is no date"),
         (("data", "check", "--file", "nowhere.csv"), "nowhere.csv"),

@@ -34,14 +34,18 @@ def live_source(settings: Settings, frequency: str = "1d") -> LiveSource:
     from features.calendars import any_session
     from features.feeds.failover import FailoverSource
     from features.feeds.policy import FailoverPolicy
+    from features.source import is_live
     from features.sources import registry
 
-    found = [registry.find(name) for name in settings.data.providers or (settings.data.source,)]
-    for source in found:
-        if settings.data.providers and not hasattr(source, "stream"):
+    found = []
+    for name in settings.data.providers or (settings.data.source,):
+        source = registry.find(name)
+        if not is_live(source):
             raise InputError(
-                f"source '{source.name}' has bars of the past only; a provider tells of bars as they close"
+                f"source '{name}' has bars of the past only; replay it, or name data.providers that tell of "
+                "bars as they close, as ccxt:binance"
             )
+        found.append(source)
     policy = FailoverPolicy(expects=any_session(found[0].calendar))
     return FailoverSource(found, policy, name=settings.data.source, clock=SystemClock())
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime
-from typing import Protocol
+from typing import Protocol, TypeGuard
 
 import numpy as np
 import pyarrow as pa
@@ -73,6 +73,11 @@ class LiveSource(Source, Protocol):
         `VendorError` for what trying again cannot mend.
         """
         ...
+
+
+def is_live(source: Source) -> TypeGuard[LiveSource]:
+    """Whether a source tells of bars as they close."""
+    return hasattr(source, "stream")
 
 
 def require_symbols(source: Source, symbols: Sequence[str]) -> tuple[str, ...]:

@@ -62,15 +62,8 @@ def stream(
 
 def _live(chosen: Settings, frequency: str) -> tuple[LiveSource, Clock]:
     from alphaloop.clock import SystemClock
-    from alphaloop.errors import InputError
     from console import workspace
-    from features.sources import registry
 
-    if not chosen.data.providers and not hasattr(registry.find(chosen.data.source), "stream"):
-        raise InputError(
-            f"source '{chosen.data.source}' has bars of the past only; replay them with --replay FROM:TO, or "
-            "name --providers that tell of bars as they close, as ccxt:binance,ccxt:kraken"
-        )
     return workspace.live_source(chosen, frequency), SystemClock()
 
 

@@ -54,8 +54,10 @@ lint: $(STAMP)  ## ruff, mypy, import contracts, one-door rules
 	@$(BIN)/lint-imports --no-logo
 	@$(BIN)/python -m pytest -q -p no:cacheprovider tests/architecture
 
-bench: $(STAMP)  ## benchmarks, each against a floor or a peer in the same run
-	@for file in benchmarks/*.py; do echo "== $$file"; $(BIN)/python "$$file" $(ARGS); done
+bench: $(STAMP)  ## benchmarks against floors and peers; the output is kept in docs/evidence/bench.txt
+	@mkdir -p $(EVIDENCE)
+	@{ echo '$$ make bench'; date -u '+%Y-%m-%dT%H:%M:%SZ'; git describe --always --dirty || true; echo "$$(nproc) cores"; } > $(EVIDENCE)/bench.txt
+	@for file in benchmarks/*.py; do echo "== $$file"; $(BIN)/python "$$file" $(ARGS) 2>&1; done | sed -u 's#$(CURDIR)#.#g' | tee -a $(EVIDENCE)/bench.txt
 
 constraints: $(STAMP)  ## pin every version anew in constraints.txt
 	@$(PIP) install --quiet uv

@@ -33,7 +33,7 @@ from features.stream import FeatureStream
 
 SYMBOLS, BARS = 20, 8_000
 LENGTHS = (5, 10, 14, 20, 50)
-# The indicators of peer_pandas_ta.py, as ours are called.
+# The indicators of peers/pandas_ta.py, as ours are called.
 PEERS = (
     "sma", "ema", "wma", "dema", "tema", "kama", "trima", "rsi", "roc", "mom", "cmo", "stddev", "var",
     "linearreg", "atr", "natr", "cci", "willr", "mfi", "aroon",
@@ -116,7 +116,7 @@ def against_pandas_ta(bars: BarPanel) -> None:
         python = peer(Path(folder))
         file = Path(folder) / "bars.npz"
         np.savez(file, **inputs.adjusted(bars, ("open", "high", "low", "close", "volume")))
-        script = Path(__file__).with_name("peer_pandas_ta.py")
+        script = Path(__file__).parent / "peers" / "pandas_ta.py"
         answer = subprocess.run(
             [str(python), str(script), str(file), "1"], check=True, capture_output=True, text=True
         )

@@ -1,6 +1,6 @@
 """The peer's side of `feature_catalogue.py`: run by the interpreter that has pandas-ta-classic.
 
-    python peer_pandas_ta.py BARS.npz
+    python pandas_ta.py BARS.npz REPETITIONS
 
 Prints seconds, by repetition, of 100 indicators over every symbol; written without anything of ours.
 """

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
-from alphaloop.errors import InputError
+from alphaloop.errors import InputError, LeaseLostError
 
 
 class LeaseHeldError(InputError):
@@ -32,6 +32,10 @@ class WriterLease(Protocol):
         """Whether it was taken away, as far as is known here."""
         ...
 
+    def require(self) -> None:
+        """Raise `LeaseLostError` if it was taken away, having looked."""
+        ...
+
     def close(self) -> None:
         """Give it up; a second time does nothing."""
         ...
@@ -45,6 +49,7 @@ class Lease:
 
     def __init__(self, path: Path, what: str) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
+        self._path = path
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -67,6 +72,11 @@ class Lease:
     def lost(self) -> bool:
         """Whether its file was removed: then another process can lock a new one."""
         return self._descriptor is not None and os.fstat(self._descriptor).st_nlink == 0
+
+    def require(self) -> None:
+        """Raise `LeaseLostError` if its file was removed."""
+        if self.lost:
+            raise LeaseLostError(f"the file of this lease was removed ({self._path}); close it")
 
     def close(self) -> None:
         """Give it up; a second time does nothing."""

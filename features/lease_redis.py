@@ -89,7 +89,13 @@ class RedisLease:
         """The fencing token: how many holders there were, this one included."""
         return int(self.holder.split(" ", 1)[0])
 
-    def write(self, script: str, keys: Sequence[bytes], arguments: Sequence[str | bytes | int]) -> list[str]:
+    def require(self) -> None:
+        """Renew it; `LeaseLostError` if another holder came, `VendorError` if Redis cannot be reached."""
+        self.write("return {'kept'}")
+
+    def write(
+        self, script: str, keys: Sequence[bytes] = (), arguments: Sequence[str | bytes | int] = ()
+    ) -> list[str]:
         """Run `FENCE` and then `script`, as one; `LeaseLostError` if another holder came.
 
         In the script KEYS begin at 3 and ARGV at 3. Raises `VendorError` if Redis cannot be reached.

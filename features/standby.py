@@ -20,9 +20,10 @@ from alphaloop.market import BarPanel, Slice
 from alphaloop.settings import Settings
 from features.build import Panel
 from features.lease import LeaseHeldError, WriterLease
+from features.lease_redis import SECONDS
 from features.online import SQLITE, OnlineAddress, online_address
 from features.sets import FeatureSet, feature_set_of
-from features.snapshots import SnapshotStore
+from features.snapshots import Snapshot, SnapshotStore
 from features.streamer import Streamer, claim
 
 Missed = Callable[[datetime], Iterable[Slice]]
@@ -50,6 +51,7 @@ class Duty:
         if self.last is not None and bars.timestamp < self.last:
             return None
         if bars.timestamp != self.last:
+            self.streamer.require_lease()
             self.snapshot = self.snapshots.append(self.snapshot, bars.to_table()).id
         return self.streamer.publish(bars, self.snapshot)
 
@@ -68,7 +70,8 @@ class Standby:
     """Waits to write the windows of `symbols`, from the snapshots of `source`.
 
     `missed` gives the bars that closed after a moment, in order, as a provider knows them: those of the
-    time when nobody wrote. Without it the next bars come from `Duty.on_bar` alone.
+    time when nobody wrote. Without it the next bars come from `Duty.on_bar` alone. A lease in Redis is
+    free `lease_seconds` after its holder died, one on a file at once.
     """
 
     def __init__(
@@ -84,7 +87,9 @@ class Standby:
         missed: Missed | None = None,
         online: str | OnlineAddress = SQLITE,
         offline: str = "",
+        lease_seconds: float = SECONDS,
     ) -> None:
+        self._lease_seconds = lease_seconds
         self._folder, self._online = Path(folder), online_address(online)
         self._symbols, self._snapshots, self._source = symbols, snapshots, source
         self._missed = missed or (lambda last: ())
@@ -93,7 +98,7 @@ class Standby:
 
     @classmethod
     def from_settings(
-        cls, settings: Settings, symbols: tuple[str, ...], clock: Clock, missed: Missed | None = None
+        cls, settings: Settings, symbols: tuple[str, ...], clock: Clock, **options: Any
     ) -> Self:
         """A standby for the online store, feature set, snapshots and source of the settings."""
         wanted = settings.features
@@ -105,9 +110,9 @@ class Standby:
             clock,
             snapshots=SnapshotStore(settings.paths.snapshots),
             source=settings.data.source,
-            missed=missed,
             online=wanted.online,
             offline=wanted.offline,
+            **options,
         )
 
     def take_over(self, timeout: float | None = None, pause: float = 0.25) -> Duty | None:
@@ -118,7 +123,7 @@ class Standby:
         deadline = None if timeout is None else monotonic() + timeout
         while True:
             try:
-                lease = claim(self._folder, self._online)
+                lease = claim(self._folder, self._online, self._lease_seconds)
             except LeaseHeldError:
                 if deadline is not None and monotonic() >= deadline:
                     return None
@@ -129,12 +134,7 @@ class Standby:
     def _begin(self, lease: WriterLease) -> Duty:
         """Rebuild; only now, since the last writer stored bars for as long as it had the lease."""
         try:
-            newest = self._snapshots.latest(self._source)
-            if newest is None:
-                raise MissingStateError(
-                    f"there is no snapshot of '{self._source}' to go on from; "
-                    "make one with: alphaloop features build"
-                )
+            newest = self._newest()
             history = BarPanel.from_table(self._snapshots.load(newest.id))
             options: dict[str, Any] = {**self._options, "history": history, "lease": lease}
             duty = Duty(Streamer(**options), self._snapshots, newest.id)
@@ -150,3 +150,23 @@ class Standby:
             lease.close()
             raise
         return duty
+
+    def _newest(self) -> Snapshot:
+        """The newest snapshot, or what was stored after it.
+
+        A writer that was paused, lost its lease and woke can name an older one as the newest.
+        """
+        newest = self._snapshots.latest(self._source)
+        if newest is None:
+            raise MissingStateError(
+                f"there is no snapshot of '{self._source}' to go on from; "
+                "make one with: alphaloop features build"
+            )
+        later: dict[str | None, Snapshot] = {}
+        for one in self._snapshots.stored():
+            known = later.get(one.parent)
+            if known is None or one.last > known.last:
+                later[one.parent] = one
+        while newest.id in later:
+            newest = later[newest.id]
+        return newest

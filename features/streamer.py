@@ -19,7 +19,7 @@ from alphaloop.settings import Settings
 from features import inputs
 from features.build import FeatureFrame, Panel, backfill
 from features.lease import Lease, WriterLease
-from features.lease_redis import RedisLease
+from features.lease_redis import SECONDS, RedisLease
 from features.online import SQLITE, OnlineAddress, online_address
 from features.online_reader import OnlineReader
 from features.repo.connection import open_feast, translated
@@ -32,10 +32,15 @@ LEASE_FILE = "streamer.lease"
 RIGHT = "the right to write the online store"
 
 
-def claim(folder: Path, online: str | OnlineAddress = SQLITE) -> WriterLease:
-    """The right to write the online store; `features.lease.LeaseHeldError` names who has it."""
+def claim(folder: Path, online: str | OnlineAddress = SQLITE, seconds: float = SECONDS) -> WriterLease:
+    """The right to write the online store; `features.lease.LeaseHeldError` names who has it.
+
+    In Redis it is free `seconds` after the death of its holder; on a file at once.
+    """
     address = online_address(online)
-    return RedisLease(address, RIGHT) if address.remote else Lease(Path(folder) / LEASE_FILE, RIGHT)
+    if address.remote:
+        return RedisLease(address, RIGHT, seconds)
+    return Lease(Path(folder) / LEASE_FILE, RIGHT)
 
 
 class Streamer:
@@ -100,6 +105,11 @@ class Streamer:
     def last(self) -> datetime | None:
         """The bar it stands after; None before the first."""
         return self._bar
+
+    def require_lease(self) -> None:
+        """Raise `LeaseLostError` if another writer took over, `InputError` if this one is closed."""
+        self._require_lease()
+        self._lease.require()
 
     def publish(self, bars: Slice, snapshot: str) -> Panel:
         """Carry the features on by one bar and write the windows; float32 `[symbols, features]`.

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
-import shutil
-import signal
-import subprocess
+import sys
 import traceback
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -26,7 +26,6 @@ from alphaloop.errors import (
 )
 from alphaloop.market import BarPanel
 from alphaloop.prediction import SymbolStatus
-from alphaloop.processes import free_port
 from alphaloop.settings import FeatureSettings, Settings
 from features import parity
 from features.build import FeatureFrame, backfill
@@ -44,60 +43,28 @@ OK, MISSING = SymbolStatus.OK, SymbolStatus.MISSING
 PASSWORD = "tell,nobody=7"
 
 
-class Server:
-    """A Redis of our own on a free port, which forgets everything when it stops."""
-
-    def __init__(self, folder: Path, password: str = "") -> None:
-        self.folder, self.password, self.port = folder, password, free_port()
-        self.address = f"redis://127.0.0.1:{self.port}/0"
-        self._process: subprocess.Popen[bytes] | None = None
-        self.start()
-
-    def start(self) -> None:
-        """Start it, and wait until it answers."""
-        given = ["--requirepass", self.password] if self.password else []
-        self._process = subprocess.Popen(
-            ["redis-server", "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", *given,
-             "--appendonly", "no", "--dir", str(self.folder)],
-            stdout=subprocess.DEVNULL,
-        )  # fmt: skip
-        client = connect(online_address(self.address.replace("//", f"//:{self.password}@")))
-        deadline = monotonic() + 20
-        while True:
-            try:
-                client.ping()
-                break
-            except Exception:
-                if monotonic() > deadline:
-                    raise
-                sleep(0.02)
-        client.close()
-
-    def stop(self) -> None:
-        """Kill it."""
-        if self._process is not None:
-            self._process.send_signal(signal.SIGKILL)
-            self._process.wait()
+def _sibling(name: str) -> Any:
+    """A module beside this file."""
+    if name not in sys.modules:
+        spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
+        assert spec is not None
+        assert spec.loader is not None
+        sys.modules[name] = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(sys.modules[name])
+    return sys.modules[name]
 
 
-def _servers(folder: Path, password: str = "") -> Iterator[Server]:
-    if shutil.which("redis-server") is None:
-        if os.environ.get("CI") == "true":
-            pytest.fail("redis-server is not installed")
-        pytest.skip("redis-server is not installed")
-    server = Server(folder, password)
-    yield server
-    server.stop()
+redis_server = _sibling("redis_server")
 
 
 @pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """One server for all tests."""
-    yield from _servers(tmp_path_factory.mktemp("redis"))
+    yield from redis_server.servers(tmp_path_factory.mktemp("redis"))
 
 
 @pytest.fixture
-def server(running: Server) -> Server:
+def server(running: Any) -> Server:
     """The server, with nothing in it."""
     client = connect(online_address(running.address))
     client.flushall()
@@ -106,9 +73,9 @@ def server(running: Server) -> Server:
 
 
 @pytest.fixture
-def locked(tmp_path: Path) -> Iterator[Server]:
+def locked(tmp_path: Path) -> Iterator[Any]:
     """A server that wants a password."""
-    yield from _servers(tmp_path, PASSWORD)
+    yield from redis_server.servers(tmp_path, PASSWORD)
 
 
 @pytest.fixture(scope="module")
@@ -134,7 +101,7 @@ def open_streamer(
 
 
 def test_what_is_read_from_redis_is_what_was_built(
-    server: Server, tmp_path: Path, real_bars: BarPanel, frame: FeatureFrame, clock: ReplayClock
+    server: Any, tmp_path: Path, real_bars: BarPanel, frame: FeatureFrame, clock: ReplayClock
 ) -> None:
     """Settings choose Redis; its windows are the backfilled ones to the bit, from any folder."""
     settings = settings_of(tmp_path / "writer", server.address)
@@ -154,7 +121,7 @@ def test_what_is_read_from_redis_is_what_was_built(
 
 
 def test_parity_through_redis_is_exact(
-    server: Server, tmp_path: Path, real_bars: BarPanel, clock: ReplayClock
+    server: Any, tmp_path: Path, real_bars: BarPanel, clock: ReplayClock
 ) -> None:
     """Backfill, stream and Redis differ by 0, and the measure leaves what serving reads alone."""
     settings = settings_of(tmp_path, server.address)
@@ -167,7 +134,7 @@ def test_parity_through_redis_is_exact(
 
 
 def test_ages_and_gaps_are_seen_in_redis_too(
-    server: Server, tmp_path: Path, real_bars: BarPanel, clock: ReplayClock
+    server: Any, tmp_path: Path, real_bars: BarPanel, clock: ReplayClock
 ) -> None:
     """Other bars are refused by their age; a symbol without a bar, left behind or unknown is masked."""
     settings = settings_of(tmp_path, server.address)
@@ -193,7 +160,7 @@ def test_ages_and_gaps_are_seen_in_redis_too(
 
 
 def test_a_window_without_any_value_replaces_an_older_one(
-    server: Server, tmp_path: Path, real_bars: BarPanel, clock: ReplayClock
+    server: Any, tmp_path: Path, real_bars: BarPanel, clock: ReplayClock
 ) -> None:
     """Rows that are NaN throughout are written as any other; the stale values are gone."""
     settings = settings_of(tmp_path, server.address)
@@ -211,7 +178,7 @@ def test_a_window_without_any_value_replaces_an_older_one(
 
 
 def test_a_bar_is_seen_whole_or_not_at_all(
-    server: Server, tmp_path: Path, real_bars: BarPanel, clock: ReplayClock
+    server: Any, tmp_path: Path, real_bars: BarPanel, clock: ReplayClock
 ) -> None:
     """Readers that ask while bars are written find all symbols at one bar, every time."""
     settings = settings_of(tmp_path, server.address)
@@ -246,7 +213,7 @@ def test_a_bar_is_seen_whole_or_not_at_all(
 
 
 def test_an_older_row_is_refused_by_redis_itself(
-    server: Server, tmp_path: Path, real_bars: BarPanel, clock: ReplayClock
+    server: Any, tmp_path: Path, real_bars: BarPanel, clock: ReplayClock
 ) -> None:
     """Even a writer that looked before the newer row came writes none of its symbols, unless it replays."""
     settings = settings_of(tmp_path, server.address)
@@ -267,7 +234,7 @@ def test_an_older_row_is_refused_by_redis_itself(
 
 
 def test_the_last_bar_can_be_written_again(
-    server: Server, tmp_path: Path, real_bars: BarPanel, clock: ReplayClock, frame: FeatureFrame
+    server: Any, tmp_path: Path, real_bars: BarPanel, clock: ReplayClock, frame: FeatureFrame
 ) -> None:
     """The bar that is stored already gets a new snapshot, which Feast's own store would drop silently."""
     settings = settings_of(tmp_path, server.address)
@@ -282,7 +249,7 @@ def test_the_last_bar_can_be_written_again(
 
 
 def test_there_is_one_writer_in_redis(
-    server: Server, tmp_path: Path, real_bars: BarPanel, clock: ReplayClock
+    server: Any, tmp_path: Path, real_bars: BarPanel, clock: ReplayClock
 ) -> None:
     """A second streamer, of any machine, is refused with the first one's name; closing makes room."""
     with (
@@ -294,7 +261,7 @@ def test_there_is_one_writer_in_redis(
 
 
 def test_a_writer_whose_lease_was_taken_writes_nothing(
-    server: Server, tmp_path: Path, real_bars: BarPanel, clock: ReplayClock
+    server: Any, tmp_path: Path, real_bars: BarPanel, clock: ReplayClock
 ) -> None:
     """After its lease ran out and another took it, a streamer that does not know is refused by Redis."""
     settings = settings_of(tmp_path, server.address)
@@ -318,7 +285,7 @@ def test_a_writer_whose_lease_was_taken_writes_nothing(
     assert {one.snapshot for one in stored.values()} == {"second"}
 
 
-def test_a_lease_is_renewed_and_its_number_grows(server: Server) -> None:
+def test_a_lease_is_renewed_and_its_number_grows(server: Any) -> None:
     """Held for several of its lives it stays, the next holder's number is larger, and a loss is noticed."""
     address = online_address(server.address)
     first = RedisLease(address, "it", seconds=0.3)
@@ -342,7 +309,7 @@ def test_a_lease_is_renewed_and_its_number_grows(server: Server) -> None:
 
 
 def test_nobody_writes_windows_past_the_streamer(
-    server: Server, tmp_path: Path, real_bars: BarPanel, clock: ReplayClock
+    server: Any, tmp_path: Path, real_bars: BarPanel, clock: ReplayClock
 ) -> None:
     """Feast's own ways of writing are refused: without the lease there is no write."""
     from features.store import open_feast
@@ -361,7 +328,7 @@ def test_nobody_writes_windows_past_the_streamer(
 
 
 def test_a_restart_of_redis_is_named_and_outlived(
-    server: Server, tmp_path: Path, real_bars: BarPanel, clock: ReplayClock, frame: FeatureFrame
+    server: Any, tmp_path: Path, real_bars: BarPanel, clock: ReplayClock, frame: FeatureFrame
 ) -> None:
     """While Redis is away reads and writes name it; afterwards the same streamer and reader go on."""
     settings = settings_of(tmp_path, server.address)
@@ -390,7 +357,7 @@ def test_a_restart_of_redis_is_named_and_outlived(
 
 
 def test_a_password_is_used_and_never_shown(
-    locked: Server, tmp_path: Path, real_bars: BarPanel, clock: ReplayClock, monkeypatch: pytest.MonkeyPatch
+    locked: Any, tmp_path: Path, real_bars: BarPanel, clock: ReplayClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """From the URL or from a mounted file it opens Redis; it is in no text, file, error or process list."""
     from urllib.parse import quote
@@ -448,7 +415,7 @@ def test_what_is_no_address_is_refused(text: str) -> None:
 
 
 def test_another_feature_set_takes_the_place_of_the_first(
-    server: Server, tmp_path: Path, real_bars: BarPanel, clock: ReplayClock
+    server: Any, tmp_path: Path, real_bars: BarPanel, clock: ReplayClock
 ) -> None:
     """Windows of another set are written over those of the first, and say so."""
     settings = settings_of(tmp_path, server.address)

@@ -234,14 +234,12 @@ def _described(source: Source) -> dict[str, Any]:
 
 def _family(prefix: str, family: SourceFamily) -> dict[str, Any]:
     """A family of sources as a row; what differs from member to member is left open."""
-    members = family.names()
-    shown = f"one of {len(members)}: {', '.join(members[:3])}, …" if members else ""
     return {
         "source": f"{prefix}:…",
         "symbols": "any",
         "calendar": "",
         "prices": "",
-        "description": getattr(family, "description", shown),
+        "description": family.description,
     }
 
 

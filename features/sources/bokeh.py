@@ -15,7 +15,6 @@ The file is read where it lies and bokeh-sampledata is not imported. What it hol
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Sequence
 from datetime import datetime
 from functools import cache
@@ -23,10 +22,11 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from alphaloop.errors import DataError, MissingPartError
+from alphaloop.errors import DataError
 from alphaloop.market import BARS_SCHEMA
 from features.calendars import closes_of
 from features.forward_factor import forward_factor
+from features.package_file import package_file
 from features.source import CalendarName, require_frequency, require_symbols, select
 
 PACKAGE = "bokeh_sampledata"
@@ -63,18 +63,7 @@ SOURCE = UsTechOhlcv()
 
 
 def _locate() -> Path:
-    spec = importlib.util.find_spec(PACKAGE)
-    if spec is None or spec.origin is None:
-        raise MissingPartError(
-            "source 'us-tech-ohlcv' reads a data file of the package bokeh-sampledata, which is not "
-            "installed; install alphaloop[features]"
-        )
-    path = Path(spec.origin).parent / FILE
-    if not path.is_file():
-        raise MissingPartError(
-            f"the package {PACKAGE} has no file {FILE}; install the version in constraints.txt"
-        )
-    return path
+    return package_file(SOURCE.name, PACKAGE, FILE)
 
 
 @cache

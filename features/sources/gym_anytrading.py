@@ -12,7 +12,6 @@ The file is read where it lies and gym-anytrading is not imported. What it holds
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Sequence
 from datetime import datetime
 from functools import cache
@@ -22,9 +21,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from alphaloop.errors import DataError, MissingPartError
+from alphaloop.errors import DataError
 from alphaloop.market import BARS_SCHEMA
 from features.calendars import FOREX
+from features.package_file import package_file
 from features.source import CalendarName, require_frequency, require_symbols, select
 
 PACKAGE = "gym_anytrading"
@@ -63,18 +63,7 @@ SOURCE = EurUsdHourly()
 
 
 def _locate() -> Path:
-    spec = importlib.util.find_spec(PACKAGE)
-    if spec is None or spec.origin is None:
-        raise MissingPartError(
-            "source 'eurusd-1h' reads a data file of the package gym-anytrading, which is not installed; "
-            "install alphaloop[features]"
-        )
-    path = Path(spec.origin).parent / FILE
-    if not path.is_file():
-        raise MissingPartError(
-            f"the package {PACKAGE} has no file {FILE}; install the version in constraints.txt"
-        )
-    return path
+    return package_file(SOURCE.name, PACKAGE, FILE)
 
 
 @cache

@@ -24,6 +24,11 @@ class SourceFamily(Protocol):
         """What comes before the colon."""
         ...
 
+    @property
+    def description(self) -> str:
+        """One line: what it holds and how one of them is named. Told without asking for `names`."""
+        ...
+
     def names(self) -> tuple[str, ...]:
         """What may come after the colon, sorted."""
         ...

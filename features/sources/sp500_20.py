@@ -6,7 +6,7 @@ are rounded to so few digits that their returns are noise, so they are left out.
 
 from __future__ import annotations
 
-import importlib.util
+import gzip
 from collections.abc import Sequence
 from datetime import datetime
 from functools import cache
@@ -15,13 +15,15 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from alphaloop.errors import DataError, MissingPartError
+from alphaloop.errors import DataError
 from alphaloop.market import BarPanel
 from features.calendars import closes_of
+from features.package_file import package_file
 from features.source import CalendarName, close_only, require_frequency, require_symbols, select
 
 PACKAGE = "skfolio"
 FILE = "datasets/data/sp500_dataset.csv.gz"
+DATE = "Date"
 FIRST_DAY = "2000-01-01"
 
 
@@ -35,7 +37,7 @@ class Sp500Twenty:
 
     def symbols(self) -> tuple[str, ...]:
         """The 20 symbols, sorted."""
-        return _read(str(_locate())).symbols
+        return _symbols(str(_locate()))
 
     def history(
         self,
@@ -54,18 +56,18 @@ SOURCE = Sp500Twenty()
 
 
 def _locate() -> Path:
-    spec = importlib.util.find_spec(PACKAGE)
-    if spec is None or spec.origin is None:
-        raise MissingPartError(
-            f"source 'sp500-20' reads a data file of the package {PACKAGE}, which is not installed; "
-            "install alphaloop[features]"
-        )
-    path = Path(spec.origin).parent / FILE
-    if not path.is_file():
-        raise MissingPartError(
-            f"the package {PACKAGE} has no file {FILE}; install the version in constraints.txt"
-        )
-    return path
+    return package_file(SOURCE.name, PACKAGE, FILE)
+
+
+@cache
+def _symbols(path: str) -> tuple[str, ...]:
+    # The head of the file says them; what stands below takes seconds to be given its calendar.
+    try:
+        with gzip.open(path, "rt", encoding="utf-8") as lines:
+            head = lines.readline().strip().split(",")
+    except (OSError, EOFError, UnicodeDecodeError) as error:
+        raise _unreadable(path, error) from error
+    return tuple(sorted(name for name in head if name != DATE))
 
 
 @cache
@@ -80,9 +82,13 @@ def _read(path: str) -> BarPanel:
     try:
         raw = csv.read_csv(path)
     except (pa.ArrowInvalid, OSError) as error:
-        raise DataError(f"{path} cannot be read as CSV: {error}; reinstall {PACKAGE}") from error
-    days = raw["Date"].to_numpy().astype("datetime64[D]")
+        raise _unreadable(path, error) from error
+    days = raw[DATE].to_numpy().astype("datetime64[D]")
     recent = days >= np.datetime64(FIRST_DAY)
-    names = tuple(sorted(name for name in raw.column_names if name != "Date"))
+    names = _symbols(path)
     close = np.column_stack([raw[name].to_numpy() for name in names]).astype(np.float64)[recent]
     return close_only(closes_of(days[recent].tolist()), names, close)
+
+
+def _unreadable(path: str, error: Exception) -> DataError:
+    return DataError(f"{path} cannot be read as CSV: {error}; reinstall {PACKAGE}")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +43,19 @@ def test_embedded_sources_and_families_are_listed(capsys: pytest.CaptureFixture[
     assert rows["eurusd-1h"]["calendar"] == "24/5"
     assert "s3://" in rows["folder:…"]["description"]
     assert "folder:…" in run(capsys, "data", "list")[0]
+
+
+def test_the_list_waits_for_no_library_that_it_does_not_need() -> None:
+    """Sources are listed without importing a vendor's kit, pandas or the exchanges' calendars."""
+    program = (
+        "import sys; from console import main; code = main.run(['data', 'list']); "
+        "heavy = {'ccxt', 'pandas', 'exchange_calendars', 'yfinance', 'alpaca'} & set(sys.modules); "
+        "sys.exit(f'code {code}, imported {heavy}' if code or heavy else 0)"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-P", "-c", program], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert ended.returncode == 0, ended.stderr
 
 
 def test_warnings_are_shown_and_refuse_nothing(capsys: pytest.CaptureFixture[str]) -> None:

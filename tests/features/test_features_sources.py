@@ -84,7 +84,7 @@ def test_the_cut_of_history_includes_both_ends() -> None:
 def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the package that carries the data the error says what to install."""
     monkeypatch.setattr(sp500, "PACKAGE", "no_such_package")
-    with pytest.raises(MissingPartError, match="no_such_package"):
+    with pytest.raises(MissingPartError, match="no-such-package"):
         registry.find("sp500-20").symbols()
     monkeypatch.setattr(sp500, "PACKAGE", "numpy")
     with pytest.raises(MissingPartError, match="has no file"):

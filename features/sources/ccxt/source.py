@@ -173,6 +173,7 @@ class Exchanges:
     """The family `ccxt:<exchange>`."""
 
     prefix = PREFIX
+    description = "one exchange each, past and live, by REST and websocket (ccxt): ccxt:binance, ccxt:kraken"
 
     def names(self) -> tuple[str, ...]:
         """Every exchange that ccxt knows, sorted."""

@@ -64,7 +64,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 
 
 @pytest.fixture
-def server(running: Any) -> Server:
+def server(running: Any) -> Any:
     """The server, with nothing in it."""
     client = connect(online_address(running.address))
     client.flushall()

@@ -194,7 +194,7 @@ def nursery(tmp_path: Path, real_bars: BarPanel, settings: Settings, online: str
 def test_writers_killed_while_writing_are_followed_without_a_gap(
     nursery: Any, tmp_path: Path, real_bars: BarPanel, frame: FeatureFrame, online: str
 ) -> None:
-    """Five writers die by kill -9 at random moments; each time the store is legal, and in the end complete."""
+    """Five writers die by kill -9 at random moments; the store stays legal, and ends complete."""
     settings, random, reached = settings_of(tmp_path, online), np.random.default_rng(7), FIRST - 1
     for _ in range(5):
         assert nursery(f"kill {random.uniform(0.005, 0.15)}") == "on"

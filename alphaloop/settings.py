@@ -78,6 +78,19 @@ class ServingSettings(Section):
     runtime: Literal["ray", "process"] = "ray"
     poll_seconds: float = Field(1.0, gt=0, description="age at which the rollout document is read again")
     allow_drills: bool = Field(False, description="honour fault injection by a rollout's override")
+    http_port: int = Field(8000, ge=0, le=65535, description="HTTP of the process host; 0 serves none")
+    metrics_port: int = Field(8002, ge=0, le=65535, description="Prometheus metrics; 0 serves none")
+    tls_certificate: Path | None = Field(None, description="PEM chain of the process host; turns TLS on")
+    tls_key: Path | None = Field(None, description="PEM key that belongs to tls_certificate")
+    tls_client_ca: Path | None = Field(None, description="PEM of the CA of client certificates; mutual TLS")
+    tokens: Path | None = Field(
+        None, description="file of bearer tokens, a line each: client, scopes (predict,admin), token or sha256:…"
+    )
+    rate_limit: float = Field(0.0, ge=0, description="requests a second of each client; 0 sets no limit")
+    rate_burst: int = Field(100, ge=1, description="requests that a client may send at once")
+    max_in_flight: int = Field(64, ge=1, description="requests held at once; more are refused at once")
+    max_request_bytes: int = Field(16 * 2**20, ge=1024, description="a larger request is refused")
+    log_retention_days: int = Field(0, ge=0, description="days the prediction log keeps; 0 keeps all")
 
 
 class TradingSettings(Section):
@@ -123,6 +136,20 @@ class RolloutSettings(Section):
     weights: tuple[float, ...] = (0.05, 0.25, 0.5)
     false_rollback: float = Field(0.01, gt=0, lt=0.5)
     false_promotion: float = Field(0.05, gt=0, lt=0.5)
+    hold_bars: int = Field(
+        126, ge=0, description="longest wait at the first weight for the bars that the evidence needs"
+    )
+    non_inferiority_bps: float = Field(
+        0.0, ge=0, description="net loss a bar that an undecided challenger may have and be promoted; 0: never"
+    )
+    ic_horizon: int = Field(1, ge=1, description="bars of the outcomes, not overlapping, that the IC looks at")
+    effect: float = Field(
+        0.2, gt=0, description="difference a bar that matters, in its standard deviations; power is told for it"
+    )
+    max_latency_ms: float = Field(250.0, gt=0, description="p99 of a challenger's answers that ends a rollout")
+    max_staleness_seconds: float = Field(
+        0.0, ge=0, description="age of a challenger's features at a bar that ends a rollout"
+    )
 
 
 class Settings(BaseSettings):

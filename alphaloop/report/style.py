@@ -88,6 +88,8 @@ svg .grid { stroke: var(--rule); stroke-width: 1; } svg .tick { stroke: var(--so
 svg .line { fill: none; stroke: var(--tone); stroke-width: 2; stroke-linejoin: round; stroke-linecap: round; }
 svg .line.two, svg .line.three { stroke-width: 1.5; } svg .line.dashed { stroke-dasharray: 1 5; }
 svg .level { stroke: var(--tone); stroke-width: 1.25; stroke-dasharray: 5 4; }
+svg .cell { fill: var(--tone); } svg .cut { stroke: var(--soft); stroke-width: .75; opacity: .55; }
+svg .value { fill: var(--ink); } svg .over { fill: var(--surface); font-weight: 600; }
 svg .band { fill: var(--tone); opacity: .11; } svg .bar, svg .segment { fill: var(--tone); }
 svg .mark { fill: var(--tone); stroke: var(--surface); stroke-width: 2; }
 

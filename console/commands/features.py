@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from console.commands import features_select
 from console.commands.options import AsJson, moment
 
 app = typer.Typer(help="Features: definitions, offline and online store, parity.", no_args_is_help=True)
@@ -20,6 +21,7 @@ Bars = Annotated[int, typer.Option(min=1, help="How many of the last bars to com
 
 def register(parent: typer.Typer) -> None:
     """Add the verbs."""
+    features_select.register(app)
     parent.add_typer(app, name="features")
 
 

@@ -1,0 +1,73 @@
+"""Clusters of features that say the same: a tree by correlation, cut, with one medoid for each cluster."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from features.operator import Matrix
+from features.selection.normal_equations import NormalEquations
+from features.selection.training_part import TrainingPart
+
+ALIKE = 0.7
+"""Features whose mean absolute correlation reaches this are one cluster."""
+
+
+@dataclass(frozen=True, eq=False)
+class Clusters:
+    """`of` gives each feature's cluster from 0 `[F]`; `medoids` each cluster's feature that is most like all
+    of it; `order` the features as the tree's leaves lie `[F]`; `correlation` theirs `[F, F]`, unordered.
+    """
+
+    of: npt.NDArray[np.intp]
+    medoids: tuple[int, ...]
+    order: npt.NDArray[np.intp]
+    correlation: Matrix
+
+    def __len__(self) -> int:
+        return len(self.medoids)
+
+
+def clusters(part: TrainingPart, alike: float = ALIKE) -> Clusters:
+    """Average linkage over `1 - |correlation|` on the training part; clusters are numbered along the tree.
+
+    Two features are alike over all rows or among the symbols of a bar, whichever is more: a volatility and
+    its rank order the symbols alike, however the market's volatility moves the one and not the other.
+    """
+    rows = NormalEquations.of(part, range(len(part))).correlations
+    within = _within_bars(part)
+    correlation = np.where(np.abs(within) > np.abs(rows), within, rows)
+    if len(correlation) == 1:
+        zero = np.zeros(1, dtype=np.intp)
+        return Clusters(zero, (0,), zero, correlation)
+    from scipy.cluster.hierarchy import fcluster, leaves_list, linkage
+    from scipy.spatial.distance import squareform
+
+    # Rounding leaves the matrix unequal to its mirror image in the last bit.
+    distance = 1.0 - np.abs(correlation + correlation.T) / 2
+    np.fill_diagonal(distance, 0.0)
+    tree = linkage(squareform(np.maximum(distance, 0.0), checks=False), "average")
+    order = leaves_list(tree).astype(np.intp)
+    given = fcluster(tree, 1.0 - alike, "distance")
+    numbers: dict[int, int] = {}
+    for place in order:
+        numbers.setdefault(int(given[place]), len(numbers))
+    of = np.array([numbers[int(one)] for one in given], dtype=np.intp)
+    medoids = []
+    for number in range(len(numbers)):
+        members = np.flatnonzero(of == number)
+        likeness = np.abs(correlation[np.ix_(members, members)]).sum(axis=1)
+        medoids.append(int(members[int(np.argmax(likeness))]))
+    return Clusters(of, tuple(medoids), order, correlation)
+
+
+def _within_bars(part: TrainingPart) -> Matrix:
+    """The mean rank correlation of features with one another within a bar, `[F, F]`."""
+    ranks = part.ranks.reshape(-1, len(part.names))
+    speaks = (part.ranks != 0).any(axis=1).astype(np.float32)
+    both = speaks.T @ speaks
+    found = np.divide(ranks.T @ ranks, both, out=np.zeros_like(both), where=both >= len(part) / 4)
+    np.fill_diagonal(found, 1.0)
+    return np.clip(found.astype(np.float64), -1.0, 1.0)

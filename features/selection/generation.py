@@ -1,0 +1,176 @@
+"""Generation: candidates as formulas, drawn by a seed from features free of scale, each meaning once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+
+import numpy as np
+
+from alphaloop.errors import DataError, InputError
+from alphaloop.market import PRICE_COLUMNS, BarPanel
+from features.build import backfill
+from features.formula.errors import FormulaError
+from features.named import NAMED
+from features.selection.scaling import Scaling
+from features.selection.units import scale_free
+from features.sets import FeatureSet
+
+TWINS = 0.95
+"""Of candidates that are correlated beyond this, the first one drawn stays."""
+LEAST_KNOWN, LEAST_DIFFERENT = 0.5, 0.25
+BARS, SYMBOLS = 800, 20
+MOST = 2_000
+_DRAWN_FOR_EACH = 2
+_COARSER_WEIGHT = 1.5
+
+Part = tuple[str, str]
+"""A feature's name and its formula."""
+
+
+@dataclass(frozen=True, slots=True)
+class Generated:
+    """The candidates as a set, and how many were drawn: those left out for being like others count too."""
+
+    feature_set: FeatureSet
+    drawn: int
+
+
+def generate(bars: BarPanel, until: datetime, count: int, seed: int, base: Sequence[str] = ()) -> Generated:
+    """At most `count` candidates that these bars allow; `base` (features as texts) always come first.
+
+    Plain features, and of them lags, changes, ranks, products, ratios and differences, and the same on
+    coarser bars. Two of the same canonical formula are one; so are two that are correlated beyond 0.95
+    on the last 800 bars before `until` (nothing later is looked at). The same seed draws the same ones.
+    `InputError` for a count out of range, `DataError` where nothing comes of the bars.
+    """
+    if not 1 <= count <= MOST:
+        raise InputError(f"candidates is {count}; it must lie in 1 … {MOST}")
+    known = bars.between(end=until)
+    sample = _sample(known)
+    pool = _pool(sample)
+    draws = [*base, *_drawn(pool, _coarser(sample), count * _DRAWN_FOR_EACH, np.random.default_rng(seed))]
+    distinct = _distinct(draws, keep=len(base))
+    texts = _unlike(sample, distinct, len(base))[: max(count, len(base))]
+    if not texts:
+        raise DataError(f"no candidate has values on the {len(known)} bars before {until.date()}")
+    return Generated(FeatureSet(texts), len(distinct))
+
+
+def _sample(known: BarPanel) -> BarPanel:
+    step = max(1, len(known.symbols) // SYMBOLS)
+    some = known.select(known.symbols[::step])
+    return some.between(start=some.at(max(len(some) - BARS, 0)).timestamp) if len(some) else some
+
+
+def _pool(bars: BarPanel) -> dict[str, str]:
+    """Formulas by name whose columns these bars have."""
+    have = {name for name in (*PRICE_COLUMNS, "volume") if np.isfinite(getattr(bars, name)).any()}
+    pool = {name: one.formula for name, one in NAMED.items() if not name.startswith(("rank_", "market_"))}
+    pool |= {name: formula for name, (formula, needed) in scale_free().items() if set(needed) <= have}
+    return dict(sorted(pool.items()))
+
+
+def _coarser(bars: BarPanel) -> str:
+    """The next coarser bars worth looking at: days for what is shorter, weeks for days; none for weeks."""
+    if len(bars) < 2:
+        return ""
+    hours = float(np.median(np.diff(bars.timestamps) / np.timedelta64(1, "h")))
+    if hours < 20:
+        return "1d"
+    return "1w" if hours < 100 else ""
+
+
+def _drawn(pool: Mapping[str, str], coarser: str, count: int, chance: np.random.Generator) -> list[str]:
+    """`count` texts `name = formula`, of each kind by its weight."""
+    names = list(pool)
+    plain = [names[place] for place in chance.permutation(len(names))]
+    kinds = [*_KINDS, *([partial(_on_coarser, coarser)] if coarser else [])]
+    weights = np.array([*_KINDS.values(), *([_COARSER_WEIGHT] if coarser else [])])
+    texts = []
+    for _ in range(count):
+        # A third are plain features while there are any that have not had their turn.
+        if plain and chance.random() < 0.34:
+            name = plain.pop()
+            texts.append(f"{name} = {pool[name]}")
+            continue
+        kind = kinds[int(chance.choice(len(kinds), p=weights / weights.sum()))]
+        first, second = (names[int(one)] for one in chance.choice(len(names), 2, replace=False))
+        bars = int(chance.choice([1, 5, 10, 21]))
+        texts.append(kind((first, pool[first]), (second, pool[second]), bars))
+    return texts
+
+
+def _on_coarser(coarser: str, first: Part, second: Part, bars: int) -> str:
+    return f"{first[0]}_at_{coarser} = ({first[1]}) @ {coarser}"
+
+
+def _lag(first: Part, second: Part, bars: int) -> str:
+    return f"{first[0]}_lag_{bars} = lag({first[1]}, {bars})"
+
+
+def _change(first: Part, second: Part, bars: int) -> str:
+    return f"{first[0]}_change_{bars} = difference({first[1]}, {bars})"
+
+
+def _rank(first: Part, second: Part, bars: int) -> str:
+    return f"{first[0]}_rank = rank({first[1]})"
+
+
+def _product(first: Part, second: Part, bars: int) -> str:
+    first, second = sorted((first, second))
+    return f"{first[0]}_times_{second[0]} = zscore({first[1]}) * zscore({second[1]})"
+
+
+def _difference(first: Part, second: Part, bars: int) -> str:
+    return f"{first[0]}_less_{second[0]} = rank({first[1]}) - rank({second[1]})"
+
+
+def _ratio(first: Part, second: Part, bars: int) -> str:
+    # Sizes and not signs divide: one and their size keeps what lies about zero from exploding.
+    return f"{first[0]}_over_{second[0]} = zscore({first[1]}) / (1 + abs(zscore({second[1]})))"
+
+
+_KINDS: Mapping[Callable[[Part, Part, int], str], float] = {
+    _lag: 2.0, _change: 2.0, _rank: 2.0, _product: 1.5, _difference: 1.5, _ratio: 1.0,
+}  # fmt: skip
+
+
+def _distinct(texts: Sequence[str], keep: int) -> list[str]:
+    """Each meaning and each name once; the first `keep` as they are. What has no meaning is left out."""
+    found: list[str] = list(texts[:keep])
+    own = FeatureSet(found).features if found else ()
+    meanings, names = {one.column.key for one in own}, {one.name for one in own}
+    for text in dict.fromkeys(texts[keep:]):
+        try:
+            feature = FeatureSet([text]).features[0]
+        except FormulaError:  # a kind that this feature does not allow, as one on coarser bars already
+            continue
+        if feature.column.key not in meanings and feature.name not in names:
+            meanings.add(feature.column.key)
+            names.add(feature.name)
+            found.append(text)
+    return found
+
+
+def _unlike(sample: BarPanel, texts: Sequence[str], keep: int) -> list[str]:
+    """Without those that hardly have values, do not vary, or say what one before says."""
+    if not texts or not len(sample):
+        return list(texts[:keep])
+    values = backfill(sample, FeatureSet(texts)).values[len(sample) // 3 :]
+    known = np.isfinite(values).mean(axis=(0, 1))
+    # What is the same for all symbols of a bar says nothing about which will do better.
+    differs = (np.fmax.reduce(values, axis=1) > np.fmin.reduce(values, axis=1)).mean(axis=0)
+    scaled = Scaling.fit(values).apply(values).reshape(-1, len(texts)).astype(np.float64)
+    scaled -= scaled.mean(axis=0)
+    length = np.sqrt((scaled**2).sum(axis=0))
+    scaled = np.divide(scaled, length, out=np.zeros_like(scaled), where=length > 0)
+    alike = np.abs(scaled.T @ scaled)
+    taken = list(range(keep))
+    for place in range(keep, len(texts)):
+        usable = known[place] >= LEAST_KNOWN and differs[place] >= LEAST_DIFFERENT and length[place] > 0
+        if usable and not (alike[place, taken] > TWINS).any():
+            taken.append(place)
+    return [texts[place] for place in taken]

@@ -1,0 +1,62 @@
+"""The held-out stretch: what became of the candidates after the split date. Shown, and never used."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+import numpy as np
+
+from alphaloop.market import BarPanel, Timestamps, to_datetime64
+from features.build import backfill
+from features.selection.chance import expected_maximum
+from features.selection.information_coefficient import coefficients, mean, standard_error, unit_ranks
+from features.selection.target import target
+from features.sets import FeatureSet
+
+LEAST_BARS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class HeldOut:
+    """Mean information coefficients by candidate over `bars` bars after the split date.
+
+    `best` is the largest by size and `expected` what the best of `tried` would reach without any skill, as
+    in `chance.Chance`. Nothing here had any part in what was chosen.
+    """
+
+    timestamps: Timestamps
+    coefficients: Mapping[str, float]
+    tried: int
+    best: float
+    expected: float
+
+    @property
+    def bars(self) -> int:
+        """How many bars were held out, with labels that have matured."""
+        return len(self.timestamps)
+
+
+def held_out(
+    bars: BarPanel, features: FeatureSet, until: datetime, horizon: int, tried: int
+) -> HeldOut | None:
+    """Figures of the bars after `until`; None where there are fewer than twenty with a matured label."""
+    first = int(np.searchsorted(bars.timestamps, to_datetime64(until), "right"))
+    last = len(bars) - horizon - 1
+    if last - first < LEAST_BARS:
+        return None
+    labels = target(bars.adjusted_close, horizon)[first:last]
+    values = backfill(bars, features).values[first:last]
+    labelled = np.asarray(np.isfinite(labels))
+    ranks = np.stack([unit_ranks(values[..., one], labelled) for one in range(len(features))], axis=-1)
+    found = coefficients(ranks, unit_ranks(labels, labelled))
+    means, errors = mean(found), standard_error(found, horizon)
+    finite = errors[np.isfinite(errors)]
+    return HeldOut(
+        timestamps=bars.timestamps[first:last],
+        coefficients=dict(zip(features.names, means.tolist(), strict=True)),
+        tried=tried,
+        best=float(np.abs(means).max()),
+        expected=expected_maximum(tried) * (float(np.median(finite)) if len(finite) else 0.0),
+    )

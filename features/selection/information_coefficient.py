@@ -1,0 +1,51 @@
+"""The information coefficient: rank correlation of a feature with what happened next, bar by bar."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from features.cross_section import centred_rank
+from features.operator import Matrix, Vector
+from features.selection.target import LEAST_SYMBOLS
+
+
+def unit_ranks(values: npt.NDArray[np.floating], where: npt.NDArray[np.bool_]) -> Matrix:
+    """Centred ranks within each bar as vectors of length one, `[T, N]`.
+
+    Two bars' vectors multiply to Spearman's rank correlation. What is unknown, or outside `where`, is 0,
+    and so is a bar on which fewer than three symbols are known or all are equal.
+    """
+    ranks = centred_rank(np.where(where & np.isfinite(values), values, np.nan).astype(np.float64))
+    ranks[np.isfinite(ranks).sum(axis=1) < LEAST_SYMBOLS] = np.nan
+    ranks = np.where(np.isfinite(ranks), ranks, 0.0)
+    length = np.sqrt((ranks**2).sum(axis=1, keepdims=True))
+    return np.divide(ranks, length, out=np.zeros_like(ranks), where=length > 0)
+
+
+def coefficients(ranks: npt.NDArray[np.floating], target_ranks: Matrix) -> Matrix:
+    """Bar by bar, `[T, F]`, of ranks `[T, N, F]` and the label's `[T, N]`; NaN where either says nothing."""
+    found = np.einsum("tnf,tn->tf", ranks, target_ranks, dtype=np.float64)
+    says = (ranks != 0).any(axis=1) & (target_ranks != 0).any(axis=1)[:, None]
+    return np.where(says, found, np.nan)
+
+
+def mean(of_bars: Matrix) -> Vector:
+    """The mean over the bars that have one, `[F]`; 0 for a feature that has none."""
+    count = np.isfinite(of_bars).sum(axis=0)
+    return np.asarray(np.where(np.isfinite(of_bars), of_bars, 0.0).sum(axis=0) / np.maximum(count, 1))
+
+
+def standard_error(of_bars: Matrix, lags: int) -> Vector:
+    """The standard error of `mean`, `[F]`, with overlapping labels in mind; NaN for a feature with none.
+
+    Newey and West 1987 with Bartlett weights over `lags` bars.
+    """
+    count = np.isfinite(of_bars).sum(axis=0)
+    centred = np.where(np.isfinite(of_bars), of_bars - mean(of_bars), 0.0)
+    variance = (centred**2).sum(axis=0)
+    for lag in range(1, min(lags, len(of_bars) - 1) + 1):
+        variance = variance + 2 * (1 - lag / (lags + 1)) * (centred[lag:] * centred[:-lag]).sum(axis=0)
+    usable = (count > 1) & (variance > 0)
+    error = np.sqrt(np.where(usable, variance, np.nan)) / np.maximum(count, 1)
+    return np.asarray(error)

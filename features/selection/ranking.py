@@ -1,0 +1,89 @@
+"""The ranking: every method's score and rank of every candidate, and one order made of them all."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from features.operator import Matrix, Vector
+from features.selection.clustering import Clusters
+from features.selection.information_coefficient import mean, standard_error
+from features.selection.stability import Stability
+from features.selection.training_part import TrainingPart
+
+LEAST_COVERAGE, LEAST_SPOKEN = 0.5, 0.25
+
+
+@dataclass(frozen=True, eq=False)
+class Ranking:
+    """`scores` and `ranks` (1 is best) by method `[F]` each, `mean_rank` over methods `[F]`, and `order`: the
+    candidates from best to worst `[F]`.
+    """
+
+    scores: Mapping[str, Vector]
+    ranks: Mapping[str, Vector]
+    mean_rank: Vector
+    order: npt.NDArray[np.intp]
+
+
+def ranking(scores: Mapping[str, Vector]) -> Ranking:
+    """Ranks of each method, ties sharing their mean, and their mean; equal means keep their order."""
+    from scipy.stats import rankdata
+
+    ranks = {
+        name: np.asarray(rankdata(-np.nan_to_num(one)), dtype=np.float64) for name, one in scores.items()
+    }
+    mean_rank = np.mean(list(ranks.values()), axis=0)
+    return Ranking(scores, ranks, mean_rank, np.argsort(mean_rank, kind="stable"))
+
+
+def choice(
+    part: TrainingPart, ranked: Ranking, clusters: Clusters, stable: Stability, count: int
+) -> tuple[int, ...]:
+    """The best `count` at most, one for each cluster.
+
+    Left out is what flips its sign, is unknown on half of the rows, or is the same for all symbols on more
+    than three quarters of the bars, so that it cannot say which will do better.
+    """
+    speaks = np.isfinite(part.coefficients).mean(axis=0) >= LEAST_SPOKEN
+    taken: list[int] = []
+    used: set[int] = set()
+    for place in ranked.order:
+        fits = not stable.flips[place] and part.coverage[place] >= LEAST_COVERAGE and speaks[place]
+        if fits and int(clusters.of[place]) not in used and len(taken) < count:
+            taken.append(int(place))
+            used.add(int(clusters.of[place]))
+    return tuple(taken)
+
+
+def table(
+    part: TrainingPart, ranked: Ranking, clusters: Clusters, stable: Stability, taken: tuple[int, ...]
+) -> pa.Table:
+    """One row a candidate, from best to worst, of what was found on the training part."""
+    means = mean(part.coefficients)
+    errors = standard_error(part.coefficients, part.horizon)
+    features = part.feature_set.features
+    places = np.arange(len(features))
+    columns: dict[str, list[object] | Matrix | Vector] = {
+        "rank": 1 + np.argsort(ranked.order),
+        "feature": [one.name for one in features],
+        "formula": [one.formula for one in features],
+        "chosen": np.isin(places, taken),
+        "cluster": clusters.of,
+        "medoid": np.isin(places, clusters.medoids),
+        "mean_rank": ranked.mean_rank,
+        "information_coefficient": means,
+        "t_statistic": means / errors,
+        "sign_agreement": stable.agreement,
+        "selection_frequency": stable.frequency,
+        "flips": stable.flips,
+        "coverage": part.coverage,
+    }
+    for name in ranked.scores:
+        columns[f"{name}_score"] = ranked.scores[name]
+        columns[f"{name}_rank"] = ranked.ranks[name]
+    return pa.table(columns).take(pa.array(ranked.order))

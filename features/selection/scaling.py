@@ -1,0 +1,53 @@
+"""Scaling of features: centre and spread, fitted once on the training part and then applied as they are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from features.operator import Vector
+
+Panel = npt.NDArray[np.float32]
+"""Features of a universe, `[T, N, F]`."""
+
+LIMIT = 5.0
+_OF_NORMAL = 1.4826  # the standard deviation of a normal variable in median absolute deviations
+
+
+@dataclass(frozen=True, eq=False)
+class Scaling:
+    """`centre` and `spread` of each feature, float64 `[F]`."""
+
+    centre: Vector
+    spread: Vector
+
+    @classmethod
+    def fit(cls, values: Panel) -> Scaling:
+        """Median, and median absolute deviation in standard deviations, of finite values `[..., F]`.
+
+        Where more than half of the values are one (a flag, a pattern), the standard deviation takes the
+        place of the spread; a feature that does not vary at all has a spread of infinity and is scaled
+        to 0.
+        """
+        rows = values.reshape(-1, values.shape[-1])
+        centre, spread = np.zeros(rows.shape[1]), np.full(rows.shape[1], np.inf)
+        for place in range(rows.shape[1]):
+            column = rows[:, place][np.isfinite(rows[:, place])].astype(np.float64)
+            if not len(column):
+                continue
+            middle = float(np.median(column))
+            width = float(np.median(np.abs(column - middle))) * _OF_NORMAL
+            if not width > 0:
+                middle, width = float(column.mean()), float(column.std())
+            centre[place] = middle
+            spread[place] = width if width > 1e-12 * abs(middle) else np.inf
+        return cls(centre, spread)
+
+    def apply(self, values: Panel) -> Panel:
+        """`values` `[..., F]` in spreads from the centre, held to ±5; what is unknown is 0, the centre."""
+        with np.errstate(invalid="ignore", over="ignore"):
+            scaled = (values - self.centre.astype(np.float32)) / self.spread.astype(np.float32)
+        finite = np.where(np.isfinite(values), np.clip(scaled, -LIMIT, LIMIT), 0.0)
+        return finite.astype(np.float32)

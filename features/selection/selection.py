@@ -1,0 +1,126 @@
+"""Selection: from candidates to a feature set, by several methods at once, on the past alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import pyarrow as pa
+
+from alphaloop.errors import DataError, InputError
+from alphaloop.market import BarPanel
+from features.selection import ranking as rankings
+from features.selection.chance import Chance, chance
+from features.selection.clustering import Clusters, clusters
+from features.selection.generation import Generated
+from features.selection.held_out import HeldOut, held_out
+from features.selection.methods import METHODS, chosen
+from features.selection.stability import Stability, stability
+from features.selection.training_part import TrainingPart, training_part
+from features.sets import FeatureSet
+
+HORIZON, COUNT, SEED = 5, 20, 7
+
+
+@dataclass(frozen=True, eq=False)
+class Selected:
+    """What was chosen, and all that a report says of it.
+
+    `table` has a row for each candidate, from best to worst; see `ranking.table`. `clusters`, `stability`
+    and `part` are in the candidates' own order. All but `held_out` is of the training part, and does not
+    change with anything after `until`.
+    """
+
+    feature_set: FeatureSet
+    table: pa.Table
+    candidates: FeatureSet
+    part: TrainingPart
+    clusters: Clusters
+    stability: Stability
+    chance: Chance
+    held_out: HeldOut | None
+    until: datetime
+    horizon: int
+    methods: tuple[str, ...]
+    seed: int
+
+    @property
+    def order(self) -> list[int]:
+        """The candidates' places from best to worst."""
+        position = {name: place for place, name in enumerate(self.candidates.names)}
+        return [position[name] for name in self.table["feature"].to_pylist()]
+
+    @property
+    def taken(self) -> list[int]:
+        """The places of those that were chosen, from best to worst."""
+        return [self.candidates.names.index(name) for name in self.feature_set.names]
+
+
+def select(
+    bars: BarPanel,
+    candidates: FeatureSet | Generated | Sequence[str],
+    until: datetime,
+    horizon: int = HORIZON,
+    count: int = COUNT,
+    methods: Sequence[str] = (),
+    seed: int = SEED,
+    *,
+    tell: Callable[[str], None] = lambda news: None,
+) -> Selected:
+    """Choose at most `count` of the candidates by what was known at `until`.
+
+    `methods` are names of `methods.METHODS`, all of them for none. One feature of each cluster is taken, in
+    the order of the methods' mean rank; what flips its sign half-way is not. The same bars up to `until` and
+    the same seed give the same set and table. `InputError` for a count or a method that cannot be, and
+    `DataError` for bars that do not suffice.
+    """
+    if count < 1:
+        raise InputError(f"count is {count}; it is a number of features, at least 1")
+    used = chosen(methods)
+    features, tried = _candidates(candidates)
+    tell(f"{len(features)} candidates over the bars up to {until.date()}")
+    part = training_part(bars, features, until, horizon)
+    scores = {}
+    for name in used:
+        tell(f"{name}: {METHODS[name].says}")
+        scores[name] = METHODS[name].score(part, seed)
+    tell("clusters, stability, and what chance alone would find")
+    ranked, alike, stable = rankings.ranking(scores), clusters(part), stability(part)
+    taken = rankings.choice(part, ranked, alike, stable, count)
+    if not taken:
+        raise DataError(
+            f"none of the {len(features)} candidates can be chosen: each is unknown on more than half of the "
+            "bars, the same for all symbols, or changes its sign; take a later date or other candidates"
+        )
+    return Selected(
+        feature_set=FeatureSet(_texts(features, taken)),
+        table=rankings.table(part, ranked, alike, stable, taken),
+        candidates=features,
+        part=part,
+        clusters=alike,
+        stability=stable,
+        chance=chance(part, tried, seed),
+        held_out=held_out(bars, features, until, horizon, tried),
+        until=until,
+        horizon=horizon,
+        methods=used,
+        seed=seed,
+    )
+
+
+def texts(feature_set: FeatureSet) -> tuple[str, ...]:
+    """Its features as `name = formula`: what `features.set` of the settings takes, for the same hash."""
+    return _texts(feature_set, range(len(feature_set)))
+
+
+def _texts(features: FeatureSet, places: Sequence[int]) -> tuple[str, ...]:
+    chosen_ones = [features.features[place] for place in places]
+    return tuple(f"{one.name} = {one.formula}" for one in chosen_ones)
+
+
+def _candidates(candidates: FeatureSet | Generated | Sequence[str]) -> tuple[FeatureSet, int]:
+    if isinstance(candidates, Generated):
+        return candidates.feature_set, candidates.drawn
+    features = candidates if isinstance(candidates, FeatureSet) else FeatureSet(candidates)
+    return features, len(features)

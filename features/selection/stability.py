@@ -1,0 +1,71 @@
+"""Stability: whether a feature says the same in every stretch of time, or only sometimes, or its opposite."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+import numpy.typing as npt
+
+from alphaloop.market import Timestamps
+from features.operator import Matrix, Vector
+from features.selection.information_coefficient import mean, standard_error
+from features.selection.training_part import TrainingPart
+
+BLOCKS = 8
+CERTAIN = 2.0
+"""Standard errors from which a half's information coefficient is taken for one."""
+
+
+@dataclass(frozen=True, eq=False)
+class Stability:
+    """Over stretches of time: `blocks` are information coefficients `[B, F]` from `starts` `[B]` on.
+
+    `agreement` is the share of blocks with the sign of the whole `[F]`; `frequency` the share in which the
+    feature is in the first quarter by size, with that sign `[F]`; `flips` where both halves of the time are
+    certain and of opposite sign `[F]`; `rank_agreement` the mean rank correlation of blocks with one another
+    over all features (1: the same order in all).
+    """
+
+    starts: Timestamps
+    blocks: Matrix
+    agreement: Vector
+    frequency: Vector
+    flips: npt.NDArray[np.bool_]
+    rank_agreement: float
+
+
+def stability(part: TrainingPart, count: int = BLOCKS) -> Stability:
+    """Over `count` equal stretches of the training part."""
+    bars = part.coefficients
+    edges = np.linspace(0, len(part), count + 1).astype(int)
+    blocks = np.array([mean(bars[first:last]) for first, last in pairwise(edges)])
+    sign = np.sign(mean(bars))
+    quarter = np.quantile(np.abs(blocks), 0.75, axis=1, keepdims=True)
+    same = (np.sign(blocks) == sign) & (sign != 0)
+    halves = []
+    for half in (bars[: len(part) // 2], bars[len(part) // 2 :]):
+        error = standard_error(half, part.horizon)
+        halves.append(np.divide(mean(half), error, out=np.zeros(len(error)), where=error > 0))
+    certain = np.minimum(np.abs(halves[0]), np.abs(halves[1])) >= CERTAIN
+    return Stability(
+        starts=part.timestamps[edges[:-1]],
+        blocks=blocks,
+        agreement=np.asarray(same.mean(axis=0)),
+        frequency=np.asarray((same & (np.abs(blocks) >= quarter)).mean(axis=0)),
+        flips=certain & (np.sign(halves[0]) != np.sign(halves[1])),
+        rank_agreement=_rank_agreement(blocks),
+    )
+
+
+def _rank_agreement(blocks: Matrix) -> float:
+    from scipy.stats import rankdata
+
+    if blocks.shape[1] < 3:
+        return float("nan")
+    ranks = rankdata(blocks, axis=1)
+    spread = ranks.std(axis=1)
+    ranks = (ranks - ranks.mean(axis=1, keepdims=True)) / np.where(spread > 0, spread, 1.0)[:, None]
+    agreement = ranks @ ranks.T / ranks.shape[1]
+    return float(agreement[np.triu_indices(len(blocks), 1)].mean())

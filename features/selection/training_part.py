@@ -1,0 +1,124 @@
+"""The training part: the only way for data into selection; nothing after the split date is in it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from alphaloop.errors import DataError
+from alphaloop.market import BarPanel, Timestamps, to_datetime
+from features.build import backfill
+from features.operator import Matrix, Vector
+from features.selection.information_coefficient import coefficients, unit_ranks
+from features.selection.scaling import Panel, Scaling
+from features.selection.target import LEAST_SYMBOLS, target
+from features.sets import FeatureSet
+
+LEAST_BARS = 120
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingPart:
+    """Features and labels of the bars up to the split date whose labels had matured by then.
+
+    `values` are the features as they are, float32 `[T, N, F]`; `target` is float64 `[T, N]`; `scaling` was
+    fitted on `values` alone.
+    """
+
+    timestamps: Timestamps
+    symbols: tuple[str, ...]
+    feature_set: FeatureSet
+    horizon: int
+    values: Panel
+    target: Matrix
+    scaling: Scaling
+
+    def __len__(self) -> int:
+        return len(self.timestamps)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The candidates' names, `F` of them."""
+        return self.feature_set.names
+
+    @cached_property
+    def labelled(self) -> npt.NDArray[np.bool_]:
+        """Where there is a label, `[T, N]`: these are the rows of `rows_between`."""
+        return np.asarray(np.isfinite(self.target))
+
+    @cached_property
+    def scaled(self) -> Panel:
+        """Features in spreads from their centre, `[T, N, F]`; see `Scaling.apply`."""
+        return self.scaling.apply(self.values)
+
+    @cached_property
+    def scaled_target(self) -> Matrix:
+        """The label in spreads of the training part, held to ±5, `[T, N]`; 0 where there is none."""
+        labels = self.target[..., None].astype(np.float32)
+        return Scaling.fit(labels).apply(labels)[..., 0].astype(np.float64)
+
+    @cached_property
+    def ranks(self) -> Panel:
+        """Ranks of each feature within each bar, of length one, `[T, N, F]`; see `unit_ranks`."""
+        ranks = np.empty(self.values.shape, dtype=np.float32)
+        for place in range(self.values.shape[2]):
+            ranks[..., place] = unit_ranks(self.values[..., place], self.labelled)
+        return ranks
+
+    @cached_property
+    def coefficients(self) -> Matrix:
+        """The information coefficient of each feature on each bar, `[T, F]`."""
+        return coefficients(self.ranks, unit_ranks(self.target, self.labelled))
+
+    @cached_property
+    def coverage(self) -> Vector:
+        """The share of labelled rows on which each feature is known, `[F]`."""
+        known = np.isfinite(self.values) & self.labelled[..., None]
+        return np.asarray(known.sum(axis=(0, 1)) / max(int(self.labelled.sum()), 1), dtype=np.float64)
+
+    def rows_between(self, bars: range) -> tuple[Panel, Vector]:
+        """Scaled features `[R, F]` and labels `[R]` of a stretch of bars, in order of time."""
+        here = slice(bars.start, bars.stop)
+        mask = self.labelled[here]
+        return self.scaled[here][mask], self.scaled_target[here][mask]
+
+
+def training_part(bars: BarPanel, features: FeatureSet, until: datetime, horizon: int) -> TrainingPart:
+    """What could be known at `until`: features and matured labels of the bars up to then.
+
+    Later bars are cut off before anything is computed. The last `horizon + 1` bars have no label yet and
+    are left out (purged). `DataError` for too few bars or symbols, and for a column that is missing.
+    """
+    known = bars.between(end=until)
+    if len(bars.symbols) < LEAST_SYMBOLS:
+        raise DataError(
+            f"selection compares symbols with one another, and these bars are of {len(bars.symbols)}; "
+            f"at least {LEAST_SYMBOLS} are needed"
+        )
+    matured = len(known) - horizon - 1
+    if matured < LEAST_BARS:
+        raise DataError(
+            f"{max(matured, 0)} bars with a matured label lie before {until.date()}, of {len(bars)} bars "
+            f"{_span(bars)}; selection needs {LEAST_BARS}: choose a later date or a shorter horizon"
+        )
+    labels = target(known.adjusted_close, horizon)[:matured]
+    values = backfill(known, features).values[:matured]
+    return TrainingPart(
+        timestamps=known.timestamps[:matured],
+        symbols=known.symbols,
+        feature_set=features,
+        horizon=horizon,
+        values=values,
+        target=labels,
+        scaling=Scaling.fit(values),
+    )
+
+
+def _span(bars: BarPanel) -> str:
+    if not len(bars):
+        return "in all"
+    return f"from {to_datetime(bars.timestamps[0]).date()} to {to_datetime(bars.timestamps[-1]).date()}"

@@ -177,33 +177,38 @@ def test_a_window_without_any_value_replaces_an_older_one(
     assert windows.statuses == (MISSING,) * len(real_bars.symbols)
 
 
-def test_a_bar_is_seen_whole_or_not_at_all(
-    server: Any, tmp_path: Path, real_bars: BarPanel, clock: ReplayClock
-) -> None:
-    """Readers that ask while bars are written find all symbols at one bar, every time."""
+def test_a_bar_is_seen_whole_or_not_at_all(server: Any, tmp_path: Path, clock: ReplayClock) -> None:
+    """Readers that ask while bars of 700 symbols are written find all of them at one bar, every time."""
+    days = np.arange("2020-01-01T21", "2020-03-01T21", dtype="datetime64[D]").astype("datetime64[ns]")
+    symbols = tuple(f"S{number:03}" for number in range(700))
+    close = 100 + np.random.default_rng(3).random((len(days), len(symbols)))
+    bars = close_only(days, symbols, close)
     settings = settings_of(tmp_path, server.address)
+    chosen = settings.features.model_copy(update={"set": ("return_1",)})
+    settings = settings.model_copy(update={"features": chosen})
 
     def look(reader: OnlineReader) -> int:
         seen = set()
         while not done:
-            bars = {one.bar for one in reader.stored(real_bars.symbols).values()}
-            assert len(bars) == 1, bars
-            seen |= bars
+            found = {one.bar for one in reader.stored(symbols).values()}
+            assert len(found) == 1, found
+            seen |= found
         return len(seen)
 
     done: list[bool] = []
+    past = bars.between(end=bars.at(9).timestamp)
     with (
-        open_streamer(settings, real_bars, clock, history=LIVE - 60) as streamer,
+        Streamer.from_settings(settings, symbols, past, clock) as streamer,
         ThreadPoolExecutor(2) as pool,
     ):
         streamer.materialize()
         readers = [OnlineReader.from_settings(settings) for _ in range(2)]
         for reader in readers:
-            reader.stored(real_bars.symbols)
+            reader.stored(symbols)
         looking = [pool.submit(look, reader) for reader in readers]
         try:
-            for index in range(LIVE - 60, LIVE):
-                streamer.publish(real_bars.at(index), SNAPSHOT)
+            for index in range(10, len(bars)):
+                streamer.publish(bars.at(index), SNAPSHOT)
         finally:
             done.append(True)
         assert min(one.result() for one in looking) > 5
@@ -260,26 +265,29 @@ def test_there_is_one_writer_in_redis(
     open_streamer(settings_of(tmp_path / "two", server.address), real_bars, clock).close()
 
 
+@pytest.mark.parametrize("still_there", [True, False])
 def test_a_writer_whose_lease_was_taken_writes_nothing(
-    server: Any, tmp_path: Path, real_bars: BarPanel, clock: ReplayClock
+    server: Any, tmp_path: Path, real_bars: BarPanel, clock: ReplayClock, still_there: bool
 ) -> None:
-    """After its lease ran out and another took it, a streamer that does not know is refused by Redis."""
+    """After its lease ran out a streamer goes on if nobody came, and is refused by Redis if somebody did."""
     settings = settings_of(tmp_path, server.address)
     client = connect(online_address(server.address))
     with open_streamer(settings, real_bars, clock) as first:
         first.publish(real_bars.at(LIVE), "first")
         client.delete("alphaloop:writer:lease")  # it ran out
-        first.publish(real_bars.at(LIVE + 1), "first")  # and nobody came: it goes on
+        first.publish(real_bars.at(LIVE + 1), "first")
         client.delete("alphaloop:writer:lease")
         with open_streamer(settings, real_bars, clock, history=LIVE + 2) as second:
             second.publish(real_bars.at(LIVE + 2), "second")
+            if not still_there:
+                second.close()
+                assert not client.exists("alphaloop:writer:lease")
             for _ in range(2):
                 with pytest.raises(LeaseLostError, match="taken"):
                     first.publish(real_bars.at(LIVE + 3), "first")
-            first.close()
-            second.publish(real_bars.at(LIVE + 3), "second")
-        # The second is gone too, and its lease with it: the first one's is still of the past.
-        client.delete("alphaloop:writer:lease")
+            if still_there:
+                first.close()
+                second.publish(real_bars.at(LIVE + 3), "second")
     client.close()
     stored = OnlineReader.from_settings(settings).stored(real_bars.symbols)
     assert {one.snapshot for one in stored.values()} == {"second"}
@@ -368,6 +376,8 @@ def test_a_password_is_used_and_never_shown(
     monkeypatch.setenv("REDIS_PASSWORD_FILE", str(mounted))
     given = locked.address.replace("//", f"//:{quote(PASSWORD)}@")
     for number, address in enumerate((locked.address, given)):
+        if address == given:
+            monkeypatch.delenv("REDIS_PASSWORD_FILE")
         settings = settings_of(tmp_path / str(number), address)
         with open_streamer(settings, real_bars, clock) as streamer:
             streamer.materialize()
@@ -376,7 +386,6 @@ def test_a_password_is_used_and_never_shown(
         repository.write(settings)
         for file in (tmp_path / str(number)).rglob("*"):
             assert file.is_dir() or PASSWORD.encode() not in file.read_bytes()
-    monkeypatch.delenv("REDIS_PASSWORD_FILE")
     shown = [f"{online_address(given)!r} {online_address(given)}"]
     wrong = locked.address.replace("//", "//:not-the-password@")
     for address in (locked.address, wrong):

@@ -15,12 +15,20 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings.exceptions import SettingsError as MalformedVariableError
 from pydantic_settings.sources import PydanticBaseSettingsSource, TomlConfigSettingsSource
 
 from alphaloop.errors import SettingsError
 
 PREFIX = "ALPHALOOP_"
 CONFIG_FILE = "alphaloop.toml"
+AS_LIST = '["first", "second"]'
+# pydantic's own words name Python's types, which a settings file does not have.
+_MENDED = {
+    "tuple_type": f"it must be a list, as {AS_LIST}",
+    "dict_type": 'it must be a table, as {name = "value"}',
+    "string_type": "it must be text between quotes",
+}
 
 
 class Section(BaseModel):
@@ -48,7 +56,9 @@ class DataSettings(Section):
 class FeatureSettings(Section):
     """What the online store keeps of each symbol."""
 
-    window: int = Field(16, ge=1, description="rows of features kept online per symbol; the longest lookback")
+    window: int = Field(
+        16, ge=1, le=100_000, description="rows of features kept online per symbol; the longest lookback"
+    )
     set: tuple[str, ...] = Field(
         (),
         description="names or `name = formula` in the order of a model's inputs; empty means the default set",
@@ -84,7 +94,8 @@ class ServingSettings(Section):
     tls_key: Path | None = Field(None, description="PEM key that belongs to tls_certificate")
     tls_client_ca: Path | None = Field(None, description="PEM of the CA of client certificates; mutual TLS")
     tokens: Path | None = Field(
-        None, description="file of bearer tokens, a line each: client, scopes (predict,admin), token or sha256:…"
+        None,
+        description="file of bearer tokens, a line each: client, scopes (predict,admin), token or sha256:…",
     )
     rate_limit: float = Field(0.0, ge=0, description="requests a second of each client; 0 sets no limit")
     rate_burst: int = Field(100, ge=1, description="requests that a client may send at once")
@@ -140,13 +151,21 @@ class RolloutSettings(Section):
         126, ge=0, description="longest wait at the first weight for the bars that the evidence needs"
     )
     non_inferiority_bps: float = Field(
-        0.0, ge=0, description="net loss a bar that an undecided challenger may have and be promoted; 0: never"
+        0.0,
+        ge=0,
+        description="net loss a bar that an undecided challenger may have and be promoted; 0: never",
     )
-    ic_horizon: int = Field(1, ge=1, description="bars of the outcomes, not overlapping, that the IC looks at")
+    ic_horizon: int = Field(
+        1, ge=1, description="bars of the outcomes, not overlapping, that the IC looks at"
+    )
     effect: float = Field(
-        0.2, gt=0, description="difference a bar that matters, in its standard deviations; power is told for it"
+        0.2,
+        gt=0,
+        description="difference a bar that matters, in its standard deviations; power is told for it",
     )
-    max_latency_ms: float = Field(250.0, gt=0, description="p99 of a challenger's answers that ends a rollout")
+    max_latency_ms: float = Field(
+        250.0, gt=0, description="p99 of a challenger's answers that ends a rollout"
+    )
     max_staleness_seconds: float = Field(
         0.0, ge=0, description="age of a challenger's features at a bar that ends a rollout"
     )
@@ -209,9 +228,22 @@ def load(**overrides: Any) -> Settings:
             raise SettingsError(
                 f"there is no setting '{name}'; known: {', '.join(known_settings())}"
             ) from error
-        raise SettingsError(f"setting '{name}' is {first['input']!r}: {first['msg']}") from error
+        what = _MENDED.get(first["type"], first["msg"])
+        raise SettingsError(f"setting '{name}' is {first['input']!r}: {what}") from error
     except tomllib.TOMLDecodeError as error:
         raise SettingsError(f"{CONFIG_FILE} is not valid TOML: {error}") from error
+    except UnicodeDecodeError as error:
+        raise SettingsError(f"{CONFIG_FILE} is not text in UTF-8: {error}; save it as such") from error
+    except OSError as error:
+        raise SettingsError(f"{CONFIG_FILE} cannot be read: {error.strerror}") from error
+    except MalformedVariableError as error:
+        raise SettingsError(_unparsed(error)) from error
+
+
+def _unparsed(error: Exception) -> str:
+    value = getattr(error.__cause__, "doc", "")
+    names = [name for name, text in os.environ.items() if name.upper().startswith(PREFIX) and text == value]
+    return f"variable {names[0] if names else PREFIX} is {value!r}; write lists and tables in JSON: {AS_LIST}"
 
 
 def from_json(text: str) -> Settings:

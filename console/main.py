@@ -1,7 +1,8 @@
 """The `alphaloop` command: finds the verb, and turns what went wrong into a line and an exit code.
 
 0  done                      1  a check found something wrong
-2  the caller's to mend    130  interrupted, and everything that was started has been stopped
+2  the caller's to mend      3  a vendor or a server failed; with PYTHONDEVMODE=1 its traceback is shown
+130  interrupted, and everything that was started has been stopped
 """
 
 from __future__ import annotations
@@ -11,12 +12,12 @@ import signal
 import sys
 import warnings
 from types import FrameType
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
     import typer
 
-FOUND_WRONG, BAD_INPUT, INTERRUPTED, TERMINATED = 1, 2, 130, 143
+FOUND_WRONG, BAD_INPUT, UNAVAILABLE, INTERRUPTED, TERMINATED = 1, 2, 3, 130, 143
 VERBS = (
     "demo", "doctor", "data", "features", "train", "models", "serve", "predict", "backtest", "trade",
     "monitor", "rollout", "pipeline", "audit",
@@ -35,9 +36,9 @@ def main() -> NoReturn:
 
 
 def run(arguments: list[str]) -> int:
-    """Run one command; returns its exit code. An error that is ours or a vendor's keeps its traceback."""
+    """Run one command; returns its exit code. An error of our own making keeps its traceback."""
     from alphaloop import rooms
-    from alphaloop.errors import ChainBrokenError, InputError
+    from alphaloop.errors import ChainBrokenError, InputError, VendorError
     from console.output import complain
 
     previous = signal.signal(signal.SIGTERM, _terminate)
@@ -54,6 +55,11 @@ def run(arguments: list[str]) -> int:
     except ChainBrokenError as error:
         complain(f"alphaloop: {error}")
         code = FOUND_WRONG
+    except VendorError as error:
+        if sys.flags.dev_mode:
+            raise
+        complain(f"alphaloop: {error}")
+        code = UNAVAILABLE
     finally:
         _stop_what_was_started()
         signal.signal(signal.SIGTERM, previous)
@@ -91,14 +97,35 @@ def _invoke(arguments: list[str]) -> int:
     import typer.main
 
     command = typer.main.get_command(make_app())
+    # Not by `command.main`, which would frame a wrong option in several lines and turn Ctrl-C into an exit.
     try:
-        command.main(args=arguments, prog_name="alphaloop")
+        with command.make_context("alphaloop", arguments) as context:
+            command.invoke(context)
+    except typer.Exit as end:
+        return end.exit_code
     except SystemExit as end:
-        if isinstance(getattr(end.__context__, "__cause__", None), KeyboardInterrupt):
-            # Typer has turned Ctrl-C into an exit; it is told here, once for all commands.
-            raise KeyboardInterrupt from end
         return end.code if isinstance(end.code, int) else int(end.code is not None)
+    except typer.exceptions.TyperException as error:
+        return _misused(error)
+    except BrokenPipeError:
+        # Who read the output has seen enough; the interpreter must not complain of it on its way out.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FOUND_WRONG
     return 0
+
+
+def _misused(error: Any) -> int:
+    """Say in one line which word of the command line is wrong; without words, show the help."""
+    from console.output import complain
+
+    told = " ".join(error.format_message().split()).rstrip(".")
+    if told:
+        place = error.ctx.command_path if getattr(error, "ctx", None) else "alphaloop"
+        complain(f"alphaloop: {told}{'' if told.endswith('?') else ';'} see: {place} --help")
+    else:
+        # The help has been shown already, for want of any word.
+        error.show()
+    return BAD_INPUT
 
 
 def _quieten() -> None:

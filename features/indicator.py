@@ -91,7 +91,11 @@ class Indicator:
         try:
             operator = self.factory(**parameters)
             lookback = operator.lookback
-        except (InputError, ValueError, TypeError, OverflowError) as error:
+        except AttributeError as error:
+            raise InputError(
+                f"'{self.name}' must return an operator, as features.operators.window.Window: {error}"
+            ) from error
+        except (InputError, ValueError, TypeError, ArithmeticError, LookupError, RuntimeError) as error:
             raise InputError(f"'{self.name}' cannot take {shown}: {error}") from error
         if lookback < 1:
             # TA-Lib's way of saying that a parameter is out of range.

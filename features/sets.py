@@ -7,12 +7,10 @@ A model version names the hash it was trained on, and serving refuses another. A
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache, cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,13 +19,14 @@ from alphaloop.errors import InputError, UnknownNameError
 from alphaloop.market import PRICE_COLUMNS, BarPanel
 from alphaloop.settings import Settings
 from features import catalogue
-from features.formula.meaning import Language
+from features.formula.meaning import Language, require_free
 from features.formula.parser import parse
 from features.formula.spelling import column_name
 from features.formula.syntax import Formula, Name
 from features.graph import Column, Graph, inputs_of
 from features.indicator import Indicator
 from features.named import NAMED
+from features.own_indicators import indicators_of
 
 # To be raised when the same definition comes to mean other values.
 VERSION = 2
@@ -142,6 +141,7 @@ class FeatureSet:
 
     def _refuse_shadows(self, formulas: Mapping[str, str]) -> None:
         for name in (*formulas, *self._own):
+            require_free(Formula(Name(name), name, name))
             taken = name in catalogue.names() or (name in formulas and (name in NAMED or name in self._own))
             if taken:
                 raise InputError(f"'{name}' is a feature already; give your own another name")
@@ -164,7 +164,7 @@ def feature_set_of(settings: Settings) -> FeatureSet:
     wanted = settings.features
     if not (wanted.set or wanted.formulas or wanted.files):
         return default()
-    indicators = [one for path in wanted.files for one in _indicators_of(path)]
+    indicators = [one for path in wanted.files for one in indicators_of(path)]
     return FeatureSet(wanted.set or tuple(NAMED), wanted.formulas, indicators)
 
 
@@ -179,20 +179,3 @@ def of_catalogue(bars: BarPanel) -> FeatureSet:
             outputs = node.operator.outputs
             texts += [name] if len(outputs) == 1 else [f"{name}.{output}" for output in outputs]
     return FeatureSet(texts)
-
-
-def _indicators_of(path: Path) -> list[Indicator]:
-    """The indicators that a user's file defines. It is the user's own code, and is run."""
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    if spec is None or spec.loader is None or not path.is_file():
-        raise InputError(f"features.files names {path}, which is no Python file")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    # What they compute changes with the file, and so must the hash of a set that they are in.
-    version = int.from_bytes(hashlib.sha256(path.read_bytes()).digest()[:6], "big")
-    found = [replace(one, version=version) for one in catalogue.defined_in(module)]
-    if not found:
-        raise InputError(
-            f"{path} defines no indicator; decorate a function with features.indicator.indicator"
-        )
-    return found

@@ -39,6 +39,12 @@ Resolve: TypeAlias = Callable[[str], Indicator | Formula]
 """What a name means; `UnknownNameError` for one that means nothing."""
 
 
+def require_free(formula: Formula) -> None:
+    """Raise `FormulaError` where the formula is called like a column or function: it is never meant."""
+    if formula.name in (*COLUMNS, *ARGUMENTS):
+        raise FormulaError(f"'{formula.name}' is a word of the language; take another name", formula.text, 0)
+
+
 @dataclass(frozen=True)
 class Meaning:
     """A formula's column of the graph, and its tree with all defaults filled in."""
@@ -63,10 +69,7 @@ class Language:
 
     def meaning(self, formula: Formula) -> Meaning:
         """What `formula` means; `FormulaError` says what is wrong and where, in it or one that it names."""
-        if formula.name in (*COLUMNS, *ARGUMENTS):
-            raise FormulaError(
-                f"'{formula.name}' is a word of the language; take another name", formula.text, 0
-            )
+        require_free(formula)
         path: list[tuple[str, Formula, Iterator[Name | Call]]] = [
             (formula.name or "", formula, _named(formula.expression))
         ]
@@ -118,7 +121,7 @@ class Language:
             return self._resolve(name)
         except UnknownNameError as error:
             known = (*error.known, *COLUMNS, *ARGUMENTS)
-            near = get_close_matches(name[:64], known, 3)
+            near = get_close_matches(name[:64].lower(), known, 3)
             hint = f"; did you mean {' or '.join(near)}?" if near else ""
             raise place.wrong(f"unknown name '{name[:64]}'{hint}", at) from error
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pyarrow as pa
@@ -31,5 +32,6 @@ def replace_with(path: Path, write: Callable[[Path], object]) -> None:
             "place with the setting home"
         ) from error
     finally:
-        # After the move there is nothing under this name.
-        partial.unlink(missing_ok=True)
+        # After the move there is nothing under this name; nor is there where its folder is a file.
+        with suppress(NotADirectoryError):
+            partial.unlink(missing_ok=True)

@@ -76,7 +76,7 @@ class BarColumns:
         required = ["timestamp", "close", *self.extra, *self.names, *([] if symbol_known else ["symbol"])]
         for wanted in required:
             if wanted not in found:
-                has = ", ".join(name if name.isprintable() else repr(name) for name in columns)
+                has = ", ".join(name if name.isprintable() else repr(name) for name in columns) or "none"
                 raise DataError(f"{label}: column '{wanted}' is missing; it has: {has}")
         return found
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from alphaloop.errors import DataError
 from features.bar_columns import BarColumns
 from features.bar_file import SUFFIXES, BarFile
 from features.calendars import require_calendar
@@ -52,8 +53,11 @@ class FileSource:
         return f"bars of the file {self.path}"
 
     def symbols(self) -> tuple[str, ...]:
-        """Every symbol in the file, sorted."""
-        return tuple(sorted(self._file().symbols()))
+        """Every symbol in the file, sorted; `DataError` for a file without rows."""
+        found = tuple(sorted(self._file().symbols()))
+        if not found:
+            raise DataError(f"{self.path}: there are no rows; a file of bars has at least one")
+        return found
 
     def history(
         self,

@@ -60,6 +60,8 @@ class FolderSource:
         found: set[str] = set()
         for part in self._parts():
             found |= {part.symbol} if part.symbol else self._file(part).symbols()
+        if not found:
+            raise DataError(f"{self.storage.label}: there are no rows in its files")
         return tuple(sorted(found))
 
     def history(

@@ -59,6 +59,8 @@ def measure(
     unless `last` is at least 1 and leaves a bar of history.
     """
     address = online_address(online).named(f"{PROJECT}_{SNAPSHOT}")
+    if len(bars) < 2:
+        raise DataError(f"parity needs at least 2 bars, one of them as history; there are {len(bars)}")
     if not 1 <= last < len(bars):
         raise DataError(f"parity over the last {last} of {len(bars)} bars: give 1 to {len(bars) - 1}")
     first_live = len(bars) - last

@@ -13,6 +13,7 @@ from features.snapshots import SUFFIX, Snapshot, SnapshotStore
 
 # A writer that is still at work is not older than this.
 ABANDONED = timedelta(hours=1)
+LONGEST_DAYS = 100_000
 
 
 def prune(
@@ -35,8 +36,10 @@ def prune(
     """
     if keep_days is None and keep_last is None:
         raise InputError("pruning needs keep_days, keep_last or both")
-    if (keep_days is not None and keep_days < 0) or (keep_last is not None and keep_last < 0):
-        raise InputError(f"keep_days is {keep_days} and keep_last {keep_last}; neither can be negative")
+    if keep_days is not None and not 0 <= keep_days <= LONGEST_DAYS:
+        raise InputError(f"keep_days is {keep_days}; it must be from 0 to {LONGEST_DAYS}")
+    if keep_last is not None and keep_last < 0:
+        raise InputError(f"keep_last is {keep_last}; it must be 0 or more")
     stored = {snapshot.id: snapshot for snapshot in store.stored()}
     kept = _with_ancestors({*store.heads(), *keep, *_recent(stored, now, keep_days, keep_last)}, stored)
     # A child holds its parent's rows and more.

@@ -206,6 +206,7 @@ def _outcome(payload: dict[str, Any]) -> str:
 def _history(source: str, file: Path | None, symbols: str, first: str, last: str) -> tuple[Source, Any]:
     """The source or file that was asked for, and its bars."""
     from alphaloop import settings
+    from alphaloop.errors import InputError
     from features.source import require_symbols
     from features.sources import registry
 
@@ -215,10 +216,14 @@ def _history(source: str, file: Path | None, symbols: str, first: str, last: str
         from features.files import FileSource
 
         chosen: Source = FileSource(file)
+    elif source and Path(source).is_dir():
+        raise InputError(f"'{source}' is a folder; write folder:{source}")
     else:
         chosen = registry.find(source or settings.load().data.source)
     start = moment(first, "--from") if first else None
     end = moment(last, "--to", end_of_day=True) if last else None
+    if start and end and start > end:
+        raise InputError(f"--from '{first}' is after --to '{last}'; exchange them")
     return chosen, chosen.history(require_symbols(chosen, names(symbols)), start, end)
 
 
@@ -253,6 +258,10 @@ def _summary(symbol: str, table: Any) -> dict[str, Any]:
         "bars": rows.num_rows,
         "first": days[0],
         "last": days[-1],
-        "first_close": round(rows["close"][0].as_py(), 4),
-        "last_close": round(rows["close"][-1].as_py(), 4),
+        "first_close": _rounded(rows["close"][0].as_py()),
+        "last_close": _rounded(rows["close"][-1].as_py()),
     }
+
+
+def _rounded(price: float | None) -> float | None:
+    return None if price is None else round(price, 4)

@@ -40,6 +40,7 @@ def stream(
     from alphaloop import settings
     from console import output
     from features.feeds.assembler import Assembler, LiveSlices
+    from features.source import require_symbols
 
     chosen = settings.load()
     if providers:
@@ -47,7 +48,7 @@ def stream(
             update={"data": chosen.data.model_copy(update={"providers": names(providers)})}
         )
     source, clock = _replayed(chosen, replay, speed, frequency) if replay else _live(chosen, frequency)
-    wanted = names(symbols) or chosen.data.symbols or source.symbols()
+    wanted = names(symbols) or chosen.data.symbols or require_symbols(source, ())
     told = 0
     with LiveSlices(Assembler(source, wanted, frequency, clock=clock)) as slices:
         for bar in slices:

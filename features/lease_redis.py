@@ -68,7 +68,8 @@ class RedisLease:
         if outcome == "held":
             self._client.close()
             raise LeaseHeldError(
-                f"{what} in {address} is already held by {_shown(owner)}; stop that process first"
+                f"{what} in {address} is already held by {_shown(owner)}; stop that process first (one that "
+                f"died is forgotten after {seconds:g} seconds)"
             )
         self.holder: str = owner
         self._thread = Thread(target=self._keep, args=(seconds / 3,), name="redis-lease", daemon=True)

@@ -32,7 +32,7 @@ def open_bucket(address: str, *, endpoint: str = "", region: str = "") -> tuple[
 
     _require_plain(address)
     options: dict[str, Any] = {}
-    if given := endpoint or _first(ENDPOINTS):
+    if given := endpoint or environment_endpoint():
         parts = urlsplit(given)
         if parts.scheme not in ("http", "https") or not parts.netloc or "@" in parts.netloc:
             raise InputError("the endpoint of an object store is written as https://host:port")
@@ -51,6 +51,11 @@ def open_bucket(address: str, *, endpoint: str = "", region: str = "") -> tuple[
         **options,
     )
     return filesystem, tuple(secrets)
+
+
+def environment_endpoint() -> str:
+    """The endpoint that the environment names; empty where it names none."""
+    return _first(ENDPOINTS)
 
 
 def _require_plain(address: str) -> None:

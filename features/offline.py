@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 from alphaloop.errors import DamagedStoreError, DataError, InputError
 from features.atomic_file import replace_with
 from features.build import FeatureFrame
+from features.object_store import environment_endpoint
 from features.storage import FAILURES, Storage
 
 # The cost of a point-in-time join grows with the rows inside the ttl, and a feature belongs to one bar.
@@ -44,6 +45,11 @@ class OfflineFiles:
     def remote(self) -> bool:
         """Whether they are in a bucket."""
         return self._storage.remote
+
+    @property
+    def endpoint(self) -> str:
+        """The object store's address, where the environment names one; empty for a folder and for AWS."""
+        return environment_endpoint() if self.remote else ""
 
     @property
     def there(self) -> bool:

@@ -72,7 +72,7 @@ class FeatureStore:
         """What Feast is told: entity, views, and the feature set as a service."""
         from features.repo import definitions
 
-        return definitions.everything(self._set, self._files.address("*"), self._files.address("windows"))
+        return definitions.everything(self._set, self._files)
 
     def write_offline(self, frame: FeatureFrame, name: str = "features") -> str:
         """Replace the offline features called `name` (one file for each universe) by those of `frame`.

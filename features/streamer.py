@@ -77,6 +77,7 @@ class Streamer:
             self._bar: datetime | None = self._stream.last
             self._latest: Slice | None = past.at(len(past) - 1) if len(past) else None
             self._written: tuple[datetime, str] | None = None
+            self._newest: datetime | None = None
             FeatureStore(self._folder, feature_set, online=self._online, offline=offline).apply()
             self._open(replace)
         except BaseException:
@@ -170,7 +171,7 @@ class Streamer:
             if self._online.remote:
                 self._feast.provider.online_store.fence(self._lease, replace)
         self._keys = [_entity_key(symbol) for symbol in self._symbols]
-        self._newest: datetime | None = None if replace else self._newest_stored()
+        self._newest = None if replace else self._newest_stored()
 
     def _newest_stored(self) -> datetime | None:
         stored = OnlineReader(self._folder, self._online).stored(self._symbols)

@@ -7,18 +7,32 @@ it to a thread would.
 from __future__ import annotations
 
 import logging
-import uuid
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from alphaloop import telemetry
 from alphaloop.clock import Clock, SystemClock, monotonic
-from alphaloop.errors import AlphaloopError, MissingStateError, ServingError, UnknownNameError
+from alphaloop.errors import (
+    AlphaloopError,
+    MissingStateError,
+    ServingError,
+    StaleFeaturesError,
+    UnknownNameError,
+)
 from alphaloop.prediction import Route
 from alphaloop.rollout import sleeve_names
 from alphaloop.settings import Settings
 from serving.engine import Engine, LoadedModel
-from serving.prediction_log import PredictionLog, PredictionRow
-from serving.protocol import InferenceRequest, InferenceResponse, InvalidRequestError, ModelDescription
+from serving.exchange import Exchange
+from serving.prediction_log import PredictionLog
+from serving.protocol import (
+    InferenceRequest,
+    InferenceResponse,
+    InvalidRequestError,
+    ModelDescription,
+    Timing,
+)
+from serving.repository import Repository
 from serving.router import Router, RoutingTable
 from serving.scoring import Inputs, Scored, arbitrate, score, unscored
 
@@ -27,21 +41,6 @@ if TYPE_CHECKING:
     from models.registry import Registry
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Exchange:
-    """A request on its way to an answer: its inputs, its id, and the table that routes it."""
-
-    request: InferenceRequest
-    inputs: Inputs
-    table: RoutingTable | None
-    prediction_id: str
-
-    @property
-    def generation(self) -> int:
-        """The generation of the rollout document; 0 without one."""
-        return self.table.document.generation if self.table else 0
 
 
 class InferenceCore:
@@ -60,6 +59,7 @@ class InferenceCore:
         self._engine = Engine(registry)
         sleeves = sleeve_names(settings.trading.sleeves)
         self._router = Router(registry, self._engine, sleeves, settings.serving.poll_seconds)
+        self.repository = Repository(registry, self._engine, self._router)
 
     def start(self) -> None:
         """Load the models that have a champion, then follow the registry and write the log."""
@@ -70,6 +70,43 @@ class InferenceCore:
             self._reader.stored(("",))
         except AlphaloopError as error:
             log.warning("forecasts by symbols cannot be served yet: %s", error)
+
+    @property
+    def settings(self) -> Settings:
+        """What this core serves, and how."""
+        return self._settings
+
+    @property
+    def tables(self) -> list[RoutingTable]:
+        """What the rollout documents said when they were last read."""
+        return self._router.tables()
+
+    @property
+    def registry_away(self) -> str | None:
+        """Why the registry cannot be read; None where it can."""
+        return next((table.stale for table in self.tables if table.stale), None)
+
+    def served(self, model: str = "", version: str = "") -> list[tuple[str, str]]:
+        """Model and version of what is loaded, or of what is named; raises `UnknownNameError` for a name."""
+        if not model:
+            return [(entry.name, entry.version) for entry in self.repository.index(ready=True)]
+        if version:
+            self._registry.card(model, version)
+            return [(model, version)]
+        return [(model, one) for one in self._registry.versions(model)]
+
+    @property
+    def dropped(self) -> int:
+        """Rows that the prediction log has had to drop."""
+        return self._log.dropped
+
+    def known(self, model: str) -> tuple[str, ...]:
+        """The versions that the rollout of `model` needs, the champion first; empty where nobody asked."""
+        table = self._router.known(model)
+        if table is None:
+            return ()
+        champion, challenger = table.document.champion, table.document.challenger
+        return (champion, challenger) if challenger else (champion,)
 
     def close(self) -> None:
         """Stop following the registry and write the rest of the log."""
@@ -93,59 +130,81 @@ class InferenceCore:
         """Metadata of a model; raises `UnknownNameError`, or `MissingStateError` without a champion."""
         answering = self._version(model, version)
         versions = (version,) if version else tuple(self._registry.versions(model))
-        return ModelDescription(model, versions, answering.card.lookback, answering.features)
+        card = answering.card
+        properties = {
+            "champion": ",".join(self.known(model)[:1]),
+            "described_version": answering.version,
+            "digest": card.digest,
+            "family": card.family,
+            "feature_set": card.feature_set,
+            "horizon": str(card.horizon),
+            "score_kind": card.score_kind,
+            "cross_sectional": str(card.cross_sectional).lower(),
+        }
+        return ModelDescription(model, versions, card.lookback, answering.features, properties)
 
     def at_hand(self, request: InferenceRequest) -> bool:
         """Whether `infer` can answer without reading the registry."""
         if request.version:
-            return self._engine.holds(request.model, request.version)
+            return self.repository.holds(request.model, request.version)
         table = self._router.known(request.model)
         return table is not None and table.document.generation >= request.min_generation
 
     def fetch(self, request: InferenceRequest) -> InferenceRequest:
         """Read from the registry what `infer` needs; the request to ask it with. Raises as `infer` does."""
         if request.version:
-            self._engine.load(request.model, request.version)
+            self.repository.require(request.model, request.version)
             return request
         self._router.table(request.model, request.min_generation)
         # Where the registry has nothing newer, `infer` need not look again.
         return replace(request, min_generation=0)
 
-    def infer(self, request: InferenceRequest) -> InferenceResponse:
-        """Answer one request, and log the prediction and its shadow.
+    def infer(self, request: InferenceRequest, arrived: float | None = None) -> InferenceResponse:
+        """Answer one request, which came at `arrived`, and log the prediction and its shadow.
 
-        Raises `UnknownNameError`, `MissingStateError` (no champion, no online store),
-        `InvalidRequestError` (the inputs do not fit the model), `StaleFeaturesError`,
-        `FeatureSetMismatchError`, `ServingError` (the version that must answer failed).
+        Raises `UnknownNameError` (a model, a version, or none of the symbols), `MissingStateError` (no
+        champion, no online store, an unloaded version), `InvalidRequestError` (the inputs do not fit the
+        model), `StaleFeaturesError`, `FeatureSetMismatchError`, `ServingError` (the version that must
+        answer failed).
         """
-        started = monotonic()
+        started = monotonic() if arrived is None else arrived
         if request.version:
             return self._infer_pinned(request, started)
         table = self._router.table(request.model, request.min_generation)
         second = [table.challenger] if table.has_challenger and table.challenger else []
-        inputs = self._inputs(request, [table.champion, *second], started)
-        route, answer, shadow = arbitrate(
-            table.route(request.route_key), score(table.champion, inputs), self._challenge(table, inputs)
-        )
-        exchange = Exchange(request, inputs, table, uuid.uuid4().hex)
+        asked = monotonic()
+        with telemetry.span("features"):
+            inputs = self._inputs(request, [table.champion, *second], started)
+        read = monotonic()
+        with telemetry.span("onnx"):
+            route, answer, shadow = arbitrate(
+                table.route(request.route_key), score(table.champion, inputs), self._challenge(table, inputs)
+            )
+        timing = Timing(read - asked, monotonic() - read)
+        exchange = Exchange.begin(request, inputs, table)
         self._record(exchange, answer, route)
         if shadow is not None:
             self._record(exchange, shadow, Route.SHADOW, "/shadow")
-        return _respond(exchange, answer, route)
+        return exchange.response(answer, route, timing)
 
     def _infer_pinned(self, request: InferenceRequest, started: float) -> InferenceResponse:
         """Answer by the version that was asked for; only the champion's answer may carry capital."""
         loaded = self._version(request.model, request.version)
         table = self._router.known(request.model)
-        inputs = self._inputs(request, [loaded], started)
-        answer = score(loaded, inputs)
+        asked = monotonic()
+        with telemetry.span("features"):
+            inputs = self._inputs(request, [loaded], started)
+        read = monotonic()
+        with telemetry.span("onnx"):
+            answer = score(loaded, inputs)
+        timing = Timing(read - asked, monotonic() - read)
         if answer.error:
             raise ServingError(answer.error)
         is_champion = table is not None and table.document.champion == request.version
         route = Route.CHAMPION if is_champion else Route.SHADOW
-        exchange = Exchange(request, inputs, table, uuid.uuid4().hex)
+        exchange = Exchange.begin(request, inputs, table)
         self._record(exchange, answer, route)
-        return _respond(exchange, answer, route)
+        return exchange.response(answer, route, timing)
 
     def _challenge(self, table: RoutingTable, inputs: Inputs) -> Scored | None:
         """The challenger's scores of a request; None where there is no challenger."""
@@ -159,7 +218,7 @@ class InferenceCore:
         return score(table.challenger, inputs, rotate)
 
     def _version(self, model: str, version: str) -> LoadedModel:
-        return self._engine.load(model, version) if version else self._router.table(model).champion
+        return self.repository.require(model, version) if version else self._router.table(model).champion
 
     def _inputs(self, request: InferenceRequest, versions: list[LoadedModel], started: float) -> Inputs:
         """The inputs for all `versions`, of which the first must be able to answer."""
@@ -175,7 +234,13 @@ class InferenceCore:
         if request.symbols is None or request.as_of is None:
             raise InvalidRequestError("give the input 'panel', or 'symbols' with the parameter 'as_of'")
         lookback = max(version.card.lookback for version in versions)
-        windows = self._reader.read(request.symbols, request.as_of, lookback)
+        try:
+            windows = self._reader.read(request.symbols, request.as_of, lookback)
+        except StaleFeaturesError:
+            if self._reader.stored(request.symbols):
+                raise
+            where = "the online store holds none of the symbols asked for"
+            raise UnknownNameError("symbol", request.symbols[0], (), hint=where) from None
         first.require_feature_set(windows.feature_set)
         return Inputs(
             panel=windows.panel,
@@ -187,56 +252,7 @@ class InferenceCore:
         )
 
     def _record(self, exchange: Exchange, scored: Scored, route: Route, suffix: str = "") -> None:
-        request, inputs = exchange.request, exchange.inputs
-        self._log.put(
-            PredictionRow(
-                prediction_id=exchange.prediction_id + suffix,
-                logged_at=self._clock.now(),
-                as_of=request.as_of,
-                feature_timestamp=inputs.feature_timestamp,
-                model=request.model,
-                version=scored.version,
-                digest=scored.digest,
-                route=route.value,
-                route_key=request.route_key,
-                symbols=inputs.symbols,
-                scores=tuple(scored.scores.tolist()),
-                statuses=scored.statuses,
-                features=scored.seen[:, -1, :],
-                input_hash=scored.input_hash,
-                feature_set=scored.feature_set,
-                snapshot=inputs.snapshot,
-                generation=exchange.generation,
-                latency_ms=scored.latency_ms,
-                error=scored.error,
-            )
-        )
-
-
-def _respond(exchange: Exchange, answer: Scored, route: Route) -> InferenceResponse:
-    """The answer, with everything that lineage needs in its parameters."""
-    when = exchange.inputs.feature_timestamp
-    parameters: dict[str, str | int | bool] = {
-        "prediction_id": exchange.prediction_id,
-        "route": route.value,
-        "version": answer.version,
-        "digest": answer.digest,
-        "feature_timestamp": when.isoformat() if when else "",
-        "input_hash": answer.input_hash,
-        "feature_set": answer.feature_set,
-        "snapshot": exchange.inputs.snapshot,
-        "generation": exchange.generation,
-    }
-    if exchange.table is not None and exchange.table.stale:
-        parameters["registry_away"] = True
-    return InferenceResponse(
-        model=exchange.request.model,
-        version=answer.version,
-        id=exchange.request.id,
-        scores=answer.scores,
-        statuses=answer.statuses,
-        parameters=parameters,
-    )
+        self._log.put(exchange.row(scored, route, self._clock.now(), suffix))
 
 
 def build(settings: Settings) -> InferenceCore:

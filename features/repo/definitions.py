@@ -11,7 +11,7 @@ from alphaloop.errors import UnknownNameError
 from features import catalogue
 from features.graph import Column, Input
 from features.named import NAMED
-from features.offline import TTL
+from features.offline import TTL, OfflineFiles
 from features.sets import Feature, FeatureSet
 
 ONLINE_VIEW = "windows"
@@ -21,12 +21,10 @@ TIMESTAMP = "timestamp"
 NO_GROUP = "own"
 
 
-def everything(
-    feature_set: FeatureSet, files: str, windows: str
-) -> list[Entity | FeatureView | FeatureService]:
-    """All definitions for `feature_set`, whose features lie in `files` (a path, perhaps with a `*`)."""
+def everything(feature_set: FeatureSet, files: OfflineFiles) -> list[Entity | FeatureView | FeatureService]:
+    """All definitions for `feature_set`, whose features lie in `files`."""
     views = group_views(feature_set, files)
-    return [symbol(), *views, online_view(windows), service(feature_set, views)]
+    return [symbol(), *views, online_view(files.address("windows")), service(feature_set, views)]
 
 
 def symbol() -> Entity:
@@ -36,12 +34,17 @@ def symbol() -> Entity:
     )
 
 
-def group_views(feature_set: FeatureSet, files: str) -> list[FeatureView]:
+def group_views(feature_set: FeatureSet, files: OfflineFiles) -> list[FeatureView]:
     """The features of every bar, one float column each, in Parquet files; a view for each group."""
     groups: dict[str, list[Feature]] = {}
     for feature in feature_set.features:
         groups.setdefault(group_of(feature), []).append(feature)
-    source = FileSource(name="feature_files", path=files, timestamp_field=TIMESTAMP)
+    source = FileSource(
+        name="feature_files",
+        path=files.address("*"),
+        timestamp_field=TIMESTAMP,
+        s3_endpoint_override=files.endpoint or None,
+    )
     return [
         FeatureView(
             name=GROUP_VIEW + group.replace(" ", "_"),

@@ -8,9 +8,10 @@ features(prices, "rsi(14)", "trend = close / sma(50) - 1", "macd.macdhist")
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, time
 from typing import TYPE_CHECKING
 
+from alphaloop.errors import InputError
 from alphaloop.market import BarPanel
 from features.indicator import Indicator
 
@@ -21,12 +22,13 @@ if TYPE_CHECKING:
 def bars(source: str, *symbols: str, start: str = "", end: str = "", frequency: str = "1d") -> BarPanel:
     """Bars of `symbols` (all if none are named) of the source called `source`, from day to day.
 
-    Days are written as 2010-01-31 and are of UTC. Raises `UnknownNameError` for a source or symbol that
-    does not exist.
+    Days are written as 2010-01-31, are of UTC and both included; a moment has its time zone. Raises
+    `UnknownNameError` for a source or symbol that does not exist.
     """
     from features.sources.registry import find
 
-    table = find(source).history(symbols, _day(start), _day(end), frequency)
+    _require_texts("symbols", symbols)
+    table = find(source).history(symbols, _moment(start), _moment(end, time.max), frequency)
     return BarPanel.from_table(table)
 
 
@@ -46,6 +48,9 @@ def features(
     from features.named import NAMED
     from features.sets import FeatureSet
 
+    if not isinstance(panel, BarPanel):
+        raise InputError(f"features are made of bars, and this is a {type(panel).__name__}; see `bars`")
+    _require_texts("features", names)
     frame = backfill(panel, FeatureSet(names or tuple(NAMED), formulas, indicators))
     index = pd.MultiIndex.from_product(
         [pd.DatetimeIndex(frame.timestamps, tz="UTC"), frame.symbols], names=["timestamp", "symbol"]
@@ -53,5 +58,22 @@ def features(
     return pd.DataFrame(frame.values.reshape(-1, len(frame.names)), index=index, columns=list(frame.names))
 
 
-def _day(text: str) -> datetime | None:
-    return datetime.fromisoformat(text).replace(tzinfo=UTC) if text else None
+def _require_texts(what: str, given: tuple[str, ...]) -> None:
+    for one in given:
+        if not isinstance(one, str):
+            raise InputError(f"{what} are texts, one after the other; {one!r} is a {type(one).__name__}")
+
+
+def _moment(text: str, of_day: time = time.min) -> datetime | None:
+    """A day's beginning (or another time `of_day`) in UTC, or the moment with a time zone that is written."""
+    if not text:
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{text!r} is no day; write it as '2010-01-31'") from error
+    if len(text) == len("2010-01-31"):
+        return datetime.combine(moment, of_day, UTC)
+    if moment.tzinfo is None:
+        raise InputError(f"{text!r} has no time zone; write '2010-01-31T16:00+00:00', or the day alone")
+    return moment.astimezone(UTC)

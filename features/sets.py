@@ -75,6 +75,7 @@ class FeatureSet:
         indicators: Iterable[Indicator] = (),
     ) -> None:
         self._own = {one.name: one for one in indicators}
+        self._given = dict(formulas or {})
         texts = {name: one.formula for name, one in NAMED.items()} | dict(formulas or {})
         self._formulas = {name: parse(f"{name} = {text}") for name, text in texts.items()}
         self._refuse_shadows(formulas or {})
@@ -115,6 +116,10 @@ class FeatureSet:
         """SHA-256 over the ordered definitions with their parameters, and the version of their meaning."""
         content = [VERSION, [feature.definition() for feature in self.features]]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+    def having(self, features: Iterable[str]) -> FeatureSet:
+        """A set of `features` that may use the same formulas and indicators as this one."""
+        return FeatureSet(features, self._given, self._own.values())
 
     def _understood(self, texts: Iterable[str]) -> tuple[Feature, ...]:
         language = Language(self._resolve)

@@ -54,7 +54,8 @@ def heatmap(chart: Heatmap) -> str:
 
 def _frame(chart: Heatmap, width: int, longest: int, room: int) -> Frame:
     """As high as its rows need; a square where columns are the rows over again."""
-    left = min(int(max(min(len(name), longest) for name in chart.rows) * CHARACTER) + 14, room)
+    character = STRONG if chart.marked else CHARACTER
+    left = min(int(max(min(len(name), longest) for name in chart.rows) * character) + 18, room)
     across = width - left - 8
     height = 24 if chart.columns else across // len(chart.rows)
     height = min(max(height, 5), 24)

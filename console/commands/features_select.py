@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from console.commands.options import AsJson, moment, names
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from alphaloop.market import BarPanel
+    from features.selection.selection import Selected
 
 Until = Annotated[
     str, typer.Option(help="Last day that the choice may know of; by default four fifths into the bars.")
@@ -40,61 +47,90 @@ def select(
     """Generate features and choose among them; writes the set as settings, a ranking and a report."""
     from alphaloop import settings
     from alphaloop.errors import InputError
-    from alphaloop.market import to_datetime
     from console import output, workspace
-    from features.selection import outcome, verdict
+    from features.selection import outcome
     from features.selection.generation import generate
     from features.selection.methods import chosen
     from features.selection.selection import select as choose
-    from features.selection.selection import texts
     from features.sets import feature_set_of
 
     used = chosen(names(methods))
+    for option, value in (("--horizon", horizon), ("--seed", seed)):
+        if value < 0:
+            raise InputError(f"{option} is {value}; it is a whole number from 0")
     if count < 1:
         raise InputError(f"--count is {count}; it is a number of features, at least 1")
     current = settings.load()
     with output.progress("choosing features") as tell:
         tell("reading bars")
         _, bars = workspace.latest_bars(current)
-        split = (
-            moment(until, "--until", end_of_day=True)
-            if until
-            else to_datetime(bars.timestamps[int(len(bars) * 0.8)])
-        )
+        split = _split(until, bars)
         tell(f"generating {candidates} candidates")
-        generated = generate(bars, split, candidates, seed, texts(feature_set_of(current)))
+        generated = generate(bars, split, candidates, seed, feature_set_of(current))
         selected = choose(
             bars, generated, split, horizon or current.training.horizon, count, used, seed, tell=tell
         )
         tell("writing settings, ranking and report")
         written = outcome.write(selected, to)
-    chance = selected.chance
-    answer = {
+    answer = _answer(selected, written)
+    output.answer(answer, json, lambda: _show(selected, written))
+
+
+def _split(until: str, bars: BarPanel) -> datetime:
+    from alphaloop.market import to_datetime
+
+    if until:
+        return moment(until, "--until", end_of_day=True)
+    return to_datetime(bars.timestamps[int(len(bars) * 0.8)])
+
+
+def _answer(selected: Selected, written: Sequence[Path]) -> dict[str, Any]:
+    from features.selection.selection import texts
+
+    chance, held = selected.chance, selected.held_out
+    best = {"feature": chance.name, "information_coefficient": chance.best, "p_value": chance.p_value}
+    return {
         "set_hash": selected.feature_set.hash,
         "features": list(texts(selected.feature_set)),
-        "until": split,
+        "until": selected.until,
         "horizon": selected.horizon,
-        "seed": seed,
-        "methods": list(used),
+        "seed": selected.seed,
+        "methods": list(selected.methods),
         "candidates": len(selected.candidates),
         "tried": chance.tried,
-        "best": {"feature": chance.name, "information_coefficient": chance.best, "p_value": chance.p_value},
+        "best": best,
         "without_skill": {"expected": chance.expected, "shifted_95": chance.shifted_95},
         "beyond_chance": chance.beyond,
-        "files": [str(path) for path in written],
+        "held_out_never_used": held
+        and {
+            "bars": held.bars,
+            "best": held.best,
+            "expected_without_skill": held.expected,
+            "information_coefficients": {
+                name: held.coefficients[name] for name in selected.feature_set.names
+            },
+        },
+        "files": list(written),
     }
 
-    def show() -> None:
-        columns = ("rank", "feature", "information_coefficient", "t_statistic", "sign_agreement", "mean_rank")
-        rows = [row for row in selected.table.to_pylist() if row["chosen"]]
-        shown = [
-            [str(row["rank"]), row["feature"], *(f"{row[name]:+.3f}" for name in columns[2:4]),
-             f"{row['sign_agreement']:.0%}", f"{row['mean_rank']:.1f}"]
-            for row in rows
-        ]  # fmt: skip
-        heads = ("rank", "feature", "IC", "t", "sign kept", "mean rank")
-        output.table(heads, shown, numbers=("rank", *heads[2:]))
-        output.say(verdict.verdict(selected))
-        output.say(f"set {selected.feature_set.hash}; written: {', '.join(answer['files'])}")
 
-    output.answer(answer, json, show)
+def _show(selected: Selected, written: Sequence[Path]) -> None:
+    from console import output
+    from features.selection.verdict import verdict
+
+    rows = [
+        [
+            str(row["rank"]),
+            row["feature"],
+            f"{row['information_coefficient']:+.3f}",
+            f"{row['t_statistic']:+.1f}",
+            f"{row['sign_agreement']:.0%}",
+            f"{row['mean_rank']:.1f}",
+        ]
+        for row in selected.table.to_pylist()
+        if row["chosen"]
+    ]
+    heads = ("rank", "feature", "IC", "t", "sign kept", "mean rank")
+    output.table(heads, rows, numbers=("rank", *heads[2:]))
+    output.say(verdict(selected))
+    output.say(f"set {selected.feature_set.hash}; written: {', '.join(str(path) for path in written)}")

@@ -70,4 +70,4 @@ def _within_bars(part: TrainingPart) -> Matrix:
     both = speaks.T @ speaks
     found = np.divide(ranks.T @ ranks, both, out=np.zeros_like(both), where=both >= len(part) / 4)
     np.fill_diagonal(found, 1.0)
-    return np.clip(found.astype(np.float64), -1.0, 1.0)
+    return np.asarray(np.clip(found.astype(np.float64), -1.0, 1.0))

@@ -28,6 +28,8 @@ _COARSER_WEIGHT = 1.5
 
 Part = tuple[str, str]
 """A feature's name and its formula."""
+Kind = Callable[[Part, Part, int], str]
+"""A text made of one part or two, and a number of bars."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +40,10 @@ class Generated:
     drawn: int
 
 
-def generate(bars: BarPanel, until: datetime, count: int, seed: int, base: Sequence[str] = ()) -> Generated:
-    """At most `count` candidates that these bars allow; `base` (features as texts) always come first.
+def generate(
+    bars: BarPanel, until: datetime, count: int, seed: int, base: FeatureSet | None = None
+) -> Generated:
+    """At most `count` candidates that these bars allow; those of `base` always come first.
 
     Plain features, and of them lags, changes, ranks, products, ratios and differences, and the same on
     coarser bars. Two of the same canonical formula are one; so are two that are correlated beyond 0.95
@@ -51,12 +55,14 @@ def generate(bars: BarPanel, until: datetime, count: int, seed: int, base: Seque
     known = bars.between(end=until)
     sample = _sample(known)
     pool = _pool(sample)
-    draws = [*base, *_drawn(pool, _coarser(sample), count * _DRAWN_FOR_EACH, np.random.default_rng(seed))]
-    distinct = _distinct(draws, keep=len(base))
-    texts = _unlike(sample, distinct, len(base))[: max(count, len(base))]
+    drawn = _drawn(pool, _coarser(sample), count * _DRAWN_FOR_EACH, np.random.default_rng(seed))
+    own = [f"{one.name} = {one.formula}" for one in base.features] if base else []
+    make = base.having if base else FeatureSet
+    distinct = own + _distinct(drawn, base)
+    texts = _unlike(sample, distinct, len(own), make)[: max(count, len(own))]
     if not texts:
         raise DataError(f"no candidate has values on the {len(known)} bars before {until.date()}")
-    return Generated(FeatureSet(texts), len(distinct))
+    return Generated(make(texts), len(distinct))
 
 
 def _sample(known: BarPanel) -> BarPanel:
@@ -87,7 +93,7 @@ def _drawn(pool: Mapping[str, str], coarser: str, count: int, chance: np.random.
     """`count` texts `name = formula`, of each kind by its weight."""
     names = list(pool)
     plain = [names[place] for place in chance.permutation(len(names))]
-    kinds = [*_KINDS, *([partial(_on_coarser, coarser)] if coarser else [])]
+    kinds: list[Kind] = [*_KINDS, *([partial(_on_coarser, coarser)] if coarser else [])]
     weights = np.array([*_KINDS.values(), *([_COARSER_WEIGHT] if coarser else [])])
     texts = []
     for _ in range(count):
@@ -133,17 +139,17 @@ def _ratio(first: Part, second: Part, bars: int) -> str:
     return f"{first[0]}_over_{second[0]} = zscore({first[1]}) / (1 + abs(zscore({second[1]})))"
 
 
-_KINDS: Mapping[Callable[[Part, Part, int], str], float] = {
+_KINDS: Mapping[Kind, float] = {
     _lag: 2.0, _change: 2.0, _rank: 2.0, _product: 1.5, _difference: 1.5, _ratio: 1.0,
 }  # fmt: skip
 
 
-def _distinct(texts: Sequence[str], keep: int) -> list[str]:
-    """Each meaning and each name once; the first `keep` as they are. What has no meaning is left out."""
-    found: list[str] = list(texts[:keep])
-    own = FeatureSet(found).features if found else ()
+def _distinct(texts: Sequence[str], base: FeatureSet | None) -> list[str]:
+    """Each meaning and each name once, and none of `base`. What has no meaning is left out."""
+    found: list[str] = []
+    own = base.features if base else ()
     meanings, names = {one.column.key for one in own}, {one.name for one in own}
-    for text in dict.fromkeys(texts[keep:]):
+    for text in dict.fromkeys(texts):
         try:
             feature = FeatureSet([text]).features[0]
         except FormulaError:  # a kind that this feature does not allow, as one on coarser bars already
@@ -155,11 +161,13 @@ def _distinct(texts: Sequence[str], keep: int) -> list[str]:
     return found
 
 
-def _unlike(sample: BarPanel, texts: Sequence[str], keep: int) -> list[str]:
+def _unlike(
+    sample: BarPanel, texts: Sequence[str], keep: int, make: Callable[[Sequence[str]], FeatureSet]
+) -> list[str]:
     """Without those that hardly have values, do not vary, or say what one before says."""
     if not texts or not len(sample):
         return list(texts[:keep])
-    values = backfill(sample, FeatureSet(texts)).values[len(sample) // 3 :]
+    values = backfill(sample, make(texts)).values[len(sample) // 3 :]
     known = np.isfinite(values).mean(axis=(0, 1))
     # What is the same for all symbols of a bar says nothing about which will do better.
     differs = (np.fmax.reduce(values, axis=1) > np.fmin.reduce(values, axis=1)).mean(axis=0)

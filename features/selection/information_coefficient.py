@@ -20,7 +20,7 @@ def unit_ranks(values: npt.NDArray[np.floating], where: npt.NDArray[np.bool_]) -
     ranks[np.isfinite(ranks).sum(axis=1) < LEAST_SYMBOLS] = np.nan
     ranks = np.where(np.isfinite(ranks), ranks, 0.0)
     length = np.sqrt((ranks**2).sum(axis=1, keepdims=True))
-    return np.divide(ranks, length, out=np.zeros_like(ranks), where=length > 0)
+    return np.asarray(np.divide(ranks, length, out=np.zeros_like(ranks), where=length > 0))
 
 
 def coefficients(ranks: npt.NDArray[np.floating], target_ranks: Matrix) -> Matrix:

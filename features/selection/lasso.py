@@ -30,7 +30,7 @@ def lasso(part: TrainingPart, seed: int = 0) -> Vector:
         test = NormalEquations.of(part, fold.test)
         path = _path(NormalEquations.of(part, fold.train), penalties)
         errors += [test.error(weights) for weights in path]
-    return np.abs(_path(whole, penalties)[int(np.argmin(errors))])
+    return np.asarray(np.abs(_path(whole, penalties)[int(np.argmin(errors))]))
 
 
 def _path(equations: NormalEquations, penalties: Vector) -> Matrix:

@@ -36,4 +36,5 @@ def _information(first: npt.NDArray[np.intp], second: npt.NDArray[np.intp]) -> f
     there = share > 0
     information = float((share[there] * np.log(share[there] / alone[there])).sum())
     rows, columns = (np.count_nonzero(counts.sum(axis=axis)) for axis in (1, 0))
-    return max(information - (rows - 1) * (columns - 1) / (2 * max(counts.sum(), 1)), 0.0)
+    bias = float((rows - 1) * (columns - 1)) / (2 * max(int(counts.sum()), 1))
+    return max(information - bias, 0.0)

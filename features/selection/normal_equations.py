@@ -75,4 +75,4 @@ class NormalEquations:
         scale = np.outer(spread, spread)
         found = np.divide(self.gram, scale, out=np.zeros_like(self.gram), where=scale > 1e-12)
         np.fill_diagonal(found, 1.0)
-        return np.clip(found, -1.0, 1.0)
+        return np.asarray(np.clip(found, -1.0, 1.0))

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from features.operator import Matrix, Vector
+from features.operator import Vector
 from features.selection.clustering import Clusters
 from features.selection.information_coefficient import mean, standard_error
 from features.selection.stability import Stability
@@ -68,7 +69,7 @@ def table(
     errors = standard_error(part.coefficients, part.horizon)
     features = part.feature_set.features
     places = np.arange(len(features))
-    columns: dict[str, list[object] | Matrix | Vector] = {
+    columns: dict[str, Any] = {
         "rank": 1 + np.argsort(ranked.order),
         "feature": [one.name for one in features],
         "formula": [one.formula for one in features],
@@ -77,7 +78,8 @@ def table(
         "medoid": np.isin(places, clusters.medoids),
         "mean_rank": ranked.mean_rank,
         "information_coefficient": means,
-        "t_statistic": means / errors,
+        # Null where a candidate says the same of all symbols on every bar.
+        "t_statistic": pa.array(means / errors, from_pandas=True),
         "sign_agreement": stable.agreement,
         "selection_frequency": stable.frequency,
         "flips": stable.flips,

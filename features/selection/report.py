@@ -100,7 +100,7 @@ def _chosen(selected: Selected) -> str:
     heads = [page.Column(name="feature", number=False)]
     heads += [page.Column(name=name) for name in ("IC", "t", "sign kept", "cluster of")]
     heads.append(page.Column(name="formula", number=False))
-    rows = [
+    rows: list[Sequence[str | page.Cell]] = [
         [
             selected.candidates.names[place],
             _SIGNED(means[place]),
@@ -175,7 +175,7 @@ def _row(row: dict[str, object]) -> Sequence[str]:
         str(row["feature"]),
         f"{row['mean_rank']:.1f}",
         f"{row['information_coefficient']:+.4f}",
-        f"{row['t_statistic']:+.1f}",
+        "–" if row["t_statistic"] is None else f"{row['t_statistic']:+.1f}",
         f"{row['sign_agreement']:.0%}",
         str(row["cluster"]),
         ", ".join(words),

@@ -94,7 +94,7 @@ def select(
             "bars, the same for all symbols, or changes its sign; take a later date or other candidates"
         )
     return Selected(
-        feature_set=FeatureSet(_texts(features, taken)),
+        feature_set=features.having(_texts(features, taken)),
         table=rankings.table(part, ranked, alike, stable, taken),
         candidates=features,
         part=part,

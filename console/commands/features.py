@@ -14,6 +14,7 @@ app = typer.Typer(help="Features: definitions, offline and online store, parity.
 
 Until = Annotated[str, typer.Option(help="Last day to know of; later bars can be traded with --replay.")]
 InUse = Annotated[bool, typer.Option("--in-use", help="Only the set of the settings.")]
+Word = Annotated[str, typer.Argument(help="Only indicators with this in name, group or description.")]
 Whole = Annotated[bool, typer.Option("--catalogue", help="All of the catalogue that these bars allow.")]
 Folder = Annotated[Path | None, typer.Option(help="Where to write it; by default beside the store.")]
 Bars = Annotated[int, typer.Option(min=1, help="How many of the last bars to compare.")]
@@ -26,7 +27,7 @@ def register(parent: typer.Typer) -> None:
 
 
 @app.command("list")
-def list_features(in_use: InUse = False, json: AsJson = False) -> None:
+def list_features(word: Word = "", in_use: InUse = False, json: AsJson = False) -> None:
     """List every feature by name: inputs, parameters, outputs, lookback, and how exactly it streams."""
     from alphaloop import settings
     from console import output
@@ -35,10 +36,12 @@ def list_features(in_use: InUse = False, json: AsJson = False) -> None:
 
     chosen = feature_set_of(settings.load())
     found = [features_view.feature(one) for one in chosen.features]
-    catalogue = [] if in_use else features_view.catalogue()
+    catalogue = [] if in_use else features_view.catalogue(word)
 
     def show() -> None:
-        features_view.show_catalogue(catalogue)
+        features_view.show_catalogue(catalogue, described=bool(word))
+        if word:
+            return
         features_view.show_set(found)
         output.say(f"{len(found)} features in use, set {chosen.hash}")
 

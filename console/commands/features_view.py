@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from alphaloop.errors import InputError
+
 if TYPE_CHECKING:
     from features.sets import Feature
 
@@ -23,13 +25,19 @@ def feature(one: Feature) -> dict[str, Any]:
     }
 
 
-def catalogue() -> list[dict[str, Any]]:
-    """Every indicator with its default parameters."""
+def catalogue(word: str = "") -> list[dict[str, Any]]:
+    """Every indicator with its default parameters; only those that have `word` in what names them.
+
+    Raises `InputError` where none has.
+    """
     from features import catalogue as indicators
 
     rows = []
     for name in indicators.names():
-        found, node = indicators.find(name), indicators.apply(name)
+        found = indicators.find(name)
+        if word.lower() not in f"{name} {found.group} {found.description}".lower():
+            continue
+        node = indicators.apply(name)
         rows.append(
             {
                 "name": name,
@@ -43,11 +51,13 @@ def catalogue() -> list[dict[str, Any]]:
                 "reference": found.reference,
             }
         )
+    if not rows:
+        raise InputError(f"no indicator has '{word}' in name, group or description; leave it out to see all")
     return rows
 
 
-def show_catalogue(rows: Sequence[dict[str, Any]]) -> None:
-    """The indicators as a table, group by group."""
+def show_catalogue(rows: Sequence[dict[str, Any]], *, described: bool = False) -> None:
+    """The indicators as a table, group by group; `described` in words instead of by their inputs."""
     from console import output
 
     if not rows:
@@ -60,16 +70,17 @@ def show_catalogue(rows: Sequence[dict[str, Any]]) -> None:
             [
                 row["group"],
                 row["name"],
-                ", ".join(row["inputs"]),
+                row["description"] if described else ", ".join(row["inputs"]),
                 parameters,
                 outputs,
                 str(row["lookback"]),
                 row["stream"],
             ]
         )
-    heads = ("group", "indicator", "inputs", "parameters", "outputs", "lookback", "batch and stream")
+    second = "description" if described else "inputs"
+    heads = ("group", "indicator", second, "parameters", "outputs", "lookback", "batch and stream")
     output.table(heads, shown, numbers=("lookback",))
-    output.say(f"{len(shown)} indicators")
+    output.say(f"{len(shown)} indicator{'s' if len(shown) > 1 else ''}")
 
 
 def show_set(found: Sequence[dict[str, Any]]) -> None:

@@ -162,6 +162,7 @@ def test_bars_without_a_price_are_shown(capsys: pytest.CaptureFixture[str]) -> N
     ("arguments", "named"),
     [
         (("data", "show", "--from", "2019-02-01", "--to", "2019-01-01"), "is after --to '2019-01-01'"),
+        (("features", "list", "astrology"), "no indicator has 'astrology' in name, group or description"),
         (("data", "show", "."), "'.' is a folder; write folder:."),
         (("data", "prune", "--keep-days", "nan"), "keep_days is nan; it must be from 0"),
         (("data", "prune", "--keep-days", "1e300"), "keep_days is 1e+300; it must be from 0"),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from alphaloop import telemetry
@@ -26,6 +27,7 @@ from serving.engine import Engine, LoadedModel
 from serving.exchange import Exchange
 from serving.prediction_log import PredictionLog
 from serving.protocol import (
+    SERVER_NAME,
     InferenceRequest,
     InferenceResponse,
     InvalidRequestError,
@@ -59,10 +61,13 @@ class InferenceCore:
         self._engine = Engine(registry)
         sleeves = sleeve_names(settings.trading.sleeves)
         self._router = Router(registry, self._engine, sleeves, settings.serving.poll_seconds)
+        # The bar of the last answer by symbols, for each model that has a rollout.
+        self.feature_bars: dict[str, datetime] = {}
         self.repository = Repository(registry, self._engine, self._router)
 
     def start(self) -> None:
         """Load the models that have a champion, then follow the registry and write the log."""
+        telemetry.start(SERVER_NAME)
         self._log.start()
         self._router.start(self._settings.serving.model)
         try:
@@ -112,6 +117,7 @@ class InferenceCore:
         """Stop following the registry and write the rest of the log."""
         self._router.close()
         self._log.close()
+        telemetry.stop()
 
     @property
     def ready(self) -> bool:
@@ -242,6 +248,7 @@ class InferenceCore:
             where = "the online store holds none of the symbols asked for"
             raise UnknownNameError("symbol", request.symbols[0], (), hint=where) from None
         first.require_feature_set(windows.feature_set)
+        self.feature_bars[first.model] = windows.feature_timestamp
         return Inputs(
             panel=windows.panel,
             started=started,

@@ -109,6 +109,11 @@ class Engine:
         with self._lock:
             return (model, version) in self._loaded
 
+    def unload(self, model: str, version: str) -> None:
+        """Forget a version; what answers with it goes on to the end of its request."""
+        with self._lock:
+            self._loaded.pop((model, version), None)
+
     def load(self, model: str, version: str) -> LoadedModel:
         """The version, loaded and warm.
 

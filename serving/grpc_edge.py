@@ -1,48 +1,42 @@
-"""The gRPC edge: the Open Inference Protocol's service over the inference core.
+"""The gRPC edge: the Open Inference Protocol's service over the gateway.
 
 The methods are coroutines, so the same object serves `grpc.aio` and Ray Serve. A forecast is made on
 the event loop; what reads the registry goes to a thread, because while the loop is blocked no client is
-answered and no health check either. An error of the core becomes a status on the context and an empty
-message, which gRPC then does not send.
+answered and no health check either. An error becomes a status on the context and an empty message, which
+gRPC then does not send.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from importlib.metadata import version
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 from tritonclient.grpc import service_pb2_grpc
 
-from alphaloop.errors import (
-    AlphaloopError,
-    DamagedStoreError,
-    FeatureSetMismatchError,
-    MissingStateError,
-    StaleFeaturesError,
-    UnknownNameError,
-)
+from alphaloop import telemetry
+from alphaloop.clock import monotonic
+from alphaloop.errors import AlphaloopError
+from serving.access import Scope
 from serving.core import InferenceCore
-from serving.protocol import (
-    InvalidRequestError,
+from serving.failures import NotOfferedError, OverloadedError, failure_of
+from serving.gateway import Arrival, Gateway
+from serving.grpc_codec import (
     decode_request,
+    encode_config,
+    encode_index,
     encode_metadata,
     encode_response,
-    messages,
+    encode_server_metadata,
+    encode_statistics,
+    read_parameters,
 )
+from serving.protocol import SERVER_NAME, InvalidRequestError, messages
 
-SERVER_NAME = "alphaloop"
-
-# Names of grpc.StatusCode; the first class that fits counts, INTERNAL where none does.
-STATUS_BY_ERROR: tuple[tuple[type[AlphaloopError], str], ...] = (
-    (InvalidRequestError, "INVALID_ARGUMENT"),
-    (UnknownNameError, "NOT_FOUND"),
-    (StaleFeaturesError, "FAILED_PRECONDITION"),
-    (FeatureSetMismatchError, "FAILED_PRECONDITION"),
-    (MissingStateError, "FAILED_PRECONDITION"),
-    (DamagedStoreError, "DATA_LOSS"),
-)
+AUTHORIZATION = "authorization"
+# The key by which gRPC's own retries are told how long to wait, in milliseconds.
+PUSHBACK = "grpc-retry-pushback-ms"
+REGISTRY_AWAY = "alphaloop-registry-away"
 
 
 class InferenceService:
@@ -52,64 +46,165 @@ class InferenceService:
     needs `set_code` and `set_details`.
     """
 
-    def __init__(self, core: InferenceCore) -> None:
+    def __init__(self, core: InferenceCore, gateway: Gateway | None = None) -> None:
         self._core, self._messages = core, messages()
+        self.gateway = gateway or Gateway(core, core.settings)
 
     async def ServerLive(self, request: Any, grpc_context: Any) -> Any:
         """That the process answers."""
         return self._messages.ServerLiveResponse(live=True)
 
     async def ServerReady(self, request: Any, grpc_context: Any) -> Any:
-        """Whether the model of the settings can answer."""
+        """Whether the model of the settings can answer; trailing metadata say if the registry is away."""
+        away = self._core.registry_away
+        if away:
+            grpc_context.set_trailing_metadata(((REGISTRY_AWAY, _header(away)),))
         return self._messages.ServerReadyResponse(ready=self._core.ready)
 
     async def ModelReady(self, request: Any, grpc_context: Any) -> Any:
         """Whether a model, or one version of it, can answer."""
-        try:
+
+        async def answer() -> Any:
             ready = await asyncio.to_thread(self._core.model_ready, request.name, request.version)
-        except AlphaloopError as error:
-            return _refuse(grpc_context, error, self._messages.ModelReadyResponse())
-        return self._messages.ModelReadyResponse(ready=ready)
+            return self._messages.ModelReadyResponse(ready=ready)
+
+        return await self._answer(grpc_context, None, answer)
 
     async def ServerMetadata(self, request: Any, grpc_context: Any) -> Any:
-        """Name and version of this server."""
-        return self._messages.ServerMetadataResponse(name=SERVER_NAME, version=version(SERVER_NAME))
+        """Name, version and extensions of this server."""
+        return encode_server_metadata()
 
     async def ModelMetadata(self, request: Any, grpc_context: Any) -> Any:
         """Versions, inputs and outputs of a model."""
-        try:
-            described = await asyncio.to_thread(self._core.describe, request.name, request.version)
-            return encode_metadata(described)
-        except AlphaloopError as error:
-            return _refuse(grpc_context, error, self._messages.ModelMetadataResponse())
+
+        async def answer() -> Any:
+            return encode_metadata(
+                await asyncio.to_thread(self._core.describe, request.name, request.version)
+            )
+
+        return await self._answer(grpc_context, Scope.PREDICT, answer)
+
+    async def ModelConfig(self, request: Any, grpc_context: Any) -> Any:
+        """Triton's configuration of a model."""
+
+        async def answer() -> Any:
+            return encode_config(await asyncio.to_thread(self._core.describe, request.name, request.version))
+
+        return await self._answer(grpc_context, Scope.PREDICT, answer)
+
+    async def ModelStatistics(self, request: Any, grpc_context: Any) -> Any:
+        """Counts and durations of a version, a model, or all."""
+
+        async def answer() -> Any:
+            versions = await asyncio.to_thread(self._core.served, request.name, request.version)
+            return encode_statistics(self.gateway.statistics.of(versions))
+
+        return await self._answer(grpc_context, Scope.PREDICT, answer)
+
+    async def RepositoryIndex(self, request: Any, grpc_context: Any) -> Any:
+        """Every version of the registry, and whether it is loaded."""
+
+        async def answer() -> Any:
+            return encode_index(await asyncio.to_thread(self._core.repository.index, request.ready))
+
+        return await self._answer(grpc_context, Scope.PREDICT, answer)
+
+    async def RepositoryModelLoad(self, request: Any, grpc_context: Any) -> Any:
+        """Load the version in the parameter `version`, by default the champion, and keep it."""
+
+        async def answer() -> Any:
+            await asyncio.to_thread(self._core.repository.load, request.model_name, _version(request))
+            return self._messages.RepositoryModelLoadResponse()
+
+        return await self._answer(grpc_context, Scope.ADMIN, answer)
+
+    async def RepositoryModelUnload(self, request: Any, grpc_context: Any) -> Any:
+        """Unload the version in the parameter `version`, by default all that the rollout does not need."""
+
+        async def answer() -> Any:
+            await asyncio.to_thread(self._core.repository.unload, request.model_name, _version(request))
+            return self._messages.RepositoryModelUnloadResponse()
+
+        return await self._answer(grpc_context, Scope.ADMIN, answer)
 
     async def ModelInfer(self, request: Any, grpc_context: Any) -> Any:
         """Answer one request."""
+        gateway = self.gateway
+        arrived = monotonic()
+        if not gateway.admission.enter():
+            return self.refuse_arrival(grpc_context, arrived)
         try:
-            return await self._infer(request)
+            return await self.infer(request, grpc_context, arrived)
+        finally:
+            gateway.admission.leave()
+
+    async def infer(self, request: Any, grpc_context: Any, arrived: float) -> Any:
+        """Answer one request that `Admission.enter` has let in at `arrived`."""
+        try:
+            return await self._infer(request, grpc_context, arrived)
         except AlphaloopError as error:
+            self.gateway.failed(error, arrived, request.model_name, request.model_version)
             return _refuse(grpc_context, error, self._messages.ModelInferResponse())
+
+    def refuse_arrival(self, grpc_context: Any, arrived: float) -> Any:
+        """Answer one request that `Admission.enter` has not let in."""
+        error = self.gateway.admission.refusal()
+        self.gateway.failed(error, arrived)
+        return _refuse(grpc_context, error, self._messages.ModelInferResponse())
 
     async def ModelStreamInfer(self, requests: AsyncIterator[Any], grpc_context: Any) -> AsyncIterator[Any]:
         """Answer a stream of requests, in their order. An error ends its request, not the stream."""
         async for request in requests:
+            arrived = monotonic()
+            entered = self.gateway.admission.enter()
             try:
-                yield self._messages.ModelStreamInferResponse(infer_response=await self._infer(request))
+                if not entered:
+                    raise self.gateway.admission.refusal()
+                answer = await self._infer(request, grpc_context, arrived)
+                yield self._messages.ModelStreamInferResponse(infer_response=answer)
             except AlphaloopError as error:
+                self.gateway.failed(error, arrived, request.model_name, request.model_version)
                 answer = self._messages.ModelStreamInferResponse(error_message=str(error))
                 answer.infer_response.id = request.id
                 yield answer
+            finally:
+                if entered:
+                    self.gateway.admission.leave()
 
-    async def _infer(self, message: Any) -> Any:
+    async def _infer(self, message: Any, grpc_context: Any, arrived: float) -> Any:
+        arrival = self._arrival(grpc_context, arrived)
         request = decode_request(message)
-        if not self._core.at_hand(request):
-            request = await asyncio.to_thread(self._core.fetch, request)
-        return encode_response(self._core.infer(request), request.outputs)
+        return encode_response(await self.gateway.infer(request, arrival), request.outputs)
+
+    def _arrival(self, grpc_context: Any, arrived: float) -> Arrival:
+        """When the request came and what is known of it; raises if its client may not ask."""
+        gateway = self.gateway
+        remaining = _remaining(grpc_context)
+        if gateway.open and not telemetry.enabled():
+            return Arrival(arrived, remaining)
+        headers = _headers(grpc_context)
+        if not gateway.open:
+            gateway.authorise(headers.get(AUTHORIZATION), _peer(grpc_context), Scope.PREDICT)
+        return Arrival(arrived, remaining, headers.get(telemetry.TRACEPARENT))
+
+    async def _answer(
+        self, grpc_context: Any, scope: Scope | None, answer: Callable[[], Awaitable[Any]]
+    ) -> Any:
+        """What `answer` gives, for a client with `scope`; its error as a status."""
+        arrived = monotonic()
+        try:
+            if scope is not None and not self.gateway.open:
+                headers = _headers(grpc_context)
+                self.gateway.authorise(headers.get(AUTHORIZATION), _peer(grpc_context), scope)
+            return await answer()
+        except AlphaloopError as error:
+            self.gateway.failed(error, arrived)
+            return _refuse(grpc_context, error, self._messages.ServerLiveResponse())
 
 
 def status_name(error: AlphaloopError) -> str:
     """The name of the gRPC status that says what kind of failure `error` is."""
-    return next((name for kind, name in STATUS_BY_ERROR if isinstance(error, kind)), "INTERNAL")
+    return failure_of(error).grpc
 
 
 def add_service(service: Any, server: Any) -> None:
@@ -126,16 +221,44 @@ def _refuse(grpc_context: Any, error: AlphaloopError, empty: Any) -> Any:
 
     grpc_context.set_code(grpc.StatusCode[status_name(error)])
     grpc_context.set_details(str(error))
+    if isinstance(error, OverloadedError):
+        grpc_context.set_trailing_metadata(((PUSHBACK, str(max(1, round(error.retry_after * 1e3)))),))
     return empty
+
+
+def _remaining(grpc_context: Any) -> float | None:
+    """Seconds to the deadline; None without one, and in Ray Serve's own path, which does not tell."""
+    ask = getattr(grpc_context, "time_remaining", None)
+    return None if ask is None else ask()
+
+
+def _headers(grpc_context: Any) -> dict[str, str]:
+    return {key: value for key, value in grpc_context.invocation_metadata() or () if isinstance(value, str)}
+
+
+def _peer(grpc_context: Any) -> str:
+    """The client's address without its port, which differs from connection to connection."""
+    ask = getattr(grpc_context, "peer", None)
+    return "" if ask is None else str(ask()).rpartition(":")[0]
+
+
+def _version(request: Any) -> str:
+    """The parameter `version` of a request for the repository."""
+    value = read_parameters(request.parameters).get("version", "")
+    if not isinstance(value, str | int) or isinstance(value, bool):
+        raise InvalidRequestError(f"parameter 'version' is {value!r}; it is a version's number")
+    return str(value)
+
+
+def _header(text: str) -> str:
+    """`text` as gRPC's metadata take it: printable ASCII."""
+    return "".join(one if " " <= one <= "~" else "?" for one in text)[:512]
 
 
 def _unimplemented(name: str) -> Any:
     async def method(self: InferenceService, request: Any, grpc_context: Any) -> Any:
-        import grpc
-
-        grpc_context.set_code(grpc.StatusCode.UNIMPLEMENTED)
-        grpc_context.set_details(f"{SERVER_NAME} does not offer {name}")
-        return self._messages.ServerLiveResponse()
+        error = NotOfferedError(f"{SERVER_NAME} does not offer {name}")
+        return _refuse(grpc_context, error, self._messages.ServerLiveResponse())
 
     method.__name__ = name
     return method

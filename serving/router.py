@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import logging
 import threading
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from alphaloop.clock import monotonic
 from alphaloop.errors import AlphaloopError, MissingStateError, UnknownNameError
 from alphaloop.prediction import Route
 from alphaloop.rollout import RolloutDocument, RolloutState, SleevePlan, plan_sleeves
@@ -27,7 +28,8 @@ class RoutingTable:
     """One rollout document, with its versions loaded.
 
     `challenger_error` says why the challenger could not be loaded; then the champion answers in its
-    place. `stale` says why the registry could not be read when it was last tried.
+    place. `stale` says why the registry could not be read when it was last tried, `read_at` when it last
+    could (`alphaloop.clock.monotonic`).
     """
 
     plan: SleevePlan
@@ -35,6 +37,7 @@ class RoutingTable:
     challenger: LoadedModel | None = None
     challenger_error: str | None = None
     stale: str | None = None
+    read_at: float = field(default_factory=monotonic)
 
     @property
     def document(self) -> RolloutDocument:
@@ -81,6 +84,10 @@ class Router:
         """The table of `model` if there is one, without reading the registry."""
         return self._tables.get(model)
 
+    def tables(self) -> list[RoutingTable]:
+        """The tables of all models, as they are known."""
+        return list(self._tables.values())
+
     def table(self, model: str, min_generation: int = 0) -> RoutingTable:
         """The table of `model`, at most a poll old, or read now where it is older than `min_generation`.
 
@@ -112,7 +119,7 @@ class Router:
         if known and known.stale:
             log.warning("the registry is back; %s goes on at generation %d", model, document.generation)
         if known and known.document == document and not known.challenger_error:
-            return replace(known, stale=None)
+            return replace(known, stale=None, read_at=monotonic())
         champion = self._engine.load(model, document.champion)
         plan = plan_sleeves(document, self._sleeves)
         if document.challenger is None:

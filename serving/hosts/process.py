@@ -1,4 +1,4 @@
-"""One process without Ray: the inference core behind `grpc.aio`, in a background thread."""
+"""One process without Ray: the inference core behind gRPC and HTTP, on one event loop in a thread."""
 
 from __future__ import annotations
 
@@ -8,22 +8,27 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any
 
-from alphaloop.errors import PortInUseError, ServingError
+from alphaloop.errors import AlphaloopError, PortInUseError, ServingError
 from alphaloop.processes import require_port
 from alphaloop.settings import Settings
+from serving.access import require_protected
 from serving.core import InferenceCore, build
-from serving.grpc_edge import InferenceService, add_service
+from serving.gateway import Gateway
 from serving.hosts.termination import Termination
+from serving.tls import Certificates
 
 GRACE_SECONDS = 5.0
 START_SECONDS = 30.0
 
 
 class ProcessHost:
-    """Serves `settings` on `settings.serving.host` and `grpc_port` (by default that of the settings)."""
+    """Serves `settings` on `settings.serving.host`: gRPC, HTTP and metrics on the ports of the settings.
+
+    `grpc_port` may be given apart. Where the port of HTTP or metrics is 0 in the settings, there is none.
+    """
 
     def __init__(self, settings: Settings, grpc_port: int | None = None) -> None:
-        self._settings = settings
+        self._settings, self._serving = settings, settings.serving
         self._port = grpc_port or settings.serving.grpc_port
         self._core: InferenceCore | None = None
         self._thread: threading.Thread | None = None
@@ -34,20 +39,36 @@ class ProcessHost:
 
     @property
     def url(self) -> str:
-        """Host and port, as `tritonclient` takes them."""
-        return f"{self._settings.serving.host}:{self._port}"
+        """Host and port of gRPC, as `tritonclient` takes them."""
+        return f"{self._serving.host}:{self._port}"
+
+    @property
+    def http_url(self) -> str:
+        """Host and port of HTTP."""
+        return f"{self._serving.host}:{self._serving.http_port}"
+
+    @property
+    def metrics_url(self) -> str:
+        """Where Prometheus finds the metrics."""
+        return f"http://{self._serving.host}:{self._serving.metrics_port}/metrics"
 
     def start(self) -> str:
-        """Load the models and listen; returns the url.
+        """Load the models and listen; returns the url of gRPC.
 
-        Raises `PortInUseError` before anything is started.
+        Raises, before anything is started, `PortInUseError`, and `SettingsError` for an address that is
+        not loopback without tokens, and for tokens and certificates that cannot be read.
         """
-        require_port(self._settings.serving.host, self._port, "serving.grpc_port")
+        require_protected(self._serving)
+        certificates = Certificates.from_settings(self._serving)
+        self._require_ports()
         self._listening, self._problem = threading.Event(), None
-        self._core = build(self._settings)
+        core = build(self._settings)
+        gateway = Gateway(core, self._settings)
+        self._core = core
         try:
-            self._core.start()
-            self._thread = threading.Thread(target=self._serve, args=(self._core,), name="grpc", daemon=True)
+            core.start()
+            listen = self._listen(gateway, certificates)
+            self._thread = threading.Thread(target=asyncio.run, args=(listen,), name="serving", daemon=True)
             self._thread.start()
             if not self._listening.wait(START_SECONDS):
                 raise ServingError(f"the server on {self.url} did not listen within {START_SECONDS:g} s")
@@ -89,31 +110,61 @@ class ProcessHost:
     ) -> None:
         self.stop()
 
-    def _serve(self, core: InferenceCore) -> None:
-        asyncio.run(self._listen(core))
+    def _require_ports(self) -> None:
+        serving = self._serving
+        ports = {
+            "grpc_port": self._port,
+            "http_port": serving.http_port,
+            "metrics_port": serving.metrics_port,
+        }
+        for name, port in ports.items():
+            if port:
+                require_port(serving.host, port, f"serving.{name}")
 
-    async def _listen(self, core: InferenceCore) -> None:
+    async def _listen(self, gateway: Gateway, certificates: Certificates | None) -> None:
+        from serving.grpc_edge import InferenceService
+        from serving.grpc_server import make_server
+
         self._loop, self._ending = asyncio.get_running_loop(), asyncio.Event()
-        server = _server(InferenceService(core))
+        server, health = make_server(gateway, InferenceService(gateway.core, gateway))
+        https = self._http_servers(gateway)
         try:
-            server.add_insecure_port(self.url)
-            await server.start()
-        except RuntimeError as error:
-            self._problem = PortInUseError(
-                f"port {self._port} cannot be bound: {error}; set serving.grpc_port"
-            )
-            self._problem.__cause__ = error
-            return
+            try:
+                self._bind(server, certificates)
+                await server.start()
+                for place, one in enumerate(https):
+                    # Metrics are for a scraper on the same network, and have no secrets.
+                    await one.start(certificates if place == 0 and self._serving.http_port else None)
+            except (RuntimeError, AlphaloopError) as error:
+                self._problem = error
+                return
+            finally:
+                self._listening.set()
+            await self._ending.wait()
+            health.drain()
         finally:
-            self._listening.set()
-        await self._ending.wait()
-        await server.stop(GRACE_SECONDS)
+            await asyncio.gather(server.stop(GRACE_SECONDS), *(one.stop() for one in https))
 
+    def _http_servers(self, gateway: Gateway) -> list[Any]:
+        from serving import http_edge, metrics
+        from serving.http_server import HttpServer
 
-def _server(service: InferenceService) -> Any:
-    import grpc
+        serving, servers = self._serving, []
+        if serving.http_port:
+            edge = http_edge.application(gateway)
+            servers.append(HttpServer(edge, serving.host, serving.http_port, "serving.http_port"))
+        if serving.metrics_port:
+            page = metrics.application(gateway)
+            servers.append(HttpServer(page, serving.host, serving.metrics_port, "serving.metrics_port"))
+        return servers
 
-    # Without this a second server would share the port in silence.
-    server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
-    add_service(service, server)
-    return server
+    def _bind(self, server: Any, certificates: Certificates | None) -> None:
+        try:
+            if certificates is None:
+                server.add_insecure_port(self.url)
+            else:
+                server.add_secure_port(self.url, certificates.for_grpc())
+        except RuntimeError as error:
+            raise PortInUseError(
+                f"port {self._port} cannot be bound: {error}; set serving.grpc_port"
+            ) from error

@@ -123,7 +123,8 @@ class World:
 
     def settings(self, **serving: Any) -> Settings:
         """Settings of this home; the registry is polled once a minute unless told otherwise."""
-        return Settings(home=self.home, serving=ServingSettings(**{"poll_seconds": 60.0} | serving))
+        quiet = {"poll_seconds": 60.0, "http_port": 0, "metrics_port": 0}
+        return Settings(home=self.home, serving=ServingSettings(**quiet | serving))
 
     def last(self, feature: int) -> list[float]:
         """One feature at the bar, symbol by symbol."""

@@ -238,8 +238,8 @@ def test_stale_features_are_refused_with_their_age(server: Server, client: Any, 
 
 def test_what_is_not_offered_says_so(client: Any) -> None:
     """The protocol's optional methods are answered by UNIMPLEMENTED."""
-    with pytest.raises(InferenceServerException, match="does not offer RepositoryIndex") as caught:
-        client.get_model_repository_index()
+    with pytest.raises(InferenceServerException, match="does not offer TraceSetting") as caught:
+        client.get_trace_settings()
     assert caught.value.status() == "StatusCode.UNIMPLEMENTED"
 
 

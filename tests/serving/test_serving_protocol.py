@@ -14,15 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from alphaloop.prediction import SymbolStatus
-from serving.protocol import (
-    InferenceResponse,
-    InvalidRequestError,
-    decode_bytes,
-    decode_request,
-    encode_bytes,
-    encode_response,
-    messages,
-)
+from serving.grpc_codec import decode_request, encode_response
+from serving.protocol import InferenceResponse, InvalidRequestError, messages
+from serving.tensors import decode_bytes, encode_bytes
 
 
 def by_symbols(*symbols: str, **parameters: Any) -> Any:

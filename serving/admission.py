@@ -1,0 +1,96 @@
+"""Admission: how many requests are held at once, and in which order they are computed.
+
+On one event loop the queue of a busy server is invisible: gRPC hands a request over only when the loop
+asks, which it does about once per answer, so that the rest waits, uncounted, where nothing can refuse
+it. So a busy loop first takes in what has arrived (`turn`), and what exceeds the limit is refused at
+once, in a fraction of the time that an answer takes. An idle loop computes at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+
+from alphaloop.clock import monotonic
+from serving.failures import OverloadedError
+
+# Less than a client needs to read an answer and ask again: so soon after one there are others.
+QUIET_SECONDS = 1e-4
+# Rounds of the loop without an arrival after which there are no more; each takes some 10 microseconds.
+PATIENCE = 6
+# A flood of arrivals must not keep the first in line waiting for ever.
+MOST_ROUNDS = 256
+SMOOTHING = 0.05
+SHORTEST_HINT = 0.01
+
+
+class Admission:
+    """Counts requests and lets one compute at a time; belongs to one event loop."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.in_flight = 0
+        self._arrivals, self._seen = 0, 0
+        self._left_at, self._service = 0.0, 1e-3
+        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._pumping = False
+        self._rounds = self._idle = 0
+
+    def enter(self) -> bool:
+        """Count a request that has arrived; False, and not counted, if it must be refused."""
+        self._arrivals += 1
+        if self.in_flight >= self.limit:
+            return False
+        self.in_flight += 1
+        return True
+
+    def leave(self) -> None:
+        """A request that was let in has been answered, or its client has gone."""
+        self.in_flight -= 1
+        now = monotonic()
+        if self.in_flight and self._left_at:
+            self._service += SMOOTHING * (min(now - self._left_at, 1.0) - self._service)
+        self._left_at = now
+
+    def refusal(self) -> OverloadedError:
+        """The error for a request that `enter` did not let in."""
+        wait = max(SHORTEST_HINT, self.in_flight * self._service)
+        return OverloadedError(
+            f"{self.in_flight} requests are being answered, the most at a time (serving.max_in_flight); "
+            f"ask again in {wait * 1e3:.0f} ms",
+            wait,
+        )
+
+    async def turn(self) -> None:
+        """Wait for this request's turn to compute; returns at once on an idle loop."""
+        if not self._pumping and self.in_flight <= 1 and monotonic() - self._left_at > QUIET_SECONDS:
+            return
+        loop = asyncio.get_running_loop()
+        ticket: asyncio.Future[None] = loop.create_future()
+        self._waiting.append(ticket)
+        if not self._pumping:
+            self._pumping = True
+            self._rounds = self._idle = 0
+            loop.call_soon(self._pump, loop)
+        await ticket
+
+    def _pump(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Let arrivals in until none comes, then let the first in line compute."""
+        self._rounds += 1
+        self._idle = self._idle + 1 if self._arrivals == self._seen else 0
+        self._seen = self._arrivals
+        if self._idle >= PATIENCE or self._rounds >= MOST_ROUNDS:
+            self._release()
+            self._rounds = self._idle = 0
+        if self._waiting:
+            # Runs after what was released just now: its callback was scheduled first.
+            loop.call_soon(self._pump, loop)
+        else:
+            self._pumping = False
+
+    def _release(self) -> None:
+        while self._waiting:
+            ticket = self._waiting.popleft()
+            if not ticket.done():
+                ticket.set_result(None)
+                return

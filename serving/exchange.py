@@ -1,0 +1,85 @@
+"""An exchange: one request, what it was scored on, and what is answered and logged of it."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Self
+
+from alphaloop.prediction import Route
+from serving.prediction_log import PredictionRow
+from serving.protocol import InferenceRequest, InferenceResponse, Timing
+from serving.router import RoutingTable
+from serving.scoring import Inputs, Scored
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """A request on its way to an answer: its inputs, its id, and the table that routes it."""
+
+    request: InferenceRequest
+    inputs: Inputs
+    table: RoutingTable | None
+    prediction_id: str
+
+    @classmethod
+    def begin(cls, request: InferenceRequest, inputs: Inputs, table: RoutingTable | None) -> Self:
+        """An exchange with an id of its own."""
+        return cls(request, inputs, table, uuid.uuid4().hex)
+
+    @property
+    def generation(self) -> int:
+        """The generation of the rollout document; 0 without one."""
+        return self.table.document.generation if self.table else 0
+
+    def row(self, scored: Scored, route: Route, logged_at: datetime, suffix: str = "") -> PredictionRow:
+        """What the prediction log keeps of one version's scores."""
+        request, inputs = self.request, self.inputs
+        return PredictionRow(
+            prediction_id=self.prediction_id + suffix,
+            logged_at=logged_at,
+            as_of=request.as_of,
+            feature_timestamp=inputs.feature_timestamp,
+            model=request.model,
+            version=scored.version,
+            digest=scored.digest,
+            route=route.value,
+            route_key=request.route_key,
+            symbols=inputs.symbols,
+            scores=tuple(scored.scores.tolist()),
+            statuses=scored.statuses,
+            features=scored.seen[:, -1, :],
+            input_hash=scored.input_hash,
+            feature_set=scored.feature_set,
+            snapshot=inputs.snapshot,
+            generation=self.generation,
+            latency_ms=scored.latency_ms,
+            error=scored.error,
+        )
+
+    def response(self, answer: Scored, route: Route, timing: Timing) -> InferenceResponse:
+        """The answer, with everything that lineage needs in its parameters."""
+        when = self.inputs.feature_timestamp
+        parameters: dict[str, str | int | bool] = {
+            "prediction_id": self.prediction_id,
+            "route": route.value,
+            "version": answer.version,
+            "digest": answer.digest,
+            "feature_timestamp": when.isoformat() if when else "",
+            "input_hash": answer.input_hash,
+            "feature_set": answer.feature_set,
+            "snapshot": self.inputs.snapshot,
+            "generation": self.generation,
+        }
+        if self.table is not None and self.table.stale:
+            parameters["registry_away"] = True
+        return InferenceResponse(
+            model=self.request.model,
+            version=answer.version,
+            id=self.request.id,
+            scores=answer.scores,
+            statuses=answer.statuses,
+            parameters=parameters,
+            timing=timing,
+        )

@@ -1,0 +1,91 @@
+"""What can fail between a client and the core, and the status that says so on either wire."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from alphaloop.errors import (
+    AlphaloopError,
+    DamagedStoreError,
+    FeatureSetMismatchError,
+    MissingStateError,
+    ServingError,
+    StaleFeaturesError,
+    UnknownNameError,
+    VendorError,
+)
+from serving.protocol import InvalidRequestError
+
+
+class OverloadedError(ServingError):
+    """More requests are here than can be answered in time; ask again after `retry_after` seconds."""
+
+    def __init__(self, message: str, retry_after: float) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class RateLimitError(OverloadedError):
+    """One client asks more often than it may; `retry_after` as in `OverloadedError`."""
+
+
+class DeadlineError(ServingError):
+    """The request's deadline had passed before anything was computed."""
+
+
+class UnauthenticatedError(ServingError):
+    """The request carries no token, or one that is not known."""
+
+
+class AccessDeniedError(ServingError):
+    """The token does not have the scope that this call needs."""
+
+
+class RequestTooLargeError(InvalidRequestError):
+    """The request has more bytes than `serving.max_request_bytes`."""
+
+
+class NotOfferedError(ServingError):
+    """A part of the protocol that this server does not have."""
+
+
+class InUseError(ServingError):
+    """The rollout needs what was to be unloaded."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """How a failure is told: a name of `grpc.StatusCode`, an HTTP status, and a word for metrics."""
+
+    grpc: str
+    http: int
+    reason: str
+
+
+INTERNAL = Failure("INTERNAL", 500, "internal")
+
+# The first class that fits counts. FAILED_PRECONDITION is 409 here and not 400: the request is right, and
+# may succeed once the state is another.
+TABLE: tuple[tuple[type[AlphaloopError], Failure], ...] = (
+    (RequestTooLargeError, Failure("RESOURCE_EXHAUSTED", 413, "too_large")),
+    (InvalidRequestError, Failure("INVALID_ARGUMENT", 400, "invalid")),
+    (UnknownNameError, Failure("NOT_FOUND", 404, "unknown")),
+    (StaleFeaturesError, Failure("FAILED_PRECONDITION", 409, "stale_features")),
+    (FeatureSetMismatchError, Failure("FAILED_PRECONDITION", 409, "feature_set")),
+    (MissingStateError, Failure("FAILED_PRECONDITION", 409, "missing_state")),
+    (InUseError, Failure("FAILED_PRECONDITION", 409, "in_use")),
+    (RateLimitError, Failure("RESOURCE_EXHAUSTED", 429, "rate_limit")),
+    (OverloadedError, Failure("RESOURCE_EXHAUSTED", 429, "overloaded")),
+    (DeadlineError, Failure("DEADLINE_EXCEEDED", 504, "deadline")),
+    (UnauthenticatedError, Failure("UNAUTHENTICATED", 401, "unauthenticated")),
+    (AccessDeniedError, Failure("PERMISSION_DENIED", 403, "denied")),
+    (NotOfferedError, Failure("UNIMPLEMENTED", 501, "not_offered")),
+    (DamagedStoreError, Failure("DATA_LOSS", 500, "damaged")),
+    (VendorError, Failure("UNAVAILABLE", 503, "unavailable")),
+)
+REASONS = (*dict.fromkeys(failure.reason for _, failure in TABLE), INTERNAL.reason)
+
+
+def failure_of(error: AlphaloopError) -> Failure:
+    """The statuses of `error`; `INTERNAL` for a kind that is not in the table."""
+    return next((failure for kind, failure in TABLE if isinstance(error, kind)), INTERNAL)

@@ -1,0 +1,173 @@
+"""The protocol's protobuf messages: requests read, answers written.
+
+In `raw_input_contents` tensors are row-major and little-endian, and an element of BYTES is its length in
+4 bytes and then its bytes; `InferTensorContents` is the protocol's other encoding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from serving.protocol import (
+    EXTENSIONS,
+    FLOAT,
+    INPUTS,
+    OUTPUTS,
+    PLATFORM,
+    SCORES,
+    SERVER_NAME,
+    InferenceRequest,
+    InferenceResponse,
+    InvalidRequestError,
+    ModelDescription,
+    messages,
+)
+from serving.tensors import Parameter, Tensor, encode_bytes, join_bytes, read_request, require_input
+
+if TYPE_CHECKING:
+    from serving.repository import IndexEntry
+    from serving.statistics import VersionStatistics
+
+# Fields of the messages `ModelStatistics` and `StatisticDuration` that Triton and we both count.
+DURATIONS = ("success", "fail", "queue", "compute_input", "compute_infer", "compute_output")
+
+
+def decode_request(message: Any) -> InferenceRequest:
+    """Read a `ModelInferRequest`; raises `InvalidRequestError` for one that cannot be answered."""
+    return read_request(
+        message.model_name,
+        message.model_version,
+        message.id,
+        _tensors(message),
+        read_parameters(message.parameters),
+        [output.name for output in message.outputs],
+    )
+
+
+def read_parameters(parameters: Any) -> dict[str, Parameter]:
+    """The values of a map of `InferParameter`, or of `ModelRepositoryParameter`."""
+    return {name: _parameter(value) for name, value in parameters.items()}
+
+
+def encode_response(response: InferenceResponse, outputs: Sequence[str]) -> Any:
+    """A `ModelInferResponse` with the tensors named in `outputs`."""
+    message = messages().ModelInferResponse(
+        model_name=response.model, model_version=response.version, id=response.id
+    )
+    for name, value in response.parameters.items():
+        if isinstance(value, bool):
+            message.parameters[name].bool_param = value
+        elif isinstance(value, int):
+            message.parameters[name].int64_param = value
+        else:
+            message.parameters[name].string_param = value
+    for name in outputs:
+        tensor = message.outputs.add(name=name, datatype=OUTPUTS[name])
+        tensor.shape.append(len(response.scores))
+        message.raw_output_contents.append(raw_output(response, name))
+    return message
+
+
+def raw_output(response: InferenceResponse, name: str) -> bytes:
+    """The binary content of the output `name`."""
+    if name == SCORES:
+        return response.scores.astype("<f4", copy=False).tobytes()
+    return encode_bytes(response.statuses)
+
+
+def encode_server_metadata() -> Any:
+    """A `ServerMetadataResponse`."""
+    return messages().ServerMetadataResponse(
+        name=SERVER_NAME, version=version(SERVER_NAME), extensions=EXTENSIONS
+    )
+
+
+def encode_metadata(description: ModelDescription) -> Any:
+    """A `ModelMetadataResponse`."""
+    message = messages().ModelMetadataResponse(
+        name=description.model, versions=description.versions, platform=PLATFORM
+    )
+    shapes = description.input_shapes()
+    for name, datatype in INPUTS.items():
+        message.inputs.add(name=name, datatype=datatype).shape.extend(shapes[name])
+    for name, datatype in OUTPUTS.items():
+        message.outputs.add(name=name, datatype=datatype).shape.append(-1)
+    return message
+
+
+def encode_config(description: ModelDescription) -> Any:
+    """A `ModelConfigResponse`: Triton's model configuration, as far as it means something here."""
+    message = messages().ModelConfigResponse()
+    config = message.config
+    config.name, config.platform, config.backend = description.model, PLATFORM, "onnxruntime"
+    config.version_policy.specific.versions.extend(int(one) for one in description.versions)
+    shapes = description.input_shapes()
+    for name, datatype in INPUTS.items():
+        # Either of the two is given.
+        config.input.add(name=name, data_type=_triton_type(datatype), dims=shapes[name], optional=True)
+    for name, datatype in OUTPUTS.items():
+        config.output.add(name=name, data_type=_triton_type(datatype), dims=[-1])
+    config.instance_group.add(name=description.model, kind="KIND_CPU", count=1)
+    for name, text in description.properties.items():
+        config.parameters[name].string_value = text
+    return message
+
+
+def encode_index(entries: Sequence[IndexEntry]) -> Any:
+    """A `RepositoryIndexResponse`."""
+    message = messages().RepositoryIndexResponse()
+    for entry in entries:
+        message.models.add(name=entry.name, version=entry.version, state=entry.state, reason=entry.reason)
+    return message
+
+
+def encode_statistics(statistics: Sequence[VersionStatistics]) -> Any:
+    """A `ModelStatisticsResponse`; durations are in nanoseconds."""
+    message = messages().ModelStatisticsResponse()
+    for one in statistics:
+        row = message.model_stats.add(
+            name=one.model,
+            version=one.version,
+            last_inference=one.last_inference,
+            inference_count=one.inferences,
+            execution_count=one.executions,
+        )
+        for name, duration in one.durations().items():
+            field = getattr(row.inference_stats, name)
+            field.count, field.ns = duration.count, duration.ns
+    return message
+
+
+def _tensors(message: Any) -> list[Tensor]:
+    raw, inputs = message.raw_input_contents, message.inputs
+    if raw and len(raw) != len(inputs):
+        raise InvalidRequestError(f"the request has {len(inputs)} inputs and {len(raw)} raw contents")
+    tensors = []
+    for index, tensor in enumerate(inputs):
+        require_input(tensor.name, tensor.datatype)
+        if raw and tensor.HasField("contents"):
+            raise InvalidRequestError(f"input '{tensor.name}' has raw and typed contents; send one of them")
+        content = raw[index] if raw else _typed(tensor)
+        tensors.append(Tensor(tensor.name, tensor.datatype, tuple(tensor.shape), content))
+    return tensors
+
+
+def _typed(tensor: Any) -> bytes:
+    """The protocol's other encoding, `InferTensorContents`, as raw content."""
+    if tensor.datatype == FLOAT:
+        return np.asarray(tensor.contents.fp32_contents, dtype="<f4").tobytes()
+    return join_bytes(tensor.contents.bytes_contents)
+
+
+def _parameter(value: Any) -> Parameter:
+    kind = value.WhichOneof("parameter_choice")
+    return getattr(value, kind) if kind else None
+
+
+def _triton_type(datatype: str) -> str:
+    """The name in Triton's `DataType` of one of the protocol's datatypes."""
+    return "TYPE_STRING" if datatype == "BYTES" else f"TYPE_{datatype}"

@@ -1,0 +1,133 @@
+"""The gRPC server of the process host: the inference service, health and reflection, on one port.
+
+Messages come as bytes and are read here, so that what is no message gets the status for that, and so
+that a request is counted when it arrives, not when it is read: see `serving.admission`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from functools import partial
+from typing import Any
+
+import grpc
+from google.protobuf.message import DecodeError
+from grpc_health.v1 import health, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from alphaloop.clock import monotonic
+from serving.gateway import Gateway
+from serving.grpc_edge import InferenceService
+from serving.health import HealthService
+from serving.protocol import messages
+
+SERVICE = "inference.GRPCInferenceService"
+PREFIX = f"/{SERVICE}/"
+INFER, STREAM = f"{PREFIX}ModelInfer", f"{PREFIX}ModelStreamInfer"
+# Larger than any answer; the limit on requests is a setting.
+UNLIMITED = -1
+
+
+def make_server(gateway: Gateway, service: InferenceService) -> tuple[Any, HealthService]:
+    """A server, without a port yet, and its health service."""
+    options = [
+        # Without this a second server would share the port in silence.
+        ("grpc.so_reuseport", 0),
+        ("grpc.max_receive_message_length", gateway.settings.serving.max_request_bytes),
+        ("grpc.max_send_message_length", UNLIMITED),
+    ]
+    server = grpc.aio.server(options=options)
+    server.add_generic_rpc_handlers((InferenceHandler(gateway, service),))
+    healthy = HealthService(gateway.core, gateway.settings.serving.poll_seconds)
+    health_pb2_grpc.add_HealthServicer_to_server(healthy, server)
+    reflection.enable_server_reflection((SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
+    return server, healthy
+
+
+class InferenceHandler(grpc.GenericRpcHandler):
+    """Finds the method of a call, and lets inference in or refuses it before its message is read."""
+
+    def __init__(self, gateway: Gateway, service: InferenceService) -> None:
+        self._gateway, self._service = gateway, service
+        self._parse = messages().ModelInferRequest.FromString
+        self._methods = _methods(service)
+
+    def service(self, handler_call_details: Any) -> Any:
+        """The handler of one call; gRPC calls this in the call's own task."""
+        method = handler_call_details.method
+        if method != INFER:
+            return self._methods.get(method)
+        arrived, admission = monotonic(), self._gateway.admission
+        if not admission.enter():
+            return grpc.unary_unary_rpc_method_handler(partial(self._refuse, arrived))
+        task = asyncio.current_task()
+        if task is None:
+            raise RuntimeError("gRPC looks handlers up in the task of the call")
+        # However the call ends: a client that goes away before its message came is never handled.
+        task.add_done_callback(self._left)
+        return grpc.unary_unary_rpc_method_handler(partial(self._infer, arrived))
+
+    def _left(self, task: asyncio.Task[Any]) -> None:
+        self._gateway.admission.leave()
+
+    async def _infer(self, arrived: float, content: bytes, context: Any) -> bytes:
+        try:
+            message = self._parse(content)
+        except DecodeError as error:
+            return _malformed(context, error)
+        answer = await self._service.infer(message, context, arrived)
+        return bytes(answer.SerializeToString())
+
+    async def _refuse(self, arrived: float, content: bytes, context: Any) -> bytes:
+        self._service.refuse_arrival(context, arrived)
+        return b""
+
+
+def _methods(service: InferenceService) -> dict[str, Any]:
+    """Handlers of all methods but `ModelInfer`, by their path."""
+    found: dict[str, Any] = {}
+    described = messages().DESCRIPTOR.services_by_name["GRPCInferenceService"]
+    for method in described.methods:
+        parse = getattr(messages(), method.input_type.name).FromString
+        call = getattr(service, method.name)
+        path = f"{PREFIX}{method.name}"
+        if path == STREAM:
+            found[path] = grpc.stream_stream_rpc_method_handler(partial(_stream, call, parse))
+        elif path != INFER:
+            found[path] = grpc.unary_unary_rpc_method_handler(partial(_unary, call, parse))
+    return found
+
+
+async def _unary(call: Any, parse: Callable[[bytes], Any], content: bytes, context: Any) -> bytes:
+    try:
+        message = parse(content)
+    except DecodeError as error:
+        return _malformed(context, error)
+    return bytes((await call(message, context)).SerializeToString())
+
+
+async def _stream(
+    call: Any, parse: Callable[[bytes], Any], contents: AsyncIterator[bytes], context: Any
+) -> AsyncIterator[bytes]:
+    malformed: list[DecodeError] = []
+
+    async def requests() -> AsyncIterator[Any]:
+        async for content in contents:
+            try:
+                message = parse(content)
+            except DecodeError as error:
+                malformed.append(error)
+                return
+            yield message
+
+    async for answer in call(requests(), context):
+        yield bytes(answer.SerializeToString())
+    if malformed:
+        _malformed(context, malformed[0])
+
+
+def _malformed(context: Any, error: DecodeError) -> bytes:
+    context.set_code(grpc.StatusCode.INVALID_ARGUMENT)
+    context.set_details(f"this is not a message of the protocol: {error}")
+    return b""

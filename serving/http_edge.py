@@ -1,0 +1,288 @@
+"""The HTTP edge: the Open Inference Protocol's REST calls over the gateway, as an ASGI application.
+
+`application(gateway)` is what a server runs (uvicorn beside gRPC in the process host). It must run on the
+event loop that the gateway belongs to.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from alphaloop import telemetry
+from alphaloop.clock import monotonic
+from alphaloop.errors import AlphaloopError
+from serving.access import Scope
+from serving.compression import compress, decompress
+from serving.failures import NotOfferedError, OverloadedError, RequestTooLargeError, failure_of
+from serving.gateway import Arrival, Gateway
+from serving.grpc_codec import (
+    encode_config,
+    encode_index,
+    encode_metadata,
+    encode_server_metadata,
+    encode_statistics,
+)
+from serving.http_codec import decode_infer, encode_infer, read_object
+from serving.protocol import SERVER_NAME, InvalidRequestError
+
+if TYPE_CHECKING:
+    from starlette.applications import Starlette
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+HEADER_LENGTH = "inference-header-content-length"
+# Seconds after which the answer is of no use, as the client's gRPC deadline says there.
+TIMEOUT = "x-request-timeout-ms"
+Handler = Callable[["Request"], Awaitable["Response"]]
+# Parts of Triton's own protocol that a client may ask for.
+NOT_OFFERED = ("systemsharedmemory", "cudasharedmemory", "trace", "logging")
+
+
+def application(gateway: Gateway) -> Starlette:
+    """The ASGI application. Errors are JSON objects with `error`, as the protocol has it."""
+    from starlette.applications import Starlette
+    from starlette.routing import Route
+
+    edge = HttpEdge(gateway)
+    model, version = "/v2/models/{model}", "/v2/models/{model}/versions/{version}"
+    of_a_model = (
+        ("", "GET", edge.metadata),
+        ("/ready", "GET", edge.model_ready),
+        ("/config", "GET", edge.config),
+        ("/stats", "GET", edge.statistics),
+        ("/infer", "POST", edge.infer),
+    )
+    routes = [
+        Route("/v2/health/live", edge.live),
+        Route("/v2/health/ready", edge.ready),
+        Route("/v2", edge.server_metadata),
+        Route("/v2/models/stats", edge.statistics),
+        Route("/v2/repository/index", edge.index, methods=["POST"]),
+        Route("/v2/repository/models/{model}/load", edge.load, methods=["POST"]),
+        Route("/v2/repository/models/{model}/unload", edge.unload, methods=["POST"]),
+    ]
+    for end, verb, call in of_a_model:
+        routes += [Route(place + end, call, methods=[verb]) for place in (version, model)]
+    for name in NOT_OFFERED:
+        routes.append(Route(f"/v2/{name}{{rest:path}}", edge.not_offered, methods=["GET", "POST"]))
+    return Starlette(routes=routes)
+
+
+class HttpEdge:
+    """One method a call; each takes Starlette's request and gives its response."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self._gateway, self._core = gateway, gateway.core
+        self._most_bytes = gateway.settings.serving.max_request_bytes
+
+    async def live(self, request: Request) -> Response:
+        """That the process answers."""
+        return _json({"live": True})
+
+    async def ready(self, request: Request) -> Response:
+        """Whether the model of the settings can answer, and of each model what it answers with."""
+        core = self._core
+        models = {
+            table.document.model: {
+                "champion": table.document.champion,
+                "state": table.document.state.value,
+                "generation": table.document.generation,
+                **({"registry_away": table.stale} if table.stale else {}),
+                **({"challenger_error": table.challenger_error} if table.challenger_error else {}),
+            }
+            for table in core.tables
+        }
+        body = {"ready": core.ready, "registry": core.registry_away or "read", "models": models}
+        return _json(body, 200 if core.ready else 503)
+
+    async def server_metadata(self, request: Request) -> Response:
+        """Name, version and extensions of this server."""
+        return _message(encode_server_metadata())
+
+    async def model_ready(self, request: Request) -> Response:
+        """Whether a model, or one version of it, can answer."""
+
+        async def answer() -> Response:
+            model, version = _named(request)
+            ready = await asyncio.to_thread(self._core.model_ready, model, version)
+            return _json({"name": model, "ready": ready}, 200 if ready else 400)
+
+        return await self._answer(request, None, answer)
+
+    async def metadata(self, request: Request) -> Response:
+        """Versions, inputs and outputs of a model."""
+
+        async def answer() -> Response:
+            return _message(encode_metadata(await asyncio.to_thread(self._core.describe, *_named(request))))
+
+        return await self._answer(request, Scope.PREDICT, answer)
+
+    async def config(self, request: Request) -> Response:
+        """Triton's configuration of a model."""
+
+        async def answer() -> Response:
+            described = await asyncio.to_thread(self._core.describe, *_named(request))
+            return _message(encode_config(described).config)
+
+        return await self._answer(request, Scope.PREDICT, answer)
+
+    async def statistics(self, request: Request) -> Response:
+        """Counts and durations of a version, a model, or all."""
+
+        async def answer() -> Response:
+            versions = await asyncio.to_thread(self._core.served, *_named(request))
+            return _message(encode_statistics(self._gateway.statistics.of(versions)))
+
+        return await self._answer(request, Scope.PREDICT, answer)
+
+    async def index(self, request: Request) -> Response:
+        """Every version of the registry, and whether it is loaded."""
+
+        async def answer() -> Response:
+            body = read_object(await self._body(request))
+            entries = await asyncio.to_thread(self._core.repository.index, body.get("ready") is True)
+            return _json(_plain(encode_index(entries)).get("models", []))
+
+        return await self._answer(request, Scope.PREDICT, answer)
+
+    async def load(self, request: Request) -> Response:
+        """Load the version in the parameter `version`, by default the champion, and keep it."""
+        return await self._control(request, self._core.repository.load)
+
+    async def unload(self, request: Request) -> Response:
+        """Unload the version in the parameter `version`, by default all that the rollout does not need."""
+        return await self._control(request, self._core.repository.unload)
+
+    async def infer(self, request: Request) -> Response:
+        """Answer one request."""
+        arrived, admission = monotonic(), self._gateway.admission
+        entered = admission.enter()
+        try:
+            if not entered:
+                raise admission.refusal()
+            return await self._infer(request, arrived)
+        except AlphaloopError as error:
+            self._gateway.failed(error, arrived, *_named(request))
+            return _refusal(error)
+        finally:
+            if entered:
+                admission.leave()
+
+    async def not_offered(self, request: Request) -> Response:
+        """Triton's shared memory, trace and log settings."""
+        return _refusal(NotOfferedError(f"{SERVER_NAME} does not offer {request.url.path[:200]}"))
+
+    async def _infer(self, request: Request, arrived: float) -> Response:
+        headers, gateway = request.headers, self._gateway
+        if not gateway.open:
+            gateway.authorise(headers.get("authorization"), _peer(request), Scope.PREDICT)
+        arrival = Arrival(arrived, _remaining(headers), headers.get(telemetry.TRACEPARENT))
+        asked = decode_infer(await self._body(request), headers.get(HEADER_LENGTH), *_named(request))
+        answer = await gateway.infer(asked.request, arrival)
+        body, length = encode_infer(answer, asked)
+        extra = {} if length is None else {"Inference-Header-Content-Length": str(length)}
+        body, encoding = compress(body, headers.get("accept-encoding", ""))
+        if encoding is not None:
+            extra["Content-Encoding"] = encoding
+        return _response(body, "application/json" if length is None else "application/octet-stream", extra)
+
+    async def _control(self, request: Request, change: Callable[[str, str], Any]) -> Response:
+        async def answer() -> Response:
+            parameters = read_object(await self._body(request)).get("parameters", {})
+            version = parameters.get("version", "") if isinstance(parameters, dict) else None
+            if not isinstance(version, str | int) or isinstance(version, bool):
+                raise InvalidRequestError(f"parameter 'version' is {version!r:.80}; it is a version's number")
+            await asyncio.to_thread(change, _named(request)[0], str(version))
+            return _json({})
+
+        return await self._answer(request, Scope.ADMIN, answer)
+
+    async def _answer(
+        self, request: Request, scope: Scope | None, answer: Callable[[], Awaitable[Response]]
+    ) -> Response:
+        arrived = monotonic()
+        try:
+            if scope is not None and not self._gateway.open:
+                self._gateway.authorise(request.headers.get("authorization"), _peer(request), scope)
+            return await answer()
+        except AlphaloopError as error:
+            self._gateway.failed(error, arrived)
+            return _refusal(error)
+
+    async def _body(self, request: Request) -> bytes:
+        """The whole body, decompressed; raises `RequestTooLargeError` as soon as it is too long."""
+        from starlette.requests import ClientDisconnect
+
+        chunks, size = [], 0
+        try:
+            async for chunk in request.stream():
+                size += len(chunk)
+                if size > self._most_bytes:
+                    raise RequestTooLargeError(
+                        f"the body has more than {self._most_bytes} bytes (serving.max_request_bytes)"
+                    )
+                chunks.append(chunk)
+        except ClientDisconnect as error:
+            raise InvalidRequestError("the client went away before the body's end") from error
+        return decompress(b"".join(chunks), request.headers.get("content-encoding", ""), self._most_bytes)
+
+
+def _named(request: Request) -> tuple[str, str]:
+    """Model and version in the path; empty where there is none."""
+    return request.path_params.get("model", ""), request.path_params.get("version", "")
+
+
+def _peer(request: Request) -> str:
+    return request.client.host if request.client else ""
+
+
+def _remaining(headers: Mapping[str, str]) -> float | None:
+    given = headers.get(TIMEOUT)
+    if given is None:
+        return None
+    try:
+        seconds = float(given) / 1e3
+    except ValueError:
+        seconds = math.nan
+    if not seconds >= 0:
+        raise InvalidRequestError(f"the header {TIMEOUT} is {given[:40]!r}; it is a number of milliseconds")
+    return seconds
+
+
+def _refusal(error: AlphaloopError) -> Response:
+    headers = {}
+    if isinstance(error, OverloadedError):
+        headers["Retry-After"] = str(math.ceil(error.retry_after))
+        headers["X-Retry-After-Ms"] = str(max(1, round(error.retry_after * 1e3)))
+    status = failure_of(error).http
+    if status == 401:
+        headers["WWW-Authenticate"] = "Bearer"
+    return _json({"error": str(error)}, status, headers)
+
+
+def _plain(message: Any) -> dict[str, Any]:
+    from google.protobuf.json_format import MessageToDict
+
+    found: dict[str, Any] = MessageToDict(
+        message, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
+    )
+    return found
+
+
+def _message(message: Any) -> Response:
+    return _json(_plain(message))
+
+
+def _json(content: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    from starlette.responses import JSONResponse
+
+    return JSONResponse(content, status, headers)
+
+
+def _response(body: bytes, kind: str, headers: dict[str, str]) -> Response:
+    from starlette.responses import Response
+
+    return Response(body, 200, headers, kind)

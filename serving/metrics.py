@@ -1,0 +1,118 @@
+"""Metrics in Prometheus' format, gathered when they are asked for from what the server counts anyway.
+
+Labels hold only names of models and versions that exist, routes and reasons: their number is bounded
+(see `serving.statistics`), whatever clients send.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from typing import Any
+
+from alphaloop.clock import Clock, SystemClock, monotonic
+from alphaloop.rollout import RolloutState
+from serving.gateway import Gateway
+
+NAMESPACE = "alphaloop_serving"
+LABELS = ("model", "version", "route")
+
+
+class Collector:
+    """What `prometheus_client` asks at each scrape; reads, and changes nothing."""
+
+    def __init__(self, gateway: Gateway, clock: Clock | None = None) -> None:
+        self._gateway, self._clock = gateway, clock or SystemClock()
+
+    def collect(self) -> Iterator[Any]:
+        """All families of metrics."""
+        yield from self._latencies()
+        yield from self._counts()
+        yield from self._rollouts()
+
+    def _latencies(self) -> Iterator[Any]:
+        from prometheus_client.core import HistogramMetricFamily
+
+        latency = HistogramMetricFamily(
+            f"{NAMESPACE}_latency_seconds",
+            "Time of a request by phase: queue, features, inference, and total, which is all of it.",
+            labels=("phase", *LABELS),
+        )
+        sizes = HistogramMetricFamily(f"{NAMESPACE}_batch_symbols", "Symbols of a request.", labels=LABELS)
+        for labels, series in self._gateway.statistics.series():
+            for phase, histogram in series.phases():
+                latency.add_metric((phase, *labels), histogram.cumulative(), histogram.total)
+            sizes.add_metric(labels, series.sizes.cumulative(), series.sizes.total)
+        yield latency
+        yield sizes
+
+    def _counts(self) -> Iterator[Any]:
+        from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+
+        gateway = self._gateway
+        yield GaugeMetricFamily(
+            f"{NAMESPACE}_in_flight", "Requests that are being answered.", gateway.admission.in_flight
+        )
+        yield GaugeMetricFamily(
+            f"{NAMESPACE}_in_flight_limit", "Above this, requests are refused.", gateway.admission.limit
+        )
+        errors = CounterMetricFamily(
+            f"{NAMESPACE}_errors", "Requests that were not answered, by reason.", labels=("model", "reason")
+        )
+        for labels, count in gateway.statistics.errors():
+            errors.add_metric(labels, count)
+        yield errors
+        yield CounterMetricFamily(
+            f"{NAMESPACE}_log_dropped_rows", "Rows that the prediction log had to drop.", gateway.core.dropped
+        )
+
+    def _rollouts(self) -> Iterator[Any]:
+        from prometheus_client.core import GaugeMetricFamily
+
+        def gauge(name: str, text: str, *labels: str) -> Any:
+            return GaugeMetricFamily(f"{NAMESPACE}_{name}", text, labels=("model", *labels))
+
+        age = gauge("registry_age_seconds", "Since the rollout document was last read.")
+        away = gauge("registry_away", "1 while the registry cannot be read.")
+        bar = gauge("feature_age_seconds", "Since the bar whose features were last read, by its close.")
+        weight = gauge("rollout_weight", "Share of the sleeves that the challenger answers.")
+        generation = gauge("rollout_generation", "Generation of the rollout document.")
+        state = gauge("rollout_state", "1 for the state that the rollout is in.", "state")
+        info = gauge("rollout_version", "1 for the versions of the rollout.", "role", "version")
+        for table in self._gateway.core.tables:
+            document, name = table.document, table.document.model
+            age.add_metric((name,), monotonic() - table.read_at)
+            away.add_metric((name,), float(table.stale is not None))
+            weight.add_metric((name,), document.weight)
+            generation.add_metric((name,), document.generation)
+            for one in RolloutState:
+                state.add_metric((name, one.value), float(one is document.state))
+            for role, version in (("champion", document.champion), ("challenger", document.challenger)):
+                if version is not None:
+                    info.add_metric((name, role, version), 1.0)
+        for model, moment in self._gateway.core.feature_bars.items():
+            bar.add_metric((model,), (self._clock.now() - moment).total_seconds())
+        yield from (age, away, bar, weight, generation, state, info)
+
+
+def exposition(gateway: Gateway) -> bytes:
+    """The page that Prometheus scrapes, in its text format."""
+    from prometheus_client import CollectorRegistry, generate_latest
+
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(Collector(gateway))
+    return bytes(generate_latest(registry))
+
+
+def application(gateway: Gateway) -> Any:
+    """An ASGI application with `/metrics`."""
+    from starlette.applications import Starlette
+    from starlette.requests import Request
+    from starlette.responses import Response
+    from starlette.routing import Route
+
+    async def metrics(request: Request) -> Response:
+        content = await asyncio.to_thread(exposition, gateway)
+        return Response(content, media_type="text/plain; version=0.0.4; charset=utf-8")
+
+    return Starlette(routes=[Route("/metrics", metrics)])

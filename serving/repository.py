@@ -1,0 +1,110 @@
+"""The model repository, as the protocol's clients may look at it and change it.
+
+What the rollout needs is loaded in any case. Beyond that a client may load a version, which then stays,
+and unload one that the rollout does not need, which is then refused until it is loaded again.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from alphaloop.errors import MissingStateError
+from serving.engine import Engine, LoadedModel
+from serving.failures import InUseError
+from serving.router import Router
+
+if TYPE_CHECKING:
+    from models.registry import Registry
+
+READY, UNAVAILABLE = "READY", "UNAVAILABLE"
+
+
+@dataclass(frozen=True, slots=True)
+class IndexEntry:
+    """One version in the index: `state` is `READY` or `UNAVAILABLE`, with the reason."""
+
+    name: str
+    version: str
+    state: str
+    reason: str = ""
+
+
+class Repository:
+    """The versions of the registry, and which of them are loaded here. Thread-safe."""
+
+    def __init__(self, registry: Registry, engine: Engine, router: Router) -> None:
+        self._registry, self._engine, self._router = registry, engine, router
+        # Held here, a version outlives the engine's choice of those that were used last.
+        self._pinned: dict[tuple[str, str], LoadedModel] = {}
+        self._unloaded: set[tuple[str, str]] = set()
+        self._changing = threading.Lock()
+
+    def index(self, ready: bool = False) -> list[IndexEntry]:
+        """Every version of the registry; with `ready` only those that can answer at once."""
+        entries = [
+            self._entry(model, version)
+            for model in self._registry.models()
+            for version in self._registry.versions(model)
+        ]
+        return [entry for entry in entries if entry.state == READY or not ready]
+
+    def load(self, model: str, version: str = "") -> LoadedModel:
+        """Load a version, by default the champion, and keep it.
+
+        Raises `UnknownNameError`, `MissingStateError` for a model without a champion, and what
+        `Engine.load` raises.
+        """
+        chosen = version or self._router.refresh(model).document.champion
+        loaded = self._engine.load(model, chosen)
+        with self._changing:
+            self._pinned[model, chosen] = loaded
+            self._unloaded.discard((model, chosen))
+        return loaded
+
+    def unload(self, model: str, version: str = "") -> None:
+        """Unload a version, by default all of the model; raises `InUseError` for one the rollout needs."""
+        known = self._registry.versions(model)
+        if version and version not in known:
+            self._registry.card(model, version)
+        chosen = [version] if version else known
+        needed = self._needed(model).intersection(chosen)
+        if needed:
+            names = ", ".join(sorted(needed, key=int))
+            raise InUseError(
+                f"the rollout of '{model}' needs version {names}; end the rollout or promote another first"
+            )
+        with self._changing:
+            for one in chosen:
+                self._pinned.pop((model, one), None)
+                self._unloaded.add((model, one))
+        for one in chosen:
+            self._engine.unload(model, one)
+
+    def require(self, model: str, version: str) -> LoadedModel:
+        """A version, loaded if it was not; raises `MissingStateError` for one that was unloaded."""
+        key = (model, version)
+        if key in self._unloaded and version not in self._needed(model):
+            raise MissingStateError(
+                f"{model} version {version} has been unloaded; load it again (repository load)"
+            )
+        return self._pinned.get(key) or self._engine.load(model, version)
+
+    def holds(self, model: str, version: str) -> bool:
+        """Whether `require` would answer at once."""
+        return (model, version) in self._pinned or self._engine.holds(model, version)
+
+    def _entry(self, model: str, version: str) -> IndexEntry:
+        if self.holds(model, version):
+            return IndexEntry(model, version, READY)
+        if (model, version) in self._unloaded:
+            return IndexEntry(model, version, UNAVAILABLE, "unloaded")
+        return IndexEntry(model, version, UNAVAILABLE, "not loaded; a request for it loads it")
+
+    def _needed(self, model: str) -> set[str]:
+        table = self._router.known(model)
+        if table is None:
+            return set()
+        document = table.document
+        return {one for one in (document.champion, document.challenger) if one is not None}

@@ -1,0 +1,164 @@
+"""Tensors as both wires carry them: row-major little-endian bytes, read into what a request means."""
+
+from __future__ import annotations
+
+import math
+import struct
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import numpy as np
+
+from alphaloop.clock import as_utc
+from serving.protocol import (
+    INPUTS,
+    OUTPUTS,
+    PANEL,
+    SYMBOLS,
+    InferenceRequest,
+    InvalidRequestError,
+    Panel,
+)
+
+Parameter = str | int | bool | float | None
+
+_LENGTH = struct.Struct("<I")
+
+
+@dataclass(frozen=True, slots=True)
+class Tensor:
+    """One input of a request as it came: `raw` is its content in the protocol's binary form."""
+
+    name: str
+    datatype: str
+    shape: tuple[int, ...]
+    raw: bytes
+
+
+def read_request(
+    model: str,
+    version: str,
+    id: str,
+    tensors: Sequence[Tensor],
+    parameters: Mapping[str, Parameter],
+    outputs: Iterable[str],
+) -> InferenceRequest:
+    """What the parts of a message ask for; raises `InvalidRequestError` naming the one that is wrong."""
+    if len(tensors) != 1:
+        raise InvalidRequestError(f"give one input, '{PANEL}' or '{SYMBOLS}', not {len(tensors)}")
+    (tensor,) = tensors
+    by_symbols = tensor.name == SYMBOLS
+    as_of = _moment(parameters.get("as_of"))
+    symbols = decode_bytes(tensor.shape, tensor.raw) if by_symbols else None
+    if by_symbols and as_of is None:
+        raise InvalidRequestError(
+            "a request by symbols needs the parameter 'as_of', an ISO 8601 time with zone"
+        )
+    return InferenceRequest(
+        model=model,
+        version=version,
+        id=id,
+        panel=None if by_symbols else decode_panel(tensor.shape, tensor.raw),
+        symbols=symbols,
+        as_of=as_of,
+        route_key=_text("route_key", parameters.get("route_key", "")),
+        min_generation=_whole("min_generation", parameters.get("min_generation", 0)),
+        outputs=_outputs(outputs),
+        timeout=_whole("timeout", parameters.get("timeout") or 0) / 1e6 or None,
+    )
+
+
+def require_input(name: str, datatype: str) -> None:
+    """Raise `InvalidRequestError` unless there is an input `name` of `datatype`."""
+    expected = INPUTS.get(name)
+    if expected is None:
+        raise InvalidRequestError(f"there is no input '{name}'; give '{PANEL}' or '{SYMBOLS}'")
+    if datatype != expected:
+        raise InvalidRequestError(f"input '{name}' has datatype {datatype}; it is {expected}")
+
+
+def encode_bytes(texts: Iterable[str]) -> bytes:
+    """A BYTES tensor as raw content."""
+    return join_bytes(text.encode() for text in texts)
+
+
+def join_bytes(elements: Iterable[bytes]) -> bytes:
+    """Elements that are encoded already as the raw content of a BYTES tensor."""
+    return b"".join(_LENGTH.pack(len(one)) + one for one in elements)
+
+
+def decode_bytes(shape: Sequence[int], raw: bytes) -> tuple[str, ...]:
+    """The texts of a BYTES tensor; raises `InvalidRequestError` where shape and content disagree."""
+    if len(shape) != 1 or shape[0] < 1:
+        raise InvalidRequestError(f"input 'symbols' has shape {list(shape)}; it is [n] with n of at least 1")
+    texts, position = [], 0
+    try:
+        while position < len(raw):
+            (length,) = _LENGTH.unpack_from(raw, position)
+            position += 4 + length
+            if position > len(raw):
+                raise InvalidRequestError("input 'symbols' ends inside an element")
+            texts.append(raw[position - length : position].decode())
+    except (struct.error, UnicodeDecodeError) as error:
+        raise InvalidRequestError(f"input 'symbols' cannot be read: {error}") from error
+    if len(texts) != shape[0]:
+        raise InvalidRequestError(f"input 'symbols' has {len(texts)} elements, its shape says {shape[0]}")
+    if len(set(texts)) != len(texts):
+        seen: set[str] = set()
+        twice = next(text for text in texts if text in seen or seen.add(text))  # type: ignore[func-returns-value]
+        raise InvalidRequestError(f"symbol '{twice}' is asked for twice")
+    return tuple(texts)
+
+
+def decode_panel(shape: Sequence[int], raw: bytes) -> Panel:
+    """The float32 panel of raw content; raises `InvalidRequestError` where shape and length disagree.
+
+    NaN means that a value is missing, and masks its symbol; infinity means nothing and is refused.
+    """
+    if len(shape) != 3 or any(length < 1 for length in shape):
+        raise InvalidRequestError(
+            f"input 'panel' has shape {list(shape)}; it is [symbols, lookback, features]"
+        )
+    expected = 4 * math.prod(shape)
+    if len(raw) != expected:
+        raise InvalidRequestError(f"input 'panel' has {len(raw)} bytes; shape {list(shape)} needs {expected}")
+    panel = np.frombuffer(raw, dtype="<f4").reshape(shape)
+    infinite = np.isinf(panel)
+    if infinite.any():
+        place = [int(index) for index in np.argwhere(infinite)[0]]
+        raise InvalidRequestError(f"input 'panel' is infinite at {place}; send NaN for a missing value")
+    return panel
+
+
+def _outputs(asked: Iterable[str]) -> tuple[str, ...]:
+    names = tuple(asked)
+    for name in names:
+        if name not in OUTPUTS:
+            raise InvalidRequestError(f"there is no output '{name}'; there are {', '.join(OUTPUTS)}")
+    if len(set(names)) != len(names):
+        raise InvalidRequestError(f"an output is asked for twice: {', '.join(names)}")
+    return names or tuple(OUTPUTS)
+
+
+def _moment(value: Parameter) -> datetime | None:
+    if value is None:
+        return None
+    try:
+        return as_utc(datetime.fromisoformat(str(value)))
+    except (ValueError, OverflowError) as error:
+        raise InvalidRequestError(
+            f"parameter 'as_of' is {value!r}; give an ISO 8601 time with zone"
+        ) from error
+
+
+def _text(name: str, value: Parameter) -> str:
+    if not isinstance(value, str):
+        raise InvalidRequestError(f"parameter '{name}' is {value!r}; it is a text")
+    return value
+
+
+def _whole(name: str, value: Parameter) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise InvalidRequestError(f"parameter '{name}' is {value!r}; it is a whole number from 0")
+    return value

@@ -120,16 +120,14 @@ def _cells(
 
 
 def _column_names(chart: Heatmap, frame: Frame, width: float) -> list[str]:
-    """Above the columns, as many as there is room for."""
-    if not chart.columns:
-        return []
-    longest = max(len(name) for name in chart.columns) * CHARACTER + 8
-    step = max(1, math.ceil(longest / width)) if len(chart.columns) > 1 else 1
-    return [
-        text(frame.left + (place + 0.5) * width, frame.top - 9, name, "label", "middle")
-        for place, name in enumerate(chart.columns)
-        if place % step == 0
-    ]
+    """Above the columns, those that do not run into the one before."""
+    parts, used = [], -math.inf
+    for place, name in enumerate(chart.columns):
+        centre, half = frame.left + (place + 0.5) * width, len(name) * CHARACTER / 2
+        if centre - half > used + 4:
+            parts.append(text(centre, frame.top - 9, name, "label", "middle"))
+            used = centre + half
+    return parts
 
 
 def _fitting(name: str, room: float, character: float) -> str:

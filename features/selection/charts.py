@@ -91,8 +91,8 @@ def over_time(selected: Selected) -> str:
     )
     flips = int(stable.flips.sum())
     note = (
-        f"{flips} candidates change their sign half-way, certain in both halves; none of them is chosen "
-        "(the best of them stand below the line)."
+        f"Candidates that change their sign half-way, with certainty in both halves: {flips}. None of them "
+        "is chosen; the best ones stand last."
         if flips
         else "No candidate changes its sign half-way with certainty in both halves."
     )

@@ -36,7 +36,9 @@ def information(part: TrainingPart, seed: int = 0) -> Vector:
 METHODS: Mapping[str, Method] = MappingProxyType(
     {
         "information": Method(information, "size of the mean rank correlation with the label"),
-        "mutual_information": Method(mutual_information, "nats shared with the label, straight or bent"),
+        "mutual_information": Method(
+            mutual_information, "nats shared with doing better than the others, straight or bent"
+        ),
         "lasso": Method(lasso, "weight at the penalty that folds of time choose"),
         "elimination": Method(elimination, "how long it stays while the least needed goes"),
         "permutation": Method(permutation, "what trees lose on later folds when it is shuffled"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from features.cross_section import universe_median
 from features.operator import Vector
 from features.selection.training_part import TrainingPart
 
@@ -12,15 +13,17 @@ BINS = 8
 
 
 def mutual_information(part: TrainingPart, seed: int = 0) -> Vector:
-    """In nats, `[F]`, between each feature and the label, both in eight equally full bins.
+    """In nats, `[F]`, between each feature in eight equally full bins and whether a symbol does better
+    than half of its bar's symbols.
 
-    The bias of counting, `(rows of bins - 1) (columns - 1) / (2 rows)` (Miller 1955), is taken off, and
-    what falls below zero by that is 0: a feature that says nothing.
+    Better or worse, and not by how much: a volatility says a lot of how far a symbol will be from the
+    others, and nothing of on which side. The bias of counting, `(rows of bins - 1) (columns - 1) / (2 rows)`
+    (Miller 1955), is taken off, and what falls below zero by that is 0: a feature that says nothing.
     """
     del seed  # Counts leave nothing to chance.
-    rows, labels = part.rows_between(range(len(part)))
-    label_bins = _bins(labels)
-    return np.array([_information(_bins(rows[:, place]), label_bins) for place in range(rows.shape[1])])
+    rows, _ = part.rows_between(range(len(part)))
+    better = (part.target > universe_median(part.target))[part.labelled].astype(np.intp)
+    return np.array([_information(_bins(rows[:, place]), better) for place in range(rows.shape[1])])
 
 
 def _bins(values: npt.NDArray[np.floating]) -> npt.NDArray[np.intp]:

@@ -14,7 +14,7 @@ from alphaloop.market import BarPanel, Timestamps, to_datetime
 from features.build import backfill
 from features.operator import Matrix, Vector
 from features.selection.information_coefficient import coefficients, unit_ranks
-from features.selection.scaling import Panel, Scaling
+from features.selection.scaling import LIMIT, Panel, Scaling
 from features.selection.target import LEAST_SYMBOLS, target
 from features.sets import FeatureSet
 
@@ -57,9 +57,16 @@ class TrainingPart:
 
     @cached_property
     def scaled_target(self) -> Matrix:
-        """The label in spreads of the training part, held to ±5, `[T, N]`; 0 where there is none."""
-        labels = self.target[..., None].astype(np.float32)
-        return Scaling.fit(labels).apply(labels)[..., 0].astype(np.float64)
+        """The label in standard deviations of its bar, held to ±5, `[T, N]`; 0 where there is none.
+
+        So a wild bar says no more than a calm one of which symbol does better; in sums of squares of the
+        labels themselves a few weeks of a crash would decide.
+        """
+        labels = np.where(self.labelled, self.target, 0.0)
+        count = np.maximum(self.labelled.sum(axis=1, keepdims=True), 1)
+        spread = np.sqrt((labels**2).sum(axis=1, keepdims=True) / count)
+        scaled = np.divide(labels, spread, out=np.zeros_like(labels), where=spread > 0)
+        return np.asarray(np.clip(scaled, -LIMIT, LIMIT))
 
     @cached_property
     def ranks(self) -> Panel:

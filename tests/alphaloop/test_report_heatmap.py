@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from itertools import pairwise
 from xml.etree import ElementTree
 
 import pytest
@@ -80,6 +81,18 @@ def test_long_names_keep_within_their_room() -> None:
     assert shown.startswith("beginning")
     assert shown.endswith("_end")
     assert len(shown) < 40
+
+
+def test_names_of_columns_do_not_run_into_each_other() -> None:
+    """Where all have room all are there; of sixty with long names only as many as fit."""
+    few = Heatmap(title="t", rows=["a"], columns=["one", "a longer one", "two"], values=[[1, 2, 3]])
+    assert {"one", "a longer one", "two"} <= {one.text for one in wide(few).iter("text")}
+    names = [f"column {place}" for place in range(60)]
+    many = Heatmap(title="t", rows=["a"], columns=names, values=[[1.0] * 60])
+    shown = [one for one in wide(many).iter("text") if (one.text or "").startswith("column")]
+    places = [float(one.get("x") or 0) for one in shown]
+    assert 8 < len(shown) < 20
+    assert min(after - before for before, after in pairwise(places)) > 55
 
 
 def test_nothing_is_drawn_from_nothing() -> None:

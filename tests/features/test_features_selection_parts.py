@@ -149,17 +149,40 @@ def test_coefficients_are_spearmans(part: TrainingPart) -> None:
     assert statistic[0] == pytest.approx(newey_west_tstat(theirs, part.horizon), rel=1e-4)
 
 
+def with_label(part: TrainingPart, values: np.ndarray, labels: np.ndarray) -> TrainingPart:
+    """A training part of these features `[T, N, F]` and labels `[T, N]`."""
+    values = values.astype(np.float32)
+    return replace(
+        part,
+        values=values,
+        target=labels,
+        scaling=Scaling.fit(values),
+        timestamps=part.timestamps[: len(labels)],
+    )
+
+
 def test_mutual_information_sees_what_is_bent(part: TrainingPart) -> None:
     """A label that is the square of a feature shares nats with it, and none with another."""
-    chance = np.random.default_rng(3)
-    values = chance.normal(size=(400, 10, 2)).astype(np.float32)
-    bent = replace(
-        part, values=values, target=values[..., 0].astype(float) ** 2, scaling=Scaling.fit(values),
-        timestamps=part.timestamps[:400],
-    )  # fmt: skip
-    squared, nothing = mutual_information(bent)[:2]
-    assert squared > 0.5
-    assert nothing < 0.005
+    values = np.random.default_rng(3).normal(size=(400, 10, 2))
+    squared, nothing = mutual_information(with_label(part, values, values[..., 0] ** 2))
+    assert squared > 0.3
+    assert nothing < 0.002
+
+
+def test_mutual_information_asks_for_the_side(part: TrainingPart) -> None:
+    """A feature that says how far a symbol will be from the others, and not on which side, says nothing."""
+    chance = np.random.default_rng(4)
+    values = chance.normal(size=(400, 10, 1))
+    labels = np.exp(values[..., 0]) * chance.normal(size=(400, 10))
+    assert mutual_information(with_label(part, values, labels))[0] < 0.002
+
+
+def test_a_wild_bar_says_no_more_than_a_calm_one(part: TrainingPart) -> None:
+    """Labels a hundred times as large on some bars leave what linear methods and trees are given as it is."""
+    wild = part.target.copy()
+    wild[100:120] *= 100
+    assert np.allclose(replace(part, target=wild).scaled_target, part.scaled_target)
+    assert part.scaled_target[100:120].std() == pytest.approx(1, abs=1e-6)
 
 
 def test_the_lasso_path_is_that_of_descent(part: TrainingPart) -> None:

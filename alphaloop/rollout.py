@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from enum import StrEnum
 from typing import Any
 
@@ -31,6 +31,7 @@ class RolloutKind(StrEnum):
     REAL = "real"
     SABOTAGE = "sabotage"
     SIMULATED = "simulated"
+    AB = "ab"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +53,8 @@ class RolloutDocument:
     """The state of one model's rollout.
 
     `weight` is the share of sleeves that the challenger answers; `salt` ranks the sleeves, so that
-    every rollout draws its own; `started` and `stage_started` are ISO timestamps of bars.
+    every rollout draws its own; `started` and `stage_started` are ISO timestamps of bars. `baseline` is
+    the champion to return to, where two other versions are compared.
     """
 
     model: str
@@ -67,6 +69,7 @@ class RolloutDocument:
     started: str | None = None
     stage_started: str | None = None
     cause: str | None = None
+    baseline: str | None = None
 
     def next(self, **changes: Any) -> RolloutDocument:
         """A copy with `changes` and the next generation."""
@@ -77,19 +80,27 @@ class RolloutDocument:
         return RolloutDocument(model=self.model, champion=champion, generation=self.generation + 1)
 
     def to_json(self) -> str:
-        return json.dumps(asdict(self), sort_keys=True)
+        stored = asdict(self)
+        if self.baseline is None:
+            # A reader of the release before knows no baseline, and needs none where there is none.
+            del stored["baseline"]
+        return json.dumps(stored, sort_keys=True)
 
     @classmethod
     def from_json(cls, text: str) -> RolloutDocument:
-        """Parse a stored document; raises `DamagedStoreError` where it is none."""
+        """Parse a stored document; raises `DamagedStoreError` where it is none.
+
+        Fields that are not known here are of a later release, and are left alone.
+        """
         try:
-            fields = json.loads(text)
-            override = fields.pop("override", None)
+            known = {field.name for field in fields(cls)}
+            stored = {name: value for name, value in json.loads(text).items() if name in known}
+            override = stored.pop("override", None)
             return cls(
-                **fields
+                **stored
                 | {
-                    "state": RolloutState(fields["state"]),
-                    "kind": RolloutKind(fields["kind"]),
+                    "state": RolloutState(stored["state"]),
+                    "kind": RolloutKind(stored["kind"]),
                     "override": Override(**override) if override else None,
                 }
             )

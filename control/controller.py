@@ -2,18 +2,16 @@
 
 After every bar it reads what the server logged, adds it to the evidence and takes at most one step:
 shadow, canary at each weight, then promoted, rolled back or undecided. The document on the registry
-is the only state; the ledger of evidence is rebuilt from the prediction log after a restart. Every
-step is a generation of the document, written only over the generation it was decided on, so a second
-controller does no harm: its write is refused, and it reads again.
+is the only state; the ledger of evidence is rebuilt from the prediction log after a restart, and the
+decisions that a dead controller did not come to are made from it, at the bars they belong to. Every
+step is published (`control.publication`) over the generation it was decided on.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import datetime
-
-import numpy as np
-import numpy.typing as npt
 
 from alphaloop.allocation import AllocationPolicy
 from alphaloop.costs import CostModel
@@ -21,22 +19,28 @@ from alphaloop.errors import InputError, MissingStateError, RolloutConflictError
 from alphaloop.journal.store import Journal
 from alphaloop.market import BarPanel
 from alphaloop.rollout import Override, RolloutDocument, RolloutKind, RolloutState
-from control.evidence import Ledger, Observation
+from control.evidence import Ledger, Verdict
 from control.expectation import expectation
+from control.guards import Guards
 from control.policies import RolloutPolicy
+from control.power import Needs, needs
+from control.publication import Publication
 from control.recomputation import Recomputation
-from control.transition import CONTROL_STREAM, TRANSITION, Outcome, Transition, describe
+from control.stages import Move, Stage, next_move
+from control.transition import Outcome, Transition, describe
+from control.witness import Witness
+from models.card import Card
 from models.registry import Registry
 from serving.prediction_log import PredictionRow
-
-Vector = npt.NDArray[np.float64]
 
 RECOMPUTATION_TOLERANCE = 1e-4
 """The fidelity that serving owes the registered model; the same as that of the export gate."""
 
+Log = Callable[[], Sequence[PredictionRow]]
+
 
 class RolloutController:
-    """Runs the rollout of one model."""
+    """Runs the rollout of one model. `log` reads everything that was logged of it; see `on_bar`."""
 
     def __init__(
         self,
@@ -47,15 +51,22 @@ class RolloutController:
         policy: RolloutPolicy,
         allocation: AllocationPolicy,
         costs: CostModel,
+        *,
+        guards: Callable[[], Guards] = lambda: Guards(float("inf"), 0.0),
+        log: Log = tuple,
     ) -> None:
         self.model = model
+        self.publication = Publication(model, registry, journal)
         self._registry = registry
-        self._journal = journal
         self._recomputation = recomputation
         self._policy = policy
         self._allocation = allocation
         self._costs = costs
+        self._guards = guards
+        self._log = log
         self._ledger: Ledger | None = None
+        self._needs: Needs | None = None
+        self._witness = Witness(recomputation, guards())
         self.ledgers: dict[str, Ledger] = {}
 
     @property
@@ -71,21 +82,14 @@ class RolloutController:
     def crown(self, version: str) -> RolloutDocument:
         """Make `version` the first champion; raises `RolloutConflictError` if there is one."""
         document = RolloutDocument(model=self.model, champion=version)
-        self._registry.write_rollout(document, None)
-        self._append(
-            Transition(
-                model=self.model,
-                version=version,
-                champion=version,
-                kind=RolloutKind.REAL,
-                state=RolloutState.STEADY,
-                weight=1.0,
-                generation=document.generation,
-                as_of="",
-                bars=0,
-                reason="the first champion: the baseline that every challenger has to beat",
-            )
+        step = describe(
+            document,
+            replace(document, challenger=version),
+            as_of="",
+            bars=0,
+            reason="the first champion: the baseline that every challenger has to beat",
         )
+        self.publication.publish(None, replace(step, weight=1.0), document)
         return document
 
     def start(
@@ -96,28 +100,37 @@ class RolloutController:
         kind: RolloutKind = RolloutKind.REAL,
         override: Override | None = None,
         cause: str | None = None,
+        share: float = 0.0,
+        against: str | None = None,
     ) -> RolloutDocument:
         """Put `version` into shadow. A version that its gate refused needs a named override.
 
-        Raises `InputError` for a refused version without one, and `RolloutConflictError` while
-        another rollout is under way.
+        With kind `ab` it answers `share` of the sleeves at once and for good, beside `against` (by default
+        the champion), until the longest duration or an operator ends it. Raises `InputError` for a refused
+        version without an override and for a share that is none, and `RolloutConflictError` while another
+        rollout is under way.
         """
         before = self.document
         if before.state is not RolloutState.STEADY:
             raise RolloutConflictError(
                 f"version {before.challenger} of '{self.model}' is in {before.state}; end that rollout first"
             )
-        if version == before.champion:
+        rival = against or before.champion
+        if version == rival:
             raise InputError(f"version {version} of '{self.model}' is the champion already")
-        card = self._registry.card(self.model, version)
-        if not card.passed and override is None:
-            reasons = "; ".join(card.gate.get("reasons", ()))
+        compared = kind is RolloutKind.AB
+        if compared is not (0 < share < 1) or (against is not None and not compared):
             raise InputError(
-                f"the gate refused version {version}: {reasons}; an override with a name can start it"
+                f"a comparison (kind 'ab') takes a share in (0, 1), and nothing else does: {share}"
             )
+        for one in {version, rival} - {before.champion}:
+            self._require_passed(one, override)
         document = before.next(
-            state=RolloutState.SHADOW,
+            state=RolloutState.CANARY if compared else RolloutState.SHADOW,
+            champion=rival,
+            baseline=None if rival == before.champion else before.champion,
             challenger=version,
+            weight=share,
             kind=kind,
             override=override,
             cause=cause,
@@ -125,46 +138,58 @@ class RolloutController:
             started=as_of.isoformat(),
             stage_started=as_of.isoformat(),
         )
-        words = f"shadow, by override '{override.name}': {override.reason}" if override else "shadow"
-        self._write(
-            before, describe(document, document, as_of=as_of.isoformat(), bars=0, reason=words), document
-        )
+        words = f"compared with version {rival} at {share:.0%} of sleeves" if compared else "shadow"
+        words += f", by override '{override.name}': {override.reason}" if override else ""
+        step = describe(document, document, as_of=as_of.isoformat(), bars=0, reason=words)
+        self.publication.publish(before, step, document)
+        self._forget()
+        self._ledger_of(document)
         return document
 
     def on_bar(self, as_of: datetime, rows: Sequence[PredictionRow], bars: BarPanel) -> Transition | None:
         """Take in the bar at `as_of`: its logged answers and all bars up to it. At most one step.
 
-        A bar on which either version logged nothing is no evidence and moves nothing.
+        A bar on which either version logged nothing is no evidence and moves nothing. A controller that
+        does not know the rollout under way reads what was logged of it before, and first makes the
+        decisions that are due from that.
         """
         document = self.document
         if document.state is RolloutState.STEADY or document.challenger is None:
             return None
-        observation = self._observation(document, as_of, rows, bars)
+        if self._ledger is None or _key(document) not in self.ledgers:
+            earlier = [row for row in self._log() if row.as_of is not None and row.as_of < as_of]
+            due = self.catch_up(earlier, bars)
+            document = self.document
+            if due and document.challenger is None:
+                return due[-1]
+        observation = self._witness.observe(document, as_of, rows, bars)
         if observation is None:
             return None
-        ledger = self._ledger_of(document)
+        ledger = self._opened(document, bars)
         ledger.observe(observation)
         return self._step(document, ledger, as_of)
+
+    def catch_up(self, rows: Sequence[PredictionRow], bars: BarPanel) -> list[Transition]:
+        """Go on where a dead controller stopped, from everything logged since the rollout started.
+
+        What it published but did not journal is journaled; what it had no time to decide is decided now,
+        bar by bar, as it would have been. Returns the steps that were taken.
+        """
+        self.publication.reconcile()
+        return self._replay(rows, bars, decide=True)
 
     def rebuild(self, rows: Sequence[PredictionRow], bars: BarPanel) -> Ledger:
         """Recompute the evidence of the rollout under way from everything logged since it started.
 
-        Raises `MissingStateError` where no rollout is under way.
+        Nothing is decided. Raises `MissingStateError` where no rollout is under way.
         """
         document = self.document
         if document.challenger is None or document.started is None:
             raise MissingStateError(
                 f"no rollout of '{self.model}' is under way; the champion is {document.champion}"
             )
-        self._ledger = None
-        ledger = self._ledger_of(document)
-        started = datetime.fromisoformat(document.started)
-        for as_of in sorted({row.as_of for row in rows if row.as_of is not None and row.as_of > started}):
-            there = [row for row in rows if row.as_of == as_of]
-            observation = self._observation(document, as_of, there, bars.between(end=as_of))
-            if observation is not None:
-                ledger.observe(observation)
-        return ledger
+        self._replay(rows, bars, decide=False)
+        return self._ledger_of(document)
 
     def end(self, outcome: Outcome, as_of: datetime, *, reason: str, by: str) -> Transition:
         """End the rollout under way by hand: promote the challenger, or keep the champion."""
@@ -173,41 +198,81 @@ class RolloutController:
             raise InputError(
                 f"no rollout of '{self.model}' is under way; the champion is {document.champion}"
             )
-        return self._settle(document, self._ledger_of(document), as_of, outcome, reason=reason, by=by)
+        return self._settle(document, self._ledger_of(document), as_of, outcome, Verdict(reason=reason), by)
+
+    def stage(self, document: RolloutDocument, ledger: Ledger) -> Stage:
+        """Where the rollout of `document` stands after the bars of `ledger`."""
+        cleared = {name: bool(flags[0]) for name, flags in ledger.layers.cleared().items()}
+        hold = self.needs(document, ledger).hold(skilled=cleared["no_skill"], innocent=cleared["turnover"])
+        return Stage(
+            weight=document.weight,
+            bars=ledger.bars,
+            stage_bars=ledger.bars_since(document.stage_started),
+            hold=hold,
+            fixed=document.kind is RolloutKind.AB,
+        )
+
+    def needs(self, document: RolloutDocument, ledger: Ledger) -> Needs:
+        """The bars that the first stages of this rollout wait for."""
+        if self._needs is None:
+            self._needs = needs(ledger.expectation, self._policy, ledger.symbols)
+        return self._needs
+
+    def _replay(self, rows: Sequence[PredictionRow], bars: BarPanel, *, decide: bool) -> list[Transition]:
+        self._forget()
+        document, steps = self.document, list[Transition]()
+        if document.challenger is None or document.started is None:
+            return steps
+        ledger = self._opened(document, bars)
+        frame = self._recomputation.frame(bars) if rows else None
+        started = datetime.fromisoformat(document.started)
+        for as_of in sorted({row.as_of for row in rows if row.as_of is not None and row.as_of > started}):
+            there = [row for row in rows if row.as_of == as_of]
+            seen = self._witness.observe(document, as_of, there, bars.between(end=as_of), frame)
+            if seen is None:
+                continue
+            ledger.observe(seen)
+            decided = datetime.fromisoformat(document.stage_started or document.started)
+            step = self._step(document, ledger, as_of) if decide and as_of > decided else None
+            if step is not None:
+                steps.append(step)
+                document = self.document
+                if document.challenger is None:
+                    break
+        return steps
 
     def _step(self, document: RolloutDocument, ledger: Ledger, as_of: datetime) -> Transition | None:
-        verdict = ledger.verdict()
-        if verdict.action == "rollback":
-            return self._settle(
-                document, ledger, as_of, Outcome.ROLLED_BACK, reason=verdict.reason, layer=verdict.layer
-            )
-        at_full_weight = document.weight >= self._policy.weights[-1]
-        if verdict.action == "promote" and at_full_weight:
-            return self._settle(
-                document, ledger, as_of, Outcome.PROMOTED, reason=verdict.reason, layer=verdict.layer
-            )
-        if ledger.bars >= self._policy.max_bars:
-            reason = f"no verdict within {self._policy.max_bars} bars; the champion stays"
-            return self._settle(document, ledger, as_of, Outcome.UNDECIDED, reason=reason)
-        return self._advance(document, ledger, as_of)
+        stage = self.stage(document, ledger)
+        verdict = ledger.measured_verdict() if stage.fixed else ledger.verdict()
+        not_worse = bool(ledger.layers.not_worse()[0])
+        move = next_move(
+            stage, self._policy, against=verdict.action == "rollback",
+            favour=verdict.action == "promote", not_worse=not_worse,
+        )  # fmt: skip
+        if move is Move.ROLL_BACK:
+            return self._settle(document, ledger, as_of, Outcome.ROLLED_BACK, verdict)
+        if move is Move.PROMOTE:
+            because = verdict if verdict.action == "promote" else ledger.non_inferiority()
+            return self._settle(document, ledger, as_of, Outcome.PROMOTED, because)
+        if move is Move.EXPIRE:
+            return self._settle(document, ledger, as_of, Outcome.UNDECIDED, self._expired(stage))
+        return self._advance(document, ledger, stage, as_of) if move is Move.ADVANCE else None
 
-    def _advance(self, document: RolloutDocument, ledger: Ledger, as_of: datetime) -> Transition | None:
-        higher = [weight for weight in self._policy.weights if weight > document.weight]
-        needed = (
-            self._policy.shadow_bars if document.state is RolloutState.SHADOW else self._policy.stage_bars
-        )
-        if not higher or ledger.bars_since(document.stage_started) < needed:
-            return None
-        after = document.next(state=RolloutState.CANARY, weight=higher[0], stage_started=as_of.isoformat())
+    def _expired(self, stage: Stage) -> Verdict:
+        what = "the comparison ended after" if stage.fixed else "no verdict within"
+        return Verdict(reason=f"{what} {self._policy.max_bars} bars; the champion stays")
+
+    def _advance(
+        self, document: RolloutDocument, ledger: Ledger, stage: Stage, as_of: datetime
+    ) -> Transition:
+        weight = stage.next_weight(self._policy) or document.weight
+        after = document.next(state=RolloutState.CANARY, weight=weight, stage_started=as_of.isoformat())
+        reason = f"no evidence against it in {stage.stage_bars} bars; canary at {weight:.0%} of sleeves"
         step = describe(
-            after,
-            document,
-            as_of=as_of.isoformat(),
-            bars=ledger.bars,
-            reason=f"no evidence against it in {needed} bars; canary at {higher[0]:.0%} of sleeves",
+            after, document, as_of=as_of.isoformat(), bars=ledger.bars, reason=reason,
             evidence=ledger.summary(),
-        )
-        return self._write(document, step, after)
+        )  # fmt: skip
+        return self.publication.publish(document, step, after)
 
     def _settle(
         self,
@@ -215,81 +280,59 @@ class RolloutController:
         ledger: Ledger,
         as_of: datetime,
         outcome: Outcome,
-        *,
-        reason: str,
-        layer: str = "",
+        because: Verdict,
         by: str = "controller",
     ) -> Transition:
-        champion = document.challenger if outcome is Outcome.PROMOTED else document.champion
-        after = document.settled(str(champion))
+        stays = document.baseline or document.champion
+        after = document.settled(str(document.challenger) if outcome is Outcome.PROMOTED else stays)
         step = describe(
             after,
             document,
             as_of=as_of.isoformat(),
             bars=ledger.bars,
-            reason=reason,
-            layer=layer,
+            reason=because.reason,
+            layer=because.layer,
             outcome=outcome,
             by=by,
             evidence=ledger.summary(),
         )
-        self._ledger = None
-        return self._write(document, step, after)
+        self._forget()
+        return self.publication.publish(document, step, after)
 
-    def _write(self, before: RolloutDocument, step: Transition, after: RolloutDocument) -> Transition:
-        # The document first: it is what the money follows. A journal line without it would be a lie.
-        self._registry.write_rollout(after, before.generation)
-        self._append(step)
-        return step
+    def _require_passed(self, version: str, override: Override | None) -> None:
+        card = self._registry.card(self.model, version)
+        if not card.passed and override is None:
+            reasons = "; ".join(card.gate.get("reasons", ()))
+            raise InputError(
+                f"the gate refused version {version}: {reasons}; an override with a name can start it"
+            )
 
-    def _append(self, step: Transition) -> None:
-        with self._journal.writer(CONTROL_STREAM) as writer:
-            writer.append(TRANSITION, step.body())
+    def _forget(self) -> None:
+        self._ledger, self._needs = None, None
+        self._witness = Witness(self._recomputation, self._guards())
+
+    def _opened(self, document: RolloutDocument, bars: BarPanel) -> Ledger:
+        """The ledger; before its first bar it looks back on what came after the challenger's training."""
+        ledger = self._ledger_of(document)
+        if ledger.bars == 0 and ledger.past_bars == 0:
+            ledger.look_back(self._witness.past(document, self._card(document.challenger), bars))
+        return ledger
 
     def _ledger_of(self, document: RolloutDocument) -> Ledger:
-        key = f"{document.challenger}@{document.started}"
-        if self._ledger is None or key not in self.ledgers:
-            card = self._registry.card(self.model, str(document.challenger))
+        if self._ledger is None or _key(document) not in self.ledgers:
             self._ledger = Ledger(
                 policy=self._policy,
-                expectation=expectation(card),
+                expectation=expectation(self._card(document.challenger), self._card(document.champion)),
                 allocation=self._allocation,
                 costs=self._costs,
                 tolerance=RECOMPUTATION_TOLERANCE,
             )
-            self.ledgers[key] = self._ledger
+            self.ledgers[_key(document)] = self._ledger
         return self._ledger
 
-    def _observation(
-        self, document: RolloutDocument, as_of: datetime, rows: Sequence[PredictionRow], bars: BarPanel
-    ) -> Observation | None:
-        champion = [row for row in rows if row.version == document.champion]
-        challenger = [row for row in rows if row.version == document.challenger]
-        answered = [row for row in challenger if not row.error]
-        if not champion or not challenger:
-            return None
-        scores = _aligned(answered[-1], bars.symbols) if answered else np.full(len(bars.symbols), np.nan)
-        frame = self._recomputation.frame(bars)
-        return Observation(
-            as_of=as_of,
-            close=bars.adjusted_close[-1],
-            champion=_aligned(champion[-1], bars.symbols),
-            challenger=scores,
-            recomputation=max(
-                (self._recomputation.difference(row, frame) for row in _distinct(answered)), default=0.0
-            ),
-            errors=len(challenger) - len(answered),
-        )
+    def _card(self, version: str | None) -> Card:
+        return self._registry.card(self.model, str(version))
 
 
-def _aligned(row: PredictionRow, symbols: tuple[str, ...]) -> Vector:
-    by_symbol = dict(zip(row.symbols, row.scores, strict=True))
-    return np.array([by_symbol.get(symbol, np.nan) for symbol in symbols], dtype=np.float64)
-
-
-def _distinct(rows: Sequence[PredictionRow]) -> list[PredictionRow]:
-    """One row for each different answer: twenty sleeves mostly get the same one."""
-    seen: dict[tuple[str, bytes], PredictionRow] = {}
-    for row in rows:
-        seen.setdefault((row.input_hash, np.asarray(row.scores, dtype=np.float64).tobytes()), row)
-    return list(seen.values())
+def _key(document: RolloutDocument) -> str:
+    return f"{document.challenger}@{document.started}"

@@ -1,17 +1,13 @@
 """The evidence for and against a challenger, in layers, recomputed from what was logged.
 
-Layers, cheapest first: `recomputation` (the logged scores against the registered model on backfilled
-features), `guard` (errors and NaN), `behaviour` (the live IC against the card's own walk-forward),
-`cost` (turnover against the card), `ic` and `pnl` (paired with the champion on the same bars).
-
 A ledger holds no truth of its own: fed the same prediction log and bars it is the same ledger, so a
-controller that was killed makes another and goes on.
+controller that was killed makes another and goes on. The tests themselves are in `control.layers`.
 """
 
 from __future__ import annotations
 
 import math
-from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -20,24 +16,14 @@ import numpy.typing as npt
 
 from alphaloop.allocation import AllocationPolicy
 from alphaloop.costs import CostModel
-from control.labels import BARS_TO_MATURE, information_coefficient, simple_returns
-from control.paper_book import PaperBook
+from control.expectation import Expectation
+from control.gauge import Gauge, Reading
+from control.labels import information_coefficient
+from control.layers import Comparison, Layers
 from control.policies import RolloutPolicy
-from control.sequential import BettingTest, PairedTest, clipped
+from control.sequential import BettingTest, MixedTest
 
 Vector = npt.NDArray[np.float64]
-
-
-@dataclass(frozen=True, slots=True)
-class Expectation:
-    """What the challenger's card promises: a floor for its IC, and a ceiling for its turnover a bar.
-
-    `ic_scale` is the standard deviation of its IC from bar to bar: the ruler of the distance to the floor.
-    """
-
-    ic_floor: float
-    ic_scale: float
-    turnover_ceiling: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +32,8 @@ class Observation:
 
     `close` is the adjusted close, and the scores are those logged at it; all float64 `[symbols]`.
     `recomputation` is the largest difference between the challenger's logged scores and those of the
-    registered file on backfilled features; `errors` counts its failed answers at this bar.
+    registered file on backfilled features; `errors` counts its failed answers at this bar, and `fault`
+    says what else a guard found.
     """
 
     as_of: datetime
@@ -55,6 +42,7 @@ class Observation:
     challenger: Vector
     recomputation: float
     errors: int = 0
+    fault: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,29 +64,53 @@ class Ledger:
     costs: CostModel
     tolerance: float
     bars: int = 0
+    past_bars: int = 0
+    symbols: int = 20
     series: dict[str, list[tuple[str, float]]] = field(default_factory=dict)
+    layers: Layers = field(init=False)
     _seen: list[datetime] = field(default_factory=list)
-    _recent: deque[Observation] = field(default_factory=lambda: deque(maxlen=BARS_TO_MATURE + 1))
-    _ic: PairedTest = field(default_factory=PairedTest)
-    _pnl: PairedTest = field(default_factory=PairedTest)
-    _behaviour: BettingTest = field(default_factory=BettingTest)
-    _cost: BettingTest = field(default_factory=BettingTest)
-    _books: tuple[PaperBook, PaperBook] | None = None
-    _worst_recomputation: float = 0.0
+    _gauges: tuple[Gauge, Gauge] = field(init=False)
     _errors: int = 0
-    _challenger_ic: list[float] = field(default_factory=list)
-    _challenger_turnover: list[float] = field(default_factory=list)
+    _fault: str = ""
+    _ic: list[float] = field(default_factory=list)
+    _past_ic: list[float] = field(default_factory=list)
+    _turnover: list[float] = field(default_factory=list)
+    _agreement: list[float] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.layers = Layers(self.policy, [self.expectation], self.tolerance)
+        self._gauges = (self._gauge(), self._gauge())
+
+    def look_back(self, past: Iterable[Observation]) -> None:
+        """Take in bars from after the challenger's training and before the rollout, oldest first.
+
+        They may be the reason why this challenger was chosen, so that they can only speak against it.
+        """
+        gauge = self._gauge()
+        for seen in past:
+            reading = gauge.read(seen.close, seen.challenger)
+            agreement = information_coefficient(seen.challenger, seen.champion)
+            self.layers.take_past(_comparison(reading, None, agreement, 0.0, fault=False))
+            self._past_ic.append(reading.ic)
+            self.past_bars += 1
 
     def observe(self, seen: Observation) -> None:
         """Take in one bar."""
         self.bars += 1
+        self.symbols = len(seen.close)
         self._errors += seen.errors
-        if math.isnan(seen.recomputation) or seen.recomputation > self._worst_recomputation:
-            self._worst_recomputation = seen.recomputation
-        self._recent.append(seen)
+        self._fault = self._fault or seen.fault
         self._seen.append(seen.as_of)
-        self._observe_books(seen)
-        self._observe_ic()
+        ours, theirs = (
+            gauge.read(seen.close, scores)
+            for gauge, scores in zip(self._gauges, (seen.champion, seen.challenger), strict=True)
+        )
+        agreement = information_coefficient(seen.challenger, seen.champion)
+        fault = bool(seen.errors or seen.fault)
+        self.layers.take(_comparison(theirs, ours, agreement, seen.recomputation, fault=fault))
+        self._ic.append(theirs.ic)
+        self._turnover.append(theirs.turnover)
+        self._agreement.append(agreement)
         self._note(seen.as_of)
 
     def bars_since(self, moment: str | None) -> int:
@@ -110,26 +122,45 @@ class Ledger:
 
     def verdict(self) -> Verdict:
         """What the evidence so far asks for. Rollback is looked for first, cheapest layer first."""
-        return self._measured_fault() or self._tested_fault() or self._earned_promotion() or Verdict()
+        for layer, flags in self.layers.against().items():
+            if flags[0]:
+                return Verdict("rollback", layer.replace("history", "behaviour"), self._accusation(layer))
+        for layer, flags in self.layers.favour().items():
+            if flags[0]:
+                return Verdict("promote", layer, self._praise(layer))
+        return Verdict()
+
+    def measured_verdict(self) -> Verdict:
+        """As `verdict`, by what was measured alone: the layers that need no statistics."""
+        verdict = self.verdict()
+        return verdict if verdict.layer in ("recomputation", "guard") else Verdict()
+
+    def non_inferiority(self) -> Verdict:
+        """The words of a promotion by the non-inferiority rule."""
+        odds = self.layers.pnl.not_worse.log10_e[0]
+        margin = self.policy.non_inferiority * 1e4
+        return Verdict(
+            "promote", "pnl", f"not worse than the champion by {margin:g} bps a bar (odds 10^{odds:.1f})"
+        )
 
     def summary(self) -> dict[str, float | int]:
         """The figures behind the verdict, for the journal and for people. E-values as log10."""
+        tests, expected = self.layers, self.expectation
         return {
             "bars": self.bars,
-            "recomputation_max_abs_diff": self._worst_recomputation,
+            "recomputation_max_abs_diff": float(tests.worst_recomputation[0]),
             "errors": self._errors,
-            "live_ic": _mean(self._challenger_ic),
-            "card_ic_floor": self.expectation.ic_floor,
-            "live_turnover": _mean(self._challenger_turnover),
-            "card_turnover_ceiling": self.expectation.turnover_ceiling,
-            "ic_difference": self._ic.mean,
-            "net_return_difference": self._pnl.mean,
-            "behaviour_log10_e": self._behaviour.log10_e,
-            "cost_log10_e": self._cost.log10_e,
-            "ic_worse_log10_e": self._ic.worse.log10_e,
-            "pnl_worse_log10_e": self._pnl.worse.log10_e,
-            "ic_better_log10_e": self._ic.better.log10_e,
-            "pnl_better_log10_e": self._pnl.better.log10_e,
+            "live_ic": _mean(self._ic),
+            "card_ic_floor": expected.ic_floor,
+            "past_bars": self.past_bars,
+            **({"past_ic": _mean(self._past_ic)} if self.past_bars else {}),
+            "live_turnover": _mean(self._turnover),
+            "card_turnover_ceiling": expected.turnover_ceiling,
+            "agreement": _mean(self._agreement),
+            "ic_difference": float(tests.ic.mean[0]),
+            "net_return_difference": float(tests.pnl.mean[0]),
+            "history_log10_e": float(tests.history.test.log10_e[0]),
+            **{f"{name}_log10_e": value for name, value in self._log10_e().items()},
         }
 
     def bounds(self) -> dict[str, float]:
@@ -141,100 +172,95 @@ class Ledger:
             "pnl_better": promote,
         }
 
-    def _measured_fault(self) -> Verdict | None:
-        worst = self._worst_recomputation
-        if not worst <= self.tolerance:
-            return Verdict(
-                "rollback",
-                "recomputation",
-                f"logged scores differ by {worst:.3g} from the registered model on backfilled features "
-                f"(tolerance {self.tolerance:g})",
-            )
-        if self._errors:
-            return Verdict("rollback", "guard", f"{self._errors} requests failed or gave NaN scores")
-        return None
+    def _gauge(self) -> Gauge:
+        return Gauge(self.allocation, self.costs, self.policy.ic_horizon)
 
-    def _tested_fault(self) -> Verdict | None:
-        expected = self.expectation
-        tests = {
-            "behaviour": (
-                self._behaviour,
-                f"live IC {_mean(self._challenger_ic):+.3f} against at least {expected.ic_floor:+.3f} on "
-                "its card",
-            ),
-            "cost": (
-                self._cost,
-                f"turnover {_mean(self._challenger_turnover):.3f} a bar against at most "
-                f"{expected.turnover_ceiling:.3f} on its card",
-            ),
-            "ic": (self._ic.worse, f"IC {self._ic.mean:+.3f} a bar against the champion"),
-            "pnl": (
-                self._pnl.worse,
-                f"net return {self._pnl.mean * 1e4:+.2f} bps a bar against the champion",
-            ),
+    def _accusation(self, layer: str) -> str:
+        tests, expected = self.layers, self.expectation
+        floor = f"against at least {expected.ic_floor:+.3f} on its card"
+        words = {
+            "recomputation": f"logged scores differ by {tests.worst_recomputation[0]:.3g} from the "
+            f"registered model on backfilled features (tolerance {self.tolerance:g})",
+            "guard": f"{self._errors} requests failed or gave NaN scores" if self._errors else self._fault,
+            "history": f"IC {_mean(self._past_ic):+.3f} on {self.past_bars} bars from after its training "
+            f"{floor}",
+            "behaviour": self._misbehaviour(floor),
+            "cost": f"turnover {_mean(self._turnover):.3f} a bar against at most "
+            f"{expected.turnover_ceiling:.3f} on its card",
+            "ic": f"IC {tests.ic.mean[0]:+.3f} a bar against the champion",
+            "pnl": f"net return {tests.pnl.mean[0] * 1e4:+.2f} bps a bar against the champion",
+        }[layer]
+        if layer not in self.policy.SHARES:
+            return words
+        deciding: dict[str, BettingTest | MixedTest] = {
+            "history": tests.history.test,
+            "behaviour": tests.behaviour.test,
+            "cost": tests.cost.test,
+            "ic": tests.ic.worse,
+            "pnl": tests.pnl.worse,
         }
-        for layer, (test, words) in tests.items():
-            alpha = self.policy.rollback_alpha(layer)
-            if test.exceeds(alpha):
-                return Verdict("rollback", layer, f"{words} (odds 10^{test.log10_e:.1f}, alpha {alpha:g})")
-        return None
+        odds = deciding[layer].log10_e[0]
+        return f"{words} (odds 10^{odds:.1f}, alpha {self.policy.rollback_alpha(layer):g})"
 
-    def _earned_promotion(self) -> Verdict | None:
-        alpha = self.policy.promotion_alpha
-        for layer, paired, other, words in (
-            ("ic", self._ic, self._pnl, f"IC {self._ic.mean:+.3f} a bar"),
-            ("pnl", self._pnl, self._ic, f"net return {self._pnl.mean * 1e4:+.2f} bps a bar"),
-        ):
-            # Better by one outcome is not enough while the other points the wrong way.
-            if paired.better.exceeds(alpha) and other.mean >= 0:
-                odds = paired.better.log10_e
-                return Verdict(
-                    "promote",
-                    layer,
-                    f"{words} better than the champion (odds 10^{odds:.1f}, alpha {alpha:g})",
-                )
-        return None
+    def _misbehaviour(self, floor: str) -> str:
+        part = self.layers.behaviour.test.loudest()
+        if part == "ic":
+            return f"live IC {_mean(self._ic):+.3f} {floor}"
+        if part in ("agreeing", "disagreeing"):
+            return f"its ranks correlate {_mean(self._agreement):+.2f} with the champion's, outside its folds"
+        return {
+            "restless": "its ranking changes faster than in any fold",
+            "frozen": "its ranking stands still as in no fold",
+            "spread_wide": "its scores spread wider than in any fold",
+            "spread_narrow": "its scores spread less than in any fold",
+        }[part]
 
-    def _observe_books(self, seen: Observation) -> None:
-        if self._books is None:
-            self._books = (PaperBook(self.allocation, self.costs), PaperBook(self.allocation, self.costs))
-            returns = np.zeros(len(seen.close))
-        else:
-            returns = simple_returns(self._recent[-2].close, seen.close)
-        champion, challenger = self._books
-        ours = champion.step(returns, seen.champion)
-        theirs = challenger.step(returns, seen.challenger)
-        if self.bars <= BARS_TO_MATURE:
-            return  # nothing was held yet
-        self._pnl.observe(theirs.net_return - ours.net_return)
-        self._challenger_turnover.append(theirs.turnover)
-        ceiling = self.expectation.turnover_ceiling
-        self._cost.bet(clipped((theirs.turnover - ceiling) / ceiling))
+    def _praise(self, layer: str) -> str:
+        test = {"ic": self.layers.ic, "pnl": self.layers.pnl}[layer]
+        words = {
+            "ic": f"IC {test.mean[0]:+.3f} a bar",
+            "pnl": f"net return {test.mean[0] * 1e4:+.2f} bps a bar",
+        }[layer]
+        odds, alpha = test.better.log10_e[0], self.policy.promotion_alpha
+        return f"{words} better than the champion (odds 10^{odds:.1f}, alpha {alpha:g})"
 
-    def _observe_ic(self) -> None:
-        if len(self._recent) <= BARS_TO_MATURE:
-            return
-        scored, entry, paid = self._recent
-        outcomes = simple_returns(entry.close, paid.close)
-        challenger = information_coefficient(scored.challenger, outcomes)
-        champion = information_coefficient(scored.champion, outcomes)
-        self._ic.observe(challenger - champion)
-        if math.isfinite(challenger):
-            self._challenger_ic.append(challenger)
-            self._behaviour.bet(clipped((self.expectation.ic_floor - challenger) / self.expectation.ic_scale))
+    def _log10_e(self) -> dict[str, float]:
+        tests = self.layers
+        shown: dict[str, BettingTest | MixedTest] = {
+            "behaviour": tests.behaviour.test,
+            "cost": tests.cost.test,
+            "ic_worse": tests.ic.worse,
+            "pnl_worse": tests.pnl.worse,
+            "ic_better": tests.ic.better,
+            "pnl_better": tests.pnl.better,
+        }
+        return {name: float(test.log10_e[0]) for name, test in shown.items()}
 
     def _note(self, as_of: datetime) -> None:
-        shown = {
-            "behaviour": self._behaviour,
-            "cost": self._cost,
-            "ic": self._ic.worse,
-            "pnl": self._pnl.worse,
-            "ic_better": self._ic.better,
-            "pnl_better": self._pnl.better,
-        }
-        for name, test in shown.items():
-            self.series.setdefault(name, []).append((as_of.date().isoformat(), round(test.log10_e, 4)))
+        for name, value in self._log10_e().items():
+            shown = name.replace("_worse", "")
+            self.series.setdefault(shown, []).append((as_of.date().isoformat(), round(value, 4)))
+
+
+def _comparison(
+    challenger: Reading, champion: Reading | None, agreement: float, recomputation: float, *, fault: bool
+) -> Comparison:
+    nothing = float("nan")
+    return Comparison(
+        recomputation=recomputation,
+        fault=float(fault),
+        ic=challenger.ic,
+        champion_ic=champion.ic if champion else nothing,
+        net_return=challenger.net_return,
+        champion_net_return=champion.net_return if champion else nothing,
+        turnover=challenger.turnover,
+        champion_turnover=champion.turnover if champion else nothing,
+        persistence=challenger.persistence,
+        dispersion=challenger.dispersion,
+        agreement=agreement,
+    )
 
 
 def _mean(values: list[float]) -> float:
-    return float(np.mean(values)) if values else float("nan")
+    finite = [value for value in values if math.isfinite(value)]
+    return float(np.mean(finite)) if finite else float("nan")

@@ -15,6 +15,7 @@ from alphaloop.market import BarPanel, to_datetime
 from alphaloop.rollout import Override, RolloutDocument, RolloutKind
 from alphaloop.settings import Settings
 from control.controller import RolloutController
+from control.guards import Guards
 from control.policies import rollout_policy
 from control.recomputation import Recomputation
 from control.transition import CONTROL_STREAM, TRANSITION, Outcome, Transition
@@ -36,6 +37,8 @@ def make_controller(
         policy=rollout_policy(settings),
         allocation=AllocationPolicy.from_settings(settings.trading),
         costs=CostModel.from_settings(settings.trading),
+        guards=lambda: Guards(settings.rollout.max_latency_ms, settings.rollout.max_staleness_seconds),
+        log=lambda: PredictionLogReader(settings.paths.prediction_log, model).new(),
     )
 
 

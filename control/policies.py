@@ -30,7 +30,10 @@ class RolloutPolicy:
 
     `false_rollback` is shared by the layers in `SHARES`; `false_promotion` by the two outcomes that
     can promote. A version whose logged scores cannot be recomputed is out at once: that is a
-    measurement, not a test, and spends nothing.
+    measurement, not a test, and spends nothing. `hold_bars` is the longest that the first canary weight
+    waits for the layers to have had the bars they need; `non_inferiority` the net return a bar that a
+    challenger may lose and still be promoted at the end (0: the champion stays); `ic_horizon` the bars
+    of an outcome; `effect` the difference a bar, in its standard deviations, that matters.
     """
 
     shadow_bars: int
@@ -39,8 +42,12 @@ class RolloutPolicy:
     weights: tuple[float, ...]
     false_rollback: float
     false_promotion: float
+    hold_bars: int = 126
+    non_inferiority: float = 0.0
+    ic_horizon: int = 1
+    effect: float = 0.2
 
-    SHARES: ClassVar = {"behaviour": 0.3, "cost": 0.2, "ic": 0.25, "pnl": 0.25}
+    SHARES: ClassVar = {"history": 0.05, "behaviour": 0.2, "cost": 0.1, "ic": 0.3, "pnl": 0.35}
 
     def rollback_alpha(self, layer: str) -> float:
         """The false-rollback probability that `layer` may spend."""
@@ -71,4 +78,8 @@ def rollout_policy(settings: Settings) -> RolloutPolicy:
         weights=chosen.weights,
         false_rollback=chosen.false_rollback,
         false_promotion=chosen.false_promotion,
+        hold_bars=chosen.hold_bars,
+        non_inferiority=chosen.non_inferiority_bps / 10_000,
+        ic_horizon=chosen.ic_horizon,
+        effect=chosen.effect,
     )

@@ -10,108 +10,174 @@ random variables by betting", JRSS B 86(1)).
 The scale is predictable: it comes from earlier values alone, so a crash cannot widen its own ruler,
 and clipping bounds what one bar can prove. What is tested is therefore the mean of the scaled and
 clipped value, which under a symmetric distribution has the sign of the mean.
+
+Every test carries an axis of rollouts: one for a rollout that is under way, a thousand for a simulation.
+Nothing is computed across that axis, so a simulation runs the very tests that decide.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
+
+Vector = npt.NDArray[np.float64]
 
 STAKES = np.array([0.05, 0.1, 0.2, 0.35, 0.5, 0.7, 0.9])
 BURN_IN = 5
 """Values that only set the first scale; nothing is bet on them."""
 
-
 WIDTH = 1.5
 """Scales beyond which a value is clipped: wide enough to see a difference, narrow enough to bound a crash."""
 
-
-def clipped(value: float) -> float:
-    """`value`, in units of its scale, as a share of `WIDTH`, clipped into [-1, 1]."""
-    return float(np.clip(value / WIDTH, -1.0, 1.0))
+HALF_LIFE = 21.0
+"""Bars after which a value weighs half in the scale."""
 
 
-@dataclass(slots=True)
+def clipped(values: npt.ArrayLike) -> Vector:
+    """`values`, in units of their scale, as a share of `WIDTH`, clipped into [-1, 1]; NaN stays NaN."""
+    return np.clip(np.asarray(values, dtype=np.float64) / WIDTH, -1.0, 1.0)
+
+
 class PredictableScale:
-    """A running root mean square of past values, exponentially weighted, known before the next one."""
+    """A running root mean square of past values, exponentially weighted, known before the next one.
 
-    half_life: float = 21.0
-    _square: float = 0.0
-    _count: int = 0
+    `rollouts` is the length of the axis that values come with.
+    """
 
-    def clip(self, value: float) -> float | None:
-        """`value` in units of the scale, `clipped`; None while there is no scale yet."""
-        ready = self._count >= BURN_IN and self._square > 0
-        scaled = None
-        if ready:
-            scaled = clipped(value / math.sqrt(self._square))
-        self._learn(value)
-        return scaled
+    def __init__(self, rollouts: int = 1, half_life: float = HALF_LIFE) -> None:
+        self._decay = 0.5 ** (1.0 / half_life)
+        self._square = np.zeros(rollouts)
+        self._count = np.zeros(rollouts)
 
-    def _learn(self, value: float) -> None:
-        self._count += 1
-        decay = 0.5 ** (1.0 / self.half_life)
-        weight = max(1.0 - decay, 1.0 / self._count)
-        self._square += weight * (value * value - self._square)
+    def clip(self, values: npt.ArrayLike) -> Vector:
+        """`values` `[rollouts]` in units of the scale, `clipped`; NaN while there is none, and for NaN."""
+        given = np.broadcast_to(np.asarray(values, dtype=np.float64), self._square.shape)
+        ready = (self._count >= BURN_IN) & (self._square > 0)
+        scaled = np.full(given.shape, np.nan)
+        np.divide(given, np.sqrt(self._square), out=scaled, where=ready)
+        self._learn(given)
+        return clipped(scaled)
+
+    @property
+    def value(self) -> Vector:
+        """The scale for the next value, `[rollouts]`; 0 before the first."""
+        return np.sqrt(self._square)
+
+    def _learn(self, values: Vector) -> None:
+        there = np.isfinite(values)
+        self._count += there
+        weight = np.maximum(1.0 - self._decay, 1.0 / np.maximum(self._count, 1.0))
+        learned = self._square + weight * (values * values - self._square)
+        self._square = np.where(there, learned, self._square)
 
 
-@dataclass(slots=True)
 class BettingTest:
     """Evidence that the mean of a sequence in [-1, 1] is positive, valid at every moment.
 
-    `log_wealth` is the natural logarithm of the e-value.
+    `log_wealth` is the natural logarithm of the e-value, `[rollouts]`; `bets` counts what was bet on.
     """
 
-    _log_wealth_by_stake: npt.NDArray[np.float64] = field(default_factory=lambda: np.zeros(len(STAKES)))
-    bets: int = 0
+    def __init__(self, rollouts: int = 1) -> None:
+        self._log_wealth_by_stake = np.zeros((rollouts, len(STAKES)))
+        self.bets = np.zeros(rollouts, dtype=np.int64)
 
-    def bet(self, value: float) -> None:
-        """Take in one value of [-1, 1]; raises `ValueError` outside it."""
-        if not -1.0 <= value <= 1.0:
-            raise ValueError(f"a bet is on a value in [-1, 1], got {value}")
-        self._log_wealth_by_stake += np.log1p(STAKES * value)
-        self.bets += 1
+    def bet(self, values: npt.ArrayLike) -> None:
+        """Take in one value of [-1, 1] for each rollout; NaN is no bet.
+
+        Raises `ValueError` for a value outside, which would break the guarantee.
+        """
+        given = np.broadcast_to(np.asarray(values, dtype=np.float64), self.bets.shape)
+        if (np.abs(given) > 1.0).any():
+            raise ValueError(f"a bet is on a value in [-1, 1], got {given[np.abs(given) > 1.0][0]}")
+        there = np.isfinite(given)
+        gains = np.log1p(STAKES * np.where(there, given, 0.0)[:, None])
+        self._log_wealth_by_stake += gains
+        self.bets += there
 
     @property
-    def log_wealth(self) -> float:
-        peak = float(self._log_wealth_by_stake.max())
-        return peak + math.log(float(np.mean(np.exp(self._log_wealth_by_stake - peak))))
+    def log_wealth(self) -> Vector:
+        peak = self._log_wealth_by_stake.max(axis=1)
+        shares = np.exp(self._log_wealth_by_stake - peak[:, None])
+        return np.asarray(peak + np.log(shares.sum(axis=1) / len(STAKES)))
 
     @property
-    def log10_e(self) -> float:
+    def log10_e(self) -> Vector:
         """The decimal logarithm of the e-value: 2 means odds of 100 to 1."""
         return self.log_wealth / math.log(10)
 
-    def exceeds(self, alpha: float) -> bool:
+    def exceeds(self, alpha: float) -> npt.NDArray[np.bool_]:
         """Whether the e-value is beyond `1 / alpha`."""
-        return self.log_wealth >= -math.log(alpha)
+        return np.asarray(self.log_wealth >= -math.log(alpha))
 
 
-@dataclass(slots=True)
-class PairedTest:
-    """Two one-sided tests on paired differences (challenger less champion): better, and worse."""
+class MixedTest:
+    """Several tests as one: its e-value is the weighted mean of theirs, which is an e-value again.
 
-    scale: PredictableScale = field(default_factory=PredictableScale)
-    better: BettingTest = field(default_factory=BettingTest)
-    worse: BettingTest = field(default_factory=BettingTest)
-    total: float = 0.0
-    count: int = 0
+    So a fault need not show in each of them, and their shares need not be cut out of the error budget.
+    """
 
-    def observe(self, difference: float) -> None:
-        """Take in one bar's difference; a bar without one (NaN) is no evidence."""
-        if not math.isfinite(difference):
-            return
-        self.total += difference
-        self.count += 1
-        scaled = self.scale.clip(difference)
-        if scaled is not None:
-            self.better.bet(scaled)
-            self.worse.bet(-scaled)
+    def __init__(self, weights: dict[str, float], rollouts: int = 1) -> None:
+        total = sum(weights.values())
+        self._weights = {name: weight / total for name, weight in weights.items()}
+        self.parts = {name: BettingTest(rollouts) for name in weights}
 
     @property
-    def mean(self) -> float:
-        """The mean difference so far; NaN before the first."""
-        return self.total / self.count if self.count else float("nan")
+    def log_wealth(self) -> Vector:
+        parts = np.stack(
+            [test.log_wealth + math.log(self._weights[name]) for name, test in self.parts.items()]
+        )
+        peak = parts.max(axis=0)
+        return np.asarray(peak + np.log(np.exp(parts - peak).sum(axis=0)))
+
+    @property
+    def log10_e(self) -> Vector:
+        """The decimal logarithm of the e-value."""
+        return self.log_wealth / math.log(10)
+
+    def exceeds(self, alpha: float) -> npt.NDArray[np.bool_]:
+        """Whether the e-value is beyond `1 / alpha`."""
+        return np.asarray(self.log_wealth >= -math.log(alpha))
+
+    def loudest(self, rollout: int = 0) -> str:
+        """The part that says most."""
+        return max(self.parts, key=lambda name: float(self.parts[name].log_wealth[rollout]))
+
+
+class PairedTest:
+    """One-sided tests on paired differences (challenger less champion): better, worse, and not worse.
+
+    `not_worse` is evidence that the mean difference is above `-margin`, in the unit of the differences.
+    """
+
+    def __init__(self, rollouts: int = 1, margin: float = 0.0) -> None:
+        self.scale = PredictableScale(rollouts)
+        self.better = BettingTest(rollouts)
+        self.worse = BettingTest(rollouts)
+        self.not_worse = BettingTest(rollouts)
+        self._margin = margin
+        self._total = np.zeros(rollouts)
+        self._count = np.zeros(rollouts)
+
+    def observe(self, differences: npt.ArrayLike) -> None:
+        """Take in one bar's differences `[rollouts]`; a bar without one (NaN) is no evidence."""
+        given = np.broadcast_to(np.asarray(differences, dtype=np.float64), self._total.shape)
+        there = np.isfinite(given)
+        self._total += np.where(there, given, 0.0)
+        self._count += there
+        margin = np.full(given.shape, np.nan)
+        scale = self.scale.value
+        np.divide(self._margin, scale, out=margin, where=scale > 0)
+        scaled = self.scale.clip(given)
+        self.better.bet(scaled)
+        self.worse.bet(-scaled)
+        if self._margin:
+            self.not_worse.bet(np.clip(scaled + margin / WIDTH, -1.0, 1.0))
+
+    @property
+    def mean(self) -> Vector:
+        """The mean difference so far, `[rollouts]`; NaN before the first."""
+        mean = np.full(self._total.shape, np.nan)
+        np.divide(self._total, self._count, out=mean, where=self._count > 0)
+        return mean

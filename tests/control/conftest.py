@@ -117,5 +117,7 @@ def universe(trained: tuple[Path, BarPanel, FeatureFrame], tmp_path: Path) -> Un
 def _settings(home: Path) -> Settings:
     settings = load(home=home)
     training = settings.training.model_copy(update={"folds": 2, "first_test_year": 2010})
-    rollout = settings.rollout.model_copy(update={"shadow_bars": 2, "stage_bars": 3, "max_bars": 15})
+    rollout = settings.rollout.model_copy(
+        update={"shadow_bars": 2, "stage_bars": 3, "max_bars": 15, "hold_bars": 0}
+    )
     return settings.model_copy(update={"training": training, "rollout": rollout})

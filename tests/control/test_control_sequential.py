@@ -18,7 +18,7 @@ def _first_alarm(values: np.ndarray, alpha: float) -> int | None:
     paired = PairedTest()
     for bar, value in enumerate(values):
         paired.observe(-float(value))
-        if paired.worse.exceeds(alpha):
+        if paired.worse.exceeds(alpha)[0]:
             return bar
     return None
 
@@ -52,8 +52,8 @@ def test_the_scale_of_a_bar_is_known_before_it() -> None:
     for value in (1.0, -1.0) * BURN_IN:
         calm.clip(value)
         crash.clip(value)
-    assert calm.clip(0.5) == pytest.approx(0.5 / 1.5, rel=1e-6)
-    assert crash.clip(1_000.0) == 1.0
+    assert calm.clip(0.5)[0] == pytest.approx(0.5 / 1.5, rel=1e-6)
+    assert crash.clip(1_000.0)[0] == 1.0
 
 
 def test_nothing_is_bet_before_there_is_a_scale() -> None:
@@ -61,16 +61,16 @@ def test_nothing_is_bet_before_there_is_a_scale() -> None:
     paired = PairedTest()
     for _ in range(BURN_IN):
         paired.observe(1.0)
-    assert paired.better.bets == 0
-    assert paired.count == BURN_IN
+    assert paired.better.bets[0] == 0
+    assert paired.mean[0] == 1.0
 
 
 def test_a_bar_without_a_value_is_no_evidence() -> None:
     """NaN leaves test and mean as they were."""
     paired = PairedTest()
     paired.observe(float("nan"))
-    assert paired.count == 0
-    assert math.isnan(paired.mean)
+    assert paired.better.bets[0] == 0
+    assert math.isnan(paired.mean[0])
 
 
 @given(st.lists(st.floats(-1, 1), min_size=1, max_size=50))
@@ -80,10 +80,10 @@ def test_wealth_is_the_mean_over_stakes(values: list[float]) -> None:
     for value in values:
         test.bet(value)
     expected = np.mean([np.prod(1 + stake * np.array(values)) for stake in STAKES])
-    assert math.exp(test.log_wealth) == pytest.approx(expected, rel=1e-9)
+    assert math.exp(test.log_wealth[0]) == pytest.approx(expected, rel=1e-9)
 
 
-@pytest.mark.parametrize("value", [1.5, -1.01, float("nan")])
+@pytest.mark.parametrize("value", [1.5, -1.01, float("inf")])
 def test_a_value_outside_the_game_is_refused(value: float) -> None:
     """A bet on a value outside [-1, 1] would break the guarantee."""
     with pytest.raises(ValueError, match=r"\[-1, 1\]"):

@@ -1,0 +1,132 @@
+"""Power: how many bars the evidence needs until a stated fault would have shown. Told beforehand."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from control.expectation import Expectation
+from control.labels import BARS_TO_MATURE
+from control.layers import CLEARING_ALPHA, Behaviour, Comparison, Cost
+from control.policies import RolloutPolicy
+from control.sequential import PairedTest
+
+Vector = npt.NDArray[np.float64]
+
+ROLLOUTS = 2_000
+POWER = 0.995
+"""Share of faulty challengers that must have been found when the first weight is left."""
+LONGEST = 504
+CHANCE_SPREAD = 1.4
+"""Real outcomes move in sectors: the IC of chance spreads so many times as wide as `1 / √(names - 1)`."""
+TURNOVER_SPREAD = 0.35
+DEGREES_OF_FREEDOM = 4
+SEED = 20080915
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """Bars that the first stages need to tell a challenger from a faulty one; None where none suffice.
+
+    `no_skill`: until a challenger whose scores are worth nothing would have been told from its card by
+    its live IC. `turnover`: until an honest one is usually cleared of trading five times as much as its
+    card says. `longest` is the policy's limit of waiting.
+    """
+
+    no_skill: int | None
+    turnover: int | None
+    longest: int
+
+    def hold(self, *, skilled: bool, innocent: bool) -> int:
+        """Bars before which the first weight is not left, given what the challenger is cleared of.
+
+        A card that promises so little that its absence would not show is not waited for.
+        """
+        skill = 0 if skilled or self.no_skill is None or self.no_skill > self.longest else self.no_skill
+        return max(skill, 0 if innocent or self.turnover is None else self.longest)
+
+
+def needs(expectation: Expectation, policy: RolloutPolicy, symbols: int) -> Needs:
+    """What the card of a challenger on `symbols` names asks of the first stages."""
+    return Needs(
+        no_skill=_no_skill(expectation, policy.rollback_alpha("behaviour"), symbols),
+        turnover=_turnover(expectation),
+        longest=policy.hold_bars,
+    )
+
+
+def power(effect: float, bars: int, alpha: float, rollouts: int = 400) -> float:
+    """Share of challengers, worse by `effect` standard deviations a bar, that `bars` bars find.
+
+    Under t-distributed noise with four degrees of freedom.
+    """
+    return float((bars_to_find(effect, alpha, bars, rollouts) <= bars).mean())
+
+
+def bars_to_find(effect: float, alpha: float, longest: int, rollouts: int = 400) -> Vector:
+    """Bars until a paired test at `alpha` finds `effect`, `[rollouts]`; infinite where `longest` do not."""
+    rng = np.random.default_rng(SEED)
+    spread = math.sqrt(DEGREES_OF_FREEDOM / (DEGREES_OF_FREEDOM - 2))
+    paired = PairedTest(rollouts)
+
+    def step() -> npt.NDArray[np.bool_]:
+        paired.observe(rng.standard_t(DEGREES_OF_FREEDOM, rollouts) / spread - effect)
+        return paired.worse.exceeds(alpha)
+
+    return _first(step, rollouts, longest)
+
+
+def _no_skill(expectation: Expectation, alpha: float, symbols: int) -> int | None:
+    spread = max(expectation.ic_scale, CHANCE_SPREAD / math.sqrt(max(symbols - 1, 1)))
+    if expectation.ic_floor < spread / 10:
+        return None  # the card promises too little for its absence to show
+    rng = np.random.default_rng(SEED)
+    behaviour = Behaviour([expectation] * ROLLOUTS)
+
+    def step() -> npt.NDArray[np.bool_]:
+        behaviour.observe(_only_ic(np.clip(rng.normal(0.0, spread, ROLLOUTS), -1.0, 1.0)))
+        return behaviour.test.exceeds(alpha)
+
+    return _bars(_first(step, ROLLOUTS, LONGEST))
+
+
+def _turnover(expectation: Expectation) -> int | None:
+    if not math.isfinite(expectation.turnover_ratio):
+        return None
+    rng = np.random.default_rng(SEED)
+    cost = Cost([expectation] * ROLLOUTS)
+    champion = np.full(ROLLOUTS, expectation.turnover_mean / expectation.turnover_ratio)
+
+    def step() -> npt.NDArray[np.bool_]:
+        unrest = np.exp(rng.normal(0.0, TURNOVER_SPREAD, ROLLOUTS))
+        cost.observe(expectation.turnover_mean * unrest, champion)
+        return cost.innocence.exceeds(CLEARING_ALPHA)
+
+    return _bars(_first(step, ROLLOUTS, LONGEST), 0.5)
+
+
+def _first(step: Callable[[], npt.NDArray[np.bool_]], rollouts: int, longest: int) -> Vector:
+    found = np.full(rollouts, np.inf)
+    for bar in range(1, longest + 1):
+        found[np.isinf(found) & step()] = bar
+        if np.isfinite(found).all():
+            break
+    return found
+
+
+def _bars(found: Vector, share: float = POWER) -> int | None:
+    needed = float(np.quantile(found, share, method="higher"))
+    return int(needed) + BARS_TO_MATURE if math.isfinite(needed) else None
+
+
+def _only_ic(values: Vector) -> Comparison:
+    nothing = np.nan
+    return Comparison(
+        recomputation=0.0, fault=0.0, ic=values, champion_ic=nothing, net_return=nothing,
+        champion_net_return=nothing, turnover=nothing, champion_turnover=nothing, persistence=nothing,
+        dispersion=nothing, agreement=nothing,
+    )  # fmt: skip

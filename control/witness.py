@@ -1,0 +1,99 @@
+"""The witness: turns what the server logged at a bar, and what must have come of it, into an observation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import numpy as np
+import numpy.typing as npt
+
+from alphaloop.market import BarPanel, to_datetime, to_datetime64
+from alphaloop.rollout import RolloutDocument
+from control.evidence import Observation
+from control.guards import Guards
+from control.recomputation import Recomputation
+from features.build import FeatureFrame
+from models.card import Card
+from serving.prediction_log import PredictionRow
+
+Vector = npt.NDArray[np.float64]
+
+LONGEST_PAST = 504
+"""Bars after its training on which a challenger is looked at before it starts, at most."""
+
+
+@dataclass(slots=True)
+class Witness:
+    """Sees one rollout."""
+
+    recomputation: Recomputation
+    guards: Guards
+
+    def observe(
+        self,
+        document: RolloutDocument,
+        as_of: datetime,
+        rows: Sequence[PredictionRow],
+        bars: BarPanel,
+        frame: FeatureFrame | None = None,
+    ) -> Observation | None:
+        """The bar at `as_of`, the last of `bars`; None where either version logged nothing.
+
+        `frame` may hold the features of these bars and later ones, so that they need not be made again.
+        """
+        champion = [row for row in rows if row.version == document.champion]
+        challenger = [row for row in rows if row.version == document.challenger]
+        answered = [row for row in challenger if not row.error]
+        if not champion or not challenger:
+            return None
+        scores = aligned(answered[-1], bars.symbols) if answered else np.full(len(bars.symbols), np.nan)
+        known = frame or self.recomputation.frame(bars)
+        return Observation(
+            as_of=as_of,
+            close=bars.adjusted_close[-1],
+            champion=aligned(champion[-1], bars.symbols),
+            challenger=scores,
+            recomputation=max(
+                (self.recomputation.difference(row, known) for row in _distinct(answered)), default=0.0
+            ),
+            errors=len(challenger) - len(answered),
+            fault=self.guards.look(as_of, answered),
+        )
+
+    def past(self, document: RolloutDocument, card: Card, bars: BarPanel) -> Iterator[Observation]:
+        """Bars after the challenger's training and up to the rollout's start, scored by both files now.
+
+        They cost no time. Labels that the training saw are left out.
+        """
+        if document.started is None or document.challenger is None:
+            return
+        end = datetime.fromisoformat(document.started)
+        learned = to_datetime64(datetime.fromisoformat(card.train_last))
+        first = int(np.searchsorted(bars.timestamps, learned, "right")) + card.horizon + 1
+        last = int(np.searchsorted(bars.timestamps, to_datetime64(end), "right"))
+        first = max(first, last - LONGEST_PAST)
+        if last - first < 1:
+            return
+        frame, close = self.recomputation.frame(bars.between(end=end)), bars.adjusted_close
+        for index in range(first, last):
+            champion, challenger = (
+                self.recomputation.scores(document.model, version, frame, index)
+                for version in (document.champion, document.challenger)
+            )
+            yield Observation(to_datetime(bars.timestamps[index]), close[index], champion, challenger, 0.0)
+
+
+def aligned(row: PredictionRow, symbols: tuple[str, ...]) -> Vector:
+    """The scores of `row` in the order of `symbols`; NaN for those it lacks."""
+    by_symbol = dict(zip(row.symbols, row.scores, strict=True))
+    return np.array([by_symbol.get(symbol, np.nan) for symbol in symbols], dtype=np.float64)
+
+
+def _distinct(rows: Sequence[PredictionRow]) -> list[PredictionRow]:
+    """One row for each different answer: twenty sleeves mostly get the same one."""
+    seen: dict[tuple[str, bytes], PredictionRow] = {}
+    for row in rows:
+        seen.setdefault((row.input_hash, np.asarray(row.scores, dtype=np.float64).tobytes()), row)
+    return list(seen.values())

@@ -57,7 +57,7 @@ def generate(
     pool = _pool(sample)
     drawn = _drawn(pool, _coarser(sample), count * _DRAWN_FOR_EACH, np.random.default_rng(seed))
     own = [f"{one.name} = {one.formula}" for one in base.features] if base else []
-    make = base.having if base else FeatureSet
+    make: Callable[[Sequence[str]], FeatureSet] = base.having if base else FeatureSet
     distinct = own + _distinct(drawn, base)
     texts = _unlike(sample, distinct, len(own), make)[: max(count, len(own))]
     if not texts:

@@ -13,10 +13,10 @@ from typing import TypeVar
 
 import pyarrow as pa
 
+from alphaloop.breaker import CircuitBreaker
 from alphaloop.clock import Clock, SystemClock
 from alphaloop.errors import AlphaloopError, InputError, VendorError
 from alphaloop.market import PROVIDER, Bar
-from features.feeds.breaker import CircuitBreaker
 from features.feeds.election import Switch
 from features.feeds.freshness import Reading
 from features.feeds.policy import FailoverPolicy

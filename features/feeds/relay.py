@@ -11,10 +11,10 @@ from datetime import UTC, datetime, timedelta
 
 import pyarrow as pa
 
+from alphaloop.breaker import CircuitBreaker
 from alphaloop.clock import Clock, monotonic
 from alphaloop.errors import AlphaloopError, InputError, VendorError
 from alphaloop.market import Bar
-from features.feeds.breaker import CircuitBreaker
 from features.feeds.election import Election, Settled, Switch
 from features.feeds.freshness import Freshness, Reading
 from features.feeds.policy import FailoverPolicy

@@ -11,11 +11,11 @@ from datetime import UTC, datetime, timedelta
 import pyarrow as pa
 import pytest
 
+from alphaloop.breaker import BreakerState, CircuitBreaker
 from alphaloop.clock import ReplayClock, sleep
 from alphaloop.errors import DataError, InputError, UnknownNameError, VendorError
 from alphaloop.market import Bar, BarPanel
 from features.feeds.assembler import assemble
-from features.feeds.breaker import BreakerState, CircuitBreaker
 from features.feeds.failover import FailoverSource
 from features.feeds.policy import FailoverPolicy
 from features.retry import GaveUpError, Retry

@@ -1,4 +1,4 @@
-"""The circuit breaker: a provider that keeps failing is left alone for a while."""
+"""The circuit breaker: what keeps failing is left alone for a while."""
 
 from __future__ import annotations
 

@@ -7,8 +7,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
+from alphaloop.breaker import BreakerState, CircuitBreaker
 from alphaloop.errors import InputError
-from features.feeds.breaker import BreakerState, CircuitBreaker
 
 FAILURES, WINDOW, COOLDOWN = 3, 10.0, 5.0
 

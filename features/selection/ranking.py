@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from alphaloop.errors import DataError
 from features.operator import Vector
 from features.selection.clustering import Clusters
 from features.selection.information_coefficient import mean, standard_error
@@ -48,7 +49,7 @@ def choice(
     """The best `count` at most, one for each cluster.
 
     Left out is what flips its sign, is unknown on half of the rows, or is the same for all symbols on more
-    than three quarters of the bars, so that it cannot say which will do better.
+    than three quarters of the bars, so that it cannot say which will do better. `DataError` if that is all.
     """
     speaks = np.isfinite(part.coefficients).mean(axis=0) >= LEAST_SPOKEN
     taken: list[int] = []
@@ -58,6 +59,11 @@ def choice(
         if fits and int(clusters.of[place]) not in used and len(taken) < count:
             taken.append(int(place))
             used.add(int(clusters.of[place]))
+    if not taken:
+        raise DataError(
+            f"none of the {len(part.names)} candidates can be chosen: each is unknown on more than half of "
+            "the rows, the same for all symbols, or changes its sign; take a later date or other candidates"
+        )
     return tuple(taken)
 
 

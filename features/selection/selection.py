@@ -8,8 +8,9 @@ from datetime import datetime
 
 import pyarrow as pa
 
-from alphaloop.errors import DataError, InputError
+from alphaloop.errors import InputError
 from alphaloop.market import BarPanel
+from features.operator import Vector
 from features.selection import ranking as rankings
 from features.selection.chance import Chance, chance
 from features.selection.clustering import Clusters, clusters
@@ -70,29 +71,19 @@ def select(
 ) -> Selected:
     """Choose at most `count` of the candidates by what was known at `until`.
 
-    `methods` are names of `methods.METHODS`, all of them for none. One feature of each cluster is taken, in
-    the order of the methods' mean rank; what flips its sign half-way is not. The same bars up to `until` and
-    the same seed give the same set and table. `InputError` for a count or a method that cannot be, and
-    `DataError` for bars that do not suffice.
+    `methods` are names of `methods.METHODS`, all for none. In the order of their mean rank one feature of
+    each cluster is taken; see `ranking.choice`. The same bars up to `until` and the same seed give the same.
+    `InputError` for a count or method that cannot be, `DataError` for bars that do not suffice.
     """
     if count < 1:
         raise InputError(f"count is {count}; it is a number of features, at least 1")
-    used = chosen(methods)
-    features, tried = _candidates(candidates)
+    used, (features, tried) = chosen(methods), _candidates(candidates)
     tell(f"{len(features)} candidates over the bars up to {until.date()}")
     part = training_part(bars, features, until, horizon)
-    scores = {}
-    for name in used:
-        tell(f"{name}: {METHODS[name].says}")
-        scores[name] = METHODS[name].score(part, seed)
+    ranked = rankings.ranking(_scores(part, used, seed, tell))
     tell("clusters, stability, and what chance alone would find")
-    ranked, alike, stable = rankings.ranking(scores), clusters(part), stability(part)
+    alike, stable = clusters(part), stability(part)
     taken = rankings.choice(part, ranked, alike, stable, count)
-    if not taken:
-        raise DataError(
-            f"none of the {len(features)} candidates can be chosen: each is unknown on more than half of the "
-            "bars, the same for all symbols, or changes its sign; take a later date or other candidates"
-        )
     return Selected(
         feature_set=features.having(_texts(features, taken)),
         table=rankings.table(part, ranked, alike, stable, taken),
@@ -107,6 +98,16 @@ def select(
         methods=used,
         seed=seed,
     )
+
+
+def _scores(
+    part: TrainingPart, methods: Sequence[str], seed: int, tell: Callable[[str], None]
+) -> dict[str, Vector]:
+    scores = {}
+    for name in methods:
+        tell(f"{name}: {METHODS[name].says}")
+        scores[name] = METHODS[name].score(part, seed)
+    return scores
 
 
 def texts(feature_set: FeatureSet) -> tuple[str, ...]:

@@ -21,17 +21,19 @@ class Route(StrEnum):
 
 
 class SymbolStatus(StrEnum):
-    """Whether a symbol of a request was scored."""
+    """Whether a symbol of a request was scored; `stale` are scores of an earlier request."""
 
     OK = "ok"
     MISSING = "missing"
+    STALE = "stale"
 
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
     """Scores of the symbols of one request at one bar.
 
-    `scores` has one float a symbol, NaN where `statuses` says `missing`. `digest` is the SHA-256 of
+    `scores` has one float a symbol, NaN where `statuses` says `missing`; where it says `stale`, the
+    version failed and these are its last good ones, `feature_timestamp` theirs. `digest` is the SHA-256 of
     the ONNX file, `input_hash` that of the inputs (`hash_inputs`), `snapshot` the id of the data that
     the features were computed from, `generation` that of the rollout document which routed it.
     """
@@ -55,4 +57,6 @@ class Forecast:
 def hash_inputs(panel: npt.NDArray[np.float32]) -> str:
     """SHA-256 over shape and bytes of a float32 panel `[symbols, lookback, features]`."""
     contiguous = np.ascontiguousarray(panel, dtype="<f4")
-    return hashlib.sha256(repr(contiguous.shape).encode() + contiguous.tobytes()).hexdigest()
+    digest = hashlib.sha256(repr(contiguous.shape).encode())
+    digest.update(contiguous.data)
+    return digest.hexdigest()

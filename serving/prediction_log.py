@@ -2,90 +2,34 @@
 
 `<folder>/model=<name>/<writer>-<number>.parquet`. A file appears whole or not at all, and is never
 changed. The queue is bounded: when it is full the row is dropped and counted, never the request; the
-count is kept in each file's metadata, so that a reader knows that the log is not complete.
+count is kept in each file's metadata, so that a reader knows that the log is not complete. Files of past
+days are merged (`serving.log_compaction`).
 """
 
 from __future__ import annotations
 
 import logging
 import os
-import queue
 import threading
 import uuid
-from dataclasses import dataclass, fields
-from datetime import datetime
+from collections import deque
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
-from urllib.parse import quote
 
-import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from alphaloop.clock import monotonic, sleep
-from alphaloop.errors import DamagedStoreError
+from alphaloop.clock import monotonic
+from serving.prediction_log_reader import PredictionLogReader
+from serving.prediction_row import DROPPED, SCHEMA, PredictionRow, partition, table_of
 
 log = logging.getLogger(__name__)
 
-SCHEMA = pa.schema(
-    [
-        ("prediction_id", pa.string()),
-        ("logged_at", pa.timestamp("us", tz="UTC")),
-        ("as_of", pa.timestamp("us", tz="UTC")),
-        ("feature_timestamp", pa.timestamp("us", tz="UTC")),
-        ("model", pa.string()),
-        ("version", pa.string()),
-        ("digest", pa.string()),
-        ("route", pa.string()),
-        ("route_key", pa.string()),
-        ("symbols", pa.list_(pa.string())),
-        ("scores", pa.list_(pa.float32())),
-        ("statuses", pa.list_(pa.string())),
-        ("features", pa.binary()),
-        ("features_shape", pa.list_(pa.int32())),
-        ("input_hash", pa.string()),
-        ("feature_set", pa.string()),
-        ("snapshot", pa.string()),
-        ("generation", pa.int64()),
-        ("latency_ms", pa.float64()),
-        ("error", pa.string()),
-    ]
-)
-DROPPED = b"alphaloop.dropped"
+__all__ = ["SCHEMA", "PredictionLog", "PredictionLogReader", "PredictionRow", "partition"]
+
 CAPACITY = 4_096
 FLUSH_SECONDS = 0.25
-IDLE_SECONDS = 0.05
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PredictionRow:
-    """One prediction: by whom, of what, and what the model saw.
-
-    `features` is the last row of the panel as the model saw it, float32 `[symbols, features]`.
-    `symbols` is empty and `as_of` may be None where a client sent the inputs itself. A shadow's
-    `prediction_id` is that of the answer with `/shadow` behind it. `error` says why `scores` are NaN.
-    """
-
-    prediction_id: str
-    logged_at: datetime
-    as_of: datetime | None
-    feature_timestamp: datetime | None
-    model: str
-    version: str
-    digest: str
-    route: str
-    route_key: str
-    symbols: tuple[str, ...]
-    scores: tuple[float, ...]
-    statuses: tuple[str, ...]
-    features: npt.NDArray[np.float32]
-    input_hash: str
-    feature_set: str
-    snapshot: str
-    generation: int
-    latency_ms: float
-    error: str | None = None
+IDLE_SECONDS = 0.02
 
 
 class PredictionLog:
@@ -97,44 +41,52 @@ class PredictionLog:
 
     def __init__(self, folder: Path, capacity: int = CAPACITY, flush_seconds: float = FLUSH_SECONDS) -> None:
         self._folder, self._flush_seconds = Path(folder), flush_seconds
-        self._queue: queue.Queue[PredictionRow | None] = queue.Queue(capacity)
+        self._capacity = capacity
+        # Looked at every so often: to wake the thread for each row would cost the request more than all
+        # the rest of logging does.
+        self._queue: deque[PredictionRow | Callable[[], PredictionRow]] = deque()
         self._pending: dict[str, list[PredictionRow]] = {}
         self._since = 0.0
         self._writer, self._files = uuid.uuid4().hex[:12], 0
         self._counting = threading.Lock()
         self.dropped = 0
+        self._ending = threading.Event()
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
         """Start writing."""
+        self._ending.clear()
         self._thread = threading.Thread(target=self._run, name="prediction-log", daemon=True)
         self._thread.start()
 
-    def put(self, row: PredictionRow) -> None:
-        """Hand over a row; never waits."""
-        try:
-            self._queue.put_nowait(row)
-        except queue.Full:
+    def put(self, row: PredictionRow | Callable[[], PredictionRow]) -> None:
+        """Hand over a row, or what makes one later, in the background; never waits."""
+        if len(self._queue) >= self._capacity:
             self._drop(1)
+        else:
+            self._queue.append(row)
 
     def close(self) -> None:
         """Write what is left, then stop."""
         if self._thread is not None:
-            self._queue.put(None)
+            self._ending.set()
             self._thread.join()
             self._thread = None
 
     def _run(self) -> None:
-        while True:
-            try:
-                row = self._queue.get(timeout=IDLE_SECONDS if self._pending else None)
-            except queue.Empty:
+        while not self._ending.wait(IDLE_SECONDS):
+            if not self._drain() and self._pending:
                 self._flush()
-                continue
-            if row is None:
-                self._flush()
-                return
-            self._append(row)
+        self._drain()
+        self._flush()
+
+    def _drain(self) -> bool:
+        """Take what is in the queue; whether there was anything."""
+        found = bool(self._queue)
+        while self._queue:
+            row = self._queue.popleft()
+            self._append(row if isinstance(row, PredictionRow) else row())
+        return found
 
     def _append(self, row: PredictionRow) -> None:
         held = self._pending.get(row.model)
@@ -159,7 +111,7 @@ class PredictionLog:
         metadata = {DROPPED: str(self.dropped).encode()}
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            pq.write_table(_table(rows).replace_schema_metadata(metadata), unfinished, compression="zstd")
+            pq.write_table(table_of(rows).replace_schema_metadata(metadata), unfinished, compression="zstd")
             os.replace(unfinished, path)
         except (OSError, pa.ArrowException) as error:
             self._drop(len(rows))
@@ -171,91 +123,3 @@ class PredictionLog:
             first = self.dropped == count
         if first:
             log.warning("the prediction log drops rows: more predictions come than can be written")
-
-
-class PredictionLogReader:
-    """Reads the log of one model as it grows.
-
-    `dropped` is the number of rows that the writers of the files read so far have had to drop.
-    """
-
-    def __init__(self, folder: Path, model: str) -> None:
-        self._folder = partition(Path(folder), model)
-        self._seen: set[str] = set()
-        self._drops: dict[str, int] = {}
-
-    @property
-    def dropped(self) -> int:
-        """Rows that are missing from what was read."""
-        return sum(self._drops.values())
-
-    def new(self) -> list[PredictionRow]:
-        """The rows of files that were not read before, by `as_of` and then in the order of answers.
-
-        Rows without `as_of` come first. Raises `DamagedStoreError` for a file that cannot be read.
-        """
-        names = self._unseen()
-        rows = [row for name in names for row in self._read(name)]
-        self._seen.update(names)
-        return sorted(
-            rows, key=lambda row: (row.as_of is not None, row.as_of or row.logged_at, row.logged_at)
-        )
-
-    def wait_for(self, as_of: datetime, timeout: float) -> list[PredictionRow]:
-        """`new()`, repeated until a row for `as_of` or later has come, or `timeout` seconds have passed.
-
-        The rows that came are returned in both cases; look whether `as_of` is among them.
-        """
-        deadline = monotonic() + timeout
-        rows = self.new()
-        while not any(row.as_of is not None and row.as_of >= as_of for row in rows):
-            if monotonic() >= deadline:
-                break
-            sleep(0.005)
-            rows += self.new()
-        return rows
-
-    def _unseen(self) -> list[str]:
-        if not self._folder.is_dir():
-            return []
-        return sorted(
-            entry.name
-            for entry in os.scandir(self._folder)
-            if entry.name.endswith(".parquet") and entry.name not in self._seen
-        )
-
-    def _read(self, name: str) -> list[PredictionRow]:
-        path = self._folder / name
-        try:
-            # Not through the dataset API: it would add the folder's `model=` as a second column.
-            table = pq.ParquetFile(path).read()
-        except (OSError, pa.ArrowException) as error:
-            raise DamagedStoreError(
-                f"the prediction log {path} cannot be read: {error}; move it away"
-            ) from error
-        writer = name.rpartition("-")[0]
-        dropped = int((table.schema.metadata or {}).get(DROPPED, b"0"))
-        self._drops[writer] = max(dropped, self._drops.get(writer, 0))
-        return [_row(values) for values in table.to_pylist()]
-
-
-def partition(folder: Path, model: str) -> Path:
-    """The folder of one model's rows, in Hive's naming."""
-    return folder / f"model={quote(model, safe='')}"
-
-
-def _table(rows: list[PredictionRow]) -> pa.Table:
-    columns: dict[str, list[Any]] = {
-        field.name: [getattr(row, field.name) for row in rows] for field in fields(PredictionRow)
-    }
-    columns["features"] = [np.ascontiguousarray(row.features, "<f4").tobytes() for row in rows]
-    columns["features_shape"] = [row.features.shape for row in rows]
-    return pa.table(columns, schema=SCHEMA)
-
-
-def _row(values: dict[str, Any]) -> PredictionRow:
-    shape = values.pop("features_shape")
-    values["features"] = np.frombuffer(values["features"], "<f4").reshape(shape)
-    for name in ("symbols", "scores", "statuses"):
-        values[name] = tuple(values[name])
-    return PredictionRow(**values)

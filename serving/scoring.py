@@ -36,7 +36,9 @@ class Scored:
     """One version's scores of one request.
 
     `seen` is the panel as the model saw it and `input_hash` its hash. `latency_ms` runs from the
-    request's arrival to these scores. Where `error` is set, all scores are NaN.
+    request's arrival to these scores. `statuses` has one a symbol, `missing` where there is no score.
+    Where `error` is set, all scores are NaN; `stale` marks those
+    of an earlier request.
     """
 
     version: str
@@ -46,12 +48,9 @@ class Scored:
     seen: Panel
     input_hash: str
     latency_ms: float
+    statuses: tuple[SymbolStatus, ...]
     error: str | None = None
-
-    @property
-    def statuses(self) -> tuple[SymbolStatus, ...]:
-        """One status a symbol: `missing` where there is no score."""
-        return tuple(SymbolStatus.OK if one else SymbolStatus.MISSING for one in np.isfinite(self.scores))
+    stale: bool = False
 
 
 def score(loaded: LoadedModel, inputs: Inputs, rotate: int = 0) -> Scored:
@@ -77,6 +76,7 @@ def score(loaded: LoadedModel, inputs: Inputs, rotate: int = 0) -> Scored:
         seen=seen,
         input_hash=hash_inputs(seen),
         latency_ms=_elapsed(inputs),
+        statuses=_statuses(scores),
         error=error,
     )
 
@@ -84,7 +84,18 @@ def score(loaded: LoadedModel, inputs: Inputs, rotate: int = 0) -> Scored:
 def unscored(version: str, error: str, inputs: Inputs) -> Scored:
     """The place of a version that could not be loaded."""
     seen = inputs.panel[:, -1:, :]
-    return Scored(version, "", "", _no_scores(inputs), seen, hash_inputs(seen), _elapsed(inputs), error)
+    scores = _no_scores(inputs)
+    return Scored(
+        version=version,
+        digest="",
+        feature_set="",
+        scores=scores,
+        seen=seen,
+        input_hash=hash_inputs(seen),
+        latency_ms=_elapsed(inputs),
+        statuses=_statuses(scores),
+        error=error,
+    )
 
 
 def arbitrate(
@@ -99,6 +110,13 @@ def arbitrate(
     if champion.error is not None:
         raise ServingError(champion.error)
     return (Route.FALLBACK if wanted is Route.CANARY else Route.CHAMPION), champion, challenger
+
+
+def _statuses(scores: Scores) -> tuple[SymbolStatus, ...]:
+    finite = np.isfinite(scores)
+    if finite.all():
+        return (SymbolStatus.OK,) * len(scores)
+    return tuple(SymbolStatus.OK if one else SymbolStatus.MISSING for one in finite)
 
 
 def _no_scores(inputs: Inputs) -> Scores:

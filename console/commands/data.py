@@ -184,6 +184,8 @@ def _policies(given: str) -> Policies:
     rules = {}
     for pair in names(given):
         rule, sign, policy = pair.partition("=")
+        if rule in rules:
+            raise InputError(f"--policy names rule '{rule}' twice; which policy is it to have?")
         if not sign:
             raise InputError(f"--policy '{pair}' is not of the form rule=policy, as unique=repair")
         rules[rule] = policy
@@ -210,6 +212,8 @@ def _history(source: str, file: Path | None, symbols: str, first: str, last: str
     from features.source import require_symbols
     from features.sources import registry
 
+    if source and file is not None:
+        raise InputError(f"source '{source}' and --file {file} are both given; leave one out")
     if source.endswith(FILE_SUFFIXES) and ":" not in source:
         file = Path(source)
     if file is not None:

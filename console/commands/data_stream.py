@@ -47,18 +47,23 @@ def stream(
         chosen = chosen.model_copy(
             update={"data": chosen.data.model_copy(update={"providers": names(providers)})}
         )
-    source, clock = _replayed(chosen, replay, speed, frequency) if replay else _live(chosen, frequency)
+    source, clock = (
+        _replayed(chosen, replay, providers, speed, frequency) if replay else _live(chosen, frequency)
+    )
     wanted = names(symbols) or chosen.data.symbols or require_symbols(source, ())
     told = 0
-    with LiveSlices(Assembler(source, wanted, frequency, clock=clock)) as slices:
-        for bar in slices:
-            for row in _rows(bar):
-                output.answer(row, json, lambda row=row: output.say(_line(row)))  # type: ignore[misc]
-            told += 1
-            if bars and told >= bars:
-                break
-    for switch in getattr(source, "switches", ()):
-        output.complain(f"switched from {switch.left} to {switch.taken} at {switch.at}: {switch.reason}")
+    try:
+        with LiveSlices(Assembler(source, wanted, frequency, clock=clock)) as slices:
+            for bar in slices:
+                for row in _rows(bar):
+                    output.answer(row, json, lambda row=row: output.say(_line(row)))  # type: ignore[misc]
+                told += 1
+                if bars and told >= bars:
+                    break
+    finally:
+        # Ctrl-C is how a stream usually ends.
+        for switch in getattr(source, "switches", ()):
+            output.complain(f"switched from {switch.left} to {switch.taken} at {switch.at}: {switch.reason}")
 
 
 def _live(chosen: Settings, frequency: str) -> tuple[LiveSource, Clock]:
@@ -68,7 +73,9 @@ def _live(chosen: Settings, frequency: str) -> tuple[LiveSource, Clock]:
     return workspace.live_source(chosen, frequency), SystemClock()
 
 
-def _replayed(chosen: Settings, replay: str, speed: float, frequency: str) -> tuple[LiveSource, Clock]:
+def _replayed(
+    chosen: Settings, replay: str, providers: str, speed: float, frequency: str
+) -> tuple[LiveSource, Clock]:
     from datetime import timedelta
 
     from alphaloop.clock import ReplayClock
@@ -76,6 +83,10 @@ def _replayed(chosen: Settings, replay: str, speed: float, frequency: str) -> tu
     from features.feeds.replay import ReplaySource
     from features.sources import registry
 
+    if providers:
+        raise InputError(
+            f"--replay gives the bars of data.source, and --providers are {providers}; leave one out"
+        )
     first, colon, last = replay.partition(":")
     if not (colon and first and last):
         raise InputError(f"--replay '{replay}' is not of the form FROM:TO, as 2019-01-02:2019-03-29")

@@ -59,10 +59,11 @@ def build(until: Until = "", json: AsJson = False) -> None:
     from features.store import FeatureStore
 
     chosen = settings.load()
+    last = moment(until, "--until", end_of_day=True) if until else None
     with output.progress("building features") as tell:
         tell("reading and checking bars")
         features = feature_set_of(chosen)
-        workspace.take_snapshot(chosen, moment(until, "--until", end_of_day=True) if until else None)
+        workspace.take_snapshot(chosen, last)
         snapshot, bars = workspace.latest_bars(chosen)
         tell(f"{len(features)} features over {len(bars):,} bars of {len(bars.symbols)} symbols")
         frame = backfill(bars, features)

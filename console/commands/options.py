@@ -9,6 +9,8 @@ import typer
 
 from alphaloop.errors import InputError
 
+# Within these, times are counted in nanoseconds and calendars are laid out.
+FIRST_YEAR, LAST_YEAR = 1800, 2200
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
 Symbols = Annotated[str, typer.Option(help="Symbols, separated by commas; all of the source's by default.")]
 Model = Annotated[
@@ -19,8 +21,8 @@ By = Annotated[str, typer.Option(help="Who; it is journaled.")]
 
 
 def names(given: str) -> tuple[str, ...]:
-    """The names in `AAPL,AMD` or `AAPL AMD`."""
-    return tuple(given.replace(",", " ").split())
+    """The names in `AAPL,AMD` or `AAPL AMD`, each once."""
+    return tuple(dict.fromkeys(given.replace(",", " ").split()))
 
 
 def moment(given: str, option: str, *, end_of_day: bool = False) -> datetime:
@@ -29,6 +31,8 @@ def moment(given: str, option: str, *, end_of_day: bool = False) -> datetime:
         parsed = datetime.fromisoformat(given)
     except ValueError as error:
         raise InputError(f"{option} '{given}' is no date; write it as 2020-03-16") from error
+    if not FIRST_YEAR <= parsed.year <= LAST_YEAR:
+        raise InputError(f"{option} '{given}' is out of reach; years are from {FIRST_YEAR} to {LAST_YEAR}")
     if end_of_day and len(given) == len("2020-03-16"):
         parsed = parsed.replace(hour=23, minute=59, second=59)
     return parsed.replace(tzinfo=UTC) if parsed.tzinfo is None else parsed.astimezone(UTC)

@@ -9,6 +9,7 @@ columns), `endpoint` and `region` of an object store, and the column of a field 
 
 from __future__ import annotations
 
+import re
 from urllib.parse import parse_qsl
 
 from alphaloop.errors import InputError, UnknownNameError
@@ -16,6 +17,7 @@ from features.bar_columns import FIELDS, BarColumns
 from features.folder import FolderSource
 from features.storage import Storage
 
+FREQUENCY = re.compile(r"[1-9][0-9]{0,3}[mhdwM]")
 OPTIONS = ("calendar", "frequency", "timezone", "adjusted_only", "extra", "endpoint", "region")
 
 
@@ -43,7 +45,12 @@ class FolderFamily:
         for option in options:
             if option not in (*OPTIONS, *FIELDS):
                 raise UnknownNameError("option", option, (*OPTIONS, *FIELDS), where=f"folder:{address}")
-        calendar = options.get("calendar", "XNYS")
+        calendar, bars = options.get("calendar", "XNYS"), options.get("frequency", "1d")
+        if not FREQUENCY.fullmatch(bars):
+            raise InputError(f"folder:{address}: frequency is '{bars}'; write it as 1m, 4h, 1d or 1w")
+        adjusted_only = options.get("adjusted_only", "false").lower()
+        if adjusted_only not in ("true", "false"):
+            raise InputError(f"folder:{address}: adjusted_only is '{adjusted_only}'; write true or false")
         return FolderSource(
             storage=Storage(address, options.get("endpoint", ""), options.get("region", "")),
             columns=BarColumns(
@@ -53,8 +60,8 @@ class FolderFamily:
                 extra=tuple(part for part in options.get("extra", "").split(",") if part),
             ),
             calendar=calendar,
-            bars=options.get("frequency", "1d"),
-            adjusted_only=options.get("adjusted_only", "").lower() == "true",
+            bars=bars,
+            adjusted_only=adjusted_only == "true",
         )
 
 

@@ -163,6 +163,16 @@ def test_bars_without_a_price_are_shown(capsys: pytest.CaptureFixture[str]) -> N
     [
         (("data", "show", "--from", "2019-02-01", "--to", "2019-01-01"), "is after --to '2019-01-01'"),
         (("features", "list", "astrology"), "no indicator has 'astrology' in name, group or description"),
+        (
+            ("data", "show", "--from", "1600-01-01"),
+            "--from '1600-01-01' is out of reach; years are from 1800",
+        ),
+        (("features", "build", "--until", "0001-01-01"), "--until '0001-01-01' is out of reach"),
+        (("data", "show", "eurusd-1h", "--file", "a.csv"), "are both given; leave one out"),
+        (("data", "check", "--policy", "gap=report,gap=reject"), "--policy names rule 'gap' twice"),
+        (("data", "show", "folder:.?frequency=banana"), "frequency is 'banana'; write it as 1m"),
+        (("data", "show", "folder:.?adjusted_only=maybe"), "adjusted_only is 'maybe'; write true or false"),
+        (("data", "stream", "--replay", "2019-01-02:2019-01-03", "--providers", "yahoo"), "leave one out"),
         (("data", "show", "."), "'.' is a folder; write folder:."),
         (("data", "prune", "--keep-days", "nan"), "keep_days is nan; it must be from 0"),
         (("data", "prune", "--keep-days", "1e300"), "keep_days is 1e+300; it must be from 0"),

@@ -65,7 +65,6 @@ def test_people_read_a_table(capsys: pytest.CaptureFixture[str]) -> None:
     ("arguments", "said"),
     [
         (("--methods", "magic"), "unknown method 'magic'"),
-        (("--methods", "lasso,lasso"), "names one twice"),
         (("--count", "0"), "--count is 0"),
         (("--horizon", "-2"), "--horizon is -2"),
         (("--candidates", "0"), "candidates is 0"),

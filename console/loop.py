@@ -19,7 +19,7 @@ from control.controller import RolloutController
 from control.monitor import live_features
 from control.transition import Transition
 from control.watch import RETRAIN_REQUEST, DriftWatch
-from features.snapshots import Snapshot, SnapshotStore
+from features.storage.snapshots import Snapshot, SnapshotStore
 from features.streamer import Streamer
 from pipelines.requests import RequestRunner
 from serving.prediction_log import PredictionLogReader, PredictionRow

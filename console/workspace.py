@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from alphaloop.settings import Settings
     from features.cleaning import Policies
     from features.quality import Thresholds
-    from features.snapshots import Snapshot
     from features.source import LiveSource, Source
+    from features.storage.snapshots import Snapshot
     from models.registry import Registry
 
 
@@ -71,7 +71,7 @@ def latest_bars(settings: Settings) -> tuple[Snapshot, BarPanel]:
     that must not be believed.
     """
     from alphaloop.market import BarPanel
-    from features.snapshots import SnapshotStore
+    from features.storage.snapshots import SnapshotStore
 
     source = source_of(settings)
     store = SnapshotStore(settings.paths.snapshots)
@@ -93,9 +93,9 @@ def source_bars(settings: Settings, until: datetime | None = None) -> BarPanel:
 
 def take_snapshot(settings: Settings, until: datetime | None = None) -> Snapshot:
     """Store the source's bars (up to `until`) with their quality report; the same bars, the same snapshot."""
-    from features import incremental
-    from features.snapshots import SnapshotStore
     from features.source import require_symbols
+    from features.storage import incremental
+    from features.storage.snapshots import SnapshotStore
 
     source = source_of(settings)
     return incremental.take(

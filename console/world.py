@@ -17,8 +17,8 @@ from control.drift import Calibration, DriftMonitor
 from control.operations import make_controller
 from control.policies import retrain_policy
 from control.watch import DriftWatch
-from features.snapshots import SnapshotStore
 from features.sources.registry import find as find_source
+from features.storage.snapshots import SnapshotStore
 from features.streamer import Streamer
 from models.registry import Registry
 from pipelines.requests import RequestRunner

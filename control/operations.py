@@ -20,7 +20,7 @@ from control.policies import rollout_policy
 from control.recomputation import Recomputation
 from control.transition import CONTROL_STREAM, TRANSITION, Outcome, Transition
 from features.sets import feature_set_of
-from features.snapshots import SnapshotStore
+from features.storage.snapshots import SnapshotStore
 from models.registry import Registry
 from serving.prediction_log import PredictionLogReader
 

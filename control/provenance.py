@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from alphaloop.market import DISPUTED, PROVIDER
 from alphaloop.settings import Settings
 from control.audit import order_records
-from features.snapshots import SnapshotStore
+from features.storage.snapshots import SnapshotStore
 
 
 def providers(settings: Settings, order_id: str) -> dict[str, Any]:

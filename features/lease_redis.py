@@ -18,9 +18,9 @@ from threading import Event, Thread
 from typing import Any
 
 from alphaloop.errors import LeaseLostError, MissingPartError, VendorError
-from features.credentials import redacted
 from features.lease import LeaseHeldError
 from features.online import OnlineAddress
+from features.venues.credentials import redacted
 
 SECONDS = 10.0
 CONNECT_SECONDS, ANSWER_SECONDS, ATTEMPTS = 2.0, 5.0, 1

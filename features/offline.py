@@ -18,10 +18,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from alphaloop.errors import DamagedStoreError, DataError, InputError
-from features.atomic_file import replace_with
 from features.build import FeatureFrame
-from features.object_store import environment_endpoint
-from features.storage import FAILURES, Storage
+from features.storage.atomic_file import replace_with
+from features.storage.location import FAILURES, Storage
+from features.storage.object_store import environment_endpoint
 
 # The cost of a point-in-time join grows with the rows inside the ttl, and a feature belongs to one bar.
 TTL = timedelta(days=1)

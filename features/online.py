@@ -11,7 +11,7 @@ from typing import Self
 from urllib.parse import unquote, urlsplit
 
 from alphaloop.errors import InputError
-from features.credentials import Secret, optional_secret
+from features.venues.credentials import Secret, optional_secret
 
 SQLITE = "sqlite"
 PROJECT = "alphaloop"

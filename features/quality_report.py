@@ -12,9 +12,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from alphaloop.errors import DamagedStoreError, MissingStateError
-from features.atomic_file import replace_with
 from features.cleaning import NO_POLICIES, Cleaned, Policies, Repair
 from features.quality import DEFAULTS, Finding, Thresholds
+from features.storage.atomic_file import replace_with
 
 REPORT, QUARANTINE = ".quality.json", ".quarantine.parquet"
 

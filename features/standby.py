@@ -23,7 +23,7 @@ from features.lease import LeaseHeldError, WriterLease
 from features.lease_redis import SECONDS
 from features.online import SQLITE, OnlineAddress, online_address
 from features.sets import FeatureSet, feature_set_of
-from features.snapshots import Snapshot, SnapshotStore
+from features.storage.snapshots import Snapshot, SnapshotStore
 from features.streamer import Streamer, claim
 
 Missed = Callable[[datetime], Iterable[Slice]]

@@ -25,7 +25,7 @@ PROPOSED, REFUSED = "candidate.proposed", "candidate.refused"
 
 def freeze_snapshot(settings: str) -> str:
     """The id of the newest snapshot: what every later step of the run works on."""
-    from features.snapshots import SnapshotStore
+    from features.storage.snapshots import SnapshotStore
 
     folder = from_json(settings).paths.snapshots
     latest = SnapshotStore(folder).latest()
@@ -59,7 +59,7 @@ def train_candidate(settings: str, snapshot: str, model: str, family: str, run: 
     """
     from features.build import backfill
     from features.sets import feature_set_of
-    from features.snapshots import SnapshotStore
+    from features.storage.snapshots import SnapshotStore
     from models.registry import Registry
     from models.training import train
 

@@ -136,8 +136,8 @@ def prune(
     from alphaloop.clock import SystemClock
     from console import output
     from console.retention import named_snapshots
-    from features import retention
-    from features.snapshots import SnapshotStore
+    from features.storage import retention
+    from features.storage.snapshots import SnapshotStore
 
     chosen = settings.load()
     removed = retention.prune(
@@ -217,7 +217,7 @@ def _history(source: str, file: Path | None, symbols: str, first: str, last: str
     if source.endswith(FILE_SUFFIXES) and ":" not in source:
         file = Path(source)
     if file is not None:
-        from features.files import FileSource
+        from features.storage.files import FileSource
 
         chosen: Source = FileSource(file)
     elif source and Path(source).is_dir():

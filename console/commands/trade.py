@@ -66,7 +66,7 @@ def _market(settings: Settings, replay: str) -> Market:
     from alphaloop.market import to_datetime, to_datetime64
     from console import workspace
     from console.loop import Market
-    from features.snapshots import SnapshotStore
+    from features.storage.snapshots import SnapshotStore
 
     snapshot, known = workspace.latest_bars(settings)
     first_day, sign, last_day = replay.partition(":")

@@ -12,7 +12,7 @@ from alphaloop.settings import Settings
 from control import audit
 from control.recomputation import Recomputation
 from features.sets import feature_set_of
-from features.snapshots import SnapshotStore
+from features.storage.snapshots import SnapshotStore
 from models.registry import Registry
 
 SCORE_TOLERANCE = 1e-6

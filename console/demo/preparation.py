@@ -33,8 +33,8 @@ def load_market(settings: Settings, screen: Screen, go_live: datetime, end: date
     """Read, check and snapshot the bars before `go_live`; the rest comes bar by bar."""
     from features.cleaning import clean
     from features.quality_report import keep
-    from features.snapshots import SnapshotStore
     from features.sources.registry import find
+    from features.storage.snapshots import SnapshotStore
 
     source = find(settings.data.source)
     table = source.history(settings.data.symbols or source.symbols(), None, end)

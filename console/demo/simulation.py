@@ -53,8 +53,8 @@ def play_simulated(world: World, screen: Screen, plot: Plot) -> Played:
 
 
 def _market(settings: Settings, plot: Plot) -> Market:
-    from features.snapshots import SnapshotStore
     from features.sources.registry import find
+    from features.storage.snapshots import SnapshotStore
 
     source = find("simulated")
     bars = BarPanel.from_table(source.history(source.symbols()))

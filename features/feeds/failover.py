@@ -21,8 +21,8 @@ from features.feeds.election import Switch
 from features.feeds.freshness import Reading
 from features.feeds.policy import FailoverPolicy
 from features.feeds.relay import Relay
-from features.retry import GaveUpError
 from features.source import CalendarName, LiveSource
+from features.venues.retry import GaveUpError
 
 Answer = TypeVar("Answer")
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from alphaloop.errors import InputError, VendorError
-from features.closed_bars import always, period_of
 from features.feeds.consensus import Consensus
-from features.retry import Retry
+from features.venues.closed_bars import always, period_of
+from features.venues.retry import Retry
 
 
 def vendor_retry() -> Retry:

@@ -14,8 +14,8 @@ from alphaloop.clock import ReplayClock, monotonic
 from alphaloop.errors import InputError
 from alphaloop.market import Bar
 from features.feeds.stored_bars import stored_bars
-from features.snapshots import SnapshotStore
 from features.source import CalendarName, Source, require_symbols, select
+from features.storage.snapshots import SnapshotStore
 
 AS_FAST_AS_POSSIBLE = math.inf
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 
 from alphaloop.errors import InputError
+from features.arithmetic.parameters import LONGEST
 from features.formula.errors import FormulaError
 from features.formula.functions import ARGUMENTS, OPTIONAL, POINTWISE, SIGNS, UNIVERSE, signature
 from features.formula.nodes import (
@@ -23,7 +24,6 @@ from features.formula.nodes import (
 from features.formula.syntax import Call, Expression, Name, Number, Text, Unary
 from features.graph import Node
 from features.indicator import Indicator, Parameter
-from features.parameters import LONGEST
 
 
 @dataclass(frozen=True)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
+from features.arithmetic.period import Dated, label
+from features.arithmetic.smoothing import Array, State, Stepped, at_least, ratio
 from features.indicator import indicator
 from features.operator import Operator
 from features.operators.recursive import Recursive
 from features.operators.window import Window
-from features.period import Dated, label
-from features.smoothing import Array, State, Stepped, at_least, ratio
 
 EXTREMES = ("from_highest", "from_lowest")
 

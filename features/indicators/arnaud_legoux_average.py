@@ -7,11 +7,11 @@ import math
 import numpy as np
 
 from alphaloop.errors import InputError
+from features.arithmetic.smoothing import at_least
+from features.arithmetic.subwindows import Array
 from features.indicator import indicator
 from features.operator import Operator
 from features.operators.window import Window
-from features.smoothing import at_least
-from features.subwindows import Array
 
 
 @indicator(group="overlap studies", reference="Legoux & Kouzis-Loukas 2009")

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
+from features.arithmetic.parameters import require_positive
+from features.arithmetic.smoothing import AverageTrueRange, State, Stepped, Trailing, at_least, ratio
+from features.arithmetic.subwindows import Array, centred_mean, deviation, line_end, means
 from features.indicator import indicator
 from features.operator import Operator
 from features.operators.recursive import Recursive
 from features.operators.window import Window
-from features.parameters import require_positive
-from features.smoothing import AverageTrueRange, State, Stepped, Trailing, at_least, ratio
-from features.subwindows import Array, centred_mean, deviation, line_end, means
 
 BANDS = ("upper", "middle", "lower")
 BOLLINGER = ("percent", "bandwidth")

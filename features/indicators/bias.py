@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from features.arithmetic.smoothing import (
+    AverageTrueRange,
+    State,
+    Stepped,
+    Trailing,
+    at_least,
+    exponential,
+    ratio,
+)
+from features.arithmetic.subwindows import Array, centred_mean
 from features.indicator import indicator
 from features.operator import Operator
 from features.operators.recursive import Recursive
 from features.operators.window import Window
-from features.smoothing import AverageTrueRange, State, Stepped, Trailing, at_least, exponential, ratio
-from features.subwindows import Array, centred_mean
 
 
 @indicator(group="momentum indicators", reference="Nison 1994 (disparity index); pandas-ta: bias")

@@ -17,10 +17,10 @@ import numpy.typing as npt
 
 from alphaloop.errors import InputError
 from alphaloop.market import Timestamps
+from features.arithmetic.parameters import require_choice
 from features.indicator import indicator
 from features.operator import SINGLE, Operator
 from features.operators.pointwise import Clocked
-from features.parameters import require_choice
 
 GROUP = "calendar"
 WAVES = ("sine", "cosine")

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from features.arithmetic.smoothing import at_least, ratio
+from features.arithmetic.subwindows import Array
 from features.indicator import indicator
 from features.operator import Operator
 from features.operators.window import Window
-from features.smoothing import at_least, ratio
-from features.subwindows import Array
 
 
 @indicator(group="momentum indicators", reference="Ehlers 2002")

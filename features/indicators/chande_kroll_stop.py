@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from features.arithmetic.smoothing import AverageTrueRange, State, Stepped, Trailing, at_least
 from features.indicator import indicator
 from features.operator import Operator
 from features.operators.recursive import Recursive
-from features.smoothing import AverageTrueRange, State, Stepped, Trailing, at_least
 
 OUTPUTS = ("long", "short")
 

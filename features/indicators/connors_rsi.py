@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from features.arithmetic.smoothing import RelativeStrength, State, Stepped, Trailing, at_least, ratio
 from features.indicator import indicator
 from features.operator import Operator
 from features.operators.recursive import Recursive
-from features.smoothing import RelativeStrength, State, Stepped, Trailing, at_least, ratio
 
 
 @indicator(group="momentum indicators", reference="Connors & Alvarez 2012")

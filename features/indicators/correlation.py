@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from features import moments
+from features.arithmetic import moments
+from features.arithmetic.moments import Values, deviations, ratio
+from features.arithmetic.parameters import require_bars
 from features.indicator import indicator
-from features.moments import Values, deviations, ratio
 from features.operator import Matrix, Operator
 from features.operators.pairwise import AverageCorrelation
 from features.operators.pointwise import Cross
 from features.operators.window import Window
-from features.parameters import require_bars
 
 GROUP = "correlation"
 RETURNS = ("simple_return", "benchmark_return")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from features.arithmetic.parameters import require_positive
+from features.arithmetic.smoothing import at_least, ratio
+from features.arithmetic.subwindows import Array
 from features.indicator import indicator
 from features.operator import Operator
 from features.operators.window import Window
-from features.parameters import require_positive
-from features.smoothing import at_least, ratio
-from features.subwindows import Array
 
 
 @indicator(("high", "low", "volume"), group="volume indicators", reference="Arms 1996")

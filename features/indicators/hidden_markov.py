@@ -18,11 +18,11 @@ import numpy.typing as npt
 
 from alphaloop.errors import DataError, InputError, MissingPartError
 from alphaloop.market import Timestamps, to_datetime64
+from features.arithmetic.moments import Values, log_ratio
+from features.arithmetic.parameters import require_between
 from features.indicator import indicator
-from features.moments import Values, log_ratio
 from features.operator import Operator
 from features.operators.recursive import Recursive, State
-from features.parameters import require_between
 
 MOST_STATES = 8
 LEAST_RETURNS = 30

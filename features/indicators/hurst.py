@@ -7,12 +7,12 @@ from functools import cache
 
 import numpy as np
 
-from features import moments
+from features.arithmetic import moments
+from features.arithmetic.moments import Values, log_returns, ratio
+from features.arithmetic.parameters import require_bars
 from features.indicator import indicator
-from features.moments import Values, log_returns, ratio
 from features.operator import Operator
 from features.operators.window import Window
-from features.parameters import require_bars
 
 GROUP = "statistics"
 SHORTEST = 8

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from features.arithmetic.smoothing import at_least, ratio
+from features.arithmetic.subwindows import Array, middles
 from features.indicator import indicator
 from features.operator import Operator
 from features.operators.window import Window
-from features.smoothing import at_least, ratio
-from features.subwindows import Array, middles
 
 OUTPUTS = ("conversion", "base", "span_a", "span_b", "lagging")
 

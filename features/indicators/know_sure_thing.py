@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
+from features.arithmetic.parameters import require_between
+from features.arithmetic.smoothing import at_least, ratio
+from features.arithmetic.subwindows import Array, centred_mean, means
 from features.indicator import indicator
 from features.operator import Operator
 from features.operators.window import Window
-from features.parameters import require_between
-from features.smoothing import at_least, ratio
-from features.subwindows import Array, centred_mean, means
 
 OUTPUTS = ("value", "signal")
 LENGTHS = ((10, 10), (15, 10), (20, 10), (30, 15))

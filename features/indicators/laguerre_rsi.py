@@ -7,10 +7,10 @@ from itertools import pairwise
 import numpy as np
 
 from alphaloop.errors import InputError
+from features.arithmetic.smoothing import State, Stepped
 from features.indicator import indicator
 from features.operator import Operator
 from features.operators.recursive import Recursive
-from features.smoothing import State, Stepped
 
 
 @indicator(group="momentum indicators", reference="Ehlers 2004, Cybernetic Analysis")

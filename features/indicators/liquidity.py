@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from features import moments
+from features.arithmetic import moments
+from features.arithmetic.moments import Values, log_ratio, log_returns, ratio, simple_returns
+from features.arithmetic.parameters import require_bars
 from features.indicator import indicator
-from features.moments import Values, log_ratio, log_returns, ratio, simple_returns
 from features.operator import Operator
 from features.operators.window import Window
-from features.parameters import require_bars
 
 GROUP = "microstructure"
 NEGLIGIBLE = 1e-12

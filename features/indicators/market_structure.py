@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from features.arithmetic.smoothing import Array, State, Stepped, Trailing, at_least, join
 from features.indicator import indicator
 from features.operator import Operator
 from features.operators.recursive import Recursive
-from features.smoothing import Array, State, Stepped, Trailing, at_least, join
 
 OUTPUTS = ("higher_high", "lower_low", "support", "resistance", "trend")
 

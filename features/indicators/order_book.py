@@ -10,12 +10,12 @@ from functools import partial
 
 import numpy as np
 
+from features.arithmetic.moments import Values, ratio
+from features.arithmetic.parameters import require_bars, require_between
 from features.indicator import indicator
-from features.moments import Values, ratio
 from features.operator import Operator
 from features.operators.pointwise import Pointwise
 from features.operators.window import Window
-from features.parameters import require_bars, require_between
 
 GROUP = "order book"
 LEVELS = 5

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from features.arithmetic.smoothing import at_least
+from features.arithmetic.subwindows import Array, centred_mean, windows
 from features.indicator import indicator
 from features.operator import Operator
 from features.operators.window import Window
-from features.smoothing import at_least
-from features.subwindows import Array, centred_mean, windows
 
 
 @indicator(group="momentum indicators", reference="pandas-ta: psl")

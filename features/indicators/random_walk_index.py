@@ -6,11 +6,11 @@ import math
 
 import numpy as np
 
+from features.arithmetic.smoothing import at_least, ratio
+from features.arithmetic.subwindows import Array, true_ranges
 from features.indicator import indicator
 from features.operator import Operator
 from features.operators.window import Window
-from features.smoothing import at_least, ratio
-from features.subwindows import Array, true_ranges
 
 OUTPUTS = ("high", "low")
 

@@ -7,12 +7,12 @@ from functools import partial
 import numpy as np
 
 from alphaloop.errors import InputError
-from features import moments
+from features.arithmetic import moments
+from features.arithmetic.moments import Values, ratio, simple_returns
+from features.arithmetic.parameters import require_bars, require_between, require_positive
 from features.indicator import indicator
-from features.moments import Values, ratio, simple_returns
 from features.operator import Operator
 from features.operators.window import Window
-from features.parameters import require_bars, require_between, require_positive
 
 GROUP = "regime"
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
+from features.arithmetic.moments import Values, log_ratio, log_returns, mean, ratio, variance
+from features.arithmetic.parameters import require_bars
 from features.indicator import indicator
-from features.moments import Values, log_ratio, log_returns, mean, ratio, variance
 from features.operator import Operator
 from features.operators.pointwise import Pointwise
 from features.operators.window import Window
-from features.parameters import require_bars
 
 GROUP = "returns"
 

@@ -12,13 +12,13 @@ from functools import partial
 import numpy as np
 import numpy.typing as npt
 
-from features import moments
+from features.arithmetic import moments
+from features.arithmetic.moments import Values, ratio
+from features.arithmetic.parameters import require_bars, require_positive
 from features.indicator import indicator
-from features.moments import Values, ratio
 from features.operator import Operator
 from features.operators.recursive import Recursive, State
 from features.operators.window import Window
-from features.parameters import require_bars, require_positive
 
 GROUP = "trade flow"
 SIDES = ("buy_volume", "sell_volume")

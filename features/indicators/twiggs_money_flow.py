@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
+from features.arithmetic.smoothing import State, Stepped, at_least, ratio, wilder
+from features.arithmetic.subwindows import Array
 from features.indicator import indicator
 from features.operator import Operator
 from features.operators.recursive import Recursive
 from features.operators.window import Window
-from features.smoothing import State, Stepped, at_least, ratio, wilder
-from features.subwindows import Array
 
 INPUTS = ("high", "low", "close", "volume")
 

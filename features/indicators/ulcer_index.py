@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from features.arithmetic.smoothing import at_least, ratio
+from features.arithmetic.subwindows import Array, windows
 from features.indicator import indicator
 from features.operator import Operator
 from features.operators.window import Window
-from features.smoothing import at_least, ratio
-from features.subwindows import Array, windows
 
 
 @indicator(group="volatility indicators", reference="Martin & McCann 1989")

@@ -12,12 +12,12 @@ from functools import partial
 
 import numpy as np
 
-from features import moments
+from features.arithmetic import moments
+from features.arithmetic.moments import Values, log_ratio, log_returns
+from features.arithmetic.parameters import require_bars, require_between, require_positive
 from features.indicator import indicator
-from features.moments import Values, log_ratio, log_returns
 from features.operator import SINGLE, Operator
 from features.operators.window import Window
-from features.parameters import require_bars, require_between, require_positive
 
 GROUP = "volatility"
 BARS = ("open", "high", "low", "close")

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from features.arithmetic.parameters import require_positive
+from features.arithmetic.smoothing import State, Stepped, Trailing, at_least, exponential, ratio
 from features.indicator import indicator
 from features.operator import Operator
 from features.operators.recursive import Recursive
-from features.parameters import require_positive
-from features.smoothing import State, Stepped, Trailing, at_least, exponential, ratio
 
 SPREAD = 30
 """Bars of which the usual size of a change is taken."""

@@ -6,12 +6,12 @@ import numpy as np
 import numpy.typing as npt
 
 from alphaloop.errors import InputError
+from features.arithmetic.parameters import require_between
+from features.arithmetic.smoothing import at_least
+from features.arithmetic.subwindows import Array
 from features.indicator import indicator
 from features.operator import Operator
 from features.operators.window import Window
-from features.parameters import require_between
-from features.smoothing import at_least
-from features.subwindows import Array
 
 OUTPUTS = ("point_of_control", "value_area_high", "value_area_low")
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from features.arithmetic.smoothing import State, Stepped, at_least, exponential, ratio
 from features.indicator import indicator
 from features.operator import Operator
 from features.operators.recursive import Recursive
-from features.smoothing import State, Stepped, at_least, exponential, ratio
 
 OUTPUTS = ("macd", "signal", "histogram")
 

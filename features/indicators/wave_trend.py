@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from features.arithmetic.smoothing import State, Stepped, Trailing, at_least, exponential, ratio
+from features.arithmetic.subwindows import centred_mean
 from features.indicator import indicator
 from features.operator import Operator
 from features.operators.recursive import Recursive
-from features.smoothing import State, Stepped, Trailing, at_least, exponential, ratio
-from features.subwindows import centred_mean
 
 OUTPUTS = ("value", "signal")
 

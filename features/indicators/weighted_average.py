@@ -7,12 +7,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from features.arithmetic.parameters import require_between
+from features.arithmetic.smoothing import at_least
+from features.arithmetic.subwindows import Array
 from features.indicator import indicator
 from features.operator import Operator
 from features.operators.window import Window
-from features.parameters import require_between
-from features.smoothing import at_least
-from features.subwindows import Array
 
 LONGEST = 500
 """Weights that grow exponentially leave the range of a float beyond some thousand bars."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from features.moments import FLAT, ratio
+from features.arithmetic.moments import FLAT, ratio
 from features.operator import SINGLE, Axes, Handle, Matrix, Vector, unknown
 
 CHUNK = 4_000_000

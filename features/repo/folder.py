@@ -8,10 +8,10 @@ from typing import Any
 
 from alphaloop.errors import MissingStateError
 from alphaloop.settings import FeatureSettings, Settings
-from features.atomic_file import replace_with
-from features.object_store import SCHEME
 from features.online import online_address
 from features.repo.connection import configuration
+from features.storage.atomic_file import replace_with
+from features.storage.object_store import SCHEME
 from features.store import FeatureStore
 
 CONFIGURATION, DEFINITIONS, CHOICE = "feature_store.yaml", "definitions.py", "features.json"

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from features.atomic_file import replace_with
 from features.selection.report import report
 from features.selection.selection import Selected, texts
+from features.storage.atomic_file import replace_with
 
 SETTINGS, PARQUET, CSV, REPORT = "features.toml", "ranking.parquet", "ranking.csv", "report.html"
 

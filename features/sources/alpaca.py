@@ -22,18 +22,18 @@ import pyarrow as pa
 from alphaloop.clock import Clock, SystemClock
 from alphaloop.errors import InputError, UnknownNameError, VendorError
 from alphaloop.market import Bar
-from features.busy import BusyError, advice, retry_after
-from features.closed_bars import PERIODS, ClosedBars, history_fill
-from features.corporate_actions import CorporateAction
-from features.credentials import Secret, redacted, secret
-from features.daily_factor import DailyFactor, actions_table
-from features.doubt import Doubt
-from features.live_adjustment import LiveAdjustment
-from features.retry import GaveUpError, Retry
-from features.session_hours import TIME_ZONE, in_session
 from features.source import CalendarName, require_frequency, require_symbols, select
 from features.sources.alpaca_messages import BarRow, bar_row, dated_actions, session_bars
 from features.sources.alpaca_socket import AlpacaSocket
+from features.truth.corporate_actions import CorporateAction
+from features.venues.busy import BusyError, advice, retry_after
+from features.venues.closed_bars import PERIODS, ClosedBars, history_fill
+from features.venues.credentials import Secret, redacted, secret
+from features.venues.daily_factor import DailyFactor, actions_table
+from features.venues.doubt import Doubt
+from features.venues.live_adjustment import LiveAdjustment
+from features.venues.retry import GaveUpError, Retry
+from features.venues.session_hours import TIME_ZONE, in_session
 
 KEY, SECRET = "APCA_API_KEY_ID", "APCA_API_SECRET_KEY"
 FEED = "APCA_DATA_FEED"

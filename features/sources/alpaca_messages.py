@@ -18,11 +18,11 @@ import pyarrow as pa
 from alphaloop.errors import DataError, VendorError
 from alphaloop.market import PRICE_COLUMNS, to_datetime64
 from features.calendars import closes_of
-from features.closed_bars import PERIODS, Update
-from features.corporate_actions import CorporateAction
-from features.daily_factor import DailyFactor
-from features.session_hours import TIME_ZONE, new_york_days, regular_closes
 from features.source import bars_table
+from features.truth.corporate_actions import CorporateAction
+from features.venues.closed_bars import PERIODS, Update
+from features.venues.daily_factor import DailyFactor
+from features.venues.session_hours import TIME_ZONE, new_york_days, regular_closes
 
 # Control messages, and bars that are told again or not over.
 IGNORED = ("success", "subscription", "u", "d")

@@ -10,9 +10,9 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, TypeVar
 
 from alphaloop.errors import VendorError
-from features.busy import BusyError
-from features.closed_bars import Update
 from features.sources.alpaca_messages import bar_update, frame_messages, refusal_code
+from features.venues.busy import BusyError
+from features.venues.closed_bars import Update
 
 # What no new connection mends: symbols, credentials, a subscription that has not been paid for.
 FATAL_CODES = {400, 401, 402, 403, 405, 408, 409, 410}

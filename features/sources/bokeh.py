@@ -25,9 +25,9 @@ import pyarrow as pa
 from alphaloop.errors import DataError
 from alphaloop.market import BARS_SCHEMA
 from features.calendars import closes_of
-from features.forward_factor import forward_factor
-from features.package_file import package_file
 from features.source import CalendarName, require_frequency, require_symbols, select
+from features.storage.forward_factor import forward_factor
+from features.storage.package_file import package_file
 
 PACKAGE = "bokeh_sampledata"
 FILE = "_data/stocks.csv.gz"

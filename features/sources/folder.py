@@ -13,9 +13,9 @@ import re
 from urllib.parse import parse_qsl
 
 from alphaloop.errors import InputError, UnknownNameError
-from features.bar_columns import FIELDS, BarColumns
-from features.folder import FolderSource
-from features.storage import Storage
+from features.storage.bar_columns import FIELDS, BarColumns
+from features.storage.folder import FolderSource
+from features.storage.location import Storage
 
 FREQUENCY = re.compile(r"[1-9][0-9]{0,3}[mhdwM]")
 OPTIONS = ("calendar", "frequency", "timezone", "adjusted_only", "extra", "endpoint", "region")

@@ -24,8 +24,8 @@ import pyarrow.compute as pc
 from alphaloop.errors import DataError
 from alphaloop.market import BARS_SCHEMA
 from features.calendars import FOREX
-from features.package_file import package_file
 from features.source import CalendarName, require_frequency, require_symbols, select
+from features.storage.package_file import package_file
 
 PACKAGE = "gym_anytrading"
 FILE = "datasets/data/FOREX_EURUSD_1H_ASK.csv"

@@ -21,13 +21,13 @@ import pyarrow as pa
 from alphaloop.clock import Clock, SystemClock
 from alphaloop.errors import DataError, InputError
 from alphaloop.market import Bar
-from features.busy import BusyError, advice
-from features.closed_bars import PERIODS, ClosedBars, Update, bars_of
-from features.doubt import Doubt
-from features.retry import GaveUpError, Retry
-from features.session_hours import in_session
 from features.source import CalendarName, require_frequency, require_symbols, select
 from features.sources.ibkr_answers import NOTICES, PASSING, answered, session_table, start_of, update_of
+from features.venues.busy import BusyError, advice
+from features.venues.closed_bars import PERIODS, ClosedBars, Update, bars_of
+from features.venues.doubt import Doubt
+from features.venues.retry import GaveUpError, Retry
+from features.venues.session_hours import in_session
 
 BAR_SIZES = {"1m": "1 min", "5m": "5 mins", "15m": "15 mins", "1h": "1 hour", "1d": "1 day"}
 # How much one request asks for, as the venue writes it, and as we count it.

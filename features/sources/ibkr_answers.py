@@ -11,11 +11,11 @@ import pyarrow as pa
 
 from alphaloop.errors import UnknownNameError, VendorError
 from alphaloop.market import PRICE_COLUMNS, to_datetime64
-from features.busy import BusyError
 from features.calendars import closes_of
-from features.closed_bars import PERIODS, Update
-from features.session_hours import regular_closes
 from features.source import bars_table
+from features.venues.busy import BusyError
+from features.venues.closed_bars import PERIODS, Update
+from features.venues.session_hours import regular_closes
 
 NO_CONTRACT, HISTORY, PACING = 200, 162, 420
 # Seconds after a pacing violation: sixty requests in ten minutes are allowed, and haste makes it worse.

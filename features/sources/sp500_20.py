@@ -18,8 +18,8 @@ import pyarrow as pa
 from alphaloop.errors import DataError
 from alphaloop.market import BarPanel
 from features.calendars import closes_of
-from features.package_file import package_file
 from features.source import CalendarName, close_only, require_frequency, require_symbols, select
+from features.storage.package_file import package_file
 
 PACKAGE = "skfolio"
 FILE = "datasets/data/sp500_dataset.csv.gz"

@@ -23,14 +23,14 @@ import pyarrow as pa
 from alphaloop.clock import Clock, SystemClock
 from alphaloop.errors import DataError, UnknownNameError, VendorError
 from alphaloop.market import PRICE_COLUMNS, to_datetime64
-from features.busy import BusyError, advice, retry_after
 from features.calendars import Moments, closes_of
-from features.closed_bars import PERIODS
-from features.corporate_actions import CorporateAction
-from features.daily_factor import DailyFactor, actions_table
-from features.retry import Retry
-from features.session_hours import TIME_ZONE, new_york_days, regular_closes
 from features.source import CalendarName, bars_table, require_frequency, require_symbols
+from features.truth.corporate_actions import CorporateAction
+from features.venues.busy import BusyError, advice, retry_after
+from features.venues.closed_bars import PERIODS
+from features.venues.daily_factor import DailyFactor, actions_table
+from features.venues.retry import Retry
+from features.venues.session_hours import TIME_ZONE, new_york_days, regular_closes
 
 CHART = "https://query2.finance.yahoo.com/v8/finance/chart/"
 # What Yahoo calls a bar; how much of it one request may ask for, and how far back it has any.
@@ -102,7 +102,7 @@ class Yahoo:
     def actions(
         self, symbols: Sequence[str], start: datetime | None = None, end: datetime | None = None
     ) -> pa.Table:
-        """Splits and cash dividends with `start <= ex-date <= end`: `features.daily_factor.ACTIONS_SCHEMA`.
+        """Splits and cash dividends with `start <= ex-date <= end`, as `daily_factor.ACTIONS_SCHEMA` has them.
 
         Yahoo does not say when they were announced: `published` is the beginning of the ex-date.
         """

@@ -119,7 +119,7 @@ def test_rooms_keep_the_doors() -> None:
         ("trading/engine.py", "import alpaca.trading", "imports alpaca"),
         ("trading/brokers/paper.py", "import ccxt", "imports ccxt"),
         ("trading/brokers/paper.py", "import ib_async", "imports ib_async"),
-        ("features/files.py", "import skfolio", "imports skfolio"),
+        ("features/storage/files.py", "import skfolio", "imports skfolio"),
         ("control/labels.py", "from datetime import datetime\ndatetime.now()", "calls datetime.now"),
         ("control/labels.py", "import datetime\ndatetime.datetime.utcnow()", "calls datetime.utcnow"),
         ("control/labels.py", "import pandas as pd\npd.Timestamp.now()", "calls Timestamp.now"),

@@ -33,7 +33,7 @@ from features.feeds.assembler import Assembler, LiveSlices
 from features.feeds.consensus import Consensus
 from features.feeds.failover import FailoverSource
 from features.feeds.policy import FailoverPolicy
-from features.retry import Retry
+from features.venues.retry import Retry
 from trading.brokers.paper import PaperBroker
 from trading.engine import TradingEngine
 from trading.forecaster import ArrayForecaster

@@ -103,8 +103,8 @@ def test_pruning_spares_what_the_journal_names(tmp_path: Path, capsys: pytest.Ca
     from alphaloop.clock import SystemClock
     from alphaloop.journal.store import Journal
     from alphaloop.settings import load
-    from features.snapshots import SnapshotStore
     from features.sources.registry import find
+    from features.storage.snapshots import SnapshotStore
 
     paths, table = load().paths, find("eurusd-1h").history()
     store = SnapshotStore(paths.snapshots)

@@ -14,8 +14,8 @@ from alphaloop.market import BarPanel, to_datetime
 from alphaloop.settings import Settings, load
 from features.build import FeatureFrame, backfill
 from features.sets import DEFAULT
-from features.snapshots import SnapshotStore
 from features.sources.registry import find
+from features.storage.snapshots import SnapshotStore
 from models.registry import Registry
 from models.training import train
 from serving.prediction_log import PredictionRow

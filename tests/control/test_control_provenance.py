@@ -18,7 +18,7 @@ from alphaloop.prediction import Forecast
 from alphaloop.rollout import sleeve_names
 from alphaloop.settings import Settings, load
 from control import audit, provenance
-from features.snapshots import SnapshotStore
+from features.storage.snapshots import SnapshotStore
 from trading.brokers.paper import PaperBroker
 from trading.engine import TradingEngine
 from trading.forecaster import ArrayForecaster

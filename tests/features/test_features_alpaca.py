@@ -24,12 +24,12 @@ from websockets.asyncio.server import ServerConnection, serve
 from alphaloop.clock import ReplayClock
 from alphaloop.errors import AlphaloopError, DataError, InputError, UnknownNameError, VendorError
 from alphaloop.market import BARS_SCHEMA, Bar, BarPanel
-from features.busy import BusyError, advice
 from features.calendars import closes_of
 from features.quality import check
-from features.retry import GaveUpError, Retry
 from features.sources import registry
 from features.sources.alpaca import Alpaca
+from features.venues.busy import BusyError, advice
+from features.venues.retry import GaveUpError, Retry
 
 KEY, SECRET, WRONG = "PKTESTKEY0123456789", "s3cr3t/abcDEF+9876543210", "wr0ng/s3cret+VALUE"
 # Ten in the morning in New York, on a Friday.

@@ -19,9 +19,9 @@ import pytest
 from alphaloop.market import BarPanel
 from features import parity
 from features.build import FeatureFrame
-from features.corporate_actions import CorporateAction
 from features.sets import FeatureSet, of_catalogue
-from features.vintages import Vintages, backfill_by_vintage
+from features.truth.corporate_actions import CorporateAction
+from features.truth.vintages import Vintages, backfill_by_vintage
 
 BARS, CUT = 130, 90
 

@@ -14,7 +14,7 @@ from alphaloop.errors import DamagedStoreError, DataError, InputError, MissingSt
 from features import quality_report
 from features.cleaning import POLICIES, REPAIRS, Policies, apply_policies, clean
 from features.quality import RULES, check
-from features.snapshots import SnapshotStore
+from features.storage.snapshots import SnapshotStore
 
 
 @pytest.fixture

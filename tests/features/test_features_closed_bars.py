@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from alphaloop.clock import ReplayClock
 from alphaloop.errors import DataError, VendorError
 from alphaloop.market import Bar
-from features.closed_bars import ClosedBars, Update, bars_of, history_fill, period_of
 from features.source import Source
 from features.sources.registry import find
+from features.venues.closed_bars import ClosedBars, Update, bars_of, history_fill, period_of
 
 MINUTE = timedelta(minutes=1)
 NOON = datetime(2024, 3, 1, 12, tzinfo=UTC)

@@ -16,9 +16,12 @@ from hypothesis import strategies as st
 
 from alphaloop.errors import DamagedStoreError, DataError, UnknownNameError
 from alphaloop.market import BarPanel, to_datetime
-from features.actions_store import ActionsStore, actions_hash
 from features.build import backfill
-from features.corporate_actions import (
+from features.sets import DEFAULT
+from features.source import close_only
+from features.sources.registry import find
+from features.truth.actions_store import ActionsStore, actions_hash
+from features.truth.corporate_actions import (
     KINDS,
     CorporateAction,
     apply,
@@ -26,10 +29,7 @@ from features.corporate_actions import (
     known_at,
     read_actions,
 )
-from features.delistings import delisting_returns, delistings
-from features.sets import DEFAULT
-from features.source import close_only
-from features.sources.registry import find
+from features.truth.delistings import delisting_returns, delistings
 
 Apply = Callable[[BarPanel, list[CorporateAction], datetime], BarPanel]
 EARLY = datetime(2000, 1, 1, tzinfo=UTC)

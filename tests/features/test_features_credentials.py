@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from alphaloop.errors import AlphaloopError, InputError
-from features.credentials import Secret, optional_secret, redacted, secret
+from features.venues.credentials import Secret, optional_secret, redacted, secret
 
 VALUE = "hunter2-0x5ec2e7"
 

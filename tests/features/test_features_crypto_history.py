@@ -19,10 +19,10 @@ import pytest
 from alphaloop.clock import ReplayClock
 from alphaloop.errors import DataError, InputError, UnknownNameError, VendorError
 from alphaloop.market import BARS_SCHEMA, Bar
-from features.closed_bars import bars_of
-from features.retry import GaveUpError, Retry
 from features.sources import registry
 from features.sources.ccxt.source import Ccxt
+from features.venues.closed_bars import bars_of
+from features.venues.retry import GaveUpError, Retry
 
 NOON = datetime(2024, 3, 1, 12, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)

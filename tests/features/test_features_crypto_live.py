@@ -19,10 +19,10 @@ import pytest
 from alphaloop.clock import ReplayClock
 from alphaloop.errors import DataError, UnknownNameError, VendorError
 from alphaloop.market import Bar, BarPanel
-from features.book import COLUMNS, Books, OrderBook
-from features.retry import Retry
 from features.sources.ccxt.source import Ccxt
-from features.trades import Trade
+from features.venues.book import COLUMNS, Books, OrderBook
+from features.venues.retry import Retry
+from features.venues.trades import Trade
 
 NOON = datetime(2024, 3, 1, 12, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)

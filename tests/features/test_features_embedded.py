@@ -11,9 +11,9 @@ import pytest
 
 from alphaloop.errors import DataError, MissingPartError
 from alphaloop.market import BARS_SCHEMA, BarPanel
-from features.forward_factor import forward_factor
 from features.sources import bokeh, gym_anytrading
 from features.sources.registry import find
+from features.storage.forward_factor import forward_factor
 
 
 def test_the_technology_stocks_are_what_they_say() -> None:

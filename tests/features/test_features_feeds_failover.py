@@ -18,7 +18,7 @@ from alphaloop.market import Bar, BarPanel
 from features.feeds.assembler import assemble
 from features.feeds.failover import FailoverSource
 from features.feeds.policy import FailoverPolicy
-from features.retry import GaveUpError, Retry
+from features.venues.retry import GaveUpError, Retry
 
 START = datetime(2026, 3, 2, 14, 30, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)

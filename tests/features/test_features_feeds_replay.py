@@ -18,8 +18,8 @@ from alphaloop.errors import InputError, UnknownNameError
 from alphaloop.market import Bar, BarPanel, Slice, to_datetime
 from features.feeds.assembler import Assembler, LiveSlices
 from features.feeds.replay import ReplaySource
-from features.snapshots import SnapshotStore
 from features.sources.registry import find
+from features.storage.snapshots import SnapshotStore
 
 SYMBOLS = ("AAPL", "KO", "XOM")
 

@@ -17,13 +17,13 @@ from pyarrow import fs
 
 from alphaloop.errors import DataError, InputError, UnknownNameError
 from alphaloop.market import BARS_SCHEMA
-from features.bar_columns import BarColumns
-from features.folder import FolderSource
-from features.incremental import update
-from features.snapshots import SnapshotStore
 from features.sources import registry
 from features.sources.folder import FAMILY
-from features.storage import Storage
+from features.storage.bar_columns import BarColumns
+from features.storage.folder import FolderSource
+from features.storage.incremental import update
+from features.storage.location import Storage
+from features.storage.snapshots import SnapshotStore
 
 
 class CountingFiles(fs.FileSystemHandler):

@@ -17,12 +17,12 @@ import pytest
 from alphaloop.clock import ReplayClock
 from alphaloop.errors import DataError, InputError, UnknownNameError, VendorError
 from alphaloop.market import BARS_SCHEMA, Bar
-from features.busy import BusyError, advice
 from features.calendars import session_closes
 from features.quality import check
-from features.retry import GaveUpError, Retry
 from features.sources import registry
 from features.sources.ibkr import Ibkr
+from features.venues.busy import BusyError, advice
+from features.venues.retry import GaveUpError, Retry
 
 # Ten in the morning in New York, on a Friday.
 OPEN = datetime(2020, 9, 11, 14, tzinfo=UTC)

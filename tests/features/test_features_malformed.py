@@ -13,9 +13,9 @@ import pytest
 
 from alphaloop.errors import DataError
 from alphaloop.market import BARS_SCHEMA
-from features.files import FileSource
 from features.quality import check
 from features.sources.folder import FAMILY
+from features.storage.files import FileSource
 
 HEAD = "symbol,timestamp,close"
 ROW = "KO,2020-01-02,55.5"

@@ -20,9 +20,9 @@ import pytest
 
 from alphaloop.clock import monotonic, sleep
 from alphaloop.errors import DataError, InputError, VendorError
-from features import object_store
 from features.sources.folder import FAMILY
-from features.storage import Storage
+from features.storage import object_store
+from features.storage.location import Storage
 
 BUCKET = "market"
 # Users, their policy, their key and the bucket are made before the server begins to check who asks.
@@ -138,8 +138,8 @@ def test_a_bucket_is_appended_to_and_only_new_rows_become_a_delta(
     bucket: Endpoint, table: pa.Table, tmp_path: Path
 ) -> None:
     """What partitions bring later is stored as a delta, and partitions known long since are not fetched."""
-    from features.incremental import update
-    from features.snapshots import SnapshotStore
+    from features.storage.incremental import update
+    from features.storage.snapshots import SnapshotStore
 
     old = [moment.year == 2018 for moment in table["timestamp"].to_pylist()]
     put("growing", table.filter(old))

@@ -262,7 +262,7 @@ def test_a_bucket_that_fails_is_named(
     bucket: str, tmp_path: Path, frame: FeatureFrame, asked: pa.Table, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A damaged file and an endpoint that is away are told apart, and neither error holds the secret."""
-    from features.storage import Storage
+    from features.storage.location import Storage
 
     store = FeatureStore(tmp_path, MANY, offline=bucket)
     store.write_offline(frame)

@@ -14,9 +14,9 @@ import pytest
 
 from alphaloop.errors import DataError, InputError, UnknownNameError
 from alphaloop.market import BarPanel
-from features.observations import observed, read
-from features.outside import OutsideStream, attach
 from features.source import close_only
+from features.truth.observations import observed, read
+from features.truth.outside import OutsideStream, attach
 
 SYMBOLS = ("A", "B")
 DAYS = np.arange("2020-01-01", "2020-04-01", dtype="datetime64[D]")

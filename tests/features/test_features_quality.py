@@ -12,9 +12,9 @@ import pytest
 
 from alphaloop.errors import DataError, UnknownNameError
 from alphaloop.market import BARS_SCHEMA
-from features.files import FileSource
 from features.quality import Finding, check, require_clean
 from features.sources.registry import find
+from features.storage.files import FileSource
 
 GOOD = [
     "symbol,timestamp,close",

@@ -18,9 +18,9 @@ from hypothesis import strategies as st
 from alphaloop.errors import DataError, InputError, UnknownNameError
 from alphaloop.instrument import Instrument
 from alphaloop.market import BarPanel, to_datetime
-from features.futures import DaysBeforeExpiry, RollRule, VolumeCrossing, continuous
-from features.reference import ReferenceData
 from features.source import close_only
+from features.truth.futures import DaysBeforeExpiry, RollRule, VolumeCrossing, continuous
+from features.truth.reference import ReferenceData
 
 NOON = datetime(2020, 1, 1, 12, tzinfo=UTC)
 DAY = timedelta(days=1)

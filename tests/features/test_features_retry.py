@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from alphaloop.errors import InputError
-from features.retry import GaveUpError, Retry
+from features.venues.retry import GaveUpError, Retry
 
 
 class BusyError(Exception):

@@ -17,8 +17,8 @@ import pytest
 from alphaloop.clock import monotonic
 from alphaloop.errors import DamagedStoreError, DataError, InputError, UnknownNameError
 from alphaloop.market import BarPanel
-from features.retention import prune
-from features.snapshots import SnapshotStore, content_hash
+from features.storage.retention import prune
+from features.storage.snapshots import SnapshotStore, content_hash
 
 SOURCE = "sp500-20"
 
@@ -340,7 +340,7 @@ def test_a_full_disk_leaves_nothing_half_written(
             Path(arguments[1]).write_bytes(b"half of a")
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    target = ("features.snapshots.pq.write_table", full) if fails == "write" else ("os.replace", full)
+    target = ("features.storage.snapshots.pq.write_table", full) if fails == "write" else ("os.replace", full)
     monkeypatch.setattr(*target)
     with pytest.raises(
         InputError, match=r"cannot be written \(No space left on device\); nothing was stored"

@@ -23,8 +23,8 @@ from alphaloop.processes import child_environment
 from alphaloop.settings import DataSettings, FeatureSettings, Settings
 from features.build import FeatureFrame, backfill
 from features.sets import FeatureSet
-from features.snapshots import SnapshotStore
 from features.standby import Standby
+from features.storage.snapshots import SnapshotStore
 from features.store import OnlineReader
 from features.streamer import claim
 

@@ -13,7 +13,8 @@ import pytest
 from scipy import stats
 
 from alphaloop.errors import InputError
-from features import catalogue, moments
+from features import catalogue
+from features.arithmetic import moments
 from features.operator import Axes
 from features.operators.pointwise import Pointwise
 from features.operators.window import Window

@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 
 from alphaloop.errors import DataError, UnknownNameError
 from alphaloop.market import BarPanel, to_datetime
-from features.corporate_actions import CorporateAction
-from features.delistings import delistings
-from features.membership import Membership, MembershipHistory
 from features.source import close_only
-from features.universe import Universe
+from features.truth.corporate_actions import CorporateAction
+from features.truth.delistings import delistings
+from features.truth.membership import Membership, MembershipHistory
+from features.truth.universe import Universe
 
 NAMES = ("GOOD", "GONE", "LATE")
 

@@ -17,13 +17,13 @@ from hypothesis import strategies as st
 from alphaloop.errors import DamagedStoreError, DataError, UnknownNameError
 from alphaloop.market import BarPanel, Slice, to_datetime, to_datetime64
 from features.build import FeatureFrame, backfill
-from features.corporate_actions import CorporateAction
 from features.sets import DEFAULT, FeatureSet
 from features.source import close_only
 from features.stream import FeatureStream
-from features.vintage_store import VintageStore
-from features.vintage_stream import VintageStream
-from features.vintages import Vintages, backfill_by_vintage, first_prints
+from features.truth.corporate_actions import CorporateAction
+from features.truth.vintage_store import VintageStore
+from features.truth.vintage_stream import VintageStream
+from features.truth.vintages import Vintages, backfill_by_vintage, first_prints
 
 START = np.datetime64("2020-03-02T21:00", "ns")
 DAY = timedelta(days=1)

@@ -22,13 +22,13 @@ import pytest
 from alphaloop.clock import ReplayClock
 from alphaloop.errors import DataError, InputError, UnknownNameError, VendorError
 from alphaloop.market import BARS_SCHEMA, BarPanel
-from features.busy import BusyError, advice
 from features.calendars import closes_of, session_closes
-from features.corporate_actions import CorporateAction, apply
 from features.quality import check
-from features.retry import GaveUpError, Retry
 from features.sources import registry
 from features.sources.yfinance import Yahoo
+from features.truth.corporate_actions import CorporateAction, apply
+from features.venues.busy import BusyError, advice
+from features.venues.retry import GaveUpError, Retry
 
 NEW_YORK = ZoneInfo("America/New_York")
 HOSTS = ("query1.finance.yahoo.com", "query2.finance.yahoo.com", "fc.yahoo.com", "guce.yahoo.com")

@@ -18,8 +18,8 @@ from control.transition import CONTROL_STREAM
 from control.watch import RETRAIN_REQUEST
 from features.build import FeatureFrame, backfill
 from features.sets import DEFAULT
-from features.snapshots import SnapshotStore
 from features.sources.registry import find
+from features.storage.snapshots import SnapshotStore
 from models.registry import Registry
 from models.training import train
 from serving.prediction_log import PredictionLog, PredictionRow

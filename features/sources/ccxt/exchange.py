@@ -12,8 +12,8 @@ from typing import Any, NoReturn, TypeVar
 
 from alphaloop.clock import Clock
 from alphaloop.errors import AlphaloopError, DataError, MissingPartError, UnknownNameError, VendorError
-from features.credentials import Secret, optional_secret, redacted
-from features.retry import Retry
+from features.venues.credentials import Secret, optional_secret, redacted
+from features.venues.retry import Retry
 
 Answer = TypeVar("Answer")
 

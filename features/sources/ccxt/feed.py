@@ -15,8 +15,8 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from alphaloop.clock import monotonic
-from features.retry import GaveUpError, Retry
 from features.sources.ccxt.exchange import NONSENSE, Connection, kit
+from features.venues.retry import GaveUpError, Retry
 
 log = logging.getLogger(__name__)
 

@@ -12,8 +12,8 @@ import pyarrow as pa
 
 from alphaloop.errors import DataError
 from alphaloop.market import BARS_SCHEMA, Bar
-from features.closed_bars import period_of
 from features.sources.ccxt.exchange import Connection
+from features.venues.closed_bars import period_of
 
 # Pages that bring nothing before it is believed that there is nothing more.
 EMPTY_PAGES = 3

@@ -13,13 +13,13 @@ from typing import Any
 from alphaloop.clock import Clock
 from alphaloop.errors import DataError
 from alphaloop.market import Bar
-from features.book import LEVELS, OrderBook
-from features.closed_bars import ClosedBars, Update, period_of
-from features.retry import GaveUpError
 from features.sources.ccxt.exchange import Connection
 from features.sources.ccxt.feed import Dropped, Event, Feed, Heard, Opened, Refused, Tick
 from features.sources.ccxt.history import candle, past_bars
-from features.trades import Trade, TradeBars
+from features.venues.book import LEVELS, OrderBook
+from features.venues.closed_bars import ClosedBars, Update, period_of
+from features.venues.retry import GaveUpError
+from features.venues.trades import Trade, TradeBars
 
 # Symbols in one subscription: Binance takes 200.
 TOGETHER = 200

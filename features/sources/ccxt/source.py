@@ -17,15 +17,15 @@ import pyarrow as pa
 from alphaloop.clock import Clock, SystemClock, as_utc
 from alphaloop.errors import DataError, InputError, UnknownNameError
 from alphaloop.market import Bar
-from features.book import OrderBook
-from features.closed_bars import PERIODS
-from features.retry import Retry
 from features.source import CalendarName, Source, require_frequency
 from features.sources.ccxt import live
 from features.sources.ccxt.exchange import Connection, Opening, kit
 from features.sources.ccxt.feed import Feed, Subject
 from features.sources.ccxt.history import past_bars, to_table
-from features.trades import Trade
+from features.venues.book import OrderBook
+from features.venues.closed_bars import PERIODS
+from features.venues.retry import Retry
+from features.venues.trades import Trade
 
 PREFIX = "ccxt"
 
@@ -119,7 +119,7 @@ class Ccxt:
     async def watch_book(self, symbols: Sequence[str]) -> AsyncGenerator[OrderBook, None]:
         """The best five levels of each book, whenever they change. Raises as `stream`.
 
-        `features.book.Books` attaches them to bars.
+        `features.venues.book.Books` attaches them to bars.
         """
         wanted = await self._with_connection(lambda one: self._require(one, symbols))
         feed = self._feed(partial(live.Ladders, live.DEPTH.get(self.exchange)), wanted)

@@ -1,7 +1,7 @@
 """Stored vintages: a Parquet file under the hash of its content, beside the snapshots.
 
 A file holds the rows with their publications and names the hash of the corporate actions, which lie in
-`features.actions_store`. So one id says everything that was known at any time.
+`features.truth.actions_store`. So one id says everything that was known at any time.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from alphaloop.errors import DamagedStoreError, UnknownNameError
-from features.actions_store import ActionsStore, actions_hash
-from features.atomic_file import replace_with
-from features.snapshot_content import content_hash
-from features.vintages import PUBLISHED, Vintages
+from features.storage.atomic_file import replace_with
+from features.storage.snapshot_content import content_hash
+from features.truth.actions_store import ActionsStore, actions_hash
+from features.truth.vintages import PUBLISHED, Vintages
 
 SUFFIX = ".vintages.parquet"
 HEADER = b"alphaloop.vintages"

@@ -11,8 +11,8 @@ from zoneinfo import ZoneInfo
 import numpy as np
 
 from alphaloop.market import Bar
-from features.daily_factor import DailyFactor
-from features.session_hours import TIME_ZONE
+from features.venues.daily_factor import DailyFactor
+from features.venues.session_hours import TIME_ZONE
 
 # The factors of all symbols that are streamed, as known now; asked for in a thread.
 Factors = Callable[[], Mapping[str, DailyFactor]]

@@ -3,7 +3,7 @@
 Bars come in as traded and are adjusted here. Once something is learned about the past, handles are
 rebuilt from what is known then, before the next bar: those of the symbols it touches, or all of them
 where a feature looks at other symbols, whose past ranks have changed with theirs. The values equal those
-of `features.vintages.backfill_by_vintage` over the same publications, as closely as a stream equals a
+of `features.truth.vintages.backfill_by_vintage` over the same publications, as closely as a stream equals a
 backfill: bit for bit where the features promise it.
 """
 
@@ -20,10 +20,10 @@ from alphaloop.clock import as_utc
 from alphaloop.errors import DataError
 from alphaloop.market import BarPanel, FloatMatrix, Slice, to_datetime64
 from features.build import Panel
-from features.corporate_actions import INSTANT, CorporateAction
 from features.sets import FeatureSet
 from features.stream import FeatureStream
-from features.vintages import PUBLISHED, Vintages, first_prints, not_before
+from features.truth.corporate_actions import INSTANT, CorporateAction
+from features.truth.vintages import PUBLISHED, Vintages, first_prints, not_before
 
 
 @dataclass(frozen=True, slots=True)

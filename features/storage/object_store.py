@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from alphaloop.errors import InputError
-from features.credentials import Secret, optional_secret, secret
+from features.venues.credentials import Secret, optional_secret, secret
 
 SCHEME = "s3://"
 ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")

@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 
 from alphaloop.errors import DataError, InputError, UnknownNameError
 from alphaloop.market import BARS_SCHEMA, BarPanel, FloatMatrix, Slice, to_datetime64
-from features.observations import KEY, OBSERVATIONS_SCHEMA, observed
+from features.truth.observations import KEY, OBSERVATIONS_SCHEMA, observed
 
 INSTANT = timedelta(microseconds=1)
 """The least difference of two moments here."""
@@ -32,7 +32,7 @@ def attach(
 ) -> BarPanel:
     """`bars` with the series `columns` (all, if none are named) of `observations` as extra columns.
 
-    `observations` are as `features.observations.read` gives them. Raises `UnknownNameError` for a series
+    `observations` are as `observations.read` gives them. Raises `UnknownNameError` for a series
     that is not there, `InputError` for one that is called like a column of the bars.
     """
     rows = observed(observations)

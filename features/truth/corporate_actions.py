@@ -34,7 +34,7 @@ import numpy.typing as npt
 from alphaloop.clock import as_utc
 from alphaloop.errors import DataError
 from alphaloop.market import BarPanel, Timestamps, to_datetime64
-from features.records import read_records
+from features.truth.records import read_records
 
 Kind = Literal["split", "cash_dividend", "stock_dividend", "spin_off", "delisting", "symbol_change"]
 KINDS: tuple[str, ...] = get_args(Kind)

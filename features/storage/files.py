@@ -1,6 +1,6 @@
 """Bars from a file of the user's own: CSV or Parquet, with the columns of `BARS_SCHEMA`.
 
-Columns `symbol`, `timestamp` and `close` must be there (or what `features.bar_columns` takes for them);
+Columns `symbol`, `timestamp` and `close` must be there (or what `bar_columns` takes for them);
 open, high, low and volume may be missing and are null then, and so may `adjustment`, which is 1 then. A
 timestamp is the bar's close with its time zone; a bare date stands for the close of that day's session.
 Rows keep the order they have in the file, so that `features.quality` sees it.
@@ -16,12 +16,12 @@ from pathlib import Path
 import pyarrow as pa
 
 from alphaloop.errors import DataError
-from features.bar_columns import BarColumns
-from features.bar_file import SUFFIXES, BarFile
 from features.calendars import require_calendar
-from features.folder import rebased
 from features.source import CalendarName, require_frequency, require_symbols
-from features.storage import Storage
+from features.storage.bar_columns import BarColumns
+from features.storage.bar_file import SUFFIXES, BarFile
+from features.storage.folder import rebased
+from features.storage.location import Storage
 
 __all__ = ["SUFFIXES", "FileSource"]
 

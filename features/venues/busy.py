@@ -18,7 +18,7 @@ class BusyError(VendorError):
 
 
 def advice(error: BaseException) -> float | None:
-    """The `retry_after` of `features.retry.Retry`: what a `BusyError` asks for."""
+    """The `retry_after` of `features.venues.retry.Retry`: what a `BusyError` asks for."""
     return error.retry_after if isinstance(error, BusyError) else None
 
 

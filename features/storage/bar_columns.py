@@ -89,7 +89,7 @@ class BarColumns:
         """`raw` as a table of bars; `symbol` is that of every row where no column says it.
 
         With an adjusted close and no adjustment, the adjustment is the ratio of the two closes: see
-        `features.folder.rebased`. `DataError` names column and row.
+        `features.storage.folder.rebased`. `DataError` names column and row.
         """
         cells = _Cells(label, self.calendar, self.timezone)
         columns: dict[str, pa.Array] = {

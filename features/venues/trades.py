@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 
 from alphaloop.clock import as_utc
-from features.closed_bars import Update
+from features.venues.closed_bars import Update
 
 Side = Literal["buy", "sell", ""]
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

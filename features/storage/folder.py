@@ -18,12 +18,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from alphaloop.errors import DataError, UnknownNameError
-from features.bar_columns import ALIASES, BarColumns
-from features.bar_file import SUFFIXES, BarFile
 from features.calendars import require_calendar
-from features.forward_factor import forward_factor
 from features.source import CalendarName, require_frequency
-from features.storage import Storage
+from features.storage.bar_columns import ALIASES, BarColumns
+from features.storage.bar_file import SUFFIXES, BarFile
+from features.storage.forward_factor import forward_factor
+from features.storage.location import Storage
 
 # A partition's day may be a local one.
 MARGIN = timedelta(days=2)
@@ -133,7 +133,7 @@ class Part:
 
 
 def rebased(table: pa.Table) -> pa.Table:
-    """The adjustment of each symbol relative to its first row in time: see `features.forward_factor`."""
+    """The adjustment of each symbol relative to its first row in time: see `forward_factor`."""
     symbols = table["symbol"].to_numpy(zero_copy_only=False)
     order = np.lexsort((table["timestamp"].to_numpy(), symbols.astype(str)))
     factor = np.empty(len(order))

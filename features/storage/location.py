@@ -11,8 +11,8 @@ from typing import Any, NoReturn
 import pyarrow as pa
 
 from alphaloop.errors import DataError, VendorError
-from features.credentials import Secret, redacted
-from features.object_store import SCHEME, open_bucket
+from features.storage.object_store import SCHEME, open_bucket
+from features.venues.credentials import Secret, redacted
 
 # What a file system or a reader of files raises.
 FAILURES = (pa.ArrowException, OSError, UnicodeDecodeError, ValueError, KeyError, TypeError)

@@ -14,7 +14,7 @@ from pathlib import Path
 from alphaloop.clock import as_utc
 from alphaloop.errors import DataError, UnknownNameError
 from alphaloop.instrument import Instrument
-from features.records import read_records
+from features.truth.records import read_records
 
 _ALWAYS = datetime.min.replace(tzinfo=UTC)
 

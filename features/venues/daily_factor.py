@@ -1,7 +1,7 @@
 """One symbol's adjustment by trading day, from its vendor's dated actions and daily closes as traded.
 
 The series begins with the first day that the vendor has, whatever part of it was asked for, so that a
-bar's adjustment is the same in every answer. See `features.corporate_actions` for the factors.
+bar's adjustment is the same in every answer. See `features.truth.corporate_actions` for the factors.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from features.calendars import Moments, closes_of
-from features.corporate_actions import CorporateAction, adjustment_of
+from features.truth.corporate_actions import CorporateAction, adjustment_of
 
 Days = npt.NDArray[np.datetime64]
 Floats = npt.NDArray[np.float64]

@@ -21,8 +21,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from alphaloop.errors import DamagedStoreError, DataError, UnknownNameError
-from features.atomic_file import replace_with
-from features.snapshot_content import content_hash, identity, normalised, schema_of, without_nulls
+from features.storage.atomic_file import replace_with
+from features.storage.snapshot_content import content_hash, identity, normalised, schema_of, without_nulls
 
 __all__ = ["Snapshot", "SnapshotStore", "content_hash"]
 HEADER = b"alphaloop.snapshot"
@@ -121,7 +121,7 @@ class SnapshotStore:
                 yield self.describe(path.stem)
 
     def forget(self, snapshot_id: str) -> None:
-        """Remove the file of one snapshot: see `features.retention`, which knows what may go."""
+        """Remove the file of one snapshot: see `features.storage.retention`, which knows what may go."""
         self._known.pop(snapshot_id, None)
         (self._folder / (snapshot_id + SUFFIX)).unlink(missing_ok=True)
 

@@ -7,9 +7,9 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from alphaloop.errors import InputError
-from features.atomic_file import PARTIAL
 from features.quality_report import QUARANTINE, REPORT
-from features.snapshots import SUFFIX, Snapshot, SnapshotStore
+from features.storage.atomic_file import PARTIAL
+from features.storage.snapshots import SUFFIX, Snapshot, SnapshotStore
 
 # A writer that is still at work is not older than this.
 ABANDONED = timedelta(hours=1)

@@ -14,7 +14,7 @@ from datetime import datetime
 import numpy as np
 
 from alphaloop.market import BarPanel, FloatMatrix, to_datetime, to_datetime64
-from features.corporate_actions import CorporateAction, known_at
+from features.truth.corporate_actions import CorporateAction, known_at
 
 
 @dataclass(frozen=True, slots=True)

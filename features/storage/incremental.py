@@ -13,8 +13,8 @@ from alphaloop.market import to_datetime
 from features.cleaning import NO_POLICIES, Policies, clean
 from features.quality import DEFAULTS, Thresholds
 from features.quality_report import keep
-from features.snapshots import Snapshot, SnapshotStore
 from features.source import Source
+from features.storage.snapshots import Snapshot, SnapshotStore
 
 
 def take(

@@ -1,6 +1,6 @@
 """Memberships of groups (a universe, a sector) over time, and when each was published.
 
-Two times on each, as in `features.vintages`: that for which it holds and that from which it was known.
+Two times on each, as in `features.truth.vintages`: that for which it holds and that from which it was known.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy.typing as npt
 from alphaloop.clock import as_utc
 from alphaloop.errors import DataError, UnknownNameError
 from alphaloop.market import FloatMatrix, Timestamps, to_datetime64
-from features.records import read_records
+from features.truth.records import read_records
 
 _FOREVER = datetime.max.replace(tzinfo=UTC)
 

@@ -17,9 +17,9 @@ import pyarrow.parquet as pq
 
 from alphaloop.clock import as_utc
 from alphaloop.errors import DamagedStoreError, DataError, UnknownNameError
-from features.atomic_file import replace_with
-from features.corporate_actions import CorporateAction
-from features.records import read_records
+from features.storage.atomic_file import replace_with
+from features.truth.corporate_actions import CorporateAction
+from features.truth.records import read_records
 
 SUFFIX = ".actions.parquet"
 _SCHEMA = pa.schema(

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from features.parameters import require_bars
+from features.arithmetic.parameters import require_bars
 
 Array = npt.NDArray[np.float64]
 State = tuple[Array, ...]

@@ -24,8 +24,8 @@ from alphaloop.clock import as_utc
 from alphaloop.errors import DataError
 from alphaloop.market import BARS_SCHEMA, BarPanel, Timestamps, to_datetime, to_datetime64
 from features.build import FeatureFrame, backfill
-from features.corporate_actions import CorporateAction, apply
 from features.sets import FeatureSet
+from features.truth.corporate_actions import CorporateAction, apply
 
 PUBLISHED = "published"
 _MOMENT = pa.timestamp("ns", tz="UTC")
@@ -141,7 +141,7 @@ def backfill_by_vintage(vintages: Vintages, feature_set: FeatureSet) -> FeatureF
     """Features of each bar from what was known at its close, float32 `[timestamps, symbols, names]`.
 
     One backfill for each stretch between changes of the past: the cost grows with their number. Equal,
-    bit for bit, to what `features.vintage_stream.VintageStream` gives over the same publications.
+    bit for bit, to what `features.truth.vintage_stream.VintageStream` gives over the same publications.
     `DataError` if nothing was known in time.
     """
     times = vintages.timestamps()

@@ -3,7 +3,7 @@
 A universe of today's members, taken back in time, holds only companies that did well enough to be in
 it still: results on it are flattered (Brown, Goetzmann, Ibbotson and Ross 1992, "Survivorship bias in
 performance studies", Review of Financial Studies 5). So membership is asked for as of each bar, and who
-left or failed stays in the past (what holders got in the end: `features.delistings`).
+left or failed stays in the past (what holders got in the end: `features.truth.delistings`).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 
 from alphaloop.errors import UnknownNameError
 from alphaloop.market import BarPanel, FloatMatrix
-from features.membership import MembershipHistory
+from features.truth.membership import MembershipHistory
 
 SECTOR = "sector"
 

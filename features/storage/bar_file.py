@@ -14,9 +14,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from alphaloop.errors import DataError
-from features.bar_columns import BarColumns
 from features.source import select
-from features.storage import FAILURES, Storage
+from features.storage.bar_columns import BarColumns
+from features.storage.location import FAILURES, Storage
 
 PARQUET = ".parquet"
 SUFFIXES = (".csv", ".csv.gz", PARQUET)

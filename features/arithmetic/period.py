@@ -13,9 +13,9 @@ import numpy.typing as npt
 
 from alphaloop.errors import InputError
 from alphaloop.market import Timestamps
+from features.arithmetic.smoothing import State, Stepped
 from features.operator import Axes, Handle, Matrix, Operator, Vector
 from features.operators.recursive import Recursive
-from features.smoothing import State, Stepped
 
 Array = npt.NDArray[np.float64]
 Label = Callable[[Timestamps], Array]

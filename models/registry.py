@@ -31,6 +31,7 @@ from models.registry_files import check_database, file_lock, translate
 
 ROLLOUT_TAG = "alphaloop.rollout"
 CARD_DIGEST_TAG = "alphaloop.card_digest"
+SIGNATURE_TAG = "alphaloop.signature"
 ONNX_FILE = "model.onnx"
 CARD_FILE = "card.json"
 CHAMPION, CHALLENGER = "champion", "challenger"
@@ -120,6 +121,16 @@ class Registry:
                 f"{card.digest[:12]}; it was altered after registration, register the model again"
             )
         return content
+
+    def sign(self, model: str, version: str, signature: str) -> None:
+        """Keep the `signature` (hex) of a version's digest; serving may require one."""
+        self._version(model, version)
+        with self._vendor() as client, self._lock():
+            client.set_model_version_tag(model, version, SIGNATURE_TAG, signature)
+
+    def signature(self, model: str, version: str) -> str | None:
+        """The signature of a version in hex; None for one that was not signed."""
+        return self._version(model, version).tags.get(SIGNATURE_TAG)
 
     def rollout(self, model: str) -> RolloutDocument | None:
         """The rollout document of `model`; None before the first one was written."""

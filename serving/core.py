@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING
 
 from alphaloop import telemetry
@@ -23,8 +24,10 @@ from alphaloop.errors import (
 from alphaloop.prediction import Route
 from alphaloop.rollout import sleeve_names
 from alphaloop.settings import Settings
+from serving.breaker import LastGood, VersionBreakers
 from serving.engine import Engine, LoadedModel
 from serving.exchange import Exchange
+from serving.log_compaction import LogKeeper
 from serving.prediction_log import PredictionLog
 from serving.protocol import (
     SERVER_NAME,
@@ -36,7 +39,7 @@ from serving.protocol import (
 )
 from serving.repository import Repository
 from serving.router import Router, RoutingTable
-from serving.scoring import Inputs, Scored, arbitrate, score, unscored
+from serving.scoring import Inputs, Scored, arbitrate, unscored
 
 if TYPE_CHECKING:
     from features.store import OnlineReader
@@ -58,7 +61,10 @@ class InferenceCore:
     ) -> None:
         self._settings, self._registry, self._reader = settings, registry, reader
         self._log, self._clock = prediction_log, clock or SystemClock()
-        self._engine = Engine(registry)
+        self._keeper = LogKeeper(settings.paths.prediction_log, settings.serving.log_retention_days)
+        self._engine = Engine(registry, signing_key=settings.serving.signing_key)
+        self.breakers = VersionBreakers(settings.serving)
+        self._last_good = LastGood(settings.serving.last_good_seconds)
         sleeves = sleeve_names(settings.trading.sleeves)
         self._router = Router(registry, self._engine, sleeves, settings.serving.poll_seconds)
         # The bar of the last answer by symbols, for each model that has a rollout.
@@ -69,6 +75,7 @@ class InferenceCore:
         """Load the models that have a champion, then follow the registry and write the log."""
         telemetry.start(SERVER_NAME)
         self._log.start()
+        self._keeper.start()
         self._router.start(self._settings.serving.model)
         try:
             # Opening the store takes seconds; the first request must not pay for it.
@@ -116,6 +123,7 @@ class InferenceCore:
     def close(self) -> None:
         """Stop following the registry and write the rest of the log."""
         self._router.close()
+        self._keeper.close()
         self._log.close()
         telemetry.stop()
 
@@ -183,11 +191,15 @@ class InferenceCore:
             inputs = self._inputs(request, [table.champion, *second], started)
         read = monotonic()
         with telemetry.span("onnx"):
-            route, answer, shadow = arbitrate(
-                table.route(request.route_key), score(table.champion, inputs), self._challenge(table, inputs)
-            )
+            champion = self.breakers.score(table.champion, inputs)
+            challenger = self._challenge(table, inputs)
         timing = Timing(read - asked, monotonic() - read)
         exchange = Exchange.begin(request, inputs, table)
+        try:
+            route, answer, shadow = arbitrate(table.route(request.route_key), champion, challenger)
+        except ServingError:
+            return self._repeat(exchange, champion, timing)
+        self._last_good.keep(request.model, answer, inputs)
         self._record(exchange, answer, route)
         if shadow is not None:
             self._record(exchange, shadow, Route.SHADOW, "/shadow")
@@ -202,7 +214,7 @@ class InferenceCore:
             inputs = self._inputs(request, [loaded], started)
         read = monotonic()
         with telemetry.span("onnx"):
-            answer = score(loaded, inputs)
+            answer = self.breakers.score(loaded, inputs)
         timing = Timing(read - asked, monotonic() - read)
         if answer.error:
             raise ServingError(answer.error)
@@ -221,7 +233,15 @@ class InferenceCore:
             return unscored(document.challenger, table.challenger_error or "not loaded", inputs)
         drilled = document.override is not None and self._settings.serving.allow_drills
         rotate = document.override.rotate_inputs if document.override and drilled else 0
-        return score(table.challenger, inputs, rotate)
+        return self.breakers.score(table.challenger, inputs, rotate)
+
+    def _repeat(self, exchange: Exchange, failed: Scored, timing: Timing) -> InferenceResponse:
+        """The last good scores, marked stale, where the champion has `failed`; else `ServingError`."""
+        self._record(exchange, failed, Route.CHAMPION)
+        good = self._last_good.recall(exchange.request.model, exchange.inputs)
+        if good is None:
+            raise ServingError(failed.error or "no version could answer")
+        return replace(exchange, inputs=good.inputs).response(good.answer, Route.FALLBACK, timing)
 
     def _version(self, model: str, version: str) -> LoadedModel:
         return self.repository.require(model, version) if version else self._router.table(model).champion
@@ -259,7 +279,7 @@ class InferenceCore:
         )
 
     def _record(self, exchange: Exchange, scored: Scored, route: Route, suffix: str = "") -> None:
-        self._log.put(exchange.row(scored, route, self._clock.now(), suffix))
+        self._log.put(partial(exchange.row, scored, route, self._clock.now(), suffix))
 
 
 def build(settings: Settings) -> InferenceCore:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections import OrderedDict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +16,7 @@ import numpy as np
 from alphaloop.errors import DamagedStoreError, FeatureSetMismatchError, ServingError
 from models.card import Card
 from serving.protocol import Panel, Scores
+from serving.signature import require_signature
 
 if TYPE_CHECKING:
     from models.registry import Registry
@@ -97,10 +99,13 @@ class LoadedModel:
 
 
 class Engine:
-    """Loads versions from `registry` and keeps the `capacity` that were used last. Thread-safe."""
+    """Loads versions from `registry` and keeps the `capacity` that were used last. Thread-safe.
 
-    def __init__(self, registry: Registry, capacity: int = CAPACITY) -> None:
-        self._registry, self._capacity = registry, capacity
+    With `signing_key` (PEM of an Ed25519 public key) a version must carry a signature of that key.
+    """
+
+    def __init__(self, registry: Registry, capacity: int = CAPACITY, signing_key: Path | None = None) -> None:
+        self._registry, self._capacity, self._signing_key = registry, capacity, signing_key
         self._loaded: OrderedDict[tuple[str, str], LoadedModel] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -118,7 +123,8 @@ class Engine:
         """The version, loaded and warm.
 
         Raises `UnknownNameError` where the registry has none such, `DamagedStoreError` where its file
-        does not have the digest on its card, `ServingError` where ONNX Runtime cannot run it.
+        does not have the digest on its card, `UntrustedModelError` without the signature that is
+        required, `ServingError` where ONNX Runtime cannot run it.
         """
         key = (model, version)
         with self._lock:
@@ -126,9 +132,12 @@ class Engine:
                 self._loaded.move_to_end(key)
                 return self._loaded[key]
         # Not under the lock: a slow load must not hold up versions that are loaded.
-        loaded = LoadedModel(
-            model, version, self._registry.card(model, version), self._registry.onnx(model, version)
-        )
+        card = self._registry.card(model, version)
+        if self._signing_key is not None:
+            require_signature(
+                model, version, card.digest, self._registry.signature(model, version), self._signing_key
+            )
+        loaded = LoadedModel(model, version, card, self._registry.onnx(model, version))
         with self._lock:
             self._loaded[key] = loaded
             while len(self._loaded) > self._capacity:

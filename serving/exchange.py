@@ -72,6 +72,8 @@ class Exchange:
             "snapshot": self.inputs.snapshot,
             "generation": self.generation,
         }
+        if answer.stale:
+            parameters["stale"] = True
         if self.table is not None and self.table.stale:
             parameters["registry_away"] = True
         return InferenceResponse(

@@ -38,11 +38,16 @@ def make_server(gateway: Gateway, service: InferenceService) -> tuple[Any, Healt
         ("grpc.max_send_message_length", UNLIMITED),
     ]
     server = grpc.aio.server(options=options)
+    return server, add_handlers(server, gateway, service)
+
+
+def add_handlers(server: Any, gateway: Gateway, service: InferenceService) -> HealthService:
+    """Offer `service`, health and reflection on `server`; the health service is returned."""
     server.add_generic_rpc_handlers((InferenceHandler(gateway, service),))
     healthy = HealthService(gateway.core, gateway.settings.serving.poll_seconds)
     health_pb2_grpc.add_HealthServicer_to_server(healthy, server)
     reflection.enable_server_reflection((SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
-    return server, healthy
+    return healthy
 
 
 class InferenceHandler(grpc.GenericRpcHandler):

@@ -24,6 +24,7 @@ import numpy.typing as npt
 
 from alphaloop.allocation import AllocationPolicy
 from alphaloop.orders import Order, Side, client_order_id
+from alphaloop.prediction import SymbolStatus
 from trading.answers import Answer
 from trading.execution import LOT, ZERO
 from trading.prices import value
@@ -168,6 +169,9 @@ def _stale(inputs: DecisionInputs) -> list[Refusal]:
                 f"the age allowed is {inputs.limits.max_feature_age}: reduce-only"
             )
             refusals.append(Refusal("staleness", reason, tuple(answer.prediction_ids)))
+        elif SymbolStatus.STALE in answer.forecast.statuses:
+            reason = "the server repeats its last good scores, for the model fails: reduce-only"
+            refusals.append(Refusal("stale_scores", reason, tuple(answer.prediction_ids)))
     return refusals
 
 

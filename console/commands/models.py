@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -94,3 +95,19 @@ def _role(registry: Any, model: str, version: str) -> str:
 def _fold_order(name: str) -> tuple[int, str]:
     first = ("train", "train_first", "train_last", "test_first", "test_last", "ic")
     return (first.index(name) if name in first else len(first), name)
+
+
+@app.command()
+def sign(
+    model: Annotated[str, typer.Argument(help="A model.")],
+    version: Annotated[str, typer.Argument(help="A version of it.")],
+    key: Annotated[Path, typer.Option(help="PEM file of an Ed25519 private key.")],
+) -> None:
+    """Sign a version, so that servers with the public key in serving.signing_key take it."""
+    from alphaloop import settings
+    from console import output, workspace
+    from serving import signature
+
+    registry = workspace.open_registry(settings.load())
+    registry.sign(model, version, signature.sign(registry.card(model, version).digest, key))
+    output.complain(f"{model} version {version} is signed")

@@ -11,6 +11,7 @@ ports; Serve has no option for either, and its gRPC has no TLS. On a network, a 
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import tempfile
@@ -19,46 +20,76 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+import psutil
+
 from alphaloop import rooms
 from alphaloop.clock import monotonic, sleep
 from alphaloop.errors import ServingError
 from alphaloop.processes import require_port
-from alphaloop.settings import Settings
+from alphaloop.settings import Settings, load
+from serving.access import require_protected
 from serving.core import build
 from serving.grpc_edge import InferenceService
+from serving.hosts.deployment import ADD_SERVICE, APPLICATION, logging_options, options
 from serving.hosts.environment import SWITCH, environment
+from serving.hosts.ingress import announce, withdraw
 from serving.hosts.ports import spare_ports
 from serving.hosts.run_folder import RunFolder
+from serving.hosts.scaling import BUSY, TARGET
 from serving.hosts.termination import Termination
 
 log = logging.getLogger(__name__)
 
 __all__ = ["InferenceReplica", "RayHost", "environment", "start_ray"]
 
-APPLICATION = "alphaloop"
 HAPROXY, PYTHON_PROXY = "haproxy", "python-proxy"
 CPUS = 2
-REPLICA_CPUS = 0.2
 OBJECT_STORE_BYTES = 150 * 2**20
-MAX_ONGOING = 64
-GRACE_SECONDS = 5.0
 START_SECONDS = 60.0
 
 
 class InferenceReplica(InferenceService):
-    """The replica: the inference core in a Serve actor, behind the same edge as elsewhere."""
+    """The replica: the inference core in a Serve actor, behind the same edges as elsewhere."""
 
     def __init__(self, settings: Settings) -> None:
         rooms.check()
         self._core = build(settings)
         self._core.start()
         super().__init__(self._core)
+        self._process = psutil.Process()
+        self._process.cpu_percent()
+        announce(self)
+
+    def __serve_build_asgi_app__(self) -> Any:
+        """The HTTP edge over the same gateway as gRPC's; Serve asks for it once the replica stands."""
+        from serving.http_edge import application as edge
+
+        return edge(self.gateway)
+
+    async def record_autoscaling_stats(self) -> dict[str, float]:
+        """What Serve asks for from time to time: the cores used since then, and how many may be."""
+        busy = self._process.cpu_percent() / 100.0
+        return {BUSY: busy, TARGET: self._core.settings.serving.target_busy}
 
     def __del__(self) -> None:
         """Serve calls this once the replica has drained."""
+        withdraw(self)
         core = self.__dict__.pop("_core", None)
         if core is not None:
             core.close()
+
+
+def application(arguments: dict[str, Any]) -> Any:
+    """Serve's application of the settings in `arguments`; `serve deploy` calls it by name.
+
+    Settings left out are those of the process that deploys: its variables, file and defaults.
+    """
+    from ray import serve
+
+    given = arguments.get("settings")
+    chosen = load() if given is None else Settings(**given)
+    replica = serve.ingress()(InferenceReplica)
+    return serve.deployment(replica, **options(chosen.serving)).bind(chosen)
 
 
 def start_ray(run_dir: Path) -> None:
@@ -95,16 +126,18 @@ def start_ray(run_dir: Path) -> None:
 
 
 class RayHost:
-    """Serves `settings` on `settings.serving.host` and `grpc_port` (by default that of the settings).
+    """Serves `settings` on `settings.serving.host`: gRPC and HTTP on the ports of the settings.
 
-    A Ray that this process has initialised already is used and left running; else a local one is
-    started, and all that it leaves is removed. `ingress` says which ingress is in use.
+    Where `grpc_port` is given apart, or HTTP's port is 0, HTTP takes one that is free (`http_url`). A
+    Ray that this process has initialised already is used and left running; else a local one is started,
+    and all that it leaves is removed. `ingress` says which ingress is in use.
     """
 
     def __init__(self, settings: Settings, grpc_port: int | None = None) -> None:
         # A replica may have another working folder.
         self._settings = settings.model_copy(update={"home": settings.home.resolve()})
         self._port = grpc_port or settings.serving.grpc_port
+        self._http_port = 0 if grpc_port else settings.serving.http_port
         self._folder: RunFolder | None = None
         self._replaced: dict[str, str | None] = {}
         self._serving = False
@@ -115,12 +148,24 @@ class RayHost:
         """Host and port, as `tritonclient` takes them."""
         return f"{self._settings.serving.host}:{self._port}"
 
+    @property
+    def http_url(self) -> str:
+        """Host and port of HTTP; known once started."""
+        return f"{self._settings.serving.host}:{self._http_port}"
+
     def start(self) -> str:
         """Start Ray where there is none, deploy the replica and wait until it answers; returns the url.
 
-        Raises `PortInUseError` before anything is started, and `ServingError` if Ray fails.
+        Raises `PortInUseError`, or `SettingsError` for an address that is not loopback without tokens,
+        before anything is started, and `ServingError` if Ray fails.
         """
-        require_port(self._settings.serving.host, self._port, "serving.grpc_port")
+        serving = self._settings.serving
+        require_protected(serving)
+        require_port(serving.host, self._port, "serving.grpc_port")
+        if self._http_port:
+            require_port(serving.host, self._http_port, "serving.http_port")
+        else:
+            self._http_port = spare_ports(1)[0]
         import ray
 
         try:
@@ -191,26 +236,15 @@ class RayHost:
         self.ingress = HAPROXY if os.environ.get(SWITCH) == "1" else PYTHON_PROXY
         if self.ingress == PYTHON_PROXY:
             log.warning("no HAProxy here: Ray Serve's Python proxy answers, at three times the latency")
-        quiet = LoggingConfig(log_level="WARNING", enable_access_log=False)
         self._serving = True
         serve.start(
             proxy_location="HeadOnly",
-            http_options=HTTPOptions(host=self._settings.serving.host, port=spare_ports(1)[0]),
-            grpc_options=gRPCOptions(
-                port=self._port, grpc_servicer_functions=["serving.grpc_edge.add_service"]
-            ),
-            logging_config=quiet,
+            http_options=HTTPOptions(host=self._settings.serving.host, port=self._http_port),
+            grpc_options=gRPCOptions(port=self._port, grpc_servicer_functions=[ADD_SERVICE]),
+            logging_config=LoggingConfig(**logging_options()),
         )
-        deployment = serve.deployment(
-            InferenceReplica,
-            name="inference",
-            num_replicas=1,
-            max_ongoing_requests=MAX_ONGOING,
-            ray_actor_options={"num_cpus": REPLICA_CPUS},
-            graceful_shutdown_timeout_s=GRACE_SECONDS,
-            logging_config=quiet,
-        )
-        serve.run(deployment.bind(self._settings), name=APPLICATION, route_prefix="/")
+        settings = json.loads(self._settings.model_dump_json())
+        serve.run(application({"settings": settings}), name=APPLICATION, route_prefix="/")
 
     def _await_live(self) -> None:
         """Wait until a request gets through: HAProxy learns of the replica a moment after Serve."""

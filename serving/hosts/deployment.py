@@ -1,0 +1,86 @@
+"""What Ray Serve is told about the deployment: the same values for a local run and for a cluster.
+
+`config` is what `serve deploy` takes and what a RayService's `serveConfigV2` holds.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from alphaloop.settings import ServingSettings, Settings
+
+APPLICATION, DEPLOYMENT = "alphaloop", "inference"
+ADD_SERVICE = "serving.hosts.ingress.add_service"
+BUILDER = "serving.hosts.ray:application"
+POLICY = "serving.hosts.scaling:by_load"
+REPLICA_CPUS = 0.2
+MAX_ONGOING = 64
+GRACE_SECONDS = 5.0
+# A replica is worth its start (seconds, and half a gigabyte) only where the load stays.
+UPSCALE_SECONDS, DOWNSCALE_SECONDS, LOOK_BACK_SECONDS = 10.0, 300.0, 20.0
+
+
+def logging_options() -> dict[str, Any]:
+    """Serve's loggers: a line for each request would cost more than the request."""
+    return {"log_level": "WARNING", "enable_access_log": False}
+
+
+def scale(serving: ServingSettings) -> dict[str, Any]:
+    """The number of replicas, fixed or between two limits."""
+    if not serving.max_replicas:
+        return {"num_replicas": serving.replicas}
+    return {
+        "autoscaling_config": {
+            "min_replicas": serving.replicas,
+            "initial_replicas": serving.replicas,
+            "max_replicas": max(serving.replicas, serving.max_replicas),
+            "upscale_delay_s": UPSCALE_SECONDS,
+            "downscale_delay_s": DOWNSCALE_SECONDS,
+            "look_back_period_s": LOOK_BACK_SECONDS,
+            "policy": {"policy_function": POLICY},
+        }
+    }
+
+
+def options(serving: ServingSettings) -> dict[str, Any]:
+    """The deployment's options."""
+    return {
+        "name": DEPLOYMENT,
+        **scale(serving),
+        "max_ongoing_requests": MAX_ONGOING,
+        "ray_actor_options": {"num_cpus": REPLICA_CPUS},
+        "graceful_shutdown_timeout_s": GRACE_SECONDS,
+        "logging_config": logging_options(),
+    }
+
+
+def config(settings: Settings) -> dict[str, Any]:
+    """The whole of Serve for `settings`, as `serve deploy` takes it (its `ServeDeploySchema`).
+
+    It listens on all interfaces of each node, which a cluster's network policy guards; TLS and tokens
+    belong to the ingress in front.
+    """
+    serving = settings.serving
+    return {
+        "proxy_location": "EveryNode",
+        "http_options": {"host": "0.0.0.0", "port": serving.http_port or 8000},  # noqa: S104 - see above
+        "grpc_options": {"port": serving.grpc_port, "grpc_servicer_functions": [ADD_SERVICE]},
+        "logging_config": logging_options(),
+        "applications": [
+            {
+                "name": APPLICATION,
+                "route_prefix": "/",
+                "import_path": BUILDER,
+                "args": {"settings": json.loads(settings.model_dump_json())},
+                "deployments": [options(serving)],
+            }
+        ],
+    }
+
+
+def config_text(settings: Settings) -> str:
+    """`config` as YAML."""
+    import yaml
+
+    return str(yaml.safe_dump(config(settings), sort_keys=False))

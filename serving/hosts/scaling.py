@@ -1,0 +1,37 @@
+"""How many replicas Ray Serve should run: as many as keep each below a share of one core.
+
+A replica computes on one event loop, so a core is all that it can use. Serve's own measure, requests
+under way, is taken on that loop between two computations, when there are hardly any: it would never
+see a busy replica.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+BUSY, TARGET = "busy", "target_busy"
+
+
+def wanted(busy: Sequence[float], target: float, running: int) -> int:
+    """Replicas for the cores that those `running` use, each in `busy`, at `target` cores a replica.
+
+    Replicas that have not said anything yet are taken to be as busy as the others on average.
+    """
+    if not busy:
+        return running
+    return math.ceil(sum(busy) / len(busy) * running / target)
+
+
+def by_load(context: Any) -> tuple[int, dict[str, Any]]:
+    """Ray Serve's policy function: the number of replicas, within the limits, and no state.
+
+    Serve calls it in its controller; delays before scaling are Serve's own (`upscale_delay_s`, …).
+    """
+    told: Mapping[str, Mapping[Any, float]] = context.aggregated_metrics or {}
+    busy = list(told.get(BUSY, {}).values())
+    targets = list(told.get(TARGET, {}).values())
+    count = wanted(busy, targets[0] if targets else 1.0, context.current_num_replicas)
+    least, most = context.capacity_adjusted_min_replicas, context.capacity_adjusted_max_replicas
+    return max(least, min(most, count)), {}

@@ -1,0 +1,67 @@
+"""Signatures of model versions: Ed25519 over the SHA-256 of the ONNX file (RFC 8032).
+
+Who holds the private key decides what may be served. The digest binds the signature to the file, and the
+card's own hash binds the card to the digest; the signature lies beside them on the registry, in hex.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from alphaloop.errors import DamagedStoreError, SettingsError
+
+PREFIX = b"alphaloop model "
+
+
+class UntrustedModelError(DamagedStoreError):
+    """A model version that does not carry the signature that is required."""
+
+
+def message_of(digest: str) -> bytes:
+    """What is signed: a fixed word, so that a signature of something else cannot be used, and the digest."""
+    return PREFIX + digest.encode()
+
+
+def sign(digest: str, key: Path) -> str:
+    """The signature in hex of a file with `digest`, by the PEM private key in the file `key`."""
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+    private = _read(key, lambda content: load_pem_private_key(content, password=None))
+    if not isinstance(private, Ed25519PrivateKey):
+        raise SettingsError(
+            f"{key} holds no Ed25519 private key; make one with: openssl genpkey -algorithm ed25519"
+        )
+    return private.sign(message_of(digest)).hex()
+
+
+def require_signature(model: str, version: str, digest: str, signature: str | None, key: Path) -> None:
+    """Raise `UntrustedModelError` unless `signature` is that of `digest` by the PEM public key in `key`."""
+    from cryptography.exceptions import InvalidSignature
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+    from cryptography.hazmat.primitives.serialization import load_pem_public_key
+
+    public = _read(key, load_pem_public_key)
+    if not isinstance(public, Ed25519PublicKey):
+        raise SettingsError(f"serving.signing_key {key} holds no Ed25519 public key")
+    if not signature:
+        raise UntrustedModelError(
+            f"{model} version {version} is not signed and serving.signing_key asks for it; sign it with: "
+            f"alphaloop models sign {model} {version} --key FILE"
+        )
+    try:
+        public.verify(bytes.fromhex(signature), message_of(digest))
+    except (InvalidSignature, ValueError) as error:
+        raise UntrustedModelError(
+            f"the signature of {model} version {version} is not that of {key}; do not serve it"
+        ) from error
+
+
+def _read(path: Path, parse: Any) -> Any:
+    try:
+        return parse(path.read_bytes())
+    except OSError as error:
+        raise SettingsError(f"the key {path} cannot be read: {error.strerror}") from error
+    except (ValueError, TypeError) as error:
+        raise SettingsError(f"the key {path} is not PEM without a password: {error}") from error

@@ -1,0 +1,155 @@
+"""The ladder of a failing version: its breaker, the champion, the last good scores, a refusal."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+
+from alphaloop.breaker import BreakerState
+from alphaloop.errors import ServingError
+from alphaloop.prediction import Route, SymbolStatus
+from alphaloop.rollout import RolloutState
+from serving import breaker as breaker_module
+from serving.breaker import LastGood, VersionBreakers
+from serving.protocol import InferenceRequest
+
+
+def by_symbols(served: Any, *symbols: str, key: str = "") -> InferenceRequest:
+    """A request for the bar that the store holds."""
+    asked = symbols or served.world.symbols
+    return InferenceRequest(served.model, symbols=asked, as_of=served.world.bar, route_key=key)
+
+
+def break_version(served: Any, version: str) -> None:
+    """From now on this loaded version gives no finite score."""
+    loaded = served.core._engine.load(served.model, version)
+    loaded._run = lambda panel: np.full(len(panel), np.nan, np.float32)
+
+
+def count_runs(served: Any, version: str) -> list[int]:
+    """One entry a run of this version from now on."""
+    loaded, runs = served.core._engine.load(served.model, version), []
+    run = loaded._run
+
+    def counted(panel: Any) -> Any:
+        runs.append(len(panel))
+        return run(panel)
+
+    loaded._run = counted
+    return runs
+
+
+def test_a_champion_that_fails_repeats_its_last_good_scores_marked_stale(serve: Any, shelf: Any) -> None:
+    """The scores and their lineage are those of the last good answer, and every status says stale."""
+    shelf.route(champion=shelf.add(1.0, 2.0, 3.0))
+    served = serve(shelf)
+    good = served.core.infer(by_symbols(served))
+    break_version(served, "1")
+    again = served.core.infer(by_symbols(served))
+    assert again.parameters["stale"] is True
+    assert again.parameters["route"] == Route.FALLBACK
+    np.testing.assert_array_equal(again.scores, good.scores)
+    assert set(again.statuses) == {SymbolStatus.STALE}
+    for name in ("input_hash", "version", "digest", "feature_timestamp", "snapshot"):
+        assert again.parameters[name] == good.parameters[name]
+    assert again.parameters["prediction_id"] != good.parameters["prediction_id"]
+    first, failed = served.rows(2)
+    assert first.error is None
+    # Stale scores are not logged as what the model says of this request.
+    assert "not finite" in (failed.error or "")
+    assert all(math.isnan(score) for score in failed.scores)
+
+
+def test_without_good_scores_there_is_a_refusal(serve: Any, shelf: Any) -> None:
+    """Other symbols than those of the good answer, and a champion that never gave one, are refused."""
+    shelf.route(champion=shelf.add(1.0, 2.0, 3.0))
+    served = serve(shelf)
+    served.core.infer(by_symbols(served, "S00", "S01"))
+    break_version(served, "1")
+    with pytest.raises(ServingError, match="not finite"):
+        served.core.infer(by_symbols(served, "S01"))
+    panel = served.world.panel[:, -2:, :]
+    with pytest.raises(ServingError, match="not finite"):
+        served.core.infer(InferenceRequest(served.model, panel=panel))
+
+
+def test_good_scores_are_not_repeated_for_ever(serve: Any, shelf: Any) -> None:
+    """Where nothing may be repeated, the failure is a refusal at once."""
+    shelf.route(champion=shelf.add(1.0, 2.0, 3.0))
+    served = serve(shelf, last_good_seconds=0)
+    served.core.infer(by_symbols(served))
+    break_version(served, "1")
+    with pytest.raises(ServingError, match="not finite"):
+        served.core.infer(by_symbols(served))
+
+
+def test_a_challenger_that_fails_is_left_alone_and_tried_again(
+    serve: Any, shelf: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After its failures the champion answers and the challenger is not run, until one trial succeeds."""
+    moment = [100.0]
+    monkeypatch.setattr(
+        breaker_module,
+        "CircuitBreaker",
+        lambda *given: _real(*given, elapsed=lambda: moment[0]),
+    )
+    champion, challenger = shelf.add(1.0, 0.0, 0.0), shelf.add(0.0, 1.0, 0.0)
+    shelf.route(champion=champion)
+    shelf.route(state=RolloutState.CANARY, challenger=challenger, weight=1.0)
+    served = serve(shelf, breaker_failures=3, breaker_seconds=10)
+    asked = by_symbols(served, key="sleeve-00")
+    assert served.core.infer(asked).parameters["route"] == Route.CANARY
+    working = served.core._engine.load(shelf.name, challenger)._run
+    break_version(served, challenger)
+    runs = count_runs(served, challenger)
+    routes = [served.core.infer(asked).parameters["route"] for _ in range(5)]
+    assert routes == [Route.FALLBACK] * 5
+    assert len(runs) == 3
+    assert served.core.breakers.states()[shelf.name, challenger] is BreakerState.OPEN
+    assert served.core.breakers.states()[shelf.name, champion] is BreakerState.CLOSED
+    served.core._engine.load(shelf.name, challenger)._run = working
+    assert served.core.infer(asked).parameters["route"] == Route.FALLBACK
+    moment[0] += 10.0
+    assert served.core.infer(asked).parameters["route"] == Route.CANARY
+    assert served.core.breakers.states()[shelf.name, challenger] is BreakerState.CLOSED
+
+
+def test_a_slow_version_is_left_alone_though_its_scores_were_used(serve: Any, shelf: Any) -> None:
+    """Scores that took too long are good ones; after as many of them the version is not asked again."""
+    shelf.route(champion=shelf.add(1.0, 2.0, 3.0))
+    served = serve(shelf, slow_ms=1e-6, breaker_failures=2, breaker_seconds=60)
+    answers = [served.core.infer(by_symbols(served)) for _ in range(4)]
+    assert ["stale" in answer.parameters for answer in answers] == [False, False, True, True]
+
+
+def test_only_so_much_is_remembered(world: Any, shelf: Any) -> None:
+    """Breakers of versions and answers to requests are forgotten, the oldest first."""
+    settings = world.settings().serving
+    breakers, kept = VersionBreakers(settings), LastGood(60)
+    for number in range(100):
+        breakers._breaker("model", str(number))
+    assert len(breakers.states()) == 64
+    assert ("model", "0") not in breakers.states()
+    assert kept.recall("model", _inputs("S00")) is None
+    for number in range(100):
+        kept.keep("model", _answer(), _inputs(f"S{number}"))
+    assert kept.recall("model", _inputs("S0")) is None
+    assert kept.recall("model", _inputs("S99")) is not None
+
+
+_real = breaker_module.CircuitBreaker
+
+
+def _inputs(symbol: str) -> Any:
+    from serving.scoring import Inputs
+
+    return Inputs(np.zeros((1, 1, 1), np.float32), 0.0, symbols=(symbol,))
+
+
+def _answer() -> Any:
+    from serving.scoring import unscored
+
+    return unscored("1", "", _inputs("S0"))

@@ -10,17 +10,12 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from features.arithmetic.division import ratio
+
 Values = npt.NDArray[np.float64]
 
 FLAT = 1e-12
 """Relative deviation below which a window counts as constant."""
-
-
-def ratio(numerator: Values, denominator: Values, neutral: float = np.nan) -> Values:
-    """`numerator / denominator`; `neutral` where the denominator is 0."""
-    zero = denominator == 0
-    found: Values = np.where(zero, neutral, numerator / np.where(zero, 1.0, denominator))
-    return found
 
 
 def deviations(windows: Values) -> Values:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from features.arithmetic.division import ratio
 from features.arithmetic.parameters import require_bars
 
 Array = npt.NDArray[np.float64]
@@ -25,13 +26,6 @@ def at_least(least: int, **lengths: int) -> None:
     """Raise `InputError` for the first of `lengths` that is no number of bars from `least` on."""
     for name, length in lengths.items():
         require_bars(name, length, least)
-
-
-def ratio(numerator: Array, denominator: Array) -> Array:
-    """The quotient; NaN where it is not finite, as over zero."""
-    with np.errstate(all="ignore"):
-        result: Array = np.true_divide(numerator, denominator)
-    return np.where(np.isfinite(result), result, np.nan)
 
 
 def join(*columns: Array) -> Array:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from features.arithmetic.division import ratio
 from features.arithmetic.period import Dated, label
-from features.arithmetic.smoothing import Array, State, Stepped, at_least, ratio
+from features.arithmetic.smoothing import Array, State, Stepped, at_least
 from features.indicator import indicator
 from features.operator import Operator
 from features.operators.recursive import Recursive

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from features.arithmetic.smoothing import at_least, ratio
+from features.arithmetic.division import ratio
+from features.arithmetic.smoothing import at_least
 from features.arithmetic.subwindows import Array
 from features.indicator import indicator
 from features.operator import Operator

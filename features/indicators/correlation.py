@@ -9,7 +9,8 @@ from __future__ import annotations
 import numpy as np
 
 from features.arithmetic import moments
-from features.arithmetic.moments import Values, deviations, ratio
+from features.arithmetic.division import ratio
+from features.arithmetic.moments import Values, deviations
 from features.arithmetic.parameters import require_bars
 from features.indicator import indicator
 from features.operator import Matrix, Operator

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from features.arithmetic.division import ratio
 from features.arithmetic.parameters import require_positive
-from features.arithmetic.smoothing import at_least, ratio
+from features.arithmetic.smoothing import at_least
 from features.arithmetic.subwindows import Array
 from features.indicator import indicator
 from features.operator import Operator

@@ -8,7 +8,8 @@ from functools import cache
 import numpy as np
 
 from features.arithmetic import moments
-from features.arithmetic.moments import Values, log_returns, ratio
+from features.arithmetic.division import ratio
+from features.arithmetic.moments import Values, log_returns
 from features.arithmetic.parameters import require_bars
 from features.indicator import indicator
 from features.operator import Operator

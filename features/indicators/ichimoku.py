@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from features.arithmetic.smoothing import at_least, ratio
+from features.arithmetic.division import ratio
+from features.arithmetic.smoothing import at_least
 from features.arithmetic.subwindows import Array, middles
 from features.indicator import indicator
 from features.operator import Operator

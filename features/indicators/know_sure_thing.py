@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from features.arithmetic.division import ratio
 from features.arithmetic.parameters import require_between
-from features.arithmetic.smoothing import at_least, ratio
+from features.arithmetic.smoothing import at_least
 from features.arithmetic.subwindows import Array, centred_mean, means
 from features.indicator import indicator
 from features.operator import Operator

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from features.arithmetic import moments
-from features.arithmetic.moments import Values, log_ratio, log_returns, ratio, simple_returns
+from features.arithmetic.division import ratio
+from features.arithmetic.moments import Values, log_ratio, log_returns, simple_returns
 from features.arithmetic.parameters import require_bars
 from features.indicator import indicator
 from features.operator import Operator

@@ -10,7 +10,8 @@ from functools import partial
 
 import numpy as np
 
-from features.arithmetic.moments import Values, ratio
+from features.arithmetic.division import ratio
+from features.arithmetic.moments import Values
 from features.arithmetic.parameters import require_bars, require_between
 from features.indicator import indicator
 from features.operator import Operator

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from features.arithmetic.smoothing import State, Stepped, Trailing, at_least, exponential, ratio
+from features.arithmetic.division import ratio
+from features.arithmetic.smoothing import State, Stepped, Trailing, at_least, exponential
 from features.indicator import indicator
 from features.operator import Operator
 from features.operators.recursive import Recursive

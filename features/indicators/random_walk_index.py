@@ -6,7 +6,8 @@ import math
 
 import numpy as np
 
-from features.arithmetic.smoothing import at_least, ratio
+from features.arithmetic.division import ratio
+from features.arithmetic.smoothing import at_least
 from features.arithmetic.subwindows import Array, true_ranges
 from features.indicator import indicator
 from features.operator import Operator

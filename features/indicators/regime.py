@@ -8,7 +8,8 @@ import numpy as np
 
 from alphaloop.errors import InputError
 from features.arithmetic import moments
-from features.arithmetic.moments import Values, ratio, simple_returns
+from features.arithmetic.division import ratio
+from features.arithmetic.moments import Values, simple_returns
 from features.arithmetic.parameters import require_bars, require_between, require_positive
 from features.indicator import indicator
 from features.operator import Operator

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from features.arithmetic.moments import Values, log_ratio, log_returns, mean, ratio, variance
+from features.arithmetic.division import ratio
+from features.arithmetic.moments import Values, log_ratio, log_returns, mean, variance
 from features.arithmetic.parameters import require_bars
 from features.indicator import indicator
 from features.operator import Operator

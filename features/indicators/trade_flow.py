@@ -13,7 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from features.arithmetic import moments
-from features.arithmetic.moments import Values, ratio
+from features.arithmetic.division import ratio
+from features.arithmetic.moments import Values
 from features.arithmetic.parameters import require_bars, require_positive
 from features.indicator import indicator
 from features.operator import Operator

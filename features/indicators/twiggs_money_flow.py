@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from features.arithmetic.smoothing import State, Stepped, at_least, ratio, wilder
+from features.arithmetic.division import ratio
+from features.arithmetic.smoothing import State, Stepped, at_least, wilder
 from features.arithmetic.subwindows import Array
 from features.indicator import indicator
 from features.operator import Operator

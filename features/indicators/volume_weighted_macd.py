@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from features.arithmetic.smoothing import State, Stepped, at_least, exponential, ratio
+from features.arithmetic.division import ratio
+from features.arithmetic.smoothing import State, Stepped, at_least, exponential
 from features.indicator import indicator
 from features.operator import Operator
 from features.operators.recursive import Recursive

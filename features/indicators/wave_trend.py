@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from features.arithmetic.smoothing import State, Stepped, Trailing, at_least, exponential, ratio
+from features.arithmetic.division import ratio
+from features.arithmetic.smoothing import State, Stepped, Trailing, at_least, exponential
 from features.arithmetic.subwindows import centred_mean
 from features.indicator import indicator
 from features.operator import Operator

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from features.arithmetic.moments import FLAT, ratio
+from features.arithmetic.division import ratio
+from features.arithmetic.moments import FLAT
 from features.operator import SINGLE, Axes, Handle, Matrix, Vector, unknown
 
 CHUNK = 4_000_000

@@ -102,7 +102,7 @@ class Yahoo:
     def actions(
         self, symbols: Sequence[str], start: datetime | None = None, end: datetime | None = None
     ) -> pa.Table:
-        """Splits and cash dividends with `start <= ex-date <= end`, as `daily_factor.ACTIONS_SCHEMA` has them.
+        """Splits and cash dividends with `start <= ex-date <= end`; columns of `ACTIONS_SCHEMA`.
 
         Yahoo does not say when they were announced: `published` is the beginning of the ex-date.
         """

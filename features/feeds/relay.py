@@ -18,8 +18,8 @@ from alphaloop.market import Bar
 from features.feeds.election import Election, Settled, Switch
 from features.feeds.freshness import Freshness, Reading
 from features.feeds.policy import FailoverPolicy
-from features.feeds.stored_bars import stored_bars
 from features.source import LiveSource
+from features.venues.stored_bars import stored_bars
 
 History = Callable[[Sequence[str], datetime | None, datetime | None, str], pa.Table]
 

@@ -13,9 +13,9 @@ import pyarrow.compute as pc
 from alphaloop.clock import ReplayClock, monotonic
 from alphaloop.errors import InputError
 from alphaloop.market import Bar
-from features.feeds.stored_bars import stored_bars
 from features.source import CalendarName, Source, require_symbols, select
 from features.storage.snapshots import SnapshotStore
+from features.venues.stored_bars import stored_bars
 
 AS_FAST_AS_POSSIBLE = math.inf
 

@@ -24,10 +24,11 @@ from alphaloop.market import Bar
 from features.source import CalendarName, require_frequency, require_symbols, select
 from features.sources.ibkr_answers import NOTICES, PASSING, answered, session_table, start_of, update_of
 from features.venues.busy import BusyError, advice
-from features.venues.closed_bars import PERIODS, ClosedBars, Update, bars_of
+from features.venues.closed_bars import PERIODS, ClosedBars, Update
 from features.venues.doubt import Doubt
 from features.venues.retry import GaveUpError, Retry
 from features.venues.session_hours import in_session
+from features.venues.stored_bars import stored_bars
 
 BAR_SIZES = {"1m": "1 min", "5m": "5 mins", "15m": "15 mins", "1h": "1 hour", "1d": "1 day"}
 # How much one request asks for, as the venue writes it, and as we count it.
@@ -91,7 +92,8 @@ class Ibkr:
         period, link = PERIODS[frequency], _Link(partial(self._connect, self._number("client_id", 1)))
 
         async def fill(symbol: str, start: datetime, end: datetime) -> Sequence[Bar]:
-            return bars_of(await self._bars(link, symbol, start, end, frequency), self.name)
+            table = await self._bars(link, symbol, start, end, frequency)
+            return list(stored_bars(table, self.name))
 
         doubt = Doubt(self.clock)
         closed = ClosedBars(self.name, period, fill, self.clock, expects=doubt.covers)

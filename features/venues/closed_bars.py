@@ -9,12 +9,11 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-import pyarrow as pa
-
 from alphaloop.clock import Clock
 from alphaloop.errors import DataError
 from alphaloop.market import Bar
 from features.source import Source
+from features.venues.stored_bars import stored_bars
 
 PERIODS = {
     "1m": timedelta(minutes=1),
@@ -250,18 +249,6 @@ def history_fill(source: Source, frequency: str) -> Fill:
 
     async def fill(symbol: str, start: datetime, end: datetime) -> Sequence[Bar]:
         table = await asyncio.to_thread(source.history, (symbol,), start, end, frequency)
-        return bars_of(table, source.name)
+        return list(stored_bars(table, source.name))
 
     return fill
-
-
-def bars_of(table: pa.Table, provider: str) -> list[Bar]:
-    """The rows of `BARS_SCHEMA` as bars of `provider`; `DataError` for a row that no market prints."""
-    columns = ("symbol", "timestamp", "close", "open", "high", "low", "volume", "adjustment")
-    # To the microsecond, so that times are datetimes rather than pandas' timestamps.
-    times = table["timestamp"].cast(pa.timestamp("us", tz="UTC"), safe=False)
-    rows = table.select(columns).set_column(1, "timestamp", times).to_pylist()
-    try:
-        return [Bar(**row, provider=provider) for row in rows]
-    except (TypeError, ValueError) as error:
-        raise DataError(f"history of '{provider}' holds an impossible bar: {error}") from error

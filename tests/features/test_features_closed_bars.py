@@ -17,7 +17,8 @@ from alphaloop.errors import DataError, VendorError
 from alphaloop.market import Bar
 from features.source import Source
 from features.sources.registry import find
-from features.venues.closed_bars import ClosedBars, Update, bars_of, history_fill, period_of
+from features.venues.closed_bars import ClosedBars, Update, history_fill, period_of
+from features.venues.stored_bars import stored_bars
 
 MINUTE = timedelta(minutes=1)
 NOON = datetime(2024, 3, 1, 12, tzinfo=UTC)
@@ -258,7 +259,7 @@ def test_history_that_cannot_be_is_refused() -> None:
     table = find("simulated").history(("SIM00",)).slice(0, 1)
     column = table.schema.get_field_index("close")
     with pytest.raises(DataError, match="simulated"):
-        bars_of(table.set_column(column, table.schema.field(column), [[-1.0]]), "simulated")
+        list(stored_bars(table.set_column(column, table.schema.field(column), [[-1.0]]), "simulated"))
 
 
 def test_a_frequency_that_is_not_there_is_named() -> None:

@@ -21,8 +21,8 @@ from alphaloop.errors import DataError, InputError, UnknownNameError, VendorErro
 from alphaloop.market import BARS_SCHEMA, Bar
 from features.sources import registry
 from features.sources.ccxt.source import Ccxt
-from features.venues.closed_bars import bars_of
 from features.venues.retry import GaveUpError, Retry
+from features.venues.stored_bars import stored_bars
 
 NOON = datetime(2024, 3, 1, 12, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -112,7 +112,7 @@ def test_history_comes_in_pages_and_whole(venue: Any, timer: Timer) -> None:
     first = NOON - timedelta(hours=6)
     table = source(venue, timer).history(symbols, first, NOON, "1m")
     assert table.schema == BARS_SCHEMA
-    assert bars_of(table, venue.provider) == expected(venue, first, NOON, symbols)
+    assert list(stored_bars(table, venue.provider)) == expected(venue, first, NOON, symbols)
     pages = [one for one in venue.requests if "klines" in one["path"] or "OHLC" in one["path"]]
     # Binance gives 100 candles a page here, whatever is asked; Kraken its 720.
     assert len(pages) == (8 if venue.provider == "ccxt:binance" else 2)

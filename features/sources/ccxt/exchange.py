@@ -6,12 +6,11 @@ import importlib
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC
-from email.utils import parsedate_to_datetime
 from typing import Any, NoReturn, TypeVar
 
 from alphaloop.clock import Clock
 from alphaloop.errors import AlphaloopError, DataError, MissingPartError, UnknownNameError, VendorError
+from features.venues.busy import retry_after
 from features.venues.credentials import Secret, optional_secret, redacted
 from features.venues.retry import Retry
 
@@ -145,19 +144,11 @@ class Connection:
         return parsed
 
     def _retry_after(self, error: BaseException) -> float | None:
-        """The seconds of the last answer's Retry-After header: a number, or a date (RFC 9110, 10.2.3)."""
+        """The seconds of the last answer's Retry-After header; a request that timed out had none."""
         headers = {name.lower(): value for name, value in (self.api.last_response_headers or {}).items()}
-        text = str(headers.get("retry-after", "")).strip()
-        if not text or isinstance(error, kit().RequestTimeout):
+        if isinstance(error, kit().RequestTimeout):
             return None
-        if text.isdigit():
-            return float(text)
-        try:
-            moment = parsedate_to_datetime(text)
-        except ValueError:
-            return None
-        moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-        return max(0.0, (moment - self.clock.now()).total_seconds())
+        return retry_after(str(headers.get("retry-after", "")), self.clock)
 
 
 def _refuse_to_open() -> NoReturn:

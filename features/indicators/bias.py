@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from features.arithmetic.division import ratio
 from features.arithmetic.smoothing import (
     AverageTrueRange,
     State,
@@ -9,7 +10,6 @@ from features.arithmetic.smoothing import (
     Trailing,
     at_least,
     exponential,
-    ratio,
 )
 from features.arithmetic.subwindows import Array, centred_mean
 from features.indicator import indicator

@@ -9,6 +9,7 @@ step is published (`control.publication`) over the generation it was decided on.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -22,8 +23,8 @@ from alphaloop.rollout import Override, RolloutDocument, RolloutKind, RolloutSta
 from control.evidence import Ledger, Verdict
 from control.expectation import expectation
 from control.guards import Guards
+from control.inquiry import Inquiry
 from control.policies import RolloutPolicy
-from control.power import Needs, needs
 from control.publication import Publication
 from control.recomputation import Recomputation
 from control.stages import Move, Stage, next_move
@@ -32,6 +33,8 @@ from control.witness import Witness
 from models.card import Card
 from models.registry import Registry
 from serving.prediction_log import PredictionRow
+
+log = logging.getLogger(__name__)
 
 RECOMPUTATION_TOLERANCE = 1e-4
 """The fidelity that serving owes the registered model; the same as that of the export gate."""
@@ -64,9 +67,7 @@ class RolloutController:
         self._costs = costs
         self._guards = guards
         self._log = log
-        self._ledger: Ledger | None = None
-        self._needs: Needs | None = None
-        self._witness = Witness(recomputation, guards())
+        self._inquiry: Inquiry | None = None
         self.ledgers: dict[str, Ledger] = {}
 
     @property
@@ -142,8 +143,8 @@ class RolloutController:
         words += f", by override '{override.name}': {override.reason}" if override else ""
         step = describe(document, document, as_of=as_of.isoformat(), bars=0, reason=words)
         self.publication.publish(before, step, document)
-        self._forget()
-        self._ledger_of(document)
+        self._inquiry = None
+        self._inquiry_of(document)
         return document
 
     def on_bar(self, as_of: datetime, rows: Sequence[PredictionRow], bars: BarPanel) -> Transition | None:
@@ -156,18 +157,14 @@ class RolloutController:
         document = self.document
         if document.state is RolloutState.STEADY or document.challenger is None:
             return None
-        if self._ledger is None or _key(document) not in self.ledgers:
+        if self._inquiry is None or _key(document) not in self.ledgers:
             earlier = [row for row in self._log() if row.as_of is not None and row.as_of < as_of]
             due = self.catch_up(earlier, bars)
             document = self.document
-            if due and document.challenger is None:
-                return due[-1]
-        observation = self._witness.observe(document, as_of, rows, bars)
-        if observation is None:
-            return None
-        ledger = self._opened(document, bars)
-        ledger.observe(observation)
-        return self._step(document, ledger, as_of)
+            if document.challenger is None:
+                return due[-1] if due else None
+        inquiry = self._inquiry_of(document)
+        return self._step(document, inquiry, as_of) if inquiry.take(document, as_of, rows, bars) else None
 
     def catch_up(self, rows: Sequence[PredictionRow], bars: BarPanel) -> list[Transition]:
         """Go on where a dead controller stopped, from everything logged since the rollout started.
@@ -189,7 +186,7 @@ class RolloutController:
                 f"no rollout of '{self.model}' is under way; the champion is {document.champion}"
             )
         self._replay(rows, bars, decide=False)
-        return self._ledger_of(document)
+        return self._inquiry_of(document).ledger
 
     def end(self, outcome: Outcome, as_of: datetime, *, reason: str, by: str) -> Transition:
         """End the rollout under way by hand: promote the challenger, or keep the champion."""
@@ -198,57 +195,61 @@ class RolloutController:
             raise InputError(
                 f"no rollout of '{self.model}' is under way; the champion is {document.champion}"
             )
-        return self._settle(document, self._ledger_of(document), as_of, outcome, Verdict(reason=reason), by)
+        ledger = self._inquiry_of(document).ledger
+        return self._settle(document, ledger, as_of, outcome, Verdict(reason=reason), by)
 
-    def stage(self, document: RolloutDocument, ledger: Ledger) -> Stage:
-        """Where the rollout of `document` stands after the bars of `ledger`."""
-        cleared = {name: bool(flags[0]) for name, flags in ledger.layers.cleared().items()}
-        hold = self.needs(document, ledger).hold(skilled=cleared["no_skill"], innocent=cleared["turnover"])
-        return Stage(
-            weight=document.weight,
-            bars=ledger.bars,
-            stage_bars=ledger.bars_since(document.stage_started),
-            hold=hold,
-            fixed=document.kind is RolloutKind.AB,
-        )
-
-    def needs(self, document: RolloutDocument, ledger: Ledger) -> Needs:
-        """The bars that the first stages of this rollout wait for."""
-        if self._needs is None:
-            self._needs = needs(ledger.expectation, self._policy, ledger.symbols)
-        return self._needs
+    def inquiry(self) -> Inquiry:
+        """The inquiry into the rollout under way; raises `MissingStateError` where there is none."""
+        document = self.document
+        if document.challenger is None:
+            raise MissingStateError(
+                f"no rollout of '{self.model}' is under way; the champion is {document.champion}"
+            )
+        return self._inquiry_of(document)
 
     def _replay(self, rows: Sequence[PredictionRow], bars: BarPanel, *, decide: bool) -> list[Transition]:
-        self._forget()
+        self._inquiry = None
         document, steps = self.document, list[Transition]()
         if document.challenger is None or document.started is None:
             return steps
-        ledger = self._opened(document, bars)
-        frame = self._recomputation.frame(bars) if rows else None
+        inquiry = self._inquiry_of(document)
         started = datetime.fromisoformat(document.started)
-        for as_of in sorted({row.as_of for row in rows if row.as_of is not None and row.as_of > started}):
+        moments = sorted({row.as_of for row in rows if row.as_of is not None and row.as_of > started})
+        frame = self._recomputation.frame(bars) if moments else None
+        for as_of in moments:
             there = [row for row in rows if row.as_of == as_of]
-            seen = self._witness.observe(document, as_of, there, bars.between(end=as_of), frame)
-            if seen is None:
+            if not inquiry.take(document, as_of, there, bars.between(end=as_of), frame) or not decide:
                 continue
-            ledger.observe(seen)
-            decided = datetime.fromisoformat(document.stage_started or document.started)
-            step = self._step(document, ledger, as_of) if decide and as_of > decided else None
-            if step is not None:
-                steps.append(step)
-                document = self.document
-                if document.challenger is None:
+            if as_of > datetime.fromisoformat(document.stage_started or document.started):
+                step = self._step(document, inquiry, as_of)
+                if step is not None:
+                    steps.append(step)
+                    document = self.document
+                if document.challenger is None or self._inquiry is None:
                     break
         return steps
 
-    def _step(self, document: RolloutDocument, ledger: Ledger, as_of: datetime) -> Transition | None:
-        stage = self.stage(document, ledger)
+    def _step(self, document: RolloutDocument, inquiry: Inquiry, as_of: datetime) -> Transition | None:
+        """The step that the evidence asks for; none where another controller was faster: it is read again."""
+        try:
+            return self._moved(document, inquiry, as_of)
+        except RolloutConflictError as conflict:
+            log.info("another controller moved the rollout of '%s' first: %s", self.model, conflict)
+            self._inquiry = None
+            return None
+
+    def _moved(self, document: RolloutDocument, inquiry: Inquiry, as_of: datetime) -> Transition | None:
+        stage, ledger = inquiry.stage(document), inquiry.ledger
         verdict = ledger.measured_verdict() if stage.fixed else ledger.verdict()
-        not_worse = bool(ledger.layers.not_worse()[0])
         move = next_move(
-            stage, self._policy, against=verdict.action == "rollback",
-            favour=verdict.action == "promote", not_worse=not_worse,
-        )  # fmt: skip
+            stage,
+            self._policy,
+            against=verdict.action == "rollback",
+            favour=verdict.action == "promote",
+            not_worse=bool(ledger.layers.not_worse()[0]),
+        )
+        if move is Move.ADVANCE:
+            return self._advance(document, ledger, stage, as_of)
         if move is Move.ROLL_BACK:
             return self._settle(document, ledger, as_of, Outcome.ROLLED_BACK, verdict)
         if move is Move.PROMOTE:
@@ -256,7 +257,7 @@ class RolloutController:
             return self._settle(document, ledger, as_of, Outcome.PROMOTED, because)
         if move is Move.EXPIRE:
             return self._settle(document, ledger, as_of, Outcome.UNDECIDED, self._expired(stage))
-        return self._advance(document, ledger, stage, as_of) if move is Move.ADVANCE else None
+        return None
 
     def _expired(self, stage: Stage) -> Verdict:
         what = "the comparison ended after" if stage.fixed else "no verdict within"
@@ -296,7 +297,7 @@ class RolloutController:
             by=by,
             evidence=ledger.summary(),
         )
-        self._forget()
+        self._inquiry = None
         return self.publication.publish(document, step, after)
 
     def _require_passed(self, version: str, override: Override | None) -> None:
@@ -307,28 +308,20 @@ class RolloutController:
                 f"the gate refused version {version}: {reasons}; an override with a name can start it"
             )
 
-    def _forget(self) -> None:
-        self._ledger, self._needs = None, None
-        self._witness = Witness(self._recomputation, self._guards())
-
-    def _opened(self, document: RolloutDocument, bars: BarPanel) -> Ledger:
-        """The ledger; before its first bar it looks back on what came after the challenger's training."""
-        ledger = self._ledger_of(document)
-        if ledger.bars == 0 and ledger.past_bars == 0:
-            ledger.look_back(self._witness.past(document, self._card(document.challenger), bars))
-        return ledger
-
-    def _ledger_of(self, document: RolloutDocument) -> Ledger:
-        if self._ledger is None or _key(document) not in self.ledgers:
-            self._ledger = Ledger(
+    def _inquiry_of(self, document: RolloutDocument) -> Inquiry:
+        if self._inquiry is None or _key(document) not in self.ledgers:
+            card = self._card(document.challenger)
+            ledger = Ledger(
                 policy=self._policy,
-                expectation=expectation(self._card(document.challenger), self._card(document.champion)),
+                expectation=expectation(card, self._card(document.champion)),
                 allocation=self._allocation,
                 costs=self._costs,
                 tolerance=RECOMPUTATION_TOLERANCE,
             )
-            self.ledgers[_key(document)] = self._ledger
-        return self._ledger
+            self.ledgers[_key(document)] = ledger
+            witness = Witness(self._recomputation, self._guards())
+            self._inquiry = Inquiry(card, self._policy, ledger, witness)
+        return self._inquiry
 
     def _card(self, version: str | None) -> Card:
         return self._registry.card(self.model, str(version))

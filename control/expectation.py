@@ -17,6 +17,7 @@ PERSISTENCE_CEILING = 0.9999
 DISPERSION_FACTOR = 3.0
 """Scores may spread so many times as wide, or as narrow, as ever in the folds: crises do that."""
 AGREEMENT_MARGIN = 0.15
+"""Room beyond the folds' range of rank correlations with the champion, which moves slowly and far."""
 
 
 @dataclass(frozen=True, slots=True)

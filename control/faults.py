@@ -86,6 +86,15 @@ def unseen(outcomes: Outcomes) -> Outcomes:
     return replace(outcomes, rows=blind)
 
 
+def turned(outcomes: Outcomes) -> Outcomes:
+    """The challenger with its ranks turned round, and nothing to recompute from."""
+    rows = outcomes.rows
+    return replace(
+        outcomes,
+        rows=rows._replace(ic=-np.asarray(rows.ic), agreement=-np.asarray(rows.agreement)),
+    )
+
+
 def _served(bench: Bench, champion: Track, honest: Track, true: FloatMatrix, served: FloatMatrix) -> Outcomes:
     live = _pair(bench, champion, replace(_track(bench, served), folds=honest.folds, ranges=honest.ranges))
     carded = _pair(bench, champion, honest)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any
+
+import numpy as np
 
 from alphaloop.allocation import AllocationPolicy
 from alphaloop.clock import SystemClock
@@ -15,14 +18,20 @@ from alphaloop.market import BarPanel, to_datetime
 from alphaloop.rollout import Override, RolloutDocument, RolloutKind
 from alphaloop.settings import Settings
 from control.controller import RolloutController
+from control.evidence import Ledger
 from control.guards import Guards
-from control.policies import rollout_policy
+from control.policies import RolloutPolicy, rollout_policy
+from control.power import Needs, bars_to_find
 from control.recomputation import Recomputation
 from control.transition import CONTROL_STREAM, TRANSITION, Outcome, Transition
 from features.sets import feature_set_of
 from features.storage.snapshots import SnapshotStore
 from models.registry import Registry
 from serving.prediction_log import PredictionLogReader
+
+LEAST_POWER = 0.8
+"""A duration that finds the effect of interest more rarely than that cannot decide."""
+LONGEST_ROLLOUT = 3_000
 
 
 def make_controller(
@@ -70,7 +79,77 @@ def status(settings: Settings, model: str) -> dict[str, Any]:
         ledger = controller.rebuild(rows, _bars(settings))
         shown["evidence"] = ledger.summary()
         shown["bounds_log10_e"] = ledger.bounds()
+        shown |= _outlook(controller, document, ledger, rollout_policy(settings))
     return shown
+
+
+def _outlook(
+    controller: RolloutController, document: RolloutDocument, ledger: Ledger, policy: RolloutPolicy
+) -> dict[str, Any]:
+    """What is left of the stage, what it waits for, and how far each test is from ending the rollout."""
+    inquiry = controller.inquiry()
+    stage, needed = inquiry.stage(document), inquiry.needs
+    left = stage.bars_left(policy)
+    bounds, evidence = ledger.bounds(), ledger.summary()
+    deciding = {name: name if name.endswith("_better") else f"{name}_worse" for name in ("ic", "pnl")}
+    names = {**{name: name for name in bounds}, **deciding}
+    return {
+        "stage": {
+            "bars": stage.bars,
+            "bars_in_stage": stage.stage_bars,
+            "bars_left_at_least": left,
+            "bars_left_at_most": max(policy.max_bars - stage.bars, 0),
+            "next_weight": stage.next_weight(policy),
+            "waits_for": _waits(ledger, needed, stage.hold),
+            "bars_to_tell_no_skill": needed.no_skill,
+            "bars_to_clear_turnover": needed.turnover,
+        },
+        "ends_when": {
+            name: {"log10_e": evidence[f"{names[name]}_log10_e"], "bound": bound}
+            for name, bound in bounds.items()
+        },
+        "power": power_of(policy),
+    }
+
+
+def _waits(ledger: Ledger, needed: Needs, hold: int) -> list[str]:
+    if hold <= ledger.bars:
+        return []
+    cleared = {name: bool(flags[0]) for name, flags in ledger.layers.cleared().items()}
+    words = []
+    if not cleared["no_skill"] and needed.hold(skilled=False, innocent=True) > ledger.bars:
+        words.append(
+            f"the live IC to tell the card's promise from no skill, {needed.no_skill} bars or once it shows"
+        )
+    if not cleared["turnover"] and needed.turnover is not None:
+        words.append(f"turnover to be cleared of five times the card's, usually {needed.turnover} bars")
+    return words
+
+
+def power_of(policy: RolloutPolicy) -> dict[str, float]:
+    """Whether the longest duration can find a challenger that is worse by the effect of interest."""
+    alpha = policy.rollback_alpha("pnl")
+    found = bars_to_find(policy.effect, alpha, LONGEST_ROLLOUT)
+    return {
+        "effect": policy.effect,
+        "bars": policy.max_bars,
+        "power": float((found <= policy.max_bars).mean()),
+        "bars_for_80_percent": float(np.quantile(found, LEAST_POWER, method="higher")),
+    }
+
+
+def power_warning(settings: Settings) -> str:
+    """Why a rollout of the settings' duration may not decide; empty where it can."""
+    told = power_of(rollout_policy(settings))
+    if told["power"] >= LEAST_POWER:
+        return ""
+    needed = told["bars_for_80_percent"]
+    enough = f"{needed:,.0f} bars" if math.isfinite(needed) else f"more than {LONGEST_ROLLOUT:,} bars"
+    return (
+        f"{told['bars']:.0f} bars find a challenger that is worse by {told['effect']:g} standard deviations "
+        f"a bar in {told['power']:.0%} of rollouts; {LEAST_POWER:.0%} takes {enough} (rollout.max_bars, "
+        "rollout.effect)"
+    )
 
 
 def start(
@@ -80,22 +159,40 @@ def start(
     *,
     override: Override | None = None,
     kind: RolloutKind = RolloutKind.REAL,
+    share: float = 0.0,
+    against: str | None = None,
 ) -> RolloutDocument:
-    """Put a version into shadow, from the last known bar on."""
+    """Put a version into shadow, or into a comparison at `share`, from the last known bar on."""
     controller, _ = _open(settings, model)
-    return controller.start(version, _last_bar(settings), kind=kind, override=override)
+    return controller.start(
+        version, _last_bar(settings), kind=kind, override=override, share=share, against=against
+    )
 
 
 def promote(settings: Settings, model: str, reason: str, by: str) -> Transition:
     """Make the challenger champion by hand; journaled with who and why."""
-    controller, _ = _open(settings, model)
-    return controller.end(Outcome.PROMOTED, _last_bar(settings), reason=reason, by=by)
+    return _end(settings, model, Outcome.PROMOTED, reason, by)
 
 
 def abort(settings: Settings, model: str, reason: str, by: str) -> Transition:
     """Take the challenger out by hand; journaled with who and why."""
+    return _end(settings, model, Outcome.ROLLED_BACK, reason, by)
+
+
+def reconcile(settings: Settings, model: str) -> list[Transition]:
+    """Journal what a dead controller published, and decide what it had no time to; the steps taken."""
     controller, _ = _open(settings, model)
-    return controller.end(Outcome.ROLLED_BACK, _last_bar(settings), reason=reason, by=by)
+    rows = PredictionLogReader(settings.paths.prediction_log, model).new()
+    return controller.catch_up(rows, _bars(settings))
+
+
+def _end(settings: Settings, model: str, outcome: Outcome, reason: str, by: str) -> Transition:
+    controller, _ = _open(settings, model)
+    if controller.document.challenger is not None:
+        # So that the transition carries the evidence that there was.
+        rows = PredictionLogReader(settings.paths.prediction_log, model).new()
+        controller.rebuild(rows, _bars(settings))
+    return controller.end(outcome, _last_bar(settings), reason=reason, by=by)
 
 
 def _open(settings: Settings, model: str) -> tuple[RolloutController, Journal]:

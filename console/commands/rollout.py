@@ -8,7 +8,7 @@ import typer
 
 from console.commands.options import AsJson, By, Model, Reason, operator
 
-app = typer.Typer(help="Rollouts: status, start, promote, abort.", no_args_is_help=True)
+app = typer.Typer(help="Rollouts: status, start, promote, abort, simulate.", no_args_is_help=True)
 
 Version = Annotated[str, typer.Argument(help="The version to put in.")]
 OverrideName = Annotated[
@@ -16,6 +16,16 @@ OverrideName = Annotated[
 ]
 Rotate = Annotated[int, typer.Option(min=0, help="Drill: rotate the live features by so many places.")]
 Kind = Annotated[str, typer.Option(help="real, sabotage or simulated; for the report.")]
+Compare = Annotated[bool, typer.Option("--ab", help="Compare at a fixed --share; nothing is promoted by it.")]
+Share = Annotated[float, typer.Option(min=0, max=1, help="With --ab: the share of sleeves for VERSION.")]
+Against = Annotated[str, typer.Option(help="With --ab: the other version; by default the champion.")]
+Rollouts = Annotated[int, typer.Option(min=1, help="Simulated rollouts of each kind.")]
+Effect = Annotated[float, typer.Option(help="Difference a bar, in standard deviations of that difference.")]
+Ic = Annotated[float, typer.Option(help="Instead of --effect: the difference of IC a bar.")]
+Names = Annotated[int, typer.Option(min=0, help="Symbols to rank; 0 takes all of the source.")]
+Horizon = Annotated[int, typer.Option(min=1, help="Bars of an outcome; the IC is taken so many bars apart.")]
+Bars = Annotated[int, typer.Option(min=0, help="Longest duration; 0 takes rollout.max_bars.")]
+Seed = Annotated[int, typer.Option(help="Seed of the drawn dates.")]
 
 
 def register(parent: typer.Typer) -> None:
@@ -42,12 +52,22 @@ def start(
     by: By = "",
     rotate_inputs: Rotate = 0,
     kind: Kind = "real",
+    ab: Compare = False,
+    share: Share = 0.0,
+    against: Against = "",
     json: AsJson = False,
 ) -> None:
-    """Put a version into the shadow of the champion; evidence decides from there."""
+    """Put a version into the shadow of the champion; evidence decides from there.
+
+    Warns where the longest duration cannot decide. With --ab two versions share the sleeves at a fixed
+    weight instead, until the longest duration or `rollout promote` or `rollout abort`.
+    """
+    import sys
+
     from alphaloop import settings
     from alphaloop.errors import InputError, UnknownNameError
     from alphaloop.rollout import Override, RolloutKind
+    from console import output
     from control import operations
 
     if kind not in set(RolloutKind):
@@ -60,12 +80,19 @@ def start(
         raise InputError(f"--override {override} has no reason; say why with --reason")
     exception = Override(override, by or operator(), reason, rotate_inputs) if override else None
     chosen = settings.load()
-    _answer(
-        operations.start(
-            chosen, model or chosen.serving.model, version, override=exception, kind=RolloutKind(kind)
-        ),
-        json,
+    document = operations.start(
+        chosen,
+        model or chosen.serving.model,
+        version,
+        override=exception,
+        kind=RolloutKind.AB if ab else RolloutKind(kind),
+        share=share,
+        against=against or None,
     )
+    warning = operations.power_warning(chosen)
+    if warning:
+        typer.echo(f"warning: {warning}", file=sys.stderr)
+    _answer({**output.plain(document), "warning": warning or None}, json)
 
 
 @app.command()
@@ -86,6 +113,30 @@ def abort(reason: Reason, model: Model = "", by: By = "", json: AsJson = False) 
 
     chosen = settings.load()
     _answer(operations.abort(chosen, model or chosen.serving.model, reason, by or operator()), json)
+
+
+@app.command()
+def simulate(
+    rollouts: Rollouts = 1_000,
+    effect: Effect = 0.2,
+    ic: Ic = 0.0,
+    names: Names = 0,
+    horizon: Horizon = 1,
+    bars: Bars = 0,
+    seed: Seed = 1,
+    json: AsJson = False,
+) -> None:
+    """Rehearse rollouts on bootstrapped real outcomes: false rollbacks and promotions, power, time.
+
+    An equal, a worse and a better challenger go through the same tests and stages as real ones.
+    """
+    from alphaloop import settings
+    from control.rehearsal import Question, rehearse
+
+    question = Question(
+        rollouts=rollouts, effect=effect, ic=ic or None, names=names, horizon=horizon, bars=bars, seed=seed
+    )
+    _answer(rehearse(settings.load(), question), json)
 
 
 def _answer(result: Any, as_json: bool) -> None:

@@ -7,11 +7,13 @@ In `raw_input_contents` tensors are row-major and little-endian, and an element 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from alphaloop.prediction import SymbolStatus
 from serving.protocol import (
     EXTENSIONS,
     FLOAT,
@@ -76,7 +78,13 @@ def raw_output(response: InferenceResponse, name: str) -> bytes:
     """The binary content of the output `name`."""
     if name == SCORES:
         return response.scores.astype("<f4", copy=False).tobytes()
-    return encode_bytes(response.statuses)
+    return _statuses(response.statuses)
+
+
+@lru_cache(maxsize=64)
+def _statuses(statuses: tuple[SymbolStatus, ...]) -> bytes:
+    """The content of the output `statuses`, which is nearly always the same."""
+    return encode_bytes(statuses)
 
 
 def encode_server_metadata() -> Any:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
+from urllib.parse import unquote
 
 from tritonclient.grpc import service_pb2_grpc
 
@@ -237,9 +238,10 @@ def _headers(grpc_context: Any) -> dict[str, str]:
 
 
 def _peer(grpc_context: Any) -> str:
-    """The client's address without its port, which differs from connection to connection."""
+    """The client's address alone, of `ipv4:127.0.0.1:5000`: the port differs between its connections."""
     ask = getattr(grpc_context, "peer", None)
-    return "" if ask is None else str(ask()).rpartition(":")[0]
+    address = "" if ask is None else unquote(str(ask()))
+    return address.partition(":")[2].rpartition(":")[0].strip("[]") or address
 
 
 def _version(request: Any) -> str:

@@ -1,0 +1,169 @@
+"""Overload is refused at once with a hint, before the latency of the others suffers; deadlines are kept."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import grpc
+import numpy as np
+import pytest
+from tritonclient.grpc import service_pb2, service_pb2_grpc
+
+from alphaloop.clock import monotonic, sleep
+from alphaloop.processes import free_port
+from serving.admission import Admission
+from serving.engine import LoadedModel
+from serving.grpc_edge import PUSHBACK
+from serving.hosts.process import ProcessHost
+
+SERVICE_MS = 2.0
+
+
+def request(model: str) -> Any:
+    """A request by tensor."""
+    message = service_pb2.ModelInferRequest(model_name=model, raw_input_contents=[b"\0" * 48])
+    message.inputs.add(name="panel", datatype="FP32", shape=[2, 2, 3])
+    return message
+
+
+@pytest.fixture
+def slow(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Every score takes two milliseconds; the moments at which one was computed."""
+    scored: list[float] = []
+    original = LoadedModel.score
+
+    def score(self: LoadedModel, panel: Any) -> Any:
+        scored.append(monotonic())
+        sleep(SERVICE_MS / 1e3)
+        return original(self, panel)
+
+    monkeypatch.setattr(LoadedModel, "score", score)
+    return scored
+
+
+@pytest.fixture
+def champion(shelf: Any) -> Any:
+    """A shelf with a champion."""
+    shelf.route(champion=shelf.add(1.0, 1.0, 1.0))
+    return shelf
+
+
+async def flood(url: str, model: str, clients: int, rounds: int) -> tuple[list[float], list[Any]]:
+    """Milliseconds of the answers, and the refusals, of `clients` that ask all at once, `rounds` times."""
+    took: list[float] = []
+    refused: list[Any] = []
+    async with grpc.aio.insecure_channel(url) as channel:
+        stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
+
+        async def ask() -> None:
+            for _ in range(rounds):
+                start = monotonic()
+                try:
+                    await stub.ModelInfer(request(model), timeout=20)
+                    took.append((monotonic() - start) * 1e3)
+                except grpc.aio.AioRpcError as error:
+                    refused.append(error)
+
+        await asyncio.gather(*(ask() for _ in range(clients)))
+    return took, refused
+
+
+def test_overload_is_refused_with_a_hint(world: Any, champion: Any, slow: list[float]) -> None:
+    """Far more clients than are held: most are refused at once, with gRPC's own pushback as the hint,
+    and those that are answered wait no longer than the limit allows.
+    """
+    limit = 8
+    settings = world.settings(model=champion.name, max_in_flight=limit)
+    with ProcessHost(settings, free_port()) as host:
+        took, refused = asyncio.run(flood(host.url, champion.name, clients=200, rounds=2))
+    assert np.median(took) < 400 * SERVICE_MS / 2
+    assert len(refused) > 100
+    assert {error.code() for error in refused} == {grpc.StatusCode.RESOURCE_EXHAUSTED}
+    assert "the most at a time" in refused[0].details()
+    hints = [int(dict(error.trailing_metadata())[PUSHBACK]) for error in refused]
+    assert all(1 <= hint <= 10_000 for hint in hints)
+
+
+def test_few_clients_are_never_refused(world: Any, champion: Any, slow: list[float]) -> None:
+    """Fewer clients than the limit are all answered, in about the time that their turns take."""
+    with ProcessHost(world.settings(model=champion.name), free_port()) as host:
+        took, refused = asyncio.run(flood(host.url, champion.name, clients=8, rounds=10))
+    assert (len(took), refused) == (80, [])
+
+
+def test_a_deadline_in_the_queue_computes_nothing(world: Any, champion: Any, slow: list[float]) -> None:
+    """Requests whose deadline passes while others compute get DEADLINE_EXCEEDED and cost no computation."""
+
+    async def ask(url: str) -> list[grpc.StatusCode]:
+        codes: list[grpc.StatusCode] = []
+        async with grpc.aio.insecure_channel(url) as channel:
+            stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
+
+            async def one() -> None:
+                try:
+                    await stub.ModelInfer(request(champion.name), timeout=0.02)
+                    codes.append(grpc.StatusCode.OK)
+                except grpc.aio.AioRpcError as error:
+                    codes.append(error.code())
+
+            await asyncio.gather(*(one() for _ in range(60)))
+        return codes
+
+    with ProcessHost(world.settings(model=champion.name), free_port()) as host:
+        before = len(slow)
+        codes = asyncio.run(ask(host.url))
+        sleep(0.3)
+    assert set(codes) <= {grpc.StatusCode.OK, grpc.StatusCode.DEADLINE_EXCEEDED}
+    assert codes.count(grpc.StatusCode.DEADLINE_EXCEEDED) > 10
+    assert len(slow) - before < 45
+
+
+def test_an_idle_loop_computes_at_once() -> None:
+    """Alone and after a rest, a request does not wait for a round of the loop."""
+
+    async def alone() -> bool:
+        admission = Admission(4)
+        assert admission.enter()
+        waiting = admission.turn()
+        try:
+            waiting.send(None)
+        except StopIteration:
+            return True
+        return False
+
+    assert asyncio.run(alone())
+
+
+def test_turns_come_in_order_and_survive_cancellation() -> None:
+    """The first to come computes first; one that was cancelled is passed over."""
+
+    async def several() -> list[int]:
+        admission, order = Admission(10), []
+
+        async def one(number: int) -> None:
+            admission.enter()
+            try:
+                await admission.turn()
+                order.append(number)
+            finally:
+                admission.leave()
+
+        tasks = [asyncio.create_task(one(number)) for number in range(6)]
+        await asyncio.sleep(0)
+        tasks[2].cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        assert admission.in_flight == 0
+        return order
+
+    assert asyncio.run(several()) == [0, 1, 3, 4, 5]
+
+
+def test_the_limit_counts_what_is_held() -> None:
+    """Above the limit `enter` refuses, and a place is free again once one has left."""
+    admission = Admission(2)
+    assert [admission.enter() for _ in range(3)] == [True, True, False]
+    assert "2 requests are being answered" in str(admission.refusal())
+    admission.leave()
+    assert admission.enter()
+    assert np.isfinite(admission.refusal().retry_after)

@@ -1,4 +1,4 @@
-"""Three lines for a notebook: bars of a source, features by name or formula, a data frame.
+"""Three lines for a notebook: bars of a source or of a data frame, features by name or formula, a data frame.
 
 from features.notebook import bars, features
 prices = bars("us-tech-ohlcv", "AAPL", "MSFT", start="2010-01-01")
@@ -29,6 +29,50 @@ def bars(source: str, *symbols: str, start: str = "", end: str = "", frequency: 
 
     _require_texts("symbols", symbols)
     table = find(source).history(symbols, _moment(start), _moment(end, time.max), frequency)
+    return BarPanel.from_table(table)
+
+
+def frame_bars(
+    frame: pd.DataFrame,
+    symbol: str = "",
+    *,
+    calendar: str = "XNYS",
+    timezone: str = "",
+    extra: tuple[str, ...] = (),
+) -> BarPanel:
+    """The bars of a data frame of one's own, read as a file of bars is and checked by every quality rule.
+
+    Columns (or names of the index) are `timestamp` or `date`, `close`, and `symbol` unless all rows are of
+    one `symbol`; open, high, low, volume, `adjustment` and `adjusted_close` may be missing, `extra` are
+    further numeric ones. Bare dates, which pandas writes as midnights, are the closes of their sessions;
+    `timezone` is that of times without one. Raises `DataError` for what is no bar.
+    """
+    import pandas as pd
+    import pyarrow as pa
+
+    from features.quality import require_clean
+    from features.storage.bar_columns import BarColumns
+    from features.storage.folder import rebased
+
+    if not isinstance(frame, pd.DataFrame):
+        raise InputError(f"frame is a {type(frame).__name__}; give a pandas DataFrame")
+    if isinstance(frame.index, pd.DatetimeIndex) and frame.index.name is None:
+        frame = frame.rename_axis("timestamp")
+    if any(name is not None for name in frame.index.names):
+        frame = frame.reset_index()
+    label, columns = "the data frame", BarColumns(calendar, timezone, extra=extra)
+    frame = frame.rename(columns=str)
+    found = columns.find(list(frame.columns), label, symbol_known=bool(symbol))
+    times = frame[found["timestamp"]]
+    if times.dtype.kind == "M" and not timezone and (times == times.dt.normalize()).all():
+        # How pandas writes bare dates.
+        frame = frame.assign(**{found["timestamp"]: times.dt.date})
+    raw = pa.Table.from_pandas(frame, preserve_index=False)
+    table = columns.convert(raw, found, label, symbol)
+    if "adjusted_close" in found and "adjustment" not in found:
+        table = rebased(table)
+    table = table.sort_by([("timestamp", "ascending"), ("symbol", "ascending")])
+    require_clean(table, calendar, label)
     return BarPanel.from_table(table)
 
 

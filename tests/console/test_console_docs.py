@@ -20,6 +20,10 @@ BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 NAMED = re.compile(r"# ([\w./-]+\.(?:py|toml|csv))\n")
 
 
+# A column in the language of formulas, and a file that selection writes.
+NO_SETTINGS = ("data.x", "features.toml")
+
+
 @dataclass(frozen=True)
 class Block:
     """A fenced block: its language, its text, and the file that its first line says it is."""
@@ -156,8 +160,7 @@ def test_every_place_that_it_names_is_there(name: str) -> None:
         assert (ROOT / path).exists(), path
     for setting in re.findall(r"`((?:data|features)\.[a-z_]+)`", text):
         module = ROOT / (setting.replace(".", "/") + ".py")
-        # `data.x` is the formula language's word for an extra column.
-        assert setting in known_settings() or module.exists() or setting == "data.x", setting
+        assert setting in known_settings() or module.exists() or setting in NO_SETTINGS, setting
     for dotted in re.findall(r"`(features\.[a-z_.]+\.[A-Za-z_]+)`", text):
         _look_up(dotted)
 

@@ -51,7 +51,11 @@ class Expectation:
 
 def expectation(card: Card, champion: Card | None = None) -> Expectation:
     """The limits that `card` promises, beside those of the champion's card."""
-    return of_folds(card.walk_forward, card.ranges, champion.walk_forward if champion else ())
+    ranges = dict(card.ranges)
+    if champion is None or (ranges.get("agreement") or {}).get("champion") != champion.digest:
+        # Measured with another champion: it says nothing of this one.
+        ranges.pop("agreement", None)
+    return of_folds(card.walk_forward, ranges, champion.walk_forward if champion else ())
 
 
 def of_folds(

@@ -75,6 +75,7 @@ class Publication:
         intended = self._intent(document)
         if intended is None:
             return False  # not written by a controller: there is nothing to tell of it
+        self._registry.derive_aliases(self._model)
         writer.append(TRANSITION, intended)
         return True
 

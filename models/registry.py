@@ -163,6 +163,14 @@ class Registry:
                 client.set_registered_model_tag(document.model, ROLLOUT_TAG, document.to_json())
                 self._derive_aliases(client, document)
 
+    def derive_aliases(self, model: str) -> None:
+        """Derive the aliases of `model` from its document anew: its writer may have died before it did."""
+        with self._lock():
+            document = self.rollout(model)
+            if document is not None:
+                with self._vendor() as client:
+                    self._derive_aliases(client, document)
+
     def _derive_aliases(self, client: Any, document: RolloutDocument) -> None:
         present = self._registered(client, document.model).aliases
         for alias, version in ((CHAMPION, document.champion), (CHALLENGER, document.challenger)):

@@ -6,8 +6,9 @@ registered as well, with its refusal on the card: what was tried is part of the 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -17,6 +18,7 @@ from alphaloop.market import BarPanel, to_datetime
 from alphaloop.settings import Settings
 from features.build import FeatureFrame
 from models import families, gate, splits
+from models.agreement import agreement
 from models.card import Card
 from models.dataset import Dataset, complete_panels, complete_windows, make_dataset
 from models.drill import leaked
@@ -105,6 +107,7 @@ def train(
         exported=exported,
         faithful=faithful,
         verdict=verdict,
+        agreed=agreement(evaluation.scores, frame, champion, registry) if champion else None,
     )
     report("registering")
     return TrainedModel(registry.register(model, exported.onnx, card), card, evaluation)
@@ -160,6 +163,7 @@ def _card(
     exported: Exported,
     faithful: Fidelity,
     verdict: GateResult,
+    agreed: Mapping[str, Any] | None,
 ) -> Card:
     first, last = _learned(dataset, family.lookback)
     return Card(
@@ -181,7 +185,7 @@ def _card(
         seed=origin.seed,
         walk_forward=evaluation.folds,
         metrics=evaluation.metrics(),
-        ranges=evaluation.ranges,
+        ranges={**evaluation.ranges, **({"agreement": agreed} if agreed else {})},
         fidelity=faithful.to_dict(),
         gate=verdict.to_dict(),
         digest=exported.digest,

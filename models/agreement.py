@@ -1,0 +1,53 @@
+"""Agreement: how alike a candidate, out of sample, and the champion's own file rank the same bars.
+
+Two honest models may agree little, and a refit of the same family may agree little with what it replaces.
+So what to expect live is not a number but the range that the walk-forward tests show with that very file.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from alphaloop.market import FloatMatrix
+from features.build import FeatureFrame
+from models.card import Card
+from models.dataset import complete_windows
+from models.evaluation import distribution
+from models.export import open_session, run
+from models.information import information_coefficients
+from models.registry import Registry
+
+
+def agreement(
+    scores: FloatMatrix, frame: FeatureFrame, champion: Card, registry: Registry
+) -> dict[str, Any] | None:
+    """The distribution of the rank correlation, bar by bar, of `scores` with the champion's.
+
+    `scores` are out of sample, `[timestamps, symbols]` on the bars of `frame`, NaN outside the tests. With
+    the digest of the champion's file, as `champion`. None where the registry does not hold that file, or
+    it takes other features.
+    """
+    if champion.feature_set != frame.feature_set:
+        return None
+    version = next(
+        (
+            one
+            for one in reversed(registry.versions(champion.model))
+            if registry.card(champion.model, one).digest == champion.digest
+        ),
+        None,
+    )
+    if version is None:
+        return None
+    session = open_session(registry.onnx(champion.model, version))
+    tested = np.flatnonzero(np.isfinite(scores).any(axis=1))
+    complete = complete_windows(frame.values, tested, champion.lookback)
+    theirs = np.full((len(tested), scores.shape[1]), np.nan)
+    for row, bar in enumerate(tested):
+        if complete[row].any():
+            panel = frame.window(int(bar), champion.lookback)[complete[row]]
+            theirs[row, complete[row]] = run(session, np.ascontiguousarray(panel))
+    found = distribution(information_coefficients(scores[tested], theirs))
+    return {"champion": champion.digest, **found}

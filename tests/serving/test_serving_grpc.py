@@ -138,7 +138,7 @@ def test_unknown_symbols_are_not_found(served: GrpcServed, client: Any) -> None:
     tensor = triton.InferInput("symbols", [2], "BYTES")
     tensor.set_data_from_numpy(np.array(["NOPE", "NADA"], dtype=np.object_))
     with pytest.raises(
-        InferenceServerException, match="unknown symbol 'NOPE'.*none of the symbols"
+        InferenceServerException, match=r"unknown symbol 'NOPE'.*none of the symbols"
     ) as caught:
         client.infer(served.model, [tensor], parameters={"as_of": served.world.bar.isoformat()})
     assert caught.value.status() == "StatusCode.NOT_FOUND"

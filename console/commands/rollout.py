@@ -25,6 +25,9 @@ Ic = Annotated[float, typer.Option(help="Instead of --effect: the difference of 
 Names = Annotated[int, typer.Option(min=0, help="Symbols to rank; 0 takes all of the source.")]
 Horizon = Annotated[int, typer.Option(min=1, help="Bars of an outcome; the IC is taken so many bars apart.")]
 Bars = Annotated[int, typer.Option(min=0, help="Longest duration; 0 takes rollout.max_bars.")]
+Whole = Annotated[
+    bool, typer.Option("--trial", help="Every figure that the rules have to show: planted faults, crises.")
+]
 Seed = Annotated[int, typer.Option(help="Seed of the drawn dates.")]
 
 
@@ -124,19 +127,49 @@ def simulate(
     horizon: Horizon = 1,
     bars: Bars = 0,
     seed: Seed = 1,
+    trial: Whole = False,
     json: AsJson = False,
 ) -> None:
     """Rehearse rollouts on bootstrapped real outcomes: false rollbacks and promotions, power, time.
 
-    An equal, a worse and a better challenger go through the same tests and stages as real ones.
+    An equal, a worse and a better challenger go through the same tests and stages as real ones. With
+    --trial, every scenario that the rules are held to instead, in minutes; fails where a target is missed.
     """
     from alphaloop import settings
     from control.rehearsal import Question, rehearse
 
+    if trial:
+        _try(rollouts, seed, json)
+        return
     question = Question(
         rollouts=rollouts, effect=effect, ic=ic or None, names=names, horizon=horizon, bars=bars, seed=seed
     )
     _answer(rehearse(settings.load(), question), json)
+
+
+def _try(rollouts: int, seed: int, as_json: bool) -> None:
+    from dataclasses import asdict
+
+    from alphaloop import settings
+    from console import output, wording
+    from control.trial import Trial
+
+    findings = list(Trial(settings.load(), rollouts=rollouts, seed=seed).findings())
+    told = {"findings": [asdict(one) | {"holds": one.holds} for one in findings]}
+    heads = ("what", "where", "rollouts", "bars", "share", "target", "99 % by bar", "layers")
+
+    def row(index: int) -> list[str]:
+        one = findings[index]
+        mark = "" if one.target is None else ("≤ " if one.at_most else "≥ ") + wording.percent(one.target, 0)
+        share = wording.percent(one.share, 1) + ("" if one.holds else " MISSED")
+        counts = [wording.figure(one.rollouts), wording.figure(one.bars)]
+        return [one.name, one.where, *counts, share, mark, wording.figure(one.slowest), one.layers]
+
+    output.answer(
+        output.plain(told), as_json, lambda: output.table(heads, [row(one) for one in range(len(findings))])
+    )
+    if not all(one.holds for one in findings):
+        raise typer.Exit(1)
 
 
 def _answer(result: Any, as_json: bool) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import timedelta
+
 import numpy as np
 import pytest
 
@@ -9,10 +12,16 @@ from alphaloop.clock import SystemClock
 from alphaloop.errors import InputError, MissingStateError, RolloutConflictError
 from alphaloop.journal.store import Journal
 from alphaloop.market import to_datetime
-from alphaloop.rollout import Override, RolloutKind, RolloutState
+from alphaloop.rollout import Override, RolloutKind, RolloutState, plan_sleeves, sleeve_names
 from control import operations
 from control.controller import RolloutController
+from control.expectation import expectation
+from control.guards import Guards
+from control.recomputation import Recomputation
 from control.transition import CONTROL_STREAM, TRANSITION, Outcome, Transition
+from control.witness import Witness
+from features.sets import DEFAULT
+from models.agreement import agreement
 from serving.prediction_log import PredictionLog
 
 from .conftest import Universe
@@ -182,3 +191,155 @@ def test_an_operator_sees_the_evidence_and_can_end_a_rollout(universe: Universe)
     operations.start(settings, model, "2", override=DRILL)
     assert operations.promote(settings, model, reason="trusted", by="operator").outcome is Outcome.PROMOTED
     assert operations.status(settings, model)["champion"] == "2"
+
+
+def test_a_controller_that_comes_late_makes_the_decisions_that_are_due(universe: Universe) -> None:
+    """What a dead controller had no time to decide is decided from the log, at the bars it belongs to."""
+    steady, late = universe, _controller(universe)
+    late.crown("1")
+    _start(late, universe)
+    logged = [row for index in range(FIRST + 1, FIRST + 17) for row in steady.rows(index, "1", "2")]
+    steps = _controller(universe).catch_up(logged, universe.bars)
+    assert [step.weight for step in steps] == [0.05, 0.25, 0.5, 0.0]
+    assert [step.bars for step in steps] == [2, 5, 8, 15]
+    assert steps[-1].outcome is Outcome.UNDECIDED
+    assert _controller(universe).catch_up(logged, universe.bars) == []
+
+
+def test_a_controller_without_memory_reads_the_log_before_it_judges(universe: Universe) -> None:
+    """A new process that is given the next bar has all bars before it in its evidence."""
+    first = _controller(universe)
+    first.crown("1")
+    _start(first, universe)
+    log = PredictionLog(universe.settings.paths.prediction_log)
+    log.start()
+    for index in range(FIRST + 1, FIRST + 5):
+        for row in universe.rows(index, "1", "2"):
+            log.put(row)
+    log.close()
+    second = _controller(universe)
+    _play(second, universe, bars=1, first=FIRST + 4)
+    assert next(iter(second.ledgers.values())).bars == 5
+    assert second.document.weight == 0.25
+
+
+def test_a_comparison_keeps_its_share_and_gives_the_champion_back(universe: Universe) -> None:
+    """Any two versions at any share: nothing is promoted by it, and the old champion returns at the end."""
+    controller = _controller(universe)
+    controller.crown("1")
+    as_of = to_datetime(universe.bars.timestamps[FIRST])
+    with pytest.raises(InputError, match=r"a share in \(0, 1\)"):
+        controller.start("2", as_of, override=DRILL, kind=RolloutKind.AB)
+    with pytest.raises(InputError, match="the gate refused version 2"):
+        controller.start("1", as_of, kind=RolloutKind.AB, share=0.3, against="2")
+    document = controller.start("1", as_of, override=DRILL, kind=RolloutKind.AB, share=0.3, against="2")
+    assert (document.state, document.weight, document.champion) == (RolloutState.CANARY, 0.3, "2")
+    assert len(plan_sleeves(document, sleeve_names(20)).canary) == 6
+    steps = []
+    for index in range(FIRST + 1, FIRST + 17):
+        moment = to_datetime(universe.bars.timestamps[index])
+        rows = universe.rows(index, "2", "1")
+        step = controller.on_bar(moment, rows, universe.bars.between(end=moment))
+        steps += [step] if step else []
+    (ended,) = steps
+    assert (ended.outcome, ended.bars, ended.kind) == (Outcome.UNDECIDED, 15, RolloutKind.AB)
+    assert controller.document.champion == "1"
+    assert controller.document.state is RolloutState.STEADY
+
+
+def test_slow_and_stale_answers_end_a_rollout(universe: Universe) -> None:
+    """Features older than the bar, or a p99 beyond its limit, are the guard's; both limits are settings."""
+    for changes, words in (
+        ({"feature_timestamp": timedelta(days=-1)}, "older than the bar"),
+        ({"latency_ms": 900.0}, "p99 of 100 answers is 900 ms"),
+    ):
+        guards = Guards(max_latency_ms=250.0, max_staleness_seconds=0.0)
+        as_of = to_datetime(universe.bars.timestamps[FIRST])
+        rows = [universe.row(FIRST, "2", "canary", universe.scores["2"][FIRST])] * 100
+        assert guards.look(as_of, rows[:99]) == ""
+        moved = {
+            name: as_of + value if isinstance(value, timedelta) else value for name, value in changes.items()
+        }
+        guards = Guards(max_latency_ms=250.0, max_staleness_seconds=0.0)
+        assert words in guards.look(as_of, [replace(row, **moved) for row in rows])
+        lenient = Guards(max_latency_ms=1_000.0, max_staleness_seconds=100_000.0)
+        assert lenient.look(as_of, [replace(row, **moved) for row in rows]) == ""
+
+
+def test_a_stale_challenger_is_rolled_back_by_the_guard(universe: Universe) -> None:
+    """The guard's finding is the verdict and is journaled in words."""
+    controller = _controller(universe)
+    controller.crown("1")
+    _start(controller, universe)
+    index = FIRST + 1
+    as_of = to_datetime(universe.bars.timestamps[index])
+    champion, challenger = universe.rows(index, "1", "2")
+    late = replace(challenger, feature_timestamp=as_of - timedelta(hours=1))
+    step = controller.on_bar(as_of, [champion, late], universe.bars.between(end=as_of))
+    assert step is not None
+    assert (step.outcome, step.layer) == (Outcome.ROLLED_BACK, "guard")
+    assert "3,600 s older" in step.reason
+
+
+def test_status_says_what_the_stage_waits_for_and_what_would_end_it(universe: Universe) -> None:
+    """State, bars left, distance of each test from its bound, and whether the duration can decide."""
+    settings, model = universe.settings, universe.settings.serving.model
+    controller = _controller(universe)
+    controller.crown("1")
+    _start(controller, universe)
+    log = PredictionLog(settings.paths.prediction_log)
+    log.start()
+    for row in universe.rows(FIRST + 1, "1", "2"):
+        log.put(row)
+    log.close()
+    told = operations.status(settings, model)
+    assert told["stage"]["bars_left_at_least"] == 1
+    assert told["stage"]["bars_left_at_most"] == 14
+    assert told["stage"]["next_weight"] == 0.05
+    assert set(told["ends_when"]) == {"history", "behaviour", "cost", "ic", "pnl", "ic_better", "pnl_better"}
+    assert all(one["log10_e"] < one["bound"] for one in told["ends_when"].values())
+    assert told["power"]["power"] < 0.5
+
+
+def test_a_start_that_cannot_decide_is_warned_of(universe: Universe) -> None:
+    """Fifteen bars do not find 0.2 standard deviations, and the warning says how many would."""
+    warning = operations.power_warning(universe.settings)
+    assert "15 bars find a challenger that is worse by 0.2 standard deviations a bar in 0%" in warning
+    rollout = universe.settings.rollout.model_copy(update={"max_bars": 1_000})
+    longer = universe.settings.model_copy(update={"rollout": rollout})
+    assert operations.power_warning(longer) == ""
+
+
+def test_a_challenger_is_looked_at_on_the_bars_after_its_training(universe: Universe) -> None:
+    """Those bars cost no time, start after its last label, end before the rollout, and are recomputed."""
+    card = universe.registry.card(universe.settings.serving.model, "2")
+    early = replace(card, train_last=to_datetime(universe.bars.timestamps[FIRST - 40]).isoformat())
+    controller = _controller(universe)
+    controller.crown("1")
+    _start(controller, universe)
+    witness = Witness(Recomputation(universe.registry, DEFAULT), Guards(250.0, 0.0))
+    past = list(witness.past(controller.document, early, universe.bars))
+    assert past[0].as_of == to_datetime(universe.bars.timestamps[FIRST - 40 + card.horizon + 2])
+    assert past[-1].as_of == to_datetime(universe.bars.timestamps[FIRST])
+    np.testing.assert_allclose(past[-1].challenger, universe.scores["2"][FIRST], atol=1e-6)
+    assert list(witness.past(controller.document, card, universe.bars)) == []
+
+
+def test_a_card_says_how_alike_it_ranks_with_that_champion(universe: Universe) -> None:
+    """The range is of the walk-forward tests and the champion's own file, and holds for no other champion."""
+    champion, challenger = (
+        universe.registry.card(universe.settings.serving.model, version) for version in ("1", "2")
+    )
+    agreed = agreement(_scored(universe, "1"), universe.frame, champion, universe.registry)
+    assert agreed is not None
+    assert agreed["q01"] == pytest.approx(1.0)
+    ranges = {**challenger.ranges, "agreement": agreed}
+    of_this = expectation(replace(challenger, ranges=ranges), champion)
+    assert of_this.agreement is not None
+    assert expectation(replace(challenger, ranges=ranges), challenger).agreement is None
+
+
+def _scored(universe: Universe, version: str) -> np.ndarray:
+    scores = np.full(universe.scores[version].shape, np.nan)
+    scores[FIRST : FIRST + 30] = universe.scores[version][FIRST : FIRST + 30]
+    return scores

@@ -37,7 +37,7 @@ from serving.protocol import (
     ModelDescription,
     Timing,
 )
-from serving.repository import Repository
+from serving.repository import Repository, require_number
 from serving.router import Router, RoutingTable
 from serving.scoring import Inputs, Scored, arbitrate, unscored
 
@@ -102,6 +102,7 @@ class InferenceCore:
         """Model and version of what is loaded, or of what is named; raises `UnknownNameError` for a name."""
         if not model:
             return [(entry.name, entry.version) for entry in self.repository.index(ready=True)]
+        require_number(model, version)
         if version:
             self._registry.card(model, version)
             return [(model, version)]

@@ -62,6 +62,7 @@ class Failure:
     reason: str
 
 
+MOST_CHARACTERS = 1_000
 INTERNAL = Failure("INTERNAL", 500, "internal")
 
 # The first class that fits counts. FAILED_PRECONDITION is 409 here and not 400: the request is right, and
@@ -89,3 +90,9 @@ REASONS = (*dict.fromkeys(failure.reason for _, failure in TABLE), INTERNAL.reas
 def failure_of(error: AlphaloopError) -> Failure:
     """The statuses of `error`; `INTERNAL` for a kind that is not in the table."""
     return next((failure for kind, failure in TABLE if isinstance(error, kind)), INTERNAL)
+
+
+def told(error: AlphaloopError) -> str:
+    """What a client is told. Names are repeated in it, and a header has no room for a long one."""
+    text = str(error)
+    return text if len(text) <= MOST_CHARACTERS else text[:MOST_CHARACTERS] + "…"

@@ -20,7 +20,7 @@ from alphaloop.clock import monotonic
 from alphaloop.errors import AlphaloopError
 from serving.access import Scope
 from serving.core import InferenceCore
-from serving.failures import NotOfferedError, OverloadedError, failure_of
+from serving.failures import NotOfferedError, OverloadedError, failure_of, told
 from serving.gateway import Arrival, Gateway
 from serving.grpc_codec import (
     decode_request,
@@ -165,7 +165,7 @@ class InferenceService:
                 yield self._messages.ModelStreamInferResponse(infer_response=answer)
             except AlphaloopError as error:
                 self.gateway.failed(error, arrived, request.model_name, request.model_version)
-                answer = self._messages.ModelStreamInferResponse(error_message=str(error))
+                answer = self._messages.ModelStreamInferResponse(error_message=told(error))
                 answer.infer_response.id = request.id
                 yield answer
             finally:
@@ -221,7 +221,7 @@ def _refuse(grpc_context: Any, error: AlphaloopError, empty: Any) -> Any:
     import grpc
 
     grpc_context.set_code(grpc.StatusCode[status_name(error)])
-    grpc_context.set_details(str(error))
+    grpc_context.set_details(told(error))
     if isinstance(error, OverloadedError):
         grpc_context.set_trailing_metadata(((PUSHBACK, str(max(1, round(error.retry_after * 1e3)))),))
     return empty

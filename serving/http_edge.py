@@ -16,7 +16,7 @@ from alphaloop.clock import monotonic
 from alphaloop.errors import AlphaloopError
 from serving.access import Scope
 from serving.compression import compress, decompress
-from serving.failures import NotOfferedError, OverloadedError, RequestTooLargeError, failure_of
+from serving.failures import NotOfferedError, OverloadedError, RequestTooLargeError, failure_of, told
 from serving.gateway import Arrival, Gateway
 from serving.grpc_codec import (
     encode_config,
@@ -260,7 +260,7 @@ def _refusal(error: AlphaloopError) -> Response:
     status = failure_of(error).http
     if status == 401:
         headers["WWW-Authenticate"] = "Bearer"
-    return _json({"error": str(error)}, status, headers)
+    return _json({"error": told(error)}, status, headers)
 
 
 def _plain(message: Any) -> dict[str, Any]:

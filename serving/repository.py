@@ -10,7 +10,7 @@ import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from alphaloop.errors import MissingStateError
+from alphaloop.errors import MissingStateError, UnknownNameError
 from serving.engine import Engine, LoadedModel
 from serving.failures import InUseError
 from serving.router import Router
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from models.registry import Registry
 
 READY, UNAVAILABLE = "READY", "UNAVAILABLE"
+# Of a version, which registries keep as a whole number.
+MOST_DIGITS = 9
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,7 @@ class Repository:
         Raises `UnknownNameError`, `MissingStateError` for a model without a champion, and what
         `Engine.load` raises.
         """
+        require_number(model, version)
         chosen = version or self._router.refresh(model).document.champion
         loaded = self._engine.load(model, chosen)
         with self._changing:
@@ -65,6 +68,7 @@ class Repository:
 
     def unload(self, model: str, version: str = "") -> None:
         """Unload a version, by default all of the model; raises `InUseError` for one the rollout needs."""
+        require_number(model, version)
         known = self._registry.versions(model)
         if version and version not in known:
             self._registry.card(model, version)
@@ -84,6 +88,7 @@ class Repository:
 
     def require(self, model: str, version: str) -> LoadedModel:
         """A version, loaded if it was not; raises `MissingStateError` for one that was unloaded."""
+        require_number(model, version)
         key = (model, version)
         if key in self._unloaded and version not in self._needed(model):
             raise MissingStateError(
@@ -108,3 +113,10 @@ class Repository:
             return set()
         document = table.document
         return {one for one in (document.champion, document.challenger) if one is not None}
+
+
+def require_number(model: str, version: str) -> None:
+    """Raise `UnknownNameError` for a version that no registry can have; the registry need not be asked."""
+    if version and not (version.isascii() and version.isdigit() and len(version) <= MOST_DIGITS):
+        where, hint = f"model '{model[:64]}'", "versions are numbers from 1"
+        raise UnknownNameError("version", version[:64], (), where=where, hint=hint)

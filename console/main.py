@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 FOUND_WRONG, BAD_INPUT, UNAVAILABLE, INTERRUPTED, TERMINATED = 1, 2, 3, 130, 143
 VERBS = (
-    "demo", "doctor", "data", "features", "train", "models", "serve", "predict", "backtest", "trade",
-    "monitor", "rollout", "pipeline", "audit",
+    "demo", "doctor", "data", "features", "train", "models", "serve", "export", "predict", "backtest",
+    "trade", "monitor", "rollout", "pipeline", "audit",
 )  # fmt: skip
 
 

@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-Runtime = Annotated[str, typer.Option(help="ray or process; serving.runtime of the settings by default.")]
+app = typer.Typer(help="Serve the registered models until Ctrl-C.", invoke_without_command=True)
+
+Runtime = Annotated[
+    str, typer.Option("--host", "--runtime", help="ray or process; serving.runtime by default.")
+]
 Port = Annotated[int, typer.Option(min=0, max=65535, help="gRPC port; serving.grpc_port by default.")]
+To = Annotated[Path | None, typer.Option(help="A file to write; else it is printed.")]
 
 
-def register(app: typer.Typer) -> None:
-    """Add the verb."""
-    app.command()(serve)
+def register(parent: typer.Typer) -> None:
+    """Add the verbs."""
+    parent.add_typer(app, name="serve")
 
 
-def serve(runtime: Runtime = "", port: Port = 0) -> None:
-    """Serve the registered models over gRPC until Ctrl-C."""
+@app.callback()
+def serve(context: typer.Context, runtime: Runtime = "", port: Port = 0) -> None:
+    """Serve the registered models over gRPC and HTTP until Ctrl-C."""
+    if context.invoked_subcommand is not None:
+        return
     from alphaloop import settings
     from alphaloop.errors import UnknownNameError
     from alphaloop.processes import adopt_orphans, require_port
@@ -25,8 +34,7 @@ def serve(runtime: Runtime = "", port: Port = 0) -> None:
     chosen = settings.load()
     workspace.open_registry(chosen)
     name = runtime or chosen.serving.runtime
-    grpc_port = port or chosen.serving.grpc_port
-    require_port(chosen.serving.host, grpc_port, "serving.grpc_port")
+    require_port(chosen.serving.host, port or chosen.serving.grpc_port, "serving.grpc_port")
     adopt_orphans()
     if name == "ray":
         from serving.hosts.ray import RayHost as Host
@@ -35,7 +43,25 @@ def serve(runtime: Runtime = "", port: Port = 0) -> None:
     else:
         raise UnknownNameError("runtime", name, ("ray", "process"))
     output.say(f"starting ({name}) …")
-    Host(chosen, grpc_port=grpc_port).run_forever(
-        lambda url: output.say(f"[green]ready[/]: gRPC {url}, Open Inference Protocol; Ctrl-C ends it")
+    host = Host(chosen, grpc_port=port or None)
+    host.run_forever(
+        lambda url: output.say(
+            f"[green]ready[/]: gRPC {url}, HTTP {host.http_url}, Open Inference Protocol; Ctrl-C ends it"
+        )
     )
     output.complain("drained and stopped")
+
+
+@app.command()
+def config(to: To = None) -> None:
+    """Print Ray Serve's configuration: for `serve deploy`, and for a RayService's serveConfigV2."""
+    from alphaloop import settings
+    from console import output
+    from serving.hosts.deployment import config_text
+
+    text = config_text(settings.load())
+    if to is None:
+        typer.echo(text, nl=False)
+        return
+    to.write_text(text)
+    output.complain(f"{to} is written: serve deploy {to}")

@@ -32,7 +32,7 @@ def test_each_command_that_it_shows_parses(line: str) -> None:
     """Verb, sub-verb and options of every shown command exist."""
     words = line.removesuffix("&").split()[1:]
     command = get_command(make_app())
-    while hasattr(command, "commands"):
+    while words and hasattr(command, "commands"):
         name = words.pop(0)
         assert name in command.commands, line
         command = command.commands[name]

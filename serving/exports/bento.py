@@ -1,0 +1,81 @@
+"""A Bento of a model version, built by BentoML's own command in a child process.
+
+The child keeps BentoML's store, which it makes wherever it is imported, in a temporary folder.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from alphaloop.errors import MissingPartError, VendorError
+from alphaloop.processes import child_environment
+from serving.exports.bento_source import SOURCE
+from serving.exports.version import ExportedVersion, require_new
+
+PACKAGES = ("bentoml", "numpy", "onnxruntime")
+SECONDS = 300
+
+
+def export_bento(exported: ExportedVersion, folder: Path) -> Path:
+    """Build the Bento in `folder`, which must be new, and return it; `bentoml serve FOLDER` serves it.
+
+    Raises `MissingPartError` without BentoML, and `VendorError` with BentoML's words if it fails.
+    """
+    folder = require_new(folder)
+    try:
+        requirements = [f"{name}=={version(name)}" for name in PACKAGES]
+    except PackageNotFoundError as error:
+        raise MissingPartError(f"a Bento needs {error.name}; install it: pip install {error.name}") from error
+    with tempfile.TemporaryDirectory(prefix="alphaloop-bento-") as scratch:
+        context, home = Path(scratch) / "context", Path(scratch) / "home"
+        _write_context(exported, context, requirements)
+        _build(context, home)
+        # One Bento was built: <home>/bentos/<name>/<version>.
+        (built,) = [path for path in (home / "bentos").glob("*/*") if path.is_dir()]
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copytree(built, folder)
+    return folder
+
+
+def _write_context(exported: ExportedVersion, context: Path, requirements: list[str]) -> None:
+    context.mkdir()
+    (context / "service.py").write_text(SOURCE)
+    (context / "model.onnx").write_bytes(exported.onnx)
+    card = json.loads(exported.card.to_json())
+    card |= {"model": exported.model, "version": exported.version, "bento": exported.safe_name}
+    (context / "card.json").write_text(json.dumps(card, sort_keys=True, indent=1))
+    described = {
+        "service": "service:Prediction",
+        "name": exported.safe_name,
+        "labels": {"model-version": exported.version, "digest": exported.card.digest[:40]},
+        "include": ["service.py", "model.onnx", "card.json"],
+        "python": {"packages": requirements, "lock_packages": False},
+    }
+    # JSON is YAML too.
+    (context / "bentofile.yaml").write_text(json.dumps(described, indent=1))
+
+
+def _build(context: Path, home: Path) -> None:
+    home.mkdir()
+    environment = child_environment({"BENTOML_HOME": str(home), "BENTOML_DO_NOT_TRACK": "True"})
+    command = [sys.executable, "-m", "bentoml", "build", "--version", "exported", "."]
+    try:
+        done = subprocess.run(
+            command,
+            cwd=context,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=SECONDS,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise VendorError(f"bentoml did not build the Bento within {SECONDS} s") from error
+    if done.returncode:
+        raise VendorError(f"bentoml could not build the Bento: {(done.stderr or done.stdout).strip()[-800:]}")

@@ -1,0 +1,86 @@
+"""A model repository for Triton Inference Server: `config.pbtxt`, versions, warm-up.
+
+https://docs.nvidia.com/deeplearning/triton-inference-server/user-guide/docs/user_guide/model_repository.html
+The configuration is made as Triton's own message (`ModelConfig`), so it cannot have a field that Triton
+does not know. Triton takes tensors only: a symbol with a missing value must be left out by the client.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from alphaloop.errors import InputError
+from models.card import Card
+from serving.exports.version import ExportedVersion, require_new
+from serving.protocol import PANEL, SCORES
+
+CONFIG_FILE, MODEL_FILE, CARD_FILE = "config.pbtxt", "model.onnx", "card.json"
+# Symbols of the request with which a version is warmed up before Triton calls it ready.
+WARM_SYMBOLS = 2
+
+
+def export_triton(exported: Sequence[ExportedVersion], folder: Path) -> Path:
+    """Write versions of one model to `folder/<model>`, which must be new; returns `folder`.
+
+    Raises `InputError` for versions that do not take the same inputs: Triton has one configuration for all.
+    """
+    first = exported[0]
+    for one in exported[1:]:
+        if (one.card.lookback, one.card.features) != (first.card.lookback, first.card.features):
+            raise InputError(
+                f"{one.model} versions {first.version} and {one.version} do not take the same inputs "
+                f"({first.card.lookback} and {one.card.lookback} rows of {len(first.card.features)} and "
+                f"{len(one.card.features)} features); export them apart"
+            )
+    place = require_new(folder / first.safe_name)
+    for one in exported:
+        version = place / one.version
+        version.mkdir(parents=True)
+        (version / MODEL_FILE).write_bytes(one.onnx)
+        (version / CARD_FILE).write_text(one.card.to_json())
+    (place / CONFIG_FILE).write_text(config_text(exported))
+    return folder.resolve()
+
+
+def config_text(exported: Sequence[ExportedVersion]) -> str:
+    """`config.pbtxt`: protobuf's text format of the configuration."""
+    from google.protobuf import text_format
+
+    return text_format.MessageToString(_config(exported))
+
+
+def _config(exported: Sequence[ExportedVersion]) -> Any:
+    from tritonclient.grpc import model_config_pb2
+
+    first = exported[0]
+    rows, width = first.card.lookback, len(first.card.features)
+    config = model_config_pb2.ModelConfig(
+        name=first.safe_name, platform="onnxruntime_onnx", backend="onnxruntime", max_batch_size=0
+    )
+    config.input.add(name=PANEL, data_type=model_config_pb2.TYPE_FP32, dims=(-1, rows, width))
+    config.output.add(name=SCORES, data_type=model_config_pb2.TYPE_FP32, dims=(-1,))
+    config.version_policy.specific.versions.extend(int(one.version) for one in exported)
+    config.instance_group.add(count=1, kind=model_config_pb2.ModelInstanceGroup.KIND_CPU)
+    for name in ("intra_op_thread_count", "inter_op_thread_count"):
+        config.parameters[name].string_value = "1"
+    for name, value in _lineage([one.card for one in exported]).items():
+        config.parameters[name].string_value = value
+    warmth = config.model_warmup.add(name="zeros", batch_size=1, count=1)
+    warmth.inputs[PANEL].data_type = model_config_pb2.TYPE_FP32
+    warmth.inputs[PANEL].dims.extend((WARM_SYMBOLS, rows, width))
+    warmth.inputs[PANEL].zero_data = True
+    return config
+
+
+def _lineage(cards: Sequence[Card]) -> dict[str, str]:
+    first = cards[0]
+    return {
+        "digests": json.dumps([card.digest for card in cards]),
+        "feature_set": first.feature_set,
+        "features": json.dumps(list(first.features)),
+        "horizon": str(first.horizon),
+        "score_kind": first.score_kind,
+    }

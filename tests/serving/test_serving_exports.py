@@ -1,0 +1,136 @@
+"""What other servers are given: a Bento that answers the same, and a repository that Triton understands."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import psutil
+import pytest
+from google.protobuf import text_format
+from tritonclient.grpc import model_config_pb2
+
+from alphaloop.clock import monotonic, sleep
+from alphaloop.errors import InputError, UnknownNameError
+from alphaloop.processes import child_environment, free_port
+from serving.exports.bento import export_bento
+from serving.exports.triton import export_triton
+from serving.exports.version import ExportedVersion
+
+
+def post(url: str, body: Any) -> Any:
+    """The answer to a JSON body."""
+    request = urllib.request.Request(
+        url, json.dumps(body).encode(), {"content-type": "application/json"}, method="POST"
+    )
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        return json.load(answer)
+
+
+def await_ready(url: str, child: subprocess.Popen[bytes]) -> None:
+    """Wait until BentoML says that it is ready."""
+    deadline = monotonic() + 60
+    while True:
+        assert child.poll() is None
+        assert monotonic() < deadline
+        try:
+            with urllib.request.urlopen(f"{url}/readyz", timeout=2):
+                return
+        except (urllib.error.URLError, OSError):
+            sleep(0.1)
+
+
+def test_a_bento_gives_the_scores_of_the_engine(world: Any, shelf: Any, tmp_path: Path) -> None:
+    """Built, and served by BentoML alone, it scores the same, masks the same, and refuses a wrong shape."""
+    version = shelf.add(1.0, 2.0, 3.0)
+    exported = ExportedVersion.read(shelf.registry, shelf.name)
+    folder = export_bento(exported, tmp_path / "bento")
+    port, home = free_port(), tmp_path / "home"
+    home.mkdir()
+    environment = child_environment({"BENTOML_HOME": str(home), "BENTOML_DO_NOT_TRACK": "True"})
+    command = [sys.executable, "-m", "bentoml", "serve", str(folder), "--host", "127.0.0.1"]
+    panel = world.panel[:3, -2:].copy()
+    with subprocess.Popen(
+        [*command, "--port", str(port)], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as child:
+        started: list[psutil.Process] = []
+        try:
+            url = f"http://127.0.0.1:{port}"
+            await_ready(url, child)
+            started = psutil.Process(child.pid).children(recursive=True)
+            answer = post(f"{url}/predict", {"panel": panel.tolist()})
+            holes = panel.tolist()
+            holes[1][0][0] = None
+            masked = post(f"{url}/predict", {"panel": holes})
+            with pytest.raises(urllib.error.HTTPError, match="400"):
+                post(f"{url}/predict", {"panel": panel[:, :1].tolist()})
+        finally:
+            child.terminate()
+            child.wait(30)
+            psutil.wait_procs(started, timeout=10)
+    np.testing.assert_allclose(answer["scores"], panel[:, -1] @ np.array([1.0, 2.0, 3.0]), rtol=1e-6)
+    assert (answer["version"], answer["digest"]) == (version, exported.card.digest)
+    assert masked["statuses"] == ["ok", "missing", "ok"]
+    assert masked["scores"] == [answer["scores"][0], None, answer["scores"][2]]
+
+
+def test_triton_understands_the_repository(world: Any, shelf: Any, tmp_path: Path) -> None:
+    """The configuration is a message of Triton's schema, and says what the files in the folder are."""
+    versions = [shelf.add(1.0, 2.0, 3.0), shelf.add(3.0, 2.0, 1.0)]
+    exported = [ExportedVersion.read(shelf.registry, shelf.name, one) for one in versions]
+    folder = export_triton(exported, tmp_path / "repository") / exported[0].safe_name
+    config = text_format.Parse((folder / "config.pbtxt").read_text(), model_config_pb2.ModelConfig())
+    assert config.name == folder.name
+    assert config.backend == "onnxruntime"
+    assert list(config.version_policy.specific.versions) == [1, 2]
+    assert config.parameters["intra_op_thread_count"].string_value == "1"
+    (given,), (warm,) = config.input, config.model_warmup
+    assert (given.name, given.data_type, list(given.dims)) == (
+        "panel",
+        model_config_pb2.TYPE_FP32,
+        [-1, 2, 3],
+    )
+    for version, weights in zip(versions, ([1.0, 2.0, 3.0], [3.0, 2.0, 1.0]), strict=True):
+        session = onnxruntime.InferenceSession(folder / version / "model.onnx")
+        shape = list(warm.inputs["panel"].dims)
+        (warmed,) = session.run([config.output[0].name], {given.name: np.zeros(shape, np.float32)})
+        assert warmed.shape == (shape[0],)
+        (scores,) = session.run(["scores"], {"panel": world.panel[:, -2:]})
+        np.testing.assert_allclose(scores, world.panel[:, -1] @ np.array(weights, np.float32), atol=1e-6)
+
+
+def test_the_champion_is_exported_where_no_version_is_named(shelf: Any) -> None:
+    """The champion goes before the newest, and what does not exist is named."""
+    first, second = shelf.add(1.0, 0.0, 0.0), shelf.add(0.0, 1.0, 0.0)
+    assert ExportedVersion.read(shelf.registry, shelf.name).version == second
+    shelf.route(champion=first)
+    assert ExportedVersion.read(shelf.registry, shelf.name).version == first
+    with pytest.raises(UnknownNameError, match="version '9'"):
+        ExportedVersion.read(shelf.registry, shelf.name, "9")
+
+
+def test_an_export_overwrites_nothing(shelf: Any, tmp_path: Path) -> None:
+    """Where something is already there, the place is named and nothing is touched."""
+    shelf.add(1.0, 0.0, 0.0)
+    exported = ExportedVersion.read(shelf.registry, shelf.name)
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(InputError, match="exists already"):
+        export_bento(exported, tmp_path / "file")
+    export_triton([exported], tmp_path / "repository")
+    with pytest.raises(InputError, match="exists already"):
+        export_triton([exported], tmp_path / "repository")
+
+
+def test_versions_of_other_inputs_are_exported_apart(shelf: Any, tmp_path: Path) -> None:
+    """Triton has one configuration for all versions of a model."""
+    names = [shelf.add(1.0, 0.0, 0.0), shelf.add(1.0, 0.0, 0.0, lookback=3)]
+    exported = [ExportedVersion.read(shelf.registry, shelf.name, one) for one in names]
+    with pytest.raises(InputError, match="do not take the same inputs"):
+        export_triton(exported, tmp_path / "repository")

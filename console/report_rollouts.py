@@ -19,6 +19,7 @@ BETTER = "_better"  # how tests for a promotion are named
 FULL_STRENGTH = 0.5  # the largest weight that a challenger is given before it is promoted
 SHADES = "The stronger the colour, the larger the share of capital that the new version answered for."
 TESTS = {
+    "history": "past behaviour off its card",
     "behaviour": "behaviour off its card",
     "cost": "cost above its card",
     "ic": "IC worse",
@@ -29,6 +30,7 @@ TESTS = {
 LAYERS = {
     "behaviour": "its behaviour against its own card",
     "recomputation": "recomputation of its logged scores",
+    "guard": "a guard: failed, slow or stale answers",
     "cost": "its trading costs",
     "ic": "its information coefficient",
     "pnl": "its net return",

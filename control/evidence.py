@@ -86,13 +86,18 @@ class Ledger:
 
         They may be the reason why this challenger was chosen, so that they can only speak against it.
         """
-        gauge = self._gauge()
+        gauge, history = self._gauge(), self.layers.history.test
+        points: list[tuple[str, float]] = []
         for seen in past:
             reading = gauge.read(seen.close, seen.challenger)
             agreement = information_coefficient(seen.challenger, seen.champion)
             self.layers.take_past(_comparison(reading, None, agreement, 0.0, fault=False))
             self._past_ic.append(reading.ic)
             self.past_bars += 1
+            points.append((seen.as_of.date().isoformat(), round(float(history.log10_e[0]), 4)))
+        if history.exceeds(self.policy.rollback_alpha("history"))[0]:
+            # Drawn only where it is what spoke: otherwise a year of it would crowd out the rollout.
+            self.series["history"] = points
 
     def observe(self, seen: Observation) -> None:
         """Take in one bar."""

@@ -67,8 +67,8 @@ def policies_of(settings: Settings) -> tuple[Policies, Thresholds]:
 def latest_bars(settings: Settings) -> tuple[Snapshot, BarPanel]:
     """The newest snapshot of the source and its bars; the source's history is stored if there is none.
 
-    Raises `UnknownNameError` for a source or symbol that does not exist, and `DataError` for bars
-    that must not be believed.
+    Raises `UnknownNameError` for a source or symbol that does not exist, `DataError` for bars that must
+    not be believed, and `InputError` where the newest snapshot is of other symbols than the settings'.
     """
     from alphaloop.market import BarPanel
     from features.storage.snapshots import SnapshotStore
@@ -76,7 +76,15 @@ def latest_bars(settings: Settings) -> tuple[Snapshot, BarPanel]:
     source = source_of(settings)
     store = SnapshotStore(settings.paths.snapshots)
     snapshot = store.latest(source.name) or take_snapshot(settings)
-    return snapshot, BarPanel.from_table(store.load(snapshot.id))
+    bars = BarPanel.from_table(store.load(snapshot.id))
+    wanted = settings.data.symbols or source.symbols()
+    if wanted and set(wanted) != set(bars.symbols):
+        raise InputError(
+            f"the newest snapshot of '{source.name}' holds {len(bars.symbols)} symbols "
+            f"({', '.join(bars.symbols[:4])}, …) and the settings ask for {len(wanted)} "
+            f"({', '.join(wanted[:4])}, …); set data.symbols, or store these with: alphaloop features build"
+        )
+    return snapshot, bars
 
 
 def source_bars(settings: Settings, until: datetime | None = None) -> BarPanel:

@@ -102,6 +102,17 @@ def test_features_are_listed_materialised_and_in_parity(run: Command) -> None:
     assert "largest difference over 3 bars" in run("features", "parity", "--bars", "3")
 
 
+def test_a_snapshot_of_other_symbols_is_not_taken_for_the_settings(
+    run: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the settings ask for other symbols than the newest snapshot holds, it says so and what to do."""
+    monkeypatch.setenv("ALPHALOOP_DATA__SYMBOLS", '["AAPL", "KO"]')
+    line = run("features", "parity", "--bars", "3", code=2)
+    assert "holds 20 symbols" in line
+    assert "ask for 2 (AAPL, KO" in line
+    assert "alphaloop features build" in line
+
+
 def test_models_are_listed_and_shown(run: Command) -> None:
     """The first version that passed is champion, and its card can be read."""
     (row,) = [one for one in parsed(run("models", "list", "--json")) if one["model"] == "equities"]

@@ -53,6 +53,14 @@ class Bench:
         """Scores of the live model on features that were changed on their way."""
         return self._served([change(self.frame)], 0)[0]
 
+    def frozen(self, until: int) -> FloatMatrix:
+        """Scores on every bar of one fit that learned from the bars before `until`: a version as it stays."""
+        family: Family = families.find(self.family)
+        dataset = make_dataset(self.frame, self.close, self.policy.horizon)
+        training = dataset.only(range(max(until - self.policy.horizon - 1, 0)))
+        fitted = family.fit(training, family.default_parameters(), self.policy.seed)
+        return score(family, fitted, self.frame, range(len(self.close)))
+
     def _served(self, frames: list[FeatureFrame], leak: int) -> list[FloatMatrix]:
         family: Family = families.find(self.family)
         dataset = make_dataset(leaked(self.frame, leak), self.close, self.policy.horizon)
@@ -78,6 +86,20 @@ def planted(bench: Bench, champion: Track) -> dict[str, Outcomes]:
     live, splendid = bench.scores(leak=bench.policy.horizon)
     found["a leaked model with a splendid card"] = _pair(bench, champion, _track(bench, live, splendid))
     return found
+
+
+def refitted(bench: Bench, older: int) -> Outcomes:
+    """An honest refit beside the version of the same family that learned until `older`, both as they stay.
+
+    The card's folds are those of a walk-forward, and its range of agreement is with the older file.
+    """
+    end = bench.carded.stop
+    folds, _ = bench.scores()
+    champion, challenger = (_track(bench, bench.frozen(until)) for until in (older, end))
+    carded = _track(bench, bench.frozen(end), folds)
+    shown = _pair(bench, champion, replace(carded, scores=folds))
+    live = _pair(bench, champion, challenger)
+    return replace(live, expectation=shown.expectation)
 
 
 def unseen(outcomes: Outcomes) -> Outcomes:

@@ -62,6 +62,6 @@ class Inquiry:
             weight=document.weight,
             bars=self.ledger.bars,
             stage_bars=self.ledger.bars_since(document.stage_started),
-            hold=self.needs.hold(skilled=cleared["no_skill"], innocent=cleared["turnover"]),
+            hold=self.needs.hold(cleared),
             fixed=document.kind is RolloutKind.AB,
         )

@@ -32,6 +32,8 @@ CEILING_RULER = 1 / 3
 """The ruler of turnover: a third of the ceiling, which is the busiest fold's own."""
 RATIO_RULER = 0.4
 """The ruler of the ratio of turnovers, in natural logarithms."""
+AGREEMENT_RULER = 0.25
+"""The ruler of the rank correlation with the champion, when it is to be shown positive."""
 CLEARING_ALPHA = 0.002
 """Error of clearing a faulty model of its fault; it only shortens a stage."""
 CLEARED_MULTIPLE = 2.25
@@ -122,6 +124,7 @@ class Layers:
         self.ic = PairedTest(rollouts)
         self.pnl = PairedTest(rollouts, margin=policy.non_inferiority)
         self.skill = BettingTest(rollouts)
+        self.upright = BettingTest(rollouts)
         self.worst_recomputation = np.zeros(rollouts)
         self.faults = np.zeros(rollouts, dtype=np.bool_)
 
@@ -133,6 +136,7 @@ class Layers:
         self.faults |= np.asarray(one.fault, dtype=np.float64) > 0
         self.behaviour.observe(one)
         self.skill.bet(clipped(np.asarray(one.ic) / self._ic_scale))
+        self.upright.bet(clipped(np.asarray(one.agreement) / AGREEMENT_RULER))
         self.ic.observe(np.asarray(one.ic) - np.asarray(one.champion_ic))
         self.pnl.observe(np.asarray(one.net_return) - np.asarray(one.champion_net_return))
         self.cost.observe(one.turnover, one.champion_turnover)
@@ -169,10 +173,11 @@ class Layers:
         return self.pnl.not_worse.exceeds(self.policy.false_promotion)
 
     def cleared(self) -> dict[str, Flags]:
-        """Of which faults the challenger is cleared: of having no skill, and of trading five-fold."""
+        """Of which faults the challenger is cleared: no skill, five-fold turnover, ranks turned round."""
         return {
             "no_skill": self.skill.exceeds(CLEARING_ALPHA),
             "turnover": self.cost.innocence.exceeds(CLEARING_ALPHA),
+            "turned": self.upright.exceeds(CLEARING_ALPHA),
         }
 
 

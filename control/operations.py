@@ -117,12 +117,15 @@ def _waits(ledger: Ledger, needed: Needs, hold: int) -> list[str]:
         return []
     cleared = {name: bool(flags[0]) for name, flags in ledger.layers.cleared().items()}
     words = []
-    if not cleared["no_skill"] and needed.hold(skilled=False, innocent=True) > ledger.bars:
+    alone = dict.fromkeys(cleared, True) | {"no_skill": False}
+    if not cleared["no_skill"] and needed.hold(alone) > ledger.bars:
         words.append(
             f"the live IC to tell the card's promise from no skill, {needed.no_skill} bars or once it shows"
         )
     if not cleared["turnover"] and needed.turnover is not None:
         words.append(f"turnover to be cleared of five times the card's, usually {needed.turnover} bars")
+    if not cleared["turned"] and needed.turned:
+        words.append("ranks to be cleared of being turned round against the champion's")
     return words
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from control.expectation import Expectation
+from control.expectation import AGREEMENT_MARGIN, Expectation
 from control.labels import BARS_TO_MATURE
 from control.layers import CLEARING_ALPHA, Behaviour, Comparison, Cost
 from control.policies import RolloutPolicy
@@ -34,20 +34,26 @@ class Needs:
 
     `no_skill`: until a challenger whose scores are worth nothing would have been told from its card by
     its live IC. `turnover`: until an honest one is usually cleared of trading five times as much as its
-    card says. `longest` is the policy's limit of waiting.
+    card says. `turned`: whether the card says that it always ranks like the champion, so that ranks that
+    were turned round would show. `longest` is the policy's limit of waiting.
     """
 
     no_skill: int | None
     turnover: int | None
+    turned: bool
     longest: int
 
-    def hold(self, *, skilled: bool, innocent: bool) -> int:
-        """Bars before which the first weight is not left, given what the challenger is cleared of.
+    def hold(self, cleared: Mapping[str, bool]) -> int:
+        """Bars before which the first weight is not left, given what the challenger is `cleared` of.
 
         A card that promises so little that its absence would not show is not waited for.
         """
-        skill = 0 if skilled or self.no_skill is None or self.no_skill > self.longest else self.no_skill
-        return max(skill, 0 if innocent or self.turnover is None else self.longest)
+        awaited = {
+            "no_skill": self.no_skill if self.no_skill and self.no_skill <= self.longest else 0,
+            "turnover": 0 if self.turnover is None else self.longest,
+            "turned": self.longest if self.turned else 0,
+        }
+        return max((bars for fault, bars in awaited.items() if not cleared[fault]), default=0)
 
 
 def needs(expectation: Expectation, policy: RolloutPolicy, symbols: int) -> Needs:
@@ -55,6 +61,7 @@ def needs(expectation: Expectation, policy: RolloutPolicy, symbols: int) -> Need
     return Needs(
         no_skill=_no_skill(expectation, policy.rollback_alpha("behaviour"), symbols),
         turnover=_turnover(expectation),
+        turned=expectation.agreement is not None and expectation.agreement.low + AGREEMENT_MARGIN > 0,
         longest=policy.hold_bars,
     )
 

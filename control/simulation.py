@@ -108,9 +108,7 @@ def simulate(rows: Comparison, expectations: Sequence[Expectation], policy: Roll
         cleared = {name: flags.tolist() for name, flags in layers.cleared().items()}
         not_worse = layers.not_worse().tolist()
         for number, (weight, since) in list(stages.items()):
-            hold = needed[number].hold(
-                skilled=cleared["no_skill"][number], innocent=cleared["turnover"][number]
-            )
+            hold = needed[number].hold({fault: flags[number] for fault, flags in cleared.items()})
             stage = Stage(weight, bar, bar - since, hold)
             move = next_move(
                 stage, policy, against=bad[number], favour=good[number], not_worse=not_worse[number]

@@ -11,7 +11,7 @@ import numpy as np
 from alphaloop.market import BarPanel, FloatMatrix
 from alphaloop.settings import Settings
 from control.expectation import AGREEMENT_MARGIN
-from control.faults import Bench, planted, turned, unseen
+from control.faults import Bench, planted, refitted, turned, unseen
 from control.outcomes import SIGNALS, Outcomes, signals, track
 from control.policies import RolloutPolicy, rollout_policy
 from control.rehearsal import all_pairs
@@ -26,6 +26,8 @@ SOURCE = "sp500-20"
 MONTHS = ("2008-09", "2011-08", "2020-02", "2020-03")
 CARDED_FROM = "2003-01-01"
 LIVE_FROM = "2010-01-01"
+REFITTED = ("2010-01-01", "2012-01-01")
+"""What an old version and its refit learned until."""
 STARTS = 20
 """Rollouts begin at each of so many bars of a month."""
 LONGEST = 1_000
@@ -73,6 +75,7 @@ class Trial:
         yield from self.on_drawn_dates()
         yield from self.on_real_paths()
         yield from self.with_faults()
+        yield from self.with_a_refit()
         yield from self.flipped()
 
     def on_drawn_dates(self, equal: Sequence[int] = EQUAL_BARS) -> Iterator[Finding]:
@@ -93,6 +96,18 @@ class Trial:
                 target = 0.99 if (ic, pnl) == BOTH else None
                 yield _worse(f"worse by {effect:g} sd {words}", where, bars, play(changed, bars), target)
 
+    def with_a_refit(self) -> Iterator[Finding]:
+        """An honest refit of the champion's own family after two years: alike in worth, not in ranks."""
+        older, end = self._at(REFITTED[0]), self._at(REFITTED[1])
+        carded, live = slice(self._at(CARDED_FROM), end), slice(end, len(self.bars))
+        bench = Bench(self.frame, self.close, carded, live, self._evaluation)
+        pair = refitted(bench, older).recentred()
+        for bars in EQUAL_BARS:
+            played = bootstrapped(
+                [pair], self._policy(bars), rollouts=self.rollouts, bars=bars, seed=self.seed
+            )
+            yield _equal("drawn dates 2012–22, a two-year refit", bars, played)
+
     def flipped(self) -> Iterator[Finding]:
         """Ranks turned round where recomputation is blind: what behaviour alone sees of it, pair by pair."""
         pairs = self._pairs(self._carded(LIVE_FROM), slice(self._at(LIVE_FROM), len(self.bars)))
@@ -107,6 +122,7 @@ class Trial:
             )
             what = f"ranks turned round where recomputation is blind, {name}"
             yield _fault(what, "drawn dates 2010–22", policy, played, None)
+            yield _worse(what, "drawn dates 2010–22", FAULT_BARS, played, None)
 
     def on_real_paths(self) -> Iterator[Finding]:
         """Equal and worse challengers on the bars as they came, from each start in each month."""

@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from control.expectation import Expectation
-from control.layers import Layers
+from control.expectation import Expectation, Range
+from control.layers import Comparison, Layers
 from control.policies import RolloutPolicy
 from control.power import bars_to_find, needs, power
 from control.stages import Move, Stage, next_move
@@ -24,6 +24,7 @@ POLICY = RolloutPolicy(
 HONEST = Expectation(
     ic_floor=-0.02, ic_scale=0.28, turnover_ceiling=0.075, turnover_mean=0.02, turnover_ratio=2.6
 )
+CLEARED = {"no_skill": True, "turnover": True, "turned": True}
 SPLENDID = replace(HONEST, ic_floor=0.34)
 
 
@@ -80,11 +81,12 @@ def test_a_splendid_card_is_waited_for_and_an_honest_one_is_not() -> None:
     """The bars come from the card: the nearer its promise to no skill, the more; none where it is nothing."""
     splendid, honest = needs(SPLENDID, POLICY, 20), needs(HONEST, POLICY, 20)
     assert honest.no_skill is None
-    assert honest.hold(skilled=False, innocent=True) == 0
+    assert honest.hold(CLEARED | {"no_skill": False}) == 0
     assert splendid.no_skill is not None
     assert 20 < splendid.no_skill <= 84
-    assert splendid.hold(skilled=False, innocent=True) == splendid.no_skill
-    assert splendid.hold(skilled=True, innocent=True) == 0
+    assert splendid.hold(CLEARED | {"no_skill": False}) == splendid.no_skill
+    assert splendid.hold(CLEARED) == 0
+    assert honest.hold(CLEARED | {"turnover": False}) == POLICY.hold_bars
     fewer = needs(SPLENDID, POLICY, 10).no_skill
     assert fewer is not None
     assert fewer > splendid.no_skill, "fewer names spread the IC of chance wider"
@@ -101,8 +103,6 @@ def test_a_model_without_skill_is_found_in_the_bars_that_were_promised() -> None
     layers = Layers(POLICY, [SPLENDID] * 1_000, 1e-4)
     nothing = np.nan
     for _ in range(promised - 2):
-        from control.layers import Comparison
-
         worthless = np.clip(rng.normal(0.0, 0.3, 1_000), -1, 1)
         layers.take(Comparison(0.0, 0.0, worthless, *[nothing] * 8))
     assert layers.against()["behaviour"].mean() >= 0.99
@@ -132,3 +132,19 @@ def test_power_is_what_the_tests_have(effect: float, bars: int) -> None:
     found = bars_to_find(effect, alpha, 400)
     assert np.isfinite(found).all()
     assert np.median(found) < bars
+
+
+def test_ranks_that_always_agreed_are_waited_for_and_others_are_not() -> None:
+    """Only where the folds agree with the champion can turned ranks show; honest ones are cleared."""
+    alike = replace(HONEST, agreement=Range(0.05, 1.1, 0.15))
+    apart = replace(HONEST, agreement=Range(-0.4, 1.0, 0.15))
+    assert needs(alike, POLICY, 20).hold(CLEARED | {"turned": False}) == POLICY.hold_bars
+    assert needs(apart, POLICY, 20).hold(CLEARED | {"turned": False}) == 0
+    nothing, honest = np.nan, Layers(POLICY, [alike], 1e-4)
+    turned = Layers(POLICY, [alike], 1e-4)
+    for _ in range(25):
+        honest.take(Comparison(0.0, 0.0, *[nothing] * 8, 0.7))
+        turned.take(Comparison(0.0, 0.0, *[nothing] * 8, -0.7))
+    assert honest.cleared()["turned"][0]
+    assert not turned.cleared()["turned"][0]
+    assert turned.against()["behaviour"][0]

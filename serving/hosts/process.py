@@ -104,6 +104,8 @@ class ProcessHost:
                 termination.wait()
             finally:
                 self.stop()
+                # What is frozen is not freed at exit, and libraries complain of that.
+                gc.unfreeze()
 
     def __enter__(self) -> ProcessHost:
         self.start()

@@ -20,6 +20,7 @@ from alphaloop.errors import InputError, MissingStateError, RolloutConflictError
 from alphaloop.journal.store import Journal
 from alphaloop.market import BarPanel
 from alphaloop.rollout import Override, RolloutDocument, RolloutKind, RolloutState
+from control.candidacy import Candidacy
 from control.evidence import Ledger, Verdict
 from control.expectation import expectation
 from control.guards import Guards
@@ -112,36 +113,8 @@ class RolloutController:
         rollout is under way.
         """
         before = self.document
-        if before.state is not RolloutState.STEADY:
-            raise RolloutConflictError(
-                f"version {before.challenger} of '{self.model}' is in {before.state}; end that rollout first"
-            )
-        rival = against or before.champion
-        if version == rival:
-            raise InputError(f"version {version} of '{self.model}' is the champion already")
-        compared = kind is RolloutKind.AB
-        if compared is not (0 < share < 1) or (against is not None and not compared):
-            raise InputError(
-                f"a comparison (kind 'ab') takes a share in (0, 1), and nothing else does: {share}"
-            )
-        for one in {version, rival} - {before.champion}:
-            self._require_passed(one, override)
-        document = before.next(
-            state=RolloutState.CANARY if compared else RolloutState.SHADOW,
-            champion=rival,
-            baseline=None if rival == before.champion else before.champion,
-            challenger=version,
-            weight=share,
-            kind=kind,
-            override=override,
-            cause=cause,
-            salt=f"{self.model}/{version}/{before.generation}",
-            started=as_of.isoformat(),
-            stage_started=as_of.isoformat(),
-        )
-        words = f"compared with version {rival} at {share:.0%} of sleeves" if compared else "shadow"
-        words += f", by override '{override.name}': {override.reason}" if override else ""
-        step = describe(document, document, as_of=as_of.isoformat(), bars=0, reason=words)
+        asked = Candidacy(version, as_of, kind, override, cause, share, against)
+        document, step = asked.opening(before, self._card)
         self.publication.publish(before, step, document)
         self._inquiry = None
         self._inquiry_of(document)
@@ -299,14 +272,6 @@ class RolloutController:
         )
         self._inquiry = None
         return self.publication.publish(document, step, after)
-
-    def _require_passed(self, version: str, override: Override | None) -> None:
-        card = self._registry.card(self.model, version)
-        if not card.passed and override is None:
-            reasons = "; ".join(card.gate.get("reasons", ()))
-            raise InputError(
-                f"the gate refused version {version}: {reasons}; an override with a name can start it"
-            )
 
     def _inquiry_of(self, document: RolloutDocument) -> Inquiry:
         if self._inquiry is None or _key(document) not in self.ledgers:

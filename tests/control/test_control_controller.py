@@ -262,6 +262,8 @@ def test_slow_and_stale_answers_end_a_rollout(universe: Universe) -> None:
         }
         guards = Guards(max_latency_ms=250.0, max_staleness_seconds=0.0)
         assert words in guards.look(as_of, [replace(row, **moved) for row in rows])
+        both = [replace(row, **moved) for row in rows]
+        assert Guards(250.0, 0.0).look(as_of, both, both) == "", "the champion is no better"
         lenient = Guards(max_latency_ms=1_000.0, max_staleness_seconds=100_000.0)
         assert lenient.look(as_of, [replace(row, **moved) for row in rows]) == ""
 

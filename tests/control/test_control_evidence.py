@@ -9,7 +9,10 @@ import pytest
 
 from alphaloop.allocation import AllocationPolicy
 from alphaloop.costs import CostModel
-from control.evidence import Expectation, Ledger, Observation
+from control.evidence import Ledger, Observation
+from control.expectation import Expectation
+from control.gauge import Gauge
+from control.labels import information_coefficient
 from control.paper_book import PaperBook
 from control.policies import RolloutPolicy
 
@@ -163,3 +166,16 @@ def test_moving_the_capital_is_not_charged_to_the_model() -> None:
     step = book.step(still, rng.normal(size=SYMBOLS))
     assert step.turnover > 0
     assert step.net_return == pytest.approx(-step.turnover * CostModel().rate)
+
+
+def test_outcomes_of_several_bars_do_not_overlap() -> None:
+    """With a horizon of five the IC looks at returns over five bars, once every five bars."""
+    close, _ = _market(23, 9)
+    scores = np.random.default_rng(9).normal(size=close.shape)
+    gauge = Gauge(AllocationPolicy(), CostModel(), horizon=5)
+    found = [gauge.read(prices, made).ic for prices, made in zip(close, scores, strict=True)]
+    due = [bar for bar, value in enumerate(found) if np.isfinite(value)]
+    assert due == [6, 11, 16, 21]
+    for bar in due:
+        outcome = close[bar] / close[bar - 5] - 1
+        assert found[bar] == pytest.approx(information_coefficient(scores[bar - 6], outcome))

@@ -130,7 +130,8 @@ class Registry:
 
     def signature(self, model: str, version: str) -> str | None:
         """The signature of a version in hex; None for one that was not signed."""
-        return self._version(model, version).tags.get(SIGNATURE_TAG)
+        signature: str | None = self._version(model, version).tags.get(SIGNATURE_TAG)
+        return signature
 
     def rollout(self, model: str) -> RolloutDocument | None:
         """The rollout document of `model`; None before the first one was written."""

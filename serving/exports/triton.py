@@ -49,7 +49,7 @@ def config_text(exported: Sequence[ExportedVersion]) -> str:
     """`config.pbtxt`: protobuf's text format of the configuration."""
     from google.protobuf import text_format
 
-    return text_format.MessageToString(_config(exported))
+    return str(text_format.MessageToString(_config(exported)))
 
 
 def _config(exported: Sequence[ExportedVersion]) -> Any:

@@ -43,7 +43,7 @@ class _AsItIs:
 
     def __init__(self, server: Any) -> None:
         self._server = server
-        self._base = super(type(server), server)
+        self._base: Any = super(type(server), server)
 
     def add_generic_rpc_handlers(self, handlers: Any) -> None:
         """Add `handlers` as a plain `grpc.aio.Server` would."""

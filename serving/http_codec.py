@@ -81,6 +81,29 @@ def encode_infer(response: InferenceResponse, asked: Asked) -> tuple[bytes, int 
     return b"".join([text, *contents]), len(text) if contents else None
 
 
+def plain(message: Any) -> dict[str, Any]:
+    """A protobuf message as JSON: numbers as numbers, where protobuf's own writer makes texts of int64."""
+    found: dict[str, Any] = {}
+    for one in message.DESCRIPTOR.fields:
+        value = getattr(message, one.name)
+        if one.message_type is not None and one.message_type.GetOptions().map_entry:
+            found[one.name] = {key: _plain_value(one.message_type.fields[1], value[key]) for key in value}
+        elif isinstance(value, str | bytes | int | float):
+            found[one.name] = _plain_value(one, value)
+        elif hasattr(value, "DESCRIPTOR"):
+            if message.HasField(one.name):
+                found[one.name] = plain(value)
+        else:
+            found[one.name] = [_plain_value(one, item) for item in value]
+    return found
+
+
+def _plain_value(field: Any, value: Any) -> Any:
+    if field.message_type is not None:
+        return plain(value)
+    return field.enum_type.values_by_number[value].name if field.enum_type is not None else value
+
+
 def read_object(body: bytes) -> dict[str, Any]:
     """The JSON object of a body, empty for an empty one; raises `InvalidRequestError` for anything else."""
     if not body.strip():

@@ -25,7 +25,7 @@ from serving.grpc_codec import (
     encode_server_metadata,
     encode_statistics,
 )
-from serving.http_codec import decode_infer, encode_infer, read_object
+from serving.http_codec import decode_infer, encode_infer, plain, read_object
 from serving.protocol import SERVER_NAME, InvalidRequestError
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ class HttpEdge:
             }
             for table in core.tables
         }
-        body = {"ready": core.ready, "registry": core.registry_away or "read", "models": models}
+        body = {"live": True, "ready": core.ready, "registry": core.registry_away or "read", "models": models}
         return _json(body, 200 if core.ready else 503)
 
     async def server_metadata(self, request: Request) -> Response:
@@ -144,7 +144,7 @@ class HttpEdge:
         async def answer() -> Response:
             body = read_object(await self._body(request))
             entries = await asyncio.to_thread(self._core.repository.index, body.get("ready") is True)
-            return _json(_plain(encode_index(entries)).get("models", []))
+            return _json(plain(encode_index(entries)).get("models", []))
 
         return await self._answer(request, Scope.PREDICT, answer)
 
@@ -263,17 +263,8 @@ def _refusal(error: AlphaloopError) -> Response:
     return _json({"error": told(error)}, status, headers)
 
 
-def _plain(message: Any) -> dict[str, Any]:
-    from google.protobuf.json_format import MessageToDict
-
-    found: dict[str, Any] = MessageToDict(
-        message, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
-    )
-    return found
-
-
 def _message(message: Any) -> Response:
-    return _json(_plain(message))
+    return _json(plain(message))
 
 
 def _json(content: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
+from copy import deepcopy
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException
 from typing import Any
@@ -132,7 +133,7 @@ class Fuzzer:
             target = chance.choice([body, tensor, body.get("parameters", {})])
             if isinstance(target, dict):
                 names = [*target, "outputs", "as_of", "timeout", "min_generation", "binary_data_size"]
-                target[chance.choice(names)] = chance.choice(values)
+                target[chance.choice(names)] = deepcopy(chance.choice(values))
         return body
 
     def _good(self) -> Any:

@@ -117,7 +117,7 @@ def test_metadata_and_config_over_http(served: HttpServed, client: Any) -> None:
     assert {"binary_tensor_data", "model_repository", "statistics"} <= set(server["extensions"])
     metadata = client.get_model_metadata(served.model)
     assert metadata["versions"] == ["1", "2"]
-    assert metadata["inputs"][0] == {"name": "panel", "datatype": "FP32", "shape": ["-1", "2", "3"]}
+    assert metadata["inputs"][0] == {"name": "panel", "datatype": "FP32", "shape": [-1, 2, 3]}
     config = client.get_model_config(served.model)
     assert (config["name"], config["platform"]) == (served.model, "onnxruntime_onnx")
     assert config["input"][0]["data_type"] == "TYPE_FP32"

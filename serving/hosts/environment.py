@@ -14,6 +14,7 @@ SWITCH = "RAY_SERVE_ENABLE_HA_PROXY"
 PATIENCE_SECONDS = 60
 # For the replica and those that replace it while its port is still in quarantine.
 REPLICA_PORTS = 10
+FRAME_BYTES, WINDOW_BYTES = 2**16, 2**20
 # A unix socket's path has 107 bytes; Ray and HAProxy add up to 76 to the folder's.
 MAX_FOLDER = 30
 
@@ -47,6 +48,14 @@ def environment(run_dir: Path) -> dict[str, str]:
         "RAY_SERVE_HAPROXY_NBTHREAD": "1",
         "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": f"{folder}/haproxy.cfg",
         "RAY_SERVE_HAPROXY_SOCKET_PATH": f"{folder}/admin.sock",
+        # A line for each request, to a syslog that is not there, would be a twentieth of the request's
+        # time; on a socket that nobody has made it is none.
+        "RAY_SERVE_HAPROXY_LOG_TARGET": f"{folder}/log.sock",
+        # A panel of some 40 KB goes through in one piece, not in three.
+        "RAY_SERVE_HAPROXY_TUNE_BUFSIZE": str(2 * FRAME_BYTES),
+        "RAY_SERVE_HAPROXY_H2_MAX_FRAME_SIZE": str(FRAME_BYTES),
+        "RAY_SERVE_HAPROXY_H2_FE_INITIAL_WINDOW_SIZE": str(WINDOW_BYTES),
+        "RAY_SERVE_HAPROXY_H2_BE_INITIAL_WINDOW_SIZE": str(WINDOW_BYTES),
         "RAY_SERVE_HAPROXY_METRICS_SOCKET_PATH": f"{folder}/metrics.sock",
         "RAY_SERVE_HAPROXY_SERVER_STATE_BASE": folder,
         "RAY_SERVE_HAPROXY_SERVER_STATE_FILE": f"{folder}/state",

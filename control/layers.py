@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from control.expectation import Expectation, Range
 from control.policies import RolloutPolicy
-from control.sequential import BettingTest, MixedTest, PairedTest, clipped
+from control.sequential import BURN_IN, BettingTest, MixedTest, PairedTest, clipped
 
 Vector = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
@@ -26,6 +26,10 @@ BEHAVIOUR_WEIGHTS = {
     "spread_wide": 0.06, "spread_narrow": 0.06,
 }  # fmt: skip
 COST_WEIGHTS = {"turnover": 0.5, "relative": 0.5}
+TURNOVER_HALF_LIFE = 5.0
+"""Bars after which a bar's turnover weighs half."""
+OWN_MULTIPLE = 2.0
+"""Times its card's calmest fold that a book must trade to be accused by the champion's measure."""
 RELATIVE_MULTIPLE = 2.5
 """Times the ratio of turnovers on the cards that a live ratio may reach."""
 CEILING_RULER = 1 / 3
@@ -88,27 +92,51 @@ class Behaviour:
 
 
 class Cost:
-    """Holds turnover against the card's ceiling, and against the champion's at the same bar.
+    """Holds turnover against the card's ceiling, and against the champion's at the same time.
 
     Turnover follows the market's unrest, so that five times the usual in a calm month is within a
-    ceiling that crises made; the champion's own turnover says what month it is.
+    ceiling that crises made; the champion's own turnover says what month it is. With few names a book
+    trades in lumps and rests in between, so both are smoothed over a week; and a challenger that trades
+    no more than its card says is not accused because the champion rests.
     """
 
     def __init__(self, expectations: Sequence[Expectation]) -> None:
-        self.test = MixedTest(COST_WEIGHTS, len(expectations))
-        self.innocence = BettingTest(len(expectations))
+        rollouts = len(expectations)
+        self.test = MixedTest(COST_WEIGHTS, rollouts)
+        self.innocence = BettingTest(rollouts)
         self._ceiling = np.array([one.turnover_ceiling for one in expectations])
+        self._mean = np.array([one.turnover_mean for one in expectations])
         self._ratio = np.array([one.turnover_ratio for one in expectations])
+        self._smooth = np.zeros((2, rollouts))
+        self._count = np.zeros(rollouts)
 
     def observe(self, turnover: npt.ArrayLike, champion: npt.ArrayLike) -> None:
         """Take in one bar's one-way turnover of both books, as shares of capital."""
         ours, theirs = np.asarray(turnover, dtype=np.float64), np.asarray(champion, dtype=np.float64)
         over = (ours - self._ceiling) / (self._ceiling * CEILING_RULER)
         self.test.parts["turnover"].bet(clipped(over))
-        with np.errstate(divide="ignore", invalid="ignore"):
-            relative = np.log(ours / theirs / self._ratio)
-        self.test.parts["relative"].bet(clipped((relative - np.log(RELATIVE_MULTIPLE)) / RATIO_RULER))
+        relative, own = self._smoothed(ours, theirs)
+        excess = np.minimum(relative - np.log(RELATIVE_MULTIPLE), own - np.log(OWN_MULTIPLE))
+        self.test.parts["relative"].bet(clipped(excess / RATIO_RULER))
         self.innocence.bet(clipped((np.log(CLEARED_MULTIPLE) - relative) / RATIO_RULER))
+
+    def _smoothed(self, ours: Vector, theirs: Vector) -> tuple[Vector, Vector]:
+        """Logarithms of turnover in units of the champion's (by the cards), and in units of its own card's.
+
+        NaN for the first bars, and where a bar has no turnover to tell.
+        """
+        there = np.isfinite(ours) & np.isfinite(theirs)
+        decay = np.where(there, 0.5 ** (1.0 / TURNOVER_HALF_LIFE), 1.0)
+        weight = 1.0 - 0.5 ** (1.0 / TURNOVER_HALF_LIFE)
+        for row, values in enumerate((ours, theirs)):
+            self._smooth[row] = decay * self._smooth[row] + weight * np.where(there, values, 0.0)
+        self._count += there
+        known = np.where(there & (self._count > BURN_IN), 1.0, np.nan)
+        level = self._smooth / (1.0 - 0.5 ** (np.maximum(self._count, 1.0) / TURNOVER_HALF_LIFE))
+        with np.errstate(divide="ignore", invalid="ignore"):
+            relative = np.log(level[0] / level[1] / self._ratio)
+            own = np.log(level[0] / self._mean)
+        return relative * known, own * known
 
 
 class Layers:

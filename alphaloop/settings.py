@@ -106,9 +106,7 @@ class ServingSettings(Section):
     max_replicas: int = Field(0, ge=0, description="most replicas of the Ray host; 0: their number is fixed")
     target_busy: float = Field(0.6, gt=0, le=1, description="share of a core a replica may use on average")
     breaker_failures: int = Field(5, ge=1, description="failures of a version before it is left alone")
-    breaker_seconds: float = Field(
-        10.0, gt=0, description="how long they count, and it is left alone"
-    )
+    breaker_seconds: float = Field(10.0, gt=0, description="how long they count, and it is left alone")
     slow_ms: float = Field(250.0, gt=0, description="a version that scores for longer has failed")
     last_good_seconds: float = Field(
         3600.0, ge=0, description="how long the last good scores may answer, marked stale; 0 never"

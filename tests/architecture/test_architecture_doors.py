@@ -28,6 +28,7 @@ DOORS = {
     "ccxt": ("trading/brokers/ccxt.py", "features/sources/ccxt/"),
     "ib_async": ("trading/brokers/ibkr.py", "features/sources/ibkr.py"),
     "skfolio": ("features/sources/sp500_20.py",),
+    "hmmlearn": ("features/indicators/hidden_markov.py",),
     "yfinance": ("features/sources/yfinance.py",),
     "bokeh": ("features/sources/bokeh.py",),
     "gym_anytrading": ("features/sources/gym_anytrading.py",),

@@ -107,7 +107,7 @@ class Venue:
         """Cut the open socket, as a failing network does: no goodbye."""
         self._do(self._cut())
 
-    def wait(self, ready: Callable[[], bool], seconds: float = 5.0) -> None:
+    def wait(self, ready: Callable[[], bool], seconds: float = 20.0) -> None:
         """Until something holds of this server; an error if it never does."""
         with self._changed:
             if not self._changed.wait_for(ready, seconds):

@@ -123,9 +123,9 @@ def watch(stream: AsyncIterator[T], script: Callable[[], None], enough: Callable
     actor = threading.Thread(target=play)
     actor.start()
     try:
-        asyncio.run(asyncio.wait_for(listen(), 8))
+        asyncio.run(asyncio.wait_for(listen(), 40))
     except TimeoutError:
-        pytest.fail(f"after 8 s only {found}; {failures}")
+        pytest.fail(f"after 40 s only {found}; {failures}")
     finally:
         actor.join()
     assert not failures, failures

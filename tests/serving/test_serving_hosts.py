@@ -14,6 +14,7 @@ from typing import Any
 import psutil
 import pytest
 
+from alphaloop.clock import monotonic
 from alphaloop.errors import PortInUseError, ServingError, SettingsError
 from alphaloop.processes import child_environment, free_port, require_port
 from alphaloop.settings import Settings
@@ -84,8 +85,11 @@ def test_a_port_in_use_is_named_before_anything_starts(world: Any, taken: int, h
 def test_the_client_gives_up_at_its_deadline(taken: int) -> None:
     """A server that accepts and never answers costs the deadline and no more."""
     client = PredictionClient(f"127.0.0.1:{taken}", "equities")
-    with client, pytest.raises(ServingError, match="Deadline Exceeded"):
+    began = monotonic()
+    # gRPC may know by then that this connection came to nothing: earlier tests tried it too.
+    with client, pytest.raises(ServingError, match=r"Deadline Exceeded|timed out before receiving SETTINGS"):
         client.forecast(["S00"], BAR, deadline_ms=100)
+    assert monotonic() - began < 5
 
 
 def test_a_deadline_must_be_positive(taken: int) -> None:

@@ -10,6 +10,7 @@ import threading
 from collections import OrderedDict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from weakref import WeakValueDictionary
 
 import numpy as np
 
@@ -101,23 +102,26 @@ class LoadedModel:
 class Engine:
     """Loads versions from `registry` and keeps the `capacity` that were used last. Thread-safe.
 
+    A version that somebody else holds, as the router holds those of a rollout, is kept beyond that.
     With `signing_key` (PEM of an Ed25519 public key) a version must carry a signature of that key.
     """
 
     def __init__(self, registry: Registry, capacity: int = CAPACITY, signing_key: Path | None = None) -> None:
         self._registry, self._capacity, self._signing_key = registry, capacity, signing_key
-        self._loaded: OrderedDict[tuple[str, str], LoadedModel] = OrderedDict()
+        self._held: WeakValueDictionary[tuple[str, str], LoadedModel] = WeakValueDictionary()
+        self._recent: OrderedDict[tuple[str, str], LoadedModel] = OrderedDict()
         self._lock = threading.Lock()
 
     def holds(self, model: str, version: str) -> bool:
         """Whether `load` would answer at once."""
         with self._lock:
-            return (model, version) in self._loaded
+            return (model, version) in self._held
 
     def unload(self, model: str, version: str) -> None:
         """Forget a version; what answers with it goes on to the end of its request."""
         with self._lock:
-            self._loaded.pop((model, version), None)
+            self._held.pop((model, version), None)
+            self._recent.pop((model, version), None)
 
     def load(self, model: str, version: str) -> LoadedModel:
         """The version, loaded and warm.
@@ -128,9 +132,9 @@ class Engine:
         """
         key = (model, version)
         with self._lock:
-            if key in self._loaded:
-                self._loaded.move_to_end(key)
-                return self._loaded[key]
+            held = self._held.get(key)
+            if held is not None:
+                return self._use(key, held)
         # Not under the lock: a slow load must not hold up versions that are loaded.
         card = self._registry.card(model, version)
         if self._signing_key is not None:
@@ -139,9 +143,14 @@ class Engine:
             )
         loaded = LoadedModel(model, version, card, self._registry.onnx(model, version))
         with self._lock:
-            self._loaded[key] = loaded
-            while len(self._loaded) > self._capacity:
-                self._loaded.popitem(last=False)
+            self._held[key] = loaded
+            return self._use(key, loaded)
+
+    def _use(self, key: tuple[str, str], loaded: LoadedModel) -> LoadedModel:
+        self._recent[key] = loaded
+        self._recent.move_to_end(key)
+        if len(self._recent) > self._capacity:
+            self._recent.popitem(last=False)
         return loaded
 
 

@@ -71,14 +71,23 @@ def test_scores_of_another_shape_are_an_error(shelf: Any, monkeypatch: pytest.Mo
 
 
 def test_a_version_is_loaded_once_while_it_is_used(shelf: Any) -> None:
-    """A loaded version is kept; of more than the capacity, the one unused for longest goes."""
+    """Of more versions than the capacity, the one unused for longest goes."""
     versions = [shelf.add(float(weight), 0.0, 0.0) for weight in range(3)]
     engine = Engine(shelf.registry, capacity=2)
-    first, second = (engine.load(shelf.name, version) for version in versions[:2])
-    assert engine.load(shelf.name, versions[0]) is first
-    engine.load(shelf.name, versions[2])
-    assert engine.load(shelf.name, versions[0]) is first
-    assert engine.load(shelf.name, versions[1]) is not second
+    for version in (*versions[:2], versions[0], versions[2]):
+        engine.load(shelf.name, version)
+    assert [engine.holds(shelf.name, version) for version in versions] == [True, False, True]
+
+
+def test_a_version_in_use_stays_beyond_the_capacity(shelf: Any) -> None:
+    """What a rollout holds is answered at once, however many others were loaded since."""
+    versions = [shelf.add(float(weight), 0.0, 0.0) for weight in range(4)]
+    engine = Engine(shelf.registry, capacity=1)
+    held = engine.load(shelf.name, versions[0])
+    for version in versions[1:]:
+        engine.load(shelf.name, version)
+    assert engine.holds(shelf.name, versions[0])
+    assert engine.load(shelf.name, versions[0]) is held
 
 
 def test_an_unknown_version_is_named(shelf: Any) -> None:

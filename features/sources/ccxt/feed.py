@@ -160,7 +160,9 @@ class _Listening:
                 self._queue.put_nowait(Tick(self._clock.now(), self._heard_at))
                 continue
             try:
-                event = await asyncio.wait_for(self._queue.get(), left)
+                # Not `wait_for`: before Python 3.12 it swallows a cancellation that meets an event.
+                async with asyncio.timeout(left):
+                    event = await self._queue.get()
             except TimeoutError:
                 continue
             if isinstance(event, BaseException):

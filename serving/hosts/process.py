@@ -179,10 +179,6 @@ class ProcessHost:
 def _run(listen: Coroutine[Any, Any, None]) -> None:
     """Run the event loop; on uvloop where it is installed, which is a little faster."""
     try:
-        import os
-
-        if os.environ.get("NOUV"):
-            raise ImportError
         from uvloop import new_event_loop
     except ImportError:
         asyncio.run(listen)

@@ -7,15 +7,14 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from functools import cache
 
 import features.indicators
 from alphaloop.errors import DataError, UnknownNameError
-from features.graph import Column, Input, Node
+from features.graph import Input, Node
 from features.indicator import Indicator, Parameter
 
-Resolve = Callable[[str], Indicator]
 _PACKAGE = "features.indicators"
 _TALIB = "ta_lib"
 
@@ -33,24 +32,11 @@ def find(name: str) -> Indicator:
     return catalogue[name]
 
 
-def default_argument(name: str, find_indicator: Resolve = find) -> Column:
-    """What an indicator's input `name` means where no series is given for it."""
-    known = _catalogue()
-    return apply(name, find_indicator=find_indicator).output() if name in known else Input(name)
-
-
-def apply(
-    name: str,
-    arguments: Sequence[Column] | None = None,
-    positional: Sequence[Parameter] = (),
-    named: Mapping[str, Parameter] | None = None,
-    find_indicator: Resolve = find,
-) -> Node:
-    """The indicator `name` over `arguments`, by default over its own inputs."""
-    indicator = find_indicator(name)
-    if arguments is None:
-        arguments = [default_argument(one, find_indicator) for one in indicator.inputs]
-    return indicator.apply(arguments, positional, named)
+def apply(name: str, named: Mapping[str, Parameter] | None = None) -> Node:
+    """The indicator `name` over its own inputs: columns of the bars, or indicators of that name."""
+    indicator, known = find(name), _catalogue()
+    arguments = [apply(one).output() if one in known else Input(one) for one in indicator.inputs]
+    return indicator.apply(arguments, named)
 
 
 @cache

@@ -51,42 +51,26 @@ class Indicator:
         """Parameters with their defaults, in order."""
         return {one.name: one.default for one in inspect.signature(self.factory).parameters.values()}
 
-    def bind(
-        self, positional: Sequence[Parameter] = (), named: Mapping[str, Parameter] | None = None
-    ) -> dict[str, Parameter]:
+    def bind(self, named: Mapping[str, Parameter] | None = None) -> dict[str, Parameter]:
         """All parameters, defaults filled in and of the right kind; `InputError` names a wrong one."""
-        names = list(self.parameters)
-        if len(positional) > len(names):
-            raise InputError(
-                f"'{self.name}' takes {len(names)} parameters ({', '.join(names) or 'none'}); "
-                f"{len(positional)} are given"
-            )
-        given = dict(zip(names, positional, strict=False))
-        for name, value in (named or {}).items():
+        given = named or {}
+        for name in given:
             if name not in self.parameters:
                 raise InputError(
-                    f"'{self.name}' has no parameter '{name}'; it has: {', '.join(names) or 'none'}"
+                    f"'{self.name}' has no parameter '{name}'; it has: {', '.join(self.parameters) or 'none'}"
                 )
-            if name in given:
-                raise InputError(f"parameter '{name}' of '{self.name}' is given twice")
-            given[name] = value
         return {
             name: self._of_kind(name, given.get(name, default)) for name, default in self.parameters.items()
         }
 
-    def apply(
-        self,
-        arguments: Sequence[Column],
-        positional: Sequence[Parameter] = (),
-        named: Mapping[str, Parameter] | None = None,
-    ) -> Node:
+    def apply(self, arguments: Sequence[Column], named: Mapping[str, Parameter] | None = None) -> Node:
         """The indicator over `arguments`, one for each of `inputs`; `InputError` for what does not fit."""
         if len(arguments) != len(self.inputs):
             raise InputError(
                 f"'{self.name}' takes {len(self.inputs)} series ({', '.join(self.inputs)}); "
                 f"{len(arguments)} are given"
             )
-        parameters = self.bind(positional, named)
+        parameters = self.bind(named)
         shown = ", ".join(f"{name}={value!r}" for name, value in parameters.items())
         try:
             operator = self.factory(**parameters)

@@ -115,13 +115,13 @@ def indicator_call(
     columns = [place.series(one) for one in series]
     parameters = _parameters(indicator, given, place)
     try:
-        node = indicator.apply(columns, (), parameters)
+        node = indicator.apply(columns, parameters)
     except InputError as error:
         raise place.wrong(str(error), given.call) from error
     expressions = [one.expression for one in series]
     if expressions == [one.expression for one in defaults]:
         expressions = []
-    constants = [_constant(value) for value in indicator.bind((), parameters).values()]
+    constants = [_constant(value) for value in indicator.bind(parameters).values()]
     settled: Name | Call = Name(indicator.name, given.call.span)
     if expressions or constants:
         settled = Call(indicator.name, (*expressions, *constants), (), given.call.span)
@@ -192,7 +192,7 @@ def _parameter(indicator: Indicator, name: str, given: Meant, place: Place) -> P
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     try:
-        return indicator.bind((), {name: value})[name]
+        return indicator.bind({name: value})[name]
     except InputError as error:
         raise place.wrong(str(error), given.expression) from error
 

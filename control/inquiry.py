@@ -55,13 +55,17 @@ class Inquiry:
             self._needs = needs(self.ledger.expectation, self.policy, self.ledger.symbols)
         return self._needs
 
+    @property
+    def cleared(self) -> dict[str, bool]:
+        """Of which faults the challenger is cleared; see `control.power.Needs.hold`."""
+        return {name: bool(flags[0]) for name, flags in self.ledger.layers.cleared().items()}
+
     def stage(self, document: RolloutDocument) -> Stage:
         """Where the rollout of `document` stands after the bars so far."""
-        cleared = {name: bool(flags[0]) for name, flags in self.ledger.layers.cleared().items()}
         return Stage(
             weight=document.weight,
             bars=self.ledger.bars,
             stage_bars=self.ledger.bars_since(document.stage_started),
-            hold=self.needs.hold(cleared),
+            hold=self.needs.hold(self.cleared),
             fixed=document.kind is RolloutKind.AB,
         )

@@ -13,14 +13,13 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from control.expectation import Expectation, Range
+from control.expectation import PERSISTENCE_CEILING, Expectation, Range
 from control.policies import RolloutPolicy
 from control.sequential import BURN_IN, BettingTest, MixedTest, PairedTest, clipped
 
 Vector = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
 
-LAYERS = ("recomputation", "guard", "history", "behaviour", "cost", "ic", "pnl")
 BEHAVIOUR_WEIGHTS = {
     "ic": 0.6, "disagreeing": 0.1, "agreeing": 0.02, "restless": 0.1, "frozen": 0.06,
     "spread_wide": 0.06, "spread_narrow": 0.06,
@@ -81,7 +80,8 @@ class Behaviour:
         """Take in one bar."""
         bet = self.test.parts
         bet["ic"].bet(clipped((self._floor - np.asarray(one.ic)) / self._scale))
-        persistence = np.arctanh(np.clip(np.asarray(one.persistence), -0.9999, 0.9999))
+        bounded = np.clip(np.asarray(one.persistence), -PERSISTENCE_CEILING, PERSISTENCE_CEILING)
+        persistence = np.arctanh(bounded)
         for low, high, values, allowed in (
             ("disagreeing", "agreeing", one.agreement, self._agreement),
             ("restless", "frozen", persistence, self._persistence),

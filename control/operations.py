@@ -18,10 +18,10 @@ from alphaloop.market import BarPanel, to_datetime
 from alphaloop.rollout import Override, RolloutDocument, RolloutKind
 from alphaloop.settings import Settings
 from control.controller import RolloutController
-from control.evidence import Ledger
 from control.guards import Guards
+from control.inquiry import Inquiry
 from control.policies import RolloutPolicy, rollout_policy
-from control.power import Needs, bars_to_find
+from control.power import bars_to_find
 from control.recomputation import Recomputation
 from control.transition import CONTROL_STREAM, TRANSITION, Outcome, Transition
 from features.sets import feature_set_of
@@ -79,17 +79,13 @@ def status(settings: Settings, model: str) -> dict[str, Any]:
         ledger = controller.rebuild(rows, _bars(settings))
         shown["evidence"] = ledger.summary()
         shown["bounds_log10_e"] = ledger.bounds()
-        shown |= _outlook(controller, document, ledger, rollout_policy(settings))
+        shown |= _outlook(controller.inquiry(), document, rollout_policy(settings))
     return shown
 
 
-def _outlook(
-    controller: RolloutController, document: RolloutDocument, ledger: Ledger, policy: RolloutPolicy
-) -> dict[str, Any]:
+def _outlook(inquiry: Inquiry, document: RolloutDocument, policy: RolloutPolicy) -> dict[str, Any]:
     """What is left of the stage, what it waits for, and how far each test is from ending the rollout."""
-    inquiry = controller.inquiry()
-    stage, needed = inquiry.stage(document), inquiry.needs
-    left = stage.bars_left(policy)
+    stage, needed, ledger = inquiry.stage(document), inquiry.needs, inquiry.ledger
     bounds, evidence = ledger.bounds(), ledger.summary()
     deciding = {name: name if name.endswith("_better") else f"{name}_worse" for name in ("ic", "pnl")}
     names = {**{name: name for name in bounds}, **deciding}
@@ -97,10 +93,10 @@ def _outlook(
         "stage": {
             "bars": stage.bars,
             "bars_in_stage": stage.stage_bars,
-            "bars_left_at_least": left,
+            "bars_left_at_least": stage.bars_left(policy),
             "bars_left_at_most": max(policy.max_bars - stage.bars, 0),
             "next_weight": stage.next_weight(policy),
-            "waits_for": _waits(ledger, needed, stage.hold),
+            "waits_for": _waits(inquiry, stage.hold),
             "bars_to_tell_no_skill": needed.no_skill,
             "bars_to_clear_turnover": needed.turnover,
         },
@@ -112,13 +108,13 @@ def _outlook(
     }
 
 
-def _waits(ledger: Ledger, needed: Needs, hold: int) -> list[str]:
-    if hold <= ledger.bars:
+def _waits(inquiry: Inquiry, hold: int) -> list[str]:
+    bars, cleared, needed = inquiry.ledger.bars, inquiry.cleared, inquiry.needs
+    if hold <= bars:
         return []
-    cleared = {name: bool(flags[0]) for name, flags in ledger.layers.cleared().items()}
     words = []
     alone = dict.fromkeys(cleared, True) | {"no_skill": False}
-    if not cleared["no_skill"] and needed.hold(alone) > ledger.bars:
+    if not cleared["no_skill"] and needed.hold(alone) > bars:
         words.append(
             f"the live IC to tell the card's promise from no skill, {needed.no_skill} bars or once it shows"
         )

@@ -66,16 +66,12 @@ def needs(expectation: Expectation, policy: RolloutPolicy, symbols: int) -> Need
     )
 
 
-def power(effect: float, bars: int, alpha: float, rollouts: int = 400) -> float:
-    """Share of challengers, worse by `effect` standard deviations a bar, that `bars` bars find.
-
-    Under t-distributed noise with four degrees of freedom.
-    """
-    return float((bars_to_find(effect, alpha, bars, rollouts) <= bars).mean())
-
-
 def bars_to_find(effect: float, alpha: float, longest: int, rollouts: int = 400) -> Vector:
-    """Bars until a paired test at `alpha` finds `effect`, `[rollouts]`; infinite where `longest` do not."""
+    """Bars until a paired test at `alpha` finds `effect`, `[rollouts]`; infinite where `longest` do not.
+
+    The challenger is worse by `effect` standard deviations a bar, under t-distributed noise with four
+    degrees of freedom.
+    """
     rng = np.random.default_rng(SEED)
     spread = math.sqrt(DEGREES_OF_FREEDOM / (DEGREES_OF_FREEDOM - 2))
     paired = PairedTest(rollouts)

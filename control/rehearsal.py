@@ -12,11 +12,11 @@ from alphaloop.errors import InputError
 from alphaloop.market import BarPanel
 from alphaloop.settings import Settings
 from control.outcomes import Outcomes, pair, signals, track
-from control.policies import RolloutPolicy, rollout_policy
+from control.policies import rollout_policy
 from control.simulation import Simulated, bootstrapped
 from control.stages import Move
 from features.build import backfill
-from features.sets import DEFAULT
+from features.sets import default
 from features.sources.registry import find
 from models.evaluation import EvaluationPolicy
 
@@ -107,7 +107,7 @@ def all_pairs(
     bars: BarPanel, settings: Settings, carded: slice, live: slice, models: tuple[str, ...], horizon: int = 1
 ) -> list[Outcomes]:
     """Every ordered pair of two different `models` on the `live` bars, with cards from the `carded` ones."""
-    frame, close = backfill(bars, DEFAULT), bars.adjusted_close
+    frame, close = backfill(bars, default()), bars.adjusted_close
     policy = EvaluationPolicy.from_settings(settings)
     tracks = {
         name: track(scores, close, frame, carded, policy, live=live, horizon=horizon)
@@ -132,7 +132,7 @@ def _pairs(settings: Settings, question: Question) -> tuple[list[Outcomes], tupl
     symbols = tuple(sorted(known[index] for index in chosen))
     bars = BarPanel.from_table(source.history(symbols))
     # The longest feature has no value in the first year.
-    first = min(DEFAULT.lookback, len(bars) // 4)
+    first = min(default().lookback, len(bars) // 4)
     split = first + int((len(bars) - first) * CARDED_SHARE)
     return all_pairs(
         bars, settings, slice(first, split), slice(split, len(bars)), MODELS, question.horizon
@@ -144,8 +144,3 @@ def _spread(pairs: list[Outcomes], ours: str, theirs: str) -> float:
         np.asarray(getattr(one.rows, ours)) - np.asarray(getattr(one.rows, theirs)) for one in pairs
     ]
     return float(np.mean([np.nanstd(one) for one in differences]))
-
-
-def policy_of(settings: Settings, bars: int) -> RolloutPolicy:
-    """The settings' policy with rollouts of at most `bars` bars."""
-    return replace(rollout_policy(settings), max_bars=bars)

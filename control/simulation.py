@@ -63,13 +63,7 @@ class Simulated:
 
 
 def bootstrapped(
-    pairs: Sequence[Outcomes],
-    policy: RolloutPolicy,
-    *,
-    rollouts: int,
-    bars: int,
-    seed: int,
-    block: float = 21.0,
+    pairs: Sequence[Outcomes], policy: RolloutPolicy, *, rollouts: int, bars: int, seed: int
 ) -> Simulated:
     """`rollouts` rollouts of at most `bars` bars, shared out evenly over `pairs`, on bootstrapped dates."""
     rng = np.random.default_rng(seed)
@@ -77,7 +71,7 @@ def bootstrapped(
     for number, one in enumerate(pairs):
         count = len(range(number, rollouts, len(pairs)))
         if count:
-            rows = stationary(rng, len(one.timestamps), bars, count, block)
+            rows = stationary(rng, len(one.timestamps), bars, count)
             drawn.append(_take(one.rows, rows))
             expectations += [one.expectation] * count
     return simulate(_joined(drawn), expectations, policy)

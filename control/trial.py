@@ -18,7 +18,7 @@ from control.rehearsal import all_pairs
 from control.simulation import Simulated, bootstrapped, on_path
 from control.stages import Move
 from features.build import FeatureFrame, backfill
-from features.sets import DEFAULT
+from features.sets import default
 from features.sources.registry import find
 from models.evaluation import EvaluationPolicy
 
@@ -193,7 +193,7 @@ class Trial:
     @cached_property
     def frame(self) -> FeatureFrame:
         """Their features."""
-        return backfill(self.bars, DEFAULT)
+        return backfill(self.bars, default())
 
     @cached_property
     def close(self) -> FloatMatrix:

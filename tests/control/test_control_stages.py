@@ -10,7 +10,7 @@ import pytest
 from control.expectation import Expectation, Range
 from control.layers import Comparison, Layers
 from control.policies import RolloutPolicy
-from control.power import bars_to_find, needs, power
+from control.power import bars_to_find, needs
 from control.stages import Move, Stage, next_move
 
 POLICY = RolloutPolicy(
@@ -127,8 +127,8 @@ def test_turnover_is_cleared_when_it_is_the_cards_and_never_when_it_is_five_time
 def test_power_is_what_the_tests_have(effect: float, bars: int) -> None:
     """The power that is told is high where the figures of the trial are, and low for a small effect."""
     alpha = POLICY.rollback_alpha("pnl")
-    assert power(effect, bars, alpha) >= 0.98
-    assert power(0.2, 84, alpha) <= 0.2
+    assert (bars_to_find(effect, alpha, bars) <= bars).mean() >= 0.98
+    assert (bars_to_find(0.2, alpha, 84) <= 84).mean() <= 0.2
     found = bars_to_find(effect, alpha, 400)
     assert np.isfinite(found).all()
     assert np.median(found) < bars

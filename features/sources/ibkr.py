@@ -9,8 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
@@ -26,6 +25,7 @@ from features.sources.ibkr_answers import NOTICES, PASSING, answered, session_ta
 from features.venues.busy import BusyError, advice
 from features.venues.closed_bars import PERIODS, ClosedBars, Update
 from features.venues.doubt import Doubt
+from features.venues.event_loop import run
 from features.venues.retry import GaveUpError, Retry
 from features.venues.session_hours import in_session
 from features.venues.stored_bars import stored_bars
@@ -83,7 +83,7 @@ class Ibkr:
         """
         require_frequency(self, frequency, tuple(BAR_SIZES))
         wanted = tuple(dict.fromkeys(require_symbols(self, symbols)))
-        return _run(self._history(wanted, start, end, frequency))
+        return run(self._history(wanted, start, end, frequency))
 
     async def stream(self, symbols: Sequence[str], frequency: str = "1m") -> AsyncIterator[Bar]:
         """Bars of the regular session as they close; see `features.source.LiveSource`."""
@@ -283,9 +283,3 @@ def _tell_bar(
     told: asyncio.Queue[Update | Exception], symbol: str, period: timedelta, bars: Any, new: bool
 ) -> None:
     told.put_nowait(update_of(symbol, bars[-1], period, final=False))
-
-
-def _run(work: Coroutine[Any, Any, Answer]) -> Answer:
-    """Run `work` on a loop of its own, in a thread of its own: the caller may be on a loop already."""
-    with ThreadPoolExecutor(1, thread_name_prefix="ibkr") as thread:
-        return thread.submit(asyncio.run, work).result()

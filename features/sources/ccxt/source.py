@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from datetime import datetime
 from difflib import get_close_matches
@@ -24,6 +22,7 @@ from features.sources.ccxt.feed import Feed, Subject
 from features.sources.ccxt.history import past_bars, to_table
 from features.venues.book import OrderBook
 from features.venues.closed_bars import PERIODS
+from features.venues.event_loop import run
 from features.venues.retry import Retry
 from features.venues.trades import Trade
 
@@ -66,7 +65,7 @@ class Ccxt:
 
     def symbols(self) -> tuple[str, ...]:
         """Every symbol that can be traded now, sorted, as ccxt writes it: BTC/USDT."""
-        return _run(self._with_connection(self._known))
+        return run(self._with_connection(self._known))
 
     def history(
         self,
@@ -93,7 +92,7 @@ class Ccxt:
                 for bar in await past_bars(connection, symbol, frequency, since, until)
             ]
 
-        return to_table(_run(self._with_connection(bars)))
+        return to_table(run(self._with_connection(bars)))
 
     async def stream(self, symbols: Sequence[str], frequency: str = "1m") -> AsyncGenerator[Bar, None]:
         """Closed bars as `features.source.LiveSource` promises them, over one connection.
@@ -189,13 +188,3 @@ class Exchanges:
 
 
 FAMILY = Exchanges()
-
-
-def _run(coroutine: Coroutine[Any, Any, Answer]) -> Answer:
-    """What the coroutine returns; in a thread of its own where a loop runs already (a notebook)."""
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return asyncio.run(coroutine)
-    with ThreadPoolExecutor(max_workers=1) as pool:
-        return pool.submit(asyncio.run, coroutine).result()

@@ -277,7 +277,7 @@ def test_a_request_that_is_not_answered_is_asked_again(
 ) -> None:
     """Silence counts as busy: never as an empty history."""
     gateway.faults = [None]
-    object.__setattr__(ibkr, "timeout", 0.2)
+    object.__setattr__(ibkr, "timeout", 1.0)  # the first connection of a process takes a while
     day = datetime(2020, 9, 10, tzinfo=UTC)
     assert ibkr.history(("AAPL",), day, frequency="1m").num_rows == 420
     assert len(waits) == 1

@@ -6,16 +6,15 @@ chunk and not by the universe.
 
 from __future__ import annotations
 
-import os
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 import pyarrow.parquet as pq
 
 from alphaloop.errors import DataError
@@ -25,6 +24,7 @@ from features.build import FeatureFrame
 from features.operator import Axes, Matrix
 from features.sets import FeatureSet
 from features.stages import Stage, plan
+from features.storage.atomic_file import replace_with
 
 Read = Callable[[tuple[str, ...]], BarPanel]
 BETWEEN = "between:"
@@ -48,7 +48,8 @@ def build(
     """Write the features of `symbols` to the Parquet file `path`, replacing it at once or not at all.
 
     `read` gives the bars of some symbols, all on `timestamps`; it is called once for each chunk and
-    stage. Raises `DataError` for bars on other timestamps, or that lack a column which a feature needs.
+    stage. Raises `DataError` for bars on other timestamps, or that lack a column which a feature needs,
+    and `InputError` where the file cannot be written.
     """
     if not symbols or not len(timestamps):
         raise DataError("there is nothing to build features of: no symbols, or no bars")
@@ -57,8 +58,8 @@ def build(
         work = _Work(Path(folder), read, symbols, timestamps, feature_set)
         for stage in plan([feature.column for feature in feature_set.features]):
             work.run(stage)
-        rows = _write(work, path)
-    return Bulk(path, rows, len(symbols), len(feature_set))
+        replace_with(path, partial(_write, work))
+    return Bulk(path, len(symbols) * len(timestamps), len(symbols), len(feature_set))
 
 
 class _Work:
@@ -133,18 +134,8 @@ class _Work:
         return bars
 
 
-def _write(work: _Work, path: Path) -> int:
-    partial = path.with_name(f".{path.stem}.{os.getpid()}.partial")
-    writer: pq.ParquetWriter | None = None
-    rows = 0
-    try:
+def _write(work: _Work, path: Path) -> None:
+    schema = offline.as_table(work.features(slice(0))).schema
+    with pq.ParquetWriter(path, schema, compression="zstd") as writer:
         for columns in work.chunks_of_symbols():
-            table: pa.Table = offline.as_table(work.features(columns))
-            writer = writer or pq.ParquetWriter(partial, table.schema, compression="zstd")
-            writer.write_table(table)
-            rows += len(table)
-    finally:
-        if writer is not None:
-            writer.close()
-    os.replace(partial, path)
-    return rows
+            writer.write_table(offline.as_table(work.features(columns)))

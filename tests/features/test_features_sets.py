@@ -142,6 +142,17 @@ def test_bulk_gives_what_the_backfill_gives(
     assert [path.name for path in tmp_path.iterdir()] == ["features.parquet"]
 
 
+def test_a_bulk_file_that_cannot_be_written_leaves_nothing_behind(
+    tmp_path: Path, simulated_bars: BarPanel
+) -> None:
+    """Where the file cannot take its place, the error names it and no half of it is left."""
+    (tmp_path / "features.parquet").mkdir()
+    bars, chosen = simulated_bars.select(simulated_bars.symbols[:2]), FeatureSet(("return_1",))
+    with pytest.raises(InputError, match=r"features\.parquet cannot be written"):
+        bulk.build(bars.select, bars.symbols, bars.timestamps, chosen, tmp_path / "features.parquet")
+    assert [path.name for path in tmp_path.iterdir()] == ["features.parquet"]
+
+
 def test_stages_alternate_between_one_symbol_and_the_universe() -> None:
     """A rank of a mean of a rank needs five stages, which take turns at what may be cut."""
     stages = plan([one.column for one in FeatureSet(("deep = rank(sma(rank(return_5), 3))",)).features])

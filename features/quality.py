@@ -78,12 +78,12 @@ def check(
     return findings
 
 
-def require_clean(table: pa.Table, calendar: str, name: str, thresholds: Thresholds = DEFAULTS) -> None:
+def require_clean(table: pa.Table, calendar: str, name: str) -> None:
     """Raise `DataError` naming the first error of `table` and how many there are; `name` is its origin.
 
     Warnings are no errors.
     """
-    require_no_errors(check(table, calendar, thresholds), name)
+    require_no_errors(check(table, calendar), name)
 
 
 def require_no_errors(findings: list[Finding], name: str) -> None:

@@ -42,10 +42,10 @@ def variance(windows: Values, freedom: int = 1) -> Values:
     return found
 
 
-def covariance(first: Values, second: Values, freedom: int = 1) -> Values:
-    """The sum of products of deviations over `length - freedom`, `[...]`."""
+def covariance(first: Values, second: Values) -> Values:
+    """The sum of products of deviations over `length - 1`, `[...]`."""
     products = deviations(first) * deviations(second)
-    found: Values = np.add.reduce(products, axis=-1) / (first.shape[-1] - freedom)
+    found: Values = np.add.reduce(products, axis=-1) / (first.shape[-1] - 1)
     return found
 
 

@@ -47,6 +47,12 @@ def expected_maximum(draws: int) -> float:
     return float(np.trapezoid(1.0 - below, steps))
 
 
+def expected_best(errors: Vector, tried: int) -> float:
+    """The mean of the largest of `tried` normal draws whose spread is the median of the standard `errors`."""
+    finite = errors[np.isfinite(errors)]
+    return expected_maximum(tried) * (float(np.median(finite)) if len(finite) else 0.0)
+
+
 def chance(part: TrainingPart, tried: int, seed: int = 0) -> Chance:
     """Of `part`, whose candidates are what is left of `tried`."""
     coefficients = part.coefficients
@@ -54,14 +60,13 @@ def chance(part: TrainingPart, tried: int, seed: int = 0) -> Chance:
     errors = standard_error(coefficients, part.horizon)
     place = int(np.argmax(np.abs(means)))
     best = float(abs(means[place]))
-    finite = errors[np.isfinite(errors)]
-    spread = float(np.median(finite)) if len(finite) else 0.0
+    tried = max(tried, len(part.names))
     largest = _shifted_maxima(part, np.random.default_rng(seed))
     return Chance(
-        tried=max(tried, len(part.names)),
+        tried=tried,
         name=part.names[place],
         best=best,
-        expected=expected_maximum(max(tried, len(part.names))) * spread,
+        expected=expected_best(errors, tried),
         shifted=float(largest.mean()),
         shifted_95=float(np.quantile(largest, 1 - LEVEL)),
         p_value=float((1 + (largest >= best).sum()) / (1 + len(largest))),

@@ -30,7 +30,7 @@ class Clusters:
         return len(self.medoids)
 
 
-def clusters(part: TrainingPart, alike: float = ALIKE) -> Clusters:
+def clusters(part: TrainingPart) -> Clusters:
     """Average linkage over `1 - |correlation|` on the training part; clusters are numbered along the tree.
 
     Two features are alike over all rows or among the symbols of a bar, whichever is more: a volatility and
@@ -50,7 +50,7 @@ def clusters(part: TrainingPart, alike: float = ALIKE) -> Clusters:
     np.fill_diagonal(distance, 0.0)
     tree = linkage(squareform(np.maximum(distance, 0.0), checks=False), "average")
     order = leaves_list(tree).astype(np.intp)
-    given = fcluster(tree, 1.0 - alike, "distance")
+    given = fcluster(tree, 1.0 - ALIKE, "distance")
     numbers: dict[int, int] = {}
     for place in order:
         numbers.setdefault(int(given[place]), len(numbers))

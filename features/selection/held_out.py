@@ -10,7 +10,7 @@ import numpy as np
 
 from alphaloop.market import BarPanel, Timestamps, to_datetime64
 from features.build import backfill
-from features.selection.chance import expected_maximum
+from features.selection.chance import expected_best
 from features.selection.information_coefficient import coefficients, mean, standard_error, unit_ranks
 from features.selection.target import target
 from features.sets import FeatureSet
@@ -52,11 +52,10 @@ def held_out(
     ranks = np.stack([unit_ranks(values[..., one], labelled) for one in range(len(features))], axis=-1)
     found = coefficients(ranks, unit_ranks(labels, labelled))
     means, errors = mean(found), standard_error(found, horizon)
-    finite = errors[np.isfinite(errors)]
     return HeldOut(
         timestamps=bars.timestamps[first:last],
         coefficients=dict(zip(features.names, means.tolist(), strict=True)),
         tried=tried,
         best=float(np.abs(means).max()),
-        expected=expected_maximum(tried) * (float(np.median(finite)) if len(finite) else 0.0),
+        expected=expected_best(errors, tried),
     )

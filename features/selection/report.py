@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from html import escape
 
 import numpy as np
 
@@ -107,7 +108,7 @@ def _chosen(selected: Selected) -> str:
             f"{scores[place]:+.1f}",
             f"{stable.agreement[place]:.0%}",
             str(int((of == of[place]).sum())),
-            page.Cell(html=f"<code>{_escaped(selected.candidates.features[place].formula)}</code>"),
+            page.Cell(html=f"<code>{escape(selected.candidates.features[place].formula)}</code>"),
         ]
         for place in selected.taken
     ]
@@ -180,9 +181,3 @@ def _row(row: dict[str, object]) -> Sequence[str]:
         str(row["cluster"]),
         ", ".join(words),
     ]
-
-
-def _escaped(text: str) -> str:
-    from html import escape
-
-    return escape(text)

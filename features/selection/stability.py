@@ -36,10 +36,10 @@ class Stability:
     rank_agreement: float
 
 
-def stability(part: TrainingPart, count: int = BLOCKS) -> Stability:
-    """Over `count` equal stretches of the training part."""
+def stability(part: TrainingPart) -> Stability:
+    """Over `BLOCKS` equal stretches of the training part."""
     bars = part.coefficients
-    edges = np.linspace(0, len(part), count + 1).astype(int)
+    edges = np.linspace(0, len(part), BLOCKS + 1).astype(int)
     blocks = np.array([mean(bars[first:last]) for first, last in pairwise(edges)])
     sign = np.sign(mean(bars))
     quarter = np.quantile(np.abs(blocks), 0.75, axis=1, keepdims=True)

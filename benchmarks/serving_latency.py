@@ -286,13 +286,16 @@ async def open_loop(url: str, request: Any, rate: float, seconds: float) -> tupl
             except grpc.RpcError as error:
                 errors.append(str(error.code()))
 
-        tasks = []
+        # Only those on their way are kept: the collector walks over all that is, while requests are due.
+        tasks: set[asyncio.Task[None]] = set()
         for number in range(int(rate * seconds)):
             due = started + number / rate
             wait = due - monotonic()
             # The loop must run now and then even when it is late, or nothing is sent.
             await asyncio.sleep(max(0.0, wait))
-            tasks.append(asyncio.create_task(send(due)))
+            task = asyncio.create_task(send(due))
+            tasks.add(task)
+            task.add_done_callback(tasks.discard)
         await asyncio.gather(*tasks)
     return took, errors
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import uuid
+import secrets
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Self
@@ -26,7 +26,7 @@ class Exchange:
     @classmethod
     def begin(cls, request: InferenceRequest, inputs: Inputs, table: RoutingTable | None) -> Self:
         """An exchange with an id of its own."""
-        return cls(request, inputs, table, uuid.uuid4().hex)
+        return cls(request, inputs, table, secrets.token_hex(16))
 
     @property
     def generation(self) -> int:

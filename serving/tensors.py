@@ -124,10 +124,8 @@ def decode_panel(shape: Sequence[int], raw: bytes) -> Panel:
     if len(raw) != expected:
         raise InvalidRequestError(f"input 'panel' has {len(raw)} bytes; shape {list(shape)} needs {expected}")
     panel = np.frombuffer(raw, dtype="<f4").reshape(shape)
-    # A sum is finite only if all are: one pass where there is nothing to say, which is nearly always.
-    with np.errstate(all="ignore"):
-        suspicious = not math.isfinite(panel.sum())
-    if suspicious and (infinite := np.isinf(panel)).any():
+    # One pass where there is nothing to say, which is nearly always.
+    if not np.isfinite(panel).all() and (infinite := np.isinf(panel)).any():
         place = [int(index) for index in np.argwhere(infinite)[0]]
         raise InvalidRequestError(f"input 'panel' is infinite at {place}; send NaN for a missing value")
     return panel
@@ -135,12 +133,14 @@ def decode_panel(shape: Sequence[int], raw: bytes) -> Panel:
 
 def _outputs(asked: Iterable[str]) -> tuple[str, ...]:
     names = tuple(asked)
+    if not names:
+        return tuple(OUTPUTS)
     for name in names:
         if name not in OUTPUTS:
             raise InvalidRequestError(f"there is no output '{name}'; there are {', '.join(OUTPUTS)}")
     if len(set(names)) != len(names):
         raise InvalidRequestError(f"an output is asked for twice: {', '.join(names)}")
-    return names or tuple(OUTPUTS)
+    return names
 
 
 def _moment(value: Parameter) -> datetime | None:

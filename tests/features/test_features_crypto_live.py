@@ -41,7 +41,6 @@ def venues() -> ModuleType:
 
 
 VENUES = venues()
-STEP = VENUES.MINUTE
 
 
 @pytest.fixture

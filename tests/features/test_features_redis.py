@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
-import sys
 import traceback
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -43,24 +41,11 @@ OK, MISSING = SymbolStatus.OK, SymbolStatus.MISSING
 PASSWORD = "tell,nobody=7"
 
 
-def _sibling(name: str) -> Any:
-    """A module beside this file."""
-    if name not in sys.modules:
-        spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
-        assert spec is not None
-        assert spec.loader is not None
-        sys.modules[name] = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(sys.modules[name])
-    return sys.modules[name]
-
-
-redis_server = _sibling("redis_server")
-
-
 @pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+def running(redis_server: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """One server for all tests."""
-    yield from redis_server.servers(tmp_path_factory.mktemp("redis"))
+    with redis_server(tmp_path_factory.mktemp("redis")) as server:
+        yield server
 
 
 @pytest.fixture
@@ -73,9 +58,10 @@ def server(running: Any) -> Any:
 
 
 @pytest.fixture
-def locked(tmp_path: Path) -> Iterator[Any]:
+def locked(redis_server: Any, tmp_path: Path) -> Iterator[Any]:
     """A server that wants a password."""
-    yield from redis_server.servers(tmp_path, PASSWORD)
+    with redis_server(tmp_path, PASSWORD) as server:
+        yield server
 
 
 @pytest.fixture(scope="module")

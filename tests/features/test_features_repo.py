@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import signal
@@ -189,15 +188,10 @@ def _fetch(url: str, server: subprocess.Popen[bytes]) -> bytes:
 
 @pytest.mark.long
 def test_feasts_command_works_on_redis(
-    settings: Settings, tmp_path: Path, real_bars: BarPanel, clock: ReplayClock
+    settings: Settings, redis_server: Any, tmp_path: Path, real_bars: BarPanel, clock: ReplayClock
 ) -> None:
     """With windows in a Redis behind a password, `feast apply` and lists work, and the windows stay."""
-    spec = importlib.util.spec_from_file_location("redis_server", Path(__file__).with_name("redis_server.py"))
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    for server in module.servers(tmp_path, "hush"):
+    with redis_server(tmp_path, "hush") as server:
         address = server.address.replace("//", "//:hush@")
         features = settings.features.model_copy(update={"online": address})
         chosen = settings.model_copy(update={"features": features})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import signal
 import subprocess
@@ -91,27 +90,13 @@ for line in sys.stdin:
 """
 
 
-def _sibling(name: str) -> Any:
-    """A module beside this file."""
-    if name not in sys.modules:
-        spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
-        assert spec is not None
-        assert spec.loader is not None
-        sys.modules[name] = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(sys.modules[name])
-    return sys.modules[name]
-
-
-redis_server = _sibling("redis_server")
-
-
 @pytest.fixture(params=["sqlite", "redis"])
-def online(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+def online(request: pytest.FixtureRequest, redis_server: Any, tmp_path: Path) -> Iterator[str]:
     """Each kind of online store."""
     if request.param == "sqlite":
         yield "sqlite"
         return
-    for server in redis_server.servers(tmp_path):
+    with redis_server(tmp_path) as server:
         yield server.address
 
 

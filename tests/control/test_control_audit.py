@@ -17,6 +17,7 @@ from alphaloop.market import BarPanel
 from alphaloop.rollout import sleeve_names
 from alphaloop.settings import Settings, load
 from control import audit
+from features.source import close_only
 from trading.brokers.paper import PaperBroker
 from trading.engine import TradingEngine
 from trading.forecaster import ArrayForecaster
@@ -29,18 +30,8 @@ BARS, SYMBOLS = 12, ("AAA", "BBB", "CCC")
 def _bars() -> BarPanel:
     rng = np.random.default_rng(5)
     close = 100 * np.cumprod(1 + rng.normal(0, 0.02, (BARS, len(SYMBOLS))), axis=0)
-    nothing = np.full_like(close, np.nan)
     start = np.datetime64("2020-01-02T21:00", "ns")
-    return BarPanel(
-        timestamps=start + np.arange(BARS) * np.timedelta64(1, "D"),
-        symbols=SYMBOLS,
-        open=nothing,
-        high=nothing,
-        low=nothing,
-        close=close,
-        volume=nothing,
-        adjustment=np.ones_like(close),
-    )
+    return close_only(start + np.arange(BARS) * np.timedelta64(1, "D"), SYMBOLS, close)
 
 
 @pytest.fixture

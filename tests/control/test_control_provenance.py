@@ -18,6 +18,7 @@ from alphaloop.prediction import Forecast
 from alphaloop.rollout import sleeve_names
 from alphaloop.settings import Settings, load
 from control import audit, provenance
+from features.source import close_only
 from features.storage.snapshots import SnapshotStore
 from trading.brokers.paper import PaperBroker
 from trading.engine import TradingEngine
@@ -42,23 +43,14 @@ class Stored:
 
 def _bars(told: bool) -> BarPanel:
     close = 100 * np.cumprod(1 + np.random.default_rng(5).normal(0, 0.02, (BARS, 3)), axis=0)
-    nothing = np.full_like(close, np.nan)
     start = np.datetime64("2020-01-02T21:00", "ns")
+    bars = close_only(start + np.arange(BARS) * np.timedelta64(1, "D"), SYMBOLS, close)
+    if not told:
+        return bars
     providers, disputed = np.full(close.shape, "first", dtype=object), np.zeros(close.shape, dtype=bool)
     providers[8:] = "second"
     disputed[9, 1] = True
-    return BarPanel(
-        timestamps=start + np.arange(BARS) * np.timedelta64(1, "D"),
-        symbols=SYMBOLS,
-        open=nothing,
-        high=nothing,
-        low=nothing,
-        close=close,
-        volume=nothing,
-        adjustment=np.ones_like(close),
-        providers=providers if told else None,
-        disputed=disputed if told else None,
-    )
+    return replace(bars, providers=providers, disputed=disputed)
 
 
 def _trade(home: Path, told: bool) -> Settings:

@@ -19,6 +19,7 @@ from features.selection.stability import stability
 from features.selection.training_part import TrainingPart, training_part
 from features.selection.verdict import verdict
 from features.sets import FeatureSet
+from features.source import close_only
 
 BARS, SYMBOLS, SPLIT, HORIZON = 680, 12, 560, 1
 NOISE = tuple(f"noise_{number:02d}" for number in range(10))
@@ -42,13 +43,8 @@ def universe(strength: float, seed: int = 1) -> BarPanel:
     returns[2:] += 0.01 * pull[:-2]
     close = 50 * np.exp(np.cumsum(returns, axis=0))
     days = np.datetime64("2015-01-05T21:00", "ns") + np.arange(BARS) * np.timedelta64(86_400, "s")
-    nothing = np.full(shape, np.nan)
-    return BarPanel(
-        timestamps=days.astype("datetime64[ns]"),
-        symbols=tuple(f"S{number:02d}" for number in range(SYMBOLS)),
-        open=nothing, high=nothing, low=nothing, close=close, volume=nothing,
-        adjustment=np.ones(shape), extra=extra,
-    )  # fmt: skip
+    symbols = tuple(f"S{number:02d}" for number in range(SYMBOLS))
+    return replace(close_only(days.astype("datetime64[ns]"), symbols, close), extra=extra)
 
 
 def until(bars: BarPanel) -> datetime:

@@ -16,7 +16,7 @@ from datetime import datetime
 
 from alphaloop.allocation import AllocationPolicy
 from alphaloop.costs import CostModel
-from alphaloop.errors import InputError, MissingStateError, RolloutConflictError
+from alphaloop.errors import MissingStateError, RolloutConflictError
 from alphaloop.journal.store import Journal
 from alphaloop.market import BarPanel
 from alphaloop.rollout import Override, RolloutDocument, RolloutKind, RolloutState
@@ -153,32 +153,30 @@ class RolloutController:
 
         Nothing is decided. Raises `MissingStateError` where no rollout is under way.
         """
-        document = self.document
-        if document.challenger is None or document.started is None:
-            raise MissingStateError(
-                f"no rollout of '{self.model}' is under way; the champion is {document.champion}"
-            )
+        document = self._under_way()
         self._replay(rows, bars, decide=False)
         return self._inquiry_of(document).ledger
 
     def end(self, outcome: Outcome, as_of: datetime, *, reason: str, by: str) -> Transition:
-        """End the rollout under way by hand: promote the challenger, or keep the champion."""
-        document = self.document
-        if document.challenger is None:
-            raise InputError(
-                f"no rollout of '{self.model}' is under way; the champion is {document.champion}"
-            )
+        """End the rollout under way by hand: promote the challenger, or keep the champion.
+
+        Raises `MissingStateError` where there is none.
+        """
+        document = self._under_way()
         ledger = self._inquiry_of(document).ledger
         return self._settle(document, ledger, as_of, outcome, Verdict(reason=reason), by)
 
     def inquiry(self) -> Inquiry:
         """The inquiry into the rollout under way; raises `MissingStateError` where there is none."""
+        return self._inquiry_of(self._under_way())
+
+    def _under_way(self) -> RolloutDocument:
         document = self.document
         if document.challenger is None:
             raise MissingStateError(
                 f"no rollout of '{self.model}' is under way; the champion is {document.champion}"
             )
-        return self._inquiry_of(document)
+        return document
 
     def _replay(self, rows: Sequence[PredictionRow], bars: BarPanel, *, decide: bool) -> list[Transition]:
         self._inquiry = None

@@ -44,16 +44,17 @@ class Track:
 
 @dataclass(frozen=True, slots=True)
 class Outcomes:
-    """A pair on real bars: each field of `rows` is `[timestamps]`."""
+    """A pair on real bars of so many `symbols`: each field of `rows` is `[timestamps]`."""
 
     timestamps: Timestamps
     rows: Comparison
     expectation: Expectation
+    symbols: int
 
     def between(self, first: int, last: int) -> Outcomes:
         """The bars `first` to `last`, that one left out."""
         rows = Comparison(*(np.asarray(one)[first:last] for one in self.rows))
-        return Outcomes(self.timestamps[first:last], rows, self.expectation)
+        return replace(self, timestamps=self.timestamps[first:last], rows=rows)
 
     def recentred(self, effect: float = 0.0, *, ic: bool = True, pnl: bool = True) -> Outcomes:
         """The pair made equal on these bars, then the challenger better by `effect`.
@@ -134,7 +135,8 @@ def pair(
         dispersion=theirs.dispersion,
         agreement=agreement[live],
     )
-    return Outcomes(timestamps[live], rows, of_folds(challenger.folds, ranges, champion.folds))
+    expectation = of_folds(challenger.folds, ranges, champion.folds)
+    return Outcomes(timestamps[live], rows, expectation, challenger.scores.shape[1])
 
 
 def _recentred(challenger: npt.ArrayLike, champion: npt.ArrayLike, effect: float) -> Vector:

@@ -24,6 +24,14 @@ ENDS = (Move.ROLL_BACK, Move.PROMOTE, Move.EXPIRE)
 
 
 @dataclass(frozen=True, slots=True)
+class Subject:
+    """Whom a rollout is of: what the card of the challenger lets expect, on so many `symbols`."""
+
+    expectation: Expectation
+    symbols: int
+
+
+@dataclass(frozen=True, slots=True)
 class Ended:
     """How one simulated rollout ended: the move, the layer behind it, the bars, the weight it had."""
 
@@ -67,32 +75,33 @@ def bootstrapped(
 ) -> Simulated:
     """`rollouts` rollouts of at most `bars` bars, shared out evenly over `pairs`, on bootstrapped dates."""
     rng = np.random.default_rng(seed)
-    drawn, expectations = [], []
+    drawn, subjects = [], []
     for number, one in enumerate(pairs):
         count = len(range(number, rollouts, len(pairs)))
         if count:
             rows = stationary(rng, len(one.timestamps), bars, count)
             drawn.append(_take(one.rows, rows))
-            expectations += [one.expectation] * count
-    return simulate(_joined(drawn), expectations, policy)
+            subjects += [Subject(one.expectation, one.symbols)] * count
+    return simulate(_joined(drawn), subjects, policy)
 
 
 def on_path(pairs: Sequence[Outcomes], policy: RolloutPolicy, starts: Sequence[int], bars: int) -> Simulated:
     """Every pair started at each of `starts`, on the bars as they came."""
     rows = np.array(starts)[None, :] + np.arange(bars)[:, None]
     drawn = [_take(one.rows, rows) for one in pairs]
-    return simulate(_joined(drawn), [one.expectation for one in pairs for _ in starts], policy)
+    subjects = [Subject(one.expectation, one.symbols) for one in pairs for _ in starts]
+    return simulate(_joined(drawn), subjects, policy)
 
 
-def simulate(rows: Comparison, expectations: Sequence[Expectation], policy: RolloutPolicy) -> Simulated:
-    """Run rollouts over `rows`, each field `[bars, rollouts]`, until each has ended.
+def simulate(rows: Comparison, subjects: Sequence[Subject], policy: RolloutPolicy) -> Simulated:
+    """Run rollouts of `subjects` over `rows`, each field `[bars, rollouts]`, until each has ended.
 
     Those that have not when the rows end are counted as undecided.
     """
-    layers = Layers(policy, expectations, TOLERANCE)
-    needed = [_needs(one, policy) for one in expectations]
-    stages = dict.fromkeys(range(len(expectations)), (0.0, 0))
-    ended: list[Ended | None] = [None] * len(expectations)
+    layers = Layers(policy, [one.expectation for one in subjects], TOLERANCE)
+    needed = [_needs(one, policy) for one in subjects]
+    stages = dict.fromkeys(range(len(subjects)), (0.0, 0))
+    ended: list[Ended | None] = [None] * len(subjects)
     columns = _warmed(rows)
     length = len(columns[0])
     for bar in range(1, length + 1):
@@ -120,8 +129,8 @@ def simulate(rows: Comparison, expectations: Sequence[Expectation], policy: Roll
 
 
 @cache
-def _needs(expectation: Expectation, policy: RolloutPolicy, symbols: int = 20) -> Needs:
-    return needs(expectation, policy, symbols)
+def _needs(subject: Subject, policy: RolloutPolicy) -> Needs:
+    return needs(subject.expectation, policy, subject.symbols)
 
 
 def _warmed(rows: Comparison) -> list[npt.NDArray[np.float64]]:

@@ -26,6 +26,7 @@ from serving.grpc_codec import (
     encode_statistics,
 )
 from serving.http_codec import decode_infer, encode_infer, plain, read_object
+from serving.metrics import metrics_route
 from serving.protocol import SERVER_NAME, InvalidRequestError
 
 if TYPE_CHECKING:
@@ -41,8 +42,11 @@ Handler = Callable[["Request"], Awaitable["Response"]]
 NOT_OFFERED = ("systemsharedmemory", "cudasharedmemory", "trace", "logging")
 
 
-def application(gateway: Gateway) -> Starlette:
-    """The ASGI application. Errors are JSON objects with `error`, as the protocol has it."""
+def application(gateway: Gateway, metrics: bool = False) -> Starlette:
+    """The ASGI application. Errors are JSON objects with `error`, as the protocol has it.
+
+    With `metrics` it also has the page `/metrics`, for a host that has no port of its own for it.
+    """
     from starlette.applications import Starlette
     from starlette.routing import Route
 
@@ -68,6 +72,8 @@ def application(gateway: Gateway) -> Starlette:
         routes += [Route(place + end, call, methods=[verb]) for place in (version, model)]
     for name in NOT_OFFERED:
         routes.append(Route(f"/v2/{name}{{rest:path}}", edge.not_offered, methods=["GET", "POST"]))
+    if metrics:
+        routes.append(metrics_route(gateway))
     return Starlette(routes=routes)
 
 

@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Iterator
 from typing import Any
 
+from alphaloop.breaker import BreakerState
 from alphaloop.clock import Clock, SystemClock, monotonic
 from alphaloop.rollout import RolloutState
 from serving.gateway import Gateway
@@ -29,6 +30,7 @@ class Collector:
         yield from self._latencies()
         yield from self._counts()
         yield from self._rollouts()
+        yield self._breakers()
 
     def _latencies(self) -> Iterator[Any]:
         from prometheus_client.core import HistogramMetricFamily
@@ -94,6 +96,18 @@ class Collector:
             bar.add_metric((model,), (self._clock.now() - moment).total_seconds())
         yield from (age, away, bar, weight, generation, state, info)
 
+    def _breakers(self) -> Any:
+        from prometheus_client.core import GaugeMetricFamily
+
+        states = GaugeMetricFamily(
+            f"{NAMESPACE}_breaker_state", "1 for the state that a version's circuit breaker is in.",
+            labels=("model", "version", "state"),
+        )  # fmt: skip
+        for (model, version), found in self._gateway.core.breakers.states().items():
+            for one in BreakerState:
+                states.add_metric((model, version, one.value), float(one is found))
+        return states
+
 
 def exposition(gateway: Gateway) -> bytes:
     """The page that Prometheus scrapes, in its text format."""
@@ -104,9 +118,8 @@ def exposition(gateway: Gateway) -> bytes:
     return bytes(generate_latest(registry))
 
 
-def application(gateway: Gateway) -> Any:
-    """An ASGI application with `/metrics`."""
-    from starlette.applications import Starlette
+def metrics_route(gateway: Gateway) -> Any:
+    """The route of `/metrics`. The page names models and versions, and holds no secret."""
     from starlette.requests import Request
     from starlette.responses import Response
     from starlette.routing import Route
@@ -115,4 +128,11 @@ def application(gateway: Gateway) -> Any:
         content = await asyncio.to_thread(exposition, gateway)
         return Response(content, media_type="text/plain; version=0.0.4; charset=utf-8")
 
-    return Starlette(routes=[Route("/metrics", metrics)])
+    return Route("/metrics", metrics)
+
+
+def application(gateway: Gateway) -> Any:
+    """An ASGI application with `/metrics`."""
+    from starlette.applications import Starlette
+
+    return Starlette(routes=[metrics_route(gateway)])

@@ -65,10 +65,13 @@ class InferenceReplica(InferenceService):
         announce(self)
 
     def __serve_build_asgi_app__(self) -> Any:
-        """The HTTP edge over the same gateway as gRPC's; Serve asks for it once the replica stands."""
+        """The HTTP edge over the same gateway as gRPC's; Serve asks for it once the replica stands.
+
+        It has `/metrics` of this replica: Prometheus asks each replica's own port, not the one in front.
+        """
         from serving.http_edge import application as edge
 
-        return edge(self.gateway)
+        return edge(self.gateway, metrics=True)
 
     async def record_autoscaling_stats(self) -> dict[str, float]:
         """What Serve asks for from time to time: the cores used since then, and how many may be."""

@@ -41,6 +41,7 @@ print("drained", flush=True)
 SHARED = """
 import os, signal, sys, tempfile
 from datetime import datetime
+from urllib.request import urlopen
 from alphaloop.settings import Settings
 from serving.client import PredictionClient
 from serving.hosts.ray import RayHost, environment, start_ray
@@ -55,6 +56,8 @@ settings = Settings.model_validate_json(sys.argv[1])
 with RayHost(settings, grpc_port=int(sys.argv[2])) as host:
     with PredictionClient(host.url, settings.serving.model) as client:
         print(host.ingress, client.forecast(["S00"], datetime.fromisoformat(sys.argv[3])).version)
+    with urlopen(f"http://{host.http_url}/metrics", timeout=10) as page:
+        print(f'model="{settings.serving.model}"' in page.read().decode())
     work = ray.remote(num_cpus=1)(lambda: tempfile.gettempdir())
     print(ray.get(work.remote(), timeout=60) == str(folder.path / "tmp"))
 print(ray.is_initialized(), signal.getsignal(signal.SIGTERM) is mine, flush=True)
@@ -130,7 +133,8 @@ def test_a_host_can_start_again(world: Any, shelf: Any) -> None:
 def test_a_host_moves_into_a_ray_that_runs(world: Any, shelf: Any) -> None:
     """An initialised Ray is used and left running, and a task of one CPU runs beside the replica.
 
-    Ray's workers keep their temporary files in the run's folder, and the caller keeps its SIGTERM.
+    Over HTTP the replica has its metrics. Ray's workers keep their temporary files in the run's folder,
+    and the caller keeps its SIGTERM.
     """
     shelf.route(champion=shelf.add(1.0, 0.0, 0.0))
     settings: Settings = world.settings(model=shelf.name)
@@ -143,7 +147,7 @@ def test_a_host_moves_into_a_ray_that_runs(world: Any, shelf: Any) -> None:
         timeout=120,
     )
     assert result.returncode == 0, result.stderr
-    assert result.stdout.split() == ["haproxy", "1", "True", "True", "True"]
+    assert result.stdout.split() == ["haproxy", "1", "True", "True", "True", "True"]
 
 
 def test_ray_is_given_its_environment(tmp_path: Path) -> None:

@@ -92,6 +92,8 @@ def test_what_metrics_say(host: ProcessHost, shelf: Any) -> None:
     assert found[f"{PREFIX}_in_flight", ()] == 0
     assert found[f"{PREFIX}_registry_away", (shelf.name,)] == 0
     assert 0 <= found[f"{PREFIX}_registry_age_seconds", (shelf.name,)] < 5
+    assert found[f"{PREFIX}_breaker_state", (shelf.name, "closed", "1")] == 1
+    assert found[f"{PREFIX}_breaker_state", (shelf.name, "open", "1")] == 0
 
 
 def test_clients_cannot_make_series_grow(host: ProcessHost, shelf: Any) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 from dataclasses import replace
 from datetime import datetime
-from functools import partial
 from typing import TYPE_CHECKING
 
 from alphaloop import telemetry
@@ -280,7 +279,7 @@ class InferenceCore:
         )
 
     def _record(self, exchange: Exchange, scored: Scored, route: Route, suffix: str = "") -> None:
-        self._log.put(partial(exchange.row, scored, route, self._clock.now(), suffix))
+        self._log.put(exchange.row(scored, route, self._clock.now(), suffix))
 
 
 def build(settings: Settings) -> InferenceCore:

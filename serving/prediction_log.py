@@ -13,7 +13,6 @@ import os
 import threading
 import uuid
 from collections import deque
-from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow as pa
@@ -44,7 +43,7 @@ class PredictionLog:
         self._capacity = capacity
         # Looked at every so often: to wake the thread for each row would cost the request more than all
         # the rest of logging does.
-        self._queue: deque[PredictionRow | Callable[[], PredictionRow]] = deque()
+        self._queue: deque[PredictionRow] = deque()
         self._pending: dict[str, list[PredictionRow]] = {}
         self._since = 0.0
         self._writer, self._files = uuid.uuid4().hex[:12], 0
@@ -59,8 +58,8 @@ class PredictionLog:
         self._thread = threading.Thread(target=self._run, name="prediction-log", daemon=True)
         self._thread.start()
 
-    def put(self, row: PredictionRow | Callable[[], PredictionRow]) -> None:
-        """Hand over a row, or what makes one later, in the background; never waits."""
+    def put(self, row: PredictionRow) -> None:
+        """Hand over a row; never waits."""
         if len(self._queue) >= self._capacity:
             self._drop(1)
         else:
@@ -84,8 +83,7 @@ class PredictionLog:
         """Take what is in the queue; whether there was anything."""
         found = bool(self._queue)
         while self._queue:
-            row = self._queue.popleft()
-            self._append(row if isinstance(row, PredictionRow) else row())
+            self._append(self._queue.popleft())
         return found
 
     def _append(self, row: PredictionRow) -> None:

@@ -24,14 +24,6 @@ ENDS = (Move.ROLL_BACK, Move.PROMOTE, Move.EXPIRE)
 
 
 @dataclass(frozen=True, slots=True)
-class Subject:
-    """Whom a rollout is of: what the card of the challenger lets expect, on so many `symbols`."""
-
-    expectation: Expectation
-    symbols: int
-
-
-@dataclass(frozen=True, slots=True)
 class Ended:
     """How one simulated rollout ended: the move, the layer behind it, the bars, the weight it had."""
 
@@ -75,13 +67,14 @@ def bootstrapped(
 ) -> Simulated:
     """`rollouts` rollouts of at most `bars` bars, shared out evenly over `pairs`, on bootstrapped dates."""
     rng = np.random.default_rng(seed)
-    drawn, subjects = [], []
+    drawn: list[Comparison] = []
+    subjects: list[Outcomes] = []
     for number, one in enumerate(pairs):
         count = len(range(number, rollouts, len(pairs)))
         if count:
             rows = stationary(rng, len(one.timestamps), bars, count)
             drawn.append(_take(one.rows, rows))
-            subjects += [Subject(one.expectation, one.symbols)] * count
+            subjects += [one] * count
     return simulate(_joined(drawn), subjects, policy)
 
 
@@ -89,17 +82,17 @@ def on_path(pairs: Sequence[Outcomes], policy: RolloutPolicy, starts: Sequence[i
     """Every pair started at each of `starts`, on the bars as they came."""
     rows = np.array(starts)[None, :] + np.arange(bars)[:, None]
     drawn = [_take(one.rows, rows) for one in pairs]
-    subjects = [Subject(one.expectation, one.symbols) for one in pairs for _ in starts]
-    return simulate(_joined(drawn), subjects, policy)
+    return simulate(_joined(drawn), [one for one in pairs for _ in starts], policy)
 
 
-def simulate(rows: Comparison, subjects: Sequence[Subject], policy: RolloutPolicy) -> Simulated:
-    """Run rollouts of `subjects` over `rows`, each field `[bars, rollouts]`, until each has ended.
+def simulate(rows: Comparison, subjects: Sequence[Outcomes], policy: RolloutPolicy) -> Simulated:
+    """Run rollouts over `rows`, each field `[bars, rollouts]`, until each has ended.
 
-    Those that have not when the rows end are counted as undecided.
+    `subjects` are the pairs that the rollouts are of, one a rollout. Those that have not ended when
+    the rows end are counted as undecided.
     """
     layers = Layers(policy, [one.expectation for one in subjects], TOLERANCE)
-    needed = [_needs(one, policy) for one in subjects]
+    needed = [_needs(one.expectation, policy, one.symbols) for one in subjects]
     stages = dict.fromkeys(range(len(subjects)), (0.0, 0))
     ended: list[Ended | None] = [None] * len(subjects)
     columns = _warmed(rows)
@@ -129,8 +122,8 @@ def simulate(rows: Comparison, subjects: Sequence[Subject], policy: RolloutPolic
 
 
 @cache
-def _needs(subject: Subject, policy: RolloutPolicy) -> Needs:
-    return needs(subject.expectation, policy, subject.symbols)
+def _needs(expectation: Expectation, policy: RolloutPolicy, symbols: int) -> Needs:
+    return needs(expectation, policy, symbols)
 
 
 def _warmed(rows: Comparison) -> list[npt.NDArray[np.float64]]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import sys
 import threading
 from collections.abc import Callable, Coroutine
 from types import TracebackType
@@ -17,11 +16,11 @@ from serving.access import require_protected
 from serving.core import InferenceCore, build
 from serving.gateway import Gateway
 from serving.hosts.termination import Termination
+from serving.hosts.threads import give_way
 from serving.tls import Certificates
 
 GRACE_SECONDS = 5.0
 START_SECONDS = 30.0
-SWITCH_SECONDS = 2e-4
 
 
 class ProcessHost:
@@ -190,9 +189,8 @@ def _run(listen: Coroutine[Any, Any, None]) -> None:
 def _steady() -> None:
     """In a process that does nothing else, keep the rest of the interpreter out of the requests' way.
 
-    The collector need not look again at what was loaded before the first request; and a thread in the
-    background gives way to one that has an answer, not after Python's 5 ms.
+    The collector need not look again at what was loaded before the first request.
     """
     gc.collect()
     gc.freeze()
-    sys.setswitchinterval(SWITCH_SECONDS)
+    give_way()

@@ -14,7 +14,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -38,6 +37,7 @@ from serving.hosts.ports import spare_ports
 from serving.hosts.run_folder import RunFolder
 from serving.hosts.scaling import BUSY, TARGET
 from serving.hosts.termination import Termination
+from serving.hosts.threads import give_way
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +47,6 @@ HAPROXY, PYTHON_PROXY = "haproxy", "python-proxy"
 CPUS = 2
 OBJECT_STORE_BYTES = 150 * 2**20
 START_SECONDS = 60.0
-SWITCH_SECONDS = 2e-4
 
 
 class InferenceReplica(InferenceService):
@@ -60,8 +59,7 @@ class InferenceReplica(InferenceService):
         super().__init__(self._core)
         self._process = psutil.Process()
         self._process.cpu_percent()
-        # A thread in the background gives way to one that has an answer sooner than after Python's 5 ms.
-        sys.setswitchinterval(SWITCH_SECONDS)
+        give_way()
         announce(self)
 
     def __serve_build_asgi_app__(self) -> Any:

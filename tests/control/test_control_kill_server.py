@@ -18,7 +18,7 @@ from alphaloop.clock import SystemClock, monotonic, sleep
 from alphaloop.errors import ServingError
 from alphaloop.market import to_datetime
 from alphaloop.processes import child_environment, free_port
-from alphaloop.rollout import RolloutState
+from alphaloop.rollout import RolloutDocument, RolloutState
 from alphaloop.settings import Settings
 from features.sets import default
 from features.streamer import Streamer
@@ -82,9 +82,8 @@ class Site:
             return lived
         assert self._server is not None
         lived = self._server.poll() is None
-        self._server.kill()
-        with self._server:
-            pass
+        with self._server as server:
+            server.kill()
         return lived
 
     def finish(self) -> None:
@@ -112,7 +111,7 @@ def _play(universe: Universe, kills: dict[tuple[int, int], str]) -> int:
         for number in range(BARS):
             bar = bars.at(FIRST + 1 + number)
             streamer.publish(bar, "snapshot")
-            if registry.rollout(model).state is RolloutState.STEADY:  # type: ignore[union-attr]
+            if _document(registry, model).state is RolloutState.STEADY:
                 break
             deadline = monotonic() + PATIENCE
             asked = 0
@@ -138,9 +137,14 @@ def _play(universe: Universe, kills: dict[tuple[int, int], str]) -> int:
     return killed
 
 
-def _require_legal(registry: Registry, model: str) -> None:
+def _document(registry: Registry, model: str) -> RolloutDocument:
     document = registry.rollout(model)
     assert document is not None
+    return document
+
+
+def _require_legal(registry: Registry, model: str) -> None:
+    document = _document(registry, model)
     assert (document.state, document.weight) in LEGAL
     assert (document.challenger is None) is (document.state is RolloutState.STEADY)
 

@@ -36,25 +36,29 @@ class Recomputation:
         return backfill(bars, self._feature_set)
 
     def scores(self, model: str, version: str, frame: FeatureFrame, index: int) -> Scores:
-        """Scores of every symbol of `frame` at one bar, float64 `[symbols]`; NaN where inputs lack."""
+        """Scores of every symbol of `frame` at one bar, float64 `[symbols]`; NaN where inputs lack.
+
+        Where scores depend on each other, they are those of the version's universe: other symbols have none.
+        """
         card, session = self._session(model, version)
-        panel = frame.window(index, card.lookback)
-        complete = np.isfinite(panel).all(axis=(1, 2))
-        scores = np.full(len(panel), np.nan)
-        if complete.any():
-            scores[complete] = session.run(["scores"], {"panel": np.ascontiguousarray(panel[complete])})[0]
+        window = frame.window(index, card.lookback)
+        seen = np.array(card.places(frame.symbols), dtype=np.intp)
+        complete = seen[np.isfinite(window[seen]).all(axis=(1, 2))]
+        scores = np.full(len(window), np.nan)
+        if len(complete):
+            scores[complete] = session.run(["scores"], {"panel": window[complete]})[0]
         return scores
 
     def difference(self, row: PredictionRow, frame: FeatureFrame) -> float:
         """The largest difference between a logged answer and its recomputation.
 
-        Infinite where one has a score and the other has none.
+        Infinite where one has a score and the other has none, as of a symbol that is not in `frame`.
         """
         if row.as_of is None:
             raise DataError(f"prediction {row.prediction_id} names no bar, so it cannot be recomputed")
         recomputed = self.scores(row.model, row.version, frame, frame.index_of(row.as_of))
-        position = {symbol: column for column, symbol in enumerate(frame.symbols)}
-        ours = recomputed[[position[symbol] for symbol in row.symbols]]
+        by_symbol = dict(zip(frame.symbols, recomputed.tolist(), strict=True))
+        ours = np.array([by_symbol.get(symbol, np.nan) for symbol in row.symbols])
         logged = np.asarray(row.scores, dtype=np.float64)
         if (np.isfinite(ours) != np.isfinite(logged)).any():
             return float("inf")

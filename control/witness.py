@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -93,7 +94,8 @@ def aligned(row: PredictionRow, symbols: tuple[str, ...]) -> Vector:
 
 def _distinct(rows: Sequence[PredictionRow]) -> list[PredictionRow]:
     """One row for each different answer: twenty sleeves mostly get the same one."""
-    seen: dict[tuple[str, bytes], PredictionRow] = {}
+    seen: dict[tuple[Any, ...], PredictionRow] = {}
     for row in rows:
-        seen.setdefault((row.input_hash, np.asarray(row.scores, dtype=np.float64).tobytes()), row)
+        scores = np.asarray(row.scores, dtype=np.float64).tobytes()
+        seen.setdefault((row.input_hash, row.symbols, scores), row)
     return list(seen.values())

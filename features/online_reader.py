@@ -71,6 +71,16 @@ class OnlineReader:
             self._define()
         return open_feast(self._folder, self._online)
 
+    @cached_property
+    def _names(self) -> tuple[str, ...]:
+        """What can be asked for: a store that the release before defined says less of each window."""
+        from features.repo.definitions import ONLINE_FEATURES, ONLINE_VIEW
+
+        feast = self._feast
+        with translated(self._folder, self._online):
+            known = {field.name for field in feast.get_feature_view(ONLINE_VIEW).schema}
+        return tuple(name for name in ONLINE_FEATURES if name in known)
+
     def _define(self) -> None:
         """Tell Feast of the windows in Redis: the machine that writes them has another folder."""
         from features.repo import definitions
@@ -82,12 +92,12 @@ class OnlineReader:
             )
 
     def _fetch(self, symbols: tuple[str, ...]) -> dict[str, StoredWindow]:
-        from features.repo.definitions import ONLINE_FEATURES, ONLINE_VIEW
+        from features.repo.definitions import ONLINE_VIEW
 
-        feast = self._feast
+        feast, names = self._feast, self._names
         with translated(self._folder, self._online):
             response = feast.get_online_features(
-                features=[f"{ONLINE_VIEW}:{name}" for name in ONLINE_FEATURES],
+                features=[f"{ONLINE_VIEW}:{name}" for name in names],
                 entity_rows=[{"symbol": symbol} for symbol in symbols],
             ).proto
         columns = dict(zip(response.metadata.feature_names.val, response.results, strict=True))
@@ -96,8 +106,6 @@ class OnlineReader:
             packed = columns["window"].values[row].bytes_val
             if packed:
                 values, bar = unpack(packed)
-                snapshot, feature_set = (
-                    columns[name].values[row].string_val for name in ("snapshot", "feature_set")
-                )
-                found[symbol] = StoredWindow(to_datetime(bar), values, snapshot, feature_set)
+                lineage = {name: columns[name].values[row].string_val for name in names if name != "window"}
+                found[symbol] = StoredWindow(to_datetime(bar), values, **lineage)
         return found

@@ -16,6 +16,7 @@ from alphaloop.clock import Clock
 from alphaloop.errors import DataError, InputError, LeaseLostError
 from alphaloop.market import BarPanel, Slice, to_datetime64
 from alphaloop.settings import Settings
+from alphaloop.universe import hash_universe
 from features import inputs
 from features.build import FeatureFrame, Panel, backfill
 from features.lease import Lease, WriterLease
@@ -67,6 +68,8 @@ class Streamer:
     ) -> None:
         self._folder, self._set, self._symbols, self._clock = Path(folder), feature_set, symbols, clock
         self._online = online_address(online)
+        # Not whoever has a bar today: one that was delisted is of the universe still.
+        self._universe = hash_universe(symbols) if feature_set.graph.cross else ""
         self._lease = lease or claim(self._folder, self._online)
         try:
             if window < 1:
@@ -154,7 +157,8 @@ class Streamer:
         from feast.protos.feast.types.Value_pb2 import Value
 
         bar, now = to_datetime64(self._bar), self._clock.now()
-        shared = {"snapshot": Value(string_val=snapshot), "feature_set": Value(string_val=self._set.hash)}
+        lineage = {"snapshot": snapshot, "feature_set": self._set.hash, "universe": self._universe}
+        shared = {name: Value(string_val=text) for name, text in lineage.items()}
         rows = [
             (key, {"window": Value(bytes_val=pack(window, bar)), **shared}, self._bar, now)
             for key, window in zip(self._keys, self._windows, strict=True)

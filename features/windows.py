@@ -25,12 +25,17 @@ Window = npt.NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class StoredWindow:
-    """One symbol's row of the online store; `values` is float32 `[rows, features]`, the last of `bar`."""
+    """One symbol's row of the online store; `values` is float32 `[rows, features]`, the last of `bar`.
+
+    `universe` is the hash (`alphaloop.universe`) of the symbols that cross-sectional features were computed
+    over; empty where there are none of these, and in a store that does not say.
+    """
 
     bar: datetime
     values: Window
     snapshot: str
     feature_set: str
+    universe: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +43,8 @@ class OnlineWindows:
     """What the online store holds of `symbols` for exactly one bar.
 
     `panel` is float32 `[symbols, lookback, features]`, not writeable, with NaN rows where `statuses`
-    says missing. `snapshot` and `feature_set` are ids of the data and the feature set.
+    says missing. `snapshot` and `feature_set` are ids of the data and the feature set, `universe` is that of
+    `StoredWindow`.
     """
 
     symbols: tuple[str, ...]
@@ -47,6 +53,7 @@ class OnlineWindows:
     feature_timestamp: datetime
     snapshot: str
     feature_set: str
+    universe: str = ""
 
 
 def pack(window: Window, bar: np.datetime64) -> bytes:
@@ -79,7 +86,8 @@ def select(
     if not current:
         raise StaleFeaturesError(_age(stored, symbols, as_of))
     first = next(iter(current.values()))
-    same = {symbol: one for symbol, one in current.items() if one.feature_set == first.feature_set}
+    made = (first.feature_set, first.universe)
+    same = {symbol: one for symbol, one in current.items() if (one.feature_set, one.universe) == made}
     kept = min(len(one.values) for one in same.values())
     if lookback > kept:
         raise MissingStateError(
@@ -99,6 +107,7 @@ def select(
         feature_timestamp=first.bar,
         snapshot=first.snapshot,
         feature_set=first.feature_set,
+        universe=first.universe,
     )
 
 

@@ -27,9 +27,11 @@ def agreement(
 
     `scores` are out of sample, `[timestamps, symbols]` on the bars of `frame`, NaN outside the tests. With
     the digest of the champion's file, as `champion`. None where the registry does not hold that file, or
-    it takes other features.
+    it takes other features, or symbols that are not there.
     """
-    if champion.feature_set != frame.feature_set:
+    seen = np.array(champion.places(frame.symbols), dtype=np.intp)
+    lacking = champion.cross_sectional and len(seen) < len(champion.universe)
+    if champion.feature_set != frame.feature_set or lacking:
         return None
     version = next(
         (
@@ -43,11 +45,11 @@ def agreement(
         return None
     session = open_session(registry.onnx(champion.model, version))
     tested = np.flatnonzero(np.isfinite(scores).any(axis=1))
-    complete = complete_windows(frame.values, tested, champion.lookback)
+    complete = complete_windows(frame.values[:, seen], tested, champion.lookback)
     theirs = np.full((len(tested), scores.shape[1]), np.nan)
     for row, bar in enumerate(tested):
         if complete[row].any():
-            panel = frame.window(int(bar), champion.lookback)[complete[row]]
-            theirs[row, complete[row]] = run(session, np.ascontiguousarray(panel))
+            given = seen[complete[row]]
+            theirs[row, given] = run(session, frame.window(int(bar), champion.lookback)[given])
     found = distribution(information_coefficients(scores[tested], theirs))
     return {"champion": champion.digest, **found}

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from alphaloop.errors import DamagedStoreError
+
+UNIVERSE = "universe"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +27,7 @@ class Card:
     (`ic`, `ic_tstat`, `sharpe_net`, `active_ir_net`, `turnover`, `deflated_sharpe`, `trials`, …),
     `ranges` what live behaviour to expect, `fidelity` the comparison of the ONNX file with the model
     that it came from, `gate` the verdict (`passed`, `reasons`). `digest` is the SHA-256 of the file.
+    `universe` are the symbols that it was trained on, in training's order; empty on a card of before.
     """
 
     model: str
@@ -50,6 +53,7 @@ class Card:
     gate: Mapping[str, Any]
     digest: str
     created_at: str
+    universe: tuple[str, ...] = ()
 
     @property
     def passed(self) -> bool:
@@ -61,21 +65,39 @@ class Card:
         value = self.metrics.get(name)
         return math.nan if value is None else float(value)
 
+    def places(self, symbols: Sequence[str]) -> list[int]:
+        """Where in `symbols` those stand that the file is given together, in the order it is given them.
+
+        All, unless a score depends on the others: then the universe, as far as it is there.
+        """
+        if not (self.cross_sectional and self.universe):
+            return list(range(len(symbols)))
+        place = {symbol: index for index, symbol in enumerate(symbols)}
+        return [place[symbol] for symbol in self.universe if symbol in place]
+
     def to_json(self) -> str:
         """Canonical JSON: sorted keys, no NaN."""
-        return json.dumps(plain(asdict(self)), sort_keys=True, allow_nan=False, indent=1)
+        stored = plain(asdict(self))
+        universe = stored.pop(UNIVERSE)
+        if universe:
+            # The release before refuses a key that it does not know, but none inside `ranges`.
+            stored["ranges"][UNIVERSE] = universe
+        return json.dumps(stored, sort_keys=True, allow_nan=False, indent=1)
 
     @classmethod
     def from_json(cls, text: str) -> Card:
         """Parse a stored card; raises `DamagedStoreError` where it is none."""
         try:
             stored = json.loads(text)
-            values = {field.name: stored.pop(field.name) for field in fields(cls)}
+            universe = stored.pop(UNIVERSE, ())
+            values = {field.name: stored.pop(field.name) for field in fields(cls) if field.name != UNIVERSE}
+            values["ranges"] = dict(values["ranges"])
+            values[UNIVERSE] = values["ranges"].pop(UNIVERSE, universe)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise DamagedStoreError(f"the model card {text[:60]!r} cannot be read: {error!r}") from error
         if stored:
             raise DamagedStoreError(f"the model card has unknown keys: {', '.join(sorted(stored))}")
-        for name in ("features", "inputs", "walk_forward"):
+        for name in ("features", "inputs", "walk_forward", UNIVERSE):
             values[name] = tuple(values[name])
         return cls(**values)
 

@@ -190,6 +190,7 @@ def _card(
         gate=verdict.to_dict(),
         digest=exported.digest,
         created_at=origin.created_at,
+        universe=dataset.frame.symbols,
     )
 
 

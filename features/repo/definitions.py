@@ -15,7 +15,7 @@ from features.offline import TTL, OfflineFiles
 from features.sets import Feature, FeatureSet
 
 ONLINE_VIEW = "windows"
-ONLINE_FEATURES = ("window", "snapshot", "feature_set")
+ONLINE_FEATURES = ("window", "snapshot", "feature_set", "universe")
 GROUP_VIEW = "features_"
 TIMESTAMP = "timestamp"
 NO_GROUP = "own"
@@ -61,7 +61,7 @@ def group_views(feature_set: FeatureSet, files: OfflineFiles) -> list[FeatureVie
 
 
 def online_view(files: str) -> FeatureView:
-    """The last rows of features of a symbol, packed, with the data and the feature set they come from.
+    """The last rows of features of a symbol, packed, with the data and the definitions they come from.
 
     Only the streamer writes it; `files` is a source that Feast asks for and nobody reads.
     """
@@ -76,6 +76,11 @@ def online_view(files: str) -> FeatureView:
             ),
             Field(name="snapshot", dtype=String, description="the data that the features were computed from"),
             Field(name="feature_set", dtype=String, description="the hash of the feature set"),
+            Field(
+                name="universe",
+                dtype=String,
+                description="the hash of the symbols that were ranked together; empty where no feature ranks",
+            ),
         ],
         source=FileSource(name="window_files", path=files, timestamp_field=TIMESTAMP),
         online=True,

@@ -314,8 +314,9 @@ def test_nobody_writes_windows_past_the_streamer(
     import pandas as pd
 
     row = {"symbol": ["KO"], "timestamp": [pd.Timestamp(real_bars.at(LIVE).timestamp)], "window": [b"w"]}
+    lineage = {name: [""] for name in ("snapshot", "feature_set", "universe")}
     with pytest.raises(InputError, match="streamer alone"):
-        feast.write_to_online_store("windows", pd.DataFrame({**row, "snapshot": [""], "feature_set": [""]}))
+        feast.write_to_online_store("windows", pd.DataFrame({**row, **lineage}))
 
 
 # --- without it ------------------------------------------------------------------------------------

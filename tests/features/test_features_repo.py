@@ -88,7 +88,7 @@ def test_feasts_own_command_applies_the_sets_definitions(settings: Settings) -> 
     chosen, found = feature_set_of(settings), listed(settings)
     views = {name: set(fields) - {"symbol"} for name, fields in found["views"].items()}
     assert views == {
-        "windows": {"window", "snapshot", "feature_set"},
+        "windows": {"window", "snapshot", "feature_set", "universe"},
         "features_momentum_indicators": {"return_1", "rsi_14"},
         "features_overlap_studies": {"band", "trend"},
         "features_own": {"own_range_3", "is_up"},
@@ -132,7 +132,7 @@ def test_another_set_replaces_the_views_and_the_service(settings: Settings, tmp_
     found = listed(settings)
     assert set(found["services"]) == {f"set_{DEFAULT.hash[:12]}"}
     names = {name for fields in found["views"].values() for name in fields}
-    assert names == {"symbol", "window", "snapshot", "feature_set", *DEFAULT.names}
+    assert names == {"symbol", "window", "snapshot", "feature_set", "universe", *DEFAULT.names}
 
 
 def test_the_folder_is_plain_files_that_travel(settings: Settings, tmp_path: Path) -> None:

@@ -44,3 +44,32 @@ def test_a_card_with_unknown_keys_is_refused(tiny_card: MakeCard) -> None:
     stored = json.loads(tiny_card(b"").to_json()) | {"extra": 1}
     with pytest.raises(DamagedStoreError, match=r"unknown keys: extra"):
         Card.from_json(json.dumps(stored))
+
+
+def test_the_universe_keeps_trainings_order(tiny_card: MakeCard) -> None:
+    """Symbols come back as they went in; the release before finds no key that it does not know."""
+    card = tiny_card(b"", universe=("MSFT", "AAPL", "KO"))
+    stored = json.loads(card.to_json())
+    assert "universe" not in stored and stored["ranges"]["universe"] == ["MSFT", "AAPL", "KO"]
+    again = Card.from_json(card.to_json())
+    assert again.universe == ("MSFT", "AAPL", "KO") and "universe" not in again.ranges
+    assert again.to_json() == card.to_json()
+    stored["universe"] = stored["ranges"].pop("universe")
+    assert Card.from_json(json.dumps(stored)).universe == card.universe, "as a later release may write it"
+
+
+def test_a_card_of_before_knows_no_universe(tiny_card: MakeCard) -> None:
+    """A card without universe is read, and written again as it was."""
+    text = tiny_card(b"").to_json()
+    assert "universe" not in text
+    assert Card.from_json(text).universe == ()
+    assert Card.from_json(text).to_json() == text
+
+
+def test_what_the_file_is_given_together(tiny_card: MakeCard) -> None:
+    """Everybody, in the order at hand; where scores depend on each other the universe, in training's."""
+    given = ("KO", "AAPL", "PFE", "MSFT")
+    for changes in ({}, {"universe": ("MSFT", "KO")}, {"cross_sectional": True}):
+        assert tiny_card(b"", **changes).places(given) == [0, 1, 2, 3]
+    whole = tiny_card(b"", universe=("MSFT", "GE", "KO"), cross_sectional=True)
+    assert whole.places(given) == [3, 0]

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
 import numpy as np
 import numpy.typing as npt
+from blake3 import blake3
 
 
 class Route(StrEnum):
@@ -34,7 +34,7 @@ class Forecast:
 
     `scores` has one float a symbol, NaN where `statuses` says `missing`; where it says `stale`, the
     version failed and these are its last good ones, `feature_timestamp` theirs. `digest` is the SHA-256 of
-    the ONNX file, `input_hash` that of the inputs (`hash_inputs`), `snapshot` the id of the data that
+    the ONNX file, `input_hash` the hash of the inputs (`hash_inputs`), `snapshot` the id of the data that
     the features were computed from, `generation` that of the rollout document which routed it.
     """
 
@@ -55,8 +55,12 @@ class Forecast:
 
 
 def hash_inputs(panel: npt.NDArray[np.float32]) -> str:
-    """SHA-256 over shape and bytes of a float32 panel `[symbols, lookback, features]`."""
+    """BLAKE3 over shape and bytes of a float32 panel `[symbols, lookback, features]`.
+
+    Each answer waits for it, and SHA-256 takes more than twice the time. J. O'Connor et al., "BLAKE3",
+    2020.
+    """
     contiguous = np.ascontiguousarray(panel, dtype="<f4")
-    digest = hashlib.sha256(repr(contiguous.shape).encode())
-    digest.update(contiguous.data)
+    digest = blake3(repr(contiguous.shape).encode())
+    digest.update(contiguous.data.cast("B"))
     return digest.hexdigest()

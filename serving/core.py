@@ -7,9 +7,13 @@ it to a thread would.
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from alphaloop import telemetry
 from alphaloop.clock import Clock, SystemClock, monotonic
@@ -38,13 +42,21 @@ from serving.protocol import (
 )
 from serving.repository import Repository, require_number
 from serving.router import Router, RoutingTable
-from serving.scoring import Inputs, Scored, arbitrate, unscored
+from serving.scoring import Inputs, Scored, unscored
+from serving.tensors import is_complete
 
 if TYPE_CHECKING:
     from features.store import OnlineReader
     from models.registry import Registry
 
 log = logging.getLogger(__name__)
+
+Later = Callable[[Callable[[], None]], object]
+
+
+def at_once(call: Callable[[], None]) -> None:
+    """Do now what could wait until the answer is on its way."""
+    call()
 
 
 class InferenceCore:
@@ -173,8 +185,12 @@ class InferenceCore:
         # Where the registry has nothing newer, `infer` need not look again.
         return replace(request, min_generation=0)
 
-    def infer(self, request: InferenceRequest, arrived: float | None = None) -> InferenceResponse:
+    def infer(
+        self, request: InferenceRequest, arrived: float | None = None, later: Later = at_once
+    ) -> InferenceResponse:
         """Answer one request, which came at `arrived`, and log the prediction and its shadow.
+
+        What the answer need not wait for, the shadow's scores and the log, is handed to `later`.
 
         Raises `UnknownNameError` (a model, a version, or none of the symbols), `MissingStateError` (no
         champion, no online store, an unloaded version), `InvalidRequestError` (the inputs do not fit the
@@ -183,7 +199,7 @@ class InferenceCore:
         """
         started = monotonic() if arrived is None else arrived
         if request.version:
-            return self._infer_pinned(request, started)
+            return self._infer_pinned(request, started, later)
         table = self._router.table(request.model, request.min_generation)
         second = [table.challenger] if table.has_challenger and table.challenger else []
         asked = monotonic()
@@ -191,21 +207,45 @@ class InferenceCore:
             inputs = self._inputs(request, [table.champion, *second], started)
         read = monotonic()
         with telemetry.span("onnx"):
-            champion = self.breakers.score(table.champion, inputs)
-            challenger = self._challenge(table, inputs)
+            route, answer, shadow = self._answer(table, request.route_key, inputs)
         timing = Timing(read - asked, monotonic() - read)
         exchange = Exchange.begin(request, inputs, table)
-        try:
-            route, answer, shadow = arbitrate(table.route(request.route_key), champion, challenger)
-        except ServingError:
-            return self._repeat(exchange, champion, timing)
-        self._last_good.keep(request.model, answer, inputs)
-        self._record(exchange, answer, route)
-        if shadow is not None:
-            self._record(exchange, shadow, Route.SHADOW, "/shadow")
+        if answer.error is not None:
+            return self._repeat(exchange, answer, timing)
+        later(partial(self._finish, exchange, answer, route, shadow))
         return exchange.response(answer, route, timing)
 
-    def _infer_pinned(self, request: InferenceRequest, started: float) -> InferenceResponse:
+    def _answer(
+        self, table: RoutingTable, route_key: str, inputs: Inputs
+    ) -> tuple[Route, Scored, Callable[[], Scored | None] | None]:
+        """The route, the answer by it, and what gives the scores of the other version, if there is one.
+
+        The challenger answers only a canary's request, and only if it does not fail; else the champion
+        does, and its answer may have an error.
+        """
+        champion = partial(self.breakers.score, table.champion, inputs)
+        if table.route(route_key) is not Route.CANARY:
+            shadow = partial(self._challenge, table, inputs) if table.has_challenger else None
+            return Route.CHAMPION, champion(), shadow
+        challenger = self._challenge(table, inputs)
+        if challenger is None or challenger.error is not None:
+            return Route.FALLBACK, champion(), lambda: challenger
+        return Route.CANARY, challenger, champion
+
+    def _finish(
+        self, exchange: Exchange, answer: Scored, route: Route, shadow: Callable[[], Scored | None] | None
+    ) -> None:
+        """What is left to do once a request has been answered."""
+        self._last_good.keep(exchange.request.model, answer, exchange.inputs)
+        self._record(exchange, answer, route)
+        if shadow is None:
+            return
+        with telemetry.span("shadow"):
+            beside = shadow()
+        if beside is not None:
+            self._record(exchange, beside, Route.SHADOW, "/shadow")
+
+    def _infer_pinned(self, request: InferenceRequest, started: float, later: Later) -> InferenceResponse:
         """Answer by the version that was asked for; only the champion's answer may carry capital."""
         loaded = self._version(request.model, request.version)
         table = self._router.known(request.model)
@@ -221,7 +261,7 @@ class InferenceCore:
         is_champion = table is not None and table.document.champion == request.version
         route = Route.CHAMPION if is_champion else Route.SHADOW
         exchange = Exchange.begin(request, inputs, table)
-        self._record(exchange, answer, route)
+        later(partial(self._record, exchange, answer, route))
         return exchange.response(answer, route, timing)
 
     def _challenge(self, table: RoutingTable, inputs: Inputs) -> Scored | None:
@@ -256,7 +296,12 @@ class InferenceCore:
                     f"input 'panel' has shape {list(request.panel.shape)}; {first.model} version "
                     f"{first.version} takes [symbols, {expected[0]}, {expected[1]}]"
                 )
-            return Inputs(request.panel, started, feature_timestamp=request.as_of)
+            return Inputs(
+                request.panel,
+                is_complete(request.panel),
+                monotonic() - started,
+                feature_timestamp=request.as_of,
+            )
         if request.symbols is None or request.as_of is None:
             raise InvalidRequestError("give the input 'panel', or 'symbols' with the parameter 'as_of'")
         lookback = max(version.card.lookback for version in versions)
@@ -271,7 +316,8 @@ class InferenceCore:
         self.feature_bars[first.model] = windows.feature_timestamp
         return Inputs(
             panel=windows.panel,
-            started=started,
+            complete=bool(np.isfinite(windows.panel).all()),
+            waited=monotonic() - started,
             symbols=request.symbols,
             feature_timestamp=windows.feature_timestamp,
             feature_set=windows.feature_set,

@@ -56,14 +56,14 @@ class LoadedModel:
                 "train it on the present set, or materialise the old one"
             )
 
-    def score(self, panel: Panel) -> Scores:
+    def score(self, panel: Panel, complete: bool = False) -> Scores:
         """Scores float32 `[symbols]` of `panel` float32 `[symbols, lookback, features]`.
 
         A symbol with a value that is not finite is masked: the model does not see it and its score is
-        NaN. Raises `ServingError` if the graph fails or has no finite score for a finite input.
+        NaN. `complete` says that there is none. Raises `ServingError` if the graph fails or has no finite
+        score for a finite input.
         """
-        # One flat pass where nothing is missing, which is nearly always.
-        if np.isfinite(panel).all():
+        if complete or np.isfinite(panel).all():
             return self._checked(panel)
         finite = np.isfinite(panel).all(axis=(1, 2))
         scores = np.full(len(panel), np.nan, np.float32)

@@ -68,12 +68,15 @@ class Gateway:
         if not self.core.at_hand(request):
             request = await asyncio.to_thread(self.core.fetch, request)
             self._require_time(request, arrival, monotonic())
+        # What is called soon runs when the answer has been handed to the wire.
+        later = asyncio.get_running_loop().call_soon
         if telemetry.enabled():
             with telemetry.span("ModelInfer", arrival.traceparent, _attributes(request), server=True):
-                response = self.core.infer(request, arrival.at)
+                response = self.core.infer(request, arrival.at, later)
         else:
-            response = self.core.infer(request, arrival.at)
-        self.statistics.succeeded(response, started - arrival.at, monotonic() - arrival.at)
+            response = self.core.infer(request, arrival.at, later)
+        total = monotonic() - arrival.at
+        later(self.statistics.succeeded, response, started - arrival.at, total)
         return response
 
     def failed(self, error: AlphaloopError, arrived: float, model: str = "", version: str = "") -> None:

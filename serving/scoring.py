@@ -1,4 +1,4 @@
-"""Scoring one request by one version, and choosing whose scores are the answer."""
+"""Scoring one request by one version."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 from alphaloop.clock import monotonic
 from alphaloop.errors import FeatureSetMismatchError, ServingError
-from alphaloop.prediction import Route, SymbolStatus, hash_inputs
+from alphaloop.prediction import SymbolStatus, hash_inputs
 from serving.engine import LoadedModel
 from serving.protocol import Panel, Scores
 
@@ -19,12 +19,13 @@ class Inputs:
     """What a request is scored on, and where it comes from.
 
     `panel` is float32 `[symbols, rows, features]`, with at least the rows that the longest lookback
-    needs; `feature_set` is None where the client sent the panel itself. `started` is the moment
-    (`alphaloop.clock.monotonic`) at which the request came.
+    needs, and `complete` where each of its values is finite; `feature_set` is None where the client sent
+    the panel itself. `waited` is how many seconds after the request's arrival all this was there.
     """
 
     panel: Panel
-    started: float
+    complete: bool
+    waited: float
     symbols: tuple[str, ...] = ()
     feature_timestamp: datetime | None = None
     feature_set: str | None = None
@@ -35,10 +36,10 @@ class Inputs:
 class Scored:
     """One version's scores of one request.
 
-    `seen` is the panel as the model saw it and `input_hash` its hash. `latency_ms` runs from the
-    request's arrival to these scores. `statuses` has one a symbol, `missing` where there is no score.
-    Where `error` is set, all scores are NaN; `stale` marks those
-    of an earlier request.
+    `seen` is the panel as the model saw it and `input_hash` its hash. `latency_ms` is what the request
+    would have taken by this version alone: until its inputs were there, and then until its scores were.
+    `statuses` has one a symbol, `missing` where there is no score. Where `error` is set, all scores are
+    NaN; `stale` marks those of an earlier request.
     """
 
     version: str
@@ -58,6 +59,7 @@ def score(loaded: LoadedModel, inputs: Inputs, rotate: int = 0) -> Scored:
 
     `rotate` is the drill of a rollout's override: the features of each row move by that many places.
     """
+    began = monotonic()
     seen = inputs.panel[:, -loaded.card.lookback :, :]
     if rotate:
         seen = np.roll(seen, rotate, axis=-1)
@@ -65,7 +67,7 @@ def score(loaded: LoadedModel, inputs: Inputs, rotate: int = 0) -> Scored:
     try:
         if inputs.feature_set is not None:
             loaded.require_feature_set(inputs.feature_set)
-        scores = loaded.score(seen)
+        scores = loaded.score(seen, inputs.complete)
     except (ServingError, FeatureSetMismatchError) as failure:
         error, scores = str(failure), _no_scores(inputs)
     return Scored(
@@ -75,8 +77,8 @@ def score(loaded: LoadedModel, inputs: Inputs, rotate: int = 0) -> Scored:
         scores=scores,
         seen=seen,
         input_hash=hash_inputs(seen),
-        latency_ms=_elapsed(inputs),
-        statuses=_statuses(scores),
+        latency_ms=(inputs.waited + monotonic() - began) * 1e3,
+        statuses=_all_ok(scores) if inputs.complete and error is None else _statuses(scores),
         error=error,
     )
 
@@ -92,36 +94,22 @@ def unscored(version: str, error: str, inputs: Inputs) -> Scored:
         scores=scores,
         seen=seen,
         input_hash=hash_inputs(seen),
-        latency_ms=_elapsed(inputs),
+        latency_ms=inputs.waited * 1e3,
         statuses=_statuses(scores),
         error=error,
     )
 
 
-def arbitrate(
-    wanted: Route, champion: Scored, challenger: Scored | None
-) -> tuple[Route, Scored, Scored | None]:
-    """The route, the answer and its shadow. Raises `ServingError` if the one that must answer failed.
-
-    The challenger answers only a canary's request, and only if it did not fail; else the champion does.
-    """
-    if wanted is Route.CANARY and challenger is not None and challenger.error is None:
-        return Route.CANARY, challenger, champion
-    if champion.error is not None:
-        raise ServingError(champion.error)
-    return (Route.FALLBACK if wanted is Route.CANARY else Route.CHAMPION), champion, challenger
+def _all_ok(scores: Scores) -> tuple[SymbolStatus, ...]:
+    return (SymbolStatus.OK,) * len(scores)
 
 
 def _statuses(scores: Scores) -> tuple[SymbolStatus, ...]:
     finite = np.isfinite(scores)
     if finite.all():
-        return (SymbolStatus.OK,) * len(scores)
+        return _all_ok(scores)
     return tuple(SymbolStatus.OK if one else SymbolStatus.MISSING for one in finite)
 
 
 def _no_scores(inputs: Inputs) -> Scores:
     return np.full(len(inputs.panel), np.nan, np.float32)
-
-
-def _elapsed(inputs: Inputs) -> float:
-    return (monotonic() - inputs.started) * 1_000.0

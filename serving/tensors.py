@@ -112,10 +112,7 @@ def decode_bytes(shape: Sequence[int], raw: bytes) -> tuple[str, ...]:
 
 
 def decode_panel(shape: Sequence[int], raw: bytes) -> Panel:
-    """The float32 panel of raw content; raises `InvalidRequestError` where shape and length disagree.
-
-    NaN means that a value is missing, and masks its symbol; infinity means nothing and is refused.
-    """
+    """The float32 panel of raw content; raises `InvalidRequestError` where shape and length disagree."""
     if len(shape) != 3 or any(length < 1 for length in shape):
         raise InvalidRequestError(
             f"input 'panel' has shape {list(shape)}; it is [symbols, lookback, features]"
@@ -123,12 +120,22 @@ def decode_panel(shape: Sequence[int], raw: bytes) -> Panel:
     expected = 4 * math.prod(shape)
     if len(raw) != expected:
         raise InvalidRequestError(f"input 'panel' has {len(raw)} bytes; shape {list(shape)} needs {expected}")
-    panel = np.frombuffer(raw, dtype="<f4").reshape(shape)
-    # One pass where there is nothing to say, which is nearly always.
-    if not np.isfinite(panel).all() and (infinite := np.isinf(panel)).any():
+    return np.frombuffer(raw, dtype="<f4").reshape(shape)
+
+
+def is_complete(panel: Panel) -> bool:
+    """Whether a client's `panel` has no missing value.
+
+    NaN means that a value is missing, and masks its symbol; infinity means nothing and is refused by
+    `InvalidRequestError`.
+    """
+    if np.isfinite(panel).all():
+        return True
+    infinite = np.isinf(panel)
+    if infinite.any():
         place = [int(index) for index in np.argwhere(infinite)[0]]
         raise InvalidRequestError(f"input 'panel' is infinite at {place}; send NaN for a missing value")
-    return panel
+    return False
 
 
 def _outputs(asked: Iterable[str]) -> tuple[str, ...]:

@@ -33,7 +33,7 @@ def slow(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     scored: list[float] = []
     original = LoadedModel.score
 
-    def score(self: LoadedModel, panel: Any) -> Any:
+    def score(self: LoadedModel, panel: Any, complete: bool = False) -> Any:
         scored.append(monotonic())
         sleep(SERVICE_MS / 1e3)
         return original(self, panel)

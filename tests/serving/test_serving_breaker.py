@@ -147,7 +147,7 @@ _real = breaker_module.CircuitBreaker
 def _inputs(symbol: str) -> Any:
     from serving.scoring import Inputs
 
-    return Inputs(np.zeros((1, 1, 1), np.float32), 0.0, symbols=(symbol,))
+    return Inputs(np.zeros((1, 1, 1), np.float32), True, 0.0, symbols=(symbol,))
 
 
 def _answer() -> Any:

@@ -165,6 +165,23 @@ def test_only_the_outputs_asked_for_are_sent() -> None:
     assert message.parameters["route"].string_param == "champion"
 
 
+def test_answers_that_differ_share_nothing() -> None:
+    """Of two answers of one version each has its own id, hash, bar and scores, though the rest is kept."""
+    for place, symbols in enumerate((1, 2, 1)):
+        own = {"prediction_id": f"p{place}", "input_hash": f"h{place}", "feature_timestamp": f"t{place}"}
+        parameters: dict[str, str | int | bool] = {**own, "route": "champion", "generation": place // 2}
+        scores = np.full(symbols, place, np.float32)
+        response = InferenceResponse(
+            "equities", "1", str(place), scores, (SymbolStatus.OK,) * symbols, parameters
+        )
+        message = encode_response(response, ("scores", "statuses"))
+        assert message.id == str(place)
+        assert {name: message.parameters[name].string_param for name in own} == own
+        assert message.parameters["generation"].int64_param == place // 2
+        assert [list(output.shape) for output in message.outputs] == [[symbols], [symbols]]
+        assert message.raw_output_contents[0] == scores.tobytes()
+
+
 def test_the_messages_have_a_name_that_can_be_imported() -> None:
     """After `messages()` the module that pickled messages name is tritonclient's."""
     module = messages()

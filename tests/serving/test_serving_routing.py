@@ -22,6 +22,7 @@ from alphaloop.errors import (
 from alphaloop.prediction import SymbolStatus
 from alphaloop.rollout import Override, RolloutState, plan_sleeves, sleeve_names
 from models.registry import Registry
+from serving.engine import LoadedModel
 from serving.protocol import InferenceRequest, InferenceResponse
 
 Serve = Callable[..., Any]
@@ -72,6 +73,39 @@ def test_a_shadow_scores_every_request_and_answers_none(shelf: Any, serve: Serve
     assert shadows[0].scores == tuple(served.world.last(1))
     answered = {str(answer.parameters["prediction_id"]) for answer in answers}
     assert {row.prediction_id.removesuffix("/shadow") for row in shadows} == answered
+
+
+def test_the_answer_does_not_wait_for_the_shadow(
+    shelf: Any, serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who answers is scored before the answer, the other version and the log come after it."""
+    champion, challenger = shelf.add(1.0, 0.0, 0.0), shelf.add(0.0, 1.0, 0.0)
+    scored: list[str] = []
+    original = LoadedModel.score
+
+    def score(self: LoadedModel, *arguments: Any) -> Any:
+        scored.append(self.version)
+        return original(self, *arguments)
+
+    for state, weight, first in (
+        (RolloutState.SHADOW, 1.0, champion),
+        (RolloutState.CANARY, 1.0, challenger),
+    ):
+        shelf.route(champion=champion, challenger=challenger, state=state, weight=weight)
+        served = serve(shelf)
+        monkeypatch.setattr(LoadedModel, "score", score)
+        scored.clear()
+        waiting: list[Callable[[], None]] = []
+        request = InferenceRequest(
+            shelf.name, symbols=served.world.symbols, as_of=served.world.bar, route_key="sleeve-00"
+        )
+        answer = served.core.infer(request, later=waiting.append)
+        assert (answer.version, scored) == (first, [first])
+        for call in waiting:
+            call()
+        assert sorted(scored) == sorted((champion, challenger))
+        assert {row.version for row in served.rows(2)} == {champion, challenger}
+        monkeypatch.undo()
 
 
 def test_a_canary_answers_its_sleeves_and_both_score_every_bar(shelf: Any, serve: Serve) -> None:

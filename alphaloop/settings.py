@@ -11,14 +11,15 @@ import os
 import tomllib
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from pydantic_settings.exceptions import SettingsError as MalformedVariableError
 from pydantic_settings.sources import PydanticBaseSettingsSource, TomlConfigSettingsSource
 
 from alphaloop.errors import SettingsError
+from alphaloop.paths import Paths
 
 PREFIX = "ALPHALOOP_"
 CONFIG_FILE = "alphaloop.toml"
@@ -116,6 +117,31 @@ class ServingSettings(Section):
     )
 
 
+def _listed(value: Any) -> Any:
+    """Text as a list: JSON, or words between commas."""
+    if not isinstance(value, str):
+        return value
+    if value.lstrip().startswith("["):
+        return json.loads(value)
+    return [one.strip() for one in value.split(",")] if value.strip() else ()
+
+
+class ClientSettings(Section):
+    """Whom the commands and the executor ask for predictions, and how."""
+
+    urls: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed)] = Field(
+        (), description="host:port of each server, by commas or as a list; empty means that of `serving`"
+    )
+    authority: Path | None = Field(None, description="PEM of the CA of the servers; turns TLS on")
+    certificate: Path | None = Field(None, description="PEM chain of the client, for mutual TLS")
+    key: Path | None = Field(None, description="PEM key that belongs to certificate")
+    token: Path | None = Field(None, description="file of the client's bearer token, and of nothing else")
+    deadline_ms: float = Field(2_000.0, gt=0, description="time for an answer; the executor has its own")
+    attempts: int = Field(5, ge=1, description="how often a request may be sent when its way fails")
+    hedge_ms: float = Field(200.0, ge=0, description="a later answer is asked of a second server; 0 never")
+    hedge_every: int = Field(10, ge=1, description="one request in so many may be asked a second time")
+
+
 class TradingSettings(Section):
     """The book, its limits and its costs."""
 
@@ -195,6 +221,7 @@ class Settings(BaseSettings):
     features: FeatureSettings = FeatureSettings()
     training: TrainingSettings = TrainingSettings()
     serving: ServingSettings = ServingSettings()
+    client: ClientSettings = ClientSettings()
     trading: TradingSettings = TradingSettings()
     drift: DriftSettings = DriftSettings()
     retrain: RetrainSettings = RetrainSettings()
@@ -210,22 +237,6 @@ class Settings(BaseSettings):
     def paths(self) -> Paths:
         """The files and folders under `home`."""
         return Paths(self.home.resolve())
-
-
-class Paths:
-    """Where each part keeps its state under the home folder. Nothing is made here."""
-
-    def __init__(self, home: Path) -> None:
-        self.home = home
-        self.snapshots = home / "data"
-        self.feast = home / "feast"
-        self.registry = home / "registry"
-        self.journal = home / "journal" / "journal.db"
-        self.anchors = home / "journal" / "anchors.jsonl"
-        self.prediction_log = home / "predictions"
-        self.pipelines = home / "pipelines"
-        self.tuning = home / "tuning"
-        self.drift = home / "drift"
 
 
 def load(**overrides: Any) -> Settings:

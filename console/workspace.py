@@ -128,20 +128,10 @@ def open_registry(settings: Settings) -> Registry:
     return registry
 
 
-def server_url(settings: Settings) -> str:
-    """Where the settings say that predictions are served."""
-    return f"{settings.serving.host}:{settings.serving.grpc_port}"
-
-
 def require_server(settings: Settings) -> None:
-    """Raise `MissingStateError` unless a server answers there."""
+    """Raise `MissingStateError` unless a server answers where the settings say."""
     from serving.client import PredictionClient
 
-    client = PredictionClient(server_url(settings), settings.serving.model)
-    try:
+    with PredictionClient.from_settings(settings) as client:
         if not client.live():
-            raise MissingStateError(
-                f"no server answers on {server_url(settings)}; start one with `alphaloop serve`"
-            )
-    finally:
-        client.close()
+            raise MissingStateError(f"no server answers on {client.url}; start one with `alphaloop serve`")

@@ -33,13 +33,12 @@ from trading.strategy import AllocationStrategy
 
 @dataclass(slots=True)
 class World:
-    """What outlives one universe: settings, journal, registry and the address of the server."""
+    """What outlives one universe: settings, which say who serves predictions, journal and registry."""
 
     settings: Settings
     clock: ReplayClock
     journal: Journal
     registry: Registry
-    url: str
 
 
 @contextmanager
@@ -53,8 +52,8 @@ def open_loop(
     """
     settings, symbols = world.settings, market.past.symbols
     trading, costs = settings.trading, CostModel.from_settings(settings.trading)
+    client = PredictionClient.from_settings(settings)
     streamer = Streamer.from_settings(settings, symbols, market.past, world.clock)
-    client = PredictionClient(world.url, settings.serving.model)
     forecaster = MeteredForecaster(ServedForecaster(client, trading.prediction_deadline_ms))
     writer = world.journal.writer(stream)
     try:

@@ -3,30 +3,34 @@
 Inference changes nothing on the server, so a question may be asked again, and of two servers at once:
 the first answer counts. (J. Dean, L. A. Barroso, "The Tail at Scale", CACM 2013: hedged requests, and
 only as many as do not become a load of their own.)
+
+Here it is decided what to do, step by step; `serving/waiting.py` does it, by blocking or on an event loop.
 """
 
 from __future__ import annotations
 
-import queue
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
+from itertools import count
 from threading import Lock
 from typing import Any
 
-from alphaloop import telemetry
-from alphaloop.clock import monotonic, sleep
-from alphaloop.errors import ServingError
-from serving.transport import OVERDUE, Server, is_lost, pushback
+from alphaloop.clock import monotonic
+from alphaloop.errors import InputError, ServingError
+from serving.transport import Security, Server, is_lost, is_overdue, pushback
+
+MOST_CREDIT = 10.0
+LEAST_SECONDS = 1e-3
 
 
 @dataclass(frozen=True, slots=True)
 class Patience:
     """How long an answer is waited for, and how often a question is asked again.
 
-    A question without an answer for `hedge_ms` is asked again, of two servers at once; but only one in
-    `hedge_every`, so that a slow cluster is not asked twice as much. A way that fails, or a server that is
-    overloaded and says when to come back, is asked up to `attempts` times in all, after `pause_ms` that
-    doubles.
+    A question without an answer for `hedge_ms` (0: however long) is asked again, of two servers at once;
+    but only one in `hedge_every`, so that a slow cluster is not asked twice as much. A way that fails, or
+    a server that is overloaded and says when to come back, is asked up to `attempts` times in all, after
+    `pause_ms` that doubles.
     """
 
     hedge_ms: float = 200.0
@@ -35,100 +39,126 @@ class Patience:
     pause_ms: float = 5.0
 
 
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """Have `servers` answer within `seconds`; the first answer counts. One that is at it already goes on.
+
+    With a `limit`, None is to be said where nothing is heard for so many seconds.
+    """
+
+    servers: tuple[Server, ...]
+    seconds: float
+    limit: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Ask nobody for `seconds`."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What was said: the `answer` of the server `by`, and the failures before; `by` is None without one."""
+
+    answer: Any
+    by: Server | None
+    failures: Sequence[tuple[Server, Any]] = ()
+
+
+Steps = Generator[Ask | Pause, Heard | None, Any]
+
+
 class Asking:
-    """Puts questions to `servers`, each in its turn. Thread-safe."""
+    """Decides which of `servers` is asked, and when again, each in its turn. Thread-safe."""
 
     def __init__(self, servers: Sequence[Server], patience: Patience) -> None:
-        self._servers, self._patience = tuple(servers), patience
-        self._turn, self._credit = 0, 1.0
+        self.servers, self._patience = tuple(servers), patience
+        self._turn, self._credit, self._closed = 0, 1.0, False
         self._lock = Lock()
 
-    def ask(self, request: Any, deadline_ms: float) -> Any:
-        """The answer to a `ModelInferRequest`; raises `ServingError` with what the last server said."""
-        import grpc
+    @classmethod
+    def at(
+        cls, url: str | Sequence[str], security: Security, patience: Patience, *, asynchronous: bool = False
+    ) -> Asking:
+        """Asking the servers at `url`, `host:port` between commas or in a sequence.
 
-        if deadline_ms <= 0:
+        Raises `SettingsError` for files of `security` that cannot be used.
+        """
+        urls = [one.strip() for one in (url.split(",") if isinstance(url, str) else url)]
+        if not urls or not all(urls):
+            raise InputError(f"the client's url is {url!r}; give host:port, several separated by commas")
+        credentials = security.credentials()
+        known = [(one, security.metadata(one)) for one in urls]
+        return cls([Server(one, credentials, words, asynchronous) for one, words in known], patience)
+
+    @property
+    def url(self) -> str:
+        """The servers, joined by commas."""
+        return ",".join(server.url for server in self.servers)
+
+    def close(self) -> None:
+        """Let nothing be asked from now on; the connections are closed by who waits."""
+        self._closed = True
+
+    def require_open(self) -> None:
+        """Raise `ServingError` once closed."""
+        if self._closed:
+            raise ServingError(f"{self.url} gave no prediction: the client is closed")
+
+    def steps(self, deadline_ms: float) -> Steps:
+        """What to do for one question, told what came of each step; returns the answer.
+
+        Raises `ServingError` with what the last server said.
+        """
+        if not deadline_ms > 0:
             # gRPC takes a deadline of 0 for none.
             raise ValueError(f"deadline_ms is {deadline_ms}; a request needs a positive time")
         until = monotonic() + deadline_ms / 1e3
-        patience = self._patience
         self._earn()
-        pause, told, first = patience.pause_ms / 1e3, "", True
-        for attempt in range(1, patience.attempts + 1):
+        pause, told = self._patience.pause_ms / 1e3, ""
+        for attempt in count(1):
+            self.require_open()
             server = self._next()
             if server is None:
-                raise ServingError(f"{self._urls()} gave no prediction: {told or 'all are left alone'}")
-            try:
-                return self._once(server, request, until, hedge=first)
-            except grpc.RpcError as error:
-                told = f"{error.code()}: {error.details()}"  # type: ignore[attr-defined]
-                wait = pushback(error)
-                if wait is None:
-                    if not is_lost(error):
-                        raise ServingError(f"{server.url} gave no prediction: {told}") from error
-                    # Another server can be asked at once.
-                    wait = 0.0 if first and len(self._servers) > 1 else pause
-                    pause *= 2
-                if attempt == patience.attempts or monotonic() + wait >= until:
-                    raise ServingError(f"{server.url} gave no prediction: {told}") from error
-            first = False
-            sleep(wait)
-        raise ServingError(f"{self._urls()} gave no prediction: {told}")
+                raise ServingError(f"{self.url} gave no prediction: {told or 'all are left alone'}")
+            heard = yield from self._once(server, until, hedge=attempt == 1)
+            if heard.by is not None:
+                return heard.answer
+            server, error = heard.failures[-1]
+            told = f"{error.code()}: {error.details()}"
+            wait = pushback(error)
+            final = wait is None and not is_lost(error)
+            if wait is None:
+                # Another server can be asked at once.
+                wait = 0.0 if attempt == 1 and len(self.servers) > 1 else pause
+                pause *= 2
+            if final or attempt >= self._patience.attempts or monotonic() + wait >= until:
+                self.require_open()
+                raise ServingError(f"{server.url} gave no prediction: {told}") from error
+            yield Pause(wait)
 
-    def _once(self, server: Server, request: Any, until: float, hedge: bool) -> Any:
-        """One question, and where its answer is late and there is credit, a second one to two servers."""
-        import grpc
-
-        remaining = max(until - monotonic(), 1e-3)
-        limit = self._patience.hedge_ms / 1e3
-        cut = hedge and limit < remaining and self._credit >= 1
-        try:
-            answer = server.stub.ModelInfer(
-                request, timeout=limit if cut else remaining, metadata=_metadata(server)
-            )
-        except grpc.RpcError as error:
-            late = error.code().name == OVERDUE  # type: ignore[attr-defined]
-            _judge(server, error)
-            if not (late and cut and self._spend()):
-                raise
-        else:
-            server.breaker.succeeded()
-            return answer
-        return self._first_of([server, self._next() or server], request, until)
-
-    def _first_of(self, servers: Sequence[Server], request: Any, until: float) -> Any:
-        """The first answer of `servers`, or the last failure."""
-        import grpc
-
-        done: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        timeout = max(until - monotonic(), 1e-3)
-        calls = {}
-        for server in servers:
-            call = server.stub.ModelInfer.future(request, timeout=timeout, metadata=_metadata(server))
-            calls[call] = server
-            call.add_done_callback(done.put)
-        for left in reversed(range(len(calls))):
-            call = done.get()
-            server = calls[call]
-            try:
-                answer = call.result()
-            except grpc.RpcError as error:
-                _judge(server, error)
-                if not left:
-                    raise
-                continue
-            server.breaker.succeeded()
-            for other in calls:
-                if other is not call:
-                    other.cancel()
-            return answer
-        raise ServingError(f"{self._urls()} gave no prediction")
+    def _once(self, server: Server, until: float, hedge: bool) -> Generator[Ask, Heard | None, Heard]:
+        """One question, and where its answer is late and there is credit, a second one to another server."""
+        limit: float | None = self._patience.hedge_ms / 1e3
+        if not (hedge and limit and limit < until - monotonic() and self._credit >= 1):
+            limit = None
+        servers: tuple[Server, ...] = (server,)
+        while True:
+            heard = yield Ask(servers, max(until - monotonic(), LEAST_SECONDS), limit)
+            if heard is not None:
+                return _judged(heard)
+            server.breaker.failed()
+            if self._spend():
+                servers = (server, self._next() or server)
+            limit = None
 
     def _next(self) -> Server | None:
         """The next server in turn that is not left alone; None where all are."""
-        for _ in self._servers:
+        for _ in self.servers:
             with self._lock:
-                server = self._servers[self._turn % len(self._servers)]
+                server = self.servers[self._turn % len(self.servers)]
                 self._turn += 1
             if server.breaker.allows():
                 return server
@@ -136,7 +166,7 @@ class Asking:
 
     def _earn(self) -> None:
         with self._lock:
-            self._credit = min(self._credit + 1 / self._patience.hedge_every, 10.0)
+            self._credit = min(self._credit + 1 / self._patience.hedge_every, MOST_CREDIT)
 
     def _spend(self) -> bool:
         with self._lock:
@@ -144,18 +174,14 @@ class Asking:
             self._credit -= 1 if enough else 0
         return enough
 
-    def _urls(self) -> str:
-        return ", ".join(server.url for server in self._servers)
 
-
-def _judge(server: Server, error: Any) -> None:
+def _judged(heard: Heard) -> Heard:
     """A way that fails, or no answer in time, speaks against a server; an answer that says no does not."""
-    if is_lost(error) or error.code().name == OVERDUE:
-        server.breaker.failed()
-    else:
-        server.breaker.succeeded()
-
-
-def _metadata(server: Server) -> tuple[tuple[str, str], ...]:
-    parent = telemetry.traceparent()
-    return server.metadata if parent is None else (*server.metadata, (telemetry.TRACEPARENT, parent))
+    for server, error in heard.failures:
+        if is_lost(error) or is_overdue(error):
+            server.breaker.failed()
+        else:
+            server.breaker.succeeded()
+    if heard.by is not None:
+        heard.by.breaker.succeeded()
+    return heard

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from alphaloop import telemetry
 from alphaloop.breaker import CircuitBreaker
 from alphaloop.errors import SettingsError
+from alphaloop.settings import ClientSettings
+from serving.access import is_loopback
 
 FAILURES, WINDOW_SECONDS, COOLDOWN_SECONDS = 3, 10.0, 1.0
 # A server that comes back is found again soon; gRPC would wait for up to two minutes.
@@ -19,6 +23,8 @@ LOST = ("UNAVAILABLE", "CANCELLED")
 BROKEN = ("RST_STREAM", "http2 header", "Stream removed", "Connection reset", "GOAWAY")
 OVERLOADED, OVERDUE = "RESOURCE_EXHAUSTED", "DEADLINE_EXCEEDED"
 PUSHBACK = "grpc-retry-pushback-ms"
+# gRPC refuses anything else in metadata, and its complaint would show the token.
+_TOKEN = re.compile(rb"[!-~]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,32 +41,81 @@ class Security:
     key: Path | None = None
     token: Path | None = None
 
+    @classmethod
+    def from_settings(cls, settings: ClientSettings) -> Security:
+        """The files of the settings."""
+        return cls(settings.authority, settings.certificate, settings.key, settings.token)
+
     def credentials(self) -> Any:
-        """Credentials of a gRPC channel; None without TLS. Raises `SettingsError` for a file not read."""
+        """Credentials of a gRPC channel; None without TLS.
+
+        Raises `SettingsError` for half a set, and for a file that cannot be read or is not what it should
+        be: gRPC itself would only fail to connect.
+        """
+        if (self.certificate is None) != (self.key is None):
+            given = "certificate" if self.key is None else "key"
+            raise SettingsError(f"client.{given} is given alone; set client.certificate and client.key")
+        if self.authority is None:
+            if self.certificate is not None:
+                raise SettingsError("client.certificate is of no use without TLS; set client.authority")
+            return None
         import grpc
 
-        if self.authority is None:
-            return None
-        return grpc.ssl_channel_credentials(
-            read(self.authority),
-            read(self.key) if self.key else None,
-            read(self.certificate) if self.certificate else None,
-        )
+        authority = read(self.authority, "authority")
+        key = read(self.key, "key") if self.key else None
+        chain = read(self.certificate, "certificate") if self.certificate else None
+        self._require_pem(authority)
+        return grpc.ssl_channel_credentials(authority, key, chain)
 
     def metadata(self, url: str) -> tuple[tuple[str, str], ...]:
-        """What goes with each call to `url`."""
+        """What goes with each call to `url`. Raises `SettingsError`, which never holds the token."""
         if self.token is None:
             return ()
-        if self.authority is None and not url.startswith(("127.", "localhost:", "[::1]", "unix:")):
-            raise SettingsError(f"a token would go to {url} in clear text; give the authority for TLS")
-        return (("authorization", f"Bearer {read(self.token).decode().strip()}"),)
+        host = url.rpartition(":")[0].strip("[]")
+        if self.authority is None and not (url.startswith("unix:") or is_loopback(host)):
+            raise SettingsError(f"a token would go to {url} in clear text; set client.authority for TLS")
+        token = read(self.token, "token").strip()
+        if not _TOKEN.fullmatch(token):
+            raise SettingsError(
+                f"client.token names {self.token}, which does not hold a token: one word, in ASCII, and "
+                "nothing else"
+            )
+        return (("authorization", f"Bearer {token.decode()}"),)
+
+    def _require_pem(self, authority: bytes) -> None:
+        import ssl
+
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        try:
+            context.load_verify_locations(cadata=authority.decode("ascii"))
+        except (ValueError, ssl.SSLError):
+            # The cause is left out: a decoding error carries the file's bytes.
+            raise SettingsError(
+                f"client.authority names {self.authority}, which holds no certificates in PEM"
+            ) from None
+        if self.certificate is None:
+            return
+        try:
+            # gRPC has no way to be told a pass phrase, and OpenSSL would ask the terminal for it.
+            context.load_cert_chain(self.certificate, self.key, password="")
+        except (ValueError, OSError) as error:
+            raise SettingsError(
+                f"client.certificate and client.key name {self.certificate} and {self.key}, which are not a "
+                "certificate in PEM and the key that belongs to it, without a pass phrase"
+            ) from error
 
 
 class Server:
-    """One server by its `url`; `breaker` says whether to ask it."""
+    """One server by its `url`; `breaker` says whether to ask it.
 
-    def __init__(self, url: str, security: Security) -> None:
-        import grpc
+    `credentials` and `words` (what goes with each call) are those of a `Security`. An asynchronous one
+    belongs to the event loop that runs when it is made, and its `close` is awaited.
+    """
+
+    def __init__(
+        self, url: str, credentials: Any, words: tuple[tuple[str, str], ...], asynchronous: bool
+    ) -> None:
+        import grpc.aio
         from tritonclient.grpc import service_pb2_grpc
 
         from serving.protocol import messages
@@ -75,24 +130,34 @@ class Server:
             # A second client to the same url must not share a connection that this one has found broken.
             ("grpc.use_local_subchannel_pool", 1),
         ]
-        credentials = security.credentials()
-        self.url, self.metadata = url, security.metadata(url)
+        self.url, self._words = url, words
         self.breaker = CircuitBreaker(FAILURES, WINDOW_SECONDS, COOLDOWN_SECONDS)
+        library = grpc.aio if asynchronous else grpc
         self._channel = (
-            grpc.insecure_channel(url, options)
+            library.insecure_channel(url, options)
             if credentials is None
-            else grpc.secure_channel(url, credentials, options)
+            else library.secure_channel(url, credentials, options)
         )
         self.stub = service_pb2_grpc.GRPCInferenceServiceStub(self._channel)
 
-    def close(self) -> None:
+    def metadata(self) -> tuple[tuple[str, str], ...]:
+        """What goes with a call made now: who asks, and the span that it belongs to."""
+        parent = telemetry.traceparent()
+        return self._words if parent is None else (*self._words, (telemetry.TRACEPARENT, parent))
+
+    def close(self) -> Any:
         """Close the connection."""
-        self._channel.close()
+        return self._channel.close()
 
 
 def is_lost(error: Any) -> bool:
     """Whether `error` (a `grpc.RpcError`) says that the way to the server failed."""
     return error.code().name in LOST or any(word in (error.details() or "") for word in BROKEN)
+
+
+def is_overdue(error: Any) -> bool:
+    """Whether `error` says that no answer came in time."""
+    return bool(error.code().name == OVERDUE)
 
 
 def pushback(error: Any) -> float | None:
@@ -103,9 +168,11 @@ def pushback(error: Any) -> float | None:
     return int(told) / 1e3 if told is not None and str(told).isdigit() else None
 
 
-def read(path: Path) -> bytes:
-    """The content of a file that a setting names; raises `SettingsError`."""
+def read(path: Path, setting: str) -> bytes:
+    """The content of the file that a setting of the client names; raises `SettingsError`."""
     try:
         return path.read_bytes()
     except OSError as error:
-        raise SettingsError(f"{path} cannot be read: {error.strerror}") from error
+        raise SettingsError(
+            f"client.{setting} names {path}, which cannot be read: {error.strerror}"
+        ) from error

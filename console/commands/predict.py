@@ -38,7 +38,7 @@ def predict(
     if not len(at):
         raise InputError(f"--as-of {as_of} is before the first bar, which is of {snapshot.first.date()}")
     workspace.require_server(chosen)
-    client = PredictionClient(workspace.server_url(chosen), model or chosen.serving.model)
+    client = PredictionClient.from_settings(chosen, model)
     try:
         forecast = client.forecast(asked, at.at(len(at) - 1).timestamp, sleeve)
     except ServingError as error:

@@ -41,7 +41,7 @@ def trade(broker: Broker = "paper", replay: Replay = "", json: AsJson = False) -
     market = _market(chosen, replay)
     clock = ReplayClock(to_datetime(market.past.timestamps[-1]))
     journal = Journal(chosen.paths.journal, chosen.paths.anchors, clock)
-    world = World(chosen, clock, journal, registry, workspace.server_url(chosen))
+    world = World(chosen, clock, journal, registry)
     with (
         open_loop(world, market, stream="trading", watched=False, broker=broker) as loop,
         output.progress_bar("trading", len(market.future)) as step,

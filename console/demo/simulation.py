@@ -42,7 +42,7 @@ def play_simulated(world: World, screen: Screen, plot: Plot) -> Played:
     with screen.stage("simulated universe"):
         market = _market(settings, plot)
         clock = type(world.clock)(to_datetime(market.past.timestamps[-1]))
-        simulated = World(settings, clock, world.journal, world.registry, world.url)
+        simulated = World(settings, clock, world.journal, world.registry)
         baseline, challenger = _train(simulated, market, screen)
         with open_loop(simulated, market, stream=TRADING_STREAM, watched=False) as loop:
             loop.controller.crown(baseline)

@@ -21,7 +21,7 @@ from alphaloop import rooms
 from alphaloop.clock import ReplayClock
 from alphaloop.processes import ONE_THREAD, QUIET, free_port
 from alphaloop.rollout import Override, RolloutKind
-from alphaloop.settings import Settings, load
+from alphaloop.settings import ClientSettings, Settings, load
 from console.demo.director import Act, Director
 from console.demo.plot import PLOT_FILE, Plot
 from console.demo.preparation import (
@@ -76,7 +76,9 @@ class Story:
             with self._serving() as url:
                 from console.world import World
 
-                world = World(self.settings, clock, journal, registry, url)
+                # The server of this run has none of the security that other servers may have.
+                served = self.settings.model_copy(update={"client": ClientSettings(urls=(url,))})
+                world = World(served, clock, journal, registry)
                 played = self._play(world, market, models)
                 from console.demo.simulation import play_simulated
 

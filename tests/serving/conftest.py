@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
+import threading
 import uuid
 from collections.abc import Callable, Iterator
+from concurrent import futures
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import grpc
 import numpy as np
 import numpy.typing as npt
 import pytest
 from onnx import TensorProto, helper, numpy_helper
+from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from alphaloop.clock import SystemClock, monotonic, sleep
 from alphaloop.market import BarPanel, to_datetime64
+from alphaloop.processes import free_port
 from alphaloop.rollout import RolloutDocument
 from alphaloop.settings import ServingSettings, Settings
 from features.build import backfill
@@ -26,6 +32,8 @@ from features.store import OnlineReader
 from features.streamer import Streamer
 from models.card import Card
 from models.registry import Registry
+from serving.async_client import AsyncPredictionClient
+from serving.client import PredictionClient
 from serving.core import InferenceCore
 from serving.prediction_log import PredictionLog, PredictionLogReader, PredictionRow
 
@@ -207,3 +215,119 @@ def serve(world: World) -> Iterator[Callable[..., Served]]:
             return Served(core, world, shelf.name, PredictionLogReader(folder, shelf.name))
 
         yield start
+
+
+class Replica(service_pb2_grpc.GRPCInferenceServiceServicer):
+    """A server that speaks the protocol and fails as it is told; it counts what it is asked and given up."""
+
+    def __init__(self, score: float) -> None:
+        self.score, self.asked, self.given_up, self.metadata = score, 0, 0, {}
+        self.failures: list[tuple[grpc.StatusCode, str]] = []
+        self.delay, self.pushback_ms, self.url = 0.0, "30", ""
+        self.going_on = threading.Event()
+        self._server: Any = None
+
+    def start(self, port: int = 0, credentials: Any = None) -> str:
+        """Listen on a port of loopback; returns the url."""
+        self._server = grpc.server(futures.ThreadPoolExecutor(8), options=[("grpc.so_reuseport", 0)])
+        service_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(self, self._server)
+        self.url = f"127.0.0.1:{port or free_port()}"
+        if credentials is None:
+            self._server.add_insecure_port(self.url)
+        else:
+            self._server.add_secure_port(self.url, credentials)
+        self._server.start()
+        return self.url
+
+    def stop(self) -> None:
+        """Break off what is under way."""
+        self.going_on.set()
+        self._server.stop(0).wait()
+
+    def ServerLive(self, request: Any, context: Any) -> Any:
+        return service_pb2.ServerLiveResponse(live=True)
+
+    def ModelReady(self, request: Any, context: Any) -> Any:
+        return service_pb2.ModelReadyResponse(ready=request.name == "m")
+
+    def ModelInfer(self, request: Any, context: Any) -> Any:
+        self.asked += 1
+        self.metadata = dict(context.invocation_metadata())
+        if self.delay:
+            self.going_on.wait(self.delay if context.add_callback(self._ended) else 0)
+        if self.failures:
+            code, details = self.failures.pop(0)
+            if code is grpc.StatusCode.RESOURCE_EXHAUSTED:
+                context.set_trailing_metadata((("grpc-retry-pushback-ms", self.pushback_ms),))
+            context.abort(code, details)
+        answer = service_pb2.ModelInferResponse(model_name=request.model_name)
+        answer.outputs.add(name="scores", datatype="FP32", shape=[1])
+        answer.raw_output_contents.append(np.array([self.score], "<f4").tobytes())
+        return answer
+
+    def _ended(self) -> None:
+        self.given_up += not self.going_on.is_set()
+
+
+@pytest.fixture
+def replicas() -> Iterator[Callable[[float], Replica]]:
+    """Makes replicas by the score that they give; those that were started are stopped."""
+    made: list[Replica] = []
+
+    def make(score: float) -> Replica:
+        made.append(Replica(score))
+        return made[-1]
+
+    yield make
+    for one in made:
+        if one.url:
+            one.stop()
+
+
+@pytest.fixture
+def pair(replicas: Any) -> tuple[Replica, Replica, list[str]]:
+    """Two replicas and their urls."""
+    first, second = replicas(1.0), replicas(2.0)
+    return first, second, [first.start(), second.start()]
+
+
+class Awaited:
+    """An async client as tests use one that blocks: each call runs the event loop until its answer."""
+
+    def __init__(self, *arguments: Any, make: Any = AsyncPredictionClient, **options: Any) -> None:
+        async def made() -> AsyncPredictionClient:
+            return make(*arguments, **options)
+
+        self._runner = asyncio.Runner()
+        try:
+            self._client = self._runner.run(made())
+        except BaseException:
+            self._runner.close()
+            raise
+
+    @classmethod
+    def from_settings(cls, *arguments: Any) -> Awaited:
+        return cls(*arguments, make=AsyncPredictionClient.from_settings)
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._client, name)
+        return (lambda *a, **k: self._runner.run(found(*a, **k))) if callable(found) else found
+
+    def __enter__(self) -> Awaited:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._runner.run(self._client.close())
+        self._runner.close()
+
+
+@pytest.fixture
+def awaited() -> type[Awaited]:
+    """The async client, used as one that blocks."""
+    return Awaited
+
+
+@pytest.fixture(params=[PredictionClient, Awaited], ids=["blocking", "async"])
+def make_client(request: pytest.FixtureRequest) -> Any:
+    """Each kind of client, used in the same way."""
+    return request.param

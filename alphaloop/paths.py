@@ -1,0 +1,21 @@
+"""Where each part of a workspace keeps its state."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+class Paths:
+    """The files and folders under the home folder. Nothing is made here."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self.snapshots = home / "data"
+        self.feast = home / "feast"
+        self.registry = home / "registry"
+        self.journal = home / "journal" / "journal.db"
+        self.anchors = home / "journal" / "anchors.jsonl"
+        self.prediction_log = home / "predictions"
+        self.pipelines = home / "pipelines"
+        self.tuning = home / "tuning"
+        self.drift = home / "drift"

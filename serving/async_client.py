@@ -1,0 +1,110 @@
+"""The client for an event loop: the promises of `serving/client.py`, awaited."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from datetime import datetime
+from types import TracebackType
+from typing import Any
+
+from alphaloop.errors import InputError
+from alphaloop.prediction import Forecast
+from alphaloop.settings import Settings
+from serving.asking import Asking, Patience
+from serving.client import DEADLINE_MS
+from serving.connection import Connection
+from serving.protocol import Panel, Scores
+from serving.question import Questions, says_yes
+from serving.transport import Security, Server
+from serving.waiting import answer_async, settled
+
+
+class AsyncPredictionClient:
+    """`PredictionClient` for coroutines: same arguments, same answers, same errors.
+
+    It belongs to the event loop that runs when it is made, and a process should ask from one loop: gRPC
+    logs spurious errors with several (github.com/grpc/grpc/issues/25364). Tasks may share a client. A
+    task that is cancelled takes its questions off the wire.
+    """
+
+    def __init__(
+        self,
+        url: str | Sequence[str],
+        model: str,
+        *,
+        security: Security | None = None,
+        patience: Patience | None = None,
+        deadline_ms: float = DEADLINE_MS,
+    ) -> None:
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            raise InputError(
+                "no event loop runs here; make an AsyncPredictionClient in a coroutine, or a PredictionClient"
+            ) from None
+        self._asking = Asking.at(url, security or Security(), patience or Patience(), asynchronous=True)
+        self.url, self.model = self._asking.url, model
+        self._questions, self._deadline_ms = Questions(self.url, model), deadline_ms
+
+    @classmethod
+    def from_settings(cls, settings: Settings, model: str = "") -> AsyncPredictionClient:
+        """The client of the settings, for `model` or theirs; raises `SettingsError` for what it lacks."""
+        connection = Connection.from_settings(settings)
+        return cls(connection.urls, model or settings.serving.model, **connection.options())
+
+    async def forecast(
+        self,
+        symbols: Sequence[str],
+        as_of: datetime,
+        route_key: str = "",
+        min_generation: int = 0,
+        deadline_ms: float | None = None,
+    ) -> Forecast:
+        """As `PredictionClient.forecast`."""
+        request, asked, at = self._questions.forecast(symbols, as_of, route_key, min_generation)
+        return self._questions.read_forecast(await self._ask(request, deadline_ms), asked, at)
+
+    async def infer(self, panel: Panel, version: str = "", deadline_ms: float | None = None) -> Scores:
+        """As `PredictionClient.infer`."""
+        request = self._questions.infer(panel, version)
+        return self._questions.read_scores(await self._ask(request, deadline_ms))
+
+    async def live(self) -> bool:
+        """Whether a server answers at all."""
+        return await self._any("ServerLive", self._questions.live())
+
+    async def ready(self) -> bool:
+        """Whether a server can answer for this model."""
+        return await self._any("ModelReady", self._questions.ready())
+
+    async def close(self) -> None:
+        """Close the connections; nothing can be asked afterwards."""
+        self._asking.close()
+        for server in self._asking.servers:
+            await server.close()
+
+    async def __aenter__(self) -> AsyncPredictionClient:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def _ask(self, request: Any, deadline_ms: float | None) -> Any:
+        deadline = self._deadline_ms if deadline_ms is None else deadline_ms
+        return await answer_async(self._asking.steps(deadline), request)
+
+    async def _any(self, method: str, question: Any) -> bool:
+        self._asking.require_open()
+        for server in self._asking.servers:
+            if await self._is_so(server, method, question):
+                return True
+        return False
+
+    async def _is_so(self, server: Server, method: str, question: Any) -> bool:
+        call = getattr(server.stub, method)
+        said, _ = await settled(call(question, timeout=self._deadline_ms / 1e3, metadata=server.metadata()))
+        # Not reachable is an answer to these questions.
+        return says_yes(said)

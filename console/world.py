@@ -14,6 +14,8 @@ from alphaloop.rollout import sleeve_names
 from alphaloop.settings import Settings
 from console.loop import Loop, Market, MeteredForecaster
 from control.drift import Calibration, DriftMonitor
+from control.metrics import Collector
+from control.metrics_page import metrics_page
 from control.operations import make_controller
 from control.policies import retrain_policy
 from control.watch import DriftWatch
@@ -47,8 +49,9 @@ def open_loop(
 ) -> Iterator[Loop]:
     """A loop over `market.future`; its trading is journaled in `stream`. Closes what it opened.
 
-    `watched` adds the drift watch and the runner of retrain requests. Raises `UnknownNameError` for a
-    broker that does not exist.
+    `watched` adds the drift watch and the runner of retrain requests. Where the settings name a port, the
+    evidence is served to Prometheus meanwhile. Raises `UnknownNameError` for a broker that does not exist
+    and `PortInUseError` for a port that cannot be had.
     """
     settings, symbols = world.settings, market.past.symbols
     trading, costs = settings.trading, CostModel.from_settings(settings.trading)
@@ -57,32 +60,35 @@ def open_loop(
     forecaster = MeteredForecaster(ServedForecaster(client, trading.prediction_deadline_ms))
     writer = world.journal.writer(stream)
     try:
-        streamer.materialize(market.snapshot.id)
-        yield Loop(
-            history=market.past,
-            snapshot=market.snapshot.id,
-            clock=world.clock,
-            snapshots=SnapshotStore(settings.paths.snapshots),
-            streamer=streamer,
-            engine=TradingEngine(
-                symbols=symbols,
-                broker=find_broker(broker)(costs),
-                forecaster=forecaster,
-                strategy=AllocationStrategy(AllocationPolicy.from_settings(trading)),
-                risk=RiskCheck(RiskLimits.from_settings(trading)),
-                costs=costs,
-                sleeves=sleeve_names(trading.sleeves),
-                capital=trading.capital,
+        controller = make_controller(settings, settings.serving.model, world.journal, world.registry)
+        told = Collector(controller.model, lambda: controller.standing, world.journal)
+        with metrics_page(told, settings.rollout.metrics_port):
+            streamer.materialize(market.snapshot.id)
+            yield Loop(
+                history=market.past,
+                snapshot=market.snapshot.id,
                 clock=world.clock,
-                journal_writer=writer,
-                simulated=find_source(market.source).adjusted_only,
-            ),
-            forecaster=forecaster,
-            controller=make_controller(settings, settings.serving.model, world.journal, world.registry),
-            log=PredictionLogReader(settings.paths.prediction_log, settings.serving.model),
-            watch=_watch(world) if watched else None,
-            runner=RequestRunner(settings, world.journal) if watched else None,
-        )
+                snapshots=SnapshotStore(settings.paths.snapshots),
+                streamer=streamer,
+                engine=TradingEngine(
+                    symbols=symbols,
+                    broker=find_broker(broker)(costs),
+                    forecaster=forecaster,
+                    strategy=AllocationStrategy(AllocationPolicy.from_settings(trading)),
+                    risk=RiskCheck(RiskLimits.from_settings(trading)),
+                    costs=costs,
+                    sleeves=sleeve_names(trading.sleeves),
+                    capital=trading.capital,
+                    clock=world.clock,
+                    journal_writer=writer,
+                    simulated=find_source(market.source).adjusted_only,
+                ),
+                forecaster=forecaster,
+                controller=controller,
+                log=PredictionLogReader(settings.paths.prediction_log, settings.serving.model),
+                watch=_watch(world) if watched else None,
+                runner=RequestRunner(settings, world.journal) if watched else None,
+            )
     finally:
         writer.close()
         client.close()

@@ -15,6 +15,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from alphaloop.allocation import AllocationPolicy
+from alphaloop.clock import Clock, SystemClock
 from alphaloop.costs import CostModel
 from alphaloop.errors import MissingStateError, RolloutConflictError
 from alphaloop.journal.store import Journal
@@ -28,7 +29,8 @@ from control.inquiry import Inquiry
 from control.policies import RolloutPolicy
 from control.publication import Publication
 from control.recomputation import Recomputation
-from control.stages import Move, Stage, next_move
+from control.stages import Move
+from control.standing import Evidence, Standing, rollout_key
 from control.transition import Outcome, Transition, describe
 from control.witness import Witness
 from models.card import Card
@@ -39,7 +41,11 @@ log = logging.getLogger(__name__)
 
 RECOMPUTATION_TOLERANCE = 1e-4
 """The fidelity that serving owes the registered model; the same as that of the export gate."""
-
+OUTCOMES = {
+    Move.ROLL_BACK: Outcome.ROLLED_BACK,
+    Move.PROMOTE: Outcome.PROMOTED,
+    Move.EXPIRE: Outcome.UNDECIDED,
+}
 Log = Callable[[], Sequence[PredictionRow]]
 
 
@@ -58,6 +64,7 @@ class RolloutController:
         *,
         guards: Callable[[], Guards] = lambda: Guards(float("inf"), 0.0),
         log: Log = tuple,
+        clock: Clock | None = None,
     ) -> None:
         self.model = model
         self.publication = Publication(model, registry, journal)
@@ -68,8 +75,10 @@ class RolloutController:
         self._costs = costs
         self._guards = guards
         self._log = log
+        self._clock = clock or SystemClock()
         self._inquiry: Inquiry | None = None
         self.ledgers: dict[str, Ledger] = {}
+        self.standing: Standing | None = None
 
     @property
     def document(self) -> RolloutDocument:
@@ -79,6 +88,7 @@ class RolloutController:
             raise MissingStateError(
                 f"model '{self.model}' has no champion yet; `alphaloop train momentum` makes one"
             )
+        self._stand(stored)
         return stored
 
     def crown(self, version: str) -> RolloutDocument:
@@ -130,14 +140,18 @@ class RolloutController:
         document = self.document
         if document.state is RolloutState.STEADY or document.challenger is None:
             return None
-        if self._inquiry is None or _key(document) not in self.ledgers:
+        if self._inquiry is None or rollout_key(document) not in self.ledgers:
             earlier = [row for row in self._log() if row.as_of is not None and row.as_of < as_of]
             due = self.catch_up(earlier, bars)
             document = self.document
             if document.challenger is None:
                 return due[-1] if due else None
         inquiry = self._inquiry_of(document)
-        return self._step(document, inquiry, as_of) if inquiry.take(document, as_of, rows, bars) else None
+        if not inquiry.take(document, as_of, rows, bars):
+            return None
+        step = self._step(document, inquiry, as_of)
+        self._stand(self.document if step else document, inquiry)
+        return step
 
     def catch_up(self, rows: Sequence[PredictionRow], bars: BarPanel) -> list[Transition]:
         """Go on where a dead controller stopped, from everything logged since the rollout started.
@@ -146,7 +160,9 @@ class RolloutController:
         bar by bar, as it would have been. Returns the steps that were taken.
         """
         self.publication.reconcile()
-        return self._replay(rows, bars, decide=True)
+        steps = self._replay(rows, bars, decide=True)
+        self._stand(self.document, self._inquiry)
+        return steps
 
     def rebuild(self, rows: Sequence[PredictionRow], bars: BarPanel) -> Ledger:
         """Recompute the evidence of the rollout under way from everything logged since it started.
@@ -155,7 +171,9 @@ class RolloutController:
         """
         document = self._under_way()
         self._replay(rows, bars, decide=False)
-        return self._inquiry_of(document).ledger
+        inquiry = self._inquiry_of(document)
+        self._stand(document, inquiry)
+        return inquiry.ledger
 
     def end(self, outcome: Outcome, as_of: datetime, *, reason: str, by: str) -> Transition:
         """End the rollout under way by hand: promote the challenger, or keep the champion.
@@ -169,6 +187,15 @@ class RolloutController:
     def inquiry(self) -> Inquiry:
         """The inquiry into the rollout under way; raises `MissingStateError` where there is none."""
         return self._inquiry_of(self._under_way())
+
+    def _stand(self, document: RolloutDocument, inquiry: Inquiry | None = None) -> None:
+        """Tell where `document` stands: by `inquiry`, or by what was told before of the same rollout."""
+        told = self.standing.evidence if self.standing else None
+        if document.challenger is not None and inquiry is not None:
+            told = Evidence.of(document, inquiry)
+        elif told is not None and told.rollout != rollout_key(document):
+            told = None
+        self.standing = Standing(document, self._clock.now(), told)
 
     def _under_way(self) -> RolloutDocument:
         document = self.document
@@ -210,33 +237,14 @@ class RolloutController:
             return None
 
     def _moved(self, document: RolloutDocument, inquiry: Inquiry, as_of: datetime) -> Transition | None:
-        stage, ledger = inquiry.stage(document), inquiry.ledger
-        verdict = ledger.measured_verdict() if stage.fixed else ledger.verdict()
-        move = next_move(
-            stage,
-            self._policy,
-            against=verdict.action == "rollback",
-            favour=verdict.action == "promote",
-            not_worse=bool(ledger.layers.not_worse()[0]),
-        )
+        move, because = inquiry.move(document)
         if move is Move.ADVANCE:
-            return self._advance(document, ledger, stage, as_of)
-        if move is Move.ROLL_BACK:
-            return self._settle(document, ledger, as_of, Outcome.ROLLED_BACK, verdict)
-        if move is Move.PROMOTE:
-            because = verdict if verdict.action == "promote" else ledger.non_inferiority()
-            return self._settle(document, ledger, as_of, Outcome.PROMOTED, because)
-        if move is Move.EXPIRE:
-            return self._settle(document, ledger, as_of, Outcome.UNDECIDED, self._expired(stage))
-        return None
+            return self._advance(document, inquiry, as_of)
+        outcome = OUTCOMES.get(move)
+        return self._settle(document, inquiry.ledger, as_of, outcome, because) if outcome else None
 
-    def _expired(self, stage: Stage) -> Verdict:
-        what = "the comparison ended after" if stage.fixed else "no verdict within"
-        return Verdict(reason=f"{what} {self._policy.max_bars} bars; the champion stays")
-
-    def _advance(
-        self, document: RolloutDocument, ledger: Ledger, stage: Stage, as_of: datetime
-    ) -> Transition:
+    def _advance(self, document: RolloutDocument, inquiry: Inquiry, as_of: datetime) -> Transition:
+        stage, ledger = inquiry.stage(document), inquiry.ledger
         weight = stage.next_weight(self._policy) or document.weight
         after = document.next(state=RolloutState.CANARY, weight=weight, stage_started=as_of.isoformat())
         reason = f"no evidence against it in {stage.stage_bars} bars; canary at {weight:.0%} of sleeves"
@@ -272,7 +280,7 @@ class RolloutController:
         return self.publication.publish(document, step, after)
 
     def _inquiry_of(self, document: RolloutDocument) -> Inquiry:
-        if self._inquiry is None or _key(document) not in self.ledgers:
+        if self._inquiry is None or rollout_key(document) not in self.ledgers:
             card = self._card(document.challenger)
             ledger = Ledger(
                 policy=self._policy,
@@ -281,14 +289,10 @@ class RolloutController:
                 costs=self._costs,
                 tolerance=RECOMPUTATION_TOLERANCE,
             )
-            self.ledgers[_key(document)] = ledger
+            self.ledgers[rollout_key(document)] = ledger
             witness = Witness(self._recomputation, self._guards())
             self._inquiry = Inquiry(card, self._policy, ledger, witness)
         return self._inquiry
 
     def _card(self, version: str | None) -> Card:
         return self._registry.card(self.model, str(version))
-
-
-def _key(document: RolloutDocument) -> str:
-    return f"{document.challenger}@{document.started}"

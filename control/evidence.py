@@ -118,6 +118,16 @@ class Ledger:
         self._agreement.append(agreement)
         self._note(seen.as_of)
 
+    @property
+    def last(self) -> datetime | None:
+        """The last bar that was observed; None before the first."""
+        return self._seen[-1] if self._seen else None
+
+    @property
+    def errors(self) -> int:
+        """Answers of the challenger that failed."""
+        return self._errors
+
     def bars_since(self, moment: str | None) -> int:
         """Bars observed after `moment` (an ISO timestamp; None counts them all)."""
         if moment is None:

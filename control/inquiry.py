@@ -8,10 +8,10 @@ from datetime import datetime
 
 from alphaloop.market import BarPanel
 from alphaloop.rollout import RolloutDocument, RolloutKind
-from control.evidence import Ledger
+from control.evidence import Ledger, Verdict
 from control.policies import RolloutPolicy
 from control.power import Needs, needs
-from control.stages import Stage
+from control.stages import Move, Stage, next_move
 from control.witness import Witness
 from features.build import FeatureFrame
 from models.card import Card
@@ -69,3 +69,21 @@ class Inquiry:
             hold=self.needs.hold(self.cleared),
             fixed=document.kind is RolloutKind.AB,
         )
+
+    def move(self, document: RolloutDocument) -> tuple[Move, Verdict]:
+        """What the rollout of `document` does after the bars so far, and why."""
+        stage, ledger = self.stage(document), self.ledger
+        verdict = ledger.measured_verdict() if stage.fixed else ledger.verdict()
+        move = next_move(
+            stage,
+            self.policy,
+            against=verdict.action == "rollback",
+            favour=verdict.action == "promote",
+            not_worse=bool(ledger.layers.not_worse()[0]),
+        )
+        if move is Move.PROMOTE and verdict.action != "promote":
+            return move, ledger.non_inferiority()
+        if move is Move.EXPIRE:
+            what = "the comparison ended after" if stage.fixed else "no verdict within"
+            return move, Verdict(reason=f"{what} {self.policy.max_bars} bars; the champion stays")
+        return move, verdict

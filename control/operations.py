@@ -20,6 +20,7 @@ from alphaloop.settings import Settings
 from control.controller import RolloutController
 from control.guards import Guards
 from control.inquiry import Inquiry
+from control.metrics import Collector
 from control.policies import RolloutPolicy, rollout_policy
 from control.power import bars_to_find
 from control.recomputation import Recomputation
@@ -81,6 +82,15 @@ def status(settings: Settings, model: str) -> dict[str, Any]:
         shown["bounds_log10_e"] = ledger.bounds()
         shown |= _outlook(controller.inquiry(), document, rollout_policy(settings))
     return shown
+
+
+def metrics(settings: Settings, model: str) -> Collector:
+    """What Prometheus is told of a rollout, from the evidence that `status` shows."""
+    controller, journal = _open(settings, model)
+    if controller.document.challenger is not None:
+        rows = PredictionLogReader(settings.paths.prediction_log, model).new()
+        controller.rebuild(rows, _bars(settings))
+    return Collector(model, lambda: controller.standing, journal)
 
 
 def _outlook(inquiry: Inquiry, document: RolloutDocument, policy: RolloutPolicy) -> dict[str, Any]:

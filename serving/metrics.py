@@ -12,7 +12,7 @@ from typing import Any
 
 from alphaloop.breaker import BreakerState
 from alphaloop.clock import Clock, SystemClock, monotonic
-from alphaloop.rollout import RolloutState
+from alphaloop.exposition import gauge, page, rollouts
 from serving.gateway import Gateway
 
 NAMESPACE = "alphaloop_serving"
@@ -69,39 +69,23 @@ class Collector:
         )
 
     def _rollouts(self) -> Iterator[Any]:
-        from prometheus_client.core import GaugeMetricFamily
-
-        def gauge(name: str, text: str, *labels: str) -> Any:
-            return GaugeMetricFamily(f"{NAMESPACE}_{name}", text, labels=("model", *labels))
-
-        age = gauge("registry_age_seconds", "Since the rollout document was last read.")
-        away = gauge("registry_away", "1 while the registry cannot be read.")
-        bar = gauge("feature_age_seconds", "Since the bar whose features were last read, by its close.")
-        weight = gauge("rollout_weight", "Share of the sleeves that the challenger answers.")
-        generation = gauge("rollout_generation", "Generation of the rollout document.")
-        state = gauge("rollout_state", "1 for the state that the rollout is in.", "state")
-        info = gauge("rollout_version", "1 for the versions of the rollout.", "role", "version")
-        for table in self._gateway.core.tables:
-            document, name = table.document, table.document.model
-            age.add_metric((name,), monotonic() - table.read_at)
-            away.add_metric((name,), float(table.stale is not None))
-            weight.add_metric((name,), document.weight)
-            generation.add_metric((name,), document.generation)
-            for one in RolloutState:
-                state.add_metric((name, one.value), float(one is document.state))
-            for role, version in (("champion", document.champion), ("challenger", document.challenger)):
-                if version is not None:
-                    info.add_metric((name, role, version), 1.0)
+        age = gauge(f"{NAMESPACE}_registry_age_seconds", "Since the rollout document was last read.")
+        away = gauge(f"{NAMESPACE}_registry_away", "1 while the registry cannot be read.")
+        bar = gauge(
+            f"{NAMESPACE}_feature_age_seconds", "Since the bar whose features were last read, by its close."
+        )
+        tables = self._gateway.core.tables
+        for table in tables:
+            age.add_metric((table.document.model,), monotonic() - table.read_at)
+            away.add_metric((table.document.model,), float(table.stale is not None))
         for model, moment in self._gateway.core.feature_bars.items():
             bar.add_metric((model,), (self._clock.now() - moment).total_seconds())
-        yield from (age, away, bar, weight, generation, state, info)
+        yield from (age, away, bar, *rollouts(f"{NAMESPACE}_rollout", [table.document for table in tables]))
 
     def _breakers(self) -> Any:
-        from prometheus_client.core import GaugeMetricFamily
-
-        states = GaugeMetricFamily(
+        states = gauge(
             f"{NAMESPACE}_breaker_state", "1 for the state that a version's circuit breaker is in.",
-            labels=("model", "version", "state"),
+            "version", "state",
         )  # fmt: skip
         for (model, version), found in self._gateway.core.breakers.states().items():
             for one in BreakerState:
@@ -111,11 +95,7 @@ class Collector:
 
 def exposition(gateway: Gateway) -> bytes:
     """The page that Prometheus scrapes, in its text format."""
-    from prometheus_client import CollectorRegistry, generate_latest
-
-    registry = CollectorRegistry(auto_describe=False)
-    registry.register(Collector(gateway))
-    return bytes(generate_latest(registry))
+    return page(Collector(gateway))
 
 
 def metrics_route(gateway: Gateway) -> Any:

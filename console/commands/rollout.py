@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from console.commands.options import AsJson, By, Model, Reason, operator
 
-app = typer.Typer(help="Rollouts: status, start, promote, abort, simulate.", no_args_is_help=True)
+app = typer.Typer(help="Rollouts: status, metrics, start, promote, abort, simulate.", no_args_is_help=True)
 
 Version = Annotated[str, typer.Argument(help="The version to put in.")]
 OverrideName = Annotated[
@@ -28,6 +29,9 @@ Bars = Annotated[int, typer.Option(min=0, help="Longest duration; 0 takes rollou
 Whole = Annotated[
     bool, typer.Option("--trial", help="Every figure that the rules have to show: planted faults, crises.")
 ]
+Output = Annotated[
+    Path | None, typer.Option(help="A .prom file in the folder of node_exporter's textfile collector.")
+]
 Seed = Annotated[int, typer.Option(help="Seed of the drawn dates.")]
 
 
@@ -44,6 +48,24 @@ def status(model: Model = "", json: AsJson = False) -> None:
 
     chosen = settings.load()
     _answer(operations.status(chosen, model or chosen.serving.model), json)
+
+
+@app.command()
+def metrics(model: Model = "", output: Output = None) -> None:
+    """Print the state and the evidence of a rollout in Prometheus' format, or write them to a file."""
+    import sys
+
+    from alphaloop import settings
+    from alphaloop.exposition import page
+    from control import operations
+    from control.metrics_page import write_page
+
+    chosen = settings.load()
+    collector = operations.metrics(chosen, model or chosen.serving.model)
+    if output is None:
+        sys.stdout.write(page(collector).decode())
+    else:
+        write_page(collector, output)
 
 
 @app.command()

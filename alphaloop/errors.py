@@ -72,7 +72,7 @@ class StaleFeaturesError(AlphaloopError):
 
 
 class FeatureSetMismatchError(AlphaloopError):
-    """A model was trained on another feature set than the one at hand."""
+    """A model was trained on another feature set, or on features over other symbols, than those at hand."""
 
 
 class FidelityError(AlphaloopError):

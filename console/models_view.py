@@ -22,6 +22,7 @@ def card_facts(card: Card) -> dict[str, Any]:
         "lookback": card.lookback,
         "snapshot": card.snapshot,
         "feature_set": card.feature_set,
+        "universe": list(card.universe),
         "pipeline_run": card.pipeline_run,
         "digest": card.digest,
         "gate": dict(card.gate),

@@ -44,6 +44,7 @@ from serving.repository import Repository, require_number
 from serving.router import Router, RoutingTable
 from serving.scoring import Inputs, Scored, unscored
 from serving.tensors import is_complete
+from serving.universe import asked_of, to_read
 
 if TYPE_CHECKING:
     from features.store import OnlineReader
@@ -271,6 +272,9 @@ class InferenceCore:
             return None
         if table.challenger is None:
             return unscored(document.challenger, table.challenger_error or "not loaded", inputs)
+        if inputs.read is not None and not table.challenger.universe.holds(inputs.symbols):
+            # No fault of the challenger's: there is nothing that it could say.
+            return None
         drilled = document.override is not None and self._settings.serving.allow_drills
         rotate = document.override.rotate_inputs if document.override and drilled else 0
         return self.breakers.score(table.challenger, inputs, rotate)
@@ -305,24 +309,28 @@ class InferenceCore:
         if request.symbols is None or request.as_of is None:
             raise InvalidRequestError("give the input 'panel', or 'symbols' with the parameter 'as_of'")
         lookback = max(version.card.lookback for version in versions)
+        symbols = to_read(request.symbols, [version.universe for version in versions])
         try:
-            windows = self._reader.read(request.symbols, request.as_of, lookback)
+            windows = self._reader.read(symbols, request.as_of, lookback)
         except StaleFeaturesError:
-            if self._reader.stored(request.symbols):
+            if self._reader.stored(symbols):
                 raise
             where = "the online store holds none of the symbols asked for"
             raise UnknownNameError("symbol", request.symbols[0], (), hint=where) from None
         first.require_feature_set(windows.feature_set)
+        first.universe.require_ranks_over(windows.universe)
         self.feature_bars[first.model] = windows.feature_timestamp
-        return Inputs(
+        read = Inputs(
             panel=windows.panel,
             complete=bool(np.isfinite(windows.panel).all()),
             waited=monotonic() - started,
-            symbols=request.symbols,
+            symbols=symbols,
             feature_timestamp=windows.feature_timestamp,
             feature_set=windows.feature_set,
             snapshot=windows.snapshot,
+            universe=windows.universe,
         )
+        return asked_of(read, request.symbols)
 
     def _record(self, exchange: Exchange, scored: Scored, route: Route, suffix: str = "") -> None:
         self._log.put(exchange.row(scored, route, self._clock.now(), suffix))

@@ -18,6 +18,7 @@ from alphaloop.errors import DamagedStoreError, FeatureSetMismatchError, Serving
 from models.card import Card
 from serving.protocol import Panel, Scores
 from serving.signature import require_signature
+from serving.universe import Universe
 
 if TYPE_CHECKING:
     from models.registry import Registry
@@ -37,6 +38,7 @@ class LoadedModel:
                 f"{card.digest[:12]}; register the model again"
             )
         self.model, self.version, self.card = model, version, card
+        self.universe = Universe.of(model, version, card)
         self._session = _session(model, version, onnx)
         self._require_interface()
         # The first run of a session plans its memory; it must not be a client's.

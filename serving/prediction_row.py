@@ -43,7 +43,8 @@ DROPPED = b"alphaloop.dropped"
 class PredictionRow:
     """One prediction: by whom, of what, and what the model saw.
 
-    `features` is the last row of the panel as the model saw it, float32 `[symbols, features]`.
+    `features` is the last row of the panel as the model saw it, float32 `[symbols, features]`. A version
+    that is scored on its whole universe saw more symbols than were asked for: `input_hash` is of them all.
     `symbols` is empty and `as_of` may be None where a client sent the inputs itself. A shadow's
     `prediction_id` is that of the answer with `/shadow` behind it. `error` says why `scores` are NaN.
     """

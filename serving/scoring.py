@@ -20,7 +20,9 @@ class Inputs:
 
     `panel` is float32 `[symbols, rows, features]`, with at least the rows that the longest lookback
     needs, and `complete` where each of its values is finite; `feature_set` is None where the client sent
-    the panel itself. `waited` is how many seconds after the request's arrival all this was there.
+    the panel itself, `universe` that of `features.windows.StoredWindow`. `waited` is how many seconds after
+    the request's arrival all this was there. `read` is set where more symbols were read than were asked for,
+    for versions that are scored on their whole universe.
     """
 
     panel: Panel
@@ -30,6 +32,8 @@ class Inputs:
     feature_timestamp: datetime | None = None
     feature_set: str | None = None
     snapshot: str = ""
+    universe: str = ""
+    read: Inputs | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +63,9 @@ def score(loaded: LoadedModel, inputs: Inputs, rotate: int = 0) -> Scored:
 
     `rotate` is the drill of a rollout's override: the features of each row move by that many places.
     """
+    if inputs.read is not None and loaded.universe.whole:
+        whole = score(loaded, loaded.universe.inputs(inputs.read), rotate)
+        return loaded.universe.answer(whole, inputs.symbols)
     began = monotonic()
     seen = inputs.panel[:, -loaded.card.lookback :, :]
     if rotate:
@@ -67,6 +74,7 @@ def score(loaded: LoadedModel, inputs: Inputs, rotate: int = 0) -> Scored:
     try:
         if inputs.feature_set is not None:
             loaded.require_feature_set(inputs.feature_set)
+            loaded.universe.require_ranks_over(inputs.universe)
         scores = loaded.score(seen, inputs.complete)
     except (ServingError, FeatureSetMismatchError) as failure:
         error, scores = str(failure), _no_scores(inputs)

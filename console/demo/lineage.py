@@ -82,10 +82,12 @@ def _score_difference(
     settings: Settings, registry: Registry, answer: dict[str, Any], bars: BarPanel
 ) -> float:
     """The largest difference between the journaled scores and those recomputed from the snapshot."""
-    symbols = tuple(answer["symbols"])
     recomputation = Recomputation(registry, feature_set_of(settings))
-    frame = recomputation.frame(bars.select(symbols))
-    again = recomputation.scores(answer["model"], answer["version"], frame, len(frame) - 1)
+    # Of all symbols, whichever were asked for: ranks and some models look at the others too.
+    frame = recomputation.frame(bars)
+    scores = recomputation.scores(answer["model"], answer["version"], frame, len(frame) - 1)
+    by_symbol = dict(zip(frame.symbols, scores.tolist(), strict=True))
+    again = np.array([by_symbol.get(symbol, np.nan) for symbol in answer["symbols"]])
     journaled = np.array([np.nan if one is None else one for one in answer["scores"]], dtype=np.float64)
     if (np.isfinite(again) != np.isfinite(journaled)).any():
         return float("inf")

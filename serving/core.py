@@ -13,15 +13,12 @@ from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from alphaloop import telemetry
 from alphaloop.clock import Clock, SystemClock, monotonic
 from alphaloop.errors import (
     AlphaloopError,
     MissingStateError,
     ServingError,
-    StaleFeaturesError,
     UnknownNameError,
 )
 from alphaloop.prediction import Route
@@ -30,21 +27,19 @@ from alphaloop.settings import Settings
 from serving.breaker import LastGood, VersionBreakers
 from serving.engine import Engine, LoadedModel
 from serving.exchange import Exchange
+from serving.inputs import InputReader
 from serving.log_compaction import LogKeeper
 from serving.prediction_log import PredictionLog
 from serving.protocol import (
     SERVER_NAME,
     InferenceRequest,
     InferenceResponse,
-    InvalidRequestError,
     ModelDescription,
     Timing,
 )
 from serving.repository import Repository, require_number
 from serving.router import Router, RoutingTable
 from serving.scoring import Inputs, Scored, unscored
-from serving.tensors import is_complete
-from serving.universe import asked_of, to_read
 
 if TYPE_CHECKING:
     from features.store import OnlineReader
@@ -71,7 +66,8 @@ class InferenceCore:
         prediction_log: PredictionLog,
         clock: Clock | None = None,
     ) -> None:
-        self._settings, self._registry, self._reader = settings, registry, reader
+        self._settings, self._registry = settings, registry
+        self._inputs = InputReader(reader)
         self._log, self._clock = prediction_log, clock or SystemClock()
         self._keeper = LogKeeper(settings.paths.prediction_log, settings.serving.log_retention_days)
         self._engine = Engine(registry, signing_key=settings.serving.signing_key)
@@ -79,8 +75,6 @@ class InferenceCore:
         self._last_good = LastGood(settings.serving.last_good_seconds)
         sleeves = sleeve_names(settings.trading.sleeves)
         self._router = Router(registry, self._engine, sleeves, settings.serving.poll_seconds)
-        # The bar of the last answer by symbols, for each model that has a rollout.
-        self.feature_bars: dict[str, datetime] = {}
         self.repository = Repository(registry, self._engine, self._router)
 
     def start(self) -> None:
@@ -90,8 +84,7 @@ class InferenceCore:
         self._keeper.start()
         self._router.start(self._settings.serving.model)
         try:
-            # Opening the store takes seconds; the first request must not pay for it.
-            self._reader.stored(("",))
+            self._inputs.open()
         except AlphaloopError as error:
             log.warning("forecasts by symbols cannot be served yet: %s", error)
 
@@ -119,6 +112,11 @@ class InferenceCore:
             self._registry.card(model, version)
             return [(model, version)]
         return [(model, one) for one in self._registry.versions(model)]
+
+    @property
+    def feature_bars(self) -> dict[str, datetime]:
+        """The bar of the last answer by symbols, for each model that has a rollout."""
+        return self._inputs.bars
 
     @property
     def dropped(self) -> int:
@@ -205,7 +203,7 @@ class InferenceCore:
         second = [table.challenger] if table.has_challenger and table.challenger else []
         asked = monotonic()
         with telemetry.span("features"):
-            inputs = self._inputs(request, [table.champion, *second], started)
+            inputs = self._inputs.read(request, [table.champion, *second], started)
         read = monotonic()
         with telemetry.span("onnx"):
             route, answer, shadow = self._answer(table, request.route_key, inputs)
@@ -252,7 +250,7 @@ class InferenceCore:
         table = self._router.known(request.model)
         asked = monotonic()
         with telemetry.span("features"):
-            inputs = self._inputs(request, [loaded], started)
+            inputs = self._inputs.read(request, [loaded], started)
         read = monotonic()
         with telemetry.span("onnx"):
             answer = self.breakers.score(loaded, inputs)
@@ -289,48 +287,6 @@ class InferenceCore:
 
     def _version(self, model: str, version: str) -> LoadedModel:
         return self.repository.require(model, version) if version else self._router.table(model).champion
-
-    def _inputs(self, request: InferenceRequest, versions: list[LoadedModel], started: float) -> Inputs:
-        """The inputs for all `versions`, of which the first must be able to answer."""
-        first = versions[0]
-        if request.panel is not None:
-            expected = (first.card.lookback, first.features)
-            if request.panel.shape[1:] != expected:
-                raise InvalidRequestError(
-                    f"input 'panel' has shape {list(request.panel.shape)}; {first.model} version "
-                    f"{first.version} takes [symbols, {expected[0]}, {expected[1]}]"
-                )
-            return Inputs(
-                request.panel,
-                is_complete(request.panel),
-                monotonic() - started,
-                feature_timestamp=request.as_of,
-            )
-        if request.symbols is None or request.as_of is None:
-            raise InvalidRequestError("give the input 'panel', or 'symbols' with the parameter 'as_of'")
-        lookback = max(version.card.lookback for version in versions)
-        symbols = to_read(request.symbols, [version.universe for version in versions])
-        try:
-            windows = self._reader.read(symbols, request.as_of, lookback)
-        except StaleFeaturesError:
-            if self._reader.stored(symbols):
-                raise
-            where = "the online store holds none of the symbols asked for"
-            raise UnknownNameError("symbol", request.symbols[0], (), hint=where) from None
-        first.require_feature_set(windows.feature_set)
-        first.universe.require_ranks_over(windows.universe)
-        self.feature_bars[first.model] = windows.feature_timestamp
-        read = Inputs(
-            panel=windows.panel,
-            complete=bool(np.isfinite(windows.panel).all()),
-            waited=monotonic() - started,
-            symbols=symbols,
-            feature_timestamp=windows.feature_timestamp,
-            feature_set=windows.feature_set,
-            snapshot=windows.snapshot,
-            universe=windows.universe,
-        )
-        return asked_of(read, request.symbols)
 
     def _record(self, exchange: Exchange, scored: Scored, route: Route, suffix: str = "") -> None:
         self._log.put(exchange.row(scored, route, self._clock.now(), suffix))

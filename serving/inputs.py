@@ -1,0 +1,82 @@
+"""What a request is scored on: the panel that its client sent, or what the online store holds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from alphaloop.clock import monotonic
+from alphaloop.errors import StaleFeaturesError, UnknownNameError
+from serving.engine import LoadedModel
+from serving.protocol import InferenceRequest, InvalidRequestError
+from serving.scoring import Inputs
+from serving.tensors import is_complete
+from serving.universe import asked_of, to_read
+
+if TYPE_CHECKING:
+    from features.store import OnlineReader
+
+
+class InputReader:
+    """Reads the inputs of requests; those by symbols from `store`.
+
+    `bars` has the bar of the last one by symbols, for each model that has answered such.
+    """
+
+    def __init__(self, store: OnlineReader) -> None:
+        self._store = store
+        self.bars: dict[str, datetime] = {}
+
+    def open(self) -> None:
+        """Open the store, which takes seconds: the first request must not pay for it."""
+        self._store.stored(("",))
+
+    def read(self, request: InferenceRequest, versions: Sequence[LoadedModel], started: float) -> Inputs:
+        """The inputs for all `versions`, of which the first must be able to answer.
+
+        `started` is when the request came (`alphaloop.clock.monotonic`). Raises `InvalidRequestError`,
+        `UnknownNameError`, `StaleFeaturesError`, `MissingStateError` and `FeatureSetMismatchError`, as
+        `InferenceCore.infer` says.
+        """
+        first = versions[0]
+        if request.panel is not None:
+            expected = (first.card.lookback, first.features)
+            if request.panel.shape[1:] != expected:
+                raise InvalidRequestError(
+                    f"input 'panel' has shape {list(request.panel.shape)}; {first.model} version "
+                    f"{first.version} takes [symbols, {expected[0]}, {expected[1]}]"
+                )
+            return Inputs(
+                request.panel,
+                is_complete(request.panel),
+                monotonic() - started,
+                feature_timestamp=request.as_of,
+            )
+        if request.symbols is None or request.as_of is None:
+            raise InvalidRequestError("give the input 'panel', or 'symbols' with the parameter 'as_of'")
+        lookback = max(version.card.lookback for version in versions)
+        symbols = to_read(request.symbols, [version.universe for version in versions])
+        try:
+            windows = self._store.read(symbols, request.as_of, lookback)
+        except StaleFeaturesError:
+            if self._store.stored(symbols):
+                raise
+            where = "the online store holds none of the symbols asked for"
+            raise UnknownNameError("symbol", request.symbols[0], (), hint=where) from None
+        first.require_feature_set(windows.feature_set)
+        first.universe.require_ranks_over(windows.universe)
+        self.bars[first.model] = windows.feature_timestamp
+        read = Inputs(
+            panel=windows.panel,
+            complete=bool(np.isfinite(windows.panel).all()),
+            waited=monotonic() - started,
+            symbols=symbols,
+            feature_timestamp=windows.feature_timestamp,
+            feature_set=windows.feature_set,
+            snapshot=windows.snapshot,
+            universe=windows.universe,
+        )
+        return asked_of(read, request.symbols)

@@ -15,6 +15,7 @@ from alphaloop.clock import as_utc
 from alphaloop.errors import ServingError
 from alphaloop.prediction import Forecast, Route, SymbolStatus
 from serving.protocol import BYTES, FLOAT, PANEL, SCORES, STATUSES, SYMBOLS, Panel, Scores, messages
+from serving.tensors import encode_bytes
 
 
 class Questions:
@@ -31,7 +32,7 @@ class Questions:
     ) -> tuple[Any, tuple[str, ...], datetime]:
         """The request for `symbols` at the bar that closed at `as_of`; and what `read_forecast` needs."""
         asked, at = tuple(symbols), as_utc(as_of)
-        request = self._request(SYMBOLS, BYTES, (len(asked),), _join(asked))
+        request = self._request(SYMBOLS, BYTES, (len(asked),), encode_bytes(asked))
         request.parameters["as_of"].string_param = at.isoformat()
         request.parameters["route_key"].string_param = route_key
         request.parameters["min_generation"].int64_param = min_generation
@@ -103,12 +104,6 @@ def _contents(message: Any) -> dict[str, bytes]:
     """The raw contents of an answer's tensors, by name."""
     names = (tensor.name for tensor in message.outputs)
     return dict(zip(names, message.raw_output_contents, strict=True))
-
-
-def _join(texts: Sequence[str]) -> bytes:
-    """A BYTES tensor: each element is its length in 4 bytes, little endian, and then itself."""
-    encoded = [text.encode() for text in texts]
-    return b"".join(len(one).to_bytes(4, "little") + one for one in encoded)
 
 
 def _split(content: bytes) -> list[str]:

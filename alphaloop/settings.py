@@ -207,7 +207,8 @@ class RolloutSettings(Section):
     max_staleness_seconds: float = Field(
         0.0, ge=0, description="age of a challenger's features at a bar that ends a rollout"
     )
-    metrics_port: int = Field(0, ge=0, le=65535, description="metrics of the evidence, on loopback; 0: none")
+    metrics_host: str = Field("127.0.0.1", min_length=1, description="address of metrics_port; 0.0.0.0: all")
+    metrics_port: int = Field(0, ge=0, le=65535, description="metrics of the evidence while trading; 0: none")
 
 
 class Settings(BaseSettings):

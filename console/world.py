@@ -50,8 +50,9 @@ def open_loop(
     """A loop over `market.future`; its trading is journaled in `stream`. Closes what it opened.
 
     `watched` adds the drift watch and the runner of retrain requests. Where the settings name a port, the
-    evidence is served to Prometheus meanwhile. Raises `UnknownNameError` for a broker that does not exist
-    and `PortInUseError` for a port that cannot be had.
+    evidence is served to Prometheus meanwhile. Raises `UnknownNameError` for a broker that does not exist,
+    `PortInUseError` for a port that another holds, and `SettingsError` for a host that is not this
+    machine's.
     """
     settings, symbols = world.settings, market.past.symbols
     trading, costs = settings.trading, CostModel.from_settings(settings.trading)
@@ -62,7 +63,7 @@ def open_loop(
     try:
         controller = make_controller(settings, settings.serving.model, world.journal, world.registry)
         told = Collector(controller.model, lambda: controller.standing, world.journal)
-        with metrics_page(told, settings.rollout.metrics_port):
+        with metrics_page(told, settings.rollout.metrics_port, settings.rollout.metrics_host):
             streamer.materialize(market.snapshot.id)
             yield Loop(
                 history=market.past,

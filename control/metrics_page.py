@@ -1,7 +1,8 @@
-"""Where Prometheus finds the metrics of a rollout: a page on loopback, or a file of node_exporter's."""
+"""Where Prometheus finds the metrics of a rollout: a page on a port, or a file of node_exporter's."""
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 from collections.abc import Iterator
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 from wsgiref.simple_server import WSGIRequestHandler
 
-from alphaloop.errors import InputError, PortInUseError
+from alphaloop.errors import InputError, PortInUseError, SettingsError
 from alphaloop.exposition import Collects, page, registry_of
 
 if TYPE_CHECKING:
@@ -18,8 +19,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-HOST = "127.0.0.1"
-SETTING = "rollout.metrics_port"
+LOOPBACK = "127.0.0.1"
 SUFFIX = ".prom"
 
 
@@ -39,10 +39,11 @@ class _Answer(WSGIRequestHandler):
 
 
 @contextmanager
-def metrics_page(collector: Collects, port: int) -> Iterator[None]:
-    """Serve what `collector` says on `port` of this machine while the block runs; nothing for port 0.
+def metrics_page(collector: Collects, port: int, host: str = LOOPBACK) -> Iterator[None]:
+    """Serve what `collector` says on `port` of `host` while the block runs; nothing for port 0.
 
-    Raises `PortInUseError` where the port cannot be had.
+    Raises `PortInUseError` where another holds the port, and `SettingsError` for a host or port that
+    cannot be bound at all.
     """
     if not port:
         yield
@@ -50,12 +51,9 @@ def metrics_page(collector: Collects, port: int) -> Iterator[None]:
     from prometheus_client import start_http_server
 
     try:
-        server, thread = start_http_server(port, addr=HOST, registry=registry_of(collector))
+        server, thread = start_http_server(port, addr=host, registry=registry_of(collector))
     except OSError as error:
-        raise PortInUseError(
-            f"port {port} on {HOST} cannot be bound ({error.strerror}); stop what holds it, or set {SETTING} "
-            "to another"
-        ) from error
+        raise _unbound(host, port, error) from error
     server.RequestHandlerClass = _Answer
     # Closing waits for the threads that are still answering.
     cast("ThreadingWSGIServer", server).daemon_threads = False
@@ -65,6 +63,17 @@ def metrics_page(collector: Collects, port: int) -> Iterator[None]:
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+def _unbound(host: str, port: int, error: OSError) -> InputError:
+    if error.errno == errno.EADDRINUSE:
+        return PortInUseError(
+            f"port {port} on {host} is in use; stop what holds it, or set rollout.metrics_port to another"
+        )
+    return SettingsError(
+        f"rollout.metrics_host is '{host}' and rollout.metrics_port {port}, which cannot be bound "
+        f"({error.strerror}); give an address of this machine, as 127.0.0.1, or 0.0.0.0 for all of them"
+    )
 
 
 def write_page(collector: Collects, file: Path) -> None:

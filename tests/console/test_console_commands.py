@@ -9,9 +9,13 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+from urllib.error import URLError
+from urllib.request import urlopen
 
 import pytest
 
@@ -167,7 +171,7 @@ def test_a_served_model_trades_and_its_trail_holds(
         assert server.stdout is not None
         assert any("ready" in line for line in server.stdout)
         _predict(run)
-        order = _trade(run)
+        order = _trade(run, monkeypatch)
     finally:
         server.send_signal(signal.SIGINT)
         _, said = server.communicate(timeout=30)
@@ -196,10 +200,17 @@ def _predict(run: Command) -> None:
     assert "gave no prediction" in run("predict", "--as-of", "2010-01-04", code=2)
 
 
-def _trade(run: Command) -> str:
+def _trade(run: Command, monkeypatch: pytest.MonkeyPatch) -> str:
     assert "is not of the form FROM:TO" in run("trade", "--replay", "2019", code=2)
     assert "up to which this workspace knows" in run("trade", "--replay", "2018-01-02:2019-01-04", code=2)
-    first = parsed(run("trade", "--replay", "2019-01-03:2019-01-08", "--json"))
+    address, port = "127.0.0.2", free_port()
+    monkeypatch.setenv("ALPHALOOP_ROLLOUT__METRICS_HOST", address)
+    monkeypatch.setenv("ALPHALOOP_ROLLOUT__METRICS_PORT", str(port))
+    with _scraped(f"http://{address}:{port}/metrics") as pages:
+        first = parsed(run("trade", "--replay", "2019-01-03:2019-01-08", "--json"))
+    # The page is that of the run's own controller, there while it trades, at the address of the settings.
+    assert 'alphaloop_rollout_state{model="equities",state="steady"} 1.0' in pages[-1]
+    monkeypatch.delenv("ALPHALOOP_ROLLOUT__METRICS_PORT")
     assert (first["bars"], first["predictions"], first["errors"]) == (4, 80, 0)
     second = parsed(run("trade", "--replay", "2019-01-09:2019-01-10", "--json"))
     # It goes on with the book of before: the orders of the last bar are filled on the first.
@@ -208,6 +219,30 @@ def _trade(run: Command) -> str:
     assert "equity" in run("trade", "--replay", "2019-01-11:2019-01-11")
     assert "no bar is new" in run("trade", "--replay", "2019-01-12:2019-01-13", code=2)
     return str(second["last_order"] or first["last_order"])
+
+
+@contextmanager
+def _scraped(url: str) -> Iterator[list[str]]:
+    """What is scraped at `url` while the block runs; nobody listens there before it or after it."""
+    pages: list[str] = []
+    ended = threading.Event()
+
+    def scrape() -> None:
+        while not ended.wait(0.01):
+            with suppress(URLError), urlopen(url, timeout=5) as answer:
+                pages.append(answer.read().decode())
+
+    with pytest.raises(URLError, match="refused"):
+        urlopen(url, timeout=5)
+    scraper = threading.Thread(target=scrape)
+    scraper.start()
+    try:
+        yield pages
+    finally:
+        ended.set()
+        scraper.join()
+    with pytest.raises(URLError, match="refused"):
+        urlopen(url, timeout=5)
 
 
 def _alter(journal: Path) -> None:

@@ -20,7 +20,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from alphaloop.clock import ReplayClock, SystemClock
-from alphaloop.errors import InputError, PortInUseError
+from alphaloop.errors import InputError, PortInUseError, SettingsError
 from alphaloop.exposition import page
 from alphaloop.journal.store import Journal
 from alphaloop.market import to_datetime
@@ -417,6 +417,14 @@ def test_a_port_that_is_taken_is_said() -> None:
             metrics_page(Nothing(), port),
         ):
             pytest.fail("it was served")
+
+
+@pytest.mark.parametrize("host", ["no-such-host.invalid", "192.0.2.1"])
+def test_a_host_that_is_not_this_machine_is_said(host: str) -> None:
+    """The error names the address, and what would do."""
+    named = rf"rollout.metrics_host is '{host}' .* cannot be bound .* or 0\.0\.0\.0 for all"
+    with pytest.raises(SettingsError, match=named), metrics_page(Nothing(), free_port(), host):
+        pytest.fail("it was served")
 
 
 def test_a_loop_serves_the_page_while_it_runs(controller: RolloutController, universe: Universe) -> None:

@@ -101,6 +101,9 @@ class ServingSettings(Section):
     rate_limit: float = Field(0.0, ge=0, description="requests a second of each client; 0 sets no limit")
     rate_burst: int = Field(100, ge=1, description="requests that a client may send at once")
     max_in_flight: int = Field(64, ge=1, description="requests held at once; more are refused at once")
+    batch_symbols: int = Field(
+        64, ge=0, description="most symbols of requests that wait at once to score in one run; 0: each alone"
+    )
     max_request_bytes: int = Field(16 * 2**20, ge=1024, description="a larger request is refused")
     log_retention_days: int = Field(0, ge=0, description="days the prediction log keeps; 0 keeps all")
     replicas: int = Field(1, ge=1, description="replicas of the Ray host; the least where it may scale")

@@ -9,9 +9,9 @@ once, in a fraction of the time that an answer takes. An idle loop computes at o
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 
 from alphaloop.clock import monotonic
+from serving.arrival import Waiting
 from serving.failures import OverloadedError
 
 # Less than a client needs to read an answer and ask again: so soon after one there are others.
@@ -32,7 +32,8 @@ class Admission:
         self.in_flight = 0
         self._arrivals, self._seen = 0, 0
         self._left_at, self._service = 0.0, 1e-3
-        self._waiting: deque[asyncio.Future[None]] = deque()
+        # By who waits, the first in line first.
+        self.queue: dict[Waiting, asyncio.Future[None]] = {}
         self._pumping = False
         self._rounds = self._idle = 0
 
@@ -61,13 +62,23 @@ class Admission:
             wait,
         )
 
-    async def turn(self) -> None:
+    def waiting(self) -> list[Waiting]:
+        """Who waits for a turn, the first in line first."""
+        return [who for who, ticket in self.queue.items() if not ticket.done()]
+
+    def call(self, who: Waiting) -> None:
+        """Let one that waits compute now, without a look for arrivals: most of its work is done."""
+        ticket = self.queue.pop(who, None)
+        if ticket is not None and not ticket.done():
+            ticket.set_result(None)
+
+    async def turn(self, who: Waiting) -> None:
         """Wait for this request's turn to compute; returns at once on an idle loop."""
         if not self._pumping and self.in_flight <= 1 and monotonic() - self._left_at > QUIET_SECONDS:
             return
         loop = asyncio.get_running_loop()
         ticket: asyncio.Future[None] = loop.create_future()
-        self._waiting.append(ticket)
+        self.queue[who] = ticket
         if not self._pumping:
             self._pumping = True
             self._rounds = self._idle = 0
@@ -82,15 +93,15 @@ class Admission:
         if self._idle >= PATIENCE or self._rounds >= MOST_ROUNDS:
             self._release()
             self._rounds = self._idle = 0
-        if self._waiting:
+        if self.queue:
             # Runs after what was released just now: its callback was scheduled first.
             loop.call_soon(self._pump, loop)
         else:
             self._pumping = False
 
     def _release(self) -> None:
-        while self._waiting:
-            ticket = self._waiting.popleft()
+        while self.queue:
+            ticket = self.queue.pop(next(iter(self.queue)))
             if not ticket.done():
                 ticket.set_result(None)
                 return

@@ -7,15 +7,17 @@ same symbols, marked stale; a refusal, at which the executor only reduces.
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from threading import Lock
 
 from alphaloop.breaker import BreakerState, CircuitBreaker
 from alphaloop.clock import monotonic
+from alphaloop.errors import ServingError
 from alphaloop.prediction import SymbolStatus
 from alphaloop.settings import ServingSettings
 from serving.engine import LoadedModel
-from serving.scoring import Inputs, Scored, score, unscored
+from serving.scoring import Inputs, Scored, score, score_together, unscored
 
 # Versions and requests come and go; what was not used for longest is forgotten.
 MOST = 64
@@ -47,6 +49,23 @@ class VersionBreakers:
         elif breaker.state is not BreakerState.CLOSED:
             breaker.succeeded()
         return scored
+
+    def score_together(self, loaded: LoadedModel, several: Sequence[Inputs]) -> list[Inputs]:
+        """As `serving.scoring.score_together`; as they are where the version fails or is being left alone.
+
+        A run that fails is not counted: whose fault it is shows when each is scored alone.
+        """
+        breaker = self._breaker(loaded.model, loaded.version)
+        if breaker.state is not BreakerState.CLOSED:
+            return list(several)
+        started = monotonic()
+        try:
+            return score_together(loaded, several)
+        except ServingError:
+            return list(several)
+        finally:
+            if (monotonic() - started) * 1e3 > self._settings.slow_ms:
+                breaker.failed()
 
     def states(self) -> dict[tuple[str, str], BreakerState]:
         """How the breaker of each model and version stands."""

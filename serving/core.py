@@ -7,24 +7,19 @@ it to a thread would.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
-from functools import partial
 from typing import TYPE_CHECKING
 
 from alphaloop import telemetry
 from alphaloop.clock import Clock, SystemClock, monotonic
-from alphaloop.errors import (
-    AlphaloopError,
-    MissingStateError,
-    ServingError,
-    UnknownNameError,
-)
+from alphaloop.errors import AlphaloopError, MissingStateError, UnknownNameError
 from alphaloop.prediction import Route
 from alphaloop.rollout import sleeve_names
 from alphaloop.settings import Settings
-from serving.breaker import LastGood, VersionBreakers
+from serving.answering import Answering, Later, at_once
+from serving.breaker import VersionBreakers
 from serving.engine import Engine, LoadedModel
 from serving.exchange import Exchange
 from serving.inputs import InputReader
@@ -35,24 +30,15 @@ from serving.protocol import (
     InferenceRequest,
     InferenceResponse,
     ModelDescription,
-    Timing,
 )
 from serving.repository import Repository, require_number
 from serving.router import Router, RoutingTable
-from serving.scoring import Inputs, Scored, unscored
 
 if TYPE_CHECKING:
     from features.store import OnlineReader
     from models.registry import Registry
 
 log = logging.getLogger(__name__)
-
-Later = Callable[[Callable[[], None]], object]
-
-
-def at_once(call: Callable[[], None]) -> None:
-    """Do now what could wait until the answer is on its way."""
-    call()
 
 
 class InferenceCore:
@@ -68,11 +54,10 @@ class InferenceCore:
     ) -> None:
         self._settings, self._registry = settings, registry
         self._inputs = InputReader(reader)
-        self._log, self._clock = prediction_log, clock or SystemClock()
+        self._log = prediction_log
         self._keeper = LogKeeper(settings.paths.prediction_log, settings.serving.log_retention_days)
         self._engine = Engine(registry, signing_key=settings.serving.signing_key)
-        self.breakers = VersionBreakers(settings.serving)
-        self._last_good = LastGood(settings.serving.last_good_seconds)
+        self._answering = Answering(settings.serving, prediction_log, clock or SystemClock())
         sleeves = sleeve_names(settings.trading.sleeves)
         self._router = Router(registry, self._engine, sleeves, settings.serving.poll_seconds)
         self.repository = Repository(registry, self._engine, self._router)
@@ -112,6 +97,11 @@ class InferenceCore:
             self._registry.card(model, version)
             return [(model, version)]
         return [(model, one) for one in self._registry.versions(model)]
+
+    @property
+    def breakers(self) -> VersionBreakers:
+        """The circuit breakers of the versions."""
+        return self._answering.breakers
 
     @property
     def feature_bars(self) -> dict[str, datetime]:
@@ -184,112 +174,47 @@ class InferenceCore:
         # Where the registry has nothing newer, `infer` need not look again.
         return replace(request, min_generation=0)
 
-    def infer(
-        self, request: InferenceRequest, arrived: float | None = None, later: Later = at_once
-    ) -> InferenceResponse:
-        """Answer one request, which came at `arrived`, and log the prediction and its shadow.
-
-        What the answer need not wait for, the shadow's scores and the log, is handed to `later`.
+    def prepare(self, request: InferenceRequest, arrived: float | None = None) -> Exchange:
+        """Route one request, which came at `arrived`, and read its inputs.
 
         Raises `UnknownNameError` (a model, a version, or none of the symbols), `MissingStateError` (no
         champion, no online store, an unloaded version), `InvalidRequestError` (the inputs do not fit the
-        model), `StaleFeaturesError`, `FeatureSetMismatchError`, `ServingError` (the version that must
-        answer failed).
+        model), `StaleFeaturesError`, `FeatureSetMismatchError`.
         """
-        started = monotonic() if arrived is None else arrived
+        begun = monotonic()
+        by: LoadedModel | RoutingTable
         if request.version:
-            return self._infer_pinned(request, started, later)
-        table = self._router.table(request.model, request.min_generation)
-        second = [table.challenger] if table.has_challenger and table.challenger else []
-        asked = monotonic()
+            by = self._version(request.model, request.version)
+            versions, table = [by], self._router.known(request.model)
+            # Only the champion's answer may carry capital.
+            is_champion = table is not None and table.document.champion == request.version
+            route = Route.CHAMPION if is_champion else Route.SHADOW
+        else:
+            by = table = self._router.table(request.model, request.min_generation)
+            versions, route = table.versions, table.route(request.route_key)
         with telemetry.span("features"):
-            inputs = self._inputs.read(request, [table.champion, *second], started)
-        read = monotonic()
-        with telemetry.span("onnx"):
-            route, answer, shadow = self._answer(table, request.route_key, inputs)
-        timing = Timing(read - asked, monotonic() - read)
-        exchange = Exchange.begin(request, inputs, table)
-        if answer.error is not None:
-            return self._repeat(exchange, answer, timing)
-        later(partial(self._finish, exchange, answer, route, shadow))
-        return exchange.response(answer, route, timing)
+            inputs = self._inputs.read(request, versions, begun if arrived is None else arrived)
+        return Exchange(request, inputs, by, table, route, begun, monotonic() - begun)
 
-    def _answer(
-        self, table: RoutingTable, route_key: str, inputs: Inputs
-    ) -> tuple[Route, Scored, Callable[[], Scored | None] | None]:
-        """The route, the answer by it, and what gives the scores of the other version, if there is one.
+    def score_together(self, exchanges: Sequence[Exchange]) -> list[Exchange]:
+        """As `serving.answering.Answering.score_together`."""
+        return self._answering.score_together(exchanges)
 
-        The challenger answers only a canary's request, and only if it does not fail; else the champion
-        does, and its answer may have an error.
+    def answer(self, exchange: Exchange, later: Later = at_once) -> InferenceResponse:
+        """Answer what was prepared; `later` is handed what the answer need not wait for, shadow and log.
+
+        Raises `ServingError` where the version that must answer failed.
         """
-        champion = partial(self.breakers.score, table.champion, inputs)
-        if table.route(route_key) is not Route.CANARY:
-            shadow = partial(self._challenge, table, inputs) if table.has_challenger else None
-            return Route.CHAMPION, champion(), shadow
-        challenger = self._challenge(table, inputs)
-        if challenger is None or challenger.error is not None:
-            return Route.FALLBACK, champion(), lambda: challenger
-        return Route.CANARY, challenger, champion
+        return self._answering.answer(exchange, later)
 
-    def _finish(
-        self, exchange: Exchange, answer: Scored, route: Route, shadow: Callable[[], Scored | None] | None
-    ) -> None:
-        """What is left to do once a request has been answered."""
-        self._last_good.keep(exchange.request.model, answer, exchange.inputs)
-        self._record(exchange, answer, route)
-        if shadow is None:
-            return
-        with telemetry.span("shadow"):
-            beside = shadow()
-        if beside is not None:
-            self._record(exchange, beside, Route.SHADOW, "/shadow")
-
-    def _infer_pinned(self, request: InferenceRequest, started: float, later: Later) -> InferenceResponse:
-        """Answer by the version that was asked for; only the champion's answer may carry capital."""
-        loaded = self._version(request.model, request.version)
-        table = self._router.known(request.model)
-        asked = monotonic()
-        with telemetry.span("features"):
-            inputs = self._inputs.read(request, [loaded], started)
-        read = monotonic()
-        with telemetry.span("onnx"):
-            answer = self.breakers.score(loaded, inputs)
-        timing = Timing(read - asked, monotonic() - read)
-        if answer.error:
-            raise ServingError(answer.error)
-        is_champion = table is not None and table.document.champion == request.version
-        route = Route.CHAMPION if is_champion else Route.SHADOW
-        exchange = Exchange.begin(request, inputs, table)
-        later(partial(self._record, exchange, answer, route))
-        return exchange.response(answer, route, timing)
-
-    def _challenge(self, table: RoutingTable, inputs: Inputs) -> Scored | None:
-        """The challenger's scores of a request; None where there is no challenger."""
-        document = table.document
-        if not table.has_challenger or document.challenger is None:
-            return None
-        if table.challenger is None:
-            return unscored(document.challenger, table.challenger_error or "not loaded", inputs)
-        if inputs.read is not None and not table.challenger.universe.holds(inputs.symbols):
-            # No fault of the challenger's: there is nothing that it could say.
-            return None
-        drilled = document.override is not None and self._settings.serving.allow_drills
-        rotate = document.override.rotate_inputs if document.override and drilled else 0
-        return self.breakers.score(table.challenger, inputs, rotate)
-
-    def _repeat(self, exchange: Exchange, failed: Scored, timing: Timing) -> InferenceResponse:
-        """The last good scores, marked stale, where the champion has `failed`; else `ServingError`."""
-        self._record(exchange, failed, Route.CHAMPION)
-        good = self._last_good.recall(exchange.request.model, exchange.inputs)
-        if good is None:
-            raise ServingError(failed.error or "no version could answer")
-        return replace(exchange, inputs=good.inputs).response(good.answer, Route.FALLBACK, timing)
+    def infer(
+        self, request: InferenceRequest, arrived: float | None = None, later: Later = at_once
+    ) -> InferenceResponse:
+        """`prepare` and `answer` one request."""
+        return self.answer(self.prepare(request, arrived), later)
 
     def _version(self, model: str, version: str) -> LoadedModel:
         return self.repository.require(model, version) if version else self._router.table(model).champion
-
-    def _record(self, exchange: Exchange, scored: Scored, route: Route, suffix: str = "") -> None:
-        self._log.put(exchange.row(scored, route, self._clock.now(), suffix))
 
 
 def build(settings: Settings) -> InferenceCore:

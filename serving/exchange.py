@@ -1,37 +1,53 @@
-"""An exchange: one request, what it was scored on, and what is answered and logged of it."""
+"""An exchange: one request, who is to answer it, what it is scored on, and what is answered and logged."""
 
 from __future__ import annotations
 
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Self
 
 from alphaloop.prediction import Route
+from serving.engine import LoadedModel
 from serving.prediction_log import PredictionRow
 from serving.protocol import InferenceRequest, InferenceResponse, Timing
 from serving.router import RoutingTable
 from serving.scoring import Inputs, Scored
 
 
+def new_id() -> str:
+    """An id for a prediction: 128 random bits in hexadecimal."""
+    return secrets.token_hex(16)
+
+
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """A request on its way to an answer: its inputs, its id, and the table that routes it."""
+    """A request on its way to an answer: its inputs, its id, and the table that routes it.
+
+    `by` is who answers it: the version that it names, or the table by which it has its `route`; `table` is
+    None for a model that has no rollout. `begun` is when its turn came (`alphaloop.clock.monotonic`),
+    `reading` how many seconds later its inputs were there.
+    """
 
     request: InferenceRequest
     inputs: Inputs
+    by: LoadedModel | RoutingTable
     table: RoutingTable | None
-    prediction_id: str
-
-    @classmethod
-    def begin(cls, request: InferenceRequest, inputs: Inputs, table: RoutingTable | None) -> Self:
-        """An exchange with an id of its own."""
-        return cls(request, inputs, table, secrets.token_hex(16))
+    route: Route
+    begun: float
+    reading: float
+    prediction_id: str = field(default_factory=new_id)
 
     @property
     def generation(self) -> int:
         """The generation of the rollout document; 0 without one."""
         return self.table.document.generation if self.table else 0
+
+    @property
+    def answering(self) -> LoadedModel | None:
+        """The version that is to answer, if it is loaded."""
+        if isinstance(self.by, LoadedModel):
+            return self.by
+        return self.by.challenger if self.route is Route.CANARY else self.by.champion
 
     def row(self, scored: Scored, route: Route, logged_at: datetime, suffix: str = "") -> PredictionRow:
         """What the prediction log keeps of one version's scores.
@@ -62,9 +78,9 @@ class Exchange:
             error=scored.error,
         )
 
-    def response(self, answer: Scored, route: Route, timing: Timing) -> InferenceResponse:
-        """The answer, with everything that lineage needs in its parameters."""
-        when = self.inputs.feature_timestamp
+    def response(self, answer: Scored, route: Route, inference: float) -> InferenceResponse:
+        """The answer, with everything that lineage needs in its parameters; it took `inference` seconds."""
+        when, ahead = self.inputs.feature_timestamp, self.inputs.ahead
         parameters: dict[str, str | int | bool] = {
             "prediction_id": self.prediction_id,
             "route": route.value,
@@ -80,6 +96,10 @@ class Exchange:
             parameters["stale"] = True
         if self.table is not None and self.table.stale:
             parameters["registry_away"] = True
+        if ahead is None:
+            timing = Timing(self.begun, self.reading, inference, len(answer.scores))
+        else:
+            timing = Timing(self.begun, self.reading, inference + ahead.seconds, ahead.symbols)
         return InferenceResponse(
             model=self.request.model,
             version=answer.version,

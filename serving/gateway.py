@@ -7,7 +7,6 @@ differ only in how a request lies on the wire.
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
 
 from alphaloop import telemetry
 from alphaloop.clock import monotonic
@@ -15,22 +14,14 @@ from alphaloop.errors import AlphaloopError
 from alphaloop.settings import Settings
 from serving.access import Access, Scope
 from serving.admission import Admission
+from serving.arrival import Arrival, Waiting
+from serving.batching import Batching
 from serving.core import InferenceCore
-from serving.failures import DeadlineError, failure_of
+from serving.exchange import Exchange
+from serving.failures import failure_of
 from serving.protocol import InferenceRequest, InferenceResponse
 from serving.rate_limit import RateLimit
 from serving.statistics import OTHER, Statistics
-
-
-@dataclass(frozen=True, slots=True)
-class Arrival:
-    """How a request came: when (`alphaloop.clock.monotonic`), with how many seconds left to its deadline
-    then, and as part of which trace.
-    """
-
-    at: float
-    remaining: float | None = None
-    traceparent: str | None = None
 
 
 class Gateway:
@@ -41,6 +32,7 @@ class Gateway:
         self.statistics = Statistics()
         serving = settings.serving
         self.admission = Admission(serving.max_in_flight)
+        self.batching = Batching(core, serving.batch_symbols) if serving.batch_symbols else None
         self.access = Access.from_settings(serving)
         self.limit = RateLimit(serving.rate_limit, serving.rate_burst) if serving.rate_limit else None
         # Whether a request's headers and peer matter at all; on loopback they usually do not.
@@ -62,22 +54,32 @@ class Gateway:
         Raises as `InferenceCore.infer` does, and `DeadlineError`; what is raised is for the edge to count
         (`failed`), which also knows of what never came so far.
         """
-        await self.admission.turn()
-        started = monotonic()
-        self._require_time(request, arrival, started)
+        waiting = Waiting(request, arrival)
+        await self.admission.turn(waiting)
+        waiting.require_time(monotonic())
         if not self.core.at_hand(request):
-            request = await asyncio.to_thread(self.core.fetch, request)
-            self._require_time(request, arrival, monotonic())
+            waiting.request = await asyncio.to_thread(self.core.fetch, request)
+            waiting.require_time(monotonic())
         # What is called soon runs when the answer has been handed to the wire.
         later = asyncio.get_running_loop().call_soon
         if telemetry.enabled():
+            # By itself, so that its spans are its own.
             with telemetry.span("ModelInfer", arrival.traceparent, _attributes(request), server=True):
-                response = self.core.infer(request, arrival.at, later)
+                response = self.core.infer(waiting.request, arrival.at, later)
         else:
-            response = self.core.infer(request, arrival.at, later)
-        total = monotonic() - arrival.at
-        later(self.statistics.succeeded, response, started - arrival.at, total)
+            response = self.core.answer(self._prepared(waiting), later)
+        later(self.statistics.succeeded, response, arrival.at, monotonic() - arrival.at)
         return response
+
+    def _prepared(self, waiting: Waiting) -> Exchange:
+        """A request whose turn has come, scored with what else waits, if that can be."""
+        exchange = waiting.exchange or self.core.prepare(waiting.request, waiting.arrival.at)
+        if self.batching is None or not self.admission.queue or exchange.inputs.ahead is not None:
+            return exchange
+        exchange, along = self.batching.gather(exchange, self.admission.waiting())
+        for one in along:
+            self.admission.call(one)
+        return exchange
 
     def failed(self, error: AlphaloopError, arrived: float, model: str = "", version: str = "") -> None:
         """Count a request that was not answered."""
@@ -88,16 +90,6 @@ class Gateway:
             failure_of(error).reason,
             monotonic() - arrived,
         )
-
-    @staticmethod
-    def _require_time(request: InferenceRequest, arrival: Arrival, now: float) -> None:
-        spent = now - arrival.at
-        for limit in (arrival.remaining, request.timeout):
-            if limit is not None and spent >= limit:
-                raise DeadlineError(
-                    f"the deadline passed {(spent - limit) * 1e3:.0f} ms before the request's turn came; "
-                    "nothing was computed"
-                )
 
 
 def _attributes(request: InferenceRequest) -> dict[str, str | int | float | bool]:

@@ -19,9 +19,10 @@ from alphaloop import telemetry
 from alphaloop.clock import monotonic
 from alphaloop.errors import AlphaloopError
 from serving.access import Scope
+from serving.arrival import Arrival
 from serving.core import InferenceCore
 from serving.failures import NotOfferedError, OverloadedError, failure_of, told
-from serving.gateway import Arrival, Gateway
+from serving.gateway import Gateway
 from serving.grpc_codec import (
     decode_request,
     encode_config,

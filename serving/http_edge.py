@@ -15,9 +15,10 @@ from alphaloop import telemetry
 from alphaloop.clock import monotonic
 from alphaloop.errors import AlphaloopError
 from serving.access import Scope
+from serving.arrival import Arrival
 from serving.compression import compress, decompress
 from serving.failures import NotOfferedError, OverloadedError, RequestTooLargeError, failure_of, told
-from serving.gateway import Arrival, Gateway
+from serving.gateway import Gateway
 from serving.grpc_codec import (
     encode_config,
     encode_index,

@@ -40,7 +40,11 @@ class Collector:
             "Time of a request by phase: queue, features, inference, and total, which is all of it.",
             labels=("phase", *LABELS),
         )
-        sizes = HistogramMetricFamily(f"{NAMESPACE}_batch_symbols", "Symbols of a request.", labels=LABELS)
+        sizes = HistogramMetricFamily(
+            f"{NAMESPACE}_batch_symbols",
+            "Symbols of a run: of a request, or of those scored together.",
+            labels=LABELS,
+        )
         for labels, series in self._gateway.statistics.series():
             for phase, histogram in series.phases():
                 latency.add_metric((phase, *labels), histogram.cumulative(), histogram.total)

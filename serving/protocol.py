@@ -66,10 +66,16 @@ class InferenceRequest:
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """Seconds that an answer took: reading features, and running the graph."""
+    """When a request's turn came (`alphaloop.clock.monotonic`), and the seconds that its answer took then.
 
+    `features` is reading its inputs, `inference` running the graph: that of its batch, where it had one.
+    `scored` is how many symbols that run scored; 0 where it is told by another request of the batch.
+    """
+
+    begun: float = 0.0
     features: float = 0.0
     inference: float = 0.0
+    scored: int = 0
 
 
 @dataclass(frozen=True, slots=True)

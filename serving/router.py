@@ -45,6 +45,13 @@ class RoutingTable:
         return self.plan.document
 
     @property
+    def versions(self) -> list[LoadedModel]:
+        """The versions that score a request, the champion first."""
+        if self.has_challenger and self.challenger is not None:
+            return [self.champion, self.challenger]
+        return [self.champion]
+
+    @property
     def has_challenger(self) -> bool:
         """Whether a second version scores every request."""
         return self.document.challenger is not None and self.document.state is not RolloutState.STEADY

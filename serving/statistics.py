@@ -60,9 +60,14 @@ class VersionStatistics:
         return max((one.last for one in self.series), default=0)
 
     @property
-    def executions(self) -> int:
+    def answered(self) -> int:
         """How many requests were answered."""
         return sum(one.total.count for one in self.series)
+
+    @property
+    def executions(self) -> int:
+        """How many runs that took: fewer, where requests were scored together."""
+        return sum(one.sizes.count for one in self.series)
 
     @property
     def inferences(self) -> int:
@@ -77,7 +82,7 @@ class VersionStatistics:
             "queue": self._sum("queue"),
             "compute_input": self._sum("features"),
             "compute_infer": self._sum("inference"),
-            "compute_output": Duration(self.executions, 0),
+            "compute_output": Duration(self.answered, 0),
         }
 
     def _sum(self, phase: str) -> Duration:
@@ -94,18 +99,19 @@ class Statistics:
         self._failed: dict[tuple[str, str], Duration] = {}
         self._clock = SystemClock()
 
-    def succeeded(self, response: InferenceResponse, queue: float, total: float) -> None:
-        """Count an answer that waited `queue` seconds and took `total`, waiting included."""
+    def succeeded(self, response: InferenceResponse, arrived: float, total: float) -> None:
+        """Count an answer to what came at `arrived` (`clock.monotonic`) and took `total` seconds."""
         key = (response.model, response.version, str(response.parameters["route"]))
         series = self._series.get(key)
         if series is None:
             series = self._open(key)
         timing = response.timing
-        series.queue.observe(queue)
+        series.queue.observe(timing.begun - arrived)
         series.features.observe(timing.features)
         series.inference.observe(timing.inference)
         series.total.observe(total)
-        series.sizes.observe(len(response.scores))
+        if timing.scored:
+            series.sizes.observe(timing.scored)
         series.last = int(self._clock.now().timestamp() * 1e3)
 
     def failed(self, model: str, version: str, reason: str, seconds: float) -> None:

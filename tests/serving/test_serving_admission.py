@@ -126,7 +126,7 @@ def test_an_idle_loop_computes_at_once() -> None:
     async def alone() -> bool:
         admission = Admission(4)
         assert admission.enter()
-        waiting = admission.turn()
+        waiting = admission.turn(object())
         try:
             waiting.send(None)
         except StopIteration:
@@ -145,7 +145,7 @@ def test_turns_come_in_order_and_survive_cancellation() -> None:
         async def one(number: int) -> None:
             admission.enter()
             try:
-                await admission.turn()
+                await admission.turn(object())
                 order.append(number)
             finally:
                 admission.leave()

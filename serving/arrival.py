@@ -1,0 +1,45 @@
+"""Arrivals: how a request came, and what has been done about it while it waits for its turn."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from serving.exchange import Exchange
+from serving.failures import DeadlineError
+from serving.protocol import InferenceRequest
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """How a request came: when (`alphaloop.clock.monotonic`), with how many seconds left to its deadline
+    then, and as part of which trace.
+    """
+
+    at: float
+    remaining: float | None = None
+    traceparent: str | None = None
+
+
+@dataclass(eq=False, slots=True)
+class Waiting:
+    """A request that waits for its turn; `exchange` is there once another's turn has prepared it."""
+
+    request: InferenceRequest
+    arrival: Arrival
+    exchange: Exchange | None = None
+
+    def overdue(self, now: float) -> float:
+        """How many seconds its deadline has passed by; below 0 while it has not."""
+        spent = now - self.arrival.at
+        left, timeout = self.arrival.remaining, self.request.timeout
+        limit = left if timeout is None else timeout if left is None else min(left, timeout)
+        return -1.0 if limit is None else spent - limit
+
+    def require_time(self, now: float) -> None:
+        """Raise `DeadlineError` where the deadline has passed."""
+        overdue = self.overdue(now)
+        if overdue >= 0:
+            raise DeadlineError(
+                f"the deadline passed {overdue * 1e3:.0f} ms before the request's turn came; "
+                "nothing was computed"
+            )

@@ -2,27 +2,24 @@
 
 The file of tokens has a line for each client: its name, its scopes joined by commas, and the token, as
 it is or as `sha256:` and the hex digest of it. Only digests are kept in memory. The file may be replaced
-while the server runs, as mounted secrets are; it is read again within seconds.
+while the server runs, as mounted secrets are; it is read again within a second, and at once for a token that
+is not known. A client may have several tokens, so that it can go from one to the next.
 """
 
 from __future__ import annotations
 
 import hashlib
 import ipaddress
-import logging
 import re
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from alphaloop.clock import monotonic
 from alphaloop.errors import SettingsError
 from alphaloop.settings import ServingSettings
 from serving.failures import AccessDeniedError, UnauthenticatedError
+from serving.secret_file import SecretFile
 
-log = logging.getLogger(__name__)
-
-RECHECK_SECONDS = 2.0
 HASHED = "sha256:"
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 SHORTEST_TOKEN = 16
@@ -47,10 +44,7 @@ class Access:
     """The tokens of one file. Raises `SettingsError`, which never holds a token, where it is no such file."""
 
     def __init__(self, file: Path) -> None:
-        self._file = file
-        self._stamp = self._stamped()
-        self._grants = _read(file)
-        self._checked = monotonic()
+        self._grants = SecretFile(file, _read)
 
     @classmethod
     def from_settings(cls, settings: ServingSettings) -> Access | None:
@@ -62,38 +56,21 @@ class Access:
 
         Raises `UnauthenticatedError` without a known token and `AccessDeniedError` without the scope.
         """
-        self._refresh()
+        grants = self._grants.current()
         kind, _, token = (header or "").partition(" ")
         if kind.lower() != "bearer" or not token:
             raise UnauthenticatedError("send a token: the header 'authorization' with 'Bearer <token>'")
-        grant = self._grants.get(_digest(token.strip()))
+        digest = _digest(token.strip())
+        grant = grants.get(digest)
+        if grant is None:
+            # The client may have been given its new token a moment ago, as we have.
+            self._grants.look()
+            grant = self._grants.content.get(digest)
         if grant is None:
             raise UnauthenticatedError("this token is not known here")
         if scope not in grant.scopes:
             raise AccessDeniedError(f"the token of '{grant.client}' does not have the scope '{scope}'")
         return grant.client
-
-    def _refresh(self) -> None:
-        now = monotonic()
-        if now - self._checked < RECHECK_SECONDS:
-            return
-        self._checked = now
-        try:
-            stamp = self._stamped()
-            if stamp != self._stamp:
-                self._grants, self._stamp = _read(self._file), stamp
-        except SettingsError as error:
-            # Half-written, or away for a moment: those who had access keep it until it can be read.
-            log.warning("the tokens are not read again: %s", error)
-
-    def _stamped(self) -> tuple[int, int, int]:
-        try:
-            stat = self._file.stat()
-        except OSError as error:
-            raise SettingsError(
-                f"serving.tokens names {self._file}, which cannot be read ({error.strerror})"
-            ) from error
-        return stat.st_mtime_ns, stat.st_size, stat.st_ino
 
 
 def require_protected(settings: ServingSettings) -> None:
@@ -120,9 +97,8 @@ def _read(file: Path) -> dict[str, Grant]:
         lines = file.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         # The cause is left out: a decoding error carries the file's bytes.
-        raise SettingsError(
-            f"serving.tokens names {file}, which cannot be read ({type(error).__name__})"
-        ) from None
+        why = error.strerror if isinstance(error, OSError) else "it is no text in UTF-8"
+        raise SettingsError(f"serving.tokens names {file}, which cannot be read ({why})") from None
     grants = {}
     for number, line in enumerate(lines, 1):
         words = line.split("#", 1)[0].split()

@@ -17,7 +17,8 @@ from typing import Any
 
 from alphaloop.clock import monotonic
 from alphaloop.errors import InputError, ServingError
-from serving.transport import Security, Server, is_lost, is_overdue, pushback
+from serving.secret_file import SecretFile
+from serving.transport import Metadata, Security, Server, is_lost, is_overdue, is_unknown, pushback
 
 MOST_CREDIT = 10.0
 LEAST_SECONDS = 1e-3
@@ -71,10 +72,15 @@ Steps = Generator[Ask | Pause, Heard | None, Any]
 
 
 class Asking:
-    """Decides which of `servers` is asked, and when again, each in its turn. Thread-safe."""
+    """Decides which of `servers` is asked, and when again, each in its turn. Thread-safe.
 
-    def __init__(self, servers: Sequence[Server], patience: Patience) -> None:
-        self.servers, self._patience = tuple(servers), patience
+    `bearer` is the token with which they are asked.
+    """
+
+    def __init__(
+        self, servers: Sequence[Server], patience: Patience, bearer: SecretFile[Metadata] | None = None
+    ) -> None:
+        self.servers, self._patience, self._bearer = tuple(servers), patience, bearer
         self._turn, self._credit, self._closed = 0, 1.0, False
         self._lock = Lock()
 
@@ -89,9 +95,8 @@ class Asking:
         urls = [one.strip() for one in (url.split(",") if isinstance(url, str) else url)]
         if not urls or not all(urls):
             raise InputError(f"the client's url is {url!r}; give host:port, several separated by commas")
-        credentials = security.credentials()
-        known = [(one, security.metadata(one)) for one in urls]
-        return cls([Server(one, credentials, words, asynchronous) for one, words in known], patience)
+        credentials, bearer = security.credentials(), security.bearer(urls)
+        return cls([Server(one, credentials, bearer, asynchronous) for one in urls], patience, bearer)
 
     @property
     def url(self) -> str:
@@ -115,7 +120,8 @@ class Asking:
         if not deadline_ms > 0:
             # gRPC takes a deadline of 0 for none.
             raise ValueError(f"deadline_ms is {deadline_ms}; a request needs a positive time")
-        until = monotonic() + deadline_ms / 1e3
+        began = monotonic()
+        until = began + deadline_ms / 1e3
         self._earn()
         pause, told = self._patience.pause_ms / 1e3, ""
         for attempt in count(1):
@@ -128,6 +134,9 @@ class Asking:
                 return heard.answer
             server, error = heard.failures[-1]
             told = f"{error.code()}: {error.details()}"
+            if is_unknown(error) and self._renewed(began):
+                began = monotonic()
+                continue
             wait = pushback(error)
             final = wait is None and not is_lost(error)
             if wait is None:
@@ -163,6 +172,13 @@ class Asking:
             if server.breaker.allows():
                 return server
         return None
+
+    def _renewed(self, since: float) -> bool:
+        """Whether the token is another than the one of a question that began at `since`."""
+        if self._bearer is None:
+            return False
+        self._bearer.look()
+        return self._bearer.changed >= since
 
     def _earn(self) -> None:
         with self._lock:

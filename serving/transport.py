@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,9 @@ from alphaloop.breaker import CircuitBreaker
 from alphaloop.errors import SettingsError
 from alphaloop.settings import ClientSettings
 from serving.access import is_loopback
+from serving.secret_file import SecretFile
+
+Metadata = tuple[tuple[str, str], ...]
 
 FAILURES, WINDOW_SECONDS, COOLDOWN_SECONDS = 3, 10.0, 1.0
 # A server that comes back is found again soon; gRPC would wait for up to two minutes.
@@ -21,7 +25,7 @@ UNLIMITED = -1
 LOST = ("UNAVAILABLE", "CANCELLED")
 # gRPC's words for a stream that the other side broke off, under statuses that servers use as well.
 BROKEN = ("RST_STREAM", "http2 header", "Stream removed", "Connection reset", "GOAWAY")
-OVERLOADED, OVERDUE = "RESOURCE_EXHAUSTED", "DEADLINE_EXCEEDED"
+OVERLOADED, OVERDUE, UNKNOWN = "RESOURCE_EXHAUSTED", "DEADLINE_EXCEEDED", "UNAUTHENTICATED"
 PUSHBACK = "grpc-retry-pushback-ms"
 # gRPC refuses anything else in metadata, and its complaint would show the token.
 _TOKEN = re.compile(rb"[!-~]+")
@@ -67,20 +71,18 @@ class Security:
         self._require_pem(authority)
         return grpc.ssl_channel_credentials(authority, key, chain)
 
-    def metadata(self, url: str) -> tuple[tuple[str, str], ...]:
-        """What goes with each call to `url`. Raises `SettingsError`, which never holds the token."""
+    def bearer(self, urls: Iterable[str]) -> SecretFile[Metadata] | None:
+        """The token as what goes with each call to `urls`; None without one.
+
+        Raises `SettingsError`, which never holds the token.
+        """
         if self.token is None:
-            return ()
-        host = url.rpartition(":")[0].strip("[]")
-        if self.authority is None and not (url.startswith("unix:") or is_loopback(host)):
-            raise SettingsError(f"a token would go to {url} in clear text; set client.authority for TLS")
-        token = read(self.token, "token").strip()
-        if not _TOKEN.fullmatch(token):
-            raise SettingsError(
-                f"client.token names {self.token}, which does not hold a token: one word, in ASCII, and "
-                "nothing else"
-            )
-        return (("authorization", f"Bearer {token.decode()}"),)
+            return None
+        for url in urls:
+            host = url.rpartition(":")[0].strip("[]")
+            if self.authority is None and not (url.startswith("unix:") or is_loopback(host)):
+                raise SettingsError(f"a token would go to {url} in clear text; set client.authority for TLS")
+        return SecretFile(self.token, _read_bearer)
 
     def _require_pem(self, authority: bytes) -> None:
         import ssl
@@ -108,12 +110,13 @@ class Security:
 class Server:
     """One server by its `url`; `breaker` says whether to ask it.
 
-    `credentials` and `words` (what goes with each call) are those of a `Security`. An asynchronous one
-    belongs to the event loop that runs when it is made, and its `close` is awaited.
+    `credentials` and `bearer` are those of a `Security`. `metadata` gives what goes with a call made now:
+    who asks, and the span that it belongs to. An asynchronous one belongs to the event loop that runs
+    when it is made, and its `close` is awaited.
     """
 
     def __init__(
-        self, url: str, credentials: Any, words: tuple[tuple[str, str], ...], asynchronous: bool
+        self, url: str, credentials: Any, bearer: SecretFile[Metadata] | None, asynchronous: bool
     ) -> None:
         import grpc.aio
         from tritonclient.grpc import service_pb2_grpc
@@ -130,7 +133,11 @@ class Server:
             # A second client to the same url must not share a connection that this one has found broken.
             ("grpc.use_local_subchannel_pool", 1),
         ]
-        self.url, self._words = url, words
+        self.url = url
+        # Decided here: with each call, who has no token would be asked in vain for one.
+        self.metadata: Callable[[], Metadata] = (
+            _traced if bearer is None else lambda: bearer.current() + _traced()
+        )
         self.breaker = CircuitBreaker(FAILURES, WINDOW_SECONDS, COOLDOWN_SECONDS)
         library = grpc.aio if asynchronous else grpc
         self._channel = (
@@ -139,11 +146,6 @@ class Server:
             else library.secure_channel(url, credentials, options)
         )
         self.stub = service_pb2_grpc.GRPCInferenceServiceStub(self._channel)
-
-    def metadata(self) -> tuple[tuple[str, str], ...]:
-        """What goes with a call made now: who asks, and the span that it belongs to."""
-        parent = telemetry.traceparent()
-        return self._words if parent is None else (*self._words, (telemetry.TRACEPARENT, parent))
 
     def close(self) -> Any:
         """Close the connection."""
@@ -158,6 +160,11 @@ def is_lost(error: Any) -> bool:
 def is_overdue(error: Any) -> bool:
     """Whether `error` says that no answer came in time."""
     return bool(error.code().name == OVERDUE)
+
+
+def is_unknown(error: Any) -> bool:
+    """Whether `error` says that the server does not know the token."""
+    return bool(error.code().name == UNKNOWN)
 
 
 def pushback(error: Any) -> float | None:
@@ -176,3 +183,17 @@ def read(path: Path, setting: str) -> bytes:
         raise SettingsError(
             f"client.{setting} names {path}, which cannot be read: {error.strerror}"
         ) from error
+
+
+def _read_bearer(path: Path) -> Metadata:
+    token = read(path, "token").strip()
+    if not _TOKEN.fullmatch(token):
+        raise SettingsError(
+            f"client.token names {path}, which does not hold a token: one word, in ASCII, and nothing else"
+        )
+    return (("authorization", f"Bearer {token.decode()}"),)
+
+
+def _traced() -> Metadata:
+    parent = telemetry.traceparent()
+    return () if parent is None else ((telemetry.TRACEPARENT, parent),)

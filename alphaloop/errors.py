@@ -83,6 +83,10 @@ class ServingError(AlphaloopError):
     """A prediction could not be had from the server."""
 
 
+class TlsError(ServingError, InputError):
+    """A server is there, and does not agree with the client on TLS; the message names the setting."""
+
+
 class LeaseLostError(AlphaloopError):
     """Another process took over this writer's lease; nothing more may be written here."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -129,9 +130,14 @@ def open_registry(settings: Settings) -> Registry:
 
 
 def require_server(settings: Settings) -> None:
-    """Raise `MissingStateError` unless a server answers where the settings say."""
+    """Raise `MissingStateError` unless a server answers where the settings say.
+
+    Raises `TlsError` where one is there that the client's settings of TLS do not fit.
+    """
     from serving.client import PredictionClient
 
+    # Of a handshake that fails gRPC writes a line of its own, without the way out.
+    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
     with PredictionClient.from_settings(settings) as client:
         if not client.live():
             raise MissingStateError(f"no server answers on {client.url}; start one with `alphaloop serve`")

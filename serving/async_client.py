@@ -14,9 +14,10 @@ from alphaloop.settings import Settings
 from serving.asking import Asking, Patience
 from serving.client import DEADLINE_MS
 from serving.connection import Connection
+from serving.handshake import require_agreement
 from serving.protocol import Panel, Scores
 from serving.question import Questions, says_yes
-from serving.transport import Security, Server
+from serving.transport import Security
 from serving.waiting import answer_async, settled
 
 
@@ -43,7 +44,8 @@ class AsyncPredictionClient:
             raise InputError(
                 "no event loop runs here; make an AsyncPredictionClient in a coroutine, or a PredictionClient"
             ) from None
-        self._asking = Asking.at(url, security or Security(), patience or Patience(), asynchronous=True)
+        self._security = security or Security()
+        self._asking = Asking.at(url, self._security, patience or Patience(), asynchronous=True)
         self.url, self.model = self._asking.url, model
         self._questions, self._deadline_ms = Questions(self.url, model), deadline_ms
 
@@ -71,11 +73,11 @@ class AsyncPredictionClient:
         return self._questions.read_scores(await self._ask(request, deadline_ms))
 
     async def live(self) -> bool:
-        """Whether a server answers at all."""
+        """As `PredictionClient.live`."""
         return await self._any("ServerLive", self._questions.live())
 
     async def ready(self) -> bool:
-        """Whether a server can answer for this model."""
+        """As `PredictionClient.ready`."""
         return await self._any("ModelReady", self._questions.ready())
 
     async def close(self) -> None:
@@ -98,13 +100,14 @@ class AsyncPredictionClient:
 
     async def _any(self, method: str, question: Any) -> bool:
         self._asking.require_open()
+        failures = []
         for server in self._asking.servers:
-            if await self._is_so(server, method, question):
+            call = getattr(server.stub, method)
+            asked = call(question, timeout=self._deadline_ms / 1e3, metadata=server.metadata())
+            said, error = await settled(asked)
+            if says_yes(said):
                 return True
+            failures.append((server.url, error))
+        # Not reachable is an answer to these questions; not to be understood is none.
+        await asyncio.to_thread(require_agreement, self._security, failures)
         return False
-
-    async def _is_so(self, server: Server, method: str, question: Any) -> bool:
-        call = getattr(server.stub, method)
-        said, _ = await settled(call(question, timeout=self._deadline_ms / 1e3, metadata=server.metadata()))
-        # Not reachable is an answer to these questions.
-        return says_yes(said)

@@ -11,6 +11,7 @@ from alphaloop.prediction import Forecast
 from alphaloop.settings import Settings
 from serving.asking import Asking, Patience
 from serving.connection import Connection
+from serving.handshake import require_agreement
 from serving.protocol import Panel, Scores
 from serving.question import Questions, says_yes
 from serving.transport import Security, Server
@@ -37,7 +38,8 @@ class PredictionClient:
         patience: Patience | None = None,
         deadline_ms: float = DEADLINE_MS,
     ) -> None:
-        self._asking = Asking.at(url, security or Security(), patience or Patience())
+        self._security = security or Security()
+        self._asking = Asking.at(url, self._security, patience or Patience())
         self.url, self.model = self._asking.url, model
         self._questions, self._deadline_ms = Questions(self.url, model), deadline_ms
 
@@ -68,11 +70,14 @@ class PredictionClient:
         return self._questions.read_scores(self._ask(self._questions.infer(panel, version), deadline_ms))
 
     def live(self) -> bool:
-        """Whether a server answers at all."""
+        """Whether a server answers at all.
+
+        Raises `TlsError` where none does and one is there with which the client does not agree on TLS.
+        """
         return self._any("ServerLive", self._questions.live())
 
     def ready(self) -> bool:
-        """Whether a server can answer for this model."""
+        """Whether a server can answer for this model. Raises as `live` does."""
         return self._any("ModelReady", self._questions.ready())
 
     def close(self) -> None:
@@ -95,15 +100,22 @@ class PredictionClient:
 
     def _any(self, method: str, question: Any) -> bool:
         self._asking.require_open()
-        return any(self._is_so(server, method, question) for server in self._asking.servers)
+        failures = []
+        for server in self._asking.servers:
+            said, error = self._said(server, method, question)
+            if says_yes(said):
+                return True
+            failures.append((server.url, error))
+        # Not reachable is an answer to these questions; not to be understood is none.
+        require_agreement(self._security, failures)
+        return False
 
-    def _is_so(self, server: Server, method: str, question: Any) -> bool:
+    def _said(self, server: Server, method: str, question: Any) -> tuple[Any, Any]:
+        """The answer of one server, or its `grpc.RpcError`."""
         import grpc
 
         call = getattr(server.stub, method)
         try:
-            said = call(question, timeout=self._deadline_ms / 1e3, metadata=server.metadata())
-        except grpc.RpcError:
-            # Not reachable is an answer to these questions.
-            return False
-        return says_yes(said)
+            return call(question, timeout=self._deadline_ms / 1e3, metadata=server.metadata()), None
+        except grpc.RpcError as error:
+            return None, error

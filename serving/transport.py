@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from alphaloop import telemetry
 from alphaloop.breaker import CircuitBreaker
@@ -14,6 +14,9 @@ from alphaloop.errors import SettingsError
 from alphaloop.settings import ClientSettings
 from serving.access import is_loopback
 from serving.secret_file import SecretFile
+
+if TYPE_CHECKING:
+    import ssl
 
 Metadata = tuple[tuple[str, str], ...]
 
@@ -68,7 +71,7 @@ class Security:
         authority = read(self.authority, "authority")
         key = read(self.key, "key") if self.key else None
         chain = read(self.certificate, "certificate") if self.certificate else None
-        self._require_pem(authority)
+        self.context()
         return grpc.ssl_channel_credentials(authority, key, chain)
 
     def bearer(self, urls: Iterable[str]) -> SecretFile[Metadata] | None:
@@ -84,19 +87,23 @@ class Security:
                 raise SettingsError(f"a token would go to {url} in clear text; set client.authority for TLS")
         return SecretFile(self.token, _read_bearer)
 
-    def _require_pem(self, authority: bytes) -> None:
+    def context(self) -> ssl.SSLContext:
+        """The same for OpenSSL, with HTTP/2. Raises `SettingsError` for files that cannot be used."""
         import ssl
 
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        try:
-            context.load_verify_locations(cadata=authority.decode("ascii"))
-        except (ValueError, ssl.SSLError):
-            # The cause is left out: a decoding error carries the file's bytes.
-            raise SettingsError(
-                f"client.authority names {self.authority}, which holds no certificates in PEM"
-            ) from None
+        context.set_alpn_protocols(["h2"])
+        if self.authority is not None:
+            authority = read(self.authority, "authority")
+            try:
+                context.load_verify_locations(cadata=authority.decode("ascii"))
+            except (ValueError, ssl.SSLError):
+                # The cause is left out: a decoding error carries the file's bytes.
+                raise SettingsError(
+                    f"client.authority names {self.authority}, which holds no certificates in PEM"
+                ) from None
         if self.certificate is None:
-            return
+            return context
         try:
             # gRPC has no way to be told a pass phrase, and OpenSSL would ask the terminal for it.
             context.load_cert_chain(self.certificate, self.key, password="")
@@ -105,6 +112,7 @@ class Security:
                 f"client.certificate and client.key name {self.certificate} and {self.key}, which are not a "
                 "certificate in PEM and the key that belongs to it, without a pass phrase"
             ) from error
+        return context
 
 
 class Server:

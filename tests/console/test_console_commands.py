@@ -11,13 +11,16 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from urllib.error import URLError
 from urllib.request import urlopen
 
+import grpc
 import pytest
+import trustme
 
 from alphaloop.processes import free_port
 from console import main
@@ -157,6 +160,23 @@ def test_without_a_server_predict_and_trade_say_how_to_start_one(run: Command) -
     """Nobody answers on the port: the line names the command that mends it."""
     assert "`alphaloop serve`" in run("predict", code=2)
     assert "`alphaloop serve`" in run("trade", code=2)
+
+
+def test_a_server_that_speaks_tls_is_told_from_none(run: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who is there and not understood is named in one line, with the setting that mends it."""
+    leaf = trustme.CA().issue_cert("127.0.0.1")
+    pair = (leaf.private_key_pem.bytes(), leaf.cert_chain_pems[0].bytes())
+    server = grpc.server(ThreadPoolExecutor(1))
+    url = f"127.0.0.1:{server.add_secure_port('127.0.0.1:0', grpc.ssl_server_credentials([pair]))}"
+    server.start()
+    monkeypatch.setenv("ALPHALOOP_CLIENT__URLS", url)
+    try:
+        for verb in ("predict", "trade"):
+            shown = run(verb, code=2)
+            assert f"alphaloop: {url} speaks TLS, and the client clear text; set client.authority" in shown
+            assert shown.count("\n") == 1
+    finally:
+        server.stop(0).wait()
 
 
 def test_a_served_model_trades_and_its_trail_holds(

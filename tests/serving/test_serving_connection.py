@@ -14,7 +14,7 @@ import pytest
 import trustme
 
 from alphaloop import settings as configuration
-from alphaloop.errors import ServingError, SettingsError
+from alphaloop.errors import ServingError, SettingsError, TlsError
 from alphaloop.processes import child_environment, free_port
 from alphaloop.settings import ClientSettings, ServingSettings, Settings
 from serving.client import PredictionClient
@@ -151,7 +151,8 @@ def test_mutual_tls_and_a_token_come_from_files(
         client.forecast(world.symbols, world.bar)
     strange = equipped(files, certificate=None, key=None)
     with make_client.from_settings(_elsewhere(secured, strange)) as client:
-        assert not client.live()
+        with pytest.raises(TlsError, match=r"asks for a client's certificate; set client\.certificate and"):
+            client.live()
         with pytest.raises(ServingError, match="UNAVAILABLE"):
             client.forecast(world.symbols, world.bar, deadline_ms=500)
 

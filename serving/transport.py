@@ -23,6 +23,8 @@ Metadata = tuple[tuple[str, str], ...]
 FAILURES, WINDOW_SECONDS, COOLDOWN_SECONDS = 3, 10.0, 1.0
 # A server that comes back is found again soon; gRPC would wait for up to two minutes.
 RECONNECT_MS, MOST_RECONNECT_MS = 50, 1_000
+# gRPC gives a connection up after this long: three round trips with TLS, to a server across an ocean.
+CONNECT_MS = 300
 UNLIMITED = -1
 # Failures of the way to the server, not of the server: who asks again asks for the first time.
 LOST = ("UNAVAILABLE", "CANCELLED")
@@ -134,7 +136,7 @@ class Server:
         messages()
         options = [
             ("grpc.initial_reconnect_backoff_ms", RECONNECT_MS),
-            ("grpc.min_reconnect_backoff_ms", RECONNECT_MS),
+            ("grpc.min_reconnect_backoff_ms", CONNECT_MS),
             ("grpc.max_reconnect_backoff_ms", MOST_RECONNECT_MS),
             ("grpc.max_receive_message_length", UNLIMITED),
             ("grpc.max_send_message_length", UNLIMITED),

@@ -16,7 +16,7 @@ import grpc
 import pytest
 import trustme
 
-from alphaloop.clock import monotonic
+from alphaloop.clock import monotonic, sleep
 from alphaloop.errors import InputError, ServingError, TlsError
 from alphaloop.processes import free_port
 from serving import handshake
@@ -219,6 +219,32 @@ def test_who_is_away_is_away(
     assert monotonic() - started < 10
     with make_client(listen(speak_http), "m") as client:
         assert not client.live()
+
+
+def test_a_server_across_an_ocean_is_there_at_the_first_question(
+    make_client: Any, replicas: Any, listen: Any, certified: Certified
+) -> None:
+    """TLS over 100 ms of round trip: the connection is given the time that it needs."""
+    url = replicas(1.0).start(credentials=certified.server())
+
+    def relay(one: socket.socket) -> None:
+        with socket.create_connection(url.rsplit(":", 1)) as other:
+            back = threading.Thread(target=_carry, args=(other, one), daemon=True)
+            back.start()
+            _carry(one, other)
+            back.join()
+
+    with make_client(listen(relay), "m", security=certified.client()) as client:
+        assert client.live()
+
+
+def _carry(source: socket.socket, target: socket.socket, seconds: float = 0.05) -> None:
+    """What comes, half a round trip later."""
+    with contextlib.suppress(OSError):
+        while content := source.recv(2**16):
+            sleep(seconds)
+            target.sendall(content)
+        target.shutdown(socket.SHUT_WR)
 
 
 def test_a_file_that_has_gone_leaves_grpc_to_say_it(

@@ -34,15 +34,17 @@ class Expectation:
     """What the challenger's card promises: a floor for its IC, a ceiling for its turnover, and ranges.
 
     `ic_scale` is the standard deviation of its IC from bar to bar: the ruler of the distance to the
-    floor. `turnover_mean` is the turnover a bar of its calmest fold, `turnover_ratio` its turnover as a
-    multiple of the champion's on their cards. `persistence` is on Fisher's scale, `dispersion` in natural
-    logarithms. NaN and None for what the cards do not say; nothing is held against those.
+    floor. `turnover_mean` is the turnover a bar of its calmest fold, `turnover_high` what it trades more of
+    on one bar in twenty of its folds, `turnover_ratio` its turnover as a multiple of the champion's on their
+    cards. `persistence` is on Fisher's scale, `dispersion` in natural logarithms. NaN and None for what the
+    cards do not say; nothing is held against those.
     """
 
     ic_floor: float
     ic_scale: float
     turnover_ceiling: float
     turnover_mean: float = math.nan
+    turnover_high: float = math.nan
     turnover_ratio: float = math.nan
     persistence: Range | None = None
     dispersion: Range | None = None
@@ -77,12 +79,14 @@ def of_folds(
     ]
     traded = [float(row["turnover"]) for row in folds]
     theirs = [float(row["turnover"]) for row in champion_folds]
+    high = _figure(ranges, "turnover", "q95")
     ratio = _mean(traded) / _mean(theirs) if traded and theirs and min(theirs) > 0 else math.nan
     return Expectation(
         ic_floor=min(floors, default=-1.0),
         ic_scale=spread,
         turnover_ceiling=TURNOVER_MULTIPLE * max(max(traded, default=1.0), 1e-3),
         turnover_mean=min(traded, default=math.nan),
+        turnover_high=math.nan if high is None else high,
         turnover_ratio=ratio,
         persistence=_persistence(ranges),
         dispersion=_dispersion(ranges),

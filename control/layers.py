@@ -28,7 +28,7 @@ COST_WEIGHTS = {"turnover": 0.5, "relative": 0.5}
 TURNOVER_HALF_LIFE = 5.0
 """Bars after which a bar's turnover weighs half."""
 OWN_MULTIPLE = 2.0
-"""Times its card's calmest fold that a book must trade to be accused by the champion's measure."""
+"""Times its card's calmest fold that a book must at least trade to be accused by the champion's measure."""
 RELATIVE_MULTIPLE = 2.5
 """Times the ratio of turnovers on the cards that a live ratio may reach."""
 CEILING_RULER = 1 / 3
@@ -98,6 +98,12 @@ class Cost:
     ceiling that crises made; the champion's own turnover says what month it is. With few names a book
     trades in lumps and rests in between, so both are smoothed over a week; and a challenger that trades
     no more than its card says is not accused because the champion rests.
+
+    What its card says is the busiest twentieth of its bars, and not a multiple of the mean alone: the bound
+    of a bet (`control.sequential`) holds where the next value is not positive on average after *any* past.
+    Where two of few names change places, a book trades for weeks, each bar a share of what is left
+    (`alphaloop.allocation`). Such a burst is many times the mean, and honest, and each of its bars foretells
+    the next.
     """
 
     def __init__(self, expectations: Sequence[Expectation]) -> None:
@@ -105,7 +111,8 @@ class Cost:
         self.test = MixedTest(COST_WEIGHTS, rollouts)
         self.innocence = BettingTest(rollouts)
         self._ceiling = np.array([one.turnover_ceiling for one in expectations])
-        self._mean = np.array([one.turnover_mean for one in expectations])
+        mean = np.array([one.turnover_mean for one in expectations])
+        self._busy = np.fmax(OWN_MULTIPLE * mean, [one.turnover_high for one in expectations])
         self._ratio = np.array([one.turnover_ratio for one in expectations])
         self._smooth = np.zeros((2, rollouts))
         self._count = np.zeros(rollouts)
@@ -116,12 +123,12 @@ class Cost:
         over = (ours - self._ceiling) / (self._ceiling * CEILING_RULER)
         self.test.parts["turnover"].bet(clipped(over))
         relative, own = self._smoothed(ours, theirs)
-        excess = np.minimum(relative - np.log(RELATIVE_MULTIPLE), own - np.log(OWN_MULTIPLE))
+        excess = np.minimum(relative - np.log(RELATIVE_MULTIPLE), own)
         self.test.parts["relative"].bet(clipped(excess / RATIO_RULER))
         self.innocence.bet(clipped((np.log(CLEARED_MULTIPLE) - relative) / RATIO_RULER))
 
     def _smoothed(self, ours: Vector, theirs: Vector) -> tuple[Vector, Vector]:
-        """Logarithms of turnover in units of the champion's (by the cards), and in units of its own card's.
+        """Logarithms of turnover in units of the champion's (by the cards), and of a busy bar on its card.
 
         NaN for the first bars, and where a bar has no turnover to tell.
         """
@@ -135,7 +142,7 @@ class Cost:
         level = self._smooth / (1.0 - 0.5 ** (np.maximum(self._count, 1.0) / TURNOVER_HALF_LIFE))
         with np.errstate(divide="ignore", invalid="ignore"):
             relative = np.log(level[0] / level[1] / self._ratio)
-            own = np.log(level[0] / self._mean)
+            own = np.log(level[0] / self._busy)
         return relative * known, own * known
 
 

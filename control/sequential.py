@@ -1,6 +1,7 @@
 """Sequential tests that may be looked at after every bar: e-processes by betting.
 
-A test of "the mean is not positive" is a gambler who bets on it being positive. Each bar's value is
+A test of "the mean is not positive, whatever came before" is a gambler who bets on it being positive. A
+mean over all bars is not enough: where values come in runs, a run is foretold by its start. Each bar's value is
 scaled and clipped into [-1, 1]; wealth grows by `1 + stake × value`. While the hypothesis holds, no
 stake chosen beforehand can make wealth grow on average, so wealth is a non-negative supermartingale
 and exceeds `1 / alpha` at *any* time with probability at most `alpha` (Ville 1939). We spread the

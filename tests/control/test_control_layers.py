@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from control.expectation import Expectation, Range
-from control.layers import Comparison, Layers
+from control.layers import Comparison, Cost, Layers
 from control.policies import RolloutPolicy
 from control.sequential import BettingTest, MixedTest
 
@@ -25,6 +25,7 @@ EXPECTED = Expectation(
     ic_scale=0.28,
     turnover_ceiling=0.06,
     turnover_mean=0.02,
+    turnover_high=0.033,
     turnover_ratio=2.0,
     persistence=Range(0.5, 3.0, 0.8),
     dispersion=Range(-3.0, 1.0, 1.1),
@@ -129,6 +130,38 @@ def test_a_card_that_says_nothing_is_not_held_against_anyone() -> None:
     for bar in _bars(60, 5):
         layers.take(bar._replace(agreement=-1.0, persistence=0.0, dispersion=9.0))
     assert not any(flags.any() for flags in layers.against().values())
+
+
+def _bursts(bars: int, rollouts: int, seed: int) -> np.ndarray:
+    """Turnover where two of few names change places once a month; a bar trades a tenth of the way."""
+    rng = np.random.default_rng(seed)
+    level, turnover = np.zeros(rollouts), np.zeros((bars + 100, rollouts))
+    for bar in range(len(turnover)):
+        level += np.where(rng.random(rollouts) < 1 / 21, 0.3, 0.0)
+        turnover[bar], level = 0.1 * level, 0.9 * level
+    return turnover[100:]
+
+
+def test_a_book_that_trades_in_bursts_as_its_card_says_is_not_accused_while_the_champion_rests() -> None:
+    """Few names: a burst lasts for weeks and is many times the mean, and the card's busy bars say so."""
+    rollouts, folds = 4_000, _bursts(600, 4, 11)
+    card = replace(
+        EXPECTED,
+        turnover_ceiling=3 * float(folds.mean(axis=0).max()),
+        turnover_mean=float(folds.mean(axis=0).min()),
+        turnover_high=float(np.quantile(folds, 0.95)),
+        turnover_ratio=1.0,
+    )
+    share = {}
+    for name, expected in (("busy bars", card), ("the mean alone", replace(card, turnover_high=np.nan))):
+        cost = Cost([expected] * rollouts)
+        accused = np.zeros(rollouts, dtype=bool)
+        for ours, theirs in zip(_bursts(126, rollouts, 12), _bursts(126, rollouts, 13), strict=True):
+            cost.observe(ours, theirs)
+            accused |= cost.test.exceeds(POLICY.rollback_alpha("cost"))
+        share[name] = accused.mean()
+    assert share["busy bars"] <= POLICY.rollback_alpha("cost")
+    assert share["the mean alone"] > POLICY.false_rollback, "the bursts would be accused by their mean"
 
 
 def test_the_past_can_only_speak_against() -> None:

@@ -82,7 +82,7 @@ def planted(bench: Bench, champion: Track) -> dict[str, Outcomes]:
     for name, change in SERVED.items():
         found[name] = _served(bench, champion, honest, true, bench.served(change))
     found["scores flipped"] = _served(bench, champion, honest, true, -true)
-    found["turnover five-fold"] = _restless(found["honest"], bench.policy.costs.rate)
+    found["turnover five-fold"] = restless(found["honest"], bench.policy.costs.rate)
     live, splendid = bench.scores(leak=bench.policy.horizon)
     found["a leaked model with a splendid card"] = _pair(bench, champion, _track(bench, live, splendid))
     return found
@@ -117,16 +117,8 @@ def turned(outcomes: Outcomes) -> Outcomes:
     )
 
 
-def _served(bench: Bench, champion: Track, honest: Track, true: FloatMatrix, served: FloatMatrix) -> Outcomes:
-    live = _pair(bench, champion, replace(_track(bench, served), folds=honest.folds, ranges=honest.ranges))
-    carded = _pair(bench, champion, honest)
-    with np.errstate(invalid="ignore"):
-        difference = np.abs(served - true)[bench.live].max(axis=1)
-    return replace(live, rows=live.rows._replace(recomputation=difference), expectation=carded.expectation)
-
-
-def _restless(honest: Outcomes, cost: float) -> Outcomes:
-    """Five times the trades, at the cost of four more."""
+def restless(honest: Outcomes, cost: float) -> Outcomes:
+    """Five times the trades, the four more of them at `cost`, a share of what is traded."""
     rows: Comparison = honest.rows
     turnover = np.asarray(rows.turnover)
     more = (TURNOVER_MULTIPLE - 1.0) * turnover
@@ -134,6 +126,14 @@ def _restless(honest: Outcomes, cost: float) -> Outcomes:
         honest,
         rows=rows._replace(turnover=turnover + more, net_return=np.asarray(rows.net_return) - cost * more),
     )
+
+
+def _served(bench: Bench, champion: Track, honest: Track, true: FloatMatrix, served: FloatMatrix) -> Outcomes:
+    live = _pair(bench, champion, replace(_track(bench, served), folds=honest.folds, ranges=honest.ranges))
+    carded = _pair(bench, champion, honest)
+    with np.errstate(invalid="ignore"):
+        difference = np.abs(served - true)[bench.live].max(axis=1)
+    return replace(live, rows=live.rows._replace(recomputation=difference), expectation=carded.expectation)
 
 
 def _late(frame: FeatureFrame) -> Panel:

@@ -11,8 +11,9 @@ import numpy as np
 from alphaloop.errors import InputError
 from alphaloop.market import BarPanel
 from alphaloop.settings import Settings
+from control.faults import restless
 from control.outcomes import Outcomes, pair, signals, track
-from control.policies import rollout_policy
+from control.policies import RolloutPolicy, rollout_policy
 from control.simulation import Simulated, bootstrapped
 from control.stages import Move
 from features.build import backfill
@@ -53,24 +54,27 @@ class Question:
 
 
 def rehearse(settings: Settings, question: Question) -> dict[str, Any]:
-    """Rates and times for an equal, a worse and a better challenger, under the settings' rollout policy.
+    """Rates and times for an equal, a worse and a better challenger, and for one that trades too much.
 
-    The pairs are simple models on the bars of `settings.data.source`, made equal and then better or worse
-    by the effect; dates are drawn by the stationary bootstrap. Raises `InputError` where the source has
-    too few names.
+    All under the settings' rollout policy. The pairs are simple models on the bars of `settings.data.source`,
+    made equal, and then better or worse by the effect or with five times the trades; dates are drawn by the
+    stationary bootstrap. Raises `InputError` where the source has too few names.
     """
     policy = rollout_policy(settings)
     policy = replace(policy, max_bars=question.bars or policy.max_bars, ic_horizon=question.horizon)
     pairs, symbols = _pairs(settings, question)
     effect = question.effect if question.ic is None else question.ic / _spread(pairs, "ic", "champion_ic")
 
-    def play(shift: float, number: int) -> Simulated:
+    def play(changed: list[Outcomes], number: int) -> Simulated:
         return bootstrapped(
-            [one.recentred(shift) for one in pairs], policy, rollouts=question.rollouts,
-            bars=policy.max_bars, seed=question.seed + number,
-        )  # fmt: skip
+            changed, policy, rollouts=question.rollouts, bars=policy.max_bars, seed=question.seed + number
+        )
 
-    equal, worse, better = play(0.0, 0), play(-effect, 1), play(effect, 2)
+    equals = [one.recentred() for one in pairs]
+    equal = play(equals, 0)
+    worse, better = (play([one.recentred(x) for one in pairs], n) for n, x in ((1, -effect), (2, effect)))
+    cost = EvaluationPolicy.from_settings(settings).costs.rate
+    five_fold = play([restless(one, cost) for one in equals], 3)
     return {
         "source": settings.data.source,
         "names": len(symbols),
@@ -87,6 +91,7 @@ def rehearse(settings: Settings, question: Question) -> dict[str, Any]:
         "equal": told(equal),
         "worse": told(worse),
         "better": told(better),
+        "turnover_five_fold": _caught(five_fold, policy),
     }
 
 
@@ -117,6 +122,18 @@ def all_pairs(
         pair(one, other, bars.timestamps, carded=carded, live=live)
         for one, other in permutations(tracks.values(), 2)
     ]
+
+
+def _caught(simulated: Simulated, policy: RolloutPolicy) -> dict[str, Any]:
+    """What became of a fault: caught before it held more than the first weight, or given more than that."""
+    first = policy.weights[0]
+    return {
+        "caught_at_first_weight": simulated.caught_below(first),
+        "given_more_capital": sum(one.weight > first for one in simulated.ended) / len(simulated.ended),
+        "rollback_bars_median": simulated.bars(Move.ROLL_BACK, 0.5),
+        "rollback_bars_99": simulated.bars(Move.ROLL_BACK, 0.99),
+        "layers": simulated.layers(Move.ROLL_BACK),
+    }
 
 
 def _pairs(settings: Settings, question: Question) -> tuple[list[Outcomes], tuple[str, ...]]:

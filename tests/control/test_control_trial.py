@@ -12,9 +12,11 @@ from alphaloop.errors import InputError
 from alphaloop.settings import Settings, load
 from control.bootstrap import stationary
 from control.outcomes import Outcomes
-from control.rehearsal import Question, rehearse
-from control.simulation import bootstrapped
-from control.trial import LIVE_FROM, MONTHS, Finding, Trial
+from control.policies import rollout_policy
+from control.rehearsal import Question, _pairs, rehearse
+from control.simulation import Simulated, bootstrapped
+from control.stages import Move
+from control.trial import EQUAL_BARS, LIVE_FROM, MONTHS, Finding, Trial
 
 FEW = ("momentum", "reversal", "near the high")
 
@@ -108,8 +110,17 @@ def test_a_rehearsal_answers_for_effect_names_and_horizon(settings: Settings) ->
     rates = [told["equal"][name] for name in ("rolled_back", "promoted", "undecided")]
     assert sum(rates) == pytest.approx(1.0)
     assert told["effect_as_ic"] > 0
+    assert told["turnover_five_fold"]["caught_at_first_weight"] >= 0.95
     by_ic = rehearse(settings, replace(asked, ic=told["effect_as_ic"], rollouts=12, bars=20))
     assert by_ic["effect"] == pytest.approx(0.6)
+
+
+def test_equals_on_five_names_are_not_rolled_back_for_their_turnover(settings: Settings) -> None:
+    """Bursts that the card shows are no fault; five times the trades still are one."""
+    told = rehearse(settings, Question(rollouts=600, names=5, seed=2))
+    assert told["equal"]["layers"].get("cost", 0) <= 1
+    assert told["false_rollback"] <= 0.01
+    assert told["turnover_five_fold"]["caught_at_first_weight"] >= 0.75
 
 
 @pytest.mark.parametrize("wrong", [{"effect": 0.0}, {"rollouts": 0}, {"names": -1}, {"horizon": 0}])
@@ -135,3 +146,20 @@ def test_every_figure_of_the_rollout_holds(settings: Settings) -> None:
     assert [one for one in findings if not one.holds] == []
     assert {month for month in MONTHS for one in findings if month in one.where} == set(MONTHS)
     assert sum(one.rollouts for one in findings if "equal" in one.name) >= 10_000
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1_500)
+@pytest.mark.parametrize("names", [4, 5, 8, 10])
+def test_equals_on_few_names_are_kept_within_the_budget_of_all_layers(settings: Settings, names: int) -> None:
+    """Two thousand of each duration, of five universes: at most 1 % in all, little of it for turnover."""
+    universes = [_pairs(settings, Question(names=names, seed=seed))[0] for seed in range(1, 6)]
+    for bars in EQUAL_BARS:
+        policy = replace(rollout_policy(settings), max_bars=bars)
+        played = [
+            bootstrapped([one.recentred() for one in pairs], policy, rollouts=400, bars=bars, seed=seed)
+            for seed, pairs in enumerate(universes, 1)
+        ]
+        ended = Simulated([one for some in played for one in some.ended])
+        assert ended.rate(Move.ROLL_BACK) <= 0.01, (bars, ended.layers(Move.ROLL_BACK))
+        assert ended.layers(Move.ROLL_BACK).get("cost", 0) <= 0.002 * len(ended.ended), bars

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from multiprocessing import forkserver, resource_tracker
+from typing import Any
 
 import pytest
 from hypothesis import settings
+
+from alphaloop.processes import ONE_THREAD, QUIET
+from alphaloop.settings import Settings
 
 # The machine is shared and coverage traces: an example's time says nothing about the code.
 settings.register_profile("unhurried", deadline=None)
@@ -53,3 +60,82 @@ def z_score_onnx() -> Callable[[int, int], bytes]:
         return graph.build_graph("z_score", nodes, constants, features)
 
     return made
+
+
+# What a server imports before it listens: most of what its start takes.
+PRELOADED = [
+    "feast",
+    "mlflow.store.model_registry.sqlalchemy_store",
+    "mlflow.store.tracking.sqlalchemy_store",
+    "features.store",
+    "models.registry",
+    "serving.hosts.process",
+    "tritonclient.grpc",
+]
+
+SERVE = """
+from alphaloop.settings import Settings
+from serving.hosts.process import ProcessHost
+ProcessHost(Settings.model_validate_json(settings), grpc_port=port).run_forever(tell.send)
+"""
+
+
+class ServerProcess:
+    """A plain host in a process of its own, forked from one that holds the libraries and nothing else."""
+
+    def __init__(self, context: Any, settings: Settings, port: int) -> None:
+        self._told, tell = context.Pipe(duplex=False)
+        names = {"settings": settings.model_dump_json(), "port": port, "tell": tell}
+        self._process = context.Process(target=exec, args=(SERVE, names))
+        self._process.start()
+        tell.close()
+
+    def ready(self) -> str:
+        """Its url, once it answers."""
+        return str(self._told.recv())
+
+    def kill(self) -> None:
+        """End it with no warning."""
+        self._process.kill()
+
+    def wait(self) -> int:
+        """Its exit code, once it has ended."""
+        self._process.join(60)
+        return int(self._process.exitcode)
+
+    def end(self) -> None:
+        """Have it drain, and wait for that."""
+        try:
+            self._process.terminate()
+            self._process.join(60)
+        finally:
+            self._process.kill()
+            self._process.join()
+            self._told.close()
+
+
+StartServer = Callable[[Settings, int], AbstractContextManager[ServerProcess]]
+
+
+@pytest.fixture(scope="module")
+def server_process() -> Iterator[StartServer]:
+    """Starts a server for a block, with settings and a port of gRPC; at the end it drains."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(PRELOADED)
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in (QUIET | ONE_THREAD).items():
+            patch.setenv(name, value)
+        forkserver.ensure_running()
+
+    @contextmanager
+    def started(settings: Settings, port: int) -> Iterator[ServerProcess]:
+        server = ServerProcess(context, settings, port)
+        try:
+            yield server
+        finally:
+            server.end()
+
+    yield started
+    # Another test may count processes, or end all that there are.
+    forkserver._forkserver._stop()
+    resource_tracker._resource_tracker._stop()

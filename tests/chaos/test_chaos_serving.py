@@ -36,11 +36,8 @@ from serving.client import PredictionClient
 SERVE = """
 import sys
 from alphaloop.settings import Settings
-if sys.argv[3] == "ray":
-    from serving.hosts.ray import RayHost as Host
-else:
-    from serving.hosts.process import ProcessHost as Host
-host = Host(Settings.model_validate_json(sys.argv[1]), grpc_port=int(sys.argv[2]))
+from serving.hosts.ray import RayHost
+host = RayHost(Settings.model_validate_json(sys.argv[1]), grpc_port=int(sys.argv[2]))
 host.run_forever(lambda url: print(url, flush=True))
 """
 SLEEVES = sleeve_names(20)
@@ -97,34 +94,30 @@ class Load:
 class Replicas:
     """Two servers of one home; one can be killed and comes back."""
 
-    def __init__(self, settings: Settings, stack: ExitStack) -> None:
-        self._settings, self._stack = settings, stack
+    def __init__(self, settings: Settings, stack: ExitStack, server_process: Any) -> None:
+        self._settings, self._stack, self._server_process = settings, stack, server_process
         self._ports = [free_port(), free_port()]
         self._children = [self._start(port) for port in self._ports]
-        self.urls = [f"127.0.0.1:{port}" for port in self._ports]
-        for child in self._children:
-            _ready(child)
+        self.urls = [child.ready() for child in self._children]
 
     def kill_one(self) -> None:
         """Kill the first with no warning, and put another in its place."""
-        self._children[0].send_signal(signal.SIGKILL)
-        self._children[0].wait()
+        self._children[0].kill()
+        assert self._children[0].wait() == -signal.SIGKILL
         self._children.append(self._start(self._ports[0]))
 
-    def _start(self, port: int) -> subprocess.Popen[str]:
-        return self._stack.enter_context(_child(self._settings, port, "process"))
+    def _start(self, port: int) -> Any:
+        return self._stack.enter_context(self._server_process(self._settings, port))
 
 
 class RayReplicas:
     """One Ray Serve with two replicas behind HAProxy; Serve replaces the one that is killed."""
 
-    def __init__(self, settings: Settings, stack: ExitStack) -> None:
+    def __init__(self, settings: Settings, stack: ExitStack, _: Any) -> None:
         serving = settings.serving.model_copy(update={"replicas": 2})
-        port = free_port()
-        self._child = stack.enter_context(
-            _child(settings.model_copy(update={"serving": serving}), port, "ray")
-        )
-        self.urls = [_ready(self._child)]
+        self._child = stack.enter_context(_on_ray(settings.model_copy(update={"serving": serving})))
+        assert self._child.stdout is not None
+        self.urls = [self._child.stdout.readline().strip()]
 
     def kill_one(self) -> None:
         """Kill one replica's process."""
@@ -138,8 +131,8 @@ class RayReplicas:
 
 
 @contextmanager
-def _child(settings: Settings, port: int, kind: str) -> Iterator[subprocess.Popen[str]]:
-    command = [sys.executable, "-c", SERVE, settings.model_dump_json(), str(port), kind]
+def _on_ray(settings: Settings) -> Iterator[subprocess.Popen[str]]:
+    command = [sys.executable, "-c", SERVE, settings.model_dump_json(), str(free_port())]
     environment = child_environment(ONE_THREAD)
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as child:
         try:
@@ -147,11 +140,6 @@ def _child(settings: Settings, port: int, kind: str) -> Iterator[subprocess.Pope
         finally:
             child.send_signal(signal.SIGTERM)
             child.wait(60)
-
-
-def _ready(child: subprocess.Popen[str]) -> str:
-    assert child.stdout is not None
-    return child.stdout.readline().strip()
 
 
 @contextmanager
@@ -192,7 +180,7 @@ def _settle(shelf: Any, version: str) -> None:
     shelf.registry.write_rollout(stored.settled(version), stored.generation)
 
 
-def play(home: Path, kind: Any, rate: float, seconds: float) -> Load:
+def play(home: Path, kind: Any, server_process: Any, rate: float, seconds: float) -> Load:
     """The load, through all that happens; what went wrong in a step is raised."""
     shared = _shared()
     settings = Settings(home=home)
@@ -205,7 +193,7 @@ def play(home: Path, kind: Any, rate: float, seconds: float) -> Load:
     serving = ServingSettings(model=shelf.name, poll_seconds=0.25, http_port=0, metrics_port=0)
     problems: list[str] = []
     with ExitStack() as stack:
-        replicas = kind(settings.model_copy(update={"serving": serving}), stack)
+        replicas = kind(settings.model_copy(update={"serving": serving}), stack, server_process)
         client = stack.enter_context(PredictionClient(replicas.urls, shelf.name))
         for sleeve in SLEEVES:
             client.forecast(shared.SYMBOLS, shared.BAR, sleeve)
@@ -236,9 +224,11 @@ def answered_by(load: Load, start: float, end: float) -> set[str]:
     return {version for at, version in load.versions if start <= at / load.seconds < end}
 
 
-def test_no_forecast_is_lost_whatever_happens_to_models_and_replicas(tmp_path: Path) -> None:
+def test_no_forecast_is_lost_whatever_happens_to_models_and_replicas(
+    tmp_path: Path, server_process: Any
+) -> None:
     """A rollout, a promotion, a rollback, a killed replica and a registry that is away cost no request."""
-    load = play(tmp_path, Replicas, rate=40, seconds=12)
+    load = play(tmp_path, Replicas, server_process, rate=40, seconds=12)
     assert load.errors == [], told(load)
     assert len(load.milliseconds) == 480
     # Each stage was really reached: the champion alone, both, the challenger alone, the champion again.
@@ -251,9 +241,9 @@ def test_no_forecast_is_lost_whatever_happens_to_models_and_replicas(tmp_path: P
 
 @pytest.mark.long
 @pytest.mark.parametrize("kind", [Replicas, RayReplicas])
-def test_a_minute_of_chaos(tmp_path: Path, kind: Any) -> None:
+def test_a_minute_of_chaos(tmp_path: Path, server_process: Any, kind: Any) -> None:
     """Over 60 s at 100 requests a second there is no error and the 99th percentile stays below 25 ms."""
-    load = play(tmp_path, kind, rate=100, seconds=60)
+    load = play(tmp_path, kind, server_process, rate=100, seconds=60)
     print(f"{kind.__name__}: {told(load)}")
     assert load.errors == [], told(load)
     assert answered_by(load, 0.48, 0.52) == {"2"}

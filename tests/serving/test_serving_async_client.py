@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import signal
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from typing import Any
 
@@ -17,35 +14,13 @@ import pytest
 
 from alphaloop.clock import monotonic
 from alphaloop.errors import InputError, ServingError
-from alphaloop.processes import ONE_THREAD, child_environment, free_port
-from alphaloop.settings import Settings
+from alphaloop.processes import free_port
 from serving.asking import Patience
 from serving.async_client import AsyncPredictionClient
 from serving.client import PredictionClient
 
 PANEL = np.zeros((1, 1, 1), np.float32)
 SOMEWHEN = datetime(2019, 1, 3, 21, 0, tzinfo=UTC)
-SERVE = """
-import sys
-from alphaloop.settings import Settings
-from serving.hosts.process import ProcessHost
-host = ProcessHost(Settings.model_validate_json(sys.argv[1]), grpc_port=int(sys.argv[2]))
-host.run_forever(lambda url: print(url, flush=True))
-"""
-
-
-@contextmanager
-def host(settings: Settings) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """A server in a process of its own, once it answers, and its url."""
-    command = [sys.executable, "-c", SERVE, settings.model_dump_json(), str(free_port())]
-    environment = child_environment(ONE_THREAD)
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as child:
-        assert child.stdout is not None
-        try:
-            yield child, child.stdout.readline().strip()
-        finally:
-            child.send_signal(signal.SIGTERM)
-            child.wait(20)
 
 
 async def given_up(replica: Any, count: int = 1) -> bool:
@@ -63,11 +38,12 @@ async def asked(replica: Any, count: int = 1) -> None:
         await asyncio.sleep(0.01)
 
 
-def test_both_clients_give_the_same_answers(world: Any, shelf: Any) -> None:
+def test_both_clients_give_the_same_answers(world: Any, shelf: Any, server_process: Any) -> None:
     """Forecasts and scores are equal but for the prediction's id; fifty tasks may share the client."""
     shelf.route(champion=shelf.add(1.0, 2.0, 3.0))
     panel = world.panel[:, -2:]
-    with host(world.settings(model=shelf.name)) as (_, url):
+    with server_process(world.settings(model=shelf.name), free_port()) as server:
+        url = server.ready()
         with PredictionClient(url, shelf.name) as client:
             forecast, scores = client.forecast(world.symbols, world.bar, "sleeve-00"), client.infer(panel)
 
@@ -90,13 +66,13 @@ def replaced(forecast: Any) -> dict[str, Any]:
     return {name: getattr(forecast, name) for name in forecast.__slots__ if name != "prediction_id"}
 
 
-def test_a_killed_replica_loses_no_request(world: Any, shelf: Any) -> None:
+def test_a_killed_replica_loses_no_request(world: Any, shelf: Any, server_process: Any) -> None:
     """One of two servers dies with requests on the way; every request is answered, by the other."""
     shelf.route(champion=shelf.add(1.0, 0.0, 0.0))
     settings = world.settings(model=shelf.name)
     answers: list[Any] = []
 
-    async def load(urls: list[str], victim: subprocess.Popen[str]) -> None:
+    async def load(urls: list[str], victim: Any) -> None:
         async def one() -> None:
             answers.append(await client.forecast(world.symbols, world.bar))
 
@@ -105,11 +81,11 @@ def test_a_killed_replica_loses_no_request(world: Any, shelf: Any) -> None:
                 tasks.create_task(one())
                 await asyncio.sleep(0.005)
                 if number == 80:
-                    victim.send_signal(signal.SIGKILL)
+                    victim.kill()
 
     with ExitStack() as stack:
-        (first, one), (_, other) = (stack.enter_context(host(settings)) for _ in range(2))
-        asyncio.run(load([one, other], first))
+        pair = [stack.enter_context(server_process(settings, free_port())) for _ in range(2)]
+        asyncio.run(load([server.ready() for server in pair], pair[0]))
     assert len({one.prediction_id for one in answers}) == 200
     assert all(one.scores == answers[0].scores for one in answers)
 

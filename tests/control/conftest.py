@@ -68,9 +68,21 @@ class Universe:
         )
 
 
+@dataclass(frozen=True)
+class Trained:
+    """A home with a snapshot and two registered versions, and what each version says of every bar."""
+
+    home: Path
+    bars: BarPanel
+    frame: FeatureFrame
+    scores: dict[str, np.ndarray]
+
+
 @pytest.fixture(scope="session")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, BarPanel, FeatureFrame]:
-    """A home with a snapshot and two registered versions, made once."""
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    """Made once; nobody writes to it."""
+    from control.recomputation import Recomputation
+
     home = tmp_path_factory.mktemp("control") / "home"
     settings = _settings(home)
     source = find("sp500-20")
@@ -91,27 +103,26 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, BarPanel, F
             trials=0,
             clock=SystemClock(),
         )
-    return home, bars, frame
-
-
-@pytest.fixture
-def universe(trained: tuple[Path, BarPanel, FeatureFrame], tmp_path: Path) -> Universe:
-    """The universe in a home of the test's own."""
-    import shutil
-
-    from control.recomputation import Recomputation
-
-    home, bars, frame = trained
-    shutil.copytree(home, tmp_path / "home")
-    settings = _settings(tmp_path / "home")
-    registry = Registry(settings.paths.registry)
     recomputation = Recomputation(registry, DEFAULT)
     model = settings.serving.model
     scores = {
         version: np.stack([recomputation.scores(model, version, frame, index) for index in range(len(frame))])
         for version in ("1", "2")
     }
-    return Universe(settings, bars, frame, registry, scores)
+    for values in scores.values():
+        values.setflags(write=False)
+    return Trained(home, bars, frame, scores)
+
+
+@pytest.fixture
+def universe(trained: Trained, tmp_path: Path) -> Universe:
+    """The universe in a home of the test's own."""
+    import shutil
+
+    shutil.copytree(trained.home, tmp_path / "home")
+    settings = _settings(tmp_path / "home")
+    registry = Registry(settings.paths.registry)
+    return Universe(settings, trained.bars, trained.frame, registry, trained.scores)
 
 
 def _settings(home: Path) -> Settings:

@@ -19,7 +19,7 @@ from urllib.request import urlopen
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from alphaloop.clock import ReplayClock, SystemClock
+from alphaloop.clock import ReplayClock, SystemClock, sleep
 from alphaloop.errors import InputError, PortInUseError, SettingsError
 from alphaloop.exposition import page
 from alphaloop.journal.store import Journal
@@ -210,13 +210,15 @@ def test_being_scraped_changes_nothing(
         while not stop.is_set():
             assert "state" in names(told(collector))
             scrapes += 1
+            # Without a pause the two threads mostly wait for each other.
+            sleep(0.01)
         return scrapes
 
     with ThreadPoolExecutor(1) as scraper:
         scrapes = scraper.submit(scrape_on)
         play(controller, universe, bars=9)
         stop.set()
-        assert scrapes.result(timeout=30) > 0
+        assert scrapes.result(timeout=30) > 9, "more than one for each bar"
     rows = [row for index in range(FIRST + 1, FIRST + 10) for row in universe.rows(index, "1", "2")]
     alone = operations._open(universe.settings, MODEL)[0].rebuild(rows, universe.bars)
     assert alone.summary() == next(iter(controller.ledgers.values())).summary()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import sys
 from collections.abc import Callable, Iterator
@@ -18,6 +19,11 @@ from alphaloop.settings import Settings
 # The machine is shared and coverage traces: an example's time says nothing about the code.
 settings.register_profile("unhurried", deadline=None)
 settings.load_profile("unhurried")
+
+
+def pytest_configure() -> None:
+    """The process of the tests ends up with every library in its heap: going through it is done seldom."""
+    gc.set_threshold(100_000, 20, 100)
 
 
 @pytest.fixture

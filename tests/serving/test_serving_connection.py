@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,20 +12,14 @@ import trustme
 
 from alphaloop import settings as configuration
 from alphaloop.errors import ServingError, SettingsError, TlsError
-from alphaloop.processes import child_environment, free_port
+from alphaloop.processes import free_port
 from alphaloop.settings import ClientSettings, ServingSettings, Settings
 from serving.client import PredictionClient
 from serving.connection import Connection
+from serving.hosts.process import ProcessHost
 
 TOKEN = "a-token-of-the-trader-1"
 BAR = datetime(2019, 1, 3, 21, 0, tzinfo=UTC)
-SERVE = """
-import sys
-from alphaloop.settings import Settings
-from serving.hosts.process import ProcessHost
-host = ProcessHost(Settings.model_validate_json(sys.argv[1]))
-host.run_forever(lambda url: print(url, flush=True))
-"""
 
 
 @pytest.fixture(scope="module")
@@ -55,21 +46,14 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 @pytest.fixture(scope="module")
 def secured(world: Any, module_shelf: Any, files: dict[str, Path]) -> Iterator[Settings]:
-    """Settings of a server, in a process of its own, that asks for TLS on both sides and for a token."""
+    """Settings of a server that asks for TLS on both sides and for a token."""
     module_shelf.route(champion=module_shelf.add(1.0, 0.0, 0.0))
     settings = world.settings(
         model=module_shelf.name, grpc_port=free_port(), tls_certificate=files["server"],
         tls_key=files["server-key"], tls_client_ca=files["authority"], tokens=files["tokens"],
     )  # fmt: skip
-    command = [sys.executable, "-c", SERVE, settings.model_dump_json()]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=child_environment()) as child:
-        assert child.stdout is not None
-        assert child.stdout.readline().strip() == f"127.0.0.1:{settings.serving.grpc_port}"
-        try:
-            yield settings
-        finally:
-            child.send_signal(signal.SIGTERM)
-            child.wait(20)
+    with ProcessHost(settings):
+        yield settings
 
 
 @pytest.fixture

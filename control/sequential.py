@@ -1,12 +1,12 @@
 """Sequential tests that may be looked at after every bar: e-processes by betting.
 
-A test of "the mean is not positive, whatever came before" is a gambler who bets on it being positive. A
-mean over all bars is not enough: where values come in runs, a run is foretold by its start. Each bar's value is
-scaled and clipped into [-1, 1]; wealth grows by `1 + stake × value`. While the hypothesis holds, no
-stake chosen beforehand can make wealth grow on average, so wealth is a non-negative supermartingale
-and exceeds `1 / alpha` at *any* time with probability at most `alpha` (Ville 1939). We spread the
-wealth over a grid of constant stakes (Waudby-Smith and Ramdas 2024, "Estimating means of bounded
-random variables by betting", JRSS B 86(1)).
+A test of "the mean is not positive, whatever came before" is a gambler who bets on it being positive. Each
+bar's value is scaled and clipped into [-1, 1]; wealth grows by `1 + stake × value`. While the hypothesis
+holds, no stake chosen beforehand can make wealth grow on average, so wealth is a non-negative
+supermartingale and exceeds `1 / alpha` at *any* time with probability at most `alpha` (Ville 1939). We
+spread the wealth over a grid of constant stakes (Waudby-Smith and Ramdas 2024, "Estimating means of
+bounded random variables by betting", JRSS B 86(1)). That the mean over all bars is not positive would not
+do: where values come in runs, the start of a run foretells the rest.
 
 The scale is predictable: it comes from earlier values alone, so a crash cannot widen its own ruler,
 and clipping bounds what one bar can prove. What is tested is therefore the mean of the scaled and

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import pickle
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,7 +16,6 @@ from alphaloop.errors import (
     UnknownNameError,
     VendorError,
 )
-from alphaloop.processes import child_environment
 from alphaloop.rollout import RolloutDocument, RolloutState
 from models.card import Card
 from models.registry import CARD_FILE, CHALLENGER, CHAMPION, ONNX_FILE, Registry
@@ -151,36 +149,25 @@ def test_a_copied_registry_works_where_it_is(
     assert pickle.loads(pickle.dumps(copy)).versions("equities") == copy.versions("equities")
 
 
-CHILD = """
-import sys
-from pathlib import Path
-sys.path.insert(0, sys.argv[2])
-from conftest import make_card as tiny_card, make_onnx as tiny_onnx
-from models.registry import Registry
-registry = Registry(Path(sys.argv[1]))
-for index in range(5):
-    content = tiny_onnx(float(sys.argv[3]) + index)
-    registry.register("equities", content, tiny_card(content))
-"""
-
-
 def test_two_processes_share_a_fresh_registry(
     tmp_path: Path, tiny_onnx: MakeOnnx, tiny_card: MakeCard
 ) -> None:
     """Two processes that open the same fresh registry at once both register all their versions."""
-    here = str(Path(__file__).parent)
-    children = [
-        subprocess.Popen(
-            [sys.executable, "-c", CHILD, str(tmp_path), here, start],
-            env=child_environment(),
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for start in ("10", "20")
-    ]
+
+    def register(start: float) -> None:
+        registry = Registry(tmp_path)
+        for index in range(5):
+            content = tiny_onnx(start + index)
+            registry.register("equities", content, tiny_card(content))
+
+    fork = multiprocessing.get_context("fork")
+    children = [fork.Process(target=register, args=(start,)) for start in (10.0, 20.0)]
     for child in children:
-        _, errors = child.communicate(timeout=120)
-        assert child.returncode == 0, errors
+        child.start()
+    for child in children:
+        child.join(120)
+        child.kill()
+        assert child.exitcode == 0
     registry = Registry(tmp_path)
     assert registry.versions("equities") == [str(number) for number in range(1, 11)]
     assert {registry.card("equities", version).digest for version in registry.versions("equities")} == {

@@ -157,6 +157,12 @@ class ModelShelf:
         self.registry.write_rollout(document, stored.generation if stored else None)
         return document
 
+    def clear(self) -> None:
+        """Take the model out of the registry: a server reads all that there are, when it starts and on."""
+        with self.registry._vendor() as client:
+            if client.search_registered_models(f"name='{self.name}'"):
+                client.delete_registered_model(self.name)
+
 
 @dataclass
 class Served:
@@ -189,15 +195,19 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
 
 
 @pytest.fixture(scope="module")
-def module_shelf(world: World) -> ModelShelf:
+def module_shelf(world: World) -> Iterator[ModelShelf]:
     """A model without versions, for the tests of one module."""
-    return ModelShelf(world.registry)
+    shelf = ModelShelf(world.registry)
+    yield shelf
+    shelf.clear()
 
 
 @pytest.fixture
-def shelf(world: World) -> ModelShelf:
+def shelf(world: World) -> Iterator[ModelShelf]:
     """A model without versions."""
-    return ModelShelf(world.registry)
+    shelf = ModelShelf(world.registry)
+    yield shelf
+    shelf.clear()
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from tritonclient import grpc as triton
 from tritonclient.utils import InferenceServerException
 
+from alphaloop.clock import monotonic, sleep
 from alphaloop.errors import DamagedStoreError
 from alphaloop.processes import free_port
 from alphaloop.rollout import RolloutState
@@ -68,13 +69,21 @@ def scrape(host: ProcessHost) -> dict[tuple[str, tuple[str, ...]], float]:
         return samples(page.read().decode())
 
 
+def scrape_at_rest(host: ProcessHost) -> dict[tuple[str, tuple[str, ...]], float]:
+    """The same once nothing is under way: what is counted of an answer is counted after it was given."""
+    deadline = monotonic() + 5
+    while (found := scrape(host))[f"{PREFIX}_in_flight", ()] and monotonic() < deadline:
+        sleep(0.01)
+    return found
+
+
 def test_what_metrics_say(host: ProcessHost, shelf: Any) -> None:
     """Latency by phase, sizes, errors by reason, the rollout, and the age of what is known of it."""
     for _ in range(3):
         ask(host.url, shelf.name)
     ask(host.url, shelf.name, GOOD[:, :1])
     ask(host.url, "nothing")
-    found = scrape(host)
+    found = scrape_at_rest(host)
     for phase in ("queue", "features", "inference", "total"):
         labels = (shelf.name, phase, "champion", "1")
         assert found[f"{PREFIX}_latency_seconds_count", labels] == 3

@@ -236,12 +236,16 @@ def milliseconds(ask: Callable[[], Any], count: int = ASKED) -> np.ndarray[Any, 
 
 
 def in_turns(asks: dict[str, Callable[[], Any]], rounds: int) -> dict[str, np.ndarray[Any, Any]]:
-    """p50 and p99 in milliseconds of each round, `[rounds, 2]`."""
+    """p50 and p99 in milliseconds of each round, `[rounds, 2]`.
+
+    The order is drawn anew each round: who always followed the slowest would have its caches cold.
+    """
     found: dict[str, list[Any]] = {kind: [] for kind in asks}
+    orders = np.random.default_rng(3)
     for _ in range(rounds):
-        for kind, ask in asks.items():
+        for kind in orders.permutation(list(asks)).tolist():
             count = ASKED if kind not in {"bentoml", "mlflow"} else ASKED // 4
-            found[kind].append(np.percentile(milliseconds(ask, count), (50, 99)))
+            found[kind].append(np.percentile(milliseconds(asks[kind], count), (50, 99)))
     return {kind: np.array(values) for kind, values in found.items()}
 
 

@@ -13,6 +13,7 @@ import os
 import threading
 import uuid
 from collections import deque
+from datetime import datetime
 from pathlib import Path
 
 import pyarrow as pa
@@ -32,8 +33,8 @@ IDLE_SECONDS = 0.02
 
 
 class PredictionLog:
-    """Writes rows in a background thread. Flushes a model's rows when `as_of` changes, when none came
-    for `IDLE_SECONDS`, when they are `flush_seconds` old, and when it is closed.
+    """Writes rows in a background thread. Flushes a model's rows when a later bar begins (by `as_of`), when
+    none came for `IDLE_SECONDS`, when they are `flush_seconds` old, and when it is closed.
 
     `dropped` counts the rows that found the queue full or could not be written.
     """
@@ -45,6 +46,7 @@ class PredictionLog:
         # the rest of logging does.
         self._queue: deque[PredictionRow] = deque()
         self._pending: dict[str, list[PredictionRow]] = {}
+        self._bars: dict[str, datetime] = {}
         self._since = 0.0
         self._writer, self._files = uuid.uuid4().hex[:12], 0
         self._counting = threading.Lock()
@@ -87,14 +89,21 @@ class PredictionLog:
         return found
 
     def _append(self, row: PredictionRow) -> None:
-        held = self._pending.get(row.model)
-        if held and held[-1].as_of != row.as_of:
+        if self._begins_a_bar(row) and row.model in self._pending:
             self._write(row.model, self._pending.pop(row.model))
         if not self._pending:
             self._since = monotonic()
         self._pending.setdefault(row.model, []).append(row)
         if monotonic() - self._since >= self._flush_seconds:
             self._flush()
+
+    def _begins_a_bar(self, row: PredictionRow) -> bool:
+        """Whether it is of a later bar than all before it; one without a bar, or of an older one, is not."""
+        latest = self._bars.get(row.model)
+        if row.as_of is None or (latest is not None and row.as_of <= latest):
+            return False
+        self._bars[row.model] = row.as_of
+        return True
 
     def _flush(self) -> None:
         pending, self._pending = self._pending, {}

@@ -79,6 +79,17 @@ def test_a_new_bar_flushes_the_one_before(tmp_path: Path) -> None:
     assert [pq.read_metadata(file).num_rows for file in files] == [4, 4, 4]
 
 
+def test_requests_of_several_bars_share_files(tmp_path: Path) -> None:
+    """Clients that ask for two bars in turn, and without one, do not make a file of each row."""
+    log = PredictionLog(tmp_path, flush_seconds=60)
+    for number in range(30):
+        log.put(row(number, (BAR, BAR + timedelta(days=1), None)[number % 3]))
+    log.start()
+    log.close()
+    files = sorted(partition(tmp_path, "equities").glob("*.parquet"))
+    assert [pq.read_metadata(file).num_rows for file in files] == [1, 29]
+
+
 def test_rows_are_written_soon_although_nothing_follows(tmp_path: Path) -> None:
     """A reader that waits for a bar gets it without the log being closed."""
     log, reader = PredictionLog(tmp_path), PredictionLogReader(tmp_path, "equities")

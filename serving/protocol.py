@@ -12,6 +12,7 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -109,6 +110,7 @@ class ModelDescription:
         return {PANEL: (-1, self.lookback, self.features), SYMBOLS: (-1,)}
 
 
+@cache
 def messages() -> Any:
     """The module of protobuf classes.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import multiprocessing
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -22,8 +23,12 @@ settings.load_profile("unhurried")
 
 
 def pytest_configure() -> None:
-    """The process of the tests ends up with every library in its heap: going through it is done seldom."""
+    """The process of the tests ends up with every library in its heap: going through it is done seldom.
+
+    What a shell starts in the background is deaf to SIGINT, and so would be the children of the tests.
+    """
     gc.set_threshold(100_000, 20, 100)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture

@@ -29,7 +29,7 @@ def request(model: str) -> Any:
 
 @pytest.fixture
 def slow(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """Every score takes two milliseconds; the moments at which one was computed."""
+    """Every run of a graph takes two milliseconds; the moments at which one began."""
     scored: list[float] = []
     original = LoadedModel.score
 
@@ -74,7 +74,7 @@ def test_overload_is_refused_with_a_hint(world: Any, champion: Any, slow: list[f
     and every one gets either an answer or the refusal.
     """
     limit = 8
-    settings = world.settings(model=champion.name, max_in_flight=limit)
+    settings = world.settings(model=champion.name, max_in_flight=limit, batch_symbols=0)
     with ProcessHost(settings, free_port()) as host:
         took, refused = asyncio.run(flood(host.url, champion.name, clients=200, rounds=2))
     assert len(took) + len(refused) == 400
@@ -111,7 +111,7 @@ def test_a_deadline_in_the_queue_computes_nothing(world: Any, champion: Any, slo
             await asyncio.gather(*(one() for _ in range(60)))
         return codes
 
-    with ProcessHost(world.settings(model=champion.name), free_port()) as host:
+    with ProcessHost(world.settings(model=champion.name, batch_symbols=0), free_port()) as host:
         before = len(slow)
         codes = asyncio.run(ask(host.url))
         sleep(0.3)

@@ -302,7 +302,8 @@ def test_a_deadline_that_passed_computes_nothing(served: HttpServed, client: Any
 
 def answered(client: Any, model: str) -> int:
     """How many requests the statistics say were answered by the champion."""
-    return int(client.get_inference_statistics(model, "1")["model_stats"][0]["execution_count"])
+    found = client.get_inference_statistics(model, "1")["model_stats"][0]
+    return int(found["inference_stats"]["success"]["count"])
 
 
 def test_statistics_over_http(served: HttpServed, client: Any) -> None:
@@ -313,7 +314,8 @@ def test_statistics_over_http(served: HttpServed, client: Any) -> None:
     assert int(after["inference_count"]) - int(before["inference_count"]) == 7
     assert int(after["execution_count"]) - int(before["execution_count"]) == 1
     success = after["inference_stats"]["success"]
-    assert int(success["count"]) == int(after["execution_count"])
+    assert int(success["count"]) - int(before["inference_stats"]["success"]["count"]) == 1
+    assert int(success["count"]) >= int(after["execution_count"]), "several may have shared a run"
     assert int(success["ns"]) >= int(after["inference_stats"]["compute_infer"]["ns"]) > 0
     everything = client.get_inference_statistics()["model_stats"]
     assert served.model in {one["name"] for one in everything}

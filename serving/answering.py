@@ -65,7 +65,9 @@ class Answering:
         good = self._last_good.recall(exchange.request.model, exchange.inputs)
         if good is None:
             raise ServingError(answer.error)
-        return replace(exchange, inputs=good.inputs).response(good.answer, Route.FALLBACK, inference)
+        # The run that gave them was timed and counted with the answer that they were then.
+        inputs = replace(good.inputs, ahead=None)
+        return replace(exchange, inputs=inputs).response(good.answer, Route.FALLBACK, inference)
 
     def _score(self, exchange: Exchange) -> tuple[Route, Scored, Callable[[], Scored | None] | None]:
         """The route, the answer by it, and what gives the scores of the other version, if there is one.

@@ -22,11 +22,15 @@ class Arrival:
 
 @dataclass(eq=False, slots=True)
 class Waiting:
-    """A request that waits for its turn; `exchange` is there once another's turn has prepared it."""
+    """A request that waits for its turn; `exchange` is there once another's turn has prepared it.
+
+    `alone` says that a run with others has failed, for whose sake is not known.
+    """
 
     request: InferenceRequest
     arrival: Arrival
     exchange: Exchange | None = None
+    alone: bool = False
 
     def overdue(self, now: float) -> float:
         """How many seconds its deadline has passed by; below 0 while it has not."""

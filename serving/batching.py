@@ -45,6 +45,9 @@ class Batching:
         exchanges = [first, *(one.exchange for one in mates if one.exchange is not None)]
         first, *others = self._core.score_together(exchanges)
         if first.inputs.ahead is None:
+            # Not to be tried, and to fail, with each of their turns again.
+            for one in mates:
+                one.alone = True
             return first, []
         for one, exchange in zip(mates, others, strict=True):
             one.exchange = exchange
@@ -54,7 +57,7 @@ class Batching:
         """Whether a request has its inputs, and `version` is to score them."""
         request = one.request
         same = request.model == first.request.model and request.version == first.request.version
-        if not same or one.overdue(monotonic()) >= 0 or not self._core.at_hand(request):
+        if one.alone or not same or one.overdue(monotonic()) >= 0 or not self._core.at_hand(request):
             return False
         if one.exchange is None:
             try:

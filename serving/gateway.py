@@ -32,7 +32,7 @@ class Gateway:
         self.statistics = Statistics()
         serving = settings.serving
         self.admission = Admission(serving.max_in_flight)
-        self.batching = Batching(core, serving.batch_symbols) if serving.batch_symbols else None
+        self.batching = Batching(core, serving.batch_symbols)
         self.access = Access.from_settings(serving)
         self.limit = RateLimit(serving.rate_limit, serving.rate_burst) if serving.rate_limit else None
         # Whether a request's headers and peer matter at all; on loopback they usually do not.
@@ -74,7 +74,7 @@ class Gateway:
     def _prepared(self, waiting: Waiting) -> Exchange:
         """A request whose turn has come, scored with what else waits, if that can be."""
         exchange = waiting.exchange or self.core.prepare(waiting.request, waiting.arrival.at)
-        if self.batching is None or not self.admission.queue or exchange.inputs.ahead is not None:
+        if waiting.alone or not self.admission.queue or exchange.inputs.ahead is not None:
             return exchange
         exchange, along = self.batching.gather(exchange, self.admission.waiting())
         for one in along:

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from alphaloop.errors import SettingsError, TlsError
-from serving.transport import Security
+from serving.transport import HTTP_2, Security
 
 SECONDS = 1.0
 UNREACHABLE = "UNAVAILABLE"
@@ -21,7 +21,6 @@ UNREACHABLE = "UNAVAILABLE"
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, 4, 0, 0, 0, 0, 0))
 # The place and value of a frame's type, by which a server's settings are known (section 4.1).
 FRAME_TYPE, SETTINGS = 3, 4
-HTTP_2 = "h2"
 # OpenSSL's X509_V_ERR_… for dates, and for names of a host and of an address.
 OUT_OF_DATE, OF_ANOTHER = (9, 10), (62, 64)
 # Alerts (RFC 8446, section 6.2) with which a server refuses who shows no certificate, or a wrong one.

@@ -26,6 +26,8 @@ RECONNECT_MS, MOST_RECONNECT_MS = 50, 1_000
 # gRPC gives a connection up after this long: three round trips with TLS, to a server across an ocean.
 CONNECT_MS = 300
 UNLIMITED = -1
+# The name by which TLS agrees on HTTP/2 (RFC 7301).
+HTTP_2 = "h2"
 # Failures of the way to the server, not of the server: who asks again asks for the first time.
 LOST = ("UNAVAILABLE", "CANCELLED")
 # gRPC's words for a stream that the other side broke off, under statuses that servers use as well.
@@ -94,7 +96,7 @@ class Security:
         import ssl
 
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        context.set_alpn_protocols(["h2"])
+        context.set_alpn_protocols([HTTP_2])
         if self.authority is not None:
             authority = read(self.authority, "authority")
             try:

@@ -61,6 +61,13 @@ def ask(
     return asyncio.run(all_at_once())
 
 
+def answered(answers: Sequence[Answer]) -> list[InferenceResponse]:
+    """The answers, none of which may be an error."""
+    good = [one for one in answers if isinstance(one, InferenceResponse)]
+    assert len(good) == len(answers), answers
+    return good
+
+
 def panels(model: str, *sizes: int, **more: Any) -> list[InferenceRequest]:
     """Requests by tensor for that many symbols each."""
     return [
@@ -88,8 +95,7 @@ def test_requests_that_wait_are_scored_in_one_run(gateway: Gateway, runs: Any) -
     requests = panels(gateway.settings.serving.model, 3, 1, 4, 1, 5)
     answers = ask(gateway, requests)
     assert runs == [("1", 14)]
-    for request, answer in zip(requests, answers, strict=True):
-        assert isinstance(answer, InferenceResponse)
+    for request, answer in zip(requests, answered(answers), strict=True):
         assert np.allclose(answer.scores, dot(request, 1.0, 2.0, 3.0), rtol=1e-6)
         assert len(answer.statuses) == request.size
 
@@ -136,7 +142,7 @@ def test_a_wrong_request_among_those_that_wait_harms_no_other(gateway: Gateway, 
     assert runs == [("1", 4)]
 
 
-def test_a_run_that_fails_is_told_only_to_who_made_it_fail(shelf: Any, serve: Any) -> None:
+def test_a_run_that_fails_is_told_only_to_who_made_it_fail(shelf: Any, serve: Any, runs: Any) -> None:
     """One input of several has no finite score: it alone is refused, and counts as one failure."""
     shelf.route(champion=shelf.add(1.0, 0.0, 0.0, root=True))
     served = serve(shelf, breaker_failures=2)
@@ -147,6 +153,7 @@ def test_a_run_that_fails_is_told_only_to_who_made_it_fail(shelf: Any, serve: An
     answers = ask(Gateway(served.core, served.core.settings), requests)
     assert [type(answer) for answer in answers] == [InferenceResponse, ServingError, InferenceResponse]
     assert "not finite" in str(answers[1])
+    assert [size for _, size in runs] == [6, 2, 2, 2], "together once, and then each alone"
 
 
 def test_a_masked_symbol_keeps_its_request_out_of_the_batch(gateway: Gateway, runs: Any) -> None:
@@ -178,8 +185,7 @@ def test_in_a_canary_each_version_scores_its_own(shelf: Any, serve: Any, runs: A
     sleeves = sleeve_names(20)
     requests = [replace(panels(shelf.name, 1)[0], route_key=sleeve) for sleeve in sleeves]
     answers = ask(Gateway(served.core, served.core.settings), requests)
-    for request, answer in zip(requests, answers, strict=True):
-        assert isinstance(answer, InferenceResponse)
+    for request, answer in zip(requests, answered(answers), strict=True):
         canary = answer.parameters["route"] == Route.CANARY
         assert answer.version == (challenger if canary else champion)
         assert (
@@ -199,7 +205,7 @@ def test_a_batch_by_symbols_answers_as_one_by_one(shelf: Any, serve: Any, runs: 
     requests = [InferenceRequest(shelf.name, symbols=part, as_of=world.bar) for part in parts]
     answers = ask(Gateway(served.core, served.core.settings), requests)
     assert runs == [("1", 20)]
-    found = [float(score) for answer in answers for score in answer.scores]  # type: ignore[union-attr]
+    found = [float(score) for answer in answered(answers) for score in answer.scores]
     assert found == world.last(1)
 
 
@@ -227,7 +233,7 @@ def test_each_of_a_batch_is_said_to_take_the_whole_run(
 
     monkeypatch.setattr(LoadedModel, "_run", run)
     answers = ask(Gateway(served.core, served.core.settings), panels(shelf.name, 1, 1, 1))
-    assert all(answer.timing.inference >= slow for answer in answers)  # type: ignore[union-attr]
+    assert all(answer.timing.inference >= slow for answer in answered(answers))
     assert all(row.latency_ms >= slow * 1e3 for row in served.rows(3))
 
 
@@ -242,3 +248,24 @@ def test_a_version_that_is_left_alone_is_not_asked_for_many(shelf: Any, serve: A
     good = [replace(bad, panel=np.ones((1, 2, 3), np.float32)) for _ in range(3)]
     assert all(isinstance(answer, ServingError) for answer in ask(gateway, good))
     assert runs == []
+
+
+def test_scores_that_are_given_again_are_not_counted_as_of_their_batch(
+    shelf: Any, serve: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The last good scores may be of a batch; the answer that repeats them tells its own time and size."""
+    shelf.route(champion=shelf.add(0.0, 1.0, 0.0))
+    served = serve(shelf)
+    world = served.world
+    parts = [world.symbols[:5], world.symbols[5:10]]
+    requests = [InferenceRequest(shelf.name, symbols=part, as_of=world.bar) for part in parts]
+    gateway = Gateway(served.core, served.core.settings)
+    assert [one.timing.scored for one in answered(ask(gateway, requests))] == [10, 0]
+
+    def fail(self: LoadedModel, panel: Any) -> Any:
+        raise ServingError("it fails")
+
+    monkeypatch.setattr(LoadedModel, "_run", fail)
+    for request in requests:
+        (again,) = answered(ask(gateway, [request]))
+        assert (again.parameters["stale"], again.timing.scored) == (True, 5)

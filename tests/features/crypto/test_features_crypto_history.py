@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import logging
-import sys
 import traceback
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from random import Random
-from types import ModuleType
 from typing import Any
 
 import pytest
@@ -24,22 +19,10 @@ from features.sources.ccxt.source import Ccxt
 from features.venues.retry import GaveUpError, Retry
 from features.venues.stored_bars import stored_bars
 
+from . import crypto_venues
+
 NOON = datetime(2024, 3, 1, 12, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
-
-
-def venues() -> ModuleType:
-    """The servers, from the file beside this one: test folders are no packages."""
-    path = Path(__file__).with_name("crypto_venues.py")
-    spec = importlib.util.spec_from_file_location("crypto_venues", path)
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["crypto_venues"] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-VENUES = venues()
 
 
 class Timer:
@@ -69,20 +52,6 @@ def clock() -> ReplayClock:
     return ReplayClock(NOON + MINUTE / 2)
 
 
-@pytest.fixture(params=["Binance", "Kraken"])
-def venue(request: pytest.FixtureRequest, clock: ReplayClock) -> Iterator[Any]:
-    """Each of the two exchanges."""
-    with getattr(VENUES, request.param)(clock) as server:
-        yield server
-
-
-@pytest.fixture
-def binance(clock: ReplayClock) -> Iterator[Any]:
-    """Binance alone, for what the two have in common in ccxt."""
-    with VENUES.Binance(clock) as server:
-        yield server
-
-
 def source(venue: Any, timer: Timer, **changes: Any) -> Ccxt:
     retry = Retry(
         on=(),
@@ -100,7 +69,7 @@ def expected(venue: Any, first: datetime, last: datetime, symbols: tuple[str, ..
     count = (last - first) // MINUTE + 1
     closes = [int((first + index * MINUTE).timestamp() * 1000) for index in range(count)]
     return [
-        VENUES.truth(symbol.split("/")[0], close - VENUES.MINUTE).bar(symbol, venue.provider)
+        crypto_venues.truth(symbol.split("/")[0], close - crypto_venues.MINUTE).bar(symbol, venue.provider)
         for close in closes
         for symbol in symbols
     ]
@@ -137,7 +106,7 @@ def test_without_a_start_the_latest_page_comes(venue: Any, timer: Timer) -> None
 
 def test_what_kraken_no_longer_has_is_said(clock: ReplayClock, timer: Timer, caplog: Any) -> None:
     """Kraken gives 720 candles back and no more; the log says where its history begins."""
-    with VENUES.Kraken(clock) as kraken, caplog.at_level(logging.WARNING):
+    with crypto_venues.Kraken(clock) as kraken, caplog.at_level(logging.WARNING):
         table = source(kraken, timer).history((kraken.symbols[0],), NOON - timedelta(days=9), NOON, "1m")
     assert len(table) == 719
     assert "ccxt:kraken gives bars of C00/USD from 2024-03-01 00:02" in caplog.text
@@ -280,5 +249,5 @@ def test_a_wrong_exchange_is_answered_with_near_ones() -> None:
 
 def test_the_wire_is_what_ccxt_documents(binance: Any) -> None:
     """The server's candle has the twelve fields that Binance sends."""
-    row = json.loads(json.dumps(binance.row(VENUES.truth("C00", 0), VENUES.MINUTE)))
+    row = json.loads(json.dumps(binance.row(crypto_venues.truth("C00", 0), crypto_venues.MINUTE)))
     assert len(row) == 12

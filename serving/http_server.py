@@ -43,8 +43,10 @@ class HttpServer:
             date_header=False,
             timeout_keep_alive=KEEP_ALIVE_SECONDS,
             timeout_graceful_shutdown=GRACE_SECONDS,
-            **(certificates.for_uvicorn() if certificates else {}),
         )
+        # Loaded here and not with its start, which would make a context of its own from the files' names.
+        config.load()
+        config.ssl = certificates.for_https() if certificates else None
         self._server = uvicorn.Server(config)
         self._serving = asyncio.create_task(self._server.serve(sockets=[listener]))
         while not self._server.started and not self._serving.done():

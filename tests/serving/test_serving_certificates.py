@@ -1,0 +1,324 @@
+"""Certificates replaced while servers run: new connections get the new ones, and nothing is lost."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import shutil
+import socket
+import ssl
+import threading
+from collections.abc import Callable, Iterator
+from http.client import HTTPSConnection
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import trustme
+
+from alphaloop.clock import sleep
+from alphaloop.errors import ServingError, SettingsError
+from alphaloop.processes import free_port
+from serving import secret_file
+from serving.client import PredictionClient
+from serving.hosts.process import ProcessHost
+from serving.tls import CertificateFiles, Certificates
+from serving.transport import Security
+
+PANEL = np.ones((1, 2, 3), np.float32)
+
+
+class Party:
+    """A server or client with a certificate of `authority`."""
+
+    def __init__(self, authority: trustme.CA) -> None:
+        leaf = authority.issue_cert("127.0.0.1")
+        self.key = leaf.private_key_pem.bytes()
+        self.chain = b"".join(blob.bytes() for blob in leaf.cert_chain_pems)
+
+    def secret(self, *authorities: trustme.CA) -> dict[str, bytes]:
+        """What a mounted secret has of it, with the authorities of the other side."""
+        trusted = b"".join(one.cert_pem.bytes() for one in authorities)
+        return {"tls.crt": self.chain, "tls.key": self.key, "ca.crt": trusted}
+
+
+class Mounted:
+    """A secret as Kubernetes mounts it: links into a folder that is itself a link, which is swapped."""
+
+    def __init__(self, folder: Path, contents: dict[str, bytes]) -> None:
+        self.folder, self._version = folder, 0
+        folder.mkdir()
+        for name in contents:
+            (folder / name).symlink_to(f"..data/{name}")
+        self.chain, self.key, self.authority = (folder / name for name in ("tls.crt", "tls.key", "ca.crt"))
+        self.replace(contents)
+
+    def replace(self, contents: dict[str, bytes]) -> None:
+        """Swap the link, and remove what it led to."""
+        data, link = self.folder / "..data", self.folder / "..data_new"
+        before = data.resolve() if data.exists() else None
+        self._version += 1
+        version = self.folder / f"..version-{self._version}"
+        version.mkdir()
+        for name, content in contents.items():
+            (version / name).write_bytes(content)
+        link.symlink_to(version.name)
+        os.replace(link, data)
+        if before is not None:
+            shutil.rmtree(before)
+
+    def security(self) -> Security:
+        """Of a client that has this secret."""
+        return Security(self.authority, self.chain, self.key)
+
+
+class Rotation:
+    """Two authorities, before and after, and what each side has of them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.before, self.after = trustme.CA(), trustme.CA()
+        self.old, self.new = Party(self.before), Party(self.after)
+        self.server = Mounted(folder / "server", self.old.secret(self.before))
+        self.old_client = Mounted(folder / "old", Party(self.before).secret(self.before, self.after))
+        self.new_client = Mounted(folder / "new", Party(self.after).secret(self.before, self.after))
+
+
+@pytest.fixture
+def rotation(tmp_path: Path) -> Rotation:
+    """Certificates for one test; the server begins with those of before."""
+    return Rotation(tmp_path)
+
+
+@pytest.fixture(autouse=True)
+def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files are looked at with each connection."""
+    monkeypatch.setattr(secret_file, "LOOK_SECONDS", 0.0)
+
+
+@pytest.fixture
+def hosted(world: Any, shelf: Any, rotation: Rotation) -> Iterator[Callable[[bool], tuple[ProcessHost, str]]]:
+    """Starts a host with gRPC and HTTPS, mutual or not; gives it and the name of its model."""
+    shelf.route(champion=shelf.add(1.0, 1.0, 1.0))
+    with contextlib.ExitStack() as stack:
+
+        def start(mutual: bool) -> tuple[ProcessHost, str]:
+            server = rotation.server
+            settings = world.settings(
+                model=shelf.name, http_port=free_port(), tls_certificate=server.chain, tls_key=server.key,
+                tls_client_ca=server.authority if mutual else None,
+            )  # fmt: skip
+            return stack.enter_context(ProcessHost(settings, free_port())), shelf.name
+
+        yield start
+
+
+def shown(url: str, client: Mounted) -> bytes:
+    """The first certificate, in DER, of what a server shows to a new connection."""
+    host, _, port = url.rpartition(":")
+    context = client.security().context()
+    with (
+        socket.create_connection((host, int(port)), 5) as plain,
+        context.wrap_socket(plain, server_hostname=host) as way,
+    ):
+        return way.getpeercert(binary_form=True) or b""
+
+
+def der(party: Party) -> bytes:
+    """The first certificate of a chain."""
+    end = b"-----END CERTIFICATE-----\n"
+    return ssl.PEM_cert_to_DER_cert((party.chain.split(end)[0] + end).decode())
+
+
+def live(url: str, context: ssl.SSLContext, session: Any = None) -> tuple[ssl.SSLSession | None, bool | None]:
+    """Ask over HTTPS; returns the session, and whether it was one of before.
+
+    Raises `OSError` where the server does not accept the client.
+    """
+    host, _, port = url.rpartition(":")
+    with (
+        socket.create_connection((host, int(port)), 5) as plain,
+        context.wrap_socket(plain, server_hostname=host, session=session) as way,
+    ):
+        way.sendall(b"GET /v2/health/live HTTP/1.1\r\nHost: here\r\nConnection: close\r\n\r\n")
+        if not way.recv(64).startswith(b"HTTP/1.1 200"):
+            raise ConnectionError("no answer")
+        return way.session, way.session_reused
+
+
+def http_context(client: Mounted) -> ssl.SSLContext:
+    """The same client's for HTTPS."""
+    context = ssl.create_default_context(cafile=str(client.authority))
+    context.load_cert_chain(client.chain, client.key)
+    return context
+
+
+def accepted(host: ProcessHost, model: str, client: Mounted) -> tuple[bool, bool]:
+    """Whether gRPC, and HTTPS, answer to a new connection of the client."""
+    with PredictionClient(host.url, model, security=client.security(), deadline_ms=5_000) as asking:
+        try:
+            by_grpc = float(asking.infer(PANEL)[0]) == 3.0
+        except ServingError:
+            by_grpc = False
+    try:
+        live(host.http_url, http_context(client))
+    except OSError:
+        return by_grpc, False
+    return by_grpc, True
+
+
+def test_new_connections_get_the_new_certificate_and_old_ones_go_on(hosted: Any, rotation: Rotation) -> None:
+    """On both wires, and who was connected with the old one is answered over that connection still."""
+    host, model = hosted(False)
+    client = rotation.old_client
+    with PredictionClient(host.url, model, security=client.security()) as asking:
+        connection = HTTPSConnection(*host.http_url.split(":"), context=http_context(client))
+
+        def answered() -> tuple[float, int]:
+            connection.request("GET", "/v2/health/live")
+            response = connection.getresponse()
+            response.read()
+            return float(asking.infer(PANEL)[0]), response.status
+
+        assert answered() == (3.0, 200)
+        ways = (host.url, host.http_url)
+        assert [shown(url, client) for url in ways] == [der(rotation.old)] * 2
+        for party, authority in ((rotation.new, rotation.after), (rotation.old, rotation.before)):
+            rotation.server.replace(party.secret(authority))
+            assert [shown(url, client) for url in ways] == [der(party)] * 2
+            assert answered() == (3.0, 200)
+        connection.close()
+
+
+def test_the_authority_of_clients_is_replaced_too(hosted: Any, rotation: Rotation) -> None:
+    """First both authorities are trusted, then only the new one: the old one's clients are refused."""
+    host, model = hosted(True)
+    old, new = rotation.old_client, rotation.new_client
+    assert accepted(host, model, old) == (True, True)
+    assert accepted(host, model, new) == (False, False)
+    rotation.server.replace(rotation.new.secret(rotation.before, rotation.after))
+    assert accepted(host, model, old) == accepted(host, model, new) == (True, True)
+    rotation.server.replace(rotation.new.secret(rotation.after))
+    assert accepted(host, model, old) == (False, False)
+    assert accepted(host, model, new) == (True, True)
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_a_session_of_before_lets_nobody_in(hosted: Any, rotation: Rotation, version: ssl.TLSVersion) -> None:
+    """Who is not trusted any more cannot resume what was agreed while it was."""
+    host, _ = hosted(True)
+    context = http_context(rotation.old_client)
+    context.minimum_version = context.maximum_version = version
+    session, resumed = live(host.http_url, context)
+    assert (session is not None, resumed) == (True, False)
+    assert live(host.http_url, context, session)[1] is True
+    rotation.server.replace(rotation.new.secret(rotation.after))
+    with pytest.raises((ssl.SSLError, ConnectionError)):
+        live(host.http_url, context, session)
+
+
+def test_a_half_replaced_pair_leaves_the_old_one_in_use(
+    hosted: Any, rotation: Rotation, caplog: pytest.LogCaptureFixture
+) -> None:
+    """On both wires; the log says so once for each state of the files, by their names, and shows no key."""
+    host, model = hosted(True)
+    client, server, old = rotation.old_client, rotation.server, rotation.old.secret(rotation.before)
+    halves = [
+        {"tls.crt": rotation.new.chain},
+        {"tls.key": rotation.new.key},
+        {"tls.key": rotation.new.key[:200]},
+        {"tls.crt": b""},
+        {"ca.crt": b"no authority\n"},
+        {"ca.crt": rotation.before.cert_pem.bytes()[:-40] + b"\xe9"},
+    ]
+    for half in halves:
+        caplog.clear()
+        server.replace(old | half)
+        for _ in range(3):
+            assert [shown(url, client) for url in (host.url, host.http_url)] == [der(rotation.old)] * 2
+            assert accepted(host, model, client) == (True, True)
+        (record,) = [one for one in caplog.records if one.name == secret_file.__name__]
+        assert record.levelno == logging.WARNING
+        assert str(server.authority if "ca.crt" in half else server.key) in record.getMessage()
+        assert "what was read from it last is used" in record.getMessage()
+        lines = (rotation.new.key + rotation.old.key).decode().splitlines()
+        assert not any(line in caplog.text for line in lines if not line.startswith("---"))
+    (server.folder / "..data").unlink()
+    assert accepted(host, model, client) == (True, True)
+    server.replace(rotation.new.secret(rotation.before))
+    assert [shown(url, client) for url in (host.url, host.http_url)] == [der(rotation.new)] * 2
+
+
+def test_a_rotation_loses_no_request(hosted: Any, rotation: Rotation, monkeypatch: Any) -> None:
+    """With a new connection for each request, while chain, key and authority are replaced over and over."""
+    monkeypatch.setattr(secret_file, "LOOK_SECONDS", 0.02)
+    host, model = hosted(True)
+    ended, answers = threading.Event(), []
+    both = (rotation.before, rotation.after)
+
+    def ask(client: Mounted) -> None:
+        while not ended.is_set():
+            answers.append(accepted(host, model, client))
+
+    clients = (rotation.old_client, rotation.new_client)
+    rotation.server.replace(rotation.old.secret(*both))
+    sleep(0.05)
+    threads = [threading.Thread(target=ask, args=(client,)) for client in clients]
+    for thread in threads:
+        thread.start()
+    for party in (rotation.new, rotation.old) * 5:
+        rotation.server.replace(party.secret(*both))
+        sleep(0.05)
+    ended.set()
+    for thread in threads:
+        thread.join()
+    assert len(answers) > 10
+    assert set(answers) == {(True, True)}
+
+
+def test_the_files_are_read_again_only_when_they_are_others(
+    rotation: Rotation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is shown is made once for all connections, and once more for each replacement."""
+    made = []
+    read = CertificateFiles.read
+    monkeypatch.setattr(CertificateFiles, "read", lambda self: made.append(read(self)) or made[-1])
+    server = rotation.server
+    certificates = Certificates(CertificateFiles(server.chain, server.key, None))
+    context = certificates.for_https()
+    for count in (1, 2):
+        for _ in range(5):
+            context.wrap_bio(ssl.MemoryBIO(), ssl.MemoryBIO(), server_side=True)
+        assert len(made) == count
+        server.replace(rotation.new.secret())
+    assert rotation.old.key.decode()[40:80] not in repr(made)
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        (
+            {"tls.key": "client"},
+            r"serving\.tls_certificate and serving\.tls_key name .*tls\.crt and .*tls\.key",
+        ),
+        ({"tls.crt": "none"}, r"are not a certificate in PEM and the key that belongs to it, without a pass"),
+        ({"ca.crt": "none"}, r"serving\.tls_client_ca names .*ca\.crt, which holds no certificates in PEM"),
+    ],
+)
+def test_certificates_that_cannot_be_used_stop_a_server_at_its_start(
+    world: Any, rotation: Rotation, changes: dict[str, str], named: str
+) -> None:
+    """The settings are named in one line, before anything listens."""
+    contents = {"client": Party(rotation.before).key, "none": b"nothing of the kind"}
+    server = rotation.server
+    server.replace(
+        rotation.old.secret(rotation.before) | {file: contents[one] for file, one in changes.items()}
+    )
+    settings = world.settings(
+        tls_certificate=server.chain, tls_key=server.key, tls_client_ca=server.authority
+    )
+    with pytest.raises(SettingsError, match=named) as caught:
+        ProcessHost(settings, free_port()).start()
+    assert "\n" not in str(caught.value)

@@ -1,4 +1,4 @@
-"""The market: bars, instruments, and bars of many symbols as a matrix.
+"""The market: bars, all symbols at one time, and bars of many symbols as a matrix.
 
 Stored bars have the columns of `BARS_SCHEMA`: one row a symbol and timestamp, sorted by timestamp
 and then symbol. `timestamp` is the bar's close in UTC. Prices are as traded and `adjustment` is the
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -291,8 +291,6 @@ _VALUE_COLUMNS = ("open", "high", "low", "close", "volume", "adjustment")
 
 def to_datetime(moment: np.datetime64) -> datetime:
     """A numpy timestamp as an aware datetime in UTC, to the microsecond."""
-    from datetime import UTC
-
     return moment.astype("datetime64[us]").item().replace(tzinfo=UTC)  # type: ignore[no-any-return]
 
 

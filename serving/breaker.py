@@ -21,6 +21,21 @@ from serving.scoring import Inputs, Scored, score, score_together, unscored
 
 # Versions and requests come and go; what was not used for longest is forgotten.
 MOST = 64
+# As much of a reason as is said again: that of a graph's runtime may be pages.
+MOST_TOLD = 300
+
+
+@dataclass(slots=True)
+class Watched:
+    """The breaker of a version, and why it failed last; empty before it has."""
+
+    breaker: CircuitBreaker
+    reason: str = ""
+
+    def failed(self, reason: str) -> None:
+        """Hold a failure against the version."""
+        self.reason = reason if len(reason) <= MOST_TOLD else f"{reason[: MOST_TOLD - 1]}…"
+        self.breaker.failed()
 
 
 class VersionBreakers:
@@ -33,21 +48,28 @@ class VersionBreakers:
 
     def __init__(self, settings: ServingSettings) -> None:
         self._settings = settings
-        self._breakers: OrderedDict[tuple[str, str], CircuitBreaker] = OrderedDict()
+        self._breakers: OrderedDict[tuple[str, str], Watched] = OrderedDict()
         self._lock = Lock()
 
     def score(self, loaded: LoadedModel, inputs: Inputs, rotate: int = 0) -> Scored:
-        """As `serving.scoring.score`; a version whose breaker is open is not asked, and has an error."""
-        breaker = self._breaker(loaded.model, loaded.version)
-        if not breaker.allows():
-            reason = f"{loaded.model} version {loaded.version} has failed too often and is left alone"
-            return unscored(loaded.version, f"{reason} for {self._settings.breaker_seconds:g} s", inputs)
+        """As `serving.scoring.score`; a version whose breaker is open is not asked.
+
+        It then has an error, which says how it failed last.
+        """
+        watched = self._watched(loaded.model, loaded.version)
+        if not watched.breaker.allows():
+            error = (
+                f"{loaded.model} version {loaded.version} has failed too often and is left alone for "
+                f"{self._settings.breaker_seconds:g} s; its last failure: {watched.reason}"
+            )
+            return unscored(loaded.version, error, inputs)
         started = monotonic()
         scored = score(loaded, inputs, rotate)
-        if scored.error is not None or (monotonic() - started) * 1e3 > self._settings.slow_ms:
-            breaker.failed()
-        elif breaker.state is not BreakerState.CLOSED:
-            breaker.succeeded()
+        slow = self._slow(started)
+        if scored.error is not None or slow:
+            watched.failed(scored.error or slow)
+        elif watched.breaker.state is not BreakerState.CLOSED:
+            watched.breaker.succeeded()
         return scored
 
     def score_together(self, loaded: LoadedModel, several: Sequence[Inputs]) -> list[Inputs]:
@@ -55,8 +77,8 @@ class VersionBreakers:
 
         A run that fails is not counted: whose fault it is shows when each is scored alone.
         """
-        breaker = self._breaker(loaded.model, loaded.version)
-        if breaker.state is not BreakerState.CLOSED:
+        watched = self._watched(loaded.model, loaded.version)
+        if watched.breaker.state is not BreakerState.CLOSED:
             return list(several)
         started = monotonic()
         try:
@@ -64,21 +86,28 @@ class VersionBreakers:
         except ServingError:
             return list(several)
         finally:
-            if (monotonic() - started) * 1e3 > self._settings.slow_ms:
-                breaker.failed()
+            slow = self._slow(started)
+            if slow:
+                watched.failed(slow)
 
     def states(self) -> dict[tuple[str, str], BreakerState]:
         """How the breaker of each model and version stands."""
         with self._lock:
-            breakers = dict(self._breakers)
-        return {key: breaker.state for key, breaker in breakers.items()}
+            known = dict(self._breakers)
+        return {key: watched.breaker.state for key, watched in known.items()}
 
-    def _breaker(self, model: str, version: str) -> CircuitBreaker:
+    def _slow(self, started: float) -> str:
+        """That a scoring that began at `started` took too long; empty where it did not."""
+        took, most = (monotonic() - started) * 1e3, self._settings.slow_ms
+        return f"it took {took:.0f} ms, longer than serving.slow_ms ({most:g})" if took > most else ""
+
+    def _watched(self, model: str, version: str) -> Watched:
         key, settings = (model, version), self._settings
         with self._lock:
             if key not in self._breakers:
                 seconds = settings.breaker_seconds
-                self._breakers[key] = CircuitBreaker(settings.breaker_failures, seconds, seconds)
+                breaker = CircuitBreaker(settings.breaker_failures, seconds, seconds)
+                self._breakers[key] = Watched(breaker)
                 if len(self._breakers) > MOST:
                     self._breakers.popitem(last=False)
             return self._breakers[key]

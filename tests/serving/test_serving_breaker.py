@@ -126,12 +126,39 @@ def test_a_slow_version_is_left_alone_though_its_scores_were_used(serve: Any, sh
     assert ["stale" in answer.parameters for answer in answers] == [False, False, True, True]
 
 
+def test_who_is_left_alone_is_said_to_have_failed_how(serve: Any, shelf: Any) -> None:
+    """The error of the last failure, as much of it as a line holds, or how long the scoring took."""
+    shelf.route(champion=shelf.add(1.0, 2.0, 3.0))
+    served = serve(shelf, breaker_failures=1, breaker_seconds=60, last_good_seconds=0)
+    break_version(served, "1")
+    for _ in range(2):
+        with pytest.raises(ServingError, match="not finite") as caught:
+            served.core.infer(by_symbols(served))
+    left_alone = f"{shelf.name} version 1 has failed too often and is left alone for 60 s; its last failure: "
+    assert left_alone in str(caught.value)
+    watched = served.core.breakers._watched(shelf.name, "1")
+    watched.failed("x" * 100_000)
+    with pytest.raises(ServingError, match="x…$") as caught:
+        served.core.infer(by_symbols(served))
+    assert len(str(caught.value)) < 1_000
+
+
+def test_who_was_slow_is_said_to_have_been(serve: Any, shelf: Any) -> None:
+    """The milliseconds that it took, and the setting that allows less."""
+    shelf.route(champion=shelf.add(1.0, 2.0, 3.0))
+    served = serve(shelf, slow_ms=1e-6, breaker_failures=1, breaker_seconds=60, last_good_seconds=0)
+    served.core.infer(by_symbols(served))
+    slow = r"its last failure: it took \d+ ms, longer than serving\.slow_ms \(1e-06\)"
+    with pytest.raises(ServingError, match=slow):
+        served.core.infer(by_symbols(served))
+
+
 def test_only_so_much_is_remembered(world: Any, shelf: Any) -> None:
     """Breakers of versions and answers to requests are forgotten, the oldest first."""
     settings = world.settings().serving
     breakers, kept = VersionBreakers(settings), LastGood(60)
     for number in range(100):
-        breakers._breaker("model", str(number))
+        breakers._watched("model", str(number))
     assert len(breakers.states()) == 64
     assert ("model", "0") not in breakers.states()
     assert kept.recall("model", _inputs("S00")) is None

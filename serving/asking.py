@@ -13,15 +13,30 @@ from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from itertools import count
 from threading import Lock
-from typing import Any
+from typing import Any, NoReturn
 
 from alphaloop.clock import monotonic
-from alphaloop.errors import InputError, ServingError
+from alphaloop.errors import InputError, ServingError, TlsError
 from serving.secret_file import SecretFile
-from serving.transport import Metadata, Security, Server, is_lost, is_overdue, is_unknown, pushback
+from serving.transport import (
+    Metadata,
+    Security,
+    Server,
+    is_doubtful,
+    is_lost,
+    is_overdue,
+    is_unknown,
+    pushback,
+)
 
 MOST_CREDIT = 10.0
 LEAST_SECONDS = 1e-3
+# As much of a failure as is said again of who is left alone for it.
+MOST_TOLD = 300
+
+
+# A server, and what gRPC said of it (a `grpc.RpcError`).
+Failure = tuple[Server, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,27 +75,53 @@ class Pause:
 
 
 @dataclass(frozen=True, slots=True)
+class Shake:
+    """Find out within `seconds` whether it is TLS for which gRPC said `error` of the server at `url`.
+
+    The answer is what is amiss, None for nothing.
+    """
+
+    url: str
+    security: Security
+    error: Any
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class Heard:
     """What was said: the `answer` of the server `by`, and the failures before; `by` is None without one."""
 
     answer: Any
     by: Server | None
-    failures: Sequence[tuple[Server, Any]] = ()
+    failures: Sequence[Failure] = ()
 
 
-Steps = Generator[Ask | Pause, Heard | None, Any]
+Steps = Generator[Ask | Pause | Shake, Heard | None, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """What was held against a server last, and whether that was a disagreement on TLS."""
+
+    told: str
+    tls: bool = False
 
 
 class Asking:
     """Decides which of `servers` is asked, and when again, each in its turn. Thread-safe.
 
-    `bearer` is the token with which they are asked.
+    They are asked with `security`; `bearer` is its token.
     """
 
     def __init__(
-        self, servers: Sequence[Server], patience: Patience, bearer: SecretFile[Metadata] | None = None
+        self,
+        servers: Sequence[Server],
+        patience: Patience,
+        security: Security,
+        bearer: SecretFile[Metadata] | None = None,
     ) -> None:
         self.servers, self._patience, self._bearer = tuple(servers), patience, bearer
+        self._security, self._fault = security, Fault("")
         self._turn, self._credit, self._closed = 0, 1.0, False
         self._lock = Lock()
 
@@ -96,7 +137,8 @@ class Asking:
         if not urls or not all(urls):
             raise InputError(f"the client's url is {url!r}; give host:port, several separated by commas")
         credentials, bearer = security.credentials(), security.bearer(urls)
-        return cls([Server(one, credentials, bearer, asynchronous) for one in urls], patience, bearer)
+        servers = [Server(one, credentials, bearer, asynchronous) for one in urls]
+        return cls(servers, patience, security, bearer)
 
     @property
     def url(self) -> str:
@@ -115,7 +157,8 @@ class Asking:
     def steps(self, deadline_ms: float) -> Steps:
         """What to do for one question, told what came of each step; returns the answer.
 
-        Raises `ServingError` with what the last server said.
+        Raises `ServingError` with what the last server said, and `TlsError` where one that was asked is there
+        and does not agree with the client on TLS.
         """
         if not deadline_ms > 0:
             # gRPC takes a deadline of 0 for none.
@@ -123,17 +166,17 @@ class Asking:
         began = monotonic()
         until = began + deadline_ms / 1e3
         self._earn()
-        pause, told = self._patience.pause_ms / 1e3, ""
+        pause, failures = self._patience.pause_ms / 1e3, list[Failure]()
         for attempt in count(1):
             self.require_open()
             server = self._next()
             if server is None:
-                raise ServingError(f"{self.url} gave no prediction: {told or 'all are left alone'}")
+                break
             heard = yield from self._once(server, until, hedge=attempt == 1)
             if heard.by is not None:
                 return heard.answer
-            server, error = heard.failures[-1]
-            told = f"{error.code()}: {error.details()}"
+            failures += heard.failures
+            _, error = failures[-1]
             if is_unknown(error) and self._renewed(began):
                 began = monotonic()
                 continue
@@ -144,9 +187,29 @@ class Asking:
                 wait = 0.0 if attempt == 1 and len(self.servers) > 1 else pause
                 pause *= 2
             if final or attempt >= self._patience.attempts or monotonic() + wait >= until:
-                self.require_open()
-                raise ServingError(f"{server.url} gave no prediction: {told}") from error
+                break
             yield Pause(wait)
+        self.require_open()
+        return (yield from self._end(failures, until))
+
+    def _end(self, failures: Sequence[Failure], until: float) -> Generator[Shake, Heard | None, NoReturn]:
+        """Raise what the last server said; of TLS where the way to one failed that may be there.
+
+        Who was left alone was not asked, and then the last failure of before is said.
+        """
+        if not failures:
+            kind = TlsError if self._fault.tls else ServingError
+            raise kind(f"{self.url} gave no prediction: all are left alone for a while; {self._fault.told}")
+        server, error = failures[-1]
+        doubted = next((one for one in reversed(failures) if is_doubtful(one[1])), None)
+        left = until - monotonic()
+        if doubted is not None and is_lost(error) and left > 0:
+            url, said = doubted[0].url, doubted[1]
+            heard = yield Shake(url, self._security, said, left)
+            if heard is not None and heard.answer is not None:
+                self._fault = Fault(f"{url} {heard.answer}", tls=True)
+                raise TlsError(self._fault.told) from said
+        raise ServingError(f"{server.url} gave no prediction: {error.code()}: {error.details()}") from error
 
     def _once(self, server: Server, until: float, hedge: bool) -> Generator[Ask, Heard | None, Heard]:
         """One question, and where its answer is late and there is credit, a second one to another server."""
@@ -157,8 +220,8 @@ class Asking:
         while True:
             heard = yield Ask(servers, max(until - monotonic(), LEAST_SECONDS), limit)
             if heard is not None:
-                return _judged(heard)
-            server.breaker.failed()
+                return self._judged(heard)
+            self._hold(server, f"gave no answer within {self._patience.hedge_ms:g} ms")
             if self._spend():
                 servers = (server, self._next() or server)
             limit = None
@@ -190,14 +253,21 @@ class Asking:
             self._credit -= 1 if enough else 0
         return enough
 
+    def _judged(self, heard: Heard) -> Heard:
+        """A way that fails, or no answer in time, speaks against a server; an answer that says no does not.
 
-def _judged(heard: Heard) -> Heard:
-    """A way that fails, or no answer in time, speaks against a server; an answer that says no does not."""
-    for server, error in heard.failures:
-        if is_lost(error) or is_overdue(error):
-            server.breaker.failed()
-        else:
-            server.breaker.succeeded()
-    if heard.by is not None:
-        heard.by.breaker.succeeded()
-    return heard
+        Gives back what was heard.
+        """
+        for server, error in heard.failures:
+            if is_lost(error) or is_overdue(error):
+                self._hold(server, f"failed with {error.code()}: {error.details()}")
+            else:
+                server.breaker.succeeded()
+        if heard.by is not None:
+            heard.by.breaker.succeeded()
+        return heard
+
+    def _hold(self, server: Server, told: str) -> None:
+        """Hold a failure against a server."""
+        self._fault = Fault(f"{server.url} {told}"[:MOST_TOLD])
+        server.breaker.failed()

@@ -7,16 +7,17 @@ the connection without an alert. So hands are shaken once more, by OpenSSL, and 
 
 from __future__ import annotations
 
+import math
 import socket
 import ssl
 from collections.abc import Iterable
 from typing import Any
 
+from alphaloop.clock import monotonic
 from alphaloop.errors import SettingsError, TlsError
-from serving.transport import HTTP_2, Security
+from serving.transport import HTTP_2, UNREACHABLE, Security
 
 SECONDS = 1.0
-UNREACHABLE = "UNAVAILABLE"
 # What a client of HTTP/2 says first: the preface and empty settings (RFC 9113, section 3.4).
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, 4, 0, 0, 0, 0, 0))
 # The place and value of a frame's type, by which a server's settings are known (section 4.1).
@@ -32,23 +33,33 @@ FAILED = ("handshake failed", "verification check failed", "cannot check peer")
 def require_agreement(security: Security, failures: Iterable[tuple[str, Any]]) -> None:
     """Raise `TlsError` for the first server that is there and does not agree with the client on TLS.
 
-    `failures` are the urls that were asked, with what gRPC said (a `grpc.RpcError`). Blocks for some
-    milliseconds, and for a second where a server accepts a connection and says nothing.
+    `failures` are the urls that were asked, with what gRPC said (a `grpc.RpcError`). Blocks as
+    `disagreement` does.
     """
     for url, error in failures:
-        if error is None or error.code().name != UNREACHABLE:
-            continue
-        told = _amiss(url, security)
-        if told is None and any(words in (error.details() or "").lower() for words in FAILED):
-            told = (
-                f"and the client do not agree on TLS ({error.details()}); look at client.authority, "
-                "client.certificate and the name in client.urls"
-            )
+        told = None if error is None else disagreement(url, security, error)
         if told is not None:
             raise TlsError(f"{url} {told}") from error
 
 
-def _amiss(url: str, security: Security) -> str | None:
+def disagreement(url: str, security: Security, error: Any, seconds: float = math.inf) -> str | None:
+    """What the server at `url` and the client do not agree on, and which setting mends it; None for nothing.
+
+    `error` is what gRPC said. Blocks for some milliseconds, for a second where a server accepts a connection
+    and says nothing, and for `seconds` at most.
+    """
+    if error.code().name != UNREACHABLE:
+        return None
+    told = _amiss(url, security, monotonic() + seconds)
+    if told is None and any(words in (error.details() or "").lower() for words in FAILED):
+        return (
+            f"and the client do not agree on TLS ({error.details()}); look at client.authority, "
+            "client.certificate and the name in client.urls"
+        )
+    return told
+
+
+def _amiss(url: str, security: Security, until: float) -> str | None:
     """What is amiss with the server at `url`; None where nothing is, or it cannot be reached."""
     host, _, port = url.rpartition(":")
     if not port.isdigit() or "/" in host:
@@ -57,20 +68,20 @@ def _amiss(url: str, security: Security) -> str | None:
     address = (host.strip("[]"), int(port))
     try:
         if security.authority is None:
-            return _clear_to_tls(address)
-        return _tls(address, security)
+            return _clear_to_tls(address, until)
+        return _tls(address, security, until)
     except (OSError, ValueError, OverflowError, SettingsError):
         # Away, silent, no address at all, or a file of the client's is gone: gRPC's words have to do.
         return None
 
 
-def _clear_to_tls(address: tuple[str, int]) -> str | None:
+def _clear_to_tls(address: tuple[str, int], until: float) -> str | None:
     anybody = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     # Whose certificate it is does not matter: nothing is said over this connection.
     anybody.check_hostname, anybody.verify_mode = False, ssl.CERT_NONE
     anybody.set_alpn_protocols([HTTP_2])
     try:
-        with _shaken(address, anybody):
+        with _shaken(address, anybody, until):
             pass
     except ssl.SSLError as error:
         if ALERT not in (error.reason or ""):
@@ -78,28 +89,29 @@ def _clear_to_tls(address: tuple[str, int]) -> str | None:
     return "speaks TLS, and the client clear text; set client.authority to the CA of its certificate"
 
 
-def _tls(address: tuple[str, int], security: Security) -> str | None:
+def _tls(address: tuple[str, int], security: Security, until: float) -> str | None:
     try:
-        way = _shaken(address, security.context())
+        way = _shaken(address, security.context(), until)
     except ssl.SSLCertVerificationError as error:
         return _untrusted(error, security)
     except (ssl.SSLError, ConnectionError) as error:
         if _refuses(error):
             return _uncertified(security)
-        if _clear(address):
+        if _clear(address, until):
             return "speaks clear text, and the client TLS; unset client.authority, or set serving.tls_… there"
         return None
     with way:
         if way.selected_alpn_protocol() != HTTP_2:
             return "speaks TLS, but not gRPC; name the port of gRPC in client.urls"
         try:
+            way.settimeout(_left(until))
             way.sendall(PREFACE)
             if way.recv(1):
                 return None
         except (ssl.SSLError, ConnectionError) as error:
             if _refuses(error):
                 return _uncertified(security)
-    return _uncertified(security) if _asks_who(address, security) else None
+    return _uncertified(security) if _asks_who(address, security, until) else None
 
 
 def _untrusted(error: ssl.SSLCertVerificationError, security: Security) -> str:
@@ -123,7 +135,7 @@ def _uncertified(security: Security) -> str:
     )
 
 
-def _asks_who(address: tuple[str, int], security: Security) -> bool:
+def _asks_who(address: tuple[str, int], security: Security, until: float) -> bool:
     """Whether the server that closed the connection wants to know the client, and is not going away.
 
     In TLS 1.2 the client's certificate comes before the handshake is over: without it there is none.
@@ -131,7 +143,7 @@ def _asks_who(address: tuple[str, int], security: Security) -> bool:
     context = security.context()
     context.maximum_version = ssl.TLSVersion.TLSv1_2
     try:
-        with _shaken(address, context):
+        with _shaken(address, context, until):
             return False
     except (ssl.SSLEOFError, ConnectionResetError):
         return True
@@ -140,10 +152,10 @@ def _asks_who(address: tuple[str, int], security: Security) -> bool:
         return _refuses(error) or "ALERT_HANDSHAKE_FAILURE" in (error.reason or "")
 
 
-def _clear(address: tuple[str, int]) -> bool:
+def _clear(address: tuple[str, int], until: float) -> bool:
     """Whether the server speaks HTTP/2 in clear text."""
     try:
-        with socket.create_connection(address, SECONDS) as way:
+        with socket.create_connection(address, _left(until)) as way:
             way.sendall(PREFACE)
             said = way.recv(FRAME_TYPE + 1)
     except OSError:
@@ -151,14 +163,23 @@ def _clear(address: tuple[str, int]) -> bool:
     return len(said) > FRAME_TYPE and said[FRAME_TYPE] == SETTINGS
 
 
-def _shaken(address: tuple[str, int], context: ssl.SSLContext) -> ssl.SSLSocket:
+def _shaken(address: tuple[str, int], context: ssl.SSLContext, until: float) -> ssl.SSLSocket:
     """A connection on which both have said who they are."""
-    way = socket.create_connection(address, SECONDS)
+    way = socket.create_connection(address, _left(until))
     try:
+        way.settimeout(_left(until))
         return context.wrap_socket(way, server_hostname=address[0])
     except BaseException:
         way.close()
         raise
+
+
+def _left(until: float) -> float:
+    """Seconds that may be waited for once more. Raises `TimeoutError` where there are none."""
+    left = min(SECONDS, until - monotonic())
+    if left <= 0:
+        raise TimeoutError("no time is left to shake hands")
+    return left
 
 
 def _refuses(error: OSError) -> bool:

@@ -33,6 +33,9 @@ LOST = ("UNAVAILABLE", "CANCELLED")
 # gRPC's words for a stream that the other side broke off, under statuses that servers use as well.
 BROKEN = ("RST_STREAM", "http2 header", "Stream removed", "Connection reset", "GOAWAY")
 OVERLOADED, OVERDUE, UNKNOWN = "RESOURCE_EXHAUSTED", "DEADLINE_EXCEEDED", "UNAUTHENTICATED"
+UNREACHABLE = "UNAVAILABLE"
+# gRPC's words where nobody was found with whom hands could have been shaken.
+NOBODY = ("Failed to connect to remote host", "resolving", "resolution")
 PUSHBACK = "grpc-retry-pushback-ms"
 # gRPC refuses anything else in metadata, and its complaint would show the token.
 _TOKEN = re.compile(rb"[!-~]+")
@@ -167,6 +170,12 @@ class Server:
 def is_lost(error: Any) -> bool:
     """Whether `error` (a `grpc.RpcError`) says that the way to the server failed."""
     return error.code().name in LOST or any(word in (error.details() or "") for word in BROKEN)
+
+
+def is_doubtful(error: Any) -> bool:
+    """Whether `error` says that a server was not reached that is there, perhaps: then it may be TLS."""
+    details = error.details() or ""
+    return error.code().name == UNREACHABLE and not any(words in details for words in NOBODY)
 
 
 def is_overdue(error: Any) -> bool:

@@ -10,7 +10,8 @@ import queue
 from typing import Any
 
 from alphaloop.clock import sleep
-from serving.asking import Ask, Heard, Pause, Steps
+from serving.asking import Ask, Heard, Pause, Shake, Steps
+from serving.handshake import disagreement
 from serving.transport import Server, is_overdue
 
 
@@ -25,6 +26,8 @@ def answer(steps: Steps, request: Any) -> Any:
         if isinstance(step, Pause):
             sleep(step.seconds)
             heard = None
+        elif isinstance(step, Shake):
+            heard = _shaken(step)
         elif len(step.servers) == 1:
             heard = _one(step, request)
         else:
@@ -45,6 +48,8 @@ async def answer_async(steps: Steps, request: Any) -> Any:
             if isinstance(step, Pause):
                 await asyncio.sleep(step.seconds)
                 heard = None
+            elif isinstance(step, Shake):
+                heard = await asyncio.to_thread(_shaken, step)
             else:
                 heard = await _first_async(step, request, calls, done)
     finally:
@@ -73,6 +78,11 @@ async def settled(call: Any) -> tuple[Any, Any]:
         details = "Exception deserializing response!"
         return None, AioRpcError(StatusCode.INTERNAL, Metadata(), Metadata(), details)
     return message, None
+
+
+def _shaken(step: Shake) -> Heard:
+    """What is amiss with TLS, as the answer; None for nothing."""
+    return Heard(disagreement(step.url, step.security, step.error, step.seconds), None)
 
 
 def _one(ask: Ask, request: Any) -> Heard | None:

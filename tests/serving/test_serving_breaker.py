@@ -138,7 +138,7 @@ def test_who_is_left_alone_is_said_to_have_failed_how(serve: Any, shelf: Any) ->
     assert left_alone in str(caught.value)
     watched = served.core.breakers._watched(shelf.name, "1")
     watched.failed("x" * 100_000)
-    with pytest.raises(ServingError, match="x…$") as caught:
+    with pytest.raises(ServingError, match=r"x…$") as caught:
         served.core.infer(by_symbols(served))
     assert len(str(caught.value)) < 1_000
 

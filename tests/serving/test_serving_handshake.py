@@ -272,14 +272,10 @@ def test_one_that_answers_is_enough(make_client: Any, replicas: Any, certified: 
 def test_it_is_an_error_of_serving_that_the_caller_mends(
     make_client: Any, replicas: Any, certified: Certified
 ) -> None:
-    """Who catches either sees it; gRPC's own words are its cause; and a forecast ends before its deadline."""
+    """Who catches either sees it; gRPC's own words are its cause."""
     url = replicas(1.0).start(credentials=certified.server())
     with make_client(url, "m") as client:
         for kind in (ServingError, InputError):
             with pytest.raises(kind) as caught:
                 client.live()
             assert isinstance(caught.value.__cause__, grpc.RpcError)
-        started = monotonic()
-        with pytest.raises(ServingError, match="UNAVAILABLE"):
-            client.forecast(["S00"], datetime(2019, 1, 3, tzinfo=UTC), deadline_ms=20_000)
-        assert monotonic() - started < 5

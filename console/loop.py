@@ -137,8 +137,8 @@ class Loop:
                     self.controller.on_bar(as_of, rows, self.bars(self._judged)) or turn.transition
                 )
             if self.watch is not None:
-                for moment, features in live_features(rows):
-                    turn.news += self.watch.on_bar(moment, features)
+                for seen in live_features(rows):
+                    turn.news += self.watch.on_bar(*seen)
             if self.runner is not None and any(one["kind"] == RETRAIN_REQUEST for one in turn.news):
                 turn.retrained += self._retrain()
 

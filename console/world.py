@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 from alphaloop.allocation import AllocationPolicy
 from alphaloop.clock import ReplayClock
@@ -19,9 +20,11 @@ from control.metrics_page import metrics_page
 from control.operations import make_controller
 from control.policies import retrain_policy
 from control.watch import DriftWatch
+from features.sets import feature_set_of
 from features.sources.registry import find as find_source
 from features.storage.snapshots import SnapshotStore
 from features.streamer import Streamer
+from models.feature_sets import sets_in_use
 from models.registry import Registry
 from pipelines.requests import RequestRunner
 from serving.client import PredictionClient
@@ -57,7 +60,8 @@ def open_loop(
     settings, symbols = world.settings, market.past.symbols
     trading, costs = settings.trading, CostModel.from_settings(settings.trading)
     client = PredictionClient.from_settings(settings)
-    streamer = Streamer.from_settings(settings, symbols, market.past, world.clock)
+    needed = sets_in_use(world.registry, settings.serving.model, feature_set_of(settings), symbols)
+    streamer = Streamer.from_settings(settings, symbols, market.past, world.clock, further=needed)
     forecaster = MeteredForecaster(ServedForecaster(client, trading.prediction_deadline_ms))
     writer = world.journal.writer(stream)
     try:
@@ -100,6 +104,7 @@ def _watch(world: World) -> DriftWatch:
     return DriftWatch(
         model=world.settings.serving.model,
         monitor=DriftMonitor(Calibration.load(world.settings.paths.drift)),
+        calibrations=partial(Calibration.load, world.settings.paths.drift),
         journal=world.journal,
         policy=retrain_policy(world.settings),
     )

@@ -119,12 +119,15 @@ class RolloutController:
 
         With kind `ab` it answers `share` of the sleeves at once and for good, beside `against` (by default
         the champion), until the longest duration or an operator ends it. Raises `InputError` for a refused
-        version without an override and for a share that is none, and `RolloutConflictError` while another
-        rollout is under way.
+        version without an override and for a share that is none, `RolloutConflictError` while another
+        rollout is under way, and `FeatureSetMismatchError` where the features of either version are not known
+        here, so that its scores could not be recomputed.
         """
         before = self.document
         asked = Candidacy(version, as_of, kind, override, cause, share, against)
         document, step = asked.opening(before, self._card)
+        for one in (document.champion, document.challenger):
+            self._recomputation.require(self._card(one))
         self.publication.publish(before, step, document)
         self._inquiry = None
         self._inquiry_of(document)
@@ -213,10 +216,10 @@ class RolloutController:
         inquiry = self._inquiry_of(document)
         started = datetime.fromisoformat(document.started)
         moments = sorted({row.as_of for row in rows if row.as_of is not None and row.as_of > started})
-        frame = self._recomputation.frame(bars) if moments else None
+        frames = self._recomputation.frames(bars)
         for as_of in moments:
             there = [row for row in rows if row.as_of == as_of]
-            if not inquiry.take(document, as_of, there, bars.between(end=as_of), frame) or not decide:
+            if not inquiry.take(document, as_of, there, bars.between(end=as_of), frames) or not decide:
                 continue
             if as_of > datetime.fromisoformat(document.stage_started or document.started):
                 step = self._step(document, inquiry, as_of)

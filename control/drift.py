@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 from collections import deque
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -41,7 +41,8 @@ class Calibration:
     """The monitor's thresholds, fixed on the training years.
 
     `reference` holds `REFERENCE_SIZE` values for each feature, `thresholds` a distance for each,
-    `share` the share of drifted features that raises an alarm.
+    `share` the share of drifted features that raises an alarm. `feature_set` is the hash of the set that the
+    features are of, empty in a calibration of before.
     """
 
     features: tuple[str, ...]
@@ -52,6 +53,7 @@ class Calibration:
     reference: tuple[tuple[float, ...], ...]
     false_alarms: int
     years: float
+    feature_set: str = ""
 
     @property
     def alarms_per_year(self) -> float:
@@ -72,19 +74,35 @@ class Calibration:
             "alarms_per_year": self.alarms_per_year,
         }
 
-    def save(self, folder: Path) -> None:
-        """Keep the calibration as `calibration.json` in `folder`."""
+    def save(self, folder: Path, *, beside: bool = False) -> None:
+        """Keep the calibration in `folder`, as the one; or `beside` that, for its own feature set alone."""
         folder.mkdir(parents=True, exist_ok=True)
-        unfinished = folder / "calibration.json.tmp"
+        path = _file(folder, self.feature_set if beside else "")
+        unfinished = path.with_name(f"{path.name}.tmp")
         unfinished.write_text(json.dumps(asdict(self)))
-        unfinished.replace(folder / "calibration.json")
+        unfinished.replace(path)
 
     @classmethod
-    def load(cls, folder: Path) -> Calibration:
-        """The calibration kept in `folder`; raises `MissingStateError` where there is none."""
-        path = folder / "calibration.json"
+    def load(cls, folder: Path, feature_set: str = "") -> Calibration:
+        """The calibration kept in `folder`, or there for the feature set with this hash.
+
+        Raises `MissingStateError` where there is none, and `DamagedStoreError` for one that cannot be read.
+        """
+        path = _file(folder, feature_set)
+        if not path.exists():
+            path = _file(folder)
         if not path.exists():
             raise MissingStateError(f"no drift calibration in {folder}; `alphaloop train` makes one")
+        found = cls._read(path)
+        if feature_set and found.feature_set and found.feature_set != feature_set:
+            raise MissingStateError(
+                f"no drift calibration for feature set {feature_set[:12]} in {folder}; `alphaloop train` "
+                "with that set makes one"
+            )
+        return found
+
+    @classmethod
+    def _read(cls, path: Path) -> Calibration:
         try:
             fields = json.loads(path.read_text())
             for name in ("features", "thresholds"):
@@ -145,7 +163,8 @@ def calibrate_on(frame: FeatureFrame, settings: DriftSettings) -> Calibration:
         raise DataError(
             "no bar has every feature of every symbol, so what is usual cannot be told; give more history"
         )
-    return calibrate(frame.values[int(complete.argmax()) :], frame.names, settings)
+    found = calibrate(frame.values[int(complete.argmax()) :], frame.names, settings)
+    return replace(found, feature_set=frame.feature_set)
 
 
 class DriftMonitor:
@@ -217,6 +236,10 @@ def write_report(calibration: Calibration, live: FeatureMatrix, path: Path) -> N
     snapshot = Report([DataDriftPreset(num_method="wasserstein", num_threshold=0.5)]).run(current, reference)
     path.parent.mkdir(parents=True, exist_ok=True)
     snapshot.save_html(str(path))
+
+
+def _file(folder: Path, feature_set: str = "") -> Path:
+    return folder / f"calibration{'-' * bool(feature_set)}{feature_set[:12]}.json"
 
 
 def _quantiles(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:

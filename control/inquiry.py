@@ -11,9 +11,9 @@ from alphaloop.rollout import RolloutDocument, RolloutKind
 from control.evidence import Ledger, Verdict
 from control.policies import RolloutPolicy
 from control.power import Needs, needs
+from control.recomputation import Frames
 from control.stages import Move, Stage, next_move
 from control.witness import Witness
-from features.build import FeatureFrame
 from models.card import Card
 from serving.prediction_log import PredictionRow
 
@@ -34,13 +34,13 @@ class Inquiry:
         as_of: datetime,
         rows: Sequence[PredictionRow],
         bars: BarPanel,
-        frame: FeatureFrame | None = None,
+        frames: Frames | None = None,
     ) -> bool:
         """Take in the bar at `as_of`; false where either version logged nothing, so that nothing moves.
 
         Before the first bar it looks back on what came after the challenger's training.
         """
-        seen = self.witness.observe(document, as_of, rows, bars, frame)
+        seen = self.witness.observe(document, as_of, rows, bars, frames)
         if seen is None:
             return False
         if self.ledger.bars == 0 and self.ledger.past_bars == 0:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from alphaloop.clock import SystemClock
@@ -26,13 +27,14 @@ def look_once(settings: Settings) -> dict[str, Any]:
     watch = DriftWatch(
         model=model,
         monitor=DriftMonitor(Calibration.load(paths.drift)),
+        calibrations=partial(Calibration.load, paths.drift),
         journal=Journal(paths.journal, paths.anchors, SystemClock()),
         policy=retrain_policy(settings),
     )
     rows = PredictionLogReader(paths.prediction_log, model).new()
     if not rows:
         raise MissingStateError(f"no prediction of '{model}' is logged in {paths.prediction_log} yet")
-    journaled = [news for as_of, features in live_features(rows) for news in watch.on_bar(as_of, features)]
+    journaled = [news for seen in live_features(rows) for news in watch.on_bar(*seen)]
     latest = watch.looks[-1] if watch.looks else None
     return {
         "model": model,
@@ -50,14 +52,14 @@ def look_once(settings: Settings) -> dict[str, Any]:
     }
 
 
-def live_features(rows: Iterable[PredictionRow]) -> Iterator[tuple[datetime, FeatureMatrix]]:
-    """The features that the champion saw, bar by bar, float32 `[symbols, features]`; `rows` by `as_of`.
+def live_features(rows: Iterable[PredictionRow]) -> Iterator[tuple[datetime, FeatureMatrix, str]]:
+    """The features that the champion saw, bar by bar, float32 `[symbols, features]`, with their set's hash.
 
-    Only the champion's: a challenger's inputs are judged by recomputation, and must not raise an
-    alarm about the market.
+    `rows` are in the order of `as_of`. Only the champion's: a challenger's inputs are judged by
+    recomputation, and must not raise an alarm about the market.
     """
     seen: set[datetime] = set()
     for row in rows:
         if row.route == Route.CHAMPION and row.as_of is not None and row.as_of not in seen:
             seen.add(row.as_of)
-            yield row.as_of, row.features
+            yield row.as_of, row.features, row.feature_set

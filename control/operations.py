@@ -12,11 +12,12 @@ import numpy as np
 from alphaloop.allocation import AllocationPolicy
 from alphaloop.clock import SystemClock
 from alphaloop.costs import CostModel
-from alphaloop.errors import MissingStateError
+from alphaloop.errors import MissingStateError, StaleFeaturesError
 from alphaloop.journal.store import Journal
 from alphaloop.market import BarPanel, to_datetime
 from alphaloop.rollout import Override, RolloutDocument, RolloutKind
 from alphaloop.settings import Settings
+from alphaloop.universe import hash_universe
 from control.controller import RolloutController
 from control.guards import Guards
 from control.inquiry import Inquiry
@@ -25,6 +26,7 @@ from control.policies import RolloutPolicy, rollout_policy
 from control.power import bars_to_find
 from control.recomputation import Recomputation
 from control.transition import CONTROL_STREAM, TRANSITION, Outcome, Transition
+from features.online_reader import OnlineReader
 from features.sets import feature_set_of
 from features.storage.snapshots import SnapshotStore
 from models.registry import Registry
@@ -175,6 +177,27 @@ def start(
     controller, _ = _open(settings, model)
     return controller.start(
         version, _last_bar(settings), kind=kind, override=override, share=share, against=against
+    )
+
+
+def features_warning(settings: Settings, model: str, version: str) -> str:
+    """Why `version` would have no features where it is served; empty where they are written."""
+    card = Registry(settings.paths.registry).card(model, version)
+    bars = _bars(settings)
+    reader = OnlineReader.from_settings(settings)
+    try:
+        newest = max((one.bar for one in reader.stored(bars.symbols).values()), default=None)
+        if newest is None:
+            return ""
+        there = reader.read(bars.symbols, newest, 1, card.feature_set, hash_universe(card.universe))
+    except (MissingStateError, StaleFeaturesError):
+        # Nothing is online yet.
+        return ""
+    if there.made_of(card.feature_set, hash_universe(card.universe)):
+        return ""
+    return (
+        f"the features that version {version} was trained on are not written to the online store yet; start "
+        "again what writes it: alphaloop trade, or alphaloop features materialize"
     )
 
 

@@ -7,57 +7,103 @@ no statistics.
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from alphaloop.errors import DataError
+from alphaloop.errors import DataError, FeatureSetMismatchError
 from alphaloop.market import BarPanel
 from features.build import FeatureFrame, backfill
 from features.sets import FeatureSet
 from models.card import Card
+from models.feature_sets import feature_set_for
 from models.registry import Registry
 from serving.prediction_log import PredictionRow
+
+log = logging.getLogger(__name__)
 
 Scores = npt.NDArray[np.float64]
 
 
+class Frames:
+    """The features of `bars` by the batch definition, made once for each feature set and universe."""
+
+    def __init__(self, bars: BarPanel, known: FeatureSet) -> None:
+        self.bars, self._known = bars, known
+        self._made: dict[tuple[str, tuple[str, ...]], FeatureFrame] = {}
+
+    def of(self, card: Card) -> FeatureFrame:
+        """The features that the version of `card` was trained on.
+
+        Ranks are over its universe, as far as there are bars of it. Raises `FeatureSetMismatchError` where
+        its set is not known here.
+        """
+        features = feature_set_for(card, self._known)
+        symbols = self.bars.symbols
+        if features.graph.cross and card.universe and set(card.universe) != set(symbols):
+            symbols = tuple(symbol for symbol in card.universe if symbol in symbols)
+        key = features.hash, symbols
+        if key not in self._made:
+            bars = self.bars if symbols is self.bars.symbols else self.bars.select(symbols)
+            self._made[key] = backfill(bars, features)
+        return self._made[key]
+
+
 class Recomputation:
-    """Scores of registered versions on backfilled features. Sessions are kept by digest."""
+    """Scores of registered versions on backfilled features. Sessions are kept by digest.
+
+    `feature_set` is the settings'; a version of another one is recomputed from the definition on its card.
+    """
 
     def __init__(self, registry: Registry, feature_set: FeatureSet) -> None:
         self._registry = registry
         self._feature_set = feature_set
         self._loaded: dict[tuple[str, str], tuple[Card, Any]] = {}
 
-    def frame(self, bars: BarPanel) -> FeatureFrame:
-        """The features of `bars` by the batch definition."""
-        return backfill(bars, self._feature_set)
+    def require(self, card: Card) -> None:
+        """Raise `FeatureSetMismatchError` where the features of the version of `card` are not known here."""
+        feature_set_for(card, self._feature_set)
 
-    def scores(self, model: str, version: str, frame: FeatureFrame, index: int) -> Scores:
-        """Scores of every symbol of `frame` at one bar, float64 `[symbols]`; NaN where inputs lack.
+    def frames(self, bars: BarPanel) -> Frames:
+        """The features of `bars`, for versions of whatever set."""
+        return Frames(bars, self._feature_set)
+
+    def scores(self, model: str, version: str, frames: Frames, index: int) -> Scores:
+        """Scores of every symbol of `frames.bars` at one bar, float64 `[symbols]`; NaN where inputs lack.
 
         Where scores depend on each other, they are those of the version's universe: other symbols have none.
         """
         card, session = self._session(model, version)
+        frame = frames.of(card)
         window = frame.window(index, card.lookback)
         seen = np.array(card.places(frame.symbols), dtype=np.intp)
         complete = seen[np.isfinite(window[seen]).all(axis=(1, 2))]
         scores = np.full(len(window), np.nan)
         if len(complete):
             scores[complete] = session.run(["scores"], {"panel": window[complete]})[0]
-        return scores
+        if frame.symbols == frames.bars.symbols:
+            return scores
+        by_symbol = dict(zip(frame.symbols, scores.tolist(), strict=True))
+        return np.array([by_symbol.get(symbol, np.nan) for symbol in frames.bars.symbols])
 
-    def difference(self, row: PredictionRow, frame: FeatureFrame) -> float:
+    def difference(self, row: PredictionRow, frames: Frames) -> float:
         """The largest difference between a logged answer and its recomputation.
 
-        Infinite where one has a score and the other has none, as of a symbol that is not in `frame`.
+        Infinite where one has a score and the other has none, as of a symbol that has no bars, and where the
+        version's features are not known here: then nothing shows that its scores follow.
         """
         if row.as_of is None:
             raise DataError(f"prediction {row.prediction_id} names no bar, so it cannot be recomputed")
-        recomputed = self.scores(row.model, row.version, frame, frame.index_of(row.as_of))
-        by_symbol = dict(zip(frame.symbols, recomputed.tolist(), strict=True))
+        card, _ = self._session(row.model, row.version)
+        try:
+            index = frames.of(card).index_of(row.as_of)
+        except FeatureSetMismatchError as error:
+            log.warning("version %s of '%s' cannot be recomputed: %s", row.version, row.model, error)
+            return float("inf")
+        recomputed = self.scores(row.model, row.version, frames, index)
+        by_symbol = dict(zip(frames.bars.symbols, recomputed.tolist(), strict=True))
         ours = np.array([by_symbol.get(symbol, np.nan) for symbol in row.symbols])
         logged = np.asarray(row.scores, dtype=np.float64)
         if (np.isfinite(ours) != np.isfinite(logged)).any():

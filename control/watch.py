@@ -7,14 +7,19 @@ twice alarms once and asks for one retraining.
 from __future__ import annotations
 
 import hashlib
+import logging
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from alphaloop.errors import MissingStateError
 from alphaloop.journal.store import Journal
-from control.drift import DriftLook, DriftMonitor, FeatureMatrix
+from control.drift import Calibration, DriftLook, DriftMonitor, FeatureMatrix
 from control.policies import RetrainPolicy
 from control.transition import CONTROL_STREAM
+
+log = logging.getLogger(__name__)
 
 ALARM = "drift.alarm"
 RETRAIN_REQUEST = "retrain.request"
@@ -22,19 +27,28 @@ RETRAIN_REQUEST = "retrain.request"
 
 @dataclass(slots=True)
 class DriftWatch:
-    """Watches one model's live features."""
+    """Watches one model's live features.
+
+    `calibrations` gives that of another feature set by its hash, for when a champion of another takes over.
+    """
 
     model: str
     monitor: DriftMonitor
     journal: Journal
     policy: RetrainPolicy
+    calibrations: Callable[[str], Calibration] | None = None
     looks: list[DriftLook] = field(default_factory=list)
     _waiting: dict[str, tuple[DriftLook, int]] = field(default_factory=dict)
+    _unknown: set[str] = field(default_factory=set)
 
-    def on_bar(self, as_of: datetime, features: FeatureMatrix) -> list[dict[str, Any]]:
-        """Take in one bar's features `[symbols, features]`; returns what was newly journaled."""
+    def on_bar(self, as_of: datetime, features: FeatureMatrix, feature_set: str = "") -> list[dict[str, Any]]:
+        """Take in one bar's features `[symbols, features]`; returns what was newly journaled.
+
+        `feature_set` is the hash of their set; one that there is no calibration for is not watched, and the
+        log says so.
+        """
         news = self._count_down(as_of)
-        look = self.monitor.observe(as_of, features)
+        look = self.monitor.observe(as_of, features) if self._knows(feature_set) else None
         if look is None:
             return news
         self.looks.append(look)
@@ -53,6 +67,21 @@ class DriftWatch:
                 },
             )
         return news
+
+    def _knows(self, feature_set: str) -> bool:
+        """Whether the monitor is calibrated for the set; where it can be, it is changed for one that is."""
+        present = self.monitor.calibration.feature_set
+        if not feature_set or not present or present == feature_set or self.calibrations is None:
+            return True
+        if feature_set in self._unknown:
+            return False
+        try:
+            self.monitor = DriftMonitor(self.calibrations(feature_set))
+        except MissingStateError as error:
+            log.warning("drift of '%s' is not watched: %s", self.model, error)
+            self._unknown.add(feature_set)
+            return False
+        return True
 
     def _count_down(self, as_of: datetime) -> list[dict[str, Any]]:
         news: list[dict[str, Any]] = []

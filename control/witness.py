@@ -14,8 +14,7 @@ from alphaloop.market import BarPanel, to_datetime, to_datetime64
 from alphaloop.rollout import RolloutDocument
 from control.evidence import Observation
 from control.guards import Guards
-from control.recomputation import Recomputation
-from features.build import FeatureFrame
+from control.recomputation import Frames, Recomputation
 from models.card import Card
 from serving.prediction_log import PredictionRow
 
@@ -38,11 +37,11 @@ class Witness:
         as_of: datetime,
         rows: Sequence[PredictionRow],
         bars: BarPanel,
-        frame: FeatureFrame | None = None,
+        frames: Frames | None = None,
     ) -> Observation | None:
         """The bar at `as_of`, the last of `bars`; None where either version logged nothing.
 
-        `frame` may hold the features of these bars and later ones, so that they need not be made again.
+        `frames` may hold the features of these bars and later ones, so that they need not be made again.
         """
         champion = [row for row in rows if row.version == document.champion]
         challenger = [row for row in rows if row.version == document.challenger]
@@ -50,7 +49,7 @@ class Witness:
         if not champion or not challenger:
             return None
         scores = aligned(answered[-1], bars.symbols) if answered else np.full(len(bars.symbols), np.nan)
-        known = frame or self.recomputation.frame(bars)
+        known = frames or self.recomputation.frames(bars)
         return Observation(
             as_of=as_of,
             close=bars.adjusted_close[-1],
@@ -77,10 +76,10 @@ class Witness:
         first = max(first, last - LONGEST_PAST)
         if last - first < 1:
             return
-        frame, close = self.recomputation.frame(bars.between(end=end)), bars.adjusted_close
+        frames, close = self.recomputation.frames(bars.between(end=end)), bars.adjusted_close
         for index in range(first, last):
             champion, challenger = (
-                self.recomputation.scores(document.model, version, frame, index)
+                self.recomputation.scores(document.model, version, frames, index)
                 for version in (document.champion, document.challenger)
             )
             yield Observation(to_datetime(bars.timestamps[index]), close[index], champion, challenger, 0.0)

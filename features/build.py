@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -21,7 +23,8 @@ Panel = npt.NDArray[np.float32]
 class FeatureFrame:
     """Features of a universe: `values` is float32 `[timestamps, symbols, names]`, NaN where unknown.
 
-    `feature_set` is the hash of the set that `names` come from.
+    `feature_set` is the hash of the set that `names` come from, and `definition` its `FeatureSet.definition`,
+    empty where that is not known.
     """
 
     timestamps: Timestamps
@@ -29,6 +32,7 @@ class FeatureFrame:
     names: tuple[str, ...]
     values: Panel
     feature_set: str
+    definition: Mapping[str, Any] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.timestamps)
@@ -79,4 +83,5 @@ def backfill(bars: BarPanel, feature_set: FeatureSet) -> FeatureFrame:
         names=feature_set.names,
         values=values.transpose(2, 1, 0),
         feature_set=feature_set.hash,
+        definition=feature_set.definition,
     )

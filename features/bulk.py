@@ -92,10 +92,15 @@ class _Work:
 
     def features(self, columns: slice) -> FeatureFrame:
         """The finished features of some symbols."""
-        names = self.feature_set.names
-        values = np.stack([self._opened(str(place))[columns] for place in range(len(names))])
+        made = self.feature_set
+        values = np.stack([self._opened(str(place))[columns] for place in range(len(made))])
         return FeatureFrame(
-            self.times, self.symbols[columns], names, values.transpose(2, 1, 0), self.feature_set.hash
+            self.times,
+            self.symbols[columns],
+            made.names,
+            values.transpose(2, 1, 0),
+            made.hash,
+            made.definition,
         )
 
     def chunks_of_symbols(self) -> Iterator[slice]:

@@ -4,22 +4,25 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from threading import Lock
 from typing import Any, Self
 
-from alphaloop.clock import as_utc
+from alphaloop.clock import as_utc, monotonic
 from alphaloop.errors import MissingStateError
 from alphaloop.market import to_datetime
 from alphaloop.settings import Settings
 from features.lease import exclusive
 from features.online import SQLITE, OnlineAddress, online_address
 from features.repo.connection import REGISTRY_FILE, REMEDY, open_feast, translated
-from features.windows import OnlineWindows, StoredWindow, select, unpack
+from features.windows import Made, OnlineWindows, StoredWindow, select, unpack
 
 CACHED_READS = 64
+# How often, at most, it is looked again for windows that were not there.
+LOOK_SECONDS = 1.0
 
 
 class OnlineReader:
@@ -32,27 +35,38 @@ class OnlineReader:
         self._folder, self._online = Path(folder), online_address(online)
         self._lock = Lock()
         self._recent: OrderedDict[tuple[Any, ...], OnlineWindows] = OrderedDict()
+        self._views: set[str] = set()
+        self._looked: float | None = None
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Self:
         """A reader of the online store that the settings name."""
         return cls(settings.paths.feast, settings.features.online)
 
-    def read(self, symbols: Sequence[str], as_of: datetime, lookback: int) -> OnlineWindows:
-        """The windows of exactly `as_of`.
+    def read(
+        self,
+        symbols: Sequence[str],
+        as_of: datetime,
+        lookback: int,
+        feature_set: str = "",
+        universe: str = "",
+    ) -> OnlineWindows:
+        """The windows of exactly `as_of`, of the feature set, and over the universe, with these hashes.
 
-        A symbol that is absent, stands at another bar than the rest or has no values is masked.
+        Where there are none such, those of the settings' set: who asks has to look what he was given. A
+        symbol that is absent, stands at another bar than the rest or has no values is masked.
         Raises `StaleFeaturesError`, naming the age, if no symbol stands at `as_of`;
         `MissingStateError` if there is no store or fewer rows are kept than `lookback`; `VendorError` if
         Redis cannot be reached.
         """
-        as_of = as_utc(as_of)
-        key = (as_of, tuple(symbols), lookback)
+        as_of, made = as_utc(as_of), Made(feature_set, universe) if feature_set else None
+        key = (as_of, tuple(symbols), lookback, made)
         with self._lock:
-            if key in self._recent:
+            known = self._recent.get(key)
+            if known is not None and (made is None or made.of(known) or self._has_looked):
                 self._recent.move_to_end(key)
-                return self._recent[key]
-            windows = select(self._fetch(key[1]), key[1], as_of, lookback)
+                return known
+            windows = select(self._stored(key[1], made), key[1], as_of, lookback)
             self._recent[key] = windows
             if len(self._recent) > CACHED_READS:
                 self._recent.popitem(last=False)
@@ -63,12 +77,50 @@ class OnlineReader:
         with self._lock:
             return self._fetch(tuple(symbols))
 
+    def _stored(self, symbols: tuple[str, ...], made: Made | None) -> dict[str, StoredWindow]:
+        """What is stored of `symbols` in the view of windows that are `made` so, else in the settings'."""
+        stored = self._fetch(symbols)
+        if made is None or any(made.of(one) for one in stored.values()):
+            return stored
+        views = self._further(made)
+        self._looked = monotonic()
+        for view in views:
+            # A view may be gone since Feast was asked: no version in use needed it any more.
+            with suppress(MissingStateError):
+                found = self._fetch(symbols, view)
+                if found:
+                    return found
+        return stored
+
+    @property
+    def _has_looked(self) -> bool:
+        return self._looked is not None and monotonic() - self._looked < LOOK_SECONDS
+
+    def _further(self, made: Made) -> list[str]:
+        """The views that may hold windows `made` so: a set that ranks nothing names no universe."""
+        from features.repo.definitions import further_view
+
+        wanted = list(dict.fromkeys(map(further_view, (made, Made(made.feature_set)))))
+        if self._online.remote:
+            # Who writes them has another registry: Redis itself knows what there is.
+            for view in wanted:
+                if view not in self._views:
+                    self._define(view)
+                    self._views.add(view)
+            return wanted
+        if not self._has_looked:
+            self._feast.refresh_registry()
+            self._views = {view.name for view in self._feast.list_feature_views()}
+        return [view for view in wanted if view in self._views]
+
     @cached_property
     def _feast(self) -> Any:
+        from features.repo.definitions import ONLINE_VIEW
+
         if not (self._folder / REGISTRY_FILE).is_file():
             if not self._online.remote:
                 raise MissingStateError(f"there is no feature store in {self._folder}; {REMEDY}")
-            self._define()
+            self._define(ONLINE_VIEW)
         return open_feast(self._folder, self._online)
 
     @cached_property
@@ -81,23 +133,22 @@ class OnlineReader:
             known = {field.name for field in feast.get_feature_view(ONLINE_VIEW).schema}
         return tuple(name for name in ONLINE_FEATURES if name in known)
 
-    def _define(self) -> None:
-        """Tell Feast of the windows in Redis: the machine that writes them has another folder."""
+    def _define(self, view: str) -> None:
+        """Tell Feast of windows in Redis: the machine that writes them has another folder."""
         from features.repo import definitions
 
         with exclusive(self._folder / "apply.lock"), translated(self._folder, self._online):
             unread = str(self._folder.resolve() / "windows.parquet")
-            open_feast(self._folder, self._online).apply(
-                [definitions.symbol(), definitions.online_view(unread)]
-            )
+            store = self.__dict__.get("_feast") or open_feast(self._folder, self._online)
+            store.apply([definitions.symbol(), definitions.online_view(unread, view)])
 
-    def _fetch(self, symbols: tuple[str, ...]) -> dict[str, StoredWindow]:
-        from features.repo.definitions import ONLINE_VIEW
+    def _fetch(self, symbols: tuple[str, ...], view: str = "") -> dict[str, StoredWindow]:
+        from features.repo.definitions import ONLINE_FEATURES, ONLINE_VIEW
 
-        feast, names = self._feast, self._names
+        feast, names = self._feast, ONLINE_FEATURES if view else self._names
         with translated(self._folder, self._online):
             response = feast.get_online_features(
-                features=[f"{ONLINE_VIEW}:{name}" for name in names],
+                features=[f"{view or ONLINE_VIEW}:{name}" for name in names],
                 entity_rows=[{"symbol": symbol} for symbol in symbols],
             ).proto
         columns = dict(zip(response.metadata.feature_names.val, response.results, strict=True))

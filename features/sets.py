@@ -102,6 +102,23 @@ class FeatureSet:
         return Graph([feature.column for feature in self.features])
 
     @cached_property
+    def texts(self) -> tuple[str, ...]:
+        """Its features as `name = formula`: what `features.set` of the settings takes, for the same hash.
+
+        They may use the set's own formulas by name: see `definition`.
+        """
+        return tuple(
+            # An indicator may be called as a function of the language is: that name cannot be given anew.
+            one.formula if one.formula == one.name else f"{one.name} = {one.formula}"
+            for one in self.features
+        )
+
+    @property
+    def definition(self) -> dict[str, Any]:
+        """What the settings call `set` and `formulas`: all that makes the set, but for own indicators."""
+        return {"set": list(self.texts), "formulas": dict(self._given)}
+
+    @cached_property
     def needed(self) -> tuple[tuple[str, tuple[str, ...]], ...]:
         """Each feature's name with the columns of bars that it needs."""
         return tuple((feature.name, feature.inputs) for feature in self.features)
@@ -117,9 +134,9 @@ class FeatureSet:
         content = [VERSION, [feature.definition() for feature in self.features]]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
-    def having(self, features: Iterable[str]) -> FeatureSet:
-        """A set of `features` that may use the same formulas and indicators as this one."""
-        return FeatureSet(features, self._given, self._own.values())
+    def having(self, features: Iterable[str], formulas: Mapping[str, str] | None = None) -> FeatureSet:
+        """A set of `features` that may use this one's indicators, and its formulas or those given."""
+        return FeatureSet(features, self._given if formulas is None else formulas, self._own.values())
 
     def _understood(self, texts: Iterable[str]) -> tuple[Feature, ...]:
         language = Language(self._resolve)

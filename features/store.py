@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import tempfile
+from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
@@ -21,8 +22,9 @@ from features.online import SQLITE, OnlineAddress, online_address
 from features.online_reader import OnlineReader
 from features.repo.connection import ONLINE_FILE, REMEDY, open_feast, translated
 from features.sets import FeatureSet, default, feature_set_of
+from features.windows import OnlineWindows
 
-__all__ = ["FeatureStore", "OnlineReader", "open_feast", "translated"]
+__all__ = ["FeatureStore", "OnlineReader", "OnlineWindows", "open_feast", "translated"]
 OFFLINE_FOLDER = "offline"
 
 
@@ -53,26 +55,29 @@ class FeatureStore:
             settings.paths.feast, feature_set_of(settings), online=wanted.online, offline=wanted.offline
         )
 
-    def apply(self) -> None:
+    def apply(self, further: Iterable[str] | None = None) -> None:
         """Tell Feast the definitions, and make its registry and online tables. Safe to repeat.
 
-        What was defined for another feature set is forgotten. Several processes may do so at once: a lock
-        lets one after the other in, because making a fresh registry twice at a time fails.
+        What was defined for another feature set is forgotten, but for further windows (see
+        `features.streamer`): of these all but the views named in `further`, where it is given. Several
+        processes may do so at once: a lock lets one after the other in, because making a fresh registry
+        twice at a time fails.
         """
-        wanted = self.definitions()
+        wanted = self.definitions(further or ())
         with exclusive(self._folder / "apply.lock"), translated(self._folder, self._online):
-            self._feast.apply(wanted, objects_to_delete=self._former(wanted), partial=False)
+            former = self._former(wanted, further is None)
+            self._feast.apply(wanted, objects_to_delete=former, partial=False)
             if not self._online.remote:
                 # In this mode readers in other processes never wait for the streamer, nor it for them.
                 with sqlite3.connect(self._folder / ONLINE_FILE) as connection:
                     connection.execute("PRAGMA journal_mode=WAL")
                 connection.close()
 
-    def definitions(self) -> list[Any]:
+    def definitions(self, further: Iterable[str] = ()) -> list[Any]:
         """What Feast is told: entity, views, and the feature set as a service."""
         from features.repo import definitions
 
-        return definitions.everything(self._set, self._files)
+        return definitions.everything(self._set, self._files, further)
 
     def write_offline(self, frame: FeatureFrame, name: str = "features") -> str:
         """Replace the offline features called `name` (one file for each universe) by those of `frame`.
@@ -136,11 +141,14 @@ class FeatureStore:
     def _feast(self) -> Any:
         return open_feast(self._folder, self._online)
 
-    def _former(self, wanted: list[Any]) -> list[Any]:
+    def _former(self, wanted: list[Any], keep_windows: bool) -> list[Any]:
         """Views and services that the registry has and `wanted` has not."""
+        from features.repo.definitions import FURTHER_VIEW
+
         names = {(type(one), one.name) for one in wanted}
         known = [*self._feast.list_feature_services(), *self._feast.list_feature_views()]
-        return [one for one in known if (type(one), one.name) not in names]
+        former = [one for one in known if (type(one), one.name) not in names]
+        return [one for one in former if not (keep_windows and one.name.startswith(FURTHER_VIEW))]
 
     def _require_offline(self) -> None:
         if not self._files.there:

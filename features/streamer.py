@@ -2,23 +2,24 @@
 
 It holds the store's lease: a lock on a file beside SQLite, a key in Redis. SQLite would let an older row
 overwrite a newer one, so it looks first; Redis looks in the same script that writes.
+
+A version that is served may have been trained on another feature set than the settings', or on ranks over
+another universe: a champion beside its successor. Such further windows are carried forward with the settings'
+own, and lie in views of their own.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Self
 
-import numpy as np
-
 from alphaloop.clock import Clock
 from alphaloop.errors import DataError, InputError, LeaseLostError
-from alphaloop.market import BarPanel, Slice, to_datetime64
+from alphaloop.market import BarPanel, Slice
 from alphaloop.settings import Settings
-from alphaloop.universe import hash_universe
-from features import inputs
-from features.build import FeatureFrame, Panel, backfill
+from features.build import Panel
 from features.lease import Lease, WriterLease
 from features.lease_redis import SECONDS, RedisLease
 from features.online import SQLITE, OnlineAddress, online_address
@@ -26,8 +27,11 @@ from features.online_reader import OnlineReader
 from features.repo.connection import open_feast, translated
 from features.sets import FeatureSet, feature_set_of
 from features.store import FeatureStore
-from features.stream import FeatureStream
-from features.windows import pack
+from features.window_stream import WindowStream
+from features.windows import Made
+
+Further = tuple[FeatureSet, tuple[str, ...]]
+"""A feature set and the symbols that it is computed over."""
 
 LEASE_FILE = "streamer.lease"
 RIGHT = "the right to write the online store"
@@ -47,9 +51,9 @@ def claim(folder: Path, online: str | OnlineAddress = SQLITE, seconds: float = S
 class Streamer:
     """Publishes the features of `symbols` from the bar after `history` on.
 
-    `window` is how many rows the store keeps of each symbol. `replace` lets a replay write over rows
-    that are newer than its own. `lease` is one that the caller claimed; it is closed with the streamer.
-    Raises `InputError` if another streamer holds the lease.
+    `window` is how many rows the store keeps of each symbol, `further` what versions in use need besides.
+    `replace` lets a replay write over rows that are newer than its own. `lease` is one that the caller
+    claimed; it is closed with the streamer. Raises `InputError` if another streamer holds the lease.
     """
 
     def __init__(
@@ -61,27 +65,25 @@ class Streamer:
         window: int,
         clock: Clock,
         *,
+        further: Sequence[Further] = (),
         replace: bool = False,
         online: str | OnlineAddress = SQLITE,
         offline: str = "",
         lease: WriterLease | None = None,
     ) -> None:
-        self._folder, self._set, self._symbols, self._clock = Path(folder), feature_set, symbols, clock
+        self._folder, self._symbols, self._clock = Path(folder), symbols, clock
         self._online = online_address(online)
-        # Not whoever has a bar today: one that was delisted is of the universe still.
-        self._universe = hash_universe(symbols) if feature_set.graph.cross else ""
         self._lease = lease or claim(self._folder, self._online)
         try:
-            if window < 1:
-                raise InputError(f"a window has {window} rows; it needs at least one")
-            self._stream = FeatureStream(feature_set, symbols, history)
-            past = history.select(symbols)
-            self._windows = _last_rows(backfill(past, feature_set), window)
-            self._bar: datetime | None = self._stream.last
-            self._latest: Slice | None = past.at(len(past) - 1) if len(past) else None
+            self._main = WindowStream(feature_set, symbols, history, window)
+            self._further: dict[Made, WindowStream] = {}
+            for other, universe in further:
+                one = WindowStream(other, universe, history, window)
+                if one.made != self._main.made:
+                    self._further[one.made] = one
             self._written: tuple[datetime, str] | None = None
             self._newest: datetime | None = None
-            FeatureStore(self._folder, feature_set, online=self._online, offline=offline).apply()
+            self._store = FeatureStore(self._folder, feature_set, online=self._online, offline=offline)
             self._open(replace)
         except BaseException:
             self._lease.close()
@@ -108,7 +110,12 @@ class Streamer:
     @property
     def last(self) -> datetime | None:
         """The bar it stands after; None before the first."""
-        return self._bar
+        return self._main.last
+
+    @property
+    def made(self) -> tuple[Made, ...]:
+        """What the windows that it writes are made of, the settings' own first."""
+        return self._main.made, *self._further
 
     def require_lease(self) -> None:
         """Raise `LeaseLostError` if another writer took over, `InputError` if this one is closed."""
@@ -123,22 +130,17 @@ class Streamer:
         """
         self._require_lease()
         self._refuse_older(bars.timestamp)
-        if self._latest is not None and bars.timestamp == self._bar:
-            self._require_same(bars, self._latest)
-        else:
-            row = self._stream.update(bars)
-            self._windows = np.concatenate([self._windows[:, 1:], row[:, None]], axis=1)
-            self._bar, self._latest = bars.timestamp, bars
+        for one in (self._main, *self._further.values()):
+            one.carry(bars)
         self._write(snapshot)
-        latest: Panel = self._windows[:, -1].copy()
-        return latest
+        return self._main.latest
 
     def materialize(self, snapshot: str = "") -> None:
         """Write the windows as they stand; after history, before the first live bar."""
         self._require_lease()
-        if self._bar is None:
+        if self.last is None:
             raise DataError("there is no bar to materialize; the history of this streamer is empty")
-        self._refuse_older(self._bar)
+        self._refuse_older(self.last)
         self._write(snapshot)
 
     def close(self) -> None:
@@ -152,29 +154,29 @@ class Streamer:
         self.close()
 
     def _write(self, snapshot: str) -> None:
-        if self._bar is None or self._written == (self._bar, snapshot):
+        bar = self.last
+        if bar is None or self._written == (bar, snapshot):
             return
-        from feast.protos.feast.types.Value_pb2 import Value
-
-        bar, now = to_datetime64(self._bar), self._clock.now()
-        lineage = {"snapshot": snapshot, "feature_set": self._set.hash, "universe": self._universe}
-        shared = {name: Value(string_val=text) for name, text in lineage.items()}
-        rows = [
-            (key, {"window": Value(bytes_val=pack(window, bar)), **shared}, self._bar, now)
-            for key, window in zip(self._keys, self._windows, strict=True)
-        ]
-        # One transaction, or one script: a reader sees all symbols of a bar or none of them.
+        now = self._clock.now()
         with translated(self._folder, self._online):
-            self._feast.provider.online_write_batch(self._feast.config, self._view, rows, None)
-        self._newest, self._written = self._bar, (self._bar, snapshot)
+            # The settings' own last: who finds a bar there finds it everywhere.
+            for view, one in reversed(self._views):
+                # One transaction, or one script: a reader sees all symbols of a bar or none of them.
+                rows = _rows(one, snapshot, bar, now)
+                self._feast.provider.online_write_batch(self._feast.config, view, rows, None)
+        self._newest, self._written = bar, (bar, snapshot)
 
     def _open(self, replace: bool) -> None:
+        from features.repo.definitions import ONLINE_VIEW, further_view
+
+        streams = {ONLINE_VIEW: self._main}
+        streams |= {further_view(made): one for made, one in self._further.items()}
+        self._store.apply(further=[name for name in streams if name != ONLINE_VIEW])
         self._feast = open_feast(self._folder, self._online)
         with translated(self._folder, self._online):
-            self._view = self._feast.get_feature_view("windows")
+            self._views = [(self._feast.get_feature_view(name), one) for name, one in streams.items()]
             if self._online.remote:
                 self._feast.provider.online_store.fence(self._lease, replace)
-        self._keys = [_entity_key(symbol) for symbol in self._symbols]
         self._newest = None if replace else self._newest_stored()
 
     def _newest_stored(self) -> datetime | None:
@@ -196,36 +198,25 @@ class Streamer:
                 f"{RIGHT} in {self._place} was taken from this streamer; nothing was written: close it"
             )
 
-    def _require_same(self, bars: Slice, latest: Slice) -> None:
-        """Raise `DataError` unless these are the bars that the features of this moment were made of."""
-        names = self._set.graph.inputs
-        for given, known in zip(
-            inputs.adjusted(bars, names).values(), inputs.adjusted(latest, names).values(), strict=True
-        ):
-            one, other = (
-                inputs.aligned(values, symbols, self._symbols)
-                for values, symbols in ((given, bars.symbols), (known, latest.symbols))
-            )
-            if not np.array_equal(one, other, equal_nan=True):
-                raise DataError(
-                    f"the bar of {bars.timestamp.isoformat()} was published before with other prices; "
-                    "a correction needs a new streamer from corrected history"
-                )
-
     @property
     def _place(self) -> Path | OnlineAddress:
         return self._online if self._online.remote else self._folder
 
 
-def _last_rows(frame: FeatureFrame, window: int) -> Panel:
-    """The last `window` rows, float32 `[symbols, window, features]`; all NaN where history is empty."""
-    if len(frame):
-        return frame.window(len(frame) - 1, window)
-    return np.full((len(frame.symbols), window, len(frame.names)), np.nan, dtype=np.float32)
-
-
-def _entity_key(symbol: str) -> Any:
+def _rows(windows: WindowStream, snapshot: str, bar: datetime, written: datetime) -> list[Any]:
+    """What Feast writes: each symbol's key and values, their bar, and when they were written."""
     from feast.protos.feast.types.EntityKey_pb2 import EntityKey
     from feast.protos.feast.types.Value_pb2 import Value
 
-    return EntityKey(join_keys=["symbol"], entity_values=[Value(string_val=symbol)])
+    made = windows.made
+    lineage = {"snapshot": snapshot, "feature_set": made.feature_set, "universe": made.universe}
+    shared = {name: Value(string_val=text) for name, text in lineage.items()}
+    return [
+        (
+            EntityKey(join_keys=["symbol"], entity_values=[Value(string_val=symbol)]),
+            {"window": Value(bytes_val=packed), **shared},
+            bar,
+            written,
+        )
+        for symbol, packed in windows.packed()
+    ]

@@ -24,6 +24,22 @@ Window = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
+class Made:
+    """What windows are made of: the hash of a feature set, and that of the universe that it ranks.
+
+    `universe` is empty where no feature ranks, and where it is not known.
+    """
+
+    feature_set: str
+    universe: str = ""
+
+    def of(self, windows: StoredWindow | OnlineWindows) -> bool:
+        """Whether these windows are such ones."""
+        same = not (self.universe and windows.universe) or self.universe == windows.universe
+        return same and self.feature_set == windows.feature_set
+
+
+@dataclass(frozen=True, slots=True)
 class StoredWindow:
     """One symbol's row of the online store; `values` is float32 `[rows, features]`, the last of `bar`.
 
@@ -54,6 +70,10 @@ class OnlineWindows:
     snapshot: str
     feature_set: str
     universe: str = ""
+
+    def made_of(self, feature_set: str, universe: str = "") -> bool:
+        """Whether they are of that set and, if it ranks, over that universe; hashes, as in `Made`."""
+        return Made(feature_set, universe).of(self)
 
 
 def pack(window: Window, bar: np.datetime64) -> bytes:

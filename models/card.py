@@ -9,12 +9,13 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from alphaloop.errors import DamagedStoreError
 
-UNIVERSE = "universe"
+# The release before refuses a key that it does not know, but none inside `ranges`: there they lie.
+INSIDE: Mapping[str, Any] = {"universe": (), "definition": {}}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,7 +28,8 @@ class Card:
     (`ic`, `ic_tstat`, `sharpe_net`, `active_ir_net`, `turnover`, `deflated_sharpe`, `trials`, …),
     `ranges` what live behaviour to expect, `fidelity` the comparison of the ONNX file with the model
     that it came from, `gate` the verdict (`passed`, `reasons`). `digest` is the SHA-256 of the file.
-    `universe` are the symbols that it was trained on, in training's order; empty on a card of before.
+    `universe` are the symbols that it was trained on, in training's order, and `definition` says what its
+    features are (`features.sets.FeatureSet.definition`); both are empty on a card of before.
     """
 
     model: str
@@ -54,6 +56,7 @@ class Card:
     digest: str
     created_at: str
     universe: tuple[str, ...] = ()
+    definition: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def passed(self) -> bool:
@@ -78,10 +81,10 @@ class Card:
     def to_json(self) -> str:
         """Canonical JSON: sorted keys, no NaN."""
         stored = plain(asdict(self))
-        universe = stored.pop(UNIVERSE)
-        if universe:
-            # The release before refuses a key that it does not know, but none inside `ranges`.
-            stored["ranges"][UNIVERSE] = universe
+        for name in INSIDE:
+            value = stored.pop(name)
+            if value:
+                stored["ranges"][name] = value
         return json.dumps(stored, sort_keys=True, allow_nan=False, indent=1)
 
     @classmethod
@@ -89,15 +92,15 @@ class Card:
         """Parse a stored card; raises `DamagedStoreError` where it is none."""
         try:
             stored = json.loads(text)
-            universe = stored.pop(UNIVERSE, ())
-            values = {field.name: stored.pop(field.name) for field in fields(cls) if field.name != UNIVERSE}
+            inside = {name: stored.pop(name, absent) for name, absent in INSIDE.items()}
+            values = {one.name: stored.pop(one.name) for one in fields(cls) if one.name not in INSIDE}
             values["ranges"] = dict(values["ranges"])
-            values[UNIVERSE] = values["ranges"].pop(UNIVERSE, universe)
+            values |= {name: values["ranges"].pop(name, value) for name, value in inside.items()}
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise DamagedStoreError(f"the model card {text[:60]!r} cannot be read: {error!r}") from error
         if stored:
             raise DamagedStoreError(f"the model card has unknown keys: {', '.join(sorted(stored))}")
-        for name in ("features", "inputs", "walk_forward", UNIVERSE):
+        for name in ("features", "inputs", "walk_forward", "universe"):
             values[name] = tuple(values[name])
         return cls(**values)
 

@@ -191,6 +191,7 @@ def _card(
         digest=exported.digest,
         created_at=origin.created_at,
         universe=dataset.frame.symbols,
+        definition=dataset.frame.definition,
     )
 
 

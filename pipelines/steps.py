@@ -41,11 +41,13 @@ def drift_report(settings: str, model: str, run: str) -> str:
     from serving.prediction_log import PredictionLogReader
 
     chosen = from_json(settings)
-    calibration = Calibration.load(chosen.paths.drift)
     rows = PredictionLogReader(chosen.paths.prediction_log, model).new()
-    seen = [features for _, features in live_features(rows)][-calibration.window :]
-    if not seen:
+    logged = list(live_features(rows))
+    if not logged:
         raise MissingStateError(f"no prediction of '{model}' is logged in {chosen.paths.prediction_log} yet")
+    newest = logged[-1][2]
+    calibration = Calibration.load(chosen.paths.drift, newest)
+    seen = [features for _, features, made in logged if made == newest][-calibration.window :]
     path = chosen.paths.drift / f"{run}.html"
     write_report(calibration, np.concatenate(seen), path)
     return str(path)

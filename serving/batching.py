@@ -31,7 +31,9 @@ class Batching:
         """
         version = first.answering
         room = self._symbols - first.request.size
-        if version is None or version.card.cross_sectional or room <= 0 or not first.inputs.complete:
+        if version is None or version.card.cross_sectional or room <= 0:
+            return first, []
+        if not first.inputs.complete_for(version):
             return first, []
         mates = []
         for one in waiting:
@@ -64,4 +66,4 @@ class Batching:
                 one.exchange = self._core.prepare(request, one.arrival.at)
             except AlphaloopError:
                 return False
-        return one.exchange.answering is version and one.exchange.inputs.complete
+        return one.exchange.answering is version and one.exchange.inputs.complete_for(version)

@@ -55,7 +55,8 @@ class LoadedModel:
             raise FeatureSetMismatchError(
                 f"{self.model} version {self.version} was trained on feature set "
                 f"{self.card.feature_set[:12]}, the online store holds {feature_set[:12]}; "
-                "train it on the present set, or materialise the old one"
+                "start again what writes it (alphaloop trade, alphaloop features materialize): that carries "
+                "the features of each version in a rollout"
             )
 
     def score(self, panel: Panel, complete: bool = False) -> Scores:

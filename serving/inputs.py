@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from alphaloop.clock import monotonic
-from alphaloop.errors import StaleFeaturesError, UnknownNameError
+from alphaloop.errors import AlphaloopError, MissingStateError, StaleFeaturesError, UnknownNameError
 from serving.engine import LoadedModel
 from serving.protocol import InferenceRequest, InvalidRequestError
 from serving.scoring import Inputs
@@ -17,7 +18,7 @@ from serving.tensors import is_complete
 from serving.universe import asked_of, to_read
 
 if TYPE_CHECKING:
-    from features.store import OnlineReader
+    from features.store import OnlineReader, OnlineWindows
 
 
 class InputReader:
@@ -55,20 +56,53 @@ class InputReader:
                 monotonic() - started,
                 feature_timestamp=request.as_of,
             )
-        if request.symbols is None or request.as_of is None:
-            raise InvalidRequestError("give the input 'panel', or 'symbols' with the parameter 'as_of'")
         lookback = max(version.card.lookback for version in versions)
-        symbols = to_read(request.symbols, [version.universe for version in versions])
         try:
-            windows = self._store.read(symbols, request.as_of, lookback)
+            inputs, windows = self._windows(request, versions, lookback, started)
+        except MissingStateError:
+            if lookback == first.card.lookback:
+                raise
+            # Another version's lookback is longer than what is kept: no fault of the first's.
+            inputs, windows = self._windows(request, versions[:1], first.card.lookback, started)
+        first.require_feature_set(windows.feature_set)
+        first.universe.require_ranks_over(windows.universe)
+        self.bars[first.model] = windows.feature_timestamp
+        rows = windows.panel.shape[1]
+        apart = {
+            version.version: self._apart(request, version, started)
+            for version in versions[1:]
+            if version.card.lookback > rows or not _of(windows, version)
+        }
+        return replace(inputs, apart=apart) if apart else inputs
+
+    def _apart(self, request: InferenceRequest, version: LoadedModel, started: float) -> Inputs | str:
+        """What `version` alone is scored on, or why there is nothing: the others do without it."""
+        try:
+            inputs, windows = self._windows(request, [version], version.card.lookback, started)
+            version.require_feature_set(windows.feature_set)
+            version.universe.require_ranks_over(windows.universe)
+        except AlphaloopError as error:
+            return str(error)
+        return inputs
+
+    def _windows(
+        self, request: InferenceRequest, versions: Sequence[LoadedModel], lookback: int, started: float
+    ) -> tuple[Inputs, OnlineWindows]:
+        """The inputs for `versions` from the windows of the first, and these."""
+        asked, as_of = request.symbols, request.as_of
+        if asked is None or as_of is None:
+            raise InvalidRequestError("give the input 'panel', or 'symbols' with the parameter 'as_of'")
+        first = versions[0]
+        symbols = to_read(asked, [version.universe for version in versions])
+        try:
+            windows = self._store.read(
+                symbols, as_of, lookback, first.card.feature_set, first.universe.digest
+            )
         except StaleFeaturesError:
             if self._store.stored(symbols):
                 raise
             where = "the online store holds none of the symbols asked for"
-            raise UnknownNameError("symbol", request.symbols[0], (), hint=where) from None
-        first.require_feature_set(windows.feature_set)
-        first.universe.require_ranks_over(windows.universe)
-        self.bars[first.model] = windows.feature_timestamp
+            raise UnknownNameError("symbol", asked[0], (), hint=where) from None
         read = Inputs(
             panel=windows.panel,
             complete=bool(np.isfinite(windows.panel).all()),
@@ -79,4 +113,9 @@ class InputReader:
             snapshot=windows.snapshot,
             universe=windows.universe,
         )
-        return asked_of(read, request.symbols)
+        return asked_of(read, asked), windows
+
+
+def _of(windows: OnlineWindows, version: LoadedModel) -> bool:
+    """Whether `version` was trained on features such as these."""
+    return windows.made_of(version.card.feature_set, version.universe.digest)

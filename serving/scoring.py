@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 import numpy as np
@@ -37,6 +37,8 @@ class Inputs:
     the panel itself, `universe` that of `features.windows.StoredWindow`. `waited` is how many seconds after
     the request's arrival all this was there. `read` is set where more symbols were read than were asked for,
     for versions that are scored on their whole universe, and `ahead` where one has scored them in a batch.
+    `apart` has the inputs of versions that need others (of another feature set, universe or length), or why
+    there are none, by version.
     """
 
     panel: Panel
@@ -49,6 +51,11 @@ class Inputs:
     universe: str = ""
     read: Inputs | None = None
     ahead: Ahead | None = None
+    apart: Mapping[str, Inputs | str] = field(default_factory=dict)
+
+    def complete_for(self, loaded: LoadedModel) -> bool:
+        """Whether the version is scored on this `panel`, and none of its values is missing."""
+        return self.complete and loaded.version not in self.apart
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +85,11 @@ def score(loaded: LoadedModel, inputs: Inputs, rotate: int = 0) -> Scored:
 
     `rotate` is the drill of a rollout's override: the features of each row move by that many places.
     """
+    apart = inputs.apart.get(loaded.version)
+    if isinstance(apart, str):
+        return replace(unscored(loaded.version, apart, inputs), digest=loaded.card.digest)
+    if apart is not None:
+        return score(loaded, apart, rotate)
     if inputs.read is not None and loaded.universe.whole:
         whole = score(loaded, loaded.universe.inputs(inputs.read), rotate)
         return loaded.universe.answer(whole, inputs.symbols)

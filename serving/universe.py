@@ -66,8 +66,9 @@ class Universe:
         if digest and self.digest and digest != self.digest:
             raise FeatureSetMismatchError(
                 f"{self.owner} was trained on features over a universe of {len(self.symbols)} symbols "
-                f"({self.digest[:12]}), the online store's are over another ({digest[:12]}); materialise the "
-                "universe of its card (one that was delisted stays in it), or train it on the present one"
+                f"({self.digest[:12]}), the online store's are over another ({digest[:12]}); start again "
+                "what writes it (alphaloop trade, alphaloop features materialize) with bars of them all, or "
+                "train it on the present ones"
             )
 
     def inputs(self, read: Inputs) -> Inputs:

@@ -102,11 +102,11 @@ def _scores(settings: Settings, model: str, version: str, bars: BarPanel, first:
     from models.registry import Registry
 
     recomputation = Recomputation(Registry(settings.paths.registry), feature_set_of(settings))
-    frame = recomputation.frame(bars)
+    frames = recomputation.frames(bars)
     scores = np.full(bars.close.shape, np.nan)
     with output.progress_bar("scoring", len(bars) - first) as step:
         for index in range(first, len(bars)):
-            scores[index] = recomputation.scores(model, version, frame, index)
+            scores[index] = recomputation.scores(model, version, frames, index)
             step(str(bars.timestamps[index])[:10])
     return scores
 

@@ -85,29 +85,42 @@ def build(until: Until = "", json: AsJson = False) -> None:
 
 @app.command()
 def materialize(json: AsJson = False) -> None:
-    """Write the windows of the newest bar to the online store, from where predictions are served."""
+    """Write the windows of the newest bar to the online store, from where predictions are served.
+
+    Those of the settings' feature set, and of each other set that a version in a rollout was trained on.
+    """
     from alphaloop import settings
     from alphaloop.clock import SystemClock
     from console import output, workspace
     from features.sets import feature_set_of
     from features.streamer import Streamer
+    from models.feature_sets import sets_in_use
+    from models.registry import Registry
 
     chosen = settings.load()
     with output.progress("materialising windows") as tell:
         snapshot, bars = workspace.latest_bars(chosen)
         tell(f"{len(bars.symbols)} symbols at {snapshot.last.date()}")
-        features = feature_set_of(chosen)
-        with Streamer.from_settings(chosen, bars.symbols, bars, SystemClock()) as streamer:
+        features, needed = feature_set_of(chosen), []
+        if chosen.paths.registry.exists():
+            registry = Registry(chosen.paths.registry)
+            needed = sets_in_use(registry, chosen.serving.model, features, bars.symbols)
+        with Streamer.from_settings(chosen, bars.symbols, bars, SystemClock(), further=needed) as streamer:
             streamer.materialize(snapshot.id)
+            further = [made.feature_set for made in streamer.made[1:]]
     written = {
         "as_of": snapshot.last,
         "symbols": list(bars.symbols),
         "window": chosen.features.window,
         "snapshot": snapshot.id,
         "set_hash": features.hash,
+        "further_sets": further,
     }
+    besides = f", and those of {len(further)} further set{'s' * (len(further) > 1)}" if further else ""
     output.answer(
-        written, json, lambda: output.say(f"{len(bars.symbols)} windows of {snapshot.last.date()} are online")
+        written,
+        json,
+        lambda: output.say(f"{len(bars.symbols)} windows of {snapshot.last.date()} are online{besides}"),
     )
 
 

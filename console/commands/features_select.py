@@ -85,13 +85,12 @@ def _split(until: str, bars: BarPanel) -> datetime:
 
 
 def _answer(selected: Selected, written: Sequence[Path]) -> dict[str, Any]:
-    from features.selection.selection import texts
 
     chance, held = selected.chance, selected.held_out
     best = {"feature": chance.name, "information_coefficient": chance.best, "p_value": chance.p_value}
     return {
         "set_hash": selected.feature_set.hash,
-        "features": list(texts(selected.feature_set)),
+        "features": list(selected.feature_set.texts),
         "until": selected.until,
         "horizon": selected.horizon,
         "seed": selected.seed,

@@ -84,8 +84,9 @@ def start(
 ) -> None:
     """Put a version into the shadow of the champion; evidence decides from there.
 
-    Warns where the longest duration cannot decide. With --ab two versions share the sleeves at a fixed
-    weight instead, until the longest duration or `rollout promote` or `rollout abort`.
+    Warns where the longest duration cannot decide, and where nobody writes its features. With --ab two
+    versions share the sleeves at a fixed weight instead, until the longest duration or `rollout promote` or
+    `rollout abort`.
     """
     import sys
 
@@ -114,7 +115,11 @@ def start(
         share=share,
         against=against or None,
     )
-    warning = operations.power_warning(chosen)
+    warnings = [
+        operations.power_warning(chosen),
+        operations.features_warning(chosen, model or chosen.serving.model, version),
+    ]
+    warning = "; ".join(filter(None, warnings))
     if warning:
         typer.echo(f"warning: {warning}", file=sys.stderr)
     _answer({**output.plain(document), "warning": warning or None}, json)

@@ -84,9 +84,10 @@ def _score_difference(
     """The largest difference between the journaled scores and those recomputed from the snapshot."""
     recomputation = Recomputation(registry, feature_set_of(settings))
     # Of all symbols, whichever were asked for: ranks and some models look at the others too.
-    frame = recomputation.frame(bars)
-    scores = recomputation.scores(answer["model"], answer["version"], frame, len(frame) - 1)
-    by_symbol = dict(zip(frame.symbols, scores.tolist(), strict=True))
+    scores = recomputation.scores(
+        answer["model"], answer["version"], recomputation.frames(bars), len(bars) - 1
+    )
+    by_symbol = dict(zip(bars.symbols, scores.tolist(), strict=True))
     again = np.array([by_symbol.get(symbol, np.nan) for symbol in answer["symbols"]])
     journaled = np.array([np.nan if one is None else one for one in answer["scores"]], dtype=np.float64)
     if (np.isfinite(again) != np.isfinite(journaled)).any():

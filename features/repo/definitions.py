@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from feast import Entity, FeatureService, FeatureView, Field, FileSource, ValueType
 from feast.types import Bytes, Float32, String
@@ -13,18 +13,23 @@ from features.graph import Column, Input
 from features.named import NAMED
 from features.offline import TTL, OfflineFiles
 from features.sets import Feature, FeatureSet
+from features.windows import Made
 
 ONLINE_VIEW = "windows"
+FURTHER_VIEW = ONLINE_VIEW + "_"
 ONLINE_FEATURES = ("window", "snapshot", "feature_set", "universe")
 GROUP_VIEW = "features_"
 TIMESTAMP = "timestamp"
 NO_GROUP = "own"
 
 
-def everything(feature_set: FeatureSet, files: OfflineFiles) -> list[Entity | FeatureView | FeatureService]:
-    """All definitions for `feature_set`, whose features lie in `files`."""
+def everything(
+    feature_set: FeatureSet, files: OfflineFiles, further: Iterable[str] = ()
+) -> list[Entity | FeatureView | FeatureService]:
+    """All definitions for `feature_set`, whose features lie in `files`; `further` names views of windows."""
     views = group_views(feature_set, files)
-    return [symbol(), *views, online_view(files.address("windows")), service(feature_set, views)]
+    online = [online_view(files.address("windows"), name) for name in (ONLINE_VIEW, *further)]
+    return [symbol(), *views, *online, service(feature_set, views)]
 
 
 def symbol() -> Entity:
@@ -60,13 +65,18 @@ def group_views(feature_set: FeatureSet, files: OfflineFiles) -> list[FeatureVie
     ]
 
 
-def online_view(files: str) -> FeatureView:
+def further_view(made: Made) -> str:
+    """The name of the view of windows that are made of another set, or universe, than the settings'."""
+    return FURTHER_VIEW + "_".join(part[:12] for part in (made.feature_set, made.universe) if part)
+
+
+def online_view(files: str, name: str = ONLINE_VIEW) -> FeatureView:
     """The last rows of features of a symbol, packed, with the data and the definitions they come from.
 
     Only the streamer writes it; `files` is a source that Feast asks for and nobody reads.
     """
     return FeatureView(
-        name=ONLINE_VIEW,
+        name=name,
         entities=[symbol()],
         ttl=TTL,
         schema=[

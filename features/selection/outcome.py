@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from features.selection.report import report
-from features.selection.selection import Selected, texts
+from features.selection.selection import Selected
 from features.storage.atomic_file import replace_with
 
 SETTINGS, PARQUET, CSV, REPORT = "features.toml", "ranking.parquet", "ranking.csv", "report.html"
@@ -15,7 +15,7 @@ SETTINGS, PARQUET, CSV, REPORT = "features.toml", "ranking.parquet", "ranking.cs
 def settings(selected: Selected) -> str:
     """The chosen set as TOML for `alphaloop.toml`; it has the same hash when it is read."""
     # A TOML string between double quotes is written as JSON writes one.
-    lines = [f"  {json.dumps(text)}," for text in texts(selected.feature_set)]
+    lines = [f"  {json.dumps(text)}," for text in selected.feature_set.texts]
     return "\n".join(
         [
             f"# Chosen on bars up to {selected.until.isoformat()}, horizon {selected.horizon}, "

@@ -14,7 +14,7 @@ from alphaloop.report.heatmap import Heatmap, heatmap
 from features.operator import Vector
 from features.selection import charts
 from features.selection.information_coefficient import mean, standard_error
-from features.selection.selection import Selected, texts
+from features.selection.selection import Selected
 from features.selection.verdict import verdict
 
 _SIGNED = "{:+.3f}".format
@@ -112,7 +112,7 @@ def _chosen(selected: Selected) -> str:
         ]
         for place in selected.taken
     ]
-    lines = ["[features]", "set = [", *(f'  "{text}",' for text in texts(selected.feature_set)), "]"]
+    lines = ["[features]", "set = [", *(f'  "{text}",' for text in selected.feature_set.texts), "]"]
     return page.section(
         "The set",
         "In the order of the methods' mean rank. The t-statistic allows for overlapping labels, and for "

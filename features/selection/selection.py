@@ -85,7 +85,7 @@ def select(
     alike, stable = clusters(part), stability(part)
     taken = rankings.choice(part, ranked, alike, stable, count)
     return Selected(
-        feature_set=features.having(_texts(features, taken)),
+        feature_set=features.having([features.texts[place] for place in taken]),
         table=rankings.table(part, ranked, alike, stable, taken),
         candidates=features,
         part=part,
@@ -108,16 +108,6 @@ def _scores(
         tell(f"{name}: {METHODS[name].says}")
         scores[name] = METHODS[name].score(part, seed)
     return scores
-
-
-def texts(feature_set: FeatureSet) -> tuple[str, ...]:
-    """Its features as `name = formula`: what `features.set` of the settings takes, for the same hash."""
-    return _texts(feature_set, range(len(feature_set)))
-
-
-def _texts(features: FeatureSet, places: Sequence[int]) -> tuple[str, ...]:
-    chosen_ones = [features.features[place] for place in places]
-    return tuple(f"{one.name} = {one.formula}" for one in chosen_ones)
 
 
 def _candidates(candidates: FeatureSet | Generated | Sequence[str]) -> tuple[FeatureSet, int]:

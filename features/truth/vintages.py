@@ -160,6 +160,7 @@ def backfill_by_vintage(vintages: Vintages, feature_set: FeatureSet) -> FeatureF
         names=feature_set.names,
         values=np.concatenate(parts),
         feature_set=feature_set.hash,
+        definition=feature_set.definition,
     )
 
 

@@ -104,9 +104,12 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
             clock=SystemClock(),
         )
     recomputation = Recomputation(registry, DEFAULT)
+    frames = recomputation.frames(bars)
     model = settings.serving.model
     scores = {
-        version: np.stack([recomputation.scores(model, version, frame, index) for index in range(len(frame))])
+        version: np.stack(
+            [recomputation.scores(model, version, frames, index) for index in range(len(frame))]
+        )
         for version in ("1", "2")
     }
     for values in scores.values():

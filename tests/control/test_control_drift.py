@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -137,3 +139,37 @@ def test_watching_the_same_log_twice_alarms_once(calibration: Calibration, tmp_p
             one for day, bars in enumerate(live) for one in watch.on_bar(START + timedelta(days=day), bars)
         ]
         assert len(news) == expected
+
+
+def test_a_champion_of_other_features_is_watched_by_thresholds_of_its_own(
+    calibration: Calibration, tmp_path: Path
+) -> None:
+    """After a promotion the window starts anew, on the calibration kept for that set; and back again."""
+    old = replace(calibration, feature_set="a" * 64)
+    new = replace(
+        calibrate(_training()[:, :, :2], ("x", "y"), DriftSettings(window=10)), feature_set="b" * 64
+    )
+    old.save(tmp_path)
+    new.save(tmp_path, beside=True)
+    watch = replace(_watch(old, tmp_path), calibrations=partial(Calibration.load, tmp_path))
+    live, looks = _training(60, seed=3), []
+    for day, bars in enumerate(live):
+        made, seen = ("b" * 64, bars[:, :2]) if 20 <= day < 40 else ("a" * 64, bars)
+        watch.on_bar(START + timedelta(days=day), seen, made)
+        looks.append((watch.monitor.calibration.feature_set[0], len(watch.looks)))
+    assert [looks[day] for day in (19, 28, 29, 39, 48, 59)] == [
+        ("a", 11), ("b", 11), ("b", 12), ("b", 22), ("a", 22), ("a", 33),
+    ]  # fmt: skip
+
+
+def test_features_that_nothing_is_calibrated_for_are_not_watched(
+    calibration: Calibration, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The log says so once, with what makes a calibration, and the loop goes on."""
+    old = replace(calibration, feature_set="a" * 64)
+    old.save(tmp_path)
+    watch = replace(_watch(old, tmp_path), calibrations=partial(Calibration.load, tmp_path))
+    for day in range(30):
+        assert watch.on_bar(START + timedelta(days=day), np.zeros((20, 2), np.float32), "b" * 64) == []
+    assert watch.looks == []
+    assert [record.message.count("`alphaloop train` with that set") for record in caplog.records] == [1]

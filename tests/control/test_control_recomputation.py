@@ -39,7 +39,8 @@ def expected(universe: Any) -> dict[str, float]:
 def test_scores_are_recomputed_among_the_models_universe(universe: Any, relative: str) -> None:
     """Bars of more symbols change no score, and symbols outside the universe have none."""
     recomputation = Recomputation(universe.registry, DEFAULT)
-    scores = recomputation.scores(universe.settings.serving.model, relative, universe.frame, INDEX)
+    frames = recomputation.frames(universe.bars)
+    scores = recomputation.scores(universe.settings.serving.model, relative, frames, INDEX)
     assert np.isnan(scores[[0, 6, 7]]).all()
     np.testing.assert_allclose(scores[1:6], list(expected(universe).values()), rtol=1e-4, atol=1e-5)
 
@@ -51,8 +52,9 @@ def test_a_logged_subset_follows_from_the_whole_universe(universe: Any, relative
     scores = np.array([known.get(symbol, np.nan) for symbol in asked])
     row = replace(universe.row(INDEX, relative, "champion", scores), symbols=asked)
     recomputation = Recomputation(universe.registry, DEFAULT)
-    assert recomputation.difference(row, universe.frame) < 1e-4
+    frames = recomputation.frames(universe.bars)
+    assert recomputation.difference(row, frames) < 1e-4
     among_two = np.array([1.0, -1.0, np.nan, np.nan])
-    assert recomputation.difference(replace(row, scores=tuple(among_two)), universe.frame) > 0.01
+    assert recomputation.difference(replace(row, scores=tuple(among_two)), frames) > 0.01
     invented = replace(row, scores=(*scores[:3].tolist(), 0.5))
-    assert recomputation.difference(invented, universe.frame) == float("inf")
+    assert recomputation.difference(invented, frames) == float("inf")

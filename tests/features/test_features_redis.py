@@ -425,3 +425,22 @@ def test_another_feature_set_takes_the_place_of_the_first(
         streamer.materialize()
     windows = OnlineReader.from_settings(settings).read(("KO",), real_bars.at(LIVE - 1).timestamp, 2)
     assert (windows.panel.shape, windows.feature_set) == ((1, 2, 2), own.hash)
+
+
+def test_two_sets_lie_side_by_side_in_redis(
+    server: Any, tmp_path: Path, real_bars: BarPanel, clock: ReplayClock
+) -> None:
+    """A reader with a folder of its own, on whatever machine, gets the windows of the set that it names."""
+    other, bar = FeatureSet(("rsi(5)", "return_1")), real_bars.at(LIVE)
+    history = real_bars.between(end=real_bars.at(LIVE - 1).timestamp)
+    reader = OnlineReader(tmp_path / "elsewhere", server.address)
+    with Streamer(
+        tmp_path, DEFAULT, real_bars.symbols, history, WINDOW, clock,
+        further=[(other, real_bars.symbols)], online=server.address,
+    ) as streamer:  # fmt: skip
+        streamer.publish(bar, SNAPSHOT)
+    for features in (DEFAULT, other):
+        windows = reader.read(real_bars.symbols, bar.timestamp, WINDOW, features.hash)
+        np.testing.assert_array_equal(windows.panel, backfill(real_bars, features).window(LIVE, WINDOW))
+    absent = reader.read(real_bars.symbols, bar.timestamp, WINDOW, "0" * 64)
+    assert absent.feature_set == DEFAULT.hash

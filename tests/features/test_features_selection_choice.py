@@ -14,7 +14,7 @@ from features.selection.chance import chance, expected_maximum
 from features.selection.clustering import clusters
 from features.selection.genetic import Budget, genetic
 from features.selection.methods import METHODS
-from features.selection.selection import Selected, select, texts
+from features.selection.selection import Selected, select
 from features.selection.stability import stability
 from features.selection.training_part import TrainingPart, training_part
 from features.selection.verdict import verdict
@@ -205,7 +205,14 @@ def test_the_search_keeps_to_its_budget(part: TrainingPart, monkeypatch: pytest.
 
 def test_the_set_goes_into_settings(selected: Selected) -> None:
     """Features as texts give the same set again, hash and all."""
-    assert FeatureSet(texts(selected.feature_set)).hash == selected.feature_set.hash
+    assert FeatureSet(selected.feature_set.texts).hash == selected.feature_set.hash
+
+
+def test_an_indicator_that_is_called_like_a_function_goes_into_settings_too() -> None:
+    """`exp`, `floor` and others are words of formulas: their text is the name alone."""
+    chosen = FeatureSet(("exp", "floor", "rsi(5)", "mine = close / sma(5)"))
+    assert chosen.texts == ("exp", "floor", "rsi_5 = rsi(5)", "mine = close / sma(5)")
+    assert FeatureSet(chosen.texts).hash == chosen.hash
 
 
 def test_what_cannot_be_chosen_from_is_refused(planted: BarPanel) -> None:

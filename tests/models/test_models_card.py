@@ -66,6 +66,17 @@ def test_a_card_of_before_knows_no_universe(tiny_card: MakeCard) -> None:
     assert Card.from_json(text).to_json() == text
 
 
+def test_the_definition_of_the_features_is_kept_as_it_was(tiny_card: MakeCard) -> None:
+    """Texts and formulas come back; the release before finds no key that it does not know."""
+    definition = {"set": ["a", "b = mine + 1"], "formulas": {"mine": "close / sma(5)"}}
+    card = tiny_card(b"", definition=definition)
+    stored = json.loads(card.to_json())
+    assert "definition" not in stored and stored["ranges"]["definition"] == definition
+    again = Card.from_json(card.to_json())
+    assert again.definition == definition and "definition" not in again.ranges
+    assert "definition" not in tiny_card(b"").to_json()
+
+
 def test_what_the_file_is_given_together(tiny_card: MakeCard) -> None:
     """Everybody, in the order at hand; where scores depend on each other the universe, in training's."""
     given = ("KO", "AAPL", "PFE", "MSFT")

@@ -118,12 +118,14 @@ def random_bars() -> BarPanel:
 class World:
     """A home folder with a registry and an online store that holds `BAR` of `SYMBOLS`.
 
-    `panel` is what the store holds, float32 `[symbols, WINDOW, features]`.
+    `panel` is what the store holds, float32 `[symbols, WINDOW, features]`, made of `bars`.
     """
 
     home: Path
     registry: Registry
     panel: npt.NDArray[np.float32]
+    bars: BarPanel
+    features: FeatureSet = FEATURES
     symbols: tuple[str, ...] = SYMBOLS
     bar: datetime = BAR
     snapshot: str = SNAPSHOT
@@ -191,7 +193,25 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     with Streamer(settings.paths.feast, FEATURES, SYMBOLS, bars, WINDOW, SystemClock()) as streamer:
         streamer.materialize(SNAPSHOT)
     panel = backfill(bars, FEATURES).window(BARS - 1, WINDOW)
-    return World(home, Registry(settings.paths.registry), panel)
+    return World(home, Registry(settings.paths.registry), panel, bars)
+
+
+@pytest.fixture
+def bars() -> BarPanel:
+    """What the windows of `world` are made of."""
+    return random_bars()
+
+
+@pytest.fixture
+def card() -> Callable[..., Card]:
+    """Makes a card that fits a file."""
+    return card_of
+
+
+@pytest.fixture
+def linear() -> Callable[..., bytes]:
+    """Makes a file whose scores are the last row times weights."""
+    return linear_onnx
 
 
 @pytest.fixture(scope="module")

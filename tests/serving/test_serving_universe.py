@@ -21,7 +21,6 @@ from alphaloop.processes import free_port
 from alphaloop.rollout import RolloutDocument, RolloutState
 from alphaloop.settings import Settings
 from control.recomputation import Recomputation
-from features.build import FeatureFrame
 from features.sets import FeatureSet
 from features.source import close_only
 from features.store import OnlineReader
@@ -157,16 +156,8 @@ def test_a_row_of_a_subset_is_recomputed_from_its_universe(shelf: Any, serve: An
     assert row.features[::2].tolist() == world.panel[[7, 3], -1].tolist() and np.isnan(row.features[1]).all()
     rows = [SYMBOLS.index(symbol) for symbol in FEW]
     assert row.input_hash == answer.parameters["input_hash"] == hash_inputs(world.panel[rows, -LOOKBACK:])
-    assert Recomputation(shelf.registry, FeatureSet(("return_1",))).difference(row, frame_of(world)) == 0.0
-
-
-def frame_of(world: Any) -> FeatureFrame:
-    """What the store of `world` holds, as backfilled features."""
-    days = np.arange(1 - world.panel.shape[1], 1).astype("timedelta64[D]")
-    values = np.ascontiguousarray(world.panel.transpose(1, 0, 2))
-    return FeatureFrame(
-        to_datetime64(world.bar) + days, world.symbols, ("a", "b", "c"), values, world.feature_set
-    )
+    recomputation = Recomputation(shelf.registry, world.features)
+    assert recomputation.difference(row, recomputation.frames(world.bars)) == 0.0
 
 
 @pytest.mark.parametrize("state", [RolloutState.SHADOW, RolloutState.CANARY])
@@ -186,8 +177,9 @@ def test_each_version_of_a_rollout_is_scored_on_its_own_universe(
         np.testing.assert_array_equal(np.array(rows[version].scores, np.float32), np.float32(expected))
     assert answer.version == (challenger if state is RolloutState.CANARY else champion)
     assert rows[champion].input_hash != rows[challenger].input_hash
-    recomputation, frame = Recomputation(shelf.registry, FeatureSet(("return_1",))), frame_of(served.world)
-    assert [recomputation.difference(row, frame) for row in rows.values()] == [0.0, 0.0]
+    recomputation = Recomputation(shelf.registry, served.world.features)
+    frames = recomputation.frames(served.world.bars)
+    assert [recomputation.difference(row, frames) for row in rows.values()] == [0.0, 0.0]
 
 
 def test_an_independent_challenger_scores_whatever_is_asked_for(shelf: Any, serve: Any, add: Any) -> None:
@@ -279,7 +271,7 @@ def test_ranks_over_another_universe_are_refused(
     request = InferenceRequest(model=shelf.name, symbols=("S04",), as_of=world.bar)
     try:
         if refused:
-            expected = rf"version 1 was trained .* {len(universe)} symbols .* over another .* materialise"
+            expected = rf"version 1 was trained .* {len(universe)} symbols .* over another .* start again"
             with pytest.raises(FeatureSetMismatchError, match=expected):
                 core.infer(request)
         else:

@@ -1,0 +1,141 @@
+"""Windows of several feature sets, and of several universes, side by side in one online store."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from alphaloop.clock import ReplayClock
+from alphaloop.errors import StaleFeaturesError
+from alphaloop.market import BarPanel
+from alphaloop.universe import hash_universe
+from features import online_reader
+from features.build import backfill
+from features.online_reader import OnlineReader
+from features.sets import FeatureSet
+from features.store import FeatureStore
+from features.streamer import Streamer
+
+PAST, ROWS = 60, 4
+NEW = FeatureSet(("return_1", "rsi(5)"))
+OLD = FeatureSet(("return_5", "volatility_10", "return_1"))
+RANKED = FeatureSet(("rank(return_5)",))
+
+
+@pytest.fixture
+def past(real_bars: BarPanel) -> BarPanel:
+    """The first bars."""
+    return real_bars.between(end=real_bars.at(PAST - 1).timestamp)
+
+
+@pytest.fixture
+def clock(past: BarPanel) -> ReplayClock:
+    """It stands at the last of them."""
+    return ReplayClock(past.at(len(past) - 1).timestamp)
+
+
+@pytest.fixture
+def streamer(tmp_path: Path, past: BarPanel, clock: ReplayClock) -> Callable[..., Streamer]:
+    """Makes streamers of `NEW` with what else is named."""
+
+    def made(*further: Any, feature_set: FeatureSet = NEW) -> Streamer:
+        return Streamer(tmp_path, feature_set, past.symbols, past, ROWS, clock, further=further)
+
+    return made
+
+
+def test_each_set_is_read_as_if_it_were_alone(tmp_path: Path, real_bars: BarPanel, streamer: Any) -> None:
+    """Bar by bar the windows of either set are those that backfill gives, bit for bit."""
+    symbols, reader = real_bars.symbols, OnlineReader(tmp_path)
+    with streamer((OLD, symbols)) as one:
+        for index in range(PAST, PAST + 3):
+            bar = real_bars.at(index)
+            one.publish(bar, f"s{index}")
+            for features in (NEW, OLD):
+                windows = reader.read(symbols, bar.timestamp, ROWS, features.hash)
+                expected = backfill(real_bars, features).window(index, ROWS)
+                np.testing.assert_array_equal(windows.panel, expected)
+                assert (windows.feature_set, windows.snapshot) == (features.hash, f"s{index}")
+
+
+def test_ranks_over_two_universes_lie_side_by_side(tmp_path: Path, past: BarPanel, streamer: Any) -> None:
+    """The same set over fewer symbols has other ranks, and who names the universe gets its own."""
+    few, last = past.symbols[:5], past.at(len(past) - 1).timestamp
+    with streamer((RANKED, few), feature_set=RANKED) as one:
+        one.materialize("s")
+    reader = OnlineReader(tmp_path)
+    for universe in (past.symbols, few):
+        windows = reader.read(few, last, 1, RANKED.hash, hash_universe(universe))
+        expected = backfill(past.select(universe), RANKED).window(len(past) - 1, 1)[:5]
+        np.testing.assert_array_equal(windows.panel, expected)
+        assert windows.universe == hash_universe(universe)
+
+
+def test_who_names_nothing_gets_the_windows_of_the_settings(
+    tmp_path: Path, past: BarPanel, streamer: Any
+) -> None:
+    """So does who names a set that is not there; what it is given says what it is made of."""
+    last = past.at(len(past) - 1).timestamp
+    with streamer((OLD, past.symbols)) as one:
+        one.materialize("s")
+    reader = OnlineReader(tmp_path)
+    for wanted in ("", "0" * 64):
+        assert reader.read(past.symbols, last, 1, wanted).feature_set == NEW.hash
+
+
+def test_what_is_the_settings_own_is_not_written_twice(past: BarPanel, streamer: Any) -> None:
+    """The set of the settings, or one named twice, has one view."""
+    with streamer((NEW, past.symbols), (OLD, past.symbols), (OLD, past.symbols[:3])) as one:
+        assert [made.feature_set for made in one.made] == [NEW.hash, OLD.hash]
+
+
+def test_a_reader_that_runs_finds_what_is_added(
+    tmp_path: Path, past: BarPanel, streamer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A streamer that starts again with one more set serves it to a reader that was there before."""
+    monkeypatch.setattr(online_reader, "LOOK_SECONDS", 0.0)
+    last, reader, wanted = past.at(len(past) - 1).timestamp, OnlineReader(tmp_path), OLD.hash
+    with streamer() as one:
+        one.materialize("s")
+    assert reader.read(past.symbols, last, 1, wanted).feature_set == NEW.hash
+    with streamer((OLD, past.symbols)) as one:
+        one.materialize("s")
+    assert reader.read(past.symbols, last, 1, wanted).feature_set == OLD.hash
+
+
+def test_a_reader_that_runs_goes_on_when_a_set_is_retired(
+    tmp_path: Path, past: BarPanel, streamer: Any
+) -> None:
+    """A view that no version needs is dropped; who asks for it is given the windows of the settings."""
+    last, reader = past.at(len(past) - 1).timestamp, OnlineReader(tmp_path)
+    with streamer((OLD, past.symbols)) as one:
+        one.materialize("s")
+    assert reader.read(past.symbols, last, 1, OLD.hash).feature_set == OLD.hash
+    with streamer() as one:
+        one.materialize("s")
+    assert reader.read(past.symbols, last, 2, OLD.hash).feature_set == NEW.hash
+
+
+def test_building_features_leaves_further_windows_alone(
+    tmp_path: Path, past: BarPanel, streamer: Any
+) -> None:
+    """What is told to Feast for training does not take from serving what a streamer writes."""
+    last = past.at(len(past) - 1).timestamp
+    with streamer((OLD, past.symbols)) as one:
+        one.materialize("s")
+    FeatureStore(tmp_path, NEW).apply()
+    assert OnlineReader(tmp_path).read(past.symbols, last, 1, OLD.hash).feature_set == OLD.hash
+
+
+def test_windows_of_another_bar_are_not_given_for_it(
+    tmp_path: Path, real_bars: BarPanel, past: BarPanel, streamer: Any
+) -> None:
+    """Further windows that stand at an earlier bar are refused with their age, as all windows are."""
+    with streamer((OLD, past.symbols)) as one:
+        one.materialize("s")
+    with pytest.raises(StaleFeaturesError, match="older"):
+        OnlineReader(tmp_path).read(past.symbols, real_bars.at(PAST).timestamp, 1, OLD.hash)

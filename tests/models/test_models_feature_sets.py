@@ -1,0 +1,84 @@
+"""The feature set of a version: its card says what it is, and whoever computes it again checks that."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from alphaloop.errors import FeatureSetMismatchError
+from alphaloop.rollout import RolloutDocument, RolloutState
+from features.own_indicators import indicators_of
+from features.sets import FeatureSet
+from models.card import Card
+from models.feature_sets import feature_set_for, sets_in_use
+from models.registry import Registry
+
+MakeCard = Callable[..., Card]
+KNOWN = FeatureSet(("return_1", "rsi(14)"))
+OTHER = FeatureSet(("trend = mine - 1", "rsi(5)"), {"mine": "close / sma(7)"})
+RANKED = FeatureSet(("rank(return_5)",))
+OWN = """
+from features.indicator import indicator
+from features.operators.window import Window
+
+@indicator(inputs=("close",), group="own")
+def middle(length: int = {length}):
+    \"\"\"Half of the span.\"\"\"
+    return Window(lambda x: (x.max(-1) + x.min(-1)) / 2, length, exact=True)
+"""
+
+
+def of(card: MakeCard, features: FeatureSet, content: bytes = b"", **changes: object) -> Card:
+    """The card of a version, with the file `content`, that was trained on `features`."""
+    values = {"feature_set": features.hash, "features": features.names, "definition": features.definition}
+    return card(content, **(values | changes))
+
+
+def test_a_set_is_made_again_from_its_card(tiny_card: MakeCard) -> None:
+    """With formulas of the user's own that the settings no longer hold; the settings' set is itself."""
+    assert feature_set_for(of(tiny_card, OTHER), KNOWN).hash == OTHER.hash
+    assert feature_set_for(of(tiny_card, KNOWN), KNOWN) is KNOWN
+
+
+def test_a_card_of_before_is_of_the_settings_set_or_unknown(tiny_card: MakeCard) -> None:
+    """Without a definition there is nothing to compute."""
+    assert feature_set_for(of(tiny_card, KNOWN, definition={}), KNOWN) is KNOWN
+    with pytest.raises(FeatureSetMismatchError, match="does not say what is in it; train it again"):
+        feature_set_for(of(tiny_card, OTHER, definition={}), KNOWN)
+
+
+def test_a_set_with_own_indicators_needs_them_as_they_were(tiny_card: MakeCard, tmp_path: Path) -> None:
+    """Without its file it is not to be had; with one that means something else it is not the same."""
+    known = {}
+    for length in (5, 9):
+        file = tmp_path / f"own_{length}.py"
+        file.write_text(OWN.format(length=length))
+        known[length] = FeatureSet(("rsi(14)",), None, indicators_of(file))
+    trained = known[5].having(["middle"])
+    card = of(tiny_card, trained)
+    assert feature_set_for(card, known[5]).hash == trained.hash
+    with pytest.raises(FeatureSetMismatchError, match=r"not to be had here.*middle.*features\.files"):
+        feature_set_for(card, KNOWN)
+    with pytest.raises(FeatureSetMismatchError, match="has come to mean something else"):
+        feature_set_for(card, known[9])
+
+
+def test_what_is_in_use_are_the_sets_of_a_rollouts_versions(
+    tiny_card: MakeCard, tiny_onnx: Callable[..., bytes], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Ranks over each version's universe; what nobody could compute is left out, and the log names it."""
+    registry, symbols = Registry(tmp_path), ("A", "B", "C", "D")
+    assert sets_in_use(registry, "equities", KNOWN, symbols) == []
+    content = tiny_onnx()
+    for features, universe in ((RANKED, ("C", "A")), (OTHER, ("C", "A")), (RANKED, ("A", "Z"))):
+        registry.register("equities", content, of(tiny_card, features, content, universe=universe))
+    document = RolloutDocument("equities", "1", challenger="2", state=RolloutState.SHADOW)
+    registry.write_rollout(document, None)
+    found = sets_in_use(registry, "equities", KNOWN, symbols)
+    expected = [(RANKED.hash, ("C", "A")), (OTHER.hash, symbols)]
+    assert [(one.hash, universe) for one, universe in found] == expected
+    registry.write_rollout(document.next(champion="3", challenger=None, state=RolloutState.STEADY), 1)
+    assert sets_in_use(registry, "equities", KNOWN, symbols) == []
+    assert "version 3 ranks symbols that have no bars here: Z" in caplog.text

@@ -17,6 +17,7 @@ from typing import Any, NoReturn
 
 from alphaloop.clock import monotonic
 from alphaloop.errors import InputError, ServingError, TlsError
+from serving.channel import Credentials
 from serving.secret_file import SecretFile
 from serving.transport import (
     Metadata,
@@ -110,7 +111,7 @@ class Fault:
 class Asking:
     """Decides which of `servers` is asked, and when again, each in its turn. Thread-safe.
 
-    They are asked with `security`; `bearer` is its token.
+    They are asked with `security`; `credentials` and `bearer` are what it has now.
     """
 
     def __init__(
@@ -118,10 +119,11 @@ class Asking:
         servers: Sequence[Server],
         patience: Patience,
         security: Security,
+        credentials: SecretFile[Credentials] | None = None,
         bearer: SecretFile[Metadata] | None = None,
     ) -> None:
-        self.servers, self._patience, self._bearer = tuple(servers), patience, bearer
-        self._security, self._fault = security, Fault("")
+        self.servers, self._patience, self._security = tuple(servers), patience, security
+        self._credentials, self._bearer, self._fault = credentials, bearer, Fault("")
         self._turn, self._credit, self._closed = 0, 1.0, False
         self._lock = Lock()
 
@@ -138,7 +140,7 @@ class Asking:
             raise InputError(f"the client's url is {url!r}; give host:port, several separated by commas")
         credentials, bearer = security.credentials(), security.bearer(urls)
         servers = [Server(one, credentials, bearer, asynchronous) for one in urls]
-        return cls(servers, patience, security, bearer)
+        return cls(servers, patience, security, credentials, bearer)
 
     @property
     def url(self) -> str:
@@ -177,7 +179,7 @@ class Asking:
                 return heard.answer
             failures += heard.failures
             _, error = failures[-1]
-            if is_unknown(error) and self._renewed(began):
+            if self._renewed(error, began):
                 began = monotonic()
                 continue
             wait = pushback(error)
@@ -236,12 +238,16 @@ class Asking:
                 return server
         return None
 
-    def _renewed(self, since: float) -> bool:
-        """Whether the token is another than the one of a question that began at `since`."""
-        if self._bearer is None:
+    def _renewed(self, error: Any, since: float) -> bool:
+        """Whether what may have led to `error` is another than that of a question that began at `since`.
+
+        It is the token of who is not known, and the certificates of who cannot connect.
+        """
+        shown = self._bearer if is_unknown(error) else self._credentials if is_lost(error) else None
+        if shown is None:
             return False
-        self._bearer.look()
-        return self._bearer.changed >= since
+        shown.look()
+        return shown.changed >= since
 
     def _earn(self) -> None:
         with self._lock:

@@ -102,9 +102,7 @@ class AsyncPredictionClient:
         self._asking.require_open()
         failures = []
         for server in self._asking.servers:
-            call = getattr(server.stub, method)
-            asked = call(question, timeout=self._deadline_ms / 1e3, metadata=server.metadata())
-            said, error = await settled(asked)
+            said, error = await settled(server.begin(method, question, self._deadline_ms / 1e3))
             if says_yes(said):
                 return True
             failures.append((server.url, error))

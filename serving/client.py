@@ -114,8 +114,7 @@ class PredictionClient:
         """The answer of one server, or its `grpc.RpcError`."""
         import grpc
 
-        call = getattr(server.stub, method)
         try:
-            return call(question, timeout=self._deadline_ms / 1e3, metadata=server.metadata()), None
+            return server.ask(method, question, self._deadline_ms / 1e3), None
         except grpc.RpcError as error:
             return None, error

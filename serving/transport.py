@@ -1,4 +1,4 @@
-"""One server as the client sees it: a channel to it, how it is secured, and whether to leave it alone."""
+"""One server as the client sees it: how it is secured, what goes with a call, and when to leave it alone."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from alphaloop.breaker import CircuitBreaker
 from alphaloop.errors import SettingsError
 from alphaloop.settings import ClientSettings
 from serving.access import is_loopback
+from serving.channel import Channel, Credentials
 from serving.secret_file import SecretFile
 
 if TYPE_CHECKING:
@@ -21,11 +22,6 @@ if TYPE_CHECKING:
 Metadata = tuple[tuple[str, str], ...]
 
 FAILURES, WINDOW_SECONDS, COOLDOWN_SECONDS = 3, 10.0, 1.0
-# A server that comes back is found again soon; gRPC would wait for up to two minutes.
-RECONNECT_MS, MOST_RECONNECT_MS = 50, 1_000
-# gRPC gives a connection up after this long: three round trips with TLS, to a server across an ocean.
-CONNECT_MS = 300
-UNLIMITED = -1
 # The name by which TLS agrees on HTTP/2 (RFC 7301).
 HTTP_2 = "h2"
 # Failures of the way to the server, not of the server: who asks again asks for the first time.
@@ -60,8 +56,8 @@ class Security:
         """The files of the settings."""
         return cls(settings.authority, settings.certificate, settings.key, settings.token)
 
-    def credentials(self) -> Any:
-        """Credentials of a gRPC channel; None without TLS.
+    def credentials(self) -> SecretFile[Credentials] | None:
+        """Credentials of gRPC channels, and those that they are replaced with; None without TLS.
 
         Raises `SettingsError` for half a set, and for a file that cannot be read or is not what it should
         be: gRPC itself would only fail to connect.
@@ -73,13 +69,8 @@ class Security:
             if self.certificate is not None:
                 raise SettingsError("client.certificate is of no use without TLS; set client.authority")
             return None
-        import grpc
-
-        authority = read(self.authority, "authority")
-        key = read(self.key, "key") if self.key else None
-        chain = read(self.certificate, "certificate") if self.certificate else None
-        self.context()
-        return grpc.ssl_channel_credentials(authority, key, chain)
+        others = [file for file in (self.certificate, self.key) if file is not None]
+        return SecretFile(self.authority, self._credentials, others)
 
     def bearer(self, urls: Iterable[str]) -> SecretFile[Metadata] | None:
         """The token as what goes with each call to `urls`; None without one.
@@ -121,46 +112,61 @@ class Security:
             ) from error
         return context
 
+    def _credentials(self, authority: Path) -> Credentials:
+        import grpc
+
+        def held() -> tuple[bytes, bytes | None, bytes | None]:
+            return (
+                read(authority, "authority"),
+                read(self.certificate, "certificate") if self.certificate else None,
+                read(self.key, "key") if self.key else None,
+            )
+
+        trusted, certificate, key = before = held()
+        self.context()
+        if held() != before:
+            # OpenSSL has read the files once more than we have, and gRPC gets what we have.
+            raise SettingsError(
+                "a file of client.authority, certificate and key was replaced while it was read"
+            )
+        return Credentials(trusted, certificate, key, grpc.ssl_channel_credentials(trusted, key, certificate))
+
 
 class Server:
     """One server by its `url`; `breaker` says whether to ask it.
 
-    `credentials` and `bearer` are those of a `Security`. `metadata` gives what goes with a call made now:
-    who asks, and the span that it belongs to. An asynchronous one belongs to the event loop that runs
-    when it is made, and its `close` is awaited.
+    `credentials` and `bearer` are those of a `Security`. An asynchronous one belongs to the event loop that
+    runs when it is made, and its `close` is awaited.
     """
 
     def __init__(
-        self, url: str, credentials: Any, bearer: SecretFile[Metadata] | None, asynchronous: bool
+        self,
+        url: str,
+        credentials: SecretFile[Credentials] | None,
+        bearer: SecretFile[Metadata] | None,
+        asynchronous: bool,
     ) -> None:
-        import grpc.aio
-        from tritonclient.grpc import service_pb2_grpc
-
         from serving.protocol import messages
 
         messages()
-        options = [
-            ("grpc.initial_reconnect_backoff_ms", RECONNECT_MS),
-            ("grpc.min_reconnect_backoff_ms", CONNECT_MS),
-            ("grpc.max_reconnect_backoff_ms", MOST_RECONNECT_MS),
-            ("grpc.max_receive_message_length", UNLIMITED),
-            ("grpc.max_send_message_length", UNLIMITED),
-            # A second client to the same url must not share a connection that this one has found broken.
-            ("grpc.use_local_subchannel_pool", 1),
-        ]
         self.url = url
         # Decided here: with each call, who has no token would be asked in vain for one.
-        self.metadata: Callable[[], Metadata] = (
+        self._metadata: Callable[[], Metadata] = (
             _traced if bearer is None else lambda: bearer.current() + _traced()
         )
         self.breaker = CircuitBreaker(FAILURES, WINDOW_SECONDS, COOLDOWN_SECONDS)
-        library = grpc.aio if asynchronous else grpc
-        self._channel = (
-            library.insecure_channel(url, options)
-            if credentials is None
-            else library.secure_channel(url, credentials, options)
-        )
-        self.stub = service_pb2_grpc.GRPCInferenceServiceStub(self._channel)
+        self._channel = Channel(url, credentials, asynchronous)
+
+    def ask(self, method: str, request: Any, seconds: float) -> Any:
+        """The answer within `seconds`; blocks. Raises `grpc.RpcError`.
+
+        With each call go the token and the span that it belongs to.
+        """
+        return self._channel.ask(method, request, timeout=seconds, metadata=self._metadata())
+
+    def begin(self, method: str, request: Any, seconds: float) -> Any:
+        """The same as a call that is under way: a future of gRPC's, or on an event loop one to await."""
+        return self._channel.begin(method, request, timeout=seconds, metadata=self._metadata())
 
     def close(self) -> Any:
         """Close the connection."""

@@ -14,6 +14,8 @@ from serving.asking import Ask, Heard, Pause, Shake, Steps
 from serving.handshake import disagreement
 from serving.transport import Server, is_overdue
 
+INFER = "ModelInfer"
+
 
 def answer(steps: Steps, request: Any) -> Any:
     """The answer to a `ModelInferRequest`, waited for in this thread. Raises as `steps` does."""
@@ -95,7 +97,7 @@ def _one(ask: Ask, request: Any) -> Heard | None:
     (server,) = ask.servers
     seconds = ask.seconds if ask.limit is None else ask.limit
     try:
-        message = server.stub.ModelInfer(request, timeout=seconds, metadata=server.metadata())
+        message = server.ask(INFER, request, seconds)
     except grpc.RpcError as error:
         if ask.limit is not None and is_overdue(error):
             return None
@@ -111,7 +113,7 @@ def _first(ask: Ask, request: Any) -> Heard:
     calls: dict[Any, Server] = {}
     failures: list[tuple[Server, Any]] = []
     for server in ask.servers:
-        call = server.stub.ModelInfer.future(request, timeout=ask.seconds, metadata=server.metadata())
+        call = server.begin(INFER, request, ask.seconds)
         calls[call] = server
         call.add_done_callback(done.put)
     try:
@@ -133,7 +135,7 @@ async def _first_async(
 ) -> Heard | None:
     """The first answer of the servers; `calls` are those under way, in the order of the servers."""
     for server in ask.servers[len(calls) :]:
-        call = server.stub.ModelInfer(request, timeout=ask.seconds, metadata=server.metadata())
+        call = server.begin(INFER, request, ask.seconds)
         calls[call] = server
         call.add_done_callback(done.put_nowait)
     failures: list[tuple[Server, Any]] = []

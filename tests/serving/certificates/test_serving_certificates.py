@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
-import os
-import shutil
 import socket
 import ssl
 import threading
-from collections.abc import Callable, Iterator
 from http.client import HTTPSConnection
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import trustme
 
 from alphaloop.clock import sleep
 from alphaloop.errors import ServingError, SettingsError
@@ -25,94 +19,10 @@ from serving import secret_file
 from serving.client import PredictionClient
 from serving.hosts.process import ProcessHost
 from serving.tls import CertificateFiles, Certificates
-from serving.transport import Security
+
+from .rotation import Mounted, Party, Rotation
 
 PANEL = np.ones((1, 2, 3), np.float32)
-
-
-class Party:
-    """A server or client with a certificate of `authority`."""
-
-    def __init__(self, authority: trustme.CA) -> None:
-        leaf = authority.issue_cert("127.0.0.1")
-        self.key = leaf.private_key_pem.bytes()
-        self.chain = b"".join(blob.bytes() for blob in leaf.cert_chain_pems)
-
-    def secret(self, *authorities: trustme.CA) -> dict[str, bytes]:
-        """What a mounted secret has of it, with the authorities of the other side."""
-        trusted = b"".join(one.cert_pem.bytes() for one in authorities)
-        return {"tls.crt": self.chain, "tls.key": self.key, "ca.crt": trusted}
-
-
-class Mounted:
-    """A secret as Kubernetes mounts it: links into a folder that is itself a link, which is swapped."""
-
-    def __init__(self, folder: Path, contents: dict[str, bytes]) -> None:
-        self.folder, self._version = folder, 0
-        folder.mkdir()
-        for name in contents:
-            (folder / name).symlink_to(f"..data/{name}")
-        self.chain, self.key, self.authority = (folder / name for name in ("tls.crt", "tls.key", "ca.crt"))
-        self.replace(contents)
-
-    def replace(self, contents: dict[str, bytes]) -> None:
-        """Swap the link, and remove what it led to."""
-        data, link = self.folder / "..data", self.folder / "..data_new"
-        before = data.resolve() if data.exists() else None
-        self._version += 1
-        version = self.folder / f"..version-{self._version}"
-        version.mkdir()
-        for name, content in contents.items():
-            (version / name).write_bytes(content)
-        link.symlink_to(version.name)
-        os.replace(link, data)
-        if before is not None:
-            shutil.rmtree(before)
-
-    def security(self) -> Security:
-        """Of a client that has this secret."""
-        return Security(self.authority, self.chain, self.key)
-
-
-class Rotation:
-    """Two authorities, before and after, and what each side has of them."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.before, self.after = trustme.CA(), trustme.CA()
-        self.old, self.new = Party(self.before), Party(self.after)
-        self.server = Mounted(folder / "server", self.old.secret(self.before))
-        self.old_client = Mounted(folder / "old", Party(self.before).secret(self.before, self.after))
-        self.new_client = Mounted(folder / "new", Party(self.after).secret(self.before, self.after))
-
-
-@pytest.fixture
-def rotation(tmp_path: Path) -> Rotation:
-    """Certificates for one test; the server begins with those of before."""
-    return Rotation(tmp_path)
-
-
-@pytest.fixture(autouse=True)
-def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Files are looked at with each connection."""
-    monkeypatch.setattr(secret_file, "LOOK_SECONDS", 0.0)
-
-
-@pytest.fixture
-def hosted(world: Any, shelf: Any, rotation: Rotation) -> Iterator[Callable[[bool], tuple[ProcessHost, str]]]:
-    """Starts a host with gRPC and HTTPS, mutual or not; gives it and the name of its model."""
-    shelf.route(champion=shelf.add(1.0, 1.0, 1.0))
-    with contextlib.ExitStack() as stack:
-
-        def start(mutual: bool) -> tuple[ProcessHost, str]:
-            server = rotation.server
-            settings = world.settings(
-                model=shelf.name, http_port=free_port(), tls_certificate=server.chain, tls_key=server.key,
-                tls_client_ca=server.authority if mutual else None,
-            )  # fmt: skip
-            return stack.enter_context(ProcessHost(settings, free_port())), shelf.name
-
-        yield start
 
 
 def shown(url: str, client: Mounted) -> bytes:

@@ -33,8 +33,8 @@ IDLE_SECONDS = 0.02
 
 
 class PredictionLog:
-    """Writes rows in a background thread. Flushes a model's rows when a later bar begins (by `as_of`), when
-    none came for `IDLE_SECONDS`, when they are `flush_seconds` old, and when it is closed.
+    """Writes rows in a background thread. Flushes a model's rows when a later bar begins (by `as_of` of rows
+    with symbols), when none came for `IDLE_SECONDS`, when they are `flush_seconds` old, when it is closed.
 
     `dropped` counts the rows that found the queue full or could not be written.
     """
@@ -98,9 +98,12 @@ class PredictionLog:
             self._flush()
 
     def _begins_a_bar(self, row: PredictionRow) -> bool:
-        """Whether it is of a later bar than all before it; one without a bar, or of an older one, is not."""
+        """Whether it is of a later bar than all before it; one without a bar, or of an older one, is not.
+
+        Nor is one without symbols: its client sent the inputs, and may call them as of any moment.
+        """
         latest = self._bars.get(row.model)
-        if row.as_of is None or (latest is not None and row.as_of <= latest):
+        if row.as_of is None or not row.symbols or (latest is not None and row.as_of <= latest):
             return False
         self._bars[row.model] = row.as_of
         return True
@@ -111,18 +114,27 @@ class PredictionLog:
             self._write(model, rows)
 
     def _write(self, model: str, rows: list[PredictionRow]) -> None:
-        folder = partition(self._folder, model)
+        """Write the rows as one file, or drop them: whatever is wrong with them, those that follow count."""
+        try:
+            self._write_file(partition(self._folder, model), rows)
+        except (OSError, pa.ArrowException) as error:
+            self._lose(model, rows, error)
+        except Exception as error:
+            log.exception("rows that no file of the prediction log can hold:")
+            self._lose(model, rows, error)
+
+    def _write_file(self, folder: Path, rows: list[PredictionRow]) -> None:
         path = folder / f"{self._writer}-{self._files:08d}.parquet"
         unfinished = path.with_suffix(".unfinished")
         self._files += 1
         metadata = {DROPPED: str(self.dropped).encode()}
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            pq.write_table(table_of(rows).replace_schema_metadata(metadata), unfinished, compression="zstd")
-            os.replace(unfinished, path)
-        except (OSError, pa.ArrowException) as error:
-            self._drop(len(rows))
-            log.error("%d predictions of %s could not be logged in %s: %s", len(rows), model, folder, error)
+        folder.mkdir(parents=True, exist_ok=True)
+        pq.write_table(table_of(rows).replace_schema_metadata(metadata), unfinished, compression="zstd")
+        os.replace(unfinished, path)
+
+    def _lose(self, model: str, rows: list[PredictionRow], error: Exception) -> None:
+        self._drop(len(rows))
+        log.error("%d predictions of %r could not be logged in %s: %s", len(rows), model, self._folder, error)
 
     def _drop(self, count: int) -> None:
         with self._counting:

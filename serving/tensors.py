@@ -58,11 +58,11 @@ def read_request(
     return InferenceRequest(
         model=model,
         version=version,
-        id=id,
+        id=_text("'id'", id),
         panel=None if by_symbols else decode_panel(tensor.shape, tensor.raw),
         symbols=symbols,
         as_of=as_of,
-        route_key=_text("route_key", parameters.get("route_key", "")),
+        route_key=_text("parameter 'route_key'", parameters.get("route_key", "")),
         min_generation=_whole("min_generation", parameters.get("min_generation", 0)),
         outputs=_outputs(outputs),
         timeout=_whole("timeout", parameters.get("timeout") or 0) / 1e6 or None,
@@ -161,9 +161,15 @@ def _moment(value: Parameter) -> datetime | None:
         ) from error
 
 
-def _text(name: str, value: Parameter) -> str:
+def _text(what: str, value: Parameter) -> str:
     if not isinstance(value, str):
-        raise InvalidRequestError(f"parameter '{name}' is {value!r}; it is a text")
+        raise InvalidRequestError(f"{what} is {value!r}; it is a text")
+    if not value.isascii():
+        try:
+            value.encode()
+        except UnicodeEncodeError as error:
+            # JSON can write half of a surrogate pair, which neither the log nor gRPC can hold.
+            raise InvalidRequestError(f"{what} is {value!r}, which is not Unicode; it is a text") from error
     return value
 
 

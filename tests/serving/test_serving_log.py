@@ -90,6 +90,19 @@ def test_requests_of_several_bars_share_files(tmp_path: Path) -> None:
     assert [pq.read_metadata(file).num_rows for file in files] == [1, 29]
 
 
+def test_inputs_that_a_client_sent_begin_no_bar(tmp_path: Path) -> None:
+    """Rows of tensors whose `as_of` rises share a file, and the bars of the store are told apart as ever."""
+    log = PredictionLog(tmp_path, flush_seconds=60)
+    for number in range(30):
+        log.put(replace(row(number, BAR + timedelta(minutes=number)), symbols=()))
+    for day in range(2):
+        log.put(row(day, BAR + timedelta(days=day)))
+    log.start()
+    log.close()
+    files = sorted(partition(tmp_path, "equities").glob("*.parquet"))
+    assert [pq.read_metadata(file).num_rows for file in files] == [30, 1, 1]
+
+
 def test_rows_are_written_soon_although_nothing_follows(tmp_path: Path) -> None:
     """A reader that waits for a bar gets it without the log being closed."""
     log, reader = PredictionLog(tmp_path), PredictionLogReader(tmp_path, "equities")
@@ -143,6 +156,29 @@ def test_rows_that_cannot_be_written_are_counted(tmp_path: Path) -> None:
     log.put(row(1))
     log.close()
     assert log.dropped == 2
+
+
+@pytest.mark.parametrize(
+    "unwritable",
+    [
+        replace(row(0, BAR + timedelta(days=1)), route_key="\ud800"),
+        replace(row(0, BAR + timedelta(days=1)), features=None),
+        replace(row(0, BAR + timedelta(days=1)), model="\ud800"),
+    ],
+    ids=["a text that is not Unicode", "no features", "a model that no folder can be named after"],
+)
+def test_rows_that_no_file_can_hold_cost_themselves_alone(
+    tmp_path: Path, unwritable: PredictionRow, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The writer says so, counts them as dropped, and writes what comes after them."""
+    log = PredictionLog(tmp_path)
+    for one in (row(0), unwritable, row(1, BAR + timedelta(days=2))):
+        log.put(one)
+    log.start()
+    log.close()
+    assert log.dropped == 1
+    assert "1 predictions of" in caplog.text
+    assert [one.prediction_id for one in PredictionLogReader(tmp_path, "equities").new()] == ["p-0", "p-1"]
 
 
 def test_a_damaged_file_is_named(tmp_path: Path) -> None:

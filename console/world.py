@@ -90,7 +90,9 @@ def open_loop(
                 ),
                 forecaster=forecaster,
                 controller=controller,
-                log=PredictionLogReader(settings.paths.prediction_log, settings.serving.model),
+                log=PredictionLogReader(
+                    settings.paths.prediction_log, settings.serving.model, by_symbols=True
+                ),
                 watch=_watch(world) if watched else None,
                 runner=RequestRunner(settings, world.journal) if watched else None,
             )

@@ -39,7 +39,8 @@ class Candidacy:
             )
         rival = self.against or before.champion
         if self.version == rival:
-            raise InputError(f"version {self.version} of '{before.model}' is the champion already")
+            what = "is the champion already" if self.against is None else "would be compared with itself"
+            raise InputError(f"version {self.version} of '{before.model}' {what}")
         compared = self.kind is RolloutKind.AB
         if compared is not (0 < self.share < 1) or (self.against is not None and not compared):
             raise InputError(

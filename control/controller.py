@@ -46,11 +46,11 @@ OUTCOMES = {
     Move.PROMOTE: Outcome.PROMOTED,
     Move.EXPIRE: Outcome.UNDECIDED,
 }
-Log = Callable[[], Sequence[PredictionRow]]
+Log = Callable[[str | None], Sequence[PredictionRow]]
 
 
 class RolloutController:
-    """Runs the rollout of one model. `log` reads everything that was logged of it; see `on_bar`."""
+    """Runs the rollout of one model. `log` reads what was logged of it since an ISO timestamp's bar."""
 
     def __init__(
         self,
@@ -63,7 +63,7 @@ class RolloutController:
         costs: CostModel,
         *,
         guards: Callable[[], Guards] = lambda: Guards(float("inf"), 0.0),
-        log: Log = tuple,
+        log: Log = lambda since: (),
         clock: Clock | None = None,
     ) -> None:
         self.model = model
@@ -144,7 +144,8 @@ class RolloutController:
         if document.state is RolloutState.STEADY or document.challenger is None:
             return None
         if self._inquiry is None or rollout_key(document) not in self.ledgers:
-            earlier = [row for row in self._log() if row.as_of is not None and row.as_of < as_of]
+            known = self._log(document.started)
+            earlier = [row for row in known if row.as_of is not None and row.as_of < as_of]
             due = self.catch_up(earlier, bars)
             document = self.document
             if document.challenger is None:
@@ -215,6 +216,7 @@ class RolloutController:
             return steps
         inquiry = self._inquiry_of(document)
         started = datetime.fromisoformat(document.started)
+        rows = [row for row in rows if row.symbols]
         moments = sorted({row.as_of for row in rows if row.as_of is not None and row.as_of > started})
         frames = self._recomputation.frames(bars)
         for as_of in moments:

@@ -187,6 +187,18 @@ class Ledger:
             "pnl_better": promote,
         }
 
+    def _difference(self) -> str:
+        worst = float(self.layers.worst_recomputation[0])
+        if not math.isfinite(worst):
+            return (
+                "the registered model on backfilled features has a score where the log has none, or none "
+                "where the log has one"
+            )
+        return (
+            f"logged scores differ by {worst:.3g} from the registered model on backfilled features "
+            f"(tolerance {self.tolerance:g})"
+        )
+
     def _gauge(self) -> Gauge:
         return Gauge(self.allocation, self.costs, self.policy.ic_horizon)
 
@@ -194,8 +206,7 @@ class Ledger:
         tests, expected = self.layers, self.expectation
         floor = f"against at least {expected.ic_floor:+.3f} on its card"
         words = {
-            "recomputation": f"logged scores differ by {tests.worst_recomputation[0]:.3g} from the "
-            f"registered model on backfilled features (tolerance {self.tolerance:g})",
+            "recomputation": self._difference(),
             "guard": f"{self._errors} requests failed or gave NaN scores" if self._errors else self._fault,
             "history": f"IC {_mean(self._past_ic):+.3f} on {self.past_bars} bars from after its training "
             f"{floor}",

@@ -38,8 +38,10 @@ class Inquiry:
     ) -> bool:
         """Take in the bar at `as_of`; false where either version logged nothing, so that nothing moves.
 
-        Before the first bar it looks back on what came after the challenger's training.
+        Before the first bar it looks back on what came after the challenger's training. A bar counts once.
         """
+        if self.ledger.last is not None and as_of <= self.ledger.last:
+            return False
         seen = self.witness.observe(document, as_of, rows, bars, frames)
         if seen is None:
             return False

@@ -31,7 +31,7 @@ def look_once(settings: Settings) -> dict[str, Any]:
         journal=Journal(paths.journal, paths.anchors, SystemClock()),
         policy=retrain_policy(settings),
     )
-    rows = PredictionLogReader(paths.prediction_log, model).new()
+    rows = PredictionLogReader(paths.prediction_log, model, by_symbols=True).new()
     if not rows:
         raise MissingStateError(f"no prediction of '{model}' is logged in {paths.prediction_log} yet")
     journaled = [news for seen in live_features(rows) for news in watch.on_bar(*seen)]
@@ -56,10 +56,15 @@ def live_features(rows: Iterable[PredictionRow]) -> Iterator[tuple[datetime, Fea
     """The features that the champion saw, bar by bar, float32 `[symbols, features]`, with their set's hash.
 
     `rows` are in the order of `as_of`. Only the champion's: a challenger's inputs are judged by
-    recomputation, and must not raise an alarm about the market.
+    recomputation, and must not raise an alarm about the market. Of several answers for a bar the first to
+    most symbols; inputs that a client sent are not the market's.
     """
-    seen: set[datetime] = set()
+    widest: dict[datetime, PredictionRow] = {}
     for row in rows:
-        if row.route == Route.CHAMPION and row.as_of is not None and row.as_of not in seen:
-            seen.add(row.as_of)
-            yield row.as_of, row.features, row.feature_set
+        if row.route != Route.CHAMPION or row.as_of is None or not row.symbols:
+            continue
+        known = widest.get(row.as_of)
+        if known is None or len(set(row.symbols)) > len(set(known.symbols)):
+            widest[row.as_of] = row
+    for as_of, row in widest.items():
+        yield as_of, row.features, row.feature_set

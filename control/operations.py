@@ -30,7 +30,7 @@ from features.online_reader import OnlineReader
 from features.sets import feature_set_of
 from features.storage.snapshots import SnapshotStore
 from models.registry import Registry
-from serving.prediction_log import PredictionLogReader
+from serving.prediction_log import PredictionLogReader, PredictionRow
 
 LEAST_POWER = 0.8
 """A duration that finds the effect of interest more rarely than that cannot decide."""
@@ -50,8 +50,15 @@ def make_controller(
         allocation=AllocationPolicy.from_settings(settings.trading),
         costs=CostModel.from_settings(settings.trading),
         guards=lambda: Guards(settings.rollout.max_latency_ms, settings.rollout.max_staleness_seconds),
-        log=lambda: PredictionLogReader(settings.paths.prediction_log, model).new(),
+        log=lambda since: logged(settings, model, since),
     )
+
+
+def logged(settings: Settings, model: str, since: str | None) -> list[PredictionRow]:
+    """What was answered by symbols for bars from `since` on, an ISO timestamp; all where it is None."""
+    moment = datetime.fromisoformat(since) if since else None
+    folder = settings.paths.prediction_log
+    return PredictionLogReader(folder, model, by_symbols=True, since=moment).new()
 
 
 def status(settings: Settings, model: str) -> dict[str, Any]:
@@ -78,7 +85,7 @@ def status(settings: Settings, model: str) -> dict[str, Any]:
         ],
     }
     if document.challenger is not None:
-        rows = PredictionLogReader(settings.paths.prediction_log, model).new()
+        rows = logged(settings, model, document.started)
         ledger = controller.rebuild(rows, _bars(settings))
         shown["evidence"] = ledger.summary()
         shown["bounds_log10_e"] = ledger.bounds()
@@ -90,7 +97,7 @@ def metrics(settings: Settings, model: str) -> Collector:
     """What Prometheus is told of a rollout, from the evidence that `status` shows."""
     controller, journal = _open(settings, model)
     if controller.document.challenger is not None:
-        rows = PredictionLogReader(settings.paths.prediction_log, model).new()
+        rows = logged(settings, model, controller.document.started)
         controller.rebuild(rows, _bars(settings))
     return Collector(model, lambda: controller.standing, journal)
 
@@ -151,7 +158,15 @@ def power_of(policy: RolloutPolicy) -> dict[str, float]:
 
 def power_warning(settings: Settings) -> str:
     """Why a rollout of the settings' duration may not decide; empty where it can."""
-    told = power_of(rollout_policy(settings))
+    policy = rollout_policy(settings)
+    stages = policy.shadow_bars + policy.stage_bars * (len(policy.weights) - 1)
+    if stages >= policy.max_bars:
+        return (
+            f"the stages before the last weight take {stages:,} bars and the longest duration is "
+            f"{policy.max_bars:,}, so that nothing is ever promoted; raise rollout.max_bars, or lower "
+            "rollout.shadow_bars or rollout.stage_bars"
+        )
+    told = power_of(policy)
     if told["power"] >= LEAST_POWER:
         return ""
     needed = told["bars_for_80_percent"]
@@ -214,7 +229,7 @@ def abort(settings: Settings, model: str, reason: str, by: str) -> Transition:
 def reconcile(settings: Settings, model: str) -> list[Transition]:
     """Journal what a dead controller published, and decide what it had no time to; the steps taken."""
     controller, _ = _open(settings, model)
-    rows = PredictionLogReader(settings.paths.prediction_log, model).new()
+    rows = logged(settings, model, controller.document.started)
     return controller.catch_up(rows, _bars(settings))
 
 
@@ -222,7 +237,7 @@ def _end(settings: Settings, model: str, outcome: Outcome, reason: str, by: str)
     controller, _ = _open(settings, model)
     if controller.document.challenger is not None:
         # So that the transition carries the evidence that there was.
-        rows = PredictionLogReader(settings.paths.prediction_log, model).new()
+        rows = logged(settings, model, controller.document.started)
         controller.rebuild(rows, _bars(settings))
     return controller.end(outcome, _last_bar(settings), reason=reason, by=by)
 

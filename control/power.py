@@ -59,7 +59,7 @@ class Needs:
 def needs(expectation: Expectation, policy: RolloutPolicy, symbols: int) -> Needs:
     """What the card of a challenger on `symbols` names asks of the first stages."""
     return Needs(
-        no_skill=_no_skill(expectation, policy.rollback_alpha("behaviour"), symbols),
+        no_skill=_no_skill(expectation, policy, symbols),
         turnover=_turnover(expectation),
         turned=expectation.agreement is not None and expectation.agreement.low + AGREEMENT_MARGIN > 0,
         longest=policy.hold_bars,
@@ -83,18 +83,18 @@ def bars_to_find(effect: float, alpha: float, longest: int, rollouts: int = 400)
     return _first(step, rollouts, longest)
 
 
-def _no_skill(expectation: Expectation, alpha: float, symbols: int) -> int | None:
+def _no_skill(expectation: Expectation, policy: RolloutPolicy, symbols: int) -> int | None:
     spread = max(expectation.ic_scale, CHANCE_SPREAD / math.sqrt(max(symbols - 1, 1)))
     if expectation.ic_floor < spread / 10:
         return None  # the card promises too little for its absence to show
-    rng = np.random.default_rng(SEED)
+    rng, alpha = np.random.default_rng(SEED), policy.rollback_alpha("behaviour")
     behaviour = Behaviour([expectation] * ROLLOUTS)
 
     def step() -> npt.NDArray[np.bool_]:
         behaviour.observe(_only_ic(np.clip(rng.normal(0.0, spread, ROLLOUTS), -1.0, 1.0)))
         return behaviour.test.exceeds(alpha)
 
-    return _bars(_first(step, ROLLOUTS, LONGEST))
+    return _bars(_first(step, ROLLOUTS, LONGEST), every=policy.ic_horizon)
 
 
 def _turnover(expectation: Expectation) -> int | None:
@@ -121,9 +121,10 @@ def _first(step: Callable[[], npt.NDArray[np.bool_]], rollouts: int, longest: in
     return found
 
 
-def _bars(found: Vector, share: float = POWER) -> int | None:
+def _bars(found: Vector, share: float = POWER, every: int = 1) -> int | None:
+    """Bars in which `share` of rollouts `found` what they look for, with a figure `every` so many bars."""
     needed = float(np.quantile(found, share, method="higher"))
-    return int(needed) + BARS_TO_MATURE if math.isfinite(needed) else None
+    return int(needed) * every + BARS_TO_MATURE if math.isfinite(needed) else None
 
 
 def _only_ic(values: Vector) -> Comparison:

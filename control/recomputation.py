@@ -88,27 +88,44 @@ class Recomputation:
         by_symbol = dict(zip(frame.symbols, scores.tolist(), strict=True))
         return np.array([by_symbol.get(symbol, np.nan) for symbol in frames.bars.symbols])
 
-    def difference(self, row: PredictionRow, frames: Frames) -> float:
+    def difference(self, row: PredictionRow, frames: Frames, beside: PredictionRow | None = None) -> float:
         """The largest difference between a logged answer and its recomputation.
 
-        Infinite where one has a score and the other has none, as of a symbol that has no bars, and where the
-        version's features are not known here: then nothing shows that its scores follow.
+        Infinite where one has a score and the other has none, as of a symbol that has no bars, and where
+        the version's features are not known here: then nothing shows that its scores follow. A symbol of
+        which the same is true in `beside`, the champion's answer, is left out: then the store had not what
+        the bars have now.
         """
-        if row.as_of is None:
-            raise DataError(f"prediction {row.prediction_id} names no bar, so it cannot be recomputed")
-        card, _ = self._session(row.model, row.version)
         try:
-            index = frames.of(card).index_of(row.as_of)
+            ours, logged = self._pair(row, frames)
         except FeatureSetMismatchError as error:
             log.warning("version %s of '%s' cannot be recomputed: %s", row.version, row.model, error)
             return float("inf")
+        apart = np.isfinite(ours) != np.isfinite(logged)
+        if apart.any() and not set(np.array(row.symbols)[apart]) <= self._apart(beside, frames):
+            return float("inf")
+        return float(np.nanmax(np.abs(ours - logged), initial=0.0))
+
+    def _apart(self, row: PredictionRow | None, frames: Frames) -> set[str]:
+        """The symbols of `row` that have a score in the log or a recomputed one, and not both."""
+        if row is None:
+            return set()
+        try:
+            ours, logged = self._pair(row, frames)
+        except FeatureSetMismatchError:
+            return set()
+        return set(np.array(row.symbols)[np.isfinite(ours) != np.isfinite(logged)].tolist())
+
+    def _pair(self, row: PredictionRow, frames: Frames) -> tuple[Scores, Scores]:
+        """Recomputed and logged scores of a row, float64 `[symbols]`."""
+        if row.as_of is None:
+            raise DataError(f"prediction {row.prediction_id} names no bar, so it cannot be recomputed")
+        card, _ = self._session(row.model, row.version)
+        index = frames.of(card).index_of(row.as_of)
         recomputed = self.scores(row.model, row.version, frames, index)
         by_symbol = dict(zip(frames.bars.symbols, recomputed.tolist(), strict=True))
         ours = np.array([by_symbol.get(symbol, np.nan) for symbol in row.symbols])
-        logged = np.asarray(row.scores, dtype=np.float64)
-        if (np.isfinite(ours) != np.isfinite(logged)).any():
-            return float("inf")
-        return float(np.nanmax(np.abs(ours - logged), initial=0.0))
+        return ours, np.asarray(row.scores, dtype=np.float64)
 
     def _session(self, model: str, version: str) -> tuple[Card, Any]:
         key = (model, version)

@@ -154,6 +154,9 @@ class PairedTest:
 
     def __init__(self, rollouts: int = 1, margin: float = 0.0) -> None:
         self.scale = PredictableScale(rollouts)
+        # Of differences plus the margin: clipped before it is added, those would lean to one side, and a
+        # challenger that loses all of the margin would be found not worse too often.
+        self._above = PredictableScale(rollouts)
         self.better = BettingTest(rollouts)
         self.worse = BettingTest(rollouts)
         self.not_worse = BettingTest(rollouts)
@@ -167,14 +170,11 @@ class PairedTest:
         there = np.isfinite(given)
         self._total += np.where(there, given, 0.0)
         self._count += there
-        margin = np.full(given.shape, np.nan)
-        scale = self.scale.value
-        np.divide(self._margin, scale, out=margin, where=scale > 0)
         scaled = self.scale.clip(given)
         self.better.bet(scaled)
         self.worse.bet(-scaled)
         if self._margin:
-            self.not_worse.bet(np.clip(scaled + margin / WIDTH, -1.0, 1.0))
+            self.not_worse.bet(self._above.clip(given + self._margin))
 
     @property
     def mean(self) -> Vector:

@@ -95,7 +95,7 @@ def simulate(rows: Comparison, subjects: Sequence[Outcomes], policy: RolloutPoli
     needed = [_needs(one.expectation, policy, one.symbols) for one in subjects]
     stages = dict.fromkeys(range(len(subjects)), (0.0, 0))
     ended: list[Ended | None] = [None] * len(subjects)
-    columns = _warmed(rows)
+    columns = _warmed(rows, policy.ic_horizon)
     length = len(columns[0])
     for bar in range(1, length + 1):
         layers.take(Comparison(*(one[bar - 1] for one in columns)))
@@ -126,12 +126,16 @@ def _needs(expectation: Expectation, policy: RolloutPolicy, symbols: int) -> Nee
     return needs(expectation, policy, symbols)
 
 
-def _warmed(rows: Comparison) -> list[npt.NDArray[np.float64]]:
-    """The columns of `rows`, with what a rollout does not know yet at its first bars left out."""
+def _warmed(rows: Comparison, horizon: int) -> list[npt.NDArray[np.float64]]:
+    """The columns of `rows`, with what a rollout does not know yet at its first bars left out.
+
+    An information coefficient is over `horizon` bars.
+    """
+    unknown = {"persistence": 1, **dict.fromkeys(("ic", "champion_ic"), BARS_TO_MATURE - 1 + horizon)}
     columns = [np.array(one, dtype=np.float64) for one in rows]
     for name, column in zip(Comparison._fields, columns, strict=True):
         if name not in ("recomputation", "fault", "dispersion", "agreement"):
-            column[: 1 if name == "persistence" else BARS_TO_MATURE] = np.nan
+            column[: unknown.get(name, BARS_TO_MATURE)] = np.nan
     return columns
 
 

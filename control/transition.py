@@ -44,10 +44,10 @@ class Transition:
     override: dict[str, Any] | None = None
 
     def body(self) -> dict[str, Any]:
-        """The record to journal; figures that do not exist yet are null."""
+        """The record to journal; figures that are no numbers (yet), and infinite ones, are null."""
         body = asdict(self)
         body["evidence"] = {
-            name: None if isinstance(value, float) and math.isnan(value) else value
+            name: None if isinstance(value, float) and not math.isfinite(value) else value
             for name, value in self.evidence.items()
         }
         return body

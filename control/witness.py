@@ -43,20 +43,22 @@ class Witness:
 
         `frames` may hold the features of these bars and later ones, so that they need not be made again.
         """
+        # A client's own inputs are of no bar of the market's.
+        rows = [row for row in rows if row.symbols]
         champion = [row for row in rows if row.version == document.champion]
         challenger = [row for row in rows if row.version == document.challenger]
         answered = [row for row in challenger if not row.error]
         if not champion or not challenger:
             return None
-        scores = aligned(answered[-1], bars.symbols) if answered else np.full(len(bars.symbols), np.nan)
+        ours, theirs = (widest(some, bars.symbols) for some in (champion, challenger))
         known = frames or self.recomputation.frames(bars)
         return Observation(
             as_of=as_of,
             close=bars.adjusted_close[-1],
-            champion=aligned(champion[-1], bars.symbols),
-            challenger=scores,
+            champion=aligned(ours, bars.symbols),
+            challenger=aligned(theirs, bars.symbols),
             recomputation=max(
-                (self.recomputation.difference(row, known) for row in _distinct(answered)), default=0.0
+                (self.recomputation.difference(row, known, ours) for row in _distinct(answered)), default=0.0
             ),
             errors=len(challenger) - len(answered),
             fault=self.guards.look(as_of, answered, champion),
@@ -85,8 +87,20 @@ class Witness:
             yield Observation(to_datetime(bars.timestamps[index]), close[index], champion, challenger, 0.0)
 
 
-def aligned(row: PredictionRow, symbols: tuple[str, ...]) -> Vector:
+def widest(rows: Sequence[PredictionRow], symbols: tuple[str, ...]) -> PredictionRow | None:
+    """The answer to judge a version by: of those to most of `symbols` the last; None where all failed.
+
+    Whoever asked for a few besides has no say in what the rest is worth.
+    """
+    market = set(symbols)
+    good = [row for row in rows if not row.error]
+    return max(reversed(good), key=lambda row: len(market.intersection(row.symbols)), default=None)
+
+
+def aligned(row: PredictionRow | None, symbols: tuple[str, ...]) -> Vector:
     """The scores of `row` in the order of `symbols`; NaN for those it lacks."""
+    if row is None:
+        return np.full(len(symbols), np.nan)
     by_symbol = dict(zip(row.symbols, row.scores, strict=True))
     return np.array([by_symbol.get(symbol, np.nan) for symbol in symbols], dtype=np.float64)
 

@@ -41,7 +41,7 @@ def drift_report(settings: str, model: str, run: str) -> str:
     from serving.prediction_log import PredictionLogReader
 
     chosen = from_json(settings)
-    rows = PredictionLogReader(chosen.paths.prediction_log, model).new()
+    rows = PredictionLogReader(chosen.paths.prediction_log, model, by_symbols=True).new()
     logged = list(live_features(rows))
     if not logged:
         raise MissingStateError(f"no prediction of '{model}' is logged in {chosen.paths.prediction_log} yet")

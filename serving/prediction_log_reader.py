@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pyarrow import compute
 
 from alphaloop.clock import monotonic, sleep
 from alphaloop.errors import DamagedStoreError
@@ -36,11 +37,16 @@ class LogPart:
 class PredictionLogReader:
     """Reads the log of one model as it grows.
 
-    `dropped` is the number of rows that the writers of the files read so far have had to drop.
+    `by_symbols` leaves out rows of inputs that clients sent themselves, `since` those of bars before it: a
+    log of months has far more than a judge of yesterday's bars needs. `dropped` is the number of rows that
+    the writers of the files read so far have had to drop.
     """
 
-    def __init__(self, folder: Path, model: str) -> None:
+    def __init__(
+        self, folder: Path, model: str, *, by_symbols: bool = False, since: datetime | None = None
+    ) -> None:
         self._folder = partition(Path(folder), model)
+        self._by_symbols, self._since = by_symbols, since
         self._seen: set[str] = set()
         self._drops: dict[str, int] = {}
         self._merged: dict[str, list[LogPart]] = {}
@@ -110,16 +116,22 @@ class PredictionLogReader:
     def _read_single(self, name: str, found: dict[str, list[PredictionRow]]) -> None:
         table = read_table(self._folder / name)
         self._count(name, int((table.schema.metadata or {}).get(DROPPED, b"0")))
-        found[name] = [row_of(values) for values in table.to_pylist()]
+        found[name] = self._rows(table)
 
     def _read_merged(self, name: str, parts: list[LogPart], found: dict[str, list[PredictionRow]]) -> None:
         table, first = read_table(self._folder / name), 0
         for part in parts:
             if self._is_new(part.name, found):
                 self._count(part.name, part.dropped)
-                rows = table.slice(first, part.rows).to_pylist()
-                found[part.name] = [row_of(values) for values in rows]
+                found[part.name] = self._rows(table.slice(first, part.rows))
             first += part.rows
+
+    def _rows(self, table: pa.Table) -> list[PredictionRow]:
+        if self._by_symbols:
+            table = table.filter(compute.greater(compute.list_value_length(table["symbols"]), 0))
+        if self._since is not None:
+            table = table.filter(compute.greater_equal(table["as_of"], pa.scalar(self._since)))
+        return [row_of(values) for values in table.to_pylist()]
 
     def _count(self, name: str, dropped: int) -> None:
         writer = name.rpartition("-")[0]

@@ -232,6 +232,8 @@ def test_a_comparison_keeps_its_share_and_gives_the_champion_back(universe: Univ
         controller.start("2", as_of, override=DRILL, kind=RolloutKind.AB)
     with pytest.raises(InputError, match="the gate refused version 2"):
         controller.start("1", as_of, kind=RolloutKind.AB, share=0.3, against="2")
+    with pytest.raises(InputError, match="version 2 of 'equities' would be compared with itself"):
+        controller.start("2", as_of, override=DRILL, kind=RolloutKind.AB, share=0.3, against="2")
     document = controller.start("1", as_of, override=DRILL, kind=RolloutKind.AB, share=0.3, against="2")
     assert (document.state, document.weight, document.champion) == (RolloutState.CANARY, 0.3, "2")
     assert len(plan_sleeves(document, sleeve_names(20)).canary) == 6
@@ -310,6 +312,9 @@ def test_a_start_that_cannot_decide_is_warned_of(universe: Universe) -> None:
     rollout = universe.settings.rollout.model_copy(update={"max_bars": 1_000})
     longer = universe.settings.model_copy(update={"rollout": rollout})
     assert operations.power_warning(longer) == ""
+    endless = rollout.model_copy(update={"shadow_bars": 990, "stage_bars": 5})
+    warning = operations.power_warning(universe.settings.model_copy(update={"rollout": endless}))
+    assert "take 1,000 bars" in warning and "nothing is ever promoted" in warning
 
 
 def test_a_challenger_is_looked_at_on_the_bars_after_its_training(universe: Universe) -> None:

@@ -46,6 +46,21 @@ def test_a_worse_challenger_is_found_in_time(effect: float, bars: int) -> None:
     assert np.mean(found) >= 0.98
 
 
+@pytest.mark.parametrize("margin", [0.2, 0.5, 1.0])
+def test_who_loses_all_of_the_margin_is_rarely_called_not_worse(margin: float) -> None:
+    """Whatever the margin, in standard deviations; who is equal is found not worse all the same."""
+    rng, rollouts, alpha = np.random.default_rng(11), 1_000, 0.05
+    losing, equal = PairedTest(rollouts, margin), PairedTest(rollouts, margin)
+    wrong = np.zeros(rollouts, dtype=bool)
+    for _ in range(1_000):
+        noise = rng.standard_t(4, rollouts) / math.sqrt(2)
+        losing.observe(noise - margin)
+        equal.observe(noise)
+        wrong |= losing.not_worse.exceeds(alpha)
+    assert wrong.mean() <= alpha
+    assert equal.not_worse.exceeds(alpha).mean() >= 0.99
+
+
 def test_the_scale_of_a_bar_is_known_before_it() -> None:
     """The value that is being scaled does not widen its own ruler."""
     calm, crash = PredictableScale(), PredictableScale()

@@ -108,6 +108,20 @@ def test_a_model_without_skill_is_found_in_the_bars_that_were_promised() -> None
     assert layers.against()["behaviour"].mean() >= 0.99
 
 
+def test_a_longer_outcome_needs_longer_to_tell_no_skill() -> None:
+    """With an information coefficient every fifth bar, the bars that are promised find who has none."""
+    policy = replace(POLICY, ic_horizon=5)
+    daily, weekly = needs(SPLENDID, POLICY, 20).no_skill, needs(SPLENDID, policy, 20).no_skill
+    assert daily is not None and weekly is not None and weekly > 4 * daily
+    rng, nothing = np.random.default_rng(99), np.full(1_000, np.nan)
+    layers = Layers(policy, [SPLENDID] * 1_000, 1e-4)
+    for bar in range(1, weekly + 1):
+        known = bar >= policy.ic_horizon + 2 and (bar - 2) % policy.ic_horizon == 0
+        drawn = np.clip(rng.normal(0.0, 0.3, 1_000), -1, 1) if known else nothing
+        layers.take(Comparison(0.0, 0.0, drawn, *[nothing] * 8))
+    assert layers.against()["behaviour"].mean() >= 0.99
+
+
 def test_turnover_is_cleared_when_it_is_the_cards_and_never_when_it_is_five_times_that() -> None:
     """An honest book is cleared within weeks; one that trades five-fold is found and not cleared."""
     usual = needs(HONEST, POLICY, 20).turnover

@@ -112,7 +112,7 @@ def compact(folder: Path, today: date, oldest: date = date.min) -> None:
         for day, files in sorted(days.items()):
             if day < oldest:
                 _remove(folder, files)
-            elif len(files) > 1 or not files[0].name.startswith(MERGED_PREFIX):
+            elif len(files) > 1 or not _is_merged(files[0]):
                 _merge(folder, day, files)
 
 
@@ -145,18 +145,23 @@ def _single(path: Path) -> LogFile:
 
 
 def _superseded_removed(folder: Path, files: list[LogFile]) -> list[LogFile]:
-    """The files without those whose parts are all in a larger one: what a killed compaction left."""
+    """The files without those whose parts are all in a merged one: what a killed compaction left."""
     kept: list[LogFile] = []
     held: set[str] = set()
-    for file in sorted(files, key=lambda one: len(one.parts), reverse=True):
+    # A merged file before the only one that it was made of.
+    for file in sorted(files, key=lambda one: (-len(one.parts), not _is_merged(one))):
         names = {part.name for part in file.parts}
-        merged_before = any(one.name.startswith(MERGED_PREFIX) for one in kept)
-        if merged_before and names <= held:
+        if names <= held:
             (folder / file.name).unlink()
         else:
             kept.append(file)
-            held |= names
+            if _is_merged(file):
+                held |= names
     return kept
+
+
+def _is_merged(file: LogFile) -> bool:
+    return file.name.startswith(MERGED_PREFIX)
 
 
 def _merge(folder: Path, day: date, files: list[LogFile]) -> None:

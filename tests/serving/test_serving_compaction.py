@@ -13,6 +13,7 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from alphaloop.clock import ReplayClock, sleep
@@ -173,6 +174,25 @@ def test_killed_at_any_step_nothing_is_lost_or_doubled(
     assert ids(PredictionLogReader(tmp_path, MODEL).new()) == expected
     assert len(files(tmp_path)) == 1
     assert list(folder.glob("*.unfinished")) == []
+
+
+def test_a_day_of_one_file_is_not_doubled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Killed before it removed the one file that it had merged, a compaction leaves the next no more rows."""
+    log, folder = PredictionLog(tmp_path), partition(tmp_path, MODEL)
+    for number in range(10):
+        log.put(replace(row(number), as_of=None))
+    log.start()
+    log.close()
+    (single,) = folder.glob("*.parquet")
+    os.utime(single, (DAY.timestamp(),) * 2)
+    with monkeypatch.context() as patch:
+        patch.setattr(log_compaction, "_remove", lambda *_: None)
+        compact(folder, date(2024, 6, 1))
+    assert len(files(tmp_path)) == 2
+    compact(folder, date(2024, 6, 1))
+    (merged,) = files(tmp_path)
+    assert pq.read_metadata(folder / merged).num_rows == 10
+    assert len(PredictionLogReader(tmp_path, MODEL).new()) == 10
 
 
 @pytest.mark.long

@@ -16,7 +16,7 @@ from alphaloop.prediction import Route
 from alphaloop.settings import ServingSettings
 from serving.breaker import LastGood, VersionBreakers
 from serving.engine import LoadedModel
-from serving.exchange import Exchange
+from serving.exchange import Exchange, suits_challenger
 from serving.prediction_log import PredictionLog
 from serving.protocol import InferenceResponse
 from serving.router import RoutingTable
@@ -62,7 +62,8 @@ class Answering:
         if isinstance(exchange.by, LoadedModel):
             raise ServingError(answer.error)
         self._record(exchange, answer, Route.CHAMPION)
-        good = self._last_good.recall(exchange.request.model, exchange.inputs)
+        champion = exchange.by.document.champion
+        good = self._last_good.recall(exchange.request.model, champion, exchange.inputs)
         if good is None:
             raise ServingError(answer.error)
         # The run that gave them was timed and counted with the answer that they were then.
@@ -94,7 +95,7 @@ class Answering:
             return None
         if table.challenger is None:
             return unscored(document.challenger, table.challenger_error or "not loaded", inputs)
-        if inputs.read is not None and not table.challenger.universe.holds(inputs.symbols):
+        if not suits_challenger(table, inputs):
             # No fault of the challenger's: there is nothing that it could say.
             return None
         rotate = document.override.rotate_inputs if document.override and self._drills else 0
@@ -104,7 +105,8 @@ class Answering:
         self, exchange: Exchange, answer: Scored, route: Route, shadow: Callable[[], Scored | None] | None
     ) -> None:
         """What is left to do once a request has been answered."""
-        if isinstance(exchange.by, RoutingTable):
+        # Only what answers for the capital may stand in for it: a challenger may be one that is rolled back.
+        if isinstance(exchange.by, RoutingTable) and answer.version == exchange.by.document.champion:
             self._last_good.keep(exchange.request.model, answer, exchange.inputs)
         self._record(exchange, answer, route)
         if shadow is None:

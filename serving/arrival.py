@@ -24,13 +24,19 @@ class Arrival:
 class Waiting:
     """A request that waits for its turn; `exchange` is there once another's turn has prepared it.
 
-    `alone` says that a run with others has failed, for whose sake is not known.
+    `alone` says that it could not be prepared, or that a run with others has failed, for whose sake is not
+    known.
     """
 
     request: InferenceRequest
     arrival: Arrival
     exchange: Exchange | None = None
     alone: bool = False
+
+    @property
+    def scored(self) -> bool:
+        """Whether its scores are there."""
+        return self.exchange is not None and self.exchange.inputs.ahead is not None
 
     def overdue(self, now: float) -> float:
         """How many seconds its deadline has passed by; below 0 while it has not."""
@@ -40,9 +46,9 @@ class Waiting:
         return -1.0 if limit is None else spent - limit
 
     def require_time(self, now: float) -> None:
-        """Raise `DeadlineError` where the deadline has passed."""
+        """Raise `DeadlineError` where the deadline has passed, unless another's turn has scored it."""
         overdue = self.overdue(now)
-        if overdue >= 0:
+        if overdue >= 0 and not self.scored:
             raise DeadlineError(
                 f"the deadline passed {overdue * 1e3:.0f} ms before the request's turn came; "
                 "nothing was computed"

@@ -65,5 +65,7 @@ class Batching:
             try:
                 one.exchange = self._core.prepare(request, one.arrival.at)
             except AlphaloopError:
+                # Not to be tried again, and to fail, in each turn before its own.
+                one.alone = True
                 return False
         return one.exchange.answering is version and one.exchange.inputs.complete_for(version)

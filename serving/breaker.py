@@ -44,6 +44,9 @@ class VersionBreakers:
     A version is left alone for `breaker_seconds` after `breaker_failures` failures within as many
     seconds; then one request tries it again. A failure is an error, a score that is not a number, and a
     scoring that takes longer than `slow_ms`, whose scores are used all the same.
+
+    What a version does with inputs that a client sent says nothing of it, good or bad: any client could send
+    such as no graph has a finite score for, and have the version left alone for everybody.
     """
 
     def __init__(self, settings: ServingSettings) -> None:
@@ -54,15 +57,22 @@ class VersionBreakers:
     def score(self, loaded: LoadedModel, inputs: Inputs, rotate: int = 0) -> Scored:
         """As `serving.scoring.score`; a version whose breaker is open is not asked.
 
-        It then has an error, which says how it failed last.
+        It then has an error, which says how it failed last. Where a batch has scored, nothing is asked.
         """
+        if inputs.ahead is not None and inputs.ahead.version is loaded and not rotate:
+            return score(loaded, inputs)
         watched = self._watched(loaded.model, loaded.version)
-        if not watched.breaker.allows():
+        sent = _sent(inputs)
+        # What does not count is no trial either: nothing would be heard of it.
+        asked = watched.breaker.state is not BreakerState.OPEN if sent else watched.breaker.allows()
+        if not asked:
             error = (
                 f"{loaded.model} version {loaded.version} has failed too often and is left alone for "
                 f"{self._settings.breaker_seconds:g} s; its last failure: {watched.reason}"
             )
             return unscored(loaded.version, error, inputs)
+        if sent:
+            return score(loaded, inputs, rotate)
         started = monotonic()
         scored = score(loaded, inputs, rotate)
         slow = self._slow(started)
@@ -75,7 +85,8 @@ class VersionBreakers:
     def score_together(self, loaded: LoadedModel, several: Sequence[Inputs]) -> list[Inputs]:
         """As `serving.scoring.score_together`; as they are where the version fails or is being left alone.
 
-        A run that fails is not counted: whose fault it is shows when each is scored alone.
+        A run that fails is not counted: whose fault it is shows when each is scored alone. Nor is a slow one
+        that scored any inputs which a client sent.
         """
         watched = self._watched(loaded.model, loaded.version)
         if watched.breaker.state is not BreakerState.CLOSED:
@@ -87,7 +98,7 @@ class VersionBreakers:
             return list(several)
         finally:
             slow = self._slow(started)
-            if slow:
+            if slow and not any(map(_sent, several)):
                 watched.failed(slow)
 
     def states(self) -> dict[tuple[str, str], BreakerState]:
@@ -113,6 +124,11 @@ class VersionBreakers:
             return self._breakers[key]
 
 
+def _sent(inputs: Inputs) -> bool:
+    """Whether a client sent the panel itself."""
+    return inputs.feature_set is None
+
+
 @dataclass(frozen=True, slots=True)
 class Good:
     """An answer that was good, its inputs, and when it was given."""
@@ -123,28 +139,28 @@ class Good:
 
 
 class LastGood:
-    """The last good answer for each model and tuple of symbols, for `seconds`. Thread-safe."""
+    """The last good answer of each version for each tuple of symbols, for `seconds`. Thread-safe."""
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
-        self._kept: OrderedDict[tuple[str, tuple[str, ...]], Good] = OrderedDict()
+        self._kept: OrderedDict[tuple[str, str, tuple[str, ...]], Good] = OrderedDict()
         self._lock = Lock()
 
     def keep(self, model: str, answer: Scored, inputs: Inputs) -> None:
         """Remember an answer to a request by symbols; one by tensor could not be found again."""
         if not inputs.symbols:
             return
-        key = (model, inputs.symbols)
+        key = (model, answer.version, inputs.symbols)
         with self._lock:
             self._kept[key] = Good(answer, inputs, monotonic())
             self._kept.move_to_end(key)
             if len(self._kept) > MOST:
                 self._kept.popitem(last=False)
 
-    def recall(self, model: str, inputs: Inputs) -> Good | None:
-        """The last answer for these symbols, marked stale; None where there is none or it is too old."""
+    def recall(self, model: str, version: str, inputs: Inputs) -> Good | None:
+        """The version's last answer for these symbols, marked stale; None without one, or for one too old."""
         with self._lock:
-            good = self._kept.get((model, inputs.symbols))
+            good = self._kept.get((model, version, inputs.symbols))
         if good is None or monotonic() - good.at > self._seconds:
             return None
         statuses = tuple(

@@ -19,6 +19,20 @@ def new_id() -> str:
     return secrets.token_hex(16)
 
 
+def suits_challenger(table: RoutingTable, inputs: Inputs) -> bool:
+    """Whether the challenger, where it is loaded, can be scored on these inputs.
+
+    A panel that a client sent has the champion's features, and its length.
+    """
+    challenger, card = table.challenger, table.champion.card
+    if challenger is None:
+        return True
+    if inputs.feature_set is not None:
+        return inputs.read is None or challenger.universe.holds(inputs.symbols)
+    rows = inputs.panel.shape[1]
+    return challenger.card.lookback <= rows and challenger.card.feature_set == card.feature_set
+
+
 @dataclass(frozen=True, slots=True)
 class Exchange:
     """A request on its way to an answer: its inputs, its id, and the table that routes it.
@@ -47,7 +61,9 @@ class Exchange:
         """The version that is to answer, if it is loaded."""
         if isinstance(self.by, LoadedModel):
             return self.by
-        return self.by.challenger if self.route is Route.CANARY else self.by.champion
+        if self.route is Route.CANARY and suits_challenger(self.by, self.inputs):
+            return self.by.challenger
+        return self.by.champion
 
     def row(self, scored: Scored, route: Route, logged_at: datetime, suffix: str = "") -> PredictionRow:
         """What the prediction log keeps of one version's scores.

@@ -5,15 +5,18 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import numpy as np
 import pytest
 
+from alphaloop.breaker import BreakerState
 from alphaloop.clock import monotonic, sleep
-from alphaloop.errors import AlphaloopError, ServingError
+from alphaloop.errors import AlphaloopError, ServingError, StaleFeaturesError
 from alphaloop.prediction import Route
 from alphaloop.rollout import RolloutState, sleeve_names
+from serving import gateway as gateway_module
 from serving.arrival import Arrival
 from serving.engine import LoadedModel
 from serving.failures import DeadlineError
@@ -143,9 +146,9 @@ def test_a_wrong_request_among_those_that_wait_harms_no_other(gateway: Gateway, 
 
 
 def test_a_run_that_fails_is_told_only_to_who_made_it_fail(shelf: Any, serve: Any, runs: Any) -> None:
-    """One input of several has no finite score: it alone is refused, and counts as one failure."""
+    """One input of several has no finite score: it alone is refused."""
     shelf.route(champion=shelf.add(1.0, 0.0, 0.0, root=True))
-    served = serve(shelf, breaker_failures=2)
+    served = serve(shelf)
     requests = panels(shelf.name, 2, 2, 2)
     for request, sign in zip(requests, (1.0, -1.0, 1.0), strict=True):
         np.abs(request.panel, out=request.panel)
@@ -239,15 +242,69 @@ def test_each_of_a_batch_is_said_to_take_the_whole_run(
 
 def test_a_version_that_is_left_alone_is_not_asked_for_many(shelf: Any, serve: Any, runs: Any) -> None:
     """While a version's breaker is open no batch asks it either."""
-    shelf.route(champion=shelf.add(1.0, 0.0, 0.0, root=True))
+    shelf.route(champion=shelf.add(0.0, 0.0, -1.0, root=True))
     served = serve(shelf, breaker_failures=1)
     gateway = Gateway(served.core, served.core.settings)
-    bad = replace(panels(shelf.name, 1)[0], panel=np.full((1, 2, 3), -1.0, np.float32))
+    bad = InferenceRequest(shelf.name, symbols=served.world.symbols, as_of=served.world.bar)
     assert isinstance(ask(gateway, [bad])[0], ServingError)
     runs.clear()
-    good = [replace(bad, panel=np.ones((1, 2, 3), np.float32)) for _ in range(3)]
-    assert all(isinstance(answer, ServingError) for answer in ask(gateway, good))
+    assert all(
+        isinstance(answer, ServingError) for answer in ask(gateway, [bad, bad, *panels(shelf.name, 1)])
+    )
     assert runs == []
+
+
+def test_the_run_that_is_one_too_many_is_answered(shelf: Any, serve: Any) -> None:
+    """A slow run of several is used all the same; only after it is the version left alone."""
+    shelf.route(champion=shelf.add(0.0, 1.0, 0.0))
+    served = serve(shelf, slow_ms=1e-6, breaker_failures=1, breaker_seconds=60, last_good_seconds=0)
+    request = InferenceRequest(shelf.name, symbols=served.world.symbols, as_of=served.world.bar)
+    gateway = Gateway(served.core, served.core.settings)
+    for answer in answered(ask(gateway, [request] * 3)):
+        assert answer.scores.tolist() == served.world.last(1)
+    assert served.core.breakers.states()[shelf.name, "1"] is BreakerState.OPEN
+    (after,) = ask(gateway, [request])
+    assert "left alone" in str(after)
+
+
+def test_what_cannot_be_prepared_is_tried_once_before_its_turn(
+    shelf: Any, serve: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A request for a bar that is not there costs two readings of its inputs, however many turns it waits."""
+    shelf.route(champion=shelf.add(1.0, 1.0, 1.0))
+    served = serve(shelf, batch_symbols=8)
+    stale = served.world.bar + timedelta(days=1)
+    late = InferenceRequest(shelf.name, symbols=("S00",), as_of=stale)
+    prepared: list[InferenceRequest] = []
+    original = served.core.prepare
+
+    def prepare(request: InferenceRequest, *arguments: Any) -> Any:
+        prepared.append(request)
+        return original(request, *arguments)
+
+    monkeypatch.setattr(served.core, "prepare", prepare)
+    answers = ask(Gateway(served.core, served.core.settings), [*panels(shelf.name, *[7] * 6), late])
+    assert isinstance(answers[-1], StaleFeaturesError)
+    assert sum(one is late for one in prepared) == 2
+    answered(answers[:-1])
+
+
+def test_what_was_scored_with_others_is_answered(
+    gateway: Gateway, runs: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Scores that are there are given, although the run took until after the deadline."""
+    passed = [0.0]
+    original = LoadedModel._run
+
+    def run(self: LoadedModel, panel: Any) -> Any:
+        passed[0] += 10.0
+        return original(self, panel)
+
+    monkeypatch.setattr(LoadedModel, "_run", run)
+    monkeypatch.setattr(gateway_module, "monotonic", lambda: monotonic() + passed[0])
+    requests = panels(gateway.settings.serving.model, 1, 1, 1)
+    answered(ask(gateway, requests, remaining=5.0))
+    assert runs == [("1", 3)]
 
 
 def test_scores_that_are_given_again_are_not_counted_as_of_their_batch(

@@ -87,6 +87,38 @@ def test_good_scores_are_not_repeated_for_ever(serve: Any, shelf: Any) -> None:
         served.core.infer(by_symbols(served))
 
 
+def test_only_a_champions_scores_are_repeated(serve: Any, shelf: Any) -> None:
+    """What a canary answered meanwhile is not taken for the champion's, in the canary or rolled back."""
+    champion, challenger = shelf.add(1.0, 2.0, 3.0), shelf.add(-1.0, -2.0, -3.0)
+    shelf.route(champion=champion, challenger=challenger, state=RolloutState.CANARY, weight=1.0)
+    served = serve(shelf)
+    good = served.core.infer(by_symbols(served))
+    assert served.core.infer(by_symbols(served, key="sleeve-00")).version == challenger
+    few = by_symbols(served, "S00", "S01", key="sleeve-00")
+    assert served.core.infer(few).version == challenger
+    break_version(served, champion)
+    shelf.route(challenger=None, state=RolloutState.STEADY, weight=0.0)
+    served.core._router.refresh(shelf.name)
+    again = served.core.infer(by_symbols(served, key="sleeve-00"))
+    assert (again.version, again.parameters["stale"]) == (champion, True)
+    np.testing.assert_array_equal(again.scores, good.scores)
+    with pytest.raises(ServingError, match="not finite"):
+        served.core.infer(few)
+
+
+def test_a_former_champions_scores_are_not_repeated(serve: Any, shelf: Any) -> None:
+    """Once another version is the champion, what the one before it answered stands in for nothing."""
+    former, present = shelf.add(1.0, 2.0, 3.0), shelf.add(3.0, 2.0, 1.0)
+    shelf.route(champion=former)
+    served = serve(shelf)
+    served.core.infer(by_symbols(served))
+    shelf.route(champion=present)
+    served.core._router.refresh(shelf.name)
+    break_version(served, present)
+    with pytest.raises(ServingError, match=f"version {present} gave a score that is not finite"):
+        served.core.infer(by_symbols(served))
+
+
 def test_a_challenger_that_fails_is_left_alone_and_tried_again(
     serve: Any, shelf: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -161,11 +193,11 @@ def test_only_so_much_is_remembered(world: Any, shelf: Any) -> None:
         breakers._watched("model", str(number))
     assert len(breakers.states()) == 64
     assert ("model", "0") not in breakers.states()
-    assert kept.recall("model", _inputs("S00")) is None
+    assert kept.recall("model", "1", _inputs("S00")) is None
     for number in range(100):
         kept.keep("model", _answer(), _inputs(f"S{number}"))
-    assert kept.recall("model", _inputs("S0")) is None
-    assert kept.recall("model", _inputs("S99")) is not None
+    assert kept.recall("model", "1", _inputs("S0")) is None
+    assert kept.recall("model", "1", _inputs("S99")) is not None
 
 
 _real = breaker_module.CircuitBreaker

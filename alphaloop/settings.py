@@ -13,16 +13,20 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BeforeValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from pydantic_settings.exceptions import SettingsError as MalformedVariableError
 from pydantic_settings.sources import PydanticBaseSettingsSource, TomlConfigSettingsSource
 
 from alphaloop.errors import SettingsError
 from alphaloop.paths import Paths
+from alphaloop.rollout_settings import RolloutSettings
+from alphaloop.section import Section
 
 PREFIX = "ALPHALOOP_"
 CONFIG_FILE = "alphaloop.toml"
+# A hundred years, and thirty days: beyond what any of these can mean, within what the code's clocks can take.
+MOST_DAYS, MOST_SECONDS = 36_500, 30 * 86_400.0
 AS_LIST = '["first", "second"]'
 # pydantic's own words name Python's types, which a settings file does not have.
 _MENDED = {
@@ -30,12 +34,8 @@ _MENDED = {
     "dict_type": 'it must be a table, as {name = "value"}',
     "string_type": "it must be text between quotes",
 }
-
-
-class Section(BaseModel):
-    """A group of settings; unknown keys are errors."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
+# What pydantic puts before the words of a validator of ours.
+_OWN_WORDS = "Value error, "
 
 
 class DataSettings(Section):
@@ -51,7 +51,9 @@ class DataSettings(Section):
     )
     thresholds: dict[str, float] = Field({}, description="limits of quality rules by name")
     keep_snapshots: int = Field(0, ge=0, description="snapshots to keep of each source; 0 keeps all")
-    keep_days: int = Field(0, ge=0, description="days for which a snapshot is kept; 0 keeps all")
+    keep_days: int = Field(
+        0, ge=0, le=MOST_DAYS, description="days for which a snapshot is kept; 0 keeps all"
+    )
 
 
 class FeatureSettings(Section):
@@ -87,7 +89,9 @@ class ServingSettings(Section):
     grpc_port: int = Field(8001, ge=1, le=65535)
     model: str = "equities"
     runtime: Literal["ray", "process"] = "ray"
-    poll_seconds: float = Field(1.0, gt=0, description="age at which the rollout document is read again")
+    poll_seconds: float = Field(
+        1.0, gt=0, le=3_600, description="age at which the rollout document is read again"
+    )
     allow_drills: bool = Field(False, description="honour fault injection by a rollout's override")
     http_port: int = Field(8000, ge=0, le=65535, description="HTTP of the process host; 0 serves none")
     metrics_port: int = Field(8002, ge=0, le=65535, description="Prometheus metrics; 0 serves none")
@@ -98,22 +102,44 @@ class ServingSettings(Section):
         None,
         description="file of bearer tokens, a line each: client, scopes (predict,admin), token or sha256:…",
     )
-    rate_limit: float = Field(0.0, ge=0, description="requests a second of each client; 0 sets no limit")
-    rate_burst: int = Field(100, ge=1, description="requests that a client may send at once")
-    max_in_flight: int = Field(64, ge=1, description="requests held at once; more are refused at once")
-    batch_symbols: int = Field(
-        64, ge=0, description="most symbols of requests that wait at once to score in one run; 0: each alone"
+    rate_limit: float = Field(
+        0.0, ge=0, le=1e9, description="requests a second of each client; 0 sets no limit"
     )
-    max_request_bytes: int = Field(16 * 2**20, ge=1024, description="a larger request is refused")
-    log_retention_days: int = Field(0, ge=0, description="days the prediction log keeps; 0 keeps all")
-    replicas: int = Field(1, ge=1, description="replicas of the Ray host; the least where it may scale")
-    max_replicas: int = Field(0, ge=0, description="most replicas of the Ray host; 0: their number is fixed")
+    rate_burst: int = Field(100, ge=1, le=10**9, description="requests that a client may send at once")
+    max_in_flight: int = Field(
+        64, ge=1, le=100_000, description="requests held at once; more are refused at once"
+    )
+    batch_symbols: int = Field(
+        64,
+        ge=0,
+        le=10**6,
+        description="most symbols of requests that wait at once to score in one run; 0: each alone",
+    )
+    max_request_bytes: int = Field(16 * 2**20, ge=1024, le=2**30, description="a larger request is refused")
+    log_retention_days: int = Field(
+        0, ge=0, le=MOST_DAYS, description="days the prediction log keeps; 0 keeps all"
+    )
+    replicas: int = Field(
+        1, ge=1, le=10_000, description="replicas of the Ray host; the least where it may scale"
+    )
+    max_replicas: int = Field(
+        0, ge=0, le=10_000, description="most replicas of the Ray host; 0: their number is fixed"
+    )
     target_busy: float = Field(0.6, gt=0, le=1, description="share of a core a replica may use on average")
-    breaker_failures: int = Field(5, ge=1, description="failures of a version before it is left alone")
-    breaker_seconds: float = Field(10.0, gt=0, description="how long they count, and it is left alone")
-    slow_ms: float = Field(250.0, gt=0, description="a version that scores for longer has failed")
+    breaker_failures: int = Field(
+        5, ge=1, le=10_000, description="failures of a version before it is left alone"
+    )
+    breaker_seconds: float = Field(
+        10.0, gt=0, le=MOST_SECONDS, description="how long they count, and it is left alone"
+    )
+    slow_ms: float = Field(
+        250.0, gt=0, le=1e3 * MOST_SECONDS, description="a version that scores for longer has failed"
+    )
     last_good_seconds: float = Field(
-        3600.0, ge=0, description="how long the last good scores may answer, marked stale; 0 never"
+        3600.0,
+        ge=0,
+        le=MOST_SECONDS,
+        description="how long the last good scores may answer, marked stale; 0 never",
     )
     signing_key: Path | None = Field(
         None, description="PEM of the Ed25519 public key; a version that is not signed with it is refused"
@@ -139,9 +165,15 @@ class ClientSettings(Section):
     certificate: Path | None = Field(None, description="PEM chain of the client, for mutual TLS")
     key: Path | None = Field(None, description="PEM key that belongs to certificate")
     token: Path | None = Field(None, description="file of the client's bearer token, and of nothing else")
-    deadline_ms: float = Field(2_000.0, gt=0, description="time for an answer; the executor has its own")
-    attempts: int = Field(5, ge=1, description="how often a request may be sent when its way fails")
-    hedge_ms: float = Field(200.0, ge=0, description="a later answer is asked of a second server; 0 never")
+    deadline_ms: float = Field(
+        2_000.0, gt=0, le=1e3 * MOST_SECONDS, description="time for an answer; the executor has its own"
+    )
+    attempts: int = Field(
+        5, ge=1, le=10_000, description="how often a request may be sent when its way fails"
+    )
+    hedge_ms: float = Field(
+        200.0, ge=0, le=1e3 * MOST_SECONDS, description="a later answer is asked of a second server; 0 never"
+    )
     hedge_every: int = Field(10, ge=1, description="one request in so many may be asked a second time")
 
 
@@ -177,41 +209,6 @@ class RetrainSettings(Section):
 
     family: str = "lightgbm"
     matured_labels: int = Field(42, ge=1, description="bars of matured labels after the alarm before a refit")
-
-
-class RolloutSettings(Section):
-    """How a challenger earns capital, or loses it."""
-
-    shadow_bars: int = Field(5, ge=1)
-    stage_bars: int = Field(10, ge=1, description="bars at each canary weight before the next")
-    max_bars: int = Field(84, ge=10, description="after these a rollout without a verdict is undecided")
-    weights: tuple[float, ...] = (0.05, 0.25, 0.5)
-    false_rollback: float = Field(0.01, gt=0, lt=0.5)
-    false_promotion: float = Field(0.05, gt=0, lt=0.5)
-    hold_bars: int = Field(
-        126, ge=0, description="longest wait at the first weight for the bars that the evidence needs"
-    )
-    non_inferiority_bps: float = Field(
-        0.0,
-        ge=0,
-        description="net loss a bar that an undecided challenger may have and be promoted; 0: never",
-    )
-    ic_horizon: int = Field(
-        1, ge=1, description="bars of the outcomes, not overlapping, that the IC looks at"
-    )
-    effect: float = Field(
-        0.2,
-        gt=0,
-        description="difference a bar that matters, in its standard deviations; power is told for it",
-    )
-    max_latency_ms: float = Field(
-        250.0, gt=0, description="p99 of a challenger's answers that ends a rollout"
-    )
-    max_staleness_seconds: float = Field(
-        0.0, ge=0, description="age of a challenger's features at a bar that ends a rollout"
-    )
-    metrics_host: str = Field("127.0.0.1", min_length=1, description="address of metrics_port; 0.0.0.0: all")
-    metrics_port: int = Field(0, ge=0, le=65535, description="metrics of the evidence while trading; 0: none")
 
 
 class Settings(BaseSettings):
@@ -256,7 +253,7 @@ def load(**overrides: Any) -> Settings:
             raise SettingsError(
                 f"there is no setting '{name}'; known: {', '.join(known_settings())}"
             ) from error
-        what = _MENDED.get(first["type"], first["msg"])
+        what = _MENDED.get(first["type"], first["msg"].removeprefix(_OWN_WORDS))
         raise SettingsError(f"setting '{name}' is {first['input']!r}: {what}") from error
     except tomllib.TOMLDecodeError as error:
         raise SettingsError(f"{CONFIG_FILE} is not valid TOML: {error}") from error

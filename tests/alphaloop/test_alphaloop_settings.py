@@ -79,3 +79,48 @@ def test_settings_are_frozen_and_paths_lie_under_home(tmp_path):
     assert len(paths) > 6
     assert all(path.is_relative_to(tmp_path / "home") for path in paths)
     assert not (tmp_path / "home").exists()
+
+
+@pytest.mark.parametrize(
+    ("weights", "why"),
+    [
+        ("[5, 25, 50]", "each share lies between 0 and 1"),
+        ("[0.0]", "each share lies between 0 and 1"),
+        ("[-1]", "each share lies between 0 and 1"),
+        ("[0.5, 1.0]", "each share lies between 0 and 1"),
+        ("[]", "give at least one share"),
+        ("[0.5, 0.25, 0.05]", "each share is larger than the one before"),
+        ("[0.25, 0.25]", "each share is larger than the one before"),
+    ],
+)
+def test_canary_weights_are_rising_shares(monkeypatch, weights, why):
+    """Percent, no share, the whole book, no entry and a falling list are refused, and a share is explained."""
+    monkeypatch.setenv("ALPHALOOP_ROLLOUT__WEIGHTS", weights)
+    with pytest.raises(SettingsError) as caught:
+        load()
+    assert str(caught.value).startswith("setting 'rollout.weights' is ")
+    assert str(caught.value).endswith(f": {why}; shares of the sleeves, as [0.05, 0.25, 0.5]")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("serving.log_retention_days", "1000000"),
+        ("serving.poll_seconds", "inf"),
+        ("serving.poll_seconds", "1e12"),
+        ("serving.max_request_bytes", str(2**32)),
+        ("serving.last_good_seconds", "1e300"),
+        ("serving.slow_ms", "nan"),
+        ("serving.rate_limit", "inf"),
+        ("serving.max_in_flight", "1" + 30 * "0"),
+        ("data.keep_days", "1000000"),
+        ("client.deadline_ms", "inf"),
+        ("trading.max_gross", "inf"),
+    ],
+)
+def test_a_number_beyond_all_sense_is_refused(monkeypatch, name, value):
+    """What would end a thread or a server later, with a traceback, is refused in one line that names it."""
+    monkeypatch.setenv("ALPHALOOP_" + name.upper().replace(".", "__"), value)
+    with pytest.raises(SettingsError, match=rf"setting '{name}' is ") as caught:
+        load()
+    assert "\n" not in str(caught.value)

@@ -20,7 +20,7 @@ from features.lease import exclusive
 from features.offline import OfflineFiles, require_joinable
 from features.online import SQLITE, OnlineAddress, online_address
 from features.online_reader import OnlineReader
-from features.repo.connection import ONLINE_FILE, REMEDY, open_feast, translated
+from features.repo.connection import ONLINE_FILE, REGISTRY_FILE, REMEDY, open_feast, translated
 from features.sets import FeatureSet, default, feature_set_of
 from features.windows import OnlineWindows
 
@@ -78,6 +78,17 @@ class FeatureStore:
         from features.repo import definitions
 
         return definitions.everything(self._set, self._files, further)
+
+    @property
+    def further(self) -> tuple[str, ...]:
+        """The views of further windows that Feast knows of now."""
+        from features.repo.definitions import FURTHER_VIEW
+
+        if not (self._folder / REGISTRY_FILE).is_file():
+            return ()
+        with translated(self._folder, self._online):
+            known = [view.name for view in self._feast.list_feature_views()]
+        return tuple(name for name in known if name.startswith(FURTHER_VIEW))
 
     def write_offline(self, frame: FeatureFrame, name: str = "features") -> str:
         """Replace the offline features called `name` (one file for each universe) by those of `frame`.

@@ -92,7 +92,11 @@ def online_view(files: str, name: str = ONLINE_VIEW) -> FeatureView:
                 description="the hash of the symbols that were ranked together; empty where no feature ranks",
             ),
         ],
-        source=FileSource(name="window_files", path=files, timestamp_field=TIMESTAMP),
+        source=FileSource(
+            name="window_files" if name == ONLINE_VIEW else f"{name}_files",
+            path=files,
+            timestamp_field=TIMESTAMP,
+        ),
         online=True,
     )
 

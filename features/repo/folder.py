@@ -56,7 +56,9 @@ def definitions_of(folder: Path) -> list[Any]:
     choice = json.loads(file.read_text(encoding="utf-8"))
     store = Path(choice.pop("store"))
     settings = Settings(home=store.parent, features=FeatureSettings(**choice))
-    return FeatureStore.from_settings(settings).definitions()
+    defined = FeatureStore.from_settings(settings)
+    # What Feast is not told of when it applies, it drops: those a streamer may be writing now.
+    return defined.definitions(defined.further)
 
 
 def _write(path: Path, content: str) -> None:

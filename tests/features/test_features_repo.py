@@ -20,6 +20,7 @@ from alphaloop.errors import MissingStateError
 from alphaloop.market import BarPanel
 from alphaloop.processes import child_environment, free_port
 from alphaloop.settings import FeatureSettings, Settings
+from alphaloop.universe import hash_universe
 from features.build import backfill
 from features.repo import folder as repository
 from features.repo.connection import open_feast
@@ -123,6 +124,23 @@ def test_what_feasts_command_applied_is_what_the_store_uses(
             joined[name].to_numpy(zero_copy_only=False),
             frame.values[480:, :, chosen.names.index(name)].ravel(),
         )
+
+
+def test_feasts_command_leaves_the_windows_of_other_sets(
+    settings: Settings, real_bars: BarPanel, clock: ReplayClock
+) -> None:
+    """What a streamer writes for versions of other feature sets is not dropped by `feast apply`."""
+    last = real_bars.at(len(real_bars) - 1).timestamp
+    further = [(DEFAULT, real_bars.symbols)]
+    with Streamer.from_settings(settings, real_bars.symbols, real_bars, clock, further=further) as streamer:
+        streamer.materialize("s")
+    feast(repository.write(settings), "apply")
+    universe = hash_universe(real_bars.symbols)
+    for features in (feature_set_of(settings), DEFAULT):
+        windows = OnlineReader.from_settings(settings).read(
+            real_bars.symbols, last, 1, features.hash, universe
+        )
+        assert windows.feature_set == features.hash
 
 
 def test_another_set_replaces_the_views_and_the_service(settings: Settings, tmp_path: Path) -> None:

@@ -4,6 +4,9 @@ On one event loop the queue of a busy server is invisible: gRPC hands a request 
 asks, which it does about once per answer, so that the rest waits, uncounted, where nothing can refuse
 it. So a busy loop first takes in what has arrived (`turn`), and what exceeds the limit is refused at
 once, in a fraction of the time that an answer takes. An idle loop computes at once.
+
+A place is held from when a request is here as a whole until it is computed: neither who never finishes
+sending nor who does not read the answer holds one.
 """
 
 from __future__ import annotations
@@ -16,6 +19,8 @@ from serving.failures import OverloadedError
 
 # Less than a client needs to read an answer and ask again: so soon after one there are others.
 QUIET_SECONDS = 1e-4
+# What is on its way for longer is not waited for: whoever sends it has not sent it at once.
+COMING_SECONDS = 0.1
 # Rounds of the loop without an arrival after which there are no more; each takes some 10 microseconds.
 PATIENCE = 6
 # A flood of arrivals must not keep the first in line waiting for ever.
@@ -34,8 +39,19 @@ class Admission:
         self._left_at, self._service = 0.0, 1e-3
         # By who waits, the first in line first.
         self.queue: dict[Waiting, asyncio.Future[None]] = {}
+        # When each call came whose request is still on its way, the first first.
+        self._coming: dict[object, float] = {}
         self._pumping = False
         self._rounds = self._idle = 0
+
+    def announce(self, call: object) -> None:
+        """A request is on its way, by `call`: it holds no place yet, but a busy loop waits for it."""
+        self._coming[call] = monotonic()
+        self._arrivals += 1
+
+    def come(self, call: object) -> None:
+        """What was announced by `call` is here, or will not come. Idempotent."""
+        self._coming.pop(call, None)
 
     def enter(self) -> bool:
         """Count a request that has arrived; False, and not counted, if it must be refused."""
@@ -74,7 +90,7 @@ class Admission:
 
     async def turn(self, who: Waiting) -> None:
         """Wait for this request's turn to compute; returns at once on an idle loop."""
-        if not self._pumping and self.in_flight <= 1 and monotonic() - self._left_at > QUIET_SECONDS:
+        if not self._pumping and self.in_flight <= 1 and not self._awaited():
             return
         loop = asyncio.get_running_loop()
         ticket: asyncio.Future[None] = loop.create_future()
@@ -84,6 +100,13 @@ class Admission:
             self._rounds = self._idle = 0
             loop.call_soon(self._pump, loop)
         await ticket
+
+    def _awaited(self) -> bool:
+        """Whether a further request is on its way, or there was one just now."""
+        now = monotonic()
+        while self._coming and now - next(iter(self._coming.values())) > COMING_SECONDS:
+            del self._coming[next(iter(self._coming))]
+        return bool(self._coming) or now - self._left_at <= QUIET_SECONDS
 
     def _pump(self, loop: asyncio.AbstractEventLoop) -> None:
         """Let arrivals in until none comes, then let the first in line compute."""

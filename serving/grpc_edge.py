@@ -157,21 +157,26 @@ class InferenceService:
     async def ModelStreamInfer(self, requests: AsyncIterator[Any], grpc_context: Any) -> AsyncIterator[Any]:
         """Answer a stream of requests, in their order. An error ends its request, not the stream."""
         async for request in requests:
-            arrived = monotonic()
-            entered = self.gateway.admission.enter()
-            try:
-                if not entered:
-                    raise self.gateway.admission.refusal()
-                answer = await self._infer(request, grpc_context, arrived)
-                yield self._messages.ModelStreamInferResponse(infer_response=answer)
-            except AlphaloopError as error:
-                self.gateway.failed(error, arrived, request.model_name, request.model_version)
-                answer = self._messages.ModelStreamInferResponse(error_message=told(error))
-                answer.infer_response.id = request.id
-                yield answer
-            finally:
-                if entered:
-                    self.gateway.admission.leave()
+            # Sent outside of what is counted: a client that does not read its answers holds no place.
+            yield await self._streamed(request, grpc_context)
+
+    async def _streamed(self, request: Any, grpc_context: Any) -> Any:
+        """The answer to one request of a stream."""
+        arrived = monotonic()
+        entered = self.gateway.admission.enter()
+        try:
+            if not entered:
+                raise self.gateway.admission.refusal()
+            answer = await self._infer(request, grpc_context, arrived)
+            return self._messages.ModelStreamInferResponse(infer_response=answer)
+        except AlphaloopError as error:
+            self.gateway.failed(error, arrived, request.model_name, request.model_version)
+            answer = self._messages.ModelStreamInferResponse(error_message=told(error))
+            answer.infer_response.id = request.id
+            return answer
+        finally:
+            if entered:
+                self.gateway.admission.leave()
 
     async def _infer(self, message: Any, grpc_context: Any, arrived: float) -> Any:
         arrival = self._arrival(grpc_context, arrived)

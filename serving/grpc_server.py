@@ -1,7 +1,8 @@
 """The gRPC server of the process host: the inference service, health and reflection, on one port.
 
 Messages come as bytes and are read here, so that what is no message gets the status for that, and so
-that a request is counted when it arrives, not when it is read: see `serving.admission`.
+that a request is counted when it has come, not when it is read: see `serving.admission`. A call whose
+message is still on its way counts for nothing: whoever never sends it holds no place.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ def add_handlers(server: Any, gateway: Gateway, service: InferenceService) -> He
 
 
 class InferenceHandler(grpc.GenericRpcHandler):
-    """Finds the method of a call, and lets inference in or refuses it before its message is read."""
+    """Finds the method of a call; inference is let in, or refused, once its message is here as bytes."""
 
     def __init__(self, gateway: Gateway, service: InferenceService) -> None:
         self._gateway, self._service = gateway, service
@@ -64,29 +65,29 @@ class InferenceHandler(grpc.GenericRpcHandler):
         if method != INFER:
             return self._methods.get(method)
         arrived, admission = monotonic(), self._gateway.admission
-        if not admission.enter():
-            return grpc.unary_unary_rpc_method_handler(partial(self._refuse, arrived))
-        task = asyncio.current_task()
-        if task is None:
+        call = asyncio.current_task()
+        if call is None:
             raise RuntimeError("gRPC looks handlers up in the task of the call")
-        # However the call ends: a client that goes away before its message came is never handled.
-        task.add_done_callback(self._left)
-        return grpc.unary_unary_rpc_method_handler(partial(self._infer, arrived))
+        admission.announce(call)
+        # However the call ends: one whose client goes away before its message came is never handled.
+        call.add_done_callback(admission.come)
+        return grpc.unary_unary_rpc_method_handler(partial(self._infer, arrived, call))
 
-    def _left(self, task: asyncio.Task[Any]) -> None:
-        self._gateway.admission.leave()
-
-    async def _infer(self, arrived: float, content: bytes, context: Any) -> bytes:
+    async def _infer(self, arrived: float, call: asyncio.Task[Any], content: bytes, context: Any) -> bytes:
+        admission = self._gateway.admission
+        admission.come(call)
+        if not admission.enter():
+            self._service.refuse_arrival(context, arrived)
+            return b""
         try:
             message = self._parse(content)
+            answer = await self._service.infer(message, context, arrived)
+            return bytes(answer.SerializeToString())
         except DecodeError as error:
             return _malformed(context, error)
-        answer = await self._service.infer(message, context, arrived)
-        return bytes(answer.SerializeToString())
-
-    async def _refuse(self, arrived: float, content: bytes, context: Any) -> bytes:
-        self._service.refuse_arrival(context, arrived)
-        return b""
+        finally:
+            # Before the answer is sent: a client that does not read it holds no place either.
+            admission.leave()
 
 
 def _methods(service: InferenceService) -> dict[str, Any]:

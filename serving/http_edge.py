@@ -16,8 +16,9 @@ from alphaloop.clock import monotonic
 from alphaloop.errors import AlphaloopError
 from serving.access import Scope
 from serving.arrival import Arrival
+from serving.bodies import Bodies, LateBodyError
 from serving.compression import compress, decompress
-from serving.failures import NotOfferedError, OverloadedError, RequestTooLargeError, failure_of, told
+from serving.failures import NotOfferedError, OverloadedError, failure_of, told
 from serving.gateway import Gateway
 from serving.grpc_codec import (
     encode_config,
@@ -84,6 +85,7 @@ class HttpEdge:
     def __init__(self, gateway: Gateway) -> None:
         self._gateway, self._core = gateway, gateway.core
         self._most_bytes = gateway.settings.serving.max_request_bytes
+        self._bodies = Bodies(self._most_bytes)
 
     async def live(self, request: Request) -> Response:
         """That the process answers."""
@@ -149,7 +151,7 @@ class HttpEdge:
         """Every version of the registry, and whether it is loaded."""
 
         async def answer() -> Response:
-            body = read_object(await self._body(request))
+            body = await self._object(request)
             entries = await asyncio.to_thread(self._core.repository.index, body.get("ready") is True)
             return _json(plain(encode_index(entries)).get("models", []))
 
@@ -165,30 +167,41 @@ class HttpEdge:
 
     async def infer(self, request: Request) -> Response:
         """Answer one request."""
-        arrived, admission = monotonic(), self._gateway.admission
-        entered = admission.enter()
+        arrived, entered = monotonic(), False
         try:
+            remaining = self._asked(request)
+            # Before it is counted: who does not finish sending holds no place.
+            body = await self._bodies.read(request, remaining)
+            entered = self._gateway.admission.enter()
             if not entered:
-                raise admission.refusal()
-            return await self._infer(request, arrived)
+                raise self._gateway.admission.refusal()
+            arrival = Arrival(arrived, remaining, request.headers.get(telemetry.TRACEPARENT))
+            return await self._infer(request, body, arrival)
         except AlphaloopError as error:
             self._gateway.failed(error, arrived, *_named(request))
             return _refusal(error)
         finally:
             if entered:
-                admission.leave()
+                self._gateway.admission.leave()
 
     async def not_offered(self, request: Request) -> Response:
         """Triton's shared memory, trace and log settings."""
         return _refusal(NotOfferedError(f"{SERVER_NAME} does not offer {request.url.path[:200]}"))
 
-    async def _infer(self, request: Request, arrived: float) -> Response:
-        headers, gateway = request.headers, self._gateway
-        if not gateway.open:
-            gateway.authorise(headers.get("authorization"), _peer(request), Scope.PREDICT)
-        arrival = Arrival(arrived, _remaining(headers), headers.get(telemetry.TRACEPARENT))
-        asked = decode_infer(await self._body(request), headers.get(HEADER_LENGTH), *_named(request))
-        answer = await gateway.infer(asked.request, arrival)
+    def _asked(self, request: Request) -> float | None:
+        """The seconds to the deadline of an inference, from its head; raises if it may not be asked now."""
+        admission = self._gateway.admission
+        if admission.in_flight >= admission.limit:
+            raise admission.refusal()
+        if not self._gateway.open:
+            self._gateway.authorise(request.headers.get("authorization"), _peer(request), Scope.PREDICT)
+        return _remaining(request.headers)
+
+    async def _infer(self, request: Request, content: bytes, arrival: Arrival) -> Response:
+        headers = request.headers
+        content = self._decompressed(request, content)
+        asked = decode_infer(content, headers.get(HEADER_LENGTH), *_named(request))
+        answer = await self._gateway.infer(asked.request, arrival)
         body, length = encode_infer(answer, asked)
         extra = {} if length is None else {"Inference-Header-Content-Length": str(length)}
         body, encoding = compress(body, headers.get("accept-encoding", ""))
@@ -198,7 +211,7 @@ class HttpEdge:
 
     async def _control(self, request: Request, change: Callable[[str, str], Any]) -> Response:
         async def answer() -> Response:
-            parameters = read_object(await self._body(request)).get("parameters", {})
+            parameters = (await self._object(request)).get("parameters", {})
             version = parameters.get("version", "") if isinstance(parameters, dict) else None
             if not isinstance(version, str | int) or isinstance(version, bool):
                 raise InvalidRequestError(f"parameter 'version' is {version!r:.80}; it is a version's number")
@@ -219,22 +232,11 @@ class HttpEdge:
             self._gateway.failed(error, arrived)
             return _refusal(error)
 
-    async def _body(self, request: Request) -> bytes:
-        """The whole body, decompressed; raises `RequestTooLargeError` as soon as it is too long."""
-        from starlette.requests import ClientDisconnect
+    async def _object(self, request: Request) -> dict[str, Any]:
+        return read_object(self._decompressed(request, await self._bodies.read(request)))
 
-        chunks, size = [], 0
-        try:
-            async for chunk in request.stream():
-                size += len(chunk)
-                if size > self._most_bytes:
-                    raise RequestTooLargeError(
-                        f"the body has more than {self._most_bytes} bytes (serving.max_request_bytes)"
-                    )
-                chunks.append(chunk)
-        except ClientDisconnect as error:
-            raise InvalidRequestError("the client went away before the body's end") from error
-        return decompress(b"".join(chunks), request.headers.get("content-encoding", ""), self._most_bytes)
+    def _decompressed(self, request: Request, body: bytes) -> bytes:
+        return decompress(body, request.headers.get("content-encoding", ""), self._most_bytes)
 
 
 def _named(request: Request) -> tuple[str, str]:
@@ -264,6 +266,9 @@ def _refusal(error: AlphaloopError) -> Response:
     if isinstance(error, OverloadedError):
         headers["Retry-After"] = str(math.ceil(error.retry_after))
         headers["X-Retry-After-Ms"] = str(max(1, round(error.retry_after * 1e3)))
+    if isinstance(error, LateBodyError):
+        # Or the rest of the body would be waited for.
+        headers["Connection"] = "close"
     status = failure_of(error).http
     if status == 401:
         headers["WWW-Authenticate"] = "Bearer"

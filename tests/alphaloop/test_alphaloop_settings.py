@@ -94,7 +94,7 @@ def test_settings_are_frozen_and_paths_lie_under_home(tmp_path):
     ],
 )
 def test_canary_weights_are_rising_shares(monkeypatch, weights, why):
-    """Percent, no share, the whole book, no entry and a falling list are refused, and a share is explained."""
+    """Percent, no share, the whole book, no entry and a falling list are refused; a share is explained."""
     monkeypatch.setenv("ALPHALOOP_ROLLOUT__WEIGHTS", weights)
     with pytest.raises(SettingsError) as caught:
         load()

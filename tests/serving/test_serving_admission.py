@@ -12,7 +12,7 @@ from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from alphaloop.clock import monotonic, sleep
 from alphaloop.processes import free_port
-from serving.admission import Admission
+from serving.admission import COMING_SECONDS, Admission
 from serving.engine import LoadedModel
 from serving.grpc_edge import PUSHBACK
 from serving.hosts.process import ProcessHost
@@ -168,3 +168,22 @@ def test_the_limit_counts_what_is_held() -> None:
     admission.leave()
     assert admission.enter()
     assert np.isfinite(admission.refusal().retry_after)
+
+
+def test_a_request_on_its_way_is_waited_for_and_not_for_long() -> None:
+    """What has been announced keeps the next from computing at once; a message that never comes does not."""
+
+    async def at_once(admission: Admission) -> bool:
+        turn = asyncio.ensure_future(admission.turn(object()))
+        await asyncio.sleep(0)
+        return turn.done() or bool(await turn)
+
+    async def alone() -> tuple[bool, bool, int]:
+        admission, never = Admission(4), object()
+        admission.announce(never)
+        admission.enter()
+        beside = await at_once(admission)
+        await asyncio.sleep(2 * COMING_SECONDS)
+        return beside, await at_once(admission), admission.in_flight
+
+    assert asyncio.run(alone()) == (False, True, 1)

@@ -1,0 +1,173 @@
+"""Places of `serving.max_in_flight` are held by what is being computed, and by nothing else."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack
+from http.client import HTTPConnection
+from typing import Any
+
+import grpc
+import pytest
+from tritonclient.grpc import service_pb2, service_pb2_grpc
+
+from alphaloop.clock import monotonic, sleep
+from alphaloop.processes import free_port
+from serving import bodies
+from serving.bodies import FREE_BYTES, MOST_UNFINISHED, Bodies, LateBodyError
+from serving.failures import OverloadedError
+from serving.hosts.process import ProcessHost
+
+PLACES = 4
+INFER = "/inference.GRPCInferenceService/ModelInfer"
+PANEL = {"name": "panel", "datatype": "FP32", "shape": [2, 2, 3], "data": [0.0] * 12}
+
+
+@pytest.fixture
+def host(world: Any, shelf: Any) -> Iterator[tuple[ProcessHost, str]]:
+    """A host with few places, and the name of its model."""
+    shelf.route(champion=shelf.add(1.0, 2.0, 3.0))
+    settings = world.settings(model=shelf.name, http_port=free_port(), max_in_flight=PLACES)
+    with ProcessHost(settings, free_port()) as made:
+        yield made, shelf.name
+
+
+def request(model: str, symbols: int = 2) -> Any:
+    """A request by tensor."""
+    message = service_pb2.ModelInferRequest(model_name=model, raw_input_contents=[bytes(symbols * 24)])
+    message.inputs.add(name="panel", datatype="FP32", shape=[symbols, 2, 3])
+    return message
+
+
+def ask(host: ProcessHost, model: str) -> tuple[int, int]:
+    """The symbols of an answer over gRPC, and the status of one over HTTP."""
+    with grpc.insecure_channel(host.url) as channel:
+        stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
+        symbols = int(stub.ModelInfer(request(model), timeout=5).outputs[0].shape[0])
+    line = HTTPConnection(*host.http_url.split(":"), timeout=5)
+    line.request("POST", f"/v2/models/{model}/infer", json.dumps({"inputs": [PANEL]}))
+    status = line.getresponse().status
+    line.close()
+    return symbols, status
+
+
+def half(host: ProcessHost, model: str, header: str = "") -> socket.socket:
+    """A connection that has sent the head of a request, and not its body."""
+    address, port = host.http_url.split(":")
+    line = socket.create_connection((address, int(port)), timeout=5)
+    line.sendall(
+        f"POST /v2/models/{model}/infer HTTP/1.1\r\nHost: x\r\n{header}Content-Length: 99\r\n\r\n".encode()
+    )
+    return line
+
+
+def test_bodies_that_never_come_hold_no_place(host: Any) -> None:
+    """As many unfinished HTTP requests as there are places: both wires answer on."""
+    with ExitStack() as stack:
+        for _ in range(PLACES):
+            stack.enter_context(half(*host))
+        sleep(0.2)
+        assert ask(*host) == (2, 200)
+
+
+def test_the_deadline_of_a_request_counts_for_its_body(host: Any) -> None:
+    """A body that is not here when `x-request-timeout-ms` is over gets 504, and its connection is closed."""
+    with half(*host, "x-request-timeout-ms: 100\r\n") as line:
+        answer = b"".join(iter(lambda: line.recv(4096), b""))
+    assert answer.startswith(b"HTTP/1.1 504")
+    assert b"the body was not here within 0.1 s" in answer
+
+
+def test_a_body_without_a_deadline_is_waited_for_some_seconds(
+    host: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a deadline a body that does not come ends its connection too."""
+    monkeypatch.setattr(bodies, "MOST_SECONDS", 0.2)
+    with half(*host) as line:
+        assert b"".join(iter(lambda: line.recv(4096), b"")).startswith(b"HTTP/1.1 504")
+
+
+def test_calls_whose_message_never_comes_hold_no_place(host: Any) -> None:
+    """As many gRPC calls without their message as there are places: both wires answer on."""
+    served, model = host
+    never = threading.Event()
+
+    def nothing() -> Iterator[bytes]:
+        never.wait(30)
+        yield from ()
+
+    with grpc.insecure_channel(served.url) as channel:
+        call = channel.stream_unary(INFER)
+        calls = [call.future(nothing()) for _ in range(PLACES)]
+        sleep(0.3)
+        try:
+            assert ask(served, model) == (2, 200)
+        finally:
+            never.set()
+            for one in calls:
+                one.cancel()
+
+
+def test_streams_whose_answers_nobody_reads_hold_no_place(host: Any) -> None:
+    """As many streams as there are places, of which no answer is taken: both wires answer on."""
+    served, model = host
+    content = request(model, 400)
+    done = threading.Event()
+
+    def requests() -> Iterator[Any]:
+        for _ in range(300):
+            yield content
+        done.wait(30)
+
+    with ExitStack() as stack:
+        calls = []
+        for _ in range(PLACES):
+            options = [("grpc.use_local_subchannel_pool", 1), ("grpc.http2.bdp_probe", 0)]
+            channel = stack.enter_context(grpc.insecure_channel(served.url, options=options))
+            calls.append(service_pb2_grpc.GRPCInferenceServiceStub(channel).ModelStreamInfer(requests()))
+        end = monotonic() + 3
+        try:
+            while monotonic() < end:
+                assert ask(served, model) == (2, 200)
+                sleep(0.2)
+        finally:
+            done.set()
+            for one in calls:
+                one.cancel()
+
+
+class Sending:
+    """An HTTP request that sends so many bytes and then nothing."""
+
+    def __init__(self, *chunks: int) -> None:
+        self._chunks = list(chunks)
+
+    async def receive(self) -> dict[str, Any]:
+        if not self._chunks:
+            await asyncio.Event().wait()
+        return {"type": "http.request", "body": bytes(self._chunks.pop(0)), "more_body": True}
+
+
+def test_unfinished_bodies_share_one_bound() -> None:
+    """Beyond a few of the largest size the next is refused; the bytes of those that end are given back."""
+    most = 10 * FREE_BYTES
+
+    async def fill() -> tuple[int, list[type[Exception]], int]:
+        reader = Bodies(most)
+        count = MOST_UNFINISHED + 2
+        waiting = [asyncio.create_task(reader.read(Sending(most), 0.3)) for _ in range(count)]
+        await asyncio.sleep(0.1)
+        held = reader.unfinished
+        small = asyncio.create_task(reader.read(Sending(FREE_BYTES), 0.1))
+        ends = await asyncio.gather(*waiting, small, return_exceptions=True)
+        return held, [type(one) for one in ends if isinstance(one, Exception)], reader.unfinished
+
+    held, ends, after = asyncio.run(fill())
+    assert held <= MOST_UNFINISHED * most
+    assert set(ends[:-1]) == {LateBodyError, OverloadedError}
+    assert ends[-1] is LateBodyError
+    assert after == 0

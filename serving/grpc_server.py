@@ -28,6 +28,8 @@ PREFIX = f"/{SERVICE}/"
 INFER, STREAM = f"{PREFIX}ModelInfer", f"{PREFIX}ModelStreamInfer"
 # Larger than any answer; the limit on requests is a setting.
 UNLIMITED = -1
+# A client that vanished in the middle of a call would keep it open for ever: it is asked whether it lives.
+PING_MS, PONG_MS = 60_000, 20_000
 
 
 def make_server(gateway: Gateway, service: InferenceService) -> tuple[Any, HealthService]:
@@ -37,6 +39,10 @@ def make_server(gateway: Gateway, service: InferenceService) -> tuple[Any, Healt
         ("grpc.so_reuseport", 0),
         ("grpc.max_receive_message_length", gateway.settings.serving.max_request_bytes),
         ("grpc.max_send_message_length", UNLIMITED),
+        ("grpc.keepalive_time_ms", PING_MS),
+        ("grpc.http2.ping_timeout_ms", PONG_MS),
+        # While a call is silent; by default only two pings are sent then.
+        ("grpc.http2.max_pings_without_data", 0),
     ]
     server = grpc.aio.server(options=options)
     return server, add_handlers(server, gateway, service)

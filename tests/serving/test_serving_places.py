@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
+import struct
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -17,7 +18,7 @@ from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from alphaloop.clock import monotonic, sleep
 from alphaloop.processes import free_port
-from serving import bodies
+from serving import bodies, grpc_server
 from serving.bodies import FREE_BYTES, MOST_UNFINISHED, Bodies, LateBodyError
 from serving.failures import OverloadedError
 from serving.hosts.process import ProcessHost
@@ -148,6 +149,36 @@ def test_streams_whose_answers_nobody_reads_hold_no_place(host: Any) -> None:
             done.set()
             for one in calls:
                 one.cancel()
+
+
+def frame(kind: int, flags: int, stream: int, content: bytes = b"") -> bytes:
+    """A frame of HTTP/2 (RFC 9113, section 4.1)."""
+    return struct.pack(">I", len(content))[1:] + bytes([kind, flags]) + struct.pack(">I", stream) + content
+
+
+def test_a_call_of_a_client_that_vanished_is_ended(
+    world: Any, shelf: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A client that opens a call, sends no message and answers no ping is cut off."""
+    monkeypatch.setattr(grpc_server, "PING_MS", 1_000)
+    monkeypatch.setattr(grpc_server, "PONG_MS", 500)
+    shelf.route(champion=shelf.add(1.0, 2.0, 3.0))
+    wanted = {":method": "POST", ":scheme": "http", ":path": INFER, ":authority": "x"}
+    wanted |= {"te": "trailers", "content-type": "application/grpc"}
+    # Literals that are not indexed (RFC 7541, section 6.2.2); both lengths are below 127.
+    head = b"".join(
+        b"\0" + bytes([len(name)]) + name.encode() + bytes([len(value)]) + value.encode()
+        for name, value in wanted.items()
+    )
+    with ProcessHost(world.settings(model=shelf.name), free_port()) as host:
+        address, port = host.url.split(":")
+        with socket.create_connection((address, int(port)), timeout=10) as line:
+            line.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + frame(4, 0, 0) + frame(4, 1, 0))
+            line.sendall(frame(1, 4, 1, head))
+            begun = monotonic()
+            answer = b"".join(iter(lambda: line.recv(4096), b""))
+    assert monotonic() - begun < 9
+    assert frame(6, 0, 0, bytes(8))[:9] in answer
 
 
 class Sending:

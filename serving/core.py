@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from alphaloop import telemetry
 from alphaloop.clock import Clock, SystemClock, monotonic
-from alphaloop.errors import AlphaloopError, MissingStateError, UnknownNameError
+from alphaloop.errors import AlphaloopError
 from alphaloop.prediction import Route
 from alphaloop.rollout import sleeve_names
 from alphaloop.settings import Settings
@@ -134,12 +134,11 @@ class InferenceCore:
         return self._router.known(self._settings.serving.model) is not None
 
     def model_ready(self, model: str, version: str = "") -> bool:
-        """Whether the model, or that version of it, can answer. False for one that does not exist."""
-        try:
-            self._version(model, version)
-        except (UnknownNameError, MissingStateError):
-            return False
-        return True
+        """Whether the model, or that version of it, is loaded and can answer.
+
+        It reads no registry and loads nothing, as whoever asks this need not show a token.
+        """
+        return self.repository.ready(model, version) if version else self._router.known(model) is not None
 
     def describe(self, model: str, version: str = "") -> ModelDescription:
         """Metadata of a model; raises `UnknownNameError`, or `MissingStateError` without a champion."""

@@ -64,13 +64,9 @@ class InferenceService:
         return self._messages.ServerReadyResponse(ready=self._core.ready)
 
     async def ModelReady(self, request: Any, grpc_context: Any) -> Any:
-        """Whether a model, or one version of it, can answer."""
-
-        async def answer() -> Any:
-            ready = await asyncio.to_thread(self._core.model_ready, request.name, request.version)
-            return self._messages.ModelReadyResponse(ready=ready)
-
-        return await self._answer(grpc_context, None, answer)
+        """Whether a model, or one version of it, can answer at once."""
+        ready = self._core.model_ready(request.name, request.version)
+        return self._messages.ModelReadyResponse(ready=ready)
 
     async def ServerMetadata(self, request: Any, grpc_context: Any) -> Any:
         """Name, version and extensions of this server."""
@@ -194,13 +190,11 @@ class InferenceService:
             gateway.authorise(headers.get(AUTHORIZATION), _peer(grpc_context), Scope.PREDICT)
         return Arrival(arrived, remaining, headers.get(telemetry.TRACEPARENT))
 
-    async def _answer(
-        self, grpc_context: Any, scope: Scope | None, answer: Callable[[], Awaitable[Any]]
-    ) -> Any:
+    async def _answer(self, grpc_context: Any, scope: Scope, answer: Callable[[], Awaitable[Any]]) -> Any:
         """What `answer` gives, for a client with `scope`; its error as a status."""
         arrived = monotonic()
         try:
-            if scope is not None and not self.gateway.open:
+            if not self.gateway.open:
                 headers = _headers(grpc_context)
                 self.gateway.authorise(headers.get(AUTHORIZATION), _peer(grpc_context), scope)
             return await answer()

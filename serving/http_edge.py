@@ -16,9 +16,9 @@ from alphaloop.clock import monotonic
 from alphaloop.errors import AlphaloopError
 from serving.access import Scope
 from serving.arrival import Arrival
-from serving.bodies import Bodies, LateBodyError
+from serving.bodies import Bodies
 from serving.compression import compress, decompress
-from serving.failures import NotOfferedError, OverloadedError, failure_of, told
+from serving.failures import NotOfferedError
 from serving.gateway import Gateway
 from serving.grpc_codec import (
     encode_config,
@@ -27,6 +27,7 @@ from serving.grpc_codec import (
     encode_server_metadata,
     encode_statistics,
 )
+from serving.http_answer import as_json, as_message, defect, refusal, response, unrouted
 from serving.http_codec import decode_infer, encode_infer, plain, read_object
 from serving.metrics import metrics_route
 from serving.protocol import SERVER_NAME, InvalidRequestError
@@ -50,6 +51,7 @@ def application(gateway: Gateway, metrics: bool = False) -> Starlette:
     With `metrics` it also has the page `/metrics`, for a host that has no port of its own for it.
     """
     from starlette.applications import Starlette
+    from starlette.exceptions import HTTPException
     from starlette.routing import Route
 
     edge = HttpEdge(gateway)
@@ -76,7 +78,7 @@ def application(gateway: Gateway, metrics: bool = False) -> Starlette:
         routes.append(Route(f"/v2/{name}{{rest:path}}", edge.not_offered, methods=["GET", "POST"]))
     if metrics:
         routes.append(metrics_route(gateway))
-    return Starlette(routes=routes)
+    return Starlette(routes=routes, exception_handlers={HTTPException: unrouted, Exception: defect})
 
 
 class HttpEdge:
@@ -89,7 +91,7 @@ class HttpEdge:
 
     async def live(self, request: Request) -> Response:
         """That the process answers."""
-        return _json({"live": True})
+        return as_json({"live": True})
 
     async def ready(self, request: Request) -> Response:
         """Whether the model of the settings can answer, and of each model what it answers with."""
@@ -105,27 +107,23 @@ class HttpEdge:
             for table in core.tables
         }
         body = {"live": True, "ready": core.ready, "registry": core.registry_away or "read", "models": models}
-        return _json(body, 200 if core.ready else 503)
+        return as_json(body, 200 if core.ready else 503)
 
     async def server_metadata(self, request: Request) -> Response:
         """Name, version and extensions of this server."""
-        return _message(encode_server_metadata())
+        return as_message(encode_server_metadata())
 
     async def model_ready(self, request: Request) -> Response:
-        """Whether a model, or one version of it, can answer."""
-
-        async def answer() -> Response:
-            model, version = _named(request)
-            ready = await asyncio.to_thread(self._core.model_ready, model, version)
-            return _json({"name": model, "ready": ready}, 200 if ready else 400)
-
-        return await self._answer(request, None, answer)
+        """Whether a model, or one version of it, can answer at once."""
+        model, version = _named(request)
+        ready = self._core.model_ready(model, version)
+        return as_json({"name": model, "ready": ready}, 200 if ready else 400)
 
     async def metadata(self, request: Request) -> Response:
         """Versions, inputs and outputs of a model."""
 
         async def answer() -> Response:
-            return _message(encode_metadata(await asyncio.to_thread(self._core.describe, *_named(request))))
+            return as_message(encode_metadata(await asyncio.to_thread(self._core.describe, *_named(request))))
 
         return await self._answer(request, Scope.PREDICT, answer)
 
@@ -134,7 +132,7 @@ class HttpEdge:
 
         async def answer() -> Response:
             described = await asyncio.to_thread(self._core.describe, *_named(request))
-            return _message(encode_config(described).config)
+            return as_message(encode_config(described).config)
 
         return await self._answer(request, Scope.PREDICT, answer)
 
@@ -143,7 +141,7 @@ class HttpEdge:
 
         async def answer() -> Response:
             versions = await asyncio.to_thread(self._core.served, *_named(request))
-            return _message(encode_statistics(self._gateway.statistics.of(versions)))
+            return as_message(encode_statistics(self._gateway.statistics.of(versions)))
 
         return await self._answer(request, Scope.PREDICT, answer)
 
@@ -153,7 +151,7 @@ class HttpEdge:
         async def answer() -> Response:
             body = await self._object(request)
             entries = await asyncio.to_thread(self._core.repository.index, body.get("ready") is True)
-            return _json(plain(encode_index(entries)).get("models", []))
+            return as_json(plain(encode_index(entries)).get("models", []))
 
         return await self._answer(request, Scope.PREDICT, answer)
 
@@ -179,14 +177,14 @@ class HttpEdge:
             return await self._infer(request, body, arrival)
         except AlphaloopError as error:
             self._gateway.failed(error, arrived, *_named(request))
-            return _refusal(error)
+            return refusal(error)
         finally:
             if entered:
                 self._gateway.admission.leave()
 
     async def not_offered(self, request: Request) -> Response:
         """Triton's shared memory, trace and log settings."""
-        return _refusal(NotOfferedError(f"{SERVER_NAME} does not offer {request.url.path[:200]}"))
+        return refusal(NotOfferedError(f"{SERVER_NAME} does not offer {request.url.path[:200]}"))
 
     def _asked(self, request: Request) -> float | None:
         """The seconds to the deadline of an inference, from its head; raises if it may not be asked now."""
@@ -207,7 +205,7 @@ class HttpEdge:
         body, encoding = compress(body, headers.get("accept-encoding", ""))
         if encoding is not None:
             extra["Content-Encoding"] = encoding
-        return _response(body, "application/json" if length is None else "application/octet-stream", extra)
+        return response(body, "application/json" if length is None else "application/octet-stream", extra)
 
     async def _control(self, request: Request, change: Callable[[str, str], Any]) -> Response:
         async def answer() -> Response:
@@ -216,21 +214,21 @@ class HttpEdge:
             if not isinstance(version, str | int) or isinstance(version, bool):
                 raise InvalidRequestError(f"parameter 'version' is {version!r:.80}; it is a version's number")
             await asyncio.to_thread(change, _named(request)[0], str(version))
-            return _json({})
+            return as_json({})
 
         return await self._answer(request, Scope.ADMIN, answer)
 
     async def _answer(
-        self, request: Request, scope: Scope | None, answer: Callable[[], Awaitable[Response]]
+        self, request: Request, scope: Scope, answer: Callable[[], Awaitable[Response]]
     ) -> Response:
         arrived = monotonic()
         try:
-            if scope is not None and not self._gateway.open:
+            if not self._gateway.open:
                 self._gateway.authorise(request.headers.get("authorization"), _peer(request), scope)
             return await answer()
         except AlphaloopError as error:
             self._gateway.failed(error, arrived)
-            return _refusal(error)
+            return refusal(error)
 
     async def _object(self, request: Request) -> dict[str, Any]:
         return read_object(self._decompressed(request, await self._bodies.read(request)))
@@ -259,33 +257,3 @@ def _remaining(headers: Mapping[str, str]) -> float | None:
     if not seconds >= 0:
         raise InvalidRequestError(f"the header {TIMEOUT} is {given[:40]!r}; it is a number of milliseconds")
     return seconds
-
-
-def _refusal(error: AlphaloopError) -> Response:
-    headers = {}
-    if isinstance(error, OverloadedError):
-        headers["Retry-After"] = str(math.ceil(error.retry_after))
-        headers["X-Retry-After-Ms"] = str(max(1, round(error.retry_after * 1e3)))
-    if isinstance(error, LateBodyError):
-        # Or the rest of the body would be waited for.
-        headers["Connection"] = "close"
-    status = failure_of(error).http
-    if status == 401:
-        headers["WWW-Authenticate"] = "Bearer"
-    return _json({"error": told(error)}, status, headers)
-
-
-def _message(message: Any) -> Response:
-    return _json(plain(message))
-
-
-def _json(content: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
-    from starlette.responses import JSONResponse
-
-    return JSONResponse(content, status, headers)
-
-
-def _response(body: bytes, kind: str, headers: dict[str, str]) -> Response:
-    from starlette.responses import Response
-
-    return Response(body, 200, headers, kind)

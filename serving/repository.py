@@ -90,7 +90,7 @@ class Repository:
         """A version, loaded if it was not; raises `MissingStateError` for one that was unloaded."""
         require_number(model, version)
         key = (model, version)
-        if key in self._unloaded and version not in self._needed(model):
+        if self._barred(model, version):
             raise MissingStateError(
                 f"{model} version {version} has been unloaded; load it again (repository load)"
             )
@@ -100,8 +100,15 @@ class Repository:
         """Whether `require` would answer at once."""
         return (model, version) in self._pinned or self._engine.holds(model, version)
 
+    def ready(self, model: str, version: str) -> bool:
+        """Whether a version is loaded and may answer. Looks, and never loads."""
+        return self.holds(model, version) and not self._barred(model, version)
+
+    def _barred(self, model: str, version: str) -> bool:
+        return (model, version) in self._unloaded and version not in self._needed(model)
+
     def _entry(self, model: str, version: str) -> IndexEntry:
-        if self.holds(model, version):
+        if self.ready(model, version):
             return IndexEntry(model, version, READY)
         if (model, version) in self._unloaded:
             return IndexEntry(model, version, UNAVAILABLE, "unloaded")

@@ -28,7 +28,15 @@ from serving.protocol import (
     ModelDescription,
     messages,
 )
-from serving.tensors import Parameter, Tensor, encode_bytes, join_bytes, read_request, require_input
+from serving.tensors import (
+    Parameter,
+    Tensor,
+    encode_bytes,
+    join_bytes,
+    read_request,
+    require_input,
+    require_offered,
+)
 
 if TYPE_CHECKING:
     from serving.repository import IndexEntry
@@ -48,7 +56,7 @@ def decode_request(message: Any) -> InferenceRequest:
         message.id,
         _tensors(message),
         read_parameters(message.parameters),
-        [output.name for output in message.outputs],
+        _requested(message.outputs),
     )
 
 
@@ -177,11 +185,20 @@ def _tensors(message: Any) -> list[Tensor]:
     tensors = []
     for index, tensor in enumerate(inputs):
         require_input(tensor.name, tensor.datatype)
+        if tensor.parameters:
+            require_offered(tensor.name, tensor.parameters)
         if raw and tensor.HasField("contents"):
             raise InvalidRequestError(f"input '{tensor.name}' has raw and typed contents; send one of them")
         content = raw[index] if raw else _typed(tensor)
         tensors.append(Tensor(tensor.name, tensor.datatype, tuple(tensor.shape), content))
     return tensors
+
+
+def _requested(outputs: Any) -> list[str]:
+    for one in outputs:
+        if one.parameters:
+            require_offered(one.name, one.parameters)
+    return [one.name for one in outputs]
 
 
 def _typed(tensor: Any) -> bytes:

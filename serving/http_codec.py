@@ -18,9 +18,19 @@ import numpy as np
 
 from serving.grpc_codec import raw_output
 from serving.protocol import FLOAT, OUTPUTS, SCORES, InferenceRequest, InferenceResponse, InvalidRequestError
-from serving.tensors import Parameter, Tensor, join_bytes, read_request, require_input
+from serving.tensors import (
+    LARGEST,
+    Parameter,
+    Tensor,
+    join_bytes,
+    read_request,
+    require_input,
+    require_offered,
+)
 
 BINARY_SIZE = "binary_data_size"
+# Of a length; more than any body has.
+MOST_DIGITS = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +47,8 @@ def decode_infer(body: bytes, header_length: str | None, model: str, version: st
     parameters = _parameters(head)
     outputs = _objects(head, "outputs")
     names = [_named(one, "outputs") for one in outputs]
+    for name, one in zip(names, outputs, strict=True):
+        require_offered(name, _parameters(one))
     by_default = parameters.get("binary_data_output") is True
     binary = [
         name
@@ -120,11 +132,12 @@ def read_object(body: bytes) -> dict[str, Any]:
 def _split(body: bytes, header_length: str | None) -> tuple[dict[str, Any], bytes]:
     if header_length is None:
         return read_object(body), b""
-    if not (header_length.isascii() and header_length.isdigit()) or int(header_length) > len(body):
+    digits = header_length if header_length.isascii() and header_length.isdigit() else ""
+    if not 0 < len(digits) <= MOST_DIGITS or int(digits) > len(body):
         raise InvalidRequestError(
             f"Inference-Header-Content-Length is {header_length[:40]!r}; the body has {len(body)} bytes"
         )
-    edge = int(header_length)
+    edge = int(digits)
     return read_object(body[:edge]), body[edge:]
 
 
@@ -133,6 +146,7 @@ def _tensors(head: Mapping[str, Any], rest: bytes) -> list[Tensor]:
     for one in _objects(head, "inputs"):
         name, datatype = _named(one, "inputs"), _text(one.get("datatype", ""), "datatype")
         require_input(name, datatype)
+        require_offered(name, _parameters(one))
         size = _parameters(one).get(BINARY_SIZE)
         if size is None:
             content = _content(name, datatype, one.get("data"))
@@ -181,9 +195,11 @@ def _flat(name: str, data: list[Any]) -> list[Any]:
 
 def _shape(name: str, shape: Any) -> tuple[int, ...]:
     if not isinstance(shape, list) or not all(
-        isinstance(one, int) and not isinstance(one, bool) for one in shape
+        isinstance(one, int) and not isinstance(one, bool) and abs(one) <= LARGEST for one in shape
     ):
-        raise InvalidRequestError(f"input '{name}' has shape {shape!r:.80}; it is a list of whole numbers")
+        raise InvalidRequestError(
+            f"input '{name}' has shape {shape!r:.80}; it is a list of whole numbers of at most 64 bits"
+        )
     return tuple(shape)
 
 

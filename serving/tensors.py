@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 import numpy as np
 
 from alphaloop.clock import as_utc
+from serving.failures import NotOfferedError
 from serving.protocol import (
     INPUTS,
     OUTPUTS,
     PANEL,
+    SERVER_NAME,
     SYMBOLS,
     InferenceRequest,
     InvalidRequestError,
@@ -23,6 +25,10 @@ from serving.protocol import (
 
 Parameter = str | int | bool | float | None
 
+# Both wires mean whole numbers of 64 bits; JSON can write larger ones.
+LARGEST = 2**63 - 1
+# Parameters of inputs and outputs that mean another answer than the one without them.
+NOT_OFFERED = {"classification": "classes of an output", "shared_memory_region": "shared memory"}
 _LENGTH = struct.Struct("<I")
 
 
@@ -65,7 +71,7 @@ def read_request(
         route_key=_text("parameter 'route_key'", parameters.get("route_key", "")),
         min_generation=_whole("min_generation", parameters.get("min_generation", 0)),
         outputs=_outputs(outputs),
-        timeout=_whole("timeout", parameters.get("timeout") or 0) / 1e6 or None,
+        timeout=_whole("timeout", parameters.get("timeout", 0)) / 1e6 or None,
     )
 
 
@@ -76,6 +82,16 @@ def require_input(name: str, datatype: str) -> None:
         raise InvalidRequestError(f"there is no input '{name}'; give '{PANEL}' or '{SYMBOLS}'")
     if datatype != expected:
         raise InvalidRequestError(f"input '{name}' has datatype {datatype}; it is {expected}")
+
+
+def require_offered(name: str, parameters: Container[str]) -> None:
+    """Raise `NotOfferedError` where an input or output has a parameter that cannot be followed."""
+    for parameter, what in NOT_OFFERED.items():
+        if parameter in parameters:
+            raise NotOfferedError(
+                f"'{name}' has the parameter '{parameter}', and {SERVER_NAME} does not offer {what}; "
+                "send and read tensors with the message"
+            )
 
 
 def encode_bytes(texts: Iterable[str]) -> bytes:
@@ -174,6 +190,8 @@ def _text(what: str, value: Parameter) -> str:
 
 
 def _whole(name: str, value: Parameter) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        raise InvalidRequestError(f"parameter '{name}' is {value!r}; it is a whole number from 0")
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= LARGEST:
+        raise InvalidRequestError(
+            f"parameter '{name}' is {value!r:.80}; it is a whole number from 0 to {LARGEST}"
+        )
     return value

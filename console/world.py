@@ -60,7 +60,7 @@ def open_loop(
     settings, symbols = world.settings, market.past.symbols
     trading, costs = settings.trading, CostModel.from_settings(settings.trading)
     client = PredictionClient.from_settings(settings)
-    needed = sets_in_use(world.registry, settings.serving.model, feature_set_of(settings), symbols)
+    needed = sets_in_use(world.registry, feature_set_of(settings), symbols)
     streamer = Streamer.from_settings(settings, symbols, market.past, world.clock, further=needed)
     forecaster = MeteredForecaster(ServedForecaster(client, trading.prediction_deadline_ms))
     writer = world.journal.writer(stream)

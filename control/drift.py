@@ -74,13 +74,21 @@ class Calibration:
             "alarms_per_year": self.alarms_per_year,
         }
 
-    def save(self, folder: Path, *, beside: bool = False) -> None:
-        """Keep the calibration in `folder`, as the one; or `beside` that, for its own feature set alone."""
+    def save(self, folder: Path) -> None:
+        """Keep the calibration in `folder`: beside the first one there, if that is of another feature set."""
         folder.mkdir(parents=True, exist_ok=True)
-        path = _file(folder, self.feature_set if beside else "")
+        path = _file(folder)
+        if self.feature_set and path.exists() and not Calibration._read(path).is_of(self):
+            path = _file(folder, self.feature_set)
         unfinished = path.with_name(f"{path.name}.tmp")
         unfinished.write_text(json.dumps(asdict(self)))
         unfinished.replace(path)
+
+    def is_of(self, other: Calibration) -> bool:
+        """Whether it is of the same features; one of before says but their names."""
+        if self.feature_set and other.feature_set:
+            return self.feature_set == other.feature_set
+        return self.features == other.features
 
     @classmethod
     def load(cls, folder: Path, feature_set: str = "") -> Calibration:
@@ -154,6 +162,22 @@ def calibrate(
         false_alarms=alarms,
         years=years,
     )
+
+
+def calibrate_beside(frame: FeatureFrame, settings: DriftSettings, folder: Path) -> None:
+    """Fix thresholds for the feature set of `frame`, where there is a monitor and it has none for these.
+
+    So that drift is watched when a version of that set becomes champion.
+    """
+    try:
+        known = Calibration.load(folder, frame.feature_set)
+    except MissingStateError:
+        if not _file(folder).exists():
+            return
+    else:
+        if known.feature_set == frame.feature_set or known.features == frame.names:
+            return
+    calibrate_on(frame, settings).save(folder)
 
 
 def calibrate_on(frame: FeatureFrame, settings: DriftSettings) -> Calibration:

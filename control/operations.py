@@ -12,7 +12,7 @@ import numpy as np
 from alphaloop.allocation import AllocationPolicy
 from alphaloop.clock import SystemClock
 from alphaloop.costs import CostModel
-from alphaloop.errors import MissingStateError, StaleFeaturesError
+from alphaloop.errors import AlphaloopError, MissingStateError, StaleFeaturesError
 from alphaloop.journal.store import Journal
 from alphaloop.market import BarPanel, to_datetime
 from alphaloop.rollout import Override, RolloutDocument, RolloutKind
@@ -29,6 +29,7 @@ from control.transition import CONTROL_STREAM, TRANSITION, Outcome, Transition
 from features.online_reader import OnlineReader
 from features.sets import feature_set_of
 from features.storage.snapshots import SnapshotStore
+from models.card import Card
 from models.registry import Registry
 from serving.prediction_log import PredictionLogReader, PredictionRow
 
@@ -195,9 +196,19 @@ def start(
     )
 
 
-def features_warning(settings: Settings, model: str, version: str) -> str:
-    """Why `version` would have no features where it is served; empty where they are written."""
-    card = Registry(settings.paths.registry).card(model, version)
+def features_warning(settings: Settings, document: RolloutDocument) -> str:
+    """Which version of a rollout would have no features where it is served; empty where they are written."""
+    registry = Registry(settings.paths.registry)
+    versions = [one for one in (document.champion, document.challenger) if one is not None]
+    try:
+        told = [_unwritten(settings, one, registry.card(document.model, one)) for one in versions]
+    except AlphaloopError as error:
+        # The rollout has begun: that it cannot be told is no reason to fail.
+        return f"whether the features of each version are written cannot be told: {error}"
+    return "; ".join(filter(None, told))
+
+
+def _unwritten(settings: Settings, version: str, card: Card) -> str:
     bars = _bars(settings)
     reader = OnlineReader.from_settings(settings)
     try:

@@ -32,6 +32,7 @@ class Frames:
 
     def __init__(self, bars: BarPanel, known: FeatureSet) -> None:
         self.bars, self._known = bars, known
+        self._sets: dict[str, FeatureSet] = {}
         self._made: dict[tuple[str, tuple[str, ...]], FeatureFrame] = {}
 
     def of(self, card: Card) -> FeatureFrame:
@@ -40,7 +41,9 @@ class Frames:
         Ranks are over its universe, as far as there are bars of it. Raises `FeatureSetMismatchError` where
         its set is not known here.
         """
-        features = feature_set_for(card, self._known)
+        if card.feature_set not in self._sets:
+            self._sets[card.feature_set] = feature_set_for(card, self._known)
+        features = self._sets[card.feature_set]
         symbols = self.bars.symbols
         if features.graph.cross and card.universe and set(card.universe) != set(symbols):
             symbols = tuple(symbol for symbol in card.universe if symbol in symbols)

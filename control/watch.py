@@ -48,7 +48,7 @@ class DriftWatch:
         log says so.
         """
         news = self._count_down(as_of)
-        look = self.monitor.observe(as_of, features) if self._knows(feature_set) else None
+        look = self.monitor.observe(as_of, features) if self._knows(feature_set, features.shape[1]) else None
         if look is None:
             return news
         self.looks.append(look)
@@ -68,19 +68,23 @@ class DriftWatch:
             )
         return news
 
-    def _knows(self, feature_set: str) -> bool:
-        """Whether the monitor is calibrated for the set; where it can be, it is changed for one that is."""
-        present = self.monitor.calibration.feature_set
-        if not feature_set or not present or present == feature_set or self.calibrations is None:
+    def _knows(self, feature_set: str, count: int) -> bool:
+        """Whether the monitor is calibrated for `count` features of the set; changed for one that is."""
+        present = self.monitor.calibration
+        if not feature_set or self.calibrations is None or _fits(present, feature_set, count):
             return True
         if feature_set in self._unknown:
             return False
         try:
-            self.monitor = DriftMonitor(self.calibrations(feature_set))
+            found = self.calibrations(feature_set)
+            if not _fits(found, feature_set, count):
+                known = len(found.features)
+                raise MissingStateError(f"its calibration is of {known} features, and {count} are logged")
         except MissingStateError as error:
             log.warning("drift of '%s' is not watched: %s", self.model, error)
             self._unknown.add(feature_set)
             return False
+        self.monitor = DriftMonitor(found)
         return True
 
     def _count_down(self, as_of: datetime) -> list[dict[str, Any]]:
@@ -111,6 +115,11 @@ class DriftWatch:
         with self.journal.writer(CONTROL_STREAM) as writer:
             writer.append(kind, full)
         return [{"kind": kind, **full}]
+
+
+def _fits(calibration: Calibration, feature_set: str, count: int) -> bool:
+    """Whether it is of that set; one of before does not say of which it is, but of how many features."""
+    return (calibration.feature_set or feature_set) == feature_set and len(calibration.features) == count
 
 
 def cause_id(model: str, as_of: datetime) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import OrderedDict
 from collections.abc import Sequence
 from contextlib import suppress
@@ -12,13 +13,15 @@ from threading import Lock
 from typing import Any, Self
 
 from alphaloop.clock import as_utc, monotonic
-from alphaloop.errors import MissingStateError
-from alphaloop.market import to_datetime
+from alphaloop.errors import AlphaloopError, MissingStateError
+from alphaloop.market import to_datetime, to_datetime64
 from alphaloop.settings import Settings
 from features.lease import exclusive
 from features.online import SQLITE, OnlineAddress, online_address
 from features.repo.connection import REGISTRY_FILE, REMEDY, open_feast, translated
 from features.windows import Made, OnlineWindows, StoredWindow, select, unpack
+
+log = logging.getLogger(__name__)
 
 CACHED_READS = 64
 # How often, at most, it is looked again for windows that were not there.
@@ -34,9 +37,9 @@ class OnlineReader:
     def __init__(self, folder: Path, online: str | OnlineAddress = SQLITE) -> None:
         self._folder, self._online = Path(folder), online_address(online)
         self._lock = Lock()
-        self._recent: OrderedDict[tuple[Any, ...], OnlineWindows] = OrderedDict()
+        self._recent: OrderedDict[tuple[Any, ...], OnlineWindows | MissingStateError] = OrderedDict()
         self._views: set[str] = set()
-        self._looked: float | None = None
+        self._looked: dict[Made | None, float] = {}
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Self:
@@ -63,41 +66,63 @@ class OnlineReader:
         key = (as_of, tuple(symbols), lookback, made)
         with self._lock:
             known = self._recent.get(key)
-            if known is not None and (made is None or made.of(known) or self._has_looked):
+            if known is not None and (_are(known, made) or self._has_looked(made)):
                 self._recent.move_to_end(key)
-                return known
-            windows = select(self._stored(key[1], made), key[1], as_of, lookback)
-            self._recent[key] = windows
-            if len(self._recent) > CACHED_READS:
-                self._recent.popitem(last=False)
-            return windows
+            else:
+                known = self._read(key[1], as_of, lookback, made)
+                self._recent[key] = known
+                if len(self._recent) > CACHED_READS:
+                    self._recent.popitem(last=False)
+        if isinstance(known, MissingStateError):
+            raise known
+        return known
 
     def stored(self, symbols: Sequence[str]) -> dict[str, StoredWindow]:
         """What is stored of those `symbols` that are there, at whatever bar."""
         with self._lock:
             return self._fetch(tuple(symbols))
 
-    def _stored(self, symbols: tuple[str, ...], made: Made | None) -> dict[str, StoredWindow]:
-        """What is stored of `symbols` in the view of windows that are `made` so, else in the settings'."""
+    def _read(
+        self, symbols: tuple[str, ...], as_of: datetime, lookback: int, made: Made | None
+    ) -> OnlineWindows | MissingStateError:
+        """As `read`; that fewer rows are kept is found out once in a while, not with each request."""
+        look = not self._has_looked(made)
+        stored = self._stored(symbols, as_of, made, look=look)
+        try:
+            found: OnlineWindows | MissingStateError = select(stored, symbols, as_of, lookback, made)
+        except MissingStateError as error:
+            found = error
+        if look and not _are(found, made):
+            self._looked[made] = monotonic()
+        return found
+
+    def _stored(
+        self, symbols: tuple[str, ...], as_of: datetime, made: Made | None, *, look: bool
+    ) -> dict[str, StoredWindow]:
+        """What is stored of `symbols`, in the view that has most of those `made` so at `as_of`."""
         stored = self._fetch(symbols)
-        if made is None or any(made.of(one) for one in stored.values()):
+        right = _count(stored, as_of, made)
+        if made is None or (right and right == _count(stored, as_of, None)):
             return stored
-        views = self._further(made)
-        self._looked = monotonic()
-        for view in views:
+        best = stored
+        for view in self._further(made, look=look):
             # A view may be gone since Feast was asked: no version in use needed it any more.
             with suppress(MissingStateError):
                 found = self._fetch(symbols, view)
-                if found:
-                    return found
-        return stored
+                if _count(found, as_of, made) > right or not any(made.of(one) for one in best.values()):
+                    best, right = found or best, _count(found, as_of, made)
+        return best
 
-    @property
-    def _has_looked(self) -> bool:
-        return self._looked is not None and monotonic() - self._looked < LOOK_SECONDS
+    def _has_looked(self, made: Made | None) -> bool:
+        """Whether it was looked a moment ago for windows that were not there."""
+        looked = self._looked.get(made)
+        return looked is not None and monotonic() - looked < LOOK_SECONDS
 
-    def _further(self, made: Made) -> list[str]:
-        """The views that may hold windows `made` so: a set that ranks nothing names no universe."""
+    def _further(self, made: Made, *, look: bool) -> list[str]:
+        """The views that may hold windows `made` so: a set that ranks nothing names no universe.
+
+        `look` asks Feast anew what views there are.
+        """
         from features.repo.definitions import further_view
 
         wanted = list(dict.fromkeys(map(further_view, (made, Made(made.feature_set)))))
@@ -108,9 +133,13 @@ class OnlineReader:
                     self._define(view)
                     self._views.add(view)
             return wanted
-        if not self._has_looked:
-            self._feast.refresh_registry()
-            self._views = {view.name for view in self._feast.list_feature_views()}
+        if look:
+            try:
+                with translated(self._folder, self._online):
+                    self._feast.refresh_registry()
+                    self._views = {view.name for view in self._feast.list_feature_views()}
+            except AlphaloopError as error:
+                log.warning("it cannot be looked for windows of other feature sets: %s", error)
         return [view for view in wanted if view in self._views]
 
     @cached_property
@@ -160,3 +189,14 @@ class OnlineReader:
                 lineage = {name: columns[name].values[row].string_val for name in names if name != "window"}
                 found[symbol] = StoredWindow(to_datetime(bar), values, **lineage)
         return found
+
+
+def _are(known: OnlineWindows | MissingStateError, made: Made | None) -> bool:
+    """Whether these are the windows that were asked for."""
+    return not isinstance(known, MissingStateError) and (made is None or made.of(known))
+
+
+def _count(stored: dict[str, StoredWindow], as_of: datetime, made: Made | None) -> int:
+    """How many of these windows stand at `as_of` and are `made` so."""
+    moment = to_datetime64(as_of)
+    return sum((made is None or made.of(one)) and to_datetime64(one.bar) == moment for one in stored.values())

@@ -8,7 +8,7 @@ is given again changes nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -24,9 +24,10 @@ from features.lease_redis import SECONDS
 from features.online import SQLITE, OnlineAddress, online_address
 from features.sets import FeatureSet, feature_set_of
 from features.storage.snapshots import Snapshot, SnapshotStore
-from features.streamer import Streamer, claim
+from features.streamer import Further, Streamer, claim
 
 Missed = Callable[[datetime], Iterable[Slice]]
+Needed = Callable[[tuple[str, ...]], Sequence[Further]]
 
 
 @dataclass(slots=True)
@@ -70,8 +71,9 @@ class Standby:
     """Waits to write the windows of `symbols`, from the snapshots of `source`.
 
     `missed` gives the bars that closed after a moment, in order, as a provider knows them: those of the
-    time when nobody wrote. Without it the next bars come from `Duty.on_bar` alone. A lease in Redis is
-    free `lease_seconds` after its holder died, one on a file at once.
+    time when nobody wrote. Without it the next bars come from `Duty.on_bar` alone. `further` gives, for the
+    symbols that there are bars of, what versions in use need besides (`features.streamer`). A lease in Redis
+    is free `lease_seconds` after its holder died, one on a file at once.
     """
 
     def __init__(
@@ -85,6 +87,7 @@ class Standby:
         snapshots: SnapshotStore,
         source: str,
         missed: Missed | None = None,
+        further: Needed | None = None,
         online: str | OnlineAddress = SQLITE,
         offline: str = "",
         lease_seconds: float = SECONDS,
@@ -93,6 +96,7 @@ class Standby:
         self._folder, self._online = Path(folder), online_address(online)
         self._symbols, self._snapshots, self._source = symbols, snapshots, source
         self._missed = missed or (lambda last: ())
+        self._further = further or (lambda symbols: ())
         self._options = {"folder": folder, "feature_set": feature_set, "symbols": symbols, "window": window}
         self._options |= {"clock": clock, "online": self._online, "offline": offline}
 
@@ -136,7 +140,11 @@ class Standby:
         try:
             newest = self._newest()
             history = BarPanel.from_table(self._snapshots.load(newest.id))
-            options: dict[str, Any] = {**self._options, "history": history, "lease": lease}
+            # What is in use now, and was not yet when this standby began to wait.
+            further = self._further(history.symbols)
+            options: dict[str, Any] = {
+                **self._options, "history": history, "lease": lease, "further": further,
+            }  # fmt: skip
             duty = Duty(Streamer(**options), self._snapshots, newest.id)
             duty.streamer.materialize(newest.id)
             for bars in self._missed(newest.last):

@@ -10,13 +10,14 @@ own, and lie in views of their own.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Self
 
 from alphaloop.clock import Clock
-from alphaloop.errors import DataError, InputError, LeaseLostError
+from alphaloop.errors import DataError, InputError, LeaseLostError, UnknownNameError
 from alphaloop.market import BarPanel, Slice
 from alphaloop.settings import Settings
 from features.build import Panel
@@ -29,6 +30,8 @@ from features.sets import FeatureSet, feature_set_of
 from features.store import FeatureStore
 from features.window_stream import WindowStream
 from features.windows import Made
+
+log = logging.getLogger(__name__)
 
 Further = tuple[FeatureSet, tuple[str, ...]]
 """A feature set and the symbols that it is computed over."""
@@ -51,7 +54,8 @@ def claim(folder: Path, online: str | OnlineAddress = SQLITE, seconds: float = S
 class Streamer:
     """Publishes the features of `symbols` from the bar after `history` on.
 
-    `window` is how many rows the store keeps of each symbol, `further` what versions in use need besides.
+    `window` is how many rows the store keeps of each symbol, `further` what versions in use need besides:
+    of that, what these bars do not allow is left out, and the log says so.
     `replace` lets a replay write over rows that are newer than its own. `lease` is one that the caller
     claimed; it is closed with the streamer. Raises `InputError` if another streamer holds the lease.
     """
@@ -78,7 +82,11 @@ class Streamer:
             self._main = WindowStream(feature_set, symbols, history, window)
             self._further: dict[Made, WindowStream] = {}
             for other, universe in further:
-                one = WindowStream(other, universe, history, window)
+                try:
+                    one = WindowStream(other, universe, history, window)
+                except (DataError, UnknownNameError) as error:
+                    log.warning("windows of feature set %s are not written: %s", other.hash[:12], error)
+                    continue
                 if one.made != self._main.made:
                     self._further[one.made] = one
             self._written: tuple[datetime, str] | None = None

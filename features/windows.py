@@ -97,15 +97,20 @@ def unpack(packed: bytes) -> tuple[Window, np.datetime64]:
 
 
 def select(
-    stored: dict[str, StoredWindow], symbols: tuple[str, ...], as_of: datetime, lookback: int
+    stored: dict[str, StoredWindow],
+    symbols: tuple[str, ...],
+    as_of: datetime,
+    lookback: int,
+    wanted: Made | None = None,
 ) -> OnlineWindows:
-    """The windows of exactly `as_of`; see `features.store.OnlineReader.read`."""
+    """The windows of exactly `as_of`, of those there the `wanted`; see `features.store.OnlineReader.read`."""
     current = {
         symbol: one for symbol, one in stored.items() if to_datetime64(one.bar) == to_datetime64(as_of)
     }
     if not current:
         raise StaleFeaturesError(_age(stored, symbols, as_of))
-    first = next(iter(current.values()))
+    anyhow = next(iter(current.values()))
+    first = next((one for one in current.values() if wanted is not None and wanted.of(one)), anyhow)
     made = (first.feature_set, first.universe)
     same = {symbol: one for symbol, one in current.items() if (one.feature_set, one.universe) == made}
     kept = min(len(one.values) for one in same.values())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from alphaloop.errors import AlphaloopError, FeatureSetMismatchError
+from alphaloop.errors import AlphaloopError, DataError, FeatureSetMismatchError
 from features.sets import FeatureSet
 from models.card import Card
 from models.registry import Registry
@@ -41,32 +41,35 @@ def feature_set_for(card: Card, known: FeatureSet) -> FeatureSet:
 
 
 def sets_in_use(
-    registry: Registry, model: str, known: FeatureSet, symbols: tuple[str, ...]
+    registry: Registry, known: FeatureSet, symbols: tuple[str, ...]
 ) -> list[tuple[FeatureSet, tuple[str, ...]]]:
-    """What the versions in the rollout of `model` are scored on: feature sets, and the symbols of each.
+    """What the versions in rollouts are scored on: feature sets, and the symbols of each.
 
-    Those are `symbols`, but where a set has ranks: then the version's universe. Nothing for a model without a
-    champion. A version whose set is not known here, or whose universe has no bars here, is left out, and the
-    log says so.
+    Those are `symbols`, but where a set has ranks: then the version's universe. A version that is not known
+    enough, or whose universe has no bars here, is left out, and the log says so.
     """
-    document = registry.rollout(model) if model in registry.models() else None
-    if document is None:
-        return []
     found: dict[tuple[str, tuple[str, ...]], FeatureSet] = {}
-    for version in dict.fromkeys((document.champion, document.challenger, document.baseline)):
-        if version is None:
-            continue
-        card = registry.card(model, version)
-        try:
-            features = feature_set_for(card, known)
-        except FeatureSetMismatchError as error:
-            log.warning("version %s gets no features: %s", version, error)
-            continue
-        ranked = bool(features.graph.cross and card.universe)
-        if ranked and not set(card.universe) <= set(symbols):
-            absent = sorted(set(card.universe) - set(symbols))
-            log.warning("version %s ranks symbols that have no bars here: %s", version, ", ".join(absent[:8]))
-            continue
-        same = not ranked or set(card.universe) == set(symbols)
-        found[features.hash, symbols if same else card.universe] = features
+    for model in registry.models():
+        document = registry.rollout(model)
+        versions = (document.champion, document.challenger, document.baseline) if document else ()
+        for version in filter(None, dict.fromkeys(versions)):
+            try:
+                card = registry.card(model, version)
+                features = feature_set_for(card, known)
+                universe = _universe(card, features, symbols)
+            except AlphaloopError as error:
+                log.warning("version %s of '%s' gets no features: %s", version, model, error)
+            else:
+                found[features.hash, universe] = features
     return [(features, universe) for (_, universe), features in found.items()]
+
+
+def _universe(card: Card, features: FeatureSet, symbols: tuple[str, ...]) -> tuple[str, ...]:
+    """What the features are computed over; raises `DataError` where there are no bars of some of it."""
+    ranked = features.graph.cross and card.universe
+    if not ranked or set(card.universe) == set(symbols):
+        return symbols
+    absent = sorted(set(card.universe) - set(symbols))
+    if absent:
+        raise DataError(f"it ranks symbols that have no bars here: {', '.join(absent[:8])}")
+    return card.universe

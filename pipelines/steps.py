@@ -6,6 +6,7 @@ under exactly the settings that the request was made under.
 
 from __future__ import annotations
 
+from html import escape
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -46,9 +47,15 @@ def drift_report(settings: str, model: str, run: str) -> str:
     if not logged:
         raise MissingStateError(f"no prediction of '{model}' is logged in {chosen.paths.prediction_log} yet")
     newest = logged[-1][2]
-    calibration = Calibration.load(chosen.paths.drift, newest)
-    seen = [features for _, features, made in logged if made == newest][-calibration.window :]
     path = chosen.paths.drift / f"{run}.html"
+    try:
+        calibration = Calibration.load(chosen.paths.drift, newest)
+    except MissingStateError as error:
+        # A report that cannot be made is no reason to train nothing.
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"<p>{escape(str(error))}</p>\n", encoding="utf-8")
+        return str(path)
+    seen = [features for _, features, made in logged if made == newest][-calibration.window :]
     write_report(calibration, np.concatenate(seen), path)
     return str(path)
 
@@ -59,6 +66,7 @@ def train_candidate(settings: str, snapshot: str, model: str, family: str, run: 
     The family's last parameters are used again: tuning anew on the bars after a crash would fit the
     search to it.
     """
+    from control.drift import calibrate_beside
     from features.build import backfill
     from features.sets import feature_set_of
     from features.storage.snapshots import SnapshotStore
@@ -69,10 +77,11 @@ def train_candidate(settings: str, snapshot: str, model: str, family: str, run: 
     registry = Registry(chosen.paths.registry)
     bars = BarPanel.from_table(SnapshotStore(chosen.paths.snapshots).load(snapshot))
     document = registry.rollout(model)
+    frame = backfill(bars, feature_set_of(chosen))
     trained = train(
         family,
         bars,
-        backfill(bars, feature_set_of(chosen)),
+        frame,
         snapshot,
         registry,
         chosen,
@@ -83,6 +92,7 @@ def train_candidate(settings: str, snapshot: str, model: str, family: str, run: 
         parameters=_last_parameters(registry, model, family),
         clock=SystemClock(),
     )
+    calibrate_beside(frame, chosen.drift, chosen.paths.drift)
     return trained.version
 
 

@@ -56,7 +56,7 @@ class LoadedModel:
                 f"{self.model} version {self.version} was trained on feature set "
                 f"{self.card.feature_set[:12]}, the online store holds {feature_set[:12]}; "
                 "start again what writes it (alphaloop trade, alphaloop features materialize): that carries "
-                "the features of each version in a rollout"
+                "the features of the versions in rollouts, and of no others"
             )
 
     def score(self, panel: Panel, complete: bool = False) -> Scores:

@@ -104,7 +104,7 @@ def materialize(json: AsJson = False) -> None:
         features, needed = feature_set_of(chosen), []
         if chosen.paths.registry.exists():
             registry = Registry(chosen.paths.registry)
-            needed = sets_in_use(registry, chosen.serving.model, features, bars.symbols)
+            needed = sets_in_use(registry, features, bars.symbols)
         with Streamer.from_settings(chosen, bars.symbols, bars, SystemClock(), further=needed) as streamer:
             streamer.materialize(snapshot.id)
             further = [made.feature_set for made in streamer.made[1:]]

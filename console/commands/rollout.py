@@ -117,7 +117,7 @@ def start(
     )
     warnings = [
         operations.power_warning(chosen),
-        operations.features_warning(chosen, model or chosen.serving.model, version),
+        operations.features_warning(chosen, document),
     ]
     warning = "; ".join(filter(None, warnings))
     if warning:

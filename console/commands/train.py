@@ -10,7 +10,6 @@ from console.commands.options import AsJson, Model
 
 if TYPE_CHECKING:
     from alphaloop.settings import Settings
-    from features.build import FeatureFrame
 
 FamilyName = Annotated[str, typer.Argument(help="A model family, as momentum, lightgbm or transformer.")]
 Trials = Annotated[
@@ -29,7 +28,7 @@ def train(family: FamilyName, trials: Trials = None, model: Model = "", json: As
     from alphaloop.clock import SystemClock
     from console import output, workspace
     from console.models_view import card_facts
-    from control.drift import calibrate_on
+    from control.drift import calibrate_beside, calibrate_on
     from features.build import backfill
     from features.sets import feature_set_of
     from models import families, training
@@ -63,7 +62,7 @@ def train(family: FamilyName, trials: Trials = None, model: Model = "", json: As
             _crown(chosen, name, trained.version)
             calibrate_on(frame, chosen.drift).save(chosen.paths.drift)
         elif document is not None:
-            _calibrate_beside(chosen, frame)
+            calibrate_beside(frame, chosen.drift, chosen.paths.drift)
     payload = {"model": name, "version": trained.version, "champion": crowned, **card_facts(trained.card)}
 
     def show() -> None:
@@ -75,17 +74,6 @@ def train(family: FamilyName, trials: Trials = None, model: Model = "", json: As
             output.say(f"  · {reason}")
 
     output.answer(payload, json, show)
-
-
-def _calibrate_beside(settings: Settings, frame: FeatureFrame) -> None:
-    """Fix the drift monitor's thresholds for a feature set that is new, for when its version takes over."""
-    from alphaloop.errors import MissingStateError
-    from control.drift import Calibration, calibrate_on
-
-    try:
-        Calibration.load(settings.paths.drift, frame.feature_set)
-    except MissingStateError:
-        calibrate_on(frame, settings.drift).save(settings.paths.drift, beside=True)
 
 
 def _crown(settings: Settings, model: str, version: str) -> None:

@@ -20,11 +20,14 @@ from control.drift import (
     DriftMonitor,
     _rolling_distance,
     calibrate,
+    calibrate_beside,
+    calibrate_on,
     evidently_distance,
     write_report,
 )
 from control.policies import RetrainPolicy
 from control.watch import ALARM, RETRAIN_REQUEST, DriftWatch
+from features.build import FeatureFrame
 
 START = datetime(2020, 1, 2, 21, tzinfo=UTC)
 FEATURES = ("calm", "trend", "noise")
@@ -150,7 +153,7 @@ def test_a_champion_of_other_features_is_watched_by_thresholds_of_its_own(
         calibrate(_training()[:, :, :2], ("x", "y"), DriftSettings(window=10)), feature_set="b" * 64
     )
     old.save(tmp_path)
-    new.save(tmp_path, beside=True)
+    new.save(tmp_path)
     watch = replace(_watch(old, tmp_path), calibrations=partial(Calibration.load, tmp_path))
     live, looks = _training(60, seed=3), []
     for day, bars in enumerate(live):
@@ -173,3 +176,49 @@ def test_features_that_nothing_is_calibrated_for_are_not_watched(
         assert watch.on_bar(START + timedelta(days=day), np.zeros((20, 2), np.float32), "b" * 64) == []
     assert watch.looks == []
     assert [record.message.count("`alphaloop train` with that set") for record in caplog.records] == [1]
+
+
+def test_a_calibration_of_before_does_not_judge_other_features(
+    calibration: Calibration, tmp_path: Path
+) -> None:
+    """It does not say of which set it is: as many features are taken for its own, others are not watched."""
+    calibration.save(tmp_path)
+    watch = replace(_watch(calibration, tmp_path), calibrations=partial(Calibration.load, tmp_path))
+    for day in range(12):
+        watch.on_bar(START + timedelta(days=day), np.zeros((20, 4), np.float32), "b" * 64)
+    assert watch.looks == []
+    for day, bars in enumerate(_training(12)):
+        watch.on_bar(START + timedelta(days=20 + day), bars, "a" * 64)
+    assert len(watch.looks) == 3
+
+
+def test_each_feature_set_keeps_its_calibration(calibration: Calibration, tmp_path: Path) -> None:
+    """The first is not lost when another is kept, and one that is kept anew replaces its own."""
+    sets = {name: replace(calibration, feature_set=name * 64) for name in "abc"}
+    for one in sets.values():
+        one.save(tmp_path)
+    newer = replace(sets["b"], share=0.9)
+    newer.save(tmp_path)
+    assert Calibration.load(tmp_path) == sets["a"]
+    assert [Calibration.load(tmp_path, name * 64) for name in "abc"] == [sets["a"], newer, sets["c"]]
+    with pytest.raises(MissingStateError, match="no drift calibration for feature set dddddddddddd"):
+        Calibration.load(tmp_path, "d" * 64)
+
+
+def test_a_new_set_is_calibrated_where_there_is_a_monitor(tmp_path: Path) -> None:
+    """Without one nothing is watched yet; with one, a set that has thresholds keeps them."""
+    settings = DriftSettings(window=10)
+    frame = FeatureFrame(
+        np.arange(900).astype("datetime64[D]").astype("datetime64[ns]"), tuple("ABCDEFGHIJKLMNOPQRST"),
+        FEATURES, _training(), "a" * 64,
+    )  # fmt: skip
+    calibrate_beside(frame, settings, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+    calibrate_on(frame, settings).save(tmp_path)
+    other = replace(frame, names=("x", "y", "z"), feature_set="b" * 64)
+    calibrate_beside(other, settings, tmp_path)
+    kept = tmp_path / f"calibration-{'b' * 12}.json"
+    written = kept.stat().st_mtime_ns
+    calibrate_beside(other, settings, tmp_path)
+    assert kept.stat().st_mtime_ns == written
+    assert Calibration.load(tmp_path, "b" * 64).features == ("x", "y", "z")

@@ -8,15 +8,18 @@ from typing import Any
 
 import numpy as np
 import pytest
+from sqlalchemy.exc import OperationalError
 
 from alphaloop.clock import ReplayClock
-from alphaloop.errors import StaleFeaturesError
+from alphaloop.errors import MissingStateError, StaleFeaturesError
 from alphaloop.market import BarPanel
 from alphaloop.universe import hash_universe
 from features import online_reader
 from features.build import backfill
 from features.online_reader import OnlineReader
 from features.sets import FeatureSet
+from features.standby import Standby
+from features.storage.snapshots import SnapshotStore
 from features.store import FeatureStore
 from features.streamer import Streamer
 
@@ -139,3 +142,110 @@ def test_windows_of_another_bar_are_not_given_for_it(
         one.materialize("s")
     with pytest.raises(StaleFeaturesError, match="older"):
         OnlineReader(tmp_path).read(past.symbols, real_bars.at(PAST).timestamp, 1, OLD.hash)
+
+
+def test_what_a_leaver_left_behind_hides_nothing(
+    tmp_path: Path, real_bars: BarPanel, past: BarPanel, clock: ReplayClock, streamer: Any
+) -> None:
+    """A symbol's row of a set that was the settings' then does not stand for the rest of that set now."""
+    with streamer(feature_set=OLD) as one:
+        one.materialize("s")
+    stay, bar = past.symbols[:-1], real_bars.at(PAST)
+    with Streamer(tmp_path, NEW, stay, past, ROWS, clock, further=[(OLD, stay)]) as one:
+        one.publish(bar, "s2")
+    windows = OnlineReader(tmp_path).read(past.symbols, bar.timestamp, ROWS, OLD.hash)
+    assert windows.feature_set == OLD.hash
+    expected = backfill(real_bars, OLD).window(PAST, ROWS)
+    np.testing.assert_array_equal(windows.panel[:-1], expected[:-1])
+    assert np.isnan(windows.panel[-1]).all()
+
+
+def test_a_set_that_these_bars_do_not_allow_is_left_out(
+    past: BarPanel, streamer: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The settings' own windows are written all the same, and the log says what is missing."""
+    volumes = FeatureSet(("obv",))
+    with streamer((volumes, past.symbols), (OLD, (*past.symbols, "NONE")), (OLD, past.symbols)) as one:
+        one.materialize("s")
+        assert [made.feature_set for made in one.made] == [NEW.hash, OLD.hash]
+    assert "needs 'volume'" in caplog.text and "unknown symbol 'NONE'" in caplog.text
+
+
+def test_a_standby_carries_what_is_in_use_when_it_takes_over(
+    tmp_path: Path, past: BarPanel, clock: ReplayClock, streamer: Any
+) -> None:
+    """It asks then, not when it began to wait, and what served a champion goes on being there."""
+    snapshots = SnapshotStore(tmp_path / "snapshots")
+    snapshots.save(past.to_table(), "s")
+    needed: list[Any] = []
+    standby = Standby(
+        tmp_path, NEW, past.symbols, ROWS, clock, snapshots=snapshots, source="s",
+        further=lambda symbols: [(one, symbols) for one in needed],
+    )  # fmt: skip
+    with streamer((OLD, past.symbols)) as one:
+        one.materialize("s")
+        assert standby.take_over(timeout=0) is None
+        needed.append(OLD)
+    duty = standby.take_over(timeout=5)
+    assert duty is not None
+    with duty:
+        last = past.at(len(past) - 1).timestamp
+        assert OnlineReader(tmp_path).read(past.symbols, last, 1, OLD.hash).feature_set == OLD.hash
+
+
+def test_looking_for_one_set_does_not_keep_another_from_being_found(
+    tmp_path: Path, past: BarPanel, streamer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each set is looked for again after a while, however often one that never comes is asked for."""
+    now = [0.0]
+    monkeypatch.setattr(online_reader, "monotonic", lambda: now[0])
+    last, reader = past.at(len(past) - 1).timestamp, OnlineReader(tmp_path)
+
+    def read(feature_set: str) -> str:
+        return reader.read(past.symbols, last, 1, feature_set).feature_set
+
+    with streamer() as one:
+        one.materialize("s")
+    assert (read("0" * 64), read(OLD.hash)) == (NEW.hash, NEW.hash)
+    with streamer((OLD, past.symbols)) as one:
+        one.materialize("s")
+    for _ in range(3):
+        now[0] += 0.4
+        assert read("0" * 64) == NEW.hash
+    assert read(OLD.hash) == OLD.hash
+
+
+def test_that_too_few_rows_are_kept_is_not_found_out_with_each_request(
+    tmp_path: Path, past: BarPanel, streamer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who looks back too far costs the others no read of the store but one in a while."""
+    last, reader, reads = past.at(len(past) - 1).timestamp, OnlineReader(tmp_path), []
+    with streamer() as one:
+        one.materialize("s")
+    fetch = reader._fetch
+    monkeypatch.setattr(reader, "_fetch", lambda *given: reads.append(given) or fetch(*given))
+    for _ in range(5):
+        with pytest.raises(MissingStateError, match=f"keeps {ROWS} rows"):
+            reader.read(past.symbols, last, ROWS + 1, NEW.hash)
+    assert len(reads) == 1
+
+
+def test_a_registry_that_cannot_be_read_is_told_and_outlived(
+    tmp_path: Path,
+    past: BarPanel,
+    streamer: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Looking for other windows fails; what is there is given, for whoever asked to judge."""
+    last, reader = past.at(len(past) - 1).timestamp, OnlineReader(tmp_path)
+    with streamer() as one:
+        one.materialize("s")
+    reader.stored(past.symbols)
+
+    def locked() -> None:
+        raise OperationalError("select", {}, Exception("database is locked"))
+
+    monkeypatch.setattr(reader._feast, "refresh_registry", locked)
+    assert reader.read(past.symbols, last, 1, OLD.hash).feature_set == NEW.hash
+    assert "cannot be looked for windows of other feature sets" in caplog.text

@@ -65,20 +65,27 @@ def test_a_set_with_own_indicators_needs_them_as_they_were(tiny_card: MakeCard, 
         feature_set_for(card, known[9])
 
 
-def test_what_is_in_use_are_the_sets_of_a_rollouts_versions(
+def test_what_is_in_use_are_the_sets_of_rollouts_versions(
     tiny_card: MakeCard, tiny_onnx: Callable[..., bytes], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Ranks over each version's universe; what nobody could compute is left out, and the log names it."""
+    """Of every model, ranks over each version's universe; what nobody could compute is left out and named."""
     registry, symbols = Registry(tmp_path), ("A", "B", "C", "D")
-    assert sets_in_use(registry, "equities", KNOWN, symbols) == []
+    assert sets_in_use(registry, KNOWN, symbols) == []
     content = tiny_onnx()
     for features, universe in ((RANKED, ("C", "A")), (OTHER, ("C", "A")), (RANKED, ("A", "Z"))):
         registry.register("equities", content, of(tiny_card, features, content, universe=universe))
+    registry.register("bonds", content, of(tiny_card, KNOWN, content, model="bonds"))
+    registry.register("bonds", content, of(tiny_card, OTHER, content, model="bonds", definition={}))
+    assert sets_in_use(registry, KNOWN, symbols) == []
     document = RolloutDocument("equities", "1", challenger="2", state=RolloutState.SHADOW)
     registry.write_rollout(document, None)
-    found = sets_in_use(registry, "equities", KNOWN, symbols)
-    expected = [(RANKED.hash, ("C", "A")), (OTHER.hash, symbols)]
-    assert [(one.hash, universe) for one, universe in found] == expected
+    registry.write_rollout(RolloutDocument("bonds", "1", challenger="2", state=RolloutState.SHADOW), None)
+    found = sets_in_use(registry, KNOWN, symbols)
+    expected = {(RANKED.hash, ("C", "A")), (OTHER.hash, symbols), (KNOWN.hash, symbols)}
+    assert {(one.hash, universe) for one, universe in found} == expected
+    assert "version 2 of 'bonds' gets no features" in caplog.text
     registry.write_rollout(document.next(champion="3", challenger=None, state=RolloutState.STEADY), 1)
-    assert sets_in_use(registry, "equities", KNOWN, symbols) == []
-    assert "version 3 ranks symbols that have no bars here: Z" in caplog.text
+    assert [one.hash for one, _ in sets_in_use(registry, KNOWN, symbols)] == [KNOWN.hash]
+    assert (
+        "version 3 of 'equities' gets no features: it ranks symbols that have no bars here: Z" in caplog.text
+    )

@@ -49,7 +49,7 @@ class Bodies:
             async with asyncio.timeout(seconds):
                 return await self._whole(request)
         except TimeoutError:
-            raise LateBodyError(f"the body was not here within {seconds:g} s; send it at once") from None
+            raise LateBodyError(f"the body was not here within {seconds:g} s; nothing was computed") from None
 
     async def _whole(self, request: Request) -> bytes:
         chunks: list[bytes] = []

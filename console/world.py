@@ -14,7 +14,8 @@ from alphaloop.journal.store import Journal
 from alphaloop.rollout import sleeve_names
 from alphaloop.settings import Settings
 from console.loop import Loop, Market, MeteredForecaster
-from control.drift import Calibration, DriftMonitor
+from control.calibration import Calibration
+from control.drift import DriftMonitor
 from control.metrics import Collector
 from control.metrics_page import metrics_page
 from control.operations import make_controller

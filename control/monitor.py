@@ -12,7 +12,8 @@ from alphaloop.errors import MissingStateError
 from alphaloop.journal.store import Journal
 from alphaloop.prediction import Route
 from alphaloop.settings import Settings
-from control.drift import Calibration, DriftMonitor, FeatureMatrix
+from control.calibration import Calibration
+from control.drift import DriftMonitor, FeatureMatrix
 from control.policies import retrain_policy
 from control.watch import DriftWatch
 from serving.prediction_log import PredictionLogReader, PredictionRow

@@ -15,7 +15,8 @@ from typing import Any
 
 from alphaloop.errors import MissingStateError
 from alphaloop.journal.store import Journal
-from control.drift import Calibration, DriftLook, DriftMonitor, FeatureMatrix
+from control.calibration import Calibration
+from control.drift import DriftLook, DriftMonitor, FeatureMatrix
 from control.policies import RetrainPolicy
 from control.transition import CONTROL_STREAM
 

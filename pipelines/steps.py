@@ -37,7 +37,8 @@ def freeze_snapshot(settings: str) -> str:
 
 def drift_report(settings: str, model: str, run: str) -> str:
     """Write Evidently's report on the last bars of the prediction log; returns its path."""
-    from control.drift import Calibration, write_report
+    from control.calibration import Calibration
+    from control.drift import write_report
     from control.monitor import live_features
     from serving.prediction_log import PredictionLogReader
 
@@ -66,7 +67,7 @@ def train_candidate(settings: str, snapshot: str, model: str, family: str, run: 
     The family's last parameters are used again: tuning anew on the bars after a crash would fit the
     search to it.
     """
-    from control.drift import calibrate_beside
+    from control.calibration import calibrate_beside
     from features.build import backfill
     from features.sets import feature_set_of
     from features.storage.snapshots import SnapshotStore

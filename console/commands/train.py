@@ -28,7 +28,7 @@ def train(family: FamilyName, trials: Trials = None, model: Model = "", json: As
     from alphaloop.clock import SystemClock
     from console import output, workspace
     from console.models_view import card_facts
-    from control.drift import calibrate_beside, calibrate_on
+    from control.calibration import calibrate_beside, calibrate_on
     from features.build import backfill
     from features.sets import feature_set_of
     from models import families, training

@@ -17,7 +17,7 @@ from console.demo.preparation import Models
 from console.demo.rollout_history import rollout_rows, rollout_series
 from console.demo.screen import Screen
 from control import audit
-from control.drift import Calibration
+from control.calibration import Calibration
 from features.sets import feature_set_of
 
 if TYPE_CHECKING:

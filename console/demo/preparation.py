@@ -109,7 +109,7 @@ def train_models(
 
 def calibrate_drift(settings: Settings, screen: Screen, frame: FeatureFrame) -> None:
     """Fix the drift monitor's thresholds on the training years."""
-    from control.drift import calibrate_on
+    from control.calibration import calibrate_on
 
     calibration = calibrate_on(frame, settings.drift)
     calibration.save(settings.paths.drift)

@@ -15,16 +15,14 @@ from alphaloop.clock import ReplayClock
 from alphaloop.errors import DamagedStoreError, DataError, MissingStateError
 from alphaloop.journal.store import Journal
 from alphaloop.settings import DriftSettings
-from control.drift import (
+from control.calibration import (
     Calibration,
-    DriftMonitor,
     _rolling_distance,
     calibrate,
     calibrate_beside,
     calibrate_on,
-    evidently_distance,
-    write_report,
 )
+from control.drift import DriftMonitor, evidently_distance, write_report
 from control.policies import RetrainPolicy
 from control.watch import ALARM, RETRAIN_REQUEST, DriftWatch
 from features.build import FeatureFrame

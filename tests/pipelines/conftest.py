@@ -13,7 +13,7 @@ from alphaloop.journal.store import Journal
 from alphaloop.market import BarPanel, to_datetime
 from alphaloop.rollout import RolloutDocument
 from alphaloop.settings import Settings, load
-from control.drift import calibrate_on
+from control.calibration import calibrate_on
 from control.transition import CONTROL_STREAM
 from control.watch import RETRAIN_REQUEST
 from features.build import FeatureFrame, backfill

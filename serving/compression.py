@@ -1,4 +1,7 @@
-"""Compression of HTTP bodies: gzip, and deflate, which means zlib's format (RFC 9110, section 8.4.1)."""
+"""Compression of HTTP bodies: gzip, and deflate, which means zlib's format (RFC 9110, section 8.4.1).
+
+Names of encodings are the same in capitals.
+"""
 
 from __future__ import annotations
 
@@ -20,9 +23,9 @@ def decompress(body: bytes, encoding: str, most_bytes: int) -> bytes:
 
     Raises `InvalidRequestError` for an unknown encoding or damaged data, and `RequestTooLargeError`.
     """
-    if not encoding or encoding == IDENTITY:
+    if not encoding or encoding.lower() == IDENTITY:
         return body
-    window = WINDOWS.get(encoding)
+    window = WINDOWS.get(encoding.lower())
     if window is None:
         raise InvalidRequestError(
             f"Content-Encoding is {encoding[:40]!r}; known: {', '.join(sorted(WINDOWS))}"
@@ -44,7 +47,7 @@ def decompress(body: bytes, encoding: str, most_bytes: int) -> bytes:
 def compress(body: bytes, accepted: str) -> tuple[bytes, str | None]:
     """The body in the first encoding of `accepted` (`Accept-Encoding`) that is known here, and its name."""
     for part in accepted.split(","):
-        name, _, weight = part.strip().partition(";")
+        name, _, weight = part.strip().lower().partition(";")
         if name in WINDOWS and weight.replace(" ", "") not in {"q=0", "q=0.0"}:
             made = gzip.compress(body, LEVEL, mtime=0) if name == "gzip" else zlib.compress(body, LEVEL)
             return made, name

@@ -176,6 +176,18 @@ def test_bodies_are_compressed_both_ways(served: HttpServed, client: Any, algori
     assert headers["content-encoding"] == algorithm
 
 
+def test_encodings_are_the_same_in_capitals(served: HttpServed) -> None:
+    """RFC 9110, section 8.4.1: names of codings do not mind case, coming and going."""
+    good = json.dumps(json_panel(GOOD)).encode()
+    for content, encoding in (
+        (good, "Identity"),
+        (gzip.compress(good), "GZIP"),
+        (zlib.compress(good), "Deflate"),
+    ):
+        status, _, headers = served.infer(content, {"Content-Encoding": encoding, "Accept-Encoding": "GZip"})
+        assert (status, headers["content-encoding"]) == (200, "gzip")
+
+
 def test_a_version_may_be_asked_for(served: HttpServed, client: Any) -> None:
     """A version in the path answers itself."""
     panel = np.ones((1, 2, 3), np.float32) * np.float32([1, 0, 0])

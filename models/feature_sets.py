@@ -46,7 +46,8 @@ def sets_in_use(
     """What the versions in rollouts are scored on: feature sets, and the symbols of each.
 
     Those are `symbols`, but where a set has ranks: then the version's universe. A version that is not known
-    enough, or whose universe has no bars here, is left out, and the log says so.
+    enough, or of whose universe some has no bars here, is left out, and the log says so; one of another market,
+    of whose universe nothing is here, is no affair of whoever asks.
     """
     found: dict[tuple[str, tuple[str, ...]], FeatureSet] = {}
     for model in registry.models():
@@ -55,6 +56,8 @@ def sets_in_use(
         for version in filter(None, dict.fromkeys(versions)):
             try:
                 card = registry.card(model, version)
+                if card.universe and set(card.universe).isdisjoint(symbols):
+                    continue
                 features = feature_set_for(card, known)
                 universe = _universe(card, features, symbols)
             except AlphaloopError as error:

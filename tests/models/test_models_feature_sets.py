@@ -74,6 +74,8 @@ def test_what_is_in_use_are_the_sets_of_rollouts_versions(
     content = tiny_onnx()
     for features, universe in ((RANKED, ("C", "A")), (OTHER, ("C", "A")), (RANKED, ("A", "Z"))):
         registry.register("equities", content, of(tiny_card, features, content, universe=universe))
+    registry.register("metals", content, of(tiny_card, RANKED, content, model="metals", universe=("X", "Y")))
+    registry.write_rollout(RolloutDocument("metals", "1"), None)
     registry.register("bonds", content, of(tiny_card, KNOWN, content, model="bonds"))
     registry.register("bonds", content, of(tiny_card, OTHER, content, model="bonds", definition={}))
     assert sets_in_use(registry, KNOWN, symbols) == []
@@ -83,7 +85,7 @@ def test_what_is_in_use_are_the_sets_of_rollouts_versions(
     found = sets_in_use(registry, KNOWN, symbols)
     expected = {(RANKED.hash, ("C", "A")), (OTHER.hash, symbols), (KNOWN.hash, symbols)}
     assert {(one.hash, universe) for one, universe in found} == expected
-    assert "version 2 of 'bonds' gets no features" in caplog.text
+    assert "version 2 of 'bonds' gets no features" in caplog.text and "metals" not in caplog.text
     registry.write_rollout(document.next(champion="3", challenger=None, state=RolloutState.STEADY), 1)
     assert [one.hash for one, _ in sets_in_use(registry, KNOWN, symbols)] == [KNOWN.hash]
     assert (

@@ -46,8 +46,8 @@ def sets_in_use(
     """What the versions in rollouts are scored on: feature sets, and the symbols of each.
 
     Those are `symbols`, but where a set has ranks: then the version's universe. A version that is not known
-    enough, or of whose universe some has no bars here, is left out, and the log says so; one of another market,
-    of whose universe nothing is here, is no affair of whoever asks.
+    enough, or of whose universe some has no bars here, is left out, and the log says so; one of another
+    market, of whose universe nothing is here, is no affair of whoever asks.
     """
     found: dict[tuple[str, tuple[str, ...]], FeatureSet] = {}
     for model in registry.models():

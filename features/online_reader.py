@@ -89,12 +89,11 @@ class OnlineReader:
         look = not self._has_looked(made)
         stored = self._stored(symbols, as_of, made, look=look)
         try:
-            found: OnlineWindows | MissingStateError = select(stored, symbols, as_of, lookback, made)
+            return select(stored, symbols, as_of, lookback, made)
         except MissingStateError as error:
-            found = error
-        if look and not _are(found, made):
-            self._looked[made] = monotonic()
-        return found
+            if look:
+                self._looked[made] = monotonic()
+            return error
 
     def _stored(
         self, symbols: tuple[str, ...], as_of: datetime, made: Made | None, *, look: bool
@@ -104,8 +103,10 @@ class OnlineReader:
         right = _count(stored, as_of, made)
         if made is None or (right and right == _count(stored, as_of, None)):
             return stored
-        best = stored
-        for view in self._further(made, look=look):
+        views, best = self._further(made, look=look), stored
+        if look:
+            self._looked[made] = monotonic()
+        for view in views:
             # A view may be gone since Feast was asked: no version in use needed it any more.
             with suppress(MissingStateError):
                 found = self._fetch(symbols, view)

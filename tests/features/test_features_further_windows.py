@@ -249,3 +249,18 @@ def test_a_registry_that_cannot_be_read_is_told_and_outlived(
     monkeypatch.setattr(reader._feast, "refresh_registry", locked)
     assert reader.read(past.symbols, last, 1, OLD.hash).feature_set == NEW.hash
     assert "cannot be looked for windows of other feature sets" in caplog.text
+
+
+def test_who_asks_for_a_bar_that_is_not_there_does_not_have_feast_asked_each_time(
+    tmp_path: Path, real_bars: BarPanel, past: BarPanel, streamer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether there are other windows is looked for once in a while, whatever comes of it."""
+    reader, asked = OnlineReader(tmp_path), []
+    with streamer() as one:
+        one.materialize("s")
+    refresh = reader._feast.refresh_registry
+    monkeypatch.setattr(reader._feast, "refresh_registry", lambda: asked.append(1) or refresh())
+    for _ in range(5):
+        with pytest.raises(StaleFeaturesError):
+            reader.read(past.symbols, real_bars.at(PAST).timestamp, 1, NEW.hash)
+    assert len(asked) == 1

@@ -202,7 +202,7 @@ class Rig:
 @pytest.fixture
 def make_rig() -> Iterator[Callable[..., Rig]]:
     """`make_rig(*names)`: providers in this order; nothing of them is left behind."""
-    before = threading.active_count()
+    before = set(threading.enumerate())
     rigs: list[Rig] = []
 
     def make(*names: str) -> Rig:
@@ -212,7 +212,7 @@ def make_rig() -> Iterator[Callable[..., Rig]]:
     yield make
     for rig in rigs:
         rig.end()
-    assert threading.active_count() == before
+    assert set(threading.enumerate()) <= before
 
 
 def _tagged(slices: Sequence[Slice], name: str) -> bool:

@@ -216,7 +216,6 @@ class RolloutController:
             return steps
         inquiry = self._inquiry_of(document)
         started = datetime.fromisoformat(document.started)
-        rows = [row for row in rows if row.symbols]
         moments = sorted({row.as_of for row in rows if row.as_of is not None and row.as_of > started})
         frames = self._recomputation.frames(bars)
         for as_of in moments:

@@ -201,25 +201,25 @@ def features_warning(settings: Settings, document: RolloutDocument) -> str:
     registry = Registry(settings.paths.registry)
     versions = [one for one in (document.champion, document.challenger) if one is not None]
     try:
-        told = [_unwritten(settings, one, registry.card(document.model, one)) for one in versions]
+        symbols, reader = _bars(settings).symbols, OnlineReader.from_settings(settings)
+        told = [_unwritten(reader, symbols, registry.card(document.model, one), one) for one in versions]
     except AlphaloopError as error:
         # The rollout has begun: that it cannot be told is no reason to fail.
         return f"whether the features of each version are written cannot be told: {error}"
     return "; ".join(filter(None, told))
 
 
-def _unwritten(settings: Settings, version: str, card: Card) -> str:
-    bars = _bars(settings)
-    reader = OnlineReader.from_settings(settings)
+def _unwritten(reader: OnlineReader, symbols: tuple[str, ...], card: Card, version: str) -> str:
+    made = (card.feature_set, hash_universe(card.universe))
     try:
-        newest = max((one.bar for one in reader.stored(bars.symbols).values()), default=None)
+        newest = max((one.bar for one in reader.stored(symbols).values()), default=None)
         if newest is None:
             return ""
-        there = reader.read(bars.symbols, newest, 1, card.feature_set, hash_universe(card.universe))
+        there = reader.read(symbols, newest, 1, *made)
     except (MissingStateError, StaleFeaturesError):
         # Nothing is online yet.
         return ""
-    if there.made_of(card.feature_set, hash_universe(card.universe)):
+    if there.made_of(*made):
         return ""
     return (
         f"the features that version {version} was trained on are not written to the online store yet; start "

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from alphaloop.errors import DataError, FeatureSetMismatchError
 from alphaloop.market import BarPanel
 from features.build import FeatureFrame, backfill
+from features.inputs import aligned
 from features.sets import FeatureSet
 from models.card import Card
 from models.feature_sets import feature_set_for
@@ -86,10 +87,7 @@ class Recomputation:
         scores = np.full(len(window), np.nan)
         if len(complete):
             scores[complete] = session.run(["scores"], {"panel": window[complete]})[0]
-        if frame.symbols == frames.bars.symbols:
-            return scores
-        by_symbol = dict(zip(frame.symbols, scores.tolist(), strict=True))
-        return np.array([by_symbol.get(symbol, np.nan) for symbol in frames.bars.symbols])
+        return aligned(scores, frame.symbols, frames.bars.symbols)
 
     def difference(self, row: PredictionRow, frames: Frames, beside: PredictionRow | None = None) -> float:
         """The largest difference between a logged answer and its recomputation.
@@ -126,8 +124,7 @@ class Recomputation:
         card, _ = self._session(row.model, row.version)
         index = frames.of(card).index_of(row.as_of)
         recomputed = self.scores(row.model, row.version, frames, index)
-        by_symbol = dict(zip(frames.bars.symbols, recomputed.tolist(), strict=True))
-        ours = np.array([by_symbol.get(symbol, np.nan) for symbol in row.symbols])
+        ours = aligned(recomputed, frames.bars.symbols, row.symbols)
         return ours, np.asarray(row.scores, dtype=np.float64)
 
     def _session(self, model: str, version: str) -> tuple[Card, Any]:

@@ -15,6 +15,7 @@ from alphaloop.rollout import RolloutDocument
 from control.evidence import Observation
 from control.guards import Guards
 from control.recomputation import Frames, Recomputation
+from features.inputs import aligned
 from models.card import Card
 from serving.prediction_log import PredictionRow
 
@@ -55,8 +56,8 @@ class Witness:
         return Observation(
             as_of=as_of,
             close=bars.adjusted_close[-1],
-            champion=aligned(ours, bars.symbols),
-            challenger=aligned(theirs, bars.symbols),
+            champion=scores_of(ours, bars.symbols),
+            challenger=scores_of(theirs, bars.symbols),
             recomputation=max(
                 (self.recomputation.difference(row, known, ours) for row in _distinct(answered)), default=0.0
             ),
@@ -97,12 +98,11 @@ def widest(rows: Sequence[PredictionRow], symbols: tuple[str, ...]) -> Predictio
     return max(reversed(good), key=lambda row: len(market.intersection(row.symbols)), default=None)
 
 
-def aligned(row: PredictionRow | None, symbols: tuple[str, ...]) -> Vector:
+def scores_of(row: PredictionRow | None, symbols: tuple[str, ...]) -> Vector:
     """The scores of `row` in the order of `symbols`; NaN for those it lacks."""
     if row is None:
         return np.full(len(symbols), np.nan)
-    by_symbol = dict(zip(row.symbols, row.scores, strict=True))
-    return np.array([by_symbol.get(symbol, np.nan) for symbol in symbols], dtype=np.float64)
+    return aligned(np.asarray(row.scores, dtype=np.float64), row.symbols, symbols)
 
 
 def _distinct(rows: Sequence[PredictionRow]) -> list[PredictionRow]:

@@ -20,7 +20,8 @@ from features.windows import Made, pack
 class WindowStream:
     """The last `rows` rows of the features of `symbols`, standing after `history`.
 
-    Raises `InputError` for no rows, and as `features.stream.FeatureStream` does.
+    `made` is what they are made of. Raises `InputError` for no rows, and as `features.stream.FeatureStream`
+    does.
     """
 
     def __init__(
@@ -29,18 +30,12 @@ class WindowStream:
         if rows < 1:
             raise InputError(f"a window has {rows} rows; it needs at least one")
         self.feature_set, self.symbols = feature_set, symbols
+        # Not whoever has a bar today: one that was delisted is of the universe still.
+        self.made = Made(feature_set.hash, hash_universe(symbols) if feature_set.graph.cross else "")
         self._stream = FeatureStream(feature_set, symbols, history)
         past = history.select(symbols)
         self._windows = _last_rows(backfill(past, feature_set), rows)
         self._latest: Slice | None = past.at(len(past) - 1) if len(past) else None
-
-    @property
-    def made(self) -> Made:
-        """What the windows are made of."""
-        # Not whoever has a bar today: one that was delisted is of the universe still.
-        return Made(
-            self.feature_set.hash, hash_universe(self.symbols) if self.feature_set.graph.cross else ""
-        )
 
     @property
     def last(self) -> datetime | None:

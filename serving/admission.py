@@ -44,6 +44,11 @@ class Admission:
         self._pumping = False
         self._rounds = self._idle = 0
 
+    @property
+    def full(self) -> bool:
+        """Whether all places are taken."""
+        return self.in_flight >= self.limit
+
     def announce(self, call: object) -> None:
         """A request is on its way, by `call`: it holds no place yet, but a busy loop waits for it."""
         self._coming[call] = monotonic()
@@ -56,7 +61,7 @@ class Admission:
     def enter(self) -> bool:
         """Count a request that has arrived; False, and not counted, if it must be refused."""
         self._arrivals += 1
-        if self.in_flight >= self.limit:
+        if self.full:
             return False
         self.in_flight += 1
         return True

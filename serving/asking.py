@@ -18,6 +18,7 @@ from typing import Any, NoReturn
 from alphaloop.clock import monotonic
 from alphaloop.errors import InputError, ServingError, TlsError
 from serving.channel import Credentials
+from serving.failures import MOST_TOLD, shortened
 from serving.secret_file import SecretFile
 from serving.transport import (
     Metadata,
@@ -32,10 +33,6 @@ from serving.transport import (
 
 MOST_CREDIT = 10.0
 LEAST_SECONDS = 1e-3
-# As much of a failure as is said again of who is left alone for it.
-MOST_TOLD = 300
-
-
 # A server, and what gRPC said of it (a `grpc.RpcError`).
 Failure = tuple[Server, Any]
 
@@ -275,5 +272,5 @@ class Asking:
 
     def _hold(self, server: Server, told: str) -> None:
         """Hold a failure against a server."""
-        self._fault = Fault(f"{server.url} {told}"[:MOST_TOLD])
+        self._fault = Fault(shortened(f"{server.url} {told}", MOST_TOLD))
         server.breaker.failed()

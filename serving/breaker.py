@@ -17,12 +17,11 @@ from alphaloop.errors import ServingError
 from alphaloop.prediction import SymbolStatus
 from alphaloop.settings import ServingSettings
 from serving.engine import LoadedModel
+from serving.failures import MOST_TOLD, shortened
 from serving.scoring import Inputs, Scored, score, score_together, unscored
 
 # Versions and requests come and go; what was not used for longest is forgotten.
 MOST = 64
-# As much of a reason as is said again: that of a graph's runtime may be pages.
-MOST_TOLD = 300
 
 
 @dataclass(slots=True)
@@ -34,7 +33,7 @@ class Watched:
 
     def failed(self, reason: str) -> None:
         """Hold a failure against the version."""
-        self.reason = reason if len(reason) <= MOST_TOLD else f"{reason[: MOST_TOLD - 1]}…"
+        self.reason = shortened(reason, MOST_TOLD)
         self.breaker.failed()
 
 
@@ -59,7 +58,7 @@ class VersionBreakers:
 
         It then has an error, which says how it failed last. Where a batch has scored, nothing is asked.
         """
-        if inputs.ahead is not None and inputs.ahead.version is loaded and not rotate:
+        if inputs.ahead_by(loaded, rotate) is not None:
             return score(loaded, inputs)
         watched = self._watched(loaded.model, loaded.version)
         sent = _sent(inputs)

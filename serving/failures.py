@@ -63,6 +63,8 @@ class Failure:
 
 
 MOST_CHARACTERS = 1_000
+# As much of a failure as is said again of who is left alone for it: that of a graph's runtime may be pages.
+MOST_TOLD = 300
 INTERNAL = Failure("INTERNAL", 500, "internal")
 
 # The first class that fits counts. FAILED_PRECONDITION is 409 here and not 400: the request is right, and
@@ -94,5 +96,9 @@ def failure_of(error: AlphaloopError) -> Failure:
 
 def told(error: AlphaloopError) -> str:
     """What a client is told. Names are repeated in it, and a header has no room for a long one."""
-    text = str(error)
-    return text if len(text) <= MOST_CHARACTERS else text[:MOST_CHARACTERS] + "…"
+    return shortened(str(error), MOST_CHARACTERS)
+
+
+def shortened(text: str, most: int) -> str:
+    """`text` in at most so many characters."""
+    return text if len(text) <= most else f"{text[: most - 1]}…"

@@ -188,9 +188,8 @@ class HttpEdge:
 
     def _asked(self, request: Request) -> float | None:
         """The seconds to the deadline of an inference, from its head; raises if it may not be asked now."""
-        admission = self._gateway.admission
-        if admission.in_flight >= admission.limit:
-            raise admission.refusal()
+        if self._gateway.admission.full:
+            raise self._gateway.admission.refusal()
         if not self._gateway.open:
             self._gateway.authorise(request.headers.get("authorization"), _peer(request), Scope.PREDICT)
         return _remaining(request.headers)

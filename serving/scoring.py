@@ -57,6 +57,10 @@ class Inputs:
         """Whether the version is scored on this `panel`, and none of its values is missing."""
         return self.complete and loaded.version not in self.apart
 
+    def ahead_by(self, loaded: LoadedModel, rotate: int) -> Ahead | None:
+        """The scores that this very version has given already; of rotated features there are none."""
+        return self.ahead if self.ahead is not None and self.ahead.version is loaded and not rotate else None
+
 
 @dataclass(frozen=True, slots=True)
 class Scored:
@@ -97,9 +101,7 @@ def score(loaded: LoadedModel, inputs: Inputs, rotate: int = 0) -> Scored:
     seen = _seen(loaded, inputs)
     if rotate:
         seen = np.roll(seen, rotate, axis=-1)
-    ahead = inputs.ahead
-    if ahead is not None and (ahead.version is not loaded or rotate):
-        ahead = None
+    ahead = inputs.ahead_by(loaded, rotate)
     error = None
     try:
         if inputs.feature_set is not None:

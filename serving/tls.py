@@ -13,7 +13,10 @@ from typing import Any
 
 from alphaloop.errors import SettingsError
 from alphaloop.settings import ServingSettings
+from serving import pem
 from serving.secret_file import SecretFile
+
+CHAIN, KEY, CLIENT_CA = (f"serving.tls_{name}" for name in ("certificate", "key", "client_ca"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,54 +41,36 @@ class CertificateFiles:
     def from_settings(cls, settings: ServingSettings) -> CertificateFiles | None:
         """The files of the settings; None without TLS. Raises `SettingsError` for half a set."""
         chain, key, client_ca = settings.tls_certificate, settings.tls_key, settings.tls_client_ca
-        named = {"tls_certificate": chain, "tls_key": key, "tls_client_ca": client_ca}
+        named = {CHAIN: chain, KEY: key, CLIENT_CA: client_ca}
         if chain is None or key is None:
-            given = [f"serving.{name}" for name, file in named.items() if file is not None]
+            given = [name for name, file in named.items() if file is not None]
             if given:
-                raise SettingsError(
-                    f"{' and '.join(given)} given alone; set serving.tls_certificate and serving.tls_key"
-                )
+                raise SettingsError(f"{' and '.join(given)} given alone; set {CHAIN} and {KEY}")
             return None
         for name, file in named.items():
             if file is not None and not file.is_file():
-                raise SettingsError(f"serving.{name} names {file}, which is not a file")
+                raise SettingsError(f"{name} names {file}, which is not a file")
         return cls(chain, key, client_ca)
 
     def read(self) -> Identity:
-        """What the files hold; raises `SettingsError`, which shows nothing of it, where that cannot be used.
-
-        gRPC itself would say no more than that a port cannot be bound.
-        """
-        chain, key, client_ca = held = self._contents()
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        try:
-            # OpenSSL would ask the terminal for a pass phrase, and gRPC cannot be told one.
-            context.load_cert_chain(self.chain, self.key, password="")
-        except (ValueError, OSError):
-            # The cause is left out here and below: a decoding error carries the file's bytes.
-            raise SettingsError(
-                f"serving.tls_certificate and serving.tls_key name {self.chain} and {self.key}, which "
-                "are not a certificate in PEM and the key that belongs to it, without a pass phrase"
-            ) from None
-        if client_ca is not None:
-            context.verify_mode = ssl.CERT_REQUIRED
-            try:
-                context.load_verify_locations(cadata=client_ca.decode("ascii"))
-            except (ValueError, ssl.SSLError):
-                raise SettingsError(
-                    f"serving.tls_client_ca names {self.client_ca}, which holds no certificates in PEM"
-                ) from None
-        if self._contents() != held:
-            # OpenSSL has read the files once more than we have, and gRPC gets what we have.
-            raise SettingsError(f"{self.chain} or {self.key} was replaced while it was read")
-        return Identity(chain, key, client_ca, context)
+        """What the files hold; raises `SettingsError`, which shows none of it, where it cannot be used."""
+        held, context = pem.checked(self._contents, self._context, f"{self.chain} or {self.key}")
+        return Identity(*held, context)
 
     def _contents(self) -> tuple[bytes, bytes, bytes | None]:
         return (
-            _content(self.chain, "tls_certificate"),
-            _content(self.key, "tls_key"),
-            _content(self.client_ca, "tls_client_ca") if self.client_ca else None,
+            pem.read(self.chain, CHAIN),
+            pem.read(self.key, KEY),
+            pem.read(self.client_ca, CLIENT_CA) if self.client_ca else None,
         )
+
+    def _context(self) -> ssl.SSLContext:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        pem.show(context, self.chain, self.key, (CHAIN, KEY))
+        if self.client_ca is not None:
+            context.verify_mode = ssl.CERT_REQUIRED
+            pem.trust(context, self.client_ca, CLIENT_CA)
+        return context
 
 
 class Certificates:
@@ -153,12 +138,3 @@ def _configuration(identity: Identity) -> Any:
     import grpc
 
     return grpc.ssl_server_certificate_configuration([(identity.key, identity.chain)], identity.client_ca)
-
-
-def _content(file: Path, setting: str) -> bytes:
-    try:
-        return file.read_bytes()
-    except OSError as error:
-        raise SettingsError(
-            f"serving.{setting} names {file}, which cannot be read ({error.strerror})"
-        ) from error

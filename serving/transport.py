@@ -12,6 +12,7 @@ from alphaloop import telemetry
 from alphaloop.breaker import CircuitBreaker
 from alphaloop.errors import SettingsError
 from alphaloop.settings import ClientSettings
+from serving import pem
 from serving.access import is_loopback
 from serving.channel import Channel, Credentials
 from serving.secret_file import SecretFile
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 Metadata = tuple[tuple[str, str], ...]
 
 FAILURES, WINDOW_SECONDS, COOLDOWN_SECONDS = 3, 10.0, 1.0
+AUTHORITY, CERTIFICATE, KEY = "client.authority", "client.certificate", "client.key"
 # The name by which TLS agrees on HTTP/2 (RFC 7301).
 HTTP_2 = "h2"
 # Failures of the way to the server, not of the server: who asks again asks for the first time.
@@ -92,24 +94,9 @@ class Security:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.set_alpn_protocols([HTTP_2])
         if self.authority is not None:
-            authority = read(self.authority, "authority")
-            try:
-                context.load_verify_locations(cadata=authority.decode("ascii"))
-            except (ValueError, ssl.SSLError):
-                # The cause is left out: a decoding error carries the file's bytes.
-                raise SettingsError(
-                    f"client.authority names {self.authority}, which holds no certificates in PEM"
-                ) from None
-        if self.certificate is None:
-            return context
-        try:
-            # gRPC has no way to be told a pass phrase, and OpenSSL would ask the terminal for it.
-            context.load_cert_chain(self.certificate, self.key, password="")
-        except (ValueError, OSError) as error:
-            raise SettingsError(
-                f"client.certificate and client.key name {self.certificate} and {self.key}, which are not a "
-                "certificate in PEM and the key that belongs to it, without a pass phrase"
-            ) from error
+            pem.trust(context, self.authority, AUTHORITY)
+        if self.certificate is not None and self.key is not None:
+            pem.show(context, self.certificate, self.key, (CERTIFICATE, KEY))
         return context
 
     def _credentials(self, authority: Path) -> Credentials:
@@ -117,18 +104,13 @@ class Security:
 
         def held() -> tuple[bytes, bytes | None, bytes | None]:
             return (
-                read(authority, "authority"),
-                read(self.certificate, "certificate") if self.certificate else None,
-                read(self.key, "key") if self.key else None,
+                pem.read(authority, AUTHORITY),
+                pem.read(self.certificate, CERTIFICATE) if self.certificate else None,
+                pem.read(self.key, KEY) if self.key else None,
             )
 
-        trusted, certificate, key = before = held()
-        self.context()
-        if held() != before:
-            # OpenSSL has read the files once more than we have, and gRPC gets what we have.
-            raise SettingsError(
-                "a file of client.authority, certificate and key was replaced while it was read"
-            )
+        what = f"a file of {AUTHORITY}, {CERTIFICATE} and {KEY}"
+        (trusted, certificate, key), _ = pem.checked(held, self.context, what)
         return Credentials(trusted, certificate, key, grpc.ssl_channel_credentials(trusted, key, certificate))
 
 
@@ -202,18 +184,8 @@ def pushback(error: Any) -> float | None:
     return int(told) / 1e3 if told is not None and str(told).isdigit() else None
 
 
-def read(path: Path, setting: str) -> bytes:
-    """The content of the file that a setting of the client names; raises `SettingsError`."""
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise SettingsError(
-            f"client.{setting} names {path}, which cannot be read: {error.strerror}"
-        ) from error
-
-
 def _read_bearer(path: Path) -> Metadata:
-    token = read(path, "token").strip()
+    token = pem.read(path, "client.token").strip()
     if not _TOKEN.fullmatch(token):
         raise SettingsError(
             f"client.token names {path}, which does not hold a token: one word, in ASCII, and nothing else"

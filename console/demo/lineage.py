@@ -11,6 +11,7 @@ from alphaloop.market import BarPanel
 from alphaloop.settings import Settings
 from control import audit
 from control.recomputation import Recomputation
+from features.inputs import aligned
 from features.sets import feature_set_of
 from features.storage.snapshots import SnapshotStore
 from models.registry import Registry
@@ -87,8 +88,7 @@ def _score_difference(
     scores = recomputation.scores(
         answer["model"], answer["version"], recomputation.frames(bars), len(bars) - 1
     )
-    by_symbol = dict(zip(bars.symbols, scores.tolist(), strict=True))
-    again = np.array([by_symbol.get(symbol, np.nan) for symbol in answer["symbols"]])
+    again = aligned(scores, bars.symbols, tuple(answer["symbols"]))
     journaled = np.array([np.nan if one is None else one for one in answer["scores"]], dtype=np.float64)
     if (np.isfinite(again) != np.isfinite(journaled)).any():
         return float("inf")

@@ -128,15 +128,34 @@ class ServerProcess:
 StartServer = Callable[[Settings, int], AbstractContextManager[ServerProcess]]
 
 
-@pytest.fixture(scope="module")
-def server_process() -> Iterator[StartServer]:
-    """Starts a server for a block, with settings and a port of gRPC; at the end it drains."""
+@contextmanager
+def forking(*libraries: str) -> Iterator[Any]:
+    """A context of multiprocessing, whose children are forked from a process that holds the libraries only.
+
+    That of the tests has threads of gRPC's, which does not survive a fork that comes at the wrong moment.
+    """
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(PRELOADED)
+    context.set_forkserver_preload([*libraries])
     with pytest.MonkeyPatch.context() as patch:
         for name, value in (QUIET | ONE_THREAD).items():
             patch.setenv(name, value)
         forkserver.ensure_running()
+    yield context
+    # Another test may count processes, or end all that there are.
+    forkserver._forkserver._stop()
+    resource_tracker._resource_tracker._stop()
+
+
+@pytest.fixture(scope="module")
+def clean_fork(request: pytest.FixtureRequest) -> Iterator[Any]:
+    """A context of multiprocessing, whose children hold what the module of the tests imports."""
+    with forking(*PRELOADED, request.module.__name__) as context:
+        yield context
+
+
+@pytest.fixture(scope="module")
+def server_process() -> Iterator[StartServer]:
+    """Starts a server for a block, with settings and a port of gRPC; at the end it drains."""
 
     @contextmanager
     def started(settings: Settings, port: int) -> Iterator[ServerProcess]:
@@ -146,7 +165,5 @@ def server_process() -> Iterator[StartServer]:
         finally:
             server.end()
 
-    yield started
-    # Another test may count processes, or end all that there are.
-    forkserver._forkserver._stop()
-    resource_tracker._resource_tracker._stop()
+    with forking(*PRELOADED) as context:
+        yield started

@@ -29,12 +29,12 @@ from serving.prediction_log import PredictionLog, PredictionLogReader, Predictio
 
 from .conftest import Universe
 
-FORK = multiprocessing.get_context("fork")
 FIRST, BARS = 2_500, 18
 SLEEVES = sleeve_names(20)
 MOMENTS_OF_CONTROLLER, MOMENTS_OF_SERVER = 60, 36
 PATIENCE = 60.0
 DRILL = Override(name="drill", by="test", reason="to see it survive")
+InChild = Callable[..., Any]
 LEGAL = {
     (RolloutState.STEADY, 0.0),
     (RolloutState.SHADOW, 0.0),
@@ -160,21 +160,27 @@ def _outcome(settings: Settings) -> tuple[str, list[dict[str, Any]], dict[str, s
     return document.to_json(), json.loads(json.dumps(steps, default=str)), {**aliases}
 
 
-def _in_child(target: Callable[..., None], *arguments: Any) -> Any:
-    child = FORK.Process(target=target, args=arguments)
-    child.start()
-    return child
+@pytest.fixture
+def in_child(clean_fork: Any) -> InChild:
+    """Starts a function in a process of its own."""
+
+    def start(target: Callable[..., None], *arguments: Any) -> Any:
+        child = clean_fork.Process(target=target, args=arguments)
+        child.start()
+        return child
+
+    return start
 
 
-def _play(universe: Universe, kills: list[tuple[str, int]]) -> int:
+def _play(in_child: InChild, universe: Universe, kills: list[tuple[str, int]]) -> int:
     """Run both processes to the end, killing and starting again as told; returns how many were killed."""
     runners = {"controller": run_controller, "server": run_server}
     waiting = {name: [moment for victim, moment in kills if victim == name] for name in runners}
 
     def start(name: str) -> Any:
-        return _in_child(runners[name], universe, waiting[name].pop(0) if waiting[name] else None)
+        return in_child(runners[name], universe, waiting[name].pop(0) if waiting[name] else None)
 
-    begun = _in_child(_begin, universe)
+    begun = in_child(_begin, universe)
     begun.join()
     running, killed = {name: start(name) for name in runners}, 0
     deadline = monotonic() + PATIENCE * (len(kills) + 1)
@@ -189,7 +195,7 @@ def _play(universe: Universe, kills: list[tuple[str, int]]) -> int:
                 del running[name]
                 if process.exitcode:
                     killed += 1
-                    _require_legal(universe.settings)
+                    _require_legal(in_child, universe.settings)
                     running[name] = start(name)
     finally:
         for process in running.values():
@@ -198,20 +204,19 @@ def _play(universe: Universe, kills: list[tuple[str, int]]) -> int:
     return killed
 
 
-def _require_legal(settings: Settings) -> None:
-    found: list[tuple[Any, ...]] = []
-    pipe, end = FORK.Pipe(duplex=False)
+def look(settings: Settings, end: Any) -> None:
+    """Say how the rollout stands."""
+    document = Registry(settings.paths.registry).rollout(settings.serving.model)
+    assert document is not None
+    end.send((document.state, document.weight, document.challenger))
 
-    def look() -> None:
-        document = Registry(settings.paths.registry).rollout(settings.serving.model)
-        assert document is not None
-        end.send((document.state, document.weight, document.challenger))
 
-    child = _in_child(look)
+def _require_legal(in_child: InChild, settings: Settings) -> None:
+    pipe, end = multiprocessing.Pipe(duplex=False)
+    child = in_child(look, settings, end)
     assert pipe.poll(PATIENCE)
-    found.append(pipe.recv())
+    state, weight, challenger = pipe.recv()
     child.join()
-    state, weight, challenger = found[0]
     assert (state, weight) in LEGAL
     assert (challenger is None) is (state is RolloutState.STEADY)
 
@@ -231,9 +236,9 @@ def _moments(seed: int, count: int) -> list[tuple[str, int]]:
     return [(name, int(rng.integers(1, most[name] // 4))) for name in names]
 
 
-def _prove_same(calm: Universe, stormy: Universe, kills: list[tuple[str, int]]) -> int:
+def _prove_same(in_child: InChild, calm: Universe, stormy: Universe, kills: list[tuple[str, int]]) -> int:
     """Play `stormy` with kills; it must end as `calm` did. Returns how many were killed."""
-    killed = _play(stormy, kills)
+    killed = _play(in_child, stormy, kills)
     expected, found = _outcome(calm.settings), _outcome(stormy.settings)
     assert found == expected
     assert [step["state"] for step in found[1]] == ["steady", "shadow", *["canary"] * 3, "steady"]
@@ -242,34 +247,36 @@ def _prove_same(calm: Universe, stormy: Universe, kills: list[tuple[str, int]]) 
     return killed
 
 
-def test_a_rollout_whose_processes_are_killed_ends_the_same(universe: Universe, tmp_path: Path) -> None:
+def test_a_rollout_whose_processes_are_killed_ends_the_same(
+    universe: Universe, tmp_path: Path, in_child: InChild
+) -> None:
     """After a handful of kills at seeded moments the document and every transition are as without any."""
     calm, stormy = _copy(universe, tmp_path / "calm"), _copy(universe, tmp_path / "stormy")
-    assert _play(calm, []) == 0
-    assert _prove_same(calm, stormy, _moments(seed=3, count=5)) >= 3
+    assert _play(in_child, calm, []) == 0
+    assert _prove_same(in_child, calm, stormy, _moments(seed=3, count=5)) >= 3
 
 
 @pytest.mark.long
 @pytest.mark.timeout(1_200)
-def test_rollouts_survive_fifty_kills(universe: Universe, tmp_path: Path) -> None:
+def test_rollouts_survive_fifty_kills(universe: Universe, tmp_path: Path, in_child: InChild) -> None:
     """Fifty kills at seeded moments, most while something is written: each rollout ends as without any."""
     calm, killed, seed = _copy(universe, tmp_path / "calm"), 0, 100
-    assert _play(calm, []) == 0
+    assert _play(in_child, calm, []) == 0
     while killed < 50:
         assert seed < 130, f"only {killed} processes lived to be killed"
         stormy = _copy(universe, tmp_path / f"stormy-{seed}")
-        killed += _prove_same(calm, stormy, _moments(seed=seed, count=14))
+        killed += _prove_same(in_child, calm, stormy, _moments(seed=seed, count=14))
         seed += 1
 
 
-def test_two_controllers_at_once_do_no_harm(universe: Universe, tmp_path: Path) -> None:
+def test_two_controllers_at_once_do_no_harm(universe: Universe, tmp_path: Path, in_child: InChild) -> None:
     """Both run the same rollout; every transition happens once, and it ends as with one."""
     alone, both = _copy(universe, tmp_path / "alone"), _copy(universe, tmp_path / "both")
-    assert _play(alone, []) == 0
-    begun = _in_child(_begin, both)
+    assert _play(in_child, alone, []) == 0
+    begun = in_child(_begin, both)
     begun.join()
-    processes = [_in_child(run_controller, both, None) for _ in range(2)]
-    processes.append(_in_child(run_server, both, None))
+    processes = [in_child(run_controller, both, None) for _ in range(2)]
+    processes.append(in_child(run_server, both, None))
     for process in processes:
         process.join(PATIENCE)
         assert process.exitcode == 0

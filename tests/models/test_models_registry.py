@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import pickle
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -149,19 +149,22 @@ def test_a_copied_registry_works_where_it_is(
     assert pickle.loads(pickle.dumps(copy)).versions("equities") == copy.versions("equities")
 
 
+def register(folder: Path, files: list[tuple[bytes, Card]]) -> None:
+    """What a process does that registers versions."""
+    registry = Registry(folder)
+    for content, card in files:
+        registry.register("equities", content, card)
+
+
 def test_two_processes_share_a_fresh_registry(
-    tmp_path: Path, tiny_onnx: MakeOnnx, tiny_card: MakeCard
+    tmp_path: Path, tiny_onnx: MakeOnnx, tiny_card: MakeCard, clean_fork: Any
 ) -> None:
     """Two processes that open the same fresh registry at once both register all their versions."""
-
-    def register(start: float) -> None:
-        registry = Registry(tmp_path)
-        for index in range(5):
-            content = tiny_onnx(start + index)
-            registry.register("equities", content, tiny_card(content))
-
-    fork = multiprocessing.get_context("fork")
-    children = [fork.Process(target=register, args=(start,)) for start in (10.0, 20.0)]
+    files = [[tiny_onnx(start + index) for index in range(5)] for start in (10.0, 20.0)]
+    children = [
+        clean_fork.Process(target=register, args=(tmp_path, [(one, tiny_card(one)) for one in some]))
+        for some in files
+    ]
     for child in children:
         child.start()
     for child in children:
@@ -171,7 +174,7 @@ def test_two_processes_share_a_fresh_registry(
     registry = Registry(tmp_path)
     assert registry.versions("equities") == [str(number) for number in range(1, 11)]
     assert {registry.card("equities", version).digest for version in registry.versions("equities")} == {
-        tiny_card(tiny_onnx(start + index)).digest for start in (10.0, 20.0) for index in range(5)
+        tiny_card(one).digest for some in files for one in some
     }
 
 

@@ -24,7 +24,6 @@ from serving.gateway import Gateway
 from serving.protocol import InferenceRequest, InferenceResponse, InvalidRequestError
 
 Answer = InferenceResponse | AlphaloopError
-RANDOM = np.random.default_rng(5)
 
 
 @pytest.fixture
@@ -72,9 +71,10 @@ def answered(answers: Sequence[Answer]) -> list[InferenceResponse]:
 
 
 def panels(model: str, *sizes: int, **more: Any) -> list[InferenceRequest]:
-    """Requests by tensor for that many symbols each."""
+    """Requests by tensor for that many symbols each; the same for the same sizes."""
+    random = np.random.default_rng(5)
     return [
-        InferenceRequest(model, panel=RANDOM.normal(size=(size, 2, 3)).astype(np.float32), **more)
+        InferenceRequest(model, panel=random.normal(size=(size, 2, 3)).astype(np.float32), **more)
         for size in sizes
     ]
 
@@ -99,7 +99,7 @@ def test_requests_that_wait_are_scored_in_one_run(gateway: Gateway, runs: Any) -
     answers = ask(gateway, requests)
     assert runs == [("1", 14)]
     for request, answer in zip(requests, answered(answers), strict=True):
-        assert np.allclose(answer.scores, dot(request, 1.0, 2.0, 3.0), rtol=1e-6)
+        assert np.allclose(answer.scores, dot(request, 1.0, 2.0, 3.0), rtol=0, atol=1e-5)
         assert len(answer.statuses) == request.size
 
 
@@ -186,14 +186,16 @@ def test_in_a_canary_each_version_scores_its_own(shelf: Any, serve: Any, runs: A
     shelf.route(champion=champion, challenger=challenger, state=RolloutState.CANARY, weight=0.5, salt="x")
     served = serve(shelf)
     sleeves = sleeve_names(20)
-    requests = [replace(panels(shelf.name, 1)[0], route_key=sleeve) for sleeve in sleeves]
+    requests = [
+        replace(request, route_key=sleeve)
+        for request, sleeve in zip(panels(shelf.name, *[1] * len(sleeves)), sleeves, strict=True)
+    ]
     answers = ask(Gateway(served.core, served.core.settings), requests)
     for request, answer in zip(requests, answered(answers), strict=True):
         canary = answer.parameters["route"] == Route.CANARY
         assert answer.version == (challenger if canary else champion)
-        assert (
-            answer.scores.tolist() == dot(request, 0.0, 1.0, 0.0) if canary else dot(request, 1.0, 0.0, 0.0)
-        )
+        weights = (0.0, 1.0, 0.0) if canary else (1.0, 0.0, 0.0)
+        assert answer.scores.tolist() == dot(request, *weights)
     assert sorted(size for _, size in runs)[-2:] == [10, 10]
     rows = served.rows(40)
     assert {len([row for row in rows if row.version == one]) for one in (champion, challenger)} == {20}

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from multiprocessing import forkserver, resource_tracker
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -72,6 +73,8 @@ def z_score_onnx() -> Callable[[int, int], bytes]:
 
     return made
 
+
+ROOT = str(Path(__file__).parents[1])
 
 # What a server imports before it listens: most of what its start takes.
 PRELOADED = [
@@ -137,10 +140,13 @@ def forking(*libraries: str) -> Iterator[Any]:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([*libraries])
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in (QUIET | ONE_THREAD).items():
+        # Where no folder is on the path by itself (PYTHONSAFEPATH), children find the tests all the same.
+        for name, value in {**QUIET, **ONE_THREAD, "PYTHONPATH": ROOT}.items():
             patch.setenv(name, value)
         forkserver.ensure_running()
-    yield context
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(ROOT)
+        yield context
     # Another test may count processes, or end all that there are.
     forkserver._forkserver._stop()
     resource_tracker._resource_tracker._stop()

@@ -19,8 +19,8 @@ from control.controller import RolloutController
 from control.monitor import live_features
 from control.transition import Transition
 from control.watch import RETRAIN_REQUEST, DriftWatch
-from features.storage.snapshots import Snapshot, SnapshotStore
-from features.streamer import Streamer
+from features.duty import Duty
+from features.storage.snapshots import Snapshot
 from pipelines.requests import RequestRunner
 from serving.prediction_log import PredictionLogReader, PredictionRow
 from trading.engine import BarOutcome, TradingEngine
@@ -84,10 +84,8 @@ class Loop:
     """One model on one universe. Watch and runner may be absent: then nothing is retrained."""
 
     history: BarPanel
-    snapshot: str
     clock: ReplayClock
-    snapshots: SnapshotStore
-    streamer: Streamer
+    duty: Duty
     engine: TradingEngine
     forecaster: MeteredForecaster
     controller: RolloutController
@@ -104,8 +102,7 @@ class Loop:
     def turn(self, bars: Slice) -> Turn:
         """One bar: everything that follows from its close. The evidence of the bar before is judged first."""
         self.clock.advance(bars.timestamp)
-        self.snapshot = self.snapshots.append(self.snapshot, bars.to_table()).id
-        self.streamer.publish(bars, self.snapshot)
+        self.duty.on_bar(bars)
         self._live.append(bars)
         self.forecaster.require(self.controller.document.generation)
         turn = Turn(bars.timestamp, self.engine.on_bar(bars))

@@ -21,11 +21,12 @@ from control.metrics_page import metrics_page
 from control.operations import make_controller
 from control.policies import retrain_policy
 from control.watch import DriftWatch
+from features.duty import Duty
 from features.sets import feature_set_of
 from features.sources.registry import find as find_source
 from features.storage.snapshots import SnapshotStore
 from features.streamer import Streamer
-from models.feature_sets import sets_in_use
+from models.feature_sets import SetsInUse
 from models.registry import Registry
 from pipelines.requests import RequestRunner
 from serving.client import PredictionClient
@@ -61,8 +62,8 @@ def open_loop(
     settings, symbols = world.settings, market.past.symbols
     trading, costs = settings.trading, CostModel.from_settings(settings.trading)
     client = PredictionClient.from_settings(settings)
-    needed = sets_in_use(world.registry, feature_set_of(settings), symbols)
-    streamer = Streamer.from_settings(settings, symbols, market.past, world.clock, further=needed)
+    needed = SetsInUse(world.registry, feature_set_of(settings), symbols)
+    streamer = Streamer.from_settings(settings, symbols, market.past, world.clock, further=needed())
     forecaster = MeteredForecaster(ServedForecaster(client, trading.prediction_deadline_ms))
     writer = world.journal.writer(stream)
     try:
@@ -72,10 +73,10 @@ def open_loop(
             streamer.materialize(market.snapshot.id)
             yield Loop(
                 history=market.past,
-                snapshot=market.snapshot.id,
                 clock=world.clock,
-                snapshots=SnapshotStore(settings.paths.snapshots),
-                streamer=streamer,
+                duty=Duty(
+                    streamer, SnapshotStore(settings.paths.snapshots), market.snapshot.id, further=needed
+                ),
                 engine=TradingEngine(
                     symbols=symbols,
                     broker=find_broker(broker)(costs),

@@ -222,8 +222,8 @@ def _unwritten(reader: OnlineReader, symbols: tuple[str, ...], card: Card, versi
     if there.made_of(*made):
         return ""
     return (
-        f"the features that version {version} was trained on are not written to the online store yet; start "
-        "again what writes it: alphaloop trade, or alphaloop features materialize"
+        f"the features that version {version} was trained on are not written to the online store yet: a "
+        "running alphaloop trade does so from its next bar on, and without one alphaloop features materialize"
     )
 
 

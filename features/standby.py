@@ -9,8 +9,8 @@ is given again changes nothing.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -18,53 +18,17 @@ from alphaloop.clock import Clock, monotonic, sleep
 from alphaloop.errors import DataError, MissingStateError
 from alphaloop.market import BarPanel, Slice
 from alphaloop.settings import Settings
-from features.build import Panel
+from features.duty import Duty
 from features.lease import LeaseHeldError, WriterLease
 from features.lease_redis import SECONDS
 from features.online import SQLITE, OnlineAddress, online_address
 from features.sets import FeatureSet, feature_set_of
 from features.storage.snapshots import Snapshot, SnapshotStore
-from features.streamer import Further, Streamer, claim
+from features.streamer import Streamer, claim
+from features.window_stream import Further
 
 Missed = Callable[[datetime], Iterable[Slice]]
 Needed = Callable[[tuple[str, ...]], Sequence[Further]]
-
-
-@dataclass(slots=True)
-class Duty:
-    """A writer on duty: stores each bar, then publishes its features. Close it to hand over."""
-
-    streamer: Streamer
-    snapshots: SnapshotStore
-    snapshot: str
-
-    @property
-    def last(self) -> datetime | None:
-        """The bar it stands after."""
-        return self.streamer.last
-
-    def on_bar(self, bars: Slice) -> Panel | None:
-        """Store and publish one bar; None for one that is older than the last, which changes nothing.
-
-        Raises `LeaseLostError` once another writer took over, `DataError` for the last bar with other
-        prices.
-        """
-        if self.last is not None and bars.timestamp < self.last:
-            return None
-        if bars.timestamp != self.last:
-            self.streamer.require_lease()
-            self.snapshot = self.snapshots.append(self.snapshot, bars.to_table()).id
-        return self.streamer.publish(bars, self.snapshot)
-
-    def close(self) -> None:
-        """Give up the lease; a second time does nothing."""
-        self.streamer.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
 
 class Standby:
@@ -145,7 +109,9 @@ class Standby:
             options: dict[str, Any] = {
                 **self._options, "history": history, "lease": lease, "further": further,
             }  # fmt: skip
-            duty = Duty(Streamer(**options), self._snapshots, newest.id)
+            duty = Duty(
+                Streamer(**options), self._snapshots, newest.id, partial(self._further, history.symbols)
+            )
             duty.streamer.materialize(newest.id)
             for bars in self._missed(newest.last):
                 if bars.timestamp <= newest.last:

@@ -5,14 +5,15 @@ overwrite a newer one, so it looks first; Redis looks in the same script that wr
 
 A version that is served may have been trained on another feature set than the settings', or on ranks over
 another universe: a champion beside its successor. Such further windows are carried forward with the settings'
-own, and lie in views of their own.
+own, and lie in views of their own. They come and go with the rollouts, while the streamer runs.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
@@ -28,13 +29,10 @@ from features.online_reader import OnlineReader
 from features.repo.connection import open_feast, translated
 from features.sets import FeatureSet, feature_set_of
 from features.store import FeatureStore
-from features.window_stream import WindowStream
+from features.window_stream import Further, WindowStream, made_of
 from features.windows import Made
 
 log = logging.getLogger(__name__)
-
-Further = tuple[FeatureSet, tuple[str, ...]]
-"""A feature set and the symbols that it is computed over."""
 
 LEASE_FILE = "streamer.lease"
 RIGHT = "the right to write the online store"
@@ -80,15 +78,9 @@ class Streamer:
         self._lease = lease or claim(self._folder, self._online)
         try:
             self._main = WindowStream(feature_set, symbols, history, window)
-            self._further: dict[Made, WindowStream] = {}
-            for other, universe in further:
-                try:
-                    one = WindowStream(other, universe, history, window)
-                except (DataError, UnknownNameError) as error:
-                    log.warning("windows of feature set %s are not written: %s", other.hash[:12], error)
-                    continue
-                if one.made != self._main.made:
-                    self._further[one.made] = one
+            self._window, self._left_out = window, set[Made]()
+            self._wanted = self._others(further)
+            self._further = self._begun(self._wanted, history)
             self._written: tuple[datetime, str] | None = None
             self._newest: datetime | None = None
             self._store = FeatureStore(self._folder, feature_set, online=self._online, offline=offline)
@@ -129,6 +121,31 @@ class Streamer:
         """Raise `LeaseLostError` if another writer took over, `InputError` if this one is closed."""
         self._require_lease()
         self._lease.require()
+
+    def carry_also(self, further: Sequence[Further], history: Callable[[], BarPanel]) -> None:
+        """Carry these further windows from the next bar on.
+
+        `history` gives the bars up to the last one, and is asked where something is new. What was wanted
+        before and is not any more is still carried until the next call: a server may be a moment behind. Of
+        what the bars do not allow the log says so, once. Raises `DataError` for a history that ends
+        elsewhere.
+        """
+        self._require_lease()
+        wanted = self._others(further)
+        held = {made: one for made, one in self._further.items() if made in wanted or made in self._wanted}
+        fresh = {made: one for made, one in wanted.items() if made not in held and made not in self._left_out}
+        if fresh:
+            past = history()
+            ends = past.at(len(past) - 1).timestamp if len(past) else None
+            if ends != self.last:
+                raise DataError(
+                    f"history for further windows ends with {ends}, and the windows with {self.last}"
+                )
+            held |= self._begun(fresh, past)
+        if held.keys() != self._further.keys():
+            self._define(held)
+            self._further = held
+        self._wanted = wanted
 
     def publish(self, bars: Slice, snapshot: str) -> Panel:
         """Carry the features on by one bar and write the windows; float32 `[symbols, features]`.
@@ -174,18 +191,44 @@ class Streamer:
                 self._feast.provider.online_write_batch(self._feast.config, view, rows, None)
         self._newest, self._written = bar, (bar, snapshot)
 
-    def _open(self, replace: bool) -> None:
-        from features.repo.definitions import ONLINE_VIEW, further_view
+    def _others(self, further: Sequence[Further]) -> dict[Made, Further]:
+        """What of `further` is not the settings' own."""
+        named = {made_of(*one): one for one in further}
+        named.pop(self._main.made, None)
+        return named
 
-        streams = {ONLINE_VIEW: self._main}
-        streams |= {further_view(made): one for made, one in self._further.items()}
-        self._store.apply(further=[name for name in streams if name != ONLINE_VIEW])
-        self._feast = open_feast(self._folder, self._online)
+    def _begun(self, further: Mapping[Made, Further], history: BarPanel) -> dict[Made, WindowStream]:
+        """Their windows after `history`."""
+        begun: dict[Made, WindowStream] = {}
+        for made, (features, universe) in further.items():
+            try:
+                begun[made] = WindowStream(features, universe, history, self._window)
+            except (DataError, UnknownNameError) as error:
+                log.warning("windows of feature set %s are not written: %s", features.hash[:12], error)
+                self._left_out.add(made)
+        return begun
+
+    def _open(self, replace: bool) -> None:
+        self._define(self._further)
         with translated(self._folder, self._online):
-            self._views = [(self._feast.get_feature_view(name), one) for name, one in streams.items()]
             if self._online.remote:
                 self._feast.provider.online_store.fence(self._lease, replace)
         self._newest = None if replace else self._newest_stored()
+
+    def _define(self, further: Mapping[Made, WindowStream]) -> None:
+        """Tell Feast of the views that are written from now on."""
+        from features.repo.definitions import ONLINE_VIEW, further_view
+
+        named = {further_view(made): one for made, one in further.items()}
+        self._store.apply(further=[*named])
+        with translated(self._folder, self._online):
+            self._feast.refresh_registry()
+            streams = {ONLINE_VIEW: self._main, **named}
+            self._views = [(self._feast.get_feature_view(name), one) for name, one in streams.items()]
+
+    @cached_property
+    def _feast(self) -> Any:
+        return open_feast(self._folder, self._online)
 
     def _newest_stored(self) -> datetime | None:
         stored = OnlineReader(self._folder, self._online).stored(self._symbols)

@@ -16,6 +16,15 @@ from features.sets import FeatureSet
 from features.stream import FeatureStream
 from features.windows import Made, pack
 
+Further = tuple[FeatureSet, tuple[str, ...]]
+"""A feature set and the symbols that it is computed over."""
+
+
+def made_of(feature_set: FeatureSet, symbols: tuple[str, ...]) -> Made:
+    """What the windows of a set over `symbols` are made of."""
+    # Not whoever has a bar today: one that was delisted is of the universe still.
+    return Made(feature_set.hash, hash_universe(symbols) if feature_set.graph.cross else "")
+
 
 class WindowStream:
     """The last `rows` rows of the features of `symbols`, standing after `history`.
@@ -30,8 +39,7 @@ class WindowStream:
         if rows < 1:
             raise InputError(f"a window has {rows} rows; it needs at least one")
         self.feature_set, self.symbols = feature_set, symbols
-        # Not whoever has a bar today: one that was delisted is of the universe still.
-        self.made = Made(feature_set.hash, hash_universe(symbols) if feature_set.graph.cross else "")
+        self.made = made_of(feature_set, symbols)
         self._stream = FeatureStream(feature_set, symbols, history)
         past = history.select(symbols)
         self._windows = _last_rows(backfill(past, feature_set), rows)

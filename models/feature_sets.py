@@ -6,6 +6,7 @@ import logging
 
 from alphaloop.errors import AlphaloopError, DataError, FeatureSetMismatchError
 from features.sets import FeatureSet
+from features.window_stream import Further
 from models.card import Card
 from models.registry import Registry
 
@@ -40,31 +41,51 @@ def feature_set_for(card: Card, known: FeatureSet) -> FeatureSet:
     return found
 
 
-def sets_in_use(
-    registry: Registry, known: FeatureSet, symbols: tuple[str, ...]
-) -> list[tuple[FeatureSet, tuple[str, ...]]]:
-    """What the versions in rollouts are scored on: feature sets, and the symbols of each.
+class SetsInUse:
+    """What the versions in rollouts are scored on, asked for as often as rollouts may have changed.
 
-    Those are `symbols`, but where a set has ranks: then the version's universe. A version that is not known
-    enough, or of whose universe some has no bars here, is left out, and the log says so; one of another
-    market, of whose universe nothing is here, is no affair of whoever asks.
+    Each answer is feature sets, and the symbols of each: `symbols`, but where a set has ranks, then the
+    version's universe. A version that is not known enough, or of whose universe some has no bars here, is
+    left out, and the log says so once; one of another market, of whose universe nothing is here, is no
+    affair of whoever asks.
     """
-    found: dict[tuple[str, tuple[str, ...]], FeatureSet] = {}
-    for model in registry.models():
-        document = registry.rollout(model)
-        versions = (document.champion, document.challenger, document.baseline) if document else ()
-        for version in filter(None, dict.fromkeys(versions)):
+
+    def __init__(self, registry: Registry, known: FeatureSet, symbols: tuple[str, ...]) -> None:
+        self._registry, self._known, self._symbols = registry, known, symbols
+        # Neither a version's card nor what it takes ever changes.
+        self._needs: dict[tuple[str, str], Further | None] = {}
+        self._told: dict[tuple[str, str], str] = {}
+
+    def __call__(self) -> list[Further]:
+        """As they are now; raises as `Registry.rollouts` does."""
+        found: dict[tuple[str, tuple[str, ...]], FeatureSet] = {}
+        for document in self._registry.rollouts():
+            versions = (document.champion, document.challenger, document.baseline)
+            for version in filter(None, dict.fromkeys(versions)):
+                need = self._of(document.model, version)
+                if need is not None:
+                    features, universe = need
+                    found[features.hash, universe] = features
+        return [(features, universe) for (_, universe), features in found.items()]
+
+    def _of(self, model: str, version: str) -> Further | None:
+        """What one version is scored on; None where it gets nothing."""
+        key = model, version
+        if key not in self._needs:
             try:
-                card = registry.card(model, version)
-                if card.universe and set(card.universe).isdisjoint(symbols):
-                    continue
-                features = feature_set_for(card, known)
-                universe = _universe(card, features, symbols)
+                self._needs[key] = self._asked(self._registry.card(model, version))
             except AlphaloopError as error:
-                log.warning("version %s of '%s' gets no features: %s", version, model, error)
-            else:
-                found[features.hash, universe] = features
-    return [(features, universe) for (_, universe), features in found.items()]
+                if self._told.get(key) != str(error):
+                    self._told[key] = str(error)
+                    log.warning("version %s of '%s' gets no features: %s", version, model, error)
+                return None
+        return self._needs[key]
+
+    def _asked(self, card: Card) -> Further | None:
+        if card.universe and set(card.universe).isdisjoint(self._symbols):
+            return None
+        features = feature_set_for(card, self._known)
+        return features, _universe(card, features, self._symbols)
 
 
 def _universe(card: Card, features: FeatureSet, symbols: tuple[str, ...]) -> tuple[str, ...]:

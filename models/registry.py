@@ -89,7 +89,7 @@ class Registry:
     def models(self) -> list[str]:
         """The names of all registered models, sorted."""
         with self._vendor() as client:
-            return sorted(found.name for found in client.search_registered_models())
+            return sorted(found.name for found in _all_registered(client))
 
     def versions(self, model: str) -> list[str]:
         """The versions of `model`, oldest first."""
@@ -138,6 +138,12 @@ class Registry:
         with self._vendor() as client:
             text = self._registered(client, model).tags.get(ROLLOUT_TAG)
         return None if text is None else RolloutDocument.from_json(text)
+
+    def rollouts(self) -> list[RolloutDocument]:
+        """The rollout documents of all models that have one, by the model's name."""
+        with self._vendor() as client:
+            found = {one.name: one.tags.get(ROLLOUT_TAG) for one in _all_registered(client)}
+        return [RolloutDocument.from_json(text) for _, text in sorted(found.items()) if text is not None]
 
     def write_rollout(self, document: RolloutDocument, expected_generation: int | None) -> None:
         """Replace the document whose generation is `expected_generation` (None: there is none yet).
@@ -305,6 +311,16 @@ def _write_model(folder: Path, content: bytes, card: Card) -> None:
     mlflow.onnx.save_model(graph, str(folder), pip_requirements=["onnxruntime"], save_as_external_data=False)
     (folder / ONNX_FILE).write_bytes(content)
     (folder / CARD_FILE).write_text(card.to_json())
+
+
+def _all_registered(client: Any) -> Iterator[Any]:
+    """Every registered model: MLflow gives them page by page."""
+    token = None
+    while True:
+        page = client.search_registered_models(page_token=token)
+        yield from page
+        if not (token := page.token):
+            return
 
 
 def _log_run(client: Any, run: str, card: Card) -> None:

@@ -55,8 +55,8 @@ class LoadedModel:
             raise FeatureSetMismatchError(
                 f"{self.model} version {self.version} was trained on feature set "
                 f"{self.card.feature_set[:12]}, the online store holds {feature_set[:12]}; "
-                "start again what writes it (alphaloop trade, alphaloop features materialize): that carries "
-                "the features of the versions in rollouts, and of no others"
+                "what writes it (alphaloop trade, alphaloop features materialize) carries the features of "
+                "the versions in rollouts, from its next bar on, and of no others"
             )
 
     def score(self, panel: Panel, complete: bool = False) -> Scores:

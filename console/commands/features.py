@@ -94,7 +94,7 @@ def materialize(json: AsJson = False) -> None:
     from console import output, workspace
     from features.sets import feature_set_of
     from features.streamer import Streamer
-    from models.feature_sets import sets_in_use
+    from models.feature_sets import SetsInUse
     from models.registry import Registry
 
     chosen = settings.load()
@@ -104,7 +104,7 @@ def materialize(json: AsJson = False) -> None:
         features, needed = feature_set_of(chosen), []
         if chosen.paths.registry.exists():
             registry = Registry(chosen.paths.registry)
-            needed = sets_in_use(registry, features, bars.symbols)
+            needed = SetsInUse(registry, features, bars.symbols)()
         with Streamer.from_settings(chosen, bars.symbols, bars, SystemClock(), further=needed) as streamer:
             streamer.materialize(snapshot.id)
             further = [made.feature_set for made in streamer.made[1:]]

@@ -68,7 +68,7 @@ def build_report(results: Results, measured: comparison.Measured, lineage: Linea
             "rows": bars.to_table().num_rows,
             "first": to_datetime(bars.timestamps[0]).date().isoformat(),
             "last": to_datetime(bars.timestamps[-1]).date().isoformat(),
-            "snapshot": played.director.loop.snapshot,
+            "snapshot": played.director.loop.duty.snapshot,
         },
         "features": {
             "count": len(features),

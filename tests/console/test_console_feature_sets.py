@@ -14,8 +14,16 @@ from typing import Any
 
 import pytest
 
+from alphaloop import settings
+from alphaloop.clock import ReplayClock
+from alphaloop.journal.store import Journal
+from alphaloop.market import to_datetime
 from alphaloop.processes import free_port
 from console import main
+from console.commands import trade
+from console.world import World, open_loop
+from models.registry import Registry
+from serving.prediction_log import PredictionLogReader
 
 Run = Callable[..., Any]
 NEW = ["momentum_252_21", "mine = close / sma(30) - 1", "rsi(9)"]
@@ -54,6 +62,15 @@ def serving() -> Iterator[None]:
             server.send_signal(signal.SIGINT)
 
 
+def train_both(run: Run, monkeypatch: pytest.MonkeyPatch) -> tuple[Any, Any]:
+    """A champion whose features are online, and a version of new features, which are the settings' now."""
+    run("features", "build", "--until", "2018-12-31")
+    old = run("train", "momentum", "--trials", "0")[0]
+    run("features", "materialize")
+    monkeypatch.setenv("ALPHALOOP_FEATURES__SET", json.dumps(NEW))
+    return old, run("train", "momentum", "--trials", "0")[0]
+
+
 def test_new_features_go_into_a_rollout_beside_the_champions(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -62,11 +79,7 @@ def test_new_features_go_into_a_rollout_beside_the_champions(
     The start warns that nobody writes the new ones yet. The challenger is recomputed without a difference,
     takes over, and its drift is watched by thresholds of its own.
     """
-    run("features", "build", "--until", "2018-12-31")
-    old = run("train", "momentum", "--trials", "0")[0]
-    run("features", "materialize")
-    monkeypatch.setenv("ALPHALOOP_FEATURES__SET", json.dumps(NEW))
-    new = run("train", "momentum", "--trials", "0")[0]
+    old, new = train_both(run, monkeypatch)
     assert (old["champion"], new["champion"]) == (True, False)
     _, warned = run("rollout", "start", new["version"], "--override", "new features", "--reason", "to see")
     assert "are not written to the online store yet" in warned
@@ -83,3 +96,40 @@ def test_new_features_go_into_a_rollout_beside_the_champions(
         assert (answered["bars"], answered["errors"]) == (4, 0)
     assert run("monitor", "--once")[0]["bars"] == 10
     assert run("features", "materialize")[0]["further_sets"] == []
+
+
+def test_a_rollout_that_starts_while_trading_runs_gets_its_features(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Trading that began on the champion's features alone writes the challenger's from the next bar on.
+
+    It is not started again, no forecast fails, and the challenger is judged on features of its own.
+    """
+    old, new = train_both(run, monkeypatch)
+    monkeypatch.delenv("ALPHALOOP_FEATURES__SET")
+    chosen = settings.load()
+    market = trade._market(chosen, "2019-01-03:2019-01-10")
+    clock = ReplayClock(to_datetime(market.past.timestamps[-1]))
+    journal = Journal(chosen.paths.journal, chosen.paths.anchors, clock)
+    world = World(chosen, clock, journal, Registry(chosen.paths.registry))
+    with serving(), open_loop(world, market, stream="trading", watched=False) as loop:
+        bars = list(market.future.slices())
+        loop.turn(bars[0])
+        assert [made.feature_set for made in loop.duty.streamer.made] == [old["feature_set"]]
+        _, warned = run(
+            "rollout", "start", new["version"], "--override", "new features", "--reason", "to see"
+        )
+        assert "a running alphaloop trade does so from its next bar on" in warned
+        for one in bars[1:]:
+            loop.turn(one)
+        loop.finish()
+        assert [made.feature_set for made in loop.duty.streamer.made] == [
+            old["feature_set"], new["feature_set"]
+        ]  # fmt: skip
+        assert (len(loop.forecaster.latencies_ms), loop.forecaster.errors) == (len(bars) * 20, 0)
+    shown = run("rollout", "status")[0]
+    assert shown["evidence"]["bars"] == len(bars) - 1
+    assert shown["evidence"]["recomputation_max_abs_diff"] < 1e-6
+    rows = PredictionLogReader(chosen.paths.prediction_log, chosen.serving.model).new()
+    beside = [row for row in rows if row.version == new["version"]]
+    assert beside and all(row.error is None and row.feature_set == new["feature_set"] for row in beside)

@@ -37,7 +37,7 @@ def test_nothing_is_said_where_the_features_are_written_or_nothing_is_yet(
 
 
 def test_each_version_without_features_is_named(universe: Universe, document: RolloutDocument) -> None:
-    """Champion and challenger alike, and what has to be started again."""
+    """Champion and challenger alike, and what will write them."""
     other = FeatureSet(("rsi(3)",))
     with Streamer(
         universe.settings.paths.feast, other, universe.bars.symbols, universe.bars, 2, SystemClock()

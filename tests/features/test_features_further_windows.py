@@ -165,7 +165,7 @@ def test_a_set_that_these_bars_do_not_allow_is_left_out(
 ) -> None:
     """The settings' own windows are written all the same, and the log says what is missing."""
     volumes = FeatureSet(("obv",))
-    with streamer((volumes, past.symbols), (OLD, (*past.symbols, "NONE")), (OLD, past.symbols)) as one:
+    with streamer((volumes, past.symbols), (RANKED, (*past.symbols, "NONE")), (OLD, past.symbols)) as one:
         one.materialize("s")
         assert [made.feature_set for made in one.made] == [NEW.hash, OLD.hash]
     assert "needs 'volume'" in caplog.text and "unknown symbol 'NONE'" in caplog.text

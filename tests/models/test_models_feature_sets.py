@@ -12,7 +12,7 @@ from alphaloop.rollout import RolloutDocument, RolloutState
 from features.own_indicators import indicators_of
 from features.sets import FeatureSet
 from models.card import Card
-from models.feature_sets import feature_set_for, sets_in_use
+from models.feature_sets import SetsInUse, feature_set_for
 from models.registry import Registry
 
 MakeCard = Callable[..., Card]
@@ -70,7 +70,8 @@ def test_what_is_in_use_are_the_sets_of_rollouts_versions(
 ) -> None:
     """Of every model, ranks over each version's universe; what nobody could compute is left out and named."""
     registry, symbols = Registry(tmp_path), ("A", "B", "C", "D")
-    assert sets_in_use(registry, KNOWN, symbols) == []
+    in_use = SetsInUse(registry, KNOWN, symbols)
+    assert in_use() == []
     content = tiny_onnx()
     for features, universe in ((RANKED, ("C", "A")), (OTHER, ("C", "A")), (RANKED, ("A", "Z"))):
         registry.register("equities", content, of(tiny_card, features, content, universe=universe))
@@ -78,16 +79,18 @@ def test_what_is_in_use_are_the_sets_of_rollouts_versions(
     registry.write_rollout(RolloutDocument("metals", "1"), None)
     registry.register("bonds", content, of(tiny_card, KNOWN, content, model="bonds"))
     registry.register("bonds", content, of(tiny_card, OTHER, content, model="bonds", definition={}))
-    assert sets_in_use(registry, KNOWN, symbols) == []
+    assert in_use() == []
     document = RolloutDocument("equities", "1", challenger="2", state=RolloutState.SHADOW)
     registry.write_rollout(document, None)
     registry.write_rollout(RolloutDocument("bonds", "1", challenger="2", state=RolloutState.SHADOW), None)
-    found = sets_in_use(registry, KNOWN, symbols)
+    found = in_use()
     expected = {(RANKED.hash, ("C", "A")), (OTHER.hash, symbols), (KNOWN.hash, symbols)}
     assert {(one.hash, universe) for one, universe in found} == expected
     assert "version 2 of 'bonds' gets no features" in caplog.text and "metals" not in caplog.text
+    in_use()
+    assert caplog.text.count("version 2 of 'bonds'") == 1, "it is said with every bar"
     registry.write_rollout(document.next(champion="3", challenger=None, state=RolloutState.STEADY), 1)
-    assert [one.hash for one, _ in sets_in_use(registry, KNOWN, symbols)] == [KNOWN.hash]
+    assert [one.hash for one, _ in in_use()] == [KNOWN.hash]
     assert (
         "version 3 of 'equities' gets no features: it ranks symbols that have no bars here: Z" in caplog.text
     )

@@ -157,7 +157,7 @@ def test_a_challenger_whose_features_nobody_writes_harms_no_champion(bench: Benc
     core.close()
     shadow = bench.rows()["2", "shadow"]
     assert "was trained on feature set" in str(shadow.error)
-    assert "start again what writes it" in str(shadow.error)
+    assert "from its next bar on" in str(shadow.error)
     assert np.isnan(shadow.scores).all() and shadow.digest
 
 

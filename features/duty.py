@@ -1,0 +1,77 @@
+"""A writer on duty: each bar is stored first, then its features are published.
+
+So what a writer knew is in the snapshots, and another can go on from there (`features.standby`).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from alphaloop.errors import AlphaloopError, LeaseLostError
+from alphaloop.market import BarPanel, Slice
+from features.build import Panel
+from features.storage.snapshots import SnapshotStore
+from features.streamer import Streamer
+from features.window_stream import Further
+
+log = logging.getLogger(__name__)
+
+InUse = Callable[[], Sequence[Further]]
+
+
+@dataclass(slots=True)
+class Duty:
+    """Stores each bar, then publishes its features. Close it to hand over.
+
+    `snapshot` holds the bars up to the last one. `further` is asked before each bar what the versions in
+    use need: rollouts start and end while bars come.
+    """
+
+    streamer: Streamer
+    snapshots: SnapshotStore
+    snapshot: str
+    further: InUse = tuple
+
+    @property
+    def last(self) -> datetime | None:
+        """The bar it stands after."""
+        return self.streamer.last
+
+    def on_bar(self, bars: Slice) -> Panel | None:
+        """Store and publish one bar; None for one that is older than the last, which changes nothing.
+
+        Raises `LeaseLostError` once another writer took over, `DataError` for the last bar with other
+        prices.
+        """
+        if self.last is not None and bars.timestamp < self.last:
+            return None
+        if bars.timestamp != self.last:
+            self.streamer.require_lease()
+            self._follow()
+            self.snapshot = self.snapshots.append(self.snapshot, bars.to_table()).id
+        return self.streamer.publish(bars, self.snapshot)
+
+    def close(self) -> None:
+        """Give up the lease; a second time does nothing."""
+        self.streamer.close()
+
+    def __enter__(self) -> Duty:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _follow(self) -> None:
+        """Carry what the versions in use need by now; where that cannot be told, what they did need."""
+        try:
+            self.streamer.carry_also(self.further(), self._history)
+        except LeaseLostError:
+            raise
+        except (AlphaloopError, OSError) as error:
+            log.warning("features of further sets stay those of the bar before: %s", error)
+
+    def _history(self) -> BarPanel:
+        return BarPanel.from_table(self.snapshots.load(self.snapshot))

@@ -11,7 +11,6 @@ so a registry may be copied or mounted elsewhere.
 from __future__ import annotations
 
 import hashlib
-import os
 import tempfile
 import threading
 from collections.abc import Iterator, Mapping
@@ -27,7 +26,7 @@ from alphaloop.errors import (
 )
 from alphaloop.rollout import RolloutDocument
 from models.card import Card
-from models.registry_files import check_database, file_lock, translate
+from models.registry_database import file_lock, open_database, translate
 
 ROLLOUT_TAG = "alphaloop.rollout"
 CARD_DIGEST_TAG = "alphaloop.card_digest"
@@ -245,60 +244,16 @@ class Registry:
     def _client(self) -> Any:
         with self._opening:
             if self._opened is None:
-                self._opened = self._open()
+                self.folder.mkdir(parents=True, exist_ok=True)
+                with self._lock("opening"):
+                    self._opened = open_database(self.database)
             return self._opened
-
-    def _open(self) -> Any:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with self._lock("opening"):
-            if self.database.exists():
-                check_database(self.database)
-            _quiet_mlflow()
-            from mlflow.exceptions import MlflowException
-            from sqlalchemy.exc import SQLAlchemyError
-
-            try:
-                if not self.database.exists():
-                    _create_database(self.database)
-                return _connect(self.database)
-            except (MlflowException, SQLAlchemyError) as error:
-                raise translate(self.database, error) from error
 
     def _lock(self, name: str = "writing") -> AbstractContextManager[None]:
         return file_lock(self.folder / f".{name}.lock")
 
 
 _ABSENT = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE", "NOT_FOUND")
-
-
-def _quiet_mlflow() -> None:
-    import logging
-
-    from alphaloop.processes import QUIET
-
-    for name in ("MLFLOW_DISABLE_TELEMETRY", "DO_NOT_TRACK"):
-        os.environ.setdefault(name, QUIET[name])
-    os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
-    logging.getLogger("alembic").setLevel(logging.WARNING)
-
-
-def _connect(database: Path) -> Any:
-    from mlflow import MlflowClient
-
-    uri = f"sqlite:///{database}"
-    client = MlflowClient(tracking_uri=uri, registry_uri=uri)
-    # Both stores are opened now, under the lock, where they may still migrate their tables.
-    client.search_experiments(max_results=1)
-    client.search_registered_models(max_results=1)
-    return client
-
-
-def _create_database(database: Path) -> None:
-    """Make the tables in a file beside it and rename: a killed first start leaves nothing half-made."""
-    unfinished = database.with_name(f".creating-{os.getpid()}.db")
-    unfinished.unlink(missing_ok=True)
-    _connect(unfinished)
-    os.replace(unfinished, database)
 
 
 def _write_model(folder: Path, content: bytes, card: Card) -> None:

@@ -18,7 +18,7 @@ DOORS = {
     "kubernetes": ("pipelines/",),
     "feast": ("features/store.py", "features/streamer.py", "features/repo/"),
     "redis": ("features/lease_redis.py",),
-    "mlflow": ("models/registry.py",),
+    "mlflow": ("models/registry.py", "models/registry_database.py"),
     "optuna": ("models/tuning.py",),
     "ray.tune": ("models/tuning.py",),
     "ray.serve": ("serving/hosts/ray.py",),

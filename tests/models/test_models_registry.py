@@ -19,7 +19,7 @@ from alphaloop.errors import (
 from alphaloop.rollout import RolloutDocument, RolloutState
 from models.card import Card
 from models.registry import CARD_FILE, CHALLENGER, CHAMPION, ONNX_FILE, Registry
-from models.registry_files import translate
+from models.registry_database import translate
 
 MakeOnnx = Callable[..., bytes]
 MakeCard = Callable[..., Card]
@@ -176,6 +176,21 @@ def test_two_processes_share_a_fresh_registry(
     assert {registry.card("equities", version).digest for version in registry.versions("equities")} == {
         tiny_card(one).digest for some in files for one in some
     }
+
+
+def test_all_models_are_known_however_many(tmp_path: Path, tiny_onnx: MakeOnnx, tiny_card: MakeCard) -> None:
+    """MLflow gives a hundred at a time; a model of the second hundred is listed, and so is its rollout."""
+    from mlflow import MlflowClient
+
+    registry, content = Registry(tmp_path), tiny_onnx()
+    registry.register("zinc", content, tiny_card(content, model="zinc"))
+    client = MlflowClient(tracking_uri=registry.uri, registry_uri=registry.uri)
+    for number in range(100):
+        client.create_registered_model(f"model-{number:03d}")
+    document = RolloutDocument("zinc", "1")
+    registry.write_rollout(document, None)
+    assert len(registry.models()) == 101
+    assert registry.rollouts() == [document]
 
 
 def test_reading_the_rollout_is_cheap(registry: Registry) -> None:

@@ -1,4 +1,4 @@
-"""The files under the registry's folder: the database as a file, and the locks beside it."""
+"""The registry's database: MLflow's tables in one SQLite file, opened whole or not at all, and its locks."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from alphaloop.errors import AlphaloopError, DamagedStoreError, VendorError
 
@@ -27,6 +28,25 @@ def check_database(database: Path) -> None:
         raise translate(database, error) from error
     if problem != "ok":
         raise damaged(database, problem)
+
+
+def open_database(database: Path) -> Any:
+    """MLflow's client of it; made where there is none. Whoever calls holds the lock on opening.
+
+    Raises `DamagedStoreError` for a file that cannot be read, `VendorError` for any other failure.
+    """
+    if database.exists():
+        check_database(database)
+    _quiet_mlflow()
+    from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        if not database.exists():
+            _create(database)
+        return _connect(database)
+    except (MlflowException, SQLAlchemyError) as error:
+        raise translate(database, error) from error
 
 
 def translate(database: Path, error: Exception) -> AlphaloopError:
@@ -58,3 +78,33 @@ def file_lock(path: Path) -> Iterator[None]:
 
 def _first_line(text: str) -> str:
     return text.strip().splitlines()[0] if text.strip() else "no reason given"
+
+
+def _quiet_mlflow() -> None:
+    import logging
+
+    from alphaloop.processes import QUIET
+
+    for name in ("MLFLOW_DISABLE_TELEMETRY", "DO_NOT_TRACK"):
+        os.environ.setdefault(name, QUIET[name])
+    os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+
+
+def _connect(database: Path) -> Any:
+    from mlflow import MlflowClient
+
+    uri = f"sqlite:///{database}"
+    client = MlflowClient(tracking_uri=uri, registry_uri=uri)
+    # Both stores are opened now, under the lock, where they may still migrate their tables.
+    client.search_experiments(max_results=1)
+    client.search_registered_models(max_results=1)
+    return client
+
+
+def _create(database: Path) -> None:
+    """Make the tables in a file beside it and rename: a killed first start leaves nothing half-made."""
+    unfinished = database.with_name(f".creating-{os.getpid()}.db")
+    unfinished.unlink(missing_ok=True)
+    _connect(unfinished)
+    os.replace(unfinished, database)

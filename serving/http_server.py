@@ -33,7 +33,7 @@ class HttpServer:
         logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
         config = uvicorn.Config(
             self._application,
-            http="httptools",
+            http="serving.http_heads:BoundedHeads",
             loop="none",
             ws="none",
             lifespan="off",

@@ -78,10 +78,10 @@ ROOT = str(Path(__file__).parents[1])
 
 # What a server imports before it listens: most of what its start takes.
 PRELOADED = [
+    "features.store",
     "feast",
     "mlflow.store.model_registry.sqlalchemy_store",
     "mlflow.store.tracking.sqlalchemy_store",
-    "features.store",
     "models.registry",
     "serving.hosts.process",
     "tritonclient.grpc",

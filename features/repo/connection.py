@@ -1,6 +1,6 @@
 """The door to Feast: its own store over our files or our Redis, and what its errors mean.
 
-Feast takes seconds to import, so it is imported when a store is first used.
+Feast takes seconds to import, so it is imported when a store is first used, and without torch.
 """
 
 from __future__ import annotations
@@ -14,6 +14,10 @@ from typing import Any
 from alphaloop.errors import DamagedStoreError, MissingPartError, MissingStateError, VendorError
 from features.lease_redis import translated_redis
 from features.online import OnlineAddress, online_address
+from features.repo.spared import spare_torch
+
+# Every way to Feast leads through this module, but for Feast's own command.
+spare_torch()
 
 REGISTRY_FILE = "registry.db"
 ONLINE_FILE = "online.db"

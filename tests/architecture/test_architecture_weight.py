@@ -30,16 +30,21 @@ print(" ".join(name for name in libraries if name in sys.modules))
 """
 
 
-def brought_along(rooms: Iterable[str], libraries: Iterable[str]) -> list[str]:
-    """Which `libraries` a fresh interpreter holds once every module of `rooms` is imported."""
+def printed(program: str, *arguments: str) -> list[str]:
+    """The words that a fresh interpreter prints."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
     result = subprocess.run(
-        [sys.executable, "-c", PROGRAM, ",".join(rooms), ",".join(libraries)],
+        [sys.executable, "-c", program, *arguments],
         cwd=ROOT, env=environment | {"PYTHONSAFEPATH": "1"}, capture_output=True, text=True,
         timeout=120, check=False,
     )  # fmt: skip
     assert result.returncode == 0, result.stderr
     return result.stdout.split()
+
+
+def brought_along(rooms: Iterable[str], libraries: Iterable[str]) -> list[str]:
+    """Which `libraries` a fresh interpreter holds once every module of `rooms` is imported."""
+    return printed(PROGRAM, ",".join(rooms), ",".join(libraries))
 
 
 def test_serving_brings_no_training_library() -> None:
@@ -58,6 +63,20 @@ def test_trading_brings_no_ray() -> None:
 def test_heavy_libraries_load_late(room: str) -> None:
     """Importing any module of a room loads no heavy library: they load where they are used."""
     assert brought_along([room], HEAVY) == []
+
+
+def test_feast_brings_no_torch(tmp_path: Path) -> None:
+    """A store is opened without it, though it is installed; who asks Feast for a tensor gets it then."""
+    asked = """
+import sys
+from pathlib import Path
+from features.repo.connection import open_feast
+open_feast(Path(sys.argv[1]))
+print("torch" in sys.modules)
+from feast.infra.offline_stores import offline_store
+print(offline_store.get_torch().__name__)
+"""
+    assert printed(asked, str(tmp_path)) == ["False", "torch"]
 
 
 def extras() -> dict[str, list[str]]:

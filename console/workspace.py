@@ -88,6 +88,21 @@ def latest_bars(settings: Settings) -> tuple[Snapshot, BarPanel]:
     return snapshot, bars
 
 
+def bars_to(settings: Settings, snapshot: Snapshot, until: datetime | None = None) -> BarPanel:
+    """The bars of a snapshot, as they are stored, and what the source has had since (up to `until`).
+
+    So what was learned from is what is gone on from, though the source may say otherwise by now.
+    """
+    from alphaloop.market import BarPanel
+    from features.storage import incremental
+    from features.storage.snapshots import SnapshotStore
+
+    stored = SnapshotStore(settings.paths.snapshots).load(snapshot.id)
+    known = BarPanel.from_table(stored)
+    since = incremental.later(stored, source_of(settings), known.symbols, *policies_of(settings), until=until)
+    return known if since is None else known.then(BarPanel.from_table(since.table, known.symbols))
+
+
 def source_bars(settings: Settings, until: datetime | None = None) -> BarPanel:
     """All bars of the source (up to `until`) for the settings' symbols, checked."""
     from alphaloop.market import BarPanel

@@ -58,8 +58,6 @@ def trade(broker: Broker = "paper", replay: Replay = "", json: AsJson = False) -
 
 def _market(settings: Settings, replay: str) -> Market:
     """What this workspace knows, and the bars to come; `InputError` where it knows those already."""
-    from datetime import timedelta
-
     import numpy as np
 
     from alphaloop.errors import InputError
@@ -79,12 +77,9 @@ def _market(settings: Settings, replay: str) -> Market:
             "market; in a fresh one (ALPHALOOP_HOME), `alphaloop features build --until` the day before, "
             "and train there"
         )
-    bars = workspace.source_bars(settings, moment(last_day, "--replay", end_of_day=True) if replay else None)
-    bars = bars.select(known.symbols)
-    begin = max(
-        int(np.searchsorted(bars.timestamps, known.timestamps[-1], "right")),
-        int(np.searchsorted(bars.timestamps, to_datetime64(first), "left")),
-    )
+    until = moment(last_day, "--replay", end_of_day=True) if replay else None
+    bars = workspace.bars_to(settings, snapshot, until)
+    begin = max(len(known), int(np.searchsorted(bars.timestamps, to_datetime64(first), "left")))
     if begin >= len(bars):
         raise InputError(
             f"no bar is new: source and workspace reach to {snapshot.last.date()}; --replay names days"
@@ -93,8 +88,8 @@ def _market(settings: Settings, replay: str) -> Market:
         bars.between(end=to_datetime(bars.timestamps[begin - 1])),
         bars.between(start=to_datetime(bars.timestamps[begin])),
     )
-    missed = past.between(start=to_datetime(known.timestamps[-1]) + timedelta(microseconds=1))
-    if len(missed):
+    if begin > len(known):
+        missed = past.between(start=to_datetime(bars.timestamps[len(known)]))
         snapshot = SnapshotStore(settings.paths.snapshots).append(snapshot.id, missed.to_table())
     return Market(settings.data.source, past, future, snapshot)
 

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from alphaloop.market import to_datetime
-from features.cleaning import NO_POLICIES, Policies, clean
+from features.cleaning import NO_POLICIES, Cleaned, Policies, clean
 from features.quality import DEFAULTS, Thresholds
 from features.quality_report import keep
 from features.source import Source
@@ -52,19 +52,36 @@ def update(
     stored, and the report is kept beside the snapshot. Raises `DataError` for what `policies` reject.
     """
     newest = store.latest(source.name)
-    known = store.load(newest.id) if newest else None
-    start = None if known is None else _ask_from(known)
-    table = source.history(tuple(symbols), start)
-    if newest is not None and known is not None:
-        table = continued(known, table)
-        if not table.num_rows:
-            return newest
-    cleaned = clean(table, source.calendar, f"source '{source.name}'", policies, thresholds, before=known)
-    if not cleaned.table.num_rows and newest is not None:
+    if newest is None:
+        return take(store, source, symbols, policies, thresholds)
+    cleaned = later(store.load(newest.id), source, symbols, policies, thresholds)
+    if cleaned is None:
         return newest
-    saved = store.append(newest.id, cleaned.table) if newest else store.save(cleaned.table, source.name)
+    saved = store.append(newest.id, cleaned.table)
     keep(store.folder, saved.id, cleaned, policies, thresholds)
     return saved
+
+
+def later(
+    known: pa.Table,
+    source: Source,
+    symbols: Sequence[str] = (),
+    policies: Policies = NO_POLICIES,
+    thresholds: Thresholds = DEFAULTS,
+    *,
+    until: datetime | None = None,
+) -> Cleaned | None:
+    """What `source` has had (up to `until`) since the bars of `known`, checked, adjusted as those are.
+
+    None where there is nothing. Raises `DataError` for what `policies` reject.
+    """
+    if until is not None and until <= to_datetime(known["timestamp"].to_numpy().max()):
+        return None
+    table = continued(known, source.history(tuple(symbols), _ask_from(known), until))
+    if not table.num_rows:
+        return None
+    cleaned = clean(table, source.calendar, f"source '{source.name}'", policies, thresholds, before=known)
+    return cleaned if cleaned.table.num_rows else None
 
 
 def continued(known: pa.Table, table: pa.Table) -> pa.Table:

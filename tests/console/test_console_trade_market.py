@@ -1,0 +1,79 @@
+"""What `alphaloop trade` goes on from: the bars that were learned from, whatever their source says by now."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from alphaloop import settings
+from alphaloop.errors import InputError
+from alphaloop.market import BarPanel
+from alphaloop.settings import Settings
+from console import workspace
+from console.commands import trade
+from features.build import backfill
+from features.sets import FeatureSet
+from features.storage.snapshots import SnapshotStore
+
+HEAD = "symbol,date,close,adj close"
+# KO falls by half on the 7th, for a split; PEP goes on.
+BEFORE = ["KO,2020-01-02,50,50", "PEP,2020-01-02,10,10", "KO,2020-01-03,52,52", "PEP,2020-01-03,11,11"]
+SAME, SPLIT = ["KO,2020-01-06,54,54", "PEP,2020-01-06,12,12"], ["KO,2020-01-06,54,27", "PEP,2020-01-06,12,12"]
+AFTER = ["KO,2020-01-07,28,28", "PEP,2020-01-07,13,13", "KO,2020-01-08,29,29", "PEP,2020-01-08,14,14"]
+
+
+@pytest.fixture
+def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The file of a folder that is the workspace's source."""
+    made = tmp_path / "bars" / "bars.csv"
+    made.parent.mkdir()
+    monkeypatch.setenv("ALPHALOOP_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("ALPHALOOP_DATA__SOURCE", f"folder:{made.parent}")
+    return made
+
+
+def write(file: Path, *lines: str) -> Settings:
+    """What the source says from now on; the settings."""
+    file.write_text("\n".join([HEAD, *lines]) + "\n")
+    return settings.load()
+
+
+def split(line: str) -> str:
+    """The same bar once a split has halved what was before."""
+    symbol, day, close, adjusted = line.split(",")
+    return f"{symbol},{day},{close},{float(adjusted) / 2 if symbol == 'KO' else adjusted}"
+
+
+def test_a_past_that_was_restated_is_gone_on_from_as_it_was_stored(file: Path) -> None:
+    """A split halves the source's past: trading begins with the stored bars, and no return jumps."""
+    chosen = write(file, *BEFORE)
+    known = workspace.take_snapshot(chosen)
+    write(file, *map(split, BEFORE), *SPLIT, *AFTER)
+    market = trade._market(chosen, "2020-01-07:2020-01-08")
+    stored = BarPanel.from_table(SnapshotStore(chosen.paths.snapshots).load(market.snapshot.id))
+    assert market.snapshot.parent == known.id
+    np.testing.assert_array_equal(stored.adjusted_close, market.past.adjusted_close)
+    returns = backfill(market.past.then(market.future), FeatureSet(("return_1",))).values[:, 0, 0]
+    np.testing.assert_allclose(returns[1:], [52 / 50 - 1, 54 / 52 - 1, 28 / 27 - 1, 29 / 28 - 1], rtol=1e-5)
+
+
+def test_what_was_missed_is_stored_before_trading_begins(file: Path) -> None:
+    """Bars between the workspace's last and the first to trade are history by then."""
+    chosen = write(file, *BEFORE)
+    workspace.take_snapshot(chosen)
+    write(file, *BEFORE, *SAME, *AFTER)
+    market = trade._market(chosen, "2020-01-08:2020-01-08")
+    assert (len(market.past), len(market.future), market.snapshot.rows) == (4, 1, 8)
+    all_of_it = trade._market(chosen, "")
+    assert (len(all_of_it.past), len(all_of_it.future)) == (4, 1)
+
+
+def test_days_without_a_new_bar_are_one_line(file: Path) -> None:
+    """A source that has nothing new, and days on which it has none."""
+    chosen = write(file, *BEFORE)
+    workspace.take_snapshot(chosen)
+    for replay in ("", "2020-01-04:2020-01-05", "2020-02-01:2020-01-01"):
+        with pytest.raises(InputError, match="no bar is new"):
+            trade._market(chosen, replay)

@@ -26,13 +26,13 @@ def read(path: Path, setting: str) -> bytes:
 def trust(context: ssl.SSLContext, path: Path, setting: str) -> None:
     """Let `context` trust whom the certificates in the file have signed."""
     try:
-        context.load_verify_locations(cadata=read(path, setting).decode("ascii"))
+        # What is not ASCII is a remark between certificates, or there are none.
+        context.load_verify_locations(cadata=read(path, setting).decode("ascii", "replace"))
     except (ValueError, ssl.SSLError):
-        # The cause is left out, here and below: a decoding error carries the file's bytes.
         raise SettingsError(f"{setting} names {path}, which holds no certificates in PEM") from None
 
 
-def show(context: ssl.SSLContext, chain: Path, key: Path, settings: tuple[str, str]) -> None:
+def show(context: ssl.SSLContext, chain: Path, key: Path | None, settings: tuple[str, str]) -> None:
     """Let `context` show the certificate in `chain`, by its `key`."""
     try:
         # OpenSSL would ask the terminal for a pass phrase, and gRPC cannot be told one.

@@ -95,7 +95,7 @@ class Security:
         context.set_alpn_protocols([HTTP_2])
         if self.authority is not None:
             pem.trust(context, self.authority, AUTHORITY)
-        if self.certificate is not None and self.key is not None:
+        if self.certificate is not None:
             pem.show(context, self.certificate, self.key, (CERTIFICATE, KEY))
         return context
 

@@ -48,6 +48,14 @@ class Override:
     rotate_inputs: int = 0
 
 
+_TYPES = {
+    **dict.fromkeys(("model", "champion", "salt"), str),
+    **dict.fromkeys(("challenger", "baseline", "started", "stage_started", "cause"), str | None),
+    "generation": int,
+    "weight": int | float,
+}
+
+
 @dataclass(frozen=True, slots=True)
 class RolloutDocument:
     """The state of one model's rollout.
@@ -96,6 +104,9 @@ class RolloutDocument:
             known = {field.name for field in fields(cls)}
             stored = {name: value for name, value in json.loads(text).items() if name in known}
             override = stored.pop("override", None)
+            for name, value in stored.items():
+                if not isinstance(value, _TYPES.get(name, object)):
+                    raise TypeError(f"{name} is {value!r}")
             return cls(
                 **stored
                 | {

@@ -75,7 +75,10 @@ def open_loop(
                 history=market.past,
                 clock=world.clock,
                 duty=Duty(
-                    streamer, SnapshotStore(settings.paths.snapshots), market.snapshot.id, further=needed
+                    streamer,
+                    SnapshotStore(settings.paths.snapshots),
+                    market.snapshot.id,
+                    further=needed,
                 ),
                 engine=TradingEngine(
                     symbols=symbols,

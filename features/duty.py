@@ -26,14 +26,15 @@ InUse = Callable[[], Sequence[Further]]
 class Duty:
     """Stores each bar, then publishes its features. Close it to hand over.
 
-    `snapshot` holds the bars up to the last one. `further` is asked before each bar what the versions in
-    use need: rollouts start and end while bars come.
+    `snapshot` holds the bars that the streamer stands after. `further` is asked before each bar what the
+    versions in use need: rollouts start and end while bars come.
     """
 
     streamer: Streamer
     snapshots: SnapshotStore
     snapshot: str
     further: InUse = tuple
+    _told: str = ""
 
     @property
     def last(self) -> datetime | None:
@@ -49,8 +50,9 @@ class Duty:
         if self.last is not None and bars.timestamp < self.last:
             return None
         if bars.timestamp != self.last:
-            self.streamer.require_lease()
             self._follow()
+            # What was asked may have taken a while.
+            self.streamer.require_lease()
             self.snapshot = self.snapshots.append(self.snapshot, bars.to_table()).id
         return self.streamer.publish(bars, self.snapshot)
 
@@ -66,12 +68,16 @@ class Duty:
 
     def _follow(self) -> None:
         """Carry what the versions in use need by now; where that cannot be told, what they did need."""
+        told = ""
         try:
-            self.streamer.carry_also(self.further(), self._history)
+            self.streamer.carry_besides(self.further(), self._history)
         except LeaseLostError:
             raise
         except (AlphaloopError, OSError) as error:
-            log.warning("features of further sets stay those of the bar before: %s", error)
+            told = str(error)
+        if told and told != self._told:
+            log.warning("the features of further sets stay as they were at the bar before: %s", told)
+        self._told = told
 
     def _history(self) -> BarPanel:
         return BarPanel.from_table(self.snapshots.load(self.snapshot))

@@ -8,9 +8,8 @@ is given again changes nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from datetime import datetime
-from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -18,26 +17,25 @@ from alphaloop.clock import Clock, monotonic, sleep
 from alphaloop.errors import DataError, MissingStateError
 from alphaloop.market import BarPanel, Slice
 from alphaloop.settings import Settings
-from features.duty import Duty
+from features.duty import Duty, InUse
 from features.lease import LeaseHeldError, WriterLease
 from features.lease_redis import SECONDS
 from features.online import SQLITE, OnlineAddress, online_address
 from features.sets import FeatureSet, feature_set_of
 from features.storage.snapshots import Snapshot, SnapshotStore
 from features.streamer import Streamer, claim
-from features.window_stream import Further
 
 Missed = Callable[[datetime], Iterable[Slice]]
-Needed = Callable[[tuple[str, ...]], Sequence[Further]]
+Needed = Callable[[tuple[str, ...]], InUse]
 
 
 class Standby:
     """Waits to write the windows of `symbols`, from the snapshots of `source`.
 
     `missed` gives the bars that closed after a moment, in order, as a provider knows them: those of the
-    time when nobody wrote. Without it the next bars come from `Duty.on_bar` alone. `further` gives, for the
-    symbols that there are bars of, what versions in use need besides (`features.streamer`). A lease in Redis
-    is free `lease_seconds` after its holder died, one on a file at once.
+    time when nobody wrote. Without it the next bars come from `Duty.on_bar` alone. `further` makes, for
+    the symbols that there are bars of, what tells `features.duty.Duty` what versions in use need besides. A
+    lease in Redis is free `lease_seconds` after its holder died, one on a file at once.
     """
 
     def __init__(
@@ -60,7 +58,7 @@ class Standby:
         self._folder, self._online = Path(folder), online_address(online)
         self._symbols, self._snapshots, self._source = symbols, snapshots, source
         self._missed = missed or (lambda last: ())
-        self._further = further or (lambda symbols: ())
+        self._further = further or (lambda symbols: tuple)
         self._options = {"folder": folder, "feature_set": feature_set, "symbols": symbols, "window": window}
         self._options |= {"clock": clock, "online": self._online, "offline": offline}
 
@@ -105,13 +103,11 @@ class Standby:
             newest = self._newest()
             history = BarPanel.from_table(self._snapshots.load(newest.id))
             # What is in use now, and was not yet when this standby began to wait.
-            further = self._further(history.symbols)
+            in_use = self._further(history.symbols)
             options: dict[str, Any] = {
-                **self._options, "history": history, "lease": lease, "further": further,
+                **self._options, "history": history, "lease": lease, "further": in_use(),
             }  # fmt: skip
-            duty = Duty(
-                Streamer(**options), self._snapshots, newest.id, partial(self._further, history.symbols)
-            )
+            duty = Duty(Streamer(**options), self._snapshots, newest.id, in_use)
             duty.streamer.materialize(newest.id)
             for bars in self._missed(newest.last):
                 if bars.timestamp <= newest.last:

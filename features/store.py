@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
@@ -63,9 +63,22 @@ class FeatureStore:
         processes may do so at once: a lock lets one after the other in, because making a fresh registry
         twice at a time fails.
         """
-        wanted = self.definitions(further or ())
+        from features.repo.definitions import is_further
+
+        self._tell(
+            self.definitions(further or ()), lambda one: further is not None or not is_further(one.name)
+        )
+
+    def apply_windows(self, further: Iterable[str]) -> None:
+        """As `apply`, but for what is read online alone: what was defined for training stays as it is."""
+        from features.repo import definitions
+
+        self._tell(definitions.windows(self._files, further), lambda one: definitions.is_further(one.name))
+
+    def _tell(self, wanted: list[Any], ours: Callable[[Any], bool]) -> None:
+        """Tell Feast of what is `wanted`; it forgets those views and services of `ours` that are not."""
         with exclusive(self._folder / "apply.lock"), translated(self._folder, self._online):
-            former = self._former(wanted, further is None)
+            former = [one for one in self._former(wanted) if ours(one)]
             self._feast.apply(wanted, objects_to_delete=former, partial=False)
             if not self._online.remote:
                 # In this mode readers in other processes never wait for the streamer, nor it for them.
@@ -82,13 +95,13 @@ class FeatureStore:
     @property
     def further(self) -> tuple[str, ...]:
         """The views of further windows that Feast knows of now."""
-        from features.repo.definitions import FURTHER_VIEW
+        from features.repo.definitions import is_further
 
         if not (self._folder / REGISTRY_FILE).is_file():
             return ()
         with translated(self._folder, self._online):
             known = [view.name for view in self._feast.list_feature_views()]
-        return tuple(name for name in known if name.startswith(FURTHER_VIEW))
+        return tuple(filter(is_further, known))
 
     def write_offline(self, frame: FeatureFrame, name: str = "features") -> str:
         """Replace the offline features called `name` (one file for each universe) by those of `frame`.
@@ -152,14 +165,12 @@ class FeatureStore:
     def _feast(self) -> Any:
         return open_feast(self._folder, self._online)
 
-    def _former(self, wanted: list[Any], keep_windows: bool) -> list[Any]:
+    def _former(self, wanted: list[Any]) -> list[Any]:
         """Views and services that the registry has and `wanted` has not."""
-        from features.repo.definitions import FURTHER_VIEW
-
         names = {(type(one), one.name) for one in wanted}
+        self._feast.refresh_registry()
         known = [*self._feast.list_feature_services(), *self._feast.list_feature_views()]
-        former = [one for one in known if (type(one), one.name) not in names]
-        return [one for one in former if not (keep_windows and one.name.startswith(FURTHER_VIEW))]
+        return [one for one in known if (type(one), one.name) not in names]
 
     def _require_offline(self) -> None:
         if not self._files.there:

@@ -11,14 +11,14 @@ own, and lie in views of their own. They come and go with the rollouts, while th
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
 from alphaloop.clock import Clock
-from alphaloop.errors import DataError, InputError, LeaseLostError, UnknownNameError
+from alphaloop.errors import AlphaloopError, DataError, InputError, LeaseLostError
 from alphaloop.market import BarPanel, Slice
 from alphaloop.settings import Settings
 from features.build import Panel
@@ -79,6 +79,8 @@ class Streamer:
         try:
             self._main = WindowStream(feature_set, symbols, history, window)
             self._window, self._left_out = window, set[Made]()
+            self._further: dict[Made, WindowStream] = {}
+            self._views: list[tuple[Any, WindowStream]] = []
             self._wanted = self._others(further)
             self._further = self._begun(self._wanted, history)
             self._written: tuple[datetime, str] | None = None
@@ -122,16 +124,19 @@ class Streamer:
         self._require_lease()
         self._lease.require()
 
-    def carry_also(self, further: Sequence[Further], history: Callable[[], BarPanel]) -> None:
-        """Carry these further windows from the next bar on.
+    def carry_besides(self, further: Sequence[Further], history: Callable[[], BarPanel]) -> None:
+        """Carry these and no other further windows from the next bar on.
 
-        `history` gives the bars up to the last one, and is asked where something is new. What was wanted
-        before and is not any more is still carried until the next call: a server may be a moment behind. Of
-        what the bars do not allow the log says so, once. Raises `DataError` for a history that ends
-        elsewhere.
+        `history` gives the bars up to the last one, the same as this streamer began with and was given; it
+        is asked where something is new. What was wanted before and is not any more is still carried until
+        the next call: a server may be a moment behind. Of what the bars do not allow the log says so, once.
+        Raises `DataError` for a history that ends elsewhere, and as `require_lease` does.
         """
+        from features.repo.definitions import further_view
+
         self._require_lease()
         wanted = self._others(further)
+        self._left_out &= wanted.keys()
         held = {made: one for made, one in self._further.items() if made in wanted or made in self._wanted}
         fresh = {made: one for made, one in wanted.items() if made not in held and made not in self._left_out}
         if fresh:
@@ -143,8 +148,12 @@ class Streamer:
                 )
             held |= self._begun(fresh, past)
         if held.keys() != self._further.keys():
-            self._define(held)
-            self._further = held
+            # What goes is not written any more, whatever becomes of its view.
+            self._drop(self._further.keys() - held.keys())
+            # The next writer's views are not ours to delete.
+            self.require_lease()
+            self._store.apply_windows([further_view(made) for made in held])
+            self._hold(held)
         self._wanted = wanted
 
     def publish(self, bars: Slice, snapshot: str) -> Panel:
@@ -155,8 +164,14 @@ class Streamer:
         """
         self._require_lease()
         self._refuse_older(bars.timestamp)
-        for one in (self._main, *self._further.values()):
-            one.carry(bars)
+        self._main.carry(bars)
+        for made, one in tuple(self._further.items()):
+            try:
+                one.carry(bars)
+            except DataError:
+                raise
+            except Exception as error:  # noqa: BLE001 - told, and of one version alone
+                self._leave_out(made, error)
         self._write(snapshot)
         return self._main.latest
 
@@ -203,28 +218,43 @@ class Streamer:
         for made, (features, universe) in further.items():
             try:
                 begun[made] = WindowStream(features, universe, history, self._window)
-            except (DataError, UnknownNameError) as error:
-                log.warning("windows of feature set %s are not written: %s", features.hash[:12], error)
-                self._left_out.add(made)
+            except Exception as error:  # noqa: BLE001 - told, and of one version alone
+                self._leave_out(made, error)
         return begun
 
+    def _leave_out(self, made: Made, error: Exception) -> None:
+        """Go on without it: an indicator of one version must not stop what the others are scored on."""
+        log.warning(
+            "windows of feature set %s are not written: %s", made.feature_set[:12], error,
+            exc_info=None if isinstance(error, AlphaloopError) else error,
+        )  # fmt: skip
+        self._left_out.add(made)
+        self._drop({made})
+
+    def _drop(self, gone: Set[Made]) -> None:
+        """Write these no more."""
+        self._further = {made: one for made, one in self._further.items() if made not in gone}
+        self._views = [(view, one) for view, one in self._views if one.made not in gone]
+
     def _open(self, replace: bool) -> None:
-        self._define(self._further)
+        from features.repo.definitions import further_view
+
+        self._store.apply(further=[further_view(made) for made in self._further])
+        self._hold(self._further)
         with translated(self._folder, self._online):
             if self._online.remote:
                 self._feast.provider.online_store.fence(self._lease, replace)
         self._newest = None if replace else self._newest_stored()
 
-    def _define(self, further: Mapping[Made, WindowStream]) -> None:
-        """Tell Feast of the views that are written from now on."""
+    def _hold(self, further: dict[Made, WindowStream]) -> None:
+        """Write these from now on; Feast knows their views."""
         from features.repo.definitions import ONLINE_VIEW, further_view
 
-        named = {further_view(made): one for made, one in further.items()}
-        self._store.apply(further=[*named])
+        streams = {ONLINE_VIEW: self._main} | {further_view(made): one for made, one in further.items()}
         with translated(self._folder, self._online):
             self._feast.refresh_registry()
-            streams = {ONLINE_VIEW: self._main, **named}
             self._views = [(self._feast.get_feature_view(name), one) for name, one in streams.items()]
+        self._further = further
 
     @cached_property
     def _feast(self) -> Any:

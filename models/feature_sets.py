@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 
 from alphaloop.errors import AlphaloopError, DataError, FeatureSetMismatchError
+from alphaloop.rollout import RolloutDocument
 from features.sets import FeatureSet
 from features.window_stream import Further
 from models.card import Card
@@ -47,19 +49,20 @@ class SetsInUse:
     Each answer is feature sets, and the symbols of each: `symbols`, but where a set has ranks, then the
     version's universe. A version that is not known enough, or of whose universe some has no bars here, is
     left out, and the log says so once; one of another market, of whose universe nothing is here, is no
-    affair of whoever asks.
+    affair of whoever asks. Where a rollout document cannot be read, that model's last one counts.
     """
 
     def __init__(self, registry: Registry, known: FeatureSet, symbols: tuple[str, ...]) -> None:
         self._registry, self._known, self._symbols = registry, known, symbols
         # Neither a version's card nor what it takes ever changes.
         self._needs: dict[tuple[str, str], Further | None] = {}
-        self._told: dict[tuple[str, str], str] = {}
+        self._documents: dict[str, RolloutDocument] = {}
+        self._told: dict[str, str] = {}
 
     def __call__(self) -> list[Further]:
         """As they are now; raises as `Registry.rollouts` does."""
         found: dict[tuple[str, tuple[str, ...]], FeatureSet] = {}
-        for document in self._registry.rollouts():
+        for document in self._read():
             versions = (document.champion, document.challenger, document.baseline)
             for version in filter(None, dict.fromkeys(versions)):
                 need = self._of(document.model, version)
@@ -68,6 +71,16 @@ class SetsInUse:
                     found[features.hash, universe] = features
         return [(features, universe) for (_, universe), features in found.items()]
 
+    def _read(self) -> Iterable[RolloutDocument]:
+        stored = self._registry.rollouts()
+        self._documents = {model: one for model, one in self._documents.items() if model in stored}
+        for model, document in stored.items():
+            if isinstance(document, RolloutDocument):
+                self._documents[model] = document
+            else:
+                self._tell(f"'{model}'", f"the features that '{model}' needs cannot be told: {document}")
+        return self._documents.values()
+
     def _of(self, model: str, version: str) -> Further | None:
         """What one version is scored on; None where it gets nothing."""
         key = model, version
@@ -75,11 +88,16 @@ class SetsInUse:
             try:
                 self._needs[key] = self._asked(self._registry.card(model, version))
             except AlphaloopError as error:
-                if self._told.get(key) != str(error):
-                    self._told[key] = str(error)
-                    log.warning("version %s of '%s' gets no features: %s", version, model, error)
+                who = f"version {version} of '{model}'"
+                self._tell(who, f"{who} gets no features: {error}")
                 return None
         return self._needs[key]
+
+    def _tell(self, who: str, what: str) -> None:
+        """Once, until it is something else."""
+        if self._told.get(who) != what:
+            self._told[who] = what
+            log.warning("%s", what)
 
     def _asked(self, card: Card) -> Further | None:
         if card.universe and set(card.universe).isdisjoint(self._symbols):

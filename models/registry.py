@@ -138,11 +138,11 @@ class Registry:
             text = self._registered(client, model).tags.get(ROLLOUT_TAG)
         return None if text is None else RolloutDocument.from_json(text)
 
-    def rollouts(self) -> list[RolloutDocument]:
-        """The rollout documents of all models that have one, by the model's name."""
+    def rollouts(self) -> dict[str, RolloutDocument | DamagedStoreError]:
+        """The rollout document of each model that has one; in its place why it cannot be read, if so."""
         with self._vendor() as client:
             found = {one.name: one.tags.get(ROLLOUT_TAG) for one in _all_registered(client)}
-        return [RolloutDocument.from_json(text) for _, text in sorted(found.items()) if text is not None]
+        return {model: _parsed(text) for model, text in sorted(found.items()) if text is not None}
 
     def write_rollout(self, document: RolloutDocument, expected_generation: int | None) -> None:
         """Replace the document whose generation is `expected_generation` (None: there is none yet).
@@ -208,7 +208,7 @@ class Registry:
                 raise UnknownNameError("version", str(version), self.versions(model), where=model) from error
 
     def _ensure_model(self, client: Any, model: str) -> None:
-        if model not in {found.name for found in client.search_registered_models()}:
+        if model not in {found.name for found in _all_registered(client)}:
             client.create_registered_model(model)
 
     def _experiment(self, client: Any) -> str:
@@ -276,6 +276,13 @@ def _all_registered(client: Any) -> Iterator[Any]:
         yield from page
         if not (token := page.token):
             return
+
+
+def _parsed(text: str) -> RolloutDocument | DamagedStoreError:
+    try:
+        return RolloutDocument.from_json(text)
+    except DamagedStoreError as error:
+        return error
 
 
 def _log_run(client: Any, run: str, card: Card) -> None:

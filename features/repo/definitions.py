@@ -28,8 +28,12 @@ def everything(
 ) -> list[Entity | FeatureView | FeatureService]:
     """All definitions for `feature_set`, whose features lie in `files`; `further` names views of windows."""
     views = group_views(feature_set, files)
-    online = [online_view(files.address("windows"), name) for name in (ONLINE_VIEW, *further)]
-    return [symbol(), *views, *online, service(feature_set, views)]
+    return [*windows(files, further), *views, service(feature_set, views)]
+
+
+def windows(files: OfflineFiles, further: Iterable[str] = ()) -> list[Entity | FeatureView]:
+    """What is read online: the settings' windows, and those of the views that `further` names."""
+    return [symbol(), *(online_view(files.address("windows"), name) for name in (ONLINE_VIEW, *further))]
 
 
 def symbol() -> Entity:
@@ -68,6 +72,11 @@ def group_views(feature_set: FeatureSet, files: OfflineFiles) -> list[FeatureVie
 def further_view(made: Made) -> str:
     """The name of the view of windows that are made of another set, or universe, than the settings'."""
     return FURTHER_VIEW + "_".join(part[:12] for part in (made.feature_set, made.universe) if part)
+
+
+def is_further(view: str) -> bool:
+    """Whether a view has that kind of name."""
+    return view.startswith(FURTHER_VIEW)
 
 
 def online_view(files: str, name: str = ONLINE_VIEW) -> FeatureView:

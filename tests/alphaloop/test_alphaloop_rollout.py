@@ -47,9 +47,17 @@ def test_a_document_reads_back_as_it_was_written(document):
     assert RolloutDocument.from_json(document.to_json()) == document
 
 
+GOOD = RolloutDocument("equities", "1").to_json()
+
+
 @pytest.mark.parametrize(
-    "text", ["", "{", "[]", "null", "{}", '{"state": "canary"}', '{"state": "x", "kind": "real"}']
-)
+    "text",
+    [
+        "", "{", "[]", "null", "{}", '{"state": "canary"}', '{"state": "x", "kind": "real"}',
+        GOOD.replace('"1"', '["1"]'), GOOD.replace('"challenger": null', '"challenger": {}'),
+        GOOD.replace('"generation": 1', '"generation": "1"'),
+    ],
+)  # fmt: skip
 def test_what_is_no_document_is_a_damaged_store(text):
     """A stored document that cannot be read is named as such."""
     with pytest.raises(DamagedStoreError, match="rollout document"):

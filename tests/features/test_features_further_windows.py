@@ -180,7 +180,7 @@ def test_a_standby_carries_what_is_in_use_when_it_takes_over(
     needed: list[Any] = []
     standby = Standby(
         tmp_path, NEW, past.symbols, ROWS, clock, snapshots=snapshots, source="s",
-        further=lambda symbols: [(one, symbols) for one in needed],
+        further=lambda symbols: lambda: [(one, symbols) for one in needed],
     )  # fmt: skip
     with streamer((OLD, past.symbols)) as one:
         one.materialize("s")

@@ -190,7 +190,8 @@ def test_all_models_are_known_however_many(tmp_path: Path, tiny_onnx: MakeOnnx, 
     document = RolloutDocument("zinc", "1")
     registry.write_rollout(document, None)
     assert len(registry.models()) == 101
-    assert registry.rollouts() == [document]
+    assert registry.rollouts() == {"zinc": document}
+    assert registry.register("zinc", tiny_onnx(2.0), tiny_card(tiny_onnx(2.0), model="zinc")) == "2"
 
 
 def test_reading_the_rollout_is_cheap(registry: Registry) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -17,14 +18,32 @@ from features.build import backfill
 from features.duty import Duty
 from features.lease import Lease
 from features.online_reader import OnlineReader
+from features.own_indicators import indicators_of
+from features.repo.connection import REGISTRY_FILE, open_feast
 from features.sets import FeatureSet
 from features.storage.snapshots import SnapshotStore
+from features.store import FeatureStore
 from features.streamer import Streamer
 
 PAST, ROWS = 60, 4
 MAIN, OTHER, THIRD = FeatureSet(("return_1",)), FeatureSet(("return_5", "rsi(5)")), FeatureSet(("sma(3)",))
 # Where it stands depends on every bar before.
 RECURSIVE = FeatureSet(("ema(20)",))
+
+
+OWN = """
+from features.indicator import indicator
+from features.operators.window import Window
+
+@indicator(inputs=("close",), group="own")
+def picky(length: int = 2):
+    \"\"\"Fails on one day, or on all.\"\"\"
+    def last(values):
+        if {all} or (values[..., -1] == {limit}).any():
+            raise ValueError("not on such a day")
+        return values[..., -1]
+    return Window(last, length, exact=True)
+"""
 
 
 @pytest.fixture
@@ -104,14 +123,14 @@ def test_what_nobody_needs_is_carried_for_one_bar_more(
 ) -> None:
     """A server that is a moment behind a rollout's end still finds them; then they are dropped."""
     symbols = past.symbols
-    streamer.carry_also([(OTHER, symbols)], lambda: past)
+    streamer.carry_besides([(OTHER, symbols)], lambda: past)
     streamer.publish(real_bars.at(PAST), "s1")
-    streamer.carry_also([], never)
+    streamer.carry_besides([], never)
     assert carried(streamer) == [OTHER.hash]
     bar = real_bars.at(PAST + 1)
     streamer.publish(bar, "s2")
     assert reader.read(symbols, bar.timestamp, ROWS, OTHER.hash).feature_set == OTHER.hash
-    streamer.carry_also([], never)
+    streamer.carry_besides([], never)
     assert carried(streamer) == []
     bar = real_bars.at(PAST + 2)
     streamer.publish(bar, "s3")
@@ -121,13 +140,13 @@ def test_what_nobody_needs_is_carried_for_one_bar_more(
 def test_one_that_is_needed_again_goes_on(past: BarPanel, streamer: Streamer, real_bars: BarPanel) -> None:
     """Within that bar nothing is read anew, and another that comes meanwhile takes nothing from it."""
     symbols = past.symbols
-    streamer.carry_also([(OTHER, symbols)], lambda: past)
+    streamer.carry_besides([(OTHER, symbols)], lambda: past)
     streamer.publish(real_bars.at(PAST), "s1")
-    streamer.carry_also([], never)
-    streamer.carry_also([(OTHER, symbols), (MAIN, symbols)], never)
+    streamer.carry_besides([], never)
+    streamer.carry_besides([(OTHER, symbols), (MAIN, symbols)], never)
     assert carried(streamer) == [OTHER.hash]
     so_far = real_bars.between(end=real_bars.at(PAST).timestamp)
-    streamer.carry_also([(OTHER, symbols), (THIRD, symbols)], lambda: so_far)
+    streamer.carry_besides([(OTHER, symbols), (THIRD, symbols)], lambda: so_far)
     assert carried(streamer) == [OTHER.hash, THIRD.hash]
 
 
@@ -137,7 +156,7 @@ def test_history_that_ends_elsewhere_is_refused(
     """Features after a gap would be wrong without a word; what was carried still is."""
     streamer.publish(real_bars.at(PAST), "s1")
     with pytest.raises(DataError, match="history for further windows ends with"):
-        streamer.carry_also([(OTHER, past.symbols)], lambda: past)
+        streamer.carry_besides([(OTHER, past.symbols)], lambda: past)
     assert carried(streamer) == []
 
 
@@ -146,9 +165,78 @@ def test_what_the_bars_do_not_allow_is_asked_once(
 ) -> None:
     """The log names it; no further bar reads history for it."""
     unknown = [(OTHER, (*past.symbols, "NONE"))]
-    streamer.carry_also(unknown, lambda: past)
-    streamer.carry_also(unknown, never)
+    streamer.carry_besides(unknown, lambda: past)
+    streamer.carry_besides(unknown, never)
     assert (carried(streamer), caplog.text.count("unknown symbol 'NONE'")) == ([], 1)
+
+
+def test_what_was_left_out_is_tried_again_with_the_next_rollout(
+    past: BarPanel, streamer: Streamer, real_bars: BarPanel
+) -> None:
+    """Once nobody needed it, a set is given another chance: bars may have come that it lacked."""
+    symbols = past.symbols
+    streamer.carry_besides([(FeatureSet(("obv",)), symbols)], lambda: past)
+    streamer.publish(real_bars.at(PAST), "s1")
+    streamer.carry_besides([], never)
+    told = real_bars.between(end=real_bars.at(PAST).timestamp)
+    with_volume = replace(told, volume=np.ones_like(told.close))
+    streamer.carry_besides([(FeatureSet(("obv",)), symbols)], lambda: with_volume)
+    assert len(carried(streamer)) == 1
+
+
+@pytest.mark.parametrize("fails_at", [0, PAST + 1])
+def test_an_indicator_that_fails_is_the_affair_of_its_version(
+    tmp_path: Path, real_bars: BarPanel, duty: Duty, reader: OnlineReader, fails_at: int,
+    caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
+    """While its set is taken up, or later: it is left out, with its traceback; the others are written."""
+    symbols, file = real_bars.symbols, tmp_path / "own.py"
+    file.write_text(OWN.format(limit=real_bars.close[fails_at].min() if fails_at else 0.0, all=not fails_at))
+    bad = FeatureSet(("return_1",), None, indicators_of(file)).having(["picky(2)"])
+    duty.further = lambda: [(bad, symbols), (OTHER, symbols)]
+    for index in range(PAST, PAST + 4):
+        bar = real_bars.at(index)
+        duty.on_bar(bar)
+        for features in (MAIN, OTHER):
+            assert reader.read(symbols, bar.timestamp, ROWS, features.hash).feature_set == features.hash
+    assert carried(duty.streamer) == [OTHER.hash]
+    assert caplog.text.count("ValueError: not on such a day") == 1
+
+
+def test_a_drop_that_fails_half_way_ends_nothing(
+    past: BarPanel, real_bars: BarPanel, duty: Duty, reader: OnlineReader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The view may be gone or not: it is not written any more, and the next bar is."""
+    symbols, needed = past.symbols, [(OTHER, past.symbols)]
+    duty.further = lambda: needed
+    duty.on_bar(real_bars.at(PAST))
+    needed.clear()
+    duty.on_bar(real_bars.at(PAST + 1))
+    whole = FeatureStore.apply_windows
+
+    def half(*given: Any) -> NoReturn:
+        whole(*given)
+        raise VendorError("the registry's disk is full")
+
+    monkeypatch.setattr(FeatureStore, "apply_windows", half)
+    for index in (PAST + 2, PAST + 3):
+        bar = real_bars.at(index)
+        duty.on_bar(bar)
+        assert reader.read(symbols, bar.timestamp, ROWS, MAIN.hash).feature_set == MAIN.hash
+    assert carried(duty.streamer) == []
+
+
+def test_what_was_defined_for_training_stays(
+    tmp_path: Path, past: BarPanel, real_bars: BarPanel, duty: Duty
+) -> None:
+    """A set that was built meanwhile, as the next version's, can still be joined."""
+    FeatureStore(tmp_path, OTHER).apply()
+    known = {one.name for one in open_feast(tmp_path).list_feature_views()}
+    duty.further = lambda: [(THIRD, past.symbols)]
+    duty.on_bar(real_bars.at(PAST))
+    feast = open_feast(tmp_path)
+    assert known < {one.name for one in feast.list_feature_views()}
+    assert [one.name for one in feast.list_feature_services()] == [f"set_{OTHER.hash[:12]}"]
 
 
 def test_a_registry_that_is_away_keeps_no_bar_from_being_written(
@@ -167,16 +255,28 @@ def test_a_registry_that_is_away_keeps_no_bar_from_being_written(
     duty.on_bar(bar)
     for features in (MAIN, OTHER):
         assert reader.read(symbols, bar.timestamp, ROWS, features.hash).feature_set == features.hash
-    assert "the registry's database is locked" in caplog.text
+    duty.on_bar(real_bars.at(PAST + 2))
+    assert caplog.text.count("the registry's database is locked") == 1
 
 
-def test_who_lost_the_lease_takes_nothing_up(
-    past: BarPanel, duty: Duty, monkeypatch: pytest.MonkeyPatch, real_bars: BarPanel
+@pytest.mark.parametrize("needed", [True, False])
+def test_who_loses_the_lease_takes_nothing_up(
+    tmp_path: Path,
+    past: BarPanel,
+    duty: Duty,
+    monkeypatch: pytest.MonkeyPatch,
+    real_bars: BarPanel,
+    needed: bool,
 ) -> None:
-    """It says so, and neither stores nor defines anything."""
-    snapshot = duty.snapshot
-    duty.further = lambda: [(OTHER, past.symbols)]
-    monkeypatch.setattr(Lease, "lost", property(lambda _: True))
+    """While the registry is asked, which may take a while: it neither defines nor stores anything."""
+    snapshot, known = duty.snapshot, (tmp_path / REGISTRY_FILE).read_bytes()
+
+    def asked() -> list[Any]:
+        monkeypatch.setattr(Lease, "lost", property(lambda _: True))
+        return [(OTHER, past.symbols)] if needed else []
+
+    duty.further = asked
     with pytest.raises(LeaseLostError):
         duty.on_bar(real_bars.at(PAST))
     assert (duty.snapshot, carried(duty.streamer)) == (snapshot, [])
+    assert (tmp_path / REGISTRY_FILE).read_bytes() == known

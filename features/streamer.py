@@ -10,18 +10,18 @@ own, and lie in views of their own. They come and go with the rollouts, while th
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
 from alphaloop.clock import Clock
-from alphaloop.errors import AlphaloopError, DataError, InputError, LeaseLostError
+from alphaloop.errors import DataError, InputError, LeaseLostError
 from alphaloop.market import BarPanel, Slice
 from alphaloop.settings import Settings
 from features.build import Panel
+from features.carried import Carried
 from features.lease import Lease, WriterLease
 from features.lease_redis import SECONDS, RedisLease
 from features.online import SQLITE, OnlineAddress, online_address
@@ -29,10 +29,8 @@ from features.online_reader import OnlineReader
 from features.repo.connection import open_feast, translated
 from features.sets import FeatureSet, feature_set_of
 from features.store import FeatureStore
-from features.window_stream import Further, WindowStream, made_of
+from features.window_stream import Further, WindowStream
 from features.windows import Made
-
-log = logging.getLogger(__name__)
 
 LEASE_FILE = "streamer.lease"
 RIGHT = "the right to write the online store"
@@ -77,12 +75,8 @@ class Streamer:
         self._online = online_address(online)
         self._lease = lease or claim(self._folder, self._online)
         try:
-            self._main = WindowStream(feature_set, symbols, history, window)
-            self._window, self._left_out = window, set[Made]()
-            self._further: dict[Made, WindowStream] = {}
-            self._views: list[tuple[Any, WindowStream]] = []
-            self._wanted = self._others(further)
-            self._further = self._begun(self._wanted, history)
+            main = WindowStream(feature_set, symbols, history, window)
+            self._carried = Carried(main, window, further, history)
             self._written: tuple[datetime, str] | None = None
             self._newest: datetime | None = None
             self._store = FeatureStore(self._folder, feature_set, online=self._online, offline=offline)
@@ -112,12 +106,12 @@ class Streamer:
     @property
     def last(self) -> datetime | None:
         """The bar it stands after; None before the first."""
-        return self._main.last
+        return self._carried.last
 
     @property
     def made(self) -> tuple[Made, ...]:
         """What the windows that it writes are made of, the settings' own first."""
-        return self._main.made, *self._further
+        return self._carried.main.made, *self._carried.further
 
     def require_lease(self) -> None:
         """Raise `LeaseLostError` if another writer took over, `InputError` if this one is closed."""
@@ -135,26 +129,14 @@ class Streamer:
         from features.repo.definitions import further_view
 
         self._require_lease()
-        wanted = self._others(further)
-        self._left_out &= wanted.keys()
-        held = {made: one for made, one in self._further.items() if made in wanted or made in self._wanted}
-        fresh = {made: one for made, one in wanted.items() if made not in held and made not in self._left_out}
-        if fresh:
-            past = history()
-            ends = past.at(len(past) - 1).timestamp if len(past) else None
-            if ends != self.last:
-                raise DataError(
-                    f"history for further windows ends with {ends}, and the windows with {self.last}"
-                )
-            held |= self._begun(fresh, past)
-        if held.keys() != self._further.keys():
+        held = self._carried.next(further, history)
+        if held.keys() != self._carried.further.keys():
             # What goes is not written any more, whatever becomes of its view.
-            self._drop(self._further.keys() - held.keys())
+            self._carried.keep(held)
             # The next writer's views are not ours to delete.
             self.require_lease()
             self._store.apply_windows([further_view(made) for made in held])
             self._hold(held)
-        self._wanted = wanted
 
     def publish(self, bars: Slice, snapshot: str) -> Panel:
         """Carry the features on by one bar and write the windows; float32 `[symbols, features]`.
@@ -164,16 +146,9 @@ class Streamer:
         """
         self._require_lease()
         self._refuse_older(bars.timestamp)
-        self._main.carry(bars)
-        for made, one in tuple(self._further.items()):
-            try:
-                one.carry(bars)
-            except DataError:
-                raise
-            except Exception as error:  # noqa: BLE001 - told, and of one version alone
-                self._leave_out(made, error)
+        self._carried.carry(bars)
         self._write(snapshot)
-        return self._main.latest
+        return self._carried.main.latest
 
     def materialize(self, snapshot: str = "") -> None:
         """Write the windows as they stand; after history, before the first live bar."""
@@ -200,47 +175,17 @@ class Streamer:
         now = self._clock.now()
         with translated(self._folder, self._online):
             # The settings' own last: who finds a bar there finds it everywhere.
-            for view, one in reversed(self._views):
+            for one in reversed([*self._carried]):
                 # One transaction, or one script: a reader sees all symbols of a bar or none of them.
                 rows = _rows(one, snapshot, bar, now)
-                self._feast.provider.online_write_batch(self._feast.config, view, rows, None)
+                self._feast.provider.online_write_batch(self._feast.config, self._views[one.made], rows, None)
         self._newest, self._written = bar, (bar, snapshot)
-
-    def _others(self, further: Sequence[Further]) -> dict[Made, Further]:
-        """What of `further` is not the settings' own."""
-        named = {made_of(*one): one for one in further}
-        named.pop(self._main.made, None)
-        return named
-
-    def _begun(self, further: Mapping[Made, Further], history: BarPanel) -> dict[Made, WindowStream]:
-        """Their windows after `history`."""
-        begun: dict[Made, WindowStream] = {}
-        for made, (features, universe) in further.items():
-            try:
-                begun[made] = WindowStream(features, universe, history, self._window)
-            except Exception as error:  # noqa: BLE001 - told, and of one version alone
-                self._leave_out(made, error)
-        return begun
-
-    def _leave_out(self, made: Made, error: Exception) -> None:
-        """Go on without it: an indicator of one version must not stop what the others are scored on."""
-        log.warning(
-            "windows of feature set %s are not written: %s", made.feature_set[:12], error,
-            exc_info=None if isinstance(error, AlphaloopError) else error,
-        )  # fmt: skip
-        self._left_out.add(made)
-        self._drop({made})
-
-    def _drop(self, gone: Set[Made]) -> None:
-        """Write these no more."""
-        self._further = {made: one for made, one in self._further.items() if made not in gone}
-        self._views = [(view, one) for view, one in self._views if one.made not in gone]
 
     def _open(self, replace: bool) -> None:
         from features.repo.definitions import further_view
 
-        self._store.apply(further=[further_view(made) for made in self._further])
-        self._hold(self._further)
+        self._store.apply(further=[further_view(made) for made in self._carried.further])
+        self._hold(self._carried.further)
         with translated(self._folder, self._online):
             if self._online.remote:
                 self._feast.provider.online_store.fence(self._lease, replace)
@@ -250,11 +195,11 @@ class Streamer:
         """Write these from now on; Feast knows their views."""
         from features.repo.definitions import ONLINE_VIEW, further_view
 
-        streams = {ONLINE_VIEW: self._main} | {further_view(made): one for made, one in further.items()}
         with translated(self._folder, self._online):
             self._feast.refresh_registry()
-            self._views = [(self._feast.get_feature_view(name), one) for name, one in streams.items()]
-        self._further = further
+            names = {self._carried.main.made: ONLINE_VIEW} | {made: further_view(made) for made in further}
+            self._views = {made: self._feast.get_feature_view(name) for made, name in names.items()}
+        self._carried.further = further
 
     @cached_property
     def _feast(self) -> Any:

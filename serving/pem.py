@@ -27,7 +27,7 @@ def trust(context: ssl.SSLContext, path: Path, setting: str) -> None:
     """Let `context` trust whom the certificates in the file have signed."""
     try:
         # What is not ASCII is a remark between certificates, or there are none.
-        context.load_verify_locations(cadata=read(path, setting).decode("ascii", "replace"))
+        context.load_verify_locations(cadata=read(path, setting).decode("ascii", "ignore"))
     except (ValueError, ssl.SSLError):
         raise SettingsError(f"{setting} names {path}, which holds no certificates in PEM") from None
 

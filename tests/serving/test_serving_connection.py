@@ -28,7 +28,8 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder, authority = tmp_path_factory.mktemp("client"), trustme.CA()
     server, client, stranger = (authority.issue_cert("127.0.0.1") for _ in range(3))
     contents = {
-        "authority": authority.cert_pem.bytes(),
+        # A remark before a certificate need not be in ASCII.
+        "authority": "# Autorité de certification\n".encode() + authority.cert_pem.bytes(),
         "server": server.cert_chain_pems[0].bytes(),
         "server-key": server.private_key_pem.bytes(),
         "certificate": client.cert_chain_pems[0].bytes(),

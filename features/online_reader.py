@@ -18,7 +18,8 @@ from alphaloop.market import to_datetime, to_datetime64
 from alphaloop.settings import Settings
 from features.lease import exclusive
 from features.online import SQLITE, OnlineAddress, online_address
-from features.repo.connection import REGISTRY_FILE, REMEDY, open_feast, translated
+from features.repo.connection import REGISTRY_FILE, REMEDY, definitions, open_feast, translated
+from features.repo.names import ONLINE_FEATURES, ONLINE_VIEW, further_view
 from features.windows import Made, OnlineWindows, StoredWindow, select, unpack
 
 log = logging.getLogger(__name__)
@@ -124,8 +125,6 @@ class OnlineReader:
 
         `look` asks Feast anew what views there are.
         """
-        from features.repo.definitions import further_view
-
         wanted = list(dict.fromkeys(map(further_view, (made, Made(made.feature_set)))))
         if self._online.remote:
             # Who writes them has another registry: Redis itself knows what there is.
@@ -145,8 +144,6 @@ class OnlineReader:
 
     @cached_property
     def _feast(self) -> Any:
-        from features.repo.definitions import ONLINE_VIEW
-
         if not (self._folder / REGISTRY_FILE).is_file():
             if not self._online.remote:
                 raise MissingStateError(f"there is no feature store in {self._folder}; {REMEDY}")
@@ -156,8 +153,6 @@ class OnlineReader:
     @cached_property
     def _names(self) -> tuple[str, ...]:
         """What can be asked for: a store that the release before defined says less of each window."""
-        from features.repo.definitions import ONLINE_FEATURES, ONLINE_VIEW
-
         feast = self._feast
         with translated(self._folder, self._online):
             known = {field.name for field in feast.get_feature_view(ONLINE_VIEW).schema}
@@ -165,16 +160,13 @@ class OnlineReader:
 
     def _define(self, view: str) -> None:
         """Tell Feast of windows in Redis: the machine that writes them has another folder."""
-        from features.repo import definitions
-
         with exclusive(self._folder / "apply.lock"), translated(self._folder, self._online):
             unread = str(self._folder.resolve() / "windows.parquet")
             store = self.__dict__.get("_feast") or open_feast(self._folder, self._online)
-            store.apply([definitions.symbol(), definitions.online_view(unread, view)])
+            told = definitions()
+            store.apply([told.symbol(), told.online_view(unread, view)])
 
     def _fetch(self, symbols: tuple[str, ...], view: str = "") -> dict[str, StoredWindow]:
-        from features.repo.definitions import ONLINE_FEATURES, ONLINE_VIEW
-
         feast, names = self._feast, ONLINE_FEATURES if view else self._names
         with translated(self._folder, self._online):
             response = feast.get_online_features(

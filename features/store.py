@@ -20,7 +20,8 @@ from features.lease import exclusive
 from features.offline import OfflineFiles, require_joinable
 from features.online import SQLITE, OnlineAddress, online_address
 from features.online_reader import OnlineReader
-from features.repo.connection import ONLINE_FILE, REGISTRY_FILE, REMEDY, open_feast, translated
+from features.repo.connection import ONLINE_FILE, REGISTRY_FILE, REMEDY, definitions, open_feast, translated
+from features.repo.names import is_further, service_name
 from features.sets import FeatureSet, default, feature_set_of
 from features.windows import OnlineWindows
 
@@ -63,17 +64,13 @@ class FeatureStore:
         processes may do so at once: a lock lets one after the other in, because making a fresh registry
         twice at a time fails.
         """
-        from features.repo.definitions import is_further
-
         self._tell(
             self.definitions(further or ()), lambda one: further is not None or not is_further(one.name)
         )
 
     def apply_windows(self, further: Iterable[str]) -> None:
         """As `apply`, but for what is read online alone: what was defined for training stays as it is."""
-        from features.repo import definitions
-
-        self._tell(definitions.windows(self._files, further), lambda one: definitions.is_further(one.name))
+        self._tell(definitions().windows(self._files, further), lambda one: is_further(one.name))
 
     def _tell(self, wanted: list[Any], ours: Callable[[Any], bool]) -> None:
         """Tell Feast of what is `wanted`; it forgets those views and services of `ours` that are not."""
@@ -88,15 +85,12 @@ class FeatureStore:
 
     def definitions(self, further: Iterable[str] = ()) -> list[Any]:
         """What Feast is told: entity, views, and the feature set as a service."""
-        from features.repo import definitions
-
-        return definitions.everything(self._set, self._files, further)
+        told: list[Any] = definitions().everything(self._set, self._files, further)
+        return told
 
     @property
     def further(self) -> tuple[str, ...]:
         """The views of further windows that Feast knows of now."""
-        from features.repo.definitions import is_further
-
         if not (self._folder / REGISTRY_FILE).is_file():
             return ()
         with translated(self._folder, self._online):
@@ -148,8 +142,6 @@ class FeatureStore:
         return self._files.join(rows, self._set.names)
 
     def _joined_by_feast(self, rows: pa.Table) -> pa.Table:
-        from features.repo.definitions import service_name
-
         # Feast gives the rows back in an order of its own: number them.
         entities = rows.select(["symbol", "timestamp"]).to_pandas()
         entities = entities.rename(columns={"timestamp": "event_timestamp"}).assign(row=range(len(entities)))

@@ -27,6 +27,7 @@ from features.lease_redis import SECONDS, RedisLease
 from features.online import SQLITE, OnlineAddress, online_address
 from features.online_reader import OnlineReader
 from features.repo.connection import open_feast, translated
+from features.repo.names import ONLINE_VIEW, further_view
 from features.sets import FeatureSet, feature_set_of
 from features.store import FeatureStore
 from features.window_stream import Further, WindowStream
@@ -126,8 +127,6 @@ class Streamer:
         the next call: a server may be a moment behind. Of what the bars do not allow the log says so, once.
         Raises `DataError` for a history that ends elsewhere, and as `require_lease` does.
         """
-        from features.repo.definitions import further_view
-
         self._require_lease()
         held = self._carried.next(further, history)
         if held.keys() != self._carried.further.keys():
@@ -182,8 +181,6 @@ class Streamer:
         self._newest, self._written = bar, (bar, snapshot)
 
     def _open(self, replace: bool) -> None:
-        from features.repo.definitions import further_view
-
         self._store.apply(further=[further_view(made) for made in self._carried.further])
         self._hold(self._carried.further)
         with translated(self._folder, self._online):
@@ -193,8 +190,6 @@ class Streamer:
 
     def _hold(self, further: dict[Made, WindowStream]) -> None:
         """Write these from now on; Feast knows their views."""
-        from features.repo.definitions import ONLINE_VIEW, further_view
-
         with translated(self._folder, self._online):
             self._feast.refresh_registry()
             names = {self._carried.main.made: ONLINE_VIEW} | {made: further_view(made) for made in further}

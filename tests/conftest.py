@@ -18,9 +18,11 @@ from hypothesis import settings
 from alphaloop.processes import ONE_THREAD, QUIET
 from alphaloop.settings import Settings
 
-# The machine is shared and coverage traces: an example's time says nothing about the code.
-settings.register_profile("unhurried", deadline=None)
-settings.load_profile("unhurried")
+# The machine is shared and coverage traces: an example's time says nothing about the code. Each run takes the
+# same examples, and ARGS=--hypothesis-profile=searching others each time.
+settings.register_profile("same", deadline=None, derandomize=True)
+settings.register_profile("searching", deadline=None)
+settings.load_profile("same")
 
 
 def pytest_configure() -> None:

@@ -16,9 +16,6 @@ from features.lease_redis import translated_redis
 from features.online import OnlineAddress, online_address
 from features.repo.spared import spare_torch
 
-# Every way to Feast leads through this module, but for Feast's own command.
-spare_torch()
-
 REGISTRY_FILE = "registry.db"
 ONLINE_FILE = "online.db"
 REMEDY = "make it with: alphaloop features build, then alphaloop features materialize"
@@ -26,10 +23,7 @@ REMEDY = "make it with: alphaloop features build, then alphaloop features materi
 
 def open_feast(folder: Path, online: str | OnlineAddress = "sqlite") -> Any:
     """Feast's own store over the files in `folder`; `MissingPartError` if Feast is not installed."""
-    try:
-        import feast
-    except ImportError as error:
-        raise MissingPartError(f"Feast cannot be imported ({error}); install alphaloop[features]") from error
+    feast = _imported()
     address = online_address(online)
     folder = folder.resolve()
     folder.mkdir(parents=True, exist_ok=True)
@@ -39,6 +33,23 @@ def open_feast(folder: Path, online: str | OnlineAddress = "sqlite") -> Any:
         if address.remote:
             store.provider.online_store.use(address)
         return store
+
+
+def definitions() -> Any:
+    """`features.repo.definitions`, which says what Feast is told; raises as `open_feast` does."""
+    _imported()
+    from features.repo import definitions as told
+
+    return told
+
+
+def _imported() -> Any:
+    spare_torch()
+    try:
+        import feast
+    except ImportError as error:
+        raise MissingPartError(f"Feast cannot be imported ({error}); install alphaloop[features]") from error
+    return feast
 
 
 def configuration(folder: Path, address: OnlineAddress) -> dict[str, Any]:

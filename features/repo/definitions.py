@@ -12,13 +12,9 @@ from features import catalogue
 from features.graph import Column, Input
 from features.named import NAMED
 from features.offline import TTL, OfflineFiles
+from features.repo.names import GROUP_VIEW, ONLINE_VIEW, service_name
 from features.sets import Feature, FeatureSet
-from features.windows import Made
 
-ONLINE_VIEW = "windows"
-FURTHER_VIEW = ONLINE_VIEW + "_"
-ONLINE_FEATURES = ("window", "snapshot", "feature_set", "universe")
-GROUP_VIEW = "features_"
 TIMESTAMP = "timestamp"
 NO_GROUP = "own"
 
@@ -69,16 +65,6 @@ def group_views(feature_set: FeatureSet, files: OfflineFiles) -> list[FeatureVie
     ]
 
 
-def further_view(made: Made) -> str:
-    """The name of the view of windows that are made of another set, or universe, than the settings'."""
-    return FURTHER_VIEW + "_".join(part[:12] for part in (made.feature_set, made.universe) if part)
-
-
-def is_further(view: str) -> bool:
-    """Whether a view has that kind of name."""
-    return view.startswith(FURTHER_VIEW)
-
-
 def online_view(files: str, name: str = ONLINE_VIEW) -> FeatureView:
     """The last rows of features of a symbol, packed, with the data and the definitions they come from.
 
@@ -122,11 +108,6 @@ def service(feature_set: FeatureSet, views: list[FeatureView]) -> FeatureService
             "lookback": str(feature_set.lookback),
         },
     )
-
-
-def service_name(set_hash: str) -> str:
-    """What a feature set's service is called."""
-    return f"set_{set_hash[:12]}"
 
 
 def group_of(feature: Feature) -> str:

@@ -29,5 +29,5 @@ class TorchWhenAsked(ModuleType):
 
 
 def spare_torch() -> None:
-    """Call before Feast is imported; afterwards, or where torch is there already, it saves nothing."""
+    """Call before Feast is imported; afterwards it does nothing."""
     sys.modules.setdefault(WRAPPER, TorchWhenAsked(WRAPPER))

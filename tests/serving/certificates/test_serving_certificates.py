@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from alphaloop.clock import sleep
+from alphaloop.clock import monotonic, sleep
 from alphaloop.errors import ServingError, SettingsError
 from alphaloop.processes import free_port
 from serving import secret_file
@@ -174,7 +174,11 @@ def test_a_rotation_loses_no_request(hosted: Any, rotation: Rotation, monkeypatc
 
     clients = (rotation.old_client, rotation.new_client)
     rotation.server.replace(rotation.old.secret(*both))
-    sleep(0.05)
+    # Whoever is trusted from now on comes when the server knows of it: that it reads is not at once.
+    end = monotonic() + 20
+    while accepted(host, model, rotation.new_client) != (True, True):
+        assert monotonic() < end, "the new authority is not trusted"
+        sleep(0.02)
     threads = [threading.Thread(target=ask, args=(client,)) for client in clients]
     for thread in threads:
         thread.start()

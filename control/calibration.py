@@ -147,15 +147,14 @@ def calibrate(
 
 
 def calibrate_beside(frame: FeatureFrame, settings: DriftSettings, folder: Path) -> None:
-    """Fix thresholds for the feature set of `frame`, where there is a monitor and it has none for these.
+    """Fix thresholds for the feature set of `frame`, where there are none yet.
 
     So that drift is watched when a version of that set becomes champion.
     """
     try:
         known = Calibration.load(folder, frame.feature_set)
     except MissingStateError:
-        if not _file(folder).exists():
-            return
+        pass
     else:
         if known.feature_set == frame.feature_set or known.features == frame.names:
             return

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from alphaloop.errors import InputError, RolloutConflictError
@@ -47,7 +47,7 @@ class Candidacy:
                 f"a comparison (kind 'ab') takes a share in (0, 1), and nothing else does; got {self.share}"
             )
         for one in sorted({self.version, rival} - {before.champion}):
-            self._require_passed(one, card(one))
+            require_passed(one, card(one), self.override, "start")
         return self._opened(before, rival, compared)
 
     def _opened(
@@ -72,9 +72,25 @@ class Candidacy:
             words += f", by override '{self.override.name}': {self.override.reason}"
         return document, describe(document, document, as_of=moment, bars=0, reason=words)
 
-    def _require_passed(self, version: str, card: Card) -> None:
-        if not card.passed and self.override is None:
-            reasons = "; ".join(card.gate.get("reasons", ()))
-            raise InputError(
-                f"the gate refused version {version}: {reasons}; an override with a name can start it"
-            )
+
+def coronation(
+    model: str, version: str, override: Override | None, by: str
+) -> tuple[RolloutDocument, Transition]:
+    """The document that makes `version` the first champion of `model`, and its transition."""
+    document = RolloutDocument(model=model, champion=version)
+    reason = "the first champion: the baseline that every challenger has to beat"
+    if override:
+        reason += f", by override '{override.name}': {override.reason}"
+    crowned = replace(document, challenger=version, override=override)
+    step = describe(document, crowned, as_of="", bars=0, reason=reason, by=by)
+    return document, replace(step, weight=1.0)
+
+
+def require_passed(version: str, card: Card, override: Override | None, verb: str) -> None:
+    """Raise `InputError` where the gate refused the version of `card` and no override lets it in."""
+    if not card.passed and override is None:
+        reasons = "; ".join(card.gate.get("reasons", ()))
+        raise InputError(
+            f"the gate refused version {version}: {reasons}; to use it all the same: "
+            f"alphaloop rollout {verb} {version} --override NAME --reason WHY"
+        )

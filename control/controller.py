@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from datetime import datetime
 
 from alphaloop.allocation import AllocationPolicy
@@ -21,7 +20,7 @@ from alphaloop.errors import MissingStateError, RolloutConflictError
 from alphaloop.journal.store import Journal
 from alphaloop.market import BarPanel
 from alphaloop.rollout import Override, RolloutDocument, RolloutKind, RolloutState
-from control.candidacy import Candidacy
+from control.candidacy import Candidacy, coronation
 from control.evidence import Ledger, Verdict
 from control.expectation import expectation
 from control.guards import Guards
@@ -86,22 +85,21 @@ class RolloutController:
         stored = self._registry.rollout(self.model)
         if stored is None:
             raise MissingStateError(
-                f"model '{self.model}' has no champion yet; `alphaloop train momentum` makes one"
+                f"model '{self.model}' has no champion yet; `alphaloop train momentum` makes one if its gate "
+                "lets it pass, `alphaloop rollout crown VERSION --override NAME --reason WHY` in any case"
             )
         self._stand(stored)
         return stored
 
-    def crown(self, version: str) -> RolloutDocument:
-        """Make `version` the first champion; raises `RolloutConflictError` if there is one."""
-        document = RolloutDocument(model=self.model, champion=version)
-        step = describe(
-            document,
-            replace(document, challenger=version),
-            as_of="",
-            bars=0,
-            reason="the first champion: the baseline that every challenger has to beat",
-        )
-        self.publication.publish(None, replace(step, weight=1.0), document)
+    def crown(
+        self, version: str, *, override: Override | None = None, by: str = "controller"
+    ) -> RolloutDocument:
+        """Make `version` the first champion; raises `RolloutConflictError` if there is one.
+
+        The caller checks the gate's verdict; `override` is journaled with the transition.
+        """
+        document, step = coronation(self.model, version, override, by)
+        self.publication.publish(None, step, document)
         return document
 
     def start(

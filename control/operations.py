@@ -179,6 +179,20 @@ def power_warning(settings: Settings) -> str:
     )
 
 
+def has_champion(settings: Settings, model: str) -> bool:
+    """True once a version of `model` is champion."""
+    registry = open_registry(settings)
+    return model in registry.models() and registry.rollout(model) is not None
+
+
+def open_registry(settings: Settings) -> Registry:
+    """The registry of the settings' home; raises `MissingStateError` where nothing was trained yet."""
+    folder = settings.paths.registry
+    if not folder.exists():
+        raise MissingStateError(f"no registry in {folder}; `alphaloop train momentum` makes one")
+    return Registry(folder)
+
+
 def start(
     settings: Settings,
     model: str,
@@ -254,11 +268,9 @@ def _end(settings: Settings, model: str, outcome: Outcome, reason: str, by: str)
 
 
 def _open(settings: Settings, model: str) -> tuple[RolloutController, Journal]:
-    paths = settings.paths
-    if not paths.registry.exists():
-        raise MissingStateError(f"no registry in {paths.registry}; `alphaloop train momentum` makes one")
+    registry, paths = open_registry(settings), settings.paths
     journal = Journal(paths.journal, paths.anchors, SystemClock())
-    return make_controller(settings, model, journal, Registry(paths.registry)), journal
+    return make_controller(settings, model, journal, registry), journal
 
 
 def _bars(settings: Settings) -> BarPanel:

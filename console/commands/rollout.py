@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from console.commands.options import AsJson, By, Model, Reason, operator
 
-app = typer.Typer(help="Rollouts: status, metrics, start, promote, abort, simulate.", no_args_is_help=True)
+if TYPE_CHECKING:
+    from alphaloop.rollout import Override, RolloutDocument
+    from alphaloop.settings import Settings
+
+app = typer.Typer(
+    help="Rollouts: status, metrics, crown, start, promote, abort, simulate.", no_args_is_help=True
+)
 
 Version = Annotated[str, typer.Argument(help="The version to put in.")]
 OverrideName = Annotated[
@@ -84,45 +90,59 @@ def start(
 ) -> None:
     """Put a version into the shadow of the champion; evidence decides from there.
 
+    Where there is no champion yet, --override makes the version champion at once, as `rollout crown` does.
     Warns where the longest duration cannot decide, and where nobody writes its features. With --ab two
     versions share the sleeves at a fixed weight instead, until the longest duration or `rollout promote` or
     `rollout abort`.
     """
-    import sys
-
     from alphaloop import settings
-    from alphaloop.errors import InputError, UnknownNameError
-    from alphaloop.rollout import Override, RolloutKind
-    from console import output
-    from control import operations
+    from alphaloop.errors import UnknownNameError
+    from alphaloop.rollout import RolloutKind
+    from control import crowning, operations
 
     if kind not in set(RolloutKind):
         raise UnknownNameError("kind of rollout", kind, RolloutKind)
-    if rotate_inputs and not override:
-        raise InputError(
-            "--rotate-inputs is a drill; give it a name with --override and say why with --reason"
-        )
-    if override and not reason:
-        raise InputError(f"--override {override} has no reason; say why with --reason")
-    exception = Override(override, by or operator(), reason, rotate_inputs) if override else None
+    exception = crowning.override_of(override, reason, by or operator(), rotate_inputs)
     chosen = settings.load()
+    name = model or chosen.serving.model
+    if exception and not (ab or rotate_inputs or operations.has_champion(chosen, name)):
+        # Nobody is there to be compared with: the version would stay in the shadow of none.
+        _crown(chosen, name, version, exception, exception.by, json)
+        return
     document = operations.start(
         chosen,
-        model or chosen.serving.model,
+        name,
         version,
         override=exception,
         kind=RolloutKind.AB if ab else RolloutKind(kind),
         share=share,
         against=against or None,
     )
-    warnings = [
-        operations.power_warning(chosen),
-        operations.features_warning(chosen, document),
-    ]
-    warning = "; ".join(filter(None, warnings))
-    if warning:
-        typer.echo(f"warning: {warning}", file=sys.stderr)
-    _answer({**output.plain(document), "warning": warning or None}, json)
+    warnings = (operations.power_warning(chosen), operations.features_warning(chosen, document))
+    _answer_warned(document, "; ".join(filter(None, warnings)), json)
+
+
+@app.command()
+def crown(
+    version: Version,
+    model: Model = "",
+    override: OverrideName = "",
+    reason: Reason = "",
+    by: By = "",
+    json: AsJson = False,
+) -> None:
+    """Make a version the first champion by hand; one that its gate refused needs --override and --reason.
+
+    `alphaloop train` does so by itself with the first version that passes its gate. Later ones challenge the
+    champion: `alphaloop rollout start`.
+    """
+    from alphaloop import settings
+    from control import crowning
+
+    who = by or operator()
+    chosen = settings.load()
+    exception = crowning.override_of(override, reason, who)
+    _crown(chosen, model or chosen.serving.model, version, exception, who, json)
 
 
 @app.command()
@@ -197,6 +217,23 @@ def _try(rollouts: int, seed: int, as_json: bool) -> None:
     )
     if not all(one.holds for one in findings):
         raise typer.Exit(1)
+
+
+def _crown(
+    settings: Settings, model: str, version: str, exception: Override | None, by: str, as_json: bool
+) -> None:
+    from control import crowning
+
+    document, warning = crowning.crown(settings, model, version, override=exception, by=by)
+    _answer_warned(document, warning, as_json)
+
+
+def _answer_warned(document: RolloutDocument, warning: str, as_json: bool) -> None:
+    from console import output
+
+    if warning:
+        output.complain(f"warning: {warning}")
+    _answer({**output.plain(document), "warning": warning or None}, as_json)
 
 
 def _answer(result: Any, as_json: bool) -> None:

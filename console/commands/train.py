@@ -28,7 +28,7 @@ def train(family: FamilyName, trials: Trials = None, model: Model = "", json: As
     from alphaloop.clock import SystemClock
     from console import output, workspace
     from console.models_view import card_facts
-    from control.calibration import calibrate_beside, calibrate_on
+    from control.crowning import fix_thresholds
     from features.build import backfill
     from features.sets import feature_set_of
     from models import families, training
@@ -56,13 +56,14 @@ def train(family: FamilyName, trials: Trials = None, model: Model = "", json: As
             clock=SystemClock(),
             on_progress=tell,
         )
-        crowned = document is None and trained.card.passed
+        crowned, warning = document is None and trained.card.passed, ""
         if crowned:
             tell("the first champion: fixing the drift monitor's thresholds on its training years")
-            _crown(chosen, name, trained.version)
-            calibrate_on(frame, chosen.drift).save(chosen.paths.drift)
-        elif document is not None:
-            calibrate_beside(frame, chosen.drift, chosen.paths.drift)
+            crowned = _crown(chosen, name, trained.version)
+        if crowned:
+            warning = fix_thresholds(chosen, frame)
+        elif document is not None or trained.card.passed:
+            warning = fix_thresholds(chosen, frame, beside=True)
     payload = {"model": name, "version": trained.version, "champion": crowned, **card_facts(trained.card)}
 
     def show() -> None:
@@ -72,17 +73,29 @@ def train(family: FamilyName, trials: Trials = None, model: Model = "", json: As
         output.say("gate: [green]passed[/]" if trained.card.passed else "gate: [yellow]refused[/]")
         for reason in trained.card.gate.get("reasons", ()):
             output.say(f"  · {reason}")
+        if document is None and not crowned:
+            output.say(
+                "no version is champion yet; to make this one champion all the same: "
+                f"alphaloop rollout crown {trained.version} --override NAME --reason WHY"
+            )
 
+    if warning:
+        output.complain(f"warning: {warning}")
     output.answer(payload, json, show)
 
 
-def _crown(settings: Settings, model: str, version: str) -> None:
-    """Make the first version that passed its gate the champion; later ones have to earn it in a rollout."""
+def _crown(settings: Settings, model: str, version: str) -> bool:
+    """Make the first version that passed its gate champion; False where another training was faster."""
     from alphaloop.clock import SystemClock
+    from alphaloop.errors import RolloutConflictError
     from alphaloop.journal.store import Journal
     from control.operations import make_controller
     from models.registry import Registry
 
     paths = settings.paths
     journal = Journal(paths.journal, paths.anchors, SystemClock())
-    make_controller(settings, model, journal, Registry(paths.registry)).crown(version)
+    try:
+        make_controller(settings, model, journal, Registry(paths.registry)).crown(version)
+    except RolloutConflictError:
+        return False
+    return True

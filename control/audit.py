@@ -11,7 +11,7 @@ from alphaloop.journal.store import Journal
 from alphaloop.journal.verification import ChainReport
 from alphaloop.journal.verification import verify as verify_chains
 from alphaloop.settings import Settings
-from trading.replay import redecide
+from trading.replay import redecide, rule_of
 
 TRADING_STREAM = "trading"
 ORDER, DECISION, FILL = "order", "decision", "fill"
@@ -41,7 +41,12 @@ def replay(settings: Settings, order_id: str) -> dict[str, Any]:
         "identical": recomputed == journaled,
         "journaled": journaled,
         "recomputed": recomputed,
-        "decision": {"seq": decision.seq, "as_of": decision.body["as_of"], "hash": decision.hash},
+        "decision": {
+            "seq": decision.seq,
+            "as_of": decision.body["as_of"],
+            "rule": rule_of(decision.body),
+            "hash": decision.hash,
+        },
         "orders_in_decision": len(again),
     }
 

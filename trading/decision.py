@@ -1,14 +1,14 @@
 """The decision of one bar: a pure function from everything it depends on to orders.
 
 The engine journals the inputs, so any decision can be computed again, to the identical orders. Body of
-a `decision` record (lists are in the order of `sleeves` and `symbols`; money is Decimal text):
-`decision_id, as_of, symbols, prices, blocked, sleeves, cash, quantities [sleeves][symbols], peak,
-answers` (see `trading.answers`; each names its sleeves and prediction ids)`, reduced` (refusals that
-were known before)`, policy, limits, simulated`; and for readers, not for the computation:
-`equity, equities, costs, traded` (the last three by sleeve, costs and traded since the start),
-`crossing` (symbols whose changes cancel out between sleeves) and `cost_bps` (commission, half spread).
-Where providers are in question also `providers` (which gave each symbol's bar) and `disputed` (the
-symbols whose bar nobody can vouch for); without these keys, nothing was.
+a `decision` record (lists are in the order of `sleeves` and `symbols`; money is Decimal text): `rule`
+(the number of the rule that decided; without it, rule 1), `decision_id, as_of, symbols, prices, blocked,
+sleeves, cash, quantities [sleeves][symbols], peak, answers` (see `trading.answers`; each names its
+sleeves and prediction ids)`, reduced` (refusals that were known before)`, policy, limits, simulated`; and
+for readers, not for the computation: `equity, equities, costs, traded` (the last three by sleeve, costs
+and traded since the start), `crossing` (symbols whose changes cancel out between sleeves) and `cost_bps`
+(commission, half spread). Where providers are in question also `providers` (which gave each symbol's bar)
+and `disputed` (the symbols whose bar nobody can vouch for); without these keys, nothing was.
 """
 
 from __future__ import annotations
@@ -33,6 +33,11 @@ from trading.sleeves import Working
 from trading.strategy import AllocationStrategy
 
 Matrix = npt.NDArray[np.float64]
+
+FIRST_RULE = 1
+RULE = 2
+"""The number of the rule that `decide` is. Raise it with every change of what follows from the same
+inputs, and keep the rule of before in `trading.rules`: journals made by it are replayed with it."""
 
 _LOT_EXPONENT = int(LOT.as_tuple().exponent)
 _LOTS_PER_UNIT = 10.0**-_LOT_EXPONENT
@@ -69,6 +74,7 @@ class DecisionInputs:
         """The inputs as plain values, for the journal; providers only where they are in question."""
         in_question = {"providers": list(self.providers), "disputed": list(self.disputed)}
         return {
+            "rule": RULE,
             "decision_id": self.decision_id,
             "as_of": self.as_of.isoformat(),
             "symbols": list(self.symbols),
@@ -88,7 +94,7 @@ class DecisionInputs:
 
     @classmethod
     def from_body(cls, body: Mapping[str, Any]) -> DecisionInputs:
-        """The inputs that `to_body` wrote; what else the body holds is not looked at."""
+        """The inputs that `to_body` wrote, by any rule known here; what else it holds is not read."""
         return cls(
             decision_id=body["decision_id"],
             as_of=datetime.fromisoformat(body["as_of"]),

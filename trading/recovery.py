@@ -11,9 +11,10 @@ from alphaloop.errors import InputError
 from alphaloop.journal.record import Record
 from alphaloop.orders import Order
 from trading.bookkeeping import allocation_from, order_from
-from trading.decision import DecisionInputs, decide
+from trading.decision import DecisionInputs
 from trading.engine import BarOutcome, TradingEngine
 from trading.execution import ZERO, Allocation, subtract
+from trading.replay import decision_of, rule_of
 from trading.risk import Refusal
 from trading.sleeves import Book, Sleeves
 
@@ -41,6 +42,7 @@ class _Ledger:
         """Take one record; kinds that are not of trading are passed over."""
         body = record.body
         if record.kind == "decision":
+            rule_of(body)  # first: the fields of a newer rule may not be known here
             self.last, self.orders, self.refusals, self.booked = body, [], [], []
             self.decisions[body["decision_id"]] = body
             self.open.update({(body["decision_id"], symbol): _Open() for symbol in body["crossing"]})
@@ -65,7 +67,7 @@ def restore(engine: TradingEngine, records: Iterable[Record]) -> list[Order]:
     """Give `engine` the books and open orders that `records` of its stream end with, and resubmit these.
 
     Returns the orders sent again; the broker ignores those that it has. Raises `InputError` where the
-    journal trades other symbols or sleeves.
+    journal trades other symbols or sleeves, or holds a decision of a newer version's rule.
     """
     ledger = _Ledger()
     for record in records:
@@ -111,7 +113,7 @@ def _sleeves(body: dict[str, Any], inputs: DecisionInputs) -> Sleeves:
 def _expect_open(portfolio: Sleeves, ledger: _Ledger) -> None:
     """Wait again for what no fill or cross has completed. A decision is only redone if it left something."""
     for decision_id in dict.fromkeys(decision_id for decision_id, _ in ledger.open):
-        for change in decide(DecisionInputs.from_body(ledger.decisions[decision_id])).changes:
+        for change in decision_of(ledger.decisions[decision_id]).changes:
             waiting = ledger.open.get((decision_id, change.symbol))
             if waiting is not None:
                 for allocation in waiting.got:

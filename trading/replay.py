@@ -1,22 +1,58 @@
-"""Replay: a journaled decision computed again."""
+"""Replay: a journaled decision computed again, by the rule that made it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from alphaloop.errors import ChainBrokenError
+from alphaloop.errors import ChainBrokenError, InputError
 from alphaloop.orders import Order
-from trading.decision import DecisionInputs, decide
+from trading.decision import FIRST_RULE, RULE, Decision, DecisionInputs, decide
+from trading.rules import rule_1
+
+
+def _decide_now(body: Mapping[str, Any]) -> Decision:
+    return decide(DecisionInputs.from_body(body))
+
+
+RULES: Mapping[int, Callable[[Mapping[str, Any]], Decision]] = {
+    FIRST_RULE: rule_1.decide,
+    RULE: _decide_now,
+}
+"""Every rule that a journal may name: from the body of a decision to the decision."""
+
+
+def rule_of(body: Mapping[str, Any]) -> int:
+    """The number of the rule that made the decision in `body`.
+
+    Raises `InputError` for a rule that only a newer version knows, `ChainBrokenError` for no number.
+    """
+    rule = body.get("rule", FIRST_RULE)
+    if not isinstance(rule, int) or isinstance(rule, bool) or rule < FIRST_RULE:
+        raise ChainBrokenError(f"this is not the body of a decision: its rule is {rule!r}")
+    if rule not in RULES:
+        raise InputError(
+            f"decision {body.get('decision_id')} was made by rule {rule} and this version knows rules up to "
+            f"{max(RULES)}; use the version of alphaloop that made it, or a newer one"
+        )
+    return rule
+
+
+def decision_of(body: Mapping[str, Any]) -> Decision:
+    """The decision that follows from the body of a `decision` record, by the rule that it names.
+
+    Raises as `rule_of` does, and `ChainBrokenError` for a body that is not a decision.
+    """
+    rule = RULES[rule_of(body)]
+    try:
+        return rule(body)
+    except (KeyError, TypeError, ValueError, ArithmeticError) as error:
+        raise ChainBrokenError(f"this is not the body of a decision: {error!r}") from error
 
 
 def redecide(body: Mapping[str, Any]) -> list[Order]:
     """The orders that follow from the body of a `decision` record: identical to those sent then.
 
-    Raises `ChainBrokenError` for a body that is not a decision.
+    Raises as `decision_of` does.
     """
-    try:
-        inputs = DecisionInputs.from_body(body)
-    except (KeyError, TypeError, ValueError, ArithmeticError) as error:
-        raise ChainBrokenError(f"this is not the body of a decision: {error!r}") from error
-    return list(decide(inputs).orders)
+    return list(decision_of(body).orders)

@@ -1,0 +1,121 @@
+"""A decision is replayed by the rule that made it, whatever the rule in force is by now."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import alphaloop.allocation
+import trading.replay
+from alphaloop.errors import ChainBrokenError, InputError
+from trading.decision import RULE, Decision, DecisionInputs
+from trading.recovery import restore
+from trading.replay import decision_of, redecide
+from trading.risk import RiskCheck
+
+KEPT = Path(__file__).parents[1] / "data" / "decisions_of_rule_1.json"
+"""Bodies without a rule's number, and the orders and changes that the engine of then made of them."""
+
+
+def kept() -> list[dict[str, Any]]:
+    """Every kept decision: `name`, `body`, `orders` and `changes`."""
+    return json.loads(KEPT.read_text())
+
+
+def plain(decision: Decision) -> dict[str, Any]:
+    """Orders and changes in the form in which they are kept."""
+    return {
+        "orders": [
+            [one.client_order_id, one.symbol, one.side.value, str(one.quantity), one.simulated]
+            for one in decision.orders
+        ],
+        "changes": [
+            [one.symbol, list(map(str, one.wanted)), one.order and one.order.client_order_id]
+            for one in decision.changes
+        ],
+    }
+
+
+def wrong(*_: object, **__: object) -> Any:
+    """Stand for a rule that a later version has changed."""
+    raise AssertionError("an old decision was computed by the rule of now")
+
+
+def without_rule(records: list) -> list:
+    """The records as the version before wrote them: no decision names its rule."""
+    return [
+        replace(one, body={name: value for name, value in one.body.items() if name != "rule"})
+        for one in records
+    ]
+
+
+@pytest.mark.parametrize("example", kept(), ids=lambda one: one["name"].replace(" ", "-"))
+def test_a_decision_without_a_rule_gives_the_orders_of_then(example):
+    """What was journaled before rules had numbers leads to the very orders and changes of then."""
+    assert plain(decision_of(example["body"])) == {name: example[name] for name in ("orders", "changes")}
+
+
+def test_an_old_decision_does_not_hang_on_the_rule_of_now(monkeypatch):
+    """Allocation, limits, formats and rule of now may change: rule 1 calls none of them."""
+    monkeypatch.setattr(trading.replay, "decide", wrong)
+    monkeypatch.setattr(DecisionInputs, "from_body", wrong)
+    monkeypatch.setattr(RiskCheck, "clip", wrong)
+    for name in ("rank_scores", "target_weights", "next_weights"):
+        monkeypatch.setattr(alphaloop.allocation, name, wrong)
+    monkeypatch.setattr("trading.strategy.next_weights", wrong)
+    for example in kept():
+        assert plain(decision_of(example["body"]))["orders"] == example["orders"]
+        assert redecide(example["body"] | {"rule": 1}) == redecide(example["body"])
+
+
+def test_a_decision_names_the_rule_of_now(make_bars, make_rig):
+    """The engine journals the number of its rule, and a replay with it gives the orders that were sent."""
+    rig = make_rig(make_bars(count=3))
+    outcomes = rig.run(0, 3)
+    bodies = [record.body for record in rig.records("decision")]
+    assert [body["rule"] for body in bodies] == [RULE] * 3
+    assert [redecide(body) for body in bodies] == [list(one.orders) for one in outcomes]
+
+
+def test_recovery_waits_for_what_the_old_rule_decided(make_bars, make_rig, monkeypatch):
+    """Orders of a decision of rule 1 that are open at a restart are waited for as they were sent."""
+    rig = make_rig(make_bars())
+    rig.run(0, 4)
+    records, working = without_rule(rig.records()), dict(rig.engine.portfolio.working)
+    books = rig.engine.portfolio.books
+    monkeypatch.setattr(trading.replay, "decide", wrong)
+    rig.start()
+    assert restore(rig.engine, records) == [one.order for one in working.values()]
+    assert rig.engine.portfolio.working == working
+    assert rig.engine.portfolio.books == books
+
+
+def test_a_newer_rule_is_told_in_one_line(make_bars, make_rig):
+    """Replay and recovery of a rule that is not known here say whose rule, which, and the way out."""
+    rig = make_rig(make_bars(count=3))
+    rig.run(0, 2)
+    newer = [
+        replace(one, body={"rule": RULE + 1, "decision_id": one.body["decision_id"]})
+        if one.kind == "decision"
+        else one
+        for one in rig.records()
+    ]
+    rig.start()
+    rig.broker.submit = wrong
+    told = rf"decision trading/\S+ was made by rule {RULE + 1} and this version knows rules up to {RULE}"
+    with pytest.raises(InputError, match=told) as refused:
+        restore(rig.engine, [one for one in newer if one.kind == "decision"])
+    assert "\n" not in str(refused.value)
+    with pytest.raises(InputError, match=told):
+        redecide(newer[0].body)
+
+
+@pytest.mark.parametrize("number", [0, -1, "1", 1.0, True, None])
+def test_what_is_no_number_of_a_rule_is_no_decision(number):
+    """A rule that was never written marks a body that is no decision."""
+    with pytest.raises(ChainBrokenError, match="its rule is"):
+        redecide(kept()[0]["body"] | {"rule": number})

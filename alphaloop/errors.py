@@ -1,21 +1,29 @@
 """What can go wrong, by whose fault, and what to do about it.
 
-An `InputError` is something the caller can mend: the command line prints it as one line and exits
-with 2. Any other `AlphaloopError` is a condition of the running system. Vendor errors are translated
-into these at the door where the vendor's library is called, with the cause chained.
+The command line prints each of these as one line and exits with its `exit_code`: 1 where a check found
+something wrong, 2 for what the caller can mend, 3 where the running system, a vendor or a server failed.
+Vendor errors are translated into these at the door where the vendor's library is called, with the cause
+chained.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import ClassVar
+
+FOUND_WRONG, BAD_INPUT, UNAVAILABLE = 1, 2, 3
 
 
 class AlphaloopError(Exception):
     """Base of every error that alphaloop raises on purpose."""
 
+    exit_code: ClassVar[int] = UNAVAILABLE
+
 
 class InputError(AlphaloopError):
     """Something the caller gave is wrong; the message names it, its value and the way out."""
+
+    exit_code: ClassVar[int] = BAD_INPUT
 
 
 class UnknownNameError(InputError):
@@ -70,13 +78,19 @@ class VendorError(AlphaloopError):
 class StaleFeaturesError(AlphaloopError):
     """The online store does not hold the bar that was asked for."""
 
+    exit_code: ClassVar[int] = BAD_INPUT
+
 
 class FeatureSetMismatchError(AlphaloopError):
     """A model was trained on another feature set, or on features over other symbols, than those at hand."""
 
+    exit_code: ClassVar[int] = BAD_INPUT
+
 
 class FidelityError(AlphaloopError):
     """An exported ONNX graph does not give the scores of the model it came from."""
+
+    exit_code: ClassVar[int] = FOUND_WRONG
 
 
 class ServingError(AlphaloopError):
@@ -90,10 +104,16 @@ class TlsError(ServingError, InputError):
 class LeaseLostError(AlphaloopError):
     """Another process took over this writer's lease; nothing more may be written here."""
 
+    exit_code: ClassVar[int] = FOUND_WRONG
+
 
 class ChainBrokenError(AlphaloopError):
     """The journal was altered: a hash, a link or an anchor does not match."""
 
+    exit_code: ClassVar[int] = FOUND_WRONG
+
 
 class RolloutConflictError(AlphaloopError):
     """The rollout document changed under the writer, or the transition is not a legal one."""
+
+    exit_code: ClassVar[int] = BAD_INPUT

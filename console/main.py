@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     import typer
 
 FOUND_WRONG, BAD_INPUT, UNAVAILABLE, INTERRUPTED, TERMINATED = 1, 2, 3, 130, 143
+# What the machine says of a place that the caller named: not writable, read-only, full.
+PLACE_ERRORS = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT})
 VERBS = (
     "demo", "doctor", "data", "features", "train", "models", "serve", "export", "predict", "backtest",
     "trade", "monitor", "rollout", "pipeline", "audit",
@@ -36,9 +39,9 @@ def main() -> NoReturn:
 
 
 def run(arguments: list[str]) -> int:
-    """Run one command; returns its exit code. An error of our own making keeps its traceback."""
+    """Run one command; returns its exit code. An error that is none of ours keeps its traceback."""
     from alphaloop import rooms
-    from alphaloop.errors import ChainBrokenError, InputError, VendorError
+    from alphaloop.errors import AlphaloopError
     from console.output import complain
 
     previous = signal.signal(signal.SIGTERM, _terminate)
@@ -49,17 +52,17 @@ def run(arguments: list[str]) -> int:
     except KeyboardInterrupt:
         complain("interrupted; everything that was started has been stopped")
         code = INTERRUPTED
-    except InputError as error:
-        complain(f"alphaloop: {error}")
-        code = BAD_INPUT
-    except ChainBrokenError as error:
-        complain(f"alphaloop: {error}")
-        code = FOUND_WRONG
-    except VendorError as error:
-        if sys.flags.dev_mode:
+    except AlphaloopError as error:
+        if error.exit_code == UNAVAILABLE and sys.flags.dev_mode:
             raise
         complain(f"alphaloop: {error}")
-        code = UNAVAILABLE
+        code = error.exit_code
+    except OSError as error:
+        if error.errno not in PLACE_ERRORS:
+            raise
+        place = f"{error.filename}: " if error.filename else ""
+        complain(f"alphaloop: {place}{error.strerror}; make room or set ALPHALOOP_HOME to a folder of yours")
+        code = BAD_INPUT
     finally:
         _stop_what_was_started()
         signal.signal(signal.SIGTERM, previous)

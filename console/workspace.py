@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 from alphaloop.errors import InputError, MissingStateError, UnknownNameError
 
+SERVER_POLL_SECONDS = 0.5
+
 if TYPE_CHECKING:
     from alphaloop.market import BarPanel
     from alphaloop.settings import Settings
@@ -144,15 +146,33 @@ def open_registry(settings: Settings) -> Registry:
     return registry
 
 
-def require_server(settings: Settings) -> None:
-    """Raise `MissingStateError` unless a server answers where the settings say.
+def require_server(settings: Settings, wait_seconds: float = 0.0) -> None:
+    """Raise `MissingStateError` unless a server answers where the settings say, within `wait_seconds`.
 
     Raises `TlsError` where one is there that the client's settings of TLS do not fit.
     """
-    from serving.client import PredictionClient
+    from alphaloop.clock import monotonic, sleep
+    from console import output
 
     # Of a handshake that fails gRPC writes a line of its own, without the way out.
     os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
+    deadline, waiting = monotonic() + wait_seconds, False
+    while silent := _silent_servers(settings):
+        if monotonic() >= deadline:
+            waited = f" after {wait_seconds:g} s" if wait_seconds else ""
+            raise MissingStateError(
+                f"no server answers on {silent}{waited}; start one with `alphaloop serve`"
+            )
+        if not waiting:
+            output.complain(f"waiting for a server on {silent}, {wait_seconds:g} s at most")
+            waiting = True
+        sleep(min(SERVER_POLL_SECONDS, wait_seconds))
+
+
+def _silent_servers(settings: Settings) -> str:
+    """The servers that were asked where none of them answers; empty where one does."""
+    from serving.client import PredictionClient
+
+    # A client anew each time: one that was refused waits longer and longer before it tries again.
     with PredictionClient.from_settings(settings) as client:
-        if not client.live():
-            raise MissingStateError(f"no server answers on {client.url}; start one with `alphaloop serve`")
+        return "" if client.live() else client.url

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -12,10 +13,13 @@ if TYPE_CHECKING:
     from alphaloop.settings import Settings
     from console.loop import Loop, Market
 
+DEFAULT_WAIT_SECONDS = 60.0
 Broker = Annotated[str, typer.Option(help="Where orders go.")]
 Replay = Annotated[
     str, typer.Option(help="FROM:TO, two days; by default all bars that are new to this workspace.")
 ]
+
+Wait = Annotated[float, typer.Option(min=0, help="Seconds to wait for a server that is still starting.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -23,7 +27,9 @@ def register(app: typer.Typer) -> None:
     app.command()(trade)
 
 
-def trade(broker: Broker = "paper", replay: Replay = "", json: AsJson = False) -> None:
+def trade(
+    broker: Broker = "paper", replay: Replay = "", wait: Wait = DEFAULT_WAIT_SECONDS, json: AsJson = False
+) -> None:
     """Trade on the running server's forecasts, bar by bar, and journal every decision."""
     from alphaloop import settings
     from alphaloop.clock import ReplayClock
@@ -36,8 +42,9 @@ def trade(broker: Broker = "paper", replay: Replay = "", json: AsJson = False) -
 
     chosen = settings.load()
     find(broker)
+    _days_of(replay)  # a malformed one is refused before anything is read
     registry = workspace.open_registry(chosen)
-    workspace.require_server(chosen)
+    workspace.require_server(chosen, wait)
     market = _market(chosen, replay)
     clock = ReplayClock(to_datetime(market.past.timestamps[-1]))
     journal = Journal(chosen.paths.journal, chosen.paths.anchors, clock)
@@ -56,6 +63,21 @@ def trade(broker: Broker = "paper", replay: Replay = "", json: AsJson = False) -
     output.answer(told, json, lambda: output.facts([(name, str(value)) for name, value in told.items()]))
 
 
+def _days_of(replay: str) -> tuple[datetime, datetime] | None:
+    """The first and the last moment of `FROM:TO`, None for an empty text; `InputError` for anything else."""
+    from alphaloop.errors import InputError
+
+    if not replay:
+        return None
+    first_day, sign, last_day = replay.partition(":")
+    if not (sign and first_day and last_day):
+        raise InputError(f"--replay '{replay}' is not of the form FROM:TO, as 2019-01-02:2019-03-29")
+    first, last = moment(first_day, "--replay"), moment(last_day, "--replay", end_of_day=True)
+    if first > last:
+        raise InputError(f"--replay '{replay}' ends before it begins; write the earlier day first")
+    return first, last
+
+
 def _market(settings: Settings, replay: str) -> Market:
     """What this workspace knows, and the bars to come; `InputError` where it knows those already."""
     import numpy as np
@@ -66,18 +88,15 @@ def _market(settings: Settings, replay: str) -> Market:
     from console.loop import Market
     from features.storage.snapshots import SnapshotStore
 
+    days = _days_of(replay)
     snapshot, known = workspace.latest_bars(settings)
-    first_day, sign, last_day = replay.partition(":")
-    if replay and not (sign and first_day and last_day):
-        raise InputError(f"--replay '{replay}' is not of the form FROM:TO, as 2019-01-02:2019-03-29")
-    first = moment(first_day, "--replay") if replay else snapshot.last
-    if replay and first <= snapshot.last:
+    first, until = days or (snapshot.last, None)
+    if days and first <= snapshot.last:
         raise InputError(
-            f"--replay {replay} begins before {snapshot.last.date()}, up to which this workspace knows the "
-            "market; in a fresh one (ALPHALOOP_HOME), `alphaloop features build --until` the day before, "
-            "and train there"
+            f"--replay from {first.date()} begins before {snapshot.last.date()}, up to which this workspace "
+            "knows the market; in a fresh one (ALPHALOOP_HOME), `alphaloop features build --until` the day "
+            "before, and train there"
         )
-    until = moment(last_day, "--replay", end_of_day=True) if replay else None
     bars = workspace.bars_to(settings, snapshot, until)
     begin = max(len(known), int(np.searchsorted(bars.timestamps, to_datetime64(first), "left")))
     if begin >= len(bars):

@@ -55,3 +55,41 @@ def test_the_servers_that_do_not_answer_are_named(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("ALPHALOOP_CLIENT__URLS", "127.0.0.1:1,,")
     with pytest.raises(InputError, match="give host:port"):
         workspace.require_server(settings.load())
+
+
+def test_a_server_that_is_starting_is_waited_for(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`serve &` then `trade`: the command asks until the server answers, and says once that it waits."""
+    answers = iter(["127.0.0.1:8001", "127.0.0.1:8001", ""])
+    monkeypatch.setattr(workspace, "_silent_servers", lambda settings: next(answers))
+    monkeypatch.setattr(workspace, "SERVER_POLL_SECONDS", 0.0)
+    workspace.require_server(settings.load(), wait_seconds=60.0)
+    assert capsys.readouterr().err == "waiting for a server on 127.0.0.1:8001, 60 s at most\n"
+    assert next(answers, None) is None
+
+
+def test_waiting_for_a_server_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where none comes, the line says how long it was waited for and how to start one."""
+    monkeypatch.setenv("ALPHALOOP_CLIENT__URLS", f"127.0.0.1:{free_port()}")
+    with pytest.raises(MissingStateError, match=r"after 0\.05 s; start one with `alphaloop serve`"):
+        workspace.require_server(settings.load(), wait_seconds=0.05)
+
+
+def test_trade_waits_a_minute_unless_told_otherwise(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The default of `--wait` is 60 s, and a malformed `--replay` is refused before anybody is waited for."""
+    waited: list[float] = []
+
+    def note(chosen: object, seconds: float) -> None:
+        waited.append(seconds)
+        raise MissingStateError("nobody is there")
+
+    monkeypatch.setenv("ALPHALOOP_HOME", str(tmp_path))
+    monkeypatch.setattr(main, "_stop_what_was_started", lambda: None)
+    monkeypatch.setattr(workspace, "open_registry", lambda chosen: None)
+    monkeypatch.setattr(workspace, "require_server", note)
+    assert main.run(["trade"]) == main.run(["trade", "--wait", "7"]) == 2
+    assert (
+        main.run(["trade", "--replay", "2019-02-01:2019-01-01"]) == main.run(["trade", "--replay", "x"]) == 2
+    )
+    assert waited == [60.0, 7.0]

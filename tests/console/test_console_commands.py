@@ -159,7 +159,7 @@ def test_a_backtest_says_whether_it_is_in_sample(run: Command) -> None:
 def test_without_a_server_predict_and_trade_say_how_to_start_one(run: Command) -> None:
     """Nobody answers on the port: the line names the command that mends it."""
     assert "`alphaloop serve`" in run("predict", code=2)
-    assert "`alphaloop serve`" in run("trade", code=2)
+    assert "`alphaloop serve`" in run("trade", "--wait", "0", code=2)
 
 
 def test_a_server_that_speaks_tls_is_told_from_none(run: Command, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,8 +20,8 @@ from features.storage.location import FAILURES, Storage
 
 PARQUET = ".parquet"
 SUFFIXES = (".csv", ".csv.gz", PARQUET)
-# Times in a file may be local ones: rows are cut off this far outside of what was asked for before they
-# are read, and exactly afterwards.
+# A file's own times may be local, and name the beginning of a bar: rows are cut off this far outside of
+# what was asked for (and the length of a bar) before they are read, and exactly afterwards.
 MARGIN = timedelta(days=2)
 
 
@@ -30,7 +30,8 @@ class BarFile:
     """The file at `path` of a storage; `name` is what errors call it.
 
     `symbol` is that of all its rows where its folder says so; where `titled`, a file without a column
-    of symbols is called after its only one.
+    of symbols is called after its only one. `margin` is how far a row's own time may lie from its bar's
+    close.
     """
 
     storage: Storage
@@ -39,6 +40,7 @@ class BarFile:
     columns: BarColumns
     symbol: str = ""
     titled: bool = False
+    margin: timedelta = MARGIN
 
     def __post_init__(self) -> None:
         if not self.path.lower().endswith(SUFFIXES):
@@ -82,7 +84,7 @@ class BarFile:
     def _only_symbol(self) -> str:
         if self.symbol or "symbol" in self._found:
             return self.symbol
-        return PurePosixPath(self.path).name.split(".")[0]
+        return title(self.path)
 
     @cached_property
     def _found(self) -> Mapping[str, str]:
@@ -131,14 +133,14 @@ class BarFile:
         """What Parquet's own statistics can decide; None where that is nothing."""
         schema, parts = self._fragment[1], []
         symbol = self._found.get("symbol")
-        if symbols is not None and symbol and pa.types.is_string(schema.field(symbol).type):
-            parts.append(pc.field(symbol).isin(list(symbols)))
+        if symbols is not None and symbol and self._plain_symbols(symbol):
+            parts.append(_or_null(symbol, pc.field(symbol).isin(list(symbols))))
         stamp = self._found["timestamp"]
         kind = schema.field(stamp).type
-        if start is not None and (bound := _bound(start - MARGIN, kind)) is not None:
-            parts.append(pc.field(stamp) >= bound)
-        if end is not None and (bound := _bound(end + MARGIN, kind)) is not None:
-            parts.append(pc.field(stamp) <= bound)
+        if start is not None and (bound := _bound(start - self.margin, kind)) is not None:
+            parts.append(_or_null(stamp, pc.field(stamp) >= bound))
+        if end is not None and (bound := _bound(end + self.margin, kind)) is not None:
+            parts.append(_or_null(stamp, pc.field(stamp) <= bound))
         if not parts:
             return None
         together = parts[0]
@@ -146,18 +148,42 @@ class BarFile:
             together &= part
         return together
 
+    def _plain_symbols(self, name: str) -> bool:
+        """Whether the column holds texts without blanks around them, as far as its statistics tell."""
+        fragment, schema = self._fragment
+        if not pa.types.is_string(schema.field(name).type):
+            return False
+        try:
+            ends = [group.statistics.get(name, {}) for group in fragment.row_groups]
+        except FAILURES as error:
+            self._fail(error)
+        texts = [text for one in ends for text in (one.get("min"), one.get("max"))]
+        return all(isinstance(text, str) and text == text.strip() for text in texts)
+
     def _fail(self, error: Exception) -> NoReturn:
         self.storage.fail(self.name, f"read as {'parquet' if self._parquet else 'csv'}", error)
 
 
+def title(path: str) -> str:
+    """The name of a file without its ending: BRK.A of `BRK.A.csv`."""
+    name = PurePosixPath(path).name
+    ending = next((one for one in SUFFIXES if name.lower().endswith(one)), "")
+    return name[: len(name) - len(ending)].strip()
+
+
+def _or_null(column: str, condition: Any) -> Any:
+    """`condition`, or no value in the column: what is missing is an error to be told, not to be dropped."""
+    return condition | pc.field(column).is_null()
+
+
 def _bound(moment: datetime, kind: pa.DataType) -> pa.Scalar | None:
-    """`moment` as a value of a column of timestamps; None where they do not compare in time's order."""
+    """`moment` as a value of a column of times; None where its values do not sort as times do.
+
+    Texts do not: 20190102 sorts after 2019-12-31, and blanks before both.
+    """
     if pa.types.is_timestamp(kind):
         return pa.scalar(moment if kind.tz else moment.replace(tzinfo=None), kind)
-    if pa.types.is_date(kind):
-        return pa.scalar(moment.date(), kind)
-    # ISO texts sort as their times do, down to the day.
-    return pa.scalar(moment.date().isoformat()) if pa.types.is_string(kind) else None
+    return pa.scalar(moment.date(), kind) if pa.types.is_date(kind) else None
 
 
 def _first_line(stream: Any) -> str:

@@ -3,14 +3,17 @@
 Files are CSV or Parquet, flat or partitioned as Hive does (`symbol=AAPL/year=2020/part-0.parquet`). A
 partition that cannot hold what is asked for is not opened; of a Parquet file that may hold it the footer
 is read, then the columns needed of the row groups in question. A file without a column of symbols, and
-in no partition that names one, is called after its only symbol (`AAPL.csv`).
+in no partition that names one, is called after its only symbol (`AAPL.csv`, `BRK.B.csv`). A bar that two
+files hold counts once, if they agree.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from functools import cache
 from urllib.parse import unquote
 
 import numpy as np
@@ -18,15 +21,18 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from alphaloop.errors import DataError, UnknownNameError
+from alphaloop.market import to_datetime64
 from features.calendars import require_calendar
 from features.source import CalendarName, require_frequency
 from features.storage.bar_columns import ALIASES, BarColumns
-from features.storage.bar_file import SUFFIXES, BarFile
+from features.storage.bar_file import MARGIN, SUFFIXES, BarFile
 from features.storage.forward_factor import forward_factor
 from features.storage.location import Storage
+from features.storage.series import one_series
 
-# A partition's day may be a local one.
-MARGIN = timedelta(days=2)
+# So many files that are left out are named.
+SHOWN = 8
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -77,14 +83,15 @@ class FolderSource:
         answer. `UnknownNameError` for a symbol that is nowhere in the folder.
         """
         require_frequency(self, frequency or self.bars, (self.bars,))
-        wanted = tuple(symbols) or None
-        files = [self._file(part) for part in self._parts() if part.may_hold(wanted, start, end)]
-        tables = [file.read(wanted, start, end) for file in files]
-        table = pa.concat_tables([self.columns.empty(), *tables]).combine_chunks()
+        wanted, margin = tuple(symbols) or None, self._margin
+        parts = [part for part in self._parts() if part.may_hold(wanted, start, end, margin)]
+        files = [self._file(part) for part in parts]
+        tables = [self.columns.empty(), *(file.read(wanted, start, end) for file in files)]
+        for part, rows in zip(parts, tables[1:], strict=True):
+            part.require_days(rows, margin)
+        table = one_series(tables, ["", *(part.label for part in parts)])
         self._require(wanted, table)
-        if any(file.relative for file in files):
-            table = rebased(table)
-        return table.sort_by([("timestamp", "ascending"), ("symbol", "ascending")])
+        return rebased(table) if any(file.relative for file in files) else table
 
     def _require(self, wanted: tuple[str, ...] | None, table: pa.Table) -> None:
         absent = set(wanted or ()) - set(pc.unique(table["symbol"]).to_pylist())
@@ -95,18 +102,33 @@ class FolderSource:
 
     def _parts(self) -> list[Part]:
         """The files of bars; anew each time, since others add to a folder."""
-        storage = self.storage
-        found = [
-            _part(path, path.removeprefix(storage.root).lstrip("/"), storage.label)
-            for path in storage.files()
-            if path.lower().endswith(SUFFIXES)
-        ]
-        if not found:
-            raise DataError(f"{storage.label}: there is no file here that ends in {' or '.join(SUFFIXES)}")
-        return found
+        storage, bars, left_out = self.storage, dict[str, str](), list[str]()
+        for path in storage.every_file():
+            relative = path.removeprefix(storage.root).lstrip("/")
+            of_bars, hidden = path.lower().endswith(SUFFIXES), storage.is_hidden(path)
+            if of_bars and not hidden:
+                bars[path] = relative
+            elif of_bars or not hidden:
+                left_out.append(relative or path)
+        if not bars:
+            has = f"; it has: {_listed(left_out)}" if left_out else ""
+            raise DataError(
+                f"{storage.label}: there is no file here that ends in {' or '.join(SUFFIXES)}{has}"
+            )
+        _tell_left_out(storage.label, tuple(left_out))
+        return [_part(path, relative, storage.label) for path, relative in bars.items()]
 
     def _file(self, part: Part) -> BarFile:
-        return BarFile(self.storage, part.path, part.label, self.columns, part.symbol, titled=True)
+        return BarFile(
+            *(self.storage, part.path, part.label, self.columns, part.symbol),
+            titled=True,
+            margin=self._margin,
+        )
+
+    @property
+    def _margin(self) -> timedelta:
+        """How far the day that a file or partition names may lie from a bar's close."""
+        return MARGIN + longest_bar(self.bars)
 
 
 @dataclass(frozen=True)
@@ -119,17 +141,48 @@ class Part:
     first: date | None = None
     after: date | None = None
 
-    def may_hold(self, symbols: Sequence[str] | None, start: datetime | None, end: datetime | None) -> bool:
-        """Whether bars of these symbols and times can be in it."""
+    def may_hold(
+        self,
+        symbols: Sequence[str] | None,
+        start: datetime | None,
+        end: datetime | None,
+        margin: timedelta = MARGIN,
+    ) -> bool:
+        """Whether bars of these symbols and times can be in it; its days may be off by `margin`."""
         if symbols is not None and self.symbol and self.symbol not in symbols:
             return False
-        if start is not None and self.after is not None and self._at(self.after) + MARGIN < start:
+        if start is not None and self.after is not None and self._at(self.after) + margin < start:
             return False
-        return not (end is not None and self.first is not None and self._at(self.first) - MARGIN > end)
+        return not (end is not None and self.first is not None and self._at(self.first) - margin > end)
+
+    def require_days(self, table: pa.Table, margin: timedelta = MARGIN) -> None:
+        """Raise `DataError` where the file holds bars of other days than its partition says.
+
+        Such bars would be missed whenever days are asked for.
+        """
+        if self.first is None or self.after is None or not table.num_rows:
+            return
+        times = table["timestamp"].to_numpy()
+        first, after = self._at(self.first) - margin, self._at(self.after) + margin
+        strange = times[(times < to_datetime64(first)) | (times > to_datetime64(after))]
+        if len(strange):
+            raise DataError(
+                f"{self.label}: it holds a bar of {strange[0].astype('datetime64[D]')}, and its partition is "
+                f"of {self.first} to {self.after - timedelta(days=1)}; move the bar, or give the folder a "
+                "key that is none of year, month, day and date"
+            )
 
     @staticmethod
     def _at(day: date) -> datetime:
         return datetime(day.year, day.month, day.day, tzinfo=UTC)
+
+
+def longest_bar(frequency: str) -> timedelta:
+    """The longest time between a bar's first day and its close: sessions may lie days apart."""
+    count, unit = int(frequency[:-1]), frequency[-1]
+    lengths = {"m": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=2)}
+    lengths |= {"w": timedelta(days=7), "M": timedelta(days=31)}
+    return count * lengths[unit]
 
 
 def rebased(table: pa.Table) -> pa.Table:
@@ -140,6 +193,24 @@ def rebased(table: pa.Table) -> pa.Table:
     factor[order] = forward_factor(symbols[order], table["adjustment"].to_numpy()[order])
     place = table.schema.get_field_index("adjustment")
     return table.set_column(place, table.schema.field(place), pa.array(factor, from_pandas=True))
+
+
+@cache
+def _tell_left_out(label: str, files: tuple[str, ...]) -> None:
+    """Name files that are not read, once for each listing."""
+    if files:
+        log.warning(
+            "%s: left out, as a file of bars ends in %s and has no dot or underscore at the beginning of its "
+            "name or its folder's: %s",
+            label,
+            " or ".join(SUFFIXES),
+            _listed(files),
+        )
+
+
+def _listed(files: Sequence[str]) -> str:
+    more = f" and {len(files) - SHOWN} more" if len(files) > SHOWN else ""
+    return ", ".join(files[:SHOWN]) + more
 
 
 def _part(path: str, relative: str, address: str) -> Part:

@@ -51,9 +51,18 @@ class Storage:
     def files(self) -> list[str]:
         """The path of every file at or below the root, sorted.
 
-        Names that begin with a dot or an underscore are left out: writers keep unfinished files and
-        markers under them. `DataError` if there is nothing at the root.
+        Left out are files and folders whose name begins with a dot or an underscore: writers keep
+        unfinished files and markers under them. `DataError` if there is nothing at the root.
         """
+        return [path for path in self.every_file() if not self.is_hidden(path)]
+
+    def is_hidden(self, path: str) -> bool:
+        """Whether a file below the root, or a folder on the way to it, has the name of a marker."""
+        below = path.removeprefix(self.root).lstrip("/")
+        return any(segment.startswith((".", "_")) for segment in below.split("/"))
+
+    def every_file(self) -> list[str]:
+        """The path of every file at or below the root, hidden ones too, sorted."""
         from pyarrow import fs
 
         try:
@@ -66,11 +75,7 @@ class Storage:
             self.fail(self.label, "listed", error)
         if at_root.type == fs.FileType.NotFound:
             raise DataError(f"{self.label}: there is no such file or folder")
-        return sorted(
-            info.path
-            for info in found
-            if info.type == fs.FileType.File and not info.base_name.startswith((".", "_"))
-        )
+        return sorted(info.path for info in found if info.type == fs.FileType.File)
 
     def fail(self, label: str, doing: str, error: Exception) -> NoReturn:
         """Raise what `error` means: `VendorError` where an object store failed, else `DataError`.

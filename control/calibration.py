@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from alphaloop.errors import DamagedStoreError, DataError, MissingStateError
+from alphaloop.frequency import TRADING_DAYS_A_YEAR, bars_per_year
 from alphaloop.settings import DriftSettings
 from control.episodes import first_bars
 from features.build import FeatureFrame
@@ -26,7 +27,8 @@ FEATURE_QUANTILE = 0.975
 """A feature has drifted when its distance exceeds this quantile of its distances in training."""
 MINIMUM_SAMPLE = 50
 """Live values below which a distance means nothing."""
-BARS_PER_YEAR = 252
+MIN_BARS = 252
+"""Training bars beyond one window below which a quantile of distances means little."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,14 +117,22 @@ class Calibration:
 
 
 def calibrate(
-    values: npt.NDArray[np.float32], features: tuple[str, ...], settings: DriftSettings
+    values: npt.NDArray[np.float32],
+    features: tuple[str, ...],
+    settings: DriftSettings,
+    *,
+    periods: float = TRADING_DAYS_A_YEAR,
 ) -> Calibration:
     """Fix the thresholds on training features, float32 `[bars, symbols, features]`.
 
-    Raises `DataError` if there are fewer bars than a year beyond one window.
+    `periods` is how many bars a year has: what false alarms a year are counted by. Raises `DataError`
+    where there are fewer than `MIN_BARS` bars beyond one window.
     """
-    if len(values) < settings.window + BARS_PER_YEAR:
-        raise DataError(f"drift needs a year of training bars to calibrate on; got {len(values)}")
+    if len(values) < settings.window + MIN_BARS:
+        raise DataError(
+            f"drift needs {settings.window + MIN_BARS} training bars to calibrate on (drift.window and "
+            f"{MIN_BARS} more); got {len(values)}"
+        )
     reference = np.stack([_quantiles(values[:, :, column]) for column in range(len(features))])
     distances = np.stack(
         [
@@ -132,7 +142,7 @@ def calibrate(
     )
     thresholds = np.nanquantile(distances, FEATURE_QUANTILE, axis=1)
     share_by_bar = np.mean(distances > thresholds[:, None], axis=0)
-    years = len(share_by_bar) / BARS_PER_YEAR
+    years = len(share_by_bar) / periods
     share, alarms = _alarm_share(share_by_bar, settings.alarms_per_year * years, settings.episode_gap)
     return Calibration(
         features=features,
@@ -168,7 +178,9 @@ def calibrate_on(frame: FeatureFrame, settings: DriftSettings) -> Calibration:
         raise DataError(
             "no bar has every feature of every symbol, so what is usual cannot be told; give more history"
         )
-    found = calibrate(frame.values[int(complete.argmax()) :], frame.names, settings)
+    first = int(complete.argmax())
+    periods = bars_per_year(frame.timestamps[first:])
+    found = calibrate(frame.values[first:], frame.names, settings, periods=periods)
     return replace(found, feature_set=frame.feature_set)
 
 

@@ -17,6 +17,7 @@ from control.guards import Guards
 from control.recomputation import Frames, Recomputation
 from features.inputs import aligned
 from models.card import Card
+from models.labels import first_unseen_bar
 from serving.prediction_log import PredictionRow
 
 Vector = npt.NDArray[np.float64]
@@ -73,8 +74,7 @@ class Witness:
         if document.started is None or document.challenger is None:
             return
         end = datetime.fromisoformat(document.started)
-        learned = to_datetime64(datetime.fromisoformat(card.train_last))
-        first = int(np.searchsorted(bars.timestamps, learned, "right")) + card.horizon + 1
+        first = first_unseen_bar(bars.timestamps, datetime.fromisoformat(card.train_last), card.horizon)
         last = int(np.searchsorted(bars.timestamps, to_datetime64(end), "right"))
         first = max(first, last - LONGEST_PAST)
         if last - first < 1:

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from alphaloop.allocation import AllocationPolicy
 from alphaloop.costs import CostModel
+from alphaloop.frequency import bars_per_year
 from alphaloop.market import FloatMatrix, Timestamps, to_datetime
 from alphaloop.settings import Settings
 from features.build import FeatureFrame
@@ -20,7 +21,7 @@ from models.dataset import complete_windows, make_dataset, windows
 from models.family import Family, FittedModel, Parameters
 from models.information import information_coefficients, newey_west_tstat
 from models.labels import forward_returns
-from models.sharpe import bars_per_year, deflated_sharpe, sharpe_ratio
+from models.sharpe import deflated_sharpe, sharpe_ratio
 
 Vector = npt.NDArray[np.float64]
 Progress = Callable[[str], None]

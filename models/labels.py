@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 import numpy as np
 
-from alphaloop.market import FloatMatrix
+from alphaloop.market import FloatMatrix, Timestamps, to_datetime64
 
 
 def forward_returns(close: FloatMatrix, horizon: int) -> FloatMatrix:
@@ -20,6 +22,15 @@ def forward_returns(close: FloatMatrix, horizon: int) -> FloatMatrix:
     if len(close) > horizon + 1:
         labels[: -horizon - 1] = close[horizon + 1 :] / close[1:-horizon] - 1.0
     return labels
+
+
+def first_unseen_bar(timestamps: Timestamps, train_last: datetime, horizon: int) -> int:
+    """Index of the first bar that lies after the last label of a training that ended at `train_last`.
+
+    The label of the last learned bar ends `horizon + 1` bars later: up to there the training has seen the
+    market, and nothing is out of sample.
+    """
+    return int(np.searchsorted(timestamps, to_datetime64(train_last), "right")) + horizon + 1
 
 
 def cross_sectional_z_scores(labels: FloatMatrix) -> FloatMatrix:

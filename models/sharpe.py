@@ -7,17 +7,9 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from alphaloop.market import Timestamps
+from alphaloop.frequency import bars_per_year
 
-SECONDS_A_YEAR = 365.25 * 86_400
-
-
-def bars_per_year(timestamps: Timestamps) -> float:
-    """Bars a year, counted on the timestamps themselves; NaN for fewer than two."""
-    if len(timestamps) < 2:
-        return math.nan
-    span = (timestamps[-1] - timestamps[0]) / np.timedelta64(1, "s")
-    return float((len(timestamps) - 1) * SECONDS_A_YEAR / span)
+__all__ = ["bars_per_year", "deflated_sharpe", "sharpe_ratio"]
 
 
 def sharpe_ratio(returns: npt.ArrayLike, periods: float) -> float:

@@ -6,6 +6,7 @@ costs; a test holds the two ways of counting together.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -17,6 +18,7 @@ import numpy.typing as npt
 from alphaloop.allocation import AllocationPolicy, next_weights
 from alphaloop.clock import ReplayClock
 from alphaloop.costs import CostModel
+from alphaloop.frequency import TRADING_DAYS_A_YEAR, bars_per_year, year_and_month
 from alphaloop.market import BarPanel, Timestamps, to_datetime, to_datetime64
 from alphaloop.rollout import sleeve_names
 from trading.broker import find
@@ -27,13 +29,10 @@ from trading.strategy import AllocationStrategy
 
 Vector = npt.NDArray[np.float64]
 
-BARS_A_YEAR = 252
-MOMENTUM_BARS, SKIPPED_BARS = 252, 21
-
 
 @dataclass(frozen=True, slots=True)
 class Metrics:
-    """A track record, net of costs: `net_return` over the whole time, the others by year of 252 bars."""
+    """A track record, net of costs: `net_return` over the whole time, Sharpe and volatility by the year."""
 
     net_return: float
     sharpe_net: float
@@ -59,24 +58,28 @@ class BacktestResult:
     @property
     def metrics(self) -> Metrics:
         """The figures of `equity`."""
-        return metrics(self.equity)
+        return metrics(self.equity, self.timestamps)
 
 
-def metrics(equity: npt.ArrayLike) -> Metrics:
+def metrics(equity: npt.ArrayLike, timestamps: Timestamps | None = None) -> Metrics:
     """The figures of an equity curve `[bars]`; Sharpe and volatility are 0 for one that never moves.
 
-    Sharpe (1994), with no risk-free rate: mean over standard deviation of bar returns, times √252.
+    Sharpe (1994), with no risk-free rate: mean over standard deviation of bar returns, times the square
+    root of the bars a year of `timestamps` (252 where none are given).
     """
     curve = np.asarray(equity, dtype=np.float64)
     if curve.ndim != 1 or len(curve) < 2 or not (np.isfinite(curve).all() and (curve > 0).all()):
         raise ValueError("an equity curve has two or more bars, all finite and positive")
+    if timestamps is not None and len(timestamps) != len(curve):
+        raise ValueError(f"{len(curve)} values of an equity curve have {len(timestamps)} timestamps")
+    scale = math.sqrt(TRADING_DAYS_A_YEAR if timestamps is None else bars_per_year(timestamps))
     returns = curve[1:] / curve[:-1] - 1.0
     spread = float(returns.std(ddof=1)) if len(returns) > 1 else 0.0
     return Metrics(
         net_return=float(curve[-1] / curve[0] - 1.0),
-        sharpe_net=float(returns.mean() / spread * np.sqrt(BARS_A_YEAR)) if spread > 1e-12 else 0.0,
+        sharpe_net=float(returns.mean() / spread * scale) if spread > 1e-12 else 0.0,
         max_drawdown=float((1.0 - curve / np.maximum.accumulate(curve)).max()),
-        volatility=spread * float(np.sqrt(BARS_A_YEAR)),
+        volatility=spread * scale,
     )
 
 
@@ -146,14 +149,14 @@ def momentum_12_1(
 ) -> Vector:
     """Equity of plain 12-1 momentum (Jegadeesh and Titman 1993) through the same allocation, from 1.0.
 
-    The score is the adjusted return from 252 to 21 bars ago. Bars before `start` only warm it up; without
-    `start` the first year is spent in cash. float64 `[bars from start]`.
+    The score is the adjusted return from twelve months to one month ago: from 252 to 21 exchange days, or
+    as many bars of another frequency as a year and a month have. Bars before `start` only warm it up;
+    without `start` the first year is spent in cash. float64 `[bars from start]`.
     """
+    year, month = year_and_month(bars.timestamps)
     adjusted = _filled(bars.adjusted_close)
     scores = np.full(adjusted.shape, np.nan)
-    scores[MOMENTUM_BARS:] = (
-        adjusted[MOMENTUM_BARS - SKIPPED_BARS : -SKIPPED_BARS] / adjusted[:-MOMENTUM_BARS] - 1.0
-    )
+    scores[year:] = adjusted[year - month : -month] / adjusted[:-year] - 1.0
     return _simulate(
         bars, costs, lambda index, current: next_weights(scores[index], current, policy), _first(bars, start)
     )

@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 
 ModelName = Annotated[str, typer.Argument(help="A model of the registry, as equities.")]
 Version = Annotated[str, typer.Option(help="A version; the champion, or the newest, by default.")]
-From = Annotated[str, typer.Option("--from", help="First day; the first after training by default.")]
+From = Annotated[
+    str, typer.Option("--from", help="First day; by default the first after the last label of training.")
+]
 To = Annotated[str, typer.Option("--to", help="Last day; the last of the source by default.")]
 
 
@@ -45,7 +47,7 @@ def backtest(
         "family": card.family,
         "first": str(bars.timestamps[first])[:10],
         "last": str(bars.timestamps[-1])[:10],
-        "in_sample": str(bars.timestamps[first])[:10] <= str(card.train_last)[:10],
+        "in_sample": first < _first_unseen(bars, card),
         **output.plain(_trade(chosen, bars, scores, first)),
     }
 
@@ -69,7 +71,16 @@ def _show(result: dict[str, Any]) -> None:
     span = f"{result['first']} to {result['last']}, {result['orders']:,} orders"
     output.say(f"{result['family']} version {result['version']}, {span}")
     if result["in_sample"]:
-        output.say("[yellow]in sample[/]: it was trained on these bars")
+        output.say("[yellow]in sample[/]: it was trained on these bars, or on labels that reach into them")
+
+
+def _first_unseen(bars: BarPanel, card: Card) -> int:
+    """The index of the first bar after the last label that the version was trained on."""
+    from datetime import datetime
+
+    from models.labels import first_unseen_bar
+
+    return first_unseen_bar(bars.timestamps, datetime.fromisoformat(str(card.train_last)), card.horizon)
 
 
 def _first_bar(bars: BarPanel, card: Card, version: str, first_day: str) -> int:
@@ -79,15 +90,18 @@ def _first_bar(bars: BarPanel, card: Card, version: str, first_day: str) -> int:
     from alphaloop.errors import InputError
     from alphaloop.market import to_datetime64
 
-    first = moment(first_day or str(card.train_last)[:10], "--from", end_of_day=not first_day)
-    index = int(np.searchsorted(bars.timestamps, to_datetime64(first), "left"))
+    if first_day:
+        index = int(np.searchsorted(bars.timestamps, to_datetime64(moment(first_day, "--from")), "left"))
+    else:
+        index = _first_unseen(bars, card)
     if len(bars) - index < 2:
         known = f"the bars reach to {str(bars.timestamps[-1])[:10]}"
         if first_day:
             raise InputError(f"--from {first_day} leaves nothing to trade: {known}")
         raise InputError(
-            f"version {version} was trained to {str(card.train_last)[:10]}, and {known}: nothing is left "
-            "to trade; --from DAY trades bars that it was trained on, and says so"
+            f"version {version} was trained to {str(card.train_last)[:10]} on labels that end "
+            f"{card.horizon + 1} bars later, and {known}: nothing is left to trade; --from DAY trades bars "
+            "that it was trained on, and says so"
         )
     return index
 
@@ -135,8 +149,8 @@ def _trade(settings: Settings, bars: BarPanel, scores: Any, first: int) -> dict[
         )
     return {
         "strategy": traded.metrics,
-        "equal_weight": engine.metrics(engine.equal_weight(bars, costs, start)),
-        "momentum_12_1": engine.metrics(engine.momentum_12_1(bars, costs, policy, start)),
+        "equal_weight": engine.metrics(engine.equal_weight(bars, costs, start), traded.timestamps),
+        "momentum_12_1": engine.metrics(engine.momentum_12_1(bars, costs, policy, start), traded.timestamps),
         "orders": traded.orders,
         "fills": traded.fills,
         "refusals": traded.refusals,

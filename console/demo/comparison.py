@@ -43,6 +43,7 @@ def measure(settings: Settings, played: Played) -> Measured:
     )
     equity = np.array([float(turn.outcome.equity) for turn in loop.turns])
     bars, start = loop.bars(), loop.turns[0].as_of
+    traded = bars.timestamps[-len(equity) :]
     curves = {
         "strategy": equity / equity[0],
         "equal_weight": equal_weight(bars, costs, start),
@@ -51,7 +52,7 @@ def measure(settings: Settings, played: Played) -> Measured:
     return Measured(
         dates=[turn.as_of.date().isoformat() for turn in loop.turns],
         curves=curves,
-        strategy=metrics(curves["strategy"]),
-        equal_weight=metrics(curves["equal_weight"]),
-        momentum=metrics(curves["momentum"]),
+        strategy=metrics(curves["strategy"], traded),
+        equal_weight=metrics(curves["equal_weight"], traded),
+        momentum=metrics(curves["momentum"], traded),
     )

@@ -146,11 +146,14 @@ def test_a_backtest_says_whether_it_is_in_sample(run: Command) -> None:
     """Without a date the bars after training are traded; before them it is called what it is."""
     after = parsed(run("backtest", "equities", "--to", "2019-03-29", "--json"))
     assert after["in_sample"] is False
-    assert after["first"] > "2018-12-20"
+    # Learned up to 2018-12-20 on labels that end six bars later, on 2018-12-31.
+    assert after["first"] == "2019-01-02"
     assert after["orders"] > 0
     shown = run("backtest", "equities", "--from", "2018-10-01", "--to", "2018-12-31")
     assert "in sample" in shown
     assert "equal weight" in shown
+    reached = parsed(run("backtest", "equities", "--from", "2018-12-28", "--to", "2019-03-29", "--json"))
+    assert reached["in_sample"] is True, "the labels of training reach into these days"
     assert "leaves nothing to trade" in run("backtest", "equities", "--from", "2030-01-01", code=2)
     assert "nothing is left" in run("backtest", "equities", "--to", "2018-12-01", code=2)
     assert "unknown model 'equitie'" in run("backtest", "equitie", code=2)

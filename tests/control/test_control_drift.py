@@ -85,10 +85,26 @@ def test_a_sample_too_small_has_no_distance(calibration: Calibration) -> None:
     assert np.isnan(evidently_distance(pd.Series(calibration.reference[0]), np.full(200, np.nan)))
 
 
-def test_calibration_needs_a_year(calibration: Calibration) -> None:
+def test_calibration_needs_enough_bars(calibration: Calibration) -> None:
     """Thresholds from a few weeks would be fiction."""
-    with pytest.raises(DataError, match="year"):
+    with pytest.raises(DataError, match="drift needs 262 training bars"):
         calibrate(_training(100), FEATURES, DriftSettings(window=10))
+
+
+@pytest.mark.parametrize(
+    ("step", "years"),
+    [(timedelta(hours=1), 0.1017), (timedelta(days=1), 2.4394), (timedelta(weeks=1), 17.076)],
+)
+def test_false_alarms_are_counted_by_the_years_that_the_bars_span(step: timedelta, years: float) -> None:
+    """Of 891 looks, hourly ones span five weeks and weekly ones seventeen years; more alarms fit those."""
+    stamps = np.array(
+        [np.datetime64((START + number * step).replace(tzinfo=None), "ns") for number in range(900)]
+    )
+    symbols = tuple(f"S{number:02d}" for number in range(20))
+    frame = FeatureFrame(stamps, symbols, FEATURES, _training(), "e" * 64)
+    found = calibrate_on(frame, DriftSettings(window=10, alarms_per_year=0.5))
+    assert found.years == pytest.approx(years, rel=1e-3)
+    assert found.false_alarms <= 0.5 * years
 
 
 def test_a_calibration_survives_storage_and_damage_is_named(calibration: Calibration, tmp_path: Path) -> None:

@@ -12,17 +12,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from alphaloop.errors import DataError
+from alphaloop.market import to_datetime
 from models import splits
 from models.dataset import complete_panels, make_dataset
 from models.drill import leaked
-from models.labels import cross_sectional_z_scores, forward_returns
+from models.labels import cross_sectional_z_scores, first_unseen_bar, forward_returns
 
 
 def test_a_label_starts_at_the_first_price_that_can_be_traded() -> None:
     """The label of bar t runs from close t+1 to close t+1+h, and is unknown for the last h+1 bars."""
-    close = np.array([[10.0], [20.0], [30.0], [60.0], [90.0]])
+    close = np.array([[10.0], [20.0], [50.0], [70.0], [130.0]])
     labels = forward_returns(close, 2)
-    np.testing.assert_allclose(labels[:2, 0], [60 / 20 - 1, 90 / 30 - 1])
+    # From the signal's own close they would be 50 / 10 - 1 and 70 / 20 - 1.
+    np.testing.assert_allclose(labels[:2, 0], [70 / 20 - 1, 130 / 50 - 1])
     assert np.isnan(labels[2:]).all()
     assert np.isnan(forward_returns(close, 10)).all()
     with pytest.raises(ValueError, match="horizon is 0"):
@@ -129,3 +131,16 @@ def test_the_leak_drill_shows_the_future_and_nothing_else(market: Any) -> None:
     assert leaked(market.frame, 0) is market.frame
     with pytest.raises(ValueError, match="past"):
         leaked(market.frame, -1)
+
+
+@pytest.mark.parametrize("horizon", [1, 5, 21])
+def test_out_of_sample_begins_after_the_last_label(market: Any, horizon: int) -> None:
+    """The first unseen bar comes after the last price in the label of the last bar that was learned."""
+    timestamps = market.frame.timestamps
+    close = np.arange(1.0, len(timestamps) + 1)[:, None]
+    last = 500
+    label = forward_returns(close, horizon)[last, 0]
+    first = first_unseen_bar(timestamps, to_datetime(timestamps[last]), horizon)
+    # Closes count up from one, so that the label tells where it begins and ends.
+    ends = next(at for at in range(last, 600) if label == close[at, 0] / close[last + 1, 0] - 1)
+    assert first == ends + 1 == last + horizon + 2

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -20,22 +22,23 @@ FREE = CostModel(0, 0)
 
 def _momentum(bars):
     scores = np.full(bars.close.shape, np.nan)
-    scores[252:] = bars.close[231:-21] / bars.close[:-252] - 1
+    # The bars of these tests are daily round the clock: a year has 365, a month 30.
+    scores[365:] = bars.close[335:-30] / bars.close[:-365] - 1
     return scores
 
 
 @pytest.mark.parametrize("opens", [False, True])
 def test_the_engine_and_the_float_count_agree(make_bars, opens):
     """12-1 momentum through the engine, lots and cents and all, is the float64 curve to two in 10,000."""
-    bars = make_bars(count=420, symbols=8, opens=opens)
+    bars = make_bars(count=530, symbols=8, opens=opens)
     policy, costs = AllocationPolicy(), CostModel()
     limits = RiskLimits(max_gross=2, max_weight=1, prediction_deadline_ms=None)
     result = backtest(bars, _momentum(bars), policy=policy, limits=limits, costs=costs)
     plain = momentum_12_1(bars, costs, policy)
     np.testing.assert_allclose(result.equity / 1e6, plain, rtol=2e-4)
-    assert plain[252] == 1.0
+    assert plain[365] == 1.0 != plain[367]
     assert result.orders >= result.fills > 0
-    assert result.metrics == metrics(result.equity)
+    assert result.metrics == metrics(result.equity, result.timestamps)
 
 
 def test_costs_are_paid_on_every_trade(make_bars):
@@ -93,8 +96,8 @@ def test_equal_weight_is_rebalanced_after_the_first_close_of_a_year(make_bars):
 
 def test_a_benchmark_can_start_later_with_what_came_before_as_history(make_bars):
     """From a start on the curve begins at one, and momentum trades at once if it has a year behind it."""
-    bars = make_bars(count=400)
-    start = to_datetime(bars.timestamps[300])
+    bars = make_bars(count=480)
+    start = to_datetime(bars.timestamps[380])
     momentum = momentum_12_1(bars, CostModel(), AllocationPolicy(), start)
     assert (len(momentum), momentum[0]) == (100, 1.0)
     assert momentum[1] != 1.0
@@ -106,7 +109,7 @@ def test_a_benchmark_can_start_later_with_what_came_before_as_history(make_bars)
 
 def test_symbols_that_list_late_or_skip_bars_are_held_at_their_last_price(make_bars):
     """Gaps neither stop a curve nor are filled from the future."""
-    bars = make_bars(count=300)
+    bars = make_bars(count=400)
     whole = equal_weight(bars, FREE)
     bars.close[100:103, 0] = np.nan
     gap = equal_weight(bars, FREE)
@@ -128,6 +131,41 @@ def test_metrics_are_those_of_the_textbook():
     assert found.sharpe_net == pytest.approx(returns.mean() / returns.std(ddof=1) * np.sqrt(252))
     assert metrics([1.0, 1.0]) == metrics([2.0, 2.0, 2.0])
     assert metrics([1.0, 1.0]).sharpe_net == 0.0
+
+
+@pytest.mark.parametrize(
+    ("step", "bars_a_year"),
+    [(np.timedelta64(1, "h"), 8_766.0), (np.timedelta64(1, "D"), 365.25), (np.timedelta64(7, "D"), 52.1786)],
+    ids=["hourly", "round the clock", "weekly"],
+)
+def test_figures_are_annual_by_the_bars_that_there_are(make_bars, step, bars_a_year):
+    """A backtest of hourly, daily or weekly bars is annualised by their timestamps, not by 252."""
+    bars = make_bars(count=400, symbols=3)
+    bars = replace(bars, timestamps=np.datetime64("2020-01-05", "ns") + np.arange(400) * step)
+    found = backtest(bars, np.zeros(bars.close.shape), costs=FREE)
+    returns = found.equity[1:] / found.equity[:-1] - 1
+    spread = returns.std(ddof=1)
+    assert found.metrics.volatility == pytest.approx(spread * np.sqrt(bars_a_year), rel=1e-4)
+    assert found.metrics.sharpe_net == pytest.approx(returns.mean() / spread * np.sqrt(bars_a_year), rel=1e-4)
+    with pytest.raises(ValueError, match="400 values of an equity curve have 399 timestamps"):
+        metrics(found.equity, bars.timestamps[1:])
+
+
+def test_momentum_looks_back_a_year_and_a_month_of_its_own_bars(make_bars):
+    """On weekly bars 12-1 momentum buys after 52 weeks, by the return from 52 to 4 weeks ago."""
+    bars = make_bars(count=70, symbols=2)
+    bars = replace(
+        bars, timestamps=np.datetime64("2020-01-05", "ns") + np.arange(70) * np.timedelta64(7, "D")
+    )
+    weeks = np.arange(70)
+    # The winner of the first 48 weeks loses in the last month: who looks at that holds the other.
+    bars.close[:, 0] = np.where(weeks <= 48, 100 * 1.01**weeks, 50 * 1.001**weeks)
+    bars.close[:, 1] = np.where(weeks <= 48, 100.0, 200.0)
+    curve = momentum_12_1(bars, FREE, AllocationPolicy(tilt=1.0, rate=1.0, band=0.0))
+    assert set(curve[:54]) == {1.0}
+    # One over the price of the decision is bought at the next close.
+    rise = bars.close[54, 0] - bars.close[53, 0]
+    np.testing.assert_allclose(curve[54], 1 + rise / bars.close[52, 0])
 
 
 @given(arrays(np.float64, st.integers(2, 40), elements=st.floats(0.5, 2)), st.floats(0.1, 10))

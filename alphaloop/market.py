@@ -35,6 +35,8 @@ BARS_SCHEMA = pa.schema(
     ]
 )
 PRICE_COLUMNS = ("open", "high", "low", "close")
+# Prices of one bar that differ by less, relative to them, are equal but for rounding (float32 has 6e-8).
+ROUNDING = 1e-6
 # Columns that a table of bars may have besides, like any float64 column: who gave the bar, and whether
 # providers disagree about it.
 PROVIDER, DISPUTED = "provider", "disputed"
@@ -65,7 +67,7 @@ class Bar:
             price = getattr(self, name)
             if price is not None and not (np.isfinite(price) and price > 0):
                 raise ValueError(f"{self.symbol} at {self.timestamp}: {name} is {price}; prices are positive")
-        if self.high is not None and self.low is not None and self.high < self.low:
+        if self.high is not None and self.low is not None and self.high < self.low * (1 - ROUNDING):
             raise ValueError(f"{self.symbol} at {self.timestamp}: high {self.high} is below low {self.low}")
         if self.volume is not None and not self.volume >= 0:
             raise ValueError(f"{self.symbol} at {self.timestamp}: volume is {self.volume}")

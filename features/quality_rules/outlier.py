@@ -8,7 +8,7 @@ import numpy as np
 
 from features.quality_rules.finding import Finding, Severity
 from features.quality_rules.rows import Floats, Places, Rows
-from features.quality_rules.scale import adjusted_closes, deviations
+from features.quality_rules.scale import adjusted_closes, moves
 from features.quality_rules.thresholds import Thresholds
 
 
@@ -18,11 +18,11 @@ def outliers(rows: Rows, thresholds: Thresholds) -> Iterator[Finding]:
         if len(places) <= thresholds.outlier_history:
             continue
         prices = adjusted_closes(rows, places)
-        away, scale = deviations(prices, thresholds)
+        found = moves(prices, thresholds)
         with np.errstate(over="ignore"):
-            change = np.r_[np.nan, prices[1:] / prices[:-1] - 1]
-        for what, sizes, shares in (("close moved by", away, change), *_wicks(rows, places)):
-            scales = sizes / scale
+            change = prices / prices[found.reference] - 1
+        for what, sizes, shares in (("close moved by", found.away, change), *_wicks(rows, places)):
+            scales = sizes / found.scale
             for place in np.flatnonzero(scales >= thresholds.outlier_scales).tolist():
                 severity: Severity = (
                     "error" if scales[place] >= thresholds.outlier_error_scales else "warning"

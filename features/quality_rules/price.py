@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from alphaloop.market import PRICE_COLUMNS
+from alphaloop.market import PRICE_COLUMNS, ROUNDING
 from features.quality_rules.finding import Finding
 from features.quality_rules.rows import Rows, runs
 
@@ -24,18 +24,22 @@ def prices(rows: Rows) -> Iterator[Finding]:
 
 
 def ohlc(rows: Rows) -> Iterator[Finding]:
-    """Highs below, and lows above, another price of the same bar. What is not given is not compared."""
+    """Highs below, and lows above, another price of the same bar by more than rounding.
+
+    Prices that were multiplied by a factor, or were float32 once, differ in their last digits. What is not
+    given is not compared.
+    """
     opened, high, low, close = (rows.column(name)[0] for name in PRICE_COLUMNS)
     with np.errstate(invalid="ignore"):
         for name, values, wrong in (
-            ("high", high, [(other, high < other) for other in (opened, low, close)]),
-            ("low", low, [(other, low > other) for other in (opened, close)]),
+            ("high", high, [(other, high < other * (1 - ROUNDING)) for other in (opened, low, close)]),
+            ("low", low, [(other, low > other * (1 + ROUNDING)) for other in (opened, close)]),
         ):
             verb = "below" if name == "high" else "above"
             for row in np.flatnonzero(np.logical_or.reduce([flags for _, flags in wrong])).tolist():
                 against = next(other[row] for other, flags in wrong if flags[row])
                 yield rows.finding(
-                    "ohlc", row, f"{name} {values[row]:g} is {verb} {against:g} of its own bar"
+                    "ohlc", row, f"{name} {values[row]:.9g} is {verb} {against:.9g} of its own bar"
                 )
 
 

@@ -33,6 +33,8 @@ class Thresholds:
     """How near a price ratio lies to that of a split, relative to it."""
     split_scales: float = 10.0
     """Robust standard deviations that a split-like jump has at least."""
+    split_turnover: float = 6.0
+    """Times the usual turnover above which a jump is taken for a true move: a split is a usual day."""
     stale_bars: float = 3
     """Bars that the market has been open for since the last one, from which on a feed is stale."""
     skew_seconds: float = 60.0

@@ -51,9 +51,11 @@ class InferenceCore:
         reader: OnlineReader,
         prediction_log: PredictionLog,
         clock: Clock | None = None,
+        large_reader: OnlineReader | None = None,
     ) -> None:
+        """`large_reader` reads for many symbols, so that nobody else waits for `reader` meanwhile."""
         self._settings, self._registry = settings, registry
-        self._inputs = InputReader(reader)
+        self._inputs = InputReader(reader, large_reader)
         self._log = prediction_log
         self._keeper = LogKeeper(settings.paths.prediction_log, settings.serving.log_retention_days)
         self._engine = Engine(registry, signing_key=settings.serving.signing_key)
@@ -157,6 +159,18 @@ class InferenceCore:
         }
         return ModelDescription(model, versions, card.lookback, answering.features, properties)
 
+    def symbols_of(self, request: InferenceRequest) -> int:
+        """How many symbols a request is about: those in it, or those that they are scored among."""
+        if request.symbols is None:
+            return request.size
+        if request.version:
+            held = self.repository.held(request.model, request.version)
+            versions = [] if held is None else [held]
+        else:
+            table = self._router.known(request.model)
+            versions = [] if table is None else table.versions
+        return max(request.size, *(len(one.universe.symbols) for one in versions if one.universe.whole), 0)
+
     def at_hand(self, request: InferenceRequest) -> bool:
         """Whether `infer` can answer without reading the registry."""
         if request.version:
@@ -226,4 +240,5 @@ def build(settings: Settings) -> InferenceCore:
         Registry(settings.paths.registry),
         OnlineReader.from_settings(settings),
         PredictionLog(settings.paths.prediction_log),
+        large_reader=OnlineReader.from_settings(settings),
     )

@@ -122,8 +122,12 @@ class Engine:
 
     def holds(self, model: str, version: str) -> bool:
         """Whether `load` would answer at once."""
+        return self.held(model, version) is not None
+
+    def held(self, model: str, version: str) -> LoadedModel | None:
+        """The version if it is in memory."""
         with self._lock:
-            return (model, version) in self._held
+            return self._held.get((model, version))
 
     def unload(self, model: str, version: str) -> None:
         """Forget a version; what answers with it goes on to the end of its request."""

@@ -7,6 +7,9 @@ differ only in how a request lies on the wire.
 from __future__ import annotations
 
 import asyncio
+from contextlib import AbstractContextManager
+from functools import partial
+from typing import Any
 
 from alphaloop import telemetry
 from alphaloop.clock import monotonic
@@ -19,6 +22,8 @@ from serving.batching import Batching
 from serving.core import InferenceCore
 from serving.exchange import Exchange
 from serving.failures import failure_of
+from serving.large import LargeWork
+from serving.limits import LARGE_SYMBOLS
 from serving.protocol import InferenceRequest, InferenceResponse
 from serving.rate_limit import RateLimit
 from serving.statistics import OTHER, Statistics
@@ -33,6 +38,8 @@ class Gateway:
         serving = settings.serving
         self.admission = Admission(serving.max_in_flight)
         self.batching = Batching(core, serving.batch_symbols)
+        # Two lines: a forecast for thousands of symbols does not wait for the panels of others.
+        self.large_bodies, self._large_forecasts = LargeWork("large-bodies"), LargeWork("large-forecasts")
         self.access = Access.from_settings(serving)
         self.limit = RateLimit(serving.rate_limit, serving.rate_burst) if serving.rate_limit else None
         # Whether a request's headers and peer matter at all; on loopback they usually do not.
@@ -54,6 +61,11 @@ class Gateway:
         Raises as `InferenceCore.infer` does, and `DeadlineError`; what is raised is for the edge to count
         (`failed`), which also knows of what never came so far.
         """
+        if self.core.symbols_of(request) > LARGE_SYMBOLS:
+            work = self._large_forecasts
+            response = await work.run(partial(self.infer_now, request, arrival, work))
+            self.answered(response, arrival)
+            return response
         waiting = Waiting(request, arrival)
         await self.admission.turn(waiting)
         waiting.require_time(monotonic())
@@ -64,12 +76,29 @@ class Gateway:
         later = asyncio.get_running_loop().call_soon
         if telemetry.enabled():
             # By itself, so that its spans are its own.
-            with telemetry.span("ModelInfer", arrival.traceparent, _attributes(request), server=True):
+            with _span(request, arrival):
                 response = self.core.infer(waiting.request, arrival.at, later)
         else:
             response = self.core.answer(self._prepared(waiting), later)
         later(self.statistics.succeeded, response, arrival.at, monotonic() - arrival.at)
         return response
+
+    def infer_now(self, request: InferenceRequest, arrival: Arrival, work: LargeWork) -> InferenceResponse:
+        """Answer a large request in the thread of `work`; raises as `infer` does.
+
+        The answer is for the event loop to count (`answered`).
+        """
+        waiting = Waiting(request, arrival)
+        waiting.require_time(monotonic())
+        if not self.core.at_hand(request):
+            waiting.request = self.core.fetch(request)
+            waiting.require_time(monotonic())
+        with _span(request, arrival):
+            return self.core.infer(waiting.request, arrival.at, work.later)
+
+    def answered(self, response: InferenceResponse, arrival: Arrival) -> None:
+        """Count an answer of `infer_now`."""
+        self.statistics.succeeded(response, arrival.at, monotonic() - arrival.at)
 
     def _prepared(self, waiting: Waiting) -> Exchange:
         """A request whose turn has come, scored with what else waits, if that can be."""
@@ -90,6 +119,10 @@ class Gateway:
             failure_of(error).reason,
             monotonic() - arrived,
         )
+
+
+def _span(request: InferenceRequest, arrival: Arrival) -> AbstractContextManager[Any]:
+    return telemetry.span("ModelInfer", arrival.traceparent, _attributes(request), server=True)
 
 
 def _attributes(request: InferenceRequest) -> dict[str, str | int | float | bool]:

@@ -12,8 +12,11 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from google.protobuf.message import DecodeError
 
 from alphaloop.prediction import SymbolStatus
+from serving.limits import LARGE_SYMBOLS
+from serving.message_fields import require_few_fields
 from serving.protocol import (
     EXTENSIONS,
     FLOAT,
@@ -45,6 +48,7 @@ if TYPE_CHECKING:
 # Parameters in which each answer differs from the one before.
 OWN = ("prediction_id", "input_hash", "feature_timestamp")
 # Fields of the messages `ModelStatistics` and `StatisticDuration` that Triton and we both count.
+PIECE_VALUES = 2**14
 DURATIONS = ("success", "fail", "queue", "compute_input", "compute_infer", "compute_output")
 
 
@@ -58,6 +62,21 @@ def decode_request(message: Any) -> InferenceRequest:
         read_parameters(message.parameters),
         _requested(message.outputs),
     )
+
+
+def read_large(content: bytes) -> Any:
+    """A `ModelInferRequest` of its bytes; raises `InvalidRequestError` unless its work is bounded."""
+    kind = messages().ModelInferRequest
+    require_few_fields(content, kind.DESCRIPTOR)
+    try:
+        return kind.FromString(content)
+    except DecodeError as error:
+        raise malformed(error) from error
+
+
+def malformed(error: DecodeError) -> InvalidRequestError:
+    """The error for bytes that protobuf cannot read."""
+    return InvalidRequestError(f"this is not a message of the protocol: {error}")
 
 
 def read_parameters(parameters: Any) -> dict[str, Parameter]:
@@ -106,6 +125,9 @@ def raw_output(response: InferenceResponse, name: str) -> bytes:
     """The binary content of the output `name`."""
     if name == SCORES:
         return response.scores.astype("<f4", copy=False).tobytes()
+    if len(response.statuses) > LARGE_SYMBOLS:
+        # Long ones are hardly the same twice, and would be kept.
+        return encode_bytes(response.statuses)
     return _statuses(response.statuses)
 
 
@@ -204,7 +226,10 @@ def _requested(outputs: Any) -> list[str]:
 def _typed(tensor: Any) -> bytes:
     """The protocol's other encoding, `InferTensorContents`, as raw content."""
     if tensor.datatype == FLOAT:
-        return np.asarray(tensor.contents.fp32_contents, dtype="<f4").tobytes()
+        values = tensor.contents.fp32_contents
+        # In one piece it would keep other threads waiting for as long as it takes.
+        pieces = range(0, len(values), PIECE_VALUES)
+        return b"".join(np.array(values[at : at + PIECE_VALUES], dtype="<f4").tobytes() for at in pieces)
     return join_bytes(tensor.contents.bytes_contents)
 
 

@@ -21,7 +21,7 @@ from alphaloop.errors import AlphaloopError
 from serving.access import Scope
 from serving.arrival import Arrival
 from serving.core import InferenceCore
-from serving.failures import NotOfferedError, OverloadedError, failure_of, told
+from serving.failures import NotOfferedError, OverloadedError, RequestTooLargeError, failure_of, told
 from serving.gateway import Gateway
 from serving.grpc_codec import (
     decode_request,
@@ -33,11 +33,15 @@ from serving.grpc_codec import (
     encode_statistics,
     read_parameters,
 )
-from serving.protocol import SERVER_NAME, InvalidRequestError, messages
+from serving.limits import LARGE_BYTES
+from serving.protocol import SERVER_NAME, InferenceResponse, InvalidRequestError, messages
+from serving.received import Received
 
 AUTHORIZATION = "authorization"
 # The key by which gRPC's own retries are told how long to wait, in milliseconds.
 PUSHBACK = "grpc-retry-pushback-ms"
+# Triton's parameter of the last answer to a request.
+FINAL = "triton_final_response"
 REGISTRY_AWAY = "alphaloop-registry-away"
 
 
@@ -126,22 +130,22 @@ class InferenceService:
         return await self._answer(grpc_context, Scope.ADMIN, answer)
 
     async def ModelInfer(self, request: Any, grpc_context: Any) -> Any:
-        """Answer one request."""
+        """Answer one request that a host has read already."""
         gateway = self.gateway
         arrived = monotonic()
         if not gateway.admission.enter():
             return self.refuse_arrival(grpc_context, arrived)
         try:
-            return await self.infer(request, grpc_context, arrived)
+            return await self.infer(Received(request.ByteSize(), request), grpc_context, arrived)
         finally:
             gateway.admission.leave()
 
-    async def infer(self, request: Any, grpc_context: Any, arrived: float) -> Any:
+    async def infer(self, received: Received, grpc_context: Any, arrived: float) -> Any:
         """Answer one request that `Admission.enter` has let in at `arrived`."""
         try:
-            return await self._infer(request, grpc_context, arrived)
+            return await self._infer(received, grpc_context, arrived)
         except AlphaloopError as error:
-            self.gateway.failed(error, arrived, request.model_name, request.model_version)
+            self.gateway.failed(error, arrived, received.model, received.version)
             return _refuse(grpc_context, error, self._messages.ModelInferResponse())
 
     def refuse_arrival(self, grpc_context: Any, arrived: float) -> Any:
@@ -154,30 +158,53 @@ class InferenceService:
         """Answer a stream of requests, in their order. An error ends its request, not the stream."""
         async for request in requests:
             # Sent outside of what is counted: a client that does not read its answers holds no place.
-            yield await self._streamed(request, grpc_context)
+            yield await self.streamed(Received(request.ByteSize(), request), grpc_context)
 
-    async def _streamed(self, request: Any, grpc_context: Any) -> Any:
+    async def streamed(self, received: Received, grpc_context: Any) -> Any:
         """The answer to one request of a stream."""
         arrived = monotonic()
         entered = self.gateway.admission.enter()
         try:
             if not entered:
                 raise self.gateway.admission.refusal()
-            answer = await self._infer(request, grpc_context, arrived)
-            return self._messages.ModelStreamInferResponse(infer_response=answer)
+            answer = self._messages.ModelStreamInferResponse()
+            answer.infer_response.CopyFrom(await self._infer(received, grpc_context, arrived))
+            # One answer to each request: so each is the last (Triton's decoupled models may give several).
+            answer.infer_response.parameters[FINAL].bool_param = True
+            return answer
         except AlphaloopError as error:
-            self.gateway.failed(error, arrived, request.model_name, request.model_version)
+            self.gateway.failed(error, arrived, received.model, received.version)
             answer = self._messages.ModelStreamInferResponse(error_message=told(error))
-            answer.infer_response.id = request.id
+            answer.infer_response.id = received.id
             return answer
         finally:
             if entered:
                 self.gateway.admission.leave()
 
-    async def _infer(self, message: Any, grpc_context: Any, arrived: float) -> Any:
+    async def _infer(self, received: Received, grpc_context: Any, arrived: float) -> Any:
         arrival = self._arrival(grpc_context, arrived)
-        request = decode_request(message)
+        most = self.gateway.settings.serving.max_request_bytes
+        if received.size > most:
+            raise RequestTooLargeError(
+                f"the request has {received.size} bytes, and at most {most} (serving.max_request_bytes)"
+            )
+        if received.size > LARGE_BYTES:
+            return await self._infer_large(received, arrival)
+        request = decode_request(received.read())
         return encode_response(await self.gateway.infer(request, arrival), request.outputs)
+
+    async def _infer_large(self, received: Received, arrival: Arrival) -> Any:
+        work = self.gateway.large_bodies
+
+        def answered() -> tuple[InferenceResponse, Any]:
+            request = decode_request(received.read())
+            response = self.gateway.infer_now(request, arrival, work)
+            return response, encode_response(response, request.outputs)
+
+        with work.place():
+            response, answer = await work.run(answered)
+        self.gateway.answered(response, arrival)
+        return answer
 
     def _arrival(self, grpc_context: Any, arrived: float) -> Arrival:
         """When the request came and what is known of it; raises if its client may not ask."""

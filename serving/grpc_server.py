@@ -19,9 +19,12 @@ from grpc_reflection.v1alpha import reflection
 
 from alphaloop.clock import monotonic
 from serving.gateway import Gateway
+from serving.grpc_codec import malformed
 from serving.grpc_edge import InferenceService
 from serving.health import HealthService
+from serving.limits import LARGE_BYTES
 from serving.protocol import messages
+from serving.received import Received
 
 SERVICE = "inference.GRPCInferenceService"
 PREFIX = f"/{SERVICE}/"
@@ -86,8 +89,7 @@ class InferenceHandler(grpc.GenericRpcHandler):
             self._service.refuse_arrival(context, arrived)
             return b""
         try:
-            message = self._parse(content)
-            answer = await self._service.infer(message, context, arrived)
+            answer = await self._service.infer(_received(content, self._parse), context, arrived)
             return bytes(answer.SerializeToString())
         except DecodeError as error:
             return _malformed(context, error)
@@ -105,13 +107,25 @@ def _methods(service: InferenceService) -> dict[str, Any]:
         call = getattr(service, method.name)
         path = f"{PREFIX}{method.name}"
         if path == STREAM:
-            found[path] = grpc.stream_stream_rpc_method_handler(partial(_stream, call, parse))
+            found[path] = grpc.stream_stream_rpc_method_handler(partial(_stream, service, parse))
         elif path != INFER:
             found[path] = grpc.unary_unary_rpc_method_handler(partial(_unary, call, parse))
     return found
 
 
+def _received(content: bytes, parse: Callable[[bytes], Any]) -> Received:
+    """A request as it came; of a large one nothing is read yet."""
+    size = len(content)
+    return Received(size, content=content) if size > LARGE_BYTES else Received(size, parse(content))
+
+
 async def _unary(call: Any, parse: Callable[[bytes], Any], content: bytes, context: Any) -> bytes:
+    if len(content) > LARGE_BYTES:
+        context.set_code(grpc.StatusCode.RESOURCE_EXHAUSTED)
+        context.set_details(
+            f"the request has {len(content)} bytes, and at most {LARGE_BYTES}: it infers nothing"
+        )
+        return b""
     try:
         message = parse(content)
     except DecodeError as error:
@@ -120,26 +134,19 @@ async def _unary(call: Any, parse: Callable[[bytes], Any], content: bytes, conte
 
 
 async def _stream(
-    call: Any, parse: Callable[[bytes], Any], contents: AsyncIterator[bytes], context: Any
+    service: InferenceService, parse: Callable[[bytes], Any], contents: AsyncIterator[bytes], context: Any
 ) -> AsyncIterator[bytes]:
-    malformed: list[DecodeError] = []
-
-    async def requests() -> AsyncIterator[Any]:
-        async for content in contents:
-            try:
-                message = parse(content)
-            except DecodeError as error:
-                malformed.append(error)
-                return
-            yield message
-
-    async for answer in call(requests(), context):
+    async for content in contents:
+        try:
+            received = _received(content, parse)
+        except DecodeError as error:
+            _malformed(context, error)
+            return
+        answer = await service.streamed(received, context)
         yield bytes(answer.SerializeToString())
-    if malformed:
-        _malformed(context, malformed[0])
 
 
 def _malformed(context: Any, error: DecodeError) -> bytes:
     context.set_code(grpc.StatusCode.INVALID_ARGUMENT)
-    context.set_details(f"this is not a message of the protocol: {error}")
+    context.set_details(str(malformed(error)))
     return b""

@@ -10,14 +10,23 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
-import numpy as np
-
 from serving.grpc_codec import raw_output
-from serving.protocol import FLOAT, OUTPUTS, SCORES, InferenceRequest, InferenceResponse, InvalidRequestError
+from serving.json_pieces import Numbers, as_floats, nests_otherwise, read_text
+from serving.limits import LARGE_BYTES
+from serving.protocol import (
+    FLOAT,
+    OUTPUTS,
+    SCORES,
+    InferenceRequest,
+    InferenceResponse,
+    InvalidRequestError,
+    shown,
+)
 from serving.tensors import (
     LARGEST,
     Parameter,
@@ -26,11 +35,18 @@ from serving.tensors import (
     read_request,
     require_input,
     require_offered,
+    require_panel,
 )
 
 BINARY_SIZE = "binary_data_size"
 # Of a length; more than any body has.
 MOST_DIGITS = 20
+# Values that are written at a time: a single call that writes many keeps other threads waiting.
+PIECE_VALUES = 4_096
+BINARY_HINT = (
+    "; where binary data follow the JSON, give the length of the JSON in the header "
+    "Inference-Header-Content-Length"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +74,7 @@ def decode_infer(body: bytes, header_length: str | None, model: str, version: st
     request = read_request(
         model,
         version,
-        _text(head.get("id", ""), "id"),
+        _text("" if head.get("id") is None else head["id"], "id"),
         _tensors(head, rest),
         parameters,
         names,
@@ -68,7 +84,7 @@ def decode_infer(body: bytes, header_length: str | None, model: str, version: st
 
 def encode_infer(response: InferenceResponse, asked: Asked) -> tuple[bytes, int | None]:
     """The answer's body, and the length of its JSON where binary data follow."""
-    outputs: list[dict[str, Any]] = []
+    outputs: list[str] = []
     contents: list[bytes] = []
     for name in asked.request.outputs:
         output: dict[str, Any] = {
@@ -79,18 +95,28 @@ def encode_infer(response: InferenceResponse, asked: Asked) -> tuple[bytes, int 
         if name in asked.binary:
             contents.append(raw_output(response, name))
             output["parameters"] = {BINARY_SIZE: len(contents[-1])}
+            outputs.append(json.dumps(output))
         else:
-            output["data"] = _data(response, name)
-        outputs.append(output)
+            outputs.append(_extended(output, "data", _listed(_data(response, name))))
     head = {
         "model_name": response.model,
         "model_version": response.version,
         **({"id": response.id} if response.id else {}),
         "parameters": response.parameters,
-        "outputs": outputs,
     }
-    text = json.dumps(head, allow_nan=False).encode()
+    text = _extended(head, "outputs", f"[{', '.join(outputs)}]").encode()
     return b"".join([text, *contents]), len(text) if contents else None
+
+
+def _extended(content: dict[str, Any], name: str, value: str) -> str:
+    """The JSON of an object with one more member, whose value is JSON already."""
+    return f'{json.dumps(content, allow_nan=False)[:-1]}, "{name}": {value}}}'
+
+
+def _listed(values: list[Any]) -> str:
+    """The JSON of a list, written in pieces."""
+    pieces = (values[at : at + PIECE_VALUES] for at in range(0, len(values), PIECE_VALUES))
+    return f"[{', '.join(json.dumps(piece, allow_nan=False)[1:-1] for piece in pieces)}]"
 
 
 def plain(message: Any) -> dict[str, Any]:
@@ -121,12 +147,20 @@ def read_object(body: bytes) -> dict[str, Any]:
     if not body.strip():
         return {}
     try:
-        found = json.loads(body)
-    except (ValueError, RecursionError) as error:
-        raise InvalidRequestError(f"the body is not JSON: {error}") from error
+        found = read_text(body) if len(body) > LARGE_BYTES else json.loads(body)
+    except ValueError as error:
+        hint = BINARY_HINT if BINARY_SIZE.encode() in body[:LARGE_BYTES] else ""
+        raise InvalidRequestError(f"the body is not JSON: {error}{hint}") from error
+    except RecursionError as error:
+        raise InvalidRequestError("the body is not JSON as it is read here: it nests too deeply") from error
     if not isinstance(found, dict):
-        raise InvalidRequestError(f"the body is a JSON {type(found).__name__}; it is an object")
+        raise InvalidRequestError(
+            f"the body is a JSON {_JSON_NAMES.get(type(found), 'null')}; it is an object"
+        )
     return found
+
+
+_JSON_NAMES = {list: "list", str: "text", int: "number", float: "number", bool: "boolean"}
 
 
 def _split(body: bytes, header_length: str | None) -> tuple[dict[str, Any], bytes]:
@@ -147,50 +181,53 @@ def _tensors(head: Mapping[str, Any], rest: bytes) -> list[Tensor]:
         name, datatype = _named(one, "inputs"), _text(one.get("datatype", ""), "datatype")
         require_input(name, datatype)
         require_offered(name, _parameters(one))
-        size = _parameters(one).get(BINARY_SIZE)
+        size, shape = _parameters(one).get(BINARY_SIZE), _shape(name, one.get("shape"))
         if size is None:
-            content = _content(name, datatype, one.get("data"))
+            content = _content(name, datatype, one.get("data"), shape)
         else:
             if isinstance(size, bool) or not isinstance(size, int) or not 0 <= size <= len(rest) - position:
                 raise InvalidRequestError(
-                    f"input '{name}' has {BINARY_SIZE} {size!r}; {len(rest) - position} bytes are left"
+                    f"input '{name}' has {BINARY_SIZE} {shown(size)}; {len(rest) - position} bytes are left"
+                    f"{'' if rest else BINARY_HINT}"
                 )
-            if "data" in one:
+            if one.get("data") is not None:
                 raise InvalidRequestError(f"input '{name}' has data and {BINARY_SIZE}; send one of them")
             content = rest[position : position + size]
             position += size
-        tensors.append(Tensor(name, datatype, _shape(name, one.get("shape")), content))
+        tensors.append(Tensor(name, datatype, shape, content))
     if position != len(rest):
         raise InvalidRequestError(f"{len(rest) - position} bytes of the body belong to no input")
     return tensors
 
 
-def _content(name: str, datatype: str, data: Any) -> bytes:
+def _content(name: str, datatype: str, data: Any, shape: Sequence[int]) -> bytes:
+    if isinstance(data, Numbers) and datatype == FLOAT:
+        return data.read(name, shape, require_panel(shape)).tobytes()
+    if isinstance(data, Numbers):
+        raise InvalidRequestError(f"input '{name}' holds numbers; it holds texts")
     if not isinstance(data, list):
         raise InvalidRequestError(f"input '{name}' has no list 'data' and no {BINARY_SIZE}")
-    flat = _flat(name, data)
+    flat = _flat(name, data, shape)
     if datatype == FLOAT:
-        numbers = [math.nan if one is None else one for one in flat]
-        if not all(isinstance(one, int | float) and not isinstance(one, bool) for one in numbers):
-            raise InvalidRequestError(f"input '{name}' holds what is no number")
-        try:
-            with np.errstate(over="ignore"):
-                return np.asarray(numbers, dtype="<f4").tobytes()
-        except OverflowError as error:
-            raise InvalidRequestError(f"input '{name}' holds a number that is too large") from error
+        return as_floats(name, flat).tobytes()
     try:
         return join_bytes(_text(one, name).encode() for one in flat)
     except UnicodeEncodeError as error:
         raise InvalidRequestError(f"input '{name}' holds a text that is not Unicode: {error}") from error
 
 
-def _flat(name: str, data: list[Any]) -> list[Any]:
-    """Nested lists in row-major order; the shape says how they nest."""
-    while any(isinstance(one, list) for one in data):
-        if not all(isinstance(one, list) for one in data):
-            raise InvalidRequestError(f"input '{name}' mixes values and lists")
-        data = [value for one in data for value in one]
-    return data
+def _flat(name: str, data: list[Any], shape: Sequence[int]) -> list[Any]:
+    """The values in row-major order, of lists that nest as `shape` or of one list of them all."""
+    if not any(isinstance(one, list) for one in data):
+        return data
+    lists = [data]
+    for length in shape:
+        if not all(isinstance(one, list) and len(one) == length for one in lists):
+            raise nests_otherwise(name, shape)
+        lists = list(chain.from_iterable(lists))
+    if any(isinstance(one, list) for one in lists):
+        raise nests_otherwise(name, shape)
+    return lists
 
 
 def _shape(name: str, shape: Any) -> tuple[int, ...]:
@@ -198,15 +235,17 @@ def _shape(name: str, shape: Any) -> tuple[int, ...]:
         isinstance(one, int) and not isinstance(one, bool) and abs(one) <= LARGEST for one in shape
     ):
         raise InvalidRequestError(
-            f"input '{name}' has shape {shape!r:.80}; it is a list of whole numbers of at most 64 bits"
+            f"input '{name}' has shape {shown(shape)}; it is a list of whole numbers of at most 64 bits"
         )
     return tuple(shape)
 
 
 def _objects(head: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
-    found = head.get(name, [])
+    found = head.get(name)
+    if found is None:
+        return []
     if not isinstance(found, list) or not all(isinstance(one, dict) for one in found):
-        raise InvalidRequestError(f"'{name}' is {found!r:.80}; it is a list of objects")
+        raise InvalidRequestError(f"'{name}' is {shown(found)}; it is a list of objects")
     return found
 
 
@@ -215,15 +254,18 @@ def _named(one: Mapping[str, Any], where: str) -> str:
 
 
 def _parameters(one: Mapping[str, Any]) -> dict[str, Parameter]:
-    found = one.get("parameters", {})
+    """The parameters that are given: null means the same as leaving one out."""
+    found = one.get("parameters")
+    if found is None:
+        return {}
     if not isinstance(found, dict):
-        raise InvalidRequestError(f"'parameters' is {found!r:.80}; it is an object")
-    return found
+        raise InvalidRequestError(f"'parameters' is {shown(found)}; it is an object")
+    return {name: value for name, value in found.items() if value is not None}
 
 
 def _text(value: Any, name: str) -> str:
     if not isinstance(value, str):
-        raise InvalidRequestError(f"'{name}' is {value!r:.80}; it is a text")
+        raise InvalidRequestError(f"'{name}' is {shown(value)}; it is a text")
     return value
 
 

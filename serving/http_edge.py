@@ -18,7 +18,7 @@ from serving.access import Scope
 from serving.arrival import Arrival
 from serving.bodies import Bodies
 from serving.compression import compress, decompress
-from serving.failures import NotOfferedError
+from serving.failures import NotOfferedError, RequestTooLargeError
 from serving.gateway import Gateway
 from serving.grpc_codec import (
     encode_config,
@@ -28,9 +28,10 @@ from serving.grpc_codec import (
     encode_statistics,
 )
 from serving.http_answer import as_json, as_message, defect, refusal, response, unrouted
-from serving.http_codec import decode_infer, encode_infer, plain, read_object
+from serving.http_codec import Asked, decode_infer, encode_infer, plain, read_object
+from serving.limits import LARGE_BYTES
 from serving.metrics import metrics_route
-from serving.protocol import SERVER_NAME, InvalidRequestError
+from serving.protocol import SERVER_NAME, InferenceResponse, InvalidRequestError
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
@@ -194,17 +195,33 @@ class HttpEdge:
             self._gateway.authorise(request.headers.get("authorization"), _peer(request), Scope.PREDICT)
         return _remaining(request.headers)
 
-    async def _infer(self, request: Request, content: bytes, arrival: Arrival) -> Response:
-        headers = request.headers
-        content = self._decompressed(request, content)
-        asked = decode_infer(content, headers.get(HEADER_LENGTH), *_named(request))
+    async def _infer(self, request: Request, body: bytes, arrival: Arrival) -> Response:
+        headers, named = request.headers, _named(request)
+        try:
+            content = decompress(
+                body, headers.get("content-encoding", ""), min(LARGE_BYTES, self._most_bytes)
+            )
+        except RequestTooLargeError:
+            return await self._infer_large(headers, named, body, arrival)
+        asked = decode_infer(content, headers.get(HEADER_LENGTH), *named)
         answer = await self._gateway.infer(asked.request, arrival)
-        body, length = encode_infer(answer, asked)
-        extra = {} if length is None else {"Inference-Header-Content-Length": str(length)}
-        body, encoding = compress(body, headers.get("accept-encoding", ""))
-        if encoding is not None:
-            extra["Content-Encoding"] = encoding
-        return response(body, "application/json" if length is None else "application/octet-stream", extra)
+        return _encoded(answer, asked, headers)
+
+    async def _infer_large(
+        self, headers: Mapping[str, str], named: tuple[str, str], body: bytes, arrival: Arrival
+    ) -> Response:
+        work = self._gateway.large_bodies
+
+        def answered() -> tuple[InferenceResponse, Response]:
+            content = decompress(body, headers.get("content-encoding", ""), self._most_bytes)
+            asked = decode_infer(content, headers.get(HEADER_LENGTH), *named)
+            answer = self._gateway.infer_now(asked.request, arrival, work)
+            return answer, _encoded(answer, asked, headers)
+
+        with work.place():
+            answer, encoded = await work.run(answered)
+        self._gateway.answered(answer, arrival)
+        return encoded
 
     async def _control(self, request: Request, change: Callable[[str, str], Any]) -> Response:
         async def answer() -> Response:
@@ -230,10 +247,19 @@ class HttpEdge:
             return refusal(error)
 
     async def _object(self, request: Request) -> dict[str, Any]:
-        return read_object(self._decompressed(request, await self._bodies.read(request)))
+        body = await self._bodies.read(request)
+        encoding = request.headers.get("content-encoding", "")
+        return read_object(decompress(body, encoding, LARGE_BYTES, "of a call that is no inference"))
 
-    def _decompressed(self, request: Request, body: bytes) -> bytes:
-        return decompress(body, request.headers.get("content-encoding", ""), self._most_bytes)
+
+def _encoded(answer: InferenceResponse, asked: Asked, headers: Mapping[str, str]) -> Response:
+    """The answer to an inference, in the encoding that its client takes."""
+    body, length = encode_infer(answer, asked)
+    extra = {} if length is None else {"Inference-Header-Content-Length": str(length)}
+    body, encoding = compress(body, headers.get("accept-encoding", ""))
+    if encoding is not None:
+        extra["Content-Encoding"] = encoding
+    return response(body, "application/json" if length is None else "application/octet-stream", extra)
 
 
 def _named(request: Request) -> tuple[str, str]:

@@ -12,6 +12,7 @@ import numpy as np
 from alphaloop.clock import monotonic
 from alphaloop.errors import AlphaloopError, MissingStateError, StaleFeaturesError, UnknownNameError
 from serving.engine import LoadedModel
+from serving.limits import LARGE_SYMBOLS, most_names, require_names
 from serving.protocol import InferenceRequest, InvalidRequestError
 from serving.scoring import Inputs
 from serving.tensors import is_complete
@@ -22,13 +23,14 @@ if TYPE_CHECKING:
 
 
 class InputReader:
-    """Reads the inputs of requests; those by symbols from `store`.
+    """Reads the inputs of requests; those by symbols from `store`, those of many from `large_store`.
 
-    `bars` has the bar of the last one by symbols, for each model that has answered such.
+    A store reads for one request at a time. `bars` has the bar of the last one by symbols, for each model
+    that has answered such.
     """
 
-    def __init__(self, store: OnlineReader) -> None:
-        self._store = store
+    def __init__(self, store: OnlineReader, large_store: OnlineReader | None = None) -> None:
+        self._store, self._large_store = store, large_store or store
         self.bars: dict[str, datetime] = {}
 
     def open(self) -> None:
@@ -93,13 +95,13 @@ class InputReader:
         if asked is None or as_of is None:
             raise InvalidRequestError("give the input 'panel', or 'symbols' with the parameter 'as_of'")
         first = versions[0]
+        require_names(len(asked), most_names(len(first.universe.symbols)))
         symbols = to_read(asked, [version.universe for version in versions])
+        store = self._large_store if len(symbols) > LARGE_SYMBOLS else self._store
         try:
-            windows = self._store.read(
-                symbols, as_of, lookback, first.card.feature_set, first.universe.digest
-            )
+            windows = store.read(symbols, as_of, lookback, first.card.feature_set, first.universe.digest)
         except StaleFeaturesError:
-            if self._store.stored(symbols):
+            if store.stored(symbols):
                 raise
             where = "the online store holds none of the symbols asked for"
             raise UnknownNameError("symbol", asked[0], (), hint=where) from None

@@ -9,6 +9,7 @@ Specification: https://github.com/kserve/open-inference-protocol
 
 from __future__ import annotations
 
+import reprlib
 import sys
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -35,8 +36,19 @@ PLATFORM = "onnxruntime_onnx"
 EXTENSIONS = ("binary_tensor_data", "model_configuration", "model_repository", "parameters", "statistics")
 
 
+# Characters of a value out of a request that are repeated in a message.
+MAX_SHOWN = 80
+
+
 class InvalidRequestError(InputError):
     """A request that does not follow the protocol or the model's metadata."""
+
+
+def shown(value: object) -> str:
+    """The beginning of `value` for a message; never walks through all of a long or deep one."""
+    short = reprlib.Repr()
+    short.maxstring = short.maxother = short.maxlong = MAX_SHOWN
+    return short.repr(value)[:MAX_SHOWN]
 
 
 @dataclass(frozen=True, slots=True)

@@ -100,6 +100,10 @@ class Repository:
         """Whether `require` would answer at once."""
         return (model, version) in self._pinned or self._engine.holds(model, version)
 
+    def held(self, model: str, version: str) -> LoadedModel | None:
+        """A version if it is in memory. Looks, and never loads."""
+        return self._pinned.get((model, version)) or self._engine.held(model, version)
+
     def ready(self, model: str, version: str) -> bool:
         """Whether a version is loaded and may answer. Looks, and never loads."""
         return self.holds(model, version) and not self._barred(model, version)

@@ -12,6 +12,7 @@ import numpy as np
 
 from alphaloop.clock import as_utc
 from serving.failures import NotOfferedError
+from serving.limits import require_elements, require_names
 from serving.protocol import (
     INPUTS,
     OUTPUTS,
@@ -21,6 +22,7 @@ from serving.protocol import (
     InferenceRequest,
     InvalidRequestError,
     Panel,
+    shown,
 )
 
 Parameter = str | int | bool | float | None
@@ -108,9 +110,11 @@ def decode_bytes(shape: Sequence[int], raw: bytes) -> tuple[str, ...]:
     """The texts of a BYTES tensor; raises `InvalidRequestError` where shape and content disagree."""
     if len(shape) != 1 or shape[0] < 1:
         raise InvalidRequestError(f"input 'symbols' has shape {list(shape)}; it is [n] with n of at least 1")
-    texts, position = [], 0
+    require_names(shape[0])
+    texts: list[str] = []
+    position = 0
     try:
-        while position < len(raw):
+        while position < len(raw) and len(texts) <= shape[0]:
             (length,) = _LENGTH.unpack_from(raw, position)
             position += 4 + length
             if position > len(raw):
@@ -119,7 +123,8 @@ def decode_bytes(shape: Sequence[int], raw: bytes) -> tuple[str, ...]:
     except (struct.error, UnicodeDecodeError) as error:
         raise InvalidRequestError(f"input 'symbols' cannot be read: {error}") from error
     if len(texts) != shape[0]:
-        raise InvalidRequestError(f"input 'symbols' has {len(texts)} elements, its shape says {shape[0]}")
+        count = f"{len(texts)}" if position == len(raw) else f"more than {shape[0]}"
+        raise InvalidRequestError(f"input 'symbols' has {count} elements, its shape says {shape[0]}")
     if len(set(texts)) != len(texts):
         seen: set[str] = set()
         twice = next(text for text in texts if text in seen or seen.add(text))  # type: ignore[func-returns-value]
@@ -129,14 +134,27 @@ def decode_bytes(shape: Sequence[int], raw: bytes) -> tuple[str, ...]:
 
 def decode_panel(shape: Sequence[int], raw: bytes) -> Panel:
     """The float32 panel of raw content; raises `InvalidRequestError` where shape and length disagree."""
+    elements = _elements(shape)
+    if len(raw) != 4 * elements:
+        needed = f"shape {list(shape)} needs {4 * elements}"
+        raise InvalidRequestError(f"input 'panel' has {len(raw)} bytes; {needed}")
+    require_elements(shape, elements)
+    return np.frombuffer(raw, dtype="<f4").reshape(shape)
+
+
+def require_panel(shape: Sequence[int]) -> int:
+    """The number of values of a panel of `shape`; raises `InvalidRequestError` where none may have that."""
+    elements = _elements(shape)
+    require_elements(shape, elements)
+    return elements
+
+
+def _elements(shape: Sequence[int]) -> int:
     if len(shape) != 3 or any(length < 1 for length in shape):
         raise InvalidRequestError(
-            f"input 'panel' has shape {list(shape)}; it is [symbols, lookback, features]"
+            f"input 'panel' has shape {shown(list(shape))}; it is [symbols, lookback, features]"
         )
-    expected = 4 * math.prod(shape)
-    if len(raw) != expected:
-        raise InvalidRequestError(f"input 'panel' has {len(raw)} bytes; shape {list(shape)} needs {expected}")
-    return np.frombuffer(raw, dtype="<f4").reshape(shape)
+    return math.prod(shape)
 
 
 def is_complete(panel: Panel) -> bool:
@@ -173,13 +191,13 @@ def _moment(value: Parameter) -> datetime | None:
         return as_utc(datetime.fromisoformat(str(value)))
     except (ValueError, OverflowError) as error:
         raise InvalidRequestError(
-            f"parameter 'as_of' is {value!r}; give an ISO 8601 time with zone"
+            f"parameter 'as_of' is {shown(value)}; give an ISO 8601 time with zone"
         ) from error
 
 
 def _text(what: str, value: Parameter) -> str:
     if not isinstance(value, str):
-        raise InvalidRequestError(f"{what} is {value!r}; it is a text")
+        raise InvalidRequestError(f"{what} is {shown(value)}; it is a text")
     if not value.isascii():
         try:
             value.encode()
@@ -192,6 +210,6 @@ def _text(what: str, value: Parameter) -> str:
 def _whole(name: str, value: Parameter) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= LARGEST:
         raise InvalidRequestError(
-            f"parameter '{name}' is {value!r:.80}; it is a whole number from 0 to {LARGEST}"
+            f"parameter '{name}' is {shown(value)}; it is a whole number from 0 to {LARGEST}"
         )
     return value

@@ -1,0 +1,61 @@
+"""Large requests: worked off in a thread, one after the other, while the event loop answers the others.
+
+Python lets the loop's thread go on within a fraction of a millisecond, except during a single call of a C
+library; so such calls are given pieces (`serving.json_pieces`), or messages whose number of fields is
+bounded (`serving.message_fields`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import TypeVar
+
+from serving.failures import OverloadedError
+
+log = logging.getLogger(__name__)
+
+Result = TypeVar("Result")
+# Bodies of large requests that are in memory at once; `serving.bodies` allows as many unfinished ones.
+MAX_BODIES = 8
+RETRY_SECONDS = 1.0
+
+
+class LargeWork:
+    """One thread for large requests, with `places` for them. Belongs to one event loop."""
+
+    def __init__(self, name: str, places: int = MAX_BODIES) -> None:
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix=name)
+        self._places, self.held = places, 0
+
+    @contextmanager
+    def place(self) -> Iterator[None]:
+        """Hold a place for one request; raises `OverloadedError` where all are taken."""
+        if self.held >= self._places:
+            raise OverloadedError(
+                f"{self.held} large requests are being answered, the most at a time; "
+                f"ask again in {RETRY_SECONDS:g} s, or send smaller ones",
+                RETRY_SECONDS,
+            )
+        self.held += 1
+        try:
+            yield
+        finally:
+            self.held -= 1
+
+    async def run(self, work: Callable[[], Result]) -> Result:
+        """What `work` gives or raises, once the work before it is done."""
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+
+    def later(self, work: Callable[[], None]) -> None:
+        """Do `work` once what is in line is done; nobody waits for it, so a failure is logged."""
+        self._thread.submit(work).add_done_callback(_tell)
+
+
+def _tell(done: Future[None]) -> None:
+    failure = None if done.cancelled() else done.exception()
+    if failure is not None:
+        log.error("what was left to do after an answer failed", exc_info=failure)

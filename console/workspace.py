@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
 def source_of(settings: Settings) -> Source:
     """The source that the settings name, or their providers as one; `UnknownNameError` for another."""
-    from features.sources import registry
+    from features.chosen import chosen_source
 
-    return live_source(settings) if settings.data.providers else registry.find(settings.data.source)
+    return chosen_source(settings)
 
 
 def live_source(settings: Settings, frequency: str = "1d") -> LiveSource:
@@ -33,24 +33,9 @@ def live_source(settings: Settings, frequency: str = "1d") -> LiveSource:
     The first that is well is believed, the others stand by. Raises `InputError` for a source that has no
     stream.
     """
-    from alphaloop.clock import SystemClock
-    from features.calendars import any_session
-    from features.feeds.failover import FailoverSource
-    from features.feeds.policy import FailoverPolicy
-    from features.source import is_live
-    from features.sources import registry
+    from features.chosen import chosen_feed
 
-    found = []
-    for name in settings.data.providers or (settings.data.source,):
-        source = registry.find(name)
-        if not is_live(source):
-            raise InputError(
-                f"source '{name}' has bars of the past only; replay it, or name data.providers that tell of "
-                "bars as they close, as ccxt:binance"
-            )
-        found.append(source)
-    policy = FailoverPolicy(expects=any_session(found[0].calendar))
-    return FailoverSource(found, policy, name=settings.data.source, clock=SystemClock())
+    return chosen_feed(settings)
 
 
 def policies_of(settings: Settings) -> tuple[Policies, Thresholds]:
@@ -74,11 +59,12 @@ def latest_bars(settings: Settings) -> tuple[Snapshot, BarPanel]:
     not be believed, and `InputError` where the newest snapshot is of other symbols than the settings'.
     """
     from alphaloop.market import BarPanel
+    from features.storage import incremental
     from features.storage.snapshots import SnapshotStore
 
     source = source_of(settings)
     store = SnapshotStore(settings.paths.snapshots)
-    snapshot = store.latest(source.name) or take_snapshot(settings)
+    snapshot = incremental.newest(store, source) or take_snapshot(settings)
     bars = BarPanel.from_table(store.load(snapshot.id))
     wanted = settings.data.symbols or source.symbols()
     if wanted and set(wanted) != set(bars.symbols):

@@ -26,6 +26,7 @@ from control.policies import RolloutPolicy, rollout_policy
 from control.power import bars_to_find
 from control.recomputation import Recomputation
 from control.transition import CONTROL_STREAM, TRANSITION, Outcome, Transition
+from features.chosen import newest_snapshot
 from features.online_reader import OnlineReader
 from features.sets import feature_set_of
 from features.storage.snapshots import SnapshotStore
@@ -274,13 +275,13 @@ def _open(settings: Settings, model: str) -> tuple[RolloutController, Journal]:
 
 
 def _bars(settings: Settings) -> BarPanel:
-    store = SnapshotStore(settings.paths.snapshots)
-    latest = store.latest()
+    latest = newest_snapshot(settings)
     if latest is None:
         raise MissingStateError(
-            f"no snapshot in {settings.paths.snapshots}; `alphaloop features build` makes one"
+            f"no snapshot of '{settings.data.source}' in {settings.paths.snapshots}; "
+            "`alphaloop features build` makes one"
         )
-    return BarPanel.from_table(store.load(latest.id))
+    return BarPanel.from_table(SnapshotStore(settings.paths.snapshots).load(latest.id))
 
 
 def _last_bar(settings: Settings) -> datetime:

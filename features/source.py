@@ -21,7 +21,8 @@ class Source(Protocol):
     """A venue, a vendor or a file that gives bars.
 
     `calendar` says when its market is open. `adjusted_only` marks a source without prices as traded:
-    whatever is ordered on its prices is simulated.
+    whatever is ordered on its prices is simulated. One with options that change its bars also has an
+    `identity`, see `identity_of`.
     """
 
     @property
@@ -78,6 +79,15 @@ class LiveSource(Source, Protocol):
 def is_live(source: Source) -> TypeGuard[LiveSource]:
     """Whether a source tells of bars as they close."""
     return hasattr(source, "stream")
+
+
+def identity_of(source: Source) -> str:
+    """The name under which a source's snapshots are kept: the source with the options that change its bars.
+
+    It is the source's own `identity` where it has one, else its name. Bars of two identities are never
+    joined.
+    """
+    return str(getattr(source, "identity", source.name))
 
 
 def require_symbols(source: Source, symbols: Sequence[str]) -> tuple[str, ...]:

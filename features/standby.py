@@ -17,6 +17,7 @@ from alphaloop.clock import Clock, monotonic, sleep
 from alphaloop.errors import DataError, MissingStateError
 from alphaloop.market import BarPanel, Slice
 from alphaloop.settings import Settings
+from features.chosen import chosen_identity, newest_snapshot
 from features.duty import Duty, InUse
 from features.lease import LeaseHeldError, WriterLease
 from features.lease_redis import SECONDS
@@ -67,6 +68,8 @@ class Standby:
         cls, settings: Settings, symbols: tuple[str, ...], clock: Clock, **options: Any
     ) -> Self:
         """A standby for the online store, feature set, snapshots and source of the settings."""
+        # A snapshot of before options were part of a source's identity is taken over here.
+        newest_snapshot(settings)
         wanted = settings.features
         return cls(
             settings.paths.feast,
@@ -75,7 +78,7 @@ class Standby:
             wanted.window,
             clock,
             snapshots=SnapshotStore(settings.paths.snapshots),
-            source=settings.data.source,
+            source=chosen_identity(settings),
             online=wanted.online,
             offline=wanted.offline,
             **options,

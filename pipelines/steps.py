@@ -25,13 +25,16 @@ PROPOSED, REFUSED = "candidate.proposed", "candidate.refused"
 
 
 def freeze_snapshot(settings: str) -> str:
-    """The id of the newest snapshot: what every later step of the run works on."""
-    from features.storage.snapshots import SnapshotStore
+    """The id of the newest snapshot of the settings' source: every later step of the run works on it."""
+    from features.chosen import newest_snapshot
 
-    folder = from_json(settings).paths.snapshots
-    latest = SnapshotStore(folder).latest()
+    chosen = from_json(settings)
+    latest = newest_snapshot(chosen)
     if latest is None:
-        raise MissingStateError(f"no snapshot in {folder}; `alphaloop features build` makes one")
+        raise MissingStateError(
+            f"no snapshot of '{chosen.data.source}' in {chosen.paths.snapshots}; "
+            "`alphaloop features build` makes one"
+        )
     return latest.id
 
 

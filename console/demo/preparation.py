@@ -33,6 +33,7 @@ def load_market(settings: Settings, screen: Screen, go_live: datetime, end: date
     """Read, check and snapshot the bars before `go_live`; the rest comes bar by bar."""
     from features.cleaning import clean
     from features.quality_report import keep
+    from features.source import identity_of
     from features.sources.registry import find
     from features.storage.snapshots import SnapshotStore
 
@@ -43,7 +44,7 @@ def load_market(settings: Settings, screen: Screen, go_live: datetime, end: date
     past = bars.between(end=go_live)
     future = bars.between(start=to_datetime(bars.timestamps[len(past)]))
     store = SnapshotStore(settings.paths.snapshots)
-    snapshot = store.save(past.to_table(), source.name)
+    snapshot = store.save(past.to_table(), identity_of(source))
     keep(store.folder, snapshot.id, cleaned)
     screen.say(
         f"[bold]{source.name}[/]: {len(bars.symbols)} symbols, {len(past):,} bars to learn from, "

@@ -53,6 +53,7 @@ def play_simulated(world: World, screen: Screen, plot: Plot) -> Played:
 
 
 def _market(settings: Settings, plot: Plot) -> Market:
+    from features.source import identity_of
     from features.sources.registry import find
     from features.storage.snapshots import SnapshotStore
 
@@ -62,7 +63,7 @@ def _market(settings: Settings, plot: Plot) -> Market:
     last: datetime = to_datetime(bars.timestamps[plot.simulated_training_bars + plot.simulated_bars - 1])
     past = bars.between(end=split)
     future = bars.between(start=to_datetime(bars.timestamps[len(past)]), end=last)
-    snapshot = SnapshotStore(settings.paths.snapshots).save(past.to_table(), source.name)
+    snapshot = SnapshotStore(settings.paths.snapshots).save(past.to_table(), identity_of(source))
     return Market(source.name, past, future, snapshot)
 
 

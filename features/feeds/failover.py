@@ -21,12 +21,17 @@ from features.feeds.election import Switch
 from features.feeds.freshness import Reading
 from features.feeds.policy import FailoverPolicy
 from features.feeds.relay import Relay
-from features.source import CalendarName, LiveSource
+from features.source import CalendarName, LiveSource, identity_of
 from features.venues.retry import GaveUpError
 
 Answer = TypeVar("Answer")
 
 log = logging.getLogger(__name__)
+
+
+def identity_of_providers(identities: Sequence[str]) -> str:
+    """The identity of a feed of providers, from theirs."""
+    return "providers:" + ",".join(identities)
 
 
 def unheard(switch: Switch) -> None:
@@ -66,6 +71,11 @@ class FailoverSource:
         self._breakers = {one: CircuitBreaker() for one in names} | dict(breakers or {})
         self._on_switch = on_switch
         self._relay: Relay | None = None
+
+    @property
+    def identity(self) -> str:
+        """The providers in their order: which bars it gives follows from them, and not from its name."""
+        return identity_of_providers([identity_of(provider) for provider in self._providers])
 
     @property
     def description(self) -> str:

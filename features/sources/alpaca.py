@@ -65,6 +65,11 @@ class Alpaca:
     calendar: CalendarName = "XNYS"
     adjusted_only: bool = False
 
+    @property
+    def identity(self) -> str:
+        """The name, with the feed where it is not the free one: its bars are those of one exchange."""
+        return self.name if self._feed == FEEDS[0] else f"{self.name}?feed={self._feed}"
+
     def symbols(self) -> tuple[str, ...]:
         """Empty: Alpaca has more than it lists with its data."""
         return ()

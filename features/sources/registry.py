@@ -13,7 +13,7 @@ from typing import Protocol
 
 import features.sources
 from alphaloop.errors import DataError, UnknownNameError
-from features.source import Source
+from features.source import Source, identity_of
 
 
 class SourceFamily(Protocol):
@@ -48,6 +48,22 @@ def find(name: str) -> Source:
     if name not in sources:
         raise UnknownNameError("source", name, [*sources, *(f"{one}:…" for one in families)])
     return sources[name]
+
+
+def identity(name: str) -> str:
+    """The identity of the source called `name`: see `features.source.identity_of`.
+
+    A family that can tell it from the name alone has a method `identity`: no kit of a vendor is imported.
+    A name that is no source here is its own identity: its snapshots can be read all the same.
+    """
+    path = tuple(features.sources.__path__)
+    prefix, colon, rest = name.partition(":")
+    family = _families(path).get(prefix) if colon else None
+    if family is not None:
+        told = getattr(family, "identity", None)
+        return str(told(rest)) if told else identity_of(family.find(rest))
+    source = _discover(path).get(name)
+    return name if source is None else identity_of(source)
 
 
 def names() -> list[str]:

@@ -54,6 +54,13 @@ class Simulated:
         """Says that it is simulated."""
         return "SIMULATED, not market data: 20 symbols, daily closes 2015-2020, with a planted reversal"
 
+    @property
+    def identity(self) -> str:
+        """The name, with seed and strength where they are not the usual ones."""
+        usual = (Simulated.seed, Simulated.strength)
+        told = f"?seed={self.seed}&strength={self.strength:g}"
+        return self.name if (self.seed, self.strength) == usual else self.name + told
+
     def symbols(self) -> tuple[str, ...]:
         """SIM00 to SIM19."""
         return SYMBOLS

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import date, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -52,6 +52,15 @@ class BarColumns:
                 ZoneInfo(self.timezone)
             except (ValueError, OSError, KeyError) as error:
                 raise InputError(f"there is no time zone '{self.timezone}'; write Europe/London") from error
+
+    def options(self) -> dict[str, str]:
+        """Every field as an option of a folder, by name; empty where it says nothing."""
+        told = {one.name: getattr(self, one.name) for one in fields(self)}
+        names = told.pop("names")
+        texts = {
+            name: ",".join(value) if isinstance(value, tuple) else str(value) for name, value in told.items()
+        }
+        return texts | dict(names)
 
     def find(self, columns: Sequence[str], label: str, *, symbol_known: bool) -> dict[str, str]:
         """The column of each field among `columns`; a field that is not there is left out.

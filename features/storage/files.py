@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from urllib.parse import urlencode
 
 import pyarrow as pa
 
@@ -20,7 +21,7 @@ from features.calendars import require_calendar
 from features.source import CalendarName, require_frequency, require_symbols
 from features.storage.bar_columns import BarColumns
 from features.storage.bar_file import SUFFIXES, BarFile
-from features.storage.folder import rebased
+from features.storage.folder import USUAL, rebased
 from features.storage.location import Storage
 
 __all__ = ["SUFFIXES", "FileSource"]
@@ -46,6 +47,15 @@ class FileSource:
     def name(self) -> str:
         """`file:` and the path as given."""
         return f"file:{self.path}"
+
+    @property
+    def identity(self) -> str:
+        """The absolute path, and every option that is not the usual one."""
+        told = {"calendar": self.calendar, "frequency": self.frequency, "timezone": self.timezone}
+        told |= {"adjusted_only": str(self.adjusted_only).lower()}
+        options = {name: value for name, value in sorted(told.items()) if value != USUAL.get(name, "")}
+        place = f"file:{self.path.absolute()}"
+        return place + (f"?{urlencode(options, safe='/,:')}" if options else "")
 
     @property
     def description(self) -> str:

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from functools import cache
-from urllib.parse import unquote
+from urllib.parse import unquote, urlencode
 
 import numpy as np
 import pyarrow as pa
@@ -28,8 +28,11 @@ from features.storage.bar_columns import ALIASES, BarColumns
 from features.storage.bar_file import MARGIN, SUFFIXES, BarFile
 from features.storage.forward_factor import forward_factor
 from features.storage.location import Storage
+from features.storage.object_store import SCHEME
 from features.storage.series import one_series
 
+# The options of a folder that names none; each other is empty.
+USUAL = {"calendar": "XNYS", "frequency": "1d", "adjusted_only": "false"}
 # So many files that are left out are named.
 SHOWN = 8
 log = logging.getLogger(__name__)
@@ -55,6 +58,15 @@ class FolderSource:
     def name(self) -> str:
         """`folder:` and the address as given."""
         return f"folder:{self.storage.label}"
+
+    @property
+    def identity(self) -> str:
+        """The address as an absolute one, and every option that is not the usual one."""
+        place = f"{SCHEME}{self.storage.root}" if self.storage.remote else self.storage.root
+        told = self.columns.options() | {"calendar": self.calendar, "frequency": self.bars}
+        told |= {"adjusted_only": str(self.adjusted_only).lower(), "endpoint": self.storage.endpoint}
+        options = {name: value for name, value in sorted(told.items()) if value != USUAL.get(name, "")}
+        return f"folder:{place}" + (f"?{urlencode(options, safe='/,:')}" if options else "")
 
     @property
     def description(self) -> str:

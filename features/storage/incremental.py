@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from alphaloop.market import to_datetime
+from alphaloop.market import PRICE_COLUMNS, to_datetime
 from features.cleaning import NO_POLICIES, Cleaned, Policies, clean
 from features.quality import DEFAULTS, Thresholds
 from features.quality_report import keep
-from features.source import Source
+from features.source import Source, identity_of
 from features.storage.snapshots import Snapshot, SnapshotStore
+
+# Two prices of one bar that differ by less are the same, written with other digits.
+SAME_PRICE = 1e-9
+log = logging.getLogger(__name__)
 
 
 def take(
@@ -32,7 +37,7 @@ def take(
     """
     table = source.history(tuple(symbols), None, until)
     cleaned = clean(table, source.calendar, f"source '{source.name}'", policies, thresholds)
-    saved = store.save(cleaned.table, source.name)
+    saved = store.save(cleaned.table, identity_of(source))
     keep(store.folder, saved.id, cleaned, policies, thresholds)
     return saved
 
@@ -51,15 +56,54 @@ def update(
     later for times before it is not seen, and needs a new base. Bars are checked before they are
     stored, and the report is kept beside the snapshot. Raises `DataError` for what `policies` reject.
     """
-    newest = store.latest(source.name)
-    if newest is None:
+    known = newest(store, source)
+    if known is None:
         return take(store, source, symbols, policies, thresholds)
-    cleaned = later(store.load(newest.id), source, symbols, policies, thresholds)
+    cleaned = later(store.load(known.id), source, symbols, policies, thresholds)
     if cleaned is None:
-        return newest
-    saved = store.append(newest.id, cleaned.table)
+        return known
+    saved = store.append(known.id, cleaned.table)
     keep(store.folder, saved.id, cleaned, policies, thresholds)
     return saved
+
+
+def newest(store: SnapshotStore, source: Source) -> Snapshot | None:
+    """The newest snapshot of `source` with its options; None where there is none.
+
+    Before options were part of its identity, a source's snapshots were kept under its name alone: the
+    newest of those is taken over where it holds nothing but bars that the source has too.
+    """
+    identity = identity_of(source)
+    found = store.latest(identity)
+    former = store.latest(source.name) if found is None and identity != source.name else None
+    if former is None:
+        return found
+    if not _holds_bars_of(store.load(former.id), source, former):
+        log.warning(
+            "snapshot %s of '%s' says nothing of options, and its bars are not those of '%s': it is left "
+            "as it is, and a new one begins",
+            *(former.id[:12], source.name, identity),
+        )
+        return None
+    return store.rename(source.name, identity)
+
+
+def _holds_bars_of(known: pa.Table, source: Source, described: Snapshot) -> bool:
+    """Whether every bar of `known` is one of the source's, with the same prices."""
+    symbols = tuple(sorted(pc.unique(known["symbol"]).to_pylist()))
+    listed = source.symbols()
+    if listed and not set(symbols) <= set(listed):
+        return False
+    # Times are stored to the nanosecond, and told to the microsecond.
+    table = source.history(symbols, described.first, described.last + timedelta(microseconds=1))
+    there = table.group_by(["symbol", "timestamp"], use_threads=False).aggregate(
+        [(name, "first") for name in PRICE_COLUMNS]
+    )
+    both = known.join(there, ["symbol", "timestamp"], join_type="inner")
+    return both.num_rows == known.num_rows and all(
+        np.allclose(both[name].to_numpy(), both[f"{name}_first"].to_numpy(), SAME_PRICE, 0.0, equal_nan=True)
+        for name in PRICE_COLUMNS
+    )
 
 
 def later(

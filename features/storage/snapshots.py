@@ -8,6 +8,7 @@ each load.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -26,7 +27,9 @@ from features.storage.snapshot_content import content_hash, identity, normalised
 
 __all__ = ["Snapshot", "SnapshotStore", "content_hash"]
 HEADER = b"alphaloop.snapshot"
-SUFFIX = ".parquet"
+SUFFIX, HEAD = ".parquet", ".head"
+# Longer names of files are refused by most file systems, the ending included.
+MAX_NAME = 240
 _UNREADABLE = (pa.ArrowException, OSError, ValueError, KeyError, TypeError)
 
 
@@ -72,7 +75,7 @@ class SnapshotStore:
                 f"bars of {first.isoformat()} cannot be appended to snapshot {parent_id[:12]}, "
                 f"which reaches to {parent.last.isoformat()}; append later bars, or save a new base"
             )
-        return self._write(delta, parent, parent.source)
+        return self._write(delta, parent, self._source_of_newest(parent))
 
     def load(self, snapshot_id: str) -> pa.Table:
         """All bars of a snapshot, verified; `DamagedStoreError` names the file that does not fit its id.
@@ -104,15 +107,26 @@ class SnapshotStore:
 
     def latest(self, source: str | None = None) -> Snapshot | None:
         """The snapshot that was stored last, of `source` if one is named."""
-        heads = [head for head in self._heads() if source in (None, _source_of(head))]
+        heads = [head for head in self._heads() if source in (None, _read_head(head)[1])]
         if not heads:
             return None
         newest = max(heads, key=lambda head: head.stat().st_mtime_ns)
-        return self.describe(newest.read_text().strip())
+        return self.describe(_read_head(newest)[0])
+
+    def rename(self, former: str, source: str) -> Snapshot | None:
+        """Keep the newest snapshot of `former` as that of `source` from now on, and return it.
+
+        The snapshot itself stays as it is: what is appended to it is of `source`.
+        """
+        newest = self.latest(former)
+        if newest is not None:
+            self._point(source, newest.id)
+            self._head(former).unlink(missing_ok=True)
+        return newest
 
     def heads(self) -> set[str]:
         """The id of each source's newest snapshot."""
-        return {head.read_text().strip() for head in self._heads()}
+        return {_read_head(head)[0] for head in self._heads()}
 
     def stored(self) -> Iterator[Snapshot]:
         """Every snapshot in the folder."""
@@ -126,7 +140,26 @@ class SnapshotStore:
         (self._folder / (snapshot_id + SUFFIX)).unlink(missing_ok=True)
 
     def _heads(self) -> list[Path]:
-        return list(self._folder.glob("*.head"))
+        return list(self._folder.glob(f"*{HEAD}"))
+
+    def _head(self, source: str) -> Path:
+        name = quote(source, safe="")
+        if len(name) > MAX_NAME:
+            name = f"{name[:40]}-{hashlib.sha256(source.encode()).hexdigest()}"
+        return self._folder / (name + HEAD)
+
+    def _point(self, source: str, snapshot_id: str) -> None:
+        """Make a snapshot the newest of a source."""
+        head = self._head(source)
+        # A name that is too long for a file stands in it.
+        told = "" if unquote(head.stem) == source else source + "\n"
+        replace_with(head, lambda partial: partial.write_text(f"{snapshot_id}\n{told}", encoding="utf-8"))
+
+    def _source_of_newest(self, parent: Snapshot) -> str:
+        """The source whose newest snapshot `parent` is; where it is none's, the one it was stored as."""
+        newest = {source: snapshot_id for snapshot_id, source in map(_read_head, self._heads())}
+        named = [source for source, snapshot_id in newest.items() if snapshot_id == parent.id]
+        return named[0] if named and parent.source not in named else parent.source
 
     def _existing(self, snapshot_id: str) -> Path:
         path = self._folder / (snapshot_id + SUFFIX)
@@ -147,8 +180,7 @@ class SnapshotStore:
                     tagged, partial, compression="zstd", use_dictionary=["symbol"]
                 ),
             )
-        head = self._folder / (quote(source, safe="") + ".head")
-        replace_with(head, lambda partial: partial.write_text(name + "\n"))
+        self._point(source, name)
         self._known[name] = _snapshot(name, header, path)
         return self._known[name]
 
@@ -193,8 +225,10 @@ def _snapshot(name: str, header: dict[str, Any], path: Path) -> Snapshot:
     return Snapshot(id=name, path=path, **{**header, **times})
 
 
-def _source_of(head: Path) -> str:
-    return unquote(head.stem)
+def _read_head(head: Path) -> tuple[str, str]:
+    """The id of a source's newest snapshot, and the source."""
+    newest, *told = head.read_text(encoding="utf-8").split("\n")
+    return newest.strip(), next(filter(None, told), unquote(head.stem))
 
 
 def _damaged(path: Path, why: object) -> DamagedStoreError:

@@ -178,6 +178,10 @@ class Exchanges:
         """Every exchange that ccxt knows, sorted."""
         return tuple(sorted(kit().exchanges))
 
+    def identity(self, name: str) -> str:
+        """The name alone: an exchange has no options."""
+        return f"{PREFIX}:{name}"
+
     def find(self, name: str) -> Source:
         """The exchange as a source; `UnknownNameError` lists those with a similar name."""
         known = self.names()

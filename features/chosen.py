@@ -1,0 +1,61 @@
+"""The source that the settings choose, and the newest snapshot of it.
+
+What a workspace goes on from is always asked for here, since one workspace may hold snapshots of several
+sources, or of one source with several options.
+"""
+
+from __future__ import annotations
+
+from alphaloop.clock import SystemClock
+from alphaloop.errors import InputError
+from alphaloop.settings import Settings
+from features.calendars import any_session
+from features.feeds.failover import FailoverSource, identity_of_providers
+from features.feeds.policy import FailoverPolicy
+from features.source import LiveSource, Source, is_live
+from features.sources import registry
+from features.storage import incremental
+from features.storage.snapshots import Snapshot, SnapshotStore
+
+
+def chosen_source(settings: Settings) -> Source:
+    """The source that the settings name, or their providers as one; `UnknownNameError` for another."""
+    return chosen_feed(settings) if settings.data.providers else registry.find(settings.data.source)
+
+
+def chosen_feed(settings: Settings) -> LiveSource:
+    """The providers of the settings (or the one source) behind one stream.
+
+    The first that is well is believed, the others stand by. Raises `InputError` for a source that has no
+    stream.
+    """
+    found = []
+    for name in settings.data.providers or (settings.data.source,):
+        source = registry.find(name)
+        if not is_live(source):
+            raise InputError(
+                f"source '{name}' has bars of the past only; replay it, or name data.providers that tell of "
+                "bars as they close, as ccxt:binance"
+            )
+        found.append(source)
+    policy = FailoverPolicy(expects=any_session(found[0].calendar))
+    return FailoverSource(found, policy, name=settings.data.source, clock=SystemClock())
+
+
+def chosen_identity(settings: Settings) -> str:
+    """The name under which snapshots of the settings' source are kept; no venue's kit is imported."""
+    if settings.data.providers:
+        return identity_of_providers([registry.identity(name) for name in settings.data.providers])
+    return registry.identity(settings.data.source)
+
+
+def newest_snapshot(settings: Settings) -> Snapshot | None:
+    """The newest snapshot of the settings' source with its options; None where there is none.
+
+    One that was stored before options were part of its name is taken where it holds the source's bars.
+    """
+    store = SnapshotStore(settings.paths.snapshots)
+    found = store.latest(chosen_identity(settings))
+    if found is None and store.heads():
+        return incremental.newest(store, chosen_source(settings))
+    return found

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from alphaloop.clock import SystemClock
-from alphaloop.errors import MissingStateError, UnknownNameError
+from alphaloop.errors import ChainBrokenError, InputError, MissingStateError, UnknownNameError
 from alphaloop.journal.record import Record
 from alphaloop.journal.store import Journal
 from alphaloop.journal.verification import ChainReport
@@ -18,11 +18,34 @@ ORDER, DECISION, FILL = "order", "decision", "fill"
 
 
 def verify(settings: Settings) -> list[ChainReport]:
-    """Check every chain against its hashes and the anchors; raises `MissingStateError` for no journal."""
+    """Check every chain against its hashes and the anchors; a journal that is gone is reported.
+
+    Raises `MissingStateError` where there never was a journal.
+    """
     paths = settings.paths
-    if not paths.journal.exists():
-        raise MissingStateError(f"no journal at {paths.journal}; `alphaloop trade` starts one")
-    return verify_chains(paths.journal, paths.anchors)
+    chains = verify_chains(paths.journal, paths.anchors)
+    if not chains and not paths.journal.exists():
+        raise _no_journal(settings)
+    return chains
+
+
+def adopt(settings: Settings, by: str, reason: str) -> list[Record]:
+    """Vouch for the records that no anchor names, by a record in each stream that says who did and why.
+
+    Returns these records; none where every record is anchored. Raises `InputError` without a name or a
+    reason, and `ChainBrokenError` for a journal in which something else is wrong; nothing is adopted then.
+    """
+    if not by.strip() or not reason.strip():
+        raise InputError("who adopts records, and why, cannot be empty: --by NAME --reason TEXT")
+    chains = verify(settings)
+    broken = [chain for chain in chains if not chain.ok and not chain.unanchored]
+    if broken:
+        raise ChainBrokenError(f"nothing was adopted, for this cannot be: {broken[0].problem}")
+    loose = [chain.stream for chain in chains if chain.unanchored]
+    if not loose:
+        return []
+    with _open(settings) as journal:
+        return [journal.adopt(stream, by.strip(), reason.strip()) for stream in loose]
 
 
 def replay(settings: Settings, order_id: str) -> dict[str, Any]:
@@ -83,6 +106,10 @@ def _order_and_decision(journal: Journal, order_id: str) -> tuple[Record, Record
 
 def _open(settings: Settings) -> Journal:
     paths = settings.paths
-    if not paths.journal.exists():
-        raise MissingStateError(f"no journal at {paths.journal}; `alphaloop trade` starts one")
+    if not paths.journal.exists() and not paths.anchors.exists():
+        raise _no_journal(settings)
     return Journal(paths.journal, paths.anchors, SystemClock())
+
+
+def _no_journal(settings: Settings) -> MissingStateError:
+    return MissingStateError(f"no journal at {settings.paths.journal}; `alphaloop trade` starts one")

@@ -1,7 +1,10 @@
 """Anchors: the heads of the chains, kept outside the database.
 
-Without them a whole chain could be rewritten and its hashes computed anew. The file has one JSON line
-a batch, `{"hash": …, "seq": …, "stream": …}`; it is only ever appended to.
+Without them a whole chain could be rewritten and its hashes computed anew. The file has one JSON line an
+anchor, `{"hash": …, "seq": …, "stream": …}`; it is only ever appended to. A batch has two: the line with
+`"announced": true` is on the disk before the batch is committed, the other follows the commit. So the head
+of a chain is always one that its own writer put here: records beyond the last anchor that nobody announced
+were not written by a writer of this journal, and an announced batch that is missing was never committed.
 """
 
 from __future__ import annotations
@@ -9,7 +12,8 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from alphaloop.errors import DamagedStoreError
@@ -17,11 +21,42 @@ from alphaloop.errors import DamagedStoreError
 
 @dataclass(frozen=True, slots=True)
 class Anchor:
-    """That record `seq` of `stream` had `hash` when it was written. `seq` 0 says that the stream began."""
+    """Record `seq` of `stream` has `hash`. `seq` 0 says that the stream began.
+
+    An `announced` one allows the record, where it is missing nothing is wrong; any other demands it.
+    """
 
     stream: str
     seq: int
     hash: str
+    announced: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class StreamAnchors:
+    """The anchors of one stream: those that demand a record, and the heads announced after the last."""
+
+    demanded: tuple[Anchor, ...] = ()
+    announced: frozenset[tuple[int, str]] = field(default_factory=frozenset)
+
+    @classmethod
+    def of(cls, stream: str, anchors: Iterable[Anchor]) -> StreamAnchors:
+        """Those of `stream` among `anchors`."""
+        mine = [anchor for anchor in anchors if anchor.stream == stream]
+        demanded = tuple(sorted((one for one in mine if not one.announced), key=lambda one: one.seq))
+        last = demanded[-1].seq if demanded else 0
+        later = frozenset((one.seq, one.hash) for one in mine if one.announced and one.seq > last)
+        return cls(demanded, later)
+
+    @property
+    def last(self) -> Anchor | None:
+        """The anchor of the highest record that is demanded; None for a stream that never began."""
+        return self.demanded[-1] if self.demanded else None
+
+    def allow(self, seq: int, digest: str) -> bool:
+        """Whether a chain may end with record `seq` of that hash: anchored, or announced by its writer."""
+        last = self.last
+        return last is not None and (seq <= last.seq or (seq, digest) in self.announced)
 
 
 class AnchorFile:
@@ -30,42 +65,62 @@ class AnchorFile:
     def __init__(self, path: Path) -> None:
         self.path = path
 
+    def announce(self, stream: str, seq: int, digest: str) -> None:
+        """Put the head of a batch that is about to be committed on the disk; raises `OSError`."""
+        self._write({"announced": True, "hash": digest, "seq": seq, "stream": stream}, durable=True)
+
     def append(self, anchor: Anchor) -> None:
-        """Add one line in one write; a line that a crash left unfinished is cut off first."""
-        line = json.dumps({"stream": anchor.stream, "seq": anchor.seq, "hash": anchor.hash}, sort_keys=True)
-        handle = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX)
-            _cut_unfinished_line(handle)
-            os.write(handle, line.encode("ascii") + b"\n")
-        finally:
-            os.close(handle)
+        """Add the anchor of a batch that is committed; raises `OSError`.
+
+        It needs no sync of its own: what is lost with the machine was announced durably.
+        """
+        self._write({"hash": anchor.hash, "seq": anchor.seq, "stream": anchor.stream}, durable=False)
 
     def read(self) -> list[Anchor]:
         """Every anchor, in the order written; raises `DamagedStoreError` naming the line that is none.
 
-        A last line without its end is not read: its batch is in the database, only not anchored.
+        A last line without its end is not read: a crash left it so, and no batch was committed on it.
         """
         if not self.path.exists():
             return []
         lines = self.path.read_bytes().split(b"\n")[:-1]
         return [self._parse(number, line) for number, line in enumerate(lines, start=1)]
 
+    def of(self, stream: str) -> StreamAnchors:
+        """The anchors of `stream`; raises as `read` does."""
+        return StreamAnchors.of(stream, self.read())
+
     def last(self, stream: str) -> Anchor | None:
         """The anchor of the highest record of `stream`, or `None` for a stream that never began."""
-        mine = [anchor for anchor in self.read() if anchor.stream == stream]
-        return max(mine, key=lambda anchor: anchor.seq, default=None)
+        return self.of(stream).last
+
+    def _write(self, fields: dict[str, object], *, durable: bool) -> None:
+        """Add one line in one write; a line that a crash left unfinished is cut off first."""
+        line = json.dumps(fields, sort_keys=True).encode("ascii") + b"\n"
+        handle = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            _cut_unfinished_line(handle)
+            if os.write(handle, line) != len(line):
+                _cut_unfinished_line(handle)
+                raise OSError(f"no room for another line in {self.path}")
+            if durable:
+                os.fdatasync(handle)
+        finally:
+            os.close(handle)
 
     def _parse(self, number: int, line: bytes) -> Anchor:
         problem = f"{self.path}, line {number} is not an anchor: {line[:80]!r}"
         try:
             fields = json.loads(line)
             stream, seq, digest = fields["stream"], fields["seq"], fields["hash"]
-        except (ValueError, KeyError, TypeError) as error:
+            announced = fields.get("announced", False)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise DamagedStoreError(problem) from error
-        if not (isinstance(stream, str) and isinstance(seq, int) and isinstance(digest, str)):
+        right = isinstance(stream, str) and isinstance(seq, int) and isinstance(digest, str)
+        if not (right and isinstance(announced, bool)):
             raise DamagedStoreError(problem)
-        return Anchor(stream, seq, digest)
+        return Anchor(stream, seq, digest, announced)
 
 
 def _cut_unfinished_line(handle: int) -> None:

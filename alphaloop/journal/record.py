@@ -16,6 +16,9 @@ import numpy as np
 GENESIS = "0" * 64
 """The `previous` of the first record of a stream."""
 
+ADOPTION = "adoption"
+"""A record by which a person vouches for records that no anchor names: `by`, `reason`, `up_to`."""
+
 
 @dataclass(frozen=True, slots=True)
 class Record:

@@ -9,11 +9,11 @@ from typing import Any
 import sqlalchemy as sa
 
 from alphaloop.clock import Clock
-from alphaloop.errors import DamagedStoreError
+from alphaloop.errors import ChainBrokenError, DamagedStoreError
 from alphaloop.journal.anchors import AnchorFile
-from alphaloop.journal.record import Record, canonical
-from alphaloop.journal.tables import DATABASE_ERRORS, database_url, migrate, open_engine, records
-from alphaloop.journal.writer import StreamWriter, to_record
+from alphaloop.journal.record import ADOPTION, GENESIS, Record, canonical
+from alphaloop.journal.tables import DATABASE_ERRORS, database_url, is_blank, migrate, open_engine, records
+from alphaloop.journal.writer import StreamWriter, read_record
 
 PAGE = 500
 
@@ -23,7 +23,7 @@ class Journal:
 
     `path_or_url` is a file or an SQLAlchemy URL, `anchors` the file of chain heads outside of it. The
     database is made, or brought to the newest migration, when the journal is opened; raises
-    `DamagedStoreError` where the file is not a journal.
+    `DamagedStoreError` where the file is not a journal, or is gone although anchors say what it held.
     """
 
     def __init__(self, path_or_url: str | Path, anchors: Path, clock: Clock) -> None:
@@ -32,10 +32,12 @@ class Journal:
             Path(url.database).parent.mkdir(parents=True, exist_ok=True)
         anchors.parent.mkdir(parents=True, exist_ok=True)
         self._name = url.render_as_string(hide_password=True)
-        self._engine = open_engine(url)
         self._anchors = AnchorFile(anchors)
         self._clock = clock
+        self._engine = open_engine(url)
         try:
+            if is_blank(self._engine):
+                self._require_new()
             migrate(self._engine)
         except DATABASE_ERRORS as error:
             self._engine.dispose()
@@ -51,14 +53,34 @@ class Journal:
         except DATABASE_ERRORS as error:
             raise self._damaged(error) from error
 
+    def adopt(self, stream: str, by: str, reason: str) -> Record:
+        """Vouch for the records of `stream` that no anchor names, by a record that says who did and why.
+
+        Takes the lease. Raises `ChainBrokenError` where links or anchors are broken: that cannot be adopted.
+        """
+        try:
+            with StreamWriter(self._engine, self._anchors, stream, self._clock, adopt=True) as writer:
+                return writer.append(ADOPTION, {"by": by, "reason": reason, "up_to": writer.seq})
+        except DATABASE_ERRORS as error:
+            raise self._damaged(error) from error
+
     def records(self, stream: str, kind: str | None = None, after: int = 0) -> Iterator[Record]:
-        """Records of `stream` with `seq > after`, in order, read page by page."""
+        """Records of `stream` with `seq > after`, in order, read page by page.
+
+        Raises `ChainBrokenError` for a record that was changed and, where all kinds are read, for one that
+        does not follow from the one before it.
+        """
         query = sa.select(records).where(records.c.stream == stream).order_by(records.c.seq).limit(PAGE)
         if kind is not None:
             query = query.where(records.c.kind == kind)
+        before: Record | None = None
         while True:
             page = self._read(query.where(records.c.seq > after))
-            yield from map(to_record, page)
+            for record in map(read_record, page):
+                if kind is None:
+                    _require_link(record, before, after)
+                before = record
+                yield record
             if len(page) < PAGE:
                 return
             after = int(page[-1]["seq"])
@@ -74,7 +96,7 @@ class Journal:
             # Bodies are canonical, so the field stands in the text as it does here; the rest is a filter.
             query = query.where(records.c.body.contains(part, autoescape=True))
         for row in self._read(query.order_by(records.c.seq)):
-            record = to_record(row)
+            record = read_record(row)
             if all(
                 name in record.body and canonical({name: record.body[name]})[1:-1] == part
                 for name, part in wanted.items()
@@ -97,6 +119,16 @@ class Journal:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def _require_new(self) -> None:
+        """Raise `DamagedStoreError` where anchors say that the missing journal held records."""
+        held = {one.stream for one in self._anchors.read() if one.seq > 0 and not one.announced}
+        # Looked at again: another process may have begun it since, and anchored what it wrote.
+        if held and is_blank(self._engine):
+            raise DamagedStoreError(
+                f"the journal {self._name} is gone or empty, but {self._anchors.path} says that it held "
+                f"records of {', '.join(sorted(held))}; put it back, or move the anchors away to start anew"
+            )
+
     def _read(self, query: Any) -> list[Any]:
         try:
             with self._engine.connect() as connection:
@@ -108,4 +140,14 @@ class Journal:
         return DamagedStoreError(
             f"the journal {self._name} cannot be read: {error.__cause__ or error}; "
             "`alphaloop audit verify` says where, or move it away to start anew"
+        )
+
+
+def _require_link(record: Record, before: Record | None, after: int) -> None:
+    seq = before.seq if before else after
+    previous = before.hash if before else (record.previous if after else GENESIS)
+    if record.seq != seq + 1 or record.previous != previous:
+        raise ChainBrokenError(
+            f"record {record.seq} of stream '{record.stream}' does not follow record {seq}; run `alphaloop "
+            "audit verify`"
         )

@@ -54,16 +54,18 @@ def database_url(path_or_url: str | Path) -> sa.URL:
     return sa.URL.create("sqlite", database=str(Path(path_or_url).resolve()))
 
 
-def open_engine(url: sa.URL, *, read_only: bool = False) -> sa.Engine:
+def open_engine(url: sa.URL, *, read_only: bool = False, immutable: bool = False) -> sa.Engine:
     """An engine on `url`. SQLite runs in WAL mode and syncs every commit: an order that was sent is kept.
 
-    `read_only` opens a SQLite file without the right to change, or to make, anything.
+    `read_only` opens a SQLite file without the right to change, or to make, anything; `immutable` takes it
+    besides as a file that nobody changes, whose write-ahead log is not looked at.
     """
     if url.get_backend_name() != "sqlite":
         return sa.create_engine(url)
     if read_only:
         file = f"file:{quote(str(url.database))}"
-        url = sa.URL.create("sqlite", database=file, query={"mode": "ro", "uri": "true"})
+        query = {"mode": "ro", "uri": "true"} | ({"immutable": "1"} if immutable else {})
+        url = sa.URL.create("sqlite", database=file, query=query)
     engine = sa.create_engine(url)
 
     def configure(connection: Any, _: Any) -> None:
@@ -82,6 +84,17 @@ def open_engine(url: sa.URL, *, read_only: bool = False) -> sa.Engine:
     event.listen(engine, "connect", configure)
     event.listen(engine, "begin", begin)
     return engine
+
+
+def is_blank(engine: sa.Engine) -> bool:
+    """Whether there is no journal yet: no file, an empty one, or a database without its tables."""
+    if engine.url.get_backend_name() == "sqlite":
+        file = Path(str(engine.url.database))
+        # Looked at first, since connecting would make the file.
+        if not file.exists() or file.stat().st_size == 0:
+            return True
+    with engine.connect() as connection:
+        return _revision(connection) is None
 
 
 def migrate(engine: sa.Engine) -> None:

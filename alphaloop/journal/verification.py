@@ -5,18 +5,19 @@ Every stored field of every record is hashed again, every link followed, and eve
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-import sqlalchemy as sa
-
 from alphaloop.errors import DamagedStoreError
-from alphaloop.journal.anchors import Anchor, AnchorFile
-from alphaloop.journal.record import GENESIS, chain_hash
-from alphaloop.journal.tables import DATABASE_ERRORS, database_url, open_engine, records
+from alphaloop.journal.anchors import Anchor, AnchorFile, StreamAnchors
+from alphaloop.journal.reading import CannotOpenError, read_records
+from alphaloop.journal.record import ADOPTION, GENESIS, chain_hash
+from alphaloop.journal.tables import database_url
+from alphaloop.journal.writer import unanchored
 
 EVERY_STREAM = "*"
 _TEXTS = ("stream", "at", "kind", "body", "previous", "hash")
@@ -27,7 +28,10 @@ _NUMBERS = ("seq", "epoch")
 class ChainReport:
     """What verification found of one stream: `problem` in one line, `first_bad` the record's number.
 
-    `stream` is `*` where the database or the anchors as a whole cannot be read.
+    `stream` is `*` where the database or the anchors as a whole cannot be read; `opened` is false where
+    they could not even be looked at, which says nothing of what they hold. `unanchored` is the number of
+    records that no anchor vouches for, where nothing else is wrong: those a person can adopt. `adopted`
+    says by whom that was done before.
     """
 
     stream: str
@@ -35,6 +39,9 @@ class ChainReport:
     ok: bool
     problem: str | None = None
     first_bad: int | None = None
+    opened: bool = True
+    unanchored: int = 0
+    adopted: tuple[str, ...] = ()
 
 
 def verify(journal_path: str | Path, anchors: Path) -> list[ChainReport]:
@@ -45,46 +52,69 @@ def verify(journal_path: str | Path, anchors: Path) -> list[ChainReport]:
     url = database_url(journal_path)
     is_file = url.get_backend_name() == "sqlite"
     try:
-        anchored = AnchorFile(anchors).read()
-    except (DamagedStoreError, OSError) as error:
+        demanded = AnchorFile(anchors).read()
+        if is_file and not Path(str(url.database)).exists():
+            problem = f"{url.database} is gone, but {anchors} says that it held records"
+            return [ChainReport(EVERY_STREAM, 0, False, problem)] if demanded else []
+        rows = read_records(url)
+        # Read again after the records: a writer announces a batch before it commits it.
+        allowed = AnchorFile(anchors).read()
+    except OSError as error:
+        return [_unopened(f"the anchors {anchors}", error.strerror or str(error))]
+    except CannotOpenError as error:
+        return [_unopened(f"the database {url.render_as_string()}", str(error))]
+    except DamagedStoreError as error:
         return [ChainReport(EVERY_STREAM, 0, False, str(error))]
-    if is_file and not Path(str(url.database)).exists():
-        problem = f"{url.database} is gone, but {anchors} says that it held records"
-        return [ChainReport(EVERY_STREAM, 0, False, problem)] if anchored else []
-    try:
-        rows = _read(url, is_file)
-    except (*DATABASE_ERRORS, DamagedStoreError) as error:
-        cause = error.__cause__ or error
-        return [ChainReport(EVERY_STREAM, 0, False, f"the database is damaged: {cause}")]
     by_stream = {name: list(group) for name, group in groupby(rows, key=lambda row: str(row["stream"]))}
-    for anchor in anchored:
+    for anchor in demanded:
         by_stream.setdefault(anchor.stream, [])
     return [
-        _check(stream, by_stream[stream], [anchor for anchor in anchored if anchor.stream == stream])
+        _check(
+            stream,
+            by_stream[stream],
+            StreamAnchors.of(stream, demanded),
+            StreamAnchors.of(stream, allowed),
+        )
         for stream in sorted(by_stream)
     ]
 
 
-def _read(url: sa.URL, is_file: bool) -> list[Any]:
-    engine = open_engine(url, read_only=True)
-    try:
-        with engine.connect() as connection:
-            if is_file:
-                found = connection.exec_driver_sql("PRAGMA integrity_check(1)").scalar()
-                if found != "ok":
-                    raise DamagedStoreError(str(found))
-            return list(connection.execute(sa.select(records).order_by("stream", "seq")).mappings())
-    finally:
-        engine.dispose()
+def _unopened(what: str, reason: str) -> ChainReport:
+    return ChainReport(EVERY_STREAM, 0, False, f"{what} cannot be opened: {reason}", opened=False)
 
 
-def _check(stream: str, rows: Sequence[Mapping[str, Any]], anchors: Sequence[Anchor]) -> ChainReport:
+def _check(
+    stream: str, rows: Sequence[Mapping[str, Any]], demanded: StreamAnchors, allowed: StreamAnchors
+) -> ChainReport:
     problem, place = _broken_link(rows)
-    anchor_problem, anchor_place = _broken_anchor(stream, rows, anchors)
+    anchor_problem, anchor_place = _broken_anchor(rows, demanded.demanded)
     # A break in the chain is named before an anchor at or after it: it says what was done.
     if problem is None or (place is not None and anchor_place is not None and anchor_place < place):
         problem, place = anchor_problem, anchor_place
-    return ChainReport(stream, len(rows), problem is None, problem, place)
+    loose = 0
+    if problem is None and rows and not allowed.allow(rows[-1]["seq"], rows[-1]["hash"]):
+        anchored = allowed.last.seq if allowed.last else 0
+        loose, place = len(rows) - anchored, anchored + 1
+        problem = unanchored(stream, len(rows), allowed)
+    return ChainReport(
+        stream, len(rows), problem is None, problem, place, unanchored=loose, adopted=_adoptions(rows)
+    )
+
+
+def _adoptions(rows: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
+    """One line on each time that somebody vouched for records without an anchor."""
+    return tuple(
+        f"records up to {body.get('up_to')} adopted by {body.get('by')}: {body.get('reason')}"
+        for body in (_body(row) for row in rows if row["kind"] == ADOPTION)
+    )
+
+
+def _body(row: Mapping[str, Any]) -> dict[str, Any]:
+    try:
+        body = json.loads(row["body"])
+    except (ValueError, TypeError):
+        return {}
+    return body if isinstance(body, dict) else {}
 
 
 def _broken_link(rows: Sequence[Mapping[str, Any]]) -> tuple[str | None, int | None]:
@@ -108,13 +138,11 @@ def _broken_link(rows: Sequence[Mapping[str, Any]]) -> tuple[str | None, int | N
 
 
 def _broken_anchor(
-    stream: str, rows: Sequence[Mapping[str, Any]], anchors: Sequence[Anchor]
+    rows: Sequence[Mapping[str, Any]], anchors: Sequence[Anchor]
 ) -> tuple[str | None, int | None]:
     """The lowest anchor that the records do not bear out, and its record's number."""
-    if not anchors:
-        return f"stream '{stream}' has records but was never anchored", 1
     hashes = {row["seq"]: row["hash"] for row in rows} | {0: GENESIS}
-    for anchor in sorted(anchors, key=lambda one: one.seq):
+    for anchor in anchors:
         if anchor.seq not in hashes:
             cut = len(rows) + 1
             return f"the tail is cut: record {anchor.seq} was anchored and {len(rows)} are left", cut

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from alphaloop.clock import Clock, as_utc
 from alphaloop.errors import ChainBrokenError, LeaseLostError, VendorError
 from alphaloop.journal import lease
-from alphaloop.journal.anchors import Anchor, AnchorFile
+from alphaloop.journal.anchors import Anchor, AnchorFile, StreamAnchors
 from alphaloop.journal.record import GENESIS, Record, canonical, chain_hash
 from alphaloop.journal.tables import DATABASE_ERRORS, records
 
@@ -20,40 +20,55 @@ from alphaloop.journal.tables import DATABASE_ERRORS, records
 class StreamWriter:
     """Appends to one stream under a fenced lease. Made by `Journal.writer`.
 
-    Opening checks the chain from the last anchor on, and anchors what a crash left unanchored; raises
-    `ChainBrokenError` where the stream no longer holds what was anchored.
+    Opening checks the chain from the last anchor on. Raises `ChainBrokenError` where the stream does not
+    hold what was anchored, or holds what no writer announced; with `adopt` the latter is taken as it is,
+    and the next batch vouches for it.
     """
 
-    def __init__(self, engine: sa.Engine, anchors: AnchorFile, stream: str, clock: Clock) -> None:
+    def __init__(
+        self, engine: sa.Engine, anchors: AnchorFile, stream: str, clock: Clock, *, adopt: bool = False
+    ) -> None:
         self.stream = stream
         self._engine, self._anchors, self._clock = engine, anchors, clock
         self._lock = threading.Lock()
-        self._closed = False
-        anchor = anchors.last(stream)
+        self._closed, self._stopped = False, ""
         with engine.begin() as connection:
+            # With the lease the database's write lock is held: nobody commits or announces meanwhile.
             self.epoch = lease.take(connection, stream, self._now())
-            self._seq, self._head = _checked_head(connection, stream, anchor)
-        if anchor is None or anchor.seq < self._seq:
-            anchors.append(Anchor(stream, self._seq, self._head))
+            known = anchors.of(stream)
+            self._seq, self._head = _checked_head(connection, stream, known.last)
+            if self._seq and not known.allow(self._seq, self._head) and not adopt:
+                raise ChainBrokenError(unanchored(stream, self._seq, known))
+        if known.last is None:
+            self._anchor(Anchor(stream, 0, GENESIS))
+
+    @property
+    def seq(self) -> int:
+        """The number of the last record of the stream."""
+        return self._seq
 
     def append(self, kind: str, body: Mapping[str, Any]) -> Record:
         """Append one record; see `append_many`."""
         return self.append_many([(kind, body)])[0]
 
     def append_many(self, batch: Sequence[tuple[str, Mapping[str, Any]]]) -> list[Record]:
-        """Append all of `batch` or nothing, in one transaction, and then anchor the new head.
+        """Append all of `batch` or nothing, in one transaction, and anchor the new head.
 
-        Raises `LeaseLostError` if another writer took over, `VendorError` if the database fails.
+        Raises `LeaseLostError` if another writer took over, `VendorError` if the database fails or the
+        anchor cannot be written. Where only the last line of the anchors is missing, the batch is
+        journaled, and this writer stops: it writes no batch after one that it could not anchor.
         """
         if not batch:
             return []
         with self._lock:
             if self._closed:
                 raise LeaseLostError(f"stream '{self.stream}': this writer was closed; take a new one")
+            if self._stopped:
+                raise VendorError(self._stopped)
             rows = self._chain(batch)
             self._commit(rows)
             self._seq, self._head = rows[-1]["seq"], rows[-1]["hash"]
-            self._anchors.append(Anchor(self.stream, self._seq, self._head))
+            self._anchor(Anchor(self.stream, self._seq, self._head))
         return [to_record(row) for row in rows]
 
     def close(self) -> None:
@@ -91,30 +106,73 @@ class StreamWriter:
             with self._engine.begin() as connection:
                 lease.renew(connection, self.stream, self.epoch, rows[0]["at"])
                 connection.execute(records.insert(), rows)
+                # Last before the commit: what is announced can only be missing if the commit was.
+                self._anchors.announce(self.stream, rows[-1]["seq"], rows[-1]["hash"])
         except DATABASE_ERRORS as error:
             raise VendorError(f"the journal could not take {len(rows)} records: {error}") from error
+        except OSError as error:
+            raise VendorError(
+                f"the journal took none of {len(rows)} records: their anchor cannot be written to "
+                f"{self._anchors.path} ({error.strerror or error})"
+            ) from error
+
+    def _anchor(self, anchor: Anchor) -> None:
+        try:
+            self._anchors.append(anchor)
+        except OSError as error:
+            self._stopped = (
+                f"stream '{self.stream}': the anchor of record {anchor.seq} cannot be written to "
+                f"{self._anchors.path} ({error.strerror or error}); this writer has stopped: make that file "
+                "writable and start again"
+            )
+            raise VendorError(self._stopped) from error
 
     def _now(self) -> str:
         return as_utc(self._clock.now()).isoformat()
 
 
-def to_record(row: Mapping[str, Any]) -> Record:
-    """A stored row as a record; raises `ChainBrokenError` for one that cannot be read."""
-    from datetime import datetime
+def unanchored(stream: str, seq: int, anchors: StreamAnchors) -> str:
+    """One line on records, up to `seq`, that stand in `stream` and that no writer anchored."""
+    last = anchors.last
+    found = (
+        f"has {seq} records but was never anchored"
+        if last is None
+        else f"has records {last.seq + 1} to {seq}, which no writer of this journal anchored"
+    )
+    return (
+        f"stream '{stream}' {found}: the anchors are lost, or the records forged; put back the anchors, or, "
+        "if you know where the records are from, `alphaloop audit adopt --by NAME --reason TEXT`"
+    )
 
+
+def read_record(row: Mapping[str, Any]) -> Record:
+    """A stored row as a record; raises `ChainBrokenError` for one that is not as it was written."""
     try:
-        body = json.loads(row["body"])
-        at = datetime.fromisoformat(row["at"])
+        given = [row[name] for name in ("stream", "seq", "at", "kind", "epoch", "body", "previous")]
+        whole = chain_hash(*given) == row["hash"]
+        record = to_record(row)
     except (ValueError, TypeError) as error:
         raise ChainBrokenError(
             f"record {row['seq']} of stream '{row['stream']}' cannot be read; run `alphaloop audit verify`"
         ) from error
+    if not whole:
+        raise ChainBrokenError(
+            f"record {row['seq']} of stream '{row['stream']}' was changed: its hash is not that of its "
+            "fields; run `alphaloop audit verify`"
+        )
+    return record
+
+
+def to_record(row: Mapping[str, Any]) -> Record:
+    """A row as a record, unchecked; raises `ValueError` or `TypeError` for one that cannot be read."""
+    from datetime import datetime
+
     return Record(
         stream=row["stream"],
         seq=row["seq"],
-        at=at,
+        at=datetime.fromisoformat(row["at"]),
         kind=row["kind"],
-        body=body,
+        body=json.loads(row["body"]),
         previous=row["previous"],
         hash=row["hash"],
         epoch=row["epoch"],

@@ -9,7 +9,8 @@ import typer
 from console.commands.options import AsJson
 
 app = typer.Typer(
-    help="Audit: verify the journal, replay an order, name the providers behind it.", no_args_is_help=True
+    help="Audit: verify the journal, adopt records without an anchor, replay an order, name its providers.",
+    no_args_is_help=True,
 )
 
 OrderId = Annotated[str, typer.Argument(help="The client order id, as al-…")]
@@ -37,17 +38,44 @@ def verify(json: AsJson = False) -> None:
             [
                 chain.stream,
                 f"{chain.records:,}",
-                "whole" if chain.ok else "[red]broken[/]",
-                chain.problem or "",
+                "whole" if chain.ok else "[red]broken[/]" if chain.opened else "[red]unknown[/]",
+                "; ".join([*([chain.problem] if chain.problem else []), *chain.adopted]),
             ]
             for chain in chains
         ]
-        output.table(("stream", "records", "chain", "problem"), rows, numbers=("records",))
+        output.table(("stream", "records", "chain", "remark"), rows, numbers=("records",))
 
     output.answer(chains, json, show)
     if broken:
-        output.complain(f"alphaloop: the journal at {chosen.paths.journal} was altered: {broken[0].problem}")
+        found = "was altered" if broken[0].opened else "could not be verified"
+        found = "holds what no anchor vouches for" if broken[0].unanchored else found
+        output.complain(f"alphaloop: the journal at {chosen.paths.journal} {found}: {broken[0].problem}")
         raise typer.Exit(1)
+
+
+@app.command()
+def adopt(
+    by: Annotated[str, typer.Option(help="Who vouches for the records.")],
+    reason: Annotated[str, typer.Option(help="Why they are believed, although no anchor names them.")],
+    json: AsJson = False,
+) -> None:
+    """Vouch for records that no anchor names, after you looked at them; journals who did and why."""
+    from alphaloop import settings
+    from console import output
+    from control import audit
+
+    adopted = [
+        {"stream": record.stream, "up_to": record.body["up_to"], "seq": record.seq}
+        for record in audit.adopt(settings.load(), by, reason)
+    ]
+
+    def show() -> None:
+        for one in adopted:
+            output.say(f"stream '{one['stream']}': records up to {one['up_to']} are adopted")
+        if not adopted:
+            output.say("every record is anchored; there was nothing to adopt")
+
+    output.answer(adopted, json, show)
 
 
 @app.command()

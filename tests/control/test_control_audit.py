@@ -11,7 +11,13 @@ import pytest
 
 from alphaloop.clock import ReplayClock
 from alphaloop.costs import CostModel
-from alphaloop.errors import MissingStateError, UnknownNameError
+from alphaloop.errors import (
+    ChainBrokenError,
+    DamagedStoreError,
+    InputError,
+    MissingStateError,
+    UnknownNameError,
+)
 from alphaloop.journal.store import Journal
 from alphaloop.market import BarPanel
 from alphaloop.rollout import sleeve_names
@@ -103,3 +109,40 @@ def test_without_a_journal_there_is_nothing_to_audit(tmp_path: Path) -> None:
         audit.verify(settings)
     with pytest.raises(MissingStateError, match="no journal"):
         audit.replay(settings, "al-0")
+
+
+def test_a_journal_that_is_gone_is_reported(traded: Settings) -> None:
+    """Where anchors say that there was a journal, its absence is found and not taken for a fresh start."""
+    traded.paths.journal.unlink()
+    (report,) = audit.verify(traded)
+    assert not report.ok
+    assert "is gone" in str(report.problem)
+    with pytest.raises(DamagedStoreError, match="is gone or empty"):
+        audit.orders(traded)
+
+
+def test_an_unanchored_journal_is_adopted_by_name(traded: Settings) -> None:
+    """Records without anchors are vouched for once, with name and reason, and orders are replayed again."""
+    traded.paths.anchors.unlink()
+    (report,) = audit.verify(traded)
+    assert (report.ok, report.unanchored) == (False, report.records)
+    with pytest.raises(InputError, match="--reason"):
+        audit.adopt(traded, "an operator", " ")
+    (record,) = audit.adopt(traded, "an operator", "the anchors were on a disk that failed")
+    assert (record.stream, record.body["by"]) == (audit.TRADING_STREAM, "an operator")
+    (report,) = audit.verify(traded)
+    assert report.ok
+    assert "the anchors were on a disk that failed" in report.adopted[0]
+    assert audit.adopt(traded, "an operator", "again") == []
+    assert audit.replay(traded, audit.orders(traded)[0])["identical"]
+
+
+def test_nothing_is_adopted_of_a_journal_that_was_altered(traded: Settings) -> None:
+    """Beside a changed record no record is vouched for."""
+    traded.paths.anchors.unlink()
+    with sqlite3.connect(traded.paths.journal) as connection:
+        connection.execute("UPDATE records SET body = '{}' WHERE seq = 3")
+    connection.close()
+    with pytest.raises(ChainBrokenError, match="nothing was adopted"):
+        audit.adopt(traded, "an operator", "why")
+    assert not traded.paths.anchors.exists()

@@ -1,0 +1,94 @@
+"""Reading for verification: every record of a journal, without a byte of it being changed.
+
+SQLite keeps the index of a write-ahead log beside the database, and so cannot open a journal in a folder
+that cannot be written: on a read-only medium, or as another user. Such a journal is read as a file that
+nobody changes, or, where its log still holds records, from a copy.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+
+from alphaloop.errors import DamagedStoreError
+from alphaloop.journal.tables import DATABASE_ERRORS, open_engine, records
+
+_UNOPENED = frozenset(
+    {
+        sqlite3.SQLITE_PERM,
+        sqlite3.SQLITE_BUSY,
+        sqlite3.SQLITE_LOCKED,
+        sqlite3.SQLITE_READONLY,
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_CANTOPEN,
+        sqlite3.SQLITE_AUTH,
+    }
+)
+"""Primary result codes that say nothing of what the file holds: no right, in use, a medium that fails."""
+
+
+class CannotOpenError(DamagedStoreError):
+    """A database that could not be looked at: no right to read it, no such server, or in use."""
+
+
+def read_records(url: sa.URL) -> list[Any]:
+    """All records of the journal at `url`, by stream and number.
+
+    Raises `CannotOpenError` for a database that cannot be opened, `DamagedStoreError` for a damaged one.
+    """
+    if url.get_backend_name() != "sqlite":
+        return _read(open_engine(url), is_file=False)
+    file = Path(str(url.database))
+    if not file.is_file():
+        raise CannotOpenError("it is not a file")
+    try:
+        return _read(open_engine(url, read_only=True), is_file=True)
+    except CannotOpenError:
+        try:
+            return _read_unwritable(file)
+        except OSError as refused:
+            raise CannotOpenError(refused.strerror or str(refused)) from refused
+
+
+def _read_unwritable(file: Path) -> list[Any]:
+    with file.open("rb"):
+        pass  # says why, where the right to read is missing
+    log = file.with_name(f"{file.name}-wal")
+    if not log.exists() or not log.stat().st_size:
+        url = sa.URL.create("sqlite", database=str(file))
+        return _read(open_engine(url, read_only=True, immutable=True), is_file=True)
+    with tempfile.TemporaryDirectory(prefix="alphaloop-audit-") as folder:
+        copy = Path(folder) / file.name
+        shutil.copyfile(file, copy)
+        shutil.copyfile(log, copy.with_name(log.name))
+        return _read(open_engine(sa.URL.create("sqlite", database=str(copy))), is_file=True)
+
+
+def _read(engine: sa.Engine, *, is_file: bool) -> list[Any]:
+    try:
+        with engine.connect() as connection:
+            if is_file:
+                found = connection.exec_driver_sql("PRAGMA integrity_check(1)").scalar()
+                if found != "ok":
+                    raise DamagedStoreError(f"the database is damaged: {found}")
+            return list(connection.execute(sa.select(records).order_by("stream", "seq")).mappings())
+    except DATABASE_ERRORS as error:
+        cause = error.__cause__ or error
+        if _is_unopened(cause, is_file=is_file):
+            raise CannotOpenError(" ".join(str(cause).split())) from error
+        raise DamagedStoreError(f"the database is damaged: {cause}") from error
+    finally:
+        engine.dispose()
+
+
+def _is_unopened(cause: BaseException, *, is_file: bool) -> bool:
+    if isinstance(cause, sqlite3.Error):
+        code = getattr(cause, "sqlite_errorcode", 0)
+        # The low byte is the primary code of an extended one. A file that ends too soon is damaged.
+        return (code & 0xFF) in _UNOPENED and code != sqlite3.SQLITE_IOERR_SHORT_READ
+    return not is_file and type(cause).__name__ == "OperationalError"

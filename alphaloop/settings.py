@@ -188,7 +188,12 @@ class TradingSettings(Section):
     rate: float = Field(0.1, gt=0, le=1)
     band: float = Field(0.05, ge=0)
     max_gross: float = Field(1.0, gt=0)
-    max_weight: float = Field(0.15, gt=0, le=1)
+    max_weight: float | None = Field(
+        None,
+        gt=0,
+        le=1,
+        description="cap of one name; not set, it is max(0.15, min(1, 2.5 / names)) of a book's equity",
+    )
     max_drawdown: float = Field(0.40, gt=0, le=1)
     max_bar_age_seconds: float = Field(
         3_600, gt=0, description="a bar older than this when it is to be traded only lets positions shrink"

@@ -11,16 +11,14 @@ import numpy as np
 import numpy.typing as npt
 
 from alphaloop.allocation import rank_scores
+from alphaloop.returns import simple_returns
+
+__all__ = ["BARS_TO_MATURE", "information_coefficient", "simple_returns"]
 
 Vector = npt.NDArray[np.float64]
 
 BARS_TO_MATURE = 2
 """Bars after a score's own until its one-bar outcome is known."""
-
-
-def simple_returns(before: Vector, after: Vector) -> Vector:
-    """Return of each symbol between two closes, `[symbols]`; NaN where either is missing."""
-    return after / before - 1.0
 
 
 def information_coefficient(scores: npt.ArrayLike, outcomes: npt.ArrayLike) -> float:

@@ -7,21 +7,9 @@ from datetime import datetime
 import numpy as np
 
 from alphaloop.market import FloatMatrix, Timestamps, to_datetime64
+from alphaloop.returns import forward_returns
 
-
-def forward_returns(close: FloatMatrix, horizon: int) -> FloatMatrix:
-    """Return over `horizon` bars from the bar after the signal's, `[timestamps, symbols]`.
-
-    A signal made at close `t` is filled at close `t + 1` at the earliest, so the label of row `t` is
-    `close[t + 1 + horizon] / close[t + 1] - 1`. The last `horizon + 1` rows are NaN: the market has
-    not said yet. Raises `ValueError` for a horizon below one bar.
-    """
-    if horizon < 1:
-        raise ValueError(f"horizon is {horizon}; it is a number of bars, at least 1")
-    labels = np.full(close.shape, np.nan)
-    if len(close) > horizon + 1:
-        labels[: -horizon - 1] = close[horizon + 1 :] / close[1:-horizon] - 1.0
-    return labels
+__all__ = ["cross_sectional_z_scores", "first_unseen_bar", "forward_returns"]
 
 
 def first_unseen_bar(timestamps: Timestamps, train_last: datetime, horizon: int) -> int:

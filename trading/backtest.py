@@ -18,8 +18,10 @@ import numpy.typing as npt
 from alphaloop.allocation import AllocationPolicy, next_weights
 from alphaloop.clock import ReplayClock
 from alphaloop.costs import CostModel
+from alphaloop.entitlements import entitlements
 from alphaloop.frequency import TRADING_DAYS_A_YEAR, bars_per_year, year_and_month
 from alphaloop.market import BarPanel, Timestamps, to_datetime, to_datetime64
+from alphaloop.returns import last_known
 from alphaloop.rollout import sleeve_names
 from trading.broker import find
 from trading.engine import TradingEngine
@@ -133,7 +135,7 @@ def equal_weight(bars: BarPanel, costs: CostModel, start: datetime | None = None
     """
     years = bars.timestamps.astype("datetime64[Y]")
     first = _first(bars, start)
-    prices = _filled(bars.close)
+    prices = last_known(bars.close)
 
     def decide(index: int, current: Vector) -> Vector:
         if index > first and years[index] == years[index - 1]:
@@ -154,7 +156,7 @@ def momentum_12_1(
     without `start` the first year is spent in cash. float64 `[bars from start]`.
     """
     year, month = year_and_month(bars.timestamps)
-    adjusted = _filled(bars.adjusted_close)
+    adjusted = last_known(bars.adjusted_close)
     scores = np.full(adjusted.shape, np.nan)
     scores[year:] = adjusted[year - month : -month] / adjusted[:-year] - 1.0
     return _simulate(
@@ -165,34 +167,39 @@ def momentum_12_1(
 def _simulate(
     bars: BarPanel, costs: CostModel, decide: Callable[[int, Vector], Vector], first: int
 ) -> Vector:
-    """Equity `[bars from first]`: decided at a close, traded at the next obtainable price."""
-    close = _filled(bars.close)
-    opened = np.where(np.isfinite(bars.open), bars.open, bars.close)
-    shares, cash = np.zeros(len(bars.symbols)), 1.0
-    change = shares
+    """Equity `[bars from first]`: decided at a close, traded at the next obtainable price.
+
+    Shares and open orders follow corporate actions. An order waits for a price; meanwhile nothing new is
+    decided for its symbol. A book without equity is closed.
+    """
+    close, opened = last_known(bars.close), np.where(np.isfinite(bars.open), bars.open, bars.close)
+    shares, change, cash = np.zeros(len(bars.symbols)), np.zeros(len(bars.symbols)), 1.0
+    factors = bars.adjustment[first].copy()
     equity = np.empty(len(bars) - first)
     for index in range(first, len(bars)):
+        seen = np.where(np.isfinite(bars.close[index]), bars.adjustment[index], np.nan)
+        due = entitlements(bars.symbols, factors, seen, close[max(index - 1, first)])
+        for column, one in due:
+            cash += shares[column] * one.payment
+            shares[column], change[column] = shares[column] * one.ratio, change[column] * one.ratio
+        factors = np.where(np.isfinite(seen), seen, factors)
         done = np.where(np.isfinite(opened[index]), change, 0.0)
-        price = np.nan_to_num(opened[index])
-        notional = done * price
-        shares = shares + done
+        notional = done * np.nan_to_num(opened[index])
+        shares, change = shares + done, change - done
         cash -= float(notional.sum() + costs.of_turnover(np.abs(notional).sum()))
         marks = np.nan_to_num(close[index])
         values = shares * marks
         total = cash + float(values.sum())
         equity[index - first] = total
+        if total <= 0:
+            change = -shares
+            continue
         current = values / total
         wanted = (decide(index, current) - current) * total
-        change = np.where(marks > 0, wanted / np.where(marks > 0, marks, 1.0), 0.0)
+        decided = np.where(marks > 0, wanted / np.where(marks > 0, marks, 1.0), 0.0)
+        change = np.where(change == 0, decided, change)
     return equity
 
 
 def _first(bars: BarPanel, start: datetime | None) -> int:
     return 0 if start is None else int(np.searchsorted(bars.timestamps, to_datetime64(start), "left"))
-
-
-def _filled(prices: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Gaps filled with the last price before them, never with one after."""
-    rows = np.where(np.isfinite(prices), np.arange(len(prices))[:, None], 0)
-    filled: npt.NDArray[np.float64] = np.take_along_axis(prices, np.maximum.accumulate(rows, axis=0), axis=0)
-    return filled

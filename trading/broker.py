@@ -12,6 +12,7 @@ from alphaloop.costs import CostModel
 from alphaloop.errors import UnknownNameError
 from alphaloop.market import Slice
 from alphaloop.orders import Fill, Order
+from trading.entitled import Entitled
 
 
 class Broker(Protocol):
@@ -19,6 +20,14 @@ class Broker(Protocol):
 
     def submit(self, orders: Sequence[Order]) -> None:
         """Take `orders`. An id that was taken before is ignored, so that a retry cannot double an order."""
+        ...
+
+    def follow(self, action: Entitled) -> None:
+        """Follow a corporate action that takes effect before the next fills.
+
+        `action.orders` are what is left of the symbol's open orders, in new units; others of the symbol
+        are dropped. A venue that converts orders by itself has nothing to do.
+        """
         ...
 
     def on_bar(self, bars: Slice) -> list[Fill]:

@@ -7,15 +7,17 @@ and only then send them. What the journal does not hold has not happened.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, Protocol
 
 import numpy as np
+import numpy.typing as npt
 
 from alphaloop.clock import Clock
 from alphaloop.costs import CostModel
+from alphaloop.entitlements import MIN_STEP, entitlements
 from alphaloop.errors import InputError
 from alphaloop.market import Slice
 from alphaloop.orders import Fill, Order
@@ -24,6 +26,7 @@ from trading.answers import ask, group
 from trading.bookkeeping import cross_body, fill_body, order_body
 from trading.broker import Broker
 from trading.decision import Decision, DecisionInputs, decide
+from trading.entitled import Entitled, book, entitle, is_concerned
 from trading.forecaster import Forecaster
 from trading.prices import booked, obtainable
 from trading.risk import Refusal, RiskCheck
@@ -43,7 +46,11 @@ class Appender(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class BarOutcome:
-    """What one bar brought. `fills` are those of earlier orders; `forecasts` is by sleeve."""
+    """What one bar brought.
+
+    `fills` are those of earlier orders; `forecasts` is by sleeve; `actions` are the corporate actions that
+    the books followed.
+    """
 
     as_of: datetime
     equity: Decimal
@@ -52,6 +59,7 @@ class BarOutcome:
     forecasts: dict[str, Forecast]
     refusals: tuple[Refusal, ...]
     decision_id: str
+    actions: tuple[Entitled, ...] = ()
 
 
 class TradingEngine:
@@ -81,9 +89,11 @@ class TradingEngine:
         self.portfolio = Sleeves.funded(symbols, sleeves, Decimal(capital))
         self.peak = Decimal(capital)
         self.prices: list[Decimal | None] = [None] * len(symbols)
+        self.adjustments: list[float | None] = [None] * len(symbols)
         self.last: BarOutcome | None = None
         self._broker, self._forecaster = broker, forecaster
-        self._strategy, self._risk, self._costs = strategy, risk, costs
+        self._strategy, self._costs = strategy, costs
+        self._risk = replace(risk, limits=risk.limits.for_names(len(symbols)))
         self._clock, self._writer, self._simulated = clock, journal_writer, simulated
         self._stream = journal_writer.stream if journal_writer else "unjournaled"
         self._unbooked: list[Fill] = []
@@ -99,6 +109,7 @@ class TradingEngine:
             raise InputError(f"the engine trades {self.symbols}; the bars are of {bars.symbols}")
         if self.last is not None and bars.timestamp <= self.last.as_of:
             return self._again(bars)
+        actions = self._follow(bars)
         fills = self._settle(bars)
         self._mark(bars)
         forecasts, refusals = self._ask(bars)
@@ -116,6 +127,7 @@ class TradingEngine:
             forecasts=forecasts,
             refusals=decision.refusals,
             decision_id=inputs.decision_id,
+            actions=tuple(actions),
         )
         self._broker.submit(decision.orders)
         return self.last
@@ -133,6 +145,36 @@ class TradingEngine:
             raise InputError(f"the bar of {bars.timestamp.isoformat()} is before the last decided, {decided}")
         self.resubmit()
         return last
+
+    def _follow(self, bars: Slice) -> list[Entitled]:
+        """Journal and book the corporate actions since the last bar, before anything is filled or marked.
+
+        The units of a symbol are in the money of the bar whose factor was seen last; the bar of a symbol
+        that nobody can vouch for is waited out.
+        """
+        trusted = np.isfinite(bars.close) & ~np.isin(self.symbols, bars.disputed)
+        factors = np.where(trusted, bars.adjustment, np.nan)
+        due = entitlements(self.symbols, _floats(self.adjustments), factors, _floats(self.prices))
+        found = [
+            entitle(self.portfolio, one, price, float(factors[index]), bars.timestamp)
+            for index, one in due
+            if (price := self.prices[index]) is not None and is_concerned(self.portfolio, one.symbol)
+        ]
+        if self._writer is not None and found:
+            self._writer.append_many([("corporate_action", one.to_body()) for one in found])
+        for one in found:
+            book(self.portfolio, one)
+        self._know(factors.tolist())
+        for one in found:
+            self._broker.follow(one)
+        return found
+
+    def _know(self, factors: Sequence[float]) -> None:
+        for index, factor in enumerate(factors):
+            known = self.adjustments[index]
+            # A step too small to be an action is not forgotten: many of them may be one.
+            if np.isfinite(factor) and (known is None or abs(factor / known - 1.0) >= MIN_STEP):
+                self.adjustments[index] = factor
 
     def _settle(self, bars: Slice) -> list[Fill]:
         """Journal and book the fills of earlier orders, and what sleeves cross among themselves."""
@@ -218,9 +260,14 @@ class TradingEngine:
             "costs": [str(book.costs) for book in books],
             "traded": [str(book.traded) for book in books],
             "crossing": [change.symbol for change in decision.changes if change.order is None],
+            "adjustments": list(self.adjustments),
             "cost_bps": [self._costs.commission_bps, self._costs.half_spread_bps],
         }
         decided = {"decision_id": inputs.decision_id, "as_of": inputs.as_of.isoformat()}
         refusals = [("refusal", refusal.to_body() | decided) for refusal in decision.refusals]
         orders = [("order", order_body(order)) for order in decision.orders]
         self._writer.append_many([("decision", body), *refusals, *orders])
+
+
+def _floats(values: Sequence[Decimal | float | None]) -> npt.NDArray[np.float64]:
+    return np.array([np.nan if one is None else float(one) for one in values])

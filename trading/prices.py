@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from decimal import Decimal
 
@@ -11,12 +12,13 @@ import numpy.typing as npt
 from alphaloop.market import Slice
 
 DECIMALS = 8
-"""Decimal places of a booked price: enough for every venue, few enough that quantity × price is exact."""
+"""Decimal places of a booked price of 1 or more: enough for every venue, and quantity × price is exact."""
 
 
 def booked(price: float) -> Decimal:
-    """`price` as money is booked with it, rounded half-even to `DECIMALS` places."""
-    return Decimal(f"{price:.{DECIMALS}f}")
+    """`price` as money is booked with it: rounded half-even, to at least nine significant digits."""
+    leading = 0 if price == 0 else max(-math.floor(math.log10(abs(price))), 0)
+    return Decimal(f"{price:.{DECIMALS + leading}f}")
 
 
 def obtainable(bars: Slice) -> npt.NDArray[np.float64]:

@@ -7,24 +7,33 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
+import numpy as np
+
 from alphaloop.errors import InputError
 from alphaloop.journal.record import Record
+from alphaloop.market import BarPanel
 from alphaloop.orders import Order
+from alphaloop.returns import last_known
 from trading.bookkeeping import allocation_from, order_from
 from trading.decision import DecisionInputs
 from trading.engine import BarOutcome, TradingEngine
+from trading.entitled import in_new_units
 from trading.execution import ZERO, Allocation, subtract
 from trading.replay import decision_of, rule_of
 from trading.risk import Refusal
-from trading.sleeves import Book, Sleeves
+from trading.sleeves import Book, Sleeves, Working
 
 
 @dataclass
 class _Open:
-    """A change still waited for: the quantity left of its order, and what its sleeves got so far."""
+    """A change still waited for: the quantity left of its order, and what its sleeves got so far.
+
+    `wanted` is what the sleeves waited for in new units after a split, and `got` what came since.
+    """
 
     left: Decimal = ZERO
     got: list[Allocation] = field(default_factory=list)
+    wanted: tuple[Decimal, ...] | None = None
 
 
 @dataclass
@@ -35,7 +44,7 @@ class _Ledger:
     last: dict[str, Any] | None = None
     orders: list[Order] = field(default_factory=list)
     refusals: list[Refusal] = field(default_factory=list)
-    booked: list[Allocation] = field(default_factory=list)
+    booked: list[Allocation | dict[str, Any]] = field(default_factory=list)
     open: dict[tuple[str, str], _Open] = field(default_factory=dict)
 
     def read(self, record: Record) -> None:
@@ -53,6 +62,8 @@ class _Ledger:
             self.refusals.append(Refusal.from_body(body))
         elif record.kind in {"fill", "cross"}:
             self._settle(body)
+        elif record.kind == "corporate_action":
+            self._convert(body)
 
     def _settle(self, body: dict[str, Any]) -> None:
         key, allocation = (body["decision_id"], body["symbol"]), allocation_from(body)
@@ -62,10 +73,23 @@ class _Ledger:
         if not self.open[key].left:
             del self.open[key]
 
+    def _convert(self, body: dict[str, Any]) -> None:
+        """Take a corporate action: what is open of its symbol is what the record says, in new units."""
+        self.booked.append(body)
+        left = {one["decision_id"]: tuple(map(Decimal, one["wanted"])) for one in body["open"]}
+        for key in [key for key in self.open if key[1] == body["symbol"]]:
+            wanted = left.get(key[0])
+            if wanted is None:
+                del self.open[key]
+            else:
+                self.open[key] = _Open(abs(sum(wanted, ZERO)), wanted=wanted)
 
-def restore(engine: TradingEngine, records: Iterable[Record]) -> list[Order]:
+
+def restore(engine: TradingEngine, records: Iterable[Record], past: BarPanel | None = None) -> list[Order]:
     """Give `engine` the books and open orders that `records` of its stream end with, and resubmit these.
 
+    `past` are bars up to the last decision: a journal that does not say at which adjustment its books
+    stand is taken to stand at theirs.
     Returns the orders sent again; the broker ignores those that it has. Raises `InputError` where the
     journal trades other symbols or sleeves, or holds a decision of a newer version's rule.
     """
@@ -77,8 +101,9 @@ def restore(engine: TradingEngine, records: Iterable[Record]) -> list[Order]:
     inputs = DecisionInputs.from_body(ledger.last)
     _require_same_book(engine, inputs)
     engine.portfolio = _sleeves(ledger.last, inputs)
-    for allocation in ledger.booked:
-        engine.portfolio.book(allocation)
+    engine.adjustments = _adjustments(ledger.last, inputs, past)
+    for booked in ledger.booked:
+        _book(engine, booked)
     _expect_open(engine.portfolio, ledger)
     engine.prices, engine.peak = list(inputs.prices), inputs.peak
     engine.last = BarOutcome(
@@ -110,12 +135,40 @@ def _sleeves(body: dict[str, Any], inputs: DecisionInputs) -> Sleeves:
     return Sleeves(inputs.symbols, books)
 
 
+def _adjustments(body: dict[str, Any], inputs: DecisionInputs, past: BarPanel | None) -> list[float | None]:
+    """The adjustment factor at which the books of a decision stand, by symbol; None where nobody knows."""
+    if "adjustments" in body:
+        return list(body["adjustments"])
+    if past is None:
+        return [None] * len(inputs.symbols)
+    known = last_known(past.between(end=inputs.as_of).select(inputs.symbols).adjustment)[-1:].ravel()
+    return [float(one) if np.isfinite(one) else None for one in known] or [None] * len(inputs.symbols)
+
+
+def _book(engine: TradingEngine, booked: Allocation | dict[str, Any]) -> None:
+    if isinstance(booked, Allocation):
+        engine.portfolio.book(booked)
+        return
+    index = engine.symbols.index(booked["symbol"])
+    engine.adjustments[index] = booked["adjustment"]
+    rows = zip(engine.portfolio.books, booked["quantities"], booked["cash"], strict=True)
+    for book, quantity, paid in rows:
+        book.entitle(index, Decimal(quantity), Decimal(paid))
+
+
 def _expect_open(portfolio: Sleeves, ledger: _Ledger) -> None:
     """Wait again for what no fill or cross has completed. A decision is only redone if it left something."""
     for decision_id in dict.fromkeys(decision_id for decision_id, _ in ledger.open):
         for change in decision_of(ledger.decisions[decision_id]).changes:
             waiting = ledger.open.get((decision_id, change.symbol))
             if waiting is not None:
-                for allocation in waiting.got:
-                    change.wanted = subtract(change.wanted, allocation.quantities)
-                portfolio.expect(change)
+                left = change if waiting.wanted is None else in_new_units(change, waiting.wanted)
+                _expect(portfolio, left, waiting.got)
+
+
+def _expect(portfolio: Sleeves, change: Working | None, got: Iterable[Allocation]) -> None:
+    if change is None:
+        return
+    for allocation in got:
+        change.wanted = subtract(change.wanted, allocation.quantities)
+    portfolio.expect(change)

@@ -7,7 +7,7 @@ or missing forecasts, for the whole book by drawdown or a stale feed, and for a 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from alphaloop.limits import clip_weights, name_cap, reduce_to_held
 from alphaloop.settings import TradingSettings
 
 Matrix = npt.NDArray[np.float64]
@@ -29,18 +30,19 @@ class RiskLimits:
 
     `max_feature_age` is the age of the features behind a forecast, `max_bar_age` that of the bar by the
     engine's clock (`None`: not looked at, as in a replay), `prediction_deadline_ms` the time in which all
-    forecasts of one bar must have come (`None`: no deadline, as in a backtest).
+    forecasts of one bar must have come (`None`: no deadline, as in a backtest). A `max_weight` of `None`
+    stands for the default, which depends on the number of names (`alphaloop.limits.name_cap`).
     """
 
     max_gross: float = 1.0
-    max_weight: float = 0.15
+    max_weight: float | None = None
     max_drawdown: float = 0.40
     max_feature_age: timedelta = timedelta(0)
     max_bar_age: timedelta | None = None
     prediction_deadline_ms: int | None = 2_000
 
     def __post_init__(self) -> None:
-        if self.max_gross <= 0 or self.max_weight <= 0 or not 0 < self.max_drawdown <= 1:
+        if self.max_gross <= 0 or (self.max_weight or 1) <= 0 or not 0 < self.max_drawdown <= 1:
             raise ValueError(f"limits must be positive, and drawdown a share in (0, 1]: {self}")
 
     @classmethod
@@ -53,6 +55,10 @@ class RiskLimits:
             prediction_deadline_ms=settings.prediction_deadline_ms,
             max_bar_age=timedelta(seconds=settings.max_bar_age_seconds),
         )
+
+    def for_names(self, names: int) -> RiskLimits:
+        """These limits with the cap that holds for a book of `names`."""
+        return replace(self, max_weight=name_cap(self.max_weight, names))
 
     def to_body(self) -> dict[str, Any]:
         """The limits as plain values, for the journal."""
@@ -151,26 +157,19 @@ class RiskCheck:
 
         `reduce_only` is by sleeve, `[sleeves]`, or by sleeve and symbol, `[sleeves, symbols]`.
 
-        Reduce-only first, then the cap a name (a holding above it is sold down to it), then gross:
-        purchases shrink until the sum fits, so drift above the limit never forces sales.
+        See `alphaloop.limits.clip_weights` for the order of the limits.
         """
         held = reduce_only[:, None] if reduce_only.ndim == 1 else reduce_only
-        allowed = np.where(held, np.clip(wanted, 0.0, np.maximum(current, 0.0)), wanted)
-        refusals = self._over_name_cap(allowed, sleeves, symbols)
-        allowed = np.minimum(allowed, self.limits.max_weight)
-        refusals += self._over_gross(allowed, sleeves)
-        rise = np.maximum(allowed - current, 0.0)
-        kept = np.minimum(allowed, current)
-        room = np.maximum(self.limits.max_gross - kept.sum(axis=1), 0.0)
-        asked = rise.sum(axis=1)
-        over = asked > room
-        if over.any():
-            scale = np.where(over, room / np.where(over, asked, 1.0), 1.0)
-            allowed = np.where(over[:, None], kept + rise * scale[:, None], allowed)
-        return allowed, refusals
+        cap, gross = name_cap(self.limits.max_weight, len(symbols)), self.limits.max_gross
+        wanted = reduce_to_held(wanted, current, held)
+        refusals = self._over_name_cap(wanted, cap, sleeves, symbols)
+        refusals += self._over_gross(np.minimum(wanted, cap), sleeves)
+        return clip_weights(wanted, current, cap, gross), refusals
 
-    def _over_name_cap(self, wanted: Matrix, sleeves: Sequence[str], symbols: Sequence[str]) -> list[Refusal]:
-        cap, refusals = self.limits.max_weight, []
+    def _over_name_cap(
+        self, wanted: Matrix, cap: float, sleeves: Sequence[str], symbols: Sequence[str]
+    ) -> list[Refusal]:
+        refusals = []
         for index in np.flatnonzero((wanted > cap).any(axis=0)).tolist():
             rows = np.flatnonzero(wanted[:, index] > cap).tolist()
             most = wanted[rows, index].max()

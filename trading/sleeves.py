@@ -39,6 +39,11 @@ class Book:
         self.costs += cost
         self.traded += abs(notional)
 
+    def entitle(self, index: int, quantity: Decimal, paid: Decimal) -> None:
+        """Hold `quantity` of the symbol at `index` after a corporate action, and take what it `paid`."""
+        self.quantities[index] = quantity
+        self.cash += paid
+
 
 @dataclass(slots=True)
 class Working:

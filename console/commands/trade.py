@@ -54,7 +54,7 @@ def trade(
         output.progress_bar("trading", len(market.future)) as step,
     ):
         # Books and open orders go on where the journal left them.
-        restore(loop.engine, journal.records("trading"))
+        restore(loop.engine, journal.records("trading"), market.past)
         for bars in market.future.slices():
             turn = loop.turn(bars)
             step(f"{turn.as_of.date()} {turn.outcome.equity:,.0f}")

@@ -20,6 +20,7 @@ from alphaloop.prediction import Forecast
 from alphaloop.rollout import sleeve_names
 from trading.brokers.paper import PaperBroker
 from trading.engine import BarOutcome, TradingEngine
+from trading.entitled import Entitled
 from trading.forecaster import ArrayForecaster
 from trading.risk import RiskCheck, RiskLimits
 from trading.strategy import AllocationStrategy
@@ -74,6 +75,13 @@ class SlowBroker:
                 self.taken.append(order.client_order_id)
                 self._left[order.client_order_id] = (order, order.quantity)
 
+    def follow(self, action: Entitled) -> None:
+        kept = {order.client_order_id: (order, order.quantity) for order in action.orders}
+        for name, (order, _) in list(self._left.items()):
+            if order.symbol == action.symbol:
+                del self._left[name]
+                self._left.update({name: kept[name]} if name in kept else {})
+
     def on_bar(self, bars: Slice) -> list[Fill]:
         fills = []
         for name, (order, left) in list(self._left.items()):
@@ -103,7 +111,9 @@ class Rig:
         self.costs = given.get("costs") or CostModel()
         self.clock = ReplayClock(to_datetime(bars.timestamps[0]))
         self.journal = Journal(folder / "journal.db", folder / "anchors.jsonl", self.clock)
-        self.forecaster = given.get("forecaster") or Divided(bars)
+        scores = given.get("scores")
+        alike = None if scores is None else ArrayForecaster(bars.timestamps, bars.symbols, scores)
+        self.forecaster = given.get("forecaster") or alike or Divided(bars)
         self.limits = given.get("limits") or RiskLimits(max_weight=0.6)
         self.sleeves = given.get("sleeves", 4)
         self.broker = given.get("broker") or PaperBroker(self.costs)

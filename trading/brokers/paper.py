@@ -11,6 +11,7 @@ import numpy as np
 from alphaloop.costs import CostModel
 from alphaloop.market import Slice
 from alphaloop.orders import Fill, Order
+from trading.entitled import Entitled
 from trading.prices import booked, obtainable
 
 
@@ -34,6 +35,20 @@ class PaperBroker:
             if order.client_order_id not in self._known:
                 self._known.add(order.client_order_id)
                 self._open[order.client_order_id] = order
+
+    def follow(self, action: Entitled) -> None:
+        """Hold and pay what the books do, and replace the symbol's open orders by those in new units."""
+        held = self.positions.get(action.symbol)
+        if held:
+            self.positions[action.symbol] = held + action.growth
+            self.cash += sum(action.cash, Decimal(0))
+        open_ids = [name for name, order in self._open.items() if order.symbol == action.symbol]
+        left = {order.client_order_id: order for order in action.orders}
+        for name in open_ids:
+            if name in left:
+                self._open[name] = left[name]
+            else:
+                del self._open[name]
 
     def on_bar(self, bars: Slice) -> list[Fill]:
         """Fill what was decided before this bar and has a price in it."""

@@ -245,8 +245,8 @@ def _parsed(symbol: str, body: Any) -> _Chart:
     return _Chart(
         seconds.astype("datetime64[s]").astype("datetime64[ns]"),
         values,
-        tuple(sorted(splits)),
-        tuple(sorted(dividends)),
+        tuple(sorted(set(splits))),
+        tuple(sorted(set(dividends))),
         currency,
     )
 

@@ -34,6 +34,7 @@ import numpy.typing as npt
 from alphaloop.clock import as_utc
 from alphaloop.errors import DataError
 from alphaloop.market import BarPanel, Timestamps, to_datetime64
+from features.truth.duplicate_actions import without_copies
 from features.truth.records import read_records
 
 Kind = Literal["split", "cash_dividend", "stock_dividend", "spin_off", "delisting", "symbol_change"]
@@ -129,11 +130,16 @@ def factor(action: CorporateAction, previous_close: float) -> float:
 
 
 def known_at(actions: Sequence[CorporateAction], as_of: datetime) -> list[CorporateAction]:
-    """The actions as published at or before `as_of`, by ex-date, distributions of a day before its ratios."""
+    """The actions as published at or before `as_of`, by ex-date, distributions of a day before its ratios.
+
+    An action that was told twice counts once. Raises `DataError` for two ratios of one symbol and ex-date,
+    and for two delistings or changes of name that contradict each other.
+    """
     published = [action for action in actions if action.published <= as_utc(as_of)]
     published.sort(key=lambda action: action.published)
     latest = {action.identifier: action for action in published if action.identifier}
-    return sorted((one for one in published if latest.get(one.identifier, one) is one), key=_order)
+    newest = [one for one in published if latest.get(one.identifier, one) is one]
+    return sorted(without_copies(newest), key=_order)
 
 
 def apply(
@@ -172,11 +178,12 @@ def adjustment_of(
 ) -> npt.NDArray[np.float64]:
     """The adjustment of one symbol at each bar, float64 `[T]`, from its known actions and raw closes `[T]`.
 
-    It is 1 up to the first ex-date that follows a bar of the symbol.
+    It is 1 up to the first ex-date that follows a bar of the symbol. An action that is told twice counts
+    once; `DataError` for two different ratios of one ex-date.
     """
     steps = np.ones(len(timestamps))
     price, last_row = math.nan, 0
-    for action in sorted(actions, key=_order):
+    for action in sorted(without_copies(actions), key=_order):
         row = int(np.searchsorted(timestamps, to_datetime64(action.effective)))
         if row == len(timestamps):
             break
@@ -196,8 +203,18 @@ def adjustment_of(
 
 
 def read_actions(path: Path) -> list[CorporateAction]:
-    """The corporate actions of a CSV, Parquet or TOML file; `DataError` names file, row and column."""
-    return read_records(path, CorporateAction)
+    """The corporate actions of a CSV, Parquet or TOML file; `DataError` names file, row and column.
+
+    Rows may tell an action twice; those that contradict each other raise `DataError`, too.
+    """
+    actions = read_records(path, CorporateAction)
+    try:
+        known_at(
+            actions, max((action.published for action in actions), default=datetime.max.replace(tzinfo=UTC))
+        )
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from error
+    return actions
 
 
 def _order(action: CorporateAction) -> tuple[datetime, bool, str, float, datetime]:

@@ -52,6 +52,7 @@ class Venue:
     faults: list[tuple[int, dict[str, str], str]] = field(default_factory=list)
     meta: dict[str, Any] = field(default_factory=lambda: dict(META))
     broken: Any = None
+    repeats_events: bool = False
     asked: list[dict[str, str]] = field(default_factory=list)
     hosts: Counter[str] = field(default_factory=Counter)
     cookies: list[str] = field(default_factory=list)
@@ -67,10 +68,14 @@ class Venue:
         rows = [row for row in bars if first <= row[0] < last]
         names = ("open", "high", "low", "close", "volume")
         quotes = {name: [row[1][name] for row in rows] for name in names}
+        events = {"splits": {"1": _split()}, "dividends": {"2": _dividend()}}
+        if self.repeats_events:
+            for told in events.values():
+                told["3"] = {**next(iter(told.values())), "date": next(iter(told.values()))["date"] + 1800}
         result = {
             "meta": self.meta,
             "timestamp": [row[0] for row in rows],
-            "events": {"splits": {"1": _split()}, "dividends": {"2": _dividend()}},
+            "events": events,
             "indicators": {"quote": [quotes], "adjclose": [{"adjclose": [1.0] * len(rows)}]},
         }
         return 200, {"chart": {"result": [result], "error": None}}
@@ -264,6 +269,13 @@ def test_the_factor_is_that_of_the_dated_actions(yahoo: Yahoo) -> None:
     np.testing.assert_allclose(applied.adjustment, BarPanel.from_table(table).adjustment, rtol=1e-12)
     late = yahoo.actions(("AAPL",), start=datetime(2020, 8, 8, tzinfo=UTC))
     assert late["kind"].to_pylist() == ["split"]
+
+
+def test_events_that_yahoo_tells_twice_of_a_day_count_once(yahoo: Yahoo, venue: Venue) -> None:
+    """A split and a dividend that come a second time at another minute change neither prices nor factor."""
+    once = yahoo.history(("AAPL",))
+    venue.repeats_events = True
+    assert yahoo.history(("AAPL",)).equals(once)
 
 
 def test_what_is_asked_for_changes_no_bar(yahoo: Yahoo) -> None:

@@ -20,6 +20,8 @@ QUIET = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "DO_NOT_TRACK": "true",
     "FEAST_USAGE": "False",
+    # ONNX Runtime reads it once, when it is imported; it has no other switch that stops its queue of events.
+    "ORT_DISABLE_TELEMETRY": "1",
     "TOKENIZERS_PARALLELISM": "false",
     "PYTHONWARNINGS": "ignore",
 }
@@ -29,6 +31,15 @@ ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_
 def child_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     """The environment for a child: no shadowing by the working folder, no telemetry of vendors."""
     return {**os.environ, **QUIET, **(extra or {})}
+
+
+def silence_telemetry(*names: str) -> None:
+    """Set these variables of `QUIET` in this process, where the caller has not set them otherwise.
+
+    To be called before the vendor's library is imported.
+    """
+    for name in names:
+        os.environ.setdefault(name, QUIET[name])
 
 
 def free_port(host: str = "127.0.0.1") -> int:

@@ -19,6 +19,7 @@ from features.build import FeatureFrame, backfill
 from features.inputs import aligned
 from features.sets import FeatureSet
 from models.card import Card
+from models.export import open_session
 from models.feature_sets import feature_set_for
 from models.registry import Registry
 from serving.prediction_log import PredictionRow
@@ -130,11 +131,6 @@ class Recomputation:
     def _session(self, model: str, version: str) -> tuple[Card, Any]:
         key = (model, version)
         if key not in self._loaded:
-            import onnxruntime
-
-            options = onnxruntime.SessionOptions()
-            options.intra_op_num_threads = options.inter_op_num_threads = 1
-            content = self._registry.onnx(model, version)
-            session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+            session = open_session(self._registry.onnx(model, version))
             self._loaded[key] = (self._registry.card(model, version), session)
         return self._loaded[key]

@@ -15,6 +15,7 @@ import numpy as np
 
 from alphaloop.allocation import AllocationPolicy, next_weights
 from alphaloop.errors import FidelityError
+from alphaloop.processes import silence_telemetry
 from models.dataset import Panel
 from models.family import Family, FittedModel, Scores
 from models.graph import INPUT, OUTPUT
@@ -107,6 +108,7 @@ def fidelity(
 
     A file that ONNX Runtime cannot run is as far away as can be.
     """
+    silence_telemetry("ORT_DISABLE_TELEMETRY")
     from onnxruntime.capi import onnxruntime_pybind11_state as state
 
     refusals = (
@@ -124,6 +126,7 @@ def fidelity(
 
 def open_session(content: bytes) -> Any:
     """An ONNX Runtime session on one thread."""
+    silence_telemetry("ORT_DISABLE_TELEMETRY")
     import onnxruntime
 
     options = onnxruntime.SessionOptions()

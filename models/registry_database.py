@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from alphaloop.errors import AlphaloopError, DamagedStoreError, VendorError
+from alphaloop.processes import silence_telemetry
 
 DAMAGE = ("malformed", "not a database", "no such table", "no such column", "disk I/O error")
 """What SQLite says of a database that cannot be read."""
@@ -83,10 +84,7 @@ def _first_line(text: str) -> str:
 def _quiet_mlflow() -> None:
     import logging
 
-    from alphaloop.processes import QUIET
-
-    for name in ("MLFLOW_DISABLE_TELEMETRY", "DO_NOT_TRACK"):
-        os.environ.setdefault(name, QUIET[name])
+    silence_telemetry("MLFLOW_DISABLE_TELEMETRY", "DO_NOT_TRACK")
     os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
     logging.getLogger("alembic").setLevel(logging.WARNING)
 

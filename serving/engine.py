@@ -15,6 +15,7 @@ from weakref import WeakValueDictionary
 import numpy as np
 
 from alphaloop.errors import DamagedStoreError, FeatureSetMismatchError, ServingError
+from alphaloop.processes import silence_telemetry
 from models.card import Card
 from serving.protocol import Panel, Scores
 from serving.signature import require_signature
@@ -167,6 +168,7 @@ class Engine:
 
 
 def _session(model: str, version: str, onnx: bytes) -> Any:
+    silence_telemetry("ORT_DISABLE_TELEMETRY")
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -183,6 +185,7 @@ def _session(model: str, version: str, onnx: bytes) -> Any:
 
 def _runtime_errors() -> tuple[type[Exception], ...]:
     """ONNX Runtime's exceptions; they share no base of their own."""
+    silence_telemetry("ORT_DISABLE_TELEMETRY")
     from onnxruntime.capi import onnxruntime_pybind11_state as state
 
     names = (

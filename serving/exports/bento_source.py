@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,8 @@ class Prediction:
     """One model version; a session has one thread."""
 
     def __init__(self) -> None:
+        # Read once, when ONNX Runtime is imported: without it events for its vendor are queued on disk.
+        os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
         import onnxruntime
 
         content = (FOLDER / "model.onnx").read_bytes()

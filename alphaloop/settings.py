@@ -68,6 +68,10 @@ class FeatureSettings(Section):
     )
     formulas: dict[str, str] = Field({}, description="formulas by name, to be used in the set and in others")
     files: tuple[Path, ...] = Field((), description="Python files that define indicators of one's own")
+    warmup: bool = Field(
+        True,
+        description="no value before it is within 1 % of one from a longer history; refuse what never is",
+    )
     online: str = Field("sqlite", description="online store: sqlite, or redis://host:port/db")
     offline: str = Field("", description="folder or s3://bucket/path of features at rest; empty means home")
 

@@ -56,7 +56,7 @@ def build(
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".bulk-", dir=path.parent) as folder:
         work = _Work(Path(folder), read, symbols, timestamps, feature_set)
-        for stage in plan([feature.column for feature in feature_set.features]):
+        for stage in plan(feature_set.columns):
             work.run(stage)
         replace_with(path, partial(_write, work))
     return Bulk(path, len(symbols) * len(timestamps), len(symbols), len(feature_set))

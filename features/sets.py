@@ -27,6 +27,7 @@ from features.graph import Column, Graph, inputs_of
 from features.indicator import Indicator
 from features.named import NAMED
 from features.own_indicators import indicators_of
+from features.warmup import require_settling, settled, warmup
 
 # To be raised when the same definition comes to mean other values.
 VERSION = 2
@@ -44,6 +45,11 @@ class Feature:
     def lookback(self) -> int:
         """Bars needed for the first value, that bar included."""
         return self.column.lookback
+
+    @property
+    def warmup(self) -> int | None:
+        """Bars until it no longer depends on where history begins; None where it always does."""
+        return warmup(self.column)
 
     @property
     def inputs(self) -> tuple[str, ...]:
@@ -64,8 +70,10 @@ class FeatureSet:
     """Features in the order of a panel's last axis.
 
     `features` are names, indicators or formulas (`name = formula`); `formulas` are further formulas by
-    name and `indicators` further indicators that they may use. Raises `InputError` for an empty set and
-    for a feature that is there twice, and `FormulaError` for what is wrong in a formula.
+    name and `indicators` further indicators that they may use. With `warmup`, values are NaN until they
+    have settled (see `features.warmup`), and a feature that never settles is refused, unless `cumulative`.
+    Raises `InputError` for an empty set, for a feature that is there twice and for a refused one, and
+    `FormulaError` for what is wrong in a formula.
     """
 
     def __init__(
@@ -73,7 +81,11 @@ class FeatureSet:
         features: Iterable[str],
         formulas: Mapping[str, str] | None = None,
         indicators: Iterable[Indicator] = (),
+        *,
+        warmup: bool = True,
+        cumulative: bool = False,
     ) -> None:
+        self._warmup = warmup
         self._own = {one.name: one for one in indicators}
         self._given = dict(formulas or {})
         texts = {name: one.formula for name, one in NAMED.items()} | dict(formulas or {})
@@ -83,6 +95,9 @@ class FeatureSet:
         self.names = tuple(feature.name for feature in self.features)
         if not self.names or len(set(self.names)) != len(self.names):
             raise InputError(f"a feature set needs features, each once; got {self.names}")
+        if warmup and not cumulative:
+            for feature in self.features:
+                require_settling(feature.name, feature.column)
 
     def __len__(self) -> int:
         return len(self.names)
@@ -99,7 +114,13 @@ class FeatureSet:
     @cached_property
     def graph(self) -> Graph:
         """What computes the features, in their order."""
-        return Graph([feature.column for feature in self.features])
+        return Graph(self.columns)
+
+    @cached_property
+    def columns(self) -> tuple[Column, ...]:
+        """What is computed of each feature: its column, masked until it has settled."""
+        raw = tuple(feature.column for feature in self.features)
+        return tuple(settled(column) or column for column in raw) if self._warmup else raw
 
     @cached_property
     def texts(self) -> tuple[str, ...]:
@@ -126,7 +147,7 @@ class FeatureSet:
     @cached_property
     def lookback(self) -> int:
         """Bars needed until every feature has a value."""
-        return max(feature.lookback for feature in self.features)
+        return max(column.lookback for column in self.columns)
 
     @cached_property
     def hash(self) -> str:
@@ -135,8 +156,12 @@ class FeatureSet:
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
     def having(self, features: Iterable[str], formulas: Mapping[str, str] | None = None) -> FeatureSet:
-        """A set of `features` that may use this one's indicators, and its formulas or those given."""
-        return FeatureSet(features, self._given if formulas is None else formulas, self._own.values())
+        """A set of `features` that may use this one's indicators, and its formulas or those given.
+
+        It may hold cumulative features: a model that was trained on them goes on being answered.
+        """
+        given = self._given if formulas is None else formulas
+        return FeatureSet(features, given, self._own.values(), warmup=self._warmup, cumulative=True)
 
     def _understood(self, texts: Iterable[str]) -> tuple[Feature, ...]:
         language = Language(self._resolve)
@@ -184,14 +209,17 @@ def __getattr__(name: str) -> FeatureSet:
 def feature_set_of(settings: Settings) -> FeatureSet:
     """The feature set of the settings: `features.set`, with `features.formulas` and `features.files`."""
     wanted = settings.features
-    if not (wanted.set or wanted.formulas or wanted.files):
+    if not (wanted.set or wanted.formulas or wanted.files) and wanted.warmup:
         return default()
     indicators = [one for path in wanted.files for one in indicators_of(path)]
-    return FeatureSet(wanted.set or tuple(NAMED), wanted.formulas, indicators)
+    return FeatureSet(wanted.set or tuple(NAMED), wanted.formulas, indicators, warmup=wanted.warmup)
 
 
 def of_catalogue(bars: BarPanel) -> FeatureSet:
-    """Every output of every indicator, with default parameters, that the columns of `bars` allow."""
+    """Every output of every indicator, with default parameters, that the columns of `bars` allow.
+
+    None is masked, and cumulative ones are there too.
+    """
     have = {name for name in (*PRICE_COLUMNS, "volume") if np.isfinite(getattr(bars, name)).any()}
     have |= set(bars.extra)
     texts = []
@@ -200,4 +228,4 @@ def of_catalogue(bars: BarPanel) -> FeatureSet:
         if set(node.inputs) <= have:
             outputs = node.operator.outputs
             texts += [name] if len(outputs) == 1 else [f"{name}.{output}" for output in outputs]
-    return FeatureSet(texts)
+    return FeatureSet(texts, warmup=False)

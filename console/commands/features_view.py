@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from alphaloop.errors import InputError
@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from features.sets import Feature
 
 EXACT, CLOSE = "bit-identical", "within 1e-9"
+UNSETTLED = "never"
+"""Shown for a feature that depends on where history begins, however long it is."""
 
 
 def feature(one: Feature) -> dict[str, Any]:
@@ -20,6 +22,7 @@ def feature(one: Feature) -> dict[str, Any]:
         "formula": one.formula,
         "inputs": list(one.inputs),
         "lookback": one.lookback,
+        "warmup": one.warmup,
         "stream": EXACT if one.exact else CLOSE,
         "definition": one.definition(),
     }
@@ -28,9 +31,11 @@ def feature(one: Feature) -> dict[str, Any]:
 def catalogue(word: str = "") -> list[dict[str, Any]]:
     """Every indicator with its default parameters; only those that have `word` in what names them.
 
-    Raises `InputError` where none has.
+    `warmup` has, for each output, the bars until it no longer depends on where history begins: None where it
+    always does. Raises `InputError` where none has.
     """
     from features import catalogue as indicators
+    from features.warmup import warmup
 
     rows = []
     for name in indicators.names():
@@ -46,6 +51,7 @@ def catalogue(word: str = "") -> list[dict[str, Any]]:
                 "parameters": dict(found.parameters),
                 "outputs": list(found.outputs),
                 "lookback": node.lookback,
+                "warmup": {one: warmup(node.output(one)) for one in node.operator.outputs},
                 "stream": EXACT if node.exact else CLOSE,
                 "description": found.description,
                 "reference": found.reference,
@@ -74,12 +80,13 @@ def show_catalogue(rows: Sequence[dict[str, Any]], *, described: bool = False) -
                 parameters,
                 outputs,
                 str(row["lookback"]),
+                _warmup(row["warmup"].values()),
                 row["stream"],
             ]
         )
     second = "description" if described else "inputs"
-    heads = ("group", "indicator", second, "parameters", "outputs", "lookback", "batch and stream")
-    output.table(heads, shown, numbers=("lookback",))
+    heads = ("group", "indicator", second, "parameters", "outputs", "lookback", "warm-up", "batch and stream")
+    output.table(heads, shown, numbers=("lookback", "warm-up"))
     output.say(f"{len(shown)} indicator{'s' if len(shown) > 1 else ''}")
 
 
@@ -88,8 +95,21 @@ def show_set(found: Sequence[dict[str, Any]]) -> None:
     from console import output
 
     rows = [
-        [one["name"], one["formula"], ", ".join(one["inputs"]), str(one["lookback"]), one["stream"]]
+        [
+            one["name"],
+            one["formula"],
+            ", ".join(one["inputs"]),
+            str(one["lookback"]),
+            _warmup([one["warmup"]]),
+            one["stream"],
+        ]
         for one in found
     ]
-    heads = ("feature", "formula", "inputs", "lookback", "batch and stream")
-    output.table(heads, rows, numbers=("lookback",))
+    heads = ("feature", "formula", "inputs", "lookback", "warm-up", "batch and stream")
+    output.table(heads, rows, numbers=("lookback", "warm-up"))
+
+
+def _warmup(bars: Iterable[int | None]) -> str:
+    """The longest warm-up of several outputs, in bars."""
+    known = [one for one in bars if one is not None]
+    return str(max(known)) if known else UNSETTLED

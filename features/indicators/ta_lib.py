@@ -16,6 +16,8 @@ REFERENCE = "TA-Lib"
 DEFAULTS = {"periods": "ht_dcperiod"}
 # What traders call functions whose names in TA-Lib are short.
 LONG_NAMES = {"KC": "keltner", "HA": "heikin_ashi"}
+# Functions whose outputs are places in the array: given as ages since version 2 of their meaning.
+PLACES = ("MAXINDEX", "MININDEX", "MINMAXINDEX")
 
 
 def indicators() -> tuple[Indicator, ...]:
@@ -39,15 +41,16 @@ def _indicator(info: dict[str, Any], name: str) -> Indicator:
         outputs=outputs if len(outputs) > 1 else SINGLE,
         group=info["group"].lower(),
         reference=REFERENCE,
+        version=2 if info["name"] in PLACES else 1,
     )
 
 
 def _factory(function: str, description: str, defaults: dict[str, float]) -> Callable[..., Talib]:
     def factory(**parameters: float) -> Talib:
-        return Talib(function, parameters)
+        return Talib(function, parameters, ages=function in PLACES)
 
     factory.__name__ = function.lower()
-    factory.__doc__ = description
+    factory.__doc__ = f"{description}, in bars since then" if function in PLACES else description
     factory.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
         [
             inspect.Parameter(

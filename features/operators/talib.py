@@ -15,10 +15,15 @@ from features.operator import SINGLE, Axes, Handle, Matrix, Vector, present, unk
 
 @dataclass(frozen=True)
 class Talib:
-    """TA-Lib's `function` with its `parameters`; inputs are handed over in their order."""
+    """TA-Lib's `function` with its `parameters`; inputs are handed over in their order.
+
+    With `ages`, outputs that TA-Lib gives as places in the whole array, which depend on where history begins,
+    become the number of the symbol's bars since that place (0 for the bar itself).
+    """
 
     function: str
     parameters: Mapping[str, float] = field(default_factory=dict)
+    ages: bool = False
     exact: bool = True
     cross: bool = False
 
@@ -56,7 +61,7 @@ class Talib:
             rows: Any = slice(None) if whole[column] else np.flatnonzero(here[:, column])
             found = function(*(values[rows, column] for values in columns), **self.parameters)
             for result, values in zip(results, found if isinstance(found, tuple) else (found,), strict=True):
-                result[rows, column] = values
+                result[rows, column] = np.arange(len(values)) - values if self.ages else values
                 if values.dtype != np.float64:
                     # Whole numbers have no NaN: TA-Lib fills the bars before the first value with 0.
                     first = np.arange(len(result))[rows][: self.lookback - 1]
@@ -99,22 +104,24 @@ class _TalibHandle:
 class _SymbolHandle:
     """One symbol's handle; until history suffices to open it, the bars so far."""
 
-    __slots__ = ("_handle", "_operator", "_waiting", "update")
+    __slots__ = ("_handle", "_operator", "_place", "_waiting", "update")
 
     def __init__(self, operator: Talib, history: list[Vector]) -> None:
         self._operator = operator
         self._waiting = [list(values) for values in history]
         self._handle: Any = None
+        self._place = len(history[0]) - 1
         self.update: Any = self._wait
         self._open()
 
     def _wait(self, bar: tuple[float, ...]) -> Any:
         for values, value in zip(self._waiting, bar, strict=True):
             values.append(value)
+        self._place += 1
         self._open()
         if self._handle is None:
             return _nothing(len(self._operator.outputs))
-        return self._handle.value
+        return self._age(self._handle.value) if self._operator.ages else self._handle.value
 
     def _open(self) -> None:
         if len(self._waiting[0]) < self._operator.lookback:
@@ -129,7 +136,17 @@ class _SymbolHandle:
             return
         self._handle, self._waiting = handle, []
         carry_on = handle.update
-        self.update = lambda bar: carry_on(*bar)
+        self.update = self._carry_on_ages if self._operator.ages else lambda bar: carry_on(*bar)
+
+    def _carry_on_ages(self, bar: tuple[float, ...]) -> Any:
+        self._place += 1
+        return self._age(self._handle.update(*bar))
+
+    def _age(self, places: Any) -> Any:
+        """Bars since the place or places that TA-Lib gives."""
+        if isinstance(places, tuple):
+            return tuple(self._place - place for place in places)
+        return self._place - places
 
 
 def _nothing(outputs: int) -> Any:

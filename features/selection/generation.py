@@ -151,7 +151,7 @@ def _distinct(texts: Sequence[str], base: FeatureSet | None) -> list[str]:
     meanings, names = {one.column.key for one in own}, {one.name for one in own}
     for text in dict.fromkeys(texts):
         try:
-            feature = FeatureSet([text]).features[0]
+            feature = FeatureSet([text], warmup=False).features[0]
         except FormulaError:  # a kind that this feature does not allow, as one on coarser bars already
             continue
         if feature.column.key not in meanings and feature.name not in names:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,7 +13,7 @@ import pytest
 from alphaloop.errors import FeatureSetMismatchError
 from alphaloop.rollout import RolloutDocument, RolloutState
 from features.own_indicators import indicators_of
-from features.sets import FeatureSet
+from features.sets import VERSION, FeatureSet
 from models.card import Card
 from models.feature_sets import SetsInUse, feature_set_for
 from models.registry import ROLLOUT_TAG, Registry
@@ -98,3 +101,21 @@ def test_what_is_in_use_are_the_sets_of_rollouts_versions(
     assert (
         "version 3 of 'equities' gets no features: it ranks symbols that have no bars here: Z" in caplog.text
     )
+
+
+def test_a_model_of_places_is_not_answered_with_ages(tiny_card: MakeCard) -> None:
+    """A model trained when maxindex gave places in the array is refused by name, now that it gives ages."""
+    trained = FeatureSet(["return_1", "x = maxindex(30)"])
+    node = trained.features[1].column.node
+    assert node.definition["version"] == 2
+    places = replace(node, definition={**node.definition, "version": 1})
+    of_before = [
+        trained.features[0].definition(),
+        trained.features[1].definition() | {"graph": f"{places.key}:0"},
+    ]
+    content = json.dumps([VERSION, of_before], sort_keys=True).encode()
+    before = of(tiny_card, trained, feature_set=hashlib.sha256(content).hexdigest())
+    with pytest.raises(
+        FeatureSetMismatchError, match=r"'equities' was trained on .* has come to mean something else"
+    ):
+        feature_set_for(before, KNOWN)

@@ -1,0 +1,30 @@
+"""The change of a series since the period before: lets a cumulative output begin at the calendar."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from features.arithmetic.period import Dated, label
+from features.arithmetic.smoothing import State, Stepped
+from features.indicator import indicator
+from features.operator import Operator
+from features.operators.recursive import Recursive
+
+
+@indicator(("close",), group="statistics")
+def since_period(anchor: str = "month") -> Operator:
+    """Change of a series since its last value in the period before (session, day, week, month or year).
+
+    NaN in the first period of history, whose beginning is not known.
+    """
+
+    def start(symbols: int) -> State:
+        return tuple(np.full(symbols, np.nan) for _ in range(3))
+
+    def step(state: State, inputs: State) -> Stepped:
+        period, base, last = state
+        value, current = inputs
+        base = np.where(period != current, last, base)
+        return (current, base, value), (value - base,)
+
+    return Dated(Recursive(start, step), label(anchor))

@@ -1,0 +1,71 @@
+"""Runs small cases with known answers against this checkout and prints a table of them.
+
+    python tests/run_cases.py FOLDER [GROUP/NUMBER …]
+
+A case is FOLDER/GROUP/NAME/run.py: it prints one line and exits 0 where the product behaves rightly. A copy
+under tests/cases/GROUP/NAME/run.py takes its place, where it had to follow a change of the product. Cases of
+serving need a finished `make demo`. Exits 1 if a case is wrong; where FOLDER does not exist, says so and
+exits 0.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+COPIES = ROOT / "tests" / "cases"
+MAX_SECONDS = 1_200
+WIDTH = 150
+
+
+def main(folder: Path, wanted: list[str]) -> int:
+    """Run the cases of `folder`, or those whose GROUP/NAME begins with one of `wanted`."""
+    if not folder.is_dir():
+        print(f"skipped: there is no folder of cases at {folder}")
+        return 0
+    demo = Path(os.environ.get("ALPHALOOP_DEMO", ROOT / "runs" / "demo" / "latest"))
+    wrong, count = 0, 0
+    with tempfile.TemporaryDirectory(prefix="cases-") as scratch:
+        for case in sorted(folder.glob("*/*/run.py")):
+            group, name = case.parts[-3:-1]
+            if wanted and not any(f"{group}/{name}".startswith(one) for one in wanted):
+                continue
+            if group == "serving" and not demo.exists():
+                print(f"skipped {group}/{name}: it needs a finished demo; run: make demo", flush=True)
+                continue
+            copy = COPIES / group / name / "run.py"
+            right, seconds, line = run(copy if copy.exists() else case, folder / group, scratch, demo)
+            count, wrong = count + 1, wrong + (not right)
+            print(f"{'right' if right else 'WRONG'} {seconds:5.0f} s  {group}/{name}: {line}", flush=True)
+    print(f"{count - wrong} of {count} cases are right")
+    return 1 if wrong else 0
+
+
+def run(case: Path, helpers: Path, scratch: str, demo: Path) -> tuple[bool, float, str]:
+    """Run one case; returns whether it is right, its seconds and the line that it prints."""
+    environment = {
+        **os.environ,
+        "ALPHALOOP_ROOT": str(ROOT),
+        "ALPHALOOP_DEMO": str(demo),
+        "CASES_WORK": scratch,
+        "PYTHONPATH": str(helpers),
+    }
+    began = time.monotonic()
+    try:
+        done = subprocess.run(
+            [sys.executable, str(case)],
+            cwd=ROOT, env=environment, capture_output=True, text=True, timeout=MAX_SECONDS, check=False,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        return False, time.monotonic() - began, f"took longer than {MAX_SECONDS} s"
+    lines = (done.stdout.strip() or done.stderr.strip() or f"exit {done.returncode}").splitlines()
+    return done.returncode == 0, time.monotonic() - began, lines[-1][:WIDTH].replace(scratch, "…")
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1]).resolve(), sys.argv[2:]))

@@ -65,11 +65,24 @@ def settled(column: Column) -> Column | None:
 def require_settling(name: str, column: Column) -> None:
     """Raise `InputError` where the feature `name` depends on where history begins for ever."""
     if settled(column) is None:
+        sum_of_all = _cumulative(column)
         raise InputError(
-            f"feature '{name}' depends on where history begins: it adds up since the first bar, and a longer "
-            f"history gives other values; take its change, as difference({name}, 20), or let it begin with "
-            f'each period, as since_period({name}, "month"), or set features.warmup = false'
+            f"feature '{name}' depends on where history begins: '{sum_of_all}' adds up since the first bar, and "
+            f"a longer history gives other values; take its change, as difference({sum_of_all}, 20), or let it "
+            f'begin with each period, as since_period({sum_of_all}, "month"), or set features.warmup = false'
         )
+
+
+def _cumulative(column: Column) -> str:
+    """The indicator of `column` that never settles, though what it is made of does."""
+    if isinstance(column, Input):
+        return column.name
+    operator = column.node.operator
+    below = (*column.node.arguments, *([operator.column] if isinstance(operator, Coarser) else []))
+    for argument in below:
+        if settled(argument) is None:
+            return _cumulative(argument)
+    return str(column.node.definition.get("indicator", "it"))
 
 
 def _settled_below(column: Column) -> Column | None:

@@ -118,11 +118,12 @@ def test_features_see_adjusted_prices(real_bars: BarPanel) -> None:
 
 @pytest.mark.parametrize("name", DEFAULT.names)
 def test_lookback_is_where_values_begin(real_bars: BarPanel, name: str) -> None:
-    """A feature's first value stands at its declared lookback, and from there on it has all of them."""
+    """A feature's first value stands at its warm-up, without one at its lookback; then it has all of them."""
     feature = dict(zip(DEFAULT.names, DEFAULT.features, strict=True))[name]
-    values = backfill(real_bars, FeatureSet((name,))).values[:, :, 0]
-    assert np.isnan(values[: feature.lookback - 1]).all()
-    assert np.isfinite(values[feature.lookback - 1 :]).all()
+    for warmup, first in ((True, feature.warmup), (False, feature.lookback)):
+        values = backfill(real_bars, FeatureSet((name,), warmup=warmup)).values[:, :, 0]
+        assert first is not None and np.isnan(values[: first - 1]).all()
+        assert np.isfinite(values[first - 1 :]).all()
 
 
 def test_known_features_have_their_textbook_values(real_bars: BarPanel) -> None:

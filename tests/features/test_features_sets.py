@@ -91,7 +91,7 @@ def test_the_settings_choose_the_set(tmp_path: Path, real_bars: BarPanel) -> Non
         )
     )
     assert chosen.names == ("range_share", "edge")
-    assert np.isfinite(backfill(real_bars, chosen).values[20:]).all()
+    assert np.isfinite(backfill(real_bars, chosen).values[chosen.lookback - 1 :]).all()
     with pytest.raises(InputError, match=r"nothing\.py, which is no Python file"):
         feature_set_of(Settings(features=FeatureSettings(files=(tmp_path / "nothing.py",))))
     empty = tmp_path / "empty.py"
@@ -102,8 +102,8 @@ def test_the_settings_choose_the_set(tmp_path: Path, real_bars: BarPanel) -> Non
 
 def test_a_missing_column_is_named_with_the_feature_that_needs_it(real_bars: BarPanel) -> None:
     """Bars without volume, or without a further column, are refused at once by name."""
-    with pytest.raises(DataError, match="'obv' needs 'volume'"):
-        backfill(real_bars, FeatureSet(("obv",)))
+    with pytest.raises(DataError, match="'mfi' needs 'volume'"):
+        backfill(real_bars, FeatureSet(("mfi",)))
     with pytest.raises(DataError, match="'mood' needs the column 'sentiment'"):
         backfill(real_bars, FeatureSet(("mood = data.sentiment * 2",)))
     seen = replace(real_bars, extra={"sentiment": real_bars.close})

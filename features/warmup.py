@@ -65,11 +65,11 @@ def settled(column: Column) -> Column | None:
 def require_settling(name: str, column: Column) -> None:
     """Raise `InputError` where the feature `name` depends on where history begins for ever."""
     if settled(column) is None:
-        sum_of_all = _cumulative(column)
+        summed = _cumulative(column)
         raise InputError(
-            f"feature '{name}' depends on where history begins: '{sum_of_all}' adds up since the first bar, and "
-            f"a longer history gives other values; take its change, as difference({sum_of_all}, 20), or let it "
-            f'begin with each period, as since_period({sum_of_all}, "month"), or set features.warmup = false'
+            f"feature '{name}' depends on where history begins: '{summed}' adds up since the first bar, and "
+            f"a longer history gives other values; take its change, as difference({summed}, 20), or let it "
+            f'begin with each period, as since_period({summed}, "month"), or set features.warmup = false'
         )
 
 

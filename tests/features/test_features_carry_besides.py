@@ -175,12 +175,12 @@ def test_what_was_left_out_is_tried_again_with_the_next_rollout(
 ) -> None:
     """Once nobody needed it, a set is given another chance: bars may have come that it lacked."""
     symbols = past.symbols
-    streamer.carry_besides([(FeatureSet(("mfi(14)",)), symbols)], lambda: past)
+    streamer.carry_besides([(FeatureSet(("busy = volume / sma(volume, 20)",)), symbols)], lambda: past)
     streamer.publish(real_bars.at(PAST), "s1")
     streamer.carry_besides([], never)
     told = real_bars.between(end=real_bars.at(PAST).timestamp)
     with_volume = replace(told, volume=np.ones_like(told.close))
-    streamer.carry_besides([(FeatureSet(("mfi(14)",)), symbols)], lambda: with_volume)
+    streamer.carry_besides([(FeatureSet(("busy = volume / sma(volume, 20)",)), symbols)], lambda: with_volume)
     assert len(carried(streamer)) == 1
 
 

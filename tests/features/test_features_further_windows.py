@@ -164,7 +164,7 @@ def test_a_set_that_these_bars_do_not_allow_is_left_out(
     past: BarPanel, streamer: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The settings' own windows are written all the same, and the log says what is missing."""
-    volumes = FeatureSet(("mfi(14)",))
+    volumes = FeatureSet(("busy = volume / sma(volume, 20)",))
     with streamer((volumes, past.symbols), (RANKED, (*past.symbols, "NONE")), (OLD, past.symbols)) as one:
         one.materialize("s")
         assert [made.feature_set for made in one.made] == [NEW.hash, OLD.hash]

@@ -102,8 +102,8 @@ def test_the_settings_choose_the_set(tmp_path: Path, real_bars: BarPanel) -> Non
 
 def test_a_missing_column_is_named_with_the_feature_that_needs_it(real_bars: BarPanel) -> None:
     """Bars without volume, or without a further column, are refused at once by name."""
-    with pytest.raises(DataError, match="'mfi' needs 'volume'"):
-        backfill(real_bars, FeatureSet(("mfi",)))
+    with pytest.raises(DataError, match="'busy' needs 'volume'"):
+        backfill(real_bars, FeatureSet(("busy = volume / sma(volume, 20)",)))
     with pytest.raises(DataError, match="'mood' needs the column 'sentiment'"):
         backfill(real_bars, FeatureSet(("mood = data.sentiment * 2",)))
     seen = replace(real_bars, extra={"sentiment": real_bars.close})

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import tomllib
+from datetime import date, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -38,6 +39,18 @@ _MENDED = {
 _OWN_WORDS = "Value error, "
 
 
+def _day(value: Any) -> Any:
+    """A day as text; TOML has days of its own kind."""
+    if isinstance(value, date) and not isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, str) and value:
+        try:
+            date.fromisoformat(value)
+        except ValueError as error:
+            raise ValueError("it must be a day, as 2015-01-31") from error
+    return value
+
+
 class DataSettings(Section):
     """Which market data the loop runs on."""
 
@@ -45,6 +58,9 @@ class DataSettings(Section):
     symbols: tuple[str, ...] = Field((), description="empty means every symbol of the source")
     providers: tuple[str, ...] = Field(
         (), description="sources in the order in which they are believed; empty means `source` alone"
+    )
+    start: Annotated[str, BeforeValidator(_day)] = Field(
+        "", description="first day of history, as 2015-01-31; empty means as far back as the source has bars"
     )
     quality: dict[str, str] = Field(
         {}, description="policy by quality rule, as {unique = 'repair'}; by default errors reject"

@@ -94,17 +94,19 @@ def bars_to(settings: Settings, snapshot: Snapshot, until: datetime | None = Non
 def source_bars(settings: Settings, until: datetime | None = None) -> BarPanel:
     """All bars of the source (up to `until`) for the settings' symbols, checked."""
     from alphaloop.market import BarPanel
+    from features.chosen import chosen_start
     from features.cleaning import clean
     from features.source import require_symbols
 
     source = source_of(settings)
-    table = source.history(require_symbols(source, settings.data.symbols), None, until)
+    table = source.history(require_symbols(source, settings.data.symbols), chosen_start(settings), until)
     cleaned = clean(table, source.calendar, f"source '{source.name}'", *policies_of(settings))
     return BarPanel.from_table(cleaned.table)
 
 
 def take_snapshot(settings: Settings, until: datetime | None = None) -> Snapshot:
     """Store the source's bars (up to `until`) with their quality report; the same bars, the same snapshot."""
+    from features.chosen import chosen_start
     from features.source import require_symbols
     from features.storage import incremental
     from features.storage.snapshots import SnapshotStore
@@ -115,6 +117,7 @@ def take_snapshot(settings: Settings, until: datetime | None = None) -> Snapshot
         source,
         require_symbols(source, settings.data.symbols),
         *policies_of(settings),
+        start=chosen_start(settings),
         until=until,
     )
 

@@ -17,6 +17,7 @@ from control.policies import RolloutPolicy, rollout_policy
 from control.simulation import Simulated, bootstrapped
 from control.stages import Move
 from features.build import backfill
+from features.chosen import chosen_start
 from features.sets import default
 from features.sources.registry import find
 from models.evaluation import EvaluationPolicy
@@ -147,7 +148,7 @@ def _pairs(settings: Settings, question: Question) -> tuple[list[Outcomes], tupl
         )
     chosen = np.random.default_rng(question.seed).permutation(len(known))[:count]
     symbols = tuple(sorted(known[index] for index in chosen))
-    bars = BarPanel.from_table(source.history(symbols))
+    bars = BarPanel.from_table(source.history(symbols, chosen_start(settings)))
     # The longest feature has no value in the first year.
     first = min(default().lookback, len(bars) // 4)
     split = first + int((len(bars) - first) * CARDED_SHARE)

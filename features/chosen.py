@@ -6,6 +6,8 @@ sources, or of one source with several options.
 
 from __future__ import annotations
 
+from datetime import UTC, date, datetime
+
 from alphaloop.clock import SystemClock
 from alphaloop.errors import InputError
 from alphaloop.settings import Settings
@@ -40,6 +42,14 @@ def chosen_feed(settings: Settings) -> LiveSource:
         found.append(source)
     policy = FailoverPolicy(expects=any_session(found[0].calendar))
     return FailoverSource(found, policy, name=settings.data.source, clock=SystemClock())
+
+
+def chosen_start(settings: Settings) -> datetime | None:
+    """The beginning of the first day of history that the settings ask for; None for all there is."""
+    if not settings.data.start:
+        return None
+    day = date.fromisoformat(settings.data.start)
+    return datetime(day.year, day.month, day.day, tzinfo=UTC)
 
 
 def chosen_identity(settings: Settings) -> str:

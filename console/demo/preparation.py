@@ -31,6 +31,7 @@ class Models:
 
 def load_market(settings: Settings, screen: Screen, go_live: datetime, end: datetime | None) -> Market:
     """Read, check and snapshot the bars before `go_live`; the rest comes bar by bar."""
+    from features.chosen import chosen_start
     from features.cleaning import clean
     from features.quality_report import keep
     from features.source import identity_of
@@ -38,7 +39,7 @@ def load_market(settings: Settings, screen: Screen, go_live: datetime, end: date
     from features.storage.snapshots import SnapshotStore
 
     source = find(settings.data.source)
-    table = source.history(settings.data.symbols or source.symbols(), None, end)
+    table = source.history(settings.data.symbols or source.symbols(), chosen_start(settings), end)
     cleaned = clean(table, source.calendar, source.name)
     bars = BarPanel.from_table(cleaned.table)
     past = bars.between(end=go_live)

@@ -34,6 +34,8 @@ BAR_SIZES = {"1m": "1 min", "5m": "5 mins", "15m": "15 mins", "1h": "1 hour", "1
 # How much one request asks for, as the venue writes it, and as we count it.
 PIECES = {"1m": "7 D", "5m": "30 D", "15m": "30 D", "1h": "30 D", "1d": "1 Y"}
 DAYS = {"1m": 7, "5m": 30, "15m": 30, "1h": 30, "1d": 365}
+# Trading may be halted for so long; what has no bars for longer has none before either.
+MAX_QUIET = timedelta(days=90)
 ZONES = ("US/Eastern", "America/New_York", "EST5EDT", "EST")
 HOST, VARIABLES = "IBKR_HOST", {"port": "IBKR_PORT", "client_id": "IBKR_CLIENT_ID"}
 
@@ -163,11 +165,10 @@ class Ibkr:
     ) -> pa.Table:
         """Piece by piece, backwards from `end`, each asked for again by itself if it fails."""
         found: list[Any] = []
-        last, what = end, f"source 'ibkr', {frequency} bars of '{symbol}'"
-        while start is None or last >= start:
+        last, quiet, what = end, timedelta(), f"source 'ibkr', {frequency} bars of '{symbol}'"
+        while last >= start if start is not None else quiet < MAX_QUIET:
             piece = await self.retry.acall(partial(self._piece, link, symbol, last, frequency), what)
-            if not piece and start is None:
-                break
+            quiet = timedelta() if piece else quiet + timedelta(DAYS[frequency])
             found = [*piece, *found]
             last -= timedelta(DAYS[frequency])
         return select(session_table(symbol, found, frequency), (symbol,), start, end)

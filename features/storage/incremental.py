@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from alphaloop.market import PRICE_COLUMNS, to_datetime
+from alphaloop.market import PRICE_COLUMNS, to_datetime, to_datetime64
 from features.cleaning import NO_POLICIES, Cleaned, Policies, clean
 from features.quality import DEFAULTS, Thresholds
 from features.quality_report import keep
@@ -19,6 +19,10 @@ from features.storage.snapshots import Snapshot, SnapshotStore
 
 # Two prices of one bar that differ by less are the same, written with other digits.
 SAME_PRICE = 1e-9
+# The first bar after a day may be so much later: holidays, and weeks that are dated by their end.
+MAX_LATE_START = timedelta(days=10)
+# So many symbols are named.
+SHOWN = 8
 log = logging.getLogger(__name__)
 
 
@@ -29,17 +33,39 @@ def take(
     policies: Policies = NO_POLICIES,
     thresholds: Thresholds = DEFAULTS,
     *,
+    start: datetime | None = None,
     until: datetime | None = None,
 ) -> Snapshot:
-    """Store the bars of `source` (up to `until`) as a base, checked, its quality report beside it.
+    """Store the bars of `source` from `start` up to `until` as a base, checked, with its quality report.
 
+    Without `start`, as far back as the source has bars; symbols that begin later than `start` are named.
     The same bars give the same snapshot. Raises `DataError` for what `policies` reject.
     """
-    table = source.history(tuple(symbols), None, until)
+    table = source.history(tuple(symbols), start, until)
+    if start is not None:
+        tell_late_starts(table, source, symbols, start)
     cleaned = clean(table, source.calendar, f"source '{source.name}'", policies, thresholds)
     saved = store.save(cleaned.table, identity_of(source))
     keep(store.folder, saved.id, cleaned, policies, thresholds)
     return saved
+
+
+def tell_late_starts(table: pa.Table, source: Source, symbols: Sequence[str], start: datetime) -> None:
+    """Log the symbols of whose bars the source has none, or none soon after `start`."""
+    firsts = table.group_by("symbol", use_threads=False).aggregate([("timestamp", "min")])
+    known = dict(zip(firsts["symbol"].to_pylist(), firsts["timestamp_min"].to_numpy(), strict=True))
+    allowed = to_datetime64(start + MAX_LATE_START)
+    late = [
+        f"{symbol} {np.datetime_as_string(known[symbol], 'D') if symbol in known else 'never'}"
+        for symbol in sorted(symbols or known)
+        if symbol not in known or known[symbol] > allowed
+    ]
+    if late:
+        more = f" and {len(late) - SHOWN} more" if len(late) > SHOWN else ""
+        log.warning(
+            "source '%s' does not reach back to %s for every symbol; it begins with: %s%s",
+            *(source.name, start.date(), ", ".join(late[:SHOWN]), more),
+        )
 
 
 def update(
@@ -48,17 +74,19 @@ def update(
     symbols: Sequence[str] = (),
     policies: Policies = NO_POLICIES,
     thresholds: Thresholds = DEFAULTS,
+    *,
+    start: datetime | None = None,
 ) -> Snapshot:
     """The newest snapshot of `source`, with the bars that are later than its last appended as a delta.
 
-    Where there is no snapshot yet, all of the source's bars become a base; where nothing is new, the
-    newest one comes back as it is. Only rows from the last bar on are asked of the source: what came
+    Where there is no snapshot yet, all of the source's bars (from `start`) become a base; where nothing is
+    new, the newest one comes back as it is. Only rows from the last bar on are asked of the source: what came
     later for times before it is not seen, and needs a new base. Bars are checked before they are
     stored, and the report is kept beside the snapshot. Raises `DataError` for what `policies` reject.
     """
     known = newest(store, source)
     if known is None:
-        return take(store, source, symbols, policies, thresholds)
+        return take(store, source, symbols, policies, thresholds, start=start)
     cleaned = later(store.load(known.id), source, symbols, policies, thresholds)
     if cleaned is None:
         return known

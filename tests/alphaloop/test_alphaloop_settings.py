@@ -70,6 +70,17 @@ def test_every_setting_can_be_a_variable(monkeypatch):
     assert (found.training.trials, found.retrain.matured_labels, found.drift.window) == (7, 7, 7)
 
 
+@pytest.mark.parametrize("written", ["start = 2015-01-31", 'start = "2015-01-31"'])
+def test_the_first_day_of_history_is_a_day(tmp_path, monkeypatch, written):
+    """A day of TOML and a day as text are the same; what is none is refused with the way out."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "alphaloop.toml").write_text(f"[data]\n{written}\n")
+    assert load().data.start == "2015-01-31"
+    monkeypatch.setenv("ALPHALOOP_DATA__START", "31.01.2015")
+    with pytest.raises(SettingsError, match=r"'data.start' is '31.01.2015': it must be a day, as 2015-01-31"):
+        load()
+
+
 def test_settings_are_frozen_and_paths_lie_under_home(tmp_path):
     """Nothing changes under a running loop, and every file is in the one folder, which is not made."""
     found = load(home=tmp_path / "home")

@@ -10,12 +10,15 @@ from typing import Any
 
 import pyarrow as pa
 
-from alphaloop.errors import DataError
+from alphaloop.errors import DataError, VendorError
 from alphaloop.market import BARS_SCHEMA, Bar
 from features.sources.ccxt.exchange import Connection
 from features.venues.closed_bars import period_of
+from features.venues.retry import GaveUpError
 
-# Pages that bring nothing before it is believed that there is nothing more.
+# No exchange has bars of before there was a coin.
+BEGINNING = datetime(2009, 1, 3, tzinfo=UTC)
+# So many empty pages are looked at one by one before longer and longer steps are taken.
 EMPTY_PAGES = 3
 DEFAULT_PAGE = 500
 
@@ -27,28 +30,16 @@ async def past_bars(
 ) -> list[Bar]:
     """The closed bars with `start <= timestamp <= end`, oldest first; `end` must not lie ahead.
 
-    Without `start`, one page: the most recent bars that the exchange gives in one answer. Raises as
+    Without `start`, as far back as the exchange has them. They are asked for page by page from the end;
+    where it refuses to go further back, or has nothing so old as `start`, the log says so. Raises as
     `Connection.call`, and `DataError` for a candle that no market prints.
     """
     period = period_of(frequency)
-    page = _page_size(connection.api)
-    first = end - page * period if start is None else start - period
-    cursor, last = _milliseconds(first, up=True), _milliseconds(end - period)
-    step = int(period.total_seconds() * 1000)
-    found: dict[int, Bar] = {}
-    empty = 0
-    while cursor <= last and empty < EMPTY_PAGES:
-        candles = await connection.call(
-            f"bars of {symbol}", connection.api.fetch_ohlcv, symbol, frequency, cursor, page
-        )
-        bars = _bars(connection.provider, symbol, candles, period)
-        fresh = {opened: bar for opened, bar in bars.items() if opened >= cursor}
-        found |= {opened: bar for opened, bar in fresh.items() if opened <= last}
-        empty = 0 if fresh else empty + 1
-        # Some exchanges answer for the window after `since` alone, so an empty page is stepped over.
-        cursor = max(fresh) + step if fresh else cursor + page * step
+    pages = _Pages(connection, symbol, frequency, period)
+    first = BEGINNING if start is None else start - period
+    found = await pages.back(_milliseconds(first, up=True), _milliseconds(end - period))
     ordered = [found[opened] for opened in sorted(found)]
-    if start is not None and ordered and ordered[0].timestamp > start + page * period:
+    if start is not None and ordered and ordered[0].timestamp > start + pages.size * period:
         log.warning(
             "%s gives bars of %s from %s on only; %s was asked for",
             connection.provider,
@@ -57,6 +48,65 @@ async def past_bars(
             start,
         )
     return ordered
+
+
+class _Pages:
+    """Pages of one symbol's candles; places in time are the milliseconds at which a candle opened."""
+
+    def __init__(self, connection: Connection, symbol: str, frequency: str, period: timedelta) -> None:
+        self.size = _page_size(connection.api)
+        self._connection, self._symbol, self._frequency = connection, symbol, frequency
+        self._period = period
+        self._step = int(period.total_seconds() * 1000)
+
+    async def back(self, first: int, last: int) -> dict[int, Bar]:
+        """All candles from `first` to `last`, from the end backwards.
+
+        Exchanges differ in what they answer where they have nothing: the candles after it, or none. So
+        an empty page is stepped over, with longer and longer steps; where something is found beyond,
+        what lies between is read as well.
+        """
+        found: dict[int, Bar] = {}
+        page = self.size * self._step
+        span = page
+        while first <= last:
+            begin = max(first, last - span + 1)
+            try:
+                read = await self._forward(begin, last)
+            except VendorError as error:
+                if isinstance(error, GaveUpError) or not found:
+                    raise
+                log.warning("%s refuses older bars of %s: %s", self._connection.provider, self._symbol, error)
+                break
+            if read:
+                found |= read
+                last, span = begin - 1, page
+            elif begin == first:
+                break
+            else:
+                span += page if span < EMPTY_PAGES * page else span
+        return found
+
+    async def _forward(self, cursor: int, last: int) -> dict[int, Bar]:
+        """The candles from `cursor` to `last`; none where the first page has none."""
+        found: dict[int, Bar] = {}
+        while cursor <= last:
+            bars = await self._page(cursor)
+            fresh = {opened: bar for opened, bar in bars.items() if opened >= cursor}
+            found |= {opened: bar for opened, bar in fresh.items() if opened <= last}
+            if not found:
+                break
+            # Some exchanges answer for the window after `since` alone, so an empty page is stepped over.
+            cursor = max(fresh) + self._step if fresh else cursor + self.size * self._step
+        return found
+
+    async def _page(self, since: int) -> dict[int, Bar]:
+        candles = await self._connection.call(
+            f"bars of {self._symbol}",
+            self._connection.api.fetch_ohlcv,
+            *(self._symbol, self._frequency, since, self.size),
+        )
+        return _bars(self._connection.provider, self._symbol, candles, self._period)
 
 
 def to_table(bars: Sequence[Bar]) -> pa.Table:

@@ -76,7 +76,7 @@ class Ccxt:
     ) -> pa.Table:
         """Closed bars with `start <= timestamp <= end`, of `BARS_SCHEMA`, stamped with their close.
 
-        The bar that is still open is left out. Without `start`, the exchange's most recent page. Raises
+        The bar that is still open is left out. Without `start`, as far back as the exchange has them. Raises
         `UnknownNameError`, `DataError` for a frequency it lacks or an answer that makes no sense,
         `VendorError` when it refuses, and `GaveUpError` (a `VendorError`) when it stays away.
         """

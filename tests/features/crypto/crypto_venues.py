@@ -62,6 +62,7 @@ class Venue:
     pongs: int = 0
     subscribed: list[set[str]] = field(default_factory=list)
     absent: set[str] = field(default_factory=set)
+    born: datetime = datetime(2010, 1, 1, tzinfo=UTC)
 
     quote = "USDT"
     routes: tuple[tuple[str, str], ...] = ()
@@ -115,6 +116,7 @@ class Venue:
 
     def candles(self, base: str, period: int, since: int) -> list[Candle]:
         """From the first that opens at or after `since` to the one that is still open."""
+        since = max(since, int(self.born.timestamp() * 1000))
         first = -(-since // period) * period
         return [truth(base, opened, period) for opened in range(first, self.now() + 1, period)]
 

@@ -35,6 +35,8 @@ class Gateway:
 
     clock: ReplayClock
     first: datetime = datetime(2019, 9, 3, tzinfo=UTC)
+    # No bar begins from the first of these on, up to the second.
+    halted: tuple[datetime, datetime] = (datetime.max.replace(tzinfo=UTC),) * 2
     zone: str = "US/Eastern"
     # Errors for the next requests of history, instead of their bars; None answers nothing.
     faults: list[tuple[int, str] | None] = field(default_factory=list)
@@ -125,6 +127,8 @@ class Gateway:
         for close in closes.tolist():
             shut = datetime.fromtimestamp(close / 1e9, UTC)
             opened = shut - timedelta(hours=6, minutes=30)
+            if self.halted[0] <= opened < self.halted[1]:
+                continue
             if size == "1 day":
                 if first <= shut - timedelta(hours=20) < last and opened < self.clock.now():
                     rows.append((f"{shut:%Y%m%d}", *_values(price(opened))))

@@ -6,6 +6,7 @@ import asyncio
 import threading
 from datetime import UTC, datetime, timedelta
 
+import numpy as np
 import pytest
 
 from alphaloop.errors import DataError, InputError, UnknownNameError, VendorError
@@ -51,6 +52,18 @@ def test_minutes_come_piece_by_piece(ibkr: Ibkr, gateway: Gateway) -> None:
     assert len(moments) == len(set(moments)) == 13 * 390 + 35
     assert [one["length"] for one in gateway.asked] == ["7 D"] * 3
     assert gateway.asked[0]["end"] == "20200911 14:05:30 UTC"
+
+
+def test_weeks_without_trading_do_not_end_history(ibkr: Ibkr, gateway: Gateway) -> None:
+    """Hours from before a halt of two months come too; history ends where the venue has no more."""
+    gateway.first = datetime(2020, 4, 1, tzinfo=UTC)
+    gateway.halted = datetime(2020, 6, 1, tzinfo=UTC), datetime(2020, 8, 10, tzinfo=UTC)
+    moments = ibkr.history(("AAPL",), frequency="1h")["timestamp"].to_pylist()
+    closes = session_closes(gateway.first.date(), OPEN.date())
+    traded = [one for one in closes.tolist() if not "2020-06" <= str(np.datetime64(one, "ns")) < "2020-08-10"]
+    # Seven bars of each session, and of today what has closed by ten.
+    assert len(moments) == 7 * (len(traded) - 1) + 1
+    assert moments[0].date() == gateway.first.date()
 
 
 REALTIME = (420, "Invalid Real-time Query:Historical data request pacing violation")

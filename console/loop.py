@@ -134,7 +134,7 @@ class Loop:
                     self.controller.on_bar(as_of, rows, self.bars(self._judged)) or turn.transition
                 )
             if self.watch is not None:
-                for seen in live_features(rows):
+                for seen in live_features(rows, self.watch.universe_of):
                     turn.news += self.watch.on_bar(*seen)
             if self.runner is not None and any(one["kind"] == RETRAIN_REQUEST for one in turn.news):
                 turn.retrained += self._retrain()

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 
 from alphaloop.allocation import AllocationPolicy
 from alphaloop.clock import ReplayClock
@@ -14,13 +13,10 @@ from alphaloop.journal.store import Journal
 from alphaloop.rollout import sleeve_names
 from alphaloop.settings import Settings
 from console.loop import Loop, Market, MeteredForecaster
-from control.calibration import Calibration
-from control.drift import DriftMonitor
 from control.metrics import Collector
 from control.metrics_page import metrics_page
+from control.monitor import make_watch
 from control.operations import make_controller
-from control.policies import retrain_policy
-from control.watch import DriftWatch
 from features.duty import Duty
 from features.sets import feature_set_of
 from features.sources.registry import find as find_source
@@ -98,20 +94,10 @@ def open_loop(
                 log=PredictionLogReader(
                     settings.paths.prediction_log, settings.serving.model, by_symbols=True
                 ),
-                watch=_watch(world) if watched else None,
+                watch=make_watch(settings, world.journal, world.registry) if watched else None,
                 runner=RequestRunner(settings, world.journal) if watched else None,
             )
     finally:
         writer.close()
         client.close()
         streamer.close()
-
-
-def _watch(world: World) -> DriftWatch:
-    return DriftWatch(
-        model=world.settings.serving.model,
-        monitor=DriftMonitor(Calibration.load(world.settings.paths.drift)),
-        calibrations=partial(Calibration.load, world.settings.paths.drift),
-        journal=world.journal,
-        policy=retrain_policy(world.settings),
-    )

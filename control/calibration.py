@@ -1,8 +1,9 @@
 """Calibration of the drift monitor: what counts as far, fixed on the training years alone.
 
 Each feature's threshold is a quantile of its own distances there, and the share of drifted features that
-raises an alarm is the smallest that stayed within the allowed false alarms a year. A workspace keeps one
-calibration for each feature set.
+raises an alarm is the smallest that stayed within the allowed false alarms a year. A feature whose values
+cannot change in distribution, as a rank over a fixed universe, is watched by its persistence instead. A
+workspace keeps one calibration for each feature set.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from alphaloop.errors import DamagedStoreError, DataError, MissingStateError
 from alphaloop.frequency import TRADING_DAYS_A_YEAR, bars_per_year
 from alphaloop.settings import DriftSettings
 from control.episodes import first_bars
+from control.persistence import persistence
 from features.build import FeatureFrame
 
 REFERENCE_SIZE = 2_000
@@ -29,6 +31,13 @@ MINIMUM_SAMPLE = 50
 """Live values below which a distance means nothing."""
 MIN_BARS = 252
 """Training bars beyond one window below which a quantile of distances means little."""
+UNCHANGING = 1e-6
+"""Distances below this are rounding."""
+CLOSER_THAN_CHANCE = 0.25
+"""A feature's values cannot drift where its usual distance, times the root of the sample, is below this.
+
+Independent draws of one distribution give about 0.8.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +46,9 @@ class Calibration:
 
     `reference` holds `REFERENCE_SIZE` values for each feature, `thresholds` a distance for each,
     `share` the share of drifted features that raises an alarm. `feature_set` is the hash of the set that the
-    features are of, empty in a calibration of before.
+    features are of, empty in a calibration of before. `persistence` holds the usual persistence of each
+    feature that is watched by it and None for the others, `coverage` the share of each feature's values that
+    training knew; both are empty in a calibration of before.
     """
 
     features: tuple[str, ...]
@@ -49,6 +60,42 @@ class Calibration:
     false_alarms: int
     years: float
     feature_set: str = ""
+    persistence: tuple[float | None, ...] = ()
+    coverage: tuple[float, ...] = ()
+
+    @property
+    def unwatched(self) -> tuple[str, ...]:
+        """Features that nothing is known of: too few symbols, or values that neither vary nor move."""
+        return tuple(
+            name
+            for name, threshold, usual, values in zip(
+                self.features, self.thresholds, self._persistence, self.reference, strict=True
+            )
+            if not np.isfinite(threshold)
+            # A calibration of before does not know how persistent a rank is.
+            or (usual is None and threshold <= UNCHANGING and values[0] != values[-1])
+        )
+
+    @property
+    def _persistence(self) -> tuple[float | None, ...]:
+        return self.persistence or (None,) * len(self.features)
+
+    def usual_persistence(self, column: int) -> float | None:
+        """The persistence that a feature had in training; None where it is watched by its distribution."""
+        return self._persistence[column]
+
+    def values_expected(self, column: int, slots: int) -> float:
+        """How many of a feature's `slots` (bars times symbols) held a value in training."""
+        return slots * (self.coverage[column] if self.coverage else 1.0)
+
+    def limit(self, column: int, seen: int, expected: float) -> float:
+        """The distance beyond which a feature has drifted, where `seen` values are there of `expected`.
+
+        The distance of a sample from its own distribution falls with the root of its size (Fournier and
+        Guillin 2015), so that fewer values may be farther away.
+        """
+        scale = 1.0 if seen >= expected else float(np.sqrt(expected / max(seen, 1)))
+        return max(self.thresholds[column], UNCHANGING) * scale
 
     @property
     def alarms_per_year(self) -> float:
@@ -57,11 +104,14 @@ class Calibration:
 
     def summary(self) -> dict[str, Any]:
         """What a report shows: all but the reference itself."""
+        usual = dict(zip(self.features, self._persistence, strict=True))
         return {
             "detector": "wasserstein",
             "window": self.window,
             "share": self.share,
             "thresholds": dict(zip(self.features, self.thresholds, strict=True)),
+            "persistence": {name: one for name, one in usual.items() if one is not None},
+            "unwatched": list(self.unwatched),
             "feature_quantile": FEATURE_QUANTILE,
             "episode_gap": self.episode_gap,
             "false_alarms": self.false_alarms,
@@ -108,8 +158,8 @@ class Calibration:
     def _read(cls, path: Path) -> Calibration:
         try:
             fields = json.loads(path.read_text())
-            for name in ("features", "thresholds"):
-                fields[name] = tuple(fields[name])
+            for name in ("features", "thresholds", "persistence", "coverage"):
+                fields[name] = tuple(fields.get(name, ()))
             fields["reference"] = tuple(tuple(values) for values in fields["reference"])
             return cls(**fields)
         except (ValueError, TypeError, KeyError) as error:
@@ -134,13 +184,12 @@ def calibrate(
             f"{MIN_BARS} more); got {len(values)}"
         )
     reference = np.stack([_quantiles(values[:, :, column]) for column in range(len(features))])
-    distances = np.stack(
-        [
-            _rolling_distance(values[:, :, column], reference[column], settings.window)
-            for column in range(len(features))
-        ]
-    )
-    thresholds = np.nanquantile(distances, FEATURE_QUANTILE, axis=1)
+    watched = [
+        _distances(values[:, :, column], reference[column], settings.window)
+        for column in range(len(features))
+    ]
+    distances = np.stack([one for one, _ in watched])
+    thresholds = np.array([_threshold(one) for one in distances])
     share_by_bar = np.mean(distances > thresholds[:, None], axis=0)
     years = len(share_by_bar) / periods
     share, alarms = _alarm_share(share_by_bar, settings.alarms_per_year * years, settings.episode_gap)
@@ -153,18 +202,21 @@ def calibrate(
         reference=tuple(tuple(float(value) for value in row) for row in reference),
         false_alarms=alarms,
         years=years,
+        persistence=tuple(usual for _, usual in watched),
+        coverage=tuple(float(share) for share in np.isfinite(values).mean(axis=(0, 1))),
     )
 
 
 def calibrate_beside(frame: FeatureFrame, settings: DriftSettings, folder: Path) -> None:
-    """Fix thresholds for the feature set of `frame`, where there are none yet.
+    """Fix thresholds for the feature set of `frame`, where there is a monitor and it has none for these.
 
     So that drift is watched when a version of that set becomes champion.
     """
     try:
         known = Calibration.load(folder, frame.feature_set)
     except MissingStateError:
-        pass
+        if not _file(folder).exists():
+            return
     else:
         if known.feature_set == frame.feature_set or known.features == frame.names:
             return
@@ -190,7 +242,31 @@ def _file(folder: Path, feature_set: str = "") -> Path:
 
 def _quantiles(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
     finite = values[np.isfinite(values)].astype(np.float64)
+    if not len(finite):
+        return np.full(REFERENCE_SIZE, np.nan)
     return np.quantile(finite, (np.arange(REFERENCE_SIZE) + 0.5) / REFERENCE_SIZE)
+
+
+def _distances(
+    values: npt.NDArray[np.float32], reference: npt.NDArray[np.float64], window: int
+) -> tuple[npt.NDArray[np.float64], float | None]:
+    """The distances of `[bars, symbols]` in every window, and the usual persistence if they are of that."""
+    found = _rolling_distance(values, reference, window)
+    if not np.isfinite(found).any() or reference[0] == reference[-1]:
+        return found, None
+    sample = window * float(np.isfinite(values).sum(axis=1).mean())
+    if np.nanmedian(found) * np.sqrt(sample) > CLOSER_THAN_CHANCE:
+        return found, None
+    moving = persistence(values, window)
+    if not np.isfinite(moving).any():
+        return np.full(len(found), np.nan), None
+    usual = float(np.nanmedian(moving))
+    return np.abs(moving - usual), usual
+
+
+def _threshold(distances: npt.NDArray[np.float64]) -> float:
+    known = distances[np.isfinite(distances)]
+    return float(np.quantile(known, FEATURE_QUANTILE)) if len(known) else float("nan")
 
 
 def _rolling_distance(

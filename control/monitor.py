@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from functools import partial
 from typing import Any
 
 from alphaloop.clock import SystemClock
-from alphaloop.errors import MissingStateError
+from alphaloop.errors import MissingStateError, UnknownNameError
 from alphaloop.journal.store import Journal
 from alphaloop.prediction import Route
 from alphaloop.settings import Settings
@@ -16,7 +16,26 @@ from control.calibration import Calibration
 from control.drift import DriftMonitor, FeatureMatrix
 from control.policies import retrain_policy
 from control.watch import DriftWatch
+from models.registry import Registry
 from serving.prediction_log import PredictionLogReader, PredictionRow
+
+UniverseOf = Callable[[str], tuple[str, ...]]
+
+
+def make_watch(settings: Settings, journal: Journal, registry: Registry) -> DriftWatch:
+    """The drift watch of the served model, on the calibrations of the settings' home.
+
+    Raises `MissingStateError` where no calibration was made.
+    """
+    model = settings.serving.model
+    return DriftWatch(
+        model=model,
+        monitor=DriftMonitor(Calibration.load(settings.paths.drift)),
+        calibrations=partial(Calibration.load, settings.paths.drift),
+        journal=journal,
+        policy=retrain_policy(settings),
+        universe_of=universes(registry, model),
+    )
 
 
 def look_once(settings: Settings) -> dict[str, Any]:
@@ -25,17 +44,12 @@ def look_once(settings: Settings) -> dict[str, Any]:
     Raises `MissingStateError` where nothing was predicted yet, or no calibration was made.
     """
     paths, model = settings.paths, settings.serving.model
-    watch = DriftWatch(
-        model=model,
-        monitor=DriftMonitor(Calibration.load(paths.drift)),
-        calibrations=partial(Calibration.load, paths.drift),
-        journal=Journal(paths.journal, paths.anchors, SystemClock()),
-        policy=retrain_policy(settings),
-    )
+    journal = Journal(paths.journal, paths.anchors, SystemClock())
+    watch = make_watch(settings, journal, Registry(paths.registry))
     rows = PredictionLogReader(paths.prediction_log, model, by_symbols=True).new()
     if not rows:
         raise MissingStateError(f"no prediction of '{model}' is logged in {paths.prediction_log} yet")
-    journaled = [news for seen in live_features(rows) for news in watch.on_bar(*seen)]
+    journaled = [news for seen in live_features(rows, watch.universe_of) for news in watch.on_bar(*seen)]
     latest = watch.looks[-1] if watch.looks else None
     return {
         "model": model,
@@ -43,29 +57,65 @@ def look_once(settings: Settings) -> dict[str, Any]:
         "share": latest.share if latest else None,
         "share_threshold": watch.monitor.calibration.share,
         "drifted": list(latest.drifted) if latest else [],
+        "unseen": list(latest.unseen) if latest else [],
+        "unwatched": list(watch.monitor.calibration.unwatched),
+        "bars_without_whole_universe": watch.uncovered,
         "alarms": [
-            {"date": look.as_of.date().isoformat(), "share": look.share, "features": list(look.drifted)}
-            for look in watch.looks
-            if look.alarm
+            {"date": one["as_of"][:10], "share": one["share"], "features": one["features"]}
+            for one in watch.alarms()
         ],
         "journaled": journaled,
         "calibration": watch.monitor.calibration.summary(),
     }
 
 
-def live_features(rows: Iterable[PredictionRow]) -> Iterator[tuple[datetime, FeatureMatrix, str]]:
+def universes(registry: Registry, model: str) -> UniverseOf:
+    """The universe of each version of `model` by its card, read once; empty where the card names none."""
+    known: dict[str, tuple[str, ...]] = {}
+
+    def of(version: str) -> tuple[str, ...]:
+        if version not in known:
+            try:
+                known[version] = registry.card(model, version).universe
+            except UnknownNameError:  # it was logged beside another registry
+                known[version] = ()
+        return known[version]
+
+    return of
+
+
+def live_features(
+    rows: Iterable[PredictionRow], universe_of: UniverseOf = lambda version: ()
+) -> Iterator[tuple[datetime, FeatureMatrix | None, str]]:
     """The features that the champion saw, bar by bar, float32 `[symbols, features]`, with their set's hash.
 
     `rows` are in the order of `as_of`. Only the champion's: a challenger's inputs are judged by
-    recomputation, and must not raise an alarm about the market. Of several answers for a bar the first to
-    most symbols; inputs that a client sent are not the market's.
+    recomputation, and must not raise an alarm about the market. Inputs that a client sent are not the
+    market's. An answer to a request for part of the version's universe is no evidence: None stands for a bar
+    that has no other. The symbols stand in the order of the universe; where that is not known, the first
+    answer to most symbols counts.
     """
     widest: dict[datetime, PredictionRow] = {}
     for row in rows:
         if row.route != Route.CHAMPION or row.as_of is None or not row.symbols:
             continue
         known = widest.get(row.as_of)
-        if known is None or len(set(row.symbols)) > len(set(known.symbols)):
+        if known is None or _covered(row, universe_of) > _covered(known, universe_of):
             widest[row.as_of] = row
     for as_of, row in widest.items():
-        yield as_of, row.features, row.feature_set
+        yield as_of, _aligned(row, universe_of(row.version)), row.feature_set
+
+
+def _covered(row: PredictionRow, universe_of: UniverseOf) -> int:
+    """How many symbols that count were asked for."""
+    universe, asked = universe_of(row.version), set(row.symbols)
+    return len(asked & set(universe)) if universe else len(asked)
+
+
+def _aligned(row: PredictionRow, universe: tuple[str, ...]) -> FeatureMatrix | None:
+    if not universe:
+        return row.features
+    place = {symbol: index for index, symbol in enumerate(row.symbols)}
+    if not place.keys() >= set(universe):
+        return None
+    return row.features[[place[symbol] for symbol in universe]]

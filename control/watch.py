@@ -1,7 +1,8 @@
 """The drift watch: alarms become alerts, and alerts become retrain requests when labels allow.
 
 Everything is journaled under a cause id that the alarm alone determines, so watching the same log
-twice alarms once and asks for one retraining.
+twice alarms once and asks for one retraining. What is under way is read from the journal when a watch
+begins: the prediction log may by then hold no more than the last bars.
 """
 
 from __future__ import annotations
@@ -17,20 +18,22 @@ from alphaloop.errors import MissingStateError
 from alphaloop.journal.store import Journal
 from control.calibration import Calibration
 from control.drift import DriftLook, DriftMonitor, FeatureMatrix
+from control.episodes import BarTimes
 from control.policies import RetrainPolicy
 from control.transition import CONTROL_STREAM
+from control.watch_state import ALARM, BLIND, FLAGGED, RETRAIN_REQUEST, WaitingAlarm, WatchState
 
 log = logging.getLogger(__name__)
 
-ALARM = "drift.alarm"
-RETRAIN_REQUEST = "retrain.request"
+__all__ = ["ALARM", "BLIND", "FLAGGED", "RETRAIN_REQUEST", "DriftWatch", "cause_id"]
 
 
 @dataclass(slots=True)
 class DriftWatch:
     """Watches one model's live features.
 
-    `calibrations` gives that of another feature set by its hash, for when a champion of another takes over.
+    `calibrations` gives that of another feature set by its hash, for when a champion of another takes over;
+    `universe_of` the symbols of a version, in the order of training, empty where they are not known.
     """
 
     model: str
@@ -38,39 +41,112 @@ class DriftWatch:
     journal: Journal
     policy: RetrainPolicy
     calibrations: Callable[[str], Calibration] | None = None
+    universe_of: Callable[[str], tuple[str, ...]] = lambda version: ()
     looks: list[DriftLook] = field(default_factory=list)
-    _waiting: dict[str, tuple[DriftLook, int]] = field(default_factory=dict)
+    uncovered: int = 0
+    _times: BarTimes = field(default_factory=BarTimes)
+    _state: WatchState | None = None
     _unknown: set[str] = field(default_factory=set)
+    _told_unwatched: tuple[str, ...] = ()
 
-    def on_bar(self, as_of: datetime, features: FeatureMatrix, feature_set: str = "") -> list[dict[str, Any]]:
+    def on_bar(
+        self, as_of: datetime, features: FeatureMatrix | None, feature_set: str = ""
+    ) -> list[dict[str, Any]]:
         """Take in one bar's features `[symbols, features]`; returns what was newly journaled.
 
+        `features` is None where nobody asked for the whole universe: such a bar is no evidence.
         `feature_set` is the hash of their set; one that there is no calibration for is not watched, and the
         log says so.
         """
-        news = self._count_down(as_of)
-        look = self.monitor.observe(as_of, features) if self._knows(feature_set, features.shape[1]) else None
+        state = self._recalled()
+        if features is None:
+            return self._uncovered(as_of, state)
+        self.uncovered, state.covered_at = 0, as_of
+        self._times.take(as_of)
+        news = self._due(as_of, state)
+        if not self._knows(feature_set, features.shape[1], state):
+            return news
+        look = self.monitor.observe(as_of, features)
         if look is None:
             return news
         self.looks.append(look)
-        if look.alarm:
-            cause = cause_id(self.model, look.as_of)
-            self._waiting[cause] = (look, 0)
-            news += self._journal_once(
-                ALARM,
-                cause,
-                {
-                    "as_of": look.as_of.isoformat(),
-                    "share": look.share,
-                    "share_threshold": self.monitor.calibration.share,
-                    "features": list(look.drifted),
-                    "distances": {name: look.distances[name] for name in look.drifted},
-                },
-            )
-        return news
+        return news + self._told(look, state)
 
-    def _knows(self, feature_set: str, count: int) -> bool:
-        """Whether the monitor is calibrated for `count` features of the set; changed for one that is."""
+    def alarms(self) -> list[dict[str, Any]]:
+        """Every alarm of this model that is in the journal, oldest first."""
+        found = self.journal.records(CONTROL_STREAM, ALARM)
+        return [record.body for record in found if record.body["model"] == self.model]
+
+    def _recalled(self) -> WatchState:
+        if self._state is None:
+            self._state = WatchState.read(self.journal, self.model)
+            self._state.resume(self.monitor)
+        return self._state
+
+    def _told(self, look: DriftLook, state: WatchState) -> list[dict[str, Any]]:
+        """Journal what a look found that the journal does not know yet."""
+        news: list[dict[str, Any]] = []
+        if look.drift:
+            news += self._alarm(look, state)
+        if look.blind:
+            reason = f"{len(look.unseen)} features have too few live values to be compared with training"
+            body = {"features": list(look.unseen), "reason": reason}
+            news += self._journal_once(BLIND, cause_id(self.model, look.as_of, "blind"), look.as_of, body)
+        flagged = state.note(look, self.monitor)
+        if flagged is not None:
+            self._append(FLAGGED, flagged | {"model": self.model})
+        return news + self._tell_unwatched(look.as_of)
+
+    def _tell_unwatched(self, as_of: datetime) -> list[dict[str, Any]]:
+        """Journal once which features have no threshold at all."""
+        unwatched = self.monitor.calibration.unwatched
+        if not unwatched or unwatched == self._told_unwatched:
+            return []
+        self._told_unwatched = unwatched
+        reason = (
+            f"{len(unwatched)} features have no threshold, for want of symbols in drift.window or because an "
+            "earlier release fixed the others; alphaloop train fixes them anew"
+        )
+        body = {"features": list(unwatched), "reason": reason}
+        return self._journal_once(BLIND, cause_id(self.model, None, "/".join(unwatched)), as_of, body)
+
+    def _alarm(self, look: DriftLook, state: WatchState) -> list[dict[str, Any]]:
+        cause, spacing = cause_id(self.model, look.as_of), self.monitor.times.spacing
+        body = {
+            "share": look.share,
+            "share_threshold": self.monitor.calibration.share,
+            "features": list(look.drifted),
+            "distances": {name: look.distances[name] for name in look.drifted},
+            "bar_seconds": spacing,
+        }
+        state.wait(WaitingAlarm(cause, look.as_of, look.share, spacing))
+        return self._journal_once(ALARM, cause, look.as_of, body)
+
+    def _due(self, as_of: datetime, state: WatchState) -> list[dict[str, Any]]:
+        """Ask for a retraining once enough labels have matured since an alarm: it answers earlier ones."""
+        alarm = state.due(self._times, self.policy.bars_to_wait())
+        if alarm is None:
+            return []
+        body = {
+            "alarm_as_of": alarm.as_of.isoformat(),
+            "family": self.policy.family,
+            "matured_labels": self.policy.matured_labels,
+            "reason": f"{alarm.share:.0%} of features drifted on {alarm.as_of.date()}; "
+            f"{self.policy.matured_labels} labels have matured since",
+        }
+        return self._journal_once(RETRAIN_REQUEST, alarm.cause, as_of, body)
+
+    def _uncovered(self, as_of: datetime, state: WatchState) -> list[dict[str, Any]]:
+        """Count bars in a row on which nobody asked for the whole universe; a window of them is told."""
+        self.uncovered += 1
+        if self.uncovered != self.monitor.calibration.window or not state.uncover(as_of):
+            return []
+        reason = f"on {self.uncovered} bars in a row nobody asked for all symbols of the model's universe"
+        cause = cause_id(self.model, as_of, "uncovered")
+        return self._journal_once(BLIND, cause, as_of, {"features": [], "reason": reason})
+
+    def _knows(self, feature_set: str, count: int, state: WatchState) -> bool:
+        """True if the monitor is calibrated for `count` features of the set; changed for one that is."""
         present = self.monitor.calibration
         if not feature_set or self.calibrations is None or _fits(present, feature_set, count):
             return True
@@ -86,36 +162,21 @@ class DriftWatch:
             self._unknown.add(feature_set)
             return False
         self.monitor = DriftMonitor(found)
+        state.resume(self.monitor)
         return True
 
-    def _count_down(self, as_of: datetime) -> list[dict[str, Any]]:
-        news: list[dict[str, Any]] = []
-        for cause, (look, waited) in list(self._waiting.items()):
-            if waited + 1 < self.policy.bars_to_wait():
-                self._waiting[cause] = (look, waited + 1)
-                continue
-            del self._waiting[cause]
-            news += self._journal_once(
-                RETRAIN_REQUEST,
-                cause,
-                {
-                    "as_of": as_of.isoformat(),
-                    "alarm_as_of": look.as_of.isoformat(),
-                    "family": self.policy.family,
-                    "matured_labels": self.policy.matured_labels,
-                    "reason": f"{look.share:.0%} of features drifted on {look.as_of.date()}; "
-                    f"{self.policy.matured_labels} labels have matured since",
-                },
-            )
-        return news
-
-    def _journal_once(self, kind: str, cause: str, body: dict[str, Any]) -> list[dict[str, Any]]:
-        full = {"cause_id": cause, "model": self.model, **body}
+    def _journal_once(
+        self, kind: str, cause: str, as_of: datetime, body: dict[str, Any]
+    ) -> list[dict[str, Any]]:
+        full = {"cause_id": cause, "model": self.model, "as_of": as_of.isoformat(), **body}
         if self.journal.find(CONTROL_STREAM, kind, cause_id=cause) is not None:
             return []
-        with self.journal.writer(CONTROL_STREAM) as writer:
-            writer.append(kind, full)
+        self._append(kind, full)
         return [{"kind": kind, **full}]
+
+    def _append(self, kind: str, body: dict[str, Any]) -> None:
+        with self.journal.writer(CONTROL_STREAM) as writer:
+            writer.append(kind, body)
 
 
 def _fits(calibration: Calibration, feature_set: str, count: int) -> bool:
@@ -123,6 +184,7 @@ def _fits(calibration: Calibration, feature_set: str, count: int) -> bool:
     return (calibration.feature_set or feature_set) == feature_set and len(calibration.features) == count
 
 
-def cause_id(model: str, as_of: datetime) -> str:
+def cause_id(model: str, as_of: datetime | None, what: str = "drift") -> str:
     """The id of what an alarm at `as_of` causes."""
-    return hashlib.sha256(f"{model}/drift/{as_of.isoformat()}".encode()).hexdigest()[:16]
+    moment = as_of.isoformat() if as_of else ""
+    return hashlib.sha256(f"{model}/{what}/{moment}".encode()).hexdigest()[:16]

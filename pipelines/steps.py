@@ -42,15 +42,18 @@ def drift_report(settings: str, model: str, run: str) -> str:
     """Write Evidently's report on the last bars of the prediction log; returns its path."""
     from control.calibration import Calibration
     from control.drift import write_report
-    from control.monitor import live_features
+    from control.monitor import live_features, universes
+    from models.registry import Registry
     from serving.prediction_log import PredictionLogReader
 
     chosen = from_json(settings)
     rows = PredictionLogReader(chosen.paths.prediction_log, model, by_symbols=True).new()
-    logged = list(live_features(rows))
+    universe_of = universes(Registry(chosen.paths.registry), model)
+    found = live_features(rows, universe_of)
+    logged = [(features, made) for _, features, made in found if features is not None]
     if not logged:
         raise MissingStateError(f"no prediction of '{model}' is logged in {chosen.paths.prediction_log} yet")
-    newest = logged[-1][2]
+    newest = logged[-1][1]
     path = chosen.paths.drift / f"{run}.html"
     try:
         calibration = Calibration.load(chosen.paths.drift, newest)
@@ -59,7 +62,7 @@ def drift_report(settings: str, model: str, run: str) -> str:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(f"<p>{escape(str(error))}</p>\n", encoding="utf-8")
         return str(path)
-    seen = [features for _, features, made in logged if made == newest][-calibration.window :]
+    seen = [features for features, made in logged if made == newest][-calibration.window :]
     write_report(calibration, np.concatenate(seen), path)
     return str(path)
 

@@ -96,6 +96,8 @@ class Director:
         if news["kind"] == "drift.alarm":
             named = ", ".join(news["features"][:6])
             self.screen.say(f"{day} [red]drift alarm[/]: {news['share']:.0%} of features — {named}")
+        elif news["kind"] == "drift.blind":
+            self.screen.say(f"{day} [yellow]drift is not seen[/]: {news['reason']}")
         else:
             self.screen.say(f"{day} retraining asked for: {news['reason']}")
 

@@ -179,7 +179,7 @@ def _drift(results: Results) -> dict[str, Any]:
         "alarms": [
             {"date": look.as_of.date().isoformat(), "share": look.share, "features": list(look.drifted)}
             for look in looks
-            if look.alarm
+            if look.drift
         ],
         "calibration": Calibration.load(results.settings.paths.drift).summary(),
     }

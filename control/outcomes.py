@@ -109,7 +109,8 @@ def track(
     part = replace(frame, timestamps=frame.timestamps[carded], values=frame.values[carded])
     first = int(part.timestamps[len(part) // 3].astype("datetime64[Y]").astype(int)) + 1971
     folds = splits.walk_forward(part.timestamps, first, policy.folds, policy.horizon)
-    judged = evaluate(shown[carded], close[carded], part, folds, policy, trials=0)
+    untested = replace(policy, permutations=0)
+    judged = evaluate(shown[carded], close[carded], part, folds, untested, trials=0)
     seen = readings(scores[live], close[live], policy.allocation, policy.costs, horizon)
     return Track(scores, seen, judged.folds, judged.ranges)
 

@@ -19,8 +19,9 @@ from models import splits
 from models.book import Book, equal_weight_scores, simulate
 from models.dataset import complete_windows, make_dataset, windows
 from models.family import Family, FittedModel, Parameters
-from models.information import information_coefficients, newey_west_tstat
+from models.information import horizon_tstat, information_coefficients
 from models.labels import forward_returns
+from models.permutation import permutation_test
 from models.sharpe import deflated_sharpe, sharpe_ratio
 
 Vector = npt.NDArray[np.float64]
@@ -29,14 +30,21 @@ Progress = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvaluationPolicy:
-    """How models are compared: the label's horizon, the folds, and how scores are traded."""
+    """How models are compared: the label's horizon, the folds, and how scores are traded.
+
+    Tests start at `first_test`, a share of the bars or a day, or where that is empty on the first of
+    January of `first_test_year` (None: see `models.splits.walk_forward`). An IC is held against
+    `permutations` of the names; 0 makes no permutation test, and its p-value is NaN.
+    """
 
     horizon: int
-    first_test_year: int
+    first_test_year: int | None
     folds: int
     seed: int
     allocation: AllocationPolicy
     costs: CostModel
+    first_test: str = ""
+    permutations: int = 0
 
     @classmethod
     def from_settings(cls, settings: Settings) -> EvaluationPolicy:
@@ -49,7 +57,14 @@ class EvaluationPolicy:
             seed=training.seed,
             allocation=AllocationPolicy.from_settings(trading),
             costs=CostModel.from_settings(trading),
+            first_test=training.first_test,
+            permutations=training.permutations,
         )
+
+    def walk_forward(self, timestamps: Timestamps) -> list[splits.Fold]:
+        """The folds over `timestamps`; `DataError` where these do not fit."""
+        start = self.first_test or self.first_test_year
+        return splits.walk_forward(timestamps, start, self.folds, self.horizon)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,9 +73,11 @@ class Evaluation:
 
     `scores` is float64 `[timestamps, symbols]`, NaN outside the tests. `ic` is the mean rank
     correlation with the return over the horizon, `ic_one_bar` with that of one bar; both start at the
-    obtainable price. Ratios are annual and net of cost; `active_ir_net` is over equal weight, which
-    trades by the same rules and pays the same costs, and `deflated_sharpe` is that of these active
-    returns. `turnover` is the mean of a bar. `folds` has one row a fold, `ranges` what to expect live.
+    obtainable price. `ic_tstat` allows for overlapping labels, and `ic_pvalue` is the share of the same
+    scores under other names whose IC is as significant, which have `arrangements` orders. Ratios are
+    annual and net of cost; `active_ir_net` is over equal weight, which trades by the same rules and pays
+    the same costs, and `deflated_sharpe` is that of these active returns. `turnover` is the mean of a
+    bar. `folds` has one row a fold, `ranges` what to expect live.
     """
 
     timestamps: Timestamps
@@ -70,6 +87,8 @@ class Evaluation:
     active_returns: Vector
     ic: float
     ic_tstat: float
+    ic_pvalue: float
+    arrangements: float
     ic_one_bar: float
     sharpe_net: float
     equal_weight_sharpe: float
@@ -85,7 +104,7 @@ class Evaluation:
     def metrics(self) -> dict[str, float]:
         """The figures that go on the card."""
         names = (
-            "ic", "ic_tstat", "ic_one_bar", "sharpe_net", "equal_weight_sharpe", "active_ir_net",
+            "ic", "ic_tstat", "ic_pvalue", "ic_one_bar", "sharpe_net", "equal_weight_sharpe", "active_ir_net",
             "turnover", "deflated_sharpe", "trials", "years", "bars",
         )  # fmt: skip
         return {name: getattr(self, name) for name in names}
@@ -106,7 +125,7 @@ def walk_forward(
     `close` is adjusted, `[timestamps, symbols]`, on the bars of `frame`; `trials` says out of how many
     attempts the parameters were chosen. Raises `DataError` where the bars do not fit the folds.
     """
-    folds = splits.walk_forward(frame.timestamps, policy.first_test_year, policy.folds, policy.horizon)
+    folds = policy.walk_forward(frame.timestamps)
     dataset = make_dataset(frame, close, policy.horizon)
     scores = np.full(close.shape, np.nan)
     for number, fold in enumerate(folds):
@@ -146,7 +165,11 @@ def evaluate(
 ) -> Evaluation:
     """Judge out-of-sample `scores` `[timestamps, symbols]` over the tests of `folds`."""
     tested = slice(folds[0].test.start, folds[-1].test.stop)
-    ic = information_coefficients(scores, forward_returns(close, policy.horizon))
+    labels = forward_returns(close, policy.horizon)
+    ic = information_coefficients(scores, labels)
+    permuted = permutation_test(
+        scores[tested], labels[tested], policy.horizon, permutations=policy.permutations, seed=policy.seed
+    )
     one_bar = information_coefficients(scores, forward_returns(close, 1))
     book = _book_of(scores, close, tested, policy)
     equal = _book_of(equal_weight_scores(close), close, tested, policy)
@@ -159,7 +182,9 @@ def evaluate(
         net_returns=book.net_returns,
         active_returns=active,
         ic=_mean(ic[tested]),
-        ic_tstat=newey_west_tstat(ic[tested], policy.horizon),
+        ic_tstat=horizon_tstat(ic[tested], policy.horizon),
+        ic_pvalue=permuted.pvalue,
+        arrangements=permuted.arrangements,
         ic_one_bar=_mean(one_bar[tested]),
         sharpe_net=sharpe_ratio(book.net_returns[tested], periods),
         equal_weight_sharpe=sharpe_ratio(equal.net_returns[tested], periods),

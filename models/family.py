@@ -73,7 +73,8 @@ class Family(Protocol):
     """A kind of model. A module in `models.zoo` that defines `FAMILY` adds one.
 
     `lookback` is how many rows of features a score sees; `cross_sectional` whether a score depends
-    on the other symbols of the request; `score_kind` what a score means.
+    on the other symbols of the request; `score_kind` what a score means. A family that learns nothing, and
+    is there to be beaten, may say so by an attribute `baseline` that is true.
     """
 
     @property
@@ -107,6 +108,11 @@ class Family(Protocol):
     def fit(self, dataset: Dataset, parameters: Parameters, seed: int) -> FittedModel:
         """Learn from the rows of `dataset`; the same seed gives the same model."""
         ...
+
+
+def is_baseline(family: Family) -> bool:
+    """Whether a family learns nothing and is there to be beaten."""
+    return bool(getattr(family, "baseline", False))
 
 
 def complete_parameters(family: Family, given: Parameters | None) -> dict[str, Any]:

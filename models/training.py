@@ -17,16 +17,17 @@ from alphaloop.errors import DataError, InputError
 from alphaloop.market import BarPanel, to_datetime
 from alphaloop.settings import Settings
 from features.build import FeatureFrame
-from models import families, gate, splits
+from models import families, gate
 from models.agreement import agreement
 from models.card import Card
 from models.dataset import Dataset, complete_panels, complete_windows, make_dataset
 from models.drill import leaked
 from models.evaluation import Evaluation, EvaluationPolicy, walk_forward
 from models.export import Exported, Fidelity, export, fidelity
-from models.family import Family, Parameters, complete_parameters
-from models.gate import GateResult
+from models.family import Family, Parameters, complete_parameters, is_baseline
+from models.gate import GatePolicy, GateResult
 from models.graph import INPUT
+from models.lookahead import LookAhead, look_ahead
 from models.registry import Registry
 from models.revision import code_revision
 from models.tuning import Tuned, tune
@@ -96,7 +97,10 @@ def train(
     exported = export(fitted)
     panels = complete_panels(seen, family.lookback, COMPARED_BARS)
     faithful = fidelity(fitted, exported.onnx, panels, family=family, allocation=policy.allocation)
-    verdict = gate.judge(evaluation, faithful, champion)
+    first_baseline = champion is None and is_baseline(family) and tuned.trials == 0
+    demands = GatePolicy.from_settings(settings.training, baseline=first_baseline)
+    proof = _proof(evaluation, demands, bars, seen, settings, report)
+    verdict = gate.judge(evaluation, faithful, champion, demands, proof=proof)
     origin = _Origin(model, snapshot, pipeline_run, policy.seed, clock.now().isoformat())
     card = _card(
         origin,
@@ -111,6 +115,21 @@ def train(
     )
     report("registering")
     return TrainedModel(registry.register(model, exported.onnx, card), card, evaluation)
+
+
+def _proof(
+    evaluation: Evaluation,
+    demands: GatePolicy,
+    bars: BarPanel,
+    frame: FeatureFrame,
+    settings: Settings,
+    report: Callable[[str], None],
+) -> LookAhead | None:
+    """The look-ahead check that figures which are rarely honest ask for; None where none do."""
+    if not gate.findings(evaluation, demands):
+        return None
+    report("checking that no feature looks ahead")
+    return look_ahead(bars, frame, settings, range(len(bars) - evaluation.bars, len(bars)))
 
 
 def _silent(_: str) -> None:
@@ -143,9 +162,7 @@ def _tune(
     given = complete_parameters(family, parameters)
     if parameters is not None:
         return Tuned(given, float("nan"), trials)
-    first = splits.walk_forward(
-        dataset.frame.timestamps, policy.first_test_year, policy.folds, policy.horizon
-    )[0]
+    first = policy.walk_forward(dataset.frame.timestamps)[0]
     if trials and family.search_space():
         report(f"tuning: {trials} trials")
     return tune(

@@ -27,6 +27,7 @@ class Momentum:
     lookback: int = 1
     cross_sectional: bool = False
     score_kind: str = "signal"
+    baseline: bool = True
 
     def default_parameters(self) -> dict[str, Any]:
         return {}

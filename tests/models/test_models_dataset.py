@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import date
 from itertools import pairwise
 from typing import Any
 
@@ -13,9 +14,11 @@ from hypothesis import strategies as st
 
 from alphaloop.errors import DataError
 from alphaloop.market import to_datetime
+from alphaloop.settings import Settings, TrainingSettings
 from models import splits
 from models.dataset import complete_panels, make_dataset
 from models.drill import leaked
+from models.evaluation import EvaluationPolicy
 from models.labels import cross_sectional_z_scores, first_unseen_bar, forward_returns
 
 
@@ -144,3 +147,44 @@ def test_out_of_sample_begins_after_the_last_label(market: Any, horizon: int) ->
     # Closes count up from one, so that the label tells where it begins and ends.
     ends = next(at for at in range(last, 600) if label == close[at, 0] / close[last + 1, 0] - 1)
     assert first == ends + 1 == last + horizon + 2
+
+
+def hourly(count: int) -> np.ndarray:
+    """`count` hourly timestamps of 2023."""
+    return np.datetime64("2023-01-02T00", "ns") + np.arange(count) * np.timedelta64(1, "h")
+
+
+@pytest.mark.parametrize(
+    ("first_test", "start"),
+    [("0.5", 4_000), ("0.25", 2_000), ("2023-07-01", 4_320), (None, 4_000)],
+)
+def test_one_year_of_intraday_bars_can_be_split(first_test: str | None, start: int) -> None:
+    """Tests start at a share of the bars or on a day; without either in the middle, as 2010 is not there."""
+    folds = splits.walk_forward(hourly(8_000), first_test, 4, 5)
+    assert folds[0].test.start == start and folds[-1].test.stop == 8_000
+    assert folds[0].train == range(start - 6)
+
+
+def test_a_year_still_means_its_first_of_january(market: Any) -> None:
+    """A calendar year starts the tests on its first bar; by default it is 2010, if the bars reach so far."""
+    days = np.datetime64("2007-01-01", "ns") + np.arange(2_000) * np.timedelta64(1, "D")
+    assert splits.walk_forward(days, 2009, 4, 5)[0].test.start == 731
+    assert splits.walk_forward(days, None, 4, 5)[0].test.start == 1_096
+    with pytest.raises(DataError, match=r"8000 bars .* leave 0 bars before 2010 and 8000 after.*first_test"):
+        splits.walk_forward(hourly(8_000), 2010, 4, 5)
+
+
+def test_the_settings_say_where_tests_start() -> None:
+    """A share, a day or a year; the first two go before the year, and what is neither is refused."""
+    timestamps = hourly(8_000)
+
+    def start(**changes: Any) -> int:
+        chosen = Settings(training=TrainingSettings(**changes))
+        return EvaluationPolicy.from_settings(chosen).walk_forward(timestamps)[0].test.start
+
+    assert start(first_test=0.3) == start(first_test="0.3", first_test_year=2010) == 2_400
+    assert start(first_test=date(2023, 7, 1)) == 4_320
+    assert start() == 4_000
+    for wrong in ("half", "1.5", "0", "2023-13-01"):
+        with pytest.raises(ValueError, match=f"'{wrong}' is no share"):
+            TrainingSettings(first_test=wrong)

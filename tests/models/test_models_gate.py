@@ -9,16 +9,23 @@ from typing import Any
 
 import pytest
 
+from alphaloop.settings import TrainingSettings
 from models.card import Card
 from models.export import Fidelity
 from models.gate import GatePolicy, GateResult, judge
+from models.lookahead import LookAhead
 
 FAITHFUL = Fidelity(max_abs_diff=1e-7, orders_equal=True, rows=100)
+UNCHANGED = LookAhead((), 24, ("2012-01-03", "2014-01-03"))
+CHANGED = LookAhead(("peek",), 24, ("2012-01-03", "2014-01-03"))
 
 
 def evaluation(**changes: float) -> Any:
     """The figures of a decent model, with `changes`."""
-    decent = {"ic": 0.03, "ic_one_bar": 0.02, "ic_tstat": 2.5, "active_ir_net": 0.3, "years": 9.0}
+    decent = {
+        "ic": 0.03, "ic_one_bar": 0.02, "ic_tstat": 2.5, "ic_pvalue": 0.004, "arrangements": 1e18,
+        "active_ir_net": 0.3, "years": 9.0,
+    }  # fmt: skip
     return SimpleNamespace(**decent | changes)
 
 
@@ -33,11 +40,16 @@ def test_a_decent_model_passes(tiny_card: Callable[..., Card]) -> None:
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"ic_tstat": 1.99}, "ic_tstat 1.99 is below 2.00"),
-        ({"ic_tstat": math.nan}, "ic_tstat nan is below 2.00"),
+        ({"ic_tstat": 2.32}, "ic_tstat 2.32 is below 2.33"),
+        ({"ic_tstat": math.nan}, "ic_tstat nan is below 2.33"),
+        ({"ic_pvalue": 0.011}, "ic_pvalue 0.0110 is above 0.0100: the same scores under other names"),
+        ({"ic_pvalue": math.nan}, "ic_pvalue nan is above 0.0100"),
+        (
+            {"ic_pvalue": 0.18, "arrangements": 6},
+            "ic_pvalue 0.1800 is above 0.0100: so few names have only 6 orders, and none is rarer than 0.16",
+        ),
         ({"active_ir_net": 0.0}, "active_ir_net 0.00 is not above 0.00"),
         ({"active_ir_net": math.nan}, "active_ir_net nan is not above 0.00"),
-        ({"active_ir_net": 1.2}, "active_ir_net 1.20 over 9.0 years is above 1.00: suspected leakage"),
         ({"ic": 0.16}, "ic 0.160 is above 0.15, too good to be true: suspected leakage"),
         ({"ic_one_bar": 0.4}, "ic 0.400 is above 0.15"),
     ],
@@ -48,6 +60,12 @@ def test_each_figure_can_refuse_alone(changes: dict[str, float], reason: str) ->
     assert not result.passed
     assert len(result.reasons) == 1 and result.reasons[0].startswith(reason)
     assert result.to_dict() == {"passed": False, "reasons": list(result.reasons)}
+
+
+@pytest.mark.parametrize("changes", [{"ic_tstat": 2.33}, {"ic_pvalue": 0.01}])
+def test_a_figure_on_its_bound_passes(changes: dict[str, float]) -> None:
+    """A t of 2.33 and a p-value of 1 % are enough."""
+    assert judge(evaluation(**changes), FAITHFUL, None).passed
 
 
 def test_a_model_must_beat_the_champion(tiny_card: Callable[..., Card]) -> None:
@@ -64,11 +82,53 @@ def test_an_unfaithful_file_is_refused() -> None:
     assert all(reason.startswith("fidelity") for reason in result.reasons)
 
 
-def test_two_good_years_are_no_sign_of_leakage() -> None:
-    """Over a short time anything is possible, so a high ratio alone is not held against a model."""
-    assert judge(evaluation(active_ir_net=1.2, years=2.0), FAITHFUL, None).passed
+@pytest.mark.parametrize("years", [5.0, 7.9, 9.0])
+def test_a_ratio_that_is_rarely_honest_is_a_finding(years: float) -> None:
+    """Above one over five years or more a ratio asks for a proof or an override, and is not called a leak."""
+    result = judge(evaluation(active_ir_net=1.5, years=years), FAITHFUL, None)
+    assert not result.passed
+    assert result.reasons == result.findings and len(result.findings) == 1
+    assert f"active_ir_net 1.50 over {years:.1f} years is above 1.00" in result.findings[0]
+    assert "a proof" in result.findings[0] and "override" in result.findings[0]
+    assert "leakage" not in result.findings[0]
+
+
+def test_a_proof_answers_a_finding_and_nothing_else() -> None:
+    """A look-ahead check that finds nothing lets a splendid model pass, and the card keeps both."""
+    splendid = evaluation(active_ir_net=1.5)
+    result = judge(splendid, FAITHFUL, None, proof=UNCHANGED)
+    assert result.passed and not result.reasons
+    kept = result.to_dict()
+    assert kept["findings"] == list(result.findings) and "active_ir_net 1.50" in kept["findings"][0]
+    assert kept["proof"].startswith("look-ahead check: none of 24 features changes")
+    weak = judge(evaluation(active_ir_net=1.5, ic_tstat=1.0), FAITHFUL, None, proof=UNCHANGED)
+    assert [reason[:8] for reason in weak.reasons] == ["ic_tstat"]
+
+
+def test_a_feature_that_looks_ahead_refuses() -> None:
+    """A check that finds one names it, and no figure can outweigh that."""
+    result = judge(evaluation(active_ir_net=1.5), FAITHFUL, None, proof=CHANGED)
+    assert not result.passed and not result.proof
+    assert result.reasons == (
+        "look-ahead: 1 of 24 features change when the bars after 2012-01-03, 2014-01-03 are taken away: peek",
+    )
+
+
+def test_some_good_years_ask_for_nothing() -> None:
+    """Over less than five years anything is possible: a high ratio alone is no finding."""
+    assert judge(evaluation(active_ir_net=1.2, years=4.9), FAITHFUL, None) == GateResult(True)
 
 
 def test_the_policy_sets_the_thresholds() -> None:
     """A stricter policy refuses what the default lets pass."""
     assert not judge(evaluation(), FAITHFUL, None, GatePolicy(min_ic_tstat=3.0)).passed
+
+
+def test_the_settings_set_the_p_value_and_a_baseline_has_its_own() -> None:
+    """What learns nothing and is there to be beaten needs less proof to be the first champion."""
+    settings = TrainingSettings(max_pvalue=0.002, baseline_max_pvalue=0.03)
+    likely, rare = evaluation(ic_pvalue=0.02), evaluation(ic_pvalue=0.002)
+    assert judge(rare, FAITHFUL, None, GatePolicy.from_settings(settings)).passed
+    assert not judge(likely, FAITHFUL, None, GatePolicy.from_settings(settings)).passed
+    assert judge(likely, FAITHFUL, None, GatePolicy.from_settings(settings, baseline=True)).passed
+    assert GatePolicy.from_settings(TrainingSettings()) == GatePolicy()

@@ -24,6 +24,7 @@ from features.sources import registry as sources
 from models import families
 from models.card import Card
 from models.export import open_session, run
+from models.lookahead import look_ahead
 from models.registry import Registry
 from models.revision import code_revision
 from models.training import TrainedModel, train
@@ -128,8 +129,10 @@ def test_a_leak_makes_a_splendid_card_that_the_gate_refuses(
     assert card.metric("ic") > 0.15 and card.metric("active_ir_net") > 1
     assert card.fidelity["passed"], "a leaked model's file is faithful: that is what makes it dangerous"
     assert not card.passed
-    assert len(card.gate["reasons"]) == 2
-    assert all("suspected leakage" in reason for reason in card.gate["reasons"])
+    too_good, proven = card.gate["reasons"]
+    assert too_good.startswith("ic ") and "suspected leakage" in too_good
+    assert proven.startswith("look-ahead: 24 of 24 features change when the bars after 20")
+    assert len(card.gate["findings"]) == 1 and "proof" not in card.gate
 
 
 def test_an_honest_model_on_real_prices_is_not_suspected(
@@ -139,6 +142,52 @@ def test_an_honest_model_on_real_prices_is_not_suspected(
     card = on_stocks(stocks, tmp_path)
     assert abs(card.metric("ic")) < 0.06 and card.metric("active_ir_net") < 1
     assert not any("leakage" in reason for reason in card.gate["reasons"])
+    assert 0 < card.metric("ic_pvalue") <= 1 and "findings" not in card.gate
+
+
+def test_a_look_ahead_check_tells_honest_features_from_leaked_ones(
+    stocks: tuple[BarPanel, FeatureFrame], tmp_path: Path
+) -> None:
+    """Honest features do not change without later bars, one that peeks does, and others cannot be told."""
+    bars, frame = stocks
+    settings, tested = Settings(home=tmp_path), range(2_000, len(bars))
+    honest = look_ahead(bars, frame, settings, tested)
+    assert honest is not None and honest.passed and len(honest.days) == 4
+    assert honest.words.startswith("look-ahead check: none of 24 features changes when the bars after 20")
+    values = frame.values.copy()
+    values[:-1, :, 3] = frame.values[1:, :, 3]
+    peeking = look_ahead(bars, replace(frame, values=values), settings, tested)
+    assert peeking is not None and peeking.changed == (frame.names[3],)
+    assert look_ahead(bars, replace(frame, feature_set="e" * 64), settings, tested) is None
+
+
+def test_a_splendid_model_without_a_proof_asks_for_one(market: Any, registry: Registry) -> None:
+    """Where the features cannot be computed again, a ratio above one over five years is left to people."""
+    told: list[str] = []
+    demands = {"training": market.settings.training.model_copy(update={"first_test": "0.1"})}
+    plenty = SimpleNamespace(
+        bars=market.bars, frame=market.frame, settings=market.settings.model_copy(update=demands)
+    )
+    days = market.frame.timestamps[0] + np.arange(900) * np.timedelta64(3, "D")
+    plenty.frame = replace(market.frame, timestamps=days)
+    plenty.bars = replace(market.bars, timestamps=days)
+    few = {"minimum_leaf": 50, "trees": 15}
+    card = learn(plenty, registry, on_progress=told.append, parameters=few).card
+    assert card.metric("active_ir_net") > 1 and card.metric("years") > 5
+    assert "checking that no feature looks ahead" in told
+    assert card.gate["findings"] and set(card.gate["findings"]) <= set(card.gate["reasons"])
+
+
+def test_only_a_first_champion_may_be_a_baseline(market: Any, registry: Registry, tmp_path: Path) -> None:
+    """What learns nothing needs a p-value of 5 % to be the first; later it is judged as all others are."""
+    training = market.settings.training.model_copy(update={"max_pvalue": 1e-9, "baseline_max_pvalue": 1.0})
+    chosen = market.settings.model_copy(update={"training": training})
+    lenient = SimpleNamespace(bars=market.bars, frame=market.frame, settings=chosen)
+    first = learn(lenient, registry, "momentum").card
+    assert not any("ic_pvalue" in reason for reason in first.gate["reasons"])
+    for family, champion in (("momentum", first), ("lightgbm", None)):
+        judged = learn(lenient, registry, family, champion=champion).card
+        assert any("ic_pvalue" in reason for reason in judged.gate["reasons"])
 
 
 NEW_FAMILY = '''

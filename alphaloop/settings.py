@@ -133,13 +133,13 @@ class TrainingSettings(Section):
         try:
             share = float(text)
         except ValueError:
-            return _day(text)
+            return _day_of_test(text)
         if not 0 < share < 1:
             raise ValueError(f"'{text}' is no share between 0 and 1, and no day as 2019-07-01")
         return text
 
 
-def _day(text: str) -> str:
+def _day_of_test(text: str) -> str:
     try:
         return date.fromisoformat(text).isoformat()
     except ValueError:

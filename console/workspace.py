@@ -85,10 +85,15 @@ def bars_to(settings: Settings, snapshot: Snapshot, until: datetime | None = Non
     from features.storage import incremental
     from features.storage.snapshots import SnapshotStore
 
-    stored = SnapshotStore(settings.paths.snapshots).load(snapshot.id)
-    known = BarPanel.from_table(stored)
-    since = incremental.later(stored, source_of(settings), known.symbols, *policies_of(settings), until=until)
-    return known if since is None else known.then(BarPanel.from_table(since.table, known.symbols))
+    store = SnapshotStore(settings.paths.snapshots)
+    known = store.load(snapshot.id)
+    symbols = BarPanel.from_table(known).symbols
+    since = incremental.later(
+        *(known, source_of(settings), symbols, *policies_of(settings)),
+        until=until,
+        aside=incremental.set_aside(store, snapshot),
+    )
+    return BarPanel.from_table(known if since is None else incremental.joined(known, since.table), symbols)
 
 
 def source_bars(settings: Settings, until: datetime | None = None) -> BarPanel:

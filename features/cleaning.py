@@ -32,6 +32,8 @@ REPAIRS = {
     "calendar": "bar dropped: the market was closed",
     "skew": "bar dropped: it closes in the future",
 }
+# Rules whose repair leaves every bar there is.
+KEPT_BY_REPAIR = ("sorted", "unique")
 # Rules that speak of bars which are there, and can be set aside.
 OF_BARS = (
     "unique",
@@ -144,7 +146,7 @@ def apply_policies(
     aside = _rows_of(table, by_policy["quarantine"])
     repairs = [_repair(finding) for finding in by_policy["repair"]]
     rules = {finding.rule for finding in by_policy["repair"]}
-    dropped = _rows_of(table, [one for one in by_policy["repair"] if one.rule not in ("sorted", "unique")])
+    dropped = _rows_of(table, [one for one in by_policy["repair"] if one.rule not in KEPT_BY_REPAIR])
     keep = np.ones(table.num_rows, dtype=bool)
     keep[[*aside, *dropped]] = False
     quarantined = _quarantined(table, aside)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from dataclasses import asdict, dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from alphaloop.errors import DamagedStoreError, MissingStateError
-from features.cleaning import NO_POLICIES, Cleaned, Policies, Repair
+from alphaloop.market import BARS_SCHEMA
+from features.cleaning import KEPT_BY_REPAIR, NO_POLICIES, Cleaned, Policies, Repair
 from features.quality import DEFAULTS, Finding, Thresholds
 from features.storage.atomic_file import replace_with
 
 REPORT, QUARANTINE = ".quality.json", ".quarantine.parquet"
+_KEYS = pa.schema([BARS_SCHEMA.field("symbol"), BARS_SCHEMA.field("timestamp")])
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +69,19 @@ def keep(
     text = json.dumps({**asdict(report), "counts": report.counts()}, indent=1)
     replace_with(folder / (snapshot_id + REPORT), lambda partial: partial.write_text(text, encoding="utf-8"))
     return report
+
+
+def bars_set_aside(folder: Path, snapshot_id: str) -> pa.Table:
+    """Symbol and timestamp of the bars that were quarantined or dropped when a snapshot was stored."""
+    found = _KEYS.empty_table()
+    if (folder / (snapshot_id + QUARANTINE)).is_file():
+        found = pq.read_table(folder / (snapshot_id + QUARANTINE), columns=_KEYS.names).cast(_KEYS)
+    if not (folder / (snapshot_id + REPORT)).is_file():
+        return found
+    dropped = [one for one in read(folder, snapshot_id).repairs if one.rule not in KEPT_BY_REPAIR]
+    times = [datetime.fromisoformat(one.timestamp) for one in dropped]
+    rows = pa.table([[one.symbol for one in dropped], times], schema=_KEYS)
+    return pa.concat_tables([found, rows])
 
 
 def read(folder: Path, snapshot_id: str) -> QualityReport:

@@ -86,6 +86,7 @@ def _market(settings: Settings, replay: str) -> Market:
     from alphaloop.market import to_datetime, to_datetime64
     from console import workspace
     from console.loop import Market
+    from features.storage.incremental import missing
     from features.storage.snapshots import SnapshotStore
 
     days = _days_of(replay)
@@ -98,7 +99,8 @@ def _market(settings: Settings, replay: str) -> Market:
             "before, and train there"
         )
     bars = workspace.bars_to(settings, snapshot, until)
-    begin = max(len(known), int(np.searchsorted(bars.timestamps, to_datetime64(first), "left")))
+    begin = int(np.searchsorted(bars.timestamps, known.timestamps[-1], "right"))
+    begin = max(begin, int(np.searchsorted(bars.timestamps, to_datetime64(first), "left")))
     if begin >= len(bars):
         raise InputError(
             f"no bar is new: source and workspace reach to {snapshot.last.date()}; --replay names days"
@@ -107,9 +109,10 @@ def _market(settings: Settings, replay: str) -> Market:
         bars.between(end=to_datetime(bars.timestamps[begin - 1])),
         bars.between(start=to_datetime(bars.timestamps[begin])),
     )
-    if begin > len(known):
-        missed = past.between(start=to_datetime(bars.timestamps[len(known)]))
-        snapshot = SnapshotStore(settings.paths.snapshots).append(snapshot.id, missed.to_table())
+    store = SnapshotStore(settings.paths.snapshots)
+    lacking = missing(store.load(snapshot.id), past.to_table())
+    if lacking.num_rows:
+        snapshot = store.append(snapshot.id, lacking)
     return Market(settings.data.source, past, future, snapshot)
 
 

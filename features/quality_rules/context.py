@@ -23,29 +23,38 @@ Check = Callable[[pa.Table], list[Finding]]
 
 
 def check_new(before: pa.Table, table: pa.Table, check: Check) -> list[Finding]:
-    """What is wrong with `table`, whose bars follow those of `before`; what was found there stays unsaid."""
+    """What is wrong with `table`, whose bars follow those of `before` or came late; the rest stays unsaid."""
     findings = check(table)
     if any(finding.rule == "schema" for finding in findings):
         return findings
     last = pc.max(before["timestamp"])
-    recent = _recent(before)
+    recent = _recent(before, table["timestamp"].to_numpy().min())
     together = check(pa.concat_tables([recent, table], promote_options="default"))
     mine = [finding for finding in findings if finding.rule not in CONTEXTUAL]
     return mine + list(_concerning(together, recent, table, moment(np.datetime64(last.value, "ns"))))
 
 
-def _recent(before: pa.Table) -> pa.Table:
+def _recent(before: pa.Table, earliest: np.datetime64) -> pa.Table:
+    """The bars from so long before the earliest new one on that it can be judged."""
     times = np.unique(before["timestamp"].to_numpy())
-    first = pa.scalar(times[-min(BARS_BEFORE, len(times))]).cast(before.schema.field("timestamp").type)
+    place = max(int(np.searchsorted(times, earliest)) - BARS_BEFORE, 0)
+    first = pa.scalar(times[place]).cast(before.schema.field("timestamp").type)
     return before.filter(pc.greater_equal(before["timestamp"], first))
 
 
 def _concerning(findings: list[Finding], recent: pa.Table, table: pa.Table, last: str) -> Iterator[Finding]:
     """The findings of rules that need what came before, as far as they concern the new bars."""
+    late = {
+        (symbol, moment(time))
+        for symbol, time in zip(table["symbol"].to_pylist(), table["timestamp"].to_numpy(), strict=True)
+        if moment(time) <= last
+    }
     for finding in findings:
         if finding.rule not in CONTEXTUAL:
             continue
-        if finding.timestamp > last or (finding.bars == 0 and finding.timestamp == last):
+        came_late = (finding.symbol, finding.timestamp) in late
+        ends_now = finding.bars == 0 and finding.timestamp == last
+        if finding.timestamp > last or ends_now or came_late:
             yield finding
         elif finding.bars > 1 and (rest := finding.bars - _counted(recent, finding)) > 0:
             mine = table.filter(pc.equal(table["symbol"], finding.symbol))

@@ -13,12 +13,15 @@ import pyarrow.compute as pc
 from alphaloop.market import PRICE_COLUMNS, to_datetime, to_datetime64
 from features.cleaning import NO_POLICIES, Cleaned, Policies, clean
 from features.quality import DEFAULTS, Thresholds
-from features.quality_report import keep
+from features.quality_report import bars_set_aside, keep
 from features.source import Source, identity_of
+from features.storage.snapshot_content import without_nulls
 from features.storage.snapshots import Snapshot, SnapshotStore
 
 # Two prices of one bar that differ by less are the same, written with other digits.
 SAME_PRICE = 1e-9
+# A bar may come so much later than others, whichever is longer.
+LATE_BARS, LATE_TIME = 63, timedelta(days=7)
 # The first bar after a day may be so much later: holidays, and weeks that are dated by their end.
 MAX_LATE_START = timedelta(days=10)
 # So many symbols are named.
@@ -77,17 +80,18 @@ def update(
     *,
     start: datetime | None = None,
 ) -> Snapshot:
-    """The newest snapshot of `source`, with the bars that are later than its last appended as a delta.
+    """The newest snapshot of `source`, with the bars that it lacks appended as a delta.
 
     Where there is no snapshot yet, all of the source's bars (from `start`) become a base; where nothing is
-    new, the newest one comes back as it is. Only rows from the last bar on are asked of the source: what came
-    later for times before it is not seen, and needs a new base. Bars are checked before they are
-    stored, and the report is kept beside the snapshot. Raises `DataError` for what `policies` reject.
+    new, the newest one comes back as it is. Bars that came late, for times that are stored already, are
+    filled in as far back as `later` asks. Bars are checked before they are stored, and the report is kept
+    beside the snapshot. Raises `DataError` for what `policies` reject.
     """
     known = newest(store, source)
     if known is None:
         return take(store, source, symbols, policies, thresholds, start=start)
-    cleaned = later(store.load(known.id), source, symbols, policies, thresholds)
+    aside = set_aside(store, known)
+    cleaned = later(store.load(known.id), source, symbols, policies, thresholds, aside=aside)
     if cleaned is None:
         return known
     saved = store.append(known.id, cleaned.table)
@@ -142,14 +146,20 @@ def later(
     thresholds: Thresholds = DEFAULTS,
     *,
     until: datetime | None = None,
+    aside: pa.Table | None = None,
 ) -> Cleaned | None:
-    """What `source` has had (up to `until`) since the bars of `known`, checked, adjusted as those are.
+    """What `source` has (up to `until`) and `known` lacks, checked, adjusted as those bars are.
 
-    None where there is nothing. Raises `DataError` for what `policies` reject.
+    That is what followed, and bars of known symbols that came late: within `LATE_BARS` bars and
+    `LATE_TIME` of the last, or since a symbol's last bar. `aside` are bars that were not believed when
+    they came (columns symbol and timestamp): they are not looked at again. None where there is nothing.
+    Raises `DataError` for what `policies` reject.
     """
     if until is not None and until <= to_datetime(known["timestamp"].to_numpy().max()):
         return None
     table = continued(known, source.history(tuple(symbols), _ask_from(known), until))
+    if aside is not None:
+        table = missing(aside, table)
     if not table.num_rows:
         return None
     cleaned = clean(table, source.calendar, f"source '{source.name}'", policies, thresholds, before=known)
@@ -157,7 +167,9 @@ def later(
 
 
 def continued(known: pa.Table, table: pa.Table) -> pa.Table:
-    """The rows of `table` after the last of `known`, their adjustment carried on from there.
+    """The rows of `table` that `known` lacks, their adjustment carried on from there.
+
+    Of symbols that `known` does not have, the rows after its last.
 
     Only ratios of adjustments mean anything, and an answer may begin anew at 1: where a symbol's last
     known bar is in `table` too, its factors are multiplied so that both agree on that bar.
@@ -172,17 +184,46 @@ def continued(known: pa.Table, table: pa.Table) -> pa.Table:
             factor[mine] *= before / here[0]
     place = table.schema.get_field_index("adjustment")
     table = table.set_column(place, table.schema.field(place), pa.array(factor, from_pandas=True))
-    return table.filter(pc.greater(table["timestamp"], pc.max(known["timestamp"])))
+    here = pc.is_in(table["symbol"], value_set=pc.unique(known["symbol"]))
+    follows = pc.greater(table["timestamp"], pc.max(known["timestamp"]))
+    begun = pc.greater_equal(table["timestamp"], pc.min(known["timestamp"]))
+    return missing(known, table.filter(pc.or_(follows, pc.and_(here, begun))))
+
+
+def joined(known: pa.Table, table: pa.Table) -> pa.Table:
+    """The rows of both, sorted by timestamp and symbol."""
+    both = pa.concat_tables([known, table], promote_options="default")
+    return without_nulls(both.sort_by([("timestamp", "ascending"), ("symbol", "ascending")]))
+
+
+def missing(known: pa.Table, table: pa.Table) -> pa.Table:
+    """The rows of `table` for whose symbol and time, to the microsecond, `known` has none; in their order."""
+    rows = _keys(table).append_column("row", pa.array(np.arange(table.num_rows)))
+    found = rows.join(_keys(known), ["symbol", "time"], join_type="left anti")["row"].to_numpy()
+    return table if len(found) == table.num_rows else table.take(pa.array(np.sort(found)))
+
+
+def set_aside(store: SnapshotStore, snapshot: Snapshot) -> pa.Table:
+    """Symbol and timestamp of the bars that were not believed when a snapshot and its parents were stored."""
+    parts, link = [], snapshot
+    while True:
+        parts.append(bars_set_aside(store.folder, link.id))
+        if link.parent is None:
+            return pa.concat_tables(parts)
+        link = store.describe(link.parent)
+
+
+def _keys(table: pa.Table) -> pa.Table:
+    microseconds = table["timestamp"].to_numpy().astype("datetime64[us]").astype(np.int64)
+    return pa.table({"symbol": table["symbol"], "time": microseconds})
 
 
 def _ask_from(known: pa.Table) -> datetime:
-    """From where on to ask: the last bar, or that of the symbol which lacks bars the longest.
-
-    The latter only where adjustments have to be carried on, for which each symbol's last bar is needed.
-    """
+    """From where on to ask: some way back, or the last bar of the symbol that lacks bars the longest."""
     lasts = [last for last, _ in _last_bars(known).values()]
-    adjusted = pc.any(pc.not_equal(known["adjustment"], 1.0)).as_py()
-    return to_datetime(min(lasts) if adjusted else max(lasts))
+    times = np.unique(known["timestamp"].to_numpy())
+    recent = min(times[-min(LATE_BARS, len(times))], times[-1] - np.timedelta64(LATE_TIME))
+    return to_datetime(max(min(*lasts, recent), times[0]))
 
 
 def _last_bars(known: pa.Table) -> dict[str, tuple[np.datetime64, float]]:

@@ -13,6 +13,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote
@@ -66,15 +67,14 @@ class SnapshotStore:
         return self._write(normalised(table), None, source)
 
     def append(self, parent_id: str, table: pa.Table) -> Snapshot:
-        """Store rows that follow `parent_id`; `DataError` unless all of them are later than its last."""
+        """Store rows that `parent_id` lacks: later bars, and bars that came late.
+
+        `DataError` for a bar of a symbol and time that it has.
+        """
         parent = self.describe(parent_id)
         delta = normalised(table)
-        first = pc.min(delta["timestamp"]).as_py()
-        if first <= parent.last:
-            raise DataError(
-                f"bars of {first.isoformat()} cannot be appended to snapshot {parent_id[:12]}, "
-                f"which reaches to {parent.last.isoformat()}; append later bars, or save a new base"
-            )
+        if pc.min(delta["timestamp"]).as_py() <= parent.last:
+            self._require_missing(parent, delta)
         return self._write(delta, parent, self._source_of_newest(parent))
 
     def load(self, snapshot_id: str) -> pa.Table:
@@ -88,7 +88,13 @@ class SnapshotStore:
             table, header = self._read(wanted)
             parts.append(table)
             wanted = header["parent"]
+        late = any(
+            pc.min(part["timestamp"]).as_py() <= pc.max(parent["timestamp"]).as_py()
+            for part, parent in pairwise(parts)
+        )
         table = pa.concat_tables(reversed(parts), promote_options="default").combine_chunks()
+        if late:
+            table = table.sort_by([("timestamp", "ascending"), ("symbol", "ascending")])
         table = without_nulls(table.select(schema_of(table.schema.names).names))
         described = self.describe(snapshot_id)
         if table.num_rows != described.rows or _last(table) != described.last.isoformat():
@@ -161,6 +167,17 @@ class SnapshotStore:
         named = [source for source, snapshot_id in newest.items() if snapshot_id == parent.id]
         return named[0] if named and parent.source not in named else parent.source
 
+    def _require_missing(self, parent: Snapshot, delta: pa.Table) -> None:
+        keys = ["symbol", "timestamp"]
+        known = self.load(parent.id).select(keys)
+        there = delta.select(keys).join(known, keys, join_type="inner")
+        if there.num_rows:
+            raise DataError(
+                f"snapshot {parent.id[:12]} has a bar of {there['symbol'][0]} at "
+                f"{there['timestamp'][0].cast(pa.timestamp('us', 'UTC'), safe=False).as_py().isoformat()} "
+                "already; append later bars and bars that it lacks, or save a new base"
+            )
+
     def _existing(self, snapshot_id: str) -> Path:
         path = self._folder / (snapshot_id + SUFFIX)
         if not path.is_file():
@@ -200,13 +217,15 @@ class SnapshotStore:
 
 def _describe(table: pa.Table, parent: Snapshot | None, source: str) -> dict[str, Any]:
     times = table["timestamp"].cast(pa.timestamp("us", tz="UTC"), safe=False)
-    first = parent.first if parent else pc.min(times).as_py()
+    first, last = pc.min(times).as_py(), pc.max(times).as_py()
+    if parent:
+        first, last = min(first, parent.first), max(last, parent.last)
     return {
         "parent": parent.id if parent else None,
         "source": source,
         "rows": table.num_rows + (parent.rows if parent else 0),
         "first": first.isoformat(),
-        "last": _last(table),
+        "last": last.isoformat(),
     }
 
 

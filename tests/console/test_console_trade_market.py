@@ -76,3 +76,15 @@ def test_days_without_a_new_bar_are_one_line(file: Path) -> None:
     for replay in ("", "2020-01-04:2020-01-05"):
         with pytest.raises(InputError, match="no bar is new"):
             trade._market(chosen, replay)
+
+
+def test_a_bar_that_came_late_is_stored_before_trading_begins(file: Path) -> None:
+    """PEP's bar of the 3rd came after the snapshot: past and snapshot both hold it, and no bar is skipped."""
+    chosen = write(file, *BEFORE[:3])
+    known = workspace.take_snapshot(chosen)
+    write(file, *BEFORE, *BETWEEN, *AFTER)
+    market = trade._market(chosen, "2020-01-07:2020-01-08")
+    stored = BarPanel.from_table(SnapshotStore(chosen.paths.snapshots).load(market.snapshot.id))
+    assert market.snapshot.parent == known.id
+    assert stored.close[:, 1].tolist() == market.past.close[:, 1].tolist() == [10, 11, 12]
+    assert len(market.future) == 2

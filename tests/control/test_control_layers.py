@@ -164,6 +164,25 @@ def test_a_book_that_trades_in_bursts_as_its_card_says_is_not_accused_while_the_
     assert share["the mean alone"] > POLICY.false_rollback, "the bursts would be accused by their mean"
 
 
+@pytest.mark.parametrize(("better", "other"), [("ic", "net_return"), ("net_return", "ic")])
+def test_an_outcome_does_not_promote_while_the_other_disagrees(better: str, other: str) -> None:
+    """A challenger that ranks better and earns less, or the other way round, is not promoted for it."""
+    agree, disagree = (Layers(POLICY, [EXPECTED] * ROLLOUTS, 1e-4) for _ in range(2))
+    shift = {"ic": 0.25, "net_return": 0.01}
+    for bar in _bars(80, 9):
+        gain = {better: np.asarray(getattr(bar, better)) + shift[better]}
+        for layers, sign in ((agree, 0.2), (disagree, -0.2)):
+            layers.take(
+                bar._replace(**gain, **{other: np.asarray(getattr(bar, other)) + sign * shift[other]})
+            )
+    layer, mean = ("ic", "pnl") if better == "ic" else ("pnl", "ic")
+    against = getattr(disagree, mean).mean < 0
+    assert against.mean() > 0.5, "the other outcome disagrees in most of them"
+    assert not (disagree.favour()[layer] & against).any()
+    earned = agree.favour()[layer] & (getattr(agree, mean).mean >= 0)
+    assert earned.mean() > 0.5, "with both outcomes it would be promoted"
+
+
 def test_the_past_can_only_speak_against() -> None:
     """Bars from before the rollout never promote and never clear; a worthless past rolls back."""
     layers = Layers(POLICY, [replace(EXPECTED, ic_floor=0.3)], 1e-4)

@@ -7,7 +7,7 @@ future.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal, get_args
@@ -128,10 +128,21 @@ def clean(
         return judge(bars) if before is None or not before.num_rows else check_new(before, bars, judge)
 
     cleaned = apply_policies(table, found(table), policies, name)
+    require_rest(cleaned, table, found, policies, name)
+    return cleaned
+
+
+def require_rest(
+    cleaned: Cleaned,
+    table: pa.Table,
+    found: Callable[[pa.Table], list[Finding]],
+    policies: Policies,
+    name: str,
+) -> None:
+    """Check what is left of `table` after policies; `DataError` where the rest must not be believed."""
     if cleaned.table is not table and cleaned.table.num_rows:
         left = [one for one in found(cleaned.table) if policies.of(one) != "report" and one.rule != "gap"]
         require_no_errors(left, f"{name}, after repairs")
-    return cleaned
 
 
 def apply_policies(

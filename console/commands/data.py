@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from console.commands import data_stream
+from console.commands import data_check, data_stream
 from console.commands.options import AsJson, Symbols, moment, names
 
 if TYPE_CHECKING:
-    from features.cleaning import Policies
-    from features.quality import Finding
     from features.source import Source
     from features.sources.registry import SourceFamily
 
@@ -29,7 +26,8 @@ PolicyOption = Annotated[
     typer.Option(
         "--policy",
         help="What follows from a rule's findings, as unique=repair,outlier=quarantine; one of reject, "
-        "quarantine, repair and report. By default errors reject and warnings are reported.",
+        "quarantine, repair and report. By default that of data.quality, else errors reject and warnings "
+        "are reported.",
     ),
 ]
 
@@ -89,26 +87,24 @@ def check(
 
     Rules: schema, order, duplicates, prices, missing values, calendar and gaps, stuck prices, outliers,
     unrecorded splits, zero volume, disputed bars; with --live stale feeds and bars from the future.
-    Exits with 2 where a finding rejects the bars.
+    Policies and thresholds are those of the settings (data.quality, data.thresholds), with --policy before
+    them. More than a hundred findings are summed up by rule and day; --json has all. Exits with 2 where a
+    finding rejects the bars, as it would when they are stored.
     """
     from alphaloop.clock import SystemClock
     from alphaloop.errors import DataError
     from console import output
-    from features import quality
 
-    policies = _policies(policy)
+    policies, thresholds = data_check.rules(policy)
     chosen, table = _history(source, file, symbols, from_, to)
-    findings = quality.check(table, chosen.calendar, now=SystemClock().now() if live else None)
-    payload, refusal = _consequences(chosen.name, table, findings, policies)
-    rows = payload["findings"]
+    now = SystemClock().now() if live else None
+    payload, refusal = data_check.consequences(chosen, table, policies, thresholds, now)
 
     def show_findings() -> None:
-        if rows:
-            heads = ("rule", "symbol", "timestamp", "value", "severity", "policy")
-            output.table(heads, [[str(row[head]) for head in heads] for row in rows])
+        data_check.show(payload["findings"])
         if refusal:
             raise DataError(refusal)
-        output.say(f"{chosen.name}: {table.num_rows:,} rows, {_outcome(payload)}")
+        output.say(f"{chosen.name}: {table.num_rows:,} rows, {data_check.outcome(payload)}")
 
     output.answer(payload, json, show_findings)
     if refusal:
@@ -153,62 +149,12 @@ def prune(
     output.answer(payload, json, lambda: output.say(f"{len(removed)} snapshots {verb}"))
 
 
-def _consequences(
-    name: str, table: Any, findings: list[Finding], policies: Policies
-) -> tuple[dict[str, Any], str]:
-    """What the policies make of the bars, and why they are refused; empty if they are not."""
-    from alphaloop.errors import DataError
-    from features.cleaning import apply_policies
-
-    refusal, cleaned = "", None
-    try:
-        cleaned = apply_policies(table, findings, policies, name)
-    except DataError as error:
-        refusal = str(error)
-    payload = {
-        "source": name,
-        "rows": table.num_rows,
-        "kept": cleaned.table.num_rows if cleaned else 0,
-        "quarantined": cleaned.quarantined.num_rows if cleaned else 0,
-        "repairs": cleaned.repairs if cleaned else (),
-        "findings": [{**asdict(one), "policy": policies.of(one)} for one in findings],
-    }
-    return payload, refusal
-
-
-def _policies(given: str) -> Policies:
-    """The policies in `unique=repair,outlier=quarantine`; `InputError` for what is none."""
-    from alphaloop.errors import InputError
-    from features.cleaning import Policies
-
-    rules = {}
-    for pair in names(given):
-        rule, sign, policy = pair.partition("=")
-        if rule in rules:
-            raise InputError(f"--policy names rule '{rule}' twice; which policy is it to have?")
-        if not sign:
-            raise InputError(f"--policy '{pair}' is not of the form rule=policy, as unique=repair")
-        rules[rule] = policy
-    return Policies(rules)  # type: ignore[arg-type]  # its constructor checks them
-
-
-def _outcome(payload: dict[str, Any]) -> str:
-    if not payload["findings"]:
-        return "nothing wrong"
-    severities = [finding["severity"] for finding in payload["findings"]]
-    errors, warnings = severities.count("error"), severities.count("warning")
-    if not errors and not payload["repairs"] and not payload["quarantined"]:
-        return f"nothing wrong beyond {warnings} warnings"
-    return (
-        f"{errors} errors and {warnings} warnings, {len(payload['repairs'])} repairs, "
-        f"{payload['quarantined']} rows set aside; {payload['kept']:,} rows to be used"
-    )
-
-
 def _history(source: str, file: Path | None, symbols: str, first: str, last: str) -> tuple[Source, Any]:
     """The source or file that was asked for, and its bars."""
     from alphaloop import settings
     from alphaloop.errors import InputError
+    from console.workspace import source_of
+    from features.chosen import chosen_start
     from features.source import require_symbols
     from features.sources import registry
 
@@ -223,12 +169,16 @@ def _history(source: str, file: Path | None, symbols: str, first: str, last: str
     elif source and Path(source).is_dir():
         raise InputError(f"'{source}' is a folder; write folder:{source}")
     else:
-        chosen = registry.find(source or settings.load().data.source)
-    start = moment(first, "--from") if first else None
+        chosen = registry.find(source) if source else source_of(settings.load())
+    wanted, start = names(symbols), None
+    if not source and file is None:
+        # What `features build` stores.
+        wanted, start = wanted or settings.load().data.symbols, chosen_start(settings.load())
+    start = moment(first, "--from") if first else start
     end = moment(last, "--to", end_of_day=True) if last else None
-    if start and end and start > end:
+    if first and start and end and start > end:
         raise InputError(f"--from '{first}' is after --to '{last}'; exchange them")
-    return chosen, chosen.history(require_symbols(chosen, names(symbols)), start, end)
+    return chosen, chosen.history(require_symbols(chosen, wanted), start, end)
 
 
 def _described(source: Source) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from alphaloop.clock import as_utc
 from alphaloop.errors import DataError, InputError
 from alphaloop.market import BARS_SCHEMA
 from features.calendars import FIRST_YEAR, LAST_YEAR, closes_of
+from features.storage.number_cells import numbers
 
 # Names that a column may have besides its own; case, spaces and hyphens do not count.
 ALIASES = {
@@ -141,20 +142,7 @@ class _Cells:
         return texts
 
     def numbers(self, name: str, column: pa.ChunkedArray) -> pa.Array:
-        text = pa.types.is_string(column.type) or pa.types.is_large_string(column.type)
-        try:
-            given = pc.if_else(pc.equal(column, ""), None, column) if text else column
-            return given.cast(pa.float64()).combine_chunks()
-        except pa.ArrowException as error:
-            if not text:
-                raise DataError(f"{self.label}: column '{name}' holds no numbers ({_line(error)})") from error
-        values: list[float | None] = []
-        for row, cell in enumerate(column.to_pylist()):
-            try:
-                values.append(float(cell) if cell else None)
-            except ValueError as error:
-                raise self.wrong(name, row, cell, "it must be a number, or empty if unknown") from error
-        return pa.array(values, pa.float64())
+        return numbers(column, name, self.label)
 
     def timestamps(self, column: pa.ChunkedArray) -> pa.Array:
         if pa.types.is_timestamp(column.type) and not column.null_count:

@@ -242,17 +242,23 @@ def _part(path: str, relative: str, address: str) -> Part:
     return Part(path, label, symbol, first, after)
 
 
+def _whole(text: str) -> int:
+    if not (text.isascii() and text.isdigit()):
+        raise ValueError(f"'{text}' is no whole number")
+    return int(text)
+
+
 def _days(keys: Mapping[str, str]) -> tuple[date | None, date | None]:
     if "date" in keys:
         day = date.fromisoformat(keys["date"])
         return day, day + timedelta(days=1)
     if "year" not in keys:
         return None, None
-    year = int(keys["year"])
+    year = _whole(keys["year"])
     if "month" not in keys:
         return date(year, 1, 1), date(year + 1, 1, 1)
-    month = int(keys["month"])
+    month = _whole(keys["month"])
     if "day" in keys:
-        day = date(year, month, int(keys["day"]))
+        day = date(year, month, _whole(keys["day"]))
         return day, day + timedelta(days=1)
     return date(year, month, 1), date(year + month // 12, month % 12 + 1, 1)

@@ -19,6 +19,7 @@ import pyarrow as pa
 from pyarrow import parquet
 
 from alphaloop.errors import DataError
+from features.storage.number_cells import is_number
 
 _MOMENT = pa.timestamp("ns", tz="UTC")
 OBSERVATIONS_SCHEMA = pa.schema(
@@ -181,6 +182,8 @@ def _values(column: Any, place: str) -> pa.Array:
             continue
         try:
             value = float(cell)
+            if isinstance(cell, str) and np.isfinite(value) and not is_number(cell):
+                raise ValueError("not written as a number")
         except (TypeError, ValueError) as error:
             raise DataError(f"{place}: row {number}: '{cell}' is not a number") from error
         if np.isinf(value):

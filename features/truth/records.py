@@ -17,6 +17,7 @@ from types import UnionType
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from alphaloop.errors import DataError
+from features.storage.number_cells import is_number
 
 SUFFIXES = (".csv", ".parquet", ".toml")
 _EXAMPLES = {
@@ -142,6 +143,8 @@ def _text(cell: Any) -> str:
 
 def _number(cell: Any) -> Decimal:
     # By way of its text, a float of 0.1 is the decimal 0.1.
+    if isinstance(cell, str) and not is_number(cell):
+        raise ValueError("not written as a number")
     number = Decimal(str(cell))
     if not number.is_finite():
         raise ValueError("not finite")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from models.card import Card
 
-METRICS = ("ic", "ic_tstat", "sharpe_net", "active_ir_net", "turnover", "deflated_sharpe")
+METRICS = ("ic", "ic_tstat", "ic_pvalue", "sharpe_net", "active_ir_net", "turnover", "deflated_sharpe")
 
 
 def card_facts(card: Card) -> dict[str, Any]:
@@ -28,3 +29,19 @@ def card_facts(card: Card) -> dict[str, Any]:
         "gate": dict(card.gate),
         "walk_forward": [dict(row) for row in card.walk_forward],
     }
+
+
+def verdict_lines(gate: Mapping[str, Any]) -> list[str]:
+    """The gate's verdict for people: a word, then what stands against the version, and what answers it.
+
+    A version against which nothing but findings stand is not refused: it asks for a proof or an override.
+    """
+    reasons, found = list(gate.get("reasons", ())), list(gate.get("findings", ()))
+    if gate.get("passed"):
+        head = "gate: passed"
+    elif reasons and set(reasons) <= set(found):
+        head = "gate: a finding, to be answered by a proof or a named override"
+    else:
+        head = "gate: refused"
+    answered = [f"{one}; answered: {gate['proof']}" for one in found if gate.get("proof")]
+    return [head, *(f"  · {line}" for line in (*reasons, *answered))]

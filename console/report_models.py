@@ -56,7 +56,12 @@ def _row(model: Document) -> list[str | Cell]:
 
 
 def _badge(model: Document) -> str:
-    return badge("passed", "good") if _gate(model).get("passed") else badge("refused", "warn")
+    gate = _gate(model)
+    if gate.get("passed"):
+        return badge("passed", "good")
+    reasons = set(gate.get("reasons", ()))
+    only_findings = reasons and reasons <= set(gate.get("findings", ()))
+    return badge("asks for a proof" if only_findings else "refused", "warn")
 
 
 def _record(model: Document, records: dict[str, Sequence[Document]]) -> Sequence[Document]:
@@ -70,7 +75,10 @@ def _record(model: Document, records: dict[str, Sequence[Document]]) -> Sequence
 
 
 def _verdict(model: Document, record: Sequence[Document]) -> str:
-    reasons = [str(reason) for reason in _gate(model).get("reasons", [])]
+    gate = _gate(model)
+    reasons = [str(reason) for reason in gate.get("reasons", [])]
+    if gate.get("proof"):
+        reasons += [f"{found}; answered: {gate['proof']}" for found in gate.get("findings", [])]
     if not reasons and not record:
         return ""
     heads = [Column(name=name, number=at > 1) for at, name in enumerate(_FOLDS)]

@@ -61,7 +61,7 @@ def show(model: ModelName = "", version: Version = "", json: AsJson = False) -> 
     """Show the card of a version: data, parameters, walk-forward record, gate and fidelity."""
     from alphaloop import settings
     from console import output, wording, workspace
-    from console.models_view import card_facts
+    from console.models_view import card_facts, verdict_lines
 
     chosen = settings.load()
     registry = workspace.open_registry(chosen)
@@ -78,9 +78,8 @@ def show(model: ModelName = "", version: Version = "", json: AsJson = False) -> 
         heads = sorted({key for row in facts["walk_forward"] for key in row}, key=_fold_order)
         rows = [[wording.figure(row.get(head)) for head in heads] for row in facts["walk_forward"]]
         output.table(heads, rows)
-        output.say("gate: passed" if facts["gate"].get("passed") else "gate: refused")
-        for reason in facts["gate"].get("reasons", ()):
-            output.say(f"  · {reason}")
+        for line in verdict_lines(facts["gate"]):
+            output.say(line)
 
     output.answer(facts, json, show_card)
 

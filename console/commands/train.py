@@ -27,7 +27,7 @@ def train(family: FamilyName, trials: Trials = None, model: Model = "", json: As
     from alphaloop import settings
     from alphaloop.clock import SystemClock
     from console import output, workspace
-    from console.models_view import card_facts
+    from console.models_view import card_facts, verdict_lines
     from control.crowning import fix_thresholds
     from features.build import backfill
     from features.sets import feature_set_of
@@ -70,9 +70,8 @@ def train(family: FamilyName, trials: Trials = None, model: Model = "", json: As
         output.facts(
             [(key, str(value)) for key, value in payload.items() if key not in {"gate", "walk_forward"}]
         )
-        output.say("gate: [green]passed[/]" if trained.card.passed else "gate: [yellow]refused[/]")
-        for reason in trained.card.gate.get("reasons", ()):
-            output.say(f"  · {reason}")
+        for line in verdict_lines(trained.card.gate):
+            output.say(line)
         if document is None and not crowned:
             output.say(
                 "no version is champion yet; to make this one champion all the same: "

@@ -167,7 +167,7 @@ def _model_row(model: str, version: str, card: Card) -> dict[str, Any]:
         "sharpe_net": card.metrics.get("sharpe_net"),
         "active_ir_net": card.metrics.get("active_ir_net"),
         "fidelity_max_abs_diff": card.fidelity.get("max_abs_diff"),
-        "gate": {"passed": card.passed, "reasons": list(card.gate.get("reasons", ()))},
+        "gate": {**card.gate, "passed": card.passed, "reasons": list(card.gate.get("reasons", ()))},
         "pipeline_run": card.pipeline_run,
     }
 

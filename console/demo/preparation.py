@@ -155,7 +155,7 @@ def verdict_line(trained: TrainedModel, *, leaked: bool = False) -> str:
     card = trained.card
     name = f"{card.family}{' [magenta](drill: trained with a leak)[/]' if leaked else ''}"
     figures = (
-        f"IC {card.metric('ic'):+.4f} (t {card.metric('ic_tstat'):.1f}), "
+        f"IC {card.metric('ic'):+.4f} (t {card.metric('ic_tstat'):.1f}, p {card.metric('ic_pvalue'):.3f}), "
         f"net Sharpe {card.metric('sharpe_net'):.2f}, net active IR {card.metric('active_ir_net'):+.2f}"
     )
     reasons = "; ".join(card.gate.get("reasons", ()))

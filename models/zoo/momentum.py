@@ -2,6 +2,9 @@
 
 Jegadeesh and Titman 1993, "Returns to Buying Winners and Selling Losers". Nothing is learned, so
 whatever is learned has to beat it.
+
+The feature `momentum_252_21` counts exchange days. On bars of another frequency a feature set can have a
+feature named `momentum_12_1` with the year and the month of those bars, which goes before it.
 """
 
 from __future__ import annotations
@@ -16,12 +19,12 @@ from models import graph
 from models.dataset import Dataset, Panel
 from models.family import Domain, Parameters, Scores
 
-FEATURE = "momentum_252_21"
+FEATURE, OWN_FEATURE = "momentum_252_21", "momentum_12_1"
 
 
 @dataclass(frozen=True, slots=True)
 class Momentum:
-    """Twelve-minus-one-month momentum, read off the feature of that name."""
+    """Twelve-minus-one-month momentum, read off one feature."""
 
     name: str = "momentum"
     lookback: int = 1
@@ -37,9 +40,10 @@ class Momentum:
 
     def fit(self, dataset: Dataset, parameters: Parameters, seed: int) -> FittedMomentum:
         names = tuple(dataset.frame.names)
-        if FEATURE not in names:
-            raise UnknownNameError("feature", FEATURE, names, where="the feature set")
-        return FittedMomentum(names.index(FEATURE), len(names))
+        feature = OWN_FEATURE if OWN_FEATURE in names else FEATURE
+        if feature not in names:
+            raise UnknownNameError("feature", feature, names, where="the feature set")
+        return FittedMomentum(names.index(feature), len(names))
 
 
 @dataclass(frozen=True, slots=True)

@@ -104,6 +104,42 @@ def test_what_does_not_fit_is_refused_before_anything_is_written(market: Any, tm
     assert not registry.folder.exists()
 
 
+def of_2023(market: Any, **training: Any) -> Any:
+    """The made-up market as hourly bars of a year that no calendar year splits."""
+    hours = np.datetime64("2023-01-02T00", "ns") + np.arange(900) * np.timedelta64(9, "h")
+    return SimpleNamespace(
+        bars=replace(market.bars, timestamps=hours),
+        frame=replace(market.frame, timestamps=hours),
+        settings=market.settings.model_copy(update={"training": TrainingSettings(folds=2, **training)}),
+    )
+
+
+def test_one_year_of_intraday_bars_can_be_trained(market: Any, registry: Registry) -> None:
+    """Without a setting the folds start in the middle of such bars, with one at a share of them or a day."""
+    for training, first in (
+        ({}, "2023-06-19T18:00:00+00:00"),
+        ({"first_test": "0.75"}, "2023-09-12T03:00:00+00:00"),
+        ({"first_test": "2023-10-01"}, "2023-10-01T06:00:00+00:00"),
+    ):
+        card = learn(of_2023(market, **training), registry, "momentum").card
+        assert card.walk_forward[0]["test_first"] == first
+        assert card.walk_forward[-1]["test_last"] == "2023-12-05T03:00:00+00:00"
+    with pytest.raises(DataError, match=r"450 after|900 after, too few .* set training\.first_test "):
+        learn(of_2023(market, first_test_year=2010), registry, "momentum")
+
+
+def test_the_baseline_takes_the_momentum_of_its_own_bars(market: Any, registry: Registry) -> None:
+    """Where the set has a feature of twelve months and one for its bars, that is the baseline's score."""
+    names = tuple("momentum_12_1" if name == "noise_4" else name for name in market.frame.names)
+    own = SimpleNamespace(
+        bars=market.bars, frame=replace(market.frame, names=names), settings=market.settings
+    )
+    trained = learn(own, registry, "momentum")
+    panel = market.frame.window(500, 1)
+    scores = run(open_session(registry.onnx("small", trained.version)), panel)
+    np.testing.assert_array_equal(scores, panel[:, 0, names.index("momentum_12_1")])
+
+
 @pytest.fixture(scope="module")
 def stocks() -> tuple[BarPanel, FeatureFrame]:
     """The embedded stocks of 2004 to 2018, with their real features."""

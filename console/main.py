@@ -23,7 +23,7 @@ FOUND_WRONG, BAD_INPUT, UNAVAILABLE, INTERRUPTED, TERMINATED = 1, 2, 3, 130, 143
 PLACE_ERRORS = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT})
 VERBS = (
     "demo", "doctor", "data", "features", "train", "models", "serve", "export", "predict", "backtest",
-    "trade", "monitor", "rollout", "pipeline", "audit",
+    "trade", "book", "monitor", "rollout", "pipeline", "audit",
 )  # fmt: skip
 
 

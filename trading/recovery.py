@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from alphaloop.errors import InputError
 from alphaloop.journal.record import Record
 from alphaloop.market import BarPanel
 from alphaloop.orders import Order
 from alphaloop.returns import last_known
 from trading.bookkeeping import allocation_from, order_from
+from trading.carrying import CARRIED, BookState, fitted, state_of
 from trading.decision import DecisionInputs
 from trading.engine import BarOutcome, TradingEngine
 from trading.entitled import in_new_units
@@ -46,13 +46,14 @@ class _Ledger:
     refusals: list[Refusal] = field(default_factory=list)
     booked: list[Allocation | dict[str, Any]] = field(default_factory=list)
     open: dict[tuple[str, str], _Open] = field(default_factory=dict)
+    carried: dict[str, Any] | None = None
 
     def read(self, record: Record) -> None:
         """Take one record; kinds that are not of trading are passed over."""
         body = record.body
         if record.kind == "decision":
             rule_of(body)  # first: the fields of a newer rule may not be known here
-            self.last, self.orders, self.refusals, self.booked = body, [], [], []
+            self.last, self.orders, self.refusals, self.booked, self.carried = body, [], [], [], None
             self.decisions[body["decision_id"]] = body
             self.open.update({(body["decision_id"], symbol): _Open() for symbol in body["crossing"]})
         elif record.kind == "order":
@@ -64,6 +65,9 @@ class _Ledger:
             self._settle(body)
         elif record.kind == "corporate_action":
             self._convert(body)
+        elif record.kind == CARRIED:
+            self.carried, self.booked = body, []
+            self.open.clear()
 
     def _settle(self, body: dict[str, Any]) -> None:
         key, allocation = (body["decision_id"], body["symbol"]), allocation_from(body)
@@ -88,25 +92,32 @@ class _Ledger:
 def restore(engine: TradingEngine, records: Iterable[Record], past: BarPanel | None = None) -> list[Order]:
     """Give `engine` the books and open orders that `records` of its stream end with, and resubmit these.
 
+    The engine may trade further symbols, and do without some that are neither held nor waited for. Returns
+    the orders sent again; the broker ignores those that it has. Raises `InputError` as `recover` does, and
+    where the journal holds other symbols or sleeves, with the command that carries its book over.
+    """
+    found = recover(records, past)
+    if found is None:
+        return []
+    state = fitted(found, engine.symbols, engine.portfolio.names)
+    engine.portfolio, engine.adjustments = state.portfolio, state.adjustments
+    engine.prices, engine.peak, engine.last = state.prices, state.peak, state.last
+    return engine.resubmit()
+
+
+def recover(records: Iterable[Record], past: BarPanel | None = None) -> BookState | None:
+    """The book that `records` of a stream end with; None where nothing was decided.
+
     `past` are bars up to the last decision: a journal that does not say at which adjustment its books
-    stand is taken to stand at theirs.
-    Returns the orders sent again; the broker ignores those that it has. Raises `InputError` where the
-    journal trades other symbols or sleeves, or holds a decision of a newer version's rule.
+    stand is taken to stand at theirs. Raises `InputError` for a decision of a newer version's rule.
     """
     ledger = _Ledger()
     for record in records:
         ledger.read(record)
     if ledger.last is None:
-        return []
+        return None
     inputs = DecisionInputs.from_body(ledger.last)
-    _require_same_book(engine, inputs)
-    engine.portfolio = _sleeves(ledger.last, inputs)
-    engine.adjustments = _adjustments(ledger.last, inputs, past)
-    for booked in ledger.booked:
-        _book(engine, booked)
-    _expect_open(engine.portfolio, ledger)
-    engine.prices, engine.peak = list(inputs.prices), inputs.peak
-    engine.last = BarOutcome(
+    last = BarOutcome(
         as_of=inputs.as_of,
         equity=Decimal(ledger.last["equity"]),
         orders=tuple(ledger.orders),
@@ -115,15 +126,14 @@ def restore(engine: TradingEngine, records: Iterable[Record], past: BarPanel | N
         refusals=tuple(ledger.refusals),
         decision_id=inputs.decision_id,
     )
-    return engine.resubmit()
-
-
-def _require_same_book(engine: TradingEngine, inputs: DecisionInputs) -> None:
-    if inputs.symbols != engine.symbols or inputs.sleeves != engine.portfolio.names:
-        raise InputError(
-            f"the journal trades {inputs.symbols} in {len(inputs.sleeves)} sleeves, this engine "
-            f"{engine.symbols} in {len(engine.portfolio.names)}; use another stream for another book"
-        )
+    adjustments = _adjustments(ledger.last, inputs, past)
+    state = BookState(_sleeves(ledger.last, inputs), list(inputs.prices), adjustments, inputs.peak, last)
+    if ledger.carried is not None:
+        state = state_of(ledger.carried)
+    for booked in ledger.booked:
+        _book(state, booked)
+    _expect_open(state.portfolio, ledger)
+    return state
 
 
 def _sleeves(body: dict[str, Any], inputs: DecisionInputs) -> Sleeves:
@@ -141,17 +151,19 @@ def _adjustments(body: dict[str, Any], inputs: DecisionInputs, past: BarPanel | 
         return list(body["adjustments"])
     if past is None:
         return [None] * len(inputs.symbols)
-    known = last_known(past.between(end=inputs.as_of).select(inputs.symbols).adjustment)[-1:].ravel()
-    return [float(one) if np.isfinite(one) else None for one in known] or [None] * len(inputs.symbols)
+    there = tuple(symbol for symbol in inputs.symbols if symbol in past.symbols)
+    known = last_known(past.between(end=inputs.as_of).select(there).adjustment)[-1:].ravel()
+    factors = dict(zip(there, known.tolist(), strict=False))
+    return [one if np.isfinite(one := factors.get(name, np.nan)) else None for name in inputs.symbols]
 
 
-def _book(engine: TradingEngine, booked: Allocation | dict[str, Any]) -> None:
+def _book(state: BookState, booked: Allocation | dict[str, Any]) -> None:
     if isinstance(booked, Allocation):
-        engine.portfolio.book(booked)
+        state.portfolio.book(booked)
         return
-    index = engine.symbols.index(booked["symbol"])
-    engine.adjustments[index] = booked["adjustment"]
-    rows = zip(engine.portfolio.books, booked["quantities"], booked["cash"], strict=True)
+    index = state.portfolio.symbols.index(booked["symbol"])
+    state.adjustments[index] = booked["adjustment"]
+    rows = zip(state.portfolio.books, booked["quantities"], booked["cash"], strict=True)
     for book, quantity, paid in rows:
         book.entitle(index, Decimal(quantity), Decimal(paid))
 

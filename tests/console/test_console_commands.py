@@ -201,6 +201,7 @@ def test_a_served_model_trades_and_its_trail_holds(
     assert said.splitlines()[-1] == "drained and stopped"
     assert parsed(run("monitor", "--once", "--json"))["bars"] == 8
     assert "share" in run("monitor")
+    _carry(run, monkeypatch)
     assert all(chain["ok"] for chain in parsed(run("audit", "verify", "--json")))
     assert parsed(run("audit", "replay", order, "--json"))["identical"] is True
     assert "unknown order 'al-0'" in run("audit", "replay", "al-0", code=2)
@@ -242,6 +243,17 @@ def _trade(run: Command, monkeypatch: pytest.MonkeyPatch) -> str:
     assert "equity" in run("trade", "--replay", "2019-01-11:2019-01-11")
     assert "no bar is new" in run("trade", "--replay", "2019-01-12:2019-01-13", code=2)
     return str(second["last_order"] or first["last_order"])
+
+
+def _carry(run: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = parsed(run("book", "show", "--json"))
+    assert before["sleeves"] == 20
+    assert "AAPL" in run("book", "show")
+    monkeypatch.setenv("ALPHALOOP_TRADING__SLEEVES", "24")
+    after = parsed(run("book", "carry", "--reason", "more sleeves", "--json"))
+    assert (after["sleeves"], after["open_orders"], after["sales"]) == (24, 0, [])
+    assert (after["positions"], after["equity"]) == (before["positions"], before["equity"])
+    monkeypatch.delenv("ALPHALOOP_TRADING__SLEEVES")
 
 
 @contextmanager

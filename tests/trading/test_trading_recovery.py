@@ -109,5 +109,5 @@ def test_another_book_is_refused(make_bars, make_rig):
     rig.run(0, 2)
     records = rig.records()
     rig.sleeves = 5
-    with pytest.raises(InputError, match="another stream"):
+    with pytest.raises(InputError, match="alphaloop book carry"):
         restore(rig.start(), records)

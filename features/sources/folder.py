@@ -3,13 +3,14 @@
 What the files do not say stands behind a question mark:
 `folder:s3://prices/crypto?calendar=24/7&frequency=1h&timezone=UTC&endpoint=http://minio:9000`. Options
 are `calendar`, `frequency`, `timezone`, `adjusted_only=true`, `extra=sentiment,bid_size` (further numeric
-columns), `endpoint` and `region` of an object store, and the column of a field where no alias fits
-(`close=px_last`).
+columns), `date_format=%d.%m.%Y`, `skip_lines` above a CSV's header and its `header_lines`, `endpoint` and
+`region` of an object store, and the column of a field where no alias fits (`close=px_last`).
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from urllib.parse import parse_qsl
 
 from alphaloop.errors import InputError, UnknownNameError
@@ -19,6 +20,7 @@ from features.storage.location import Storage
 
 FREQUENCY = re.compile(r"[1-9][0-9]{0,3}[mhdwM]")
 OPTIONS = ("calendar", "frequency", "timezone", "adjusted_only", "extra", "endpoint", "region")
+FILE_OPTIONS = ("date_format", "skip_lines", "header_lines")
 
 
 class FolderFamily:
@@ -43,8 +45,8 @@ class FolderFamily:
             raise InputError("'folder:' needs an address; write folder:/data/bars or folder:s3://bucket/bars")
         options = dict(parse_qsl(query, keep_blank_values=True))
         for option in options:
-            if option not in (*OPTIONS, *FIELDS):
-                raise UnknownNameError("option", option, (*OPTIONS, *FIELDS), where=f"folder:{address}")
+            if option not in (known := (*OPTIONS, *FILE_OPTIONS, *FIELDS)):
+                raise UnknownNameError("option", option, known, where=f"folder:{address}")
         calendar, bars = options.get("calendar", "XNYS"), options.get("frequency", "1d")
         if not FREQUENCY.fullmatch(bars):
             raise InputError(f"folder:{address}: frequency is '{bars}'; write it as 1m, 4h, 1d or 1w")
@@ -58,11 +60,21 @@ class FolderFamily:
                 timezone=options.get("timezone", ""),
                 names={field: options[field] for field in FIELDS if field in options},
                 extra=tuple(part for part in options.get("extra", "").split(",") if part),
+                date_format=options.get("date_format", ""),
+                skip_lines=_count(options, "skip_lines", "0", address),
+                header_lines=_count(options, "header_lines", "1", address),
             ),
             calendar=calendar,
             bars=bars,
             adjusted_only=adjusted_only == "true",
         )
+
+
+def _count(options: Mapping[str, str], name: str, usual: str, address: str) -> int:
+    value = options.get(name, usual)
+    if not (value.isascii() and value.isdigit()):
+        raise InputError(f"folder:{address}: {name} is '{value}'; write a number of lines, as {name}=3")
+    return int(value)
 
 
 FAMILY = FolderFamily()

@@ -16,6 +16,7 @@ from alphaloop.clock import as_utc
 from alphaloop.errors import DataError, InputError
 from alphaloop.market import BARS_SCHEMA
 from features.calendars import FIRST_YEAR, LAST_YEAR, closes_of
+from features.storage.date_format import iso_texts, require_format
 from features.storage.number_cells import numbers
 
 # Names that a column may have besides its own; case, spaces and hyphens do not count.
@@ -26,6 +27,8 @@ ALIASES = {
     "adjusted_close": ("adjusted_close", "adj_close", "adjclose"),
 }
 FIELDS = (*BARS_SCHEMA.names, "adjusted_close")
+# So many lines may stand above a table.
+MAX_LINES = 1_000
 STAMP = BARS_SCHEMA.field("timestamp").type
 EXAMPLE = "2019-01-02T21:00:00Z, or the date alone for the session's close"
 
@@ -36,13 +39,18 @@ class BarColumns:
 
     `names` gives a field's column where no alias fits; `extra` are numeric columns to be kept besides.
     `timezone` is that of times without one, which are refused while it is empty. A bare date stands for
-    the close of that day's session of `calendar`.
+    the close of that day's session of `calendar`. `date_format` is that of times which are not written
+    in ISO 8601: see `features.storage.date_format`. Of a CSV file the first `skip_lines` lines are none of
+    the table, and the names of its columns stand in the first of `header_lines` lines.
     """
 
     calendar: str = "XNYS"
     timezone: str = ""
     names: Mapping[str, str] = field(default_factory=dict)
     extra: tuple[str, ...] = ()
+    date_format: str = ""
+    skip_lines: int = 0
+    header_lines: int = 1
 
     def __post_init__(self) -> None:
         for name in self.names:
@@ -53,6 +61,15 @@ class BarColumns:
                 ZoneInfo(self.timezone)
             except (ValueError, OSError, KeyError) as error:
                 raise InputError(f"there is no time zone '{self.timezone}'; write Europe/London") from error
+
+        if self.date_format:
+            require_format(self.date_format)
+        for name, value, least in (
+            ("skip_lines", self.skip_lines, 0),
+            ("header_lines", self.header_lines, 1),
+        ):
+            if not least <= value <= MAX_LINES:
+                raise InputError(f"{name} is {value}; it must be from {least} to {MAX_LINES}")
 
     def options(self) -> dict[str, str]:
         """Every field as an option of a folder, by name; empty where it says nothing."""
@@ -87,7 +104,10 @@ class BarColumns:
         for wanted in required:
             if wanted not in found:
                 has = ", ".join(name if name.isprintable() else repr(name) for name in columns) or "none"
-                raise DataError(f"{label}: column '{wanted}' is missing; it has: {has}")
+                raise DataError(
+                    f"{label}: column '{wanted}' is missing; it has: {has}; name it, as {wanted}=NAME, or "
+                    "say how many lines stand above the header, as skip_lines=1"
+                )
         return found
 
     def empty(self) -> pa.Table:
@@ -106,7 +126,7 @@ class BarColumns:
             "symbol": cells.symbols(raw[found["symbol"]])
             if "symbol" in found
             else pa.array([symbol] * len(raw), pa.string()),
-            "timestamp": cells.timestamps(raw[found["timestamp"]]),
+            "timestamp": cells.timestamps(self._dated(raw[found["timestamp"]], label)),
         }
         for name in BARS_SCHEMA.names[2:]:
             if name in found:
@@ -121,6 +141,9 @@ class BarColumns:
         for name in self.extra:
             table = table.append_column(name, cells.numbers(name, raw[found[name]]))
         return table
+
+    def _dated(self, column: pa.ChunkedArray, label: str) -> pa.ChunkedArray:
+        return iso_texts(column, self.date_format, label) if self.date_format else column
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -109,7 +110,7 @@ class BarFile:
     def _header(self) -> list[str]:
         try:
             with self.storage.filesystem.open_input_stream(self.path) as stream:
-                line = _first_line(stream)
+                line = _line(stream, self.columns.skip_lines)
             return next(csv.reader([line]), [])
         except (*FAILURES, csv.Error) as error:
             self._fail(error)
@@ -124,8 +125,11 @@ class BarFile:
             options = arrow_csv.ConvertOptions(
                 column_types={name: pa.string() for name in names}, include_columns=names
             )
+            lines = arrow_csv.ReadOptions(
+                skip_rows=self.columns.skip_lines, skip_rows_after_names=self.columns.header_lines - 1
+            )
             with self.storage.filesystem.open_input_stream(self.path) as stream:
-                return arrow_csv.read_csv(stream, convert_options=options)
+                return arrow_csv.read_csv(stream, lines, convert_options=options)
         except FAILURES as error:
             self._fail(error)
 
@@ -186,8 +190,10 @@ def _bound(moment: datetime, kind: pa.DataType) -> pa.Scalar | None:
     return pa.scalar(moment.date(), kind) if pa.types.is_date(kind) else None
 
 
-def _first_line(stream: Any) -> str:
+def _line(stream: Any, number: int) -> str:
+    """The line of this number, counted from 0; empty where there are fewer."""
     data = b""
-    while b"\n" not in data and (more := stream.read(1 << 12)):
+    while data.count(b"\n") <= number and (more := stream.read(1 << 12)):
         data += more
-    return data.split(b"\n", 1)[0].decode("utf-8-sig").rstrip("\r")
+    lines = data.removeprefix(codecs.BOM_UTF8).split(b"\n")
+    return lines[number].decode("utf-8").rstrip("\r") if number < len(lines) else ""

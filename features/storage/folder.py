@@ -33,6 +33,7 @@ from features.storage.series import one_series
 
 # The options of a folder that names none; each other is empty.
 USUAL = {"calendar": "XNYS", "frequency": "1d", "adjusted_only": "false"}
+USUAL |= {"skip_lines": "0", "header_lines": "1"}
 # So many files that are left out are named.
 SHOWN = 8
 log = logging.getLogger(__name__)

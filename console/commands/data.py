@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from console.commands import data_check, data_stream
-from console.commands.options import AsJson, Symbols, moment, names
+from console.commands.options import AsJson, Symbols, moment, named_symbols
 
 if TYPE_CHECKING:
     from features.source import Source
@@ -170,7 +170,7 @@ def _history(source: str, file: Path | None, symbols: str, first: str, last: str
         raise InputError(f"'{source}' is a folder; write folder:{source}")
     else:
         chosen = registry.find(source) if source else source_of(settings.load())
-    wanted, start = names(symbols), None
+    wanted, start = named_symbols(symbols, chosen), None
     if not source and file is None:
         # What `features build` stores.
         wanted, start = wanted or settings.load().data.symbols, chosen_start(settings.load())

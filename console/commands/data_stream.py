@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from console.commands.options import AsJson, Symbols, moment, names
+from console.commands.options import AsJson, Symbols, moment, named_symbols, names
 
 if TYPE_CHECKING:
     from alphaloop.clock import Clock
@@ -50,7 +50,7 @@ def stream(
     source, clock = (
         _replayed(chosen, replay, providers, speed, frequency) if replay else _live(chosen, frequency)
     )
-    wanted = names(symbols) or chosen.data.symbols or require_symbols(source, ())
+    wanted = named_symbols(symbols, source) or chosen.data.symbols or require_symbols(source, ())
     told = 0
     try:
         with LiveSlices(Assembler(source, wanted, frequency, clock=clock)) as slices:

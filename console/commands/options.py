@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import csv
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from features.source import Source
 
 from alphaloop.errors import InputError
 
 # Within these, times are counted in nanoseconds and calendars are laid out.
 FIRST_YEAR, LAST_YEAR = 1800, 2200
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
-Symbols = Annotated[str, typer.Option(help="Symbols, separated by commas; all of the source's by default.")]
+Symbols = Annotated[
+    str, typer.Option(help='Symbols between commas, as AAPL,"BRK B"; all of the source by default.')
+]
 Model = Annotated[
     str, typer.Option(help="A model of the registry; serving.model of the settings by default.")
 ]
@@ -23,6 +29,24 @@ By = Annotated[str, typer.Option(help="Who; it is journaled.")]
 def names(given: str) -> tuple[str, ...]:
     """The names in `AAPL,AMD` or `AAPL AMD`, each once."""
     return tuple(dict.fromkeys(given.replace(",", " ").split()))
+
+
+def named_symbols(given: str, source: Source) -> tuple[str, ...]:
+    """The symbols in `AAPL,BRK B`, each once: a name may hold blanks, and commas where it is quoted.
+
+    Names between blanks (`AAPL AMD`) are taken apart where the source has each, and not the whole.
+    """
+    try:
+        parts = [part.strip() for part in next(csv.reader([given], skipinitialspace=True, strict=True), [])]
+    except csv.Error as error:
+        raise InputError(f"--symbols {given} cannot be read ({error}); write AAPL,KO") from error
+    blank = any(" " in part for part in parts)
+    known = set(source.symbols()) if blank else set()
+    found: list[str] = []
+    for part in filter(None, parts):
+        words = part.split()
+        found += words if part not in known and known.issuperset(words) else [part]
+    return tuple(dict.fromkeys(found))
 
 
 def moment(given: str, option: str, *, end_of_day: bool = False) -> datetime:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from console.commands.options import AsJson, Model, Symbols, moment, names
+from console.commands.options import AsJson, Model, Symbols, moment, named_symbols
 
 AsOf = Annotated[str, typer.Option(help="The bar, as 2020-03-16; the newest known by default.")]
 Sleeve = Annotated[str, typer.Option(help="The sleeve of capital asked for, which decides the route.")]
@@ -32,7 +32,8 @@ def predict(
     from serving.client import PredictionClient
 
     chosen = settings.load()
-    asked = require_symbols(workspace.source_of(chosen), names(symbols) or chosen.data.symbols)
+    source = workspace.source_of(chosen)
+    asked = require_symbols(source, named_symbols(symbols, source) or chosen.data.symbols)
     snapshot, bars = workspace.latest_bars(chosen)
     at = bars.between(end=moment(as_of, "--as-of", end_of_day=True)) if as_of else bars
     if not len(at):

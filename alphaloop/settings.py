@@ -157,7 +157,7 @@ class ServingSettings(Section):
         1.0, gt=0, le=3_600, description="age at which the rollout document is read again"
     )
     allow_drills: bool = Field(False, description="honour fault injection by a rollout's override")
-    http_port: int = Field(8000, ge=0, le=65535, description="HTTP of the process host; 0 serves none")
+    http_port: int = Field(8000, ge=0, le=65535, description="HTTP; 0 serves none, in one process only")
     metrics_port: int = Field(8002, ge=0, le=65535, description="Prometheus metrics; 0 serves none")
     tls_certificate: Path | None = Field(None, description="PEM chain of the process host; turns TLS on")
     tls_key: Path | None = Field(None, description="PEM key that belongs to tls_certificate")
@@ -182,6 +182,12 @@ class ServingSettings(Section):
     max_request_bytes: int = Field(16 * 2**20, ge=1024, le=2**30, description="a larger request is refused")
     log_retention_days: int = Field(
         0, ge=0, le=MOST_DAYS, description="days the prediction log keeps; 0 keeps all"
+    )
+    log_max_bytes: int = Field(
+        16 * 2**30,
+        ge=0,
+        le=2**50,
+        description="bytes that the prediction log may have on disk, the oldest go first; 0 sets no limit",
     )
     replicas: int = Field(
         1, ge=1, le=10_000, description="replicas of the Ray host; the least where it may scale"

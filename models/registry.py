@@ -25,6 +25,7 @@ from alphaloop.errors import (
     UnknownNameError,
 )
 from alphaloop.rollout import RolloutDocument
+from alphaloop.version_number import is_version_number
 from models.card import Card
 from models.registry_database import file_lock, open_database, translate
 
@@ -199,6 +200,9 @@ class Registry:
     def _version(self, model: str, version: str) -> Any:
         from mlflow.exceptions import MlflowException
 
+        if not is_version_number(str(version)):
+            # MLflow takes other spellings of a number for the same version.
+            raise UnknownNameError("version", str(version)[:64], self.versions(model), where=model)
         with self._vendor() as client:
             try:
                 return client.get_model_version(model, str(version))

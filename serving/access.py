@@ -22,6 +22,8 @@ from serving.secret_file import SecretFile
 
 HASHED = "sha256:"
 _DIGEST = re.compile(r"[0-9a-f]{64}")
+# A token may hold the sign that begins a remark, which stands at a line's beginning or behind a blank.
+_REMARK = re.compile(r"(?:^|\s)#.*")
 SHORTEST_TOKEN = 16
 
 
@@ -101,7 +103,7 @@ def _read(file: Path) -> dict[str, Grant]:
         raise SettingsError(f"serving.tokens names {file}, which cannot be read ({why})") from None
     grants = {}
     for number, line in enumerate(lines, 1):
-        words = line.split("#", 1)[0].split()
+        words = _REMARK.sub("", line).split()
         if words:
             digest, grant = _grant(words, f"{file} line {number}")
             grants[digest] = grant

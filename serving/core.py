@@ -24,6 +24,7 @@ from serving.engine import Engine, LoadedModel
 from serving.exchange import Exchange
 from serving.inputs import InputReader
 from serving.log_compaction import LogKeeper
+from serving.log_space import LogSpace
 from serving.prediction_log import PredictionLog
 from serving.protocol import (
     SERVER_NAME,
@@ -57,7 +58,9 @@ class InferenceCore:
         self._settings, self._registry = settings, registry
         self._inputs = InputReader(reader, large_reader)
         self._log = prediction_log
-        self._keeper = LogKeeper(settings.paths.prediction_log, settings.serving.log_retention_days)
+        self._keeper = LogKeeper(
+            settings.paths.prediction_log, settings.serving.log_retention_days, space=prediction_log.space
+        )
         self._engine = Engine(registry, signing_key=settings.serving.signing_key)
         self._answering = Answering(settings.serving, prediction_log, clock or SystemClock())
         sleeves = sleeve_names(settings.trading.sleeves)
@@ -169,7 +172,11 @@ class InferenceCore:
         else:
             table = self._router.known(request.model)
             versions = [] if table is None else table.versions
-        return max(request.size, *(len(one.universe.symbols) for one in versions if one.universe.whole), 0)
+        most = request.size
+        for one in versions:
+            if one.universe.whole:
+                most = max(most, len(one.universe.symbols))
+        return most
 
     def at_hand(self, request: InferenceRequest) -> bool:
         """Whether `infer` can answer without reading the registry."""
@@ -239,6 +246,9 @@ def build(settings: Settings) -> InferenceCore:
         settings,
         Registry(settings.paths.registry),
         OnlineReader.from_settings(settings),
-        PredictionLog(settings.paths.prediction_log),
+        PredictionLog(
+            settings.paths.prediction_log,
+            space=LogSpace(settings.paths.prediction_log, settings.serving.log_max_bytes),
+        ),
         large_reader=OnlineReader.from_settings(settings),
     )

@@ -34,8 +34,9 @@ from serving.grpc_codec import (
     read_parameters,
 )
 from serving.limits import LARGE_BYTES
-from serving.protocol import SERVER_NAME, InferenceResponse, InvalidRequestError, messages
+from serving.protocol import SERVER_NAME, InferenceResponse, messages
 from serving.received import Received
+from serving.repository import version_to_load, version_to_unload
 
 AUTHORIZATION = "authorization"
 # The key by which gRPC's own retries are told how long to wait, in milliseconds.
@@ -115,7 +116,8 @@ class InferenceService:
         """Load the version in the parameter `version`, by default the champion, and keep it."""
 
         async def answer() -> Any:
-            await asyncio.to_thread(self._core.repository.load, request.model_name, _version(request))
+            version = version_to_load(read_parameters(request.parameters))
+            await asyncio.to_thread(self._core.repository.load, request.model_name, version)
             return self._messages.RepositoryModelLoadResponse()
 
         return await self._answer(grpc_context, Scope.ADMIN, answer)
@@ -124,7 +126,8 @@ class InferenceService:
         """Unload the version in the parameter `version`, by default all that the rollout does not need."""
 
         async def answer() -> Any:
-            await asyncio.to_thread(self._core.repository.unload, request.model_name, _version(request))
+            version = version_to_unload(read_parameters(request.parameters))
+            await asyncio.to_thread(self._core.repository.unload, request.model_name, version)
             return self._messages.RepositoryModelUnloadResponse()
 
         return await self._answer(grpc_context, Scope.ADMIN, answer)
@@ -269,14 +272,6 @@ def _peer(grpc_context: Any) -> str:
     ask = getattr(grpc_context, "peer", None)
     address = "" if ask is None else unquote(str(ask()))
     return address.partition(":")[2].rpartition(":")[0].strip("[]") or address
-
-
-def _version(request: Any) -> str:
-    """The parameter `version` of a request for the repository."""
-    value = read_parameters(request.parameters).get("version", "")
-    if not isinstance(value, str | int) or isinstance(value, bool):
-        raise InvalidRequestError(f"parameter 'version' is {value!r}; it is a version's number")
-    return str(value)
 
 
 def _header(text: str) -> str:

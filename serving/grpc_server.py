@@ -23,10 +23,9 @@ from serving.grpc_codec import malformed
 from serving.grpc_edge import InferenceService
 from serving.health import HealthService
 from serving.limits import LARGE_BYTES
-from serving.protocol import messages
+from serving.protocol import SERVICE, messages
 from serving.received import Received
 
-SERVICE = "inference.GRPCInferenceService"
 PREFIX = f"/{SERVICE}/"
 INFER, STREAM = f"{PREFIX}ModelInfer", f"{PREFIX}ModelStreamInfer"
 # Larger than any answer; the limit on requests is a setting.

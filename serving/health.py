@@ -1,4 +1,4 @@
-"""The standard gRPC health service: of the server (the empty name), and of each model by its name.
+"""The standard gRPC health service: of the server (no name, or its gRPC service's), and of each model.
 
 Specification: https://github.com/grpc/grpc/blob/master/doc/health-checking.md
 """
@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from serving.core import InferenceCore
+from serving.protocol import SERVICE
 
 
 class HealthService:
@@ -47,7 +48,8 @@ class HealthService:
 
     def _status(self, service: str) -> int:
         answer = self._messages.HealthCheckResponse
-        if service and not self._core.known(service):
+        of_server = service in ("", SERVICE)
+        if not of_server and not self._core.known(service):
             return int(answer.SERVICE_UNKNOWN)
-        ready = bool(service) or self._core.ready
+        ready = self._core.ready if of_server else True
         return int(answer.SERVING if ready and not self._draining else answer.NOT_SERVING)

@@ -60,16 +60,16 @@ class Asked:
 def decode_infer(body: bytes, header_length: str | None, model: str, version: str) -> Asked:
     """Read a request's body; raises `InvalidRequestError` for one that cannot be answered."""
     head, rest = _split(body, header_length)
-    parameters = _parameters(head)
+    parameters = read_parameters(head)
     outputs = _objects(head, "outputs")
     names = [_named(one, "outputs") for one in outputs]
     for name, one in zip(names, outputs, strict=True):
-        require_offered(name, _parameters(one))
+        require_offered(name, read_parameters(one))
     by_default = parameters.get("binary_data_output") is True
     binary = [
         name
         for name, one in zip(names, outputs, strict=True)
-        if _parameters(one).get("binary_data", by_default) is True
+        if read_parameters(one).get("binary_data", by_default) is True
     ]
     request = read_request(
         model,
@@ -160,6 +160,16 @@ def read_object(body: bytes) -> dict[str, Any]:
     return found
 
 
+def read_parameters(one: Mapping[str, Any]) -> dict[str, Parameter]:
+    """The parameters of a request or a tensor; one that is null is left out."""
+    found = one.get("parameters")
+    if found is None:
+        return {}
+    if not isinstance(found, dict):
+        raise InvalidRequestError(f"'parameters' is {shown(found)}; it is an object")
+    return {name: value for name, value in found.items() if value is not None}
+
+
 _JSON_NAMES = {list: "list", str: "text", int: "number", float: "number", bool: "boolean"}
 
 
@@ -180,8 +190,8 @@ def _tensors(head: Mapping[str, Any], rest: bytes) -> list[Tensor]:
     for one in _objects(head, "inputs"):
         name, datatype = _named(one, "inputs"), _text(one.get("datatype", ""), "datatype")
         require_input(name, datatype)
-        require_offered(name, _parameters(one))
-        size, shape = _parameters(one).get(BINARY_SIZE), _shape(name, one.get("shape"))
+        require_offered(name, read_parameters(one))
+        size, shape = read_parameters(one).get(BINARY_SIZE), _shape(name, one.get("shape"))
         if size is None:
             content = _content(name, datatype, one.get("data"), shape)
         else:
@@ -251,16 +261,6 @@ def _objects(head: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
 
 def _named(one: Mapping[str, Any], where: str) -> str:
     return _text(one.get("name"), f"name in {where}")
-
-
-def _parameters(one: Mapping[str, Any]) -> dict[str, Parameter]:
-    """The parameters that are given: null means the same as leaving one out."""
-    found = one.get("parameters")
-    if found is None:
-        return {}
-    if not isinstance(found, dict):
-        raise InvalidRequestError(f"'parameters' is {shown(found)}; it is an object")
-    return {name: value for name, value in found.items() if value is not None}
 
 
 def _text(value: Any, name: str) -> str:

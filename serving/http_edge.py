@@ -28,10 +28,11 @@ from serving.grpc_codec import (
     encode_statistics,
 )
 from serving.http_answer import as_json, as_message, defect, refusal, response, unrouted
-from serving.http_codec import Asked, decode_infer, encode_infer, plain, read_object
+from serving.http_codec import Asked, decode_infer, encode_infer, plain, read_object, read_parameters
 from serving.limits import LARGE_BYTES
 from serving.metrics import metrics_route
-from serving.protocol import SERVER_NAME, InferenceResponse, InvalidRequestError
+from serving.protocol import SERVER_NAME, InferenceResponse, InvalidRequestError, shown
+from serving.repository import version_to_load, version_to_unload
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
@@ -68,6 +69,8 @@ def application(gateway: Gateway, metrics: bool = False) -> Starlette:
         Route("/v2/health/live", edge.live),
         Route("/v2/health/ready", edge.ready),
         Route("/v2", edge.server_metadata),
+        # So it stands in the protocol's own OpenAPI file.
+        Route("/v2/", edge.server_metadata),
         Route("/v2/models/stats", edge.statistics),
         Route("/v2/repository/index", edge.index, methods=["POST"]),
         Route("/v2/repository/models/{model}/load", edge.load, methods=["POST"]),
@@ -79,7 +82,10 @@ def application(gateway: Gateway, metrics: bool = False) -> Starlette:
         routes.append(Route(f"/v2/{name}{{rest:path}}", edge.not_offered, methods=["GET", "POST"]))
     if metrics:
         routes.append(metrics_route(gateway))
-    return Starlette(routes=routes, exception_handlers={HTTPException: unrouted, Exception: defect})
+    made = Starlette(routes=routes, exception_handlers={HTTPException: unrouted, Exception: defect})
+    # A redirect would name the host that the client's own header names.
+    made.router.redirect_slashes = False
+    return made
 
 
 class HttpEdge:
@@ -150,19 +156,21 @@ class HttpEdge:
         """Every version of the registry, and whether it is loaded."""
 
         async def answer() -> Response:
-            body = await self._object(request)
-            entries = await asyncio.to_thread(self._core.repository.index, body.get("ready") is True)
+            ready = (await self._object(request, ("ready",))).get("ready")
+            if ready is not None and not isinstance(ready, bool):
+                raise InvalidRequestError(f"'ready' is {shown(ready)}; it is true or false")
+            entries = await asyncio.to_thread(self._core.repository.index, ready is True)
             return as_json(plain(encode_index(entries)).get("models", []))
 
         return await self._answer(request, Scope.PREDICT, answer)
 
     async def load(self, request: Request) -> Response:
         """Load the version in the parameter `version`, by default the champion, and keep it."""
-        return await self._control(request, self._core.repository.load)
+        return await self._control(request, version_to_load, self._core.repository.load)
 
     async def unload(self, request: Request) -> Response:
         """Unload the version in the parameter `version`, by default all that the rollout does not need."""
-        return await self._control(request, self._core.repository.unload)
+        return await self._control(request, version_to_unload, self._core.repository.unload)
 
     async def infer(self, request: Request) -> Response:
         """Answer one request."""
@@ -223,13 +231,16 @@ class HttpEdge:
         self._gateway.answered(answer, arrival)
         return encoded
 
-    async def _control(self, request: Request, change: Callable[[str, str], Any]) -> Response:
+    async def _control(
+        self,
+        request: Request,
+        version_of: Callable[[Mapping[str, Any]], str],
+        change: Callable[[str, str], Any],
+    ) -> Response:
         async def answer() -> Response:
-            parameters = (await self._object(request)).get("parameters", {})
-            version = parameters.get("version", "") if isinstance(parameters, dict) else None
-            if not isinstance(version, str | int) or isinstance(version, bool):
-                raise InvalidRequestError(f"parameter 'version' is {version!r:.80}; it is a version's number")
-            await asyncio.to_thread(change, _named(request)[0], str(version))
+            body = await self._object(request, ("parameters",))
+            version = version_of(read_parameters(body))
+            await asyncio.to_thread(change, _named(request)[0], version)
             return as_json({})
 
         return await self._answer(request, Scope.ADMIN, answer)
@@ -246,10 +257,17 @@ class HttpEdge:
             self._gateway.failed(error, arrived)
             return refusal(error)
 
-    async def _object(self, request: Request) -> dict[str, Any]:
+    async def _object(self, request: Request, known: tuple[str, ...]) -> dict[str, Any]:
+        """The JSON object of a small body; raises `InvalidRequestError` where it has other names in it."""
         body = await self._bodies.read(request)
         encoding = request.headers.get("content-encoding", "")
-        return read_object(decompress(body, encoding, LARGE_BYTES, "of a call that is no inference"))
+        found = read_object(decompress(body, encoding, LARGE_BYTES, "of a call that is no inference"))
+        for name in found:
+            if name not in known:
+                raise InvalidRequestError(
+                    f"there is no '{name[:64]}' in this call; known: {', '.join(known)}"
+                )
+        return found
 
 
 def _encoded(answer: InferenceResponse, asked: Asked, headers: Mapping[str, str]) -> Response:

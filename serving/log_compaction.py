@@ -15,7 +15,7 @@ import threading
 import uuid
 from collections import defaultdict
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import astuple, dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -25,6 +25,7 @@ import pyarrow.parquet as pq
 
 from alphaloop.clock import Clock, SystemClock
 from alphaloop.errors import DamagedStoreError
+from serving.log_space import LogSpace
 from serving.prediction_log_reader import (
     MERGED_PREFIX,
     SOURCES,
@@ -43,6 +44,7 @@ UNFINISHED = ".unfinished"
 # Rows that are held in memory at a time, and compressed together.
 GROUP_ROWS = 4_096
 EVERY_SECONDS = 3_600.0
+FIT_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +58,18 @@ class LogFile:
 
 class LogKeeper:
     """Compacts the log in `folder` once an hour in a background thread, and removes days older than
-    `retention_days`; 0 keeps all.
+    `retention_days`; 0 keeps all. Where the log exceeds its `space`, the oldest files go within seconds.
     """
 
-    def __init__(self, folder: Path, retention_days: int = 0, clock: Clock | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        retention_days: int = 0,
+        clock: Clock | None = None,
+        space: LogSpace | None = None,
+    ) -> None:
         self._folder, self._retention_days = Path(folder), retention_days
+        self._space = space or LogSpace(folder)
         self._clock = clock or SystemClock()
         self._ending = threading.Event()
         self._thread: threading.Thread | None = None
@@ -90,10 +99,29 @@ class LogKeeper:
             except (OSError, pa.ArrowException, DamagedStoreError) as error:
                 log.warning("the prediction log in %s could not be compacted: %s", folder, error)
 
+    def fit(self) -> None:
+        """Remove the oldest files where the log exceeds its space."""
+        if not self._space.exceeded:
+            return
+        try:
+            removed = self._space.shrink()
+        except OSError as error:
+            log.warning("old files of the prediction log could not be removed: %s", error)
+            return
+        log.warning(
+            "the prediction log was larger than serving.log_max_bytes: its %d oldest files are removed",
+            removed,
+        )
+
     def _run(self) -> None:
-        self.keep()
-        while not self._ending.wait(EVERY_SECONDS):
+        while True:
             self.keep()
+            with suppress(OSError):
+                self._space.measure()
+            for _ in range(int(EVERY_SECONDS / FIT_SECONDS)):
+                self.fit()
+                if self._ending.wait(FIT_SECONDS):
+                    return
 
 
 def compact(folder: Path, today: date, oldest: date = date.min) -> None:

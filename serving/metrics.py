@@ -119,4 +119,6 @@ def application(gateway: Gateway) -> Any:
     """An ASGI application with `/metrics`."""
     from starlette.applications import Starlette
 
-    return Starlette(routes=[metrics_route(gateway)])
+    made = Starlette(routes=[metrics_route(gateway)])
+    made.router.redirect_slashes = False
+    return made

@@ -1,9 +1,9 @@
 """The prediction log: every prediction as a row of Parquet, written behind the request's back.
 
 `<folder>/model=<name>/<writer>-<number>.parquet`. A file appears whole or not at all, and is never
-changed. The queue is bounded: when it is full the row is dropped and counted, never the request; the
-count is kept in each file's metadata, so that a reader knows that the log is not complete. Files of past
-days are merged (`serving.log_compaction`).
+changed. What waits is bounded in rows and bytes, and what is on disk in bytes (`serving.log_space`): beyond
+that a row is dropped and counted, never the request; the count is kept in each file's metadata, so that a
+reader knows that the log is not complete. Files of past days are merged (`serving.log_compaction`).
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from alphaloop.clock import monotonic
+from serving.log_space import LogSpace
 from serving.prediction_log_reader import PredictionLogReader
 from serving.prediction_row import DROPPED, SCHEMA, PredictionRow, partition, table_of
 
@@ -28,20 +29,34 @@ log = logging.getLogger(__name__)
 __all__ = ["SCHEMA", "PredictionLog", "PredictionLogReader", "PredictionRow", "partition"]
 
 CAPACITY = 4_096
+# Of all rows that wait, queued or for their file.
+MAX_WAITING_BYTES = 64 * 2**20
+# Of a row of inputs that a client sent. A version's whole universe may be larger, and is logged.
+MAX_SENT_BYTES = 2**20
+# Rows of so many bytes are written at once: a table is made of them in one call, which lets no thread run.
+FLUSH_BYTES = 4 * 2**20
 FLUSH_SECONDS = 0.25
 IDLE_SECONDS = 0.02
 
 
 class PredictionLog:
     """Writes rows in a background thread. Flushes a model's rows when a later bar begins (by `as_of` of rows
-    with symbols), when none came for `IDLE_SECONDS`, when they are `flush_seconds` old, when it is closed.
+    with symbols), when none came for `IDLE_SECONDS`, when they are `flush_seconds` old or have `FLUSH_BYTES`,
+    when it is closed. `space` bounds what is on disk.
 
-    `dropped` counts the rows that found the queue full or could not be written.
+    `dropped` counts the rows that found no room, in memory or on disk, or could not be written.
     """
 
-    def __init__(self, folder: Path, capacity: int = CAPACITY, flush_seconds: float = FLUSH_SECONDS) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        capacity: int = CAPACITY,
+        flush_seconds: float = FLUSH_SECONDS,
+        space: LogSpace | None = None,
+    ) -> None:
         self._folder, self._flush_seconds = Path(folder), flush_seconds
-        self._capacity = capacity
+        self._capacity, self.space = capacity, space or LogSpace(folder)
+        self._waiting_bytes = self._pending_bytes = 0
         # Looked at every so often: to wake the thread for each row would cost the request more than all
         # the rest of logging does.
         self._queue: deque[PredictionRow] = deque()
@@ -62,10 +77,14 @@ class PredictionLog:
 
     def put(self, row: PredictionRow) -> None:
         """Hand over a row; never waits."""
-        if len(self._queue) >= self._capacity:
-            self._drop(1)
-        else:
-            self._queue.append(row)
+        size = row.size_bytes
+        with self._counting:
+            full = len(self._queue) >= self._capacity or self._waiting_bytes + size > MAX_WAITING_BYTES
+            if not full and (row.symbols or size <= MAX_SENT_BYTES):
+                self._waiting_bytes += size
+                self._queue.append(row)
+                return
+        self._drop(1)
 
     def close(self) -> None:
         """Write what is left, then stop."""
@@ -89,12 +108,17 @@ class PredictionLog:
         return found
 
     def _append(self, row: PredictionRow) -> None:
+        if not row.symbols and not self.space.holds_sent:
+            self._leave(row.size_bytes)
+            self._drop(1)
+            return
         if self._begins_a_bar(row) and row.model in self._pending:
             self._write(row.model, self._pending.pop(row.model))
         if not self._pending:
             self._since = monotonic()
         self._pending.setdefault(row.model, []).append(row)
-        if monotonic() - self._since >= self._flush_seconds:
+        self._pending_bytes += row.size_bytes
+        if monotonic() - self._since >= self._flush_seconds or self._pending_bytes >= FLUSH_BYTES:
             self._flush()
 
     def _begins_a_bar(self, row: PredictionRow) -> bool:
@@ -110,6 +134,7 @@ class PredictionLog:
 
     def _flush(self) -> None:
         pending, self._pending = self._pending, {}
+        self._pending_bytes = 0
         for model, rows in pending.items():
             self._write(model, rows)
 
@@ -122,6 +147,8 @@ class PredictionLog:
         except Exception as error:
             log.exception("rows that no file of the prediction log can hold:")
             self._lose(model, rows, error)
+        finally:
+            self._leave(sum(row.size_bytes for row in rows))
 
     def _write_file(self, folder: Path, rows: list[PredictionRow]) -> None:
         path = folder / f"{self._writer}-{self._files:08d}.parquet"
@@ -130,15 +157,23 @@ class PredictionLog:
         metadata = {DROPPED: str(self.dropped).encode()}
         folder.mkdir(parents=True, exist_ok=True)
         pq.write_table(table_of(rows).replace_schema_metadata(metadata), unfinished, compression="zstd")
+        self.space.add(unfinished.stat().st_size)
         os.replace(unfinished, path)
 
     def _lose(self, model: str, rows: list[PredictionRow], error: Exception) -> None:
         self._drop(len(rows))
         log.error("%d predictions of %r could not be logged in %s: %s", len(rows), model, self._folder, error)
 
+    def _leave(self, size: int) -> None:
+        with self._counting:
+            self._waiting_bytes -= size
+
     def _drop(self, count: int) -> None:
         with self._counting:
             self.dropped += count
             first = self.dropped == count
         if first:
-            log.warning("the prediction log drops rows: more predictions come than can be written")
+            log.warning(
+                "the prediction log drops rows: more predictions come than can be written, or clients send "
+                "larger ones than it keeps (serving.log_max_bytes)"
+            )

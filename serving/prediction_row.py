@@ -36,6 +36,8 @@ SCHEMA = pa.schema(
         ("error", pa.string()),
     ]
 )
+# What Python's objects of a row take, and those of each symbol: its score, its status and its name.
+ROW_BYTES, SYMBOL_BYTES = 2_048, 100
 DROPPED = b"alphaloop.dropped"
 
 
@@ -68,6 +70,13 @@ class PredictionRow:
     generation: int
     latency_ms: float
     error: str | None = None
+
+    @property
+    def size_bytes(self) -> int:
+        """About how many bytes it takes in memory."""
+        # A row that is damaged is dropped where it is written, not where it is counted.
+        features = getattr(self.features, "nbytes", 0)
+        return int(ROW_BYTES + SYMBOL_BYTES * len(self.scores) + features)
 
 
 def partition(folder: Path, model: str) -> Path:

@@ -31,6 +31,8 @@ FLOAT, BYTES = "FP32", "BYTES"
 INPUTS = {PANEL: FLOAT, SYMBOLS: BYTES}
 OUTPUTS = {SCORES: FLOAT, STATUSES: BYTES}
 SERVER_NAME = "alphaloop"
+# The protocol's gRPC service, by its whole name.
+SERVICE = "inference.GRPCInferenceService"
 PLATFORM = "onnxruntime_onnx"
 # Triton's names of the protocol's optional parts, as server metadata lists them.
 EXTENSIONS = ("binary_tensor_data", "model_configuration", "model_repository", "parameters", "statistics")

@@ -7,20 +7,25 @@ and unload one that the rollout does not need, which is then refused until it is
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from alphaloop.errors import MissingStateError, UnknownNameError
+from alphaloop.version_number import is_version_number
 from serving.engine import Engine, LoadedModel
-from serving.failures import InUseError
+from serving.failures import InUseError, NotOfferedError
+from serving.protocol import SERVER_NAME, InvalidRequestError, shown
 from serving.router import Router
+from serving.tensors import Parameter
 
 if TYPE_CHECKING:
     from models.registry import Registry
 
 READY, UNAVAILABLE = "READY", "UNAVAILABLE"
-# Of a version, which registries keep as a whole number.
-MOST_DIGITS = 9
+VERSION = "version"
+# Triton's of an unload. No version here depends on another, so that either value is followed.
+DEPENDENTS = "unload_dependents"
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,8 +131,35 @@ class Repository:
         return {one for one in (document.champion, document.challenger) if one is not None}
 
 
+def version_to_load(parameters: Mapping[str, Parameter]) -> str:
+    """The parameter `version` of a load, empty without one; raises for any other, which is not followed."""
+    return _version_of(parameters, "a load", (VERSION,))
+
+
+def version_to_unload(parameters: Mapping[str, Parameter]) -> str:
+    """The same of an unload."""
+    return _version_of(parameters, "an unload", (VERSION, DEPENDENTS))
+
+
+def _version_of(parameters: Mapping[str, Parameter], call: str, known: tuple[str, ...]) -> str:
+    for name in parameters:
+        if name == "config" or name.startswith("file:"):
+            raise NotOfferedError(
+                f"{SERVER_NAME} does not offer the parameter '{name[:64]}' of {call}: a version is served "
+                "as it was registered; register another"
+            )
+        if name not in known:
+            raise InvalidRequestError(
+                f"there is no parameter '{name[:64]}' of {call}; known: {', '.join(known)}"
+            )
+    version = parameters.get(VERSION, "")
+    if not isinstance(version, str | int) or isinstance(version, bool):
+        raise InvalidRequestError(f"parameter '{VERSION}' is {shown(version)}; it is a version's number")
+    return str(version)
+
+
 def require_number(model: str, version: str) -> None:
     """Raise `UnknownNameError` for a version that no registry can have; the registry need not be asked."""
-    if version and not (version.isascii() and version.isdigit() and len(version) <= MOST_DIGITS):
-        where, hint = f"model '{model[:64]}'", "versions are numbers from 1"
+    if version and not is_version_number(version):
+        where, hint = f"model '{model[:64]}'", "versions are numbers from 1, without leading zeros"
         raise UnknownNameError("version", version[:64], (), where=where, hint=hint)

@@ -31,6 +31,11 @@ Parameter = str | int | bool | float | None
 LARGEST = 2**63 - 1
 # Parameters of inputs and outputs that mean another answer than the one without them.
 NOT_OFFERED = {"classification": "classes of an output", "shared_memory_region": "shared memory"}
+# The same of a request. Where they say nothing (0, false, an empty text) they are no obstacle.
+REQUEST_NOT_OFFERED = {
+    "sequence_id": "sequences of requests", "sequence_start": "sequences of requests",
+    "sequence_end": "sequences of requests", "priority": "priorities of requests",
+}  # fmt: skip
 _LENGTH = struct.Struct("<I")
 
 
@@ -53,6 +58,8 @@ def read_request(
     outputs: Iterable[str],
 ) -> InferenceRequest:
     """What the parts of a message ask for; raises `InvalidRequestError` naming the one that is wrong."""
+    if not REQUEST_NOT_OFFERED.keys().isdisjoint(parameters):
+        _require_followed(parameters)
     if len(tensors) != 1:
         raise InvalidRequestError(f"give one input, '{PANEL}' or '{SYMBOLS}', not {len(tensors)}")
     (tensor,) = tensors
@@ -75,6 +82,12 @@ def read_request(
         outputs=_outputs(outputs),
         timeout=_whole("timeout", parameters.get("timeout", 0)) / 1e6 or None,
     )
+
+
+def _require_followed(parameters: Mapping[str, Parameter]) -> None:
+    for name, what in REQUEST_NOT_OFFERED.items():
+        if parameters.get(name):
+            raise NotOfferedError(f"parameter '{name}': {SERVER_NAME} does not offer {what}; leave it out")
 
 
 def require_input(name: str, datatype: str) -> None:

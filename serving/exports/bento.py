@@ -16,7 +16,7 @@ from pathlib import Path
 from alphaloop.errors import MissingPartError, VendorError
 from alphaloop.processes import child_environment
 from serving.exports.bento_source import SOURCE
-from serving.exports.version import ExportedVersion, require_new
+from serving.exports.version import ExportedVersion, require_new, written_whole
 
 PACKAGES = ("bentoml", "numpy", "onnxruntime")
 SECONDS = 300
@@ -27,7 +27,7 @@ def export_bento(exported: ExportedVersion, folder: Path) -> Path:
 
     Raises `MissingPartError` without BentoML, and `VendorError` with BentoML's words if it fails.
     """
-    folder = require_new(folder)
+    require_new(folder)
     try:
         requirements = [f"{name}=={version(name)}" for name in PACKAGES]
     except PackageNotFoundError as error:
@@ -38,9 +38,9 @@ def export_bento(exported: ExportedVersion, folder: Path) -> Path:
         _build(context, home)
         # One Bento was built: <home>/bentos/<name>/<version>.
         (built,) = [path for path in (home / "bentos").glob("*/*") if path.is_dir()]
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copytree(built, folder)
-    return folder
+        with written_whole(folder) as place:
+            shutil.copytree(built, place, dirs_exist_ok=True)
+    return folder.resolve()
 
 
 def _write_context(exported: ExportedVersion, context: Path, requirements: list[str]) -> None:

@@ -5,7 +5,9 @@ It is no module of ours: it reads the model beside it when it is imported, and i
 
 from __future__ import annotations
 
-SOURCE = '''\
+from serving.limits import MAX_ELEMENTS, MAX_PANEL_SYMBOLS
+
+_TEXT = '''\
 """The service of an exported model: scores of a panel by ONNX Runtime, as alphaloop's own server gives them.
 
 Written by `alphaloop export bento`; `model.onnx` and `card.json` lie beside it. Needs bentoml, numpy and
@@ -17,6 +19,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import math
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +28,42 @@ import numpy as np
 
 FOLDER = Path(__file__).parent
 CARD: dict[str, Any] = json.loads((FOLDER / "card.json").read_text())
+
+
+MAX_SYMBOLS, MAX_ELEMENTS = {limits}
+
+
+def read(panel: Any) -> Any:
+    """The panel as float32, NaN for null; refused as alphaloop's own server refuses it."""
+    rows, width = CARD["lookback"], len(CARD["features"])
+    shape = f"[symbols, {rows}, {width}]"
+    if not isinstance(panel, list) or not panel:
+        raise refused(f"panel is no list of symbols; its shape is {shape}")
+    if len(panel) > MAX_SYMBOLS or len(panel) * rows * width > MAX_ELEMENTS:
+        raise refused(f"panel has {len(panel)} symbols, more than are scored at once; send several requests")
+    values = []
+    for symbol in panel:
+        if not isinstance(symbol, list) or len(symbol) != rows:
+            raise refused(f"panel nests otherwise than its shape, which is {shape}")
+        for row in symbol:
+            if not isinstance(row, list) or len(row) != width:
+                raise refused(f"panel nests otherwise than its shape, which is {shape}")
+            values += row
+    if not all(one is None or (isinstance(one, int | float) and not isinstance(one, bool)) for one in values):
+        raise refused("panel holds what is no number")
+    try:
+        with np.errstate(over="ignore"):
+            seen = np.array([math.nan if one is None else one for one in values], np.float32)
+    except OverflowError:
+        raise refused("panel holds a number that is too large") from None
+    if np.isinf(seen).any():
+        raise refused("panel is infinite in a place; send null for a missing value")
+    return seen.reshape(len(panel), rows, width)
+
+
+def refused(why: str) -> Exception:
+    """The error that becomes status 400."""
+    return bentoml.exceptions.InvalidArgument(why)
 
 
 @bentoml.service(name=CARD["bento"], workers=1)
@@ -46,15 +85,9 @@ class Prediction:
         self._score(np.zeros((2, CARD["lookback"], len(CARD["features"])), np.float32))
 
     @bentoml.api
-    def predict(self, panel: list[list[list[float | None]]]) -> dict[str, Any]:
+    def predict(self, panel: Any) -> dict[str, Any]:
         """Scores of `panel`, `[symbols][lookback][features]`; null where a symbol has a value missing."""
-        seen = np.array(panel, dtype=np.float32)
-        expected = (CARD["lookback"], len(CARD["features"]))
-        if seen.ndim != 3 or seen.shape[1:] != expected:
-            raise bentoml.exceptions.InvalidArgument(
-                f"panel has shape {list(seen.shape)}; it is [symbols, {expected[0]}, {expected[1]}]"
-            )
-        scores = self._score(seen)
+        scores = self._score(read(panel))
         return {
             "model": CARD["model"],
             "version": CARD["version"],
@@ -70,3 +103,4 @@ class Prediction:
             scores[finite] = self.session.run(["scores"], {"panel": panel[finite]})[0]
         return scores
 '''
+SOURCE = _TEXT.replace("{limits}", f"{MAX_PANEL_SYMBOLS}, {MAX_ELEMENTS}")

@@ -14,7 +14,7 @@ from typing import Any
 
 from alphaloop.errors import InputError
 from models.card import Card
-from serving.exports.version import ExportedVersion, require_new
+from serving.exports.version import ExportedVersion, written_whole
 from serving.protocol import PANEL, SCORES
 
 CONFIG_FILE, MODEL_FILE, CARD_FILE = "config.pbtxt", "model.onnx", "card.json"
@@ -25,23 +25,26 @@ WARM_SYMBOLS = 2
 def export_triton(exported: Sequence[ExportedVersion], folder: Path) -> Path:
     """Write versions of one model to `folder/<model>`, which must be new; returns `folder`.
 
-    Raises `InputError` for versions that do not take the same inputs: Triton has one configuration for all.
+    Raises `InputError` for versions that do not take the same inputs, as Triton has one configuration for
+    all, and for one that is named twice. What fails leaves nothing.
     """
     first = exported[0]
-    for one in exported[1:]:
+    for number, one in enumerate(exported[1:], 1):
+        if any(one.version == before.version for before in exported[:number]):
+            raise InputError(f"{one.model} version {one.version} is named twice; name it once")
         if (one.card.lookback, one.card.features) != (first.card.lookback, first.card.features):
             raise InputError(
                 f"{one.model} versions {first.version} and {one.version} do not take the same inputs "
                 f"({first.card.lookback} and {one.card.lookback} rows of {len(first.card.features)} and "
                 f"{len(one.card.features)} features); export them apart"
             )
-    place = require_new(folder / first.safe_name)
-    for one in exported:
-        version = place / one.version
-        version.mkdir(parents=True)
-        (version / MODEL_FILE).write_bytes(one.onnx)
-        (version / CARD_FILE).write_text(one.card.to_json())
-    (place / CONFIG_FILE).write_text(config_text(exported))
+    with written_whole(folder / first.safe_name) as place:
+        for one in exported:
+            version = place / one.version
+            version.mkdir()
+            (version / MODEL_FILE).write_bytes(one.onnx)
+            (version / CARD_FILE).write_text(one.card.to_json())
+        (place / CONFIG_FILE).write_text(config_text(exported))
     return folder.resolve()
 
 

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -47,3 +52,28 @@ def require_new(folder: Path) -> Path:
     if folder.exists() and any(folder.iterdir() if folder.is_dir() else [folder]):
         raise InputError(f"{folder} exists already; give another place, or remove it")
     return folder.resolve()
+
+
+@contextmanager
+def written_whole(folder: Path) -> Iterator[Path]:
+    """A folder to write to, which becomes `folder` once the block is over.
+
+    Of a block that fails nothing stays. Raises `InputError` where something is already there, and where it
+    cannot be written.
+    """
+    folder = require_new(folder)
+    made = [parent for parent in folder.parents if not parent.exists()]
+    unfinished = folder.with_name(f".{folder.name}-{secrets.token_hex(6)}")
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        unfinished.mkdir()
+        yield unfinished
+        os.replace(unfinished, folder)
+    except BaseException as error:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        for parent in made:
+            with suppress(OSError):
+                parent.rmdir()
+        if isinstance(error, OSError):
+            raise InputError(f"{folder} cannot be written ({error.strerror}); give another place") from error
+        raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import subprocess
 import sys
@@ -18,7 +19,7 @@ from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2
 
 from alphaloop.clock import monotonic, sleep
-from alphaloop.errors import InputError, UnknownNameError
+from alphaloop.errors import InputError, UnknownNameError, VendorError
 from alphaloop.processes import child_environment, free_port
 from serving.exports.bento import export_bento
 from serving.exports.triton import export_triton
@@ -134,3 +135,37 @@ def test_versions_of_other_inputs_are_exported_apart(shelf: Any, tmp_path: Path)
     exported = [ExportedVersion.read(shelf.registry, shelf.name, one) for one in names]
     with pytest.raises(InputError, match="do not take the same inputs"):
         export_triton(exported, tmp_path / "repository")
+
+
+@pytest.mark.parametrize("failing", ["config.pbtxt", "model.onnx"])
+def test_an_export_that_fails_leaves_nothing(
+    shelf: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: str
+) -> None:
+    """Half a repository is taken away, with the folders that were made for it; one line says why."""
+    shelf.add(1.0, 0.0, 0.0)
+    exported = ExportedVersion.read(shelf.registry, shelf.name)
+
+    def full(path: Path, *_: Any, **__: Any) -> None:
+        if path.name == failing:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    for name in ("write_text", "write_bytes"):
+        inner = getattr(Path, name)
+        monkeypatch.setattr(Path, name, lambda path, *a, inner=inner, **k: full(path) or inner(path, *a, **k))
+    with pytest.raises(InputError, match="cannot be written \\(No space left on device\\)"):
+        export_triton([exported], tmp_path / "new" / "repository")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_bento_that_cannot_be_built_leaves_nothing(
+    shelf: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where BentoML fails its words are told, and no folder is there."""
+    shelf.add(1.0, 0.0, 0.0)
+    exported = ExportedVersion.read(shelf.registry, shelf.name)
+    monkeypatch.setattr(
+        subprocess, "run", lambda *_, **__: subprocess.CompletedProcess([], 1, "", "no room for a Bento")
+    )
+    with pytest.raises(VendorError, match="no room for a Bento"):
+        export_bento(exported, tmp_path / "new" / "bento")
+    assert list(tmp_path.iterdir()) == []

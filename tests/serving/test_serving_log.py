@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import fields, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -12,7 +13,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from alphaloop.errors import DamagedStoreError
+from serving.log_compaction import LogKeeper
+from serving.log_space import LogSpace
 from serving.prediction_log import (
+    MAX_WAITING_BYTES,
     SCHEMA,
     PredictionLog,
     PredictionLogReader,
@@ -205,3 +209,77 @@ def test_the_log_is_an_ordinary_partitioned_dataset(tmp_path: Path) -> None:
     table = pyarrow.dataset.dataset(sorted(tmp_path.rglob("*.parquet")), format="parquet").to_table()
     assert table.schema.names == SCHEMA.names
     assert table["as_of"].null_count == 1
+
+
+def sent(number: int, symbols: int, features: int = 24) -> PredictionRow:
+    """A row of inputs that a client sent, with random features, which do not compress."""
+    values = np.random.default_rng(number).normal(size=(symbols, features)).astype(np.float32)
+    return replace(
+        row(number), symbols=(), scores=(0.5,) * symbols, statuses=("ok",) * symbols, features=values
+    )
+
+
+def test_what_waits_is_bounded_in_bytes(tmp_path: Path) -> None:
+    """Rows of a megabyte are far fewer than rows of a kilobyte; what finds no room is dropped and counted."""
+    log = PredictionLog(tmp_path)
+    for number in range(100):
+        log.put(sent(number, 4_000))
+    fit = MAX_WAITING_BYTES // sent(0, 4_000).size_bytes
+    assert (len(log._queue), log.dropped) == (fit, 100 - fit)
+    log.start()
+    log.close()
+    assert len(PredictionLogReader(tmp_path, "equities").new()) == fit
+    log.put(row(0))
+    assert len(log._queue) == 1
+
+
+def test_a_very_large_panel_that_a_client_sent_is_not_kept(tmp_path: Path) -> None:
+    """It would fill the log; a universe that is as large is kept, as evidence is read from it."""
+    log = PredictionLog(tmp_path)
+    large = sent(1, 20_000)
+    universe = replace(large, symbols=tuple(f"S{number}" for number in range(20_000)))
+    log.put(large)
+    log.put(universe)
+    log.start()
+    log.close()
+    (kept,) = PredictionLogReader(tmp_path, "equities").new()
+    assert (len(kept.symbols), log.dropped) == (20_000, 1)
+
+
+def test_rows_that_clients_sent_have_half_of_the_disk(tmp_path: Path) -> None:
+    """Whoever sends panels without end cannot push out the rows that evidence is read from."""
+    most = 400_000
+    log = PredictionLog(tmp_path, flush_seconds=0.0, space=LogSpace(tmp_path, most))
+    log.start()
+    for number in range(40):
+        log.put(sent(number, 500))
+    for number in range(20):
+        log.put(row(number))
+    log.close()
+    size = sum(file.stat().st_size for file in tmp_path.rglob("*.parquet"))
+    assert most / 2 < size < most
+    rows = PredictionLogReader(tmp_path, "equities").new()
+    assert sum(bool(one.symbols) for one in rows) == 20
+    assert log.dropped == 60 - len(rows) > 0
+
+
+def test_what_exceeds_the_disk_goes_oldest_first(tmp_path: Path) -> None:
+    """The keeper removes old files of any model until the rest fits, and never the newest."""
+    space, seen = LogSpace(tmp_path, 60_000), set[Path]()
+    log = PredictionLog(tmp_path, space=space)
+    for day in range(10):
+        log._pending = {f"m{day % 2}": [sent(day, 100)]}
+        log._flush()
+        (written,) = [file for file in tmp_path.rglob("*.parquet") if file not in seen]
+        os.utime(written, (1e9 + day, 1e9 + day))
+        seen.add(written)
+    assert space.exceeded
+    LogKeeper(tmp_path, space=space).fit()
+    left = sorted(file.stat().st_mtime - 1e9 for file in tmp_path.rglob("*.parquet"))
+    size = sum(file.stat().st_size for file in tmp_path.rglob("*.parquet"))
+    assert left == list(range(10 - len(left), 10))
+    assert size == space.used <= 60_000
+    tiny = LogSpace(tmp_path, 1)
+    tiny.measure()
+    assert tiny.shrink() == len(left) - 1
+    assert [file.stat().st_mtime - 1e9 for file in tmp_path.rglob("*.parquet")] == [9.0]

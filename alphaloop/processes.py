@@ -44,14 +44,18 @@ def silence_telemetry(*names: str) -> None:
 
 def free_port(host: str = "127.0.0.1") -> int:
     """A TCP port that is free now."""
-    with socket.socket() as probe:
+    with socket.socket(_family(host)) as probe:
         probe.bind((host, 0))
         return int(probe.getsockname()[1])
 
 
+def _family(host: str) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in host else socket.AF_INET
+
+
 def require_port(host: str, port: int, setting: str) -> None:
     """Raise `PortInUseError` if `port` cannot be bound."""
-    with socket.socket() as probe:
+    with socket.socket(_family(host)) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))

@@ -7,6 +7,7 @@ from typing import Any
 
 from alphaloop.errors import SettingsError
 from alphaloop.settings import ClientSettings, ServingSettings, Settings
+from serving.address import address
 from serving.asking import Patience
 from serving.transport import Security
 
@@ -30,7 +31,7 @@ class Connection:
         if not client.urls:
             _require_equipped(client, serving)
         return cls(
-            client.urls or (f"{serving.host}:{serving.grpc_port}",),
+            client.urls or (address(serving.host, serving.grpc_port),),
             Security.from_settings(client),
             Patience(hedge_ms=client.hedge_ms, hedge_every=client.hedge_every, attempts=client.attempts),
             client.deadline_ms,
@@ -55,6 +56,6 @@ def _require_equipped(client: ClientSettings, serving: ServingSettings) -> None:
     lacking = [f"{ours} (as there is {theirs})" for ours, have, theirs, asks in wanted if asks and not have]
     if lacking:
         raise SettingsError(
-            f"the server on {serving.host}:{serving.grpc_port} asks for what the client lacks: "
+            f"the server on {address(serving.host, serving.grpc_port)} asks for what the client lacks: "
             f"set {', '.join(lacking)}; for another server set client.urls"
         )

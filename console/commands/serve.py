@@ -32,9 +32,12 @@ def serve(context: typer.Context, runtime: Runtime = "", port: Port = 0) -> None
     from console import output, workspace
 
     chosen = settings.load()
+    if port:
+        serving = chosen.serving.model_copy(update={"grpc_port": port})
+        chosen = chosen.model_copy(update={"serving": serving})
     workspace.open_registry(chosen)
     name = runtime or chosen.serving.runtime
-    require_port(chosen.serving.host, port or chosen.serving.grpc_port, "serving.grpc_port")
+    require_port(chosen.serving.host, chosen.serving.grpc_port, "serving.grpc_port")
     adopt_orphans()
     if name == "ray":
         from serving.hosts.ray import RayHost as Host
@@ -43,7 +46,7 @@ def serve(context: typer.Context, runtime: Runtime = "", port: Port = 0) -> None
     else:
         raise UnknownNameError("runtime", name, ("ray", "process"))
     output.say(f"starting ({name}) …")
-    host = Host(chosen, grpc_port=port or None)
+    host = Host(chosen)
     host.run_forever(
         lambda url: output.say(
             f"[green]ready[/]: gRPC {url}, HTTP {host.http_url}, Open Inference Protocol; Ctrl-C ends it"

@@ -9,6 +9,7 @@ import json
 from typing import Any
 
 from alphaloop.settings import ServingSettings, Settings
+from serving.hosts.honoured import HostKind, require_honoured
 
 APPLICATION, DEPLOYMENT = "alphaloop", "inference"
 ADD_SERVICE = "serving.hosts.ingress.add_service"
@@ -48,7 +49,8 @@ def options(serving: ServingSettings) -> dict[str, Any]:
     return {
         "name": DEPLOYMENT,
         **scale(serving),
-        "max_ongoing_requests": MAX_ONGOING,
+        # Ours are refused first, with a status and a hint; Serve would do so with neither.
+        "max_ongoing_requests": max(MAX_ONGOING, 2 * serving.max_in_flight),
         "ray_actor_options": {"num_cpus": REPLICA_CPUS},
         "graceful_shutdown_timeout_s": GRACE_SECONDS,
         "logging_config": logging_options(),
@@ -58,13 +60,14 @@ def options(serving: ServingSettings) -> dict[str, Any]:
 def config(settings: Settings) -> dict[str, Any]:
     """The whole of Serve for `settings`, as `serve deploy` takes it (its `ServeDeploySchema`).
 
-    It listens on all interfaces of each node, which a cluster's network policy guards; TLS and tokens
-    belong to the ingress in front.
+    It listens on all interfaces of each node, which a cluster's network policy guards; TLS belongs to the
+    ingress in front. Raises `SettingsError` for a setting that cannot be honoured there.
     """
     serving = settings.serving
+    require_honoured(serving, HostKind.CLUSTER)
     return {
         "proxy_location": "EveryNode",
-        "http_options": {"host": "0.0.0.0", "port": serving.http_port or 8000},  # noqa: S104 - see above
+        "http_options": {"host": "0.0.0.0", "port": serving.http_port},  # noqa: S104 - see above
         "grpc_options": {"port": serving.grpc_port, "grpc_servicer_functions": [ADD_SERVICE]},
         "logging_config": logging_options(),
         "applications": [

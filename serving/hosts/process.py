@@ -13,8 +13,10 @@ from alphaloop.errors import AlphaloopError, PortInUseError, ServingError
 from alphaloop.processes import require_port
 from alphaloop.settings import Settings
 from serving.access import require_protected
+from serving.address import address
 from serving.core import InferenceCore, build
 from serving.gateway import Gateway
+from serving.hosts.honoured import HostKind, require_honoured
 from serving.hosts.termination import Termination
 from serving.hosts.threads import give_way
 from serving.tls import Certificates
@@ -42,24 +44,26 @@ class ProcessHost:
     @property
     def url(self) -> str:
         """Host and port of gRPC, as `tritonclient` takes them."""
-        return f"{self._serving.host}:{self._port}"
+        return address(self._serving.host, self._port)
 
     @property
     def http_url(self) -> str:
         """Host and port of HTTP."""
-        return f"{self._serving.host}:{self._serving.http_port}"
+        return address(self._serving.host, self._serving.http_port)
 
     @property
     def metrics_url(self) -> str:
         """Where Prometheus finds the metrics."""
-        return f"http://{self._serving.host}:{self._serving.metrics_port}/metrics"
+        return f"http://{address(self._serving.host, self._serving.metrics_port)}/metrics"
 
     def start(self) -> str:
         """Load the models and listen; returns the url of gRPC.
 
-        Raises, before anything is started, `PortInUseError`, and `SettingsError` for an address that is
-        not loopback without tokens, and for tokens and certificates that cannot be read.
+        Raises, before anything is started, `PortInUseError`, and `SettingsError` for what one process cannot
+        honour, for an address that is not loopback without tokens, and for tokens and certificates that
+        cannot be read.
         """
+        require_honoured(self._serving, HostKind.PROCESS)
         require_protected(self._serving)
         certificates = Certificates.from_settings(self._serving)
         self._require_ports()

@@ -28,12 +28,15 @@ from alphaloop.errors import ServingError
 from alphaloop.processes import require_port
 from alphaloop.settings import Settings, load
 from serving.access import require_protected
+from serving.address import address
 from serving.core import build
 from serving.grpc_edge import InferenceService
 from serving.hosts.deployment import ADD_SERVICE, APPLICATION, logging_options, options
 from serving.hosts.environment import SWITCH, environment
+from serving.hosts.honoured import HostKind, require_honoured
 from serving.hosts.ingress import announce, withdraw
 from serving.hosts.ports import spare_ports
+from serving.hosts.replica_metrics import MetricsPage, open_page
 from serving.hosts.run_folder import RunFolder
 from serving.hosts.scaling import BUSY, TARGET
 from serving.hosts.termination import Termination
@@ -133,7 +136,7 @@ def start_ray(run_dir: Path) -> None:
 class RayHost:
     """Serves `settings` on `settings.serving.host`: gRPC and HTTP on the ports of the settings.
 
-    Where `grpc_port` is given apart, or HTTP's port is 0, HTTP takes one that is free (`http_url`). A
+    Where `grpc_port` is given apart, HTTP takes a port that is free (`http_url`), and metrics have none. A
     Ray that this process has initialised already is used and left running; else a local one is started,
     and all that it leaves is removed. `ingress` says which ingress is in use.
     """
@@ -142,7 +145,10 @@ class RayHost:
         # A replica may have another working folder.
         self._settings = settings.model_copy(update={"home": settings.home.resolve()})
         self._port = grpc_port or settings.serving.grpc_port
+        self._apart = bool(grpc_port)
         self._http_port = 0 if grpc_port else settings.serving.http_port
+        self._metrics_port = 0 if grpc_port else settings.serving.metrics_port
+        self._metrics: MetricsPage | None = None
         self._folder: RunFolder | None = None
         self._replaced: dict[str, str | None] = {}
         self._serving = False
@@ -151,26 +157,31 @@ class RayHost:
     @property
     def url(self) -> str:
         """Host and port, as `tritonclient` takes them."""
-        return f"{self._settings.serving.host}:{self._port}"
+        return address(self._settings.serving.host, self._port)
 
     @property
     def http_url(self) -> str:
         """Host and port of HTTP; known once started."""
-        return f"{self._settings.serving.host}:{self._http_port}"
+        return address(self._settings.serving.host, self._http_port)
 
     def start(self) -> str:
         """Start Ray where there is none, deploy the replica and wait until it answers; returns the url.
 
-        Raises `PortInUseError`, or `SettingsError` for an address that is not loopback without tokens,
-        before anything is started, and `ServingError` if Ray fails.
+        Raises, before anything is started, `PortInUseError`, and `SettingsError` for what this host cannot
+        honour and for an address that is not loopback without tokens; and `ServingError` if Ray fails.
         """
         serving = self._settings.serving
+        # A port of HTTP that is not chosen yet is one that is free, not none.
+        require_honoured(
+            serving.model_copy(update={"http_port": self._http_port or self._port} if self._apart else {}),
+            HostKind.RAY,
+        )
         require_protected(serving)
         require_port(serving.host, self._port, "serving.grpc_port")
-        if self._http_port:
-            require_port(serving.host, self._http_port, "serving.http_port")
-        else:
-            self._http_port = spare_ports(1)[0]
+        for port, name in ((self._http_port, "http_port"), (self._metrics_port, "metrics_port")):
+            if port:
+                require_port(serving.host, port, f"serving.{name}")
+        self._http_port = self._http_port or spare_ports(1)[0]
         import ray
 
         try:
@@ -178,6 +189,8 @@ class RayHost:
                 self._start_ray()
             self._deploy()
             self._await_live()
+            in_front = self.http_url if self.ingress == PYTHON_PROXY else ""
+            self._metrics = open_page(serving.host, self._metrics_port, in_front)
         except (ray.exceptions.RayError, RuntimeError, OSError, ValueError) as error:
             self.stop()
             raise ServingError(f"Ray Serve could not be started on {self.url}: {error}") from error
@@ -190,6 +203,9 @@ class RayHost:
         """Drain the replica, end Serve, and Ray too if it was started here. Idempotent."""
         import ray
 
+        if self._metrics is not None:
+            self._metrics.close()
+            self._metrics = None
         if self._serving and ray.is_initialized():
             _end_serve()
         self._serving = False

@@ -1,0 +1,79 @@
+"""The page of metrics of a local Ray: what each replica says on its own port, with its port as a label."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from typing import Any
+from urllib.request import urlopen
+
+from alphaloop.errors import PortInUseError
+from alphaloop.exposition import registry_of
+from serving.address import address
+from serving.hosts.environment import replica_ports
+
+log = logging.getLogger(__name__)
+
+LABEL = "replica"
+# Replicas bind their own ports on all addresses.
+LOOPBACK = "127.0.0.1"
+SECONDS = 2.0
+
+
+class ReplicaPages:
+    """Gathers the pages at the addresses (`host:port`) of `replicas`; one that is away is left out."""
+
+    def __init__(self, replicas: Sequence[str]) -> None:
+        self._replicas = tuple(replicas)
+
+    def collect(self) -> Iterator[Any]:
+        """The families of all replicas."""
+        from prometheus_client.core import Metric
+        from prometheus_client.parser import text_string_to_metric_families
+
+        found: dict[str, Any] = {}
+        for replica in self._replicas:
+            for family in text_string_to_metric_families(_page(replica)):
+                merged = found.setdefault(family.name, Metric(family.name, family.documentation, family.type))
+                for sample in family.samples:
+                    labels = {**sample.labels, LABEL: replica.rpartition(":")[2]}
+                    merged.add_sample(sample.name, labels, sample.value)
+        yield from found.values()
+
+
+class MetricsPage:
+    """The page on `port` of `host`, from when it is made until it is closed."""
+
+    def __init__(self, pages: ReplicaPages, host: str, port: int) -> None:
+        """Raises `PortInUseError` where the port cannot be bound."""
+        from prometheus_client import start_http_server
+
+        try:
+            self._server, self._thread = start_http_server(port, addr=host, registry=registry_of(pages))
+        except OSError as error:
+            raise PortInUseError(
+                f"port {port} on {host} cannot be bound ({error.strerror}); set serving.metrics_port"
+            ) from error
+
+    def close(self) -> None:
+        """Stop answering."""
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+
+def open_page(host: str, port: int, in_front: str = "") -> MetricsPage | None:
+    """The page of this machine's replicas, or of the one behind the proxy `in_front`; None for port 0."""
+    if not port:
+        return None
+    replicas = [in_front] if in_front else [address(LOOPBACK, one) for one in replica_ports()]
+    return MetricsPage(ReplicaPages(replicas), host, port)
+
+
+def _page(replica: str) -> str:
+    try:
+        with urlopen(f"http://{replica}/metrics", timeout=SECONDS) as answer:
+            return str(answer.read().decode())
+    except (OSError, ValueError) as error:
+        log.debug("no replica answers on %s: %s", replica, error)
+        return ""

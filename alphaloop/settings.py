@@ -47,7 +47,7 @@ def _day(value: Any) -> Any:
         try:
             date.fromisoformat(value)
         except ValueError as error:
-            raise ValueError("it must be a day, as 2015-01-31") from error
+            raise ValueError(f"{error}; it must be a day, as 2015-01-31") from error
     return value
 
 

@@ -102,9 +102,11 @@ def source_bars(settings: Settings, until: datetime | None = None) -> BarPanel:
     from features.chosen import chosen_start
     from features.cleaning import clean
     from features.source import require_symbols
+    from features.storage.incremental import history_from
 
     source = source_of(settings)
-    table = source.history(require_symbols(source, settings.data.symbols), chosen_start(settings), until)
+    wanted = require_symbols(source, settings.data.symbols)
+    table = history_from(source, wanted, chosen_start(settings), until)
     cleaned = clean(table, source.calendar, f"source '{source.name}'", *policies_of(settings))
     return BarPanel.from_table(cleaned.table)
 

@@ -188,8 +188,10 @@ class FailoverSource:
             else:
                 breaker.succeeded()
                 return name, answer
-        first = next(iter(failed.values()))
+        first, *others = failed.values()
         if all(isinstance(error, InputError) for error in failed.values()):
+            for other in others:
+                log.warning("%s: none of the others gave %s: %s", self.name, what, other)
             raise first
         told = "; ".join(f"{name}: {error}" for name, error in failed.items())
         raise GaveUpError(f"no provider of '{self.name}' gave {what}: {told}") from first

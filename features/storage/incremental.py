@@ -44,17 +44,24 @@ def take(
     Without `start`, as far back as the source has bars; symbols that begin later than `start` are named.
     The same bars give the same snapshot. Raises `DataError` for what `policies` reject.
     """
-    table = source.history(tuple(symbols), start, until)
-    if start is not None:
-        tell_late_starts(table, source, symbols, start)
+    table = history_from(source, symbols, start, until)
     cleaned = clean(table, source.calendar, f"source '{source.name}'", policies, thresholds)
     saved = store.save(cleaned.table, identity_of(source))
     keep(store.folder, saved.id, cleaned, policies, thresholds)
     return saved
 
 
-def tell_late_starts(table: pa.Table, source: Source, symbols: Sequence[str], start: datetime) -> None:
-    """Log the symbols of whose bars the source has none, or none soon after `start`."""
+def history_from(
+    source: Source, symbols: Sequence[str], start: datetime | None, until: datetime | None = None
+) -> pa.Table:
+    """The bars of `source` from `start` up to `until`; symbols that begin later than `start` are named."""
+    table = source.history(tuple(symbols), start, until)
+    if start is not None:
+        _tell_late_starts(table, source, symbols, start)
+    return table
+
+
+def _tell_late_starts(table: pa.Table, source: Source, symbols: Sequence[str], start: datetime) -> None:
     firsts = table.group_by("symbol", use_threads=False).aggregate([("timestamp", "min")])
     known = dict(zip(firsts["symbol"].to_pylist(), firsts["timestamp_min"].to_numpy(), strict=True))
     allowed = to_datetime64(start + MAX_LATE_START)

@@ -158,7 +158,7 @@ def _moment(cell: Any, bare: bool, place: str) -> datetime:
     try:
         moment = datetime.fromisoformat(cell.strip()) if isinstance(cell, str) else cell
     except ValueError as error:
-        raise DataError(f"{place}: '{cell}' is no moment; write 2020-07-30T12:30:00Z") from error
+        raise DataError(f"{place}: '{cell}' is no moment ({error}); write 2020-07-30T12:30:00Z") from error
     if not isinstance(moment, date):
         raise DataError(f"{place}: '{cell}' is no moment; write 2020-07-30T12:30:00Z")
     if not isinstance(moment, datetime):
@@ -171,7 +171,7 @@ def _moment(cell: Any, bare: bool, place: str) -> datetime:
     try:
         return moment.astimezone(UTC)
     except (OverflowError, ValueError) as error:
-        raise DataError(f"{place}: '{cell}' is out of range") from error
+        raise DataError(f"{place}: '{cell}' is out of range ({error})") from error
 
 
 def _values(column: Any, place: str) -> pa.Array:
@@ -185,7 +185,7 @@ def _values(column: Any, place: str) -> pa.Array:
             if isinstance(cell, str) and np.isfinite(value) and not is_number(cell):
                 raise ValueError("not written as a number")
         except (TypeError, ValueError) as error:
-            raise DataError(f"{place}: row {number}: '{cell}' is not a number") from error
+            raise DataError(f"{place}: row {number}: '{cell}' is not a number ({error})") from error
         if np.isinf(value):
             raise DataError(f"{place}: row {number}: the value is infinite")
         found.append(None if np.isnan(value) else value)

@@ -119,7 +119,7 @@ def _cell(cell: Any, kind: Any, place: str) -> Any:
     try:
         return _PARSERS[kind](cell)
     except (ValueError, TypeError, InvalidOperation) as error:
-        raise DataError(f"{place} is {cell!r}; give {_EXAMPLES[kind]}") from error
+        raise DataError(f"{place} is {cell!r}; give {_EXAMPLES[kind]} ({error})") from error
 
 
 def _moment(cell: Any) -> datetime:

@@ -77,7 +77,7 @@ def test_the_first_day_of_history_is_a_day(tmp_path, monkeypatch, written):
     (tmp_path / "alphaloop.toml").write_text(f"[data]\n{written}\n")
     assert load().data.start == "2015-01-31"
     monkeypatch.setenv("ALPHALOOP_DATA__START", "31.01.2015")
-    with pytest.raises(SettingsError, match=r"'data.start' is '31.01.2015': it must be a day, as 2015-01-31"):
+    with pytest.raises(SettingsError, match=r"'data.start' is '31.01.2015': .* it must be a day, as 2015"):
         load()
 
 

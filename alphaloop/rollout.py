@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from enum import StrEnum
 from typing import Any
 
-from alphaloop.errors import DamagedStoreError
+from alphaloop.errors import DamagedStoreError, InputError
 from alphaloop.prediction import Route
 
 
@@ -138,7 +138,7 @@ class SleevePlan:
 
 
 def plan_sleeves(document: RolloutDocument, sleeves: Sequence[str]) -> SleevePlan:
-    """The first `round(weight × sleeves)` sleeves by salted hash go to the challenger.
+    """The first `covered_sleeves` sleeves by salted hash go to the challenger.
 
     Ranking the hashes, instead of comparing each with the weight, makes the share exact; and a larger
     weight keeps every sleeve of a smaller one, so capital moves once.
@@ -146,7 +146,26 @@ def plan_sleeves(document: RolloutDocument, sleeves: Sequence[str]) -> SleevePla
     if document.state is not RolloutState.CANARY:
         return SleevePlan(document)
     ranked = sorted(sleeves, key=lambda name: hashlib.sha256(f"{document.salt}/{name}".encode()).digest())
-    return SleevePlan(document, frozenset(ranked[: round(document.weight * len(ranked))]))
+    return SleevePlan(document, frozenset(ranked[: covered_sleeves(document.weight, len(ranked))]))
+
+
+def covered_sleeves(weight: float, sleeves: int) -> int:
+    """How many of `sleeves` a share of them covers: for one between 0 and 1 at least one, and never all.
+
+    A canary of no sleeve would gather no evidence, and one of all would leave nothing to compare with.
+    """
+    covered = round(weight * sleeves)
+    return min(max(covered, 1), sleeves - 1) if 0 < weight < 1 and sleeves > 1 else covered
+
+
+def require_share(weight: float, sleeves: int, name: str) -> None:
+    """Raise `InputError` for a share that covers no sleeve, or every one."""
+    if round(weight * sleeves) != covered_sleeves(weight, sleeves):
+        least, most = 1 / sleeves, 1 - 1 / sleeves
+        raise InputError(
+            f"{name} {weight:g} covers {round(weight * sleeves)} of {sleeves} sleeves; with trading.sleeves "
+            f"{sleeves} a share lies between {least:g} and {most:g}"
+        )
 
 
 def sleeve_names(count: int) -> tuple[str, ...]:

@@ -21,6 +21,7 @@ from pydantic_settings.sources import PydanticBaseSettingsSource, TomlConfigSett
 
 from alphaloop.errors import SettingsError
 from alphaloop.paths import Paths
+from alphaloop.rollout import require_share
 from alphaloop.rollout_settings import RolloutSettings
 from alphaloop.section import Section
 
@@ -319,6 +320,13 @@ class Settings(BaseSettings):
 def load(**overrides: Any) -> Settings:
     """Settings from environment, file and `overrides`; raises `SettingsError` in one line."""
     _refuse_unknown_variables()
+    settings = _parsed(overrides)
+    for weight in settings.rollout.weights:
+        require_share(weight, settings.trading.sleeves, "rollout.weights")
+    return settings
+
+
+def _parsed(overrides: dict[str, Any]) -> Settings:
     try:
         return Settings(**overrides)
     except ValidationError as error:

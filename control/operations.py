@@ -15,7 +15,7 @@ from alphaloop.costs import CostModel
 from alphaloop.errors import AlphaloopError, MissingStateError, StaleFeaturesError
 from alphaloop.journal.store import Journal
 from alphaloop.market import BarPanel, to_datetime
-from alphaloop.rollout import Override, RolloutDocument, RolloutKind
+from alphaloop.rollout import Override, RolloutDocument, RolloutKind, require_share
 from alphaloop.settings import Settings
 from alphaloop.universe import hash_universe
 from control.controller import RolloutController
@@ -204,7 +204,12 @@ def start(
     share: float = 0.0,
     against: str | None = None,
 ) -> RolloutDocument:
-    """Put a version into shadow, or into a comparison at `share`, from the last known bar on."""
+    """Put a version into shadow, or into a comparison at `share`, from the last known bar on.
+
+    Raises `InputError` for a share that covers no sleeve or all, and as `RolloutController.start` does.
+    """
+    if 0 < share < 1:
+        require_share(share, settings.trading.sleeves, "--share")
     controller, _ = _open(settings, model)
     return controller.start(
         version, _last_bar(settings), kind=kind, override=override, share=share, against=against

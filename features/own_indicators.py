@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import sys
 import traceback
 from dataclasses import replace
 from pathlib import Path
@@ -33,15 +34,20 @@ def indicators_of(path: Path) -> list[Indicator]:
 
 
 def _run(path: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(path.stem, path)
+    # A name of its own, under which it is found: dataclasses and pickles look their module up by its name.
+    name = f"alphaloop_own_{path.stem}_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:12]}"
+    spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
         raise InputError(f"features.files names {path}, which Python cannot load")
     module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
     except SyntaxError as error:
+        del sys.modules[name]
         raise InputError(f"{path}, line {error.lineno}: {error.msg}; mend this file") from error
     except (Exception, SystemExit) as error:
+        del sys.modules[name]
         # Whatever foreign code raises, the way out is the same: the line in that file.
         place = [
             one.lineno for one in traceback.extract_tb(error.__traceback__) if one.filename == module.__file__

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alphaloop.errors import DamagedStoreError
+from alphaloop.errors import DamagedStoreError, InputError
 from alphaloop.prediction import Route
 from alphaloop.rollout import (
     Override,
@@ -16,8 +16,10 @@ from alphaloop.rollout import (
     RolloutKind,
     RolloutState,
     plan_sleeves,
+    require_share,
     sleeve_names,
 )
+from alphaloop.settings import load
 
 NAMES = sleeve_names(20)
 words = st.text(max_size=8)
@@ -66,9 +68,15 @@ def test_what_is_no_document_is_a_damaged_store(text):
 
 @given(st.floats(0, 1), st.text())
 def test_a_canary_gets_exactly_its_share_of_sleeves(weight, salt):
-    """The share is exact, for any salt, and does not depend on the order of the sleeves."""
+    """The share is exact, for any salt, and does not depend on the order of the sleeves.
+
+    Only a share that would cover none, or all, of them covers one more or less.
+    """
     plan = plan_sleeves(_canary(weight, salt), NAMES)
-    assert len(plan.canary) == round(weight * 20)
+    edge = 1 if 0 < weight < 0.5 else 19
+    assert len(plan.canary) == (round(weight * 20) if 0.025 < weight < 0.975 or weight in {0, 1} else edge)
+    assert (len(plan.canary) == 0) is (weight == 0)
+    assert (len(plan.canary) == 20) is (weight == 1)
     assert plan == plan_sleeves(_canary(weight, salt), NAMES[::-1])
 
 
@@ -105,3 +113,27 @@ def test_each_change_is_a_new_generation_and_a_settled_document_is_steady():
     document = _canary(0.25).next(weight=0.5)
     assert (document.generation, document.weight, document.challenger) == (2, 0.5, "2")
     assert document.settled("2") == RolloutDocument("m", "2", generation=3)
+
+
+@pytest.mark.parametrize(("weight", "covered"), [(0.01, 1), (0.025, 1), (0.05, 1), (0.125, 2), (0.99, 19)])
+def test_a_canary_covers_a_sleeve_and_never_all(weight, covered):
+    """A share that rounds to no sleeve is no canary, and one of all leaves nobody to compare with."""
+    assert len(plan_sleeves(_canary(weight), NAMES).canary) == covered
+
+
+@pytest.mark.parametrize(("weight", "sleeves"), [(0.01, 20), (0.024, 20), (0.01, 40), (0.99, 20)])
+def test_a_share_of_no_sleeve_is_refused(weight, sleeves):
+    """The refusal names the share, the sleeves and what is possible with them."""
+    with pytest.raises(InputError, match=rf"rollout.weights {weight} covers .* of {sleeves} sleeves"):
+        require_share(weight, sleeves, "rollout.weights")
+    require_share(0.05, sleeves, "rollout.weights")
+    require_share(0.025, 60, "rollout.weights")
+
+
+def test_settings_with_a_canary_of_no_sleeve_are_refused(monkeypatch):
+    """Weights are judged with the number of sleeves that they are shares of."""
+    monkeypatch.setenv("ALPHALOOP_ROLLOUT__WEIGHTS", "[0.01, 0.5]")
+    with pytest.raises(InputError, match=r"rollout.weights 0.01 covers 0 of 20 sleeves"):
+        load()
+    monkeypatch.setenv("ALPHALOOP_TRADING__SLEEVES", "100")
+    assert load().rollout.weights == (0.01, 0.5)

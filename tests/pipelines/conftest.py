@@ -67,7 +67,8 @@ def _log_predictions(settings: Settings, frame: FeatureFrame, bars: int) -> None
 @pytest.fixture(scope="session")
 def workspace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
     """Settings of a workspace whose champion is the baseline, with one retrain request journaled."""
-    settings = _settings(tmp_path_factory.mktemp("pipelines") / "home")
+    # A path with the words that Kubeflow's local runner rewrites in what it is given.
+    settings = _settings(tmp_path_factory.mktemp("pipelines") / "python3 {{desk}}" / "home")
     paths, model = settings.paths, settings.serving.model
     source = find("sp500-20")
     bars = BarPanel.from_table(source.history(SYMBOLS, datetime(2003, 1, 1, tzinfo=UTC), LAST))

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 
 import pytest
 import yaml
 
 from alphaloop.clock import SystemClock
-from alphaloop.errors import MissingStateError, UnknownNameError, VendorError
+from alphaloop.errors import InputError, MissingStateError, UnknownNameError, VendorError
 from alphaloop.journal.store import Journal
-from alphaloop.settings import Settings, load
+from alphaloop.settings import Settings, from_json, load
 from control.monitor import look_once
 from models.registry import Registry
 from pipelines import catalogue, runner, steps
@@ -23,7 +24,8 @@ def journal(workspace: Settings) -> Journal:
 
 
 def test_a_request_is_run_once_and_ends_with_the_gates_word(workspace: Settings, journal: Journal) -> None:
-    """The request leads to a registered version with a verdict, and asking again runs nothing."""
+    """The request leads to a registered version with a verdict, under any path; asking again runs nothing."""
+    assert "python3 {{desk}}" in str(workspace.home)
     requests = RequestRunner(workspace, journal)
     assert [one["cause_id"] for one in requests.pending()] == ["cause-1"]
     (ended,) = requests.consume()
@@ -57,6 +59,25 @@ def test_the_pipeline_compiles_to_what_kubeflow_takes(tmp_path: Path) -> None:
     tasks = spec["root"]["dag"]["tasks"]
     assert {"freeze-snapshot", "train-candidate", "gate-verdict", "drift-report"} <= set(tasks)
     assert any("condition" in name for name in tasks)
+
+
+def test_settings_reach_a_step_unchanged() -> None:
+    """Nothing that the local runner replaces is left in their text, and they are read as they were."""
+    home = "/srv/python3/{{$.pipeline_job_name}}/python3.11"
+    text = runner._escaped(load(home=home).model_dump_json())
+    assert "python3" not in text
+    assert "{{" not in text
+    assert from_json(text).home == Path(home)
+
+
+def test_an_argument_that_would_be_rewritten_is_refused(tmp_path: Path) -> None:
+    """A model with such a name is named, before anything runs; so is a folder of temporary files."""
+    settings = load(home=tmp_path)
+    with pytest.raises(InputError, match="model is 'python3-desk'"):
+        runner.run("retrain", settings, model="python3-desk", family="lightgbm", cause_id="c")
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(InputError, match="TMPDIR"):
+        patch.setattr(tempfile, "tempdir", str(tmp_path / "python3"))
+        runner.run("retrain", settings, model="equities", family="lightgbm", cause_id="c")
 
 
 def test_an_unknown_pipeline_is_named() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import numpy.typing as npt
 
@@ -55,24 +57,30 @@ def newey_west_tstat(values: npt.ArrayLike, lags: int) -> float:
 def horizon_tstat(coefficients: npt.ArrayLike, horizon: int) -> float:
     """t-statistic of a mean IC whose labels span `horizon` bars; NaN values are left out.
 
-    Newey and West's with a bandwidth of three horizons: scores that change slowly make neighbouring
-    coefficients alike for longer than their labels overlap, and with as many lags as the horizon the
-    statistic of a constant ranking without skill varies by 1.16 instead of 1. The rest is scaled for the
-    bandwidth being no small share of the bars, so that the normal distribution's 2.33 is exceeded by
-    chance in 1 % of cases (fixed-b; Kiefer and Vogelsang 2005, "A New Asymptotic Theory for
-    Heteroskedasticity-Autocorrelation Robust Tests"). NaN where `3 * horizon + 2` bars or fewer have one.
+    Newey and West's with a bandwidth of three horizons, times `horizon_scale`: with as many lags as the
+    horizon, the statistic of a constant ranking without skill has a standard deviation of 1.2 instead of
+    1. NaN where `3 * horizon + 2` bars or fewer have a coefficient.
     """
     series = np.asarray(coefficients, dtype=np.float64)
     bars = int(np.isfinite(series).sum())
-    lags = BANDWIDTH_HORIZONS * horizon
-    return newey_west_tstat(series, lags) * fixed_bandwidth_scale(bars, horizon)
+    return newey_west_tstat(series, BANDWIDTH_HORIZONS * horizon) * horizon_scale(bars, horizon)
 
 
-def fixed_bandwidth_scale(bars: int, horizon: int) -> float:
-    """Factor that makes a statistic of `bars` coefficients comparable with the normal distribution's."""
-    share = (BANDWIDTH_HORIZONS * horizon + 1) / max(bars, 1)
+def horizon_scale(bars: int, horizon: int) -> float:
+    """Factor that makes Newey and West's statistic of `bars` ICs normal where nothing is foretold.
+
+    It has two parts. The bandwidth is no small share of the bars, so that the standard error is uncertain
+    itself: the bound at 1 % is more than 2.33 (fixed-b; Kiefer and Vogelsang 2005, "A New Asymptotic
+    Theory for Heteroskedasticity-Autocorrelation Robust Tests"). And Bartlett's weights take away a part
+    of what overlapping labels of persistent scores share, which is known: `1 - lag / horizon`.
+    """
+    width = BANDWIDTH_HORIZONS * horizon + 1
+    share = width / max(bars, 1)
     critical = sum(weight * share**power for power, weight in enumerate(FIXED_BANDWIDTH))
-    return FIXED_BANDWIDTH[0] / critical
+    lags = np.arange(1, horizon)
+    overlaps = 1 - lags / horizon
+    seen = (1 + 2 * float((1 - lags / width) @ overlaps)) / (1 + 2 * float(overlaps.sum()))
+    return FIXED_BANDWIDTH[0] / critical * math.sqrt(seen)
 
 
 def centred_ranks(values: FloatMatrix, present: npt.NDArray[np.bool_]) -> FloatMatrix:

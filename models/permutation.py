@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from alphaloop.market import FloatMatrix
-from models.information import BANDWIDTH_HORIZONS, MINIMUM_SYMBOLS, centred_ranks, fixed_bandwidth_scale
+from models.information import BANDWIDTH_HORIZONS, MINIMUM_SYMBOLS, centred_ranks, horizon_scale
 
 Single = npt.NDArray[np.float32]
 Indices = npt.NDArray[np.intp]
@@ -103,7 +103,7 @@ def _statistics(ranks: FloatMatrix, outcomes: FloatMatrix, drawn: Indices, horiz
     """Newey-West t-statistics of the ICs under each order of `drawn`, as `horizon_tstat` gives them."""
     mine, theirs = (np.ascontiguousarray(one.T, dtype=np.float32) for one in (ranks, outcomes))
     found = [_tstats(batch, horizon) for batch in _coefficients(mine, theirs, drawn)]
-    return np.concatenate(found) * fixed_bandwidth_scale(len(ranks), horizon)
+    return np.concatenate(found) * horizon_scale(len(ranks), horizon)
 
 
 def _coefficients(ranks: Single, outcomes: Single, drawn: Indices) -> Iterator[Single]:

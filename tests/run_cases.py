@@ -39,32 +39,30 @@ def main(folder: Path, wanted: list[str]) -> int:
                 print(f"skipped {group}/{name}: it needs a finished demo; run: make demo", flush=True)
                 continue
             copy = COPIES / group / name / "run.py"
-            right, seconds, line = run(copy if copy.exists() else case, folder / group, scratch, demo)
+            settings = {"CASES_WORK": scratch, "PYTHONPATH": str(folder / group)}
+            if group == "serving":
+                settings["ALPHALOOP_DEMO"] = str(demo)
+            right, seconds, line = run(copy if copy.exists() else case, settings)
             count, wrong = count + 1, wrong + (not right)
             print(f"{'right' if right else 'WRONG'} {seconds:5.0f} s  {group}/{name}: {line}", flush=True)
     print(f"{count - wrong} of {count} cases are right")
     return 1 if wrong else 0
 
 
-def run(case: Path, helpers: Path, scratch: str, demo: Path) -> tuple[bool, float, str]:
-    """Run one case; returns whether it is right, its seconds and the line that it prints."""
-    environment = {
-        **os.environ,
-        "ALPHALOOP_ROOT": str(ROOT),
-        "ALPHALOOP_DEMO": str(demo),
-        "CASES_WORK": scratch,
-        "PYTHONPATH": str(helpers),
-    }
+def run(case: Path, settings: dict[str, str]) -> tuple[bool, float, str]:
+    """Run one case; returns whether it is right, its seconds and the last line that it prints."""
     began = time.monotonic()
     try:
         done = subprocess.run(
             [sys.executable, str(case)],
-            cwd=ROOT, env=environment, capture_output=True, text=True, timeout=MAX_SECONDS, check=False,
+            cwd=ROOT, env={**os.environ, **settings},
+            capture_output=True, text=True, timeout=MAX_SECONDS, check=False,
         )  # fmt: skip
     except subprocess.TimeoutExpired:
         return False, time.monotonic() - began, f"took longer than {MAX_SECONDS} s"
     lines = (done.stdout.strip() or done.stderr.strip() or f"exit {done.returncode}").splitlines()
-    return done.returncode == 0, time.monotonic() - began, lines[-1][:WIDTH].replace(scratch, "…")
+    line = lines[-1].replace(settings["CASES_WORK"], "…").replace(str(ROOT), ".")
+    return done.returncode == 0, time.monotonic() - began, line[:WIDTH]
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from features.operators.recursive import Recursive
 
 
 @indicator(("close",), group="statistics")
-def since_period(anchor: str = "month") -> Operator:
+def since_period(anchor: str = "session") -> Operator:
     """Change of a series since its last value in the period before (session, day, week, month or year).
 
     NaN in the first period of history, whose beginning is not known.

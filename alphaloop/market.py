@@ -161,6 +161,10 @@ class BarPanel:
         )
         return self._take(slice(first, last))
 
+    def part(self, begin: int, end: int) -> BarPanel:
+        """The bars at the places `begin` to `end - 1`."""
+        return self._take(slice(begin, end))
+
     def select(self, symbols: tuple[str, ...]) -> BarPanel:
         """The bars of `symbols`, in that order; raises `KeyError` for one that is not here."""
         position = {symbol: column for column, symbol in enumerate(self.symbols)}

@@ -267,7 +267,7 @@ class TradingSettings(Section):
     )
     max_drawdown: float = Field(0.40, gt=0, le=1)
     max_bar_age_seconds: float = Field(
-        3_600, gt=0, description="a bar older than this when it is to be traded only lets positions shrink"
+        3_600, gt=0, description="a bar older than this is journaled as missed: booked, not traded"
     )
     prediction_deadline_ms: int = Field(2_000, gt=0)
 

@@ -31,12 +31,17 @@ LOG_WAIT_SECONDS = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Market:
-    """The bars of one universe, parted into what may be learned from and what is to come."""
+    """The bars of one universe, parted into what may be learned from and what is to come.
+
+    `snapshot` holds `past`. `resumed` says that a run before this one may have stored and published some
+    of `future`.
+    """
 
     source: str
     past: BarPanel
     future: BarPanel
     snapshot: Snapshot
+    resumed: bool = False
 
 
 class MeteredForecaster:

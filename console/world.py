@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 from alphaloop.allocation import AllocationPolicy
 from alphaloop.clock import ReplayClock
 from alphaloop.costs import CostModel
 from alphaloop.journal.store import Journal
+from alphaloop.market import to_datetime
 from alphaloop.rollout import sleeve_names
 from alphaloop.settings import Settings
 from console.loop import Loop, Market, MeteredForecaster
@@ -31,6 +33,7 @@ from trading.broker import find as find_broker
 from trading.engine import TradingEngine
 from trading.forecaster import ServedForecaster
 from trading.risk import RiskCheck, RiskLimits
+from trading.standing import SESSION, session_body
 from trading.strategy import AllocationStrategy
 
 
@@ -59,45 +62,52 @@ def open_loop(
     trading, costs = settings.trading, CostModel.from_settings(settings.trading)
     client = PredictionClient.from_settings(settings)
     needed = SetsInUse(world.registry, feature_set_of(settings), symbols)
-    streamer = Streamer.from_settings(settings, symbols, market.past, world.clock, further=needed())
-    forecaster = MeteredForecaster(ServedForecaster(client, trading.prediction_deadline_ms))
-    writer = world.journal.writer(stream)
-    try:
+    with ExitStack() as opened:
+        opened.callback(client.close)
+        streamer = opened.enter_context(
+            # What a run before this one published after `market.past` is written anew.
+            Streamer.from_settings(
+                settings, symbols, market.past, world.clock, further=needed(), replace=market.resumed
+            )
+        )
+        forecaster = MeteredForecaster(ServedForecaster(client, trading.prediction_deadline_ms))
+        writer = opened.enter_context(world.journal.writer(stream))
         controller = make_controller(settings, settings.serving.model, world.journal, world.registry)
         told = Collector(controller.model, lambda: controller.standing, world.journal)
-        with metrics_page(told, settings.rollout.metrics_port, settings.rollout.metrics_host):
-            streamer.materialize(market.snapshot.id)
-            yield Loop(
-                history=market.past,
-                clock=world.clock,
-                duty=Duty(
-                    streamer,
-                    SnapshotStore(settings.paths.snapshots),
-                    market.snapshot.id,
-                    further=needed,
-                ),
-                engine=TradingEngine(
-                    symbols=symbols,
-                    broker=find_broker(broker)(costs),
-                    forecaster=forecaster,
-                    strategy=AllocationStrategy(AllocationPolicy.from_settings(trading)),
-                    risk=RiskCheck(RiskLimits.from_settings(trading)),
-                    costs=costs,
-                    sleeves=sleeve_names(trading.sleeves),
-                    capital=trading.capital,
-                    clock=world.clock,
-                    journal_writer=writer,
-                    simulated=find_source(market.source).adjusted_only,
-                ),
+        opened.enter_context(metrics_page(told, settings.rollout.metrics_port, settings.rollout.metrics_host))
+        streamer.materialize(market.snapshot.id)
+        # Before a bar is stored: a run that ends without a decision is gone on from here.
+        writer.append(SESSION, _session(market))
+        yield Loop(
+            history=market.past,
+            clock=world.clock,
+            duty=Duty(
+                streamer,
+                SnapshotStore(settings.paths.snapshots),
+                market.snapshot.id,
+                further=needed,
+            ),
+            engine=TradingEngine(
+                symbols=symbols,
+                broker=find_broker(broker)(costs),
                 forecaster=forecaster,
-                controller=controller,
-                log=PredictionLogReader(
-                    settings.paths.prediction_log, settings.serving.model, by_symbols=True
-                ),
-                watch=make_watch(settings, world.journal, world.registry) if watched else None,
-                runner=RequestRunner(settings, world.journal) if watched else None,
-            )
-    finally:
-        writer.close()
-        client.close()
-        streamer.close()
+                strategy=AllocationStrategy(AllocationPolicy.from_settings(trading)),
+                risk=RiskCheck(RiskLimits.from_settings(trading)),
+                costs=costs,
+                sleeves=sleeve_names(trading.sleeves),
+                capital=trading.capital,
+                clock=world.clock,
+                journal_writer=writer,
+                simulated=find_source(market.source).adjusted_only,
+            ),
+            forecaster=forecaster,
+            controller=controller,
+            log=PredictionLogReader(settings.paths.prediction_log, settings.serving.model, by_symbols=True),
+            watch=make_watch(settings, world.journal, world.registry) if watched else None,
+            runner=RequestRunner(settings, world.journal) if watched else None,
+        )
+
+
+def _session(market: Market) -> dict[str, Any]:
+    first = to_datetime(market.future.timestamps[0]) if len(market.future) else None
+    return session_body(market.source, market.snapshot.id, market.snapshot.last, first)

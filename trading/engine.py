@@ -101,9 +101,10 @@ class TradingEngine:
     def on_bar(self, bars: Slice) -> BarOutcome:
         """Trade on `bars`, which have just closed.
 
-        The bar that was decided last may be given again: its orders are sent once more, under the same
-        ids, and its outcome is returned. Raises `InputError` for an earlier bar or other symbols,
-        `LeaseLostError` if another engine took over the stream; nothing is sent then.
+        A bar that is older than the limits allow was missed: what it brought is booked and journaled, with
+        a decision that orders nothing. The bar that was decided last may be given again: its orders are sent
+        once more, under the same ids, and its outcome is returned. Raises `InputError` for an earlier bar
+        or other symbols, `LeaseLostError` if another engine took over the stream; nothing is sent then.
         """
         if bars.symbols != self.symbols:
             raise InputError(f"the engine trades {self.symbols}; the bars are of {bars.symbols}")
@@ -112,8 +113,9 @@ class TradingEngine:
         actions = self._follow(bars)
         fills = self._settle(bars)
         self._mark(bars)
-        forecasts, refusals = self._ask(bars)
-        inputs = self._inputs(bars, forecasts, refusals)
+        missed = self._risk.missed(self._clock.now() - bars.timestamp, self.portfolio.names)
+        forecasts, refusals = ({}, missed) if missed else self._ask(bars)
+        inputs = self._inputs(bars, forecasts, refusals, missed=bool(missed))
         decision = decide(inputs)
         equity = self.portfolio.equity(self.prices)
         self._journal(inputs, decision, equity)
@@ -220,10 +222,15 @@ class TradingEngine:
         forecasts, refusals = ask(
             self._forecaster, self.symbols, bars.timestamp, names, limits.prediction_deadline_ms
         )
-        return forecasts, refusals + self._risk.bar_age(self._clock.now() - bars.timestamp, names)
+        return forecasts, refusals + self._risk.clock_skew(self._clock.now() - bars.timestamp, names)
 
     def _inputs(
-        self, bars: Slice, forecasts: Mapping[str, Forecast], refusals: Sequence[Refusal]
+        self,
+        bars: Slice,
+        forecasts: Mapping[str, Forecast],
+        refusals: Sequence[Refusal],
+        *,
+        missed: bool,
     ) -> DecisionInputs:
         books, waiting = self.portfolio.books, self.portfolio.waiting
         closed = np.isfinite(bars.close).tolist()
@@ -235,7 +242,7 @@ class TradingEngine:
             blocked=tuple(
                 symbol
                 for symbol, has_price in zip(self.symbols, closed, strict=True)
-                if not has_price or symbol in waiting
+                if missed or not has_price or symbol in waiting
             ),
             sleeves=self.portfolio.names,
             cash=tuple(book.cash for book in books),

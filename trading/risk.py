@@ -131,19 +131,26 @@ class RiskCheck:
         reason = "providers disagree about its bar and nothing could decide: reduce-only"
         return [Refusal("disputed", f"{symbol}: {reason}", sleeves, symbol) for symbol in disputed]
 
-    def bar_age(self, age: timedelta, sleeves: tuple[str, ...]) -> list[Refusal]:
-        """A refusal for every sleeve where the bar is older than `max_bar_age`, or as far in the future.
+    def missed(self, age: timedelta, sleeves: tuple[str, ...]) -> list[Refusal]:
+        """A refusal for every sleeve where the bar is older than `max_bar_age`: it is not traded at all.
 
-        A feed that stalls gives old bars; one whose clock runs ahead of ours cannot be told from one
-        that is made up.
+        A feed that stalls gives old bars, and so does one that is asked for what closed while nobody traded.
         """
         limit = self.limits.max_bar_age
-        if limit is None or -limit <= age <= limit:
+        if limit is None or age <= limit:
             return []
-        if age < -limit:
-            reason = f"the bar closes {-age} after the engine's clock; the limit is {limit}: reduce-only"
-            return [Refusal("clock_skew", reason, sleeves)]
-        return [Refusal("bar_age", f"the bar is {age} old; the limit is {limit}: reduce-only", sleeves)]
+        return [Refusal("bar_age", f"missed: the bar is {age} old; the limit is {limit}: no order", sleeves)]
+
+    def clock_skew(self, age: timedelta, sleeves: tuple[str, ...]) -> list[Refusal]:
+        """A refusal for every sleeve where the bar closes later than `max_bar_age` after the engine's clock.
+
+        A feed whose clock runs ahead of ours cannot be told from one that is made up.
+        """
+        limit = self.limits.max_bar_age
+        if limit is None or -limit <= age:
+            return []
+        reason = f"the bar closes {-age} after the engine's clock; the limit is {limit}: reduce-only"
+        return [Refusal("clock_skew", reason, sleeves)]
 
     def clip(
         self,

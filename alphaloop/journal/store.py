@@ -104,6 +104,12 @@ class Journal:
                 return record
         return None
 
+    def last(self, stream: str, kind: str) -> Record | None:
+        """The last record of `kind`, or `None`."""
+        query = sa.select(records).where(records.c.stream == stream, records.c.kind == kind)
+        found = self._read(query.order_by(records.c.seq.desc()).limit(1))
+        return read_record(found[0]) if found else None
+
     def streams(self) -> list[str]:
         """The names of every stream that has a record."""
         query = sa.select(records.c.stream).distinct().order_by(records.c.stream)

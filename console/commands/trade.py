@@ -12,11 +12,16 @@ from console.commands.options import AsJson, moment
 if TYPE_CHECKING:
     from alphaloop.settings import Settings
     from console.loop import Loop, Market
+    from trading.standing import Standing
 
+STREAM = "trading"
 DEFAULT_WAIT_SECONDS = 60.0
 Broker = Annotated[str, typer.Option(help="Where orders go.")]
 Replay = Annotated[
-    str, typer.Option(help="FROM:TO, two days; by default all bars that are new to this workspace.")
+    str,
+    typer.Option(
+        help="FROM:TO, two days; a book goes on with the bar after its last decision. Default: all new bars."
+    ),
 ]
 
 Wait = Annotated[float, typer.Option(min=0, help="Seconds to wait for a server that is still starting.")]
@@ -42,19 +47,25 @@ def trade(
 
     chosen = settings.load()
     find(broker)
-    _days_of(replay)  # a malformed one is refused before anything is read
+    days = _days_of(replay)  # a malformed one is refused before anything is read
     registry = workspace.open_registry(chosen)
     workspace.require_server(chosen, wait)
     market = _market(chosen, replay)
+    goes_on = to_datetime(market.future.timestamps[0])
+    if days and goes_on < days[0]:
+        output.complain(
+            f"the book goes on from {goes_on.isoformat()}, the bar after the last that its journal decided; "
+            "--replay says where a new book begins"
+        )
     clock = ReplayClock(to_datetime(market.past.timestamps[-1]))
     journal = Journal(chosen.paths.journal, chosen.paths.anchors, clock)
     world = World(chosen, clock, journal, registry)
     with (
-        open_loop(world, market, stream="trading", watched=False, broker=broker) as loop,
+        open_loop(world, market, stream=STREAM, watched=False, broker=broker) as loop,
         output.progress_bar("trading", len(market.future)) as step,
     ):
         # Books and open orders go on where the journal left them.
-        restore(loop.engine, journal.records("trading"), market.past)
+        restore(loop.engine, journal.records(STREAM), market.past)
         for bars in market.future.slices():
             turn = loop.turn(bars)
             step(f"{turn.as_of.date()} {turn.outcome.equity:,.0f}")
@@ -80,40 +91,22 @@ def _days_of(replay: str) -> tuple[datetime, datetime] | None:
 
 def _market(settings: Settings, replay: str) -> Market:
     """What this workspace knows, and the bars to come; `InputError` where it knows those already."""
-    import numpy as np
+    from console.market import market_to_trade
 
-    from alphaloop.errors import InputError
-    from alphaloop.market import to_datetime, to_datetime64
-    from console import workspace
-    from console.loop import Market
-    from features.storage.incremental import missing
-    from features.storage.snapshots import SnapshotStore
+    return market_to_trade(settings, _days_of(replay), _standing(settings))
 
-    days = _days_of(replay)
-    snapshot, known = workspace.latest_bars(settings)
-    first, until = days or (snapshot.last, None)
-    if days and first <= snapshot.last:
-        raise InputError(
-            f"--replay from {first.date()} begins before {snapshot.last.date()}, up to which this workspace "
-            "knows the market; in a fresh one (ALPHALOOP_HOME), `alphaloop features build --until` the day "
-            "before, and train there"
-        )
-    bars = workspace.bars_to(settings, snapshot, until)
-    begin = int(np.searchsorted(bars.timestamps, known.timestamps[-1], "right"))
-    begin = max(begin, int(np.searchsorted(bars.timestamps, to_datetime64(first), "left")))
-    if begin >= len(bars):
-        raise InputError(
-            f"no bar is new: source and workspace reach to {snapshot.last.date()}; --replay names days"
-        )
-    past, future = (
-        bars.between(end=to_datetime(bars.timestamps[begin - 1])),
-        bars.between(start=to_datetime(bars.timestamps[begin])),
-    )
-    store = SnapshotStore(settings.paths.snapshots)
-    lacking = missing(store.load(snapshot.id), past.to_table())
-    if lacking.num_rows:
-        snapshot = store.append(snapshot.id, lacking)
-    return Market(settings.data.source, past, future, snapshot)
+
+def _standing(settings: Settings) -> Standing | None:
+    """Where the journal says that the book stands."""
+    from alphaloop.clock import SystemClock
+    from alphaloop.journal.store import Journal
+    from trading.standing import standing
+
+    paths = settings.paths
+    if not paths.journal.exists() and not paths.anchors.exists():
+        return None
+    with Journal(paths.journal, paths.anchors, SystemClock()) as journal:
+        return standing(journal, STREAM)
 
 
 def _summary(loop: Loop) -> dict[str, Any]:

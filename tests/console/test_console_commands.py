@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 from urllib.error import URLError
@@ -22,8 +23,11 @@ import grpc
 import pytest
 import trustme
 
+from alphaloop.errors import VendorError
+from alphaloop.market import Slice
 from alphaloop.processes import free_port
 from console import main
+from trading.engine import BarOutcome, TradingEngine
 
 Command = Callable[..., str]
 KNOWN_TO = "2018-12-31"
@@ -236,8 +240,10 @@ def _trade(run: Command, monkeypatch: pytest.MonkeyPatch) -> str:
     assert 'alphaloop_rollout_state{model="equities",state="steady"} 1.0' in pages[-1]
     monkeypatch.delenv("ALPHALOOP_ROLLOUT__METRICS_PORT")
     assert (first["bars"], first["predictions"], first["errors"]) == (4, 80, 0)
+    _cut_off(run, monkeypatch)
     second = parsed(run("trade", "--replay", "2019-01-09:2019-01-10", "--json"))
-    # It goes on with the book of before: the orders of the last bar are filled on the first.
+    # It goes on with the book of before, with the bar that was stored, published and not decided.
+    assert (second["first"], second["bars"], second["errors"]) == ("2019-01-10", 1, 0)
     assert second["fills"] > 0
     assert abs(float(second["equity"]) / float(first["equity"]) - 1) < 0.1
     assert "equity" in run("trade", "--replay", "2019-01-11:2019-01-11")
@@ -254,6 +260,22 @@ def _carry(run: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     assert (after["sleeves"], after["open_orders"], after["sales"]) == (24, 0, [])
     assert (after["positions"], after["equity"]) == (before["positions"], before["equity"])
     monkeypatch.delenv("ALPHALOOP_TRADING__SLEEVES")
+
+
+def _cut_off(run: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run that fails once its second bar was stored and its features were published."""
+    traded = TradingEngine.on_bar
+    given: list[datetime] = []
+
+    def fails(engine: TradingEngine, bars: Slice) -> BarOutcome:
+        given.append(bars.timestamp)
+        if len(given) == 2:
+            raise VendorError("no space left on device")
+        return traded(engine, bars)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(TradingEngine, "on_bar", fails)
+        assert "no space left" in run("trade", "--replay", "2019-01-09:2019-01-10", code=3)
 
 
 @contextmanager

@@ -173,12 +173,13 @@ def test_an_engine_restored_after_a_dispute_goes_on_the_same(make_bars, make_rig
         (timedelta(seconds=-30), None),
     ],
 )
-def test_a_stale_feed_and_a_clock_that_runs_ahead_reduce(age, rule):
-    """A bar older than the limit, or as far ahead of the engine's clock, makes every sleeve reduce-only."""
+def test_a_stale_feed_and_a_clock_that_runs_ahead_are_told_apart(age, rule):
+    """A bar older than the limit was missed; one as far ahead of the engine's clock is reduce-only."""
     check = RiskCheck(RiskLimits(max_bar_age=timedelta(minutes=1)))
-    refusals = check.bar_age(age, ("s0", "s1"))
+    refusals = check.missed(age, ("s0", "s1")) + check.clock_skew(age, ("s0", "s1"))
     assert [(one.rule, one.sleeves) for one in refusals] == ([(rule, ("s0", "s1"))] if rule else [])
-    assert RiskCheck(RiskLimits()).bar_age(age, ("s0",)) == []
+    unlimited = RiskCheck(RiskLimits())
+    assert unlimited.missed(age, ("s0",)) + unlimited.clock_skew(age, ("s0",)) == []
 
 
 @given(WEIGHTS, WEIGHTS, st.lists(st.booleans(), min_size=3, max_size=3))

@@ -351,17 +351,40 @@ def test_a_symbol_with_an_open_order_gets_no_second_one(make_bars, make_rig, slo
     assert ordered > 10
 
 
-def test_an_old_bar_is_traded_reduce_only_where_the_clock_says_so(make_bars, make_rig):
-    """A bar that reaches the engine too late by its clock buys nothing."""
-    rig = make_rig(make_bars(), limits=RiskLimits(max_weight=0.6, max_bar_age=timedelta(minutes=5)))
-    rig.clock.advance(rig.bars.at(0).timestamp + timedelta(minutes=6))
-    (outcome,) = rig.run(0, 1)
-    assert [one.rule for one in outcome.refusals] == ["bar_age"]
-    assert outcome.orders == ()
-    rig.clock.advance(rig.bars.at(1).timestamp)
-    (outcome,) = rig.run(1, 2)
-    assert outcome.refusals == ()
-    assert len(outcome.orders) == 5
+def test_a_bar_that_comes_too_late_is_missed(make_bars, make_rig):
+    """Three bars come at once after an outage: two are booked without an order, the newest is traded."""
+    limits = RiskLimits(max_weight=0.6, max_bar_age=timedelta(minutes=5))
+    rig = make_rig(make_bars(), limits=limits)
+    rig.run(0, 2)
+    ordered = {order.client_order_id for order in rig.engine.last.orders}
+    rig.clock.advance(rig.bars.at(4).timestamp + timedelta(minutes=1))
+    first, second, newest = rig.run(2, 5)
+    assert {fill.client_order_id for fill in first.fills} == ordered
+    assert {fill.filled_at for fill in first.fills} == {rig.bars.at(2).timestamp}
+    for missed in (first, second):
+        assert missed.orders == ()
+        assert [one.rule for one in missed.refusals] == ["bar_age"]
+        assert missed.forecasts == {}
+    assert newest.refusals == ()
+    assert newest.orders
+    bodies = [record.body for record in rig.records("decision")]
+    assert [body["as_of"] for body in bodies] == [rig.bars.at(n).timestamp.isoformat() for n in range(5)]
+    assert [len(redecide(body)) for body in bodies[2:4]] == [0, 0]
+
+
+def test_a_missed_bar_sells_nothing_either(make_bars, make_rig):
+    """Far below its peak a book may sell; on a bar that nobody can trade any more it does not."""
+    bars = make_bars(count=6)
+    limits = RiskLimits(max_weight=0.2, max_bar_age=timedelta(minutes=5))
+    rig = make_rig(bars, limits=limits)
+    rig.run(0, 3)
+    # Every holding is far above its cap from here on.
+    rig.engine._risk = replace(rig.engine._risk, limits=replace(limits, max_weight=0.01))
+    rig.clock.advance(bars.at(4).timestamp + timedelta(minutes=1))
+    (late,) = rig.run(3, 4)
+    assert late.orders == ()
+    (newest,) = rig.run(4, 5)
+    assert {order.side for order in newest.orders} == {Side.SELL}
 
 
 def test_a_symbol_above_its_cap_is_sold_down_to_it(make_bars, make_rig):

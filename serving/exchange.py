@@ -29,7 +29,9 @@ def suits_challenger(table: RoutingTable, inputs: Inputs) -> bool:
         return True
     if inputs.feature_set is not None:
         return inputs.read is None or challenger.universe.holds(inputs.symbols)
-    rows = inputs.panel.shape[1]
+    symbols, rows = inputs.panel.shape[:2]
+    if symbols > challenger.universe.most_sent:
+        return False
     return challenger.card.lookback <= rows and challenger.card.feature_set == card.feature_set
 
 

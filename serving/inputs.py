@@ -52,6 +52,7 @@ class InputReader:
                     f"input 'panel' has shape {list(request.panel.shape)}; {first.model} version "
                     f"{first.version} takes [symbols, {expected[0]}, {expected[1]}]"
                 )
+            first.universe.require_few(len(request.panel))
             return Inputs(
                 request.panel,
                 is_complete(request.panel),

@@ -22,6 +22,8 @@ MAX_UNIVERSES = 4
 MIN_NAMES = 256
 # Where a card does not name its universe; less than SQLite takes in one query.
 MAX_NAMES_WITHOUT_UNIVERSE = 10_000
+# Of a panel for a version that compares symbols with each other, whose work may grow with their square.
+MAX_COMPARED_WITHOUT_UNIVERSE = 2_000
 # Before it is known which version is asked.
 MAX_NAMES = 100_000
 
@@ -45,6 +47,11 @@ def require_names(count: int, most: int = MAX_NAMES) -> None:
             f"input 'symbols' has {count} elements; a request for this model has at most {most}: "
             "send several, or ask for symbols that it was trained on"
         )
+
+
+def most_compared(universe: int) -> int:
+    """The most symbols of a panel that a version with a `universe` of that many compares; 0 is not known."""
+    return max(MIN_NAMES, MAX_UNIVERSES * universe) if universe else MAX_COMPARED_WITHOUT_UNIVERSE
 
 
 def most_names(universe: int) -> int:

@@ -17,7 +17,8 @@ from alphaloop.errors import FeatureSetMismatchError, UnknownNameError
 from alphaloop.prediction import SymbolStatus
 from alphaloop.universe import hash_universe
 from models.card import Card
-from serving.protocol import Panel
+from serving.limits import MAX_PANEL_SYMBOLS, most_compared
+from serving.protocol import InvalidRequestError, Panel
 
 if TYPE_CHECKING:
     from serving.scoring import Inputs, Scored
@@ -27,13 +28,14 @@ if TYPE_CHECKING:
 class Universe:
     """The symbols that a version was trained on, in training's order; none where its card does not say.
 
-    `whole` says that a request by symbols is to be scored on all of them. `digest` is their hash
-    (`alphaloop.universe`), `owner` the version in words.
+    `whole` says that a request by symbols is to be scored on all of them, `most_sent` how many symbols a
+    client's panel may have. `digest` is their hash (`alphaloop.universe`), `owner` the version in words.
     """
 
     owner: str
     symbols: tuple[str, ...]
     whole: bool
+    most_sent: int
     digest: str
     _place: dict[str, int] = field(repr=False, compare=False)
 
@@ -44,6 +46,7 @@ class Universe:
             f"{model} version {version}",
             card.universe,
             card.cross_sectional and bool(card.universe),
+            most_compared(len(card.universe)) if card.cross_sectional else MAX_PANEL_SYMBOLS,
             hash_universe(card.universe),
             _places(card.universe),
         )
@@ -57,6 +60,14 @@ class Universe:
         if not self.holds(asked):
             where = f"the universe of {len(self.symbols)} symbols that {self.owner} scores"
             raise UnknownNameError("symbol", asked[0] if asked else "", self.symbols, where=where)
+
+    def require_few(self, sent: int) -> None:
+        """Raise `InvalidRequestError` for a panel of more than `most_sent` symbols."""
+        if sent > self.most_sent:
+            raise InvalidRequestError(
+                f"input 'panel' has {sent} symbols; {self.owner} compares them with each other, and takes at "
+                f"most {self.most_sent}"
+            )
 
     def require_ranks_over(self, digest: str) -> None:
         """Raise `FeatureSetMismatchError` where cross-sectional features are over another universe.

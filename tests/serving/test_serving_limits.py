@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
+import re
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -15,6 +16,7 @@ import pytest
 from tritonclient.grpc import service_pb2
 
 from alphaloop.prediction import SymbolStatus
+from alphaloop.rollout import RolloutState
 from serving import http_codec, json_pieces
 from serving.core import InferenceCore
 from serving.grpc_codec import read_large
@@ -116,6 +118,30 @@ def test_symbols_are_bounded_by_the_universe(shelf: Any, serve: Callable[..., An
     status, answer, _ = edges.http(path, names(400, data=["S00", *(f"X{n}" for n in range(399))]))
     assert (status, answer["outputs"][1]["data"][:2]) == (200, ["ok", "missing"])
     assert (most_names(20), most_names(100), most_names(0)) == (MIN_NAMES, 400, 10_000)
+
+
+def test_a_panel_for_a_version_that_compares_symbols_is_small(shelf: Any, serve: Callable[..., Any]) -> None:
+    """Its work may grow with their square: so it takes a few times its universe, and a challenger no more."""
+    universe = tuple(f"S{number:02d}" for number in range(100))
+    compares = {"universe": universe, "ranges": {}, "cross_sectional": True}
+    alone = shelf.add(1.0, 2.0, 3.0)
+    shelf.add(3.0, 2.0, 1.0, **compares)
+    shelf.route(champion=alone, challenger="2", state=RolloutState.SHADOW)
+    served = serve(shelf)
+    edges, path = Edges(served.core), f"/v2/models/{shelf.name}/versions/2/infer"
+    status, answer, _ = edges.http(path, json_panel(wide(401)))
+    why = "has 401 symbols; .* version 2 compares them with each other, and takes at most 400"
+    assert (status, re.search(why, answer["error"]) is not None) == (400, True), answer
+    assert edges.http(path, json_panel(wide(400)))[0] == 200
+    assert edges.http(f"/v2/models/{shelf.name}/infer", json_panel(wide(401)))[0] == 200
+    assert edges.http(f"/v2/models/{shelf.name}/infer", json_panel(wide(2)))[0] == 200
+    rows = served.rows(4)
+    assert sorted((row.version, len(row.scores)) for row in rows) == [
+        ("1", 2),
+        ("1", 401),
+        ("2", 2),
+        ("2", 400),
+    ]
 
 
 def test_very_many_symbols_are_refused_before_they_are_read() -> None:

@@ -14,12 +14,12 @@ from typing import TypeVar
 import pyarrow as pa
 
 from alphaloop.breaker import CircuitBreaker
-from alphaloop.clock import Clock, SystemClock
+from alphaloop.clock import Clock, SystemClock, as_utc
 from alphaloop.errors import AlphaloopError, InputError, VendorError
 from alphaloop.market import PROVIDER, Bar
 from features.feeds.election import Switch
 from features.feeds.freshness import Reading
-from features.feeds.policy import FailoverPolicy
+from features.feeds.policy import LONG_HISTORY, FailoverPolicy
 from features.feeds.relay import Relay
 from features.source import CalendarName, LiveSource, identity_of
 from features.venues.retry import GaveUpError
@@ -126,6 +126,7 @@ class FailoverSource:
         name, table = self._first(
             f"history of {', '.join(symbols) or 'all symbols'}",
             lambda provider: provider.history(symbols, start, end, frequency),
+            seconds=self._seconds_for(start),
         )
         if PROVIDER in table.schema.names:
             return table
@@ -167,8 +168,16 @@ class FailoverSource:
         )
         self._on_switch(switch)
 
-    def _first(self, what: str, ask: Callable[[LiveSource], Answer]) -> tuple[str, Answer]:
-        """The answer of the first provider that gives one, and its name."""
+    def _seconds_for(self, start: datetime | None) -> float:
+        """How long a history from `start` on may take."""
+        short = self._policy.retry.deadline
+        long = start is None or self._clock.now() - as_utc(start) >= LONG_HISTORY
+        return max(short, self._policy.long_history_seconds) if long else short
+
+    def _first(
+        self, what: str, ask: Callable[[LiveSource], Answer], seconds: float | None = None
+    ) -> tuple[str, Answer]:
+        """The answer of the first provider that gives one within `seconds`, and its name."""
         failed: dict[str, AlphaloopError] = {}
         for provider in self._providers:
             name, breaker = provider.name, self._breakers[provider.name]
@@ -176,7 +185,7 @@ class FailoverSource:
                 failed[name] = VendorError(f"{name} is left alone: its circuit breaker is {breaker.state}")
                 continue
             try:
-                answer = self._in_time(provider, what, ask)
+                answer = self._in_time(provider, what, ask, seconds or self._policy.retry.deadline)
             except InputError as error:
                 # It answered, and the answer was no: that is not its failure.
                 breaker.succeeded()
@@ -196,8 +205,10 @@ class FailoverSource:
         told = "; ".join(f"{name}: {error}" for name, error in failed.items())
         raise GaveUpError(f"no provider of '{self.name}' gave {what}: {told}") from first
 
-    def _in_time(self, provider: LiveSource, what: str, ask: Callable[[LiveSource], Answer]) -> Answer:
-        """Ask with retries; an answer that hangs is given up at the deadline."""
+    def _in_time(
+        self, provider: LiveSource, what: str, ask: Callable[[LiveSource], Answer], seconds: float
+    ) -> Answer:
+        """Ask with retries; an answer that hangs is given up after `seconds`."""
         retry, future = self._policy.retry, Future[Answer]()
 
         def work() -> None:
@@ -209,6 +220,6 @@ class FailoverSource:
         # Nothing can stop a vendor's blocking call; the thread ends with it, and holds up no exit.
         Thread(target=work, name=f"{self.name}-{provider.name}", daemon=True).start()
         try:
-            return future.result(timeout=retry.deadline)
+            return future.result(timeout=seconds)
         except TimeoutError as error:
-            raise GaveUpError(f"{provider.name}: no {what} within {retry.deadline:g} s") from error
+            raise GaveUpError(f"{provider.name}: no {what} within {seconds:g} s") from error

@@ -11,6 +11,9 @@ from features.feeds.consensus import Consensus
 from features.venues.closed_bars import always, period_of
 from features.venues.retry import Retry
 
+# What begins so long ago is no gap of a stream, but a history of many pages.
+LONG_HISTORY = timedelta(days=7)
+
 
 def vendor_retry() -> Retry:
     """Three attempts within ten seconds, on failures of the vendor alone."""
@@ -27,9 +30,9 @@ class FailoverPolicy:
     `stale_bars` bars behind the others is opened anew, and the feed is stale once all have been silent for
     as long. A bar that closes more than `skew` after now is not believed. `consensus` compares providers;
     None believes the active one. `retry` bounds each provider's `history`, and spaces the opening of
-    streams. `period` is the length of a bar where the frequency does not say it, and `expects(start, end)`
-    whether bars could have closed in between (a session's night holds none). `InputError` for a number that
-    makes no sense.
+    streams; a history that begins `LONG_HISTORY` ago or earlier may take `long_history_seconds`. `period` is
+    the length of a bar where the frequency does not say it, and `expects(start, end)` whether bars could
+    have closed in between (a session's night holds none). `InputError` for a number that makes no sense.
     """
 
     deadline: float = 2.0
@@ -38,6 +41,7 @@ class FailoverPolicy:
     skew: timedelta = timedelta(seconds=5)
     consensus: Consensus | None = field(default_factory=Consensus)
     retry: Retry = field(default_factory=vendor_retry)
+    long_history_seconds: float = 600.0
     period: timedelta | None = None
     expects: Callable[[datetime, datetime], bool] = always
 

@@ -161,7 +161,7 @@ def test_a_provider_that_hangs_is_given_up_at_the_deadline() -> None:
         return _table(_bar(0))
 
     retry = Retry(on=(VendorError,), attempts=2, base=0.001, cap=0.002, deadline=0.05)
-    source = _source(Scripted("first", past=hang), Scripted("second"), retry=retry)
+    source = _source(Scripted("first", past=hang), Scripted("second"), retry=retry, long_history_seconds=0.05)
     before = set(threading.enumerate())
     assert set(source.history(SYMBOLS)["provider"].to_pylist()) == {"second"}
     gate.set()
@@ -170,6 +170,24 @@ def test_a_provider_that_hangs_is_given_up_at_the_deadline() -> None:
             break
         sleep(0.01)
     assert set(threading.enumerate()) <= before
+
+
+def test_a_long_history_may_take_longer_than_a_gap() -> None:
+    """All of a venue's pages are waited for; what fills a gap of a stream is not."""
+
+    def slow() -> pa.Table:
+        sleep(0.15)
+        return _table(_bar(0))
+
+    retry = Retry(on=(VendorError,), attempts=2, base=0.001, cap=0.002, deadline=0.03)
+    source = _source(Scripted("first", past=slow), Scripted("second"), retry=retry, long_history_seconds=5.0)
+    now = NOW.now()
+    for start, given in (
+        (None, "first"),
+        (now - timedelta(days=30), "first"),
+        (now - timedelta(hours=1), "second"),
+    ):
+        assert set(source.history(SYMBOLS, start)["provider"].to_pylist()) == {given}
 
 
 def test_what_the_first_does_not_have_is_asked_of_the_next() -> None:

@@ -101,13 +101,14 @@ def source_bars(settings: Settings, until: datetime | None = None) -> BarPanel:
     from alphaloop.market import BarPanel
     from features.chosen import chosen_start
     from features.cleaning import clean
-    from features.source import require_symbols
+    from features.source import require_symbols, stated_frequency
     from features.storage.incremental import history_from
 
     source = source_of(settings)
     wanted = require_symbols(source, settings.data.symbols)
     table = history_from(source, wanted, chosen_start(settings), until)
-    cleaned = clean(table, source.calendar, f"source '{source.name}'", *policies_of(settings))
+    name, stated = f"source '{source.name}'", stated_frequency(source)
+    cleaned = clean(table, source.calendar, name, *policies_of(settings), frequency=stated)
     return BarPanel.from_table(cleaned.table)
 
 

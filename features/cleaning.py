@@ -19,6 +19,7 @@ from alphaloop.errors import InputError, UnknownNameError
 from alphaloop.market import BARS_SCHEMA, to_datetime64
 from features.quality import DEFAULTS, RULES, Finding, Thresholds, check, require_no_errors
 from features.quality_rules.context import check_new
+from features.quality_rules.rows import Rows, moment
 
 Policy = Literal["reject", "quarantine", "repair", "report"]
 POLICIES: tuple[str, ...] = get_args(Policy)
@@ -26,6 +27,7 @@ POLICIES: tuple[str, ...] = get_args(Policy)
 REPAIRS = {
     "sorted": "rows sorted by timestamp, then symbol",
     "unique": "exact copies of a row dropped",
+    "grid": "bar dropped: it is not one of the periods that the others are of",
     "price": "bar dropped: a price no market can print",
     "ohlc": "bar dropped: high or low contradict the other prices",
     "nan": "bar dropped: a value is missing",
@@ -37,6 +39,7 @@ KEPT_BY_REPAIR = ("sorted", "unique")
 # Rules that speak of bars which are there, and can be set aside.
 OF_BARS = (
     "unique",
+    "grid",
     "price",
     "ohlc",
     "nan",
@@ -113,17 +116,19 @@ def clean(
     *,
     now: datetime | None = None,
     before: pa.Table | None = None,
+    frequency: str = "",
 ) -> Cleaned:
     """Check `table`, apply `policies`, and check what is left.
 
     Gaps where bars were taken away are known and refuse nothing. `before` are bars that `table` follows:
-    outliers, gaps and the like are told by them, and they are not judged again. Raises `DataError` for
+    outliers, gaps and the like are told by them, and they are not judged again. `frequency` is what the
+    source states of its bars. Raises `DataError` for
     whatever the policies reject; `name` is its origin.
     """
 
     def found(bars: pa.Table) -> list[Finding]:
         def judge(rows: pa.Table) -> list[Finding]:
-            return check(rows, calendar, thresholds, now=now)
+            return check(rows, calendar, thresholds, now=now, frequency=frequency)
 
         return judge(bars) if before is None or not before.num_rows else check_new(before, bars, judge)
 
@@ -139,10 +144,37 @@ def require_rest(
     policies: Policies,
     name: str,
 ) -> None:
-    """Check what is left of `table` after policies; `DataError` where the rest must not be believed."""
-    if cleaned.table is not table and cleaned.table.num_rows:
-        left = [one for one in found(cleaned.table) if policies.of(one) != "report" and one.rule != "gap"]
-        require_no_errors(left, f"{name}, after repairs")
+    """Check what is left of `table` after policies; `DataError` where the rest must not be believed.
+
+    The bar after one that was set aside for a warning has been believed beside it: where the level stays,
+    its own return from the bar before is that same warning, and no error.
+    """
+    if cleaned.table is table or not cleaned.table.num_rows:
+        return
+    after = _after_warnings(cleaned)
+    left = [
+        one
+        for one in found(cleaned.table)
+        if policies.of(one) != "report"
+        and one.rule != "gap"
+        and not (one.rule in ("outlier", "split") and (one.symbol, one.timestamp) in after)
+    ]
+    require_no_errors(left, f"{name}, after repairs")
+
+
+def _after_warnings(cleaned: Cleaned) -> set[tuple[str, str]]:
+    """Symbol and time of the first bar after each that was set aside for warnings alone."""
+    rows = Rows(cleaned.table)
+    times = {symbol: rows.times[places] for symbol, places in rows.groups}
+    found = set()
+    for row in cleaned.quarantined.select(["symbol", "timestamp", "severity"]).to_pylist():
+        mine = times.get(row["symbol"])
+        if row["severity"] != "warning" or mine is None:
+            continue
+        place = int(np.searchsorted(mine, to_datetime64(row["timestamp"]), side="right"))
+        if place < len(mine):
+            found.add((row["symbol"], moment(mine[place])))
+    return found
 
 
 def apply_policies(

@@ -14,6 +14,8 @@ from features.calendars import require_calendar
 from features.quality_rules.dispute import disputed
 from features.quality_rules.feed import skew, stale, venue_clock
 from features.quality_rules.finding import RULES, Finding, Severity, findings_table
+from features.quality_rules.grid import frequency as frequencies
+from features.quality_rules.grid import grid
 from features.quality_rules.jump import jumps
 from features.quality_rules.order import ordered, unique
 from features.quality_rules.outlier import outliers
@@ -45,12 +47,14 @@ def check(
     *,
     now: datetime | None = None,
     venue_now: datetime | None = None,
+    frequency: str = "",
 ) -> list[Finding]:
     """Everything wrong with `table` (columns of `BARS_SCHEMA` and what else bars may have).
 
     Findings come rule by rule, in the order of `RULES`. A table without the right columns, or with no
     rows, is checked no further. `now` also asks whether the feed is stale and whether bars lie in the
-    future, `venue_now` (what the venue's clock says) whether the two clocks agree. Raises
+    future, `venue_now` (what the venue's clock says) whether the two clocks agree. `frequency` (as 1d) is
+    what the source states of its bars; empty if it states none. Raises
     `UnknownNameError` for a calendar that does not exist, and `DataError` for times outside of it.
     """
     require_calendar(calendar)
@@ -61,6 +65,8 @@ def check(
     findings = [
         *ordered(rows),
         *unique(rows),
+        *frequencies(rows, frequency),
+        *grid(rows, calendar),
         *prices(rows),
         *ohlc(rows),
         *missing(rows),

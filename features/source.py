@@ -90,6 +90,11 @@ def identity_of(source: Source) -> str:
     return str(getattr(source, "identity", source.name))
 
 
+def stated_frequency(source: Source) -> str:
+    """The frequency that was stated of the source's bars, as 1h; empty where none was."""
+    return str(getattr(source, "stated_frequency", ""))
+
+
 def require_symbols(source: Source, symbols: Sequence[str]) -> tuple[str, ...]:
     """`symbols` as a tuple, or every symbol if there are none; `UnknownNameError` for a strange one.
 

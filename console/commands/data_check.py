@@ -53,9 +53,10 @@ def consequences(
     from alphaloop.errors import DataError
     from features import quality
     from features.cleaning import apply_policies, require_rest
+    from features.source import stated_frequency
 
     def found(bars: Any) -> list[quality.Finding]:
-        return quality.check(bars, source.calendar, thresholds, now=now)
+        return quality.check(bars, source.calendar, thresholds, now=now, frequency=stated_frequency(source))
 
     findings, refusal, cleaned = found(table), "", None
     try:

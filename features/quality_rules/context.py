@@ -15,7 +15,7 @@ from features.quality_rules.finding import Finding
 from features.quality_rules.rows import moment
 
 # Rules that hold a bar against those before it; the others need the new bars alone.
-CONTEXTUAL = ("calendar", "gap", "stuck", "outlier", "split", "stale")
+CONTEXTUAL = ("frequency", "grid", "calendar", "gap", "stuck", "outlier", "split", "stale")
 # How many of the last timestamps are looked at again: what the longest window and its median need.
 BARS_BEFORE = 130
 
@@ -31,7 +31,14 @@ def check_new(before: pa.Table, table: pa.Table, check: Check) -> list[Finding]:
     recent = _recent(before, table["timestamp"].to_numpy().min())
     together = check(pa.concat_tables([recent, table], promote_options="default"))
     mine = [finding for finding in findings if finding.rule not in CONTEXTUAL]
-    return mine + list(_concerning(together, recent, table, moment(np.datetime64(last.value, "ns"))))
+    until = moment(np.datetime64(last.value, "ns"))
+    concerning = list(_concerning(together, recent, table, until))
+    former = [one for one in together if one.rule == "grid" and one not in concerning]
+    if any(one.severity == "error" for one in former):
+        # Of two bars of one period, the stored one may be that which is off the grid.
+        known = {str(one) for one in check(recent)}
+        concerning += [_moved(one, table) for one in former if str(one) not in known]
+    return mine + concerning
 
 
 def _recent(before: pa.Table, earliest: np.datetime64) -> pa.Table:
@@ -57,9 +64,14 @@ def _concerning(findings: list[Finding], recent: pa.Table, table: pa.Table, last
         if finding.timestamp > last or ends_now or came_late:
             yield finding
         elif finding.bars > 1 and (rest := finding.bars - _counted(recent, finding)) > 0:
-            mine = table.filter(pc.equal(table["symbol"], finding.symbol))
-            begins = np.datetime64(pc.min(mine["timestamp"]).value, "ns")
-            yield replace(finding, timestamp=moment(begins), bars=rest)
+            yield replace(_moved(finding, table), bars=rest)
+
+
+def _moved(finding: Finding, table: pa.Table) -> Finding:
+    """The finding at the symbol's first new bar."""
+    mine = table.filter(pc.equal(table["symbol"], finding.symbol))
+    begins = np.datetime64(pc.min(mine["timestamp"]).value, "ns")
+    return replace(finding, timestamp=moment(begins))
 
 
 def _counted(recent: pa.Table, finding: Finding) -> int:

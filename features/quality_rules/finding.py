@@ -11,8 +11,8 @@ import pyarrow as pa
 Severity = Literal["error", "warning"]
 
 RULES = (
-    "schema", "sorted", "unique", "price", "ohlc", "nan", "calendar", "gap", "stuck", "outlier", "split",
-    "volume", "disputed", "stale", "skew",
+    "schema", "sorted", "unique", "frequency", "grid", "price", "ohlc", "nan", "calendar", "gap", "stuck",
+    "outlier", "split", "volume", "disputed", "stale", "skew",
 )  # fmt: skip
 SCHEMA = pa.schema(
     [

@@ -32,8 +32,6 @@ OPEN_SCALES, BAR_SCALES = 1.0, 4.0
 SEEN_SCALES = 6.0
 # The smallest recorded step (a log) that is looked for in the prices, and the smallest taken for a ratio.
 MIN_STEP, MIN_RATIO = 0.05, float(np.log(1.2))
-# Without a scale, how far beyond a recorded ratio all prices of a bar lie at least (a log).
-MIN_EXCESS = 0.2
 
 
 def jumps(rows: Rows, thresholds: Thresholds) -> Iterator[Finding]:
@@ -80,9 +78,8 @@ def _recorded_alone(steps: Steps, thresholds: Thresholds) -> Iterator[tuple[int,
 
 def _recorded_otherwise(steps: Steps, thresholds: Thresholds) -> Iterator[tuple[int, tuple[str, Severity]]]:
     """Adjustments and prices that step by different ratios."""
-    excess = np.where(
-        np.isfinite(steps.scale), np.fmax(2 * MIN_STEP, thresholds.split_scales * steps.scale), MIN_EXCESS
-    )
+    # Without a scale there is no telling what a usual day is.
+    excess = np.maximum(2 * MIN_STEP, thresholds.split_scales * steps.scale)
     low, high = np.fmin.reduce(steps.adjusted), np.fmax.reduce(steps.adjusted)
     wrong = (np.abs(steps.recorded) >= MIN_RATIO) & ((low > excess) | (high < -excess))
     for place in np.flatnonzero(wrong).tolist():

@@ -67,6 +67,7 @@ class FolderFamily:
             calendar=calendar,
             bars=bars,
             adjusted_only=adjusted_only == "true",
+            stated_frequency=options.get("frequency", ""),
         )
 
 

@@ -43,7 +43,8 @@ log = logging.getLogger(__name__)
 class FolderSource:
     """A folder as a source; its name is `folder:` and the address.
 
-    `columns` says how files are read, `calendar` when the market is open, `bars` their frequency.
+    `columns` says how files are read, `calendar` when the market is open, `bars` their frequency;
+    `stated_frequency` is the latter where it was stated, so that the bars are held against it.
     """
 
     storage: Storage
@@ -51,6 +52,7 @@ class FolderSource:
     calendar: CalendarName = "XNYS"
     bars: str = "1d"
     adjusted_only: bool = False
+    stated_frequency: str = ""
 
     def __post_init__(self) -> None:
         require_calendar(self.calendar)

@@ -14,7 +14,7 @@ from alphaloop.market import PRICE_COLUMNS, to_datetime, to_datetime64
 from features.cleaning import NO_POLICIES, Cleaned, Policies, clean
 from features.quality import DEFAULTS, Thresholds
 from features.quality_report import bars_set_aside, keep
-from features.source import Source, identity_of
+from features.source import Source, identity_of, stated_frequency
 from features.storage.snapshot_content import without_nulls
 from features.storage.snapshots import Snapshot, SnapshotStore
 
@@ -45,7 +45,8 @@ def take(
     The same bars give the same snapshot. Raises `DataError` for what `policies` reject.
     """
     table = history_from(source, symbols, start, until)
-    cleaned = clean(table, source.calendar, f"source '{source.name}'", policies, thresholds)
+    name, stated = f"source '{source.name}'", stated_frequency(source)
+    cleaned = clean(table, source.calendar, name, policies, thresholds, frequency=stated)
     saved = store.save(cleaned.table, identity_of(source))
     keep(store.folder, saved.id, cleaned, policies, thresholds)
     return saved
@@ -169,7 +170,8 @@ def later(
         table = missing(aside, table)
     if not table.num_rows:
         return None
-    cleaned = clean(table, source.calendar, f"source '{source.name}'", policies, thresholds, before=known)
+    name, stated = f"source '{source.name}'", stated_frequency(source)
+    cleaned = clean(table, source.calendar, name, policies, thresholds, before=known, frequency=stated)
     return cleaned if cleaned.table.num_rows else None
 
 

@@ -255,7 +255,7 @@ def test_findings_are_rows() -> None:
         ("volume", "KO", "warning", 3)
     ]
     assert findings_table([]).num_rows == 0
-    assert len(RULES) == len(set(RULES)) == 15
+    assert len(RULES) == len(set(RULES)) == 17
 
 
 def test_times_outside_of_every_calendar_are_a_data_error() -> None:

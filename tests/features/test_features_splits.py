@@ -200,6 +200,19 @@ def test_a_bad_bar_sets_itself_aside_and_not_its_neighbours(
     assert [one.rule for one in check(cleaned.table, "XNYS")] == ["gap"] * count
 
 
+def test_a_true_move_that_is_set_aside_takes_its_day_alone() -> None:
+    """Where outliers are set aside, a halving that stays takes its own bar, and the next is no split."""
+    columns = bars(0.02)
+    times(columns, 0.5, slice(AT, None))
+    times(columns, 12.0, slice(AT, AT + 1), "volume")
+    columns["high"][AT : AT + 2] *= 1.2
+    columns["low"][AT + 1] *= 0.9
+    columns["open"][AT], columns["open"][AT + 1] = columns["close"][AT] * 1.1, columns["close"][AT]
+    cleaned = clean(as_table(columns), "XNYS", "bars", Policies({"outlier": "quarantine"}))
+    assert cleaned.quarantined["timestamp"].to_numpy().tolist() == [CLOSES[AT].astype(np.int64)]
+    assert cleaned.table.num_rows == COUNT - 1
+
+
 def test_a_bar_after_one_without_a_price_is_held_against_the_last_that_has_one() -> None:
     """A split on the day after a close of NaN or zero is found as any other."""
     for absent in (np.nan, 0.0):

@@ -27,7 +27,7 @@ from models.export import Exported, Fidelity, export, fidelity
 from models.family import Family, Parameters, complete_parameters, is_baseline
 from models.gate import GatePolicy, GateResult
 from models.graph import INPUT
-from models.lookahead import LookAhead, look_ahead
+from models.lookahead import look_ahead
 from models.registry import Registry
 from models.revision import code_revision
 from models.tuning import Tuned, tune
@@ -99,7 +99,8 @@ def train(
     faithful = fidelity(fitted, exported.onnx, panels, family=family, allocation=policy.allocation)
     first_baseline = champion is None and is_baseline(family) and tuned.trials == 0
     demands = GatePolicy.from_settings(settings.training, baseline=first_baseline)
-    proof = _proof(evaluation, demands, bars, seen, settings, report)
+    report("checking that no feature looks ahead")
+    proof = look_ahead(bars, seen, settings, range(len(bars) - evaluation.bars, len(bars)))
     verdict = gate.judge(evaluation, faithful, champion, demands, proof=proof)
     origin = _Origin(model, snapshot, pipeline_run, policy.seed, clock.now().isoformat())
     card = _card(
@@ -115,21 +116,6 @@ def train(
     )
     report("registering")
     return TrainedModel(registry.register(model, exported.onnx, card), card, evaluation)
-
-
-def _proof(
-    evaluation: Evaluation,
-    demands: GatePolicy,
-    bars: BarPanel,
-    frame: FeatureFrame,
-    settings: Settings,
-    report: Callable[[str], None],
-) -> LookAhead | None:
-    """The look-ahead check that figures which are rarely honest ask for; None where none do."""
-    if not gate.findings(evaluation, demands):
-        return None
-    report("checking that no feature looks ahead")
-    return look_ahead(bars, frame, settings, range(len(bars) - evaluation.bars, len(bars)))
 
 
 def _silent(_: str) -> None:

@@ -16,7 +16,7 @@ import pytest
 import models.zoo
 from alphaloop.clock import ReplayClock
 from alphaloop.errors import DataError, InputError, UnknownNameError
-from alphaloop.market import BarPanel
+from alphaloop.market import BarPanel, to_datetime
 from alphaloop.settings import FeatureSettings, Settings, TrainingSettings
 from features.build import FeatureFrame, backfill
 from features.sets import DEFAULT
@@ -197,16 +197,31 @@ def test_a_look_ahead_check_tells_honest_features_from_leaked_ones(
     assert look_ahead(bars, replace(frame, feature_set="e" * 64), settings, tested) is None
 
 
+def test_a_feature_that_looks_ahead_refuses_however_modest_the_figures(
+    stocks: tuple[BarPanel, FeatureFrame], tmp_path: Path
+) -> None:
+    """One of 24 features that peeks a bar is named, though the model's figures raise no suspicion."""
+    bars, frame = stocks
+    values = frame.values.copy()
+    values[:-1, :, 5] = frame.values[1:, :, 5]
+    card = on_stocks((bars, replace(frame, values=values)), tmp_path, parameters={"trees": 5})
+    assert card.metric("ic") < 0.15 and "findings" not in card.gate
+    (told,) = [reason for reason in card.gate["reasons"] if reason.startswith("look-ahead")]
+    assert told.startswith("look-ahead: 1 of 24 features change") and told.endswith(frame.names[5])
+
+
 def test_a_splendid_model_without_a_proof_asks_for_one(market: Any, registry: Registry) -> None:
     """Where the features cannot be computed again, a ratio above one over five years is left to people."""
     told: list[str] = []
-    demands = {"training": market.settings.training.model_copy(update={"first_test": "0.1"})}
+    training = market.settings.training.model_copy(update={"first_test": "0.25"})
+    # One bar a week, so that few bars are many years.
+    weeks = market.frame.timestamps[0] + np.arange(400) * np.timedelta64(7, "D")
+    first = market.bars.between(end=to_datetime(market.bars.timestamps[399]))
     plenty = SimpleNamespace(
-        bars=market.bars, frame=market.frame, settings=market.settings.model_copy(update=demands)
+        bars=replace(first, timestamps=weeks),
+        frame=replace(market.frame, timestamps=weeks, values=market.frame.values[:400]),
+        settings=market.settings.model_copy(update={"training": training}),
     )
-    days = market.frame.timestamps[0] + np.arange(900) * np.timedelta64(3, "D")
-    plenty.frame = replace(market.frame, timestamps=days)
-    plenty.bars = replace(market.bars, timestamps=days)
     few = {"minimum_leaf": 50, "trees": 15}
     card = learn(plenty, registry, on_progress=told.append, parameters=few).card
     assert card.metric("active_ir_net") > 1 and card.metric("years") > 5

@@ -1,7 +1,8 @@
 """Settings: `ALPHALOOP_…` variables, then `alphaloop.toml`, then the defaults below.
 
-Nested names join with two underscores: `ALPHALOOP_SERVING__GRPC_PORT=9001`. A key that does not
-exist is an error in both places, so that a typo cannot pass for a default.
+Nested names join with two underscores: `ALPHALOOP_SERVING__GRPC_PORT=9001`; lists are words between commas,
+or JSON. A key that does not exist is an error in both places, so that a typo cannot pass for a default; only
+the variables that Kubernetes sets for a Service called `alphaloop` are left alone.
 """
 
 from __future__ import annotations
@@ -12,32 +13,25 @@ import tomllib
 from datetime import date, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_origin
 
 from pydantic import BeforeValidator, Field, ValidationError, field_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import BaseSettings, SettingsConfigDict
 from pydantic_settings.exceptions import SettingsError as MalformedVariableError
 from pydantic_settings.sources import PydanticBaseSettingsSource, TomlConfigSettingsSource
 
 from alphaloop.errors import SettingsError
 from alphaloop.paths import Paths
+from alphaloop.refusals import refusal, unknown, unparsed
 from alphaloop.rollout import require_share
 from alphaloop.rollout_settings import RolloutSettings
 from alphaloop.section import Section
+from alphaloop.variables import Variables, is_of_a_service, listed
 
 PREFIX = "ALPHALOOP_"
 CONFIG_FILE = "alphaloop.toml"
 # A hundred years, and thirty days: beyond what any of these can mean, within what the code's clocks can take.
 MOST_DAYS, MOST_SECONDS = 36_500, 30 * 86_400.0
-AS_LIST = '["first", "second"]'
-# pydantic's own words name Python's types, which a settings file does not have.
-_MENDED = {
-    "tuple_type": f"it must be a list, as {AS_LIST}",
-    "dict_type": 'it must be a table, as {name = "value"}',
-    "string_type": "it must be text between quotes",
-}
-# What pydantic puts before the words of a validator of ours.
-_OWN_WORDS = "Value error, "
 
 
 def _day(value: Any) -> Any:
@@ -48,7 +42,7 @@ def _day(value: Any) -> Any:
         try:
             date.fromisoformat(value)
         except ValueError as error:
-            raise ValueError(f"{error}; it must be a day, as 2015-01-31") from error
+            raise ValueError("it is no day, and it must be a day, as 2015-01-31") from error
     return value
 
 
@@ -217,19 +211,10 @@ class ServingSettings(Section):
     )
 
 
-def _listed(value: Any) -> Any:
-    """Text as a list: JSON, or words between commas."""
-    if not isinstance(value, str):
-        return value
-    if value.lstrip().startswith("["):
-        return json.loads(value)
-    return [one.strip() for one in value.split(",")] if value.strip() else ()
-
-
 class ClientSettings(Section):
     """Whom the commands and the executor ask for predictions, and how."""
 
-    urls: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed)] = Field(
+    urls: Annotated[tuple[str, ...], BeforeValidator(listed)] = Field(
         (), description="host:port of each server, by commas or as a list; empty means that of `serving`"
     )
     authority: Path | None = Field(None, description="PEM of the CA of the servers; turns TLS on")
@@ -309,7 +294,7 @@ class Settings(BaseSettings):
     def settings_customise_sources(  # type: ignore[override]
         cls, settings_cls: type[BaseSettings], init_settings: Any, env_settings: Any, **_: Any
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
+        return init_settings, Variables(settings_cls), TomlConfigSettingsSource(settings_cls)
 
     @cached_property
     def paths(self) -> Paths:
@@ -331,13 +316,10 @@ def _parsed(overrides: dict[str, Any]) -> Settings:
         return Settings(**overrides)
     except ValidationError as error:
         first = error.errors()[0]
-        name = ".".join(str(part) for part in first["loc"])
         if first["type"] == "extra_forbidden":
-            raise SettingsError(
-                f"there is no setting '{name}'; known: {', '.join(known_settings())}"
-            ) from error
-        what = _MENDED.get(first["type"], first["msg"].removeprefix(_OWN_WORDS))
-        raise SettingsError(f"setting '{name}' is {first['input']!r}: {what}") from error
+            name = ".".join(str(part) for part in first["loc"])
+            raise SettingsError(unknown(name, known_settings())) from error
+        raise SettingsError(refusal(first)) from error
     except tomllib.TOMLDecodeError as error:
         raise SettingsError(f"{CONFIG_FILE} is not valid TOML: {error}") from error
     except UnicodeDecodeError as error:
@@ -351,7 +333,11 @@ def _parsed(overrides: dict[str, Any]) -> Settings:
 def _unparsed(error: Exception) -> str:
     value = getattr(error.__cause__, "doc", "")
     names = [name for name, text in os.environ.items() if name.upper().startswith(PREFIX) and text == value]
-    return f"variable {names[0] if names else PREFIX} is {value!r}; write lists and tables in JSON: {AS_LIST}"
+    variable = names[0] if names else PREFIX
+    section, _, setting = variable.removeprefix(PREFIX).lower().partition("__")
+    kind = Settings.model_fields[section].annotation if section in Settings.model_fields else None
+    field = kind.model_fields.get(setting) if isinstance(kind, type) and issubclass(kind, Section) else None
+    return unparsed(variable, value, table=field is None or get_origin(field.annotation) is not tuple)
 
 
 def from_json(text: str) -> Settings:
@@ -375,8 +361,7 @@ def _refuse_unknown_variables() -> None:
     known = {PREFIX + name.upper().replace(".", "__") for name in known_settings()}
     known |= {PREFIX + name.upper() for name in Settings.model_fields}
     for variable in os.environ:
-        if variable.startswith(PREFIX) and variable.upper() not in known:
+        ours = variable.startswith(PREFIX) and not is_of_a_service(variable, dict(os.environ))
+        if ours and variable.upper() not in known:
             name = variable.removeprefix(PREFIX).lower().replace("__", ".")
-            raise SettingsError(
-                f"there is no setting '{name}' (variable {variable}); known: {', '.join(known_settings())}"
-            )
+            raise SettingsError(unknown(name, known_settings(), f"variable {variable}"))

@@ -54,7 +54,7 @@ def test_a_wrong_word_of_the_command_line_is_one_line(
         ('[data]\nquality = "gap"', "'data.quality' is 'gap': it must be a table"),
         ("[data]\nsource = 3", "'data.source' is 3: it must be text"),
         ("[features]\nwindow = 1000000000000", "'features.window' is 1000000000000"),
-        ("[features]\nsets = []", "no setting 'features.sets'; known: home"),
+        ("[features]\nsets = []", "no setting 'features.sets'; nearest: features.set"),
         ("[features\nset = []", "not valid TOML"),
         ('[features]\nset = ["rsi(14"]', "formula `rsi(14`, column 4: this parenthesis is not closed"),
         ('[features]\nset = ["RSI(14)"]', "did you mean rsi"),
@@ -80,9 +80,9 @@ def test_a_list_in_a_variable_that_is_no_json_is_named(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The variable, its value and how a list is written."""
-    monkeypatch.setenv("ALPHALOOP_FEATURES__SET", "rsi(14)")
+    monkeypatch.setenv("ALPHALOOP_FEATURES__SET", "[rsi(14)")
     line = complaint(capsys, "features", "list", "--in-use")
-    assert "ALPHALOOP_FEATURES__SET is 'rsi(14)'; write lists and tables in JSON" in line
+    assert "ALPHALOOP_FEATURES__SET is '[rsi(14)'; write a list between commas, or in JSON" in line
 
 
 def test_a_vendor_that_is_away_is_one_line_and_exit_3(

@@ -1,0 +1,96 @@
+"""How a setting that cannot be taken is told: its name, its value and what it must be, in plain words."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Iterable, Mapping
+from datetime import date
+from typing import Any
+
+AS_LIST = '["first", "second"]'
+MAX_NEAREST, MIN_LIKENESS, BEHIND_THE_BEST = 4, 0.6, 0.25
+# pydantic's own words name Python's types, which a settings file does not have.
+_WORDS = {
+    "tuple_type": f"it must be a list, as {AS_LIST}",
+    "dict_type": 'it must be a table, as {{name = "value"}}',
+    "model_type": "it must be a table of settings: write them one by one",
+    "string_type": "it must be text between quotes",
+    "string_too_short": "it must not be empty",
+    "path_type": "it must be a path between quotes",
+    "finite_number": "it must be a finite number",
+    "literal_error": "it must be one of {expected}",
+    "greater_than": "it must be more than {gt:g}",
+    "greater_than_equal": "it must be {ge:g} or more",
+    "less_than": "it must be less than {lt:g}",
+    "less_than_equal": "it must be {le:g} or less",
+}
+_KINDS = {
+    "int": "a whole number",
+    "float": "a number",
+    "bool": "true or false",
+    "date": "a day, as 2020-03-16",
+}
+# What pydantic puts before the words of a validator of ours.
+_OWN_WORDS = "Value error, "
+
+
+def refusal(error: Mapping[str, Any]) -> str:
+    """One of pydantic's errors, told in one line."""
+    names = [str(part) for part in error["loc"] if isinstance(part, str)]
+    return f"setting '{'.'.join(names)}' is {shown(error['input'])}: {_words(error)}"
+
+
+def unparsed(variable: str, text: str, *, table: bool) -> str:
+    """Why the text of a variable is no list or table."""
+    form = 'a table in JSON, as {"name": "value"}' if table else "a list between commas, or in JSON"
+    return f"variable {variable} is {shown(text)}; write {form}"
+
+
+def unknown(name: str, known: Iterable[str], where: str = "") -> str:
+    """That there is no setting `name`, with the nearest that there are."""
+    place, names = f" ({where})" if where else "", list(known)
+    found = nearest(name, names)
+    sections = sorted({one.partition(".")[0] for one in names})
+    way_out = f"nearest: {', '.join(found)}" if found else f"the sections are {', '.join(sections)}"
+    return f"there is no setting '{name}'{place}; {way_out}"
+
+
+def nearest(name: str, known: Iterable[str]) -> list[str]:
+    """The few of `known` dotted names that are likest `name`, the likest first; none where all are far."""
+    section, _, last = name.rpartition(".")
+
+    def likeness(one: str) -> float:
+        own_section, _, own = one.rpartition(".")
+        ends = difflib.SequenceMatcher(None, last, own).ratio()
+        whole = difflib.SequenceMatcher(None, name, one).ratio()
+        within = 0.25 if len(last) > 2 and (last in own or own in last) else 0.0
+        return max(ends, whole) + within + (0.25 if section and section == own_section else 0.0)
+
+    scores = {one: likeness(one) for one in known}
+    bound = max(MIN_LIKENESS, max(scores.values(), default=0.0) - BEHIND_THE_BEST)
+    near = [one for one, score in scores.items() if score >= bound]
+    return sorted(near, key=lambda one: (-scores[one], one))[:MAX_NEAREST]
+
+
+def shown(value: Any) -> str:
+    """A value as a settings file has it."""
+    if isinstance(value, str):
+        return repr(value)
+    if value is None:
+        return "nothing"
+    if isinstance(value, date):
+        return value.isoformat()
+    return json.dumps(value, default=str)
+
+
+def _words(error: Mapping[str, Any]) -> str:
+    kind, context = error["type"], error.get("ctx") or {}
+    if kind in _WORDS:
+        expected = str(context.get("expected", "")).replace("'", "").replace(" or ", ", ")
+        return _WORDS[kind].format(**{**context, "expected": expected})
+    for start, what in _KINDS.items():
+        if kind.startswith(start):
+            return f"it must be {what}"
+    own = str(error["msg"]).removeprefix(_OWN_WORDS)
+    return own if own != error["msg"] else "it is nothing that this setting can be"

@@ -1,0 +1,80 @@
+"""Environment variables as settings: how lists are written, and which variables are none of ours."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any, get_origin
+
+from pydantic.fields import FieldInfo
+from pydantic_settings import EnvSettingsSource
+
+# What Kubernetes sets in each pod beside a Service called `alphaloop`, or `alphaloop-…` in the second form:
+# https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables
+_SERVICE = re.compile(
+    r"ALPHALOOP_(SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]+)?|PORT(_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)"
+)
+_OTHER_SERVICE = re.compile(
+    r"ALPHALOOP_[A-Z0-9_]+_(SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]+)?|PORT(_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)"
+)
+_SERVICE_VALUE = re.compile(r"((tcp|udp|sctp)://)?(\d{1,3}(\.\d{1,3}){3}|\[?[0-9a-f:]+:[0-9a-f:]*\]?)(:\d+)?")
+_OPENING, _CLOSING = "([{", ")]}"
+
+
+def is_of_a_service(name: str, environment: dict[str, str]) -> bool:
+    """True for a variable that Kubernetes sets for a Service called `alphaloop` or `alphaloop-…`.
+
+    Those of a Service with a longer name are told from settings by an address in the Service's own variables.
+    """
+    if _SERVICE.fullmatch(name):
+        return True
+    if not _OTHER_SERVICE.fullmatch(name):
+        return False
+    service = re.split(r"_SERVICE_(?:HOST|PORT)|_PORT(?:_\d+_|$)", name)[0]
+    host = environment.get(f"{service}_SERVICE_HOST", "")
+    return bool(_SERVICE_VALUE.fullmatch(host)) and f"{service}_SERVICE_PORT" in environment
+
+
+def parts(text: str) -> list[str]:
+    """The parts of `text` between commas; a comma within brackets, as in a formula, parts nothing."""
+    found, depth, start = [], 0, 0
+    for place, sign in enumerate(text):
+        if sign in _OPENING:
+            depth += 1
+        elif sign in _CLOSING:
+            depth -= 1
+        elif sign == "," and depth == 0:
+            found.append(text[start:place])
+            start = place + 1
+    stripped = [one.strip() for one in (*found, text[start:])]
+    return [one for one in stripped if one]
+
+
+def listed(value: Any) -> Any:
+    """Text as a list: JSON, or words between commas; anything else as it is."""
+    if not isinstance(value, str):
+        return value
+    return json.loads(value) if value.lstrip().startswith("[") else parts(value)
+
+
+class Variables(EnvSettingsSource):
+    """Settings from environment variables, where a list may be words between commas."""
+
+    def decode_complex_value(self, field_name: str, field: FieldInfo, value: Any) -> Any:
+        """The value of a list or table in a variable; raises `ValueError` for text that is neither."""
+        return listed(value) if _is_list(field) else super().decode_complex_value(field_name, field, value)
+
+    def explode_env_vars(
+        self, field_name: str, field: FieldInfo, env_vars: Mapping[str, str | None]
+    ) -> dict[str, Any]:
+        """The values of a section's variables; an empty text is an empty list where a list is meant."""
+        fields = getattr(field.annotation, "model_fields", {})
+        found = super().explode_env_vars(field_name, field, env_vars)
+        return {
+            name: [] if value == "" and _is_list(fields.get(name)) else value for name, value in found.items()
+        }
+
+
+def _is_list(field: FieldInfo | None) -> bool:
+    return field is not None and get_origin(field.annotation) is tuple

@@ -141,10 +141,15 @@ def _day_of_test(text: str) -> str:
         raise ValueError(f"'{text}' is no share of the bars, as 0.5, and no day, as 2019-07-01") from None
 
 
+def _unbracketed(value: Any) -> Any:
+    """An address without the brackets that IPv6 has in URLs."""
+    return value[1:-1] if isinstance(value, str) and value.startswith("[") and value.endswith("]") else value
+
+
 class ServingSettings(Section):
     """Where and how predictions are served."""
 
-    host: str = "127.0.0.1"
+    host: Annotated[str, BeforeValidator(_unbracketed)] = "127.0.0.1"
     grpc_port: int = Field(8001, ge=1, le=65535)
     model: str = "equities"
     runtime: Literal["ray", "process"] = "ray"

@@ -32,20 +32,24 @@ LOOK_SECONDS = 1.0
 class OnlineReader:
     """Reads windows from the online store; opened at the first read, usable from threads.
 
-    The store is the file in `folder`, or the Redis that `online` names: see `features.online`.
+    The store is the file in `folder`, or the Redis that `online` names: see `features.online`. The last
+    `cached_reads` are kept.
     """
 
-    def __init__(self, folder: Path, online: str | OnlineAddress = SQLITE) -> None:
+    def __init__(
+        self, folder: Path, online: str | OnlineAddress = SQLITE, cached_reads: int = CACHED_READS
+    ) -> None:
         self._folder, self._online = Path(folder), online_address(online)
+        self._cached_reads = cached_reads
         self._lock = Lock()
         self._recent: OrderedDict[tuple[Any, ...], OnlineWindows | MissingStateError] = OrderedDict()
         self._views: set[str] = set()
         self._looked: dict[Made | None, float] = {}
 
     @classmethod
-    def from_settings(cls, settings: Settings) -> Self:
+    def from_settings(cls, settings: Settings, cached_reads: int = CACHED_READS) -> Self:
         """A reader of the online store that the settings name."""
-        return cls(settings.paths.feast, settings.features.online)
+        return cls(settings.paths.feast, settings.features.online, cached_reads)
 
     def read(
         self,
@@ -72,7 +76,7 @@ class OnlineReader:
             else:
                 known = self._read(key[1], as_of, lookback, made)
                 self._recent[key] = known
-                if len(self._recent) > CACHED_READS:
+                if len(self._recent) > self._cached_reads:
                     self._recent.popitem(last=False)
         if isinstance(known, MissingStateError):
             raise known

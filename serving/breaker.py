@@ -22,6 +22,8 @@ from serving.scoring import Inputs, Scored, score, score_together, unscored
 
 # Versions and requests come and go; what was not used for longest is forgotten.
 MOST = 64
+# Of the inputs that last good answers were given for.
+MAX_KEPT_BYTES = 64 * 2**20
 
 
 @dataclass(slots=True)
@@ -136,13 +138,22 @@ class Good:
     inputs: Inputs
     at: float
 
+    @property
+    def size_bytes(self) -> int:
+        """About how many bytes are kept for it."""
+        return self.inputs.panel.nbytes + self.answer.seen.nbytes
+
 
 class LastGood:
-    """The last good answer of each version for each tuple of symbols, for `seconds`. Thread-safe."""
+    """The last good answer of each version for each tuple of symbols, for `seconds`. Thread-safe.
+
+    Of many, or of many bytes, the last are kept.
+    """
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
         self._kept: OrderedDict[tuple[str, str, tuple[str, ...]], Good] = OrderedDict()
+        self._kept_bytes = 0
         self._lock = Lock()
 
     def keep(self, model: str, answer: Scored, inputs: Inputs) -> None:
@@ -150,11 +161,14 @@ class LastGood:
         if not inputs.symbols:
             return
         key = (model, answer.version, inputs.symbols)
+        good = Good(answer, inputs, monotonic())
         with self._lock:
-            self._kept[key] = Good(answer, inputs, monotonic())
-            self._kept.move_to_end(key)
-            if len(self._kept) > MOST:
-                self._kept.popitem(last=False)
+            before = self._kept.pop(key, None)
+            self._kept[key] = good
+            self._kept_bytes += good.size_bytes - (before.size_bytes if before else 0)
+            while len(self._kept) > 1 and (len(self._kept) > MOST or self._kept_bytes > MAX_KEPT_BYTES):
+                _, oldest = self._kept.popitem(last=False)
+                self._kept_bytes -= oldest.size_bytes
 
     def recall(self, model: str, version: str, inputs: Inputs) -> Good | None:
         """The version's last answer for these symbols, marked stale; None without one, or for one too old."""

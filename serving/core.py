@@ -41,6 +41,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+# Reads for many symbols that are kept: each may have tens of megabytes.
+LARGE_CACHED_READS = 4
+
 
 class InferenceCore:
     """Answers requests by the rollout document, scores the second version beside, and logs both."""
@@ -250,5 +253,5 @@ def build(settings: Settings) -> InferenceCore:
             settings.paths.prediction_log,
             space=LogSpace(settings.paths.prediction_log, settings.serving.log_max_bytes),
         ),
-        large_reader=OnlineReader.from_settings(settings),
+        large_reader=OnlineReader.from_settings(settings, LARGE_CACHED_READS),
     )

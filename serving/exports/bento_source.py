@@ -102,5 +102,21 @@ class Prediction:
         if finite.any():
             scores[finite] = self.session.run(["scores"], {"panel": panel[finite]})[0]
         return scores
+
+
+class AsJson:
+    """Reads every body as JSON, whatever its client calls it, as alphaloop's own server does."""
+
+    def __init__(self, application: Any) -> None:
+        self.application = application
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "http":
+            others = [one for one in scope["headers"] if one[0].lower() != b"content-type"]
+            scope = {**scope, "headers": [*others, (b"content-type", b"application/json")]}
+        await self.application(scope, receive, send)
+
+
+Prediction.add_asgi_middleware(AsJson)
 '''
 SOURCE = _TEXT.replace("{limits}", f"{MAX_PANEL_SYMBOLS}, {MAX_ELEMENTS}")

@@ -200,13 +200,26 @@ def test_only_so_much_is_remembered(world: Any, shelf: Any) -> None:
     assert kept.recall("model", "1", _inputs("S99")) is not None
 
 
+def test_large_answers_are_remembered_by_their_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of inputs that have megabytes fewer are kept than of small ones, the last in any case."""
+    monkeypatch.setattr(breaker_module, "MAX_KEPT_BYTES", 1_000)
+    kept = LastGood(60)
+    for number in range(10):
+        kept.keep("model", _answer(), _inputs(f"S{number}", 100))
+    found = [kept.recall("model", "1", _inputs(f"S{number}")) is not None for number in range(10)]
+    assert found == [False] * 8 + [True] * 2
+    kept.keep("model", _answer(), _inputs("S99", 10_000))
+    assert kept.recall("model", "1", _inputs("S99")) is not None
+    assert kept.recall("model", "1", _inputs("S9")) is None
+
+
 _real = breaker_module.CircuitBreaker
 
 
-def _inputs(symbol: str) -> Any:
+def _inputs(symbol: str, features: int = 1) -> Any:
     from serving.scoring import Inputs
 
-    return Inputs(np.zeros((1, 1, 1), np.float32), True, 0.0, symbols=(symbol,))
+    return Inputs(np.zeros((1, 1, features), np.float32), True, 0.0, symbols=(symbol,))
 
 
 def _answer() -> Any:

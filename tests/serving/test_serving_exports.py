@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import errno
+import importlib.util
 import json
 import subprocess
 import sys
 import urllib.error
 import urllib.request
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -22,8 +24,12 @@ from alphaloop.clock import monotonic, sleep
 from alphaloop.errors import InputError, UnknownNameError, VendorError
 from alphaloop.processes import child_environment, free_port
 from serving.exports.bento import export_bento
+from serving.exports.bento_source import SOURCE
 from serving.exports.triton import export_triton
 from serving.exports.version import ExportedVersion
+from serving.http_codec import decode_infer
+from serving.protocol import InvalidRequestError
+from serving.tensors import is_complete
 
 
 def post(url: str, body: Any) -> Any:
@@ -35,9 +41,9 @@ def post(url: str, body: Any) -> Any:
         return json.load(answer)
 
 
-def status_of(url: str, body: bytes) -> int:
+def status_of(url: str, body: bytes, kind: str = "application/json") -> int:
     """The status of the answer to a body as it is."""
-    request = urllib.request.Request(url, body, {"content-type": "application/json"}, method="POST")
+    request = urllib.request.Request(url, body, {"content-type": kind}, method="POST")
     try:
         with urllib.request.urlopen(request, timeout=10) as answer:
             return int(answer.status)
@@ -45,6 +51,8 @@ def status_of(url: str, body: bytes) -> int:
         return error.code
 
 
+# A body is JSON, whatever its client calls it: curl calls all that it sends a form.
+KINDS = ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data", "application/octet-stream")
 ROW = "[0.1, 0.2, 0.3]"
 # What the server refuses as well, and what is no request of a Bento's.
 BAD = {
@@ -98,6 +106,8 @@ def test_a_bento_gives_the_scores_of_the_engine(world: Any, shelf: Any, tmp_path
             holes[1][0][0] = None
             masked = post(f"{url}/predict", {"panel": holes})
             refused = {name: status_of(f"{url}/predict", body) for name, body in BAD.items()}
+            good = json.dumps({"panel": panel.tolist()}).encode()
+            taken = {kind: status_of(f"{url}/predict", good, kind) for kind in KINDS}
         finally:
             child.terminate()
             child.wait(30)
@@ -105,6 +115,7 @@ def test_a_bento_gives_the_scores_of_the_engine(world: Any, shelf: Any, tmp_path
     np.testing.assert_allclose(answer["scores"], panel[:, -1] @ np.array([1.0, 2.0, 3.0]), rtol=1e-6)
     assert (answer["version"], answer["digest"]) == (version, exported.card.digest)
     assert {name: status for name, status in refused.items() if not 400 <= status < 500} == {}
+    assert taken == dict.fromkeys(KINDS, 200)
     assert masked["statuses"] == ["ok", "missing", "ok"]
     assert masked["scores"] == [answer["scores"][0], None, answer["scores"][2]]
 
@@ -196,3 +207,36 @@ def test_a_bento_that_cannot_be_built_leaves_nothing(
     with pytest.raises(VendorError, match="no room for a Bento"):
         export_bento(exported, tmp_path / "new" / "bento")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("place", [0, 1])
+def test_a_bento_reads_panels_as_the_server_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: int
+) -> None:
+    """Whatever JSON holds in the place of a value, both take it or both refuse it, and read the same."""
+    (tmp_path / "card.json").write_text(json.dumps({"bento": "b", "lookback": 1, "features": ["x", "y"]}))
+    (tmp_path / "service.py").write_text(SOURCE)
+    stub = SimpleNamespace(
+        service=lambda **_: lambda _: SimpleNamespace(add_asgi_middleware=lambda _: None),
+        api=lambda made: made,
+        exceptions=SimpleNamespace(InvalidArgument=ValueError),
+    )  # fmt: skip
+    monkeypatch.setitem(sys.modules, "bentoml", stub)
+    spec = importlib.util.spec_from_file_location("exported_service", tmp_path / "service.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    for value in (0, 1.5, -0.0, 1e38, 1e39, -1e39, 10**400, None, float("nan"), "1.5", True, [], [1], {}, ""):
+        panel = [[[0.25, 0.5]], [[0.75, 1.0]]]
+        panel[1][0][place] = value  # type: ignore[call-overload]
+        tensor = {"name": "panel", "datatype": "FP32", "shape": [2, 1, 2], "data": panel}
+        try:
+            expected = decode_infer(json.dumps({"inputs": [tensor]}).encode(), None, "m", "").request.panel
+            assert expected is not None
+            is_complete(expected)
+        except InvalidRequestError:
+            with pytest.raises(ValueError, match="panel"):
+                module.read(panel)
+        else:
+            assert module.read(panel).tobytes() == expected.tobytes(), value

@@ -15,10 +15,11 @@ import pytest
 from alphaloop.errors import SettingsError
 from alphaloop.exposition import registry_of
 from alphaloop.processes import free_port
-from alphaloop.settings import ServingSettings
+from alphaloop.settings import ServingSettings, Settings
 from console.commands.serve import serve
 from serving.access import Scope
 from serving.client import PredictionClient
+from serving.connection import Connection
 from serving.core import build
 from serving.failures import RateLimitError, UnauthenticatedError
 from serving.gateway import Gateway
@@ -228,6 +229,14 @@ def test_the_process_listens_where_it_is_told(world: Any, module_shelf: Any, hos
         line.close()
         with urlopen(started.metrics_url, timeout=10) as page:
             assert "alphaloop_serving" in page.read().decode()
+
+
+def test_an_address_may_have_the_brackets_of_a_url() -> None:
+    """IPv6 addresses are written with brackets before a port, and without them as a host."""
+    assert ServingSettings(host="[::1]").host == "::1"
+    connection = Connection.from_settings(Settings(serving=ServingSettings(host="[::1]", grpc_port=9_001)))
+    assert connection.urls == ("[::1]:9001",)
+    assert Connection.from_settings(Settings()).urls == ("127.0.0.1:8001",)
 
 
 def test_the_page_of_a_local_ray_holds_each_replica() -> None:

@@ -40,6 +40,8 @@ ROUNDING = 1e-6
 # Columns that a table of bars may have besides, like any float64 column: who gave the bar, and whether
 # providers disagree about it.
 PROVIDER, DISPUTED = "provider", "disputed"
+# Under this key a table of bars names the calendar that its days follow, in the metadata of its schema.
+CALENDAR = b"alphaloop.calendar"
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +113,7 @@ class BarPanel:
     `timestamps` is `datetime64[ns]` in UTC, strictly increasing. `extra` holds further columns of the
     same shape by name. `providers` (text, the same shape) and `disputed` (bool, the same shape) say
     where each bar came from and whether providers disagree about it; None where that is not in question.
+    `calendar` is the one that their days follow, empty where it is not known.
     """
 
     timestamps: Timestamps
@@ -124,6 +127,7 @@ class BarPanel:
     extra: Mapping[str, FloatMatrix] = field(default_factory=dict)
     providers: Texts | None = None
     disputed: npt.NDArray[np.bool_] | None = None
+    calendar: str = ""
 
     def __len__(self) -> int:
         return len(self.timestamps)
@@ -200,7 +204,7 @@ class BarPanel:
             table = table.append_column(DISPUTED, pa.array(rows(self.disputed), pa.bool_()))
         for name, values in self.extra.items():
             table = table.append_column(name, pa.array(rows(values), pa.float64(), from_pandas=True))
-        return table
+        return with_calendar(table, self.calendar)
 
     @classmethod
     def from_table(cls, table: pa.Table, symbols: tuple[str, ...] | None = None) -> BarPanel:
@@ -229,6 +233,7 @@ class BarPanel:
             extra={name: aligned(name, np.nan, float) for name in others},
             providers=aligned(PROVIDER, "", object) if PROVIDER in table.schema.names else None,
             disputed=aligned(DISPUTED, False, bool) if DISPUTED in table.schema.names else None,
+            calendar=calendar_of(table),
         )
 
     @classmethod
@@ -244,6 +249,7 @@ class BarPanel:
             extra={name: np.stack([one.extra[name] for one in slices]) for name in slices[0].extra},
             providers=np.array(providers, dtype=object) if any(one.providers for one in slices) else None,
             disputed=np.array(disputed, dtype=bool) if any(one.disputed for one in slices) else None,
+            calendar="",
         )
 
     def then(self, later: BarPanel) -> BarPanel:
@@ -271,6 +277,7 @@ class BarPanel:
             extra={name: joined([side.extra.get(name) for side in sides], np.nan) for name in names},
             providers=joined([side.providers for side in sides], "").astype(object) if known else None,
             disputed=joined([side.disputed for side in sides], False) if doubted else None,
+            calendar=self.calendar or later.calendar,
         )
 
     def _take(self, rows: slice) -> BarPanel:
@@ -289,10 +296,23 @@ class BarPanel:
             extra={name: taken(values) for name, values in self.extra.items()},
             providers=None if self.providers is None else taken(self.providers),
             disputed=None if self.disputed is None else taken(self.disputed),
+            calendar=self.calendar,
         )
 
 
 _VALUE_COLUMNS = ("open", "high", "low", "close", "volume", "adjustment")
+
+
+def with_calendar(table: pa.Table, calendar: str) -> pa.Table:
+    """`table`, naming the calendar that its days follow; as it is where there is none."""
+    if not calendar:
+        return table
+    return table.replace_schema_metadata({**(table.schema.metadata or {}), CALENDAR: calendar.encode()})
+
+
+def calendar_of(table: pa.Table) -> str:
+    """The calendar that a table of bars names; empty where it names none."""
+    return str((table.schema.metadata or {}).get(CALENDAR, b""), "utf-8")
 
 
 def to_datetime(moment: np.datetime64) -> datetime:

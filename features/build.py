@@ -71,7 +71,7 @@ def backfill(bars: BarPanel, feature_set: FeatureSet) -> FeatureFrame:
     A bar that a symbol lacks has no features; its later ones are computed as if time had skipped it.
     """
     inputs.require(bars, feature_set.needed)
-    graph, axes = feature_set.graph, Axes(bars.timestamps, bars.symbols)
+    graph, axes = feature_set.graph, Axes.of(bars.timestamps, bars.symbols, bars.calendar)
     # Each feature's series of a symbol is one stretch of memory: that is how they are computed and read.
     values = np.empty((len(feature_set), len(bars.symbols), len(bars)), dtype=np.float32)
     with np.errstate(over="ignore"):

@@ -25,6 +25,7 @@ from features.operator import Axes, Matrix
 from features.sets import FeatureSet
 from features.stages import Stage, plan
 from features.storage.atomic_file import replace_with
+from features.trading_days import TradingDays
 
 Read = Callable[[tuple[str, ...]], BarPanel]
 BETWEEN = "between:"
@@ -47,9 +48,9 @@ def build(
 ) -> Bulk:
     """Write the features of `symbols` to the Parquet file `path`, replacing it at once or not at all.
 
-    `read` gives the bars of some symbols, all on `timestamps`; it is called once for each chunk and
-    stage. Raises `DataError` for bars on other timestamps, or that lack a column which a feature needs,
-    and `InputError` where the file cannot be written.
+    `read` gives the bars of some symbols, all on `timestamps` and of one calendar; it is called once for each
+    chunk and stage. Raises `DataError` for bars on other timestamps, or that lack a column which a feature
+    needs, and `InputError` where the file cannot be written.
     """
     if not symbols or not len(timestamps):
         raise DataError("there is nothing to build features of: no symbols, or no bars")
@@ -70,6 +71,8 @@ class _Work:
     ) -> None:
         self.symbols, self.times, self.feature_set = symbols, times, feature_set
         self._folder, self._read = folder, read
+        # Those of the bars' calendar, once bars were read.
+        self._days: TradingDays | None = None
         self._shape = (len(symbols), len(times))
         self._files: dict[str, tuple[Path, type[np.floating[Any]]]] = {}
 
@@ -85,7 +88,7 @@ class _Work:
             early = min(stage.lookback - 1, rows.start)
             seen = slice(rows.start - early, rows.stop)
             given = self._inputs(stage, seen, columns)
-            axes = Axes(self.times[seen], self.symbols[columns])
+            axes = Axes(self.times[seen], self.symbols[columns], self._days or TradingDays.of(self.times))
             with np.errstate(over="ignore"):
                 for place, matrix in stage.graph.batch(given, axes):
                     self._opened(stage.names[place], "r+")[columns, rows] = matrix[early:].T
@@ -136,6 +139,8 @@ class _Work:
         bars = self._read(self.symbols[columns])
         if not np.array_equal(bars.timestamps, self.times) or bars.symbols != self.symbols[columns]:
             raise DataError("the bars of a chunk have other timestamps or symbols than were asked for")
+        if self._days is None:
+            self._days = TradingDays.of(self.times, bars.calendar)
         return bars
 
 

@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 
 from alphaloop.errors import InputError, UnknownNameError
-from alphaloop.market import BARS_SCHEMA, to_datetime64
+from alphaloop.market import BARS_SCHEMA, to_datetime64, with_calendar
 from features.quality import DEFAULTS, RULES, Finding, Thresholds, check, require_no_errors
 from features.quality_rules.context import check_new
 from features.quality_rules.rows import Rows, moment
@@ -120,10 +120,15 @@ def clean(
 ) -> Cleaned:
     """Check `table`, apply `policies`, and check what is left.
 
-    Gaps where bars were taken away are known and refuse nothing. `before` are bars that `table` follows:
-    outliers, gaps and the like are told by them, and they are not judged again. `frequency` is what the
-    source states of its bars. Raises `DataError` for
-    whatever the policies reject; `name` is its origin.
+        Gaps where bars were taken away are known and refuse nothing. `before` are bars that `table` follows:
+    <<<<<<< HEAD
+        outliers, gaps and the like are told by them, and they are not judged again. `frequency` is what the
+        source states of its bars. Raises `DataError` for
+        whatever the policies reject; `name` is its origin.
+    =======
+        outliers, gaps and the like are told by them, and they are not judged again. Raises `DataError` for
+        whatever the policies reject; `name` is its origin. What comes back names `calendar`.
+    >>>>>>> 7d68002 (Stamps, days and sessions of bars follow the calendar, by one rule for every reader)
     """
 
     def found(bars: pa.Table) -> list[Finding]:
@@ -132,6 +137,7 @@ def clean(
 
         return judge(bars) if before is None or not before.num_rows else check_new(before, bars, judge)
 
+    table = with_calendar(table, calendar)
     cleaned = apply_policies(table, found(table), policies, name)
     require_rest(cleaned, table, found, policies, name)
     return cleaned

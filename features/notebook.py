@@ -8,11 +8,12 @@ features(prices, "rsi(14)", "trend = close / sma(50) - 1", "macd.macdhist")
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime, time
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from alphaloop.errors import InputError
-from alphaloop.market import BarPanel
+from alphaloop.market import BarPanel, with_calendar
+from features.calendars import day_span
 from features.indicator import Indicator
 
 if TYPE_CHECKING:
@@ -22,14 +23,16 @@ if TYPE_CHECKING:
 def bars(source: str, *symbols: str, start: str = "", end: str = "", frequency: str = "1d") -> BarPanel:
     """Bars of `symbols` (all if none are named) of the source called `source`, from day to day.
 
-    Days are written as 2010-01-31, are of UTC and both included; a moment has its time zone. Raises
-    `UnknownNameError` for a source or symbol that does not exist.
+    Days are written as 2010-01-31, are those of the source's calendar and both included; a moment has its
+    time zone. Raises `UnknownNameError` for a source or symbol that does not exist.
     """
     from features.sources.registry import find
 
     _require_texts("symbols", symbols)
-    table = find(source).history(symbols, _moment(start), _moment(end, time.max), frequency)
-    return BarPanel.from_table(table)
+    found = find(source)
+    first, last = _moment(start, found.calendar), _moment(end, found.calendar, end_of_day=True)
+    table = found.history(symbols, first, last, frequency)
+    return BarPanel.from_table(with_calendar(table, found.calendar))
 
 
 def frame_bars(
@@ -38,14 +41,16 @@ def frame_bars(
     *,
     calendar: str = "XNYS",
     timezone: str = "",
+    stamp: str = "",
     extra: tuple[str, ...] = (),
 ) -> BarPanel:
     """The bars of a data frame of one's own, read as a file of bars is and checked by every quality rule.
 
     Columns (or names of the index) are `timestamp` or `date`, `close`, and `symbol` unless all rows are of
     one `symbol`; open, high, low, volume, `adjustment` and `adjusted_close` may be missing, `extra` are
-    further numeric ones. Bare dates, which pandas writes as midnights, are the closes of their sessions;
-    `timezone` is that of times without one. Raises `DataError` for what is no bar.
+    further numeric ones. Bare dates, which pandas writes as midnights without a zone, are the closes of their
+    sessions; `timezone` is that of times without one, and `stamp` says what times are where that is not
+    plain: `open`, `close` or `date`. Raises `DataError` for what is no bar.
     """
     import pandas as pd
     import pyarrow as pa
@@ -60,12 +65,11 @@ def frame_bars(
         frame = frame.rename_axis("timestamp")
     if any(name is not None for name in frame.index.names):
         frame = frame.reset_index()
-    label, columns = "the data frame", BarColumns(calendar, timezone, extra=extra)
+    label, columns = "the data frame", BarColumns(calendar, timezone, extra=extra, stamp=stamp)
     frame = frame.rename(columns=str)
     found = columns.find(list(frame.columns), label, symbol_known=bool(symbol))
     times = frame[found["timestamp"]]
-    if times.dtype.kind == "M" and not timezone and (times == times.dt.normalize()).all():
-        # How pandas writes bare dates.
+    if not stamp and not timezone and _are_dates(times):
         frame = frame.assign(**{found["timestamp"]: times.dt.date})
     raw = pa.Table.from_pandas(frame, preserve_index=False)
     table = columns.convert(raw, found, label, symbol)
@@ -102,14 +106,21 @@ def features(
     return pd.DataFrame(frame.values.reshape(-1, len(frame.names)), index=index, columns=list(frame.names))
 
 
+def _are_dates(times: pd.Series) -> bool:
+    """Whether these are midnights without a zone, which is how pandas writes bare dates."""
+    if times.dtype.kind != "M" or getattr(times.dt, "tz", None) is not None:
+        return False
+    return bool((times == times.dt.normalize()).all())
+
+
 def _require_texts(what: str, given: tuple[str, ...]) -> None:
     for one in given:
         if not isinstance(one, str):
             raise InputError(f"{what} are texts, one after the other; {one!r} is a {type(one).__name__}")
 
 
-def _moment(text: str, of_day: time = time.min) -> datetime | None:
-    """A day's beginning (or another time `of_day`) in UTC, or the moment with a time zone that is written."""
+def _moment(text: str, calendar: str, *, end_of_day: bool = False) -> datetime | None:
+    """The first (or last) moment of a day of the calendar, or the moment with a time zone that is written."""
     if not text:
         return None
     try:
@@ -117,7 +128,7 @@ def _moment(text: str, of_day: time = time.min) -> datetime | None:
     except (TypeError, ValueError) as error:
         raise InputError(f"{text!r} is no day; write it as '2010-01-31'") from error
     if len(text) == len("2010-01-31"):
-        return datetime.combine(moment, of_day, UTC)
+        return day_span(moment.date(), calendar)[end_of_day]
     if moment.tzinfo is None:
         raise InputError(f"{text!r} has no time zone; write '2010-01-31T16:00+00:00', or the day alone")
     return moment.astimezone(UTC)

@@ -6,13 +6,14 @@ are NaN, and the operator goes on at the next bar as if time had skipped this on
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from alphaloop.market import Timestamps
+from features.trading_days import TradingDays
 
 Matrix = npt.NDArray[np.float64]
 """Bars by symbols, `[T, N]`. Columns are contiguous where operators make them (Fortran order)."""
@@ -23,10 +24,19 @@ Present = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True, slots=True)
 class Axes:
-    """What the axes of a matrix mean: bar closes in UTC (`[T]`) and symbols (`[N]`)."""
+    """What the axes of a matrix mean: bar closes in UTC (`[T]`) and symbols (`[N]`).
+
+    `days` are those that the bars' calendar counts.
+    """
 
     times: Timestamps
     symbols: tuple[str, ...]
+    days: TradingDays = field(default_factory=TradingDays)
+
+    @classmethod
+    def of(cls, times: Timestamps, symbols: tuple[str, ...], calendar: str = "") -> Axes:
+        """The axes of bars that follow `calendar`; empty where it is not known."""
+        return cls(times, symbols, TradingDays.of(times, calendar))
 
 
 class Handle(Protocol):

@@ -36,7 +36,8 @@ class FeatureStream:
         self._last: datetime | None = to_datetime(history.timestamps[-1]) if len(history) else None
         graph = feature_set.graph
         past = history.select(symbols)
-        self._stream = graph.stream(inputs.columns(past, graph.inputs), Axes(past.timestamps, symbols))
+        axes = Axes.of(past.timestamps, symbols, past.calendar)
+        self._stream = graph.stream(inputs.columns(past, graph.inputs), axes)
 
     @property
     def last(self) -> datetime | None:

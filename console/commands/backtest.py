@@ -38,7 +38,9 @@ def backtest(
     document = registry.rollout(model) if model in registry.models() else None
     wanted = version or (document.champion if document else registry.versions(model)[-1])
     card = registry.card(model, wanted)
-    bars = workspace.source_bars(chosen, moment(to, "--to", end_of_day=True) if to else None)
+    calendar = workspace.source_of(chosen).calendar
+    until = moment(to, "--to", calendar, end_of_day=True) if to else None
+    bars = workspace.source_bars(chosen, until)
     first = _first_bar(bars, card, wanted, from_)
     scores = _scores(chosen, model, wanted, bars, first)
     result: dict[str, Any] = {
@@ -91,7 +93,11 @@ def _first_bar(bars: BarPanel, card: Card, version: str, first_day: str) -> int:
     from alphaloop.market import to_datetime64
 
     if first_day:
-        index = int(np.searchsorted(bars.timestamps, to_datetime64(moment(first_day, "--from")), "left"))
+        index = int(
+            np.searchsorted(
+                bars.timestamps, to_datetime64(moment(first_day, "--from", bars.calendar)), "left"
+            )
+        )
     else:
         index = _first_unseen(bars, card)
     if len(bars) - index < 2:

@@ -63,7 +63,7 @@ def show(
     from console import output
 
     chosen, table = _history(source, file, symbols, from_, to)
-    found = [_summary(symbol, table) for symbol in sorted(set(table["symbol"].to_pylist()))]
+    found = [_summary(symbol, table, chosen.calendar) for symbol in sorted(set(table["symbol"].to_pylist()))]
     heads = ("symbol", "bars", "first", "last", "first_close", "last_close")
     rows = [[str(one[head]) for head in heads] for one in found]
     payload = {**_described(chosen), "rows": table.num_rows, "bars": found}
@@ -174,8 +174,8 @@ def _history(source: str, file: Path | None, symbols: str, first: str, last: str
     if not source and file is None:
         # What `features build` stores.
         wanted, start = wanted or settings.load().data.symbols, chosen_start(settings.load())
-    start = moment(first, "--from") if first else start
-    end = moment(last, "--to", end_of_day=True) if last else None
+    start = moment(first, "--from", chosen.calendar) if first else start
+    end = moment(last, "--to", chosen.calendar, end_of_day=True) if last else None
     if first and start and end and start > end:
         raise InputError(f"--from '{first}' is after --to '{last}'; exchange them")
     return chosen, chosen.history(require_symbols(chosen, wanted), start, end)
@@ -202,11 +202,13 @@ def _family(prefix: str, family: SourceFamily) -> dict[str, Any]:
     }
 
 
-def _summary(symbol: str, table: Any) -> dict[str, Any]:
+def _summary(symbol: str, table: Any, calendar: str) -> dict[str, Any]:
     import pyarrow.compute as pc
 
+    from features.calendars import days_of
+
     rows = table.filter(pc.equal(table["symbol"], symbol)).sort_by("timestamp")
-    days = rows["timestamp"].cast("date32").to_pylist()
+    days = days_of(rows["timestamp"].to_numpy(), calendar).tolist()
     return {
         "symbol": symbol,
         "bars": rows.num_rows,

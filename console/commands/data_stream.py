@@ -90,10 +90,12 @@ def _replayed(
     first, colon, last = replay.partition(":")
     if not (colon and first and last):
         raise InputError(f"--replay '{replay}' is not of the form FROM:TO, as 2019-01-02:2019-03-29")
-    start, end = moment(first, "--replay"), moment(last, "--replay", end_of_day=True)
+    past = registry.find(chosen.data.source)
+    start = moment(first, "--replay", past.calendar)
+    end = moment(last, "--replay", past.calendar, end_of_day=True)
     clock = ReplayClock(start - timedelta(microseconds=1))
     source = ReplaySource.of_source(
-        registry.find(chosen.data.source), chosen.data.symbols, clock,
+        past, chosen.data.symbols, clock,
         start=start, end=end, frequency=frequency, speed=speed or math.inf,
     )  # fmt: skip
     return source, clock

@@ -59,7 +59,8 @@ def build(until: Until = "", json: AsJson = False) -> None:
     from features.store import FeatureStore
 
     chosen = settings.load()
-    last = moment(until, "--until", end_of_day=True) if until else None
+    calendar = workspace.source_of(chosen).calendar
+    last = moment(until, "--until", calendar, end_of_day=True) if until else None
     with output.progress("building features") as tell:
         tell("reading and checking bars")
         features = feature_set_of(chosen)

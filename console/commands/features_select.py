@@ -80,7 +80,7 @@ def _split(until: str, bars: BarPanel) -> datetime:
     from alphaloop.market import to_datetime
 
     if until:
-        return moment(until, "--until", end_of_day=True)
+        return moment(until, "--until", bars.calendar, end_of_day=True)
     return to_datetime(bars.timestamps[int(len(bars) * 0.8)])
 
 

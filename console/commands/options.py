@@ -49,16 +49,21 @@ def named_symbols(given: str, source: Source) -> tuple[str, ...]:
     return tuple(dict.fromkeys(found))
 
 
-def moment(given: str, option: str, *, end_of_day: bool = False) -> datetime:
-    """An ISO date or time in UTC; `InputError` for anything else."""
+def moment(given: str, option: str, calendar: str, *, end_of_day: bool = False) -> datetime:
+    """The first (or last) moment of a day of the calendar, or an ISO time, in UTC if it has no zone.
+
+    `InputError` for anything else.
+    """
+    from features.calendars import day_span
+
     try:
         parsed = datetime.fromisoformat(given)
     except ValueError as error:
         raise InputError(f"{option} '{given}' is no date; write it as 2020-03-16") from error
     if not FIRST_YEAR <= parsed.year <= LAST_YEAR:
         raise InputError(f"{option} '{given}' is out of reach; years are from {FIRST_YEAR} to {LAST_YEAR}")
-    if end_of_day and len(given) == len("2020-03-16"):
-        parsed = parsed.replace(hour=23, minute=59, second=59)
+    if len(given) == len("2020-03-16"):
+        return day_span(parsed.date(), calendar)[end_of_day]
     return parsed.replace(tzinfo=UTC) if parsed.tzinfo is None else parsed.astimezone(UTC)
 
 

@@ -35,7 +35,8 @@ def predict(
     source = workspace.source_of(chosen)
     asked = require_symbols(source, named_symbols(symbols, source) or chosen.data.symbols)
     snapshot, bars = workspace.latest_bars(chosen)
-    at = bars.between(end=moment(as_of, "--as-of", end_of_day=True)) if as_of else bars
+    end = moment(as_of, "--as-of", bars.calendar, end_of_day=True) if as_of else None
+    at = bars.between(end=end)
     if not len(at):
         raise InputError(f"--as-of {as_of} is before the first bar, which is of {snapshot.first.date()}")
     workspace.require_server(chosen)

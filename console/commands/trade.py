@@ -47,7 +47,8 @@ def trade(
 
     chosen = settings.load()
     find(broker)
-    days = _days_of(replay)  # a malformed one is refused before anything is read
+    # A malformed one is refused before anything is read.
+    days = _days_of(replay, workspace.source_of(chosen).calendar)
     registry = workspace.open_registry(chosen)
     workspace.require_server(chosen, wait)
     market = _market(chosen, replay)
@@ -74,7 +75,7 @@ def trade(
     output.answer(told, json, lambda: output.facts([(name, str(value)) for name, value in told.items()]))
 
 
-def _days_of(replay: str) -> tuple[datetime, datetime] | None:
+def _days_of(replay: str, calendar: str) -> tuple[datetime, datetime] | None:
     """The first and the last moment of `FROM:TO`, None for an empty text; `InputError` for anything else."""
     from alphaloop.errors import InputError
 
@@ -83,7 +84,8 @@ def _days_of(replay: str) -> tuple[datetime, datetime] | None:
     first_day, sign, last_day = replay.partition(":")
     if not (sign and first_day and last_day):
         raise InputError(f"--replay '{replay}' is not of the form FROM:TO, as 2019-01-02:2019-03-29")
-    first, last = moment(first_day, "--replay"), moment(last_day, "--replay", end_of_day=True)
+    first = moment(first_day, "--replay", calendar)
+    last = moment(last_day, "--replay", calendar, end_of_day=True)
     if first > last:
         raise InputError(f"--replay '{replay}' ends before it begins; write the earlier day first")
     return first, last
@@ -91,9 +93,11 @@ def _days_of(replay: str) -> tuple[datetime, datetime] | None:
 
 def _market(settings: Settings, replay: str) -> Market:
     """What this workspace knows, and the bars to come; `InputError` where it knows those already."""
+    from console import workspace
     from console.market import market_to_trade
 
-    return market_to_trade(settings, _days_of(replay), _standing(settings))
+    days = _days_of(replay, workspace.source_of(settings).calendar)
+    return market_to_trade(settings, days, _standing(settings))
 
 
 def _standing(settings: Settings) -> Standing | None:

@@ -1,6 +1,7 @@
 """Calendar periods: operators that begin anew, or look back, by the day, week, month or year.
 
-A period is that of a bar's close in UTC; a close at midnight belongs to the day that ends there.
+A period is of the days of the bars' calendar (`features.trading_days`): that of the day on which a bar
+closes.
 """
 
 from __future__ import annotations
@@ -12,34 +13,31 @@ import numpy as np
 import numpy.typing as npt
 
 from alphaloop.errors import InputError
-from alphaloop.market import Timestamps
 from features.arithmetic.smoothing import State, Stepped
+from features.calendars import Days
 from features.operator import Axes, Handle, Matrix, Operator, Vector
 from features.operators.recursive import Recursive
+from features.trading_days import TradingDays
 
 Array = npt.NDArray[np.float64]
-Label = Callable[[Timestamps], Array]
+Label = Callable[[Days], Array]
 
 
-def _days(times: Timestamps) -> npt.NDArray[np.int64]:
-    return (times - np.timedelta64(1, "ns")).astype("datetime64[D]").astype(np.int64)
+def _day(days: Days) -> Array:
+    return days.astype(np.int64).astype(np.float64)
 
 
-def _day(times: Timestamps) -> Array:
-    return _days(times).astype(np.float64)
-
-
-def _week(times: Timestamps) -> Array:
+def _week(days: Days) -> Array:
     # Day 0, the first of January 1970, was a Thursday; weeks begin on Mondays.
-    return ((_days(times) + 3) // 7).astype(np.float64)
+    return ((days.astype(np.int64) + 3) // 7).astype(np.float64)
 
 
-def _month(times: Timestamps) -> Array:
-    return (times - np.timedelta64(1, "ns")).astype("datetime64[M]").astype(np.float64)
+def _month(days: Days) -> Array:
+    return days.astype("datetime64[M]").astype(np.float64)
 
 
-def _year(times: Timestamps) -> Array:
-    return (times - np.timedelta64(1, "ns")).astype("datetime64[Y]").astype(np.float64)
+def _year(days: Days) -> Array:
+    return days.astype("datetime64[Y]").astype(np.float64)
 
 
 LABELS: dict[str, Label] = {"session": _day, "day": _day, "week": _week, "month": _month, "year": _year}
@@ -85,20 +83,20 @@ class Dated:
 
     def stream(self, inputs: tuple[Matrix, ...], axes: Axes) -> Handle:
         """A handle that stands after these bars."""
-        return _DatedHandle(self.operator.stream(self._dated(inputs, axes), axes), self.label)
+        return _DatedHandle(self.operator.stream(self._dated(inputs, axes), axes), self.label, axes.days)
 
     def _dated(self, inputs: tuple[Matrix, ...], axes: Axes) -> tuple[Matrix, ...]:
-        numbers = np.broadcast_to(self.label(axes.times)[:, None], inputs[0].shape)
+        numbers = np.broadcast_to(self.label(axes.days.numbers(axes.times))[:, None], inputs[0].shape)
         return (*inputs, numbers)
 
 
 class _DatedHandle:
-    def __init__(self, handle: Handle, numbered: Label) -> None:
-        self._handle, self._label = handle, numbered
+    def __init__(self, handle: Handle, numbered: Label, days: TradingDays) -> None:
+        self._handle, self._label, self._days = handle, numbered, days
 
     def update(self, inputs: tuple[Vector, ...], time: np.datetime64) -> tuple[Vector, ...]:
         """Take in one bar."""
-        number = self._label(np.array([time], dtype="datetime64[ns]"))[0]
+        number = self._label(self._days.numbers(np.array([time], dtype="datetime64[ns]")))[0]
         return self._handle.update((*inputs, np.full(len(inputs[0]), number)), time)
 
 

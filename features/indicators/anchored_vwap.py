@@ -15,9 +15,9 @@ from features.operators.window import Window
 EXTREMES = ("from_highest", "from_lowest")
 
 
-@indicator(("high", "low", "close", "volume"), group="volume indicators", reference="Shannon 2022")
+@indicator(("high", "low", "close", "volume"), group="volume indicators", reference="Shannon 2022", version=2)
 def anchored_vwap(anchor: str = "month") -> Operator:
-    """Average traded price since the session, week, month or year began (UTC).
+    """Average traded price since the session, week, month or year of the bars' calendar began.
 
     A bar counts with its typical price, `(high + low + close) / 3`. NaN until something traded.
     """

@@ -38,18 +38,24 @@ def _camarilla(high: Array, low: Array, close: Array) -> tuple[Array, ...]:
 KINDS: dict[str, Levels] = {"classic": _classic, "fibonacci": _fibonacci, "camarilla": _camarilla}
 
 
-@indicator(("high", "low", "close"), OUTPUTS, group="price levels", reference="Person 2004; Stott 1989")
+@indicator(
+    ("high", "low", "close"),
+    OUTPUTS,
+    group="price levels",
+    reference="Person 2004; Stott 1989",
+    version=2,
+)
 def pivot_points(period: str = "day", kind: str = "classic") -> Operator:
-    """Pivot, three resistances and three supports of the last complete day, week, month or year (UTC).
+    """Pivot, three resistances and three supports of the last complete day, week, month or year.
 
-    `kind` is `classic` (floor traders'), `fibonacci` or `camarilla`.
+    Periods are those of the bars' calendar. `kind` is `classic` (floor traders'), `fibonacci` or `camarilla`.
     """
     if kind not in KINDS:
         raise InputError(f"unknown kind '{kind}' of pivot points; known: {', '.join(KINDS)}")
     return previous_period(KINDS[kind], OUTPUTS, period)
 
 
-@indicator(("high", "low", "close"), RANGE, group="price levels", reference="Ochoa 2010")
+@indicator(("high", "low", "close"), RANGE, group="price levels", reference="Ochoa 2010", version=2)
 def central_pivot_range(period: str = "day") -> Operator:
     """The pivot of the last complete period, and the higher and the lower edge of the range around it."""
 

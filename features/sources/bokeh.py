@@ -23,7 +23,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from alphaloop.errors import DataError
-from alphaloop.market import BARS_SCHEMA
+from alphaloop.market import BARS_SCHEMA, with_calendar
 from features.calendars import closes_of
 from features.source import CalendarName, require_frequency, require_symbols, select
 from features.storage.forward_factor import forward_factor
@@ -89,4 +89,5 @@ def _table(path: str) -> pa.Table:
         },
         schema=BARS_SCHEMA,
     )
-    return table.sort_by([("timestamp", "ascending"), ("symbol", "ascending")]).combine_chunks()
+    table = table.sort_by([("timestamp", "ascending"), ("symbol", "ascending")]).combine_chunks()
+    return with_calendar(table, SOURCE.calendar)

@@ -2,9 +2,10 @@
 
 What the files do not say stands behind a question mark:
 `folder:s3://prices/crypto?calendar=24/7&frequency=1h&timezone=UTC&endpoint=http://minio:9000`. Options
-are `calendar`, `frequency`, `timezone`, `adjusted_only=true`, `extra=sentiment,bid_size` (further numeric
-columns), `date_format=%d.%m.%Y`, `skip_lines` above a CSV's header and its `header_lines`, `endpoint` and
-`region` of an object store, and the column of a field where no alias fits (`close=px_last`).
+are `calendar`, `frequency`, `timezone`, `stamp` (`open`, `close` or `date`), `adjusted_only=true`,
+`extra=sentiment,bid_size` (further numeric columns), `date_format=%d.%m.%Y`, `skip_lines` above a CSV's
+header and its `header_lines`, `endpoint` and `region` of an object store, and the column of a field where
+no alias fits (`close=px_last`).
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from features.storage.folder import FolderSource
 from features.storage.location import Storage
 
 FREQUENCY = re.compile(r"[1-9][0-9]{0,3}[mhdwM]")
-OPTIONS = ("calendar", "frequency", "timezone", "adjusted_only", "extra", "endpoint", "region")
+OPTIONS = ("calendar", "frequency", "timezone", "stamp", "adjusted_only", "extra", "endpoint", "region")
 FILE_OPTIONS = ("date_format", "skip_lines", "header_lines")
 
 
@@ -63,6 +64,8 @@ class FolderFamily:
                 date_format=options.get("date_format", ""),
                 skip_lines=_count(options, "skip_lines", "0", address),
                 header_lines=_count(options, "header_lines", "1", address),
+                stamp=options.get("stamp", ""),
+                frequency=bars,
             ),
             calendar=calendar,
             bars=bars,

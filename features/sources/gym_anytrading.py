@@ -22,7 +22,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from alphaloop.errors import DataError
-from alphaloop.market import BARS_SCHEMA
+from alphaloop.market import BARS_SCHEMA, with_calendar
 from features.calendars import FOREX
 from features.source import CalendarName, require_frequency, require_symbols, select
 from features.storage.package_file import package_file
@@ -85,4 +85,4 @@ def _table(path: str) -> pa.Table:
         **prices,
         "adjustment": pa.array(np.ones(len(raw))),
     }
-    return pa.table(columns, schema=BARS_SCHEMA)
+    return with_calendar(pa.table(columns, schema=BARS_SCHEMA), SOURCE.calendar)

@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 
 from alphaloop.errors import InputError
-from alphaloop.market import BarPanel, FloatMatrix
+from alphaloop.market import BarPanel, FloatMatrix, with_calendar
 from features.calendars import session_closes
 from features.cross_section import centred_rank
 from features.source import CalendarName, close_only, require_frequency, require_symbols, select
@@ -81,7 +81,7 @@ class Simulated:
     def _table(self) -> pa.Table:
         closes = session_closes(FIRST, LAST, self.calendar)
         panel: BarPanel = close_only(closes, SYMBOLS, _walk(len(closes), self.seed, self.strength))
-        return panel.to_table()
+        return with_calendar(panel.to_table(), self.calendar)
 
 
 SOURCE = Simulated()

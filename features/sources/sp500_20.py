@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 
 from alphaloop.errors import DataError
-from alphaloop.market import BarPanel
+from alphaloop.market import BarPanel, with_calendar
 from features.calendars import closes_of
 from features.source import CalendarName, close_only, require_frequency, require_symbols, select
 from features.storage.package_file import package_file
@@ -72,7 +72,7 @@ def _symbols(path: str) -> tuple[str, ...]:
 
 @cache
 def _table(path: str) -> pa.Table:
-    return _read(path).to_table()
+    return with_calendar(_read(path).to_table(), SOURCE.calendar)
 
 
 @cache

@@ -4,20 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from datetime import date, datetime
-from typing import Any
 from zoneinfo import ZoneInfo
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from alphaloop.clock import as_utc
 from alphaloop.errors import DataError, InputError
-from alphaloop.market import BARS_SCHEMA
-from features.calendars import FIRST_YEAR, LAST_YEAR, closes_of
+from alphaloop.market import BARS_SCHEMA, with_calendar
+from features.storage.bar_stamps import StampRule
 from features.storage.date_format import iso_texts, require_format
 from features.storage.number_cells import numbers
+from features.storage.stamp_cells import StampCells
 
 # Names that a column may have besides its own; case, spaces and hyphens do not count.
 ALIASES = {
@@ -30,7 +27,6 @@ FIELDS = (*BARS_SCHEMA.names, "adjusted_close")
 # So many lines may stand above a table.
 MAX_LINES = 1_000
 STAMP = BARS_SCHEMA.field("timestamp").type
-EXAMPLE = "2019-01-02T21:00:00Z, or the date alone for the session's close"
 
 
 @dataclass(frozen=True)
@@ -38,10 +34,11 @@ class BarColumns:
     """How a file's columns are read.
 
     `names` gives a field's column where no alias fits; `extra` are numeric columns to be kept besides.
-    `timezone` is that of times without one, which are refused while it is empty. A bare date stands for
-    the close of that day's session of `calendar`. `date_format` is that of times which are not written
-    in ISO 8601: see `features.storage.date_format`. Of a CSV file the first `skip_lines` lines are none of
-    the table, and the names of its columns stand in the first of `header_lines` lines.
+    `timezone` is that of times without one, which are refused while it is empty. `date_format` is that of
+    times which are not written in ISO 8601: see `features.storage.date_format`. Of a CSV file the first
+    `skip_lines` lines are none of the table, and the names of its columns stand in the first of
+    `header_lines` lines. `stamp` says what a time means, and `frequency` how long a bar is, both empty where
+    that is not told: see `StampRule`.
     """
 
     calendar: str = "XNYS"
@@ -51,8 +48,11 @@ class BarColumns:
     date_format: str = ""
     skip_lines: int = 0
     header_lines: int = 1
+    stamp: str = ""
+    frequency: str = ""
 
     def __post_init__(self) -> None:
+        StampRule(self.calendar, self.stamp)
         for name in self.names:
             if name not in FIELDS:
                 raise InputError(f"'{name}' is no column of bars; there are: {', '.join(FIELDS)}")
@@ -113,7 +113,7 @@ class BarColumns:
     def empty(self) -> pa.Table:
         """A table of bars without rows."""
         further = [pa.field(name, pa.float64()) for name in self.extra]
-        return pa.schema([*BARS_SCHEMA, *further]).empty_table()
+        return with_calendar(pa.schema([*BARS_SCHEMA, *further]).empty_table(), self.calendar)
 
     def convert(self, raw: pa.Table, found: Mapping[str, str], label: str, symbol: str = "") -> pa.Table:
         """`raw` as a table of bars; `symbol` is that of every row where no column says it.
@@ -121,13 +121,18 @@ class BarColumns:
         With an adjusted close and no adjustment, the adjustment is the ratio of the two closes: see
         `features.storage.folder.rebased`. `DataError` names column and row.
         """
-        cells = _Cells(label, self.calendar, self.timezone)
-        columns: dict[str, pa.Array] = {
-            "symbol": cells.symbols(raw[found["symbol"]])
+        cells = _Cells(label)
+        symbols = (
+            cells.symbols(raw[found["symbol"]])
             if "symbol" in found
-            else pa.array([symbol] * len(raw), pa.string()),
-            "timestamp": cells.timestamps(self._dated(raw[found["timestamp"]], label)),
-        }
+            else pa.array([symbol] * len(raw), pa.string())
+        )
+        own = all(found.get(name) == name for name in BARS_SCHEMA.names if name != "symbol")
+        rule = StampRule(self.calendar, self.stamp, self.frequency, own)
+        dated = self._dated(raw[found["timestamp"]], label)
+        stamps = StampCells(label, rule, self.timezone).stamps(dated)
+        closes = rule.closes(stamps, symbols.to_numpy(zero_copy_only=False), label)
+        columns: dict[str, pa.Array] = {"symbol": symbols, "timestamp": pa.array(closes).cast(STAMP)}
         for name in BARS_SCHEMA.names[2:]:
             if name in found:
                 columns[name] = cells.numbers(name, raw[found[name]])
@@ -140,7 +145,7 @@ class BarColumns:
         table = pa.table(columns, schema=BARS_SCHEMA)
         for name in self.extra:
             table = table.append_column(name, cells.numbers(name, raw[found[name]]))
-        return table
+        return with_calendar(table, self.calendar)
 
     def _dated(self, column: pa.ChunkedArray, label: str) -> pa.ChunkedArray:
         return iso_texts(column, self.date_format, label) if self.date_format else column
@@ -151,8 +156,6 @@ class _Cells:
     """Columns of cells, and what to say of one that is wrong."""
 
     label: str
-    calendar: str
-    timezone: str
 
     def symbols(self, column: pa.ChunkedArray) -> pa.Array:
         try:
@@ -166,62 +169,6 @@ class _Cells:
 
     def numbers(self, name: str, column: pa.ChunkedArray) -> pa.Array:
         return numbers(column, name, self.label)
-
-    def timestamps(self, column: pa.ChunkedArray) -> pa.Array:
-        if pa.types.is_timestamp(column.type) and not column.null_count:
-            return self._stamps(column)
-        if pa.types.is_nested(column.type):
-            raise DataError(f"{self.label}: column 'timestamp' holds {column.type}; write {EXAMPLE}")
-        cells = column.to_pylist()
-        moments: dict[object, datetime | date] = {}
-        for row, cell in enumerate(cells):
-            if cell not in moments:
-                moments[cell] = self._moment(row, cell)
-        days = [moment for moment in moments.values() if not isinstance(moment, datetime)]
-        closes = dict(zip(days, closes_of(days, self.calendar), strict=True))
-        stamps = {
-            cell: np.datetime64(moment.replace(tzinfo=None), "ns")
-            if isinstance(moment, datetime)
-            else closes[moment]
-            for cell, moment in moments.items()
-        }
-        return pa.array(np.array([stamps[cell] for cell in cells], dtype="datetime64[ns]")).cast(STAMP)
-
-    def _stamps(self, column: pa.ChunkedArray) -> pa.Array:
-        if column.type.tz is None and not self.timezone:
-            first = f" ({column[0].as_py()})" if len(column) else ""
-            raise DataError(
-                f"{self.label}: column 'timestamp', row 1{first} has no time zone; store times in UTC, or "
-                "give the zone: timezone=Europe/London"
-            )
-        try:
-            known = column if column.type.tz else pc.assume_timezone(column, self.timezone)
-            return known.cast(STAMP).combine_chunks()
-        except pa.ArrowException as error:
-            raise DataError(f"{self.label}: column 'timestamp' cannot be read ({_line(error)})") from error
-
-    def _moment(self, row: int, cell: object) -> datetime | date:
-        """The moment in UTC, or a day where no time is given."""
-        moment: Any = cell
-        try:
-            if isinstance(cell, str):
-                text = cell.strip()
-                moment = date.fromisoformat(text) if len(text) <= 10 else datetime.fromisoformat(text)
-            if isinstance(moment, datetime):
-                moment = self._in_utc(moment)
-        except (ValueError, OverflowError) as error:
-            raise self.wrong("timestamp", row, cell, f"write {EXAMPLE}") from error
-        if not isinstance(moment, date) or not FIRST_YEAR <= moment.year <= LAST_YEAR:
-            raise self.wrong("timestamp", row, cell, f"write {EXAMPLE}")
-        return moment
-
-    def _in_utc(self, moment: datetime) -> datetime:
-        if moment.tzinfo is not None or not self.timezone:
-            return as_utc(moment)
-        there = moment.replace(tzinfo=ZoneInfo(self.timezone))
-        if as_utc(there) != as_utc(there.replace(fold=1)):
-            raise ValueError(f"{moment} is twice or never in {self.timezone}")
-        return as_utc(there)
 
     def wrong(self, column: str, row: int, value: object, way_out: str) -> DataError:
         return DataError(f"{self.label}: column '{column}', row {row + 1} is {value!r}; {way_out}")

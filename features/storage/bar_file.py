@@ -5,7 +5,7 @@ from __future__ import annotations
 import codecs
 import csv
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import cached_property
 from pathlib import PurePosixPath
@@ -15,8 +15,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from alphaloop.errors import DataError
+from alphaloop.market import CALENDAR
 from features.source import select
 from features.storage.bar_columns import BarColumns
+from features.storage.bar_stamps import CLOSE
 from features.storage.location import FAILURES, Storage
 
 PARQUET = ".parquet"
@@ -24,6 +26,8 @@ SUFFIXES = (".csv", ".csv.gz", PARQUET)
 # A file's own times may be local, and name the beginning of a bar: rows are cut off this far outside of
 # what was asked for (and the length of a bar) before they are read, and exactly afterwards.
 MARGIN = timedelta(days=2)
+# What the metadata of a table of bars and of a snapshot hold.
+OURS = {CALENDAR, b"alphaloop.snapshot"}
 
 
 @dataclass(frozen=True)
@@ -72,10 +76,16 @@ class BarFile:
             return self.columns.empty()
         condition = self._condition(symbols, start, end) if self._parquet else None
         raw = self._raw(list(dict.fromkeys(self._found.values())), condition)
-        table = self.columns.convert(raw, self._found, self.name, self._only_symbol)
+        table = self._reading.convert(raw, self._found, self.name, self._only_symbol)
         return select(
             table, pc.unique(table["symbol"]).to_pylist() if symbols is None else symbols, start, end
         )
+
+    @property
+    def _reading(self) -> BarColumns:
+        """How its columns are read: a table of ours, which names its calendar, has stamps that are closes."""
+        ours = self._parquet and OURS.intersection(self._fragment[1].metadata or ())
+        return replace(self.columns, stamp=CLOSE) if ours and not self.columns.stamp else self.columns
 
     @property
     def _parquet(self) -> bool:
@@ -102,7 +112,8 @@ class BarFile:
             fragment = dataset.ParquetFileFormat().make_fragment(self.path, self.storage.filesystem)
             schema = fragment.physical_schema
             # The names are decoded here, where damage to them is an error of the file.
-            return fragment, pa.schema(list(zip(schema.names, schema.types, strict=True)))
+            fields = list(zip(schema.names, schema.types, strict=True))
+            return fragment, pa.schema(fields, metadata=schema.metadata)
         except FAILURES as error:
             self._fail(error)
 

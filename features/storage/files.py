@@ -31,7 +31,8 @@ __all__ = ["SUFFIXES", "FileSource"]
 class FileSource:
     """A file as a source; its name is `file:` and the path. `DataError` names file, column and row.
 
-    `timezone` is that of times without one, which are refused while it is empty.
+    `timezone` is that of times without one, which are refused while it is empty; `stamp` says what a time
+    means, where that is not plain: see `features.storage.bar_stamps`.
     """
 
     path: Path
@@ -39,6 +40,7 @@ class FileSource:
     adjusted_only: bool = False
     timezone: str = ""
     frequency: str = "1d"
+    stamp: str = ""
 
     def __post_init__(self) -> None:
         require_calendar(self.calendar)
@@ -85,5 +87,6 @@ class FileSource:
 
     def _file(self) -> BarFile:
         path = str(self.path)
-        storage, columns = Storage(path), BarColumns(self.calendar, self.timezone)
+        storage = Storage(path)
+        columns = BarColumns(self.calendar, self.timezone, stamp=self.stamp, frequency=self.frequency)
         return BarFile(storage, storage.root, path, columns, margin=MARGIN + longest_bar(self.frequency))

@@ -22,7 +22,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from alphaloop.errors import DamagedStoreError, DataError, UnknownNameError
+from alphaloop.errors import AlphaloopError, DamagedStoreError, DataError, UnknownNameError
+from alphaloop.market import calendar_of, with_calendar
 from features.storage.atomic_file import replace_with
 from features.storage.snapshot_content import content_hash, identity, normalised, schema_of, without_nulls
 
@@ -36,7 +37,10 @@ _UNREADABLE = (pa.ArrowException, OSError, ValueError, KeyError, TypeError)
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """A stored set of bars: `rows`, `first` and `last` count the parents' rows too."""
+    """A stored set of bars: `rows`, `first` and `last` count the parents' rows too.
+
+    `calendar` is the one that its days follow, empty where that is not known.
+    """
 
     id: str
     parent: str | None
@@ -45,6 +49,7 @@ class Snapshot:
     first: datetime
     last: datetime
     path: Path
+    calendar: str = ""
 
 
 class SnapshotStore:
@@ -64,7 +69,7 @@ class SnapshotStore:
 
     def save(self, table: pa.Table, source: str) -> Snapshot:
         """Store a base. Storing the same bars again gives the same snapshot. `DataError` if it is empty."""
-        return self._write(normalised(table), None, source)
+        return self._write(normalised(table), None, source, calendar_of(table))
 
     def append(self, parent_id: str, table: pa.Table) -> Snapshot:
         """Store rows that `parent_id` lacks: later bars, and bars that came late.
@@ -75,7 +80,7 @@ class SnapshotStore:
         delta = normalised(table)
         if pc.min(delta["timestamp"]).as_py() <= parent.last:
             self._require_missing(parent, delta)
-        return self._write(delta, parent, self._source_of_newest(parent))
+        return self._write(delta, parent, self._source_of_newest(parent), parent.calendar)
 
     def load(self, snapshot_id: str) -> pa.Table:
         """All bars of a snapshot, verified; `DamagedStoreError` names the file that does not fit its id.
@@ -99,7 +104,7 @@ class SnapshotStore:
         described = self.describe(snapshot_id)
         if table.num_rows != described.rows or _last(table) != described.last.isoformat():
             raise _damaged(described.path, "its header does not describe its bars")
-        return table
+        return with_calendar(table, described.calendar)
 
     def describe(self, snapshot_id: str) -> Snapshot:
         """What is stored under an id; `UnknownNameError` if nothing is."""
@@ -185,10 +190,10 @@ class SnapshotStore:
             raise UnknownNameError("snapshot", snapshot_id, known, where=str(self._folder))
         return path
 
-    def _write(self, table: pa.Table, parent: Snapshot | None, source: str) -> Snapshot:
+    def _write(self, table: pa.Table, parent: Snapshot | None, source: str, calendar: str) -> Snapshot:
         name = identity(parent.id if parent else None, source, table)
         path = self._folder / (name + SUFFIX)
-        header = _describe(table, parent, source)
+        header = {**_describe(table, parent, source), "calendar": calendar}
         if not path.is_file():
             tagged = table.replace_schema_metadata({HEADER: json.dumps(header).encode()})
             replace_with(
@@ -241,7 +246,18 @@ def _header(schema: pa.Schema) -> dict[str, Any]:
 
 def _snapshot(name: str, header: dict[str, Any], path: Path) -> Snapshot:
     times = {key: datetime.fromisoformat(header[key]) for key in ("first", "last")}
-    return Snapshot(id=name, path=path, **{**header, **times})
+    calendar = header["calendar"] if "calendar" in header else _calendar_of_source(header["source"])
+    return Snapshot(id=name, path=path, **{**header, **times, "calendar": calendar})
+
+
+def _calendar_of_source(source: str) -> str:
+    """The calendar of a source, for snapshots stored before they named it; empty where there is none."""
+    from features.sources import registry
+
+    try:
+        return registry.find(source).calendar
+    except AlphaloopError:
+        return ""
 
 
 def _read_head(head: Path) -> tuple[str, str]:

@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from alphaloop.errors import DamagedStoreError, UnknownNameError
+from alphaloop.market import calendar_of, with_calendar
 from features.storage.atomic_file import replace_with
 from features.storage.snapshot_content import content_hash
 from features.truth.actions_store import ActionsStore, actions_hash
@@ -40,7 +41,9 @@ class VintageStore:
         identity = _identity(rows, header)
         path = self._path(identity)
         if not path.is_file():
-            tagged = rows.replace_schema_metadata({HEADER: json.dumps(header).encode()})
+            tagged = rows.replace_schema_metadata(
+                {**(rows.schema.metadata or {}), HEADER: json.dumps(header).encode()}
+            )
             replace_with(path, lambda partial: pq.write_table(tagged, partial, compression="zstd"))
         return identity
 
@@ -56,7 +59,7 @@ class VintageStore:
         try:
             table = pq.ParquetFile(path).read()
             header = json.loads(table.schema.metadata[HEADER])
-            rows = table.replace_schema_metadata(None)
+            rows = with_calendar(table.replace_schema_metadata(None), calendar_of(table))
             fits = _identity(rows, header) == identity
         except _UNREADABLE as error:
             raise _damaged(path, error) from error

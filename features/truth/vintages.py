@@ -192,7 +192,7 @@ def _normalised(rows: pa.Table) -> pa.Table:
         if rows[name].null_count:
             raise DataError(f"rows of vintages need '{name}', and {rows[name].null_count} of these have none")
     # A column that is required in a table of bars may be null here, so that tables can be joined.
-    return pa.table({name: rows[name] for name in rows.column_names})
+    return pa.table({name: rows[name] for name in rows.column_names}, metadata=rows.schema.metadata)
 
 
 def _knowable(rows: pa.Table, latency: timedelta) -> npt.NDArray[np.int64]:

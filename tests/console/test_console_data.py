@@ -125,3 +125,27 @@ def test_a_live_check_finds_that_old_bars_are_stale(capsys: pytest.CaptureFixtur
     """Held against this machine's clock, bars of 2017 are stale."""
     out, _ = run(capsys, "data", "check", "eurusd-1h", "--live", "--json", code=2)
     assert ("stale", "reject") in findings(out)
+
+
+@pytest.mark.parametrize(
+    ("calendar", "stamps"),
+    [
+        ("24/7", lambda day: f"2021-01-{day:02}"),
+        ("24/7&stamp=close", lambda day: f"2021-01-{day:02}T23:59:59.999Z"),
+        ("XASX", lambda day: f"2021-01-{day:02}T10:30:00+11:00"),
+    ],
+    ids=["dates round the clock", "closes at 23:59:59.999", "Sydney, still the day before in UTC"],
+)
+def test_days_of_the_command_line_are_those_of_the_calendar(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, calendar: str, stamps: Any
+) -> None:
+    """--from and --to include both days of the market, whatever day it is in UTC when their bars close."""
+    rows = "\n".join(f"{stamps(day)},{day}" for day in range(10, 25))
+    (tmp_path / "X.csv").write_text(f"date,close\n{rows}\n")
+    source = f"folder:{tmp_path}?calendar={calendar}"
+    out, _ = run(capsys, "data", "show", source, "--from", "2021-01-13", "--to", "2021-01-19", "--json")
+    shown = json.loads(out)["bars"][0]
+    assert [shown[name] for name in ("bars", "first", "last", "first_close", "last_close")] == [
+        *(7, "2021-01-13", "2021-01-19"),
+        *(13.0, 19.0),
+    ]

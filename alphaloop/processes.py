@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import socket
@@ -10,7 +11,7 @@ from collections.abc import Mapping
 
 import psutil
 
-from alphaloop.errors import PortInUseError
+from alphaloop.errors import InputError, PortInUseError
 
 QUIET = {
     "PYTHONSAFEPATH": "1",
@@ -54,12 +55,21 @@ def _family(host: str) -> socket.AddressFamily:
 
 
 def require_port(host: str, port: int, setting: str) -> None:
-    """Raise `PortInUseError` if `port` cannot be bound."""
+    """Raise `PortInUseError` if `port` is taken, and `InputError` if `host` or `port` is not ours to bind."""
     with socket.socket(_family(host)) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))
         except OSError as error:
+            if isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
+                section = setting.rpartition(".")[0]
+                raise InputError(
+                    f"{host} is no address of this machine; set {section}.host to one, as 127.0.0.1"
+                ) from error
+            if error.errno == errno.EACCES:
+                raise InputError(
+                    f"port {port} is reserved for the system's administrator; set {setting} above 1023"
+                ) from error
             raise PortInUseError(
                 f"port {port} on {host} is in use by another process; stop it, or set {setting} to another"
             ) from error

@@ -37,7 +37,10 @@ def is_of_a_service(name: str, environment: dict[str, str]) -> bool:
 
 
 def parts(text: str) -> list[str]:
-    """The parts of `text` between commas; a comma within brackets, as in a formula, parts nothing."""
+    """The parts of `text` between commas; a comma within brackets, as in a formula, parts nothing.
+
+    One comma at the end is allowed. An empty part elsewhere is kept: it is a slip, and for others to refuse.
+    """
     found, depth, start = [], 0, 0
     for place, sign in enumerate(text):
         if sign in _OPENING:
@@ -48,7 +51,7 @@ def parts(text: str) -> list[str]:
             found.append(text[start:place])
             start = place + 1
     stripped = [one.strip() for one in (*found, text[start:])]
-    return [one for one in stripped if one]
+    return stripped if stripped[-1] else stripped[:-1]
 
 
 def listed(value: Any) -> Any:

@@ -130,6 +130,25 @@ def take_snapshot(settings: Settings, until: datetime | None = None) -> Snapshot
     )
 
 
+def writable_settings() -> Settings:
+    """The settings for a command that writes; refused at once where their home cannot be written."""
+    from alphaloop import settings
+
+    chosen = settings.load()
+    require_writable(chosen)
+    return chosen
+
+
+def require_writable(settings: Settings) -> None:
+    """Raise `InputError` unless the home can be written, or made; nothing is made here."""
+    home = settings.paths.home
+    place = next(one for one in (home, *home.parents) if one.exists())
+    if not place.is_dir():
+        raise InputError(f"the home {home} cannot be made: {place} is a file; set ALPHALOOP_HOME to a folder")
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise InputError(f"the home {home} cannot be written: no right to {place}; set ALPHALOOP_HOME")
+
+
 def open_registry(settings: Settings) -> Registry:
     """The registry; `MissingStateError` before the first training."""
     from models.registry import Registry

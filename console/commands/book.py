@@ -49,13 +49,12 @@ def carry(reason: Reason, by: By = "", json: AsJson = False) -> None:
     cost (a broker with an account of its own is told by hand). With another number of sleeves the book is
     shared out anew in equal parts. A symbol that is only added needs none of this: `trade` goes on.
     """
-    from alphaloop import settings
     from alphaloop.costs import CostModel
     from alphaloop.rollout import sleeve_names
     from console import output, workspace
     from trading.carrying import CARRIED, carried
 
-    chosen = settings.load()
+    chosen = workspace.writable_settings()
     _, bars = workspace.latest_bars(chosen)
     with _journal(chosen) as journal:
         costs, sleeves = CostModel.from_settings(chosen.trading), sleeve_names(chosen.trading.sleeves)

@@ -59,6 +59,7 @@ def build(until: Until = "", json: AsJson = False) -> None:
     from features.store import FeatureStore
 
     chosen = settings.load()
+    workspace.require_writable(chosen)
     calendar = workspace.source_of(chosen).calendar
     last = moment(until, "--until", calendar, end_of_day=True) if until else None
     with output.progress("building features") as tell:
@@ -99,6 +100,7 @@ def materialize(json: AsJson = False) -> None:
     from models.registry import Registry
 
     chosen = settings.load()
+    workspace.require_writable(chosen)
     with output.progress("materialising windows") as tell:
         snapshot, bars = workspace.latest_bars(chosen)
         tell(f"{len(bars.symbols)} symbols at {snapshot.last.date()}")

@@ -18,12 +18,11 @@ def register(app: typer.Typer) -> None:
 
 def monitor(once: Once = True, json: AsJson = False) -> None:
     """Compare what the model sees live with its training; journal alarms and retrain requests."""
-    from alphaloop import settings
-    from console import output, wording
+    from console import output, wording, workspace
     from control.monitor import look_once
 
     with output.progress("reading the prediction log"):
-        look = look_once(settings.load())
+        look = look_once(workspace.writable_settings())
 
     def show() -> None:
         output.facts(wording.flattened({name: value for name, value in look.items() if name != "alarms"}))

@@ -45,9 +45,8 @@ def compile_pipeline(name: PipelineName, to: Target = None, json: AsJson = False
 @app.command()
 def run(name: PipelineName, arguments: Arguments = None, json: AsJson = False) -> None:
     """Run a pipeline on this machine, each step in a process of its own."""
-    from alphaloop import settings
     from alphaloop.errors import InputError
-    from console import output, wording
+    from console import output, wording, workspace
     from pipelines import runner
 
     given = {}
@@ -57,5 +56,5 @@ def run(name: PipelineName, arguments: Arguments = None, json: AsJson = False) -
             raise InputError(f"argument '{argument}' is not of the form name=value")
         given[key] = value
     with output.progress(f"running pipeline {name}"):
-        result = runner.run(name, settings.load(), **given)
+        result = runner.run(name, workspace.writable_settings(), **given)
     output.answer(result, json, lambda: output.facts(wording.flattened(result)))

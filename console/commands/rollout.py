@@ -95,15 +95,15 @@ def start(
     versions share the sleeves at a fixed weight instead, until the longest duration or `rollout promote` or
     `rollout abort`.
     """
-    from alphaloop import settings
     from alphaloop.errors import UnknownNameError
     from alphaloop.rollout import RolloutKind
+    from console import workspace
     from control import crowning, operations
 
     if kind not in set(RolloutKind):
         raise UnknownNameError("kind of rollout", kind, RolloutKind)
     exception = crowning.override_of(override, reason, by or operator(), rotate_inputs)
-    chosen = settings.load()
+    chosen = workspace.writable_settings()
     name = model or chosen.serving.model
     if exception and not (ab or rotate_inputs or operations.has_champion(chosen, name)):
         # Nobody is there to be compared with: the version would stay in the shadow of none.
@@ -136,11 +136,11 @@ def crown(
     `alphaloop train` does so by itself with the first version that passes its gate. Later ones challenge the
     champion: `alphaloop rollout start`.
     """
-    from alphaloop import settings
+    from console import workspace
     from control import crowning
 
     who = by or operator()
-    chosen = settings.load()
+    chosen = workspace.writable_settings()
     exception = crowning.override_of(override, reason, who)
     _crown(chosen, model or chosen.serving.model, version, exception, who, json)
 
@@ -148,20 +148,20 @@ def crown(
 @app.command()
 def promote(reason: Reason, model: Model = "", by: By = "", json: AsJson = False) -> None:
     """Make the challenger champion by hand."""
-    from alphaloop import settings
+    from console import workspace
     from control import operations
 
-    chosen = settings.load()
+    chosen = workspace.writable_settings()
     _answer(operations.promote(chosen, model or chosen.serving.model, reason, by or operator()), json)
 
 
 @app.command()
 def abort(reason: Reason, model: Model = "", by: By = "", json: AsJson = False) -> None:
     """Take the challenger out by hand."""
-    from alphaloop import settings
+    from console import workspace
     from control import operations
 
-    chosen = settings.load()
+    chosen = workspace.writable_settings()
     _answer(operations.abort(chosen, model or chosen.serving.model, reason, by or operator()), json)
 
 

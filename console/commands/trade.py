@@ -36,19 +36,21 @@ def trade(
     broker: Broker = "paper", replay: Replay = "", wait: Wait = DEFAULT_WAIT_SECONDS, json: AsJson = False
 ) -> None:
     """Trade on the running server's forecasts, bar by bar, and journal every decision."""
-    from alphaloop import settings
     from alphaloop.clock import ReplayClock
     from alphaloop.journal.store import Journal
     from alphaloop.market import to_datetime
+    from alphaloop.processes import require_port
     from console import output, workspace
     from console.world import World, open_loop
     from trading.broker import find
     from trading.recovery import restore
 
-    chosen = settings.load()
+    chosen = workspace.writable_settings()
     find(broker)
-    # A malformed one is refused before anything is read.
+    # What is malformed or in use is refused before anything is read.
     days = _days_of(replay, workspace.source_of(chosen).calendar)
+    if chosen.rollout.metrics_port:
+        require_port(chosen.rollout.metrics_host, chosen.rollout.metrics_port, "rollout.metrics_port")
     registry = workspace.open_registry(chosen)
     workspace.require_server(chosen, wait)
     market = _market(chosen, replay)

@@ -24,7 +24,6 @@ def register(app: typer.Typer) -> None:
 
 def train(family: FamilyName, trials: Trials = None, model: Model = "", json: AsJson = False) -> None:
     """Train a family, judge it, and register it; the first that passes becomes champion."""
-    from alphaloop import settings
     from alphaloop.clock import SystemClock
     from console import output, workspace
     from console.models_view import card_facts, verdict_lines
@@ -34,7 +33,7 @@ def train(family: FamilyName, trials: Trials = None, model: Model = "", json: As
     from models import families, training
     from models.registry import Registry
 
-    chosen = settings.load()
+    chosen = workspace.writable_settings()
     families.find(family)
     name = model or chosen.serving.model
     with output.progress(f"training {family}") as tell:

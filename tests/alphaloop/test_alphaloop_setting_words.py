@@ -157,7 +157,9 @@ def test_a_table_in_a_variable_is_asked_for_as_one(monkeypatch):
 
 
 def test_parts_between_commas() -> None:
-    """Blanks and empty parts count for nothing, and an unclosed bracket keeps the rest together."""
-    assert parts(" a, ,b,, c ") == ["a", "b", "c"]
+    """Blanks count for nothing, an empty part is not hidden, an unclosed bracket keeps the rest together."""
+    assert parts(" a, b, c, ") == ["a", "b", "c"]
+    assert parts("a,,b") == ["a", "", "b"]
+    assert parts(" ") == []
     assert parts("f(a, [b, c]), d") == ["f(a, [b, c])", "d"]
     assert parts("f(a, b") == ["f(a, b"]

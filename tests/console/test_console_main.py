@@ -12,6 +12,7 @@ import psutil
 import pytest
 
 from alphaloop.clock import monotonic, sleep
+from alphaloop.processes import free_port
 from console import main
 from console.main import VERBS
 
@@ -127,6 +128,9 @@ def test_bad_input_is_one_line_and_exit_2(
     """What the caller can mend is named in one line on standard error, and nothing is written."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("ALPHALOOP_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("ALPHALOOP_SERVING__GRPC_PORT", str(free_port()))
+    for name in ("HTTP_PORT", "METRICS_PORT"):
+        monkeypatch.setenv(f"ALPHALOOP_SERVING__{name}", "0")
     code = main.run(list(arguments))
     shown = capsys.readouterr()
     assert code == 2, shown.err

@@ -61,6 +61,9 @@ class DataSettings(Section):
         {}, description="policy by quality rule, as {unique = 'repair'}; by default errors reject"
     )
     thresholds: dict[str, float] = Field({}, description="limits of quality rules by name")
+    holidays: tuple[Annotated[str, BeforeValidator(_day)], ...] = Field(
+        (), description="days on which the market was closed, whatever its calendar says, as 2012-10-29"
+    )
     keep_snapshots: int = Field(0, ge=0, description="snapshots to keep of each source; 0 keeps all")
     keep_days: int = Field(
         0, ge=0, le=MOST_DAYS, description="days for which a snapshot is kept; 0 keeps all"

@@ -45,11 +45,12 @@ def policies_of(settings: Settings) -> tuple[Policies, Thresholds]:
     from features.cleaning import Policies
     from features.quality import Thresholds
 
-    limits = {one.name for one in fields(Thresholds)}
+    limits = {one.name for one in fields(Thresholds)} - {"holidays"}
     for name in settings.data.thresholds:
         if name not in limits:
             raise UnknownNameError("quality threshold", name, limits, where="data.thresholds")
-    return Policies(settings.data.quality), Thresholds(**settings.data.thresholds)  # type: ignore[arg-type]
+    thresholds = Thresholds(**settings.data.thresholds, holidays=settings.data.holidays)
+    return Policies(settings.data.quality), thresholds  # type: ignore[arg-type]
 
 
 def latest_bars(settings: Settings) -> tuple[Snapshot, BarPanel]:

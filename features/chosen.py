@@ -11,9 +11,9 @@ from datetime import UTC, date, datetime
 from alphaloop.clock import SystemClock
 from alphaloop.errors import InputError
 from alphaloop.settings import Settings
-from features.calendars import any_session
 from features.feeds.failover import FailoverSource, identity_of_providers
 from features.feeds.policy import FailoverPolicy
+from features.quality_rules.holidays import any_session_but
 from features.source import LiveSource, Source, is_live
 from features.sources import registry
 from features.storage import incremental
@@ -40,7 +40,7 @@ def chosen_feed(settings: Settings) -> LiveSource:
                 "bars as they close, as ccxt:binance"
             )
         found.append(source)
-    policy = FailoverPolicy(expects=any_session(found[0].calendar))
+    policy = FailoverPolicy(expects=any_session_but(found[0].calendar, settings.data.holidays))
     return FailoverSource(found, policy, name=settings.data.source, clock=SystemClock())
 
 

@@ -5,17 +5,20 @@ The rules live in `features.quality_rules`; what follows from a finding, in `fea
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import datetime
 
 import pyarrow as pa
 
 from alphaloop.errors import DataError
 from features.calendars import require_calendar
+from features.quality_rules.common_gaps import with_common_gaps
 from features.quality_rules.dispute import disputed
 from features.quality_rules.feed import skew, stale, venue_clock
 from features.quality_rules.finding import RULES, Finding, Severity, findings_table
 from features.quality_rules.grid import frequency as frequencies
 from features.quality_rules.grid import grid
+from features.quality_rules.holidays import without_holidays
 from features.quality_rules.jump import jumps
 from features.quality_rules.order import ordered, unique
 from features.quality_rules.outlier import outliers
@@ -70,7 +73,7 @@ def check(
         *prices(rows),
         *ohlc(rows),
         *missing(rows),
-        *sessions(rows, calendar, thresholds),
+        *_sessions(rows, calendar, thresholds),
         *stuck(rows, thresholds),
         *outliers(rows, thresholds),
         *jumps(rows, thresholds),
@@ -82,6 +85,11 @@ def check(
     if now is not None and venue_now is not None:
         findings += venue_clock(venue_now, now, thresholds)
     return findings
+
+
+def _sessions(rows: Rows, calendar: str, thresholds: Thresholds) -> Iterator[Finding]:
+    found = without_holidays(sessions(rows, calendar, thresholds), rows, calendar, thresholds)
+    return with_common_gaps(found, rows, calendar)
 
 
 def require_clean(table: pa.Table, calendar: str, name: str) -> None:

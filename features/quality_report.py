@@ -35,7 +35,7 @@ class QualityReport:
     findings: tuple[Finding, ...]
     repairs: tuple[Repair, ...]
     policies: dict[str, str]
-    thresholds: dict[str, float]
+    thresholds: dict[str, Any]
 
     def counts(self) -> dict[str, int]:
         """How often each rule found something."""

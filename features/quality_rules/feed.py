@@ -11,6 +11,7 @@ from alphaloop.clock import as_utc
 from alphaloop.market import to_datetime64
 from features.calendars import open_time
 from features.quality_rules.finding import Finding
+from features.quality_rules.holidays import Holidays
 from features.quality_rules.rows import Rows, moment
 from features.quality_rules.thresholds import Thresholds
 
@@ -24,7 +25,8 @@ def stale(rows: Rows, calendar: str, now: datetime, thresholds: Thresholds) -> I
             continue
         opened = open_time(np.r_[times, present], calendar)
         usual = max(int(np.median(np.diff(opened[:-1]))), 1)
-        bars = (opened[-1] - opened[-2]) / usual
+        holidays = Holidays(calendar, thresholds.holidays, np.r_[times, present])
+        bars = (opened[-1] - opened[-2] - holidays.open_time(times[-1], present)) / usual
         if bars > thresholds.stale_bars:
             until = as_utc(now).isoformat()
             value = f"the last bar; by {until} the market has been open for {bars:.1f} bars since"

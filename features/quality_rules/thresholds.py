@@ -9,7 +9,7 @@ from alphaloop.errors import InputError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Thresholds:
-    """The limits of the rules. `InputError` names one that is not positive.
+    """The limits of the rules, and holidays. `InputError` names a limit that is not positive.
 
     On the embedded data sets the defaults give warnings where something was indeed unusual (Apple on
     29 September 2000, Merck on 30 September 2004), and no error.
@@ -39,9 +39,13 @@ class Thresholds:
     """Bars that the market has been open for since the last one, from which on a feed is stale."""
     skew_seconds: float = 60.0
     """How far a bar may lie ahead of our clock, and the venue's clock from ours."""
+    holidays: tuple[str, ...] = ()
+    """Days (as 2019-01-31) on which the market was closed, whatever its calendar says: `data.holidays`."""
 
     def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
+            if field.name == "holidays":
+                continue
             if not value > 0:
                 raise InputError(f"quality threshold '{field.name}' is {value}; it must be positive")

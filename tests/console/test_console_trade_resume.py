@@ -35,9 +35,11 @@ from trading.strategy import AllocationStrategy
 DAYS = np.arange("2020-01-02", "2020-01-15", dtype="datetime64[D]")
 SESSIONS = [str(day) for day in DAYS if np.is_busday(day)]
 KNOWN = 3
+SPLIT = "2020-01-09"
 REPLAY = "2020-01-07:2020-01-14"
 POINTS = {
     "the bar was stored": ("store", "before"),
+    "the split was journaled": ("_follow", "after"),
     "fills were journaled": ("_settle", "after"),
     "the forecasts failed": ("_ask", "before"),
     "the decision was journaled": ("_journal", "after"),
@@ -60,7 +62,7 @@ class Answers:
 
 
 class Desk:
-    """A workspace over a folder of bars, and runs on it that end where they are told to."""
+    """A workspace over a folder of bars, with a split in them, and runs that end where they are told to."""
 
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.folder, self.monkeypatch = folder, monkeypatch
@@ -77,9 +79,11 @@ class Desk:
 
     def write(self, count: int, factor: float = 1.0) -> None:
         """Let the source have its first `count` sessions, at prices times `factor`."""
-        lines = ["symbol,date,close"]
+        lines = ["symbol,date,close,adjustment"]
         for number, day in enumerate(SESSIONS[:count]):
-            lines += [f"KO,{day},{factor * (50 + number)}", f"PEP,{day},{factor * (90 - number * number)}"]
+            units = 2 if day >= SPLIT else 1
+            lines.append(f"KO,{day},{factor * (50 + number) / units},{units}")
+            lines.append(f"PEP,{day},{factor * (90 - number * number)},1")
         self.file.write_text("\n".join(lines) + "\n")
 
     def journal(self, clock: ReplayClock | None = None) -> Journal:
@@ -127,7 +131,7 @@ class Desk:
     def trail(self) -> list[tuple[str, dict[str, Any]]]:
         """What was journaled, in order, but for the identities of data: each folder has its own."""
         with self.journal() as journal:
-            kinds = {"decision", "order", "fill", "cross"}
+            kinds = {"decision", "order", "fill", "cross", "corporate_action"}
             trail = [(one.kind, one.body) for one in journal.records("trading") if one.kind in kinds]
         for _, body in trail:
             for answer in body.get("answers", ()):
@@ -220,7 +224,7 @@ def test_a_bar_is_stored_again_under_the_same_identity(desk):
     market = desk.market("2020-01-07:2020-01-09")
     assert market.resumed
     assert [str(time)[:10] for time in market.future.timestamps] == ["2020-01-09"]
-    assert market.future.close[0, 0] == 50 + SESSIONS.index("2020-01-09")
+    assert market.future.close[0, 0] == (50 + SESSIONS.index(SPLIT)) / 2
     assert {one.id for one in store.stored()} == before
     assert market.snapshot.last == to_datetime(market.past.timestamps[-1])
     assert store.append(market.snapshot.id, market.future.to_table()).id in before
@@ -233,7 +237,7 @@ def test_a_journal_without_sessions_is_gone_on_from(desk):
     stands = trade._standing(desk.chosen)
     assert stands is not None
     bare = replace(stands, snapshots=("", "0" * 64))
-    market = market_to_trade(desk.chosen, trade._days_of(REPLAY), bare)
+    market = market_to_trade(desk.chosen, trade._days_of(REPLAY, "XNYS"), bare)
     assert [str(time)[:10] for time in market.future.timestamps] == SESSIONS[SESSIONS.index("2020-01-09") :]
     assert market.snapshot.last == stands.decided
 

@@ -27,7 +27,7 @@ from alphaloop.report.page import (
 )
 from console import wording
 from console.report_models import models_section
-from console.report_performance import CURVES, drift_section, growth, performance_section
+from console.report_performance import CURVES, drift_section, growth, performance_section, versions_sentence
 from console.report_rollouts import KINDS, rollouts_section
 
 Document = Mapping[str, Any]
@@ -105,6 +105,7 @@ def _lead(report: Document) -> str:
             f"{wording.decimal(equal)} and plain 12-1 momentum "
             f"{wording.decimal(plain)}. {_verdict(ours, equal, plain)}"
         )
+    parts.append(versions_sentence(report))
     alarms = len(report.get("drift", {}).get("alarms", []))
     parts.append(f"The drift monitor raised {wording.counted(alarms, 'alarm')}.")
     endings = [
@@ -114,7 +115,7 @@ def _lead(report: Document) -> str:
     ]
     if endings:
         parts.append(f"Put to the test: {wording.listed(endings)}.")
-    return " ".join(parts)
+    return " ".join(filter(None, parts))
 
 
 def _headline_figures(report: Document, series: Document) -> list[Figure]:

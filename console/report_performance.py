@@ -55,6 +55,7 @@ def performance_section(report: Document, series: Document) -> str:
             heading="Gain since the start",
             note="Dots mark the bars at which the drift monitor raised an alarm." if _alarms(report) else "",
         ),
+        _versions(report),
         panel(
             line_chart(
                 LineChart(title="Loss from the last peak", series=falls, label=_gain, floor=0.0, height=190)
@@ -62,6 +63,40 @@ def performance_section(report: Document, series: Document) -> str:
             heading="Loss from the last peak",
         ),
     )
+
+
+def versions_sentence(report: Document) -> str:
+    """Which versions the book was traded by, in one sentence; empty where that is not known."""
+    rows = list(report.get("trading", {}).get("versions") or [])
+    if not rows:
+        return ""
+    named = [
+        f"version {one.get('version')} ({one.get('family')}) {wording.part(one.get('share'))}" for one in rows
+    ]
+    return f"Of all sleeves on all bars were decided: by {wording.listed(named)}."
+
+
+def _versions(report: Document) -> str:
+    told = list(report.get("trading", {}).get("versions") or [])
+    intraday = wording.are_intraday(one.get(end) for one in told for end in ("first", "last"))
+    rows = [
+        [
+            str(one.get("version")),
+            str(one.get("family")),
+            wording.moment(one.get("first"), intraday=intraday),
+            wording.moment(one.get("last"), intraday=intraday),
+            wording.whole(one.get("bars")),
+            wording.part(one.get("share_then")),
+            wording.part(one.get("share")),
+        ]
+        for one in told
+    ]
+    heads = [
+        *(Column(name=name, number=False) for name in ("Version", "Family", "From", "To")),
+        *(Column(name=name) for name in ("Bars", "Sleeves then", "Of all")),
+    ]
+    note = "A gain is that of whoever decided: mostly the champion, a challenger for its share of sleeves."
+    return panel(table(heads, rows), heading="Which version traded when", note=note) if rows else ""
 
 
 def _gain(value: float) -> str:

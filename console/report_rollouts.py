@@ -14,7 +14,6 @@ from console import wording
 Document = Mapping[str, Any]
 
 PHASES = frozenset({"shadow", "canary"})
-TONES = ("one", "three", "four", "five", "six", "two")
 BETTER = "_better"  # how tests for a promotion are named
 FULL_STRENGTH = 0.5  # the largest weight that a challenger is given before it is promoted
 SHADES = "The stronger the colour, the larger the share of capital that the new version answered for."
@@ -152,7 +151,6 @@ def _evidence_chart(rollout: Document) -> str:
     if max(map(len, shown.values()), default=0) < 2:
         # Decided before there was a course to draw.
         return ""
-    tones = {name: TONES[at % len(TONES)] for at, name in enumerate(shown)}
     chart = LineChart(
         title="Evidence",
         series=[
@@ -160,7 +158,6 @@ def _evidence_chart(rollout: Document) -> str:
                 name=_words(name, TESTS),
                 x=[point[0] for point in points],
                 y=[point[1] for point in points],
-                tone=tones[name],
             )
             for name, points in shown.items()
         ],

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
-from datetime import date
+from collections.abc import Iterable, Sequence
+from datetime import date, datetime
 from typing import Any
 
 ABSENT = "–"
+RECENT_BARS = 40
+"""Bars that tell whether several close on one day."""
 MONTHS = ("January", "February", "March", "April", "May", "June",
           "July", "August", "September", "October", "November", "December")  # fmt: skip
 OUTCOME_TONES = {"promoted": "good", "rolled_back": "bad", "rejected": "warn", "undecided": "muted"}
@@ -43,6 +45,17 @@ def percent(value: Any, digits: int = 1, *, signed: bool = False) -> str:
     return f"{sign}{decimal(value * 100, digits)} %"
 
 
+def part(value: Any) -> str:
+    """A share as per cent, with digits enough that a little is not nothing and almost all not all."""
+    if not is_number(value):
+        return ABSENT
+    for digits in (0, 1, 2, 3):
+        shown = round(value * 100, digits)
+        if (shown > 0) is (value > 0) and (shown < 100) is (value < 1):
+            return percent(value, digits)
+    return f"{value * 100:.1e} %".replace("e-0", "e-").replace("e-", "e−")
+
+
 def whole(value: Any) -> str:
     """A count with thousands set apart."""
     return f"{int(value):,}" if is_number(value) else ABSENT
@@ -72,6 +85,23 @@ def figure(value: Any) -> str:
 def day(value: Any) -> str:
     """The day of an ISO timestamp."""
     return str(value)[:10] if value else ABSENT
+
+
+def moment(value: Any, *, intraday: bool) -> str:
+    """A moment or its ISO text: by its day, and with its time in UTC where bars are shorter than a day."""
+    text = value.isoformat() if isinstance(value, datetime) else str(value or "")
+    found = re.match(r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d)(:\d\d)?", text)
+    if not found or not intraday:
+        return day(text)
+    seconds = found[3] if found[3] not in (None, ":00") else ""
+    return f"{found[1]} {found[2]}{seconds}"
+
+
+def are_intraday(moments: Iterable[Any]) -> bool:
+    """True where two different ones of the last of these moments, or ISO texts, are of one day."""
+    recent = list(moments)[-RECENT_BARS:]
+    texts = {one.isoformat() if isinstance(one, datetime) else str(one or "") for one in recent}
+    return len({text[:10] for text in texts}) < len(texts)
 
 
 def long_day(value: Any) -> str:

@@ -51,6 +51,7 @@ def look_once(settings: Settings) -> dict[str, Any]:
         raise MissingStateError(f"no prediction of '{model}' is logged in {paths.prediction_log} yet")
     journaled = [news for seen in live_features(rows, watch.universe_of) for news in watch.on_bar(*seen)]
     latest = watch.looks[-1] if watch.looks else None
+    digits = len("2020-03-16T14:30") if watch.intraday else len("2020-03-16")
     return {
         "model": model,
         "bars": len({row.as_of for row in rows}),
@@ -61,7 +62,11 @@ def look_once(settings: Settings) -> dict[str, Any]:
         "unwatched": list(watch.monitor.calibration.unwatched),
         "bars_without_whole_universe": watch.uncovered,
         "alarms": [
-            {"date": one["as_of"][:10], "share": one["share"], "features": one["features"]}
+            {
+                "date": one["as_of"][:digits],
+                "share": one["share"],
+                "features": one["features"],
+            }
             for one in watch.alarms()
         ],
         "journaled": journaled,

@@ -25,6 +25,9 @@ from control.watch_state import ALARM, BLIND, FLAGGED, RETRAIN_REQUEST, WaitingA
 
 log = logging.getLogger(__name__)
 
+DAY_SECONDS, SHORTEST_DAY_SECONDS = 86_400.0, 72_000.0
+"""A day, and the least time between two bars of different days."""
+
 __all__ = ["ALARM", "BLIND", "FLAGGED", "RETRAIN_REQUEST", "DriftWatch", "cause_id"]
 
 
@@ -71,6 +74,11 @@ class DriftWatch:
             return news
         self.looks.append(look)
         return news + self._told(look, state)
+
+    @property
+    def intraday(self) -> bool:
+        """True where bars follow each other within less than a day."""
+        return (self._times.spacing or DAY_SECONDS) < SHORTEST_DAY_SECONDS
 
     def alarms(self) -> list[dict[str, Any]]:
         """Every alarm of this model that is in the journal, oldest first."""
@@ -131,10 +139,13 @@ class DriftWatch:
             "alarm_as_of": alarm.as_of.isoformat(),
             "family": self.policy.family,
             "matured_labels": self.policy.matured_labels,
-            "reason": f"{alarm.share:.0%} of features drifted on {alarm.as_of.date()}; "
+            "reason": f"{alarm.share:.0%} of features drifted on {self._named(alarm.as_of)}; "
             f"{self.policy.matured_labels} labels have matured since",
         }
         return self._journal_once(RETRAIN_REQUEST, alarm.cause, as_of, body)
+
+    def _named(self, as_of: datetime) -> str:
+        return as_of.isoformat(sep=" ", timespec="minutes")[:16] if self.intraday else str(as_of.date())
 
     def _uncovered(self, as_of: datetime, state: WatchState) -> list[dict[str, Any]]:
         """Count bars in a row on which nobody asked for the whole universe; a window of them is told."""

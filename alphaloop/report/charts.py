@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from html import escape
 
@@ -24,12 +24,17 @@ from alphaloop.report.svg import (
 
 Label = Callable[[float], str]
 
+LINE_TONES = ("one", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "two")
+"""The style sheet's colours for lines, in the order in which they are given out."""
+_SAME_COLOUR = {"muted": "two"}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Series:
     """A line. `x` are ISO dates or numbers; a `y` that is None or not finite leaves a gap.
 
-    `tone` is one of the style sheet's colours: `one` … `six`, `good`, `bad`, `warn`, `muted`.
+    `tone` is one of the style sheet's colours: `one` … `ten`, `good`, `bad`, `warn`, `muted`. A chart gives
+    another to a line whose colour an earlier line has.
     """
 
     name: str
@@ -106,12 +111,27 @@ class LineChart:
 
 
 def line_chart(chart: LineChart) -> str:
-    """Draw `chart`; says so where there is nothing to draw."""
+    """Draw `chart`, no two of its lines alike; says so where there is nothing to draw."""
     if not any(one.points() for one in chart.series):
         return '<p class="nothing">Nothing was recorded to draw here.</p>'
+    chart = replace(chart, series=_told_apart(chart.series))
     wide = Frame(width=920, height=chart.height, right=_label_room(chart))
     narrow = Frame(width=380, height=min(chart.height, 250), left=44, right=12)
     return _legend(chart) + drawing(partial(_draw, chart), wide, narrow, chart.title)
+
+
+def _told_apart(series: Sequence[Series]) -> list[Series]:
+    """The same lines, each in a colour of its own; dashed where there are more lines than colours."""
+    found, taken = list[Series](), set[tuple[str, bool]]()
+    for one in series:
+        own = (_SAME_COLOUR.get(one.tone, one.tone), one.dashed)
+        colours = {tone for tone, _ in taken}
+        free = [(tone, one.dashed) for tone in LINE_TONES if tone not in colours]
+        spare = [(tone, True) for tone in LINE_TONES if (tone, True) not in taken]
+        tone, dashed = own if own[0] not in colours else next(iter((*free, *spare, own)))
+        taken.add((tone, dashed))
+        found.append(replace(one, tone=one.tone if tone == own[0] else tone, dashed=dashed))
+    return found
 
 
 def _label_room(chart: LineChart) -> int:

@@ -9,6 +9,7 @@ STYLE = """
   color-scheme: light dark;
   --paper: #faf9f6; --surface: #ffffff; --ink: #1d2125; --soft: #646b74; --rule: #e3e1db;
   --one: #1f5c99; --two: #8b9098; --three: #b9772a; --four: #5b7f5f; --five: #7d5a94; --six: #2f8f8b;
+  --seven: #a8456b; --eight: #6b6f2a; --nine: #4a4fa8; --ten: #8a4b1e;
   --good: #2c7a4b; --bad: #b23a2b; --warn: #98650a; --muted: #8b9098;
   --sans: ui-sans-serif, system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif;
   --serif: "Iowan Old Style", "Palatino Linotype", Palatino, "Book Antiqua", Georgia, serif;
@@ -18,6 +19,7 @@ STYLE = """
   :root {
     --paper: #131519; --surface: #1a1d22; --ink: #e6e7e9; --soft: #9ba2ab; --rule: #2c3037;
     --one: #72aeea; --two: #959ca6; --three: #dca45c; --four: #8fbb93; --five: #b896d1; --six: #6cc4be;
+    --seven: #e58fb0; --eight: #c4c66b; --nine: #9ea3f0; --ten: #d98a66;
     --good: #6cc191; --bad: #ee8573; --warn: #e0b152; --muted: #8d949d;
   }
 }
@@ -78,9 +80,11 @@ dd.good, td.good { color: var(--good); } dd.bad, td.bad { color: var(--bad); } d
 .swatch.dashed { border-top-style: dotted; }
 .swatch.one { --tone: var(--one); } .swatch.two { --tone: var(--two); } .swatch.three { --tone: var(--three); }
 .swatch.four { --tone: var(--four); } .swatch.five { --tone: var(--five); } .swatch.six { --tone: var(--six); } .swatch.good { --tone: var(--good); }
+.swatch.seven { --tone: var(--seven); } .swatch.eight { --tone: var(--eight); } .swatch.nine { --tone: var(--nine); } .swatch.ten { --tone: var(--ten); }
 .swatch.bad { --tone: var(--bad); } .swatch.warn { --tone: var(--warn); }
 svg .one { --tone: var(--one); } svg .two { --tone: var(--two); } svg .three { --tone: var(--three); }
 svg .four { --tone: var(--four); } svg .five { --tone: var(--five); } svg .six { --tone: var(--six); } svg .good { --tone: var(--good); }
+svg .seven { --tone: var(--seven); } svg .eight { --tone: var(--eight); } svg .nine { --tone: var(--nine); } svg .ten { --tone: var(--ten); }
 svg .bad { --tone: var(--bad); } svg .warn { --tone: var(--warn); } svg .muted { --tone: var(--muted); }
 svg .label { font: 11px var(--sans); fill: var(--tone, var(--soft)); }
 svg .strong { font-weight: 600; font-size: 12px; }

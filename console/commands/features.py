@@ -93,7 +93,7 @@ def materialize(json: AsJson = False) -> None:
     """
     from alphaloop import settings
     from alphaloop.clock import SystemClock
-    from console import output, workspace
+    from console import output, wording, workspace
     from features.sets import feature_set_of
     from features.streamer import Streamer
     from models.feature_sets import SetsInUse
@@ -103,7 +103,8 @@ def materialize(json: AsJson = False) -> None:
     workspace.require_writable(chosen)
     with output.progress("materialising windows") as tell:
         snapshot, bars = workspace.latest_bars(chosen)
-        tell(f"{len(bars.symbols)} symbols at {snapshot.last.date()}")
+        last = wording.moment(snapshot.last, intraday=wording.are_intraday(bars.timestamps))
+        tell(f"{len(bars.symbols)} symbols at {last}")
         features, needed = feature_set_of(chosen), []
         if chosen.paths.registry.exists():
             registry = Registry(chosen.paths.registry)
@@ -123,7 +124,7 @@ def materialize(json: AsJson = False) -> None:
     output.answer(
         written,
         json,
-        lambda: output.say(f"{len(bars.symbols)} windows of {snapshot.last.date()} are online{besides}"),
+        lambda: output.say(f"{len(bars.symbols)} windows of {last} are online{besides}"),
     )
 
 

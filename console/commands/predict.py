@@ -50,13 +50,15 @@ def predict(
     finally:
         client.close()
 
+    intraday = wording.are_intraday(bars.timestamps)
+
     def show() -> None:
         ranked = sorted(zip(forecast.symbols, forecast.scores, forecast.statuses, strict=True), key=_by_score)
         rows = [[symbol, wording.decimal(score, 4), status.value] for symbol, score, status in ranked]
         output.table(("symbol", "score", "status"), rows, numbers=("score",))
         output.say(
-            f"{forecast.model} version {forecast.version} ({forecast.route}) at {forecast.as_of.date()}, "
-            f"prediction {forecast.prediction_id}"
+            f"{forecast.model} version {forecast.version} ({forecast.route}) at "
+            f"{wording.moment(forecast.as_of, intraday=intraday)}, prediction {forecast.prediction_id}"
         )
 
     output.answer(forecast, json, show)

@@ -246,6 +246,8 @@ def _answer(result: Any, as_json: bool) -> None:
         history = told.get("history") or []
         if history:
             heads = ("as_of", "version", "state", "weight", "outcome", "reason")
-            output.table(heads, [[wording.figure(row.get(head)) for head in heads] for row in history])
+            intraday = wording.are_intraday(row.get("as_of") for row in history)
+            shown = [{**row, "as_of": wording.moment(row.get("as_of"), intraday=intraday)} for row in history]
+            output.table(heads, [[wording.figure(row.get(head)) for head in heads] for row in shown])
 
     output.answer(told, as_json, show)

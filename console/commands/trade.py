@@ -40,7 +40,7 @@ def trade(
     from alphaloop.journal.store import Journal
     from alphaloop.market import to_datetime
     from alphaloop.processes import require_port
-    from console import output, workspace
+    from console import output, wording, workspace
     from console.world import World, open_loop
     from trading.broker import find
     from trading.recovery import restore
@@ -69,12 +69,18 @@ def trade(
     ):
         # Books and open orders go on where the journal left them.
         restore(loop.engine, journal.records(STREAM), market.past)
+        intraday = wording.are_intraday(market.past.timestamps)
         for bars in market.future.slices():
             turn = loop.turn(bars)
-            step(f"{turn.as_of.date()} {turn.outcome.equity:,.0f}")
+            step(f"{wording.moment(turn.as_of, intraday=intraday)} {turn.outcome.equity:,.0f}")
         loop.finish()
-    told = _summary(loop)
-    output.answer(told, json, lambda: output.facts([(name, str(value)) for name, value in told.items()]))
+    told = _summary(loop, intraday=intraday)
+    shown = {
+        "equity": wording.decimal(float(told["equity"])),
+        "net_return": wording.percent(told["net_return"], 2, signed=True),
+    }
+    facts = [(name, shown.get(name, wording.figure(value))) for name, value in told.items()]
+    output.answer(told, json, lambda: output.facts(facts))
 
 
 def _days_of(replay: str, calendar: str) -> tuple[datetime, datetime] | None:
@@ -115,15 +121,15 @@ def _standing(settings: Settings) -> Standing | None:
         return standing(journal, STREAM)
 
 
-def _summary(loop: Loop) -> dict[str, Any]:
-    """What the session did."""
+def _summary(loop: Loop, *, intraday: bool) -> dict[str, Any]:
+    """What the session did; its first and last bar by their day, or by their time where bars are shorter."""
     from trading.backtest import metrics
 
     turns, latencies = loop.turns, loop.forecaster.latencies_ms
     curve = [float(turn.outcome.equity) for turn in turns]
     return {
-        "first": turns[0].as_of.date(),
-        "last": turns[-1].as_of.date(),
+        "first": turns[0].as_of if intraday else turns[0].as_of.date(),
+        "last": turns[-1].as_of if intraday else turns[-1].as_of.date(),
         "bars": len(turns),
         "orders": sum(len(turn.outcome.orders) for turn in turns),
         "fills": sum(len(turn.outcome.fills) for turn in turns),

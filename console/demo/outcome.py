@@ -16,6 +16,7 @@ from console.demo.lineage import Lineage, trace
 from console.demo.preparation import Models
 from console.demo.rollout_history import rollout_rows, rollout_series
 from console.demo.screen import Screen
+from console.demo.versions import who_traded
 from control import audit
 from control.calibration import Calibration
 from features.sets import feature_set_of
@@ -90,6 +91,7 @@ def build_report(results: Results, measured: comparison.Measured, lineage: Linea
             "equal_weight_sharpe": measured.equal_weight.sharpe_net,
             "momentum_sharpe": measured.momentum.sharpe_net,
             "max_drawdown": measured.strategy.max_drawdown,
+            "versions": _versions(results),
         },
         "drift": _drift(results),
         "rollouts": [*rollout_rows(played.director), *rollout_rows(simulated.director)],
@@ -143,6 +145,15 @@ def _lineage(results: Results) -> Lineage:
         + ("[green]verified[/]" if lineage.verified else "[red]NOT verified[/]")
     )
     return lineage
+
+
+def _versions(results: Results) -> list[dict[str, Any]]:
+    from models.registry import Registry
+
+    registry, model = Registry(results.settings.paths.registry), results.settings.serving.model
+    turns = results.played.director.loop.turns
+    bars = ((turn.as_of.isoformat(), turn.outcome.forecasts.values()) for turn in turns)
+    return who_traded(bars, lambda version: registry.card(model, version).family)
 
 
 def _models(results: Results) -> list[dict[str, Any]]:

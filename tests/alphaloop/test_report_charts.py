@@ -183,3 +183,31 @@ def test_a_timeline_over_bar_numbers_and_one_of_nothing() -> None:
     row = Row(label="v", segments=[Segment(first=0, last=20, label="shadow")])
     assert drawings(timeline([row], title="t", span=(0, 40)))
     assert "Nothing" in timeline([], title="t")
+
+
+@pytest.mark.parametrize("count", [2, 7, 9, 10, 14])
+def test_no_two_lines_of_a_chart_share_a_colour(count: int) -> None:
+    """Also where each asks for the same; beyond the colours there are, dashes tell lines apart."""
+    lines = [Series(name=f"line {place}", x=[0, 1], y=[0, place]) for place in range(count)]
+    html = line_chart(LineChart(title="t", series=lines))
+    wide = html.split("<svg")[1]
+    drawn = re.findall(r'class="line ([a-z]+(?: dashed)?)"', wide)
+    assert len(drawn) == count
+    assert len(set(drawn)) == count
+    if count <= 10:
+        assert len({one.split()[0] for one in drawn}) == count
+
+
+def test_a_line_keeps_the_colour_it_asks_for() -> None:
+    """Only a later line gives way; grey by two names is one colour."""
+    tones = ("two", "good", "muted", "two", "bad")
+    html = line_chart(
+        LineChart(
+            title="t",
+            series=[Series(name=str(at), x=[0, 1], y=[0, at], tone=tone) for at, tone in enumerate(tones)],
+        )
+    )
+    drawn = re.findall(r'class="line ([a-z]+)"', html.split("<svg")[1])[::-1]
+    assert (drawn[0], drawn[1], drawn[4]) == ("two", "good", "bad")
+    assert not {"two", "muted"} & set(drawn[2:])
+    assert len(set(drawn)) == 5

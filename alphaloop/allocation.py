@@ -96,10 +96,17 @@ def next_weights(scores: npt.ArrayLike, current: Vector, policy: AllocationPolic
     return np.maximum(current + traded, 0.0)
 
 
-def drift_weights(weights: Vector, returns: Vector) -> tuple[Vector, float]:
-    """Weights after one bar of `returns` and the book's return; cash earns nothing. Shape `[symbols]`."""
-    gain = float(weights @ np.nan_to_num(returns))
-    return weights * (1.0 + np.nan_to_num(returns)) / (1.0 + gain), gain
+def drift_weights(weights: Vector, returns: Vector, gain: float | None = None) -> tuple[Vector, float]:
+    """Weights after one bar of `returns` and the book's return; cash earns nothing. Shape `[symbols]`.
+
+    A missing return is none. `gain` is the book's return where `weights` are not all that it holds. A book
+    that has lost all it had holds nothing.
+    """
+    known = np.nan_to_num(returns)
+    gain = float(weights @ known) if gain is None else gain
+    if gain <= -1.0:
+        return np.zeros(len(weights)), gain
+    return weights * (1.0 + known) / (1.0 + gain), gain
 
 
 def turnover(before: Vector, after: Vector) -> float:

@@ -9,10 +9,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from alphaloop.errors import ImpossibleValueError
+
 if TYPE_CHECKING:
     from alphaloop.settings import TradingSettings
 
 CENT = Decimal("0.01")
+COST_STEP = Decimal("1e-8")
+"""The step in which costs are booked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +28,13 @@ class CostModel:
 
     def __post_init__(self) -> None:
         if self.commission_bps < 0 or self.half_spread_bps < 0:
-            raise ValueError(f"costs cannot be negative: {self}")
+            raise ImpossibleValueError(f"costs cannot be negative: {self}")
+        if not self.rate < 1:
+            raise ImpossibleValueError(
+                f"trading.commission_bps ({self.commission_bps:g}) and trading.half_spread_bps "
+                f"({self.half_spread_bps:g}) are {self.rate:.0%} of what is traded; together they must stay "
+                "below 10,000 basis points, which is 100 %"
+            )
 
     @classmethod
     def from_settings(cls, settings: TradingSettings) -> CostModel:
@@ -41,5 +51,8 @@ class CostModel:
         return np.asarray(turnover, dtype=np.float64) * self.rate
 
     def of_notional(self, notional: Decimal) -> Decimal:
-        """Cost to book for a traded notional, rounded to the cent."""
-        return (abs(notional) * Decimal(str(self.rate))).quantize(CENT, ROUND_HALF_EVEN)
+        """Cost to book for a traded notional.
+
+        Not rounded to the cent, so that many small trades pay what a large one of their sum pays.
+        """
+        return (abs(notional) * Decimal(str(self.rate))).quantize(COST_STEP, ROUND_HALF_EVEN)

@@ -47,6 +47,10 @@ class SettingsError(InputError):
     """A setting that does not exist or holds an impossible value."""
 
 
+class ImpossibleValueError(InputError, ValueError):
+    """A value that a constructor refuses, and that the user's settings can hold."""
+
+
 class DataError(InputError):
     """Market data that must not be believed, or a file that is not market data."""
 

@@ -20,7 +20,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from pydantic_settings.exceptions import SettingsError as MalformedVariableError
 from pydantic_settings.sources import PydanticBaseSettingsSource, TomlConfigSettingsSource
 
-from alphaloop.errors import SettingsError
+from alphaloop.errors import ImpossibleValueError, SettingsError
 from alphaloop.paths import Paths
 from alphaloop.refusals import refusal, unknown, unparsed
 from alphaloop.rollout import require_share
@@ -312,6 +312,8 @@ class Settings(BaseSettings):
 
 def load(**overrides: Any) -> Settings:
     """Settings from environment, file and `overrides`; raises `SettingsError` in one line."""
+    from alphaloop.costs import CostModel
+
     _refuse_unknown_variables()
     settings = _parsed(overrides)
     for weight in settings.rollout.weights:
@@ -321,7 +323,11 @@ def load(**overrides: Any) -> Settings:
 
 def _parsed(overrides: dict[str, Any]) -> Settings:
     try:
-        return Settings(**overrides)
+        loaded = Settings(**overrides)
+        CostModel.from_settings(loaded.trading)
+        return loaded
+    except ImpossibleValueError as error:
+        raise SettingsError(str(error)) from error
     except ValidationError as error:
         first = error.errors()[0]
         if first["type"] == "extra_forbidden":

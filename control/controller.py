@@ -18,6 +18,7 @@ from alphaloop.clock import Clock, SystemClock
 from alphaloop.costs import CostModel
 from alphaloop.errors import MissingStateError, RolloutConflictError
 from alphaloop.journal.store import Journal
+from alphaloop.limits import BookLimits
 from alphaloop.market import BarPanel
 from alphaloop.rollout import Override, RolloutDocument, RolloutKind, RolloutState
 from control.candidacy import Candidacy, coronation
@@ -61,6 +62,7 @@ class RolloutController:
         allocation: AllocationPolicy,
         costs: CostModel,
         *,
+        limits: BookLimits | None = None,
         guards: Callable[[], Guards] = lambda: Guards(float("inf"), 0.0),
         log: Log = lambda since: (),
         clock: Clock | None = None,
@@ -72,6 +74,7 @@ class RolloutController:
         self._policy = policy
         self._allocation = allocation
         self._costs = costs
+        self._limits = limits or BookLimits()
         self._guards = guards
         self._log = log
         self._clock = clock or SystemClock()
@@ -288,6 +291,7 @@ class RolloutController:
                 policy=self._policy,
                 expectation=expectation(card, self._card(document.champion)),
                 allocation=self._allocation,
+                limits=self._limits,
                 costs=self._costs,
                 tolerance=RECOMPUTATION_TOLERANCE,
             )

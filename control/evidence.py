@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from alphaloop.allocation import AllocationPolicy
 from alphaloop.costs import CostModel
+from alphaloop.limits import BookLimits
 from control.expectation import Expectation
 from control.gauge import Gauge, Reading
 from control.labels import information_coefficient
@@ -66,6 +67,7 @@ class Ledger:
     bars: int = 0
     past_bars: int = 0
     symbols: int = 20
+    limits: BookLimits = field(default_factory=BookLimits)
     series: dict[str, list[tuple[str, float]]] = field(default_factory=dict)
     layers: Layers = field(init=False)
     _seen: list[datetime] = field(default_factory=list)
@@ -200,7 +202,7 @@ class Ledger:
         )
 
     def _gauge(self) -> Gauge:
-        return Gauge(self.allocation, self.costs, self.policy.ic_horizon)
+        return Gauge(self.allocation, self.costs, self.policy.ic_horizon, self.limits)
 
     def _accusation(self, layer: str) -> str:
         tests, expected = self.layers, self.expectation

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from alphaloop.allocation import AllocationPolicy
 from alphaloop.costs import CostModel
+from alphaloop.limits import BookLimits
 from control.labels import information_coefficient, simple_returns
 from control.paper_book import PaperBook
 
@@ -43,20 +44,20 @@ class Gauge:
     allocation: AllocationPolicy
     costs: CostModel
     horizon: int = 1
+    limits: BookLimits = field(default_factory=BookLimits)
     _book: PaperBook | None = None
+    _known: Vector | None = None
     _bars: int = 0
     _recent: deque[tuple[Vector, Vector]] = field(default_factory=deque)
 
     def read(self, close: Vector, scores: Vector) -> Reading:
         """Take in one bar: adjusted `close` and the `scores` made at it, float64 `[symbols]`."""
         self._bars += 1
-        if self._book is None:
-            self._book = PaperBook(self.allocation, self.costs)
-            returns, before = np.zeros(len(close)), None
-        else:
-            last, before = self._recent[-1]
-            returns = simple_returns(last, close)
-        step = self._book.step(returns, scores)
+        before = self._recent[-1][1] if self._recent else None
+        if self._book is None or self._known is None:
+            self._book, self._known = PaperBook(self.allocation, self.costs, self.limits), close
+        step = self._book.step(simple_returns(self._known, close), scores, np.isfinite(close))
+        self._known = np.where(np.isfinite(close), close, self._known)
         self._recent.append((close, scores))
         if len(self._recent) > self.horizon + 2:
             self._recent.popleft()

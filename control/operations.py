@@ -14,6 +14,7 @@ from alphaloop.clock import SystemClock
 from alphaloop.costs import CostModel
 from alphaloop.errors import AlphaloopError, MissingStateError, StaleFeaturesError
 from alphaloop.journal.store import Journal
+from alphaloop.limits import BookLimits
 from alphaloop.market import BarPanel, to_datetime
 from alphaloop.rollout import Override, RolloutDocument, RolloutKind, require_share
 from alphaloop.settings import Settings
@@ -51,6 +52,7 @@ def make_controller(
         policy=rollout_policy(settings),
         allocation=AllocationPolicy.from_settings(settings.trading),
         costs=CostModel.from_settings(settings.trading),
+        limits=BookLimits.from_settings(settings.trading),
         guards=lambda: Guards(settings.rollout.max_latency_ms, settings.rollout.max_staleness_seconds),
         log=lambda since: logged(settings, model, since),
     )

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from alphaloop.allocation import AllocationPolicy
 from alphaloop.costs import CostModel
+from alphaloop.limits import BookLimits
 from alphaloop.market import FloatMatrix, Timestamps
 from control.expectation import Expectation, of_folds
 from control.gauge import Gauge, Reading
@@ -82,10 +83,15 @@ def signals(frame: FeatureFrame, names: tuple[str, ...] = tuple(SIGNALS)) -> dic
 
 
 def readings(
-    scores: FloatMatrix, close: FloatMatrix, allocation: AllocationPolicy, costs: CostModel, horizon: int = 1
+    scores: FloatMatrix,
+    close: FloatMatrix,
+    allocation: AllocationPolicy,
+    costs: CostModel,
+    horizon: int = 1,
+    limits: BookLimits | None = None,
 ) -> Reading:
     """What a gauge reads of `scores` bar by bar, both `[timestamps, symbols]`; each field `[timestamps]`."""
-    gauge = Gauge(allocation, costs, horizon)
+    gauge = Gauge(allocation, costs, horizon, limits or BookLimits())
     rows = np.array([gauge.read(prices, made) for prices, made in zip(close, scores, strict=True)])
     return Reading(*rows.T)
 
@@ -111,7 +117,7 @@ def track(
     folds = splits.walk_forward(part.timestamps, first, policy.folds, policy.horizon)
     untested = replace(policy, permutations=0)
     judged = evaluate(shown[carded], close[carded], part, folds, untested, trials=0)
-    seen = readings(scores[live], close[live], policy.allocation, policy.costs, horizon)
+    seen = readings(scores[live], close[live], policy.allocation, policy.costs, horizon, policy.limits)
     return Track(scores, seen, judged.folds, judged.ranges)
 
 

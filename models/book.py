@@ -7,9 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from alphaloop.allocation import AllocationPolicy, drift_weights, next_weights, turnover
+from alphaloop.allocation import AllocationPolicy
 from alphaloop.costs import CostModel
+from alphaloop.limits import BookLimits
 from alphaloop.market import FloatMatrix
+from alphaloop.modelled_book import ModelledBook
+from alphaloop.returns import bar_returns
 
 Vector = npt.NDArray[np.float64]
 
@@ -23,25 +26,29 @@ class Book:
     cost: Vector
 
 
-def simulate(scores: FloatMatrix, close: FloatMatrix, policy: AllocationPolicy, costs: CostModel) -> Book:
-    """Trade the scores of each bar at the next bar's close.
+def simulate(
+    scores: FloatMatrix,
+    close: FloatMatrix,
+    policy: AllocationPolicy,
+    costs: CostModel,
+    limits: BookLimits | None = None,
+) -> Book:
+    """Trade the scores of each bar at the next bar's close, within `limits`.
 
     `scores` and adjusted `close` are `[timestamps, symbols]`. The first trade, from cash, costs
     nothing: it is the same for every book that this one may be compared with.
     """
-    bars, symbols = scores.shape
-    returns = np.zeros((bars, symbols))
-    returns[1:] = close[1:] / close[:-1] - 1.0
-    net, traded = np.zeros(bars), np.zeros(bars)
-    weights = np.zeros(symbols)
-    for bar in range(1, bars):
-        weights, net[bar] = drift_weights(weights, returns[bar])
-        after = next_weights(scores[bar - 1], weights, policy)
-        if weights.any():
-            traded[bar] = turnover(weights, after)
-        weights = after
-    cost = costs.of_turnover(traded)
-    return Book(net_returns=net - cost, turnover=traded, cost=cost)
+    book, priced, returns = (
+        ModelledBook(policy, costs, limits or BookLimits()),
+        np.isfinite(close),
+        bar_returns(close),
+    )
+    steps = [book.step(*row) for row in zip(returns, scores, priced, strict=True)]
+    return Book(
+        net_returns=np.array([step.net_return for step in steps]),
+        turnover=np.array([step.turnover for step in steps]),
+        cost=np.array([step.cost for step in steps]),
+    )
 
 
 def equal_weight_scores(close: FloatMatrix) -> FloatMatrix:

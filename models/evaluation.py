@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ import numpy.typing as npt
 from alphaloop.allocation import AllocationPolicy
 from alphaloop.costs import CostModel
 from alphaloop.frequency import bars_per_year
+from alphaloop.limits import BookLimits
 from alphaloop.market import FloatMatrix, Timestamps, to_datetime
 from alphaloop.settings import Settings
 from features.build import FeatureFrame
@@ -45,6 +46,7 @@ class EvaluationPolicy:
     costs: CostModel
     first_test: str = ""
     permutations: int = 0
+    limits: BookLimits = field(default_factory=BookLimits)
 
     @classmethod
     def from_settings(cls, settings: Settings) -> EvaluationPolicy:
@@ -59,6 +61,7 @@ class EvaluationPolicy:
             costs=CostModel.from_settings(trading),
             first_test=training.first_test,
             permutations=training.permutations,
+            limits=BookLimits.from_settings(trading),
         )
 
     def walk_forward(self, timestamps: Timestamps) -> list[splits.Fold]:
@@ -203,7 +206,7 @@ def evaluate(
 
 
 def _book_of(scores: FloatMatrix, close: FloatMatrix, tested: slice, policy: EvaluationPolicy) -> Book:
-    book = simulate(scores[tested], close[tested], policy.allocation, policy.costs)
+    book = simulate(scores[tested], close[tested], policy.allocation, policy.costs, policy.limits)
     series = []
     for values in (book.net_returns, book.turnover, book.cost):
         whole = np.zeros(len(close))

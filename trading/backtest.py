@@ -7,7 +7,8 @@ costs; a test holds the two ways of counting together.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -46,16 +47,23 @@ class Metrics:
 class BacktestResult:
     """A backtest: `equity` float64 `[timestamps]` in money, after each bar's close.
 
-    `turnover` is the mean one-way turnover a bar as a share of equity, `costs` what was paid in all.
+    `turnover` is the mean one-way turnover a bar as a share of equity, `costs` what was paid in all,
+    `refused` the number of refusals by rule, `cash` the mean share of equity that was not invested.
     """
 
     timestamps: Timestamps
     equity: Vector
     orders: int
     fills: int
-    refusals: int
+    refused: Mapping[str, int]
     turnover: float
     costs: Decimal
+    cash: float
+
+    @property
+    def refusals(self) -> int:
+        """Refusals by all rules."""
+        return sum(self.refused.values())
 
     @property
     def metrics(self) -> Metrics:
@@ -67,15 +75,21 @@ def metrics(equity: npt.ArrayLike, timestamps: Timestamps | None = None) -> Metr
     """The figures of an equity curve `[bars]`; Sharpe and volatility are 0 for one that never moves.
 
     Sharpe (1994), with no risk-free rate: mean over standard deviation of bar returns, times the square
-    root of the bars a year of `timestamps` (252 where none are given).
+    root of the bars a year of `timestamps` (252 where none are given). Values that are not finite are left
+    out; of less than two bars every figure is 0. A book that is ruined has a return of -100 % or less, a
+    drawdown of 100 % or more, and no returns afterwards.
     """
     curve = np.asarray(equity, dtype=np.float64)
-    if curve.ndim != 1 or len(curve) < 2 or not (np.isfinite(curve).all() and (curve > 0).all()):
-        raise ValueError("an equity curve has two or more bars, all finite and positive")
+    if curve.ndim != 1:
+        raise ValueError(f"an equity curve has one dimension; this one has the shape {curve.shape}")
     if timestamps is not None and len(timestamps) != len(curve):
         raise ValueError(f"{len(curve)} values of an equity curve have {len(timestamps)} timestamps")
-    scale = math.sqrt(TRADING_DAYS_A_YEAR if timestamps is None else bars_per_year(timestamps))
-    returns = curve[1:] / curve[:-1] - 1.0
+    known = np.isfinite(curve)
+    curve, times = curve[known], None if timestamps is None else timestamps[known]
+    if len(curve) < 2 or curve[0] <= 0:
+        return Metrics(0.0, 0.0, 0.0, 0.0)
+    scale = math.sqrt(TRADING_DAYS_A_YEAR if times is None else bars_per_year(times))
+    returns = _returns(curve)
     spread = float(returns.std(ddof=1)) if len(returns) > 1 else 0.0
     return Metrics(
         net_return=float(curve[-1] / curve[0] - 1.0),
@@ -83,6 +97,13 @@ def metrics(equity: npt.ArrayLike, timestamps: Timestamps | None = None) -> Metr
         max_drawdown=float((1.0 - curve / np.maximum.accumulate(curve)).max()),
         volatility=spread * scale,
     )
+
+
+def _returns(curve: Vector) -> Vector:
+    """Returns of each bar; none after the bar in which a book was ruined."""
+    before = np.where(np.minimum.accumulate(curve)[:-1] > 0, curve[:-1], np.inf)
+    returns: Vector = np.where(np.isfinite(before), curve[1:] / before - 1.0, 0.0)
+    return returns
 
 
 def backtest(
@@ -115,17 +136,29 @@ def backtest(
         simulated=simulated,
     )
     equity = np.empty(len(bars))
-    orders = fills = refusals = 0
-    traded = 0.0
+    orders = fills = 0
+    refused: Counter[str] = Counter()
+    traded = cash = 0.0
     for index, bar in enumerate(bars.slices()):
         clock.advance(bar.timestamp)
         outcome = engine.on_bar(bar)
         equity[index] = float(outcome.equity)
         orders, fills = orders + len(outcome.orders), fills + len(outcome.fills)
-        refusals += len(outcome.refusals)
-        traded += sum(float(fill.quantity * fill.price) for fill in outcome.fills) / equity[index]
+        refused.update(refusal.rule for refusal in outcome.refusals)
+        if outcome.equity > 0:
+            cash += float(sum((book.cash for book in engine.portfolio.books), Decimal(0)) / outcome.equity)
+            traded += sum(float(fill.quantity * fill.price) for fill in outcome.fills) / equity[index]
     paid = sum((book.costs for book in engine.portfolio.books), Decimal(0))
-    return BacktestResult(bars.timestamps, equity, orders, fills, refusals, traded / len(bars), paid)
+    return BacktestResult(
+        timestamps=bars.timestamps,
+        equity=equity,
+        orders=orders,
+        fills=fills,
+        refused=dict(refused.most_common()),
+        turnover=traded / len(bars),
+        costs=paid,
+        cash=cash / len(bars),
+    )
 
 
 def equal_weight(bars: BarPanel, costs: CostModel, start: datetime | None = None) -> Vector:

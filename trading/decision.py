@@ -41,6 +41,7 @@ inputs, and keep the rule of before in `trading.rules`: journals made by it are 
 
 _LOT_EXPONENT = int(LOT.as_tuple().exponent)
 _LOTS_PER_UNIT = 10.0**-_LOT_EXPONENT
+_MAX_EXACT_LOTS = 2**53
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,17 +136,17 @@ def decide(inputs: DecisionInputs) -> Decision:
     current = np.where(solvent[:, None], values / np.where(solvent, equities, 1.0)[:, None], 0.0)
 
     refusals = [*inputs.reduced, *_stale(inputs), *_drawdown(inputs, check)]
+    refusals += check.ruin(equities.tolist(), inputs.sleeves)
     reduced = {sleeve for refusal in refusals for sleeve in refusal.sleeves}
     refusals += check.disputes(inputs.disputed, inputs.sleeves)
     by_sleeve = np.array([sleeve in reduced for sleeve in inputs.sleeves])
     by_symbol = np.array([symbol in inputs.disputed for symbol in inputs.symbols])
     reduce_only = by_sleeve[:, None] | by_symbol[None, :]
-    wanted = _wanted(inputs, strategy, current)
+    wanted = np.where(solvent[:, None], _wanted(inputs, strategy, current), 0.0)
     allowed, clipped = check.clip(wanted, current, inputs.sleeves, inputs.symbols, reduce_only)
 
     tradable = np.isfinite(prices) & np.array([symbol not in inputs.blocked for symbol in inputs.symbols])
-    tradable = tradable[None, :] & solvent[:, None]
-    lots = _lots(allowed - current, equities, prices, quantities, tradable)
+    lots = _lots(allowed - current, equities, prices, quantities, tradable[None, :])
     orders, changes = _net(inputs, lots)
     return Decision(orders, changes, (*refusals, *clipped))
 
@@ -193,17 +194,28 @@ def _lots(
     quantities: Matrix,
     tradable: npt.NDArray[np.bool_],
 ) -> Matrix:
-    """Changes of weight in whole lots `[sleeves, symbols]`, toward zero; no more is sold than held."""
+    """Changes of weight in whole lots `[sleeves, symbols]`, toward zero; no more is sold than held.
+
+    A sleeve without equity sells all that it holds.
+    """
     money = change * equities[:, None]
-    lots = np.where(tradable, money / np.where(np.isfinite(prices), prices, 1.0), 0.0) * _LOTS_PER_UNIT
+    lots = money / np.where(np.isfinite(prices), prices, 1.0) * _LOTS_PER_UNIT
     held = np.maximum(np.rint(quantities * _LOTS_PER_UNIT), 0.0)
-    return np.trunc(np.maximum(lots, -held))
+    lots = np.where(equities[:, None] > 0, np.maximum(lots, -held), -held)
+    return np.trunc(np.where(tradable, lots, 0.0))
+
+
+def _exact(lots: list[int], held: list[Decimal]) -> list[int]:
+    """`lots`, of which no sale is larger than what is held: floats cannot count the units of a tiny price."""
+    if max(map(abs, lots), default=0) < _MAX_EXACT_LOTS:
+        return lots
+    return [max(one, -int(quantity.scaleb(-_LOT_EXPONENT))) for one, quantity in zip(lots, held, strict=True)]
 
 
 def _net(inputs: DecisionInputs, lots: Matrix) -> tuple[tuple[Order, ...], tuple[Working, ...]]:
     orders, changes = [], []
     for index, symbol in enumerate(inputs.symbols):
-        column = list(map(int, lots[:, index].tolist()))
+        column = _exact(list(map(int, lots[:, index].tolist())), [row[index] for row in inputs.quantities])
         if not any(column):
             continue
         wanted = tuple(Decimal(one).scaleb(_LOT_EXPONENT) if one else ZERO for one in column)

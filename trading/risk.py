@@ -126,6 +126,15 @@ class RiskCheck:
         reason = f"equity {equity:.2f} is {lost:.1%} below {peak:.2f}; the limit is {limit:.1%}: reduce-only"
         return [Refusal("drawdown", reason, sleeves)]
 
+    def ruin(self, equities: Sequence[float], sleeves: tuple[str, ...]) -> list[Refusal]:
+        """A refusal for every sleeve that has no equity left: it is closed."""
+        rows = [row for row, equity in enumerate(equities) if not equity > 0]
+        if not rows:
+            return []
+        least = min(equities[row] for row in rows)
+        reason = f"equity is {least:,.2f}: nothing is left; what is held is sold and nothing is bought"
+        return [Refusal("ruin", reason, tuple(sleeves[row] for row in rows))]
+
     def disputes(self, disputed: Sequence[str], sleeves: tuple[str, ...]) -> list[Refusal]:
         """A refusal for every sleeve and each symbol about whose bar the providers disagree."""
         reason = "providers disagree about its bar and nothing could decide: reduce-only"

@@ -31,7 +31,7 @@ def backtest(
 ) -> None:
     """Trade a version's scores on past bars, and compare with equal weight and 12-1 momentum."""
     from alphaloop import settings
-    from console import output, workspace
+    from console import notices, output, workspace
 
     chosen = settings.load()
     registry = workspace.open_registry(chosen)
@@ -42,6 +42,9 @@ def backtest(
     until = moment(to, "--to", calendar, end_of_day=True) if to else None
     bars = workspace.source_bars(chosen, until)
     first = _first_bar(bars, card, wanted, from_)
+    said = notices.notices(chosen, workspace.source_of(chosen), len(bars.symbols))
+    for line in said:
+        output.complain(line)
     scores = _scores(chosen, model, wanted, bars, first)
     result: dict[str, Any] = {
         "model": model,
@@ -51,13 +54,13 @@ def backtest(
         "last": str(bars.timestamps[-1])[:10],
         "in_sample": first < _first_unseen(bars, card),
         **output.plain(_trade(chosen, bars, scores, first)),
+        "notices": said,
     }
-
     output.answer(result, json, lambda: _show(result))
 
 
 def _show(result: dict[str, Any]) -> None:
-    from console import output, wording
+    from console import notices, output, wording
 
     heads = ("Sharpe, net", "return, net", "deepest loss")
     rows = [
@@ -72,6 +75,9 @@ def _show(result: dict[str, Any]) -> None:
     output.table(("", *heads), rows, numbers=heads)
     span = f"{result['first']} to {result['last']}, {result['orders']:,} orders"
     output.say(f"{result['family']} version {result['version']}, {span}")
+    output.say(
+        f"refusals: {notices.rules_in_words(result['refused'])}; in cash: {wording.percent(result['cash'])}"
+    )
     if result["in_sample"]:
         output.say("[yellow]in sample[/]: it was trained on these bars, or on labels that reach into them")
 
@@ -132,11 +138,14 @@ def _scores(settings: Settings, model: str, version: str, bars: BarPanel, first:
 
 
 def _trade(settings: Settings, bars: BarPanel, scores: Any, first: int) -> dict[str, Any]:
+    from dataclasses import replace
+
     from alphaloop.allocation import AllocationPolicy
     from alphaloop.costs import CostModel
     from alphaloop.market import to_datetime
     from console import output, workspace
     from trading import backtest as engine
+    from trading.risk import RiskLimits
 
     start = to_datetime(bars.timestamps[first])
     costs, policy = (
@@ -149,6 +158,7 @@ def _trade(settings: Settings, bars: BarPanel, scores: Any, first: int) -> dict[
             bars.between(start=start),
             scores[first:],
             policy=policy,
+            limits=replace(RiskLimits.from_settings(settings.trading), prediction_deadline_ms=None),
             costs=costs,
             capital=settings.trading.capital,
             simulated=workspace.source_of(settings).adjusted_only,
@@ -160,6 +170,8 @@ def _trade(settings: Settings, bars: BarPanel, scores: Any, first: int) -> dict[
         "orders": traded.orders,
         "fills": traded.fills,
         "refusals": traded.refusals,
+        "refused": traded.refused,
+        "cash": traded.cash,
         "turnover": traded.turnover,
         "costs": traded.costs,
     }

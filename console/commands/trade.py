@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from decimal import Decimal
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -40,7 +41,7 @@ def trade(
     from alphaloop.journal.store import Journal
     from alphaloop.market import to_datetime
     from alphaloop.processes import require_port
-    from console import output, wording, workspace
+    from console import notices, output, wording, workspace
     from console.world import World, open_loop
     from trading.broker import find
     from trading.recovery import restore
@@ -63,6 +64,9 @@ def trade(
     clock = ReplayClock(to_datetime(market.past.timestamps[-1]))
     journal = Journal(chosen.paths.journal, chosen.paths.anchors, clock)
     world = World(chosen, clock, journal, registry)
+    said = notices.notices(chosen, workspace.source_of(chosen), len(market.past.symbols))
+    for line in said:
+        output.complain(line)
     with (
         open_loop(world, market, stream=STREAM, watched=False, broker=broker) as loop,
         output.progress_bar("trading", len(market.future)) as step,
@@ -70,17 +74,13 @@ def trade(
         # Books and open orders go on where the journal left them.
         restore(loop.engine, journal.records(STREAM), market.past)
         intraday = wording.are_intraday(market.past.timestamps)
+        before = loop.engine.last.equity if loop.engine.last else Decimal(chosen.trading.capital)
         for bars in market.future.slices():
             turn = loop.turn(bars)
             step(f"{wording.moment(turn.as_of, intraday=intraday)} {turn.outcome.equity:,.0f}")
         loop.finish()
-    told = _summary(loop, intraday=intraday)
-    shown = {
-        "equity": wording.decimal(float(told["equity"])),
-        "net_return": wording.percent(told["net_return"], 2, signed=True),
-    }
-    facts = [(name, shown.get(name, wording.figure(value))) for name, value in told.items()]
-    output.answer(told, json, lambda: output.facts(facts))
+    told = {**_summary(loop, before, intraday=intraday), "notices": said}
+    output.answer(told, json, lambda: _show(told))
 
 
 def _days_of(replay: str, calendar: str) -> tuple[datetime, datetime] | None:
@@ -121,21 +121,41 @@ def _standing(settings: Settings) -> Standing | None:
         return standing(journal, STREAM)
 
 
-def _summary(loop: Loop, *, intraday: bool) -> dict[str, Any]:
-    """What the session did; its first and last bar by their day, or by their time where bars are shorter."""
+def _show(told: dict[str, Any]) -> None:
+    from console import notices, output, wording
+
+    shown = {
+        "refusals": notices.rules_in_words(told["refused"]),
+        "actions": ", ".join(told["actions"]) or "none",
+        "equity": wording.decimal(float(told["equity"])),
+        "net_return": wording.percent(told["net_return"], 2, signed=True),
+    }
+    listed = [name for name in told if name not in ("refused", "notices")]
+    output.facts([(name, shown.get(name) or wording.figure(told[name])) for name in listed])
+
+
+def _summary(loop: Loop, before: Decimal, *, intraday: bool = False) -> dict[str, Any]:
+    """What the session did, from the equity of `before` its first bar on.
+
+    Its first and last bar are told by their day, or by their time where bars are shorter.
+    """
+    from console.notices import by_rule
     from trading.backtest import metrics
 
     turns, latencies = loop.turns, loop.forecaster.latencies_ms
-    curve = [float(turn.outcome.equity) for turn in turns]
+    curve = [float(before), *(float(turn.outcome.equity) for turn in turns)]
+    refused = by_rule(refusal for turn in turns for refusal in turn.outcome.refusals)
     return {
         "first": turns[0].as_of if intraday else turns[0].as_of.date(),
         "last": turns[-1].as_of if intraday else turns[-1].as_of.date(),
         "bars": len(turns),
         "orders": sum(len(turn.outcome.orders) for turn in turns),
         "fills": sum(len(turn.outcome.fills) for turn in turns),
-        "refusals": sum(len(turn.outcome.refusals) for turn in turns),
+        "refusals": sum(refused.values()),
+        "refused": refused,
+        "actions": [action.words for turn in turns for action in turn.outcome.actions],
         "equity": turns[-1].outcome.equity,
-        "net_return": metrics(curve).net_return if len(curve) > 1 else 0.0,
+        "net_return": metrics(curve).net_return,
         "predictions": len(latencies),
         "errors": loop.forecaster.errors,
         "last_order": next(

@@ -18,7 +18,8 @@ from alphaloop.allocation import (
     target_weights,
     turnover,
 )
-from alphaloop.costs import CENT, CostModel
+from alphaloop.costs import CostModel
+from alphaloop.errors import InputError
 from alphaloop.settings import TradingSettings
 
 scores = arrays(np.float64, 8, elements=st.floats(-1e6, 1e6) | st.just(np.nan))
@@ -120,13 +121,12 @@ def test_policy_and_costs_come_from_settings():
 
 
 @given(st.decimals(-(10**9), 10**9, places=4), st.floats(0, 100), st.floats(0, 100))
-def test_costs_are_booked_to_the_cent_and_never_negative(notional, commission, spread):
-    """Buying and selling cost the same, and the booked cost is the modelled one within half a cent."""
+def test_costs_are_booked_finely_and_never_negative(notional, commission, spread):
+    """Buying and selling cost the same, and the booked cost is the modelled one to the eighth decimal."""
     model = CostModel(commission, spread)
     cost = model.of_notional(notional)
     assert cost == model.of_notional(-notional) >= 0
-    assert cost == cost.quantize(CENT)
-    assert abs(cost - abs(notional) * Decimal(str(model.rate))) <= CENT / 2
+    assert abs(cost - abs(notional) * Decimal(str(model.rate))) <= Decimal("5e-9")
     assert float(model.of_turnover(float(abs(notional)))) == pytest.approx(float(abs(notional)) * model.rate)
 
 
@@ -134,3 +134,19 @@ def test_a_negative_cost_is_refused():
     """Nobody is paid for trading."""
     with pytest.raises(ValueError, match="negative"):
         CostModel(-1, 4)
+
+
+def test_many_small_trades_cost_what_a_large_one_does():
+    """A thousand trades of 3.00 at 5 bps cost 1.50, as one of 3,000.00 does."""
+    model = CostModel(1, 4)
+    assert 1_000 * model.of_notional(Decimal(3)) == model.of_notional(Decimal(3_000)) == Decimal("1.5")
+
+
+@pytest.mark.parametrize("bps", [10_000, 9_999, 15_000, float("inf"), float("nan")])
+def test_costs_of_all_that_is_traded_are_refused(bps):
+    """From 100 % on, trading would pay more than it moves; below, costs may be high."""
+    if bps == 9_999:
+        assert CostModel(0, bps).rate == pytest.approx(0.9999)
+        return
+    with pytest.raises(InputError, match="below 10,000 basis points"):
+        CostModel(0, bps)

@@ -14,7 +14,7 @@ from alphaloop.allocation import AllocationPolicy
 from alphaloop.clock import monotonic
 from alphaloop.costs import CostModel
 from alphaloop.market import to_datetime
-from trading.backtest import backtest, equal_weight, metrics, momentum_12_1
+from trading.backtest import Metrics, backtest, equal_weight, metrics, momentum_12_1
 from trading.risk import RiskLimits
 
 FREE = CostModel(0, 0)
@@ -177,11 +177,30 @@ def test_metrics_do_not_depend_on_the_currency(curve, factor):
     assert other.sharpe_net == pytest.approx(one.sharpe_net, rel=1e-6, abs=1e-6)
 
 
-@pytest.mark.parametrize("wrong", [[1.0], [1.0, 0.0], [1.0, float("nan")], [[1.0, 2.0]]])
-def test_what_is_no_equity_curve_is_refused(wrong):
-    """Too short, ruined, unknown or of another shape: there are no figures."""
+def test_a_table_is_no_equity_curve():
+    """An equity curve has one dimension."""
     with pytest.raises(ValueError, match="equity curve"):
-        metrics(wrong)
+        metrics([[1.0, 2.0]])
+
+
+@pytest.mark.parametrize("curve", [[], [1.0], [1.0, float("nan")], [0.0, 0.0], [-1.0, 2.0], [float("inf")]])
+def test_a_curve_that_says_nothing_has_figures_of_zero(curve):
+    """Too short, unknown, or without capital from the start: every figure is 0."""
+    assert metrics(curve) == Metrics(0.0, 0.0, 0.0, 0.0)
+
+
+def test_a_ruined_curve_tells_how_much_was_lost():
+    """From 100 over 50 to -20 the return is -120 %, the drawdown 120 %, and what follows is no return."""
+    told = metrics([100.0, 50.0, -20.0, -20.0, -20.0])
+    returns = np.array([-0.5, -1.4, 0.0, 0.0])
+    assert (told.net_return, told.max_drawdown) == (-1.2, 1.2)
+    assert told.volatility == pytest.approx(returns.std(ddof=1) * np.sqrt(252))
+
+
+def test_a_gap_in_a_curve_is_left_out():
+    """A value that is not known is passed over: the return from 1 to 1.1 spans it."""
+    days = np.datetime64("2020-01-01", "ns") + np.arange(3) * np.timedelta64(1, "D")
+    assert metrics([1.0, float("nan"), 1.1], days).net_return == pytest.approx(0.1)
 
 
 def test_a_bar_of_a_backtest_takes_less_than_5_ms(make_bars, untraced):

@@ -125,12 +125,15 @@ def test_no_sleeve_sells_what_it_has_not_or_trades_what_it_must_not(inputs):
 
 
 @given(states())
-def test_a_ruined_sleeve_trades_nothing(inputs):
-    """A sleeve that is worth nothing has no weights; it is left as it is for a person to look at."""
+def test_a_ruined_sleeve_sells_what_can_be_sold(inputs):
+    """A sleeve without equity sells all of what has a price and nothing under way, and buys nothing."""
     # The other sleeves are rich, so the book as a whole has lost nothing and is not reduce-only.
     rich = Decimal(10**19)
     ruined = replace(inputs, cash=(-rich / 10, rich, rich), peak=rich, reduced=())
-    assert all(change.wanted[0] == 0 for change in decide(ruined).changes)
+    sold = {change.symbol: -change.wanted[0] for change in decide(ruined).changes}
+    for symbol, price, held in zip(ruined.symbols, ruined.prices, ruined.quantities[0], strict=True):
+        tradable = price is not None and symbol not in ruined.blocked
+        assert sold.get(symbol, 0) == (max(held, 0) if tradable else 0)
 
 
 def test_a_fresh_book_is_spent_on_what_has_a_price():

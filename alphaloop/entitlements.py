@@ -100,6 +100,11 @@ def entitlements(
     return [(index, one) for index, one in found if one is not None]
 
 
+def is_seen(due: Entitlement, before: float, after: float) -> bool:
+    """The prices before and after show the split: with it they moved less than half of what they seem to."""
+    return due.is_split and bool(2 * abs(np.log(after * due.ratio / before)) < abs(np.log(due.ratio)))
+
+
 def _split(step: float) -> Fraction:
     """The split behind `step`; 1 where there is none."""
     size = max(step, 1 / step)

@@ -312,8 +312,6 @@ class Settings(BaseSettings):
 
 def load(**overrides: Any) -> Settings:
     """Settings from environment, file and `overrides`; raises `SettingsError` in one line."""
-    from alphaloop.costs import CostModel
-
     _refuse_unknown_variables()
     settings = _parsed(overrides)
     for weight in settings.rollout.weights:

@@ -33,6 +33,7 @@ class BookState:
     adjustments: list[float | None]
     peak: Decimal
     last: BarOutcome
+    providers: tuple[str, ...] = ()
 
     def select(self, symbols: tuple[str, ...]) -> BookState:
         """The same book over other `symbols`; what it holds of those left out is left out too."""
@@ -47,6 +48,9 @@ class BookState:
             portfolio=replace(self.portfolio, symbols=symbols, books=books),
             prices=[None if i is None else self.prices[i] for i in indices],
             adjustments=[None if i is None else self.adjustments[i] for i in indices],
+            providers=tuple("" if i is None else self.providers[i] for i in indices)
+            if self.providers
+            else (),
         )
 
 

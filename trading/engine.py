@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from alphaloop.clock import Clock
 from alphaloop.costs import CostModel
-from alphaloop.entitlements import MIN_STEP, entitlements
+from alphaloop.entitlements import MIN_STEP, entitlements, is_seen
 from alphaloop.errors import InputError
 from alphaloop.market import Slice
 from alphaloop.orders import Fill, Order
@@ -90,6 +90,7 @@ class TradingEngine:
         self.peak = Decimal(capital)
         self.prices: list[Decimal | None] = [None] * len(symbols)
         self.adjustments: list[float | None] = [None] * len(symbols)
+        self.providers: tuple[str, ...] = ()
         self.last: BarOutcome | None = None
         self._broker, self._forecaster = broker, forecaster
         self._strategy, self._costs = strategy, costs
@@ -160,7 +161,9 @@ class TradingEngine:
         found = [
             entitle(self.portfolio, one, price, float(factors[index]), bars.timestamp)
             for index, one in due
-            if (price := self.prices[index]) is not None and is_concerned(self.portfolio, one.symbol)
+            if (price := self.prices[index]) is not None
+            and is_concerned(self.portfolio, one.symbol)
+            and (self._same_provider(index, bars) or is_seen(one, float(price), bars.close[index]))
         ]
         if self._writer is not None and found:
             self._writer.append_many([("corporate_action", one.to_body()) for one in found])
@@ -170,6 +173,11 @@ class TradingEngine:
         for one in found:
             self._broker.follow(one)
         return found
+
+    def _same_provider(self, index: int, bars: Slice) -> bool:
+        """The symbol's bar is of the provider of the bar before: another one's factor has its own level."""
+        before, now = self.providers, bars.providers
+        return not before or not now or before[index] in ("", now[index])
 
     def _know(self, factors: Sequence[float]) -> None:
         for index, factor in enumerate(factors):
@@ -210,6 +218,8 @@ class TradingEngine:
         ]
 
     def _mark(self, bars: Slice) -> None:
+        known = self.providers or ("",) * len(self.symbols)
+        self.providers = tuple(now or was for now, was in zip(bars.providers or known, known, strict=True))
         disputed = set(bars.disputed)
         for index, price in enumerate(bars.close.tolist()):
             # What nobody can vouch for marks no book: a garbled price would set the peak for good.

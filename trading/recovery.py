@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from alphaloop.journal.record import Record
-from alphaloop.market import BarPanel
+from alphaloop.market import BarPanel, to_datetime64
 from alphaloop.orders import Order
 from alphaloop.returns import last_known
 from trading.bookkeeping import allocation_from, order_from
@@ -102,14 +102,15 @@ def restore(engine: TradingEngine, records: Iterable[Record], past: BarPanel | N
     state = fitted(found, engine.symbols, engine.portfolio.names)
     engine.portfolio, engine.adjustments = state.portfolio, state.adjustments
     engine.prices, engine.peak, engine.last = state.prices, state.peak, state.last
+    engine.providers = state.providers
     return engine.resubmit()
 
 
 def recover(records: Iterable[Record], past: BarPanel | None = None) -> BookState | None:
     """The book that `records` of a stream end with; None where nothing was decided.
 
-    `past` are bars up to the last decision: a journal that does not say at which adjustment its books
-    stand is taken to stand at theirs. Raises `InputError` for a decision of a newer version's rule.
+    `past` are bars up to the last decision, with the adjustment factors that the next bars go on from.
+    Raises `InputError` for a decision of a newer version's rule.
     """
     ledger = _Ledger()
     for record in records:
@@ -127,7 +128,8 @@ def recover(records: Iterable[Record], past: BarPanel | None = None) -> BookStat
         decision_id=inputs.decision_id,
     )
     adjustments = _adjustments(ledger.last, inputs, past)
-    state = BookState(_sleeves(ledger.last, inputs), list(inputs.prices), adjustments, inputs.peak, last)
+    books, prices = _sleeves(ledger.last, inputs), list(inputs.prices)
+    state = BookState(books, prices, adjustments, inputs.peak, last, inputs.providers)
     if ledger.carried is not None:
         state = state_of(ledger.carried)
     for booked in ledger.booked:
@@ -146,15 +148,21 @@ def _sleeves(body: dict[str, Any], inputs: DecisionInputs) -> Sleeves:
 
 
 def _adjustments(body: dict[str, Any], inputs: DecisionInputs, past: BarPanel | None) -> list[float | None]:
-    """The adjustment factor at which the books of a decision stand, by symbol; None where nobody knows."""
-    if "adjustments" in body:
-        return list(body["adjustments"])
-    if past is None:
-        return [None] * len(inputs.symbols)
-    there = tuple(symbol for symbol in inputs.symbols if symbol in past.symbols)
-    known = last_known(past.between(end=inputs.as_of).select(there).adjustment)[-1:].ravel()
-    factors = dict(zip(there, known.tolist(), strict=False))
-    return [one if np.isfinite(one := factors.get(name, np.nan)) else None for name in inputs.symbols]
+    """The adjustment factor at which the books of a decision stand, by symbol; None where nobody knows.
+
+    Only ratios of factors mean anything, and a history that was fetched anew may begin at another level: so
+    the level is that of `past` at the decision's bar, where it has this bar and the books had followed it.
+    """
+    journaled: list[float | None] = body.get("adjustments") or [None] * len(inputs.symbols)
+    seen = past.between(end=inputs.as_of) if past is not None else None
+    if seen is None or not len(seen) or seen.timestamps[-1] != to_datetime64(inputs.as_of):
+        return journaled
+    levels = dict(zip(seen.symbols, last_known(seen.adjustment)[-1].tolist(), strict=True))
+    followed = [symbol not in inputs.disputed for symbol in inputs.symbols]
+    return [
+        levels[symbol] if follows and np.isfinite(levels.get(symbol, np.nan)) else known
+        for symbol, follows, known in zip(inputs.symbols, followed, journaled, strict=True)
+    ]
 
 
 def _book(state: BookState, booked: Allocation | dict[str, Any]) -> None:

@@ -11,7 +11,7 @@ import pytest
 from alphaloop.allocation import AllocationPolicy
 from alphaloop.costs import CostModel
 from alphaloop.errors import AlphaloopError
-from alphaloop.market import BarPanel
+from alphaloop.market import BarPanel, to_datetime
 from trading.backtest import backtest, equal_weight, momentum_12_1
 from trading.brokers.paper import PaperBroker
 from trading.recovery import restore
@@ -269,3 +269,49 @@ def test_a_benchmarks_order_waits_for_a_price():
     close[4:] = 110.0
     told = equal_weight(panel(close), FREE)
     assert told.tolist() == pytest.approx([1.0, 1.0, 1.0, 1.0, 1.1, 1.1])
+
+
+def test_a_history_at_another_level_is_no_action(make_rig):
+    """Factors that begin anew at another level, as after a new base of history, change no units."""
+    bars = split(panel(np.full((7, 4), 100.0)), 2, 0, 2.0)
+    rig = make_rig(bars, scores=np.zeros((7, 4)), **ALIKE)
+    rig.run(0, 4)
+    rig.bars = replace(bars, adjustment=bars.adjustment / bars.adjustment[3])
+    rig.bars.adjustment[5:, 1] *= 4.0
+    rig.bars.close[5:, 1] /= 4.0
+    rig.start()
+    restore(rig.engine, rig.records(), rig.bars.between(end=to_datetime(bars.timestamps[3])))
+    outcomes = rig.run(4, 7)
+    assert [[one.words for one in outcome.actions] for outcome in outcomes] == [[], ["S01 4:1 split"], []]
+    assert [outcome.equity for outcome in outcomes] == [1_000_000] * 3
+
+
+def test_an_action_that_waits_survives_a_restart(make_rig):
+    """A split whose first bar is disputed is booked after a restart, at the next bar that is not."""
+    bars = split(panel(np.full((6, 4), 100.0)), 3, 0, 2.0)
+    disputed = np.zeros(bars.close.shape, dtype=bool)
+    disputed[3, 0] = True
+    rig = make_rig(replace(bars, disputed=disputed), scores=np.zeros((6, 4)), **ALIKE)
+    rig.run(0, 4)
+    rig.start()
+    restore(rig.engine, rig.records(), bars.between(end=to_datetime(bars.timestamps[3])))
+    (outcome,) = rig.run(4, 5)
+    assert ([one.words for one in outcome.actions], outcome.equity) == (["S00 2:1 split"], 1_000_000)
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+def test_another_providers_factor_is_another_level(make_rig, restarted):
+    """A second provider whose factors stand at another level splits nothing; a split of its bar does."""
+    bars = split(panel(np.full((6, 4), 100.0)), 3, 1, 2.0)
+    bars.adjustment[3:, 0] *= 4.0
+    providers = np.full(bars.close.shape, "first", dtype=object)
+    providers[3:] = "second"
+    bars = replace(bars, providers=providers)
+    rig = make_rig(bars, scores=np.zeros((6, 4)), **ALIKE)
+    rig.run(0, 3)
+    if restarted:
+        rig.start()
+        restore(rig.engine, rig.records())
+    outcomes = rig.run(3, 6)
+    assert [[one.words for one in outcome.actions] for outcome in outcomes] == [["S01 2:1 split"], [], []]
+    assert [outcome.equity for outcome in outcomes] == [1_000_000] * 3

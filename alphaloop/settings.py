@@ -313,7 +313,13 @@ class Settings(BaseSettings):
 def load(**overrides: Any) -> Settings:
     """Settings from environment, file and `overrides`; raises `SettingsError` in one line."""
     _refuse_unknown_variables()
+    from alphaloop.costs import CostModel
+
     settings = _parsed(overrides)
+    try:
+        CostModel.from_settings(settings.trading)
+    except ImpossibleValueError as error:
+        raise SettingsError(str(error)) from error
     for weight in settings.rollout.weights:
         require_share(weight, settings.trading.sleeves, "rollout.weights")
     return settings
@@ -321,11 +327,7 @@ def load(**overrides: Any) -> Settings:
 
 def _parsed(overrides: dict[str, Any]) -> Settings:
     try:
-        loaded = Settings(**overrides)
-        CostModel.from_settings(loaded.trading)
-        return loaded
-    except ImpossibleValueError as error:
-        raise SettingsError(str(error)) from error
+        return Settings(**overrides)
     except ValidationError as error:
         first = error.errors()[0]
         if first["type"] == "extra_forbidden":

@@ -1,7 +1,7 @@
 """Bookkeeping: orders, fills and crosses as bodies of journal records, and back.
 
-Kinds in a trading stream: `decision` (see `trading.decision`), `order`, `refusal`, `fill`, `cross`.
-Lists are in the order of the decision's sleeves.
+Kinds in a trading stream: `decision` (see `trading.decision`), `order`, `refusal`, `fill`, `cross`,
+`corporate_action` (see `trading.entitled`). Lists are in the order of the decision's sleeves.
 """
 
 from __future__ import annotations

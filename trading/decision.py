@@ -6,9 +6,10 @@ a `decision` record (lists are in the order of `sleeves` and `symbols`; money is
 sleeves, cash, quantities [sleeves][symbols], peak, answers` (see `trading.answers`; each names its
 sleeves and prediction ids)`, reduced` (refusals that were known before)`, policy, limits, simulated`; and
 for readers, not for the computation: `equity, equities, costs, traded` (the last three by sleeve, costs
-and traded since the start), `crossing` (symbols whose changes cancel out between sleeves) and `cost_bps`
-(commission, half spread). Where providers are in question also `providers` (which gave each symbol's bar)
-and `disputed` (the symbols whose bar nobody can vouch for); without these keys, nothing was.
+and traded since the start), `crossing` (symbols whose changes cancel out between sleeves), `adjustments`
+(the factors that the books stand at) and `cost_bps` (commission, half spread). Where providers are in
+question also `providers` (which gave each symbol's bar) and `disputed` (the symbols whose bar nobody can
+vouch for); without these keys, nothing was.
 """
 
 from __future__ import annotations

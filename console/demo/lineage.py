@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -99,4 +100,5 @@ def _fill_line(fills: list[Any]) -> str:
     if not fills:
         return "not filled yet"
     body = fills[0].body
-    return f"{body['quantity']} at {body['price']}, cost {body['cost']}, {str(body['filled_at'])[:10]}"
+    cost = f"{Decimal(body['cost']):.2f}"
+    return f"{body['quantity']} at {body['price']}, cost {cost}, {str(body['filled_at'])[:10]}"

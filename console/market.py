@@ -14,7 +14,7 @@ from console.loop import Market
 from features.chosen import chosen_identity
 from features.storage.incremental import missing
 from features.storage.snapshots import Snapshot, SnapshotStore
-from trading.standing import Standing
+from trading.progress import Progress
 
 if TYPE_CHECKING:
     from alphaloop.settings import Settings
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 Days = tuple[datetime, datetime]
 
 
-def market_to_trade(settings: Settings, days: Days | None, stands: Standing | None) -> Market:
+def market_to_trade(settings: Settings, days: Days | None, progress: Progress | None) -> Market:
     """The bars up to the last one decided, and those to decide, up to the last of `days`.
 
     A book that has decided goes on with the bar after that, every one in turn, whatever snapshots were
@@ -30,12 +30,12 @@ def market_to_trade(settings: Settings, days: Days | None, stands: Standing | No
     a new book that would begin before what this workspace has learned from.
     """
     store = SnapshotStore(settings.paths.snapshots)
-    line = _line_of(settings, store, stands)
+    line = _line_of(settings, store, progress)
     opened = line or workspace.latest_bars(settings)[0]
     newest = _newest_after(store, opened) if line else opened
     first, until = days or (None, None)
     bars = workspace.bars_to(settings, newest, until)
-    decided = stands.decided if stands else None
+    decided = progress.decided if progress else None
     if decided is None:
         known_to = opened.last
         if first is not None and first <= known_to:
@@ -80,10 +80,10 @@ def _parted(
     return Market(settings.data.source, past, future, snapshot, resumed=resumed)
 
 
-def _line_of(settings: Settings, store: SnapshotStore, stands: Standing | None) -> Snapshot | None:
+def _line_of(settings: Settings, store: SnapshotStore, progress: Progress | None) -> Snapshot | None:
     """The stored data that the book stands on; None where it is gone, or is not of the settings' market."""
     wanted = set(settings.data.symbols or workspace.source_of(settings).symbols())
-    for name in stands.snapshots if stands else ():
+    for name in progress.snapshots if progress else ():
         try:
             found = store.describe(name)
         except UnknownNameError:

@@ -32,8 +32,8 @@ from serving.prediction_log import PredictionLogReader
 from trading.broker import find as find_broker
 from trading.engine import TradingEngine
 from trading.forecaster import ServedForecaster
+from trading.progress import SESSION, session_body
 from trading.risk import RiskCheck, RiskLimits
-from trading.standing import SESSION, session_body
 from trading.strategy import AllocationStrategy
 
 

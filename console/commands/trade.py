@@ -13,7 +13,7 @@ from console.commands.options import AsJson, moment
 if TYPE_CHECKING:
     from alphaloop.settings import Settings
     from console.loop import Loop, Market
-    from trading.standing import Standing
+    from trading.progress import Progress
 
 STREAM = "trading"
 DEFAULT_WAIT_SECONDS = 60.0
@@ -105,20 +105,20 @@ def _market(settings: Settings, replay: str) -> Market:
     from console.market import market_to_trade
 
     days = _days_of(replay, workspace.source_of(settings).calendar)
-    return market_to_trade(settings, days, _standing(settings))
+    return market_to_trade(settings, days, _progress(settings))
 
 
-def _standing(settings: Settings) -> Standing | None:
+def _progress(settings: Settings) -> Progress | None:
     """Where the journal says that the book stands."""
     from alphaloop.clock import SystemClock
     from alphaloop.journal.store import Journal
-    from trading.standing import standing
+    from trading.progress import progress_of
 
     paths = settings.paths
     if not paths.journal.exists() and not paths.anchors.exists():
         return None
     with Journal(paths.journal, paths.anchors, SystemClock()) as journal:
-        return standing(journal, STREAM)
+        return progress_of(journal, STREAM)
 
 
 def _show(told: dict[str, Any]) -> None:

@@ -27,9 +27,9 @@ from features.storage.snapshots import SnapshotStore
 from trading.brokers.paper import PaperBroker
 from trading.engine import TradingEngine
 from trading.forecaster import ArrayForecaster
+from trading.progress import SESSION, session_body
 from trading.recovery import restore
 from trading.risk import RiskCheck, RiskLimits
-from trading.standing import SESSION, session_body
 from trading.strategy import AllocationStrategy
 
 DAYS = np.arange("2020-01-02", "2020-01-15", dtype="datetime64[D]")
@@ -234,12 +234,12 @@ def test_a_journal_without_sessions_is_gone_on_from(desk):
     """Decisions that name no data, as refused ones do, are gone on from with the newest stored bars."""
     with pytest.raises(CutError):
         desk.run(cut=cut_at("2020-01-09", "the bar was stored"))
-    stands = trade._standing(desk.chosen)
-    assert stands is not None
-    bare = replace(stands, snapshots=("", "0" * 64))
+    progress = trade._progress(desk.chosen)
+    assert progress is not None
+    bare = replace(progress, snapshots=("", "0" * 64))
     market = market_to_trade(desk.chosen, trade._days_of(REPLAY, "XNYS"), bare)
     assert [str(time)[:10] for time in market.future.timestamps] == SESSIONS[SESSIONS.index("2020-01-09") :]
-    assert market.snapshot.last == stands.decided
+    assert market.snapshot.last == progress.decided
 
 
 def test_a_book_that_has_decided_all_says_so(desk):

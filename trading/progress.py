@@ -1,4 +1,4 @@
-"""Standing: how far the bars of a trading stream are decided, as its journal says.
+"""Progress: how far the bars of a trading stream are decided, as its journal says.
 
 What is to be traded next follows from here, and never from what the snapshots hold: a bar is stored
 before it is decided, so a run that ended in between leaves one that nobody decided.
@@ -12,13 +12,14 @@ from datetime import datetime
 from typing import Any
 
 from alphaloop.journal.store import Journal
+from trading.replay import rule_of
 
 SESSION = "session"
 """The kind of the record that a run begins with, before it stores a bar: see `session_body`."""
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class Progress:
     """The last bar `decided` (None: the book was opened and no bar decided), and where its data lie.
 
     `snapshots` are identities of data up to that bar, or up to the opening, the most telling first.
@@ -38,19 +39,22 @@ def session_body(source: str, snapshot: str, known_to: datetime, first: datetime
     }
 
 
-def standing(journal: Journal, stream: str) -> Standing | None:
-    """Where the book of `stream` stands; None for one that was never opened.
+def progress_of(journal: Journal, stream: str) -> Progress | None:
+    """How far the book of `stream` is decided; None for one that was never opened.
 
-    A journal of before sessions were recorded has decisions alone, which is enough.
+    A journal of before sessions were recorded has decisions alone, which is enough. Raises `InputError` for
+    a decision of a newer version's rule.
     """
     decision, session = journal.last(stream, "decision"), journal.last(stream, SESSION)
     if decision is None and session is None:
         return None
+    if decision is not None:
+        rule_of(decision.body)
     decided = datetime.fromisoformat(decision.body["as_of"]) if decision else None
     named = [*_answered_from(decision.body)] if decision else []
     if session is not None:
         named.append(session.body["snapshot"])
-    return Standing(decided, tuple(dict.fromkeys(named)))
+    return Progress(decided, tuple(dict.fromkeys(named)))
 
 
 def _answered_from(body: Mapping[str, Any]) -> Iterator[str]:

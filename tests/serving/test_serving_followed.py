@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import hashlib
 import json
 import zlib
 from collections.abc import Iterator
@@ -230,3 +231,11 @@ def test_a_token_may_hold_the_sign_of_a_remark(tmp_path: Any) -> None:
     for wrong in (token.partition("#")[0], f"#{token}", token + "#", "klmnop"):
         with pytest.raises(UnauthenticatedError):
             access.authorise(f"Bearer {wrong}", Scope.PREDICT)
+
+
+def test_a_client_name_and_a_digest_are_read_whole_too(tmp_path: Any) -> None:
+    """A name may hold the sign as a token may, and a remark behind a digest is no part of it."""
+    token = "0123456789#abcdefghij"
+    file = tmp_path / "tokens"
+    file.write_text(f"desk#1 predict sha256:{hashlib.sha256(token.encode()).hexdigest()} #remark\n")
+    assert Access(file).authorise(f"Bearer {token}", Scope.PREDICT) == "desk#1"

@@ -53,11 +53,16 @@ os.environ.update(environment(folder.path))
 import ray
 start_ray(folder.path)
 settings = Settings.model_validate_json(sys.argv[1])
-with RayHost(settings, grpc_port=int(sys.argv[2])) as host:
-    with PredictionClient(host.url, settings.serving.model) as client:
-        print(host.ingress, client.forecast(["S00"], datetime.fromisoformat(sys.argv[3])).version)
-    with urlopen(f"http://{host.http_url}/metrics", timeout=10) as page:
-        print(f'model="{settings.serving.model}"' in page.read().decode())
+with RayHost(settings) as host:
+    with PredictionClient.from_settings(settings) as client:
+        print(host.ingress, client.forecast(["S00"], datetime.fromisoformat(sys.argv[2])).version)
+    told = f'model="{settings.serving.model}"'
+    with urlopen(f"http://127.0.0.1:{settings.serving.http_port}/metrics", timeout=10) as page:
+        print(told in page.read().decode())
+    with urlopen(f"http://127.0.0.1:{settings.serving.metrics_port}/metrics", timeout=10) as page:
+        lines = page.read().decode().splitlines()
+    print(any(told in line and 'replica="' in line for line in lines))
+    print(len({line.partition('replica="')[2].partition('"')[0] for line in lines if 'replica="' in line}))
     work = ray.remote(num_cpus=1)(lambda: tempfile.gettempdir())
     print(ray.get(work.remote(), timeout=60) == str(folder.path / "tmp"))
 print(ray.is_initialized(), signal.getsignal(signal.SIGTERM) is mine, flush=True)
@@ -133,21 +138,22 @@ def test_a_host_can_start_again(world: Any, shelf: Any) -> None:
 def test_a_host_moves_into_a_ray_that_runs(world: Any, shelf: Any) -> None:
     """An initialised Ray is used and left running, and a task of one CPU runs beside the replica.
 
-    Over HTTP the replica has its metrics. Ray's workers keep their temporary files in the run's folder,
-    and the caller keeps its SIGTERM.
+    It listens on the ports of the settings; the replica's metrics are on that of HTTP and on their own. Ray's
+    workers keep their temporary files in the run's folder, and the caller keeps its SIGTERM.
     """
     shelf.route(champion=shelf.add(1.0, 0.0, 0.0))
-    settings: Settings = world.settings(model=shelf.name)
-    command = [sys.executable, "-c", SHARED, settings.model_dump_json(), str(free_port())]
+    ports = {name: free_port() for name in ("grpc_port", "http_port", "metrics_port")}
+    settings: Settings = world.settings(model=shelf.name, **ports)
+    command = [sys.executable, "-c", SHARED, settings.model_dump_json()]
     result = subprocess.run(
         [*command, world.bar.isoformat()],
         capture_output=True,
         text=True,
         env=child_environment(),
-        timeout=120,
+        timeout=240,
     )
     assert result.returncode == 0, result.stderr
-    assert result.stdout.split() == ["haproxy", "1", "True", "True", "True", "True"]
+    assert result.stdout.split() == ["haproxy", "1", "True", "True", "1", "True", "True", "True"]
 
 
 def test_ray_is_given_its_environment(tmp_path: Path) -> None:

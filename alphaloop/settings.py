@@ -118,8 +118,8 @@ class TrainingSettings(Section):
     baseline_max_pvalue: float = Field(
         0.05,
         gt=0,
-        le=1,
-        description="the same for a first champion that learns nothing, and is there to be beaten",
+        le=0.5,
+        description="the same, and the level of its t-statistic, for a first champion that learns nothing",
     )
 
     @field_validator("first_test", mode="before")

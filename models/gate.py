@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from statistics import NormalDist
 from typing import Any
 
 from alphaloop.settings import TrainingSettings
@@ -31,9 +32,15 @@ class GatePolicy:
     max_ic: float = 0.15
 
     @classmethod
-    def from_settings(cls, settings: TrainingSettings, *, baseline: bool = False) -> GatePolicy:
-        """The policy of the settings; `baseline` for a first champion of a family that learns nothing."""
-        return cls(max_pvalue=settings.baseline_max_pvalue if baseline else settings.max_pvalue)
+    def from_settings(cls, settings: TrainingSettings) -> GatePolicy:
+        """The policy of the settings."""
+        return cls(max_pvalue=settings.max_pvalue)
+
+    @classmethod
+    def for_baseline(cls, settings: TrainingSettings) -> GatePolicy:
+        """The policy for a first champion that learns nothing: both tests of its IC at one level."""
+        level = settings.baseline_max_pvalue
+        return cls(max_pvalue=level, min_ic_tstat=min(cls().min_ic_tstat, NormalDist().inv_cdf(1 - level)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -98,7 +98,8 @@ def train(
     panels = complete_panels(seen, family.lookback, COMPARED_BARS)
     faithful = fidelity(fitted, exported.onnx, panels, family=family, allocation=policy.allocation)
     first_baseline = champion is None and is_baseline(family) and tuned.trials == 0
-    demands = GatePolicy.from_settings(settings.training, baseline=first_baseline)
+    policy_of = GatePolicy.for_baseline if first_baseline else GatePolicy.from_settings
+    demands = policy_of(settings.training)
     report("checking that no feature looks ahead")
     proof = look_ahead(bars, seen, settings, range(len(bars) - evaluation.bars, len(bars)))
     verdict = gate.judge(evaluation, faithful, champion, demands, proof=proof)

@@ -124,11 +124,19 @@ def test_the_policy_sets_the_thresholds() -> None:
     assert not judge(evaluation(), FAITHFUL, None, GatePolicy(min_ic_tstat=3.0)).passed
 
 
-def test_the_settings_set_the_p_value_and_a_baseline_has_its_own() -> None:
-    """What learns nothing and is there to be beaten needs less proof to be the first champion."""
-    settings = TrainingSettings(max_pvalue=0.002, baseline_max_pvalue=0.03)
-    likely, rare = evaluation(ic_pvalue=0.02), evaluation(ic_pvalue=0.002)
-    assert judge(rare, FAITHFUL, None, GatePolicy.from_settings(settings)).passed
-    assert not judge(likely, FAITHFUL, None, GatePolicy.from_settings(settings)).passed
-    assert judge(likely, FAITHFUL, None, GatePolicy.from_settings(settings, baseline=True)).passed
+def test_the_settings_set_the_p_value() -> None:
+    """`training.max_pvalue` is the bound of the permutation test."""
+    demands = GatePolicy.from_settings(TrainingSettings(max_pvalue=0.002))
+    assert judge(evaluation(ic_pvalue=0.002), FAITHFUL, None, demands).passed
+    assert not judge(evaluation(ic_pvalue=0.003), FAITHFUL, None, demands).passed
     assert GatePolicy.from_settings(TrainingSettings()) == GatePolicy()
+
+
+@pytest.mark.parametrize(("level", "bound"), [(0.05, 1.645), (0.025, 1.960), (0.001, 2.33)])
+def test_a_baseline_is_held_to_one_level_in_both_tests(level: float, bound: float) -> None:
+    """What learns nothing needs 5 % to be the first champion: p of 0.05, and a t of 1.645."""
+    demands = GatePolicy.for_baseline(TrainingSettings(baseline_max_pvalue=level))
+    assert judge(evaluation(ic_pvalue=level, ic_tstat=bound + 0.001), FAITHFUL, None, demands).passed
+    assert not judge(evaluation(ic_pvalue=level * 1.01), FAITHFUL, None, demands).passed
+    weak = evaluation(ic_pvalue=level, ic_tstat=bound - 0.001)
+    assert not judge(weak, FAITHFUL, None, demands).passed

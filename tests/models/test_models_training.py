@@ -231,7 +231,9 @@ def test_a_splendid_model_without_a_proof_asks_for_one(market: Any, registry: Re
 
 def test_only_a_first_champion_may_be_a_baseline(market: Any, registry: Registry, tmp_path: Path) -> None:
     """What learns nothing needs a p-value of 5 % to be the first; later it is judged as all others are."""
-    training = market.settings.training.model_copy(update={"max_pvalue": 1e-9, "baseline_max_pvalue": 1.0})
+    training = market.settings.training.model_copy(
+        update={"max_pvalue": 1e-9, "baseline_max_pvalue": 1.0 - 1e-9}
+    )
     chosen = market.settings.model_copy(update={"training": training})
     lenient = SimpleNamespace(bars=market.bars, frame=market.frame, settings=chosen)
     first = learn(lenient, registry, "momentum").card

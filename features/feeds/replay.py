@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from alphaloop.clock import ReplayClock, monotonic
 from alphaloop.errors import InputError
 from alphaloop.market import Bar
-from features.source import CalendarName, Source, require_symbols, select
+from features.source import CalendarName, Source, identity_of, require_symbols, select
 from features.storage.snapshots import SnapshotStore
 from features.venues.stored_bars import stored_bars
 
@@ -32,6 +32,7 @@ class ReplaySource:
 
     adjusted_only: bool
     calendar: CalendarName
+    identity: str
 
     def __init__(
         self,
@@ -39,6 +40,7 @@ class ReplaySource:
         clock: ReplayClock,
         *,
         name: str = "replay",
+        identity: str = "",
         frequency: str = "1d",
         speed: float = AS_FAST_AS_POSSIBLE,
         calendar: CalendarName = "24/7",
@@ -50,6 +52,7 @@ class ReplaySource:
         if table.num_rows == 0:
             raise InputError(f"there is nothing to replay: the table of '{name}' has no rows")
         self.name, self.calendar, self.adjusted_only = name, calendar, adjusted_only
+        self.identity = identity or name
         self._table = table.sort_by([("timestamp", "ascending"), ("symbol", "ascending")])
         self._clock, self._frequency, self._speed, self._sleep = clock, frequency, speed, sleep
 
@@ -91,6 +94,7 @@ class ReplaySource:
             source.history(symbols, start, end, frequency),
             clock,
             name=source.name,
+            identity=identity_of(source),
             frequency=frequency,
             speed=speed,
             calendar=source.calendar,

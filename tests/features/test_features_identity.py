@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from alphaloop.clock import ReplayClock
 from alphaloop.settings import DataSettings, Settings
 from features.chosen import chosen_identity, chosen_source, newest_snapshot
 from features.feeds.failover import FailoverSource
+from features.feeds.replay import ReplaySource
 from features.source import identity_of
 from features.sources import registry
 from features.sources.alpaca import Alpaca
@@ -84,6 +86,13 @@ def test_sources_of_venues_tell_what_changes_their_bars(monkeypatch: pytest.Monk
     assert [identity_of(pair) for pair in pairs] == ["providers:alpaca,ibkr", "providers:ibkr,alpaca"]
     assert registry.identity("ccxt:binance") == identity_of(registry.find("ccxt:binance"))
     assert identity_of(FileSource(Path("/a.csv"), timezone="UTC")) == "file:/a.csv?timezone=UTC"
+
+
+def test_a_replay_is_of_the_source_that_it_replays(tmp_path: Path) -> None:
+    """What is stored from a replay is kept with that source's options."""
+    bid = registry.find(f"folder:{quotes(tmp_path / 'bars')}?close=bid")
+    replay = ReplaySource.of_source(bid, ("KO",), ReplayClock(datetime(2019, 1, 2, tzinfo=UTC)))
+    assert identity_of(replay) == identity_of(bid)
 
 
 def test_the_settings_name_their_source_as_its_snapshots_are_kept() -> None:

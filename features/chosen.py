@@ -6,11 +6,12 @@ sources, or of one source with several options.
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 
 from alphaloop.clock import SystemClock
 from alphaloop.errors import InputError
 from alphaloop.settings import Settings
+from features.calendars import day_span
 from features.feeds.failover import FailoverSource, identity_of_providers
 from features.feeds.policy import FailoverPolicy
 from features.quality_rules.holidays import any_session_but
@@ -45,11 +46,11 @@ def chosen_feed(settings: Settings) -> LiveSource:
 
 
 def chosen_start(settings: Settings) -> datetime | None:
-    """The beginning of the first day of history that the settings ask for; None for all there is."""
+    """The beginning of the first day, by the source's calendar, that the settings ask for; None for all."""
     if not settings.data.start:
         return None
-    day = date.fromisoformat(settings.data.start)
-    return datetime(day.year, day.month, day.day, tzinfo=UTC)
+    calendar = chosen_source(settings).calendar
+    return day_span(date.fromisoformat(settings.data.start), calendar)[0]
 
 
 def chosen_identity(settings: Settings) -> str:

@@ -59,7 +59,7 @@ def moment(given: str, option: str, calendar: str, *, end_of_day: bool = False) 
     try:
         parsed = datetime.fromisoformat(given)
     except ValueError as error:
-        raise InputError(f"{option} '{given}' is no date; write it as 2020-03-16") from error
+        raise InputError(f"{option} '{given}' is no date ({error}); write it as 2020-03-16") from error
     if not FIRST_YEAR <= parsed.year <= LAST_YEAR:
         raise InputError(f"{option} '{given}' is out of reach; years are from {FIRST_YEAR} to {LAST_YEAR}")
     if len(given) == len("2020-03-16"):

@@ -20,8 +20,8 @@ from alphaloop.errors import DataError
 from features.calendars import require_calendar
 from features.source import CalendarName, require_frequency, require_symbols
 from features.storage.bar_columns import BarColumns
-from features.storage.bar_file import MARGIN, SUFFIXES, BarFile
-from features.storage.folder import USUAL, longest_bar, rebased
+from features.storage.bar_file import SUFFIXES, BarFile
+from features.storage.folder import USUAL, rebased, row_margin
 from features.storage.location import Storage
 
 __all__ = ["SUFFIXES", "FileSource"]
@@ -89,4 +89,4 @@ class FileSource:
         path = str(self.path)
         storage = Storage(path)
         columns = BarColumns(self.calendar, self.timezone, stamp=self.stamp, frequency=self.frequency)
-        return BarFile(storage, storage.root, path, columns, margin=MARGIN + longest_bar(self.frequency))
+        return BarFile(storage, storage.root, path, columns, margin=row_margin(self.frequency))

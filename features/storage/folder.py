@@ -34,6 +34,8 @@ from features.storage.series import one_series
 # The options of a folder that names none; each other is empty.
 USUAL = {"calendar": "XNYS", "frequency": "1d", "adjusted_only": "false"}
 USUAL |= {"skip_lines": "0", "header_lines": "1"}
+# Within this, bars of any length show how far they lie apart.
+STEPS = timedelta(days=400)
 # So many files that are left out are named.
 SHOWN = 8
 log = logging.getLogger(__name__)
@@ -137,7 +139,7 @@ class FolderSource:
         return BarFile(
             *(self.storage, part.path, part.label, self.columns, part.symbol),
             titled=True,
-            margin=self._margin,
+            margin=row_margin(self.bars),
         )
 
     @property
@@ -190,6 +192,15 @@ class Part:
     @staticmethod
     def _at(day: date) -> datetime:
         return datetime(day.year, day.month, day.day, tzinfo=UTC)
+
+
+def row_margin(frequency: str) -> timedelta:
+    """How far outside of what is asked for rows are read to know what their stamps mean.
+
+    Whether daily bars are weeks or months in truth is told by the steps between them.
+    """
+    steps = STEPS if frequency[-1] in "dwM" else timedelta()
+    return MARGIN + longest_bar(frequency) + steps
 
 
 def longest_bar(frequency: str) -> timedelta:

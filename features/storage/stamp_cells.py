@@ -20,8 +20,12 @@ EXAMPLE = "2019-01-02T21:00:00Z, or the date alone for the session's close"
 UTC_TIME = pa.timestamp("ns", tz="UTC")
 
 
-class UnclearTimeError(ValueError):
-    """A local time that summer time makes ambiguous."""
+# Where a header goes on below its first line, the first cells hold words.
+MAX_HEADER_ROWS = 3
+HEADER_HINT = ", or say how many lines the header has: header_lines=3"
+FORMAT_HINT = ", or tell the form: date_format=%d.%m.%Y, or epoch_ms"
+# Python's words for what is in no form that it knows.
+NOT_ISO = "Invalid isoformat string"
 
 
 @dataclass(frozen=True)
@@ -89,9 +93,12 @@ class StampCells:
                 raise ValueError(f"{cell} is no time between {FIRST_YEAR} and {LAST_YEAR}")
             return self._parsed(moment)
         except (ValueError, OverflowError) as error:
-            why = f" ({error})" if isinstance(error, UnclearTimeError) else ""
+            count = isinstance(cell, str) and cell.strip().isdigit() and len(cell.strip()) != len("20190102")
+            unknown = str(error).startswith(NOT_ISO) or count or not isinstance(cell, str)
+            why = "" if unknown else f" ({error})"
             raise DataError(
                 f"{self.label}: column 'timestamp', row {row + 1} is {cell!r}{why}; write {EXAMPLE}"
+                f"{_hint(row, cell) if unknown else ''}"
             ) from error
 
     def _parsed(self, moment: date) -> tuple[np.datetime64, date, bool]:
@@ -110,5 +117,12 @@ class StampCells:
             return as_utc(moment)
         there = moment.replace(tzinfo=ZoneInfo(self.timezone))
         if as_utc(there) != as_utc(there.replace(fold=1)):
-            raise UnclearTimeError(f"which is there twice or never in {self.timezone}")
+            raise ValueError(f"which is there twice or never in {self.timezone}")
         return as_utc(there)
+
+
+def _hint(row: int, cell: object) -> str:
+    """The option that tells what such a cell is."""
+    if any(character.isdigit() for character in str(cell)):
+        return FORMAT_HINT if isinstance(cell, str | int) else ""
+    return HEADER_HINT if row < MAX_HEADER_ROWS and isinstance(cell, str) else ""

@@ -72,3 +72,15 @@ def test_the_first_moment_of_the_day_counts(tmp_path: Path) -> None:
     )
     snapshot = workspace.take_snapshot(settings)
     assert (snapshot.rows, snapshot.first) == (2, datetime(2020, 1, 2, 0, 30, tzinfo=UTC))
+
+
+def test_the_first_day_is_one_of_the_market(tmp_path: Path) -> None:
+    """In foreign exchange a Monday begins on Sunday at 17:00 in New York."""
+    home = tmp_path / "bars"
+    home.mkdir()
+    times = ("2020-01-03T21:30:00Z", "2020-01-05T22:30:00Z", "2020-01-06T00:30:00Z")
+    (home / "EURUSD.csv").write_text("timestamp,close\n" + "".join(f"{time},1.1\n" for time in times))
+    source = f"folder:{home}?calendar=24/5&frequency=30m"
+    data = DataSettings(source=source, start="2020-01-06", quality={"gap": "report"})
+    snapshot = workspace.take_snapshot(Settings(home=tmp_path / "home", data=data))
+    assert (snapshot.rows, snapshot.first) == (2, datetime(2020, 1, 5, 22, 30, tzinfo=UTC))

@@ -1,4 +1,4 @@
-"""Symbols on the command line: names between commas, whatever they hold besides."""
+"""Symbols and days on the command line: names between commas, and what is wrong with a day."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from alphaloop.errors import InputError
 from console.commands import data
-from console.commands.options import named_symbols
+from console.commands.options import moment, named_symbols
 
 
 def source(*symbols: str) -> Any:
@@ -59,3 +59,9 @@ def test_a_symbol_with_a_blank_is_shown_by_its_name(tmp_path: Path) -> None:
     assert '"symbols": 3' in shown.output
     assert shown.output.count('"symbol": "') == 1
     assert '"symbol": "BRK B"' in shown.output
+
+
+def test_a_wrong_day_on_the_command_line_says_what_is_wrong() -> None:
+    """A day that no month has is told as such."""
+    with pytest.raises(InputError, match=r"--from '2019-02-30' is no date \(day is out of range for month\)"):
+        moment("2019-02-30", "--from", "XNYS")

@@ -126,6 +126,30 @@ def test_a_bar_may_close_long_after_the_day_of_its_partition(tmp_path: Path) -> 
         assert found(source, close - timedelta(hours=1)) == found(source) == [close]
 
 
+@pytest.mark.parametrize(
+    ("days", "query"),
+    [
+        (np.arange("2019-01-07", "2020-06-01", 7, dtype="datetime64[D]"), "stamp=open"),
+        (np.arange("2019-01-07", "2020-06-01", 7, dtype="datetime64[D]"), "stamp=open&frequency=1w"),
+        (np.arange("2018-01", "2021-01", dtype="datetime64[M]").astype("datetime64[D]"), "stamp=open"),
+        (np.arange("2019-01-07", "2020-06-01", 7, dtype="datetime64[D]"), "stamp=open&frequency=5d"),
+    ],
+    ids=["weeks", "weeks that are told", "months", "five days"],
+)
+def test_a_few_days_of_long_bars_mean_what_all_of_them_mean(
+    tmp_path: Path, days: np.ndarray, query: str
+) -> None:
+    """The steps between bars tell weeks from days: one that is read alone closes when it closes among all."""
+    bars = pa.table({"symbol": ["KO"] * len(days), "date": days, "close": np.arange(1.0, len(days) + 1)})
+    pq.write_table(bars, tmp_path / "a.parquet", row_group_size=5)
+    source = FAMILY.find(f"{tmp_path}?{query}")
+    whole = found(source)
+    for place in range(0, len(whole) - 1, 4):
+        moment = whole[place]
+        assert found(source, moment, moment) == [moment]
+        assert found(source, moment, whole[place + 1]) == whole[place : place + 2]
+
+
 def test_a_bar_in_the_folder_of_another_year_is_an_error(tmp_path: Path) -> None:
     """It would be missed whenever days are asked for, so it is told where all are read."""
     part = tmp_path / "symbol=KO" / "year=2019"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 
 from alphaloop.errors import DataError, UnknownNameError
 from features.feeds.failover import FailoverSource
+from features.sources.folder import FAMILY
 from features.truth import observations
 from features.truth.corporate_actions import read_actions
 
@@ -39,6 +41,26 @@ def test_a_wrong_moment_of_observations_says_what_is_wrong(tmp_path: Path) -> No
     path.write_text("series,published,value\ncpi,2020-02-30T12:00:00Z,1\n")
     with pytest.raises(DataError, match=r"row 1: '2020-02-30T12:00:00Z' is no moment .*out of range"):
         observations.read(path)
+
+
+@pytest.mark.parametrize(
+    ("cell", "words"),
+    [
+        ("2019-02-30", "is '2019-02-30' (day is out of range for month); write 2019"),
+        ("2019-02-28T16:00", "has no time zone"),
+        ("2019-02-28T25:00:00Z", "hour must be in 0..23"),
+        ("1200-01-02", "is no time between 1800 and 2200"),
+        ("28.02.2019", "is '28.02.2019'; write 2019-01-02T21:00:00Z, .*, or tell the form: date_format="),
+        ("1551369600", "or tell the form: date_format="),
+        ("Ticker", "or say how many lines the header has: header_lines=3"),
+    ],
+)
+def test_a_wrong_time_of_a_bar_says_what_is_wrong(tmp_path: Path, cell: str, words: str) -> None:
+    """The calendar's objection, or the option that tells what such a cell is, stands behind it."""
+    (tmp_path / "KO.csv").write_text(f"date,close\n{cell},1\n")
+    with pytest.raises(DataError) as caught:
+        FAMILY.find(str(tmp_path)).history()
+    assert re.search(re.escape(words).replace(r"\.\*", ".*"), str(caught.value))
 
 
 class Without:

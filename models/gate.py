@@ -132,8 +132,8 @@ def _too_likely(evaluation: Evaluation, policy: GatePolicy) -> str:
     told = f"ic_pvalue {evaluation.ic_pvalue:.4f} is above {policy.max_pvalue:.4f}: "
     if evaluation.arrangements * policy.max_pvalue < 1:
         return (
-            f"{told}so few names have only {evaluation.arrangements:.0f} orders, and none is rarer than "
-            f"{1 / evaluation.arrangements:.4f}; more symbols can show more"
+            f"{told}names that are scored on the same bars have only {evaluation.arrangements:.0f} orders, "
+            f"and none is rarer than {1 / evaluation.arrangements:.4f}; more symbols can show more"
         )
     return f"{told}the same scores under other names have an IC as significant too often"
 

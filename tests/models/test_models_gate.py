@@ -46,7 +46,7 @@ def test_a_decent_model_passes(tiny_card: Callable[..., Card]) -> None:
         ({"ic_pvalue": math.nan}, "ic_pvalue nan is above 0.0100"),
         (
             {"ic_pvalue": 0.18, "arrangements": 6},
-            "ic_pvalue 0.1800 is above 0.0100: so few names have only 6 orders, and none is rarer than 0.16",
+            "ic_pvalue 0.1800 is above 0.0100: names that are scored on the same bars have only 6 orders",
         ),
         ({"active_ir_net": 0.0}, "active_ir_net 0.00 is not above 0.00"),
         ({"active_ir_net": math.nan}, "active_ir_net nan is not above 0.00"),

@@ -14,7 +14,7 @@ import pytest
 from alphaloop.clock import ReplayClock
 from alphaloop.errors import ChainBrokenError, DamagedStoreError, VendorError
 from alphaloop.journal.anchors import Anchor, AnchorFile
-from alphaloop.journal.record import ADOPTION, canonical, chain_hash
+from alphaloop.journal.record import canonical, chain_hash
 from alphaloop.journal.store import Journal
 from alphaloop.journal.verification import verify
 
@@ -194,7 +194,7 @@ def test_adopted_records_are_anchored_and_stay_marked(home, lost):
         home.forge()
     with home.open() as journal:
         record = journal.adopt("trading", "an operator", "the disk of the anchors was replaced")
-        assert record.kind == ADOPTION
+        assert record.kind == "adoption"
         assert record.body["up_to"] == record.seq - 1
         assert journal.writer("trading").append("fill", {}).seq == record.seq + 1
     report = home.report()

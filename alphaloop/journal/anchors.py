@@ -54,7 +54,7 @@ class StreamAnchors:
         return self.demanded[-1] if self.demanded else None
 
     def allow(self, seq: int, digest: str) -> bool:
-        """Whether a chain may end with record `seq` of that hash: anchored, or announced by its writer."""
+        """Tell whether a chain may end with this record: anchored, or announced by its writer."""
         last = self.last
         return last is not None and (seq <= last.seq or (seq, digest) in self.announced)
 

@@ -8,7 +8,6 @@ nobody changes, or, where its log still holds records, from a copy.
 from __future__ import annotations
 
 import shutil
-import sqlite3
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -16,20 +15,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from alphaloop.errors import DamagedStoreError
-from alphaloop.journal.tables import DATABASE_ERRORS, open_engine, records
-
-_UNOPENED = frozenset(
-    {
-        sqlite3.SQLITE_PERM,
-        sqlite3.SQLITE_BUSY,
-        sqlite3.SQLITE_LOCKED,
-        sqlite3.SQLITE_READONLY,
-        sqlite3.SQLITE_IOERR,
-        sqlite3.SQLITE_CANTOPEN,
-        sqlite3.SQLITE_AUTH,
-    }
-)
-"""Primary result codes that say nothing of what the file holds: no right, in use, a medium that fails."""
+from alphaloop.journal.tables import DATABASE_ERRORS, is_unopened, open_engine, records
 
 
 class CannotOpenError(DamagedStoreError):
@@ -79,16 +65,8 @@ def _read(engine: sa.Engine, *, is_file: bool) -> list[Any]:
             return list(connection.execute(sa.select(records).order_by("stream", "seq")).mappings())
     except DATABASE_ERRORS as error:
         cause = error.__cause__ or error
-        if _is_unopened(cause, is_file=is_file):
+        if is_unopened(error):
             raise CannotOpenError(" ".join(str(cause).split())) from error
         raise DamagedStoreError(f"the database is damaged: {cause}") from error
     finally:
         engine.dispose()
-
-
-def _is_unopened(cause: BaseException, *, is_file: bool) -> bool:
-    if isinstance(cause, sqlite3.Error):
-        code = getattr(cause, "sqlite_errorcode", 0)
-        # The low byte is the primary code of an extended one. A file that ends too soon is damaged.
-        return (code & 0xFF) in _UNOPENED and code != sqlite3.SQLITE_IOERR_SHORT_READ
-    return not is_file and type(cause).__name__ == "OperationalError"

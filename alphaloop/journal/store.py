@@ -12,7 +12,15 @@ from alphaloop.clock import Clock
 from alphaloop.errors import ChainBrokenError, DamagedStoreError
 from alphaloop.journal.anchors import AnchorFile
 from alphaloop.journal.record import ADOPTION, GENESIS, Record, canonical
-from alphaloop.journal.tables import DATABASE_ERRORS, database_url, is_blank, migrate, open_engine, records
+from alphaloop.journal.tables import (
+    DATABASE_ERRORS,
+    database_url,
+    is_blank,
+    is_unopened,
+    migrate,
+    open_engine,
+    records,
+)
 from alphaloop.journal.writer import StreamWriter, read_record
 
 PAGE = 500
@@ -143,6 +151,11 @@ class Journal:
             raise self._damaged(error) from error
 
     def _damaged(self, error: Exception) -> DamagedStoreError:
+        if is_unopened(error):
+            return DamagedStoreError(
+                f"the journal {self._name} cannot be opened: {error.__cause__ or error}; look whether it and "
+                "its folder may be read and written, and whether another process holds it"
+            )
         return DamagedStoreError(
             f"the journal {self._name} cannot be read: {error.__cause__ or error}; "
             "`alphaloop audit verify` says where, or move it away to start anew"

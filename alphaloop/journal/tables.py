@@ -5,6 +5,7 @@ Every column of a record is text or an integer: what is hashed is what is stored
 
 from __future__ import annotations
 
+import sqlite3
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -21,6 +22,19 @@ DATABASE_ERRORS = (sa.exc.SQLAlchemyError, UnicodeDecodeError)
 """What a database raises. SQLite quotes damaged bytes in its messages, which then cannot be decoded."""
 
 BUSY_MILLISECONDS = 10_000
+
+_UNOPENED = frozenset(
+    {
+        sqlite3.SQLITE_PERM,
+        sqlite3.SQLITE_BUSY,
+        sqlite3.SQLITE_LOCKED,
+        sqlite3.SQLITE_READONLY,
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_CANTOPEN,
+        sqlite3.SQLITE_AUTH,
+    }
+)
+"""Primary result codes that say nothing of what the file holds: no right, in use, a medium that fails."""
 
 metadata = sa.MetaData()
 
@@ -86,8 +100,19 @@ def open_engine(url: sa.URL, *, read_only: bool = False, immutable: bool = False
     return engine
 
 
+def is_unopened(error: BaseException) -> bool:
+    """Tell a database that could not be looked at from one that is damaged."""
+    cause = error.__cause__ or error
+    if isinstance(cause, sqlite3.Error):
+        code = getattr(cause, "sqlite_errorcode", 0)
+        # The low byte is the primary code of an extended one. A file that ends too soon is damaged.
+        return (code & 0xFF) in _UNOPENED and code != sqlite3.SQLITE_IOERR_SHORT_READ
+    # Of a server: it cannot be reached, or does not let us in.
+    return type(cause).__name__ == "OperationalError"
+
+
 def is_blank(engine: sa.Engine) -> bool:
-    """Whether there is no journal yet: no file, an empty one, or a database without its tables."""
+    """Tell whether there is no journal yet: no file, an empty one, or no tables."""
     if engine.url.get_backend_name() == "sqlite":
         file = Path(str(engine.url.database))
         # Looked at first, since connecting would make the file.

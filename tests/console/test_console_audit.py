@@ -51,6 +51,11 @@ def test_a_journal_that_cannot_be_opened_is_not_called_altered(home, capsys):
     assert "could not be verified" in line
     assert "cannot be opened" in line
     assert "altered" not in line
+    # Nor is the advice of the other commands to begin a new one.
+    assert run(["audit", "replay", "al-0"]) == 2
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert "cannot be opened" in line
+    assert "start anew" not in line
 
 
 def test_nobody_adopts_without_a_name(home, capsys):

@@ -9,11 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import date
 
 import numpy as np
 
-from features.calendars import ROUND_THE_CLOCK, Moments, open_time, session_closes
+from features.calendars import ROUND_THE_CLOCK, Moments, schedule, years_of
 from features.quality_rules.finding import Finding
 from features.quality_rules.rows import Flags, Places, Rows, moment
 from features.quality_rules.session import DAY, HOUR, usual_step
@@ -36,10 +35,7 @@ MAX_STEP, MIN_STEP, FEW = 1.5, 0.6, 0.02
 
 @dataclass(frozen=True)
 class Sessions:
-    """Sessions of a calendar in the years of some bars: sorted `opens` and `closes`, int64 nanoseconds.
-
-    Of a market that rests over noon, the opening is later by the length of that break.
-    """
+    """Sessions of a calendar in the years of some bars: sorted `opens` and `closes`, int64 nanoseconds."""
 
     opens: Places
     closes: Places
@@ -47,11 +43,8 @@ class Sessions:
     @classmethod
     def of(cls, times: Moments, calendar: str) -> Sessions:
         """The sessions of the years of `times`."""
-        first, last = (int(str(end)) for end in (times.min().astype("M8[Y]"), times.max().astype("M8[Y]")))
-        closes = session_closes(date(first, 1, 1), date(last, 12, 31), calendar)
-        lasted = np.diff(open_time(closes, calendar), prepend=0)
-        ends = closes.astype(np.int64)
-        return cls(ends - lasted, ends)
+        known = schedule(calendar, *years_of(times))
+        return cls(known.opens.astype(np.int64), known.closes.astype(np.int64))
 
     def place(self, times: Moments) -> Places:
         """Which session each bar is of: that which opened last before it closed; -1 before the first."""

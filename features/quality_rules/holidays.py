@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from alphaloop.market import to_datetime64
-from features.calendars import ROUND_THE_CLOCK, Moments, any_session
+from features.calendars import ROUND_THE_CLOCK, Moments, any_session, open_time
 from features.quality_rules.finding import Finding, Severity
 from features.quality_rules.grid import Sessions
 from features.quality_rules.rows import Places, Rows
@@ -63,7 +63,12 @@ class Holidays:
             return 0
         first, last = (one.astype("M8[ns]").astype(np.int64) for one in (start, end))
         opens, closes = (ends[self._closed] for ends in (self._sessions.opens, self._sessions.closes))
-        return int(np.maximum(np.minimum(closes, last) - np.maximum(opens, first), 0).sum())
+        begins, ends = np.maximum(opens, first), np.minimum(closes, last)
+        met = begins < ends
+        if not met.any():
+            return 0
+        opened = open_time(np.r_[begins[met], ends[met]].astype("M8[ns]"), self.calendar)
+        return int((opened[met.sum() :] - opened[: met.sum()]).sum())
 
 
 def without_holidays(
@@ -91,8 +96,6 @@ def _shortened(
     gap: Finding, times: Moments, holidays: Holidays, calendar: str, thresholds: Thresholds
 ) -> Iterator[Finding]:
     """A gap between bars without what the market was closed for."""
-    from features.calendars import open_time
-
     start = to_datetime64(datetime.fromisoformat(gap.timestamp))
     place = int(np.searchsorted(times.astype("M8[us]"), start.astype("M8[us]")))
     spent = np.diff(open_time(times, calendar))
@@ -111,8 +114,6 @@ def any_session_but(calendar: str, days: Sequence[str]) -> Callable[[datetime, d
         return opened
 
     def opened_otherwise(start: datetime, end: datetime) -> bool:
-        from features.calendars import open_time
-
         moments = np.array([to_datetime64(start), to_datetime64(end)])
         first, last = open_time(moments, calendar)
         return bool(last - first > Holidays(calendar, days, moments).open_time(*moments))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 
 import exchange_calendars
 import numpy as np
@@ -12,11 +13,13 @@ import pytest
 
 from alphaloop import market
 from alphaloop.market import BarPanel
+from alphaloop.settings import Settings
 from features import calendars, quality
 from features.build import backfill
 from features.calendars import any_session, open_time
+from features.chosen import chosen_start
 from features.notebook import bars as notebook_bars
-from features.quality import check
+from features.quality import Thresholds, check
 from features.sets import FeatureSet
 from features.source import bars_table
 from features.sources.registry import find
@@ -180,29 +183,29 @@ def test_no_value_depends_on_a_later_bar() -> None:
             np.testing.assert_array_equal(part, whole[:count], formula)
 
 
-def test_the_calendar_goes_with_the_bars(tmp_path: object) -> None:
+def test_the_calendar_goes_with_the_bars(tmp_path: Path) -> None:
     """From source to snapshot to panel the calendar is known, and parts of a panel keep it."""
     table = find("eurusd-1h").history(())
     assert market.calendar_of(table) == "24/5"
-    store = SnapshotStore(tmp_path)  # type: ignore[arg-type]
+    store = SnapshotStore(tmp_path)
     saved = store.save(table.slice(0, 100), "eurusd-1h")
     later = store.append(saved.id, BarPanel.from_table(table.slice(100, 20)).to_table())
-    loaded = BarPanel.from_table(SnapshotStore(tmp_path).load(later.id))  # type: ignore[arg-type]
+    loaded = BarPanel.from_table(SnapshotStore(tmp_path).load(later.id))
     assert loaded.calendar == "24/5"
     assert loaded.between(end=loaded.at(5).timestamp).select(loaded.symbols).calendar == "24/5"
     assert notebook_bars("eurusd-1h", end="2017-01-10", frequency="1h").calendar == "24/5"
 
 
-def test_a_snapshot_from_before_has_its_sources_calendar(tmp_path: object) -> None:
+def test_a_snapshot_from_before_has_its_sources_calendar(tmp_path: Path) -> None:
     """A snapshot whose header names no calendar has that of the source it is of."""
-    store = SnapshotStore(tmp_path)  # type: ignore[arg-type]
+    store = SnapshotStore(tmp_path)
     table = find("eurusd-1h").history(()).slice(0, 50)
     assert store.save(table.replace_schema_metadata(None), "eurusd-1h").calendar == ""
     from features.storage.snapshots import _snapshot  # What a header without the key is read as.
 
     header = {"parent": None, "source": "eurusd-1h", "rows": 50}
     header |= {"first": "2017-01-01T23:00:00+00:00", "last": "2017-01-04T00:00:00+00:00"}
-    assert _snapshot("id", header, tmp_path).calendar == "24/5"  # type: ignore[arg-type]
+    assert _snapshot("id", header, tmp_path).calendar == "24/5"
 
 
 @pytest.mark.parametrize(
@@ -314,3 +317,31 @@ def test_days_without_a_calendar_are_those_of_utc_unless_trading_goes_over_midni
     for times in (clock, regular, sydney[:6]):
         assert TradingDays.of(times).shift == np.timedelta64(0)
     np.testing.assert_array_equal(TradingDays.of(sydney).numbers(sydney), days.astype("datetime64[D]"))
+
+
+def test_a_holiday_of_ones_own_is_as_long_as_its_sessions() -> None:
+    """A day in Tokyo that is told to be a holiday is no gap, and a bar before its noon is told by its day."""
+    times = resting("XTKS", "2024-06-03", "2024-06-05")
+    days = times.astype("datetime64[D]")
+    limits = Thresholds(holidays=("2024-06-04",))
+    without = panel(times[days != np.datetime64("2024-06-04")]).to_table()
+    assert check(without, "XTKS", limits) == []
+    early = times[(days != np.datetime64("2024-06-04")) | (times < np.datetime64("2024-06-04T00:03"))]
+    told = [one for one in check(panel(early).to_table(), "XTKS", limits) if one.rule == "calendar"]
+    assert [one.value for one in told] == ["2024-06-04 is one of data.holidays"] * 2
+
+
+def test_history_begins_with_the_first_day_of_the_calendar(tmp_path: Path) -> None:
+    """`data.start` takes Sydney's session of that day, which opens on the evening before in UTC, and of a
+    market round the clock no bar of the day before, which closes as the day begins.
+    """
+    first = np.datetime64("2021-01-03T23:30", "ns")
+    for calendar, kept in (("XASX", first), ("24/7", np.datetime64("2021-01-04T00:00", "ns") + HOUR)):
+        source = f"folder:{tmp_path}?calendar={calendar}"
+        start = chosen_start(Settings.model_validate({"data": {"source": source, "start": "2021-01-04"}}))
+        assert start is not None
+        moments = (
+            np.array([kept - HOUR, kept]) if calendar == "24/7" else np.array([first - 24 * HOUR, first])
+        )
+        after = moments > np.datetime64(start.replace(tzinfo=None), "ns")
+        assert list(after) == [False, True]

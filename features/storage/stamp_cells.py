@@ -113,7 +113,9 @@ class StampCells:
         return np.datetime64(utc.replace(tzinfo=None), "ns"), moment.date(), midnight
 
     def _in_utc(self, moment: datetime) -> datetime:
-        if moment.tzinfo is not None or not self.timezone:
+        if moment.tzinfo is None and not self.timezone:
+            raise ValueError("which has no time zone; give it as timezone=Europe/London")
+        if moment.tzinfo is not None:
             return as_utc(moment)
         there = moment.replace(tzinfo=ZoneInfo(self.timezone))
         if as_utc(there) != as_utc(there.replace(fold=1)):

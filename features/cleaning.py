@@ -188,14 +188,15 @@ def apply_policies(
 ) -> Cleaned:
     """Do with `table` what `policies` say of `findings`, which `features.quality.check` made of it.
 
-    Raises `DataError` for a finding whose policy is `reject`, errors first, and changes nothing then.
+    Raises `DataError` for a finding whose policy is `reject`, errors first, and changes nothing then. A
+    finding that rejects by default does not, where another rule's policy takes its bars away.
     """
     by_policy = {policy: [one for one in findings if policies.of(one) == policy] for policy in POLICIES}
-    _reject(by_policy["reject"], name)
     aside = _rows_of(table, by_policy["quarantine"])
     repairs = [_repair(finding) for finding in by_policy["repair"]]
     rules = {finding.rule for finding in by_policy["repair"]}
-    dropped = _rows_of(table, [one for one in by_policy["repair"] if one.rule not in KEPT_BY_REPAIR])
+    dropped = _rows_of(table, [one for one in by_policy["repair"] if one.rule not in ("sorted", "unique")])
+    _reject(_of_bars_that_stay(table, by_policy["reject"], policies, aside, dropped), name)
     keep = np.ones(table.num_rows, dtype=bool)
     keep[[*aside, *dropped]] = False
     quarantined = _quarantined(table, aside)
@@ -205,6 +206,24 @@ def apply_policies(
     if "sorted" in rules:
         kept = kept.sort_by([("timestamp", "ascending"), ("symbol", "ascending")])
     return Cleaned(kept, quarantined, tuple(repairs), tuple(findings))
+
+
+def _of_bars_that_stay(
+    table: pa.Table,
+    findings: list[Finding],
+    policies: Policies,
+    aside: dict[int, list[Finding]],
+    dropped: Mapping[int, list[Finding]],
+) -> list[Finding]:
+    """The findings but those of bars that go; these are added to what is on record of bars set aside."""
+    moot = [one for one in findings if one.rule in OF_BARS and one.rule not in policies.rules]
+    rows = _rows_of(table, moot if aside or dropped else [])
+    stays = {id(one) for row, mine in rows.items() if row not in aside and row not in dropped for one in mine}
+    for row, mine in rows.items():
+        if row in aside:
+            aside[row] += [one for one in mine if id(one) not in stays]
+    gone = {id(one) for mine in rows.values() for one in mine} - stays
+    return [one for one in findings if id(one) not in gone]
 
 
 def _reject(findings: list[Finding], name: str) -> None:

@@ -60,7 +60,7 @@ def keep(
         findings=cleaned.findings,
         repairs=cleaned.repairs,
         policies=dict(policies.rules),
-        thresholds=asdict(thresholds),
+        thresholds=_limits(thresholds),
     )
     if cleaned.quarantined.num_rows:
         replace_with(
@@ -82,6 +82,13 @@ def bars_set_aside(folder: Path, snapshot_id: str) -> pa.Table:
     times = [datetime.fromisoformat(one.timestamp) for one in dropped]
     rows = pa.table([[one.symbol for one in dropped], times], schema=_KEYS)
     return pa.concat_tables([found, rows])
+
+
+def _limits(thresholds: Thresholds) -> dict[str, Any]:
+    """The thresholds as JSON holds them; holidays only where there are any."""
+    limits: dict[str, Any] = asdict(thresholds)
+    holidays = limits.pop("holidays")
+    return limits | ({"holidays": list(holidays)} if holidays else {})
 
 
 def read(folder: Path, snapshot_id: str) -> QualityReport:

@@ -13,7 +13,7 @@ import pytest
 from alphaloop.errors import DamagedStoreError, DataError, InputError, MissingStateError, UnknownNameError
 from features import quality_report
 from features.cleaning import POLICIES, REPAIRS, Policies, apply_policies, clean
-from features.quality import RULES, check
+from features.quality import RULES, Thresholds, check
 from features.storage.snapshots import SnapshotStore
 
 
@@ -154,6 +154,8 @@ def test_the_report_is_kept_beside_the_snapshot(bars: pa.Table, tmp_path: Path) 
     written = quality_report.keep(tmp_path, snapshot.id, cleaned, policies)
     assert quality_report.read(tmp_path, snapshot.id) == written
     assert (written.rows, written.quarantined, len(written.repairs)) == (238, 1, 1)
+    closed = quality_report.keep(tmp_path, "other", cleaned, policies, Thresholds(holidays=("2018-04-11",)))
+    assert quality_report.read(tmp_path, "other") == closed
     assert quality_report.quarantined(tmp_path, snapshot.id).equals(cleaned.quarantined)
     held = json.loads((tmp_path / f"{snapshot.id}.quality.json").read_text())
     assert held["counts"] == {"price": 1, "nan": 1}
@@ -177,7 +179,7 @@ def test_new_bars_are_judged_by_those_before_them(table: pa.Table) -> None:
     found = clean(jumped, "XNYS", "these", Policies({"outlier": "report"}), before=known).findings
     moment = fresh["timestamp"][0].as_py().isoformat()
     assert [(one.rule, one.symbol, one.timestamp) for one in found] == [("outlier", "JNJ", moment)]
-    with pytest.raises(DataError, match=r"\[gap\] AAPL at 2018-04-1"):
+    with pytest.raises(DataError, match=r"\[gap\] 2018-04-11: no bar of any of the 6 symbols"):
         clean(fresh, "XNYS", "these", before=known.slice(0, 408))
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from alphaloop.errors import DataError
 from alphaloop.market import BARS_SCHEMA, Bar, to_datetime
 from features.calendars import session_closes
 from features.cleaning import Policies, clean
@@ -198,6 +199,27 @@ def test_a_bad_bar_sets_itself_aside_and_not_its_neighbours(
     aside = cleaned.quarantined["timestamp"].to_numpy().tolist()
     assert aside == CLOSES[AT : AT + count].astype(np.int64).tolist()
     assert [one.rule for one in check(cleaned.table, "XNYS")] == ["gap"] * count
+
+
+@pytest.mark.parametrize("factor", [10.0, 0.01])
+def test_a_bad_bar_goes_by_the_policy_of_one_of_its_rules(factor: float) -> None:
+    """A misplaced decimal point is outlier and split; a policy for outliers takes that bar, and no more."""
+    columns = bars()
+    times(columns, factor, slice(AT, AT + 1))
+    assert {one.rule for one in check(as_table(columns), "XNYS")} == {"outlier", "split"}
+    cleaned = clean(as_table(columns), "XNYS", "bars", Policies({"outlier": "quarantine"}))
+    assert cleaned.table.num_rows == COUNT - 1
+    assert cleaned.quarantined["rule"].to_pylist() == ["outlier; split"]
+    with pytest.raises(DataError, match=r"\[split\]"):
+        clean(as_table(columns), "XNYS", "bars", Policies({"outlier": "quarantine", "split": "reject"}))
+
+
+def test_a_split_is_not_taken_for_a_bad_bar() -> None:
+    """Setting outliers aside does not let a split pass: the bar after it is held against the one before."""
+    columns = bars()
+    times(columns, 0.5, slice(AT, None))
+    with pytest.raises(DataError, match=r"after repairs: \[split\]"):
+        clean(as_table(columns), "XNYS", "bars", Policies({"outlier": "quarantine"}))
 
 
 def test_a_true_move_that_is_set_aside_takes_its_day_alone() -> None:

@@ -220,4 +220,7 @@ def _summary(symbol: str, table: Any, calendar: str) -> dict[str, Any]:
 
 
 def _rounded(price: float | None) -> float | None:
-    return None if price is None else round(price, 4)
+    """`price` to four decimals, and below 1 to six significant digits, so that a tiny one is not 0."""
+    if price is None:
+        return None
+    return round(price, 4) if abs(price) >= 1 else float(f"{price:.6g}")

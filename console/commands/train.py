@@ -25,6 +25,7 @@ def register(app: typer.Typer) -> None:
 def train(family: FamilyName, trials: Trials = None, model: Model = "", json: AsJson = False) -> None:
     """Train a family, judge it, and register it; the first that passes becomes champion."""
     from alphaloop.clock import SystemClock
+    from alphaloop.limits import BookLimits, unfilled
     from console import output, workspace
     from console.models_view import card_facts, verdict_lines
     from control.crowning import fix_thresholds
@@ -39,6 +40,8 @@ def train(family: FamilyName, trials: Trials = None, model: Model = "", json: As
     with output.progress(f"training {family}") as tell:
         tell("reading bars and features")
         snapshot, bars = workspace.latest_bars(chosen)
+        if kept := unfilled(BookLimits.from_settings(chosen.trading), len(bars.symbols)):
+            output.complain(kept)
         frame = backfill(bars, feature_set_of(chosen))
         registry = Registry(chosen.paths.registry)
         document = registry.rollout(name) if name in registry.models() else None

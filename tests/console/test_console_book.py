@@ -13,7 +13,7 @@ import pytest
 from alphaloop.errors import SettingsError
 from alphaloop.market import BarPanel
 from alphaloop.settings import Settings, TradingSettings, load
-from console.commands import backtest, trade
+from console.commands import backtest, data, trade
 from console.notices import notices, rules_in_words
 from features.sources.registry import find
 from trading.engine import BarOutcome
@@ -81,6 +81,14 @@ def test_a_source_of_adjusted_prices_is_told() -> None:
     assert line.startswith(
         "source 'sp500-20' has adjusted prices only: splits and dividends are in the prices"
     )
+
+
+@pytest.mark.parametrize(
+    ("price", "shown"), [(1.23456789e-7, 1.23457e-7), (0.5, 0.5), (123.456789, 123.4568), (None, None)]
+)
+def test_a_tiny_price_is_shown_with_its_digits(price: float | None, shown: float | None) -> None:
+    """`data show` tells a price of a ten-millionth by six digits, and not as 0."""
+    assert data._rounded(price) == shown
 
 
 def _turn(equity: str, refusals: tuple[Refusal, ...] = ()) -> SimpleNamespace:

@@ -155,9 +155,14 @@ class TradingEngine:
         The units of a symbol are in the money of the bar whose factor was seen last; the bar of a symbol
         that nobody can vouch for is waited out.
         """
-        trusted = np.isfinite(bars.close) & ~np.isin(self.symbols, bars.disputed)
+        trusted = np.isfinite(bars.close)
+        if bars.disputed:
+            trusted &= ~np.isin(self.symbols, bars.disputed)
         factors = np.where(trusted, bars.adjustment, np.nan)
-        due = entitlements(self.symbols, _floats(self.adjustments), factors, _floats(self.prices))
+        known = _floats(self.adjustments)
+        if not (np.isfinite(factors) & (factors != known)).any():
+            return []
+        due = entitlements(self.symbols, known, factors, _floats(self.prices))
         found = [
             entitle(self.portfolio, one, price, float(factors[index]), bars.timestamp)
             for index, one in due

@@ -17,7 +17,7 @@ DECIMALS = 8
 
 def booked(price: float) -> Decimal:
     """`price` as money is booked with it: rounded half-even, to at least nine significant digits."""
-    leading = 0 if price == 0 else max(-math.floor(math.log10(abs(price))), 0)
+    leading = 0 if price >= 1 or price == 0 else max(-math.floor(math.log10(abs(price))), 0)
     return Decimal(f"{price:.{DECIMALS + leading}f}")
 
 

@@ -4,8 +4,8 @@ A bar belongs to the day of the market on which it closes. The day is over with 
 bars outside of sessions were seen (early and late trading), with the first bar of the next day instead. On a
 market that never closes, a day ends at its midnight, in foreign exchange at 17:00 in New York.
 
-Where no calendar is known, days are those of UTC, unless midnight falls into the hours of trading of a market
-that has a night (Sydney's summer): then they end in the middle of that night.
+Where no calendar is known, days are those of UTC, unless a market that has a night trades at or near
+midnight (Sydney): then they end in the middle of that night.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ _NS_DAY = 24 * _NS_HOUR
 # The night of a market without a calendar is looked for in so much of the beginning of its bars, and is at
 # least so long.
 SEARCHED, MIN_NIGHT = 3 * _NS_DAY, 3 * _NS_HOUR
+# Summer time moves trading by an hour: midnight in UTC has to lie so far within the night.
+MARGIN = 2 * _NS_HOUR
 UNMOVED = np.timedelta64(0, "ns")
 NEVER = np.datetime64("NaT", "D")
 Flags = npt.NDArray[np.bool_]
@@ -146,7 +148,7 @@ def _shift(stamps: Moments) -> np.timedelta64:
     quiet = np.diff(np.r_[clock, clock[0] + _NS_DAY]) - step
     longest = int(quiet.argmax())
     begins, length = int(clock[longest]), int(quiet[longest])
-    if length < MIN_NIGHT or (-begins) % _NS_DAY <= length:
+    if length < MIN_NIGHT or MARGIN <= (-begins) % _NS_DAY <= length - MARGIN:
         return UNMOVED
     middle = (begins + length // 2) % _NS_DAY
     return np.timedelta64(middle - _NS_DAY if middle > _NS_DAY // 2 else middle, "ns")

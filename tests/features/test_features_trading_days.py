@@ -319,6 +319,20 @@ def test_days_without_a_calendar_are_those_of_utc_unless_trading_goes_over_midni
     np.testing.assert_array_equal(TradingDays.of(sydney).numbers(sydney), days.astype("datetime64[D]"))
 
 
+@pytest.mark.parametrize(
+    ("zone", "opens", "closes"), [("Australia/Sydney", 10, 16), ("America/New_York", 4, 20)]
+)
+@pytest.mark.parametrize("first", ["2024-03-25", "2024-09-23"])
+def test_days_without_a_calendar_stand_a_change_of_the_clocks(
+    zone: str, opens: int, closes: int, first: str
+) -> None:
+    """A session stays one day where the clocks change after the bars that its night was told by."""
+    from features.trading_days import TradingDays
+
+    times, days = local_hours(zone, first, str(np.datetime64(first) + 60), opens, closes)
+    np.testing.assert_array_equal(TradingDays.of(times).numbers(times), days.astype("datetime64[D]"))
+
+
 def test_a_holiday_of_ones_own_is_as_long_as_its_sessions() -> None:
     """A day in Tokyo that is told to be a holiday is no gap, and a bar before its noon is told by its day."""
     times = resting("XTKS", "2024-06-03", "2024-06-05")

@@ -31,6 +31,13 @@ def card_facts(card: Card) -> dict[str, Any]:
     }
 
 
+def fact_lines(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Facts for people: figures with the digits that mean something, without verdict and folds."""
+    from console import wording
+
+    return [(key, wording.figure(one)) for key, one in facts.items() if key not in {"gate", "walk_forward"}]
+
+
 def verdict_lines(gate: Mapping[str, Any]) -> list[str]:
     """The gate's verdict for people: a word, then what stands against the version, and what answers it.
 

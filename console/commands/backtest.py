@@ -31,7 +31,7 @@ def backtest(
 ) -> None:
     """Trade a version's scores on past bars, and compare with equal weight and 12-1 momentum."""
     from alphaloop import settings
-    from console import notices, output, workspace
+    from console import notices, output, wording, workspace
 
     chosen = settings.load()
     registry = workspace.open_registry(chosen)
@@ -46,12 +46,13 @@ def backtest(
     for line in said:
         output.complain(line)
     scores = _scores(chosen, model, wanted, bars, first)
+    intraday = wording.are_intraday(bars.timestamps)
     result: dict[str, Any] = {
         "model": model,
         "version": wanted,
         "family": card.family,
-        "first": str(bars.timestamps[first])[:10],
-        "last": str(bars.timestamps[-1])[:10],
+        "first": wording.moment(str(bars.timestamps[first]), intraday=intraday),
+        "last": wording.moment(str(bars.timestamps[-1]), intraday=intraday),
         "in_sample": first < _first_unseen(bars, card),
         **output.plain(_trade(chosen, bars, scores, first)),
         "notices": said,
@@ -122,7 +123,7 @@ def _scores(settings: Settings, model: str, version: str, bars: BarPanel, first:
     """Scores float64 `[timestamps, symbols]` of the registered file, from bar `first` on; NaN before."""
     import numpy as np
 
-    from console import output
+    from console import output, wording
     from control.recomputation import Recomputation
     from features.sets import feature_set_of
     from models.registry import Registry
@@ -130,10 +131,11 @@ def _scores(settings: Settings, model: str, version: str, bars: BarPanel, first:
     recomputation = Recomputation(Registry(settings.paths.registry), feature_set_of(settings))
     frames = recomputation.frames(bars)
     scores = np.full(bars.close.shape, np.nan)
+    intraday = wording.are_intraday(bars.timestamps)
     with output.progress_bar("scoring", len(bars) - first) as step:
         for index in range(first, len(bars)):
             scores[index] = recomputation.scores(model, version, frames, index)
-            step(str(bars.timestamps[index])[:10])
+            step(wording.moment(str(bars.timestamps[index]), intraday=intraday))
     return scores
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -35,7 +37,7 @@ def show(json: AsJson = False) -> None:
     held = told["positions"]
 
     def tell() -> None:
-        output.facts([(name, str(value)) for name, value in told.items() if name != "positions"])
+        output.facts([(name, _shown(value)) for name, value in told.items() if name != "positions"])
         output.table(("symbol", "quantity"), [[one, held[one]] for one in held], numbers=("quantity",))
 
     output.answer(told, json, tell)
@@ -64,7 +66,9 @@ def carry(reason: Reason, by: By = "", json: AsJson = False) -> None:
     told = _facts(found.state) | {"sales": found.sales, "dropped_orders": found.dropped_orders}
 
     def tell() -> None:
-        output.facts([(name, str(told[name])) for name in ("as_of", "sleeves", "symbols", "equity", "cash")])
+        output.facts(
+            [(name, _shown(told[name])) for name in ("as_of", "sleeves", "symbols", "equity", "cash")]
+        )
         rows = [[one.symbol, f"{one.quantity:f}", f"{one.price:f}", f"{one.cost:f}"] for one in found.sales]
         if rows:
             heads = ("sold", "quantity", "price", "cost")
@@ -93,6 +97,15 @@ def _recovered(journal: Journal, past: BarPanel | None = None) -> BookState:
     if found is None:
         raise MissingStateError("the journal holds no decision and so no book; `alphaloop trade` begins one")
     return found
+
+
+def _shown(value: Any) -> str:
+    """A fact for people: money to the cent, a moment to the minute."""
+    from console import wording
+
+    if isinstance(value, datetime):
+        return wording.moment(value, intraday=True)
+    return f"{value:,.2f}" if isinstance(value, Decimal) else str(value)
 
 
 def _facts(state: BookState) -> dict[str, Any]:

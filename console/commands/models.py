@@ -61,7 +61,7 @@ def show(model: ModelName = "", version: Version = "", json: AsJson = False) -> 
     """Show the card of a version: data, parameters, walk-forward record, gate and fidelity."""
     from alphaloop import settings
     from console import output, wording, workspace
-    from console.models_view import card_facts, verdict_lines
+    from console.models_view import card_facts, fact_lines, verdict_lines
 
     chosen = settings.load()
     registry = workspace.open_registry(chosen)
@@ -72,9 +72,7 @@ def show(model: ModelName = "", version: Version = "", json: AsJson = False) -> 
     facts |= card_facts(registry.card(name, wanted))
 
     def show_card() -> None:
-        output.facts(
-            [(key, str(value)) for key, value in facts.items() if key not in {"gate", "walk_forward"}]
-        )
+        output.facts(fact_lines(facts))
         heads = sorted({key for row in facts["walk_forward"] for key in row}, key=_fold_order)
         rows = [[wording.figure(row.get(head)) for head in heads] for row in facts["walk_forward"]]
         output.table(heads, rows)

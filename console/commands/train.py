@@ -27,7 +27,7 @@ def train(family: FamilyName, trials: Trials = None, model: Model = "", json: As
     from alphaloop.clock import SystemClock
     from alphaloop.limits import BookLimits, unfilled
     from console import output, workspace
-    from console.models_view import card_facts, verdict_lines
+    from console.models_view import card_facts, fact_lines, verdict_lines
     from control.crowning import fix_thresholds
     from features.build import backfill
     from features.sets import feature_set_of
@@ -69,9 +69,7 @@ def train(family: FamilyName, trials: Trials = None, model: Model = "", json: As
     payload = {"model": name, "version": trained.version, "champion": crowned, **card_facts(trained.card)}
 
     def show() -> None:
-        output.facts(
-            [(key, str(value)) for key, value in payload.items() if key not in {"gate", "walk_forward"}]
-        )
+        output.facts(fact_lines(payload))
         for line in verdict_lines(trained.card.gate):
             output.say(line)
         if document is None and not crowned:

@@ -11,6 +11,7 @@ import pytest
 
 from console import wording
 from console.demo.versions import who_traded
+from console.models_view import fact_lines
 from console.report import render
 
 
@@ -81,3 +82,10 @@ def test_times_of_intraday_bars_have_their_time() -> None:
     assert not wording.are_intraday(daily)
     assert wording.are_intraday(daily + np.where(np.arange(len(daily)) % 2, 0, 86_000 * 10**9))
     assert wording.are_intraday(np.arange("2020-03-02T09", "2020-03-02T16", dtype="datetime64[h]"))
+
+
+def test_facts_of_a_card_have_few_digits() -> None:
+    """Sixteen digits of a float say no more than four; names, lists and what is absent stay readable."""
+    facts = {"ic": 0.012345678901, "universe": ["A", "B"], "pipeline_run": None, "horizon": 5, "gate": {}}
+    shown = dict(fact_lines(facts))
+    assert shown == {"ic": "0.01235", "universe": "A, B", "pipeline_run": "–", "horizon": "5"}

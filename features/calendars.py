@@ -200,14 +200,29 @@ def is_always_open(calendar: str, moments: Moments) -> bool:
     return bool(len(moments)) and schedule(calendar, *years_of(moments)).always_open
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=256)
 def schedule(calendar: str, first_year: int, last_year: int) -> Schedule:
-    """The sessions of these years; `DataError` where the calendar does not reach so far."""
+    """The sessions of these years and of what else their decades have, where the calendar knows that.
+
+    `DataError` where it does not know these years.
+    """
     if not FIRST_YEAR <= first_year <= last_year <= LAST_YEAR:
         years = f"{FIRST_YEAR} to {LAST_YEAR}"
         raise DataError(
             f"calendar {calendar} covers {years}, and there are bars of {first_year} to {last_year}"
         )
+    decades = (max(first_year // 10 * 10, FIRST_YEAR), min(last_year // 10 * 10 + 9, LAST_YEAR))
+    try:
+        # A calendar takes long to make: one of decades serves a stream for years.
+        return _schedule(calendar, *decades)
+    except DataError:
+        if decades == (first_year, last_year):
+            raise
+        return _schedule(calendar, first_year, last_year)
+
+
+@lru_cache(maxsize=64)
+def _schedule(calendar: str, first_year: int, last_year: int) -> Schedule:
     if calendar == FOREX:
         return _forex_days(first_year, last_year)
     import exchange_calendars
@@ -240,10 +255,11 @@ def _day_starts(calendar: str, first_year: int, last_year: int) -> tuple[np.date
         starts = [_forex_close(day - timedelta(days=1)) for day in days]
         return np.datetime64(first), np.array(starts, dtype="datetime64[ns]")
     known = schedule(calendar, first_year, last_year)
+    within = (known.days >= np.datetime64(first)) & (known.days <= np.datetime64(last))
     midnights = np.array([_moment(day, time(), known.zone) for day in days], dtype="datetime64[ns]")
     # A session that opens on the evening before its day takes that evening with it.
-    place = (known.days - np.datetime64(first)).astype(np.int64)
-    midnights[place] = np.minimum(midnights[place], known.opens)
+    place = (known.days[within] - np.datetime64(first)).astype(np.int64)
+    midnights[place] = np.minimum(midnights[place], known.opens[within])
     return np.datetime64(first), midnights
 
 

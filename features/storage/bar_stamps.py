@@ -31,7 +31,7 @@ from features.calendars import (
 
 OPEN, CLOSE, DATE = "open", "close", "date"
 STAMPS = (OPEN, CLOSE, DATE)
-WAY_OUT = "say what a stamp means: stamp=open, stamp=close or stamp=date"
+WAY_OUT = "say what a stamp means: stamp=open, stamp=close or stamp=date, as in folder:bars?stamp=open"
 HOUR = np.timedelta64(1, "h")
 LENGTHS = {"m": np.timedelta64(1, "m"), "h": HOUR}
 # Bars that lie so far apart are of a day or more, of a week or more.

@@ -168,9 +168,12 @@ class SnapshotStore:
 
     def _source_of_newest(self, parent: Snapshot) -> str:
         """The source whose newest snapshot `parent` is; where it is none's, the one it was stored as."""
+        own = self._head(parent.source)
+        if own.is_file() and _read_head(own)[0] == parent.id:
+            return parent.source
         newest = {source: snapshot_id for snapshot_id, source in map(_read_head, self._heads())}
         named = [source for source, snapshot_id in newest.items() if snapshot_id == parent.id]
-        return named[0] if named and parent.source not in named else parent.source
+        return named[0] if named else parent.source
 
     def _require_missing(self, parent: Snapshot, delta: pa.Table) -> None:
         keys = ["symbol", "timestamp"]

@@ -134,10 +134,12 @@ class StreamWriter:
 def unanchored(stream: str, seq: int, anchors: StreamAnchors) -> str:
     """One line on records, up to `seq`, that stand in `stream` and that no writer anchored."""
     last = anchors.last
+    first = last.seq + 1 if last else 1
+    which = f"record {seq}" if first == seq else f"records {first} to {seq}"
     found = (
         f"has {seq} records but was never anchored"
         if last is None
-        else f"has records {last.seq + 1} to {seq}, which no writer of this journal anchored"
+        else f"has {which}, which no writer of this journal anchored"
     )
     return (
         f"stream '{stream}' {found}: the anchors are lost, or the records forged; put back the anchors, or, "

@@ -22,7 +22,7 @@ from serving.batching import Batching
 from serving.core import InferenceCore
 from serving.exchange import Exchange
 from serving.failures import failure_of
-from serving.large import LargeWork
+from serving.large import MAX_CALLS, LargeWork, Places
 from serving.limits import LARGE_SYMBOLS
 from serving.protocol import InferenceRequest, InferenceResponse
 from serving.rate_limit import RateLimit
@@ -40,6 +40,7 @@ class Gateway:
         self.batching = Batching(core, serving.batch_symbols)
         # Two lines: a forecast for thousands of symbols does not wait for the panels of others.
         self.large_bodies, self._large_forecasts = LargeWork("large-bodies"), LargeWork("large-forecasts")
+        self.calls = Places(MAX_CALLS, "calls that infer nothing")
         self.access = Access.from_settings(serving)
         self.limit = RateLimit(serving.rate_limit, serving.rate_burst) if serving.rate_limit else None
         # Whether a request's headers and peer matter at all; on loopback they usually do not.

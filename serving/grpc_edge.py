@@ -227,7 +227,8 @@ class InferenceService:
             if not self.gateway.open:
                 headers = _headers(grpc_context)
                 self.gateway.authorise(headers.get(AUTHORIZATION), _peer(grpc_context), scope)
-            return await answer()
+            with self.gateway.calls.place():
+                return await answer()
         except AlphaloopError as error:
             self.gateway.failed(error, arrived)
             return _refuse(grpc_context, error, self._messages.ServerLiveResponse())

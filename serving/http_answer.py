@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from alphaloop.errors import AlphaloopError
 from serving.bodies import LateBodyError
+from serving.compression import compress
 from serving.failures import OverloadedError, failure_of, told
-from serving.http_codec import plain
-from serving.protocol import SERVER_NAME
+from serving.http_codec import Asked, encode_infer, plain
+from serving.protocol import SERVER_NAME, InferenceResponse
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -64,3 +66,13 @@ def response(body: bytes, kind: str, headers: dict[str, str], status: int = 200)
     from starlette.responses import Response
 
     return Response(body, status, headers, kind)
+
+
+def scored(answer: InferenceResponse, asked: Asked, headers: Mapping[str, str]) -> Response:
+    """The answer to an inference, in the encoding that its client takes."""
+    body, length = encode_infer(answer, asked)
+    extra = {} if length is None else {"Inference-Header-Content-Length": str(length)}
+    body, encoding = compress(body, headers.get("accept-encoding", ""))
+    if encoding is not None:
+        extra["Content-Encoding"] = encoding
+    return response(body, "application/json" if length is None else "application/octet-stream", extra)

@@ -17,7 +17,7 @@ from alphaloop.errors import AlphaloopError
 from serving.access import Scope
 from serving.arrival import Arrival
 from serving.bodies import Bodies
-from serving.compression import compress, decompress
+from serving.compression import decompress
 from serving.failures import NotOfferedError, RequestTooLargeError
 from serving.gateway import Gateway
 from serving.grpc_codec import (
@@ -27,8 +27,8 @@ from serving.grpc_codec import (
     encode_server_metadata,
     encode_statistics,
 )
-from serving.http_answer import as_json, as_message, defect, refusal, response, unrouted
-from serving.http_codec import Asked, decode_infer, encode_infer, plain, read_object, read_parameters
+from serving.http_answer import as_json, as_message, defect, refusal, scored, unrouted
+from serving.http_codec import decode_infer, plain, read_object, read_parameters
 from serving.limits import LARGE_BYTES
 from serving.metrics import metrics_route
 from serving.protocol import SERVER_NAME, InferenceResponse, InvalidRequestError, shown
@@ -213,7 +213,7 @@ class HttpEdge:
             return await self._infer_large(headers, named, body, arrival)
         asked = decode_infer(content, headers.get(HEADER_LENGTH), *named)
         answer = await self._gateway.infer(asked.request, arrival)
-        return _encoded(answer, asked, headers)
+        return scored(answer, asked, headers)
 
     async def _infer_large(
         self, headers: Mapping[str, str], named: tuple[str, str], body: bytes, arrival: Arrival
@@ -224,7 +224,7 @@ class HttpEdge:
             content = decompress(body, headers.get("content-encoding", ""), self._most_bytes)
             asked = decode_infer(content, headers.get(HEADER_LENGTH), *named)
             answer = self._gateway.infer_now(asked.request, arrival, work)
-            return answer, _encoded(answer, asked, headers)
+            return answer, scored(answer, asked, headers)
 
         with work.place():
             answer, encoded = await work.run(answered)
@@ -252,7 +252,8 @@ class HttpEdge:
         try:
             if not self._gateway.open:
                 self._gateway.authorise(request.headers.get("authorization"), _peer(request), scope)
-            return await answer()
+            with self._gateway.calls.place():
+                return await answer()
         except AlphaloopError as error:
             self._gateway.failed(error, arrived)
             return refusal(error)
@@ -268,16 +269,6 @@ class HttpEdge:
                     f"there is no '{name[:64]}' in this call; known: {', '.join(known)}"
                 )
         return found
-
-
-def _encoded(answer: InferenceResponse, asked: Asked, headers: Mapping[str, str]) -> Response:
-    """The answer to an inference, in the encoding that its client takes."""
-    body, length = encode_infer(answer, asked)
-    extra = {} if length is None else {"Inference-Header-Content-Length": str(length)}
-    body, encoding = compress(body, headers.get("accept-encoding", ""))
-    if encoding is not None:
-        extra["Content-Encoding"] = encoding
-    return response(body, "application/json" if length is None else "application/octet-stream", extra)
 
 
 def _named(request: Request) -> tuple[str, str]:

@@ -21,23 +21,24 @@ log = logging.getLogger(__name__)
 Result = TypeVar("Result")
 # Bodies of large requests that are in memory at once; `serving.bodies` allows as many unfinished ones.
 MAX_BODIES = 8
+# Calls that infer nothing: they read the registry in threads, which others wait for.
+MAX_CALLS = 32
 RETRY_SECONDS = 1.0
 
 
-class LargeWork:
-    """One thread for large requests, with `places` for them. Belongs to one event loop."""
+class Places:
+    """At most `limit` of `what` at a time; more are told to come again. Belongs to one event loop."""
 
-    def __init__(self, name: str, places: int = MAX_BODIES) -> None:
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix=name)
-        self._places, self.held = places, 0
+    def __init__(self, limit: int, what: str) -> None:
+        self.limit, self.held, self._what = limit, 0, what
 
     @contextmanager
     def place(self) -> Iterator[None]:
         """Hold a place for one request; raises `OverloadedError` where all are taken."""
-        if self.held >= self._places:
+        if self.held >= self.limit:
             raise OverloadedError(
-                f"{self.held} large requests are being answered, the most at a time; "
-                f"ask again in {RETRY_SECONDS:g} s, or send smaller ones",
+                f"{self.held} {self._what} are being answered, the most at a time; "
+                f"ask again in {RETRY_SECONDS:g} s",
                 RETRY_SECONDS,
             )
         self.held += 1
@@ -45,6 +46,14 @@ class LargeWork:
             yield
         finally:
             self.held -= 1
+
+
+class LargeWork(Places):
+    """One thread for large requests, and places for them."""
+
+    def __init__(self, name: str, limit: int = MAX_BODIES) -> None:
+        super().__init__(limit, "large requests")
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix=name)
 
     async def run(self, work: Callable[[], Result]) -> Result:
         """What `work` gives or raises, once the work before it is done."""

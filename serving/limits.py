@@ -13,6 +13,9 @@ from serving.protocol import InvalidRequestError
 # A body above this is read, scored and answered in a thread, and so is a request for more symbols.
 LARGE_BYTES = 2**16
 LARGE_SYMBOLS = 512
+# Of texts that are kept with each prediction: the name of a symbol, in bytes, and the route key.
+MAX_NAME_BYTES = 256
+MAX_ROUTE_KEY = 1_024
 # Of a panel: 16 MiB of float32, and a row of scores and statuses for each symbol.
 MAX_ELEMENTS = 2**22
 MAX_PANEL_SYMBOLS = 2**18

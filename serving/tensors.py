@@ -12,7 +12,7 @@ import numpy as np
 
 from alphaloop.clock import as_utc
 from serving.failures import NotOfferedError
-from serving.limits import require_elements, require_names
+from serving.limits import MAX_NAME_BYTES, MAX_ROUTE_KEY, require_elements, require_names
 from serving.protocol import (
     INPUTS,
     OUTPUTS,
@@ -77,7 +77,7 @@ def read_request(
         panel=None if by_symbols else decode_panel(tensor.shape, tensor.raw),
         symbols=symbols,
         as_of=as_of,
-        route_key=_text("parameter 'route_key'", parameters.get("route_key", "")),
+        route_key=_route_key(parameters.get("route_key", "")),
         min_generation=_whole("min_generation", parameters.get("min_generation", 0)),
         outputs=_outputs(outputs),
         timeout=_whole("timeout", parameters.get("timeout", 0)) / 1e6 or None,
@@ -132,6 +132,10 @@ def decode_bytes(shape: Sequence[int], raw: bytes) -> tuple[str, ...]:
             position += 4 + length
             if position > len(raw):
                 raise InvalidRequestError("input 'symbols' ends inside an element")
+            if length > MAX_NAME_BYTES:
+                raise InvalidRequestError(
+                    f"input 'symbols' has a name of {length} bytes; one has at most {MAX_NAME_BYTES}"
+                )
             texts.append(raw[position - length : position].decode())
     except (struct.error, UnicodeDecodeError) as error:
         raise InvalidRequestError(f"input 'symbols' cannot be read: {error}") from error
@@ -206,6 +210,15 @@ def _moment(value: Parameter) -> datetime | None:
         raise InvalidRequestError(
             f"parameter 'as_of' is {shown(value)}; give an ISO 8601 time with zone"
         ) from error
+
+
+def _route_key(value: Parameter) -> str:
+    key = _text("parameter 'route_key'", value)
+    if len(key) > MAX_ROUTE_KEY:
+        raise InvalidRequestError(
+            f"parameter 'route_key' has {len(key)} characters; it has at most {MAX_ROUTE_KEY}"
+        )
+    return key
 
 
 def _text(what: str, value: Parameter) -> str:

@@ -21,7 +21,7 @@ from serving import http_codec, json_pieces
 from serving.core import InferenceCore
 from serving.grpc_codec import read_large
 from serving.http_codec import decode_infer, read_object
-from serving.large import MAX_BODIES, LargeWork
+from serving.large import MAX_BODIES, MAX_CALLS, LargeWork
 from serving.limits import LARGE_BYTES, LARGE_SYMBOLS, MAX_ELEMENTS, MAX_PANEL_SYMBOLS, MIN_NAMES, most_names
 from serving.message_fields import MAX_FIELDS, require_few_fields
 from serving.protocol import InvalidRequestError
@@ -155,6 +155,24 @@ def test_very_many_symbols_are_refused_before_they_are_read() -> None:
         ).encode()  # fmt: skip
         with pytest.raises(InvalidRequestError, match=told):
             decode_infer(body + content, str(len(body)), "m", "")
+
+
+def test_texts_that_are_kept_with_each_prediction_are_short() -> None:
+    """A name or route key of megabytes would be kept thousands of times, in the log and in caches."""
+    for length, right in ((256, True), (257, False)):
+        body = names(1, data=["é" * (length // 2) + "x" * (length % 2)])
+        if right:
+            assert decode_infer(body, None, "m", "").request.size == 1
+        else:
+            with pytest.raises(InvalidRequestError, match="a name of 257 bytes; one has at most 256"):
+                decode_infer(body, None, "m", "")
+    for length in (1_024, 1_025):
+        body = json_panel(wide(1), parameters={"route_key": "k" * length})
+        if length == 1_024:
+            assert len(decode_infer(body, None, "m", "").request.route_key) == length
+        else:
+            with pytest.raises(InvalidRequestError, match="'route_key' has 1025 characters"):
+                decode_infer(body, None, "m", "")
 
 
 @pytest.mark.parametrize("nested", [True, False], ids=["nested", "flat"])
@@ -337,6 +355,21 @@ def test_calls_that_infer_nothing_are_small(edges: Edges) -> None:
     for path in ("/v2/repository/index", f"/v2/repository/models/{model}/load"):
         status, answer, _ = edges.http(path, padding)
         assert (status, f"at most {LARGE_BYTES}" in answer["error"]) == (413, True)
+
+
+def test_calls_that_infer_nothing_are_few_at_a_time(edges: Edges) -> None:
+    """They read the registry in threads that others wait for: beyond some they are told to come again."""
+    model, message = (
+        edges.core.settings.serving.model,
+        panel_message(edges.core.settings.serving.model, wide(2)),
+    )
+    many = edges.at_once(*[lambda: edges.http_async(f"/v2/models/{model}")] * (MAX_CALLS + 3))
+    assert sorted(status for status, _, _ in many) == [200] * MAX_CALLS + [429] * 3
+    assert [headers["retry-after"] for status, _, headers in many if status == 429] == ["1"] * 3
+    edges.gateway.calls.held = MAX_CALLS
+    code, details, _ = edges.call("ModelMetadata", service_pb2.ModelMetadataRequest(name=model))
+    assert (code.name, "32 calls that infer nothing" in details) == ("RESOURCE_EXHAUSTED", True)
+    assert edges.infer(message.SerializeToString())[0] is grpc.StatusCode.OK
 
 
 def test_work_that_nobody_waits_for_tells_of_its_failure(caplog: pytest.LogCaptureFixture) -> None:

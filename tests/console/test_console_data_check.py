@@ -13,7 +13,6 @@ import pytest
 from alphaloop.errors import DataError
 from alphaloop.settings import load
 from console import main
-from console.commands import data_check
 from console.workspace import take_snapshot
 from features.calendars import session_closes
 
@@ -132,6 +131,8 @@ def test_more_than_a_hundred_findings_are_summed_up_by_rule_and_day(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """400 findings of two days and rules are four rows, each with its number, symbols and first finding."""
+    from console.commands import data_check
+
     days = (date(2019, 1, 2), date(2019, 1, 3))
     rows = [
         finding(day, f"S{place:03}", rule)
@@ -155,6 +156,8 @@ def test_more_than_a_hundred_findings_are_summed_up_by_rule_and_day(
 
 def test_a_summary_of_many_days_goes_by_months_and_years() -> None:
     """A finding on each of 3,000 days makes as many rows as there are months, or years."""
+    from console.commands import data_check
+
     rows = [finding(date(2010, 1, 1) + timedelta(days=place)) for place in range(3000)]
     for count, span in ((100, 10), (2000, 7), (3000, 7)):
         heads, summed = data_check.summary(rows[:count])

@@ -14,7 +14,6 @@ from console.workspace import policies_of
 from features.calendars import open_time, session_closes
 from features.quality import Thresholds, check
 from features.quality_rules.context import check_new
-from features.quality_rules.holidays import any_session_but
 
 HOUR = np.timedelta64(1, "h")
 CLOSES = session_closes(date(2019, 3, 1), date(2019, 5, 31))
@@ -41,7 +40,7 @@ def without(times: np.ndarray, *days: str) -> np.ndarray:
 
 def found(bars: pa.Table, calendar: str = "XNYS", *holidays: str) -> list[tuple[str, str, str]]:
     """Rule, symbol and day of each finding."""
-    findings = check(bars, calendar, Thresholds(holidays=holidays))
+    findings = check(bars, calendar, Thresholds(holidays=holidays) if holidays else Thresholds())
     return [(one.rule, one.symbol, one.timestamp[:10]) for one in findings]
 
 
@@ -126,6 +125,8 @@ def test_holidays_shorten_gaps_of_an_exchange() -> None:
 
 def test_a_feed_is_not_stale_over_holidays() -> None:
     """Three named sessions are no time in which bars were to come; live feeds expect none, either."""
+    from features.quality_rules.holidays import any_session_but
+
     bars = table(A=CLOSES[:-4], B=CLOSES[:-4])
     now = to_datetime(CLOSES[-1]) + timedelta(minutes=1)
     days = tuple(str(day) for day in CLOSES[-4:-1].astype("datetime64[D]"))

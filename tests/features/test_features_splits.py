@@ -268,9 +268,9 @@ def test_rounding_is_no_contradiction_of_prices(digits: type) -> None:
 
 
 def test_a_contradiction_is_told_with_digits_that_show_it() -> None:
-    """Two prices that differ in the sixth digit are printed so that they can be told apart."""
+    """Two prices that differ in the seventh digit are printed so that they can be told apart."""
     columns = bars()
-    columns["close"][AT], columns["high"][AT], columns["low"][AT] = 94.9314, 94.9311, 90.0
+    columns["close"][AT], columns["high"][AT], columns["low"][AT] = 100.0004, 100.0001, 90.0
     columns["open"][AT] = 92.0
     told = [one.value for one in check(as_table(columns), "XNYS") if one.rule == "ohlc"]
-    assert told == ["high 94.9311 is below 94.9314 of its own bar"]
+    assert told == ["high 100.0001 is below 100.0004 of its own bar"]

@@ -27,6 +27,13 @@ def bars_per_year(timestamps: Timestamps) -> float:
     return float((len(timestamps) - 1) * SECONDS_A_YEAR / span)
 
 
+def annual_bars(timestamps: Timestamps) -> float:
+    """Bars a year of a track record: 252 on exchange days, else as many as there are."""
+    periods = bars_per_year(timestamps)
+    on_exchange_days = math.isnan(periods) or TRADING_DAYS_RANGE[0] <= periods <= TRADING_DAYS_RANGE[1]
+    return TRADING_DAYS_A_YEAR if on_exchange_days else periods
+
+
 def year_and_month(timestamps: Timestamps) -> tuple[int, int]:
     """Bars of twelve months and of one month, at least two and one.
 

@@ -20,7 +20,7 @@ from alphaloop.allocation import AllocationPolicy, next_weights
 from alphaloop.clock import ReplayClock
 from alphaloop.costs import CostModel
 from alphaloop.entitlements import entitlements
-from alphaloop.frequency import TRADING_DAYS_A_YEAR, bars_per_year, year_and_month
+from alphaloop.frequency import TRADING_DAYS_A_YEAR, annual_bars, year_and_month
 from alphaloop.market import BarPanel, Timestamps, to_datetime, to_datetime64
 from alphaloop.returns import last_known
 from alphaloop.rollout import sleeve_names
@@ -75,9 +75,9 @@ def metrics(equity: npt.ArrayLike, timestamps: Timestamps | None = None) -> Metr
     """The figures of an equity curve `[bars]`; Sharpe and volatility are 0 for one that never moves.
 
     Sharpe (1994), with no risk-free rate: mean over standard deviation of bar returns, times the square
-    root of the bars a year of `timestamps` (252 where none are given). Values that are not finite are left
-    out; of less than two bars every figure is 0. A book that is ruined has a return of -100 % or less, a
-    drawdown of 100 % or more, and no returns afterwards.
+    root of the bars a year of `timestamps` (252 on exchange days, or where none are given). Values that are
+    not finite are left out; of less than two bars every figure is 0. A book that is ruined has a return of
+    -100 % or less, a drawdown of 100 % or more, and no returns afterwards.
     """
     curve = np.asarray(equity, dtype=np.float64)
     if curve.ndim != 1:
@@ -88,7 +88,7 @@ def metrics(equity: npt.ArrayLike, timestamps: Timestamps | None = None) -> Metr
     curve, times = curve[known], None if timestamps is None else timestamps[known]
     if len(curve) < 2 or curve[0] <= 0:
         return Metrics(0.0, 0.0, 0.0, 0.0)
-    scale = math.sqrt(TRADING_DAYS_A_YEAR if times is None else bars_per_year(times))
+    scale = math.sqrt(TRADING_DAYS_A_YEAR if times is None else annual_bars(times))
     returns = _returns(curve)
     spread = float(returns.std(ddof=1)) if len(returns) > 1 else 0.0
     return Metrics(

@@ -151,6 +151,16 @@ def test_figures_are_annual_by_the_bars_that_there_are(make_bars, step, bars_a_y
         metrics(found.equity, bars.timestamps[1:])
 
 
+def test_exchange_days_have_the_year_of_the_literature():
+    """Weekdays less holidays are annualised by 252, so that an independent ledger agrees exactly."""
+    days = np.arange(np.datetime64("2019-01-01"), np.datetime64("2021-01-01"))
+    days = days[np.is_busday(days, holidays=days[::35])]
+    curve = np.exp(np.cumsum(np.random.default_rng(4).normal(0, 0.01, len(days))))
+    returns = curve[1:] / curve[:-1] - 1
+    told = metrics(curve, days.astype("datetime64[ns]"))
+    assert told.sharpe_net == pytest.approx(returns.mean() / returns.std(ddof=1) * np.sqrt(252), rel=1e-12)
+
+
 def test_momentum_looks_back_a_year_and_a_month_of_its_own_bars(make_bars):
     """On weekly bars 12-1 momentum buys after 52 weeks, by the return from 52 to 4 weeks ago."""
     bars = make_bars(count=70, symbols=2)

@@ -80,7 +80,10 @@ def _split(until: str, bars: BarPanel) -> datetime:
     from alphaloop.market import to_datetime
 
     if until:
-        return moment(until, "--until", bars.calendar, end_of_day=True)
+        end = moment(until, "--until", bars.calendar, end_of_day=True)
+        # The last bar of that day, where there is one.
+        known = bars.between(end=end)
+        return to_datetime(known.timestamps[-1]) if len(known) else end
     return to_datetime(bars.timestamps[int(len(bars) * 0.8)])
 
 

@@ -25,6 +25,12 @@ settings.register_profile("searching", deadline=None)
 settings.load_profile("same")
 
 
+def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
+    """The seed of the order that pyproject.toml sets is an option also where that plugin is turned off."""
+    if not pluginmanager.hasplugin("randomly"):
+        parser.addoption("--randomly-seed", help="has no effect: pytest-randomly is turned off")
+
+
 def pytest_configure() -> None:
     """The process of the tests ends up with every library in its heap: going through it is done seldom.
 

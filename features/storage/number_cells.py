@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -12,6 +13,8 @@ from alphaloop.errors import DataError
 
 # Digits with a point and an exponent. Python also reads 1_000, digits of other scripts, inf and nan.
 NUMBER = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$"
+# Written by numpy, pandas and R for what is unknown or overflowed: the quality rules judge them, bar by bar.
+SPECIAL = r"^[+-]?(?i:nan|inf|infinity)$"
 NO_NUMBERS = (pa.types.is_boolean, pa.types.is_temporal, pa.types.is_nested)
 
 
@@ -21,7 +24,7 @@ def is_number(text: str) -> bool:
 
 
 def numbers(column: pa.ChunkedArray, name: str, label: str) -> pa.Array:
-    """A column as float64, null where a cell is empty.
+    """A column as float64, null where a cell is empty; NaN and infinities are read as such.
 
     `DataError` names the file (`label`), the column (`name`) and the row of a cell that is no number.
     """
@@ -41,14 +44,22 @@ def numbers(column: pa.ChunkedArray, name: str, label: str) -> pa.Array:
 def _from_texts(texts: pa.Array, name: str, label: str) -> pa.Array:
     cells = pc.utf8_trim_whitespace(texts)
     cells = pc.if_else(pc.equal(cells, ""), None, cells)
-    written = pc.fill_null(pc.match_substring_regex(cells, NUMBER), True).to_numpy(zero_copy_only=False)
+    special = _matches(cells, SPECIAL)
+    written = special | _matches(cells, NUMBER)
     if not written.all():
         raise _wrong(texts, int(np.argmin(written)), name, label, "it must be a number, or empty if unknown")
     values = pc.utf8_ltrim(cells, "+").cast(pa.float64())
-    finite = pc.fill_null(pc.is_finite(values), True).to_numpy(zero_copy_only=False)
-    if not finite.all():
-        raise _wrong(texts, int(np.argmin(finite)), name, label, "it is too large for a number")
+    fits = special | pc.fill_null(pc.is_finite(values), True).to_numpy(zero_copy_only=False)
+    if not fits.all():
+        raise _wrong(texts, int(np.argmin(fits)), name, label, "it is too large for a number")
     return values
+
+
+def _matches(cells: pa.Array, pattern: str) -> npt.NDArray[np.bool_]:
+    """Where a cell is as `pattern`; an empty one is as any."""
+    found = pc.match_substring_regex(cells, pattern)
+    matches: npt.NDArray[np.bool_] = pc.fill_null(found, True).to_numpy(zero_copy_only=False)
+    return matches
 
 
 def _wrong(texts: pa.Array, row: int, name: str, label: str, way_out: str) -> DataError:

@@ -54,7 +54,7 @@ def test_what_people_do_not_write_is_refused_by_row(tmp_path: Path, cell: str) -
 
 @pytest.mark.parametrize("kind", ["csv", "categories"])
 def test_what_is_unknown_or_overflowed_is_left_to_the_quality_rules(tmp_path: Path, kind: str) -> None:
-    """`nan` and `inf`, as numpy and pandas write them, are read: the rules `nan` and `price` judge the bar."""
+    """`nan` and `inf`, as numpy and pandas write them, are read: rules judge the bar."""
     found = closes(tmp_path, ["nan", "NaN", "-inf", "Infinity", "2"], kind)
     assert [None if one is None else str(one) for one in found] == ["nan", "nan", "-inf", "inf", "2.0"]
 

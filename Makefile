@@ -16,13 +16,14 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 EVIDENCE := docs/evidence
 ARGS ?=
 CASES ?= ../shared/cases
+REVISION ?= 42f5a7d
 
 # A child started in a folder that holds a `models/` of its own must not import that one.
 export PYTHONSAFEPATH := 1
 # One thread a process: on two cores a second one slows every other part of the loop.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help install demo test test-long cases lint bench constraints clean
+.PHONY: help install demo test test-long cases mended mutants lint bench constraints clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -55,6 +56,17 @@ cases: $(STAMP)  ## small cases with known answers, from CASES=FOLDER; the table
 	  status=$${PIPESTATUS[0]}; \
 	  if grep -q '^skipped: ' $(EVIDENCE)/cases.new; then rm $(EVIDENCE)/cases.new; else mv $(EVIDENCE)/cases.new $(EVIDENCE)/cases.txt; fi; \
 	  exit $$status
+
+mended: $(STAMP)  ## show that the tests of mended faults fail on the code of REVISION; kept in docs/evidence/mended.txt
+	@mkdir -p $(EVIDENCE)
+	@{ echo '$$ make mended REVISION=$(REVISION)'; date -u '+%Y-%m-%dT%H:%M:%SZ'; git describe --always --dirty || true; } > $(EVIDENCE)/mended.txt
+	@$(BIN)/python tests/mended.py $(REVISION) 2>&1 | tee -a $(EVIDENCE)/mended.txt
+
+mutants: $(STAMP)  ## change the code that decides bit by bit; what no test notices is kept in docs/evidence/mutants.txt (hours)
+	@$(PIP) install --quiet 'mutmut>=3.8'
+	@$(BIN)/mutmut run $(ARGS) || true
+	@{ echo '$$ make mutants $(if $(ARGS),ARGS="$(ARGS)")'; date -u '+%Y-%m-%dT%H:%M:%SZ'; git describe --always --dirty || true; \
+	   $(BIN)/mutmut results; } > $(EVIDENCE)/mutants.txt
 
 lint: $(STAMP)  ## ruff, mypy, import contracts, one-door rules
 	@$(BIN)/ruff check .

@@ -2,7 +2,7 @@
 
     python tests/mended.py REVISION
 
-Reads tests/mended.tsv: a line of the issue, the kind, a test of the kind and one of a neighbour. The tests of
+Reads tests/mended.tsv: an area, the kind of a fault, a test of the kind and one of a neighbour. The tests of
 this checkout are run over the packages of REVISION, in a scratch work tree. Each has to fail there, at least
 by not finding what it tests. Exits 1 if one passes.
 """
@@ -35,11 +35,11 @@ def main(revision: str) -> int:
         finally:
             subprocess.run(["git", "worktree", "remove", "--force", str(before)], cwd=ROOT, check=True)
     passing = 0
-    for line, kind, *tests in rows:
+    for area, kind, *tests in rows:
         for role, test in zip(("kind", "neighbour"), tests, strict=True):
             outcome = results.get(test, "not collected")
             passing += outcome == "passed"
-            print(f"{line:4} {kind:60.60} {role:9} {outcome:13} {test}")
+            print(f"{area:8} {kind:60.60} {role:9} {outcome:13} {test}")
     print(f"{len(rows)} kinds, {2 * len(rows)} tests, {passing} of them pass on the code of before")
     return 1 if passing else 0
 

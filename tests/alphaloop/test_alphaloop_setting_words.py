@@ -100,8 +100,9 @@ def test_every_list_of_the_settings_takes_commas(monkeypatch):
     }
     lists = [name for name, field in fields.items() if "tuple" in str(field.annotation)]
     assert len(lists) >= 6
+    values = {"rollout.weights": "0.25,0.5", "data.holidays": "2015-01-31, 2015-02-02"}
     for name in lists:
-        value = "0.25,0.5" if name == "rollout.weights" else "first, second"
+        value = values.get(name, "first, second")
         with monkeypatch.context() as patch:
             patch.setenv(_variable(name), value)
             section, setting = name.split(".")

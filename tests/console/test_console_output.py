@@ -67,7 +67,7 @@ def test_dates_are_days_or_moments_in_utc() -> None:
     """A day can mean its end, a moment keeps its zone, and anything else is refused with an example."""
     assert moment("2020-03-16", "--to", "XNYS", end_of_day=True) == datetime(2020, 3, 17, 4, tzinfo=UTC)
     assert moment("2020-03-16T21:00:00+01:00", "--to", "XNYS") == datetime(2020, 3, 16, 20, tzinfo=UTC)
-    with pytest.raises(InputError, match="--to 'March' is no date .*; write it as 2020-03-16"):
+    with pytest.raises(InputError, match=r"--to 'March' is no date .*; write it as 2020-03-16"):
         moment("March", "--to", "XNYS")
 
 

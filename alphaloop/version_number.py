@@ -10,7 +10,7 @@ _NUMBER = re.compile(rf"[1-9][0-9]{{0,{MAX_DIGITS - 1}}}", re.ASCII)
 
 
 def is_version_number(text: str) -> bool:
-    """Whether `text` names a version: digits without a leading zero, a sign or a blank.
+    """Test for a version's number: digits without a leading zero, a sign or a blank.
 
     A second spelling of a number would be a second version wherever versions are kept by name.
     """

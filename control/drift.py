@@ -47,7 +47,7 @@ class Comparison(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class DriftLook:
-    """What one look found. `share` is that of the drifted features among all.
+    """Result of one look at drift. `share` is that of the drifted features among all.
 
     `unseen` are the features that too few live values are there of. `drift` and `blind` say that this bar
     begins an episode: of drift, or of features that are not seen.

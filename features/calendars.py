@@ -64,7 +64,7 @@ class Schedule:
 
     @property
     def always_open(self) -> bool:
-        """Whether sessions last (nearly) from one to the next."""
+        """True where sessions last (nearly) from one to the next."""
         return bool(len(self.days)) and bool(
             np.median(self.closes - self.opens).astype("timedelta64[ns]") >= MIN_ROUND_THE_CLOCK
         )
@@ -194,7 +194,7 @@ def any_session(calendar: str) -> Callable[[datetime, datetime], bool]:
 
 
 def is_always_open(calendar: str, moments: Moments) -> bool:
-    """Whether the market had no night in the years of `moments`, so that a bar may close at any hour."""
+    """True where the market had no night in the years of `moments`: a bar may close at any hour."""
     if calendar in (ROUND_THE_CLOCK, FOREX):
         return True
     return bool(len(moments)) and schedule(calendar, *years_of(moments)).always_open

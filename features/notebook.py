@@ -107,7 +107,7 @@ def features(
 
 
 def _are_dates(times: pd.Series) -> bool:
-    """Whether these are midnights without a zone, which is how pandas writes bare dates."""
+    """True for midnights without a zone, which is how pandas writes bare dates."""
     if times.dtype.kind != "M" or getattr(times.dt, "tz", None) is not None:
         return False
     return bool((times == times.dt.normalize()).all())

@@ -118,7 +118,7 @@ class FeatureSet:
 
     @cached_property
     def columns(self) -> tuple[Column, ...]:
-        """What is computed of each feature: its column, masked until it has settled."""
+        """Computed column of each feature, masked until it has settled."""
         raw = tuple(feature.column for feature in self.features)
         return tuple(settled(column) or column for column in raw) if self._warmup else raw
 

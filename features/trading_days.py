@@ -77,7 +77,7 @@ class TradingDays:
         return day_ends(following - DAY, self.calendar) + self.shift
 
     def complete(self, times: Timestamps, first: Days, following: Days) -> Flags:
-        """Whether a period is complete with the bar that closes at each of `times`.
+        """True where a period is complete with the bar that closes at each of `times`.
 
         The bar's period has the days from `first` up to the day before `following` (`datetime64[D]`, `[T]`).
         """
@@ -107,7 +107,7 @@ class TradingDays:
         return np.where(stray, following, days)
 
     def _waits(self, days: Days) -> Flags:
-        """Whether a day is only over with the next one's first bar."""
+        """True where a day is only over with the next one's first bar."""
         if np.isnat(self.late):
             return np.zeros(len(days), dtype=bool)
         return np.asarray(days > self.late)

@@ -127,7 +127,7 @@ def _skip(column: Column) -> int | None:
 
 
 def _remembers(column: Column) -> bool:
-    """Whether a value may depend on bars before the column's lookback."""
+    """True if a value may depend on bars before the column's lookback."""
     if isinstance(column, Input):
         return False
     operator = column.node.operator

@@ -111,7 +111,7 @@ class Family(Protocol):
 
 
 def is_baseline(family: Family) -> bool:
-    """Whether a family learns nothing and is there to be beaten."""
+    """True for a family that learns nothing and is there to be beaten."""
     return bool(getattr(family, "baseline", False))
 
 

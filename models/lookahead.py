@@ -31,7 +31,7 @@ class LookAhead:
 
     @property
     def passed(self) -> bool:
-        """Whether no feature changed."""
+        """True if no feature changed."""
         return not self.changed
 
     @property

@@ -86,7 +86,7 @@ def compress(body: bytes, accepted: str) -> tuple[bytes, str | None]:
 
 
 def _is_wanted(parameter: str) -> bool:
-    """Whether a parameter of an encoding is no weight of zero, nor one that is no number."""
+    """True unless a parameter of an encoding is a weight of zero, or one that is no number."""
     name, _, value = (one.strip() for one in parameter.partition("="))
     if name != "q":
         return True

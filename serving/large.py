@@ -56,7 +56,7 @@ class LargeWork(Places):
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=name)
 
     async def run(self, work: Callable[[], Result]) -> Result:
-        """What `work` gives or raises, once the work before it is done."""
+        """Result of `work`, or its error, once the work before it is done."""
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
 
     def later(self, work: Callable[[], None]) -> None:

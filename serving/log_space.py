@@ -26,12 +26,12 @@ class LogSpace:
 
     @property
     def holds_sent(self) -> bool:
-        """Whether rows of inputs that clients sent may still be written."""
+        """True while rows of inputs that clients sent may still be written."""
         return not self._most_bytes or self.used < self._most_bytes / 2
 
     @property
     def exceeded(self) -> bool:
-        """Whether old files have to go."""
+        """True if old files have to go."""
         return bool(self._most_bytes) and self.used > self._most_bytes
 
     def add(self, written: int) -> None:

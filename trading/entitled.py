@@ -107,7 +107,7 @@ def entitle(
 
 
 def convert(change: Working, due: Entitlement) -> Working | None:
-    """What is left of `change`, in the units of after the action; None where that is less than a lot."""
+    """Rest of `change` in the units after the action; None where that is less than a lot."""
     wanted = [_lots(due.units(one)) for one in change.wanted] if due.is_split else change.wanted
     return in_new_units(change, wanted)
 

@@ -100,7 +100,7 @@ def _days_of(replay: str, calendar: str) -> tuple[datetime, datetime] | None:
 
 
 def _market(settings: Settings, replay: str) -> Market:
-    """What this workspace knows, and the bars to come; `InputError` where it knows those already."""
+    """Stored bars and the bars to come; `InputError` where those are stored already."""
     from console import workspace
     from console.market import market_to_trade
 
@@ -135,7 +135,7 @@ def _show(told: dict[str, Any]) -> None:
 
 
 def _summary(loop: Loop, before: Decimal, *, intraday: bool = False) -> dict[str, Any]:
-    """What the session did, from the equity of `before` its first bar on.
+    """Figures of the session, from the equity of `before` its first bar on.
 
     Its first and last bar are told by their day, or by their time where bars are shorter.
     """

@@ -23,7 +23,7 @@ Check = Callable[[pa.Table], list[Finding]]
 
 
 def check_new(before: pa.Table, table: pa.Table, check: Check) -> list[Finding]:
-    """What is wrong with `table`, whose bars follow those of `before` or came late; the rest stays unsaid."""
+    """Findings about `table` alone, whose bars follow those of `before` or came late."""
     findings = check(table)
     if any(finding.rule == "schema" for finding in findings):
         return findings

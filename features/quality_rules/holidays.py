@@ -108,7 +108,7 @@ def _shortened(
 
 
 def any_session_but(calendar: str, days: Sequence[str]) -> Callable[[datetime, datetime], bool]:
-    """Whether the market was open at any time between two moments, other than on these days."""
+    """True if the market was open at any time between two moments, other than on these days."""
     opened = any_session(calendar)
     if not days:
         return opened

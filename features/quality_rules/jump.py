@@ -133,7 +133,7 @@ def _nearest(step: Floats) -> Places:
 
 
 def _all_near(prices: Floats, wanted: Floats, at_open: Floats, within_bar: Floats) -> Flags:
-    """Whether all prices `[4, bars]` that are given lie near `wanted`; the first of the day nearest."""
+    """True where all given prices `[4, bars]` lie near `wanted`; the first of the day nearest."""
     first = np.where(np.isfinite(prices[0]), prices[0], prices[-1])
     near: Flags = np.abs(first - wanted) <= at_open
     for values in prices:

@@ -164,7 +164,7 @@ class BarFile:
         return together
 
     def _plain_symbols(self, name: str) -> bool:
-        """Whether the column holds texts without blanks around them, as far as its statistics tell."""
+        """True where the column's statistics show texts without blanks around them."""
         fragment, schema = self._fragment
         if not pa.types.is_string(schema.field(name).type):
             return False

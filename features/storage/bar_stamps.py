@@ -90,7 +90,7 @@ class StampRule:
 
     @property
     def midnights_are_dates(self) -> bool:
-        """Whether a midnight without a time zone is a date, as pandas and spreadsheets write one."""
+        """True where a midnight without a time zone is a date, as pandas and spreadsheets write one."""
         if self.frequency[-1:] in LENGTHS or self.stamp == CLOSE:
             return False
         return self.stamp in (OPEN, DATE) or self.calendar not in (ROUND_THE_CLOCK, FOREX)
@@ -287,7 +287,7 @@ def _step(times: Moments, symbols: npt.NDArray[np.object_]) -> np.timedelta64 | 
 
 
 def _local(times: Moments, zone: ZoneInfo) -> Moments:
-    """What the clocks of a zone show at `times`, `datetime64[ns]` without a zone."""
+    """Local times of a zone at `times`, `datetime64[ns]` without a zone."""
     import pandas as pd
 
     shown: Moments = pd.DatetimeIndex(times, tz="UTC").tz_convert(zone).tz_localize(None).to_numpy()

@@ -165,7 +165,7 @@ class Part:
         end: datetime | None,
         margin: timedelta = MARGIN,
     ) -> bool:
-        """Whether bars of these symbols and times can be in it; its days may be off by `margin`."""
+        """True if bars of these symbols and times can be in it; its days may be off by `margin`."""
         if symbols is not None and self.symbol and self.symbol not in symbols:
             return False
         if start is not None and self.after is not None and self._at(self.after) + margin < start:

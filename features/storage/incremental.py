@@ -129,7 +129,7 @@ def newest(store: SnapshotStore, source: Source) -> Snapshot | None:
 
 
 def _holds_bars_of(known: pa.Table, source: Source, described: Snapshot) -> bool:
-    """Whether every bar of `known` is one of the source's, with the same prices."""
+    """True if every bar of `known` is one of the source's, with the same prices."""
     symbols = tuple(sorted(pc.unique(known["symbol"]).to_pylist()))
     listed = source.symbols()
     if listed and not set(symbols) <= set(listed):
@@ -156,7 +156,7 @@ def later(
     until: datetime | None = None,
     aside: pa.Table | None = None,
 ) -> Cleaned | None:
-    """What `source` has (up to `until`) and `known` lacks, checked, adjusted as those bars are.
+    """Bars that `source` has (up to `until`) and `known` lacks, checked and adjusted alike.
 
     That is what followed, and bars of known symbols that came late: within `LATE_BARS` bars and
     `LATE_TIME` of the last, or since a symbol's last bar. `aside` are bars that were not believed when
@@ -228,7 +228,7 @@ def _keys(table: pa.Table) -> pa.Table:
 
 
 def _ask_from(known: pa.Table) -> datetime:
-    """From where on to ask: some way back, or the last bar of the symbol that lacks bars the longest."""
+    """First moment to ask for: some way back, or the last bar of the symbol that lacks most."""
     lasts = [last for last, _ in _last_bars(known).values()]
     times = np.unique(known["timestamp"].to_numpy())
     recent = min(times[-min(LATE_BARS, len(times))], times[-1] - np.timedelta64(LATE_TIME))

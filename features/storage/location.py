@@ -57,7 +57,7 @@ class Storage:
         return [path for path in self.every_file() if not self.is_hidden(path)]
 
     def is_hidden(self, path: str) -> bool:
-        """Whether a file below the root, or a folder on the way to it, has the name of a marker."""
+        """True if a file below the root, or a folder on the way to it, has the name of a marker."""
         below = path.removeprefix(self.root).lstrip("/")
         return any(segment.startswith((".", "_")) for segment in below.split("/"))
 

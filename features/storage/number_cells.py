@@ -19,7 +19,7 @@ NO_NUMBERS = (pa.types.is_boolean, pa.types.is_temporal, pa.types.is_nested)
 
 
 def is_number(text: str) -> bool:
-    """Whether people write a number so; blanks around it do not count."""
+    """True for a number as people write it; blanks around it do not count."""
     return re.match(NUMBER, text.strip()) is not None
 
 

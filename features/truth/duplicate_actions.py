@@ -50,7 +50,7 @@ def _is_distribution(action: CorporateAction) -> bool:
 
 
 def _terms(action: CorporateAction) -> Hashable:
-    """What two tellings of one event have in common, besides symbol, ex-date and group."""
+    """Values that two tellings of one event share, besides symbol, ex-date and group."""
     if _is_distribution(action):
         return action.value, action.currency, action.identifier
     if action.kind == "symbol_change":

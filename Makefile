@@ -23,7 +23,7 @@ export PYTHONSAFEPATH := 1
 # One thread a process: on two cores a second one slows every other part of the loop.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help install demo test test-long cases mended mutants lint bench constraints clean
+.PHONY: help install demo test coverage test-long cases mended mutants lint bench constraints clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,7 +41,10 @@ $(STAMP): constraints.txt pyproject.toml
 demo: $(STAMP)  ## run the whole loop on real market data; leaves runs/demo/latest/report.html
 	@$(BIN)/alphaloop demo $(ARGS)
 
-test: $(STAMP)  ## tests on all cores, with branch coverage of the rooms (9 minutes on two quiet cores)
+test: $(STAMP)  ## tests on all cores (10 minutes on two quiet ones)
+	@$(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
+
+coverage: $(STAMP)  ## the tests with branch coverage of the rooms, which takes half as long again
 	@$(BIN)/python -m pytest -n auto --dist worksteal --cov --cov-report=term $(ARGS)
 
 test-long: $(STAMP)  ## tests that take minutes; the output is kept in docs/evidence/test-long.txt

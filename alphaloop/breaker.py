@@ -79,8 +79,18 @@ class CircuitBreaker:
             while now - self._failed[0] >= self._window:
                 self._failed.popleft()
             if state is BreakerState.HALF_OPEN or len(self._failed) >= self._limit:
-                self._opened, self._tried = now, None
-                self._failed.clear()
+                self._open(now)
+
+    def trip(self) -> None:
+        """Open at once, whatever was counted; one that is open already is not prolonged."""
+        with self._lock:
+            now = self._elapsed()
+            if self._state(now) is not BreakerState.OPEN:
+                self._open(now)
+
+    def _open(self, now: float) -> None:
+        self._opened, self._tried = now, None
+        self._failed.clear()
 
     def _state(self, now: float) -> BreakerState:
         if self._opened is None:

@@ -206,7 +206,10 @@ class ServingSettings(Section):
         10.0, gt=0, le=MOST_SECONDS, description="how long they count, and it is left alone"
     )
     slow_ms: float = Field(
-        250.0, gt=0, le=1e3 * MOST_SECONDS, description="a version that scores for longer has failed"
+        250.0,
+        gt=0,
+        le=1e3 * MOST_SECONDS,
+        description="a version whose scoring mostly takes longer is left alone",
     )
     last_good_seconds: float = Field(
         3600.0,

@@ -28,23 +28,38 @@ MAX_KEPT_BYTES = 64 * 2**20
 
 @dataclass(slots=True)
 class Watched:
-    """The breaker of a version, and why it failed last; empty before it has."""
+    """The breaker of a version, why it failed last (empty before it has), and its slow scorings.
+
+    `slow` counts the scorings that took too long, less those that came in time, and is never below 0.
+    """
 
     breaker: CircuitBreaker
     reason: str = ""
+    slow: int = 0
 
     def failed(self, reason: str) -> None:
         """Hold a failure against the version."""
         self.reason = shortened(reason, MOST_TOLD)
         self.breaker.failed()
 
+    def paced(self, slow: str, most: int) -> None:
+        """Count a scoring that was in time (`slow` is empty) or slow; opens when `most` more were slow.
+
+        A machine that stalls now and then holds nothing against a version that is mostly in time.
+        """
+        self.slow = self.slow + 1 if slow else max(0, self.slow - 1)
+        if self.slow >= most or (slow and self.breaker.state is BreakerState.HALF_OPEN):
+            self.reason, self.slow = slow, 0
+            self.breaker.trip()
+
 
 class VersionBreakers:
     """Scores by versions, each behind its breaker. Thread-safe.
 
     A version is left alone for `breaker_seconds` after `breaker_failures` failures within as many
-    seconds; then one request tries it again. A failure is an error, a score that is not a number, and a
-    scoring that takes longer than `slow_ms`, whose scores are used all the same.
+    seconds; then one request tries it again. A failure is an error or a score that is not a number. It is
+    left alone as well once `breaker_failures` more of its scorings took longer than `slow_ms` than were in
+    time; their scores are used all the same.
 
     What a version does with inputs that a client sent says nothing of it, good or bad: any client could send
     such as no graph has a finite score for, and have the version left alone for everybody.
@@ -76,10 +91,12 @@ class VersionBreakers:
             return score(loaded, inputs, rotate)
         started = monotonic()
         scored = score(loaded, inputs, rotate)
+        if scored.error is not None:
+            watched.failed(scored.error)
+            return scored
         slow = self._slow(started)
-        if scored.error is not None or slow:
-            watched.failed(scored.error or slow)
-        elif watched.breaker.state is not BreakerState.CLOSED:
+        self._pace(watched, slow)
+        if not slow and watched.breaker.state is not BreakerState.CLOSED:
             watched.breaker.succeeded()
         return scored
 
@@ -98,15 +115,18 @@ class VersionBreakers:
         except ServingError:
             return list(several)
         finally:
-            slow = self._slow(started)
-            if slow and not any(map(_sent, several)):
-                watched.failed(slow)
+            if not any(map(_sent, several)):
+                self._pace(watched, self._slow(started))
 
     def states(self) -> dict[tuple[str, str], BreakerState]:
         """How the breaker of each model and version stands."""
         with self._lock:
             known = dict(self._breakers)
         return {key: watched.breaker.state for key, watched in known.items()}
+
+    def _pace(self, watched: Watched, slow: str) -> None:
+        with self._lock:
+            watched.paced(slow, self._settings.breaker_failures)
 
     def _slow(self, started: float) -> str:
         """That a scoring that began at `started` took too long; empty where it did not."""

@@ -80,8 +80,8 @@ def of_file(before: Path, file: str, tests: list[str]) -> dict[str, str]:
 
 
 def outcome_of(cases: list[ET.Element], name: str) -> str:
-    """`failed` where any example of a test fails or is not there: the fault shows in one of them."""
-    own = [one for one in cases if one.get("name", "").partition("[")[0] == name.partition("[")[0]]
+    """How the example `name` of a test ends; of a test without `[…]`, `failed` where any example fails."""
+    own = [one for one in cases if name in (one.get("name", ""), one.get("name", "").partition("[")[0])]
     if not own:
         return "not importable"
     failed = any(one.find("failure") is not None or one.find("error") is not None for one in own)

@@ -38,7 +38,7 @@ class Floor(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[misc
 
 async def main() -> None:
     """Serve until SIGTERM."""
-    server = grpc.aio.server()
+    server = grpc.aio.server(options=[("grpc.max_receive_message_length", 16 * 2**20)])
     service_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(Floor(), server)
     server.add_insecure_port(f"127.0.0.1:{sys.argv[2]}")
     await server.start()

@@ -158,6 +158,21 @@ def test_a_slow_version_is_left_alone_though_its_scores_were_used(serve: Any, sh
     assert ["stale" in answer.parameters for answer in answers] == [False, False, True, True]
 
 
+@pytest.mark.parametrize(("paces", "left_alone"), [("sssq" * 50, True), ("sq" * 200, False)])
+def test_a_version_that_is_mostly_in_time_is_not_left_alone(
+    serve: Any, shelf: Any, monkeypatch: pytest.MonkeyPatch, paces: str, left_alone: bool
+) -> None:
+    """A machine that stalls makes some scorings slow (s); only more slow ones than quick (q) ones count."""
+    shelf.route(champion=shelf.add(1.0, 2.0, 3.0))
+    served = serve(shelf, breaker_failures=4, breaker_seconds=3_600)
+    breakers = served.core.breakers
+    told = iter(paces)
+    monkeypatch.setattr(breakers, "_slow", lambda started: "slow" if next(told) == "s" else "")
+    stale = ["stale" in served.core.infer(by_symbols(served)).parameters for _ in range(len(paces) // 2)]
+    assert stale[-1] is left_alone
+    assert stale.count(False) == (6 if left_alone else len(stale))
+
+
 def test_who_is_left_alone_is_said_to_have_failed_how(serve: Any, shelf: Any) -> None:
     """The error of the last failure, as much of it as a line holds, or how long the scoring took."""
     shelf.route(champion=shelf.add(1.0, 2.0, 3.0))

@@ -9,6 +9,7 @@ distances below a band are not traded at all.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -52,16 +53,35 @@ def rank_scores(scores: npt.ArrayLike) -> Vector:
     Ties share their mean rank, so the order of the symbols carries no meaning.
     """
     values = np.asarray(scores, dtype=np.float64)
-    ranks = np.full(values.shape, np.nan)
     finite = np.isfinite(values)
-    count = int(finite.sum())
-    if count == 0:
+    if finite.all():
+        return _standardised_ranks(values)
+    ranks = np.full(values.shape, np.nan)
+    ranks[finite] = _standardised_ranks(values[finite])
+    return ranks
+
+
+def _standardised_ranks(values: Vector) -> Vector:
+    """As `rank_scores`, of finite `values`."""
+    order = np.argsort(values, kind="stable")
+    ordered = values[order]
+    if np.all(ordered[1:] != ordered[:-1]):
+        ranks = np.empty(len(values))
+        ranks[order] = _ranks_without_ties(len(values))
         return ranks
-    _, inverse, counts = np.unique(values[finite], return_inverse=True, return_counts=True)
+    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
     mean_rank = np.cumsum(counts) - (counts + 1) / 2
-    position = mean_rank[inverse] - (count - 1) / 2
+    position = mean_rank[inverse] - (len(values) - 1) / 2
     spread = position.std()
-    ranks[finite] = position / spread if spread > 0 else 0.0
+    return np.asarray(position / spread) if spread > 0 else np.zeros(len(values))
+
+
+@lru_cache(maxsize=1_024)
+def _ranks_without_ties(count: int) -> Vector:
+    """Ranks of `count` different values in their order."""
+    position = np.arange(count) - (count - 1) / 2
+    ranks = position / position.std() if count > 1 else position
+    ranks.flags.writeable = False
     return ranks
 
 

@@ -1,6 +1,6 @@
 """The door to Feast: its own store over our files or our Redis, and what its errors mean.
 
-Feast takes seconds to import, so it is imported when a store is first used, and without torch.
+Feast takes seconds to import, so it is imported when a store is first used, and lean.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 from alphaloop.errors import DamagedStoreError, MissingPartError, MissingStateError, VendorError
 from features.lease_redis import translated_redis
 from features.online import OnlineAddress, online_address
-from features.repo.spared import spare_torch
+from features.repo.lean_import import lean_feast
 
 REGISTRY_FILE = "registry.db"
 ONLINE_FILE = "online.db"
@@ -44,9 +44,14 @@ def definitions() -> Any:
 
 
 def _imported() -> Any:
-    spare_torch()
     try:
-        import feast
+        with lean_feast():
+            import feast
+
+            # What the configuration below names, which Feast imports when it is first used.
+            import feast.infra.offline_stores.duckdb
+            import feast.infra.online_stores.sqlite
+            import feast.infra.registry.sql
     except ImportError as error:
         raise MissingPartError(f"Feast cannot be imported ({error}); install alphaloop[features]") from error
     return feast

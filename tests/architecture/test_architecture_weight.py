@@ -74,9 +74,25 @@ from features.repo.connection import open_feast
 open_feast(Path(sys.argv[1]))
 print("torch" in sys.modules)
 from feast.infra.offline_stores import offline_store
+import types
+sys.modules["torch"] = types.ModuleType("torch")
 print(offline_store.get_torch().__name__)
 """
     assert printed(asked, str(tmp_path)) == ["False", "torch"]
+
+
+def test_feast_is_imported_without_its_run_time_type_checks(tmp_path: Path) -> None:
+    """Feast's classes are as written, which saves seconds of each start; others' checks go on."""
+    asked = """
+import sys
+from pathlib import Path
+from features.repo.connection import open_feast
+open_feast(Path(sys.argv[1]))
+import feast, typeguard
+print(feast.Entity(name="symbol", description=1).description)
+print(typeguard.typechecked.__module__)
+"""
+    assert printed(asked, str(tmp_path)) == ["1", "typeguard"]
 
 
 def extras() -> dict[str, list[str]]:

@@ -28,8 +28,8 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
 
 @pytest.fixture(scope="module")
 def trial(settings: Settings) -> Trial:
-    """A smaller trial: three models, and 200 rollouts of each kind."""
-    return Trial(settings, rollouts=200, models=FEW, months=("2008-09",))
+    """A smaller trial: three models, and 100 rollouts of each kind."""
+    return Trial(settings, rollouts=100, models=FEW, months=("2008-09",))
 
 
 @pytest.fixture(scope="module")

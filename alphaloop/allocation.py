@@ -73,7 +73,7 @@ def _standardised_ranks(values: Vector) -> Vector:
     mean_rank = np.cumsum(counts) - (counts + 1) / 2
     position = mean_rank[inverse] - (len(values) - 1) / 2
     spread = position.std()
-    return np.asarray(position / spread) if spread > 0 else np.zeros(len(values))
+    return np.asarray(position / spread, np.float64) if spread > 0 else np.zeros(len(values))
 
 
 @lru_cache(maxsize=1_024)

@@ -22,6 +22,8 @@ REVISION ?= 42f5a7d
 export PYTHONSAFEPATH := 1
 # One thread a process: on two cores a second one slows every other part of the loop.
 export OMP_NUM_THREADS ?= 1
+# Where it is set, each of the hundreds of children of the tests compiles all modules anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help install demo test coverage test-long cases mended mutants lint bench constraints clean
 

@@ -73,14 +73,14 @@ def _standardised_ranks(values: Vector) -> Vector:
     mean_rank = np.cumsum(counts) - (counts + 1) / 2
     position = mean_rank[inverse] - (len(values) - 1) / 2
     spread = position.std()
-    return np.asarray(position / spread, np.float64) if spread > 0 else np.zeros(len(values))
+    return np.asarray(position / spread) if spread > 0 else np.zeros(len(values))
 
 
 @lru_cache(maxsize=1_024)
 def _ranks_without_ties(count: int) -> Vector:
     """Ranks of `count` different values in their order."""
     position = np.arange(count) - (count - 1) / 2
-    ranks = position / position.std() if count > 1 else position
+    ranks = np.asarray(position / position.std() if count > 1 else position, np.float64)
     ranks.flags.writeable = False
     return ranks
 

@@ -14,9 +14,8 @@ from alphaloop.market import BarPanel
 from alphaloop.prediction import SymbolStatus
 from alphaloop.universe import hash_universe
 from features.online_reader import OnlineReader
-from features.repo import definitions
+from features.repo.connection import definitions, open_feast
 from features.sets import FeatureSet
-from features.store import open_feast
 from features.streamer import Streamer
 
 RANKED = FeatureSet(["return_1", "rank(return_5)"])
@@ -94,9 +93,9 @@ def test_a_store_that_the_release_before_defined_is_read(
     last = past.at(len(past) - 1).timestamp
     reader = materialized(tmp_path, past, RANKED, past.symbols, clock)
     expected = reader.read(past.symbols, last, 2)
-    view = definitions.online_view(str(tmp_path / "windows.parquet"))
+    view = definitions().online_view(str(tmp_path / "windows.parquet"))
     view.features = [field for field in view.features if field.name != "universe"]
-    open_feast(tmp_path).apply([definitions.symbol(), view])
+    open_feast(tmp_path).apply([definitions().symbol(), view])
     windows = OnlineReader(tmp_path).read(past.symbols, last, 2)
     assert (windows.universe, windows.feature_set) == ("", RANKED.hash)
     np.testing.assert_array_equal(windows.panel, expected.panel)

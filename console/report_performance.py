@@ -71,9 +71,10 @@ def versions_sentence(report: Document) -> str:
     if not rows:
         return ""
     named = [
-        f"version {one.get('version')} ({one.get('family')}) {wording.part(one.get('share'))}" for one in rows
+        f"{wording.part(one.get('share'))} by version {one.get('version')} ({one.get('family')})"
+        for one in rows
     ]
-    return f"Of all sleeves on all bars were decided: by {wording.listed(named)}."
+    return f"Its decisions were made {wording.listed(named)}."
 
 
 def _versions(report: Document) -> str:

@@ -45,7 +45,7 @@ def test_the_report_says_who_traded() -> None:
     """The lead names the versions with their families and shares, and a table says from when to when."""
     report = {"trading": {"net_return": 0.65, "versions": who_traded(BARS, FAMILIES.__getitem__)}}
     html = render(report, {"equity": {"dates": ["2020-03-02", "2020-03-06"], "strategy": [1.0, 1.65]}})
-    assert "by version 1 (momentum) 92 % and version 3 (lightgbm) 8 %" in html
+    assert "92 % by version 1 (momentum) and 8 % by version 3 (lightgbm)" in html
     assert "Which version traded when" in html
     assert "2020-03-03" in html and "2020-03-04" in html
     assert "Which version traded when" not in render({"trading": {}}, {})

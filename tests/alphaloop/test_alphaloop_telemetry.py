@@ -21,7 +21,7 @@ import sys, time
 {opener}
 session = opened(open(sys.argv[1], 'rb').read())
 assert session.run(None, {{'x': __import__('numpy').ones(1, 'float32')}})[0].tolist() == [1.0]
-time.sleep(0.3)
+time.sleep({seconds})
 """
 # Answers for the name server of a network of its own, and tells how often it was asked.
 NAMESPACE = """
@@ -66,13 +66,14 @@ def outside_ci(home: Path, **more: str) -> dict[str, str]:
 @pytest.mark.parametrize("opener", OPENERS)
 def test_a_session_leaves_no_file_in_the_home(opener: str, model: Path, tmp_path: Path) -> None:
     """Neither a device id nor a queue of events is written where a session of ONNX Runtime is made."""
-    code = RUN.format(opener=OPENERS[opener])
+    code = RUN.format(opener=OPENERS[opener], seconds=0.3)
     subprocess.run([sys.executable, "-c", code, str(model)], env=outside_ci(tmp_path), check=True, timeout=60)
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
 
+@pytest.mark.long
 def test_a_session_looks_up_no_name(model: Path, tmp_path: Path) -> None:
-    """In a network of its own with a name server that listens, nobody asks it."""
+    """In a network of its own with a name server that listens, nobody asks it for 20 s (it began at 8)."""
     resolver = tmp_path / "resolv.conf"
     resolver.write_text("nameserver 127.0.0.1\noptions timeout:1 attempts:1\n")
     apart = ["unshare", "--map-root-user", "--mount", "--net", sys.executable, "-c", NAMESPACE, str(resolver)]
@@ -80,7 +81,7 @@ def test_a_session_looks_up_no_name(model: Path, tmp_path: Path) -> None:
         [*apart, sys.executable, "-c", "import socket; socket.getfqdn('a.test')"]
     )
     assert (code, stderr) == (0, "") and asked > 0, "the name server of the test hears who asks"
-    session = [sys.executable, "-c", RUN.format(opener=OPENERS["models"]), str(model)]
+    session = [sys.executable, "-c", RUN.format(opener=OPENERS["models"], seconds=20), str(model)]
     assert in_namespace([*apart, *session], outside_ci(tmp_path)) == (0, 0, "")
 
 

@@ -126,6 +126,7 @@ def test_what_feasts_command_applied_is_what_the_store_uses(
         )
 
 
+@pytest.mark.long
 def test_feasts_command_leaves_the_windows_of_other_sets(
     settings: Settings, real_bars: BarPanel, clock: ReplayClock
 ) -> None:

@@ -123,6 +123,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.long
 def test_a_ray_of_our_own_is_gone_afterwards(tmp_path: Path) -> None:
     """Where no Ray was, one is started for the search; its processes and files are gone at the end."""
     # Short, for the sockets in it.

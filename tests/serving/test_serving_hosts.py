@@ -135,6 +135,7 @@ def test_a_host_can_start_again(world: Any, shelf: Any) -> None:
         require_port("127.0.0.1", int(host.url.rpartition(":")[2]), "serving.grpc_port")
 
 
+@pytest.mark.long
 def test_a_host_moves_into_a_ray_that_runs(world: Any, shelf: Any) -> None:
     """An initialised Ray is used and left running, and a task of one CPU runs beside the replica.
 

@@ -41,6 +41,8 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patch.chdir(folder)
         patch.setenv("ALPHALOOP_HOME", str(folder / "home"))
         patch.setenv("ALPHALOOP_SERVING__GRPC_PORT", str(free_port()))
+        for name in ("HTTP_PORT", "METRICS_PORT"):
+            patch.setenv(f"ALPHALOOP_SERVING__{name}", "0")
         patch.setattr(main, "_stop_what_was_started", lambda: None)
         for arguments in (["features", "build", "--until", KNOWN_TO], ["train", "momentum", "--trials", "0"]):
             assert main.run(arguments) == 0

@@ -35,6 +35,8 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("ALPHALOOP_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("ALPHALOOP_SERVING__GRPC_PORT", str(free_port()))
+    for name in ("HTTP_PORT", "METRICS_PORT"):
+        monkeypatch.setenv(f"ALPHALOOP_SERVING__{name}", "0")
     monkeypatch.setattr(main, "_stop_what_was_started", lambda: None)
 
     def run_verb(*arguments: str) -> tuple[Any, str]:

@@ -12,6 +12,7 @@ says so and exits 0.
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -79,6 +80,7 @@ def run(case: Path, settings: dict[str, str]) -> tuple[bool, float, str]:
         return False, time.monotonic() - began, f"took longer than {MAX_SECONDS} s"
     lines = (done.stdout.strip() or done.stderr.strip() or f"exit {done.returncode}").splitlines()
     line = lines[-1].replace(settings["CASES_WORK"], "…").replace(str(ROOT), ".")
+    line = re.sub(r"/tmp/[\w.-]+", "…", line)
     return done.returncode == 0, time.monotonic() - began, line[:WIDTH]
 
 

@@ -1,4 +1,4 @@
-"""What one client's large requests cost the others: forecasts and health answers while they are worked off.
+"""Time forecasts and health answers beside another client's large requests.
 
     python benchmarks/large_requests.py [--seconds 8]
 

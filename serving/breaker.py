@@ -125,8 +125,10 @@ class VersionBreakers:
         return {key: watched.breaker.state for key, watched in known.items()}
 
     def _pace(self, watched: Watched, slow: str) -> None:
-        with self._lock:
-            watched.paced(slow, self._settings.breaker_failures)
+        # The lock is shared by all versions; a version that keeps in time does not need it.
+        if slow or watched.slow:
+            with self._lock:
+                watched.paced(slow, self._settings.breaker_failures)
 
     def _slow(self, started: float) -> str:
         """That a scoring that began at `started` took too long; empty where it did not."""

@@ -24,7 +24,7 @@ MAX_BODIES = 8
 # Calls that infer nothing: they read the registry in threads, which others wait for.
 MAX_CALLS = 32
 RETRY_SECONDS = 1.0
-MAX_KEPT_BYTES = 16 * 2**20
+MAX_RESERVED_BYTES = 16 * 2**20
 
 
 class Places:
@@ -65,13 +65,13 @@ class LargeWork(Places):
         self._thread.submit(work).add_done_callback(_tell)
 
 
-def take_memory(size: int) -> None:
+def reserve_memory(size: int) -> None:
     """Have the C library keep memory for a message of `size` bytes and a copy, for the calling thread.
 
     It maps memory anew for what is large, until as much has been freed once. gRPC puts a message together on
     the event loop: with mapped memory the first of 15 MiB held up all others for 60 ms, with kept one for 30.
     """
-    size = min(size, MAX_KEPT_BYTES)
+    size = min(size, MAX_RESERVED_BYTES)
     first = b"\1" * size
     del first
     message, copy = b"\1" * size, b"\1" * size

@@ -22,7 +22,7 @@ class LazyTorch(ModuleType):
 
     @property
     def TORCH_AVAILABLE(self) -> bool:
-        """Whether torch is installed."""
+        """True if torch is installed."""
         return importlib.util.find_spec("torch") is not None
 
     @staticmethod

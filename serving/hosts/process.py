@@ -19,7 +19,7 @@ from serving.gateway import Gateway
 from serving.hosts.honoured import HostKind, require_honoured
 from serving.hosts.termination import Termination
 from serving.hosts.threads import give_way
-from serving.large import take_memory
+from serving.large import reserve_memory
 from serving.tls import Certificates
 
 GRACE_SECONDS = 5.0
@@ -103,7 +103,7 @@ class ProcessHost:
             try:
                 url = self.start()
                 if self._loop is not None:
-                    self._loop.call_soon_threadsafe(take_memory, self._serving.max_request_bytes)
+                    self._loop.call_soon_threadsafe(reserve_memory, self._serving.max_request_bytes)
                 _steady()
                 if on_ready is not None:
                     on_ready(url)

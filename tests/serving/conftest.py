@@ -361,3 +361,21 @@ def awaited() -> type[Awaited]:
 def make_client(request: pytest.FixtureRequest) -> Any:
     """Each kind of client, used in the same way."""
     return request.param
+
+
+@pytest.fixture
+def count_runs(monkeypatch: pytest.MonkeyPatch) -> Callable[[Any], list[int]]:
+    """Makes a loaded version keep the number of symbols of each of its runs, from now on."""
+
+    def counted(loaded: Any) -> list[int]:
+        sizes: list[int] = []
+        run = loaded._run
+
+        def counting(panel: Any) -> Any:
+            sizes.append(len(panel))
+            return run(panel)
+
+        monkeypatch.setattr(loaded, "_run", counting)
+        return sizes
+
+    return counted

@@ -29,19 +29,6 @@ def break_version(served: Any, version: str) -> None:
     loaded._run = lambda panel: np.full(len(panel), np.nan, np.float32)
 
 
-def count_runs(served: Any, version: str) -> list[int]:
-    """One entry a run of this version from now on."""
-    loaded, runs = served.core._engine.load(served.model, version), []
-    run = loaded._run
-
-    def counted(panel: Any) -> Any:
-        runs.append(len(panel))
-        return run(panel)
-
-    loaded._run = counted
-    return runs
-
-
 def test_a_champion_that_fails_repeats_its_last_good_scores_marked_stale(serve: Any, shelf: Any) -> None:
     """The scores and their lineage are those of the last good answer, and every status says stale."""
     shelf.route(champion=shelf.add(1.0, 2.0, 3.0))
@@ -120,7 +107,7 @@ def test_a_former_champions_scores_are_not_repeated(serve: Any, shelf: Any) -> N
 
 
 def test_a_challenger_that_fails_is_left_alone_and_tried_again(
-    serve: Any, shelf: Any, monkeypatch: pytest.MonkeyPatch
+    serve: Any, shelf: Any, count_runs: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """After its failures the champion answers and the challenger is not run, until one trial succeeds."""
     moment = [100.0]
@@ -137,7 +124,7 @@ def test_a_challenger_that_fails_is_left_alone_and_tried_again(
     assert served.core.infer(asked).parameters["route"] == Route.CANARY
     working = served.core._engine.load(shelf.name, challenger)._run
     break_version(served, challenger)
-    runs = count_runs(served, challenger)
+    runs = count_runs(served.core._engine.load(shelf.name, challenger))
     routes = [served.core.infer(asked).parameters["route"] for _ in range(5)]
     assert routes == [Route.FALLBACK] * 5
     assert len(runs) == 3

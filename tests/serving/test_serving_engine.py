@@ -97,21 +97,19 @@ def test_an_unknown_version_is_named(shelf: Any) -> None:
         Engine(shelf.registry).load(shelf.name, "2")
 
 
-def test_a_large_panel_is_scored_in_runs_of_a_bounded_size(shelf: Any) -> None:
+def test_a_large_panel_is_scored_in_runs_of_a_bounded_size(shelf: Any, count_runs: Any) -> None:
     """The scores of 1,300 symbols are those of each alone, and no run is given more than 512 symbols."""
     version = loaded(shelf, shelf.add(1.0, -2.0, 0.5))
     panel = np.random.default_rng(4).normal(size=(1_300, 2, 3)).astype(np.float32)
-    sizes, run = [], version._run
-    version._run = lambda part: sizes.append(len(part)) or run(part)  # type: ignore[method-assign, func-returns-value]
+    sizes = count_runs(version)
     scores = version.score(panel)
     assert sizes == [512, 512, 276]
-    assert scores.tobytes() == np.concatenate([run(one[None]) for one in panel]).tobytes()
+    assert scores.tobytes() == np.concatenate([version._run(one[None]) for one in panel]).tobytes()
 
 
-def test_symbols_that_are_compared_are_scored_in_one_run(shelf: Any) -> None:
+def test_symbols_that_are_compared_are_scored_in_one_run(shelf: Any, count_runs: Any) -> None:
     """Where scores depend on each other the graph is given all symbols of a request at once."""
     version = loaded(shelf, shelf.add(1.0, -2.0, 0.5), cross_sectional=True)
-    sizes, run = [], version._run
-    version._run = lambda part: sizes.append(len(part)) or run(part)  # type: ignore[method-assign, func-returns-value]
+    sizes = count_runs(version)
     version.score(np.ones((600, 2, 3), np.float32))
     assert sizes == [600]

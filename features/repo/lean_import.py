@@ -1,20 +1,26 @@
-"""Import Feast without two things that take seconds and that nobody here asks for.
+"""Import Feast without three things that nobody here asks for.
 
-Feast imports torch for its tensors, which was half of a server's memory and a second of its start. And it has
-typeguard read, check and recompile the source of its classes, which was four seconds of six.
+Feast imports torch for its tensors, which was half of a server's memory and a second of its start. It has
+typeguard read, check and recompile the source of its classes, which was four seconds of six. And it makes a
+temporary folder for the metrics of a feature server of several processes, which a killed process leaves
+behind, and names it in the environment, where `prometheus_client` and the process's children find it: from
+then on counters of different registries share their values.
 """
 
 from __future__ import annotations
 
 import importlib
 import importlib.util
+import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from types import ModuleType
 from typing import Any
 
 TORCH_WRAPPER = "feast.torch_wrapper"
+# Where Feast finds both of them set, be it to nothing, it makes no folder.
+METRICS_FOLDERS = ("PROMETHEUS_MULTIPROCESS_DIR", "PROMETHEUS_MULTIPROC_DIR")
 
 
 class LazyTorch(ModuleType):
@@ -35,6 +41,14 @@ class LazyTorch(ModuleType):
 def lean_feast() -> Iterator[None]:
     """Within it Feast is imported lean; what was imported of it before stays as it is."""
     sys.modules.setdefault(TORCH_WRAPPER, LazyTorch(TORCH_WRAPPER))
+    with ExitStack() as stack:
+        stack.enter_context(_without_run_time_type_checks())
+        stack.enter_context(_without_metrics_folder())
+        yield
+
+
+@contextmanager
+def _without_run_time_type_checks() -> Iterator[None]:
     try:
         import typeguard
     except ImportError:
@@ -46,6 +60,23 @@ def lean_feast() -> Iterator[None]:
         yield
     finally:
         typeguard.typechecked = typechecked
+
+
+@contextmanager
+def _without_metrics_folder() -> Iterator[None]:
+    try:
+        # It asks the environment once, when it is imported, whether values are shared between processes.
+        import prometheus_client  # noqa: F401
+    except ImportError:
+        yield
+        return
+    added = [name for name in METRICS_FOLDERS if name not in os.environ]
+    os.environ.update(dict.fromkeys(added, ""))
+    try:
+        yield
+    finally:
+        for name in added:
+            os.environ.pop(name, None)
 
 
 def _unchecked(target: Any = None, **options: Any) -> Any:

@@ -95,6 +95,31 @@ print(typeguard.typechecked.__module__)
     assert printed(asked, str(tmp_path)) == ["1", "typeguard"]
 
 
+def test_feast_makes_no_folder_of_metrics(tmp_path: Path) -> None:
+    """Nothing is left of a killed process, and counters of two registries made afterwards stay apart."""
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    asked = """
+import os, sys, tempfile
+from pathlib import Path
+tempfile.tempdir = sys.argv[2]
+for name in ("PROMETHEUS_MULTIPROCESS_DIR", "PROMETHEUS_MULTIPROC_DIR"):
+    os.environ.pop(name, None)
+before = dict(os.environ)
+from features.repo.connection import open_feast
+open_feast(Path(sys.argv[1]))
+import feast.metrics
+print(dict(os.environ) == before)
+from prometheus_client import CollectorRegistry, Counter
+for step in (1, 2):
+    counter = Counter("steps", "Steps.", registry=CollectorRegistry())
+    counter.inc(step)
+    print(counter._value.get())
+print(os.listdir(sys.argv[2]))
+"""
+    assert printed(asked, str(tmp_path / "feast"), str(temporary)) == ["True", "1.0", "2.0", "[]"]
+
+
 def extras() -> dict[str, list[str]]:
     """The extras of pyproject.toml, and the base dependencies under the empty name."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]

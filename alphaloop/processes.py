@@ -7,7 +7,9 @@ import os
 import signal
 import socket
 import sys
+from collections import deque
 from collections.abc import Mapping
+from random import SystemRandom
 
 import psutil
 
@@ -26,7 +28,11 @@ QUIET = {
     "TOKENIZERS_PARALLELISM": "false",
     "PYTHONWARNINGS": "ignore",
 }
+# Above the ports of Ray's workers and below those that the kernel gives to outgoing connections, which would
+# take a free port before it is used.
+PORTS = range(20_000, 32_768)
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
+_given_out: deque[int] = deque(maxlen=1_000)
 
 
 def child_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
@@ -44,10 +50,25 @@ def silence_telemetry(*names: str) -> None:
 
 
 def free_port(host: str = "127.0.0.1") -> int:
-    """A TCP port that is free now."""
-    with socket.socket(_family(host)) as probe:
-        probe.bind((host, 0))
-        return int(probe.getsockname()[1])
+    """A TCP port of `PORTS` that is free now; the next calls of this process return other ones.
+
+    Raises `PortInUseError` if a thousand ports drawn from them are taken.
+    """
+    draw = SystemRandom()
+    for _ in range(1_000):
+        port = draw.choice(PORTS)
+        if port in _given_out:
+            continue
+        with socket.socket(_family(host)) as probe:
+            try:
+                probe.bind((host, port))
+            except OSError as error:
+                if error.errno != errno.EADDRINUSE:
+                    raise
+                continue
+        _given_out.append(port)
+        return port
+    raise PortInUseError(f"no free port found on {host} between {PORTS.start} and {PORTS.stop - 1}")
 
 
 def _family(host: str) -> socket.AddressFamily:

@@ -132,6 +132,14 @@ def test_a_port_in_use_is_named_with_its_setting():
             require_port("127.0.0.1", port, "serving.grpc_port")
 
 
+def test_a_free_port_is_no_outgoing_connections_and_given_once():
+    """No connection that is opened meanwhile, and no later call, gets the port before it is listened on."""
+    ports = [free_port() for _ in range(200)]
+    assert len(set(ports)) == len(ports)
+    lowest_outgoing = 32_768
+    assert all(20_000 <= port < lowest_outgoing for port in ports)
+
+
 GRANDCHILDREN = """
 import subprocess, sys
 from alphaloop.processes import adopt_orphans, stop_descendants

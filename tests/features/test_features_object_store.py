@@ -20,6 +20,7 @@ import pytest
 
 from alphaloop.clock import monotonic, sleep
 from alphaloop.errors import DataError, InputError, VendorError
+from alphaloop.processes import free_port
 from features.sources.folder import FAMILY
 from features.storage import object_store
 from features.storage.location import Storage
@@ -41,14 +42,6 @@ class Endpoint:
     def asked(self) -> list[str]:
         """Method and path of every request so far."""
         return re.findall(r'"((?:GET|HEAD|PUT) \S+) HTTP', self.log.read_text(errors="replace"))
-
-
-def free_port() -> int:
-    """A port that nothing listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @pytest.fixture(scope="module")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -62,5 +63,6 @@ def test_a_rehearsal_is_printed(at_home: Universe, capsys: pytest.CaptureFixture
     shown = capsys.readouterr().out
     assert "false rollback" in shown
     assert "false promotion" in shown
+    assert re.search(r"\bnames\W+6\b", shown)
     assert main.run(["rollout", "simulate", "--names", "50"]) != 0
     assert "50 names are asked for" in capsys.readouterr().err

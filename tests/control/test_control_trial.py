@@ -10,6 +10,7 @@ import pytest
 
 from alphaloop.errors import InputError
 from alphaloop.settings import Settings, load
+from control import rehearsal
 from control.bootstrap import stationary
 from control.outcomes import Outcomes
 from control.policies import rollout_policy
@@ -98,11 +99,15 @@ def test_the_same_seed_gives_the_same_rollouts(trial: Trial, pairs: list[Outcome
     assert first != other
 
 
-def test_a_rehearsal_answers_for_effect_names_and_horizon(settings: Settings) -> None:
+def test_a_rehearsal_answers_for_effect_and_horizon(
+    settings: Settings, pairs: list[Outcomes], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Rates and times for an equal, a worse and a better challenger; an effect may be given as IC."""
-    asked = Question(rollouts=60, effect=0.6, names=10, bars=120, seed=4)
+    # How pairs are made of a source is shown where the command is called.
+    monkeypatch.setattr(rehearsal, "_pairs", lambda *_: (pairs, FEW))
+    asked = Question(rollouts=60, effect=0.6, bars=120, seed=4)
     told = rehearse(settings, asked)
-    assert (told["names"], told["rollouts"], told["bars"]) == (10, 60, 120)
+    assert (told["pairs"], told["rollouts"], told["bars"]) == (len(pairs), 60, 120)
     assert told["false_rollback"] <= 0.05
     assert told["worse"]["rolled_back"] >= 0.9
     assert told["better"]["promoted"] >= 0.9
@@ -115,6 +120,7 @@ def test_a_rehearsal_answers_for_effect_names_and_horizon(settings: Settings) ->
     assert by_ic["effect"] == pytest.approx(0.6)
 
 
+@pytest.mark.long
 def test_equals_on_five_names_are_not_rolled_back_for_their_turnover(settings: Settings) -> None:
     """Bursts that the card shows are no fault; five times the trades still are one."""
     told = rehearse(settings, Question(rollouts=600, names=5, seed=2))

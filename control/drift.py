@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from html import escape
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,6 +23,7 @@ import numpy.typing as npt
 
 from alphaloop.errors import DataError, VendorError
 from control.calibration import MINIMUM_SAMPLE, Calibration
+from control.deferred_evidently import defer_evidently
 from control.episodes import BarTimes, DatedEpisodes, NamedEpisodes
 from control.persistence import persistence
 
@@ -137,17 +139,26 @@ def compare(
 def evidently_distance(reference: Any, live: npt.NDArray[np.floating[Any]]) -> float:
     """Evidently's normed Wasserstein distance of `live` from `reference`, a series; NaN on a small sample."""
     import pandas as pd
-    from evidently.legacy.calculations.stattests import wasserstein_stat_test
-    from evidently.legacy.core import ColumnType
 
+    test, numerical = _wasserstein()
     finite = live[np.isfinite(live)]
     if len(finite) < MINIMUM_SAMPLE:
         return float("nan")
     try:
-        result = wasserstein_stat_test(reference, pd.Series(finite), ColumnType.Numerical, 0.0)
+        result = test(reference, pd.Series(finite), numerical, 0.0)
     except (ValueError, TypeError) as error:
         raise VendorError(f"Evidently could not compare {len(finite)} values: {error}") from error
     return float(result.drift_score)
+
+
+@cache
+def _wasserstein() -> tuple[Any, Any]:
+    """Evidently's test by the Wasserstein distance, and its name for numbers."""
+    defer_evidently()
+    from evidently.legacy.calculations.stattests import wasserstein_stat_test
+    from evidently.legacy.core import ColumnType
+
+    return wasserstein_stat_test, ColumnType.Numerical
 
 
 def write_report(calibration: Calibration, live: FeatureMatrix, path: Path) -> None:

@@ -200,6 +200,8 @@ def _local_ray() -> Iterator[None]:
     os.environ.setdefault("RAY_AUTH_MODE", "token")
     # Tune would turn Ctrl-C into an early, successful end.
     os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")
+    # Its loggers write files that nobody reads, and one of them imports TensorBoard for two seconds.
+    os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
     import ray
 
     if ray.is_initialized():

@@ -120,6 +120,29 @@ print(os.listdir(sys.argv[2]))
     assert printed(asked, str(tmp_path / "feast"), str(temporary)) == ["True", "1.0", "2.0", "[]"]
 
 
+def test_a_look_at_drift_imports_evidently_in_part_and_a_report_all_of_it() -> None:
+    """The distance comes without Evidently's reports and language models; they are there once asked for."""
+    asked = """
+import sys
+import numpy, pandas
+from control.drift import evidently_distance
+values = numpy.arange(100.0)
+evidently_distance(pandas.Series(values), values)
+print("evidently.descriptors" in sys.modules)
+import evidently.presets
+print(evidently.presets.DataDriftPreset.__name__, evidently.Report.__name__)
+from evidently import Dataset
+print(Dataset.__name__, evidently.legacy.__name__, "evidently.descriptors" in sys.modules)
+try:
+    evidently.no_such_name
+except AttributeError as error:
+    print("no_such_name" in str(error))
+"""
+    assert printed(asked) == [
+        "False", "DataDriftPreset", "Report", "Dataset", "evidently.legacy", "True", "True"
+    ]  # fmt: skip
+
+
 def extras() -> dict[str, list[str]]:
     """The extras of pyproject.toml, and the base dependencies under the empty name."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]

@@ -35,6 +35,8 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("ALPHALOOP_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("ALPHALOOP_SERVING__GRPC_PORT", str(free_port()))
+    # Years enough to train on, though not for the gate; more of them would prove nothing here.
+    monkeypatch.setenv("ALPHALOOP_DATA__START", "2012-01-01")
     for name in ("HTTP_PORT", "METRICS_PORT"):
         monkeypatch.setenv(f"ALPHALOOP_SERVING__{name}", "0")
     monkeypatch.setattr(main, "_stop_what_was_started", lambda: None)
@@ -68,6 +70,7 @@ def train_both(run: Run, monkeypatch: pytest.MonkeyPatch) -> tuple[Any, Any]:
     """A champion whose features are online, and a version of new features, which are the settings' now."""
     run("features", "build", "--until", "2018-12-31")
     old = run("train", "momentum", "--trials", "0")[0]
+    run("rollout", "crown", old["version"], "--override", "few years", "--reason", "to have a champion")
     run("features", "materialize")
     monkeypatch.setenv("ALPHALOOP_FEATURES__SET", json.dumps(NEW))
     return old, run("train", "momentum", "--trials", "0")[0]
@@ -82,7 +85,7 @@ def test_new_features_go_into_a_rollout_beside_the_champions(
     takes over, and its drift is watched by thresholds of its own.
     """
     old, new = train_both(run, monkeypatch)
-    assert (old["champion"], new["champion"]) == (True, False)
+    assert not new["champion"]
     _, warned = run("rollout", "start", new["version"], "--override", "new features", "--reason", "to see")
     assert "are not written to the online store yet" in warned
     written = run("features", "materialize")[0]

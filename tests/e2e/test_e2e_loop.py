@@ -20,10 +20,10 @@ SYMBOLS = (
     "LLY", "MRK", "MSFT", "PEP", "PFE", "PG", "WMT", "XOM",
 )  # fmt: skip
 SHORT = Plot(
-    title="January to April 2020",
+    title="January to March 2020",
     symbols=SYMBOLS,
     live_from="2019-12-31",
-    live_to="2020-04-30",
+    live_to="2020-03-31",
     trials=2,
     folds=3,
     retrain_labels=10,

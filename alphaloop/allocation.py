@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 if TYPE_CHECKING:
-    from alphaloop.settings import TradingSettings
+    from alphaloop.settings.trading import TradingSettings
 
 Vector = npt.NDArray[np.float64]
 

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from alphaloop.errors import ImpossibleValueError
 
 if TYPE_CHECKING:
-    from alphaloop.settings import TradingSettings
+    from alphaloop.settings.trading import TradingSettings
 
 CENT = Decimal("0.01")
 COST_STEP = Decimal("1e-8")

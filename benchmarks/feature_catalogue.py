@@ -22,14 +22,16 @@ from pathlib import Path
 
 import numpy as np
 
+from alphaloop.bars import BarPanel
 from alphaloop.clock import monotonic
-from alphaloop.market import BarPanel
-from features import bulk, catalogue, inputs
-from features.build import backfill
-from features.graph import Graph, Input, Output
-from features.operator import Axes
-from features.sets import FeatureSet, of_catalogue
-from features.stream import FeatureStream
+from features import catalogue
+from features.compute.batch import backfill
+from features.compute.stream import FeatureStream
+from features.engine import columns as inputs
+from features.engine.graph import Graph, Input, Output
+from features.engine.operator import Axes
+from features.feature_set import FeatureSet, of_catalogue
+from features.store import bulk
 
 SYMBOLS, BARS = 20, 8_000
 LENGTHS = (5, 10, 14, 20, 50)

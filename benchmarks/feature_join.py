@@ -13,11 +13,11 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from alphaloop.bars import Timestamps
 from alphaloop.clock import monotonic
-from alphaloop.market import Timestamps
-from features.build import FeatureFrame
-from features.sets import FeatureSet
-from features.store import FeatureStore
+from features.compute.batch import FeatureFrame
+from features.feature_set import FeatureSet
+from features.store.feature_store import FeatureStore
 
 SYMBOLS, BARS, TURNS = 20, 8_000, 3
 LENGTHS = range(5, 35)

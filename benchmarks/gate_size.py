@@ -18,17 +18,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from alphaloop.bars import BarPanel, FloatMatrix, Timestamps
 from alphaloop.clock import monotonic
-from alphaloop.market import BarPanel, FloatMatrix, Timestamps
-from alphaloop.settings import Settings
-from features.sources.registry import find
-from models import splits
-from models.evaluation import Evaluation, EvaluationPolicy, evaluate
-from models.gate import GatePolicy, findings, judge
-from models.information import horizon_tstat, information_coefficients
+from alphaloop.settings.settings import Settings
+from marketdata.sources.registry import find
+from models.evaluation import splits
+from models.evaluation.gate import GatePolicy, findings, judge
+from models.evaluation.information_coefficient import horizon_tstat, information_coefficients
+from models.evaluation.look_ahead import LookAhead
+from models.evaluation.permutation_test import permutation_test
+from models.evaluation.walk_forward import Evaluation, EvaluationPolicy, evaluate
 from models.labels import forward_returns
-from models.lookahead import LookAhead
-from models.permutation import permutation_test
 
 DRAWS, SEED = 200, 20180102
 NAMES, BARS, FIRST = 20, 2_512, 252

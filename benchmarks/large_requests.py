@@ -26,8 +26,9 @@ from typing import Any
 import numpy as np
 
 from alphaloop.clock import monotonic, sleep
-from alphaloop.processes import ONE_THREAD, child_environment, free_port
-from alphaloop.settings import ServingSettings, Settings
+from alphaloop.runtime.processes import ONE_THREAD, child_environment, free_port
+from alphaloop.settings.serving import ServingSettings
+from alphaloop.settings.settings import Settings
 
 # `make bench` sets PYTHONSAFEPATH, which leaves a script's own folder out.
 sys.path.append(str(Path(__file__).parent))

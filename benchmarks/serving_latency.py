@@ -24,11 +24,12 @@ from typing import Any
 
 import numpy as np
 
+from alphaloop.bars import to_datetime
 from alphaloop.clock import SystemClock
-from alphaloop.market import to_datetime
-from alphaloop.processes import ONE_THREAD
-from alphaloop.settings import ServingSettings, Settings
-from features.streamer import Streamer
+from alphaloop.runtime.processes import ONE_THREAD
+from alphaloop.settings.serving import ServingSettings
+from alphaloop.settings.settings import Settings
+from features.store.streamer import Streamer
 
 # `make bench` sets PYTHONSAFEPATH, which leaves a script's own folder out.
 sys.path.append(str(Path(__file__).parent))

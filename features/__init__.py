@@ -1,10 +1,10 @@
-"""Features: where market data comes in and becomes what models see.
+"""Features: where bars become what models see.
 
-Here live the sources (`features.sources`, one file a venue), data quality, content-hashed
-snapshots, the catalogue (one definition for batch and stream), the Feast store and its one writer,
-the streamer.
+Here live the formula language, the engine of operators, the indicators (one definition for batch and stream),
+feature sets, their computation and selection, and the Feast store with its one writer, the streamer.
 
-No label, no model and no order lives here, and nothing here ever reads a bar that has not closed.
+No source of bars, no label, no model and no order lives here, and nothing here ever reads a bar that has not
+closed.
 
-Bars come in (`features.sources`), snapshots and float32 windows go out (`features.store`).
+Bars come in from `marketdata`; float32 windows go out (`features.store.online`).
 """

@@ -12,8 +12,8 @@ from functools import cache
 
 import features.indicators
 from alphaloop.errors import DataError, UnknownNameError
-from features.graph import Input, Node
-from features.indicator import Indicator, Parameter
+from features.engine.graph import Input, Node
+from features.engine.indicator import Indicator, Parameter
 
 _PACKAGE = "features.indicators"
 _TALIB = "ta_lib"

@@ -11,10 +11,10 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from alphaloop.bars import BarPanel, with_calendar
 from alphaloop.errors import InputError
-from alphaloop.market import BarPanel, with_calendar
-from features.calendars import day_span
-from features.indicator import Indicator
+from features.engine.indicator import Indicator
+from marketdata.calendars import day_span
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,7 +26,7 @@ def bars(source: str, *symbols: str, start: str = "", end: str = "", frequency: 
     Days are written as 2010-01-31, are those of the source's calendar and both included; a moment has its
     time zone. Raises `UnknownNameError` for a source or symbol that does not exist.
     """
-    from features.sources.registry import find
+    from marketdata.sources.registry import find
 
     _require_texts("symbols", symbols)
     found = find(source)
@@ -55,9 +55,9 @@ def frame_bars(
     import pandas as pd
     import pyarrow as pa
 
-    from features.quality import require_clean
-    from features.storage.bar_columns import BarColumns
-    from features.storage.folder import rebased
+    from marketdata.files.bar_columns import BarColumns
+    from marketdata.files.folder_source import rebased
+    from marketdata.quality.checks import require_clean
 
     if not isinstance(frame, pd.DataFrame):
         raise InputError(f"frame is a {type(frame).__name__}; give a pandas DataFrame")
@@ -88,13 +88,13 @@ def features(
 ) -> pd.DataFrame:
     """Features of every bar, float32, by timestamp and symbol; the named features where none are asked for.
 
-    `names` are features, indicators or formulas (`name = formula`); see `features.sets.FeatureSet`.
+    `names` are features, indicators or formulas (`name = formula`); see `features.feature_set.FeatureSet`.
     """
     import pandas as pd
 
-    from features.build import backfill
-    from features.named import NAMED
-    from features.sets import FeatureSet
+    from features.compute.batch import backfill
+    from features.default_features import NAMED
+    from features.feature_set import FeatureSet
 
     if not isinstance(panel, BarPanel):
         raise InputError(f"features are made of bars, and this is a {type(panel).__name__}; see `bars`")

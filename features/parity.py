@@ -7,14 +7,14 @@ from pathlib import Path
 
 import numpy as np
 
+from alphaloop.bars import BarPanel
 from alphaloop.clock import SystemClock
 from alphaloop.errors import DataError
-from alphaloop.market import BarPanel
-from features.build import Panel, backfill
-from features.online import PROJECT, SQLITE, OnlineAddress, online_address
-from features.sets import FeatureSet
-from features.store import OnlineReader
-from features.streamer import Streamer
+from features.compute.batch import Panel, backfill
+from features.feature_set import FeatureSet
+from features.store.online import OnlineReader
+from features.store.online_address import PROJECT, SQLITE, OnlineAddress, online_address
+from features.store.streamer import Streamer
 
 WINDOW = 4
 SNAPSHOT = "parity"

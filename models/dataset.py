@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from alphaloop.bars import FloatMatrix
 from alphaloop.errors import DataError
-from alphaloop.market import FloatMatrix
-from features.build import FeatureFrame
+from features.compute.batch import FeatureFrame
 from models.labels import cross_sectional_z_scores, forward_returns
 
 Panel = npt.NDArray[np.float32]

@@ -6,8 +6,8 @@ from datetime import datetime
 
 import numpy as np
 
-from alphaloop.market import FloatMatrix, Timestamps, to_datetime64
-from alphaloop.returns import forward_returns
+from alphaloop.bars import FloatMatrix, Timestamps, to_datetime64
+from alphaloop.decision.returns import forward_returns
 
 __all__ = ["cross_sectional_z_scores", "first_unseen_bar", "forward_returns"]
 

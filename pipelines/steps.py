@@ -1,7 +1,7 @@
 """What the components do, as plain functions: each takes and gives strings, as Kubeflow passes them.
 
-`settings` is the JSON of `alphaloop.settings.Settings`, so that a step in another process or pod runs
-under exactly the settings that the request was made under.
+`settings` is the JSON of `alphaloop.settings.settings.Settings`, so that a step in another process or pod
+runs under exactly the settings that the request was made under.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from alphaloop.bars import BarPanel
 from alphaloop.clock import SystemClock
 from alphaloop.errors import MissingStateError
 from alphaloop.journal.store import Journal
-from alphaloop.market import BarPanel
-from alphaloop.settings import Settings, from_json
+from alphaloop.settings.settings import Settings, from_json
 
 if TYPE_CHECKING:
-    from models.registry import Registry
+    from models.registry.model_registry import Registry
 
 PIPELINE_STREAM = "pipelines"
 PROPOSED, REFUSED = "candidate.proposed", "candidate.refused"
@@ -26,7 +26,7 @@ PROPOSED, REFUSED = "candidate.proposed", "candidate.refused"
 
 def freeze_snapshot(settings: str) -> str:
     """The id of the newest snapshot of the settings' source: every later step of the run works on it."""
-    from features.chosen import newest_snapshot
+    from marketdata.configured_source import newest_snapshot
 
     chosen = from_json(settings)
     latest = newest_snapshot(chosen)
@@ -40,11 +40,11 @@ def freeze_snapshot(settings: str) -> str:
 
 def drift_report(settings: str, model: str, run: str) -> str:
     """Write Evidently's report on the last bars of the prediction log; returns its path."""
-    from control.calibration import Calibration
-    from control.drift import write_report
-    from control.monitor import live_features, universes
-    from models.registry import Registry
-    from serving.prediction_log import PredictionLogReader
+    from models.registry.model_registry import Registry
+    from monitoring.drift.calibration import Calibration
+    from monitoring.drift.drift_monitor import write_report
+    from monitoring.drift_check import live_features, universes
+    from serving.log.prediction_log import PredictionLogReader
 
     chosen = from_json(settings)
     rows = PredictionLogReader(chosen.paths.prediction_log, model, by_symbols=True).new()
@@ -73,12 +73,12 @@ def train_candidate(settings: str, snapshot: str, model: str, family: str, run: 
     The family's last parameters are used again: tuning anew on the bars after a crash would fit the
     search to it.
     """
-    from control.calibration import calibrate_beside
-    from features.build import backfill
-    from features.sets import feature_set_of
-    from features.storage.snapshots import SnapshotStore
-    from models.registry import Registry
-    from models.training import train
+    from features.compute.batch import backfill
+    from features.feature_set import feature_set_of
+    from marketdata.storage.snapshots import SnapshotStore
+    from models.registry.model_registry import Registry
+    from models.training.train import train
+    from monitoring.drift.calibration import calibrate_beside
 
     chosen = from_json(settings)
     registry = Registry(chosen.paths.registry)
@@ -105,7 +105,7 @@ def train_candidate(settings: str, snapshot: str, model: str, family: str, run: 
 
 def gate_verdict(settings: str, model: str, version: str) -> str:
     """`passed` or `refused`, as the card says."""
-    from models.registry import Registry
+    from models.registry.model_registry import Registry
 
     return "passed" if Registry(from_json(settings).paths.registry).card(model, version).passed else "refused"
 
@@ -121,7 +121,7 @@ def refuse(settings: str, cause_id: str, model: str, version: str, run: str) -> 
 
 
 def _conclude(settings: Settings, kind: str, cause_id: str, model: str, version: str, run: str) -> str:
-    from models.registry import Registry
+    from models.registry.model_registry import Registry
 
     card = Registry(settings.paths.registry).card(model, version)
     journal = Journal(settings.paths.journal, settings.paths.anchors, SystemClock())

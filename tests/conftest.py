@@ -8,15 +8,25 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from datetime import UTC, datetime
 from multiprocessing import forkserver, resource_tracker
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import settings
 
-from alphaloop.processes import ONE_THREAD, QUIET
-from alphaloop.settings import Settings
+from alphaloop.bars import BarPanel
+from alphaloop.clock import ReplayClock
+from alphaloop.runtime.processes import ONE_THREAD, QUIET
+from alphaloop.settings.settings import Settings
+from marketdata.sources.registry import find
+
+SYMBOLS = ("AAPL", "BAC", "JNJ", "KO", "RRC", "XOM")
+START = datetime(2018, 1, 1, tzinfo=UTC)
+END = datetime(2019, 12, 31, 23, tzinfo=UTC)
 
 # The machine is shared and coverage traces: an example's time says nothing about the code. Each run takes the
 # same examples, and ARGS=--hypothesis-profile=searching others each time.
@@ -62,9 +72,9 @@ def z_score_onnx() -> Callable[[int, int], bytes]:
     def made(features: int, column: int) -> bytes:
         from onnx import TensorProto, helper
 
-        from models import graph
+        from models.onnx import onnx_graph
 
-        take_row, last = graph.last_row("row")
+        take_row, last = onnx_graph.last_row("row")
         constants = [
             last,
             helper.make_tensor("column", TensorProto.INT64, [], [column]),
@@ -81,9 +91,9 @@ def z_score_onnx() -> Callable[[int, int], bytes]:
             # One symbol alone has no spread: it stands at the mean.
             helper.make_node("Add", ["variance", "least"], ["above_zero"]),
             helper.make_node("Sqrt", ["above_zero"], ["deviation"]),
-            helper.make_node("Div", ["centred", "deviation"], [graph.OUTPUT]),
+            helper.make_node("Div", ["centred", "deviation"], [onnx_graph.OUTPUT]),
         ]
-        return graph.build_graph("z_score", nodes, constants, features)
+        return onnx_graph.build_graph("z_score", nodes, constants, features)
 
     return made
 
@@ -92,17 +102,17 @@ ROOT = str(Path(__file__).parents[1])
 
 # What a server imports before it listens: most of what its start takes.
 PRELOADED = [
-    "features.store",
+    "features.store.feature_store",
     "feast",
     "mlflow.store.model_registry.sqlalchemy_store",
     "mlflow.store.tracking.sqlalchemy_store",
-    "models.registry",
+    "models.registry.model_registry",
     "serving.hosts.process",
     "tritonclient.grpc",
 ]
 
 SERVE = """
-from alphaloop.settings import Settings
+from alphaloop.settings.settings import Settings
 from serving.hosts.process import ProcessHost
 ProcessHost(Settings.model_validate_json(settings), grpc_port=port).run_forever(tell.send)
 """
@@ -187,3 +197,36 @@ def server_process() -> Iterator[StartServer]:
 
     with forking(*PRELOADED) as context:
         yield started
+
+
+@pytest.fixture(scope="session")
+def real_bars() -> BarPanel:
+    """Two years of six real symbols, 503 bars."""
+    return BarPanel.from_table(find("sp500-20").history(SYMBOLS, START, END), SYMBOLS)
+
+
+@pytest.fixture(scope="session")
+def simulated_bars() -> BarPanel:
+    """The first 420 bars of the simulated universe, all 20 symbols."""
+    bars = BarPanel.from_table(find("simulated").history(()))
+    return bars.between(end=bars.at(419).timestamp)
+
+
+@pytest.fixture(scope="session")
+def table(real_bars: BarPanel) -> pa.Table:
+    """The real bars as rows."""
+    return real_bars.to_table()
+
+
+@pytest.fixture
+def clock(real_bars: BarPanel) -> ReplayClock:
+    """A clock at the last real bar."""
+    return ReplayClock(real_bars.at(len(real_bars) - 1).timestamp)
+
+
+@pytest.fixture(scope="session")
+def with_closes() -> Callable[[BarPanel, np.ndarray], BarPanel]:
+    """The same bars with other closes `[T, N]`."""
+    from marketdata.source import close_only
+
+    return lambda bars, close: close_only(bars.timestamps, bars.symbols, close)

@@ -5,7 +5,7 @@ Here live the strategy (forecast to target), the portfolio of sleeves, risk limi
 that backtest, paper and live share.
 
 A strategy cannot tell which of the three it runs in: clock, feed and broker are given to the engine
-from outside. No model is loaded here; forecasts come from `serving.client`.
+from outside. No model is loaded here; forecasts come from `serving.client.client`.
 
 Forecasts and bars come in; orders, fills and decisions go out to the journal.
 """

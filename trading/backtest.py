@@ -17,18 +17,18 @@ import numpy as np
 import numpy.typing as npt
 
 from alphaloop.allocation import AllocationPolicy, next_weights
+from alphaloop.bars import BarPanel, Timestamps, to_datetime, to_datetime64
 from alphaloop.clock import ReplayClock
 from alphaloop.costs import CostModel
-from alphaloop.entitlements import entitlements
-from alphaloop.frequency import TRADING_DAYS_A_YEAR, annual_bars, year_and_month
-from alphaloop.market import BarPanel, Timestamps, to_datetime, to_datetime64
-from alphaloop.returns import last_known
-from alphaloop.rollout import sleeve_names
+from alphaloop.decision.entitlements import entitlements
+from alphaloop.decision.returns import last_known
+from alphaloop.rollout_document import sleeve_names
+from alphaloop.statistics.bars_per_year import TRADING_DAYS_A_YEAR, annual_bars, year_and_month
 from trading.broker import find
 from trading.engine import TradingEngine
 from trading.forecaster import ArrayForecaster
-from trading.risk import RiskCheck, RiskLimits
-from trading.strategy import AllocationStrategy
+from trading.risk.risk_check import RiskCheck, RiskLimits
+from trading.strategies.allocation import AllocationStrategy
 
 Vector = npt.NDArray[np.float64]
 

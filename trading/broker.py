@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from typing import Protocol
 
 import trading.brokers
+from alphaloop.bars import Slice
 from alphaloop.costs import CostModel
 from alphaloop.errors import UnknownNameError
-from alphaloop.market import Slice
 from alphaloop.orders import Fill, Order
-from trading.entitled import Entitled
+from trading.execution.corporate_actions import Entitled
 
 
 class Broker(Protocol):

@@ -3,7 +3,7 @@
 The engine journals the inputs, so any decision can be computed again, to the identical orders. Body of
 a `decision` record (lists are in the order of `sleeves` and `symbols`; money is Decimal text): `rule`
 (the number of the rule that decided; without it, rule 1), `decision_id, as_of, symbols, prices, blocked,
-sleeves, cash, quantities [sleeves][symbols], peak, answers` (see `trading.answers`; each names its
+sleeves, cash, quantities [sleeves][symbols], peak, answers` (see `trading.forecasts`; each names its
 sleeves and prediction ids)`, reduced` (refusals that were known before)`, policy, limits, simulated`; and
 for readers, not for the computation: `equity, equities, costs, traded` (the last three by sleeve, costs
 and traded since the start), `crossing` (symbols whose changes cancel out between sleeves), `adjustments`
@@ -24,14 +24,14 @@ import numpy as np
 import numpy.typing as npt
 
 from alphaloop.allocation import AllocationPolicy
+from alphaloop.decision.obtainable_price import value
+from alphaloop.forecasts import SymbolStatus
 from alphaloop.orders import Order, Side, client_order_id
-from alphaloop.prediction import SymbolStatus
-from trading.answers import Answer
-from trading.execution import LOT, ZERO
-from trading.prices import value
-from trading.risk import Refusal, RiskCheck, RiskLimits
-from trading.sleeves import Working
-from trading.strategy import AllocationStrategy
+from trading.execution.netting import LOT, ZERO
+from trading.execution.sleeves import Working
+from trading.forecasts import Answer
+from trading.risk.risk_check import Refusal, RiskCheck, RiskLimits
+from trading.strategies.allocation import AllocationStrategy
 
 Matrix = npt.NDArray[np.float64]
 

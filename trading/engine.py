@@ -15,23 +15,23 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from alphaloop.bars import Slice
 from alphaloop.clock import Clock
 from alphaloop.costs import CostModel
-from alphaloop.entitlements import MIN_STEP, entitlements, is_seen
+from alphaloop.decision.entitlements import MIN_STEP, entitlements, is_seen
+from alphaloop.decision.obtainable_price import booked, obtainable
 from alphaloop.errors import InputError
-from alphaloop.market import Slice
+from alphaloop.forecasts import Forecast
 from alphaloop.orders import Fill, Order
-from alphaloop.prediction import Forecast
-from trading.answers import ask, group
-from trading.bookkeeping import cross_body, fill_body, order_body
 from trading.broker import Broker
 from trading.decision import Decision, DecisionInputs, decide
-from trading.entitled import Entitled, book, entitle, is_concerned
+from trading.execution.corporate_actions import Entitled, book, entitle, is_concerned
+from trading.execution.sleeves import Sleeves, Working
 from trading.forecaster import Forecaster
-from trading.prices import booked, obtainable
-from trading.risk import Refusal, RiskCheck
-from trading.sleeves import Sleeves, Working
-from trading.strategy import AllocationStrategy
+from trading.forecasts import ask, group
+from trading.journal_records import cross_body, fill_body, order_body
+from trading.risk.risk_check import Refusal, RiskCheck
+from trading.strategies.allocation import AllocationStrategy
 
 
 class Appender(Protocol):

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from alphaloop.bars import Timestamps, to_datetime64
 from alphaloop.errors import StaleFeaturesError
-from alphaloop.market import Timestamps, to_datetime64
-from alphaloop.prediction import Forecast, Route, SymbolStatus
+from alphaloop.forecasts import Forecast, Route, SymbolStatus
 
 if TYPE_CHECKING:
-    from serving.client import PredictionClient
+    from serving.client.client import PredictionClient
 
 
 class Forecaster(Protocol):

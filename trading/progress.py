@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any
 
 from alphaloop.journal.store import Journal
-from trading.replay import rule_of
+from trading.redecide import rule_of
 
 SESSION = "session"
 """The kind of the record that a run begins with, before it stores a bar: see `session_body`."""

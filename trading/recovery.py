@@ -9,19 +9,19 @@ from typing import Any
 
 import numpy as np
 
+from alphaloop.bars import BarPanel, to_datetime64
+from alphaloop.decision.returns import last_known
 from alphaloop.journal.record import Record
-from alphaloop.market import BarPanel, to_datetime64
 from alphaloop.orders import Order
-from alphaloop.returns import last_known
-from trading.bookkeeping import allocation_from, order_from
-from trading.carrying import CARRIED, BookState, fitted, state_of
+from trading.carry_over import CARRIED, BookState, fitted, state_of
 from trading.decision import DecisionInputs
 from trading.engine import BarOutcome, TradingEngine
-from trading.entitled import in_new_units
-from trading.execution import ZERO, Allocation, subtract
-from trading.replay import decision_of, rule_of
-from trading.risk import Refusal
-from trading.sleeves import Book, Sleeves, Working
+from trading.execution.corporate_actions import in_new_units
+from trading.execution.netting import ZERO, Allocation, subtract
+from trading.execution.sleeves import Book, Sleeves, Working
+from trading.journal_records import allocation_from, order_from
+from trading.redecide import decision_of, rule_of
+from trading.risk.risk_check import Refusal
 
 
 @dataclass

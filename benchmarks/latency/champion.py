@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import numpy as np
 
+from alphaloop.bars import BarPanel, to_datetime64
 from alphaloop.clock import SystemClock
-from alphaloop.market import BarPanel, to_datetime64
-from alphaloop.rollout import RolloutDocument, sleeve_names
-from alphaloop.settings import Settings
-from features.build import backfill
-from features.sets import FeatureSet, default
-from models.card import Card
+from alphaloop.rollout_document import RolloutDocument, sleeve_names
+from alphaloop.settings.settings import Settings
+from features.compute.batch import backfill
+from features.feature_set import FeatureSet, default
 from models.dataset import Dataset
-from models.export import export
-from models.families import find
 from models.labels import forward_returns
-from models.registry import Registry
+from models.onnx.export import export
+from models.registry.card import Card
+from models.registry.model_registry import Registry
+from models.zoo.registry import find
 
 MODEL = "equities"
 SYMBOLS = tuple(f"S{number:02d}" for number in range(20))

@@ -11,8 +11,8 @@ import numpy as np
 from tritonclient.grpc import service_pb2_grpc
 
 from alphaloop.clock import monotonic
-from features.streamer import Streamer
-from serving.client import PredictionClient
+from features.store.streamer import Streamer
+from serving.client.client import PredictionClient
 
 from .champion import MODEL, SLEEVES, SYMBOLS
 

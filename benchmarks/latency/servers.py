@@ -21,11 +21,11 @@ import psutil
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from alphaloop.clock import monotonic, sleep
-from alphaloop.processes import ONE_THREAD, child_environment, free_port
-from alphaloop.settings import Settings
-from models.registry import Registry
+from alphaloop.runtime.processes import ONE_THREAD, child_environment, free_port
+from alphaloop.settings.settings import Settings
+from models.registry.model_registry import Registry
 from serving.exports.bento import export_bento
-from serving.exports.version import ExportedVersion
+from serving.exports.exported_version import ExportedVersion
 
 from .champion import FEATURES, LOOKBACK, MODEL
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from alphaloop.settings import Settings
+from alphaloop.settings.settings import Settings
 
 if __name__ == "__main__":
     if sys.argv[1] == "ray":

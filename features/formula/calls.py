@@ -7,23 +7,13 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 
 from alphaloop.errors import InputError
-from features.arithmetic.parameters import LONGEST
-from features.formula.errors import FormulaError
+from features.engine.arithmetic.parameters import LONGEST
+from features.engine.graph import Node
+from features.engine.indicator import Indicator, Parameter
+from features.formula.formula_error import FormulaError
 from features.formula.functions import ARGUMENTS, OPTIONAL, POINTWISE, SIGNS, UNIVERSE, signature
-from features.formula.nodes import (
-    Meant,
-    Place,
-    Value,
-    choice,
-    is_series,
-    lagged,
-    made,
-    pointwise,
-    universe,
-)
+from features.formula.nodes import Meant, Place, Value, choice, is_series, lagged, made, pointwise, universe
 from features.formula.syntax import Call, Expression, Name, Number, Text, Unary
-from features.graph import Node
-from features.indicator import Indicator, Parameter
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from features.cross_section import centred_rank, demean, share_positive, universe_median, within, zscore
+from alphaloop.statistics.ranks import centred_rank
+from features.engine.cross_section import demean, share_positive, universe_median, within, zscore
 
 Values = npt.NDArray[np.float64]
 

@@ -8,15 +8,15 @@ from typing import TypeAlias
 
 import numpy as np
 
-from features.formula.errors import FormulaError
+from features.engine.graph import Column, Input, Node, Output
+from features.engine.multi_timeframe import coarser as on_coarser_bars
+from features.engine.operator import Operator
+from features.engine.operators.choice import Choice
+from features.engine.operators.lag import Lag
+from features.engine.operators.pointwise import Cross, Pointwise
+from features.formula.formula_error import FormulaError
 from features.formula.functions import UNIVERSE, Bound, Function, Grouped
 from features.formula.syntax import Expression
-from features.graph import Column, Input, Node, Output
-from features.multi_timeframe import coarser as on_coarser_bars
-from features.operator import Operator
-from features.operators.choice import Choice
-from features.operators.lag import Lag
-from features.operators.pointwise import Cross, Pointwise
 
 Value: TypeAlias = Column | float | str
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from typing import NoReturn
 
-from features.formula.errors import FormulaError
+from features.formula.formula_error import FormulaError
 from features.formula.syntax import (
     DEEPEST,
     Binary,

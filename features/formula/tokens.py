@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
-from features.formula.errors import FormulaError
+from features.formula.formula_error import FormulaError
 
 LONGEST = 4_000
 Kind = Literal["number", "period", "string", "name", "sign", "end"]

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from features.arithmetic.division import ratio
-from features.arithmetic.period import Dated, label
-from features.arithmetic.smoothing import Array, State, Stepped, at_least
-from features.indicator import indicator
-from features.operator import Operator
-from features.operators.recursive import Recursive
-from features.operators.window import Window
+from features.engine.arithmetic.division import ratio
+from features.engine.arithmetic.period import Dated, label
+from features.engine.arithmetic.smoothing import Array, State, Stepped, at_least
+from features.engine.indicator import indicator
+from features.engine.operator import Operator
+from features.engine.operators.recursive import Recursive
+from features.engine.operators.window import Window
 
 EXTREMES = ("from_highest", "from_lowest")
 

@@ -7,11 +7,11 @@ import math
 import numpy as np
 
 from alphaloop.errors import InputError
-from features.arithmetic.smoothing import at_least
-from features.arithmetic.subwindows import Array
-from features.indicator import indicator
-from features.operator import Operator
-from features.operators.window import Window
+from features.engine.arithmetic.smoothing import at_least
+from features.engine.arithmetic.subwindows import Array
+from features.engine.indicator import indicator
+from features.engine.operator import Operator
+from features.engine.operators.window import Window
 
 
 @indicator(group="overlap studies", reference="Legoux & Kouzis-Loukas 2009")

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from features.arithmetic.division import ratio
-from features.arithmetic.parameters import require_positive
-from features.arithmetic.smoothing import AverageTrueRange, State, Stepped, Trailing, at_least
-from features.arithmetic.subwindows import Array, centred_mean, deviation, line_end, means
-from features.indicator import indicator
-from features.operator import Operator
-from features.operators.recursive import Recursive
-from features.operators.window import Window
+from features.engine.arithmetic.division import ratio
+from features.engine.arithmetic.parameters import require_positive
+from features.engine.arithmetic.smoothing import AverageTrueRange, State, Stepped, Trailing, at_least
+from features.engine.arithmetic.subwindows import Array, centred_mean, deviation, line_end, means
+from features.engine.indicator import indicator
+from features.engine.operator import Operator
+from features.engine.operators.recursive import Recursive
+from features.engine.operators.window import Window
 
 BANDS = ("upper", "middle", "lower")
 BOLLINGER = ("percent", "bandwidth")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from features.arithmetic.division import ratio
-from features.arithmetic.smoothing import (
+from features.engine.arithmetic.division import ratio
+from features.engine.arithmetic.smoothing import (
     AverageTrueRange,
     State,
     Stepped,
@@ -11,11 +11,11 @@ from features.arithmetic.smoothing import (
     at_least,
     exponential,
 )
-from features.arithmetic.subwindows import Array, centred_mean
-from features.indicator import indicator
-from features.operator import Operator
-from features.operators.recursive import Recursive
-from features.operators.window import Window
+from features.engine.arithmetic.subwindows import Array, centred_mean
+from features.engine.indicator import indicator
+from features.engine.operator import Operator
+from features.engine.operators.recursive import Recursive
+from features.engine.operators.window import Window
 
 
 @indicator(group="momentum indicators", reference="Nison 1994 (disparity index); pandas-ta: bias")

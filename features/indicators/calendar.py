@@ -15,12 +15,12 @@ from functools import cache, partial
 import numpy as np
 import numpy.typing as npt
 
+from alphaloop.bars import Timestamps
 from alphaloop.errors import InputError
-from alphaloop.market import Timestamps
-from features.arithmetic.parameters import require_choice
-from features.indicator import indicator
-from features.operator import SINGLE, Operator
-from features.operators.pointwise import Clocked
+from features.engine.arithmetic.parameters import require_choice
+from features.engine.indicator import indicator
+from features.engine.operator import SINGLE, Operator
+from features.engine.operators.pointwise import Clocked
 
 GROUP = "calendar"
 WAVES = ("sine", "cosine")

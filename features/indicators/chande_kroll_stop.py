@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from features.arithmetic.smoothing import AverageTrueRange, State, Stepped, Trailing, at_least
-from features.indicator import indicator
-from features.operator import Operator
-from features.operators.recursive import Recursive
+from features.engine.arithmetic.smoothing import AverageTrueRange, State, Stepped, Trailing, at_least
+from features.engine.indicator import indicator
+from features.engine.operator import Operator
+from features.engine.operators.recursive import Recursive
 
 OUTPUTS = ("long", "short")
 

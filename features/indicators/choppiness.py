@@ -6,12 +6,12 @@ import math
 
 import numpy as np
 
-from features.arithmetic.division import ratio
-from features.arithmetic.smoothing import at_least
-from features.arithmetic.subwindows import Array, true_ranges
-from features.indicator import indicator
-from features.operator import Operator
-from features.operators.window import Window
+from features.engine.arithmetic.division import ratio
+from features.engine.arithmetic.smoothing import at_least
+from features.engine.arithmetic.subwindows import Array, true_ranges
+from features.engine.indicator import indicator
+from features.engine.operator import Operator
+from features.engine.operators.window import Window
 
 
 @indicator(("high", "low", "close"), group="volatility indicators", reference="Dreiss 1993")

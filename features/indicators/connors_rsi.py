@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from features.arithmetic.division import ratio
-from features.arithmetic.smoothing import RelativeStrength, State, Stepped, Trailing, at_least
-from features.indicator import indicator
-from features.operator import Operator
-from features.operators.recursive import Recursive
+from features.engine.arithmetic.division import ratio
+from features.engine.arithmetic.smoothing import RelativeStrength, State, Stepped, Trailing, at_least
+from features.engine.indicator import indicator
+from features.engine.operator import Operator
+from features.engine.operators.recursive import Recursive
 
 
 @indicator(group="momentum indicators", reference="Connors & Alvarez 2012")

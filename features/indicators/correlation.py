@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import numpy as np
 
-from features.arithmetic import moments
-from features.arithmetic.division import ratio
-from features.arithmetic.moments import Values, deviations
-from features.arithmetic.parameters import require_bars
-from features.indicator import indicator
-from features.operator import Matrix, Operator
-from features.operators.pairwise import AverageCorrelation
-from features.operators.pointwise import Cross
-from features.operators.window import Window
+from features.engine.arithmetic import moments
+from features.engine.arithmetic.division import ratio
+from features.engine.arithmetic.moments import Values, deviations
+from features.engine.arithmetic.parameters import require_bars
+from features.engine.indicator import indicator
+from features.engine.operator import Matrix, Operator
+from features.engine.operators.pairwise import AverageCorrelation
+from features.engine.operators.pointwise import Cross
+from features.engine.operators.window import Window
 
 GROUP = "correlation"
 RETURNS = ("simple_return", "benchmark_return")

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from features.arithmetic.smoothing import at_least
-from features.arithmetic.subwindows import Array
-from features.indicator import indicator
-from features.operator import Operator
-from features.operators.window import Window
+from features.engine.arithmetic.smoothing import at_least
+from features.engine.arithmetic.subwindows import Array
+from features.engine.indicator import indicator
+from features.engine.operator import Operator
+from features.engine.operators.window import Window
 
 
 @indicator(("high", "low"), group="momentum indicators", reference="DeMark 1994")

@@ -6,11 +6,11 @@ import math
 
 import numpy as np
 
-from features.arithmetic.parameters import require_between
-from features.arithmetic.smoothing import Array, State, Stepped, at_least
-from features.indicator import indicator
-from features.operator import Operator
-from features.operators.recursive import Recursive
+from features.engine.arithmetic.parameters import require_between
+from features.engine.arithmetic.smoothing import Array, State, Stepped, at_least
+from features.engine.indicator import indicator
+from features.engine.operator import Operator
+from features.engine.operators.recursive import Recursive
 
 
 def _low_pass(length: float) -> tuple[float, float, float]:

@@ -16,13 +16,13 @@ from functools import partial
 import numpy as np
 import numpy.typing as npt
 
+from alphaloop.bars import Timestamps, to_datetime64
 from alphaloop.errors import DataError, InputError, MissingPartError
-from alphaloop.market import Timestamps, to_datetime64
-from features.arithmetic.moments import Values, log_ratio
-from features.arithmetic.parameters import require_between
-from features.indicator import indicator
-from features.operator import Operator
-from features.operators.recursive import Recursive, State
+from features.engine.arithmetic.moments import Values, log_ratio
+from features.engine.arithmetic.parameters import require_between
+from features.engine.indicator import indicator
+from features.engine.operator import Operator
+from features.engine.operators.recursive import Recursive, State
 
 MOST_STATES = 8
 LEAST_RETURNS = 30

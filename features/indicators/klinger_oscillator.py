@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from features.arithmetic.smoothing import State, Stepped, at_least, exponential
-from features.indicator import indicator
-from features.operator import Operator
-from features.operators.recursive import Recursive
+from features.engine.arithmetic.smoothing import State, Stepped, at_least, exponential
+from features.engine.indicator import indicator
+from features.engine.operator import Operator
+from features.engine.operators.recursive import Recursive
 
 OUTPUTS = ("value", "signal")
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from features.arithmetic.division import ratio
-from features.arithmetic.parameters import require_between
-from features.arithmetic.smoothing import at_least
-from features.arithmetic.subwindows import Array, centred_mean, means
-from features.indicator import indicator
-from features.operator import Operator
-from features.operators.window import Window
+from features.engine.arithmetic.division import ratio
+from features.engine.arithmetic.parameters import require_between
+from features.engine.arithmetic.smoothing import at_least
+from features.engine.arithmetic.subwindows import Array, centred_mean, means
+from features.engine.indicator import indicator
+from features.engine.operator import Operator
+from features.engine.operators.window import Window
 
 OUTPUTS = ("value", "signal")
 LENGTHS = ((10, 10), (15, 10), (20, 10), (30, 15))

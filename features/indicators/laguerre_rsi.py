@@ -7,10 +7,10 @@ from itertools import pairwise
 import numpy as np
 
 from alphaloop.errors import InputError
-from features.arithmetic.smoothing import State, Stepped
-from features.indicator import indicator
-from features.operator import Operator
-from features.operators.recursive import Recursive
+from features.engine.arithmetic.smoothing import State, Stepped
+from features.engine.indicator import indicator
+from features.engine.operator import Operator
+from features.engine.operators.recursive import Recursive
 
 
 @indicator(group="momentum indicators", reference="Ehlers 2004, Cybernetic Analysis")

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from features.arithmetic import moments
-from features.arithmetic.division import ratio
-from features.arithmetic.moments import Values, log_ratio, log_returns, simple_returns
-from features.arithmetic.parameters import require_bars
-from features.indicator import indicator
-from features.operator import Operator
-from features.operators.window import Window
+from features.engine.arithmetic import moments
+from features.engine.arithmetic.division import ratio
+from features.engine.arithmetic.moments import Values, log_ratio, log_returns, simple_returns
+from features.engine.arithmetic.parameters import require_bars
+from features.engine.indicator import indicator
+from features.engine.operator import Operator
+from features.engine.operators.window import Window
 
 GROUP = "microstructure"
 NEGLIGIBLE = 1e-12

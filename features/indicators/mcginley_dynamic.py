@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from features.arithmetic.parameters import require_positive
-from features.arithmetic.smoothing import State, Stepped, at_least
-from features.indicator import indicator
-from features.operator import Operator
-from features.operators.recursive import Recursive
+from features.engine.arithmetic.parameters import require_positive
+from features.engine.arithmetic.smoothing import State, Stepped, at_least
+from features.engine.indicator import indicator
+from features.engine.operator import Operator
+from features.engine.operators.recursive import Recursive
 
 
 @indicator(group="overlap studies", reference="McGinley 1990")

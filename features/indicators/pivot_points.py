@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from alphaloop.errors import InputError
-from features.arithmetic.period import Levels, previous_period
-from features.arithmetic.smoothing import Array
-from features.indicator import indicator
-from features.operator import Operator
+from features.engine.arithmetic.period import Levels, previous_period
+from features.engine.arithmetic.smoothing import Array
+from features.engine.indicator import indicator
+from features.engine.operator import Operator
 
 OUTPUTS = (
     "pivot",

@@ -7,13 +7,13 @@ from functools import partial
 import numpy as np
 
 from alphaloop.errors import InputError
-from features.arithmetic import moments
-from features.arithmetic.division import ratio
-from features.arithmetic.moments import Values, simple_returns
-from features.arithmetic.parameters import require_bars, require_between, require_positive
-from features.indicator import indicator
-from features.operator import Operator
-from features.operators.window import Window
+from features.engine.arithmetic import moments
+from features.engine.arithmetic.division import ratio
+from features.engine.arithmetic.moments import Values, simple_returns
+from features.engine.arithmetic.parameters import require_bars, require_between, require_positive
+from features.engine.indicator import indicator
+from features.engine.operator import Operator
+from features.engine.operators.window import Window
 
 GROUP = "regime"
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from features.arithmetic.division import ratio
-from features.arithmetic.moments import Values, log_ratio, log_returns, mean, variance
-from features.arithmetic.parameters import require_bars
-from features.indicator import indicator
-from features.operator import Operator
-from features.operators.pointwise import Pointwise
-from features.operators.window import Window
+from features.engine.arithmetic.division import ratio
+from features.engine.arithmetic.moments import Values, log_ratio, log_returns, mean, variance
+from features.engine.arithmetic.parameters import require_bars
+from features.engine.indicator import indicator
+from features.engine.operator import Operator
+from features.engine.operators.pointwise import Pointwise
+from features.engine.operators.window import Window
 
 GROUP = "returns"
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from features.arithmetic.period import Dated, label
-from features.arithmetic.smoothing import State, Stepped
-from features.indicator import indicator
-from features.operator import Operator
-from features.operators.recursive import Recursive
+from features.engine.arithmetic.period import Dated, label
+from features.engine.arithmetic.smoothing import State, Stepped
+from features.engine.indicator import indicator
+from features.engine.operator import Operator
+from features.engine.operators.recursive import Recursive
 
 
 @indicator(("close",), group="statistics")

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import numpy as np
 
-from features.arithmetic.smoothing import at_least
-from features.arithmetic.subwindows import Array, centred_mean, deviation, line_end, true_ranges, windows
-from features.indicator import indicator
-from features.operator import Operator
-from features.operators.window import Window
+from features.engine.arithmetic.smoothing import at_least
+from features.engine.arithmetic.subwindows import (
+    Array,
+    centred_mean,
+    deviation,
+    line_end,
+    true_ranges,
+    windows,
+)
+from features.engine.indicator import indicator
+from features.engine.operator import Operator
+from features.engine.operators.window import Window
 
 OUTPUTS = ("momentum", "on", "off")
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from alphaloop.errors import InputError
-from features.arithmetic.subwindows import Array
-from features.indicator import indicator
-from features.operator import Operator
-from features.operators.window import Window
+from features.engine.arithmetic.subwindows import Array
+from features.engine.indicator import indicator
+from features.engine.operator import Operator
+from features.engine.operators.window import Window
 
 
 @indicator(("open", "high", "low", "close"), group="momentum indicators", reference="Wilder 1978")

@@ -6,9 +6,9 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
-from features.indicator import Indicator
-from features.operator import SINGLE
-from features.operators.talib import Talib
+from features.engine.indicator import Indicator
+from features.engine.operator import SINGLE
+from features.engine.operators.talib import Talib
 
 REFERENCE = "TA-Lib"
 # Inputs that are no column of the bars: the periods of a moving average of variable length follow the

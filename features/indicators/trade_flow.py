@@ -12,14 +12,14 @@ from functools import partial
 import numpy as np
 import numpy.typing as npt
 
-from features.arithmetic import moments
-from features.arithmetic.division import ratio
-from features.arithmetic.moments import Values
-from features.arithmetic.parameters import require_bars, require_positive
-from features.indicator import indicator
-from features.operator import Operator
-from features.operators.recursive import Recursive, State
-from features.operators.window import Window
+from features.engine.arithmetic import moments
+from features.engine.arithmetic.division import ratio
+from features.engine.arithmetic.moments import Values
+from features.engine.arithmetic.parameters import require_bars, require_positive
+from features.engine.indicator import indicator
+from features.engine.operator import Operator
+from features.engine.operators.recursive import Recursive, State
+from features.engine.operators.window import Window
 
 GROUP = "trade flow"
 SIDES = ("buy_volume", "sell_volume")

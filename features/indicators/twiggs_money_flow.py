@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from features.arithmetic.division import ratio
-from features.arithmetic.smoothing import State, Stepped, at_least, wilder
-from features.arithmetic.subwindows import Array
-from features.indicator import indicator
-from features.operator import Operator
-from features.operators.recursive import Recursive
-from features.operators.window import Window
+from features.engine.arithmetic.division import ratio
+from features.engine.arithmetic.smoothing import State, Stepped, at_least, wilder
+from features.engine.arithmetic.subwindows import Array
+from features.engine.indicator import indicator
+from features.engine.operator import Operator
+from features.engine.operators.recursive import Recursive
+from features.engine.operators.window import Window
 
 INPUTS = ("high", "low", "close", "volume")
 

@@ -12,12 +12,12 @@ from functools import partial
 
 import numpy as np
 
-from features.arithmetic import moments
-from features.arithmetic.moments import Values, log_ratio, log_returns
-from features.arithmetic.parameters import require_bars, require_between, require_positive
-from features.indicator import indicator
-from features.operator import SINGLE, Operator
-from features.operators.window import Window
+from features.engine.arithmetic import moments
+from features.engine.arithmetic.moments import Values, log_ratio, log_returns
+from features.engine.arithmetic.parameters import require_bars, require_between, require_positive
+from features.engine.indicator import indicator
+from features.engine.operator import SINGLE, Operator
+from features.engine.operators.window import Window
 
 GROUP = "volatility"
 BARS = ("open", "high", "low", "close")

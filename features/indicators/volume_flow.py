@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from features.arithmetic.division import ratio
-from features.arithmetic.parameters import require_positive
-from features.arithmetic.smoothing import State, Stepped, Trailing, at_least, exponential
-from features.indicator import indicator
-from features.operator import Operator
-from features.operators.recursive import Recursive
+from features.engine.arithmetic.division import ratio
+from features.engine.arithmetic.parameters import require_positive
+from features.engine.arithmetic.smoothing import State, Stepped, Trailing, at_least, exponential
+from features.engine.indicator import indicator
+from features.engine.operator import Operator
+from features.engine.operators.recursive import Recursive
 
 SPREAD = 30
 """Bars of which the usual size of a change is taken."""

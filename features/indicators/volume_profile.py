@@ -6,12 +6,12 @@ import numpy as np
 import numpy.typing as npt
 
 from alphaloop.errors import InputError
-from features.arithmetic.parameters import require_between
-from features.arithmetic.smoothing import at_least
-from features.arithmetic.subwindows import Array
-from features.indicator import indicator
-from features.operator import Operator
-from features.operators.window import Window
+from features.engine.arithmetic.parameters import require_between
+from features.engine.arithmetic.smoothing import at_least
+from features.engine.arithmetic.subwindows import Array
+from features.engine.indicator import indicator
+from features.engine.operator import Operator
+from features.engine.operators.window import Window
 
 OUTPUTS = ("point_of_control", "value_area_high", "value_area_low")
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from features.arithmetic.division import ratio
-from features.arithmetic.smoothing import State, Stepped, Trailing, at_least, exponential
-from features.arithmetic.subwindows import centred_mean
-from features.indicator import indicator
-from features.operator import Operator
-from features.operators.recursive import Recursive
+from features.engine.arithmetic.division import ratio
+from features.engine.arithmetic.smoothing import State, Stepped, Trailing, at_least, exponential
+from features.engine.arithmetic.subwindows import centred_mean
+from features.engine.indicator import indicator
+from features.engine.operator import Operator
+from features.engine.operators.recursive import Recursive
 
 OUTPUTS = ("value", "signal")
 

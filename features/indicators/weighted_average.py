@@ -7,12 +7,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from features.arithmetic.parameters import require_between
-from features.arithmetic.smoothing import at_least
-from features.arithmetic.subwindows import Array
-from features.indicator import indicator
-from features.operator import Operator
-from features.operators.window import Window
+from features.engine.arithmetic.parameters import require_between
+from features.engine.arithmetic.smoothing import at_least
+from features.engine.arithmetic.subwindows import Array
+from features.engine.indicator import indicator
+from features.engine.operator import Operator
+from features.engine.operators.window import Window
 
 LONGEST = 500
 """Weights that grow exponentially leave the range of a float beyond some thousand bars."""

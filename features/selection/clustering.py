@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from features.operator import Matrix
+from features.engine.operator import Matrix
 from features.selection.normal_equations import NormalEquations
 from features.selection.training_part import TrainingPart
 

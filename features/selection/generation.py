@@ -9,14 +9,14 @@ from functools import partial
 
 import numpy as np
 
+from alphaloop.bars import PRICE_COLUMNS, BarPanel
 from alphaloop.errors import DataError, InputError
-from alphaloop.market import PRICE_COLUMNS, BarPanel
-from features.build import backfill
-from features.formula.errors import FormulaError
-from features.named import NAMED
+from features.compute.batch import backfill
+from features.default_features import NAMED
+from features.feature_set import FeatureSet
+from features.formula.formula_error import FormulaError
+from features.selection.scale_invariance import scale_free
 from features.selection.scaling import Scaling
-from features.selection.units import scale_free
-from features.sets import FeatureSet
 
 TWINS = 0.95
 """Of candidates that are correlated beyond this, the first one drawn stays."""

@@ -8,12 +8,12 @@ from datetime import datetime
 
 import numpy as np
 
-from alphaloop.market import BarPanel, Timestamps, to_datetime64
-from features.build import backfill
-from features.selection.chance import expected_best
+from alphaloop.bars import BarPanel, Timestamps, to_datetime64
+from features.compute.batch import backfill
+from features.feature_set import FeatureSet
 from features.selection.information_coefficient import coefficients, mean, standard_error, unit_ranks
+from features.selection.null_distribution import expected_best
 from features.selection.target import target
-from features.sets import FeatureSet
 
 LEAST_BARS = 20
 

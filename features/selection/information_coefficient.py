@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from features.cross_section import centred_rank
-from features.operator import Matrix, Vector
+from alphaloop.statistics.ranks import centred_rank
+from features.engine.operator import Matrix, Vector
 from features.selection.target import LEAST_SYMBOLS
 
 

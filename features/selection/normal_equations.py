@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from features.operator import Matrix, Vector
+from features.engine.operator import Matrix, Vector
 from features.selection.training_part import TrainingPart
 
 _BARS_AT_ONCE = 256

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from alphaloop.errors import DataError
-from features.operator import Vector
+from features.engine.operator import Vector
 from features.selection.clustering import Clusters
 from features.selection.information_coefficient import mean, standard_error
 from features.selection.stability import Stability

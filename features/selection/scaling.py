@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from features.operator import Vector
+from features.engine.operator import Vector
 
 Panel = npt.NDArray[np.float32]
 """Features of a universe, `[T, N, F]`."""

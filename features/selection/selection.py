@@ -8,18 +8,18 @@ from datetime import datetime
 
 import pyarrow as pa
 
+from alphaloop.bars import BarPanel
 from alphaloop.errors import InputError
-from alphaloop.market import BarPanel
-from features.operator import Vector
+from features.engine.operator import Vector
+from features.feature_set import FeatureSet
 from features.selection import ranking as rankings
-from features.selection.chance import Chance, chance
 from features.selection.clustering import Clusters, clusters
 from features.selection.generation import Generated
 from features.selection.held_out import HeldOut, held_out
-from features.selection.methods import METHODS, chosen
+from features.selection.methods.method import METHODS, chosen
+from features.selection.null_distribution import Chance, chance
 from features.selection.stability import Stability, stability
 from features.selection.training_part import TrainingPart, training_part
-from features.sets import FeatureSet
 
 HORIZON, COUNT, SEED = 5, 20, 7
 

@@ -8,8 +8,8 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
-from alphaloop.market import Timestamps
-from features.operator import Matrix, Vector
+from alphaloop.bars import Timestamps
+from features.engine.operator import Matrix, Vector
 from features.selection.information_coefficient import mean, standard_error
 from features.selection.training_part import TrainingPart
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from alphaloop import returns
+from alphaloop.decision import returns
 from alphaloop.errors import InputError
-from features.cross_section import demean
-from features.operator import Matrix
+from features.engine.cross_section import demean
+from features.engine.operator import Matrix
 
 LEAST_SYMBOLS = 3
 
@@ -15,7 +15,7 @@ LEAST_SYMBOLS = 3
 def forward_returns(close: Matrix, horizon: int) -> Matrix:
     """Return over `horizon` bars from the bar after the signal's, `[T, N]` of adjusted closes `[T, N]`.
 
-    See `alphaloop.returns.forward_returns`; `InputError` for a horizon below one bar.
+    See `alphaloop.decision.returns.forward_returns`; `InputError` for a horizon below one bar.
     """
     if horizon < 1:
         raise InputError(f"horizon is {horizon}; it is a number of bars, at least 1")

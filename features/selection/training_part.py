@@ -9,14 +9,14 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
+from alphaloop.bars import BarPanel, Timestamps, to_datetime
 from alphaloop.errors import DataError
-from alphaloop.market import BarPanel, Timestamps, to_datetime
-from features.build import backfill
-from features.operator import Matrix, Vector
+from features.compute.batch import backfill
+from features.engine.operator import Matrix, Vector
+from features.feature_set import FeatureSet
 from features.selection.information_coefficient import coefficients, unit_ranks
 from features.selection.scaling import LIMIT, Panel, Scaling
 from features.selection.target import LEAST_SYMBOLS, target
-from features.sets import FeatureSet
 
 LEAST_BARS = 120
 

@@ -14,9 +14,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from alphaloop.errors import MissingPartError, VendorError
-from alphaloop.processes import child_environment
+from alphaloop.runtime.processes import child_environment
 from serving.exports.bento_source import SOURCE
-from serving.exports.version import ExportedVersion, require_new, written_whole
+from serving.exports.exported_version import ExportedVersion, require_new, written_whole
 
 PACKAGES = ("bentoml", "numpy", "onnxruntime")
 SECONDS = 300

@@ -5,7 +5,7 @@ It is no module of ours: it reads the model beside it when it is imported, and i
 
 from __future__ import annotations
 
-from serving.limits import MAX_ELEMENTS, MAX_PANEL_SYMBOLS
+from serving.protocol.request_limits import MAX_ELEMENTS, MAX_PANEL_SYMBOLS
 
 _TEXT = '''\
 """The service of an exported model: scores of a panel by ONNX Runtime, as alphaloop's own server gives them.

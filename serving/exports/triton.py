@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from alphaloop.errors import InputError
-from models.card import Card
-from serving.exports.version import ExportedVersion, written_whole
-from serving.protocol import PANEL, SCORES
+from models.registry.card import Card
+from serving.exports.exported_version import ExportedVersion, written_whole
+from serving.protocol.messages import PANEL, SCORES
 
 CONFIG_FILE, MODEL_FILE, CARD_FILE = "config.pbtxt", "model.onnx", "card.json"
 # Symbols of the request with which a version is warmed up before Triton calls it ready.

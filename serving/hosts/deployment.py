@@ -8,8 +8,9 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from alphaloop.settings import ServingSettings, Settings
-from serving.hosts.honoured import HostKind, require_honoured
+from alphaloop.settings.serving import ServingSettings
+from alphaloop.settings.settings import Settings
+from serving.hosts.unsupported_settings import HostKind, require_honoured
 
 APPLICATION, DEPLOYMENT = "alphaloop", "inference"
 ADD_SERVICE = "serving.hosts.ingress.add_service"

@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 
 from alphaloop.errors import SettingsError
-from alphaloop.processes import ONE_THREAD, QUIET
+from alphaloop.runtime.processes import ONE_THREAD, QUIET
 from serving.hosts.ports import spare_ports
 
 SWITCH = "RAY_SERVE_ENABLE_HA_PROXY"

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from serving import grpc_edge
+from serving.server.grpc import grpc_edge
 
 _replicas: list[Any] = []
 
@@ -33,7 +33,7 @@ def add_service(service: Any, server: Any) -> None:
     if not _replicas:
         grpc_edge.add_service(service, server)
         return
-    from serving.grpc_server import add_handlers
+    from serving.server.grpc.grpc_server import add_handlers
 
     add_handlers(_AsItIs(server), _replicas[0].gateway, _replicas[0])
 

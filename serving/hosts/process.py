@@ -10,17 +10,17 @@ from types import TracebackType
 from typing import Any
 
 from alphaloop.errors import AlphaloopError, PortInUseError, ServingError
-from alphaloop.processes import require_port
-from alphaloop.settings import Settings
-from serving.access import require_protected
-from serving.address import address
-from serving.core import InferenceCore, build
-from serving.gateway import Gateway
-from serving.hosts.honoured import HostKind, require_honoured
-from serving.hosts.termination import Termination
+from alphaloop.runtime.processes import require_port
+from alphaloop.settings.settings import Settings
+from serving.hosts.signals import Termination
 from serving.hosts.threads import give_way
-from serving.large import reserve_memory
-from serving.tls import Certificates
+from serving.hosts.unsupported_settings import HostKind, require_honoured
+from serving.inference.core import InferenceCore, build
+from serving.protocol.address import address
+from serving.security.access import require_protected
+from serving.security.tls import Certificates
+from serving.server.gateway import Gateway
+from serving.server.large_requests import reserve_memory
 
 GRACE_SECONDS = 5.0
 START_SECONDS = 30.0
@@ -134,8 +134,8 @@ class ProcessHost:
                 require_port(serving.host, port, f"serving.{name}")
 
     async def _listen(self, gateway: Gateway, certificates: Certificates | None) -> None:
-        from serving.grpc_edge import InferenceService
-        from serving.grpc_server import make_server
+        from serving.server.grpc.grpc_edge import InferenceService
+        from serving.server.grpc.grpc_server import make_server
 
         self._loop, self._ending = asyncio.get_running_loop(), asyncio.Event()
         server, health = make_server(gateway, InferenceService(gateway.core, gateway))
@@ -158,8 +158,9 @@ class ProcessHost:
             await asyncio.gather(server.stop(GRACE_SECONDS), *(one.stop() for one in https))
 
     def _http_servers(self, gateway: Gateway) -> list[Any]:
-        from serving import http_edge, metrics
-        from serving.http_server import HttpServer
+        from serving.server import metrics
+        from serving.server.http import http_edge
+        from serving.server.http.http_server import HttpServer
 
         serving, servers = self._serving, []
         if serving.http_port:

@@ -22,25 +22,25 @@ from typing import Any
 
 import psutil
 
-from alphaloop import rooms
 from alphaloop.clock import monotonic, sleep
 from alphaloop.errors import ServingError
-from alphaloop.processes import require_port
-from alphaloop.settings import Settings, load
-from serving.access import require_protected
-from serving.address import address
-from serving.core import build
-from serving.grpc_edge import InferenceService
+from alphaloop.runtime import package_roots
+from alphaloop.runtime.processes import require_port
+from alphaloop.settings.settings import Settings, load
 from serving.hosts.deployment import ADD_SERVICE, APPLICATION, logging_options, options
 from serving.hosts.environment import SWITCH, environment
-from serving.hosts.honoured import HostKind, require_honoured
 from serving.hosts.ingress import announce, withdraw
 from serving.hosts.ports import spare_ports
 from serving.hosts.replica_metrics import MetricsPage, open_page
 from serving.hosts.run_folder import RunFolder
 from serving.hosts.scaling import BUSY, TARGET
-from serving.hosts.termination import Termination
+from serving.hosts.signals import Termination
 from serving.hosts.threads import give_way
+from serving.hosts.unsupported_settings import HostKind, require_honoured
+from serving.inference.core import build
+from serving.protocol.address import address
+from serving.security.access import require_protected
+from serving.server.grpc.grpc_edge import InferenceService
 
 log = logging.getLogger(__name__)
 
@@ -56,7 +56,7 @@ class InferenceReplica(InferenceService):
     """The replica: the inference core in a Serve actor, behind the same edges as elsewhere."""
 
     def __init__(self, settings: Settings) -> None:
-        rooms.check()
+        package_roots.check()
         self._core = build(settings)
         self._core.start()
         super().__init__(self._core)
@@ -70,7 +70,7 @@ class InferenceReplica(InferenceService):
 
         It has `/metrics` of this replica: Prometheus asks each replica's own port, not the one in front.
         """
-        from serving.http_edge import application as edge
+        from serving.server.http.http_edge import application as edge
 
         return edge(self.gateway, metrics=True)
 
@@ -269,7 +269,7 @@ class RayHost:
 
     def _await_live(self) -> None:
         """Wait until a request gets through: HAProxy learns of the replica a moment after Serve."""
-        from serving.client import PredictionClient
+        from serving.client.client import PredictionClient
 
         deadline = monotonic() + START_SECONDS
         client = PredictionClient(self.url, self._settings.serving.model)

@@ -8,9 +8,9 @@ from typing import Any
 from urllib.request import urlopen
 
 from alphaloop.errors import PortInUseError
-from alphaloop.exposition import registry_of
-from serving.address import address
+from alphaloop.telemetry.prometheus import registry_of
 from serving.hosts.environment import replica_ports
+from serving.protocol.address import address
 
 log = logging.getLogger(__name__)
 

@@ -20,7 +20,7 @@ from alphaloop.allocation import (
 )
 from alphaloop.costs import CostModel
 from alphaloop.errors import InputError
-from alphaloop.settings import TradingSettings
+from alphaloop.settings.trading import TradingSettings
 
 scores = arrays(np.float64, 8, elements=st.floats(-1e6, 1e6) | st.just(np.nan))
 weights = arrays(np.float64, 8, elements=st.floats(0, 0.12))

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alphaloop.entitlements import Entitlement, entitlement, entitlements
+from alphaloop.decision.entitlements import Entitlement, entitlement, entitlements
 
 
 @pytest.mark.parametrize(

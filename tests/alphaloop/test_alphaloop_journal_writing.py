@@ -24,7 +24,7 @@ from alphaloop.journal.anchors import Anchor, AnchorFile
 from alphaloop.journal.record import GENESIS, canonical, chain_hash
 from alphaloop.journal.store import Journal
 from alphaloop.journal.verification import verify
-from alphaloop.processes import child_environment
+from alphaloop.runtime.processes import child_environment
 
 MOMENT = datetime(2020, 3, 16, 20, tzinfo=UTC)
 

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from alphaloop.forecasts import hash_inputs
 from alphaloop.orders import Fill, Order, Position, Side, client_order_id
-from alphaloop.prediction import hash_inputs
 
 AT = datetime(2020, 3, 16, 20, tzinfo=UTC)
 quantities = st.decimals("0.0001", "1000000", places=4)

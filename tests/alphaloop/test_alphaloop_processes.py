@@ -12,10 +12,10 @@ import psutil
 import pytest
 
 import alphaloop
-from alphaloop import rooms
 from alphaloop.clock import ReplayClock, SystemClock, as_utc, monotonic, sleep
 from alphaloop.errors import PortInUseError, ShadowedRoomError, UnknownNameError
-from alphaloop.processes import child_environment, free_port, require_port
+from alphaloop.runtime import package_roots
+from alphaloop.runtime.processes import child_environment, free_port, require_port
 
 ROOT = Path(alphaloop.__file__).parent.parent
 MOMENT = datetime(2020, 3, 16, 20, tzinfo=UTC)
@@ -61,7 +61,7 @@ def test_a_long_list_of_names_is_cut_and_counted():
 
 def test_all_rooms_come_from_this_checkout():
     """In a process as it should be, the check passes."""
-    rooms.check()
+    package_roots.check()
 
 
 @pytest.mark.parametrize("package", [True, False], ids=["package", "plain folder"])
@@ -72,7 +72,7 @@ def test_a_room_shadowed_by_the_users_folder_is_named(tmp_path, package):
         (tmp_path / "trading" / "__init__.py").write_text("")
     code = (
         "import sys; sys.path.insert(0, sys.argv[1])\n"
-        "from alphaloop import rooms, errors\n"
+        "from alphaloop.runtime import package_roots as rooms; from alphaloop import errors\n"
         "try:\n    rooms.check()\n"
         "except errors.ShadowedRoomError as error:\n    print(error)\n"
         "import trading; print(list(trading.__path__)[0])"
@@ -102,7 +102,7 @@ def test_a_room_already_loaded_from_elsewhere_is_named(tmp_path, monkeypatch):
     stranger.__file__ = str(tmp_path / "trading" / "__init__.py")
     monkeypatch.setitem(sys.modules, "trading", stranger)
     with pytest.raises(ShadowedRoomError, match="'trading'"):
-        rooms.check()
+        package_roots.check()
 
 
 def test_a_child_does_not_import_from_its_working_folder(tmp_path):
@@ -142,7 +142,7 @@ def test_a_free_port_is_no_outgoing_connections_and_given_once():
 
 GRANDCHILDREN = """
 import subprocess, sys
-from alphaloop.processes import adopt_orphans, stop_descendants
+from alphaloop.runtime.processes import adopt_orphans, stop_descendants
 adopt_orphans()
 orphaning = (
     "import subprocess; "
@@ -174,7 +174,7 @@ def test_a_child_dies_with_its_parent():
     """A child that asked for it is killed when its parent is gone."""
     code = (
         "import subprocess\n"
-        "from alphaloop.processes import die_with_parent\n"
+        "from alphaloop.runtime.processes import die_with_parent\n"
         "print(subprocess.Popen(['sleep', '600'], preexec_fn=die_with_parent, stdout=-3).pid, flush=True)\n"
     )
     child = int(_python(code, env=child_environment()).stdout)

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from alphaloop import settings as configuration
 from alphaloop.errors import InputError, SettingsError
-from alphaloop.settings import PREFIX, Settings, known_settings, load
-from alphaloop.variables import parts
+from alphaloop.settings import settings as configuration
+from alphaloop.settings.environment_variables import parts
+from alphaloop.settings.settings import PREFIX, Settings, known_settings, load
 
 # What Kubernetes 1.31 sets in a pod beside a Service `alphaloop` with the ports grpc (8001) and http (8000).
 OF_A_SERVICE = {

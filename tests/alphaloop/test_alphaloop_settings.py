@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from alphaloop import settings as configuration
 from alphaloop.errors import SettingsError
-from alphaloop.settings import load
+from alphaloop.settings import settings as configuration
+from alphaloop.settings.settings import load
 
 
 @pytest.fixture(autouse=True)

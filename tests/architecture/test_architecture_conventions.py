@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from alphaloop.rooms import ROOMS
+from alphaloop.runtime.package_roots import ROOMS
 
 ROOT = Path(__file__).resolve().parents[2]
 TESTS = sorted((ROOT / "tests").rglob("test_*.py"))

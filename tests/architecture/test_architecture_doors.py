@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from alphaloop.rooms import ROOMS
+from alphaloop.runtime.package_roots import ROOMS
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -16,22 +16,22 @@ ROOT = Path(__file__).resolve().parents[2]
 DOORS = {
     "kfp": ("pipelines/",),
     "kubernetes": ("pipelines/",),
-    "feast": ("features/store.py", "features/streamer.py", "features/repo/"),
-    "redis": ("features/lease_redis.py",),
-    "mlflow": ("models/registry.py", "models/registry_database.py"),
-    "optuna": ("models/tuning.py",),
-    "ray.tune": ("models/tuning.py",),
+    "feast": ("features/store/feature_store.py", "features/store/streamer.py", "features/store/feast/"),
+    "redis": ("features/store/redis_lease.py",),
+    "mlflow": ("models/registry/model_registry.py", "models/registry/mlflow_database.py"),
+    "optuna": ("models/training/tuning.py",),
+    "ray.tune": ("models/training/tuning.py",),
     "ray.serve": ("serving/hosts/ray.py",),
-    "evidently": ("control/drift.py",),
+    "evidently": ("monitoring/drift/drift_monitor.py",),
     # Software kits of brokers and of data vendors; some are both.
-    "alpaca": ("trading/brokers/alpaca.py", "features/sources/alpaca.py"),
-    "ccxt": ("trading/brokers/ccxt.py", "features/sources/ccxt/"),
-    "ib_async": ("trading/brokers/ibkr.py", "features/sources/ibkr.py"),
-    "skfolio": ("features/sources/sp500_20.py",),
+    "alpaca": ("trading/brokers/alpaca.py", "marketdata/sources/alpaca.py"),
+    "ccxt": ("trading/brokers/ccxt.py", "marketdata/sources/ccxt/"),
+    "ib_async": ("trading/brokers/ibkr.py", "marketdata/sources/ibkr.py"),
+    "skfolio": ("marketdata/sources/sp500_20.py",),
     "hmmlearn": ("features/indicators/hidden_markov.py",),
-    "yfinance": ("features/sources/yfinance.py",),
-    "bokeh": ("features/sources/bokeh.py",),
-    "gym_anytrading": ("features/sources/gym_anytrading.py",),
+    "yfinance": ("marketdata/sources/yfinance.py",),
+    "bokeh": ("marketdata/sources/bokeh.py",),
+    "gym_anytrading": ("marketdata/sources/gym_anytrading.py",),
 }
 CLOCK = "alphaloop/clock.py"
 READS_CLOCK = {"now", "utcnow", "today"}
@@ -104,32 +104,44 @@ def test_rooms_keep_the_doors() -> None:
     [
         ("control/retrain.py", "import kfp", "imports kfp"),
         ("control/retrain.py", "from kfp import dsl", "imports kfp"),
-        ("features/build.py", "def f():\n    from feast import FeatureStore", "imports feast"),
-        ("features/store.py", "def f():\n    import redis", "imports redis"),
-        ("serving/router.py", "import mlflow.tracking", "imports mlflow"),
-        ("models/training.py", "from ray import tune", "imports ray.tune"),
-        ("models/training.py", "import ray\nray.tune.report({})", "imports ray.tune"),
-        ("serving/core.py", "import ray.serve as s", "imports ray.serve"),
+        ("features/compute/batch.py", "def f():\n    from feast import FeatureStore", "imports feast"),
+        ("features/store/feature_store.py", "def f():\n    import redis", "imports redis"),
+        ("serving/inference/router.py", "import mlflow.tracking", "imports mlflow"),
+        ("models/training/train.py", "from ray import tune", "imports ray.tune"),
+        ("models/training/train.py", "import ray\nray.tune.report({})", "imports ray.tune"),
+        ("serving/inference/core.py", "import ray.serve as s", "imports ray.serve"),
         ("serving/hosts/process.py", "from ray import serve", "imports ray.serve"),
-        ("control/evidence.py", "import evidently", "imports evidently"),
+        ("rollouts/evidence/evidence_ledger.py", "import evidently", "imports evidently"),
         (
-            "control/evidence.py",
+            "rollouts/evidence/evidence_ledger.py",
             "import importlib\nimportlib.import_module('evidently')",
             "imports evidently",
         ),
         ("trading/engine.py", "import alpaca.trading", "imports alpaca"),
         ("trading/brokers/paper.py", "import ccxt", "imports ccxt"),
         ("trading/brokers/paper.py", "import ib_async", "imports ib_async"),
-        ("features/storage/files.py", "import skfolio", "imports skfolio"),
-        ("control/labels.py", "from datetime import datetime\ndatetime.now()", "calls datetime.now"),
-        ("control/labels.py", "import datetime\ndatetime.datetime.utcnow()", "calls datetime.utcnow"),
-        ("control/labels.py", "import pandas as pd\npd.Timestamp.now()", "calls Timestamp.now"),
+        ("marketdata/files/file_source.py", "import skfolio", "imports skfolio"),
+        (
+            "alphaloop/statistics/matured_labels.py",
+            "from datetime import datetime\ndatetime.now()",
+            "calls datetime.now",
+        ),
+        (
+            "alphaloop/statistics/matured_labels.py",
+            "import datetime\ndatetime.datetime.utcnow()",
+            "calls datetime.utcnow",
+        ),
+        (
+            "alphaloop/statistics/matured_labels.py",
+            "import pandas as pd\npd.Timestamp.now()",
+            "calls Timestamp.now",
+        ),
         ("trading/engine.py", "import time\ntime.time()", "imports time"),
         ("trading/engine.py", "from time import perf_counter", "imports time"),
         ("trading/engine.py", "from time import sleep", "imports time"),
-        ("models/export.py", "import pickle", "nothing is pickled"),
-        ("models/export.py", "import numpy\nnumpy.load('x', allow_pickle=True)", "allows pickle"),
-        ("models/export.py", "assert 1 == 1", "asserts"),
+        ("models/onnx/export.py", "import pickle", "nothing is pickled"),
+        ("models/onnx/export.py", "import numpy\nnumpy.load('x', allow_pickle=True)", "allows pickle"),
+        ("models/onnx/export.py", "assert 1 == 1", "asserts"),
     ],
 )
 def test_a_breach_is_found(tmp_path: Path, path: str, source: str, breach: str) -> None:
@@ -145,11 +157,11 @@ def test_a_breach_is_found(tmp_path: Path, path: str, source: str, breach: str) 
     ("path", "source"),
     [
         ("pipelines/components.py", "from kfp import dsl"),
-        ("features/repo/definitions.py", "from feast import Entity"),
+        ("features/store/feast/definitions.py", "from feast import Entity"),
         ("serving/hosts/ray.py", "import ray\nfrom ray import serve\nray.serve.run(None)"),
-        ("models/tuning.py", "import ray\nray.init()"),
-        ("models/tuning.py", "from datetime import time"),
-        ("control/labels.py", "def f(clock):\n    return clock.now()"),
+        ("models/training/tuning.py", "import ray\nray.init()"),
+        ("models/training/tuning.py", "from datetime import time"),
+        ("alphaloop/statistics/matured_labels.py", "def f(clock):\n    return clock.now()"),
         (CLOCK, "import time\nfrom datetime import UTC, datetime\ntime.sleep(0)\ndatetime.now(UTC)"),
     ],
 )

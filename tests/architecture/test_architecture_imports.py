@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from alphaloop.rooms import ROOMS
+from alphaloop.runtime.package_roots import ROOMS
 
 ROOT = Path(__file__).resolve().parents[2]
-MODULES = ("features/store.py", "features/build.py", "models/registry.py", "models/card.py",
-           "models/training.py", "serving/client.py", "serving/core.py")  # fmt: skip
+MODULES = ("features/store/feature_store.py", "features/compute/batch.py", "models/registry/model_registry.py", "models/registry/card.py",
+           "models/training/train.py", "serving/client/client.py", "serving/inference/core.py")  # fmt: skip
 
 
 def lint_imports(folder: Path) -> subprocess.CompletedProcess[str]:
@@ -49,11 +49,15 @@ def test_rooms_keep_the_contracts() -> None:
 
 def test_what_is_allowed_passes(small_house: Path) -> None:
     """Serving may use the store and the registry, trading the client, control what lies below."""
-    (small_house / "serving/core.py").write_text(
-        "import features.store\nimport models.registry\nimport models.card\n"
+    (small_house / "serving/inference/core.py").write_text(
+        "import features.store.feature_store\nimport models.registry.model_registry\nimport models.registry.card\n"
     )
-    (small_house / "trading/engine.py").write_text("import serving.client\nimport features.build\n")
-    (small_house / "control/evidence.py").write_text("import models.training\nimport trading\n")
+    (small_house / "trading/engine.py").write_text(
+        "import serving.client.client\nimport features.compute.batch\n"
+    )
+    (small_house / "rollouts/evidence/evidence_ledger.py").write_text(
+        "import models.training.train\nimport trading\n"
+    )
     result = lint_imports(small_house)
     assert result.returncode == 0, result.stdout + result.stderr
 
@@ -62,29 +66,33 @@ def test_what_is_allowed_passes(small_house: Path) -> None:
     ("path", "source", "contract"),
     [
         ("alphaloop/costs.py", "import features", "Imports run one way"),
-        ("features/build.py", "import models.registry", "Imports run one way"),
-        ("models/training.py", "import serving.core", "Imports run one way"),
-        ("serving/core.py", "import trading", "Imports run one way"),
-        ("control/evidence.py", "import console", "Imports run one way"),
+        ("features/compute/batch.py", "import models.registry.model_registry", "Imports run one way"),
+        ("models/training/train.py", "import serving.inference.core", "Imports run one way"),
+        ("serving/inference/core.py", "import trading", "Imports run one way"),
+        ("rollouts/evidence/evidence_ledger.py", "import console", "Imports run one way"),
         ("pipelines/catalogue.py", "import console", "Imports run one way"),
-        ("serving/core.py", "import features.build", "Serving reads the feature store"),
-        ("serving/core.py", "import models.training", "Serving reads the feature store"),
-        ("serving/core.py", "import torch", "Serving carries no training library"),
-        ("models/registry.py", "import lightgbm", "Serving carries no training library"),
-        ("trading/engine.py", "import models.registry", "Trading knows no model"),
-        ("trading/engine.py", "import serving.core", "Trading knows no model"),
-        ("serving/client.py", "import ray", "Trading carries no Ray"),
-        ("control/evidence.py", "def f():\n    import pipelines", "Control starts no pipeline"),
-        ("control/evidence.py", "import kfp", "Control starts no pipeline"),
+        ("serving/inference/core.py", "import features.compute.batch", "Serving reads the feature store"),
+        ("serving/inference/core.py", "import models.training.train", "Serving reads the feature store"),
+        ("serving/inference/core.py", "import torch", "Serving carries no training library"),
+        ("models/registry/model_registry.py", "import lightgbm", "Serving carries no training library"),
+        ("trading/engine.py", "import models.registry.model_registry", "Trading knows no model"),
+        ("trading/engine.py", "import serving.inference.core", "Trading knows no model"),
+        ("serving/client/client.py", "import ray", "Trading carries no Ray"),
+        (
+            "rollouts/evidence/evidence_ledger.py",
+            "def f():\n    import pipelines",
+            "Control starts no pipeline",
+        ),
+        ("rollouts/evidence/evidence_ledger.py", "import kfp", "Control starts no pipeline"),
     ],
 )
 def test_a_broken_contract_is_found(small_house: Path, path: str, source: str, contract: str) -> None:
     """Each contract, broken on purpose, fails and is named."""
     (small_house / path).write_text(source + "\n")
-    if path in {"models/registry.py", "serving/client.py"}:
+    if path in {"models/registry/model_registry.py", "serving/client/client.py"}:
         # These are found through the room that uses them.
-        (small_house / "serving/core.py").write_text("import models.registry\n")
-        (small_house / "trading/engine.py").write_text("import serving.client\n")
+        (small_house / "serving/inference/core.py").write_text("import models.registry.model_registry\n")
+        (small_house / "trading/engine.py").write_text("import serving.client.client\n")
     result = lint_imports(small_house)
     broken = [line for line in result.stdout.splitlines() if line.endswith("BROKEN")]
     assert result.returncode == 1, result.stdout + result.stderr

@@ -24,7 +24,7 @@ rooms, libraries = sys.argv[1].split(","), sys.argv[2].split(",")
 for room in rooms:
     package = importlib.import_module(room)
     for module in pkgutil.walk_packages(package.__path__, room + "."):
-        if not module.name.startswith(("features.repo.", "alphaloop.journal.migrations.")):
+        if not module.name.startswith(("features.store.feast.", "alphaloop.journal.migrations.")):
             importlib.import_module(module.name)
 print(" ".join(name for name in libraries if name in sys.modules))
 """
@@ -70,7 +70,7 @@ def test_feast_brings_no_torch(tmp_path: Path) -> None:
     asked = """
 import sys
 from pathlib import Path
-from features.repo.connection import open_feast
+from features.store.feast.connection import open_feast
 open_feast(Path(sys.argv[1]))
 print("torch" in sys.modules)
 from feast.infra.offline_stores import offline_store
@@ -86,7 +86,7 @@ def test_feast_is_imported_without_its_run_time_type_checks(tmp_path: Path) -> N
     asked = """
 import sys
 from pathlib import Path
-from features.repo.connection import open_feast
+from features.store.feast.connection import open_feast
 open_feast(Path(sys.argv[1]))
 import feast, typeguard
 print(feast.Entity(name="symbol", description=1).description)
@@ -106,7 +106,7 @@ tempfile.tempdir = sys.argv[2]
 for name in ("PROMETHEUS_MULTIPROCESS_DIR", "PROMETHEUS_MULTIPROC_DIR"):
     os.environ.pop(name, None)
 before = dict(os.environ)
-from features.repo.connection import open_feast
+from features.store.feast.connection import open_feast
 open_feast(Path(sys.argv[1]))
 import feast.metrics
 print(dict(os.environ) == before)
@@ -125,7 +125,7 @@ def test_a_look_at_drift_imports_evidently_in_part_and_a_report_all_of_it() -> N
     asked = """
 import sys
 import numpy, pandas
-from control.drift import evidently_distance
+from monitoring.drift.drift_monitor import evidently_distance
 values = numpy.arange(100.0)
 evidently_distance(pandas.Series(values), values)
 print("evidently.descriptors" in sys.modules)

@@ -24,21 +24,21 @@ import pyarrow as pa
 import pytest
 
 from alphaloop.allocation import AllocationPolicy
+from alphaloop.bars import Bar, BarPanel, Slice, to_datetime64
 from alphaloop.clock import ReplayClock, monotonic
 from alphaloop.costs import CostModel
 from alphaloop.errors import VendorError
 from alphaloop.journal.store import Journal
-from alphaloop.market import Bar, BarPanel, Slice, to_datetime64
-from features.feeds.assembler import Assembler, LiveSlices
-from features.feeds.consensus import Consensus
-from features.feeds.failover import FailoverSource
-from features.feeds.policy import FailoverPolicy
-from features.venues.retry import Retry
+from marketdata.connectors.retry import Retry
+from marketdata.feeds.assembler import Assembler, LiveSlices
+from marketdata.feeds.consensus import Consensus
+from marketdata.feeds.failover import FailoverSource
+from marketdata.feeds.failover_policy import FailoverPolicy
 from trading.brokers.paper import PaperBroker
 from trading.engine import TradingEngine
 from trading.forecaster import ArrayForecaster
-from trading.risk import RiskCheck, RiskLimits
-from trading.strategy import AllocationStrategy
+from trading.risk.risk_check import RiskCheck, RiskLimits
+from trading.strategies.allocation import AllocationStrategy
 
 PROGRAM = Path(__file__).with_name("bar_server.py")
 PERIOD_MS = 150

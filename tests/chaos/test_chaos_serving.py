@@ -26,16 +26,17 @@ import pytest
 
 from alphaloop.clock import SystemClock, monotonic, sleep
 from alphaloop.errors import ServingError
-from alphaloop.processes import ONE_THREAD, child_environment, free_port
-from alphaloop.rollout import RolloutState, sleeve_names
-from alphaloop.settings import ServingSettings, Settings
-from features.streamer import Streamer
-from models.registry import Registry
-from serving.client import PredictionClient
+from alphaloop.rollout_document import RolloutState, sleeve_names
+from alphaloop.runtime.processes import ONE_THREAD, child_environment, free_port
+from alphaloop.settings.serving import ServingSettings
+from alphaloop.settings.settings import Settings
+from features.store.streamer import Streamer
+from models.registry.model_registry import Registry
+from serving.client.client import PredictionClient
 
 SERVE = """
 import sys
-from alphaloop.settings import Settings
+from alphaloop.settings.settings import Settings
 from serving.hosts.ray import RayHost
 host = RayHost(Settings.model_validate_json(sys.argv[1]), grpc_port=int(sys.argv[2]))
 host.run_forever(lambda url: print(url, flush=True))

@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from alphaloop.processes import free_port
-from alphaloop.rollout import RolloutDocument
-from alphaloop.settings import ServingSettings, Settings
-from models.card import Card
-from models.registry import Registry
+from alphaloop.rollout_document import RolloutDocument
+from alphaloop.runtime.processes import free_port
+from alphaloop.settings.serving import ServingSettings
+from alphaloop.settings.settings import Settings
+from models.registry.card import Card
+from models.registry.model_registry import Registry
 from serving.hosts.process import ProcessHost
 
 from .protocol_calls import MODEL, Target

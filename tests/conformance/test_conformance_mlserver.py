@@ -21,7 +21,7 @@ import pytest
 from tritonclient.utils import InferenceServerException
 
 from alphaloop.clock import monotonic, sleep
-from alphaloop.processes import child_environment, free_port
+from alphaloop.runtime.processes import child_environment, free_port
 
 from .protocol_calls import MODEL, Target
 from .protocol_cases import CASES, observe

@@ -10,10 +10,10 @@ from typing import Any
 import psutil
 import pytest
 
-from alphaloop.settings import load
-from console.demo import command
-from console.demo.plot import Plot
-from control import audit
+from alphaloop.settings.settings import load
+from cli.demo import command
+from cli.demo.scenario_config import Plot
+from loop import audit
 
 SYMBOLS = (
     "AAPL", "BAC", "CVX", "GE", "HD", "JNJ", "JPM", "KO",

@@ -8,56 +8,14 @@ import signal
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 
-import numpy as np
-import pyarrow as pa
 import pytest
 
-from alphaloop.clock import ReplayClock, monotonic, sleep
-from alphaloop.market import BarPanel
-from alphaloop.processes import free_port
-from features.lease_redis import connect
-from features.online import online_address
-from features.sources.registry import find
-
-SYMBOLS = ("AAPL", "BAC", "JNJ", "KO", "RRC", "XOM")
-START = datetime(2018, 1, 1, tzinfo=UTC)
-END = datetime(2019, 12, 31, 23, tzinfo=UTC)
-
-
-@pytest.fixture(scope="session")
-def real_bars() -> BarPanel:
-    """Two years of six real symbols, 503 bars."""
-    return BarPanel.from_table(find("sp500-20").history(SYMBOLS, START, END), SYMBOLS)
-
-
-@pytest.fixture(scope="session")
-def simulated_bars() -> BarPanel:
-    """The first 420 bars of the simulated universe, all 20 symbols."""
-    bars = BarPanel.from_table(find("simulated").history(()))
-    return bars.between(end=bars.at(419).timestamp)
-
-
-@pytest.fixture(scope="session")
-def table(real_bars: BarPanel) -> pa.Table:
-    """The real bars as rows."""
-    return real_bars.to_table()
-
-
-@pytest.fixture
-def clock(real_bars: BarPanel) -> ReplayClock:
-    """A clock at the last real bar."""
-    return ReplayClock(real_bars.at(len(real_bars) - 1).timestamp)
-
-
-@pytest.fixture(scope="session")
-def with_closes() -> Callable[[BarPanel, np.ndarray], BarPanel]:
-    """The same bars with other closes `[T, N]`."""
-    from features.source import close_only
-
-    return lambda bars, close: close_only(bars.timestamps, bars.symbols, close)
+from alphaloop.clock import monotonic, sleep
+from alphaloop.runtime.processes import free_port
+from features.store.online_address import online_address
+from features.store.redis_lease import connect
 
 
 class RedisServer:

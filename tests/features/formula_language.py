@@ -6,12 +6,12 @@ from collections.abc import Callable
 
 from alphaloop.errors import UnknownNameError
 from features import catalogue
-from features.formula.meaning import Meaning, meaning
+from features.engine.indicator import Indicator, indicator
+from features.engine.operator import Operator
+from features.engine.operators.pointwise import Pointwise
+from features.formula.compiler import Meaning, meaning
 from features.formula.parser import parse
 from features.formula.syntax import Formula
-from features.indicator import Indicator, indicator
-from features.operator import Operator
-from features.operators.pointwise import Pointwise
 
 
 @indicator(inputs=("close", "benchmark"), outputs=("upper", "lower"))

@@ -13,11 +13,11 @@ from functools import cache
 import numpy as np
 import pytest
 
-from alphaloop.market import BarPanel
+from alphaloop.bars import BarPanel
 from features import catalogue
-from features.graph import Graph, Node, Output
-from features.inputs import columns
-from features.operator import Axes
+from features.engine.columns import columns
+from features.engine.graph import Graph, Node, Output
+from features.engine.operator import Axes
 
 BARS = 420
 TOLERANCE = 1e-9

@@ -16,12 +16,13 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from alphaloop.market import BarPanel
+from alphaloop.bars import BarPanel
 from features import parity
-from features.build import FeatureFrame
-from features.sets import FeatureSet, of_catalogue
-from features.truth.corporate_actions import CorporateAction
-from features.truth.vintages import Vintages, backfill_by_vintage
+from features.compute.batch import FeatureFrame
+from features.compute.vintage_backfill import backfill_by_vintage
+from features.feature_set import FeatureSet, of_catalogue
+from marketdata.point_in_time.action_record import CorporateAction
+from marketdata.point_in_time.vintages import Vintages
 
 BARS, CUT = 130, 90
 

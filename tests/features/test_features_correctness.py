@@ -20,7 +20,7 @@ import pytest
 from ta import momentum, trend, volatility, volume
 
 from features.catalogue import find
-from features.operator import Axes
+from features.engine.operator import Axes
 
 COLUMNS = ("open", "high", "low", "close", "volume")
 SAME = "the same definition from the first value on"

@@ -9,15 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from features.cross_section import (
-    Matrix,
-    centred_rank,
-    demean,
-    share_positive,
-    universe_median,
-    within,
-    zscore,
-)
+from alphaloop.statistics.ranks import centred_rank
+from features.engine.cross_section import Matrix, demean, share_positive, universe_median, within, zscore
 
 FUNCTIONS = [centred_rank, demean, share_positive, universe_median, zscore]
 VALUES = arrays(

@@ -7,10 +7,10 @@ import time
 
 import pytest
 
-from features.formula.errors import FormulaError
-from features.formula.meaning import Language
+from features.formula.compiler import Language
+from features.formula.formula_error import FormulaError
 from features.formula.parser import parse
-from features.formula.spelling import canonical
+from features.formula.printer import canonical
 
 from .formula_language import resolver, understood
 

@@ -9,17 +9,17 @@ import numpy.typing as npt
 import pytest
 import talib
 
+from alphaloop.bars import BarPanel
 from alphaloop.errors import UnknownNameError
-from alphaloop.market import BarPanel
 from features import catalogue
-from features.formula.meaning import Language
+from features.default_features import NAMED
+from features.engine.columns import columns
+from features.engine.graph import Column, Graph
+from features.engine.indicator import Indicator
+from features.engine.operator import Axes
+from features.formula.compiler import Language
 from features.formula.parser import parse
 from features.formula.syntax import Formula
-from features.graph import Column, Graph
-from features.indicator import Indicator
-from features.inputs import columns
-from features.named import NAMED
-from features.operator import Axes
 
 Values = npt.NDArray[np.float64]
 

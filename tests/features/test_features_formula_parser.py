@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from alphaloop.errors import InputError
-from features.formula.errors import FormulaError
+from features.formula.formula_error import FormulaError
 from features.formula.parser import RANKS, WORDS, parse
-from features.formula.spelling import canonical, column_name
+from features.formula.printer import canonical, column_name
 from features.formula.syntax import (
     DEEPEST,
     Binary,

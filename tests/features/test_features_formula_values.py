@@ -9,8 +9,8 @@ import numpy.typing as npt
 import pytest
 import talib
 
-from features.graph import Graph
-from features.operator import Axes
+from features.engine.graph import Graph
+from features.engine.operator import Axes
 
 from .formula_language import understood
 

@@ -12,7 +12,7 @@ import pytest
 
 from alphaloop.errors import InputError
 from features.catalogue import find
-from features.operator import Axes
+from features.engine.operator import Axes
 
 NAN = math.nan
 Bars = dict[str, list[float]]

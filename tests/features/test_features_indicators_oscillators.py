@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from features.catalogue import find
-from features.operator import Axes
+from features.engine.operator import Axes
 
 NAN = math.nan
 LENGTH = 260

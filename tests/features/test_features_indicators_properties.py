@@ -12,8 +12,8 @@ import pytest
 
 from alphaloop.errors import InputError
 from features.catalogue import defined_in
-from features.indicator import Indicator
-from features.operator import Axes
+from features.engine.indicator import Indicator
+from features.engine.operator import Axes
 
 MODULES = [
     "alligator",
@@ -244,7 +244,7 @@ def test_what_is_free_of_scale_does_not_depend_on_the_unit_of_price(one: Indicat
 @pytest.mark.parametrize("length", [0, -3, 10**9])
 def test_a_length_that_cannot_be_is_refused_by_name(one: Indicator, length: int) -> None:
     """No bars, or more than fit in memory, are an input error that names indicator and parameter."""
-    from features.graph import Input
+    from features.engine.graph import Input
 
     with pytest.raises(InputError, match=f"'{one.name}' cannot take .*length"):
         one.apply([Input(name) for name in one.inputs], named={"length": length})

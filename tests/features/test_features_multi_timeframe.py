@@ -8,9 +8,9 @@ import pytest
 
 from alphaloop.errors import InputError
 from features import catalogue
-from features.graph import Column, Graph, Input
-from features.multi_timeframe import Coarser, Period, coarser
-from features.operator import Axes, Matrix
+from features.engine.graph import Column, Graph, Input
+from features.engine.multi_timeframe import Coarser, Period, coarser
+from features.engine.operator import Axes, Matrix
 
 COLUMNS = ("close", "high", "low", "open", "volume")
 

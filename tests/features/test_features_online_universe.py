@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+from alphaloop.bars import BarPanel
 from alphaloop.clock import ReplayClock
-from alphaloop.market import BarPanel
-from alphaloop.prediction import SymbolStatus
-from alphaloop.universe import hash_universe
-from features.online_reader import OnlineReader
-from features.repo.connection import definitions, open_feast
-from features.sets import FeatureSet
-from features.streamer import Streamer
+from alphaloop.forecasts import SymbolStatus
+from alphaloop.universe_hash import hash_universe
+from features.feature_set import FeatureSet
+from features.store.feast.connection import definitions, open_feast
+from features.store.online import OnlineReader
+from features.store.streamer import Streamer
 
 RANKED = FeatureSet(["return_1", "rank(return_5)"])
 PLAIN = FeatureSet(["return_1", "return_5"])

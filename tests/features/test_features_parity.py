@@ -12,14 +12,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from alphaloop.bars import BarPanel
 from alphaloop.errors import DataError, InputError, UnknownNameError
-from alphaloop.market import BarPanel
+from alphaloop.statistics.ranks import centred_rank
 from features import parity
-from features.build import backfill
-from features.cross_section import centred_rank, share_positive, universe_median
-from features.sets import DEFAULT, FeatureSet
-from features.source import close_only
-from features.stream import FeatureStream
+from features.compute.batch import backfill
+from features.compute.stream import FeatureStream
+from features.engine.cross_section import share_positive, universe_median
+from features.feature_set import DEFAULT, FeatureSet
+from marketdata.source import close_only
 
 WithCloses = Callable[[BarPanel, np.ndarray], BarPanel]
 

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from alphaloop.bars import BarPanel
 from alphaloop.clock import ReplayClock, monotonic, sleep
 from alphaloop.errors import (
     DataError,
@@ -22,19 +23,20 @@ from alphaloop.errors import (
     StaleFeaturesError,
     VendorError,
 )
-from alphaloop.market import BarPanel
-from alphaloop.prediction import SymbolStatus
-from alphaloop.settings import FeatureSettings, Settings
+from alphaloop.forecasts import SymbolStatus
+from alphaloop.settings.features import FeatureSettings
+from alphaloop.settings.settings import Settings
 from features import parity
-from features.build import FeatureFrame, backfill
-from features.lease import LeaseHeldError
-from features.lease_redis import RedisLease, connect
-from features.online import OnlineAddress, online_address
-from features.repo import folder as repository
-from features.sets import DEFAULT, FeatureSet
-from features.source import close_only
-from features.store import FeatureStore, OnlineReader
-from features.streamer import Streamer
+from features.compute.batch import FeatureFrame, backfill
+from features.feature_set import DEFAULT, FeatureSet
+from features.store.feast import folder as repository
+from features.store.feature_store import FeatureStore
+from features.store.online import OnlineReader
+from features.store.online_address import OnlineAddress, online_address
+from features.store.redis_lease import RedisLease, connect
+from features.store.streamer import Streamer
+from features.store.writer_lease import LeaseHeldError
+from marketdata.source import close_only
 
 LIVE, WINDOW, SNAPSHOT = 480, 16, "s" * 64
 OK, MISSING = SymbolStatus.OK, SymbolStatus.MISSING
@@ -306,7 +308,7 @@ def test_nobody_writes_windows_past_the_streamer(
     server: Any, tmp_path: Path, real_bars: BarPanel, clock: ReplayClock
 ) -> None:
     """Feast's own ways of writing are refused: without the lease there is no write."""
-    from features.store import open_feast
+    from features.store.feast.connection import open_feast
 
     settings = settings_of(tmp_path, server.address)
     open_streamer(settings, real_bars, clock).close()

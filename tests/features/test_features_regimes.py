@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from alphaloop.bars import to_datetime
 from alphaloop.errors import DataError, InputError
-from alphaloop.market import to_datetime
 from features import catalogue
-from features.graph import Graph
+from features.engine.graph import Graph
+from features.engine.operator import Axes, Matrix, Operator
+from features.engine.operators.pairwise import AverageCorrelation
 from features.indicators.hidden_markov import USUAL, GaussianMarkov, fit
-from features.operator import Axes, Matrix, Operator
-from features.operators.pairwise import AverageCorrelation
 
 TIMES = np.datetime64("2015-01-02T21:00", "ns") + np.arange(3000) * np.timedelta64(1, "D")
 

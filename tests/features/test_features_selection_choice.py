@@ -8,18 +8,18 @@ from datetime import datetime
 import numpy as np
 import pytest
 
+from alphaloop.bars import BarPanel, to_datetime
 from alphaloop.errors import DataError, InputError
-from alphaloop.market import BarPanel, to_datetime
-from features.selection.chance import chance, expected_maximum
+from features.feature_set import FeatureSet
 from features.selection.clustering import clusters
-from features.selection.genetic import Budget, genetic
-from features.selection.methods import METHODS
+from features.selection.methods.genetic import Budget, genetic
+from features.selection.methods.method import METHODS
+from features.selection.null_distribution import chance, expected_maximum
+from features.selection.reports.summary import verdict
 from features.selection.selection import Selected, select
 from features.selection.stability import stability
 from features.selection.training_part import TrainingPart, training_part
-from features.selection.verdict import verdict
-from features.sets import FeatureSet
-from features.source import close_only
+from marketdata.source import close_only
 
 BARS, SYMBOLS, SPLIT, HORIZON = 680, 12, 560, 1
 NOISE = tuple(f"noise_{number:02d}" for number in range(10))

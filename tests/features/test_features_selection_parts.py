@@ -15,27 +15,28 @@ from hypothesis import strategies as st
 from pyarrow import parquet
 from scipy.stats import spearmanr
 
+from alphaloop.bars import BarPanel, to_datetime
 from alphaloop.errors import InputError
-from alphaloop.market import BarPanel, to_datetime
-from alphaloop.settings import FeatureSettings, Settings
-from features.build import backfill
-from features.indicator import indicator
-from features.operator import Operator
-from features.operators.window import Window
+from alphaloop.settings.features import FeatureSettings
+from alphaloop.settings.settings import Settings
+from features.compute.batch import backfill
+from features.engine.indicator import indicator
+from features.engine.operator import Operator
+from features.engine.operators.window import Window
+from features.feature_set import FeatureSet, default, feature_set_of
 from features.selection.folds import folds
 from features.selection.generation import TWINS, generate
 from features.selection.information_coefficient import coefficients, mean, standard_error, unit_ranks
-from features.selection.lasso import lasso
-from features.selection.mutual_information import mutual_information
+from features.selection.methods.lasso import lasso
+from features.selection.methods.mutual_information import mutual_information
 from features.selection.normal_equations import NormalEquations
-from features.selection.outcome import write
+from features.selection.reports.output_files import write
+from features.selection.scale_invariance import scale_free
 from features.selection.scaling import LIMIT, Scaling
 from features.selection.selection import select
 from features.selection.target import forward_returns, target
 from features.selection.training_part import TrainingPart, training_part
-from features.selection.units import scale_free
-from features.sets import FeatureSet, default, feature_set_of
-from models.information import information_coefficients, newey_west_tstat
+from models.evaluation.information_coefficient import information_coefficients, newey_west_tstat
 from models.labels import forward_returns as labels_of_training
 
 
@@ -189,7 +190,7 @@ def test_the_lasso_path_is_that_of_descent(part: TrainingPart) -> None:
     """At a penalty the weights read off the path are those of coordinate descent on all rows."""
     from sklearn.linear_model import Lasso
 
-    from features.selection.lasso import _path
+    from features.selection.methods.lasso import _path
 
     rows, labels = part.rows_between(range(len(part)))
     whole = NormalEquations.of(part, range(len(part)))

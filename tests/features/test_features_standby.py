@@ -15,17 +15,19 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from alphaloop.bars import BarPanel, Slice
 from alphaloop.clock import SystemClock, monotonic
 from alphaloop.errors import DataError, InputError, LeaseLostError, MissingStateError
-from alphaloop.market import BarPanel, Slice
-from alphaloop.processes import child_environment
-from alphaloop.settings import DataSettings, FeatureSettings, Settings
-from features.build import FeatureFrame, backfill
-from features.sets import FeatureSet
-from features.standby import Standby
-from features.storage.snapshots import SnapshotStore
-from features.store import OnlineReader
-from features.streamer import claim
+from alphaloop.runtime.processes import child_environment
+from alphaloop.settings.data import DataSettings
+from alphaloop.settings.features import FeatureSettings
+from alphaloop.settings.settings import Settings
+from features.compute.batch import FeatureFrame, backfill
+from features.feature_set import FeatureSet
+from features.store.online import OnlineReader
+from features.store.standby import Standby
+from features.store.streamer import claim
+from marketdata.storage.snapshots import SnapshotStore
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCE, FIRST, WINDOW, LEASE_SECONDS = "venue", 300, 8, 0.8
@@ -38,11 +40,11 @@ from pathlib import Path
 import pyarrow.parquet as pq
 from alphaloop.clock import SystemClock, sleep
 from alphaloop.errors import LeaseLostError
-from alphaloop.market import BarPanel
-from alphaloop.settings import from_json
-from features.standby import Standby
-from features.store import open_feast
-import feast.infra.online_stores.sqlite, features.repo.redis_store
+from alphaloop.bars import BarPanel
+from alphaloop.settings.settings import from_json
+from features.store.standby import Standby
+from features.store.feast.connection import open_feast
+import feast.infra.online_stores.sqlite, features.store.feast.redis_store
 
 home, bars = Path(sys.argv[1]), BarPanel.from_table(pq.read_table(sys.argv[2]))
 settings = from_json((home / "settings.json").read_text())

@@ -13,7 +13,7 @@ import pytest
 
 from alphaloop.errors import InputError
 from features import catalogue
-from features.operator import Axes
+from features.engine.operator import Axes
 
 BARS = [
     datetime(2019, 11, 20, 0, 30, 30, tzinfo=UTC) + index * timedelta(hours=7, minutes=10)

@@ -11,7 +11,7 @@ from scipy import stats
 
 from alphaloop.errors import InputError
 from features import catalogue
-from features.operator import Axes
+from features.engine.operator import Axes
 
 
 def run(name: str, *series: np.ndarray, output: int = 0, **parameters: Any) -> np.ndarray:

@@ -14,10 +14,10 @@ from scipy import stats
 
 from alphaloop.errors import InputError
 from features import catalogue
-from features.arithmetic import moments
-from features.operator import Axes
-from features.operators.pointwise import Pointwise
-from features.operators.window import Window
+from features.engine.arithmetic import moments
+from features.engine.operator import Axes
+from features.engine.operators.pointwise import Pointwise
+from features.engine.operators.window import Window
 
 LENGTH = 30
 BARS = 200

@@ -8,10 +8,11 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from alphaloop.market import BarPanel
-from features.sets import DEFAULT
-from features.truth.corporate_actions import CorporateAction
-from features.truth.vintages import Vintages, backfill_by_vintage, first_prints
+from alphaloop.bars import BarPanel
+from features.compute.vintage_backfill import backfill_by_vintage
+from features.feature_set import DEFAULT
+from marketdata.point_in_time.action_record import CorporateAction
+from marketdata.point_in_time.vintages import Vintages, first_prints
 
 from .vintage_histories import moment, replayed, revision
 

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from alphaloop.bars import BarPanel
 from alphaloop.errors import DamagedStoreError, UnknownNameError
-from alphaloop.market import BarPanel
-from features.truth.vintage_store import VintageStore
-from features.truth.vintages import Vintages, first_prints
+from marketdata.point_in_time.vintages import Vintages, first_prints
+from marketdata.storage.vintage_store import VintageStore
 
 from .vintage_histories import DAY, eventful, later, moment, revision, split
 

@@ -8,15 +8,16 @@ from datetime import timedelta
 import numpy as np
 import pytest
 
+from alphaloop.bars import BarPanel, Slice
 from alphaloop.errors import DataError
-from alphaloop.market import BarPanel, Slice
-from features.build import backfill
-from features.sets import DEFAULT, FeatureSet
-from features.source import close_only
-from features.stream import FeatureStream
-from features.truth.corporate_actions import CorporateAction
-from features.truth.vintage_stream import VintageStream
-from features.truth.vintages import Vintages, backfill_by_vintage, first_prints
+from features.compute.batch import backfill
+from features.compute.stream import FeatureStream
+from features.compute.vintage_backfill import backfill_by_vintage
+from features.compute.vintage_stream import VintageStream
+from features.feature_set import DEFAULT, FeatureSet
+from marketdata.point_in_time.action_record import CorporateAction
+from marketdata.point_in_time.vintages import Vintages, first_prints
+from marketdata.source import close_only
 
 from .vintage_histories import DAY, eventful, moment, replayed, revision, split
 

@@ -9,12 +9,13 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from alphaloop.bars import BarPanel
 from alphaloop.errors import DataError
-from alphaloop.market import BarPanel
-from features.build import FeatureFrame, backfill
-from features.sets import DEFAULT
-from features.truth.corporate_actions import CorporateAction
-from features.truth.vintages import Vintages, backfill_by_vintage, first_prints
+from features.compute.batch import FeatureFrame, backfill
+from features.compute.vintage_backfill import backfill_by_vintage
+from features.feature_set import DEFAULT
+from marketdata.point_in_time.action_record import CorporateAction
+from marketdata.point_in_time.vintages import Vintages, first_prints
 
 from .vintage_histories import DAY, eventful, later, moment, panel, revision, split
 

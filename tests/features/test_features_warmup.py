@@ -7,14 +7,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from alphaloop.bars import BarPanel
 from alphaloop.errors import InputError
-from alphaloop.market import BarPanel
-from alphaloop.settings import FeatureSettings, Settings
-from features import bulk, catalogue
-from features.build import backfill
-from features.sets import FeatureSet, default, feature_set_of
-from features.stream import FeatureStream
-from features.warmup import TOLERANCE, warmup
+from alphaloop.settings.features import FeatureSettings
+from alphaloop.settings.settings import Settings
+from features import catalogue
+from features.compute.batch import backfill
+from features.compute.stream import FeatureStream
+from features.engine.warmup import TOLERANCE, warmup
+from features.feature_set import FeatureSet, default, feature_set_of
+from features.store import bulk
 
 BARS, LATE = 900, 300
 

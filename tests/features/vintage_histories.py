@@ -9,12 +9,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from alphaloop.market import BarPanel, to_datetime, to_datetime64
-from features.sets import FeatureSet
-from features.source import close_only
-from features.truth.corporate_actions import CorporateAction
-from features.truth.vintage_stream import VintageStream
-from features.truth.vintages import Vintages, first_prints
+from alphaloop.bars import BarPanel, to_datetime, to_datetime64
+from features.compute.vintage_stream import VintageStream
+from features.feature_set import FeatureSet
+from marketdata.point_in_time.action_record import CorporateAction
+from marketdata.point_in_time.vintages import Vintages, first_prints
+from marketdata.source import close_only
 
 START = np.datetime64("2020-03-02T21:00", "ns")
 DAY = timedelta(days=1)

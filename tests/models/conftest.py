@@ -10,10 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from alphaloop.market import BarPanel
-from alphaloop.settings import Settings, TrainingSettings
-from features.build import FeatureFrame
-from models.card import Card
+from alphaloop.bars import BarPanel
+from alphaloop.settings.settings import Settings
+from alphaloop.settings.training import TrainingSettings
+from features.compute.batch import FeatureFrame
+from models.registry.card import Card
 
 
 def make_onnx(weight: float = 1.0) -> bytes:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from alphaloop.errors import DamagedStoreError
-from models.card import Card
+from models.registry.card import Card
 
 MakeCard = Callable[..., Card]
 

@@ -12,14 +12,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from alphaloop.bars import to_datetime
 from alphaloop.errors import DataError
-from alphaloop.market import to_datetime
-from alphaloop.settings import Settings, TrainingSettings
-from models import splits
+from alphaloop.settings.settings import Settings
+from alphaloop.settings.training import TrainingSettings
 from models.dataset import complete_panels, make_dataset
-from models.drill import leaked
-from models.evaluation import EvaluationPolicy
+from models.evaluation import splits
+from models.evaluation.walk_forward import EvaluationPolicy
 from models.labels import cross_sectional_z_scores, first_unseen_bar, forward_returns
+from models.training.leakage_drill import leaked
 
 
 def test_a_label_starts_at_the_first_price_that_can_be_traded() -> None:

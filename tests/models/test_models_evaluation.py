@@ -12,13 +12,13 @@ from scipy.stats import spearmanr
 
 from alphaloop.allocation import AllocationPolicy
 from alphaloop.costs import CostModel
-from models import families
-from models.book import equal_weight_scores, simulate
 from models.dataset import Dataset, Panel
-from models.evaluation import EvaluationPolicy, distribution, score, walk_forward
+from models.evaluation.information_coefficient import information_coefficients, newey_west_tstat
+from models.evaluation.sharpe_ratio import bars_per_year, deflated_sharpe, sharpe_ratio
+from models.evaluation.simulated_portfolio import equal_weight_scores, simulate
+from models.evaluation.walk_forward import EvaluationPolicy, distribution, score, walk_forward
 from models.family import Parameters, Scores
-from models.information import information_coefficients, newey_west_tstat
-from models.sharpe import bars_per_year, deflated_sharpe, sharpe_ratio
+from models.zoo import registry
 
 
 def test_the_information_coefficient_is_spearmans() -> None:
@@ -123,7 +123,7 @@ def test_walk_forward_finds_a_signal_that_is_there(market: Any) -> None:
     close = market.bars.adjusted_close
     found = {}
     for name, parameters in (("lightgbm", {"minimum_leaf": 50}), ("momentum", {})):
-        family = families.find(name)
+        family = registry.find(name)
         complete = family.default_parameters() | parameters
         found[name] = walk_forward(family, complete, market.frame, close, policy)
     learned, baseline = found["lightgbm"], found["momentum"]

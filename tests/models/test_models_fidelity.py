@@ -12,22 +12,23 @@ from hypothesis import strategies as st
 
 from alphaloop.allocation import AllocationPolicy
 from alphaloop.errors import FidelityError
-from models import families, graph
 from models.dataset import Dataset, Panel, complete_panels, make_dataset
-from models.export import Fidelity, export, fidelity, open_session, run
 from models.family import Scores
-from models.zoo.lightgbm import ZERO, around_thresholds, convert, exact_float32, native_parameters
+from models.onnx import onnx_graph
+from models.onnx.export import Fidelity, export, fidelity, open_session, run
+from models.zoo import registry
+from models.zoo.trees.lightgbm import ZERO, around_thresholds, convert, exact_float32, native_parameters
 
 QUICK = {"lightgbm": {"trees": 40, "minimum_leaf": 50}, "transformer": {"epochs": 1, "every": 10}}
 
 
 def fit(name: str, dataset: Dataset) -> Any:
-    family = families.find(name)
+    family = registry.find(name)
     return family.fit(dataset, family.default_parameters() | QUICK.get(name, {}), 3)
 
 
 def compare(name: str, fitted: Any, content: bytes, panels: list[Panel]) -> Fidelity:
-    return fidelity(fitted, content, panels, family=families.find(name), allocation=AllocationPolicy())
+    return fidelity(fitted, content, panels, family=registry.find(name), allocation=AllocationPolicy())
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +40,7 @@ def dataset(market: Any) -> Dataset:
 def test_every_family_exports_itself_faithfully(name: str, dataset: Dataset) -> None:
     """The file gives the native scores, the same orders, for any number of symbols, twice the same."""
     fitted = fit(name, dataset)
-    panels = complete_panels(dataset.frame, families.find(name).lookback, 40)
+    panels = complete_panels(dataset.frame, registry.find(name).lookback, 40)
     exported = export(fitted)
     found = compare(name, fitted, exported.onnx, panels)
     assert found.passed and found.max_abs_diff < 2e-6, found
@@ -87,7 +88,7 @@ def test_a_float32_threshold_bug_is_refused(raw_values: Dataset) -> None:
     import lightgbm
 
     inputs, targets, _, _ = raw_values.samples(1)
-    parameters = families.find("lightgbm").default_parameters() | QUICK["lightgbm"]
+    parameters = registry.find("lightgbm").default_parameters() | QUICK["lightgbm"]
     booster = lightgbm.train(
         native_parameters(parameters, 3), lightgbm.Dataset(inputs[:, -1], targets), num_boost_round=40
     )
@@ -132,8 +133,8 @@ def test_thresholds_at_zero_split_as_before(threshold: float) -> None:
 
 def test_trees_without_a_split_are_exported_too(dataset: Dataset) -> None:
     """Too little data for any split gives one constant score, in the file as well."""
-    fitted = families.find("lightgbm").fit(
-        dataset, families.find("lightgbm").default_parameters() | {"minimum_leaf": 10**6, "trees": 3}, 3
+    fitted = registry.find("lightgbm").fit(
+        dataset, registry.find("lightgbm").default_parameters() | {"minimum_leaf": 10**6, "trees": 3}, 3
     )
     panels = complete_panels(dataset.frame, 1, 5)
     assert np.unique(np.concatenate([fitted.predict(panel) for panel in panels])).size == 1
@@ -162,15 +163,15 @@ class Centred:
     def to_onnx(self) -> bytes:
         from onnx import TensorProto, helper
 
-        take_row, last = graph.last_row("row")
+        take_row, last = onnx_graph.last_row("row")
         nodes = [
             take_row,
             helper.make_node("Gather", ["row", "first"], ["column"], axis=1),
             helper.make_node("ReduceMean", ["column"], ["mean"], keepdims=1),
-            helper.make_node("Sub", ["column", "mean"], [graph.OUTPUT]),
+            helper.make_node("Sub", ["column", "mean"], [onnx_graph.OUTPUT]),
         ]
         first = helper.make_tensor("first", TensorProto.INT64, [], [0])
-        return graph.build_graph("centred", nodes, [last, first], self.features)
+        return onnx_graph.build_graph("centred", nodes, [last, first], self.features)
 
     def hard_inputs(self, panel: Panel) -> Panel:
         return panel[:0]
@@ -182,7 +183,7 @@ def test_a_family_that_hides_its_dependence_is_found_out(dataset: Dataset) -> No
     panels = complete_panels(dataset.frame, 1, 20)
     found = compare("momentum", fitted, fitted.to_onnx(), panels)
     assert not found.independent and "depend on the other symbols" in "; ".join(found.reasons)
-    honest: Any = replace(families.find("momentum"), cross_sectional=True)  # type: ignore[type-var]
+    honest: Any = replace(registry.find("momentum"), cross_sectional=True)  # type: ignore[type-var]
     declared = fidelity(fitted, fitted.to_onnx(), panels, family=honest, allocation=AllocationPolicy())
     assert declared.passed
 

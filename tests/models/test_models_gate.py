@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from alphaloop.settings import TrainingSettings
-from models.card import Card
-from models.export import Fidelity
-from models.gate import GatePolicy, GateResult, judge
-from models.lookahead import LookAhead
+from alphaloop.settings.training import TrainingSettings
+from models.evaluation.gate import GatePolicy, GateResult, judge
+from models.evaluation.look_ahead import LookAhead
+from models.onnx.export import Fidelity
+from models.registry.card import Card
 
 FAITHFUL = Fidelity(max_abs_diff=1e-7, orders_equal=True, rows=100)
 UNCHANGED = LookAhead((), 24, ("2012-01-03", "2014-01-03"))

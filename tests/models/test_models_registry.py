@@ -17,10 +17,10 @@ from alphaloop.errors import (
     UnknownNameError,
     VendorError,
 )
-from alphaloop.rollout import RolloutDocument, RolloutState
-from models.card import Card
-from models.registry import CARD_FILE, CHALLENGER, CHAMPION, ONNX_FILE, Registry
-from models.registry_database import translate
+from alphaloop.rollout_document import RolloutDocument, RolloutState
+from models.registry.card import Card
+from models.registry.mlflow_database import translate
+from models.registry.model_registry import CARD_FILE, CHALLENGER, CHAMPION, ONNX_FILE, Registry
 
 MakeOnnx = Callable[..., bytes]
 MakeCard = Callable[..., Card]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from alphaloop.errors import DataError
-from models import splits
+from models.evaluation import splits
 
 
 def test_the_validation_part_is_purged_to_the_bar_whatever_the_training_begins_with() -> None:

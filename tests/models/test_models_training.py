@@ -14,20 +14,22 @@ import numpy as np
 import pytest
 
 import models.zoo
+from alphaloop.bars import BarPanel, to_datetime
 from alphaloop.clock import ReplayClock
 from alphaloop.errors import DataError, InputError, UnknownNameError
-from alphaloop.market import BarPanel, to_datetime
-from alphaloop.settings import FeatureSettings, Settings, TrainingSettings
-from features.build import FeatureFrame, backfill
-from features.sets import DEFAULT
-from features.sources import registry as sources
-from models import families
-from models.card import Card
-from models.export import open_session, run
-from models.lookahead import look_ahead
-from models.registry import Registry
-from models.revision import code_revision
-from models.training import TrainedModel, train
+from alphaloop.settings.features import FeatureSettings
+from alphaloop.settings.settings import Settings
+from alphaloop.settings.training import TrainingSettings
+from features.compute.batch import FeatureFrame, backfill
+from features.feature_set import DEFAULT
+from marketdata.sources import registry as sources
+from models.evaluation.look_ahead import look_ahead
+from models.onnx.export import open_session, run
+from models.registry.card import Card
+from models.registry.model_registry import Registry
+from models.training.code_revision import code_revision
+from models.training.train import TrainedModel, train
+from models.zoo import registry as families
 
 CLOCK = ReplayClock(datetime(2019, 1, 2, 21, tzinfo=UTC))
 
@@ -247,7 +249,7 @@ NEW_FAMILY = '''
 """Ordinary least squares on the last row."""
 from dataclasses import dataclass
 import numpy as np
-from models import graph
+from models.onnx import onnx_graph as graph
 
 @dataclass(frozen=True)
 class Fitted:

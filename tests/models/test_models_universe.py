@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 
 from alphaloop.clock import ReplayClock
-from models import families
-from models.agreement import agreement
 from models.dataset import Dataset, Panel
-from models.export import open_session, run
+from models.evaluation.rank_agreement import agreement
 from models.family import Parameters, Scores
-from models.registry import Registry
-from models.training import TrainedModel, train
+from models.onnx.export import open_session, run
+from models.registry.model_registry import Registry
+from models.training.train import TrainedModel, train
+from models.zoo import registry as families
 
 Graph = Callable[[int, int], bytes]
 CLOCK = ReplayClock(datetime(2019, 1, 2, 21, tzinfo=UTC))

@@ -8,21 +8,21 @@ from pathlib import Path
 
 import pytest
 
+from alphaloop.bars import BarPanel, to_datetime
 from alphaloop.clock import SystemClock
 from alphaloop.journal.store import Journal
-from alphaloop.market import BarPanel, to_datetime
-from alphaloop.rollout import RolloutDocument
-from alphaloop.settings import Settings, load
-from control.calibration import calibrate_on
-from control.transition import CONTROL_STREAM
-from control.watch import RETRAIN_REQUEST
-from features.build import FeatureFrame, backfill
-from features.sets import DEFAULT
-from features.sources.registry import find
-from features.storage.snapshots import SnapshotStore
-from models.registry import Registry
-from models.training import train
-from serving.prediction_log import PredictionLog, PredictionRow
+from alphaloop.rollout_document import RolloutDocument
+from alphaloop.settings.settings import Settings, load
+from features.compute.batch import FeatureFrame, backfill
+from features.feature_set import DEFAULT
+from marketdata.sources.registry import find
+from marketdata.storage.snapshots import SnapshotStore
+from models.registry.model_registry import Registry
+from models.training.train import train
+from monitoring.drift.calibration import calibrate_on
+from monitoring.retrain_trigger import RETRAIN_REQUEST
+from rollouts.transition import CONTROL_STREAM
+from serving.log.prediction_log import PredictionLog, PredictionRow
 
 SYMBOLS = ("AAPL", "BAC", "GE", "JNJ", "KO", "MSFT", "PFE", "WMT")
 LAST = datetime(2014, 12, 31, 23, tzinfo=UTC)

@@ -11,11 +11,11 @@ import yaml
 from alphaloop.clock import SystemClock
 from alphaloop.errors import InputError, MissingStateError, UnknownNameError, VendorError
 from alphaloop.journal.store import Journal
-from alphaloop.settings import Settings, from_json, load
-from control.monitor import look_once
-from models.registry import Registry
-from pipelines import catalogue, runner, steps
-from pipelines.requests import FINISHED, STARTED, RequestRunner
+from alphaloop.settings.settings import Settings, from_json, load
+from models.registry.model_registry import Registry
+from monitoring.drift_check import look_once
+from pipelines import catalogue, local_runner, steps
+from pipelines.request_runner import FINISHED, STARTED, RequestRunner
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +43,7 @@ def test_a_request_is_run_once_and_ends_with_the_gates_word(workspace: Settings,
 def test_a_step_that_fails_fails_the_run_and_says_which(tmp_path: Path) -> None:
     """In an empty workspace the run ends with the step's own words, not with success."""
     with pytest.raises(VendorError, match="pipeline 'retrain'"):
-        runner.run("retrain", load(home=tmp_path), model="equities", family="lightgbm", cause_id="c")
+        local_runner.run("retrain", load(home=tmp_path), model="equities", family="lightgbm", cause_id="c")
 
 
 def test_a_step_needs_what_comes_before_it(tmp_path: Path) -> None:
@@ -64,7 +64,7 @@ def test_the_pipeline_compiles_to_what_kubeflow_takes(tmp_path: Path) -> None:
 def test_settings_reach_a_step_unchanged() -> None:
     """Nothing that the local runner replaces is left in their text, and they are read as they were."""
     home = "/srv/python3/{{$.pipeline_job_name}}/python3.11"
-    text = runner._escaped(load(home=home).model_dump_json())
+    text = local_runner._escaped(load(home=home).model_dump_json())
     assert "python3" not in text
     assert "{{" not in text
     assert from_json(text).home == Path(home)
@@ -74,10 +74,10 @@ def test_an_argument_that_would_be_rewritten_is_refused(tmp_path: Path) -> None:
     """A model with such a name is named, before anything runs; so is a folder of temporary files."""
     settings = load(home=tmp_path)
     with pytest.raises(InputError, match="model is 'python3-desk'"):
-        runner.run("retrain", settings, model="python3-desk", family="lightgbm", cause_id="c")
+        local_runner.run("retrain", settings, model="python3-desk", family="lightgbm", cause_id="c")
     with pytest.MonkeyPatch.context() as patch, pytest.raises(InputError, match="TMPDIR"):
         patch.setattr(tempfile, "tempdir", str(tmp_path / "python3"))
-        runner.run("retrain", settings, model="equities", family="lightgbm", cause_id="c")
+        local_runner.run("retrain", settings, model="equities", family="lightgbm", cause_id="c")
 
 
 def test_an_unknown_pipeline_is_named() -> None:

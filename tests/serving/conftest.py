@@ -21,21 +21,22 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
+from alphaloop.bars import BarPanel, to_datetime64
 from alphaloop.clock import SystemClock, monotonic, sleep
-from alphaloop.market import BarPanel, to_datetime64
-from alphaloop.processes import free_port
-from alphaloop.rollout import RolloutDocument
-from alphaloop.settings import ServingSettings, Settings
-from features.build import backfill
-from features.sets import FeatureSet
-from features.store import OnlineReader
-from features.streamer import Streamer
-from models.card import Card
-from models.registry import Registry
-from serving.async_client import AsyncPredictionClient
-from serving.client import PredictionClient
-from serving.core import InferenceCore
-from serving.prediction_log import PredictionLog, PredictionLogReader, PredictionRow
+from alphaloop.rollout_document import RolloutDocument
+from alphaloop.runtime.processes import free_port
+from alphaloop.settings.serving import ServingSettings
+from alphaloop.settings.settings import Settings
+from features.compute.batch import backfill
+from features.feature_set import FeatureSet
+from features.store.online import OnlineReader
+from features.store.streamer import Streamer
+from models.registry.card import Card
+from models.registry.model_registry import Registry
+from serving.client.async_client import AsyncPredictionClient
+from serving.client.client import PredictionClient
+from serving.inference.core import InferenceCore
+from serving.log.prediction_log import PredictionLog, PredictionLogReader, PredictionRow
 
 FEATURES = FeatureSet(("return_1", "return_5", "volatility_10"))
 SYMBOLS = tuple(f"S{number:02d}" for number in range(20))

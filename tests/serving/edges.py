@@ -13,10 +13,10 @@ import numpy as np
 from tritonclient.grpc import service_pb2
 
 from alphaloop.clock import monotonic
-from serving.gateway import Gateway
-from serving.grpc_edge import InferenceService
-from serving.http_edge import application
-from serving.received import Received
+from serving.server.gateway import Gateway
+from serving.server.grpc.grpc_edge import InferenceService
+from serving.server.grpc.incoming_message import Received
+from serving.server.http.http_edge import application
 
 
 @dataclass

@@ -19,12 +19,12 @@ from tritonclient import http as triton_http
 from tritonclient.utils import InferenceServerException
 
 from alphaloop.errors import SettingsError
-from alphaloop.processes import free_port
-from serving import secret_file
-from serving.access import Access, Scope, is_loopback, require_protected
-from serving.failures import AccessDeniedError, RateLimitError, UnauthenticatedError
+from alphaloop.runtime.processes import free_port
 from serving.hosts.process import ProcessHost
-from serving.rate_limit import RateLimit
+from serving.protocol.errors import AccessDeniedError, RateLimitError, UnauthenticatedError
+from serving.security import reloadable_file
+from serving.security.access import Access, Scope, is_loopback, require_protected
+from serving.server.token_bucket import RateLimit
 
 PREDICT, ADMIN = "predict-only-token-1", "administrators-token-2"
 PANEL = np.ones((2, 2, 3), np.float32)
@@ -173,7 +173,7 @@ def test_tokens_over_http(guarded: ProcessHost, champion: Any) -> None:
 
 def test_replaced_tokens_are_read_again(tokens: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A token that is taken out of the file stops to work; a damaged file changes nothing."""
-    monkeypatch.setattr(secret_file, "LOOK_SECONDS", 0.0)
+    monkeypatch.setattr(reloadable_file, "LOOK_SECONDS", 0.0)
     access = Access(tokens)
     assert access.authorise(f"Bearer {PREDICT}", Scope.PREDICT) == "trader"
     tokens.write_text("half a line")
@@ -272,7 +272,7 @@ def test_a_client_that_asks_too_often_is_told_when_to_come_back(world: Any, cham
 def test_rates_are_by_client_and_clients_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """A bucket fills with time; each client has its own; the number of buckets has a limit."""
     now = 100.0
-    monkeypatch.setattr("serving.rate_limit.monotonic", lambda: now)
+    monkeypatch.setattr("serving.server.token_bucket.monotonic", lambda: now)
     limit = RateLimit(2.0, 2, clients=10)
     for _ in range(2):
         limit.spend("a")

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from alphaloop.breaker import BreakerState, CircuitBreaker
 from alphaloop.errors import ServingError
-from serving.asking import Ask, Asking, Heard, Patience
-from serving.transport import Security
+from alphaloop.runtime.circuit_breaker import BreakerState, CircuitBreaker
+from serving.client.replica import Security
+from serving.client.retry_policy import Ask, Asking, Heard, Patience
 
 FAILURES = 3
 

@@ -11,11 +11,11 @@ import pytest
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from alphaloop.clock import monotonic, sleep
-from alphaloop.processes import free_port
-from serving.admission import COMING_SECONDS, Admission
-from serving.engine import LoadedModel
-from serving.grpc_edge import PUSHBACK
+from alphaloop.runtime.processes import free_port
 from serving.hosts.process import ProcessHost
+from serving.inference.model_cache import LoadedModel
+from serving.server.admission import COMING_SECONDS, Admission
+from serving.server.grpc.grpc_edge import PUSHBACK
 
 SERVICE_MS = 2.0
 

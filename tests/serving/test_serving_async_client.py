@@ -14,10 +14,10 @@ import pytest
 
 from alphaloop.clock import monotonic
 from alphaloop.errors import InputError, ServingError
-from alphaloop.processes import free_port
-from serving.asking import Patience
-from serving.async_client import AsyncPredictionClient
-from serving.client import PredictionClient
+from alphaloop.runtime.processes import free_port
+from serving.client.async_client import AsyncPredictionClient
+from serving.client.client import PredictionClient
+from serving.client.retry_policy import Patience
 
 PANEL = np.zeros((1, 1, 1), np.float32)
 SOMEWHEN = datetime(2019, 1, 3, 21, 0, tzinfo=UTC)

@@ -11,17 +11,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from alphaloop.breaker import BreakerState
 from alphaloop.clock import monotonic, sleep
 from alphaloop.errors import AlphaloopError, ServingError, StaleFeaturesError
-from alphaloop.prediction import Route
-from alphaloop.rollout import RolloutState, sleeve_names
-from serving import gateway as gateway_module
-from serving.arrival import Arrival
-from serving.engine import LoadedModel
-from serving.failures import DeadlineError
-from serving.gateway import Gateway
-from serving.protocol import InferenceRequest, InferenceResponse, InvalidRequestError
+from alphaloop.forecasts import Route
+from alphaloop.rollout_document import RolloutState, sleeve_names
+from alphaloop.runtime.circuit_breaker import BreakerState
+from serving.inference.model_cache import LoadedModel
+from serving.protocol.errors import DeadlineError
+from serving.protocol.messages import InferenceRequest, InferenceResponse, InvalidRequestError
+from serving.server import gateway as gateway_module
+from serving.server.gateway import Gateway
+from serving.server.queued_request import Arrival
 
 Answer = InferenceResponse | AlphaloopError
 

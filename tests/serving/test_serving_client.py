@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 import trustme
 
-from alphaloop import telemetry
 from alphaloop.clock import monotonic, sleep
 from alphaloop.errors import InputError, ServingError, SettingsError
-from alphaloop.processes import free_port
-from serving.asking import Patience
-from serving.transport import COOLDOWN_SECONDS, Security
+from alphaloop.runtime.processes import free_port
+from alphaloop.telemetry import tracing
+from serving.client.replica import COOLDOWN_SECONDS, Security
+from serving.client.retry_policy import Patience
 
 PANEL = np.zeros((1, 1, 1), np.float32)
 TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
@@ -167,7 +167,7 @@ def test_the_trace_goes_with_the_question(
     make_client: Any, pair: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The server is told the span that asks."""
-    monkeypatch.setattr(telemetry, "traceparent", lambda: TRACEPARENT)
+    monkeypatch.setattr(tracing, "traceparent", lambda: TRACEPARENT)
     with make_client(pair[2][0], "m") as client:
         score(client)
     assert pair[0].metadata["traceparent"] == TRACEPARENT

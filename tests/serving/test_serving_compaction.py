@@ -17,10 +17,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from alphaloop.clock import ReplayClock, sleep
-from alphaloop.processes import child_environment
-from serving import log_compaction
-from serving.log_compaction import LogKeeper, compact
-from serving.prediction_log import PredictionLog, PredictionLogReader, PredictionRow, partition
+from alphaloop.runtime.processes import child_environment
+from serving.log import compaction
+from serving.log.compaction import LogKeeper, compact
+from serving.log.prediction_log import PredictionLog, PredictionLogReader, PredictionRow, partition
 
 DAY = datetime(2024, 5, 6, 21, 0, tzinfo=UTC)
 MODEL = "equities"
@@ -130,7 +130,7 @@ KILLED = """
 import os, random, signal, sys, threading, time
 from datetime import date
 from pathlib import Path
-from serving import log_compaction
+from serving.log import compaction as log_compaction
 seconds = float(sys.argv[2])
 def end():
     time.sleep(seconds)
@@ -162,9 +162,9 @@ def test_killed_at_any_step_nothing_is_lost_or_doubled(
         return call
 
     with monkeypatch.context() as patch:
-        patch.setattr(log_compaction, "read_table", dying(log_compaction.read_table))
-        patch.setattr(log_compaction, "_make_durable", dying(log_compaction._make_durable))
-        patch.setattr(log_compaction.os, "replace", dying(os.replace))
+        patch.setattr(compaction, "read_table", dying(compaction.read_table))
+        patch.setattr(compaction, "_make_durable", dying(compaction._make_durable))
+        patch.setattr(compaction.os, "replace", dying(os.replace))
         patch.setattr(Path, "unlink", dying(Path.unlink))
         with suppress(KilledError):
             compact(folder, date(2024, 6, 1))
@@ -186,7 +186,7 @@ def test_a_day_of_one_file_is_not_doubled(tmp_path: Path, monkeypatch: pytest.Mo
     (single,) = folder.glob("*.parquet")
     os.utime(single, (DAY.timestamp(),) * 2)
     with monkeypatch.context() as patch:
-        patch.setattr(log_compaction, "_remove", lambda *_: None)
+        patch.setattr(compaction, "_remove", lambda *_: None)
         compact(folder, date(2024, 6, 1))
     assert len(files(tmp_path)) == 2
     compact(folder, date(2024, 6, 1))

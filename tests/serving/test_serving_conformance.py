@@ -21,17 +21,17 @@ from tritonclient.grpc import service_pb2, service_pb2_grpc
 from tritonclient.utils import InferenceServerException
 
 from alphaloop.errors import ServingError
-from alphaloop.prediction import Route, SymbolStatus, hash_inputs
-from alphaloop.processes import child_environment, free_port
-from alphaloop.rollout import Override, RolloutState, plan_sleeves, sleeve_names
-from alphaloop.settings import Settings
-from serving.client import PredictionClient
+from alphaloop.forecasts import Route, SymbolStatus, hash_inputs
+from alphaloop.rollout_document import Override, RolloutState, plan_sleeves, sleeve_names
+from alphaloop.runtime.processes import child_environment, free_port
+from alphaloop.settings.settings import Settings
+from serving.client.client import PredictionClient
 from serving.hosts.process import ProcessHost
-from serving.prediction_log import PredictionLogReader
+from serving.log.prediction_log import PredictionLogReader
 
 SERVE = """
 import sys
-from alphaloop.settings import Settings
+from alphaloop.settings.settings import Settings
 from serving.hosts import environment
 from serving.hosts.ray import RayHost
 if sys.argv[3] == "python-proxy":

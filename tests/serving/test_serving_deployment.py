@@ -10,7 +10,8 @@ import jsonschema
 import pytest
 import yaml
 
-from alphaloop.settings import ServingSettings, Settings
+from alphaloop.settings.serving import ServingSettings
+from alphaloop.settings.settings import Settings
 from serving.hosts.deployment import config, config_text
 from serving.hosts.scaling import by_load, wanted
 

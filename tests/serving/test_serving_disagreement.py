@@ -18,11 +18,11 @@ import trustme
 
 from alphaloop.clock import monotonic, sleep
 from alphaloop.errors import ServingError, TlsError
-from alphaloop.processes import free_port
-from serving import handshake
-from serving.asking import Patience
-from serving.async_client import AsyncPredictionClient
-from serving.transport import COOLDOWN_SECONDS, Security
+from alphaloop.runtime.processes import free_port
+from serving.client import tls_diagnosis
+from serving.client.async_client import AsyncPredictionClient
+from serving.client.replica import COOLDOWN_SECONDS, Security
+from serving.client.retry_policy import Patience
 
 BAR = datetime(2019, 1, 3, tzinfo=UTC)
 PANEL = np.zeros((1, 1, 1), np.float32)
@@ -52,8 +52,8 @@ def certified(tmp_path_factory: pytest.TempPathFactory) -> Certified:
 def probed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The urls with which hands were shaken once more, one for each time."""
     found: list[str] = []
-    real = handshake._amiss
-    monkeypatch.setattr(handshake, "_amiss", lambda url, *rest: found.append(url) or real(url, *rest))
+    real = tls_diagnosis._amiss
+    monkeypatch.setattr(tls_diagnosis, "_amiss", lambda url, *rest: found.append(url) or real(url, *rest))
     return found
 
 
@@ -182,7 +182,7 @@ def test_a_forecast_that_fails_keeps_its_deadline(
     make_client: Any, certified: Certified, silent: str, monkeypatch: pytest.MonkeyPatch, tls: bool
 ) -> None:
     """However long hands could be shaken with a server that says nothing."""
-    monkeypatch.setattr(handshake, "SECONDS", 30.0)
+    monkeypatch.setattr(tls_diagnosis, "SECONDS", 30.0)
     security = Security(certified.authority if tls else None)
     with make_client(silent, "m", security=security) as client:
         started = monotonic()

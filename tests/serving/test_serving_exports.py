@@ -22,14 +22,14 @@ from tritonclient.grpc import model_config_pb2
 
 from alphaloop.clock import monotonic, sleep
 from alphaloop.errors import InputError, UnknownNameError, VendorError
-from alphaloop.processes import child_environment, free_port
+from alphaloop.runtime.processes import child_environment, free_port
 from serving.exports.bento import export_bento
 from serving.exports.bento_source import SOURCE
+from serving.exports.exported_version import ExportedVersion
 from serving.exports.triton import export_triton
-from serving.exports.version import ExportedVersion
-from serving.http_codec import decode_infer
-from serving.protocol import InvalidRequestError
-from serving.tensors import is_complete
+from serving.protocol.messages import InvalidRequestError
+from serving.protocol.tensors import is_complete
+from serving.server.http.http_codec import decode_infer
 
 
 def post(url: str, body: Any) -> Any:

@@ -12,20 +12,21 @@ from typing import Any
 import numpy as np
 import pytest
 
+from alphaloop.bars import BarPanel
 from alphaloop.clock import SystemClock
-from alphaloop.market import BarPanel
-from alphaloop.rollout import RolloutDocument, RolloutState, sleeve_names
-from alphaloop.settings import ServingSettings, Settings
-from control.recomputation import Recomputation
-from features.build import backfill
-from features.sets import FeatureSet
-from features.store import OnlineReader
-from features.streamer import Streamer
-from models.export import open_session, run
-from models.registry import Registry
-from serving.core import InferenceCore
-from serving.prediction_log import PredictionLog, PredictionLogReader, PredictionRow
-from serving.protocol import InferenceRequest
+from alphaloop.rollout_document import RolloutDocument, RolloutState, sleeve_names
+from alphaloop.settings.serving import ServingSettings
+from alphaloop.settings.settings import Settings
+from features.compute.batch import backfill
+from features.feature_set import FeatureSet
+from features.store.online import OnlineReader
+from features.store.streamer import Streamer
+from models.onnx.export import open_session, run
+from models.registry.model_registry import Registry
+from rollouts.evidence.score_parity import Recomputation
+from serving.inference.core import InferenceCore
+from serving.log.prediction_log import PredictionLog, PredictionLogReader, PredictionRow
+from serving.protocol.messages import InferenceRequest
 
 PRESENT = FeatureSet(("return_1", "return_5", "volatility_10"))
 FORMER = FeatureSet(("rsi(5)", "mine"), {"mine": "close / sma(7) - 1"})

@@ -16,14 +16,14 @@ import pytest
 from grpc_health.v1 import health_pb2
 from tritonclient.grpc import service_pb2
 
-from serving import compression
-from serving.access import Access, Scope
-from serving.compression import MAX_MEMBERS, compress, decompress
-from serving.failures import NotOfferedError, RequestTooLargeError, UnauthenticatedError
-from serving.health import HealthService
-from serving.http_codec import decode_infer
-from serving.metrics import application as metrics_application
-from serving.protocol import SERVICE, InvalidRequestError
+from serving.protocol.errors import NotOfferedError, RequestTooLargeError, UnauthenticatedError
+from serving.protocol.messages import SERVICE, InvalidRequestError
+from serving.security.access import Access, Scope
+from serving.server.grpc.grpc_health import HealthService
+from serving.server.http import http_compression
+from serving.server.http.http_codec import decode_infer
+from serving.server.http.http_compression import MAX_MEMBERS, compress, decompress
+from serving.server.metrics import application as metrics_application
 
 from .edges import Context, Edges, json_panel, panel_message
 
@@ -141,7 +141,7 @@ def test_a_body_may_have_several_gzip_members() -> None:
             decompress(damaged, "gzip", 10**6)
     with pytest.raises(InvalidRequestError, match="behind the end of its deflate"):
         decompress(zlib.compress(b"a") * 2, "deflate", 100)
-    assert compression.PIECE_BYTES < 70_000
+    assert http_compression.PIECE_BYTES < 70_000
 
 
 def test_no_answer_redirects_and_the_server_is_found_with_a_slash(edges: Edges, shelf: Any) -> None:

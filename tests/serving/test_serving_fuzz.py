@@ -22,11 +22,11 @@ import pytest
 from google.protobuf.message import DecodeError
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
-from alphaloop.processes import child_environment, free_port
+from alphaloop.runtime.processes import child_environment, free_port
 
 SERVE = """
 import sys
-from alphaloop.settings import Settings
+from alphaloop.settings.settings import Settings
 from serving.hosts.process import ProcessHost
 ProcessHost(Settings.model_validate_json(sys.argv[1])).run_forever(lambda url: print(url, flush=True))
 """

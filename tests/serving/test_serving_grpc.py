@@ -18,7 +18,7 @@ from tritonclient.grpc import aio as triton_aio
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 from tritonclient.utils import InferenceServerException
 
-from alphaloop.processes import free_port
+from alphaloop.runtime.processes import free_port
 from serving.hosts.process import ProcessHost
 
 GOOD = np.ones((2, 2, 3), np.float32)

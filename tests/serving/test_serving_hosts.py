@@ -16,20 +16,20 @@ import pytest
 
 from alphaloop.clock import monotonic
 from alphaloop.errors import PortInUseError, ServingError, SettingsError
-from alphaloop.processes import child_environment, free_port, require_port
-from alphaloop.settings import Settings
-from serving.client import PredictionClient
+from alphaloop.runtime.processes import child_environment, free_port, require_port
+from alphaloop.settings.settings import Settings
+from serving.client.client import PredictionClient
 from serving.hosts.ports import spare_ports
 from serving.hosts.process import ProcessHost
 from serving.hosts.ray import RayHost, environment
 from serving.hosts.run_folder import RunFolder, sweep
-from serving.prediction_log import PredictionLogReader
+from serving.log.prediction_log import PredictionLogReader
 
 BAR = datetime(2019, 1, 3, 21, 0, tzinfo=UTC)
 
 FOREVER = """
 import sys
-from alphaloop.settings import Settings
+from alphaloop.settings.settings import Settings
 from serving.hosts.ports import spare_ports
 from serving.hosts.process import ProcessHost
 host = ProcessHost(Settings.model_validate_json(sys.argv[1]), grpc_port=int(sys.argv[2]))
@@ -42,8 +42,8 @@ SHARED = """
 import os, signal, sys, tempfile
 from datetime import datetime
 from urllib.request import urlopen
-from alphaloop.settings import Settings
-from serving.client import PredictionClient
+from alphaloop.settings.settings import Settings
+from serving.client.client import PredictionClient
 from serving.hosts.ray import RayHost, environment, start_ray
 from serving.hosts.run_folder import RunFolder
 folder = RunFolder.make()

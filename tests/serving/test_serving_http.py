@@ -18,7 +18,7 @@ import pytest
 from tritonclient import http as triton
 from tritonclient.utils import InferenceServerException
 
-from alphaloop.processes import free_port
+from alphaloop.runtime.processes import free_port
 from serving.hosts.process import ProcessHost
 
 GOOD = np.zeros((2, 2, 3), np.float32)

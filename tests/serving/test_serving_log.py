@@ -13,9 +13,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from alphaloop.errors import DamagedStoreError
-from serving.log_compaction import LogKeeper
-from serving.log_space import LogSpace
-from serving.prediction_log import (
+from serving.log.compaction import LogKeeper
+from serving.log.disk_space import LogSpace
+from serving.log.prediction_log import (
     MAX_WAITING_BYTES,
     SCHEMA,
     PredictionLog,

@@ -15,14 +15,14 @@ from tritonclient.utils import InferenceServerException
 
 from alphaloop.clock import monotonic, sleep
 from alphaloop.errors import DamagedStoreError
-from alphaloop.processes import free_port
-from alphaloop.rollout import RolloutState
-from serving.gateway import Gateway
-from serving.histogram import Histogram
+from alphaloop.rollout_document import RolloutState
+from alphaloop.runtime.processes import free_port
 from serving.hosts.process import ProcessHost
-from serving.metrics import exposition
-from serving.protocol import InferenceResponse, Timing
-from serving.statistics import MOST_SERIES, OTHER, Statistics
+from serving.protocol.messages import InferenceResponse, Timing
+from serving.server.gateway import Gateway
+from serving.server.histogram import Histogram
+from serving.server.metrics import exposition
+from serving.server.request_statistics import MOST_SERIES, OTHER, Statistics
 
 PREFIX = "alphaloop_serving"
 GOOD = np.ones((2, 2, 3), np.float32)

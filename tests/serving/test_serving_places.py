@@ -17,11 +17,12 @@ import pytest
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from alphaloop.clock import monotonic, sleep
-from alphaloop.processes import free_port
-from serving import bodies, grpc_server
-from serving.bodies import FREE_BYTES, MOST_UNFINISHED, Bodies, LateBodyError
-from serving.failures import OverloadedError
+from alphaloop.runtime.processes import free_port
 from serving.hosts.process import ProcessHost
+from serving.protocol.errors import OverloadedError
+from serving.server.grpc import grpc_server
+from serving.server.http import http_body
+from serving.server.http.http_body import FREE_BYTES, MOST_UNFINISHED, Bodies, LateBodyError
 
 PLACES = 4
 INFER = "/inference.GRPCInferenceService/ModelInfer"
@@ -100,7 +101,7 @@ def test_a_body_without_a_deadline_is_waited_for_some_seconds(
     host: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Without a deadline a body that does not come ends its connection too."""
-    monkeypatch.setattr(bodies, "MOST_SECONDS", 0.2)
+    monkeypatch.setattr(http_body, "MOST_SECONDS", 0.2)
     with half(*host) as line:
         assert b"".join(iter(lambda: line.recv(4096), b"")).startswith(b"HTTP/1.1 504")
 

@@ -13,10 +13,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alphaloop.prediction import SymbolStatus
-from serving.grpc_codec import decode_request, encode_response
-from serving.protocol import InferenceResponse, InvalidRequestError, messages
-from serving.tensors import decode_bytes, encode_bytes
+from alphaloop.forecasts import SymbolStatus
+from serving.protocol.messages import InferenceResponse, InvalidRequestError, messages
+from serving.protocol.tensors import decode_bytes, encode_bytes
+from serving.server.grpc.grpc_codec import decode_request, encode_response
 
 
 def by_symbols(*symbols: str, **parameters: Any) -> Any:

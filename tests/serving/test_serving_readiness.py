@@ -12,9 +12,9 @@ import grpc
 import pytest
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
-from alphaloop.processes import free_port
-from serving.engine import Engine
+from alphaloop.runtime.processes import free_port
 from serving.hosts.process import ProcessHost
+from serving.inference.model_cache import Engine
 
 TOKEN = "predict-and-administer-1"
 

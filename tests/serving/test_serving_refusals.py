@@ -15,11 +15,11 @@ from tritonclient import http as triton_http
 from tritonclient.grpc import service_pb2_grpc
 from tritonclient.utils import InferenceServerException
 
-from alphaloop.processes import free_port
-from serving.core import InferenceCore
-from serving.grpc_codec import decode_request
+from alphaloop.runtime.processes import free_port
 from serving.hosts.process import ProcessHost
-from serving.protocol import InvalidRequestError, messages
+from serving.inference.core import InferenceCore
+from serving.protocol.messages import InvalidRequestError, messages
+from serving.server.grpc.grpc_codec import decode_request
 
 PANEL = {"name": "panel", "datatype": "FP32", "shape": [1, 2, 3], "data": [0.0] * 6}
 LARGE = 10**400

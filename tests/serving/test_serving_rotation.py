@@ -17,15 +17,15 @@ import pytest
 
 from alphaloop.clock import sleep
 from alphaloop.errors import ServingError, SettingsError
-from alphaloop.processes import free_port
-from serving import secret_file
-from serving.access import Access, Scope
-from serving.asking import Patience
-from serving.client import PredictionClient
-from serving.failures import UnauthenticatedError
+from alphaloop.runtime.processes import free_port
+from serving.client.client import PredictionClient
+from serving.client.replica import Security
+from serving.client.retry_policy import Patience
 from serving.hosts.process import ProcessHost
-from serving.secret_file import SecretFile
-from serving.transport import Security
+from serving.protocol.errors import UnauthenticatedError
+from serving.security import reloadable_file
+from serving.security.access import Access, Scope
+from serving.security.reloadable_file import SecretFile
 
 PANEL = np.ones((1, 2, 3), np.float32)
 OLD, NEW, NEWEST = "the-old-token-of-the-trader", "the-new-token-of-the-trader", "its-newest-token-by-now"
@@ -70,13 +70,13 @@ def tokens(tmp_path: Path) -> Mounted:
 @pytest.fixture
 def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
     """Files are looked at with each request."""
-    monkeypatch.setattr(secret_file, "LOOK_SECONDS", 0.0)
+    monkeypatch.setattr(reloadable_file, "LOOK_SECONDS", 0.0)
 
 
 @pytest.fixture
 def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
     """Files are looked at only where something demands it."""
-    monkeypatch.setattr(secret_file, "LOOK_SECONDS", 3_600.0)
+    monkeypatch.setattr(reloadable_file, "LOOK_SECONDS", 3_600.0)
 
 
 def listed(*known: str) -> str:
@@ -156,7 +156,7 @@ def test_every_way_to_replace_a_file_is_seen(tmp_path: Path) -> None:
 def test_a_file_is_looked_at_once_a_second_at_most(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """However often it is asked for, and by however many threads."""
     now, looks = 100.0, []
-    monkeypatch.setattr(secret_file, "monotonic", lambda: now)
+    monkeypatch.setattr(reloadable_file, "monotonic", lambda: now)
     path = tmp_path / "plain"
     path.write_text("first")
     secret = SecretFile(path, upper)
@@ -234,7 +234,7 @@ def test_a_damaged_token_is_not_sent(
         with pytest.raises(ServingError, match="UNAUTHENTICATED") as caught:
             score(client)
         assert (score(client), shown(replica)) == (1.0, OLD)
-        (record,) = [one for one in caplog.records if one.name == secret_file.__name__]
+        (record,) = [one for one in caplog.records if one.name == reloadable_file.__name__]
         assert f"client.token names {token.path}, which does not hold a token" in record.getMessage()
         assert not any(secret in f"{caplog.text} {caught.value}" for secret in (OLD, NEW, NEWEST))
         token.replace(NEWEST)
@@ -245,7 +245,7 @@ def test_without_a_token_no_file_is_looked_at(
     make_client: Any, replicas: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Who has no token pays nothing for those who have one."""
-    monkeypatch.setattr(secret_file.SecretFile, "__init__", lambda *_: pytest.fail("a file is watched"))
+    monkeypatch.setattr(reloadable_file.SecretFile, "__init__", lambda *_: pytest.fail("a file is watched"))
     replica = replicas(1.0)
     with make_client(replica.start(), "m") as client:
         assert score(client) == 1.0
@@ -260,7 +260,7 @@ def test_a_rotation_loses_no_request(
     world: Any, shelf: Any, tokens: Mounted, token: Mounted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The list gets the new token, then the client has it, then the list loses the old; all are answered."""
-    monkeypatch.setattr(secret_file, "LOOK_SECONDS", 0.05)
+    monkeypatch.setattr(reloadable_file, "LOOK_SECONDS", 0.05)
     shelf.route(champion=shelf.add(1.0, 1.0, 1.0))
     settings, ended, answers = world.settings(model=shelf.name, tokens=tokens.path), threading.Event(), []
 

@@ -19,11 +19,11 @@ from alphaloop.errors import (
     UnknownNameError,
     VendorError,
 )
-from alphaloop.prediction import SymbolStatus
-from alphaloop.rollout import Override, RolloutState, plan_sleeves, sleeve_names
-from models.registry import Registry
-from serving.engine import LoadedModel
-from serving.protocol import InferenceRequest, InferenceResponse
+from alphaloop.forecasts import SymbolStatus
+from alphaloop.rollout_document import Override, RolloutState, plan_sleeves, sleeve_names
+from models.registry.model_registry import Registry
+from serving.inference.model_cache import LoadedModel
+from serving.protocol.messages import InferenceRequest, InferenceResponse
 
 Serve = Callable[..., Any]
 

@@ -8,16 +8,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from alphaloop.breaker import BreakerState
 from alphaloop.clock import monotonic
 from alphaloop.errors import ServingError
-from alphaloop.prediction import Route
-from alphaloop.rollout import RolloutState
-from serving import breaker as breaker_module
-from serving.arrival import Arrival
-from serving.engine import LoadedModel
-from serving.gateway import Gateway
-from serving.protocol import InferenceRequest, InferenceResponse
+from alphaloop.forecasts import Route
+from alphaloop.rollout_document import RolloutState
+from alphaloop.runtime.circuit_breaker import BreakerState
+from serving.inference import version_breaker as breaker_module
+from serving.inference.model_cache import LoadedModel
+from serving.protocol.messages import InferenceRequest, InferenceResponse
+from serving.server.gateway import Gateway
+from serving.server.queued_request import Arrival
 
 # Finite, but three of them are more than float32 can hold.
 HUGE = 3e38

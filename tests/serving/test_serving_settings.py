@@ -13,23 +13,24 @@ from urllib.request import urlopen
 import pytest
 
 from alphaloop.errors import SettingsError
-from alphaloop.exposition import registry_of
-from alphaloop.processes import free_port
-from alphaloop.settings import ServingSettings, Settings
-from console.commands.serve import serve
-from serving.access import Scope
-from serving.client import PredictionClient
-from serving.connection import Connection
-from serving.core import build
-from serving.failures import RateLimitError, UnauthenticatedError
-from serving.gateway import Gateway
-from serving.hosts import honoured
+from alphaloop.runtime.processes import free_port
+from alphaloop.settings.serving import ServingSettings
+from alphaloop.settings.settings import Settings
+from alphaloop.telemetry.prometheus import registry_of
+from cli.commands.serve import serve
+from serving.client.client import PredictionClient
+from serving.client.settings import Connection
+from serving.hosts import unsupported_settings
 from serving.hosts.deployment import config, options
-from serving.hosts.honoured import RULES, HostKind, require_honoured
 from serving.hosts.process import ProcessHost
 from serving.hosts.ray import InferenceReplica, RayHost
 from serving.hosts.replica_metrics import ReplicaPages, open_page
-from serving.received import Received
+from serving.hosts.unsupported_settings import RULES, HostKind, require_honoured
+from serving.inference.core import build
+from serving.protocol.errors import RateLimitError, UnauthenticatedError
+from serving.security.access import Scope
+from serving.server.gateway import Gateway
+from serving.server.grpc.incoming_message import Received
 
 from .edges import Context
 
@@ -95,7 +96,7 @@ def test_each_rule_is_shown_and_the_defaults_break_none(monkeypatch: pytest.Monk
         require_honoured(ServingSettings(), kind)
     with pytest.raises(SettingsError, match=r"less than serving\.replicas"):
         require_honoured(ServingSettings(replicas=4, max_replicas=2), HostKind.CLUSTER)
-    monkeypatch.setattr(honoured, "has_haproxy", lambda: False)
+    monkeypatch.setattr(unsupported_settings, "has_haproxy", lambda: False)
     with pytest.raises(SettingsError, match=r"serving\.metrics_port is 8002.*without HAProxy"):
         require_honoured(ServingSettings(replicas=2), HostKind.RAY)
 

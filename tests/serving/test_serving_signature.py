@@ -10,8 +10,8 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
 from alphaloop.errors import SettingsError
-from serving.protocol import InferenceRequest
-from serving.signature import UntrustedModelError, require_signature, sign
+from serving.protocol.messages import InferenceRequest
+from serving.security.signature import UntrustedModelError, require_signature, sign
 
 
 def write_keys(folder: Path, name: str, private: Any) -> tuple[Path, Path]:

@@ -22,11 +22,11 @@ from tritonclient import grpc as triton
 from tritonclient import http as triton_http
 
 from alphaloop.clock import monotonic, sleep
-from alphaloop.processes import child_environment, free_port
+from alphaloop.runtime.processes import child_environment, free_port
 
 SERVE = """
 import sys
-from alphaloop.settings import Settings
+from alphaloop.settings.settings import Settings
 from serving.hosts.process import ProcessHost
 ProcessHost(Settings.model_validate_json(sys.argv[1])).run_forever(lambda url: print(url, flush=True))
 """

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from serving.http_codec import decode_infer
-from serving.protocol import InvalidRequestError
+from serving.protocol.messages import InvalidRequestError
+from serving.server.http.http_codec import decode_infer
 
 # JSON writes it as \ud800: half of a pair, which stands for no character.
 HALF = "\ud800"

@@ -15,8 +15,8 @@ from opentelemetry.proto.collector.trace.v1 import trace_service_pb2, trace_serv
 from tritonclient import grpc as triton
 from tritonclient import http as triton_http
 
-from alphaloop import telemetry
-from alphaloop.processes import child_environment, free_port
+from alphaloop.runtime.processes import child_environment, free_port
+from alphaloop.telemetry import tracing
 from serving.hosts.process import ProcessHost
 
 TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
@@ -51,7 +51,7 @@ def collector(monkeypatch: pytest.MonkeyPatch) -> Iterator[Collector]:
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{port}")
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_INSECURE", "true")
     yield made
-    telemetry.stop()
+    tracing.stop()
     server.stop(0)
 
 
@@ -86,9 +86,9 @@ def test_one_trace_from_client_to_onnx(world: Any, shelf: Any, collector: Collec
 
 def test_the_context_travels_on(collector: Collector) -> None:
     """`traceparent` names the current span, so that the next process continues it."""
-    assert telemetry.start("a-service")
-    with telemetry.span("outer", TRACEPARENT):
-        text = telemetry.traceparent()
+    assert tracing.start("a-service")
+    with tracing.span("outer", TRACEPARENT):
+        text = tracing.traceparent()
     assert text is not None
     version, trace, span, _ = text.split("-")
     assert (version, trace) == ("00", TRACE)
@@ -98,7 +98,7 @@ def test_the_context_travels_on(collector: Collector) -> None:
 def test_without_the_variables_nothing_is_imported() -> None:
     """In a fresh process no part of OpenTelemetry is loaded, and a span is nothing."""
     program = (
-        "import sys; from alphaloop import telemetry; on = telemetry.start('x')\n"
+        "import sys; from alphaloop.telemetry import tracing as telemetry; on = telemetry.start('x')\n"
         "with telemetry.span('a', 'b'): pass\n"
         "print(on, telemetry.traceparent(), any(m.startswith('opentelemetry') for m in sys.modules))"
     )
@@ -115,5 +115,5 @@ def test_the_standard_switches_turn_it_off(
 ) -> None:
     """OpenTelemetry's own switches mean here what they mean elsewhere."""
     monkeypatch.setenv(name, value)
-    assert not telemetry.start("a-service")
-    assert not telemetry.enabled()
+    assert not tracing.start("a-service")
+    assert not tracing.enabled()

@@ -14,8 +14,8 @@ from tritonclient.grpc import service_pb2
 
 from alphaloop.errors import UnknownNameError
 from alphaloop.version_number import is_version_number
-from serving.exports.version import ExportedVersion
-from serving.metrics import exposition
+from serving.exports.exported_version import ExportedVersion
+from serving.server.metrics import exposition
 
 from .edges import Edges, json_panel, panel_message
 

@@ -11,19 +11,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from alphaloop.bars import BarPanel, Slice, to_datetime
 from alphaloop.clock import ReplayClock
 from alphaloop.costs import CostModel
+from alphaloop.forecasts import Forecast
 from alphaloop.journal.store import Journal
-from alphaloop.market import BarPanel, Slice, to_datetime
 from alphaloop.orders import Fill, Order
-from alphaloop.prediction import Forecast
-from alphaloop.rollout import sleeve_names
+from alphaloop.rollout_document import sleeve_names
 from trading.brokers.paper import PaperBroker
 from trading.engine import BarOutcome, TradingEngine
-from trading.entitled import Entitled
+from trading.execution.corporate_actions import Entitled
 from trading.forecaster import ArrayForecaster
-from trading.risk import RiskCheck, RiskLimits
-from trading.strategy import AllocationStrategy
+from trading.risk.risk_check import RiskCheck, RiskLimits
+from trading.strategies.allocation import AllocationStrategy
 
 
 def _bars(count: int = 40, symbols: int = 5, seed: int = 1, opens: bool = False) -> BarPanel:

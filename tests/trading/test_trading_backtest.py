@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from alphaloop.allocation import AllocationPolicy
+from alphaloop.bars import to_datetime
 from alphaloop.costs import CostModel
-from alphaloop.market import to_datetime
 from trading.backtest import Metrics, backtest, equal_weight, metrics, momentum_12_1
-from trading.risk import RiskLimits
+from trading.risk.risk_check import RiskLimits
 
 FREE = CostModel(0, 0)
 

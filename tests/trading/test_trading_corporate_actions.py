@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 
 from alphaloop.allocation import AllocationPolicy
+from alphaloop.bars import BarPanel, to_datetime
 from alphaloop.costs import CostModel
 from alphaloop.errors import AlphaloopError
-from alphaloop.market import BarPanel, to_datetime
 from trading.backtest import backtest, equal_weight, momentum_12_1
 from trading.brokers.paper import PaperBroker
 from trading.recovery import restore
-from trading.risk import RiskLimits
+from trading.risk.risk_check import RiskLimits
 
 FREE = CostModel(0, 0)
 ANY_WEIGHT = RiskLimits(max_weight=1, prediction_deadline_ms=None)

@@ -13,14 +13,14 @@ from hypothesis import strategies as st
 
 from alphaloop.allocation import AllocationPolicy
 from alphaloop.errors import ChainBrokenError
+from alphaloop.forecasts import Forecast, Route, SymbolStatus
 from alphaloop.journal.record import canonical
 from alphaloop.orders import Order, Side
-from alphaloop.prediction import Forecast, Route, SymbolStatus
-from trading.answers import Answer
 from trading.decision import DecisionInputs, decide
-from trading.execution import LOT
-from trading.replay import redecide
-from trading.risk import Refusal, RiskLimits
+from trading.execution.netting import LOT
+from trading.forecasts import Answer
+from trading.redecide import redecide
+from trading.risk.risk_check import Refusal, RiskLimits
 
 AS_OF = datetime(2020, 3, 16, 20, tzinfo=UTC)
 SYMBOLS = ("A", "B", "C", "D")

@@ -12,16 +12,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from alphaloop.bars import BarPanel, Slice
 from alphaloop.costs import CostModel
+from alphaloop.decision.obtainable_price import booked
 from alphaloop.journal.record import canonical
 from alphaloop.journal.verification import verify
-from alphaloop.market import BarPanel, Slice
 from alphaloop.orders import Order, Side
 from trading.brokers.paper import PaperBroker
 from trading.decision import DecisionInputs, decide
-from trading.prices import booked
-from trading.replay import redecide
-from trading.risk import RiskCheck, RiskLimits
+from trading.redecide import redecide
+from trading.risk.risk_check import RiskCheck, RiskLimits
 
 WEIGHTS = st.lists(st.floats(0, 1), min_size=6, max_size=6).map(lambda row: np.array(row).reshape(2, 3))
 

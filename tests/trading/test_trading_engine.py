@@ -11,13 +11,13 @@ import pytest
 
 from alphaloop.clock import monotonic, sleep
 from alphaloop.costs import CostModel
+from alphaloop.decision.obtainable_price import booked
 from alphaloop.errors import InputError, LeaseLostError, ServingError, StaleFeaturesError, VendorError
 from alphaloop.journal.verification import verify
 from alphaloop.orders import Side
-from trading.bookkeeping import order_from
-from trading.prices import booked
-from trading.replay import redecide
-from trading.risk import RiskLimits
+from trading.journal_records import order_from
+from trading.redecide import redecide
+from trading.risk.risk_check import RiskLimits
 
 
 def test_the_books_reconcile_with_the_broker_after_every_bar(make_bars, make_rig):

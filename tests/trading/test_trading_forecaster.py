@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from alphaloop.errors import StaleFeaturesError
-from alphaloop.prediction import SymbolStatus
-from trading.answers import Answer, group
+from alphaloop.forecasts import SymbolStatus
 from trading.forecaster import ArrayForecaster, ServedForecaster
+from trading.forecasts import Answer, group
 
 
 def test_an_array_answers_for_exactly_the_bar(make_bars):

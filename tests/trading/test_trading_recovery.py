@@ -11,7 +11,7 @@ from alphaloop.costs import CostModel
 from alphaloop.errors import InputError
 from trading.brokers.paper import PaperBroker
 from trading.recovery import restore
-from trading.risk import RiskLimits
+from trading.risk.risk_check import RiskLimits
 
 
 @pytest.mark.parametrize("broker", ["paper", "slow"])

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 from alphaloop.allocation import AllocationPolicy
+from alphaloop.bars import BarPanel
 from alphaloop.costs import CostModel
-from alphaloop.market import BarPanel
+from alphaloop.decision.obtainable_price import booked
 from trading.backtest import backtest
 from trading.decision import DecisionInputs, decide
-from trading.prices import booked
-from trading.risk import RiskLimits
+from trading.risk.risk_check import RiskLimits
 
 LEVERED = RiskLimits(max_gross=3, max_weight=1, prediction_deadline_ms=None)
 

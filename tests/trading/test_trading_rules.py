@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 
 import alphaloop.allocation
-import trading.replay
+import trading.redecide
 from alphaloop.errors import ChainBrokenError, InputError
 from trading.decision import RULE, Decision, DecisionInputs
 from trading.recovery import restore
-from trading.replay import decision_of, redecide
-from trading.risk import RiskCheck
+from trading.redecide import decision_of, redecide
+from trading.risk.risk_check import RiskCheck
 
 KEPT = Path(__file__).parents[1] / "data" / "decisions_of_rule_1.json"
 """Bodies without a rule's number, and the orders and changes that the engine of then made of them."""
@@ -61,12 +61,12 @@ def test_a_decision_without_a_rule_gives_the_orders_of_then(example):
 
 def test_an_old_decision_does_not_hang_on_the_rule_of_now(monkeypatch):
     """Allocation, limits, formats and rule of now may change: rule 1 calls none of them."""
-    monkeypatch.setattr(trading.replay, "decide", wrong)
+    monkeypatch.setattr(trading.redecide, "decide", wrong)
     monkeypatch.setattr(DecisionInputs, "from_body", wrong)
     monkeypatch.setattr(RiskCheck, "clip", wrong)
     for name in ("rank_scores", "target_weights", "next_weights"):
         monkeypatch.setattr(alphaloop.allocation, name, wrong)
-    monkeypatch.setattr("trading.strategy.next_weights", wrong)
+    monkeypatch.setattr("trading.strategies.allocation.next_weights", wrong)
     for example in kept():
         assert plain(decision_of(example["body"]))["orders"] == example["orders"]
         assert redecide(example["body"] | {"rule": 1}) == redecide(example["body"])
@@ -87,7 +87,7 @@ def test_recovery_waits_for_what_the_old_rule_decided(make_bars, make_rig, monke
     rig.run(0, 4)
     records, working = without_rule(rig.records()), dict(rig.engine.portfolio.working)
     books = rig.engine.portfolio.books
-    monkeypatch.setattr(trading.replay, "decide", wrong)
+    monkeypatch.setattr(trading.redecide, "decide", wrong)
     rig.start()
     assert restore(rig.engine, records) == [one.order for one in working.values()]
     assert rig.engine.portfolio.working == working

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from alphaloop.errors import VendorError
 from alphaloop.orders import Fill, Order, Position, Side
-from trading.sleeves import Sleeves, Working
+from trading.execution.sleeves import Sleeves, Working
 
 AT = datetime(2019, 1, 2, 21, tzinfo=UTC)
 

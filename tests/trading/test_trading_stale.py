@@ -9,12 +9,12 @@ import numpy as np
 
 from alphaloop.allocation import AllocationPolicy
 from alphaloop.errors import ServingError
+from alphaloop.forecasts import Route, SymbolStatus
 from alphaloop.orders import Side
-from alphaloop.prediction import Route, SymbolStatus
-from trading.answers import Answer, ask, group
 from trading.decision import DecisionInputs, decide
 from trading.forecaster import ArrayForecaster
-from trading.risk import RiskLimits
+from trading.forecasts import Answer, ask, group
+from trading.risk.risk_check import RiskLimits
 
 SLEEVES = ("sleeve-00", "sleeve-01")
 

@@ -8,11 +8,11 @@ from decimal import Decimal
 
 import numpy as np
 
+from alphaloop.bars import Slice
 from alphaloop.costs import CostModel
-from alphaloop.market import Slice
+from alphaloop.decision.obtainable_price import booked, obtainable
 from alphaloop.orders import Fill, Order
-from trading.entitled import Entitled
-from trading.prices import booked, obtainable
+from trading.execution.corporate_actions import Entitled
 
 
 class PaperBroker:

@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from alphaloop.orders import Order, Side
 from trading.decision import Decision
-from trading.sleeves import Working
+from trading.execution.sleeves import Working
 
 Vector = npt.NDArray[np.float64]
 Matrix = npt.NDArray[np.float64]

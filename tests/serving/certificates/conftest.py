@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from alphaloop.processes import free_port
-from serving import secret_file
+from alphaloop.runtime.processes import free_port
 from serving.hosts.process import ProcessHost
+from serving.security import reloadable_file
 
 from .rotation import Rotation
 
@@ -25,7 +25,7 @@ def rotation(tmp_path: Path) -> Rotation:
 @pytest.fixture(autouse=True)
 def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
     """Files are looked at with each connection."""
-    monkeypatch.setattr(secret_file, "LOOK_SECONDS", 0.0)
+    monkeypatch.setattr(reloadable_file, "LOOK_SECONDS", 0.0)
 
 
 @pytest.fixture

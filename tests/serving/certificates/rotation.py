@@ -8,7 +8,7 @@ from pathlib import Path
 
 import trustme
 
-from serving.transport import Security
+from serving.client.replica import Security
 
 
 class Party:

@@ -14,11 +14,11 @@ import pytest
 
 from alphaloop.clock import monotonic, sleep
 from alphaloop.errors import ServingError, SettingsError
-from alphaloop.processes import free_port
-from serving import secret_file
-from serving.client import PredictionClient
+from alphaloop.runtime.processes import free_port
+from serving.client.client import PredictionClient
 from serving.hosts.process import ProcessHost
-from serving.tls import CertificateFiles, Certificates
+from serving.security import reloadable_file
+from serving.security.tls import CertificateFiles, Certificates
 
 from .rotation import Mounted, Party, Rotation
 
@@ -149,7 +149,7 @@ def test_a_half_replaced_pair_leaves_the_old_one_in_use(
         for _ in range(3):
             assert [shown(url, client) for url in (host.url, host.http_url)] == [der(rotation.old)] * 2
             assert accepted(host, model, client) == (True, True)
-        (record,) = [one for one in caplog.records if one.name == secret_file.__name__]
+        (record,) = [one for one in caplog.records if one.name == reloadable_file.__name__]
         assert record.levelno == logging.WARNING
         assert str(server.authority if "ca.crt" in half else server.key) in record.getMessage()
         assert "what was read from it last is used" in record.getMessage()
@@ -163,7 +163,7 @@ def test_a_half_replaced_pair_leaves_the_old_one_in_use(
 
 def test_a_rotation_loses_no_request(hosted: Any, rotation: Rotation, monkeypatch: Any) -> None:
     """With a new connection for each request, while chain, key and authority are replaced over and over."""
-    monkeypatch.setattr(secret_file, "LOOK_SECONDS", 0.02)
+    monkeypatch.setattr(reloadable_file, "LOOK_SECONDS", 0.02)
     host, model = hosted(True)
     ended, answers = threading.Event(), []
     both = (rotation.before, rotation.after)

@@ -14,11 +14,11 @@ import pytest
 
 from alphaloop.clock import monotonic, sleep
 from alphaloop.errors import SettingsError, TlsError
-from serving import secret_file
-from serving.asking import Patience
-from serving.async_client import AsyncPredictionClient
-from serving.client import PredictionClient
-from serving.tls import CertificateFiles, Certificates
+from serving.client.async_client import AsyncPredictionClient
+from serving.client.client import PredictionClient
+from serving.client.retry_policy import Patience
+from serving.security import reloadable_file
+from serving.security.tls import CertificateFiles, Certificates
 
 from .rotation import Mounted, Rotation
 
@@ -45,7 +45,7 @@ def secured(replicas: Any, rotation: Rotation) -> Any:
 @pytest.fixture
 def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
     """The client's files are looked at only where something demands it."""
-    monkeypatch.setattr(secret_file, "LOOK_SECONDS", 3_600.0)
+    monkeypatch.setattr(reloadable_file, "LOOK_SECONDS", 3_600.0)
 
 
 def score(client: Any) -> float:
@@ -96,7 +96,7 @@ def test_half_a_replaced_pair_is_not_shown(
             caplog.clear()
             client_files.replace(whole | {name: other[name]})
             assert [score(client) for _ in range(3)] == [1.0] * 3
-            (record,) = [one for one in caplog.records if one.name == secret_file.__name__]
+            (record,) = [one for one in caplog.records if one.name == reloadable_file.__name__]
             assert record.levelno == logging.WARNING
             assert f"name {client_files.chain} and {client_files.key}, which are not" in record.getMessage()
             lines = (whole["tls.key"] + other["tls.key"]).decode().splitlines()
@@ -199,7 +199,7 @@ def test_a_rotation_of_all_loses_no_request(
     hosted: Any, rotation: Rotation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Both sides trust both, then each has its new certificate, then the old authority goes; and back."""
-    monkeypatch.setattr(secret_file, "LOOK_SECONDS", 0.02)
+    monkeypatch.setattr(reloadable_file, "LOOK_SECONDS", 0.02)
     host, model = hosted(True)
     both = (rotation.before, rotation.after)
     rotation.server.replace(rotation.old.secret(*both))

@@ -1,0 +1,92 @@
+"""A modelled book: what scores earn when they are traded at the next obtainable price, net of cost.
+
+The gate and the rollout's evidence use it. It holds weights in float64 where the trading engine holds units
+in Decimal, and follows the same rules: limits, halts (a symbol without a price keeps its weight, what was
+decided for it waits, and its next price brings the whole return), drawdown, ruin.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from alphaloop.allocation import AllocationPolicy, drift_weights, next_weights, turnover
+from alphaloop.costs import CostModel
+from alphaloop.decision.book_limits import BookLimits
+
+Vector = npt.NDArray[np.float64]
+Flags = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class BookStep:
+    """One bar of a modelled book, as shares of its capital; `net_return` is after `cost`."""
+
+    net_return: float
+    turnover: float
+    cost: float
+
+
+@dataclass(slots=True)
+class ModelledBook:
+    """Trades each bar's scores at the next bar's price.
+
+    A trade out of cash costs nothing: moving capital to a model is a one-off that says nothing about the
+    model. A book without equity is closed and trades no more.
+    """
+
+    policy: AllocationPolicy
+    costs: CostModel
+    limits: BookLimits = field(default_factory=BookLimits)
+    equity: float = 1.0
+    _peak: float = 1.0
+    _weights: Vector | None = None
+    _waiting: Vector | None = None
+    _decided: tuple[Vector, Flags] | None = None
+
+    @property
+    def is_ruined(self) -> bool:
+        """Nothing is left: the book is closed."""
+        return self.equity <= 0
+
+    def step(self, returns: Vector, scores: Vector, priced: Flags | None = None) -> BookStep:
+        """Book one bar.
+
+        Parameters
+        ----------
+        returns : ndarray of shape [symbols]
+            Returns since each symbol's last known price; NaN counts as none.
+        scores : ndarray of shape [symbols]
+            Scores made at this bar's close, to be traded at the next price.
+        priced : ndarray of shape [symbols], optional
+            The symbols that have a price in this bar; by default all.
+        """
+        priced = np.ones(len(returns), dtype=bool) if priced is None else priced
+        if self._weights is None or self._waiting is None:
+            self._weights, self._waiting = np.zeros(len(returns)), np.zeros(len(returns))
+        if self.is_ruined:
+            return BookStep(0.0, 0.0, 0.0)
+        weights, gain = drift_weights(self._weights, returns)
+        # What waits are units: its weight moves with the price, as that of a holding does.
+        self._waiting = drift_weights(self._waiting, returns, gain)[0]
+        lost = 1.0 - self.equity * (1.0 + gain) / self._peak
+        after = self._traded(weights, priced, lost >= self.limits.max_drawdown)
+        traded = turnover(weights, after) if weights.any() else 0.0
+        cost = float(self.costs.of_turnover(traded))
+        self._weights = after
+        self.equity *= 1.0 + gain - cost
+        self._peak = max(self._peak, self.equity)
+        self._decided = np.asarray(scores, dtype=np.float64), priced
+        return BookStep(gain - cost, traded, cost)
+
+    def _traded(self, weights: Vector, priced: Flags, reduce_only: bool) -> Vector:
+        """The weights after this bar's trades: what waited for a price, and what was decided last."""
+        if self._decided is None or self._waiting is None:
+            return weights
+        scores, decidable = self._decided
+        wanted = self.limits.clip(next_weights(scores, weights, self.policy), weights, reduce_only)
+        change = np.where(self._waiting != 0, self._waiting, np.where(decidable, wanted - weights, 0.0))
+        self._waiting = np.where(priced, 0.0, change)
+        return np.maximum(weights + np.where(priced, change, 0.0), 0.0)

@@ -1,0 +1,1 @@
+"""HTML reports: the page and its charts, self-contained, without a script."""

@@ -1,0 +1,145 @@
+"""The heat map: a matrix of values as coloured cells, with names beside the rows and above the columns."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from alphaloop.html_report.svg import CHARACTER, Frame, drawing, line, text
+
+Label = Callable[[float], str]
+STRONG = 7.4  # width of an average character of strong type
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Heatmap:
+    """What a heat map shows: `values[row][column]`, None or NaN where there is nothing.
+
+    The colour of a cell is `good` above 0 and `bad` below, as strong as the value is near `largest` (by
+    default the largest by size). `columns` may be empty where rows and columns are the same. `marked` rows
+    have their names in strong type; `breaks` are rows (and, with no `columns`, columns) before which a line
+    is drawn. `numbers` writes the values into the cells.
+    """
+
+    title: str
+    rows: Sequence[str]
+    values: Sequence[Sequence[float | None]]
+    columns: Sequence[str] = ()
+    label: Label = "{:.2f}".format
+    largest: float | None = None
+    marked: Sequence[int] = ()
+    breaks: Sequence[int] = ()
+    numbers: bool = False
+    positive: str = "one"
+    negative: str = "bad"
+
+    def strongest(self) -> float:
+        """The value that is drawn in full colour."""
+        if self.largest is not None:
+            return self.largest
+        finite = [abs(one) for row in self.values for one in row if one is not None and math.isfinite(one)]
+        return max(finite, default=0.0) or 1.0
+
+
+def heatmap(chart: Heatmap) -> str:
+    """Draw `chart`; says so where there is nothing to draw."""
+    if not chart.rows or not any(len(row) for row in chart.values):
+        return '<p class="nothing">Nothing was recorded to draw here.</p>'
+    return drawing(
+        partial(_draw, chart), _frame(chart, 920, 30, 270), _frame(chart, 380, 18, 118), chart.title
+    )
+
+
+def _frame(chart: Heatmap, width: int, longest: int, room: int) -> Frame:
+    """As high as its rows need; a square where columns are the rows over again."""
+    character = STRONG if chart.marked else CHARACTER
+    left = min(int(max(min(len(name), longest) for name in chart.rows) * character) + 18, room)
+    across = width - left - 8
+    height = 24 if chart.columns else across // len(chart.rows)
+    height = min(max(height, 5), 24)
+    top = 26 if chart.columns else 6
+    return Frame(
+        width=width, height=top + height * len(chart.rows) + 4, left=left, right=8, top=top, bottom=4
+    )
+
+
+def _draw(chart: Heatmap, frame: Frame) -> str:
+    height = (frame.y[0] - frame.y[1]) / len(chart.rows)
+    count = max(len(row) for row in chart.values)
+    width = (frame.x[1] - frame.x[0]) / count
+    if not chart.columns:
+        width = min(width, height)
+    parts = []
+    for index, (name, row) in enumerate(zip(chart.rows, chart.values, strict=True)):
+        top = frame.top + index * height
+        if height >= 9:
+            css = "label strong" if index in chart.marked else "label"
+            shown = _fitting(name, frame.left - 14, STRONG if index in chart.marked else CHARACTER)
+            parts.append(text(frame.left - 8, top + height / 2 + 4, shown, css, "end"))
+        parts += _cells(chart, index, row, (frame.left, top, width, height), narrow=frame.narrow)
+    parts += _column_names(chart, frame, width)
+    for before in chart.breaks:
+        at = frame.top + before * height
+        parts.append(line(frame.left, at, frame.left + width * count, at, "cut"))
+        if not chart.columns:
+            across = frame.left + before * width
+            parts.append(line(across, frame.top, across, frame.top + height * len(chart.rows), "cut"))
+    return "".join(parts)
+
+
+def _cells(
+    chart: Heatmap,
+    index: int,
+    row: Sequence[float | None],
+    box: tuple[float, float, float, float],
+    *,
+    narrow: bool,
+) -> list[str]:
+    left, top, width, height = box
+    gap = 1.0 if min(width, height) > 8 else 0.0
+    parts = []
+    for place, value in enumerate(row):
+        if value is None or not math.isfinite(value):
+            continue
+        tone = chart.positive if value >= 0 else chart.negative
+        strength = min(abs(value) / chart.strongest(), 1.0)
+        column = (chart.columns or chart.rows)[place]
+        x = left + place * width
+        # The narrow drawing is for telephones, where no pointer rests on anything.
+        tip = "" if narrow else f"<title>{_escaped(chart.rows[index], column)}: {chart.label(value)}</title>"
+        parts.append(
+            f'<rect x="{x:.1f}" y="{top:.1f}" width="{width - gap:.1f}" height="{height - gap:.1f}" '
+            f'class="cell {tone}" style="opacity:{0.04 + 0.96 * strength:.2f}">{tip}</rect>'
+        )
+        if chart.numbers and not narrow:
+            css = "label value" if strength < 0.55 else "label value over"
+            parts.append(text(x + width / 2, top + height / 2 + 4, chart.label(value), css, "middle"))
+    return parts
+
+
+def _column_names(chart: Heatmap, frame: Frame, width: float) -> list[str]:
+    """Above the columns, those that do not run into the one before."""
+    parts, used = [], -math.inf
+    for place, name in enumerate(chart.columns):
+        centre, half = frame.left + (place + 0.5) * width, len(name) * CHARACTER / 2
+        if centre - half > used + 4:
+            parts.append(text(centre, frame.top - 9, name, "label", "middle"))
+            used = centre + half
+    return parts
+
+
+def _fitting(name: str, room: float, character: float) -> str:
+    """`name`, its middle left out where it is longer than `room` pixels."""
+    most = max(int(room / character), 4)
+    if len(name) <= most:
+        return name
+    kept = most - 1
+    return f"{name[: kept - kept // 2]}…{name[len(name) - kept // 2 :]}"
+
+
+def _escaped(*names: str) -> str:
+    from html import escape
+
+    return " · ".join(escape(name) for name in dict.fromkeys(names))

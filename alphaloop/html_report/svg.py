@@ -1,0 +1,119 @@
+"""The pieces that every chart is drawn from. A chart is drawn twice: for a wide page and a narrow one.
+
+Scaling one drawing down would leave its labels too small to read on a telephone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from html import escape
+
+from alphaloop.html_report.scale import Scale, Tick
+
+CHARACTER = 6.1  # width of an average character of an 11 pixel label
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """The room that a drawing has, and the margins around its plot, in pixels."""
+
+    width: int
+    height: int
+    left: int = 52
+    right: int = 16
+    top: int = 14
+    bottom: int = 26
+
+    @property
+    def narrow(self) -> bool:
+        """Whether this is the drawing for a narrow page."""
+        return self.width < 600
+
+    @property
+    def x(self) -> tuple[int, int]:
+        """First and last pixel of the plot, left to right."""
+        return self.left, self.width - self.right
+
+    @property
+    def y(self) -> tuple[int, int]:
+        """Bottom and top pixel of the plot."""
+        return self.height - self.bottom, self.top
+
+
+def drawing(draw: Callable[[Frame], str], wide: Frame, narrow: Frame, title: str) -> str:
+    """Both drawings of one chart; the style sheet shows the one that fits. `title` is for readers aloud."""
+    parts = []
+    for name, frame in (("wide", wide), ("narrow", narrow)):
+        parts.append(
+            f'<svg class="{name}" viewBox="0 0 {frame.width} {frame.height}" role="img" '
+            f'aria-label="{escape(title)}">{draw(frame)}</svg>'
+        )
+    return f'<div class="chart">{"".join(parts)}</div>'
+
+
+def text(x: float, y: float, content: str, css: str = "", anchor: str = "start") -> str:
+    """A label."""
+    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" class="{css}">{escape(content)}</text>'
+
+
+def line(x1: float, y1: float, x2: float, y2: float, css: str) -> str:
+    """A straight line."""
+    return f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" class="{css}"/>'
+
+
+def rectangle(x: float, y: float, width: float, height: float, css: str, tip: str = "") -> str:
+    """A box; `tip` shows when the pointer rests on it."""
+    hint = f"<title>{escape(tip)}</title>" if tip else ""
+    return (
+        f'<rect x="{x:.1f}" y="{y:.1f}" width="{max(width, 0.5):.1f}" height="{max(height, 0):.1f}" '
+        f'class="{css}">{hint}</rect>'
+    )
+
+
+def bottom_axis(ticks: Iterable[Tick], scale: Scale, frame: Frame) -> str:
+    """Labels below the plot, none of them cut off or on top of the one before."""
+    drawn, used = [], -1e9
+    for value, label in ticks:
+        x, half = scale(value), len(label) * CHARACTER / 2
+        centre = min(max(x, half + 2), frame.width - half - 2)
+        if centre - half < used + 6:
+            continue
+        used = centre + half
+        drawn.append(line(x, frame.y[0], x, frame.y[0] + 4, "tick"))
+        drawn.append(text(centre, frame.height - 8, label, "label", "middle"))
+    return "".join(drawn)
+
+
+def left_axis(ticks: Iterable[Tick], scale: Scale, frame: Frame) -> str:
+    """Grid lines across the plot with their labels to the left."""
+    drawn = []
+    for value, label in ticks:
+        y = scale(value)
+        drawn.append(line(frame.x[0], y, frame.x[1], y, "grid"))
+        drawn.append(text(frame.x[0] - 8, y + 4, label, "label", "end"))
+    return "".join(drawn)
+
+
+def spread_apart(positions: list[float], gap: float, low: float, high: float) -> list[float]:
+    """`positions` moved as little as needed to lie `gap` apart within `low … high`, in their order."""
+    order = sorted(range(len(positions)), key=positions.__getitem__)
+    placed = list(positions)
+    previous = low - gap
+    for index in order:
+        previous = placed[index] = max(placed[index], previous + gap)
+    limit = high
+    for index in reversed(order):
+        placed[index] = min(placed[index], limit)
+        limit = placed[index] - gap
+    return placed
+
+
+def first_free_row(rows: list[float], start: float, end: float) -> int:
+    """The first row in which nothing reaches beyond `start`; marks it as used up to `end`."""
+    for index, used in enumerate(rows):
+        if start >= used + 6:
+            rows[index] = end
+            return index
+    rows.append(end)
+    return len(rows) - 1

@@ -1,0 +1,173 @@
+"""The rollout document: which version answers which sleeve of capital. One JSON value per model.
+
+It is kept on the registry, carries a generation, and is written only by the rollout controller; the
+server's router reads it. Evidence is never part of it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
+from enum import StrEnum
+from typing import Any
+
+from alphaloop.errors import DamagedStoreError, InputError
+from alphaloop.forecasts import Route
+
+
+class RolloutState(StrEnum):
+    """Where a model's rollout stands. `steady` means that there is no challenger."""
+
+    STEADY = "steady"
+    SHADOW = "shadow"
+    CANARY = "canary"
+
+
+class RolloutKind(StrEnum):
+    """What is being rolled out, for the report."""
+
+    REAL = "real"
+    SABOTAGE = "sabotage"
+    SIMULATED = "simulated"
+    AB = "ab"
+
+
+@dataclass(frozen=True, slots=True)
+class Override:
+    """A named exception to the rules: by whom, and why. Journaled when it is used.
+
+    `rotate_inputs` is a drill: the server rotates the challenger's live feature vector by that many
+    places, the classic training-serving skew.
+    """
+
+    name: str
+    by: str
+    reason: str
+    rotate_inputs: int = 0
+
+
+_TYPES = {
+    **dict.fromkeys(("model", "champion", "salt"), str),
+    **dict.fromkeys(("challenger", "baseline", "started", "stage_started", "cause"), str | None),
+    "generation": int,
+    "weight": int | float,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class RolloutDocument:
+    """The state of one model's rollout.
+
+    `weight` is the share of sleeves that the challenger answers; `salt` ranks the sleeves, so that
+    every rollout draws its own; `started` and `stage_started` are ISO timestamps of bars. `baseline` is
+    the champion to return to, where two other versions are compared.
+    """
+
+    model: str
+    champion: str
+    generation: int = 1
+    state: RolloutState = RolloutState.STEADY
+    challenger: str | None = None
+    weight: float = 0.0
+    salt: str = ""
+    kind: RolloutKind = RolloutKind.REAL
+    override: Override | None = None
+    started: str | None = None
+    stage_started: str | None = None
+    cause: str | None = None
+    baseline: str | None = None
+
+    def next(self, **changes: Any) -> RolloutDocument:
+        """A copy with `changes` and the next generation."""
+        return replace(self, generation=self.generation + 1, **changes)
+
+    def settled(self, champion: str) -> RolloutDocument:
+        """The document once the rollout has ended with `champion`."""
+        return RolloutDocument(model=self.model, champion=champion, generation=self.generation + 1)
+
+    def to_json(self) -> str:
+        stored = asdict(self)
+        if self.baseline is None:
+            # A reader of the release before knows no baseline, and needs none where there is none.
+            del stored["baseline"]
+        return json.dumps(stored, sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> RolloutDocument:
+        """Parse a stored document; raises `DamagedStoreError` where it is none.
+
+        Fields that are not known here are of a later release, and are left alone.
+        """
+        try:
+            known = {field.name for field in fields(cls)}
+            stored = {name: value for name, value in json.loads(text).items() if name in known}
+            override = stored.pop("override", None)
+            for name, value in stored.items():
+                if not isinstance(value, _TYPES.get(name, object)):
+                    raise TypeError(f"{name} is {value!r}")
+            return cls(
+                **stored
+                | {
+                    "state": RolloutState(stored["state"]),
+                    "kind": RolloutKind(stored["kind"]),
+                    "override": Override(**override) if override else None,
+                }
+            )
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise DamagedStoreError(f"the rollout document {text[:80]!r} cannot be read: {error}") from error
+
+
+@dataclass(frozen=True, slots=True)
+class SleevePlan:
+    """Which sleeves the challenger answers, for one document and one set of sleeves."""
+
+    document: RolloutDocument
+    canary: frozenset[str] = field(default_factory=frozenset)
+
+    def route(self, sleeve: str) -> Route:
+        """The route of a request made for `sleeve`."""
+        return Route.CANARY if sleeve in self.canary else Route.CHAMPION
+
+    def version(self, sleeve: str) -> str:
+        """The version that answers `sleeve`."""
+        if sleeve in self.canary and self.document.challenger is not None:
+            return self.document.challenger
+        return self.document.champion
+
+
+def plan_sleeves(document: RolloutDocument, sleeves: Sequence[str]) -> SleevePlan:
+    """The first `covered_sleeves` sleeves by salted hash go to the challenger.
+
+    Ranking the hashes, instead of comparing each with the weight, makes the share exact; and a larger
+    weight keeps every sleeve of a smaller one, so capital moves once.
+    """
+    if document.state is not RolloutState.CANARY:
+        return SleevePlan(document)
+    ranked = sorted(sleeves, key=lambda name: hashlib.sha256(f"{document.salt}/{name}".encode()).digest())
+    return SleevePlan(document, frozenset(ranked[: covered_sleeves(document.weight, len(ranked))]))
+
+
+def covered_sleeves(weight: float, sleeves: int) -> int:
+    """How many of `sleeves` a share of them covers: for one between 0 and 1 at least one, and never all.
+
+    A canary of no sleeve would gather no evidence, and one of all would leave nothing to compare with.
+    """
+    covered = round(weight * sleeves)
+    return min(max(covered, 1), sleeves - 1) if 0 < weight < 1 and sleeves > 1 else covered
+
+
+def require_share(weight: float, sleeves: int, name: str) -> None:
+    """Raise `InputError` for a share that covers no sleeve, or every one."""
+    if round(weight * sleeves) != covered_sleeves(weight, sleeves):
+        least, most = 1 / sleeves, 1 - 1 / sleeves
+        raise InputError(
+            f"{name} {weight:g} covers {round(weight * sleeves)} of {sleeves} sleeves; with trading.sleeves "
+            f"{sleeves} a share lies between {least:g} and {most:g}"
+        )
+
+
+def sleeve_names(count: int) -> tuple[str, ...]:
+    """The names of `count` sleeves of capital: `sleeve-00`, `sleeve-01`, …"""
+    return tuple(f"sleeve-{index:02d}" for index in range(count))

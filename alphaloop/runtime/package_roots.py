@@ -1,0 +1,53 @@
+"""Every process checks first that all rooms come from one root.
+
+The rooms have plain names (`models`, `features`), so a folder of the user's may shadow one. A child
+started in such a folder would silently import the wrong package and report success.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+
+from alphaloop.errors import ShadowedRoomError
+
+ROOMS = (
+    "alphaloop",
+    "marketdata",
+    "features",
+    "models",
+    "serving",
+    "trading",
+    "rollouts",
+    "monitoring",
+    "pipelines",
+    "loop",
+    "cli",
+)
+
+
+def check() -> None:
+    """Raise `ShadowedRoomError` unless every room that is found lies beside this one."""
+    root = Path(__file__).resolve().parents[2]
+    for room in ROOMS:
+        origin = _origin(room)
+        if origin is not None and origin.parent != root:
+            raise ShadowedRoomError(
+                f"the package '{room}' comes from {origin}, which shadows alphaloop's own in {root / room}; "
+                "start from another folder, or set PYTHONSAFEPATH=1"
+            )
+
+
+def _origin(room: str) -> Path | None:
+    loaded = sys.modules.get(room)
+    if loaded is not None and getattr(loaded, "__file__", None):
+        return Path(str(loaded.__file__)).resolve().parent
+    spec = importlib.util.find_spec(room)
+    if spec is None:
+        return None
+    locations = [spec.origin] if spec.origin else list(spec.submodule_search_locations or [])
+    if not locations:
+        return None
+    place = Path(locations[0]).resolve()
+    return place.parent if spec.origin else place

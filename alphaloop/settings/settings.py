@@ -1,0 +1,140 @@
+"""Settings: `ALPHALOOP_…` variables, then `alphaloop.toml`, then the defaults below.
+
+Nested names join with two underscores: `ALPHALOOP_SERVING__GRPC_PORT=9001`; lists are words between commas,
+or JSON. A key that does not exist is an error in both places, so that a typo cannot pass for a default; only
+the variables that Kubernetes sets for a Service called `alphaloop` are left alone.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tomllib
+from functools import cached_property
+from pathlib import Path
+from typing import Any, get_origin
+
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings.exceptions import SettingsError as MalformedVariableError
+from pydantic_settings.sources import PydanticBaseSettingsSource, TomlConfigSettingsSource
+
+from alphaloop.errors import ImpossibleValueError, SettingsError
+from alphaloop.rollout_document import require_share
+from alphaloop.settings.base import Section
+from alphaloop.settings.client import ClientSettings
+from alphaloop.settings.data import DataSettings
+from alphaloop.settings.drift import DriftSettings
+from alphaloop.settings.environment_variables import Variables, is_of_a_service
+from alphaloop.settings.features import FeatureSettings
+from alphaloop.settings.paths import Paths
+from alphaloop.settings.retrain import RetrainSettings
+from alphaloop.settings.rollout import RolloutSettings
+from alphaloop.settings.serving import ServingSettings
+from alphaloop.settings.trading import TradingSettings
+from alphaloop.settings.training import TrainingSettings
+from alphaloop.settings.validation_messages import refusal, unknown, unparsed
+
+PREFIX = "ALPHALOOP_"
+CONFIG_FILE = "alphaloop.toml"
+
+
+class Settings(BaseSettings):
+    """Everything that can be set. Frozen; make another with `model_copy`."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, env_nested_delimiter="__", extra="forbid", frozen=True, toml_file=CONFIG_FILE
+    )
+
+    home: Path = Field(Path("runs/local"), description="where snapshots, registry, journal and logs live")
+    data: DataSettings = DataSettings()
+    features: FeatureSettings = FeatureSettings()
+    training: TrainingSettings = TrainingSettings()
+    serving: ServingSettings = ServingSettings()
+    client: ClientSettings = ClientSettings()
+    trading: TradingSettings = TradingSettings()
+    drift: DriftSettings = DriftSettings()
+    retrain: RetrainSettings = RetrainSettings()
+    rollout: RolloutSettings = RolloutSettings()
+
+    @classmethod
+    def settings_customise_sources(  # type: ignore[override]
+        cls, settings_cls: type[BaseSettings], init_settings: Any, env_settings: Any, **_: Any
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return init_settings, Variables(settings_cls), TomlConfigSettingsSource(settings_cls)
+
+    @cached_property
+    def paths(self) -> Paths:
+        """The files and folders under `home`."""
+        return Paths(self.home.resolve())
+
+
+def load(**overrides: Any) -> Settings:
+    """Settings from environment, file and `overrides`; raises `SettingsError` in one line."""
+    _refuse_unknown_variables()
+    from alphaloop.costs import CostModel
+
+    settings = _parsed(overrides)
+    try:
+        CostModel.from_settings(settings.trading)
+    except ImpossibleValueError as error:
+        raise SettingsError(str(error)) from error
+    for weight in settings.rollout.weights:
+        require_share(weight, settings.trading.sleeves, "rollout.weights")
+    return settings
+
+
+def _parsed(overrides: dict[str, Any]) -> Settings:
+    try:
+        return Settings(**overrides)
+    except ValidationError as error:
+        first = error.errors()[0]
+        if first["type"] == "extra_forbidden":
+            name = ".".join(str(part) for part in first["loc"])
+            raise SettingsError(unknown(name, known_settings())) from error
+        raise SettingsError(refusal(first)) from error
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError(f"{CONFIG_FILE} is not valid TOML: {error}") from error
+    except UnicodeDecodeError as error:
+        raise SettingsError(f"{CONFIG_FILE} is not text in UTF-8: {error}; save it as such") from error
+    except OSError as error:
+        raise SettingsError(f"{CONFIG_FILE} cannot be read: {error.strerror}") from error
+    except MalformedVariableError as error:
+        raise SettingsError(_unparsed(error)) from error
+
+
+def _unparsed(error: Exception) -> str:
+    value = getattr(error.__cause__, "doc", "")
+    names = [name for name, text in os.environ.items() if name.upper().startswith(PREFIX) and text == value]
+    variable = names[0] if names else PREFIX
+    section, _, setting = variable.removeprefix(PREFIX).lower().partition("__")
+    kind = Settings.model_fields[section].annotation if section in Settings.model_fields else None
+    field = kind.model_fields.get(setting) if isinstance(kind, type) and issubclass(kind, Section) else None
+    return unparsed(variable, value, table=field is None or get_origin(field.annotation) is not tuple)
+
+
+def from_json(text: str) -> Settings:
+    """The settings that another process wrote with `model_dump_json`."""
+    return Settings(**json.loads(text))
+
+
+def known_settings() -> list[str]:
+    """Every setting by its dotted name."""
+    names = []
+    for name, info in Settings.model_fields.items():
+        kind = info.annotation
+        if isinstance(kind, type) and issubclass(kind, Section):
+            names += [f"{name}.{inner}" for inner in kind.model_fields]
+        else:
+            names.append(name)
+    return names
+
+
+def _refuse_unknown_variables() -> None:
+    known = {PREFIX + name.upper().replace(".", "__") for name in known_settings()}
+    known |= {PREFIX + name.upper() for name in Settings.model_fields}
+    for variable in os.environ:
+        ours = variable.startswith(PREFIX) and not is_of_a_service(variable, dict(os.environ))
+        if ours and variable.upper() not in known:
+            name = variable.removeprefix(PREFIX).lower().replace("__", ".")
+            raise SettingsError(unknown(name, known_settings(), f"variable {variable}"))

@@ -1,0 +1,103 @@
+"""`alphaloop audit`: is the journal whole, does an order follow from what was known, and who told it?"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from cli.commands.options import AsJson
+
+app = typer.Typer(
+    help="Audit: verify the journal, adopt records without an anchor, replay an order, name its providers.",
+    no_args_is_help=True,
+)
+
+OrderId = Annotated[str, typer.Argument(help="The client order id, as al-…")]
+
+
+def register(parent: typer.Typer) -> None:
+    """Add the verbs."""
+    parent.add_typer(app, name="audit")
+
+
+@app.command()
+def verify(json: AsJson = False) -> None:
+    """Check every chain of the journal against its hashes and its anchors; exit 1 where one is broken."""
+    from alphaloop.settings import settings
+    from cli import output
+    from loop import audit
+
+    chosen = settings.load()
+    with output.progress("verifying the journal"):
+        chains = audit.verify(chosen)
+    broken = [chain for chain in chains if not chain.ok]
+
+    def show() -> None:
+        rows = [
+            [
+                chain.stream,
+                f"{chain.records:,}",
+                "whole" if chain.ok else "[red]broken[/]" if chain.opened else "[red]unknown[/]",
+                "; ".join([*([chain.problem] if chain.problem else []), *chain.adopted]),
+            ]
+            for chain in chains
+        ]
+        output.table(("stream", "records", "chain", "remark"), rows, numbers=("records",))
+
+    output.answer(chains, json, show)
+    if broken:
+        found = "was altered" if broken[0].opened else "could not be verified"
+        found = "holds what no anchor vouches for" if broken[0].unanchored else found
+        output.complain(f"alphaloop: the journal at {chosen.paths.journal} {found}: {broken[0].problem}")
+        raise typer.Exit(1)
+
+
+@app.command()
+def adopt(
+    by: Annotated[str, typer.Option(help="Who vouches for the records.")],
+    reason: Annotated[str, typer.Option(help="Why they are believed, although no anchor names them.")],
+    json: AsJson = False,
+) -> None:
+    """Vouch for records that no anchor names, after you looked at them; journals who did and why."""
+    from alphaloop.settings import settings
+    from cli import output
+    from loop import audit
+
+    adopted = [
+        {"stream": record.stream, "up_to": record.body["up_to"], "seq": record.seq}
+        for record in audit.adopt(settings.load(), by, reason)
+    ]
+
+    def show() -> None:
+        for one in adopted:
+            output.say(f"stream '{one['stream']}': records up to {one['up_to']} are adopted")
+        if not adopted:
+            output.say("every record is anchored; there was nothing to adopt")
+
+    output.answer(adopted, json, show)
+
+
+@app.command()
+def replay(order_id: OrderId, json: AsJson = False) -> None:
+    """Decide an order anew from the journal; exit 1 unless the identical order results."""
+    from alphaloop.settings import settings
+    from cli import formatting, output
+    from loop import audit
+
+    result = audit.replay(settings.load(), order_id)
+    output.answer(result, json, lambda: output.facts(formatting.flattened(result)))
+    if not result["identical"]:
+        output.complain(f"alphaloop: order {order_id} does not follow from its journaled decision")
+        raise typer.Exit(1)
+
+
+@app.command()
+def providers(order_id: OrderId, json: AsJson = False) -> None:
+    """Whose bars an order was decided on, and whose bars its features were made of."""
+    from alphaloop.settings import settings
+    from cli import formatting, output
+    from loop import provenance
+
+    result = provenance.providers(settings.load(), order_id)
+    output.answer(result, json, lambda: output.facts(formatting.flattened(result)))

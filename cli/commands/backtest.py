@@ -1,0 +1,181 @@
+"""`alphaloop backtest`: a registered version through the trading engine, on bars it was not trained on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cli.commands.options import AsJson, moment
+
+if TYPE_CHECKING:
+    from alphaloop.bars import BarPanel
+    from alphaloop.settings.settings import Settings
+    from models.registry.card import Card
+
+ModelName = Annotated[str, typer.Argument(help="A model of the registry, as equities.")]
+Version = Annotated[str, typer.Option(help="A version; the champion, or the newest, by default.")]
+From = Annotated[
+    str, typer.Option("--from", help="First day; by default the first after the last label of training.")
+]
+To = Annotated[str, typer.Option("--to", help="Last day; the last of the source by default.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb."""
+    app.command()(backtest)
+
+
+def backtest(
+    model: ModelName, version: Version = "", from_: From = "", to: To = "", json: AsJson = False
+) -> None:
+    """Trade a version's scores on past bars, and compare with equal weight and 12-1 momentum."""
+    from alphaloop.settings import settings
+    from cli import formatting, notices, output
+    from loop import workspace
+
+    chosen = settings.load()
+    registry = workspace.open_registry(chosen)
+    document = registry.rollout(model) if model in registry.models() else None
+    wanted = version or (document.champion if document else registry.versions(model)[-1])
+    card = registry.card(model, wanted)
+    calendar = workspace.source_of(chosen).calendar
+    until = moment(to, "--to", calendar, end_of_day=True) if to else None
+    bars = workspace.source_bars(chosen, until)
+    first = _first_bar(bars, card, wanted, from_)
+    said = notices.notices(chosen, workspace.source_of(chosen), len(bars.symbols))
+    for line in said:
+        output.complain(line)
+    scores = _scores(chosen, model, wanted, bars, first)
+    intraday = formatting.are_intraday(bars.timestamps)
+    result: dict[str, Any] = {
+        "model": model,
+        "version": wanted,
+        "family": card.family,
+        "first": formatting.moment(str(bars.timestamps[first]), intraday=intraday),
+        "last": formatting.moment(str(bars.timestamps[-1]), intraday=intraday),
+        "in_sample": first < _first_unseen(bars, card),
+        **output.plain(_trade(chosen, bars, scores, first)),
+        "notices": said,
+    }
+    output.answer(result, json, lambda: _show(result))
+
+
+def _show(result: dict[str, Any]) -> None:
+    from cli import formatting, notices, output
+
+    heads = ("Sharpe, net", "return, net", "deepest loss")
+    rows = [
+        [
+            name.replace("_", " "),
+            formatting.decimal(result[name]["sharpe_net"]),
+            formatting.percent(result[name]["net_return"]),
+            formatting.percent(result[name]["max_drawdown"]),
+        ]
+        for name in ("strategy", "equal_weight", "momentum_12_1")
+    ]
+    output.table(("", *heads), rows, numbers=heads)
+    span = f"{result['first']} to {result['last']}, {result['orders']:,} orders"
+    output.say(f"{result['family']} version {result['version']}, {span}")
+    output.say(
+        f"refusals: {notices.rules_in_words(result['refused'])}; in cash: {formatting.percent(result['cash'])}"
+    )
+    if result["in_sample"]:
+        output.say("[yellow]in sample[/]: it was trained on these bars, or on labels that reach into them")
+
+
+def _first_unseen(bars: BarPanel, card: Card) -> int:
+    """The index of the first bar after the last label that the version was trained on."""
+    from datetime import datetime
+
+    from models.labels import first_unseen_bar
+
+    return first_unseen_bar(bars.timestamps, datetime.fromisoformat(str(card.train_last)), card.horizon)
+
+
+def _first_bar(bars: BarPanel, card: Card, version: str, first_day: str) -> int:
+    """The index of the first bar to trade; `InputError` where that leaves nothing."""
+    import numpy as np
+
+    from alphaloop.bars import to_datetime64
+    from alphaloop.errors import InputError
+
+    if first_day:
+        index = int(
+            np.searchsorted(
+                bars.timestamps, to_datetime64(moment(first_day, "--from", bars.calendar)), "left"
+            )
+        )
+    else:
+        index = _first_unseen(bars, card)
+    if len(bars) - index < 2:
+        known = f"the bars reach to {str(bars.timestamps[-1])[:10]}"
+        if first_day:
+            raise InputError(f"--from {first_day} leaves nothing to trade: {known}")
+        raise InputError(
+            f"version {version} was trained to {str(card.train_last)[:10]} on labels that end "
+            f"{card.horizon + 1} bars later, and {known}: nothing is left to trade; --from DAY trades bars "
+            "that it was trained on, and says so"
+        )
+    return index
+
+
+def _scores(settings: Settings, model: str, version: str, bars: BarPanel, first: int) -> Any:
+    """Scores float64 `[timestamps, symbols]` of the registered file, from bar `first` on; NaN before."""
+    import numpy as np
+
+    from cli import formatting, output
+    from features.feature_set import feature_set_of
+    from models.registry.model_registry import Registry
+    from rollouts.evidence.score_parity import Recomputation
+
+    recomputation = Recomputation(Registry(settings.paths.registry), feature_set_of(settings))
+    frames = recomputation.frames(bars)
+    scores = np.full(bars.close.shape, np.nan)
+    intraday = formatting.are_intraday(bars.timestamps)
+    with output.progress_bar("scoring", len(bars) - first) as step:
+        for index in range(first, len(bars)):
+            scores[index] = recomputation.scores(model, version, frames, index)
+            step(formatting.moment(str(bars.timestamps[index]), intraday=intraday))
+    return scores
+
+
+def _trade(settings: Settings, bars: BarPanel, scores: Any, first: int) -> dict[str, Any]:
+    from dataclasses import replace
+
+    from alphaloop.allocation import AllocationPolicy
+    from alphaloop.bars import to_datetime
+    from alphaloop.costs import CostModel
+    from cli import output
+    from loop import workspace
+    from trading import backtest as engine
+    from trading.risk.risk_check import RiskLimits
+
+    start = to_datetime(bars.timestamps[first])
+    costs, policy = (
+        CostModel.from_settings(settings.trading),
+        AllocationPolicy.from_settings(settings.trading),
+    )
+    with output.progress("trading") as tell:
+        tell(f"{len(bars) - first:,} bars through the engine")
+        traded = engine.backtest(
+            bars.between(start=start),
+            scores[first:],
+            policy=policy,
+            limits=replace(RiskLimits.from_settings(settings.trading), prediction_deadline_ms=None),
+            costs=costs,
+            capital=settings.trading.capital,
+            simulated=workspace.source_of(settings).adjusted_only,
+        )
+    return {
+        "strategy": traded.metrics,
+        "equal_weight": engine.metrics(engine.equal_weight(bars, costs, start), traded.timestamps),
+        "momentum_12_1": engine.metrics(engine.momentum_12_1(bars, costs, policy, start), traded.timestamps),
+        "orders": traded.orders,
+        "fills": traded.fills,
+        "refusals": traded.refusals,
+        "refused": traded.refused,
+        "cash": traded.cash,
+        "turnover": traded.turnover,
+        "costs": traded.costs,
+    }

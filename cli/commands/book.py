@@ -1,0 +1,124 @@
+"""`alphaloop book`: what the journal's book holds, and how it is carried over to other symbols or sleeves."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from cli.commands.options import AsJson, By, Reason, operator
+
+if TYPE_CHECKING:
+    from alphaloop.bars import BarPanel
+    from alphaloop.journal.store import Journal
+    from alphaloop.settings.settings import Settings
+    from trading.carry_over import BookState
+
+STREAM = "trading"
+
+app = typer.Typer(help="The book of the journal: show, carry.", no_args_is_help=True)
+
+
+def register(parent: typer.Typer) -> None:
+    """Add the verbs."""
+    parent.add_typer(app, name="book")
+
+
+@app.command()
+def show(json: AsJson = False) -> None:
+    """Show what the book holds after the last decision, with its open orders."""
+    from alphaloop.settings import settings
+    from cli import output
+
+    with _journal(settings.load()) as journal:
+        told = _facts(_recovered(journal))
+    held = told["positions"]
+
+    def tell() -> None:
+        output.facts([(name, _shown(value)) for name, value in told.items() if name != "positions"])
+        output.table(("symbol", "quantity"), [[one, held[one]] for one in held], numbers=("quantity",))
+
+    output.answer(told, json, tell)
+
+
+@app.command()
+def carry(reason: Reason, by: By = "", json: AsJson = False) -> None:
+    """Carry the book over to the symbols of the newest snapshot and to trading.sleeves, once, journaled.
+
+    Open orders are dropped. What is held of symbols that are left out is sold at its last price and the usual
+    cost (a broker with an account of its own is told by hand). With another number of sleeves the book is
+    shared out anew in equal parts. A symbol that is only added needs none of this: `trade` goes on.
+    """
+    from alphaloop.costs import CostModel
+    from alphaloop.rollout_document import sleeve_names
+    from cli import output
+    from loop import workspace
+    from trading.carry_over import CARRIED, carried
+
+    chosen = workspace.writable_settings()
+    _, bars = workspace.latest_bars(chosen)
+    with _journal(chosen) as journal:
+        costs, sleeves = CostModel.from_settings(chosen.trading), sleeve_names(chosen.trading.sleeves)
+        found = carried(_recovered(journal, bars), bars.symbols, sleeves, costs)
+        with journal.writer(STREAM) as writer:
+            writer.append(CARRIED, found.to_body(by or operator(), reason))
+    told = _facts(found.state) | {"sales": found.sales, "dropped_orders": found.dropped_orders}
+
+    def tell() -> None:
+        output.facts(
+            [(name, _shown(told[name])) for name in ("as_of", "sleeves", "symbols", "equity", "cash")]
+        )
+        rows = [[one.symbol, f"{one.quantity:f}", f"{one.price:f}", f"{one.cost:f}"] for one in found.sales]
+        if rows:
+            heads = ("sold", "quantity", "price", "cost")
+            output.table(heads, rows, numbers=heads[1:])
+        output.say(f"{len(found.dropped_orders)} open orders were dropped")
+
+    output.answer(told, json, tell)
+
+
+def _journal(settings: Settings) -> Journal:
+    from alphaloop.clock import SystemClock
+    from alphaloop.errors import MissingStateError
+    from alphaloop.journal.store import Journal
+
+    paths = settings.paths
+    if not paths.journal.exists():
+        raise MissingStateError(f"no journal at {paths.journal}; `alphaloop trade` begins a book")
+    return Journal(paths.journal, paths.anchors, SystemClock())
+
+
+def _recovered(journal: Journal, past: BarPanel | None = None) -> BookState:
+    from alphaloop.errors import MissingStateError
+    from trading.recovery import recover
+
+    found = recover(journal.records(STREAM), past)
+    if found is None:
+        raise MissingStateError("the journal holds no decision and so no book; `alphaloop trade` begins one")
+    return found
+
+
+def _shown(value: Any) -> str:
+    """A fact for people: money to the cent, a moment to the minute."""
+    from cli import formatting
+
+    if isinstance(value, datetime):
+        return formatting.moment(value, intraday=True)
+    return f"{value:,.2f}" if isinstance(value, Decimal) else str(value)
+
+
+def _facts(state: BookState) -> dict[str, Any]:
+    portfolio = state.portfolio
+    return {
+        "as_of": state.last.as_of,
+        "sleeves": len(portfolio.books),
+        "symbols": len(portfolio.symbols),
+        "equity": portfolio.equity(state.prices),
+        "cash": sum(book.cash for book in portfolio.books),
+        "open_orders": len(portfolio.working) + len(portfolio.crossing),
+        "positions": {
+            one.symbol: f"{one.quantity.normalize():f}" for one in portfolio.positions() if one.quantity
+        },
+    }

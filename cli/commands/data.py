@@ -1,0 +1,226 @@
+"""`alphaloop data`: which market data there is, what it holds, and whether it can be believed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cli.commands import data_check, data_stream
+from cli.commands.options import AsJson, Symbols, moment, named_symbols
+
+if TYPE_CHECKING:
+    from marketdata.source import Source
+    from marketdata.sources.registry import SourceFamily
+
+app = typer.Typer(help="Market data: sources, their bars, and their quality.", no_args_is_help=True)
+
+SourceName = Annotated[str, typer.Argument(help="A source or a file; by default that of the settings.")]
+DataFile = Annotated[Path | None, typer.Option("--file", help="A CSV or Parquet file instead of a source.")]
+FILE_SUFFIXES = (".csv", ".csv.gz", ".parquet")
+From = Annotated[str, typer.Option("--from", help="First day, as 2019-01-31.")]
+To = Annotated[str, typer.Option("--to", help="Last day.")]
+PolicyOption = Annotated[
+    str,
+    typer.Option(
+        "--policy",
+        help="What follows from a rule's findings, as unique=repair,outlier=quarantine; one of reject, "
+        "quarantine, repair and report. By default that of data.quality, else errors reject and warnings "
+        "are reported.",
+    ),
+]
+
+
+def register(parent: typer.Typer) -> None:
+    """Add the verbs."""
+    parent.add_typer(app, name="data")
+
+
+@app.command("list")
+def list_sources(json: AsJson = False) -> None:
+    """List the sources of market data."""
+    from cli import output
+    from marketdata.sources import registry
+
+    found = [_described(registry.find(name)) for name in registry.names()]
+    found += [_family(prefix, family) for prefix, family in sorted(registry.families().items())]
+    heads = ("source", "symbols", "calendar", "prices", "description")
+    rows = [[str(one[head]) for head in heads] for one in found]
+    output.answer(found, json, lambda: output.table(heads, rows, numbers=("symbols",)))
+
+
+@app.command()
+def show(
+    source: SourceName = "",
+    file: DataFile = None,
+    symbols: Symbols = "",
+    from_: From = "",
+    to: To = "",
+    json: AsJson = False,
+) -> None:
+    """Show what a source holds: bars, first and last day, and prices, symbol by symbol."""
+    from cli import output
+
+    chosen, table = _history(source, file, symbols, from_, to)
+    found = [_summary(symbol, table, chosen.calendar) for symbol in sorted(set(table["symbol"].to_pylist()))]
+    heads = ("symbol", "bars", "first", "last", "first_close", "last_close")
+    rows = [[str(one[head]) for head in heads] for one in found]
+    payload = {**_described(chosen), "rows": table.num_rows, "bars": found}
+    output.answer(payload, json, lambda: output.table(heads, rows, numbers=(heads[1], *heads[4:])))
+
+
+@app.command()
+def check(
+    source: SourceName = "",
+    file: DataFile = None,
+    symbols: Symbols = "",
+    from_: From = "",
+    to: To = "",
+    policy: PolicyOption = "",
+    live: Annotated[
+        bool, typer.Option("--live", help="Also hold the last bars against this machine's clock.")
+    ] = False,
+    json: AsJson = False,
+) -> None:
+    """Check bars by every rule, and show what follows from each finding.
+
+    Rules: schema, order, duplicates, prices, missing values, calendar and gaps, stuck prices, outliers,
+    unrecorded splits, zero volume, disputed bars; with --live stale feeds and bars from the future.
+    Policies and thresholds are those of the settings (data.quality, data.thresholds), with --policy before
+    them. More than a hundred findings are summed up by rule and day; --json has all. Exits with 2 where a
+    finding rejects the bars, as it would when they are stored.
+    """
+    from alphaloop.clock import SystemClock
+    from alphaloop.errors import DataError
+    from cli import output
+
+    policies, thresholds = data_check.rules(policy)
+    chosen, table = _history(source, file, symbols, from_, to)
+    now = SystemClock().now() if live else None
+    payload, refusal = data_check.consequences(chosen, table, policies, thresholds, now)
+
+    def show_findings() -> None:
+        data_check.show(payload["findings"])
+        if refusal:
+            raise DataError(refusal)
+        output.say(f"{chosen.name}: {table.num_rows:,} rows, {data_check.outcome(payload)}")
+
+    output.answer(payload, json, show_findings)
+    if refusal:
+        raise typer.Exit(2)
+
+
+app.command()(data_stream.stream)
+
+
+@app.command()
+def prune(
+    keep_days: Annotated[
+        float | None, typer.Option(help="Keep snapshots stored within so many days.")
+    ] = None,
+    keep_last: Annotated[int | None, typer.Option(help="Keep so many of each source, the newest.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be removed.")] = False,
+    json: AsJson = False,
+) -> None:
+    """Remove old snapshots.
+
+    Each source's newest stay, and so does what a model version or the journal names, with all that it
+    was built on.
+    """
+    from alphaloop.clock import SystemClock
+    from alphaloop.settings import settings
+    from cli import output
+    from loop.referenced_snapshots import named_snapshots
+    from marketdata.storage import retention
+    from marketdata.storage.snapshots import SnapshotStore
+
+    chosen = settings.load()
+    removed = retention.prune(
+        SnapshotStore(chosen.paths.snapshots),
+        SystemClock().now(),
+        keep_days=keep_days if keep_days is not None else chosen.data.keep_days or None,
+        keep_last=keep_last if keep_last is not None else chosen.data.keep_snapshots or None,
+        keep=named_snapshots(chosen),
+        dry_run=dry_run,
+    )
+    verb = "would be removed" if dry_run else "removed"
+    payload = {"removed": removed, "dry_run": dry_run}
+    output.answer(payload, json, lambda: output.say(f"{len(removed)} snapshots {verb}"))
+
+
+def _history(source: str, file: Path | None, symbols: str, first: str, last: str) -> tuple[Source, Any]:
+    """The source or file that was asked for, and its bars."""
+    from alphaloop.errors import InputError
+    from alphaloop.settings import settings
+    from loop.workspace import source_of
+    from marketdata.configured_source import chosen_start
+    from marketdata.source import require_symbols
+    from marketdata.sources import registry
+
+    if source and file is not None:
+        raise InputError(f"source '{source}' and --file {file} are both given; leave one out")
+    if source.endswith(FILE_SUFFIXES) and ":" not in source:
+        file = Path(source)
+    if file is not None:
+        from marketdata.files.file_source import FileSource
+
+        chosen: Source = FileSource(file)
+    elif source and Path(source).is_dir():
+        raise InputError(f"'{source}' is a folder; write folder:{source}")
+    else:
+        chosen = registry.find(source) if source else source_of(settings.load())
+    wanted, start = named_symbols(symbols, chosen), None
+    if not source and file is None:
+        # What `features build` stores.
+        wanted, start = wanted or settings.load().data.symbols, chosen_start(settings.load())
+    start = moment(first, "--from", chosen.calendar) if first else start
+    end = moment(last, "--to", chosen.calendar, end_of_day=True) if last else None
+    if first and start and end and start > end:
+        raise InputError(f"--from '{first}' is after --to '{last}'; exchange them")
+    return chosen, chosen.history(require_symbols(chosen, wanted), start, end)
+
+
+def _described(source: Source) -> dict[str, Any]:
+    return {
+        "source": source.name,
+        "symbols": len(source.symbols()) or "any",
+        "calendar": source.calendar,
+        "prices": "adjusted only" if source.adjusted_only else "as traded",
+        "description": source.description,
+    }
+
+
+def _family(prefix: str, family: SourceFamily) -> dict[str, Any]:
+    """A family of sources as a row; what differs from member to member is left open."""
+    return {
+        "source": f"{prefix}:…",
+        "symbols": "any",
+        "calendar": "",
+        "prices": "",
+        "description": family.description,
+    }
+
+
+def _summary(symbol: str, table: Any, calendar: str) -> dict[str, Any]:
+    import pyarrow.compute as pc
+
+    from marketdata.calendars import days_of
+
+    rows = table.filter(pc.equal(table["symbol"], symbol)).sort_by("timestamp")
+    days = days_of(rows["timestamp"].to_numpy(), calendar).tolist()
+    return {
+        "symbol": symbol,
+        "bars": rows.num_rows,
+        "first": days[0],
+        "last": days[-1],
+        "first_close": _rounded(rows["close"][0].as_py()),
+        "last_close": _rounded(rows["close"][-1].as_py()),
+    }
+
+
+def _rounded(price: float | None) -> float | None:
+    """`price` to four decimals, and below 1 to six significant digits, so that a tiny one is not 0."""
+    if price is None:
+        return None
+    return round(price, 4) if abs(price) >= 1 else float(f"{price:.6g}")

@@ -1,0 +1,137 @@
+"""Parts of `alphaloop data check`: the rules that count, what follows from findings, how they are shown."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from cli.commands.options import names
+
+if TYPE_CHECKING:
+    from marketdata.quality.checks import Thresholds
+    from marketdata.quality.cleaning import Policies
+    from marketdata.source import Source
+
+# More findings than this are summed up.
+MAX_SHOWN = 100
+# How much of a date the summary goes by: the day, or the month or year where there are too many days.
+SPANS = (10, 7, 4)
+
+
+def rules(given: str) -> tuple[Policies, Thresholds]:
+    """The policies and thresholds of the settings, with the policies of `unique=repair,…` before them.
+
+    Raises `InputError` for what is none.
+    """
+    from alphaloop.errors import InputError
+    from alphaloop.settings import settings
+    from loop.workspace import policies_of
+    from marketdata.quality.cleaning import Policies
+
+    named: dict[str, str] = {}
+    for pair in names(given):
+        rule, sign, policy = pair.partition("=")
+        if rule in named:
+            raise InputError(f"--policy names rule '{rule}' twice; which policy is it to have?")
+        if not sign:
+            raise InputError(f"--policy '{pair}' is not of the form rule=policy, as unique=repair")
+        named[rule] = policy
+    policies, thresholds = policies_of(settings.load())
+    return Policies({**policies.rules, **named}), thresholds  # type: ignore[dict-item]  # it checks them
+
+
+def consequences(
+    source: Source, table: Any, policies: Policies, thresholds: Thresholds, now: datetime | None
+) -> tuple[dict[str, Any], str]:
+    """What the policies make of the bars, and why they are refused; empty if they are not.
+
+    It is what happens to the bars of `source` when they are stored.
+    """
+    from alphaloop.errors import DataError
+    from marketdata.quality import checks
+    from marketdata.quality.cleaning import apply_policies, require_rest
+    from marketdata.source import stated_frequency
+
+    def found(bars: Any) -> list[checks.Finding]:
+        return checks.check(bars, source.calendar, thresholds, now=now, frequency=stated_frequency(source))
+
+    findings, refusal, cleaned = found(table), "", None
+    try:
+        cleaned = apply_policies(table, findings, policies, source.name)
+        require_rest(cleaned, table, found, policies, source.name)
+    except DataError as error:
+        refusal, cleaned = str(error), None
+    payload = {
+        "source": source.name,
+        "rows": table.num_rows,
+        "kept": cleaned.table.num_rows if cleaned else 0,
+        "quarantined": cleaned.quarantined.num_rows if cleaned else 0,
+        "repairs": cleaned.repairs if cleaned else (),
+        "findings": [{**asdict(one), "policy": policies.of(one)} for one in findings],
+    }
+    return payload, refusal
+
+
+def show(findings: Sequence[dict[str, Any]]) -> None:
+    """Print the findings, or a summary where there are more than a hundred."""
+    from cli import output
+
+    if not findings:
+        return
+    if len(findings) <= MAX_SHOWN:
+        heads = ("rule", "symbol", "timestamp", "value", "severity", "policy")
+        output.table(heads, [[str(row[head]) for head in heads] for row in findings])
+        return
+    columns, rows = summary(findings)
+    output.table(columns, rows, numbers=("findings", "symbols"))
+    output.say(f"{len(findings):,} findings, summed up; see all of them with --json")
+
+
+def summary(findings: Sequence[dict[str, Any]]) -> tuple[tuple[str, ...], list[list[str]]]:
+    """The findings by rule, severity, policy and day, month or year, so that there are few rows.
+
+    Each row has its first finding as an example.
+    """
+    groups: dict[tuple[str, ...], list[dict[str, Any]]] = {}
+    for span in SPANS:
+        groups = defaultdict(list)
+        for one in findings:
+            groups[one["rule"], one["timestamp"][:span], one["severity"], one["policy"]].append(one)
+        if len(groups) <= MAX_SHOWN:
+            break
+    heads: tuple[str, ...] = (
+        "rule",
+        "day" if span == SPANS[0] else "period",
+        "findings",
+        "symbols",
+        "first",
+        "severity",
+        "policy",
+    )
+    rows = [
+        [rule, day, f"{len(mine):,}", f"{len({one['symbol'] for one in mine}):,}", _example(mine[0]), *rest]
+        for (rule, day, *rest), mine in groups.items()
+    ]
+    return heads, rows
+
+
+def outcome(payload: dict[str, Any]) -> str:
+    """How many errors and warnings there are, and what became of the rows."""
+    if not payload["findings"]:
+        return "nothing wrong"
+    severities = [finding["severity"] for finding in payload["findings"]]
+    errors, warnings = severities.count("error"), severities.count("warning")
+    if not errors and not payload["repairs"] and not payload["quarantined"]:
+        return f"nothing wrong beyond {warnings} warnings"
+    return (
+        f"{errors} errors and {warnings} warnings, {len(payload['repairs'])} repairs, "
+        f"{payload['quarantined']} rows set aside; {payload['kept']:,} rows to be used"
+    )
+
+
+def _example(finding: dict[str, Any]) -> str:
+    place = " at ".join(part for part in (finding["symbol"], finding["timestamp"]) if part)
+    return f"{place}: {finding['value']}" if place else str(finding["value"])

@@ -1,0 +1,130 @@
+"""`alphaloop data stream`: bars as they close, from one source or several, or from the past as if live."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cli.commands.options import AsJson, Symbols, moment, named_symbols, names
+
+if TYPE_CHECKING:
+    from alphaloop.bars import Slice
+    from alphaloop.clock import Clock
+    from alphaloop.settings.settings import Settings
+    from marketdata.source import LiveSource
+
+Providers = Annotated[
+    str, typer.Option(help="Sources in the order in which they are believed; data.providers by default.")
+]
+Frequency = Annotated[str, typer.Option(help="The length of a bar: 1m, 5m, 15m, 1h, 4h, 1d or 1w.")]
+Replay = Annotated[str, typer.Option(help="Days to replay as if they were live, as 2019-01-02:2019-03-29.")]
+Speed = Annotated[float, typer.Option(min=0, help="How many times as fast a replay runs; 0 is at once.")]
+Bars = Annotated[int, typer.Option(min=0, help="End after so many timestamps; 0 goes on until Ctrl-C.")]
+
+
+def stream(
+    symbols: Symbols = "",
+    providers: Providers = "",
+    frequency: Frequency = "1m",
+    replay: Replay = "",
+    speed: Speed = 0,
+    bars: Bars = 0,
+    json: AsJson = False,
+) -> None:
+    """Print bars as they close, with who told of each and what is disputed.
+
+    Several providers are one feed: the first that is well is believed, and a switch takes one bar at most.
+    """
+    from alphaloop.settings import settings
+    from cli import output
+    from marketdata.feeds.assembler import Assembler, LiveSlices
+    from marketdata.source import require_symbols
+
+    chosen = settings.load()
+    if providers:
+        chosen = chosen.model_copy(
+            update={"data": chosen.data.model_copy(update={"providers": names(providers)})}
+        )
+    source, clock = (
+        _replayed(chosen, replay, providers, speed, frequency) if replay else _live(chosen, frequency)
+    )
+    wanted = named_symbols(symbols, source) or chosen.data.symbols or require_symbols(source, ())
+    told = 0
+    try:
+        with LiveSlices(Assembler(source, wanted, frequency, clock=clock)) as slices:
+            for bar in slices:
+                for row in _rows(bar):
+                    output.answer(row, json, lambda row=row: output.say(_line(row)))  # type: ignore[misc]
+                told += 1
+                if bars and told >= bars:
+                    break
+    finally:
+        # Ctrl-C is how a stream usually ends.
+        for switch in getattr(source, "switches", ()):
+            output.complain(f"switched from {switch.left} to {switch.taken} at {switch.at}: {switch.reason}")
+
+
+def _live(chosen: Settings, frequency: str) -> tuple[LiveSource, Clock]:
+    from alphaloop.clock import SystemClock
+    from loop import workspace
+
+    return workspace.live_source(chosen, frequency), SystemClock()
+
+
+def _replayed(
+    chosen: Settings, replay: str, providers: str, speed: float, frequency: str
+) -> tuple[LiveSource, Clock]:
+    from datetime import timedelta
+
+    from alphaloop.clock import ReplayClock
+    from alphaloop.errors import InputError
+    from marketdata.feeds.replay_source import ReplaySource
+    from marketdata.sources import registry
+
+    if providers:
+        raise InputError(
+            f"--replay gives the bars of data.source, and --providers are {providers}; leave one out"
+        )
+    first, colon, last = replay.partition(":")
+    if not (colon and first and last):
+        raise InputError(f"--replay '{replay}' is not of the form FROM:TO, as 2019-01-02:2019-03-29")
+    past = registry.find(chosen.data.source)
+    start = moment(first, "--replay", past.calendar)
+    end = moment(last, "--replay", past.calendar, end_of_day=True)
+    clock = ReplayClock(start - timedelta(microseconds=1))
+    source = ReplaySource.of_source(
+        past, chosen.data.symbols, clock,
+        start=start, end=end, frequency=frequency, speed=speed or math.inf,
+    )  # fmt: skip
+    return source, clock
+
+
+def _rows(bars: Slice) -> list[dict[str, Any]]:
+    """One row a symbol that has a bar."""
+    found = []
+    for place, symbol in enumerate(bars.symbols):
+        if math.isfinite(bars.close[place]):
+            prices = {
+                name: float(getattr(bars, name)[place]) for name in ("open", "high", "low", "close", "volume")
+            }
+            found.append(
+                {
+                    "timestamp": bars.timestamp,
+                    "symbol": symbol,
+                    **prices,
+                    "provider": bars.providers[place] if bars.providers else "",
+                    "disputed": symbol in bars.disputed,
+                }
+            )
+    return found
+
+
+def _line(row: dict[str, Any]) -> str:
+    prices = "  ".join(
+        f"{name} {row[name]:,.6g}" for name in ("open", "high", "low", "close", "volume")
+        if math.isfinite(row[name])
+    )  # fmt: skip
+    mark = "  DISPUTED" if row["disputed"] else ""
+    return f"{row['timestamp'].isoformat()}  {row['symbol']:<12} {prices}  {row['provider']}{mark}"

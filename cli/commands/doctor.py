@@ -1,0 +1,36 @@
+"""`alphaloop doctor`: what is here, what is missing, and the line that mends it."""
+
+from __future__ import annotations
+
+import typer
+
+from cli.commands.options import AsJson
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb."""
+    app.command()(doctor)
+
+
+def doctor(json: AsJson = False) -> None:
+    """Say what is installed and what is missing, with the line that mends it."""
+    from alphaloop.settings import settings
+    from cli import doctor, output
+
+    checks = doctor.examine(settings.load())
+
+    def show() -> None:
+        marks = {True: "[green]✓[/]", False: "[red]✗[/]"}
+        for one in checks:
+            mark = marks[one.ok] if one.ok or one.required else "[yellow]–[/]"
+            output.say(f"{mark} [bold]{one.name}[/]  {one.found}")
+            if not one.ok:
+                output.say(f"    {one.mend}")
+        missing = [one.name for one in checks if one.required and not one.ok]
+        output.say(
+            f"\nneeded and missing: {', '.join(missing)}" if missing else "\neverything needed is here"
+        )
+
+    output.answer(checks, json, show)
+    if any(one.required and not one.ok for one in checks):
+        raise typer.Exit(1)

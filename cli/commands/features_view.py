@@ -1,0 +1,115 @@
+"""What `alphaloop features list` says of indicators and features."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from alphaloop.errors import InputError
+
+if TYPE_CHECKING:
+    from features.feature_set import Feature
+
+EXACT, CLOSE = "bit-identical", "within 1e-9"
+UNSETTLED = "never"
+"""Shown for a feature that depends on where history begins, however long it is."""
+
+
+def feature(one: Feature) -> dict[str, Any]:
+    """One column of a feature set."""
+    return {
+        "name": one.name,
+        "formula": one.formula,
+        "inputs": list(one.inputs),
+        "lookback": one.lookback,
+        "warmup": one.warmup,
+        "stream": EXACT if one.exact else CLOSE,
+        "definition": one.definition(),
+    }
+
+
+def catalogue(word: str = "") -> list[dict[str, Any]]:
+    """Every indicator with its default parameters; only those that have `word` in what names them.
+
+    `warmup` has, for each output, the bars until it no longer depends on where history begins: None where it
+    always does. Raises `InputError` where none has.
+    """
+    from features import catalogue as indicators
+    from features.engine.warmup import warmup
+
+    rows = []
+    for name in indicators.names():
+        found = indicators.find(name)
+        if word.lower() not in f"{name} {found.group} {found.description}".lower():
+            continue
+        node = indicators.apply(name)
+        rows.append(
+            {
+                "name": name,
+                "group": found.group,
+                "inputs": list(found.inputs),
+                "parameters": dict(found.parameters),
+                "outputs": list(found.outputs),
+                "lookback": node.lookback,
+                "warmup": {one: warmup(node.output(one)) for one in node.operator.outputs},
+                "stream": EXACT if node.exact else CLOSE,
+                "description": found.description,
+                "reference": found.reference,
+            }
+        )
+    if not rows:
+        raise InputError(f"no indicator has '{word}' in name, group or description; leave it out to see all")
+    return rows
+
+
+def show_catalogue(rows: Sequence[dict[str, Any]], *, described: bool = False) -> None:
+    """The indicators as a table, group by group; `described` in words instead of by their inputs."""
+    from cli import output
+
+    if not rows:
+        return
+    shown = []
+    for row in sorted(rows, key=lambda one: str(one["group"])):
+        parameters = ", ".join(f"{name}={value}" for name, value in row["parameters"].items())
+        outputs = "" if row["outputs"] == ["value"] else ", ".join(row["outputs"])
+        shown.append(
+            [
+                row["group"],
+                row["name"],
+                row["description"] if described else ", ".join(row["inputs"]),
+                parameters,
+                outputs,
+                str(row["lookback"]),
+                _warmup(row["warmup"].values()),
+                row["stream"],
+            ]
+        )
+    second = "description" if described else "inputs"
+    heads = ("group", "indicator", second, "parameters", "outputs", "lookback", "warm-up", "batch and stream")
+    output.table(heads, shown, numbers=("lookback", "warm-up"))
+    output.say(f"{len(shown)} indicator{'s' if len(shown) > 1 else ''}")
+
+
+def show_set(found: Sequence[dict[str, Any]]) -> None:
+    """The features in use as a table."""
+    from cli import output
+
+    rows = [
+        [
+            one["name"],
+            one["formula"],
+            ", ".join(one["inputs"]),
+            str(one["lookback"]),
+            _warmup([one["warmup"]]),
+            one["stream"],
+        ]
+        for one in found
+    ]
+    heads = ("feature", "formula", "inputs", "lookback", "warm-up", "batch and stream")
+    output.table(heads, rows, numbers=("lookback", "warm-up"))
+
+
+def _warmup(bars: Iterable[int | None]) -> str:
+    """The longest warm-up of several outputs, in bars."""
+    known = [one for one in bars if one is not None]
+    return str(max(known)) if known else UNSETTLED

@@ -1,0 +1,37 @@
+"""`alphaloop monitor`: one look at drift."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from cli.commands.options import AsJson
+
+Once = Annotated[bool, typer.Option("--once", help="Look once and end; schedulers call this.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb."""
+    app.command()(monitor)
+
+
+def monitor(once: Once = True, json: AsJson = False) -> None:
+    """Compare what the model sees live with its training; journal alarms and retrain requests."""
+    from cli import formatting, output
+    from loop import workspace
+    from monitoring.drift_check import look_once
+
+    with output.progress("reading the prediction log"):
+        look = look_once(workspace.writable_settings())
+
+    def show() -> None:
+        output.facts(formatting.flattened({name: value for name, value in look.items() if name != "alarms"}))
+        rows = [
+            [one["date"], formatting.percent(one["share"], 0), ", ".join(one["features"])]
+            for one in look.get("alarms", ())
+        ]
+        if rows:
+            output.table(("alarm", "share", "features"), rows, numbers=("share",))
+
+    output.answer(look, json, show)

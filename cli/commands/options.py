@@ -1,0 +1,77 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+import csv
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from marketdata.source import Source
+
+from alphaloop.errors import InputError
+
+# Within these, times are counted in nanoseconds and calendars are laid out.
+FIRST_YEAR, LAST_YEAR = 1800, 2200
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
+Symbols = Annotated[
+    str, typer.Option(help='Symbols between commas, as AAPL,"BRK B"; all of the source by default.')
+]
+Model = Annotated[
+    str, typer.Option(help="A model of the registry; serving.model of the settings by default.")
+]
+Reason = Annotated[str, typer.Option(help="Why; it is journaled.")]
+By = Annotated[str, typer.Option(help="Who; it is journaled.")]
+
+
+def names(given: str) -> tuple[str, ...]:
+    """The names in `AAPL,AMD` or `AAPL AMD`, each once."""
+    return tuple(dict.fromkeys(given.replace(",", " ").split()))
+
+
+def named_symbols(given: str, source: Source) -> tuple[str, ...]:
+    """The symbols in `AAPL,BRK B`, each once: a name may hold blanks, and commas where it is quoted.
+
+    Names between blanks (`AAPL AMD`) are taken apart where the source has each, and not the whole.
+    """
+    try:
+        parts = [part.strip() for part in next(csv.reader([given], skipinitialspace=True, strict=True), [])]
+    except csv.Error as error:
+        raise InputError(f"--symbols {given} cannot be read ({error}); write AAPL,KO") from error
+    blank = any(" " in part for part in parts)
+    known = set(source.symbols()) if blank else set()
+    found: list[str] = []
+    for part in filter(None, parts):
+        words = part.split()
+        found += words if part not in known and known.issuperset(words) else [part]
+    return tuple(dict.fromkeys(found))
+
+
+def moment(given: str, option: str, calendar: str, *, end_of_day: bool = False) -> datetime:
+    """The first (or last) moment of a day of the calendar, or an ISO time, in UTC if it has no zone.
+
+    `InputError` for anything else.
+    """
+    from marketdata.calendars import day_span
+
+    try:
+        parsed = datetime.fromisoformat(given)
+    except ValueError as error:
+        raise InputError(f"{option} '{given}' is no date ({error}); write it as 2020-03-16") from error
+    if not FIRST_YEAR <= parsed.year <= LAST_YEAR:
+        raise InputError(f"{option} '{given}' is out of reach; years are from {FIRST_YEAR} to {LAST_YEAR}")
+    if len(given) == len("2020-03-16"):
+        return day_span(parsed.date(), calendar)[end_of_day]
+    return parsed.replace(tzinfo=UTC) if parsed.tzinfo is None else parsed.astimezone(UTC)
+
+
+def operator() -> str:
+    """The name of the user at this terminal, for the journal."""
+    import getpass
+
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return "operator"

@@ -1,0 +1,61 @@
+"""`alphaloop pipeline`: list, compile for a cluster, or run here with Kubeflow's local runner."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cli.commands.options import AsJson
+
+app = typer.Typer(help="Pipelines: list, compile for Kubeflow, run here.", no_args_is_help=True)
+
+PipelineName = Annotated[str, typer.Argument(help="The pipeline's name.")]
+Target = Annotated[Path | None, typer.Option("--output", "-o", help="Where to write; NAME.yaml by default.")]
+Arguments = Annotated[list[str] | None, typer.Argument(help="Arguments of the pipeline, as name=value.")]
+
+
+def register(parent: typer.Typer) -> None:
+    """Add the verbs."""
+    parent.add_typer(app, name="pipeline")
+
+
+@app.command("list")
+def list_pipelines(json: AsJson = False) -> None:
+    """List the pipelines."""
+    from cli import output
+    from pipelines import catalogue
+
+    names = catalogue.names()
+    output.answer(names, json, lambda: output.table(("pipeline",), [[name] for name in names]))
+
+
+@app.command("compile")
+def compile_pipeline(name: PipelineName, to: Target = None, json: AsJson = False) -> None:
+    """Write a pipeline as Kubeflow's YAML."""
+    from cli import output
+    from pipelines import catalogue
+
+    path = to or Path(f"{name}.yaml")
+    catalogue.compile_to(name, path)
+    output.answer({"pipeline": name, "path": path}, json, lambda: output.say(f"{name} is written to {path}"))
+
+
+@app.command()
+def run(name: PipelineName, arguments: Arguments = None, json: AsJson = False) -> None:
+    """Run a pipeline on this machine, each step in a process of its own."""
+    from alphaloop.errors import InputError
+    from cli import formatting, output
+    from loop import workspace
+    from pipelines import local_runner
+
+    given = {}
+    for argument in arguments or ():
+        key, sign, value = argument.partition("=")
+        if not sign or not key.isidentifier():
+            raise InputError(f"argument '{argument}' is not of the form name=value")
+        given[key] = value
+    with output.progress(f"running pipeline {name}"):
+        result = local_runner.run(name, workspace.writable_settings(), **given)
+    output.answer(result, json, lambda: output.facts(formatting.flattened(result)))

@@ -1,0 +1,256 @@
+"""`alphaloop rollout`: which version answers for which share of capital, and the hand on the lever."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cli.commands.options import AsJson, By, Model, Reason, operator
+
+if TYPE_CHECKING:
+    from alphaloop.rollout_document import Override, RolloutDocument
+    from alphaloop.settings.settings import Settings
+
+app = typer.Typer(
+    help="Rollouts: status, metrics, crown, start, promote, abort, simulate.", no_args_is_help=True
+)
+
+Version = Annotated[str, typer.Argument(help="The version to put in.")]
+OverrideName = Annotated[
+    str, typer.Option("--override", help="The name of an exception to the gate's verdict.")
+]
+Rotate = Annotated[int, typer.Option(min=0, help="Drill: rotate the live features by so many places.")]
+Kind = Annotated[str, typer.Option(help="real, sabotage or simulated; for the report.")]
+Compare = Annotated[bool, typer.Option("--ab", help="Compare at a fixed --share; nothing is promoted by it.")]
+Share = Annotated[float, typer.Option(min=0, max=1, help="With --ab: the share of sleeves for VERSION.")]
+Against = Annotated[str, typer.Option(help="With --ab: the other version; by default the champion.")]
+Rollouts = Annotated[int, typer.Option(min=1, help="Simulated rollouts of each kind.")]
+Effect = Annotated[float, typer.Option(help="Difference a bar, in standard deviations of that difference.")]
+Ic = Annotated[float, typer.Option(help="Instead of --effect: the difference of IC a bar.")]
+Names = Annotated[int, typer.Option(min=0, help="Symbols to rank; 0 takes all of the source.")]
+Horizon = Annotated[int, typer.Option(min=1, help="Bars of an outcome; the IC is taken so many bars apart.")]
+Bars = Annotated[int, typer.Option(min=0, help="Longest duration; 0 takes rollout.max_bars.")]
+Whole = Annotated[
+    bool, typer.Option("--trial", help="Every figure that the rules have to show: planted faults, crises.")
+]
+Output = Annotated[
+    Path | None, typer.Option(help="A .prom file in the folder of node_exporter's textfile collector.")
+]
+Seed = Annotated[int, typer.Option(help="Seed of the drawn dates.")]
+
+
+def register(parent: typer.Typer) -> None:
+    """Add the verbs."""
+    parent.add_typer(app, name="rollout")
+
+
+@app.command()
+def status(model: Model = "", json: AsJson = False) -> None:
+    """Show the state of a rollout, its evidence so far, and how earlier ones ended."""
+    from alphaloop.settings import settings
+    from rollouts import operations
+
+    chosen = settings.load()
+    _answer(operations.status(chosen, model or chosen.serving.model), json)
+
+
+@app.command()
+def metrics(model: Model = "", output: Output = None) -> None:
+    """Print the state and the evidence of a rollout in Prometheus' format, or write them to a file."""
+    import sys
+
+    from alphaloop.settings import settings
+    from alphaloop.telemetry.prometheus import page
+    from rollouts import operations
+    from rollouts.metrics_page import write_page
+
+    chosen = settings.load()
+    collector = operations.metrics(chosen, model or chosen.serving.model)
+    if output is None:
+        sys.stdout.write(page(collector).decode())
+    else:
+        write_page(collector, output)
+
+
+@app.command()
+def start(
+    version: Version,
+    model: Model = "",
+    override: OverrideName = "",
+    reason: Reason = "",
+    by: By = "",
+    rotate_inputs: Rotate = 0,
+    kind: Kind = "real",
+    ab: Compare = False,
+    share: Share = 0.0,
+    against: Against = "",
+    json: AsJson = False,
+) -> None:
+    """Put a version into the shadow of the champion; evidence decides from there.
+
+    Where there is no champion yet, --override makes the version champion at once, as `rollout crown` does.
+    Warns where the longest duration cannot decide, and where nobody writes its features. With --ab two
+    versions share the sleeves at a fixed weight instead, until the longest duration or `rollout promote` or
+    `rollout abort`.
+    """
+    from alphaloop.errors import UnknownNameError
+    from alphaloop.rollout_document import RolloutKind
+    from loop import first_champion, workspace
+    from rollouts import operations
+
+    if kind not in set(RolloutKind):
+        raise UnknownNameError("kind of rollout", kind, RolloutKind)
+    exception = first_champion.override_of(override, reason, by or operator(), rotate_inputs)
+    chosen = workspace.writable_settings()
+    name = model or chosen.serving.model
+    if exception and not (ab or rotate_inputs or operations.has_champion(chosen, name)):
+        # Nobody is there to be compared with: the version would stay in the shadow of none.
+        _crown(chosen, name, version, exception, exception.by, json)
+        return
+    document = operations.start(
+        chosen,
+        name,
+        version,
+        override=exception,
+        kind=RolloutKind.AB if ab else RolloutKind(kind),
+        share=share,
+        against=against or None,
+    )
+    warnings = (operations.power_warning(chosen), operations.features_warning(chosen, document))
+    _answer_warned(document, "; ".join(filter(None, warnings)), json)
+
+
+@app.command()
+def crown(
+    version: Version,
+    model: Model = "",
+    override: OverrideName = "",
+    reason: Reason = "",
+    by: By = "",
+    json: AsJson = False,
+) -> None:
+    """Make a version the first champion by hand; one that its gate refused needs --override and --reason.
+
+    `alphaloop train` does so by itself with the first version that passes its gate. Later ones challenge the
+    champion: `alphaloop rollout start`.
+    """
+    from loop import first_champion, workspace
+
+    who = by or operator()
+    chosen = workspace.writable_settings()
+    exception = first_champion.override_of(override, reason, who)
+    _crown(chosen, model or chosen.serving.model, version, exception, who, json)
+
+
+@app.command()
+def promote(reason: Reason, model: Model = "", by: By = "", json: AsJson = False) -> None:
+    """Make the challenger champion by hand."""
+    from loop import workspace
+    from rollouts import operations
+
+    chosen = workspace.writable_settings()
+    _answer(operations.promote(chosen, model or chosen.serving.model, reason, by or operator()), json)
+
+
+@app.command()
+def abort(reason: Reason, model: Model = "", by: By = "", json: AsJson = False) -> None:
+    """Take the challenger out by hand."""
+    from loop import workspace
+    from rollouts import operations
+
+    chosen = workspace.writable_settings()
+    _answer(operations.abort(chosen, model or chosen.serving.model, reason, by or operator()), json)
+
+
+@app.command()
+def simulate(
+    rollouts: Rollouts = 1_000,
+    effect: Effect = 0.2,
+    ic: Ic = 0.0,
+    names: Names = 0,
+    horizon: Horizon = 1,
+    bars: Bars = 0,
+    seed: Seed = 1,
+    trial: Whole = False,
+    json: AsJson = False,
+) -> None:
+    """Rehearse rollouts on bootstrapped real outcomes: false rollbacks and promotions, power, time.
+
+    An equal, a worse and a better challenger go through the same tests and stages as real ones. With
+    --trial, every scenario that the rules are held to instead, in minutes; fails where a target is missed.
+    """
+    from alphaloop.settings import settings
+    from rollouts.validation.operating_characteristics import Question, rehearse
+
+    if trial:
+        _try(rollouts, seed, json)
+        return
+    question = Question(
+        rollouts=rollouts, effect=effect, ic=ic or None, names=names, horizon=horizon, bars=bars, seed=seed
+    )
+    _answer(rehearse(settings.load(), question), json)
+
+
+def _try(rollouts: int, seed: int, as_json: bool) -> None:
+    from dataclasses import asdict
+
+    from alphaloop.settings import settings
+    from cli import formatting, output
+    from rollouts.validation.acceptance import Trial
+
+    findings = list(Trial(settings.load(), rollouts=rollouts, seed=seed).findings())
+    told = {"findings": [asdict(one) | {"holds": one.holds} for one in findings]}
+    heads = ("what", "where", "rollouts", "bars", "share", "target", "99 % by bar", "layers")
+
+    def row(index: int) -> list[str]:
+        one = findings[index]
+        mark = (
+            "" if one.target is None else ("≤ " if one.at_most else "≥ ") + formatting.percent(one.target, 0)
+        )
+        share = formatting.percent(one.share, 1) + ("" if one.holds else " MISSED")
+        counts = [formatting.figure(one.rollouts), formatting.figure(one.bars)]
+        return [one.name, one.where, *counts, share, mark, formatting.figure(one.slowest), one.layers]
+
+    output.answer(
+        output.plain(told), as_json, lambda: output.table(heads, [row(one) for one in range(len(findings))])
+    )
+    if not all(one.holds for one in findings):
+        raise typer.Exit(1)
+
+
+def _crown(
+    settings: Settings, model: str, version: str, exception: Override | None, by: str, as_json: bool
+) -> None:
+    from loop import first_champion
+
+    document, warning = first_champion.crown(settings, model, version, override=exception, by=by)
+    _answer_warned(document, warning, as_json)
+
+
+def _answer_warned(document: RolloutDocument, warning: str, as_json: bool) -> None:
+    from cli import output
+
+    if warning:
+        output.complain(f"warning: {warning}")
+    _answer({**output.plain(document), "warning": warning or None}, as_json)
+
+
+def _answer(result: Any, as_json: bool) -> None:
+    from cli import formatting, output
+
+    told: dict[str, Any] = output.plain(result)
+
+    def show() -> None:
+        output.facts(formatting.flattened({name: value for name, value in told.items() if name != "history"}))
+        history = told.get("history") or []
+        if history:
+            heads = ("as_of", "version", "state", "weight", "outcome", "reason")
+            intraday = formatting.are_intraday(row.get("as_of") for row in history)
+            shown = [
+                {**row, "as_of": formatting.moment(row.get("as_of"), intraday=intraday)} for row in history
+            ]
+            output.table(heads, [[formatting.figure(row.get(head)) for head in heads] for row in shown])
+
+    output.answer(told, as_json, show)

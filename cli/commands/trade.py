@@ -1,0 +1,165 @@
+"""`alphaloop trade`: bars one after the other through features, server, risk and broker, into the journal."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from decimal import Decimal
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cli.commands.options import AsJson, moment
+
+if TYPE_CHECKING:
+    from alphaloop.settings.settings import Settings
+    from loop.turn import Loop, Market
+    from trading.progress import Progress
+
+STREAM = "trading"
+DEFAULT_WAIT_SECONDS = 60.0
+Broker = Annotated[str, typer.Option(help="Where orders go.")]
+Replay = Annotated[
+    str,
+    typer.Option(
+        help="FROM:TO, two days; a book goes on with the bar after its last decision. Default: all new bars."
+    ),
+]
+
+Wait = Annotated[float, typer.Option(min=0, help="Seconds to wait for a server that is still starting.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb."""
+    app.command()(trade)
+
+
+def trade(
+    broker: Broker = "paper", replay: Replay = "", wait: Wait = DEFAULT_WAIT_SECONDS, json: AsJson = False
+) -> None:
+    """Trade on the running server's forecasts, bar by bar, and journal every decision."""
+    from alphaloop.bars import to_datetime
+    from alphaloop.clock import ReplayClock
+    from alphaloop.journal.store import Journal
+    from alphaloop.runtime.processes import require_port
+    from cli import formatting, notices, output
+    from loop import workspace
+    from loop.wiring import World, open_loop
+    from trading.broker import find
+    from trading.recovery import restore
+
+    chosen = workspace.writable_settings()
+    find(broker)
+    # What is malformed or in use is refused before anything is read.
+    days = _days_of(replay, workspace.source_of(chosen).calendar)
+    if chosen.rollout.metrics_port:
+        require_port(chosen.rollout.metrics_host, chosen.rollout.metrics_port, "rollout.metrics_port")
+    registry = workspace.open_registry(chosen)
+    workspace.require_server(chosen, wait)
+    market = _market(chosen, replay)
+    goes_on = to_datetime(market.future.timestamps[0])
+    if days and goes_on < days[0]:
+        output.complain(
+            f"the book goes on from {goes_on.isoformat()}, the bar after the last that its journal decided; "
+            "--replay says where a new book begins"
+        )
+    clock = ReplayClock(to_datetime(market.past.timestamps[-1]))
+    journal = Journal(chosen.paths.journal, chosen.paths.anchors, clock)
+    world = World(chosen, clock, journal, registry)
+    said = notices.notices(chosen, workspace.source_of(chosen), len(market.past.symbols))
+    for line in said:
+        output.complain(line)
+    with (
+        open_loop(world, market, stream=STREAM, watched=False, broker=broker) as loop,
+        output.progress_bar("trading", len(market.future)) as step,
+    ):
+        # Books and open orders go on where the journal left them.
+        restore(loop.engine, journal.records(STREAM), market.past)
+        intraday = formatting.are_intraday(market.past.timestamps)
+        before = loop.engine.last.equity if loop.engine.last else Decimal(chosen.trading.capital)
+        for bars in market.future.slices():
+            turn = loop.turn(bars)
+            step(f"{formatting.moment(turn.as_of, intraday=intraday)} {turn.outcome.equity:,.0f}")
+        loop.finish()
+    told = {**_summary(loop, before, intraday=intraday), "notices": said}
+    output.answer(told, json, lambda: _show(told))
+
+
+def _days_of(replay: str, calendar: str) -> tuple[datetime, datetime] | None:
+    """The first and the last moment of `FROM:TO`, None for an empty text; `InputError` for anything else."""
+    from alphaloop.errors import InputError
+
+    if not replay:
+        return None
+    first_day, sign, last_day = replay.partition(":")
+    if not (sign and first_day and last_day):
+        raise InputError(f"--replay '{replay}' is not of the form FROM:TO, as 2019-01-02:2019-03-29")
+    first = moment(first_day, "--replay", calendar)
+    last = moment(last_day, "--replay", calendar, end_of_day=True)
+    if first > last:
+        raise InputError(f"--replay '{replay}' ends before it begins; write the earlier day first")
+    return first, last
+
+
+def _market(settings: Settings, replay: str) -> Market:
+    """Stored bars and the bars to come; `InputError` where those are stored already."""
+    from loop import workspace
+    from loop.market import market_to_trade
+
+    days = _days_of(replay, workspace.source_of(settings).calendar)
+    return market_to_trade(settings, days, _progress(settings))
+
+
+def _progress(settings: Settings) -> Progress | None:
+    """Where the journal says that the book stands."""
+    from alphaloop.clock import SystemClock
+    from alphaloop.journal.store import Journal
+    from trading.progress import progress_of
+
+    paths = settings.paths
+    if not paths.journal.exists() and not paths.anchors.exists():
+        return None
+    with Journal(paths.journal, paths.anchors, SystemClock()) as journal:
+        return progress_of(journal, STREAM)
+
+
+def _show(told: dict[str, Any]) -> None:
+    from cli import formatting, notices, output
+
+    shown = {
+        "refusals": notices.rules_in_words(told["refused"]),
+        "actions": ", ".join(told["actions"]) or "none",
+        "equity": formatting.decimal(float(told["equity"])),
+        "net_return": formatting.percent(told["net_return"], 2, signed=True),
+    }
+    listed = [name for name in told if name not in ("refused", "notices")]
+    output.facts([(name, shown.get(name) or formatting.figure(told[name])) for name in listed])
+
+
+def _summary(loop: Loop, before: Decimal, *, intraday: bool = False) -> dict[str, Any]:
+    """Figures of the session, from the equity of `before` its first bar on.
+
+    Its first and last bar are told by their day, or by their time where bars are shorter.
+    """
+    from cli.notices import by_rule
+    from trading.backtest import metrics
+
+    turns, latencies = loop.turns, loop.forecaster.latencies_ms
+    curve = [float(before), *(float(turn.outcome.equity) for turn in turns)]
+    refused = by_rule(refusal for turn in turns for refusal in turn.outcome.refusals)
+    return {
+        "first": turns[0].as_of if intraday else turns[0].as_of.date(),
+        "last": turns[-1].as_of if intraday else turns[-1].as_of.date(),
+        "bars": len(turns),
+        "orders": sum(len(turn.outcome.orders) for turn in turns),
+        "fills": sum(len(turn.outcome.fills) for turn in turns),
+        "refusals": sum(refused.values()),
+        "refused": refused,
+        "actions": [action.words for turn in turns for action in turn.outcome.actions],
+        "equity": turns[-1].outcome.equity,
+        "net_return": metrics(curve).net_return,
+        "predictions": len(latencies),
+        "errors": loop.forecaster.errors,
+        "last_order": next(
+            (turn.outcome.orders[-1].client_order_id for turn in reversed(turns) if turn.outcome.orders), None
+        ),
+    }

@@ -1,0 +1,102 @@
+"""`alphaloop train`: tune, walk forward, export, gate and register one model."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cli.commands.options import AsJson, Model
+
+if TYPE_CHECKING:
+    from alphaloop.settings.settings import Settings
+
+FamilyName = Annotated[str, typer.Argument(help="A model family, as momentum, lightgbm or transformer.")]
+Trials = Annotated[
+    int | None, typer.Option(min=0, help="Tuning trials; 0 takes the defaults; training.trials if not given.")
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb."""
+    app.command()(train)
+
+
+def train(family: FamilyName, trials: Trials = None, model: Model = "", json: AsJson = False) -> None:
+    """Train a family, judge it, and register it; the first that passes becomes champion."""
+    from alphaloop.clock import SystemClock
+    from alphaloop.decision.book_limits import BookLimits, unfilled
+    from cli import output
+    from cli.model_card_view import card_facts, fact_lines, verdict_lines
+    from features.compute.batch import backfill
+    from features.feature_set import feature_set_of
+    from loop import workspace
+    from loop.first_champion import fix_thresholds
+    from models.registry.model_registry import Registry
+    from models.training import train as training
+    from models.zoo import registry as families
+
+    chosen = workspace.writable_settings()
+    families.find(family)
+    name = model or chosen.serving.model
+    with output.progress(f"training {family}") as tell:
+        tell("reading bars and features")
+        snapshot, bars = workspace.latest_bars(chosen)
+        if kept := unfilled(BookLimits.from_settings(chosen.trading), len(bars.symbols)):
+            output.complain(kept)
+        frame = backfill(bars, feature_set_of(chosen))
+        registry = Registry(chosen.paths.registry)
+        document = registry.rollout(name) if name in registry.models() else None
+        trained = training.train(
+            family,
+            bars,
+            frame,
+            snapshot.id,
+            registry,
+            chosen,
+            model=name,
+            trials=chosen.training.trials if trials is None else trials,
+            champion=registry.card(name, document.champion) if document else None,
+            clock=SystemClock(),
+            on_progress=tell,
+        )
+        crowned, warning = document is None and trained.card.passed, ""
+        if crowned:
+            tell("the first champion: fixing the drift monitor's thresholds on its training years")
+            crowned = _crown(chosen, name, trained.version)
+        if crowned:
+            warning = fix_thresholds(chosen, frame)
+        elif document is not None or trained.card.passed:
+            warning = fix_thresholds(chosen, frame, beside=True)
+    payload = {"model": name, "version": trained.version, "champion": crowned, **card_facts(trained.card)}
+
+    def show() -> None:
+        output.facts(fact_lines(payload))
+        for line in verdict_lines(trained.card.gate):
+            output.say(line)
+        if document is None and not crowned:
+            output.say(
+                "no version is champion yet; to make this one champion all the same: "
+                f"alphaloop rollout crown {trained.version} --override NAME --reason WHY"
+            )
+
+    if warning:
+        output.complain(f"warning: {warning}")
+    output.answer(payload, json, show)
+
+
+def _crown(settings: Settings, model: str, version: str) -> bool:
+    """Make the first version that passed its gate champion; False where another training was faster."""
+    from alphaloop.clock import SystemClock
+    from alphaloop.errors import RolloutConflictError
+    from alphaloop.journal.store import Journal
+    from models.registry.model_registry import Registry
+    from rollouts.operations import make_controller
+
+    paths = settings.paths
+    journal = Journal(paths.journal, paths.anchors, SystemClock())
+    try:
+        make_controller(settings, model, journal, Registry(paths.registry)).crown(version)
+    except RolloutConflictError:
+        return False
+    return True

@@ -1,0 +1,101 @@
+"""The simulated universe: a planted signal that a challenger finds and the baseline does not.
+
+On real data an honest challenger rarely proves itself within a year. Here the truth is known, so that
+one can see the loop promote. Everything is labelled as simulated.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from alphaloop.bars import BarPanel, to_datetime
+from alphaloop.rollout_document import Override, RolloutKind
+from alphaloop.settings.settings import Settings
+from cli.demo.preparation import verdict_line
+from cli.demo.progress import Screen
+from cli.demo.scenario_config import Plot
+from cli.demo.scheduler import Act, Director
+from loop.turn import Market
+
+if TYPE_CHECKING:
+    from cli.demo.replay import Played
+    from loop.wiring import World
+    from models.training.train import TrainedModel
+
+MODEL = "simulated"
+TRADING_STREAM = "trading-simulated"
+
+
+def play_simulated(world: World, screen: Screen, plot: Plot) -> Played:
+    """Train a baseline and a challenger on simulated bars, and let the controller decide between them."""
+    from cli.demo.replay import Played, run_replay
+    from loop.wiring import World, open_loop
+
+    settings = world.settings.model_copy(
+        update={
+            "serving": world.settings.serving.model_copy(update={"model": MODEL}),
+            "rollout": world.settings.rollout.model_copy(update={"max_bars": plot.simulated_bars}),
+            "training": world.settings.training.model_copy(update={"first_test_year": 2017, "folds": 2}),
+        }
+    )
+    with screen.stage("simulated universe"):
+        market = _market(settings, plot)
+        clock = type(world.clock)(to_datetime(market.past.timestamps[-1]))
+        simulated = World(settings, clock, world.journal, world.registry)
+        baseline, challenger = _train(simulated, market, screen)
+        with open_loop(simulated, market, stream=TRADING_STREAM, watched=False) as loop:
+            loop.controller.crown(baseline)
+            director = Director(loop, screen, bars=len(market.future))
+            director.waiting.append(challenger)
+            run_replay(director, market, screen, until_decided=True)
+    return Played(market, director)
+
+
+def _market(settings: Settings, plot: Plot) -> Market:
+    from marketdata.source import identity_of
+    from marketdata.sources.registry import find
+    from marketdata.storage.snapshots import SnapshotStore
+
+    source = find("simulated")
+    bars = BarPanel.from_table(source.history(source.symbols()))
+    split = to_datetime(bars.timestamps[plot.simulated_training_bars - 1])
+    last: datetime = to_datetime(bars.timestamps[plot.simulated_training_bars + plot.simulated_bars - 1])
+    past = bars.between(end=split)
+    future = bars.between(start=to_datetime(bars.timestamps[len(past)]), end=last)
+    snapshot = SnapshotStore(settings.paths.snapshots).save(past.to_table(), identity_of(source))
+    return Market(source.name, past, future, snapshot)
+
+
+def _train(world: World, market: Market, screen: Screen) -> tuple[str, Act]:
+    from features.compute.batch import backfill
+    from features.feature_set import feature_set_of
+    from models.training.train import train
+
+    frame = backfill(market.past, feature_set_of(world.settings))
+    settings = world.settings
+    versions: dict[str, TrainedModel] = {}
+    for family in ("momentum", "lightgbm"):
+        trained = train(
+            family,
+            market.past,
+            frame,
+            market.snapshot.id,
+            world.registry,
+            settings,
+            model=MODEL,
+            trials=0,
+            clock=world.clock,
+            champion=versions["momentum"].card if versions else None,
+        )
+        versions[family] = trained
+        screen.say("[blue]simulated[/] " + verdict_line(trained))
+    challenger = versions["lightgbm"]
+    override = None
+    if not challenger.card.passed:
+        override = Override(
+            name="simulated-universe",
+            by="demo",
+            reason="the planted signal is known to be there; the gate rightly finds it too good to be true",
+        )
+    return versions["momentum"].version, Act(challenger.version, RolloutKind.SIMULATED, override)

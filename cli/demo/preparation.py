@@ -1,0 +1,163 @@
+"""The first chapters: data, features, models, and what counts as drift. All before the first live bar."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from alphaloop.bars import BarPanel, to_datetime
+from alphaloop.clock import Clock
+from alphaloop.settings.settings import Settings
+from cli.demo.progress import Screen
+from loop.turn import Market
+
+if TYPE_CHECKING:
+    from features.compute.batch import FeatureFrame
+    from features.parity import ParityReport
+    from models.registry.model_registry import Registry
+    from models.training.train import TrainedModel
+
+
+@dataclass(slots=True)
+class Models:
+    """What was trained before going live: the champion, its challengers, and the drill's leaked model."""
+
+    champion: str
+    challengers: dict[str, TrainedModel]
+    leaked: TrainedModel | None
+    trained: list[TrainedModel]
+
+
+def load_market(settings: Settings, screen: Screen, go_live: datetime, end: datetime | None) -> Market:
+    """Read, check and snapshot the bars before `go_live`; the rest comes bar by bar."""
+    from marketdata.configured_source import chosen_start
+    from marketdata.quality.cleaning import clean
+    from marketdata.quality.quality_report import keep
+    from marketdata.source import identity_of
+    from marketdata.sources.registry import find
+    from marketdata.storage.snapshots import SnapshotStore
+
+    source = find(settings.data.source)
+    table = source.history(settings.data.symbols or source.symbols(), chosen_start(settings), end)
+    cleaned = clean(table, source.calendar, source.name)
+    bars = BarPanel.from_table(cleaned.table)
+    past = bars.between(end=go_live)
+    future = bars.between(start=to_datetime(bars.timestamps[len(past)]))
+    store = SnapshotStore(settings.paths.snapshots)
+    snapshot = store.save(past.to_table(), identity_of(source))
+    keep(store.folder, snapshot.id, cleaned)
+    screen.say(
+        f"[bold]{source.name}[/]: {len(bars.symbols)} symbols, {len(past):,} bars to learn from, "
+        f"{len(future):,} to come; clean; snapshot [cyan]{snapshot.id[:12]}[/]"
+    )
+    return Market(source.name, past, future, snapshot)
+
+
+def build_features(settings: Settings, screen: Screen, market: Market) -> FeatureFrame:
+    """Compute the features of the past, and hand them to Feast."""
+    from features.compute.batch import backfill
+    from features.feature_set import feature_set_of
+    from features.store.feature_store import FeatureStore
+
+    chosen = feature_set_of(settings)
+    frame = backfill(market.past, chosen)
+    store = FeatureStore.from_settings(settings)
+    store.apply()
+    store.write_offline(frame)
+    screen.say(
+        f"{len(chosen)} features, set [cyan]{chosen.hash[:12]}[/], applied and written to Feast's "
+        "offline store"
+    )
+    return frame
+
+
+def check_parity(settings: Settings, screen: Screen, market: Market, bars: int = 40) -> ParityReport:
+    """Hold backfill, stream and online store against each other on the last bars of the past."""
+    from features.feature_set import feature_set_of
+    from features.parity import measure
+
+    report = measure(settings.paths.home / "parity", market.past, feature_set_of(settings), bars)
+    screen.say(
+        f"parity of backfill, stream and online store over {bars} bars: "
+        f"largest difference [bold]{report.max_abs_diff:g}[/]"
+    )
+    return report
+
+
+def train_models(
+    settings: Settings, screen: Screen, market: Market, frame: FeatureFrame, clock: Clock, registry: Registry
+) -> Models:
+    """Train the baseline and its challengers, and the model with a leak that the drill will put in."""
+    model = settings.serving.model
+    baseline = _train(settings, screen, market, frame, clock, registry, "momentum", trials=0)
+    trained = [baseline]
+    challengers = {}
+    for family in ("lightgbm", "transformer"):
+        trials = settings.training.trials if family == "lightgbm" else settings.training.trials // 2
+        challengers[family] = _train(
+            settings, screen, market, frame, clock, registry, family, trials=trials, champion=baseline.card
+        )
+        trained.append(challengers[family])
+    leaked = _train(
+        settings, screen, market, frame, clock, registry, "lightgbm",
+        trials=0, champion=baseline.card, leak=settings.training.horizon,
+        parameters=dict(challengers["lightgbm"].card.parameters),
+    )  # fmt: skip
+    trained.append(leaked)
+    screen.say(f"the baseline is champion of '{model}': version {baseline.version}")
+    return Models(baseline.version, challengers, leaked, trained)
+
+
+def calibrate_drift(settings: Settings, screen: Screen, frame: FeatureFrame) -> None:
+    """Fix the drift monitor's thresholds on the training years."""
+    from monitoring.drift.calibration import calibrate_on
+
+    calibration = calibrate_on(frame, settings.drift)
+    calibration.save(settings.paths.drift)
+    screen.say(
+        f"drift: Wasserstein over {calibration.window} bars; an alarm is {calibration.share:.0%} of "
+        f"features beyond their own limits ({calibration.false_alarms} episodes in "
+        f"{calibration.years:.1f} training years)"
+    )
+
+
+def _train(
+    settings: Settings,
+    screen: Screen,
+    market: Market,
+    frame: FeatureFrame,
+    clock: Clock,
+    registry: Registry,
+    family: str,
+    **arguments: Any,
+) -> TrainedModel:
+    from models.training.train import train
+
+    trained = train(
+        family,
+        market.past,
+        frame,
+        market.snapshot.id,
+        registry,
+        settings,
+        model=settings.serving.model,
+        clock=clock,
+        on_progress=lambda text: screen.figure("training", text),
+        **arguments,
+    )
+    screen.say(verdict_line(trained, leaked=bool(arguments.get("leak"))))
+    return trained
+
+
+def verdict_line(trained: TrainedModel, *, leaked: bool = False) -> str:
+    """One line on a trained version: its figures, and what the gate said."""
+    card = trained.card
+    name = f"{card.family}{' [magenta](drill: trained with a leak)[/]' if leaked else ''}"
+    figures = (
+        f"IC {card.metric('ic'):+.4f} (t {card.metric('ic_tstat'):.1f}, p {card.metric('ic_pvalue'):.3f}), "
+        f"net Sharpe {card.metric('sharpe_net'):.2f}, net active IR {card.metric('active_ir_net'):+.2f}"
+    )
+    reasons = "; ".join(card.gate.get("reasons", ()))
+    verdict = "[green]gate: passed[/]" if card.passed else f"[yellow]gate: refused[/] — {reasons}"
+    return f"v{trained.version} [bold]{name}[/]: {figures}; {verdict}"

@@ -1,0 +1,41 @@
+"""Replay of a market through the loop, bar by bar."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from cli.demo.progress import Screen
+from cli.demo.scheduler import Director
+from loop.turn import Market
+
+
+@dataclass(slots=True)
+class Played:
+    """One universe after its last bar."""
+
+    market: Market
+    director: Director
+
+
+def run_replay(director: Director, market: Market, screen: Screen, *, until_decided: bool = False) -> None:
+    """Turn the loop over every bar to come, or only until the first rollout has ended."""
+    loop = director.loop
+    task = screen.track(f"bars of {market.source}", total=len(market.future))
+    for bars in market.future.slices():
+        turn = loop.turn(bars)
+        director.after(turn)
+        document = loop.controller.document
+        screen.figure("bar", f"{bars.timestamp.date()}")
+        screen.figure("equity", f"{turn.outcome.equity:,.0f} USD")
+        screen.figure(
+            "rollout",
+            f"{document.state}: champion v{document.champion}"
+            + (
+                f", challenger v{document.challenger} at {document.weight:.0%}" if document.challenger else ""
+            ),
+        )
+        screen.figure("predictions", f"{len(loop.forecaster.latencies_ms):,} over gRPC")
+        screen.advance(task)
+        if until_decided and director.finished:
+            break
+    director.after(loop.finish())

@@ -1,0 +1,119 @@
+"""How each rollout went, from the journal and the ledgers of evidence."""
+
+from __future__ import annotations
+
+import math
+from datetime import datetime
+from typing import Any
+
+from alphaloop.rollout_document import RolloutKind
+from cli.demo.scheduler import Director
+from rollouts.evidence.evidence_ledger import Ledger
+from rollouts.transition import Outcome, Transition
+
+STILL_RUNNING = "still under way when the replay ended; the champion stays"
+
+
+def rollout_rows(director: Director) -> list[dict[str, Any]]:
+    """The `rollouts` of report.json for one universe: those that ended, the refused, and one cut short."""
+    rows = [_ended_row(step, director) for step in director.finished]
+    rows += [
+        {
+            "version": rejection.version,
+            "kind": RolloutKind.REAL.value,
+            "outcome": Outcome.REJECTED.value,
+            "evidence": {"layer": "gate", "reason": "; ".join(rejection.reasons)},
+            "started": rejection.as_of.date().isoformat(),
+            "ended": rejection.as_of.date().isoformat(),
+            "bars": 0,
+            "pipeline_run": rejection.pipeline_run,
+        }
+        for rejection in director.rejections
+    ]
+    document = director.loop.controller.document
+    if document.challenger is not None and document.started is not None:
+        ledger = _ledger(director, document.challenger, document.started)
+        rows.append(
+            {
+                "version": document.challenger,
+                "kind": document.kind.value,
+                "outcome": Outcome.UNDECIDED.value,
+                "evidence": {
+                    "layer": "",
+                    "reason": STILL_RUNNING,
+                    **_figures(ledger.summary() if ledger else {}),
+                },
+                "started": document.started[:10],
+                "ended": director.loop.turns[-1].as_of.date().isoformat(),
+                "bars": ledger.bars if ledger else 0,
+            }
+        )
+    return sorted(rows, key=lambda row: (row["started"], row["version"]))
+
+
+def rollout_series(director: Director) -> list[dict[str, Any]]:
+    """What the report draws of each rollout: its stages, and its evidence over time with the bounds."""
+    return [
+        {
+            "version": row["version"],
+            "kind": row["kind"],
+            "outcome": row["outcome"],
+            "timeline": _timeline(director, row),
+            "evidence_series": {} if ledger is None else ledger.series,
+            "bounds": {} if ledger is None else ledger.bounds(),
+            "decided_by": row["evidence"]["layer"],
+            "explanation": row["evidence"]["reason"],
+        }
+        for row in rollout_rows(director)
+        for ledger in [_ledger_of(director, row)]
+    ]
+
+
+def _ended_row(step: Transition, director: Director) -> dict[str, Any]:
+    started = _started(director, step)
+    return {
+        "version": step.version,
+        "kind": step.kind.value,
+        "outcome": str(step.outcome),
+        "evidence": {"layer": step.layer, "reason": step.reason, **_figures(step.evidence)},
+        "started": started,
+        "ended": step.as_of[:10],
+        "bars": step.bars,
+        "override": step.override,
+    }
+
+
+def _started(director: Director, step: Transition) -> str:
+    ends = datetime.fromisoformat(step.as_of)
+    begun = [
+        key.split("@")[1] for key in director.loop.controller.ledgers if key.startswith(f"{step.version}@")
+    ]
+    return max((start for start in begun if datetime.fromisoformat(start) <= ends), default=step.as_of)[:10]
+
+
+def _timeline(director: Director, row: dict[str, Any]) -> list[dict[str, Any]]:
+    shadow = [{"bar": row["started"], "state": "shadow", "weight": 0.0}] if row["bars"] else []
+    steps = [
+        {"bar": step.as_of[:10], "state": str(step.outcome or step.state), "weight": step.weight}
+        for step in director.transitions
+        if step.version == row["version"] and row["started"] <= step.as_of[:10] <= row["ended"]
+    ]
+    return shadow + steps
+
+
+def _ledger_of(director: Director, row: dict[str, Any]) -> Ledger | None:
+    return _ledger(director, row["version"], row["started"])
+
+
+def _ledger(director: Director, version: str, started: str) -> Ledger | None:
+    for key, ledger in director.loop.controller.ledgers.items():
+        if key.startswith(f"{version}@{started[:10]}"):
+            return ledger
+    return None
+
+
+def _figures(evidence: dict[str, Any]) -> dict[str, Any]:
+    return {
+        name: None if isinstance(value, float) and math.isnan(value) else value
+        for name, value in evidence.items()
+    }

@@ -1,0 +1,200 @@
+"""The story: every chapter of the demo in order, in one process that the demo's command supervises.
+
+    python -m cli.demo.scenario HOME SCRATCH
+
+`HOME` is where the run keeps its plot, its state and its report, `SCRATCH` a folder that the supervisor
+removes.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from alphaloop.clock import ReplayClock
+from alphaloop.rollout_document import Override, RolloutKind
+from alphaloop.runtime import package_roots
+from alphaloop.runtime.processes import ONE_THREAD, QUIET, free_port
+from alphaloop.settings.client import ClientSettings
+from alphaloop.settings.settings import Settings, load
+from cli.demo.preparation import (
+    Models,
+    build_features,
+    calibrate_drift,
+    check_parity,
+    load_market,
+    train_models,
+)
+from cli.demo.progress import Screen
+from cli.demo.replay import Played, run_replay
+from cli.demo.scenario_config import PLOT_FILE, Plot
+from cli.demo.scheduler import Act, Director
+from loop.turn import Market
+
+
+@dataclass(slots=True)
+class Story:
+    """The chapters, and what they hand on to the next."""
+
+    settings: Settings
+    scratch: Path
+    plot: Plot
+    screen: Screen = field(default_factory=Screen)
+
+    def tell(self) -> dict[str, Any]:
+        """Run every chapter; returns the report, which lies in `settings.home` too."""
+        from alphaloop.journal.store import Journal
+        from cli.demo.report import Results, write_report
+        from models.registry.model_registry import Registry
+
+        paths, plot = self.settings.paths, self.plot
+        clock = ReplayClock(plot.go_live)
+        with self.screen.stage("data"):
+            market = load_market(self.settings, self.screen, plot.go_live, plot.end)
+        with self.screen.stage("features"):
+            frame = build_features(self.settings, self.screen, market)
+            parity = check_parity(self.settings, self.screen, market)
+        with self._ray():
+            registry = Registry(paths.registry)
+            journal = Journal(paths.journal, paths.anchors, clock)
+            with self.screen.stage("training"):
+                models = train_models(self.settings, self.screen, market, frame, clock, registry)
+            with self.screen.stage("drift calibration"):
+                calibrate_drift(self.settings, self.screen, frame)
+            with self._serving() as url:
+                from loop.wiring import World
+
+                # The server of this run has none of the security that other servers may have.
+                served = self.settings.model_copy(update={"client": ClientSettings(urls=(url,))})
+                world = World(served, clock, journal, registry)
+                played = self._play(world, market, models)
+                from cli.demo.planted_signal import play_simulated
+
+                simulated = play_simulated(world, self.screen, plot)
+        with self.screen.stage("audit and report"):
+            results = Results(self.settings, self.screen, parity, models, played, simulated)
+            report = write_report(results)
+        return report
+
+    def _play(self, world: Any, market: Market, models: Models) -> Played:
+        from loop.wiring import open_loop
+
+        with (
+            self.screen.stage(f"live: {self.plot.title}"),
+            open_loop(world, market, stream="trading", watched=True) as loop,
+        ):
+            loop.controller.crown(models.champion)
+            loop.on_retraining = lambda request: self.screen.say(
+                f"[dim]pipeline 'retrain' runs for cause {request['cause_id']} …[/]"
+            )
+            director = Director(loop, self.screen, bars=len(market.future))
+            director.waiting.extend(
+                Act(one.version, RolloutKind.REAL) for one in models.challengers.values() if one.card.passed
+            )
+            director.sabotages.extend(sabotages(models))
+            run_replay(director, market, self.screen)
+        return Played(market, director)
+
+    @contextmanager
+    def _ray(self) -> Iterator[None]:
+        """One local Ray for tuning and serving; its files lie in the scratch folder."""
+        import ray
+
+        from serving.hosts.ray import environment, start_ray
+
+        folder = self.scratch / "ray"
+        folder.mkdir()
+        os.environ.update(environment(folder))
+        with self.screen.stage("ray"):
+            start_ray(folder)
+        try:
+            yield
+        finally:
+            ray.shutdown()
+
+    @contextmanager
+    def _serving(self) -> Iterator[str]:
+        from serving.hosts.ray import RayHost
+
+        with self.screen.stage("serving"):
+            host = RayHost(self.settings, grpc_port=free_port())
+            url = host.start()
+            self.screen.say(f"Ray Serve answers on gRPC [cyan]{url}[/] (Open Inference Protocol)")
+        try:
+            yield url
+        finally:
+            host.stop()
+
+
+def sabotages(models: Models) -> list[Act]:
+    """The two sabotages, each put in by a named override."""
+    faithful = models.challengers["lightgbm"].version
+    acts = [
+        Act(
+            faithful,
+            RolloutKind.SABOTAGE,
+            Override(
+                name="drill-rotated-features",
+                by="demo",
+                reason="this version's live feature vector is rotated by one place; its file is faithful",
+                rotate_inputs=1,
+            ),
+        )
+    ]
+    if models.leaked is not None:
+        acts.append(
+            Act(
+                models.leaked.version,
+                RolloutKind.SABOTAGE,
+                Override(
+                    name="drill-leaked-training",
+                    by="demo",
+                    reason="trained on features from the future; the gate said no to its splendid card",
+                ),
+            )
+        )
+    return acts
+
+
+def demo_settings(home: Path, plot: Plot) -> Settings:
+    """The settings of a demo run: those of the environment, with drills allowed."""
+    settings = load(home=home)
+    changes = {
+        "serving": settings.serving.model_copy(update={"allow_drills": True}),
+        **plot.settings(settings),
+    }
+    return settings.model_copy(update=changes)
+
+
+def _unheard(*_: object, **__: object) -> None:
+    """A vendor's warning is for its developers."""
+
+
+def main(arguments: list[str]) -> int:
+    """Run the story; returns the exit code."""
+    package_roots.check()
+    for name, value in {**QUIET, **ONE_THREAD}.items():
+        os.environ.setdefault(name, value)
+    # Vendors set filters of their own when they are imported, so a filter of ours would not last.
+    warnings.showwarning = _unheard
+    home, scratch = Path(arguments[0]), Path(arguments[1])
+    plot = Plot.from_json((home / PLOT_FILE).read_text())
+    story = Story(demo_settings(home, plot), scratch, plot)
+    try:
+        with story.screen.shown():
+            story.tell()
+    except KeyboardInterrupt:
+        return 130
+    report = os.path.relpath(home.parent / "latest" / "report.html")
+    story.screen.console.print(f"\nreport: [bold]{report}[/]")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,114 @@
+"""The director: when which version is put in, so that the story has its acts.
+
+It decides nothing about the outcome: it starts rollouts, and the controller ends them.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from alphaloop.rollout_document import Override, RolloutKind, RolloutState
+from cli.demo.progress import Screen
+from loop.turn import Loop, Turn
+from pipelines.steps import PROPOSED
+from rollouts.transition import Outcome, Transition
+
+BARS_FOR_SABOTAGE = 84
+"""With so many bars left the sabotages begin, even if no retraining came first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Act:
+    """A rollout to start: which version, of what kind, and by which override."""
+
+    version: str
+    kind: RolloutKind
+    override: Override | None = None
+    cause: str | None = None
+
+
+@dataclass(slots=True)
+class Rejection:
+    """A candidate that its gate refused, so that it never became a rollout."""
+
+    version: str
+    as_of: datetime
+    reasons: list[str]
+    pipeline_run: str
+
+
+@dataclass(slots=True)
+class Director:
+    """Starts the acts when the stage is free."""
+
+    loop: Loop
+    screen: Screen
+    bars: int
+    waiting: deque[Act] = field(default_factory=deque)
+    sabotages: deque[Act] = field(default_factory=deque)
+    finished: list[Transition] = field(default_factory=list)
+    rejections: list[Rejection] = field(default_factory=list)
+    transitions: list[Transition] = field(default_factory=list)
+    _retrained: bool = False
+
+    def after(self, turn: Turn) -> None:
+        """Tell what the bar brought, and start the next act if nothing is under way."""
+        for news in turn.news:
+            self._tell_news(news)
+        for ended in turn.retrained:
+            self._take_candidate(turn.as_of, ended)
+        if turn.transition is not None:
+            self._tell_transition(turn.transition)
+        self._start_next(turn.as_of)
+
+    def _start_next(self, as_of: datetime) -> None:
+        if self.loop.controller.document.state is not RolloutState.STEADY:
+            return
+        remaining = self.bars - len(self.loop.turns)
+        if self.waiting:
+            self._start(self.waiting.popleft(), as_of)
+        elif self.sabotages and (self._retrained or remaining <= BARS_FOR_SABOTAGE):
+            self._start(self.sabotages.popleft(), as_of)
+
+    def _start(self, act: Act, as_of: datetime) -> None:
+        document = self.loop.controller.start(
+            act.version, as_of, kind=act.kind, override=act.override, cause=act.cause
+        )
+        by = f" by override [magenta]{act.override.name}[/]" if act.override else ""
+        self.screen.say(f"{as_of.date()} rollout of v{document.challenger} ({act.kind}) starts in shadow{by}")
+
+    def _take_candidate(self, as_of: datetime, ended: dict[str, Any]) -> None:
+        self._retrained = True
+        version, reasons = str(ended.get("version")), list(ended.get("reasons", ()))
+        told = f"{as_of.date()} pipeline {ended['pipeline_run']}: v{version}"
+        if ended.get("conclusion") == PROPOSED:
+            self.screen.say(f"{told} [green]passed its gate[/]")
+            self.waiting.append(Act(version, RolloutKind.REAL, cause=str(ended["cause_id"])))
+            return
+        self.screen.say(f"{told} [yellow]refused[/] — {'; '.join(reasons)}")
+        self.rejections.append(Rejection(version, as_of, reasons, str(ended["pipeline_run"])))
+
+    def _tell_news(self, news: dict[str, Any]) -> None:
+        day = str(news["as_of"])[:10]
+        if news["kind"] == "drift.alarm":
+            named = ", ".join(news["features"][:6])
+            self.screen.say(f"{day} [red]drift alarm[/]: {news['share']:.0%} of features — {named}")
+        elif news["kind"] == "drift.blind":
+            self.screen.say(f"{day} [yellow]drift is not seen[/]: {news['reason']}")
+        else:
+            self.screen.say(f"{day} retraining asked for: {news['reason']}")
+
+    def _tell_transition(self, step: Transition) -> None:
+        self.transitions.append(step)
+        day = step.as_of[:10]
+        if step.outcome is None:
+            self.screen.say(f"{day} v{step.version}: {step.reason}")
+            return
+        self.finished.append(step)
+        colour = {Outcome.PROMOTED: "green", Outcome.ROLLED_BACK: "red"}.get(step.outcome, "yellow")
+        layer = f" on [bold]{step.layer}[/]" if step.layer else ""
+        ended = f"[{colour}]{step.outcome}[/]{layer} after {step.bars} bars"
+        self.screen.say(f"{day} v{step.version} ({step.kind}) {ended}: {step.reason}")

@@ -1,0 +1,41 @@
+"""Which version traded when: how many sleeves of capital each one decided, bar by bar."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from alphaloop.forecasts import Forecast
+
+Bar = tuple[str, Iterable[Forecast]]
+
+
+def who_traded(bars: Iterable[Bar], family_of: Callable[[str], str]) -> list[dict[str, Any]]:
+    """For each version that decided for a sleeve: from when to when, on how many bars, for what share.
+
+    `bars` are ISO moments with the forecasts that were traded on, one a sleeve. `share` is that of all
+    sleeves on all bars, `share_then` that of the sleeves on the bars on which it decided. The version that
+    decided most comes first.
+    """
+    dates: dict[str, list[str]] = {}
+    decided, there = Counter[str](), Counter[str]()
+    for moment, forecasts in bars:
+        sleeves = Counter(forecast.version for forecast in forecasts)
+        decided.update(sleeves)
+        for version in sleeves:
+            dates.setdefault(version, []).append(moment)
+            there[version] += sum(sleeves.values())
+    total = sum(decided.values())
+    return [
+        {
+            "version": version,
+            "family": family_of(version),
+            "first": dates[version][0],
+            "last": dates[version][-1],
+            "bars": len(dates[version]),
+            "share": count / total,
+            "share_then": count / there[version],
+        }
+        for version, count in decided.most_common()
+    ]

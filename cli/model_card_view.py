@@ -1,0 +1,56 @@
+"""A model card as the command line shows it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from models.registry.card import Card
+
+METRICS = ("ic", "ic_tstat", "ic_pvalue", "sharpe_net", "active_ir_net", "turnover", "deflated_sharpe")
+
+
+def card_facts(card: Card) -> dict[str, Any]:
+    """The facts of a card that are worth a line, in the order in which one asks for them."""
+    return {
+        "family": card.family,
+        "parameters": dict(card.parameters),
+        **{name: card.metrics.get(name) for name in METRICS},
+        "fidelity_max_abs_diff": card.fidelity.get("max_abs_diff"),
+        "trained": f"{str(card.train_first)[:10]} to {str(card.train_last)[:10]}",
+        "horizon": card.horizon,
+        "lookback": card.lookback,
+        "snapshot": card.snapshot,
+        "feature_set": card.feature_set,
+        "universe": list(card.universe),
+        "pipeline_run": card.pipeline_run,
+        "digest": card.digest,
+        "gate": dict(card.gate),
+        "walk_forward": [dict(row) for row in card.walk_forward],
+    }
+
+
+def fact_lines(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Facts for people: figures with the digits that mean something, without verdict and folds."""
+    from cli import formatting
+
+    return [
+        (key, formatting.figure(one)) for key, one in facts.items() if key not in {"gate", "walk_forward"}
+    ]
+
+
+def verdict_lines(gate: Mapping[str, Any]) -> list[str]:
+    """The gate's verdict for people: a word, then what stands against the version, and what answers it.
+
+    A version against which nothing but findings stand is not refused: it asks for a proof or an override.
+    """
+    reasons, found = list(gate.get("reasons", ())), list(gate.get("findings", ()))
+    if gate.get("passed"):
+        head = "gate: passed"
+    elif reasons and set(reasons) <= set(found):
+        head = "gate: a finding, to be answered by a proof or a named override"
+    else:
+        head = "gate: refused"
+    answered = [f"{one}; answered: {gate['proof']}" for one in found if gate.get("proof")]
+    return [head, *(f"  · {line}" for line in (*reasons, *answered))]

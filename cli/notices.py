@@ -1,0 +1,33 @@
+"""Notices: what a book cannot do or does not know, said in one line when trading starts."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+
+from alphaloop.decision.book_limits import BookLimits, unfilled
+from alphaloop.settings.settings import Settings
+from marketdata.source import Source
+from trading.risk.risk_check import Refusal
+
+
+def notices(settings: Settings, source: Source, names: int) -> list[str]:
+    """The lines that hold for a book of `names` symbols of `source`; most books have none."""
+    lines = [unfilled(BookLimits.from_settings(settings.trading), names)]
+    if source.adjusted_only:
+        lines.append(
+            f"source '{source.name}' has adjusted prices only: splits and dividends are in the prices and "
+            "are not booked again, and orders at these prices are simulated"
+        )
+    return [line for line in lines if line]
+
+
+def by_rule(refusals: Iterable[Refusal]) -> dict[str, int]:
+    """How many refusals each rule gave, the most frequent first."""
+    return dict(Counter(refusal.rule for refusal in refusals).most_common())
+
+
+def rules_in_words(refusals: dict[str, int]) -> str:
+    """Refusals by rule as `293 (max_weight 290, no_forecast 3)`."""
+    rules = ", ".join(f"{rule} {count:,}" for rule, count in refusals.items())
+    return f"{sum(refusals.values()):,}" + (f" ({rules})" if rules else "")

@@ -1,0 +1,171 @@
+"""The part of the report on performance and drift: the curves over the days that were traded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from alphaloop.html_report.line_chart import Level, LineChart, Mark, Series, line_chart
+from alphaloop.html_report.page import Column, details, panel, section, table
+from cli import formatting
+
+Document = Mapping[str, Any]
+CURVES = (("strategy", "Strategy, net of costs", "one"), ("equal_weight", "Equal weight", "two"),
+          ("momentum", "12-1 momentum", "three"))  # fmt: skip
+
+
+def growth(values: Sequence[float | None]) -> list[float | None]:
+    """Each value's gain over the first that is there."""
+    base = next((value for value in values if value), None)
+    return [value / base - 1 if value and base else None for value in values]
+
+
+def drawdown(values: Sequence[float | None]) -> list[float | None]:
+    """Each value's loss from the highest before it, zero or negative."""
+    highest, losses = 0.0, list[float | None]()
+    for value in values:
+        highest = max(highest, value or 0.0)
+        losses.append(value / highest - 1 if value else None)
+    return losses
+
+
+def performance_section(report: Document, series: Document) -> str:
+    """Gain and loss over time, against equal weight and plain momentum."""
+    equity = series.get("equity", {})
+    dates = equity.get("dates") or []
+    gains = {name: growth(equity.get(name) or []) for name, _, _ in CURVES}
+    lines = [
+        Series(name=words, x=dates, y=gains[name], tone=tone) for name, words, tone in CURVES if gains[name]
+    ]
+    falls = [
+        Series(name=words, x=dates, y=drawdown(equity.get(name) or []), tone=tone)
+        for name, words, tone in CURVES[:2]
+        if equity.get(name)
+    ]
+    return section(
+        "Performance",
+        "Signals are taken at a close and filled at the next price one could have had. "
+        "All three pay costs; equal weight is set equal again once a year.",
+        panel(
+            line_chart(
+                LineChart(
+                    title="Gain since the start", series=lines, label=_gain, marks=_alarm_marks(report, lines)
+                )
+            ),
+            heading="Gain since the start",
+            note="Dots mark the bars at which the drift monitor raised an alarm." if _alarms(report) else "",
+        ),
+        _versions(report),
+        panel(
+            line_chart(
+                LineChart(title="Loss from the last peak", series=falls, label=_gain, floor=0.0, height=190)
+            ),
+            heading="Loss from the last peak",
+        ),
+    )
+
+
+def versions_sentence(report: Document) -> str:
+    """Which versions the book was traded by, in one sentence; empty where that is not known."""
+    rows = list(report.get("trading", {}).get("versions") or [])
+    if not rows:
+        return ""
+    named = [
+        f"{formatting.part(one.get('share'))} by version {one.get('version')} ({one.get('family')})"
+        for one in rows
+    ]
+    return f"Its decisions were made {formatting.listed(named)}."
+
+
+def _versions(report: Document) -> str:
+    told = list(report.get("trading", {}).get("versions") or [])
+    intraday = formatting.are_intraday(one.get(end) for one in told for end in ("first", "last"))
+    rows = [
+        [
+            str(one.get("version")),
+            str(one.get("family")),
+            formatting.moment(one.get("first"), intraday=intraday),
+            formatting.moment(one.get("last"), intraday=intraday),
+            formatting.whole(one.get("bars")),
+            formatting.part(one.get("share_then")),
+            formatting.part(one.get("share")),
+        ]
+        for one in told
+    ]
+    heads = [
+        *(Column(name=name, number=False) for name in ("Version", "Family", "From", "To")),
+        *(Column(name=name) for name in ("Bars", "Sleeves then", "Of all")),
+    ]
+    note = "A gain is that of whoever decided: mostly the champion, a challenger for its share of sleeves."
+    return panel(table(heads, rows), heading="Which version traded when", note=note) if rows else ""
+
+
+def _gain(value: float) -> str:
+    return formatting.percent(value, 0, signed=True)
+
+
+def _alarms(report: Document) -> list[Document]:
+    return list(report.get("drift", {}).get("alarms", []))
+
+
+def _alarm_marks(report: Document, lines: Sequence[Series]) -> list[Mark]:
+    values = {formatting.day(x): y for x, y in zip(lines[0].x, lines[0].y, strict=True)} if lines else {}
+    marks = []
+    for alarm in _alarms(report):
+        date = formatting.day(alarm.get("date"))
+        value = values.get(date)
+        if value is not None:
+            marks.append(Mark(x=date, y=value, tip=f"drift alarm {date}", tone="bad"))
+    return marks
+
+
+def drift_section(report: Document, series: Document) -> str:
+    """How far the live features moved, the alarms, and how their threshold came about."""
+    drift = series.get("drift", {})
+    dates, shares = drift.get("dates") or [], drift.get("share") or []
+    threshold = drift.get("threshold")
+    levels = [Level(value=threshold, label="alarm")] if formatting.is_number(threshold) else []
+    at = {formatting.day(date): share for date, share in zip(dates, shares, strict=True)}
+    marks = [
+        Mark(
+            x=formatting.day(one["date"]),
+            y=at[formatting.day(one["date"])],
+            tip=f"alarm {formatting.day(one['date'])}",
+        )
+        for one in _alarms(report)
+        if at.get(formatting.day(one.get("date"))) is not None
+    ]
+    chart = LineChart(
+        title="Share of features that have moved away from training",
+        series=[Series(name="share", x=dates, y=shares)],
+        label=lambda value: formatting.percent(value, 0),
+        levels=levels,
+        marks=marks,
+        floor=0.0,
+        height=240,
+    )
+    rows = [
+        [
+            formatting.day(one.get("date")),
+            formatting.percent(one.get("share"), 0),
+            ", ".join(one.get("features", [])),
+        ]
+        for one in _alarms(report)
+    ]
+    heads = [
+        Column(name="Alarm", number=False),
+        Column(name="Share"),
+        Column(name="Moved most", number=False),
+    ]
+    calibration = formatting.flattened(
+        drift.get("calibration") or report.get("drift", {}).get("calibration") or {}
+    )
+    rule = table([Column(name="Rule", number=False), Column(name="Value", number=False)], calibration)
+    return section(
+        "Drift",
+        "What the model sees live is compared with what it was trained on. Detector, window and threshold "
+        "were fixed on the training years alone.",
+        panel(line_chart(chart), heading="Share of features that have moved"),
+        panel(table(heads, rows), heading="Alarms") if rows else "",
+        details("How the threshold was set", panel(rule)) if calibration else "",
+    )

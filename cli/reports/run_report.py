@@ -1,0 +1,256 @@
+"""The report of a run as one HTML page: what was made, at what risk, and who decided what, and why.
+
+Figures are shown as they came out, also where they are poor. `report` is what `report.json` holds;
+`series` are the curves behind it. Keys that a run did not fill leave their part of the page short.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from alphaloop.html_report.bar_charts import bars, histogram, quantile
+from alphaloop.html_report.page import (
+    Column,
+    Figure,
+    badge,
+    chain,
+    checks,
+    columns,
+    details,
+    figures,
+    page,
+    panel,
+    preformatted,
+    section,
+    table,
+)
+from cli import formatting
+from cli.reports.models_section import models_section
+from cli.reports.performance_section import (
+    CURVES,
+    drift_section,
+    growth,
+    performance_section,
+    versions_sentence,
+)
+from cli.reports.rollouts_section import KINDS, rollouts_section
+
+Document = Mapping[str, Any]
+
+CHECK = "check"  # a step of the lineage that is a check of the others
+WITHIN_CHANCE = 0.2  # of a Sharpe ratio over the few years that a run covers
+
+
+def render(report: Document, series: Document) -> str:
+    """The page for one run; see the module's docstring for the two arguments."""
+    return page(
+        title="alphaloop report",
+        kicker=_kicker(report),
+        headline=_headline(report, series),
+        lead=_lead(report),
+        sections=[
+            figures(_headline_figures(report, series)),
+            performance_section(report, series),
+            drift_section(report, series),
+            rollouts_section(report, series),
+            models_section(report, series),
+            _serving(report, series),
+            _lineage(report, series),
+            _origin(report, series),
+        ],
+        footer="Made by alphaloop from its own journal, prediction log and registry. "
+        "Prices are adjusted closes, so orders are simulated; the universe holds companies that survived. "
+        "Nothing here is investment advice.",
+    )
+
+
+def _verdict(ours: float, equal: float, plain: Any) -> str:
+    """How the strategy's Sharpe ratio stands to those of doing nothing and of the simplest rule."""
+    rivals = [one for one in (equal, plain) if formatting.is_number(one)]
+    if ours > max(rivals):
+        verdict = "It beat both" if len(rivals) > 1 else "It beat equal weight"
+    elif ours > equal:
+        verdict = "It did better than holding all of them alike, and worse than plain momentum"
+    else:
+        verdict = "It did not beat simply holding all of them"
+    small = all(abs(ours - one) < WITHIN_CHANCE for one in rivals)
+    return f"{verdict}{'; differences so small, over so short a time, are chance' if small else ''}."
+
+
+def _loss(depth: Any) -> Any:
+    """A drawdown as a loss, whichever sign it was recorded with."""
+    return -abs(depth) if formatting.is_number(depth) else None
+
+
+def _kicker(report: Document) -> str:
+    data = report.get("data", {})
+    symbols = data.get("symbols", 0)
+    count = len(symbols) if isinstance(symbols, list | tuple) else symbols
+    return f"alphaloop · {data.get('source', 'no source')} · {formatting.whole(count)} symbols"
+
+
+def _headline(report: Document, series: Document) -> str:
+    made = report.get("trading", {}).get("net_return")
+    dates = series.get("equity", {}).get("dates") or []
+    period = f" from {formatting.long_day(dates[0])} to {formatting.long_day(dates[-1])}" if dates else ""
+    if not formatting.is_number(made):
+        return f"Nothing was traded{period}"
+    verb = "gained" if made >= 0 else "lost"
+    return f"The book {verb} {formatting.percent(abs(made))} after costs{period}"
+
+
+def _lead(report: Document) -> str:
+    trading = report.get("trading", {})
+    ours, equal = trading.get("sharpe_net"), trading.get("equal_weight_sharpe")
+    parts = []
+    if formatting.is_number(ours) and formatting.is_number(equal):
+        plain = trading.get("momentum_sharpe")
+        parts.append(
+            f"Its Sharpe ratio after costs was {formatting.decimal(ours)}; equal weight had "
+            f"{formatting.decimal(equal)} and plain 12-1 momentum "
+            f"{formatting.decimal(plain)}. {_verdict(ours, equal, plain)}"
+        )
+    parts.append(versions_sentence(report))
+    alarms = len(report.get("drift", {}).get("alarms", []))
+    parts.append(f"The drift monitor raised {formatting.counted(alarms, 'alarm')}.")
+    endings = [
+        f"version {one.get('version')} ({KINDS.get(str(one.get('kind')), one.get('kind'))}) "
+        f"{formatting.outcome(one.get('outcome'))}"
+        for one in report.get("rollouts", [])
+    ]
+    if endings:
+        parts.append(f"Put to the test: {formatting.listed(endings)}.")
+    return " ".join(filter(None, parts))
+
+
+def _headline_figures(report: Document, series: Document) -> list[Figure]:
+    trading, serving = report.get("trading", {}), report.get("serving", {})
+    gains = {name: growth(series.get("equity", {}).get(name) or []) for name, _, _ in CURVES}
+    last = {name: values[-1] if values else None for name, values in gains.items()}
+    made, verified = trading.get("net_return"), report.get("lineage", {}).get("verified")
+    fidelity = [
+        one["fidelity_max_abs_diff"]
+        for one in report.get("models", [])
+        if formatting.is_number(one.get("fidelity_max_abs_diff"))
+    ]
+    errors = serving.get("errors")
+    return [
+        Figure(
+            name="Net return",
+            value=formatting.percent(made, signed=True),
+            note=f"equal weight {formatting.percent(last['equal_weight'], 0, signed=True)}, "
+            f"momentum {formatting.percent(last['momentum'], 0, signed=True)}",
+            tone="bad" if formatting.below(made, 0) else "",
+        ),
+        Figure(
+            name="Sharpe ratio, net",
+            value=formatting.decimal(trading.get("sharpe_net")),
+            note=f"equal weight {formatting.decimal(trading.get('equal_weight_sharpe'))}, "
+            f"momentum {formatting.decimal(trading.get('momentum_sharpe'))}",
+        ),
+        Figure(
+            name="Deepest loss",
+            value=formatting.percent(_loss(trading.get("max_drawdown"))),
+            note="from peak to trough",
+        ),
+        Figure(
+            name="Orders",
+            value=formatting.whole(trading.get("orders")),
+            note=f"{formatting.whole(trading.get('fills'))} fills",
+        ),
+        Figure(
+            name="Served, 99th percentile",
+            value=formatting.milliseconds(serving.get("p99_ms")),
+            note=f"{formatting.whole(serving.get('requests'))} requests, {formatting.whole(errors)} errors",
+            tone="bad" if errors else "",
+        ),
+        Figure(
+            name="Training and serving differ by",
+            value=formatting.tiny(report.get("features", {}).get("parity_max_abs_diff")),
+            note="at most, over all features",
+        ),
+        Figure(
+            name="Exported models differ by",
+            value=formatting.tiny(max(fidelity, default=None)),
+            note="at most, in any score",
+        ),
+        Figure(
+            name="Audit trail",
+            value="verified" if verified else "not verified",
+            note="every chain and anchor" if verified else "see the lineage below",
+            tone="good" if verified else "bad",
+        ),
+    ]
+
+
+def _serving(report: Document, series: Document) -> str:
+    latencies = series.get("latency_ms") or []
+    serving = report.get("serving", {})
+    half, slow = quantile(latencies, 0.5), quantile(latencies, 0.99)
+    return section(
+        "Serving",
+        f"{formatting.whole(serving.get('requests'))} predictions were asked for over gRPC while the loop ran, "
+        f"{formatting.whole(serving.get('errors'))} of them failed.",
+        panel(
+            histogram(
+                latencies,
+                title="Time from request to answer",
+                marks=[(half, "half within"), (slow, "99 % within")] if latencies else [],
+                label=formatting.milliseconds,
+            ),
+            heading="Time from request to answer",
+            note="As the trading engine saw it, feature look-up and transport included.",
+        ),
+    )
+
+
+def _lineage(report: Document, series: Document) -> str:
+    lineage = report.get("lineage", {})
+    verdict = badge("verified", "good") if lineage.get("verified") else badge("not verified", "bad")
+    steps = [
+        (str(one.get("step", "")), str(one.get("label", "")), str(one.get("value", "")))
+        for one in series.get("lineage", [])
+        if one.get("step") != CHECK
+    ]
+    checked = [
+        (str(one.get("label", "")), one.get("value") == "yes")
+        for one in series.get("lineage", [])
+        if one.get("step") == CHECK
+    ]
+    return section(
+        "One order, traced",
+        "From the data it rests on to its fill. Decisions are replayed to the identical order from the "
+        "journal alone, and any later change to a record breaks its chain.",
+        panel(
+            columns(chain(steps), checks(checked)),
+            heading=f"Order {lineage.get('order_id') or formatting.ABSENT}",
+            badge_html=verdict,
+        ),
+    )
+
+
+def _origin(report: Document, series: Document) -> str:
+    data, features = report.get("data", {}), report.get("features", {})
+    symbols = data.get("symbols")
+    facts = [
+        ("Source", str(data.get("source", formatting.ABSENT))),
+        ("Symbols", ", ".join(symbols) if isinstance(symbols, list | tuple) else formatting.whole(symbols)),
+        ("Bars", f"{formatting.whole(data.get('rows'))} rows, {formatting.day(data.get('first'))} to "
+                 f"{formatting.day(data.get('last'))}"),
+        ("Snapshot", str(data.get("snapshot", formatting.ABSENT))),
+        ("Features", formatting.whole(features.get("count"))),
+        ("Feature set", str(features.get("set_hash", formatting.ABSENT))),
+    ]  # fmt: skip
+    stages = [
+        (str(one.get("name")), float(one.get("seconds") or 0))
+        for one in series.get("stages") or report.get("stages", [])
+    ]
+    story = [str(line) for line in series.get("story", [])]
+    return section(
+        "Where this comes from",
+        "The data, the features made of it, and how long each stage of the run took.",
+        panel(table([Column(name="Fact", number=False), Column(name="Value", number=False)], facts)),
+        panel(bars(stages, label="{:.1f} s".format), heading="Time by stage") if stages else "",
+        details("What was printed while it ran", preformatted(story)) if story else "",
+    )

@@ -1,0 +1,45 @@
+"""Wait for the server that a command needs."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from alphaloop.errors import MissingStateError
+
+if TYPE_CHECKING:
+    from alphaloop.settings.settings import Settings
+
+SERVER_POLL_SECONDS = 0.5
+
+
+def require_server(settings: Settings, wait_seconds: float = 0.0) -> None:
+    """Raise `MissingStateError` unless a server answers where the settings say, within `wait_seconds`.
+
+    Raises `TlsError` where one is there that the client's settings of TLS do not fit.
+    """
+    from alphaloop.clock import monotonic, sleep
+    from cli import output
+
+    # Of a handshake that fails gRPC writes a line of its own, without the way out.
+    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
+    deadline, waiting = monotonic() + wait_seconds, False
+    while silent := _silent_servers(settings):
+        if monotonic() >= deadline:
+            waited = f" after {wait_seconds:g} s" if wait_seconds else ""
+            raise MissingStateError(
+                f"no server answers on {silent}{waited}; start one with `alphaloop serve`"
+            )
+        if not waiting:
+            output.complain(f"waiting for a server on {silent}, {wait_seconds:g} s at most")
+            waiting = True
+        sleep(min(SERVER_POLL_SECONDS, wait_seconds))
+
+
+def _silent_servers(settings: Settings) -> str:
+    """The servers that were asked where none of them answers; empty where one does."""
+    from serving.client.client import PredictionClient
+
+    # A client anew each time: one that was refused waits longer and longer before it tries again.
+    with PredictionClient.from_settings(settings) as client:
+        return "" if client.live() else client.url

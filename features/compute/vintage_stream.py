@@ -1,0 +1,156 @@
+"""Streaming where the past changes: revised bars, late corporate actions, symbols renamed.
+
+Bars come in as traded and are adjusted here. Once something is learned about the past, handles are rebuilt
+from what is known then, before the next bar: those of the symbols it touches, or all of them where a feature
+looks at other symbols, whose past ranks have changed with theirs. The values equal those of
+`features.compute.vintage_backfill.backfill_by_vintage` over the same publications, as closely as a stream
+equals a backfill: bit for bit where the features promise it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+import numpy as np
+import pyarrow as pa
+
+from alphaloop.bars import BarPanel, FloatMatrix, Slice, to_datetime64
+from alphaloop.clock import as_utc
+from alphaloop.errors import DataError
+from features.compute.batch import Panel
+from features.compute.stream import FeatureStream
+from features.feature_set import FeatureSet
+from marketdata.point_in_time.action_record import INSTANT, CorporateAction
+from marketdata.point_in_time.vintages import PUBLISHED, Vintages, first_prints, not_before
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """A stream of `symbols`, of which only `asked` have not been rebuilt since."""
+
+    stream: FeatureStream
+    symbols: tuple[str, ...]
+    asked: tuple[str, ...]
+
+
+class VintageStream:
+    """Features of the symbols of `vintages`, standing after what was known of them at `as_of`.
+
+    What the store says of later moments is not looked at: it comes in by `update` and `publish`.
+    """
+
+    def __init__(self, feature_set: FeatureSet, vintages: Vintages, as_of: datetime) -> None:
+        self._set = feature_set
+        self._last = as_utc(as_of)
+        self._vintages = vintages.until(self._last)
+        # Moments ahead at which something other than a new bar comes to be known or takes effect.
+        self._ahead = {action.effective for action in self._vintages.actions}
+        self._ahead = {moment for moment in self._ahead if moment > self._last}
+        self._unstored: list[Slice] = []
+        self.rebuilds = 0
+        panel = self._vintages.as_of(self._last)
+        self._adjustment = _last_adjustment(panel)
+        self._parts: list[_Part] = []
+        self._rebuild(panel, frozenset(panel.symbols))
+
+    @property
+    def last(self) -> datetime:
+        """The moment up to which everything is taken in."""
+        return self._last
+
+    def publish(self, rows: pa.Table | None = None, actions: Sequence[CorporateAction] = ()) -> None:
+        """Late or revised bars (with `published`), and corporate actions, before the next `update`.
+
+        What was published before the last bar (or within the latency of it) but arrives only now counts
+        as published just after: the features of that bar did not know it.
+        """
+        self._vintages, self._unstored = self._stored(), []
+        soonest = self._last + self._vintages.latency + INSTANT
+        if rows is not None and len(rows):
+            moments = np.maximum(
+                rows[PUBLISHED].cast(pa.int64()).to_numpy(), to_datetime64(soonest).astype(np.int64)
+            ).astype("datetime64[ns]")
+            stamps = pa.array(moments).cast(pa.timestamp("ns", tz="UTC"))
+            rows = rows.set_column(rows.column_names.index(PUBLISHED), PUBLISHED, stamps)
+            self._vintages = self._vintages.with_rows(rows)
+            self._ahead |= {not_before(moment) for moment in np.unique(moments)}
+        late = [replace(action, published=max(as_utc(action.published), soonest)) for action in actions]
+        self._vintages = self._vintages.with_actions(late)
+        for action in late:
+            self._ahead |= {action.published, max(action.effective, action.published)}
+
+    def update(self, bars: Slice) -> Panel:
+        """The features of one more bar as traded, float32 `[symbols, features]`; NaN for symbols without.
+
+        Raises `DataError` for a bar that is not later than `last`, or that is adjusted already.
+        """
+        if bars.timestamp <= self._last:
+            raise DataError(
+                f"the bar of {bars.timestamp.isoformat()} is not later than {self._last.isoformat()}, "
+                "where this stream stands; later publications of it go to publish"
+            )
+        if (np.isfinite(bars.adjustment) & (bars.adjustment != 1.0)).any():
+            raise DataError(f"the bar of {bars.timestamp.isoformat()} is adjusted; give it as traded")
+        due = {moment for moment in self._ahead if moment <= bars.timestamp}
+        if due:
+            self._take_in(bars)
+            self._ahead -= due
+        else:
+            self._unstored.append(bars)
+        self._last = bars.timestamp
+        factors = dict(zip(self._vintages.symbols, self._adjustment.tolist(), strict=True))
+        adjustment = np.array([factors.get(symbol, 1.0) for symbol in bars.symbols])
+        return self._computed(replace(bars, adjustment=adjustment))
+
+    def _take_in(self, bars: Slice) -> None:
+        """Adjust, and rebuild where the past changed, by what is known at this bar."""
+        vintages = self._stored(bars)
+        panel = vintages.as_of(bars.timestamp)
+        touched = [one.symbols for one in vintages.changes(self._last) if one.moment <= bars.timestamp]
+        if touched:
+            self._rebuild(panel.between(end=bars.timestamp - INSTANT), frozenset().union(*touched))
+            self.rebuilds += 1
+        self._vintages, self._unstored, self._adjustment = vintages, [], _last_adjustment(panel)
+
+    def _rebuild(self, history: BarPanel, touched: frozenset[str]) -> None:
+        """New handles for the symbols touched, or for all."""
+        own = tuple(symbol for symbol in history.symbols if symbol in touched)
+        past = history.select(own)
+        columns = [past.column(name) for name in self._set.graph.inputs]
+        known = all(column is not None and np.isfinite(column).any() for column in columns)
+        if self._set.graph.cross or not known:
+            own, past = history.symbols, history
+        kept = [
+            replace(part, asked=tuple(one for one in part.asked if one not in own)) for part in self._parts
+        ]
+        self._parts = [part for part in kept if part.asked]
+        self._parts.append(_Part(FeatureStream(self._set, own, past), own, own))
+
+    def _computed(self, bars: Slice) -> Panel:
+        """The values of each symbol from the newest stream that has it."""
+        values = np.full((len(self._vintages.symbols), len(self._set)), np.nan, dtype=np.float32)
+        for part in self._parts:
+            computed = part.stream.update(bars)
+            values[_places(part.asked, self._vintages.symbols)] = computed[_places(part.asked, part.symbols)]
+        return values
+
+    def _stored(self, *bars: Slice) -> Vintages:
+        """The vintages with all bars since, and `bars`."""
+        alike: dict[tuple[tuple[str, ...], ...], list[Slice]] = {}
+        for one in (*self._unstored, *bars):
+            alike.setdefault((one.symbols, tuple(one.extra)), []).append(one)
+        vintages = self._vintages
+        for slices in alike.values():
+            vintages = vintages.with_rows(first_prints(BarPanel.from_slices(slices)))
+        return vintages
+
+
+def _last_adjustment(panel: BarPanel) -> FloatMatrix:
+    return panel.adjustment[-1] if len(panel) else np.ones(len(panel.symbols))
+
+
+def _places(wanted: tuple[str, ...], symbols: tuple[str, ...]) -> list[int]:
+    place = {symbol: index for index, symbol in enumerate(symbols)}
+    return [place[symbol] for symbol in wanted]

@@ -1,0 +1,124 @@
+"""Calendar periods: operators that begin anew, or look back, by the day, week, month or year.
+
+A period is of the days of the bars' calendar (`marketdata.trading_days`): that of the day on which a bar
+closes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from alphaloop.errors import InputError
+from features.engine.arithmetic.smoothing import State, Stepped
+from features.engine.operator import Axes, Handle, Matrix, Operator, Vector
+from features.engine.operators.recursive import Recursive
+from marketdata.calendars import Days
+from marketdata.trading_days import TradingDays
+
+Array = npt.NDArray[np.float64]
+Label = Callable[[Days], Array]
+
+
+def _day(days: Days) -> Array:
+    return days.astype(np.int64).astype(np.float64)
+
+
+def _week(days: Days) -> Array:
+    # Day 0, the first of January 1970, was a Thursday; weeks begin on Mondays.
+    return ((days.astype(np.int64) + 3) // 7).astype(np.float64)
+
+
+def _month(days: Days) -> Array:
+    return days.astype("datetime64[M]").astype(np.float64)
+
+
+def _year(days: Days) -> Array:
+    return days.astype("datetime64[Y]").astype(np.float64)
+
+
+LABELS: dict[str, Label] = {"session": _day, "day": _day, "week": _week, "month": _month, "year": _year}
+
+
+def label(period: str) -> Label:
+    """The function that numbers periods; `InputError` lists those there are."""
+    if period not in LABELS:
+        raise InputError(f"unknown period '{period}'; known: {', '.join(LABELS)}")
+    return LABELS[period]
+
+
+@dataclass(frozen=True, slots=True)
+class Dated:
+    """`operator` with one more input, the last: the number of the bar's period."""
+
+    operator: Operator
+    label: Label
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """The operator's."""
+        return self.operator.outputs
+
+    @property
+    def lookback(self) -> int:
+        """The operator's."""
+        return self.operator.lookback
+
+    @property
+    def exact(self) -> bool:
+        """The operator's."""
+        return self.operator.exact
+
+    @property
+    def cross(self) -> bool:
+        """The operator's."""
+        return self.operator.cross
+
+    def batch(self, inputs: tuple[Matrix, ...], axes: Axes) -> tuple[Matrix, ...]:
+        """The operator over the bars and their periods."""
+        return self.operator.batch(self._dated(inputs, axes), axes)
+
+    def stream(self, inputs: tuple[Matrix, ...], axes: Axes) -> Handle:
+        """A handle that stands after these bars."""
+        return _DatedHandle(self.operator.stream(self._dated(inputs, axes), axes), self.label, axes.days)
+
+    def _dated(self, inputs: tuple[Matrix, ...], axes: Axes) -> tuple[Matrix, ...]:
+        numbers = np.broadcast_to(self.label(axes.days.numbers(axes.times))[:, None], inputs[0].shape)
+        return (*inputs, numbers)
+
+
+class _DatedHandle:
+    def __init__(self, handle: Handle, numbered: Label, days: TradingDays) -> None:
+        self._handle, self._label, self._days = handle, numbered, days
+
+    def update(self, inputs: tuple[Vector, ...], time: np.datetime64) -> tuple[Vector, ...]:
+        """Take in one bar."""
+        number = self._label(self._days.numbers(np.array([time], dtype="datetime64[ns]")))[0]
+        return self._handle.update((*inputs, np.full(len(inputs[0]), number)), time)
+
+
+Levels = Callable[[Array, Array, Array], tuple[Array, ...]]
+
+
+def previous_period(levels: Levels, outputs: tuple[str, ...], period: str) -> Dated:
+    """`levels(high, low, close)` of the period before that of the bar; NaN in the first period."""
+
+    def start(symbols: int) -> State:
+        return (np.full(symbols, np.nan), *(np.full(symbols, np.nan) for _ in range(6)))
+
+    def step(state: State, inputs: State) -> Stepped:
+        current, *bars = state
+        high, low, close, number = inputs
+        new = current != number
+        before = tuple(np.where(new, now, old) for now, old in zip(bars[:3], bars[3:], strict=True))
+        running = (
+            np.where(new, high, np.maximum(bars[0], high)),
+            np.where(new, low, np.minimum(bars[1], low)),
+            close,
+        )
+        return (number, *running, *before), levels(*before)
+
+    return Dated(Recursive(start, step, outputs, lookback=2), label(period))

@@ -1,0 +1,248 @@
+"""The graph of operators behind a feature set: what several features need is computed once.
+
+A column is an input (a column of the bars) or one output of a node; a node is an operator over columns.
+Nodes are the same if their definitions and arguments are, whoever made them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from alphaloop.errors import InputError
+from features.engine.operator import Axes, Handle, Matrix, Operator, Vector
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """A column of the bars: adjusted open, high, low, close or volume, or one of `extra`."""
+
+    name: str
+
+    @property
+    def lookback(self) -> int:
+        """One bar."""
+        return 1
+
+    @property
+    def exact(self) -> bool:
+        """An input is what it is."""
+        return True
+
+    @property
+    def key(self) -> str:
+        """What it is known by."""
+        return f"input:{self.name}"
+
+
+@dataclass(frozen=True, eq=False)
+class Node:
+    """`operator` over `arguments`; `definition` (JSON) says which operator that is, with its parameters."""
+
+    operator: Operator
+    arguments: tuple[Column, ...]
+    definition: Mapping[str, Any]
+
+    @cached_property
+    def key(self) -> str:
+        """SHA-256 over the definition and the keys of the arguments."""
+        content = [dict(self.definition), [argument.key for argument in self.arguments]]
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+    @cached_property
+    def lookback(self) -> int:
+        """Bars of the market until there is a first value, that bar included."""
+        return self.operator.lookback + max((one.lookback for one in self.arguments), default=1) - 1
+
+    @cached_property
+    def exact(self) -> bool:
+        """Whether batch and stream agree to the last bit."""
+        return self.operator.exact and all(one.exact for one in self.arguments)
+
+    @cached_property
+    def inputs(self) -> tuple[str, ...]:
+        """The columns of the bars that it needs, sorted."""
+        return tuple(sorted({name for one in self.arguments for name in inputs_of(one)}))
+
+    def output(self, name: str = "") -> Output:
+        """One output; the only one has no name. `InputError` lists those there are."""
+        names = self.operator.outputs
+        if not name and len(names) == 1:
+            return Output(self, 0)
+        if name not in names:
+            given = f"has no output '{name}'" if name else "has several outputs"
+            raise InputError(
+                f"'{self.definition.get('indicator', 'this')}' {given}; choose: {', '.join(names)}"
+            )
+        return Output(self, names.index(name))
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """One output of a node."""
+
+    node: Node
+    index: int
+
+    @property
+    def lookback(self) -> int:
+        """See `Node.lookback`."""
+        return self.node.lookback
+
+    @property
+    def exact(self) -> bool:
+        """See `Node.exact`."""
+        return self.node.exact
+
+    @property
+    def key(self) -> str:
+        """What it is known by."""
+        return f"{self.node.key}:{self.index}"
+
+
+Column = Input | Output
+
+
+def inputs_of(column: Column) -> tuple[str, ...]:
+    """The columns of the bars that `column` needs, sorted."""
+    return (column.name,) if isinstance(column, Input) else column.node.inputs
+
+
+class Graph:
+    """The nodes behind `columns`, each once, in an order in which they can be computed."""
+
+    def __init__(self, columns: Sequence[Column]) -> None:
+        self._slots: dict[str, int] = {}
+        self.inputs: tuple[str, ...] = tuple(
+            sorted({name for column in columns for name in inputs_of(column)})
+        )
+        for name in self.inputs:
+            self._slots[Input(name).key] = len(self._slots)
+        self.nodes: list[Node] = []
+        self._arguments: list[tuple[int, ...]] = []
+        self._first: list[int] = []
+        self._width = len(self._slots)
+        self._known: dict[str, int] = {}
+        for column in columns:
+            self._place(column)
+        self._wanted = tuple(self._slot(column) for column in columns)
+        self._places: dict[int, list[int]] = {}
+        for index, slot in enumerate(self._wanted):
+            self._places.setdefault(slot, []).append(index)
+        self._dead = self._deaths()
+
+    @property
+    def cross(self) -> bool:
+        """Whether any node looks at other symbols."""
+        return any(node.operator.cross for node in self.nodes)
+
+    def batch(self, inputs: Mapping[str, Matrix], axes: Axes) -> Iterable[tuple[int, Matrix]]:
+        """Pairs of a column's place and its matrix `[T, N]`, as they are computed.
+
+        A matrix is let go of once nothing needs it any more.
+        """
+        values: list[Matrix | None] = [None] * self._width
+        for name in self.inputs:
+            values[self._slots[Input(name).key]] = inputs[name]
+        yield from self._finished(values, -1)
+        for place, node in enumerate(self.nodes):
+            arguments = tuple(_known(values[slot]) for slot in self._arguments[place])
+            results = node.operator.batch(arguments, axes)
+            values[self._first[place] : self._first[place] + len(results)] = results
+            yield from self._finished(values, place)
+
+    def stream(self, inputs: Mapping[str, Matrix], axes: Axes) -> GraphStream:
+        """The graph, standing after these bars."""
+        values: list[Matrix | None] = [None] * self._width
+        for name in self.inputs:
+            values[self._slots[Input(name).key]] = inputs[name]
+        handles = []
+        for place, node in enumerate(self.nodes):
+            arguments = tuple(_known(values[slot]) for slot in self._arguments[place])
+            handles.append(node.operator.stream(arguments, axes))
+            if self._fed(place):
+                results = node.operator.batch(arguments, axes)
+                values[self._first[place] : self._first[place] + len(results)] = results
+            for slot in self._dead[place + 1]:
+                values[slot] = None
+        return GraphStream(self, handles)
+
+    def _place(self, column: Column) -> None:
+        if isinstance(column, Input) or column.node.key in self._known:
+            return
+        node = column.node
+        for argument in node.arguments:
+            self._place(argument)
+        self._known[node.key] = self._width
+        self._arguments.append(tuple(self._slot(argument) for argument in node.arguments))
+        self._first.append(self._width)
+        self.nodes.append(node)
+        self._width += len(node.operator.outputs)
+
+    def _slot(self, column: Column) -> int:
+        if isinstance(column, Input):
+            return self._slots[column.key]
+        return self._known[column.node.key] + column.index
+
+    def _fed(self, place: int) -> bool:
+        """Whether another node needs an output of node `place`."""
+        first = self._first[place]
+        own = set(range(first, first + len(self.nodes[place].operator.outputs)))
+        return any(own & set(arguments) for arguments in self._arguments[place + 1 :])
+
+    def _deaths(self) -> list[list[int]]:
+        """The slots that nothing needs after the inputs, and after each node."""
+        last = dict.fromkeys(range(self._width), -1)
+        for place, first in enumerate(self._first):
+            for slot in range(first, first + len(self.nodes[place].operator.outputs)):
+                last[slot] = place
+        for place, arguments in enumerate(self._arguments):
+            for slot in arguments:
+                last[slot] = max(last[slot], place)
+        dead: list[list[int]] = [[] for _ in range(len(self.nodes) + 1)]
+        for slot, place in last.items():
+            dead[place + 1].append(slot)
+        return dead
+
+    def _finished(self, values: list[Matrix | None], place: int) -> Iterable[tuple[int, Matrix]]:
+        """The wanted columns that node `place` made (-1: the inputs); then room for what is done with."""
+        if place < 0:
+            made = range(len(self.inputs))
+        else:
+            made = range(self._first[place], self._first[place] + len(self.nodes[place].operator.outputs))
+        for slot in made:
+            for index in self._places.get(slot, ()):
+                yield index, _known(values[slot])
+        for slot in self._dead[place + 1]:
+            values[slot] = None
+
+
+class GraphStream:
+    """A graph that is carried forward bar by bar."""
+
+    def __init__(self, graph: Graph, handles: list[Handle]) -> None:
+        self._width, self._wanted = graph._width, graph._wanted
+        self._inputs = [(name, graph._slots[Input(name).key]) for name in graph.inputs]
+        self._steps = list(zip(handles, graph._arguments, graph._first, strict=True))
+
+    def update(self, inputs: Mapping[str, Vector], time: np.datetime64) -> list[Vector]:
+        """The columns at one more bar, each float64 `[N]`."""
+        values: list[Any] = [None] * self._width
+        for name, slot in self._inputs:
+            values[slot] = inputs[name]
+        for handle, arguments, first in self._steps:
+            results = handle.update(tuple([values[slot] for slot in arguments]), time)
+            values[first : first + len(results)] = results
+        return [values[slot] for slot in self._wanted]
+
+
+def _known(values: Matrix | None) -> Matrix:
+    if values is None:
+        raise InputError("a column was let go of before it was used; this is a defect of the graph")
+    return values

@@ -1,0 +1,50 @@
+"""Choices: one of two series at each bar."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from features.engine.operator import SINGLE, Axes, Handle, Matrix, Vector
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The second input where the first is true (not 0), else the third; NaN where the first is NaN.
+
+    Unlike in other operators the input that is not chosen may be NaN, so that a division by zero can be
+    chosen away. `constants` stand for inputs that do not vary; None for those that do.
+    """
+
+    constants: tuple[float | None, float | None, float | None] = (None, None, None)
+    outputs: tuple[str, ...] = SINGLE
+    lookback: int = 1
+    exact: bool = True
+    cross: bool = False
+
+    def batch(self, inputs: tuple[Matrix, ...], axes: Axes) -> tuple[Matrix, ...]:
+        """The choice at every bar."""
+        return (self._choose(inputs),)
+
+    def stream(self, inputs: tuple[Matrix, ...], axes: Axes) -> Handle:
+        """A handle; there is nothing to remember."""
+        return _ChoiceHandle(self)
+
+    def _choose(self, inputs: tuple[Matrix, ...]) -> Matrix:
+        coming = iter(inputs)
+        condition, chosen, other = (
+            next(coming) if constant is None else constant for constant in self.constants
+        )
+        result = np.where(np.not_equal(condition, 0.0), chosen, other)
+        known = np.isfinite(condition) & np.isfinite(result)
+        return result if known.all() else np.where(known, result, np.nan)
+
+
+class _ChoiceHandle:
+    def __init__(self, choice: Choice) -> None:
+        self._choice = choice
+
+    def update(self, inputs: tuple[Vector, ...], time: np.datetime64) -> tuple[Vector, ...]:
+        """The choice at one more bar."""
+        return (self._choice._choose(inputs),)

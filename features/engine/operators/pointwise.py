@@ -1,0 +1,96 @@
+"""Operators without a past: of each bar by itself, of all symbols at one bar, and of the bar's time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from alphaloop.bars import Timestamps
+from features.engine.operator import SINGLE, Axes, Handle, Matrix, Vector, bundle, present
+
+
+@dataclass(frozen=True, slots=True)
+class Pointwise:
+    """`function(*values)` of each bar by itself: arrays of one shape in, one or several of it out.
+
+    A result that is not finite, as of a division by zero, is NaN.
+    """
+
+    function: Callable[..., Any]
+    outputs: tuple[str, ...] = SINGLE
+    exact: bool = True
+    lookback: int = 1
+    cross: bool = False
+
+    def batch(self, inputs: tuple[Matrix, ...], axes: Axes) -> tuple[Matrix, ...]:
+        """The function of all bars."""
+        with np.errstate(all="ignore"):
+            results = bundle(self.function(*inputs))
+        here = present((*inputs, *results))
+        return results if here.all() else tuple(np.where(here, result, np.nan) for result in results)
+
+    def stream(self, inputs: tuple[Matrix, ...], axes: Axes) -> Handle:
+        """A handle; there is nothing to remember."""
+        return _Memoryless(self, axes.symbols)
+
+
+@dataclass(frozen=True, slots=True)
+class Cross:
+    """`function(*rows)` of all symbols at one bar: `[T, N]` in and out, each row by itself.
+
+    Inputs are NaN where a symbol has no bar, and so must the outputs be. If `exact`, only what does not
+    depend on an order of summation may be used: comparisons, counts, sorts.
+    """
+
+    function: Callable[..., Any]
+    outputs: tuple[str, ...] = SINGLE
+    exact: bool = True
+    lookback: int = 1
+    cross: bool = True
+
+    def batch(self, inputs: tuple[Matrix, ...], axes: Axes) -> tuple[Matrix, ...]:
+        """The function of all bars."""
+        with np.errstate(all="ignore"):
+            return bundle(self.function(*(np.ascontiguousarray(values) for values in inputs)))
+
+    def stream(self, inputs: tuple[Matrix, ...], axes: Axes) -> Handle:
+        """A handle; there is nothing to remember."""
+        return _Memoryless(self, axes.symbols)
+
+
+@dataclass(frozen=True, slots=True)
+class Clocked:
+    """`function(times)` of the bars' closes in UTC (`datetime64[ns]`, `[T]`): one or several float64 `[T]`.
+
+    Its input says where a symbol has a bar, and is not looked at otherwise.
+    """
+
+    function: Callable[[Timestamps], Any]
+    outputs: tuple[str, ...] = SINGLE
+    exact: bool = True
+    lookback: int = 1
+    cross: bool = False
+
+    def batch(self, inputs: tuple[Matrix, ...], axes: Axes) -> tuple[Matrix, ...]:
+        """The function of all closes, for every symbol with a bar."""
+        here = present(inputs)
+        results = bundle(self.function(axes.times))
+        return tuple(np.where(here, np.asarray(result, np.float64)[:, None], np.nan) for result in results)
+
+    def stream(self, inputs: tuple[Matrix, ...], axes: Axes) -> Handle:
+        """A handle; there is nothing to remember."""
+        return _Memoryless(self, axes.symbols)
+
+
+class _Memoryless:
+    def __init__(self, operator: Pointwise | Cross | Clocked, symbols: tuple[str, ...]) -> None:
+        self._operator, self._symbols = operator, symbols
+
+    def update(self, inputs: tuple[Vector, ...], time: np.datetime64) -> tuple[Vector, ...]:
+        """The batch of one bar."""
+        axes = Axes(np.array([time], dtype="datetime64[ns]"), self._symbols)
+        results = self._operator.batch(tuple(values[None] for values in inputs), axes)
+        return tuple(result[0] for result in results)

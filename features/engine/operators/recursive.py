@@ -1,0 +1,87 @@
+"""Recursions: a state that is carried from bar to bar. The batch is the stream, run over history."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from features.engine.operator import SINGLE, Axes, Handle, Matrix, Vector, present, unknown
+
+State = tuple[npt.NDArray[Any], ...]
+Start = Callable[[int], State]
+Step = Callable[[State, tuple[Vector, ...]], tuple[State, tuple[Vector, ...]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Recursive:
+    """`step(state, inputs)` gives the next state and the outputs, for all symbols at once.
+
+    `start(n)` is the state of `n` symbols before their first bar: arrays whose leading axis is the
+    symbol's. `step` returns new arrays and is given NaN for symbols without a bar, whose state is then
+    kept as it was. Outputs are NaN before a symbol has `lookback` bars.
+    """
+
+    start: Start
+    step: Step
+    outputs: tuple[str, ...] = SINGLE
+    lookback: int = 1
+    exact: bool = True
+    cross: bool = False
+
+    def batch(self, inputs: tuple[Matrix, ...], axes: Axes) -> tuple[Matrix, ...]:
+        """The stream over all bars."""
+        return _RecursiveHandle(self, len(axes.symbols)).run(inputs)
+
+    def stream(self, inputs: tuple[Matrix, ...], axes: Axes) -> Handle:
+        """A handle that has seen these bars."""
+        handle = _RecursiveHandle(self, len(axes.symbols))
+        handle.run(inputs)
+        return handle
+
+
+class _RecursiveHandle:
+    def __init__(self, recursion: Recursive, symbols: int) -> None:
+        self._recursion = recursion
+        self._state = recursion.start(symbols)
+        self._seen = np.zeros(symbols, dtype=np.int64)
+
+    def run(self, inputs: tuple[Matrix, ...]) -> tuple[Matrix, ...]:
+        """Every bar of `[T, N]` inputs, one after the other."""
+        shape = inputs[0].shape
+        results = tuple(unknown(shape) for _ in self._recursion.outputs)
+        rows = [np.ascontiguousarray(values) for values in inputs]
+        here = present(tuple(rows))
+        whole: list[bool] = np.asarray(here.all(axis=1)).tolist()
+        with np.errstate(all="ignore"):
+            for row in range(shape[0]):
+                values = self._advance(tuple(one[row] for one in rows), here[row], whole[row])
+                for result, value in zip(results, values, strict=True):
+                    result[row] = value
+        return results
+
+    def update(self, inputs: tuple[Vector, ...], time: np.datetime64) -> tuple[Vector, ...]:
+        """Take in one bar."""
+        here = present(inputs)
+        with np.errstate(all="ignore"):
+            return self._advance(inputs, here, bool(here.all()))
+
+    def _advance(
+        self, inputs: tuple[Vector, ...], here: npt.NDArray[np.bool_], everywhere: bool
+    ) -> tuple[Vector, ...]:
+        state, outputs = self._recursion.step(self._state, inputs)
+        self._seen = self._seen + here
+        if everywhere:
+            self._state = state
+        else:
+            self._state = tuple(
+                np.where(here.reshape(-1, *([1] * (new.ndim - 1))), new, old)
+                for new, old in zip(state, self._state, strict=True)
+            )
+        ready = here & (self._seen >= self._recursion.lookback)
+        if ready.all():
+            return outputs
+        return tuple(np.where(ready, output, np.nan) for output in outputs)

@@ -1,0 +1,44 @@
+"""Masks a series until it has settled: its first values depend on where history happens to begin."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from features.engine.operator import SINGLE, Axes, Handle, Matrix, Vector
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """Its input, less each symbol's first `skip` finite values, which become NaN."""
+
+    skip: int
+    outputs: tuple[str, ...] = SINGLE
+    exact: bool = True
+    cross: bool = False
+
+    @property
+    def lookback(self) -> int:
+        """The values that are skipped, and the first that is kept."""
+        return self.skip + 1
+
+    def batch(self, inputs: tuple[Matrix, ...], axes: Axes) -> tuple[Matrix, ...]:
+        """The input with the first values of each symbol masked."""
+        values = inputs[0]
+        return (np.where(np.isfinite(values).cumsum(axis=0) > self.skip, values, np.nan),)
+
+    def stream(self, inputs: tuple[Matrix, ...], axes: Axes) -> Handle:
+        """A handle that has counted the finite values of these bars."""
+        return _SettledHandle(self.skip, np.isfinite(inputs[0]).sum(axis=0))
+
+
+class _SettledHandle:
+    def __init__(self, skip: int, seen: np.ndarray[tuple[int, ...], np.dtype[np.int64]]) -> None:
+        self._skip, self._seen = skip, seen
+
+    def update(self, inputs: tuple[Vector, ...], time: np.datetime64) -> tuple[Vector, ...]:
+        """The input at one more bar, NaN for symbols that have not settled."""
+        values = inputs[0]
+        self._seen = self._seen + np.isfinite(values)
+        return (np.where(self._seen > self._skip, values, np.nan),)

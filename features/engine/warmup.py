@@ -1,0 +1,198 @@
+"""Warm-up: how many bars a feature needs until it no longer depends on where history begins.
+
+A smoothed value begins somewhere and forgets its beginning only by and by: the first values of an
+exponential average say more about the first bar than about the market. So each feature with a memory
+beyond its window is measured on reference bars: computed from the whole history and from several later
+beginnings, it has settled from the bar on at which all of these agree within `TOLERANCE` of its long-run
+scale (the standard deviation over the later half). An output that adds up since the first bar never does.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import cache
+
+import numpy as np
+
+from alphaloop.errors import InputError
+from features.engine.graph import Column, Graph, Input, Node, Output
+from features.engine.multi_timeframe import Coarser
+from features.engine.operator import Axes, Matrix, Vector
+from features.engine.operators.choice import Choice
+from features.engine.operators.lag import Lag
+from features.engine.operators.pointwise import Clocked, Pointwise
+from features.engine.operators.settled import Settled
+from features.engine.operators.window import Window
+from features.engine.reference_bars import reference_column
+
+TOLERANCE = 0.01
+"""Share of its long-run standard deviation within which a value counts as settled."""
+MIN_BARS, MAX_BARS = 1_000, 30_000
+_BARS_A_LOOKBACK = 8
+_LONGER = 3
+_BEGINNINGS = (0, 37, 83, 131, 190, 257, 310, 401)
+_WITHOUT_MEMORY = (Window, Lag, Pointwise, Clocked, Choice)
+_CUT = "cut:"
+
+
+def warmup(column: Column) -> int | None:
+    """Bars of a symbol until `column` has settled, the settled bar included.
+
+    Its lookback where it has no memory beyond that; None for an output that depends on where history
+    begins however long that is, as one that adds up since the first bar.
+    """
+    settled_column = settled(column)
+    return None if settled_column is None else settled_column.lookback
+
+
+def settled(column: Column) -> Column | None:
+    """`column` with every value masked that has not settled; None where it never settles.
+
+    The series below an operator over the universe, or on coarser bars, are masked there already: one
+    symbol's first values do not disturb the ranks of the others.
+    """
+    below = _settled_below(column)
+    if below is None:
+        return None
+    skip = _skip(_cut(column))
+    if skip is None:
+        return None
+    return Output(Node(Settled(skip), (below,), {"settled": skip}), 0) if skip else below
+
+
+def require_settling(name: str, column: Column) -> None:
+    """Raise `InputError` where the feature `name` depends on where history begins for ever."""
+    if settled(column) is None:
+        summed = _cumulative(column)
+        raise InputError(
+            f"feature '{name}' depends on where history begins: '{summed}' adds up since the first bar, and "
+            f"a longer history gives other values; take its change, as difference({summed}, 20), or let it "
+            f'begin with each period, as since_period({summed}, "month"), or set features.warmup = false'
+        )
+
+
+def _cumulative(column: Column) -> str:
+    """The indicator of `column` that never settles, though what it is made of does."""
+    if isinstance(column, Input):
+        return column.name
+    operator = column.node.operator
+    below = (*column.node.arguments, *([operator.column] if isinstance(operator, Coarser) else []))
+    for argument in below:
+        if settled(argument) is None:
+            return _cumulative(argument)
+    return str(column.node.definition.get("indicator", "it"))
+
+
+def _settled_below(column: Column) -> Column | None:
+    """`column`, with what it takes from other symbols and coarser bars settled."""
+    if isinstance(column, Input):
+        return column
+    node, operator = column.node, column.node.operator
+    arguments = [settled(one) if operator.cross else _settled_below(one) for one in node.arguments]
+    if isinstance(operator, Coarser):
+        inner = settled(operator.column)
+        if inner is None:
+            return None
+        operator = replace(operator, column=inner)
+    if any(one is None for one in arguments):
+        return None
+    whole = tuple(one for one in arguments if one is not None)
+    return Output(Node(operator, whole, node.definition), column.index)
+
+
+def _cut(column: Column) -> Column:
+    """`column` with its parts over the universe and on coarser bars replaced by inputs."""
+    if isinstance(column, Input):
+        return column
+    if column.node.operator.cross or isinstance(column.node.operator, Coarser):
+        return Input(f"{_CUT}{column.key}")
+    arguments = tuple(_cut(one) for one in column.node.arguments)
+    return Output(Node(column.node.operator, arguments, column.node.definition), column.index)
+
+
+_SKIPS: dict[str, int | None] = {}
+
+
+def _skip(column: Column) -> int | None:
+    """Finite values of `column` to mask until it has settled; None where it never does."""
+    if isinstance(column, Input) or not _remembers(column):
+        return 0
+    if column.key not in _SKIPS:
+        # All outputs of a node are computed at once, so they are measured at once.
+        outputs = [Output(column.node, index) for index in range(len(column.node.operator.outputs))]
+        _SKIPS.update(zip((one.key for one in outputs), _measured(outputs), strict=True))
+    return _SKIPS[column.key]
+
+
+def _remembers(column: Column) -> bool:
+    """True if a value may depend on bars before the column's lookback."""
+    if isinstance(column, Input):
+        return False
+    operator = column.node.operator
+    return not isinstance(operator, _WITHOUT_MEMORY) or any(map(_remembers, column.node.arguments))
+
+
+def _measured(columns: Sequence[Column]) -> list[int | None]:
+    """As `_skip`, of all outputs of one node."""
+    bars = min(max(MIN_BARS, _BARS_A_LOOKBACK * columns[0].lookback), MAX_BARS)
+    found = _measured_over(columns, bars)
+    if any(one is not None and math.isinf(one) for one in found):
+        found = _measured_over(columns, min(_LONGER * bars, MAX_BARS))
+    return [None if one is None or math.isinf(one) else int(one) for one in found]
+
+
+def _measured_over(columns: Sequence[Column], bars: int) -> list[float | None]:
+    """As `_skip`, over `bars` reference bars; infinite where a longer history may yet settle it.
+
+    History begins later in each further symbol.
+    """
+    graph = Graph(columns)
+    series = {name: _beginnings(name, bars) for name in graph.inputs}
+    with np.errstate(all="ignore"):
+        computed = dict(graph.batch(series, _axes(bars)))
+    return [_settling(computed[index]) for index in range(len(columns))]
+
+
+def _settling(values: Matrix) -> float | None:
+    """The most finite values that any later beginning takes to agree with the first, `[bars, beginnings]`."""
+    whole = values[:, 0]
+    later = whole[len(whole) // 2 :]
+    tolerance = TOLERANCE * float(np.nanstd(later)) if np.isfinite(later).any() else 0.0
+    skips = [_agreement(values[:, place], whole, tolerance) for place in range(1, values.shape[1])]
+    return None if None in skips else max(skip for skip in skips if skip is not None)
+
+
+def _agreement(values: Vector, whole: Vector, tolerance: float) -> float | None:
+    """Finite `values` before they agree with `whole` for good.
+
+    None if they differ as much at the end as at the beginning, infinity if they come closer all the while.
+    """
+    both = np.flatnonzero(np.isfinite(values) & np.isfinite(whole))
+    difference = np.abs(values[both] - whole[both])
+    apart = np.flatnonzero(difference > tolerance)
+    if not len(apart):
+        return 0
+    third = len(both) // 3
+    if apart[-1] < len(both) * 9 // 10:
+        return int(np.isfinite(values[: both[apart[-1]] + 1]).sum())
+    return math.inf if difference[-third:].max() < difference[:third].max() / 2 else None
+
+
+@cache
+def _axes(bars: int) -> Axes:
+    days = np.arange(bars) * np.timedelta64(1, "D")
+    return Axes(np.datetime64("1990-01-01T21:00", "ns") + days, _symbols(_BEGINNINGS))
+
+
+def _symbols(beginnings: Sequence[int]) -> tuple[str, ...]:
+    return tuple(f"FROM_{bar}" for bar in beginnings)
+
+
+def _beginnings(name: str, bars: int) -> Matrix:
+    """The reference column `name`, beginning later in each further symbol, float64 `[bars, beginnings]`."""
+    columns = np.repeat(reference_column(name, bars)[None], len(_BEGINNINGS), axis=0)
+    for column, first in zip(columns, _BEGINNINGS, strict=True):
+        column[:first] = np.nan
+    return columns.T

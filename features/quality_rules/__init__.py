@@ -1,5 +1,0 @@
-"""The rules of data quality, one file each; `features.quality` is their door.
-
-A rule is a function over `Rows` that yields `Finding`s. It looks at a bar and at bars before it, never
-at later ones, and changes nothing: what follows from a finding is decided in `features.cleaning`.
-"""

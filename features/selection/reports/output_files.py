@@ -1,0 +1,46 @@
+"""The outcome in a folder: the set as settings, the ranking as a table, and the report to look at."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from alphaloop.runtime.atomic_file import replace_with
+from features.selection.reports.report import report
+from features.selection.selection import Selected
+
+SETTINGS, PARQUET, CSV, REPORT = "features.toml", "ranking.parquet", "ranking.csv", "report.html"
+
+
+def settings(selected: Selected) -> str:
+    """The chosen set as TOML for `alphaloop.toml`; it has the same hash when it is read."""
+    # A TOML string between double quotes is written as JSON writes one.
+    lines = [f"  {json.dumps(text)}," for text in selected.feature_set.texts]
+    return "\n".join(
+        [
+            f"# Chosen on bars up to {selected.until.isoformat()}, horizon {selected.horizon}, "
+            f"seed {selected.seed}.",
+            f"# Set {selected.feature_set.hash}",
+            "[features]",
+            "set = [",
+            *lines,
+            "]",
+            "",
+        ]
+    )
+
+
+def write(selected: Selected, folder: Path) -> tuple[Path, ...]:
+    """Write settings, table (Parquet and CSV) and report into `folder`, which is made; their paths.
+
+    `InputError` for a folder that cannot be written to.
+    """
+    from pyarrow import csv, parquet
+
+    words, html = settings(selected), report(selected)
+    paths = tuple(folder / name for name in (SETTINGS, PARQUET, CSV, REPORT))
+    replace_with(paths[0], lambda path: path.write_text(words, encoding="utf-8"))
+    replace_with(paths[1], lambda path: parquet.write_table(selected.table, path))
+    replace_with(paths[2], lambda path: csv.write_csv(selected.table, path))
+    replace_with(paths[3], lambda path: path.write_text(html, encoding="utf-8"))
+    return paths

@@ -1,0 +1,152 @@
+"""Backfill of universes that do not fit in memory: by chunks of symbols, and of bars where they must meet.
+
+Gives the same features as `features.compute.batch.backfill`, in files on the way, with memory bounded by the
+chunk and not by the universe.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow.parquet as pq
+
+from alphaloop.bars import BarPanel, Timestamps
+from alphaloop.errors import DataError
+from alphaloop.runtime.atomic_file import replace_with
+from features.compute.batch import FeatureFrame
+from features.engine import columns as inputs
+from features.engine.chunk_plan import Stage, plan
+from features.engine.operator import Axes, Matrix
+from features.feature_set import FeatureSet
+from features.store import offline_files
+from marketdata.trading_days import TradingDays
+
+Read = Callable[[tuple[str, ...]], BarPanel]
+BETWEEN = "between:"
+VALUES_AT_ONCE = 1_000_000
+"""Values of one column that a chunk holds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bulk:
+    """What was built: `rows` of features in the file `path`."""
+
+    path: Path
+    rows: int
+    symbols: int
+    features: int
+
+
+def build(
+    read: Read, symbols: tuple[str, ...], timestamps: Timestamps, feature_set: FeatureSet, path: Path
+) -> Bulk:
+    """Write the features of `symbols` to the Parquet file `path`, replacing it at once or not at all.
+
+    `read` gives the bars of some symbols, all on `timestamps` and of one calendar; it is called once for each
+    chunk and stage. Raises `DataError` for bars on other timestamps, or that lack a column which a feature
+    needs, and `InputError` where the file cannot be written.
+    """
+    if not symbols or not len(timestamps):
+        raise DataError("there is nothing to build features of: no symbols, or no bars")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".bulk-", dir=path.parent) as folder:
+        work = _Work(Path(folder), read, symbols, timestamps, feature_set)
+        for stage in plan(feature_set.columns):
+            work.run(stage)
+        replace_with(path, partial(_write, work))
+    return Bulk(path, len(symbols) * len(timestamps), len(symbols), len(feature_set))
+
+
+class _Work:
+    """The series that are there so far, each in a file of its own."""
+
+    def __init__(
+        self, folder: Path, read: Read, symbols: tuple[str, ...], times: Timestamps, feature_set: FeatureSet
+    ) -> None:
+        self.symbols, self.times, self.feature_set = symbols, times, feature_set
+        self._folder, self._read = folder, read
+        # Those of the bars' calendar, once bars were read.
+        self._days: TradingDays | None = None
+        self._shape = (len(symbols), len(times))
+        self._files: dict[str, tuple[Path, type[np.floating[Any]]]] = {}
+
+    def run(self, stage: Stage) -> None:
+        """Compute one stage, chunk by chunk."""
+        for name in stage.names:
+            kind = np.float64 if name.startswith(BETWEEN) else np.float32
+            file = self._folder / f"{len(self._files)}.series"
+            np.memmap(file, dtype=kind, mode="w+", shape=self._shape)
+            self._files[name] = (file, kind)
+        for rows, columns in self._chunks(stage):
+            # Bars before the chunk that its first values depend on.
+            early = min(stage.lookback - 1, rows.start)
+            seen = slice(rows.start - early, rows.stop)
+            given = self._inputs(stage, seen, columns)
+            axes = Axes(self.times[seen], self.symbols[columns], self._days or TradingDays.of(self.times))
+            with np.errstate(over="ignore"):
+                for place, matrix in stage.graph.batch(given, axes):
+                    self._opened(stage.names[place], "r+")[columns, rows] = matrix[early:].T
+
+    def features(self, columns: slice) -> FeatureFrame:
+        """The finished features of some symbols."""
+        made = self.feature_set
+        values = np.stack([self._opened(str(place))[columns] for place in range(len(made))])
+        return FeatureFrame(
+            self.times,
+            self.symbols[columns],
+            made.names,
+            values.transpose(2, 1, 0),
+            made.hash,
+            made.definition,
+        )
+
+    def chunks_of_symbols(self) -> Iterator[slice]:
+        """Slices of the symbols, as many as fit."""
+        step = max(VALUES_AT_ONCE // (len(self.times) * max(len(self.feature_set) // 16, 1)), 1)
+        return (slice(first, first + step) for first in range(0, len(self.symbols), step))
+
+    def _chunks(self, stage: Stage) -> Iterator[tuple[slice, slice]]:
+        if stage.axis == "symbols":
+            return ((slice(0, len(self.times)), columns) for columns in self.chunks_of_symbols())
+        step = max(VALUES_AT_ONCE // (len(self.symbols) * 8), 1)
+        whole = slice(0, len(self.symbols))
+        return ((slice(first, first + step), whole) for first in range(0, len(self.times), step))
+
+    def _inputs(self, stage: Stage, rows: slice, columns: slice) -> Mapping[str, Matrix]:
+        given: dict[str, Matrix] = {
+            name: np.array(self._opened(name)[columns, rows], dtype=np.float64).T
+            for name in stage.graph.inputs
+            if name.startswith(BETWEEN)
+        }
+        wanted = [name for name in stage.graph.inputs if not name.startswith(BETWEEN)]
+        if wanted:
+            bars = self._bars(columns)
+            given |= {name: values[rows] for name, values in inputs.columns(bars, wanted).items()}
+        return given
+
+    def _opened(self, name: str, mode: Literal["r", "r+"] = "r") -> npt.NDArray[np.floating[Any]]:
+        """The series `[N, T]`; let go of at once, it takes no memory."""
+        file, kind = self._files[name]
+        return np.memmap(file, dtype=kind, mode=mode, shape=self._shape)
+
+    def _bars(self, columns: slice) -> BarPanel:
+        bars = self._read(self.symbols[columns])
+        if not np.array_equal(bars.timestamps, self.times) or bars.symbols != self.symbols[columns]:
+            raise DataError("the bars of a chunk have other timestamps or symbols than were asked for")
+        if self._days is None:
+            self._days = TradingDays.of(self.times, bars.calendar)
+        return bars
+
+
+def _write(work: _Work, path: Path) -> None:
+    schema = offline_files.as_table(work.features(slice(0))).schema
+    with pq.ParquetWriter(path, schema, compression="zstd") as writer:
+        for columns in work.chunks_of_symbols():
+            writer.write_table(offline_files.as_table(work.features(columns)))

@@ -1,0 +1,66 @@
+"""A folder that Feast's own command and pages work on, made from the settings."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from alphaloop.errors import MissingStateError
+from alphaloop.runtime.atomic_file import replace_with
+from alphaloop.settings.features import FeatureSettings
+from alphaloop.settings.settings import Settings
+from features.store.feast.connection import configuration
+from features.store.feature_store import FeatureStore
+from features.store.online_address import online_address
+from marketdata.files.object_store import SCHEME
+
+CONFIGURATION, DEFINITIONS, CHOICE = "feature_store.yaml", "definitions.py", "features.json"
+_PROGRAM = '''"""What Feast is told of the feature set in features.json. Made by: alphaloop features repo."""
+
+from pathlib import Path
+
+from features.store.feast.folder import definitions_of
+
+globals().update({f"defined_{place}": one for place, one in enumerate(definitions_of(Path(__file__).parent))})
+'''
+
+
+def write(settings: Settings, folder: Path | None = None) -> Path:
+    """Write the repository of the settings' feature set into `folder`, by default beside Feast's registry.
+
+    `feast -c FOLDER apply`, `feast -c FOLDER ui` and the others then work on the store that serving reads.
+    No credentials are written: Redis' come from `REDIS_PASSWORD`. Returns the folder.
+    """
+    import yaml
+
+    folder = (folder or settings.paths.feast / "repo").resolve()
+    store = settings.paths.feast.resolve()
+    wanted = settings.features
+    told = yaml.safe_dump(configuration(store, online_address(wanted.online)), sort_keys=False)
+    choice = wanted.model_dump(mode="json", include={"set", "formulas", "files", "offline"})
+    choice["files"] = [str(Path(file).resolve()) for file in wanted.files]
+    if wanted.offline and not wanted.offline.startswith(SCHEME):
+        choice["offline"] = str(Path(wanted.offline).resolve())
+    choice |= {"store": str(store)}
+    text = json.dumps(choice, indent=2, sort_keys=True) + "\n"
+    for name, content in ((CONFIGURATION, told), (DEFINITIONS, _PROGRAM), (CHOICE, text)):
+        _write(folder / name, content)
+    return folder
+
+
+def definitions_of(folder: Path) -> list[Any]:
+    """Everything that Feast is told of the set in `folder`, which `write` made."""
+    file = folder / CHOICE
+    if not file.is_file():
+        raise MissingStateError(f"there is no {file}; make it with: alphaloop features repo")
+    choice = json.loads(file.read_text(encoding="utf-8"))
+    store = Path(choice.pop("store"))
+    settings = Settings(home=store.parent, features=FeatureSettings(**choice))
+    defined = FeatureStore.from_settings(settings)
+    # What Feast is not told of when it applies, it drops: those a streamer may be writing now.
+    return defined.definitions(defined.further)
+
+
+def _write(path: Path, content: str) -> None:
+    replace_with(path, lambda partial: partial.write_text(content, encoding="utf-8"))

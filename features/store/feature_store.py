@@ -1,0 +1,186 @@
+"""Features at rest, as Feast and we ourselves join them; and the door to what is online."""
+
+from __future__ import annotations
+
+import sqlite3
+import tempfile
+from collections.abc import Callable, Iterable
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Self
+
+import pyarrow as pa
+
+from alphaloop.bars import Timestamps
+from alphaloop.errors import DataError, MissingStateError
+from alphaloop.settings.settings import Settings
+from features.compute.batch import FeatureFrame
+from features.feature_set import FeatureSet, default, feature_set_of
+from features.store import bulk
+from features.store.feast.connection import (
+    ONLINE_FILE,
+    REGISTRY_FILE,
+    REMEDY,
+    definitions,
+    open_feast,
+    translated,
+)
+from features.store.feast.view_names import is_further, service_name
+from features.store.offline_files import OfflineFiles, require_joinable
+from features.store.online import OnlineReader
+from features.store.online_address import SQLITE, OnlineAddress, online_address
+from features.store.windows import OnlineWindows
+from features.store.writer_lease import exclusive
+
+__all__ = ["FeatureStore", "OnlineReader", "OnlineWindows", "open_feast", "translated"]
+OFFLINE_FOLDER = "offline"
+
+
+class FeatureStore:
+    """The Feast store in `folder`, for one feature set. Nothing is made before `apply`.
+
+    `offline` is a folder or `s3://bucket/path` of features at rest (empty means within `folder`),
+    `online` where windows are: see `features.store.online_address`.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        feature_set: FeatureSet | None = None,
+        *,
+        online: str | OnlineAddress = SQLITE,
+        offline: str = "",
+    ) -> None:
+        self._folder, self._online = Path(folder), online_address(online)
+        self._set = feature_set or default()
+        self._files = OfflineFiles(offline or str(self._folder.resolve() / OFFLINE_FOLDER))
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> Self:
+        """The store, places and feature set of the settings."""
+        wanted = settings.features
+        return cls(
+            settings.paths.feast, feature_set_of(settings), online=wanted.online, offline=wanted.offline
+        )
+
+    def apply(self, further: Iterable[str] | None = None) -> None:
+        """Tell Feast the definitions, and make its registry and online tables. Safe to repeat.
+
+        What was defined for another feature set is forgotten, but for further windows (see
+        `features.store.streamer`): of these all but the views named in `further`, where it is given. Several
+        processes may do so at once: a lock lets one after the other in, because making a fresh registry
+        twice at a time fails.
+        """
+        self._tell(
+            self.definitions(further or ()), lambda one: further is not None or not is_further(one.name)
+        )
+
+    def apply_windows(self, further: Iterable[str]) -> None:
+        """As `apply`, but for what is read online alone: what was defined for training stays as it is."""
+        self._tell(definitions().windows(self._files, further), lambda one: is_further(one.name))
+
+    def _tell(self, wanted: list[Any], ours: Callable[[Any], bool]) -> None:
+        """Tell Feast of what is `wanted`; it forgets those views and services of `ours` that are not."""
+        with exclusive(self._folder / "apply.lock"), translated(self._folder, self._online):
+            former = [one for one in self._former(wanted) if ours(one)]
+            self._feast.apply(wanted, objects_to_delete=former, partial=False)
+            if not self._online.remote:
+                # In this mode readers in other processes never wait for the streamer, nor it for them.
+                with sqlite3.connect(self._folder / ONLINE_FILE) as connection:
+                    connection.execute("PRAGMA journal_mode=WAL")
+                connection.close()
+
+    def definitions(self, further: Iterable[str] = ()) -> list[Any]:
+        """What Feast is told: entity, views, and the feature set as a service."""
+        told: list[Any] = definitions().everything(self._set, self._files, further)
+        return told
+
+    @property
+    def further(self) -> tuple[str, ...]:
+        """The views of further windows that Feast knows of now."""
+        if not (self._folder / REGISTRY_FILE).is_file():
+            return ()
+        with translated(self._folder, self._online):
+            known = [view.name for view in self._feast.list_feature_views()]
+        return tuple(filter(is_further, known))
+
+    def write_offline(self, frame: FeatureFrame, name: str = "features") -> str:
+        """Replace the offline features called `name` (one file for each universe) by those of `frame`.
+
+        Returns the file's address. `DataError` if the frame is of another feature set, or if one of its
+        symbols is in another file: what is known at a moment would be ambiguous then.
+        """
+        if frame.feature_set != self._set.hash:
+            raise DataError(
+                f"these features are of set {frame.feature_set[:12]}; this store is for {self._set.hash[:12]}"
+            )
+        require_joinable(self._set.names)
+        self._files.require_elsewhere_absent(frame.symbols, name)
+        return self._files.write(frame, name)
+
+    def build_offline(
+        self, read: bulk.Read, symbols: tuple[str, ...], timestamps: Timestamps, name: str = "features"
+    ) -> str:
+        """As `write_offline`, of a universe that does not fit in memory: see `features.store.bulk.build`."""
+        require_joinable(self._set.names)
+        self._files.require_elsewhere_absent(symbols, name)
+        self._files.receive(name, lambda path: bulk.build(read, symbols, timestamps, self._set, path))
+        return self._files.address(name)
+
+    def training_frame(self, rows: pa.Table) -> pa.Table:
+        """Features of `rows` (columns `symbol` and `timestamp`), joined by Feast as of each timestamp.
+
+        A row whose last features are older than a day has nulls. Feast is the reference here; `read`
+        gives the same in a fraction of the time. Of features in a bucket Feast joins a copy on this
+        machine: it would read buckets by an extension of DuckDB that has to be downloaded.
+        """
+        self._require_offline()
+        if not self._files.remote:
+            return self._joined_by_feast(rows)
+        with tempfile.TemporaryDirectory(prefix="alphaloop-offline-") as folder:
+            copy = FeatureStore(Path(folder), self._set)
+            self._files.copy_to(Path(folder) / OFFLINE_FOLDER)
+            copy.apply()
+            return copy._joined_by_feast(rows)
+
+    def read(self, rows: pa.Table) -> pa.Table:
+        """What `training_frame` gives, by one ASOF join of DuckDB over the same files: for bulk."""
+        self._require_offline()
+        return self._files.join(rows, self._set.names)
+
+    def _joined_by_feast(self, rows: pa.Table) -> pa.Table:
+        # Feast gives the rows back in an order of its own: number them.
+        entities = rows.select(["symbol", "timestamp"]).to_pandas()
+        entities = entities.rename(columns={"timestamp": "event_timestamp"}).assign(row=range(len(entities)))
+        with translated(self._folder):
+            service = self._feast.get_feature_service(service_name(self._set.hash))
+            job = self._feast.get_historical_features(entity_df=entities, features=service)
+            joined: pa.Table = job.to_arrow()
+        _close_ibis()
+        joined = joined.sort_by("row").rename_columns({"event_timestamp": "timestamp"})
+        return joined.select(["symbol", "timestamp", *self._set.names])
+
+    @cached_property
+    def _feast(self) -> Any:
+        return open_feast(self._folder, self._online)
+
+    def _former(self, wanted: list[Any]) -> list[Any]:
+        """Views and services that the registry has and `wanted` has not."""
+        names = {(type(one), one.name) for one in wanted}
+        self._feast.refresh_registry()
+        known = [*self._feast.list_feature_services(), *self._feast.list_feature_views()]
+        return [one for one in known if (type(one), one.name) not in names]
+
+    def _require_offline(self) -> None:
+        if not self._files.there:
+            raise MissingStateError(f"there are no offline features in {self._files}; {REMEDY}")
+
+
+def _close_ibis() -> None:
+    """Close the connection that Feast's join leaves open in ibis: DuckDB complains of it at exit."""
+    import ibis
+
+    backend = ibis.options.default_backend
+    if backend is not None:
+        backend.disconnect()
+        ibis.options.default_backend = None

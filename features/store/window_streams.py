@@ -1,0 +1,96 @@
+"""The windows that one streamer carries forward: the settings' own, and further ones that come and go."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from datetime import datetime
+
+from alphaloop.bars import BarPanel, Slice
+from alphaloop.errors import AlphaloopError, DataError
+from features.store.window_stream import Further, WindowStream, made_of
+from features.store.windows import Made
+
+log = logging.getLogger(__name__)
+
+
+class Carried:
+    """`main`, and `further` windows of `rows` rows by what they are made of.
+
+    An indicator of one version must not stop what the others are scored on: a set that fails is left out,
+    and the log says why, once for as long as it is wanted.
+    """
+
+    def __init__(self, main: WindowStream, rows: int, further: Sequence[Further], history: BarPanel) -> None:
+        self.main, self._rows = main, rows
+        self._left_out: set[Made] = set()
+        self._wanted = self._others(further)
+        self.further = self._begun(self._wanted, history)
+
+    def __iter__(self) -> Iterator[WindowStream]:
+        return iter((self.main, *self.further.values()))
+
+    @property
+    def last(self) -> datetime | None:
+        """The bar they stand after; None before the first."""
+        return self.main.last
+
+    def next(self, further: Sequence[Further], history: Callable[[], BarPanel]) -> dict[Made, WindowStream]:
+        """What to carry besides `main` from now on, where `further` is wanted; nothing is changed yet.
+
+        What was wanted before and is not any more is in it once more. Raises `DataError` for a history that
+        ends elsewhere.
+        """
+        wanted, before = self._others(further), self._wanted
+        held = {made: one for made, one in self.further.items() if made in wanted or made in before}
+        self._left_out &= wanted.keys()
+        fresh = {made: one for made, one in wanted.items() if made not in held and made not in self._left_out}
+        if fresh:
+            past = history()
+            ends = past.at(len(past) - 1).timestamp if len(past) else None
+            if ends != self.last:
+                raise DataError(
+                    f"history for further windows ends with {ends}, and the windows with {self.last}"
+                )
+            held |= self._begun(fresh, past)
+        self._wanted = wanted
+        return held
+
+    def keep(self, made: Collection[Made]) -> None:
+        """Carry none but these of the further ones."""
+        self.further = {one: stream for one, stream in self.further.items() if one in made}
+
+    def carry(self, bars: Slice) -> None:
+        """Go on by one bar, as `WindowStream.carry` does."""
+        self.main.carry(bars)
+        for made, one in tuple(self.further.items()):
+            try:
+                one.carry(bars)
+            except DataError:
+                raise
+            except Exception as error:  # noqa: BLE001 - told, and of one set alone
+                self._leave_out(made, error)
+                self.keep(self.further.keys() - {made})
+
+    def _others(self, further: Sequence[Further]) -> dict[Made, Further]:
+        """What of `further` is not the settings' own."""
+        named = {made_of(*one): one for one in further}
+        named.pop(self.main.made, None)
+        return named
+
+    def _begun(self, further: Mapping[Made, Further], history: BarPanel) -> dict[Made, WindowStream]:
+        """Their windows after `history`."""
+        begun: dict[Made, WindowStream] = {}
+        for made, (features, universe) in further.items():
+            try:
+                begun[made] = WindowStream(features, universe, history, self._rows)
+            except Exception as error:  # noqa: BLE001 - told, and of one set alone
+                self._leave_out(made, error)
+        return begun
+
+    def _leave_out(self, made: Made, error: Exception) -> None:
+        self._left_out.add(made)
+        log.warning(
+            "windows of feature set %s are not written: %s", made.feature_set[:12], error,
+            exc_info=None if isinstance(error, AlphaloopError) else error,
+        )  # fmt: skip

@@ -1,0 +1,104 @@
+"""The lineage of one order, from the bar to the fill, each link checked as it is followed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+import numpy as np
+
+from alphaloop.bars import BarPanel
+from alphaloop.settings.settings import Settings
+from features.engine.columns import aligned
+from features.feature_set import feature_set_of
+from loop import audit
+from marketdata.storage.snapshots import SnapshotStore
+from models.registry.model_registry import Registry
+from rollouts.evidence.score_parity import Recomputation
+
+SCORE_TOLERANCE = 1e-6
+
+
+@dataclass(frozen=True, slots=True)
+class Lineage:
+    """The links in order, each with its label and value, and whether all of them held."""
+
+    order_id: str
+    verified: bool
+    steps: list[dict[str, str]]
+
+
+def trace(settings: Settings, order_id: str) -> Lineage:
+    """Follow `order_id` back to its bars, and recompute what it came from."""
+    order, decision, fills = audit.order_records(settings, order_id)
+    replayed = audit.replay(settings, order_id)
+    answers = decision.body["answers"]
+    answer = answers[0]
+    registry = Registry(settings.paths.registry)
+    cards = [registry.card(one["model"], one["version"]) for one in answers]
+    bars = BarPanel.from_table(SnapshotStore(settings.paths.snapshots).load(answer["snapshot"]))
+    difference = max(_score_difference(settings, registry, one, bars) for one in answers)
+    checks = {
+        "the same order is decided again": replayed["identical"],
+        "its scores follow from its bars": difference <= SCORE_TOLERANCE,
+        "the file has the digest that answered": all(
+            card.digest == one["digest"] for card, one in zip(cards, answers, strict=True)
+        ),
+        "the features are those it was trained on": all(
+            card.feature_set == one["feature_set"] == feature_set_of(settings).hash
+            for card, one in zip(cards, answers, strict=True)
+        ),
+        "no journal record was altered": all(chain.ok for chain in audit.verify(settings)),
+    }
+    steps = [
+        (
+            "bars",
+            "data snapshot",
+            f"{answer['snapshot'][:16]}… ({bars.timestamps[-1].astype('datetime64[D]')})",
+        ),
+        ("features", "feature set", f"{answer['feature_set'][:16]}…"),
+        ("training", "pipeline run", cards[0].pipeline_run or "first training"),
+        (
+            "model",
+            f"{answer['model']} v{answer['version']} ({cards[0].family})",
+            f"digest {answer['digest'][:16]}…",
+        ),
+        ("prediction", f"prediction, route {answer['route']}", f"inputs {answer['input_hash'][:16]}…"),
+        (
+            "decision",
+            f"decision of {decision.body['as_of'][:10]}",
+            f"record {decision.seq}, {decision.hash[:16]}…",
+        ),
+        ("order", f"{order.body['side']} {order.body['quantity']} {order.body['symbol']}", order_id),
+        ("fill", f"{len(fills)} fill", _fill_line(fills)),
+    ]
+    named = [{"step": step, "label": label, "value": value} for step, label, value in steps]
+    named += [
+        {"step": "check", "label": words, "value": "yes" if held else "NO"} for words, held in checks.items()
+    ]
+    return Lineage(order_id, all(checks.values()), named)
+
+
+def _score_difference(
+    settings: Settings, registry: Registry, answer: dict[str, Any], bars: BarPanel
+) -> float:
+    """The largest difference between the journaled scores and those recomputed from the snapshot."""
+    recomputation = Recomputation(registry, feature_set_of(settings))
+    # Of all symbols, whichever were asked for: ranks and some models look at the others too.
+    scores = recomputation.scores(
+        answer["model"], answer["version"], recomputation.frames(bars), len(bars) - 1
+    )
+    again = aligned(scores, bars.symbols, tuple(answer["symbols"]))
+    journaled = np.array([np.nan if one is None else one for one in answer["scores"]], dtype=np.float64)
+    if (np.isfinite(again) != np.isfinite(journaled)).any():
+        return float("inf")
+    return float(np.nanmax(np.abs(again - journaled), initial=0.0))
+
+
+def _fill_line(fills: list[Any]) -> str:
+    if not fills:
+        return "not filled yet"
+    body = fills[0].body
+    cost = f"{Decimal(body['cost']):.2f}"
+    return f"{body['quantity']} at {body['price']}, cost {cost}, {str(body['filled_at'])[:10]}"

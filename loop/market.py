@@ -1,0 +1,121 @@
+"""The market of a run: what is past, and the bars to trade, from where the journal says the book stands."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from alphaloop.bars import BarPanel, to_datetime, to_datetime64
+from alphaloop.errors import InputError, UnknownNameError
+from loop import workspace
+from loop.turn import Market
+from marketdata.configured_source import chosen_identity
+from marketdata.storage.incremental import missing
+from marketdata.storage.snapshots import Snapshot, SnapshotStore
+from trading.progress import Progress
+
+if TYPE_CHECKING:
+    from alphaloop.settings.settings import Settings
+
+Days = tuple[datetime, datetime]
+
+
+def market_to_trade(settings: Settings, days: Days | None, progress: Progress | None) -> Market:
+    """The bars up to the last one decided, and those to decide, up to the last of `days`.
+
+    A book that has decided goes on with the bar after that, every one in turn, whatever snapshots were
+    stored meanwhile; `days` say where a new book begins. Raises `InputError` where no bar is new, and for
+    a new book that would begin before what this workspace has learned from.
+    """
+    store = SnapshotStore(settings.paths.snapshots)
+    line = _line_of(settings, store, progress)
+    opened = line or workspace.latest_bars(settings)[0]
+    newest = _newest_after(store, opened) if line else opened
+    first, until = days or (None, None)
+    bars = workspace.bars_to(settings, newest, until)
+    decided = progress.decided if progress else None
+    if decided is None:
+        known_to = opened.last
+        if first is not None and first <= known_to:
+            raise InputError(
+                f"--replay from {first.date()} begins before {known_to.date()}, up to which this workspace "
+                "knows the market; in a fresh one (ALPHALOOP_HOME), `alphaloop features build --until` the "
+                "day before, and train there"
+            )
+    else:
+        known_to, first = decided, None
+    return _parted(settings, store, newest, bars, known_to, first, until, resumed=line is not None)
+
+
+def _parted(
+    settings: Settings,
+    store: SnapshotStore,
+    newest: Snapshot,
+    bars: BarPanel,
+    known_to: datetime,
+    first: datetime | None,
+    until: datetime | None,
+    *,
+    resumed: bool,
+) -> Market:
+    """`bars` parted after `known_to`, or before `first` where that is later."""
+    # What is kept of a time, in journal and headers, is kept to the microsecond.
+    times = bars.timestamps.astype("datetime64[us]")
+    begin = int(np.searchsorted(times, to_datetime64(known_to), "right"))
+    if first is not None:
+        begin = max(begin, int(np.searchsorted(times, to_datetime64(first), "left")))
+    end = len(bars) if until is None else int(np.searchsorted(times, to_datetime64(until), "right"))
+    if not 0 < begin < end:
+        raise InputError(
+            f"no bar is new: the bars up to {known_to.date()} are known, and none follows in the days asked "
+            "for; --replay names days"
+        )
+    past = bars.between(end=to_datetime(bars.timestamps[begin - 1]))
+    future = bars.between(
+        start=to_datetime(bars.timestamps[begin]), end=to_datetime(bars.timestamps[end - 1])
+    )
+    snapshot = _holding(store, newest, past, chosen_identity(settings))
+    return Market(settings.data.source, past, future, snapshot, resumed=resumed)
+
+
+def _line_of(settings: Settings, store: SnapshotStore, progress: Progress | None) -> Snapshot | None:
+    """The stored data that the book stands on; None where it is gone, or is not of the settings' market."""
+    wanted = set(settings.data.symbols or workspace.source_of(settings).symbols())
+    for name in progress.snapshots if progress else ():
+        try:
+            found = store.describe(name)
+        except UnknownNameError:
+            continue
+        if found.source == chosen_identity(settings) and wanted == set(_symbols(store, found)):
+            return found
+    return None
+
+
+def _symbols(store: SnapshotStore, snapshot: Snapshot) -> tuple[str, ...]:
+    return BarPanel.from_table(store.load(snapshot.id)).symbols
+
+
+def _newest_after(store: SnapshotStore, snapshot: Snapshot) -> Snapshot:
+    """`snapshot`, or what was appended to it last."""
+    later: dict[str | None, Snapshot] = {}
+    for one in store.stored():
+        known = later.get(one.parent)
+        if known is None or one.last > known.last:
+            later[one.parent] = one
+    while snapshot.id in later:
+        snapshot = later[snapshot.id]
+    return snapshot
+
+
+def _holding(store: SnapshotStore, newest: Snapshot, past: BarPanel, source: str) -> Snapshot:
+    """The snapshot of these bars: what `newest` grew from, with what that lacked, or else a new base."""
+    last = to_datetime(past.timestamps[-1])
+    link: Snapshot | None = newest
+    while link is not None and link.last > last:
+        link = store.describe(link.parent) if link.parent else None
+    if link is None:
+        return store.save(past.to_table(), source)
+    lacking = missing(store.load(link.id), past.to_table())
+    return store.append(link.id, lacking) if lacking.num_rows else link

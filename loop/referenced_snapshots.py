@@ -1,0 +1,41 @@
+"""Which snapshots the workspace still speaks of, so that none of them is removed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from alphaloop.clock import SystemClock
+from alphaloop.journal.record import canonical
+from alphaloop.journal.store import Journal
+
+if TYPE_CHECKING:
+    from alphaloop.settings.settings import Settings
+
+IDENTITY = re.compile(r"\b[0-9a-f]{64}\b")
+
+
+def named_snapshots(settings: Settings) -> set[str]:
+    """Every identity that a model version's card or a record of the journal names.
+
+    Other hashes are among them; they name no snapshot and keep none. Raises `DamagedStoreError` where
+    registry or journal cannot be read: then nothing is known of what may go.
+    """
+    return {identity for text in _texts(settings) for identity in IDENTITY.findall(text)}
+
+
+def _texts(settings: Settings) -> Iterator[str]:
+    paths = settings.paths
+    if paths.registry.exists():
+        from models.registry.model_registry import Registry
+
+        registry = Registry(paths.registry)
+        for model in registry.models():
+            for version in registry.versions(model):
+                yield registry.card(model, version).snapshot
+    if paths.journal.exists():
+        with Journal(paths.journal, paths.anchors, SystemClock()) as journal:
+            for stream in journal.streams():
+                for record in journal.records(stream):
+                    yield canonical(record.body)

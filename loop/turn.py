@@ -1,0 +1,163 @@
+"""The loop, one bar after the other: bars, features, forecasts, orders, evidence, drift, retraining.
+
+Every part is real and is given its inputs the way a live system gets them; only the clock and the
+feed are those of a replay.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from alphaloop.bars import BarPanel, Slice
+from alphaloop.clock import ReplayClock, monotonic
+from alphaloop.errors import ServingError
+from alphaloop.forecasts import Forecast, Route
+from features.store.live_writer import Duty
+from marketdata.storage.snapshots import Snapshot
+from monitoring.drift_check import live_features
+from monitoring.retrain_trigger import RETRAIN_REQUEST, DriftWatch
+from pipelines.request_runner import RequestRunner
+from rollouts.controller import RolloutController
+from rollouts.transition import Transition
+from serving.log.prediction_log import PredictionLogReader, PredictionRow
+from trading.engine import BarOutcome, TradingEngine
+from trading.forecaster import ServedForecaster
+
+LOG_WAIT_SECONDS = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Market:
+    """The bars of one universe, parted into what may be learned from and what is to come.
+
+    `snapshot` holds `past`. `resumed` says that a run before this one may have stored and published some
+    of `future`.
+    """
+
+    source: str
+    past: BarPanel
+    future: BarPanel
+    snapshot: Snapshot
+    resumed: bool = False
+
+
+class MeteredForecaster:
+    """The served forecaster, with a record of how long each answer took."""
+
+    def __init__(self, served: ServedForecaster) -> None:
+        self._served = served
+        self.latencies_ms: list[float] = []
+        self.errors = 0
+
+    def require(self, generation: int) -> None:
+        """Have the server read a rollout document at least that new before it answers.
+
+        So a replay at many bars a second routes as a market would in which minutes pass between them.
+        """
+        self._served.min_generation = generation
+
+    def forecast(self, symbols: tuple[str, ...], as_of: datetime, sleeve: str) -> Forecast:
+        """One prediction for one sleeve; raises `ServingError`."""
+        began = monotonic()
+        try:
+            answer = self._served.forecast(symbols, as_of, sleeve)
+        except ServingError:
+            self.errors += 1
+            raise
+        self.latencies_ms.append((monotonic() - began) * 1e3)
+        if answer.route == Route.FALLBACK:
+            self.errors += 1
+        return answer
+
+
+@dataclass(slots=True)
+class Turn:
+    """What one bar brought."""
+
+    as_of: datetime
+    outcome: BarOutcome
+    transition: Transition | None = None
+    news: list[dict[str, Any]] = field(default_factory=list)
+    retrained: list[dict[str, Any]] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Loop:
+    """One model on one universe. Watch and runner may be absent: then nothing is retrained."""
+
+    history: BarPanel
+    clock: ReplayClock
+    duty: Duty
+    engine: TradingEngine
+    forecaster: MeteredForecaster
+    controller: RolloutController
+    log: PredictionLogReader
+    watch: DriftWatch | None = None
+    runner: RequestRunner | None = None
+    on_retraining: Callable[[dict[str, Any]], None] = lambda request: None
+    turns: list[Turn] = field(default_factory=list)
+    _live: list[Slice] = field(default_factory=list)
+    _rows: dict[datetime, list[PredictionRow]] = field(default_factory=dict)
+    _answered: dict[datetime, bool] = field(default_factory=dict)
+    _judged: int = 0
+
+    def turn(self, bars: Slice) -> Turn:
+        """One bar: everything that follows from its close. The evidence of the bar before is judged first."""
+        self.clock.advance(bars.timestamp)
+        self.duty.on_bar(bars)
+        self._live.append(bars)
+        self.forecaster.require(self.controller.document.generation)
+        turn = Turn(bars.timestamp, self.engine.on_bar(bars))
+        self._answered[bars.timestamp] = bool(turn.outcome.forecasts)
+        self.turns.append(turn)
+        self._judge_up_to(len(self._live) - 1, turn)
+        return turn
+
+    def finish(self) -> Turn:
+        """Judge what is still in the log once the last bar was traded; returns only what that brought."""
+        last = Turn(self.turns[-1].as_of, self.turns[-1].outcome)
+        self._judge_up_to(len(self._live), last)
+        return last
+
+    def bars(self, count: int | None = None) -> BarPanel:
+        """History and the live bars, or the first `count` of these."""
+        return _joined(self.history, self._live[:count])
+
+    def _judge_up_to(self, count: int, turn: Turn) -> None:
+        """Judge live bars whose answers the server has had time to log."""
+        while self._judged < count:
+            as_of = self._live[self._judged].timestamp
+            self._judged += 1
+            rows = self._logged(as_of) if self._answered[as_of] else []
+            if not rows:
+                continue
+            if self.controller.document.challenger is not None:
+                turn.transition = (
+                    self.controller.on_bar(as_of, rows, self.bars(self._judged)) or turn.transition
+                )
+            if self.watch is not None:
+                for seen in live_features(rows, self.watch.universe_of):
+                    turn.news += self.watch.on_bar(*seen)
+            if self.runner is not None and any(one["kind"] == RETRAIN_REQUEST for one in turn.news):
+                turn.retrained += self._retrain()
+
+    def _retrain(self) -> list[dict[str, Any]]:
+        if self.runner is None:
+            return []
+        for request in self.runner.pending():
+            self.on_retraining(request)
+        return self.runner.consume()
+
+    def _logged(self, as_of: datetime) -> list[PredictionRow]:
+        if as_of not in self._rows:
+            for row in self.log.wait_for(as_of, LOG_WAIT_SECONDS):
+                if row.as_of is not None:
+                    self._rows.setdefault(row.as_of, []).append(row)
+        return self._rows.pop(as_of, [])
+
+
+def _joined(history: BarPanel, live: list[Slice]) -> BarPanel:
+    return history.then(BarPanel.from_slices(live)) if live else history

@@ -1,0 +1,113 @@
+"""The wiring: how the rooms are put together into one running loop."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from alphaloop.allocation import AllocationPolicy
+from alphaloop.bars import to_datetime
+from alphaloop.clock import ReplayClock
+from alphaloop.costs import CostModel
+from alphaloop.journal.store import Journal
+from alphaloop.rollout_document import sleeve_names
+from alphaloop.settings.settings import Settings
+from features.feature_set import feature_set_of
+from features.store.live_writer import Duty
+from features.store.streamer import Streamer
+from loop.turn import Loop, Market, MeteredForecaster
+from marketdata.sources.registry import find as find_source
+from marketdata.storage.snapshots import SnapshotStore
+from models.registry.feature_sets_in_use import SetsInUse
+from models.registry.model_registry import Registry
+from monitoring.drift_check import make_watch
+from pipelines.request_runner import RequestRunner
+from rollouts.metrics import Collector
+from rollouts.metrics_page import metrics_page
+from rollouts.operations import make_controller
+from serving.client.client import PredictionClient
+from serving.log.prediction_log import PredictionLogReader
+from trading.broker import find as find_broker
+from trading.engine import TradingEngine
+from trading.forecaster import ServedForecaster
+from trading.progress import SESSION, session_body
+from trading.risk.risk_check import RiskCheck, RiskLimits
+from trading.strategies.allocation import AllocationStrategy
+
+
+@dataclass(slots=True)
+class World:
+    """What outlives one universe: settings, which say who serves predictions, journal and registry."""
+
+    settings: Settings
+    clock: ReplayClock
+    journal: Journal
+    registry: Registry
+
+
+@contextmanager
+def open_loop(
+    world: World, market: Market, *, stream: str, watched: bool, broker: str = "paper"
+) -> Iterator[Loop]:
+    """A loop over `market.future`; its trading is journaled in `stream`. Closes what it opened.
+
+    `watched` adds the drift watch and the runner of retrain requests. Where the settings name a port, the
+    evidence is served to Prometheus meanwhile. Raises `UnknownNameError` for a broker that does not exist,
+    `PortInUseError` for a port that another holds, and `SettingsError` for a host that is not this
+    machine's.
+    """
+    settings, symbols = world.settings, market.past.symbols
+    trading, costs = settings.trading, CostModel.from_settings(settings.trading)
+    client = PredictionClient.from_settings(settings)
+    needed = SetsInUse(world.registry, feature_set_of(settings), symbols)
+    with ExitStack() as opened:
+        opened.callback(client.close)
+        streamer = opened.enter_context(
+            # What a run before this one published after `market.past` is written anew.
+            Streamer.from_settings(
+                settings, symbols, market.past, world.clock, further=needed(), replace=market.resumed
+            )
+        )
+        forecaster = MeteredForecaster(ServedForecaster(client, trading.prediction_deadline_ms))
+        writer = opened.enter_context(world.journal.writer(stream))
+        controller = make_controller(settings, settings.serving.model, world.journal, world.registry)
+        told = Collector(controller.model, lambda: controller.standing, world.journal)
+        opened.enter_context(metrics_page(told, settings.rollout.metrics_port, settings.rollout.metrics_host))
+        streamer.materialize(market.snapshot.id)
+        # Before a bar is stored: a run that ends without a decision is gone on from here.
+        writer.append(SESSION, _session(market))
+        yield Loop(
+            history=market.past,
+            clock=world.clock,
+            duty=Duty(
+                streamer,
+                SnapshotStore(settings.paths.snapshots),
+                market.snapshot.id,
+                further=needed,
+            ),
+            engine=TradingEngine(
+                symbols=symbols,
+                broker=find_broker(broker)(costs),
+                forecaster=forecaster,
+                strategy=AllocationStrategy(AllocationPolicy.from_settings(trading)),
+                risk=RiskCheck(RiskLimits.from_settings(trading)),
+                costs=costs,
+                sleeves=sleeve_names(trading.sleeves),
+                capital=trading.capital,
+                clock=world.clock,
+                journal_writer=writer,
+                simulated=find_source(market.source).adjusted_only,
+            ),
+            forecaster=forecaster,
+            controller=controller,
+            log=PredictionLogReader(settings.paths.prediction_log, settings.serving.model, by_symbols=True),
+            watch=make_watch(settings, world.journal, world.registry) if watched else None,
+            runner=RequestRunner(settings, world.journal) if watched else None,
+        )
+
+
+def _session(market: Market) -> dict[str, Any]:
+    first = to_datetime(market.future.timestamps[0]) if len(market.future) else None
+    return session_body(market.source, market.snapshot.id, market.snapshot.last, first)

@@ -1,0 +1,161 @@
+"""What commands need of the workspace: the settings' symbols as bars, clean and under a snapshot."""
+
+from __future__ import annotations
+
+import os
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from alphaloop.errors import InputError, MissingStateError, UnknownNameError
+
+if TYPE_CHECKING:
+    from alphaloop.bars import BarPanel
+    from alphaloop.settings.settings import Settings
+    from marketdata.quality.checks import Thresholds
+    from marketdata.quality.cleaning import Policies
+    from marketdata.source import LiveSource, Source
+    from marketdata.storage.snapshots import Snapshot
+    from models.registry.model_registry import Registry
+
+
+def source_of(settings: Settings) -> Source:
+    """The source that the settings name, or their providers as one; `UnknownNameError` for another."""
+    from marketdata.configured_source import chosen_source
+
+    return chosen_source(settings)
+
+
+def live_source(settings: Settings, frequency: str = "1d") -> LiveSource:
+    """The providers of the settings (or the one source) behind one stream.
+
+    The first that is well is believed, the others stand by. Raises `InputError` for a source that has no
+    stream.
+    """
+    from marketdata.configured_source import chosen_feed
+
+    return chosen_feed(settings)
+
+
+def policies_of(settings: Settings) -> tuple[Policies, Thresholds]:
+    """What follows from findings about bars, and the limits of the rules; `InputError` for a wrong one."""
+    from dataclasses import fields
+
+    from marketdata.quality.checks import Thresholds
+    from marketdata.quality.cleaning import Policies
+
+    limits = {one.name for one in fields(Thresholds)} - {"holidays"}
+    for name in settings.data.thresholds:
+        if name not in limits:
+            raise UnknownNameError("quality threshold", name, limits, where="data.thresholds")
+    thresholds = Thresholds(**settings.data.thresholds, holidays=settings.data.holidays)
+    return Policies(settings.data.quality), thresholds  # type: ignore[arg-type]
+
+
+def latest_bars(settings: Settings) -> tuple[Snapshot, BarPanel]:
+    """The newest snapshot of the source and its bars; the source's history is stored if there is none.
+
+    Raises `UnknownNameError` for a source or symbol that does not exist, `DataError` for bars that must
+    not be believed, and `InputError` where the newest snapshot is of other symbols than the settings'.
+    """
+    from alphaloop.bars import BarPanel
+    from marketdata.storage import incremental
+    from marketdata.storage.snapshots import SnapshotStore
+
+    source = source_of(settings)
+    store = SnapshotStore(settings.paths.snapshots)
+    snapshot = incremental.newest(store, source) or take_snapshot(settings)
+    bars = BarPanel.from_table(store.load(snapshot.id))
+    wanted = settings.data.symbols or source.symbols()
+    if wanted and set(wanted) != set(bars.symbols):
+        raise InputError(
+            f"the newest snapshot of '{source.name}' holds {len(bars.symbols)} symbols "
+            f"({', '.join(bars.symbols[:4])}, …) and the settings ask for {len(wanted)} "
+            f"({', '.join(wanted[:4])}, …); set data.symbols, or store these with: alphaloop features build"
+        )
+    return snapshot, bars
+
+
+def bars_to(settings: Settings, snapshot: Snapshot, until: datetime | None = None) -> BarPanel:
+    """The bars of a snapshot, as they are stored, and what the source has had since (up to `until`).
+
+    So what was learned from is what is gone on from, though the source may say otherwise by now.
+    """
+    from alphaloop.bars import BarPanel
+    from marketdata.storage import incremental
+    from marketdata.storage.snapshots import SnapshotStore
+
+    store = SnapshotStore(settings.paths.snapshots)
+    known = store.load(snapshot.id)
+    symbols = BarPanel.from_table(known).symbols
+    since = incremental.later(
+        *(known, source_of(settings), symbols, *policies_of(settings)),
+        until=until,
+        aside=incremental.set_aside(store, snapshot),
+    )
+    return BarPanel.from_table(known if since is None else incremental.joined(known, since.table), symbols)
+
+
+def source_bars(settings: Settings, until: datetime | None = None) -> BarPanel:
+    """All bars of the source (up to `until`) for the settings' symbols, checked."""
+    from alphaloop.bars import BarPanel
+    from marketdata.configured_source import chosen_start
+    from marketdata.quality.cleaning import clean
+    from marketdata.source import require_symbols, stated_frequency
+    from marketdata.storage.incremental import history_from
+
+    source = source_of(settings)
+    wanted = require_symbols(source, settings.data.symbols)
+    table = history_from(source, wanted, chosen_start(settings), until)
+    name, stated = f"source '{source.name}'", stated_frequency(source)
+    cleaned = clean(table, source.calendar, name, *policies_of(settings), frequency=stated)
+    return BarPanel.from_table(cleaned.table)
+
+
+def take_snapshot(settings: Settings, until: datetime | None = None) -> Snapshot:
+    """Store the source's bars (up to `until`) with their quality report; the same bars, the same snapshot."""
+    from marketdata.configured_source import chosen_start
+    from marketdata.source import require_symbols
+    from marketdata.storage import incremental
+    from marketdata.storage.snapshots import SnapshotStore
+
+    source = source_of(settings)
+    return incremental.take(
+        SnapshotStore(settings.paths.snapshots),
+        source,
+        require_symbols(source, settings.data.symbols),
+        *policies_of(settings),
+        start=chosen_start(settings),
+        until=until,
+    )
+
+
+def writable_settings() -> Settings:
+    """The settings for a command that writes; refused at once where their home cannot be written."""
+    from alphaloop.settings import settings
+
+    chosen = settings.load()
+    require_writable(chosen)
+    return chosen
+
+
+def require_writable(settings: Settings) -> None:
+    """Raise `InputError` unless the home can be written, or made; nothing is made here."""
+    home = settings.paths.home
+    place = next(one for one in (home, *home.parents) if one.exists())
+    if not place.is_dir():
+        raise InputError(f"the home {home} cannot be made: {place} is a file; set ALPHALOOP_HOME to a folder")
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise InputError(f"the home {home} cannot be written: no right to {place}; set ALPHALOOP_HOME")
+
+
+def open_registry(settings: Settings) -> Registry:
+    """The registry; `MissingStateError` before the first training."""
+    from models.registry.model_registry import Registry
+
+    folder = settings.paths.registry
+    registry = Registry(folder)
+    if not folder.exists() or not registry.models():
+        raise MissingStateError(
+            f"no model is registered in {folder}; `alphaloop train momentum` registers one"
+        )
+    return registry

@@ -1,0 +1,289 @@
+"""Trading calendars: when a market is open, when its sessions close, and which day a bar is of.
+
+`XNYS` and every other exchange are those of exchange-calendars, by their market identifier code.
+`24/7` never closes. `24/5` is foreign exchange: open from Sunday 17:00 to Friday 17:00 in New York,
+whose summer time moves it against UTC; its day ends at 17:00 there.
+
+A day is one of the market: on an exchange a session with what is traded before and after it, from midnight
+to midnight of its own clocks (from its opening, where that is on the evening before); on `24/7` a day of UTC.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from functools import cached_property, lru_cache
+from zoneinfo import ZoneInfo
+
+import numpy as np
+import numpy.typing as npt
+
+from alphaloop.bars import to_datetime, to_datetime64
+from alphaloop.errors import DataError, UnknownNameError
+
+ROUND_THE_CLOCK, FOREX = "24/7", "24/5"
+CALENDARS = ("XNYS", ROUND_THE_CLOCK, FOREX)
+FOREX_ZONE, FOREX_HOUR = ZoneInfo("America/New_York"), time(17)
+FRIDAY = 4
+# What datetime64[ns] holds with room to spare; a bar outside of it is a broken timestamp.
+FIRST_YEAR, LAST_YEAR = 1800, 2200
+# A market whose sessions are as long as this has no night in which none of its bars can close.
+MIN_ROUND_THE_CLOCK = np.timedelta64(20, "h")
+DAY = np.timedelta64(1, "D")
+# The step between two moments of `datetime`: days begin after the end of the day before.
+TICK = timedelta(microseconds=1)
+
+Moments = npt.NDArray[np.datetime64]
+Days = npt.NDArray[np.datetime64]
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Sessions of some years: their `days`, when they open and close, and when they rest over noon.
+
+    Arrays are `[sessions]`, times `datetime64[ns]` in UTC, NaT for a break where there is none. `zone` is
+    that of the market's clocks.
+    """
+
+    days: Days
+    opens: Moments
+    closes: Moments
+    break_starts: Moments
+    break_ends: Moments
+    zone: ZoneInfo
+
+    @cached_property
+    def open_intervals(self) -> tuple[Moments, Moments]:
+        """Beginnings and ends of the times at which the market is open, sorted: breaks are left out."""
+        rests = ~np.isnat(self.break_starts)
+        starts = np.concatenate([self.opens, self.break_ends[rests]])
+        ends = np.concatenate([np.where(rests, self.break_starts, self.closes), self.closes[rests]])
+        order = np.argsort(starts, kind="stable")
+        return starts[order], ends[order]
+
+    @property
+    def always_open(self) -> bool:
+        """True where sessions last (nearly) from one to the next."""
+        return bool(len(self.days)) and bool(
+            np.median(self.closes - self.opens).astype("timedelta64[ns]") >= MIN_ROUND_THE_CLOCK
+        )
+
+    @cached_property
+    def usual_close(self) -> time:
+        """The time of the day, on the market's clocks, at which most sessions close."""
+        if not len(self.days):
+            return time(16)
+        locally = [to_datetime(close).astimezone(self.zone).time() for close in self.closes[-250:]]
+        return max(set(locally), key=locally.count)
+
+
+def require_calendar(calendar: str) -> None:
+    """Raise `UnknownNameError` for a calendar that is neither in `CALENDARS` nor an exchange's."""
+    if calendar in CALENDARS:
+        return
+    import exchange_calendars
+
+    known = exchange_calendars.get_calendar_names(include_aliases=False)
+    if calendar not in known:
+        raise UnknownNameError("calendar", calendar, {*CALENDARS, *known})
+
+
+def session_closes(first: date, last: date, calendar: str = "XNYS") -> Moments:
+    """The closes of the sessions from `first` to `last`, `datetime64[ns]` in UTC, sorted."""
+    known = schedule(calendar, first.year, last.year)
+    return known.closes[(known.days >= np.datetime64(first)) & (known.days <= np.datetime64(last))]
+
+
+def session_days(first: date, last: date, calendar: str = "XNYS") -> Days:
+    """The days of the sessions from `first` to `last`, `datetime64[D]`, sorted."""
+    days = schedule(calendar, first.year, last.year).days
+    return days[(days >= np.datetime64(first)) & (days <= np.datetime64(last))]
+
+
+def closes_of(days: Sequence[date], calendar: str = "XNYS") -> Moments:
+    """The close of each day's session, `datetime64[ns]` in UTC.
+
+    Where there was no session: the usual close of the exchange, 17:00 in New York in foreign exchange. A day
+    of `24/7` ends at the midnight after it.
+    """
+    if not len(days):
+        return np.array([], dtype="datetime64[ns]")
+    wanted = np.array(days, dtype="datetime64[D]")
+    if calendar == ROUND_THE_CLOCK:
+        midnights: Moments = (wanted + DAY).astype("datetime64[ns]")
+        return midnights
+    if calendar == FOREX:
+        return np.array([_forex_close(day) for day in wanted.tolist()], dtype="datetime64[ns]")
+    known = schedule(calendar, wanted.min().item().year, wanted.max().item().year)
+    place = np.minimum(np.searchsorted(known.days, wanted), max(len(known.days) - 1, 0))
+    closes = np.full(len(wanted), np.datetime64("NaT", "ns"))
+    if len(known.days):
+        closes = np.where(known.days[place] == wanted, known.closes[place], closes)
+    for row in np.flatnonzero(np.isnat(closes)).tolist():
+        closes[row] = _moment(wanted[row].item(), known.usual_close, known.zone)
+    return closes
+
+
+def days_of(moments: Moments, calendar: str) -> Days:
+    """The day of the market that a bar which closes at each moment is of, `datetime64[D]`.
+
+    A close at a day's end belongs to that day. `moments` is `datetime64[ns]` in UTC; without a calendar
+    (empty), days are those of UTC.
+    """
+    stamps = moments.astype("datetime64[ns]")
+    if not len(stamps):
+        return np.array([], dtype="datetime64[D]")
+    if calendar in ("", ROUND_THE_CLOCK):
+        return (stamps - np.timedelta64(1, "ns")).astype("datetime64[D]")
+    first, starts = _day_starts(calendar, *years_of(stamps))
+    return first + (np.searchsorted(starts, stamps, side="left") - 1)
+
+
+def day_ends(days: Days, calendar: str) -> Moments:
+    """When each day of the market is over, `datetime64[ns]` in UTC: the day's last possible close."""
+    wanted = days.astype("datetime64[D]")
+    if not len(wanted) or calendar in ("", ROUND_THE_CLOCK):
+        return (wanted + DAY).astype("datetime64[ns]")
+    first, starts = _day_starts(calendar, *years_of(wanted))
+    return starts[(wanted - first).astype(np.int64) + 1]
+
+
+def day_span(day: date, calendar: str) -> tuple[datetime, datetime]:
+    """The first and the last moment at which a bar of this day can close, aware, both included.
+
+    A day that the calendar does not reach is one of UTC.
+    """
+    require_calendar(calendar)
+    days = np.array([day - timedelta(days=1), day], dtype="datetime64[D]")
+    try:
+        before, end = day_ends(days, calendar)
+    except DataError:
+        before, end = day_ends(days, "")
+    return to_datetime(before) + TICK, to_datetime(end)
+
+
+def open_time(moments: Moments, calendar: str) -> npt.NDArray[np.int64]:
+    """How long the market has been open at each moment since it opened first: int64 nanoseconds.
+
+    Only differences mean anything. `moments` is `datetime64[ns]` in UTC; the origin is the beginning of
+    the earliest one's year. Over noon, an exchange that rests then is not open.
+    """
+    stamps = moments.astype("datetime64[ns]").astype(np.int64)
+    if calendar == ROUND_THE_CLOCK or not len(stamps):
+        return stamps
+    intervals = schedule(calendar, *years_of(moments)).open_intervals
+    opens, closes = (ends.astype(np.int64) for ends in intervals)
+    before = np.concatenate([[0], np.cumsum(closes - opens)])
+    place = np.searchsorted(opens, stamps, side="right") - 1
+    inside = np.where(place >= 0, np.minimum(stamps, closes[place]) - opens[place], 0)
+    elapsed: npt.NDArray[np.int64] = before[np.maximum(place, 0)] + inside
+    return elapsed
+
+
+def any_session(calendar: str) -> Callable[[datetime, datetime], bool]:
+    """Whether the market was open at any time between two moments, as a function of them."""
+    require_calendar(calendar)
+
+    def opened(start: datetime, end: datetime) -> bool:
+        moments = np.array([to_datetime64(start), to_datetime64(end)])
+        first, last = open_time(moments, calendar)
+        return bool(last > first)
+
+    return opened
+
+
+def is_always_open(calendar: str, moments: Moments) -> bool:
+    """True where the market had no night in the years of `moments`: a bar may close at any hour."""
+    if calendar in (ROUND_THE_CLOCK, FOREX):
+        return True
+    return bool(len(moments)) and schedule(calendar, *years_of(moments)).always_open
+
+
+@lru_cache(maxsize=256)
+def schedule(calendar: str, first_year: int, last_year: int) -> Schedule:
+    """The sessions of these years and of what else their decades have, where the calendar knows that.
+
+    `DataError` where it does not know these years.
+    """
+    if not FIRST_YEAR <= first_year <= last_year <= LAST_YEAR:
+        years = f"{FIRST_YEAR} to {LAST_YEAR}"
+        raise DataError(
+            f"calendar {calendar} covers {years}, and there are bars of {first_year} to {last_year}"
+        )
+    decades = (max(first_year // 10 * 10, FIRST_YEAR), min(last_year // 10 * 10 + 9, LAST_YEAR))
+    try:
+        # A calendar takes long to make: one of decades serves a stream for years.
+        return _schedule(calendar, *decades)
+    except DataError:
+        if decades == (first_year, last_year):
+            raise
+        return _schedule(calendar, first_year, last_year)
+
+
+@lru_cache(maxsize=64)
+def _schedule(calendar: str, first_year: int, last_year: int) -> Schedule:
+    if calendar == FOREX:
+        return _forex_days(first_year, last_year)
+    import exchange_calendars
+
+    try:
+        exchange = exchange_calendars.get_calendar(
+            calendar, start=f"{first_year:04}-01-01", end=f"{last_year:04}-12-31"
+        )
+    except (ValueError, OverflowError) as error:
+        raise DataError(
+            f"calendar {calendar} does not reach from {first_year} to {last_year}: {error}"
+        ) from error
+    opens, closes, break_starts, break_ends = (
+        column.dt.tz_localize(None).to_numpy().astype("datetime64[ns]")
+        for column in (exchange.opens, exchange.closes, exchange.break_starts, exchange.break_ends)
+    )
+    days = exchange.sessions.to_numpy().astype("datetime64[D]")
+    return Schedule(days, opens, closes, break_starts, break_ends, ZoneInfo(str(exchange.tz)))
+
+
+@lru_cache(maxsize=64)
+def _day_starts(calendar: str, first_year: int, last_year: int) -> tuple[np.datetime64, Moments]:
+    """The first of a row of days, and the moment after which each of them begins, to a day after the last.
+
+    Bars that close in the first or last hours of UTC's years may be of a day outside of them.
+    """
+    first, last = date(first_year, 1, 1) - timedelta(days=2), date(last_year, 12, 31) + timedelta(days=3)
+    days = [first + timedelta(days=count) for count in range((last - first).days + 1)]
+    if calendar == FOREX:
+        starts = [_forex_close(day - timedelta(days=1)) for day in days]
+        return np.datetime64(first), np.array(starts, dtype="datetime64[ns]")
+    known = schedule(calendar, first_year, last_year)
+    within = (known.days >= np.datetime64(first)) & (known.days <= np.datetime64(last))
+    midnights = np.array([_moment(day, time(), known.zone) for day in days], dtype="datetime64[ns]")
+    # A session that opens on the evening before its day takes that evening with it.
+    place = (known.days[within] - np.datetime64(first)).astype(np.int64)
+    midnights[place] = np.minimum(midnights[place], known.opens[within])
+    return np.datetime64(first), midnights
+
+
+def _forex_days(first_year: int, last_year: int) -> Schedule:
+    """A session ends at 17:00 in New York on each weekday and begins a day before, on Monday with Sunday."""
+    first, last = date(first_year, 1, 1), date(last_year, 12, 31)
+    days = [first + timedelta(days=count) for count in range((last - first).days + 2)]
+    weekdays = [day for day in days if day.weekday() <= FRIDAY]
+    opens = np.array([_forex_close(day - timedelta(days=1)) for day in weekdays], dtype="datetime64[ns]")
+    closes = np.array([_forex_close(day) for day in weekdays], dtype="datetime64[ns]")
+    never = np.full(len(weekdays), np.datetime64("NaT", "ns"))
+    return Schedule(np.array(weekdays, dtype="datetime64[D]"), opens, closes, never, never, FOREX_ZONE)
+
+
+def _forex_close(day: date) -> np.datetime64:
+    return _moment(day, FOREX_HOUR, FOREX_ZONE)
+
+
+def _moment(day: date, clock: time, zone: ZoneInfo) -> np.datetime64:
+    """The moment at which the clocks of `zone` show that time of the day."""
+    return np.datetime64(datetime.combine(day, clock, zone).astimezone(UTC).replace(tzinfo=None), "ns")
+
+
+def years_of(moments: Moments) -> tuple[int, int]:
+    """The first and the last year of UTC among the moments."""
+    years = moments.astype("datetime64[Y]")
+    return int(str(years.min())), int(str(years.max()))

@@ -1,0 +1,98 @@
+"""Order books, and the last one before a bar's close as further columns of that bar."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+import numpy as np
+
+from alphaloop.bars import Slice
+from alphaloop.clock import as_utc
+
+LEVELS = 5
+# bid_price_1 … bid_price_5, bid_size_1 …, ask_price_1 …, ask_size_1 …; level 1 is the best.
+COLUMNS = tuple(
+    f"{side}_{what}_{level}"
+    for side in ("bid", "ask")
+    for what in ("price", "size")
+    for level in range(1, LEVELS + 1)
+)
+
+Level = tuple[float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class OrderBook:
+    """The best levels of a book, (price, size), best first, at most `LEVELS` a side.
+
+    The constructor refuses a book that no market shows: crossed, out of order, or not positive.
+    """
+
+    symbol: str
+    timestamp: datetime
+    bids: tuple[Level, ...]
+    asks: tuple[Level, ...]
+    provider: str = ""
+
+    def __post_init__(self) -> None:
+        as_utc(self.timestamp)
+        for side, levels in (("bid", self.bids), ("ask", self.asks)):
+            prices = [price for price, _ in levels]
+            if not all(np.isfinite(value) and value > 0 for level in levels for value in level):
+                raise ValueError(f"book of {self.symbol} at {self.timestamp}: {side}s are {levels}")
+            if prices != sorted(set(prices), reverse=side == "bid"):
+                raise ValueError(f"book of {self.symbol} at {self.timestamp}: {side}s are out of order")
+        if self.bids and self.asks and self.bids[0][0] >= self.asks[0][0]:
+            raise ValueError(
+                f"book of {self.symbol} at {self.timestamp} is crossed: "
+                f"bid {self.bids[0][0]} against ask {self.asks[0][0]}"
+            )
+
+    def columns(self) -> dict[str, float]:
+        """The values of `COLUMNS`; NaN for a level that the book lacks."""
+        values = dict.fromkeys(COLUMNS, float("nan"))
+        for side, levels in (("bid", self.bids), ("ask", self.asks)):
+            for level, (price, size) in enumerate(levels[:LEVELS], start=1):
+                values[f"{side}_price_{level}"] = price
+                values[f"{side}_size_{level}"] = size
+        return values
+
+
+class Books:
+    """The recent books of each symbol, so that a bar can be given the one that stood at its close.
+
+    Books of the last `keep` are held; a bar must be asked for within that time after its close. A book
+    older than `stale` at the bar's close is not believed to stand.
+    """
+
+    def __init__(
+        self, keep: timedelta = timedelta(minutes=2), stale: timedelta = timedelta(minutes=1)
+    ) -> None:
+        self._keep, self._stale = keep, stale
+        self._books: dict[str, deque[OrderBook]] = {}
+
+    def add(self, book: OrderBook) -> None:
+        """Remember a book; one older than the symbol's last is dropped."""
+        books = self._books.setdefault(book.symbol, deque())
+        if books and book.timestamp < books[-1].timestamp:
+            return
+        books.append(book)
+        while books[0].timestamp < book.timestamp - self._keep:
+            books.popleft()
+
+    def at(self, symbol: str, close: datetime) -> OrderBook | None:
+        """The last book of `symbol` not after `close`; None where there is none, or only a stale one."""
+        for book in reversed(self._books.get(symbol, ())):
+            if book.timestamp <= close:
+                return book if book.timestamp >= close - self._stale else None
+        return None
+
+    def attach(self, bars: Slice) -> Slice:
+        """`bars` with `COLUMNS` in `extra`; NaN for a symbol without a book at the bar's close."""
+        absent = dict.fromkeys(COLUMNS, float("nan"))
+        found = [self.at(symbol, bars.timestamp) for symbol in bars.symbols]
+        rows = [absent if book is None else book.columns() for book in found]
+        extra = {name: np.array([row[name] for row in rows]) for name in COLUMNS}
+        return replace(bars, extra={**bars.extra, **extra})

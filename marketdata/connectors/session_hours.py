@@ -1,0 +1,69 @@
+"""The regular hours of New York's exchanges: which bars lie in them, and when those close."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, time, timedelta
+from zoneinfo import ZoneInfo
+
+import numpy as np
+import numpy.typing as npt
+
+from marketdata.calendars import Moments, session_closes
+
+TIME_ZONE = "America/New_York"
+OPENING = time(9, 30)
+
+
+def new_york_days(moments: Moments) -> npt.NDArray[np.datetime64]:
+    """The day in New York of each moment (`datetime64[ns]` in UTC), `datetime64[D]`."""
+    if not len(moments):
+        return np.array([], dtype="datetime64[D]")
+    import pandas as pd
+
+    local = pd.DatetimeIndex(moments).tz_localize("UTC").tz_convert(TIME_ZONE).tz_localize(None)
+    days: npt.NDArray[np.datetime64] = local.to_numpy().astype("datetime64[D]")
+    return days
+
+
+def regular_closes(starts: Moments, period: timedelta) -> Moments:
+    """When bars that begin at `starts` (`datetime64[ns]` in UTC) close; NaT for those outside the session.
+
+    The last bar of a session ends with it, even where its period would not. A bar that only overlaps
+    the opening is kept: venues cut hours by the clock, and the exchange opens at half past.
+    """
+    ends = starts + np.timedelta64(period)
+    closed = np.full(len(starts), np.datetime64("NaT", "ns"))
+    if not len(starts):
+        return closed
+    days = new_york_days(starts)
+    closes = session_closes(days.min().item(), days.max().item())
+    sessions = closes.astype("datetime64[D]")
+    if not len(sessions):
+        return closed
+    opens = np.array([_opening(day) for day in sessions.tolist()], dtype="datetime64[ns]")
+    place = np.minimum(np.searchsorted(sessions, days), len(sessions) - 1)
+    inside = (sessions[place] == days) & (starts < closes[place]) & (ends > opens[place])
+    closed[inside] = np.minimum(ends, closes[place])[inside]
+    return closed
+
+
+def in_session(start: datetime, period: timedelta) -> bool:
+    """Whether the bar that begins at `start`, aware, lies in a session, as `regular_closes` has it."""
+    return not np.isnat(regular_closes(np.array([_naive(start)]), period)[0])
+
+
+def any_session(start: datetime, end: datetime) -> bool:
+    """Whether an exchange of New York is open at some moment of `(start, end]`, aware times."""
+    for close in session_closes(start.date() - timedelta(days=1), end.date() + timedelta(days=1)):
+        day = close.astype("datetime64[D]").item()
+        if _naive(start) < close and _opening(day) < _naive(end):
+            return True
+    return False
+
+
+def _opening(day: date) -> np.datetime64:
+    return _naive(datetime.combine(day, OPENING, ZoneInfo(TIME_ZONE)))
+
+
+def _naive(moment: datetime) -> np.datetime64:
+    return np.datetime64(moment.astimezone(UTC).replace(tzinfo=None), "ns")

@@ -1,0 +1,43 @@
+"""Stored bars: the rows of a table as the `Bar`s that a live source would have given."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import pyarrow as pa
+
+from alphaloop.bars import BARS_SCHEMA, DISPUTED, PROVIDER, Bar
+from alphaloop.clock import as_utc
+from alphaloop.errors import DataError
+
+
+def stored_bars(table: pa.Table, provider: str) -> Iterator[Bar]:
+    """The rows of `table`, in the order they have; `provider` is that of rows which name none.
+
+    A column beyond those of bars, `provider` and `disputed` is left out: a live bar has none. `DataError`
+    names a row that no market prints.
+    """
+    names = [*BARS_SCHEMA.names, *(name for name in (PROVIDER, DISPUTED) if name in table.schema.names)]
+    times = table["timestamp"].cast(pa.timestamp("us", tz="UTC"), safe=False)
+    place = table.schema.get_field_index("timestamp")
+    known = table.set_column(place, "timestamp", times).select(names)
+    for batch in known.to_batches(max_chunksize=4096):
+        for row in batch.to_pylist():
+            yield _bar(row, provider)
+
+
+def _bar(row: dict[str, Any], provider: str) -> Bar:
+    values: dict[str, Any] = {name: None if _absent(value) else value for name, value in row.items()}
+    values["timestamp"] = as_utc(row["timestamp"])
+    values[PROVIDER] = values.get(PROVIDER) or provider
+    values[DISPUTED] = bool(values.get(DISPUTED))
+    try:
+        return Bar(**values)
+    except (TypeError, ValueError) as error:
+        raise DataError(f"bars of '{provider}' hold one that no market prints: {error}") from error
+
+
+def _absent(value: Any) -> bool:
+    return value is None or (isinstance(value, float) and math.isnan(value))

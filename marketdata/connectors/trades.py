@@ -1,0 +1,82 @@
+"""Trades as they are told, and the bars that they make."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Literal
+
+import numpy as np
+
+from alphaloop.clock import as_utc
+from marketdata.connectors.closed_bars import Update
+
+Side = Literal["buy", "sell", ""]
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+# 1970-01-05 was a Monday: weeks begin there, every shorter period divides the day.
+FIRST_MONDAY = datetime(1970, 1, 5, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Trade:
+    """One trade. `side` is the taker's, empty where the venue does not say; `size` in units of the base."""
+
+    symbol: str
+    timestamp: datetime
+    price: float
+    size: float
+    side: Side = ""
+    id: str = ""
+    provider: str = ""
+
+    def __post_init__(self) -> None:
+        as_utc(self.timestamp)
+        for name in ("price", "size"):
+            value = getattr(self, name)
+            if not (np.isfinite(value) and value > 0):
+                raise ValueError(f"trade of {self.symbol} at {self.timestamp}: {name} is {value}")
+
+
+class TradeBars:
+    """Bars built from trades, for venues that tell none.
+
+    A period of which the beginning was not heard gives nothing: its bar is history's to give. So the
+    first period after `interrupt` (and the very first) is left out.
+    """
+
+    def __init__(self, period: timedelta) -> None:
+        self._period = period
+        self._built: dict[str, Update] = {}
+        self._heard_from: dict[str, datetime] = {}
+
+    def interrupt(self) -> None:
+        """Trades may have been missed."""
+        self._built.clear()
+        self._heard_from.clear()
+
+    def listen(self, symbol: str, now: datetime) -> None:
+        """From `now` on every trade of `symbol` is heard."""
+        self._heard_from.setdefault(symbol, now)
+
+    def add(self, trade: Trade) -> Update | None:
+        """The bar of the trade's period as it stands, never final; None where its beginning is missing."""
+        start = period_start(trade.timestamp, self._period)
+        if trade.symbol not in self._heard_from or start < self._heard_from[trade.symbol]:
+            return None
+        price, so_far = trade.price, self._built.get(trade.symbol)
+        if so_far is not None and so_far.start > start:
+            return None
+        if so_far is None or so_far.start < start:
+            built = Update(trade.symbol, start, price, price, price, price, trade.size, final=False)
+        else:
+            high, low = max(so_far.high, price), min(so_far.low, price)
+            volume = so_far.volume + trade.size
+            built = Update(trade.symbol, start, so_far.open, high, low, price, volume, final=False)
+        self._built[trade.symbol] = built
+        return built
+
+
+def period_start(moment: datetime, period: timedelta) -> datetime:
+    """The beginning of the period that holds `moment`; weeks begin on Monday."""
+    origin = FIRST_MONDAY if period >= timedelta(weeks=1) else EPOCH
+    return moment - (moment - origin) % period

@@ -1,0 +1,137 @@
+"""Consensus: what to believe where several providers tell of the same bar.
+
+Two bars agree where every column that both have lies within its tolerance. In this order:
+`agree` all agree with the first; `majority` a bar with which more than half agree, itself counted (of
+three: the one that a third bears out); `past` the bars whose close is no outlier against the symbol's
+own past changes, if they agree and others are outliers. Otherwise nothing can decide and the first
+bar stands, disputed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from alphaloop.bars import Bar
+from alphaloop.errors import InputError
+
+Floats = npt.NDArray[np.float64]
+Rule = Literal["alone", "agree", "majority", "past", "none"]
+
+# Volumes of two venues are different things, so by default only prices are compared.
+TOLERANCES: Mapping[str, float] = MappingProxyType(
+    {"open": 0.002, "high": 0.002, "low": 0.002, "close": 0.001}
+)
+COLUMNS = ("open", "high", "low", "close", "volume", "adjustment")
+# The standard deviation of a normal distribution over its median absolute deviation.
+NORMAL_OVER_MAD = 1.4826
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The bar to go on with, and by which rule; `outvoted` are the providers that were not believed.
+
+    `bar.disputed` is set where nothing could decide.
+    """
+
+    bar: Bar
+    rule: Rule
+    outvoted: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Consensus:
+    """Decides between providers. Pure: the same bars and the same past have the same verdict.
+
+    `tolerances` are by column and relative to the larger value; a column without one is not compared.
+    `outlier` is how many robust standard deviations off a change may be; it takes `least` past changes to
+    know the scale, which is never taken below the tolerance of the close. `InputError` for a tolerance of
+    no column, or a number that makes no sense.
+    """
+
+    tolerances: Mapping[str, float] = field(default_factory=lambda: TOLERANCES)
+    outlier: float = 10.0
+    least: int = 10
+
+    def __post_init__(self) -> None:
+        for column, tolerance in self.tolerances.items():
+            if column not in COLUMNS or not 0 <= tolerance < 1:
+                raise InputError(
+                    f"tolerance of '{column}' is {tolerance}; it must lie in [0, 1), of: {', '.join(COLUMNS)}"
+                )
+        if not self.outlier > 0 or self.least < 2:
+            raise InputError(f"outlier is {self.outlier} and least {self.least}; give > 0 and >= 2")
+
+    def agree(self, one: Bar, other: Bar) -> bool:
+        """Whether two bars tell the same, in every column that both have. Symmetric."""
+        for column, tolerance in self.tolerances.items():
+            left, right = getattr(one, column), getattr(other, column)
+            if left is not None and right is not None:
+                if abs(left - right) > tolerance * max(abs(left), abs(right)):
+                    return False
+        return True
+
+    def settle(self, bars: Sequence[Bar], past: Sequence[float] = ()) -> Verdict:
+        """What to believe of `bars`, of one symbol and timestamp, the preferred provider's first.
+
+        `past` are the adjusted closes before, oldest first. A bar that comes alone is believed unless it
+        is an outlier. `InputError` if there is none, or they are of different symbols or timestamps.
+        """
+        if not bars or len({(bar.symbol, bar.timestamp) for bar in bars}) != 1:
+            told = ", ".join(f"{bar.symbol} at {bar.timestamp.isoformat()}" for bar in bars)
+            raise InputError(
+                f"a verdict is about the bars of one symbol and timestamp, not: {told or 'none'}"
+            )
+        if len(bars) == 1:
+            return _disputed(bars[0]) if self._outliers(bars, past)[0] else Verdict(bars[0], "alone")
+        if all(self.agree(bars[0], other) for other in bars[1:]):
+            return Verdict(bars[0], "agree")
+        agreeing = np.array([[self.agree(one, other) for other in bars] for one in bars])
+        borne_out = np.flatnonzero(agreeing.sum(axis=1) * 2 > len(bars))
+        if len(borne_out):
+            return self._decided(bars, agreeing, int(borne_out[0]), "majority")
+        calm = np.flatnonzero(~self._outliers(bars, past))
+        if 0 < len(calm) < len(bars) and agreeing[np.ix_(calm, calm)].all():
+            return self._decided(bars, agreeing, int(calm[0]), "past")
+        return _disputed(bars[0])
+
+    def _outliers(self, bars: Sequence[Bar], past: Sequence[float]) -> npt.NDArray[np.bool_]:
+        scale = _Past(past, self.least, self.tolerances.get("close", 0.0))
+        return scale.deviations(bars) > self.outlier
+
+    def _decided(
+        self, bars: Sequence[Bar], agreeing: npt.NDArray[np.bool_], chosen: int, rule: Rule
+    ) -> Verdict:
+        outvoted = tuple(bar.provider for bar, same in zip(bars, agreeing[chosen], strict=True) if not same)
+        return Verdict(bars[chosen], rule, outvoted)
+
+
+class _Past:
+    """The robust scale of a symbol's relative changes: median and median absolute deviation."""
+
+    def __init__(self, closes: Sequence[float], least: int, floor: float) -> None:
+        known = np.asarray(closes, dtype=np.float64)
+        self._known = len(known) > least
+        if self._known:
+            changes = known[1:] / known[:-1] - 1.0
+            self._last, self._middle = known[-1], float(np.median(changes))
+            spread = float(np.median(np.abs(changes - self._middle)))
+            # A price that never moved would make an outlier of its first tick.
+            self._scale = max(NORMAL_OVER_MAD * spread, floor, np.finfo(float).eps)
+
+    def deviations(self, bars: Sequence[Bar]) -> Floats:
+        """Robust standard deviations that each close is off, `[bars]`; 0 where nothing is known."""
+        if not self._known:
+            return np.zeros(len(bars))
+        changes = np.array([bar.close * bar.adjustment for bar in bars]) / self._last - 1.0
+        deviations: Floats = np.abs(changes - self._middle) / self._scale
+        return deviations
+
+
+def _disputed(bar: Bar) -> Verdict:
+    return Verdict(replace(bar, disputed=True), "none")

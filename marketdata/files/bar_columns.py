@@ -1,0 +1,182 @@
+"""From the columns of somebody's file to those of `BARS_SCHEMA`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from zoneinfo import ZoneInfo
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from alphaloop.bars import BARS_SCHEMA, with_calendar
+from alphaloop.errors import DataError, InputError
+from marketdata.files.bar_stamps import StampRule
+from marketdata.files.date_format import iso_texts, require_format
+from marketdata.files.number_cells import numbers
+from marketdata.files.stamp_cells import StampCells
+
+# Names that a column may have besides its own; case, spaces and hyphens do not count.
+ALIASES = {
+    "symbol": ("symbol", "ticker", "instrument"),
+    "timestamp": ("timestamp", "date", "datetime", "time"),
+    "volume": ("volume", "vol"),
+    "adjusted_close": ("adjusted_close", "adj_close", "adjclose"),
+}
+FIELDS = (*BARS_SCHEMA.names, "adjusted_close")
+# So many lines may stand above a table.
+MAX_LINES = 1_000
+STAMP = BARS_SCHEMA.field("timestamp").type
+
+
+@dataclass(frozen=True)
+class BarColumns:
+    """How a file's columns are read.
+
+    `names` gives a field's column where no alias fits; `extra` are numeric columns to be kept besides.
+    `timezone` is that of times without one, which are refused while it is empty. `date_format` is that of
+    times which are not written in ISO 8601: see `marketdata.files.date_format`. Of a CSV file the first
+    `skip_lines` lines are none of the table, and the names of its columns stand in the first of
+    `header_lines` lines. `stamp` says what a time means, and `frequency` how long a bar is, both empty where
+    that is not told: see `StampRule`.
+    """
+
+    calendar: str = "XNYS"
+    timezone: str = ""
+    names: Mapping[str, str] = field(default_factory=dict)
+    extra: tuple[str, ...] = ()
+    date_format: str = ""
+    skip_lines: int = 0
+    header_lines: int = 1
+    stamp: str = ""
+    frequency: str = ""
+
+    def __post_init__(self) -> None:
+        StampRule(self.calendar, self.stamp)
+        for name in self.names:
+            if name not in FIELDS:
+                raise InputError(f"'{name}' is no column of bars; there are: {', '.join(FIELDS)}")
+        if self.timezone:
+            try:
+                ZoneInfo(self.timezone)
+            except (ValueError, OSError, KeyError) as error:
+                raise InputError(f"there is no time zone '{self.timezone}'; write Europe/London") from error
+
+        if self.date_format:
+            require_format(self.date_format)
+        for name, value, least in (
+            ("skip_lines", self.skip_lines, 0),
+            ("header_lines", self.header_lines, 1),
+        ):
+            if not least <= value <= MAX_LINES:
+                raise InputError(f"{name} is {value}; it must be from {least} to {MAX_LINES}")
+
+    def options(self) -> dict[str, str]:
+        """Every field as an option of a folder, by name; empty where it says nothing."""
+        told = {one.name: getattr(self, one.name) for one in fields(self)}
+        names = told.pop("names")
+        texts = {
+            name: ",".join(value) if isinstance(value, tuple) else str(value) for name, value in told.items()
+        }
+        return texts | dict(names)
+
+    def find(self, columns: Sequence[str], label: str, *, symbol_known: bool) -> dict[str, str]:
+        """The column of each field among `columns`; a field that is not there is left out.
+
+        `DataError` where one must be there (symbol, unless it is known otherwise, timestamp, close), and
+        where two could be the same.
+        """
+        plain = [_plain(name) for name in columns]
+        found: dict[str, str] = {}
+        for wanted in (*FIELDS, *self.extra):
+            options = [_plain(self.names[wanted])] if wanted in self.names else [wanted]
+            if wanted not in self.names and wanted not in plain:
+                options = list(ALIASES.get(wanted, (wanted,)))
+            # The names of extra columns are given, so they are as written.
+            options = [_plain(option) for option in options]
+            mine = [name for name, simple in zip(columns, plain, strict=True) if simple in options]
+            if len(mine) > 1:
+                both = " and ".join(f"'{name}'" for name in mine[:2])
+                raise DataError(f"{label}: columns {both} could both be the {wanted}; keep or name one")
+            if mine:
+                found[wanted] = mine[0]
+        required = ["timestamp", "close", *self.extra, *self.names, *([] if symbol_known else ["symbol"])]
+        for wanted in required:
+            if wanted not in found:
+                has = ", ".join(name if name.isprintable() else repr(name) for name in columns) or "none"
+                raise DataError(
+                    f"{label}: column '{wanted}' is missing; it has: {has}; name it, as {wanted}=NAME, or "
+                    "say how many lines stand above the header, as skip_lines=1"
+                )
+        return found
+
+    def empty(self) -> pa.Table:
+        """A table of bars without rows."""
+        further = [pa.field(name, pa.float64()) for name in self.extra]
+        return with_calendar(pa.schema([*BARS_SCHEMA, *further]).empty_table(), self.calendar)
+
+    def convert(self, raw: pa.Table, found: Mapping[str, str], label: str, symbol: str = "") -> pa.Table:
+        """`raw` as a table of bars; `symbol` is that of every row where no column says it.
+
+        With an adjusted close and no adjustment, the adjustment is the ratio of the two closes: see
+        `marketdata.files.folder_source.rebased`. `DataError` names column and row.
+        """
+        cells = _Cells(label)
+        symbols = (
+            cells.symbols(raw[found["symbol"]])
+            if "symbol" in found
+            else pa.array([symbol] * len(raw), pa.string())
+        )
+        own = all(found.get(name) == name for name in BARS_SCHEMA.names if name != "symbol")
+        rule = StampRule(self.calendar, self.stamp, self.frequency, own)
+        dated = self._dated(raw[found["timestamp"]], label)
+        stamps = StampCells(label, rule, self.timezone).stamps(dated)
+        closes = rule.closes(stamps, symbols.to_numpy(zero_copy_only=False), label)
+        columns: dict[str, pa.Array] = {"symbol": symbols, "timestamp": pa.array(closes).cast(STAMP)}
+        for name in BARS_SCHEMA.names[2:]:
+            if name in found:
+                columns[name] = cells.numbers(name, raw[found[name]])
+            else:
+                default = 1.0 if name == "adjustment" else None
+                columns[name] = pa.array([default] * len(raw), pa.float64())
+        if "adjustment" not in found and "adjusted_close" in found:
+            adjusted = cells.numbers("adjusted_close", raw[found["adjusted_close"]])
+            columns["adjustment"] = pc.divide(adjusted, columns["close"])
+        table = pa.table(columns, schema=BARS_SCHEMA)
+        for name in self.extra:
+            table = table.append_column(name, cells.numbers(name, raw[found[name]]))
+        return with_calendar(table, self.calendar)
+
+    def _dated(self, column: pa.ChunkedArray, label: str) -> pa.ChunkedArray:
+        return iso_texts(column, self.date_format, label) if self.date_format else column
+
+
+@dataclass(frozen=True)
+class _Cells:
+    """Columns of cells, and what to say of one that is wrong."""
+
+    label: str
+
+    def symbols(self, column: pa.ChunkedArray) -> pa.Array:
+        try:
+            texts = pc.utf8_trim_whitespace(column.cast(pa.string())).combine_chunks()
+        except pa.ArrowException as error:
+            raise DataError(f"{self.label}: column 'symbol' holds no texts ({_line(error)})") from error
+        for row, text in enumerate(texts.to_pylist()):
+            if not text:
+                raise self.wrong("symbol", row, text, "every row names its symbol")
+        return texts
+
+    def numbers(self, name: str, column: pa.ChunkedArray) -> pa.Array:
+        return numbers(column, name, self.label)
+
+    def wrong(self, column: str, row: int, value: object, way_out: str) -> DataError:
+        return DataError(f"{self.label}: column '{column}', row {row + 1} is {value!r}; {way_out}")
+
+
+def _plain(name: str) -> str:
+    return "_".join(name.strip().lower().replace("-", " ").split())
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())

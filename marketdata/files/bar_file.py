@@ -1,0 +1,210 @@
+"""One file of bars, CSV or Parquet, of which only what is asked for is read."""
+
+from __future__ import annotations
+
+import codecs
+import csv
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from functools import cached_property
+from pathlib import PurePosixPath
+from typing import Any, NoReturn
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from alphaloop.bars import CALENDAR
+from alphaloop.errors import DataError
+from marketdata.files.bar_columns import BarColumns
+from marketdata.files.bar_stamps import CLOSE
+from marketdata.files.location import FAILURES, Storage
+from marketdata.source import select
+
+PARQUET = ".parquet"
+SUFFIXES = (".csv", ".csv.gz", PARQUET)
+# A file's own times may be local, and name the beginning of a bar: rows are cut off this far outside of
+# what was asked for (and the length of a bar) before they are read, and exactly afterwards.
+MARGIN = timedelta(days=2)
+# What the metadata of a table of bars and of a snapshot hold.
+OURS = {CALENDAR, b"alphaloop.snapshot"}
+
+
+@dataclass(frozen=True)
+class BarFile:
+    """The file at `path` of a storage; `name` is what errors call it.
+
+    `symbol` is that of all its rows where its folder says so; where `titled`, a file without a column
+    of symbols is called after its only one. `margin` is how far a row's own time may lie from its bar's
+    close.
+    """
+
+    storage: Storage
+    path: str
+    name: str
+    columns: BarColumns
+    symbol: str = ""
+    titled: bool = False
+    margin: timedelta = MARGIN
+
+    def __post_init__(self) -> None:
+        if not self.path.lower().endswith(SUFFIXES):
+            raise DataError(f"{self.name}: a data file ends in {' or '.join(SUFFIXES)}")
+
+    def symbols(self) -> set[str]:
+        """The symbols in it; of Parquet, only their column is read."""
+        if self._only_symbol:
+            return {self._only_symbol}
+        column = self._found["symbol"]
+        texts = pc.unique(self._raw([column], None)[column].cast(pa.string())).to_pylist()
+        return {text.strip() for text in texts if text}
+
+    @property
+    def relative(self) -> bool:
+        """Whether its adjustment is a ratio to a close that was adjusted with what came later."""
+        return "adjusted_close" in self._found and "adjustment" not in self._found
+
+    def read(
+        self, symbols: Sequence[str] | None = None, start: datetime | None = None, end: datetime | None = None
+    ) -> pa.Table:
+        """Its bars of `symbols` (None: of all) with `start <= timestamp <= end`, in the file's order.
+
+        Of Parquet only the columns needed and the row groups in question are read; a CSV file is read
+        whole. Raises `DataError` naming the file and the place, `VendorError` where the store failed.
+        """
+        if symbols is not None and self._only_symbol and self._only_symbol not in symbols:
+            return self.columns.empty()
+        condition = self._condition(symbols, start, end) if self._parquet else None
+        raw = self._raw(list(dict.fromkeys(self._found.values())), condition)
+        table = self._reading.convert(raw, self._found, self.name, self._only_symbol)
+        return select(
+            table, pc.unique(table["symbol"]).to_pylist() if symbols is None else symbols, start, end
+        )
+
+    @property
+    def _reading(self) -> BarColumns:
+        """How its columns are read: a table of ours, which names its calendar, has stamps that are closes."""
+        ours = self._parquet and OURS.intersection(self._fragment[1].metadata or ())
+        return replace(self.columns, stamp=CLOSE) if ours and not self.columns.stamp else self.columns
+
+    @property
+    def _parquet(self) -> bool:
+        return self.path.lower().endswith(PARQUET)
+
+    @property
+    def _only_symbol(self) -> str:
+        if self.symbol or "symbol" in self._found:
+            return self.symbol
+        return title(self.path)
+
+    @cached_property
+    def _found(self) -> Mapping[str, str]:
+        names = self._fragment[1].names if self._parquet else self._header
+        known = self.titled or self.symbol != ""
+        found = self.columns.find(names, self.name, symbol_known=known)
+        return {field: name for field, name in found.items() if field != "symbol" or not self.symbol}
+
+    @cached_property
+    def _fragment(self) -> tuple[Any, pa.Schema]:
+        from pyarrow import dataset
+
+        try:
+            fragment = dataset.ParquetFileFormat().make_fragment(self.path, self.storage.filesystem)
+            schema = fragment.physical_schema
+            # The names are decoded here, where damage to them is an error of the file.
+            fields = list(zip(schema.names, schema.types, strict=True))
+            return fragment, pa.schema(fields, metadata=schema.metadata)
+        except FAILURES as error:
+            self._fail(error)
+
+    @cached_property
+    def _header(self) -> list[str]:
+        try:
+            with self.storage.filesystem.open_input_stream(self.path) as stream:
+                line = _line(stream, self.columns.skip_lines)
+            return next(csv.reader([line]), [])
+        except (*FAILURES, csv.Error) as error:
+            self._fail(error)
+
+    def _raw(self, names: list[str], condition: Any) -> pa.Table:
+        from pyarrow import csv as arrow_csv
+
+        try:
+            if self._parquet:
+                return self._fragment[0].to_table(columns=names, filter=condition, use_threads=False)
+            # Everything as text: a cell that is no number is then named by its row.
+            options = arrow_csv.ConvertOptions(
+                column_types={name: pa.string() for name in names}, include_columns=names
+            )
+            lines = arrow_csv.ReadOptions(
+                skip_rows=self.columns.skip_lines, skip_rows_after_names=self.columns.header_lines - 1
+            )
+            with self.storage.filesystem.open_input_stream(self.path) as stream:
+                return arrow_csv.read_csv(stream, lines, convert_options=options)
+        except FAILURES as error:
+            self._fail(error)
+
+    def _condition(self, symbols: Sequence[str] | None, start: datetime | None, end: datetime | None) -> Any:
+        """What Parquet's own statistics can decide; None where that is nothing."""
+        schema, parts = self._fragment[1], []
+        symbol = self._found.get("symbol")
+        if symbols is not None and symbol and self._plain_symbols(symbol):
+            parts.append(_or_null(symbol, pc.field(symbol).isin(list(symbols))))
+        stamp = self._found["timestamp"]
+        kind = schema.field(stamp).type
+        if start is not None and (bound := _bound(start - self.margin, kind)) is not None:
+            parts.append(_or_null(stamp, pc.field(stamp) >= bound))
+        if end is not None and (bound := _bound(end + self.margin, kind)) is not None:
+            parts.append(_or_null(stamp, pc.field(stamp) <= bound))
+        if not parts:
+            return None
+        together = parts[0]
+        for part in parts[1:]:
+            together &= part
+        return together
+
+    def _plain_symbols(self, name: str) -> bool:
+        """True where the column's statistics show texts without blanks around them."""
+        fragment, schema = self._fragment
+        if not pa.types.is_string(schema.field(name).type):
+            return False
+        try:
+            ends = [group.statistics.get(name, {}) for group in fragment.row_groups]
+        except FAILURES as error:
+            self._fail(error)
+        texts = [text for one in ends for text in (one.get("min"), one.get("max"))]
+        return all(isinstance(text, str) and text == text.strip() for text in texts)
+
+    def _fail(self, error: Exception) -> NoReturn:
+        self.storage.fail(self.name, f"read as {'parquet' if self._parquet else 'csv'}", error)
+
+
+def title(path: str) -> str:
+    """The name of a file without its ending: BRK.A of `BRK.A.csv`."""
+    name = PurePosixPath(path).name
+    ending = next((one for one in SUFFIXES if name.lower().endswith(one)), "")
+    return name[: len(name) - len(ending)].strip()
+
+
+def _or_null(column: str, condition: Any) -> Any:
+    """`condition`, or no value in the column: what is missing is an error to be told, not to be dropped."""
+    return condition | pc.field(column).is_null()
+
+
+def _bound(moment: datetime, kind: pa.DataType) -> pa.Scalar | None:
+    """`moment` as a value of a column of times; None where its values do not sort as times do.
+
+    Texts do not: 20190102 sorts after 2019-12-31, and blanks before both.
+    """
+    if pa.types.is_timestamp(kind):
+        return pa.scalar(moment if kind.tz else moment.replace(tzinfo=None), kind)
+    return pa.scalar(moment.date(), kind) if pa.types.is_date(kind) else None
+
+
+def _line(stream: Any, number: int) -> str:
+    """The line of this number, counted from 0; empty where there are fewer."""
+    data = b""
+    while data.count(b"\n") <= number and (more := stream.read(1 << 12)):
+        data += more
+    lines = data.removeprefix(codecs.BOM_UTF8).split(b"\n")
+    return lines[number].decode("utf-8").rstrip("\r") if number < len(lines) else ""

@@ -1,0 +1,294 @@
+"""The meaning of a bar's stamp in somebody's file: its close, its opening, or the date of its session.
+
+Bars are known here by their close. What a stamp means is told (`stamp=open|close|date`), or follows from the
+calendar: a bare date is its session's, and so is a midnight in daily bars of an exchange, where no bar can
+close then. Where more than one reading is possible, the stamps are refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import date
+from zoneinfo import ZoneInfo
+
+import numpy as np
+import numpy.typing as npt
+
+from alphaloop.errors import DataError, InputError
+from marketdata.calendars import (
+    DAY,
+    FOREX,
+    ROUND_THE_CLOCK,
+    Days,
+    Moments,
+    closes_of,
+    days_of,
+    is_always_open,
+    schedule,
+    years_of,
+)
+
+OPEN, CLOSE, DATE = "open", "close", "date"
+STAMPS = (OPEN, CLOSE, DATE)
+WAY_OUT = "say what a stamp means: stamp=open, stamp=close or stamp=date, as in folder:bars?stamp=open"
+HOUR = np.timedelta64(1, "h")
+LENGTHS = {"m": np.timedelta64(1, "m"), "h": HOUR}
+# Bars that lie so far apart are of a day or more, of a week or more.
+MIN_DAILY_STEP, MIN_WEEKLY_STEP, MIN_MONTHLY_STEP = 20 * HOUR, 5 * DAY, 25 * DAY
+# So many bars tell that a file holds weeks.
+MIN_WEEKS = 4
+SUNDAY, TUESDAY = 6, 1
+# A month that is dated by its end is dated by one of its last days.
+MIN_MONTH_END = 20
+NO_TIME = np.datetime64("NaT", "ns")
+Flags = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Stamps:
+    """Stamps of bars as they are written, in the order of the rows.
+
+    `moments` is `datetime64[ns]` in UTC, NaT for a bare date; `dates` the date that is written,
+    `datetime64[D]`; `midnight` where the clock that is written shows 00:00, or none.
+    """
+
+    moments: Moments
+    dates: Days
+    midnight: Flags
+
+    def __len__(self) -> int:
+        return len(self.dates)
+
+    @property
+    def bare(self) -> Flags:
+        """Where a stamp is a date without a time."""
+        return np.isnat(self.moments)
+
+    @property
+    def order(self) -> Moments:
+        """Moments in the order of time, bare dates as midnights in UTC."""
+        return np.where(self.bare, self.dates.astype("datetime64[ns]"), self.moments)
+
+
+@dataclass(frozen=True)
+class StampRule:
+    """The meaning of stamps: as told, or by the calendar where `stamp` is empty.
+
+    `frequency` is that of the bars, empty where it is not known. `own` are bars in the columns that this
+    platform writes: there, a midnight at which a bar may close is its close.
+    """
+
+    calendar: str
+    stamp: str = ""
+    frequency: str = ""
+    own: bool = False
+
+    def __post_init__(self) -> None:
+        if self.stamp not in ("", *STAMPS):
+            raise InputError(f"stamp is '{self.stamp}'; write {', '.join(STAMPS[:2])} or {STAMPS[2]}")
+
+    @property
+    def midnights_are_dates(self) -> bool:
+        """True where a midnight without a time zone is a date, as pandas and spreadsheets write one."""
+        if self.frequency[-1:] in LENGTHS or self.stamp == CLOSE:
+            return False
+        return self.stamp in (OPEN, DATE) or self.calendar not in (ROUND_THE_CLOCK, FOREX)
+
+    def closes(self, stamps: Stamps, symbols: npt.NDArray[np.object_], label: str) -> Moments:
+        """When the bars close, `datetime64[ns]` in UTC. `DataError` where that cannot be known."""
+        if not len(stamps):
+            return stamps.moments
+        step = _step(stamps.order, symbols)
+        unit = self._unit(step)
+        if self.stamp == CLOSE:
+            return self._dated(stamps, stamps.bare, unit)
+        if self.stamp == DATE:
+            self._require_daily(unit, label)
+            return self._dated(self._on_the_spot(stamps), np.ones(len(stamps), dtype=bool), unit)
+        if self.stamp == OPEN:
+            return self._opened(self._on_the_spot(stamps), unit, label)
+        if unit in LENGTHS:
+            return self._dated(stamps, stamps.bare, unit)
+        stamps = self._on_the_spot(stamps)
+        midnights = stamps.midnight & ~stamps.bare
+        dated = stamps.midnight
+        if midnights.any() and is_always_open(self.calendar, stamps.moments[midnights]):
+            self._require_own(stamps, midnights, label)
+            dated = stamps.bare
+        if unit != "d":
+            self._require_ends(stamps.dates, dated, unit, label)
+        return self._dated(stamps, dated, unit)
+
+    def _require_own(self, stamps: Stamps, midnights: Flags, label: str) -> None:
+        if not self.own:
+            row = int(np.flatnonzero(midnights)[0])
+            raise DataError(
+                f"{label}: column 'timestamp', row {row + 1} is a midnight ({stamps.dates[row]}), and a "
+                f"bar of {self.calendar} may open or close then, or be of that date; {WAY_OUT}"
+            )
+
+    def _unit(self, step: np.timedelta64 | None) -> str:
+        """The unit of the bars' frequency, as told, and where it is told as days, as it looks."""
+        told = self.frequency[-1:]
+        if told in LENGTHS or (told in ("", "d") and step is not None and step < MIN_DAILY_STEP):
+            return told if told in LENGTHS else "h"
+        if told in ("w", "M") or step is None or step < MIN_WEEKLY_STEP:
+            return told or "d"
+        return "w" if step < MIN_MONTHLY_STEP else "M"
+
+    @property
+    def _count(self) -> int:
+        return int(self.frequency[:-1] or 1)
+
+    def _require_daily(self, unit: str, label: str) -> None:
+        if unit in LENGTHS:
+            raise DataError(f"{label}: stamp=date is for bars of a day or more, and these are shorter")
+
+    def _require_ends(self, dates: Days, dated: Flags, unit: str, label: str) -> None:
+        """Raise `DataError` where the date of a week or month may be its first day as well as its last."""
+        weekdays = (dates.astype(np.int64) + 3) % 7
+        if unit == "w":
+            unclear = (weekdays == SUNDAY) | (weekdays <= TUESDAY)
+        else:
+            unclear = (dates - dates.astype("datetime64[M]")).astype(np.int64) + 1 < MIN_MONTH_END
+        unclear = dated & (unclear | (self.calendar == ROUND_THE_CLOCK))
+        if unclear.any():
+            row = int(np.flatnonzero(unclear)[0])
+            length = "week" if unit == "w" else "month"
+            raise DataError(
+                f"{label}: column 'timestamp', row {row + 1} is {dates[row]}, which may be the first day of "
+                f"its {length} or the last; {WAY_OUT}"
+            )
+
+    def _on_the_spot(self, stamps: Stamps) -> Stamps:
+        """`stamps`, with midnights of the market's own clocks known for such, in whatever zone they are."""
+        if self.calendar == ROUND_THE_CLOCK or stamps.bare.all():
+            return stamps
+        times = stamps.moments[~stamps.bare]
+        local = _local(times, schedule(self.calendar, *years_of(times)).zone)
+        there = np.zeros(len(stamps), dtype=bool)
+        there[~stamps.bare] = local == local.astype("datetime64[D]")
+        dates = stamps.dates.copy()
+        dates[there] = local[there[~stamps.bare]].astype("datetime64[D]")
+        return Stamps(stamps.moments, dates, stamps.midnight | there)
+
+    def _dated(self, stamps: Stamps, dated: Flags, unit: str) -> Moments:
+        """The moments as they are; where `dated`, the close of the date's session."""
+        closes = stamps.moments.copy()
+        if dated.any():
+            days = stamps.dates[dated]
+            whole = unit in ("w", "M")
+            closes[dated] = self._last_closes(days, 7 * DAY) if whole else self._session_closes(days)
+        return closes
+
+    def _session_closes(self, days: Days) -> Moments:
+        unique, place = np.unique(days, return_inverse=True)
+        found: list[date] = unique.tolist()
+        return closes_of(found, self.calendar)[place]
+
+    def _last_closes(self, days: Days, within: np.timedelta64 | npt.NDArray[np.timedelta64]) -> Moments:
+        """The close of the last session up to each day, within so many days; without one, that of the day."""
+        closes = self._session_closes(days)
+        if self.calendar == ROUND_THE_CLOCK:
+            return closes
+        known = schedule(self.calendar, *years_of(np.r_[days - 40 * DAY, days]))
+        place = np.searchsorted(known.days, days, side="right") - 1
+        near = (place >= 0) & (days - known.days[np.maximum(place, 0)] < within)
+        return np.where(near, known.closes[np.maximum(place, 0)], closes)
+
+    def _opened(self, stamps: Stamps, unit: str, label: str) -> Moments:
+        """The closes of bars that are stamped with their opening."""
+        if unit in LENGTHS:
+            if stamps.bare.any():
+                raise DataError(
+                    f"{label}: stamp=open needs the time of bars shorter than a day, and there is none"
+                )
+            if self.frequency[-1:] != unit:
+                raise DataError(
+                    f"{label}: these bars are shorter than a day; write their length, as in frequency=1h"
+                )
+            return self._until_closed(stamps.moments, stamps.moments + self._count * LENGTHS[unit])
+        if unit == "d" and self._count == 1:
+            return self._opened_days(stamps)
+        # The day after the last of each period.
+        after = _AFTER[unit](stamps.dates, self._count if self.frequency[-1:] == unit else 1, self.calendar)
+        if self.calendar == ROUND_THE_CLOCK:
+            return stamps.order + (after - stamps.dates)
+        return self._last_closes(after - DAY, after - stamps.dates)
+
+    def _opened_days(self, stamps: Stamps) -> Moments:
+        if self.calendar == ROUND_THE_CLOCK:
+            return stamps.order + DAY
+        dates, rest = stamps.dates.copy(), ~stamps.midnight
+        # A bar that opens at a moment is of the day to which what follows belongs.
+        dates[rest] = days_of(stamps.moments[rest] + np.timedelta64(1, "ns"), self.calendar)
+        closes = self._session_closes(dates)
+        if self.calendar == FOREX:
+            # A day from midnight on is none from 17:00 in New York on: it goes on after that.
+            whole = stamps.midnight & ~stamps.bare
+            closes[whole] = self._until_closed(stamps.moments[whole], stamps.moments[whole] + DAY)
+        return closes
+
+    def _until_closed(self, opened: Moments, ends: Moments) -> Moments:
+        """`ends`, or when the market closed before: the last bar of a session ends with it."""
+        if self.calendar == ROUND_THE_CLOCK or not len(ends):
+            return ends
+        starts, closes = schedule(self.calendar, *years_of(np.r_[opened, ends])).open_intervals
+        place = np.searchsorted(starts, ends, side="left") - 1
+        last = closes[np.maximum(place, 0)]
+        return np.where((place >= 0) & (last > opened) & (last < ends), last, ends)
+
+
+def _days_after(dates: Days, count: int, calendar: str) -> Days:
+    """The day after the last of `count` days of the market, the first of which is given."""
+    if calendar == ROUND_THE_CLOCK:
+        return dates + count * DAY
+    known = schedule(calendar, *years_of(np.r_[dates, dates + 3 * count * DAY])).days
+    place = np.minimum(np.searchsorted(known, dates) + count - 1, len(known) - 1)
+    return known[place] + DAY
+
+
+def _weeks_after(dates: Days, count: int, calendar: str) -> Days:
+    """The day after the last of `count` weeks, from Sunday on where dated so, else from Monday."""
+    if calendar == ROUND_THE_CLOCK:
+        return dates + 7 * count * DAY
+    weekdays = (dates.astype(np.int64) + 3) % 7
+    return dates - np.where(weekdays == SUNDAY, 0, weekdays) * DAY + 7 * count * DAY
+
+
+def _months_after(dates: Days, count: int, calendar: str) -> Days:
+    """The day after the last of `count` months of the calendar."""
+    months = dates.astype("datetime64[M]")
+    return (months + count).astype("datetime64[D]")
+
+
+_AFTER: dict[str, Callable[[Days, int, str], Days]] = {
+    "d": _days_after,
+    "w": _weeks_after,
+    "M": _months_after,
+}
+
+
+def _step(times: Moments, symbols: npt.NDArray[np.object_]) -> np.timedelta64 | None:
+    """The usual time from bar to bar of a symbol; None where no symbol has two bars.
+
+    Days and weeks are told apart by the shortest step: a daily file may have few bars.
+    """
+    order = np.lexsort((times, symbols.astype(str)))
+    same = symbols[order][1:] == symbols[order][:-1]
+    steps = np.diff(times[order])[same]
+    steps = steps[steps > np.timedelta64(0)]
+    if not len(steps):
+        return None
+    usual: np.timedelta64 = np.sort(steps)[len(steps) // 2]
+    weeks = len(steps) >= MIN_WEEKS - 1 and steps.min() >= MIN_WEEKLY_STEP
+    return usual if weeks else min(usual, MIN_WEEKLY_STEP - DAY)
+
+
+def _local(times: Moments, zone: ZoneInfo) -> Moments:
+    """Local times of a zone at `times`, `datetime64[ns]` without a zone."""
+    import pandas as pd
+
+    shown: Moments = pd.DatetimeIndex(times, tz="UTC").tz_convert(zone).tz_localize(None).to_numpy()
+    return shown.astype("datetime64[ns]")

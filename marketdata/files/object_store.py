@@ -1,0 +1,73 @@
+"""Object stores that speak S3: AWS, MinIO and others.
+
+Credentials come from `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY` and `AWS_SESSION_TOKEN`, or from the
+files that the same names with `_FILE` point to; without them from where AWS' own kits look (a role of
+the machine or of the pod). The endpoint is given, else that of `AWS_ENDPOINT_URL_S3` or
+`AWS_ENDPOINT_URL`, else AWS itself.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+from urllib.parse import urlsplit
+
+from alphaloop.errors import InputError
+from alphaloop.runtime.credentials import Secret, optional_secret, secret
+
+SCHEME = "s3://"
+ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
+REGIONS = ("AWS_REGION", "AWS_DEFAULT_REGION")
+DEFAULT_REGION = "us-east-1"
+CONNECT_SECONDS, REQUEST_SECONDS, ATTEMPTS = 3.0, 10.0, 3
+
+
+def open_bucket(address: str, *, endpoint: str = "", region: str = "") -> tuple[Any, tuple[Secret, ...]]:
+    """A file system of pyarrow for `s3://bucket/prefix`, and the secrets in it. Nothing is asked yet.
+
+    `endpoint` is `http(s)://host:port`. Raises `InputError` for an address that is not of this form or
+    has credentials in it, and for half a pair of credentials.
+    """
+    from pyarrow import fs
+
+    _require_plain(address)
+    options: dict[str, Any] = {}
+    if given := endpoint or environment_endpoint():
+        parts = urlsplit(given)
+        if parts.scheme not in ("http", "https") or not parts.netloc or "@" in parts.netloc:
+            raise InputError("the endpoint of an object store is written as https://host:port")
+        options |= {"endpoint_override": parts.netloc, "scheme": parts.scheme}
+    key, token = optional_secret("AWS_ACCESS_KEY_ID"), optional_secret("AWS_SESSION_TOKEN")
+    secrets: list[Secret] = []
+    if key is not None:
+        secrets = [key, secret("AWS_SECRET_ACCESS_KEY"), *([token] if token else [])]
+        names = ("access_key", "secret_key", "session_token")
+        options |= {name: one.reveal() for name, one in zip(names, secrets, strict=False)}
+    filesystem = fs.S3FileSystem(
+        region=region or _first(REGIONS) or DEFAULT_REGION,
+        connect_timeout=CONNECT_SECONDS,
+        request_timeout=REQUEST_SECONDS,
+        retry_strategy=fs.AwsStandardS3RetryStrategy(max_attempts=ATTEMPTS),
+        **options,
+    )
+    return filesystem, tuple(secrets)
+
+
+def environment_endpoint() -> str:
+    """The endpoint that the environment names; empty where it names none."""
+    return _first(ENDPOINTS)
+
+
+def _require_plain(address: str) -> None:
+    parts = urlsplit(address)
+    if "@" in parts.netloc:
+        # The address is not repeated: a password stands in it.
+        raise InputError(
+            "an s3:// address holds no credentials; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+        )
+    if not address.startswith(SCHEME) or not parts.netloc:
+        raise InputError(f"'{address}' is no address of a bucket; write s3://bucket/prefix")
+
+
+def _first(variables: tuple[str, ...]) -> str:
+    return next((os.environ[name] for name in variables if os.environ.get(name)), "")

@@ -1,0 +1,65 @@
+"""Corporate actions that are told twice: copies count once, contradictions are an error.
+
+Feeds repeat rows: a page is sent again, a vendor tells a split under two names, two vendors are merged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from datetime import date
+from typing import TYPE_CHECKING
+
+from alphaloop.errors import DataError
+
+if TYPE_CHECKING:
+    from marketdata.point_in_time.action_record import CorporateAction
+
+
+def without_copies(actions: Sequence[CorporateAction]) -> list[CorporateAction]:
+    """The actions in the order given, each event once, as it was published first.
+
+    A symbol has at most one ratio (split or stock dividend), one delisting and one change of name on an
+    ex-date; told again with the same terms, it is the same event. A distribution is the same event where
+    all but its publication is equal; two of equal worth on one day need different identifiers. Raises
+    `DataError` for two events of one ex-date with different terms.
+    """
+    kept: dict[Hashable, int] = {}
+    by_group: dict[tuple[str, date, str], CorporateAction] = {}
+    for place in sorted(range(len(actions)), key=lambda place: actions[place].published):
+        action = actions[place]
+        group, terms = (action.symbol, action.ex_date, _group(action)), _terms(action)
+        kept.setdefault((group, terms), place)
+        # A ratio of one is a cancelled split, and contradicts none.
+        if _is_distribution(action) or (terms == 1.0 and _group(action) == "ratio"):
+            continue
+        other = by_group.setdefault(group, action)
+        if _terms(other) != terms:
+            raise DataError(
+                f"{_told(other)} and {_told(action)} of {action.symbol} are both on {action.ex_date}; leave "
+                "one out, or give both one identifier so that the later publication replaces the earlier"
+            )
+    return [actions[place] for place in sorted(kept.values())]
+
+
+def _group(action: CorporateAction) -> str:
+    return "ratio" if action.kind in ("split", "stock_dividend") else action.kind
+
+
+def _is_distribution(action: CorporateAction) -> bool:
+    return action.kind in ("cash_dividend", "spin_off")
+
+
+def _terms(action: CorporateAction) -> Hashable:
+    """Values that two tellings of one event share, besides symbol, ex-date and group."""
+    if _is_distribution(action):
+        return action.value, action.currency, action.identifier
+    if action.kind == "symbol_change":
+        return action.new_symbol
+    # Thirds are told with six digits by one vendor and with sixteen by another.
+    return round(1.0 + action.value if action.kind == "stock_dividend" else action.value, 6)
+
+
+def _told(action: CorporateAction) -> str:
+    if action.kind == "symbol_change":
+        return f"a change of name to {action.new_symbol}"
+    return f"a {action.kind.replace('_', ' ')} of {action.value:g}"

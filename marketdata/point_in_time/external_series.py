@@ -1,0 +1,174 @@
+"""As-of series from outside, joined to bars by the time at which they were *published*.
+
+At a bar that closes at t, a series is worth the observation of the latest `effective` among those published
+at or before t, in its latest version. So a revision counts from its publication on, never before; and an
+older period's revision does not displace a newer period's value. Only bars that a symbol has are given
+values. What was published longer than `max_age` ago is NaN.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import timedelta
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from alphaloop.bars import BARS_SCHEMA, BarPanel, FloatMatrix, Slice, to_datetime64
+from alphaloop.errors import DataError, InputError, UnknownNameError
+from marketdata.point_in_time.observations import KEY, OBSERVATIONS_SCHEMA, observed
+
+INSTANT = timedelta(microseconds=1)
+"""The least difference of two moments here."""
+Stamps = npt.NDArray[np.int64]
+_ALL = ""
+
+
+def attach(
+    bars: BarPanel, observations: pa.Table, columns: Sequence[str] = (), max_age: timedelta | None = None
+) -> BarPanel:
+    """`bars` with the series `columns` (all, if none are named) of `observations` as extra columns.
+
+    `observations` are as `observations.read` gives them. Raises `UnknownNameError` for a series
+    that is not there, `InputError` for one that is called like a column of the bars.
+    """
+    rows = observed(observations)
+    named = set(rows["series"].to_pylist())
+    for name in columns:
+        if name not in named:
+            raise UnknownNameError("series", name, named, where="the observations")
+    series = _Outside(rows, tuple(columns), max_age)
+    series.require_free((*BARS_SCHEMA.names, *bars.extra))
+    times = np.asarray(bars.timestamps, dtype="datetime64[ns]").astype(np.int64)
+    found = series.at(times, bars.symbols, np.isfinite(bars.close))
+    return replace(bars, extra={**bars.extra, **found})
+
+
+class OutsideStream:
+    """The same for live slices: what `attach` gives for a bar, it gives as the bar comes in.
+
+    Starts with `observations`, of which each is seen once the slices have come to its publication; further
+    ones come in by `publish`. A series of `columns` of which nothing is known yet is NaN.
+    """
+
+    def __init__(
+        self, observations: pa.Table, columns: Sequence[str] = (), max_age: timedelta | None = None
+    ) -> None:
+        self._series = _Outside(observed(observations), tuple(columns), max_age)
+        self._last: np.datetime64 | None = None
+
+    def attach(self, bars: Slice) -> Slice:
+        """`bars` with the extra columns. Raises `DataError` for a slice before the last one."""
+        self._series.require_free((*BARS_SCHEMA.names, *bars.extra))
+        moment = to_datetime64(bars.timestamp)
+        if self._last is not None and moment < self._last:
+            raise DataError(f"the bar of {moment} is before that of {self._last}; bars come in order")
+        self._last = moment
+        times = moment.astype(np.int64).reshape(1)
+        found = self._series.at(times, bars.symbols, np.isfinite(bars.close)[None])
+        return replace(bars, extra={**bars.extra, **{name: values[0] for name, values in found.items()}})
+
+    def publish(self, observations: pa.Table) -> pa.Table:
+        """Take in further observations, and give them back as they count: store those.
+
+        What was published by the last bar but arrives only now counts as published just after it, for that
+        bar did not know it; of several versions of one thing that come so late, the last.
+        """
+        arrived = observed(observations)
+        if self._last is not None and len(arrived):
+            arrived = _not_before(arrived, self._last + np.timedelta64(INSTANT))
+        self._series.add(arrived)
+        return arrived
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """One series of one symbol: what it was worth from each publication on."""
+
+    published: Stamps
+    values: FloatMatrix
+
+    @classmethod
+    def of(cls, rows: pa.Table) -> _Known:
+        published = rows["published"].to_numpy().astype("datetime64[ns]").astype(np.int64)
+        effective = rows["effective"].to_numpy().astype("datetime64[ns]").astype(np.int64)
+        order = np.lexsort((effective, published))
+        published, effective = published[order], effective[order]
+        values = rows["value"].to_numpy(zero_copy_only=False).astype(np.float64)[order]
+        # An observation of something older than what is known already changes nothing.
+        news = effective >= np.maximum.accumulate(effective)
+        return cls(published[news], values[news])
+
+    def at(self, times: Stamps, max_age: int | None) -> FloatMatrix:
+        """The values known at `times`, `[T]`; NaN before the first and where too old."""
+        place = np.searchsorted(self.published, times, "right") - 1
+        found = np.full(len(times), np.nan)
+        usable = place >= 0
+        if max_age is not None:
+            usable &= times - self.published[np.maximum(place, 0)] <= max_age
+        found[usable] = self.values[place[usable]]
+        return found
+
+
+class _Outside:
+    """The series that were asked for, by name and symbol."""
+
+    def __init__(self, observations: pa.Table, columns: tuple[str, ...], max_age: timedelta | None) -> None:
+        if max_age is not None and max_age <= timedelta(0):
+            raise InputError(f"max_age is {max_age}; it must be above 0")
+        self.columns = columns or tuple(sorted(set(observations["series"].to_pylist())))
+        self._max_age = None if max_age is None else int(np.timedelta64(max_age, "ns").astype(np.int64))
+        self._rows = OBSERVATIONS_SCHEMA.empty_table()
+        self._known: dict[tuple[str, str], _Known] = {}
+        self.add(observations)
+
+    def require_free(self, taken: Sequence[str]) -> None:
+        for name in self.columns:
+            if name in taken:
+                raise InputError(f"the series '{name}' is called like a column of the bars; rename it")
+
+    def add(self, rows: pa.Table) -> None:
+        wanted = rows.filter(pc.is_in(rows["series"], value_set=pa.array(list(self.columns), pa.string())))
+        self._rows = observed(pa.concat_tables([self._rows, wanted]))
+        for group in wanted.group_by(["series", "symbol"]).aggregate([]).to_pylist():
+            series, symbol = group["series"], group["symbol"]
+            same = pc.and_(pc.equal(self._rows["series"], series), pc.equal(self._rows["symbol"], symbol))
+            self._known[series, symbol] = _Known.of(self._rows.filter(same))
+
+    def at(
+        self, times: Stamps, symbols: tuple[str, ...], here: npt.NDArray[np.bool_]
+    ) -> dict[str, FloatMatrix]:
+        """Each column at each time and symbol, `[T, N]`; NaN where a symbol has no bar."""
+        found = {}
+        for name in self.columns:
+            values = np.full(here.shape, np.nan)
+            common = self._known.get((name, _ALL))
+            if common is not None:
+                values[:] = common.at(times, self._max_age)[:, None]
+            for column, symbol in enumerate(symbols):
+                known = self._known.get((name, symbol))
+                if known is not None:
+                    values[:, column] = known.at(times, self._max_age)
+            found[name] = np.where(here, values, np.nan)
+        return found
+
+
+def _not_before(rows: pa.Table, soonest: np.datetime64) -> pa.Table:
+    """`rows`, none published before `soonest`; of what was, only the last version of each thing."""
+    kind = rows.schema.field("published").type
+    first = pa.array([soonest.astype("datetime64[ns]")], pa.timestamp("ns")).cast(kind)[0]
+    late = pc.less(rows["published"], first)
+    moved = rows.filter(late)
+    if not len(moved):
+        return rows
+    # Rows are sorted by publication: of each thing, that of the highest number is the last version.
+    numbered = moved.append_column("number", pa.array(range(len(moved)), pa.int64()))
+    last = numbered.group_by(list(KEY[:3])).aggregate([("number", "max")])["number_max"]
+    versions = moved.take(last)
+    stamps = pa.array([first.value] * len(versions), pa.int64()).cast(kind)
+    place = moved.schema.get_field_index("published")
+    shifted = versions.set_column(place, moved.schema.field("published"), stamps)
+    return observed(pa.concat_tables([shifted, rows.filter(pc.invert(late))]))

@@ -1,0 +1,163 @@
+"""Futures: which contract of a chain is held when, and their prices as one continuous series.
+
+Which contract a bar belongs to is decided from earlier bars alone. Prices stay as traded, since orders
+are placed on them; the gap between two contracts goes into the adjustment, as a ratio that only grows
+forward, so that no later roll changes an earlier value (the forward roll of López de Prado 2018,
+"Advances in Financial Machine Learning", 2.4.3; on what rolling rules do to results: Ma, Mercer and
+Walker 1992, "Rolling over futures contracts: a note", Journal of Futures Markets 12).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import date, datetime, timedelta
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from alphaloop.bars import BarPanel, Texts
+from alphaloop.errors import DataError, InputError
+from alphaloop.instruments import Instrument
+
+Places = npt.NDArray[np.intp]
+
+
+class RollRule(Protocol):
+    """Says which contract is held."""
+
+    def held(self, bars: BarPanel, chain: Sequence[Instrument]) -> Places:
+        """The place in `chain` (the columns of `bars`, by expiry) of the contract at each bar, `[T]`.
+
+        It never goes back, and looks at no bar from that one on.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class DaysBeforeExpiry:
+    """The next contract from `days` calendar days before the last trading day on, or from its `roll`."""
+
+    days: int = 5
+
+    def __post_init__(self) -> None:
+        if self.days < 0:
+            raise InputError(f"days before expiry are {self.days}; they must be 0 or more")
+
+    def held(self, bars: BarPanel, chain: Sequence[Instrument]) -> Places:
+        """See `RollRule.held`."""
+        days = bars.timestamps.astype("datetime64[D]")
+        rolls = [contract.roll or _expiry(contract) - timedelta(days=self.days) for contract in chain[:-1]]
+        begins = np.maximum.accumulate(np.array(rolls, dtype="datetime64[D]").astype(np.int64))
+        return np.searchsorted(begins, days.astype(np.int64), side="right").astype(np.intp)
+
+
+@dataclass(frozen=True, slots=True)
+class VolumeCrossing:
+    """The next contract once its volume was above the held one's for `bars` bars in a row.
+
+    The bars that decide have closed before: the roll takes effect at the bar after them. A contract
+    whose last trading day has gone by is left in any case.
+    """
+
+    bars: int = 1
+
+    def __post_init__(self) -> None:
+        if self.bars < 1:
+            raise InputError(f"a volume crossing takes 1 bar or more, not {self.bars}")
+
+    def held(self, bars: BarPanel, chain: Sequence[Instrument]) -> Places:
+        """See `RollRule.held`."""
+        volume = np.nan_to_num(bars.volume, nan=0.0)
+        days = bars.timestamps.astype("datetime64[D]")
+        last_days = np.array([_expiry(contract) for contract in chain], dtype="datetime64[D]")
+        places = np.zeros(len(bars), dtype=np.intp)
+        place, run = 0, 0
+        for row in range(len(bars)):
+            if row and place + 1 < len(chain):
+                above = volume[row - 1, place + 1] > volume[row - 1, place]
+                run = run + 1 if above else 0
+                if run >= self.bars:
+                    place, run = place + 1, 0
+            while place + 1 < len(chain) and days[row] > last_days[place]:
+                place, run = place + 1, 0
+            places[row] = place
+        return places
+
+
+@dataclass(frozen=True, slots=True)
+class ContinuousSeries:
+    """`bars` of one symbol, the chain's root; `contracts` (text `[T]`) which contract each is of."""
+
+    bars: BarPanel
+    contracts: Texts
+
+
+def continuous(
+    bars: BarPanel, chain: Sequence[Instrument], rule: RollRule, as_of: datetime
+) -> ContinuousSeries:
+    """The bars of the held contracts up to `as_of` as one series under the name of their root.
+
+    At each roll the adjustment is multiplied by the old contract's close over the new one's, at the last
+    bar before it at which both traded: the adjusted return over the roll is that of the new contract.
+    `DataError` for contracts without bars, of several roots, or that never traded on one bar.
+    """
+    ordered = _by_expiry(chain)
+    panel = bars.between(end=as_of).select(_traded(bars, ordered))
+    places = rule.held(panel, ordered)
+    rows = np.arange(len(panel))
+    adjustment: npt.NDArray[np.float64] = np.cumprod(_ratios(panel, places), dtype=np.float64)
+    columns: dict[str, Any] = {name: getattr(panel, name)[rows, places][:, None] for name in _COLUMNS}
+    held = replace(
+        panel,
+        symbols=(ordered[0].root,),
+        **columns,
+        adjustment=adjustment[:, None],
+        extra={name: values[rows, places][:, None] for name, values in panel.extra.items()},
+        providers=None if panel.providers is None else panel.providers[rows, places][:, None],
+        disputed=None if panel.disputed is None else panel.disputed[rows, places][:, None],
+    )
+    return ContinuousSeries(held, np.array([one.symbol for one in ordered], dtype=object)[places])
+
+
+_COLUMNS = ("open", "high", "low", "close", "volume")
+
+
+def _by_expiry(chain: Sequence[Instrument]) -> list[Instrument]:
+    roots = {contract.root for contract in chain}
+    if len(roots) != 1:
+        raise DataError(
+            f"a chain has the contracts of one root, not of: {', '.join(sorted(roots)) or 'none'}"
+        )
+    return sorted(chain, key=_expiry)
+
+
+def _traded(bars: BarPanel, chain: Sequence[Instrument]) -> tuple[str, ...]:
+    missing = [contract.symbol for contract in chain if contract.symbol not in bars.symbols]
+    if missing:
+        raise DataError(f"there are no bars of {', '.join(missing)}; known: {', '.join(bars.symbols)}")
+    return tuple(contract.symbol for contract in chain)
+
+
+def _ratios(panel: BarPanel, places: Places) -> npt.NDArray[np.float64]:
+    """What the adjustment is multiplied by at each bar, float64 `[T]`."""
+    ratios = np.ones(len(panel))
+    for row in np.flatnonzero(np.diff(places)) + 1:
+        old, new = places[row - 1], places[row]
+        both = np.isfinite(panel.close[:row, old]) & np.isfinite(panel.close[:row, new])
+        if not both.any():
+            names = f"{panel.symbols[old]} and {panel.symbols[new]}"
+            raise DataError(
+                f"{names} never traded on one bar before the roll at {panel.timestamps[row]}; "
+                "add bars of the new contract from before it"
+            )
+        last = int(np.flatnonzero(both)[-1])
+        ratios[row] = panel.close[last, old] / panel.close[last, new]
+    return ratios
+
+
+def _expiry(contract: Instrument) -> date:
+    if contract.expiry is None:
+        raise DataError(f"{contract.symbol} has no expiry; it is no contract of a chain")
+    return contract.expiry

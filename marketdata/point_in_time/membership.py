@@ -1,0 +1,151 @@
+"""Memberships of groups (a universe, a sector) over time, and when each was published.
+
+Two times on each, as in `marketdata.point_in_time.vintages`: that for which it holds and that from which it
+was known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from alphaloop.bars import FloatMatrix, Timestamps, to_datetime64
+from alphaloop.clock import as_utc
+from alphaloop.errors import DataError, UnknownNameError
+from marketdata.point_in_time.record_files import read_records
+
+_FOREVER = datetime.max.replace(tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Membership:
+    """`symbol` belongs to `group` from `start` until before `end` (None: no end is known).
+
+    A later publication of the same symbol, group and start replaces an earlier one: an end that was
+    announced, or a start that never came (an end at the start). `DataError` for times that cannot be.
+    """
+
+    symbol: str
+    group: str
+    start: datetime
+    published: datetime
+    end: datetime | None = None
+
+    def __post_init__(self) -> None:
+        if not self.symbol or not self.group:
+            raise DataError(f"a membership names symbol and group, not '{self.symbol}' and '{self.group}'")
+        for name in ("start", "published", "end"):
+            moment = getattr(self, name)
+            if moment is not None and moment.tzinfo is None:
+                raise DataError(f"{self.symbol} in {self.group}: {name} is {moment}, without a time zone")
+        if self.end is not None and self.end < self.start:
+            raise DataError(f"{self.symbol} in {self.group}: it ends on {self.end}, before {self.start}")
+
+
+class MembershipHistory:
+    """Memberships of any number of groups. `DataError` for two publications of one at one moment."""
+
+    def __init__(self, memberships: Sequence[Membership]) -> None:
+        self._known: list[tuple[Membership, datetime]] = []
+        versions: dict[tuple[str, str, datetime], list[Membership]] = {}
+        for one in sorted(memberships, key=lambda one: one.published):
+            versions.setdefault((one.symbol, one.group, one.start), []).append(one)
+        for several in versions.values():
+            published = [one.published for one in several]
+            if len(set(published)) < len(published):
+                one = several[0]
+                raise DataError(
+                    f"{one.symbol} in {one.group} from {one.start} was published twice at one moment"
+                )
+            self._known += zip(several, [*published[1:], _FOREVER], strict=True)
+
+    @classmethod
+    def read(cls, path: Path) -> MembershipHistory:
+        """From a CSV, Parquet or TOML file with the fields of `Membership` as columns.
+
+        `DataError` names file, row and column.
+        """
+        memberships = read_records(path, Membership)
+        try:
+            return cls(memberships)
+        except DataError as error:
+            raise DataError(f"{path}: {error}") from error
+
+    def groups(self) -> tuple[str, ...]:
+        """All groups, in the order in which they were first published: a later one changes no place."""
+        first: dict[str, datetime] = {}
+        for one, _ in self._known:
+            first[one.group] = min(one.published, first.get(one.group, _FOREVER))
+        return tuple(sorted(first, key=lambda group: (first[group], group)))
+
+    def symbols(self, group: str | None = None) -> tuple[str, ...]:
+        """Every symbol that was ever a member, sorted: those that are gone, too."""
+        return tuple(sorted({one.symbol for one, _ in self._known if group in (None, one.group)}))
+
+    def members(self, as_of: datetime, group: str) -> tuple[str, ...]:
+        """The members at `as_of` by what was published then, sorted; `UnknownNameError` for no group."""
+        self._require(group)
+        moment = as_utc(as_of)
+        inside = {
+            one.symbol
+            for one, replaced in self._known
+            if one.group == group
+            and one.published <= moment < replaced
+            and one.start <= moment < (one.end or _FOREVER)
+        }
+        return tuple(sorted(inside))
+
+    def mask(self, timestamps: Timestamps, symbols: Sequence[str], group: str) -> npt.NDArray[np.bool_]:
+        """Who was a member at each bar, by what was published then, bool `[T, N]`."""
+        self._require(group)
+        member = np.zeros((len(timestamps), len(symbols)), dtype=bool)
+        for rows, column, _ in self._places(timestamps, symbols, group):
+            member[rows, column] = True
+        return member
+
+    def codes(self, timestamps: Timestamps, symbols: Sequence[str]) -> FloatMatrix:
+        """The place in `groups` of each symbol's group at each bar, float64 `[T, N]`; NaN where none.
+
+        `DataError` for a symbol that is in two groups at once.
+        """
+        place = {group: float(index) for index, group in enumerate(self.groups())}
+        codes = np.full((len(timestamps), len(symbols)), np.nan)
+        for rows, column, group in self._places(timestamps, symbols, None):
+            taken = np.isfinite(codes[rows, column]) & (codes[rows, column] != place[group])
+            if taken.any():
+                row = rows.start + int(np.argmax(taken))
+                raise DataError(
+                    f"{symbols[column]} is in two groups at {timestamps[row]}: {group} and "
+                    f"{self.groups()[int(codes[row, column])]}; end the first when the second starts"
+                )
+            codes[rows, column] = place[group]
+        return codes
+
+    def _places(
+        self, timestamps: Timestamps, symbols: Sequence[str], group: str | None
+    ) -> Iterator[tuple[slice, int, str]]:
+        """Rows, column and group of each known membership that covers any of these bars."""
+        column = {symbol: index for index, symbol in enumerate(symbols)}
+        for one, replaced in self._known:
+            if one.symbol in column and group in (None, one.group):
+                begin = max(one.start, one.published)
+                end = min(one.end or _FOREVER, replaced)
+                rows = slice(*(int(np.searchsorted(timestamps, _moment(edge))) for edge in (begin, end)))
+                if rows.start < rows.stop:
+                    yield rows, column[one.symbol], one.group
+
+    def _require(self, group: str) -> None:
+        groups = self.groups()
+        if group not in groups:
+            raise UnknownNameError("group", group, groups)
+
+
+def _moment(moment: datetime) -> np.datetime64:
+    # Nanoseconds reach from 1678 to 2261; an open end lies beyond.
+    year = min(max(moment.year, 1700), 2261)
+    return to_datetime64(moment if year == moment.year else datetime(year, 1, 1, tzinfo=UTC))

@@ -1,0 +1,87 @@
+"""Reference data: the terms of each instrument, as they were known at any time.
+
+Terms change (US stocks went to decimals in 2001; CME halves a tick now and then), and are announced
+before. A table of versions holds what applied from when and since when it was known; what is not dated
+holds always.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from alphaloop.clock import as_utc
+from alphaloop.errors import DataError, UnknownNameError
+from alphaloop.instruments import Instrument
+from marketdata.point_in_time.record_files import read_records
+
+_ALWAYS = datetime.min.replace(tzinfo=UTC)
+
+
+class ReferenceData:
+    """Versions of instruments. `DataError` for two of a symbol with the same start and publication."""
+
+    def __init__(self, versions: Sequence[Instrument]) -> None:
+        self._versions: dict[str, list[Instrument]] = {}
+        for version in sorted(versions, key=_since):
+            earlier = self._versions.setdefault(version.symbol, [])
+            if earlier and _since(earlier[-1]) == _since(version):
+                raise DataError(
+                    f"{version.symbol} has two versions from {version.start} published at "
+                    f"{version.published}; keep one, or date the later one"
+                )
+            earlier.append(version)
+
+    @classmethod
+    def read(cls, path: Path) -> ReferenceData:
+        """From a CSV, Parquet or TOML file with the fields of `Instrument` as columns.
+
+        `DataError` names file, row and column.
+        """
+        try:
+            return cls(read_records(path, Instrument))
+        except DataError as error:
+            raise error if str(error).startswith(str(path)) else DataError(f"{path}: {error}") from error
+
+    def symbols(self) -> tuple[str, ...]:
+        """Every symbol that has ever had terms, sorted: those that expired or were delisted, too."""
+        return tuple(sorted(self._versions))
+
+    def instrument(self, symbol: str, as_of: datetime) -> Instrument:
+        """The terms that hold at `as_of` by what was published then.
+
+        Of several that have started the latest holds, and of two with one start the one published
+        later. `UnknownNameError` for a strange symbol, `DataError` where nothing was known yet.
+        """
+        if symbol not in self._versions:
+            raise UnknownNameError("instrument", symbol, self._versions, where="the reference data")
+        moment = as_utc(as_of)
+        holding = [one for one in self._versions[symbol] if max(_since(one)) <= moment]
+        if not holding:
+            first = min(max(_since(one)) for one in self._versions[symbol])
+            raise DataError(
+                f"nothing was known of {symbol} at {moment.isoformat()}; its terms begin at "
+                f"{first.isoformat()}"
+            )
+        return holding[-1]
+
+    def chain(self, root: str, as_of: datetime) -> tuple[Instrument, ...]:
+        """The contracts of `root` that were known at `as_of`, by expiry, expired ones too.
+
+        `UnknownNameError` for a root without contracts.
+        """
+        moment = as_utc(as_of)
+        known = [
+            self.instrument(symbol, moment)
+            for symbol, versions in self._versions.items()
+            if any(max(_since(one)) <= moment for one in versions)
+        ]
+        contracts = [one for one in known if one.root == root and root]
+        if not contracts:
+            raise UnknownNameError("root", root, {one.root for one in known if one.root})
+        return tuple(sorted(contracts, key=lambda one: (str(one.expiry), one.symbol)))
+
+
+def _since(version: Instrument) -> tuple[datetime, datetime]:
+    return version.start or _ALWAYS, version.published or _ALWAYS

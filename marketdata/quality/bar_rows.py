@@ -1,0 +1,93 @@
+"""The rows of a table of bars as the rules see them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from alphaloop.bars import to_datetime
+from marketdata.quality.finding import Finding, Severity
+
+Floats = npt.NDArray[np.float64]
+Flags = npt.NDArray[np.bool_]
+Places = npt.NDArray[np.intp]
+
+
+@dataclass(frozen=True)
+class Rows:
+    """A table with the columns of `BARS_SCHEMA`, symbol and timestamp without nulls, in any order."""
+
+    table: pa.Table
+
+    @cached_property
+    def times(self) -> npt.NDArray[np.datetime64]:
+        """The timestamps, `datetime64[ns]`."""
+        times: npt.NDArray[np.datetime64] = self.table["timestamp"].to_numpy().astype("datetime64[ns]")
+        return times
+
+    @cached_property
+    def _coded(self) -> tuple[list[str], Places]:
+        column = self.table["symbol"].combine_chunks()
+        encoded = (column.chunk(0) if isinstance(column, pa.ChunkedArray) else column).dictionary_encode()
+        found = encoded.dictionary.to_pylist()
+        names = sorted(found)
+        rank = {name: place for place, name in enumerate(names)}
+        ranks = np.array([rank[name] for name in found], dtype=np.intp)
+        return names, ranks[encoded.indices.to_numpy()]
+
+    @property
+    def names(self) -> list[str]:
+        """Every symbol, sorted."""
+        return self._coded[0]
+
+    @property
+    def codes(self) -> Places:
+        """Each row's symbol as its place in `names`."""
+        return self._coded[1]
+
+    @cached_property
+    def groups(self) -> list[tuple[str, Places]]:
+        """Each symbol and its rows, earliest first."""
+        order = np.lexsort((self.times, self.codes))
+        edges = np.flatnonzero(np.diff(self.codes[order])) + 1
+        return [(self.names[self.codes[rows[0]]], rows) for rows in np.split(order, edges) if len(rows)]
+
+    def column(self, name: str) -> tuple[Floats, Flags]:
+        """Values, with NaN for null, and which of them are null."""
+        if name not in self._columns:
+            column = self.table[name]
+            values = column.to_numpy(zero_copy_only=False).astype(np.float64)
+            self._columns[name] = (values, column.is_null().to_numpy())
+        return self._columns[name]
+
+    @cached_property
+    def _columns(self) -> dict[str, tuple[Floats, Flags]]:
+        return {}
+
+    def symbol(self, row: int) -> str:
+        """The symbol of a row."""
+        name: str = self.names[self.codes[row]]
+        return name
+
+    def finding(
+        self, rule: str, row: int, value: str, severity: Severity = "error", bars: int = 1
+    ) -> Finding:
+        """A finding that begins at this row."""
+        return Finding(rule, self.symbol(row), moment(self.times[row]), value, severity, bars)
+
+
+def runs(wrong: Flags) -> Iterator[tuple[int, int]]:
+    """First place and length of each run of True."""
+    edges = np.flatnonzero(np.diff(np.r_[0, wrong.astype(np.int8), 0]))
+    for first, after in edges.reshape(-1, 2).tolist():
+        yield first, after - first
+
+
+def moment(timestamp: np.datetime64) -> str:
+    """A timestamp as ISO text in UTC."""
+    return to_datetime(timestamp).isoformat()

@@ -1,0 +1,80 @@
+"""New bars judged together with those before them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import datetime
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from alphaloop.bars import to_datetime64
+from marketdata.quality.bar_rows import moment
+from marketdata.quality.finding import Finding
+
+# Rules that hold a bar against those before it; the others need the new bars alone.
+CONTEXTUAL = ("frequency", "grid", "calendar", "gap", "stuck", "outlier", "split", "stale")
+# How many of the last timestamps are looked at again: what the longest window and its median need.
+BARS_BEFORE = 130
+
+Check = Callable[[pa.Table], list[Finding]]
+
+
+def check_new(before: pa.Table, table: pa.Table, check: Check) -> list[Finding]:
+    """Findings about `table` alone, whose bars follow those of `before` or came late."""
+    findings = check(table)
+    if any(finding.rule == "schema" for finding in findings):
+        return findings
+    last = pc.max(before["timestamp"])
+    recent = _recent(before, table["timestamp"].to_numpy().min())
+    together = check(pa.concat_tables([recent, table], promote_options="default"))
+    mine = [finding for finding in findings if finding.rule not in CONTEXTUAL]
+    until = moment(np.datetime64(last.value, "ns"))
+    concerning = list(_concerning(together, recent, table, until))
+    former = [one for one in together if one.rule == "grid" and one not in concerning]
+    if any(one.severity == "error" for one in former):
+        # Of two bars of one period, the stored one may be that which is off the grid.
+        known = {str(one) for one in check(recent)}
+        concerning += [_moved(one, table) for one in former if str(one) not in known]
+    return mine + concerning
+
+
+def _recent(before: pa.Table, earliest: np.datetime64) -> pa.Table:
+    """The bars from so long before the earliest new one on that it can be judged."""
+    times = np.unique(before["timestamp"].to_numpy())
+    place = max(int(np.searchsorted(times, earliest)) - BARS_BEFORE, 0)
+    first = pa.scalar(times[place]).cast(before.schema.field("timestamp").type)
+    return before.filter(pc.greater_equal(before["timestamp"], first))
+
+
+def _concerning(findings: list[Finding], recent: pa.Table, table: pa.Table, last: str) -> Iterator[Finding]:
+    """The findings of rules that need what came before, as far as they concern the new bars."""
+    late = {
+        (symbol, moment(time))
+        for symbol, time in zip(table["symbol"].to_pylist(), table["timestamp"].to_numpy(), strict=True)
+        if moment(time) <= last
+    }
+    for finding in findings:
+        if finding.rule not in CONTEXTUAL:
+            continue
+        came_late = (finding.symbol, finding.timestamp) in late
+        ends_now = finding.bars == 0 and finding.timestamp == last
+        if finding.timestamp > last or ends_now or came_late:
+            yield finding
+        elif finding.bars > 1 and (rest := finding.bars - _counted(recent, finding)) > 0:
+            yield replace(_moved(finding, table), bars=rest)
+
+
+def _moved(finding: Finding, table: pa.Table) -> Finding:
+    """The finding at the symbol's first new bar."""
+    mine = table.filter(pc.equal(table["symbol"], finding.symbol))
+    begins = np.datetime64(pc.min(mine["timestamp"]).value, "ns")
+    return replace(finding, timestamp=moment(begins))
+
+
+def _counted(recent: pa.Table, finding: Finding) -> int:
+    start = to_datetime64(datetime.fromisoformat(finding.timestamp))
+    mine = recent.filter(pc.equal(recent["symbol"], finding.symbol))["timestamp"].to_numpy()
+    return int((mine >= start).sum())

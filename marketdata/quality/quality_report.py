@@ -1,0 +1,119 @@
+"""The quality report of a snapshot, and the bars that were set aside, kept beside it."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from alphaloop.bars import BARS_SCHEMA
+from alphaloop.errors import DamagedStoreError, MissingStateError
+from alphaloop.runtime.atomic_file import replace_with
+from marketdata.quality.checks import DEFAULTS, Finding, Thresholds
+from marketdata.quality.cleaning import KEPT_BY_REPAIR, NO_POLICIES, Cleaned, Policies, Repair
+
+REPORT, QUARANTINE = ".quality.json", ".quarantine.parquet"
+_KEYS = pa.schema([BARS_SCHEMA.field("symbol"), BARS_SCHEMA.field("timestamp")])
+
+
+@dataclass(frozen=True, slots=True)
+class QualityReport:
+    """What was found in a snapshot's bars when they came in, and what was done about it.
+
+    `rows` are those that were kept, `policies` those that were set; `thresholds` the limits of the rules.
+    """
+
+    snapshot: str
+    rows: int
+    quarantined: int
+    findings: tuple[Finding, ...]
+    repairs: tuple[Repair, ...]
+    policies: dict[str, str]
+    thresholds: dict[str, Any]
+
+    def counts(self) -> dict[str, int]:
+        """How often each rule found something."""
+        return dict(Counter(finding.rule for finding in self.findings))
+
+
+def keep(
+    folder: Path,
+    snapshot_id: str,
+    cleaned: Cleaned,
+    policies: Policies = NO_POLICIES,
+    thresholds: Thresholds = DEFAULTS,
+) -> QualityReport:
+    """Write the report beside a snapshot (and quarantined rows, if any), each file in one step.
+
+    `InputError` where it cannot be written.
+    """
+    report = QualityReport(
+        snapshot=snapshot_id,
+        rows=cleaned.table.num_rows,
+        quarantined=cleaned.quarantined.num_rows,
+        findings=cleaned.findings,
+        repairs=cleaned.repairs,
+        policies=dict(policies.rules),
+        thresholds=_limits(thresholds),
+    )
+    if cleaned.quarantined.num_rows:
+        replace_with(
+            folder / (snapshot_id + QUARANTINE), lambda partial: pq.write_table(cleaned.quarantined, partial)
+        )
+    text = json.dumps({**asdict(report), "counts": report.counts()}, indent=1)
+    replace_with(folder / (snapshot_id + REPORT), lambda partial: partial.write_text(text, encoding="utf-8"))
+    return report
+
+
+def bars_set_aside(folder: Path, snapshot_id: str) -> pa.Table:
+    """Symbol and timestamp of the bars that were quarantined or dropped when a snapshot was stored."""
+    found = _KEYS.empty_table()
+    if (folder / (snapshot_id + QUARANTINE)).is_file():
+        found = pq.read_table(folder / (snapshot_id + QUARANTINE), columns=_KEYS.names).cast(_KEYS)
+    if not (folder / (snapshot_id + REPORT)).is_file():
+        return found
+    dropped = [one for one in read(folder, snapshot_id).repairs if one.rule not in KEPT_BY_REPAIR]
+    times = [datetime.fromisoformat(one.timestamp) for one in dropped]
+    rows = pa.table([[one.symbol for one in dropped], times], schema=_KEYS)
+    return pa.concat_tables([found, rows])
+
+
+def _limits(thresholds: Thresholds) -> dict[str, Any]:
+    """The thresholds as JSON holds them; holidays only where there are any."""
+    limits: dict[str, Any] = asdict(thresholds)
+    holidays = limits.pop("holidays")
+    return limits | ({"holidays": list(holidays)} if holidays else {})
+
+
+def read(folder: Path, snapshot_id: str) -> QualityReport:
+    """The report of a snapshot; `MissingStateError` if none was kept, `DamagedStoreError` if unreadable."""
+    path = folder / (snapshot_id + REPORT)
+    if not path.is_file():
+        raise MissingStateError(f"no quality report is kept with snapshot {snapshot_id[:12]} in {folder}")
+    try:
+        held: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        del held["counts"]
+        findings = tuple(Finding(**one) for one in held.pop("findings"))
+        repairs = tuple(Repair(**one) for one in held.pop("repairs"))
+        return QualityReport(**held, findings=findings, repairs=repairs)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DamagedStoreError(
+            f"quality report {path} cannot be read ({error}); check the bars anew"
+        ) from error
+
+
+def quarantined(folder: Path, snapshot_id: str) -> pa.Table | None:
+    """The rows that were set aside when this snapshot was taken, with what was found; None if none were."""
+    path = folder / (snapshot_id + QUARANTINE)
+    if not path.is_file():
+        return None
+    try:
+        return pq.ParquetFile(path).read()
+    except (pa.ArrowException, OSError) as error:
+        raise DamagedStoreError(f"quarantine {path} cannot be read ({error})") from error

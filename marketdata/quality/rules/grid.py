@@ -1,0 +1,142 @@
+"""Rules `grid` and `frequency`: two bars of one period, bars between the others, and a wrong frequency.
+
+A period is a session of the calendar for daily bars, else a step of the usual length. Bars are on the grid
+where they close at a time that many others close at too: on the clock, or so far from the opening of their
+session, or as the session opens or closes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from marketdata.calendars import ROUND_THE_CLOCK, Moments, schedule, years_of
+from marketdata.quality.bar_rows import Flags, Places, Rows, moment
+from marketdata.quality.finding import Finding
+from marketdata.quality.rules.session import DAY, HOUR, usual_step
+
+SECOND = 1_000_000_000
+UNITS = {"m": 60 * SECOND, "h": HOUR, "d": DAY, "w": 7 * DAY, "M": 30 * DAY}
+NAMES = {"m": "minute", "h": "hour", "d": "day", "w": "week"}
+# From this step on bars are daily, and up to that one.
+MIN_DAILY, MAX_DAILY = 20 * HOUR, 4 * DAY
+# A time of day is on the grid if so large a share of the bars close at it, and there is a grid at all if so
+# many bars are on it.
+MIN_SHARE, MIN_ON_GRID = 0.05, 0.8
+# Bars closer than this share of a step are of one period.
+MIN_DISTANCE = 0.5
+# With fewer steps than this, nothing is said about the frequency.
+MIN_STEPS = 5
+# A stated frequency is wrong where hardly any step is as short, or the usual one is much shorter.
+MAX_STEP, MIN_STEP, FEW = 1.5, 0.6, 0.02
+
+
+@dataclass(frozen=True)
+class Sessions:
+    """Sessions of a calendar in the years of some bars: sorted `opens` and `closes`, int64 nanoseconds."""
+
+    opens: Places
+    closes: Places
+
+    @classmethod
+    def of(cls, times: Moments, calendar: str) -> Sessions:
+        """The sessions of the years of `times`."""
+        known = schedule(calendar, *years_of(times))
+        return cls(known.opens.astype(np.int64), known.closes.astype(np.int64))
+
+    def place(self, times: Moments) -> Places:
+        """Which session each bar is of: that which opened last before it closed; -1 before the first."""
+        places: Places = np.searchsorted(self.opens, times.astype(np.int64), side="left") - 1
+        return places
+
+
+def frequency(rows: Rows, stated: str) -> Iterator[Finding]:
+    """Bars whose steps are not those of the frequency that their source states."""
+    if not stated:
+        return
+    step = int(stated[:-1]) * UNITS[stated[-1]]
+    steps = _steps(rows)
+    if len(steps) < MIN_STEPS:
+        return
+    usual = float(np.median(steps))
+    if np.mean(steps <= MAX_STEP * step) < FEW or usual < MIN_STEP * step:
+        value = f"bars are said to come every {stated} and come about every {_told(usual)}"
+        yield Finding("frequency", "", "", f"{value}; state the frequency that they have", bars=0)
+
+
+def grid(rows: Rows, calendar: str) -> Iterator[Finding]:
+    """Bars of a period that another bar of the symbol is of, and bars that close between the others."""
+    step = usual_step(rows)
+    daily = MIN_DAILY <= step <= MAX_DAILY
+    sessions = None if calendar == ROUND_THE_CLOCK else Sessions.of(rows.times, calendar)
+    on_grid = _on_grid(rows.times, step, sessions)
+    regular = step <= MAX_DAILY and float(np.mean(on_grid)) >= MIN_ON_GRID
+    wrong: dict[int, Finding] = {}
+    if regular:
+        for row in np.flatnonzero(~on_grid).tolist():
+            wrong[row] = rows.finding("grid", row, "it closes between the usual times of bars", "warning")
+    if daily or step > MAX_DAILY or regular:
+        for row, other in _twice(rows, step, sessions, on_grid, daily):
+            period = f"session of {calendar}" if daily and sessions else "step"
+            value = f"another bar of this {period} closes at {moment(rows.times[other])}"
+            wrong[row] = rows.finding("grid", row, value)
+    yield from (finding for _, finding in sorted(wrong.items()))
+
+
+def _twice(
+    rows: Rows, step: int, sessions: Sessions | None, on_grid: Flags, daily: bool
+) -> Iterator[tuple[int, int]]:
+    """Rows of a period that another row of the symbol is of, with that row: the one on the grid stays."""
+    edges = np.array([], np.int64) if sessions is None else np.r_[sessions.opens, sessions.closes]
+    for _, places in rows.groups:
+        times = rows.times[places]
+        apart = np.diff(times).astype(np.int64)
+        if daily and sessions is not None:
+            same = (np.diff(sessions.place(times)) == 0) & (apart < MIN_DAILY)
+        else:
+            same = apart < MIN_DISTANCE * step
+            if not daily and step < MIN_DAILY:
+                # The last bar of a session may be a short one, and so may the first after its opening.
+                edge = np.isin(times.astype(np.int64), edges)
+                same &= ~(edge[1:] | edge[:-1])
+        # The same moment twice is for the rule `unique`.
+        for place in np.flatnonzero(same & (apart > 0)).tolist():
+            earlier, later = int(places[place]), int(places[place + 1])
+            stays = earlier if on_grid[earlier] or not on_grid[later] else later
+            yield (later, earlier) if stays == earlier else (earlier, later)
+
+
+def _on_grid(times: Moments, step: int, sessions: Sessions | None) -> Flags:
+    """Which bars close at a usual time, told to the second."""
+    stamps = times.astype(np.int64)
+    length = max(min(step, DAY) if step < MIN_DAILY else DAY, SECOND)
+    usual = _common(stamps % length // SECOND)
+    if sessions is None or not len(sessions.opens):
+        return usual
+    place = sessions.place(times)
+    since = stamps - sessions.opens[np.maximum(place, 0)]
+    usual |= _common(since % length // SECOND) & (place >= 0)
+    on_grid: Flags = usual | np.isin(stamps, sessions.opens) | np.isin(stamps, sessions.closes)
+    return on_grid
+
+
+def _common(phases: Places) -> Flags:
+    """Which phases occur in at least two rows and a twentieth of all."""
+    _, inverse, counts = np.unique(phases, return_inverse=True, return_counts=True)
+    common: Flags = (counts >= max(2.0, MIN_SHARE * len(phases)))[inverse]
+    return common
+
+
+def _steps(rows: Rows) -> Places:
+    steps = [np.diff(np.unique(rows.times[places])).astype(np.int64) for _, places in rows.groups]
+    together: Places = np.concatenate(steps) if steps else np.array([], dtype=np.int64)
+    return together
+
+
+def _told(step: float) -> str:
+    """A step in words: `15 minutes`, `1 day`."""
+    unit = next(unit for unit in ("w", "d", "h", "m") if step >= 0.9 * UNITS[unit] or unit == "m")
+    count = f"{step / UNITS[unit]:.3g}"
+    return f"{count} {NAMES[unit]}{'' if count == '1' else 's'}"

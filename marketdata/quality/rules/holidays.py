@@ -1,0 +1,121 @@
+"""Holidays of one's own: sessions of the calendar on which the market was closed all the same.
+
+Setting `data.holidays`. A special closing that the calendar does not know, a day on which a venue was
+down. No bars are expected then, and a bar of such a day is a bar while the market was closed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from alphaloop.bars import to_datetime64
+from marketdata.calendars import ROUND_THE_CLOCK, Moments, any_session, open_time
+from marketdata.quality.bar_rows import Places, Rows
+from marketdata.quality.finding import Finding, Severity
+from marketdata.quality.rules.grid import Sessions
+from marketdata.quality.rules.session import DAY
+from marketdata.quality.thresholds import Thresholds
+
+
+@dataclass(frozen=True)
+class Holidays:
+    """The sessions of `calendar` on `days` (as 2019-01-31) in the years of `times`, which never were."""
+
+    calendar: str
+    days: Sequence[str]
+    times: Moments
+
+    @cached_property
+    def _sessions(self) -> Sessions:
+        if self.calendar != ROUND_THE_CLOCK:
+            return Sessions.of(self.times, self.calendar)
+        # A day more, so that the last one is whole.
+        first, last = (end.astype("M8[Y]") for end in (self.times.min(), self.times.max()))
+        ends = np.arange(first.astype("M8[D]"), (last + 1).astype("M8[D]") + 1).astype("M8[ns]") + DAY
+        return Sessions(ends.astype(np.int64) - DAY, ends.astype(np.int64))
+
+    @cached_property
+    def _sessions_days(self) -> npt.NDArray[np.datetime64]:
+        # The last moment within a session is of its day, where that ends at midnight, too.
+        return (self._sessions.closes - 1).astype("M8[ns]").astype("M8[D]")
+
+    @cached_property
+    def _closed(self) -> Places:
+        """Places of the sessions that never were."""
+        return np.flatnonzero(np.isin(self._sessions_days, np.array(self.days, dtype="M8[D]")))
+
+    def rows(self) -> Iterator[tuple[int, str]]:
+        """The places of `times` that lie in such a session, each with its day."""
+        places = self._sessions.place(self.times)
+        inside = np.isin(places, self._closed) & (places >= 0)
+        for row in np.flatnonzero(inside).tolist():
+            yield row, str(self._sessions_days[places[row]])
+
+    def open_time(self, start: np.datetime64, end: np.datetime64) -> int:
+        """How long the market would have been open on these days between two moments, in nanoseconds."""
+        if not self.days:
+            return 0
+        first, last = (one.astype("M8[ns]").astype(np.int64) for one in (start, end))
+        opens, closes = (ends[self._closed] for ends in (self._sessions.opens, self._sessions.closes))
+        begins, ends = np.maximum(opens, first), np.minimum(closes, last)
+        met = begins < ends
+        if not met.any():
+            return 0
+        opened = open_time(np.r_[begins[met], ends[met]].astype("M8[ns]"), self.calendar)
+        return int((opened[met.sum() :] - opened[: met.sum()]).sum())
+
+
+def without_holidays(
+    findings: Iterable[Finding], rows: Rows, calendar: str, thresholds: Thresholds
+) -> Iterator[Finding]:
+    """The findings of sessions where `thresholds.holidays` were closed, and bars of those days."""
+    if not thresholds.holidays:
+        yield from findings
+        return
+    holidays = Holidays(calendar, thresholds.holidays, rows.times)
+    for row, day in holidays.rows():
+        yield rows.finding("calendar", row, f"{day} is one of data.holidays")
+    times = {symbol: np.unique(rows.times[places]) for symbol, places in rows.groups}
+    for finding in findings:
+        if finding.rule != "gap":
+            yield finding
+        elif len(finding.timestamp) == len("2019-01-31"):
+            if finding.timestamp not in thresholds.holidays:
+                yield finding
+        else:
+            yield from _shortened(finding, times[finding.symbol], holidays, calendar, thresholds)
+
+
+def _shortened(
+    gap: Finding, times: Moments, holidays: Holidays, calendar: str, thresholds: Thresholds
+) -> Iterator[Finding]:
+    """A gap between bars without what the market was closed for."""
+    start = to_datetime64(datetime.fromisoformat(gap.timestamp))
+    place = int(np.searchsorted(times.astype("M8[us]"), start.astype("M8[us]")))
+    spent = np.diff(open_time(times, calendar))
+    rest = spent[place] - holidays.open_time(times[place], times[place + 1])
+    count = int(np.rint(rest / max(int(np.median(spent)), 1))) - 1
+    if count > 0:
+        severity: Severity = "error" if count > thresholds.gap_bars else "warning"
+        told = f"{count} bar{' is' if count == 1 else 's are'} missing after this one"
+        yield replace(gap, value=told, severity=severity)
+
+
+def any_session_but(calendar: str, days: Sequence[str]) -> Callable[[datetime, datetime], bool]:
+    """True if the market was open at any time between two moments, other than on these days."""
+    opened = any_session(calendar)
+    if not days:
+        return opened
+
+    def opened_otherwise(start: datetime, end: datetime) -> bool:
+        moments = np.array([to_datetime64(start), to_datetime64(end)])
+        first, last = open_time(moments, calendar)
+        return bool(last - first > Holidays(calendar, days, moments).open_time(*moments))
+
+    return opened_otherwise

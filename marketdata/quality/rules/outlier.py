@@ -1,0 +1,43 @@
+"""Rule `outlier`: moves that are out of all proportion to those before them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from marketdata.quality.bar_rows import Floats, Places, Rows
+from marketdata.quality.finding import Finding, Severity
+from marketdata.quality.return_scale import adjusted_closes, moves
+from marketdata.quality.thresholds import Thresholds
+
+
+def outliers(rows: Rows, thresholds: Thresholds) -> Iterator[Finding]:
+    """Returns, and wicks beyond open and close, of many robust standard deviations of the past."""
+    for _, places in rows.groups:
+        if len(places) <= thresholds.outlier_history:
+            continue
+        prices = adjusted_closes(rows, places)
+        found = moves(prices, thresholds)
+        with np.errstate(over="ignore"):
+            change = prices / prices[found.reference] - 1
+        for what, sizes, shares in (("close moved by", found.away, change), *_wicks(rows, places)):
+            scales = sizes / found.scale
+            for place in np.flatnonzero(scales >= thresholds.outlier_scales).tolist():
+                severity: Severity = (
+                    "error" if scales[place] >= thresholds.outlier_error_scales else "warning"
+                )
+                times = f"{scales[place]:.0f} times the scale of the bars before"
+                value = f"{what} {shares[place]:+.1%}, {times}"
+                yield rows.finding("outlier", int(places[place]), value, severity)
+
+
+def _wicks(rows: Rows, places: Places) -> Iterator[tuple[str, Floats, Floats]]:
+    opened, high, low, close = (
+        np.where(rows.column(name)[0][places] > 0, rows.column(name)[0][places], np.nan)
+        for name in ("open", "high", "low", "close")
+    )
+    top, bottom = np.fmax(opened, close), np.fmin(opened, close)
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+        yield "high is from open and close", np.log(high / top), high / top - 1
+        yield "low is from open and close", np.log(bottom / low), low / bottom - 1

@@ -1,0 +1,59 @@
+"""Rules `price`, `ohlc` and `nan`: values that no market can print, and values that are not there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from alphaloop.bars import PRICE_COLUMNS, ROUNDING
+from marketdata.quality.bar_rows import Rows, runs
+from marketdata.quality.finding import Finding
+
+
+def prices(rows: Rows) -> Iterator[Finding]:
+    """Prices and adjustments that are not positive and finite, and volumes that are negative."""
+    for name in (*PRICE_COLUMNS, "adjustment"):
+        values, _ = rows.column(name)
+        for row in np.flatnonzero((values <= 0) | np.isinf(values)).tolist():
+            yield rows.finding("price", row, f"{name} is {values[row]:g}; it must be positive")
+    volume, _ = rows.column("volume")
+    for row in np.flatnonzero((volume < 0) | np.isinf(volume)).tolist():
+        wrong = "infinite" if np.isinf(volume[row]) else "negative"
+        yield rows.finding("price", row, f"volume is {volume[row]:g}; it cannot be {wrong}")
+
+
+def ohlc(rows: Rows) -> Iterator[Finding]:
+    """Highs below, and lows above, another price of the same bar by more than rounding.
+
+    Prices that were multiplied by a factor, or were float32 once, differ in their last digits. What is not
+    given is not compared.
+    """
+    opened, high, low, close = (rows.column(name)[0] for name in PRICE_COLUMNS)
+    with np.errstate(invalid="ignore"):
+        for name, values, wrong in (
+            ("high", high, [(other, high < other * (1 - ROUNDING)) for other in (opened, low, close)]),
+            ("low", low, [(other, low > other * (1 + ROUNDING)) for other in (opened, close)]),
+        ):
+            verb = "below" if name == "high" else "above"
+            for row in np.flatnonzero(np.logical_or.reduce([flags for _, flags in wrong])).tolist():
+                against = next(other[row] for other, flags in wrong if flags[row])
+                yield rows.finding(
+                    "ohlc", row, f"{name} {values[row]:.9g} is {verb} {against:.9g} of its own bar"
+                )
+
+
+def missing(rows: Rows) -> Iterator[Finding]:
+    """Runs of missing values: always wrong in close and adjustment; elsewhere null means "not given"."""
+    for name in (*PRICE_COLUMNS, "volume", "adjustment"):
+        values, null = rows.column(name)
+        absent = np.isnan(values)
+        if name not in ("close", "adjustment"):
+            absent &= ~null
+        if not absent.any():
+            continue
+        for _, places in rows.groups:
+            for first, count in runs(absent[places]):
+                yield rows.finding(
+                    "nan", int(places[first]), f"{name} is NaN for {count} bars in a row", bars=count
+                )

@@ -1,0 +1,39 @@
+"""Rule `schema`: the columns of a table of bars, and what else it may hold."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pyarrow as pa
+
+from alphaloop.bars import BARS_SCHEMA, DISPUTED, PROVIDER
+from marketdata.quality.finding import Finding
+
+OPTIONAL = {PROVIDER: pa.string(), DISPUTED: pa.bool_()}
+
+
+def schema(table: pa.Table) -> Iterator[Finding]:
+    """Columns that are missing, twice there or of another type, nulls in the key, and no rows."""
+    names = table.schema.names
+    for field in BARS_SCHEMA:
+        if field.name not in names:
+            yield _finding(f"column '{field.name}' is missing; it has: {names}")
+        elif names.count(field.name) > 1:
+            yield _finding(f"column '{field.name}' is there {names.count(field.name)} times")
+        elif table.schema.field(field.name).type != field.type:
+            found = table.schema.field(field.name).type
+            yield _finding(f"column '{field.name}' is {found}; it must be {field.type}")
+        elif field.name in ("symbol", "timestamp") and table[field.name].null_count:
+            yield _finding(f"column '{field.name}' has {table[field.name].null_count} nulls")
+    for field in table.schema:
+        if field.name in BARS_SCHEMA.names:
+            continue
+        wanted = OPTIONAL.get(field.name, pa.float64())
+        if field.type != wanted:
+            yield _finding(f"further column '{field.name}' is {field.type}; it must be {wanted}")
+    if table.num_rows == 0:
+        yield _finding("there are no rows")
+
+
+def _finding(value: str) -> Finding:
+    return Finding("schema", "", "", value, bars=0)

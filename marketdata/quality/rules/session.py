@@ -1,0 +1,143 @@
+"""Rules `calendar` and `gap`: bars while the market is closed, and none while it is open."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from marketdata.calendars import (
+    FOREX,
+    ROUND_THE_CLOCK,
+    Days,
+    Schedule,
+    days_of,
+    open_time,
+    schedule,
+    session_days,
+    years_of,
+)
+from marketdata.quality.bar_rows import Rows, moment
+from marketdata.quality.finding import Finding, Severity
+from marketdata.quality.thresholds import Thresholds
+
+HOUR = 3_600_000_000_000
+DAY = 24 * HOUR
+# Intraday bars of an exchange may come from its early and late trading: so far from the session.
+EXTENDED = 6 * HOUR
+# A bar of the minutes after a market began to rest may hold the last trades before.
+MAX_RUNOVER = np.timedelta64(5, "m")
+STAMP_WAY_OUT = "if times are openings or dates, say so with stamp=open or stamp=date"
+
+
+def sessions(rows: Rows, calendar: str, thresholds: Thresholds) -> Iterator[Finding]:
+    """Bars outside of the calendar, and bars that are missing between a symbol's first and last."""
+    step = usual_step(rows)
+    if calendar == ROUND_THE_CLOCK:
+        yield from _holes(rows, calendar, thresholds)
+        return
+    days = days_of(rows.times, calendar)
+    if step < 20 * HOUR:
+        yield from _closed(rows, calendar, step)
+        yield from _resting(rows, schedule(calendar, *years_of(days)), calendar, step)
+        yield from _begun(rows, schedule(calendar, *years_of(days)), calendar)
+    else:
+        yield from _too_early(rows, days, schedule(calendar, *years_of(days)), calendar)
+    if 20 * HOUR <= step <= 4 * DAY:
+        yield from _strange_days(rows, days, calendar)
+        if calendar != FOREX:
+            yield from _missing_days(rows, days, calendar)
+            return
+    yield from _holes(rows, calendar, thresholds)
+
+
+def usual_step(rows: Rows) -> int:
+    """The usual time from bar to bar, in nanoseconds; a day where there are no two bars of a symbol."""
+    steps = [np.diff(np.unique(rows.times[places])).astype(np.int64) for _, places in rows.groups]
+    together = np.concatenate(steps) if steps else np.array([], dtype=np.int64)
+    return int(np.median(together)) if len(together) else DAY
+
+
+def _strange_days(rows: Rows, days: Days, calendar: str) -> Iterator[Finding]:
+    known = session_days(days.min().item(), days.max().item(), calendar)
+    for row in np.flatnonzero(~np.isin(days, known)).tolist():
+        yield rows.finding("calendar", row, f"{days[row]} is no session of {calendar}")
+
+
+def _too_early(rows: Rows, days: Days, known: Schedule, calendar: str) -> Iterator[Finding]:
+    """Bars of a day or more that close before the session of their day opens."""
+    if not len(known.days):
+        return
+    place = np.minimum(np.searchsorted(known.days, days), len(known.days) - 1)
+    early = (known.days[place] == days) & (rows.times <= known.opens[place])
+    for row in np.flatnonzero(early).tolist():
+        opened = moment(known.opens[place[row]])
+        yield rows.finding(
+            "calendar", row, f"it closes before the session of {calendar} opened at {opened}; {STAMP_WAY_OUT}"
+        )
+
+
+def _begun(rows: Rows, known: Schedule, calendar: str) -> Iterator[Finding]:
+    """Bars of parts of a day whose times are openings: one at each session's opening, none at its close."""
+    if known.always_open:
+        return
+    at_open = np.isin(rows.times, known.opens)
+    place = np.searchsorted(known.opens, rows.times, side="right") - 1
+    inside = (place >= 0) & (rows.times < known.closes[np.maximum(place, 0)])
+    if at_open.sum() > 1 and inside.all():
+        row = int(np.flatnonzero(at_open)[0])
+        yield rows.finding(
+            "calendar",
+            row,
+            f"it closes as the session of {calendar} opens, and no bar closes with a session; these times "
+            f"look like openings: {STAMP_WAY_OUT}",
+        )
+
+
+def _resting(rows: Rows, known: Schedule, calendar: str, step: int) -> Iterator[Finding]:
+    """Bars within the hours over noon at which an exchange rests."""
+    rests = ~np.isnat(known.break_starts)
+    starts, ends = known.break_starts[rests], known.break_ends[rests]
+    if not len(starts):
+        return
+    began = rows.times - np.timedelta64(step, "ns")
+    place = np.maximum(np.searchsorted(starts, rows.times) - 1, 0)
+    for row in np.flatnonzero((began >= starts[place] + MAX_RUNOVER) & (rows.times <= ends[place])).tolist():
+        yield rows.finding("calendar", row, f"{calendar} rested over noon during this bar", "warning")
+
+
+def _missing_days(rows: Rows, days: Days, calendar: str) -> Iterator[Finding]:
+    known = session_days(days.min().item(), days.max().item(), calendar)
+    for symbol, places in rows.groups:
+        mine = days[places]
+        expected = known[(known >= mine[0]) & (known <= mine[-1])]
+        for day in np.setdiff1d(expected, mine):
+            yield Finding("gap", symbol, str(day), f"no bar on this session of {calendar}", bars=0)
+
+
+def _closed(rows: Rows, calendar: str, step: int) -> Iterator[Finding]:
+    slack = 0 if calendar == FOREX else EXTENDED
+    early = (rows.times.astype(np.int64) - step - slack).astype("datetime64[ns]")
+    late = (rows.times.astype(np.int64) + slack).astype("datetime64[ns]")
+    opened = open_time(np.concatenate([early, late]), calendar)
+    for row in np.flatnonzero(opened[len(early) :] <= opened[: len(early)]).tolist():
+        yield rows.finding("calendar", row, f"{calendar} was closed during this bar")
+
+
+def _holes(rows: Rows, calendar: str, thresholds: Thresholds) -> Iterator[Finding]:
+    """Where more of the market's open time lies between two bars than usual."""
+    for symbol, places in rows.groups:
+        times = np.unique(rows.times[places])
+        if len(times) < 2:
+            continue
+        spent = np.diff(open_time(times, calendar))
+        usual = max(int(np.median(spent)), 1)
+        absent = np.maximum(np.rint(spent / usual).astype(np.int64) - 1, 0)
+        if calendar == ROUND_THE_CLOCK:
+            # There a step that is longer at all is a hole: nothing but bars divides time.
+            absent = np.where(spent > usual, np.maximum(spent // usual - 1, 1), 0)
+        for place in np.flatnonzero(absent).tolist():
+            count = int(absent[place])
+            severity: Severity = "error" if count > thresholds.gap_bars else "warning"
+            value = f"{count} bar{' is' if count == 1 else 's are'} missing after this one"
+            yield Finding("gap", symbol, moment(times[place]), value, severity, bars=0)

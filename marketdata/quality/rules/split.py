@@ -1,0 +1,141 @@
+"""Rule `split`: prices and adjustment that do not step together.
+
+A split moves all four prices of its first bar by the ratio, give or take a usual day, at a usual
+turnover, and the adjustment by its inverse. Prices that move alone are a split that is not recorded; an
+adjustment that moves alone, or by another ratio, is a recorded split that did not happen. A true move of
+the same size opens somewhere else, goes on through the day, or is traded at a multiple of the usual.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from marketdata.quality.bar_rows import Flags, Floats, Places, Rows
+from marketdata.quality.finding import Finding, Severity
+from marketdata.quality.step_sizes import Steps, steps_of
+from marketdata.quality.thresholds import Thresholds
+
+RATIOS = (
+    (5, 4), (4, 3), (3, 2), (5, 2),
+    *((whole, 1) for whole in (2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 15, 20, 25, 30, 40, 50, 100, 1000)),
+)  # fmt: skip
+FORWARD = np.array([old / new for new, old in RATIOS])
+ALL = np.log(np.r_[FORWARD, 1 / FORWARD])
+NAMES = [f"{new}:{old}" for new, old in RATIOS] + [f"{old}:{new}" for new, old in RATIOS]
+# From this ratio on (either way) four prices that agree leave no doubt.
+CERTAIN = np.log(2.0)
+# How many local scales the opening price, and any price of the bar, may lie from the ratio.
+OPEN_SCALES, BAR_SCALES = 1.0, 4.0
+# A step that four prices agree about, or that is recorded, is seen from so many scales on.
+SEEN_SCALES = 6.0
+# The smallest recorded step (a log) that is looked for in the prices, and the smallest taken for a ratio.
+MIN_STEP, MIN_RATIO = 0.05, float(np.log(1.2))
+
+
+def jumps(rows: Rows, thresholds: Thresholds) -> Iterator[Finding]:
+    """Price steps without an adjustment step, and adjustment steps without a price step.
+
+    An error where a recorded step is not in the prices, and where all four prices stepped by a ratio of
+    at least two, at no more than `split_turnover` times the usual turnover; a warning where only the
+    close is near a ratio.
+    """
+    for _, places in rows.groups:
+        if len(places) < 2:
+            continue
+        steps = steps_of(rows, places, thresholds)
+        found: dict[int, tuple[str, Severity]] = {}
+        for place, told in (
+            *_recorded_alone(steps, thresholds),
+            *_recorded_otherwise(steps, thresholds),
+            *_unrecorded(steps, thresholds),
+        ):
+            found.setdefault(place, told)
+        for place, (value, severity) in sorted(found.items()):
+            yield rows.finding("split", int(places[place]), value, severity)
+
+
+def _recorded_alone(steps: Steps, thresholds: Thresholds) -> Iterator[tuple[int, tuple[str, Severity]]]:
+    """Adjustments that step while the prices stay where they were, a bar late for instance.
+
+    The step back from a single bar's wrong adjustment is none.
+    """
+    size = np.abs(steps.neighbour_recorded)
+    least = np.fmax(MIN_STEP, SEEN_SCALES * steps.scale)
+    seen = (size >= least) & (np.abs(steps.recorded) >= least)
+    tolerance = 2 * thresholds.split_tolerance
+    stayed = _all_near(
+        steps.neighbour_prices,
+        np.zeros(len(size)),
+        np.minimum(np.fmax(tolerance, OPEN_SCALES * steps.scale), size / 3),
+        np.minimum(np.fmax(tolerance, BAR_SCALES * steps.scale), size / 2),
+    )
+    for place in np.flatnonzero(seen & stayed).tolist():
+        factor = np.exp(steps.neighbour_recorded[place])
+        yield place, (f"the adjustment steps by the factor {factor:.4g}, and the prices do not", "error")
+
+
+def _recorded_otherwise(steps: Steps, thresholds: Thresholds) -> Iterator[tuple[int, tuple[str, Severity]]]:
+    """Adjustments and prices that step by different ratios."""
+    # Without a scale there is no telling what a usual day is.
+    excess = np.maximum(2 * MIN_STEP, thresholds.split_scales * steps.scale)
+    low, high = np.fmin.reduce(steps.adjusted), np.fmax.reduce(steps.adjusted)
+    wrong = (np.abs(steps.recorded) >= MIN_RATIO) & ((low > excess) | (high < -excess))
+    for place in np.flatnonzero(wrong).tolist():
+        factor, step = np.exp(steps.prices[-1, place]), np.exp(steps.recorded[place])
+        yield (
+            place,
+            (
+                f"the price changes by the factor {factor:.4g} and the adjustment by {step:.4g}; "
+                "together they must leave the price about where it was",
+                "error",
+            ),
+        )
+
+
+def _unrecorded(steps: Steps, thresholds: Thresholds) -> Iterator[tuple[int, tuple[str, Severity]]]:
+    """Prices that step by a split's ratio, which the adjustment does not take back."""
+    opened, closed = steps.adjusted[0], steps.adjusted[-1]
+    tolerance = thresholds.split_tolerance
+    by_open, by_close = _nearest(opened), _nearest(closed)
+    certain = (
+        (np.abs(ALL[by_open]) >= CERTAIN)
+        & ~(np.abs(opened) < SEEN_SCALES * steps.scale)
+        & ~(steps.busy > thresholds.split_turnover)
+        & np.isfinite(opened)
+        & _all_near(
+            steps.adjusted,
+            ALL[by_open],
+            np.fmax(2 * tolerance, OPEN_SCALES * steps.scale),
+            np.fmax(2 * tolerance, BAR_SCALES * steps.scale),
+        )
+    )
+    near = (np.abs(np.expm1(closed - ALL[by_close])) <= tolerance) & ~(
+        steps.away < thresholds.split_scales * steps.scale
+    )
+    for place in np.flatnonzero(certain | near).tolist():
+        ratio = NAMES[(by_open if certain[place] else by_close)[place]]
+        yield (
+            place,
+            (
+                f"the price changes by the factor {np.exp(closed[place]):.4g}, as in a {ratio} split, "
+                "and the adjustment does not",
+                "error" if certain[place] else "warning",
+            ),
+        )
+
+
+def _nearest(step: Floats) -> Places:
+    known = np.where(np.isfinite(step), step, 0.0)
+    nearest: Places = np.abs(known[:, None] - ALL[None]).argmin(axis=1)
+    return nearest
+
+
+def _all_near(prices: Floats, wanted: Floats, at_open: Floats, within_bar: Floats) -> Flags:
+    """True where all given prices `[4, bars]` lie near `wanted`; the first of the day nearest."""
+    first = np.where(np.isfinite(prices[0]), prices[0], prices[-1])
+    near: Flags = np.abs(first - wanted) <= at_open
+    for values in prices:
+        near &= ~(np.abs(values - wanted) > within_bar)
+    return near

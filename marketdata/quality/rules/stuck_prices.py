@@ -1,0 +1,29 @@
+"""Rule `stuck`: the same prices again and again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from alphaloop.bars import PRICE_COLUMNS
+from marketdata.quality.bar_rows import Rows, runs
+from marketdata.quality.finding import Finding
+from marketdata.quality.thresholds import Thresholds
+
+
+def stuck(rows: Rows, thresholds: Thresholds) -> Iterator[Finding]:
+    """Runs of bars whose prices, all that are given, equal those of the bar before."""
+    columns = [rows.column(name)[0] for name in PRICE_COLUMNS]
+    for _, places in rows.groups:
+        same = np.ones(max(len(places) - 1, 0), dtype=bool)
+        for values in columns:
+            mine = values[places]
+            same &= (np.diff(mine) == 0) | (np.isnan(mine[1:]) & np.isnan(mine[:-1]))
+        same &= np.isfinite(columns[-1][places][1:])
+        for first, repeats in runs(same):
+            count = repeats + 1
+            if count >= thresholds.stuck_bars:
+                row = int(places[first])
+                value = f"the price stands at {columns[-1][row]:g} for {count} bars in a row"
+                yield rows.finding("stuck", row, value, "warning", bars=count)

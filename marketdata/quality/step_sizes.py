@@ -1,0 +1,78 @@
+"""How far prices and adjustment of a bar lie from those of the bar before it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from alphaloop.bars import PRICE_COLUMNS
+from marketdata.quality.bar_rows import Floats, Places, Rows
+from marketdata.quality.return_scale import adjusted_closes, moves
+from marketdata.quality.thresholds import Thresholds
+
+
+@dataclass(frozen=True)
+class Steps:
+    """One symbol's steps from bar to bar, as logs; NaN where a value is not given.
+
+    `prices` are open, high, low and close over the close of the reference, `[4, bars]`, as traded, and
+    `recorded` the adjustment over that of the reference, `[bars]`; `neighbour_prices` and
+    `neighbour_recorded` the same over the bar just before. Reference, `away` and `scale` are those of
+    `marketdata.quality.return_scale`. `busy` is how many times the usual the bar was traded, in shares or in
+    money, whichever is less.
+    """
+
+    prices: Floats
+    recorded: Floats
+    neighbour_prices: Floats
+    neighbour_recorded: Floats
+    away: Floats
+    scale: Floats
+    busy: Floats
+
+    @property
+    def adjusted(self) -> Floats:
+        """The steps of the adjusted prices, `[4, bars]`."""
+        together: Floats = self.prices + self.recorded
+        return together
+
+
+def steps_of(rows: Rows, places: Places, thresholds: Thresholds) -> Steps:
+    """The steps of one symbol, whose rows `places` are in the order of time."""
+    found = moves(adjusted_closes(rows, places), thresholds)
+    opened, high, low, close = (_log(rows.column(name)[0][places]) for name in PRICE_COLUMNS)
+    factor = _log(rows.column("adjustment")[0][places])
+    values = np.stack([opened, high, low, close])
+
+    def over(before: Places) -> tuple[Floats, Floats]:
+        prices, recorded = values - close[before], factor - factor[before]
+        # The first bar follows none.
+        prices[:, 0] = recorded[0] = np.nan
+        return prices, recorded
+
+    neighbour = np.maximum(np.arange(len(places)) - 1, 0)
+    busy = _busy(rows, places, thresholds)
+    return Steps(*over(found.reference), *over(neighbour), found.away, found.scale, busy)
+
+
+def _busy(rows: Rows, places: Places, thresholds: Thresholds) -> Floats:
+    """Volume over the median before it: of shares or of money, whichever is less; NaN if not given."""
+    import pandas as pd
+
+    volume, close = rows.column("volume")[0][places], rows.column("close")[0][places]
+    window, least = int(thresholds.outlier_window), int(thresholds.outlier_history)
+
+    def relative(values: Floats) -> Floats:
+        usual = pd.Series(values).rolling(max(window, least), min_periods=least).median().shift(1).to_numpy()
+        share: Floats = np.where(usual > 0, values / np.where(usual > 0, usual, 1.0), np.nan)
+        return share
+
+    with np.errstate(invalid="ignore", over="ignore"):
+        busy: Floats = np.fmin(relative(volume), relative(volume * close))
+    return busy
+
+
+def _log(values: Floats) -> Floats:
+    logs: Floats = np.log(np.where((values > 0) & np.isfinite(values), values, np.nan))
+    return logs

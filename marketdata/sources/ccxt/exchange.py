@@ -1,0 +1,170 @@
+"""One connection to an exchange: opened, retried, its errors translated, its credentials hidden."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, NoReturn, TypeVar
+
+from alphaloop.clock import Clock
+from alphaloop.errors import AlphaloopError, DataError, MissingPartError, UnknownNameError, VendorError
+from alphaloop.runtime.credentials import Secret, optional_secret, redacted
+from marketdata.connectors.rate_limit import retry_after
+from marketdata.connectors.retry import Retry
+
+Answer = TypeVar("Answer")
+
+# Markets of other kinds are exchanges of their own in ccxt (binanceusdm, krakenfutures).
+SPOT_ONLY = {"binance": {"options": {"fetchMarkets": {"types": ["spot"]}}}}
+# A message of subscription costs as much as a REST request in ccxt; Kraken's REST allows one a second.
+SUBSCRIPTION_COST = {"kraken": {"options": {"ws": {"cost": 0.05}}}}
+CREDENTIALS = {"apiKey": "API_KEY", "secret": "SECRET", "password": "PASSWORD", "uid": "UID"}
+# What parsing a nonsensical answer raises inside ccxt.
+NONSENSE = (ValueError, TypeError, KeyError, IndexError, AttributeError, ArithmeticError, RecursionError)
+
+
+def kit() -> Any:
+    """The module `ccxt`; `MissingPartError` if it is not installed."""
+    try:
+        return importlib.import_module("ccxt")
+    except ModuleNotFoundError as error:
+        raise MissingPartError("ccxt is not installed; install alphaloop[venues]") from error
+
+
+def credentials_of(exchange: str) -> dict[str, Secret]:
+    """The credentials in the environment, by their name in ccxt; market data mostly needs none.
+
+    `BINANCE_API_KEY`, `BINANCE_SECRET`, `BINANCE_PASSWORD`, `BINANCE_UID`, each also with `_FILE`.
+    """
+    found = {key: optional_secret(f"{exchange.upper()}_{name}") for key, name in CREDENTIALS.items()}
+    return {key: secret for key, secret in found.items() if secret is not None}
+
+
+@dataclass(frozen=True)
+class Opening:
+    """What it takes to connect: `configuration` goes into ccxt's constructor over what is usual here."""
+
+    exchange: str
+    provider: str
+    clock: Clock
+    retry: Retry
+    configuration: Mapping[str, Any]
+
+
+class Connection:
+    """An open exchange: `async with Connection(opening) as connection`.
+
+    `markets` are those of an earlier connection, so that they are not asked for again.
+    """
+
+    def __init__(self, opening: Opening, markets: Mapping[str, Any] | None = None) -> None:
+        ccxt = kit()
+        self.provider = opening.provider
+        self.clock = opening.clock
+        self._markets = markets
+        self._secrets = credentials_of(opening.exchange)
+        self.api = self._open(opening)
+        self._retry = replace(opening.retry, on=(ccxt.OperationFailed,), retry_after=self._retry_after)
+
+    async def __aenter__(self) -> Connection:
+        if self._markets is not None:
+            self.api.set_markets(list(self._markets.values()))
+        return self
+
+    async def __aexit__(self, *exception: object) -> None:
+        # What ccxt still has in flight (a book's snapshot) would open a new session and leave it open.
+        self.api.open = _refuse_to_open
+        await self.api.close()
+
+    async def markets(self) -> Mapping[str, Any]:
+        """The markets by symbol. Raises as `call`."""
+        found: Mapping[str, Any] = await self.call("its markets", self.api.load_markets)
+        return found
+
+    async def call(
+        self, what: str, method: Callable[..., Awaitable[Answer]], *arguments: Any, **options: Any
+    ) -> Answer:
+        """What the method of `api` answers, tried again where that may help.
+
+        Raises `GaveUpError` when it did not help, `VendorError` for a refusal, `DataError` for an answer
+        that makes no sense.
+        """
+
+        async def attempt() -> Answer:
+            try:
+                return await method(*arguments, **options)
+            except kit().BadResponse as error:
+                self.fail(what, error)
+            except kit().OperationFailed as error:
+                clean = self.clean(error)
+                raise clean from clean.__cause__
+
+        try:
+            return await self._retry.acall(attempt, f"{self.provider}: {what}")
+        except (kit().BaseError, *NONSENSE) as error:
+            self.fail(what, error)
+
+    def clean(self, error: BaseException) -> BaseException:
+        """`error` without the credentials of this connection in its texts."""
+        return redacted(error, self._secrets.values())
+
+    def fail(self, what: str, error: Exception) -> NoReturn:
+        """Raise `error` as one of ours, with its cause chained and no credential in it."""
+        clean = self.clean(error)
+        raise translated(self.provider, what, clean) from clean
+
+    def _open(self, opening: Opening) -> Any:
+        ccxt = kit()
+        live = importlib.import_module("ccxt.pro")
+        rest = importlib.import_module("ccxt.async_support")
+        name = opening.exchange
+        if name not in ccxt.exchanges:
+            raise UnknownNameError("exchange", name, ccxt.exchanges, where="ccxt")
+        settings: dict[str, Any] = {"enableRateLimit": True, "newUpdates": False}
+        for more in (SPOT_ONLY.get(name, {}), SUBSCRIPTION_COST.get(name, {}), opening.configuration):
+            settings = ccxt.Exchange.deep_extend(settings, more)
+        api = getattr(live if name in live.exchanges else rest, name)(
+            settings | {key: secret.reveal() for key, secret in self._secrets.items()}
+        )
+        # ccxt logs whole requests at DEBUG, with the key among the headers: its logger is cut off.
+        api.logger = logging.Logger("ccxt", logging.CRITICAL)
+        api.logger.addHandler(logging.NullHandler())
+        self._parse_candle, api.parse_ohlcv = api.parse_ohlcv, self._candle
+        # A stream reads the whole cache at each update, so a few candles of each symbol are enough.
+        api.options["OHLCVLimit"] = 20
+        return api
+
+    def _candle(self, row: Any, market: Any = None) -> Any:
+        """As ccxt parses it; ccxt itself drops a candle without a time as if it had not been sent."""
+        parsed = self._parse_candle(row, market)
+        if parsed[0] is None:
+            raise kit().BadResponse(f"{str(row)[:120]} is no candle")
+        return parsed
+
+    def _retry_after(self, error: BaseException) -> float | None:
+        """The seconds of the last answer's Retry-After header; a request that timed out had none."""
+        headers = {name.lower(): value for name, value in (self.api.last_response_headers or {}).items()}
+        if isinstance(error, kit().RequestTimeout):
+            return None
+        return retry_after(str(headers.get("retry-after", "")), self.clock)
+
+
+def _refuse_to_open() -> NoReturn:
+    raise kit().ExchangeClosedByUser("the connection was closed")
+
+
+def translated(provider: str, what: str, error: BaseException) -> AlphaloopError:
+    """An error of ccxt, or of its parsing, as one of ours."""
+    ccxt = kit()
+    text = f"{provider}: {what}: {type(error).__name__}: {error}"
+    if isinstance(error, AlphaloopError):
+        return error
+    if isinstance(error, ccxt.NotSupported):
+        return DataError(text)
+    if isinstance(error, (ccxt.BadResponse, *NONSENSE)):
+        return DataError(f"{text[:400]}; the answer is malformed")
+    if isinstance(error, ccxt.AuthenticationError | ccxt.PermissionDenied):
+        return VendorError(f"{text}; check the credentials in the environment")
+    return VendorError(text)

@@ -1,0 +1,253 @@
+"""The websocket of an exchange: opened again for ever, and no message able to stop it.
+
+ccxt's own receiving loop ends without a word when a message cannot be parsed, its futures show only the
+first of several messages that arrive together, and its reading freezes after bursts. So each message is
+handled under guard, one by one, and what it changed is read from ccxt's caches afterwards.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Protocol
+
+from alphaloop.clock import monotonic
+from marketdata.connectors.retry import GaveUpError, Retry
+from marketdata.sources.ccxt.exchange import NONSENSE, Connection, kit
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A new connection; what was read from an earlier one says nothing about it."""
+
+    connection: Connection
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """Something new of a symbol, in ccxt's form."""
+
+    symbol: str
+    payload: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A message that ccxt could not make sense of."""
+
+    kind: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Dropped:
+    """The connection is gone; another will be opened."""
+
+    error: BaseException
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """It was `at` when everything told before had been handled; `heard` is when anything last was."""
+
+    at: datetime
+    heard: datetime
+
+
+Event = Opened | Heard | Refused | Dropped | Tick
+
+
+class Subject(Protocol):
+    """What is listened to: bars, trades or books."""
+
+    def watches(self, api: Any, symbols: Sequence[str]) -> list[Callable[[], Awaitable[Any]]]:
+        """The calls that subscribe, each to be repeated for ever; few, so that connections are few."""
+        ...
+
+    def read(self, api: Any, symbol: str) -> list[Any]:
+        """What is new of `symbol` in the caches of `api` since the last reading."""
+        ...
+
+
+@dataclass(frozen=True)
+class Feed:
+    """Listens to `subject` for `symbols`.
+
+    Reconnects with the backoff of `retry`, and also where nothing at all was heard for `stall` seconds.
+    `tick` is how often, in seconds, a `Tick` comes.
+    """
+
+    connect: Callable[[], Connection]
+    subject: Callable[[], Subject]
+    symbols: Sequence[str]
+    retry: Retry
+    stall: float
+    tick: float
+
+    async def events(self) -> AsyncGenerator[Event, None]:
+        """What happens, for ever. Raises `VendorError` or `DataError` where trying again cannot mend."""
+        failures = 0
+        while True:
+            dropped: BaseException | None = None
+            async with self.connect() as connection:
+                listening = _Listening(connection, self.subject(), self.symbols)
+                try:
+                    await connection.markets()
+                    listening.start()
+                    yield Opened(connection)
+                    while True:
+                        event = await listening.next(self.tick, self.stall)
+                        failures = 0 if isinstance(event, Heard) else failures
+                        yield event
+                except (kit().BaseError, GaveUpError, OSError, *NONSENSE) as error:
+                    if not mendable(error):
+                        connection.fail("its live data", error)
+                    dropped = connection.clean(error)
+                finally:
+                    await listening.stop()
+            failures += 1
+            log.warning("%s: connection dropped: %s", connection.provider, dropped)
+            yield Dropped(dropped)
+            await self.retry.pause(failures, dropped)
+
+
+def mendable(error: BaseException) -> bool:
+    """Whether another connection may do better: not for credentials, unknown names and wrong requests."""
+    ccxt = kit()
+    if isinstance(error, ccxt.BaseError):
+        # A plain ExchangeError is whatever the exchange said that ccxt has no name for.
+        return isinstance(error, ccxt.OperationFailed) or type(error) is ccxt.ExchangeError
+    return True
+
+
+class _Listening:
+    """One connection's tasks and the queue that they fill."""
+
+    def __init__(self, connection: Connection, subject: Subject, symbols: Sequence[str]) -> None:
+        self._api, self._subject, self._symbols = connection.api, subject, symbols
+        self._queue: asyncio.Queue[Heard | Refused | Tick | BaseException] = asyncio.Queue()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._clock = connection.clock
+        self._heard = self._ticked = monotonic()
+        self._heard_at = self._clock.now()
+        self._reading = False
+
+    def start(self) -> None:
+        self._guard()
+        for watch in self._subject.watches(self._api, self._symbols):
+            self._tasks.append(asyncio.create_task(self._keep(watch)))
+
+    async def stop(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        # Their failures went through the queue; here they are only waited for.
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def next(self, tick: float, stall: float) -> Heard | Refused | Tick:
+        """The next event, a `Tick` at least every `tick` seconds; raises what ended a subscription."""
+        while True:
+            left = self._ticked + tick - monotonic()
+            if left <= 0:
+                self._ticked = monotonic()
+                if self._ticked - self._heard > stall:
+                    raise ConnectionError(f"nothing was heard for {stall:g} s")
+                # Behind what waits in the queue: a slow listener must not take it for silence.
+                self._queue.put_nowait(Tick(self._clock.now(), self._heard_at))
+                continue
+            try:
+                # Not `wait_for`: before Python 3.12 it swallows a cancellation that meets an event.
+                async with asyncio.timeout(left):
+                    event = await self._queue.get()
+            except TimeoutError:
+                continue
+            if isinstance(event, BaseException):
+                raise event
+            return event
+
+    async def _keep(self, watch: Callable[[], Awaitable[Any]]) -> None:
+        """Subscribe, and again after each answer: that is how ccxt tells of errors."""
+        ccxt = kit()
+        try:
+            while True:
+                try:
+                    await watch()
+                except ccxt.ChecksumError as error:
+                    # A book that missed an update: the next call subscribes to it anew.
+                    self._queue.put_nowait(Refused("an update out of sequence", str(error)))
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise
+            # ccxt cancels its futures when it closes a socket.
+            self._queue.put_nowait(ConnectionError("the connection was closed"))
+        except (ccxt.BaseError, OSError, *NONSENSE) as error:
+            self._queue.put_nowait(error)
+
+    def _guard(self) -> None:
+        """Put every socket's messages under guard, as ccxt opens it."""
+        original, guarded = self._api.client, set()
+
+        def client(url: str) -> Any:
+            socket = original(url)
+            if id(socket) not in guarded:
+                guarded.add(id(socket))
+                socket.handle_text_or_binary_message = self._guarded(socket.handle_text_or_binary_message)
+                socket.future = _observed(socket.future)
+                socket.__class__ = _one_by_one(type(socket))
+            return socket
+
+        self._api.client = client
+
+    def _guarded(self, handle: Callable[[Any], None]) -> Callable[[Any], None]:
+        def guarded(data: Any) -> None:
+            self._heard, self._heard_at = monotonic(), self._clock.now()
+            try:
+                handle(data)
+            except (kit().BaseError, *NONSENSE) as error:
+                self._queue.put_nowait(Refused(type(error).__name__, f"{error}: {str(data)[:120]}"))
+            if not self._reading:
+                self._reading = True
+                asyncio.get_running_loop().call_soon(self._read)
+
+        return guarded
+
+    def _read(self) -> None:
+        self._reading = False
+        for symbol in self._symbols:
+            try:
+                told = self._subject.read(self._api, symbol)
+            except NONSENSE as error:
+                self._queue.put_nowait(Refused("a cache that makes no sense", f"{symbol}: {error}"))
+                continue
+            for payload in told:
+                self._queue.put_nowait(Heard(symbol, payload))
+
+
+def _one_by_one(socket: type) -> type:
+    """The socket's class without its short cut into aiohttp's buffer.
+
+    ccxt takes messages out behind aiohttp's back and does not give back the overhead that aiohttp 3.14
+    counts for each, so after some thousands of messages in bursts it is never read from again.
+    """
+    return type(socket.__name__, (socket,), {"buffer": None})
+
+
+def _observed(future_of: Callable[[str], asyncio.Future[Any]]) -> Callable[[str], asyncio.Future[Any]]:
+    """The same futures, looked at when they fail: ccxt fails all of a socket's, and we await only one.
+
+    asyncio would report each of the others as an exception that nobody retrieved.
+    """
+
+    def observed(message_hash: str) -> asyncio.Future[Any]:
+        future = future_of(message_hash)
+        if not hasattr(future, "observed"):
+            future.observed = True  # type: ignore[attr-defined]
+            future.add_done_callback(lambda done: None if done.cancelled() else done.exception())
+        return future
+
+    return observed

@@ -1,0 +1,160 @@
+"""Past bars of one symbol, page after page."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pyarrow as pa
+
+from alphaloop.bars import BARS_SCHEMA, Bar
+from alphaloop.errors import DataError, VendorError
+from marketdata.connectors.closed_bars import period_of
+from marketdata.connectors.retry import GaveUpError
+from marketdata.sources.ccxt.exchange import Connection
+
+# No exchange has bars of before there was a coin.
+BEGINNING = datetime(2009, 1, 3, tzinfo=UTC)
+# So many empty pages are looked at one by one before longer and longer steps are taken.
+EMPTY_PAGES = 3
+DEFAULT_PAGE = 500
+
+log = logging.getLogger(__name__)
+
+
+async def past_bars(
+    connection: Connection, symbol: str, frequency: str, start: datetime | None, end: datetime
+) -> list[Bar]:
+    """The closed bars with `start <= timestamp <= end`, oldest first; `end` must not lie ahead.
+
+    Without `start`, as far back as the exchange has them. They are asked for page by page from the end;
+    where it refuses to go further back, or has nothing so old as `start`, the log says so. Raises as
+    `Connection.call`, and `DataError` for a candle that no market prints.
+    """
+    period = period_of(frequency)
+    pages = _Pages(connection, symbol, frequency, period)
+    first = BEGINNING if start is None else start - period
+    found = await pages.back(_milliseconds(first, up=True), _milliseconds(end - period))
+    ordered = [found[opened] for opened in sorted(found)]
+    if start is not None and ordered and ordered[0].timestamp > start + pages.size * period:
+        log.warning(
+            "%s gives bars of %s from %s on only; %s was asked for",
+            connection.provider,
+            symbol,
+            ordered[0].timestamp,
+            start,
+        )
+    return ordered
+
+
+class _Pages:
+    """Pages of one symbol's candles; places in time are the milliseconds at which a candle opened."""
+
+    def __init__(self, connection: Connection, symbol: str, frequency: str, period: timedelta) -> None:
+        self.size = _page_size(connection.api)
+        self._connection, self._symbol, self._frequency = connection, symbol, frequency
+        self._period = period
+        self._step = int(period.total_seconds() * 1000)
+
+    async def back(self, first: int, last: int) -> dict[int, Bar]:
+        """All candles from `first` to `last`, from the end backwards.
+
+        Exchanges differ in what they answer where they have nothing: the candles after it, or none. So
+        an empty page is stepped over, with longer and longer steps; where something is found beyond,
+        what lies between is read as well.
+        """
+        found: dict[int, Bar] = {}
+        page = self.size * self._step
+        span = page
+        while first <= last:
+            begin = max(first, last - span + 1)
+            try:
+                read = await self._forward(begin, last)
+            except VendorError as error:
+                if isinstance(error, GaveUpError) or not found:
+                    raise
+                log.warning("%s refuses older bars of %s: %s", self._connection.provider, self._symbol, error)
+                break
+            if read:
+                found |= read
+                last, span = begin - 1, page
+            elif begin == first:
+                break
+            else:
+                span += page if span < EMPTY_PAGES * page else span
+        return found
+
+    async def _forward(self, cursor: int, last: int) -> dict[int, Bar]:
+        """The candles from `cursor` to `last`; none where the first page has none."""
+        found: dict[int, Bar] = {}
+        while cursor <= last:
+            bars = await self._page(cursor)
+            fresh = {opened: bar for opened, bar in bars.items() if opened >= cursor}
+            found |= {opened: bar for opened, bar in fresh.items() if opened <= last}
+            if not found:
+                break
+            # Some exchanges answer for the window after `since` alone, so an empty page is stepped over.
+            cursor = max(fresh) + self._step if fresh else cursor + self.size * self._step
+        return found
+
+    async def _page(self, since: int) -> dict[int, Bar]:
+        candles = await self._connection.call(
+            f"bars of {self._symbol}",
+            self._connection.api.fetch_ohlcv,
+            *(self._symbol, self._frequency, since, self.size),
+        )
+        return _bars(self._connection.provider, self._symbol, candles, self._period)
+
+
+def to_table(bars: Sequence[Bar]) -> pa.Table:
+    """Bars as rows of `BARS_SCHEMA`, sorted by timestamp and symbol."""
+    ordered = sorted(bars, key=lambda bar: (bar.timestamp, bar.symbol))
+    columns = [[getattr(bar, name) for bar in ordered] for name in BARS_SCHEMA.names]
+    arrays = [pa.array(values, field.type) for values, field in zip(columns, BARS_SCHEMA, strict=True)]
+    return pa.table(arrays, schema=BARS_SCHEMA)
+
+
+def candle(row: Any) -> tuple[datetime, float, float, float, float, float]:
+    """A candle of ccxt: when it opened, open, high, low, close, volume; `ValueError` for what is none."""
+    try:
+        opened, *values = row[:6]
+        start = datetime.fromtimestamp(int(opened) / 1000, UTC)
+        first, high, low, close, volume = (float(value) for value in values)
+    except (TypeError, ValueError, OverflowError, OSError, KeyError) as error:
+        raise ValueError(f"{str(row)[:120]} is no candle: {error}") from error
+    if not math.isfinite(volume):
+        raise ValueError(f"{str(row)[:120]} is no candle: volume is {volume}")
+    return start, first, high, low, close, volume
+
+
+def _bars(provider: str, symbol: str, candles: Any, period: timedelta) -> dict[int, Bar]:
+    if not isinstance(candles, list):
+        raise DataError(f"{provider}: bars of {symbol}: {str(candles)[:120]!r} is no list of candles")
+    found = {}
+    for row in candles:
+        try:
+            start, first, high, low, close, volume = candle(row)
+            bar = Bar(symbol, start + period, close, first, high, low, volume, provider=provider)
+        except ValueError as error:
+            raise DataError(f"{provider}: bars of {symbol}: {error}") from error
+        found[_milliseconds(start)] = bar
+    return found
+
+
+def _page_size(api: Any) -> int:
+    for kind in ("spot", "swap", "future"):
+        described = (api.features or {}).get(kind) or {}
+        # Kinds of contracts are described one deeper, by what they settle in.
+        described = described.get("linear") or described
+        limit = (described.get("fetchOHLCV") or {}).get("limit")
+        if limit:
+            return int(limit)
+    return DEFAULT_PAGE
+
+
+def _milliseconds(moment: datetime, up: bool = False) -> int:
+    value = moment.timestamp() * 1000
+    return math.ceil(value) if up else math.floor(value)

@@ -1,0 +1,111 @@
+"""Finds sources by name: every module beside this one that defines `SOURCE`, or a `FAMILY` of them.
+
+A venue that needs several files is a package here, and its module `source` is what is looked at.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from functools import cache
+from types import ModuleType
+from typing import Protocol
+
+import marketdata.sources
+from alphaloop.errors import DataError, UnknownNameError
+from marketdata.source import Source, identity_of
+
+
+class SourceFamily(Protocol):
+    """Many sources behind one door, called `prefix:name`, each made when it is asked for."""
+
+    @property
+    def prefix(self) -> str:
+        """What comes before the colon."""
+        ...
+
+    @property
+    def description(self) -> str:
+        """One line: what it holds and how one of them is named. Told without asking for `names`."""
+        ...
+
+    def names(self) -> tuple[str, ...]:
+        """What may come after the colon, sorted."""
+        ...
+
+    def find(self, name: str) -> Source:
+        """The source with this name after the colon; `UnknownNameError` lists those near it."""
+        ...
+
+
+def find(name: str) -> Source:
+    """The source called `name`; `UnknownNameError` lists those there are."""
+    prefix, colon, rest = name.partition(":")
+    families = _families(tuple(marketdata.sources.__path__))
+    if colon and prefix in families:
+        return families[prefix].find(rest)
+    sources = _discover(tuple(marketdata.sources.__path__))
+    if name not in sources:
+        raise UnknownNameError("source", name, [*sources, *(f"{one}:…" for one in families)])
+    return sources[name]
+
+
+def identity(name: str) -> str:
+    """The identity of the source called `name`: see `marketdata.source.identity_of`.
+
+    A family that can tell it from the name alone has a method `identity`: no kit of a vendor is imported.
+    A name that is no source here is its own identity: its snapshots can be read all the same.
+    """
+    path = tuple(marketdata.sources.__path__)
+    prefix, colon, rest = name.partition(":")
+    family = _families(path).get(prefix) if colon else None
+    if family is not None:
+        told = getattr(family, "identity", None)
+        return str(told(rest)) if told else identity_of(family.find(rest))
+    source = _discover(path).get(name)
+    return name if source is None else identity_of(source)
+
+
+def names() -> list[str]:
+    """The names of all sources that stand alone, sorted; `families` holds the others."""
+    return sorted(_discover(tuple(marketdata.sources.__path__)))
+
+
+def families() -> dict[str, SourceFamily]:
+    """The families of sources by their prefix."""
+    return dict(_families(tuple(marketdata.sources.__path__)))
+
+
+@cache
+def _discover(path: tuple[str, ...]) -> dict[str, Source]:
+    found: dict[str, Source] = {}
+    for module in _modules(path):
+        source = getattr(module, "SOURCE", None)
+        if source is None:
+            continue
+        if source.name in found:
+            raise DataError(
+                f"two modules in marketdata/sources define a source called '{source.name}'; rename one"
+            )
+        found[source.name] = source
+    return found
+
+
+@cache
+def _families(path: tuple[str, ...]) -> dict[str, SourceFamily]:
+    found: dict[str, SourceFamily] = {}
+    for module in _modules(path):
+        family = getattr(module, "FAMILY", None)
+        if family is None:
+            continue
+        if family.prefix in found:
+            raise DataError(
+                f"two modules in marketdata/sources define a family '{family.prefix}'; rename one"
+            )
+        found[family.prefix] = family
+    return found
+
+
+def _modules(path: tuple[str, ...]) -> list[ModuleType]:
+    tails = [f"{one.name}.source" if one.ispkg else one.name for one in pkgutil.iter_modules(path)]
+    return [importlib.import_module(f"marketdata.sources.{tail}") for tail in tails]

@@ -1,0 +1,107 @@
+"""A simulated market with a planted signal: a truth that is known, to see what the loop makes of it.
+
+Twenty symbols follow a common factor whose volatility clusters, and noise of their own. Into that
+noise a reversal is planted: a symbol that did better than the others over the last month is likely to
+do worse next. Nothing here is market data, and no result on it says anything about markets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from functools import cached_property
+
+import numpy as np
+import pyarrow as pa
+
+from alphaloop.bars import BarPanel, FloatMatrix, with_calendar
+from alphaloop.errors import InputError
+from alphaloop.statistics.ranks import centred_rank
+from marketdata.calendars import session_closes
+from marketdata.source import CalendarName, close_only, require_frequency, require_symbols, select
+
+SYMBOLS = tuple(f"SIM{index:02d}" for index in range(20))
+FIRST, LAST = date(2015, 1, 2), date(2020, 12, 31)
+LOOKBACK = 21
+# Daily standard deviations, of the common factor and of a symbol's own noise; together about 2 %.
+FACTOR_VOLATILITY, OWN_VOLATILITY = 0.010, 0.017
+# The log of the factor's volatility reverts to its mean and is shaken each day: storms last weeks.
+PERSISTENCE, SHAKE = 0.97, 0.10
+DRIFT = 0.0003
+
+
+@dataclass(frozen=True)
+class Simulated:
+    """Source `simulated`.
+
+    `strength` is how far, in standard deviations of its own daily noise, the symbol furthest ahead of
+    the others is pulled back each day; 0 plants nothing. `InputError` unless it is in [0, 1).
+    """
+
+    seed: int = 7
+    strength: float = 0.14
+    name: str = "simulated"
+    calendar: CalendarName = "XNYS"
+    adjusted_only: bool = True
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.strength < 1:
+            raise InputError(f"strength is {self.strength}; it must lie in [0, 1)")
+
+    @property
+    def description(self) -> str:
+        """Says that it is simulated."""
+        return "SIMULATED, not market data: 20 symbols, daily closes 2015-2020, with a planted reversal"
+
+    @property
+    def identity(self) -> str:
+        """The name, with seed and strength where they are not the usual ones."""
+        usual = (Simulated.seed, Simulated.strength)
+        told = f"?seed={self.seed}&strength={self.strength:g}"
+        return self.name if (self.seed, self.strength) == usual else self.name + told
+
+    def symbols(self) -> tuple[str, ...]:
+        """SIM00 to SIM19."""
+        return SYMBOLS
+
+    def history(
+        self,
+        symbols: Sequence[str] = (),
+        start: datetime | None = None,
+        end: datetime | None = None,
+        frequency: str = "1d",
+    ) -> pa.Table:
+        """Daily bars; open, high, low and volume are null. The same seed gives the same bars."""
+        require_frequency(self, frequency)
+        wanted = require_symbols(self, symbols)
+        return select(self._table, wanted, start, end)
+
+    @cached_property
+    def _table(self) -> pa.Table:
+        closes = session_closes(FIRST, LAST, self.calendar)
+        panel: BarPanel = close_only(closes, SYMBOLS, _walk(len(closes), self.seed, self.strength))
+        return with_calendar(panel.to_table(), self.calendar)
+
+
+SOURCE = Simulated()
+
+
+def _walk(bars: int, seed: int, strength: float) -> FloatMatrix:
+    """Prices, float64 `[bars, symbols]`."""
+    random = np.random.default_rng(seed)
+    count = len(SYMBOLS)
+    beta = random.uniform(0.7, 1.3, count)
+    logs = np.empty((bars, count))
+    logs[0] = np.log(random.uniform(20, 200, count))
+    storm = 0.0
+    for bar in range(1, bars):
+        storm = PERSISTENCE * storm + SHAKE * random.standard_normal()
+        factor = DRIFT + FACTOR_VOLATILITY * np.exp(storm) * random.standard_normal()
+        own = random.standard_normal(count)
+        if bar > LOOKBACK:
+            lead = logs[bar - 1] - logs[bar - 1 - LOOKBACK]
+            own -= strength * centred_rank(lead[None])[0]
+        logs[bar] = logs[bar - 1] + beta * factor + OWN_VOLATILITY * own
+    prices: FloatMatrix = np.exp(logs).round(4)
+    return prices

@@ -1,0 +1,95 @@
+"""Stored corporate actions: a Parquet file under the hash of its content, beside the snapshots.
+
+Together with a snapshot of bars as traded, the hash says all that adjusted prices are made of.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from alphaloop.clock import as_utc
+from alphaloop.errors import DamagedStoreError, DataError, UnknownNameError
+from alphaloop.runtime.atomic_file import replace_with
+from marketdata.point_in_time.action_record import CorporateAction
+from marketdata.point_in_time.record_files import read_records
+
+SUFFIX = ".actions.parquet"
+_SCHEMA = pa.schema(
+    [
+        ("symbol", pa.string()),
+        ("ex_date", pa.date32()),
+        ("published", pa.timestamp("us", tz="UTC")),
+        ("kind", pa.string()),
+        ("value", pa.float64()),
+        ("currency", pa.string()),
+        ("new_symbol", pa.string()),
+        ("timezone", pa.string()),
+        ("identifier", pa.string()),
+    ]
+)
+
+
+class ActionsStore:
+    """Corporate actions in a folder, each set of them under its hash. Nothing is made before `save`."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = Path(folder)
+
+    def save(self, actions: Sequence[CorporateAction]) -> str:
+        """Store actions, in any order; the hash of their content, the same for the same actions."""
+        identity = actions_hash(actions)
+        path = self._path(identity)
+        if not path.is_file():
+            rows = [_row(action) for action in sorted(actions, key=_canonical)]
+            table = pa.Table.from_pylist(rows, schema=_SCHEMA)
+            replace_with(path, lambda partial: pq.write_table(table, partial, compression="zstd"))
+        return identity
+
+    def load(self, identity: str) -> list[CorporateAction]:
+        """The actions of a hash, verified.
+
+        `UnknownNameError` if nothing is stored under it, `DamagedStoreError` if that does not fit it.
+        """
+        path = self._path(identity)
+        if not path.is_file():
+            known = (one.name.removesuffix(SUFFIX)[:12] + "…" for one in self._folder.glob("*" + SUFFIX))
+            raise UnknownNameError("set of corporate actions", identity, known, where=str(self._folder))
+        try:
+            actions = read_records(path, CorporateAction)
+        except DataError as error:
+            raise _damaged(path, error) from error
+        if actions_hash(actions) != identity:
+            raise _damaged(path, "its content does not hash to its name")
+        return actions
+
+    def _path(self, identity: str) -> Path:
+        return self._folder / (identity + SUFFIX)
+
+
+def actions_hash(actions: Sequence[CorporateAction]) -> str:
+    """SHA-256 over the actions, whatever their order."""
+    content = [[one.name for one in fields(CorporateAction)], sorted(_canonical(one) for one in actions)]
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()
+
+
+def _row(action: CorporateAction) -> dict[str, Any]:
+    return asdict(action) | {"published": as_utc(action.published)}
+
+
+def _canonical(action: CorporateAction) -> list[str]:
+    # Numbers by their shortest exact text, moments in UTC.
+    return [
+        value.isoformat() if hasattr(value, "isoformat") else str(value) for value in _row(action).values()
+    ]
+
+
+def _damaged(path: Path, why: object) -> DamagedStoreError:
+    return DamagedStoreError(f"{path} is damaged ({why}); fetch its corporate actions anew and save them")

@@ -1,0 +1,246 @@
+"""From a source into the store: a base, and what the source has had since as deltas."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from alphaloop.bars import PRICE_COLUMNS, to_datetime, to_datetime64
+from marketdata.quality.checks import DEFAULTS, Thresholds
+from marketdata.quality.cleaning import NO_POLICIES, Cleaned, Policies, clean
+from marketdata.quality.quality_report import bars_set_aside, keep
+from marketdata.source import Source, identity_of, stated_frequency
+from marketdata.storage.snapshot_content import without_nulls
+from marketdata.storage.snapshots import Snapshot, SnapshotStore
+
+# Two prices of one bar that differ by less are the same, written with other digits.
+SAME_PRICE = 1e-9
+# A bar may come so much later than others, whichever is longer.
+LATE_BARS, LATE_TIME = 63, timedelta(days=7)
+# The first bar after a day may be so much later: holidays, and weeks that are dated by their end.
+MAX_LATE_START = timedelta(days=10)
+# So many symbols are named.
+SHOWN = 8
+log = logging.getLogger(__name__)
+
+
+def take(
+    store: SnapshotStore,
+    source: Source,
+    symbols: Sequence[str] = (),
+    policies: Policies = NO_POLICIES,
+    thresholds: Thresholds = DEFAULTS,
+    *,
+    start: datetime | None = None,
+    until: datetime | None = None,
+) -> Snapshot:
+    """Store the bars of `source` from `start` up to `until` as a base, checked, with its quality report.
+
+    Without `start`, as far back as the source has bars; symbols that begin later than `start` are named.
+    The same bars give the same snapshot. Raises `DataError` for what `policies` reject.
+    """
+    table = history_from(source, symbols, start, until)
+    name, stated = f"source '{source.name}'", stated_frequency(source)
+    cleaned = clean(table, source.calendar, name, policies, thresholds, frequency=stated)
+    saved = store.save(cleaned.table, identity_of(source))
+    keep(store.folder, saved.id, cleaned, policies, thresholds)
+    return saved
+
+
+def history_from(
+    source: Source, symbols: Sequence[str], start: datetime | None, until: datetime | None = None
+) -> pa.Table:
+    """The bars of `source` from `start` up to `until`; symbols that begin later than `start` are named."""
+    table = source.history(tuple(symbols), start, until)
+    if start is not None:
+        _tell_late_starts(table, source, symbols, start)
+    return table
+
+
+def _tell_late_starts(table: pa.Table, source: Source, symbols: Sequence[str], start: datetime) -> None:
+    firsts = table.group_by("symbol", use_threads=False).aggregate([("timestamp", "min")])
+    known = dict(zip(firsts["symbol"].to_pylist(), firsts["timestamp_min"].to_numpy(), strict=True))
+    allowed = to_datetime64(start + MAX_LATE_START)
+    late = [
+        f"{symbol} {np.datetime_as_string(known[symbol], 'D') if symbol in known else 'never'}"
+        for symbol in sorted(symbols or known)
+        if symbol not in known or known[symbol] > allowed
+    ]
+    if late:
+        more = f" and {len(late) - SHOWN} more" if len(late) > SHOWN else ""
+        log.warning(
+            "source '%s' does not reach back to %s for every symbol; it begins with: %s%s",
+            *(source.name, start.date(), ", ".join(late[:SHOWN]), more),
+        )
+
+
+def update(
+    store: SnapshotStore,
+    source: Source,
+    symbols: Sequence[str] = (),
+    policies: Policies = NO_POLICIES,
+    thresholds: Thresholds = DEFAULTS,
+    *,
+    start: datetime | None = None,
+) -> Snapshot:
+    """The newest snapshot of `source`, with the bars that it lacks appended as a delta.
+
+    Where there is no snapshot yet, all of the source's bars (from `start`) become a base; where nothing is
+    new, the newest one comes back as it is. Bars that came late, for times that are stored already, are
+    filled in as far back as `later` asks. Bars are checked before they are stored, and the report is kept
+    beside the snapshot. Raises `DataError` for what `policies` reject.
+    """
+    known = newest(store, source)
+    if known is None:
+        return take(store, source, symbols, policies, thresholds, start=start)
+    aside = set_aside(store, known)
+    cleaned = later(store.load(known.id), source, symbols, policies, thresholds, aside=aside)
+    if cleaned is None:
+        return known
+    saved = store.append(known.id, cleaned.table)
+    keep(store.folder, saved.id, cleaned, policies, thresholds)
+    return saved
+
+
+def newest(store: SnapshotStore, source: Source) -> Snapshot | None:
+    """The newest snapshot of `source` with its options; None where there is none.
+
+    Before options were part of its identity, a source's snapshots were kept under its name alone: the
+    newest of those is taken over where it holds nothing but bars that the source has too.
+    """
+    identity = identity_of(source)
+    found = store.latest(identity)
+    former = store.latest(source.name) if found is None and identity != source.name else None
+    if former is None:
+        return found
+    if not _holds_bars_of(store.load(former.id), source, former):
+        log.warning(
+            "snapshot %s of '%s' says nothing of options, and its bars are not those of '%s': it is left "
+            "as it is, and a new one begins",
+            *(former.id[:12], source.name, identity),
+        )
+        return None
+    return store.rename(source.name, identity)
+
+
+def _holds_bars_of(known: pa.Table, source: Source, described: Snapshot) -> bool:
+    """True if every bar of `known` is one of the source's, with the same prices."""
+    symbols = tuple(sorted(pc.unique(known["symbol"]).to_pylist()))
+    listed = source.symbols()
+    if listed and not set(symbols) <= set(listed):
+        return False
+    # Times are stored to the nanosecond, and told to the microsecond.
+    table = source.history(symbols, described.first, described.last + timedelta(microseconds=1))
+    there = table.group_by(["symbol", "timestamp"], use_threads=False).aggregate(
+        [(name, "first") for name in PRICE_COLUMNS]
+    )
+    both = known.join(there, ["symbol", "timestamp"], join_type="inner")
+    return both.num_rows == known.num_rows and all(
+        np.allclose(both[name].to_numpy(), both[f"{name}_first"].to_numpy(), SAME_PRICE, 0.0, equal_nan=True)
+        for name in PRICE_COLUMNS
+    )
+
+
+def later(
+    known: pa.Table,
+    source: Source,
+    symbols: Sequence[str] = (),
+    policies: Policies = NO_POLICIES,
+    thresholds: Thresholds = DEFAULTS,
+    *,
+    until: datetime | None = None,
+    aside: pa.Table | None = None,
+) -> Cleaned | None:
+    """Bars that `source` has (up to `until`) and `known` lacks, checked and adjusted alike.
+
+    That is what followed, and bars of known symbols that came late: within `LATE_BARS` bars and
+    `LATE_TIME` of the last, or since a symbol's last bar. `aside` are bars that were not believed when
+    they came (columns symbol and timestamp): they are not looked at again. None where there is nothing.
+    Raises `DataError` for what `policies` reject.
+    """
+    if until is not None and until <= to_datetime(known["timestamp"].to_numpy().max()):
+        return None
+    table = continued(known, source.history(tuple(symbols), _ask_from(known), until))
+    if aside is not None:
+        table = missing(aside, table)
+    if not table.num_rows:
+        return None
+    name, stated = f"source '{source.name}'", stated_frequency(source)
+    cleaned = clean(table, source.calendar, name, policies, thresholds, before=known, frequency=stated)
+    return cleaned if cleaned.table.num_rows else None
+
+
+def continued(known: pa.Table, table: pa.Table) -> pa.Table:
+    """The rows of `table` that `known` lacks, their adjustment carried on from there.
+
+    Of symbols that `known` does not have, the rows after its last.
+
+    Only ratios of adjustments mean anything, and an answer may begin anew at 1: where a symbol's last
+    known bar is in `table` too, its factors are multiplied so that both agree on that bar.
+    """
+    symbols = table["symbol"].to_numpy(zero_copy_only=False)
+    times = table["timestamp"].to_numpy()
+    factor = table["adjustment"].to_numpy().copy()
+    for symbol, (last, before) in _last_bars(known).items():
+        mine = symbols == symbol
+        here = factor[mine & (times == last)]
+        if len(here) and here[0] > 0 and here[0] != before:
+            factor[mine] *= before / here[0]
+    place = table.schema.get_field_index("adjustment")
+    table = table.set_column(place, table.schema.field(place), pa.array(factor, from_pandas=True))
+    here = pc.is_in(table["symbol"], value_set=pc.unique(known["symbol"]))
+    follows = pc.greater(table["timestamp"], pc.max(known["timestamp"]))
+    begun = pc.greater_equal(table["timestamp"], pc.min(known["timestamp"]))
+    return missing(known, table.filter(pc.or_(follows, pc.and_(here, begun))))
+
+
+def joined(known: pa.Table, table: pa.Table) -> pa.Table:
+    """The rows of both, sorted by timestamp and symbol."""
+    both = pa.concat_tables([known, table], promote_options="default")
+    return without_nulls(both.sort_by([("timestamp", "ascending"), ("symbol", "ascending")]))
+
+
+def missing(known: pa.Table, table: pa.Table) -> pa.Table:
+    """The rows of `table` for whose symbol and time, to the microsecond, `known` has none; in their order."""
+    rows = _keys(table).append_column("row", pa.array(np.arange(table.num_rows)))
+    found = rows.join(_keys(known), ["symbol", "time"], join_type="left anti")["row"].to_numpy()
+    return table if len(found) == table.num_rows else table.take(pa.array(np.sort(found)))
+
+
+def set_aside(store: SnapshotStore, snapshot: Snapshot) -> pa.Table:
+    """Symbol and timestamp of the bars that were not believed when a snapshot and its parents were stored."""
+    parts, link = [], snapshot
+    while True:
+        parts.append(bars_set_aside(store.folder, link.id))
+        if link.parent is None:
+            return pa.concat_tables(parts)
+        link = store.describe(link.parent)
+
+
+def _keys(table: pa.Table) -> pa.Table:
+    microseconds = table["timestamp"].to_numpy().astype("datetime64[us]").astype(np.int64)
+    return pa.table({"symbol": table["symbol"], "time": microseconds})
+
+
+def _ask_from(known: pa.Table) -> datetime:
+    """First moment to ask for: some way back, or the last bar of the symbol that lacks most."""
+    lasts = [last for last, _ in _last_bars(known).values()]
+    times = np.unique(known["timestamp"].to_numpy())
+    recent = min(times[-min(LATE_BARS, len(times))], times[-1] - np.timedelta64(LATE_TIME))
+    return to_datetime(max(min(*lasts, recent), times[0]))
+
+
+def _last_bars(known: pa.Table) -> dict[str, tuple[np.datetime64, float]]:
+    """Time and adjustment of each symbol's last bar; rows are sorted by timestamp."""
+    ends = zip(
+        known["symbol"].to_pylist(),
+        known["timestamp"].to_numpy(),
+        known["adjustment"].to_pylist(),
+        strict=True,
+    )
+    return {symbol: (moment, factor) for symbol, moment, factor in ends}

@@ -1,0 +1,91 @@
+"""How long snapshots are kept."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from alphaloop.errors import InputError
+from alphaloop.runtime.atomic_file import PARTIAL
+from marketdata.quality.quality_report import QUARANTINE, REPORT
+from marketdata.storage.snapshots import SUFFIX, Snapshot, SnapshotStore
+
+# A writer that is still at work is not older than this.
+ABANDONED = timedelta(hours=1)
+LONGEST_DAYS = 100_000
+
+
+def prune(
+    store: SnapshotStore,
+    now: datetime,
+    *,
+    keep_days: float | None = None,
+    keep_last: int | None = None,
+    keep: Iterable[str] = (),
+    dry_run: bool = False,
+) -> tuple[str, ...]:
+    """Remove snapshots that nothing asks for; returns their ids, in the order in which they went.
+
+    Kept are each source's newest, those stored within `keep_days` of `now`, the `keep_last` stored last
+    of each source, those named in `keep` (model versions and orders name theirs), and every ancestor of
+    one that is kept: a delta is nothing without its base. Children go before their parents, so a prune
+    that is interrupted leaves no delta without its base and can be run again. Their quality reports and
+    quarantines go with them, and so does what a writer left unfinished. `dry_run` only says
+    what would go. `InputError` unless at least one limit is given.
+    """
+    if keep_days is None and keep_last is None:
+        raise InputError("pruning needs keep_days, keep_last or both")
+    if keep_days is not None and not 0 <= keep_days <= LONGEST_DAYS:
+        raise InputError(f"keep_days is {keep_days}; it must be from 0 to {LONGEST_DAYS}")
+    if keep_last is not None and keep_last < 0:
+        raise InputError(f"keep_last is {keep_last}; it must be 0 or more")
+    stored = {snapshot.id: snapshot for snapshot in store.stored()}
+    kept = _with_ancestors({*store.heads(), *keep, *_recent(stored, now, keep_days, keep_last)}, stored)
+    # A child holds its parent's rows and more.
+    removed = sorted(stored.keys() - kept, key=lambda one: (-stored[one].rows, one))
+    if dry_run:
+        return tuple(removed)
+    for snapshot_id in removed:
+        store.forget(snapshot_id)
+    _sweep(store.folder, kept, now)
+    return tuple(removed)
+
+
+def _recent(
+    stored: dict[str, Snapshot], now: datetime, keep_days: float | None, keep_last: int | None
+) -> set[str]:
+    written = {one.id: one.path.stat().st_mtime for one in stored.values()}
+    recent: set[str] = set()
+    if keep_days is not None:
+        oldest = (now - timedelta(days=keep_days)).timestamp()
+        recent |= {name for name, moment in written.items() if moment >= oldest}
+    for source in {one.source for one in stored.values()} if keep_last else ():
+        mine = [one for one in stored.values() if one.source == source]
+        # Deltas of one burst may share a moment: the later bar is the newer one.
+        newest = sorted(mine, key=lambda one: (written[one.id], one.last), reverse=True)
+        recent |= {one.id for one in newest[:keep_last]}
+    return recent
+
+
+def _with_ancestors(wanted: set[str], stored: dict[str, Snapshot]) -> set[str]:
+    kept: set[str] = set()
+    for snapshot_id in wanted:
+        link: str | None = snapshot_id
+        while link is not None and link in stored and link not in kept:
+            kept.add(link)
+            link = stored[link].parent
+    return kept
+
+
+def _sweep(folder: Path, kept: set[str], now: datetime) -> None:
+    """Companions of snapshots that are gone, and what writers left behind."""
+    for suffix in (REPORT, QUARANTINE):
+        for path in folder.glob(f"*{suffix}"):
+            name = path.name.removesuffix(suffix)
+            if name not in kept and not (folder / (name + SUFFIX)).is_file():
+                path.unlink(missing_ok=True)
+    oldest = (now - ABANDONED).timestamp()
+    for path in folder.glob(f".*{PARTIAL}"):
+        if path.stat().st_mtime < oldest:
+            path.unlink(missing_ok=True)

@@ -1,0 +1,79 @@
+"""What a snapshot holds: its columns, and the hash of their values.
+
+The id of a snapshot is SHA-256 over its parent's id, the source's name and this hash. A table with the
+columns of `BARS_SCHEMA` alone hashes as it did before there were others.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+
+import numpy as np
+import pyarrow as pa
+
+from alphaloop.bars import BARS_SCHEMA, DISPUTED, PROVIDER
+from alphaloop.errors import DataError
+
+
+def normalised(table: pa.Table) -> pa.Table:
+    """`table` with the types and order of columns that are stored; `DataError` if it is no table of bars.
+
+    Who gave a bar is text, whether it is disputed a truth value, and any further column float64; null
+    in the first two is "nobody" and "no".
+    """
+    if table.num_rows == 0:
+        raise DataError("a snapshot needs bars, and this table has no rows")
+    try:
+        schema = schema_of(table.schema.names)
+        stored = table.select(schema.names).replace_schema_metadata(None).cast(schema)
+    except (KeyError, pa.ArrowException) as error:
+        raise DataError(f"this table is no table of bars: {error}; expected {BARS_SCHEMA.names}") from error
+    return without_nulls(stored)
+
+
+def schema_of(names: list[str]) -> pa.Schema:
+    """The schema of a stored table with columns of these names: those of bars first, then by name."""
+    fields = list(BARS_SCHEMA)
+    kinds = {PROVIDER: pa.string(), DISPUTED: pa.bool_()}
+    further = sorted(set(names) - set(BARS_SCHEMA.names))
+    return pa.schema([*fields, *(pa.field(name, kinds.get(name, pa.float64())) for name in further)])
+
+
+def without_nulls(table: pa.Table) -> pa.Table:
+    """`table` with provider and disputed filled: parts that lack them are of nobody, and undisputed."""
+    for name, absent in ((PROVIDER, ""), (DISPUTED, False)):
+        if name in table.schema.names:
+            place = table.schema.get_field_index(name)
+            table = table.set_column(place, table.schema.field(place), table[name].fill_null(absent))
+    return table
+
+
+def identity(parent: str | None, source: str, table: pa.Table) -> str:
+    """The id of a snapshot whose own rows are `table`."""
+    chained = json.dumps([parent, source, content_hash(table)])
+    return hashlib.sha256(chained.encode()).hexdigest()
+
+
+def content_hash(table: pa.Table) -> str:
+    """SHA-256 over names, types, nulls and values of the columns, whatever their encoding or chunking."""
+    digest = hashlib.sha256(str(table.num_rows).encode())
+    for field in schema_of(table.schema.names):
+        column = table[field.name].cast(field.type)
+        digest.update(f"|{field.name}:{field.type}|".encode())
+        digest.update(np.packbits(column.is_null().to_numpy()).tobytes())
+        digest.update(_values(column))
+    return digest.hexdigest()
+
+
+def _values(column: pa.ChunkedArray) -> bytes:
+    if pa.types.is_string(column.type):
+        texts = column.to_pylist()
+        encoded = [(text or "").encode() for text in texts]
+        lengths = np.array([len(text) for text in encoded], dtype="<i4")
+        return lengths.tobytes() + b"".join(encoded)
+    if pa.types.is_timestamp(column.type):
+        return bytes(column.cast(pa.int64()).to_numpy().astype("<i8"))
+    if pa.types.is_boolean(column.type):
+        return np.packbits(column.fill_null(False).to_numpy()).tobytes()
+    return bytes(column.fill_null(0.0).to_numpy().astype("<f8"))

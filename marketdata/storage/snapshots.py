@@ -1,0 +1,273 @@
+"""Snapshots: stored sets of bars under the hash of their content.
+
+A snapshot is a base (`save`) or a parent plus rows that came later (`append`); live days are deltas.
+The id is SHA-256 over the parent's id, the source's name and the values of the columns, so it does not
+depend on how the file is encoded, and an id vouches for every row before it. It is computed anew on
+each load.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, unquote
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from alphaloop.bars import calendar_of, with_calendar
+from alphaloop.errors import AlphaloopError, DamagedStoreError, DataError, UnknownNameError
+from alphaloop.runtime.atomic_file import replace_with
+from marketdata.storage.snapshot_content import content_hash, identity, normalised, schema_of, without_nulls
+
+__all__ = ["Snapshot", "SnapshotStore", "content_hash"]
+HEADER = b"alphaloop.snapshot"
+SUFFIX, HEAD = ".parquet", ".head"
+# Longer names of files are refused by most file systems, the ending included.
+MAX_NAME = 240
+_UNREADABLE = (pa.ArrowException, OSError, ValueError, KeyError, TypeError)
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A stored set of bars: `rows`, `first` and `last` count the parents' rows too.
+
+    `calendar` is the one that its days follow, empty where that is not known.
+    """
+
+    id: str
+    parent: str | None
+    source: str
+    rows: int
+    first: datetime
+    last: datetime
+    path: Path
+    calendar: str = ""
+
+
+class SnapshotStore:
+    """Snapshots in a folder, one Parquet file for each base or delta. Nothing is made before `save`.
+
+    A write that fails, on a full disk for instance, raises `InputError` and leaves what there was.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = Path(folder)
+        self._known: dict[str, Snapshot] = {}
+
+    @property
+    def folder(self) -> Path:
+        """Where the files lie."""
+        return self._folder
+
+    def save(self, table: pa.Table, source: str) -> Snapshot:
+        """Store a base. Storing the same bars again gives the same snapshot. `DataError` if it is empty."""
+        return self._write(normalised(table), None, source, calendar_of(table))
+
+    def append(self, parent_id: str, table: pa.Table) -> Snapshot:
+        """Store rows that `parent_id` lacks: later bars, and bars that came late.
+
+        `DataError` for a bar of a symbol and time that it has.
+        """
+        parent = self.describe(parent_id)
+        delta = normalised(table)
+        if pc.min(delta["timestamp"]).as_py() <= parent.last:
+            self._require_missing(parent, delta)
+        return self._write(delta, parent, self._source_of_newest(parent), parent.calendar)
+
+    def load(self, snapshot_id: str) -> pa.Table:
+        """All bars of a snapshot, verified; `DamagedStoreError` names the file that does not fit its id.
+
+        Further columns that only some of its parts have are null in the others.
+        """
+        parts: list[pa.Table] = []
+        wanted: str | None = snapshot_id
+        while wanted is not None:
+            table, header = self._read(wanted)
+            parts.append(table)
+            wanted = header["parent"]
+        late = any(
+            pc.min(part["timestamp"]).as_py() <= pc.max(parent["timestamp"]).as_py()
+            for part, parent in pairwise(parts)
+        )
+        table = pa.concat_tables(reversed(parts), promote_options="default").combine_chunks()
+        if late:
+            table = table.sort_by([("timestamp", "ascending"), ("symbol", "ascending")])
+        table = without_nulls(table.select(schema_of(table.schema.names).names))
+        described = self.describe(snapshot_id)
+        if table.num_rows != described.rows or _last(table) != described.last.isoformat():
+            raise _damaged(described.path, "its header does not describe its bars")
+        return with_calendar(table, described.calendar)
+
+    def describe(self, snapshot_id: str) -> Snapshot:
+        """What is stored under an id; `UnknownNameError` if nothing is."""
+        if snapshot_id not in self._known:
+            path = self._existing(snapshot_id)
+            try:
+                self._known[snapshot_id] = _snapshot(snapshot_id, _header(pq.read_schema(path)), path)
+            except _UNREADABLE as error:
+                raise _damaged(path, error) from error
+        return self._known[snapshot_id]
+
+    def latest(self, source: str | None = None) -> Snapshot | None:
+        """The snapshot that was stored last, of `source` if one is named."""
+        heads = [head for head in self._heads() if source in (None, _read_head(head)[1])]
+        if not heads:
+            return None
+        newest = max(heads, key=lambda head: head.stat().st_mtime_ns)
+        return self.describe(_read_head(newest)[0])
+
+    def rename(self, former: str, source: str) -> Snapshot | None:
+        """Keep the newest snapshot of `former` as that of `source` from now on, and return it.
+
+        The snapshot itself stays as it is: what is appended to it is of `source`.
+        """
+        newest = self.latest(former)
+        if newest is not None:
+            self._point(source, newest.id)
+            self._head(former).unlink(missing_ok=True)
+        return newest
+
+    def heads(self) -> set[str]:
+        """The id of each source's newest snapshot."""
+        return {_read_head(head)[0] for head in self._heads()}
+
+    def stored(self) -> Iterator[Snapshot]:
+        """Every snapshot in the folder."""
+        for path in sorted(self._folder.glob(f"*{SUFFIX}")):
+            if "." not in path.stem:
+                yield self.describe(path.stem)
+
+    def forget(self, snapshot_id: str) -> None:
+        """Remove the file of one snapshot: see `marketdata.storage.retention`, which knows what may go."""
+        self._known.pop(snapshot_id, None)
+        (self._folder / (snapshot_id + SUFFIX)).unlink(missing_ok=True)
+
+    def _heads(self) -> list[Path]:
+        return list(self._folder.glob(f"*{HEAD}"))
+
+    def _head(self, source: str) -> Path:
+        name = quote(source, safe="")
+        if len(name) > MAX_NAME:
+            name = f"{name[:40]}-{hashlib.sha256(source.encode()).hexdigest()}"
+        return self._folder / (name + HEAD)
+
+    def _point(self, source: str, snapshot_id: str) -> None:
+        """Make a snapshot the newest of a source."""
+        head = self._head(source)
+        # A name that is too long for a file stands in it.
+        told = "" if unquote(head.stem) == source else source + "\n"
+        replace_with(head, lambda partial: partial.write_text(f"{snapshot_id}\n{told}", encoding="utf-8"))
+
+    def _source_of_newest(self, parent: Snapshot) -> str:
+        """The source whose newest snapshot `parent` is; where it is none's, the one it was stored as."""
+        own = self._head(parent.source)
+        if own.is_file() and _read_head(own)[0] == parent.id:
+            return parent.source
+        newest = {source: snapshot_id for snapshot_id, source in map(_read_head, self._heads())}
+        named = [source for source, snapshot_id in newest.items() if snapshot_id == parent.id]
+        return named[0] if named else parent.source
+
+    def _require_missing(self, parent: Snapshot, delta: pa.Table) -> None:
+        keys = ["symbol", "timestamp"]
+        known = self.load(parent.id).select(keys)
+        there = delta.select(keys).join(known, keys, join_type="inner")
+        if there.num_rows:
+            raise DataError(
+                f"snapshot {parent.id[:12]} has a bar of {there['symbol'][0]} at "
+                f"{there['timestamp'][0].cast(pa.timestamp('us', 'UTC'), safe=False).as_py().isoformat()} "
+                "already; append later bars and bars that it lacks, or save a new base"
+            )
+
+    def _existing(self, snapshot_id: str) -> Path:
+        path = self._folder / (snapshot_id + SUFFIX)
+        if not path.is_file():
+            known = (head[:12] + "…" for head in self.heads())
+            raise UnknownNameError("snapshot", snapshot_id, known, where=str(self._folder))
+        return path
+
+    def _write(self, table: pa.Table, parent: Snapshot | None, source: str, calendar: str) -> Snapshot:
+        name = identity(parent.id if parent else None, source, table)
+        path = self._folder / (name + SUFFIX)
+        header = {**_describe(table, parent, source), "calendar": calendar}
+        if not path.is_file():
+            tagged = table.replace_schema_metadata({HEADER: json.dumps(header).encode()})
+            replace_with(
+                path,
+                lambda partial: pq.write_table(
+                    tagged, partial, compression="zstd", use_dictionary=["symbol"]
+                ),
+            )
+        self._point(source, name)
+        self._known[name] = _snapshot(name, header, path)
+        return self._known[name]
+
+    def _read(self, snapshot_id: str) -> tuple[pa.Table, dict[str, Any]]:
+        path = self._existing(snapshot_id)
+        try:
+            table = pq.ParquetFile(path).read(use_threads=False)
+            header = _header(table.schema)
+            schema = schema_of(table.schema.names)
+            table = table.replace_schema_metadata(None).select(schema.names).cast(schema)
+        except _UNREADABLE as error:
+            raise _damaged(path, error) from error
+        if identity(header["parent"], header["source"], table) != snapshot_id:
+            raise _damaged(path, "its content does not hash to its name")
+        return table, header
+
+
+def _describe(table: pa.Table, parent: Snapshot | None, source: str) -> dict[str, Any]:
+    times = table["timestamp"].cast(pa.timestamp("us", tz="UTC"), safe=False)
+    first, last = pc.min(times).as_py(), pc.max(times).as_py()
+    if parent:
+        first, last = min(first, parent.first), max(last, parent.last)
+    return {
+        "parent": parent.id if parent else None,
+        "source": source,
+        "rows": table.num_rows + (parent.rows if parent else 0),
+        "first": first.isoformat(),
+        "last": last.isoformat(),
+    }
+
+
+def _last(table: pa.Table) -> str:
+    times = table["timestamp"].cast(pa.timestamp("us", tz="UTC"), safe=False)
+    return str(pc.max(times).as_py().isoformat())
+
+
+def _header(schema: pa.Schema) -> dict[str, Any]:
+    header: dict[str, Any] = json.loads((schema.metadata or {})[HEADER])
+    return header
+
+
+def _snapshot(name: str, header: dict[str, Any], path: Path) -> Snapshot:
+    times = {key: datetime.fromisoformat(header[key]) for key in ("first", "last")}
+    calendar = header["calendar"] if "calendar" in header else _calendar_of_source(header["source"])
+    return Snapshot(id=name, path=path, **{**header, **times, "calendar": calendar})
+
+
+def _calendar_of_source(source: str) -> str:
+    """The calendar of a source, for snapshots stored before they named it; empty where there is none."""
+    from marketdata.sources import registry
+
+    try:
+        return registry.find(source).calendar
+    except AlphaloopError:
+        return ""
+
+
+def _read_head(head: Path) -> tuple[str, str]:
+    """The id of a source's newest snapshot, and the source."""
+    newest, *told = head.read_text(encoding="utf-8").split("\n")
+    return newest.strip(), next(filter(None, told), unquote(head.stem))
+
+
+def _damaged(path: Path, why: object) -> DamagedStoreError:
+    return DamagedStoreError(f"snapshot file {path} is damaged ({why}); fetch its bars anew and save them")

@@ -1,0 +1,154 @@
+"""Days, weeks and months as features count them: those of the bars' calendar.
+
+A bar belongs to the day of the market on which it closes. The day is over with the close of its session; once
+bars outside of sessions were seen (early and late trading), with the first bar of the next day instead. On a
+market that never closes, a day ends at its midnight, in foreign exchange at 17:00 in New York.
+
+Where no calendar is known, days are those of UTC, unless a market that has a night trades at or near
+midnight (Sydney): then they end in the middle of that night.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from alphaloop.bars import Timestamps
+from marketdata.calendars import DAY, ROUND_THE_CLOCK, Days, Moments, day_ends, days_of, schedule, years_of
+
+_NS_MINUTE, _NS_HOUR = 60 * 10**9, 3600 * 10**9
+_NS_DAY = 24 * _NS_HOUR
+# The night of a market without a calendar is looked for in so much of the beginning of its bars, and is at
+# least so long.
+SEARCHED, MIN_NIGHT = 3 * _NS_DAY, 3 * _NS_HOUR
+# Summer time moves trading by an hour: midnight in UTC has to lie so far within the night.
+MARGIN = 2 * _NS_HOUR
+UNMOVED = np.timedelta64(0, "ns")
+NEVER = np.datetime64("NaT", "D")
+Flags = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class TradingDays:
+    """The days of a calendar, or of UTC moved by `shift` where the calendar is not known (empty).
+
+    Bars outside of sessions were seen by the day after `late`: on later days, a session's close does not
+    end the day. NaT before there were any.
+    """
+
+    calendar: str = ""
+    shift: np.timedelta64 = UNMOVED
+    late: np.datetime64 = NEVER
+
+    @classmethod
+    def of(cls, times: Timestamps, calendar: str = "") -> TradingDays:
+        """The days of bars that close at `times` (`datetime64[ns]`, sorted)."""
+        stamps = np.asarray(times, dtype="datetime64[ns]")
+        if not calendar:
+            return cls(shift=_shift(stamps))
+        return cls(calendar).after(stamps)
+
+    def after(self, times: Timestamps) -> TradingDays:
+        """These days, once bars that close at `times` were seen as well."""
+        if not np.isnat(self.late) or self.calendar in ("", ROUND_THE_CLOCK) or not len(times):
+            return self
+        stamps = closing_times(times)
+        days = days_of(stamps, self.calendar)
+        known = schedule(self.calendar, *years_of(days))
+        if not len(known.days) or known.always_open:
+            return self
+        place = np.minimum(np.searchsorted(known.days, days), len(known.days) - 1)
+        early, late = stamps <= known.opens[place], stamps > known.closes[place]
+        outside = np.flatnonzero((known.days[place] == days) & (early | late))
+        if not len(outside):
+            return self
+        # Early trading is seen before the close of its own day.
+        first = outside[0]
+        return replace(self, late=days[first] - DAY if early[first] else days[first])
+
+    def numbers(self, times: Timestamps) -> Days:
+        """The day of each bar, `datetime64[D]`."""
+        return days_of(closing_times(times) - self.shift, self.calendar)
+
+    def borders(self, following: Days) -> Moments:
+        """When the day before each of `following` (`datetime64[D]`) ends, `datetime64[ns]`."""
+        return day_ends(following - DAY, self.calendar) + self.shift
+
+    def complete(self, times: Timestamps, first: Days, following: Days) -> Flags:
+        """True where a period is complete with the bar that closes at each of `times`.
+
+        The bar's period has the days from `first` up to the day before `following` (`datetime64[D]`, `[T]`).
+        """
+        stamps = closing_times(times)
+        over = stamps >= self.borders(following)
+        if self.calendar in ("", ROUND_THE_CLOCK) or not len(stamps):
+            return over
+        days, closes = self._last_sessions(first, following)
+        return over | ((stamps >= closes) & ~self._waits(days))
+
+    def counted(self, times: Timestamps) -> Days:
+        """The day with which each bar is counted in coarser bars: its own, or the next session's.
+
+        The next session's, where the bar's own day was held to be over by then: on the first day with late
+        trading, and on a day without a session.
+        """
+        days = self.numbers(times)
+        if self.calendar in ("", ROUND_THE_CLOCK) or not len(days):
+            return days
+        _, closes = self._last_sessions(days, days + DAY)
+        stray = ~(closing_times(times) <= closes) & ~self._waits(days)
+        if not stray.any():
+            return days
+        known = schedule(self.calendar, *years_of(days)).days
+        place = np.searchsorted(known, days, side="right")
+        following = np.where(place < len(known), known[np.minimum(place, len(known) - 1)], days)
+        return np.where(stray, following, days)
+
+    def _waits(self, days: Days) -> Flags:
+        """True where a day is only over with the next one's first bar."""
+        if np.isnat(self.late):
+            return np.zeros(len(days), dtype=bool)
+        return np.asarray(days > self.late)
+
+    def _last_sessions(self, first: Days, following: Days) -> tuple[Days, Moments]:
+        """The last session from `first` to before `following`: its day and its close; NaT without one."""
+        known = schedule(self.calendar, *years_of(np.r_[first.min(), following.max() - DAY]))
+        if not len(known.days):
+            return np.full(len(first), NEVER), np.full(len(first), np.datetime64("NaT", "ns"))
+        place = np.searchsorted(known.days, following, side="left") - 1
+        last = np.maximum(place, 0)
+        inside = (place >= 0) & (known.days[last] >= first)
+        never = np.datetime64("NaT", "ns")
+        return np.where(inside, known.days[last], NEVER), np.where(inside, known.closes[last], never)
+
+
+def closing_times(times: Timestamps) -> Moments:
+    """The bars' closes, those in the last second of a minute (23:59:59.999) taken to the minute's end."""
+    stamps = np.asarray(times, dtype="datetime64[ns]")
+    missing = (-stamps.astype(np.int64)) % _NS_MINUTE
+    return np.where(missing <= 10**9, stamps + missing.astype("timedelta64[ns]"), stamps)
+
+
+def _shift(stamps: Moments) -> np.timedelta64:
+    """How far days end from midnight in UTC, told by the first bars: 0 unless they trade over midnight.
+
+    `stamps` are those of a market that has a night.
+    """
+    moments = stamps.astype(np.int64)
+    if len(moments) < 2 or moments[-1] - moments[0] < SEARCHED:
+        return UNMOVED
+    moments = moments[moments <= moments[0] + SEARCHED]
+    step = int(np.median(np.diff(moments))) if len(moments) > 1 else _NS_DAY
+    clock = np.unique(moments % _NS_DAY)
+    if step >= _NS_DAY // 2:
+        return UNMOVED
+    # The longest stretch of the day without a bar begins after one bar's close, ends with the next's opening.
+    quiet = np.diff(np.r_[clock, clock[0] + _NS_DAY]) - step
+    longest = int(quiet.argmax())
+    begins, length = int(clock[longest]), int(quiet[longest])
+    if length < MIN_NIGHT or MARGIN <= (-begins) % _NS_DAY <= length - MARGIN:
+        return UNMOVED
+    middle = (begins + length // 2) % _NS_DAY
+    return np.timedelta64(middle - _NS_DAY if middle > _NS_DAY // 2 else middle, "ns")

@@ -1,0 +1,145 @@
+"""The promotion gate: it can say no, and says why."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from statistics import NormalDist
+from typing import Any
+
+from alphaloop.settings.training import TrainingSettings
+from models.evaluation.look_ahead import LookAhead
+from models.evaluation.walk_forward import Evaluation
+from models.onnx.export import Fidelity
+from models.registry.card import Card
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GatePolicy:
+    """What a model must show.
+
+    `min_ic_tstat` is the normal distribution's bound at 1 %, and `max_pvalue` that of the permutation
+    test, which knows how persistent the scores are. Above `max_ic` a model on daily prices is too good
+    to be true: it has seen what it foretells. Above `max_active_ir` over `finding_years` or more it
+    rarely is honest: that is a finding, which a proof or a named override answers.
+    """
+
+    min_ic_tstat: float = 2.33
+    max_pvalue: float = 0.01
+    min_active_ir: float = 0.0
+    max_active_ir: float = 1.0
+    finding_years: float = 5.0
+    max_ic: float = 0.15
+
+    @classmethod
+    def from_settings(cls, settings: TrainingSettings) -> GatePolicy:
+        """The policy of the settings."""
+        return cls(max_pvalue=settings.max_pvalue)
+
+    @classmethod
+    def for_baseline(cls, settings: TrainingSettings) -> GatePolicy:
+        """The policy for a first champion that learns nothing: both tests of its IC at one level."""
+        level = settings.baseline_max_pvalue
+        return cls(max_pvalue=level, min_ic_tstat=min(cls().min_ic_tstat, NormalDist().inv_cdf(1 - level)))
+
+
+@dataclass(frozen=True, slots=True)
+class GateResult:
+    """The verdict: `reasons` has every figure and threshold that stands against the model.
+
+    `findings` are figures that are rarely honest. They are among the reasons until `proof` answers them:
+    the words of a look-ahead check that found nothing.
+    """
+
+    passed: bool
+    reasons: tuple[str, ...] = ()
+    findings: tuple[str, ...] = ()
+    proof: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The verdict as the card keeps it."""
+        found: dict[str, Any] = {"passed": self.passed, "reasons": list(self.reasons)}
+        if self.findings:
+            found["findings"] = list(self.findings)
+        if self.proof:
+            found["proof"] = self.proof
+        return found
+
+
+def judge(
+    evaluation: Evaluation,
+    fidelity: Fidelity,
+    champion: Card | None,
+    policy: GatePolicy | None = None,
+    *,
+    proof: LookAhead | None = None,
+) -> GateResult:
+    """Judge a model by its evaluation, its file and the champion's card (None: there is none yet).
+
+    A figure that could not be had (NaN) speaks against the model. `proof` is the look-ahead check of its
+    features, where one was made: it answers `findings`, or refuses the model.
+    """
+    policy = policy or GatePolicy()
+    found = findings(evaluation, policy)
+    reasons = [
+        *fidelity.reasons,
+        *_too_weak(evaluation, champion, policy),
+        *_too_good(evaluation, policy),
+    ]
+    if proof is not None and not proof.passed:
+        reasons.append(proof.words)
+    if proof is None:
+        reasons += found
+    answered = proof is not None and proof.passed and bool(found)
+    return GateResult(not reasons, tuple(reasons), tuple(found), proof.words if answered and proof else "")
+
+
+def findings(evaluation: Evaluation, policy: GatePolicy) -> list[str]:
+    """Figures that are rarely honest, and ask for a proof or an override."""
+    if evaluation.active_ir_net > policy.max_active_ir and evaluation.years >= policy.finding_years:
+        return [
+            f"active_ir_net {evaluation.active_ir_net:.2f} over {evaluation.years:.1f} years is above "
+            f"{policy.max_active_ir:.2f}, which is rarely honest: it asks for a proof that no feature looks "
+            "ahead, or for a named override"
+        ]
+    return []
+
+
+def _too_weak(evaluation: Evaluation, champion: Card | None, policy: GatePolicy) -> list[str]:
+    reasons = []
+    if not evaluation.ic_tstat >= policy.min_ic_tstat:
+        reasons.append(
+            f"ic_tstat {evaluation.ic_tstat:.2f} is below {policy.min_ic_tstat:.2f}: "
+            f"an IC of {evaluation.ic:.4f} may be chance"
+        )
+    if not evaluation.ic_pvalue <= policy.max_pvalue:
+        reasons.append(_too_likely(evaluation, policy))
+    if not evaluation.active_ir_net > policy.min_active_ir:
+        reasons.append(
+            f"active_ir_net {evaluation.active_ir_net:.2f} is not above {policy.min_active_ir:.2f}: "
+            "after costs it adds nothing to equal weight"
+        )
+    to_beat = math.nan if champion is None else champion.metric("active_ir_net")
+    if champion is not None and not math.isnan(to_beat) and not evaluation.active_ir_net > to_beat:
+        reasons.append(
+            f"active_ir_net {evaluation.active_ir_net:.2f} is not above the champion's "
+            f"{to_beat:.2f} ({champion.family})"
+        )
+    return reasons
+
+
+def _too_likely(evaluation: Evaluation, policy: GatePolicy) -> str:
+    told = f"ic_pvalue {evaluation.ic_pvalue:.4f} is above {policy.max_pvalue:.4f}: "
+    if evaluation.arrangements * policy.max_pvalue < 1:
+        return (
+            f"{told}names that are scored on the same bars have only {evaluation.arrangements:.0f} orders, "
+            f"and none is rarer than {1 / evaluation.arrangements:.4f}; more symbols can show more"
+        )
+    return f"{told}the same scores under other names have an IC as significant too often"
+
+
+def _too_good(evaluation: Evaluation, policy: GatePolicy) -> list[str]:
+    best = max(evaluation.ic, evaluation.ic_one_bar)
+    if best > policy.max_ic:
+        return [f"ic {best:.3f} is above {policy.max_ic:.2f}, too good to be true: suspected leakage"]
+    return []

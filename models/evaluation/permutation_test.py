@@ -1,0 +1,145 @@
+"""Permutation test: is a model's order of the names worth more than the same scores under other names?
+
+Scores that change slowly order the names alike for years. If those names happen to do well, every bar
+says so again, and a statistic that takes bars for evidence is misled. The scores of one name are given to
+another, for all bars at once: what is left has the same persistence, and no skill.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from alphaloop.bars import FloatMatrix
+from models.evaluation.information_coefficient import (
+    BANDWIDTH_HORIZONS,
+    MINIMUM_SYMBOLS,
+    centred_ranks,
+    horizon_scale,
+)
+
+Single = npt.NDArray[np.float32]
+Indices = npt.NDArray[np.intp]
+
+SAME_MEMBERSHIP = 0.1
+"""Two names are of the same membership where they differ on at most this share of their scored bars."""
+BLOCK_VALUES = 2**17
+"""Ranks of all names that are multiplied at a time: they fit the processor's cache."""
+BATCH = 64
+"""Permutations whose statistics are computed at a time."""
+ROUNDING = 1e-4
+"""A statistic that is smaller by so little is equal: sums of the same terms in another order."""
+
+
+@dataclass(frozen=True, slots=True)
+class PermutationTest:
+    """The outcome: `pvalue` is NaN without bars or permutations; `arrangements` are all orders of the names.
+
+    No p-value below `1 / arrangements` is possible.
+    """
+
+    pvalue: float
+    permutations: int
+    arrangements: float
+
+
+def permutation_test(
+    scores: FloatMatrix, labels: FloatMatrix, horizon: int, *, permutations: int, seed: int
+) -> PermutationTest:
+    """Compare the t-statistic of the IC with those under permuted names.
+
+    `scores` and `labels` are `[timestamps, symbols]`, labels span `horizon` bars. One permutation holds for
+    all bars and exchanges names of the same membership only: those that are scored on the same bars. The
+    p-value is the share of permutations, the true order counted as one, whose statistic is at least the
+    true one's (Phipson and Smyth 2010). The same seed gives the same p-value.
+    """
+    both = np.isfinite(scores) & np.isfinite(labels)
+    ranks, outcomes = (_unit_ranks(values, both) for values in (scores, labels))
+    usable = (both.sum(axis=1) >= MINIMUM_SYMBOLS) & ranks.any(axis=1) & outcomes.any(axis=1)
+    groups = memberships(np.isfinite(scores)[usable])
+    arrangements = math.prod(math.factorial(min(len(group), 20)) for group in groups)
+    if not permutations or usable.sum() <= BANDWIDTH_HORIZONS * horizon + 2:
+        return PermutationTest(math.nan, permutations, float(arrangements))
+    drawn = _draw(groups, scores.shape[1], permutations, seed)
+    found = _statistics(ranks[usable], outcomes[usable], drawn, horizon)
+    if not math.isfinite(found[0]):
+        return PermutationTest(math.nan, permutations, float(arrangements))
+    # A statistic that could not be had counts as one that is as large.
+    reached = int((~(found[1:] < found[0] - ROUNDING * max(abs(found[0]), 1.0))).sum())
+    return PermutationTest((1 + reached) / (1 + permutations), permutations, float(arrangements))
+
+
+def memberships(present: npt.NDArray[np.bool_]) -> list[Indices]:
+    """Groups of names that are scored on the same bars but for a tenth, of `[timestamps, symbols]`."""
+    groups: list[list[int]] = []
+    for name in np.argsort(present.argmax(axis=0), kind="stable"):
+        mine = present[:, name]
+        for group in groups:
+            other = present[:, group[0]]
+            if (mine ^ other).sum() <= SAME_MEMBERSHIP * (mine | other).sum():
+                group.append(int(name))
+                break
+        else:
+            groups.append([int(name)])
+    return [np.array(group, dtype=np.intp) for group in groups]
+
+
+def _unit_ranks(values: FloatMatrix, present: npt.NDArray[np.bool_]) -> FloatMatrix:
+    ranks = centred_ranks(values, present)
+    length = np.sqrt((ranks**2).sum(axis=1, keepdims=True))
+    return np.asarray(np.divide(ranks, length, out=np.zeros_like(ranks), where=length > 0))
+
+
+def _draw(groups: list[Indices], names: int, permutations: int, seed: int) -> Indices:
+    """The order as it is, and `permutations` others, `[1 + permutations, names]`."""
+    random = np.random.default_rng(seed)
+    drawn = np.tile(np.arange(names), (1 + permutations, 1))
+    for group in groups:
+        for row in drawn[1:]:
+            row[group] = random.permutation(group)
+    return drawn
+
+
+def _statistics(ranks: FloatMatrix, outcomes: FloatMatrix, drawn: Indices, horizon: int) -> FloatMatrix:
+    """Newey-West t-statistics of the ICs under each order of `drawn`, as `horizon_tstat` gives them."""
+    mine, theirs = (np.ascontiguousarray(one.T, dtype=np.float32) for one in (ranks, outcomes))
+    found = [_tstats(batch, horizon) for batch in _coefficients(mine, theirs, drawn)]
+    return np.concatenate(found) * horizon_scale(len(ranks), horizon)
+
+
+def _coefficients(ranks: Single, outcomes: Single, drawn: Indices) -> Iterator[Single]:
+    """ICs `[permutations, timestamps]`, some permutations at a time; the inputs are `[names, timestamps]`."""
+    names, bars = ranks.shape
+    step = max(BLOCK_VALUES // max(names, 1), 64)
+    for first in range(0, len(drawn), BATCH):
+        orders = drawn[first : first + BATCH]
+        batch = np.empty((len(orders), bars), dtype=np.float32)
+        for start in range(0, bars, step):
+            part = slice(start, start + step)
+            mine, theirs = np.ascontiguousarray(ranks[:, part]), np.ascontiguousarray(outcomes[:, part])
+            for row, order in enumerate(orders):
+                np.einsum("nt,nt->t", mine[order], theirs, out=batch[row, part])
+        yield batch
+
+
+def _tstats(coefficients: Single, horizon: int) -> FloatMatrix:
+    """Newey-West t-statistics of `[permutations, timestamps]` with a bandwidth of three horizons.
+
+    Bartlett's weights are the overlaps of windows: the weighted sum of autocovariances is the mean
+    square of the sums of all windows of `lags + 1` bars, those that reach beyond the ends included.
+    """
+    values = coefficients.astype(np.float64)
+    bars, width = values.shape[1], BANDWIDTH_HORIZONS * horizon + 1
+    mean = values.mean(axis=1, keepdims=True)
+    padded = np.zeros((len(values), bars + 2 * width - 1))
+    padded[:, width : width + bars] = values - mean
+    summed = padded.cumsum(axis=1)
+    windows = summed[:, width:] - summed[:, :-width]
+    variance = (windows**2).sum(axis=1) / width
+    found = np.full(len(values), np.nan)
+    np.divide(mean[:, 0] * bars, np.sqrt(variance), out=found, where=variance > 0)
+    return found

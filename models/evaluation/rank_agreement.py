@@ -1,0 +1,55 @@
+"""Agreement: how alike a candidate, out of sample, and the champion's own file rank the same bars.
+
+Two honest models may agree little, and a refit of the same family may agree little with what it replaces.
+So what to expect live is not a number but the range that the walk-forward tests show with that very file.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from alphaloop.bars import FloatMatrix
+from features.compute.batch import FeatureFrame
+from models.dataset import complete_windows
+from models.evaluation.information_coefficient import information_coefficients
+from models.evaluation.walk_forward import distribution
+from models.onnx.export import open_session, run
+from models.registry.card import Card
+from models.registry.model_registry import Registry
+
+
+def agreement(
+    scores: FloatMatrix, frame: FeatureFrame, champion: Card, registry: Registry
+) -> dict[str, Any] | None:
+    """The distribution of the rank correlation, bar by bar, of `scores` with the champion's.
+
+    `scores` are out of sample, `[timestamps, symbols]` on the bars of `frame`, NaN outside the tests. With
+    the digest of the champion's file, as `champion`. None where the registry does not hold that file, or
+    it takes other features, or symbols that are not there.
+    """
+    seen = np.array(champion.places(frame.symbols), dtype=np.intp)
+    lacking = champion.cross_sectional and len(seen) < len(champion.universe)
+    if champion.feature_set != frame.feature_set or lacking:
+        return None
+    version = next(
+        (
+            one
+            for one in reversed(registry.versions(champion.model))
+            if registry.card(champion.model, one).digest == champion.digest
+        ),
+        None,
+    )
+    if version is None:
+        return None
+    session = open_session(registry.onnx(champion.model, version))
+    tested = np.flatnonzero(np.isfinite(scores).any(axis=1))
+    complete = complete_windows(frame.values[:, seen], tested, champion.lookback)
+    theirs = np.full((len(tested), scores.shape[1]), np.nan)
+    for row, bar in enumerate(tested):
+        if complete[row].any():
+            given = seen[complete[row]]
+            theirs[row, given] = run(session, frame.window(int(bar), champion.lookback)[given])
+    found = distribution(information_coefficients(scores[tested], theirs))
+    return {"champion": champion.digest, **found}

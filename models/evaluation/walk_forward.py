@@ -1,0 +1,279 @@
+"""Evaluation: scores out of sample, and what they would have been worth."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from alphaloop.allocation import AllocationPolicy
+from alphaloop.bars import FloatMatrix, Timestamps, to_datetime
+from alphaloop.costs import CostModel
+from alphaloop.decision.book_limits import BookLimits
+from alphaloop.settings.settings import Settings
+from alphaloop.statistics.bars_per_year import bars_per_year
+from features.compute.batch import FeatureFrame
+from models.dataset import complete_windows, make_dataset, windows
+from models.evaluation import splits
+from models.evaluation.information_coefficient import horizon_tstat, information_coefficients
+from models.evaluation.permutation_test import permutation_test
+from models.evaluation.sharpe_ratio import deflated_sharpe, sharpe_ratio
+from models.evaluation.simulated_portfolio import Book, equal_weight_scores, simulate
+from models.family import Family, FittedModel, Parameters
+from models.labels import forward_returns
+
+Vector = npt.NDArray[np.float64]
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvaluationPolicy:
+    """How models are compared: the label's horizon, the folds, and how scores are traded.
+
+    Tests start at `first_test`, a share of the bars or a day, or where that is empty on the first of
+    January of `first_test_year` (None: see `models.evaluation.splits.walk_forward`). An IC is held against
+    `permutations` of the names; 0 makes no permutation test, and its p-value is NaN.
+    """
+
+    horizon: int
+    first_test_year: int | None
+    folds: int
+    seed: int
+    allocation: AllocationPolicy
+    costs: CostModel
+    first_test: str = ""
+    permutations: int = 0
+    limits: BookLimits = field(default_factory=BookLimits)
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> EvaluationPolicy:
+        """What the settings say."""
+        training, trading = settings.training, settings.trading
+        return cls(
+            horizon=training.horizon,
+            first_test_year=training.first_test_year,
+            folds=training.folds,
+            seed=training.seed,
+            allocation=AllocationPolicy.from_settings(trading),
+            costs=CostModel.from_settings(trading),
+            first_test=training.first_test,
+            permutations=training.permutations,
+            limits=BookLimits.from_settings(trading),
+        )
+
+    def walk_forward(self, timestamps: Timestamps) -> list[splits.Fold]:
+        """The folds over `timestamps`; `DataError` where these do not fit."""
+        start = self.first_test or self.first_test_year
+        return splits.walk_forward(timestamps, start, self.folds, self.horizon)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evaluation:
+    """Out-of-sample figures of a family on all test folds together.
+
+    `scores` is float64 `[timestamps, symbols]`, NaN outside the tests. `ic` is the mean rank
+    correlation with the return over the horizon, `ic_one_bar` with that of one bar; both start at the
+    obtainable price. `ic_tstat` allows for overlapping labels, and `ic_pvalue` is the share of the same
+    scores under other names whose IC is as significant, which have `arrangements` orders. Ratios are
+    annual and net of cost; `active_ir_net` is over equal weight, which trades by the same rules and pays
+    the same costs, and `deflated_sharpe` is that of these active returns. `turnover` is the mean of a
+    bar. `folds` has one row a fold, `ranges` what to expect live.
+    """
+
+    timestamps: Timestamps
+    symbols: tuple[str, ...]
+    scores: FloatMatrix
+    net_returns: Vector
+    active_returns: Vector
+    ic: float
+    ic_tstat: float
+    ic_pvalue: float
+    arrangements: float
+    ic_one_bar: float
+    sharpe_net: float
+    equal_weight_sharpe: float
+    active_ir_net: float
+    turnover: float
+    deflated_sharpe: float
+    trials: int
+    years: float
+    bars: int
+    folds: tuple[Mapping[str, Any], ...]
+    ranges: Mapping[str, Any]
+
+    def metrics(self) -> dict[str, float]:
+        """The figures that go on the card."""
+        names = (
+            "ic", "ic_tstat", "ic_pvalue", "ic_one_bar", "sharpe_net", "equal_weight_sharpe", "active_ir_net",
+            "turnover", "deflated_sharpe", "trials", "years", "bars",
+        )  # fmt: skip
+        return {name: getattr(self, name) for name in names}
+
+
+def walk_forward(
+    family: Family,
+    parameters: Parameters,
+    frame: FeatureFrame,
+    close: FloatMatrix,
+    policy: EvaluationPolicy,
+    *,
+    trials: int = 0,
+    on_progress: Progress | None = None,
+) -> Evaluation:
+    """Fit on the past of each fold, score its test, and judge all tests together.
+
+    `close` is adjusted, `[timestamps, symbols]`, on the bars of `frame`; `trials` says out of how many
+    attempts the parameters were chosen. Raises `DataError` where the bars do not fit the folds.
+    """
+    folds = policy.walk_forward(frame.timestamps)
+    dataset = make_dataset(frame, close, policy.horizon)
+    scores = np.full(close.shape, np.nan)
+    for number, fold in enumerate(folds):
+        if on_progress is not None:
+            on_progress(f"walk-forward fold {number + 1} of {len(folds)}")
+        fitted = family.fit(dataset.only(fold.train), parameters, policy.seed)
+        scores[fold.test.start : fold.test.stop] = score(family, fitted, frame, fold.test)
+    return evaluate(scores, close, frame, folds, policy, trials=trials)
+
+
+def score(family: Family, fitted: FittedModel, frame: FeatureFrame, rows: range) -> FloatMatrix:
+    """Scores of the bars of `rows`, float64 `[rows, symbols]`; NaN where inputs are not complete."""
+    bars = np.arange(rows.start, rows.stop)
+    complete = complete_windows(frame.values, bars, family.lookback)
+    scores = np.full(complete.shape, np.nan)
+    row, symbol = np.nonzero(complete)
+    if len(row) == 0:
+        return scores
+    panel = windows(frame.values, bars[row], symbol, family.lookback)
+    if family.cross_sectional:
+        starts = np.flatnonzero(np.diff(row, prepend=-1))
+        parts = np.split(panel, starts[1:])
+        scores[row, symbol] = np.concatenate([fitted.predict(part) for part in parts])
+    else:
+        scores[row, symbol] = fitted.predict(panel)
+    return scores
+
+
+def evaluate(
+    scores: FloatMatrix,
+    close: FloatMatrix,
+    frame: FeatureFrame,
+    folds: list[splits.Fold],
+    policy: EvaluationPolicy,
+    *,
+    trials: int,
+) -> Evaluation:
+    """Judge out-of-sample `scores` `[timestamps, symbols]` over the tests of `folds`."""
+    tested = slice(folds[0].test.start, folds[-1].test.stop)
+    labels = forward_returns(close, policy.horizon)
+    ic = information_coefficients(scores, labels)
+    permuted = permutation_test(
+        scores[tested], labels[tested], policy.horizon, permutations=policy.permutations, seed=policy.seed
+    )
+    one_bar = information_coefficients(scores, forward_returns(close, 1))
+    book = _book_of(scores, close, tested, policy)
+    equal = _book_of(equal_weight_scores(close), close, tested, policy)
+    active = book.net_returns - equal.net_returns
+    periods = bars_per_year(frame.timestamps[tested])
+    return Evaluation(
+        timestamps=frame.timestamps,
+        symbols=frame.symbols,
+        scores=scores,
+        net_returns=book.net_returns,
+        active_returns=active,
+        ic=_mean(ic[tested]),
+        ic_tstat=horizon_tstat(ic[tested], policy.horizon),
+        ic_pvalue=permuted.pvalue,
+        arrangements=permuted.arrangements,
+        ic_one_bar=_mean(one_bar[tested]),
+        sharpe_net=sharpe_ratio(book.net_returns[tested], periods),
+        equal_weight_sharpe=sharpe_ratio(equal.net_returns[tested], periods),
+        active_ir_net=sharpe_ratio(active[tested], periods),
+        turnover=float(book.turnover[tested].mean()),
+        deflated_sharpe=deflated_sharpe(active[tested], max(trials, 1)),
+        trials=trials,
+        years=(tested.stop - tested.start) / periods,
+        bars=tested.stop - tested.start,
+        folds=tuple(
+            _fold_row(number, fold, frame.timestamps, ic, one_bar, book, active)
+            for number, fold in enumerate(folds)
+        ),
+        ranges=_ranges(scores[tested], ic[tested], one_bar[tested], book, active[tested], tested),
+    )
+
+
+def _book_of(scores: FloatMatrix, close: FloatMatrix, tested: slice, policy: EvaluationPolicy) -> Book:
+    book = simulate(scores[tested], close[tested], policy.allocation, policy.costs, policy.limits)
+    series = []
+    for values in (book.net_returns, book.turnover, book.cost):
+        whole = np.zeros(len(close))
+        whole[tested] = values
+        series.append(whole)
+    return Book(*series)
+
+
+def _fold_row(
+    number: int,
+    fold: splits.Fold,
+    timestamps: Timestamps,
+    ic: Vector,
+    one_bar: Vector,
+    book: Book,
+    active: Vector,
+) -> dict[str, Any]:
+    test = slice(fold.test.start, fold.test.stop)
+    periods = bars_per_year(timestamps[test])
+    return {
+        "fold": number,
+        "train_first": to_datetime(timestamps[fold.train[0]]).isoformat(),
+        "train_last": to_datetime(timestamps[fold.train[-1]]).isoformat(),
+        "test_first": to_datetime(timestamps[fold.test[0]]).isoformat(),
+        "test_last": to_datetime(timestamps[fold.test[-1]]).isoformat(),
+        "bars": len(fold.test),
+        "ic": _mean(ic[test]),
+        "ic_one_bar": _mean(one_bar[test]),
+        "sharpe_net": sharpe_ratio(book.net_returns[test], periods),
+        "active_ir_net": sharpe_ratio(active[test], periods),
+        "turnover": float(book.turnover[test].mean()),
+        "cost": float(book.cost[test].mean()),
+    }
+
+
+def _ranges(
+    scores: FloatMatrix, ic: Vector, one_bar: Vector, book: Book, active: Vector, tested: slice
+) -> dict[str, Any]:
+    scored = np.isfinite(scores).sum(axis=1) > 1
+    persistence = information_coefficients(scores[1:], scores[:-1])
+    return {
+        "ic": distribution(ic),
+        "ic_one_bar": distribution(one_bar),
+        "score": distribution(scores),
+        "score_dispersion": distribution(np.nanstd(scores[scored], axis=1)),
+        "score_persistence": distribution(persistence),
+        "turnover": distribution(book.turnover[tested]),
+        "cost": distribution(book.cost[tested]),
+        "active_return": distribution(active),
+    }
+
+
+def distribution(values: npt.ArrayLike) -> dict[str, float]:
+    """Mean, standard deviation and quantiles of the finite values; NaN where there are none."""
+    flat = np.asarray(values, dtype=np.float64).ravel()
+    flat = flat[np.isfinite(flat)]
+    levels = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
+    quantiles = np.quantile(flat, levels) if len(flat) else np.full(len(levels), np.nan)
+    figures = {
+        "mean": float(flat.mean()) if len(flat) else float("nan"),
+        "std": float(flat.std()) if len(flat) else float("nan"),
+    }
+    for level, value in zip(levels, quantiles, strict=True):
+        figures[f"q{round(level * 100):02d}"] = float(value)
+    return figures
+
+
+def _mean(values: Vector) -> float:
+    finite = values[np.isfinite(values)]
+    return float(finite.mean()) if len(finite) else float("nan")

@@ -1,0 +1,1 @@
+"""ONNX: the export of a model and the proof that the file is the model."""

@@ -1,0 +1,117 @@
+"""The feature sets of versions: what is computed for them, wherever it is computed again."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+
+from alphaloop.errors import AlphaloopError, DataError, FeatureSetMismatchError
+from alphaloop.rollout_document import RolloutDocument
+from features.feature_set import FeatureSet
+from features.store.window_stream import Further
+from models.registry.card import Card
+from models.registry.model_registry import Registry
+
+log = logging.getLogger(__name__)
+
+
+def feature_set_for(card: Card, known: FeatureSet) -> FeatureSet:
+    """The set that the version of `card` was trained on: `known`, the settings', or what the card defines.
+
+    A definition may use the indicators of the user's own that `known` does. Raises
+    `FeatureSetMismatchError` where the card has none, or it means something else here than in training.
+    """
+    if card.feature_set == known.hash:
+        return known
+    short = f"'{card.model}' was trained on feature set {card.feature_set[:12]}"
+    if not card.definition:
+        raise FeatureSetMismatchError(
+            f"{short}, the settings' is {known.hash[:12]}, and its card does not say what is in it; "
+            "train it again"
+        )
+    try:
+        found = known.having(card.definition["set"], card.definition["formulas"])
+    except AlphaloopError as error:
+        raise FeatureSetMismatchError(
+            f"{short}, of which something is not to be had here: {error}; name its files in features.files"
+        ) from error
+    if found.hash != card.feature_set:
+        raise FeatureSetMismatchError(
+            f"{short}, and what its card defines is {found.hash[:12]} here: an indicator has come to mean "
+            "something else; train it again"
+        )
+    return found
+
+
+class SetsInUse:
+    """What the versions in rollouts are scored on, asked for as often as rollouts may have changed.
+
+    Each answer is feature sets, and the symbols of each: `symbols`, but where a set has ranks, then the
+    version's universe. A version that is not known enough, or of whose universe some has no bars here, is
+    left out, and the log says so once; one of another market, of whose universe nothing is here, is no
+    affair of whoever asks. Where a rollout document cannot be read, that model's last one counts.
+    """
+
+    def __init__(self, registry: Registry, known: FeatureSet, symbols: tuple[str, ...]) -> None:
+        self._registry, self._known, self._symbols = registry, known, symbols
+        # Neither a version's card nor what it takes ever changes.
+        self._needs: dict[tuple[str, str], Further | None] = {}
+        self._documents: dict[str, RolloutDocument] = {}
+        self._told: dict[str, str] = {}
+
+    def __call__(self) -> list[Further]:
+        """As they are now; raises as `Registry.rollouts` does."""
+        found: dict[tuple[str, tuple[str, ...]], FeatureSet] = {}
+        for document in self._read():
+            versions = (document.champion, document.challenger, document.baseline)
+            for version in filter(None, dict.fromkeys(versions)):
+                need = self._of(document.model, version)
+                if need is not None:
+                    features, universe = need
+                    found[features.hash, universe] = features
+        return [(features, universe) for (_, universe), features in found.items()]
+
+    def _read(self) -> Iterable[RolloutDocument]:
+        stored = self._registry.rollouts()
+        self._documents = {model: one for model, one in self._documents.items() if model in stored}
+        for model, document in stored.items():
+            if isinstance(document, RolloutDocument):
+                self._documents[model] = document
+            else:
+                self._tell(f"'{model}'", f"the features that '{model}' needs cannot be told: {document}")
+        return self._documents.values()
+
+    def _of(self, model: str, version: str) -> Further | None:
+        """What one version is scored on; None where it gets nothing."""
+        key = model, version
+        if key not in self._needs:
+            try:
+                self._needs[key] = self._asked(self._registry.card(model, version))
+            except AlphaloopError as error:
+                who = f"version {version} of '{model}'"
+                self._tell(who, f"{who} gets no features: {error}")
+                return None
+        return self._needs[key]
+
+    def _tell(self, who: str, what: str) -> None:
+        """Once, until it is something else."""
+        if self._told.get(who) != what:
+            self._told[who] = what
+            log.warning("%s", what)
+
+    def _asked(self, card: Card) -> Further | None:
+        if card.universe and set(card.universe).isdisjoint(self._symbols):
+            return None
+        features = feature_set_for(card, self._known)
+        return features, _universe(card, features, self._symbols)
+
+
+def _universe(card: Card, features: FeatureSet, symbols: tuple[str, ...]) -> tuple[str, ...]:
+    """What the features are computed over; raises `DataError` where there are no bars of some of it."""
+    ranked = features.graph.cross and card.universe
+    if not ranked or set(card.universe) == set(symbols):
+        return symbols
+    absent = sorted(set(card.universe) - set(symbols))
+    if absent:
+        raise DataError(f"it ranks symbols that have no bars here: {', '.join(absent[:8])}")
+    return card.universe

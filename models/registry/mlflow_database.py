@@ -1,0 +1,108 @@
+"""The registry's database: MLflow's tables in one SQLite file, opened whole or not at all, and its locks."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from alphaloop.errors import AlphaloopError, DamagedStoreError, VendorError
+from alphaloop.runtime.processes import silence_telemetry
+
+DAMAGE = ("malformed", "not a database", "no such table", "no such column", "disk I/O error")
+"""What SQLite says of a database that cannot be read."""
+
+
+def check_database(database: Path) -> None:
+    """Raise `DamagedStoreError` unless SQLite finds the file whole; it is opened for reading only."""
+    try:
+        connection = sqlite3.connect(f"{database.as_uri()}?mode=ro", uri=True, timeout=30)
+        try:
+            problem = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+        finally:
+            connection.close()
+    except sqlite3.DatabaseError as error:
+        raise translate(database, error) from error
+    if problem != "ok":
+        raise damaged(database, problem)
+
+
+def open_database(database: Path) -> Any:
+    """MLflow's client of it; made where there is none. Whoever calls holds the lock on opening.
+
+    Raises `DamagedStoreError` for a file that cannot be read, `VendorError` for any other failure.
+    """
+    if database.exists():
+        check_database(database)
+    _quiet_mlflow()
+    from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        if not database.exists():
+            _create(database)
+        return _connect(database)
+    except (MlflowException, SQLAlchemyError) as error:
+        raise translate(database, error) from error
+
+
+def translate(database: Path, error: Exception) -> AlphaloopError:
+    """A vendor's error as ours: damage where the database cannot be read, else a failure of the vendor."""
+    if any(mark in str(error) for mark in DAMAGE):
+        return damaged(database, str(error))
+    return VendorError(f"MLflow failed on {database}: {_first_line(str(error))}")
+
+
+def damaged(database: Path, problem: str) -> DamagedStoreError:
+    """The error for a database that cannot be read, with the way out."""
+    return DamagedStoreError(
+        f"the registry {database} cannot be read: {_first_line(problem)}; restore it from a copy, or move "
+        f"{database.parent} away and register the models again"
+    )
+
+
+@contextmanager
+def file_lock(path: Path) -> Iterator[None]:
+    """Hold the lock on `path` alone among all threads and processes of this machine."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(path, os.O_CREAT | os.O_RDWR, 0o644)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _first_line(text: str) -> str:
+    return text.strip().splitlines()[0] if text.strip() else "no reason given"
+
+
+def _quiet_mlflow() -> None:
+    import logging
+
+    silence_telemetry("MLFLOW_DISABLE_TELEMETRY", "DO_NOT_TRACK")
+    os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+
+
+def _connect(database: Path) -> Any:
+    from mlflow import MlflowClient
+
+    uri = f"sqlite:///{database}"
+    client = MlflowClient(tracking_uri=uri, registry_uri=uri)
+    # Both stores are opened now, under the lock, where they may still migrate their tables.
+    client.search_experiments(max_results=1)
+    client.search_registered_models(max_results=1)
+    return client
+
+
+def _create(database: Path) -> None:
+    """Make the tables in a file beside it and rename: a killed first start leaves nothing half-made."""
+    unfinished = database.with_name(f".creating-{os.getpid()}.db")
+    unfinished.unlink(missing_ok=True)
+    _connect(unfinished)
+    os.replace(unfinished, database)

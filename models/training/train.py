@@ -1,0 +1,209 @@
+"""Training: from bars and features to a registered model version, in one call.
+
+Tune, evaluate by walk-forward, fit on everything, export, compare, judge, register. A refused model is
+registered as well, with its refusal on the card: what was tried is part of the record.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from alphaloop.bars import BarPanel, to_datetime
+from alphaloop.clock import Clock
+from alphaloop.errors import DataError, InputError
+from alphaloop.settings.settings import Settings
+from features.compute.batch import FeatureFrame
+from models.dataset import Dataset, complete_panels, complete_windows, make_dataset
+from models.evaluation import gate
+from models.evaluation.gate import GatePolicy, GateResult
+from models.evaluation.look_ahead import look_ahead
+from models.evaluation.rank_agreement import agreement
+from models.evaluation.walk_forward import Evaluation, EvaluationPolicy, walk_forward
+from models.family import Family, Parameters, complete_parameters, is_baseline
+from models.onnx.export import Exported, Fidelity, export, fidelity
+from models.onnx.onnx_graph import INPUT
+from models.registry.card import Card
+from models.registry.model_registry import Registry
+from models.training.code_revision import code_revision
+from models.training.leakage_drill import leaked
+from models.training.tuning import Tuned, tune
+from models.zoo import registry as families
+
+COMPARED_BARS = 256
+"""Bars on which the ONNX file is compared with the model."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrainedModel:
+    """The outcome of a training: the registered version, its card and its evaluation."""
+
+    version: str
+    card: Card
+    evaluation: Evaluation
+
+
+@dataclass(frozen=True, slots=True)
+class _Origin:
+    """Where a model comes from, for its card."""
+
+    model: str
+    snapshot: str
+    pipeline_run: str | None
+    seed: int
+    created_at: str
+
+
+def train(
+    family_name: str,
+    bars: BarPanel,
+    frame: FeatureFrame,
+    snapshot: str,
+    registry: Registry,
+    settings: Settings,
+    *,
+    model: str,
+    trials: int,
+    clock: Clock,
+    pipeline_run: str | None = None,
+    leak: int = 0,
+    champion: Card | None = None,
+    parameters: Parameters | None = None,
+    on_progress: Callable[[str], None] | None = None,
+) -> TrainedModel:
+    """Train a model of `family_name` on `bars` and their features, and register it under `model`.
+
+    `parameters`, where given, replace the family's defaults and are not tuned; `trials` then says out of
+    how many they were chosen. `champion` is the card that has to be beaten. `leak` is a drill
+    (`models.training.leakage_drill`): everything here sees features from that many bars ahead. Raises
+    `UnknownNameError` for a family or parameter, and `DataError` where bars, features and settings do
+    not fit.
+    """
+    family = families.find(family_name)
+    _require_fit(family, bars, frame, settings)
+    seen = leaked(frame, leak)
+    policy = EvaluationPolicy.from_settings(settings)
+    report = on_progress or _silent
+    dataset = make_dataset(seen, bars.adjusted_close, policy.horizon)
+    tuned = _tune(family, dataset, trials, policy, settings, parameters, report)
+    evaluation = walk_forward(
+        family, tuned.parameters, seen, bars.adjusted_close, policy, trials=tuned.trials, on_progress=report
+    )
+    report("fitting on every bar")
+    fitted = family.fit(dataset, tuned.parameters, policy.seed)
+    report("exporting to ONNX and comparing")
+    exported = export(fitted)
+    panels = complete_panels(seen, family.lookback, COMPARED_BARS)
+    faithful = fidelity(fitted, exported.onnx, panels, family=family, allocation=policy.allocation)
+    first_baseline = champion is None and is_baseline(family) and tuned.trials == 0
+    policy_of = GatePolicy.for_baseline if first_baseline else GatePolicy.from_settings
+    demands = policy_of(settings.training)
+    report("checking that no feature looks ahead")
+    proof = look_ahead(bars, seen, settings, range(len(bars) - evaluation.bars, len(bars)))
+    verdict = gate.judge(evaluation, faithful, champion, demands, proof=proof)
+    origin = _Origin(model, snapshot, pipeline_run, policy.seed, clock.now().isoformat())
+    card = _card(
+        origin,
+        family,
+        dataset,
+        tuned.parameters,
+        evaluation=evaluation,
+        exported=exported,
+        faithful=faithful,
+        verdict=verdict,
+        agreed=agreement(evaluation.scores, frame, champion, registry) if champion else None,
+    )
+    report("registering")
+    return TrainedModel(registry.register(model, exported.onnx, card), card, evaluation)
+
+
+def _silent(_: str) -> None:
+    """Tell nobody."""
+
+
+def _require_fit(family: Family, bars: BarPanel, frame: FeatureFrame, settings: Settings) -> None:
+    if bars.symbols != frame.symbols or not np.array_equal(bars.timestamps, frame.timestamps):
+        raise DataError(
+            f"bars ({len(bars.timestamps)} × {len(bars.symbols)}) and features ({len(frame.timestamps)} × "
+            f"{len(frame.symbols)}) are not of the same timestamps and symbols; build the features anew"
+        )
+    if family.lookback > settings.features.window:
+        raise InputError(
+            f"family '{family.name}' looks back {family.lookback} rows, but features.window keeps "
+            f"{settings.features.window} online; set it to {family.lookback} or more"
+        )
+
+
+def _tune(
+    family: Family,
+    dataset: Dataset,
+    trials: int,
+    policy: EvaluationPolicy,
+    settings: Settings,
+    parameters: Parameters | None,
+    report: Callable[[str], None],
+) -> Tuned:
+    """Parameters found on what lies before the first test, so that no test has chosen them."""
+    given = complete_parameters(family, parameters)
+    if parameters is not None:
+        return Tuned(given, float("nan"), trials)
+    first = policy.walk_forward(dataset.frame.timestamps)[0]
+    if trials and family.search_space():
+        report(f"tuning: {trials} trials")
+    return tune(
+        family, dataset.only(first.train), trials, policy.seed, settings.paths.tuning, on_progress=report
+    )
+
+
+def _card(
+    origin: _Origin,
+    family: Family,
+    dataset: Dataset,
+    parameters: Parameters,
+    *,
+    evaluation: Evaluation,
+    exported: Exported,
+    faithful: Fidelity,
+    verdict: GateResult,
+    agreed: Mapping[str, Any] | None,
+) -> Card:
+    first, last = _learned(dataset, family.lookback)
+    return Card(
+        model=origin.model,
+        family=family.name,
+        parameters=dict(parameters),
+        feature_set=dataset.frame.feature_set,
+        features=dataset.frame.names,
+        inputs=(INPUT,),
+        lookback=family.lookback,
+        horizon=dataset.horizon,
+        score_kind=family.score_kind,
+        cross_sectional=family.cross_sectional,
+        snapshot=origin.snapshot,
+        train_first=first,
+        train_last=last,
+        pipeline_run=origin.pipeline_run,
+        code_revision=code_revision(),
+        seed=origin.seed,
+        walk_forward=evaluation.folds,
+        metrics=evaluation.metrics(),
+        ranges={**evaluation.ranges, **({"agreement": agreed} if agreed else {})},
+        fidelity=faithful.to_dict(),
+        gate=verdict.to_dict(),
+        digest=exported.digest,
+        created_at=origin.created_at,
+        universe=dataset.frame.symbols,
+        definition=dataset.frame.definition,
+    )
+
+
+def _learned(dataset: Dataset, lookback: int) -> tuple[str, str]:
+    """ISO timestamps of the first and last bar that was learned from."""
+    bars = np.arange(dataset.rows.start, dataset.rows.stop)
+    usable = complete_windows(dataset.frame.values, bars, lookback) & np.isfinite(dataset.labels[bars])
+    learned = bars[usable.any(axis=1)]
+    timestamps = dataset.frame.timestamps[learned[[0, -1]]]
+    return to_datetime(timestamps[0]).isoformat(), to_datetime(timestamps[1]).isoformat()

@@ -1,0 +1,1 @@
+"""Baselines: families that a learned model has to beat."""

@@ -1,0 +1,71 @@
+"""The baseline: a symbol's score is its return over the last year without the last month.
+
+Jegadeesh and Titman 1993, "Returns to Buying Winners and Selling Losers". Nothing is learned, so
+whatever is learned has to beat it.
+
+The feature `momentum_252_21` counts exchange days. On bars of another frequency a feature set can have a
+feature named `momentum_12_1` with the year and the month of those bars, which goes before it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from alphaloop.errors import UnknownNameError
+from models.dataset import Dataset, Panel
+from models.family import Domain, Parameters, Scores
+from models.onnx import onnx_graph
+
+FEATURE, OWN_FEATURE = "momentum_252_21", "momentum_12_1"
+
+
+@dataclass(frozen=True, slots=True)
+class Momentum:
+    """Twelve-minus-one-month momentum, read off one feature."""
+
+    name: str = "momentum"
+    lookback: int = 1
+    cross_sectional: bool = False
+    score_kind: str = "signal"
+    baseline: bool = True
+
+    def default_parameters(self) -> dict[str, Any]:
+        return {}
+
+    def search_space(self) -> dict[str, Domain]:
+        return {}
+
+    def fit(self, dataset: Dataset, parameters: Parameters, seed: int) -> FittedMomentum:
+        names = tuple(dataset.frame.names)
+        feature = OWN_FEATURE if OWN_FEATURE in names else FEATURE
+        if feature not in names:
+            raise UnknownNameError("feature", feature, names, where="the feature set")
+        return FittedMomentum(names.index(feature), len(names))
+
+
+@dataclass(frozen=True, slots=True)
+class FittedMomentum:
+    """Knows where the feature stands."""
+
+    column: int
+    features: int
+
+    def predict(self, panel: Panel) -> Scores:
+        return np.asarray(panel[:, -1, self.column], dtype=np.float32)
+
+    def to_onnx(self) -> bytes:
+        from onnx import TensorProto, helper
+
+        take_row, last = onnx_graph.last_row("row")
+        column = helper.make_tensor("column", TensorProto.INT64, [], [self.column])
+        take_feature = helper.make_node("Gather", ["row", "column"], [onnx_graph.OUTPUT], axis=1)
+        return onnx_graph.build_graph("momentum", [take_row, take_feature], [last, column], self.features)
+
+    def hard_inputs(self, panel: Panel) -> Panel:
+        return panel[:0]
+
+
+FAMILY = Momentum()

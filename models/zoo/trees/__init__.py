@@ -1,0 +1,1 @@
+"""Families of decision trees, one file each."""

@@ -1,0 +1,4 @@
+"""Drift of features: its distances, thresholds and episodes.
+
+The only importer of Evidently.
+"""

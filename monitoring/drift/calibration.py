@@ -1,0 +1,299 @@
+"""Calibration of the drift monitor: what counts as far, fixed on the training years alone.
+
+Each feature's threshold is a quantile of its own distances there, and the share of drifted features that
+raises an alarm is the smallest that stayed within the allowed false alarms a year. A feature whose values
+cannot change in distribution, as a rank over a fixed universe, is watched by its persistence instead. A
+workspace keeps one calibration for each feature set.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from alphaloop.errors import DamagedStoreError, DataError, MissingStateError
+from alphaloop.settings.drift import DriftSettings
+from alphaloop.statistics.bars_per_year import TRADING_DAYS_A_YEAR, bars_per_year
+from features.compute.batch import FeatureFrame
+from monitoring.drift.episodes import first_bars
+from monitoring.drift.rank_persistence import persistence
+
+REFERENCE_SIZE = 2_000
+"""Values that stand for a feature's training distribution: its quantiles, evenly spaced."""
+FEATURE_QUANTILE = 0.975
+"""A feature has drifted when its distance exceeds this quantile of its distances in training."""
+MINIMUM_SAMPLE = 50
+"""Live values below which a distance means nothing."""
+MIN_BARS = 252
+"""Training bars beyond one window below which a quantile of distances means little."""
+UNCHANGING = 1e-6
+"""Distances below this are rounding."""
+CLOSER_THAN_CHANCE = 0.25
+"""A feature's values cannot drift where its usual distance, times the root of the sample, is below this.
+
+Independent draws of one distribution give about 0.8.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """The monitor's thresholds, fixed on the training years.
+
+    `reference` holds `REFERENCE_SIZE` values for each feature, `thresholds` a distance for each,
+    `share` the share of drifted features that raises an alarm. `feature_set` is the hash of the set that the
+    features are of, empty in a calibration of before. `persistence` holds the usual persistence of each
+    feature that is watched by it and None for the others, `coverage` the share of each feature's values that
+    training knew; both are empty in a calibration of before.
+    """
+
+    features: tuple[str, ...]
+    window: int
+    episode_gap: int
+    share: float
+    thresholds: tuple[float, ...]
+    reference: tuple[tuple[float, ...], ...]
+    false_alarms: int
+    years: float
+    feature_set: str = ""
+    persistence: tuple[float | None, ...] = ()
+    coverage: tuple[float, ...] = ()
+
+    @property
+    def unwatched(self) -> tuple[str, ...]:
+        """Features that nothing is known of: too few symbols, or values that neither vary nor move."""
+        return tuple(
+            name
+            for name, threshold, usual, values in zip(
+                self.features, self.thresholds, self._persistence, self.reference, strict=True
+            )
+            if not np.isfinite(threshold)
+            # A calibration of before does not know how persistent a rank is.
+            or (usual is None and threshold <= UNCHANGING and values[0] != values[-1])
+        )
+
+    @property
+    def _persistence(self) -> tuple[float | None, ...]:
+        return self.persistence or (None,) * len(self.features)
+
+    def usual_persistence(self, column: int) -> float | None:
+        """The persistence that a feature had in training; None where it is watched by its distribution."""
+        return self._persistence[column]
+
+    def values_expected(self, column: int, slots: int) -> float:
+        """How many of a feature's `slots` (bars times symbols) held a value in training."""
+        return slots * (self.coverage[column] if self.coverage else 1.0)
+
+    def limit(self, column: int, seen: int, expected: float) -> float:
+        """The distance beyond which a feature has drifted, where `seen` values are there of `expected`.
+
+        The distance of a sample from its own distribution falls with the root of its size (Fournier and
+        Guillin 2015), so that fewer values may be farther away.
+        """
+        scale = 1.0 if seen >= expected else float(np.sqrt(expected / max(seen, 1)))
+        return max(self.thresholds[column], UNCHANGING) * scale
+
+    @property
+    def alarms_per_year(self) -> float:
+        """False alarms a year in the training years."""
+        return self.false_alarms / self.years
+
+    def summary(self) -> dict[str, Any]:
+        """What a report shows: all but the reference itself."""
+        usual = dict(zip(self.features, self._persistence, strict=True))
+        return {
+            "detector": "wasserstein",
+            "window": self.window,
+            "share": self.share,
+            "thresholds": dict(zip(self.features, self.thresholds, strict=True)),
+            "persistence": {name: one for name, one in usual.items() if one is not None},
+            "unwatched": list(self.unwatched),
+            "feature_quantile": FEATURE_QUANTILE,
+            "episode_gap": self.episode_gap,
+            "false_alarms": self.false_alarms,
+            "years": self.years,
+            "alarms_per_year": self.alarms_per_year,
+        }
+
+    def save(self, folder: Path) -> None:
+        """Keep the calibration in `folder`: beside the first one there, if that is of another feature set."""
+        folder.mkdir(parents=True, exist_ok=True)
+        path = _file(folder)
+        if self.feature_set and path.exists() and not Calibration._read(path).is_of(self):
+            path = _file(folder, self.feature_set)
+        unfinished = path.with_name(f"{path.name}.tmp")
+        unfinished.write_text(json.dumps(asdict(self)))
+        unfinished.replace(path)
+
+    def is_of(self, other: Calibration) -> bool:
+        """Whether it is of the same features; one of before says but their names."""
+        if self.feature_set and other.feature_set:
+            return self.feature_set == other.feature_set
+        return self.features == other.features
+
+    @classmethod
+    def load(cls, folder: Path, feature_set: str = "") -> Calibration:
+        """The calibration kept in `folder`, or there for the feature set with this hash.
+
+        Raises `MissingStateError` where there is none, and `DamagedStoreError` for one that cannot be read.
+        """
+        path = _file(folder, feature_set)
+        if not path.exists():
+            path = _file(folder)
+        if not path.exists():
+            raise MissingStateError(f"no drift calibration in {folder}; `alphaloop train` makes one")
+        found = cls._read(path)
+        if feature_set and found.feature_set and found.feature_set != feature_set:
+            raise MissingStateError(
+                f"no drift calibration for feature set {feature_set[:12]} in {folder}; `alphaloop train` "
+                "with that set makes one"
+            )
+        return found
+
+    @classmethod
+    def _read(cls, path: Path) -> Calibration:
+        try:
+            fields = json.loads(path.read_text())
+            for name in ("features", "thresholds", "persistence", "coverage"):
+                fields[name] = tuple(fields.get(name, ()))
+            fields["reference"] = tuple(tuple(values) for values in fields["reference"])
+            return cls(**fields)
+        except (ValueError, TypeError, KeyError) as error:
+            raise DamagedStoreError(f"the drift calibration {path} cannot be read: {error}") from error
+
+
+def calibrate(
+    values: npt.NDArray[np.float32],
+    features: tuple[str, ...],
+    settings: DriftSettings,
+    *,
+    periods: float = TRADING_DAYS_A_YEAR,
+) -> Calibration:
+    """Fix the thresholds on training features, float32 `[bars, symbols, features]`.
+
+    `periods` is how many bars a year has: what false alarms a year are counted by. Raises `DataError`
+    where there are fewer than `MIN_BARS` bars beyond one window.
+    """
+    if len(values) < settings.window + MIN_BARS:
+        raise DataError(
+            f"drift needs {settings.window + MIN_BARS} training bars to calibrate on (drift.window and "
+            f"{MIN_BARS} more); got {len(values)}"
+        )
+    reference = np.stack([_quantiles(values[:, :, column]) for column in range(len(features))])
+    watched = [
+        _distances(values[:, :, column], reference[column], settings.window)
+        for column in range(len(features))
+    ]
+    distances = np.stack([one for one, _ in watched])
+    thresholds = np.array([_threshold(one) for one in distances])
+    share_by_bar = np.mean(distances > thresholds[:, None], axis=0)
+    years = len(share_by_bar) / periods
+    share, alarms = _alarm_share(share_by_bar, settings.alarms_per_year * years, settings.episode_gap)
+    return Calibration(
+        features=features,
+        window=settings.window,
+        episode_gap=settings.episode_gap,
+        share=share,
+        thresholds=tuple(float(value) for value in thresholds),
+        reference=tuple(tuple(float(value) for value in row) for row in reference),
+        false_alarms=alarms,
+        years=years,
+        persistence=tuple(usual for _, usual in watched),
+        coverage=tuple(float(share) for share in np.isfinite(values).mean(axis=(0, 1))),
+    )
+
+
+def calibrate_beside(frame: FeatureFrame, settings: DriftSettings, folder: Path) -> None:
+    """Fix thresholds for the feature set of `frame`, where there is a monitor and it has none for these.
+
+    So that drift is watched when a version of that set becomes champion.
+    """
+    try:
+        known = Calibration.load(folder, frame.feature_set)
+    except MissingStateError:
+        if not _file(folder).exists():
+            return
+    else:
+        if known.feature_set == frame.feature_set or known.features == frame.names:
+            return
+    calibrate_on(frame, settings).save(folder)
+
+
+def calibrate_on(frame: FeatureFrame, settings: DriftSettings) -> Calibration:
+    """`calibrate` on the bars of `frame` from the first on which every symbol has every feature."""
+    complete = np.isfinite(frame.values).all(axis=(1, 2))
+    if not complete.any():
+        raise DataError(
+            "no bar has every feature of every symbol, so what is usual cannot be told; give more history"
+        )
+    first = int(complete.argmax())
+    periods = bars_per_year(frame.timestamps[first:])
+    found = calibrate(frame.values[first:], frame.names, settings, periods=periods)
+    return replace(found, feature_set=frame.feature_set)
+
+
+def _file(folder: Path, feature_set: str = "") -> Path:
+    return folder / f"calibration{'-' * bool(feature_set)}{feature_set[:12]}.json"
+
+
+def _quantiles(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+    finite = values[np.isfinite(values)].astype(np.float64)
+    if not len(finite):
+        return np.full(REFERENCE_SIZE, np.nan)
+    return np.quantile(finite, (np.arange(REFERENCE_SIZE) + 0.5) / REFERENCE_SIZE)
+
+
+def _distances(
+    values: npt.NDArray[np.float32], reference: npt.NDArray[np.float64], window: int
+) -> tuple[npt.NDArray[np.float64], float | None]:
+    """The distances of `[bars, symbols]` in every window, and the usual persistence if they are of that."""
+    found = _rolling_distance(values, reference, window)
+    if not np.isfinite(found).any() or reference[0] == reference[-1]:
+        return found, None
+    sample = window * float(np.isfinite(values).sum(axis=1).mean())
+    if np.nanmedian(found) * np.sqrt(sample) > CLOSER_THAN_CHANCE:
+        return found, None
+    moving = persistence(values, window)
+    if not np.isfinite(moving).any():
+        return np.full(len(found), np.nan), None
+    usual = float(np.nanmedian(moving))
+    return np.abs(moving - usual), usual
+
+
+def _threshold(distances: npt.NDArray[np.float64]) -> float:
+    known = distances[np.isfinite(distances)]
+    return float(np.quantile(known, FEATURE_QUANTILE)) if len(known) else float("nan")
+
+
+def _rolling_distance(
+    values: npt.NDArray[np.float32], reference: npt.NDArray[np.float64], window: int
+) -> npt.NDArray[np.float64]:
+    """The same distance as Evidently's for every window of `[bars, symbols]`, in one pass.
+
+    Between a reference of R sorted values and a sample of n it is the mean absolute difference of
+    their quantile functions (Villani 2009, "Optimal Transport", 2.2), here taken at the reference's R
+    levels, which is exact where n divides R.
+    """
+    views = np.lib.stride_tricks.sliding_window_view(values, window, axis=0)
+    norm = max(float(np.std(reference)), 0.001)
+    distances = np.full(len(views), np.nan)
+    for index, view in enumerate(views):
+        sample = view[np.isfinite(view)]
+        if len(sample) >= MINIMUM_SAMPLE:
+            levels = np.minimum(
+                ((np.arange(len(reference)) + 0.5) / len(reference) * len(sample)), len(sample) - 1
+            )
+            distances[index] = np.abs(np.sort(sample)[levels.astype(np.intp)] - reference).mean() / norm
+    return distances
+
+
+def _alarm_share(share_by_bar: npt.NDArray[np.float64], allowed: float, gap: int) -> tuple[float, int]:
+    for share in np.unique(share_by_bar[share_by_bar > 0]):
+        alarms = len(first_bars(np.flatnonzero(share_by_bar >= share), gap))
+        if alarms <= allowed:
+            return float(share), alarms
+    return 1.0, int((share_by_bar >= 1.0).any())

@@ -1,0 +1,218 @@
+"""Drift: has what the model sees left what it was trained on? The door to Evidently.
+
+For every feature, the last bars of the prediction log are compared with the training part by the Wasserstein
+distance in units of the reference's standard deviation (Evidently's `wasserstein` test), or by their
+persistence where the values cannot drift. What counts as far is a `monitoring.drift.calibration`. An alarm is
+an episode: flagged bars closer than `episode_gap` are one. Features that cannot be seen are an alarm of their
+own.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cache
+from html import escape
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from alphaloop.errors import DataError, VendorError
+from monitoring.drift.calibration import MINIMUM_SAMPLE, Calibration
+from monitoring.drift.deferred_evidently import defer_evidently
+from monitoring.drift.episodes import BarTimes, DatedEpisodes, NamedEpisodes
+from monitoring.drift.rank_persistence import persistence
+
+FeatureMatrix = npt.NDArray[np.float32]
+
+LEAST_SEEN = 0.5
+"""A feature is not seen where fewer than this share of the values are there that training had."""
+
+
+class Comparison(NamedTuple):
+    """One feature's live window beside training: its distance (NaN if not seen) and how far it may be."""
+
+    name: str
+    distance: float
+    limit: float
+    by_persistence: bool
+
+    @property
+    def drifted(self) -> bool:
+        """True where the distance is beyond its limit."""
+        return self.distance > self.limit
+
+
+@dataclass(frozen=True, slots=True)
+class DriftLook:
+    """Result of one look at drift. `share` is that of the drifted features among all.
+
+    `unseen` are the features that too few live values are there of. `drift` and `blind` say that this bar
+    begins an episode: of drift, or of features that are not seen.
+    """
+
+    as_of: datetime
+    share: float
+    drifted: tuple[str, ...]
+    distances: dict[str, float]
+    unseen: tuple[str, ...] = ()
+    flagged: bool = False
+    drift: bool = False
+    blind: bool = False
+
+    @property
+    def alarm(self) -> bool:
+        """True on the first bar of an episode, of either kind."""
+        return self.drift or self.blind
+
+
+class DriftMonitor:
+    """Looks at the live features of the prediction log, bar by bar."""
+
+    def __init__(self, calibration: Calibration) -> None:
+        import pandas as pd
+
+        self.calibration = calibration
+        self.times = BarTimes()
+        self._reference = [pd.Series(values) for values in calibration.reference]
+        self._window: deque[FeatureMatrix] = deque(maxlen=calibration.window)
+        self.drift = DatedEpisodes(calibration.episode_gap)
+        self.blindness = NamedEpisodes(calibration.episode_gap)
+
+    def observe(self, as_of: datetime, features: FeatureMatrix) -> DriftLook | None:
+        """Take in one bar's features `[symbols, features]`; None until the window is full.
+
+        Symbols stand in the same order at every bar. Raises `DataError` if the number of features is not the
+        calibrated one.
+        """
+        expected = len(self.calibration.features)
+        if features.ndim != 2 or features.shape[1] != expected:
+            raise DataError(
+                f"logged features have shape {features.shape}; the calibration knows {expected} features"
+            )
+        self._window.append(features)
+        self.times.take(as_of)
+        if len(self._window) < self.calibration.window:
+            return None
+        found = list(compare(self.calibration, self._reference, list(self._window)))
+        drifted = tuple(one.name for one in found if one.drifted)
+        unseen = tuple(
+            one.name for one in found if np.isnan(one.distance) and one.name not in self.calibration.unwatched
+        )
+        share = len(drifted) / expected
+        flagged = share >= self.calibration.share
+        return DriftLook(
+            as_of,
+            share,
+            drifted,
+            {one.name: one.distance for one in found},
+            unseen,
+            flagged,
+            drift=flagged and self.drift.flag(as_of, self.times),
+            blind=self.blindness.flag_names(as_of, unseen, self.times),
+        )
+
+
+def compare(
+    calibration: Calibration, reference: list[Any], window: list[FeatureMatrix]
+) -> Iterator[Comparison]:
+    """Each feature of a window of `[symbols, features]` beside `reference`, a series a feature."""
+    slots = sum(len(bar) for bar in window)
+    aligned = len({len(bar) for bar in window}) == 1
+    for column, name in enumerate(calibration.features):
+        values = [bar[:, column] for bar in window]
+        seen = sum(int(np.isfinite(one).sum()) for one in values)
+        expected = calibration.values_expected(column, slots)
+        usual, distance = calibration.usual_persistence(column), float("nan")
+        if seen >= LEAST_SEEN * expected and name not in calibration.unwatched:
+            if usual is None:
+                distance = evidently_distance(reference[column], np.concatenate(values))
+            elif aligned:
+                distance = abs(float(persistence(np.stack(values), len(values))[-1]) - usual)
+        yield Comparison(name, distance, calibration.limit(column, seen, expected), usual is not None)
+
+
+def evidently_distance(reference: Any, live: npt.NDArray[np.floating[Any]]) -> float:
+    """Evidently's normed Wasserstein distance of `live` from `reference`, a series; NaN on a small sample."""
+    import pandas as pd
+
+    test, numerical = _wasserstein()
+    finite = live[np.isfinite(live)]
+    if len(finite) < MINIMUM_SAMPLE:
+        return float("nan")
+    try:
+        result = test(reference, pd.Series(finite), numerical, 0.0)
+    except (ValueError, TypeError) as error:
+        raise VendorError(f"Evidently could not compare {len(finite)} values: {error}") from error
+    return float(result.drift_score)
+
+
+@cache
+def _wasserstein() -> tuple[Any, Any]:
+    """Evidently's test by the Wasserstein distance, and its name for numbers."""
+    defer_evidently()
+    from evidently.legacy.calculations.stattests import wasserstein_stat_test
+    from evidently.legacy.core import ColumnType
+
+    return wasserstein_stat_test, ColumnType.Numerical
+
+
+def write_report(calibration: Calibration, live: FeatureMatrix, path: Path) -> None:
+    """Write Evidently's HTML report of `live` `[bars times symbols, features]` against the reference.
+
+    The bars of the calibration's window stand one after the other. The page says of each feature, and of all
+    of them, what the monitor says of the same window. Features that are not seen are named above it.
+    """
+    import pandas as pd
+
+    columns = list(calibration.features)
+    reference = pd.DataFrame(np.array(calibration.reference).T, columns=columns)
+    bars = np.array_split(live, calibration.window if len(live) % calibration.window == 0 else 1)
+    found = list(compare(calibration, [reference[name] for name in columns], bars))
+    shown = [one for one in found if not np.isnan(one.distance)]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if shown:
+        share = min(calibration.share * len(columns) / len(shown), 1.0)
+        current = pd.DataFrame(live, columns=columns)
+        _evidently(shown, share, reference, current).save_html(str(path))
+    missing = [one.name for one in found if np.isnan(one.distance)]
+    if missing:
+        named = escape(", ".join(missing))
+        told = f"<p>Not seen, for want of live values or of a threshold: {named}</p>\n"
+        page = path.read_text(encoding="utf-8") if shown else "<html><body></body></html>"
+        path.write_text(page.replace("<body>", f"<body>{told}", 1), encoding="utf-8")
+
+
+def _evidently(shown: list[Comparison], share: float, reference: Any, current: Any) -> Any:
+    from evidently import DataDefinition, Dataset, Report
+    from evidently.presets import DataDriftPreset
+
+    names = [one.name for one in shown]
+    definition = DataDefinition(numerical_columns=names)
+    made = [Dataset.from_pandas(one[names], data_definition=definition) for one in (current, reference)]
+    preset = DataDriftPreset(
+        columns=names,
+        drift_share=share,
+        num_method="wasserstein",
+        per_column_method={one.name: _persistence_test(one) for one in shown if one.by_persistence},
+        per_column_threshold={one.name: one.limit for one in shown},
+    )
+    return Report([preset]).run(*made)
+
+
+def _persistence_test(one: Comparison) -> Any:
+    """A test for Evidently that returns the distance measured here: Evidently itself knows no bars."""
+    from evidently.legacy.calculations.stattests import StatTest
+    from evidently.legacy.calculations.stattests.registry import register_stattest
+    from evidently.legacy.core import ColumnType
+
+    def measured(reference: Any, current: Any, kind: Any, limit: float) -> tuple[float, bool]:
+        return one.distance, one.drifted
+
+    test = StatTest(f"persistence of {one.name}", "persistence across symbols", [ColumnType.Numerical])
+    register_stattest(test, measured)
+    return test

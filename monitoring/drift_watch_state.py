@@ -1,0 +1,125 @@
+"""The state of a drift watch, as the journal tells it: open episodes, and alarms that wait for labels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from alphaloop.journal.store import Journal
+from monitoring.drift.drift_monitor import DriftLook, DriftMonitor
+from monitoring.drift.episodes import BarTimes
+from rollouts.transition import CONTROL_STREAM
+
+ALARM = "drift.alarm"
+BLIND = "drift.blind"
+FLAGGED = "drift.flagged"
+RETRAIN_REQUEST = "retrain.request"
+
+
+@dataclass(frozen=True, slots=True)
+class WaitingAlarm:
+    """A journaled alarm whose retraining was not asked for yet. `bar_seconds` is the usual time of a bar."""
+
+    cause: str
+    as_of: datetime
+    share: float
+    bar_seconds: float | None
+
+
+@dataclass(slots=True)
+class WatchState:
+    """Which bars were flagged last, and which alarms wait.
+
+    `drift_at` and `blind_at` are the last bars on which features had drifted, or were not seen; `unseen` are
+    those of the episode; `uncovered_at` is when it was last told that nobody asks for the whole universe.
+    """
+
+    drift_at: datetime | None = None
+    blind_at: datetime | None = None
+    unseen: set[str] = field(default_factory=set)
+    uncovered_at: datetime | None = None
+    waiting: list[WaitingAlarm] = field(default_factory=list)
+    covered_at: datetime | None = None
+
+    @classmethod
+    def read(cls, journal: Journal, model: str) -> WatchState:
+        """The state that the records of `model` end with."""
+        state = cls()
+        takers = {
+            ALARM: state._take_alarm,
+            FLAGGED: state._take_flagged,
+            BLIND: state._take_blind,
+            RETRAIN_REQUEST: state._take_request,  # the last: it answers alarms
+        }
+        for kind, take in takers.items():
+            for record in journal.records(CONTROL_STREAM, kind):
+                if record.body["model"] == model:
+                    take(record.body)
+        return state
+
+    def resume(self, monitor: DriftMonitor) -> None:
+        """Let a new `monitor` go on with the episodes that are open."""
+        monitor.drift.last, monitor.blindness.last = self.drift_at, self.blind_at
+        monitor.blindness.names = set(self.unseen)
+
+    def wait(self, alarm: WaitingAlarm) -> None:
+        """Add an alarm that waits for labels."""
+        if alarm.cause not in {one.cause for one in self.waiting}:
+            self.waiting.append(alarm)
+
+    def due(self, times: BarTimes, bars: int) -> WaitingAlarm | None:
+        """The newest alarm since which `bars` bars have passed; neither it nor earlier ones wait any more."""
+        counted = [(one, times.since(one.as_of, one.bar_seconds)) for one in self.waiting]
+        matured = [one for one, passed in counted if passed is not None and passed >= bars]
+        if not matured:
+            return None
+        newest = max(matured, key=lambda one: one.as_of)
+        self.waiting = [one for one in self.waiting if one.as_of > newest.as_of]
+        return newest
+
+    def note(self, look: DriftLook, monitor: DriftMonitor) -> dict[str, Any] | None:
+        """The record of what `look` flagged, if it is later than what was recorded; None if nothing is."""
+        drift = look.flagged and _later(look.as_of, self.drift_at)
+        blind = bool(look.unseen) and _later(look.as_of, self.blind_at)
+        if drift:
+            self.drift_at = look.as_of
+        if blind:
+            self.blind_at, self.unseen = look.as_of, set(monitor.blindness.names)
+        if not (drift or blind):
+            return None
+        unseen = sorted(self.unseen) if blind else []
+        return {"as_of": look.as_of.isoformat(), "drift": drift, "unseen": unseen}
+
+    def uncover(self, as_of: datetime) -> bool:
+        """True if it is new that nobody asks for the whole universe."""
+        told = self.uncovered_at
+        if told is not None and (self.covered_at is None or self.covered_at <= told):
+            return False
+        self.uncovered_at = as_of
+        return True
+
+    def _take_alarm(self, body: dict[str, Any]) -> None:
+        moment = datetime.fromisoformat(body["as_of"])
+        self.drift_at = moment if _later(moment, self.drift_at) else self.drift_at
+        self.wait(WaitingAlarm(body["cause_id"], moment, body["share"], body.get("bar_seconds")))
+
+    def _take_flagged(self, body: dict[str, Any]) -> None:
+        moment = datetime.fromisoformat(body["as_of"])
+        if body["drift"] and _later(moment, self.drift_at):
+            self.drift_at = moment
+        if body["unseen"] and _later(moment, self.blind_at):
+            self.blind_at, self.unseen = moment, set(body["unseen"])
+
+    def _take_blind(self, body: dict[str, Any]) -> None:
+        if not body["features"]:
+            self.uncovered_at = datetime.fromisoformat(body["as_of"])
+
+    def _take_request(self, body: dict[str, Any]) -> None:
+        if "alarm_as_of" in body:
+            moment = datetime.fromisoformat(body["alarm_as_of"])
+            self.waiting = [one for one in self.waiting if one.as_of > moment]
+
+
+def _later(moment: datetime, known: datetime | None) -> bool:
+    return known is None or moment > known

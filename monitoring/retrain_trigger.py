@@ -1,0 +1,201 @@
+"""The drift watch: alarms become alerts, and alerts become retrain requests when labels allow.
+
+Everything is journaled under a cause id that the alarm alone determines, so watching the same log
+twice alarms once and asks for one retraining. What is under way is read from the journal when a watch
+begins: the prediction log may by then hold no more than the last bars.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from alphaloop.errors import MissingStateError
+from alphaloop.journal.store import Journal
+from monitoring.drift.calibration import Calibration
+from monitoring.drift.drift_monitor import DriftLook, DriftMonitor, FeatureMatrix
+from monitoring.drift.episodes import BarTimes
+from monitoring.drift_watch_state import ALARM, BLIND, FLAGGED, RETRAIN_REQUEST, WaitingAlarm, WatchState
+from monitoring.retrain_policy import RetrainPolicy
+from rollouts.transition import CONTROL_STREAM
+
+log = logging.getLogger(__name__)
+
+DAY_SECONDS, SHORTEST_DAY_SECONDS = 86_400.0, 72_000.0
+"""A day, and the least time between two bars of different days."""
+
+__all__ = ["ALARM", "BLIND", "FLAGGED", "RETRAIN_REQUEST", "DriftWatch", "cause_id"]
+
+
+@dataclass(slots=True)
+class DriftWatch:
+    """Watches one model's live features.
+
+    `calibrations` gives that of another feature set by its hash, for when a champion of another takes over;
+    `universe_of` the symbols of a version, in the order of training, empty where they are not known.
+    """
+
+    model: str
+    monitor: DriftMonitor
+    journal: Journal
+    policy: RetrainPolicy
+    calibrations: Callable[[str], Calibration] | None = None
+    universe_of: Callable[[str], tuple[str, ...]] = lambda version: ()
+    looks: list[DriftLook] = field(default_factory=list)
+    uncovered: int = 0
+    _times: BarTimes = field(default_factory=BarTimes)
+    _state: WatchState | None = None
+    _unknown: set[str] = field(default_factory=set)
+    _told_unwatched: tuple[str, ...] = ()
+
+    def on_bar(
+        self, as_of: datetime, features: FeatureMatrix | None, feature_set: str = ""
+    ) -> list[dict[str, Any]]:
+        """Take in one bar's features `[symbols, features]`; returns what was newly journaled.
+
+        `features` is None where nobody asked for the whole universe: such a bar is no evidence.
+        `feature_set` is the hash of their set; one that there is no calibration for is not watched, and the
+        log says so.
+        """
+        state = self._recalled()
+        if features is None:
+            return self._uncovered(as_of, state)
+        self.uncovered, state.covered_at = 0, as_of
+        self._times.take(as_of)
+        news = self._due(as_of, state)
+        if not self._knows(feature_set, features.shape[1], state):
+            return news
+        look = self.monitor.observe(as_of, features)
+        if look is None:
+            return news
+        self.looks.append(look)
+        return news + self._told(look, state)
+
+    @property
+    def intraday(self) -> bool:
+        """True where bars follow each other within less than a day."""
+        return (self._times.spacing or DAY_SECONDS) < SHORTEST_DAY_SECONDS
+
+    def alarms(self) -> list[dict[str, Any]]:
+        """Every alarm of this model that is in the journal, oldest first."""
+        found = self.journal.records(CONTROL_STREAM, ALARM)
+        return [record.body for record in found if record.body["model"] == self.model]
+
+    def _recalled(self) -> WatchState:
+        if self._state is None:
+            self._state = WatchState.read(self.journal, self.model)
+            self._state.resume(self.monitor)
+        return self._state
+
+    def _told(self, look: DriftLook, state: WatchState) -> list[dict[str, Any]]:
+        """Journal what a look found that the journal does not know yet."""
+        news: list[dict[str, Any]] = []
+        if look.drift:
+            news += self._alarm(look, state)
+        if look.blind:
+            reason = f"{len(look.unseen)} features have too few live values to be compared with training"
+            body = {"features": list(look.unseen), "reason": reason}
+            news += self._journal_once(BLIND, cause_id(self.model, look.as_of, "blind"), look.as_of, body)
+        flagged = state.note(look, self.monitor)
+        if flagged is not None:
+            self._append(FLAGGED, flagged | {"model": self.model})
+        return news + self._tell_unwatched(look.as_of)
+
+    def _tell_unwatched(self, as_of: datetime) -> list[dict[str, Any]]:
+        """Journal once which features have no threshold at all."""
+        unwatched = self.monitor.calibration.unwatched
+        if not unwatched or unwatched == self._told_unwatched:
+            return []
+        self._told_unwatched = unwatched
+        reason = (
+            f"{len(unwatched)} features have no threshold, for want of symbols in drift.window or because an "
+            "earlier release fixed the others; alphaloop train fixes them anew"
+        )
+        body = {"features": list(unwatched), "reason": reason}
+        return self._journal_once(BLIND, cause_id(self.model, None, "/".join(unwatched)), as_of, body)
+
+    def _alarm(self, look: DriftLook, state: WatchState) -> list[dict[str, Any]]:
+        cause, spacing = cause_id(self.model, look.as_of), self.monitor.times.spacing
+        body = {
+            "share": look.share,
+            "share_threshold": self.monitor.calibration.share,
+            "features": list(look.drifted),
+            "distances": {name: look.distances[name] for name in look.drifted},
+            "bar_seconds": spacing,
+        }
+        state.wait(WaitingAlarm(cause, look.as_of, look.share, spacing))
+        return self._journal_once(ALARM, cause, look.as_of, body)
+
+    def _due(self, as_of: datetime, state: WatchState) -> list[dict[str, Any]]:
+        """Ask for a retraining once enough labels have matured since an alarm: it answers earlier ones."""
+        alarm = state.due(self._times, self.policy.bars_to_wait())
+        if alarm is None:
+            return []
+        body = {
+            "alarm_as_of": alarm.as_of.isoformat(),
+            "family": self.policy.family,
+            "matured_labels": self.policy.matured_labels,
+            "reason": f"{alarm.share:.0%} of features drifted on {self._named(alarm.as_of)}; "
+            f"{self.policy.matured_labels} labels have matured since",
+        }
+        return self._journal_once(RETRAIN_REQUEST, alarm.cause, as_of, body)
+
+    def _named(self, as_of: datetime) -> str:
+        return as_of.isoformat(sep=" ", timespec="minutes")[:16] if self.intraday else str(as_of.date())
+
+    def _uncovered(self, as_of: datetime, state: WatchState) -> list[dict[str, Any]]:
+        """Count bars in a row on which nobody asked for the whole universe; a window of them is told."""
+        self.uncovered += 1
+        if self.uncovered != self.monitor.calibration.window or not state.uncover(as_of):
+            return []
+        reason = f"on {self.uncovered} bars in a row nobody asked for all symbols of the model's universe"
+        cause = cause_id(self.model, as_of, "uncovered")
+        return self._journal_once(BLIND, cause, as_of, {"features": [], "reason": reason})
+
+    def _knows(self, feature_set: str, count: int, state: WatchState) -> bool:
+        """True if the monitor is calibrated for `count` features of the set; changed for one that is."""
+        present = self.monitor.calibration
+        if not feature_set or self.calibrations is None or _fits(present, feature_set, count):
+            return True
+        if feature_set in self._unknown:
+            return False
+        try:
+            found = self.calibrations(feature_set)
+            if not _fits(found, feature_set, count):
+                known = len(found.features)
+                raise MissingStateError(f"its calibration is of {known} features, and {count} are logged")
+        except MissingStateError as error:
+            log.warning("drift of '%s' is not watched: %s", self.model, error)
+            self._unknown.add(feature_set)
+            return False
+        self.monitor = DriftMonitor(found)
+        state.resume(self.monitor)
+        return True
+
+    def _journal_once(
+        self, kind: str, cause: str, as_of: datetime, body: dict[str, Any]
+    ) -> list[dict[str, Any]]:
+        full = {"cause_id": cause, "model": self.model, "as_of": as_of.isoformat(), **body}
+        if self.journal.find(CONTROL_STREAM, kind, cause_id=cause) is not None:
+            return []
+        self._append(kind, full)
+        return [{"kind": kind, **full}]
+
+    def _append(self, kind: str, body: dict[str, Any]) -> None:
+        with self.journal.writer(CONTROL_STREAM) as writer:
+            writer.append(kind, body)
+
+
+def _fits(calibration: Calibration, feature_set: str, count: int) -> bool:
+    """Whether it is of that set; one of before does not say of which it is, but of how many features."""
+    return (calibration.feature_set or feature_set) == feature_set and len(calibration.features) == count
+
+
+def cause_id(model: str, as_of: datetime | None, what: str = "drift") -> str:
+    """The id of what an alarm at `as_of` causes."""
+    moment = as_of.isoformat() if as_of else ""
+    return hashlib.sha256(f"{model}/{what}/{moment}".encode()).hexdigest()[:16]

@@ -1,0 +1,121 @@
+"""Runs pipelines on this machine with Kubeflow's local runner, each step in a process of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import os
+import tempfile
+import uuid
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from alphaloop.errors import InputError, VendorError
+from alphaloop.journal.store import Journal
+from alphaloop.runtime.processes import ONE_THREAD, QUIET
+from alphaloop.settings.settings import Settings
+from pipelines.catalogue import find
+from pipelines.steps import PIPELINE_STREAM, PROPOSED, REFUSED
+
+REPLACED_WORDS = ("python3", "{{")
+"""What Kubeflow's local runner replaces wherever it stands in a parameter: by its interpreter, by a value."""
+
+
+def run(name: str, settings: Settings, **arguments: str) -> dict[str, Any]:
+    """Run pipeline `name` to its end; returns the journaled conclusion, with the run's id.
+
+    The home may lie under any path. Raises `UnknownNameError` for another name, `InputError` for an argument
+    that the local runner would rewrite, and `VendorError` if a step failed, with the end of
+    what it printed.
+    """
+    from kfp import local
+
+    pipeline = find(name)
+    run_id = arguments.pop("run", None) or f"{name}-{uuid.uuid4().hex[:12]}"
+    _require_plain({"run": run_id, **arguments})
+    printed = io.StringIO()
+    with _plain_path(settings.paths.pipelines) as root, _step_environment(), _captured(printed):
+        local.init(runner=local.SubprocessRunner(use_venv=False), pipeline_root=str(root))
+        try:
+            pipeline(settings=_escaped(settings.model_dump_json()), run=run_id, **arguments)
+        except (RuntimeError, ValueError, TypeError) as error:
+            end = printed.getvalue()[-1500:]
+            raise VendorError(f"pipeline '{name}' run {run_id} failed: {error}\n{end}") from error
+    return {"pipeline_run": run_id, **_conclusion(settings, run_id)}
+
+
+def _escaped(text: str) -> str:
+    """The same JSON without a word that Kubeflow's local runner would replace."""
+    for word in REPLACED_WORDS:
+        text = text.replace(word, f"\\u{ord(word[0]):04x}{word[1:]}")
+    return text
+
+
+def _require_plain(arguments: Mapping[str, str]) -> None:
+    """Raise `InputError` for an argument that Kubeflow's local runner would rewrite."""
+    for name, value in arguments.items():
+        if _is_replaced(value):
+            raise InputError(
+                f"{name} is '{value}', of which Kubeflow's local runner rewrites a part; use another name"
+            )
+
+
+@contextlib.contextmanager
+def _plain_path(folder: Path) -> Iterator[Path]:
+    """`folder` under a path without a word that the local runner would replace: a link to it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if _is_replaced(tempfile.gettempdir()):
+        raise InputError(
+            f"temporary files lie in {tempfile.gettempdir()}, of which Kubeflow's local runner rewrites a "
+            "part; set TMPDIR to another folder"
+        )
+    with tempfile.TemporaryDirectory(prefix="alphaloop-pipelines-") as kept:
+        link = Path(kept) / "root"
+        link.symlink_to(folder.resolve(), target_is_directory=True)
+        yield link
+
+
+def _is_replaced(text: str) -> bool:
+    return any(word in text for word in REPLACED_WORDS)
+
+
+def _conclusion(settings: Settings, run_id: str) -> dict[str, Any]:
+    from alphaloop.clock import SystemClock
+
+    journal = Journal(settings.paths.journal, settings.paths.anchors, SystemClock())
+    for kind in (PROPOSED, REFUSED):
+        record = journal.find(PIPELINE_STREAM, kind, pipeline_run=run_id)
+        if record is not None:
+            return {"conclusion": kind, **record.body}
+    return {"conclusion": None}
+
+
+@contextlib.contextmanager
+def _step_environment() -> Iterator[None]:
+    """Steps inherit this process's environment: no shadowing by the working folder, one thread each."""
+    added = {**QUIET, **ONE_THREAD}
+    before = {name: os.environ.get(name) for name in added}
+    os.environ.update(added)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+@contextlib.contextmanager
+def _captured(printed: io.StringIO) -> Iterator[None]:
+    """Keep what the local runner prints and logs, for the error message and nothing else."""
+    handler = logging.StreamHandler(printed)
+    root = logging.getLogger()
+    handlers, root.handlers = root.handlers, [handler]
+    try:
+        with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
+            yield
+    finally:
+        root.handlers = handlers

@@ -1,0 +1,50 @@
+"""The runner of retrain requests: each cause is run once, however often this is called."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from alphaloop.journal.store import Journal
+from alphaloop.settings.settings import Settings
+from monitoring.retrain_trigger import RETRAIN_REQUEST
+from pipelines.local_runner import run
+from pipelines.steps import PIPELINE_STREAM
+from rollouts.transition import CONTROL_STREAM
+
+STARTED, FINISHED = "retrain.started", "retrain.finished"
+ATTEMPTS = 2
+"""A run that died is tried once more; then a person should look."""
+
+
+@dataclass(frozen=True, slots=True)
+class RequestRunner:
+    """Consumes the retrain requests of the control stream."""
+
+    settings: Settings
+    journal: Journal
+
+    def pending(self) -> list[dict[str, Any]]:
+        """Requests that have not been run to an end, oldest first."""
+        finished = {record.body["cause_id"] for record in self.journal.records(PIPELINE_STREAM, FINISHED)}
+        attempts: dict[str, int] = {}
+        for record in self.journal.records(PIPELINE_STREAM, STARTED):
+            attempts[record.body["cause_id"]] = attempts.get(record.body["cause_id"], 0) + 1
+        return [
+            record.body
+            for record in self.journal.records(CONTROL_STREAM, RETRAIN_REQUEST)
+            if record.body["cause_id"] not in finished and attempts.get(record.body["cause_id"], 0) < ATTEMPTS
+        ]
+
+    def consume(self) -> list[dict[str, Any]]:
+        """Run every pending request; returns what each came to."""
+        return [self._run(request) for request in self.pending()]
+
+    def _run(self, request: dict[str, Any]) -> dict[str, Any]:
+        cause = {"cause_id": request["cause_id"]}
+        with self.journal.writer(PIPELINE_STREAM) as writer:
+            writer.append(STARTED, {**cause, "family": request["family"], "model": request["model"]})
+        ended = run("retrain", self.settings, model=request["model"], family=request["family"], **cause)
+        with self.journal.writer(PIPELINE_STREAM) as writer:
+            writer.append(FINISHED, {**cause, **ended})
+        return {"request": request, **ended}

@@ -1,0 +1,304 @@
+"""The rollout controller: the one writer of the rollout document.
+
+After every bar it reads what the server logged, adds it to the evidence and takes at most one step:
+shadow, canary at each weight, then promoted, rolled back or undecided. The document on the registry
+is the only state; the ledger of evidence is rebuilt from the prediction log after a restart, and the
+decisions that a dead controller did not come to are made from it, at the bars they belong to. Every
+step is published (`rollouts.publication`) over the generation it was decided on.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from datetime import datetime
+
+from alphaloop.allocation import AllocationPolicy
+from alphaloop.bars import BarPanel
+from alphaloop.clock import Clock, SystemClock
+from alphaloop.costs import CostModel
+from alphaloop.decision.book_limits import BookLimits
+from alphaloop.errors import MissingStateError, RolloutConflictError
+from alphaloop.journal.store import Journal
+from alphaloop.rollout_document import Override, RolloutDocument, RolloutKind, RolloutState
+from models.registry.card import Card
+from models.registry.model_registry import Registry
+from rollouts.evidence.evidence_ledger import Ledger, Verdict
+from rollouts.evidence.expected_ranges import expectation
+from rollouts.evidence.guards import Guards
+from rollouts.evidence.observation import Witness
+from rollouts.evidence.score_parity import Recomputation
+from rollouts.policy import RolloutPolicy
+from rollouts.publication import Publication
+from rollouts.run import Inquiry
+from rollouts.stages import Move
+from rollouts.start import Candidacy, coronation
+from rollouts.status import Evidence, Standing, rollout_key
+from rollouts.transition import Outcome, Transition, describe
+from serving.log.prediction_log import PredictionRow
+
+log = logging.getLogger(__name__)
+
+RECOMPUTATION_TOLERANCE = 1e-4
+"""The fidelity that serving owes the registered model; the same as that of the export gate."""
+OUTCOMES = {
+    Move.ROLL_BACK: Outcome.ROLLED_BACK,
+    Move.PROMOTE: Outcome.PROMOTED,
+    Move.EXPIRE: Outcome.UNDECIDED,
+}
+Log = Callable[[str | None], Sequence[PredictionRow]]
+
+
+class RolloutController:
+    """Runs the rollout of one model. `log` reads what was logged of it since an ISO timestamp's bar."""
+
+    def __init__(
+        self,
+        model: str,
+        registry: Registry,
+        journal: Journal,
+        recomputation: Recomputation,
+        policy: RolloutPolicy,
+        allocation: AllocationPolicy,
+        costs: CostModel,
+        *,
+        limits: BookLimits | None = None,
+        guards: Callable[[], Guards] = lambda: Guards(float("inf"), 0.0),
+        log: Log = lambda since: (),
+        clock: Clock | None = None,
+    ) -> None:
+        self.model = model
+        self.publication = Publication(model, registry, journal)
+        self._registry = registry
+        self._recomputation = recomputation
+        self._policy = policy
+        self._allocation = allocation
+        self._costs = costs
+        self._limits = limits or BookLimits()
+        self._guards = guards
+        self._log = log
+        self._clock = clock or SystemClock()
+        self._inquiry: Inquiry | None = None
+        self.ledgers: dict[str, Ledger] = {}
+        self.standing: Standing | None = None
+
+    @property
+    def document(self) -> RolloutDocument:
+        """The document as stored; raises `MissingStateError` before the first champion."""
+        stored = self._registry.rollout(self.model)
+        if stored is None:
+            raise MissingStateError(
+                f"model '{self.model}' has no champion yet; `alphaloop train momentum` makes one if its gate "
+                "lets it pass, `alphaloop rollout crown VERSION --override NAME --reason WHY` in any case"
+            )
+        self._stand(stored)
+        return stored
+
+    def crown(
+        self, version: str, *, override: Override | None = None, by: str = "controller"
+    ) -> RolloutDocument:
+        """Make `version` the first champion; raises `RolloutConflictError` if there is one.
+
+        The caller checks the gate's verdict; `override` is journaled with the transition.
+        """
+        document, step = coronation(self.model, version, override, by)
+        self.publication.publish(None, step, document)
+        return document
+
+    def start(
+        self,
+        version: str,
+        as_of: datetime,
+        *,
+        kind: RolloutKind = RolloutKind.REAL,
+        override: Override | None = None,
+        cause: str | None = None,
+        share: float = 0.0,
+        against: str | None = None,
+    ) -> RolloutDocument:
+        """Put `version` into shadow. A version that its gate refused needs a named override.
+
+        With kind `ab` it answers `share` of the sleeves at once and for good, beside `against` (by default
+        the champion), until the longest duration or an operator ends it. Raises `InputError` for a refused
+        version without an override and for a share that is none, `RolloutConflictError` while another
+        rollout is under way, and `FeatureSetMismatchError` where the features of either version are not known
+        here, so that its scores could not be recomputed.
+        """
+        before = self.document
+        asked = Candidacy(version, as_of, kind, override, cause, share, against)
+        document, step = asked.opening(before, self._card)
+        for one in (document.champion, document.challenger):
+            self._recomputation.require(self._card(one))
+        self.publication.publish(before, step, document)
+        self._inquiry = None
+        self._inquiry_of(document)
+        return document
+
+    def on_bar(self, as_of: datetime, rows: Sequence[PredictionRow], bars: BarPanel) -> Transition | None:
+        """Take in the bar at `as_of`: its logged answers and all bars up to it. At most one step.
+
+        A bar on which either version logged nothing is no evidence and moves nothing. A controller that
+        does not know the rollout under way reads what was logged of it before, and first makes the
+        decisions that are due from that.
+        """
+        document = self.document
+        if document.state is RolloutState.STEADY or document.challenger is None:
+            return None
+        if self._inquiry is None or rollout_key(document) not in self.ledgers:
+            known = self._log(document.started)
+            earlier = [row for row in known if row.as_of is not None and row.as_of < as_of]
+            due = self.catch_up(earlier, bars)
+            document = self.document
+            if document.challenger is None:
+                return due[-1] if due else None
+        inquiry = self._inquiry_of(document)
+        if not inquiry.take(document, as_of, rows, bars):
+            return None
+        step = self._step(document, inquiry, as_of)
+        self._stand(self.document if step else document, inquiry)
+        return step
+
+    def catch_up(self, rows: Sequence[PredictionRow], bars: BarPanel) -> list[Transition]:
+        """Go on where a dead controller stopped, from everything logged since the rollout started.
+
+        What it published but did not journal is journaled; what it had no time to decide is decided now,
+        bar by bar, as it would have been. Returns the steps that were taken.
+        """
+        self.publication.reconcile()
+        steps = self._replay(rows, bars, decide=True)
+        self._stand(self.document, self._inquiry)
+        return steps
+
+    def rebuild(self, rows: Sequence[PredictionRow], bars: BarPanel) -> Ledger:
+        """Recompute the evidence of the rollout under way from everything logged since it started.
+
+        Nothing is decided. Raises `MissingStateError` where no rollout is under way.
+        """
+        document = self._under_way()
+        self._replay(rows, bars, decide=False)
+        inquiry = self._inquiry_of(document)
+        self._stand(document, inquiry)
+        return inquiry.ledger
+
+    def end(self, outcome: Outcome, as_of: datetime, *, reason: str, by: str) -> Transition:
+        """End the rollout under way by hand: promote the challenger, or keep the champion.
+
+        Raises `MissingStateError` where there is none.
+        """
+        document = self._under_way()
+        ledger = self._inquiry_of(document).ledger
+        return self._settle(document, ledger, as_of, outcome, Verdict(reason=reason), by)
+
+    def inquiry(self) -> Inquiry:
+        """The inquiry into the rollout under way; raises `MissingStateError` where there is none."""
+        return self._inquiry_of(self._under_way())
+
+    def _stand(self, document: RolloutDocument, inquiry: Inquiry | None = None) -> None:
+        """Tell where `document` stands: by `inquiry`, or by what was told before of the same rollout."""
+        told = self.standing.evidence if self.standing else None
+        if document.challenger is not None and inquiry is not None:
+            told = Evidence.of(document, inquiry)
+        elif told is not None and told.rollout != rollout_key(document):
+            told = None
+        self.standing = Standing(document, self._clock.now(), told)
+
+    def _under_way(self) -> RolloutDocument:
+        document = self.document
+        if document.challenger is None:
+            raise MissingStateError(
+                f"no rollout of '{self.model}' is under way; the champion is {document.champion}"
+            )
+        return document
+
+    def _replay(self, rows: Sequence[PredictionRow], bars: BarPanel, *, decide: bool) -> list[Transition]:
+        self._inquiry = None
+        document, steps = self.document, list[Transition]()
+        if document.challenger is None or document.started is None:
+            return steps
+        inquiry = self._inquiry_of(document)
+        started = datetime.fromisoformat(document.started)
+        moments = sorted({row.as_of for row in rows if row.as_of is not None and row.as_of > started})
+        frames = self._recomputation.frames(bars)
+        for as_of in moments:
+            there = [row for row in rows if row.as_of == as_of]
+            if not inquiry.take(document, as_of, there, bars.between(end=as_of), frames) or not decide:
+                continue
+            if as_of > datetime.fromisoformat(document.stage_started or document.started):
+                step = self._step(document, inquiry, as_of)
+                if step is not None:
+                    steps.append(step)
+                    document = self.document
+                if document.challenger is None or self._inquiry is None:
+                    break
+        return steps
+
+    def _step(self, document: RolloutDocument, inquiry: Inquiry, as_of: datetime) -> Transition | None:
+        """The step that the evidence asks for; none where another controller was faster: it is read again."""
+        try:
+            return self._moved(document, inquiry, as_of)
+        except RolloutConflictError as conflict:
+            log.info("another controller moved the rollout of '%s' first: %s", self.model, conflict)
+            self._inquiry = None
+            return None
+
+    def _moved(self, document: RolloutDocument, inquiry: Inquiry, as_of: datetime) -> Transition | None:
+        move, because = inquiry.move(document)
+        if move is Move.ADVANCE:
+            return self._advance(document, inquiry, as_of)
+        outcome = OUTCOMES.get(move)
+        return self._settle(document, inquiry.ledger, as_of, outcome, because) if outcome else None
+
+    def _advance(self, document: RolloutDocument, inquiry: Inquiry, as_of: datetime) -> Transition:
+        stage, ledger = inquiry.stage(document), inquiry.ledger
+        weight = stage.next_weight(self._policy) or document.weight
+        after = document.next(state=RolloutState.CANARY, weight=weight, stage_started=as_of.isoformat())
+        reason = f"no evidence against it in {stage.stage_bars} bars; canary at {weight:.0%} of sleeves"
+        step = describe(
+            after, document, as_of=as_of.isoformat(), bars=ledger.bars, reason=reason,
+            evidence=ledger.summary(),
+        )  # fmt: skip
+        return self.publication.publish(document, step, after)
+
+    def _settle(
+        self,
+        document: RolloutDocument,
+        ledger: Ledger,
+        as_of: datetime,
+        outcome: Outcome,
+        because: Verdict,
+        by: str = "controller",
+    ) -> Transition:
+        stays = document.baseline or document.champion
+        after = document.settled(str(document.challenger) if outcome is Outcome.PROMOTED else stays)
+        step = describe(
+            after,
+            document,
+            as_of=as_of.isoformat(),
+            bars=ledger.bars,
+            reason=because.reason,
+            layer=because.layer,
+            outcome=outcome,
+            by=by,
+            evidence=ledger.summary(),
+        )
+        self._inquiry = None
+        return self.publication.publish(document, step, after)
+
+    def _inquiry_of(self, document: RolloutDocument) -> Inquiry:
+        if self._inquiry is None or rollout_key(document) not in self.ledgers:
+            card = self._card(document.challenger)
+            ledger = Ledger(
+                policy=self._policy,
+                expectation=expectation(card, self._card(document.champion)),
+                allocation=self._allocation,
+                limits=self._limits,
+                costs=self._costs,
+                tolerance=RECOMPUTATION_TOLERANCE,
+            )
+            self.ledgers[rollout_key(document)] = ledger
+            witness = Witness(self._recomputation, self._guards())
+            self._inquiry = Inquiry(card, self._policy, ledger, witness)
+        return self._inquiry
+
+    def _card(self, version: str | None) -> Card:
+        return self._registry.card(self.model, str(version))

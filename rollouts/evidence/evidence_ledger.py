@@ -1,0 +1,294 @@
+"""The evidence for and against a challenger, in layers, recomputed from what was logged.
+
+A ledger holds no truth of its own: fed the same prediction log and bars it is the same ledger, so a
+controller that was killed makes another and goes on. The tests themselves are in `rollouts.evidence.layers`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+
+import numpy as np
+import numpy.typing as npt
+
+from alphaloop.allocation import AllocationPolicy
+from alphaloop.costs import CostModel
+from alphaloop.decision.book_limits import BookLimits
+from alphaloop.statistics.matured_labels import information_coefficient
+from rollouts.evidence.expected_ranges import Expectation
+from rollouts.evidence.layers import Comparison, Layers
+from rollouts.evidence.live_performance import Gauge, Reading
+from rollouts.evidence.sequential import BettingTest, MixedTest
+from rollouts.policy import RolloutPolicy
+
+Vector = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """One bar of both versions, on the same symbols.
+
+    `close` is the adjusted close, and the scores are those logged at it; all float64 `[symbols]`.
+    `recomputation` is the largest difference between the challenger's logged scores and those of the
+    registered file on backfilled features; `errors` counts its failed answers at this bar, and `fault`
+    says what else a guard found.
+    """
+
+    as_of: datetime
+    close: Vector
+    champion: Vector
+    challenger: Vector
+    recomputation: float
+    errors: int = 0
+    fault: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What the evidence says: `rollback`, `promote`, or nothing yet; which layer, and why."""
+
+    action: str | None = None
+    layer: str = ""
+    reason: str = ""
+
+
+@dataclass(slots=True)
+class Ledger:
+    """All evidence on one challenger so far."""
+
+    policy: RolloutPolicy
+    expectation: Expectation
+    allocation: AllocationPolicy
+    costs: CostModel
+    tolerance: float
+    bars: int = 0
+    past_bars: int = 0
+    symbols: int = 20
+    limits: BookLimits = field(default_factory=BookLimits)
+    series: dict[str, list[tuple[str, float]]] = field(default_factory=dict)
+    layers: Layers = field(init=False)
+    _seen: list[datetime] = field(default_factory=list)
+    _gauges: tuple[Gauge, Gauge] = field(init=False)
+    _errors: int = 0
+    _fault: str = ""
+    _ic: list[float] = field(default_factory=list)
+    _past_ic: list[float] = field(default_factory=list)
+    _turnover: list[float] = field(default_factory=list)
+    _agreement: list[float] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.layers = Layers(self.policy, [self.expectation], self.tolerance)
+        self._gauges = (self._gauge(), self._gauge())
+
+    def look_back(self, past: Iterable[Observation]) -> None:
+        """Take in bars from after the challenger's training and before the rollout, oldest first.
+
+        They may be the reason why this challenger was chosen, so that they can only speak against it.
+        """
+        gauge, history = self._gauge(), self.layers.history.test
+        points: list[tuple[str, float]] = []
+        for seen in past:
+            reading = gauge.read(seen.close, seen.challenger)
+            agreement = information_coefficient(seen.challenger, seen.champion)
+            self.layers.take_past(_comparison(reading, None, agreement, 0.0, fault=False))
+            self._past_ic.append(reading.ic)
+            self.past_bars += 1
+            points.append((seen.as_of.date().isoformat(), round(float(history.log10_e[0]), 4)))
+        if history.exceeds(self.policy.rollback_alpha("history"))[0]:
+            # Drawn only where it is what spoke: otherwise a year of it would crowd out the rollout.
+            self.series["history"] = points
+
+    def observe(self, seen: Observation) -> None:
+        """Take in one bar."""
+        self.bars += 1
+        self.symbols = len(seen.close)
+        self._errors += seen.errors
+        self._fault = self._fault or seen.fault
+        self._seen.append(seen.as_of)
+        ours, theirs = (
+            gauge.read(seen.close, scores)
+            for gauge, scores in zip(self._gauges, (seen.champion, seen.challenger), strict=True)
+        )
+        agreement = information_coefficient(seen.challenger, seen.champion)
+        fault = bool(seen.errors or seen.fault)
+        self.layers.take(_comparison(theirs, ours, agreement, seen.recomputation, fault=fault))
+        self._ic.append(theirs.ic)
+        self._turnover.append(theirs.turnover)
+        self._agreement.append(agreement)
+        self._note(seen.as_of)
+
+    @property
+    def last(self) -> datetime | None:
+        """The last bar that was observed; None before the first."""
+        return self._seen[-1] if self._seen else None
+
+    @property
+    def errors(self) -> int:
+        """Answers of the challenger that failed."""
+        return self._errors
+
+    def bars_since(self, moment: str | None) -> int:
+        """Bars observed after `moment` (an ISO timestamp; None counts them all)."""
+        if moment is None:
+            return self.bars
+        start = datetime.fromisoformat(moment)
+        return sum(1 for as_of in self._seen if as_of > start)
+
+    def verdict(self) -> Verdict:
+        """What the evidence so far asks for. Rollback is looked for first, cheapest layer first."""
+        for layer, flags in self.layers.against().items():
+            if flags[0]:
+                return Verdict("rollback", layer.replace("history", "behaviour"), self._accusation(layer))
+        for layer, flags in self.layers.favour().items():
+            if flags[0]:
+                return Verdict("promote", layer, self._praise(layer))
+        return Verdict()
+
+    def measured_verdict(self) -> Verdict:
+        """As `verdict`, by what was measured alone: the layers that need no statistics."""
+        verdict = self.verdict()
+        return verdict if verdict.layer in ("recomputation", "guard") else Verdict()
+
+    def non_inferiority(self) -> Verdict:
+        """The words of a promotion by the non-inferiority rule."""
+        odds = self.layers.pnl.not_worse.log10_e[0]
+        margin = self.policy.non_inferiority * 1e4
+        return Verdict(
+            "promote", "pnl", f"not worse than the champion by {margin:g} bps a bar (odds 10^{odds:.1f})"
+        )
+
+    def summary(self) -> dict[str, float | int]:
+        """The figures behind the verdict, for the journal and for people. E-values as log10."""
+        tests, expected = self.layers, self.expectation
+        return {
+            "bars": self.bars,
+            "recomputation_max_abs_diff": float(tests.worst_recomputation[0]),
+            "errors": self._errors,
+            "live_ic": _mean(self._ic),
+            "card_ic_floor": expected.ic_floor,
+            "past_bars": self.past_bars,
+            **({"past_ic": _mean(self._past_ic)} if self.past_bars else {}),
+            "live_turnover": _mean(self._turnover),
+            "card_turnover_ceiling": expected.turnover_ceiling,
+            "agreement": _mean(self._agreement),
+            "ic_difference": float(tests.ic.mean[0]),
+            "net_return_difference": float(tests.pnl.mean[0]),
+            "history_log10_e": float(tests.history.test.log10_e[0]),
+            **{f"{name}_log10_e": value for name, value in self._log10_e().items()},
+        }
+
+    def bounds(self) -> dict[str, float]:
+        """The log10 e-value at which each test decides."""
+        promote = -math.log10(self.policy.promotion_alpha)
+        return {
+            **{layer: -math.log10(self.policy.rollback_alpha(layer)) for layer in self.policy.SHARES},
+            "ic_better": promote,
+            "pnl_better": promote,
+        }
+
+    def _difference(self) -> str:
+        worst = float(self.layers.worst_recomputation[0])
+        if not math.isfinite(worst):
+            return (
+                "the registered model on backfilled features has a score where the log has none, or none "
+                "where the log has one"
+            )
+        return (
+            f"logged scores differ by {worst:.3g} from the registered model on backfilled features "
+            f"(tolerance {self.tolerance:g})"
+        )
+
+    def _gauge(self) -> Gauge:
+        return Gauge(self.allocation, self.costs, self.policy.ic_horizon, self.limits)
+
+    def _accusation(self, layer: str) -> str:
+        tests, expected = self.layers, self.expectation
+        floor = f"against at least {expected.ic_floor:+.3f} on its card"
+        words = {
+            "recomputation": self._difference(),
+            "guard": f"{self._errors} requests failed or gave NaN scores" if self._errors else self._fault,
+            "history": f"IC {_mean(self._past_ic):+.3f} on {self.past_bars} bars from after its training "
+            f"{floor}",
+            "behaviour": self._misbehaviour(floor),
+            "cost": f"turnover {_mean(self._turnover):.3f} a bar against at most "
+            f"{expected.turnover_ceiling:.3f} on its card",
+            "ic": f"IC {tests.ic.mean[0]:+.3f} a bar against the champion",
+            "pnl": f"net return {tests.pnl.mean[0] * 1e4:+.2f} bps a bar against the champion",
+        }[layer]
+        if layer not in self.policy.SHARES:
+            return words
+        deciding: dict[str, BettingTest | MixedTest] = {
+            "history": tests.history.test,
+            "behaviour": tests.behaviour.test,
+            "cost": tests.cost.test,
+            "ic": tests.ic.worse,
+            "pnl": tests.pnl.worse,
+        }
+        odds = deciding[layer].log10_e[0]
+        return f"{words} (odds 10^{odds:.1f}, alpha {self.policy.rollback_alpha(layer):g})"
+
+    def _misbehaviour(self, floor: str) -> str:
+        part = self.layers.behaviour.test.loudest()
+        if part == "ic":
+            return f"live IC {_mean(self._ic):+.3f} {floor}"
+        if part in ("agreeing", "disagreeing"):
+            return f"its ranks correlate {_mean(self._agreement):+.2f} with the champion's, outside its folds"
+        return {
+            "restless": "its ranking changes faster than in any fold",
+            "frozen": "its ranking stands still as in no fold",
+            "spread_wide": "its scores spread wider than in any fold",
+            "spread_narrow": "its scores spread less than in any fold",
+        }[part]
+
+    def _praise(self, layer: str) -> str:
+        test = {"ic": self.layers.ic, "pnl": self.layers.pnl}[layer]
+        words = {
+            "ic": f"IC {test.mean[0]:+.3f} a bar",
+            "pnl": f"net return {test.mean[0] * 1e4:+.2f} bps a bar",
+        }[layer]
+        odds, alpha = test.better.log10_e[0], self.policy.promotion_alpha
+        return f"{words} better than the champion (odds 10^{odds:.1f}, alpha {alpha:g})"
+
+    def _log10_e(self) -> dict[str, float]:
+        tests = self.layers
+        shown: dict[str, BettingTest | MixedTest] = {
+            "behaviour": tests.behaviour.test,
+            "cost": tests.cost.test,
+            "ic_worse": tests.ic.worse,
+            "pnl_worse": tests.pnl.worse,
+            "ic_better": tests.ic.better,
+            "pnl_better": tests.pnl.better,
+        }
+        return {name: float(test.log10_e[0]) for name, test in shown.items()}
+
+    def _note(self, as_of: datetime) -> None:
+        for name, value in self._log10_e().items():
+            shown = name.replace("_worse", "")
+            self.series.setdefault(shown, []).append((as_of.date().isoformat(), round(value, 4)))
+
+
+def _comparison(
+    challenger: Reading, champion: Reading | None, agreement: float, recomputation: float, *, fault: bool
+) -> Comparison:
+    nothing = float("nan")
+    return Comparison(
+        recomputation=recomputation,
+        fault=float(fault),
+        ic=challenger.ic,
+        champion_ic=champion.ic if champion else nothing,
+        net_return=challenger.net_return,
+        champion_net_return=champion.net_return if champion else nothing,
+        turnover=challenger.turnover,
+        champion_turnover=champion.turnover if champion else nothing,
+        persistence=challenger.persistence,
+        dispersion=challenger.dispersion,
+        agreement=agreement,
+    )
+
+
+def _mean(values: list[float]) -> float:
+    finite = [value for value in values if math.isfinite(value)]
+    return float(np.mean(finite)) if finite else float("nan")

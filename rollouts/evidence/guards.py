@@ -1,0 +1,69 @@
+"""Guards: what needs no market to be wrong. Failed answers, slow answers, old features."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+import numpy as np
+
+from serving.log.prediction_log import PredictionRow
+
+SLOWER = 2.0
+"""Times the champion's p99 that a challenger's must be, besides being beyond the limit."""
+FEWEST_ANSWERS = 100
+"""Answers before a 99th percentile says anything."""
+
+
+@dataclass(slots=True)
+class Guards:
+    """Limits on a challenger's answers, from the settings; it remembers the latencies of one rollout.
+
+    A machine that is slow, or a store that is old, for the champion as well is no fault of the challenger.
+    """
+
+    max_latency_ms: float
+    max_staleness_seconds: float
+    _latencies: list[float] = field(default_factory=list)
+    _champions: list[float] = field(default_factory=list)
+
+    def look(
+        self, as_of: datetime, answers: Sequence[PredictionRow], champion: Sequence[PredictionRow] = ()
+    ) -> str:
+        """What is wrong with the challenger's `answers` for the bar `as_of`, beside the champion's.
+
+        Empty if nothing is.
+        """
+        self._latencies += [row.latency_ms for row in answers]
+        self._champions += [row.latency_ms for row in champion]
+        return self._stale(_oldest(as_of, answers), _oldest(as_of, champion)) or self._slow()
+
+    def _stale(self, oldest: float, champion: float) -> str:
+        if oldest <= max(self.max_staleness_seconds, champion):
+            return ""
+        return (
+            f"answered with features {oldest:,.0f} s older than the bar "
+            f"(rollout.max_staleness_seconds is {self.max_staleness_seconds:g})"
+        )
+
+    def _slow(self) -> str:
+        if len(self._latencies) < FEWEST_ANSWERS:
+            return ""
+        p99 = _p99(self._latencies)
+        if p99 <= max(self.max_latency_ms, SLOWER * _p99(self._champions)):
+            return ""
+        return (
+            f"p99 of {len(self._latencies)} answers is {p99:.0f} ms "
+            f"(rollout.max_latency_ms is {self.max_latency_ms:g})"
+        )
+
+
+def _oldest(as_of: datetime, rows: Sequence[PredictionRow]) -> float:
+    """Seconds from the oldest features of `rows` to the bar."""
+    known = [row.feature_timestamp for row in rows if row.feature_timestamp is not None]
+    return max(((as_of - moment).total_seconds() for moment in known), default=0.0)
+
+
+def _p99(latencies: Sequence[float]) -> float:
+    return float(np.quantile(latencies, 0.99)) if latencies else 0.0

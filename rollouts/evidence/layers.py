@@ -1,0 +1,235 @@
+"""The layers of evidence as tests, over an axis of rollouts: one that is under way, or a simulated thousand.
+
+Cheapest first: `recomputation` and `guard` are measurements, `behaviour` holds the live model against its
+card, `history` does so on bars from after its training, `cost` looks at turnover, `ic` and `pnl` are paired
+with the champion on the same bars.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from rollouts.evidence.expected_ranges import PERSISTENCE_CEILING, Expectation, Range
+from rollouts.evidence.sequential import BURN_IN, BettingTest, MixedTest, PairedTest, clipped
+from rollouts.policy import RolloutPolicy
+
+Vector = npt.NDArray[np.float64]
+Flags = npt.NDArray[np.bool_]
+
+BEHAVIOUR_WEIGHTS = {
+    "ic": 0.6, "disagreeing": 0.1, "agreeing": 0.02, "restless": 0.1, "frozen": 0.06,
+    "spread_wide": 0.06, "spread_narrow": 0.06,
+}  # fmt: skip
+COST_WEIGHTS = {"turnover": 0.5, "relative": 0.5}
+TURNOVER_HALF_LIFE = 5.0
+"""Bars after which a bar's turnover weighs half."""
+OWN_MULTIPLE = 2.0
+"""Times its card's calmest fold that a book must at least trade to be accused by the champion's measure."""
+RELATIVE_MULTIPLE = 2.5
+"""Times the ratio of turnovers on the cards that a live ratio may reach."""
+CEILING_RULER = 1 / 3
+"""The ruler of turnover: a third of the ceiling, which is the busiest fold's own."""
+RATIO_RULER = 0.4
+"""The ruler of the ratio of turnovers, in natural logarithms."""
+AGREEMENT_RULER = 0.25
+"""The ruler of the rank correlation with the champion, when it is to be shown positive."""
+CLEARING_ALPHA = 0.002
+"""Error of clearing a faulty model of its fault; it only shortens a stage."""
+CLEARED_MULTIPLE = 2.25
+"""Times the ratio of turnovers on the cards below which a model is cleared of trading five times as much."""
+
+
+class Comparison(NamedTuple):
+    """Both versions at one bar; each field float64 `[rollouts]`, NaN for what is not known.
+
+    `fault` is 1 where a guard spoke. The fields of `rollouts.evidence.live_performance.Reading` stand for the
+    challenger.
+    """
+
+    recomputation: npt.ArrayLike
+    fault: npt.ArrayLike
+    ic: npt.ArrayLike
+    champion_ic: npt.ArrayLike
+    net_return: npt.ArrayLike
+    champion_net_return: npt.ArrayLike
+    turnover: npt.ArrayLike
+    champion_turnover: npt.ArrayLike
+    persistence: npt.ArrayLike
+    dispersion: npt.ArrayLike
+    agreement: npt.ArrayLike
+
+
+class Behaviour:
+    """Holds IC, ranking and spread of scores against the card's own walk-forward ranges.
+
+    `expectations` has one for each rollout.
+    """
+
+    def __init__(self, expectations: Sequence[Expectation]) -> None:
+        self.test = MixedTest(BEHAVIOUR_WEIGHTS, len(expectations))
+        self._floor = np.array([one.ic_floor for one in expectations])
+        self._scale = np.array([one.ic_scale for one in expectations])
+        self._agreement = _Limits.of([one.agreement for one in expectations])
+        self._persistence = _Limits.of([one.persistence for one in expectations])
+        self._dispersion = _Limits.of([one.dispersion for one in expectations])
+
+    def observe(self, one: Comparison) -> None:
+        """Take in one bar."""
+        bet = self.test.parts
+        bet["ic"].bet(clipped((self._floor - np.asarray(one.ic)) / self._scale))
+        bounded = np.clip(np.asarray(one.persistence), -PERSISTENCE_CEILING, PERSISTENCE_CEILING)
+        persistence = np.arctanh(bounded)
+        for low, high, values, allowed in (
+            ("disagreeing", "agreeing", one.agreement, self._agreement),
+            ("restless", "frozen", persistence, self._persistence),
+            ("spread_narrow", "spread_wide", one.dispersion, self._dispersion),
+        ):
+            bet[low].bet(allowed.below(values))
+            bet[high].bet(allowed.above(values))
+
+
+class Cost:
+    """Holds turnover against the card's ceiling, and against the champion's at the same time.
+
+    Turnover follows the market's unrest, so that five times the usual in a calm month is within a
+    ceiling that crises made; the champion's own turnover says what month it is. With few names a book
+    trades in lumps and rests in between, so both are smoothed over a week; and a challenger that trades
+    no more than its card says is not accused because the champion rests.
+
+    What its card says is the busiest twentieth of its bars, and not a multiple of the mean alone: the bound
+    of a bet (`rollouts.evidence.sequential`) holds where the next value is not positive on average after
+    *any* past. Where two of few names change places, a book trades for weeks, each bar a share of what is
+    left (`alphaloop.allocation`). Such a burst is many times the mean, and honest, and each of its bars
+    foretells the next.
+    """
+
+    def __init__(self, expectations: Sequence[Expectation]) -> None:
+        rollouts = len(expectations)
+        self.test = MixedTest(COST_WEIGHTS, rollouts)
+        self.innocence = BettingTest(rollouts)
+        self._ceiling = np.array([one.turnover_ceiling for one in expectations])
+        mean = np.array([one.turnover_mean for one in expectations])
+        self._busy = np.fmax(OWN_MULTIPLE * mean, [one.turnover_high for one in expectations])
+        self._ratio = np.array([one.turnover_ratio for one in expectations])
+        self._smooth = np.zeros((2, rollouts))
+        self._count = np.zeros(rollouts)
+
+    def observe(self, turnover: npt.ArrayLike, champion: npt.ArrayLike) -> None:
+        """Take in one bar's one-way turnover of both books, as shares of capital."""
+        ours, theirs = np.asarray(turnover, dtype=np.float64), np.asarray(champion, dtype=np.float64)
+        over = (ours - self._ceiling) / (self._ceiling * CEILING_RULER)
+        self.test.parts["turnover"].bet(clipped(over))
+        relative, own = self._smoothed(ours, theirs)
+        excess = np.minimum(relative - np.log(RELATIVE_MULTIPLE), own)
+        self.test.parts["relative"].bet(clipped(excess / RATIO_RULER))
+        self.innocence.bet(clipped((np.log(CLEARED_MULTIPLE) - relative) / RATIO_RULER))
+
+    def _smoothed(self, ours: Vector, theirs: Vector) -> tuple[Vector, Vector]:
+        """Logarithms of turnover in units of the champion's (by the cards), and of a busy bar on its card.
+
+        NaN for the first bars, and where a bar has no turnover to tell.
+        """
+        there = np.isfinite(ours) & np.isfinite(theirs)
+        decay = np.where(there, 0.5 ** (1.0 / TURNOVER_HALF_LIFE), 1.0)
+        weight = 1.0 - 0.5 ** (1.0 / TURNOVER_HALF_LIFE)
+        for row, values in enumerate((ours, theirs)):
+            self._smooth[row] = decay * self._smooth[row] + weight * np.where(there, values, 0.0)
+        self._count += there
+        known = np.where(there & (self._count > BURN_IN), 1.0, np.nan)
+        level = self._smooth / (1.0 - 0.5 ** (np.maximum(self._count, 1.0) / TURNOVER_HALF_LIFE))
+        with np.errstate(divide="ignore", invalid="ignore"):
+            relative = np.log(level[0] / level[1] / self._ratio)
+            own = np.log(level[0] / self._busy)
+        return relative * known, own * known
+
+
+class Layers:
+    """All tests, on as many challengers as there are `expectations`."""
+
+    def __init__(self, policy: RolloutPolicy, expectations: Sequence[Expectation], tolerance: float) -> None:
+        rollouts = len(expectations)
+        self.policy, self.tolerance = policy, tolerance
+        self._ic_scale = np.array([one.ic_scale for one in expectations])
+        self.behaviour = Behaviour(expectations)
+        self.history = Behaviour(expectations)
+        self.cost = Cost(expectations)
+        self.ic = PairedTest(rollouts)
+        self.pnl = PairedTest(rollouts, margin=policy.non_inferiority)
+        self.skill = BettingTest(rollouts)
+        self.upright = BettingTest(rollouts)
+        self.worst_recomputation = np.zeros(rollouts)
+        self.faults = np.zeros(rollouts, dtype=np.bool_)
+
+    def take(self, one: Comparison) -> None:
+        """Take in one live bar."""
+        measured = np.asarray(one.recomputation, dtype=np.float64)
+        # NaN is not within tolerance, and stays.
+        self.worst_recomputation = np.maximum(self.worst_recomputation, measured)
+        self.faults |= np.asarray(one.fault, dtype=np.float64) > 0
+        self.behaviour.observe(one)
+        self.skill.bet(clipped(np.asarray(one.ic) / self._ic_scale))
+        self.upright.bet(clipped(np.asarray(one.agreement) / AGREEMENT_RULER))
+        self.ic.observe(np.asarray(one.ic) - np.asarray(one.champion_ic))
+        self.pnl.observe(np.asarray(one.net_return) - np.asarray(one.champion_net_return))
+        self.cost.observe(one.turnover, one.champion_turnover)
+
+    def take_past(self, one: Comparison) -> None:
+        """Take in one bar from before the rollout and after the training: it can only speak against."""
+        self.history.observe(one)
+
+    def against(self) -> dict[str, Flags]:
+        """Which layers ask for a rollback now, `[rollouts]` each, cheapest first."""
+        alpha = self.policy.rollback_alpha
+        return {
+            "recomputation": ~(self.worst_recomputation <= self.tolerance),
+            "guard": self.faults,
+            "history": self.history.test.exceeds(alpha("history")),
+            "behaviour": self.behaviour.test.exceeds(alpha("behaviour")),
+            "cost": self.cost.test.exceeds(alpha("cost")),
+            "ic": self.ic.worse.exceeds(alpha("ic")),
+            "pnl": self.pnl.worse.exceeds(alpha("pnl")),
+        }
+
+    def favour(self) -> dict[str, Flags]:
+        """Which outcomes ask for a promotion now: better by one is not enough while the other disagrees."""
+        alpha = self.policy.promotion_alpha
+        return {
+            "ic": self.ic.better.exceeds(alpha) & (self.pnl.mean >= 0),
+            "pnl": self.pnl.better.exceeds(alpha) & (self.ic.mean >= 0),
+        }
+
+    def not_worse(self) -> Flags:
+        """Whether the stated non-inferiority rule holds; never where none is stated."""
+        if not self.policy.non_inferiority:
+            return np.zeros(self.faults.shape, dtype=np.bool_)
+        return self.pnl.not_worse.exceeds(self.policy.false_promotion)
+
+    def cleared(self) -> dict[str, Flags]:
+        """Of which faults the challenger is cleared: no skill, five-fold turnover, ranks turned round."""
+        return {
+            "no_skill": self.skill.exceeds(CLEARING_ALPHA),
+            "turnover": self.cost.innocence.exceeds(CLEARING_ALPHA),
+            "turned": self.upright.exceeds(CLEARING_ALPHA),
+        }
+
+
+class _Limits:
+    """Ranges of as many rollouts; NaN where a card says nothing, so that nothing is bet."""
+
+    def __init__(self, low: Vector, high: Vector, ruler: Vector) -> None:
+        self._low, self._high, self._ruler = low, high, ruler
+
+    @classmethod
+    def of(cls, ranges: Sequence[Range | None]) -> _Limits:
+        rows = [(one.low, one.high, one.ruler) if one else (np.nan,) * 3 for one in ranges]
+        return cls(*np.array(rows, dtype=np.float64).T)
+
+    def below(self, values: npt.ArrayLike) -> Vector:
+        return clipped((self._low - np.asarray(values, dtype=np.float64)) / self._ruler)
+
+    def above(self, values: npt.ArrayLike) -> Vector:
+        return clipped((np.asarray(values, dtype=np.float64) - self._high) / self._ruler)

@@ -1,0 +1,84 @@
+"""What one version does at one bar, measured the same way for champion, challenger and simulation."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from alphaloop.allocation import AllocationPolicy
+from alphaloop.costs import CostModel
+from alphaloop.decision.book_limits import BookLimits
+from alphaloop.statistics.matured_labels import information_coefficient, simple_returns
+from rollouts.evidence.paper_book import PaperBook
+
+Vector = npt.NDArray[np.float64]
+
+
+class Reading(NamedTuple):
+    """One version at one bar; NaN for what is not known yet.
+
+    `ic` is that of the scores that matured at this bar, `net_return` and `turnover` those of its paper
+    book. `persistence` is the rank correlation of its scores with its own of the bar before, `dispersion`
+    the natural logarithm of their standard deviation.
+    """
+
+    net_return: float
+    turnover: float
+    ic: float
+    persistence: float
+    dispersion: float
+
+
+@dataclass(slots=True)
+class Gauge:
+    """Measures one version, bar by bar.
+
+    `horizon` is the number of bars over which the IC looks, from the first obtainable price; it is taken
+    every `horizon` bars, so that outcomes do not overlap.
+    """
+
+    allocation: AllocationPolicy
+    costs: CostModel
+    horizon: int = 1
+    limits: BookLimits = field(default_factory=BookLimits)
+    _book: PaperBook | None = None
+    _known: Vector | None = None
+    _bars: int = 0
+    _recent: deque[tuple[Vector, Vector]] = field(default_factory=deque)
+
+    def read(self, close: Vector, scores: Vector) -> Reading:
+        """Take in one bar: adjusted `close` and the `scores` made at it, float64 `[symbols]`."""
+        self._bars += 1
+        before = self._recent[-1][1] if self._recent else None
+        if self._book is None or self._known is None:
+            self._book, self._known = PaperBook(self.allocation, self.costs, self.limits), close
+        step = self._book.step(simple_returns(self._known, close), scores, np.isfinite(close))
+        self._known = np.where(np.isfinite(close), close, self._known)
+        self._recent.append((close, scores))
+        if len(self._recent) > self.horizon + 2:
+            self._recent.popleft()
+        held = self._bars > 2
+        return Reading(
+            net_return=step.net_return if held else float("nan"),
+            turnover=step.turnover if held else float("nan"),
+            ic=self._matured(),
+            persistence=float("nan") if before is None else information_coefficient(scores, before),
+            dispersion=_log_spread(scores),
+        )
+
+    def _matured(self) -> float:
+        """The IC of the scores whose outcome ends at this bar, where one is due."""
+        if len(self._recent) < self.horizon + 2 or (self._bars - 2) % self.horizon:
+            return float("nan")
+        scored, entry, paid = self._recent[0][1], self._recent[1][0], self._recent[-1][0]
+        return information_coefficient(scored, simple_returns(entry, paid))
+
+
+def _log_spread(scores: Vector) -> float:
+    finite = scores[np.isfinite(scores)]
+    spread = float(finite.std()) if len(finite) > 1 else 0.0
+    return float(np.log(spread)) if spread > 0 else float("-inf") if len(finite) > 1 else float("nan")

@@ -1,0 +1,114 @@
+"""The witness: turns what the server logged at a bar, and what must have come of it, into an observation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from alphaloop.bars import BarPanel, to_datetime, to_datetime64
+from alphaloop.rollout_document import RolloutDocument
+from features.engine.columns import aligned
+from models.labels import first_unseen_bar
+from models.registry.card import Card
+from rollouts.evidence.evidence_ledger import Observation
+from rollouts.evidence.guards import Guards
+from rollouts.evidence.score_parity import Frames, Recomputation
+from serving.log.prediction_log import PredictionRow
+
+Vector = npt.NDArray[np.float64]
+
+LONGEST_PAST = 504
+"""Bars after its training on which a challenger is looked at before it starts, at most."""
+
+
+@dataclass(slots=True)
+class Witness:
+    """Sees one rollout."""
+
+    recomputation: Recomputation
+    guards: Guards
+
+    def observe(
+        self,
+        document: RolloutDocument,
+        as_of: datetime,
+        rows: Sequence[PredictionRow],
+        bars: BarPanel,
+        frames: Frames | None = None,
+    ) -> Observation | None:
+        """The bar at `as_of`, the last of `bars`; None where either version logged nothing.
+
+        `frames` may hold the features of these bars and later ones, so that they need not be made again.
+        """
+        # A client's own inputs are of no bar of the market's.
+        rows = [row for row in rows if row.symbols]
+        champion = [row for row in rows if row.version == document.champion]
+        challenger = [row for row in rows if row.version == document.challenger]
+        answered = [row for row in challenger if not row.error]
+        if not champion or not challenger:
+            return None
+        ours, theirs = (widest(some, bars.symbols) for some in (champion, challenger))
+        known = frames or self.recomputation.frames(bars)
+        return Observation(
+            as_of=as_of,
+            close=bars.adjusted_close[-1],
+            champion=scores_of(ours, bars.symbols),
+            challenger=scores_of(theirs, bars.symbols),
+            recomputation=max(
+                (self.recomputation.difference(row, known, ours) for row in _distinct(answered)), default=0.0
+            ),
+            errors=len(challenger) - len(answered),
+            fault=self.guards.look(as_of, answered, champion),
+        )
+
+    def past(self, document: RolloutDocument, card: Card, bars: BarPanel) -> Iterator[Observation]:
+        """Bars after the challenger's training and up to the rollout's start, scored by both files now.
+
+        They cost no time. Labels that the training saw are left out.
+        """
+        if document.started is None or document.challenger is None:
+            return
+        end = datetime.fromisoformat(document.started)
+        first = first_unseen_bar(bars.timestamps, datetime.fromisoformat(card.train_last), card.horizon)
+        last = int(np.searchsorted(bars.timestamps, to_datetime64(end), "right"))
+        first = max(first, last - LONGEST_PAST)
+        if last - first < 1:
+            return
+        frames, close = self.recomputation.frames(bars.between(end=end)), bars.adjusted_close
+        for index in range(first, last):
+            champion, challenger = (
+                self.recomputation.scores(document.model, version, frames, index)
+                for version in (document.champion, document.challenger)
+            )
+            yield Observation(to_datetime(bars.timestamps[index]), close[index], champion, challenger, 0.0)
+
+
+def widest(rows: Sequence[PredictionRow], symbols: tuple[str, ...]) -> PredictionRow | None:
+    """The answer to judge a version by: of those to most of `symbols` the last; None where all failed.
+
+    Whoever asked for a few besides has no say in what the rest is worth.
+    """
+    market = set(symbols)
+    good = [row for row in rows if not row.error]
+    return max(reversed(good), key=lambda row: len(market.intersection(row.symbols)), default=None)
+
+
+def scores_of(row: PredictionRow | None, symbols: tuple[str, ...]) -> Vector:
+    """The scores of `row` in the order of `symbols`; NaN for those it lacks."""
+    if row is None:
+        return np.full(len(symbols), np.nan)
+    return aligned(np.asarray(row.scores, dtype=np.float64), row.symbols, symbols)
+
+
+def _distinct(rows: Sequence[PredictionRow]) -> list[PredictionRow]:
+    """One row for each different answer: twenty sleeves mostly get the same one."""
+    seen: dict[tuple[Any, ...], PredictionRow] = {}
+    for row in rows:
+        scores = np.asarray(row.scores, dtype=np.float64).tobytes()
+        seen.setdefault((row.input_hash, row.symbols, scores), row)
+    return list(seen.values())

@@ -1,0 +1,136 @@
+"""Recomputation: do the logged scores follow from the registered file and the market's own bars?
+
+The training-serving skew that passes every health check shows here at once: the server's inputs were
+not the features of that bar, or its file was not the registered one. It is a measurement and needs
+no statistics.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from alphaloop.bars import BarPanel
+from alphaloop.errors import DataError, FeatureSetMismatchError
+from features.compute.batch import FeatureFrame, backfill
+from features.engine.columns import aligned
+from features.feature_set import FeatureSet
+from models.onnx.export import open_session
+from models.registry.card import Card
+from models.registry.feature_sets_in_use import feature_set_for
+from models.registry.model_registry import Registry
+from serving.log.prediction_log import PredictionRow
+
+log = logging.getLogger(__name__)
+
+Scores = npt.NDArray[np.float64]
+
+
+class Frames:
+    """The features of `bars` by the batch definition, made once for each feature set and universe."""
+
+    def __init__(self, bars: BarPanel, known: FeatureSet) -> None:
+        self.bars, self._known = bars, known
+        self._sets: dict[str, FeatureSet] = {}
+        self._made: dict[tuple[str, tuple[str, ...]], FeatureFrame] = {}
+
+    def of(self, card: Card) -> FeatureFrame:
+        """The features that the version of `card` was trained on.
+
+        Ranks are over its universe, as far as there are bars of it. Raises `FeatureSetMismatchError` where
+        its set is not known here.
+        """
+        if card.feature_set not in self._sets:
+            self._sets[card.feature_set] = feature_set_for(card, self._known)
+        features = self._sets[card.feature_set]
+        symbols = self.bars.symbols
+        if features.graph.cross and card.universe and set(card.universe) != set(symbols):
+            symbols = tuple(symbol for symbol in card.universe if symbol in symbols)
+        key = features.hash, symbols
+        if key not in self._made:
+            bars = self.bars if symbols is self.bars.symbols else self.bars.select(symbols)
+            self._made[key] = backfill(bars, features)
+        return self._made[key]
+
+
+class Recomputation:
+    """Scores of registered versions on backfilled features. Sessions are kept by digest.
+
+    `feature_set` is the settings'; a version of another one is recomputed from the definition on its card.
+    """
+
+    def __init__(self, registry: Registry, feature_set: FeatureSet) -> None:
+        self._registry = registry
+        self._feature_set = feature_set
+        self._loaded: dict[tuple[str, str], tuple[Card, Any]] = {}
+
+    def require(self, card: Card) -> None:
+        """Raise `FeatureSetMismatchError` where the features of the version of `card` are not known here."""
+        feature_set_for(card, self._feature_set)
+
+    def frames(self, bars: BarPanel) -> Frames:
+        """The features of `bars`, for versions of whatever set."""
+        return Frames(bars, self._feature_set)
+
+    def scores(self, model: str, version: str, frames: Frames, index: int) -> Scores:
+        """Scores of every symbol of `frames.bars` at one bar, float64 `[symbols]`; NaN where inputs lack.
+
+        Where scores depend on each other, they are those of the version's universe: other symbols have none.
+        """
+        card, session = self._session(model, version)
+        frame = frames.of(card)
+        window = frame.window(index, card.lookback)
+        seen = np.array(card.places(frame.symbols), dtype=np.intp)
+        complete = seen[np.isfinite(window[seen]).all(axis=(1, 2))]
+        scores = np.full(len(window), np.nan)
+        if len(complete):
+            scores[complete] = session.run(["scores"], {"panel": window[complete]})[0]
+        return aligned(scores, frame.symbols, frames.bars.symbols)
+
+    def difference(self, row: PredictionRow, frames: Frames, beside: PredictionRow | None = None) -> float:
+        """The largest difference between a logged answer and its recomputation.
+
+        Infinite where one has a score and the other has none, as of a symbol that has no bars, and where
+        the version's features are not known here: then nothing shows that its scores follow. A symbol of
+        which the same is true in `beside`, the champion's answer, is left out: then the store had not what
+        the bars have now.
+        """
+        try:
+            ours, logged = self._pair(row, frames)
+        except FeatureSetMismatchError as error:
+            log.warning("version %s of '%s' cannot be recomputed: %s", row.version, row.model, error)
+            return float("inf")
+        apart = np.isfinite(ours) != np.isfinite(logged)
+        if apart.any() and not set(np.array(row.symbols)[apart]) <= self._apart(beside, frames):
+            return float("inf")
+        return float(np.nanmax(np.abs(ours - logged), initial=0.0))
+
+    def _apart(self, row: PredictionRow | None, frames: Frames) -> set[str]:
+        """The symbols of `row` that have a score in the log or a recomputed one, and not both."""
+        if row is None:
+            return set()
+        try:
+            ours, logged = self._pair(row, frames)
+        except FeatureSetMismatchError:
+            return set()
+        return set(np.array(row.symbols)[np.isfinite(ours) != np.isfinite(logged)].tolist())
+
+    def _pair(self, row: PredictionRow, frames: Frames) -> tuple[Scores, Scores]:
+        """Recomputed and logged scores of a row, float64 `[symbols]`."""
+        if row.as_of is None:
+            raise DataError(f"prediction {row.prediction_id} names no bar, so it cannot be recomputed")
+        card, _ = self._session(row.model, row.version)
+        index = frames.of(card).index_of(row.as_of)
+        recomputed = self.scores(row.model, row.version, frames, index)
+        ours = aligned(recomputed, frames.bars.symbols, row.symbols)
+        return ours, np.asarray(row.scores, dtype=np.float64)
+
+    def _session(self, model: str, version: str) -> tuple[Card, Any]:
+        key = (model, version)
+        if key not in self._loaded:
+            session = open_session(self._registry.onnx(model, version))
+            self._loaded[key] = (self._registry.card(model, version), session)
+        return self._loaded[key]

@@ -1,0 +1,99 @@
+"""Where Prometheus finds the metrics of a rollout: a page on a port, or a file of node_exporter's."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+from wsgiref.simple_server import WSGIRequestHandler
+
+from alphaloop.errors import InputError, PortInUseError, SettingsError
+from alphaloop.telemetry.prometheus import Collects, page, registry_of
+
+if TYPE_CHECKING:
+    from prometheus_client.exposition import ThreadingWSGIServer
+
+log = logging.getLogger(__name__)
+
+LOOPBACK = "127.0.0.1"
+SUFFIX = ".prom"
+
+
+class _Answer(WSGIRequestHandler):
+    """One scrape. Who connects and asks nothing is not waited for, so that the page can be closed."""
+
+    timeout = 2.0
+
+    def handle(self) -> None:
+        try:
+            super().handle()
+        except OSError as error:
+            log.info("a scrape of the rollout's metrics was not answered: %s", error)
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Say nothing: scrapes come every few seconds."""
+
+
+@contextmanager
+def metrics_page(collector: Collects, port: int, host: str = LOOPBACK) -> Iterator[None]:
+    """Serve what `collector` says on `port` of `host` while the block runs; nothing for port 0.
+
+    Raises `PortInUseError` where another holds the port, and `SettingsError` for a host or port that
+    cannot be bound at all.
+    """
+    if not port:
+        yield
+        return
+    from prometheus_client import start_http_server
+
+    try:
+        server, thread = start_http_server(port, addr=host, registry=registry_of(collector))
+    except OSError as error:
+        raise _unbound(host, port, error) from error
+    server.RequestHandlerClass = _Answer
+    # Closing waits for the threads that are still answering.
+    cast("ThreadingWSGIServer", server).daemon_threads = False
+    try:
+        yield
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def _unbound(host: str, port: int, error: OSError) -> InputError:
+    if error.errno == errno.EADDRINUSE:
+        return PortInUseError(
+            f"port {port} on {host} is in use; stop what holds it, or set rollout.metrics_port to another"
+        )
+    return SettingsError(
+        f"rollout.metrics_host is '{host}' and rollout.metrics_port {port}, which cannot be bound "
+        f"({error.strerror}); give an address of this machine, as 127.0.0.1, or 0.0.0.0 for all of them"
+    )
+
+
+def write_page(collector: Collects, file: Path) -> None:
+    """Write what `collector` says now to `file`, whole or not at all; `InputError` where that cannot be.
+
+    node_exporter, which may run as another user, reads only files that end in `.prom`.
+    """
+    if file.suffix != SUFFIX:
+        raise InputError(
+            f"--output '{file}' does not end in {SUFFIX}, and node_exporter reads no other; "
+            "without --output the page is printed"
+        )
+    content, unfinished = page(collector), file.with_name(f"{file.name}.{os.getpid()}")
+    try:
+        try:
+            unfinished.write_bytes(content)
+            os.replace(unfinished, file)
+        finally:
+            unfinished.unlink(missing_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"--output '{file}' cannot be written ({error.strerror}); name a file in a folder that exists"
+        ) from error

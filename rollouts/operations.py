@@ -1,0 +1,295 @@
+"""What an operator may ask of a rollout: its state, a start, a promotion, an abort."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+
+from alphaloop.allocation import AllocationPolicy
+from alphaloop.bars import BarPanel, to_datetime
+from alphaloop.clock import SystemClock
+from alphaloop.costs import CostModel
+from alphaloop.decision.book_limits import BookLimits
+from alphaloop.errors import AlphaloopError, MissingStateError, StaleFeaturesError
+from alphaloop.journal.store import Journal
+from alphaloop.rollout_document import Override, RolloutDocument, RolloutKind, require_share
+from alphaloop.settings.settings import Settings
+from alphaloop.universe_hash import hash_universe
+from features.feature_set import feature_set_of
+from features.store.online import OnlineReader
+from marketdata.configured_source import newest_snapshot
+from marketdata.storage.snapshots import SnapshotStore
+from models.registry.card import Card
+from models.registry.model_registry import Registry
+from rollouts.controller import RolloutController
+from rollouts.evidence.guards import Guards
+from rollouts.evidence.score_parity import Recomputation
+from rollouts.metrics import Collector
+from rollouts.policy import RolloutPolicy, rollout_policy
+from rollouts.run import Inquiry
+from rollouts.transition import CONTROL_STREAM, TRANSITION, Outcome, Transition
+from rollouts.validation.power import bars_to_find
+from serving.log.prediction_log import PredictionLogReader, PredictionRow
+
+LEAST_POWER = 0.8
+"""A duration that finds the effect of interest more rarely than that cannot decide."""
+LONGEST_ROLLOUT = 3_000
+
+
+def make_controller(
+    settings: Settings, model: str, journal: Journal, registry: Registry
+) -> RolloutController:
+    """A controller of `model` under the policies that the settings describe."""
+    return RolloutController(
+        model=model,
+        registry=registry,
+        journal=journal,
+        recomputation=Recomputation(registry, feature_set_of(settings)),
+        policy=rollout_policy(settings),
+        allocation=AllocationPolicy.from_settings(settings.trading),
+        costs=CostModel.from_settings(settings.trading),
+        limits=BookLimits.from_settings(settings.trading),
+        guards=lambda: Guards(settings.rollout.max_latency_ms, settings.rollout.max_staleness_seconds),
+        log=lambda since: logged(settings, model, since),
+    )
+
+
+def logged(settings: Settings, model: str, since: str | None) -> list[PredictionRow]:
+    """What was answered by symbols for bars from `since` on, an ISO timestamp; all where it is None."""
+    moment = datetime.fromisoformat(since) if since else None
+    folder = settings.paths.prediction_log
+    return PredictionLogReader(folder, model, by_symbols=True, since=moment).new()
+
+
+def status(settings: Settings, model: str) -> dict[str, Any]:
+    """The document, the evidence so far, what each test still needs, and how earlier rollouts ended."""
+    controller, journal = _open(settings, model)
+    document = controller.document
+    shown: dict[str, Any] = {
+        "model": model,
+        "champion": document.champion,
+        "challenger": document.challenger,
+        "state": document.state.value,
+        "weight": document.weight,
+        "generation": document.generation,
+        "kind": document.kind.value,
+        "override": asdict(document.override) if document.override else None,
+        "started": document.started,
+        "history": [
+            {
+                name: record.body[name]
+                for name in ("version", "state", "weight", "outcome", "layer", "reason", "as_of")
+            }
+            for record in journal.records(CONTROL_STREAM, TRANSITION)
+            if record.body["model"] == model
+        ],
+    }
+    if document.challenger is not None:
+        rows = logged(settings, model, document.started)
+        ledger = controller.rebuild(rows, _bars(settings))
+        shown["evidence"] = ledger.summary()
+        shown["bounds_log10_e"] = ledger.bounds()
+        shown |= _outlook(controller.inquiry(), document, rollout_policy(settings))
+    return shown
+
+
+def metrics(settings: Settings, model: str) -> Collector:
+    """What Prometheus is told of a rollout, from the evidence that `status` shows."""
+    controller, journal = _open(settings, model)
+    if controller.document.challenger is not None:
+        rows = logged(settings, model, controller.document.started)
+        controller.rebuild(rows, _bars(settings))
+    return Collector(model, lambda: controller.standing, journal)
+
+
+def _outlook(inquiry: Inquiry, document: RolloutDocument, policy: RolloutPolicy) -> dict[str, Any]:
+    """What is left of the stage, what it waits for, and how far each test is from ending the rollout."""
+    stage, needed, ledger = inquiry.stage(document), inquiry.needs, inquiry.ledger
+    bounds, evidence = ledger.bounds(), ledger.summary()
+    deciding = {name: name if name.endswith("_better") else f"{name}_worse" for name in ("ic", "pnl")}
+    names = {**{name: name for name in bounds}, **deciding}
+    return {
+        "stage": {
+            "bars": stage.bars,
+            "bars_in_stage": stage.stage_bars,
+            "bars_left_at_least": stage.bars_left(policy),
+            "bars_left_at_most": max(policy.max_bars - stage.bars, 0),
+            "next_weight": stage.next_weight(policy),
+            "waits_for": _waits(inquiry, stage.hold),
+            "bars_to_tell_no_skill": needed.no_skill,
+            "bars_to_clear_turnover": needed.turnover,
+        },
+        "ends_when": {
+            name: {"log10_e": evidence[f"{names[name]}_log10_e"], "bound": bound}
+            for name, bound in bounds.items()
+        },
+        "power": power_of(policy),
+    }
+
+
+def _waits(inquiry: Inquiry, hold: int) -> list[str]:
+    bars, cleared, needed = inquiry.ledger.bars, inquiry.cleared, inquiry.needs
+    if hold <= bars:
+        return []
+    words = []
+    alone = dict.fromkeys(cleared, True) | {"no_skill": False}
+    if not cleared["no_skill"] and needed.hold(alone) > bars:
+        words.append(
+            f"the live IC to tell the card's promise from no skill, {needed.no_skill} bars or once it shows"
+        )
+    if not cleared["turnover"] and needed.turnover is not None:
+        words.append(f"turnover to be cleared of five times the card's, usually {needed.turnover} bars")
+    if not cleared["turned"] and needed.turned:
+        words.append("ranks to be cleared of being turned round against the champion's")
+    return words
+
+
+def power_of(policy: RolloutPolicy) -> dict[str, float]:
+    """Whether the longest duration can find a challenger that is worse by the effect of interest."""
+    alpha = policy.rollback_alpha("pnl")
+    found = bars_to_find(policy.effect, alpha, LONGEST_ROLLOUT)
+    return {
+        "effect": policy.effect,
+        "bars": policy.max_bars,
+        "power": float((found <= policy.max_bars).mean()),
+        "bars_for_80_percent": float(np.quantile(found, LEAST_POWER, method="higher")),
+    }
+
+
+def power_warning(settings: Settings) -> str:
+    """Why a rollout of the settings' duration may not decide; empty where it can."""
+    policy = rollout_policy(settings)
+    stages = policy.shadow_bars + policy.stage_bars * (len(policy.weights) - 1)
+    if stages >= policy.max_bars:
+        return (
+            f"the stages before the last weight take {stages:,} bars and the longest duration is "
+            f"{policy.max_bars:,}, so that nothing is ever promoted; raise rollout.max_bars, or lower "
+            "rollout.shadow_bars or rollout.stage_bars"
+        )
+    told = power_of(policy)
+    if told["power"] >= LEAST_POWER:
+        return ""
+    needed = told["bars_for_80_percent"]
+    enough = f"{needed:,.0f} bars" if math.isfinite(needed) else f"more than {LONGEST_ROLLOUT:,} bars"
+    return (
+        f"{told['bars']:.0f} bars find a challenger that is worse by {told['effect']:g} standard deviations "
+        f"a bar in {told['power']:.0%} of rollouts; {LEAST_POWER:.0%} takes {enough} (rollout.max_bars, "
+        "rollout.effect)"
+    )
+
+
+def has_champion(settings: Settings, model: str) -> bool:
+    """True once a version of `model` is champion."""
+    registry = open_registry(settings)
+    return model in registry.models() and registry.rollout(model) is not None
+
+
+def open_registry(settings: Settings) -> Registry:
+    """The registry of the settings' home; raises `MissingStateError` where nothing was trained yet."""
+    folder = settings.paths.registry
+    if not folder.exists():
+        raise MissingStateError(f"no registry in {folder}; `alphaloop train momentum` makes one")
+    return Registry(folder)
+
+
+def start(
+    settings: Settings,
+    model: str,
+    version: str,
+    *,
+    override: Override | None = None,
+    kind: RolloutKind = RolloutKind.REAL,
+    share: float = 0.0,
+    against: str | None = None,
+) -> RolloutDocument:
+    """Put a version into shadow, or into a comparison at `share`, from the last known bar on.
+
+    Raises `InputError` for a share that covers no sleeve or all, and as `RolloutController.start` does.
+    """
+    if 0 < share < 1:
+        require_share(share, settings.trading.sleeves, "--share")
+    controller, _ = _open(settings, model)
+    return controller.start(
+        version, _last_bar(settings), kind=kind, override=override, share=share, against=against
+    )
+
+
+def features_warning(settings: Settings, document: RolloutDocument) -> str:
+    """Which version of a rollout would have no features where it is served; empty where they are written."""
+    registry = Registry(settings.paths.registry)
+    versions = [one for one in (document.champion, document.challenger) if one is not None]
+    try:
+        symbols, reader = _bars(settings).symbols, OnlineReader.from_settings(settings)
+        told = [_unwritten(reader, symbols, registry.card(document.model, one), one) for one in versions]
+    except AlphaloopError as error:
+        # The rollout has begun: that it cannot be told is no reason to fail.
+        return f"whether the features of each version are written cannot be told: {error}"
+    return "; ".join(filter(None, told))
+
+
+def _unwritten(reader: OnlineReader, symbols: tuple[str, ...], card: Card, version: str) -> str:
+    made = (card.feature_set, hash_universe(card.universe))
+    try:
+        newest = max((one.bar for one in reader.stored(symbols).values()), default=None)
+        if newest is None:
+            return ""
+        there = reader.read(symbols, newest, 1, *made)
+    except (MissingStateError, StaleFeaturesError):
+        # Nothing is online yet.
+        return ""
+    if there.made_of(*made):
+        return ""
+    return (
+        f"the features that version {version} was trained on are not written to the online store yet: a "
+        "running alphaloop trade does so from its next bar on, and without one alphaloop features materialize"
+    )
+
+
+def promote(settings: Settings, model: str, reason: str, by: str) -> Transition:
+    """Make the challenger champion by hand; journaled with who and why."""
+    return _end(settings, model, Outcome.PROMOTED, reason, by)
+
+
+def abort(settings: Settings, model: str, reason: str, by: str) -> Transition:
+    """Take the challenger out by hand; journaled with who and why."""
+    return _end(settings, model, Outcome.ROLLED_BACK, reason, by)
+
+
+def reconcile(settings: Settings, model: str) -> list[Transition]:
+    """Journal what a dead controller published, and decide what it had no time to; the steps taken."""
+    controller, _ = _open(settings, model)
+    rows = logged(settings, model, controller.document.started)
+    return controller.catch_up(rows, _bars(settings))
+
+
+def _end(settings: Settings, model: str, outcome: Outcome, reason: str, by: str) -> Transition:
+    controller, _ = _open(settings, model)
+    if controller.document.challenger is not None:
+        # So that the transition carries the evidence that there was.
+        rows = logged(settings, model, controller.document.started)
+        controller.rebuild(rows, _bars(settings))
+    return controller.end(outcome, _last_bar(settings), reason=reason, by=by)
+
+
+def _open(settings: Settings, model: str) -> tuple[RolloutController, Journal]:
+    registry, paths = open_registry(settings), settings.paths
+    journal = Journal(paths.journal, paths.anchors, SystemClock())
+    return make_controller(settings, model, journal, registry), journal
+
+
+def _bars(settings: Settings) -> BarPanel:
+    latest = newest_snapshot(settings)
+    if latest is None:
+        raise MissingStateError(
+            f"no snapshot of '{settings.data.source}' in {settings.paths.snapshots}; "
+            "`alphaloop features build` makes one"
+        )
+    return BarPanel.from_table(SnapshotStore(settings.paths.snapshots).load(latest.id))
+
+
+def _last_bar(settings: Settings) -> datetime:
+    return to_datetime(_bars(settings).timestamps[-1])

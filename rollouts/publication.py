@@ -1,0 +1,97 @@
+"""Publication: the rollout document and the journal change together, whatever dies in between.
+
+A change is journaled as intended, then the document is written, then the transition is journaled. Who
+comes next reads the intentions first: one whose document stands on the registry happened, and its
+transition is journaled if it is missing; any other never did. Each change is made under a lease on a file,
+which the kernel drops when its holder dies, and under the control stream's fenced writer, which a
+controller on another machine overtakes; the registry refuses a document that does not follow the stored
+one. So a second controller waits, or is refused, and does no harm.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from alphaloop.errors import LeaseLostError
+from alphaloop.journal.store import Journal
+from alphaloop.journal.writer import StreamWriter
+from alphaloop.rollout_document import RolloutDocument
+from features.store.writer_lease import exclusive
+from models.registry.model_registry import Registry
+from rollouts.transition import CONTROL_STREAM, TRANSITION, Transition
+
+log = logging.getLogger(__name__)
+
+INTENT = "rollout.intent"
+
+
+class Publication:
+    """Writes the documents and transitions of one model."""
+
+    def __init__(self, model: str, registry: Registry, journal: Journal) -> None:
+        self._model, self._registry, self._journal = model, registry, journal
+
+    @property
+    def lease_file(self) -> Path:
+        """The file whose lock is the right to change this model's document."""
+        return self._registry.folder / f".rollout-{quote(self._model, safe='')}.lease"
+
+    def publish(self, before: RolloutDocument | None, step: Transition, after: RolloutDocument) -> Transition:
+        """Replace `before` with `after` and journal `step`.
+
+        Raises `RolloutConflictError` if `before` is no longer what is stored: then nothing happened.
+        """
+        with self._writing() as writer:
+            self._reconcile(writer)
+            writer.append(INTENT, {"document": digest(after), "step": step.body()})
+            # The document first: it is what the money follows. A transition without it would be a lie.
+            self._registry.write_rollout(after, before.generation if before else None)
+            try:
+                writer.append(TRANSITION, step.body())
+            except LeaseLostError:
+                log.info("another writer took the control stream over; the transition is reconciled")
+                lost = True
+            else:
+                lost = False
+        if lost:
+            self.reconcile()
+        return step
+
+    def reconcile(self) -> bool:
+        """Journal the transition of the stored document if its writer died before; whether it had to be."""
+        with self._writing() as writer:
+            return self._reconcile(writer)
+
+    def _reconcile(self, writer: StreamWriter) -> bool:
+        document = self._registry.rollout(self._model)
+        if document is None or self._find(TRANSITION, document) is not None:
+            return False
+        intended = self._intent(document)
+        if intended is None:
+            return False  # not written by a controller: there is nothing to tell of it
+        self._registry.derive_aliases(self._model)
+        writer.append(TRANSITION, intended)
+        return True
+
+    def _find(self, kind: str, document: RolloutDocument) -> Any:
+        return self._journal.find(CONTROL_STREAM, kind, model=self._model, generation=document.generation)
+
+    def _intent(self, document: RolloutDocument) -> dict[str, Any] | None:
+        found = self._journal.find(CONTROL_STREAM, INTENT, document=digest(document))
+        return None if found is None else dict(found.body["step"])
+
+    @contextmanager
+    def _writing(self) -> Iterator[StreamWriter]:
+        with exclusive(self.lease_file), self._journal.writer(CONTROL_STREAM) as writer:
+            yield writer
+
+
+def digest(document: RolloutDocument) -> str:
+    """SHA-256 of a document's text: which document an intention is of."""
+    return hashlib.sha256(document.to_json().encode()).hexdigest()

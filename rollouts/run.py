@@ -1,0 +1,91 @@
+"""The inquiry into one rollout: its ledger of evidence, and what its stages wait for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from alphaloop.bars import BarPanel
+from alphaloop.rollout_document import RolloutDocument, RolloutKind
+from models.registry.card import Card
+from rollouts.evidence.evidence_ledger import Ledger, Verdict
+from rollouts.evidence.observation import Witness
+from rollouts.evidence.score_parity import Frames
+from rollouts.policy import RolloutPolicy
+from rollouts.stages import Move, Stage, next_move
+from rollouts.validation.power import Needs, needs
+from serving.log.prediction_log import PredictionRow
+
+
+@dataclass(slots=True)
+class Inquiry:
+    """Everything that is known of one rollout. `card` is the challenger's."""
+
+    card: Card
+    policy: RolloutPolicy
+    ledger: Ledger
+    witness: Witness
+    _needs: Needs | None = field(default=None)
+
+    def take(
+        self,
+        document: RolloutDocument,
+        as_of: datetime,
+        rows: Sequence[PredictionRow],
+        bars: BarPanel,
+        frames: Frames | None = None,
+    ) -> bool:
+        """Take in the bar at `as_of`; false where either version logged nothing, so that nothing moves.
+
+        Before the first bar it looks back on what came after the challenger's training. A bar counts once.
+        """
+        if self.ledger.last is not None and as_of <= self.ledger.last:
+            return False
+        seen = self.witness.observe(document, as_of, rows, bars, frames)
+        if seen is None:
+            return False
+        if self.ledger.bars == 0 and self.ledger.past_bars == 0:
+            self.ledger.look_back(self.witness.past(document, self.card, bars))
+        self.ledger.observe(seen)
+        return True
+
+    @property
+    def needs(self) -> Needs:
+        """The bars that the first stages wait for."""
+        if self._needs is None:
+            self._needs = needs(self.ledger.expectation, self.policy, self.ledger.symbols)
+        return self._needs
+
+    @property
+    def cleared(self) -> dict[str, bool]:
+        """Of which faults the challenger is cleared; see `rollouts.validation.power.Needs.hold`."""
+        return {name: bool(flags[0]) for name, flags in self.ledger.layers.cleared().items()}
+
+    def stage(self, document: RolloutDocument) -> Stage:
+        """Where the rollout of `document` stands after the bars so far."""
+        return Stage(
+            weight=document.weight,
+            bars=self.ledger.bars,
+            stage_bars=self.ledger.bars_since(document.stage_started),
+            hold=self.needs.hold(self.cleared),
+            fixed=document.kind is RolloutKind.AB,
+        )
+
+    def move(self, document: RolloutDocument) -> tuple[Move, Verdict]:
+        """What the rollout of `document` does after the bars so far, and why."""
+        stage, ledger = self.stage(document), self.ledger
+        verdict = ledger.measured_verdict() if stage.fixed else ledger.verdict()
+        move = next_move(
+            stage,
+            self.policy,
+            against=verdict.action == "rollback",
+            favour=verdict.action == "promote",
+            not_worse=bool(ledger.layers.not_worse()[0]),
+        )
+        if move is Move.PROMOTE and verdict.action != "promote":
+            return move, ledger.non_inferiority()
+        if move is Move.EXPIRE:
+            what = "the comparison ended after" if stage.fixed else "no verdict within"
+            return move, Verdict(reason=f"{what} {self.policy.max_bars} bars; the champion stays")
+        return move, verdict

@@ -1,0 +1,117 @@
+"""Where a rollout stands, as a record that another thread may read while the controller goes on."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+
+from alphaloop.rollout_document import RolloutDocument, RolloutKind
+from rollouts.evidence.layers import Layers
+from rollouts.evidence.sequential import BettingTest, MixedTest
+from rollouts.policy import RolloutPolicy
+from rollouts.run import Inquiry
+
+TESTS = ("against", "favour", "not_worse")
+
+
+@dataclass(frozen=True, slots=True)
+class Odds:
+    """One test of one layer: the `bars` on which it has bet, its e-value, and the one at which it decides.
+
+    Both are decimal logarithms. `test` says what it would show, of `TESTS`.
+    """
+
+    layer: str
+    test: str
+    bars: int
+    log10_e: float
+    bound: float
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """The evidence after the bar at `as_of`. `bars_left` counts to the longest duration.
+
+    `recomputation` is the largest difference so far from the registered model's scores, `failures` the
+    challenger's answers that failed, `fault` whether a guard spoke, `shares` each layer's share of the
+    probability of a false rollback.
+    """
+
+    rollout: str
+    kind: RolloutKind
+    as_of: datetime
+    bars: int
+    past_bars: int
+    stage_bars: int
+    stage_bars_left: int
+    bars_left: int
+    recomputation: float
+    tolerance: float
+    failures: int
+    fault: bool
+    false_rollback: float
+    shares: tuple[tuple[str, float], ...]
+    odds: tuple[Odds, ...]
+
+    @classmethod
+    def of(cls, document: RolloutDocument, inquiry: Inquiry) -> Evidence | None:
+        """The evidence in `inquiry`, of which `document` says the stage; None before the first bar."""
+        ledger, policy, last = inquiry.ledger, inquiry.policy, inquiry.ledger.last
+        if last is None:
+            return None
+        stage = inquiry.stage(document)
+        return cls(
+            rollout=rollout_key(document),
+            kind=document.kind,
+            as_of=last,
+            bars=ledger.bars,
+            past_bars=ledger.past_bars,
+            stage_bars=stage.stage_bars,
+            stage_bars_left=stage.bars_left(policy),
+            bars_left=max(policy.max_bars - stage.bars, 0),
+            recomputation=float(ledger.layers.worst_recomputation[0]),
+            tolerance=ledger.tolerance,
+            failures=ledger.errors,
+            fault=bool(ledger.layers.faults[0]),
+            false_rollback=policy.false_rollback,
+            shares=tuple(policy.SHARES.items()),
+            odds=tuple(_odds(ledger.layers, policy)),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """The rollout document, when it was read, and the evidence on the rollout that it tells of."""
+
+    document: RolloutDocument
+    read_at: datetime
+    evidence: Evidence | None = None
+
+
+def rollout_key(document: RolloutDocument) -> str:
+    """Which rollout a document tells of: the same through all its stages."""
+    return f"{document.challenger}@{document.started}"
+
+
+def _odds(layers: Layers, policy: RolloutPolicy) -> Iterator[Odds]:
+    against: dict[str, BettingTest | MixedTest] = {
+        "history": layers.history.test,
+        "behaviour": layers.behaviour.test,
+        "cost": layers.cost.test,
+        "ic": layers.ic.worse,
+        "pnl": layers.pnl.worse,
+    }
+    for layer, test in against.items():
+        yield _odds_of(layer, "against", test, policy.rollback_alpha(layer))
+    for layer, paired in (("ic", layers.ic), ("pnl", layers.pnl)):
+        yield _odds_of(layer, "favour", paired.better, policy.promotion_alpha)
+    if policy.non_inferiority:
+        yield _odds_of("pnl", "not_worse", layers.pnl.not_worse, policy.false_promotion)
+
+
+def _odds_of(layer: str, name: str, test: BettingTest | MixedTest, alpha: float) -> Odds:
+    parts = test.parts.values() if isinstance(test, MixedTest) else (test,)
+    bars = max(int(part.bets[0]) for part in parts)
+    return Odds(layer, name, bars, float(test.log10_e[0]), -math.log10(alpha))

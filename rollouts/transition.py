@@ -1,0 +1,87 @@
+"""A transition of a rollout: what changed, on which evidence. It is journaled, and never changed."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from alphaloop.rollout_document import RolloutDocument, RolloutKind, RolloutState
+
+CONTROL_STREAM = "control"
+TRANSITION = "rollout.transition"
+
+
+class Outcome(StrEnum):
+    """How a rollout ended."""
+
+    PROMOTED = "promoted"
+    ROLLED_BACK = "rolled_back"
+    REJECTED = "rejected"
+    UNDECIDED = "undecided"
+
+
+@dataclass(frozen=True, slots=True)
+class Transition:
+    """One step of a rollout. `outcome` is None while it goes on; `as_of` is the bar that it followed."""
+
+    model: str
+    version: str
+    champion: str
+    kind: RolloutKind
+    state: RolloutState
+    weight: float
+    generation: int
+    as_of: str
+    bars: int
+    reason: str
+    layer: str = ""
+    outcome: Outcome | None = None
+    by: str = "controller"
+    cause: str | None = None
+    evidence: dict[str, Any] = field(default_factory=dict)
+    override: dict[str, Any] | None = None
+
+    def body(self) -> dict[str, Any]:
+        """The record to journal; figures that are no numbers (yet), and infinite ones, are null."""
+        body = asdict(self)
+        body["evidence"] = {
+            name: None if isinstance(value, float) and not math.isfinite(value) else value
+            for name, value in self.evidence.items()
+        }
+        return body
+
+
+def describe(
+    document: RolloutDocument,
+    challenger: RolloutDocument,
+    *,
+    as_of: str,
+    bars: int,
+    reason: str,
+    layer: str = "",
+    outcome: Outcome | None = None,
+    by: str = "controller",
+    evidence: dict[str, Any] | None = None,
+) -> Transition:
+    """The transition to `document`, of the rollout that `challenger` (the document before it) ran."""
+    override = challenger.override
+    return Transition(
+        model=document.model,
+        version=str(challenger.challenger),
+        champion=document.champion,
+        kind=challenger.kind,
+        state=document.state,
+        weight=document.weight,
+        generation=document.generation,
+        as_of=as_of,
+        bars=bars,
+        reason=reason,
+        layer=layer,
+        outcome=outcome,
+        by=by,
+        cause=challenger.cause,
+        evidence=evidence or {},
+        override=asdict(override) if override else None,
+    )

@@ -1,0 +1,270 @@
+"""The trial of the rollout's rules: every figure that they have to show, on real outcomes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
+
+import numpy as np
+
+from alphaloop.bars import BarPanel, FloatMatrix
+from alphaloop.settings.settings import Settings
+from features.compute.batch import FeatureFrame, backfill
+from features.feature_set import default
+from marketdata.sources.registry import find
+from models.evaluation.walk_forward import EvaluationPolicy
+from rollouts.evidence.expected_ranges import AGREEMENT_MARGIN
+from rollouts.policy import RolloutPolicy, rollout_policy
+from rollouts.stages import Move
+from rollouts.validation.faults import Bench, planted, refitted, turned, unseen
+from rollouts.validation.operating_characteristics import all_pairs
+from rollouts.validation.pair_outcomes import SIGNALS, Outcomes, signals, track
+from rollouts.validation.simulation import Simulated, bootstrapped, on_path
+
+SOURCE = "sp500-20"
+MONTHS = ("2008-09", "2011-08", "2020-02", "2020-03")
+CARDED_FROM = "2003-01-01"
+LIVE_FROM = "2010-01-01"
+REFITTED = ("2010-01-01", "2012-01-01")
+"""What an old version and its refit learned until."""
+STARTS = 20
+"""Rollouts begin at each of so many bars of a month."""
+LONGEST = 1_000
+EQUAL_BARS = (84, 250, 1_000)
+EFFECTS = ((1.0, 60), (0.5, 150), (0.2, 1_000))
+FAULT_BARS = 126
+BOTH, RETURN_ONLY, IC_ONLY = (True, True), (False, True), (True, False)
+PARTS = {BOTH: "in both outcomes", RETURN_ONLY: "in net return alone", IC_ONLY: "in IC alone"}
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One figure: of what, on which bars, how often; `target` is None where it is only told."""
+
+    name: str
+    where: str
+    rollouts: int
+    bars: int
+    share: float
+    target: float | None = None
+    at_most: bool = False
+    slowest: float = float("nan")
+    layers: str = ""
+
+    @property
+    def holds(self) -> bool:
+        """Whether the figure is on the right side of its target; true without one."""
+        if self.target is None:
+            return True
+        return self.share <= self.target if self.at_most else self.share >= self.target
+
+
+@dataclass
+class Trial:
+    """All scenarios on the bars of `SOURCE`; `rollouts` of each on bootstrapped dates."""
+
+    settings: Settings
+    rollouts: int = 1_000
+    models: tuple[str, ...] = tuple(SIGNALS)
+    months: tuple[str, ...] = MONTHS
+    seed: int = 1
+
+    def findings(self) -> Iterator[Finding]:
+        """Every figure, as it comes."""
+        yield from self.on_drawn_dates()
+        yield from self.on_real_paths()
+        yield from self.with_faults()
+        yield from self.with_a_refit()
+        yield from self.flipped()
+
+    def on_drawn_dates(self, equal: Sequence[int] = EQUAL_BARS) -> Iterator[Finding]:
+        """Equal and worse challengers on bootstrapped dates since `LIVE_FROM`."""
+        pairs = self._pairs(self._carded(LIVE_FROM), slice(self._at(LIVE_FROM), len(self.bars)))
+
+        def play(changed: list[Outcomes], bars: int) -> Simulated:
+            return bootstrapped(
+                changed, self._policy(bars), rollouts=self.rollouts, bars=bars, seed=self.seed
+            )
+
+        where = "drawn dates 2010–22"
+        for bars in equal:
+            yield _equal(where, bars, play([one.recentred() for one in pairs], bars))
+        for effect, bars in EFFECTS:
+            for (ic, pnl), words in PARTS.items():
+                changed = [one.recentred(-effect, ic=ic, pnl=pnl) for one in pairs]
+                target = 0.99 if (ic, pnl) == BOTH else None
+                yield _worse(f"worse by {effect:g} sd {words}", where, bars, play(changed, bars), target)
+
+    def with_a_refit(self) -> Iterator[Finding]:
+        """An honest refit of the champion's own family after two years: alike in worth, not in ranks."""
+        older, end = self._at(REFITTED[0]), self._at(REFITTED[1])
+        carded, live = slice(self._at(CARDED_FROM), end), slice(end, len(self.bars))
+        bench = Bench(self.frame, self.close, carded, live, self._evaluation)
+        pair = refitted(bench, older).recentred()
+        for bars in EQUAL_BARS:
+            played = bootstrapped(
+                [pair], self._policy(bars), rollouts=self.rollouts, bars=bars, seed=self.seed
+            )
+            yield _equal("drawn dates 2012–22, a two-year refit", bars, played)
+
+    def flipped(self) -> Iterator[Finding]:
+        """Ranks turned round where recomputation is blind: what behaviour alone sees of it, pair by pair."""
+        pairs = self._pairs(self._carded(LIVE_FROM), slice(self._at(LIVE_FROM), len(self.bars)))
+        policy = self._policy(FAULT_BARS)
+        for name, among in (("every pair", pairs), ("pairs that agree", [p for p in pairs if _agree(p)])):
+            played = bootstrapped(
+                [turned(one) for one in among],
+                policy,
+                rollouts=self.rollouts,
+                bars=FAULT_BARS,
+                seed=self.seed,
+            )
+            what = f"ranks turned round where recomputation is blind, {name}"
+            yield _fault(what, "drawn dates 2010–22", policy, played, None)
+            yield _worse(what, "drawn dates 2010–22", FAULT_BARS, played, None)
+
+    def on_real_paths(self) -> Iterator[Finding]:
+        """Equal and worse challengers on the bars as they came, from each start in each month."""
+        for month in self.months:
+            live = self._live(month)
+            pairs = self._pairs(self._carded(f"{month}-01"), live)
+            there = live.stop - live.start - STARTS
+            where = f"path of {month}"
+            for bars in sorted({min(one, there) for one in EQUAL_BARS}):
+                yield _equal(where, bars, self._on_path(pairs, bars, Outcomes.recentred))
+            for effect, bars in EFFECTS:
+                change = partial(Outcomes.recentred, effect=-effect)
+                played = self._on_path(pairs, min(bars, there), change)
+                yield _worse(
+                    f"worse by {effect:g} sd in both outcomes", where, min(bars, there), played, 0.99
+                )
+
+    def with_faults(self) -> Iterator[Finding]:
+        """Planted faults, on bootstrapped dates and on the paths: caught before the second weight."""
+        yield from self._faults(
+            "drawn dates 2010–22",
+            slice(self._at(LIVE_FROM), len(self.bars)),
+            LIVE_FROM,
+            lambda one, policy: bootstrapped(
+                [one], policy, rollouts=self.rollouts, bars=FAULT_BARS, seed=self.seed
+            ),
+        )
+        for month in self.months:
+            live = slice(self._at(f"{month}-01"), self._at(f"{month}-01") + FAULT_BARS + STARTS)
+            yield from self._faults(
+                f"path of {month}",
+                live,
+                f"{month}-01",
+                lambda one, policy: on_path([one], policy, range(STARTS), FAULT_BARS),
+            )
+
+    def _faults(
+        self,
+        where: str,
+        live: slice,
+        until: str,
+        play: Callable[[Outcomes, RolloutPolicy], Simulated],
+    ) -> Iterator[Finding]:
+        bench = Bench(self.frame, self.close, self._carded(until), live, self._evaluation)
+        momentum = signals(self.frame, ("momentum",))["momentum"]
+        champion = track(momentum, self.close, self.frame, bench.carded, self._evaluation, live=live)
+        policy = self._policy(FAULT_BARS)
+        for name, outcomes in planted(bench, champion).items():
+            if name == "honest":
+                continue
+            yield _fault(name, where, policy, play(outcomes, policy), 0.99)
+            if np.asarray(outcomes.rows.recomputation).any():
+                blind = play(unseen(outcomes), policy)
+                yield _fault(f"{name}, where recomputation is blind", where, policy, blind, None)
+
+    def _on_path(
+        self, pairs: Sequence[Outcomes], bars: int, change: Callable[[Outcomes], Outcomes]
+    ) -> Simulated:
+        changed = [change(one.between(0, bars + STARTS)) for one in pairs]
+        return on_path(changed, self._policy(bars), range(STARTS), bars)
+
+    @cached_property
+    def bars(self) -> BarPanel:
+        """Every bar of the source."""
+        source = find(SOURCE)
+        return BarPanel.from_table(source.history(source.symbols()))
+
+    @cached_property
+    def frame(self) -> FeatureFrame:
+        """Their features."""
+        return backfill(self.bars, default())
+
+    @cached_property
+    def close(self) -> FloatMatrix:
+        """Their adjusted closes."""
+        return self.bars.adjusted_close
+
+    @property
+    def _evaluation(self) -> EvaluationPolicy:
+        return EvaluationPolicy.from_settings(self.settings)
+
+    def _policy(self, bars: int) -> RolloutPolicy:
+        return replace(rollout_policy(self.settings), max_bars=bars)
+
+    def _pairs(self, carded: slice, live: slice) -> list[Outcomes]:
+        return all_pairs(self.bars, self.settings, carded, live, self.models)
+
+    def _at(self, day: str) -> int:
+        return int(np.searchsorted(self.bars.timestamps, np.datetime64(day)))
+
+    def _carded(self, until: str) -> slice:
+        return slice(self._at(CARDED_FROM), self._at(until))
+
+    def _live(self, month: str) -> slice:
+        first = self._at(f"{month}-01")
+        return slice(first, min(first + LONGEST + STARTS, len(self.bars)))
+
+
+def _agree(pair: Outcomes) -> bool:
+    """Whether the card's range says that the two always ranked alike."""
+    return pair.expectation.agreement is not None and pair.expectation.agreement.low > -AGREEMENT_MARGIN
+
+
+def _equal(where: str, bars: int, played: Simulated) -> Finding:
+    return Finding(
+        "equal (A/A): rolled back",
+        where,
+        len(played.ended),
+        bars,
+        played.rate(Move.ROLL_BACK),
+        0.01,
+        at_most=True,
+        slowest=played.bars(Move.ROLL_BACK, 0.99),
+        layers=_words(played),
+    )
+
+
+def _worse(name: str, where: str, bars: int, played: Simulated, target: float | None) -> Finding:
+    return Finding(
+        f"{name}: caught",
+        where,
+        len(played.ended),
+        bars,
+        played.caught(bars),
+        target,
+        slowest=played.bars(Move.ROLL_BACK, 0.99),
+        layers=_words(played),
+    )
+
+
+def _fault(name: str, where: str, policy: RolloutPolicy, played: Simulated, target: float | None) -> Finding:
+    return Finding(
+        f"{name}: caught at {policy.weights[0]:.0%} or less",
+        where,
+        len(played.ended),
+        FAULT_BARS,
+        played.caught_below(policy.weights[0]),
+        target,
+        slowest=played.bars(Move.ROLL_BACK, 0.99),
+        layers=_words(played),
+    )
+
+
+def _words(played: Simulated) -> str:
+    return ", ".join(f"{layer} {count}" for layer, count in played.layers(Move.ROLL_BACK).items())

@@ -1,0 +1,152 @@
+"""Planted faults: a real model on real bars that is served wrongly, or that was never what its card says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from alphaloop.bars import FloatMatrix
+from features.compute.batch import FeatureFrame
+from models.dataset import Panel, make_dataset
+from models.evaluation.walk_forward import EvaluationPolicy, score
+from models.family import Family
+from models.training.leakage_drill import leaked
+from models.zoo import registry
+from rollouts.evidence.layers import Comparison
+from rollouts.validation.pair_outcomes import Outcomes, Track, pair, track
+
+STALE_BARS = 5
+TURNOVER_MULTIPLE = 5.0
+SERVED: Mapping[str, Callable[[FeatureFrame], FeatureFrame]] = {
+    "live inputs rotated by one place": lambda frame: replace(frame, values=np.roll(frame.values, 1, axis=2)),
+    "features five bars old under fresh timestamps": lambda frame: replace(frame, values=_late(frame)),
+}
+"""What may happen to features on their way into a server, that passes every health check."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """Where faults are planted: bars to learn from, bars that make the card, bars to serve.
+
+    `refit` is the number of bars after which the model is fitted anew, as a desk would.
+    """
+
+    frame: FeatureFrame
+    close: FloatMatrix
+    carded: slice
+    live: slice
+    policy: EvaluationPolicy
+    family: str = "lightgbm"
+    refit: int = 504
+
+    def scores(self, leak: int = 0) -> tuple[FloatMatrix, FloatMatrix]:
+        """Scores of the live model on the true features, and those that its card was made from.
+
+        They differ only with a `leak` of so many bars (`models.training.leakage_drill`).
+        """
+        live, shown = self._served([self.frame, leaked(self.frame, leak)], leak)
+        return live, shown
+
+    def served(self, change: Callable[[FeatureFrame], FeatureFrame]) -> FloatMatrix:
+        """Scores of the live model on features that were changed on their way."""
+        return self._served([change(self.frame)], 0)[0]
+
+    def frozen(self, until: int) -> FloatMatrix:
+        """Scores on every bar of one fit that learned from the bars before `until`: a version as it stays."""
+        family: Family = registry.find(self.family)
+        dataset = make_dataset(self.frame, self.close, self.policy.horizon)
+        training = dataset.only(range(max(until - self.policy.horizon - 1, 0)))
+        fitted = family.fit(training, family.default_parameters(), self.policy.seed)
+        return score(family, fitted, self.frame, range(len(self.close)))
+
+    def _served(self, frames: list[FeatureFrame], leak: int) -> list[FloatMatrix]:
+        family: Family = registry.find(self.family)
+        dataset = make_dataset(leaked(self.frame, leak), self.close, self.policy.horizon)
+        out = [np.full(self.close.shape, np.nan) for _ in frames]
+        for first in range(self.carded.start, self.live.stop, self.refit):
+            rows = range(first, min(first + self.refit, self.live.stop))
+            training = dataset.only(range(max(first - self.policy.horizon - 1, 0)))
+            fitted = family.fit(training, family.default_parameters(), self.policy.seed)
+            for scores, frame in zip(out, frames, strict=True):
+                scores[rows.start : rows.stop] = score(family, fitted, frame, rows)
+        return out
+
+
+def planted(bench: Bench, champion: Track) -> dict[str, Outcomes]:
+    """Each fault as outcomes beside `champion`; the first, `honest`, has none."""
+    true, _ = bench.scores()
+    honest = _track(bench, true)
+    found = {"honest": _pair(bench, champion, honest)}
+    for name, change in SERVED.items():
+        found[name] = _served(bench, champion, honest, true, bench.served(change))
+    found["scores flipped"] = _served(bench, champion, honest, true, -true)
+    found["turnover five-fold"] = restless(found["honest"], bench.policy.costs.rate)
+    live, splendid = bench.scores(leak=bench.policy.horizon)
+    found["a leaked model with a splendid card"] = _pair(bench, champion, _track(bench, live, splendid))
+    return found
+
+
+def refitted(bench: Bench, older: int) -> Outcomes:
+    """An honest refit beside the version of the same family that learned until `older`, both as they stay.
+
+    The card's folds are those of a walk-forward, and its range of agreement is with the older file.
+    """
+    end = bench.carded.stop
+    folds, _ = bench.scores()
+    champion, challenger = (_track(bench, bench.frozen(until)) for until in (older, end))
+    carded = _track(bench, bench.frozen(end), folds)
+    shown = _pair(bench, champion, replace(carded, scores=folds))
+    live = _pair(bench, champion, challenger)
+    return replace(live, expectation=shown.expectation)
+
+
+def unseen(outcomes: Outcomes) -> Outcomes:
+    """The same where recomputation could not see it, because what it recomputes from is wrong as well."""
+    blind = outcomes.rows._replace(recomputation=np.zeros(len(outcomes.timestamps)))
+    return replace(outcomes, rows=blind)
+
+
+def turned(outcomes: Outcomes) -> Outcomes:
+    """The challenger with its ranks turned round, and nothing to recompute from."""
+    rows = outcomes.rows
+    return replace(
+        outcomes,
+        rows=rows._replace(ic=-np.asarray(rows.ic), agreement=-np.asarray(rows.agreement)),
+    )
+
+
+def restless(honest: Outcomes, cost: float) -> Outcomes:
+    """Five times the trades, the four more of them at `cost`, a share of what is traded."""
+    rows: Comparison = honest.rows
+    turnover = np.asarray(rows.turnover)
+    more = (TURNOVER_MULTIPLE - 1.0) * turnover
+    return replace(
+        honest,
+        rows=rows._replace(turnover=turnover + more, net_return=np.asarray(rows.net_return) - cost * more),
+    )
+
+
+def _served(bench: Bench, champion: Track, honest: Track, true: FloatMatrix, served: FloatMatrix) -> Outcomes:
+    live = _pair(bench, champion, replace(_track(bench, served), folds=honest.folds, ranges=honest.ranges))
+    carded = _pair(bench, champion, honest)
+    with np.errstate(invalid="ignore"):
+        difference = np.abs(served - true)[bench.live].max(axis=1)
+    return replace(live, rows=live.rows._replace(recomputation=difference), expectation=carded.expectation)
+
+
+def _late(frame: FeatureFrame) -> Panel:
+    values = np.full_like(frame.values, np.nan)
+    values[STALE_BARS:] = frame.values[:-STALE_BARS]
+    return values
+
+
+def _track(bench: Bench, scores: FloatMatrix, card_scores: FloatMatrix | None = None) -> Track:
+    return track(
+        scores, bench.close, bench.frame, bench.carded, bench.policy, live=bench.live, card_scores=card_scores
+    )
+
+
+def _pair(bench: Bench, champion: Track, challenger: Track) -> Outcomes:
+    return pair(champion, challenger, bench.frame.timestamps, carded=bench.carded, live=bench.live)

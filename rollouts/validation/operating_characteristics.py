@@ -1,0 +1,164 @@
+"""A rehearsal: what the rollout's own rules do to thousands of challengers whose worth is known."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from itertools import permutations
+from typing import Any
+
+import numpy as np
+
+from alphaloop.bars import BarPanel
+from alphaloop.errors import InputError
+from alphaloop.settings.settings import Settings
+from features.compute.batch import backfill
+from features.feature_set import default
+from marketdata.configured_source import chosen_start
+from marketdata.sources.registry import find
+from models.evaluation.walk_forward import EvaluationPolicy
+from rollouts.policy import RolloutPolicy, rollout_policy
+from rollouts.stages import Move
+from rollouts.validation.faults import restless
+from rollouts.validation.pair_outcomes import Outcomes, pair, signals, track
+from rollouts.validation.simulation import Simulated, bootstrapped
+
+MODELS = ("momentum", "reversal", "low volatility", "near the high")
+FEWEST_NAMES = 4
+CARDED_SHARE = 0.4
+"""The part of the past that makes the cards; the rest is drawn from."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """What is asked: `effect` in standard deviations of the paired difference a bar, or `ic` as a difference
+    of IC a bar; `names` symbols (0: all), outcomes over `horizon` bars, rollouts of at most `bars` bars.
+    """
+
+    rollouts: int = 1_000
+    effect: float = 0.2
+    ic: float | None = None
+    names: int = 0
+    horizon: int = 1
+    bars: int = 0
+    seed: int = 1
+
+    def __post_init__(self) -> None:
+        for name, least in (("rollouts", 1), ("names", 0), ("horizon", 1), ("bars", 0)):
+            if getattr(self, name) < least:
+                raise InputError(f"{name} is {getattr(self, name)}; it is at least {least}")
+        for name in ("effect", "ic"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise InputError(
+                    f"{name} is {value}; give a positive difference, it is tried in both directions"
+                )
+
+
+def rehearse(settings: Settings, question: Question) -> dict[str, Any]:
+    """Rates and times for an equal, a worse and a better challenger, and for one that trades too much.
+
+    All under the settings' rollout policy. The pairs are simple models on the bars of `settings.data.source`,
+    made equal, and then better or worse by the effect or with five times the trades; dates are drawn by the
+    stationary bootstrap. Raises `InputError` where the source has too few names.
+    """
+    policy = rollout_policy(settings)
+    policy = replace(policy, max_bars=question.bars or policy.max_bars, ic_horizon=question.horizon)
+    pairs, symbols = _pairs(settings, question)
+    effect = question.effect if question.ic is None else question.ic / _spread(pairs, "ic", "champion_ic")
+
+    def play(changed: list[Outcomes], number: int) -> Simulated:
+        return bootstrapped(
+            changed, policy, rollouts=question.rollouts, bars=policy.max_bars, seed=question.seed + number
+        )
+
+    equals = [one.recentred() for one in pairs]
+    equal = play(equals, 0)
+    worse, better = (play([one.recentred(x) for one in pairs], n) for n, x in ((1, -effect), (2, effect)))
+    cost = EvaluationPolicy.from_settings(settings).costs.rate
+    five_fold = play([restless(one, cost) for one in equals], 3)
+    return {
+        "source": settings.data.source,
+        "names": len(symbols),
+        "pairs": len(pairs),
+        "rollouts": question.rollouts,
+        "bars": policy.max_bars,
+        "horizon": question.horizon,
+        "seed": question.seed,
+        "effect": effect,
+        "effect_as_ic": effect * _spread(pairs, "ic", "champion_ic"),
+        "effect_as_net_return_bps": effect * _spread(pairs, "net_return", "champion_net_return") * 1e4,
+        "false_rollback": equal.rate(Move.ROLL_BACK),
+        "false_promotion": max(equal.rate(Move.PROMOTE), worse.rate(Move.PROMOTE)),
+        "equal": told(equal),
+        "worse": told(worse),
+        "better": told(better),
+        "turnover_five_fold": _caught(five_fold, policy),
+    }
+
+
+def told(simulated: Simulated) -> dict[str, Any]:
+    """Rates, and the bars until the decisions that were made."""
+    return {
+        "rolled_back": simulated.rate(Move.ROLL_BACK),
+        "promoted": simulated.rate(Move.PROMOTE),
+        "undecided": simulated.rate(Move.EXPIRE),
+        "rollback_bars_median": simulated.bars(Move.ROLL_BACK, 0.5),
+        "rollback_bars_99": simulated.bars(Move.ROLL_BACK, 0.99),
+        "promotion_bars_median": simulated.bars(Move.PROMOTE, 0.5),
+        "layers": simulated.layers(Move.ROLL_BACK),
+    }
+
+
+def all_pairs(
+    bars: BarPanel, settings: Settings, carded: slice, live: slice, models: tuple[str, ...], horizon: int = 1
+) -> list[Outcomes]:
+    """Every ordered pair of two different `models` on the `live` bars, with cards from the `carded` ones."""
+    frame, close = backfill(bars, default()), bars.adjusted_close
+    policy = EvaluationPolicy.from_settings(settings)
+    tracks = {
+        name: track(scores, close, frame, carded, policy, live=live, horizon=horizon)
+        for name, scores in signals(frame, models).items()
+    }
+    return [
+        pair(one, other, bars.timestamps, carded=carded, live=live)
+        for one, other in permutations(tracks.values(), 2)
+    ]
+
+
+def _caught(simulated: Simulated, policy: RolloutPolicy) -> dict[str, Any]:
+    """What became of a fault: caught before it held more than the first weight, or given more than that."""
+    first = policy.weights[0]
+    return {
+        "caught_at_first_weight": simulated.caught_below(first),
+        "given_more_capital": sum(one.weight > first for one in simulated.ended) / len(simulated.ended),
+        "rollback_bars_median": simulated.bars(Move.ROLL_BACK, 0.5),
+        "rollback_bars_99": simulated.bars(Move.ROLL_BACK, 0.99),
+        "layers": simulated.layers(Move.ROLL_BACK),
+    }
+
+
+def _pairs(settings: Settings, question: Question) -> tuple[list[Outcomes], tuple[str, ...]]:
+    source = find(settings.data.source)
+    known = settings.data.symbols or source.symbols()
+    count = question.names or len(known)
+    if not FEWEST_NAMES <= count <= len(known):
+        raise InputError(
+            f"{count} names are asked for; source '{source.name}' has {len(known)}, and a ranking takes at "
+            f"least {FEWEST_NAMES}"
+        )
+    chosen = np.random.default_rng(question.seed).permutation(len(known))[:count]
+    symbols = tuple(sorted(known[index] for index in chosen))
+    bars = BarPanel.from_table(source.history(symbols, chosen_start(settings)))
+    # The longest feature has no value in the first year.
+    first = min(default().lookback, len(bars) // 4)
+    split = first + int((len(bars) - first) * CARDED_SHARE)
+    return all_pairs(
+        bars, settings, slice(first, split), slice(split, len(bars)), MODELS, question.horizon
+    ), symbols
+
+
+def _spread(pairs: list[Outcomes], ours: str, theirs: str) -> float:
+    differences = [
+        np.asarray(getattr(one.rows, ours)) - np.asarray(getattr(one.rows, theirs)) for one in pairs
+    ]
+    return float(np.mean([np.nanstd(one) for one in differences]))

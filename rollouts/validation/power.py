@@ -1,0 +1,136 @@
+"""Power: how many bars the evidence needs until a stated fault would have shown. Told beforehand."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from alphaloop.statistics.matured_labels import BARS_TO_MATURE
+from rollouts.evidence.expected_ranges import AGREEMENT_MARGIN, Expectation
+from rollouts.evidence.layers import CLEARING_ALPHA, Behaviour, Comparison, Cost
+from rollouts.evidence.sequential import PairedTest
+from rollouts.policy import RolloutPolicy
+
+Vector = npt.NDArray[np.float64]
+
+ROLLOUTS = 2_000
+POWER = 0.995
+"""Share of faulty challengers that must have been found when the first weight is left."""
+LONGEST = 504
+CHANCE_SPREAD = 1.4
+"""Real outcomes move in sectors: the IC of chance spreads so many times as wide as `1 / √(names - 1)`."""
+TURNOVER_SPREAD = 0.35
+DEGREES_OF_FREEDOM = 4
+SEED = 20080915
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """Bars that the first stages need to tell a challenger from a faulty one; None where none suffice.
+
+    `no_skill`: until a challenger whose scores are worth nothing would have been told from its card by
+    its live IC. `turnover`: until an honest one is usually cleared of trading five times as much as its
+    card says. `turned`: whether the card says that it always ranks like the champion, so that ranks that
+    were turned round would show. `longest` is the policy's limit of waiting.
+    """
+
+    no_skill: int | None
+    turnover: int | None
+    turned: bool
+    longest: int
+
+    def hold(self, cleared: Mapping[str, bool]) -> int:
+        """Bars before which the first weight is not left, given what the challenger is `cleared` of.
+
+        A card that promises so little that its absence would not show is not waited for.
+        """
+        awaited = {
+            "no_skill": self.no_skill if self.no_skill and self.no_skill <= self.longest else 0,
+            "turnover": 0 if self.turnover is None else self.longest,
+            "turned": self.longest if self.turned else 0,
+        }
+        return max((bars for fault, bars in awaited.items() if not cleared[fault]), default=0)
+
+
+def needs(expectation: Expectation, policy: RolloutPolicy, symbols: int) -> Needs:
+    """What the card of a challenger on `symbols` names asks of the first stages."""
+    return Needs(
+        no_skill=_no_skill(expectation, policy, symbols),
+        turnover=_turnover(expectation),
+        turned=expectation.agreement is not None and expectation.agreement.low + AGREEMENT_MARGIN > 0,
+        longest=policy.hold_bars,
+    )
+
+
+def bars_to_find(effect: float, alpha: float, longest: int, rollouts: int = 400) -> Vector:
+    """Bars until a paired test at `alpha` finds `effect`, `[rollouts]`; infinite where `longest` do not.
+
+    The challenger is worse by `effect` standard deviations a bar, under t-distributed noise with four
+    degrees of freedom.
+    """
+    rng = np.random.default_rng(SEED)
+    spread = math.sqrt(DEGREES_OF_FREEDOM / (DEGREES_OF_FREEDOM - 2))
+    paired = PairedTest(rollouts)
+
+    def step() -> npt.NDArray[np.bool_]:
+        paired.observe(rng.standard_t(DEGREES_OF_FREEDOM, rollouts) / spread - effect)
+        return paired.worse.exceeds(alpha)
+
+    return _first(step, rollouts, longest)
+
+
+def _no_skill(expectation: Expectation, policy: RolloutPolicy, symbols: int) -> int | None:
+    spread = max(expectation.ic_scale, CHANCE_SPREAD / math.sqrt(max(symbols - 1, 1)))
+    if expectation.ic_floor < spread / 10:
+        return None  # the card promises too little for its absence to show
+    rng, alpha = np.random.default_rng(SEED), policy.rollback_alpha("behaviour")
+    behaviour = Behaviour([expectation] * ROLLOUTS)
+
+    def step() -> npt.NDArray[np.bool_]:
+        behaviour.observe(_only_ic(np.clip(rng.normal(0.0, spread, ROLLOUTS), -1.0, 1.0)))
+        return behaviour.test.exceeds(alpha)
+
+    return _bars(_first(step, ROLLOUTS, LONGEST), every=policy.ic_horizon)
+
+
+def _turnover(expectation: Expectation) -> int | None:
+    if not math.isfinite(expectation.turnover_ratio):
+        return None
+    rng = np.random.default_rng(SEED)
+    cost = Cost([expectation] * ROLLOUTS)
+    champion = np.full(ROLLOUTS, expectation.turnover_mean / expectation.turnover_ratio)
+
+    def step() -> npt.NDArray[np.bool_]:
+        unrest = np.exp(rng.normal(0.0, TURNOVER_SPREAD, ROLLOUTS))
+        cost.observe(expectation.turnover_mean * unrest, champion)
+        return cost.innocence.exceeds(CLEARING_ALPHA)
+
+    return _bars(_first(step, ROLLOUTS, LONGEST), 0.5)
+
+
+def _first(step: Callable[[], npt.NDArray[np.bool_]], rollouts: int, longest: int) -> Vector:
+    found = np.full(rollouts, np.inf)
+    for bar in range(1, longest + 1):
+        found[np.isinf(found) & step()] = bar
+        if np.isfinite(found).all():
+            break
+    return found
+
+
+def _bars(found: Vector, share: float = POWER, every: int = 1) -> int | None:
+    """Bars in which `share` of rollouts `found` what they look for, with a figure `every` so many bars."""
+    needed = float(np.quantile(found, share, method="higher"))
+    return int(needed) * every + BARS_TO_MATURE if math.isfinite(needed) else None
+
+
+def _only_ic(values: Vector) -> Comparison:
+    nothing = np.nan
+    return Comparison(
+        recomputation=0.0, fault=0.0, ic=values, champion_ic=nothing, net_return=nothing,
+        champion_net_return=nothing, turnover=nothing, champion_turnover=nothing, persistence=nothing,
+        dispersion=nothing, agreement=nothing,
+    )  # fmt: skip

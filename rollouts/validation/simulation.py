@@ -1,0 +1,152 @@
+"""Simulated rollouts on real outcomes, by the tests and the stages that decide real ones."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cache
+
+import numpy as np
+import numpy.typing as npt
+
+from alphaloop.statistics.matured_labels import BARS_TO_MATURE
+from rollouts.evidence.expected_ranges import Expectation
+from rollouts.evidence.layers import Comparison, Layers
+from rollouts.policy import RolloutPolicy
+from rollouts.stages import Move, Stage, next_move
+from rollouts.validation.bootstrap import Indices, stationary
+from rollouts.validation.pair_outcomes import Outcomes
+from rollouts.validation.power import Needs, needs
+
+TOLERANCE = 1e-4
+ENDS = (Move.ROLL_BACK, Move.PROMOTE, Move.EXPIRE)
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How one simulated rollout ended: the move, the layer behind it, the bars, the weight it had."""
+
+    move: Move
+    layer: str
+    bars: int
+    weight: float
+
+
+@dataclass(slots=True)
+class Simulated:
+    """Many rollouts, and the figures that are told of them."""
+
+    ended: list[Ended] = field(default_factory=list)
+
+    def rate(self, move: Move) -> float:
+        """The share that ended by `move`."""
+        return sum(one.move is move for one in self.ended) / len(self.ended)
+
+    def caught(self, within: int) -> float:
+        """The share that was rolled back within so many bars."""
+        return sum(one.move is Move.ROLL_BACK and one.bars <= within for one in self.ended) / len(self.ended)
+
+    def caught_below(self, weight: float) -> float:
+        """The share that was rolled back before it held more than `weight` of capital."""
+        found = sum(one.move is Move.ROLL_BACK and one.weight <= weight for one in self.ended)
+        return found / len(self.ended)
+
+    def bars(self, move: Move, share: float) -> float:
+        """The quantile of bars until `move`; NaN where none ended so."""
+        bars = [one.bars for one in self.ended if one.move is move]
+        return float(np.quantile(bars, share)) if bars else float("nan")
+
+    def layers(self, move: Move) -> dict[str, int]:
+        """How often each layer was the reason."""
+        return dict(Counter(one.layer for one in self.ended if one.move is move).most_common())
+
+
+def bootstrapped(
+    pairs: Sequence[Outcomes], policy: RolloutPolicy, *, rollouts: int, bars: int, seed: int
+) -> Simulated:
+    """`rollouts` rollouts of at most `bars` bars, shared out evenly over `pairs`, on bootstrapped dates."""
+    rng = np.random.default_rng(seed)
+    drawn: list[Comparison] = []
+    subjects: list[Outcomes] = []
+    for number, one in enumerate(pairs):
+        count = len(range(number, rollouts, len(pairs)))
+        if count:
+            rows = stationary(rng, len(one.timestamps), bars, count)
+            drawn.append(_take(one.rows, rows))
+            subjects += [one] * count
+    return simulate(_joined(drawn), subjects, policy)
+
+
+def on_path(pairs: Sequence[Outcomes], policy: RolloutPolicy, starts: Sequence[int], bars: int) -> Simulated:
+    """Every pair started at each of `starts`, on the bars as they came."""
+    rows = np.array(starts)[None, :] + np.arange(bars)[:, None]
+    drawn = [_take(one.rows, rows) for one in pairs]
+    return simulate(_joined(drawn), [one for one in pairs for _ in starts], policy)
+
+
+def simulate(rows: Comparison, subjects: Sequence[Outcomes], policy: RolloutPolicy) -> Simulated:
+    """Run rollouts over `rows`, each field `[bars, rollouts]`, until each has ended.
+
+    `subjects` are the pairs that the rollouts are of, one a rollout. Those that have not ended when
+    the rows end are counted as undecided.
+    """
+    layers = Layers(policy, [one.expectation for one in subjects], TOLERANCE)
+    needed = [_needs(one.expectation, policy, one.symbols) for one in subjects]
+    stages = dict.fromkeys(range(len(subjects)), (0.0, 0))
+    ended: list[Ended | None] = [None] * len(subjects)
+    columns = _warmed(rows, policy.ic_horizon)
+    length = len(columns[0])
+    for bar in range(1, length + 1):
+        layers.take(Comparison(*(one[bar - 1] for one in columns)))
+        against, favour = layers.against(), layers.favour()
+        bad, good = _any(against), _any(favour)
+        cleared = {name: flags.tolist() for name, flags in layers.cleared().items()}
+        not_worse = layers.not_worse().tolist()
+        for number, (weight, since) in list(stages.items()):
+            hold = needed[number].hold({fault: flags[number] for fault, flags in cleared.items()})
+            stage = Stage(weight, bar, bar - since, hold)
+            move = next_move(
+                stage, policy, against=bad[number], favour=good[number], not_worse=not_worse[number]
+            )
+            if move is Move.ADVANCE:
+                stages[number] = (stage.next_weight(policy) or weight, bar)
+            elif move in ENDS or bar == length:
+                spoke = {Move.ROLL_BACK: against, Move.PROMOTE: favour}.get(move, {})
+                layer = next((name for name, flags in spoke.items() if flags[number]), "")
+                ended[number] = Ended(move if move in ENDS else Move.EXPIRE, layer, bar, weight)
+                del stages[number]
+        if not stages:
+            break
+    return Simulated([one for one in ended if one is not None])
+
+
+@cache
+def _needs(expectation: Expectation, policy: RolloutPolicy, symbols: int) -> Needs:
+    return needs(expectation, policy, symbols)
+
+
+def _warmed(rows: Comparison, horizon: int) -> list[npt.NDArray[np.float64]]:
+    """The columns of `rows`, with what a rollout does not know yet at its first bars left out.
+
+    An information coefficient is over `horizon` bars.
+    """
+    unknown = {"persistence": 1, **dict.fromkeys(("ic", "champion_ic"), BARS_TO_MATURE - 1 + horizon)}
+    columns = [np.array(one, dtype=np.float64) for one in rows]
+    for name, column in zip(Comparison._fields, columns, strict=True):
+        if name not in ("recomputation", "fault", "dispersion", "agreement"):
+            column[: unknown.get(name, BARS_TO_MATURE)] = np.nan
+    return columns
+
+
+def _any(flags: dict[str, npt.NDArray[np.bool_]]) -> list[bool]:
+    return [bool(one) for one in np.logical_or.reduce(list(flags.values()))]
+
+
+def _take(rows: Comparison, index: Indices) -> Comparison:
+    return Comparison(*(np.asarray(one, dtype=np.float64)[index] for one in rows))
+
+
+def _joined(parts: Sequence[Comparison]) -> Comparison:
+    columns = zip(*parts, strict=True)
+    return Comparison(*(np.concatenate([np.asarray(one) for one in column], axis=1) for column in columns))

@@ -1,0 +1,111 @@
+"""The client for an event loop: the promises of `serving/client/client.py`, awaited."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from datetime import datetime
+from types import TracebackType
+from typing import Any
+
+from alphaloop.errors import InputError
+from alphaloop.forecasts import Forecast
+from alphaloop.settings.settings import Settings
+from serving.client.client import DEADLINE_MS
+from serving.client.codec import Questions, says_yes
+from serving.client.drivers import answer_async, settled
+from serving.client.replica import Security
+from serving.client.retry_policy import Asking, Patience
+from serving.client.settings import Connection
+from serving.client.tls_diagnosis import require_agreement
+from serving.protocol.messages import Panel, Scores
+
+
+class AsyncPredictionClient:
+    """`PredictionClient` for coroutines: same arguments, same answers, same errors.
+
+    It belongs to the event loop that runs when it is made, and a process should ask from one loop: gRPC
+    logs spurious errors with several (github.com/grpc/grpc/issues/25364). Tasks may share a client. A
+    task that is cancelled takes its questions off the wire.
+    """
+
+    def __init__(
+        self,
+        url: str | Sequence[str],
+        model: str,
+        *,
+        security: Security | None = None,
+        patience: Patience | None = None,
+        deadline_ms: float = DEADLINE_MS,
+    ) -> None:
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            raise InputError(
+                "no event loop runs here; make an AsyncPredictionClient in a coroutine, or a PredictionClient"
+            ) from None
+        self._security = security or Security()
+        self._asking = Asking.at(url, self._security, patience or Patience(), asynchronous=True)
+        self.url, self.model = self._asking.url, model
+        self._questions, self._deadline_ms = Questions(self.url, model), deadline_ms
+
+    @classmethod
+    def from_settings(cls, settings: Settings, model: str = "") -> AsyncPredictionClient:
+        """The client of the settings, for `model` or theirs; raises `SettingsError` for what it lacks."""
+        connection = Connection.from_settings(settings)
+        return cls(connection.urls, model or settings.serving.model, **connection.options())
+
+    async def forecast(
+        self,
+        symbols: Sequence[str],
+        as_of: datetime,
+        route_key: str = "",
+        min_generation: int = 0,
+        deadline_ms: float | None = None,
+    ) -> Forecast:
+        """As `PredictionClient.forecast`."""
+        request, asked, at = self._questions.forecast(symbols, as_of, route_key, min_generation)
+        return self._questions.read_forecast(await self._ask(request, deadline_ms), asked, at)
+
+    async def infer(self, panel: Panel, version: str = "", deadline_ms: float | None = None) -> Scores:
+        """As `PredictionClient.infer`."""
+        request = self._questions.infer(panel, version)
+        return self._questions.read_scores(await self._ask(request, deadline_ms))
+
+    async def live(self) -> bool:
+        """As `PredictionClient.live`."""
+        return await self._any("ServerLive", self._questions.live())
+
+    async def ready(self) -> bool:
+        """As `PredictionClient.ready`."""
+        return await self._any("ModelReady", self._questions.ready())
+
+    async def close(self) -> None:
+        """Close the connections; nothing can be asked afterwards."""
+        self._asking.close()
+        for server in self._asking.servers:
+            await server.close()
+
+    async def __aenter__(self) -> AsyncPredictionClient:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def _ask(self, request: Any, deadline_ms: float | None) -> Any:
+        deadline = self._deadline_ms if deadline_ms is None else deadline_ms
+        return await answer_async(self._asking.steps(deadline), request)
+
+    async def _any(self, method: str, question: Any) -> bool:
+        self._asking.require_open()
+        failures = []
+        for server in self._asking.servers:
+            said, error = await settled(server.begin(method, question, self._deadline_ms / 1e3))
+            if says_yes(said):
+                return True
+            failures.append((server.url, error))
+        # Not reachable is an answer to these questions; not to be understood is none.
+        await asyncio.to_thread(require_agreement, self._security, failures)
+        return False

@@ -1,0 +1,131 @@
+"""The channel to one server: a new one once its credentials are others, and the old one until calls end."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from threading import Lock
+from typing import Any
+
+from serving.security.reloadable_file import SecretFile
+
+# A server that comes back is found again soon; gRPC would wait for up to two minutes.
+RECONNECT_MS, MOST_RECONNECT_MS = 50, 1_000
+# gRPC gives a connection up after this long: three round trips with TLS, to a server across an ocean.
+CONNECT_MS = 300
+UNLIMITED = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """What a client shows and whom it trusts, each in PEM, and gRPC's of it."""
+
+    authority: bytes
+    certificate: bytes | None
+    key: bytes | None = field(repr=False)
+    grpc: Any = field(compare=False, repr=False)
+
+
+@dataclass(slots=True, eq=False)
+class Way:
+    """One channel of gRPC's, the credentials that it was made with, and how many calls are on it."""
+
+    channel: Any
+    stub: Any
+    credentials: Credentials | None
+    calls: int = 0
+
+
+class Channel:
+    """A channel to `url`; in clear text without `credentials`. Threads may share it.
+
+    gRPC keeps the credentials of a channel for good, so a call that begins after they became others begins on
+    another channel. An asynchronous one belongs to the event loop that runs when it is made, and its `close`
+    is awaited.
+    """
+
+    def __init__(self, url: str, credentials: SecretFile[Credentials] | None, asynchronous: bool) -> None:
+        self._url, self._credentials, self._asynchronous = url, credentials, asynchronous
+        self._lock = Lock()
+        self._way = self._open(None if credentials is None else credentials.current())
+        self._replaced: list[Way] = []
+        self._closing: set[asyncio.Future[None]] = set()
+
+    def ask(self, method: str, request: Any, **options: Any) -> Any:
+        """The answer, waited for in this thread; `options` are those of gRPC. Raises `grpc.RpcError`."""
+        way = self._take()
+        try:
+            return getattr(way.stub, method)(request, **options)
+        finally:
+            self._leave(way)
+
+    def begin(self, method: str, request: Any, **options: Any) -> Any:
+        """A call that is under way: a future of gRPC's, or one to await."""
+        way = self._take()
+        try:
+            calls = getattr(way.stub, method)
+            call = (calls if self._asynchronous else calls.future)(request, **options)
+        except BaseException:
+            self._leave(way)
+            raise
+        call.add_done_callback(lambda _: self._leave(way))
+        return call
+
+    def close(self) -> Any:
+        """Close the connections, and break off what is under way."""
+        with self._lock:
+            ways, self._replaced = [self._way, *self._replaced], []
+        ended = [way.channel.close() for way in ways]
+        return asyncio.gather(*ended, *self._closing) if self._asynchronous else None
+
+    def _take(self) -> Way:
+        """The channel for a call that begins now, until it leaves."""
+        if self._credentials is None:
+            return self._way
+        current = self._credentials.current()
+        with self._lock:
+            if self._way.credentials is not current:
+                self._replaced.append(self._way)
+                self._way = self._open(current)
+            way = self._way
+            way.calls += 1
+            idle = [one for one in self._replaced if not one.calls] if self._replaced else ()
+            if idle:
+                self._replaced = [one for one in self._replaced if one.calls]
+        for one in idle:
+            self._close(one)
+        return way
+
+    def _leave(self, way: Way) -> None:
+        """Count a call out. The last one closes nothing: gRPC ends calls on threads that must not wait."""
+        if self._credentials is not None:
+            with self._lock:
+                way.calls -= 1
+
+    def _close(self, way: Way) -> None:
+        closed = way.channel.close()
+        if self._asynchronous:
+            closing = asyncio.ensure_future(closed)
+            self._closing.add(closing)
+            closing.add_done_callback(self._closing.discard)
+
+    def _open(self, credentials: Credentials | None) -> Way:
+        import grpc.aio
+        from tritonclient.grpc import service_pb2_grpc
+
+        options = [
+            ("grpc.initial_reconnect_backoff_ms", RECONNECT_MS),
+            ("grpc.min_reconnect_backoff_ms", CONNECT_MS),
+            ("grpc.max_reconnect_backoff_ms", MOST_RECONNECT_MS),
+            ("grpc.max_receive_message_length", UNLIMITED),
+            ("grpc.max_send_message_length", UNLIMITED),
+            # A second client to the same url must not share a connection that this one has found broken.
+            ("grpc.use_local_subchannel_pool", 1),
+        ]
+        library = grpc.aio if self._asynchronous else grpc
+        channel = (
+            library.insecure_channel(self._url, options)
+            if credentials is None
+            else library.secure_channel(self._url, credentials.grpc, options)
+        )
+        return Way(channel, service_pb2_grpc.GRPCInferenceServiceStub(channel), credentials)

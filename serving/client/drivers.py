@@ -1,0 +1,157 @@
+"""Waiting for an answer, by blocking a thread or on an event loop: what `serving/client/retry_policy.py`
+decides is done.
+
+Both ways ask the same; they differ in what waits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+from typing import Any
+
+from alphaloop.clock import sleep
+from serving.client.grpc_errors import is_overdue
+from serving.client.replica import Server
+from serving.client.retry_policy import Ask, Heard, Pause, Shake, Steps
+from serving.client.tls_diagnosis import disagreement
+
+INFER = "ModelInfer"
+
+
+def answer(steps: Steps, request: Any) -> Any:
+    """The answer to a `ModelInferRequest`, waited for in this thread. Raises as `steps` does."""
+    heard: Heard | None = None
+    while True:
+        try:
+            step = steps.send(heard)
+        except StopIteration as end:
+            return end.value
+        if isinstance(step, Pause):
+            sleep(step.seconds)
+            heard = None
+        elif isinstance(step, Shake):
+            heard = _shaken(step)
+        elif len(step.servers) == 1:
+            heard = _one(step, request)
+        else:
+            heard = _first(step, request)
+
+
+async def answer_async(steps: Steps, request: Any) -> Any:
+    """The answer to a `ModelInferRequest`. Raises as `steps` does; who is cancelled cancels on the wire."""
+    heard: Heard | None = None
+    calls: dict[Any, Server] = {}
+    done: asyncio.Queue[Any] = asyncio.Queue()
+    try:
+        while True:
+            try:
+                step = steps.send(heard)
+            except StopIteration as end:
+                return end.value
+            if isinstance(step, Pause):
+                await asyncio.sleep(step.seconds)
+                heard = None
+            elif isinstance(step, Shake):
+                heard = await asyncio.to_thread(_shaken, step)
+            else:
+                heard = await _first_async(step, request, calls, done)
+    finally:
+        steps.close()
+        for call in calls:
+            call.cancel()
+
+
+async def settled(call: Any) -> tuple[Any, Any]:
+    """The answer of a call on the event loop, or its `grpc.RpcError`; who is cancelled cancels it."""
+    from grpc import StatusCode
+    from grpc.aio import AioRpcError, Metadata
+
+    try:
+        code = await call.code()
+        if code is StatusCode.CANCELLED:
+            # To await it would raise what says that this task is cancelled, and it is not.
+            trailing = await call.trailing_metadata()
+            return None, AioRpcError(code, Metadata(), trailing, await call.details())
+        message = await call
+    except AioRpcError as error:
+        return None, error
+    finally:
+        call.cancel()
+    if message is None:
+        details = "Exception deserializing response!"
+        return None, AioRpcError(StatusCode.INTERNAL, Metadata(), Metadata(), details)
+    return message, None
+
+
+def _shaken(step: Shake) -> Heard:
+    """What is amiss with TLS, as the answer; None for nothing."""
+    return Heard(disagreement(step.url, step.security, step.error, step.seconds), None)
+
+
+def _one(ask: Ask, request: Any) -> Heard | None:
+    """Ask one server: gRPC's blocking call, faster than one that can be waited for beside others.
+
+    A late one has to be given up for that.
+    """
+    import grpc
+
+    (server,) = ask.servers
+    seconds = ask.seconds if ask.limit is None else ask.limit
+    try:
+        message = server.ask(INFER, request, seconds)
+    except grpc.RpcError as error:
+        if ask.limit is not None and is_overdue(error):
+            return None
+        return Heard(None, None, [(server, error)])
+    return Heard(message, server)
+
+
+def _first(ask: Ask, request: Any) -> Heard:
+    """The first answer of several servers, all asked at once."""
+    import grpc
+
+    done: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    calls: dict[Any, Server] = {}
+    failures: list[tuple[Server, Any]] = []
+    for server in ask.servers:
+        call = server.begin(INFER, request, ask.seconds)
+        calls[call] = server
+        call.add_done_callback(done.put)
+    try:
+        while calls:
+            call = done.get()
+            server = calls.pop(call)
+            try:
+                return Heard(call.result(), server, failures)
+            except grpc.RpcError as error:
+                failures.append((server, error))
+    finally:
+        for call in calls:
+            call.cancel()
+    return Heard(None, None, failures)
+
+
+async def _first_async(
+    ask: Ask, request: Any, calls: dict[Any, Server], done: asyncio.Queue[Any]
+) -> Heard | None:
+    """The first answer of the servers; `calls` are those under way, in the order of the servers."""
+    for server in ask.servers[len(calls) :]:
+        call = server.begin(INFER, request, ask.seconds)
+        calls[call] = server
+        call.add_done_callback(done.put_nowait)
+    failures: list[tuple[Server, Any]] = []
+    while calls:
+        try:
+            async with asyncio.timeout(ask.limit):
+                call = await done.get()
+        except TimeoutError:
+            return None
+        server = calls.pop(call)
+        message, error = await settled(call)
+        if error is None:
+            return Heard(message, server, failures)
+        if ask.limit is not None and is_overdue(error):
+            return None
+        failures.append((server, error))
+    return Heard(None, None, failures)

@@ -1,0 +1,160 @@
+"""One server as the client sees it: how it is secured, what goes with a call, and when to leave it alone."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from alphaloop.errors import SettingsError
+from alphaloop.runtime.circuit_breaker import CircuitBreaker
+from alphaloop.settings.client import ClientSettings
+from alphaloop.telemetry import tracing
+from serving.client.channel import Channel, Credentials
+from serving.security import pem
+from serving.security.access import is_loopback
+from serving.security.reloadable_file import SecretFile
+
+if TYPE_CHECKING:
+    import ssl
+
+Metadata = tuple[tuple[str, str], ...]
+
+FAILURES, WINDOW_SECONDS, COOLDOWN_SECONDS = 3, 10.0, 1.0
+AUTHORITY, CERTIFICATE, KEY = "client.authority", "client.certificate", "client.key"
+# The name by which TLS agrees on HTTP/2 (RFC 7301).
+HTTP_2 = "h2"
+# gRPC refuses anything else in metadata, and its complaint would show the token.
+_TOKEN = re.compile(rb"[!-~]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Security:
+    """How a client shows who it is and knows whom it asks; nothing of it in clear text.
+
+    `authority` is the PEM file of the CA of the servers' certificates and turns TLS on; `certificate` and
+    `key` are the client's own, for mutual TLS. `token` is the file of a bearer token, which
+    without TLS would go in clear text, so that it is then sent to loopback only.
+    """
+
+    authority: Path | None = None
+    certificate: Path | None = None
+    key: Path | None = None
+    token: Path | None = None
+
+    @classmethod
+    def from_settings(cls, settings: ClientSettings) -> Security:
+        """The files of the settings."""
+        return cls(settings.authority, settings.certificate, settings.key, settings.token)
+
+    def credentials(self) -> SecretFile[Credentials] | None:
+        """Credentials of gRPC channels, and those that they are replaced with; None without TLS.
+
+        Raises `SettingsError` for half a set, and for a file that cannot be read or is not what it should
+        be: gRPC itself would only fail to connect.
+        """
+        if (self.certificate is None) != (self.key is None):
+            given = "certificate" if self.key is None else "key"
+            raise SettingsError(f"client.{given} is given alone; set client.certificate and client.key")
+        if self.authority is None:
+            if self.certificate is not None:
+                raise SettingsError("client.certificate is of no use without TLS; set client.authority")
+            return None
+        others = [file for file in (self.certificate, self.key) if file is not None]
+        return SecretFile(self.authority, self._credentials, others)
+
+    def bearer(self, urls: Iterable[str]) -> SecretFile[Metadata] | None:
+        """The token as what goes with each call to `urls`; None without one.
+
+        Raises `SettingsError`, which never holds the token.
+        """
+        if self.token is None:
+            return None
+        for url in urls:
+            host = url.rpartition(":")[0].strip("[]")
+            if self.authority is None and not (url.startswith("unix:") or is_loopback(host)):
+                raise SettingsError(f"a token would go to {url} in clear text; set client.authority for TLS")
+        return SecretFile(self.token, _read_bearer)
+
+    def context(self) -> ssl.SSLContext:
+        """The same for OpenSSL, with HTTP/2. Raises `SettingsError` for files that cannot be used."""
+        import ssl
+
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.set_alpn_protocols([HTTP_2])
+        if self.authority is not None:
+            pem.trust(context, self.authority, AUTHORITY)
+        if self.certificate is not None:
+            pem.show(context, self.certificate, self.key, (CERTIFICATE, KEY))
+        return context
+
+    def _credentials(self, authority: Path) -> Credentials:
+        import grpc
+
+        def held() -> tuple[bytes, bytes | None, bytes | None]:
+            return (
+                pem.read(authority, AUTHORITY),
+                pem.read(self.certificate, CERTIFICATE) if self.certificate else None,
+                pem.read(self.key, KEY) if self.key else None,
+            )
+
+        what = f"a file of {AUTHORITY}, {CERTIFICATE} and {KEY}"
+        (trusted, certificate, key), _ = pem.checked(held, self.context, what)
+        return Credentials(trusted, certificate, key, grpc.ssl_channel_credentials(trusted, key, certificate))
+
+
+class Server:
+    """One server by its `url`; `breaker` says whether to ask it.
+
+    `credentials` and `bearer` are those of a `Security`. An asynchronous one belongs to the event loop that
+    runs when it is made, and its `close` is awaited.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        credentials: SecretFile[Credentials] | None,
+        bearer: SecretFile[Metadata] | None,
+        asynchronous: bool,
+    ) -> None:
+        from serving.protocol.messages import messages
+
+        messages()
+        self.url = url
+        # Decided here: with each call, who has no token would be asked in vain for one.
+        self._metadata: Callable[[], Metadata] = (
+            _traced if bearer is None else lambda: bearer.current() + _traced()
+        )
+        self.breaker = CircuitBreaker(FAILURES, WINDOW_SECONDS, COOLDOWN_SECONDS)
+        self._channel = Channel(url, credentials, asynchronous)
+
+    def ask(self, method: str, request: Any, seconds: float) -> Any:
+        """The answer within `seconds`; blocks. Raises `grpc.RpcError`.
+
+        With each call go the token and the span that it belongs to.
+        """
+        return self._channel.ask(method, request, timeout=seconds, metadata=self._metadata())
+
+    def begin(self, method: str, request: Any, seconds: float) -> Any:
+        """The same as a call that is under way: a future of gRPC's, or on an event loop one to await."""
+        return self._channel.begin(method, request, timeout=seconds, metadata=self._metadata())
+
+    def close(self) -> Any:
+        """Close the connection."""
+        return self._channel.close()
+
+
+def _read_bearer(path: Path) -> Metadata:
+    token = pem.read(path, "client.token").strip()
+    if not _TOKEN.fullmatch(token):
+        raise SettingsError(
+            f"client.token names {path}, which does not hold a token: one word, in ASCII, and nothing else"
+        )
+    return (("authorization", f"Bearer {token.decode()}"),)
+
+
+def _traced() -> Metadata:
+    parent = tracing.traceparent()
+    return () if parent is None else ((tracing.TRACEPARENT, parent),)

@@ -1,0 +1,63 @@
+"""Connection: whom the settings say to ask for predictions, and how."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from alphaloop.errors import SettingsError
+from alphaloop.settings.client import ClientSettings
+from alphaloop.settings.serving import ServingSettings
+from alphaloop.settings.settings import Settings
+from serving.client.replica import Security
+from serving.client.retry_policy import Patience
+from serving.protocol.address import address
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """The servers at `urls`, the client's security and patience, and its usual deadline."""
+
+    urls: tuple[str, ...]
+    security: Security
+    patience: Patience
+    deadline_ms: float
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> Connection:
+        """The connection of `settings.client`; without urls, to the host and port of `settings.serving`.
+
+        Raises `SettingsError` where that server asks for what the client does not have.
+        """
+        client, serving = settings.client, settings.serving
+        if not client.urls:
+            _require_equipped(client, serving)
+        return cls(
+            client.urls or (address(serving.host, serving.grpc_port),),
+            Security.from_settings(client),
+            Patience(hedge_ms=client.hedge_ms, hedge_every=client.hedge_every, attempts=client.attempts),
+            client.deadline_ms,
+        )
+
+    def options(self) -> dict[str, Any]:
+        """The keywords of a client."""
+        return {"security": self.security, "patience": self.patience, "deadline_ms": self.deadline_ms}
+
+
+def _require_equipped(client: ClientSettings, serving: ServingSettings) -> None:
+    wanted = (
+        ("client.authority", client.authority, "serving.tls_certificate", serving.tls_certificate),
+        (
+            "client.certificate and client.key",
+            client.certificate,
+            "serving.tls_client_ca",
+            serving.tls_client_ca,
+        ),
+        ("client.token", client.token, "serving.tokens", serving.tokens),
+    )
+    lacking = [f"{ours} (as there is {theirs})" for ours, have, theirs, asks in wanted if asks and not have]
+    if lacking:
+        raise SettingsError(
+            f"the server on {address(serving.host, serving.grpc_port)} asks for what the client lacks: "
+            f"set {', '.join(lacking)}; for another server set client.urls"
+        )

@@ -1,0 +1,188 @@
+"""The handshake: why a server that is there cannot be asked, and which setting mends it.
+
+gRPC tells of a server that is away, of one that speaks TLS to a client that does not, and of one that wants
+a certificate which the client lacks by one status, and of the last two by the same words: its servers close
+the connection without an alert. So hands are shaken once more, by OpenSSL, and nothing is asked.
+"""
+
+from __future__ import annotations
+
+import math
+import socket
+import ssl
+from collections.abc import Iterable
+from typing import Any
+
+from alphaloop.clock import monotonic
+from alphaloop.errors import SettingsError, TlsError
+from serving.client.grpc_errors import UNREACHABLE
+from serving.client.replica import HTTP_2, Security
+
+SECONDS = 1.0
+# What a client of HTTP/2 says first: the preface and empty settings (RFC 9113, section 3.4).
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, 4, 0, 0, 0, 0, 0))
+# The place and value of a frame's type, by which a server's settings are known (section 4.1).
+FRAME_TYPE, SETTINGS = 3, 4
+# OpenSSL's X509_V_ERR_… for dates, and for names of a host and of an address.
+OUT_OF_DATE, OF_ANOTHER = (9, 10), (62, 64)
+# Alerts (RFC 8446, section 6.2) with which a server refuses who shows no certificate, or a wrong one.
+ALERT, REFUSALS = "ALERT", ("CERTIFICATE", "UNKNOWN_CA", "ACCESS_DENIED")
+# gRPC's own words for a handshake that came to nothing, whatever the reason.
+FAILED = ("handshake failed", "verification check failed", "cannot check peer")
+
+
+def require_agreement(security: Security, failures: Iterable[tuple[str, Any]]) -> None:
+    """Raise `TlsError` for the first server that is there and does not agree with the client on TLS.
+
+    `failures` are the urls that were asked, with what gRPC said (a `grpc.RpcError`). Blocks as
+    `disagreement` does.
+    """
+    for url, error in failures:
+        told = None if error is None else disagreement(url, security, error)
+        if told is not None:
+            raise TlsError(f"{url} {told}") from error
+
+
+def disagreement(url: str, security: Security, error: Any, seconds: float = math.inf) -> str | None:
+    """What the server at `url` and the client do not agree on, and which setting mends it; None for nothing.
+
+    `error` is what gRPC said. Blocks for some milliseconds, for a second where a server accepts a connection
+    and says nothing, and for `seconds` at most.
+    """
+    if error.code().name != UNREACHABLE:
+        return None
+    told = _amiss(url, security, monotonic() + seconds)
+    if told is None and any(words in (error.details() or "").lower() for words in FAILED):
+        return (
+            f"and the client do not agree on TLS ({error.details()}); look at client.authority, "
+            "client.certificate and the name in client.urls"
+        )
+    return told
+
+
+def _amiss(url: str, security: Security, until: float) -> str | None:
+    """What is amiss with the server at `url`; None where nothing is, or it cannot be reached."""
+    host, _, port = url.rpartition(":")
+    if not port.isdigit() or "/" in host:
+        # A socket, or a name that only gRPC can resolve.
+        return None
+    address = (host.strip("[]"), int(port))
+    try:
+        if security.authority is None:
+            return _clear_to_tls(address, until)
+        return _tls(address, security, until)
+    except (OSError, ValueError, OverflowError, SettingsError):
+        # Away, silent, no address at all, or a file of the client's is gone: gRPC's words have to do.
+        return None
+
+
+def _clear_to_tls(address: tuple[str, int], until: float) -> str | None:
+    anybody = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    # Whose certificate it is does not matter: nothing is said over this connection.
+    anybody.check_hostname, anybody.verify_mode = False, ssl.CERT_NONE
+    anybody.set_alpn_protocols([HTTP_2])
+    try:
+        with _shaken(address, anybody, until):
+            pass
+    except ssl.SSLError as error:
+        if ALERT not in (error.reason or ""):
+            return None
+    return "speaks TLS, and the client clear text; set client.authority to the CA of its certificate"
+
+
+def _tls(address: tuple[str, int], security: Security, until: float) -> str | None:
+    try:
+        way = _shaken(address, security.context(), until)
+    except ssl.SSLCertVerificationError as error:
+        return _untrusted(error, security)
+    except (ssl.SSLError, ConnectionError) as error:
+        if _refuses(error):
+            return _uncertified(security)
+        if _clear(address, until):
+            return "speaks clear text, and the client TLS; unset client.authority, or set serving.tls_… there"
+        return None
+    with way:
+        if way.selected_alpn_protocol() != HTTP_2:
+            return "speaks TLS, but not gRPC; name the port of gRPC in client.urls"
+        try:
+            way.settimeout(_left(until))
+            way.sendall(PREFACE)
+            if way.recv(1):
+                return None
+        except (ssl.SSLError, ConnectionError) as error:
+            if _refuses(error):
+                return _uncertified(security)
+    return _uncertified(security) if _asks_who(address, security, until) else None
+
+
+def _untrusted(error: ssl.SSLCertVerificationError, security: Security) -> str:
+    told = error.verify_message.rstrip(".")
+    if error.verify_code in OUT_OF_DATE:
+        return f"has a certificate that is out of date ({told}); renew serving.tls_certificate there"
+    if error.verify_code in OF_ANOTHER:
+        return f"has the certificate of another ({told}); name it in client.urls as its certificate does"
+    return (
+        f"has a certificate that client.authority does not vouch for ({told}); {security.authority} must be "
+        "the PEM of the CA that signed it"
+    )
+
+
+def _uncertified(security: Security) -> str:
+    if security.certificate is None:
+        return "asks for a client's certificate; set client.certificate and client.key"
+    return (
+        f"does not accept client.certificate ({security.certificate}); it must be in date, and signed by "
+        "the CA of serving.tls_client_ca there"
+    )
+
+
+def _asks_who(address: tuple[str, int], security: Security, until: float) -> bool:
+    """Whether the server that closed the connection wants to know the client, and is not going away.
+
+    In TLS 1.2 the client's certificate comes before the handshake is over: without it there is none.
+    """
+    context = security.context()
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    try:
+        with _shaken(address, context, until):
+            return False
+    except (ssl.SSLEOFError, ConnectionResetError):
+        return True
+    except ssl.SSLError as error:
+        # OpenSSL's servers say no more than that to who shows no certificate.
+        return _refuses(error) or "ALERT_HANDSHAKE_FAILURE" in (error.reason or "")
+
+
+def _clear(address: tuple[str, int], until: float) -> bool:
+    """Whether the server speaks HTTP/2 in clear text."""
+    try:
+        with socket.create_connection(address, _left(until)) as way:
+            way.sendall(PREFACE)
+            said = way.recv(FRAME_TYPE + 1)
+    except OSError:
+        return False
+    return len(said) > FRAME_TYPE and said[FRAME_TYPE] == SETTINGS
+
+
+def _shaken(address: tuple[str, int], context: ssl.SSLContext, until: float) -> ssl.SSLSocket:
+    """A connection on which both have said who they are."""
+    way = socket.create_connection(address, _left(until))
+    try:
+        way.settimeout(_left(until))
+        return context.wrap_socket(way, server_hostname=address[0])
+    except BaseException:
+        way.close()
+        raise
+
+
+def _left(until: float) -> float:
+    """Seconds that may be waited for once more. Raises `TimeoutError` where there are none."""
+    left = min(SECONDS, until - monotonic())
+    if left <= 0:
+        raise TimeoutError("no time is left to shake hands")
+    return left
+
+
+def _refuses(error: OSError) -> bool:
+    reason = getattr(error, "reason", None) or ""
+    return ALERT in reason and any(words in reason for words in REFUSALS)

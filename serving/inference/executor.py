@@ -1,0 +1,121 @@
+"""Answering: who scores an exchange, who stands in where that fails, and what is kept of it.
+
+The answer goes first. What it need not wait for, the other version's scores and the log, comes later.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+
+from alphaloop.clock import Clock, monotonic
+from alphaloop.errors import ServingError
+from alphaloop.forecasts import Route
+from alphaloop.settings.serving import ServingSettings
+from alphaloop.telemetry import tracing
+from serving.inference.model_cache import LoadedModel
+from serving.inference.routed_request import Exchange, suits_challenger
+from serving.inference.router import RoutingTable
+from serving.inference.scoring import unscored
+from serving.inference.values import Inputs, Scored
+from serving.inference.version_breaker import LastGood, VersionBreakers
+from serving.log.prediction_log import PredictionLog
+from serving.protocol.messages import InferenceResponse
+
+Later = Callable[[Callable[[], None]], object]
+
+
+def at_once(call: Callable[[], None]) -> None:
+    """Do now what could wait until the answer is on its way."""
+    call()
+
+
+class Answering:
+    """Scores exchanges behind the versions' circuit breakers and logs them in `log`."""
+
+    def __init__(self, settings: ServingSettings, log: PredictionLog, clock: Clock) -> None:
+        self.breakers = VersionBreakers(settings)
+        self._last_good = LastGood(settings.last_good_seconds)
+        self._drills = settings.allow_drills
+        self._log, self._clock = log, clock
+
+    def score_together(self, exchanges: Sequence[Exchange]) -> list[Exchange]:
+        """The exchanges with the scores of the one version that is to answer them all, from one run.
+
+        Where it has none to give, they come back as they are, and each is scored alone.
+        """
+        version = exchanges[0].answering
+        if version is None:
+            return list(exchanges)
+        scored = self.breakers.score_together(version, [one.inputs for one in exchanges])
+        return [replace(one, inputs=inputs) for one, inputs in zip(exchanges, scored, strict=True)]
+
+    def answer(self, exchange: Exchange, later: Later) -> InferenceResponse:
+        """The answer; raises `ServingError` where no version has one."""
+        began = monotonic()
+        with tracing.span("onnx"):
+            route, answer, shadow = self._score(exchange)
+        inference = monotonic() - began
+        if answer.error is None:
+            later(partial(self._finish, exchange, answer, route, shadow))
+            return exchange.response(answer, route, inference)
+        if isinstance(exchange.by, LoadedModel):
+            raise ServingError(answer.error)
+        self._record(exchange, answer, Route.CHAMPION)
+        champion = exchange.by.document.champion
+        good = self._last_good.recall(exchange.request.model, champion, exchange.inputs)
+        if good is None:
+            raise ServingError(answer.error)
+        # The run that gave them was timed and counted with the answer that they were then.
+        inputs = replace(good.inputs, ahead=None)
+        return replace(exchange, inputs=inputs).response(good.answer, Route.FALLBACK, inference)
+
+    def _score(self, exchange: Exchange) -> tuple[Route, Scored, Callable[[], Scored | None] | None]:
+        """The route, the answer by it, and what gives the scores of the other version, if there is one.
+
+        The challenger answers only a canary's request, and only if it does not fail; else the champion
+        does, and its answer may have an error.
+        """
+        inputs, table = exchange.inputs, exchange.by
+        if isinstance(table, LoadedModel):
+            return exchange.route, self.breakers.score(table, inputs), None
+        champion = partial(self.breakers.score, table.champion, inputs)
+        if exchange.route is not Route.CANARY:
+            shadow = partial(self._challenge, table, inputs) if table.has_challenger else None
+            return exchange.route, champion(), shadow
+        challenger = self._challenge(table, inputs)
+        if challenger is None or challenger.error is not None:
+            return Route.FALLBACK, champion(), lambda: challenger
+        return Route.CANARY, challenger, champion
+
+    def _challenge(self, table: RoutingTable, inputs: Inputs) -> Scored | None:
+        """The challenger's scores of a request; None where there is no challenger."""
+        document = table.document
+        if not table.has_challenger or document.challenger is None:
+            return None
+        if table.challenger is None:
+            return unscored(document.challenger, table.challenger_error or "not loaded", inputs)
+        if not suits_challenger(table, inputs):
+            # No fault of the challenger's: there is nothing that it could say.
+            return None
+        rotate = document.override.rotate_inputs if document.override and self._drills else 0
+        return self.breakers.score(table.challenger, inputs, rotate)
+
+    def _finish(
+        self, exchange: Exchange, answer: Scored, route: Route, shadow: Callable[[], Scored | None] | None
+    ) -> None:
+        """What is left to do once a request has been answered."""
+        # Only what answers for the capital may stand in for it: a challenger may be one that is rolled back.
+        if isinstance(exchange.by, RoutingTable) and answer.version == exchange.by.document.champion:
+            self._last_good.keep(exchange.request.model, answer, exchange.inputs)
+        self._record(exchange, answer, route)
+        if shadow is None:
+            return
+        with tracing.span("shadow"):
+            beside = shadow()
+        if beside is not None:
+            self._record(exchange, beside, Route.SHADOW, "/shadow")
+
+    def _record(self, exchange: Exchange, scored: Scored, route: Route, suffix: str = "") -> None:
+        self._log.put(exchange.row(scored, route, self._clock.now(), suffix))

@@ -1,0 +1,124 @@
+"""What a request is scored on: the panel that its client sent, or what the online store holds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from alphaloop.clock import monotonic
+from alphaloop.errors import AlphaloopError, MissingStateError, StaleFeaturesError, UnknownNameError
+from serving.inference.model_cache import LoadedModel
+from serving.inference.values import Inputs
+from serving.inference.version_universe import asked_of, to_read
+from serving.protocol.messages import InferenceRequest, InvalidRequestError
+from serving.protocol.request_limits import LARGE_SYMBOLS, most_names, require_names
+from serving.protocol.tensors import is_complete
+
+if TYPE_CHECKING:
+    from features.store.online import OnlineReader, OnlineWindows
+
+
+class InputReader:
+    """Reads the inputs of requests; those by symbols from `store`, those of many from `large_store`.
+
+    A store reads for one request at a time. `bars` has the bar of the last one by symbols, for each model
+    that has answered such.
+    """
+
+    def __init__(self, store: OnlineReader, large_store: OnlineReader | None = None) -> None:
+        self._store, self._large_store = store, large_store or store
+        self.bars: dict[str, datetime] = {}
+
+    def open(self) -> None:
+        """Open the store, which takes seconds: the first request must not pay for it."""
+        self._store.stored(("",))
+
+    def read(self, request: InferenceRequest, versions: Sequence[LoadedModel], started: float) -> Inputs:
+        """The inputs for all `versions`, of which the first must be able to answer.
+
+        `started` is when the request came (`alphaloop.clock.monotonic`). Raises `InvalidRequestError`,
+        `UnknownNameError`, `StaleFeaturesError`, `MissingStateError` and `FeatureSetMismatchError`, as
+        `InferenceCore.infer` says.
+        """
+        first = versions[0]
+        if request.panel is not None:
+            expected = (first.card.lookback, first.features)
+            if request.panel.shape[1:] != expected:
+                raise InvalidRequestError(
+                    f"input 'panel' has shape {list(request.panel.shape)}; {first.model} version "
+                    f"{first.version} takes [symbols, {expected[0]}, {expected[1]}]"
+                )
+            first.universe.require_few(len(request.panel))
+            return Inputs(
+                request.panel,
+                is_complete(request.panel),
+                monotonic() - started,
+                feature_timestamp=request.as_of,
+            )
+        lookback = max(version.card.lookback for version in versions)
+        try:
+            inputs, windows = self._windows(request, versions, lookback, started)
+        except MissingStateError:
+            if lookback == first.card.lookback:
+                raise
+            # Another version's lookback is longer than what is kept: no fault of the first's.
+            inputs, windows = self._windows(request, versions[:1], first.card.lookback, started)
+        first.require_feature_set(windows.feature_set)
+        first.universe.require_ranks_over(windows.universe)
+        self.bars[first.model] = windows.feature_timestamp
+        rows = windows.panel.shape[1]
+        apart = {
+            version.version: self._apart(request, version, started)
+            for version in versions[1:]
+            if version.card.lookback > rows or not _of(windows, version)
+        }
+        return replace(inputs, apart=apart) if apart else inputs
+
+    def _apart(self, request: InferenceRequest, version: LoadedModel, started: float) -> Inputs | str:
+        """What `version` alone is scored on, or why there is nothing: the others do without it."""
+        try:
+            inputs, windows = self._windows(request, [version], version.card.lookback, started)
+            version.require_feature_set(windows.feature_set)
+            version.universe.require_ranks_over(windows.universe)
+        except AlphaloopError as error:
+            return str(error)
+        return inputs
+
+    def _windows(
+        self, request: InferenceRequest, versions: Sequence[LoadedModel], lookback: int, started: float
+    ) -> tuple[Inputs, OnlineWindows]:
+        """The inputs for `versions` from the windows of the first, and these."""
+        asked, as_of = request.symbols, request.as_of
+        if asked is None or as_of is None:
+            raise InvalidRequestError("give the input 'panel', or 'symbols' with the parameter 'as_of'")
+        first = versions[0]
+        require_names(len(asked), most_names(len(first.universe.symbols)))
+        symbols = to_read(asked, [version.universe for version in versions])
+        store = self._large_store if len(symbols) > LARGE_SYMBOLS else self._store
+        try:
+            windows = store.read(symbols, as_of, lookback, first.card.feature_set, first.universe.digest)
+        except StaleFeaturesError:
+            if store.stored(symbols):
+                raise
+            where = "the online store holds none of the symbols asked for"
+            raise UnknownNameError("symbol", asked[0], (), hint=where) from None
+        read = Inputs(
+            panel=windows.panel,
+            complete=bool(np.isfinite(windows.panel).all()),
+            waited=monotonic() - started,
+            symbols=symbols,
+            feature_timestamp=windows.feature_timestamp,
+            feature_set=windows.feature_set,
+            snapshot=windows.snapshot,
+            universe=windows.universe,
+        )
+        return asked_of(read, asked), windows
+
+
+def _of(windows: OnlineWindows, version: LoadedModel) -> bool:
+    """Whether `version` was trained on features such as these."""
+    return windows.made_of(version.card.feature_set, version.universe.digest)

@@ -1,0 +1,209 @@
+"""The ONNX engine: model versions from the registry as ONNX Runtime sessions.
+
+One thread a session: two threads on two cores took the 99th percentile from 0.26 to 4.4 ms.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections import OrderedDict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from weakref import WeakValueDictionary
+
+import numpy as np
+
+from alphaloop.errors import DamagedStoreError, FeatureSetMismatchError, ServingError
+from alphaloop.runtime.processes import silence_telemetry
+from models.registry.card import Card
+from serving.inference.version_universe import Universe
+from serving.protocol.messages import Panel, Scores
+from serving.security.signature import require_signature
+
+if TYPE_CHECKING:
+    from models.registry.model_registry import Registry
+
+CAPACITY = 16
+# Symbols that are scored in one run: memory grows with them and is never given back, and a run of 8,192 took
+# twice as long as 16 of these, while forecasts of others waited for its memory.
+MAX_SYMBOLS_OF_RUN = 512
+
+
+class LoadedModel:
+    """One model version, ready to score."""
+
+    def __init__(self, model: str, version: str, card: Card, onnx: bytes) -> None:
+        """Raises `DamagedStoreError` if `onnx` is not the file of `card`, `ServingError` if it cannot run."""
+        digest = hashlib.sha256(onnx).hexdigest()
+        if digest != card.digest:
+            raise DamagedStoreError(
+                f"{model} version {version}: the ONNX file's digest is {digest[:12]}, its card says "
+                f"{card.digest[:12]}; register the model again"
+            )
+        self.model, self.version, self.card = model, version, card
+        self.universe = Universe.of(model, version, card)
+        self._session = _session(model, version, onnx)
+        self._require_interface()
+        # The first run of a session plans its memory; it must not be a client's.
+        self.score(np.zeros((2, card.lookback, len(card.features)), np.float32))
+
+    @property
+    def features(self) -> int:
+        """The number of features of one row."""
+        return len(self.card.features)
+
+    def require_feature_set(self, feature_set: str) -> None:
+        """Raise `FeatureSetMismatchError` unless the model was trained on `feature_set`."""
+        if feature_set != self.card.feature_set:
+            raise FeatureSetMismatchError(
+                f"{self.model} version {self.version} was trained on feature set "
+                f"{self.card.feature_set[:12]}, the online store holds {feature_set[:12]}; "
+                "what writes it (alphaloop trade, alphaloop features materialize) carries the features of "
+                "the versions in rollouts, from its next bar on, and of no others"
+            )
+
+    def score(self, panel: Panel, complete: bool = False) -> Scores:
+        """Scores float32 `[symbols]` of `panel` float32 `[symbols, lookback, features]`.
+
+        A symbol with a value that is not finite is masked: the model does not see it and its score is
+        NaN. `complete` says that there is none. Raises `ServingError` if the graph fails or has no finite
+        score for a finite input.
+        """
+        if complete or np.isfinite(panel).all():
+            return self._checked(panel)
+        finite = np.isfinite(panel).all(axis=(1, 2))
+        scores = np.full(len(panel), np.nan, np.float32)
+        if finite.any():
+            scores[finite] = self._checked(panel[finite])
+        return scores
+
+    def _checked(self, panel: Panel) -> Scores:
+        """The scores of a panel without a missing value."""
+        scores = self._in_runs(np.ascontiguousarray(panel, np.float32))
+        if scores.shape != (len(panel),):
+            raise self._failure(f"gave scores of shape {scores.shape} for {len(panel)} symbols")
+        if not np.isfinite(scores).all():
+            raise self._failure("gave a score that is not finite")
+        return scores
+
+    def _in_runs(self, panel: Panel) -> Scores:
+        """The scores of `panel`, in several runs where it is large and no symbol depends on the others."""
+        if self.card.cross_sectional or len(panel) <= MAX_SYMBOLS_OF_RUN:
+            return self._run(panel)
+        starts = range(0, len(panel), MAX_SYMBOLS_OF_RUN)
+        return np.concatenate([self._run(panel[start : start + MAX_SYMBOLS_OF_RUN]) for start in starts])
+
+    def _run(self, panel: Panel) -> Scores:
+        try:
+            return np.asarray(self._session.run(["scores"], {"panel": panel})[0], np.float32)
+        except _runtime_errors() as error:
+            raise self._failure(f"failed: {error}") from error
+
+    def _require_interface(self) -> None:
+        inputs = {one.name: one.shape for one in self._session.get_inputs()}
+        outputs = {one.name for one in self._session.get_outputs()}
+        expected = [self.card.lookback, self.features]
+        sizes = inputs.get("panel", [])[1:]
+        # A dimension with a name is free; one with a number must be the card's.
+        fits = len(sizes) == len(expected) and all(
+            not isinstance(size, int) or size == given for size, given in zip(sizes, expected, strict=True)
+        )
+        if set(inputs) != {"panel"} or "scores" not in outputs or not fits:
+            raise self._failure(
+                f"has inputs {inputs}, its card says panel [symbols, {expected[0]}, {expected[1]}]"
+            )
+
+    def _failure(self, problem: str) -> ServingError:
+        return ServingError(f"{self.model} version {self.version} {problem}")
+
+
+class Engine:
+    """Loads versions from `registry` and keeps the `capacity` that were used last. Thread-safe.
+
+    A version that somebody else holds, as the router holds those of a rollout, is kept beyond that.
+    With `signing_key` (PEM of an Ed25519 public key) a version must carry a signature of that key.
+    """
+
+    def __init__(self, registry: Registry, capacity: int = CAPACITY, signing_key: Path | None = None) -> None:
+        self._registry, self._capacity, self._signing_key = registry, capacity, signing_key
+        self._held: WeakValueDictionary[tuple[str, str], LoadedModel] = WeakValueDictionary()
+        self._recent: OrderedDict[tuple[str, str], LoadedModel] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def holds(self, model: str, version: str) -> bool:
+        """Whether `load` would answer at once."""
+        return self.held(model, version) is not None
+
+    def held(self, model: str, version: str) -> LoadedModel | None:
+        """The version if it is in memory."""
+        with self._lock:
+            return self._held.get((model, version))
+
+    def unload(self, model: str, version: str) -> None:
+        """Forget a version; what answers with it goes on to the end of its request."""
+        with self._lock:
+            self._held.pop((model, version), None)
+            self._recent.pop((model, version), None)
+
+    def load(self, model: str, version: str) -> LoadedModel:
+        """The version, loaded and warm.
+
+        Raises `UnknownNameError` where the registry has none such, `DamagedStoreError` where its file
+        does not have the digest on its card, `UntrustedModelError` without the signature that is
+        required, `ServingError` where ONNX Runtime cannot run it.
+        """
+        key = (model, version)
+        with self._lock:
+            held = self._held.get(key)
+            if held is not None:
+                return self._use(key, held)
+        # Not under the lock: a slow load must not hold up versions that are loaded.
+        card = self._registry.card(model, version)
+        if self._signing_key is not None:
+            require_signature(
+                model, version, card.digest, self._registry.signature(model, version), self._signing_key
+            )
+        loaded = LoadedModel(model, version, card, self._registry.onnx(model, version))
+        with self._lock:
+            self._held[key] = loaded
+            return self._use(key, loaded)
+
+    def _use(self, key: tuple[str, str], loaded: LoadedModel) -> LoadedModel:
+        self._recent[key] = loaded
+        self._recent.move_to_end(key)
+        if len(self._recent) > self._capacity:
+            self._recent.popitem(last=False)
+        return loaded
+
+
+def _session(model: str, version: str, onnx: bytes) -> Any:
+    silence_telemetry("ORT_DISABLE_TELEMETRY")
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    try:
+        return onnxruntime.InferenceSession(onnx, options, providers=["CPUExecutionProvider"])
+    except _runtime_errors() as error:
+        raise ServingError(
+            f"{model} version {version} is not a graph that ONNX Runtime takes: {error}"
+        ) from error
+
+
+def _runtime_errors() -> tuple[type[Exception], ...]:
+    """ONNX Runtime's exceptions; they share no base of their own."""
+    silence_telemetry("ORT_DISABLE_TELEMETRY")
+    from onnxruntime.capi import onnxruntime_pybind11_state as state
+
+    names = (
+        "Fail",
+        "InvalidArgument",
+        "InvalidGraph",
+        "InvalidProtobuf",
+        "NotImplemented",
+        "RuntimeException",
+    )
+    return (*(getattr(state, name) for name in names), RuntimeError, ValueError)

@@ -1,0 +1,165 @@
+"""The model repository, as the protocol's clients may look at it and change it.
+
+What the rollout needs is loaded in any case. Beyond that a client may load a version, which then stays,
+and unload one that the rollout does not need, which is then refused until it is loaded again.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from alphaloop.errors import MissingStateError, UnknownNameError
+from alphaloop.version_number import is_version_number
+from serving.inference.model_cache import Engine, LoadedModel
+from serving.inference.router import Router
+from serving.protocol.errors import InUseError, NotOfferedError
+from serving.protocol.messages import SERVER_NAME, InvalidRequestError, shown
+from serving.protocol.tensors import Parameter
+
+if TYPE_CHECKING:
+    from models.registry.model_registry import Registry
+
+READY, UNAVAILABLE = "READY", "UNAVAILABLE"
+VERSION = "version"
+# Triton's of an unload. No version here depends on another, so that either value is followed.
+DEPENDENTS = "unload_dependents"
+
+
+@dataclass(frozen=True, slots=True)
+class IndexEntry:
+    """One version in the index: `state` is `READY` or `UNAVAILABLE`, with the reason."""
+
+    name: str
+    version: str
+    state: str
+    reason: str = ""
+
+
+class Repository:
+    """The versions of the registry, and which of them are loaded here. Thread-safe."""
+
+    def __init__(self, registry: Registry, engine: Engine, router: Router) -> None:
+        self._registry, self._engine, self._router = registry, engine, router
+        # Held here, a version outlives the engine's choice of those that were used last.
+        self._pinned: dict[tuple[str, str], LoadedModel] = {}
+        self._unloaded: set[tuple[str, str]] = set()
+        self._changing = threading.Lock()
+
+    def index(self, ready: bool = False) -> list[IndexEntry]:
+        """Every version of the registry; with `ready` only those that can answer at once."""
+        entries = [
+            self._entry(model, version)
+            for model in self._registry.models()
+            for version in self._registry.versions(model)
+        ]
+        return [entry for entry in entries if entry.state == READY or not ready]
+
+    def load(self, model: str, version: str = "") -> LoadedModel:
+        """Load a version, by default the champion, and keep it.
+
+        Raises `UnknownNameError`, `MissingStateError` for a model without a champion, and what
+        `Engine.load` raises.
+        """
+        require_number(model, version)
+        chosen = version or self._router.refresh(model).document.champion
+        loaded = self._engine.load(model, chosen)
+        with self._changing:
+            self._pinned[model, chosen] = loaded
+            self._unloaded.discard((model, chosen))
+        return loaded
+
+    def unload(self, model: str, version: str = "") -> None:
+        """Unload a version, by default all of the model; raises `InUseError` for one the rollout needs."""
+        require_number(model, version)
+        known = self._registry.versions(model)
+        if version and version not in known:
+            self._registry.card(model, version)
+        chosen = [version] if version else known
+        needed = self._needed(model).intersection(chosen)
+        if needed:
+            names = ", ".join(sorted(needed, key=int))
+            raise InUseError(
+                f"the rollout of '{model}' needs version {names}; end the rollout or promote another first"
+            )
+        with self._changing:
+            for one in chosen:
+                self._pinned.pop((model, one), None)
+                self._unloaded.add((model, one))
+        for one in chosen:
+            self._engine.unload(model, one)
+
+    def require(self, model: str, version: str) -> LoadedModel:
+        """A version, loaded if it was not; raises `MissingStateError` for one that was unloaded."""
+        require_number(model, version)
+        key = (model, version)
+        if self._barred(model, version):
+            raise MissingStateError(
+                f"{model} version {version} has been unloaded; load it again (repository load)"
+            )
+        return self._pinned.get(key) or self._engine.load(model, version)
+
+    def holds(self, model: str, version: str) -> bool:
+        """Whether `require` would answer at once."""
+        return (model, version) in self._pinned or self._engine.holds(model, version)
+
+    def held(self, model: str, version: str) -> LoadedModel | None:
+        """A version if it is in memory. Looks, and never loads."""
+        return self._pinned.get((model, version)) or self._engine.held(model, version)
+
+    def ready(self, model: str, version: str) -> bool:
+        """Whether a version is loaded and may answer. Looks, and never loads."""
+        return self.holds(model, version) and not self._barred(model, version)
+
+    def _barred(self, model: str, version: str) -> bool:
+        return (model, version) in self._unloaded and version not in self._needed(model)
+
+    def _entry(self, model: str, version: str) -> IndexEntry:
+        if self.ready(model, version):
+            return IndexEntry(model, version, READY)
+        if (model, version) in self._unloaded:
+            return IndexEntry(model, version, UNAVAILABLE, "unloaded")
+        return IndexEntry(model, version, UNAVAILABLE, "not loaded; a request for it loads it")
+
+    def _needed(self, model: str) -> set[str]:
+        table = self._router.known(model)
+        if table is None:
+            return set()
+        document = table.document
+        return {one for one in (document.champion, document.challenger) if one is not None}
+
+
+def version_to_load(parameters: Mapping[str, Parameter]) -> str:
+    """The parameter `version` of a load, empty without one; raises for any other, which is not followed."""
+    return _version_of(parameters, "a load", (VERSION,))
+
+
+def version_to_unload(parameters: Mapping[str, Parameter]) -> str:
+    """The same of an unload."""
+    return _version_of(parameters, "an unload", (VERSION, DEPENDENTS))
+
+
+def _version_of(parameters: Mapping[str, Parameter], call: str, known: tuple[str, ...]) -> str:
+    for name in parameters:
+        if name == "config" or name.startswith("file:"):
+            raise NotOfferedError(
+                f"{SERVER_NAME} does not offer the parameter '{name[:64]}' of {call}: a version is served "
+                "as it was registered; register another"
+            )
+        if name not in known:
+            raise InvalidRequestError(
+                f"there is no parameter '{name[:64]}' of {call}; known: {', '.join(known)}"
+            )
+    version = parameters.get(VERSION, "")
+    if not isinstance(version, str | int) or isinstance(version, bool):
+        raise InvalidRequestError(f"parameter '{VERSION}' is {shown(version)}; it is a version's number")
+    return str(version)
+
+
+def require_number(model: str, version: str) -> None:
+    """Raise `UnknownNameError` for a version that no registry can have; the registry need not be asked."""
+    if version and not is_version_number(version):
+        where, hint = f"model '{model[:64]}'", "versions are numbers from 1, without leading zeros"
+        raise UnknownNameError("version", version[:64], (), where=where, hint=hint)

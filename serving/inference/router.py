@@ -1,0 +1,170 @@
+"""The router: which version answers a request, by the rollout document on the registry.
+
+The document is read again in the background, so a request never waits for the registry; unless the
+client has seen a newer one and says so. The registry away, the router goes on with what it last knew.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from alphaloop.clock import monotonic
+from alphaloop.errors import AlphaloopError, MissingStateError, UnknownNameError
+from alphaloop.forecasts import Route
+from alphaloop.rollout_document import RolloutDocument, RolloutState, SleevePlan, plan_sleeves
+from serving.inference.model_cache import Engine, LoadedModel
+
+if TYPE_CHECKING:
+    from models.registry.model_registry import Registry
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class RoutingTable:
+    """One rollout document, with its versions loaded.
+
+    `challenger_error` says why the challenger could not be loaded; then the champion answers in its
+    place. `stale` says why the registry could not be read when it was last tried, `read_at` when it last
+    could (`alphaloop.clock.monotonic`).
+    """
+
+    plan: SleevePlan
+    champion: LoadedModel
+    challenger: LoadedModel | None = None
+    challenger_error: str | None = None
+    stale: str | None = None
+    read_at: float = field(default_factory=monotonic)
+
+    @property
+    def document(self) -> RolloutDocument:
+        """The rollout document."""
+        return self.plan.document
+
+    @property
+    def versions(self) -> list[LoadedModel]:
+        """The versions that score a request, the champion first."""
+        if self.has_challenger and self.challenger is not None:
+            return [self.champion, self.challenger]
+        return [self.champion]
+
+    @property
+    def has_challenger(self) -> bool:
+        """Whether a second version scores every request."""
+        return self.document.challenger is not None and self.document.state is not RolloutState.STEADY
+
+    def route(self, route_key: str) -> Route:
+        """Who should answer a request for `route_key`: the champion, or in a canary the challenger."""
+        return self.plan.route(route_key) if self.has_challenger else Route.CHAMPION
+
+
+class Router:
+    """Keeps a `RoutingTable` for each model that was asked for. Thread-safe."""
+
+    def __init__(
+        self, registry: Registry, engine: Engine, sleeves: tuple[str, ...], poll_seconds: float
+    ) -> None:
+        self._registry, self._engine = registry, engine
+        self._sleeves, self._poll_seconds = sleeves, poll_seconds
+        self._tables: dict[str, RoutingTable] = {}
+        self._refreshing = threading.Lock()
+        self._stop = threading.Event()
+        self._poller: threading.Thread | None = None
+
+    def start(self, *expected: str) -> None:
+        """Read the documents of the `expected` models and of all others, then poll in the background."""
+        self._discover(expected)
+        self._poller = threading.Thread(target=self._poll, args=(expected,), name="router", daemon=True)
+        self._poller.start()
+
+    def close(self) -> None:
+        """Stop polling."""
+        self._stop.set()
+        if self._poller is not None:
+            self._poller.join()
+            self._poller = None
+
+    def known(self, model: str) -> RoutingTable | None:
+        """The table of `model` if there is one, without reading the registry."""
+        return self._tables.get(model)
+
+    def tables(self) -> list[RoutingTable]:
+        """The tables of all models, as they are known."""
+        return list(self._tables.values())
+
+    def table(self, model: str, min_generation: int = 0) -> RoutingTable:
+        """The table of `model`, at most a poll old, or read now where it is older than `min_generation`.
+
+        Raises `UnknownNameError` for a model that the registry does not know and `MissingStateError`
+        for one that has no champion yet.
+        """
+        table = self._tables.get(model)
+        if table is None or table.document.generation < min_generation:
+            return self.refresh(model)
+        return table
+
+    def refresh(self, model: str) -> RoutingTable:
+        """Read the document of `model` now. Keeps the last known table if that fails; see `stale`."""
+        with self._refreshing:
+            known = self._tables.get(model)
+            try:
+                table = self._read(model, known)
+            except (AlphaloopError, OSError) as error:
+                if known is None:
+                    raise
+                table = self._keep(known, error)
+            self._tables[model] = table
+            return table
+
+    def _read(self, model: str, known: RoutingTable | None) -> RoutingTable:
+        document = self._registry.rollout(model)
+        if document is None:
+            raise MissingStateError(f"model '{model}' has no champion yet; promote a version of it first")
+        if known and known.stale:
+            log.warning("the registry is back; %s goes on at generation %d", model, document.generation)
+        if known and known.document == document and not known.challenger_error:
+            return replace(known, stale=None, read_at=monotonic())
+        champion = self._engine.load(model, document.champion)
+        plan = plan_sleeves(document, self._sleeves)
+        if document.challenger is None:
+            return RoutingTable(plan, champion)
+        try:
+            return RoutingTable(plan, champion, self._engine.load(model, document.challenger))
+        except AlphaloopError as error:
+            if known is None or known.challenger_error is None:
+                log.warning("challenger %s of %s cannot be loaded: %s", document.challenger, model, error)
+            return RoutingTable(plan, champion, challenger_error=str(error))
+
+    def _keep(self, known: RoutingTable, error: Exception) -> RoutingTable:
+        if known.stale is None:
+            document = known.document
+            log.warning(
+                "the registry cannot be read (%s); %s goes on at generation %d",
+                error, document.model, document.generation,
+            )  # fmt: skip
+        return replace(known, stale=str(error))
+
+    def _discover(self, expected: tuple[str, ...]) -> None:
+        try:
+            names = {*expected, *self._registry.models()}
+        except (AlphaloopError, OSError) as error:
+            log.warning("the registry's models cannot be listed: %s", error)
+            names = set(expected)
+        for name in sorted(names):
+            try:
+                self.refresh(name)
+            except (MissingStateError, UnknownNameError) as error:
+                log.info("%s", error)
+            except (AlphaloopError, OSError) as error:
+                log.warning("model '%s' cannot be served: %s", name, error)
+
+    def _poll(self, expected: tuple[str, ...]) -> None:
+        while not self._stop.wait(self._poll_seconds):
+            for name in {*expected, *self._tables}:
+                try:
+                    self.refresh(name)
+                except (AlphaloopError, OSError) as error:
+                    log.debug("model '%s' cannot be served yet: %s", name, error)

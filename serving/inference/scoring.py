@@ -1,0 +1,109 @@
+"""Scoring one request by one version."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from alphaloop.clock import monotonic
+from alphaloop.errors import FeatureSetMismatchError, ServingError
+from alphaloop.forecasts import SymbolStatus, hash_inputs
+from serving.inference.model_cache import LoadedModel
+from serving.inference.values import Ahead, Inputs, Scored
+from serving.protocol.messages import Panel, Scores
+
+
+def score(loaded: LoadedModel, inputs: Inputs, rotate: int = 0) -> Scored:
+    """The scores of one version. A model that fails is not raised: its `error` is set.
+
+    `rotate` is the drill of a rollout's override: the features of each row move by that many places.
+    """
+    apart = inputs.apart.get(loaded.version)
+    if isinstance(apart, str):
+        return replace(unscored(loaded.version, apart, inputs), digest=loaded.card.digest)
+    if apart is not None:
+        return score(loaded, apart, rotate)
+    if inputs.read is not None and loaded.universe.whole:
+        whole = score(loaded, loaded.universe.inputs(inputs.read), rotate)
+        return loaded.universe.answer(whole, inputs.symbols)
+    began = monotonic()
+    seen = _seen(loaded, inputs)
+    if rotate:
+        seen = np.roll(seen, rotate, axis=-1)
+    ahead = inputs.ahead_by(loaded, rotate)
+    error = None
+    try:
+        if inputs.feature_set is not None:
+            loaded.require_feature_set(inputs.feature_set)
+            loaded.universe.require_ranks_over(inputs.universe)
+        scores = loaded.score(seen, inputs.complete) if ahead is None else ahead.scores
+    except (ServingError, FeatureSetMismatchError) as failure:
+        error, scores = str(failure), _no_scores(inputs)
+    return Scored(
+        version=loaded.version,
+        digest=loaded.card.digest,
+        feature_set=loaded.card.feature_set,
+        scores=scores,
+        seen=seen,
+        input_hash=hash_inputs(seen),
+        latency_ms=(inputs.waited + monotonic() - began + (ahead.seconds if ahead else 0.0)) * 1e3,
+        statuses=_all_ok(scores) if inputs.complete and error is None else _statuses(scores),
+        error=error,
+    )
+
+
+def score_together(loaded: LoadedModel, several: Sequence[Inputs]) -> list[Inputs]:
+    """`several` inputs, each `complete`, with their scores `ahead`, from one run of the version.
+
+    Only for a version whose scores do not depend on the other symbols. Raises `ServingError` if it fails.
+    """
+    began = monotonic()
+    panels = [_seen(loaded, one) for one in several]
+    scores = loaded.score(np.concatenate(panels), complete=True)
+    seconds = monotonic() - began
+    ends = np.cumsum([len(panel) for panel in panels])
+    parts = np.split(scores, ends[:-1])
+    told = [int(ends[-1]), *[0] * (len(parts) - 1)]
+    return [
+        replace(one, ahead=Ahead(loaded, part, seconds, symbols))
+        for one, part, symbols in zip(several, parts, told, strict=True)
+    ]
+
+
+def unscored(version: str, error: str, inputs: Inputs) -> Scored:
+    """The place of a version that could not be loaded."""
+    seen = inputs.panel[:, -1:, :]
+    scores = _no_scores(inputs)
+    return Scored(
+        version=version,
+        digest="",
+        feature_set="",
+        scores=scores,
+        seen=seen,
+        input_hash=hash_inputs(seen),
+        latency_ms=inputs.waited * 1e3,
+        statuses=_statuses(scores),
+        error=error,
+    )
+
+
+def _seen(loaded: LoadedModel, inputs: Inputs) -> Panel:
+    """The rows that the version looks at."""
+    return inputs.panel[:, -loaded.card.lookback :, :]
+
+
+def _all_ok(scores: Scores) -> tuple[SymbolStatus, ...]:
+    return (SymbolStatus.OK,) * len(scores)
+
+
+def _statuses(scores: Scores) -> tuple[SymbolStatus, ...]:
+    finite = np.isfinite(scores)
+    if finite.all():
+        return _all_ok(scores)
+    return tuple(SymbolStatus.OK if one else SymbolStatus.MISSING for one in finite)
+
+
+def _no_scores(inputs: Inputs) -> Scores:
+    return np.full(len(inputs.panel), np.nan, np.float32)

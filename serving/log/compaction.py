@@ -1,0 +1,238 @@
+"""Compaction of the prediction log: the small files of a past day become one, and old days go.
+
+The merged file takes its place whole, with the names of what it was made of in its metadata, before these
+are removed. Killed at any point, nothing is lost and nothing is read twice: readers go by those names, and
+the next compaction removes what the killed one had not.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import logging
+import os
+import threading
+import uuid
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import astuple, dataclass
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from alphaloop.clock import Clock, SystemClock
+from alphaloop.errors import DamagedStoreError
+from serving.log.disk_space import LogSpace
+from serving.log.prediction_row import DROPPED, SCHEMA
+from serving.log.reader import MERGED_PREFIX, SOURCES, SUFFIX, LogPart, damaged, read_parts, read_table
+
+log = logging.getLogger(__name__)
+
+LOCK_FILE = ".compaction.lock"
+UNFINISHED = ".unfinished"
+# Rows that are held in memory at a time, and compressed together.
+GROUP_ROWS = 4_096
+EVERY_SECONDS = 3_600.0
+FIT_SECONDS = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class LogFile:
+    """One file of a model's log: its day, and the parts that it holds."""
+
+    name: str
+    day: date
+    parts: tuple[LogPart, ...]
+
+
+class LogKeeper:
+    """Compacts the log in `folder` once an hour in a background thread, and removes days older than
+    `retention_days`; 0 keeps all. Where the log exceeds its `space`, the oldest files go within seconds.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        retention_days: int = 0,
+        clock: Clock | None = None,
+        space: LogSpace | None = None,
+    ) -> None:
+        self._folder, self._retention_days = Path(folder), retention_days
+        self._space = space or LogSpace(folder)
+        self._clock = clock or SystemClock()
+        self._ending = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Begin, at once."""
+        self._ending.clear()
+        self._thread = threading.Thread(target=self._run, name="log-keeper", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop, after the file that is being written."""
+        if self._thread is not None:
+            self._ending.set()
+            self._thread.join()
+            self._thread = None
+
+    def keep(self) -> None:
+        """Compact and prune the logs of all models now. What cannot be done is logged and left."""
+        today = self._clock.now().date()
+        oldest = today - timedelta(days=self._retention_days) if self._retention_days else date.min
+        for folder in sorted(self._folder.glob("model=*")):
+            if self._ending.is_set():
+                return
+            try:
+                compact(folder, today, oldest)
+            except (OSError, pa.ArrowException, DamagedStoreError) as error:
+                log.warning("the prediction log in %s could not be compacted: %s", folder, error)
+
+    def fit(self) -> None:
+        """Remove the oldest files where the log exceeds its space."""
+        if not self._space.exceeded:
+            return
+        try:
+            removed = self._space.shrink()
+        except OSError as error:
+            log.warning("old files of the prediction log could not be removed: %s", error)
+            return
+        log.warning(
+            "the prediction log was larger than serving.log_max_bytes: its %d oldest files are removed",
+            removed,
+        )
+
+    def _run(self) -> None:
+        while True:
+            self.keep()
+            with suppress(OSError):
+                self._space.measure()
+            for _ in range(int(EVERY_SECONDS / FIT_SECONDS)):
+                self.fit()
+                if self._ending.wait(FIT_SECONDS):
+                    return
+
+
+def compact(folder: Path, today: date, oldest: date = date.min) -> None:
+    """Merge the files of each day before `today` in one model's `folder`; remove days before `oldest`.
+
+    Does nothing where another process is at it.
+    """
+    with _alone(folder) as mine:
+        if not mine:
+            return
+        for leftover in folder.glob(f"{MERGED_PREFIX}*{UNFINISHED}"):
+            leftover.unlink()
+        days: dict[date, list[LogFile]] = defaultdict(list)
+        for file in _superseded_removed(folder, _files(folder, today)):
+            days[file.day].append(file)
+        for day, files in sorted(days.items()):
+            if day < oldest:
+                _remove(folder, files)
+            elif len(files) > 1 or not _is_merged(files[0]):
+                _merge(folder, day, files)
+
+
+def _files(folder: Path, today: date) -> list[LogFile]:
+    found = []
+    for entry in sorted(os.scandir(folder), key=lambda one: one.name):
+        if not entry.name.endswith(SUFFIX):
+            continue
+        path = folder / entry.name
+        if entry.name.startswith(MERGED_PREFIX):
+            day = date.fromisoformat(entry.name.removeprefix(MERGED_PREFIX)[:10])
+            found.append(LogFile(entry.name, day, tuple(read_parts(path))))
+        elif datetime.fromtimestamp(entry.stat().st_mtime, UTC).date() < today:
+            try:
+                found.append(_single(path))
+            except DamagedStoreError as error:
+                log.warning("left out of compaction: %s", error)
+    return [file for file in found if file.day < today]
+
+
+def _single(path: Path) -> LogFile:
+    """A file as its writer left it; its day is that of its first row."""
+    try:
+        metadata = pq.read_metadata(path)
+        first = metadata.row_group(0).column(SCHEMA.get_field_index("logged_at")).statistics.min
+        dropped = int((metadata.metadata or {}).get(DROPPED, b"0"))
+    except (pa.ArrowException, IndexError, AttributeError, ValueError) as error:
+        raise damaged(path, error) from error
+    return LogFile(path.name, first.date(), (LogPart(path.name, metadata.num_rows, dropped),))
+
+
+def _superseded_removed(folder: Path, files: list[LogFile]) -> list[LogFile]:
+    """The files without those whose parts are all in a merged one: what a killed compaction left."""
+    kept: list[LogFile] = []
+    held: set[str] = set()
+    # A merged file before the only one that it was made of.
+    for file in sorted(files, key=lambda one: (-len(one.parts), not _is_merged(one))):
+        names = {part.name for part in file.parts}
+        if names <= held:
+            (folder / file.name).unlink()
+        else:
+            kept.append(file)
+            if _is_merged(file):
+                held |= names
+    return kept
+
+
+def _is_merged(file: LogFile) -> bool:
+    return file.name.startswith(MERGED_PREFIX)
+
+
+def _merge(folder: Path, day: date, files: list[LogFile]) -> None:
+    files = sorted(files, key=lambda file: file.name)
+    parts = [part for file in files for part in file.parts]
+    sources = json.dumps([astuple(part) for part in parts]).encode()
+    path = folder / f"{MERGED_PREFIX}{day.isoformat()}-{uuid.uuid4().hex[:12]}{SUFFIX}"
+    unfinished = path.with_suffix(UNFINISHED)
+    schema = SCHEMA.with_metadata({SOURCES: sources})
+    with pq.ParquetWriter(unfinished, schema, compression="zstd") as writer:
+        for table in _groups(folder, files):
+            writer.write_table(table.cast(SCHEMA).replace_schema_metadata(schema.metadata))
+    _make_durable(unfinished)
+    os.replace(unfinished, path)
+    _make_durable(folder)
+    _remove(folder, files)
+
+
+def _groups(folder: Path, files: list[LogFile]) -> Iterator[pa.Table]:
+    """The rows of `files`, in order, in tables worth compressing."""
+    held: list[pa.Table] = []
+    for file in files:
+        held.append(read_table(folder / file.name).replace_schema_metadata(None))
+        if sum(len(one) for one in held) >= GROUP_ROWS:
+            yield pa.concat_tables(held)
+            held = []
+    if held:
+        yield pa.concat_tables(held)
+
+
+def _remove(folder: Path, files: list[LogFile]) -> None:
+    for file in files:
+        (folder / file.name).unlink(missing_ok=True)
+
+
+def _make_durable(path: Path) -> None:
+    """Have the disk hold what `path` is before anything that relies on it is removed."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[bool]:
+    """Whether no other process compacts this folder while the block lasts."""
+    with (folder / LOCK_FILE).open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+            return
+        yield True

@@ -1,0 +1,179 @@
+"""The prediction log: every prediction as a row of Parquet, written behind the request's back.
+
+`<folder>/model=<name>/<writer>-<number>.parquet`. A file appears whole or not at all, and is never changed.
+What waits is bounded in rows and bytes, and what is on disk in bytes (`serving.log.disk_space`): beyond that
+a row is dropped and counted, never the request; the count is kept in each file's metadata, so that a reader
+knows that the log is not complete. Files of past days are merged (`serving.log.compaction`).
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import uuid
+from collections import deque
+from datetime import datetime
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from alphaloop.clock import monotonic
+from serving.log.disk_space import LogSpace
+from serving.log.prediction_row import DROPPED, SCHEMA, PredictionRow, partition, table_of
+from serving.log.reader import PredictionLogReader
+
+log = logging.getLogger(__name__)
+
+__all__ = ["SCHEMA", "PredictionLog", "PredictionLogReader", "PredictionRow", "partition"]
+
+CAPACITY = 4_096
+# Of all rows that wait, queued or for their file.
+MAX_WAITING_BYTES = 64 * 2**20
+# Of a row of inputs that a client sent. A version's whole universe may be larger, and is logged.
+MAX_SENT_BYTES = 2**20
+# Rows of so many bytes are written at once: a table is made of them in one call, which lets no thread run.
+FLUSH_BYTES = 4 * 2**20
+FLUSH_SECONDS = 0.25
+IDLE_SECONDS = 0.02
+
+
+class PredictionLog:
+    """Writes rows in a background thread. Flushes a model's rows when a later bar begins (by `as_of` of rows
+    with symbols), when none came for `IDLE_SECONDS`, when they are `flush_seconds` old or have `FLUSH_BYTES`,
+    when it is closed. `space` bounds what is on disk.
+
+    `dropped` counts the rows that found no room, in memory or on disk, or could not be written.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        capacity: int = CAPACITY,
+        flush_seconds: float = FLUSH_SECONDS,
+        space: LogSpace | None = None,
+    ) -> None:
+        self._folder, self._flush_seconds = Path(folder), flush_seconds
+        self._capacity, self.space = capacity, space or LogSpace(folder)
+        self._waiting_bytes = self._pending_bytes = 0
+        # Looked at every so often: to wake the thread for each row would cost the request more than all
+        # the rest of logging does.
+        self._queue: deque[PredictionRow] = deque()
+        self._pending: dict[str, list[PredictionRow]] = {}
+        self._bars: dict[str, datetime] = {}
+        self._since = 0.0
+        self._writer, self._files = uuid.uuid4().hex[:12], 0
+        self._counting = threading.Lock()
+        self.dropped = 0
+        self._ending = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Start writing."""
+        self._ending.clear()
+        self._thread = threading.Thread(target=self._run, name="prediction-log", daemon=True)
+        self._thread.start()
+
+    def put(self, row: PredictionRow) -> None:
+        """Hand over a row; never waits."""
+        size = row.size_bytes
+        with self._counting:
+            full = len(self._queue) >= self._capacity or self._waiting_bytes + size > MAX_WAITING_BYTES
+            if not full and (row.symbols or size <= MAX_SENT_BYTES):
+                self._waiting_bytes += size
+                self._queue.append(row)
+                return
+        self._drop(1)
+
+    def close(self) -> None:
+        """Write what is left, then stop."""
+        if self._thread is not None:
+            self._ending.set()
+            self._thread.join()
+            self._thread = None
+
+    def _run(self) -> None:
+        while not self._ending.wait(IDLE_SECONDS):
+            if not self._drain() and self._pending:
+                self._flush()
+        self._drain()
+        self._flush()
+
+    def _drain(self) -> bool:
+        """Take what is in the queue; whether there was anything."""
+        found = bool(self._queue)
+        while self._queue:
+            self._append(self._queue.popleft())
+        return found
+
+    def _append(self, row: PredictionRow) -> None:
+        if not row.symbols and not self.space.holds_sent:
+            self._leave(row.size_bytes)
+            self._drop(1)
+            return
+        if self._begins_a_bar(row) and row.model in self._pending:
+            self._write(row.model, self._pending.pop(row.model))
+        if not self._pending:
+            self._since = monotonic()
+        self._pending.setdefault(row.model, []).append(row)
+        self._pending_bytes += row.size_bytes
+        if monotonic() - self._since >= self._flush_seconds or self._pending_bytes >= FLUSH_BYTES:
+            self._flush()
+
+    def _begins_a_bar(self, row: PredictionRow) -> bool:
+        """Whether it is of a later bar than all before it; one without a bar, or of an older one, is not.
+
+        Nor is one without symbols: its client sent the inputs, and may call them as of any moment.
+        """
+        latest = self._bars.get(row.model)
+        if row.as_of is None or not row.symbols or (latest is not None and row.as_of <= latest):
+            return False
+        self._bars[row.model] = row.as_of
+        return True
+
+    def _flush(self) -> None:
+        pending, self._pending = self._pending, {}
+        self._pending_bytes = 0
+        for model, rows in pending.items():
+            self._write(model, rows)
+
+    def _write(self, model: str, rows: list[PredictionRow]) -> None:
+        """Write the rows as one file, or drop them: whatever is wrong with them, those that follow count."""
+        try:
+            self._write_file(partition(self._folder, model), rows)
+        except (OSError, pa.ArrowException) as error:
+            self._lose(model, rows, error)
+        except Exception as error:
+            log.exception("rows that no file of the prediction log can hold:")
+            self._lose(model, rows, error)
+        finally:
+            self._leave(sum(row.size_bytes for row in rows))
+
+    def _write_file(self, folder: Path, rows: list[PredictionRow]) -> None:
+        path = folder / f"{self._writer}-{self._files:08d}.parquet"
+        unfinished = path.with_suffix(".unfinished")
+        self._files += 1
+        metadata = {DROPPED: str(self.dropped).encode()}
+        folder.mkdir(parents=True, exist_ok=True)
+        pq.write_table(table_of(rows).replace_schema_metadata(metadata), unfinished, compression="zstd")
+        self.space.add(unfinished.stat().st_size)
+        os.replace(unfinished, path)
+
+    def _lose(self, model: str, rows: list[PredictionRow], error: Exception) -> None:
+        self._drop(len(rows))
+        log.error("%d predictions of %r could not be logged in %s: %s", len(rows), model, self._folder, error)
+
+    def _leave(self, size: int) -> None:
+        with self._counting:
+            self._waiting_bytes -= size
+
+    def _drop(self, count: int) -> None:
+        with self._counting:
+            self.dropped += count
+            first = self.dropped == count
+        if first:
+            log.warning(
+                "the prediction log drops rows: more predictions come than can be written, or clients send "
+                "larger ones than it keeps (serving.log_max_bytes)"
+            )

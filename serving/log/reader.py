@@ -1,0 +1,165 @@
+"""Reading the prediction log while it grows, and while its files of past days are merged.
+
+A merged file names the files that it was made of, with their numbers of rows, in order. So a reader knows
+which of its rows it has had, although the files it had them from may still be there, or gone.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pyarrow import compute
+
+from alphaloop.clock import monotonic, sleep
+from alphaloop.errors import DamagedStoreError
+from serving.log.prediction_row import DROPPED, PredictionRow, partition, row_of
+
+SOURCES = b"alphaloop.sources"
+MERGED_PREFIX = "merged-"
+SUFFIX = ".parquet"
+
+
+@dataclass(frozen=True, slots=True)
+class LogPart:
+    """What one file of a writer holds: `rows`, and how many its writer had `dropped` by then."""
+
+    name: str
+    rows: int
+    dropped: int
+
+
+class PredictionLogReader:
+    """Reads the log of one model as it grows.
+
+    `by_symbols` leaves out rows of inputs that clients sent themselves, `since` those of bars before it: a
+    log of months has far more than a judge of yesterday's bars needs. `dropped` is the number of rows that
+    the writers of the files read so far have had to drop.
+    """
+
+    def __init__(
+        self, folder: Path, model: str, *, by_symbols: bool = False, since: datetime | None = None
+    ) -> None:
+        self._folder = partition(Path(folder), model)
+        self._by_symbols, self._since = by_symbols, since
+        self._seen: set[str] = set()
+        self._drops: dict[str, int] = {}
+        self._merged: dict[str, list[LogPart]] = {}
+
+    @property
+    def dropped(self) -> int:
+        """Rows that are missing from what was read."""
+        return sum(self._drops.values())
+
+    def new(self) -> list[PredictionRow]:
+        """The rows of files that were not read before, by `as_of` and then in the order of answers.
+
+        Rows without `as_of` come first. Raises `DamagedStoreError` for a file that cannot be read.
+        """
+        found: dict[str, list[PredictionRow]] = {}
+        while not self._collect(found):
+            # A file was merged or removed between the listing and the reading: look again.
+            continue
+        self._seen.update(found)
+        rows = [row for name in sorted(found) for row in found[name]]
+        return sorted(
+            rows, key=lambda row: (row.as_of is not None, row.as_of or row.logged_at, row.logged_at)
+        )
+
+    def wait_for(self, as_of: datetime, timeout: float) -> list[PredictionRow]:
+        """`new()`, repeated until a row for `as_of` or later has come, or `timeout` seconds have passed.
+
+        The rows that came are returned in both cases; look whether `as_of` is among them.
+        """
+        deadline = monotonic() + timeout
+        rows = self.new()
+        while not any(row.as_of is not None and row.as_of >= as_of for row in rows):
+            if monotonic() >= deadline:
+                break
+            sleep(0.005)
+            rows += self.new()
+        return rows
+
+    def _collect(self, found: dict[str, list[PredictionRow]]) -> bool:
+        """Add the rows of parts that are in neither `found` nor seen; False if a file went meanwhile."""
+        try:
+            files = self._files()
+            merged = {name: self._parts(name) for name in files if name.startswith(MERGED_PREFIX)}
+            for name, parts in merged.items():
+                if any(self._is_new(part.name, found) for part in parts):
+                    self._read_merged(name, parts, found)
+            for name in files:
+                if name not in merged and self._is_new(name, found):
+                    self._read_single(name, found)
+        except FileNotFoundError:
+            return False
+        return True
+
+    def _is_new(self, name: str, found: dict[str, list[PredictionRow]]) -> bool:
+        return name not in self._seen and name not in found
+
+    def _files(self) -> list[str]:
+        if not self._folder.is_dir():
+            return []
+        return sorted(entry.name for entry in os.scandir(self._folder) if entry.name.endswith(SUFFIX))
+
+    def _parts(self, name: str) -> list[LogPart]:
+        if name not in self._merged:
+            self._merged[name] = read_parts(self._folder / name)
+        return self._merged[name]
+
+    def _read_single(self, name: str, found: dict[str, list[PredictionRow]]) -> None:
+        table = read_table(self._folder / name)
+        self._count(name, int((table.schema.metadata or {}).get(DROPPED, b"0")))
+        found[name] = self._rows(table)
+
+    def _read_merged(self, name: str, parts: list[LogPart], found: dict[str, list[PredictionRow]]) -> None:
+        table, first = read_table(self._folder / name), 0
+        for part in parts:
+            if self._is_new(part.name, found):
+                self._count(part.name, part.dropped)
+                found[part.name] = self._rows(table.slice(first, part.rows))
+            first += part.rows
+
+    def _rows(self, table: pa.Table) -> list[PredictionRow]:
+        if self._by_symbols:
+            table = table.filter(compute.greater(compute.list_value_length(table["symbols"]), 0))
+        if self._since is not None:
+            table = table.filter(compute.greater_equal(table["as_of"], pa.scalar(self._since)))
+        return [row_of(values) for values in table.to_pylist()]
+
+    def _count(self, name: str, dropped: int) -> None:
+        writer = name.rpartition("-")[0]
+        self._drops[writer] = max(dropped, self._drops.get(writer, 0))
+
+
+def read_table(path: Path) -> pa.Table:
+    """A file of the log; raises `DamagedStoreError`, or `FileNotFoundError` where it is gone."""
+    try:
+        # Not through the dataset API: it would add the folder's `model=` as a second column.
+        return pq.ParquetFile(path).read()
+    except FileNotFoundError:
+        raise
+    except (OSError, pa.ArrowException) as error:
+        raise damaged(path, error) from error
+
+
+def read_parts(path: Path) -> list[LogPart]:
+    """What a merged file was made of; raises as `read_table` does."""
+    try:
+        metadata = pq.read_metadata(path).metadata or {}
+        return [LogPart(*one) for one in json.loads(metadata[SOURCES])]
+    except FileNotFoundError:
+        raise
+    except (OSError, pa.ArrowException, ValueError, KeyError, TypeError) as error:
+        raise damaged(path, error) from error
+
+
+def damaged(path: Path, error: Exception) -> DamagedStoreError:
+    """The error for a file that cannot be read."""
+    return DamagedStoreError(f"the prediction log {path} cannot be read: {error}; move it away")

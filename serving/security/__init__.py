@@ -1,0 +1,1 @@
+"""Security: access tokens, TLS, certificates and signatures of models."""

@@ -1,0 +1,132 @@
+"""Access: who may predict, and who may administer, by bearer token.
+
+The file of tokens has a line for each client: its name, its scopes joined by commas, and the token, as
+it is or as `sha256:` and the hex digest of it. Only digests are kept in memory. The file may be replaced
+while the server runs, as mounted secrets are; it is read again within a second, and at once for a token that
+is not known. A client may have several tokens, so that it can go from one to the next.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import ipaddress
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from alphaloop.errors import SettingsError
+from alphaloop.settings.serving import ServingSettings
+from serving.protocol.errors import AccessDeniedError, UnauthenticatedError
+from serving.security.reloadable_file import SecretFile
+
+HASHED = "sha256:"
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+# A token may hold the sign that begins a remark, which stands at a line's beginning or behind a blank.
+_REMARK = re.compile(r"(?:^|\s)#.*")
+SHORTEST_TOKEN = 16
+
+
+class Scope(StrEnum):
+    """What a token allows: `admin` loads and unloads versions, `predict` everything else."""
+
+    PREDICT = "predict"
+    ADMIN = "admin"
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """A client, and what it may do."""
+
+    client: str
+    scopes: frozenset[Scope]
+
+
+class Access:
+    """The tokens of one file. Raises `SettingsError`, which never holds a token, where it is no such file."""
+
+    def __init__(self, file: Path) -> None:
+        self._grants = SecretFile(file, _read)
+
+    @classmethod
+    def from_settings(cls, settings: ServingSettings) -> Access | None:
+        """The access of the settings; None where anybody may do everything, which loopback alone allows."""
+        return cls(settings.tokens) if settings.tokens else None
+
+    def authorise(self, header: str | None, scope: Scope) -> str:
+        """The client whose token is in `header` (`Bearer …`), if it has `scope`.
+
+        Raises `UnauthenticatedError` without a known token and `AccessDeniedError` without the scope.
+        """
+        grants = self._grants.current()
+        kind, _, token = (header or "").partition(" ")
+        if kind.lower() != "bearer" or not token:
+            raise UnauthenticatedError("send a token: the header 'authorization' with 'Bearer <token>'")
+        digest = _digest(token.strip())
+        grant = grants.get(digest)
+        if grant is None:
+            # The client may have been given its new token a moment ago, as we have.
+            self._grants.look()
+            grant = self._grants.content.get(digest)
+        if grant is None:
+            raise UnauthenticatedError("this token is not known here")
+        if scope not in grant.scopes:
+            raise AccessDeniedError(f"the token of '{grant.client}' does not have the scope '{scope}'")
+        return grant.client
+
+
+def require_protected(settings: ServingSettings) -> None:
+    """Raise `SettingsError` if anybody on the network could ask: without tokens only loopback is bound."""
+    if settings.tokens is None and not is_loopback(settings.host):
+        raise SettingsError(
+            f"serving.host is {settings.host} and there are no tokens: anybody could ask; "
+            "set serving.tokens, or serve on 127.0.0.1"
+        )
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach `host`."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _read(file: Path) -> dict[str, Grant]:
+    try:
+        lines = file.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        # The cause is left out: a decoding error carries the file's bytes.
+        why = error.strerror if isinstance(error, OSError) else "it is no text in UTF-8"
+        raise SettingsError(f"serving.tokens names {file}, which cannot be read ({why})") from None
+    grants = {}
+    for number, line in enumerate(lines, 1):
+        words = _REMARK.sub("", line).split()
+        if words:
+            digest, grant = _grant(words, f"{file} line {number}")
+            grants[digest] = grant
+    if not grants:
+        raise SettingsError(f"serving.tokens names {file}, which holds no token; nobody could ask")
+    return grants
+
+
+def _grant(words: list[str], where: str) -> tuple[str, Grant]:
+    if len(words) != 3:
+        raise SettingsError(f"{where}: give client, scopes and token, not {len(words)} words")
+    client, scopes, token = words
+    known = {one.value for one in Scope}
+    unknown = set(scopes.split(",")) - known
+    if unknown:
+        raise SettingsError(f"{where}: unknown scope '{min(unknown)}'; known: {', '.join(sorted(known))}")
+    digest = token.removeprefix(HASHED).lower() if token.startswith(HASHED) else _digest(token)
+    if not _DIGEST.fullmatch(digest):
+        raise SettingsError(f"{where}: behind '{HASHED}' come 64 hexadecimal digits")
+    if not token.startswith(HASHED) and len(token) < SHORTEST_TOKEN:
+        raise SettingsError(f"{where}: a token has at least {SHORTEST_TOKEN} characters")
+    return digest, Grant(client, frozenset(Scope(one) for one in scopes.split(",")))
+
+
+def _digest(token: str) -> str:
+    return hashlib.sha256(token.encode()).hexdigest()

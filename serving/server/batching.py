@@ -1,0 +1,71 @@
+"""Micro-batching: requests that wait at the same version are scored in one run of its graph.
+
+A run has a cost of its own, some 25 microseconds, whatever it scores. A batch is made only of what waits
+anyway, so an idle server never makes one and no request is held back for it. Only versions whose scores
+do not depend on the other symbols take part: of them the card says so, and the export has tried it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from alphaloop.clock import monotonic
+from alphaloop.errors import AlphaloopError
+from serving.inference.core import InferenceCore
+from serving.inference.model_cache import LoadedModel
+from serving.inference.routed_request import Exchange
+from serving.server.queued_request import Waiting
+
+
+class Batching:
+    """Scores requests together, at most `symbols` of them in one run; with 0 never."""
+
+    def __init__(self, core: InferenceCore, symbols: int) -> None:
+        self._core, self._symbols = core, symbols
+
+    def gather(self, first: Exchange, waiting: Iterable[Waiting]) -> tuple[Exchange, list[Waiting]]:
+        """`first`, and those of `waiting` that were scored with it: their exchange is there, with scores.
+
+        Both are as they were where nothing can be scored together. One that cannot be prepared is left to
+        its own turn, which says why.
+        """
+        version = first.answering
+        room = self._symbols - first.request.size
+        if version is None or version.card.cross_sectional or room <= 0:
+            return first, []
+        if not first.inputs.complete_for(version):
+            return first, []
+        mates = []
+        for one in waiting:
+            if one.request.size <= room and self._prepared(one, first, version):
+                mates.append(one)
+                room -= one.request.size
+                if room <= 0:
+                    break
+        if not mates:
+            return first, []
+        exchanges = [first, *(one.exchange for one in mates if one.exchange is not None)]
+        first, *others = self._core.score_together(exchanges)
+        if first.inputs.ahead is None:
+            # Not to be tried, and to fail, with each of their turns again.
+            for one in mates:
+                one.alone = True
+            return first, []
+        for one, exchange in zip(mates, others, strict=True):
+            one.exchange = exchange
+        return first, mates
+
+    def _prepared(self, one: Waiting, first: Exchange, version: LoadedModel) -> bool:
+        """Whether a request has its inputs, and `version` is to score them."""
+        request = one.request
+        same = request.model == first.request.model and request.version == first.request.version
+        if one.alone or not same or one.overdue(monotonic()) >= 0 or not self._core.at_hand(request):
+            return False
+        if one.exchange is None:
+            try:
+                one.exchange = self._core.prepare(request, one.arrival.at)
+            except AlphaloopError:
+                # Not to be tried again, and to fail, in each turn before its own.
+                one.alone = True
+                return False
+        return one.exchange.answering is version and one.exchange.inputs.complete_for(version)

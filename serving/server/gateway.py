@@ -1,0 +1,135 @@
+"""The gateway: what every edge does with a request before and after the core answers it.
+
+Access, limits, deadline, order of computing, account and trace, in one place, so that gRPC and HTTP
+differ only in how a request lies on the wire.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AbstractContextManager
+from functools import partial
+from typing import Any
+
+from alphaloop.clock import monotonic
+from alphaloop.errors import AlphaloopError
+from alphaloop.settings.settings import Settings
+from alphaloop.telemetry import tracing
+from serving.inference.core import InferenceCore
+from serving.inference.routed_request import Exchange
+from serving.protocol.messages import InferenceRequest, InferenceResponse
+from serving.protocol.request_limits import LARGE_SYMBOLS
+from serving.protocol.status import failure_of
+from serving.security.access import Access, Scope
+from serving.server.admission import Admission
+from serving.server.batching import Batching
+from serving.server.large_requests import MAX_CALLS, LargeWork, Places
+from serving.server.queued_request import Arrival, Waiting
+from serving.server.request_statistics import OTHER, Statistics
+from serving.server.token_bucket import RateLimit
+
+
+class Gateway:
+    """The core behind its limits. Belongs to one event loop."""
+
+    def __init__(self, core: InferenceCore, settings: Settings) -> None:
+        self.core, self.settings = core, settings
+        self.statistics = Statistics()
+        serving = settings.serving
+        self.admission = Admission(serving.max_in_flight)
+        self.batching = Batching(core, serving.batch_symbols)
+        # Two lines: a forecast for thousands of symbols does not wait for the panels of others.
+        self.large_bodies, self._large_forecasts = LargeWork("large-bodies"), LargeWork("large-forecasts")
+        self.calls = Places(MAX_CALLS, "calls that infer nothing")
+        self.access = Access.from_settings(serving)
+        self.limit = RateLimit(serving.rate_limit, serving.rate_burst) if serving.rate_limit else None
+        # Whether a request's headers and peer matter at all; on loopback they usually do not.
+        self.open = self.access is None and self.limit is None
+
+    def authorise(self, token: str | None, peer: str, scope: Scope) -> None:
+        """Raise unless the request may be answered now.
+
+        `UnauthenticatedError`, `AccessDeniedError`, or `RateLimitError` for a client (by token, else by
+        `peer`) that asks too often.
+        """
+        client = self.access.authorise(token, scope) if self.access is not None else peer
+        if self.limit is not None:
+            self.limit.spend(client)
+
+    async def infer(self, request: InferenceRequest, arrival: Arrival) -> InferenceResponse:
+        """Answer one request, and count the answer.
+
+        Raises as `InferenceCore.infer` does, and `DeadlineError`; what is raised is for the edge to count
+        (`failed`), which also knows of what never came so far.
+        """
+        if self.core.symbols_of(request) > LARGE_SYMBOLS:
+            work = self._large_forecasts
+            response = await work.run(partial(self.infer_now, request, arrival, work))
+            self.answered(response, arrival)
+            return response
+        waiting = Waiting(request, arrival)
+        await self.admission.turn(waiting)
+        waiting.require_time(monotonic())
+        if not self.core.at_hand(request):
+            waiting.request = await asyncio.to_thread(self.core.fetch, request)
+            waiting.require_time(monotonic())
+        # What is called soon runs when the answer has been handed to the wire.
+        later = asyncio.get_running_loop().call_soon
+        if tracing.enabled():
+            # By itself, so that its spans are its own.
+            with _span(request, arrival):
+                response = self.core.infer(waiting.request, arrival.at, later)
+        else:
+            response = self.core.answer(self._prepared(waiting), later)
+        later(self.statistics.succeeded, response, arrival.at, monotonic() - arrival.at)
+        return response
+
+    def infer_now(self, request: InferenceRequest, arrival: Arrival, work: LargeWork) -> InferenceResponse:
+        """Answer a large request in the thread of `work`; raises as `infer` does.
+
+        The answer is for the event loop to count (`answered`).
+        """
+        waiting = Waiting(request, arrival)
+        waiting.require_time(monotonic())
+        if not self.core.at_hand(request):
+            waiting.request = self.core.fetch(request)
+            waiting.require_time(monotonic())
+        with _span(request, arrival):
+            return self.core.infer(waiting.request, arrival.at, work.later)
+
+    def answered(self, response: InferenceResponse, arrival: Arrival) -> None:
+        """Count an answer of `infer_now`."""
+        self.statistics.succeeded(response, arrival.at, monotonic() - arrival.at)
+
+    def _prepared(self, waiting: Waiting) -> Exchange:
+        """A request whose turn has come, scored with what else waits, if that can be."""
+        exchange = waiting.exchange or self.core.prepare(waiting.request, waiting.arrival.at)
+        if waiting.alone or not self.admission.queue or exchange.inputs.ahead is not None:
+            return exchange
+        exchange, along = self.batching.gather(exchange, self.admission.waiting())
+        for one in along:
+            self.admission.call(one)
+        return exchange
+
+    def failed(self, error: AlphaloopError, arrived: float, model: str = "", version: str = "") -> None:
+        """Count a request that was not answered."""
+        known = self.core.known(model)
+        self.statistics.failed(
+            model if known else OTHER,
+            (version or known[0]) if known and (not version or version in known) else OTHER,
+            failure_of(error).reason,
+            monotonic() - arrived,
+        )
+
+
+def _span(request: InferenceRequest, arrival: Arrival) -> AbstractContextManager[Any]:
+    return tracing.span("ModelInfer", arrival.traceparent, _attributes(request), server=True)
+
+
+def _attributes(request: InferenceRequest) -> dict[str, str | int | float | bool]:
+    return {
+        "alphaloop.model": request.model,
+        "alphaloop.version": request.version,
+        "alphaloop.route_key": request.route_key,
+        "alphaloop.symbols": request.size,
+    }

@@ -1,0 +1,1 @@
+"""The gRPC wire: codec, inference service, health and server."""

@@ -1,0 +1,243 @@
+"""The protocol's protobuf messages: requests read, answers written.
+
+In `raw_input_contents` tensors are row-major and little-endian, and an element of BYTES is its length in
+4 bytes and then its bytes; `InferTensorContents` is the protocol's other encoding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from google.protobuf.message import DecodeError
+
+from alphaloop.forecasts import SymbolStatus
+from serving.protocol.messages import (
+    EXTENSIONS,
+    FLOAT,
+    INPUTS,
+    OUTPUTS,
+    PLATFORM,
+    SCORES,
+    SERVER_NAME,
+    InferenceRequest,
+    InferenceResponse,
+    InvalidRequestError,
+    ModelDescription,
+    messages,
+)
+from serving.protocol.request_limits import LARGE_SYMBOLS
+from serving.protocol.tensors import (
+    Parameter,
+    Tensor,
+    encode_bytes,
+    join_bytes,
+    read_request,
+    require_input,
+    require_offered,
+)
+from serving.server.grpc.protobuf_fields import require_few_fields
+
+if TYPE_CHECKING:
+    from serving.inference.model_repository import IndexEntry
+    from serving.server.request_statistics import VersionStatistics
+
+# Parameters in which each answer differs from the one before.
+OWN = ("prediction_id", "input_hash", "feature_timestamp")
+# Fields of the messages `ModelStatistics` and `StatisticDuration` that Triton and we both count.
+PIECE_VALUES = 2**14
+DURATIONS = ("success", "fail", "queue", "compute_input", "compute_infer", "compute_output")
+
+
+def decode_request(message: Any) -> InferenceRequest:
+    """Read a `ModelInferRequest`; raises `InvalidRequestError` for one that cannot be answered."""
+    return read_request(
+        message.model_name,
+        message.model_version,
+        message.id,
+        _tensors(message),
+        read_parameters(message.parameters),
+        _requested(message.outputs),
+    )
+
+
+def read_large(content: bytes) -> Any:
+    """A `ModelInferRequest` of its bytes; raises `InvalidRequestError` unless its work is bounded."""
+    kind = messages().ModelInferRequest
+    require_few_fields(content, kind.DESCRIPTOR)
+    try:
+        return kind.FromString(content)
+    except DecodeError as error:
+        raise malformed(error) from error
+
+
+def malformed(error: DecodeError) -> InvalidRequestError:
+    """The error for bytes that protobuf cannot read."""
+    return InvalidRequestError(f"this is not a message of the protocol: {error}")
+
+
+def read_parameters(parameters: Any) -> dict[str, Parameter]:
+    """The values of a map of `InferParameter`, or of `ModelRepositoryParameter`."""
+    return {name: _parameter(value) for name, value in parameters.items()}
+
+
+def encode_response(response: InferenceResponse, outputs: Sequence[str]) -> Any:
+    """A `ModelInferResponse` with the tensors named in `outputs`."""
+    fixed = tuple(item for item in response.parameters.items() if item[0] not in OWN)
+    message = messages().ModelInferResponse()
+    message.MergeFromString(
+        _frame(response.model, response.version, fixed, tuple(outputs), len(response.scores))
+    )
+    message.id = response.id
+    for name in OWN:
+        message.parameters[name].string_param = str(response.parameters.get(name, ""))
+    for name in outputs:
+        message.raw_output_contents.append(raw_output(response, name))
+    return message
+
+
+@lru_cache(maxsize=64)
+def _frame(
+    model: str,
+    version: str,
+    parameters: tuple[tuple[str, str | int | bool], ...],
+    outputs: tuple[str, ...],
+    symbols: int,
+) -> bytes:
+    """The part of an answer that the next one has as well: to read it takes a quarter of writing it."""
+    message = messages().ModelInferResponse(model_name=model, model_version=version)
+    for name, value in parameters:
+        if isinstance(value, bool):
+            message.parameters[name].bool_param = value
+        elif isinstance(value, int):
+            message.parameters[name].int64_param = value
+        else:
+            message.parameters[name].string_param = value
+    for name in outputs:
+        message.outputs.add(name=name, datatype=OUTPUTS[name]).shape.append(symbols)
+    return bytes(message.SerializeToString())
+
+
+def raw_output(response: InferenceResponse, name: str) -> bytes:
+    """The binary content of the output `name`."""
+    if name == SCORES:
+        return response.scores.astype("<f4", copy=False).tobytes()
+    if len(response.statuses) > LARGE_SYMBOLS:
+        # Long ones are hardly the same twice, and would be kept.
+        return encode_bytes(response.statuses)
+    return _statuses(response.statuses)
+
+
+@lru_cache(maxsize=64)
+def _statuses(statuses: tuple[SymbolStatus, ...]) -> bytes:
+    """The content of the output `statuses`, which is nearly always the same."""
+    return encode_bytes(statuses)
+
+
+def encode_server_metadata() -> Any:
+    """A `ServerMetadataResponse`."""
+    return messages().ServerMetadataResponse(
+        name=SERVER_NAME, version=version(SERVER_NAME), extensions=EXTENSIONS
+    )
+
+
+def encode_metadata(description: ModelDescription) -> Any:
+    """A `ModelMetadataResponse`."""
+    message = messages().ModelMetadataResponse(
+        name=description.model, versions=description.versions, platform=PLATFORM
+    )
+    shapes = description.input_shapes()
+    for name, datatype in INPUTS.items():
+        message.inputs.add(name=name, datatype=datatype).shape.extend(shapes[name])
+    for name, datatype in OUTPUTS.items():
+        message.outputs.add(name=name, datatype=datatype).shape.append(-1)
+    return message
+
+
+def encode_config(description: ModelDescription) -> Any:
+    """A `ModelConfigResponse`: Triton's model configuration, as far as it means something here."""
+    message = messages().ModelConfigResponse()
+    config = message.config
+    config.name, config.platform, config.backend = description.model, PLATFORM, "onnxruntime"
+    config.version_policy.specific.versions.extend(int(one) for one in description.versions)
+    shapes = description.input_shapes()
+    for name, datatype in INPUTS.items():
+        # Either of the two is given.
+        config.input.add(name=name, data_type=_triton_type(datatype), dims=shapes[name], optional=True)
+    for name, datatype in OUTPUTS.items():
+        config.output.add(name=name, data_type=_triton_type(datatype), dims=[-1])
+    config.instance_group.add(name=description.model, kind="KIND_CPU", count=1)
+    for name, text in description.properties.items():
+        config.parameters[name].string_value = text
+    return message
+
+
+def encode_index(entries: Sequence[IndexEntry]) -> Any:
+    """A `RepositoryIndexResponse`."""
+    message = messages().RepositoryIndexResponse()
+    for entry in entries:
+        message.models.add(name=entry.name, version=entry.version, state=entry.state, reason=entry.reason)
+    return message
+
+
+def encode_statistics(statistics: Sequence[VersionStatistics]) -> Any:
+    """A `ModelStatisticsResponse`; durations are in nanoseconds."""
+    message = messages().ModelStatisticsResponse()
+    for one in statistics:
+        row = message.model_stats.add(
+            name=one.model,
+            version=one.version,
+            last_inference=one.last_inference,
+            inference_count=one.inferences,
+            execution_count=one.executions,
+        )
+        for name, duration in one.durations().items():
+            field = getattr(row.inference_stats, name)
+            field.count, field.ns = duration.count, duration.ns
+    return message
+
+
+def _tensors(message: Any) -> list[Tensor]:
+    raw, inputs = message.raw_input_contents, message.inputs
+    if raw and len(raw) != len(inputs):
+        raise InvalidRequestError(f"the request has {len(inputs)} inputs and {len(raw)} raw contents")
+    tensors = []
+    for index, tensor in enumerate(inputs):
+        require_input(tensor.name, tensor.datatype)
+        if tensor.parameters:
+            require_offered(tensor.name, tensor.parameters)
+        if raw and tensor.HasField("contents"):
+            raise InvalidRequestError(f"input '{tensor.name}' has raw and typed contents; send one of them")
+        content = raw[index] if raw else _typed(tensor)
+        tensors.append(Tensor(tensor.name, tensor.datatype, tuple(tensor.shape), content))
+    return tensors
+
+
+def _requested(outputs: Any) -> list[str]:
+    for one in outputs:
+        if one.parameters:
+            require_offered(one.name, one.parameters)
+    return [one.name for one in outputs]
+
+
+def _typed(tensor: Any) -> bytes:
+    """The protocol's other encoding, `InferTensorContents`, as raw content."""
+    if tensor.datatype == FLOAT:
+        values = tensor.contents.fp32_contents
+        # In one piece it would keep other threads waiting for as long as it takes.
+        pieces = range(0, len(values), PIECE_VALUES)
+        return b"".join(np.array(values[at : at + PIECE_VALUES], dtype="<f4").tobytes() for at in pieces)
+    return join_bytes(tensor.contents.bytes_contents)
+
+
+def _parameter(value: Any) -> Parameter:
+    kind = value.WhichOneof("parameter_choice")
+    return getattr(value, kind) if kind else None
+
+
+def _triton_type(datatype: str) -> str:
+    """The name in Triton's `DataType` of one of the protocol's datatypes."""
+    return "TYPE_STRING" if datatype == "BYTES" else f"TYPE_{datatype}"

@@ -1,0 +1,295 @@
+"""The gRPC edge: the Open Inference Protocol's service over the gateway.
+
+The methods are coroutines, so the same object serves `grpc.aio` and Ray Serve. A forecast is made on
+the event loop; what reads the registry goes to a thread, because while the loop is blocked no client is
+answered and no health check either. An error becomes a status on the context and an empty message, which
+gRPC then does not send.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+from urllib.parse import unquote
+
+from tritonclient.grpc import service_pb2_grpc
+
+from alphaloop.clock import monotonic
+from alphaloop.errors import AlphaloopError
+from alphaloop.telemetry import tracing
+from serving.inference.core import InferenceCore
+from serving.inference.model_repository import version_to_load, version_to_unload
+from serving.protocol.errors import NotOfferedError, OverloadedError, RequestTooLargeError
+from serving.protocol.messages import SERVER_NAME, InferenceResponse, messages
+from serving.protocol.request_limits import LARGE_BYTES
+from serving.protocol.status import failure_of, told
+from serving.security.access import Scope
+from serving.server.gateway import Gateway
+from serving.server.grpc.grpc_codec import (
+    decode_request,
+    encode_config,
+    encode_index,
+    encode_metadata,
+    encode_response,
+    encode_server_metadata,
+    encode_statistics,
+    read_parameters,
+)
+from serving.server.grpc.incoming_message import Received
+from serving.server.queued_request import Arrival
+
+AUTHORIZATION = "authorization"
+# The key by which gRPC's own retries are told how long to wait, in milliseconds.
+PUSHBACK = "grpc-retry-pushback-ms"
+# Triton's parameter of the last answer to a request.
+FINAL = "triton_final_response"
+REGISTRY_AWAY = "alphaloop-registry-away"
+
+
+class InferenceService:
+    """The methods that are offered; the protocol's others are answered by UNIMPLEMENTED.
+
+    Hosts look methods up by name. The context's name is the one by which Ray Serve hands it over; it
+    needs `set_code` and `set_details`.
+    """
+
+    def __init__(self, core: InferenceCore, gateway: Gateway | None = None) -> None:
+        self._core, self._messages = core, messages()
+        self.gateway = gateway or Gateway(core, core.settings)
+
+    async def ServerLive(self, request: Any, grpc_context: Any) -> Any:
+        """That the process answers."""
+        return self._messages.ServerLiveResponse(live=True)
+
+    async def ServerReady(self, request: Any, grpc_context: Any) -> Any:
+        """Whether the model of the settings can answer; trailing metadata say if the registry is away."""
+        away = self._core.registry_away
+        if away:
+            grpc_context.set_trailing_metadata(((REGISTRY_AWAY, _header(away)),))
+        return self._messages.ServerReadyResponse(ready=self._core.ready)
+
+    async def ModelReady(self, request: Any, grpc_context: Any) -> Any:
+        """Whether a model, or one version of it, can answer at once."""
+        ready = self._core.model_ready(request.name, request.version)
+        return self._messages.ModelReadyResponse(ready=ready)
+
+    async def ServerMetadata(self, request: Any, grpc_context: Any) -> Any:
+        """Name, version and extensions of this server."""
+        return encode_server_metadata()
+
+    async def ModelMetadata(self, request: Any, grpc_context: Any) -> Any:
+        """Versions, inputs and outputs of a model."""
+
+        async def answer() -> Any:
+            return encode_metadata(
+                await asyncio.to_thread(self._core.describe, request.name, request.version)
+            )
+
+        return await self._answer(grpc_context, Scope.PREDICT, answer)
+
+    async def ModelConfig(self, request: Any, grpc_context: Any) -> Any:
+        """Triton's configuration of a model."""
+
+        async def answer() -> Any:
+            return encode_config(await asyncio.to_thread(self._core.describe, request.name, request.version))
+
+        return await self._answer(grpc_context, Scope.PREDICT, answer)
+
+    async def ModelStatistics(self, request: Any, grpc_context: Any) -> Any:
+        """Counts and durations of a version, a model, or all."""
+
+        async def answer() -> Any:
+            versions = await asyncio.to_thread(self._core.served, request.name, request.version)
+            return encode_statistics(self.gateway.statistics.of(versions))
+
+        return await self._answer(grpc_context, Scope.PREDICT, answer)
+
+    async def RepositoryIndex(self, request: Any, grpc_context: Any) -> Any:
+        """Every version of the registry, and whether it is loaded."""
+
+        async def answer() -> Any:
+            return encode_index(await asyncio.to_thread(self._core.repository.index, request.ready))
+
+        return await self._answer(grpc_context, Scope.PREDICT, answer)
+
+    async def RepositoryModelLoad(self, request: Any, grpc_context: Any) -> Any:
+        """Load the version in the parameter `version`, by default the champion, and keep it."""
+
+        async def answer() -> Any:
+            version = version_to_load(read_parameters(request.parameters))
+            await asyncio.to_thread(self._core.repository.load, request.model_name, version)
+            return self._messages.RepositoryModelLoadResponse()
+
+        return await self._answer(grpc_context, Scope.ADMIN, answer)
+
+    async def RepositoryModelUnload(self, request: Any, grpc_context: Any) -> Any:
+        """Unload the version in the parameter `version`, by default all that the rollout does not need."""
+
+        async def answer() -> Any:
+            version = version_to_unload(read_parameters(request.parameters))
+            await asyncio.to_thread(self._core.repository.unload, request.model_name, version)
+            return self._messages.RepositoryModelUnloadResponse()
+
+        return await self._answer(grpc_context, Scope.ADMIN, answer)
+
+    async def ModelInfer(self, request: Any, grpc_context: Any) -> Any:
+        """Answer one request that a host has read already."""
+        gateway = self.gateway
+        arrived = monotonic()
+        if not gateway.admission.enter():
+            return self.refuse_arrival(grpc_context, arrived)
+        try:
+            return await self.infer(Received(request.ByteSize(), request), grpc_context, arrived)
+        finally:
+            gateway.admission.leave()
+
+    async def infer(self, received: Received, grpc_context: Any, arrived: float) -> Any:
+        """Answer one request that `Admission.enter` has let in at `arrived`."""
+        try:
+            return await self._infer(received, grpc_context, arrived)
+        except AlphaloopError as error:
+            self.gateway.failed(error, arrived, received.model, received.version)
+            return _refuse(grpc_context, error, self._messages.ModelInferResponse())
+
+    def refuse_arrival(self, grpc_context: Any, arrived: float) -> Any:
+        """Answer one request that `Admission.enter` has not let in."""
+        error = self.gateway.admission.refusal()
+        self.gateway.failed(error, arrived)
+        return _refuse(grpc_context, error, self._messages.ModelInferResponse())
+
+    async def ModelStreamInfer(self, requests: AsyncIterator[Any], grpc_context: Any) -> AsyncIterator[Any]:
+        """Answer a stream of requests, in their order. An error ends its request, not the stream."""
+        async for request in requests:
+            # Sent outside of what is counted: a client that does not read its answers holds no place.
+            yield await self.streamed(Received(request.ByteSize(), request), grpc_context)
+
+    async def streamed(self, received: Received, grpc_context: Any) -> Any:
+        """The answer to one request of a stream."""
+        arrived = monotonic()
+        entered = self.gateway.admission.enter()
+        try:
+            if not entered:
+                raise self.gateway.admission.refusal()
+            answer = self._messages.ModelStreamInferResponse()
+            answer.infer_response.CopyFrom(await self._infer(received, grpc_context, arrived))
+            # One answer to each request: so each is the last (Triton's decoupled models may give several).
+            answer.infer_response.parameters[FINAL].bool_param = True
+            return answer
+        except AlphaloopError as error:
+            self.gateway.failed(error, arrived, received.model, received.version)
+            answer = self._messages.ModelStreamInferResponse(error_message=told(error))
+            answer.infer_response.id = received.id
+            return answer
+        finally:
+            if entered:
+                self.gateway.admission.leave()
+
+    async def _infer(self, received: Received, grpc_context: Any, arrived: float) -> Any:
+        arrival = self._arrival(grpc_context, arrived)
+        most = self.gateway.settings.serving.max_request_bytes
+        if received.size > most:
+            raise RequestTooLargeError(
+                f"the request has {received.size} bytes, and at most {most} (serving.max_request_bytes)"
+            )
+        if received.size > LARGE_BYTES:
+            return await self._infer_large(received, arrival)
+        request = decode_request(received.read())
+        return encode_response(await self.gateway.infer(request, arrival), request.outputs)
+
+    async def _infer_large(self, received: Received, arrival: Arrival) -> Any:
+        work = self.gateway.large_bodies
+
+        def answered() -> tuple[InferenceResponse, Any]:
+            request = decode_request(received.read())
+            response = self.gateway.infer_now(request, arrival, work)
+            return response, encode_response(response, request.outputs)
+
+        with work.place():
+            response, answer = await work.run(answered)
+        self.gateway.answered(response, arrival)
+        return answer
+
+    def _arrival(self, grpc_context: Any, arrived: float) -> Arrival:
+        """When the request came and what is known of it; raises if its client may not ask."""
+        gateway = self.gateway
+        remaining = _remaining(grpc_context)
+        if gateway.open and not tracing.enabled():
+            return Arrival(arrived, remaining)
+        headers = _headers(grpc_context)
+        if not gateway.open:
+            gateway.authorise(headers.get(AUTHORIZATION), _peer(grpc_context), Scope.PREDICT)
+        return Arrival(arrived, remaining, headers.get(tracing.TRACEPARENT))
+
+    async def _answer(self, grpc_context: Any, scope: Scope, answer: Callable[[], Awaitable[Any]]) -> Any:
+        """What `answer` gives, for a client with `scope`; its error as a status."""
+        arrived = monotonic()
+        try:
+            if not self.gateway.open:
+                headers = _headers(grpc_context)
+                self.gateway.authorise(headers.get(AUTHORIZATION), _peer(grpc_context), scope)
+            with self.gateway.calls.place():
+                return await answer()
+        except AlphaloopError as error:
+            self.gateway.failed(error, arrived)
+            return _refuse(grpc_context, error, self._messages.ServerLiveResponse())
+
+
+def status_name(error: AlphaloopError) -> str:
+    """The name of the gRPC status that says what kind of failure `error` is."""
+    return failure_of(error).grpc
+
+
+def add_service(service: Any, server: Any) -> None:
+    """Register `service` on a gRPC server.
+
+    Ray Serve imports this function by name in its proxies and replicas, which then know the messages.
+    """
+    messages()
+    service_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(service, server)
+
+
+def _refuse(grpc_context: Any, error: AlphaloopError, empty: Any) -> Any:
+    import grpc
+
+    grpc_context.set_code(grpc.StatusCode[status_name(error)])
+    grpc_context.set_details(told(error))
+    if isinstance(error, OverloadedError):
+        grpc_context.set_trailing_metadata(((PUSHBACK, str(max(1, round(error.retry_after * 1e3)))),))
+    return empty
+
+
+def _remaining(grpc_context: Any) -> float | None:
+    """Seconds to the deadline; None without one, and in Ray Serve's own path, which does not tell."""
+    ask = getattr(grpc_context, "time_remaining", None)
+    return None if ask is None else ask()
+
+
+def _headers(grpc_context: Any) -> dict[str, str]:
+    return {key: value for key, value in grpc_context.invocation_metadata() or () if isinstance(value, str)}
+
+
+def _peer(grpc_context: Any) -> str:
+    """The client's address alone, of `ipv4:127.0.0.1:5000`: the port differs between its connections."""
+    ask = getattr(grpc_context, "peer", None)
+    address = "" if ask is None else unquote(str(ask()))
+    return address.partition(":")[2].rpartition(":")[0].strip("[]") or address
+
+
+def _header(text: str) -> str:
+    """`text` as gRPC's metadata take it: printable ASCII."""
+    return "".join(one if " " <= one <= "~" else "?" for one in text)[:512]
+
+
+def _unimplemented(name: str) -> Any:
+    async def method(self: InferenceService, request: Any, grpc_context: Any) -> Any:
+        error = NotOfferedError(f"{SERVER_NAME} does not offer {name}")
+        return _refuse(grpc_context, error, self._messages.ServerLiveResponse())
+
+    method.__name__ = name
+    return method
+
+
+for _name in vars(service_pb2_grpc.GRPCInferenceServiceServicer):
+    if not _name.startswith("_") and not hasattr(InferenceService, _name):
+        setattr(InferenceService, _name, _unimplemented(_name))

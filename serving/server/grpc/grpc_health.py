@@ -1,0 +1,55 @@
+"""The standard gRPC health service: of the server (no name, or its gRPC service's), and of each model.
+
+Specification: https://github.com/grpc/grpc/blob/master/doc/health-checking.md
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+from serving.inference.core import InferenceCore
+from serving.protocol.messages import SERVICE
+
+
+class HealthService:
+    """Says `SERVING` for what can answer now, without reading the registry."""
+
+    def __init__(self, core: InferenceCore, poll_seconds: float) -> None:
+        from grpc_health.v1 import health_pb2
+
+        self._core, self._poll_seconds, self._messages = core, poll_seconds, health_pb2
+        self._draining = False
+
+    def drain(self) -> None:
+        """From now on say `NOT_SERVING`, so that balancers send nothing more."""
+        self._draining = True
+
+    async def Check(self, request: Any, context: Any) -> Any:
+        """The status now; NOT_FOUND for a model that is not known."""
+        import grpc
+
+        status = self._status(request.service)
+        if status == self._messages.HealthCheckResponse.SERVICE_UNKNOWN:
+            context.set_code(grpc.StatusCode.NOT_FOUND)
+            context.set_details(f"no model '{request.service[:200]}' is served here")
+        return self._messages.HealthCheckResponse(status=status)
+
+    async def Watch(self, request: Any, context: Any) -> AsyncIterator[Any]:
+        """The status now and each time that it changes."""
+        told = None
+        while True:
+            status = self._status(request.service)
+            if status != told:
+                told = status
+                yield self._messages.HealthCheckResponse(status=status)
+            await asyncio.sleep(self._poll_seconds)
+
+    def _status(self, service: str) -> int:
+        answer = self._messages.HealthCheckResponse
+        of_server = service in ("", SERVICE)
+        if not of_server and not self._core.known(service):
+            return int(answer.SERVICE_UNKNOWN)
+        ready = self._core.ready if of_server else True
+        return int(answer.SERVING if ready and not self._draining else answer.NOT_SERVING)

@@ -1,0 +1,151 @@
+"""The gRPC server of the process host: the inference service, health and reflection, on one port.
+
+Messages come as bytes and are read here, so that what is no message gets the status for that, and so
+that a request is counted when it has come, not when it is read: see `serving.server.admission`. A call whose
+message is still on its way counts for nothing: whoever never sends it holds no place.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from functools import partial
+from typing import Any
+
+import grpc
+from google.protobuf.message import DecodeError
+from grpc_health.v1 import health, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from alphaloop.clock import monotonic
+from serving.protocol.messages import SERVICE, messages
+from serving.protocol.request_limits import LARGE_BYTES
+from serving.server.gateway import Gateway
+from serving.server.grpc.grpc_codec import malformed
+from serving.server.grpc.grpc_edge import InferenceService
+from serving.server.grpc.grpc_health import HealthService
+from serving.server.grpc.incoming_message import Received
+
+PREFIX = f"/{SERVICE}/"
+INFER, STREAM = f"{PREFIX}ModelInfer", f"{PREFIX}ModelStreamInfer"
+# Larger than any answer; the limit on requests is a setting.
+UNLIMITED = -1
+# A client that vanished in the middle of a call would keep it open for ever: it is asked whether it lives.
+PING_MS, PONG_MS = 60_000, 20_000
+
+
+def make_server(gateway: Gateway, service: InferenceService) -> tuple[Any, HealthService]:
+    """A server, without a port yet, and its health service."""
+    options = [
+        # Without this a second server would share the port in silence.
+        ("grpc.so_reuseport", 0),
+        ("grpc.max_receive_message_length", gateway.settings.serving.max_request_bytes),
+        ("grpc.max_send_message_length", UNLIMITED),
+        ("grpc.keepalive_time_ms", PING_MS),
+        ("grpc.http2.ping_timeout_ms", PONG_MS),
+        # While a call is silent; by default only two pings are sent then.
+        ("grpc.http2.max_pings_without_data", 0),
+    ]
+    server = grpc.aio.server(options=options)
+    return server, add_handlers(server, gateway, service)
+
+
+def add_handlers(server: Any, gateway: Gateway, service: InferenceService) -> HealthService:
+    """Offer `service`, health and reflection on `server`; the health service is returned."""
+    server.add_generic_rpc_handlers((InferenceHandler(gateway, service),))
+    healthy = HealthService(gateway.core, gateway.settings.serving.poll_seconds)
+    health_pb2_grpc.add_HealthServicer_to_server(healthy, server)
+    reflection.enable_server_reflection((SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
+    return healthy
+
+
+class InferenceHandler(grpc.GenericRpcHandler):
+    """Finds the method of a call; inference is let in, or refused, once its message is here as bytes."""
+
+    def __init__(self, gateway: Gateway, service: InferenceService) -> None:
+        self._gateway, self._service = gateway, service
+        self._parse = messages().ModelInferRequest.FromString
+        self._methods = _methods(service)
+
+    def service(self, handler_call_details: Any) -> Any:
+        """The handler of one call; gRPC calls this in the call's own task."""
+        method = handler_call_details.method
+        if method != INFER:
+            return self._methods.get(method)
+        arrived, admission = monotonic(), self._gateway.admission
+        call = asyncio.current_task()
+        if call is None:
+            raise RuntimeError("gRPC looks handlers up in the task of the call")
+        admission.announce(call)
+        # However the call ends: one whose client goes away before its message came is never handled.
+        call.add_done_callback(admission.come)
+        return grpc.unary_unary_rpc_method_handler(partial(self._infer, arrived, call))
+
+    async def _infer(self, arrived: float, call: asyncio.Task[Any], content: bytes, context: Any) -> bytes:
+        admission = self._gateway.admission
+        admission.come(call)
+        if not admission.enter():
+            self._service.refuse_arrival(context, arrived)
+            return b""
+        try:
+            answer = await self._service.infer(_received(content, self._parse), context, arrived)
+            return bytes(answer.SerializeToString())
+        except DecodeError as error:
+            return _malformed(context, error)
+        finally:
+            # Before the answer is sent: a client that does not read it holds no place either.
+            admission.leave()
+
+
+def _methods(service: InferenceService) -> dict[str, Any]:
+    """Handlers of all methods but `ModelInfer`, by their path."""
+    found: dict[str, Any] = {}
+    described = messages().DESCRIPTOR.services_by_name["GRPCInferenceService"]
+    for method in described.methods:
+        parse = getattr(messages(), method.input_type.name).FromString
+        call = getattr(service, method.name)
+        path = f"{PREFIX}{method.name}"
+        if path == STREAM:
+            found[path] = grpc.stream_stream_rpc_method_handler(partial(_stream, service, parse))
+        elif path != INFER:
+            found[path] = grpc.unary_unary_rpc_method_handler(partial(_unary, call, parse))
+    return found
+
+
+def _received(content: bytes, parse: Callable[[bytes], Any]) -> Received:
+    """A request as it came; of a large one nothing is read yet."""
+    size = len(content)
+    return Received(size, content=content) if size > LARGE_BYTES else Received(size, parse(content))
+
+
+async def _unary(call: Any, parse: Callable[[bytes], Any], content: bytes, context: Any) -> bytes:
+    if len(content) > LARGE_BYTES:
+        context.set_code(grpc.StatusCode.RESOURCE_EXHAUSTED)
+        context.set_details(
+            f"the request has {len(content)} bytes, and at most {LARGE_BYTES}: it infers nothing"
+        )
+        return b""
+    try:
+        message = parse(content)
+    except DecodeError as error:
+        return _malformed(context, error)
+    return bytes((await call(message, context)).SerializeToString())
+
+
+async def _stream(
+    service: InferenceService, parse: Callable[[bytes], Any], contents: AsyncIterator[bytes], context: Any
+) -> AsyncIterator[bytes]:
+    async for content in contents:
+        try:
+            received = _received(content, parse)
+        except DecodeError as error:
+            _malformed(context, error)
+            return
+        answer = await service.streamed(received, context)
+        yield bytes(answer.SerializeToString())
+
+
+def _malformed(context: Any, error: DecodeError) -> bytes:
+    context.set_code(grpc.StatusCode.INVALID_ARGUMENT)
+    context.set_details(str(malformed(error)))
+    return b""

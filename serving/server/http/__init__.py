@@ -1,0 +1,1 @@
+"""The HTTP wire: codec, ASGI application, limits and server."""

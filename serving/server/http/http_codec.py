@@ -1,0 +1,275 @@
+"""The protocol's JSON, and its extension for binary tensor data.
+
+With the header `Inference-Header-Content-Length` a body is JSON of that many bytes and then the content of
+each tensor that has the parameter `binary_data_size`, in order. A score that is NaN is `null` in JSON.
+
+Specification: https://github.com/triton-inference-server/server/blob/main/docs/protocol/extension_binary_data.md
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any
+
+from serving.protocol.messages import (
+    FLOAT,
+    OUTPUTS,
+    SCORES,
+    InferenceRequest,
+    InferenceResponse,
+    InvalidRequestError,
+    shown,
+)
+from serving.protocol.request_limits import LARGE_BYTES
+from serving.protocol.tensors import (
+    LARGEST,
+    Parameter,
+    Tensor,
+    join_bytes,
+    read_request,
+    require_input,
+    require_offered,
+    require_panel,
+)
+from serving.server.grpc.grpc_codec import raw_output
+from serving.server.http.json_numbers import Numbers, as_floats, nests_otherwise, read_text
+
+BINARY_SIZE = "binary_data_size"
+# Of a length; more than any body has.
+MOST_DIGITS = 20
+# Values that are written at a time: a single call that writes many keeps other threads waiting.
+PIECE_VALUES = 4_096
+BINARY_HINT = (
+    "; where binary data follow the JSON, give the length of the JSON in the header "
+    "Inference-Header-Content-Length"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A request, and which outputs are wanted as binary data."""
+
+    request: InferenceRequest
+    binary: frozenset[str]
+
+
+def decode_infer(body: bytes, header_length: str | None, model: str, version: str) -> Asked:
+    """Read a request's body; raises `InvalidRequestError` for one that cannot be answered."""
+    head, rest = _split(body, header_length)
+    parameters = read_parameters(head)
+    outputs = _objects(head, "outputs")
+    names = [_named(one, "outputs") for one in outputs]
+    for name, one in zip(names, outputs, strict=True):
+        require_offered(name, read_parameters(one))
+    by_default = parameters.get("binary_data_output") is True
+    binary = [
+        name
+        for name, one in zip(names, outputs, strict=True)
+        if read_parameters(one).get("binary_data", by_default) is True
+    ]
+    request = read_request(
+        model,
+        version,
+        _text("" if head.get("id") is None else head["id"], "id"),
+        _tensors(head, rest),
+        parameters,
+        names,
+    )
+    return Asked(request, frozenset(binary if names else OUTPUTS if by_default else ()))
+
+
+def encode_infer(response: InferenceResponse, asked: Asked) -> tuple[bytes, int | None]:
+    """The answer's body, and the length of its JSON where binary data follow."""
+    outputs: list[str] = []
+    contents: list[bytes] = []
+    for name in asked.request.outputs:
+        output: dict[str, Any] = {
+            "name": name,
+            "datatype": OUTPUTS[name],
+            "shape": [len(response.scores)],
+        }
+        if name in asked.binary:
+            contents.append(raw_output(response, name))
+            output["parameters"] = {BINARY_SIZE: len(contents[-1])}
+            outputs.append(json.dumps(output))
+        else:
+            outputs.append(_extended(output, "data", _listed(_data(response, name))))
+    head = {
+        "model_name": response.model,
+        "model_version": response.version,
+        **({"id": response.id} if response.id else {}),
+        "parameters": response.parameters,
+    }
+    text = _extended(head, "outputs", f"[{', '.join(outputs)}]").encode()
+    return b"".join([text, *contents]), len(text) if contents else None
+
+
+def _extended(content: dict[str, Any], name: str, value: str) -> str:
+    """The JSON of an object with one more member, whose value is JSON already."""
+    return f'{json.dumps(content, allow_nan=False)[:-1]}, "{name}": {value}}}'
+
+
+def _listed(values: list[Any]) -> str:
+    """The JSON of a list, written in pieces."""
+    pieces = (values[at : at + PIECE_VALUES] for at in range(0, len(values), PIECE_VALUES))
+    return f"[{', '.join(json.dumps(piece, allow_nan=False)[1:-1] for piece in pieces)}]"
+
+
+def plain(message: Any) -> dict[str, Any]:
+    """A protobuf message as JSON: numbers as numbers, where protobuf's own writer makes texts of int64."""
+    found: dict[str, Any] = {}
+    for one in message.DESCRIPTOR.fields:
+        value = getattr(message, one.name)
+        if one.message_type is not None and one.message_type.GetOptions().map_entry:
+            found[one.name] = {key: _plain_value(one.message_type.fields[1], value[key]) for key in value}
+        elif isinstance(value, str | bytes | int | float):
+            found[one.name] = _plain_value(one, value)
+        elif hasattr(value, "DESCRIPTOR"):
+            if message.HasField(one.name):
+                found[one.name] = plain(value)
+        else:
+            found[one.name] = [_plain_value(one, item) for item in value]
+    return found
+
+
+def _plain_value(field: Any, value: Any) -> Any:
+    if field.message_type is not None:
+        return plain(value)
+    return field.enum_type.values_by_number[value].name if field.enum_type is not None else value
+
+
+def read_object(body: bytes) -> dict[str, Any]:
+    """The JSON object of a body, empty for an empty one; raises `InvalidRequestError` for anything else."""
+    if not body.strip():
+        return {}
+    try:
+        found = read_text(body) if len(body) > LARGE_BYTES else json.loads(body)
+    except ValueError as error:
+        hint = BINARY_HINT if BINARY_SIZE.encode() in body[:LARGE_BYTES] else ""
+        raise InvalidRequestError(f"the body is not JSON: {error}{hint}") from error
+    except RecursionError as error:
+        raise InvalidRequestError("the body is not JSON as it is read here: it nests too deeply") from error
+    if not isinstance(found, dict):
+        raise InvalidRequestError(
+            f"the body is a JSON {_JSON_NAMES.get(type(found), 'null')}; it is an object"
+        )
+    return found
+
+
+def read_parameters(one: Mapping[str, Any]) -> dict[str, Parameter]:
+    """The parameters of a request or a tensor; one that is null is left out."""
+    found = one.get("parameters")
+    if found is None:
+        return {}
+    if not isinstance(found, dict):
+        raise InvalidRequestError(f"'parameters' is {shown(found)}; it is an object")
+    return {name: value for name, value in found.items() if value is not None}
+
+
+_JSON_NAMES = {list: "list", str: "text", int: "number", float: "number", bool: "boolean"}
+
+
+def _split(body: bytes, header_length: str | None) -> tuple[dict[str, Any], bytes]:
+    if header_length is None:
+        return read_object(body), b""
+    digits = header_length if header_length.isascii() and header_length.isdigit() else ""
+    if not 0 < len(digits) <= MOST_DIGITS or int(digits) > len(body):
+        raise InvalidRequestError(
+            f"Inference-Header-Content-Length is {header_length[:40]!r}; the body has {len(body)} bytes"
+        )
+    edge = int(digits)
+    return read_object(body[:edge]), body[edge:]
+
+
+def _tensors(head: Mapping[str, Any], rest: bytes) -> list[Tensor]:
+    tensors, position = [], 0
+    for one in _objects(head, "inputs"):
+        name, datatype = _named(one, "inputs"), _text(one.get("datatype", ""), "datatype")
+        require_input(name, datatype)
+        require_offered(name, read_parameters(one))
+        size, shape = read_parameters(one).get(BINARY_SIZE), _shape(name, one.get("shape"))
+        if size is None:
+            content = _content(name, datatype, one.get("data"), shape)
+        else:
+            if isinstance(size, bool) or not isinstance(size, int) or not 0 <= size <= len(rest) - position:
+                raise InvalidRequestError(
+                    f"input '{name}' has {BINARY_SIZE} {shown(size)}; {len(rest) - position} bytes are left"
+                    f"{'' if rest else BINARY_HINT}"
+                )
+            if one.get("data") is not None:
+                raise InvalidRequestError(f"input '{name}' has data and {BINARY_SIZE}; send one of them")
+            content = rest[position : position + size]
+            position += size
+        tensors.append(Tensor(name, datatype, shape, content))
+    if position != len(rest):
+        raise InvalidRequestError(f"{len(rest) - position} bytes of the body belong to no input")
+    return tensors
+
+
+def _content(name: str, datatype: str, data: Any, shape: Sequence[int]) -> bytes:
+    if isinstance(data, Numbers) and datatype == FLOAT:
+        return data.read(name, shape, require_panel(shape)).tobytes()
+    if isinstance(data, Numbers):
+        raise InvalidRequestError(f"input '{name}' holds numbers; it holds texts")
+    if not isinstance(data, list):
+        raise InvalidRequestError(f"input '{name}' has no list 'data' and no {BINARY_SIZE}")
+    flat = _flat(name, data, shape)
+    if datatype == FLOAT:
+        return as_floats(name, flat).tobytes()
+    try:
+        return join_bytes(_text(one, name).encode() for one in flat)
+    except UnicodeEncodeError as error:
+        raise InvalidRequestError(f"input '{name}' holds a text that is not Unicode: {error}") from error
+
+
+def _flat(name: str, data: list[Any], shape: Sequence[int]) -> list[Any]:
+    """The values in row-major order, of lists that nest as `shape` or of one list of them all."""
+    if not any(isinstance(one, list) for one in data):
+        return data
+    lists = [data]
+    for length in shape:
+        if not all(isinstance(one, list) and len(one) == length for one in lists):
+            raise nests_otherwise(name, shape)
+        lists = list(chain.from_iterable(lists))
+    if any(isinstance(one, list) for one in lists):
+        raise nests_otherwise(name, shape)
+    return lists
+
+
+def _shape(name: str, shape: Any) -> tuple[int, ...]:
+    if not isinstance(shape, list) or not all(
+        isinstance(one, int) and not isinstance(one, bool) and abs(one) <= LARGEST for one in shape
+    ):
+        raise InvalidRequestError(
+            f"input '{name}' has shape {shown(shape)}; it is a list of whole numbers of at most 64 bits"
+        )
+    return tuple(shape)
+
+
+def _objects(head: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
+    found = head.get(name)
+    if found is None:
+        return []
+    if not isinstance(found, list) or not all(isinstance(one, dict) for one in found):
+        raise InvalidRequestError(f"'{name}' is {shown(found)}; it is a list of objects")
+    return found
+
+
+def _named(one: Mapping[str, Any], where: str) -> str:
+    return _text(one.get("name"), f"name in {where}")
+
+
+def _text(value: Any, name: str) -> str:
+    if not isinstance(value, str):
+        raise InvalidRequestError(f"'{name}' is {shown(value)}; it is a text")
+    return value
+
+
+def _data(response: InferenceResponse, name: str) -> list[Any]:
+    if name == SCORES:
+        return [one if math.isfinite(one) else None for one in response.scores.tolist()]
+    return [str(one) for one in response.statuses]

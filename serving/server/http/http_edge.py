@@ -1,0 +1,293 @@
+"""The HTTP edge: the Open Inference Protocol's REST calls over the gateway, as an ASGI application.
+
+`application(gateway)` is what a server runs (uvicorn beside gRPC in the process host). It must run on the
+event loop that the gateway belongs to.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from alphaloop.clock import monotonic
+from alphaloop.errors import AlphaloopError
+from alphaloop.telemetry import tracing
+from serving.inference.model_repository import version_to_load, version_to_unload
+from serving.protocol.errors import NotOfferedError, RequestTooLargeError
+from serving.protocol.messages import SERVER_NAME, InferenceResponse, InvalidRequestError, shown
+from serving.protocol.request_limits import LARGE_BYTES
+from serving.security.access import Scope
+from serving.server.gateway import Gateway
+from serving.server.grpc.grpc_codec import (
+    encode_config,
+    encode_index,
+    encode_metadata,
+    encode_server_metadata,
+    encode_statistics,
+)
+from serving.server.http.http_body import Bodies
+from serving.server.http.http_codec import decode_infer, plain, read_object, read_parameters
+from serving.server.http.http_compression import decompress
+from serving.server.http.http_responses import as_json, as_message, defect, refusal, scored, unrouted
+from serving.server.metrics import metrics_route
+from serving.server.queued_request import Arrival
+
+if TYPE_CHECKING:
+    from starlette.applications import Starlette
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+HEADER_LENGTH = "inference-header-content-length"
+# Seconds after which the answer is of no use, as the client's gRPC deadline says there.
+TIMEOUT = "x-request-timeout-ms"
+Handler = Callable[["Request"], Awaitable["Response"]]
+# Parts of Triton's own protocol that a client may ask for.
+NOT_OFFERED = ("systemsharedmemory", "cudasharedmemory", "trace", "logging")
+
+
+def application(gateway: Gateway, metrics: bool = False) -> Starlette:
+    """The ASGI application. Errors are JSON objects with `error`, as the protocol has it.
+
+    With `metrics` it also has the page `/metrics`, for a host that has no port of its own for it.
+    """
+    from starlette.applications import Starlette
+    from starlette.exceptions import HTTPException
+    from starlette.routing import Route
+
+    edge = HttpEdge(gateway)
+    model, version = "/v2/models/{model}", "/v2/models/{model}/versions/{version}"
+    of_a_model = (
+        ("", "GET", edge.metadata),
+        ("/ready", "GET", edge.model_ready),
+        ("/config", "GET", edge.config),
+        ("/stats", "GET", edge.statistics),
+        ("/infer", "POST", edge.infer),
+    )
+    routes = [
+        Route("/v2/health/live", edge.live),
+        Route("/v2/health/ready", edge.ready),
+        Route("/v2", edge.server_metadata),
+        # So it stands in the protocol's own OpenAPI file.
+        Route("/v2/", edge.server_metadata),
+        Route("/v2/models/stats", edge.statistics),
+        Route("/v2/repository/index", edge.index, methods=["POST"]),
+        Route("/v2/repository/models/{model}/load", edge.load, methods=["POST"]),
+        Route("/v2/repository/models/{model}/unload", edge.unload, methods=["POST"]),
+    ]
+    for end, verb, call in of_a_model:
+        routes += [Route(place + end, call, methods=[verb]) for place in (version, model)]
+    for name in NOT_OFFERED:
+        routes.append(Route(f"/v2/{name}{{rest:path}}", edge.not_offered, methods=["GET", "POST"]))
+    if metrics:
+        routes.append(metrics_route(gateway))
+    made = Starlette(routes=routes, exception_handlers={HTTPException: unrouted, Exception: defect})
+    # A redirect would name the host that the client's own header names.
+    made.router.redirect_slashes = False
+    return made
+
+
+class HttpEdge:
+    """One method a call; each takes Starlette's request and gives its response."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self._gateway, self._core = gateway, gateway.core
+        self._most_bytes = gateway.settings.serving.max_request_bytes
+        self._bodies = Bodies(self._most_bytes)
+
+    async def live(self, request: Request) -> Response:
+        """That the process answers."""
+        return as_json({"live": True})
+
+    async def ready(self, request: Request) -> Response:
+        """Whether the model of the settings can answer, and of each model what it answers with."""
+        core = self._core
+        models = {
+            table.document.model: {
+                "champion": table.document.champion,
+                "state": table.document.state.value,
+                "generation": table.document.generation,
+                **({"registry_away": table.stale} if table.stale else {}),
+                **({"challenger_error": table.challenger_error} if table.challenger_error else {}),
+            }
+            for table in core.tables
+        }
+        body = {"live": True, "ready": core.ready, "registry": core.registry_away or "read", "models": models}
+        return as_json(body, 200 if core.ready else 503)
+
+    async def server_metadata(self, request: Request) -> Response:
+        """Name, version and extensions of this server."""
+        return as_message(encode_server_metadata())
+
+    async def model_ready(self, request: Request) -> Response:
+        """Whether a model, or one version of it, can answer at once."""
+        model, version = _named(request)
+        ready = self._core.model_ready(model, version)
+        return as_json({"name": model, "ready": ready}, 200 if ready else 400)
+
+    async def metadata(self, request: Request) -> Response:
+        """Versions, inputs and outputs of a model."""
+
+        async def answer() -> Response:
+            return as_message(encode_metadata(await asyncio.to_thread(self._core.describe, *_named(request))))
+
+        return await self._answer(request, Scope.PREDICT, answer)
+
+    async def config(self, request: Request) -> Response:
+        """Triton's configuration of a model."""
+
+        async def answer() -> Response:
+            described = await asyncio.to_thread(self._core.describe, *_named(request))
+            return as_message(encode_config(described).config)
+
+        return await self._answer(request, Scope.PREDICT, answer)
+
+    async def statistics(self, request: Request) -> Response:
+        """Counts and durations of a version, a model, or all."""
+
+        async def answer() -> Response:
+            versions = await asyncio.to_thread(self._core.served, *_named(request))
+            return as_message(encode_statistics(self._gateway.statistics.of(versions)))
+
+        return await self._answer(request, Scope.PREDICT, answer)
+
+    async def index(self, request: Request) -> Response:
+        """Every version of the registry, and whether it is loaded."""
+
+        async def answer() -> Response:
+            ready = (await self._object(request, ("ready",))).get("ready")
+            if ready is not None and not isinstance(ready, bool):
+                raise InvalidRequestError(f"'ready' is {shown(ready)}; it is true or false")
+            entries = await asyncio.to_thread(self._core.repository.index, ready is True)
+            return as_json(plain(encode_index(entries)).get("models", []))
+
+        return await self._answer(request, Scope.PREDICT, answer)
+
+    async def load(self, request: Request) -> Response:
+        """Load the version in the parameter `version`, by default the champion, and keep it."""
+        return await self._control(request, version_to_load, self._core.repository.load)
+
+    async def unload(self, request: Request) -> Response:
+        """Unload the version in the parameter `version`, by default all that the rollout does not need."""
+        return await self._control(request, version_to_unload, self._core.repository.unload)
+
+    async def infer(self, request: Request) -> Response:
+        """Answer one request."""
+        arrived, entered = monotonic(), False
+        try:
+            remaining = self._asked(request)
+            # Before it is counted: who does not finish sending holds no place.
+            body = await self._bodies.read(request, remaining)
+            entered = self._gateway.admission.enter()
+            if not entered:
+                raise self._gateway.admission.refusal()
+            arrival = Arrival(arrived, remaining, request.headers.get(tracing.TRACEPARENT))
+            return await self._infer(request, body, arrival)
+        except AlphaloopError as error:
+            self._gateway.failed(error, arrived, *_named(request))
+            return refusal(error)
+        finally:
+            if entered:
+                self._gateway.admission.leave()
+
+    async def not_offered(self, request: Request) -> Response:
+        """Triton's shared memory, trace and log settings."""
+        return refusal(NotOfferedError(f"{SERVER_NAME} does not offer {request.url.path[:200]}"))
+
+    def _asked(self, request: Request) -> float | None:
+        """The seconds to the deadline of an inference, from its head; raises if it may not be asked now."""
+        if self._gateway.admission.full:
+            raise self._gateway.admission.refusal()
+        if not self._gateway.open:
+            self._gateway.authorise(request.headers.get("authorization"), _peer(request), Scope.PREDICT)
+        return _remaining(request.headers)
+
+    async def _infer(self, request: Request, body: bytes, arrival: Arrival) -> Response:
+        headers, named = request.headers, _named(request)
+        try:
+            content = decompress(
+                body, headers.get("content-encoding", ""), min(LARGE_BYTES, self._most_bytes)
+            )
+        except RequestTooLargeError:
+            return await self._infer_large(headers, named, body, arrival)
+        asked = decode_infer(content, headers.get(HEADER_LENGTH), *named)
+        answer = await self._gateway.infer(asked.request, arrival)
+        return scored(answer, asked, headers)
+
+    async def _infer_large(
+        self, headers: Mapping[str, str], named: tuple[str, str], body: bytes, arrival: Arrival
+    ) -> Response:
+        work = self._gateway.large_bodies
+
+        def answered() -> tuple[InferenceResponse, Response]:
+            content = decompress(body, headers.get("content-encoding", ""), self._most_bytes)
+            asked = decode_infer(content, headers.get(HEADER_LENGTH), *named)
+            answer = self._gateway.infer_now(asked.request, arrival, work)
+            return answer, scored(answer, asked, headers)
+
+        with work.place():
+            answer, encoded = await work.run(answered)
+        self._gateway.answered(answer, arrival)
+        return encoded
+
+    async def _control(
+        self,
+        request: Request,
+        version_of: Callable[[Mapping[str, Any]], str],
+        change: Callable[[str, str], Any],
+    ) -> Response:
+        async def answer() -> Response:
+            body = await self._object(request, ("parameters",))
+            version = version_of(read_parameters(body))
+            await asyncio.to_thread(change, _named(request)[0], version)
+            return as_json({})
+
+        return await self._answer(request, Scope.ADMIN, answer)
+
+    async def _answer(
+        self, request: Request, scope: Scope, answer: Callable[[], Awaitable[Response]]
+    ) -> Response:
+        arrived = monotonic()
+        try:
+            if not self._gateway.open:
+                self._gateway.authorise(request.headers.get("authorization"), _peer(request), scope)
+            with self._gateway.calls.place():
+                return await answer()
+        except AlphaloopError as error:
+            self._gateway.failed(error, arrived)
+            return refusal(error)
+
+    async def _object(self, request: Request, known: tuple[str, ...]) -> dict[str, Any]:
+        """The JSON object of a small body; raises `InvalidRequestError` where it has other names in it."""
+        body = await self._bodies.read(request)
+        encoding = request.headers.get("content-encoding", "")
+        found = read_object(decompress(body, encoding, LARGE_BYTES, "of a call that is no inference"))
+        for name in found:
+            if name not in known:
+                raise InvalidRequestError(
+                    f"there is no '{name[:64]}' in this call; known: {', '.join(known)}"
+                )
+        return found
+
+
+def _named(request: Request) -> tuple[str, str]:
+    """Model and version in the path; empty where there is none."""
+    return request.path_params.get("model", ""), request.path_params.get("version", "")
+
+
+def _peer(request: Request) -> str:
+    return request.client.host if request.client else ""
+
+
+def _remaining(headers: Mapping[str, str]) -> float | None:
+    given = headers.get(TIMEOUT)
+    if given is None:
+        return None
+    try:
+        seconds = float(given) / 1e3
+    except ValueError:
+        seconds = math.nan
+    if not seconds >= 0:
+        raise InvalidRequestError(f"the header {TIMEOUT} is {given[:40]!r}; it is a number of milliseconds")
+    return seconds

@@ -1,0 +1,79 @@
+"""HTTP answers: JSON, refusals with their status, and what is said where nothing else was.
+
+Errors are JSON objects with `error`, as the protocol has it, whatever failed.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from alphaloop.errors import AlphaloopError
+from serving.protocol.errors import OverloadedError
+from serving.protocol.messages import SERVER_NAME, InferenceResponse
+from serving.protocol.status import failure_of, told
+from serving.server.http.http_body import LateBodyError
+from serving.server.http.http_codec import Asked, encode_infer, plain
+from serving.server.http.http_compression import compress
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+
+def refusal(error: AlphaloopError) -> Response:
+    """What is answered where `error` was raised, with the headers that belong to its status."""
+    headers = {}
+    if isinstance(error, OverloadedError):
+        headers["Retry-After"] = str(math.ceil(error.retry_after))
+        headers["X-Retry-After-Ms"] = str(max(1, round(error.retry_after * 1e3)))
+    if isinstance(error, LateBodyError):
+        # Or the rest of the body would be waited for.
+        headers["Connection"] = "close"
+    status = failure_of(error).http
+    if status == 401:
+        headers["WWW-Authenticate"] = "Bearer"
+    return as_json({"error": told(error)}, status, headers)
+
+
+async def unrouted(request: Request, error: Any) -> Response:
+    """The answer where there is no such path, or not with this method."""
+    what = f"{request.method[:40]} {request.url.path[:200]}"
+    return as_json(
+        {"error": f"{SERVER_NAME} has no {what}: {error.detail}"}, error.status_code, error.headers
+    )
+
+
+async def defect(request: Request, error: Exception) -> Response:
+    """The answer where something failed that nobody thought of; the server logs what."""
+    return as_json({"error": f"{SERVER_NAME} failed at this request ({type(error).__name__})"}, 500)
+
+
+def as_message(message: Any) -> Response:
+    """A protobuf message as JSON."""
+    return as_json(plain(message))
+
+
+def as_json(content: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    """`content` as JSON, in ASCII: a name out of a request may hold what UTF-8 has no bytes for."""
+    text = json.dumps(content, allow_nan=False, separators=(",", ":"))
+    return response(text.encode(), "application/json", headers or {}, status)
+
+
+def response(body: bytes, kind: str, headers: dict[str, str], status: int = 200) -> Response:
+    """A body of the media type `kind`."""
+    from starlette.responses import Response
+
+    return Response(body, status, headers, kind)
+
+
+def scored(answer: InferenceResponse, asked: Asked, headers: Mapping[str, str]) -> Response:
+    """The answer to an inference, in the encoding that its client takes."""
+    body, length = encode_infer(answer, asked)
+    extra = {} if length is None else {"Inference-Header-Content-Length": str(length)}
+    body, encoding = compress(body, headers.get("accept-encoding", ""))
+    if encoding is not None:
+        extra["Content-Encoding"] = encoding
+    return response(body, "application/json" if length is None else "application/octet-stream", extra)

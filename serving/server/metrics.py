@@ -1,0 +1,124 @@
+"""Metrics in Prometheus' format, gathered when they are asked for from what the server counts anyway.
+
+Labels hold only names of models and versions that exist, routes and reasons: their number is bounded
+(see `serving.server.request_statistics`), whatever clients send.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from typing import Any
+
+from alphaloop.clock import Clock, SystemClock, monotonic
+from alphaloop.runtime.circuit_breaker import BreakerState
+from alphaloop.telemetry.prometheus import gauge, page, rollouts
+from serving.server.gateway import Gateway
+
+NAMESPACE = "alphaloop_serving"
+LABELS = ("model", "version", "route")
+
+
+class Collector:
+    """What `prometheus_client` asks at each scrape; reads, and changes nothing."""
+
+    def __init__(self, gateway: Gateway, clock: Clock | None = None) -> None:
+        self._gateway, self._clock = gateway, clock or SystemClock()
+
+    def collect(self) -> Iterator[Any]:
+        """All families of metrics."""
+        yield from self._latencies()
+        yield from self._counts()
+        yield from self._rollouts()
+        yield self._breakers()
+
+    def _latencies(self) -> Iterator[Any]:
+        from prometheus_client.core import HistogramMetricFamily
+
+        latency = HistogramMetricFamily(
+            f"{NAMESPACE}_latency_seconds",
+            "Time of a request by phase: queue, features, inference, and total, which is all of it.",
+            labels=("phase", *LABELS),
+        )
+        sizes = HistogramMetricFamily(
+            f"{NAMESPACE}_batch_symbols",
+            "Symbols of a run: of a request, or of those scored together.",
+            labels=LABELS,
+        )
+        for labels, series in self._gateway.statistics.series():
+            for phase, histogram in series.phases():
+                latency.add_metric((phase, *labels), histogram.cumulative(), histogram.total)
+            sizes.add_metric(labels, series.sizes.cumulative(), series.sizes.total)
+        yield latency
+        yield sizes
+
+    def _counts(self) -> Iterator[Any]:
+        from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+
+        gateway = self._gateway
+        yield GaugeMetricFamily(
+            f"{NAMESPACE}_in_flight", "Requests that are being answered.", gateway.admission.in_flight
+        )
+        yield GaugeMetricFamily(
+            f"{NAMESPACE}_in_flight_limit", "Above this, requests are refused.", gateway.admission.limit
+        )
+        errors = CounterMetricFamily(
+            f"{NAMESPACE}_errors", "Requests that were not answered, by reason.", labels=("model", "reason")
+        )
+        for labels, count in gateway.statistics.errors():
+            errors.add_metric(labels, count)
+        yield errors
+        yield CounterMetricFamily(
+            f"{NAMESPACE}_log_dropped_rows", "Rows that the prediction log had to drop.", gateway.core.dropped
+        )
+
+    def _rollouts(self) -> Iterator[Any]:
+        age = gauge(f"{NAMESPACE}_registry_age_seconds", "Since the rollout document was last read.")
+        away = gauge(f"{NAMESPACE}_registry_away", "1 while the registry cannot be read.")
+        bar = gauge(
+            f"{NAMESPACE}_feature_age_seconds", "Since the bar whose features were last read, by its close."
+        )
+        tables = self._gateway.core.tables
+        for table in tables:
+            age.add_metric((table.document.model,), monotonic() - table.read_at)
+            away.add_metric((table.document.model,), float(table.stale is not None))
+        for model, moment in self._gateway.core.feature_bars.items():
+            bar.add_metric((model,), (self._clock.now() - moment).total_seconds())
+        yield from (age, away, bar, *rollouts(f"{NAMESPACE}_rollout", [table.document for table in tables]))
+
+    def _breakers(self) -> Any:
+        states = gauge(
+            f"{NAMESPACE}_breaker_state", "1 for the state that a version's circuit breaker is in.",
+            "version", "state",
+        )  # fmt: skip
+        for (model, version), found in self._gateway.core.breakers.states().items():
+            for one in BreakerState:
+                states.add_metric((model, version, one.value), float(one is found))
+        return states
+
+
+def exposition(gateway: Gateway) -> bytes:
+    """The page that Prometheus scrapes, in its text format."""
+    return page(Collector(gateway))
+
+
+def metrics_route(gateway: Gateway) -> Any:
+    """The route of `/metrics`. The page names models and versions, and holds no secret."""
+    from starlette.requests import Request
+    from starlette.responses import Response
+    from starlette.routing import Route
+
+    async def metrics(request: Request) -> Response:
+        content = await asyncio.to_thread(exposition, gateway)
+        return Response(content, media_type="text/plain; version=0.0.4; charset=utf-8")
+
+    return Route("/metrics", metrics)
+
+
+def application(gateway: Gateway) -> Any:
+    """An ASGI application with `/metrics`."""
+    from starlette.applications import Starlette
+
+    made = Starlette(routes=[metrics_route(gateway)])
+    made.router.redirect_slashes = False
+    return made

@@ -1,0 +1,150 @@
+"""Statistics: what the server has answered, by version and route, and what it refused, by reason.
+
+One account serves Triton's statistics and Prometheus. It is kept by the event loop alone, without locks;
+others only read. Names that no registry knows are counted as `other`, so that no client can make the
+number of series grow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from alphaloop.clock import SystemClock
+from serving.protocol.messages import InferenceResponse
+from serving.protocol.status import REASONS
+from serving.server.histogram import SIZE_BOUNDS, Histogram
+
+OTHER = "other"
+PHASES = ("queue", "features", "inference", "total")
+# More versions than are loaded at a time; the rest of a long life are counted together.
+MOST_SERIES = 64
+MOST_MODELS = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Duration:
+    """How often something happened, and how long it took altogether, in nanoseconds."""
+
+    count: int
+    ns: int
+
+
+class Series:
+    """What one version has answered by one route: a histogram of seconds for each of `PHASES`."""
+
+    __slots__ = ("features", "inference", "last", "queue", "sizes", "total")
+
+    def __init__(self) -> None:
+        self.queue, self.features, self.inference, self.total = (Histogram() for _ in PHASES)
+        self.sizes = Histogram(SIZE_BOUNDS)
+        self.last = 0
+
+    def phases(self) -> list[tuple[str, Histogram]]:
+        """The histograms by the phase's name."""
+        return [(name, getattr(self, name)) for name in PHASES]
+
+
+@dataclass(slots=True)
+class VersionStatistics:
+    """Triton's statistics of one version; `last_inference` is in milliseconds since 1970."""
+
+    model: str
+    version: str
+    series: list[Series] = field(default_factory=list)
+    failed: Duration = field(default_factory=lambda: Duration(0, 0))
+
+    @property
+    def last_inference(self) -> int:
+        """When the last request was answered."""
+        return max((one.last for one in self.series), default=0)
+
+    @property
+    def answered(self) -> int:
+        """How many requests were answered."""
+        return sum(one.total.count for one in self.series)
+
+    @property
+    def executions(self) -> int:
+        """How many runs that took: fewer, where requests were scored together."""
+        return sum(one.sizes.count for one in self.series)
+
+    @property
+    def inferences(self) -> int:
+        """How many symbols were scored."""
+        return int(sum(one.sizes.total for one in self.series))
+
+    def durations(self) -> dict[str, Duration]:
+        """By the field of Triton's `InferStatistics`."""
+        return {
+            "success": self._sum("total"),
+            "fail": self.failed,
+            "queue": self._sum("queue"),
+            "compute_input": self._sum("features"),
+            "compute_infer": self._sum("inference"),
+            "compute_output": Duration(self.answered, 0),
+        }
+
+    def _sum(self, phase: str) -> Duration:
+        histograms: list[Histogram] = [getattr(one, phase) for one in self.series]
+        return Duration(sum(one.count for one in histograms), int(sum(one.total for one in histograms) * 1e9))
+
+
+class Statistics:
+    """The account of one server."""
+
+    def __init__(self) -> None:
+        self._series: dict[tuple[str, str, str], Series] = {}
+        self._errors: dict[tuple[str, str], int] = {}
+        self._failed: dict[tuple[str, str], Duration] = {}
+        self._clock = SystemClock()
+
+    def succeeded(self, response: InferenceResponse, arrived: float, total: float) -> None:
+        """Count an answer to what came at `arrived` (`clock.monotonic`) and took `total` seconds."""
+        key = (response.model, response.version, str(response.parameters["route"]))
+        series = self._series.get(key)
+        if series is None:
+            series = self._open(key)
+        timing = response.timing
+        series.queue.observe(timing.begun - arrived)
+        series.features.observe(timing.features)
+        series.inference.observe(timing.inference)
+        series.total.observe(total)
+        if timing.scored:
+            series.sizes.observe(timing.scored)
+        series.last = int(self._clock.now().timestamp() * 1e3)
+
+    def failed(self, model: str, version: str, reason: str, seconds: float) -> None:
+        """Count a refusal or failure; `model` and `version` must be ones that exist, or `OTHER`."""
+        if (model, reason) not in self._errors and len(self._errors) >= MOST_MODELS * len(REASONS):
+            model = OTHER
+        self._errors[model, reason] = self._errors.get((model, reason), 0) + 1
+        if version and (version != OTHER):
+            before = self._failed.get((model, version), Duration(0, 0))
+            if before.count or len(self._failed) < MOST_SERIES:
+                spent = Duration(before.count + 1, before.ns + int(seconds * 1e9))
+                self._failed[model, version] = spent
+
+    def series(self) -> list[tuple[tuple[str, str, str], Series]]:
+        """All series, by model, version and route."""
+        return list(self._series.items())
+
+    def errors(self) -> list[tuple[tuple[str, str], int]]:
+        """Counts by model and reason."""
+        return list(self._errors.items())
+
+    def of(self, models: Iterable[tuple[str, str]]) -> list[VersionStatistics]:
+        """Triton's statistics of the versions `models`, and of nothing else."""
+        found = {key: VersionStatistics(*key) for key in models}
+        for (model, version, _), series in self.series():
+            if (model, version) in found:
+                found[model, version].series.append(series)
+        for key, spent in list(self._failed.items()):
+            if key in found:
+                found[key].failed = spent
+        return list(found.values())
+
+    def _open(self, key: tuple[str, str, str]) -> Series:
+        if len(self._series) >= MOST_SERIES:
+            key = (OTHER, OTHER, key[2])
+        return self._series.setdefault(key, Series())

@@ -1,0 +1,244 @@
+"""What docs/features.md and docs/data.md say is true: their blocks are run, their names are looked up."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.main import get_command
+
+from cli import main
+
+ROOT = Path(__file__).resolve().parents[2]
+BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+NAMED = re.compile(r"# ([\w./-]+\.(?:py|toml|csv))\n")
+
+
+# A column in the language of formulas, and a file that selection writes.
+NO_SETTINGS = ("data.x", "features.toml")
+
+
+@dataclass(frozen=True)
+class Block:
+    """A fenced block: its language, its text, and the file that its first line says it is."""
+
+    language: str
+    text: str
+
+    @property
+    def file(self) -> str:
+        """The path, or nothing for a block that is run."""
+        named = NAMED.match(self.text)
+        return named[1] if named else ""
+
+
+def text_of(name: str) -> str:
+    """A document."""
+    return (ROOT / "docs" / name).read_text()
+
+
+def blocks(name: str) -> list[Block]:
+    """The fenced blocks of a document, in order."""
+    return [Block(language, text) for language, text in BLOCK.findall(text_of(name))]
+
+
+def tables(name: str) -> Iterator[list[str]]:
+    """The cells of each row of a document's tables."""
+    for line in text_of(name).splitlines():
+        if line.startswith("| "):
+            yield [cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
+
+
+@pytest.fixture
+def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """An empty folder as a reader has it, which Python imports from, and a home in it."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setenv("ALPHALOOP_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr(main, "_stop_what_was_started", lambda: None)
+    before = set(sys.modules)
+    yield tmp_path
+    for module in set(sys.modules) - before:
+        if str(tmp_path) in str(getattr(sys.modules[module], "__file__", "")):
+            del sys.modules[module]
+
+
+@dataclass
+class Reader:
+    """Does what a document says, block by block, as one who follows it would."""
+
+    monkeypatch: pytest.MonkeyPatch
+    capsys: pytest.CaptureFixture[str]
+
+    def follow(self, name: str) -> None:
+        """Files are written, Python shares one session, commands succeed and say what is shown."""
+        session: dict[str, Any] = {"__name__": "__main__"}
+        for number, block in enumerate(blocks(name), 1):
+            if block.file:
+                self._write(block)
+            elif block.language == "python":
+                exec(compile(block.text, f"docs/{name}, block {number}", "exec"), session)
+            elif block.language == "sh":
+                for line in block.text.splitlines():
+                    self._run(line, 0)
+            elif block.language == "console":
+                self._talk(block)
+            else:
+                assert block.language == "text", f"docs/{name}, block {number} is of no known kind"
+
+    @staticmethod
+    def _write(block: Block) -> None:
+        path = Path(block.file)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # CSV knows no comments.
+        path.write_text(NAMED.sub("", block.text, 1) if block.language == "csv" else block.text)
+
+    def _talk(self, block: Block) -> None:
+        for exchange in re.split(r"^\$ ", block.text, flags=re.MULTILINE)[1:]:
+            line, _, expected = exchange.partition("\n")
+            refused = expected.startswith("alphaloop: ")
+            said = self._run(line, 2 if refused else 0)
+            shown = [" ".join(one.split()) for one in said.splitlines() if one.strip()]
+            for wanted in expected.splitlines():
+                assert " ".join(wanted.split()) in shown, f"{line}\nsays {said}"
+
+    def _run(self, line: str, code: int) -> str:
+        words = shlex.split(line, comments=True)
+        if not words:
+            return ""
+        with self.monkeypatch.context() as patch:
+            while "=" in words[0]:
+                variable, _, value = words.pop(0).partition("=")
+                patch.setenv(variable, value)
+            assert words[0] == "alphaloop", line
+            self.capsys.readouterr()
+            found = main.run(words[1:])
+            printed = self.capsys.readouterr()
+        assert found == code, f"{line}\n{printed.err}"
+        return printed.out + printed.err
+
+
+@pytest.mark.parametrize("name", ["features.md", "data.md"])
+def test_every_block_does_what_it_shows(
+    name: str, desk: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One who follows the document from the top gets through it, and sees the lines that it shows."""
+    Reader(monkeypatch, capsys).follow(name)
+
+
+@pytest.mark.parametrize("name", ["features.md", "data.md"])
+def test_every_command_that_needs_more_exists(name: str) -> None:
+    """Verbs and options of the blocks that need a vendor or a server are those of the command."""
+    lines = [line for one in blocks(name) if one.language == "text" for line in one.text.splitlines()]
+    inline = re.findall(r"`(alphaloop [^`]+)`", text_of(name))
+    for line in [*(line for line in lines if line.startswith("alphaloop ")), *inline]:
+        words = shlex.split(line, comments=True)[1:]
+        command: Any = get_command(main.make_app())
+        while hasattr(command, "commands"):
+            assert words, line
+            assert words[0] in command.commands, line
+            command = command.commands[words.pop(0)]
+        known = {option for parameter in command.params for option in parameter.opts}
+        assert {word for word in words if word.startswith("-")} <= known, line
+
+
+@pytest.mark.parametrize("name", ["features.md", "data.md"])
+def test_every_place_that_it_names_is_there(name: str) -> None:
+    """Links, files and modules of the repository exist; so do the settings."""
+    from alphaloop.settings.settings import known_settings
+
+    text = text_of(name)
+    for target in re.findall(r"\]\(([^)#]+)\)", text):
+        assert (ROOT / "docs" / target).exists(), target
+    for path in re.findall(r"`((?:features|console|docs|alphaloop)/[\w./]+)`", text):
+        assert (ROOT / path).exists(), path
+    for setting in re.findall(r"`((?:data|features)\.[a-z_]+)`", text):
+        module = ROOT / (setting.replace(".", "/") + ".py")
+        assert setting in known_settings() or module.exists() or setting in NO_SETTINGS, setting
+    for dotted in re.findall(r"`(features\.[a-z_.]+\.[A-Za-z_]+)`", text):
+        _look_up(dotted)
+
+
+def _look_up(dotted: str) -> None:
+    import importlib
+
+    module, _, attribute = dotted.rpartition(".")
+    assert hasattr(importlib.import_module(module), attribute) or importlib.import_module(dotted), dotted
+
+
+def test_the_groups_of_the_catalogue_hold_what_is_named() -> None:
+    """Each row of the table of groups names indicators of that group."""
+    from features import catalogue
+
+    groups = {catalogue.find(name).group for name in catalogue.names()}
+    rows = [row for row in tables("features.md") if row[0] in groups]
+    assert len(rows) >= 10
+    for group, some in rows:
+        for name in re.findall(r"`([a-z_0-9]+)`", some):
+            assert catalogue.find(name).group == group, name
+
+
+def test_all_of_ta_lib_is_there_by_name() -> None:
+    """201 functions, each under its own name in lower case."""
+    import talib
+
+    from features import catalogue
+
+    functions = {name.lower() for name in talib.get_functions()}
+    assert len(functions) == 201
+    assert functions <= set(catalogue.names())
+
+
+def test_the_grammar_names_every_word_of_the_language() -> None:
+    """Functions and words of formulas all stand in the document, and its limits are those of the code."""
+    from features.formula import parser, tokens
+    from features.formula.functions import ARGUMENTS
+    from features.formula.syntax import DEEPEST
+
+    text = text_of("features.md")
+    for word in (*ARGUMENTS, *parser.WORDS, *(sign for sign in parser.RANKS if sign.isalpha())):
+        assert re.search(rf"`[^`]*\b{word}\b", text), word
+    assert (parser.HIGHEST_POWER, tokens.LONGEST, DEEPEST) == (64, 4_000, 64)
+
+
+def test_the_table_of_sources_is_the_registry() -> None:
+    """Every source and family stands in it and no other, with the frequencies and live bars that it has."""
+    from marketdata.source import is_live
+    from marketdata.sources import registry
+
+    rows = {
+        row[0].strip("`"): row
+        for row in tables("data.md")
+        if "…`" in row[0] or row[0].strip("`") in registry.names()
+    }
+    assert set(rows) == {*registry.names(), *(f"{prefix}:…" for prefix in registry.families())}
+    for name in registry.names():
+        assert (rows[name][3] == "yes") == is_live(registry.find(name)), name
+
+
+def test_the_variables_of_sources_are_those_that_are_read() -> None:
+    """Each variable of the table stands in the code that reads it, and each that it reads in the table."""
+    code = "".join(path.read_text() for path in (ROOT / "features").rglob("*.py"))
+    told = set(re.findall(r"`((?:APCA|AWS|IBKR)_[A-Z0-9_]+)`", text_of("data.md")))
+    assert {name for name in told if f'"{name}"' not in code} == set()
+    assert set(re.findall(r'"((?:APCA|IBKR)_[A-Z_]+)"', code)) <= told
+
+
+def test_the_table_of_rules_is_that_of_the_code() -> None:
+    """Every quality rule in its order, with the policies that it can have."""
+    from marketdata.quality.checks import RULES
+    from marketdata.quality.cleaning import OF_BARS, REPAIRS
+
+    rows = [row for row in tables("data.md") if len(row) == 5 and row[0].strip("`") in RULES]
+    assert tuple(row[0].strip("`") for row in rows) == RULES
+    for row in rows:
+        assert (row[3] == "yes", row[4] == "yes") == (
+            row[0].strip("`") in OF_BARS,
+            row[0].strip("`") in REPAIRS,
+        )

@@ -1,0 +1,105 @@
+"""The sequential tests keep their promise about errors, and find what is there."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rollouts.evidence.sequential import BURN_IN, STAKES, BettingTest, PairedTest, PredictableScale
+
+ALPHA = 0.0025
+
+
+def _first_alarm(values: np.ndarray, alpha: float) -> int | None:
+    paired = PairedTest()
+    for bar, value in enumerate(values):
+        paired.observe(-float(value))
+        if paired.worse.exceeds(alpha)[0]:
+            return bar
+    return None
+
+
+def _heavy_tailed(rng: np.random.Generator, bars: int) -> np.ndarray:
+    return rng.standard_t(4, bars) / math.sqrt(2)
+
+
+def test_no_difference_is_rarely_called_one_under_heavy_tails_and_a_volatility_jump() -> None:
+    """Two equal models are told apart in at most the promised share of rollouts, through a crash too."""
+    rng = np.random.default_rng(7)
+    alpha, alarms, runs = 0.05, 0, 200
+    for _ in range(runs):
+        values = _heavy_tailed(rng, 250)
+        values[100:140] *= 8
+        alarms += _first_alarm(values, alpha) is not None
+    assert alarms / runs <= alpha
+
+
+@pytest.mark.parametrize(("effect", "bars"), [(1.0, 60), (0.5, 150)])
+def test_a_worse_challenger_is_found_in_time(effect: float, bars: int) -> None:
+    """A challenger worse by this many standard deviations a bar is found within so many bars."""
+    rng = np.random.default_rng(11)
+    found = [_first_alarm(_heavy_tailed(rng, bars) + effect, ALPHA) is not None for _ in range(150)]
+    assert np.mean(found) >= 0.98
+
+
+@pytest.mark.parametrize("margin", [0.2, 0.5, 1.0])
+def test_who_loses_all_of_the_margin_is_rarely_called_not_worse(margin: float) -> None:
+    """Whatever the margin, in standard deviations; who is equal is found not worse all the same."""
+    rng, rollouts, alpha = np.random.default_rng(11), 1_000, 0.05
+    losing, equal = PairedTest(rollouts, margin), PairedTest(rollouts, margin)
+    wrong = np.zeros(rollouts, dtype=bool)
+    for _ in range(1_000):
+        noise = rng.standard_t(4, rollouts) / math.sqrt(2)
+        losing.observe(noise - margin)
+        equal.observe(noise)
+        wrong |= losing.not_worse.exceeds(alpha)
+    assert wrong.mean() <= alpha
+    assert equal.not_worse.exceeds(alpha).mean() >= 0.99
+
+
+def test_the_scale_of_a_bar_is_known_before_it() -> None:
+    """The value that is being scaled does not widen its own ruler."""
+    calm, crash = PredictableScale(), PredictableScale()
+    for value in (1.0, -1.0) * BURN_IN:
+        calm.clip(value)
+        crash.clip(value)
+    assert calm.clip(0.5)[0] == pytest.approx(0.5 / 1.5, rel=1e-6)
+    assert crash.clip(1_000.0)[0] == 1.0
+
+
+def test_nothing_is_bet_before_there_is_a_scale() -> None:
+    """The first values only set the scale."""
+    paired = PairedTest()
+    for _ in range(BURN_IN):
+        paired.observe(1.0)
+    assert paired.better.bets[0] == 0
+    assert paired.mean[0] == 1.0
+
+
+def test_a_bar_without_a_value_is_no_evidence() -> None:
+    """NaN leaves test and mean as they were."""
+    paired = PairedTest()
+    paired.observe(float("nan"))
+    assert paired.better.bets[0] == 0
+    assert math.isnan(paired.mean[0])
+
+
+@given(st.lists(st.floats(-1, 1), min_size=1, max_size=50))
+def test_wealth_is_the_mean_over_stakes(values: list[float]) -> None:
+    """The logarithm of wealth is that of the average over the grid of constant stakes."""
+    test = BettingTest()
+    for value in values:
+        test.bet(value)
+    expected = np.mean([np.prod(1 + stake * np.array(values)) for stake in STAKES])
+    assert math.exp(test.log_wealth[0]) == pytest.approx(expected, rel=1e-9)
+
+
+@pytest.mark.parametrize("value", [1.5, -1.01, float("inf")])
+def test_a_value_outside_the_game_is_refused(value: float) -> None:
+    """A bet on a value outside [-1, 1] would break the guarantee."""
+    with pytest.raises(ValueError, match=r"\[-1, 1\]"):
+        BettingTest().bet(value)

@@ -1,0 +1,149 @@
+"""Corporate actions in the books: new quantities, money and open changes of every sleeve."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from decimal import ROUND_DOWN, Decimal
+from typing import Any
+
+from alphaloop.decision.entitlements import Entitlement
+from alphaloop.decision.obtainable_price import booked
+from alphaloop.orders import Order
+from trading.execution.netting import LOT, ZERO
+from trading.execution.sleeves import Sleeves, Working
+
+MONEY = Decimal("1e-8")
+"""The step in which entitlements are paid: fine enough that no sleeve gains or loses by a split."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entitled:
+    """One corporate action as it is booked at the bar `as_of`; tuples are by sleeve.
+
+    `adjustment` is the factor that the books stand at afterwards, `payment` the money for each unit held
+    before, `held_before` the units of all sleeves before, `quantities` what is held afterwards, `cash` what
+    was paid (for a fraction of a lot too), and `open` what is left of the changes under way, in new units.
+    """
+
+    symbol: str
+    as_of: datetime
+    new: int
+    old: int
+    payment: Decimal
+    adjustment: float
+    held_before: Decimal
+    quantities: tuple[Decimal, ...]
+    cash: tuple[Decimal, ...]
+    open: tuple[Working, ...]
+
+    @property
+    def growth(self) -> Decimal:
+        """Units that all sleeves together hold more than before."""
+        return sum(self.quantities, ZERO) - self.held_before
+
+    @property
+    def orders(self) -> tuple[Order, ...]:
+        """The orders that stay open at the broker, in new units."""
+        return tuple(change.order for change in self.open if change.order is not None)
+
+    @property
+    def words(self) -> str:
+        """The action in words, as `AAPL 2:1 split` or `IBM 0.15 a unit`."""
+        parts = [f"{self.new}:{self.old} split"] if self.new != self.old else []
+        parts += [f"{self.payment.normalize():f} a unit"] if self.payment else []
+        return f"{self.symbol} {' and '.join(parts)}"
+
+    def to_body(self) -> dict[str, Any]:
+        """The body of a `corporate_action` record."""
+        return {
+            "symbol": self.symbol,
+            "as_of": self.as_of.isoformat(),
+            "new_units": self.new,
+            "old_units": self.old,
+            "payment": str(self.payment),
+            "adjustment": self.adjustment,
+            "quantities": list(map(str, self.quantities)),
+            "cash": list(map(str, self.cash)),
+            "open": [
+                {"decision_id": one.decision_id, "wanted": list(map(str, one.wanted))} for one in self.open
+            ],
+        }
+
+
+def entitle(
+    portfolio: Sleeves, due: Entitlement, price: Decimal, adjustment: float, as_of: datetime
+) -> Entitled:
+    """The entitlement of every sleeve to `due`; nothing is booked yet.
+
+    `price` is the last before the action. A fraction of a lot that a split leaves is paid in money at
+    that price, so that every sleeve is worth what it was.
+    """
+    index = portfolio.symbols.index(due.symbol)
+    payment = booked(due.payment) if due.payment else ZERO
+    new_price = price * due.old / due.new
+    quantities, cash = [], []
+    for book in portfolio.books:
+        exact = due.units(book.quantities[index])
+        whole = _lots(exact) if due.is_split else exact
+        quantities.append(whole)
+        paid = book.quantities[index] * payment + (exact - whole) * new_price
+        cash.append(paid.quantize(MONEY))
+    changes = [*portfolio.working.values(), *portfolio.crossing]
+    converted = [convert(change, due) for change in changes if change.symbol == due.symbol]
+    return Entitled(
+        due.symbol,
+        as_of,
+        due.new,
+        due.old,
+        payment,
+        adjustment,
+        sum((book.quantities[index] for book in portfolio.books), ZERO),
+        tuple(quantities),
+        tuple(cash),
+        tuple(change for change in converted if change is not None),
+    )
+
+
+def convert(change: Working, due: Entitlement) -> Working | None:
+    """Rest of `change` in the units after the action; None where that is less than a lot."""
+    wanted = [_lots(due.units(one)) for one in change.wanted] if due.is_split else change.wanted
+    return in_new_units(change, wanted)
+
+
+def in_new_units(change: Working, wanted: Sequence[Decimal]) -> Working | None:
+    """`change` with other quantities `wanted`; None where nothing that can be traded is left of it."""
+    net = sum(wanted, ZERO)
+    if change.order is None:
+        return Working(change.decision_id, change.symbol, tuple(wanted)) if any(wanted) and not net else None
+    if net * change.order.side.sign <= 0:
+        return None
+    order = replace(change.order, quantity=abs(net))
+    return Working(change.decision_id, change.symbol, tuple(wanted), order)
+
+
+def book(portfolio: Sleeves, entitled: Entitled) -> None:
+    """Book `entitled`: quantities, cash, and the changes that are waited for."""
+    index = portfolio.symbols.index(entitled.symbol)
+    for one, quantity, paid in zip(portfolio.books, entitled.quantities, entitled.cash, strict=True):
+        one.entitle(index, quantity, paid)
+    _replace_open(portfolio, entitled.symbol, entitled.open)
+
+
+def is_concerned(portfolio: Sleeves, symbol: str) -> bool:
+    """Some sleeve holds `symbol` or waits for it."""
+    index = portfolio.symbols.index(symbol)
+    return symbol in portfolio.waiting or any(one.quantities[index] for one in portfolio.books)
+
+
+def _replace_open(portfolio: Sleeves, symbol: str, changes: Sequence[Working]) -> None:
+    for name in [name for name, one in portfolio.working.items() if one.symbol == symbol]:
+        del portfolio.working[name]
+    portfolio.crossing = [one for one in portfolio.crossing if one.symbol != symbol]
+    for change in changes:
+        portfolio.expect(replace(change))  # a copy: fills count it down, and the record stays what it was
+
+
+def _lots(quantity: Decimal) -> Decimal:
+    return quantity.quantize(LOT, ROUND_DOWN)

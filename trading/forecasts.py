@@ -1,0 +1,134 @@
+"""Answers: the forecasts of one bar, those that are the same kept once for all their sleeves."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from datetime import datetime
+from typing import Any
+
+from alphaloop.clock import monotonic
+from alphaloop.errors import ServingError, StaleFeaturesError
+from alphaloop.forecasts import Forecast, Route, SymbolStatus
+from trading.forecaster import Forecaster
+from trading.risk.risk_check import Refusal
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One forecast, and the sleeves it was given to under which prediction id."""
+
+    forecast: Forecast
+    prediction_ids: dict[str, str]
+
+    def by_sleeve(self) -> dict[str, Forecast]:
+        """The forecast as each sleeve got it."""
+        return {name: replace(self.forecast, prediction_id=one) for name, one in self.prediction_ids.items()}
+
+    def to_body(self) -> dict[str, Any]:
+        """The whole answer as plain values, for the journal; a missing score is `None`."""
+        one = self.forecast
+        return {
+            "as_of": one.as_of.isoformat(),
+            "feature_timestamp": one.feature_timestamp.isoformat(),
+            "symbols": list(one.symbols),
+            "scores": _plain(one.scores),
+            "statuses": [status.value for status in one.statuses],
+            "model": one.model,
+            "version": one.version,
+            "digest": one.digest,
+            "route": one.route.value,
+            "input_hash": one.input_hash,
+            "feature_set": one.feature_set,
+            "snapshot": one.snapshot,
+            "generation": one.generation,
+            "prediction_ids": self.prediction_ids,
+        }
+
+    @classmethod
+    def from_body(cls, body: Mapping[str, Any]) -> Answer:
+        """The answer that `to_body` wrote."""
+        ids = dict(body["prediction_ids"])
+        given = {field.name: body[field.name] for field in fields(Forecast) if field.name in body}
+        forecast = Forecast(
+            **given
+            | {
+                "prediction_id": next(iter(ids.values()), ""),
+                "as_of": datetime.fromisoformat(body["as_of"]),
+                "feature_timestamp": datetime.fromisoformat(body["feature_timestamp"]),
+                "symbols": tuple(body["symbols"]),
+                "scores": tuple(math.nan if score is None else score for score in body["scores"]),
+                "statuses": tuple(SymbolStatus(status) for status in body["statuses"]),
+                "route": Route(body["route"]),
+            }
+        )
+        return cls(forecast, ids)
+
+
+def group(forecasts: Mapping[str, Forecast]) -> tuple[Answer, ...]:
+    """One answer for all sleeves that were told the same, whatever the prediction id."""
+    answers: dict[tuple[Any, ...], Answer] = {}
+    for sleeve, forecast in forecasts.items():
+        key = (
+            forecast.model,
+            forecast.version,
+            forecast.digest,
+            forecast.route,
+            forecast.generation,
+            forecast.feature_timestamp,
+            forecast.input_hash,
+            forecast.feature_set,
+            forecast.snapshot,
+            tuple(_plain(forecast.scores)),
+            forecast.statuses,
+        )
+        answer = answers.setdefault(key, Answer(forecast, {}))
+        answer.prediction_ids[sleeve] = forecast.prediction_id
+    return tuple(answers.values())
+
+
+def ask(
+    forecaster: Forecaster,
+    symbols: tuple[str, ...],
+    as_of: datetime,
+    sleeves: Sequence[str],
+    deadline_ms: int | None,
+) -> tuple[dict[str, Forecast], list[Refusal]]:
+    """Ask for every sleeve in turn; what fails, or comes after the bar's deadline, is a refusal."""
+    started = monotonic()
+    forecasts: dict[str, Forecast] = {}
+    failed: list[str] = []
+    late: list[str] = []
+    reason = ""
+
+    def overdue() -> bool:
+        return deadline_ms is not None and (monotonic() - started) * 1_000 > deadline_ms
+
+    for sleeve in sleeves:
+        if overdue():
+            late.append(sleeve)
+            continue
+        try:
+            forecast = forecaster.forecast(symbols, as_of, sleeve)
+            if forecast.symbols != symbols or forecast.as_of != as_of:
+                raise ServingError(f"the answer is for {forecast.symbols} as of {forecast.as_of}")
+        except (ServingError, StaleFeaturesError) as error:
+            reason = reason or str(error)
+            failed.append(sleeve)
+            continue
+        if overdue():
+            late.append(sleeve)
+        else:
+            forecasts[sleeve] = forecast
+    refusals = []
+    if failed:
+        refusals.append(Refusal("no_forecast", f"{reason}: reduce-only", tuple(failed)))
+    if late:
+        told = f"the forecasts were not there within {deadline_ms} ms: reduce-only"
+        refusals.append(Refusal("prediction_deadline", told, tuple(late)))
+    return forecasts, refusals
+
+
+def _plain(scores: Sequence[float]) -> list[float | None]:
+    return [score if math.isfinite(score) else None for score in scores]

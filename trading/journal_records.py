@@ -1,0 +1,78 @@
+"""Bookkeeping: orders, fills and crosses as bodies of journal records, and back.
+
+Kinds in a trading stream: `decision` (see `trading.decision`), `order`, `refusal`, `fill`, `cross`,
+`corporate_action` (see `trading.execution.corporate_actions`). Lists are in the order of the decision's
+sleeves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from alphaloop.bars import Slice
+from alphaloop.orders import Fill, Order, Side
+from trading.execution.netting import Allocation
+from trading.execution.sleeves import Working
+
+
+def order_body(order: Order) -> dict[str, Any]:
+    """The body of an `order` record."""
+    return {
+        "client_order_id": order.client_order_id,
+        "decision_id": order.decision_id,
+        "symbol": order.symbol,
+        "side": order.side.value,
+        "quantity": str(order.quantity),
+        "decided_at": order.decided_at.isoformat(),
+        "simulated": order.simulated,
+    }
+
+
+def order_from(body: Mapping[str, Any]) -> Order:
+    """The order of an `order` record."""
+    return Order(
+        client_order_id=body["client_order_id"],
+        symbol=body["symbol"],
+        side=Side(body["side"]),
+        quantity=Decimal(body["quantity"]),
+        decided_at=datetime.fromisoformat(body["decided_at"]),
+        decision_id=body["decision_id"],
+        simulated=body["simulated"],
+    )
+
+
+def fill_body(fill: Fill, decision_id: str, allocation: Allocation) -> dict[str, Any]:
+    """The body of a `fill` record: the fill, and `quantities` and `costs` by sleeve."""
+    return {
+        "client_order_id": fill.client_order_id,
+        "decision_id": decision_id,
+        "symbol": fill.symbol,
+        "side": fill.side.value,
+        "quantity": str(fill.quantity),
+        "price": str(fill.price),
+        "cost": str(fill.cost),
+        "filled_at": fill.filled_at.isoformat(),
+        "quantities": list(map(str, allocation.quantities)),
+        "costs": list(map(str, allocation.costs)),
+    }
+
+
+def cross_body(change: Working, price: Decimal, bars: Slice) -> dict[str, Any]:
+    """The body of a `cross` record: changes that cancelled out between sleeves, and needed no order."""
+    return {
+        "decision_id": change.decision_id,
+        "symbol": change.symbol,
+        "price": str(price),
+        "crossed_at": bars.timestamp.isoformat(),
+        "quantities": list(map(str, change.wanted)),
+    }
+
+
+def allocation_from(body: Mapping[str, Any]) -> Allocation:
+    """How a `fill` or `cross` record was shared out."""
+    quantities = tuple(map(Decimal, body["quantities"]))
+    costs = tuple(map(Decimal, body.get("costs", ["0"] * len(quantities))))
+    return Allocation(body["symbol"], Decimal(body["price"]), quantities, costs)

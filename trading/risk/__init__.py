@@ -1,0 +1,1 @@
+"""Risk: limits that no order may break."""

@@ -1,0 +1,1 @@
+"""Strategies: from scores to the weights wanted, one file each."""

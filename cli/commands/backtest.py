@@ -78,7 +78,8 @@ def _show(result: dict[str, Any]) -> None:
     span = f"{result['first']} to {result['last']}, {result['orders']:,} orders"
     output.say(f"{result['family']} version {result['version']}, {span}")
     output.say(
-        f"refusals: {notices.rules_in_words(result['refused'])}; in cash: {formatting.percent(result['cash'])}"
+        f"refusals: {notices.rules_in_words(result['refused'])}; "
+        f"in cash: {formatting.percent(result['cash'])}"
     )
     if result["in_sample"]:
         output.say("[yellow]in sample[/]: it was trained on these bars, or on labels that reach into them")

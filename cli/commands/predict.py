@@ -27,7 +27,7 @@ def predict(
     """Ask the running server for the scores of symbols at one bar."""
     from alphaloop.errors import InputError, ServingError
     from alphaloop.settings import settings
-    from cli import formatting, output
+    from cli import formatting, output, server_wait
     from loop import workspace
     from marketdata.source import require_symbols
     from serving.client.client import PredictionClient
@@ -40,7 +40,7 @@ def predict(
     at = bars.between(end=end)
     if not len(at):
         raise InputError(f"--as-of {as_of} is before the first bar, which is of {snapshot.first.date()}")
-    workspace.require_server(chosen)
+    server_wait.require_server(chosen)
     client = PredictionClient.from_settings(chosen, model)
     try:
         forecast = client.forecast(asked, at.at(len(at) - 1).timestamp, sleeve)

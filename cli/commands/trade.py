@@ -41,7 +41,7 @@ def trade(
     from alphaloop.clock import ReplayClock
     from alphaloop.journal.store import Journal
     from alphaloop.runtime.processes import require_port
-    from cli import formatting, notices, output
+    from cli import formatting, notices, output, server_wait
     from loop import workspace
     from loop.wiring import World, open_loop
     from trading.broker import find
@@ -54,7 +54,7 @@ def trade(
     if chosen.rollout.metrics_port:
         require_port(chosen.rollout.metrics_host, chosen.rollout.metrics_port, "rollout.metrics_port")
     registry = workspace.open_registry(chosen)
-    workspace.require_server(chosen, wait)
+    server_wait.require_server(chosen, wait)
     market = _market(chosen, replay)
     goes_on = to_datetime(market.future.timestamps[0])
     if days and goes_on < days[0]:
@@ -123,7 +123,7 @@ def _progress(settings: Settings) -> Progress | None:
 
 
 def _show(told: dict[str, Any]) -> None:
-    from cli import formatting, notices, output
+    from cli import formatting, notices, output, server_wait
 
     shown = {
         "refusals": notices.rules_in_words(told["refused"]),

@@ -22,7 +22,8 @@ def models_section(report: Document, series: Document) -> str:
     return section(
         "Models and the gate",
         f"{formatting.counted(len(models), 'version').capitalize()} walked forward over past years on labels "
-        f"that start at the price one could have had; {formatting.counted(passed, 'version')} passed the gate. "
+        "that start at the price one could have had; "
+        f"{formatting.counted(passed, 'version')} passed the gate. "
         "IC is the rank correlation of score and later return; active IR is measured against equal weight.",
         panel(
             table(

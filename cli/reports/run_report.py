@@ -190,7 +190,8 @@ def _serving(report: Document, series: Document) -> str:
     half, slow = quantile(latencies, 0.5), quantile(latencies, 0.99)
     return section(
         "Serving",
-        f"{formatting.whole(serving.get('requests'))} predictions were asked for over gRPC while the loop ran, "
+        f"{formatting.whole(serving.get('requests'))} predictions were asked for over gRPC "
+        "while the loop ran, "
         f"{formatting.whole(serving.get('errors'))} of them failed.",
         panel(
             histogram(

@@ -27,12 +27,9 @@ from features.store.feast.connection import (
 )
 from features.store.feast.view_names import is_further, service_name
 from features.store.offline_files import OfflineFiles, require_joinable
-from features.store.online import OnlineReader
 from features.store.online_address import SQLITE, OnlineAddress, online_address
-from features.store.windows import OnlineWindows
 from features.store.writer_lease import exclusive
 
-__all__ = ["FeatureStore", "OnlineReader", "OnlineWindows", "open_feast", "translated"]
 OFFLINE_FOLDER = "offline"
 
 

@@ -22,6 +22,8 @@ from features.store.online_address import SQLITE, OnlineAddress, online_address
 from features.store.windows import Made, OnlineWindows, StoredWindow, select, unpack
 from features.store.writer_lease import exclusive
 
+__all__ = ["OnlineReader", "OnlineWindows"]
+
 log = logging.getLogger(__name__)
 
 CACHED_READS = 64

@@ -1,4 +1,4 @@
-"""The families that there are: every module in `models.zoo` that defines `FAMILY`."""
+"""The families that there are: every module below `models.zoo` that defines `FAMILY`."""
 
 from __future__ import annotations
 
@@ -25,9 +25,8 @@ def find(name: str) -> Family:
 
 def _discover() -> dict[str, Family]:
     families: dict[str, Family] = {}
-    for module_info in pkgutil.iter_modules(models.zoo.__path__):
-        module = importlib.import_module(f"{models.zoo.__name__}.{module_info.name}")
-        family = getattr(module, "FAMILY", None)
+    for module_info in pkgutil.walk_packages(models.zoo.__path__, f"{models.zoo.__name__}."):
+        family = getattr(importlib.import_module(module_info.name), "FAMILY", None)
         if family is not None:
             families[family.name] = family
     return families

@@ -9,7 +9,7 @@ import pytest
 from alphaloop.errors import InputError, MissingStateError
 from alphaloop.runtime.processes import free_port
 from alphaloop.settings import settings
-from cli import main
+from cli import main, server_wait
 from loop import workspace
 
 
@@ -52,10 +52,10 @@ def test_the_servers_that_do_not_answer_are_named(monkeypatch: pytest.MonkeyPatc
     urls = f"127.0.0.1:{free_port()},127.0.0.1:{free_port()}"
     monkeypatch.setenv("ALPHALOOP_CLIENT__URLS", urls)
     with pytest.raises(MissingStateError, match=f"no server answers on {urls}; start one"):
-        workspace.require_server(settings.load())
+        server_wait.require_server(settings.load())
     monkeypatch.setenv("ALPHALOOP_CLIENT__URLS", "127.0.0.1:1,,")
     with pytest.raises(InputError, match="give host:port"):
-        workspace.require_server(settings.load())
+        server_wait.require_server(settings.load())
 
 
 def test_a_server_that_is_starting_is_waited_for(
@@ -63,9 +63,9 @@ def test_a_server_that_is_starting_is_waited_for(
 ) -> None:
     """`serve &` then `trade`: the command asks until the server answers, and says once that it waits."""
     answers = iter(["127.0.0.1:8001", "127.0.0.1:8001", ""])
-    monkeypatch.setattr(workspace, "_silent_servers", lambda settings: next(answers))
-    monkeypatch.setattr(workspace, "SERVER_POLL_SECONDS", 0.0)
-    workspace.require_server(settings.load(), wait_seconds=60.0)
+    monkeypatch.setattr(server_wait, "_silent_servers", lambda settings: next(answers))
+    monkeypatch.setattr(server_wait, "SERVER_POLL_SECONDS", 0.0)
+    server_wait.require_server(settings.load(), wait_seconds=60.0)
     assert capsys.readouterr().err == "waiting for a server on 127.0.0.1:8001, 60 s at most\n"
     assert next(answers, None) is None
 
@@ -74,7 +74,7 @@ def test_waiting_for_a_server_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where none comes, the line says how long it was waited for and how to start one."""
     monkeypatch.setenv("ALPHALOOP_CLIENT__URLS", f"127.0.0.1:{free_port()}")
     with pytest.raises(MissingStateError, match=r"after 0\.05 s; start one with `alphaloop serve`"):
-        workspace.require_server(settings.load(), wait_seconds=0.05)
+        server_wait.require_server(settings.load(), wait_seconds=0.05)
 
 
 def test_trade_waits_a_minute_unless_told_otherwise(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -88,7 +88,7 @@ def test_trade_waits_a_minute_unless_told_otherwise(monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("ALPHALOOP_HOME", str(tmp_path))
     monkeypatch.setattr(main, "_stop_what_was_started", lambda: None)
     monkeypatch.setattr(workspace, "open_registry", lambda chosen: None)
-    monkeypatch.setattr(workspace, "require_server", note)
+    monkeypatch.setattr(server_wait, "require_server", note)
     assert main.run(["trade"]) == main.run(["trade", "--wait", "7"]) == 2
     assert (
         main.run(["trade", "--replay", "2019-02-01:2019-01-01"]) == main.run(["trade", "--replay", "x"]) == 2

@@ -123,7 +123,7 @@ def _progress(settings: Settings) -> Progress | None:
 
 
 def _show(told: dict[str, Any]) -> None:
-    from cli import formatting, notices, output, server_wait
+    from cli import formatting, notices, output
 
     shown = {
         "refusals": notices.rules_in_words(told["refused"]),

@@ -15,8 +15,7 @@ from alphaloop.runtime.processes import QUIET
 OPENERS = {
     "models": "from models.onnx.export import open_session as opened",
     "serving": (
-        "from serving.inference.model_cache import _session; "
-        "opened = lambda onnx: _session('m', '1', onnx)"
+        "from serving.inference.model_cache import _session; opened = lambda onnx: _session('m', '1', onnx)"
     ),
 }
 RUN = """

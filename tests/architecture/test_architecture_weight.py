@@ -24,7 +24,7 @@ rooms, libraries = sys.argv[1].split(","), sys.argv[2].split(",")
 for room in rooms:
     package = importlib.import_module(room)
     for module in pkgutil.walk_packages(package.__path__, room + "."):
-        if not module.name.startswith(("features.store.feast.", "alphaloop.journal.migrations.")):
+        if not module.name.startswith(("features.repo.", "features.store.feast.", "alphaloop.journal.migrations.")):
             importlib.import_module(module.name)
 print(" ".join(name for name in libraries if name in sys.modules))
 """

@@ -225,3 +225,21 @@ def test_feasts_command_works_on_redis(
         stored = OnlineReader.from_settings(chosen).stored(real_bars.symbols)
         assert {one.snapshot for one in stored.values()} == {"kept"}
         assert not any(b"hush" in path.read_bytes() for path in folder.iterdir())
+
+
+def test_a_repository_of_an_earlier_release_is_still_applied(settings: Settings) -> None:
+    """Feast's command works on a folder whose files import the names of releases before 0.2."""
+    folder = repository.write(settings)
+    file = folder / repository.DEFINITIONS
+    file.write_text(file.read_text().replace("features.store.feast.folder", "features.repo.folder"))
+    assert "features.repo" in file.read_text()
+    assert "Created feature view features_own" in feast(folder, "apply")
+
+
+def test_the_store_on_redis_of_an_earlier_release_is_found() -> None:
+    """A feature_store.yaml that names the store as releases before 0.2 did is read as one of today."""
+    from feast.repo_config import get_online_config_from_type
+
+    former = "features.repo.redis_store.FencedRedisOnlineStore"
+    kind = get_online_config_from_type(former)
+    assert kind(type=former, connection_string="redis://localhost:6379/0").type == former

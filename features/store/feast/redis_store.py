@@ -47,7 +47,11 @@ class FencedRedisOnlineStoreConfig(RedisOnlineStoreConfig):
     `features.store.online_address`.
     """
 
-    type: Literal["features.store.feast.redis_store.FencedRedisOnlineStore"] = TYPE  # type: ignore[assignment]
+    # The second name is that of releases before 0.2: a repository on disk may hold it.
+    type: Literal[  # type: ignore[assignment]
+        "features.store.feast.redis_store.FencedRedisOnlineStore",
+        "features.repo.redis_store.FencedRedisOnlineStore",
+    ] = TYPE
 
 
 class FencedRedisOnlineStore(RedisOnlineStore):

@@ -32,7 +32,7 @@ def score(loaded: LoadedModel, inputs: Inputs, rotate: int = 0) -> Scored:
     seen = _seen(loaded, inputs)
     if rotate:
         seen = np.roll(seen, rotate, axis=-1)
-    ahead = inputs.ahead_by(loaded, rotate)
+    ahead = inputs.ahead_by(loaded.model, loaded.version, rotate)
     error = None
     try:
         if inputs.feature_set is not None:
@@ -67,7 +67,7 @@ def score_together(loaded: LoadedModel, several: Sequence[Inputs]) -> list[Input
     parts = np.split(scores, ends[:-1])
     told = [int(ends[-1]), *[0] * (len(parts) - 1)]
     return [
-        replace(one, ahead=Ahead(loaded, part, seconds, symbols))
+        replace(one, ahead=Ahead(loaded.model, loaded.version, part, seconds, symbols))
         for one, part, symbols in zip(several, parts, told, strict=True)
     ]
 

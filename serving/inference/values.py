@@ -7,18 +7,18 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from alphaloop.forecasts import SymbolStatus
-from serving.inference.model_cache import LoadedModel
 from serving.protocol.messages import Panel, Scores
 
 
 @dataclass(frozen=True, slots=True)
 class Ahead:
-    """Scores that `version` has given already, in one run with other requests' that took `seconds`.
+    """Scores that `version` of `model` gave in one run with other requests; the run took `seconds`.
 
     `symbols` is how many it scored, told with one request of the run and 0 with the others.
     """
 
-    version: LoadedModel
+    model: str
+    version: str
     scores: Scores
     seconds: float
     symbols: int
@@ -49,13 +49,15 @@ class Inputs:
     ahead: Ahead | None = None
     apart: Mapping[str, Inputs | str] = field(default_factory=dict)
 
-    def complete_for(self, loaded: LoadedModel) -> bool:
+    def complete_for(self, version: str) -> bool:
         """Whether the version is scored on this `panel`, and none of its values is missing."""
-        return self.complete and loaded.version not in self.apart
+        return self.complete and version not in self.apart
 
-    def ahead_by(self, loaded: LoadedModel, rotate: int) -> Ahead | None:
-        """The scores that this very version has given already; of rotated features there are none."""
-        return self.ahead if self.ahead is not None and self.ahead.version is loaded and not rotate else None
+    def ahead_by(self, model: str, version: str, rotate: int) -> Ahead | None:
+        """The scores that the version has given already; of rotated features there are none."""
+        ahead = self.ahead
+        same = ahead is not None and (ahead.model, ahead.version) == (model, version)
+        return ahead if same and not rotate else None
 
 
 @dataclass(frozen=True, slots=True)

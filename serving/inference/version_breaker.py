@@ -76,7 +76,7 @@ class VersionBreakers:
 
         It then has an error, which says how it failed last. Where a batch has scored, nothing is asked.
         """
-        if inputs.ahead_by(loaded, rotate) is not None:
+        if inputs.ahead_by(loaded.model, loaded.version, rotate) is not None:
             return score(loaded, inputs)
         watched = self._watched(loaded.model, loaded.version)
         sent = _sent(inputs)

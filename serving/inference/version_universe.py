@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 import numpy as np
 
@@ -17,11 +17,9 @@ from alphaloop.errors import FeatureSetMismatchError, UnknownNameError
 from alphaloop.forecasts import SymbolStatus
 from alphaloop.universe_hash import hash_universe
 from models.registry.card import Card
+from serving.inference.values import Inputs, Scored
 from serving.protocol.messages import InvalidRequestError, Panel
 from serving.protocol.request_limits import MAX_PANEL_SYMBOLS, most_compared
-
-if TYPE_CHECKING:
-    from serving.inference.values import Inputs, Scored
 
 
 @dataclass(frozen=True, slots=True)

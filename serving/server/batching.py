@@ -33,7 +33,7 @@ class Batching:
         room = self._symbols - first.request.size
         if version is None or version.card.cross_sectional or room <= 0:
             return first, []
-        if not first.inputs.complete_for(version):
+        if not first.inputs.complete_for(version.version):
             return first, []
         mates = []
         for one in waiting:
@@ -68,4 +68,4 @@ class Batching:
                 # Not to be tried again, and to fail, in each turn before its own.
                 one.alone = True
                 return False
-        return one.exchange.answering is version and one.exchange.inputs.complete_for(version)
+        return one.exchange.answering is version and one.exchange.inputs.complete_for(version.version)

@@ -48,10 +48,10 @@ class FencedRedisOnlineStoreConfig(RedisOnlineStoreConfig):
     """
 
     # The second name is that of releases before 0.2: a repository on disk may hold it.
-    type: Literal[  # type: ignore[assignment]
+    type: Literal[
         "features.store.feast.redis_store.FencedRedisOnlineStore",
         "features.repo.redis_store.FencedRedisOnlineStore",
-    ] = TYPE
+    ] = TYPE  # type: ignore[assignment]
 
 
 class FencedRedisOnlineStore(RedisOnlineStore):

@@ -102,8 +102,8 @@ def test_rooms_keep_the_doors() -> None:
 @pytest.mark.parametrize(
     ("path", "source", "breach"),
     [
-        ("control/retrain.py", "import kfp", "imports kfp"),
-        ("control/retrain.py", "from kfp import dsl", "imports kfp"),
+        ("monitoring/retrain_trigger.py", "import kfp", "imports kfp"),
+        ("monitoring/retrain_trigger.py", "from kfp import dsl", "imports kfp"),
         ("features/compute/batch.py", "def f():\n    from feast import FeatureStore", "imports feast"),
         ("features/store/feature_store.py", "def f():\n    import redis", "imports redis"),
         ("serving/inference/router.py", "import mlflow.tracking", "imports mlflow"),

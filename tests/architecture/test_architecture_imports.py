@@ -13,8 +13,6 @@ import pytest
 from alphaloop.runtime.package_roots import ROOMS
 
 ROOT = Path(__file__).resolve().parents[2]
-MODULES = ("features/store/feature_store.py", "features/compute/batch.py", "models/registry/model_registry.py", "models/registry/card.py",
-           "models/training/train.py", "serving/client/client.py", "serving/inference/core.py")  # fmt: skip
 
 
 def lint_imports(folder: Path) -> subprocess.CompletedProcess[str]:
@@ -31,66 +29,91 @@ def lint_imports(folder: Path) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture
 def small_house(tmp_path: Path) -> Path:
-    """Empty rooms under the real contracts."""
+    """All packages with empty modules under the real contracts."""
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
     for room in ROOMS:
-        (tmp_path / room).mkdir()
-        (tmp_path / room / "__init__.py").touch()
-    for module in MODULES:
-        (tmp_path / module).touch()
+        for path in (ROOT / room).rglob("*.py"):
+            copy = tmp_path / path.relative_to(ROOT)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            copy.touch()
     return tmp_path
 
 
-def test_rooms_keep_the_contracts() -> None:
-    """Imports run one way, and serving, trading and control import only what they may."""
+def test_packages_keep_the_contracts() -> None:
+    """Imports run one way, and serving, trading and rollouts import only what they may."""
     result = lint_imports(ROOT)
     assert result.returncode == 0, result.stdout + result.stderr
 
 
 def test_what_is_allowed_passes(small_house: Path) -> None:
-    """Serving may use the store and the registry, trading the client, control what lies below."""
+    """Serving may use the online store and the registry, trading the client, rollouts what lies below."""
     (small_house / "serving/inference/core.py").write_text(
-        "import features.store.feature_store\nimport models.registry.model_registry\nimport models.registry.card\n"
+        "import features.store.online\nimport models.registry.model_registry\nimport models.registry.card\n"
     )
     (small_house / "trading/engine.py").write_text(
         "import serving.client.client\nimport features.compute.batch\n"
     )
-    (small_house / "rollouts/evidence/evidence_ledger.py").write_text(
-        "import models.training.train\nimport trading\n"
-    )
+    (small_house / "rollouts/controller.py").write_text("import models.training.train\nimport trading\n")
+    (small_house / "monitoring/drift_check.py").write_text("import rollouts.transition\n")
     result = lint_imports(small_house)
     assert result.returncode == 0, result.stdout + result.stderr
+
+
+ONE_WAY = "Imports run one way through"
 
 
 @pytest.mark.parametrize(
     ("path", "source", "contract"),
     [
-        ("alphaloop/costs.py", "import features", "Imports run one way"),
-        ("features/compute/batch.py", "import models.registry.model_registry", "Imports run one way"),
-        ("models/training/train.py", "import serving.inference.core", "Imports run one way"),
-        ("serving/inference/core.py", "import trading", "Imports run one way"),
-        ("rollouts/evidence/evidence_ledger.py", "import console", "Imports run one way"),
-        ("pipelines/catalogue.py", "import console", "Imports run one way"),
-        ("serving/inference/core.py", "import features.compute.batch", "Serving reads the feature store"),
-        ("serving/inference/core.py", "import models.training.train", "Serving reads the feature store"),
+        ("alphaloop/costs.py", "import features", f"{ONE_WAY} the packages"),
+        ("marketdata/source.py", "import features.feature_set", f"{ONE_WAY} the packages"),
+        ("features/compute/batch.py", "import models.registry.card", f"{ONE_WAY} the packages"),
+        ("models/training/train.py", "import serving.inference.core", f"{ONE_WAY} the packages"),
+        ("serving/inference/core.py", "import trading", f"{ONE_WAY} the packages"),
+        ("rollouts/controller.py", "import monitoring.drift", f"{ONE_WAY} the packages"),
+        ("monitoring/drift_check.py", "import loop", f"{ONE_WAY} the packages"),
+        ("pipelines/catalogue.py", "import loop.wiring", f"{ONE_WAY} the packages"),
+        ("loop/turn.py", "import cli", f"{ONE_WAY} the packages"),
+        ("serving/inference/core.py", "import features.compute.batch", "Serving reads the online store"),
+        (
+            "serving/inference/core.py",
+            "import features.store.feature_store",
+            "Serving reads the online store",
+        ),
+        ("serving/inference/core.py", "import models.training.train", "Serving reads the online store"),
+        ("serving/inference/core.py", "import marketdata.source", "Serving reads the online store"),
         ("serving/inference/core.py", "import torch", "Serving carries no training library"),
         ("models/registry/model_registry.py", "import lightgbm", "Serving carries no training library"),
-        ("trading/engine.py", "import models.registry.model_registry", "Trading knows no model"),
+        ("trading/engine.py", "import models.registry.card", "Trading knows no model"),
         ("trading/engine.py", "import serving.inference.core", "Trading knows no model"),
         ("serving/client/client.py", "import ray", "Trading carries no Ray"),
-        (
-            "rollouts/evidence/evidence_ledger.py",
-            "def f():\n    import pipelines",
-            "Control starts no pipeline",
-        ),
-        ("rollouts/evidence/evidence_ledger.py", "import kfp", "Control starts no pipeline"),
+        ("rollouts/evidence/layers.py", "def f():\n    import pipelines", "Rollouts and monitoring start no"),
+        ("monitoring/retrain_trigger.py", "import kfp", "Rollouts and monitoring start no"),
+        ("monitoring/retrain_trigger.py", "import rollouts.controller", "Monitoring changes no rollout"),
+        ("alphaloop/bars.py", "import alphaloop.settings.settings", f"{ONE_WAY} the core"),
+        ("alphaloop/journal/store.py", "import alphaloop.decision.returns", f"{ONE_WAY} the core"),
+        ("marketdata/connectors/retry.py", "import marketdata.sources.alpaca", f"{ONE_WAY} marketdata"),
+        ("marketdata/quality/checks.py", "import marketdata.storage.snapshots", f"{ONE_WAY} marketdata"),
+        ("features/engine/graph.py", "import features.indicators.bias", f"{ONE_WAY} features"),
+        ("features/compute/batch.py", "import features.store.offline_files", f"{ONE_WAY} features"),
+        ("models/zoo/trees/lightgbm.py", "import models.evaluation.gate", f"{ONE_WAY} models"),
+        ("models/registry/card.py", "import models.zoo.registry", f"{ONE_WAY} models"),
+        ("serving/protocol/tensors.py", "import serving.inference.core", f"{ONE_WAY} serving"),
+        ("serving/client/client.py", "import serving.inference.core", f"{ONE_WAY} serving"),
+        ("serving/server/gateway.py", "import serving.server.http.http_edge", "HTTP and gRPC meet"),
+        ("trading/execution/netting.py", "import trading.engine", f"{ONE_WAY} trading"),
+        ("trading/risk/risk_check.py", "import trading.brokers.paper", f"{ONE_WAY} trading"),
+        ("rollouts/evidence/layers.py", "import rollouts.controller", f"{ONE_WAY} rollouts"),
+        ("rollouts/validation/power.py", "import rollouts.operations", f"{ONE_WAY} rollouts"),
+        ("monitoring/drift/calibration.py", "import monitoring.retrain_trigger", f"{ONE_WAY} monitoring"),
+        ("cli/reports/run_report.py", "import cli.demo.scenario", f"{ONE_WAY} the command line"),
     ],
 )
 def test_a_broken_contract_is_found(small_house: Path, path: str, source: str, contract: str) -> None:
     """Each contract, broken on purpose, fails and is named."""
     (small_house / path).write_text(source + "\n")
     if path in {"models/registry/model_registry.py", "serving/client/client.py"}:
-        # These are found through the room that uses them.
+        # These are found through the package that uses them.
         (small_house / "serving/inference/core.py").write_text("import models.registry.model_registry\n")
         (small_house / "trading/engine.py").write_text("import serving.client.client\n")
     result = lint_imports(small_house)

@@ -24,7 +24,9 @@ rooms, libraries = sys.argv[1].split(","), sys.argv[2].split(",")
 for room in rooms:
     package = importlib.import_module(room)
     for module in pkgutil.walk_packages(package.__path__, room + "."):
-        if not module.name.startswith(("features.repo.", "features.store.feast.", "alphaloop.journal.migrations.")):
+        if not module.name.startswith(
+            ("features.repo.", "features.store.feast.", "alphaloop.journal.migrations.")
+        ):
             importlib.import_module(module.name)
 print(" ".join(name for name in libraries if name in sys.modules))
 """
@@ -58,7 +60,19 @@ def test_trading_brings_no_ray() -> None:
 
 
 @pytest.mark.parametrize(
-    "room", ["alphaloop", "features", "models", "serving", "trading", "control", "console"]
+    "room",
+    [
+        "alphaloop",
+        "marketdata",
+        "features",
+        "models",
+        "serving",
+        "trading",
+        "rollouts",
+        "monitoring",
+        "loop",
+        "cli",
+    ],
 )
 def test_heavy_libraries_load_late(room: str) -> None:
     """Importing any module of a room loads no heavy library: they load where they are used."""

@@ -1,0 +1,112 @@
+"""The tree as a newcomer meets it: no arrow back, no circle, no heap, and no name that means three things."""
+
+from __future__ import annotations
+
+import ast
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
+from importlib.metadata import packages_distributions
+from pathlib import Path
+
+import pytest
+
+from alphaloop.runtime.package_roots import ROOMS
+
+ROOT = Path(__file__).resolve().parents[2]
+MAX_MODULES = 16
+MAX_NAMESAKES = 2
+# One file a plug-in, a command, a section or a migration: these folders grow with what they hold.
+HEAPS = {
+    "cli/commands", "features/indicators", "marketdata/sources", "trading/brokers", "alphaloop/settings",
+    "alphaloop/journal/migrations/versions",
+}  # fmt: skip
+
+
+def modules(root: Path) -> dict[str, Path]:
+    """The modules of all packages under `root`, by dotted name."""
+    found = {}
+    for room in ROOMS:
+        for path in sorted((root / room).rglob("*.py")):
+            parts = path.relative_to(root).with_suffix("").parts
+            found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return found
+
+
+def imports(root: Path) -> dict[str, set[str]]:
+    """The modules of ours that each module imports, in functions and for type checkers too."""
+    known = modules(root)
+    return {
+        name: set(_imported(ast.parse(path.read_text(encoding="utf-8")), known)) - {name}
+        for name, path in known.items()
+    }
+
+
+def _imported(tree: ast.AST, known: dict[str, Path]) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names if alias.name in known)
+        elif isinstance(node, ast.ImportFrom) and node.module in known:
+            for alias in node.names:
+                full = f"{node.module}.{alias.name}"
+                yield full if full in known else str(node.module)
+
+
+def circle(graph: dict[str, set[str]]) -> list[str]:
+    """The modules of a circle of imports; empty where there is none."""
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        return list(error.args[1])
+    return []
+
+
+def test_no_import_points_back() -> None:
+    """A module imports modules of its own package and of those below it, and no others."""
+    place = {room: index for index, room in enumerate(ROOMS)}
+    back = [
+        f"{name} -> {other}"
+        for name, others in imports(ROOT).items()
+        for other in others
+        if place[other.split(".")[0]] > place[name.split(".")[0]]
+    ]
+    assert back == []
+
+
+def test_there_is_no_circle_among_modules() -> None:
+    """No module imports itself by way of others, not even in a function or for a type checker."""
+    assert circle(imports(ROOT)) == []
+
+
+def test_a_circle_is_found(tmp_path: Path) -> None:
+    """Two modules that import each other, one of them in a function, are a circle."""
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "__init__.py").touch()
+    (tmp_path / "models" / "one.py").write_text("import models.two\n")
+    (tmp_path / "models" / "two.py").write_text("def f():\n    from models import one\n    return one\n")
+    assert set(circle(imports(tmp_path))) == {"models.one", "models.two"}
+
+
+def test_no_folder_is_a_heap() -> None:
+    """A folder has at most sixteen modules, besides those of one file a plug-in, command or section."""
+    sizes: dict[str, int] = defaultdict(int)
+    for path in modules(ROOT).values():
+        if path.name != "__init__.py":
+            sizes[path.parent.relative_to(ROOT).as_posix()] += 1
+    assert {name: size for name, size in sizes.items() if size > MAX_MODULES and name not in HEAPS} == {}
+
+
+def test_no_file_name_stands_three_times() -> None:
+    """A file name is found at one or two places of the tree, families and venues aside."""
+    names = Counter(
+        path.name
+        for path in modules(ROOT).values()
+        if path.name != "__init__.py" and path.parent.relative_to(ROOT).as_posix() not in HEAPS
+    )
+    assert {name for name, count in names.items() if count > MAX_NAMESAKES} == set()
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_no_distribution_installs_a_package_of_that_name(room: str) -> None:
+    """No other distribution that is installed here has a top-level package of our names."""
+    assert set(packages_distributions().get(room, ())) <= {"alphaloop"}

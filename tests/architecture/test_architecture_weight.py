@@ -195,7 +195,7 @@ def _requires(name: str, extra: str) -> list[str]:
 
 def test_every_extra_is_there() -> None:
     """The extras that keep images small are all defined."""
-    assert {"train", "serve", "trade", "control", "console", "demo", "dev", "all"} <= set(extras())
+    assert {"train", "serve", "trade", "control", "cli", "console", "demo", "dev", "all"} <= set(extras())
 
 
 def test_the_serving_image_has_no_torch() -> None:

@@ -1,4 +1,4 @@
-"""What commands need of the workspace: the settings' symbols as bars, clean and under a snapshot."""
+"""The workspace of the settings: source, checked bars, snapshots and registry."""
 
 from __future__ import annotations
 

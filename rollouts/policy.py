@@ -1,4 +1,4 @@
-"""The policies of the loop: when to retrain, and how much error each layer of evidence may spend."""
+"""Rollout policy: stages, and the error that each layer of evidence may spend."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The story: every chapter of the demo in order, in one process that the demo's command supervises.
+"""The demo's scenario: its chapters in order, in the process that the command supervises.
 
     python -m cli.demo.scenario HOME SCRATCH
 

@@ -1,4 +1,4 @@
-"""Features at rest, as Feast and we ourselves join them; and the door to what is online."""
+"""Features at rest, as Feast and we ourselves join them, and their definitions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One server as the client sees it: how it is secured, what goes with a call, and when to leave it alone."""
+"""One replica as the client sees it: security, metadata of calls, circuit breaker."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What can fail between a client and the core, and the status that says so on either wire."""
+"""Errors of requests between a client and the core; their status is in `status`."""
 
 from __future__ import annotations
 

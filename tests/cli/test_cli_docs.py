@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from typer.main import get_command
 
+from alphaloop.runtime.package_roots import ROOMS
 from cli import main
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -156,12 +157,12 @@ def test_every_place_that_it_names_is_there(name: str) -> None:
     text = text_of(name)
     for target in re.findall(r"\]\(([^)#]+)\)", text):
         assert (ROOT / "docs" / target).exists(), target
-    for path in re.findall(r"`((?:features|console|docs|alphaloop)/[\w./]+)`", text):
+    for path in re.findall(rf"`((?:docs|{'|'.join(ROOMS)})/[\w./]+)`", text):
         assert (ROOT / path).exists(), path
     for setting in re.findall(r"`((?:data|features)\.[a-z_]+)`", text):
         module = ROOT / (setting.replace(".", "/") + ".py")
         assert setting in known_settings() or module.exists() or setting in NO_SETTINGS, setting
-    for dotted in re.findall(r"`(features\.[a-z_.]+\.[A-Za-z_]+)`", text):
+    for dotted in re.findall(rf"`((?:{'|'.join(ROOMS)})\.[a-z_.]+\.[A-Za-z_]+)`", text):
         _look_up(dotted)
 
 
@@ -224,7 +225,7 @@ def test_the_table_of_sources_is_the_registry() -> None:
 
 def test_the_variables_of_sources_are_those_that_are_read() -> None:
     """Each variable of the table stands in the code that reads it, and each that it reads in the table."""
-    code = "".join(path.read_text() for path in (ROOT / "features").rglob("*.py"))
+    code = "".join(path.read_text() for room in ROOMS for path in (ROOT / room).rglob("*.py"))
     told = set(re.findall(r"`((?:APCA|AWS|IBKR)_[A-Z0-9_]+)`", text_of("data.md")))
     assert {name for name in told if f'"{name}"' not in code} == set()
     assert set(re.findall(r'"((?:APCA|IBKR)_[A-Z_]+)"', code)) <= told

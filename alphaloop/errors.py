@@ -67,6 +67,10 @@ class DamagedStoreError(InputError):
     """A registry, journal or store that cannot be read; nothing was changed."""
 
 
+class PluginError(InputError):
+    """A plug-in of the user's that cannot be loaded, or has the name of another one."""
+
+
 class MissingPartError(InputError):
     """A library or server that this command needs is not installed."""
 

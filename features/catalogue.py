@@ -5,18 +5,17 @@ Those of TA-Lib, and each that a module in `features/indicators/` defines.
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 from collections.abc import Iterator, Mapping
 from functools import cache
 
 import features.indicators
-from alphaloop.errors import DataError, UnknownNameError
+from alphaloop.errors import UnknownNameError
+from alphaloop.plugins import Plugin, by_name, find_plugins
 from features.engine.graph import Input, Node
 from features.engine.indicator import Indicator, Parameter
+from features.indicators import ta_lib
 
-_PACKAGE = "features.indicators"
-_TALIB = "ta_lib"
+GROUP = "alphaloop.indicators"
 
 
 def names() -> tuple[str, ...]:
@@ -41,21 +40,15 @@ def apply(name: str, named: Mapping[str, Parameter] | None = None) -> Node:
 
 @cache
 def _catalogue() -> dict[str, Indicator]:
-    found: dict[str, Indicator] = {}
-    for indicator in _scan():
-        if indicator.name in found:
-            raise DataError(f"two indicators are called '{indicator.name}'; rename one")
-        found[indicator.name] = indicator
-    return found
+    return by_name("indicators", _scan())
 
 
-def _scan() -> Iterator[Indicator]:
-    from features.indicators import ta_lib
-
-    yield from ta_lib.indicators()
-    for module in pkgutil.iter_modules(features.indicators.__path__):
-        if module.name != _TALIB:
-            yield from defined_in(importlib.import_module(f"{_PACKAGE}.{module.name}"))
+def _scan() -> Iterator[tuple[str, Indicator, Plugin]]:
+    plugins = find_plugins(features.indicators, GROUP)
+    # TA-Lib's come first.
+    for plugin in sorted(plugins, key=lambda plugin: plugin.module is not ta_lib):
+        own = ta_lib.indicators() if plugin.module is ta_lib else defined_in(plugin.module)
+        yield from ((indicator.name, indicator, plugin) for indicator in own)
 
 
 def defined_in(module: object) -> Iterator[Indicator]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -12,7 +10,10 @@ from alphaloop.bars import Slice
 from alphaloop.costs import CostModel
 from alphaloop.errors import UnknownNameError
 from alphaloop.orders import Fill, Order
+from alphaloop.plugins import by_name, find_plugins
 from trading.execution.corporate_actions import Entitled
+
+GROUP = "alphaloop.brokers"
 
 
 class Broker(Protocol):
@@ -44,19 +45,25 @@ class BrokerFactory(Protocol):
 
 
 def names() -> list[str]:
-    """The brokers that are installed: the modules of `trading.brokers` that define `BROKER`."""
-    modules = pkgutil.iter_modules(trading.brokers.__path__)
-    return sorted(module.name for module in modules if _factory(module.name) is not None)
+    """Return the names of the brokers that are installed, sorted: modules that define `BROKER`."""
+    return sorted(_discover())
 
 
 def find(name: str) -> BrokerFactory:
     """The broker called `name`; raises `UnknownNameError` if there is none."""
-    known = {module.name for module in pkgutil.iter_modules(trading.brokers.__path__)}
-    factory = _factory(name) if name in known else None
-    if factory is None:
-        raise UnknownNameError("broker", name, names())
-    return factory
+    brokers = _discover()
+    if name not in brokers:
+        raise UnknownNameError("broker", name, brokers)
+    return brokers[name]
 
 
-def _factory(name: str) -> BrokerFactory | None:
-    return getattr(importlib.import_module(f"trading.brokers.{name}"), "BROKER", None)
+def _discover() -> dict[str, BrokerFactory]:
+    plugins = find_plugins(trading.brokers, GROUP)
+    return by_name(
+        "brokers",
+        (
+            (plugin.name, plugin.module.BROKER, plugin)
+            for plugin in plugins
+            if hasattr(plugin.module, "BROKER")
+        ),
+    )

@@ -5,15 +5,15 @@ A venue that needs several files is a package here, and its module `source` is w
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 from functools import cache
-from types import ModuleType
 from typing import Protocol
 
 import marketdata.sources
-from alphaloop.errors import DataError, UnknownNameError
+from alphaloop.errors import UnknownNameError
+from alphaloop.plugins import Plugin, by_name, find_plugins
 from marketdata.source import Source, identity_of
+
+GROUP = "alphaloop.sources"
 
 
 class SourceFamily(Protocol):
@@ -78,34 +78,28 @@ def families() -> dict[str, SourceFamily]:
 
 @cache
 def _discover(path: tuple[str, ...]) -> dict[str, Source]:
-    found: dict[str, Source] = {}
-    for module in _modules(path):
-        source = getattr(module, "SOURCE", None)
-        if source is None:
-            continue
-        if source.name in found:
-            raise DataError(
-                f"two modules in marketdata/sources define a source called '{source.name}'; rename one"
-            )
-        found[source.name] = source
-    return found
+    return by_name(
+        "sources",
+        (
+            (plugin.module.SOURCE.name, plugin.module.SOURCE, plugin)
+            for plugin in _plugins(path)
+            if hasattr(plugin.module, "SOURCE")
+        ),
+    )
 
 
 @cache
 def _families(path: tuple[str, ...]) -> dict[str, SourceFamily]:
-    found: dict[str, SourceFamily] = {}
-    for module in _modules(path):
-        family = getattr(module, "FAMILY", None)
-        if family is None:
-            continue
-        if family.prefix in found:
-            raise DataError(
-                f"two modules in marketdata/sources define a family '{family.prefix}'; rename one"
-            )
-        found[family.prefix] = family
-    return found
+    return by_name(
+        "families of sources",
+        (
+            (plugin.module.FAMILY.prefix, plugin.module.FAMILY, plugin)
+            for plugin in _plugins(path)
+            if hasattr(plugin.module, "FAMILY")
+        ),
+    )
 
 
-def _modules(path: tuple[str, ...]) -> list[ModuleType]:
-    tails = [f"{one.name}.source" if one.ispkg else one.name for one in pkgutil.iter_modules(path)]
-    return [importlib.import_module(f"marketdata.sources.{tail}") for tail in tails]
+@cache
+def _plugins(path: tuple[str, ...]) -> list[Plugin]:
+    return find_plugins(marketdata.sources, GROUP, main_module="source")

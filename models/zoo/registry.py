@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
-
 import models.zoo
 from alphaloop.errors import UnknownNameError
+from alphaloop.plugins import by_name, find_plugins
 from models.family import Family
+
+GROUP = "alphaloop.families"
 
 
 def names() -> list[str]:
@@ -24,9 +24,12 @@ def find(name: str) -> Family:
 
 
 def _discover() -> dict[str, Family]:
-    families: dict[str, Family] = {}
-    for module_info in pkgutil.walk_packages(models.zoo.__path__, f"{models.zoo.__name__}."):
-        family = getattr(importlib.import_module(module_info.name), "FAMILY", None)
-        if family is not None:
-            families[family.name] = family
-    return families
+    plugins = find_plugins(models.zoo, GROUP)
+    return by_name(
+        "model families",
+        (
+            (plugin.module.FAMILY.name, plugin.module.FAMILY, plugin)
+            for plugin in plugins
+            if hasattr(plugin.module, "FAMILY")
+        ),
+    )

@@ -110,3 +110,16 @@ def test_no_file_name_stands_three_times() -> None:
 def test_no_distribution_installs_a_package_of_that_name(room: str) -> None:
     """No other distribution that is installed here has a top-level package of our names."""
     assert set(packages_distributions().get(room, ())) <= {"alphaloop"}
+
+
+def test_no_package_has_the_name_of_a_well_known_one() -> None:
+    """None of 240 import names of distributions that stand beside such a platform is one of ours."""
+    names = set((Path(__file__).parent / "well_known_names.txt").read_text(encoding="utf-8").split())
+    assert len(names) >= 200
+    assert names.isdisjoint(ROOMS)
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_type_checkers_read_our_annotations(room: str) -> None:
+    """Each package has a `py.typed`, so that a user's type checker believes its annotations."""
+    assert (ROOT / room / "py.typed").is_file()

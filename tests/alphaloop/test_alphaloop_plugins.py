@@ -1,0 +1,150 @@
+"""Plug-ins come from folders of ours and from distributions of the user's, found by entry point."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from alphaloop.errors import PluginError
+from alphaloop.plugins import Plugin, by_name
+
+PROJECT = """
+[build-system]
+requires = ["setuptools"]
+build-backend = "setuptools.build_meta"
+[project]
+name = "acme-plugins"
+version = "1.0"
+[tool.setuptools]
+packages = ["acme"]
+[project.entry-points."alphaloop.sources"]
+acme = "acme.source"
+[project.entry-points."alphaloop.indicators"]
+acme = "acme.indicators"
+[project.entry-points."alphaloop.families"]
+acme = "acme.family"
+[project.entry-points."alphaloop.brokers"]
+acme = "acme.broker"
+"""
+SOURCE = """
+from dataclasses import dataclass
+from marketdata.sources.simulated import SOURCE as SIMULATED
+class Acme:
+    name, description, calendar, adjusted_only = "acme", "Acme's bars.", SIMULATED.calendar, True
+    def symbols(self):
+        return ("ACME",)
+    def history(self, *arguments, **named):
+        return SIMULATED.history(*arguments, **named)
+SOURCE = Acme()
+"""
+INDICATORS = """
+from features.engine.indicator import indicator
+from features.engine.operators.window import Window
+@indicator(group="momentum indicators", reference="Acme 2026")
+def acme_gap(length: int = 3):
+    "The close less that of `length` bars before."
+    return Window(lambda close: close[..., -1] - close[..., 0], length, exact=True)
+"""
+FAMILY = """
+from dataclasses import replace
+from models.zoo.baselines.momentum import FAMILY as MOMENTUM
+FAMILY = replace(MOMENTUM, name="acme-momentum")
+"""
+BROKER = "from trading.brokers.paper import BROKER\n"
+ASKED = """
+from features.catalogue import apply
+from features.catalogue import names as indicators
+from marketdata.sources.registry import names as sources
+from models.zoo.registry import names as families
+from trading.broker import names as brokers
+print("acme" in sources(), "acme_gap" in indicators(), "acme-momentum" in families(), "acme" in brokers())
+print(apply("acme_gap").lookback)
+"""
+LIST = """
+import os, sys
+from cli.main import run
+os.chdir({folder!r})
+sys.exit(run(["data", "list"]))
+"""
+
+
+def python(program: str, site: Path) -> subprocess.CompletedProcess[str]:
+    """Run `program` where the distributions under `site` are installed."""
+    environment = {**os.environ, "PYTHONPATH": str(site), "PYTHONSAFEPATH": "1"}
+    return subprocess.run(
+        [sys.executable, "-c", program], env=environment, capture_output=True, text=True, timeout=120
+    )
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder into which a small distribution with one plug-in of each kind was installed."""
+    folder, site = tmp_path_factory.mktemp("acme"), tmp_path_factory.mktemp("site")
+    (folder / "pyproject.toml").write_text(PROJECT)
+    (folder / "acme").mkdir()
+    texts = {"__init__": "", "source": SOURCE, "indicators": INDICATORS, "family": FAMILY, "broker": BROKER}
+    for name, text in texts.items():
+        (folder / "acme" / f"{name}.py").write_text(text)
+    pip = [
+        sys.executable,
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--no-deps",
+        "--no-index",
+        "--no-build-isolation",
+    ]
+    subprocess.run([*pip, "--target", str(site), str(folder)], check=True, capture_output=True, timeout=120)
+    return site
+
+
+def test_a_distribution_adds_a_source_an_indicator_a_family_and_a_broker(installed: Path) -> None:
+    """Each is found by its name beside the built-in ones, and the indicator can be applied."""
+    result = python(ASKED, installed)
+    assert result.stdout.split() == ["True"] * 4 + ["3"], result.stderr
+
+
+def test_the_command_lists_a_plugin(installed: Path, tmp_path: Path) -> None:
+    """`alphaloop data list` shows the distribution's source with its description."""
+    assert "Acme's bars." in python(LIST.format(folder=str(tmp_path)), installed).stdout
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        ("acme.nowhere", ["No module named 'acme.nowhere'", "mend or uninstall acme-plugins"]),
+        ("acme.source:SOURCE", ["is no module", "name the module that defines the plug-in"]),
+        ("acme.copy", ["two sources are called 'sp500-20'", "marketdata.sources.sp500_20", "rename one"]),
+    ],
+)
+def test_a_plugin_that_cannot_be_used_is_one_line(
+    installed: Path, tmp_path: Path, value: str, words: list[str]
+) -> None:
+    """One that does not load, is no module or has the name of a built-in is named with its distribution."""
+    site = tmp_path / "site"
+    metadata = site / "acme_plugins-1.0.dist-info"
+    metadata.mkdir(parents=True)
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: acme-plugins\nVersion: 1.0\n")
+    (metadata / "entry_points.txt").write_text(f"[alphaloop.sources]\nacme = {value}\n")
+    (site / "acme").mkdir()
+    (site / "acme" / "__init__.py").touch()
+    (site / "acme" / "source.py").write_text(SOURCE)
+    (site / "acme" / "copy.py").write_text("from marketdata.sources.sp500_20 import SOURCE\n")
+    result = python(LIST.format(folder=str(tmp_path)), site)
+    assert result.returncode == 2, result.stdout + result.stderr
+    (line,) = result.stderr.strip().splitlines()
+    assert all(word in line for word in [*words, f"({'alphaloop.sources'}, {value}) of acme-plugins"]), line
+
+
+def test_two_values_of_one_name_are_refused() -> None:
+    """The message says where both come from; without a collision all are returned by name."""
+    one, other = (Plugin(name, ModuleType(name), f"package.{name}") for name in ("one", "other"))
+    assert by_name("things", [("a", 1, one), ("b", 2, other)]) == {"a": 1, "b": 2}
+    with pytest.raises(PluginError, match=r"two things are called 'a': one of package\.one, one of package"):
+        by_name("things", [("a", 1, one), ("a", 2, other)])

@@ -27,7 +27,7 @@ export OMP_NUM_THREADS ?= 1
 # Where it is set, each of the hundreds of children of the tests compiles all modules anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help install demo test coverage test-long cases mended mutants lint bench constraints clean
+.PHONY: help install demo test coverage test-long cases mended mutants docs lint bench constraints clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -74,6 +74,10 @@ mutants: $(STAMP)  ## change the code that decides bit by bit; what no test noti
 	@$(BIN)/mutmut run $(ARGS) || true
 	@{ echo '$$ make mutants $(if $(ARGS),ARGS="$(ARGS)")'; date -u '+%Y-%m-%dT%H:%M:%SZ'; git describe --always --dirty || true; \
 	   $(BIN)/mutmut results; } > $(EVIDENCE)/mutants.txt
+
+docs: $(STAMP)  ## the documents as a site in build/docs; needs no network
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+	@echo build/docs/index.html
 
 lint: $(STAMP)  ## ruff, mypy, import contracts, one-door rules
 	@$(BIN)/ruff check .

@@ -1,12 +1,15 @@
-"""What docs/features.md and docs/data.md say is true: their blocks are run, their names are looked up."""
+"""What the documents say is true: their blocks are run, their names are looked up."""
 
 from __future__ import annotations
 
 import re
 import shlex
+import signal
+import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +17,17 @@ import pytest
 from typer.main import get_command
 
 from alphaloop.runtime.package_roots import ROOMS
+from alphaloop.runtime.processes import child_environment, free_port
 from cli import main
 
 ROOT = Path(__file__).resolve().parents[2]
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 NAMED = re.compile(r"# ([\w./-]+\.(?:py|toml|csv))\n")
 
+FOLLOWED = ("features.md", "data.md", "getting-started.md", "tutorials/own-data.md")
+DOCUMENTS = (
+    *FOLLOWED, "index.md", "operating.md", "conformance.md", "architecture.md", "glossary.md",
+)  # fmt: skip
 
 # A column in the language of formulas, and a file that selection writes.
 NO_SETTINGS = ("data.x", "features.toml")
@@ -62,6 +70,9 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.setenv("ALPHALOOP_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("ALPHALOOP_SERVING__GRPC_PORT", str(free_port()))
+    for name in ("HTTP_PORT", "METRICS_PORT"):
+        monkeypatch.setenv(f"ALPHALOOP_SERVING__{name}", "0")
     monkeypatch.setattr(main, "_stop_what_was_started", lambda: None)
     before = set(sys.modules)
     yield tmp_path
@@ -76,9 +87,17 @@ class Reader:
 
     monkeypatch: pytest.MonkeyPatch
     capsys: pytest.CaptureFixture[str]
+    servers: ExitStack = field(default_factory=ExitStack)
 
     def follow(self, name: str) -> None:
-        """Files are written, Python shares one session, commands succeed and say what is shown."""
+        """Files are written, Python shares one session, commands succeed and say what is shown.
+
+        What is started with `&` runs until the document ends.
+        """
+        with self.servers:
+            self._follow(name)
+
+    def _follow(self, name: str) -> None:
         session: dict[str, Any] = {"__name__": "__main__"}
         for number, block in enumerate(blocks(name), 1):
             if block.file:
@@ -118,14 +137,30 @@ class Reader:
                 variable, _, value = words.pop(0).partition("=")
                 patch.setenv(variable, value)
             assert words[0] == "alphaloop", line
+            if words[-1] == "&":
+                return self._start(words[1:-1])
             self.capsys.readouterr()
             found = main.run(words[1:])
             printed = self.capsys.readouterr()
         assert found == code, f"{line}\n{printed.err}"
         return printed.out + printed.err
 
+    def _start(self, words: list[str]) -> str:
+        server = self.servers.enter_context(
+            subprocess.Popen(
+                [sys.executable, "-m", "cli.main", *words],
+                stdout=subprocess.PIPE,
+                text=True,
+                env=child_environment(),
+            )
+        )
+        self.servers.callback(server.send_signal, signal.SIGINT)
+        assert server.stdout is not None
+        assert any("ready" in line for line in server.stdout)
+        return ""
 
-@pytest.mark.parametrize("name", ["features.md", "data.md"])
+
+@pytest.mark.parametrize("name", FOLLOWED)
 def test_every_block_does_what_it_shows(
     name: str, desk: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -133,15 +168,18 @@ def test_every_block_does_what_it_shows(
     Reader(monkeypatch, capsys).follow(name)
 
 
-@pytest.mark.parametrize("name", ["features.md", "data.md"])
+@pytest.mark.parametrize("name", DOCUMENTS)
 def test_every_command_that_needs_more_exists(name: str) -> None:
     """Verbs and options of the blocks that need a vendor or a server are those of the command."""
-    lines = [line for one in blocks(name) if one.language == "text" for line in one.text.splitlines()]
+    lines = [line for one in blocks(name) if one.language in {"text", "sh"} for line in one.text.splitlines()]
     inline = re.findall(r"`(alphaloop [^`]+)`", text_of(name))
     for line in [*(line for line in lines if line.startswith("alphaloop ")), *inline]:
         words = shlex.split(line, comments=True)[1:]
+        words = words[:-1] if words[-1] == "&" else words
         command: Any = get_command(main.make_app())
         while hasattr(command, "commands"):
+            if command.invoke_without_command and (not words or words[0].startswith("-")):
+                break
             assert words, line
             assert words[0] in command.commands, line
             command = command.commands[words.pop(0)]
@@ -149,16 +187,17 @@ def test_every_command_that_needs_more_exists(name: str) -> None:
         assert {word for word in words if word.startswith("-")} <= known, line
 
 
-@pytest.mark.parametrize("name", ["features.md", "data.md"])
+@pytest.mark.parametrize("name", DOCUMENTS)
 def test_every_place_that_it_names_is_there(name: str) -> None:
     """Links, files and modules of the repository exist; so do the settings."""
     from alphaloop.settings.settings import known_settings
 
     text = text_of(name)
     for target in re.findall(r"\]\(([^)#]+)\)", text):
-        assert (ROOT / "docs" / target).exists(), target
+        if not target.startswith("https://"):
+            assert (ROOT / "docs" / Path(name).parent / target).exists(), target
     for path in re.findall(rf"`((?:docs|{'|'.join(ROOMS)})/[\w./]+)`", text):
-        assert (ROOT / path).exists(), path
+        assert (ROOT / path).exists() or path.endswith("/NAME.py"), path
     for setting in re.findall(r"`((?:data|features)\.[a-z_]+)`", text):
         module = ROOT / (setting.replace(".", "/") + ".py")
         assert setting in known_settings() or module.exists() or setting in NO_SETTINGS, setting

@@ -22,8 +22,8 @@ FOUND_WRONG, BAD_INPUT, UNAVAILABLE, INTERRUPTED, TERMINATED = 1, 2, 3, 130, 143
 # What the machine says of a place that the caller named: not writable, read-only, full.
 PLACE_ERRORS = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT})
 VERBS = (
-    "demo", "doctor", "data", "features", "train", "models", "serve", "export", "predict", "backtest",
-    "trade", "book", "monitor", "rollout", "pipeline", "audit",
+    "demo", "doctor", "config", "data", "features", "train", "models", "serve", "export", "predict",
+    "backtest", "trade", "book", "monitor", "rollout", "pipeline", "audit",
 )  # fmt: skip
 
 

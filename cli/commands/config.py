@@ -1,0 +1,67 @@
+"""`alphaloop config`: the settings in force, where each comes from, and the reference of all of them."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from cli.commands.options import AsJson
+
+app = typer.Typer(help="Settings: show, check, reference.", no_args_is_help=True)
+
+Everything = Annotated[bool, typer.Option("--all", help="Show defaults too.")]
+
+
+def register(parent: typer.Typer) -> None:
+    """Add the verbs."""
+    parent.add_typer(app, name="config")
+
+
+@app.command()
+def show(everything: Everything = False, json: AsJson = False) -> None:
+    """Show the settings that differ from their defaults, and where each comes from."""
+    from alphaloop.settings import settings
+    from cli import output
+    from cli.settings_reference import as_toml, entries, origin
+
+    loaded = settings.load()
+    rows = []
+    for entry in entries():
+        value = loaded
+        for part in entry.name.split("."):
+            value = getattr(value, part)
+        source = origin(entry.name)
+        if everything or source != "default":
+            rows.append({"setting": entry.name, "value": as_toml(value), "from": source})
+
+    def show_rows() -> None:
+        if rows:
+            output.table(
+                ("setting", "value", "from"), [(row["setting"], row["value"], row["from"]) for row in rows]
+            )
+        else:
+            output.say("every setting has its default; see them with: alphaloop config show --all")
+
+    output.answer(rows, json, show_rows)
+
+
+@app.command()
+def check() -> None:
+    """Read the settings; what is wrong is named, with exit code 2."""
+    from alphaloop.settings import settings
+    from cli import output
+    from cli.settings_reference import entries, origin
+
+    settings.load()
+    changed = sum(origin(entry.name) != "default" for entry in entries())
+    output.say(f"{changed} settings differ from their defaults, nothing wrong")
+
+
+@app.command()
+def reference() -> None:
+    """Print the reference of all settings, in Markdown."""
+    from cli.settings_reference import markdown
+
+    sys.stdout.write(markdown())

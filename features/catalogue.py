@@ -5,12 +5,15 @@ Those of TA-Lib, and each that a module in `features/indicators/` defines.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from functools import cache
+from pathlib import Path
 
 import features.indicators
 from alphaloop.errors import UnknownNameError
-from alphaloop.plugins import Plugin, by_name, find_plugins
+from alphaloop.plugins import Plugin, by_name, find_plugins, used_files
 from features.engine.graph import Input, Node
 from features.engine.indicator import Indicator, Parameter
 from features.indicators import ta_lib
@@ -38,8 +41,12 @@ def apply(name: str, named: Mapping[str, Parameter] | None = None) -> Node:
     return indicator.apply(arguments, named)
 
 
-@cache
 def _catalogue() -> dict[str, Indicator]:
+    return _catalogue_with(used_files())
+
+
+@cache
+def _catalogue_with(files: tuple[Path, ...]) -> dict[str, Indicator]:
     return by_name("indicators", _scan())
 
 
@@ -47,8 +54,21 @@ def _scan() -> Iterator[tuple[str, Indicator, Plugin]]:
     plugins = find_plugins(features.indicators, GROUP)
     # TA-Lib's come first.
     for plugin in sorted(plugins, key=lambda plugin: plugin.module is not ta_lib):
-        own = ta_lib.indicators() if plugin.module is ta_lib else defined_in(plugin.module)
+        own: Iterable[Indicator] = (
+            ta_lib.indicators() if plugin.module is ta_lib else defined_in(plugin.module)
+        )
+        if not plugin.module.__name__.startswith(f"{features.indicators.__name__}."):
+            own = versioned(own, Path(str(plugin.module.__file__)))
         yield from ((indicator.name, indicator, plugin) for indicator in own)
+
+
+def versioned(indicators: Iterable[Indicator], path: Path) -> list[Indicator]:
+    """Return `indicators` of the user's file `path` with a version that changes with the file.
+
+    The hash of a feature set that holds one of them changes with it.
+    """
+    version = int.from_bytes(hashlib.sha256(path.read_bytes()).digest()[:6], "big")
+    return [replace(indicator, version=version) for indicator in indicators]
 
 
 def defined_in(module: object) -> Iterator[Indicator]:

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
-import importlib.util
-import sys
-import traceback
-from dataclasses import replace
 from pathlib import Path
-from types import ModuleType
 
 from alphaloop.errors import InputError
-from features.catalogue import defined_in
+from alphaloop.plugins import load_file
+from features.catalogue import defined_in, versioned
 from features.engine.indicator import Indicator
 
 
@@ -22,36 +17,9 @@ def indicators_of(path: Path) -> list[Indicator]:
     """
     if not path.is_file() or path.suffix != ".py":
         raise InputError(f"features.files names {path}, which is no Python file")
-    module = _run(path)
-    # What they compute changes with the file, and so must the hash of a set that they are in.
-    version = int.from_bytes(hashlib.sha256(path.read_bytes()).digest()[:6], "big")
-    found = [replace(one, version=version) for one in defined_in(module)]
+    found = versioned(defined_in(load_file(path)), path)
     if not found:
         raise InputError(
             f"{path} defines no indicator; decorate a function with features.engine.indicator.indicator"
         )
     return found
-
-
-def _run(path: Path) -> ModuleType:
-    # A name of its own, under which it is found: dataclasses and pickles look their module up by its name.
-    name = f"alphaloop_own_{path.stem}_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:12]}"
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
-        raise InputError(f"features.files names {path}, which Python cannot load")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    try:
-        spec.loader.exec_module(module)
-    except SyntaxError as error:
-        del sys.modules[name]
-        raise InputError(f"{path}, line {error.lineno}: {error.msg}; mend this file") from error
-    except (Exception, SystemExit) as error:
-        del sys.modules[name]
-        # Whatever foreign code raises, the way out is the same: the line in that file.
-        place = [
-            one.lineno for one in traceback.extract_tb(error.__traceback__) if one.filename == module.__file__
-        ]
-        line = f", line {place[-1]}" if place else ""
-        raise InputError(f"{path}{line}: {type(error).__name__}: {error}; mend this file") from error
-    return module

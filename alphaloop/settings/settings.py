@@ -20,6 +20,7 @@ from pydantic_settings.exceptions import SettingsError as MalformedVariableError
 from pydantic_settings.sources import PydanticBaseSettingsSource, TomlConfigSettingsSource
 
 from alphaloop.errors import ImpossibleValueError, SettingsError
+from alphaloop.plugins import use_files
 from alphaloop.rollout_document import require_share
 from alphaloop.settings.base import Section
 from alphaloop.settings.client import ClientSettings
@@ -47,6 +48,11 @@ class Settings(BaseSettings):
     )
 
     home: Path = Field(Path("runs/local"), description="where snapshots, registry, journal and logs live")
+    plugins: tuple[Path, ...] = Field(
+        (),
+        description="Python files of one's own, or folders of them, that define sources, indicators, model "
+        "families or brokers",
+    )
     data: DataSettings = DataSettings()
     features: FeatureSettings = FeatureSettings()
     training: TrainingSettings = TrainingSettings()
@@ -70,11 +76,16 @@ class Settings(BaseSettings):
 
 
 def load(**overrides: Any) -> Settings:
-    """Settings from environment, file and `overrides`; raises `SettingsError` in one line."""
+    """Settings from environment, file and `overrides`; raises `SettingsError` in one line.
+
+    The plug-ins that they name are found from then on.
+    """
     _refuse_unknown_variables()
     from alphaloop.costs import CostModel
 
     settings = _parsed(overrides)
+    settings = settings.model_copy(update={"plugins": tuple(path.resolve() for path in settings.plugins)})
+    use_files(settings.plugins)
     try:
         CostModel.from_settings(settings.trading)
     except ImpossibleValueError as error:
@@ -115,7 +126,9 @@ def _unparsed(error: Exception) -> str:
 
 def from_json(text: str) -> Settings:
     """The settings that another process wrote with `model_dump_json`."""
-    return Settings(**json.loads(text))
+    settings = Settings(**json.loads(text))
+    use_files(settings.plugins)
+    return settings
 
 
 def known_settings() -> list[str]:

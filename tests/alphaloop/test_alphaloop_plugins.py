@@ -148,3 +148,53 @@ def test_two_values_of_one_name_are_refused() -> None:
     assert by_name("things", [("a", 1, one), ("b", 2, other)]) == {"a": 1, "b": 2}
     with pytest.raises(PluginError, match=r"two things are called 'a': one of package\.one, one of package"):
         by_name("things", [("a", 1, one), ("a", 2, other)])
+
+
+FOUND = """
+from alphaloop.settings import settings
+settings.load()
+from marketdata.sources.registry import names as sources
+from models.zoo.registry import names as families
+from trading.broker import names as brokers
+from features.catalogue import find
+print("acme" in sources(), "acme-momentum" in families(), "own_broker" in brokers())
+print(find("acme_gap").version > 1)
+again = settings.from_json(settings.load().model_dump_json())
+print("acme" in sources(), all(path.is_absolute() for path in again.plugins))
+settings.load(plugins=())
+print("acme" in sources())
+"""
+
+
+def test_files_that_the_settings_name_are_plugins(tmp_path: Path) -> None:
+    """A folder and a file of the setting `plugins` are searched, and passed on to children; then no more."""
+    own = tmp_path / "own"
+    own.mkdir()
+    (own / "own_source.py").write_text(SOURCE)
+    (own / "own_family.py").write_text(FAMILY)
+    (own / "own_indicators.py").write_text(INDICATORS)
+    (tmp_path / "own_broker.py").write_text(BROKER)
+    (tmp_path / "alphaloop.toml").write_text('plugins = ["own", "own_broker.py"]\n')
+    result = python(f"import os; os.chdir({str(tmp_path)!r})\n{FOUND}", tmp_path / "nothing")
+    assert result.stdout.split() == ["True"] * 6 + ["False"], result.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("SOURCE = 1 / 0\n", "own.py, line 1: ZeroDivisionError: division by zero; mend this file"),
+        ("SOURCE =\n", "own.py, line 1: invalid syntax; mend this file"),
+        (None, "own.py, which is neither a folder nor a Python file"),
+    ],
+)
+def test_a_file_that_cannot_be_used_is_named_with_its_line(
+    tmp_path: Path, text: str | None, words: str
+) -> None:
+    """Exit code 2 and one line, whatever is wrong with the file."""
+    if text is not None:
+        (tmp_path / "own.py").write_text(text)
+    (tmp_path / "alphaloop.toml").write_text('plugins = ["own.py"]\n')
+    program = LIST.format(folder=str(tmp_path)).replace('["data", "list"]', '["features", "list"]')
+    result = python(program, tmp_path / "nothing")
+    assert result.returncode == 2, result.stdout + result.stderr
+    assert words in result.stderr

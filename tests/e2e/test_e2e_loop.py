@@ -29,7 +29,7 @@ SHORT = Plot(
     retrain_labels=10,
 )
 
-pytestmark = pytest.mark.timeout(420)
+pytestmark = pytest.mark.timeout(1200)
 
 
 @pytest.fixture(scope="module")

@@ -7,6 +7,7 @@ import socket
 import ssl
 import threading
 from http.client import HTTPSConnection
+from itertools import cycle
 from typing import Any
 
 import numpy as np
@@ -182,13 +183,14 @@ def test_a_rotation_loses_no_request(hosted: Any, rotation: Rotation, monkeypatc
     threads = [threading.Thread(target=ask, args=(client,)) for client in clients]
     for thread in threads:
         thread.start()
-    for party in (rotation.new, rotation.old) * 5:
+    for round_number, party in enumerate(cycle((rotation.new, rotation.old))):
+        if round_number >= 10 and len(answers) > 20:
+            break
         rotation.server.replace(party.secret(*both))
         sleep(0.05)
     ended.set()
     for thread in threads:
         thread.join()
-    assert len(answers) > 10
     assert set(answers) == {(True, True)}
 
 

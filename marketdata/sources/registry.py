@@ -1,6 +1,6 @@
-"""Finds sources by name: every module beside this one that defines `SOURCE`, or a `FAMILY` of them.
+"""Find sources by name: every module beside this one that defines `SOURCE` or `FAMILY`.
 
-A venue that needs several files is a package here, and its module `source` is what is looked at.
+Of a venue that is a package, the module `source` is searched.
 """
 
 from __future__ import annotations
@@ -17,29 +17,57 @@ from marketdata.source import Source, identity_of
 
 
 class SourceFamily(Protocol):
-    """Many sources behind one door, called `prefix:name`, each made when it is asked for."""
+    """Many sources behind one prefix, named `prefix:name` and created on request.
+
+    A family may also have a method `identity(name)` that returns the identity of a source (see
+    `marketdata.source.identity_of`) without importing the vendor's SDK.
+    """
 
     @property
     def prefix(self) -> str:
-        """What comes before the colon."""
+        """Text before the colon."""
         ...
 
     @property
     def description(self) -> str:
-        """One line: what it holds and how one of them is named. Told without asking for `names`."""
+        """One line on the data and on how to name a source; needs no call of `names`."""
         ...
 
     def names(self) -> tuple[str, ...]:
-        """What may come after the colon, sorted."""
+        """Return the names that may follow the colon, sorted; empty where any name may."""
         ...
 
     def find(self, name: str) -> Source:
-        """The source with this name after the colon; `UnknownNameError` lists those near it."""
+        """Return the source with this name after the colon.
+
+        Raises
+        ------
+        UnknownNameError
+            For a name that does not exist; lists similar names.
+        """
         ...
 
 
 def find(name: str) -> Source:
-    """The source called `name`; `UnknownNameError` lists those there are."""
+    """Return the source called `name`.
+
+    Parameters
+    ----------
+    name
+        Name of a source, as `sp500-20`, or of one in a family, as `ccxt:binance`.
+
+    Returns
+    -------
+    Source
+        The source; nothing has been read or requested yet.
+
+    Raises
+    ------
+    UnknownNameError
+        For an unknown name; lists the existing ones.
+    DataError
+        If two modules define the same name.
+    """
     prefix, colon, rest = name.partition(":")
     families = _families(tuple(marketdata.sources.__path__))
     if colon and prefix in families:
@@ -51,28 +79,39 @@ def find(name: str) -> Source:
 
 
 def identity(name: str) -> str:
-    """The identity of the source called `name`: see `marketdata.source.identity_of`.
+    """Return the identity of the source called `name`; see `marketdata.source.identity_of`.
 
-    A family that can tell it from the name alone has a method `identity`: no kit of a vendor is imported.
-    A name that is no source here is its own identity: its snapshots can be read all the same.
+    A family with a method `identity` answers from the name alone, so that no vendor's SDK is imported. A name
+    without a source is its own identity, so that its snapshots can still be read.
     """
     path = tuple(marketdata.sources.__path__)
     prefix, colon, rest = name.partition(":")
     family = _families(path).get(prefix) if colon else None
     if family is not None:
-        told = getattr(family, "identity", None)
-        return str(told(rest)) if told else identity_of(family.find(rest))
+        identity_in_family = getattr(family, "identity", None)
+        return str(identity_in_family(rest)) if identity_in_family else identity_of(family.find(rest))
     source = _discover(path).get(name)
     return name if source is None else identity_of(source)
 
 
 def names() -> list[str]:
-    """The names of all sources that stand alone, sorted; `families` holds the others."""
+    """Return the names of all sources outside of families, sorted.
+
+    Returns
+    -------
+    list of str
+        Names for `find`; `families` has the sources that are named `prefix:name`.
+
+    Raises
+    ------
+    DataError
+        If two modules define the same name.
+    """
     return sorted(_discover(tuple(marketdata.sources.__path__)))
 
 
 def families() -> dict[str, SourceFamily]:
-    """The families of sources by their prefix."""
+    """Return the families of sources by their prefix."""
     return dict(_families(tuple(marketdata.sources.__path__)))
 
 

@@ -178,9 +178,9 @@ def days_of(moments: Moments, calendar: str) -> Days:
     --------
     >>> import numpy as np
     >>> from marketdata.calendars import days_of
-    >>> friday_evening = np.array(["2024-03-08T22:30"], dtype="datetime64[ns]")
-    >>> days_of(friday_evening, "24/5").tolist()  # after 17:00 in New York: the next trading day
-    [datetime.date(2024, 3, 9)]
+    >>> thursday_evening = np.array(["2024-03-07T22:30"], dtype="datetime64[ns]")
+    >>> days_of(thursday_evening, "24/5").tolist()  # after 17:00 in New York: the next trading day
+    [datetime.date(2024, 3, 8)]
     """
     stamps = moments.astype("datetime64[ns]")
     if not len(stamps):

@@ -72,7 +72,7 @@ class Source(Protocol):
         Returns
         -------
         pyarrow.Table
-            Rows of `alphaloop.bars.BARS_SCHEMA`, sorted by timestamp and symbol.
+            Rows of `alphaloop.bars.BARS_SCHEMA`.
 
         Raises
         ------

@@ -1,7 +1,7 @@
-"""Memberships of groups (a universe, a sector) over time, and when each was published.
+"""Memberships of groups (a universe, a sector) over time, and the publication of each.
 
-Two times on each, as in `marketdata.point_in_time.vintages`: that for which it holds and that from which it
-was known.
+Each has two times, as in `marketdata.point_in_time.vintages`: the period for which it holds and the moment
+from which it was known.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ _FOREVER = datetime.max.replace(tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True)
 class Membership:
-    """`symbol` belongs to `group` from `start` until before `end` (None: no end is known).
+    """Membership of `symbol` in `group` from `start` until before `end` (None: open-ended).
 
     A later publication of the same symbol, group and start replaces an earlier one: an end that was
-    announced, or a start that never came (an end at the start). `DataError` for times that cannot be.
+    announced, or a cancelled start (an end at the start). `DataError` for impossible times.
     """
 
     symbol: str
@@ -48,7 +48,29 @@ class Membership:
 
 
 class MembershipHistory:
-    """Memberships of any number of groups. `DataError` for two publications of one at one moment."""
+    """Memberships of any number of groups, as known at any moment.
+
+    Parameters
+    ----------
+    memberships
+        Every publication, in any order.
+
+    Raises
+    ------
+    DataError
+        For two publications of one membership at one moment.
+
+    Examples
+    --------
+    >>> from datetime import UTC, datetime
+    >>> from marketdata.point_in_time.membership import Membership, MembershipHistory
+    >>> joined, left = datetime(2020, 1, 2, tzinfo=UTC), datetime(2022, 1, 3, tzinfo=UTC)
+    >>> history = MembershipHistory([Membership("XYZ", "index", joined, published=joined, end=left)])
+    >>> history.members(datetime(2021, 1, 4, tzinfo=UTC), "index")
+    ('XYZ',)
+    >>> history.members(left, "index")
+    ()
+    """
 
     def __init__(self, memberships: Sequence[Membership]) -> None:
         self._known: list[tuple[Membership, datetime]] = []
@@ -66,7 +88,7 @@ class MembershipHistory:
 
     @classmethod
     def read(cls, path: Path) -> MembershipHistory:
-        """From a CSV, Parquet or TOML file with the fields of `Membership` as columns.
+        """Read a CSV, Parquet or TOML file with the fields of `Membership` as columns.
 
         `DataError` names file, row and column.
         """
@@ -77,18 +99,21 @@ class MembershipHistory:
             raise DataError(f"{path}: {error}") from error
 
     def groups(self) -> tuple[str, ...]:
-        """All groups, in the order in which they were first published: a later one changes no place."""
+        """Return all groups in the order of their first publication: a later one moves no index."""
         first: dict[str, datetime] = {}
         for one, _ in self._known:
             first[one.group] = min(one.published, first.get(one.group, _FOREVER))
         return tuple(sorted(first, key=lambda group: (first[group], group)))
 
     def symbols(self, group: str | None = None) -> tuple[str, ...]:
-        """Every symbol that was ever a member, sorted: those that are gone, too."""
+        """Return every symbol that was ever a member, sorted, former ones included."""
         return tuple(sorted({one.symbol for one, _ in self._known if group in (None, one.group)}))
 
     def members(self, as_of: datetime, group: str) -> tuple[str, ...]:
-        """The members at `as_of` by what was published then, sorted; `UnknownNameError` for no group."""
+        """Return the members at `as_of` as published by then, sorted.
+
+        `UnknownNameError` for a group that does not exist.
+        """
         self._require(group)
         moment = as_utc(as_of)
         inside = {
@@ -101,7 +126,7 @@ class MembershipHistory:
         return tuple(sorted(inside))
 
     def mask(self, timestamps: Timestamps, symbols: Sequence[str], group: str) -> npt.NDArray[np.bool_]:
-        """Who was a member at each bar, by what was published then, bool `[T, N]`."""
+        """Return True for each bar at which a symbol was a known member, bool `[T, N]`."""
         self._require(group)
         member = np.zeros((len(timestamps), len(symbols)), dtype=bool)
         for rows, column, _ in self._places(timestamps, symbols, group):
@@ -109,9 +134,10 @@ class MembershipHistory:
         return member
 
     def codes(self, timestamps: Timestamps, symbols: Sequence[str]) -> FloatMatrix:
-        """The place in `groups` of each symbol's group at each bar, float64 `[T, N]`; NaN where none.
+        """Return the index in `groups` of each symbol's group at each bar.
 
-        `DataError` for a symbol that is in two groups at once.
+        float64 `[T, N]`, NaN where a symbol has no group. `DataError` for a symbol that is in two groups at
+        once.
         """
         place = {group: float(index) for index, group in enumerate(self.groups())}
         codes = np.full((len(timestamps), len(symbols)), np.nan)
@@ -129,7 +155,7 @@ class MembershipHistory:
     def _places(
         self, timestamps: Timestamps, symbols: Sequence[str], group: str | None
     ) -> Iterator[tuple[slice, int, str]]:
-        """Rows, column and group of each known membership that covers any of these bars."""
+        """Yield rows, column and group of each known membership that covers any of these bars."""
         column = {symbol: index for index, symbol in enumerate(symbols)}
         for one, replaced in self._known:
             if one.symbol in column and group in (None, one.group):
@@ -146,6 +172,6 @@ class MembershipHistory:
 
 
 def _moment(moment: datetime) -> np.datetime64:
-    # Nanoseconds reach from 1678 to 2261; an open end lies beyond.
+    # datetime64[ns] reaches from 1678 to 2261; an open end lies beyond.
     year = min(max(moment.year, 1700), 2261)
     return to_datetime64(moment if year == moment.year else datetime(year, 1, 1, tzinfo=UTC))

@@ -1,4 +1,4 @@
-"""Records: rows of a CSV, Parquet or TOML file as frozen dataclasses.
+"""Rows of a CSV, Parquet or TOML file as frozen dataclasses.
 
 A column has the name of a field. An empty cell takes the field's default. In TOML the rows are the
 tables of one array, whatever its name. Errors name the file, the row and the column.
@@ -33,7 +33,7 @@ Record = TypeVar("Record")
 
 
 def read_records(path: Path, kind: type[Record]) -> list[Record]:
-    """The rows of `path`, each a `kind`. `DataError` for a file or a cell that is not what it should be."""
+    """Read the rows of `path`, each as a `kind`. `DataError` for an invalid file or cell."""
     path = Path(path)
     types = get_type_hints(kind)
     needed = [one.name for one in fields(kind) if one.default is MISSING]  # type: ignore[arg-type]
@@ -142,7 +142,7 @@ def _text(cell: Any) -> str:
 
 
 def _number(cell: Any) -> Decimal:
-    # By way of its text, a float of 0.1 is the decimal 0.1.
+    # Converted through its text, the float 0.1 becomes the decimal 0.1.
     if isinstance(cell, str) and not is_number(cell):
         raise ValueError("not written as a number")
     number = Decimal(str(cell))

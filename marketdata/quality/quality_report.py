@@ -1,4 +1,4 @@
-"""The quality report of a snapshot, and the bars that were set aside, kept beside it."""
+"""The quality report of a snapshot and its quarantined bars, stored beside it."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ _KEYS = pa.schema([BARS_SCHEMA.field("symbol"), BARS_SCHEMA.field("timestamp")])
 
 @dataclass(frozen=True, slots=True)
 class QualityReport:
-    """What was found in a snapshot's bars when they came in, and what was done about it.
+    """Findings in a snapshot's bars when they were stored, and the actions taken.
 
-    `rows` are those that were kept, `policies` those that were set; `thresholds` the limits of the rules.
+    `rows` counts the rows kept, `policies` are those that were set, `thresholds` the limits of the rules.
     """
 
     snapshot: str
@@ -38,7 +38,7 @@ class QualityReport:
     thresholds: dict[str, Any]
 
     def counts(self) -> dict[str, int]:
-        """How often each rule found something."""
+        """Count the findings of each rule."""
         return dict(Counter(finding.rule for finding in self.findings))
 
 
@@ -72,7 +72,7 @@ def keep(
 
 
 def bars_set_aside(folder: Path, snapshot_id: str) -> pa.Table:
-    """Symbol and timestamp of the bars that were quarantined or dropped when a snapshot was stored."""
+    """Return symbol and timestamp of the bars quarantined or dropped when a snapshot was stored."""
     found = _KEYS.empty_table()
     if (folder / (snapshot_id + QUARANTINE)).is_file():
         found = pq.read_table(folder / (snapshot_id + QUARANTINE), columns=_KEYS.names).cast(_KEYS)
@@ -85,14 +85,17 @@ def bars_set_aside(folder: Path, snapshot_id: str) -> pa.Table:
 
 
 def _limits(thresholds: Thresholds) -> dict[str, Any]:
-    """The thresholds as JSON holds them; holidays only where there are any."""
+    """Return the thresholds in JSON form; holidays only where there are any."""
     limits: dict[str, Any] = asdict(thresholds)
     holidays = limits.pop("holidays")
     return limits | ({"holidays": list(holidays)} if holidays else {})
 
 
 def read(folder: Path, snapshot_id: str) -> QualityReport:
-    """The report of a snapshot; `MissingStateError` if none was kept, `DamagedStoreError` if unreadable."""
+    """Read the report of a snapshot.
+
+    `MissingStateError` if none was kept, `DamagedStoreError` if it is unreadable.
+    """
     path = folder / (snapshot_id + REPORT)
     if not path.is_file():
         raise MissingStateError(f"no quality report is kept with snapshot {snapshot_id[:12]} in {folder}")
@@ -109,7 +112,7 @@ def read(folder: Path, snapshot_id: str) -> QualityReport:
 
 
 def quarantined(folder: Path, snapshot_id: str) -> pa.Table | None:
-    """The rows that were set aside when this snapshot was taken, with what was found; None if none were."""
+    """Return the rows quarantined when this snapshot was stored, with their findings; None if none."""
     path = folder / (snapshot_id + QUARANTINE)
     if not path.is_file():
         return None

@@ -1,4 +1,4 @@
-"""How far prices and adjustment of a bar lie from those of the bar before it."""
+"""Steps of prices and adjustment from one bar to the next."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ class Steps:
     `prices` are open, high, low and close over the close of the reference, `[4, bars]`, as traded, and
     `recorded` the adjustment over that of the reference, `[bars]`; `neighbour_prices` and
     `neighbour_recorded` the same over the bar just before. Reference, `away` and `scale` are those of
-    `marketdata.quality.return_scale`. `busy` is how many times the usual the bar was traded, in shares or in
-    money, whichever is less.
+    `marketdata.quality.return_scale`. `busy` is turnover as a multiple of the usual, in shares or in money,
+    whichever is less.
     """
 
     prices: Floats
@@ -33,13 +33,13 @@ class Steps:
 
     @property
     def adjusted(self) -> Floats:
-        """The steps of the adjusted prices, `[4, bars]`."""
+        """Steps of the adjusted prices, `[4, bars]`."""
         together: Floats = self.prices + self.recorded
         return together
 
 
 def steps_of(rows: Rows, places: Places, thresholds: Thresholds) -> Steps:
-    """The steps of one symbol, whose rows `places` are in the order of time."""
+    """Compute the steps of one symbol; its rows `places` are in the order of time."""
     found = moves(adjusted_closes(rows, places), thresholds)
     opened, high, low, close = (_log(rows.column(name)[0][places]) for name in PRICE_COLUMNS)
     factor = _log(rows.column("adjustment")[0][places])
@@ -47,7 +47,7 @@ def steps_of(rows: Rows, places: Places, thresholds: Thresholds) -> Steps:
 
     def over(before: Places) -> tuple[Floats, Floats]:
         prices, recorded = values - close[before], factor - factor[before]
-        # The first bar follows none.
+        # The first bar has no predecessor.
         prices[:, 0] = recorded[0] = np.nan
         return prices, recorded
 
@@ -57,7 +57,7 @@ def steps_of(rows: Rows, places: Places, thresholds: Thresholds) -> Steps:
 
 
 def _busy(rows: Rows, places: Places, thresholds: Thresholds) -> Floats:
-    """Volume over the median before it: of shares or of money, whichever is less; NaN if not given."""
+    """Return volume over the median before it: in shares or in money, whichever is less; NaN if unknown."""
     import pandas as pd
 
     volume, close = rows.column("volume")[0][places], rows.column("close")[0][places]

@@ -1,4 +1,4 @@
-"""Gaps that all symbols have in common, told once: the market was closed, or the whole feed was away."""
+"""Gaps common to all symbols, reported once: a closed market, or a failed feed."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ WAY_OUT = "if the market was closed, name its days in data.holidays"
 
 
 def with_common_gaps(findings: Iterable[Finding], rows: Rows, calendar: str) -> Iterator[Finding]:
-    """The findings, with each gap that all symbols of that time have in common as one of no symbol.
+    """Yield the findings, with each gap common to all symbols as one finding without a symbol.
 
-    Sessions without bars that follow each other are one gap, too.
+    Consecutive sessions without bars are one gap, too.
     """
     found = list(findings)
     groups: dict[tuple[str, str], list[Finding]] = defaultdict(list)
@@ -41,20 +41,20 @@ def with_common_gaps(findings: Iterable[Finding], rows: Rows, calendar: str) -> 
 
 
 def _runs_of_days(days: dict[str, list[Finding]], calendar: str) -> Iterator[Finding]:
-    """One finding for each run of sessions that have no bar of any symbol."""
+    """Yield one finding for each run of sessions without a bar of any symbol."""
     if not days:
         return
     first, last = date.fromisoformat(min(days)), date.fromisoformat(max(days))
     sessions = [str(day) for day in session_closes(first, last, calendar).astype("datetime64[D]")]
     begins = [
-        place
-        for place, day in enumerate(sessions)
-        if day in days and (place == 0 or sessions[place - 1] not in days)
+        index
+        for index, day in enumerate(sessions)
+        if day in days and (index == 0 or sessions[index - 1] not in days)
     ]
-    for place in begins:
-        run = [sessions[place]]
-        while place + len(run) < len(sessions) and sessions[place + len(run)] in days:
-            run.append(sessions[place + len(run)])
+    for index in begins:
+        run = [sessions[index]]
+        while index + len(run) < len(sessions) and sessions[index + len(run)] in days:
+            run.append(sessions[index + len(run)])
         mine = days[run[0]]
         sessions_told = (
             f"this session of {calendar}" if len(run) == 1 else f"{len(run)} sessions of {calendar}"
@@ -65,7 +65,7 @@ def _runs_of_days(days: dict[str, list[Finding]], calendar: str) -> Iterator[Fin
 
 
 def _alive(ends: Sequence[tuple[np.datetime64, np.datetime64]], moment: str) -> int:
-    """How many symbols have bars before and after a gap on a day, or after a bar."""
+    """Count the symbols with bars before and after a gap on a day, or after a bar."""
     if _is_day(moment):
         day = np.datetime64(moment, "D")
         return sum(first.astype("M8[D]") <= day <= last.astype("M8[D]") for first, last in ends)

@@ -1,4 +1,4 @@
-"""Rule `schema`: the columns of a table of bars, and what else it may hold."""
+"""Rule `schema`: required and optional columns of a table of bars."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ OPTIONAL = {PROVIDER: pa.string(), DISPUTED: pa.bool_()}
 
 
 def schema(table: pa.Table) -> Iterator[Finding]:
-    """Columns that are missing, twice there or of another type, nulls in the key, and no rows."""
+    """Find columns that are missing, duplicate or of a wrong type, nulls in the key, and empty tables."""
     names = table.schema.names
     for field in BARS_SCHEMA:
         if field.name not in names:

@@ -23,15 +23,15 @@ from marketdata.quality.thresholds import Thresholds
 
 HOUR = 3_600_000_000_000
 DAY = 24 * HOUR
-# Intraday bars of an exchange may come from its early and late trading: so far from the session.
+# Maximum distance from the session of an exchange's intraday bars in early and late trading.
 EXTENDED = 6 * HOUR
-# A bar of the minutes after a market began to rest may hold the last trades before.
+# A bar in the first minutes of a lunch break may hold the last trades before it.
 MAX_RUNOVER = np.timedelta64(5, "m")
 STAMP_WAY_OUT = "if times are openings or dates, say so with stamp=open or stamp=date"
 
 
 def sessions(rows: Rows, calendar: str, thresholds: Thresholds) -> Iterator[Finding]:
-    """Bars outside of the calendar, and bars that are missing between a symbol's first and last."""
+    """Find bars outside of the calendar, and missing bars between a symbol's first and last."""
     step = usual_step(rows)
     if calendar == ROUND_THE_CLOCK:
         yield from _holes(rows, calendar, thresholds)
@@ -52,7 +52,7 @@ def sessions(rows: Rows, calendar: str, thresholds: Thresholds) -> Iterator[Find
 
 
 def usual_step(rows: Rows) -> int:
-    """The usual time from bar to bar, in nanoseconds; a day where there are no two bars of a symbol."""
+    """Return the usual time from bar to bar, in nanoseconds; a day where no symbol has two bars."""
     steps = [np.diff(np.unique(rows.times[places])).astype(np.int64) for _, places in rows.groups]
     together = np.concatenate(steps) if steps else np.array([], dtype=np.int64)
     return int(np.median(together)) if len(together) else DAY
@@ -65,7 +65,7 @@ def _strange_days(rows: Rows, days: Days, calendar: str) -> Iterator[Finding]:
 
 
 def _too_early(rows: Rows, days: Days, known: Schedule, calendar: str) -> Iterator[Finding]:
-    """Bars of a day or more that close before the session of their day opens."""
+    """Find bars of a day or more that close before the session of their day opens."""
     if not len(known.days):
         return
     place = np.minimum(np.searchsorted(known.days, days), len(known.days) - 1)
@@ -78,7 +78,7 @@ def _too_early(rows: Rows, days: Days, known: Schedule, calendar: str) -> Iterat
 
 
 def _begun(rows: Rows, known: Schedule, calendar: str) -> Iterator[Finding]:
-    """Bars of parts of a day whose times are openings: one at each session's opening, none at its close."""
+    """Find intraday bars with opening times as stamps: one at each session's opening, none at its close."""
     if known.always_open:
         return
     at_open = np.isin(rows.times, known.opens)
@@ -95,7 +95,7 @@ def _begun(rows: Rows, known: Schedule, calendar: str) -> Iterator[Finding]:
 
 
 def _resting(rows: Rows, known: Schedule, calendar: str, step: int) -> Iterator[Finding]:
-    """Bars within the hours over noon at which an exchange rests."""
+    """Find bars inside the lunch break of an exchange."""
     rests = ~np.isnat(known.break_starts)
     starts, ends = known.break_starts[rests], known.break_ends[rests]
     if not len(starts):
@@ -125,7 +125,7 @@ def _closed(rows: Rows, calendar: str, step: int) -> Iterator[Finding]:
 
 
 def _holes(rows: Rows, calendar: str, thresholds: Thresholds) -> Iterator[Finding]:
-    """Where more of the market's open time lies between two bars than usual."""
+    """Find gaps: more of the market's open time between two bars than usual."""
     for symbol, places in rows.groups:
         times = np.unique(rows.times[places])
         if len(times) < 2:
@@ -134,10 +134,10 @@ def _holes(rows: Rows, calendar: str, thresholds: Thresholds) -> Iterator[Findin
         usual = max(int(np.median(spent)), 1)
         absent = np.maximum(np.rint(spent / usual).astype(np.int64) - 1, 0)
         if calendar == ROUND_THE_CLOCK:
-            # There a step that is longer at all is a hole: nothing but bars divides time.
+            # On such a market any longer step is a gap: no closing time divides the bars.
             absent = np.where(spent > usual, np.maximum(spent // usual - 1, 1), 0)
-        for place in np.flatnonzero(absent).tolist():
-            count = int(absent[place])
+        for index in np.flatnonzero(absent).tolist():
+            count = int(absent[index])
             severity: Severity = "error" if count > thresholds.gap_bars else "warning"
             value = f"{count} bar{' is' if count == 1 else 's are'} missing after this one"
-            yield Finding("gap", symbol, moment(times[place]), value, severity, bars=0)
+            yield Finding("gap", symbol, moment(times[index]), value, severity, bars=0)

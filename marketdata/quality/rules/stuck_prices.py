@@ -1,4 +1,4 @@
-"""Rule `stuck`: the same prices again and again."""
+"""Rule `stuck`: prices that do not change."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from marketdata.quality.thresholds import Thresholds
 
 
 def stuck(rows: Rows, thresholds: Thresholds) -> Iterator[Finding]:
-    """Runs of bars whose prices, all that are given, equal those of the bar before."""
+    """Find runs of bars with all given prices equal to those of the bar before."""
     columns = [rows.column(name)[0] for name in PRICE_COLUMNS]
     for _, places in rows.groups:
         same = np.ones(max(len(places) - 1, 0), dtype=bool)

@@ -1,4 +1,4 @@
-"""Trades as they are told, and the bars that they make."""
+"""Trades reported by a venue, and bars built from them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from marketdata.connectors.closed_bars import Update
 
 Side = Literal["buy", "sell", ""]
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-# 1970-01-05 was a Monday: weeks begin there, every shorter period divides the day.
+# 1970-01-05 was a Monday: weeks are counted from it; every shorter period divides the day.
 FIRST_MONDAY = datetime(1970, 1, 5, tzinfo=UTC)
 
 
@@ -38,10 +38,10 @@ class Trade:
 
 
 class TradeBars:
-    """Bars built from trades, for venues that tell none.
+    """Bars built from trades, for venues that send no bars.
 
-    A period of which the beginning was not heard gives nothing: its bar is history's to give. So the
-    first period after `interrupt` (and the very first) is left out.
+    A period without its beginning yields nothing: its bar must come from history. So the first period after
+    `interrupt` (and the very first) is left out.
     """
 
     def __init__(self, period: timedelta) -> None:
@@ -50,16 +50,16 @@ class TradeBars:
         self._heard_from: dict[str, datetime] = {}
 
     def interrupt(self) -> None:
-        """Trades may have been missed."""
+        """Note that trades may have been missed."""
         self._built.clear()
         self._heard_from.clear()
 
     def listen(self, symbol: str, now: datetime) -> None:
-        """From `now` on every trade of `symbol` is heard."""
+        """Note that every trade of `symbol` is received from `now` on."""
         self._heard_from.setdefault(symbol, now)
 
     def add(self, trade: Trade) -> Update | None:
-        """The bar of the trade's period as it stands, never final; None where its beginning is missing."""
+        """Return the bar of the trade's period so far, never final; None where its beginning is missing."""
         start = period_start(trade.timestamp, self._period)
         if trade.symbol not in self._heard_from or start < self._heard_from[trade.symbol]:
             return None
@@ -77,6 +77,6 @@ class TradeBars:
 
 
 def period_start(moment: datetime, period: timedelta) -> datetime:
-    """The beginning of the period that holds `moment`; weeks begin on Monday."""
+    """Return the beginning of the period that holds `moment`; weeks begin on Monday."""
     origin = FIRST_MONDAY if period >= timedelta(weeks=1) else EPOCH
     return moment - (moment - origin) % period

@@ -294,8 +294,8 @@ def _calendar_of_source(source: str) -> str:
 
 def _read_head(head: Path) -> tuple[str, str]:
     """Return the id of a source's newest snapshot, and the source."""
-    newest, *told = head.read_text(encoding="utf-8").split("\n")
-    return newest.strip(), next(filter(None, told), unquote(head.stem))
+    newest, *names = head.read_text(encoding="utf-8").split("\n")
+    return newest.strip(), next(filter(None, names), unquote(head.stem))
 
 
 def _damaged(path: Path, why: object) -> DamagedStoreError:

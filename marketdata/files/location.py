@@ -1,4 +1,4 @@
-"""Where files of bars lie: a folder of this machine, or a bucket behind `s3://`."""
+"""Location of files of bars: a local folder, or a bucket behind `s3://`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from alphaloop.errors import DataError, VendorError
 from alphaloop.runtime.credentials import Secret, redacted
 from marketdata.files.object_store import SCHEME, open_bucket
 
-# What a file system or a reader of files raises.
+# Errors that file systems and readers of files raise.
 FAILURES = (pa.ArrowException, OSError, UnicodeDecodeError, ValueError, KeyError, TypeError)
 
 
@@ -22,8 +22,9 @@ FAILURES = (pa.ArrowException, OSError, UnicodeDecodeError, ValueError, KeyError
 class Storage:
     """Files at or below `label`, a path or an `s3://bucket/prefix` as given.
 
-    Nothing is opened, and no credential is read, before the first use. `given` is a file system of
-    pyarrow to be used instead of the one that the address names.
+    Nothing is opened, and no credential is read, before the first use. `given` is a pyarrow file system to
+    use
+    instead of the one that the address names.
     """
 
     label: str
@@ -33,7 +34,7 @@ class Storage:
 
     @property
     def filesystem(self) -> Any:
-        """The file system, of pyarrow."""
+        """The pyarrow file system."""
         return self._opened[0]
 
     @property
@@ -49,20 +50,21 @@ class Storage:
         return self.label.startswith(SCHEME)
 
     def files(self) -> list[str]:
-        """The path of every file at or below the root, sorted.
+        """Return the path of every file at or below the root, sorted.
 
-        Left out are files and folders whose name begins with a dot or an underscore: writers keep
-        unfinished files and markers under them. `DataError` if there is nothing at the root.
+        Files and folders with a name that begins with a dot or an underscore are left out: writers use such
+        names
+        for unfinished files and markers. `DataError` if there is nothing at the root.
         """
         return [path for path in self.every_file() if not self.is_hidden(path)]
 
     def is_hidden(self, path: str) -> bool:
-        """True if a file below the root, or a folder on the way to it, has the name of a marker."""
+        """Return True if a file below the root, or a folder on the way to it, has the name of a marker."""
         below = path.removeprefix(self.root).lstrip("/")
         return any(segment.startswith((".", "_")) for segment in below.split("/"))
 
     def every_file(self) -> list[str]:
-        """The path of every file at or below the root, hidden ones too, sorted."""
+        """Return the path of every file at or below the root, hidden ones included, sorted."""
         from pyarrow import fs
 
         try:
@@ -78,9 +80,9 @@ class Storage:
         return sorted(info.path for info in found if info.type == fs.FileType.File)
 
     def fail(self, label: str, doing: str, error: Exception) -> NoReturn:
-        """Raise what `error` means: `VendorError` where an object store failed, else `DataError`.
+        """Raise `VendorError` where an object store failed, else `DataError`.
 
-        Secrets are taken out of `error` too, since it becomes the cause.
+        Secrets are removed from `error` too, since it becomes the cause.
         """
         cause = redacted(error, self._opened[1] if "_opened" in self.__dict__ else ())
         if isinstance(error, FileNotFoundError):

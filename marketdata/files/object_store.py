@@ -1,8 +1,8 @@
-"""Object stores that speak S3: AWS, MinIO and others.
+"""Object stores with the S3 protocol: AWS, MinIO and others.
 
 Credentials come from `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY` and `AWS_SESSION_TOKEN`, or from the
-files that the same names with `_FILE` point to; without them from where AWS' own kits look (a role of
-the machine or of the pod). The endpoint is given, else that of `AWS_ENDPOINT_URL_S3` or
+files named by the same variables with `_FILE`; without them, from the places that the AWS SDKs search (a
+role of the machine or of the pod). The endpoint is the given one, else that of `AWS_ENDPOINT_URL_S3` or
 `AWS_ENDPOINT_URL`, else AWS itself.
 """
 
@@ -23,10 +23,11 @@ CONNECT_SECONDS, REQUEST_SECONDS, ATTEMPTS = 3.0, 10.0, 3
 
 
 def open_bucket(address: str, *, endpoint: str = "", region: str = "") -> tuple[Any, tuple[Secret, ...]]:
-    """A file system of pyarrow for `s3://bucket/prefix`, and the secrets in it. Nothing is asked yet.
+    """Open a pyarrow file system for `s3://bucket/prefix`; return it with its secrets.
 
-    `endpoint` is `http(s)://host:port`. Raises `InputError` for an address that is not of this form or
-    has credentials in it, and for half a pair of credentials.
+    No request is sent yet. `endpoint` is `http(s)://host:port`. Raises `InputError` for an address that is
+    not
+    of this form or contains credentials, and for half a pair of credentials.
     """
     from pyarrow import fs
 
@@ -54,14 +55,14 @@ def open_bucket(address: str, *, endpoint: str = "", region: str = "") -> tuple[
 
 
 def environment_endpoint() -> str:
-    """The endpoint that the environment names; empty where it names none."""
+    """Return the endpoint named in the environment; empty where there is none."""
     return _first(ENDPOINTS)
 
 
 def _require_plain(address: str) -> None:
     parts = urlsplit(address)
     if "@" in parts.netloc:
-        # The address is not repeated: a password stands in it.
+        # The message does not repeat the address: it contains a password.
         raise InputError(
             "an s3:// address holds no credentials; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
         )

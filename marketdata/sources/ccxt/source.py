@@ -32,12 +32,12 @@ Answer = TypeVar("Answer")
 
 
 class Ccxt:
-    """One exchange. Nothing is asked of it, and no credential is read, before it is used.
+    """One exchange. No request is sent, and no credential is read, before the first use.
 
     `configuration` goes into ccxt's constructor (URLs, proxies, options). `retry` bounds each REST
-    request; its errors and its Retry-After are set here. A websocket that says nothing for `stall`
-    seconds is opened again. `counts` says what streams met: `dropped` connections, `gap`s and bars
-    `filled`, messages `refused`, `duplicate`, `correction` and `late` bars, `unfilled` attempts.
+    request; its errors and its Retry-After are set here. A websocket without messages for `stall` seconds is
+    reopened. `counts` has the events of streams: `dropped` connections, `gap`s and bars `filled`, messages
+    `refused`, `duplicate`, `correction` and `late` bars, `unfilled` attempts.
     """
 
     calendar: CalendarName = "24/7"
@@ -64,7 +64,7 @@ class Ccxt:
         self._markets: Mapping[str, Any] | None = None
 
     def symbols(self) -> tuple[str, ...]:
-        """Every symbol that can be traded now, sorted, as ccxt writes it: BTC/USDT."""
+        """Return every symbol that can be traded now, sorted, as ccxt writes it: BTC/USDT."""
         return run(self._with_connection(self._known))
 
     def history(
@@ -74,11 +74,12 @@ class Ccxt:
         end: datetime | None = None,
         frequency: str = "1d",
     ) -> pa.Table:
-        """Closed bars with `start <= timestamp <= end`, of `BARS_SCHEMA`, stamped with their close.
+        """Return closed bars with `start <= timestamp <= end`, of `BARS_SCHEMA`, stamped with their close.
 
         The bar that is still open is left out. Without `start`, as far back as the exchange has them. Raises
-        `UnknownNameError`, `DataError` for a frequency it lacks or an answer that makes no sense,
-        `VendorError` when it refuses, and `GaveUpError` (a `VendorError`) when it stays away.
+        `UnknownNameError`, `DataError` for a frequency that the exchange lacks or a malformed answer,
+        `VendorError`
+        for a refusal, and `GaveUpError` (a `VendorError`) if the exchange stays unreachable.
         """
         now = self._clock.now()
         until = now if end is None else min(as_utc(end), now)
@@ -95,9 +96,9 @@ class Ccxt:
         return to_table(run(self._with_connection(bars)))
 
     async def stream(self, symbols: Sequence[str], frequency: str = "1m") -> AsyncGenerator[Bar, None]:
-        """Closed bars as `marketdata.source.LiveSource` promises them, over one connection.
+        """Yield closed bars as `marketdata.source.LiveSource` defines them, over one connection.
 
-        Built from trades where the exchange tells no bars.
+        Built from trades where the exchange streams no bars.
         """
         wanted = await self._with_connection(lambda one: self._require(one, symbols, frequency))
         candles = self._has("watchOHLCV")
@@ -108,7 +109,7 @@ class Ccxt:
                 yield bar
 
     async def watch_trades(self, symbols: Sequence[str]) -> AsyncGenerator[Trade, None]:
-        """Trades as they happen, each once. Raises as `stream`."""
+        """Yield trades as they happen, each once. Raises as `stream`."""
         wanted = await self._with_connection(lambda one: self._require(one, symbols))
         feed = self._feed(live.Prints, wanted)
         async with aclosing(live.trades(feed, self.name, self.counts)) as each:
@@ -116,7 +117,7 @@ class Ccxt:
                 yield trade
 
     async def watch_book(self, symbols: Sequence[str]) -> AsyncGenerator[OrderBook, None]:
-        """The best five levels of each book, whenever they change. Raises as `stream`.
+        """Yield the best five levels of each book, whenever they change. Raises as `stream`.
 
         `marketdata.connectors.order_book.Books` attaches them to bars.
         """
@@ -154,7 +155,7 @@ class Ccxt:
     async def _require(
         self, connection: Connection, symbols: Sequence[str], frequency: str | None = None
     ) -> tuple[str, ...]:
-        """`symbols` if the exchange has them all, and the frequency."""
+        """Return `symbols` if the exchange has them all, and the frequency."""
         known = await self._known(connection)
         if not symbols:
             raise InputError(f"source '{self.name}' has {len(known)} symbols; name those that are wanted")
@@ -169,21 +170,21 @@ class Ccxt:
 
 
 class Exchanges:
-    """The family `ccxt:<exchange>`."""
+    """Family `ccxt:<exchange>`: every exchange in ccxt."""
 
     prefix = PREFIX
     description = "one exchange each, past and live, by REST and websocket (ccxt): ccxt:binance, ccxt:kraken"
 
     def names(self) -> tuple[str, ...]:
-        """Every exchange that ccxt knows, sorted."""
+        """Return every exchange in ccxt, sorted."""
         return tuple(sorted(kit().exchanges))
 
     def identity(self, name: str) -> str:
-        """The name alone: an exchange has no options."""
+        """Return the name alone: an exchange has no options."""
         return f"{PREFIX}:{name}"
 
     def find(self, name: str) -> Source:
-        """The exchange as a source; `UnknownNameError` lists those with a similar name."""
+        """Return the exchange as a source; `UnknownNameError` lists similar names."""
         known = self.names()
         if name not in known:
             near = get_close_matches(name.lower(), known, n=8)

@@ -136,19 +136,19 @@ def closes_of(days: Sequence[date], calendar: str = "XNYS") -> Moments:
     """
     if not len(days):
         return np.array([], dtype="datetime64[ns]")
-    wanted = np.array(days, dtype="datetime64[D]")
+    dates = np.array(days, dtype="datetime64[D]")
     if calendar == ROUND_THE_CLOCK:
-        midnights: Moments = (wanted + DAY).astype("datetime64[ns]")
+        midnights: Moments = (dates + DAY).astype("datetime64[ns]")
         return midnights
     if calendar == FOREX:
-        return np.array([_forex_close(day) for day in wanted.tolist()], dtype="datetime64[ns]")
-    known = schedule(calendar, wanted.min().item().year, wanted.max().item().year)
-    place = np.minimum(np.searchsorted(known.days, wanted), max(len(known.days) - 1, 0))
-    closes = np.full(len(wanted), np.datetime64("NaT", "ns"))
+        return np.array([_forex_close(day) for day in dates.tolist()], dtype="datetime64[ns]")
+    known = schedule(calendar, dates.min().item().year, dates.max().item().year)
+    index = np.minimum(np.searchsorted(known.days, dates), max(len(known.days) - 1, 0))
+    closes = np.full(len(dates), np.datetime64("NaT", "ns"))
     if len(known.days):
-        closes = np.where(known.days[place] == wanted, known.closes[place], closes)
+        closes = np.where(known.days[index] == dates, known.closes[index], closes)
     for row in np.flatnonzero(np.isnat(closes)).tolist():
-        closes[row] = _moment(wanted[row].item(), known.usual_close, known.zone)
+        closes[row] = _moment(dates[row].item(), known.usual_close, known.zone)
     return closes
 
 
@@ -193,17 +193,17 @@ def days_of(moments: Moments, calendar: str) -> Days:
 
 def day_ends(days: Days, calendar: str) -> Moments:
     """Return the last possible close of each market day, `datetime64[ns]` in UTC."""
-    wanted = days.astype("datetime64[D]")
-    if not len(wanted) or calendar in ("", ROUND_THE_CLOCK):
-        return (wanted + DAY).astype("datetime64[ns]")
-    first, starts = _day_starts(calendar, *years_of(wanted))
-    return starts[(wanted - first).astype(np.int64) + 1]
+    dates = days.astype("datetime64[D]")
+    if not len(dates) or calendar in ("", ROUND_THE_CLOCK):
+        return (dates + DAY).astype("datetime64[ns]")
+    first, starts = _day_starts(calendar, *years_of(dates))
+    return starts[(dates - first).astype(np.int64) + 1]
 
 
 def day_span(day: date, calendar: str) -> tuple[datetime, datetime]:
-    """Return the first and the last moment at which a bar of this day can close, both included.
+    """Return the first and last moment at which a bar of this day can close.
 
-    Both are aware. For a date that the calendar does not reach, the day is one of UTC.
+    Both are aware, and both included. For a date that the calendar does not reach, the day is one of UTC.
     """
     require_calendar(calendar)
     days = np.array([day - timedelta(days=1), day], dtype="datetime64[D]")
@@ -226,14 +226,14 @@ def open_time(moments: Moments, calendar: str) -> npt.NDArray[np.int64]:
     intervals = schedule(calendar, *years_of(moments)).open_intervals
     opens, closes = (ends.astype(np.int64) for ends in intervals)
     before = np.concatenate([[0], np.cumsum(closes - opens)])
-    place = np.searchsorted(opens, stamps, side="right") - 1
-    inside = np.where(place >= 0, np.minimum(stamps, closes[place]) - opens[place], 0)
-    elapsed: npt.NDArray[np.int64] = before[np.maximum(place, 0)] + inside
+    index = np.searchsorted(opens, stamps, side="right") - 1
+    inside = np.where(index >= 0, np.minimum(stamps, closes[index]) - opens[index], 0)
+    elapsed: npt.NDArray[np.int64] = before[np.maximum(index, 0)] + inside
     return elapsed
 
 
 def any_session(calendar: str) -> Callable[[datetime, datetime], bool]:
-    """Return a function of two moments: True if the market was open at any time between them."""
+    """Return a function: True if the market was open between two moments."""
     require_calendar(calendar)
 
     def opened(start: datetime, end: datetime) -> bool:
@@ -256,9 +256,9 @@ def is_always_open(calendar: str, moments: Moments) -> bool:
 
 @lru_cache(maxsize=256)
 def schedule(calendar: str, first_year: int, last_year: int) -> Schedule:
-    """Return the sessions of these years, and of the rest of their decades where the calendar has them.
+    """Return the sessions of these years and of the rest of their decades.
 
-    `DataError` where the calendar does not cover these years.
+    Years that the calendar does not reach are left out if they were not requested; `DataError` if they were.
     """
     if not FIRST_YEAR <= first_year <= last_year <= LAST_YEAR:
         years = f"{FIRST_YEAR} to {LAST_YEAR}"
@@ -314,8 +314,8 @@ def _day_starts(calendar: str, first_year: int, last_year: int) -> tuple[np.date
     within = (known.days >= np.datetime64(first)) & (known.days <= np.datetime64(last))
     midnights = np.array([_moment(day, time(), known.zone) for day in days], dtype="datetime64[ns]")
     # A session that opens on the evening before its day includes that evening.
-    place = (known.days[within] - np.datetime64(first)).astype(np.int64)
-    midnights[place] = np.minimum(midnights[place], known.opens[within])
+    index = (known.days[within] - np.datetime64(first)).astype(np.int64)
+    midnights[index] = np.minimum(midnights[index], known.opens[within])
     return np.datetime64(first), midnights
 
 

@@ -50,7 +50,7 @@ def chosen_feed(settings: Settings) -> LiveSource:
     The first healthy provider is used and the others stand by. Raises `InputError` for a source that has no
     stream.
     """
-    found = []
+    sources = []
     for name in settings.data.providers or (settings.data.source,):
         source = registry.find(name)
         if not is_live(source):
@@ -58,9 +58,9 @@ def chosen_feed(settings: Settings) -> LiveSource:
                 f"source '{name}' has bars of the past only; replay it, or name data.providers that tell of "
                 "bars as they close, as ccxt:binance"
             )
-        found.append(source)
-    policy = FailoverPolicy(expects=any_session_but(found[0].calendar, settings.data.holidays))
-    return FailoverSource(found, policy, name=settings.data.source, clock=SystemClock())
+        sources.append(source)
+    policy = FailoverPolicy(expects=any_session_but(sources[0].calendar, settings.data.holidays))
+    return FailoverSource(sources, policy, name=settings.data.source, clock=SystemClock())
 
 
 def chosen_start(settings: Settings) -> datetime | None:
@@ -101,11 +101,13 @@ def newest_snapshot(settings: Settings) -> Snapshot | None:
 
     Raises
     ------
+    UnknownNameError
+        For a source that does not exist.
     DamagedStoreError
-        For a stored file that does not fit its hash.
+        For a stored file that cannot be read.
     """
     store = SnapshotStore(settings.paths.snapshots)
-    found = store.latest(chosen_identity(settings))
-    if found is None and store.heads():
+    snapshot = store.latest(chosen_identity(settings))
+    if snapshot is None and store.heads():
         return incremental.newest(store, chosen_source(settings))
-    return found
+    return snapshot

@@ -32,7 +32,7 @@ Flags = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True, slots=True)
 class TradingDays:
-    """The days of a calendar, or of UTC moved by `shift` where no calendar is known (empty).
+    """The days of a calendar, or of UTC moved by `shift` if `calendar` is empty.
 
     By the day after `late`, bars outside of sessions had been seen: on later days, the close of the session
     does not end the day. `late` is NaT while no such bar was seen.
@@ -59,9 +59,9 @@ class TradingDays:
         known = schedule(self.calendar, *years_of(days))
         if not len(known.days) or known.always_open:
             return self
-        place = np.minimum(np.searchsorted(known.days, days), len(known.days) - 1)
-        early, late = stamps <= known.opens[place], stamps > known.closes[place]
-        outside = np.flatnonzero((known.days[place] == days) & (early | late))
+        index = np.minimum(np.searchsorted(known.days, days), len(known.days) - 1)
+        early, late = stamps <= known.opens[index], stamps > known.closes[index]
+        outside = np.flatnonzero((known.days[index] == days) & (early | late))
         if not len(outside):
             return self
         # Early trading is observed before the close of its own day.
@@ -103,8 +103,8 @@ class TradingDays:
         if not stray.any():
             return days
         known = schedule(self.calendar, *years_of(days)).days
-        place = np.searchsorted(known, days, side="right")
-        following = np.where(place < len(known), known[np.minimum(place, len(known) - 1)], days)
+        index = np.searchsorted(known, days, side="right")
+        following = np.where(index < len(known), known[np.minimum(index, len(known) - 1)], days)
         return np.where(stray, following, days)
 
     def _waits(self, days: Days) -> Flags:
@@ -121,9 +121,9 @@ class TradingDays:
         known = schedule(self.calendar, *years_of(np.r_[first.min(), following.max() - DAY]))
         if not len(known.days):
             return np.full(len(first), NEVER), np.full(len(first), np.datetime64("NaT", "ns"))
-        place = np.searchsorted(known.days, following, side="left") - 1
-        last = np.maximum(place, 0)
-        inside = (place >= 0) & (known.days[last] >= first)
+        index = np.searchsorted(known.days, following, side="left") - 1
+        last = np.maximum(index, 0)
+        inside = (index >= 0) & (known.days[last] >= first)
         never = np.datetime64("NaT", "ns")
         return np.where(inside, known.days[last], NEVER), np.where(inside, known.closes[last], never)
 

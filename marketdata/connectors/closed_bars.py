@@ -167,9 +167,9 @@ class ClosedBars:
             last, now = self.closed_until(symbol), self._clock.now()
             if last + self._period > now:
                 return []
-            found = await self._filled(symbol, last, now)
+            bars = await self._filled(symbol, last, now)
             self._doubted.discard(symbol)
-            return self._commit(symbol, found)
+            return self._commit(symbol, bars)
 
     def refuse(self, kind: str, detail: str, symbol: str | None = None) -> None:
         """Count a message that is not believed; the first of each kind is logged.
@@ -250,7 +250,10 @@ class ClosedBars:
 
 
 def history_fill(source: Source, frequency: str) -> Fill:
-    """Return a `Fill` that calls the source's own `history`, in a thread so that the stream continues."""
+    """Return a `Fill` that calls the source's own `history`.
+
+    The call runs in a thread so that the stream continues.
+    """
 
     async def fill(symbol: str, start: datetime, end: datetime) -> Sequence[Bar]:
         table = await asyncio.to_thread(source.history, (symbol,), start, end, frequency)

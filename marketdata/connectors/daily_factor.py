@@ -35,8 +35,8 @@ ACTIONS_SCHEMA = pa.schema(
 
 def actions_table(actions: Iterable[CorporateAction]) -> pa.Table:
     """Return actions as rows of `ACTIONS_SCHEMA`, by ex-date, symbol and kind."""
-    ordered = sorted(actions, key=lambda one: (one.ex_date, one.symbol, one.kind))
-    rows = [{name: getattr(one, name) for name in ACTIONS_SCHEMA.names} for one in ordered]
+    ordered = sorted(actions, key=lambda action: (action.ex_date, action.symbol, action.kind))
+    rows = [{name: getattr(action, name) for name in ACTIONS_SCHEMA.names} for action in ordered]
     return pa.Table.from_pylist(rows, schema=ACTIONS_SCHEMA)
 
 
@@ -59,5 +59,5 @@ class DailyFactor:
         closes[np.searchsorted(every, self.days)] = self.closes
         moments: Moments = closes_of(every.tolist())
         factors = adjustment_of(moments, closes, self.actions)
-        found: Floats = factors[np.searchsorted(every, days)]
-        return found
+        selected: Floats = factors[np.searchsorted(every, days)]
+        return selected

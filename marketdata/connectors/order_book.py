@@ -84,16 +84,16 @@ class Books:
             books.popleft()
 
     def at(self, symbol: str, close: datetime) -> OrderBook | None:
-        """Return the last book of `symbol` not after `close`; None if there is none or it is stale."""
+        """Return the last book of `symbol` not after `close`; None if missing or stale."""
         for book in reversed(self._books.get(symbol, ())):
             if book.timestamp <= close:
                 return book if book.timestamp >= close - self._stale else None
         return None
 
     def attach(self, bars: Slice) -> Slice:
-        """Return `bars` with `COLUMNS` in `extra`; NaN for a symbol without a book at the bar's close."""
+        """Return `bars` with `COLUMNS` in `extra`; NaN for a symbol without a book."""
         absent = dict.fromkeys(COLUMNS, float("nan"))
-        found = [self.at(symbol, bars.timestamp) for symbol in bars.symbols]
-        rows = [absent if book is None else book.columns() for book in found]
+        books = [self.at(symbol, bars.timestamp) for symbol in bars.symbols]
+        rows = [absent if book is None else book.columns() for book in books]
         extra = {name: np.array([row[name] for row in rows]) for name in COLUMNS}
         return replace(bars, extra={**bars.extra, **extra})

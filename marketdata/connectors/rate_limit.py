@@ -10,7 +10,10 @@ from alphaloop.errors import VendorError
 
 
 class BusyError(VendorError):
-    """The venue cannot answer now but may later; `retry_after` is the requested wait in seconds, if any."""
+    """The venue cannot answer now but may later.
+
+    `retry_after` is the wait that the venue requested, in seconds, or None.
+    """
 
     def __init__(self, message: str, retry_after: float | None = None) -> None:
         super().__init__(message)

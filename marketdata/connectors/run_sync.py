@@ -11,7 +11,10 @@ Answer = TypeVar("Answer")
 
 
 def run(work: Coroutine[Any, Any, Answer]) -> Answer:
-    """Run a coroutine and return its result; in a thread of its own if a loop is running (a notebook)."""
+    """Run a coroutine and return its result.
+
+    Where a loop is already running (a notebook), the coroutine runs in a thread of its own.
+    """
     try:
         asyncio.get_running_loop()
     except RuntimeError:

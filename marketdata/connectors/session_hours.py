@@ -42,9 +42,9 @@ def regular_closes(starts: Moments, period: timedelta) -> Moments:
     if not len(sessions):
         return closed
     opens = np.array([_opening(day) for day in sessions.tolist()], dtype="datetime64[ns]")
-    place = np.minimum(np.searchsorted(sessions, days), len(sessions) - 1)
-    inside = (sessions[place] == days) & (starts < closes[place]) & (ends > opens[place])
-    closed[inside] = np.minimum(ends, closes[place])[inside]
+    index = np.minimum(np.searchsorted(sessions, days), len(sessions) - 1)
+    inside = (sessions[index] == days) & (starts < closes[index]) & (ends > opens[index])
+    closed[inside] = np.minimum(ends, closes[index])[inside]
     return closed
 
 
@@ -54,7 +54,7 @@ def in_session(start: datetime, period: timedelta) -> bool:
 
 
 def any_session(start: datetime, end: datetime) -> bool:
-    """Return True if an exchange of New York is open at some moment of `(start, end]`, aware times."""
+    """Return True if New York's exchanges are open at some moment of `(start, end]`, aware times."""
     for close in session_closes(start.date() - timedelta(days=1), end.date() + timedelta(days=1)):
         day = close.astype("datetime64[D]").item()
         if _naive(start) < close and _opening(day) < _naive(end):

@@ -19,7 +19,10 @@ FIRST_MONDAY = datetime(1970, 1, 5, tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True)
 class Trade:
-    """One trade. `side` is the taker's, empty where the venue does not say; `size` in units of the base."""
+    """One trade.
+
+    `side` is the taker's, empty where the venue does not say; `size` is in units of the base.
+    """
 
     symbol: str
     timestamp: datetime
@@ -59,7 +62,10 @@ class TradeBars:
         self._heard_from.setdefault(symbol, now)
 
     def add(self, trade: Trade) -> Update | None:
-        """Return the bar of the trade's period so far, never final; None where its beginning is missing."""
+        """Return the bar of the trade's period so far, never final.
+
+        None where the beginning of the period is missing.
+        """
         start = period_start(trade.timestamp, self._period)
         if trade.symbol not in self._heard_from or start < self._heard_from[trade.symbol]:
             return None

@@ -65,7 +65,7 @@ class _Health:
 
 @dataclass(slots=True)
 class _Past:
-    """A symbol's last settled bar, the time its round opened, and the adjusted closes believed so far."""
+    """A symbol's last settled bar, its round's opening time, and its believed adjusted closes."""
 
     last: Bar | None = None
     opened: float = 0.0
@@ -169,49 +169,49 @@ class Election:
 
         Bars come in order: a provider that sent a later one will not.
         """
-        asked = self.providers if self._consensus else (self.active,)
-        beyond = {name for later, told in rounds.items() if later > at for name in told.bars}
+        candidates = self.providers if self._consensus else (self.active,)
+        beyond = {name for later, later_round in rounds.items() if later > at for name in later_round.bars}
         return any(
             name not in rounds[at].bars
             and name not in beyond
             and self._health[name].running
             and (name, symbol) not in self._absent
-            for name in asked
+            for name in candidates
         )
 
-    def _decide(self, symbol: str, at: datetime, told: _Round) -> Settled:
+    def _decide(self, symbol: str, at: datetime, reports: _Round) -> Settled:
         known = self._symbols[symbol]
-        ranked = sorted(told.bars, key=lambda name: (name != self.active, self.providers.index(name)))
-        bars = [told.bars[name] for name in ranked]
+        ranked = sorted(reports.bars, key=lambda name: (name != self.active, self.providers.index(name)))
+        bars = [reports.bars[name] for name in ranked]
         verdict = self._consensus.settle(bars, known.closes) if self._consensus else Verdict(bars[0], "alone")
-        self._judge(symbol, at, told, verdict)
-        self.counts["substituted"] += self.active not in told.bars
-        self._change(at, told, verdict)
+        self._judge(symbol, at, reports, verdict)
+        self.counts["substituted"] += self.active not in reports.bars
+        self._change(at, reports, verdict)
         previous = known.last.timestamp if known.last else None
-        known.last, known.opened = verdict.bar, told.opened
+        known.last, known.opened = verdict.bar, reports.opened
         self._remember(known, verdict, alone=len(bars) == 1)
         return Settled(verdict.bar, previous)
 
-    def _judge(self, symbol: str, at: datetime, told: _Round, verdict: Verdict) -> None:
+    def _judge(self, symbol: str, at: datetime, reports: _Round, verdict: Verdict) -> None:
         before = self._symbols[symbol].last
         for name, health in self._health.items():
-            asked = self._consensus is not None or name == self.active
+            expected = self._consensus is not None or name == self.active
             if before and health.judged and health.judged < before.timestamp:
                 health.streak = 0
-            if name in told.bars:
+            if name in reports.bars:
                 if not verdict.bar.disputed:
                     health.judge(name not in verdict.outvoted, at)
-            elif asked and (name, symbol) not in self._absent:
+            elif expected and (name, symbol) not in self._absent:
                 self._absent.add((name, symbol))
                 if not health.reached(at):
                     health.judge(False, at)
         self.counts["outvoted"] += len(verdict.outvoted)
         self.counts["disputed"] += verdict.bar.disputed
 
-    def _change(self, at: datetime, told: _Round, verdict: Verdict) -> None:
+    def _change(self, at: datetime, reports: _Round, verdict: Verdict) -> None:
         if self.active in verdict.outvoted:
             self._switch(at, verdict.bar.provider, f"outvoted ({verdict.rule})")
-        elif self.active not in told.bars and not self._health[self.active].reached(at):
+        elif self.active not in reports.bars and not self._health[self.active].reached(at):
             running = self._health[self.active].running
             reason = f"no bar within {self._deadline:g} s of the first" if running else "its stream is down"
             self._switch(at, verdict.bar.provider, reason)

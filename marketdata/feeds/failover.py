@@ -80,14 +80,14 @@ class FailoverSource:
         if not names or len(set(names)) < len(names):
             raise InputError(f"a failover needs providers with different names; it was given {names}")
         if len({provider.calendar for provider in providers}) > 1:
-            told = ", ".join(f"{provider.name} {provider.calendar}" for provider in providers)
-            raise InputError(f"the providers of '{name}' follow different calendars: {told}")
+            listed = ", ".join(f"{provider.name} {provider.calendar}" for provider in providers)
+            raise InputError(f"the providers of '{name}' follow different calendars: {listed}")
         self.name = name
         self.switches: list[Switch] = []
         self.counts: Counter[str] = Counter()
         self._providers, self._policy = tuple(providers), policy or FailoverPolicy()
         self._clock = clock or SystemClock()
-        self._breakers = {one: CircuitBreaker() for one in names} | dict(breakers or {})
+        self._breakers = {provider_name: CircuitBreaker() for provider_name in names} | dict(breakers or {})
         self._on_switch = on_switch
         self._relay: Relay | None = None
 

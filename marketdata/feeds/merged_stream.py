@@ -76,11 +76,11 @@ class Relay:
     @property
     def stale(self) -> bool:
         """Whether every provider has been silent for too long."""
-        return all(one.stale for one in self._freshness.values())
+        return all(freshness.stale for freshness in self._freshness.values())
 
     def readings(self) -> list[Reading]:
         """Return the state of each provider."""
-        return [one.reading() for one in self._freshness.values()]
+        return [freshness.reading() for freshness in self._freshness.values()]
 
     async def bars(self) -> AsyncGenerator[Bar, None]:
         """Yield the decided bars, gaps filled; each symbol's in order and each once."""
@@ -135,17 +135,17 @@ class Relay:
         for switch in self._election.switches[self._reported :]:
             self._on_switch(switch)
         self._reported = len(self._election.switches)
-        bars = await self._missing(settled) + [one.bar for one in settled]
+        bars = await self._missing(settled) + [decided.bar for decided in settled]
         return sorted(bars, key=lambda bar: bar.timestamp)
 
     async def _missing(self, settled: Sequence[Settled]) -> list[Bar]:
         """Return the bars between the decided ones and their predecessors, from history."""
         gaps = [
-            (one.bar.symbol, one.previous, one.bar.timestamp)
-            for one in settled
-            if one.previous is not None
-            and one.bar.timestamp - one.previous > self._period
-            and self._policy.expects(one.previous, one.bar.timestamp - self._period)
+            (decided.bar.symbol, decided.previous, decided.bar.timestamp)
+            for decided in settled
+            if decided.previous is not None
+            and decided.bar.timestamp - decided.previous > self._period
+            and self._policy.expects(decided.previous, decided.bar.timestamp - self._period)
         ]
         if not gaps:
             return []
@@ -160,14 +160,14 @@ class Relay:
             self._counts["unfilled"] += len(gaps)
             log.warning("bars of %s after %s could not be filled in: %s", ", ".join(symbols), start, error)
             return []
-        found = {
+        missed = {
             (bar.symbol, bar.timestamp): bar
             for bar in known
             for symbol, after, before in gaps
             if bar.symbol == symbol and after < bar.timestamp < before
         }
-        self._counts["filled"] += len(found)
-        return list(found.values())
+        self._counts["filled"] += len(missed)
+        return list(missed.values())
 
     def _believable(self, name: str, bar: Bar) -> bool:
         if bar.symbol not in self._wanted:

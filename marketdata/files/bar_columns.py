@@ -89,35 +89,35 @@ class BarColumns:
         where two columns could be the same field.
         """
         plain = [_plain(name) for name in columns]
-        found: dict[str, str] = {}
-        for wanted in (*FIELDS, *self.extra):
-            options = [_plain(self.names[wanted])] if wanted in self.names else [wanted]
-            if wanted not in self.names and wanted not in plain:
-                options = list(ALIASES.get(wanted, (wanted,)))
+        matches: dict[str, str] = {}
+        for target in (*FIELDS, *self.extra):
+            options = [_plain(self.names[target])] if target in self.names else [target]
+            if target not in self.names and target not in plain:
+                options = list(ALIASES.get(target, (target,)))
             # Names of extra columns come from the user and are compared in plain form.
             options = [_plain(option) for option in options]
-            mine = [name for name, simple in zip(columns, plain, strict=True) if simple in options]
-            if len(mine) > 1:
-                both = " and ".join(f"'{name}'" for name in mine[:2])
-                raise DataError(f"{label}: columns {both} could both be the {wanted}; keep or name one")
-            if mine:
-                found[wanted] = mine[0]
+            matching = [name for name, simple in zip(columns, plain, strict=True) if simple in options]
+            if len(matching) > 1:
+                both = " and ".join(f"'{name}'" for name in matching[:2])
+                raise DataError(f"{label}: columns {both} could both be the {target}; keep or name one")
+            if matching:
+                matches[target] = matching[0]
         required = ["timestamp", "close", *self.extra, *self.names, *([] if symbol_known else ["symbol"])]
-        for wanted in required:
-            if wanted not in found:
+        for target in required:
+            if target not in matches:
                 has = ", ".join(name if name.isprintable() else repr(name) for name in columns) or "none"
                 raise DataError(
-                    f"{label}: column '{wanted}' is missing; it has: {has}; name it, as {wanted}=NAME, or "
+                    f"{label}: column '{target}' is missing; it has: {has}; name it, as {target}=NAME, or "
                     "say how many lines stand above the header, as skip_lines=1"
                 )
-        return found
+        return matches
 
     def empty(self) -> pa.Table:
         """Return a table of bars without rows."""
         further = [pa.field(name, pa.float64()) for name in self.extra]
         return with_calendar(pa.schema([*BARS_SCHEMA, *further]).empty_table(), self.calendar)
 
-    def convert(self, raw: pa.Table, found: Mapping[str, str], label: str, symbol: str = "") -> pa.Table:
+    def convert(self, raw: pa.Table, names: Mapping[str, str], label: str, symbol: str = "") -> pa.Table:
         """Convert `raw` to a table of bars; `symbol` applies to every row without a symbol column.
 
         With an adjusted close and no adjustment, the adjustment is the ratio of the two closes: see
@@ -125,28 +125,28 @@ class BarColumns:
         """
         cells = _Cells(label)
         symbols = (
-            cells.symbols(raw[found["symbol"]])
-            if "symbol" in found
+            cells.symbols(raw[names["symbol"]])
+            if "symbol" in names
             else pa.array([symbol] * len(raw), pa.string())
         )
-        own = all(found.get(name) == name for name in BARS_SCHEMA.names if name != "symbol")
+        own = all(names.get(name) == name for name in BARS_SCHEMA.names if name != "symbol")
         rule = StampRule(self.calendar, self.stamp, self.frequency, own)
-        dated = self._dated(raw[found["timestamp"]], label)
+        dated = self._dated(raw[names["timestamp"]], label)
         stamps = StampCells(label, rule, self.timezone).stamps(dated)
         closes = rule.closes(stamps, symbols.to_numpy(zero_copy_only=False), label)
         columns: dict[str, pa.Array] = {"symbol": symbols, "timestamp": pa.array(closes).cast(STAMP)}
         for name in BARS_SCHEMA.names[2:]:
-            if name in found:
-                columns[name] = cells.numbers(name, raw[found[name]])
+            if name in names:
+                columns[name] = cells.numbers(name, raw[names[name]])
             else:
                 default = 1.0 if name == "adjustment" else None
                 columns[name] = pa.array([default] * len(raw), pa.float64())
-        if "adjustment" not in found and "adjusted_close" in found:
-            adjusted = cells.numbers("adjusted_close", raw[found["adjusted_close"]])
+        if "adjustment" not in names and "adjusted_close" in names:
+            adjusted = cells.numbers("adjusted_close", raw[names["adjusted_close"]])
             columns["adjustment"] = pc.divide(adjusted, columns["close"])
         table = pa.table(columns, schema=BARS_SCHEMA)
         for name in self.extra:
-            table = table.append_column(name, cells.numbers(name, raw[found[name]]))
+            table = table.append_column(name, cells.numbers(name, raw[names[name]]))
         return with_calendar(table, self.calendar)
 
     def _dated(self, column: pa.ChunkedArray, label: str) -> pa.ChunkedArray:

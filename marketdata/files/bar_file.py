@@ -101,8 +101,8 @@ class BarFile:
     def _found(self) -> Mapping[str, str]:
         names = self._fragment[1].names if self._parquet else self._header
         known = self.titled or self.symbol != ""
-        found = self.columns.find(names, self.name, symbol_known=known)
-        return {field: name for field, name in found.items() if field != "symbol" or not self.symbol}
+        column_of = self.columns.find(names, self.name, symbol_known=known)
+        return {field: name for field, name in column_of.items() if field != "symbol" or not self.symbol}
 
     @cached_property
     def _fragment(self) -> tuple[Any, pa.Schema]:
@@ -172,7 +172,7 @@ class BarFile:
             ends = [group.statistics.get(name, {}) for group in fragment.row_groups]
         except FAILURES as error:
             self._fail(error)
-        texts = [text for one in ends for text in (one.get("min"), one.get("max"))]
+        texts = [text for statistics in ends for text in (statistics.get("min"), statistics.get("max"))]
         return all(isinstance(text, str) and text == text.strip() for text in texts)
 
     def _fail(self, error: Exception) -> NoReturn:
@@ -182,17 +182,20 @@ class BarFile:
 def title(path: str) -> str:
     """Return the name of a file without its ending: BRK.A of `BRK.A.csv`."""
     name = PurePosixPath(path).name
-    ending = next((one for one in SUFFIXES if name.lower().endswith(one)), "")
+    ending = next((suffix for suffix in SUFFIXES if name.lower().endswith(suffix)), "")
     return name[: len(name) - len(ending)].strip()
 
 
 def _or_null(column: str, condition: Any) -> Any:
-    """Extend `condition` by rows without a value: a missing value is an error to report, not to drop."""
+    """Extend `condition` by rows without a value.
+
+    A missing value must be reported as an error, not dropped.
+    """
     return condition | pc.field(column).is_null()
 
 
 def _bound(moment: datetime, kind: pa.DataType) -> pa.Scalar | None:
-    """Convert `moment` to the type of a time column; None where its values do not sort by time.
+    """Convert `moment` to the type of a time column; None where values do not sort by time.
 
     Text does not: 20190102 sorts after 2019-12-31, and blanks before both.
     """

@@ -90,7 +90,10 @@ class StampRule:
 
     @property
     def midnights_are_dates(self) -> bool:
-        """True where a midnight without a time zone is a date, as pandas and spreadsheets write it."""
+        """True where a midnight without a time zone is a date.
+
+        pandas and spreadsheets write dates in this form.
+        """
         if self.frequency[-1:] in LENGTHS or self.stamp == CLOSE:
             return False
         return self.stamp in (OPEN, DATE) or self.calendar not in (ROUND_THE_CLOCK, FOREX)
@@ -149,7 +152,7 @@ class StampRule:
             raise DataError(f"{label}: stamp=date is for bars of a day or more, and these are shorter")
 
     def _require_ends(self, dates: Days, dated: Flags, unit: str, label: str) -> None:
-        """Raise `DataError` if the date of a week or month may be its first day or its last."""
+        """Raise `DataError` if a date may be the first or the last day of its week or month."""
         weekdays = (dates.astype(np.int64) + 3) % 7
         if unit == "w":
             unclear = (weekdays == SUNDAY) | (weekdays <= TUESDAY)
@@ -170,11 +173,11 @@ class StampRule:
             return stamps
         times = stamps.moments[~stamps.bare]
         local = _local(times, schedule(self.calendar, *years_of(times)).zone)
-        there = np.zeros(len(stamps), dtype=bool)
-        there[~stamps.bare] = local == local.astype("datetime64[D]")
+        at_midnight = np.zeros(len(stamps), dtype=bool)
+        at_midnight[~stamps.bare] = local == local.astype("datetime64[D]")
         dates = stamps.dates.copy()
-        dates[there] = local[there[~stamps.bare]].astype("datetime64[D]")
-        return Stamps(stamps.moments, dates, stamps.midnight | there)
+        dates[at_midnight] = local[at_midnight[~stamps.bare]].astype("datetime64[D]")
+        return Stamps(stamps.moments, dates, stamps.midnight | at_midnight)
 
     def _dated(self, stamps: Stamps, dated: Flags, unit: str) -> Moments:
         """Return the moments; where `dated`, the close of the date's session."""
@@ -186,9 +189,9 @@ class StampRule:
         return closes
 
     def _session_closes(self, days: Days) -> Moments:
-        unique, place = np.unique(days, return_inverse=True)
-        found: list[date] = unique.tolist()
-        return closes_of(found, self.calendar)[place]
+        unique, index = np.unique(days, return_inverse=True)
+        dates: list[date] = unique.tolist()
+        return closes_of(dates, self.calendar)[index]
 
     def _last_closes(self, days: Days, within: np.timedelta64 | npt.NDArray[np.timedelta64]) -> Moments:
         """Return the close of the last session within `within` up to each day, else the day's."""
@@ -196,9 +199,9 @@ class StampRule:
         if self.calendar == ROUND_THE_CLOCK:
             return closes
         known = schedule(self.calendar, *years_of(np.r_[days - 40 * DAY, days]))
-        place = np.searchsorted(known.days, days, side="right") - 1
-        near = (place >= 0) & (days - known.days[np.maximum(place, 0)] < within)
-        return np.where(near, known.closes[np.maximum(place, 0)], closes)
+        index = np.searchsorted(known.days, days, side="right") - 1
+        near = (index >= 0) & (days - known.days[np.maximum(index, 0)] < within)
+        return np.where(near, known.closes[np.maximum(index, 0)], closes)
 
     def _opened(self, stamps: Stamps, unit: str, label: str) -> Moments:
         """Return the closes of bars that are stamped with their opening."""
@@ -238,9 +241,9 @@ class StampRule:
         if self.calendar == ROUND_THE_CLOCK or not len(ends):
             return ends
         starts, closes = schedule(self.calendar, *years_of(np.r_[opened, ends])).open_intervals
-        place = np.searchsorted(starts, ends, side="left") - 1
-        last = closes[np.maximum(place, 0)]
-        return np.where((place >= 0) & (last > opened) & (last < ends), last, ends)
+        index = np.searchsorted(starts, ends, side="left") - 1
+        last = closes[np.maximum(index, 0)]
+        return np.where((index >= 0) & (last > opened) & (last < ends), last, ends)
 
 
 def _days_after(dates: Days, count: int, calendar: str) -> Days:
@@ -248,12 +251,15 @@ def _days_after(dates: Days, count: int, calendar: str) -> Days:
     if calendar == ROUND_THE_CLOCK:
         return dates + count * DAY
     known = schedule(calendar, *years_of(np.r_[dates, dates + 3 * count * DAY])).days
-    place = np.minimum(np.searchsorted(known, dates) + count - 1, len(known) - 1)
-    return known[place] + DAY
+    index = np.minimum(np.searchsorted(known, dates) + count - 1, len(known) - 1)
+    return known[index] + DAY
 
 
 def _weeks_after(dates: Days, count: int, calendar: str) -> Days:
-    """Return the day after the last of `count` weeks, from Sunday on if dated so, else from Monday."""
+    """Return the day after the last of `count` weeks from each date on.
+
+    Weeks begin on Sunday for a date on a Sunday, else on Monday.
+    """
     if calendar == ROUND_THE_CLOCK:
         return dates + 7 * count * DAY
     weekdays = (dates.astype(np.int64) + 3) % 7

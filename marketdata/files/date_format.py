@@ -35,10 +35,10 @@ def require_format(form: str) -> None:
 
 
 def iso_texts(column: pa.ChunkedArray, form: str, label: str) -> pa.ChunkedArray:
-    """Convert the cells of a column to ISO 8601 text; to bare dates if the format has no time.
+    """Convert the cells of a column to ISO 8601 text.
 
-    A column of dates or timestamps is returned unchanged. `DataError` names the file (`label`), the row and
-    the cell that does not match the format.
+    The result is bare dates if the format has no time of day. A column of dates or timestamps is returned
+    unchanged. `DataError` names the file (`label`), the row and the cell that does not match the format.
     """
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)

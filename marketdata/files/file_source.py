@@ -66,10 +66,10 @@ class FileSource:
 
     def symbols(self) -> tuple[str, ...]:
         """Return every symbol in the file, sorted; `DataError` for a file without rows."""
-        found = tuple(sorted(self._file().symbols()))
-        if not found:
+        listed = tuple(sorted(self._file().symbols()))
+        if not listed:
             raise DataError(f"{self.path}: there are no rows; a file of bars has at least one")
-        return found
+        return listed
 
     def history(
         self,
@@ -81,8 +81,8 @@ class FileSource:
         """Return the rows of the file, in its order, unchecked: see `marketdata.quality.checks`."""
         require_frequency(self, frequency or self.frequency, (self.frequency,))
         file = self._file()
-        wanted = require_symbols(self, symbols) if symbols else None
-        table = file.read(wanted, start, end)
+        selected = require_symbols(self, symbols) if symbols else None
+        table = file.read(selected, start, end)
         return rebased(table) if file.relative else table
 
     def _file(self) -> BarFile:

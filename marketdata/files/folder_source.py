@@ -1,4 +1,4 @@
-"""A folder of bars, local or in a bucket, of which only the requested part is read.
+"""A folder of bars, local or in a bucket; only the requested part is read.
 
 Files are CSV or Parquet, flat or in Hive partitions (`symbol=AAPL/year=2020/part-0.parquet`). A partition
 that cannot hold requested bars is not opened; of a Parquet file that may hold them the footer is read, then
@@ -83,12 +83,12 @@ class FolderSource:
 
         Where no partition names the symbol, the symbol column of each file is read.
         """
-        found: set[str] = set()
+        listed: set[str] = set()
         for part in self._parts():
-            found |= {part.symbol} if part.symbol else self._file(part).symbols()
-        if not found:
+            listed |= {part.symbol} if part.symbol else self._file(part).symbols()
+        if not listed:
             raise DataError(f"{self.storage.label}: there are no rows in its files")
-        return tuple(sorted(found))
+        return tuple(sorted(listed))
 
     def history(
         self,
@@ -103,18 +103,18 @@ class FolderSource:
         `UnknownNameError` for a symbol that is not in the folder.
         """
         require_frequency(self, frequency or self.bars, (self.bars,))
-        wanted, margin = tuple(symbols) or None, self._margin
-        parts = [part for part in self._parts() if part.may_hold(wanted, start, end, margin)]
+        selected, margin = tuple(symbols) or None, self._margin
+        parts = [part for part in self._parts() if part.may_hold(selected, start, end, margin)]
         files = [self._file(part) for part in parts]
-        tables = [self.columns.empty(), *(file.read(wanted, start, end) for file in files)]
+        tables = [self.columns.empty(), *(file.read(selected, start, end) for file in files)]
         for part, rows in zip(parts, tables[1:], strict=True):
             part.require_days(rows, margin)
         table = one_series(tables, ["", *(part.label for part in parts)])
-        self._require(wanted, table)
+        self._require(selected, table)
         return rebased(table) if any(file.relative for file in files) else table
 
-    def _require(self, wanted: tuple[str, ...] | None, table: pa.Table) -> None:
-        absent = set(wanted or ()) - set(pc.unique(table["symbol"]).to_pylist())
+    def _require(self, selected: tuple[str, ...] | None, table: pa.Table) -> None:
+        absent = set(selected or ()) - set(pc.unique(table["symbol"]).to_pylist())
         # The whole folder is searched for symbols only if a requested one has no rows.
         known = self.symbols() if absent else ()
         for symbol in sorted(absent.difference(known)):
@@ -168,7 +168,10 @@ class Part:
         end: datetime | None,
         margin: timedelta = MARGIN,
     ) -> bool:
-        """Return True if it can hold bars of these symbols and times; its days may be off by `margin`."""
+        """Return True if the file can hold bars of these symbols and times.
+
+        The days of its partition may be off by `margin`.
+        """
         if symbols is not None and self.symbol and self.symbol not in symbols:
             return False
         if start is not None and self.after is not None and self._at(self.after) + margin < start:
@@ -207,7 +210,10 @@ def row_margin(frequency: str) -> timedelta:
 
 
 def longest_bar(frequency: str) -> timedelta:
-    """Return the longest time between a bar's first day and its close: sessions may lie days apart."""
+    """Return the longest time between a bar's first day and its close.
+
+    Sessions may lie days apart.
+    """
     count, unit = int(frequency[:-1]), frequency[-1]
     lengths = {"m": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=2)}
     lengths |= {"w": timedelta(days=7), "M": timedelta(days=31)}
@@ -220,8 +226,8 @@ def rebased(table: pa.Table) -> pa.Table:
     order = np.lexsort((table["timestamp"].to_numpy(), symbols.astype(str)))
     factor = np.empty(len(order))
     factor[order] = forward_factor(symbols[order], table["adjustment"].to_numpy()[order])
-    place = table.schema.get_field_index("adjustment")
-    return table.set_column(place, table.schema.field(place), pa.array(factor, from_pandas=True))
+    index = table.schema.get_field_index("adjustment")
+    return table.set_column(index, table.schema.field(index), pa.array(factor, from_pandas=True))
 
 
 @cache

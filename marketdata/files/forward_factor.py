@@ -11,7 +11,7 @@ ROUNDING = 1e-9
 
 
 def forward_factor(symbols: Texts, ratio: FloatMatrix) -> FloatMatrix:
-    """Return the factor to the adjusted price as known at the time, 1 at each symbol's first row.
+    """Return the factor to the adjusted price as known at the time.
 
     Parameters
     ----------
@@ -23,7 +23,7 @@ def forward_factor(symbols: Texts, ratio: FloatMatrix) -> FloatMatrix:
     Returns
     -------
     numpy.ndarray
-        Factors, float64 [rows].
+        Factors, float64 [rows]; 1 at each symbol's first row.
 
     Notes
     -----

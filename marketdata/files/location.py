@@ -59,7 +59,7 @@ class Storage:
         return [path for path in self.every_file() if not self.is_hidden(path)]
 
     def is_hidden(self, path: str) -> bool:
-        """Return True if a file below the root, or a folder on the way to it, has the name of a marker."""
+        """Return True if a file, or a folder between it and the root, has a marker's name."""
         below = path.removeprefix(self.root).lstrip("/")
         return any(segment.startswith((".", "_")) for segment in below.split("/"))
 
@@ -70,14 +70,14 @@ class Storage:
         try:
             at_root = self.filesystem.get_file_info(self.root)
             if at_root.type == fs.FileType.Directory:
-                found = self.filesystem.get_file_info(fs.FileSelector(self.root, recursive=True))
+                entries = self.filesystem.get_file_info(fs.FileSelector(self.root, recursive=True))
             else:
-                found = [at_root] if at_root.type == fs.FileType.File else []
+                entries = [at_root] if at_root.type == fs.FileType.File else []
         except FAILURES as error:
             self.fail(self.label, "listed", error)
         if at_root.type == fs.FileType.NotFound:
             raise DataError(f"{self.label}: there is no such file or folder")
-        return sorted(info.path for info in found if info.type == fs.FileType.File)
+        return sorted(info.path for info in entries if info.type == fs.FileType.File)
 
     def fail(self, label: str, doing: str, error: Exception) -> NoReturn:
         """Raise `VendorError` where an object store failed, else `DataError`.

@@ -57,8 +57,8 @@ def _from_texts(texts: pa.Array, name: str, label: str) -> pa.Array:
 
 def _matches(cells: pa.Array, pattern: str) -> npt.NDArray[np.bool_]:
     """Return True where a cell matches `pattern` or is empty."""
-    found = pc.match_substring_regex(cells, pattern)
-    matches: npt.NDArray[np.bool_] = pc.fill_null(found, True).to_numpy(zero_copy_only=False)
+    matched = pc.match_substring_regex(cells, pattern)
+    matches: npt.NDArray[np.bool_] = pc.fill_null(matched, True).to_numpy(zero_copy_only=False)
     return matches
 
 

@@ -33,8 +33,8 @@ def open_bucket(address: str, *, endpoint: str = "", region: str = "") -> tuple[
 
     _require_plain(address)
     options: dict[str, Any] = {}
-    if given := endpoint or environment_endpoint():
-        parts = urlsplit(given)
+    if chosen_endpoint := endpoint or environment_endpoint():
+        parts = urlsplit(chosen_endpoint)
         if parts.scheme not in ("http", "https") or not parts.netloc or "@" in parts.netloc:
             raise InputError("the endpoint of an object store is written as https://host:port")
         options |= {"endpoint_override": parts.netloc, "scheme": parts.scheme}
@@ -43,7 +43,7 @@ def open_bucket(address: str, *, endpoint: str = "", region: str = "") -> tuple[
     if key is not None:
         secrets = [key, secret("AWS_SECRET_ACCESS_KEY"), *([token] if token else [])]
         names = ("access_key", "secret_key", "session_token")
-        options |= {name: one.reveal() for name, one in zip(names, secrets, strict=False)}
+        options |= {name: part.reveal() for name, part in zip(names, secrets, strict=False)}
     filesystem = fs.S3FileSystem(
         region=region or _first(REGIONS) or DEFAULT_REGION,
         connect_timeout=CONNECT_SECONDS,

@@ -26,7 +26,7 @@ def one_series(tables: Sequence[pa.Table], labels: Sequence[str]) -> pa.Table:
     table = table.take(order).combine_chunks()
     if len(tables) < 2 or not len(order):
         return table
-    file = np.repeat(np.arange(len(tables)), [one.num_rows for one in tables])[order]
+    file = np.repeat(np.arange(len(tables)), [part.num_rows for part in tables])[order]
     first = _first_of_bar(table)
     repeated = np.flatnonzero(file != file[first])
     if not len(repeated):
@@ -53,8 +53,8 @@ def _require_equal(
     """Raise `DataError` unless each row `left` has the values of the row `right`."""
     for name in table.schema.names[2:]:
         values = table[name].to_numpy()
-        one, other = values[left], values[right]
-        differs = np.flatnonzero((one != other) & ~(np.isnan(one) & np.isnan(other)))
+        first_values, other = values[left], values[right]
+        differs = np.flatnonzero((first_values != other) & ~(np.isnan(first_values) & np.isnan(other)))
         if len(differs):
             row, again = left[differs[0]], right[differs[0]]
             moment = np.datetime_as_string(table["timestamp"].to_numpy()[row], "s")

@@ -117,10 +117,10 @@ class StampCells:
             raise ValueError("which has no time zone; give it as timezone=Europe/London")
         if moment.tzinfo is not None:
             return as_utc(moment)
-        there = moment.replace(tzinfo=ZoneInfo(self.timezone))
-        if as_utc(there) != as_utc(there.replace(fold=1)):
+        local = moment.replace(tzinfo=ZoneInfo(self.timezone))
+        if as_utc(local) != as_utc(local.replace(fold=1)):
             raise ValueError(f"which is there twice or never in {self.timezone}")
-        return as_utc(there)
+        return as_utc(local)
 
 
 def _hint(row: int, cell: object) -> str:

@@ -20,7 +20,10 @@ from marketdata.point_in_time.corporate_actions import known_at
 
 @dataclass(frozen=True, slots=True)
 class Delisting:
-    """A symbol's last bar and close as traded, and the return from there to the holders' proceeds."""
+    """A symbol's last bar, and the return from there to the holders' proceeds.
+
+    `last` and `close` are the time and the price, as traded, of the last bar; `value` is the return.
+    """
 
     symbol: str
     last: datetime
@@ -35,12 +38,12 @@ class Delisting:
 
 def delistings(bars: BarPanel, actions: Sequence[CorporateAction], as_of: datetime) -> list[Delisting]:
     """Return the delistings published and effective at `as_of`, of symbols that had bars before."""
-    found = []
+    result = []
     for action, row, column in _placed(bars, actions, as_of):
         before = np.flatnonzero(np.isfinite(bars.close[:row, column]))
         last, close = to_datetime(bars.timestamps[before[-1]]), float(bars.close[before[-1], column])
-        found.append(Delisting(action.symbol, last, close, action.value))
-    return found
+        result.append(Delisting(action.symbol, last, close, action.value))
+    return result
 
 
 def delisting_returns(bars: BarPanel, actions: Sequence[CorporateAction], as_of: datetime) -> FloatMatrix:

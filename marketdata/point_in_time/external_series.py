@@ -54,6 +54,8 @@ def attach(
         For a series that is not among the observations.
     InputError
         For a series with the name of a column of the bars, or a `max_age` that is not positive.
+    DataError
+        For invalid observations.
     """
     rows = observed(observations)
     named = set(rows["series"].to_pylist())
@@ -63,8 +65,8 @@ def attach(
     series = _Outside(rows, tuple(columns), max_age)
     series.require_free((*BARS_SCHEMA.names, *bars.extra))
     times = np.asarray(bars.timestamps, dtype="datetime64[ns]").astype(np.int64)
-    found = series.at(times, bars.symbols, np.isfinite(bars.close))
-    return replace(bars, extra={**bars.extra, **found})
+    values = series.at(times, bars.symbols, np.isfinite(bars.close))
+    return replace(bars, extra={**bars.extra, **values})
 
 
 class OutsideStream:
@@ -89,8 +91,8 @@ class OutsideStream:
             raise DataError(f"the bar of {moment} is before that of {self._last}; bars come in order")
         self._last = moment
         times = moment.astype(np.int64).reshape(1)
-        found = self._series.at(times, bars.symbols, np.isfinite(bars.close)[None])
-        return replace(bars, extra={**bars.extra, **{name: values[0] for name, values in found.items()}})
+        columns = self._series.at(times, bars.symbols, np.isfinite(bars.close)[None])
+        return replace(bars, extra={**bars.extra, **{name: values[0] for name, values in columns.items()}})
 
     def publish(self, observations: pa.Table) -> pa.Table:
         """Add further observations, and return them with their effective publication: store those.
@@ -126,13 +128,13 @@ class _Known:
 
     def at(self, times: Stamps, max_age: int | None) -> FloatMatrix:
         """Return the values known at `times`, `[T]`; NaN before the first and where too old."""
-        place = np.searchsorted(self.published, times, "right") - 1
-        found = np.full(len(times), np.nan)
-        usable = place >= 0
+        index = np.searchsorted(self.published, times, "right") - 1
+        values = np.full(len(times), np.nan)
+        usable = index >= 0
         if max_age is not None:
-            usable &= times - self.published[np.maximum(place, 0)] <= max_age
-        found[usable] = self.values[place[usable]]
-        return found
+            usable &= times - self.published[np.maximum(index, 0)] <= max_age
+        values[usable] = self.values[index[usable]]
+        return values
 
 
 class _Outside:
@@ -153,20 +155,20 @@ class _Outside:
                 raise InputError(f"the series '{name}' is called like a column of the bars; rename it")
 
     def add(self, rows: pa.Table) -> None:
-        wanted = rows.filter(pc.is_in(rows["series"], value_set=pa.array(list(self.columns), pa.string())))
-        self._rows = observed(pa.concat_tables([self._rows, wanted]))
-        for group in wanted.group_by(["series", "symbol"]).aggregate([]).to_pylist():
+        selected = rows.filter(pc.is_in(rows["series"], value_set=pa.array(list(self.columns), pa.string())))
+        self._rows = observed(pa.concat_tables([self._rows, selected]))
+        for group in selected.group_by(["series", "symbol"]).aggregate([]).to_pylist():
             series, symbol = group["series"], group["symbol"]
             same = pc.and_(pc.equal(self._rows["series"], series), pc.equal(self._rows["symbol"], symbol))
             self._known[series, symbol] = _Known.of(self._rows.filter(same))
 
     def at(
-        self, times: Stamps, symbols: tuple[str, ...], here: npt.NDArray[np.bool_]
+        self, times: Stamps, symbols: tuple[str, ...], has_bar: npt.NDArray[np.bool_]
     ) -> dict[str, FloatMatrix]:
         """Return each column at each time and symbol, `[T, N]`; NaN where a symbol has no bar."""
-        found = {}
+        columns = {}
         for name in self.columns:
-            values = np.full(here.shape, np.nan)
+            values = np.full(has_bar.shape, np.nan)
             common = self._known.get((name, _ALL))
             if common is not None:
                 values[:] = common.at(times, self._max_age)[:, None]
@@ -174,8 +176,8 @@ class _Outside:
                 known = self._known.get((name, symbol))
                 if known is not None:
                     values[:, column] = known.at(times, self._max_age)
-            found[name] = np.where(here, values, np.nan)
-        return found
+            columns[name] = np.where(has_bar, values, np.nan)
+        return columns
 
 
 def _not_before(rows: pa.Table, soonest: np.datetime64) -> pa.Table:
@@ -191,6 +193,6 @@ def _not_before(rows: pa.Table, soonest: np.datetime64) -> pa.Table:
     last = numbered.group_by(list(KEY[:3])).aggregate([("number", "max")])["number_max"]
     versions = moved.take(last)
     stamps = pa.array([first.value] * len(versions), pa.int64()).cast(kind)
-    place = moved.schema.get_field_index("published")
-    shifted = versions.set_column(place, moved.schema.field("published"), stamps)
+    index = moved.schema.get_field_index("published")
+    shifted = versions.set_column(index, moved.schema.field("published"), stamps)
     return observed(pa.concat_tables([shifted, rows.filter(pc.invert(late))]))

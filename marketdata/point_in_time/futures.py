@@ -73,18 +73,18 @@ class VolumeCrossing:
         volume = np.nan_to_num(bars.volume, nan=0.0)
         days = bars.timestamps.astype("datetime64[D]")
         last_days = np.array([_expiry(contract) for contract in chain], dtype="datetime64[D]")
-        places = np.zeros(len(bars), dtype=np.intp)
-        place, run = 0, 0
+        indices = np.zeros(len(bars), dtype=np.intp)
+        index, run = 0, 0
         for row in range(len(bars)):
-            if row and place + 1 < len(chain):
-                above = volume[row - 1, place + 1] > volume[row - 1, place]
+            if row and index + 1 < len(chain):
+                above = volume[row - 1, index + 1] > volume[row - 1, index]
                 run = run + 1 if above else 0
                 if run >= self.bars:
-                    place, run = place + 1, 0
-            while place + 1 < len(chain) and days[row] > last_days[place]:
-                place, run = place + 1, 0
-            places[row] = place
-        return places
+                    index, run = index + 1, 0
+            while index + 1 < len(chain) and days[row] > last_days[index]:
+                index, run = index + 1, 0
+            indices[row] = index
+        return indices
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +98,7 @@ class ContinuousSeries:
 def continuous(
     bars: BarPanel, chain: Sequence[Instrument], rule: RollRule, as_of: datetime
 ) -> ContinuousSeries:
-    """Join the bars of the held contracts up to `as_of` into one series named after their root.
+    """Join the bars of the held contracts into one series named after their root.
 
     At each roll the adjustment is multiplied by the old contract's close over the new one's, at the last
     earlier bar at which both traded: the adjusted return over the roll is that of the new contract.
@@ -130,20 +130,20 @@ def continuous(
     """
     ordered = _by_expiry(chain)
     panel = bars.between(end=as_of).select(_traded(bars, ordered))
-    places = rule.held(panel, ordered)
+    indices = rule.held(panel, ordered)
     rows = np.arange(len(panel))
-    adjustment: npt.NDArray[np.float64] = np.cumprod(_ratios(panel, places), dtype=np.float64)
-    columns: dict[str, Any] = {name: getattr(panel, name)[rows, places][:, None] for name in _COLUMNS}
+    adjustment: npt.NDArray[np.float64] = np.cumprod(_ratios(panel, indices), dtype=np.float64)
+    columns: dict[str, Any] = {name: getattr(panel, name)[rows, indices][:, None] for name in _COLUMNS}
     held = replace(
         panel,
         symbols=(ordered[0].root,),
         **columns,
         adjustment=adjustment[:, None],
-        extra={name: values[rows, places][:, None] for name, values in panel.extra.items()},
-        providers=None if panel.providers is None else panel.providers[rows, places][:, None],
-        disputed=None if panel.disputed is None else panel.disputed[rows, places][:, None],
+        extra={name: values[rows, indices][:, None] for name, values in panel.extra.items()},
+        providers=None if panel.providers is None else panel.providers[rows, indices][:, None],
+        disputed=None if panel.disputed is None else panel.disputed[rows, indices][:, None],
     )
-    return ContinuousSeries(held, np.array([one.symbol for one in ordered], dtype=object)[places])
+    return ContinuousSeries(held, np.array([contract.symbol for contract in ordered], dtype=object)[indices])
 
 
 _COLUMNS = ("open", "high", "low", "close", "volume")
@@ -165,11 +165,11 @@ def _traded(bars: BarPanel, chain: Sequence[Instrument]) -> tuple[str, ...]:
     return tuple(contract.symbol for contract in chain)
 
 
-def _ratios(panel: BarPanel, places: Places) -> npt.NDArray[np.float64]:
+def _ratios(panel: BarPanel, indices: Places) -> npt.NDArray[np.float64]:
     """Return the multiplier of the adjustment at each bar, float64 `[T]`."""
     ratios = np.ones(len(panel))
-    for row in np.flatnonzero(np.diff(places)) + 1:
-        old, new = places[row - 1], places[row]
+    for row in np.flatnonzero(np.diff(indices)) + 1:
+        old, new = indices[row - 1], indices[row]
         both = np.isfinite(panel.close[:row, old]) & np.isfinite(panel.close[:row, new])
         if not both.any():
             names = f"{panel.symbols[old]} and {panel.symbols[new]}"

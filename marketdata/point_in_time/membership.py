@@ -77,14 +77,14 @@ class MembershipHistory:
         versions: dict[tuple[str, str, datetime], list[Membership]] = {}
         for one in sorted(memberships, key=lambda one: one.published):
             versions.setdefault((one.symbol, one.group, one.start), []).append(one)
-        for several in versions.values():
-            published = [one.published for one in several]
+        for publications in versions.values():
+            published = [one.published for one in publications]
             if len(set(published)) < len(published):
-                one = several[0]
+                one = publications[0]
                 raise DataError(
                     f"{one.symbol} in {one.group} from {one.start} was published twice at one moment"
                 )
-            self._known += zip(several, [*published[1:], _FOREVER], strict=True)
+            self._known += zip(publications, [*published[1:], _FOREVER], strict=True)
 
     @classmethod
     def read(cls, path: Path) -> MembershipHistory:
@@ -101,13 +101,15 @@ class MembershipHistory:
     def groups(self) -> tuple[str, ...]:
         """Return all groups in the order of their first publication: a later one moves no index."""
         first: dict[str, datetime] = {}
-        for one, _ in self._known:
-            first[one.group] = min(one.published, first.get(one.group, _FOREVER))
+        for membership, _ in self._known:
+            first[membership.group] = min(membership.published, first.get(membership.group, _FOREVER))
         return tuple(sorted(first, key=lambda group: (first[group], group)))
 
     def symbols(self, group: str | None = None) -> tuple[str, ...]:
         """Return every symbol that was ever a member, sorted, former ones included."""
-        return tuple(sorted({one.symbol for one, _ in self._known if group in (None, one.group)}))
+        return tuple(
+            sorted({membership.symbol for membership, _ in self._known if group in (None, membership.group)})
+        )
 
     def members(self, as_of: datetime, group: str) -> tuple[str, ...]:
         """Return the members at `as_of` as published by then, sorted.
@@ -117,11 +119,11 @@ class MembershipHistory:
         self._require(group)
         moment = as_utc(as_of)
         inside = {
-            one.symbol
-            for one, replaced in self._known
-            if one.group == group
-            and one.published <= moment < replaced
-            and one.start <= moment < (one.end or _FOREVER)
+            membership.symbol
+            for membership, replaced in self._known
+            if membership.group == group
+            and membership.published <= moment < replaced
+            and membership.start <= moment < (membership.end or _FOREVER)
         }
         return tuple(sorted(inside))
 
@@ -139,17 +141,17 @@ class MembershipHistory:
         float64 `[T, N]`, NaN where a symbol has no group. `DataError` for a symbol that is in two groups at
         once.
         """
-        place = {group: float(index) for index, group in enumerate(self.groups())}
+        code = {group: float(index) for index, group in enumerate(self.groups())}
         codes = np.full((len(timestamps), len(symbols)), np.nan)
         for rows, column, group in self._places(timestamps, symbols, None):
-            taken = np.isfinite(codes[rows, column]) & (codes[rows, column] != place[group])
+            taken = np.isfinite(codes[rows, column]) & (codes[rows, column] != code[group])
             if taken.any():
                 row = rows.start + int(np.argmax(taken))
                 raise DataError(
                     f"{symbols[column]} is in two groups at {timestamps[row]}: {group} and "
                     f"{self.groups()[int(codes[row, column])]}; end the first when the second starts"
                 )
-            codes[rows, column] = place[group]
+            codes[rows, column] = code[group]
         return codes
 
     def _places(
@@ -157,13 +159,13 @@ class MembershipHistory:
     ) -> Iterator[tuple[slice, int, str]]:
         """Yield rows, column and group of each known membership that covers any of these bars."""
         column = {symbol: index for index, symbol in enumerate(symbols)}
-        for one, replaced in self._known:
-            if one.symbol in column and group in (None, one.group):
-                begin = max(one.start, one.published)
-                end = min(one.end or _FOREVER, replaced)
+        for membership, replaced in self._known:
+            if membership.symbol in column and group in (None, membership.group):
+                begin = max(membership.start, membership.published)
+                end = min(membership.end or _FOREVER, replaced)
                 rows = slice(*(int(np.searchsorted(timestamps, _moment(edge))) for edge in (begin, end)))
                 if rows.start < rows.stop:
-                    yield rows, column[one.symbol], one.group
+                    yield rows, column[membership.symbol], membership.group
 
     def _require(self, group: str) -> None:
         groups = self.groups()

@@ -73,13 +73,13 @@ def observed(table: pa.Table, place: str = "observations") -> pa.Table:
         "effective": _moments(named.get("effective", absent), published, f"{place}, 'effective'"),
         "value": _values(named["value"], f"{place}, 'value'"),
     }
-    found = pa.table(columns, schema=OBSERVATIONS_SCHEMA)
+    observations = pa.table(columns, schema=OBSERVATIONS_SCHEMA)
     # Feeds repeat rows; a copy adds nothing.
-    found = found.group_by(OBSERVATIONS_SCHEMA.names, use_threads=False).aggregate([])
-    found = found.select(OBSERVATIONS_SCHEMA.names).cast(OBSERVATIONS_SCHEMA)
-    _require_one_each(found, place)
+    observations = observations.group_by(OBSERVATIONS_SCHEMA.names, use_threads=False).aggregate([])
+    observations = observations.select(OBSERVATIONS_SCHEMA.names).cast(OBSERVATIONS_SCHEMA)
+    _require_one_each(observations, place)
     order = [("published", "ascending"), ("series", "ascending"), ("symbol", "ascending")]
-    return found.sort_by([*order, ("effective", "ascending")])
+    return observations.sort_by([*order, ("effective", "ascending")])
 
 
 def _require_one_each(table: pa.Table, place: str) -> None:
@@ -141,13 +141,13 @@ def _moments(column: Any, default: Any, place: str) -> pa.Array:
     if pa.types.is_timestamp(column.type) and column.type.tz is not None and not column.null_count:
         return _as_moments(column, place)
     defaults: Sequence[Any] = [None] * len(column) if default is None else default.to_pylist()
-    found = []
+    moments = []
     for number, (cell, instead) in enumerate(zip(column.to_pylist(), defaults, strict=True), start=1):
         empty = cell is None or cell == ""
         if empty and instead is None:
             raise DataError(f"{place}: row {number} is empty")
-        found.append(instead if empty else _moment(cell, default is not None, f"{place}: row {number}"))
-    return _as_moments(pa.array(found, pa.timestamp("us", tz="UTC")), place)
+        moments.append(instead if empty else _moment(cell, default is not None, f"{place}: row {number}"))
+    return _as_moments(pa.array(moments, pa.timestamp("us", tz="UTC")), place)
 
 
 def _as_moments(column: Any, place: str) -> Any:
@@ -178,10 +178,10 @@ def _moment(cell: Any, bare: bool, place: str) -> datetime:
 
 
 def _values(column: Any, place: str) -> pa.Array:
-    found: list[float | None] = []
+    values: list[float | None] = []
     for number, cell in enumerate(column.to_pylist(), start=1):
         if cell is None or cell == "":
-            found.append(None)
+            values.append(None)
             continue
         try:
             value = float(cell)
@@ -191,5 +191,5 @@ def _values(column: Any, place: str) -> pa.Array:
             raise DataError(f"{place}: row {number}: '{cell}' is not a number ({error})") from error
         if np.isinf(value):
             raise DataError(f"{place}: row {number}: the value is infinite")
-        found.append(None if np.isnan(value) else value)
-    return pa.array(found, pa.float64())
+        values.append(None if np.isnan(value) else value)
+    return pa.array(values, pa.float64())

@@ -60,9 +60,9 @@ class ReferenceData:
         if symbol not in self._versions:
             raise UnknownNameError("instrument", symbol, self._versions, where="the reference data")
         moment = as_utc(as_of)
-        holding = [one for one in self._versions[symbol] if max(_since(one)) <= moment]
+        holding = [version for version in self._versions[symbol] if max(_since(version)) <= moment]
         if not holding:
-            first = min(max(_since(one)) for one in self._versions[symbol])
+            first = min(max(_since(version)) for version in self._versions[symbol])
             raise DataError(
                 f"nothing was known of {symbol} at {moment.isoformat()}; its terms begin at "
                 f"{first.isoformat()}"
@@ -78,12 +78,12 @@ class ReferenceData:
         known = [
             self.instrument(symbol, moment)
             for symbol, versions in self._versions.items()
-            if any(max(_since(one)) <= moment for one in versions)
+            if any(max(_since(version)) <= moment for version in versions)
         ]
-        contracts = [one for one in known if one.root == root and root]
+        contracts = [contract for contract in known if contract.root == root and root]
         if not contracts:
-            raise UnknownNameError("root", root, {one.root for one in known if one.root})
-        return tuple(sorted(contracts, key=lambda one: (str(one.expiry), one.symbol)))
+            raise UnknownNameError("root", root, {contract.root for contract in known if contract.root})
+        return tuple(sorted(contracts, key=lambda contract: (str(contract.expiry), contract.symbol)))
 
 
 def _since(version: Instrument) -> tuple[datetime, datetime]:

@@ -67,7 +67,7 @@ class Universe:
         return self.memberships.members(as_of, self.name)
 
     def panel(self, bars: BarPanel) -> BarPanel:
-        """Return the bars with the extra column `sector`: a code at each bar, NaN outside the universe.
+        """Return the bars with the extra column `sector`: a code, NaN outside the universe.
 
         Codes are indices in `sectors.groups()`, 0 throughout where no sectors are known.
         """

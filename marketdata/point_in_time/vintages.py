@@ -140,21 +140,27 @@ def action_changes(
     actions: Sequence[CorporateAction], bars: Timestamps
 ) -> list[tuple[datetime, frozenset[str]]]:
     """Return the moments at which actions changed the known `bars` (sorted), with the symbols."""
-    found = []
+    changes = []
     ordered = sorted(actions, key=lambda action: action.published)
     for index, action in enumerate(ordered):
-        same = [one for one in ordered[:index] if one.identifier and one.identifier == action.identifier]
+        same = [
+            version
+            for version in ordered[:index]
+            if version.identifier and version.identifier == action.identifier
+        ]
         versions = [*same, action]
-        symbols = frozenset(name for one in versions for name in (one.symbol, one.new_symbol) if name)
+        symbols = frozenset(
+            name for version in versions for name in (version.symbol, version.new_symbol) if name
+        )
         published = as_utc(action.published)
-        earliest = min(one.effective for one in versions)
+        earliest = min(version.effective for version in versions)
         begin, end = np.searchsorted(bars, [to_datetime64(earliest), to_datetime64(published)])
-        if begin < end and any(one.kind != "delisting" for one in versions):
-            found.append((published, symbols))
+        if begin < end and any(version.kind != "delisting" for version in versions):
+            changes.append((published, symbols))
         if action.kind == "symbol_change":
             # The history moves under another symbol, however early the change was announced.
-            found.append((max(published, action.effective), symbols))
-    return found
+            changes.append((max(published, action.effective), symbols))
+    return changes
 
 
 def first_prints(bars: BarPanel) -> pa.Table:
@@ -229,10 +235,10 @@ def _heirs(actions: Sequence[CorporateAction]) -> dict[str, str]:
 
 def _with_heirs(symbols: set[str], heirs: dict[str, str]) -> frozenset[str]:
     """Return `symbols` and every later symbol of the same companies."""
-    found, waiting = set(symbols), list(symbols)
+    names, waiting = set(symbols), list(symbols)
     while waiting:
         heir = heirs.get(waiting.pop())
-        if heir is not None and heir not in found:
-            found.add(heir)
+        if heir is not None and heir not in names:
+            names.add(heir)
             waiting.append(heir)
-    return frozenset(found)
+    return frozenset(names)

@@ -112,8 +112,8 @@ def check(
 
 
 def _sessions(rows: Rows, calendar: str, thresholds: Thresholds) -> Iterator[Finding]:
-    found = without_holidays(sessions(rows, calendar, thresholds), rows, calendar, thresholds)
-    return with_common_gaps(found, rows, calendar)
+    findings = without_holidays(sessions(rows, calendar, thresholds), rows, calendar, thresholds)
+    return with_common_gaps(findings, rows, calendar)
 
 
 def require_clean(table: pa.Table, calendar: str, name: str) -> None:

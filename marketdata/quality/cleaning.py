@@ -185,7 +185,7 @@ def clean(
 def require_rest(
     cleaned: Cleaned,
     table: pa.Table,
-    found: Callable[[pa.Table], list[Finding]],
+    check_again: Callable[[pa.Table], list[Finding]],
     policies: Policies,
     name: str,
 ) -> None:
@@ -199,11 +199,11 @@ def require_rest(
         return
     after = _after_warnings(cleaned)
     left = [
-        one
-        for one in found(cleaned.table)
-        if policies.of(one) != "report"
-        and one.rule != "gap"
-        and not (one.rule in ("outlier", "split") and (one.symbol, one.timestamp) in after)
+        finding
+        for finding in check_again(cleaned.table)
+        if policies.of(finding) != "report"
+        and finding.rule != "gap"
+        and not (finding.rule in ("outlier", "split") and (finding.symbol, finding.timestamp) in after)
     ]
     require_no_errors(left, f"{name}, after repairs")
 
@@ -212,15 +212,15 @@ def _after_warnings(cleaned: Cleaned) -> set[tuple[str, str]]:
     """Return symbol and time of the first bar after each bar quarantined for warnings alone."""
     rows = Rows(cleaned.table)
     times = {symbol: rows.times[places] for symbol, places in rows.groups}
-    found = set()
+    keys = set()
     for row in cleaned.quarantined.select(["symbol", "timestamp", "severity"]).to_pylist():
-        mine = times.get(row["symbol"])
-        if row["severity"] != "warning" or mine is None:
+        symbol_times = times.get(row["symbol"])
+        if row["severity"] != "warning" or symbol_times is None:
             continue
-        index = int(np.searchsorted(mine, to_datetime64(row["timestamp"]), side="right"))
-        if index < len(mine):
-            found.add((row["symbol"], moment(mine[index])))
-    return found
+        index = int(np.searchsorted(symbol_times, to_datetime64(row["timestamp"]), side="right"))
+        if index < len(symbol_times):
+            keys.add((row["symbol"], moment(symbol_times[index])))
+    return keys
 
 
 def apply_policies(
@@ -232,11 +232,11 @@ def apply_policies(
     finding
     that rejects by default does not if another rule's policy removes its bars.
     """
-    by_policy = {policy: [one for one in findings if policies.of(one) == policy] for policy in POLICIES}
+    by_policy = {policy: [item for item in findings if policies.of(item) == policy] for policy in POLICIES}
     aside = _rows_of(table, by_policy["quarantine"])
     repairs = [_repair(finding) for finding in by_policy["repair"]]
     rules = {finding.rule for finding in by_policy["repair"]}
-    dropped = _rows_of(table, [one for one in by_policy["repair"] if one.rule not in ("sorted", "unique")])
+    dropped = _rows_of(table, [item for item in by_policy["repair"] if item.rule not in ("sorted", "unique")])
     _reject(_of_bars_that_stay(table, by_policy["reject"], policies, aside, dropped), name)
     keep = np.ones(table.num_rows, dtype=bool)
     keep[[*aside, *dropped]] = False
@@ -283,31 +283,34 @@ def _repair(finding: Finding) -> Repair:
 
 def _rows_of(table: pa.Table, findings: Iterable[Finding]) -> dict[int, list[Finding]]:
     """Return the rows that findings concern, with the findings."""
-    found: dict[int, list[Finding]] = {}
+    by_row: dict[int, list[Finding]] = {}
     places: dict[str, tuple[np.ndarray, np.ndarray]] = {}
     symbols = None
     for finding in findings:
         if finding.symbol not in places:
             symbols = table["symbol"].to_numpy(zero_copy_only=False) if symbols is None else symbols
-            mine = np.flatnonzero(symbols == finding.symbol)
-            times = table["timestamp"].to_numpy()[mine].astype("datetime64[ns]")
+            symbol_rows = np.flatnonzero(symbols == finding.symbol)
+            times = table["timestamp"].to_numpy()[symbol_rows].astype("datetime64[ns]")
             order = np.argsort(times, kind="stable")
-            places[finding.symbol] = (mine[order], times[order])
-        mine, times = places[finding.symbol]
+            places[finding.symbol] = (symbol_rows[order], times[order])
+        symbol_rows, times = places[finding.symbol]
         # Timestamps as text have microseconds, stored ones may be finer.
         start = to_datetime64(datetime.fromisoformat(finding.timestamp))
         first = int(np.searchsorted(times.astype("datetime64[us]"), start.astype("datetime64[us]")))
         last = int(np.searchsorted(times, times[min(first + finding.bars, len(times)) - 1], "right"))
-        for row in mine[first:last].tolist():
-            found.setdefault(row, []).append(finding)
-    return dict(sorted(found.items()))
+        for row in symbol_rows[first:last].tolist():
+            by_row.setdefault(row, []).append(finding)
+    return dict(sorted(by_row.items()))
 
 
 def _quarantined(table: pa.Table, aside: Mapping[int, list[Finding]]) -> pa.Table:
     rows = table.take(pa.array(list(aside), pa.int64()))
     texts = {
         name: pa.array(
-            ["; ".join(dict.fromkeys(getattr(one, name) for one in found)) for found in aside.values()],
+            [
+                "; ".join(dict.fromkeys(getattr(finding, name) for finding in row_findings))
+                for row_findings in aside.values()
+            ],
             pa.string(),
         )
         for name in ("rule", "value", "severity")

@@ -59,8 +59,8 @@ class Finding:
     bars: int = 1
 
     def __str__(self) -> str:
-        place = " at ".join(part for part in (self.symbol, self.timestamp) if part)
-        return f"[{self.rule}] {place + ': ' if place else ''}{self.value}"
+        location = " at ".join(part for part in (self.symbol, self.timestamp) if part)
+        return f"[{self.rule}] {location + ': ' if location else ''}{self.value}"
 
 
 def findings_table(findings: Sequence[Finding]) -> pa.Table:

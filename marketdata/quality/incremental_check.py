@@ -30,15 +30,15 @@ def check_new(before: pa.Table, table: pa.Table, check: Check) -> list[Finding]:
     last = pc.max(before["timestamp"])
     recent = _recent(before, table["timestamp"].to_numpy().min())
     together = check(pa.concat_tables([recent, table], promote_options="default"))
-    mine = [finding for finding in findings if finding.rule not in CONTEXTUAL]
+    independent = [finding for finding in findings if finding.rule not in CONTEXTUAL]
     until = moment(np.datetime64(last.value, "ns"))
     concerning = list(_concerning(together, recent, table, until))
-    former = [one for one in together if one.rule == "grid" and one not in concerning]
-    if any(one.severity == "error" for one in former):
+    former = [item for item in together if item.rule == "grid" and item not in concerning]
+    if any(item.severity == "error" for item in former):
         # Of two bars in one period, the stored one may be the one off the grid.
-        known = {str(one) for one in check(recent)}
-        concerning += [_moved(one, table) for one in former if str(one) not in known]
-    return mine + concerning
+        known = {str(item) for item in check(recent)}
+        concerning += [_moved(item, table) for item in former if str(item) not in known]
+    return independent + concerning
 
 
 def _recent(before: pa.Table, earliest: np.datetime64) -> pa.Table:
@@ -69,12 +69,12 @@ def _concerning(findings: list[Finding], recent: pa.Table, table: pa.Table, last
 
 def _moved(finding: Finding, table: pa.Table) -> Finding:
     """Return the finding dated at the symbol's first new bar."""
-    mine = table.filter(pc.equal(table["symbol"], finding.symbol))
-    begins = np.datetime64(pc.min(mine["timestamp"]).value, "ns")
+    symbol_rows = table.filter(pc.equal(table["symbol"], finding.symbol))
+    begins = np.datetime64(pc.min(symbol_rows["timestamp"]).value, "ns")
     return replace(finding, timestamp=moment(begins))
 
 
 def _counted(recent: pa.Table, finding: Finding) -> int:
     start = to_datetime64(datetime.fromisoformat(finding.timestamp))
-    mine = recent.filter(pc.equal(recent["symbol"], finding.symbol))["timestamp"].to_numpy()
-    return int((mine >= start).sum())
+    symbol_times = recent.filter(pc.equal(recent["symbol"], finding.symbol))["timestamp"].to_numpy()
+    return int((symbol_times >= start).sum())

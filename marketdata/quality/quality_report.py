@@ -73,15 +73,15 @@ def keep(
 
 def bars_set_aside(folder: Path, snapshot_id: str) -> pa.Table:
     """Return symbol and timestamp of the bars quarantined or dropped when a snapshot was stored."""
-    found = _KEYS.empty_table()
+    keys = _KEYS.empty_table()
     if (folder / (snapshot_id + QUARANTINE)).is_file():
-        found = pq.read_table(folder / (snapshot_id + QUARANTINE), columns=_KEYS.names).cast(_KEYS)
+        keys = pq.read_table(folder / (snapshot_id + QUARANTINE), columns=_KEYS.names).cast(_KEYS)
     if not (folder / (snapshot_id + REPORT)).is_file():
-        return found
-    dropped = [one for one in read(folder, snapshot_id).repairs if one.rule not in KEPT_BY_REPAIR]
-    times = [datetime.fromisoformat(one.timestamp) for one in dropped]
-    rows = pa.table([[one.symbol for one in dropped], times], schema=_KEYS)
-    return pa.concat_tables([found, rows])
+        return keys
+    dropped = [repair for repair in read(folder, snapshot_id).repairs if repair.rule not in KEPT_BY_REPAIR]
+    times = [datetime.fromisoformat(repair.timestamp) for repair in dropped]
+    rows = pa.table([[repair.symbol for repair in dropped], times], schema=_KEYS)
+    return pa.concat_tables([keys, rows])
 
 
 def _limits(thresholds: Thresholds) -> dict[str, Any]:
@@ -102,8 +102,8 @@ def read(folder: Path, snapshot_id: str) -> QualityReport:
     try:
         held: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         del held["counts"]
-        findings = tuple(Finding(**one) for one in held.pop("findings"))
-        repairs = tuple(Repair(**one) for one in held.pop("repairs"))
+        findings = tuple(Finding(**row) for row in held.pop("findings"))
+        repairs = tuple(Repair(**row) for row in held.pop("repairs"))
         return QualityReport(**held, findings=findings, repairs=repairs)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DamagedStoreError(

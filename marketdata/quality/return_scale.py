@@ -26,12 +26,13 @@ SUSPECT_SCALES, SUSPECT_RETURN = 5.0, 0.2
 class Moves:
     """One symbol's returns against the bars before, each array `[bars]`.
 
-    `reference` is the index of the bar at which a return begins, `away` the distance of the log return from
-    the median before it, `scale` the local scale: NaN where fewer than `outlier_history` returns came before.
+    `reference` is the index of the bar at which a return begins, `deviation` the absolute distance of the log
+    return from the median before it, `scale` the local scale: NaN where fewer than `outlier_history` returns
+    came before.
     """
 
     reference: Places
-    away: Floats
+    deviation: Floats
     scale: Floats
 
 
@@ -56,12 +57,12 @@ def moves(prices: Floats, thresholds: Thresholds) -> Moves:
         return series.rolling(max(window, least), min_periods=least).median().shift(1)
 
     median = past_median(returns)
-    away = (returns - median).abs()
-    scale = (NORMAL * past_median(away)).clip(lower=thresholds.outlier_floor)
-    return _referenced(logs, median.to_numpy(), away.to_numpy(copy=True), scale.to_numpy())
+    deviation = (returns - median).abs()
+    scale = (NORMAL * past_median(deviation)).clip(lower=thresholds.outlier_floor)
+    return _referenced(logs, median.to_numpy(), deviation.to_numpy(copy=True), scale.to_numpy())
 
 
-def _referenced(logs: Floats, median: Floats, away: Floats, scale: Floats) -> Moves:
+def _referenced(logs: Floats, median: Floats, deviation: Floats, scale: Floats) -> Moves:
     """Compare the bar after a suspect one with the nearer of it and the suspect's own reference.
 
     A bar after one without a price is compared with the last that has one.
@@ -69,13 +70,13 @@ def _referenced(logs: Floats, median: Floats, away: Floats, scale: Floats) -> Mo
     priced = np.maximum.accumulate(np.where(np.isfinite(logs), np.arange(len(logs)), 0))
     reference = np.r_[0, priced[:-1]]
     skipped = reference < np.arange(len(logs)) - 1
-    away[skipped] = np.abs(logs - logs[reference] - np.nan_to_num(median))[skipped]
+    deviation[skipped] = np.abs(logs - logs[reference] - np.nan_to_num(median))[skipped]
 
     def suspect(places: Places) -> Places:
         size = np.abs(logs[places] - logs[reference[places]])
         known = np.isfinite(scale[places])
         limit = np.where(known, SUSPECT_SCALES * scale[places], SUSPECT_RETURN)
-        found: Places = places[np.where(known, away[places], size) >= limit]
+        found: Places = places[np.where(known, deviation[places], size) >= limit]
         return found
 
     for index in suspect(np.arange(len(logs))).tolist():
@@ -85,5 +86,5 @@ def _referenced(logs: Floats, median: Floats, away: Floats, scale: Floats) -> Mo
         size = abs(logs[after] - logs[base])
         if size < abs(logs[after] - logs[index]):
             reference[after] = base
-            away[after] = abs(logs[after] - logs[base] - np.nan_to_num(median[after]))
-    return Moves(reference, away, scale)
+            deviation[after] = abs(logs[after] - logs[base] - np.nan_to_num(median[after]))
+    return Moves(reference, deviation, scale)

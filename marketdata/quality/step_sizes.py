@@ -18,18 +18,19 @@ class Steps:
 
     `prices` are open, high, low and close over the close of the reference, `[4, bars]`, as traded, and
     `recorded` the adjustment over that of the reference, `[bars]`; `neighbour_prices` and
-    `neighbour_recorded` the same over the bar just before. Reference, `away` and `scale` are those of
-    `marketdata.quality.return_scale`. `busy` is turnover as a multiple of the usual, in shares or in money,
-    whichever is less.
+    `neighbour_recorded` the same over the bar just before. Reference, `deviation` and `scale` are those of
+    `marketdata.quality.return_scale`. `relative_turnover` is turnover as a multiple of the usual, in shares
+    or
+    in money, whichever is less.
     """
 
     prices: Floats
     recorded: Floats
     neighbour_prices: Floats
     neighbour_recorded: Floats
-    away: Floats
+    deviation: Floats
     scale: Floats
-    busy: Floats
+    relative_turnover: Floats
 
     @property
     def adjusted(self) -> Floats:
@@ -40,7 +41,7 @@ class Steps:
 
 def steps_of(rows: Rows, places: Places, thresholds: Thresholds) -> Steps:
     """Compute the steps of one symbol; its rows `places` are in the order of time."""
-    found = moves(adjusted_closes(rows, places), thresholds)
+    local = moves(adjusted_closes(rows, places), thresholds)
     opened, high, low, close = (_log(rows.column(name)[0][places]) for name in PRICE_COLUMNS)
     factor = _log(rows.column("adjustment")[0][places])
     values = np.stack([opened, high, low, close])
@@ -52,12 +53,15 @@ def steps_of(rows: Rows, places: Places, thresholds: Thresholds) -> Steps:
         return prices, recorded
 
     neighbour = np.maximum(np.arange(len(places)) - 1, 0)
-    busy = _busy(rows, places, thresholds)
-    return Steps(*over(found.reference), *over(neighbour), found.away, found.scale, busy)
+    relative_turnover = _relative_turnover(rows, places, thresholds)
+    return Steps(*over(local.reference), *over(neighbour), local.deviation, local.scale, relative_turnover)
 
 
-def _busy(rows: Rows, places: Places, thresholds: Thresholds) -> Floats:
-    """Return volume over the median before it: in shares or in money, whichever is less; NaN if unknown."""
+def _relative_turnover(rows: Rows, places: Places, thresholds: Thresholds) -> Floats:
+    """Return volume over the median before it; NaN if unknown.
+
+    The smaller of the values in shares and in money.
+    """
     import pandas as pd
 
     volume, close = rows.column("volume")[0][places], rows.column("close")[0][places]
@@ -69,8 +73,8 @@ def _busy(rows: Rows, places: Places, thresholds: Thresholds) -> Floats:
         return share
 
     with np.errstate(invalid="ignore", over="ignore"):
-        busy: Floats = np.fmin(relative(volume), relative(volume * close))
-    return busy
+        relative_turnover: Floats = np.fmin(relative(volume), relative(volume * close))
+    return relative_turnover
 
 
 def _log(values: Floats) -> Floats:

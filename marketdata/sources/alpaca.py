@@ -67,7 +67,7 @@ class Alpaca:
 
     @property
     def identity(self) -> str:
-        """The name, with the feed unless it is the free one: the free feed has one exchange's bars."""
+        """The name, and the feed unless it is the free one, which has one exchange's bars."""
         return self.name if self._feed == FEEDS[0] else f"{self.name}?feed={self._feed}"
 
     def symbols(self) -> tuple[str, ...]:
@@ -87,16 +87,18 @@ class Alpaca:
         minute without a trade has no bar. `UnknownNameError` for a symbol that has no bar at all.
         """
         require_frequency(self, frequency, tuple(TIMEFRAMES))
-        wanted = tuple(dict.fromkeys(require_symbols(self, symbols)))
+        selected = tuple(dict.fromkeys(require_symbols(self, symbols)))
         now = self.clock.now()
         first, last = start or BEGINNING, min(end or now, now)
         # A bar that ends at `first` began before it.
-        rows = self._rows(wanted, first - PERIODS[frequency], last, frequency)
-        self._require_known([symbol for symbol in wanted if not rows.get(symbol)])
-        factors = self._factors(wanted)
-        tables = [session_bars(symbol, rows.get(symbol, []), frequency, factors[symbol]) for symbol in wanted]
+        rows = self._rows(selected, first - PERIODS[frequency], last, frequency)
+        self._require_known([symbol for symbol in selected if not rows.get(symbol)])
+        factors = self._factors(selected)
+        tables = [
+            session_bars(symbol, rows.get(symbol, []), frequency, factors[symbol]) for symbol in selected
+        ]
         bars = pa.concat_tables(tables).sort_by([("timestamp", "ascending"), ("symbol", "ascending")])
-        return select(bars, wanted, first, last)
+        return select(bars, selected, first, last)
 
     def actions(
         self, symbols: Sequence[str], start: datetime | None = None, end: datetime | None = None
@@ -109,25 +111,25 @@ class Alpaca:
         """
         first = start.date() if start else date.min
         last = end.date() if end else date.max
-        found = self._actions(require_symbols(self, symbols))
-        return actions_table(action for action in found if first <= action.ex_date <= last)
+        every = self._actions(require_symbols(self, symbols))
+        return actions_table(action for action in every if first <= action.ex_date <= last)
 
     async def stream(self, symbols: Sequence[str], frequency: str = "1m") -> AsyncIterator[Bar]:
         """Yield minute bars of the regular session as they close; see `marketdata.source.LiveSource`."""
         require_frequency(self, frequency, ("1m",))
-        wanted = tuple(dict.fromkeys(require_symbols(self, symbols)))
+        selected = tuple(dict.fromkeys(require_symbols(self, symbols)))
         doubt = Doubt(self.clock)
         fill = history_fill(self, frequency)
         closed = ClosedBars(self.name, PERIODS[frequency], fill, self.clock, expects=doubt.covers)
-        adjustment = LiveAdjustment(partial(self._factors, wanted))
+        adjustment = LiveAdjustment(partial(self._factors, selected))
 
         failures = refused = 0
         while True:
-            socket = self._socket(wanted, closed.refuse)
+            socket = self._socket(selected, closed.refuse)
             try:
                 await socket.open()
                 doubt.begin()
-                for symbol in wanted:
+                for symbol in selected:
                     for bar in await closed.resume(symbol):
                         yield bar
                 async for update in socket.updates():
@@ -188,7 +190,7 @@ class Alpaca:
         rows: dict[str, list[BarRow]] = {}
         for page in self._pages("/stocks/bars", {**request.to_request_fields(), "limit": 10_000}):
             for symbol, bars in (page.get("bars") or {}).items():
-                rows.setdefault(symbol, []).extend(bar_row(one) for one in bars)
+                rows.setdefault(symbol, []).extend(bar_row(row) for row in bars)
         return rows
 
     def _actions(self, symbols: Sequence[str]) -> list[CorporateAction]:
@@ -206,7 +208,7 @@ class Alpaca:
     def _factors(self, symbols: Sequence[str]) -> dict[str, DailyFactor]:
         """Return each symbol's factor; daily closes are requested only for symbols with an action."""
         actions = self._actions(symbols)
-        acted = sorted({one.symbol for one in actions})
+        acted = sorted({action.symbol for action in actions})
         now = self.clock.now()
         rows = self._rows(acted, BEGINNING, now, "1d") if acted else {}
         factors = {}
@@ -214,7 +216,9 @@ class Alpaca:
             known = [row for row in rows.get(symbol, []) if row[0] < now - timedelta(days=1)]
             days = np.array([row[0].astimezone(ZoneInfo(TIME_ZONE)).date() for row in known], "datetime64[D]")
             closes = np.array([row[4] for row in known])
-            factors[symbol] = DailyFactor(days, closes, [one for one in actions if one.symbol == symbol])
+            factors[symbol] = DailyFactor(
+                days, closes, [action for action in actions if action.symbol == symbol]
+            )
         return factors
 
     def _require_known(self, symbols: Sequence[str]) -> None:
@@ -232,8 +236,8 @@ class Alpaca:
         """Yield each page of an answer; each is retried by itself."""
         token: str | None = None
         while True:
-            asked = {**fields, "page_token": token}
-            page = self.retry.call(lambda: self._page(path, asked, version), f"source 'alpaca', {path}")  # noqa: B023
+            parameters = {**fields, "page_token": token}
+            page = self.retry.call(lambda: self._page(path, parameters, version), f"source 'alpaca', {path}")  # noqa: B023
             yield page
             if page.get("next_page_token") in (None, "", token):
                 return

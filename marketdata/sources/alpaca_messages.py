@@ -105,12 +105,15 @@ def dated_actions(answer: Mapping[str, Any]) -> list[CorporateAction]:
     `VendorError` for a malformed page.
     """
     try:
-        found = answer["corporate_actions"]
-        splits = [row for kind in ("forward_splits", "reverse_splits") for row in found.get(kind, ())]
+        by_kind = answer["corporate_actions"]
+        splits = [row for kind in ("forward_splits", "reverse_splits") for row in by_kind.get(kind, ())]
         return [
             *(_action(row, "split", float(row["new_rate"]) / float(row["old_rate"])) for row in splits),
-            *(_action(row, "cash_dividend", float(row["rate"])) for row in found.get("cash_dividends", ())),
-            *(_action(row, "stock_dividend", float(row["rate"])) for row in found.get("stock_dividends", ())),
+            *(_action(row, "cash_dividend", float(row["rate"])) for row in by_kind.get("cash_dividends", ())),
+            *(
+                _action(row, "stock_dividend", float(row["rate"]))
+                for row in by_kind.get("stock_dividends", ())
+            ),
         ]
     except NONSENSE as error:
         raise VendorError(f"a corporate action of Alpaca makes no sense: {_fault(error)}") from error

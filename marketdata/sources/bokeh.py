@@ -56,8 +56,8 @@ class UsTechOhlcv:
     ) -> pa.Table:
         """Return daily bars."""
         require_frequency(self, frequency)
-        wanted = require_symbols(self, symbols)
-        return select(_table(str(_locate())), wanted, start, end)
+        selected = require_symbols(self, symbols)
+        return select(_table(str(_locate())), selected, start, end)
 
 
 SOURCE = UsTechOhlcv()

@@ -55,8 +55,8 @@ class EurUsdHourly:
     ) -> pa.Table:
         """Return hourly bars."""
         require_frequency(self, frequency, ("1h",))
-        wanted = require_symbols(self, symbols)
-        return select(_table(str(_locate())), wanted, start, end)
+        selected = require_symbols(self, symbols)
+        return select(_table(str(_locate())), selected, start, end)
 
 
 SOURCE = EurUsdHourly()

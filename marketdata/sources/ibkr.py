@@ -84,13 +84,13 @@ class Ibkr:
         elsewhere than in New York.
         """
         require_frequency(self, frequency, tuple(BAR_SIZES))
-        wanted = tuple(dict.fromkeys(require_symbols(self, symbols)))
-        return run(self._history(wanted, start, end, frequency))
+        selected = tuple(dict.fromkeys(require_symbols(self, symbols)))
+        return run(self._history(selected, start, end, frequency))
 
     async def stream(self, symbols: Sequence[str], frequency: str = "1m") -> AsyncIterator[Bar]:
         """Yield bars of the regular session as they close; see `marketdata.source.LiveSource`."""
-        require_frequency(self, frequency, tuple(one for one in BAR_SIZES if one != "1d"))
-        wanted = tuple(dict.fromkeys(require_symbols(self, symbols)))
+        require_frequency(self, frequency, tuple(size for size in BAR_SIZES if size != "1d"))
+        selected = tuple(dict.fromkeys(require_symbols(self, symbols)))
         period, link = PERIODS[frequency], _Link(partial(self._connect, self._number("client_id", 1)))
 
         async def fill(symbol: str, start: datetime, end: datetime) -> Sequence[Bar]:
@@ -103,7 +103,7 @@ class Ibkr:
         while True:
             try:
                 doubt.begin()
-                async for update in self._updates(link, wanted, frequency, closed):
+                async for update in self._updates(link, selected, frequency, closed):
                     failures = 0
                     for bar in await (closed.add(update) if update else closed.overdue()):
                         yield bar
@@ -119,7 +119,7 @@ class Ibkr:
     async def _updates(
         self, link: _Link, symbols: Sequence[str], frequency: str, closed: ClosedBars
     ) -> AsyncIterator[Update | None]:
-        """Yield the gateway's updates of the session's bars; None when it has been quiet for a while."""
+        """Yield the gateway's updates of the session's bars; None after a quiet interval."""
         queue: asyncio.Queue[Update | Exception] = asyncio.Queue()
         period, gateway = PERIODS[frequency], await link.gateway()
         requests: dict[int, str] = {}
@@ -127,8 +127,10 @@ class Ibkr:
         gateway.disconnectedEvent += lambda: queue.put_nowait(BusyError("the gateway closed the connection"))
         for symbol in symbols:
             contract = await self._contract(link, symbol)
-            asked = partial(gateway.reqHistoricalDataAsync, contract, "", "1 D", BAR_SIZES[frequency])
-            bars = await self._answer(link, symbol, asked("TRADES", True, 2, keepUpToDate=True, timeout=0))
+            request_bars = partial(gateway.reqHistoricalDataAsync, contract, "", "1 D", BAR_SIZES[frequency])
+            bars = await self._answer(
+                link, symbol, request_bars("TRADES", True, 2, keepUpToDate=True, timeout=0)
+            )
             if bars is None:
                 raise BusyError(f"Interactive Brokers has no bars of '{symbol}' to keep up to date yet")
             requests[bars.reqId] = symbol
@@ -139,14 +141,14 @@ class Ibkr:
         while True:
             try:
                 async with asyncio.timeout(self.poll):
-                    found = await queue.get()
+                    item = await queue.get()
             except TimeoutError:
                 yield None
                 continue
-            if isinstance(found, Exception):
-                raise found
-            if in_session(found.start, period):
-                yield found
+            if isinstance(item, Exception):
+                raise item
+            if in_session(item.start, period):
+                yield item
 
     async def _history(
         self, symbols: Sequence[str], start: datetime | None, end: datetime | None, frequency: str
@@ -164,23 +166,23 @@ class Ibkr:
         self, link: _Link, symbol: str, start: datetime | None, end: datetime, frequency: str
     ) -> pa.Table:
         """Return the bars piece by piece, backwards from `end`; each piece is retried by itself."""
-        found: list[Any] = []
+        rows: list[Any] = []
         last, quiet, what = end, timedelta(), f"source 'ibkr', {frequency} bars of '{symbol}'"
         while last >= start if start is not None else quiet < MAX_QUIET:
             piece = await self.retry.acall(partial(self._piece, link, symbol, last, frequency), what)
             quiet = timedelta() if piece else quiet + timedelta(DAYS[frequency])
-            found = [*piece, *found]
+            rows = [*piece, *rows]
             last -= timedelta(DAYS[frequency])
-        return select(session_table(symbol, found, frequency), (symbol,), start, end)
+        return select(session_table(symbol, rows, frequency), (symbol,), start, end)
 
     async def _piece(self, link: _Link, symbol: str, end: datetime, frequency: str) -> list[Any]:
         contract = await self._contract(link, symbol)
         gateway = await link.gateway()
         # The venue excludes the end, and counts bars by their beginnings.
-        asked = gateway.reqHistoricalDataAsync(
+        request = gateway.reqHistoricalDataAsync(
             contract, end, PIECES[frequency], BAR_SIZES[frequency], "TRADES", True, 2, timeout=0
         )
-        return list(await self._answer(link, symbol, asked) or ())
+        return list(await self._answer(link, symbol, request) or ())
 
     async def _contract(self, link: _Link, symbol: str) -> Any:
         from ib_async import Stock
@@ -209,9 +211,9 @@ class Ibkr:
             async with asyncio.timeout(self.timeout):
                 return await request
         except RequestError as error:
-            meant = answered(symbol, error.code, error.message)
-            if meant is not None:
-                raise meant from error
+            translated_error = answered(symbol, error.code, error.message)
+            if translated_error is not None:
+                raise translated_error from error
             return None
         except TimeoutError as error:
             # Abandoned requests would pile up at the gateway, which allows fifty.
@@ -224,9 +226,9 @@ class Ibkr:
         from ib_async import IB
         from ib_async.ib import StartupFetchNONE
 
-        gateway, said = IB(), list[str]()
+        gateway, messages = IB(), list[str]()
         gateway.RaiseRequestErrors = True
-        gateway.errorEvent += lambda _, code, text, contract: said.append(f"{code}: {text}")
+        gateway.errorEvent += lambda _, code, text, contract: messages.append(f"{code}: {text}")
         host, port = self.host or os.environ.get(HOST) or "127.0.0.1", self._number("port", 7497)
         try:
             await gateway.connectAsync(
@@ -234,7 +236,7 @@ class Ibkr:
             )
         except (OSError, TimeoutError) as error:
             gateway.disconnect()
-            reason = "; ".join(said) or f"{type(error).__name__}: {error}"
+            reason = "; ".join(messages) or f"{type(error).__name__}: {error}"
             raise BusyError(
                 f"no connection to a gateway at {host}:{port} ({reason}); is TWS or IB Gateway running and "
                 f"logged in, its API open, and client id {client_id} free?"
@@ -275,9 +277,9 @@ class _Link:
 def _tell(queue: asyncio.Queue[Update | Exception], symbol: str | None, code: int, text: str) -> None:
     """Queue an error of a subscription or of the link; notices about data farms are ignored."""
     if code in PASSING or (symbol is not None and code not in NOTICES):
-        meant = answered(symbol or "any", code, text)
-        if meant is not None:
-            queue.put_nowait(meant)
+        error = answered(symbol or "any", code, text)
+        if error is not None:
+            queue.put_nowait(error)
 
 
 def _tell_bar(

@@ -30,7 +30,7 @@ PASSING = {PACING, NO_LIVE_UPDATES, LINK_LOST, *LINK_BACK, 502, 504, 1300, 2110}
 
 
 def answered(symbol: str, code: int, text: str) -> Exception | None:
-    """Return the error for a code about the bars of `symbol`; None if it only means "no bars"."""
+    """Return the error for a code about the bars of `symbol`; None for "no bars"."""
     if code == HISTORY and "no data" in text.lower():
         return None
     shown = f"Interactive Brokers answers {code} on '{symbol}': {text}"
@@ -45,7 +45,10 @@ def answered(symbol: str, code: int, text: str) -> Exception | None:
 
 
 def start_of(bar: Any, period: timedelta) -> datetime:
-    """Return the beginning of an intraday bar's period: hours are cut by the clock, the first one short."""
+    """Return the beginning of an intraday bar's period.
+
+    Hours are cut by the clock, so the first one of a session is short.
+    """
     moment: datetime = bar.date.astimezone(UTC)
     midnight = moment.replace(hour=0, minute=0, second=0, microsecond=0)
     return midnight + (moment - midnight) // period * period

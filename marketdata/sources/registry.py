@@ -30,7 +30,10 @@ class SourceFamily(Protocol):
 
     @property
     def description(self) -> str:
-        """One line on the data and on how to name a source; needs no call of `names`."""
+        """One line on the data and on how to name a source.
+
+        It is shown without a call of `names`.
+        """
         ...
 
     def names(self) -> tuple[str, ...]:
@@ -64,7 +67,11 @@ def find(name: str) -> Source:
     Raises
     ------
     UnknownNameError
-        For an unknown name; lists the existing ones.
+        For an unknown name or option; lists the existing ones.
+    InputError
+        For an impossible value of an option.
+    MissingPartError
+        If the vendor's SDK is needed to find the source and is not installed.
     DataError
         If two modules define the same name.
     """
@@ -74,7 +81,9 @@ def find(name: str) -> Source:
         return families[prefix].find(rest)
     sources = _discover(tuple(marketdata.sources.__path__))
     if name not in sources:
-        raise UnknownNameError("source", name, [*sources, *(f"{one}:…" for one in families)])
+        raise UnknownNameError(
+            "source", name, [*sources, *(f"{family_prefix}:…" for family_prefix in families)]
+        )
     return sources[name]
 
 
@@ -117,34 +126,37 @@ def families() -> dict[str, SourceFamily]:
 
 @cache
 def _discover(path: tuple[str, ...]) -> dict[str, Source]:
-    found: dict[str, Source] = {}
+    sources: dict[str, Source] = {}
     for module in _modules(path):
         source = getattr(module, "SOURCE", None)
         if source is None:
             continue
-        if source.name in found:
+        if source.name in sources:
             raise DataError(
                 f"two modules in marketdata/sources define a source called '{source.name}'; rename one"
             )
-        found[source.name] = source
-    return found
+        sources[source.name] = source
+    return sources
 
 
 @cache
 def _families(path: tuple[str, ...]) -> dict[str, SourceFamily]:
-    found: dict[str, SourceFamily] = {}
+    families_by_prefix: dict[str, SourceFamily] = {}
     for module in _modules(path):
         family = getattr(module, "FAMILY", None)
         if family is None:
             continue
-        if family.prefix in found:
+        if family.prefix in families_by_prefix:
             raise DataError(
                 f"two modules in marketdata/sources define a family '{family.prefix}'; rename one"
             )
-        found[family.prefix] = family
-    return found
+        families_by_prefix[family.prefix] = family
+    return families_by_prefix
 
 
 def _modules(path: tuple[str, ...]) -> list[ModuleType]:
-    tails = [f"{one.name}.source" if one.ispkg else one.name for one in pkgutil.iter_modules(path)]
+    tails = [
+        f"{module_info.name}.source" if module_info.ispkg else module_info.name
+        for module_info in pkgutil.iter_modules(path)
+    ]
     return [importlib.import_module(f"marketdata.sources.{tail}") for tail in tails]

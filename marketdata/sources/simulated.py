@@ -58,8 +58,8 @@ class Simulated:
     def identity(self) -> str:
         """The name, with seed and strength where they differ from the defaults."""
         usual = (Simulated.seed, Simulated.strength)
-        told = f"?seed={self.seed}&strength={self.strength:g}"
-        return self.name if (self.seed, self.strength) == usual else self.name + told
+        options = f"?seed={self.seed}&strength={self.strength:g}"
+        return self.name if (self.seed, self.strength) == usual else self.name + options
 
     def symbols(self) -> tuple[str, ...]:
         """Return SIM00 to SIM19."""
@@ -72,10 +72,10 @@ class Simulated:
         end: datetime | None = None,
         frequency: str = "1d",
     ) -> pa.Table:
-        """Return daily bars; open, high, low and volume are null. The same seed gives the same bars."""
+        """Return daily bars, the same for the same seed; open, high, low and volume are null."""
         require_frequency(self, frequency)
-        wanted = require_symbols(self, symbols)
-        return select(self._table, wanted, start, end)
+        selected = require_symbols(self, symbols)
+        return select(self._table, selected, start, end)
 
     @cached_property
     def _table(self) -> pa.Table:

@@ -48,8 +48,8 @@ class Sp500Twenty:
     ) -> pa.Table:
         """Return daily bars; open, high, low and volume are null."""
         require_frequency(self, frequency)
-        wanted = require_symbols(self, symbols)
-        return select(_table(str(_locate())), wanted, start, end)
+        selected = require_symbols(self, symbols)
+        return select(_table(str(_locate())), selected, start, end)
 
 
 SOURCE = Sp500Twenty()

@@ -215,8 +215,10 @@ SOURCE = Yahoo()
 
 def _joined(pieces: Sequence[_Chart]) -> tuple[Moments, dict[str, Floats]]:
     none: Floats = np.array([])
-    starts: Moments = np.concatenate([np.array([], "datetime64[ns]"), *(one.starts for one in pieces)])
-    return starts, {name: np.concatenate([none, *(one.values[name] for one in pieces)]) for name in COLUMNS}
+    starts: Moments = np.concatenate([np.array([], "datetime64[ns]"), *(piece.starts for piece in pieces)])
+    return starts, {
+        name: np.concatenate([none, *(piece.values[name] for piece in pieces)]) for name in COLUMNS
+    }
 
 
 def _parsed(symbol: str, body: Any) -> _Chart:
@@ -232,11 +234,12 @@ def _parsed(symbol: str, body: Any) -> _Chart:
         values = {name: np.array(quotes.get(name) or [], dtype=np.float64) for name in COLUMNS}
         events = result.get("events") or {}
         splits = [
-            (_day(one["date"]), float(one["numerator"]) / float(one["denominator"]))
-            for one in (events.get("splits") or {}).values()
+            (_day(event["date"]), float(event["numerator"]) / float(event["denominator"]))
+            for event in (events.get("splits") or {}).values()
         ]
         dividends = [
-            (_day(one["date"]), float(one["amount"])) for one in (events.get("dividends") or {}).values()
+            (_day(event["date"]), float(event["amount"]))
+            for event in (events.get("dividends") or {}).values()
         ]
         currency = str(meta["currency"])
     except (AttributeError, IndexError, KeyError, TypeError, ValueError, ZeroDivisionError) as error:

@@ -65,7 +65,10 @@ class ActionsStore:
         """
         path = self._path(identity)
         if not path.is_file():
-            known = (one.name.removesuffix(SUFFIX)[:12] + "…" for one in self._folder.glob("*" + SUFFIX))
+            known = (
+                stored_path.name.removesuffix(SUFFIX)[:12] + "…"
+                for stored_path in self._folder.glob("*" + SUFFIX)
+            )
             raise UnknownNameError("set of corporate actions", identity, known, where=str(self._folder))
         try:
             actions = read_records(path, CorporateAction)
@@ -81,7 +84,7 @@ class ActionsStore:
 
 def actions_hash(actions: Sequence[CorporateAction]) -> str:
     """Return the SHA-256 of the actions, independent of their order."""
-    content = [[one.name for one in fields(CorporateAction)], sorted(_canonical(one) for one in actions)]
+    content = [[item.name for item in fields(CorporateAction)], sorted(_canonical(item) for item in actions)]
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
 

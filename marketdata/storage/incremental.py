@@ -69,6 +69,8 @@ def take(
         For bars that `policies` reject, and for an empty table.
     UnknownNameError
         For a symbol that the source lacks.
+    InputError
+        If the source cannot list its symbols and none are named, or the store cannot be written.
     VendorError
         If the source's vendor fails or refuses.
     """
@@ -148,6 +150,10 @@ def update(
         For bars that `policies` reject.
     UnknownNameError
         For a symbol that the source lacks.
+    InputError
+        If the source cannot list its symbols and none are named, or the store cannot be written.
+    DamagedStoreError
+        For a stored file that does not fit its hash.
     VendorError
         If the source's vendor fails or refuses.
     """
@@ -171,10 +177,10 @@ def newest(store: SnapshotStore, source: Source) -> Snapshot | None:
     those is taken over if it holds only bars that the source has too.
     """
     identity = identity_of(source)
-    found = store.latest(identity)
-    former = store.latest(source.name) if found is None and identity != source.name else None
+    snapshot = store.latest(identity)
+    former = store.latest(source.name) if snapshot is None and identity != source.name else None
     if former is None:
-        return found
+        return snapshot
     if not _holds_bars_of(store.load(former.id), source, former):
         log.warning(
             "snapshot %s of '%s' says nothing of options, and its bars are not those of '%s': it is left "
@@ -193,10 +199,10 @@ def _holds_bars_of(known: pa.Table, source: Source, described: Snapshot) -> bool
         return False
     # Times are stored to the nanosecond and described to the microsecond.
     table = source.history(symbols, described.first, described.last + timedelta(microseconds=1))
-    there = table.group_by(["symbol", "timestamp"], use_threads=False).aggregate(
+    source_rows = table.group_by(["symbol", "timestamp"], use_threads=False).aggregate(
         [(name, "first") for name in PRICE_COLUMNS]
     )
-    both = known.join(there, ["symbol", "timestamp"], join_type="inner")
+    both = known.join(source_rows, ["symbol", "timestamp"], join_type="inner")
     return both.num_rows == known.num_rows and all(
         np.allclose(both[name].to_numpy(), both[f"{name}_first"].to_numpy(), SAME_PRICE, 0.0, equal_nan=True)
         for name in PRICE_COLUMNS
@@ -245,10 +251,10 @@ def continued(known: pa.Table, table: pa.Table) -> pa.Table:
     times = table["timestamp"].to_numpy()
     factor = table["adjustment"].to_numpy().copy()
     for symbol, (last, before) in _last_bars(known).items():
-        mine = symbols == symbol
-        here = factor[mine & (times == last)]
+        own = symbols == symbol
+        here = factor[own & (times == last)]
         if len(here) and here[0] > 0 and here[0] != before:
-            factor[mine] *= before / here[0]
+            factor[own] *= before / here[0]
     index = table.schema.get_field_index("adjustment")
     table = table.set_column(index, table.schema.field(index), pa.array(factor, from_pandas=True))
     here = pc.is_in(table["symbol"], value_set=pc.unique(known["symbol"]))
@@ -289,7 +295,10 @@ def _keys(table: pa.Table) -> pa.Table:
 
 
 def _ask_from(known: pa.Table) -> datetime:
-    """Return the first moment to ask for: some way back, or the last bar of the most incomplete symbol."""
+    """Return the first moment to request.
+
+    Some way back from the last bar, or the last bar of the most incomplete symbol.
+    """
     lasts = [last for last, _ in _last_bars(known).values()]
     times = np.unique(known["timestamp"].to_numpy())
     recent = min(times[-min(LATE_BARS, len(times))], times[-1] - np.timedelta64(LATE_TIME))

@@ -57,22 +57,24 @@ def prune(
 def _recent(
     stored: dict[str, Snapshot], now: datetime, keep_days: float | None, keep_last: int | None
 ) -> set[str]:
-    written = {one.id: one.path.stat().st_mtime for one in stored.values()}
+    written = {snapshot.id: snapshot.path.stat().st_mtime for snapshot in stored.values()}
     recent: set[str] = set()
     if keep_days is not None:
         oldest = (now - timedelta(days=keep_days)).timestamp()
         recent |= {name for name, moment in written.items() if moment >= oldest}
-    for source in {one.source for one in stored.values()} if keep_last else ():
-        mine = [one for one in stored.values() if one.source == source]
+    for source in {snapshot.source for snapshot in stored.values()} if keep_last else ():
+        stored_of_source = [snapshot for snapshot in stored.values() if snapshot.source == source]
         # Deltas written in one burst may share a time stamp: the one with the later bar is newer.
-        newest = sorted(mine, key=lambda one: (written[one.id], one.last), reverse=True)
-        recent |= {one.id for one in newest[:keep_last]}
+        newest = sorted(
+            stored_of_source, key=lambda snapshot: (written[snapshot.id], snapshot.last), reverse=True
+        )
+        recent |= {snapshot.id for snapshot in newest[:keep_last]}
     return recent
 
 
-def _with_ancestors(wanted: set[str], stored: dict[str, Snapshot]) -> set[str]:
+def _with_ancestors(snapshot_ids: set[str], stored: dict[str, Snapshot]) -> set[str]:
     kept: set[str] = set()
-    for snapshot_id in wanted:
+    for snapshot_id in snapshot_ids:
         link: str | None = snapshot_id
         while link is not None and link in stored and link not in kept:
             kept.add(link)

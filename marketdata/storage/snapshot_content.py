@@ -17,11 +17,11 @@ from alphaloop.errors import DataError
 
 
 def normalised(table: pa.Table) -> pa.Table:
-    """Convert `table` to the stored types and order of columns; `DataError` if it is no table of bars.
+    """Convert `table` to the stored types and order of columns.
 
     `provider` becomes text, `disputed` a boolean, and any further column float64; null in the first two
     becomes
-    the empty text and False.
+    the empty text and False. `DataError` if it is no table of bars.
     """
     if table.num_rows == 0:
         raise DataError("a snapshot needs bars, and this table has no rows")
@@ -34,7 +34,7 @@ def normalised(table: pa.Table) -> pa.Table:
 
 
 def schema_of(names: list[str]) -> pa.Schema:
-    """Return the schema of a stored table: the columns of bars first, then the others by name."""
+    """Return the schema of a stored table: columns of bars first, others by name."""
     fields = list(BARS_SCHEMA)
     kinds = {PROVIDER: pa.string(), DISPUTED: pa.bool_()}
     further = sorted(set(names) - set(BARS_SCHEMA.names))

@@ -77,6 +77,22 @@ class SnapshotStore:
     ----------
     folder
         Folder of the files; it need not exist yet.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from tempfile import TemporaryDirectory
+    >>> import numpy as np
+    >>> from marketdata.source import bars_table
+    >>> from marketdata.storage.snapshots import SnapshotStore
+    >>> closes = np.array(["2020-01-02T21:00", "2020-01-03T21:00"], dtype="datetime64[ns]")
+    >>> columns = {name: np.array([10.0, 11.0]) for name in ("open", "high", "low", "close", "volume")}
+    >>> table = bars_table("XYZ", closes, {**columns, "adjustment": np.ones(2)})
+    >>> with TemporaryDirectory() as folder:
+    ...     store = SnapshotStore(Path(folder))
+    ...     snapshot = store.save(table, "example")
+    ...     store.load(snapshot.id).num_rows
+    2
     """
 
     def __init__(self, folder: Path) -> None:
@@ -114,11 +130,11 @@ class SnapshotStore:
         that does not fit its id, `UnknownNameError` an id that is not stored.
         """
         parts: list[pa.Table] = []
-        wanted: str | None = snapshot_id
-        while wanted is not None:
-            table, header = self._read(wanted)
+        next_id: str | None = snapshot_id
+        while next_id is not None:
+            table, header = self._read(next_id)
             parts.append(table)
-            wanted = header["parent"]
+            next_id = header["parent"]
         late = any(
             pc.min(part["timestamp"]).as_py() <= pc.max(parent["timestamp"]).as_py()
             for part, parent in pairwise(parts)
@@ -204,11 +220,11 @@ class SnapshotStore:
     def _require_missing(self, parent: Snapshot, delta: pa.Table) -> None:
         keys = ["symbol", "timestamp"]
         known = self.load(parent.id).select(keys)
-        there = delta.select(keys).join(known, keys, join_type="inner")
-        if there.num_rows:
+        overlap = delta.select(keys).join(known, keys, join_type="inner")
+        if overlap.num_rows:
             raise DataError(
-                f"snapshot {parent.id[:12]} has a bar of {there['symbol'][0]} at "
-                f"{there['timestamp'][0].cast(pa.timestamp('us', 'UTC'), safe=False).as_py().isoformat()} "
+                f"snapshot {parent.id[:12]} has a bar of {overlap['symbol'][0]} at "
+                f"{overlap['timestamp'][0].cast(pa.timestamp('us', 'UTC'), safe=False).as_py().isoformat()} "
                 "already; append later bars and bars that it lacks, or save a new base"
             )
 

@@ -35,7 +35,7 @@ class VintageStore:
         self._actions = ActionsStore(self._folder)
 
     def save(self, vintages: Vintages) -> str:
-        """Store rows and actions, and return the id, the same for the same content in any order."""
+        """Store rows and actions, and return the id: the same for the same content."""
         rows, header = _ordered(vintages.rows), _header(vintages)
         self._actions.save(vintages.actions)
         identity = _identity(rows, header)
@@ -55,7 +55,10 @@ class VintageStore:
         """
         path = self._path(identity)
         if not path.is_file():
-            known = (one.name.removesuffix(SUFFIX)[:12] + "…" for one in self._folder.glob("*" + SUFFIX))
+            known = (
+                stored_path.name.removesuffix(SUFFIX)[:12] + "…"
+                for stored_path in self._folder.glob("*" + SUFFIX)
+            )
             raise UnknownNameError("vintages", identity, known, where=str(self._folder))
         try:
             table = pq.ParquetFile(path).read()

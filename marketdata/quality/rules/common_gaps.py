@@ -22,22 +22,28 @@ def with_common_gaps(findings: Iterable[Finding], rows: Rows, calendar: str) -> 
 
     Consecutive sessions without bars are one gap, too.
     """
-    found = list(findings)
+    listed = list(findings)
     groups: dict[tuple[str, str], list[Finding]] = defaultdict(list)
-    for one in found:
-        if one.rule == "gap":
-            groups[one.timestamp, one.value].append(one)
+    for finding in listed:
+        if finding.rule == "gap":
+            groups[finding.timestamp, finding.value].append(finding)
     ends = [(rows.times[places[0]], rows.times[places[-1]]) for _, places in rows.groups]
     common = {
-        key: mine for key, mine in groups.items() if len(mine) > 1 and len(mine) == _alive(ends, key[0])
+        key: shared
+        for key, shared in groups.items()
+        if len(shared) > 1 and len(shared) == _alive(ends, key[0])
     }
-    yield from (one for one in found if (one.timestamp, one.value) not in common or one.rule != "gap")
-    days = {key[0]: mine for key, mine in common.items() if _is_day(key[0])}
+    yield from (
+        finding
+        for finding in listed
+        if (finding.timestamp, finding.value) not in common or finding.rule != "gap"
+    )
+    days = {key[0]: shared for key, shared in common.items() if _is_day(key[0])}
     yield from _runs_of_days(days, calendar)
-    for (moment, value), mine in common.items():
+    for (moment, value), shared in common.items():
         if moment not in days:
-            together = f"{value}, of any of the {len(mine)} symbols; {WAY_OUT}"
-            yield replace(mine[0], symbol="", value=together, severity=_worst(mine))
+            together = f"{value}, of any of the {len(shared)} symbols; {WAY_OUT}"
+            yield replace(shared[0], symbol="", value=together, severity=_worst(shared))
 
 
 def _runs_of_days(days: dict[str, list[Finding]], calendar: str) -> Iterator[Finding]:
@@ -55,13 +61,13 @@ def _runs_of_days(days: dict[str, list[Finding]], calendar: str) -> Iterator[Fin
         run = [sessions[index]]
         while index + len(run) < len(sessions) and sessions[index + len(run)] in days:
             run.append(sessions[index + len(run)])
-        mine = days[run[0]]
+        shared = days[run[0]]
         sessions_told = (
             f"this session of {calendar}" if len(run) == 1 else f"{len(run)} sessions of {calendar}"
         )
-        value = f"no bar of any of the {len(mine)} symbols on {sessions_told}"
+        value = f"no bar of any of the {len(shared)} symbols on {sessions_told}"
         value += f", to {run[-1]}" if len(run) > 1 else ""
-        yield replace(mine[0], symbol="", value=f"{value}; {WAY_OUT}", severity=_worst(mine))
+        yield replace(shared[0], symbol="", value=f"{value}; {WAY_OUT}", severity=_worst(shared))
 
 
 def _alive(ends: Sequence[tuple[np.datetime64, np.datetime64]], moment: str) -> int:
@@ -78,4 +84,4 @@ def _is_day(moment: str) -> bool:
 
 
 def _worst(findings: Sequence[Finding]) -> Severity:
-    return "error" if any(one.severity == "error" for one in findings) else "warning"
+    return "error" if any(finding.severity == "error" for finding in findings) else "warning"

@@ -48,7 +48,10 @@ class Sessions:
         return cls(known.opens.astype(np.int64), known.closes.astype(np.int64))
 
     def place(self, times: Moments) -> Places:
-        """Return the session index of each bar: the last one opened before its close; -1 before the first."""
+        """Return the session index of each bar.
+
+        This is the last session that opened before the bar's close; -1 before the first.
+        """
         places: Places = np.searchsorted(self.opens, times.astype(np.int64), side="left") - 1
         return places
 
@@ -89,7 +92,10 @@ def grid(rows: Rows, calendar: str) -> Iterator[Finding]:
 def _twice(
     rows: Rows, step: int, sessions: Sessions | None, on_grid: Flags, daily: bool
 ) -> Iterator[tuple[int, int]]:
-    """Yield rows in a period of another row of the symbol, with that row: the one on the grid stays."""
+    """Yield rows in a period of another row of the symbol, with that other row.
+
+    Of two rows, the one on the grid stays.
+    """
     edges = np.array([], np.int64) if sessions is None else np.r_[sessions.opens, sessions.closes]
     for _, places in rows.groups:
         times = rows.times[places]
@@ -116,9 +122,9 @@ def _on_grid(times: Moments, step: int, sessions: Sessions | None) -> Flags:
     usual = _common(stamps % length // SECOND)
     if sessions is None or not len(sessions.opens):
         return usual
-    place = sessions.place(times)
-    since = stamps - sessions.opens[np.maximum(place, 0)]
-    usual |= _common(since % length // SECOND) & (place >= 0)
+    index = sessions.place(times)
+    since = stamps - sessions.opens[np.maximum(index, 0)]
+    usual |= _common(since % length // SECOND) & (index >= 0)
     on_grid: Flags = usual | np.isin(stamps, sessions.opens) | np.isin(stamps, sessions.closes)
     return on_grid
 

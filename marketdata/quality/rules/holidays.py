@@ -25,7 +25,10 @@ from marketdata.quality.thresholds import Thresholds
 
 @dataclass(frozen=True)
 class Holidays:
-    """Sessions of `calendar` on `days` (as 2019-01-31), in the years of `times`, that did not take place."""
+    """Sessions of `calendar` on `days` (as 2019-01-31) that did not take place.
+
+    Covers the years of `times`.
+    """
 
     calendar: str
     days: Sequence[str]
@@ -61,7 +64,7 @@ class Holidays:
         """Return the nominal open time on these days between two moments, in nanoseconds."""
         if not self.days:
             return 0
-        first, last = (one.astype("M8[ns]").astype(np.int64) for one in (start, end))
+        first, last = (moment.astype("M8[ns]").astype(np.int64) for moment in (start, end))
         opens, closes = (ends[self._closed] for ends in (self._sessions.opens, self._sessions.closes))
         begins, ends = np.maximum(opens, first), np.minimum(closes, last)
         met = begins < ends
@@ -97,9 +100,9 @@ def _shortened(
 ) -> Iterator[Finding]:
     """Yield a gap between bars without the holidays in it, if any of it is left."""
     start = to_datetime64(datetime.fromisoformat(gap.timestamp))
-    place = int(np.searchsorted(times.astype("M8[us]"), start.astype("M8[us]")))
+    index = int(np.searchsorted(times.astype("M8[us]"), start.astype("M8[us]")))
     spent = np.diff(open_time(times, calendar))
-    rest = spent[place] - holidays.open_time(times[place], times[place + 1])
+    rest = spent[index] - holidays.open_time(times[index], times[index + 1])
     count = int(np.rint(rest / max(int(np.median(spent)), 1))) - 1
     if count > 0:
         severity: Severity = "error" if count > thresholds.gap_bars else "warning"
@@ -108,7 +111,7 @@ def _shortened(
 
 
 def any_session_but(calendar: str, days: Sequence[str]) -> Callable[[datetime, datetime], bool]:
-    """Return a function of two moments: True if the market was open between them, other than on `days`."""
+    """Return a function: True if the market was open between two moments, except on `days`."""
     opened = any_session(calendar)
     if not days:
         return opened

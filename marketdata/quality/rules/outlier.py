@@ -18,11 +18,11 @@ def outliers(rows: Rows, thresholds: Thresholds) -> Iterator[Finding]:
         if len(places) <= thresholds.outlier_history:
             continue
         prices = adjusted_closes(rows, places)
-        found = moves(prices, thresholds)
+        local = moves(prices, thresholds)
         with np.errstate(over="ignore"):
-            change = prices / prices[found.reference] - 1
-        for what, sizes, shares in (("close moved by", found.away, change), *_wicks(rows, places)):
-            scales = sizes / found.scale
+            change = prices / prices[local.reference] - 1
+        for what, sizes, shares in (("close moved by", local.deviation, change), *_wicks(rows, places)):
+            scales = sizes / local.scale
             for index in np.flatnonzero(scales >= thresholds.outlier_scales).tolist():
                 severity: Severity = (
                     "error" if scales[index] >= thresholds.outlier_error_scales else "warning"

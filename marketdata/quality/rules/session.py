@@ -52,7 +52,10 @@ def sessions(rows: Rows, calendar: str, thresholds: Thresholds) -> Iterator[Find
 
 
 def usual_step(rows: Rows) -> int:
-    """Return the usual time from bar to bar, in nanoseconds; a day where no symbol has two bars."""
+    """Return the usual time from bar to bar, in nanoseconds.
+
+    A day where no symbol has two bars.
+    """
     steps = [np.diff(np.unique(rows.times[places])).astype(np.int64) for _, places in rows.groups]
     together = np.concatenate(steps) if steps else np.array([], dtype=np.int64)
     return int(np.median(together)) if len(together) else DAY
@@ -68,22 +71,25 @@ def _too_early(rows: Rows, days: Days, known: Schedule, calendar: str) -> Iterat
     """Find bars of a day or more that close before the session of their day opens."""
     if not len(known.days):
         return
-    place = np.minimum(np.searchsorted(known.days, days), len(known.days) - 1)
-    early = (known.days[place] == days) & (rows.times <= known.opens[place])
+    index = np.minimum(np.searchsorted(known.days, days), len(known.days) - 1)
+    early = (known.days[index] == days) & (rows.times <= known.opens[index])
     for row in np.flatnonzero(early).tolist():
-        opened = moment(known.opens[place[row]])
+        opened = moment(known.opens[index[row]])
         yield rows.finding(
             "calendar", row, f"it closes before the session of {calendar} opened at {opened}; {STAMP_WAY_OUT}"
         )
 
 
 def _begun(rows: Rows, known: Schedule, calendar: str) -> Iterator[Finding]:
-    """Find intraday bars with opening times as stamps: one at each session's opening, none at its close."""
+    """Find intraday bars stamped with their opening.
+
+    Such a table has a stamp at each session's opening and none at its close.
+    """
     if known.always_open:
         return
     at_open = np.isin(rows.times, known.opens)
-    place = np.searchsorted(known.opens, rows.times, side="right") - 1
-    inside = (place >= 0) & (rows.times < known.closes[np.maximum(place, 0)])
+    index = np.searchsorted(known.opens, rows.times, side="right") - 1
+    inside = (index >= 0) & (rows.times < known.closes[np.maximum(index, 0)])
     if at_open.sum() > 1 and inside.all():
         row = int(np.flatnonzero(at_open)[0])
         yield rows.finding(
@@ -101,17 +107,17 @@ def _resting(rows: Rows, known: Schedule, calendar: str, step: int) -> Iterator[
     if not len(starts):
         return
     began = rows.times - np.timedelta64(step, "ns")
-    place = np.maximum(np.searchsorted(starts, rows.times) - 1, 0)
-    for row in np.flatnonzero((began >= starts[place] + MAX_RUNOVER) & (rows.times <= ends[place])).tolist():
+    index = np.maximum(np.searchsorted(starts, rows.times) - 1, 0)
+    for row in np.flatnonzero((began >= starts[index] + MAX_RUNOVER) & (rows.times <= ends[index])).tolist():
         yield rows.finding("calendar", row, f"{calendar} rested over noon during this bar", "warning")
 
 
 def _missing_days(rows: Rows, days: Days, calendar: str) -> Iterator[Finding]:
     known = session_days(days.min().item(), days.max().item(), calendar)
     for symbol, places in rows.groups:
-        mine = days[places]
-        expected = known[(known >= mine[0]) & (known <= mine[-1])]
-        for day in np.setdiff1d(expected, mine):
+        symbol_days = days[places]
+        expected = known[(known >= symbol_days[0]) & (known <= symbol_days[-1])]
+        for day in np.setdiff1d(expected, symbol_days):
             yield Finding("gap", symbol, str(day), f"no bar on this session of {calendar}", bars=0)
 
 

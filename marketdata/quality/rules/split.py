@@ -46,15 +46,15 @@ def jumps(rows: Rows, thresholds: Thresholds) -> Iterator[Finding]:
         if len(places) < 2:
             continue
         steps = steps_of(rows, places, thresholds)
-        found: dict[int, tuple[str, Severity]] = {}
-        for place, told in (
+        by_index: dict[int, tuple[str, Severity]] = {}
+        for index, description in (
             *_recorded_alone(steps, thresholds),
             *_recorded_otherwise(steps, thresholds),
             *_unrecorded(steps, thresholds),
         ):
-            found.setdefault(place, told)
-        for place, (value, severity) in sorted(found.items()):
-            yield rows.finding("split", int(places[place]), value, severity)
+            by_index.setdefault(index, description)
+        for index, (value, severity) in sorted(by_index.items()):
+            yield rows.finding("split", int(places[index]), value, severity)
 
 
 def _recorded_alone(steps: Steps, thresholds: Thresholds) -> Iterator[tuple[int, tuple[str, Severity]]]:
@@ -72,9 +72,9 @@ def _recorded_alone(steps: Steps, thresholds: Thresholds) -> Iterator[tuple[int,
         np.minimum(np.fmax(tolerance, OPEN_SCALES * steps.scale), size / 3),
         np.minimum(np.fmax(tolerance, BAR_SCALES * steps.scale), size / 2),
     )
-    for place in np.flatnonzero(seen & stayed).tolist():
-        factor = np.exp(steps.neighbour_recorded[place])
-        yield place, (f"the adjustment steps by the factor {factor:.4g}, and the prices do not", "error")
+    for index in np.flatnonzero(seen & stayed).tolist():
+        factor = np.exp(steps.neighbour_recorded[index])
+        yield index, (f"the adjustment steps by the factor {factor:.4g}, and the prices do not", "error")
 
 
 def _recorded_otherwise(steps: Steps, thresholds: Thresholds) -> Iterator[tuple[int, tuple[str, Severity]]]:
@@ -83,10 +83,10 @@ def _recorded_otherwise(steps: Steps, thresholds: Thresholds) -> Iterator[tuple[
     excess = np.maximum(2 * MIN_STEP, thresholds.split_scales * steps.scale)
     low, high = np.fmin.reduce(steps.adjusted), np.fmax.reduce(steps.adjusted)
     wrong = (np.abs(steps.recorded) >= MIN_RATIO) & ((low > excess) | (high < -excess))
-    for place in np.flatnonzero(wrong).tolist():
-        factor, step = np.exp(steps.prices[-1, place]), np.exp(steps.recorded[place])
+    for index in np.flatnonzero(wrong).tolist():
+        factor, step = np.exp(steps.prices[-1, index]), np.exp(steps.recorded[index])
         yield (
-            place,
+            index,
             (
                 f"the price changes by the factor {factor:.4g} and the adjustment by {step:.4g}; "
                 "together they must leave the price about where it was",
@@ -103,7 +103,7 @@ def _unrecorded(steps: Steps, thresholds: Thresholds) -> Iterator[tuple[int, tup
     certain = (
         (np.abs(ALL[by_open]) >= CERTAIN)
         & ~(np.abs(opened) < SEEN_SCALES * steps.scale)
-        & ~(steps.busy > thresholds.split_turnover)
+        & ~(steps.relative_turnover > thresholds.split_turnover)
         & np.isfinite(opened)
         & _all_near(
             steps.adjusted,
@@ -113,16 +113,16 @@ def _unrecorded(steps: Steps, thresholds: Thresholds) -> Iterator[tuple[int, tup
         )
     )
     near = (np.abs(np.expm1(closed - ALL[by_close])) <= tolerance) & ~(
-        steps.away < thresholds.split_scales * steps.scale
+        steps.deviation < thresholds.split_scales * steps.scale
     )
-    for place in np.flatnonzero(certain | near).tolist():
-        ratio = NAMES[(by_open if certain[place] else by_close)[place]]
+    for index in np.flatnonzero(certain | near).tolist():
+        ratio = NAMES[(by_open if certain[index] else by_close)[index]]
         yield (
-            place,
+            index,
             (
-                f"the price changes by the factor {np.exp(closed[place]):.4g}, as in a {ratio} split, "
+                f"the price changes by the factor {np.exp(closed[index]):.4g}, as in a {ratio} split, "
                 "and the adjustment does not",
-                "error" if certain[place] else "warning",
+                "error" if certain[index] else "warning",
             ),
         )
 
@@ -133,10 +133,10 @@ def _nearest(step: Floats) -> Places:
     return nearest
 
 
-def _all_near(prices: Floats, wanted: Floats, at_open: Floats, within_bar: Floats) -> Flags:
+def _all_near(prices: Floats, targets: Floats, at_open: Floats, within_bar: Floats) -> Flags:
     """Return True where all given prices `[4, bars]` lie near `wanted`; the first of the day nearest."""
     first = np.where(np.isfinite(prices[0]), prices[0], prices[-1])
-    near: Flags = np.abs(first - wanted) <= at_open
+    near: Flags = np.abs(first - targets) <= at_open
     for values in prices:
-        near &= ~(np.abs(values - wanted) > within_bar)
+        near &= ~(np.abs(values - targets) > within_bar)
     return near

@@ -18,8 +18,10 @@ def stuck(rows: Rows, thresholds: Thresholds) -> Iterator[Finding]:
     for _, places in rows.groups:
         same = np.ones(max(len(places) - 1, 0), dtype=bool)
         for values in columns:
-            mine = values[places]
-            same &= (np.diff(mine) == 0) | (np.isnan(mine[1:]) & np.isnan(mine[:-1]))
+            symbol_values = values[places]
+            same &= (np.diff(symbol_values) == 0) | (
+                np.isnan(symbol_values[1:]) & np.isnan(symbol_values[:-1])
+            )
         same &= np.isfinite(columns[-1][places][1:])
         for first, repeats in runs(same):
             count = repeats + 1

@@ -40,8 +40,8 @@ def credentials_of(exchange: str) -> dict[str, Secret]:
     each
     also with `_FILE`.
     """
-    found = {key: optional_secret(f"{exchange.upper()}_{name}") for key, name in CREDENTIALS.items()}
-    return {key: secret for key, secret in found.items() if secret is not None}
+    credentials = {key: optional_secret(f"{exchange.upper()}_{name}") for key, name in CREDENTIALS.items()}
+    return {key: secret for key, secret in credentials.items() if secret is not None}
 
 
 @dataclass(frozen=True)
@@ -82,8 +82,8 @@ class Connection:
 
     async def markets(self) -> Mapping[str, Any]:
         """Return the markets by symbol. Raises as `call`."""
-        found: Mapping[str, Any] = await self.call("its markets", self.api.load_markets)
-        return found
+        loaded: Mapping[str, Any] = await self.call("its markets", self.api.load_markets)
+        return loaded
 
     async def call(
         self, what: str, method: Callable[..., Awaitable[Answer]], *arguments: Any, **options: Any

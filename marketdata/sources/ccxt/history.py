@@ -28,18 +28,17 @@ log = logging.getLogger(__name__)
 async def past_bars(
     connection: Connection, symbol: str, frequency: str, start: datetime | None, end: datetime
 ) -> list[Bar]:
-    """Return the closed bars with `start <= timestamp <= end`, oldest first; `end` must not lie ahead.
+    """Return the closed bars with `start <= timestamp <= end`, oldest first.
 
-    Without `start`, as far back as the exchange has them. Pages are requested from the end backwards; where
-    the
-    exchange refuses to go further back, or has no bars as old as `start`, a log line says so. Raises as
-    `Connection.call`, and `DataError` for an impossible candle.
+    `end` must not lie ahead. Without `start`, as far back as the exchange has them. Pages are requested from
+    the end backwards; where the exchange refuses to go further back, or has no bars as old as `start`, a log
+    line says so. Raises as `Connection.call`, and `DataError` for an impossible candle.
     """
     period = period_of(frequency)
     pages = _Pages(connection, symbol, frequency, period)
     first = BEGINNING if start is None else start - period
-    found = await pages.back(_milliseconds(first, up=True), _milliseconds(end - period))
-    ordered = [found[opened] for opened in sorted(found)]
+    by_start = await pages.back(_milliseconds(first, up=True), _milliseconds(end - period))
+    ordered = [by_start[opened] for opened in sorted(by_start)]
     if start is not None and ordered and ordered[0].timestamp > start + pages.size * period:
         log.warning(
             "%s gives bars of %s from %s on only; %s was asked for",
@@ -66,7 +65,7 @@ class _Pages:
         Where an exchange has no candles, some answer with later ones and some with none. So an empty page is
         skipped, with growing steps; where candles are found beyond, the pages between are read as well.
         """
-        found: dict[int, Bar] = {}
+        by_start: dict[int, Bar] = {}
         page = self.size * self._step
         span = page
         while first <= last:
@@ -74,31 +73,31 @@ class _Pages:
             try:
                 read = await self._forward(begin, last)
             except VendorError as error:
-                if isinstance(error, GaveUpError) or not found:
+                if isinstance(error, GaveUpError) or not by_start:
                     raise
                 log.warning("%s refuses older bars of %s: %s", self._connection.provider, self._symbol, error)
                 break
             if read:
-                found |= read
+                by_start |= read
                 last, span = begin - 1, page
             elif begin == first:
                 break
             else:
                 span += page if span < EMPTY_PAGES * page else span
-        return found
+        return by_start
 
     async def _forward(self, cursor: int, last: int) -> dict[int, Bar]:
         """Return the candles from `cursor` to `last`; none where the first page has none."""
-        found: dict[int, Bar] = {}
+        by_start: dict[int, Bar] = {}
         while cursor <= last:
             bars = await self._page(cursor)
             fresh = {opened: bar for opened, bar in bars.items() if opened >= cursor}
-            found |= {opened: bar for opened, bar in fresh.items() if opened <= last}
-            if not found:
+            by_start |= {opened: bar for opened, bar in fresh.items() if opened <= last}
+            if not by_start:
                 break
             # Some exchanges answer for the window after `since` alone, so an empty page is skipped.
             cursor = max(fresh) + self._step if fresh else cursor + self.size * self._step
-        return found
+        return by_start
 
     async def _page(self, since: int) -> dict[int, Bar]:
         candles = await self._connection.call(
@@ -133,15 +132,15 @@ def candle(row: Any) -> tuple[datetime, float, float, float, float, float]:
 def _bars(provider: str, symbol: str, candles: Any, period: timedelta) -> dict[int, Bar]:
     if not isinstance(candles, list):
         raise DataError(f"{provider}: bars of {symbol}: {str(candles)[:120]!r} is no list of candles")
-    found = {}
+    by_start = {}
     for row in candles:
         try:
             start, first, high, low, close, volume = candle(row)
             bar = Bar(symbol, start + period, close, first, high, low, volume, provider=provider)
         except ValueError as error:
             raise DataError(f"{provider}: bars of {symbol}: {error}") from error
-        found[_milliseconds(start)] = bar
-    return found
+        by_start[_milliseconds(start)] = bar
+    return by_start
 
 
 def _page_size(api: Any) -> int:

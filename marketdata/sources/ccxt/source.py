@@ -86,10 +86,10 @@ class Ccxt:
         since = None if start is None else as_utc(start)
 
         async def bars(connection: Connection) -> list[Bar]:
-            wanted = await self._require(connection, symbols, frequency)
+            selected = await self._require(connection, symbols, frequency)
             return [
                 bar
-                for symbol in wanted
+                for symbol in selected
                 for bar in await past_bars(connection, symbol, frequency, since, until)
             ]
 
@@ -100,18 +100,18 @@ class Ccxt:
 
         Built from trades where the exchange streams no bars.
         """
-        wanted = await self._with_connection(lambda one: self._require(one, symbols, frequency))
+        selected = await self._with_connection(lambda one: self._require(one, symbols, frequency))
         candles = self._has("watchOHLCV")
         subject: Callable[[], Subject] = partial(live.Candles, frequency) if candles else live.Prints
-        bars = live.LiveBars(self.name, wanted, frequency, self._clock, self.counts)
-        async with aclosing(bars.bars(self._feed(subject, wanted))) as each:
+        bars = live.LiveBars(self.name, selected, frequency, self._clock, self.counts)
+        async with aclosing(bars.bars(self._feed(subject, selected))) as each:
             async for bar in each:
                 yield bar
 
     async def watch_trades(self, symbols: Sequence[str]) -> AsyncGenerator[Trade, None]:
         """Yield trades as they happen, each once. Raises as `stream`."""
-        wanted = await self._with_connection(lambda one: self._require(one, symbols))
-        feed = self._feed(live.Prints, wanted)
+        selected = await self._with_connection(lambda one: self._require(one, symbols))
+        feed = self._feed(live.Prints, selected)
         async with aclosing(live.trades(feed, self.name, self.counts)) as each:
             async for trade in each:
                 yield trade
@@ -121,8 +121,8 @@ class Ccxt:
 
         `marketdata.connectors.order_book.Books` attaches them to bars.
         """
-        wanted = await self._with_connection(lambda one: self._require(one, symbols))
-        feed = self._feed(partial(live.Ladders, live.DEPTH.get(self.exchange)), wanted)
+        selected = await self._with_connection(lambda one: self._require(one, symbols))
+        feed = self._feed(partial(live.Ladders, live.DEPTH.get(self.exchange)), selected)
         books = live.books(feed, self.name, self._clock, self.counts)
         async with aclosing(books) as each:
             async for book in each:
@@ -165,7 +165,7 @@ class Ccxt:
                 raise UnknownNameError("symbol", symbol, near or known, where=f"source '{self.name}'")
         if frequency is not None:
             offered = connection.api.timeframes or {}
-            require_frequency(self, frequency, [one for one in PERIODS if one in offered])
+            require_frequency(self, frequency, [period for period in PERIODS if period in offered])
         return tuple(dict.fromkeys(symbols))
 
 

@@ -50,16 +50,16 @@ class TradeBars:
     def __init__(self, period: timedelta) -> None:
         self._period = period
         self._built: dict[str, Update] = {}
-        self._heard_from: dict[str, datetime] = {}
+        self._complete_since: dict[str, datetime] = {}
 
     def interrupt(self) -> None:
         """Note that trades may have been missed."""
         self._built.clear()
-        self._heard_from.clear()
+        self._complete_since.clear()
 
     def listen(self, symbol: str, now: datetime) -> None:
         """Note that every trade of `symbol` is received from `now` on."""
-        self._heard_from.setdefault(symbol, now)
+        self._complete_since.setdefault(symbol, now)
 
     def add(self, trade: Trade) -> Update | None:
         """Return the bar of the trade's period so far, never final.
@@ -67,7 +67,7 @@ class TradeBars:
         None where the beginning of the period is missing.
         """
         start = period_start(trade.timestamp, self._period)
-        if trade.symbol not in self._heard_from or start < self._heard_from[trade.symbol]:
+        if trade.symbol not in self._complete_since or start < self._complete_since[trade.symbol]:
             return None
         price, so_far = trade.price, self._built.get(trade.symbol)
         if so_far is not None and so_far.start > start:

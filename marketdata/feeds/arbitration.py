@@ -111,7 +111,7 @@ class Election:
         if not health.reached(bar.timestamp):
             health.latest = bar.timestamp
         if known.last is not None and bar.timestamp <= known.last.timestamp:
-            self._told_again(provider, bar, known, now)
+            self._repeated(provider, bar, known, now)
             return
         rounds = self._rounds.setdefault(bar.symbol, {})
         if bar.timestamp not in rounds:
@@ -228,7 +228,7 @@ class Election:
         self.active = to
         self._touched.update(dict.fromkeys(self._rounds))
 
-    def _told_again(self, provider: str, bar: Bar, known: _Past, now: float) -> None:
+    def _repeated(self, provider: str, bar: Bar, known: _Past, now: float) -> None:
         """Handle a report of a settled bar.
 
         A report in time counts towards the provider's health, even though no one waited for it.

@@ -66,7 +66,7 @@ class Assembler:
                     yield done
                 # The pending read is kept across rounds: cancelling it would end the stream.
                 arriving = arriving or asyncio.create_task(_next(stream))
-                await asyncio.wait({arriving}, timeout=self._patience())
+                await asyncio.wait({arriving}, timeout=self._seconds_until_due())
                 if arriving.done():
                     bar, arriving = arriving.result(), None
                     if bar is None:
@@ -102,7 +102,7 @@ class Assembler:
                 return
             yield self._slice(at)
 
-    def _patience(self) -> float | None:
+    def _seconds_until_due(self) -> float | None:
         """Return the seconds until the first open slice is due; None where none is open."""
         if not self._open:
             return None

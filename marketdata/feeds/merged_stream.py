@@ -65,7 +65,7 @@ class Relay:
         self._pumps: dict[str, asyncio.Task[None]] = {}
         self._stopping: set[asyncio.Task[None]] = set()
         self._failures: Counter[str] = Counter()
-        self._over: dict[str, AlphaloopError | None] = {}
+        self._finished: dict[str, AlphaloopError | None] = {}
         self._reported = 0
 
     @property
@@ -87,7 +87,7 @@ class Relay:
         for name in self._providers:
             self._start(name, failures=0)
         try:
-            while len(self._over) < len(self._providers):
+            while len(self._finished) < len(self._providers):
                 await self._receive()
                 for bar in await self._settled(finish=False):
                     yield bar
@@ -126,7 +126,7 @@ class Relay:
             self._counts["failures"] += 1
             log.warning("the stream of %s failed: %s", name, message)
         elif message is None or isinstance(message, InputError):
-            self._over[name] = message
+            self._finished[name] = message
         else:
             raise message
 
@@ -192,13 +192,13 @@ class Relay:
     def _require_one(self) -> None:
         """Raise once every provider still running has failed repeatedly without a bar."""
         limit = self._policy.retry.attempts
-        trying = [name for name in self._providers if name not in self._over]
+        trying = [name for name in self._providers if name not in self._finished]
         if trying and all(self._failures[name] >= limit for name in trying):
             raise VendorError(f"every provider failed {limit} times in a row: {', '.join(self._providers)}")
 
     def _raise_if_none_ended_well(self) -> None:
-        if None not in self._over.values():
-            raise next(error for error in self._over.values() if error is not None)
+        if None not in self._finished.values():
+            raise next(error for error in self._finished.values() if error is not None)
 
     def _reopen_frozen(self) -> None:
         """Reopen silent streams while others continue: their connection may be half dead."""

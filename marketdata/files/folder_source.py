@@ -135,7 +135,7 @@ class FolderSource:
             raise DataError(
                 f"{storage.label}: there is no file here that ends in {' or '.join(SUFFIXES)}{has}"
             )
-        _tell_left_out(storage.label, tuple(left_out))
+        _log_left_out(storage.label, tuple(left_out))
         return [_part(path, relative, storage.label) for path, relative in bars.items()]
 
     def _file(self, part: Part) -> BarFile:
@@ -231,7 +231,7 @@ def rebased(table: pa.Table) -> pa.Table:
 
 
 @cache
-def _tell_left_out(label: str, files: tuple[str, ...]) -> None:
+def _log_left_out(label: str, files: tuple[str, ...]) -> None:
     """Log files that are not read, once for each listing."""
     if files:
         log.warning(

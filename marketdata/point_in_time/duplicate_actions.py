@@ -36,8 +36,9 @@ def without_copies(actions: Sequence[CorporateAction]) -> list[CorporateAction]:
         other = by_group.setdefault(group, action)
         if _terms(other) != terms:
             raise DataError(
-                f"{_told(other)} and {_told(action)} of {action.symbol} are both on {action.ex_date}; leave "
-                "one out, or give both one identifier so that the later publication replaces the earlier"
+                f"{_in_words(other)} and {_in_words(action)} of {action.symbol} are both on "
+                f"{action.ex_date}; leave one out, or give both one identifier so that the later publication "
+                "replaces the earlier"
             )
     return [actions[index] for index in sorted(kept.values())]
 
@@ -60,7 +61,7 @@ def _terms(action: CorporateAction) -> Hashable:
     return round(1.0 + action.value if action.kind == "stock_dividend" else action.value, 6)
 
 
-def _told(action: CorporateAction) -> str:
+def _in_words(action: CorporateAction) -> str:
     if action.kind == "symbol_change":
         return f"a change of name to {action.new_symbol}"
     return f"a {action.kind.replace('_', ' ')} of {action.value:g}"

@@ -62,7 +62,7 @@ def attach(
     for name in columns:
         if name not in named:
             raise UnknownNameError("series", name, named, where="the observations")
-    series = _Outside(rows, tuple(columns), max_age)
+    series = _ExternalSeries(rows, tuple(columns), max_age)
     series.require_free((*BARS_SCHEMA.names, *bars.extra))
     times = np.asarray(bars.timestamps, dtype="datetime64[ns]").astype(np.int64)
     values = series.at(times, bars.symbols, np.isfinite(bars.close))
@@ -80,7 +80,7 @@ class OutsideStream:
     def __init__(
         self, observations: pa.Table, columns: Sequence[str] = (), max_age: timedelta | None = None
     ) -> None:
-        self._series = _Outside(observed(observations), tuple(columns), max_age)
+        self._series = _ExternalSeries(observed(observations), tuple(columns), max_age)
         self._last: np.datetime64 | None = None
 
     def attach(self, bars: Slice) -> Slice:
@@ -109,14 +109,14 @@ class OutsideStream:
 
 
 @dataclass(frozen=True, slots=True)
-class _Known:
+class _SymbolSeries:
     """One series of one symbol: its value from each publication on."""
 
     published: Stamps
     values: FloatMatrix
 
     @classmethod
-    def of(cls, rows: pa.Table) -> _Known:
+    def of(cls, rows: pa.Table) -> _SymbolSeries:
         published = rows["published"].to_numpy().astype("datetime64[ns]").astype(np.int64)
         effective = rows["effective"].to_numpy().astype("datetime64[ns]").astype(np.int64)
         order = np.lexsort((effective, published))
@@ -137,7 +137,7 @@ class _Known:
         return values
 
 
-class _Outside:
+class _ExternalSeries:
     """The requested series, by name and symbol."""
 
     def __init__(self, observations: pa.Table, columns: tuple[str, ...], max_age: timedelta | None) -> None:
@@ -146,7 +146,7 @@ class _Outside:
         self.columns = columns or tuple(sorted(set(observations["series"].to_pylist())))
         self._max_age = None if max_age is None else int(np.timedelta64(max_age, "ns").astype(np.int64))
         self._rows = OBSERVATIONS_SCHEMA.empty_table()
-        self._known: dict[tuple[str, str], _Known] = {}
+        self._known: dict[tuple[str, str], _SymbolSeries] = {}
         self.add(observations)
 
     def require_free(self, taken: Sequence[str]) -> None:
@@ -160,7 +160,7 @@ class _Outside:
         for group in selected.group_by(["series", "symbol"]).aggregate([]).to_pylist():
             series, symbol = group["series"], group["symbol"]
             same = pc.and_(pc.equal(self._rows["series"], series), pc.equal(self._rows["symbol"], symbol))
-            self._known[series, symbol] = _Known.of(self._rows.filter(same))
+            self._known[series, symbol] = _SymbolSeries.of(self._rows.filter(same))
 
     def at(
         self, times: Stamps, symbols: tuple[str, ...], has_bar: npt.NDArray[np.bool_]

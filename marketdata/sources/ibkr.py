@@ -123,7 +123,9 @@ class Ibkr:
         queue: asyncio.Queue[Update | Exception] = asyncio.Queue()
         period, gateway = PERIODS[frequency], await link.gateway()
         requests: dict[int, str] = {}
-        gateway.errorEvent += lambda request, code, text, _: _tell(queue, requests.get(request), code, text)
+        gateway.errorEvent += lambda request, code, text, _: _queue_error(
+            queue, requests.get(request), code, text
+        )
         gateway.disconnectedEvent += lambda: queue.put_nowait(BusyError("the gateway closed the connection"))
         for symbol in symbols:
             contract = await self._contract(link, symbol)
@@ -137,7 +139,7 @@ class Ibkr:
             for index, bar in enumerate(bars):
                 if start_of(bar, period) + period > closed.closed_until(symbol):
                     queue.put_nowait(update_of(symbol, bar, period, final=index < len(bars) - 1))
-            bars.updateEvent += partial(_tell_bar, queue, symbol, period)
+            bars.updateEvent += partial(_queue_bar, queue, symbol, period)
         while True:
             try:
                 async with asyncio.timeout(self.poll):
@@ -274,7 +276,7 @@ class _Link:
             self._gateway = None
 
 
-def _tell(queue: asyncio.Queue[Update | Exception], symbol: str | None, code: int, text: str) -> None:
+def _queue_error(queue: asyncio.Queue[Update | Exception], symbol: str | None, code: int, text: str) -> None:
     """Queue an error of a subscription or of the link; notices about data farms are ignored."""
     if code in PASSING or (symbol is not None and code not in NOTICES):
         error = answered(symbol or "any", code, text)
@@ -282,7 +284,7 @@ def _tell(queue: asyncio.Queue[Update | Exception], symbol: str | None, code: in
             queue.put_nowait(error)
 
 
-def _tell_bar(
+def _queue_bar(
     queue: asyncio.Queue[Update | Exception], symbol: str, period: timedelta, bars: Any, new: bool
 ) -> None:
     queue.put_nowait(update_of(symbol, bars[-1], period, final=False))

@@ -165,9 +165,9 @@ class Yahoo:
             "events": "div,splits",
         }
         what = f"source '{self.name}', {interval} bars of '{symbol}'"
-        return self.retry.call(lambda: _parsed(symbol, self._asked(symbol, parameters)), what)
+        return self.retry.call(lambda: _parsed(symbol, self._response(symbol, parameters)), what)
 
-    def _asked(self, symbol: str, parameters: Mapping[str, Any]) -> Any:
+    def _response(self, symbol: str, parameters: Mapping[str, Any]) -> Any:
         """Return the answer's JSON.
 
         yfinance takes care of cookie and crumb; its cache is not used, as it would keep failures too.

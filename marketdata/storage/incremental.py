@@ -88,11 +88,11 @@ def history_from(
     """Return the bars of `source` from `start` to `until`; log symbols that begin later than `start`."""
     table = source.history(tuple(symbols), start, until)
     if start is not None:
-        _tell_late_starts(table, source, symbols, start)
+        _log_late_starts(table, source, symbols, start)
     return table
 
 
-def _tell_late_starts(table: pa.Table, source: Source, symbols: Sequence[str], start: datetime) -> None:
+def _log_late_starts(table: pa.Table, source: Source, symbols: Sequence[str], start: datetime) -> None:
     firsts = table.group_by("symbol", use_threads=False).aggregate([("timestamp", "min")])
     known = dict(zip(firsts["symbol"].to_pylist(), firsts["timestamp_min"].to_numpy(), strict=True))
     allowed = to_datetime64(start + MAX_LATE_START)
@@ -229,7 +229,7 @@ def later(
     """
     if until is not None and until <= to_datetime(known["timestamp"].to_numpy().max()):
         return None
-    table = continued(known, source.history(tuple(symbols), _ask_from(known), until))
+    table = continued(known, source.history(tuple(symbols), _first_requested(known), until))
     if aside is not None:
         table = missing(aside, table)
     if not table.num_rows:
@@ -294,7 +294,7 @@ def _keys(table: pa.Table) -> pa.Table:
     return pa.table({"symbol": table["symbol"], "time": microseconds})
 
 
-def _ask_from(known: pa.Table) -> datetime:
+def _first_requested(known: pa.Table) -> datetime:
     """Return the first moment to request.
 
     Some way back from the last bar, or the last bar of the most incomplete symbol.

@@ -66,7 +66,7 @@ def frequency(rows: Rows, stated: str) -> Iterator[Finding]:
         return
     usual = float(np.median(steps))
     if np.mean(steps <= MAX_STEP * step) < FEW or usual < MIN_STEP * step:
-        value = f"bars are said to come every {stated} and come about every {_told(usual)}"
+        value = f"bars are said to come every {stated} and come about every {_step_in_words(usual)}"
         yield Finding("frequency", "", "", f"{value}; state the frequency that they have", bars=0)
 
 
@@ -142,7 +142,7 @@ def _steps(rows: Rows) -> Places:
     return together
 
 
-def _told(step: float) -> str:
+def _step_in_words(step: float) -> str:
     """Format a step in words: `15 minutes`, `1 day`."""
     unit = next(unit for unit in ("w", "d", "h", "m") if step >= 0.9 * UNITS[unit] or unit == "m")
     count = f"{step / UNITS[unit]:.3g}"

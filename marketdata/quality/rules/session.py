@@ -34,21 +34,21 @@ def sessions(rows: Rows, calendar: str, thresholds: Thresholds) -> Iterator[Find
     """Find bars outside of the calendar, and missing bars between a symbol's first and last."""
     step = usual_step(rows)
     if calendar == ROUND_THE_CLOCK:
-        yield from _holes(rows, calendar, thresholds)
+        yield from _gaps(rows, calendar, thresholds)
         return
     days = days_of(rows.times, calendar)
     if step < 20 * HOUR:
-        yield from _closed(rows, calendar, step)
-        yield from _resting(rows, schedule(calendar, *years_of(days)), calendar, step)
-        yield from _begun(rows, schedule(calendar, *years_of(days)), calendar)
+        yield from _while_closed(rows, calendar, step)
+        yield from _in_lunch_break(rows, schedule(calendar, *years_of(days)), calendar, step)
+        yield from _stamped_with_opening(rows, schedule(calendar, *years_of(days)), calendar)
     else:
         yield from _too_early(rows, days, schedule(calendar, *years_of(days)), calendar)
     if 20 * HOUR <= step <= 4 * DAY:
-        yield from _strange_days(rows, days, calendar)
+        yield from _unknown_days(rows, days, calendar)
         if calendar != FOREX:
             yield from _missing_days(rows, days, calendar)
             return
-    yield from _holes(rows, calendar, thresholds)
+    yield from _gaps(rows, calendar, thresholds)
 
 
 def usual_step(rows: Rows) -> int:
@@ -61,7 +61,7 @@ def usual_step(rows: Rows) -> int:
     return int(np.median(together)) if len(together) else DAY
 
 
-def _strange_days(rows: Rows, days: Days, calendar: str) -> Iterator[Finding]:
+def _unknown_days(rows: Rows, days: Days, calendar: str) -> Iterator[Finding]:
     known = session_days(days.min().item(), days.max().item(), calendar)
     for row in np.flatnonzero(~np.isin(days, known)).tolist():
         yield rows.finding("calendar", row, f"{days[row]} is no session of {calendar}")
@@ -80,7 +80,7 @@ def _too_early(rows: Rows, days: Days, known: Schedule, calendar: str) -> Iterat
         )
 
 
-def _begun(rows: Rows, known: Schedule, calendar: str) -> Iterator[Finding]:
+def _stamped_with_opening(rows: Rows, known: Schedule, calendar: str) -> Iterator[Finding]:
     """Find intraday bars stamped with their opening.
 
     Such a table has a stamp at each session's opening and none at its close.
@@ -100,7 +100,7 @@ def _begun(rows: Rows, known: Schedule, calendar: str) -> Iterator[Finding]:
         )
 
 
-def _resting(rows: Rows, known: Schedule, calendar: str, step: int) -> Iterator[Finding]:
+def _in_lunch_break(rows: Rows, known: Schedule, calendar: str, step: int) -> Iterator[Finding]:
     """Find bars inside the lunch break of an exchange."""
     rests = ~np.isnat(known.break_starts)
     starts, ends = known.break_starts[rests], known.break_ends[rests]
@@ -121,7 +121,7 @@ def _missing_days(rows: Rows, days: Days, calendar: str) -> Iterator[Finding]:
             yield Finding("gap", symbol, str(day), f"no bar on this session of {calendar}", bars=0)
 
 
-def _closed(rows: Rows, calendar: str, step: int) -> Iterator[Finding]:
+def _while_closed(rows: Rows, calendar: str, step: int) -> Iterator[Finding]:
     slack = 0 if calendar == FOREX else EXTENDED
     early = (rows.times.astype(np.int64) - step - slack).astype("datetime64[ns]")
     late = (rows.times.astype(np.int64) + slack).astype("datetime64[ns]")
@@ -130,7 +130,7 @@ def _closed(rows: Rows, calendar: str, step: int) -> Iterator[Finding]:
         yield rows.finding("calendar", row, f"{calendar} was closed during this bar")
 
 
-def _holes(rows: Rows, calendar: str, thresholds: Thresholds) -> Iterator[Finding]:
+def _gaps(rows: Rows, calendar: str, thresholds: Thresholds) -> Iterator[Finding]:
     """Find gaps: more of the market's open time between two bars than usual."""
     for symbol, places in rows.groups:
         times = np.unique(rows.times[places])

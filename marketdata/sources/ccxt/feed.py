@@ -139,14 +139,14 @@ class _Listening:
         self._queue: asyncio.Queue[Heard | Refused | Tick | BaseException] = asyncio.Queue()
         self._tasks: list[asyncio.Task[None]] = []
         self._clock = connection.clock
-        self._heard = self._ticked = monotonic()
-        self._heard_at = self._clock.now()
+        self._last_message = self._ticked = monotonic()
+        self._last_message_time = self._clock.now()
         self._reading = False
 
     def start(self) -> None:
         self._guard()
         for watch in self._subject.watches(self._api, self._symbols):
-            self._tasks.append(asyncio.create_task(self._keep(watch)))
+            self._tasks.append(asyncio.create_task(self._subscribe(watch)))
 
     async def stop(self) -> None:
         for task in self._tasks:
@@ -160,10 +160,10 @@ class _Listening:
             left = self._ticked + tick - monotonic()
             if left <= 0:
                 self._ticked = monotonic()
-                if self._ticked - self._heard > stall:
+                if self._ticked - self._last_message > stall:
                     raise ConnectionError(f"nothing was heard for {stall:g} s")
                 # Queued behind pending events, so that a slow consumer does not take them for silence.
-                self._queue.put_nowait(Tick(self._clock.now(), self._heard_at))
+                self._queue.put_nowait(Tick(self._clock.now(), self._last_message_time))
                 continue
             try:
                 # Not `wait_for`: before Python 3.12 it swallows a cancellation that meets an event.
@@ -175,7 +175,7 @@ class _Listening:
                 raise event
             return event
 
-    async def _keep(self, watch: Callable[[], Awaitable[Any]]) -> None:
+    async def _subscribe(self, watch: Callable[[], Awaitable[Any]]) -> None:
         """Subscribe repeatedly: ccxt reports errors through the next call."""
         ccxt = kit()
         try:
@@ -211,7 +211,7 @@ class _Listening:
 
     def _guarded(self, handle: Callable[[Any], None]) -> Callable[[Any], None]:
         def guarded(data: Any) -> None:
-            self._heard, self._heard_at = monotonic(), self._clock.now()
+            self._last_message, self._last_message_time = monotonic(), self._clock.now()
             try:
                 handle(data)
             except (kit().BaseError, *NONSENSE) as error:

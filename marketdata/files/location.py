@@ -22,7 +22,7 @@ FAILURES = (pa.ArrowException, OSError, UnicodeDecodeError, ValueError, KeyError
 class Storage:
     """Files at or below `label`, a path or an `s3://bucket/prefix` as given.
 
-    Nothing is opened, and no credential is read, before the first use. `given` is a pyarrow file system to
+    Nothing is opened, and no credential is read, before the first use. `override` is a pyarrow file system to
     use
     instead of the one that the address names.
     """
@@ -30,7 +30,7 @@ class Storage:
     label: str
     endpoint: str = ""
     region: str = ""
-    given: Any = None
+    override: Any = None
 
     @property
     def filesystem(self) -> Any:
@@ -98,8 +98,8 @@ class Storage:
     def _opened(self) -> tuple[Any, Sequence[Secret]]:
         from pyarrow import fs
 
-        if self.given is not None:
-            return self.given, ()
+        if self.override is not None:
+            return self.override, ()
         if self.remote:
             return open_bucket(self.label, endpoint=self.endpoint, region=self.region)
         return fs.LocalFileSystem(), ()

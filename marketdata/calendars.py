@@ -44,8 +44,7 @@ class Schedule:
     """Sessions of some years: days, opening and closing times, and lunch breaks.
 
     Arrays are `[sessions]`; times are `datetime64[ns]` in UTC, with NaT where there is no break. `zone` is
-    the
-    market's time zone.
+    the market's time zone.
     """
 
     days: Days
@@ -302,8 +301,7 @@ def _day_starts(calendar: str, first_year: int, last_year: int) -> tuple[np.date
     """Return the first of a row of days, and the moment after which each of them begins.
 
     The row ends a day after the last. Bars that close in the first or last hours of a UTC year may belong to
-    a
-    day outside of it, so the row is longer than the years.
+    a day outside of it, so the row is longer than the years.
     """
     first, last = date(first_year, 1, 1) - timedelta(days=2), date(last_year, 12, 31) + timedelta(days=3)
     days = [first + timedelta(days=count) for count in range((last - first).days + 1)]

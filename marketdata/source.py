@@ -92,8 +92,7 @@ class LiveSource(Source, Protocol):
 
         Every bar has `provider` set. After a dropped connection the stream reconnects and fills in the missed
         bars from `history` before it continues. A malformed message is counted, logged and skipped. The
-        stream
-        ends when it is closed.
+        stream ends when it is closed.
 
         Parameters
         ----------

@@ -92,8 +92,7 @@ class TradingDays:
         """Return the day with which each bar is counted in coarser bars.
 
         This is the bar's own day, or the next session's where the own day counted as complete already: on the
-        first
-        day with late trading, and on a day without a session.
+        first day with late trading, and on a day without a session.
         """
         days = self.numbers(times)
         if self.calendar in ("", ROUND_THE_CLOCK) or not len(days):

@@ -68,14 +68,12 @@ class ClosedBars:
     Every bar that closes after `since` (default: now) is returned. A bar closes when the vendor says so, when
     an update of a later period arrives, or, through `overdue`, `grace` after its period by the clock. Where
     bars are missing before an update, `fill` is asked for them first; `expects(start, end)` returns False if
-    no
-    bar could have closed in between (a session's night holds none). If `fill` raises, the state is unchanged,
-    and the next update asks again.
+    no bar could have closed in between (a session's night holds none). If `fill` raises, the state is
+    unchanged, and the next update asks again.
 
     `counts` has the number of dropped updates by reason: `duplicate`, `correction` (a closed bar repeated
-    with
-    other values), `late` (older than that), `refused` (impossible); and of `gap`s, with the number of bars
-    `filled`.
+    with other values), `late` (older than that), `refused` (impossible); and of `gap`s, with the number of
+    bars `filled`.
     """
 
     def __init__(
@@ -130,12 +128,9 @@ class ClosedBars:
         """Return bars past their period by the clock without a later update: quiet symbols.
 
         Bars in doubt after a refused message or a dropped connection come from history. So does a bar if
-        nothing
-        arrived on the connection after the grace (`last_message` is the time of its last message): the
-        connection
-        may be dead and the end of the bar lost. Such a bar is given the grace twice. `at` is the time up to
-        which
-        all updates have been added, if that is not now.
+        nothing arrived on the connection after the grace (`last_message` is the time of its last message):
+        the connection may be dead and the end of the bar lost. Such a bar is given the grace twice. `at` is
+        the time up to which all updates have been added, if that is not now.
         """
         async with self._lock:
             now = at or self._clock.now()

@@ -64,8 +64,7 @@ class Books:
     """The recent books of each symbol; each bar is given the last book at its close.
 
     Books of the last `keep` are held; ask for a bar's book within that time after its close. A book older
-    than
-    `stale` at the bar's close is ignored.
+    than `stale` at the bar's close is ignored.
     """
 
     def __init__(

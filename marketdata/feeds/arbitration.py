@@ -83,8 +83,7 @@ class Election:
 
     Bars of each symbol come out in order and each once. A provider that failed to send a symbol is not waited
     for until it sends that symbol in time again. `counts` has the number of `late` and `duplicate` reports,
-    and
-    of bars that were `substituted`, `outvoted` or `disputed`.
+    and of bars that were `substituted`, `outvoted` or `disputed`.
     """
 
     def __init__(

@@ -31,8 +31,7 @@ class Assembler:
     """Combines the bars of `source` into slices of `symbols`, in this order.
 
     A slice is emitted as soon as every symbol has sent its timestamp or a later one, or `grace` after its
-    first
-    bar arrived; a symbol without a bar by then is NaN. A bar that arrives after its slice is counted in
+    first bar arrived; a symbol without a bar by then is NaN. A bar that arrives after its slice is counted in
     `counts["late"]` and logged. `InputError` for no symbols or duplicates.
     """
 
@@ -143,8 +142,7 @@ class LiveSlices(Iterator[Slice]):
 
     The source runs on an event loop in a thread of its own, so its connection is maintained while a slice is
     processed; the next slice is started only on request. Use it as a context manager, or `close` it: the
-    stream
-    is closed, the loop stopped and the thread joined, even during a read.
+    stream is closed, the loop stopped and the thread joined, even during a read.
     """
 
     def __init__(self, assembler: Assembler) -> None:

@@ -42,8 +42,7 @@ class FailoverSource:
     """Several providers behind the interface of one live source.
 
     Every bar carries the name of its provider. `switches` are all changes of the active provider, `counts`
-    the
-    number of other events by name.
+    the number of other events by name.
 
     Parameters
     ----------
@@ -139,9 +138,8 @@ class FailoverSource:
         """Return bars of the first provider that answers in time, with the column `provider`.
 
         A provider's failures are retried according to the policy, and counted by its breaker. A symbol or
-        frequency
-        that a provider lacks is requested from the next. Raises the first provider's error if none has it,
-        `GaveUpError` if none answers.
+        frequency that a provider lacks is requested from the next. Raises the first provider's error if none
+        has it, `GaveUpError` if none answers.
         """
         name, table = self._first(
             f"history of {', '.join(symbols) or 'all symbols'}",

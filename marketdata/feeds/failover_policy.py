@@ -28,13 +28,11 @@ class FailoverPolicy:
     than a bar, so that a switch takes no longer than one. `healthy` is the number of timestamps in a row in
     good health after which a preferred provider is active again. A stream that lags `stale_bars` bars behind
     the others is reopened, and the feed is stale once all have been silent for as long. A bar that closes
-    more
-    than `skew` after now is refused. `consensus` compares providers; None believes the active one. `retry`
-    bounds each provider's `history`, and spaces the opening of streams; a history that begins `LONG_HISTORY`
-    ago or earlier may take `long_history_seconds`. `period` is the length of a bar where the frequency does
-    not
-    say it, and `expects(start, end)` returns False if no bar could have closed in between (a session's night
-    holds none). `InputError` for a number that makes no sense.
+    more than `skew` after now is refused. `consensus` compares providers; None believes the active one.
+    `retry` bounds each provider's `history`, and spaces the opening of streams; a history that begins
+    `LONG_HISTORY` ago or earlier may take `long_history_seconds`. `period` is the length of a bar where the
+    frequency does not say it, and `expects(start, end)` returns False if no bar could have closed in between
+    (a session's night holds none). `InputError` for a number that makes no sense.
     """
 
     deadline: float = 2.0

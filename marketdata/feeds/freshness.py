@@ -16,8 +16,7 @@ class Reading:
 
     `lag` is the time from the last bar's close to its arrival (negative where the feed's clock runs ahead of
     ours), `silent` the time since that arrival; both None before the first bar. `ahead` counts the bars
-    refused
-    because they closed in the future.
+    refused because they closed in the future.
     """
 
     provider: str

@@ -35,10 +35,10 @@ class BarColumns:
 
     `names` gives a field's column where no alias fits; `extra` are further numeric columns to keep.
     `timezone` applies to times without one, which are refused while it is empty. `date_format` is the format
-    of
-    times that are not in ISO 8601: see `marketdata.files.date_format`. Of a CSV file, the first `skip_lines`
-    lines are not part of the table, and its column names are in the first of `header_lines` lines. `stamp` is
-    the meaning of a time, and `frequency` the length of a bar, both empty where not stated: see `StampRule`.
+    of times that are not in ISO 8601: see `marketdata.files.date_format`. Of a CSV file, the first
+    `skip_lines` lines are not part of the table, and its column names are in the first of `header_lines`
+    lines. `stamp` is the meaning of a time, and `frequency` the length of a bar, both empty where not stated:
+    see `StampRule`.
     """
 
     calendar: str = "XNYS"
@@ -85,8 +85,7 @@ class BarColumns:
         """Return the column of each field among `columns`; a missing field is left out.
 
         `DataError` for a missing required field (timestamp, close, and symbol unless it is known otherwise),
-        and
-        where two columns could be the same field.
+        and where two columns could be the same field.
         """
         plain = [_plain(name) for name in columns]
         matches: dict[str, str] = {}

@@ -69,8 +69,7 @@ class BarFile:
         """Return the bars of `symbols` (None: all) with `start <= timestamp <= end`, in file order.
 
         Of Parquet only the columns and row groups needed are read; a CSV file is read whole. Raises
-        `DataError`
-        naming the file and the place, `VendorError` where the store failed.
+        `DataError` naming the file and the place, `VendorError` where the store failed.
         """
         if symbols is not None and self._only_symbol and self._only_symbol not in symbols:
             return self.columns.empty()

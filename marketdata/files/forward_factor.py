@@ -28,10 +28,8 @@ def forward_factor(symbols: Texts, ratio: FloatMatrix) -> FloatMatrix:
     Notes
     -----
     The level of a back-adjusted close knows the future, the ratio of two bars only the events between them:
-    the
-    steps between neighbours are multiplied forwards, and steps within `ROUNDING` of 1 are ignored. So no
-    later
-    action changes an earlier value, and only ratios mean anything.
+    the steps between neighbours are multiplied forwards, and steps within `ROUNDING` of 1 are ignored. So no
+    later action changes an earlier value, and only ratios mean anything.
     """
     if not len(ratio):
         return ratio

@@ -23,8 +23,7 @@ class Storage:
     """Files at or below `label`, a path or an `s3://bucket/prefix` as given.
 
     Nothing is opened, and no credential is read, before the first use. `override` is a pyarrow file system to
-    use
-    instead of the one that the address names.
+    use instead of the one that the address names.
     """
 
     label: str
@@ -53,8 +52,7 @@ class Storage:
         """Return the path of every file at or below the root, sorted.
 
         Files and folders with a name that begins with a dot or an underscore are left out: writers use such
-        names
-        for unfinished files and markers. `DataError` if there is nothing at the root.
+        names for unfinished files and markers. `DataError` if there is nothing at the root.
         """
         return [path for path in self.every_file() if not self.is_hidden(path)]
 

@@ -26,8 +26,7 @@ def open_bucket(address: str, *, endpoint: str = "", region: str = "") -> tuple[
     """Open a pyarrow file system for `s3://bucket/prefix`; return it with its secrets.
 
     No request is sent yet. `endpoint` is `http(s)://host:port`. Raises `InputError` for an address that is
-    not
-    of this form or contains credentials, and for half a pair of credentials.
+    not of this form or contains credentials, and for half a pair of credentials.
     """
     from pyarrow import fs
 

@@ -104,8 +104,7 @@ def apply(
     """Adjust the bars up to `as_of` for the corporate actions published by then.
 
     After a change of symbol the history stands under the new symbol (if that is among the panel's symbols),
-    and
-    replaces the earlier bars of another company under that symbol.
+    and replaces the earlier bars of another company under that symbol.
 
     Parameters
     ----------

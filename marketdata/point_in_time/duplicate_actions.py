@@ -21,8 +21,7 @@ def without_copies(actions: Sequence[CorporateAction]) -> list[CorporateAction]:
     A symbol has at most one ratio (split or stock dividend), one delisting and one change of name on an
     ex-date; reported again with the same terms, it is the same event. Distributions are the same event if all
     but their publication is equal; two of equal worth on one day need different identifiers. Raises
-    `DataError`
-    for two events of one ex-date with different terms.
+    `DataError` for two events of one ex-date with different terms.
     """
     kept: dict[Hashable, int] = {}
     by_group: dict[tuple[str, date, str], CorporateAction] = {}

@@ -73,8 +73,7 @@ class OutsideStream:
     """Streaming counterpart of `attach`: the same values, one live slice at a time.
 
     Starts with `observations`; each becomes visible once the slices have reached its publication. Further
-    ones
-    are added with `publish`. A series of `columns` without any observation yet is NaN.
+    ones are added with `publish`. A series of `columns` without any observation yet is NaN.
     """
 
     def __init__(
@@ -98,8 +97,7 @@ class OutsideStream:
         """Add further observations, and return them with their effective publication: store those.
 
         Observations published by the last bar that arrive only now count as published just after it, since
-        that
-        bar did not know them; of several late versions of one observation, only the last is kept.
+        that bar did not know them; of several late versions of one observation, only the last is kept.
         """
         arrived = observed(observations)
         if self._last is not None and len(arrived):

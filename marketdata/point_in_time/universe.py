@@ -81,8 +81,7 @@ class Universe:
         """Return the bars of members alone: NaN wherever a symbol was not a known member.
 
         Indicators then begin anew with a symbol's membership. To keep earlier bars, compute them on all bars
-        and
-        rank only where `memberships.mask` is True.
+        and rank only where `memberships.mask` is True.
         """
         member = self.memberships.mask(bars.timestamps, bars.symbols, self.name)
 

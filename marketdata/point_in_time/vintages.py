@@ -111,8 +111,7 @@ class Vintages:
         """Return the changes of the past in order: late or revised bars and actions, new names.
 
         A split or dividend published before its first bar without it is no change of the past. With `after`,
-        only
-        later changes are returned.
+        only later changes are returned.
         """
         touched: dict[datetime, set[str]] = {}
         since = np.iinfo(np.int64).min if after is None else to_datetime64(after).astype(np.int64)

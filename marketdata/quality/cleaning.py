@@ -192,8 +192,7 @@ def require_rest(
     """Check the rest of `table` after policies; `DataError` where it must not be used.
 
     The bar after one that was quarantined for a warning was acceptable beside it: if the price level stays,
-    its
-    own return from the bar before is that same warning, and no error.
+    the return from the bar before it is that same warning, and no error.
     """
     if cleaned.table is table or not cleaned.table.num_rows:
         return
@@ -229,8 +228,7 @@ def apply_policies(
     """Apply `policies` to the `findings` of `table`, as `marketdata.quality.checks.check` gives them.
 
     Raises `DataError` for a finding with the policy `reject`, errors first, and changes nothing then. A
-    finding
-    that rejects by default does not if another rule's policy removes its bars.
+    finding that rejects by default does not if another rule's policy removes its bars.
     """
     by_policy = {policy: [item for item in findings if policies.of(item) == policy] for policy in POLICIES}
     aside = _rows_of(table, by_policy["quarantine"])

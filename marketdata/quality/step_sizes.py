@@ -20,8 +20,7 @@ class Steps:
     `recorded` the adjustment over that of the reference, `[bars]`; `neighbour_prices` and
     `neighbour_recorded` the same over the bar just before. Reference, `deviation` and `scale` are those of
     `marketdata.quality.return_scale`. `relative_turnover` is turnover as a multiple of the usual, in shares
-    or
-    in money, whichever is less.
+    or in money, whichever is less.
     """
 
     prices: Floats

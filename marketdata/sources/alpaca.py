@@ -106,8 +106,7 @@ class Alpaca:
         """Return splits, cash and stock dividends with `start <= ex-date <= end`, as `ACTIONS_SCHEMA`.
 
         Alpaca does not report the announcement: `published` is the beginning of the ex-date. Spin-offs are
-        left
-        out, as their worth is not reported.
+        left out, as their worth is not reported.
         """
         first = start.date() if start else date.min
         last = end.date() if end else date.max

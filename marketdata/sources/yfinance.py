@@ -90,8 +90,7 @@ class Yahoo:
 
         Yahoo keeps a month of 1m, two months of 5m and 15m, two years of 1h. Daily bars are stamped with the
         session's close, the last intraday bar of a session with its end. `UnknownNameError` for a symbol that
-        Yahoo
-        does not know, `DataError` for one that trades elsewhere than on New York's calendar.
+        Yahoo does not know, `DataError` for one that trades elsewhere than on New York's calendar.
         """
         require_frequency(self, frequency, tuple(INTERVALS))
         tables = [

@@ -173,8 +173,7 @@ def newest(store: SnapshotStore, source: Source) -> Snapshot | None:
     """Return the newest snapshot of `source` with its options; None where there is none.
 
     Before options were part of its identity, a source's snapshots were kept under its name alone: the newest
-    of
-    those is taken over if it holds only bars that the source has too.
+    of those is taken over if it holds only bars that the source has too.
     """
     identity = identity_of(source)
     snapshot = store.latest(identity)
@@ -223,9 +222,8 @@ def later(
 
     These are later bars, and late bars of known symbols: within `LATE_BARS` bars and `LATE_TIME` of the last,
     or since a symbol's last bar. `aside` are bars that were quarantined or dropped earlier (columns symbol
-    and
-    timestamp): they are not considered again. None where there are no new bars. Raises `DataError` for bars
-    that `policies` reject.
+    and timestamp): they are not considered again. None where there are no new bars. Raises `DataError` for
+    bars that `policies` reject.
     """
     if until is not None and until <= to_datetime(known["timestamp"].to_numpy().max()):
         return None

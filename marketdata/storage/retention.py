@@ -28,13 +28,11 @@ def prune(
     """Remove snapshots that are no longer needed, and return their ids in the order of removal.
 
     Kept are each source's newest, those stored within `keep_days` of `now`, the `keep_last` stored last of
-    each
-    source, those named in `keep` (model versions and orders name theirs), and every ancestor of a kept one: a
-    delta is useless without its base. Children are removed before their parents, so an interrupted run leaves
-    no delta without its base and can be repeated. Quality reports and quarantines are removed with their
-    snapshots, and so are abandoned partial files. `dry_run` only returns the ids. `InputError` unless at
-    least
-    one limit is given.
+    each source, those named in `keep` (model versions and orders name theirs), and every ancestor of a kept
+    one: a delta is useless without its base. Children are removed before their parents, so an interrupted run
+    leaves no delta without its base and can be repeated. Quality reports and quarantines are removed with
+    their snapshots, and so are abandoned partial files. `dry_run` only returns the ids. `InputError` unless
+    at least one limit is given.
     """
     if keep_days is None and keep_last is None:
         raise InputError("pruning needs keep_days, keep_last or both")

@@ -20,8 +20,7 @@ def normalised(table: pa.Table) -> pa.Table:
     """Convert `table` to the stored types and order of columns.
 
     `provider` becomes text, `disputed` a boolean, and any further column float64; null in the first two
-    becomes
-    the empty text and False. `DataError` if it is no table of bars.
+    becomes the empty text and False. `DataError` if it is no table of bars.
     """
     if table.num_rows == 0:
         raise DataError("a snapshot needs bars, and this table has no rows")

@@ -126,8 +126,7 @@ class SnapshotStore:
         """Return all bars of a snapshot, verified.
 
         Further columns that only some of its parts have are null in the others. `DamagedStoreError` names the
-        file
-        that does not fit its id, `UnknownNameError` an id that is not stored.
+        file that does not fit its id, `UnknownNameError` an id that is not stored.
         """
         parts: list[pa.Table] = []
         next_id: str | None = snapshot_id

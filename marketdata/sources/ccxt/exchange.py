@@ -37,8 +37,7 @@ def credentials_of(exchange: str) -> dict[str, Secret]:
     """Return the credentials in the environment, by their name in ccxt.
 
     Market data mostly needs none. `BINANCE_API_KEY`, `BINANCE_SECRET`, `BINANCE_PASSWORD`, `BINANCE_UID`,
-    each
-    also with `_FILE`.
+    each also with `_FILE`.
     """
     credentials = {key: optional_secret(f"{exchange.upper()}_{name}") for key, name in CREDENTIALS.items()}
     return {key: secret for key, secret in credentials.items() if secret is not None}

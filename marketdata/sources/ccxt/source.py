@@ -78,8 +78,7 @@ class Ccxt:
 
         The bar that is still open is left out. Without `start`, as far back as the exchange has them. Raises
         `UnknownNameError`, `DataError` for a frequency that the exchange lacks or a malformed answer,
-        `VendorError`
-        for a refusal, and `GaveUpError` (a `VendorError`) if the exchange stays unreachable.
+        `VendorError` for a refusal, and `GaveUpError` (a `VendorError`) if the exchange stays unreachable.
         """
         now = self._clock.now()
         until = now if end is None else min(as_utc(end), now)

@@ -1,8 +1,10 @@
-"""Market data: where bars come in and are believed, or not.
+"""Market data: sources of bars, quality checks, snapshots and point-in-time records.
 
-Here live the sources (`marketdata.sources`, one file a venue), what venues share (`connectors`), feeds of
-several providers, files of the user's own, data quality, stored snapshots, and what was known at which
-time (`point_in_time`). No feature is computed here.
+- `sources`: one file a venue or data set; `connectors`: what venues share (retries, closed bars, trades).
+- `feeds`: failover between providers and the live stream as slices; `files`: CSV and Parquet of the user's.
+- `quality`: rules, findings, policies; `storage`: snapshots under the hash of their content.
+- `point_in_time`: corporate actions, vintages, universes and external series as known at a time.
 
-Bars come in from venues and files; checked slices and hashed snapshots go out.
+Bars enter from venues and files as tables of `alphaloop.bars.BARS_SCHEMA` or as live `Bar`s. Checked
+slices and hashed snapshots leave. No feature is computed here, and only the core is imported.
 """

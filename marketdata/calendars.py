@@ -1,11 +1,12 @@
-"""Trading calendars: when a market is open, when its sessions close, and which day a bar is of.
+"""Trading calendars: open hours, session closes, and the market day of a bar.
 
-`XNYS` and every other exchange are those of exchange-calendars, by their market identifier code.
-`24/7` never closes. `24/5` is foreign exchange: open from Sunday 17:00 to Friday 17:00 in New York,
-whose summer time moves it against UTC; its day ends at 17:00 there.
+`XNYS` and every other exchange are those of exchange-calendars, by market identifier code (ISO 10383).
+`24/7` never closes. `24/5` is foreign exchange: open from Sunday 17:00 to Friday 17:00 in New York, where
+daylight saving time moves it against UTC; its day ends at 17:00 there.
 
-A day is one of the market: on an exchange a session with what is traded before and after it, from midnight
-to midnight of its own clocks (from its opening, where that is on the evening before); on `24/7` a day of UTC.
+A day is a day of the market. On an exchange, a day is a session with the trading before and after it, from
+midnight to midnight of local time (from its opening, where the session opens on the evening before); on
+`24/7`, a day of UTC.
 """
 
 from __future__ import annotations
@@ -26,12 +27,12 @@ ROUND_THE_CLOCK, FOREX = "24/7", "24/5"
 CALENDARS = ("XNYS", ROUND_THE_CLOCK, FOREX)
 FOREX_ZONE, FOREX_HOUR = ZoneInfo("America/New_York"), time(17)
 FRIDAY = 4
-# What datetime64[ns] holds with room to spare; a bar outside of it is a broken timestamp.
+# datetime64[ns] reaches beyond both years; a bar outside of them has a broken timestamp.
 FIRST_YEAR, LAST_YEAR = 1800, 2200
-# A market whose sessions are as long as this has no night in which none of its bars can close.
+# With sessions at least this long, a market has no night: a bar may close at any hour.
 MIN_ROUND_THE_CLOCK = np.timedelta64(20, "h")
 DAY = np.timedelta64(1, "D")
-# The step between two moments of `datetime`: days begin after the end of the day before.
+# Resolution of `datetime`: a day begins one tick after the end of the day before.
 TICK = timedelta(microseconds=1)
 
 Moments = npt.NDArray[np.datetime64]
@@ -40,10 +41,10 @@ Days = npt.NDArray[np.datetime64]
 
 @dataclass(frozen=True)
 class Schedule:
-    """Sessions of some years: their `days`, when they open and close, and when they rest over noon.
+    """Sessions of some years: days, opening and closing times, and lunch breaks.
 
-    Arrays are `[sessions]`, times `datetime64[ns]` in UTC, NaT for a break where there is none. `zone` is
-    that of the market's clocks.
+    Arrays are `[sessions]`; times are `datetime64[ns]` in UTC, with NaT where there is no break. `zone` is
+    the market's time zone.
     """
 
     days: Days
@@ -55,7 +56,7 @@ class Schedule:
 
     @cached_property
     def open_intervals(self) -> tuple[Moments, Moments]:
-        """Beginnings and ends of the times at which the market is open, sorted: breaks are left out."""
+        """Start and end of each open interval, sorted; lunch breaks are left out."""
         rests = ~np.isnat(self.break_starts)
         starts = np.concatenate([self.opens, self.break_ends[rests]])
         ends = np.concatenate([np.where(rests, self.break_starts, self.closes), self.closes[rests]])
@@ -71,7 +72,7 @@ class Schedule:
 
     @cached_property
     def usual_close(self) -> time:
-        """The time of the day, on the market's clocks, at which most sessions close."""
+        """Local time at which most sessions close."""
         if not len(self.days):
             return time(16)
         locally = [to_datetime(close).astimezone(self.zone).time() for close in self.closes[-250:]]
@@ -90,46 +91,95 @@ def require_calendar(calendar: str) -> None:
 
 
 def session_closes(first: date, last: date, calendar: str = "XNYS") -> Moments:
-    """The closes of the sessions from `first` to `last`, `datetime64[ns]` in UTC, sorted."""
+    """Return the closing times of the sessions from `first` to `last`.
+
+    Parameters
+    ----------
+    first, last
+        First and last day, both included.
+    calendar
+        `24/7`, `24/5` or the market identifier code of an exchange.
+
+    Returns
+    -------
+    numpy.ndarray
+        Closing times in UTC, datetime64[ns] of shape [sessions], sorted.
+
+    Raises
+    ------
+    DataError
+        If the calendar does not reach these years.
+
+    Examples
+    --------
+    >>> from datetime import date
+    >>> from marketdata.calendars import session_closes
+    >>> session_closes(date(2020, 7, 2), date(2020, 7, 6)).astype("datetime64[m]").tolist()
+    [datetime.datetime(2020, 7, 2, 20, 0), datetime.datetime(2020, 7, 6, 20, 0)]
+    """
     known = schedule(calendar, first.year, last.year)
     return known.closes[(known.days >= np.datetime64(first)) & (known.days <= np.datetime64(last))]
 
 
 def session_days(first: date, last: date, calendar: str = "XNYS") -> Days:
-    """The days of the sessions from `first` to `last`, `datetime64[D]`, sorted."""
+    """Return the days of the sessions from `first` to `last`, `datetime64[D]`, sorted."""
     days = schedule(calendar, first.year, last.year).days
     return days[(days >= np.datetime64(first)) & (days <= np.datetime64(last))]
 
 
 def closes_of(days: Sequence[date], calendar: str = "XNYS") -> Moments:
-    """The close of each day's session, `datetime64[ns]` in UTC.
+    """Return the close of each day's session, `datetime64[ns]` in UTC.
 
-    Where there was no session: the usual close of the exchange, 17:00 in New York in foreign exchange. A day
-    of `24/7` ends at the midnight after it.
+    For a day without a session: the usual close of the exchange, or 17:00 in New York in foreign exchange. A
+    day of `24/7` ends at the midnight after it.
     """
     if not len(days):
         return np.array([], dtype="datetime64[ns]")
-    wanted = np.array(days, dtype="datetime64[D]")
+    dates = np.array(days, dtype="datetime64[D]")
     if calendar == ROUND_THE_CLOCK:
-        midnights: Moments = (wanted + DAY).astype("datetime64[ns]")
+        midnights: Moments = (dates + DAY).astype("datetime64[ns]")
         return midnights
     if calendar == FOREX:
-        return np.array([_forex_close(day) for day in wanted.tolist()], dtype="datetime64[ns]")
-    known = schedule(calendar, wanted.min().item().year, wanted.max().item().year)
-    place = np.minimum(np.searchsorted(known.days, wanted), max(len(known.days) - 1, 0))
-    closes = np.full(len(wanted), np.datetime64("NaT", "ns"))
+        return np.array([_forex_close(day) for day in dates.tolist()], dtype="datetime64[ns]")
+    known = schedule(calendar, dates.min().item().year, dates.max().item().year)
+    index = np.minimum(np.searchsorted(known.days, dates), max(len(known.days) - 1, 0))
+    closes = np.full(len(dates), np.datetime64("NaT", "ns"))
     if len(known.days):
-        closes = np.where(known.days[place] == wanted, known.closes[place], closes)
+        closes = np.where(known.days[index] == dates, known.closes[index], closes)
     for row in np.flatnonzero(np.isnat(closes)).tolist():
-        closes[row] = _moment(wanted[row].item(), known.usual_close, known.zone)
+        closes[row] = _moment(dates[row].item(), known.usual_close, known.zone)
     return closes
 
 
 def days_of(moments: Moments, calendar: str) -> Days:
-    """The day of the market that a bar which closes at each moment is of, `datetime64[D]`.
+    """Return the market day of a bar that closes at each moment.
 
-    A close at a day's end belongs to that day. `moments` is `datetime64[ns]` in UTC; without a calendar
-    (empty), days are those of UTC.
+    A close at the end of a day belongs to that day.
+
+    Parameters
+    ----------
+    moments
+        Closing times in UTC, datetime64[ns] of shape [T].
+    calendar
+        Name of the calendar; days are those of UTC where it is empty.
+
+    Returns
+    -------
+    numpy.ndarray
+        Days, datetime64[D] of shape [T].
+
+    Raises
+    ------
+    DataError
+        If the calendar does not reach these years.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from marketdata.calendars import days_of
+    >>> thursday_evening = np.array(["2024-03-07T22:30"], dtype="datetime64[ns]")
+    >>> days_of(thursday_evening, "24/5").tolist()  # after 17:00 in New York: the next trading day
+    [datetime.date(2024, 3, 8)]
     """
     stamps = moments.astype("datetime64[ns]")
     if not len(stamps):
@@ -141,18 +191,18 @@ def days_of(moments: Moments, calendar: str) -> Days:
 
 
 def day_ends(days: Days, calendar: str) -> Moments:
-    """When each day of the market is over, `datetime64[ns]` in UTC: the day's last possible close."""
-    wanted = days.astype("datetime64[D]")
-    if not len(wanted) or calendar in ("", ROUND_THE_CLOCK):
-        return (wanted + DAY).astype("datetime64[ns]")
-    first, starts = _day_starts(calendar, *years_of(wanted))
-    return starts[(wanted - first).astype(np.int64) + 1]
+    """Return the last possible close of each market day, `datetime64[ns]` in UTC."""
+    dates = days.astype("datetime64[D]")
+    if not len(dates) or calendar in ("", ROUND_THE_CLOCK):
+        return (dates + DAY).astype("datetime64[ns]")
+    first, starts = _day_starts(calendar, *years_of(dates))
+    return starts[(dates - first).astype(np.int64) + 1]
 
 
 def day_span(day: date, calendar: str) -> tuple[datetime, datetime]:
-    """The first and the last moment at which a bar of this day can close, aware, both included.
+    """Return the first and last moment at which a bar of this day can close.
 
-    A day that the calendar does not reach is one of UTC.
+    Both are aware, and both included. For a date that the calendar does not reach, the day is one of UTC.
     """
     require_calendar(calendar)
     days = np.array([day - timedelta(days=1), day], dtype="datetime64[D]")
@@ -164,10 +214,10 @@ def day_span(day: date, calendar: str) -> tuple[datetime, datetime]:
 
 
 def open_time(moments: Moments, calendar: str) -> npt.NDArray[np.int64]:
-    """How long the market has been open at each moment since it opened first: int64 nanoseconds.
+    """Return the cumulative open time of the market at each moment, int64 nanoseconds.
 
-    Only differences mean anything. `moments` is `datetime64[ns]` in UTC; the origin is the beginning of
-    the earliest one's year. Over noon, an exchange that rests then is not open.
+    Only differences mean anything. `moments` is `datetime64[ns]` in UTC; the origin is the beginning of the
+    earliest one's year. An exchange is not open during its lunch break.
     """
     stamps = moments.astype("datetime64[ns]").astype(np.int64)
     if calendar == ROUND_THE_CLOCK or not len(stamps):
@@ -175,14 +225,14 @@ def open_time(moments: Moments, calendar: str) -> npt.NDArray[np.int64]:
     intervals = schedule(calendar, *years_of(moments)).open_intervals
     opens, closes = (ends.astype(np.int64) for ends in intervals)
     before = np.concatenate([[0], np.cumsum(closes - opens)])
-    place = np.searchsorted(opens, stamps, side="right") - 1
-    inside = np.where(place >= 0, np.minimum(stamps, closes[place]) - opens[place], 0)
-    elapsed: npt.NDArray[np.int64] = before[np.maximum(place, 0)] + inside
+    index = np.searchsorted(opens, stamps, side="right") - 1
+    inside = np.where(index >= 0, np.minimum(stamps, closes[index]) - opens[index], 0)
+    elapsed: npt.NDArray[np.int64] = before[np.maximum(index, 0)] + inside
     return elapsed
 
 
 def any_session(calendar: str) -> Callable[[datetime, datetime], bool]:
-    """Whether the market was open at any time between two moments, as a function of them."""
+    """Return a function: True if the market was open between two moments."""
     require_calendar(calendar)
 
     def opened(start: datetime, end: datetime) -> bool:
@@ -194,7 +244,10 @@ def any_session(calendar: str) -> Callable[[datetime, datetime], bool]:
 
 
 def is_always_open(calendar: str, moments: Moments) -> bool:
-    """True where the market had no night in the years of `moments`: a bar may close at any hour."""
+    """Return True where the market had no night in the years of `moments`.
+
+    There, a bar may close at any hour.
+    """
     if calendar in (ROUND_THE_CLOCK, FOREX):
         return True
     return bool(len(moments)) and schedule(calendar, *years_of(moments)).always_open
@@ -202,9 +255,9 @@ def is_always_open(calendar: str, moments: Moments) -> bool:
 
 @lru_cache(maxsize=256)
 def schedule(calendar: str, first_year: int, last_year: int) -> Schedule:
-    """The sessions of these years and of what else their decades have, where the calendar knows that.
+    """Return the sessions of these years and of the rest of their decades.
 
-    `DataError` where it does not know these years.
+    Years that the calendar does not reach are left out if they were not requested; `DataError` if they were.
     """
     if not FIRST_YEAR <= first_year <= last_year <= LAST_YEAR:
         years = f"{FIRST_YEAR} to {LAST_YEAR}"
@@ -213,7 +266,7 @@ def schedule(calendar: str, first_year: int, last_year: int) -> Schedule:
         )
     decades = (max(first_year // 10 * 10, FIRST_YEAR), min(last_year // 10 * 10 + 9, LAST_YEAR))
     try:
-        # A calendar takes long to make: one of decades serves a stream for years.
+        # A calendar is slow to build: one of whole decades serves a stream for years.
         return _schedule(calendar, *decades)
     except DataError:
         if decades == (first_year, last_year):
@@ -245,9 +298,10 @@ def _schedule(calendar: str, first_year: int, last_year: int) -> Schedule:
 
 @lru_cache(maxsize=64)
 def _day_starts(calendar: str, first_year: int, last_year: int) -> tuple[np.datetime64, Moments]:
-    """The first of a row of days, and the moment after which each of them begins, to a day after the last.
+    """Return the first of a row of days, and the moment after which each of them begins.
 
-    Bars that close in the first or last hours of UTC's years may be of a day outside of them.
+    The row ends a day after the last. Bars that close in the first or last hours of a UTC year may belong to
+    a day outside of it, so the row is longer than the years.
     """
     first, last = date(first_year, 1, 1) - timedelta(days=2), date(last_year, 12, 31) + timedelta(days=3)
     days = [first + timedelta(days=count) for count in range((last - first).days + 1)]
@@ -257,14 +311,17 @@ def _day_starts(calendar: str, first_year: int, last_year: int) -> tuple[np.date
     known = schedule(calendar, first_year, last_year)
     within = (known.days >= np.datetime64(first)) & (known.days <= np.datetime64(last))
     midnights = np.array([_moment(day, time(), known.zone) for day in days], dtype="datetime64[ns]")
-    # A session that opens on the evening before its day takes that evening with it.
-    place = (known.days[within] - np.datetime64(first)).astype(np.int64)
-    midnights[place] = np.minimum(midnights[place], known.opens[within])
+    # A session that opens on the evening before its day includes that evening.
+    index = (known.days[within] - np.datetime64(first)).astype(np.int64)
+    midnights[index] = np.minimum(midnights[index], known.opens[within])
     return np.datetime64(first), midnights
 
 
 def _forex_days(first_year: int, last_year: int) -> Schedule:
-    """A session ends at 17:00 in New York on each weekday and begins a day before, on Monday with Sunday."""
+    """Build the sessions of foreign exchange.
+
+    A session ends at 17:00 in New York on each weekday and begins a day before; Monday's begins on Sunday.
+    """
     first, last = date(first_year, 1, 1), date(last_year, 12, 31)
     days = [first + timedelta(days=count) for count in range((last - first).days + 2)]
     weekdays = [day for day in days if day.weekday() <= FRIDAY]
@@ -279,11 +336,11 @@ def _forex_close(day: date) -> np.datetime64:
 
 
 def _moment(day: date, clock: time, zone: ZoneInfo) -> np.datetime64:
-    """The moment at which the clocks of `zone` show that time of the day."""
+    """Return the moment at which the local time in `zone` is `clock` on that day."""
     return np.datetime64(datetime.combine(day, clock, zone).astimezone(UTC).replace(tzinfo=None), "ns")
 
 
 def years_of(moments: Moments) -> tuple[int, int]:
-    """The first and the last year of UTC among the moments."""
+    """Return the first and the last year of UTC among the moments."""
     years = moments.astype("datetime64[Y]")
     return int(str(years.min())), int(str(years.max()))

@@ -1,7 +1,7 @@
-"""The source that the settings choose, and the newest snapshot of it.
+"""The source that the settings choose, and its newest snapshot.
 
-What a workspace goes on from is always asked for here, since one workspace may hold snapshots of several
-sources, or of one source with several options.
+Code that continues from stored bars asks here, since one workspace may hold snapshots of several sources,
+or of one source with several options.
 """
 
 from __future__ import annotations
@@ -22,17 +22,35 @@ from marketdata.storage.snapshots import Snapshot, SnapshotStore
 
 
 def chosen_source(settings: Settings) -> Source:
-    """The source that the settings name, or their providers as one; `UnknownNameError` for another."""
+    """Return the source named in the settings, or its providers combined into one.
+
+    Parameters
+    ----------
+    settings
+        Uses `data.providers`, and `data.source` where no provider is named.
+
+    Returns
+    -------
+    Source
+        A `FailoverSource` if providers are named.
+
+    Raises
+    ------
+    UnknownNameError
+        For a source that does not exist.
+    InputError
+        For a provider without a stream.
+    """
     return chosen_feed(settings) if settings.data.providers else registry.find(settings.data.source)
 
 
 def chosen_feed(settings: Settings) -> LiveSource:
-    """The providers of the settings (or the one source) behind one stream.
+    """Return the providers of the settings (or the one source) behind one stream.
 
-    The first that is well is believed, the others stand by. Raises `InputError` for a source that has no
+    The first healthy provider is used and the others stand by. Raises `InputError` for a source that has no
     stream.
     """
-    found = []
+    sources = []
     for name in settings.data.providers or (settings.data.source,):
         source = registry.find(name)
         if not is_live(source):
@@ -40,13 +58,16 @@ def chosen_feed(settings: Settings) -> LiveSource:
                 f"source '{name}' has bars of the past only; replay it, or name data.providers that tell of "
                 "bars as they close, as ccxt:binance"
             )
-        found.append(source)
-    policy = FailoverPolicy(expects=any_session_but(found[0].calendar, settings.data.holidays))
-    return FailoverSource(found, policy, name=settings.data.source, clock=SystemClock())
+        sources.append(source)
+    policy = FailoverPolicy(expects=any_session_but(sources[0].calendar, settings.data.holidays))
+    return FailoverSource(sources, policy, name=settings.data.source, clock=SystemClock())
 
 
 def chosen_start(settings: Settings) -> datetime | None:
-    """The beginning of the first day, by the source's calendar, that the settings ask for; None for all."""
+    """Return the beginning of the first day in the settings; None for all of history.
+
+    The day is one of the source's calendar.
+    """
     if not settings.data.start:
         return None
     calendar = chosen_source(settings).calendar
@@ -54,19 +75,39 @@ def chosen_start(settings: Settings) -> datetime | None:
 
 
 def chosen_identity(settings: Settings) -> str:
-    """The name under which snapshots of the settings' source are kept; no venue's kit is imported."""
+    """Return the name under which snapshots of the settings' source are kept.
+
+    No vendor's SDK is imported.
+    """
     if settings.data.providers:
         return identity_of_providers([registry.identity(name) for name in settings.data.providers])
     return registry.identity(settings.data.source)
 
 
 def newest_snapshot(settings: Settings) -> Snapshot | None:
-    """The newest snapshot of the settings' source with its options; None where there is none.
+    """Return the newest snapshot of the settings' source with its options.
 
-    One that was stored before options were part of its name is taken where it holds the source's bars.
+    A snapshot stored before options were part of its name is used if it holds bars of this source.
+
+    Parameters
+    ----------
+    settings
+        Uses `paths.snapshots` and the source, its options and its providers from `data`.
+
+    Returns
+    -------
+    Snapshot or None
+        None where no snapshot is stored.
+
+    Raises
+    ------
+    UnknownNameError
+        For a source that does not exist.
+    DamagedStoreError
+        For a stored file that cannot be read.
     """
     store = SnapshotStore(settings.paths.snapshots)
-    found = store.latest(chosen_identity(settings))
-    if found is None and store.heads():
+    snapshot = store.latest(chosen_identity(settings))
+    if snapshot is None and store.heads():
         return incremental.newest(store, chosen_source(settings))
-    return found
+    return snapshot

@@ -1,4 +1,4 @@
-"""What a source of market data offers: the interface behind which every venue sits."""
+"""The interface of a source of market data, and helpers to write one."""
 
 from __future__ import annotations
 
@@ -13,40 +13,42 @@ import pyarrow.compute as pc
 from alphaloop.bars import BARS_SCHEMA, Bar, BarPanel, FloatMatrix, Timestamps
 from alphaloop.errors import DataError, InputError, UnknownNameError
 
-# One of `marketdata.calendars.CALENDARS`, or an exchange's market identifier code.
+# One of `marketdata.calendars.CALENDARS`, or the market identifier code (ISO 10383) of an exchange.
 CalendarName = str
 
 
 class Source(Protocol):
-    """A venue, a vendor or a file that gives bars.
+    """A venue, a vendor or a file that provides bars.
 
-    `calendar` says when its market is open. `adjusted_only` marks a source without prices as traded:
-    whatever is ordered on its prices is simulated. One with options that change its bars also has an
-    `identity`, see `identity_of`.
+    `calendar` says when the market is open. `adjusted_only` marks a source without prices as traded: orders
+    that are priced from such a source are simulated. A source with options that change its bars also has an
+    attribute `identity`, see `identity_of`; a source with a stream is a `LiveSource`.
+
+    A module in `marketdata/sources/` that defines an object of this protocol as `SOURCE` adds a source.
     """
 
     @property
     def name(self) -> str:
-        """What the command line calls it."""
+        """Name of the source on the command line."""
         ...
 
     @property
     def description(self) -> str:
-        """One line: what it holds and where that comes from."""
+        """One line on the data and its origin."""
         ...
 
     @property
     def calendar(self) -> CalendarName:
-        """The calendar that its bars follow."""
+        """Calendar of the bars."""
         ...
 
     @property
     def adjusted_only(self) -> bool:
-        """Whether its prices are adjusted ones only."""
+        """Whether the source has adjusted prices only."""
         ...
 
     def symbols(self) -> tuple[str, ...]:
-        """Every symbol it has, sorted; empty where the venue has more than it can list."""
+        """Return every symbol, sorted; empty where the venue has more than it can list."""
         ...
 
     def history(
@@ -56,50 +58,92 @@ class Source(Protocol):
         end: datetime | None = None,
         frequency: str = "1d",
     ) -> pa.Table:
-        """Bars with `start <= timestamp <= end` as a table of `alphaloop.bars.BARS_SCHEMA`.
+        """Return bars with `start <= timestamp <= end`.
 
-        Raises `UnknownNameError` for a symbol it lacks and `DataError` for a frequency it lacks.
+        Parameters
+        ----------
+        symbols
+            Symbols to return; an empty sequence stands for all, where the source can list them.
+        start, end
+            First and last close, aware, both included; None for no limit.
+        frequency
+            Length of a bar, as `1m`, `4h`, `1d` or `1w`.
+
+        Returns
+        -------
+        pyarrow.Table
+            Rows of `alphaloop.bars.BARS_SCHEMA`.
+
+        Raises
+        ------
+        UnknownNameError
+            For a symbol that the source lacks.
+        DataError
+            For a frequency that the source lacks.
         """
         ...
 
 
 class LiveSource(Source, Protocol):
-    """A source that also tells of bars as they close."""
+    """A source that also streams bars as they close."""
 
     def stream(self, symbols: Sequence[str], frequency: str = "1m") -> AsyncIterator[Bar]:
-        """Closed bars of `symbols`, each symbol's in order and each once, with `provider` set.
+        """Yield closed bars of `symbols`, each symbol's in order and each once.
 
-        A dropped connection is opened again, and what was missed is filled in from `history` before it
-        goes on. A malformed message is counted, logged and skipped. Ends when it is closed, or with
-        `VendorError` for what trying again cannot mend.
+        Every bar has `provider` set. After a dropped connection the stream reconnects and fills in the missed
+        bars from `history` before it continues. A malformed message is counted, logged and skipped. The
+        stream ends when it is closed.
+
+        Parameters
+        ----------
+        symbols
+            Symbols to stream.
+        frequency
+            Length of a bar, as `1m`.
+
+        Yields
+        ------
+        Bar
+            A closed bar, stamped with its close in UTC.
+
+        Raises
+        ------
+        VendorError
+            For a failure that another attempt cannot mend.
         """
         ...
 
 
 def is_live(source: Source) -> TypeGuard[LiveSource]:
-    """Whether a source tells of bars as they close."""
+    """Return True for a source with a stream of closed bars."""
     return hasattr(source, "stream")
 
 
 def identity_of(source: Source) -> str:
-    """The name under which a source's snapshots are kept: the source with the options that change its bars.
+    """Return the name under which the snapshots of a source are kept.
 
-    It is the source's own `identity` where it has one, else its name. Bars of two identities are never
-    joined.
+    The name covers the source and the options that change its bars: the attribute `identity` where the source
+    has one, else its name. Bars of two identities are never joined.
     """
     return str(getattr(source, "identity", source.name))
 
 
 def stated_frequency(source: Source) -> str:
-    """The frequency that was stated of the source's bars, as 1h; empty where none was."""
+    """Return the frequency that the user stated for the source's bars, as 1h; empty if none."""
     return str(getattr(source, "stated_frequency", ""))
 
 
 def require_symbols(source: Source, symbols: Sequence[str]) -> tuple[str, ...]:
-    """`symbols` as a tuple, or every symbol if there are none; `UnknownNameError` for a strange one.
+    """Return `symbols` as a tuple, or every symbol of the source if there are none.
 
-    A source that cannot list its symbols is believed to have each: `history` asks the venue. There the
-    caller names them; `InputError` if none is named.
+    A source that cannot list its symbols is assumed to have each, and `history` asks the venue.
+
+    Raises
+    ------
+    UnknownNameError
+        For a symbol that the source does not list.
+    InputError
+        If no symbol is named and the source cannot list its symbols.
     """
     known = source.symbols()
     if not known and not symbols:
@@ -125,7 +169,7 @@ def require_frequency(source: Source, frequency: str, available: Sequence[str] =
 def select(
     table: pa.Table, symbols: Sequence[str], start: datetime | None = None, end: datetime | None = None
 ) -> pa.Table:
-    """The rows of `symbols` between `start` and `end`, both included, in the order they have."""
+    """Return the rows of `symbols` between `start` and `end`, both included, in their order."""
     keep = pc.is_in(table["symbol"], value_set=pa.array(list(symbols), pa.string()))
     kind = table.schema.field("timestamp").type
     if start is not None:
@@ -136,7 +180,22 @@ def select(
 
 
 def bars_table(symbol: str, timestamps: Timestamps, columns: Mapping[str, FloatMatrix]) -> pa.Table:
-    """One symbol's rows of `BARS_SCHEMA`; `columns` float64 `[T]` by name, NaN where there is no value."""
+    """Build one symbol's table of bars.
+
+    Parameters
+    ----------
+    symbol
+        Symbol of all rows.
+    timestamps
+        Closes in UTC, datetime64[ns] of shape [T].
+    columns
+        Every other column of `BARS_SCHEMA` by name, float64 of shape [T]; NaN where a value is unknown.
+
+    Returns
+    -------
+    pyarrow.Table
+        T rows of `alphaloop.bars.BARS_SCHEMA`.
+    """
     arrays = {name: pa.array(values, pa.float64(), from_pandas=True) for name, values in columns.items()}
     arrays["symbol"] = pa.array([symbol] * len(timestamps), pa.string())
     arrays["timestamp"] = pa.array(timestamps, pa.timestamp("ns", tz="UTC"))
@@ -144,7 +203,17 @@ def bars_table(symbol: str, timestamps: Timestamps, columns: Mapping[str, FloatM
 
 
 def close_only(timestamps: Timestamps, symbols: tuple[str, ...], close: FloatMatrix) -> BarPanel:
-    """A panel of closes `[T, N]` with nothing else known of the bars."""
+    """Build a panel of closes; every other column is NaN and the adjustment 1.
+
+    Parameters
+    ----------
+    timestamps
+        Closing times in UTC, datetime64[ns] of shape [T].
+    symbols
+        N symbols.
+    close
+        Prices, float64 of shape [T, N].
+    """
     absent = np.full(close.shape, np.nan)
     return BarPanel(
         timestamps=timestamps,

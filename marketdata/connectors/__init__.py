@@ -1,5 +1,5 @@
-"""Connectors: what sources share, whoever the venue is.
+"""Connectors: building blocks shared by venues.
 
-Retries, rate limits, closed bars, trades, order books and session hours. No vendor's library is imported
-here; each has its one file in `marketdata.sources`.
+Retries, rate limits, closed bars, trades, order books and session hours. No vendor's SDK is imported here;
+each has its one file in `marketdata.sources`.
 """

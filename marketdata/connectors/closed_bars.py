@@ -1,4 +1,4 @@
-"""From what a vendor's stream says to closed bars: each once, in order, with nothing missing."""
+"""Convert a vendor's stream of updates to closed bars: each once, in order, with gaps filled."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ PERIODS = {
     "1d": timedelta(days=1),
     "1w": timedelta(weeks=1),
 }
-# How far ahead of this machine's clock a vendor's may be before its bars are taken for nonsense.
+# Maximum lead of a vendor's clock over ours; bars from further ahead are refused.
 SKEW = timedelta(seconds=60)
 
-# Bars of a symbol with `start < timestamp <= end`, as far as history has them.
+# Return bars of a symbol with `start < timestamp <= end`, as far as history has them.
 Fill = Callable[[str, datetime, datetime], Awaitable[Sequence[Bar]]]
 
 log = logging.getLogger(__name__)
 
 
 def period_of(frequency: str) -> timedelta:
-    """The length of a bar; `DataError` lists the frequencies there are."""
+    """Return the length of a bar; `DataError` lists the known frequencies."""
     if frequency not in PERIODS:
         raise DataError(f"no frequency '{frequency}'; there are: {', '.join(PERIODS)}")
     return PERIODS[frequency]
@@ -42,9 +42,9 @@ def period_of(frequency: str) -> timedelta:
 
 @dataclass(frozen=True, slots=True)
 class Update:
-    """What a vendor says of one bar: `start` is the beginning of its period, aware.
+    """A vendor's report on one bar; `start` is the beginning of its period, aware.
 
-    `final` marks a bar that the vendor calls closed; where it never does, the next period closes it.
+    `final` marks a bar that the vendor calls closed; if a vendor never does, the next period closes the bar.
     """
 
     symbol: str
@@ -58,22 +58,22 @@ class Update:
 
 
 def always(start: datetime, end: datetime) -> bool:
-    """The `expects` of a market that never sleeps."""
+    """Return True: the `expects` of a market that never closes."""
     return True
 
 
 class ClosedBars:
-    """Turns updates into closed bars, stamped with their close, with `provider` set to `source`.
+    """Convert updates to closed bars, stamped with their close, with `provider` set to `source`.
 
-    Gives every bar that closes after `since` (now, unless told). A bar closes when the vendor says so,
-    when an update of a later period comes, or, by `overdue`, `grace` after its period by the clock. Where
-    bars are missing before an update, `fill` is asked for them first; `expects(start, end)` says whether
-    bars could have closed in between at all (a session's night holds none). If `fill` raises, nothing
-    has changed, and the next update asks again.
+    Every bar that closes after `since` (default: now) is returned. A bar closes when the vendor says so, when
+    an update of a later period arrives, or, through `overdue`, `grace` after its period by the clock. Where
+    bars are missing before an update, `fill` is asked for them first; `expects(start, end)` returns False if
+    no bar could have closed in between (a session's night holds none). If `fill` raises, the state is
+    unchanged, and the next update asks again.
 
-    `counts` says how many were dropped and why: `duplicate`, `correction` (a closed bar told again with
-    other values), `late` (older than that), `refused` (impossible); and of `gap`s how many bars were
-    `filled`.
+    `counts` has the number of dropped updates by reason: `duplicate`, `correction` (a closed bar repeated
+    with other values), `late` (older than that), `refused` (impossible); and of `gap`s, with the number of
+    bars `filled`.
     """
 
     def __init__(
@@ -99,11 +99,11 @@ class ClosedBars:
         self._lock = asyncio.Lock()
 
     def closed_until(self, symbol: str) -> datetime:
-        """The close of the symbol's last bar, or the beginning of the stream."""
+        """Return the close of the symbol's last bar, or the beginning of the stream."""
         return self._last[symbol].timestamp if symbol in self._last else self._since
 
     async def add(self, update: Update) -> list[Bar]:
-        """The bars that this update closes, those before it filled in. Raises what `fill` raises."""
+        """Return the bars closed by this update, with earlier gaps filled. Raises errors of `fill`."""
         async with self._lock:
             if not self._believable(update):
                 return []
@@ -113,24 +113,24 @@ class ClosedBars:
                 self.counts["late"] += 1
                 return []
             begins = earlier is None or earlier.start < update.start
-            told = [earlier] if earlier is not None and begins else []
-            told += [update] if update.final else []
-            # History may be a moment behind, so a gap is asked for twice: when the period after it
-            # begins and when that closes. Not at each update between: a quiet market has no bar to give.
-            due = await self._with_gaps(symbol, told, update.start) if told or begins else []
+            closing = [earlier] if earlier is not None and begins else []
+            closing += [update] if update.final else []
+            # History may lag, so a gap is requested twice: when the period after it begins and when that
+            # closes. Not at each update between: in a quiet market there is no bar to return.
+            due = await self._with_gaps(symbol, closing, update.start) if closing or begins else []
             if update.final:
                 self._open.pop(symbol, None)
             else:
                 self._open[symbol] = update
             return self._commit(symbol, due)
 
-    async def overdue(self, heard: datetime | None = None, at: datetime | None = None) -> list[Bar]:
-        """Bars whose period is over by the clock although no later update came: the quiet symbols.
+    async def overdue(self, last_message: datetime | None = None, at: datetime | None = None) -> list[Bar]:
+        """Return bars past their period by the clock without a later update: quiet symbols.
 
-        Bars that are in doubt after a refused message or a dropped connection come from history, and so
-        does a bar if nothing of anybody was `heard` on the connection after the grace: it may be dead,
-        and the end of the bar never told. It is given that grace twice to speak. `at` is the time up to
-        which all updates have been added, where that is not now.
+        Bars in doubt after a refused message or a dropped connection come from history. So does a bar if
+        nothing arrived on the connection after the grace (`last_message` is the time of its last message):
+        the connection may be dead and the end of the bar lost. Such a bar is given the grace twice. `at` is
+        the time up to which all updates have been added, if that is not now.
         """
         async with self._lock:
             now = at or self._clock.now()
@@ -138,7 +138,7 @@ class ClosedBars:
             due: dict[str, list[Bar]] = {}
             for symbol, update in list(self._open.items()):
                 end = update.start + self._period
-                if end <= limit and (heard is None or heard >= end + self._grace):
+                if end <= limit and (last_message is None or last_message >= end + self._grace):
                     due[symbol] = await self._with_gaps(symbol, [update], update.start)
                 elif end + self._grace <= limit:
                     self._doubted.add(symbol)
@@ -152,25 +152,25 @@ class ClosedBars:
             return [bar for symbol, bars in due.items() for bar in self._commit(symbol, bars)]
 
     def interrupt(self) -> None:
-        """The connection dropped: bars that were open lack what was missed, so history must give them."""
+        """Note a dropped connection: open bars may be incomplete and must come from history."""
         self._doubted.update(self._open)
         self._open.clear()
 
     async def resume(self, symbol: str) -> list[Bar]:
-        """What closed of `symbol` while there was no connection, from history. Call after reconnecting."""
+        """Return the bars of `symbol` closed during an interruption. Call after reconnecting."""
         async with self._lock:
             last, now = self.closed_until(symbol), self._clock.now()
             if last + self._period > now:
                 return []
-            found = await self._filled(symbol, last, now)
+            bars = await self._filled(symbol, last, now)
             self._doubted.discard(symbol)
-            return self._commit(symbol, found)
+            return self._commit(symbol, bars)
 
     def refuse(self, kind: str, detail: str, symbol: str | None = None) -> None:
         """Count a message that is not believed; the first of each kind is logged.
 
-        It may have been the last word on the open bar of `symbol`, or of any where that is not known:
-        unless a later update of the same period comes, that bar is taken from history.
+        The message may have been the last update of the open bar of `symbol`, or of any symbol if it is None:
+        unless a later update of the same period arrives, that bar is taken from history.
         """
         self.counts["refused"] += 1
         for doubted in [symbol] if symbol else list(self._open):
@@ -193,8 +193,8 @@ class ClosedBars:
             return False
         last = self._last.get(update.symbol)
         if last is not None and close == last.timestamp:
-            told = (update.open, update.high, update.low, update.close, update.volume)
-            same = told == (last.open, last.high, last.low, last.close, last.volume)
+            values = (update.open, update.high, update.low, update.close, update.volume)
+            same = values == (last.open, last.high, last.low, last.close, last.volume)
             self.counts["duplicate" if same else "correction"] += 1
             return False
         if close <= self.closed_until(update.symbol):
@@ -218,11 +218,11 @@ class ClosedBars:
             self.refuse("an impossible bar", str(error), update.symbol)
             return None
 
-    async def _with_gaps(self, symbol: str, told: list[Update], start: datetime) -> list[Bar]:
-        """The bars of `told` with what is missing before each, and before the period begun at `start`."""
+    async def _with_gaps(self, symbol: str, closing: list[Update], start: datetime) -> list[Bar]:
+        """Return the bars of `closing` with gaps filled before each, and before `start`."""
         due: list[Bar] = []
         last = self.closed_until(symbol)
-        for update in told:
+        for update in closing:
             bar = self._bar(update)
             if bar is not None:
                 due += [*await self._filled(symbol, last, update.start), bar]
@@ -233,10 +233,10 @@ class ClosedBars:
         if end <= last or not self._expects(last, end):
             return []
         bars = {bar.timestamp: bar for bar in await self._fill(symbol, last, end)}
-        found = [bars[moment] for moment in sorted(bars) if last < moment <= end]
+        missed = [bars[moment] for moment in sorted(bars) if last < moment <= end]
         self.counts["gap"] += 1
-        self.counts["filled"] += len(found)
-        return found
+        self.counts["filled"] += len(missed)
+        return missed
 
     def _commit(self, symbol: str, due: list[Bar]) -> list[Bar]:
         if due:
@@ -245,7 +245,10 @@ class ClosedBars:
 
 
 def history_fill(source: Source, frequency: str) -> Fill:
-    """A `Fill` that asks the source's own `history`, in a thread so that the stream is not held up."""
+    """Return a `Fill` that calls the source's own `history`.
+
+    The call runs in a thread so that the stream continues.
+    """
 
     async def fill(symbol: str, start: datetime, end: datetime) -> Sequence[Bar]:
         table = await asyncio.to_thread(source.history, (symbol,), start, end, frequency)

@@ -1,7 +1,7 @@
-"""One symbol's adjustment by trading day, from its vendor's dated actions and daily closes as traded.
+"""One symbol's adjustment by trading day, from dated actions and daily closes as traded.
 
-The series begins with the first day that the vendor has, whatever part of it was asked for, so that a bar's
-adjustment is the same in every answer. See `marketdata.point_in_time.corporate_actions` for the factors.
+The series begins with the vendor's first day, whatever part of it was requested, so that a bar's adjustment
+is the same in every answer. See `marketdata.point_in_time.corporate_actions` for the factors.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ ACTIONS_SCHEMA = pa.schema(
 
 
 def actions_table(actions: Iterable[CorporateAction]) -> pa.Table:
-    """Rows of `ACTIONS_SCHEMA`, by ex-date, symbol and kind."""
-    ordered = sorted(actions, key=lambda one: (one.ex_date, one.symbol, one.kind))
-    rows = [{name: getattr(one, name) for name in ACTIONS_SCHEMA.names} for one in ordered]
+    """Return actions as rows of `ACTIONS_SCHEMA`, by ex-date, symbol and kind."""
+    ordered = sorted(actions, key=lambda action: (action.ex_date, action.symbol, action.kind))
+    rows = [{name: getattr(action, name) for name in ACTIONS_SCHEMA.names} for action in ordered]
     return pa.Table.from_pylist(rows, schema=ACTIONS_SCHEMA)
 
 
@@ -49,14 +49,15 @@ class DailyFactor:
     actions: Sequence[CorporateAction]
 
     def at(self, days: Days) -> Floats:
-        """The adjustment of bars of each of `days`, `datetime64[D]` in any order, float64 of that shape.
+        """Return the adjustment of bars on each of `days`, `datetime64[D]` in any order.
 
-        A day without a close of its own (today, while its session lasts) counts its actions too.
+        float64 of the same shape. A day without a close of its own (today, during its session) includes its
+        actions too.
         """
         every = np.union1d(self.days, days)
         closes = np.full(len(every), np.nan)
         closes[np.searchsorted(every, self.days)] = self.closes
         moments: Moments = closes_of(every.tolist())
         factors = adjustment_of(moments, closes, self.actions)
-        found: Floats = factors[np.searchsorted(every, days)]
-        return found
+        selected: Floats = factors[np.searchsorted(every, days)]
+        return selected

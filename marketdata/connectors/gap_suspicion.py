@@ -1,4 +1,4 @@
-"""Since when a stream may have lost a bar."""
+"""Suspicion that a stream lost a bar."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from alphaloop.clock import Clock
 
 
 class Doubt:
-    """A venue tells of no bar where nothing traded, so not every hole is a loss.
+    """Tracks whether a gap may be lost data or only a period without trades.
 
-    After a new connection or a message that could not be read, the first hole of each symbol is one
-    that history must be asked about; later ones are quiet minutes.
+    Some venues send no bar for a period without trades. After a new connection or an unreadable message, the
+    first gap of each symbol must be checked against history; later ones are quiet minutes.
     """
 
     def __init__(self, clock: Clock) -> None:
@@ -19,9 +19,9 @@ class Doubt:
         self._since: datetime | None = None
 
     def begin(self) -> None:
-        """Something may have been lost now."""
+        """Note that data may have been lost now."""
         self._since = self._clock.now()
 
     def covers(self, start: datetime, end: datetime) -> bool:
-        """Whether bars that closed in `(start, end]` may have been lost; the `expects` of `ClosedBars`."""
+        """Return True if bars that closed in `(start, end]` may be lost; the `expects` of `ClosedBars`."""
         return self._since is not None and start <= self._since

@@ -14,12 +14,12 @@ from alphaloop.bars import Bar
 from marketdata.connectors.daily_factor import DailyFactor
 from marketdata.connectors.session_hours import TIME_ZONE
 
-# The factors of all symbols that are streamed, as known now; asked for in a thread.
+# Return the factors of all streamed symbols, as known now; called in a thread.
 Factors = Callable[[], Mapping[str, DailyFactor]]
 
 
 class LiveAdjustment:
-    """Asks for the factors once a trading day: actions take effect between sessions."""
+    """Adjusts live bars; requests factors once a trading day: actions apply between sessions."""
 
     def __init__(self, factors: Factors) -> None:
         self._ask = factors
@@ -27,7 +27,7 @@ class LiveAdjustment:
         self._values: dict[str, float] = {}
 
     async def prepare(self, moment: datetime) -> None:
-        """Know the factors of the day of `moment`. Raises what asking for them raises."""
+        """Load the factors for the day of `moment`. Raises errors of the request."""
         day = _day(moment)
         if day == self._day:
             return
@@ -37,7 +37,7 @@ class LiveAdjustment:
         self._day = day
 
     def adjusted(self, bar: Bar) -> Bar:
-        """`bar` with its day's factor; one of another day has been given its own by history."""
+        """Return `bar` with its day's factor; a bar of another day has its own from history."""
         if _day(bar.timestamp) != self._day:
             return bar
         return replace(bar, adjustment=self._values[bar.symbol])

@@ -1,4 +1,4 @@
-"""Order books, and the last one before a bar's close as further columns of that bar."""
+"""Order books, and the last book before a bar's close as further columns of that bar."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Level = tuple[float, float]
 class OrderBook:
     """The best levels of a book, (price, size), best first, at most `LEVELS` a side.
 
-    The constructor refuses a book that no market shows: crossed, out of order, or not positive.
+    The constructor refuses an impossible book with `ValueError`: crossed, out of order, or not positive.
     """
 
     symbol: str
@@ -51,7 +51,7 @@ class OrderBook:
             )
 
     def columns(self) -> dict[str, float]:
-        """The values of `COLUMNS`; NaN for a level that the book lacks."""
+        """Return the values of `COLUMNS`; NaN for a missing level."""
         values = dict.fromkeys(COLUMNS, float("nan"))
         for side, levels in (("bid", self.bids), ("ask", self.asks)):
             for level, (price, size) in enumerate(levels[:LEVELS], start=1):
@@ -61,10 +61,10 @@ class OrderBook:
 
 
 class Books:
-    """The recent books of each symbol, so that a bar can be given the one that stood at its close.
+    """The recent books of each symbol; each bar is given the last book at its close.
 
-    Books of the last `keep` are held; a bar must be asked for within that time after its close. A book
-    older than `stale` at the bar's close is not believed to stand.
+    Books of the last `keep` are held; ask for a bar's book within that time after its close. A book older
+    than `stale` at the bar's close is ignored.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class Books:
         self._books: dict[str, deque[OrderBook]] = {}
 
     def add(self, book: OrderBook) -> None:
-        """Remember a book; one older than the symbol's last is dropped."""
+        """Store a book; one older than the symbol's last is dropped."""
         books = self._books.setdefault(book.symbol, deque())
         if books and book.timestamp < books[-1].timestamp:
             return
@@ -83,16 +83,16 @@ class Books:
             books.popleft()
 
     def at(self, symbol: str, close: datetime) -> OrderBook | None:
-        """The last book of `symbol` not after `close`; None where there is none, or only a stale one."""
+        """Return the last book of `symbol` not after `close`; None if missing or stale."""
         for book in reversed(self._books.get(symbol, ())):
             if book.timestamp <= close:
                 return book if book.timestamp >= close - self._stale else None
         return None
 
     def attach(self, bars: Slice) -> Slice:
-        """`bars` with `COLUMNS` in `extra`; NaN for a symbol without a book at the bar's close."""
+        """Return `bars` with `COLUMNS` in `extra`; NaN for a symbol without a book."""
         absent = dict.fromkeys(COLUMNS, float("nan"))
-        found = [self.at(symbol, bars.timestamp) for symbol in bars.symbols]
-        rows = [absent if book is None else book.columns() for book in found]
+        books = [self.at(symbol, bars.timestamp) for symbol in bars.symbols]
+        rows = [absent if book is None else book.columns() for book in books]
         extra = {name: np.array([row[name] for row in rows]) for name in COLUMNS}
         return replace(bars, extra={**bars.extra, **extra})

@@ -1,4 +1,4 @@
-"""A venue that cannot answer now, and how long it asks us to wait."""
+"""Errors of a venue that cannot answer now, and the wait that it asks for."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ from alphaloop.errors import VendorError
 
 
 class BusyError(VendorError):
-    """The venue cannot answer now and may later; `retry_after` are the seconds it asked for, if it did."""
+    """The venue cannot answer now but may later.
+
+    `retry_after` is the wait that the venue requested, in seconds, or None.
+    """
 
     def __init__(self, message: str, retry_after: float | None = None) -> None:
         super().__init__(message)
@@ -18,14 +21,14 @@ class BusyError(VendorError):
 
 
 def advice(error: BaseException) -> float | None:
-    """The `retry_after` of `marketdata.connectors.retry.Retry`: what a `BusyError` asks for."""
+    """Return the wait requested by a `BusyError`: for the parameter `retry_after` of `Retry`."""
     return error.retry_after if isinstance(error, BusyError) else None
 
 
 def retry_after(header: str | None, clock: Clock) -> float | None:
-    """The seconds that a Retry-After header asks for (RFC 9110, 10.2.3: seconds or a date), or None.
+    """Parse a Retry-After header (RFC 9110, 10.2.3: seconds or a date) to seconds.
 
-    A header that is neither is as good as none.
+    None for a missing or invalid header.
     """
     if not header:
         return None

@@ -1,4 +1,4 @@
-"""When to try again: backoff with jitter, on named errors only, and never past a deadline."""
+"""Retries: backoff with jitter, on named errors only, and never past a deadline."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ Answer = TypeVar("Answer")
 
 
 class GaveUpError(VendorError):
-    """Every attempt failed, or the deadline passed. What failed may work again later."""
+    """Every attempt failed, or the deadline passed. Later attempts may succeed."""
 
 
 def no_advice(error: BaseException) -> float | None:
-    """The `retry_after` of a vendor that never says how long to wait."""
+    """Return None: the `retry_after` of a vendor that never requests a wait."""
     return None
 
 
 @dataclass(frozen=True)
 class Retry:
-    """How often and how long to try something that fails with one of the errors in `on`.
+    """A retry policy for calls that fail with one of the errors in `on`.
 
     The wait before attempt n + 1 is uniform on [0, min(cap, base · 2ⁿ⁻¹)] seconds ("full jitter",
-    M. Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015). `retry_after` reads from
-    an error the seconds that the vendor asked for (its Retry-After header), or None; the wait is then
-    never shorter. `deadline` bounds all attempts and waits together, in seconds; a wait that would pass
-    it is not begun. Give a seeded `random` to repeat the jitter; unseeded, no two processes march in
-    step. `InputError` for a number that makes no sense.
+    M. Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015). `retry_after` extracts from an
+    error the seconds that the vendor requested (its Retry-After header), or None; the wait is then never
+    shorter. `deadline` bounds all attempts and waits together, in seconds; a wait that would pass it is not
+    begun. Give a seeded `random` to repeat the jitter; unseeded, no two processes retry in step. `InputError`
+    for a number that makes no sense.
     """
 
     on: tuple[type[Exception], ...]
@@ -54,14 +54,14 @@ class Retry:
                 raise InputError(f"{name} is {getattr(self, name)} seconds; it must be positive")
 
     def delay(self, failures: int, error: BaseException | None = None) -> float:
-        """Seconds to wait after the n-th failure in a row, `error` being the last."""
-        # 2³⁰ is past every cap; the bound keeps an endless row of failures from overflowing.
+        """Return the seconds to wait after the n-th failure in a row, `error` being the last."""
+        # 2³⁰ exceeds every cap; the bound keeps an endless run of failures from overflowing.
         backoff = self.random.uniform(0.0, min(self.cap, self.base * 2.0 ** min(failures - 1, 30)))
         advice = None if error is None else self.retry_after(error)
         return backoff if advice is None else max(backoff, advice)
 
     def call(self, function: Callable[[], Answer], what: str) -> Answer:
-        """What `function` returns; `GaveUpError`, which names `what`, when trying again is over.
+        """Return the result of `function`; raise `GaveUpError`, which names `what`, after the last attempt.
 
         Errors that are not in `on` pass through at once.
         """
@@ -76,7 +76,7 @@ class Retry:
             self.sleep(wait)
 
     async def acall(self, function: Callable[[], Awaitable[Answer]], what: str) -> Answer:
-        """As `call`, awaiting `function`; an attempt that hangs is cancelled at the deadline."""
+        """Await `function` as `call` does; an attempt that hangs is cancelled at the deadline."""
         start = self.monotonic()
         failures = 0
         while True:
@@ -94,7 +94,7 @@ class Retry:
             await self.async_sleep(wait)
 
     async def pause(self, failures: int, error: BaseException | None = None) -> None:
-        """Wait before connecting again; for streams, which try for ever."""
+        """Wait before reconnecting; for streams, which retry for ever."""
         await self.async_sleep(self.delay(failures, error))
 
     def _wait(self, what: str, failures: int, start: float, error: Exception) -> float:

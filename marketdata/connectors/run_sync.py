@@ -1,4 +1,4 @@
-"""An event loop for callers who have none, or whose own must not be entered again."""
+"""Run a coroutine from synchronous code, even where an event loop is already running."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ Answer = TypeVar("Answer")
 
 
 def run(work: Coroutine[Any, Any, Answer]) -> Answer:
-    """What `work` returns; in a thread of its own where a loop runs already (a notebook)."""
+    """Run a coroutine and return its result.
+
+    Where a loop is already running (a notebook), the coroutine runs in a thread of its own.
+    """
     try:
         asyncio.get_running_loop()
     except RuntimeError:

@@ -1,4 +1,4 @@
-"""The regular hours of New York's exchanges: which bars lie in them, and when those close."""
+"""Regular hours of New York's exchanges: bars inside them, and their closing times."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ OPENING = time(9, 30)
 
 
 def new_york_days(moments: Moments) -> npt.NDArray[np.datetime64]:
-    """The day in New York of each moment (`datetime64[ns]` in UTC), `datetime64[D]`."""
+    """Return the day in New York of each moment (`datetime64[ns]` in UTC), `datetime64[D]`."""
     if not len(moments):
         return np.array([], dtype="datetime64[D]")
     import pandas as pd
@@ -26,10 +26,11 @@ def new_york_days(moments: Moments) -> npt.NDArray[np.datetime64]:
 
 
 def regular_closes(starts: Moments, period: timedelta) -> Moments:
-    """When bars that begin at `starts` (`datetime64[ns]` in UTC) close; NaT for those outside the session.
+    """Return the closes of bars that begin at `starts` (`datetime64[ns]` in UTC).
 
-    The last bar of a session ends with it, even where its period would not. A bar that only overlaps
-    the opening is kept: venues cut hours by the clock, and the exchange opens at half past.
+    NaT outside of the session. The last bar of a session ends with it, even where its period would not. A bar
+    that only overlaps the opening is kept: venues cut hours by the clock, and the exchange opens at half
+    past.
     """
     ends = starts + np.timedelta64(period)
     closed = np.full(len(starts), np.datetime64("NaT", "ns"))
@@ -41,19 +42,19 @@ def regular_closes(starts: Moments, period: timedelta) -> Moments:
     if not len(sessions):
         return closed
     opens = np.array([_opening(day) for day in sessions.tolist()], dtype="datetime64[ns]")
-    place = np.minimum(np.searchsorted(sessions, days), len(sessions) - 1)
-    inside = (sessions[place] == days) & (starts < closes[place]) & (ends > opens[place])
-    closed[inside] = np.minimum(ends, closes[place])[inside]
+    index = np.minimum(np.searchsorted(sessions, days), len(sessions) - 1)
+    inside = (sessions[index] == days) & (starts < closes[index]) & (ends > opens[index])
+    closed[inside] = np.minimum(ends, closes[index])[inside]
     return closed
 
 
 def in_session(start: datetime, period: timedelta) -> bool:
-    """Whether the bar that begins at `start`, aware, lies in a session, as `regular_closes` has it."""
+    """Return True for a bar inside a session; `start` is aware. See `regular_closes`."""
     return not np.isnat(regular_closes(np.array([_naive(start)]), period)[0])
 
 
 def any_session(start: datetime, end: datetime) -> bool:
-    """Whether an exchange of New York is open at some moment of `(start, end]`, aware times."""
+    """Return True if New York's exchanges are open at some moment of `(start, end]`, aware times."""
     for close in session_closes(start.date() - timedelta(days=1), end.date() + timedelta(days=1)):
         day = close.astype("datetime64[D]").item()
         if _naive(start) < close and _opening(day) < _naive(end):

@@ -1,4 +1,4 @@
-"""Stored bars: the rows of a table as the `Bar`s that a live source would have given."""
+"""Stored bars: the rows of a table as `Bar`s, as a live source would have sent them."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from alphaloop.errors import DataError
 
 
 def stored_bars(table: pa.Table, provider: str) -> Iterator[Bar]:
-    """The rows of `table`, in the order they have; `provider` is that of rows which name none.
+    """Yield the rows of `table` as bars, in their order.
 
-    A column beyond those of bars, `provider` and `disputed` is left out: a live bar has none. `DataError`
-    names a row that no market prints.
+    `provider` fills in for rows without one. A column beyond those of bars, `provider` and `disputed` is left
+    out: a live bar has none. `DataError` names a row with impossible values.
     """
     names = [*BARS_SCHEMA.names, *(name for name in (PROVIDER, DISPUTED) if name in table.schema.names)]
     times = table["timestamp"].cast(pa.timestamp("us", tz="UTC"), safe=False)
-    place = table.schema.get_field_index("timestamp")
-    known = table.set_column(place, "timestamp", times).select(names)
-    for batch in known.to_batches(max_chunksize=4096):
+    index = table.schema.get_field_index("timestamp")
+    rows = table.set_column(index, "timestamp", times).select(names)
+    for batch in rows.to_batches(max_chunksize=4096):
         for row in batch.to_pylist():
             yield _bar(row, provider)
 

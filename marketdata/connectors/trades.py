@@ -1,4 +1,4 @@
-"""Trades as they are told, and the bars that they make."""
+"""Trades reported by a venue, and bars built from them."""
 
 from __future__ import annotations
 
@@ -13,13 +13,16 @@ from marketdata.connectors.closed_bars import Update
 
 Side = Literal["buy", "sell", ""]
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-# 1970-01-05 was a Monday: weeks begin there, every shorter period divides the day.
+# 1970-01-05 was a Monday: weeks are counted from it; every shorter period divides the day.
 FIRST_MONDAY = datetime(1970, 1, 5, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
 class Trade:
-    """One trade. `side` is the taker's, empty where the venue does not say; `size` in units of the base."""
+    """One trade.
+
+    `side` is the taker's, empty where the venue does not say; `size` is in units of the base.
+    """
 
     symbol: str
     timestamp: datetime
@@ -38,30 +41,33 @@ class Trade:
 
 
 class TradeBars:
-    """Bars built from trades, for venues that tell none.
+    """Bars built from trades, for venues that send no bars.
 
-    A period of which the beginning was not heard gives nothing: its bar is history's to give. So the
-    first period after `interrupt` (and the very first) is left out.
+    A period without its beginning yields nothing: its bar must come from history. So the first period after
+    `interrupt` (and the very first) is left out.
     """
 
     def __init__(self, period: timedelta) -> None:
         self._period = period
         self._built: dict[str, Update] = {}
-        self._heard_from: dict[str, datetime] = {}
+        self._complete_since: dict[str, datetime] = {}
 
     def interrupt(self) -> None:
-        """Trades may have been missed."""
+        """Note that trades may have been missed."""
         self._built.clear()
-        self._heard_from.clear()
+        self._complete_since.clear()
 
     def listen(self, symbol: str, now: datetime) -> None:
-        """From `now` on every trade of `symbol` is heard."""
-        self._heard_from.setdefault(symbol, now)
+        """Note that every trade of `symbol` is received from `now` on."""
+        self._complete_since.setdefault(symbol, now)
 
     def add(self, trade: Trade) -> Update | None:
-        """The bar of the trade's period as it stands, never final; None where its beginning is missing."""
+        """Return the bar of the trade's period so far, never final.
+
+        None where the beginning of the period is missing.
+        """
         start = period_start(trade.timestamp, self._period)
-        if trade.symbol not in self._heard_from or start < self._heard_from[trade.symbol]:
+        if trade.symbol not in self._complete_since or start < self._complete_since[trade.symbol]:
             return None
         price, so_far = trade.price, self._built.get(trade.symbol)
         if so_far is not None and so_far.start > start:
@@ -77,6 +83,6 @@ class TradeBars:
 
 
 def period_start(moment: datetime, period: timedelta) -> datetime:
-    """The beginning of the period that holds `moment`; weeks begin on Monday."""
+    """Return the beginning of the period that holds `moment`; weeks begin on Monday."""
     origin = FIRST_MONDAY if period >= timedelta(weeks=1) else EPOCH
     return moment - (moment - origin) % period

@@ -1,4 +1,4 @@
-"""The assembler: bars of many symbols, as they come, into slices, one timestamp after the other."""
+"""Assemble bars of many symbols, as they arrive, into slices, one timestamp after the other."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ log = logging.getLogger(__name__)
 
 
 class Assembler:
-    """Makes the bars of `source` into slices of `symbols`, in this order.
+    """Combines the bars of `source` into slices of `symbols`, in this order.
 
-    A slice goes out as soon as every symbol has told of its timestamp or a later one, or `grace` after its
-    first bar came; who has not told by then is NaN in it. What comes after its slice is counted in
-    `counts["late"]` and logged. `InputError` where no symbol is asked for, or one twice.
+    A slice is emitted as soon as every symbol has sent its timestamp or a later one, or `grace` after its
+    first bar arrived; a symbol without a bar by then is NaN. A bar that arrives after its slice is counted in
+    `counts["late"]` and logged. `InputError` for no symbols or duplicates.
     """
 
     def __init__(
@@ -56,16 +56,16 @@ class Assembler:
         self._last: datetime | None = None
 
     async def slices(self) -> AsyncGenerator[Slice, None]:
-        """Slices as they are complete, for as long as the source has bars; raises what its stream raises."""
+        """Yield slices as they become complete, until the source ends; raises errors of its stream."""
         stream = self._source.stream(self._symbols, self._frequency)
         arriving: asyncio.Task[Bar | None] | None = None
         try:
             while True:
                 for done in self._complete():
                     yield done
-                # The bar that is awaited stays awaited: cancelling would end the stream.
+                # The pending read is kept across rounds: cancelling it would end the stream.
                 arriving = arriving or asyncio.create_task(_next(stream))
-                await asyncio.wait({arriving}, timeout=self._patience())
+                await asyncio.wait({arriving}, timeout=self._seconds_until_due())
                 if arriving.done():
                     bar, arriving = arriving.result(), None
                     if bar is None:
@@ -94,15 +94,15 @@ class Assembler:
         self._latest[bar.symbol] = max(bar.timestamp, self._latest.get(bar.symbol, bar.timestamp))
 
     def _complete(self) -> Iterator[Slice]:
-        """The slices that need not wait any longer; an earlier one always goes first."""
+        """Yield the slices that need not wait any longer, in order."""
         for at in sorted(self._open):
-            told = len(self._latest) == len(self._symbols) and min(self._latest.values()) >= at
-            if not told and self._clock.now() < self._due[at]:
+            complete = len(self._latest) == len(self._symbols) and min(self._latest.values()) >= at
+            if not complete and self._clock.now() < self._due[at]:
                 return
             yield self._slice(at)
 
-    def _patience(self) -> float | None:
-        """Seconds until the first open slice is due, by this assembler's clock; None where none is open."""
+    def _seconds_until_due(self) -> float | None:
+        """Return the seconds until the first open slice is due; None where none is open."""
         if not self._open:
             return None
         return max((self._due[min(self._open)] - self._clock.now()).total_seconds(), 0.001)
@@ -117,12 +117,15 @@ class Assembler:
 
 
 def assemble(at: datetime, symbols: tuple[str, ...], bars: Mapping[str, Bar]) -> Slice:
-    """The bars of one timestamp as a slice of `symbols`: NaN, and no provider, for one without a bar."""
+    """Combine the bars of one timestamp into a slice of `symbols`.
+
+    A symbol without a bar has NaN and an empty provider.
+    """
     values = np.full((len(COLUMNS), len(symbols)), np.nan)
     for column, symbol in enumerate(symbols):
         if symbol in bars:
-            told = (getattr(bars[symbol], name) for name in COLUMNS)
-            values[:, column] = [np.nan if value is None else value for value in told]
+            row = (getattr(bars[symbol], name) for name in COLUMNS)
+            values[:, column] = [np.nan if value is None else value for value in row]
     columns: dict[str, Any] = dict(zip(COLUMNS, values, strict=True))
     providers = tuple(bars[symbol].provider if symbol in bars else "" for symbol in symbols)
     return Slice(
@@ -135,11 +138,11 @@ def assemble(at: datetime, symbols: tuple[str, ...], bars: Mapping[str, Bar]) ->
 
 
 class LiveSlices(Iterator[Slice]):
-    """An assembler's slices for code that does not await: `for bars in LiveSlices(assembler): …`.
+    """An assembler's slices for synchronous code: `for bars in LiveSlices(assembler): …`.
 
-    The source lives on a loop in a thread of its own, so its connection is kept up while a slice is worked
-    on; the next slice is begun only when it is asked for. Use it as a context manager, or `close` it: the
-    stream is closed, the loop stopped and the thread joined, whatever was under way.
+    The source runs on an event loop in a thread of its own, so its connection is maintained while a slice is
+    processed; the next slice is started only on request. Use it as a context manager, or `close` it: the
+    stream is closed, the loop stopped and the thread joined, even during a read.
     """
 
     def __init__(self, assembler: Assembler) -> None:
@@ -156,7 +159,7 @@ class LiveSlices(Iterator[Slice]):
         try:
             bars = future.result()
         except CancelledError:
-            # Closed by another thread while this one waited.
+            # Another thread closed the iterator during this read.
             raise StopIteration from None
         except BaseException:
             future.cancel()
@@ -168,7 +171,7 @@ class LiveSlices(Iterator[Slice]):
         return bars
 
     def close(self) -> None:
-        """End the stream and the thread; a second time does nothing."""
+        """End the stream and the thread; a second call does nothing."""
         if not self._thread.is_alive():
             return
         self._loop.call_soon_threadsafe(self._loop.stop)
@@ -197,7 +200,7 @@ class LiveSlices(Iterator[Slice]):
         return await _next(self._slices)
 
     async def _end(self) -> None:
-        # A slice that is waited for holds the generator: it can be closed once nobody waits.
+        # A pending read holds the generator, which can be closed only without one.
         if self._waiting is not None and not self._waiting.done():
             self._waiting.cancel()
             await asyncio.wait({self._waiting}, timeout=STOP_SECONDS)
@@ -212,5 +215,5 @@ class LiveSlices(Iterator[Slice]):
 
 
 async def _next(stream: AsyncIterator[Answer]) -> Answer | None:
-    """The next of `stream`, None after its last."""
+    """Return the next item of `stream`, None after its last."""
     return await anext(stream, None)

@@ -1,10 +1,10 @@
-"""Consensus: what to believe where several providers tell of the same bar.
+"""Consensus between providers that report the same bar.
 
 Two bars agree where every column that both have lies within its tolerance. In this order:
 `agree` all agree with the first; `majority` a bar with which more than half agree, itself counted (of
-three: the one that a third bears out); `past` the bars whose close is no outlier against the symbol's
-own past changes, if they agree and others are outliers. Otherwise nothing can decide and the first
-bar stands, disputed.
+three: the one confirmed by another); `past` the bars with a close that is no outlier against the symbol's
+own past changes, if they agree and others are outliers. Otherwise the bar is undecided: the first one is
+used, marked as disputed.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from alphaloop.errors import InputError
 Floats = npt.NDArray[np.float64]
 Rule = Literal["alone", "agree", "majority", "past", "none"]
 
-# Volumes of two venues are different things, so by default only prices are compared.
+# Venues report different volumes, so by default only prices are compared.
 TOLERANCES: Mapping[str, float] = MappingProxyType(
     {"open": 0.002, "high": 0.002, "low": 0.002, "close": 0.001}
 )
@@ -34,9 +34,9 @@ NORMAL_OVER_MAD = 1.4826
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """The bar to go on with, and by which rule; `outvoted` are the providers that were not believed.
+    """The bar to use, and the rule that decided; `outvoted` are the rejected providers.
 
-    `bar.disputed` is set where nothing could decide.
+    `bar.disputed` is set where no rule could decide.
     """
 
     bar: Bar
@@ -46,17 +46,17 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Consensus:
-    """Decides between providers. Pure: the same bars and the same past have the same verdict.
+    """Decides between providers. Pure: equal bars with an equal past give an equal verdict.
 
     `tolerances` are by column and relative to the larger value; a column without one is not compared.
-    `outlier` is how many robust standard deviations off a change may be; it takes `least` past changes to
-    know the scale, which is never taken below the tolerance of the close. `InputError` for a tolerance of
-    no column, or a number that makes no sense.
+    `outlier` is the limit of a change in robust standard deviations; estimating the scale takes `min_changes`
+    past changes, and it is never taken below the tolerance of the close. `InputError` for a tolerance of an
+    unknown column, or a number that makes no sense.
     """
 
     tolerances: Mapping[str, float] = field(default_factory=lambda: TOLERANCES)
     outlier: float = 10.0
-    least: int = 10
+    min_changes: int = 10
 
     def __post_init__(self) -> None:
         for column, tolerance in self.tolerances.items():
@@ -64,11 +64,13 @@ class Consensus:
                 raise InputError(
                     f"tolerance of '{column}' is {tolerance}; it must lie in [0, 1), of: {', '.join(COLUMNS)}"
                 )
-        if not self.outlier > 0 or self.least < 2:
-            raise InputError(f"outlier is {self.outlier} and least {self.least}; give > 0 and >= 2")
+        if not self.outlier > 0 or self.min_changes < 2:
+            raise InputError(
+                f"outlier is {self.outlier} and min_changes {self.min_changes}; give > 0 and >= 2"
+            )
 
     def agree(self, one: Bar, other: Bar) -> bool:
-        """Whether two bars tell the same, in every column that both have. Symmetric."""
+        """Return True if two bars agree in every column that both have. Symmetric."""
         for column, tolerance in self.tolerances.items():
             left, right = getattr(one, column), getattr(other, column)
             if left is not None and right is not None:
@@ -77,15 +79,15 @@ class Consensus:
         return True
 
     def settle(self, bars: Sequence[Bar], past: Sequence[float] = ()) -> Verdict:
-        """What to believe of `bars`, of one symbol and timestamp, the preferred provider's first.
+        """Decide between `bars` of one symbol and timestamp, the preferred provider's first.
 
-        `past` are the adjusted closes before, oldest first. A bar that comes alone is believed unless it
-        is an outlier. `InputError` if there is none, or they are of different symbols or timestamps.
+        `past` are the adjusted closes before, oldest first. A single bar is believed unless it is an outlier.
+        `InputError` if there is no bar, or the bars have different symbols or timestamps.
         """
         if not bars or len({(bar.symbol, bar.timestamp) for bar in bars}) != 1:
-            told = ", ".join(f"{bar.symbol} at {bar.timestamp.isoformat()}" for bar in bars)
+            listed = ", ".join(f"{bar.symbol} at {bar.timestamp.isoformat()}" for bar in bars)
             raise InputError(
-                f"a verdict is about the bars of one symbol and timestamp, not: {told or 'none'}"
+                f"a verdict is about the bars of one symbol and timestamp, not: {listed or 'none'}"
             )
         if len(bars) == 1:
             return _disputed(bars[0]) if self._outliers(bars, past)[0] else Verdict(bars[0], "alone")
@@ -101,7 +103,7 @@ class Consensus:
         return _disputed(bars[0])
 
     def _outliers(self, bars: Sequence[Bar], past: Sequence[float]) -> npt.NDArray[np.bool_]:
-        scale = _Past(past, self.least, self.tolerances.get("close", 0.0))
+        scale = _Past(past, self.min_changes, self.tolerances.get("close", 0.0))
         return scale.deviations(bars) > self.outlier
 
     def _decided(
@@ -114,18 +116,18 @@ class Consensus:
 class _Past:
     """The robust scale of a symbol's relative changes: median and median absolute deviation."""
 
-    def __init__(self, closes: Sequence[float], least: int, floor: float) -> None:
+    def __init__(self, closes: Sequence[float], min_changes: int, floor: float) -> None:
         known = np.asarray(closes, dtype=np.float64)
-        self._known = len(known) > least
+        self._known = len(known) > min_changes
         if self._known:
             changes = known[1:] / known[:-1] - 1.0
             self._last, self._middle = known[-1], float(np.median(changes))
             spread = float(np.median(np.abs(changes - self._middle)))
-            # A price that never moved would make an outlier of its first tick.
+            # Without a floor, the first tick after an unchanged price would be an outlier.
             self._scale = max(NORMAL_OVER_MAD * spread, floor, np.finfo(float).eps)
 
     def deviations(self, bars: Sequence[Bar]) -> Floats:
-        """Robust standard deviations that each close is off, `[bars]`; 0 where nothing is known."""
+        """Return each close's deviation in robust standard deviations, `[bars]`; 0 without a scale."""
         if not self._known:
             return np.zeros(len(bars))
         changes = np.array([bar.close * bar.adjustment for bar in bars]) / self._last - 1.0

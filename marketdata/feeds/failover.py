@@ -30,21 +30,39 @@ log = logging.getLogger(__name__)
 
 
 def identity_of_providers(identities: Sequence[str]) -> str:
-    """The identity of a feed of providers, from theirs."""
+    """Return the identity of a feed from those of its providers."""
     return "providers:" + ",".join(identities)
 
 
 def unheard(switch: Switch) -> None:
-    """The `on_switch` of a caller who reads `switches` instead."""
+    """Ignore a switch: the `on_switch` of a caller that reads `switches` instead."""
 
 
 class FailoverSource:
-    """`providers`, the preferred first, behind the interface of one live source.
+    """Several providers behind the interface of one live source.
 
-    Every bar carries the name of the provider that it came from. `switches` are all changes of the
-    active provider, `counts` what else happened, by word. `breakers` may be given by provider, to share
-    them; each provider without one gets its own. `InputError` where there is no provider, two have the
-    same name, or their calendars differ.
+    Every bar carries the name of its provider. `switches` are all changes of the active provider, `counts`
+    the number of other events by name.
+
+    Parameters
+    ----------
+    providers
+        Live sources, the preferred first.
+    policy
+        Waiting times, consensus and retries; defaults apply if None.
+    name
+        Name of the source, for messages.
+    clock
+        Clock; the system's if None.
+    breakers
+        Circuit breakers by provider, to share them; each provider without one gets its own.
+    on_switch
+        Called with each change of the active provider.
+
+    Raises
+    ------
+    InputError
+        For no provider, two with one name, or different calendars.
     """
 
     def __init__(
@@ -61,20 +79,20 @@ class FailoverSource:
         if not names or len(set(names)) < len(names):
             raise InputError(f"a failover needs providers with different names; it was given {names}")
         if len({provider.calendar for provider in providers}) > 1:
-            told = ", ".join(f"{provider.name} {provider.calendar}" for provider in providers)
-            raise InputError(f"the providers of '{name}' follow different calendars: {told}")
+            listed = ", ".join(f"{provider.name} {provider.calendar}" for provider in providers)
+            raise InputError(f"the providers of '{name}' follow different calendars: {listed}")
         self.name = name
         self.switches: list[Switch] = []
         self.counts: Counter[str] = Counter()
         self._providers, self._policy = tuple(providers), policy or FailoverPolicy()
         self._clock = clock or SystemClock()
-        self._breakers = {one: CircuitBreaker() for one in names} | dict(breakers or {})
+        self._breakers = {provider_name: CircuitBreaker() for provider_name in names} | dict(breakers or {})
         self._on_switch = on_switch
         self._relay: Relay | None = None
 
     @property
     def identity(self) -> str:
-        """The providers in their order: which bars it gives follows from them, and not from its name."""
+        """Identity from the providers in their order: they determine the bars, the name does not."""
         return identity_of_providers([identity_of(provider) for provider in self._providers])
 
     @property
@@ -94,7 +112,7 @@ class FailoverSource:
 
     @property
     def active(self) -> str:
-        """The provider whose bars are taken at present."""
+        """Name of the provider in use."""
         return self._relay.active if self._relay else self._providers[0].name
 
     @property
@@ -103,11 +121,11 @@ class FailoverSource:
         return self._relay is not None and self._relay.stale
 
     def readings(self) -> list[Reading]:
-        """How old what each provider of the running stream tells is, and how often its clock ran ahead."""
+        """Return lag, silence and refused bars of each provider of the running stream."""
         return self._relay.readings() if self._relay else []
 
     def symbols(self) -> tuple[str, ...]:
-        """The symbols of the first provider that can tell them, sorted."""
+        """Return the symbols of the first provider that can list them, sorted."""
         return self._first("symbols", lambda provider: provider.symbols())[1]
 
     def history(
@@ -117,11 +135,11 @@ class FailoverSource:
         end: datetime | None = None,
         frequency: str = "1d",
     ) -> pa.Table:
-        """Bars of the first provider that gives them in time, with the column `provider`.
+        """Return bars of the first provider that answers in time, with the column `provider`.
 
-        A provider's failures are tried again as the policy says, and its breaker keeps count of them. A
-        symbol or frequency that it lacks is asked of the next. Raises what the first provider raised if
-        none has it, `GaveUpError` if none answers.
+        A provider's failures are retried according to the policy, and counted by its breaker. A symbol or
+        frequency that a provider lacks is requested from the next. Raises the first provider's error if none
+        has it, `GaveUpError` if none answers.
         """
         name, table = self._first(
             f"history of {', '.join(symbols) or 'all symbols'}",
@@ -133,11 +151,11 @@ class FailoverSource:
         return table.append_column(PROVIDER, pa.array([name] * table.num_rows, pa.string()))
 
     async def stream(self, symbols: Sequence[str], frequency: str = "1m") -> AsyncGenerator[Bar, None]:
-        """Closed bars as `LiveSource.stream` has them, whichever provider gives them.
+        """Yield closed bars as `LiveSource.stream` defines them, from any of the providers.
 
-        All providers' streams run at once, and each bar is settled between them as
-        `marketdata.feeds.arbitration` says; what none of the streams told of is filled in from `history`.
-        Raises `VendorError` once every provider has failed over and over with nothing in between.
+        All providers' streams run at once, and each bar is decided between them by
+        `marketdata.feeds.arbitration`; bars missing from every stream are filled in from `history`. Raises
+        `VendorError` once every provider has failed repeatedly with nothing in between.
         """
         relay = Relay(
             self._providers,
@@ -169,7 +187,7 @@ class FailoverSource:
         self._on_switch(switch)
 
     def _seconds_for(self, start: datetime | None) -> float:
-        """How long a history from `start` on may take."""
+        """Return the time limit of a history from `start` on, in seconds."""
         short = self._policy.retry.deadline
         long = start is None or self._clock.now() - as_utc(start) >= LONG_HISTORY
         return max(short, self._policy.long_history_seconds) if long else short
@@ -177,7 +195,7 @@ class FailoverSource:
     def _first(
         self, what: str, ask: Callable[[LiveSource], Answer], seconds: float | None = None
     ) -> tuple[str, Answer]:
-        """The answer of the first provider that gives one within `seconds`, and its name."""
+        """Return the first answer of a provider within `seconds`, and the provider's name."""
         failed: dict[str, AlphaloopError] = {}
         for provider in self._providers:
             name, breaker = provider.name, self._breakers[provider.name]
@@ -187,7 +205,7 @@ class FailoverSource:
             try:
                 answer = self._in_time(provider, what, ask, seconds or self._policy.retry.deadline)
             except InputError as error:
-                # It answered, and the answer was no: that is not its failure.
+                # A refusal is an answer, not a failure of the provider.
                 breaker.succeeded()
                 failed[name] = error
             except VendorError as error:
@@ -202,13 +220,13 @@ class FailoverSource:
             for other in others:
                 log.warning("%s: none of the others gave %s: %s", self.name, what, other)
             raise first
-        told = "; ".join(f"{name}: {error}" for name, error in failed.items())
-        raise GaveUpError(f"no provider of '{self.name}' gave {what}: {told}") from first
+        reasons = "; ".join(f"{name}: {error}" for name, error in failed.items())
+        raise GaveUpError(f"no provider of '{self.name}' gave {what}: {reasons}") from first
 
     def _in_time(
         self, provider: LiveSource, what: str, ask: Callable[[LiveSource], Answer], seconds: float
     ) -> Answer:
-        """Ask with retries; an answer that hangs is given up after `seconds`."""
+        """Call the provider with retries; give up an answer after `seconds`."""
         retry, future = self._policy.retry, Future[Answer]()
 
         def work() -> None:
@@ -217,7 +235,7 @@ class FailoverSource:
             except Exception as error:  # noqa: BLE001 - raised again in the caller's thread
                 future.set_exception(error)
 
-        # Nothing can stop a vendor's blocking call; the thread ends with it, and holds up no exit.
+        # A vendor's blocking call cannot be stopped; a daemon thread does not hold up the exit.
         Thread(target=work, name=f"{self.name}-{provider.name}", daemon=True).start()
         try:
             return future.result(timeout=seconds)

@@ -1,4 +1,4 @@
-"""The policy of a failover: how long to wait, when to switch, when to switch back."""
+"""Failover policy: how long to wait, when to switch, when to switch back."""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ from marketdata.connectors.closed_bars import always, period_of
 from marketdata.connectors.retry import Retry
 from marketdata.feeds.consensus import Consensus
 
-# What begins so long ago is no gap of a stream, but a history of many pages.
+# A request that begins this long ago is not a stream's gap but a history of many pages.
 LONG_HISTORY = timedelta(days=7)
 
 
 def vendor_retry() -> Retry:
-    """Three attempts within ten seconds, on failures of the vendor alone."""
+    """Return a policy of three attempts within ten seconds, on failures of the vendor alone."""
     return Retry(on=(VendorError,), attempts=3, base=0.2, cap=2.0, deadline=10.0)
 
 
 @dataclass(frozen=True, kw_only=True)
 class FailoverPolicy:
-    """How several providers are made one.
+    """Rules for combining several providers into one.
 
-    `deadline` is how many seconds after the first provider told of a bar the others are waited for: it
-    must be shorter than a bar, so that a switch takes no longer than one. `healthy` is at how many
-    timestamps in a row a preferred provider must do well to be active again. A stream that lags
-    `stale_bars` bars behind the others is opened anew, and the feed is stale once all have been silent for
-    as long. A bar that closes more than `skew` after now is not believed. `consensus` compares providers;
-    None believes the active one. `retry` bounds each provider's `history`, and spaces the opening of
-    streams; a history that begins `LONG_HISTORY` ago or earlier may take `long_history_seconds`. `period` is
-    the length of a bar where the frequency does not say it, and `expects(start, end)` whether bars could
-    have closed in between (a session's night holds none). `InputError` for a number that makes no sense.
+    `deadline` is the wait for the other providers after the first one's bar, in seconds: it must be shorter
+    than a bar, so that a switch takes no longer than one. `healthy` is the number of timestamps in a row in
+    good health after which a preferred provider is active again. A stream that lags `stale_bars` bars behind
+    the others is reopened, and the feed is stale once all have been silent for as long. A bar that closes
+    more than `skew` after now is refused. `consensus` compares providers; None believes the active one.
+    `retry` bounds each provider's `history`, and spaces the opening of streams; a history that begins
+    `LONG_HISTORY` ago or earlier may take `long_history_seconds`. `period` is the length of a bar where the
+    frequency does not say it, and `expects(start, end)` returns False if no bar could have closed in between
+    (a session's night holds none). `InputError` for a number that makes no sense.
     """
 
     deadline: float = 2.0
@@ -53,7 +53,7 @@ class FailoverPolicy:
             )
 
     def length(self, frequency: str) -> timedelta:
-        """The length of a bar; `InputError` where the deadline is not shorter."""
+        """Return the length of a bar; `InputError` where the deadline is not shorter."""
         period = self.period or period_of(frequency)
         if timedelta(seconds=self.deadline) >= period:
             raise InputError(

@@ -1,4 +1,4 @@
-"""Freshness: how old what a feed tells is, and whether its clock can be ours."""
+"""Freshness: age of a feed's bars, and plausibility of its clock."""
 
 from __future__ import annotations
 
@@ -12,8 +12,11 @@ from alphaloop.errors import InputError
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """A feed as it stands: `lag` from the last bar's close to its arrival (negative where the feed's clock
-    runs ahead of ours), `silent` the time since; None before the first bar. `ahead` counts the bars refused.
+    """State of a feed.
+
+    `lag` is the time from the last bar's close to its arrival (negative where the feed's clock runs ahead of
+    ours), `silent` the time since that arrival; both None before the first bar. `ahead` counts the bars
+    refused because they closed in the future.
     """
 
     provider: str
@@ -26,9 +29,9 @@ class Reading:
 class Freshness:
     """Watches one provider's bars against `clock`.
 
-    The feed is stale once it has been silent for `limit`, counted from when the watch began. A bar that
-    closes more than `skew` after now cannot have closed: its feed's clock, or ours, is wrong, and it is
-    not believed. `InputError` for a limit that is not positive or a negative skew.
+    The feed is stale once it has been silent for `limit`, counted from the start of the watch. A bar that
+    closes more than `skew` after now cannot have closed: its feed's clock, or ours, is wrong, and the bar is
+    refused. `InputError` for a limit that is not positive or a negative skew.
     """
 
     def __init__(self, provider: str, limit: timedelta, skew: timedelta, clock: Clock) -> None:
@@ -38,29 +41,29 @@ class Freshness:
             )
         self._provider, self._limit, self._skew, self._clock = provider, limit, skew, clock
         self._began = clock.now()
-        self._heard: datetime | None = None
+        self._last_arrival: datetime | None = None
         self._lag: timedelta | None = None
         self._ahead = 0
 
-    def hear(self, bar: Bar) -> bool:
-        """Note that `bar` has come; whether it can have closed already."""
+    def record(self, bar: Bar) -> bool:
+        """Record the arrival of `bar`; return False if it cannot have closed yet."""
         now = self._clock.now()
         if bar.timestamp - now > self._skew:
             self._ahead += 1
             return False
-        self._heard, self._lag = now, now - bar.timestamp
+        self._last_arrival, self._lag = now, now - bar.timestamp
         return True
 
-    def reopened(self) -> None:
-        """The feed was opened anew: its silence counts from now."""
-        self._began, self._heard = self._clock.now(), None
+    def restart(self) -> None:
+        """Note that the feed was reopened: its silence counts from now."""
+        self._began, self._last_arrival = self._clock.now(), None
 
     @property
     def stale(self) -> bool:
-        """Whether nothing believable came for `limit`."""
-        return self._clock.now() - (self._heard or self._began) > self._limit
+        """Whether no believable bar arrived for `limit`."""
+        return self._clock.now() - (self._last_arrival or self._began) > self._limit
 
     def reading(self) -> Reading:
-        """How the feed stands now."""
-        silent = None if self._heard is None else self._clock.now() - self._heard
+        """Return the current state of the feed."""
+        silent = None if self._last_arrival is None else self._clock.now() - self._last_arrival
         return Reading(self._provider, self._lag, silent, self.stale, self._ahead)

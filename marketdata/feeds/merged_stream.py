@@ -1,4 +1,4 @@
-"""The relay: one running stream made of the streams of several providers."""
+"""One running stream merged from the streams of several providers."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ log = logging.getLogger(__name__)
 
 
 class Relay:
-    """Runs every provider's stream, has the election settle each bar, and fills gaps from `history`.
+    """Runs every provider's stream, decides each bar by arbitration, and fills gaps from `history`.
 
-    A stream that fails is opened again after a pause that grows, once the provider's breaker allows it.
-    What cannot be a bar of this stream (a symbol not asked for, a close off the grid of bars or of the
-    future) is counted, logged once a kind and skipped.
+    A stream that fails is reopened after a growing pause, once the provider's breaker allows it. A bar that
+    cannot belong to this stream (a symbol not requested, a close off the grid of bars or in the future) is
+    counted, logged once a kind and skipped.
     """
 
     def __init__(
@@ -65,29 +65,29 @@ class Relay:
         self._pumps: dict[str, asyncio.Task[None]] = {}
         self._stopping: set[asyncio.Task[None]] = set()
         self._failures: Counter[str] = Counter()
-        self._over: dict[str, AlphaloopError | None] = {}
-        self._told = 0
+        self._finished: dict[str, AlphaloopError | None] = {}
+        self._reported = 0
 
     @property
     def active(self) -> str:
-        """The provider whose bars are taken."""
+        """The provider in use."""
         return self._election.active
 
     @property
     def stale(self) -> bool:
         """Whether every provider has been silent for too long."""
-        return all(one.stale for one in self._freshness.values())
+        return all(freshness.stale for freshness in self._freshness.values())
 
     def readings(self) -> list[Reading]:
-        """How each provider stands."""
-        return [one.reading() for one in self._freshness.values()]
+        """Return the state of each provider."""
+        return [freshness.reading() for freshness in self._freshness.values()]
 
     async def bars(self) -> AsyncGenerator[Bar, None]:
-        """The settled bars, gaps filled; each symbol's in order and each once."""
+        """Yield the decided bars, gaps filled; each symbol's in order and each once."""
         for name in self._providers:
             self._start(name, failures=0)
         try:
-            while len(self._over) < len(self._providers):
+            while len(self._finished) < len(self._providers):
                 await self._receive()
                 for bar in await self._settled(finish=False):
                     yield bar
@@ -100,14 +100,14 @@ class Relay:
             await self._stop()
 
     async def _receive(self) -> None:
-        """Take what the pumps have brought, waiting until there is something to do."""
-        wakes = self._election.wakes()
-        timeout = self._limit.total_seconds() if wakes is None else max(wakes - monotonic(), 0.0)
+        """Take the bars in the queue, waiting until there is something to do."""
+        due = self._election.next_deadline()
+        timeout = self._limit.total_seconds() if due is None else max(due - monotonic(), 0.0)
         try:
             async with asyncio.timeout(timeout):
                 self._take(*await self._queue.get())
         except TimeoutError:
-            if wakes is None and self.stale:
+            if due is None and self.stale:
                 self._refuse("stale", f"no provider told anything for {self._limit}")
             return
         while not self._queue.empty():
@@ -120,32 +120,32 @@ class Relay:
                 self._kinds.discard("stale")
                 self._election.offer(name, replace(message, provider=name), monotonic())
             return
-        self._election.left(name)
+        self._election.mark_down(name)
         if isinstance(message, VendorError):
             self._failures[name] += 1
             self._counts["failures"] += 1
             log.warning("the stream of %s failed: %s", name, message)
         elif message is None or isinstance(message, InputError):
-            self._over[name] = message
+            self._finished[name] = message
         else:
             raise message
 
     async def _settled(self, *, finish: bool) -> list[Bar]:
         settled = self._election.settle(monotonic(), finish=finish)
-        for switch in self._election.switches[self._told :]:
+        for switch in self._election.switches[self._reported :]:
             self._on_switch(switch)
-        self._told = len(self._election.switches)
-        bars = await self._missing(settled) + [one.bar for one in settled]
+        self._reported = len(self._election.switches)
+        bars = await self._missing(settled) + [decided.bar for decided in settled]
         return sorted(bars, key=lambda bar: bar.timestamp)
 
     async def _missing(self, settled: Sequence[Settled]) -> list[Bar]:
-        """The bars between the settled ones and those before them, from history."""
+        """Return the bars between the decided ones and their predecessors, from history."""
         gaps = [
-            (one.bar.symbol, one.previous, one.bar.timestamp)
-            for one in settled
-            if one.previous is not None
-            and one.bar.timestamp - one.previous > self._period
-            and self._policy.expects(one.previous, one.bar.timestamp - self._period)
+            (decided.bar.symbol, decided.previous, decided.bar.timestamp)
+            for decided in settled
+            if decided.previous is not None
+            and decided.bar.timestamp - decided.previous > self._period
+            and self._policy.expects(decided.previous, decided.bar.timestamp - self._period)
         ]
         if not gaps:
             return []
@@ -156,30 +156,30 @@ class Relay:
             table = await asyncio.to_thread(self._history, symbols, start, end, self._frequency)
             known = [bar for bar in stored_bars(table, "") if self._on_grid(bar)]
         except (VendorError, InputError) as error:
-            # The stream goes on: a gap that is told of is better than a feed that stands still.
+            # The stream continues: a logged gap is better than a stalled feed.
             self._counts["unfilled"] += len(gaps)
             log.warning("bars of %s after %s could not be filled in: %s", ", ".join(symbols), start, error)
             return []
-        found = {
+        missed = {
             (bar.symbol, bar.timestamp): bar
             for bar in known
             for symbol, after, before in gaps
             if bar.symbol == symbol and after < bar.timestamp < before
         }
-        self._counts["filled"] += len(found)
-        return list(found.values())
+        self._counts["filled"] += len(missed)
+        return list(missed.values())
 
     def _believable(self, name: str, bar: Bar) -> bool:
         if bar.symbol not in self._wanted:
             return self._refuse(f"{name}: a symbol that was not asked for", bar.symbol)
         if not self._on_grid(bar):
             return self._refuse(f"{name}: a close between bars", f"{bar.symbol} {bar.timestamp.isoformat()}")
-        if not self._freshness[name].hear(bar):
+        if not self._freshness[name].record(bar):
             return self._refuse(f"{name}: a bar of the future", f"{bar.symbol} {bar.timestamp.isoformat()}")
         return True
 
     def _on_grid(self, bar: Bar) -> bool:
-        """Whether bars can close then: sessions may begin off the hour, but at a minute."""
+        """Return True if bars can close then: sessions may begin off the hour, but at a minute."""
         return not (bar.timestamp - EPOCH) % min(self._period, MINUTE)
 
     def _refuse(self, kind: str, detail: str) -> bool:
@@ -190,26 +190,26 @@ class Relay:
         return False
 
     def _require_one(self) -> None:
-        """Raise once every provider that is not over has failed again and again, and told nothing."""
+        """Raise once every provider still running has failed repeatedly without a bar."""
         limit = self._policy.retry.attempts
-        trying = [name for name in self._providers if name not in self._over]
+        trying = [name for name in self._providers if name not in self._finished]
         if trying and all(self._failures[name] >= limit for name in trying):
             raise VendorError(f"every provider failed {limit} times in a row: {', '.join(self._providers)}")
 
     def _raise_if_none_ended_well(self) -> None:
-        if None not in self._over.values():
-            raise next(error for error in self._over.values() if error is not None)
+        if None not in self._finished.values():
+            raise next(error for error in self._finished.values() if error is not None)
 
     def _reopen_frozen(self) -> None:
-        """Open anew the streams that tell nothing while others go on: their connection may be half dead."""
-        told = [at for name in self._providers if (at := self._election.latest(name)) is not None]
-        if not told:
+        """Reopen silent streams while others continue: their connection may be half dead."""
+        latest = [at for name in self._providers if (at := self._election.latest(name)) is not None]
+        if not latest:
             return
         for name, pump in self._pumps.items():
             silent = self._freshness[name].stale and not pump.done()
             behind = (self._election.latest(name) or EPOCH) + self._limit
-            if silent and behind < max(told):
-                self._election.left(name)
+            if silent and behind < max(latest):
+                self._election.mark_down(name)
                 self._counts["reopened"] += 1
                 self._breakers[name].failed()
                 pump.cancel()
@@ -217,19 +217,19 @@ class Relay:
                 self._start(name, failures=1)
 
     def _start(self, name: str, failures: int) -> None:
-        self._freshness[name].reopened()
+        self._freshness[name].restart()
         task = asyncio.create_task(self._pump(name, failures), name=f"stream of {name}")
         task.add_done_callback(lambda done: self._ended(name, done))
         self._pumps[name] = task
 
     def _ended(self, name: str, task: asyncio.Task[None]) -> None:
-        """A pump ends by itself; an error that it did not expect is raised where the stream is read."""
+        """Raise a pump's unexpected error where the stream is read; a normal end needs no action."""
         self._stopping.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             self._queue.put_nowait((name, error))
 
     async def _pump(self, name: str, failures: int) -> None:
-        """Bring the bars of one provider, opening its stream again whenever it fails."""
+        """Queue the bars of one provider, reopening its stream after each failure."""
         breaker, retry = self._breakers[name], self._policy.retry
         while True:
             if failures:

@@ -1,4 +1,4 @@
-"""Replay: a stored period as a live source that cannot be told from the venue."""
+"""Replay: a stored period as a live source, indistinguishable from the venue."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ AS_FAST_AS_POSSIBLE = math.inf
 
 
 class ReplaySource:
-    """Gives the bars of `table` as if they closed now, `speed` times as fast as they did.
+    """Replays the bars of `table` as if they closed now, at `speed` times the original pace.
 
-    `clock` is put to each bar's close before the bar is given, and never beyond, so whoever holds it lives
-    in the replayed time; the stream begins after the moment at which the clock stands. `history` tells
-    nothing that lies after the clock. Bars keep the provider that they were stored with; others have
-    `name`'s. `frequency` is what the bars are, and no other can be had. `InputError` for a speed that is
-    not positive or a table without rows.
+    `clock` is set to each bar's close before the bar is sent, and never beyond, so every holder of the clock
+    lives in the replayed time; the stream begins after the clock's initial time. `history` returns nothing
+    later than the clock. Bars keep their stored provider; others have `name`'s. `frequency` is the length of
+    the bars, and no other is available. `InputError` for a speed that is not positive or a table without
+    rows.
     """
 
     adjusted_only: bool
@@ -67,7 +67,7 @@ class ReplaySource:
         speed: float = AS_FAST_AS_POSSIBLE,
         calendar: CalendarName = "24/7",
     ) -> ReplaySource:
-        """The bars of a snapshot, under the name of the source that they were stored from."""
+        """Replay the bars of a snapshot, under the name of their source."""
         return cls(
             store.load(snapshot_id),
             clock,
@@ -89,7 +89,7 @@ class ReplaySource:
         frequency: str = "1d",
         speed: float = AS_FAST_AS_POSSIBLE,
     ) -> ReplaySource:
-        """The history of a source, under its name and by its calendar."""
+        """Replay the history of a source, under its name and by its calendar."""
         return cls(
             source.history(symbols, start, end, frequency),
             clock,
@@ -103,12 +103,12 @@ class ReplaySource:
 
     @property
     def description(self) -> str:
-        """What is replayed."""
+        """The replayed period."""
         times = pc.min_max(self._table["timestamp"].cast(pa.timestamp("us", tz="UTC"), safe=False)).as_py()
         return f"a replay of '{self.name}' from {times['min'].isoformat()} to {times['max'].isoformat()}"
 
     def symbols(self) -> tuple[str, ...]:
-        """Every symbol of the table, sorted."""
+        """Return every symbol of the table, sorted."""
         return tuple(sorted(pc.unique(self._table["symbol"]).to_pylist()))
 
     def history(
@@ -118,22 +118,22 @@ class ReplaySource:
         end: datetime | None = None,
         frequency: str = "1d",
     ) -> pa.Table:
-        """The bars that have closed by the replayed time; the future is not known here either."""
+        """Return the bars that have closed by the replayed time; the future is unknown here too."""
         self._require(frequency)
         now = self._clock.now()
         return select(self._table, require_symbols(self, symbols), start, min(end, now) if end else now)
 
     async def stream(self, symbols: Sequence[str], frequency: str = "1m") -> AsyncGenerator[Bar, None]:
-        """The bars after the clock, each when it closes by the replayed time; ends after the last."""
+        """Yield the bars after the clock, each when it closes by the replayed time."""
         self._require(frequency)
         began, origin = self._clock.now(), monotonic()
         rows = select(self._table, require_symbols(self, symbols), began)
         for bar in stored_bars(rows, self.name):
             if bar.timestamp <= began:
                 continue
-            # Waits are measured from the beginning, so the time that a consumer takes adds up to no delay.
+            # Waits are measured from the beginning, so a consumer's processing time does not accumulate.
             due = origin + (bar.timestamp - began).total_seconds() / self._speed
-            # Also at no distance: whoever else runs on this loop has a turn between two bars.
+            # Sleep even for zero seconds: other tasks of this loop get a turn between two bars.
             await self._sleep(max(due - monotonic(), 0.0))
             if bar.timestamp > self._clock.now():
                 self._clock.advance(bar.timestamp)

@@ -1,5 +1,5 @@
-"""Files of bars: CSV and Parquet of the user's own, and package data.
+"""Files of bars: the user's own CSV and Parquet, and data files in packages.
 
-Columns, stamps and numbers of such files are read here. Whether the bars can be believed is decided in
+Columns, stamps and numbers of such files are parsed here. Whether the bars can be believed is decided in
 `marketdata.quality`.
 """

@@ -1,4 +1,4 @@
-"""From the columns of somebody's file to those of `BARS_SCHEMA`."""
+"""Map the columns of a user's file to those of `BARS_SCHEMA`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from marketdata.files.date_format import iso_texts, require_format
 from marketdata.files.number_cells import numbers
 from marketdata.files.stamp_cells import StampCells
 
-# Names that a column may have besides its own; case, spaces and hyphens do not count.
+# Accepted names of a column besides its own; case, spaces and hyphens are ignored.
 ALIASES = {
     "symbol": ("symbol", "ticker", "instrument"),
     "timestamp": ("timestamp", "date", "datetime", "time"),
@@ -24,21 +24,21 @@ ALIASES = {
     "adjusted_close": ("adjusted_close", "adj_close", "adjclose"),
 }
 FIELDS = (*BARS_SCHEMA.names, "adjusted_close")
-# So many lines may stand above a table.
+# Maximum number of lines above a table.
 MAX_LINES = 1_000
 STAMP = BARS_SCHEMA.field("timestamp").type
 
 
 @dataclass(frozen=True)
 class BarColumns:
-    """How a file's columns are read.
+    """Rules for reading a file's columns.
 
-    `names` gives a field's column where no alias fits; `extra` are numeric columns to be kept besides.
-    `timezone` is that of times without one, which are refused while it is empty. `date_format` is that of
-    times which are not written in ISO 8601: see `marketdata.files.date_format`. Of a CSV file the first
-    `skip_lines` lines are none of the table, and the names of its columns stand in the first of
-    `header_lines` lines. `stamp` says what a time means, and `frequency` how long a bar is, both empty where
-    that is not told: see `StampRule`.
+    `names` gives a field's column where no alias fits; `extra` are further numeric columns to keep.
+    `timezone` applies to times without one, which are refused while it is empty. `date_format` is the format
+    of times that are not in ISO 8601: see `marketdata.files.date_format`. Of a CSV file, the first
+    `skip_lines` lines are not part of the table, and its column names are in the first of `header_lines`
+    lines. `stamp` is the meaning of a time, and `frequency` the length of a bar, both empty where not stated:
+    see `StampRule`.
     """
 
     calendar: str = "XNYS"
@@ -72,79 +72,80 @@ class BarColumns:
                 raise InputError(f"{name} is {value}; it must be from {least} to {MAX_LINES}")
 
     def options(self) -> dict[str, str]:
-        """Every field as an option of a folder, by name; empty where it says nothing."""
-        told = {one.name: getattr(self, one.name) for one in fields(self)}
-        names = told.pop("names")
+        """Return every field as an option of a folder, by name; empty where not set."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        names = values.pop("names")
         texts = {
-            name: ",".join(value) if isinstance(value, tuple) else str(value) for name, value in told.items()
+            name: ",".join(value) if isinstance(value, tuple) else str(value)
+            for name, value in values.items()
         }
         return texts | dict(names)
 
     def find(self, columns: Sequence[str], label: str, *, symbol_known: bool) -> dict[str, str]:
-        """The column of each field among `columns`; a field that is not there is left out.
+        """Return the column of each field among `columns`; a missing field is left out.
 
-        `DataError` where one must be there (symbol, unless it is known otherwise, timestamp, close), and
-        where two could be the same.
+        `DataError` for a missing required field (timestamp, close, and symbol unless it is known otherwise),
+        and where two columns could be the same field.
         """
         plain = [_plain(name) for name in columns]
-        found: dict[str, str] = {}
-        for wanted in (*FIELDS, *self.extra):
-            options = [_plain(self.names[wanted])] if wanted in self.names else [wanted]
-            if wanted not in self.names and wanted not in plain:
-                options = list(ALIASES.get(wanted, (wanted,)))
-            # The names of extra columns are given, so they are as written.
+        matches: dict[str, str] = {}
+        for target in (*FIELDS, *self.extra):
+            options = [_plain(self.names[target])] if target in self.names else [target]
+            if target not in self.names and target not in plain:
+                options = list(ALIASES.get(target, (target,)))
+            # Names of extra columns come from the user and are compared in plain form.
             options = [_plain(option) for option in options]
-            mine = [name for name, simple in zip(columns, plain, strict=True) if simple in options]
-            if len(mine) > 1:
-                both = " and ".join(f"'{name}'" for name in mine[:2])
-                raise DataError(f"{label}: columns {both} could both be the {wanted}; keep or name one")
-            if mine:
-                found[wanted] = mine[0]
+            matching = [name for name, simple in zip(columns, plain, strict=True) if simple in options]
+            if len(matching) > 1:
+                both = " and ".join(f"'{name}'" for name in matching[:2])
+                raise DataError(f"{label}: columns {both} could both be the {target}; keep or name one")
+            if matching:
+                matches[target] = matching[0]
         required = ["timestamp", "close", *self.extra, *self.names, *([] if symbol_known else ["symbol"])]
-        for wanted in required:
-            if wanted not in found:
+        for target in required:
+            if target not in matches:
                 has = ", ".join(name if name.isprintable() else repr(name) for name in columns) or "none"
                 raise DataError(
-                    f"{label}: column '{wanted}' is missing; it has: {has}; name it, as {wanted}=NAME, or "
+                    f"{label}: column '{target}' is missing; it has: {has}; name it, as {target}=NAME, or "
                     "say how many lines stand above the header, as skip_lines=1"
                 )
-        return found
+        return matches
 
     def empty(self) -> pa.Table:
-        """A table of bars without rows."""
+        """Return a table of bars without rows."""
         further = [pa.field(name, pa.float64()) for name in self.extra]
         return with_calendar(pa.schema([*BARS_SCHEMA, *further]).empty_table(), self.calendar)
 
-    def convert(self, raw: pa.Table, found: Mapping[str, str], label: str, symbol: str = "") -> pa.Table:
-        """`raw` as a table of bars; `symbol` is that of every row where no column says it.
+    def convert(self, raw: pa.Table, names: Mapping[str, str], label: str, symbol: str = "") -> pa.Table:
+        """Convert `raw` to a table of bars; `symbol` applies to every row without a symbol column.
 
         With an adjusted close and no adjustment, the adjustment is the ratio of the two closes: see
         `marketdata.files.folder_source.rebased`. `DataError` names column and row.
         """
         cells = _Cells(label)
         symbols = (
-            cells.symbols(raw[found["symbol"]])
-            if "symbol" in found
+            cells.symbols(raw[names["symbol"]])
+            if "symbol" in names
             else pa.array([symbol] * len(raw), pa.string())
         )
-        own = all(found.get(name) == name for name in BARS_SCHEMA.names if name != "symbol")
+        own = all(names.get(name) == name for name in BARS_SCHEMA.names if name != "symbol")
         rule = StampRule(self.calendar, self.stamp, self.frequency, own)
-        dated = self._dated(raw[found["timestamp"]], label)
+        dated = self._dated(raw[names["timestamp"]], label)
         stamps = StampCells(label, rule, self.timezone).stamps(dated)
         closes = rule.closes(stamps, symbols.to_numpy(zero_copy_only=False), label)
         columns: dict[str, pa.Array] = {"symbol": symbols, "timestamp": pa.array(closes).cast(STAMP)}
         for name in BARS_SCHEMA.names[2:]:
-            if name in found:
-                columns[name] = cells.numbers(name, raw[found[name]])
+            if name in names:
+                columns[name] = cells.numbers(name, raw[names[name]])
             else:
                 default = 1.0 if name == "adjustment" else None
                 columns[name] = pa.array([default] * len(raw), pa.float64())
-        if "adjustment" not in found and "adjusted_close" in found:
-            adjusted = cells.numbers("adjusted_close", raw[found["adjusted_close"]])
+        if "adjustment" not in names and "adjusted_close" in names:
+            adjusted = cells.numbers("adjusted_close", raw[names["adjusted_close"]])
             columns["adjustment"] = pc.divide(adjusted, columns["close"])
         table = pa.table(columns, schema=BARS_SCHEMA)
         for name in self.extra:
-            table = table.append_column(name, cells.numbers(name, raw[found[name]]))
+            table = table.append_column(name, cells.numbers(name, raw[names[name]]))
         return with_calendar(table, self.calendar)
 
     def _dated(self, column: pa.ChunkedArray, label: str) -> pa.ChunkedArray:
@@ -153,7 +154,7 @@ class BarColumns:
 
 @dataclass(frozen=True)
 class _Cells:
-    """Columns of cells, and what to say of one that is wrong."""
+    """Parsers of cells, with errors that name the file."""
 
     label: str
 

@@ -1,4 +1,4 @@
-"""One file of bars, CSV or Parquet, of which only what is asked for is read."""
+"""One file of bars, CSV or Parquet, of which only the requested part is read."""
 
 from __future__ import annotations
 
@@ -23,20 +23,19 @@ from marketdata.source import select
 
 PARQUET = ".parquet"
 SUFFIXES = (".csv", ".csv.gz", PARQUET)
-# A file's own times may be local, and name the beginning of a bar: rows are cut off this far outside of
-# what was asked for (and the length of a bar) before they are read, and exactly afterwards.
+# A file's own times may be local, and mark the beginning of a bar: rows are filtered with this margin (and
+# the length of a bar) before they are read, and exactly afterwards.
 MARGIN = timedelta(days=2)
-# What the metadata of a table of bars and of a snapshot hold.
+# Metadata keys of our own tables of bars and snapshots.
 OURS = {CALENDAR, b"alphaloop.snapshot"}
 
 
 @dataclass(frozen=True)
 class BarFile:
-    """The file at `path` of a storage; `name` is what errors call it.
+    """The file at `path` of a storage; `name` identifies it in errors.
 
-    `symbol` is that of all its rows where its folder says so; where `titled`, a file without a column
-    of symbols is called after its only one. `margin` is how far a row's own time may lie from its bar's
-    close.
+    `symbol` applies to all its rows where its folder states it; if `titled`, a file without a symbol column
+    is named after its only symbol. `margin` is the maximum distance of a row's own time from its bar's close.
     """
 
     storage: Storage
@@ -52,7 +51,7 @@ class BarFile:
             raise DataError(f"{self.name}: a data file ends in {' or '.join(SUFFIXES)}")
 
     def symbols(self) -> set[str]:
-        """The symbols in it; of Parquet, only their column is read."""
+        """Return the symbols in the file; of Parquet, only the symbol column is read."""
         if self._only_symbol:
             return {self._only_symbol}
         column = self._found["symbol"]
@@ -61,16 +60,16 @@ class BarFile:
 
     @property
     def relative(self) -> bool:
-        """Whether its adjustment is a ratio to a close that was adjusted with what came later."""
+        """Whether the adjustment is a ratio to a close adjusted with later knowledge."""
         return "adjusted_close" in self._found and "adjustment" not in self._found
 
     def read(
         self, symbols: Sequence[str] | None = None, start: datetime | None = None, end: datetime | None = None
     ) -> pa.Table:
-        """Its bars of `symbols` (None: of all) with `start <= timestamp <= end`, in the file's order.
+        """Return the bars of `symbols` (None: all) with `start <= timestamp <= end`, in file order.
 
-        Of Parquet only the columns needed and the row groups in question are read; a CSV file is read
-        whole. Raises `DataError` naming the file and the place, `VendorError` where the store failed.
+        Of Parquet only the columns and row groups needed are read; a CSV file is read whole. Raises
+        `DataError` naming the file and the place, `VendorError` where the store failed.
         """
         if symbols is not None and self._only_symbol and self._only_symbol not in symbols:
             return self.columns.empty()
@@ -83,7 +82,7 @@ class BarFile:
 
     @property
     def _reading(self) -> BarColumns:
-        """How its columns are read: a table of ours, which names its calendar, has stamps that are closes."""
+        """Rules for reading the columns: in our own tables, which name a calendar, stamps are closes."""
         ours = self._parquet and OURS.intersection(self._fragment[1].metadata or ())
         return replace(self.columns, stamp=CLOSE) if ours and not self.columns.stamp else self.columns
 
@@ -101,8 +100,8 @@ class BarFile:
     def _found(self) -> Mapping[str, str]:
         names = self._fragment[1].names if self._parquet else self._header
         known = self.titled or self.symbol != ""
-        found = self.columns.find(names, self.name, symbol_known=known)
-        return {field: name for field, name in found.items() if field != "symbol" or not self.symbol}
+        column_of = self.columns.find(names, self.name, symbol_known=known)
+        return {field: name for field, name in column_of.items() if field != "symbol" or not self.symbol}
 
     @cached_property
     def _fragment(self) -> tuple[Any, pa.Schema]:
@@ -111,7 +110,7 @@ class BarFile:
         try:
             fragment = dataset.ParquetFileFormat().make_fragment(self.path, self.storage.filesystem)
             schema = fragment.physical_schema
-            # The names are decoded here, where damage to them is an error of the file.
+            # Names are decoded here, so that damage in them is reported as an error of the file.
             fields = list(zip(schema.names, schema.types, strict=True))
             return fragment, pa.schema(fields, metadata=schema.metadata)
         except FAILURES as error:
@@ -132,7 +131,7 @@ class BarFile:
         try:
             if self._parquet:
                 return self._fragment[0].to_table(columns=names, filter=condition, use_threads=False)
-            # Everything as text: a cell that is no number is then named by its row.
+            # Read everything as text, so that the error for an invalid number names its row.
             options = arrow_csv.ConvertOptions(
                 column_types={name: pa.string() for name in names}, include_columns=names
             )
@@ -145,7 +144,7 @@ class BarFile:
             self._fail(error)
 
     def _condition(self, symbols: Sequence[str] | None, start: datetime | None, end: datetime | None) -> Any:
-        """What Parquet's own statistics can decide; None where that is nothing."""
+        """Build a filter for Parquet's own statistics; None where they cannot decide."""
         schema, parts = self._fragment[1], []
         symbol = self._found.get("symbol")
         if symbols is not None and symbol and self._plain_symbols(symbol):
@@ -164,7 +163,7 @@ class BarFile:
         return together
 
     def _plain_symbols(self, name: str) -> bool:
-        """True where the column's statistics show texts without blanks around them."""
+        """Return True where the column's statistics show text without surrounding blanks."""
         fragment, schema = self._fragment
         if not pa.types.is_string(schema.field(name).type):
             return False
@@ -172,7 +171,7 @@ class BarFile:
             ends = [group.statistics.get(name, {}) for group in fragment.row_groups]
         except FAILURES as error:
             self._fail(error)
-        texts = [text for one in ends for text in (one.get("min"), one.get("max"))]
+        texts = [text for statistics in ends for text in (statistics.get("min"), statistics.get("max"))]
         return all(isinstance(text, str) and text == text.strip() for text in texts)
 
     def _fail(self, error: Exception) -> NoReturn:
@@ -180,21 +179,24 @@ class BarFile:
 
 
 def title(path: str) -> str:
-    """The name of a file without its ending: BRK.A of `BRK.A.csv`."""
+    """Return the name of a file without its ending: BRK.A of `BRK.A.csv`."""
     name = PurePosixPath(path).name
-    ending = next((one for one in SUFFIXES if name.lower().endswith(one)), "")
+    ending = next((suffix for suffix in SUFFIXES if name.lower().endswith(suffix)), "")
     return name[: len(name) - len(ending)].strip()
 
 
 def _or_null(column: str, condition: Any) -> Any:
-    """`condition`, or no value in the column: what is missing is an error to be told, not to be dropped."""
+    """Extend `condition` by rows without a value.
+
+    A missing value must be reported as an error, not dropped.
+    """
     return condition | pc.field(column).is_null()
 
 
 def _bound(moment: datetime, kind: pa.DataType) -> pa.Scalar | None:
-    """`moment` as a value of a column of times; None where its values do not sort as times do.
+    """Convert `moment` to the type of a time column; None where values do not sort by time.
 
-    Texts do not: 20190102 sorts after 2019-12-31, and blanks before both.
+    Text does not: 20190102 sorts after 2019-12-31, and blanks before both.
     """
     if pa.types.is_timestamp(kind):
         return pa.scalar(moment if kind.tz else moment.replace(tzinfo=None), kind)
@@ -202,7 +204,7 @@ def _bound(moment: datetime, kind: pa.DataType) -> pa.Scalar | None:
 
 
 def _line(stream: Any, number: int) -> str:
-    """The line of this number, counted from 0; empty where there are fewer."""
+    """Return the line with this number, counted from 0; empty where there are fewer."""
     data = b""
     while data.count(b"\n") <= number and (more := stream.read(1 << 12)):
         data += more

@@ -1,8 +1,8 @@
-"""The meaning of a bar's stamp in somebody's file: its close, its opening, or the date of its session.
+"""Meaning of a bar's stamp in a user's file: close, opening, or date of the session.
 
-Bars are known here by their close. What a stamp means is told (`stamp=open|close|date`), or follows from the
-calendar: a bare date is its session's, and so is a midnight in daily bars of an exchange, where no bar can
-close then. Where more than one reading is possible, the stamps are refused.
+Bars are identified by their close. The meaning of a stamp is stated (`stamp=open|close|date`), or follows
+from the calendar: a bare date is its session's, and so is a midnight in daily bars of an exchange, where no
+bar can close then. Ambiguous stamps are refused.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ STAMPS = (OPEN, CLOSE, DATE)
 WAY_OUT = "say what a stamp means: stamp=open, stamp=close or stamp=date, as in folder:bars?stamp=open"
 HOUR = np.timedelta64(1, "h")
 LENGTHS = {"m": np.timedelta64(1, "m"), "h": HOUR}
-# Bars that lie so far apart are of a day or more, of a week or more.
+# Minimum steps of bars of a day or more, of a week or more, and of a month or more.
 MIN_DAILY_STEP, MIN_WEEKLY_STEP, MIN_MONTHLY_STEP = 20 * HOUR, 5 * DAY, 25 * DAY
-# So many bars tell that a file holds weeks.
+# Minimum number of bars to infer that a file holds weeks.
 MIN_WEEKS = 4
 SUNDAY, TUESDAY = 6, 1
-# A month that is dated by its end is dated by one of its last days.
+# Earliest day of a date that marks the end of a month.
 MIN_MONTH_END = 20
 NO_TIME = np.datetime64("NaT", "ns")
 Flags = npt.NDArray[np.bool_]
@@ -47,10 +47,10 @@ Flags = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Stamps:
-    """Stamps of bars as they are written, in the order of the rows.
+    """Stamps of bars as written, in the order of the rows.
 
-    `moments` is `datetime64[ns]` in UTC, NaT for a bare date; `dates` the date that is written,
-    `datetime64[D]`; `midnight` where the clock that is written shows 00:00, or none.
+    `moments` is `datetime64[ns]` in UTC, NaT for a bare date; `dates` the written date, `datetime64[D]`;
+    `midnight` is True where the written time is 00:00 or missing.
     """
 
     moments: Moments
@@ -62,20 +62,20 @@ class Stamps:
 
     @property
     def bare(self) -> Flags:
-        """Where a stamp is a date without a time."""
+        """True where a stamp is a date without a time."""
         return np.isnat(self.moments)
 
     @property
     def order(self) -> Moments:
-        """Moments in the order of time, bare dates as midnights in UTC."""
+        """Moments for sorting, bare dates as midnights in UTC."""
         return np.where(self.bare, self.dates.astype("datetime64[ns]"), self.moments)
 
 
 @dataclass(frozen=True)
 class StampRule:
-    """The meaning of stamps: as told, or by the calendar where `stamp` is empty.
+    """Meaning of stamps: as stated, or by the calendar where `stamp` is empty.
 
-    `frequency` is that of the bars, empty where it is not known. `own` are bars in the columns that this
+    `frequency` is that of the bars, empty where it is not known. `own` marks bars in the columns that this
     platform writes: there, a midnight at which a bar may close is its close.
     """
 
@@ -90,13 +90,19 @@ class StampRule:
 
     @property
     def midnights_are_dates(self) -> bool:
-        """True where a midnight without a time zone is a date, as pandas and spreadsheets write one."""
+        """True where a midnight without a time zone is a date.
+
+        pandas and spreadsheets write dates in this form.
+        """
         if self.frequency[-1:] in LENGTHS or self.stamp == CLOSE:
             return False
         return self.stamp in (OPEN, DATE) or self.calendar not in (ROUND_THE_CLOCK, FOREX)
 
     def closes(self, stamps: Stamps, symbols: npt.NDArray[np.object_], label: str) -> Moments:
-        """When the bars close, `datetime64[ns]` in UTC. `DataError` where that cannot be known."""
+        """Return the closes of the bars, `datetime64[ns]` in UTC.
+
+        `DataError` where they cannot be determined.
+        """
         if not len(stamps):
             return stamps.moments
         step = _step(stamps.order, symbols)
@@ -129,12 +135,12 @@ class StampRule:
             )
 
     def _unit(self, step: np.timedelta64 | None) -> str:
-        """The unit of the bars' frequency, as told, and where it is told as days, as it looks."""
-        told = self.frequency[-1:]
-        if told in LENGTHS or (told in ("", "d") and step is not None and step < MIN_DAILY_STEP):
-            return told if told in LENGTHS else "h"
-        if told in ("w", "M") or step is None or step < MIN_WEEKLY_STEP:
-            return told or "d"
+        """Return the unit of the bars' frequency: as stated, or as observed where days are stated."""
+        unit = self.frequency[-1:]
+        if unit in LENGTHS or (unit in ("", "d") and step is not None and step < MIN_DAILY_STEP):
+            return unit if unit in LENGTHS else "h"
+        if unit in ("w", "M") or step is None or step < MIN_WEEKLY_STEP:
+            return unit or "d"
         return "w" if step < MIN_MONTHLY_STEP else "M"
 
     @property
@@ -146,7 +152,7 @@ class StampRule:
             raise DataError(f"{label}: stamp=date is for bars of a day or more, and these are shorter")
 
     def _require_ends(self, dates: Days, dated: Flags, unit: str, label: str) -> None:
-        """Raise `DataError` where the date of a week or month may be its first day as well as its last."""
+        """Raise `DataError` if a date may be the first or the last day of its week or month."""
         weekdays = (dates.astype(np.int64) + 3) % 7
         if unit == "w":
             unclear = (weekdays == SUNDAY) | (weekdays <= TUESDAY)
@@ -162,19 +168,19 @@ class StampRule:
             )
 
     def _on_the_spot(self, stamps: Stamps) -> Stamps:
-        """`stamps`, with midnights of the market's own clocks known for such, in whatever zone they are."""
+        """Return `stamps` with midnights of the market's local time marked, in any written zone."""
         if self.calendar == ROUND_THE_CLOCK or stamps.bare.all():
             return stamps
         times = stamps.moments[~stamps.bare]
         local = _local(times, schedule(self.calendar, *years_of(times)).zone)
-        there = np.zeros(len(stamps), dtype=bool)
-        there[~stamps.bare] = local == local.astype("datetime64[D]")
+        at_midnight = np.zeros(len(stamps), dtype=bool)
+        at_midnight[~stamps.bare] = local == local.astype("datetime64[D]")
         dates = stamps.dates.copy()
-        dates[there] = local[there[~stamps.bare]].astype("datetime64[D]")
-        return Stamps(stamps.moments, dates, stamps.midnight | there)
+        dates[at_midnight] = local[at_midnight[~stamps.bare]].astype("datetime64[D]")
+        return Stamps(stamps.moments, dates, stamps.midnight | at_midnight)
 
     def _dated(self, stamps: Stamps, dated: Flags, unit: str) -> Moments:
-        """The moments as they are; where `dated`, the close of the date's session."""
+        """Return the moments; where `dated`, the close of the date's session."""
         closes = stamps.moments.copy()
         if dated.any():
             days = stamps.dates[dated]
@@ -183,22 +189,22 @@ class StampRule:
         return closes
 
     def _session_closes(self, days: Days) -> Moments:
-        unique, place = np.unique(days, return_inverse=True)
-        found: list[date] = unique.tolist()
-        return closes_of(found, self.calendar)[place]
+        unique, index = np.unique(days, return_inverse=True)
+        dates: list[date] = unique.tolist()
+        return closes_of(dates, self.calendar)[index]
 
     def _last_closes(self, days: Days, within: np.timedelta64 | npt.NDArray[np.timedelta64]) -> Moments:
-        """The close of the last session up to each day, within so many days; without one, that of the day."""
+        """Return the close of the last session within `within` up to each day, else the day's."""
         closes = self._session_closes(days)
         if self.calendar == ROUND_THE_CLOCK:
             return closes
         known = schedule(self.calendar, *years_of(np.r_[days - 40 * DAY, days]))
-        place = np.searchsorted(known.days, days, side="right") - 1
-        near = (place >= 0) & (days - known.days[np.maximum(place, 0)] < within)
-        return np.where(near, known.closes[np.maximum(place, 0)], closes)
+        index = np.searchsorted(known.days, days, side="right") - 1
+        near = (index >= 0) & (days - known.days[np.maximum(index, 0)] < within)
+        return np.where(near, known.closes[np.maximum(index, 0)], closes)
 
     def _opened(self, stamps: Stamps, unit: str, label: str) -> Moments:
-        """The closes of bars that are stamped with their opening."""
+        """Return the closes of bars that are stamped with their opening."""
         if unit in LENGTHS:
             if stamps.bare.any():
                 raise DataError(
@@ -221,36 +227,39 @@ class StampRule:
         if self.calendar == ROUND_THE_CLOCK:
             return stamps.order + DAY
         dates, rest = stamps.dates.copy(), ~stamps.midnight
-        # A bar that opens at a moment is of the day to which what follows belongs.
+        # A bar that opens at a moment belongs to the market day right after that moment.
         dates[rest] = days_of(stamps.moments[rest] + np.timedelta64(1, "ns"), self.calendar)
         closes = self._session_closes(dates)
         if self.calendar == FOREX:
-            # A day from midnight on is none from 17:00 in New York on: it goes on after that.
+            # A daily bar from midnight on does not end at 17:00 in New York but at the next midnight.
             whole = stamps.midnight & ~stamps.bare
             closes[whole] = self._until_closed(stamps.moments[whole], stamps.moments[whole] + DAY)
         return closes
 
     def _until_closed(self, opened: Moments, ends: Moments) -> Moments:
-        """`ends`, or when the market closed before: the last bar of a session ends with it."""
+        """Return `ends`, or the market's earlier close: a session's last bar ends with it."""
         if self.calendar == ROUND_THE_CLOCK or not len(ends):
             return ends
         starts, closes = schedule(self.calendar, *years_of(np.r_[opened, ends])).open_intervals
-        place = np.searchsorted(starts, ends, side="left") - 1
-        last = closes[np.maximum(place, 0)]
-        return np.where((place >= 0) & (last > opened) & (last < ends), last, ends)
+        index = np.searchsorted(starts, ends, side="left") - 1
+        last = closes[np.maximum(index, 0)]
+        return np.where((index >= 0) & (last > opened) & (last < ends), last, ends)
 
 
 def _days_after(dates: Days, count: int, calendar: str) -> Days:
-    """The day after the last of `count` days of the market, the first of which is given."""
+    """Return the day after the last of `count` market days from each date on."""
     if calendar == ROUND_THE_CLOCK:
         return dates + count * DAY
     known = schedule(calendar, *years_of(np.r_[dates, dates + 3 * count * DAY])).days
-    place = np.minimum(np.searchsorted(known, dates) + count - 1, len(known) - 1)
-    return known[place] + DAY
+    index = np.minimum(np.searchsorted(known, dates) + count - 1, len(known) - 1)
+    return known[index] + DAY
 
 
 def _weeks_after(dates: Days, count: int, calendar: str) -> Days:
-    """The day after the last of `count` weeks, from Sunday on where dated so, else from Monday."""
+    """Return the day after the last of `count` weeks from each date on.
+
+    Weeks begin on Sunday for a date on a Sunday, else on Monday.
+    """
     if calendar == ROUND_THE_CLOCK:
         return dates + 7 * count * DAY
     weekdays = (dates.astype(np.int64) + 3) % 7
@@ -258,7 +267,7 @@ def _weeks_after(dates: Days, count: int, calendar: str) -> Days:
 
 
 def _months_after(dates: Days, count: int, calendar: str) -> Days:
-    """The day after the last of `count` months of the calendar."""
+    """Return the day after the last of `count` calendar months."""
     months = dates.astype("datetime64[M]")
     return (months + count).astype("datetime64[D]")
 
@@ -271,9 +280,9 @@ _AFTER: dict[str, Callable[[Days, int, str], Days]] = {
 
 
 def _step(times: Moments, symbols: npt.NDArray[np.object_]) -> np.timedelta64 | None:
-    """The usual time from bar to bar of a symbol; None where no symbol has two bars.
+    """Return the usual time between a symbol's bars; None where no symbol has two bars.
 
-    Days and weeks are told apart by the shortest step: a daily file may have few bars.
+    Days and weeks are distinguished by the shortest step: a daily file may have few bars.
     """
     order = np.lexsort((times, symbols.astype(str)))
     same = symbols[order][1:] == symbols[order][:-1]
@@ -287,7 +296,7 @@ def _step(times: Moments, symbols: npt.NDArray[np.object_]) -> np.timedelta64 | 
 
 
 def _local(times: Moments, zone: ZoneInfo) -> Moments:
-    """Local times of a zone at `times`, `datetime64[ns]` without a zone."""
+    """Return the local times of a zone at `times`, `datetime64[ns]` without a zone."""
     import pandas as pd
 
     shown: Moments = pd.DatetimeIndex(times, tz="UTC").tz_convert(zone).tz_localize(None).to_numpy()

@@ -1,4 +1,4 @@
-"""Times that a file writes in a form of its own: read by a format, and passed on as ISO 8601."""
+"""Times in a format of the user's own, converted to ISO 8601."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pyarrow as pa
 from alphaloop.errors import DataError, InputError
 from marketdata.files.number_cells import is_number
 
-# Times as a number since 1970, by the unit: the microseconds in one.
+# Microseconds in one unit, for times as a number since 1970.
 EPOCHS = {
     "epoch_s": Decimal(1_000_000),
     "epoch_ms": Decimal(1_000),
@@ -18,27 +18,27 @@ EPOCHS = {
     "epoch_ns": Decimal("0.001"),
 }
 BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
-# A format that tells the time of day tells these apart.
+# Two times of one day: a format with the time of day distinguishes them.
 MORNING, EVENING = datetime(2019, 3, 4, 9, 41, 27, tzinfo=UTC), datetime(2019, 3, 4, 21, 52, 38, tzinfo=UTC)
 
 
 def require_format(form: str) -> None:
-    """Raise `InputError` unless `form` is one of `EPOCHS` or a format of `strptime` that tells the day."""
+    """Raise `InputError` unless `form` is in `EPOCHS` or a `strptime` format with the day."""
     if form in EPOCHS:
         return
     try:
-        found = datetime.strptime(MORNING.strftime(form), form)  # noqa: DTZ007
+        parsed = datetime.strptime(MORNING.strftime(form), form)  # noqa: DTZ007
     except ValueError as error:
         raise InputError(_refusal(form, str(error))) from error
-    if found.date() != MORNING.date():
+    if parsed.date() != MORNING.date():
         raise InputError(_refusal(form, "it does not tell year, month and day"))
 
 
 def iso_texts(column: pa.ChunkedArray, form: str, label: str) -> pa.ChunkedArray:
-    """The cells of a column as texts of ISO 8601, of days where the format tells no time of the day.
+    """Convert the cells of a column to ISO 8601 text.
 
-    A column of dates or time stamps is left as it is. `DataError` names the file (`label`), the row and
-    the cell that is not of this format.
+    The result is bare dates if the format has no time of day. A column of dates or timestamps is returned
+    unchanged. `DataError` names the file (`label`), the row and the cell that does not match the format.
     """
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)

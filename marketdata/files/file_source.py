@@ -1,9 +1,9 @@
-"""Bars from a file of the user's own: CSV or Parquet, with the columns of `BARS_SCHEMA`.
+"""Bars from a user's file: CSV or Parquet, with the columns of `BARS_SCHEMA`.
 
-Columns `symbol`, `timestamp` and `close` must be there (or what `bar_columns` takes for them);
-open, high, low and volume may be missing and are null then, and so may `adjustment`, which is 1 then. A
-timestamp is the bar's close with its time zone; a bare date stands for the close of that day's session.
-Rows keep the order they have in the file, so that `marketdata.quality.checks` sees it.
+Columns `symbol`, `timestamp` and `close` are required (or their aliases in `bar_columns`); open, high, low
+and volume are null if missing, and a missing `adjustment` is 1. A timestamp is the bar's close with its
+time zone; a bare date means the close of that day's session. Rows keep the order of the file, so that
+`marketdata.quality.checks` sees it.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ __all__ = ["SUFFIXES", "FileSource"]
 
 @dataclass(frozen=True)
 class FileSource:
-    """A file as a source; its name is `file:` and the path. `DataError` names file, column and row.
+    """A file as a source, named `file:` and the path. `DataError` names file, column and row.
 
-    `timezone` is that of times without one, which are refused while it is empty; `stamp` says what a time
-    means, where that is not plain: see `marketdata.files.bar_stamps`.
+    `timezone` applies to times without one, which are refused while it is empty; `stamp` is the meaning of a
+    time where it is ambiguous: see `marketdata.files.bar_stamps`.
     """
 
     path: Path
@@ -52,24 +52,24 @@ class FileSource:
 
     @property
     def identity(self) -> str:
-        """The absolute path, and every option that is not the usual one."""
-        told = {"calendar": self.calendar, "frequency": self.frequency, "timezone": self.timezone}
-        told |= {"adjusted_only": str(self.adjusted_only).lower()}
-        options = {name: value for name, value in sorted(told.items()) if value != USUAL.get(name, "")}
-        place = f"file:{self.path.absolute()}"
-        return place + (f"?{urlencode(options, safe='/,:')}" if options else "")
+        """The absolute path, and every option that differs from its default."""
+        values = {"calendar": self.calendar, "frequency": self.frequency, "timezone": self.timezone}
+        values |= {"adjusted_only": str(self.adjusted_only).lower()}
+        options = {name: value for name, value in sorted(values.items()) if value != USUAL.get(name, "")}
+        address = f"file:{self.path.absolute()}"
+        return address + (f"?{urlencode(options, safe='/,:')}" if options else "")
 
     @property
     def description(self) -> str:
-        """One line: which file it is."""
+        """One line with the path."""
         return f"bars of the file {self.path}"
 
     def symbols(self) -> tuple[str, ...]:
-        """Every symbol in the file, sorted; `DataError` for a file without rows."""
-        found = tuple(sorted(self._file().symbols()))
-        if not found:
+        """Return every symbol in the file, sorted; `DataError` for a file without rows."""
+        listed = tuple(sorted(self._file().symbols()))
+        if not listed:
             raise DataError(f"{self.path}: there are no rows; a file of bars has at least one")
-        return found
+        return listed
 
     def history(
         self,
@@ -78,11 +78,11 @@ class FileSource:
         end: datetime | None = None,
         frequency: str = "",
     ) -> pa.Table:
-        """The rows of the file, in its order, unchecked: see `marketdata.quality.checks`."""
+        """Return the rows of the file, in its order, unchecked: see `marketdata.quality.checks`."""
         require_frequency(self, frequency or self.frequency, (self.frequency,))
         file = self._file()
-        wanted = require_symbols(self, symbols) if symbols else None
-        table = file.read(wanted, start, end)
+        selected = require_symbols(self, symbols) if symbols else None
+        table = file.read(selected, start, end)
         return rebased(table) if file.relative else table
 
     def _file(self) -> BarFile:

@@ -1,10 +1,10 @@
-"""A folder of bars, on this machine or in a bucket, of which only what is asked for is read.
+"""A folder of bars, local or in a bucket; only the requested part is read.
 
-Files are CSV or Parquet, flat or partitioned as Hive does (`symbol=AAPL/year=2020/part-0.parquet`). A
-partition that cannot hold what is asked for is not opened; of a Parquet file that may hold it the footer
-is read, then the columns needed of the row groups in question. A file without a column of symbols, and
-in no partition that names one, is called after its only symbol (`AAPL.csv`, `BRK.B.csv`). A bar that two
-files hold counts once, if they agree.
+Files are CSV or Parquet, flat or in Hive partitions (`symbol=AAPL/year=2020/part-0.parquet`). A partition
+that cannot hold requested bars is not opened; of a Parquet file that may hold them the footer is read, then
+the columns needed of the row groups in question. A file without a symbol column, and in no partition that
+names one, is named after its only symbol (`AAPL.csv`, `BRK.B.csv`). A bar in two files counts once, if they
+agree.
 """
 
 from __future__ import annotations
@@ -31,22 +31,22 @@ from marketdata.files.object_store import SCHEME
 from marketdata.files.one_series import one_series
 from marketdata.source import CalendarName, require_frequency
 
-# The options of a folder that names none; each other is empty.
+# Default options of a folder; every other option is empty.
 USUAL = {"calendar": "XNYS", "frequency": "1d", "adjusted_only": "false"}
 USUAL |= {"skip_lines": "0", "header_lines": "1"}
-# Within this, bars of any length show how far they lie apart.
+# A period long enough to show the step between bars of any length.
 STEPS = timedelta(days=400)
-# So many files that are left out are named.
+# Maximum number of ignored files named in a message.
 SHOWN = 8
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class FolderSource:
-    """A folder as a source; its name is `folder:` and the address.
+    """A folder as a source, named `folder:` and the address.
 
-    `columns` says how files are read, `calendar` when the market is open, `bars` their frequency;
-    `stated_frequency` is the latter where it was stated, so that the bars are held against it.
+    `columns` are the rules for reading files, `calendar` that of the market, `bars` the bars' frequency;
+    `stated_frequency` is the frequency if the user stated it, so that the bars are checked against it.
     """
 
     storage: Storage
@@ -66,26 +66,29 @@ class FolderSource:
 
     @property
     def identity(self) -> str:
-        """The address as an absolute one, and every option that is not the usual one."""
-        place = f"{SCHEME}{self.storage.root}" if self.storage.remote else self.storage.root
-        told = self.columns.options() | {"calendar": self.calendar, "frequency": self.bars}
-        told |= {"adjusted_only": str(self.adjusted_only).lower(), "endpoint": self.storage.endpoint}
-        options = {name: value for name, value in sorted(told.items()) if value != USUAL.get(name, "")}
-        return f"folder:{place}" + (f"?{urlencode(options, safe='/,:')}" if options else "")
+        """The absolute address, and every option that differs from its default."""
+        address = f"{SCHEME}{self.storage.root}" if self.storage.remote else self.storage.root
+        values = self.columns.options() | {"calendar": self.calendar, "frequency": self.bars}
+        values |= {"adjusted_only": str(self.adjusted_only).lower(), "endpoint": self.storage.endpoint}
+        options = {name: value for name, value in sorted(values.items()) if value != USUAL.get(name, "")}
+        return f"folder:{address}" + (f"?{urlencode(options, safe='/,:')}" if options else "")
 
     @property
     def description(self) -> str:
-        """One line: which folder it is."""
+        """One line with the address."""
         return f"bars of the files in {self.storage.label}"
 
     def symbols(self) -> tuple[str, ...]:
-        """Every symbol in the folder, sorted; where no partition says so, one column of each file is read."""
-        found: set[str] = set()
+        """Return every symbol in the folder, sorted.
+
+        Where no partition names the symbol, the symbol column of each file is read.
+        """
+        listed: set[str] = set()
         for part in self._parts():
-            found |= {part.symbol} if part.symbol else self._file(part).symbols()
-        if not found:
+            listed |= {part.symbol} if part.symbol else self._file(part).symbols()
+        if not listed:
             raise DataError(f"{self.storage.label}: there are no rows in its files")
-        return tuple(sorted(found))
+        return tuple(sorted(listed))
 
     def history(
         self,
@@ -94,31 +97,31 @@ class FolderSource:
         end: datetime | None = None,
         frequency: str = "",
     ) -> pa.Table:
-        """The rows in question of all files, sorted by timestamp and symbol, unchecked.
+        """Return the requested rows of all files, sorted by timestamp and symbol, unchecked.
 
-        An adjustment that comes from an adjusted close begins at 1 with each symbol's first row of the
-        answer. `UnknownNameError` for a symbol that is nowhere in the folder.
+        An adjustment derived from an adjusted close begins at 1 with each symbol's first row of the answer.
+        `UnknownNameError` for a symbol that is not in the folder.
         """
         require_frequency(self, frequency or self.bars, (self.bars,))
-        wanted, margin = tuple(symbols) or None, self._margin
-        parts = [part for part in self._parts() if part.may_hold(wanted, start, end, margin)]
+        selected, margin = tuple(symbols) or None, self._margin
+        parts = [part for part in self._parts() if part.may_hold(selected, start, end, margin)]
         files = [self._file(part) for part in parts]
-        tables = [self.columns.empty(), *(file.read(wanted, start, end) for file in files)]
+        tables = [self.columns.empty(), *(file.read(selected, start, end) for file in files)]
         for part, rows in zip(parts, tables[1:], strict=True):
             part.require_days(rows, margin)
         table = one_series(tables, ["", *(part.label for part in parts)])
-        self._require(wanted, table)
+        self._require(selected, table)
         return rebased(table) if any(file.relative for file in files) else table
 
-    def _require(self, wanted: tuple[str, ...] | None, table: pa.Table) -> None:
-        absent = set(wanted or ()) - set(pc.unique(table["symbol"]).to_pylist())
-        # Every symbol of the folder is only looked for where one asked for has no rows.
+    def _require(self, selected: tuple[str, ...] | None, table: pa.Table) -> None:
+        absent = set(selected or ()) - set(pc.unique(table["symbol"]).to_pylist())
+        # The whole folder is searched for symbols only if a requested one has no rows.
         known = self.symbols() if absent else ()
         for symbol in sorted(absent.difference(known)):
             raise UnknownNameError("symbol", symbol, known, where=f"source '{self.name}'")
 
     def _parts(self) -> list[Part]:
-        """The files of bars; anew each time, since others add to a folder."""
+        """Return the files of bars; listed anew each time, since others add to a folder."""
         storage, bars, left_out = self.storage, dict[str, str](), list[str]()
         for path in storage.every_file():
             relative = path.removeprefix(storage.root).lstrip("/")
@@ -132,7 +135,7 @@ class FolderSource:
             raise DataError(
                 f"{storage.label}: there is no file here that ends in {' or '.join(SUFFIXES)}{has}"
             )
-        _tell_left_out(storage.label, tuple(left_out))
+        _log_left_out(storage.label, tuple(left_out))
         return [_part(path, relative, storage.label) for path, relative in bars.items()]
 
     def _file(self, part: Part) -> BarFile:
@@ -144,13 +147,13 @@ class FolderSource:
 
     @property
     def _margin(self) -> timedelta:
-        """How far the day that a file or partition names may lie from a bar's close."""
+        """Maximum distance between the day that a file or partition names and a bar's close."""
         return MARGIN + longest_bar(self.bars)
 
 
 @dataclass(frozen=True)
 class Part:
-    """A file in a folder, and what its partition says of it: symbol, first day and the day after the last."""
+    """A file in a folder, with its partition's symbol, first day and the day after the last."""
 
     path: str
     label: str
@@ -165,7 +168,10 @@ class Part:
         end: datetime | None,
         margin: timedelta = MARGIN,
     ) -> bool:
-        """True if bars of these symbols and times can be in it; its days may be off by `margin`."""
+        """Return True if the file can hold bars of these symbols and times.
+
+        The days of its partition may be off by `margin`.
+        """
         if symbols is not None and self.symbol and self.symbol not in symbols:
             return False
         if start is not None and self.after is not None and self._at(self.after) + margin < start:
@@ -173,9 +179,9 @@ class Part:
         return not (end is not None and self.first is not None and self._at(self.first) - margin > end)
 
     def require_days(self, table: pa.Table, margin: timedelta = MARGIN) -> None:
-        """Raise `DataError` where the file holds bars of other days than its partition says.
+        """Raise `DataError` where the file holds bars of other days than its partition names.
 
-        Such bars would be missed whenever days are asked for.
+        Such bars would be missed whenever days are requested.
         """
         if self.first is None or self.after is None or not table.num_rows:
             return
@@ -195,16 +201,19 @@ class Part:
 
 
 def row_margin(frequency: str) -> timedelta:
-    """How far outside of what is asked for rows are read to know what their stamps mean.
+    """Return the margin of extra rows read to determine the meaning of stamps.
 
-    Whether daily bars are weeks or months in truth is told by the steps between them.
+    Only the steps between bars show whether daily bars are in fact weekly or monthly.
     """
     steps = STEPS if frequency[-1] in "dwM" else timedelta()
     return MARGIN + longest_bar(frequency) + steps
 
 
 def longest_bar(frequency: str) -> timedelta:
-    """The longest time between a bar's first day and its close: sessions may lie days apart."""
+    """Return the longest time between a bar's first day and its close.
+
+    Sessions may lie days apart.
+    """
     count, unit = int(frequency[:-1]), frequency[-1]
     lengths = {"m": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=2)}
     lengths |= {"w": timedelta(days=7), "M": timedelta(days=31)}
@@ -212,18 +221,18 @@ def longest_bar(frequency: str) -> timedelta:
 
 
 def rebased(table: pa.Table) -> pa.Table:
-    """The adjustment of each symbol relative to its first row in time: see `forward_factor`."""
+    """Return the adjustment of each symbol relative to its first row in time: see `forward_factor`."""
     symbols = table["symbol"].to_numpy(zero_copy_only=False)
     order = np.lexsort((table["timestamp"].to_numpy(), symbols.astype(str)))
     factor = np.empty(len(order))
     factor[order] = forward_factor(symbols[order], table["adjustment"].to_numpy()[order])
-    place = table.schema.get_field_index("adjustment")
-    return table.set_column(place, table.schema.field(place), pa.array(factor, from_pandas=True))
+    index = table.schema.get_field_index("adjustment")
+    return table.set_column(index, table.schema.field(index), pa.array(factor, from_pandas=True))
 
 
 @cache
-def _tell_left_out(label: str, files: tuple[str, ...]) -> None:
-    """Name files that are not read, once for each listing."""
+def _log_left_out(label: str, files: tuple[str, ...]) -> None:
+    """Log files that are not read, once for each listing."""
     if files:
         log.warning(
             "%s: left out, as a file of bars ends in %s and has no dot or underscore at the beginning of its "

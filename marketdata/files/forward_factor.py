@@ -1,4 +1,4 @@
-"""From closes that were adjusted until today to factors as they were known then."""
+"""Convert back-adjusted closes to forward factors as known at the time."""
 
 from __future__ import annotations
 
@@ -6,17 +6,30 @@ import numpy as np
 
 from alphaloop.bars import FloatMatrix, Texts
 
-# Steps smaller than this are rounding, not corporate actions.
+# Smaller relative steps are rounding, not corporate actions.
 ROUNDING = 1e-9
 
 
 def forward_factor(symbols: Texts, ratio: FloatMatrix) -> FloatMatrix:
-    """The factor to the adjusted price as known then, float64 `[rows]`, 1 at each symbol's first row.
+    """Return the factor to the adjusted price as known at the time.
 
-    `ratio` is the back-adjusted over the traded close; rows are sorted by symbol and time. The level of
-    a close that was adjusted until today knows the future, the ratio of two bars only what happened
-    between them: the steps between neighbours are multiplied forwards, those within `ROUNDING` of 1
-    being none. So no later action changes an earlier value, and only ratios mean anything.
+    Parameters
+    ----------
+    symbols
+        Symbol of each row, text [rows]; rows are sorted by symbol and time.
+    ratio
+        Back-adjusted close over traded close, float64 [rows].
+
+    Returns
+    -------
+    numpy.ndarray
+        Factors, float64 [rows]; 1 at each symbol's first row.
+
+    Notes
+    -----
+    The level of a back-adjusted close knows the future, the ratio of two bars only the events between them:
+    the steps between neighbours are multiplied forwards, and steps within `ROUNDING` of 1 are ignored. So no
+    later action changes an earlier value, and only ratios mean anything.
     """
     if not len(ratio):
         return ratio
@@ -25,7 +38,7 @@ def forward_factor(symbols: Texts, ratio: FloatMatrix) -> FloatMatrix:
         step[1:] = ratio[1:] / ratio[:-1]
     first = np.r_[True, symbols[1:] != symbols[:-1]]
     step[first | (np.abs(step - 1) < ROUNDING)] = 1.0
-    # A symbol that begins without a ratio stays without one.
+    # A symbol without a ratio in its first row has NaN throughout.
     step[first & ~np.isfinite(ratio)] = np.nan
     factor = np.empty(len(ratio))
     for rows in np.split(np.arange(len(ratio)), np.flatnonzero(first)[1:]):

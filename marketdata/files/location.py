@@ -1,4 +1,4 @@
-"""Where files of bars lie: a folder of this machine, or a bucket behind `s3://`."""
+"""Location of files of bars: a local folder, or a bucket behind `s3://`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from alphaloop.errors import DataError, VendorError
 from alphaloop.runtime.credentials import Secret, redacted
 from marketdata.files.object_store import SCHEME, open_bucket
 
-# What a file system or a reader of files raises.
+# Errors that file systems and readers of files raise.
 FAILURES = (pa.ArrowException, OSError, UnicodeDecodeError, ValueError, KeyError, TypeError)
 
 
@@ -22,18 +22,18 @@ FAILURES = (pa.ArrowException, OSError, UnicodeDecodeError, ValueError, KeyError
 class Storage:
     """Files at or below `label`, a path or an `s3://bucket/prefix` as given.
 
-    Nothing is opened, and no credential is read, before the first use. `given` is a file system of
-    pyarrow to be used instead of the one that the address names.
+    Nothing is opened, and no credential is read, before the first use. `override` is a pyarrow file system to
+    use instead of the one that the address names.
     """
 
     label: str
     endpoint: str = ""
     region: str = ""
-    given: Any = None
+    override: Any = None
 
     @property
     def filesystem(self) -> Any:
-        """The file system, of pyarrow."""
+        """The pyarrow file system."""
         return self._opened[0]
 
     @property
@@ -49,38 +49,38 @@ class Storage:
         return self.label.startswith(SCHEME)
 
     def files(self) -> list[str]:
-        """The path of every file at or below the root, sorted.
+        """Return the path of every file at or below the root, sorted.
 
-        Left out are files and folders whose name begins with a dot or an underscore: writers keep
-        unfinished files and markers under them. `DataError` if there is nothing at the root.
+        Files and folders with a name that begins with a dot or an underscore are left out: writers use such
+        names for unfinished files and markers. `DataError` if there is nothing at the root.
         """
         return [path for path in self.every_file() if not self.is_hidden(path)]
 
     def is_hidden(self, path: str) -> bool:
-        """True if a file below the root, or a folder on the way to it, has the name of a marker."""
+        """Return True if a file, or a folder between it and the root, has a marker's name."""
         below = path.removeprefix(self.root).lstrip("/")
         return any(segment.startswith((".", "_")) for segment in below.split("/"))
 
     def every_file(self) -> list[str]:
-        """The path of every file at or below the root, hidden ones too, sorted."""
+        """Return the path of every file at or below the root, hidden ones included, sorted."""
         from pyarrow import fs
 
         try:
             at_root = self.filesystem.get_file_info(self.root)
             if at_root.type == fs.FileType.Directory:
-                found = self.filesystem.get_file_info(fs.FileSelector(self.root, recursive=True))
+                entries = self.filesystem.get_file_info(fs.FileSelector(self.root, recursive=True))
             else:
-                found = [at_root] if at_root.type == fs.FileType.File else []
+                entries = [at_root] if at_root.type == fs.FileType.File else []
         except FAILURES as error:
             self.fail(self.label, "listed", error)
         if at_root.type == fs.FileType.NotFound:
             raise DataError(f"{self.label}: there is no such file or folder")
-        return sorted(info.path for info in found if info.type == fs.FileType.File)
+        return sorted(info.path for info in entries if info.type == fs.FileType.File)
 
     def fail(self, label: str, doing: str, error: Exception) -> NoReturn:
-        """Raise what `error` means: `VendorError` where an object store failed, else `DataError`.
+        """Raise `VendorError` where an object store failed, else `DataError`.
 
-        Secrets are taken out of `error` too, since it becomes the cause.
+        Secrets are removed from `error` too, since it becomes the cause.
         """
         cause = redacted(error, self._opened[1] if "_opened" in self.__dict__ else ())
         if isinstance(error, FileNotFoundError):
@@ -96,8 +96,8 @@ class Storage:
     def _opened(self) -> tuple[Any, Sequence[Secret]]:
         from pyarrow import fs
 
-        if self.given is not None:
-            return self.given, ()
+        if self.override is not None:
+            return self.override, ()
         if self.remote:
             return open_bucket(self.label, endpoint=self.endpoint, region=self.region)
         return fs.LocalFileSystem(), ()

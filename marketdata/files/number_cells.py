@@ -1,4 +1,4 @@
-"""Numbers of somebody's file: as people and their programs write them, and nothing else."""
+"""Numbers in a user's file: accepted notations, and nothing else."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from alphaloop.errors import DataError
 
 # Digits with a point and an exponent. Python also reads 1_000, digits of other scripts, inf and nan.
 NUMBER = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$"
-# Written by numpy, pandas and R for what is unknown or overflowed: the quality rules judge them, bar by bar.
+# Notations of numpy, pandas and R for unknown or overflowed values: the quality rules judge them, bar by bar.
 SPECIAL = r"^[+-]?(?i:nan|inf|infinity)$"
 NO_NUMBERS = (pa.types.is_boolean, pa.types.is_temporal, pa.types.is_nested)
 
 
 def is_number(text: str) -> bool:
-    """True for a number as people write it; blanks around it do not count."""
+    """Return True for a decimal number with optional point and exponent; blanks around it are ignored."""
     return re.match(NUMBER, text.strip()) is not None
 
 
 def numbers(column: pa.ChunkedArray, name: str, label: str) -> pa.Array:
-    """A column as float64, null where a cell is empty; NaN and infinities are read as such.
+    """Convert a column to float64, null where a cell is empty; NaN and infinities are accepted.
 
     `DataError` names the file (`label`), the column (`name`) and the row of a cell that is no number.
     """
@@ -56,9 +56,9 @@ def _from_texts(texts: pa.Array, name: str, label: str) -> pa.Array:
 
 
 def _matches(cells: pa.Array, pattern: str) -> npt.NDArray[np.bool_]:
-    """Where a cell is as `pattern`; an empty one is as any."""
-    found = pc.match_substring_regex(cells, pattern)
-    matches: npt.NDArray[np.bool_] = pc.fill_null(found, True).to_numpy(zero_copy_only=False)
+    """Return True where a cell matches `pattern` or is empty."""
+    matched = pc.match_substring_regex(cells, pattern)
+    matches: npt.NDArray[np.bool_] = pc.fill_null(matched, True).to_numpy(zero_copy_only=False)
     return matches
 
 

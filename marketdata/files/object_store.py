@@ -1,8 +1,8 @@
-"""Object stores that speak S3: AWS, MinIO and others.
+"""Object stores with the S3 protocol: AWS, MinIO and others.
 
 Credentials come from `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY` and `AWS_SESSION_TOKEN`, or from the
-files that the same names with `_FILE` point to; without them from where AWS' own kits look (a role of
-the machine or of the pod). The endpoint is given, else that of `AWS_ENDPOINT_URL_S3` or
+files named by the same variables with `_FILE`; without them, from the places that the AWS SDKs search (a
+role of the machine or of the pod). The endpoint is the given one, else that of `AWS_ENDPOINT_URL_S3` or
 `AWS_ENDPOINT_URL`, else AWS itself.
 """
 
@@ -23,17 +23,17 @@ CONNECT_SECONDS, REQUEST_SECONDS, ATTEMPTS = 3.0, 10.0, 3
 
 
 def open_bucket(address: str, *, endpoint: str = "", region: str = "") -> tuple[Any, tuple[Secret, ...]]:
-    """A file system of pyarrow for `s3://bucket/prefix`, and the secrets in it. Nothing is asked yet.
+    """Open a pyarrow file system for `s3://bucket/prefix`; return it with its secrets.
 
-    `endpoint` is `http(s)://host:port`. Raises `InputError` for an address that is not of this form or
-    has credentials in it, and for half a pair of credentials.
+    No request is sent yet. `endpoint` is `http(s)://host:port`. Raises `InputError` for an address that is
+    not of this form or contains credentials, and for half a pair of credentials.
     """
     from pyarrow import fs
 
     _require_plain(address)
     options: dict[str, Any] = {}
-    if given := endpoint or environment_endpoint():
-        parts = urlsplit(given)
+    if chosen_endpoint := endpoint or environment_endpoint():
+        parts = urlsplit(chosen_endpoint)
         if parts.scheme not in ("http", "https") or not parts.netloc or "@" in parts.netloc:
             raise InputError("the endpoint of an object store is written as https://host:port")
         options |= {"endpoint_override": parts.netloc, "scheme": parts.scheme}
@@ -42,7 +42,7 @@ def open_bucket(address: str, *, endpoint: str = "", region: str = "") -> tuple[
     if key is not None:
         secrets = [key, secret("AWS_SECRET_ACCESS_KEY"), *([token] if token else [])]
         names = ("access_key", "secret_key", "session_token")
-        options |= {name: one.reveal() for name, one in zip(names, secrets, strict=False)}
+        options |= {name: part.reveal() for name, part in zip(names, secrets, strict=False)}
     filesystem = fs.S3FileSystem(
         region=region or _first(REGIONS) or DEFAULT_REGION,
         connect_timeout=CONNECT_SECONDS,
@@ -54,14 +54,14 @@ def open_bucket(address: str, *, endpoint: str = "", region: str = "") -> tuple[
 
 
 def environment_endpoint() -> str:
-    """The endpoint that the environment names; empty where it names none."""
+    """Return the endpoint named in the environment; empty where there is none."""
     return _first(ENDPOINTS)
 
 
 def _require_plain(address: str) -> None:
     parts = urlsplit(address)
     if "@" in parts.netloc:
-        # The address is not repeated: a password stands in it.
+        # The message does not repeat the address: it contains a password.
         raise InputError(
             "an s3:// address holds no credentials; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
         )

@@ -1,4 +1,4 @@
-"""One series of bars out of the tables of several files."""
+"""One series of bars from the tables of several files."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ ORDER = [("timestamp", "ascending"), ("symbol", "ascending")]
 def one_series(tables: Sequence[pa.Table], labels: Sequence[str]) -> pa.Table:
     """Join the rows of several files, sorted by timestamp and symbol.
 
-    `tables` are those of the files, of one schema, and `labels` the files' names. A bar that two files
-    hold alike counts once; `DataError` where they hold it with different values. Two rows of one bar in
-    one file stay: they are a finding of the quality rules.
+    `tables` are those of the files, of one schema, and `labels` the files' names. An equal bar in two files
+    counts once; `DataError` where its values differ. Two rows of one bar in one file stay: the quality rules
+    report them.
     """
     table = pa.concat_tables(tables)
     order = pc.sort_indices(table, sort_keys=ORDER).to_numpy()
     table = table.take(order).combine_chunks()
     if len(tables) < 2 or not len(order):
         return table
-    file = np.repeat(np.arange(len(tables)), [one.num_rows for one in tables])[order]
+    file = np.repeat(np.arange(len(tables)), [part.num_rows for part in tables])[order]
     first = _first_of_bar(table)
     repeated = np.flatnonzero(file != file[first])
     if not len(repeated):
@@ -39,7 +39,7 @@ def one_series(tables: Sequence[pa.Table], labels: Sequence[str]) -> pa.Table:
 
 
 def _first_of_bar(table: pa.Table) -> npt.NDArray[np.intp]:
-    """The first row of the bar that each row belongs to; rows are sorted."""
+    """Return the first row of the bar that each row belongs to; rows are sorted."""
     times = table["timestamp"].to_numpy()
     codes = table["symbol"].combine_chunks().dictionary_encode().indices.to_numpy()
     new = np.r_[True, (times[1:] != times[:-1]) | (codes[1:] != codes[:-1])]
@@ -53,8 +53,8 @@ def _require_equal(
     """Raise `DataError` unless each row `left` has the values of the row `right`."""
     for name in table.schema.names[2:]:
         values = table[name].to_numpy()
-        one, other = values[left], values[right]
-        differs = np.flatnonzero((one != other) & ~(np.isnan(one) & np.isnan(other)))
+        first_values, other = values[left], values[right]
+        differs = np.flatnonzero((first_values != other) & ~(np.isnan(first_values) & np.isnan(other)))
         if len(differs):
             row, again = left[differs[0]], right[differs[0]]
             moment = np.datetime_as_string(table["timestamp"].to_numpy()[row], "s")

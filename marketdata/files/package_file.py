@@ -1,4 +1,4 @@
-"""Data files that packages carry: read where they lie, the package itself never imported."""
+"""Data files in installed packages, read without importing the package."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ from alphaloop.errors import MissingPartError
 
 
 def package_file(source: str, package: str, file: str) -> Path:
-    """Where the installed `package` keeps `file`, which `source` reads; `MissingPartError` if it does not."""
+    """Return the path of `file` in the installed `package`, for the source named `source`.
+
+    `MissingPartError` if the package or the file is missing.
+    """
     distribution = package.replace("_", "-")
     spec = importlib.util.find_spec(package)
     if spec is None or spec.origin is None:

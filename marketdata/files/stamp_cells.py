@@ -1,4 +1,4 @@
-"""Stamps of bars as the cells of a file hold them: texts, dates, or times with or without a zone."""
+"""Stamps of bars as cells of a file: text, dates, or times with or without a zone."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ EXAMPLE = "2019-01-02T21:00:00Z, or the date alone for the session's close"
 UTC_TIME = pa.timestamp("ns", tz="UTC")
 
 
-# Where a header goes on below its first line, the first cells hold words.
+# Where a header has several lines, the first cells hold words.
 MAX_HEADER_ROWS = 3
 HEADER_HINT = ", or say how many lines the header has: header_lines=3"
 FORMAT_HINT = ", or tell the form: date_format=%d.%m.%Y, or epoch_ms"
-# Python's words for what is in no form that it knows.
+# Python's message for text in an unknown format.
 NOT_ISO = "Invalid isoformat string"
 
 
 @dataclass(frozen=True)
 class StampCells:
-    """Reads a column of stamps; `label` is what errors call the file.
+    """Parses a column of stamps; `label` names the file in errors.
 
-    `timezone` is that of times without one, which are refused while it is empty, unless they are midnights
+    `timezone` applies to times without one, which are refused while it is empty, unless they are midnights
     that `rule` takes for dates.
     """
 
@@ -41,7 +41,7 @@ class StampCells:
     timezone: str = ""
 
     def stamps(self, column: pa.ChunkedArray) -> Stamps:
-        """The stamps of all rows; `DataError` names the row of a wrong one."""
+        """Return the stamps of all rows; `DataError` names the row of an invalid one."""
         if pa.types.is_timestamp(column.type) and not column.null_count:
             return self._times(column)
         if pa.types.is_nested(column.type):
@@ -83,7 +83,7 @@ class StampCells:
         return Stamps(np.full(len(dates), NO_TIME), dates, np.ones(len(dates), dtype=bool))
 
     def _stamp(self, row: int, cell: object) -> tuple[np.datetime64, date, bool]:
-        """Moment (NaT for a date), date as written, and whether the time is midnight."""
+        """Return the moment (NaT for a date), the date as written, and True for a midnight."""
         moment: Any = cell
         try:
             if isinstance(cell, str):
@@ -117,14 +117,14 @@ class StampCells:
             raise ValueError("which has no time zone; give it as timezone=Europe/London")
         if moment.tzinfo is not None:
             return as_utc(moment)
-        there = moment.replace(tzinfo=ZoneInfo(self.timezone))
-        if as_utc(there) != as_utc(there.replace(fold=1)):
+        local = moment.replace(tzinfo=ZoneInfo(self.timezone))
+        if as_utc(local) != as_utc(local.replace(fold=1)):
             raise ValueError(f"which is there twice or never in {self.timezone}")
-        return as_utc(there)
+        return as_utc(local)
 
 
 def _hint(row: int, cell: object) -> str:
-    """The option that tells what such a cell is."""
+    """Return the option that describes such a cell."""
     if any(character.isdigit() for character in str(cell)):
         return FORMAT_HINT if isinstance(cell, str | int) else ""
     return HEADER_HINT if row < MAX_HEADER_ROWS and isinstance(cell, str) else ""

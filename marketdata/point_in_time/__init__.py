@@ -1,6 +1,5 @@
-"""Point-in-time data: what was known, and when.
+"""Point-in-time data: dated records with the moment at which each was published.
 
-Dated corporate actions, vintages of bars, membership of universes, reference data and series from outside,
-each with the moment at which it was published. No feature is defined here, and nothing here reads what was
-published after the moment that is asked about.
+Corporate actions, vintages of bars, memberships of universes, reference data and external series. Nothing
+here reads a record that was published after the moment in question. No feature is defined here.
 """

@@ -1,4 +1,4 @@
-"""One corporate action: its terms, its dates, and when it was published."""
+"""One corporate action: its terms, its dates, and its time of publication."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ Kind = Literal["split", "cash_dividend", "stock_dividend", "spin_off", "delistin
 KINDS: tuple[str, ...] = get_args(Kind)
 
 
-# Paid out per share: what the price loses on the ex-date.
+# Paid out per share: the price falls by this amount on the ex-date.
 DISTRIBUTIONS = ("cash_dividend", "spin_off")
 
 
-# Shares per share: what the price is divided by.
+# Shares per share: the price is divided by this ratio.
 RATIOS = ("split", "stock_dividend")
 
 
@@ -29,14 +29,50 @@ INSTANT = timedelta(microseconds=1)
 
 @dataclass(frozen=True, slots=True)
 class CorporateAction:
-    """What a company does to its shares, and when that was known.
+    """A corporate action and the moment at which it was published.
 
-    `value` is, by kind: `split` new shares for one old (2.0, or 0.1 for a reverse split of ten to one);
-    `stock_dividend` further shares for each (0.05); `cash_dividend` and `spin_off` worth per share held
-    before the ex-date, in `currency`; `delisting` the return from the last price to what holders got
-    (-1 if nothing); `symbol_change` 0, with `new_symbol`. `ex_date` begins at midnight of `timezone`.
-    A later publication under the same `identifier` replaces an earlier one: another value, another
-    date, or nothing at all (a distribution of 0, a split of 1). `DataError` for values that cannot be.
+    A later publication under the same `identifier` replaces an earlier one: another value, another date, or
+    nothing at all (a distribution of 0, a split of 1).
+
+    Parameters
+    ----------
+    symbol
+        Symbol of the share before the action.
+    ex_date
+        First day without the action; it begins at midnight of `timezone`.
+    published
+        Moment from which the action was known, aware.
+    kind
+        `split`, `cash_dividend`, `stock_dividend`, `spin_off`, `delisting` or `symbol_change`.
+    value
+        By kind: `split` new shares for one old (2.0, or 0.1 for a reverse split of ten to one);
+        `stock_dividend` further shares for each (0.05); `cash_dividend` and `spin_off` worth per share held
+        before the ex-date, in `currency`; `delisting` the return from the last price to the holders' proceeds
+        (-1 if nothing); `symbol_change` 0.
+    currency
+        Currency of a distribution.
+    new_symbol
+        New symbol of a `symbol_change`, else empty.
+    timezone
+        Time zone of the ex-date, as `America/New_York`.
+    identifier
+        Identifier under which a vendor revises the action; may be empty.
+
+    Raises
+    ------
+    DataError
+        For impossible values.
+
+    Examples
+    --------
+    >>> from datetime import UTC, date, datetime
+    >>> from marketdata.point_in_time.action_record import CorporateAction
+    >>> announced = datetime(2020, 7, 30, 20, 30, tzinfo=UTC)
+    >>> split = CorporateAction(
+    ...     "AAPL", date(2020, 8, 31), announced, "split", 4.0, timezone="America/New_York"
+    ... )
+    >>> split.effective.isoformat()
+    '2020-08-31T04:00:00.000001+00:00'
     """
 
     symbol: str
@@ -83,7 +119,7 @@ class CorporateAction:
 
     @property
     def effective(self) -> datetime:
-        """The first moment at which a closing bar is without it, in UTC.
+        """First moment, in UTC, at which a closing bar is without the action.
 
         A bar that closes at midnight as the ex-date begins still belongs to the day before.
         """

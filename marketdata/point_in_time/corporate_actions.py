@@ -1,16 +1,16 @@
 """Corporate actions: dated, published, and turned into a factor that only grows forward.
 
 A bar keeps the price as it traded; `adjustment` times that price is comparable over time. It is 1 at a
-symbol's first bar and is multiplied by a factor at each ex-date that is known. So an action changes the
-bars from its ex-date on, and nothing before.
+symbol's first bar and is multiplied by a factor at each known ex-date. So an action changes the bars from
+its ex-date on, and nothing before.
 
 Back-adjustment does the opposite: it keeps the last price and divides all earlier ones by the factors
 of later actions. The past then depends on the future: a price of 2012 comes to hold the split of 2020,
-and what is computed from its level (a threshold, a rounding, a distance in currency) leaks; a stream,
+and anything computed from its level (a threshold, a rounding, a distance in currency) leaks; a stream,
 which cannot know the split, disagrees with the backfill at each ex-date.
 
-A split multiplies by the new shares for an old one, a stock dividend by one and the new shares for an
-old one. Cash and the worth of what was spun off are reinvested at the price without it: the factor is
+A split multiplies by the new shares for an old one, a stock dividend by one plus the new shares for an
+old one. Cash and the worth of a spin-off are reinvested at the price without it: the factor is
 `close / (close - value)` with the last close before the ex-date. This is the multiplier of the
 "adjusted close" that follows the standards of the Center for Research in Security Prices (CRSP, Data
 Descriptions Guide, "Factor to Adjust Price"). The holding period return of CRSP itself, `(price +
@@ -39,9 +39,33 @@ from marketdata.point_in_time.record_files import read_records
 
 
 def factor(action: CorporateAction, previous_close: float) -> float:
-    """What the adjustment is multiplied by; `previous_close` is the last close before the ex-date.
+    """Return the multiplier of the adjustment at an action's ex-date.
 
-    `DataError` for a distribution that is not below the price.
+    Parameters
+    ----------
+    action
+        A corporate action.
+    previous_close
+        Last close before the ex-date, as traded, in the action's currency.
+
+    Returns
+    -------
+    float
+        1.0 for a delisting or a change of symbol.
+
+    Raises
+    ------
+    DataError
+        For a distribution that is not below the price.
+
+    Examples
+    --------
+    >>> from datetime import UTC, date, datetime
+    >>> from marketdata.point_in_time.action_record import CorporateAction
+    >>> published = datetime(2024, 1, 5, tzinfo=UTC)
+    >>> dividend = CorporateAction("KO", date(2024, 3, 14), published, "cash_dividend", 2.0)
+    >>> factor(dividend, previous_close=50.0)
+    1.0416666666666667
     """
     if action.kind == "split":
         return action.value
@@ -58,15 +82,16 @@ def factor(action: CorporateAction, previous_close: float) -> float:
 
 
 def known_at(actions: Sequence[CorporateAction], as_of: datetime) -> list[CorporateAction]:
-    """The actions as published at or before `as_of`, by ex-date, distributions of a day before its ratios.
+    """Return the actions as published at or before `as_of`, sorted by ex-date.
 
-    An action that was told twice counts once. Raises `DataError` for two ratios of one symbol and ex-date,
-    and for two delistings or changes of name that contradict each other.
+    Distributions of a day come before its ratios. An action that is reported twice counts once. Raises
+    `DataError` for two ratios of one symbol and ex-date, and for two delistings or changes of name that
+    contradict each other.
     """
     published = [action for action in actions if action.published <= as_utc(as_of)]
     published.sort(key=lambda action: action.published)
     latest = {action.identifier: action for action in published if action.identifier}
-    newest = [one for one in published if latest.get(one.identifier, one) is one]
+    newest = [action for action in published if latest.get(action.identifier, action) is action]
     return sorted(without_copies(newest), key=_order)
 
 
@@ -76,13 +101,36 @@ def apply(
     as_of: datetime,
     currencies: Mapping[str, str] | None = None,
 ) -> BarPanel:
-    """The bars up to `as_of`, adjusted by what was published by then.
+    """Adjust the bars up to `as_of` for the corporate actions published by then.
 
-    `bars` are as traded, with no adjustment of their own; afterwards it is known where there is no bar,
-    too. After a change of symbol the history stands under the new one (if that is among the symbols), and
-    what another company did under that name earlier gives way. `currencies` names the currencies of the
-    symbols' prices, to be compared with those of distributions. `DataError` for bars that are adjusted
-    already, or for another currency.
+    After a change of symbol the history stands under the new symbol (if that is among the panel's symbols),
+    and replaces the earlier bars of another company under that symbol.
+
+    Parameters
+    ----------
+    bars
+        Bars as traded, with an adjustment of 1 or NaN throughout; T bars of N symbols.
+    actions
+        Corporate actions in any order.
+    as_of
+        Moment of knowledge, aware; later bars are cut off.
+    currencies
+        Currency of prices by symbol, to be compared with those of distributions; other symbols are not
+        checked.
+
+    Returns
+    -------
+    BarPanel
+        The same prices with `adjustment` float64 [T, N], finite even where a symbol has no bar.
+
+    Raises
+    ------
+    DataError
+        For bars that are adjusted already, a distribution in another currency, or contradictory actions.
+
+    References
+    ----------
+    Center for Research in Security Prices, Data Descriptions Guide, "Factor to Adjust Price".
     """
     own = np.isfinite(bars.adjustment) & (bars.adjustment != 1.0)
     if own.any():
@@ -104,10 +152,26 @@ def apply(
 def adjustment_of(
     timestamps: Timestamps, close: npt.NDArray[np.float64], actions: Sequence[CorporateAction]
 ) -> npt.NDArray[np.float64]:
-    """The adjustment of one symbol at each bar, float64 `[T]`, from its known actions and raw closes `[T]`.
+    """Return the adjustment of one symbol at each bar.
 
-    It is 1 up to the first ex-date that follows a bar of the symbol. An action that is told twice counts
-    once; `DataError` for two different ratios of one ex-date.
+    Parameters
+    ----------
+    timestamps
+        Closing times in UTC, datetime64[ns] of shape [T], sorted.
+    close
+        Closes as traded, float64 of shape [T].
+    actions
+        The symbol's known actions. An action that is reported twice counts once.
+
+    Returns
+    -------
+    numpy.ndarray
+        Adjustments, float64 of shape [T]; 1 up to the first ex-date that follows a bar of the symbol.
+
+    Raises
+    ------
+    DataError
+        For two different ratios of one ex-date.
     """
     steps = np.ones(len(timestamps))
     price, last_row = math.nan, 0
@@ -121,8 +185,8 @@ def adjustment_of(
         last_row = row
         if math.isnan(price):
             continue
-        # Actions between two bars follow each other: each starts from what the one before left of the
-        # price, so that two dividends are together what one of their sum is.
+        # Actions between two bars are applied in turn, each to the price left by the one before, so that
+        # two dividends have the same effect as one of their sum.
         multiplier = factor(action, price)
         steps[row] *= multiplier
         price /= multiplier
@@ -131,9 +195,10 @@ def adjustment_of(
 
 
 def read_actions(path: Path) -> list[CorporateAction]:
-    """The corporate actions of a CSV, Parquet or TOML file; `DataError` names file, row and column.
+    """Read the corporate actions of a CSV, Parquet or TOML file.
 
-    Rows may tell an action twice; those that contradict each other raise `DataError`, too.
+    Rows may repeat an action. Raises `DataError`, naming file, row and column, also for rows that contradict
+    each other.
     """
     actions = read_records(path, CorporateAction)
     try:
@@ -162,7 +227,7 @@ def _require_currencies(actions: Sequence[CorporateAction], currencies: Mapping[
 def _renamed(
     panel: BarPanel, actions: list[CorporateAction], as_of: datetime
 ) -> tuple[BarPanel, list[CorporateAction]]:
-    """Move the history of each symbol that has changed its name, and its actions, under the new name."""
+    """Move the history of each renamed symbol, and its actions, under the new symbol."""
     for change in actions:
         if change.kind != "symbol_change" or change.effective > as_utc(as_of):
             continue
@@ -174,7 +239,7 @@ def _renamed(
 
 
 def _follow(action: CorporateAction, change: CorporateAction) -> CorporateAction | None:
-    """The action under the name that its company has after `change`; None for the name's former owner."""
+    """Return the action under its company's symbol after `change`; None for the symbol's former owner."""
     if action.kind == "symbol_change":
         return action
     if action.symbol == change.symbol and action.effective <= change.effective:

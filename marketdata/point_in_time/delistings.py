@@ -1,7 +1,7 @@
-"""Delistings: the last return of what is no longer traded.
+"""Delistings: the last return of a symbol that no longer trades.
 
-A price series that just ends hides what happened next: the shares of a failed company are worth little
-or nothing after their last trade. Left out, that flatters whatever held them (Shumway 1997, "The
+A price series that just ends hides the final outcome: the shares of a failed company are worth little or
+nothing after their last trade. Leaving it out flatters every portfolio that held them (Shumway 1997, "The
 delisting bias in CRSP data", Journal of Finance 52, who found -30 % for delistings over performance).
 """
 
@@ -20,7 +20,10 @@ from marketdata.point_in_time.corporate_actions import known_at
 
 @dataclass(frozen=True, slots=True)
 class Delisting:
-    """A symbol's end: its last bar and close as traded, and the return from there to what holders got."""
+    """A symbol's last bar, and the return from there to the holders' proceeds.
+
+    `last` and `close` are the time and the price, as traded, of the last bar; `value` is the return.
+    """
 
     symbol: str
     last: datetime
@@ -29,24 +32,24 @@ class Delisting:
 
     @property
     def proceeds(self) -> float:
-        """What a share was worth in the end."""
+        """Final worth of a share."""
         return self.close * (1.0 + self.value)
 
 
 def delistings(bars: BarPanel, actions: Sequence[CorporateAction], as_of: datetime) -> list[Delisting]:
-    """The delistings that were published and effective at `as_of`, of symbols that had bars before."""
-    found = []
+    """Return the delistings published and effective at `as_of`, of symbols that had bars before."""
+    result = []
     for action, row, column in _placed(bars, actions, as_of):
         before = np.flatnonzero(np.isfinite(bars.close[:row, column]))
         last, close = to_datetime(bars.timestamps[before[-1]]), float(bars.close[before[-1], column])
-        found.append(Delisting(action.symbol, last, close, action.value))
-    return found
+        result.append(Delisting(action.symbol, last, close, action.value))
+    return result
 
 
 def delisting_returns(bars: BarPanel, actions: Sequence[CorporateAction], as_of: datetime) -> FloatMatrix:
-    """The return of each delisting at the first bar of the market without it, float64 `[T, N]`.
+    """Return each delisting's return at the first bar of the market without it.
 
-    NaN elsewhere. To be taken after the last return of the price series.
+    float64 `[T, N]`, NaN elsewhere. Compound it after the last return of the price series.
     """
     returns = np.full(bars.close.shape, np.nan)
     for action, row, column in _placed(bars, actions, as_of):
@@ -58,7 +61,7 @@ def delisting_returns(bars: BarPanel, actions: Sequence[CorporateAction], as_of:
 def _placed(
     bars: BarPanel, actions: Sequence[CorporateAction], as_of: datetime
 ) -> list[tuple[CorporateAction, int, int]]:
-    """Each known delisting with the row at which it takes effect and its column."""
+    """Return each known delisting with the row at which it takes effect and its column."""
     placed = []
     for action in known_at(actions, as_of):
         if action.kind == "delisting" and action.effective <= as_of and action.symbol in bars.symbols:

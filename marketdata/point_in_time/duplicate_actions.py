@@ -1,6 +1,6 @@
-"""Corporate actions that are told twice: copies count once, contradictions are an error.
+"""Corporate actions reported twice: copies count once, contradictions are an error.
 
-Feeds repeat rows: a page is sent again, a vendor tells a split under two names, two vendors are merged.
+Feeds repeat rows: a page is sent again, a vendor reports a split under two names, two vendors are merged.
 """
 
 from __future__ import annotations
@@ -16,29 +16,30 @@ if TYPE_CHECKING:
 
 
 def without_copies(actions: Sequence[CorporateAction]) -> list[CorporateAction]:
-    """The actions in the order given, each event once, as it was published first.
+    """Return the actions in the order given, each event once, as first published.
 
     A symbol has at most one ratio (split or stock dividend), one delisting and one change of name on an
-    ex-date; told again with the same terms, it is the same event. A distribution is the same event where
-    all but its publication is equal; two of equal worth on one day need different identifiers. Raises
+    ex-date; reported again with the same terms, it is the same event. Distributions are the same event if all
+    but their publication is equal; two of equal worth on one day need different identifiers. Raises
     `DataError` for two events of one ex-date with different terms.
     """
     kept: dict[Hashable, int] = {}
     by_group: dict[tuple[str, date, str], CorporateAction] = {}
-    for place in sorted(range(len(actions)), key=lambda place: actions[place].published):
-        action = actions[place]
+    for index in sorted(range(len(actions)), key=lambda index: actions[index].published):
+        action = actions[index]
         group, terms = (action.symbol, action.ex_date, _group(action)), _terms(action)
-        kept.setdefault((group, terms), place)
+        kept.setdefault((group, terms), index)
         # A ratio of one is a cancelled split, and contradicts none.
         if _is_distribution(action) or (terms == 1.0 and _group(action) == "ratio"):
             continue
         other = by_group.setdefault(group, action)
         if _terms(other) != terms:
             raise DataError(
-                f"{_told(other)} and {_told(action)} of {action.symbol} are both on {action.ex_date}; leave "
-                "one out, or give both one identifier so that the later publication replaces the earlier"
+                f"{_in_words(other)} and {_in_words(action)} of {action.symbol} are both on "
+                f"{action.ex_date}; leave one out, or give both one identifier so that the later publication "
+                "replaces the earlier"
             )
-    return [actions[place] for place in sorted(kept.values())]
+    return [actions[index] for index in sorted(kept.values())]
 
 
 def _group(action: CorporateAction) -> str:
@@ -50,16 +51,16 @@ def _is_distribution(action: CorporateAction) -> bool:
 
 
 def _terms(action: CorporateAction) -> Hashable:
-    """Values that two tellings of one event share, besides symbol, ex-date and group."""
+    """Return the values that two reports of one event share, besides symbol, ex-date and group."""
     if _is_distribution(action):
         return action.value, action.currency, action.identifier
     if action.kind == "symbol_change":
         return action.new_symbol
-    # Thirds are told with six digits by one vendor and with sixteen by another.
+    # One vendor reports thirds with six digits and another with sixteen.
     return round(1.0 + action.value if action.kind == "stock_dividend" else action.value, 6)
 
 
-def _told(action: CorporateAction) -> str:
+def _in_words(action: CorporateAction) -> str:
     if action.kind == "symbol_change":
         return f"a change of name to {action.new_symbol}"
     return f"a {action.kind.replace('_', ' ')} of {action.value:g}"

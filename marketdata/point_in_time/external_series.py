@@ -1,9 +1,9 @@
-"""As-of series from outside, joined to bars by the time at which they were *published*.
+"""External series, joined to bars as of the time of their *publication*.
 
-At a bar that closes at t, a series is worth the observation of the latest `effective` among those published
-at or before t, in its latest version. So a revision counts from its publication on, never before; and an
-older period's revision does not displace a newer period's value. Only bars that a symbol has are given
-values. What was published longer than `max_age` ago is NaN.
+At a bar that closes at t, the value of a series is the observation with the latest `effective` among those
+published at or before t, in its latest version. So a revision counts from its publication on, never before;
+and a revision of an older period does not displace the value of a newer one. Only bars that a symbol has
+receive values. An observation published longer than `max_age` ago is NaN.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from alphaloop.errors import DataError, InputError, UnknownNameError
 from marketdata.point_in_time.observations import KEY, OBSERVATIONS_SCHEMA, observed
 
 INSTANT = timedelta(microseconds=1)
-"""The least difference of two moments here."""
+"""Smallest difference between two moments."""
 Stamps = npt.NDArray[np.int64]
 _ALL = ""
 
@@ -30,52 +30,74 @@ _ALL = ""
 def attach(
     bars: BarPanel, observations: pa.Table, columns: Sequence[str] = (), max_age: timedelta | None = None
 ) -> BarPanel:
-    """`bars` with the series `columns` (all, if none are named) of `observations` as extra columns.
+    """Add external series to the extra columns of a panel.
 
-    `observations` are as `observations.read` gives them. Raises `UnknownNameError` for a series
-    that is not there, `InputError` for one that is called like a column of the bars.
+    Parameters
+    ----------
+    bars
+        Panel of T bars and N symbols.
+    observations
+        Table as `marketdata.point_in_time.observations.read` returns it.
+    columns
+        Names of the series; all of them if none are named.
+    max_age
+        Maximum time since an observation's publication; older values are NaN. None for no limit.
+
+    Returns
+    -------
+    BarPanel
+        `bars` with one more extra column a series, float64 [T, N].
+
+    Raises
+    ------
+    UnknownNameError
+        For a series that is not among the observations.
+    InputError
+        For a series with the name of a column of the bars, or a `max_age` that is not positive.
+    DataError
+        For invalid observations.
     """
     rows = observed(observations)
     named = set(rows["series"].to_pylist())
     for name in columns:
         if name not in named:
             raise UnknownNameError("series", name, named, where="the observations")
-    series = _Outside(rows, tuple(columns), max_age)
+    series = _ExternalSeries(rows, tuple(columns), max_age)
     series.require_free((*BARS_SCHEMA.names, *bars.extra))
     times = np.asarray(bars.timestamps, dtype="datetime64[ns]").astype(np.int64)
-    found = series.at(times, bars.symbols, np.isfinite(bars.close))
-    return replace(bars, extra={**bars.extra, **found})
+    values = series.at(times, bars.symbols, np.isfinite(bars.close))
+    return replace(bars, extra={**bars.extra, **values})
 
 
 class OutsideStream:
-    """The same for live slices: what `attach` gives for a bar, it gives as the bar comes in.
+    """Streaming counterpart of `attach`: the same values, one live slice at a time.
 
-    Starts with `observations`, of which each is seen once the slices have come to its publication; further
-    ones come in by `publish`. A series of `columns` of which nothing is known yet is NaN.
+    Starts with `observations`; each becomes visible once the slices have reached its publication. Further
+    ones are added with `publish`. A series of `columns` without any observation yet is NaN.
     """
 
     def __init__(
         self, observations: pa.Table, columns: Sequence[str] = (), max_age: timedelta | None = None
     ) -> None:
-        self._series = _Outside(observed(observations), tuple(columns), max_age)
+        self._series = _ExternalSeries(observed(observations), tuple(columns), max_age)
         self._last: np.datetime64 | None = None
 
     def attach(self, bars: Slice) -> Slice:
-        """`bars` with the extra columns. Raises `DataError` for a slice before the last one."""
+        """Return `bars` with the extra columns. Raises `DataError` for a slice before the last one."""
         self._series.require_free((*BARS_SCHEMA.names, *bars.extra))
         moment = to_datetime64(bars.timestamp)
         if self._last is not None and moment < self._last:
             raise DataError(f"the bar of {moment} is before that of {self._last}; bars come in order")
         self._last = moment
         times = moment.astype(np.int64).reshape(1)
-        found = self._series.at(times, bars.symbols, np.isfinite(bars.close)[None])
-        return replace(bars, extra={**bars.extra, **{name: values[0] for name, values in found.items()}})
+        columns = self._series.at(times, bars.symbols, np.isfinite(bars.close)[None])
+        return replace(bars, extra={**bars.extra, **{name: values[0] for name, values in columns.items()}})
 
     def publish(self, observations: pa.Table) -> pa.Table:
-        """Take in further observations, and give them back as they count: store those.
+        """Add further observations, and return them with their effective publication: store those.
 
-        What was published by the last bar but arrives only now counts as published just after it, for that
-        bar did not know it; of several versions of one thing that come so late, the last.
+        Observations published by the last bar that arrive only now count as published just after it, since
+        that bar did not know them; of several late versions of one observation, only the last is kept.
         """
         arrived = observed(observations)
         if self._last is not None and len(arrived):
@@ -85,36 +107,36 @@ class OutsideStream:
 
 
 @dataclass(frozen=True, slots=True)
-class _Known:
-    """One series of one symbol: what it was worth from each publication on."""
+class _SymbolSeries:
+    """One series of one symbol: its value from each publication on."""
 
     published: Stamps
     values: FloatMatrix
 
     @classmethod
-    def of(cls, rows: pa.Table) -> _Known:
+    def of(cls, rows: pa.Table) -> _SymbolSeries:
         published = rows["published"].to_numpy().astype("datetime64[ns]").astype(np.int64)
         effective = rows["effective"].to_numpy().astype("datetime64[ns]").astype(np.int64)
         order = np.lexsort((effective, published))
         published, effective = published[order], effective[order]
         values = rows["value"].to_numpy(zero_copy_only=False).astype(np.float64)[order]
-        # An observation of something older than what is known already changes nothing.
+        # An observation of an older period than the newest known one changes nothing.
         news = effective >= np.maximum.accumulate(effective)
         return cls(published[news], values[news])
 
     def at(self, times: Stamps, max_age: int | None) -> FloatMatrix:
-        """The values known at `times`, `[T]`; NaN before the first and where too old."""
-        place = np.searchsorted(self.published, times, "right") - 1
-        found = np.full(len(times), np.nan)
-        usable = place >= 0
+        """Return the values known at `times`, `[T]`; NaN before the first and where too old."""
+        index = np.searchsorted(self.published, times, "right") - 1
+        values = np.full(len(times), np.nan)
+        usable = index >= 0
         if max_age is not None:
-            usable &= times - self.published[np.maximum(place, 0)] <= max_age
-        found[usable] = self.values[place[usable]]
-        return found
+            usable &= times - self.published[np.maximum(index, 0)] <= max_age
+        values[usable] = self.values[index[usable]]
+        return values
 
 
-class _Outside:
-    """The series that were asked for, by name and symbol."""
+class _ExternalSeries:
+    """The requested series, by name and symbol."""
 
     def __init__(self, observations: pa.Table, columns: tuple[str, ...], max_age: timedelta | None) -> None:
         if max_age is not None and max_age <= timedelta(0):
@@ -122,7 +144,7 @@ class _Outside:
         self.columns = columns or tuple(sorted(set(observations["series"].to_pylist())))
         self._max_age = None if max_age is None else int(np.timedelta64(max_age, "ns").astype(np.int64))
         self._rows = OBSERVATIONS_SCHEMA.empty_table()
-        self._known: dict[tuple[str, str], _Known] = {}
+        self._known: dict[tuple[str, str], _SymbolSeries] = {}
         self.add(observations)
 
     def require_free(self, taken: Sequence[str]) -> None:
@@ -131,20 +153,20 @@ class _Outside:
                 raise InputError(f"the series '{name}' is called like a column of the bars; rename it")
 
     def add(self, rows: pa.Table) -> None:
-        wanted = rows.filter(pc.is_in(rows["series"], value_set=pa.array(list(self.columns), pa.string())))
-        self._rows = observed(pa.concat_tables([self._rows, wanted]))
-        for group in wanted.group_by(["series", "symbol"]).aggregate([]).to_pylist():
+        selected = rows.filter(pc.is_in(rows["series"], value_set=pa.array(list(self.columns), pa.string())))
+        self._rows = observed(pa.concat_tables([self._rows, selected]))
+        for group in selected.group_by(["series", "symbol"]).aggregate([]).to_pylist():
             series, symbol = group["series"], group["symbol"]
             same = pc.and_(pc.equal(self._rows["series"], series), pc.equal(self._rows["symbol"], symbol))
-            self._known[series, symbol] = _Known.of(self._rows.filter(same))
+            self._known[series, symbol] = _SymbolSeries.of(self._rows.filter(same))
 
     def at(
-        self, times: Stamps, symbols: tuple[str, ...], here: npt.NDArray[np.bool_]
+        self, times: Stamps, symbols: tuple[str, ...], has_bar: npt.NDArray[np.bool_]
     ) -> dict[str, FloatMatrix]:
-        """Each column at each time and symbol, `[T, N]`; NaN where a symbol has no bar."""
-        found = {}
+        """Return each column at each time and symbol, `[T, N]`; NaN where a symbol has no bar."""
+        columns = {}
         for name in self.columns:
-            values = np.full(here.shape, np.nan)
+            values = np.full(has_bar.shape, np.nan)
             common = self._known.get((name, _ALL))
             if common is not None:
                 values[:] = common.at(times, self._max_age)[:, None]
@@ -152,23 +174,23 @@ class _Outside:
                 known = self._known.get((name, symbol))
                 if known is not None:
                     values[:, column] = known.at(times, self._max_age)
-            found[name] = np.where(here, values, np.nan)
-        return found
+            columns[name] = np.where(has_bar, values, np.nan)
+        return columns
 
 
 def _not_before(rows: pa.Table, soonest: np.datetime64) -> pa.Table:
-    """`rows`, none published before `soonest`; of what was, only the last version of each thing."""
+    """Return `rows` with every earlier publication moved to `soonest`, in the last version only."""
     kind = rows.schema.field("published").type
     first = pa.array([soonest.astype("datetime64[ns]")], pa.timestamp("ns")).cast(kind)[0]
     late = pc.less(rows["published"], first)
     moved = rows.filter(late)
     if not len(moved):
         return rows
-    # Rows are sorted by publication: of each thing, that of the highest number is the last version.
+    # Rows are sorted by publication: the highest number of each observation is its last version.
     numbered = moved.append_column("number", pa.array(range(len(moved)), pa.int64()))
     last = numbered.group_by(list(KEY[:3])).aggregate([("number", "max")])["number_max"]
     versions = moved.take(last)
     stamps = pa.array([first.value] * len(versions), pa.int64()).cast(kind)
-    place = moved.schema.get_field_index("published")
-    shifted = versions.set_column(place, moved.schema.field("published"), stamps)
+    index = moved.schema.get_field_index("published")
+    shifted = versions.set_column(index, moved.schema.field("published"), stamps)
     return observed(pa.concat_tables([shifted, rows.filter(pc.invert(late))]))

@@ -1,10 +1,10 @@
-"""Futures: which contract of a chain is held when, and their prices as one continuous series.
+"""Futures: the contract of a chain held at each bar, and prices as one continuous series.
 
-Which contract a bar belongs to is decided from earlier bars alone. Prices stay as traded, since orders
-are placed on them; the gap between two contracts goes into the adjustment, as a ratio that only grows
-forward, so that no later roll changes an earlier value (the forward roll of López de Prado 2018,
-"Advances in Financial Machine Learning", 2.4.3; on what rolling rules do to results: Ma, Mercer and
-Walker 1992, "Rolling over futures contracts: a note", Journal of Futures Markets 12).
+The contract of a bar is decided from earlier bars alone. Prices stay as traded, since orders are placed on
+them; the gap between two contracts goes into the adjustment, as a ratio that only grows forward, so that no
+later roll changes an earlier value (the forward roll of López de Prado 2018, "Advances in Financial Machine
+Learning", 2.4.3; on the effect of rolling rules on results: Ma, Mercer and Walker 1992, "Rolling over
+futures contracts: a note", Journal of Futures Markets 12).
 """
 
 from __future__ import annotations
@@ -25,19 +25,20 @@ Places = npt.NDArray[np.intp]
 
 
 class RollRule(Protocol):
-    """Says which contract is held."""
+    """A rule that chooses the held contract."""
 
     def held(self, bars: BarPanel, chain: Sequence[Instrument]) -> Places:
-        """The place in `chain` (the columns of `bars`, by expiry) of the contract at each bar, `[T]`.
+        """Return the index in `chain` of the contract at each bar, intp `[T]`.
 
-        It never goes back, and looks at no bar from that one on.
+        `chain` are the columns of `bars`, by expiry. The index never decreases, and depends on earlier bars
+        only.
         """
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class DaysBeforeExpiry:
-    """The next contract from `days` calendar days before the last trading day on, or from its `roll`."""
+    """Roll `days` calendar days before the last trading day, or at the contract's `roll` date."""
 
     days: int = 5
 
@@ -46,7 +47,7 @@ class DaysBeforeExpiry:
             raise InputError(f"days before expiry are {self.days}; they must be 0 or more")
 
     def held(self, bars: BarPanel, chain: Sequence[Instrument]) -> Places:
-        """See `RollRule.held`."""
+        """Return the contract at each bar; see `RollRule.held`."""
         days = bars.timestamps.astype("datetime64[D]")
         rolls = [contract.roll or _expiry(contract) - timedelta(days=self.days) for contract in chain[:-1]]
         begins = np.maximum.accumulate(np.array(rolls, dtype="datetime64[D]").astype(np.int64))
@@ -55,10 +56,10 @@ class DaysBeforeExpiry:
 
 @dataclass(frozen=True, slots=True)
 class VolumeCrossing:
-    """The next contract once its volume was above the held one's for `bars` bars in a row.
+    """Roll once the next contract's volume exceeded the held one's for `bars` bars in a row.
 
-    The bars that decide have closed before: the roll takes effect at the bar after them. A contract
-    whose last trading day has gone by is left in any case.
+    These bars have closed before: the roll takes effect at the bar after them. A contract is left after its
+    last trading day in any case.
     """
 
     bars: int = 1
@@ -68,27 +69,27 @@ class VolumeCrossing:
             raise InputError(f"a volume crossing takes 1 bar or more, not {self.bars}")
 
     def held(self, bars: BarPanel, chain: Sequence[Instrument]) -> Places:
-        """See `RollRule.held`."""
+        """Return the contract at each bar; see `RollRule.held`."""
         volume = np.nan_to_num(bars.volume, nan=0.0)
         days = bars.timestamps.astype("datetime64[D]")
         last_days = np.array([_expiry(contract) for contract in chain], dtype="datetime64[D]")
-        places = np.zeros(len(bars), dtype=np.intp)
-        place, run = 0, 0
+        indices = np.zeros(len(bars), dtype=np.intp)
+        index, run = 0, 0
         for row in range(len(bars)):
-            if row and place + 1 < len(chain):
-                above = volume[row - 1, place + 1] > volume[row - 1, place]
+            if row and index + 1 < len(chain):
+                above = volume[row - 1, index + 1] > volume[row - 1, index]
                 run = run + 1 if above else 0
                 if run >= self.bars:
-                    place, run = place + 1, 0
-            while place + 1 < len(chain) and days[row] > last_days[place]:
-                place, run = place + 1, 0
-            places[row] = place
-        return places
+                    index, run = index + 1, 0
+            while index + 1 < len(chain) and days[row] > last_days[index]:
+                index, run = index + 1, 0
+            indices[row] = index
+        return indices
 
 
 @dataclass(frozen=True, slots=True)
 class ContinuousSeries:
-    """`bars` of one symbol, the chain's root; `contracts` (text `[T]`) which contract each is of."""
+    """Bars of one symbol, the chain's root, and the contract of each bar (text `[T]`)."""
 
     bars: BarPanel
     contracts: Texts
@@ -97,28 +98,52 @@ class ContinuousSeries:
 def continuous(
     bars: BarPanel, chain: Sequence[Instrument], rule: RollRule, as_of: datetime
 ) -> ContinuousSeries:
-    """The bars of the held contracts up to `as_of` as one series under the name of their root.
+    """Join the bars of the held contracts into one series named after their root.
 
     At each roll the adjustment is multiplied by the old contract's close over the new one's, at the last
-    bar before it at which both traded: the adjusted return over the roll is that of the new contract.
-    `DataError` for contracts without bars, of several roots, or that never traded on one bar.
+    earlier bar at which both traded: the adjusted return over the roll is that of the new contract.
+
+    Parameters
+    ----------
+    bars
+        Bars of all contracts, as traded.
+    chain
+        Contracts of one root, in any order.
+    rule
+        `DaysBeforeExpiry`, `VolumeCrossing` or another `RollRule`.
+    as_of
+        Moment after which bars are ignored, aware.
+
+    Returns
+    -------
+    ContinuousSeries
+        Prices as traded with the adjustment of the rolls, and the contract of each bar.
+
+    Raises
+    ------
+    DataError
+        For contracts without bars, of several roots, or that never traded on one bar.
+
+    References
+    ----------
+    López de Prado (2018), "Advances in Financial Machine Learning", section 2.4.3.
     """
     ordered = _by_expiry(chain)
     panel = bars.between(end=as_of).select(_traded(bars, ordered))
-    places = rule.held(panel, ordered)
+    indices = rule.held(panel, ordered)
     rows = np.arange(len(panel))
-    adjustment: npt.NDArray[np.float64] = np.cumprod(_ratios(panel, places), dtype=np.float64)
-    columns: dict[str, Any] = {name: getattr(panel, name)[rows, places][:, None] for name in _COLUMNS}
+    adjustment: npt.NDArray[np.float64] = np.cumprod(_ratios(panel, indices), dtype=np.float64)
+    columns: dict[str, Any] = {name: getattr(panel, name)[rows, indices][:, None] for name in _COLUMNS}
     held = replace(
         panel,
         symbols=(ordered[0].root,),
         **columns,
         adjustment=adjustment[:, None],
-        extra={name: values[rows, places][:, None] for name, values in panel.extra.items()},
-        providers=None if panel.providers is None else panel.providers[rows, places][:, None],
-        disputed=None if panel.disputed is None else panel.disputed[rows, places][:, None],
+        extra={name: values[rows, indices][:, None] for name, values in panel.extra.items()},
+        providers=None if panel.providers is None else panel.providers[rows, indices][:, None],
+        disputed=None if panel.disputed is None else panel.disputed[rows, indices][:, None],
     )
-    return ContinuousSeries(held, np.array([one.symbol for one in ordered], dtype=object)[places])
+    return ContinuousSeries(held, np.array([contract.symbol for contract in ordered], dtype=object)[indices])
 
 
 _COLUMNS = ("open", "high", "low", "close", "volume")
@@ -140,11 +165,11 @@ def _traded(bars: BarPanel, chain: Sequence[Instrument]) -> tuple[str, ...]:
     return tuple(contract.symbol for contract in chain)
 
 
-def _ratios(panel: BarPanel, places: Places) -> npt.NDArray[np.float64]:
-    """What the adjustment is multiplied by at each bar, float64 `[T]`."""
+def _ratios(panel: BarPanel, indices: Places) -> npt.NDArray[np.float64]:
+    """Return the multiplier of the adjustment at each bar, float64 `[T]`."""
     ratios = np.ones(len(panel))
-    for row in np.flatnonzero(np.diff(places)) + 1:
-        old, new = places[row - 1], places[row]
+    for row in np.flatnonzero(np.diff(indices)) + 1:
+        old, new = indices[row - 1], indices[row]
         both = np.isfinite(panel.close[:row, old]) & np.isfinite(panel.close[:row, new])
         if not both.any():
             names = f"{panel.symbols[old]} and {panel.symbols[new]}"

@@ -1,7 +1,7 @@
-"""Memberships of groups (a universe, a sector) over time, and when each was published.
+"""Memberships of groups (a universe, a sector) over time, and the publication of each.
 
-Two times on each, as in `marketdata.point_in_time.vintages`: that for which it holds and that from which it
-was known.
+Each has two times, as in `marketdata.point_in_time.vintages`: the period for which it holds and the moment
+from which it was known.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ _FOREVER = datetime.max.replace(tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True)
 class Membership:
-    """`symbol` belongs to `group` from `start` until before `end` (None: no end is known).
+    """Membership of `symbol` in `group` from `start` until before `end` (None: open-ended).
 
     A later publication of the same symbol, group and start replaces an earlier one: an end that was
-    announced, or a start that never came (an end at the start). `DataError` for times that cannot be.
+    announced, or a cancelled start (an end at the start). `DataError` for impossible times.
     """
 
     symbol: str
@@ -48,25 +48,47 @@ class Membership:
 
 
 class MembershipHistory:
-    """Memberships of any number of groups. `DataError` for two publications of one at one moment."""
+    """Memberships of any number of groups, as known at any moment.
+
+    Parameters
+    ----------
+    memberships
+        Every publication, in any order.
+
+    Raises
+    ------
+    DataError
+        For two publications of one membership at one moment.
+
+    Examples
+    --------
+    >>> from datetime import UTC, datetime
+    >>> from marketdata.point_in_time.membership import Membership, MembershipHistory
+    >>> joined, left = datetime(2020, 1, 2, tzinfo=UTC), datetime(2022, 1, 3, tzinfo=UTC)
+    >>> history = MembershipHistory([Membership("XYZ", "index", joined, published=joined, end=left)])
+    >>> history.members(datetime(2021, 1, 4, tzinfo=UTC), "index")
+    ('XYZ',)
+    >>> history.members(left, "index")
+    ()
+    """
 
     def __init__(self, memberships: Sequence[Membership]) -> None:
         self._known: list[tuple[Membership, datetime]] = []
         versions: dict[tuple[str, str, datetime], list[Membership]] = {}
         for one in sorted(memberships, key=lambda one: one.published):
             versions.setdefault((one.symbol, one.group, one.start), []).append(one)
-        for several in versions.values():
-            published = [one.published for one in several]
+        for publications in versions.values():
+            published = [one.published for one in publications]
             if len(set(published)) < len(published):
-                one = several[0]
+                one = publications[0]
                 raise DataError(
                     f"{one.symbol} in {one.group} from {one.start} was published twice at one moment"
                 )
-            self._known += zip(several, [*published[1:], _FOREVER], strict=True)
+            self._known += zip(publications, [*published[1:], _FOREVER], strict=True)
 
     @classmethod
     def read(cls, path: Path) -> MembershipHistory:
-        """From a CSV, Parquet or TOML file with the fields of `Membership` as columns.
+        """Read a CSV, Parquet or TOML file with the fields of `Membership` as columns.
 
         `DataError` names file, row and column.
         """
@@ -77,31 +99,36 @@ class MembershipHistory:
             raise DataError(f"{path}: {error}") from error
 
     def groups(self) -> tuple[str, ...]:
-        """All groups, in the order in which they were first published: a later one changes no place."""
+        """Return all groups in the order of their first publication: a later one moves no index."""
         first: dict[str, datetime] = {}
-        for one, _ in self._known:
-            first[one.group] = min(one.published, first.get(one.group, _FOREVER))
+        for membership, _ in self._known:
+            first[membership.group] = min(membership.published, first.get(membership.group, _FOREVER))
         return tuple(sorted(first, key=lambda group: (first[group], group)))
 
     def symbols(self, group: str | None = None) -> tuple[str, ...]:
-        """Every symbol that was ever a member, sorted: those that are gone, too."""
-        return tuple(sorted({one.symbol for one, _ in self._known if group in (None, one.group)}))
+        """Return every symbol that was ever a member, sorted, former ones included."""
+        return tuple(
+            sorted({membership.symbol for membership, _ in self._known if group in (None, membership.group)})
+        )
 
     def members(self, as_of: datetime, group: str) -> tuple[str, ...]:
-        """The members at `as_of` by what was published then, sorted; `UnknownNameError` for no group."""
+        """Return the members at `as_of` as published by then, sorted.
+
+        `UnknownNameError` for a group that does not exist.
+        """
         self._require(group)
         moment = as_utc(as_of)
         inside = {
-            one.symbol
-            for one, replaced in self._known
-            if one.group == group
-            and one.published <= moment < replaced
-            and one.start <= moment < (one.end or _FOREVER)
+            membership.symbol
+            for membership, replaced in self._known
+            if membership.group == group
+            and membership.published <= moment < replaced
+            and membership.start <= moment < (membership.end or _FOREVER)
         }
         return tuple(sorted(inside))
 
     def mask(self, timestamps: Timestamps, symbols: Sequence[str], group: str) -> npt.NDArray[np.bool_]:
-        """Who was a member at each bar, by what was published then, bool `[T, N]`."""
+        """Return True for each bar at which a symbol was a known member, bool `[T, N]`."""
         self._require(group)
         member = np.zeros((len(timestamps), len(symbols)), dtype=bool)
         for rows, column, _ in self._places(timestamps, symbols, group):
@@ -109,35 +136,36 @@ class MembershipHistory:
         return member
 
     def codes(self, timestamps: Timestamps, symbols: Sequence[str]) -> FloatMatrix:
-        """The place in `groups` of each symbol's group at each bar, float64 `[T, N]`; NaN where none.
+        """Return the index in `groups` of each symbol's group at each bar.
 
-        `DataError` for a symbol that is in two groups at once.
+        float64 `[T, N]`, NaN where a symbol has no group. `DataError` for a symbol that is in two groups at
+        once.
         """
-        place = {group: float(index) for index, group in enumerate(self.groups())}
+        code = {group: float(index) for index, group in enumerate(self.groups())}
         codes = np.full((len(timestamps), len(symbols)), np.nan)
         for rows, column, group in self._places(timestamps, symbols, None):
-            taken = np.isfinite(codes[rows, column]) & (codes[rows, column] != place[group])
+            taken = np.isfinite(codes[rows, column]) & (codes[rows, column] != code[group])
             if taken.any():
                 row = rows.start + int(np.argmax(taken))
                 raise DataError(
                     f"{symbols[column]} is in two groups at {timestamps[row]}: {group} and "
                     f"{self.groups()[int(codes[row, column])]}; end the first when the second starts"
                 )
-            codes[rows, column] = place[group]
+            codes[rows, column] = code[group]
         return codes
 
     def _places(
         self, timestamps: Timestamps, symbols: Sequence[str], group: str | None
     ) -> Iterator[tuple[slice, int, str]]:
-        """Rows, column and group of each known membership that covers any of these bars."""
+        """Yield rows, column and group of each known membership that covers any of these bars."""
         column = {symbol: index for index, symbol in enumerate(symbols)}
-        for one, replaced in self._known:
-            if one.symbol in column and group in (None, one.group):
-                begin = max(one.start, one.published)
-                end = min(one.end or _FOREVER, replaced)
+        for membership, replaced in self._known:
+            if membership.symbol in column and group in (None, membership.group):
+                begin = max(membership.start, membership.published)
+                end = min(membership.end or _FOREVER, replaced)
                 rows = slice(*(int(np.searchsorted(timestamps, _moment(edge))) for edge in (begin, end)))
                 if rows.start < rows.stop:
-                    yield rows, column[one.symbol], one.group
+                    yield rows, column[membership.symbol], membership.group
 
     def _require(self, group: str) -> None:
         groups = self.groups()
@@ -146,6 +174,6 @@ class MembershipHistory:
 
 
 def _moment(moment: datetime) -> np.datetime64:
-    # Nanoseconds reach from 1678 to 2261; an open end lies beyond.
+    # datetime64[ns] reaches from 1678 to 2261; an open end lies beyond.
     year = min(max(moment.year, 1700), 2261)
     return to_datetime64(moment if year == moment.year else datetime(year, 1, 1, tzinfo=UTC))

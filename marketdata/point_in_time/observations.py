@@ -1,9 +1,9 @@
-"""Observations from outside: sentiment, macroeconomic releases, on-chain metrics, events.
+"""External observations: sentiment, macroeconomic releases, on-chain metrics, events.
 
-A table with one row for each thing published: `series` (its name), `symbol` (empty: of all), `published`
-(when anyone could know it), `effective` (the moment or period it speaks of) and `value`. A later row of the
-same series, symbol and effective revises the earlier one from its publication on; one without a value
-withdraws it.
+A table with one row for each publication: `series` (its name), `symbol` (empty: all symbols), `published`
+(first moment at which anyone could know it), `effective` (the moment or period it describes) and `value`. A
+later row of the same series, symbol and effective revises the earlier one from its publication on; one
+without a value withdraws it.
 """
 
 from __future__ import annotations
@@ -37,7 +37,10 @@ KEY = ("series", "symbol", "effective", "published")
 
 
 def read(path: Path) -> pa.Table:
-    """The observations in a CSV or Parquet file, as `observed` gives them; `DataError` names file and row."""
+    """Read the observations in a CSV or Parquet file, in the form that `observed` returns.
+
+    `DataError` names file and row.
+    """
     path = Path(path)
     if path.suffix.lower() not in SUFFIXES:
         raise DataError(f"{path}: observations are read from files that end in {' or '.join(SUFFIXES)}")
@@ -46,12 +49,12 @@ def read(path: Path) -> pa.Table:
 
 
 def observed(table: pa.Table, place: str = "observations") -> pa.Table:
-    """`table` with the columns of `OBSERVATIONS_SCHEMA`, sorted by publication.
+    """Convert a table to the columns of `OBSERVATIONS_SCHEMA`, sorted by publication.
 
-    Texts are read: moments with a time zone (`effective` may be a bare date), numbers. `symbol` may be
-    missing (all) and so may `effective` (as published). Rows that say the same are one. Raises `DataError`
-    for what cannot be read, for two different values of one thing published at once, and for a series that
-    is both of all symbols and of one.
+    Text cells are parsed: moments with a time zone (`effective` may be a bare date), numbers. `symbol` may be
+    missing (all symbols) and so may `effective` (equal to `published`). Identical rows become one. `place` is
+    the name of the table in errors. Raises `DataError` for cells that cannot be parsed, for two different
+    values of one observation published at once, and for a series with rows of all symbols and rows of one.
     """
     named = {name.strip().lower(): table[name] for name in table.column_names}
     for name in NEEDED:
@@ -70,13 +73,13 @@ def observed(table: pa.Table, place: str = "observations") -> pa.Table:
         "effective": _moments(named.get("effective", absent), published, f"{place}, 'effective'"),
         "value": _values(named["value"], f"{place}, 'value'"),
     }
-    found = pa.table(columns, schema=OBSERVATIONS_SCHEMA)
-    # A row that comes twice, as feeds deliver them, says nothing new.
-    found = found.group_by(OBSERVATIONS_SCHEMA.names, use_threads=False).aggregate([])
-    found = found.select(OBSERVATIONS_SCHEMA.names).cast(OBSERVATIONS_SCHEMA)
-    _require_one_each(found, place)
+    observations = pa.table(columns, schema=OBSERVATIONS_SCHEMA)
+    # Feeds repeat rows; a copy adds nothing.
+    observations = observations.group_by(OBSERVATIONS_SCHEMA.names, use_threads=False).aggregate([])
+    observations = observations.select(OBSERVATIONS_SCHEMA.names).cast(OBSERVATIONS_SCHEMA)
+    _require_one_each(observations, place)
     order = [("published", "ascending"), ("series", "ascending"), ("symbol", "ascending")]
-    return found.sort_by([*order, ("effective", "ascending")])
+    return observations.sort_by([*order, ("effective", "ascending")])
 
 
 def _require_one_each(table: pa.Table, place: str) -> None:
@@ -134,17 +137,17 @@ def _texts(column: Any, place: str, *, needed: bool) -> pa.Array:
 
 
 def _moments(column: Any, default: Any, place: str) -> pa.Array:
-    """Moments in UTC; where a cell is empty that of `default`. Bare dates are let through if there is one."""
+    """Parse moments in UTC; empty cells take that of `default`. Bare dates need a default."""
     if pa.types.is_timestamp(column.type) and column.type.tz is not None and not column.null_count:
         return _as_moments(column, place)
     defaults: Sequence[Any] = [None] * len(column) if default is None else default.to_pylist()
-    found = []
+    moments = []
     for number, (cell, instead) in enumerate(zip(column.to_pylist(), defaults, strict=True), start=1):
         empty = cell is None or cell == ""
         if empty and instead is None:
             raise DataError(f"{place}: row {number} is empty")
-        found.append(instead if empty else _moment(cell, default is not None, f"{place}: row {number}"))
-    return _as_moments(pa.array(found, pa.timestamp("us", tz="UTC")), place)
+        moments.append(instead if empty else _moment(cell, default is not None, f"{place}: row {number}"))
+    return _as_moments(pa.array(moments, pa.timestamp("us", tz="UTC")), place)
 
 
 def _as_moments(column: Any, place: str) -> Any:
@@ -175,10 +178,10 @@ def _moment(cell: Any, bare: bool, place: str) -> datetime:
 
 
 def _values(column: Any, place: str) -> pa.Array:
-    found: list[float | None] = []
+    values: list[float | None] = []
     for number, cell in enumerate(column.to_pylist(), start=1):
         if cell is None or cell == "":
-            found.append(None)
+            values.append(None)
             continue
         try:
             value = float(cell)
@@ -188,5 +191,5 @@ def _values(column: Any, place: str) -> pa.Array:
             raise DataError(f"{place}: row {number}: '{cell}' is not a number ({error})") from error
         if np.isinf(value):
             raise DataError(f"{place}: row {number}: the value is infinite")
-        found.append(None if np.isnan(value) else value)
-    return pa.array(found, pa.float64())
+        values.append(None if np.isnan(value) else value)
+    return pa.array(values, pa.float64())

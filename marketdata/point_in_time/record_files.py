@@ -1,4 +1,4 @@
-"""Records: rows of a CSV, Parquet or TOML file as frozen dataclasses.
+"""Rows of a CSV, Parquet or TOML file as frozen dataclasses.
 
 A column has the name of a field. An empty cell takes the field's default. In TOML the rows are the
 tables of one array, whatever its name. Errors name the file, the row and the column.
@@ -33,21 +33,21 @@ Record = TypeVar("Record")
 
 
 def read_records(path: Path, kind: type[Record]) -> list[Record]:
-    """The rows of `path`, each a `kind`. `DataError` for a file or a cell that is not what it should be."""
+    """Read the rows of `path`, each as a `kind`. `DataError` for an invalid file or cell."""
     path = Path(path)
     types = get_type_hints(kind)
-    needed = [one.name for one in fields(kind) if one.default is MISSING]  # type: ignore[arg-type]
+    needed = [record_field.name for record_field in fields(kind) if record_field.default is MISSING]  # type: ignore[arg-type]
     records = []
     for number, row in enumerate(_rows(path), start=1):
         place = f"{path}: row {number}"
         strange = [str(name) for name in row if name not in types]
         if strange:
             raise DataError(f"{place}: unknown column '{strange[0]}'; known: {', '.join(types)}")
-        given = {name: cell for name, cell in row.items() if cell is not None and cell != ""}
+        cells = {name: cell for name, cell in row.items() if cell is not None and cell != ""}
         for name in needed:
-            if name not in given:
+            if name not in cells:
                 raise DataError(f"{place}: '{name}' is missing; needed: {', '.join(needed)}")
-        values = {name: _cell(cell, types[name], f"{place}, '{name}'") for name, cell in given.items()}
+        values = {name: _cell(cell, types[name], f"{place}, '{name}'") for name, cell in cells.items()}
         try:
             records.append(kind(**values))
         except DataError as error:
@@ -115,7 +115,7 @@ def _cell(cell: Any, kind: Any, place: str) -> Any:
             raise DataError(f"{place} is {cell!r}; known: {', '.join(get_args(kind))}")
         return cell
     if get_origin(kind) is UnionType:
-        kind = next(one for one in get_args(kind) if one is not type(None))
+        kind = next(alternative for alternative in get_args(kind) if alternative is not type(None))
     try:
         return _PARSERS[kind](cell)
     except (ValueError, TypeError, InvalidOperation) as error:
@@ -142,7 +142,7 @@ def _text(cell: Any) -> str:
 
 
 def _number(cell: Any) -> Decimal:
-    # By way of its text, a float of 0.1 is the decimal 0.1.
+    # Converted through its text, the float 0.1 becomes the decimal 0.1.
     if isinstance(cell, str) and not is_number(cell):
         raise ValueError("not written as a number")
     number = Decimal(str(cell))

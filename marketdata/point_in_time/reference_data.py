@@ -1,8 +1,8 @@
-"""Reference data: the terms of each instrument, as they were known at any time.
+"""Reference data: the terms of each instrument, as known at any time.
 
-Terms change (US stocks went to decimals in 2001; CME halves a tick now and then), and are announced
-before. A table of versions holds what applied from when and since when it was known; what is not dated
-holds always.
+Terms change (US stocks went to decimals in 2001; CME halves a tick now and then), and changes are announced
+before. A table of versions holds the terms with the moment from which they applied and the moment from
+which they were known; undated terms hold always.
 """
 
 from __future__ import annotations
@@ -20,7 +20,10 @@ _ALWAYS = datetime.min.replace(tzinfo=UTC)
 
 
 class ReferenceData:
-    """Versions of instruments. `DataError` for two of a symbol with the same start and publication."""
+    """Versions of instruments' terms, as known at any moment.
+
+    `DataError` for two versions of a symbol with the same start and publication.
+    """
 
     def __init__(self, versions: Sequence[Instrument]) -> None:
         self._versions: dict[str, list[Instrument]] = {}
@@ -35,7 +38,7 @@ class ReferenceData:
 
     @classmethod
     def read(cls, path: Path) -> ReferenceData:
-        """From a CSV, Parquet or TOML file with the fields of `Instrument` as columns.
+        """Read a CSV, Parquet or TOML file with the fields of `Instrument` as columns.
 
         `DataError` names file, row and column.
         """
@@ -45,21 +48,21 @@ class ReferenceData:
             raise error if str(error).startswith(str(path)) else DataError(f"{path}: {error}") from error
 
     def symbols(self) -> tuple[str, ...]:
-        """Every symbol that has ever had terms, sorted: those that expired or were delisted, too."""
+        """Return every symbol that ever had terms, sorted, expired and delisted ones included."""
         return tuple(sorted(self._versions))
 
     def instrument(self, symbol: str, as_of: datetime) -> Instrument:
-        """The terms that hold at `as_of` by what was published then.
+        """Return the terms in force at `as_of` as published by then.
 
-        Of several that have started the latest holds, and of two with one start the one published
-        later. `UnknownNameError` for a strange symbol, `DataError` where nothing was known yet.
+        The version with the latest start applies, and of two with one start the one published later.
+        `UnknownNameError` for an unknown symbol, `DataError` where nothing was known yet.
         """
         if symbol not in self._versions:
             raise UnknownNameError("instrument", symbol, self._versions, where="the reference data")
         moment = as_utc(as_of)
-        holding = [one for one in self._versions[symbol] if max(_since(one)) <= moment]
+        holding = [version for version in self._versions[symbol] if max(_since(version)) <= moment]
         if not holding:
-            first = min(max(_since(one)) for one in self._versions[symbol])
+            first = min(max(_since(version)) for version in self._versions[symbol])
             raise DataError(
                 f"nothing was known of {symbol} at {moment.isoformat()}; its terms begin at "
                 f"{first.isoformat()}"
@@ -67,7 +70,7 @@ class ReferenceData:
         return holding[-1]
 
     def chain(self, root: str, as_of: datetime) -> tuple[Instrument, ...]:
-        """The contracts of `root` that were known at `as_of`, by expiry, expired ones too.
+        """Return the contracts of `root` known at `as_of`, by expiry, expired ones included.
 
         `UnknownNameError` for a root without contracts.
         """
@@ -75,12 +78,12 @@ class ReferenceData:
         known = [
             self.instrument(symbol, moment)
             for symbol, versions in self._versions.items()
-            if any(max(_since(one)) <= moment for one in versions)
+            if any(max(_since(version)) <= moment for version in versions)
         ]
-        contracts = [one for one in known if one.root == root and root]
+        contracts = [contract for contract in known if contract.root == root and root]
         if not contracts:
-            raise UnknownNameError("root", root, {one.root for one in known if one.root})
-        return tuple(sorted(contracts, key=lambda one: (str(one.expiry), one.symbol)))
+            raise UnknownNameError("root", root, {contract.root for contract in known if contract.root})
+        return tuple(sorted(contracts, key=lambda contract: (str(contract.expiry), contract.symbol)))
 
 
 def _since(version: Instrument) -> tuple[datetime, datetime]:

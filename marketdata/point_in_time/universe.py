@@ -1,9 +1,9 @@
-"""Universes: whose bars to look at, as it was known at any time.
+"""Universes: the set of symbols in scope, as known at any time.
 
-A universe of today's members, taken back in time, holds only companies that did well enough to be in
-it still: results on it are flattered (Brown, Goetzmann, Ibbotson and Ross 1992, "Survivorship bias in
-performance studies", Review of Financial Studies 5). So membership is asked for as of each bar, and who
-left or failed stays in the past (what holders got in the end: `marketdata.point_in_time.delistings`).
+A universe of today's members, taken back in time, holds only companies that did well enough to still be
+in it: results on it are flattered (Brown, Goetzmann, Ibbotson and Ross 1992, "Survivorship bias in
+performance studies", Review of Financial Studies 5). So membership is looked up as of each bar, and symbols
+that left or failed stay in the past (their final proceeds: `marketdata.point_in_time.delistings`).
 """
 
 from __future__ import annotations
@@ -23,7 +23,32 @@ SECTOR = "sector"
 
 @dataclass(frozen=True)
 class Universe:
-    """The members of `name` among `memberships`, and their sectors. `UnknownNameError` for a strange name."""
+    """The members of a universe over time, and their sectors.
+
+    Parameters
+    ----------
+    name
+        Group among `memberships`.
+    memberships
+        Members of the universe, possibly among other groups.
+    sectors
+        Sector of each symbol over time; None where sectors are not known.
+
+    Raises
+    ------
+    UnknownNameError
+        For a name that is not among the groups of `memberships`.
+
+    Examples
+    --------
+    >>> from datetime import UTC, datetime
+    >>> from marketdata.point_in_time.membership import Membership, MembershipHistory
+    >>> from marketdata.point_in_time.universe import Universe
+    >>> start = datetime(2020, 1, 2, tzinfo=UTC)
+    >>> memberships = [Membership(symbol, "large", start, published=start) for symbol in ("B", "A")]
+    >>> Universe("large", MembershipHistory(memberships)).members(datetime(2021, 1, 4, tzinfo=UTC))
+    ('A', 'B')
+    """
 
     name: str
     memberships: MembershipHistory
@@ -34,17 +59,17 @@ class Universe:
             raise UnknownNameError("universe", self.name, self.memberships.groups())
 
     def symbols(self) -> tuple[str, ...]:
-        """Everyone who was ever a member: what to fetch bars of."""
+        """Return every symbol that was ever a member: the symbols to fetch bars of."""
         return self.memberships.symbols(self.name)
 
     def members(self, as_of: datetime) -> tuple[str, ...]:
-        """The members at `as_of` by what was published then, sorted."""
+        """Return the members at `as_of` as published by then, sorted."""
         return self.memberships.members(as_of, self.name)
 
     def panel(self, bars: BarPanel) -> BarPanel:
-        """The bars with the extra column `sector`: its code at each bar, NaN outside the universe.
+        """Return the bars with the extra column `sector`: a code, NaN outside the universe.
 
-        Codes are places in `sectors.groups()`, 0 throughout where no sectors are known.
+        Codes are indices in `sectors.groups()`, 0 throughout where no sectors are known.
         """
         member = self.memberships.mask(bars.timestamps, bars.symbols, self.name)
         codes = np.zeros(member.shape)
@@ -53,10 +78,10 @@ class Universe:
         return replace(bars, extra={**bars.extra, SECTOR: np.where(member, codes, np.nan)})
 
     def restrict(self, bars: BarPanel) -> BarPanel:
-        """The bars of members alone: NaN wherever a symbol was not known to be one.
+        """Return the bars of members alone: NaN wherever a symbol was not a known member.
 
-        Indicators then begin anew with a symbol's membership. To keep what came before, compute them on
-        all bars and rank only where `memberships.mask` holds.
+        Indicators then begin anew with a symbol's membership. To keep earlier bars, compute them on all bars
+        and rank only where `memberships.mask` is True.
         """
         member = self.memberships.mask(bars.timestamps, bars.symbols, self.name)
 

@@ -1,12 +1,12 @@
-"""Vintages: bars and corporate actions with the moment at which each was published.
+"""Vintages: bars and corporate actions with the time of their publication.
 
-Two times stand on every row: that of the bar and that of its publication (bitemporal tables: Snodgrass
+Every row has two times: that of the bar and that of its publication (bitemporal tables: Snodgrass
 1999, "Developing Time-Oriented Database Applications in SQL"; data of each vintage: Croushore and Stark
 2001, "A real-time data set for macroeconomists"). A later row of the same bar revises it; one without a
-close withdraws it. What was known at t is the latest publication, at or before t, of each bar.
+close withdraws it. The state known at t is the latest publication, at or before t, of each bar.
 
-Features at t are computed from what was known at t. Between two changes of the past nothing but new
-bars is learned, and a backfill of what is known at the end of such a stretch gives all of its rows.
+Features at t are computed from the state known at t. Between two changes of the past only new bars are
+learned, and a backfill of the state at the end of such a stretch gives all of its rows.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _NEVER = np.iinfo(np.int64).max
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A moment at which something before it came to be known otherwise, and of which symbols."""
+    """A moment at which knowledge of earlier bars changed, and the symbols concerned."""
 
     moment: datetime
     symbols: frozenset[str]
@@ -40,12 +40,30 @@ class Change:
 
 @dataclass(frozen=True)
 class Vintages:
-    """Rows of bars as traded with their `published`, and the corporate actions of their symbols.
+    """Bars as traded with their time of publication, and their corporate actions.
 
-    `rows` has the columns of `BARS_SCHEMA` (`adjustment` may be missing; `close` may be null),
-    `published` and whatever else a table of bars may have. What is published within `latency` of its
-    bar's close counts as published with it, for decisions are taken no sooner. `DataError` for a bar
-    published before it closed, and for two rows of one bar published at once.
+    Parameters
+    ----------
+    rows
+        Table with the columns of `BARS_SCHEMA` (`adjustment` may be missing; `close` may be null),
+        `published`, and any other column of a table of bars.
+    actions
+        Corporate actions of the symbols.
+    latency
+        A row published within this time after its bar's close counts as published at the close, since
+        decisions are taken no sooner.
+    symbols
+        Symbols and their order in panels; by default those of `rows`, sorted.
+
+    Raises
+    ------
+    DataError
+        For a bar published before it closed, and for two rows of one bar published at once.
+
+    References
+    ----------
+    Snodgrass (1999), "Developing Time-Oriented Database Applications in SQL".
+    Croushore and Stark (2001), "A real-time data set for macroeconomists".
     """
 
     rows: pa.Table
@@ -64,36 +82,36 @@ class Vintages:
             object.__setattr__(self, name, value)
 
     def with_rows(self, rows: pa.Table) -> Vintages:
-        """These and further rows; the symbols and their order stay."""
+        """Return these vintages with further rows; the symbols and their order stay."""
         merged = pa.concat_tables([self.rows, _normalised(rows)], promote_options="default")
         return Vintages(merged, self.actions, self.latency, self.symbols)
 
     def with_actions(self, actions: Sequence[CorporateAction]) -> Vintages:
-        """The same rows under further actions."""
+        """Return the same rows with further actions."""
         return Vintages(self.rows, (*self.actions, *actions), self.latency, self.symbols)
 
     def until(self, moment: datetime) -> Vintages:
-        """What had been published at `moment`: the store as it stood then."""
+        """Return everything published by `moment`: the store in its state at that time."""
         rows = self.rows.filter(pa.array(self._known <= to_datetime64(moment).astype(np.int64)))
         actions = tuple(action for action in self.actions if action.published <= as_utc(moment))
         return Vintages(rows, actions, self.latency, self.symbols)
 
     def as_of(self, moment: datetime) -> BarPanel:
-        """What was known at `moment`: bars of all `symbols`, adjusted by the actions known then."""
+        """Return the bars known at `moment` of all `symbols`, adjusted by the actions known then."""
         at = to_datetime64(moment).astype(np.int64)
         table = self.rows.filter(pa.array((self._known <= at) & (at < self._until)))
         return apply(BarPanel.from_table(table.drop_columns([PUBLISHED]), self.symbols), self.actions, moment)
 
     def timestamps(self) -> Timestamps:
-        """The bars of which something was known at their close, `datetime64[ns]`, sorted."""
+        """Return the closes at which a bar was already known, `datetime64[ns]`, sorted."""
         times = _nanoseconds(self.rows, "timestamp")
         return np.unique(times[times == self._known]).astype("datetime64[ns]")
 
     def changes(self, after: datetime | None = None) -> list[Change]:
-        """What changed the past, in order: late or revised bars, late or revised actions, new names.
+        """Return the changes of the past in order: late or revised bars and actions, new names.
 
-        A split or dividend published before its first bar without it is no change of the past. Given
-        `after`, the changes later than that.
+        A split or dividend published before its first bar without it is no change of the past. With `after`,
+        only later changes are returned.
         """
         touched: dict[datetime, set[str]] = {}
         since = np.iinfo(np.int64).min if after is None else to_datetime64(after).astype(np.int64)
@@ -110,39 +128,48 @@ class Vintages:
         return [Change(moment, _with_heirs(touched[moment], heirs)) for moment in sorted(touched)]
 
     def publications_after_effect(self) -> list[datetime]:
-        """The moments at which the past changed, sorted: a row of features from there on needs a rebuild."""
+        """Return the moments at which the past changed, sorted.
+
+        Rows of features from the first of them on need a rebuild.
+        """
         return [change.moment for change in self.changes()]
 
 
 def action_changes(
     actions: Sequence[CorporateAction], bars: Timestamps
 ) -> list[tuple[datetime, frozenset[str]]]:
-    """When actions change what was known of `bars` (sorted), and of which symbols."""
-    found = []
+    """Return the moments at which actions changed the known `bars` (sorted), with the symbols."""
+    changes = []
     ordered = sorted(actions, key=lambda action: action.published)
     for index, action in enumerate(ordered):
-        same = [one for one in ordered[:index] if one.identifier and one.identifier == action.identifier]
+        same = [
+            version
+            for version in ordered[:index]
+            if version.identifier and version.identifier == action.identifier
+        ]
         versions = [*same, action]
-        symbols = frozenset(name for one in versions for name in (one.symbol, one.new_symbol) if name)
+        symbols = frozenset(
+            name for version in versions for name in (version.symbol, version.new_symbol) if name
+        )
         published = as_utc(action.published)
-        earliest = min(one.effective for one in versions)
+        earliest = min(version.effective for version in versions)
         begin, end = np.searchsorted(bars, [to_datetime64(earliest), to_datetime64(published)])
-        if begin < end and any(one.kind != "delisting" for one in versions):
-            found.append((published, symbols))
+        if begin < end and any(version.kind != "delisting" for version in versions):
+            changes.append((published, symbols))
         if action.kind == "symbol_change":
-            # Its history moves under another name, however early that was known.
-            found.append((max(published, action.effective), symbols))
-    return found
+            # The history moves under another symbol, however early the change was announced.
+            changes.append((max(published, action.effective), symbols))
+    return changes
 
 
 def first_prints(bars: BarPanel) -> pa.Table:
-    """The rows of `bars`, each published at its bar's close."""
+    """Return the rows of `bars`, each published at its bar's close."""
     table = bars.to_table()
     return table.append_column(PUBLISHED, table["timestamp"])
 
 
 def not_before(moment: np.datetime64) -> datetime:
-    """`moment` to the microsecond, never earlier than it is."""
+    """Return `moment` to the microsecond, rounded up."""
     return to_datetime(moment.astype("datetime64[ns]") + np.timedelta64(999, "ns"))
 
 
@@ -162,12 +189,12 @@ def _normalised(rows: pa.Table) -> pa.Table:
     for name in ("symbol", "timestamp", PUBLISHED):
         if rows[name].null_count:
             raise DataError(f"rows of vintages need '{name}', and {rows[name].null_count} of these have none")
-    # A column that is required in a table of bars may be null here, so that tables can be joined.
+    # Columns required in a table of bars are nullable here, so that tables can be joined.
     return pa.table({name: rows[name] for name in rows.column_names}, metadata=rows.schema.metadata)
 
 
 def _knowable(rows: pa.Table, latency: timedelta) -> npt.NDArray[np.int64]:
-    """When each row counts as published, in nanoseconds."""
+    """Return the moment from which each row counts as published, in nanoseconds."""
     times, published = _nanoseconds(rows, "timestamp"), _nanoseconds(rows, PUBLISHED)
     if (published < times).any():
         row = int(np.argmax(published < times))
@@ -178,7 +205,7 @@ def _knowable(rows: pa.Table, latency: timedelta) -> npt.NDArray[np.int64]:
 
 
 def _superseded(rows: pa.Table, known: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """When each row's bar was next published, in nanoseconds."""
+    """Return the next publication of each row's bar, in nanoseconds."""
     symbols = rows["symbol"].combine_chunks().dictionary_encode().indices.to_numpy()
     times, published = _nanoseconds(rows, "timestamp"), _nanoseconds(rows, PUBLISHED)
     order = np.lexsort((published, times, symbols))
@@ -206,11 +233,11 @@ def _heirs(actions: Sequence[CorporateAction]) -> dict[str, str]:
 
 
 def _with_heirs(symbols: set[str], heirs: dict[str, str]) -> frozenset[str]:
-    """`symbols` and those that they are or will be called."""
-    found, waiting = set(symbols), list(symbols)
+    """Return `symbols` and every later symbol of the same companies."""
+    names, waiting = set(symbols), list(symbols)
     while waiting:
         heir = heirs.get(waiting.pop())
-        if heir is not None and heir not in found:
-            found.add(heir)
+        if heir is not None and heir not in names:
+            names.add(heir)
             waiting.append(heir)
-    return frozenset(found)
+    return frozenset(names)

@@ -1,4 +1,4 @@
-"""The rows of a table of bars as the rules see them."""
+"""Rows of a table of bars in the form that the rules use."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Rows:
 
     @cached_property
     def times(self) -> npt.NDArray[np.datetime64]:
-        """The timestamps, `datetime64[ns]`."""
+        """Timestamps, `datetime64[ns]`."""
         times: npt.NDArray[np.datetime64] = self.table["timestamp"].to_numpy().astype("datetime64[ns]")
         return times
 
@@ -34,10 +34,10 @@ class Rows:
     def _coded(self) -> tuple[list[str], Places]:
         column = self.table["symbol"].combine_chunks()
         encoded = (column.chunk(0) if isinstance(column, pa.ChunkedArray) else column).dictionary_encode()
-        found = encoded.dictionary.to_pylist()
-        names = sorted(found)
-        rank = {name: place for place, name in enumerate(names)}
-        ranks = np.array([rank[name] for name in found], dtype=np.intp)
+        symbols = encoded.dictionary.to_pylist()
+        names = sorted(symbols)
+        rank = {name: index for index, name in enumerate(names)}
+        ranks = np.array([rank[name] for name in symbols], dtype=np.intp)
         return names, ranks[encoded.indices.to_numpy()]
 
     @property
@@ -47,18 +47,18 @@ class Rows:
 
     @property
     def codes(self) -> Places:
-        """Each row's symbol as its place in `names`."""
+        """Index in `names` of each row's symbol."""
         return self._coded[1]
 
     @cached_property
     def groups(self) -> list[tuple[str, Places]]:
-        """Each symbol and its rows, earliest first."""
+        """Each symbol with its row indices, earliest first."""
         order = np.lexsort((self.times, self.codes))
         edges = np.flatnonzero(np.diff(self.codes[order])) + 1
         return [(self.names[self.codes[rows[0]]], rows) for rows in np.split(order, edges) if len(rows)]
 
     def column(self, name: str) -> tuple[Floats, Flags]:
-        """Values, with NaN for null, and which of them are null."""
+        """Return the values of a column, with NaN for null, and True where a value is null."""
         if name not in self._columns:
             column = self.table[name]
             values = column.to_numpy(zero_copy_only=False).astype(np.float64)
@@ -70,24 +70,24 @@ class Rows:
         return {}
 
     def symbol(self, row: int) -> str:
-        """The symbol of a row."""
+        """Return the symbol of a row."""
         name: str = self.names[self.codes[row]]
         return name
 
     def finding(
         self, rule: str, row: int, value: str, severity: Severity = "error", bars: int = 1
     ) -> Finding:
-        """A finding that begins at this row."""
+        """Build a finding that begins at this row."""
         return Finding(rule, self.symbol(row), moment(self.times[row]), value, severity, bars)
 
 
 def runs(wrong: Flags) -> Iterator[tuple[int, int]]:
-    """First place and length of each run of True."""
+    """Yield first index and length of each run of True."""
     edges = np.flatnonzero(np.diff(np.r_[0, wrong.astype(np.int8), 0]))
     for first, after in edges.reshape(-1, 2).tolist():
         yield first, after - first
 
 
 def moment(timestamp: np.datetime64) -> str:
-    """A timestamp as ISO text in UTC."""
+    """Format a timestamp as ISO 8601 text in UTC."""
     return to_datetime(timestamp).isoformat()

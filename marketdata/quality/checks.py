@@ -1,6 +1,7 @@
-"""Data quality: what must hold of bars before anything is computed from them.
+"""Data quality checks: everything that must hold of bars before features are computed.
 
-The rules live in `marketdata.quality.rules`; what follows from a finding, in `marketdata.quality.cleaning`.
+The rules live in `marketdata.quality.rules`; the policies applied to findings in
+`marketdata.quality.cleaning`.
 """
 
 from __future__ import annotations
@@ -52,13 +53,36 @@ def check(
     venue_now: datetime | None = None,
     frequency: str = "",
 ) -> list[Finding]:
-    """Everything wrong with `table` (columns of `BARS_SCHEMA` and what else bars may have).
+    """Check a table of bars against every quality rule.
 
-    Findings come rule by rule, in the order of `RULES`. A table without the right columns, or with no
-    rows, is checked no further. `now` also asks whether the feed is stale and whether bars lie in the
-    future, `venue_now` (what the venue's clock says) whether the two clocks agree. `frequency` (as 1d) is
-    what the source states of its bars; empty if it states none. Raises
-    `UnknownNameError` for a calendar that does not exist, and `DataError` for times outside of it.
+    A table without the right columns, or with no rows, is checked no further.
+
+    Parameters
+    ----------
+    table
+        Columns of `BARS_SCHEMA` and any further columns of bars.
+    calendar
+        Calendar of the bars.
+    thresholds
+        Limits of the rules.
+    now
+        Current time, aware; also checks for a stale feed and for bars in the future.
+    venue_now
+        Time of the venue's clock, aware; also checks that both clocks agree. Needs `now`.
+    frequency
+        Length of a bar as stated by the source (`1d`); empty if not stated.
+
+    Returns
+    -------
+    list of Finding
+        Findings rule by rule, in the order of `RULES`.
+
+    Raises
+    ------
+    UnknownNameError
+        For a calendar that does not exist.
+    DataError
+        For times that the calendar does not reach.
     """
     require_calendar(calendar)
     findings = list(schema(table))
@@ -88,20 +112,20 @@ def check(
 
 
 def _sessions(rows: Rows, calendar: str, thresholds: Thresholds) -> Iterator[Finding]:
-    found = without_holidays(sessions(rows, calendar, thresholds), rows, calendar, thresholds)
-    return with_common_gaps(found, rows, calendar)
+    findings = without_holidays(sessions(rows, calendar, thresholds), rows, calendar, thresholds)
+    return with_common_gaps(findings, rows, calendar)
 
 
 def require_clean(table: pa.Table, calendar: str, name: str) -> None:
-    """Raise `DataError` naming the first error of `table` and how many there are; `name` is its origin.
+    """Raise `DataError` with the first error of `table` and the number of errors.
 
-    Warnings are no errors.
+    `name` is the origin of the table, for the message. Warnings are no errors.
     """
     require_no_errors(check(table, calendar), name)
 
 
 def require_no_errors(findings: list[Finding], name: str) -> None:
-    """Raise `DataError` naming the first error among `findings` and how many there are."""
+    """Raise `DataError` with the first error among `findings` and the number of errors."""
     errors = [finding for finding in findings if finding.severity == "error"]
     if errors:
         more = f" (and {len(errors) - 1} more findings)" if len(errors) > 1 else ""

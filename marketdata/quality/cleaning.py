@@ -1,8 +1,7 @@
-"""What follows from findings: bars are refused, set aside, or repaired by a rule that is on record.
+"""Policies for findings: bars are rejected, quarantined, or repaired on record.
 
 A policy belongs to a rule of `marketdata.quality.checks`. Without one, errors reject and warnings are
-reported. A repair takes bars away or puts them into order; none makes up a price, so nothing can come from
-the future.
+reported. A repair removes or reorders bars; none makes up a price, so nothing can come from the future.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ from marketdata.quality.incremental_check import check_new
 
 Policy = Literal["reject", "quarantine", "repair", "report"]
 POLICIES: tuple[str, ...] = get_args(Policy)
-# What a repair does, by rule; the rest cannot be repaired without making something up.
+# Description of the repair, by rule; the other rules cannot be repaired without making up values.
 REPAIRS = {
     "sorted": "rows sorted by timestamp, then symbol",
     "unique": "exact copies of a row dropped",
@@ -34,9 +33,9 @@ REPAIRS = {
     "calendar": "bar dropped: the market was closed",
     "skew": "bar dropped: it closes in the future",
 }
-# Rules whose repair leaves every bar there is.
+# Rules with a repair that removes no bar.
 KEPT_BY_REPAIR = ("sorted", "unique")
-# Rules that speak of bars which are there, and can be set aside.
+# Rules about existing bars, which can be quarantined.
 OF_BARS = (
     "unique",
     "grid",
@@ -55,10 +54,27 @@ OF_BARS = (
 
 @dataclass(frozen=True, slots=True)
 class Policies:
-    """A policy for each rule that is to have another than the default.
+    """A policy for each rule that differs from the default.
 
-    `UnknownNameError` for a rule or policy that does not exist, `InputError` for a pair that makes no
-    sense.
+    Parameters
+    ----------
+    rules
+        Policy by rule: `reject`, `quarantine`, `repair` or `report`.
+
+    Raises
+    ------
+    UnknownNameError
+        For a rule or policy that does not exist.
+    InputError
+        For a pair that makes no sense.
+
+    Examples
+    --------
+    >>> from marketdata.quality.checks import Finding
+    >>> from marketdata.quality.cleaning import Policies
+    >>> policies = Policies({"outlier": "quarantine"})
+    >>> policies.of(Finding("outlier", "XYZ", "2020-01-02T21:00:00+00:00", "close moved by +900%"))
+    'quarantine'
     """
 
     rules: Mapping[str, Policy] = field(default_factory=dict)
@@ -76,7 +92,7 @@ class Policies:
                 )
 
     def of(self, finding: Finding) -> Policy:
-        """What follows from a finding."""
+        """Return the policy for a finding."""
         default: Policy = "reject" if finding.severity == "error" else "report"
         return self.rules.get(finding.rule, default)
 
@@ -86,7 +102,7 @@ NO_POLICIES = Policies()
 
 @dataclass(frozen=True, slots=True)
 class Repair:
-    """One row that a repair touched: which rule, where, and what was done."""
+    """One row changed by a repair: the rule, the location, and the change."""
 
     rule: str
     symbol: str
@@ -96,9 +112,9 @@ class Repair:
 
 @dataclass(frozen=True, slots=True)
 class Cleaned:
-    """Bars after policies: `table` to be used, `quarantined` rows with their finding, repairs, findings.
+    """Bars after policies: the `table` to use, `quarantined` rows, repairs and findings.
 
-    `quarantined` has the columns of the table and `rule`, `value` and `severity`.
+    `quarantined` has the columns of the table and `rule`, `value` and `severity` of the finding.
     """
 
     table: pa.Table
@@ -118,17 +134,40 @@ def clean(
     before: pa.Table | None = None,
     frequency: str = "",
 ) -> Cleaned:
-    """Check `table`, apply `policies`, and check what is left.
+    """Check a table of bars, apply policies, and check the rest.
 
-        Gaps where bars were taken away are known and refuse nothing. `before` are bars that `table` follows:
-    <<<<<<< HEAD
-        outliers, gaps and the like are told by them, and they are not judged again. `frequency` is what the
-        source states of its bars. Raises `DataError` for
-        whatever the policies reject; `name` is its origin.
-    =======
-        outliers, gaps and the like are told by them, and they are not judged again. Raises `DataError` for
-        whatever the policies reject; `name` is its origin. What comes back names `calendar`.
-    >>>>>>> 7d68002 (Stamps, days and sessions of bars follow the calendar, by one rule for every reader)
+    Gaps where bars were removed are known and reject nothing.
+
+    Parameters
+    ----------
+    table
+        Columns of `BARS_SCHEMA` and any further columns of bars.
+    calendar
+        Calendar of the bars; the returned table names it.
+    name
+        Origin of the table, for messages.
+    policies
+        Consequences of findings, by rule.
+    thresholds
+        Limits of the quality rules.
+    now
+        Current time, aware; also checks for a stale feed and for bars in the future.
+    before
+        Earlier bars that `table` follows: context for outliers, gaps and the like, not checked again.
+    frequency
+        Length of a bar as stated by the source (`1d`); empty if not stated.
+
+    Returns
+    -------
+    Cleaned
+        The bars to use, quarantined rows, repairs and findings.
+
+    Raises
+    ------
+    DataError
+        For bars that the policies reject.
+    UnknownNameError
+        For a calendar that does not exist.
     """
 
     def found(bars: pa.Table) -> list[Finding]:
@@ -146,56 +185,56 @@ def clean(
 def require_rest(
     cleaned: Cleaned,
     table: pa.Table,
-    found: Callable[[pa.Table], list[Finding]],
+    check_again: Callable[[pa.Table], list[Finding]],
     policies: Policies,
     name: str,
 ) -> None:
-    """Check what is left of `table` after policies; `DataError` where the rest must not be believed.
+    """Check the rest of `table` after policies; `DataError` where it must not be used.
 
-    The bar after one that was set aside for a warning has been believed beside it: where the level stays,
-    its own return from the bar before is that same warning, and no error.
+    The bar after one that was quarantined for a warning was acceptable beside it: if the price level stays,
+    the return from the bar before it is that same warning, and no error.
     """
     if cleaned.table is table or not cleaned.table.num_rows:
         return
     after = _after_warnings(cleaned)
     left = [
-        one
-        for one in found(cleaned.table)
-        if policies.of(one) != "report"
-        and one.rule != "gap"
-        and not (one.rule in ("outlier", "split") and (one.symbol, one.timestamp) in after)
+        finding
+        for finding in check_again(cleaned.table)
+        if policies.of(finding) != "report"
+        and finding.rule != "gap"
+        and not (finding.rule in ("outlier", "split") and (finding.symbol, finding.timestamp) in after)
     ]
     require_no_errors(left, f"{name}, after repairs")
 
 
 def _after_warnings(cleaned: Cleaned) -> set[tuple[str, str]]:
-    """Symbol and time of the first bar after each that was set aside for warnings alone."""
+    """Return symbol and time of the first bar after each bar quarantined for warnings alone."""
     rows = Rows(cleaned.table)
     times = {symbol: rows.times[places] for symbol, places in rows.groups}
-    found = set()
+    keys = set()
     for row in cleaned.quarantined.select(["symbol", "timestamp", "severity"]).to_pylist():
-        mine = times.get(row["symbol"])
-        if row["severity"] != "warning" or mine is None:
+        symbol_times = times.get(row["symbol"])
+        if row["severity"] != "warning" or symbol_times is None:
             continue
-        place = int(np.searchsorted(mine, to_datetime64(row["timestamp"]), side="right"))
-        if place < len(mine):
-            found.add((row["symbol"], moment(mine[place])))
-    return found
+        index = int(np.searchsorted(symbol_times, to_datetime64(row["timestamp"]), side="right"))
+        if index < len(symbol_times):
+            keys.add((row["symbol"], moment(symbol_times[index])))
+    return keys
 
 
 def apply_policies(
     table: pa.Table, findings: Sequence[Finding], policies: Policies = NO_POLICIES, name: str = "these bars"
 ) -> Cleaned:
-    """Do with `table` what `policies` say of `findings`, which `marketdata.quality.checks.check` made of it.
+    """Apply `policies` to the `findings` of `table`, as `marketdata.quality.checks.check` gives them.
 
-    Raises `DataError` for a finding whose policy is `reject`, errors first, and changes nothing then. A
-    finding that rejects by default does not, where another rule's policy takes its bars away.
+    Raises `DataError` for a finding with the policy `reject`, errors first, and changes nothing then. A
+    finding that rejects by default does not if another rule's policy removes its bars.
     """
-    by_policy = {policy: [one for one in findings if policies.of(one) == policy] for policy in POLICIES}
+    by_policy = {policy: [item for item in findings if policies.of(item) == policy] for policy in POLICIES}
     aside = _rows_of(table, by_policy["quarantine"])
     repairs = [_repair(finding) for finding in by_policy["repair"]]
     rules = {finding.rule for finding in by_policy["repair"]}
-    dropped = _rows_of(table, [one for one in by_policy["repair"] if one.rule not in ("sorted", "unique")])
+    dropped = _rows_of(table, [item for item in by_policy["repair"] if item.rule not in ("sorted", "unique")])
     _reject(_of_bars_that_stay(table, by_policy["reject"], policies, aside, dropped), name)
     keep = np.ones(table.num_rows, dtype=bool)
     keep[[*aside, *dropped]] = False
@@ -215,7 +254,7 @@ def _of_bars_that_stay(
     aside: dict[int, list[Finding]],
     dropped: Mapping[int, list[Finding]],
 ) -> list[Finding]:
-    """The findings but those of bars that go; these are added to what is on record of bars set aside."""
+    """Return the findings without those of removed bars, which are recorded as quarantined."""
     moot = [one for one in findings if one.rule in OF_BARS and one.rule not in policies.rules]
     rows = _rows_of(table, moot if aside or dropped else [])
     stays = {id(one) for row, mine in rows.items() if row not in aside and row not in dropped for one in mine}
@@ -241,32 +280,35 @@ def _repair(finding: Finding) -> Repair:
 
 
 def _rows_of(table: pa.Table, findings: Iterable[Finding]) -> dict[int, list[Finding]]:
-    """The rows that findings speak of, with the findings."""
-    found: dict[int, list[Finding]] = {}
+    """Return the rows that findings concern, with the findings."""
+    by_row: dict[int, list[Finding]] = {}
     places: dict[str, tuple[np.ndarray, np.ndarray]] = {}
     symbols = None
     for finding in findings:
         if finding.symbol not in places:
             symbols = table["symbol"].to_numpy(zero_copy_only=False) if symbols is None else symbols
-            mine = np.flatnonzero(symbols == finding.symbol)
-            times = table["timestamp"].to_numpy()[mine].astype("datetime64[ns]")
+            symbol_rows = np.flatnonzero(symbols == finding.symbol)
+            times = table["timestamp"].to_numpy()[symbol_rows].astype("datetime64[ns]")
             order = np.argsort(times, kind="stable")
-            places[finding.symbol] = (mine[order], times[order])
-        mine, times = places[finding.symbol]
-        # Texts of timestamps go to the microsecond, stored ones may go beyond.
+            places[finding.symbol] = (symbol_rows[order], times[order])
+        symbol_rows, times = places[finding.symbol]
+        # Timestamps as text have microseconds, stored ones may be finer.
         start = to_datetime64(datetime.fromisoformat(finding.timestamp))
         first = int(np.searchsorted(times.astype("datetime64[us]"), start.astype("datetime64[us]")))
         last = int(np.searchsorted(times, times[min(first + finding.bars, len(times)) - 1], "right"))
-        for row in mine[first:last].tolist():
-            found.setdefault(row, []).append(finding)
-    return dict(sorted(found.items()))
+        for row in symbol_rows[first:last].tolist():
+            by_row.setdefault(row, []).append(finding)
+    return dict(sorted(by_row.items()))
 
 
 def _quarantined(table: pa.Table, aside: Mapping[int, list[Finding]]) -> pa.Table:
     rows = table.take(pa.array(list(aside), pa.int64()))
     texts = {
         name: pa.array(
-            ["; ".join(dict.fromkeys(getattr(one, name) for one in found)) for found in aside.values()],
+            [
+                "; ".join(dict.fromkeys(getattr(finding, name) for finding in row_findings))
+                for row_findings in aside.values()
+            ],
             pa.string(),
         )
         for name in ("rule", "value", "severity")
@@ -277,7 +319,7 @@ def _quarantined(table: pa.Table, aside: Mapping[int, list[Finding]]) -> pa.Tabl
 
 
 def _without_copies(table: pa.Table) -> pa.Table:
-    """The first of rows that agree in every column; nulls agree with nulls."""
+    """Keep the first of rows that agree in every column; nulls agree with nulls."""
     import pandas as pd
 
     frame: pd.DataFrame = table.to_pandas()

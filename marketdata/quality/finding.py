@@ -1,4 +1,4 @@
-"""A finding: one thing that is wrong with a table of bars."""
+"""A finding: one problem in a table of bars."""
 
 from __future__ import annotations
 
@@ -28,11 +28,27 @@ SCHEMA = pa.schema(
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that is wrong with a table of bars.
+    """One problem in a table of bars.
 
-    `rule` is one of `RULES`. `symbol` and `timestamp` say where (empty if it concerns the whole table),
-    `value` what was found there. `bars` counts the bars of the symbol that it concerns, from
-    `timestamp` on; 0 where it is the absence of bars, or the table, that is wrong.
+    Attributes
+    ----------
+    rule
+        One of `RULES`.
+    symbol, timestamp
+        Location of the problem; both empty if it concerns the whole table.
+    value
+        Description of the problem.
+    severity
+        `error` or `warning`.
+    bars
+        Number of the symbol's bars concerned, from `timestamp` on; 0 where bars are absent or the problem
+        concerns the whole table.
+
+    Examples
+    --------
+    >>> from marketdata.quality.finding import Finding
+    >>> print(Finding("price", "AAPL", "2020-01-02T21:00:00+00:00", "close is 0; it must be positive"))
+    [price] AAPL at 2020-01-02T21:00:00+00:00: close is 0; it must be positive
     """
 
     rule: str
@@ -43,10 +59,10 @@ class Finding:
     bars: int = 1
 
     def __str__(self) -> str:
-        place = " at ".join(part for part in (self.symbol, self.timestamp) if part)
-        return f"[{self.rule}] {place + ': ' if place else ''}{self.value}"
+        location = " at ".join(part for part in (self.symbol, self.timestamp) if part)
+        return f"[{self.rule}] {location + ': ' if location else ''}{self.value}"
 
 
 def findings_table(findings: Sequence[Finding]) -> pa.Table:
-    """Findings as rows of `SCHEMA`."""
+    """Return findings as rows of `SCHEMA`."""
     return pa.Table.from_pylist([asdict(finding) for finding in findings], schema=SCHEMA)

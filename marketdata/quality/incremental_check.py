@@ -1,4 +1,4 @@
-"""New bars judged together with those before them."""
+"""Check new bars together with the bars before them."""
 
 from __future__ import annotations
 
@@ -14,43 +14,43 @@ from alphaloop.bars import to_datetime64
 from marketdata.quality.bar_rows import moment
 from marketdata.quality.finding import Finding
 
-# Rules that hold a bar against those before it; the others need the new bars alone.
+# Rules that compare a bar with earlier ones; the others need the new bars alone.
 CONTEXTUAL = ("frequency", "grid", "calendar", "gap", "stuck", "outlier", "split", "stale")
-# How many of the last timestamps are looked at again: what the longest window and its median need.
+# Number of earlier timestamps checked again: enough for the longest window and its median.
 BARS_BEFORE = 130
 
 Check = Callable[[pa.Table], list[Finding]]
 
 
 def check_new(before: pa.Table, table: pa.Table, check: Check) -> list[Finding]:
-    """Findings about `table` alone, whose bars follow those of `before` or came late."""
+    """Return the findings about `table` alone; its bars follow those of `before` or came late."""
     findings = check(table)
     if any(finding.rule == "schema" for finding in findings):
         return findings
     last = pc.max(before["timestamp"])
     recent = _recent(before, table["timestamp"].to_numpy().min())
     together = check(pa.concat_tables([recent, table], promote_options="default"))
-    mine = [finding for finding in findings if finding.rule not in CONTEXTUAL]
+    independent = [finding for finding in findings if finding.rule not in CONTEXTUAL]
     until = moment(np.datetime64(last.value, "ns"))
     concerning = list(_concerning(together, recent, table, until))
-    former = [one for one in together if one.rule == "grid" and one not in concerning]
-    if any(one.severity == "error" for one in former):
-        # Of two bars of one period, the stored one may be that which is off the grid.
-        known = {str(one) for one in check(recent)}
-        concerning += [_moved(one, table) for one in former if str(one) not in known]
-    return mine + concerning
+    former = [item for item in together if item.rule == "grid" and item not in concerning]
+    if any(item.severity == "error" for item in former):
+        # Of two bars in one period, the stored one may be the one off the grid.
+        known = {str(item) for item in check(recent)}
+        concerning += [_moved(item, table) for item in former if str(item) not in known]
+    return independent + concerning
 
 
 def _recent(before: pa.Table, earliest: np.datetime64) -> pa.Table:
-    """The bars from so long before the earliest new one on that it can be judged."""
+    """Return the bars needed to check the earliest new one: `BARS_BEFORE` timestamps before it, and later."""
     times = np.unique(before["timestamp"].to_numpy())
-    place = max(int(np.searchsorted(times, earliest)) - BARS_BEFORE, 0)
-    first = pa.scalar(times[place]).cast(before.schema.field("timestamp").type)
+    index = max(int(np.searchsorted(times, earliest)) - BARS_BEFORE, 0)
+    first = pa.scalar(times[index]).cast(before.schema.field("timestamp").type)
     return before.filter(pc.greater_equal(before["timestamp"], first))
 
 
 def _concerning(findings: list[Finding], recent: pa.Table, table: pa.Table, last: str) -> Iterator[Finding]:
-    """The findings of rules that need what came before, as far as they concern the new bars."""
+    """Yield the findings of contextual rules, as far as they concern the new bars."""
     late = {
         (symbol, moment(time))
         for symbol, time in zip(table["symbol"].to_pylist(), table["timestamp"].to_numpy(), strict=True)
@@ -68,13 +68,13 @@ def _concerning(findings: list[Finding], recent: pa.Table, table: pa.Table, last
 
 
 def _moved(finding: Finding, table: pa.Table) -> Finding:
-    """The finding at the symbol's first new bar."""
-    mine = table.filter(pc.equal(table["symbol"], finding.symbol))
-    begins = np.datetime64(pc.min(mine["timestamp"]).value, "ns")
+    """Return the finding dated at the symbol's first new bar."""
+    symbol_rows = table.filter(pc.equal(table["symbol"], finding.symbol))
+    begins = np.datetime64(pc.min(symbol_rows["timestamp"]).value, "ns")
     return replace(finding, timestamp=moment(begins))
 
 
 def _counted(recent: pa.Table, finding: Finding) -> int:
     start = to_datetime64(datetime.fromisoformat(finding.timestamp))
-    mine = recent.filter(pc.equal(recent["symbol"], finding.symbol))["timestamp"].to_numpy()
-    return int((mine >= start).sum())
+    symbol_times = recent.filter(pc.equal(recent["symbol"], finding.symbol))["timestamp"].to_numpy()
+    return int((symbol_times >= start).sum())

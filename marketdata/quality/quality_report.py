@@ -1,4 +1,4 @@
-"""The quality report of a snapshot, and the bars that were set aside, kept beside it."""
+"""The quality report of a snapshot and its quarantined bars, stored beside it."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ _KEYS = pa.schema([BARS_SCHEMA.field("symbol"), BARS_SCHEMA.field("timestamp")])
 
 @dataclass(frozen=True, slots=True)
 class QualityReport:
-    """What was found in a snapshot's bars when they came in, and what was done about it.
+    """Findings in a snapshot's bars when they were stored, and the actions taken.
 
-    `rows` are those that were kept, `policies` those that were set; `thresholds` the limits of the rules.
+    `rows` counts the rows kept, `policies` are those that were set, `thresholds` the limits of the rules.
     """
 
     snapshot: str
@@ -38,7 +38,7 @@ class QualityReport:
     thresholds: dict[str, Any]
 
     def counts(self) -> dict[str, int]:
-        """How often each rule found something."""
+        """Count the findings of each rule."""
         return dict(Counter(finding.rule for finding in self.findings))
 
 
@@ -72,35 +72,38 @@ def keep(
 
 
 def bars_set_aside(folder: Path, snapshot_id: str) -> pa.Table:
-    """Symbol and timestamp of the bars that were quarantined or dropped when a snapshot was stored."""
-    found = _KEYS.empty_table()
+    """Return symbol and timestamp of the bars quarantined or dropped when a snapshot was stored."""
+    keys = _KEYS.empty_table()
     if (folder / (snapshot_id + QUARANTINE)).is_file():
-        found = pq.read_table(folder / (snapshot_id + QUARANTINE), columns=_KEYS.names).cast(_KEYS)
+        keys = pq.read_table(folder / (snapshot_id + QUARANTINE), columns=_KEYS.names).cast(_KEYS)
     if not (folder / (snapshot_id + REPORT)).is_file():
-        return found
-    dropped = [one for one in read(folder, snapshot_id).repairs if one.rule not in KEPT_BY_REPAIR]
-    times = [datetime.fromisoformat(one.timestamp) for one in dropped]
-    rows = pa.table([[one.symbol for one in dropped], times], schema=_KEYS)
-    return pa.concat_tables([found, rows])
+        return keys
+    dropped = [repair for repair in read(folder, snapshot_id).repairs if repair.rule not in KEPT_BY_REPAIR]
+    times = [datetime.fromisoformat(repair.timestamp) for repair in dropped]
+    rows = pa.table([[repair.symbol for repair in dropped], times], schema=_KEYS)
+    return pa.concat_tables([keys, rows])
 
 
 def _limits(thresholds: Thresholds) -> dict[str, Any]:
-    """The thresholds as JSON holds them; holidays only where there are any."""
+    """Return the thresholds in JSON form; holidays only where there are any."""
     limits: dict[str, Any] = asdict(thresholds)
     holidays = limits.pop("holidays")
     return limits | ({"holidays": list(holidays)} if holidays else {})
 
 
 def read(folder: Path, snapshot_id: str) -> QualityReport:
-    """The report of a snapshot; `MissingStateError` if none was kept, `DamagedStoreError` if unreadable."""
+    """Read the report of a snapshot.
+
+    `MissingStateError` if none was kept, `DamagedStoreError` if it is unreadable.
+    """
     path = folder / (snapshot_id + REPORT)
     if not path.is_file():
         raise MissingStateError(f"no quality report is kept with snapshot {snapshot_id[:12]} in {folder}")
     try:
         held: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         del held["counts"]
-        findings = tuple(Finding(**one) for one in held.pop("findings"))
-        repairs = tuple(Repair(**one) for one in held.pop("repairs"))
+        findings = tuple(Finding(**row) for row in held.pop("findings"))
+        repairs = tuple(Repair(**row) for row in held.pop("repairs"))
         return QualityReport(**held, findings=findings, repairs=repairs)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DamagedStoreError(
@@ -109,7 +112,7 @@ def read(folder: Path, snapshot_id: str) -> QualityReport:
 
 
 def quarantined(folder: Path, snapshot_id: str) -> pa.Table | None:
-    """The rows that were set aside when this snapshot was taken, with what was found; None if none were."""
+    """Return the rows quarantined when this snapshot was stored, with their findings; None if none."""
     path = folder / (snapshot_id + QUARANTINE)
     if not path.is_file():
         return None

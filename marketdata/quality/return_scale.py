@@ -1,11 +1,11 @@
-"""The robust local scale of returns, from the past alone, and the bar that each return begins at.
+"""The robust local scale of returns, from the past alone, and each return's reference bar.
 
 With r the log returns of adjusted closes, m_t the median of the returns before t and d_t = |r_t − m_t|,
 the scale at t is 1.4826 times the median of the d before t, which estimates the standard deviation of a
 normal distribution (Hampel 1974, "The influence curve and its role in robust estimation").
 
-A single bad price makes two large returns: into it and out of it. So the bar after a suspect one is held
-against that bar or against the one before it, whichever is nearer, and only the bad bar is found.
+A single bad price makes two large returns: into it and out of it. So the bar after a suspect one is compared
+with that bar or with the one before it, whichever is nearer, and only the bad bar is reported.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from marketdata.quality.bar_rows import Floats, Places, Rows
 from marketdata.quality.thresholds import Thresholds
 
 NORMAL = 1.4826
-# A bar so many scales from the one before it is suspect; where there is no scale yet, so large a return.
+# A bar this many scales from the one before it is suspect; where there is no scale yet, a return this large.
 SUSPECT_SCALES, SUSPECT_RETURN = 5.0, 0.2
 
 
@@ -26,19 +26,19 @@ SUSPECT_SCALES, SUSPECT_RETURN = 5.0, 0.2
 class Moves:
     """One symbol's returns against the bars before, each array `[bars]`.
 
-    `reference` is the place of the bar that a return begins at, `away` how far the log return lies from
-    the median before it, `scale` the local scale: NaN where fewer than `outlier_history` returns came
-    before.
+    `reference` is the index of the bar at which a return begins, `deviation` the absolute distance of the log
+    return from the median before it, `scale` the local scale: NaN where fewer than `outlier_history` returns
+    came before.
     """
 
     reference: Places
-    away: Floats
+    deviation: Floats
     scale: Floats
 
 
 def adjusted_closes(rows: Rows, places: Places) -> Floats:
-    """Close times adjustment, float64 `[bars]`; NaN where it is not a positive number."""
-    # What is infinite or zero here has been found by the rule `price`.
+    """Return close times adjustment, float64 `[bars]`; NaN where it is not a positive number."""
+    # Infinite and zero prices are reported by the rule `price`.
     with np.errstate(invalid="ignore", over="ignore"):
         values = rows.column("close")[0][places] * rows.column("adjustment")[0][places]
     adjusted: Floats = np.where((values > 0) & np.isfinite(values), values, np.nan)
@@ -46,7 +46,7 @@ def adjusted_closes(rows: Rows, places: Places) -> Floats:
 
 
 def moves(prices: Floats, thresholds: Thresholds) -> Moves:
-    """The returns of adjusted closes `[bars]`, with their local scale."""
+    """Compute the returns of adjusted closes `[bars]` with their local scale."""
     import pandas as pd
 
     logs = np.log(prices)
@@ -57,34 +57,34 @@ def moves(prices: Floats, thresholds: Thresholds) -> Moves:
         return series.rolling(max(window, least), min_periods=least).median().shift(1)
 
     median = past_median(returns)
-    away = (returns - median).abs()
-    scale = (NORMAL * past_median(away)).clip(lower=thresholds.outlier_floor)
-    return _referenced(logs, median.to_numpy(), away.to_numpy(copy=True), scale.to_numpy())
+    deviation = (returns - median).abs()
+    scale = (NORMAL * past_median(deviation)).clip(lower=thresholds.outlier_floor)
+    return _referenced(logs, median.to_numpy(), deviation.to_numpy(copy=True), scale.to_numpy())
 
 
-def _referenced(logs: Floats, median: Floats, away: Floats, scale: Floats) -> Moves:
-    """Hold the bar after a suspect one against the nearer of it and the suspect's own reference.
+def _referenced(logs: Floats, median: Floats, deviation: Floats, scale: Floats) -> Moves:
+    """Compare the bar after a suspect one with the nearer of it and the suspect's own reference.
 
-    A bar after one without a price is held against the last that has one.
+    A bar after one without a price is compared with the last that has one.
     """
     priced = np.maximum.accumulate(np.where(np.isfinite(logs), np.arange(len(logs)), 0))
     reference = np.r_[0, priced[:-1]]
     skipped = reference < np.arange(len(logs)) - 1
-    away[skipped] = np.abs(logs - logs[reference] - np.nan_to_num(median))[skipped]
+    deviation[skipped] = np.abs(logs - logs[reference] - np.nan_to_num(median))[skipped]
 
     def suspect(places: Places) -> Places:
         size = np.abs(logs[places] - logs[reference[places]])
         known = np.isfinite(scale[places])
         limit = np.where(known, SUSPECT_SCALES * scale[places], SUSPECT_RETURN)
-        found: Places = places[np.where(known, away[places], size) >= limit]
+        found: Places = places[np.where(known, deviation[places], size) >= limit]
         return found
 
-    for place in suspect(np.arange(len(logs))).tolist():
-        after, base = place + 1, int(reference[place])
-        if after == len(logs) or not len(suspect(np.array([place]))):
+    for index in suspect(np.arange(len(logs))).tolist():
+        after, base = index + 1, int(reference[index])
+        if after == len(logs) or not len(suspect(np.array([index]))):
             continue
         size = abs(logs[after] - logs[base])
-        if size < abs(logs[after] - logs[place]):
+        if size < abs(logs[after] - logs[index]):
             reference[after] = base
-            away[after] = abs(logs[after] - logs[base] - np.nan_to_num(median[after]))
-    return Moves(reference, away, scale)
+            deviation[after] = abs(logs[after] - logs[base] - np.nan_to_num(median[after]))
+    return Moves(reference, deviation, scale)

@@ -1,4 +1,4 @@
-"""How far prices and adjustment of a bar lie from those of the bar before it."""
+"""Steps of prices and adjustment from one bar to the next."""
 
 from __future__ import annotations
 
@@ -18,46 +18,49 @@ class Steps:
 
     `prices` are open, high, low and close over the close of the reference, `[4, bars]`, as traded, and
     `recorded` the adjustment over that of the reference, `[bars]`; `neighbour_prices` and
-    `neighbour_recorded` the same over the bar just before. Reference, `away` and `scale` are those of
-    `marketdata.quality.return_scale`. `busy` is how many times the usual the bar was traded, in shares or in
-    money, whichever is less.
+    `neighbour_recorded` the same over the bar just before. Reference, `deviation` and `scale` are those of
+    `marketdata.quality.return_scale`. `relative_turnover` is turnover as a multiple of the usual, in shares
+    or in money, whichever is less.
     """
 
     prices: Floats
     recorded: Floats
     neighbour_prices: Floats
     neighbour_recorded: Floats
-    away: Floats
+    deviation: Floats
     scale: Floats
-    busy: Floats
+    relative_turnover: Floats
 
     @property
     def adjusted(self) -> Floats:
-        """The steps of the adjusted prices, `[4, bars]`."""
+        """Steps of the adjusted prices, `[4, bars]`."""
         together: Floats = self.prices + self.recorded
         return together
 
 
 def steps_of(rows: Rows, places: Places, thresholds: Thresholds) -> Steps:
-    """The steps of one symbol, whose rows `places` are in the order of time."""
-    found = moves(adjusted_closes(rows, places), thresholds)
+    """Compute the steps of one symbol; its rows `places` are in the order of time."""
+    local = moves(adjusted_closes(rows, places), thresholds)
     opened, high, low, close = (_log(rows.column(name)[0][places]) for name in PRICE_COLUMNS)
     factor = _log(rows.column("adjustment")[0][places])
     values = np.stack([opened, high, low, close])
 
     def over(before: Places) -> tuple[Floats, Floats]:
         prices, recorded = values - close[before], factor - factor[before]
-        # The first bar follows none.
+        # The first bar has no predecessor.
         prices[:, 0] = recorded[0] = np.nan
         return prices, recorded
 
     neighbour = np.maximum(np.arange(len(places)) - 1, 0)
-    busy = _busy(rows, places, thresholds)
-    return Steps(*over(found.reference), *over(neighbour), found.away, found.scale, busy)
+    relative_turnover = _relative_turnover(rows, places, thresholds)
+    return Steps(*over(local.reference), *over(neighbour), local.deviation, local.scale, relative_turnover)
 
 
-def _busy(rows: Rows, places: Places, thresholds: Thresholds) -> Floats:
-    """Volume over the median before it: of shares or of money, whichever is less; NaN if not given."""
+def _relative_turnover(rows: Rows, places: Places, thresholds: Thresholds) -> Floats:
+    """Return volume over the median before it; NaN if unknown.
+
+    The smaller of the values in shares and in money.
+    """
     import pandas as pd
 
     volume, close = rows.column("volume")[0][places], rows.column("close")[0][places]
@@ -69,8 +72,8 @@ def _busy(rows: Rows, places: Places, thresholds: Thresholds) -> Floats:
         return share
 
     with np.errstate(invalid="ignore", over="ignore"):
-        busy: Floats = np.fmin(relative(volume), relative(volume * close))
-    return busy
+        relative_turnover: Floats = np.fmin(relative(volume), relative(volume * close))
+    return relative_turnover
 
 
 def _log(values: Floats) -> Floats:

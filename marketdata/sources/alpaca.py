@@ -1,8 +1,8 @@
 """Alpaca's US stocks, through `alpaca-py`: bars and corporate actions over REST, minutes over websocket.
 
-The kit's own loops are not used: its retries are deaf to Retry-After and wait for ever on a silent
-server, and its stream loses the rest of a frame after one message that it cannot read, and reconnects
-for ever with credentials that were refused. Requests, login and subscription are its own.
+The SDK's own loops are not used: its retries ignore Retry-After and wait for ever on a silent server, and
+its stream loses the rest of a frame after one unreadable message, and reconnects for ever with refused
+credentials. Requests, login and subscription are the SDK's.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Alpaca:
 
     `feed` is `iex` (free) or `sip` (every exchange), by default APCA_DATA_FEED, else `iex`. `rest_url`
     and `stream_url` override Alpaca's; `timeout` bounds one request, in seconds. Raises `VendorError`
-    when Alpaca cannot be had or refuses the credentials, and never shows them.
+    when Alpaca is unreachable or refuses the credentials, and never shows them.
     """
 
     feed: str = ""
@@ -67,11 +67,11 @@ class Alpaca:
 
     @property
     def identity(self) -> str:
-        """The name, with the feed where it is not the free one: its bars are those of one exchange."""
+        """The name, and the feed unless it is the free one, which has one exchange's bars."""
         return self.name if self._feed == FEEDS[0] else f"{self.name}?feed={self._feed}"
 
     def symbols(self) -> tuple[str, ...]:
-        """Empty: Alpaca has more than it lists with its data."""
+        """Return nothing: Alpaca has more symbols than it lists with its data."""
         return ()
 
     def history(
@@ -81,52 +81,54 @@ class Alpaca:
         end: datetime | None = None,
         frequency: str = "1d",
     ) -> pa.Table:
-        """Closed bars of the regular sessions, with the forward factor of splits and dividends.
+        """Return closed bars of the regular sessions, with the forward factor of splits and dividends.
 
-        Alpaca cuts hours by the clock, so the first of a session holds half an hour of trading before
-        it. A minute without a trade has no bar. `UnknownNameError` for a symbol that has no bar at all.
+        Alpaca cuts hours by the clock, so a session's first one includes half an hour of trading before it. A
+        minute without a trade has no bar. `UnknownNameError` for a symbol that has no bar at all.
         """
         require_frequency(self, frequency, tuple(TIMEFRAMES))
-        wanted = tuple(dict.fromkeys(require_symbols(self, symbols)))
+        selected = tuple(dict.fromkeys(require_symbols(self, symbols)))
         now = self.clock.now()
         first, last = start or BEGINNING, min(end or now, now)
         # A bar that ends at `first` began before it.
-        rows = self._rows(wanted, first - PERIODS[frequency], last, frequency)
-        self._require_known([symbol for symbol in wanted if not rows.get(symbol)])
-        factors = self._factors(wanted)
-        tables = [session_bars(symbol, rows.get(symbol, []), frequency, factors[symbol]) for symbol in wanted]
+        rows = self._rows(selected, first - PERIODS[frequency], last, frequency)
+        self._require_known([symbol for symbol in selected if not rows.get(symbol)])
+        factors = self._factors(selected)
+        tables = [
+            session_bars(symbol, rows.get(symbol, []), frequency, factors[symbol]) for symbol in selected
+        ]
         bars = pa.concat_tables(tables).sort_by([("timestamp", "ascending"), ("symbol", "ascending")])
-        return select(bars, wanted, first, last)
+        return select(bars, selected, first, last)
 
     def actions(
         self, symbols: Sequence[str], start: datetime | None = None, end: datetime | None = None
     ) -> pa.Table:
-        """Splits, cash and stock dividends with `start <= ex-date <= end`, as `ACTIONS_SCHEMA`.
+        """Return splits, cash and stock dividends with `start <= ex-date <= end`, as `ACTIONS_SCHEMA`.
 
-        Alpaca does not say when they were announced: `published` is the beginning of the ex-date.
-        Spin-offs are left out, as it does not say what they were worth.
+        Alpaca does not report the announcement: `published` is the beginning of the ex-date. Spin-offs are
+        left out, as their worth is not reported.
         """
         first = start.date() if start else date.min
         last = end.date() if end else date.max
-        found = self._actions(require_symbols(self, symbols))
-        return actions_table(action for action in found if first <= action.ex_date <= last)
+        every = self._actions(require_symbols(self, symbols))
+        return actions_table(action for action in every if first <= action.ex_date <= last)
 
     async def stream(self, symbols: Sequence[str], frequency: str = "1m") -> AsyncIterator[Bar]:
-        """Minute bars of the regular session as they close; see `marketdata.source.LiveSource`."""
+        """Yield minute bars of the regular session as they close; see `marketdata.source.LiveSource`."""
         require_frequency(self, frequency, ("1m",))
-        wanted = tuple(dict.fromkeys(require_symbols(self, symbols)))
+        selected = tuple(dict.fromkeys(require_symbols(self, symbols)))
         doubt = Doubt(self.clock)
         fill = history_fill(self, frequency)
         closed = ClosedBars(self.name, PERIODS[frequency], fill, self.clock, expects=doubt.covers)
-        adjustment = LiveAdjustment(partial(self._factors, wanted))
+        adjustment = LiveAdjustment(partial(self._factors, selected))
 
         failures = refused = 0
         while True:
-            socket = self._socket(wanted, closed.refuse)
+            socket = self._socket(selected, closed.refuse)
             try:
                 await socket.open()
                 doubt.begin()
-                for symbol in wanted:
+                for symbol in selected:
                     for bar in await closed.resume(symbol):
                         yield bar
                 async for update in socket.updates():
@@ -152,7 +154,7 @@ class Alpaca:
         from alpaca.data.enums import DataFeed
         from alpaca.data.live import StockDataStream
 
-        # At the level of debugging, websockets writes down what it sends: the secret as well.
+        # At level DEBUG, websockets logs everything that it sends, the secret included.
         silent = logging.getLogger(f"{__name__}.websocket")
         silent.setLevel(logging.INFO)
         options = {"ping_interval": 10, "ping_timeout": 20, "close_timeout": 1, "max_queue": 1024}
@@ -170,7 +172,7 @@ class Alpaca:
     def _rows(
         self, symbols: Sequence[str], start: datetime, end: datetime, frequency: str
     ) -> dict[str, list[BarRow]]:
-        """Bars as Alpaca cuts them, by symbol."""
+        """Return bars as Alpaca cuts them, by symbol."""
         from alpaca.data.enums import Adjustment, DataFeed
         from alpaca.data.requests import StockBarsRequest
         from alpaca.data.timeframe import TimeFrame, TimeFrameUnit
@@ -187,7 +189,7 @@ class Alpaca:
         rows: dict[str, list[BarRow]] = {}
         for page in self._pages("/stocks/bars", {**request.to_request_fields(), "limit": 10_000}):
             for symbol, bars in (page.get("bars") or {}).items():
-                rows.setdefault(symbol, []).extend(bar_row(one) for one in bars)
+                rows.setdefault(symbol, []).extend(bar_row(row) for row in bars)
         return rows
 
     def _actions(self, symbols: Sequence[str]) -> list[CorporateAction]:
@@ -203,9 +205,9 @@ class Alpaca:
         return [action for page in pages for action in dated_actions(page)]
 
     def _factors(self, symbols: Sequence[str]) -> dict[str, DailyFactor]:
-        """Each symbol's factor; daily closes are asked for only where there was an action."""
+        """Return each symbol's factor; daily closes are requested only for symbols with an action."""
         actions = self._actions(symbols)
-        acted = sorted({one.symbol for one in actions})
+        acted = sorted({action.symbol for action in actions})
         now = self.clock.now()
         rows = self._rows(acted, BEGINNING, now, "1d") if acted else {}
         factors = {}
@@ -213,11 +215,13 @@ class Alpaca:
             known = [row for row in rows.get(symbol, []) if row[0] < now - timedelta(days=1)]
             days = np.array([row[0].astimezone(ZoneInfo(TIME_ZONE)).date() for row in known], "datetime64[D]")
             closes = np.array([row[4] for row in known])
-            factors[symbol] = DailyFactor(days, closes, [one for one in actions if one.symbol == symbol])
+            factors[symbol] = DailyFactor(
+                days, closes, [action for action in actions if action.symbol == symbol]
+            )
         return factors
 
     def _require_known(self, symbols: Sequence[str]) -> None:
-        """`UnknownNameError` for a symbol of which Alpaca has no latest bar either."""
+        """Raise `UnknownNameError` for a symbol without a latest bar at Alpaca."""
         if not symbols:
             return
         fields = {"symbols": ",".join(symbols), "feed": self._feed}
@@ -228,11 +232,11 @@ class Alpaca:
                 raise UnknownNameError("symbol", symbol, (), where="source 'alpaca'", hint=hint)
 
     def _pages(self, path: str, fields: Mapping[str, Any], version: str = "v2") -> Iterator[dict[str, Any]]:
-        """Each page of an answer, asked for again by itself if it fails."""
+        """Yield each page of an answer; each is retried by itself."""
         token: str | None = None
         while True:
-            asked = {**fields, "page_token": token}
-            page = self.retry.call(lambda: self._page(path, asked, version), f"source 'alpaca', {path}")  # noqa: B023
+            parameters = {**fields, "page_token": token}
+            page = self.retry.call(lambda: self._page(path, parameters, version), f"source 'alpaca', {path}")  # noqa: B023
             yield page
             if page.get("next_page_token") in (None, "", token):
                 return
@@ -254,7 +258,7 @@ class Alpaca:
         return page
 
     def _refused(self, error: Any) -> Exception:
-        """What an answer with an error status means."""
+        """Return the error for an answer with an error status."""
         status, headers = error.status_code, error.response.headers
         text = f"Alpaca answers {status}: {str(self._hidden(error))[:200]}"
         if status in (401, 403):
@@ -271,7 +275,7 @@ class Alpaca:
 
         key, value = self._secrets
         client: Any = StockHistoricalDataClient(key.reveal(), value.reveal(), url_override=self.rest_url)
-        # The kit would wait three seconds whatever Retry-After says, and for ever on a silent server.
+        # The SDK would wait three seconds regardless of Retry-After, and for ever on a silent server.
         client._retry = 0
         client._session.request = partial(client._session.request, timeout=self.timeout)
         return client
@@ -288,7 +292,7 @@ class Alpaca:
         return feed
 
     def _hidden(self, error: BaseException) -> BaseException:
-        """`error` without the secrets: in its texts, and in the frames among whose variables they are."""
+        """Return `error` without the secrets in its texts and in the variables of its frames."""
         hidden = redacted(error, self._secrets)
         links: list[BaseException | None] = [hidden]
         while links:
@@ -302,4 +306,4 @@ SOURCE = Alpaca()
 
 
 async def _unused(message: Any) -> None:
-    """The kit wants a handler; messages are read off the socket."""
+    """Do nothing: the SDK requires a handler, but messages are read from the socket directly."""

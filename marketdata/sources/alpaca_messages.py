@@ -1,7 +1,7 @@
-"""What Alpaca's websocket and its corporate actions say, held to their schema.
+"""Messages of Alpaca's websocket and its corporate actions, validated against their schema.
 
-The messages are those of Alpaca's "Real-time Stock Data" and "Corporate Actions" references. Whatever is
-not as they say raises `ValueError`, whose text is the kind of the fault, where it came by websocket.
+The messages are those of Alpaca's "Real-time Stock Data" and "Corporate Actions" references. A message that
+deviates raises `ValueError`, with the kind of the fault as its text, if it came by websocket.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from marketdata.connectors.session_hours import TIME_ZONE, new_york_days, regula
 from marketdata.point_in_time.action_record import CorporateAction
 from marketdata.source import bars_table
 
-# Control messages, and bars that are told again or not over.
+# Control messages, updated bars, and daily bars that are not complete.
 IGNORED = ("success", "subscription", "u", "d")
 # Start, open, high, low, close and volume.
 BarRow = tuple[datetime, float, float, float, float, float]
@@ -33,7 +33,7 @@ PRICES = {"open": "o", "high": "h", "low": "l", "close": "c"}
 
 
 def frame_messages(raw: Any) -> list[Any]:
-    """The messages of one frame in MessagePack."""
+    """Return the messages of one frame in MessagePack."""
     import msgpack
 
     if not isinstance(raw, bytes):
@@ -48,7 +48,7 @@ def frame_messages(raw: Any) -> list[Any]:
 
 
 def refusal_code(message: Any) -> tuple[int, str] | None:
-    """The code and text of an error message; None for any other."""
+    """Return the code and text of an error message; None for any other."""
     if not isinstance(message, dict) or message.get("T") != "error":
         return None
     code = message.get("code")
@@ -58,7 +58,7 @@ def refusal_code(message: Any) -> tuple[int, str] | None:
 
 
 def bar_update(message: Any, symbols: Collection[str]) -> Update | None:
-    """The closed minute that a message tells of; None for a message of another kind."""
+    """Return the closed minute in a message; None for a message of another kind."""
     if not isinstance(message, dict):
         raise ValueError("a message that is no mapping")
     kind, symbol = message.get("T"), message.get("S")
@@ -100,21 +100,27 @@ def _moment(message: Mapping[str, Any]) -> datetime:
 
 
 def dated_actions(answer: Mapping[str, Any]) -> list[CorporateAction]:
-    """The splits, cash and stock dividends of one page of corporate actions; `VendorError` for nonsense."""
+    """Return the splits, cash and stock dividends of one page of corporate actions.
+
+    `VendorError` for a malformed page.
+    """
     try:
-        found = answer["corporate_actions"]
-        splits = [row for kind in ("forward_splits", "reverse_splits") for row in found.get(kind, ())]
+        by_kind = answer["corporate_actions"]
+        splits = [row for kind in ("forward_splits", "reverse_splits") for row in by_kind.get(kind, ())]
         return [
             *(_action(row, "split", float(row["new_rate"]) / float(row["old_rate"])) for row in splits),
-            *(_action(row, "cash_dividend", float(row["rate"])) for row in found.get("cash_dividends", ())),
-            *(_action(row, "stock_dividend", float(row["rate"])) for row in found.get("stock_dividends", ())),
+            *(_action(row, "cash_dividend", float(row["rate"])) for row in by_kind.get("cash_dividends", ())),
+            *(
+                _action(row, "stock_dividend", float(row["rate"]))
+                for row in by_kind.get("stock_dividends", ())
+            ),
         ]
     except NONSENSE as error:
         raise VendorError(f"a corporate action of Alpaca makes no sense: {_fault(error)}") from error
 
 
 def bar_row(row: Mapping[str, Any]) -> BarRow:
-    """A bar of REST; `VendorError` for nonsense."""
+    """Parse a bar of REST; `VendorError` if it is malformed."""
     try:
         start = datetime.fromisoformat(row["t"]).astimezone(UTC)
         opened, high, low, close, volume = (float(row[letter]) for letter in (*PRICES.values(), "v"))
@@ -124,7 +130,7 @@ def bar_row(row: Mapping[str, Any]) -> BarRow:
 
 
 def session_bars(symbol: str, rows: Sequence[BarRow], frequency: str, factor: DailyFactor) -> pa.Table:
-    """One symbol's bars of regular sessions, of `BARS_SCHEMA`."""
+    """Return one symbol's bars of regular sessions, of `BARS_SCHEMA`."""
     starts = np.array([to_datetime64(row[0]) for row in rows], dtype="datetime64[ns]")
     days = new_york_days(starts)
     closes = closes_of(days.tolist()) if frequency == "1d" else regular_closes(starts, PERIODS[frequency])

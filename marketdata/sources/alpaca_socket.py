@@ -1,6 +1,6 @@
-"""One connection to Alpaca's websocket: login, subscription and minutes, with its failures sorted.
+"""One connection to Alpaca's websocket: login, subscription, minutes, and classified failures.
 
-What another connection may mend is `BusyError`; what it cannot is `VendorError`.
+A failure that another connection may mend is `BusyError`; any other is `VendorError`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from marketdata.connectors.closed_bars import Update
 from marketdata.connectors.rate_limit import BusyError
 from marketdata.sources.alpaca_messages import bar_update, frame_messages, refusal_code
 
-# What no new connection mends: symbols, credentials, a subscription that has not been paid for.
+# Errors that no new connection mends: symbols, credentials, a subscription that is not paid for.
 FATAL_CODES = {400, 401, 402, 403, 405, 408, 409, 410}
 FATAL_TEXTS = ("auth failed", "not authenticated", "insufficient subscription", "failed to authenticate")
 FATAL_STATUSES = (401, 403)
@@ -23,9 +23,9 @@ Answer = TypeVar("Answer")
 
 
 class AlpacaSocket:
-    """Drives `stream`, the kit's `StockDataStream` with its subscriptions made.
+    """Drives `stream`, the SDK's `StockDataStream` with its subscriptions made.
 
-    `refuse(kind, detail)` hears of each message that is not believed. `hidden(error)` is an error
+    `refuse(kind, detail)` is called for each message that is not believed. `hidden(error)` returns an error
     without the secrets.
     """
 
@@ -41,7 +41,7 @@ class AlpacaSocket:
         self._refuse, self._hidden, self._timeout = refuse, hidden, timeout
 
     async def open(self) -> None:
-        """Connect, give the credentials and subscribe, within the timeout."""
+        """Connect, send the credentials and subscribe, within the timeout."""
         try:
             async with asyncio.timeout(self._timeout):
                 await self._stream._start_ws()
@@ -53,7 +53,7 @@ class AlpacaSocket:
             raise BusyError(f"no connection: {type(error).__name__}: {hidden}") from hidden
 
     async def updates(self) -> AsyncIterator[Update]:
-        """Closed minutes, until the connection drops: then `BusyError`."""
+        """Yield closed minutes, until the connection drops: then `BusyError`."""
         while True:
             try:
                 raw = await self._stream._ws.recv()
@@ -69,7 +69,7 @@ class AlpacaSocket:
                     yield update
 
     async def close(self) -> None:
-        """Close the connection, whatever state it is in."""
+        """Close the connection, whatever its state."""
         await self._stream.close()
 
     def _update(self, message: Any) -> Update | None:
@@ -105,5 +105,5 @@ def _is_fatal(text: str) -> bool:
 def _connection_errors() -> tuple[type[Exception], ...]:
     from websockets.exceptions import WebSocketException
 
-    # The kit reads greetings without looking at them: hence the last three.
+    # The SDK does not validate the server's greeting: hence the last three.
     return (WebSocketException, OSError, EOFError, TimeoutError, LookupError, TypeError, ValueError)

@@ -1,12 +1,13 @@
-"""Five US technology stocks, daily, from the data file that bokeh-sampledata carries.
+"""Five US technology stocks, daily, from the data file in bokeh-sampledata.
 
-The file is read where it lies and bokeh-sampledata is not imported. What it holds, looked at row by row:
+The file is read from the installed package; bokeh-sampledata is not imported. Its content, checked row by
+row:
 
 - AAPL, IBM and MSFT from March 2000, GOOG from August 2004, FB from May 2012, all to 1 March 2013; sorted
-  by symbol and day, none twice, a bar for every session of the exchange and none besides; every high and
+  by symbol and day, no duplicates, a bar for every session of the exchange and no other; every high and
   low contains open and close.
 - Open, high, low, close and volume as traded: AAPL halves on 21 June 2000 and 28 February 2005, MSFT on
-  18 February 2003. GOOG is what later became GOOGL.
+  18 February 2003. GOOG is the share later called GOOGL.
 - `Adj Close` is the close back-adjusted with everything that happened until the file was made, splits
   after 2013 included. Its level therefore knows the future, but its ratio to the close changes only on
   the days of dividends and splits. `adjustment` is that ratio relative to the symbol's first bar, so it
@@ -35,7 +36,7 @@ SYMBOLS = ("AAPL", "FB", "GOOG", "IBM", "MSFT")
 
 
 class UsTechOhlcv:
-    """Source `us-tech-ohlcv`; prices and volumes as traded, with a forward adjustment."""
+    """Source `us-tech-ohlcv`: prices and volumes as traded, with a forward adjustment."""
 
     name = "us-tech-ohlcv"
     description = "5 US technology stocks, daily OHLCV 2000-2013 (data file of bokeh-sampledata, BSD-3)"
@@ -43,7 +44,7 @@ class UsTechOhlcv:
     adjusted_only = False
 
     def symbols(self) -> tuple[str, ...]:
-        """The five symbols, sorted."""
+        """Return the five symbols, sorted."""
         return SYMBOLS
 
     def history(
@@ -53,10 +54,10 @@ class UsTechOhlcv:
         end: datetime | None = None,
         frequency: str = "1d",
     ) -> pa.Table:
-        """Daily bars."""
+        """Return daily bars."""
         require_frequency(self, frequency)
-        wanted = require_symbols(self, symbols)
-        return select(_table(str(_locate())), wanted, start, end)
+        selected = require_symbols(self, symbols)
+        return select(_table(str(_locate())), selected, start, end)
 
 
 SOURCE = UsTechOhlcv()

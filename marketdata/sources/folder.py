@@ -1,6 +1,6 @@
 """Folders of the user's own as sources: `folder:/data/bars` and `folder:s3://bucket/bars`.
 
-What the files do not say stands behind a question mark:
+Facts that the files do not state follow a question mark:
 `folder:s3://prices/crypto?calendar=24/7&frequency=1h&timezone=UTC&endpoint=http://minio:9000`. Options
 are `calendar`, `frequency`, `timezone`, `stamp` (`open`, `close` or `date`), `adjusted_only=true`,
 `extra=sentiment,bid_size` (further numeric columns), `date_format=%d.%m.%Y`, `skip_lines` above a CSV's
@@ -33,11 +33,11 @@ class FolderFamily:
     )
 
     def names(self) -> tuple[str, ...]:
-        """Nothing: any address may follow."""
+        """Return nothing: any address may follow."""
         return ()
 
     def find(self, name: str) -> FolderSource:
-        """The folder at this address; nothing is read yet.
+        """Return the folder at this address; nothing is read yet.
 
         `UnknownNameError` for an option that does not exist, `InputError` for an impossible value.
         """

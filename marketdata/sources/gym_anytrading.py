@@ -1,12 +1,12 @@
-"""EURUSD, hourly, 2017, from the data file that gym-anytrading carries.
+"""EURUSD, hourly, 2017, from the data file in gym-anytrading.
 
-The file is read where it lies and gym-anytrading is not imported. What it holds, looked at row by row:
+The file is read from the installed package; gym-anytrading is not imported. Its content, checked row by row:
 
-- 6,225 ask-side bars, sorted, none twice; every high and low contains open and close.
+- 6,225 ask-side bars, sorted, no duplicates; every high and low contains open and close.
 - Its `Time` is the bar's *opening*, in UTC: each week begins with the row of Sunday 17:00 in New York,
-  through both changes of summer time, and ends with that of Friday 16:00. An hour is added here, so
-  that `timestamp` is the close.
-- Two holes: one hour on Christmas Eve, fourteen on Christmas Day.
+  through both changes of daylight saving time, and ends with that of Friday 16:00. An hour is added here,
+  so that `timestamp` is the close.
+- Two gaps: one hour on Christmas Eve, fourteen on Christmas Day.
 - `Volume` is the broker's own, not the market's.
 """
 
@@ -35,7 +35,7 @@ TIME_FORMAT = "%d.%m.%Y %H:%M:%S"
 
 
 class EurUsdHourly:
-    """Source `eurusd-1h`; prices as traded (asked), in US dollars for one euro."""
+    """Source `eurusd-1h`: ask prices as traded, in US dollars for one euro."""
 
     name = "eurusd-1h"
     description = "EURUSD, hourly ask-side bars 2017 (data file of gym-anytrading, MIT)"
@@ -43,7 +43,7 @@ class EurUsdHourly:
     adjusted_only = False
 
     def symbols(self) -> tuple[str, ...]:
-        """EURUSD."""
+        """Return EURUSD."""
         return (SYMBOL,)
 
     def history(
@@ -53,10 +53,10 @@ class EurUsdHourly:
         end: datetime | None = None,
         frequency: str = "1h",
     ) -> pa.Table:
-        """Hourly bars."""
+        """Return hourly bars."""
         require_frequency(self, frequency, ("1h",))
-        wanted = require_symbols(self, symbols)
-        return select(_table(str(_locate())), wanted, start, end)
+        selected = require_symbols(self, symbols)
+        return select(_table(str(_locate())), selected, start, end)
 
 
 SOURCE = EurUsdHourly()

@@ -1,6 +1,6 @@
-"""Interactive Brokers, through `ib_async` and a TWS or IB Gateway that is logged in: bars, past and live.
+"""Interactive Brokers, through `ib_async` and a logged-in TWS or IB Gateway: bars, past and live.
 
-The venue's bars hold all splits until today, none of the dividends, and it gives neither with their
+The venue's bars are adjusted for all splits until today and for no dividends, and it reports neither with
 dates, so this source counts as one of adjusted prices only. Live bars are as traded.
 """
 
@@ -31,10 +31,10 @@ from marketdata.source import CalendarName, require_frequency, require_symbols, 
 from marketdata.sources.ibkr_messages import NOTICES, PASSING, answered, session_table, start_of, update_of
 
 BAR_SIZES = {"1m": "1 min", "5m": "5 mins", "15m": "15 mins", "1h": "1 hour", "1d": "1 day"}
-# How much one request asks for, as the venue writes it, and as we count it.
+# Length of one request, in the venue's notation and in days.
 PIECES = {"1m": "7 D", "5m": "30 D", "15m": "30 D", "1h": "30 D", "1d": "1 Y"}
 DAYS = {"1m": 7, "5m": 30, "15m": 30, "1h": 30, "1d": 365}
-# Trading may be halted for so long; what has no bars for longer has none before either.
+# Longest halt of trading; a symbol without bars for longer has no earlier bars.
 MAX_QUIET = timedelta(days=90)
 ZONES = ("US/Eastern", "America/New_York", "EST5EDT", "EST")
 HOST, VARIABLES = "IBKR_HOST", {"port": "IBKR_PORT", "client_id": "IBKR_CLIENT_ID"}
@@ -48,9 +48,9 @@ class Ibkr:
     """Source `ibkr`.
 
     `host`, `port` and `client_id` are those of the gateway; by default IBKR_HOST, IBKR_PORT and
-    IBKR_CLIENT_ID, else 127.0.0.1, 7497 and 1. History uses the client id after it, so that it can be
-    asked for beside a stream. `timeout` bounds one request, in seconds. Raises `VendorError` when the
-    gateway or the venue cannot be had.
+    IBKR_CLIENT_ID, else 127.0.0.1, 7497 and 1. History uses the next client id, so that it can run beside a
+    stream. `timeout` bounds one request, in seconds. Raises `VendorError` when the gateway or the venue is
+    unreachable.
     """
 
     host: str = ""
@@ -68,7 +68,7 @@ class Ibkr:
     adjusted_only: bool = True
 
     def symbols(self) -> tuple[str, ...]:
-        """Empty: the venue has more than it can list."""
+        """Return nothing: the venue has more symbols than it can list."""
         return ()
 
     def history(
@@ -78,19 +78,19 @@ class Ibkr:
         end: datetime | None = None,
         frequency: str = "1d",
     ) -> pa.Table:
-        """Closed bars of the regular sessions; without a `start`, back to where the venue has no more.
+        """Return closed bars of the regular sessions; without `start`, back to the venue's first.
 
         `UnknownNameError` for a symbol that the venue does not know, `DataError` for one that trades
         elsewhere than in New York.
         """
         require_frequency(self, frequency, tuple(BAR_SIZES))
-        wanted = tuple(dict.fromkeys(require_symbols(self, symbols)))
-        return run(self._history(wanted, start, end, frequency))
+        selected = tuple(dict.fromkeys(require_symbols(self, symbols)))
+        return run(self._history(selected, start, end, frequency))
 
     async def stream(self, symbols: Sequence[str], frequency: str = "1m") -> AsyncIterator[Bar]:
-        """Bars of the regular session as they close; see `marketdata.source.LiveSource`."""
-        require_frequency(self, frequency, tuple(one for one in BAR_SIZES if one != "1d"))
-        wanted = tuple(dict.fromkeys(require_symbols(self, symbols)))
+        """Yield bars of the regular session as they close; see `marketdata.source.LiveSource`."""
+        require_frequency(self, frequency, tuple(size for size in BAR_SIZES if size != "1d"))
+        selected = tuple(dict.fromkeys(require_symbols(self, symbols)))
         period, link = PERIODS[frequency], _Link(partial(self._connect, self._number("client_id", 1)))
 
         async def fill(symbol: str, start: datetime, end: datetime) -> Sequence[Bar]:
@@ -103,7 +103,7 @@ class Ibkr:
         while True:
             try:
                 doubt.begin()
-                async for update in self._updates(link, wanted, frequency, closed):
+                async for update in self._updates(link, selected, frequency, closed):
                     failures = 0
                     for bar in await (closed.add(update) if update else closed.overdue()):
                         yield bar
@@ -119,34 +119,38 @@ class Ibkr:
     async def _updates(
         self, link: _Link, symbols: Sequence[str], frequency: str, closed: ClosedBars
     ) -> AsyncIterator[Update | None]:
-        """What the gateway tells of the session's bars; None when it has been quiet for a while."""
-        told: asyncio.Queue[Update | Exception] = asyncio.Queue()
+        """Yield the gateway's updates of the session's bars; None after a quiet interval."""
+        queue: asyncio.Queue[Update | Exception] = asyncio.Queue()
         period, gateway = PERIODS[frequency], await link.gateway()
         requests: dict[int, str] = {}
-        gateway.errorEvent += lambda request, code, text, _: _tell(told, requests.get(request), code, text)
-        gateway.disconnectedEvent += lambda: told.put_nowait(BusyError("the gateway closed the connection"))
+        gateway.errorEvent += lambda request, code, text, _: _queue_error(
+            queue, requests.get(request), code, text
+        )
+        gateway.disconnectedEvent += lambda: queue.put_nowait(BusyError("the gateway closed the connection"))
         for symbol in symbols:
             contract = await self._contract(link, symbol)
-            asked = partial(gateway.reqHistoricalDataAsync, contract, "", "1 D", BAR_SIZES[frequency])
-            bars = await self._answer(link, symbol, asked("TRADES", True, 2, keepUpToDate=True, timeout=0))
+            request_bars = partial(gateway.reqHistoricalDataAsync, contract, "", "1 D", BAR_SIZES[frequency])
+            bars = await self._answer(
+                link, symbol, request_bars("TRADES", True, 2, keepUpToDate=True, timeout=0)
+            )
             if bars is None:
                 raise BusyError(f"Interactive Brokers has no bars of '{symbol}' to keep up to date yet")
             requests[bars.reqId] = symbol
-            for place, bar in enumerate(bars):
+            for index, bar in enumerate(bars):
                 if start_of(bar, period) + period > closed.closed_until(symbol):
-                    told.put_nowait(update_of(symbol, bar, period, final=place < len(bars) - 1))
-            bars.updateEvent += partial(_tell_bar, told, symbol, period)
+                    queue.put_nowait(update_of(symbol, bar, period, final=index < len(bars) - 1))
+            bars.updateEvent += partial(_queue_bar, queue, symbol, period)
         while True:
             try:
                 async with asyncio.timeout(self.poll):
-                    found = await told.get()
+                    item = await queue.get()
             except TimeoutError:
                 yield None
                 continue
-            if isinstance(found, Exception):
-                raise found
-            if in_session(found.start, period):
-                yield found
+            if isinstance(item, Exception):
+                raise item
+            if in_session(item.start, period):
+                yield item
 
     async def _history(
         self, symbols: Sequence[str], start: datetime | None, end: datetime | None, frequency: str
@@ -163,24 +167,24 @@ class Ibkr:
     async def _bars(
         self, link: _Link, symbol: str, start: datetime | None, end: datetime, frequency: str
     ) -> pa.Table:
-        """Piece by piece, backwards from `end`, each asked for again by itself if it fails."""
-        found: list[Any] = []
+        """Return the bars piece by piece, backwards from `end`; each piece is retried by itself."""
+        rows: list[Any] = []
         last, quiet, what = end, timedelta(), f"source 'ibkr', {frequency} bars of '{symbol}'"
         while last >= start if start is not None else quiet < MAX_QUIET:
             piece = await self.retry.acall(partial(self._piece, link, symbol, last, frequency), what)
             quiet = timedelta() if piece else quiet + timedelta(DAYS[frequency])
-            found = [*piece, *found]
+            rows = [*piece, *rows]
             last -= timedelta(DAYS[frequency])
-        return select(session_table(symbol, found, frequency), (symbol,), start, end)
+        return select(session_table(symbol, rows, frequency), (symbol,), start, end)
 
     async def _piece(self, link: _Link, symbol: str, end: datetime, frequency: str) -> list[Any]:
         contract = await self._contract(link, symbol)
         gateway = await link.gateway()
-        # The end is excluded at the venue, where bars are counted by their beginnings.
-        asked = gateway.reqHistoricalDataAsync(
+        # The venue excludes the end, and counts bars by their beginnings.
+        request = gateway.reqHistoricalDataAsync(
             contract, end, PIECES[frequency], BAR_SIZES[frequency], "TRADES", True, 2, timeout=0
         )
-        return list(await self._answer(link, symbol, asked) or ())
+        return list(await self._answer(link, symbol, request) or ())
 
     async def _contract(self, link: _Link, symbol: str) -> Any:
         from ib_async import Stock
@@ -188,7 +192,7 @@ class Ibkr:
         if symbol in link.contracts:
             return link.contracts[symbol]
         gateway = await link.gateway()
-        # The venue writes classes of shares with a space.
+        # The venue writes share classes with a space.
         stock = Stock(symbol.replace(".", " "), "SMART", "USD")
         details = await self._answer(link, symbol, gateway.reqContractDetailsAsync(stock))
         if not details:
@@ -202,19 +206,19 @@ class Ibkr:
         return details[0].contract
 
     async def _answer(self, link: _Link, symbol: str, request: Awaitable[Answer]) -> Answer | None:
-        """What the venue answers, None where it has nothing; failures sorted by what they mean."""
+        """Return the venue's answer, None where it has nothing; raise failures by their meaning."""
         from ib_async.wrapper import RequestError
 
         try:
             async with asyncio.timeout(self.timeout):
                 return await request
         except RequestError as error:
-            meant = answered(symbol, error.code, error.message)
-            if meant is not None:
-                raise meant from error
+            translated_error = answered(symbol, error.code, error.message)
+            if translated_error is not None:
+                raise translated_error from error
             return None
         except TimeoutError as error:
-            # Requests that were given up would pile up at the gateway, which allows fifty.
+            # Abandoned requests would pile up at the gateway, which allows fifty.
             link.close()
             raise BusyError(f"no answer about '{symbol}' within {self.timeout:g} s") from error
         except OSError as error:
@@ -224,9 +228,9 @@ class Ibkr:
         from ib_async import IB
         from ib_async.ib import StartupFetchNONE
 
-        gateway, said = IB(), list[str]()
+        gateway, messages = IB(), list[str]()
         gateway.RaiseRequestErrors = True
-        gateway.errorEvent += lambda _, code, text, contract: said.append(f"{code}: {text}")
+        gateway.errorEvent += lambda _, code, text, contract: messages.append(f"{code}: {text}")
         host, port = self.host or os.environ.get(HOST) or "127.0.0.1", self._number("port", 7497)
         try:
             await gateway.connectAsync(
@@ -234,7 +238,7 @@ class Ibkr:
             )
         except (OSError, TimeoutError) as error:
             gateway.disconnect()
-            reason = "; ".join(said) or f"{type(error).__name__}: {error}"
+            reason = "; ".join(messages) or f"{type(error).__name__}: {error}"
             raise BusyError(
                 f"no connection to a gateway at {host}:{port} ({reason}); is TWS or IB Gateway running and "
                 f"logged in, its API open, and client id {client_id} free?"
@@ -242,7 +246,7 @@ class Ibkr:
         return gateway
 
     def _number(self, name: Literal["port", "client_id"], default: int) -> int:
-        """The setting, else its variable, else the default; `InputError` for what is no number."""
+        """Return the setting, else its variable, else the default; `InputError` if it is no number."""
         value = getattr(self, name) or os.environ.get(VARIABLES[name]) or default
         try:
             return int(value)
@@ -254,7 +258,7 @@ SOURCE = Ibkr()
 
 
 class _Link:
-    """One connection to the gateway, made when it is first needed and again after it was lost."""
+    """One connection to the gateway, opened on first use and again after a loss."""
 
     def __init__(self, connect: Callable[[], Awaitable[Any]]) -> None:
         self.contracts: dict[str, Any] = {}
@@ -272,15 +276,15 @@ class _Link:
             self._gateway = None
 
 
-def _tell(told: asyncio.Queue[Update | Exception], symbol: str | None, code: int, text: str) -> None:
-    """Pass on an error of a subscription or of the link; notices about data farms concern nobody."""
+def _queue_error(queue: asyncio.Queue[Update | Exception], symbol: str | None, code: int, text: str) -> None:
+    """Queue an error of a subscription or of the link; notices about data farms are ignored."""
     if code in PASSING or (symbol is not None and code not in NOTICES):
-        meant = answered(symbol or "any", code, text)
-        if meant is not None:
-            told.put_nowait(meant)
+        error = answered(symbol or "any", code, text)
+        if error is not None:
+            queue.put_nowait(error)
 
 
-def _tell_bar(
-    told: asyncio.Queue[Update | Exception], symbol: str, period: timedelta, bars: Any, new: bool
+def _queue_bar(
+    queue: asyncio.Queue[Update | Exception], symbol: str, period: timedelta, bars: Any, new: bool
 ) -> None:
-    told.put_nowait(update_of(symbol, bars[-1], period, final=False))
+    queue.put_nowait(update_of(symbol, bars[-1], period, final=False))

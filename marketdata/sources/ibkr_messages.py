@@ -1,4 +1,4 @@
-"""What Interactive Brokers says: bars, and errors by their code (TWS API, "Message Codes")."""
+"""Bars and errors of Interactive Brokers (TWS API, "Message Codes")."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from marketdata.source import bars_table
 NO_CONTRACT, HISTORY, PACING = 200, 162, 420
 # Seconds after a pacing violation: sixty requests in ten minutes are allowed, and haste makes it worse.
 PAUSE = 60.0
-# The link between the gateway and Interactive Brokers: lost, back without the data, back with it.
+# Codes of the link between the gateway and Interactive Brokers: lost, back without the data, back with it.
 LINK_LOST, LINK_BACK = 1100, (1101, 1102)
 NO_LIVE_UPDATES = 10182
-# Notices about data farms, and of requests that were cancelled on purpose.
+# Notices about data farms, and about requests that were cancelled on purpose.
 NOTICES = {162, 366}
-# The gateway or a data farm is away for now.
+# Codes for a gateway or data farm that is temporarily away.
 PASSING = {PACING, NO_LIVE_UPDATES, LINK_LOST, *LINK_BACK, 502, 504, 1300, 2110}
 
 
 def answered(symbol: str, code: int, text: str) -> Exception | None:
-    """What an error about the bars of `symbol` means; None where it says that there are none."""
+    """Return the error for a code about the bars of `symbol`; None for "no bars"."""
     if code == HISTORY and "no data" in text.lower():
         return None
     shown = f"Interactive Brokers answers {code} on '{symbol}': {text}"
@@ -45,14 +45,17 @@ def answered(symbol: str, code: int, text: str) -> Exception | None:
 
 
 def start_of(bar: Any, period: timedelta) -> datetime:
-    """When the period of an intraday bar begins: hours are cut by the clock, the first one short."""
+    """Return the beginning of an intraday bar's period.
+
+    Hours are cut by the clock, so the first one of a session is short.
+    """
     moment: datetime = bar.date.astimezone(UTC)
     midnight = moment.replace(hour=0, minute=0, second=0, microsecond=0)
     return midnight + (moment - midnight) // period * period
 
 
 def update_of(symbol: str, bar: Any, period: timedelta, final: bool) -> Update:
-    """A bar of the stream as an update."""
+    """Convert a bar of the stream to an update."""
     return Update(
         symbol=symbol,
         start=start_of(bar, period),
@@ -66,7 +69,10 @@ def update_of(symbol: str, bar: Any, period: timedelta, final: bool) -> Update:
 
 
 def session_table(symbol: str, bars: Sequence[Any], frequency: str) -> pa.Table:
-    """Bars of the regular session as `BARS_SCHEMA`, each once. The venue's volume of -1 means none given."""
+    """Return bars of the regular session as `BARS_SCHEMA`, each once.
+
+    The venue's volume of -1 means not given.
+    """
     if frequency == "1d":
         closes = closes_of([bar.date for bar in bars])
     else:
@@ -74,7 +80,7 @@ def session_table(symbol: str, bars: Sequence[Any], frequency: str) -> pa.Table:
         closes = regular_closes(np.array(starts, dtype="datetime64[ns]"), PERIODS[frequency])
     kept, first = np.unique(closes, return_index=True)
     first = first[~np.isnat(kept)]
-    rows = [bars[place] for place in first]
+    rows = [bars[index] for index in first]
     columns = {name: np.array([getattr(bar, name) for bar in rows], dtype=float) for name in PRICE_COLUMNS}
     columns["volume"] = np.array([bar.volume if bar.volume >= 0 else np.nan for bar in rows], dtype=float)
     columns["adjustment"] = np.ones(len(rows))

@@ -1,6 +1,6 @@
-"""Finds sources by name: every module beside this one that defines `SOURCE`, or a `FAMILY` of them.
+"""Find sources by name: every module beside this one that defines `SOURCE` or `FAMILY`.
 
-A venue that needs several files is a package here, and its module `source` is what is looked at.
+Of a venue that is a package, the module `source` is searched.
 """
 
 from __future__ import annotations
@@ -18,61 +18,109 @@ GROUP = "alphaloop.sources"
 
 
 class SourceFamily(Protocol):
-    """Many sources behind one door, called `prefix:name`, each made when it is asked for."""
+    """Many sources behind one prefix, named `prefix:name` and created on request.
+
+    A family may also have a method `identity(name)` that returns the identity of a source (see
+    `marketdata.source.identity_of`) without importing the vendor's SDK.
+    """
 
     @property
     def prefix(self) -> str:
-        """What comes before the colon."""
+        """Text before the colon."""
         ...
 
     @property
     def description(self) -> str:
-        """One line: what it holds and how one of them is named. Told without asking for `names`."""
+        """One line on the data and on how to name a source.
+
+        It is shown without a call of `names`.
+        """
         ...
 
     def names(self) -> tuple[str, ...]:
-        """What may come after the colon, sorted."""
+        """Return the names that may follow the colon, sorted; empty where any name may."""
         ...
 
     def find(self, name: str) -> Source:
-        """The source with this name after the colon; `UnknownNameError` lists those near it."""
+        """Return the source with this name after the colon.
+
+        Raises
+        ------
+        UnknownNameError
+            For a name that does not exist; lists similar names.
+        """
         ...
 
 
 def find(name: str) -> Source:
-    """The source called `name`; `UnknownNameError` lists those there are."""
+    """Return the source called `name`.
+
+    Parameters
+    ----------
+    name
+        Name of a source, as `sp500-20`, or of one in a family, as `ccxt:binance`.
+
+    Returns
+    -------
+    Source
+        The source; nothing has been read or requested yet.
+
+    Raises
+    ------
+    UnknownNameError
+        For an unknown name or option; lists the existing ones.
+    InputError
+        For an impossible value of an option.
+    MissingPartError
+        If the vendor's SDK is needed to find the source and is not installed.
+    PluginError
+        If two plug-ins have the same name, or one cannot be loaded.
+    """
     prefix, colon, rest = name.partition(":")
     families = _families(*_places())
     if colon and prefix in families:
         return families[prefix].find(rest)
     sources = _discover(*_places())
     if name not in sources:
-        raise UnknownNameError("source", name, [*sources, *(f"{one}:…" for one in families)])
+        raise UnknownNameError(
+            "source", name, [*sources, *(f"{family_prefix}:…" for family_prefix in families)]
+        )
     return sources[name]
 
 
 def identity(name: str) -> str:
-    """The identity of the source called `name`: see `marketdata.source.identity_of`.
+    """Return the identity of the source called `name`; see `marketdata.source.identity_of`.
 
-    A family that can tell it from the name alone has a method `identity`: no kit of a vendor is imported.
-    A name that is no source here is its own identity: its snapshots can be read all the same.
+    A family with a method `identity` answers from the name alone, so that no vendor's SDK is imported. A name
+    without a source is its own identity, so that its snapshots can still be read.
     """
     prefix, colon, rest = name.partition(":")
     family = _families(*_places()).get(prefix) if colon else None
     if family is not None:
-        told = getattr(family, "identity", None)
-        return str(told(rest)) if told else identity_of(family.find(rest))
+        identity_in_family = getattr(family, "identity", None)
+        return str(identity_in_family(rest)) if identity_in_family else identity_of(family.find(rest))
     source = _discover(*_places()).get(name)
     return name if source is None else identity_of(source)
 
 
 def names() -> list[str]:
-    """The names of all sources that stand alone, sorted; `families` holds the others."""
+    """Return the names of all sources outside of families, sorted.
+
+    Returns
+    -------
+    list of str
+        Names for `find`; `families` has the sources that are named `prefix:name`.
+
+    Raises
+    ------
+    PluginError
+        If two plug-ins have the same name, or one cannot be loaded.
+    """
     return sorted(_discover(*_places()))
 
 
 def families() -> dict[str, SourceFamily]:
-    """The families of sources by their prefix."""
+    """Return the families of sources by their prefix."""
     return dict(_families(*_places()))
 
 

@@ -1,8 +1,8 @@
-"""A simulated market with a planted signal: a truth that is known, to see what the loop makes of it.
+"""A simulated market with a planted signal, to test the loop against a known truth.
 
-Twenty symbols follow a common factor whose volatility clusters, and noise of their own. Into that
-noise a reversal is planted: a symbol that did better than the others over the last month is likely to
-do worse next. Nothing here is market data, and no result on it says anything about markets.
+Twenty symbols follow a common factor with clustered volatility, plus noise of their own. The noise contains
+a planted reversal: a symbol that outperformed the others over the last month is likely to underperform next.
+Nothing here is market data, and no result on it says anything about markets.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ from marketdata.source import CalendarName, close_only, require_frequency, requi
 SYMBOLS = tuple(f"SIM{index:02d}" for index in range(20))
 FIRST, LAST = date(2015, 1, 2), date(2020, 12, 31)
 LOOKBACK = 21
-# Daily standard deviations, of the common factor and of a symbol's own noise; together about 2 %.
+# Daily standard deviations of the common factor and of a symbol's own noise; together about 2 %.
 FACTOR_VOLATILITY, OWN_VOLATILITY = 0.010, 0.017
-# The log of the factor's volatility reverts to its mean and is shaken each day: storms last weeks.
+# The log of the factor's volatility is an AR(1) process: volatile periods last weeks.
 PERSISTENCE, SHAKE = 0.97, 0.10
 DRIFT = 0.0003
 
 
 @dataclass(frozen=True)
 class Simulated:
-    """Source `simulated`.
+    """Source `simulated`: 20 symbols with a planted one-month reversal.
 
-    `strength` is how far, in standard deviations of its own daily noise, the symbol furthest ahead of
-    the others is pulled back each day; 0 plants nothing. `InputError` unless it is in [0, 1).
+    `strength` is the daily pull-back of the best-performing symbol, in standard deviations of its own daily
+    noise; 0 plants nothing. `InputError` unless it is in [0, 1).
     """
 
     seed: int = 7
@@ -51,18 +51,18 @@ class Simulated:
 
     @property
     def description(self) -> str:
-        """Says that it is simulated."""
+        """One line that calls the data simulated."""
         return "SIMULATED, not market data: 20 symbols, daily closes 2015-2020, with a planted reversal"
 
     @property
     def identity(self) -> str:
-        """The name, with seed and strength where they are not the usual ones."""
+        """The name, with seed and strength where they differ from the defaults."""
         usual = (Simulated.seed, Simulated.strength)
-        told = f"?seed={self.seed}&strength={self.strength:g}"
-        return self.name if (self.seed, self.strength) == usual else self.name + told
+        options = f"?seed={self.seed}&strength={self.strength:g}"
+        return self.name if (self.seed, self.strength) == usual else self.name + options
 
     def symbols(self) -> tuple[str, ...]:
-        """SIM00 to SIM19."""
+        """Return SIM00 to SIM19."""
         return SYMBOLS
 
     def history(
@@ -72,10 +72,10 @@ class Simulated:
         end: datetime | None = None,
         frequency: str = "1d",
     ) -> pa.Table:
-        """Daily bars; open, high, low and volume are null. The same seed gives the same bars."""
+        """Return daily bars, the same for the same seed; open, high, low and volume are null."""
         require_frequency(self, frequency)
-        wanted = require_symbols(self, symbols)
-        return select(self._table, wanted, start, end)
+        selected = require_symbols(self, symbols)
+        return select(self._table, selected, start, end)
 
     @cached_property
     def _table(self) -> pa.Table:
@@ -88,7 +88,7 @@ SOURCE = Simulated()
 
 
 def _walk(bars: int, seed: int, strength: float) -> FloatMatrix:
-    """Prices, float64 `[bars, symbols]`."""
+    """Simulate prices, float64 `[bars, symbols]`."""
     random = np.random.default_rng(seed)
     count = len(SYMBOLS)
     beta = random.uniform(0.7, 1.3, count)

@@ -1,7 +1,7 @@
-"""Twenty large US stocks, daily adjusted closes, from the data file that skfolio carries.
+"""Twenty large US stocks, daily adjusted closes, from the data file in skfolio.
 
-The file is read where it lies and skfolio is not imported. It starts in 1990, but prices before 2000
-are rounded to so few digits that their returns are noise, so they are left out.
+The file is read from the installed package; skfolio is not imported. It starts in 1990, but prices before
+2000 are rounded to so few digits that their returns are noise, so they are left out.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ FIRST_DAY = "2000-01-01"
 
 
 class Sp500Twenty:
-    """Source `sp500-20`; closes only, adjusted with what was known in 2022."""
+    """Source `sp500-20`: closes only, adjusted with knowledge of 2022."""
 
     name = "sp500-20"
     description = "20 large US stocks, daily adjusted closes 2000-2022 (data file of skfolio, BSD-3)"
@@ -36,7 +36,7 @@ class Sp500Twenty:
     adjusted_only = True
 
     def symbols(self) -> tuple[str, ...]:
-        """The 20 symbols, sorted."""
+        """Return the 20 symbols, sorted."""
         return _symbols(str(_locate()))
 
     def history(
@@ -46,10 +46,10 @@ class Sp500Twenty:
         end: datetime | None = None,
         frequency: str = "1d",
     ) -> pa.Table:
-        """Daily bars; open, high, low and volume are null."""
+        """Return daily bars; open, high, low and volume are null."""
         require_frequency(self, frequency)
-        wanted = require_symbols(self, symbols)
-        return select(_table(str(_locate())), wanted, start, end)
+        selected = require_symbols(self, symbols)
+        return select(_table(str(_locate())), selected, start, end)
 
 
 SOURCE = Sp500Twenty()
@@ -61,7 +61,7 @@ def _locate() -> Path:
 
 @cache
 def _symbols(path: str) -> tuple[str, ...]:
-    # The head of the file says them; what stands below takes seconds to be given its calendar.
+    # The header is enough; assigning session closes to all rows takes seconds.
     try:
         with gzip.open(path, "rt", encoding="utf-8") as lines:
             head = lines.readline().strip().split(",")

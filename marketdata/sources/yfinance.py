@@ -1,8 +1,8 @@
-"""Yahoo Finance, through `yfinance`: daily and intraday bars of what New York's exchanges list.
+"""Yahoo Finance, through `yfinance`: daily and intraday bars of New York's listings.
 
-Yahoo shows prices, volumes and dividends as if every split until today had always been. Here they are
-put back to what was traded then, and splits and dividends are given by date beside them. Nothing of
-Yahoo's own adjusted close is used: it holds the future.
+Yahoo shows prices, volumes and dividends as if every split until today had always applied. Here they are
+converted back to the traded values, and splits and dividends are returned by date beside them. Yahoo's own
+adjusted close is not used: it holds the future.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ from marketdata.point_in_time.action_record import CorporateAction
 from marketdata.source import CalendarName, bars_table, require_frequency, require_symbols
 
 CHART = "https://query2.finance.yahoo.com/v8/finance/chart/"
-# What Yahoo calls a bar; how much of it one request may ask for, and how far back it has any.
+# Yahoo's name of a bar; the longest period of one request; and the reach of Yahoo's history.
 INTERVALS = {"1d": "1d", "1m": "1m", "5m": "5m", "15m": "15m", "1h": "60m"}
 PIECES = {"1m": timedelta(7), "5m": timedelta(59), "15m": timedelta(59), "1h": timedelta(729)}
 REACHES = {**PIECES, "1m": timedelta(days=29)}
 BEGINNING = datetime(1900, 1, 1, tzinfo=UTC)
 KINDS = ("EQUITY", "ETF", "INDEX", "MUTUALFUND")
 COLUMNS = ("open", "high", "low", "close", "volume")
-# The statuses whose body is Yahoo's own word on the matter.
+# HTTP statuses with an explanation by Yahoo in the body.
 EXPLAINED = (200, 400, 404, 422)
 
 Days = npt.NDArray[np.datetime64]
@@ -63,7 +63,7 @@ class Yahoo:
     """Source `yahoo`.
 
     `options` go to the `curl_cffi` session that carries the requests (`proxies`, `verify`); `timeout`
-    bounds one of them, in seconds. Raises `VendorError` when Yahoo cannot be had or makes no sense.
+    bounds one of them, in seconds. Raises `VendorError` when Yahoo is unreachable or its answer malformed.
     """
 
     options: Mapping[str, Any] = field(default_factory=dict, repr=False)
@@ -76,7 +76,7 @@ class Yahoo:
     adjusted_only: bool = False
 
     def symbols(self) -> tuple[str, ...]:
-        """Empty: Yahoo has more than it can list."""
+        """Return nothing: Yahoo has more symbols than it can list."""
         return ()
 
     def history(
@@ -86,11 +86,11 @@ class Yahoo:
         end: datetime | None = None,
         frequency: str = "1d",
     ) -> pa.Table:
-        """Closed bars of the regular sessions. Yahoo keeps a month of 1m, two of 5m and 15m, two years of 1h.
+        """Return closed bars of the regular sessions.
 
-        Daily bars are stamped with the session's close, the last intraday one of a session with its
-        end. `UnknownNameError` for a symbol that Yahoo does not know, `DataError` for one that trades
-        elsewhere than on New York's calendar.
+        Yahoo keeps a month of 1m, two months of 5m and 15m, two years of 1h. Daily bars are stamped with the
+        session's close, the last intraday bar of a session with its end. `UnknownNameError` for a symbol that
+        Yahoo does not know, `DataError` for one that trades elsewhere than on New York's calendar.
         """
         require_frequency(self, frequency, tuple(INTERVALS))
         tables = [
@@ -102,9 +102,9 @@ class Yahoo:
     def actions(
         self, symbols: Sequence[str], start: datetime | None = None, end: datetime | None = None
     ) -> pa.Table:
-        """Splits and cash dividends with `start <= ex-date <= end`; columns of `ACTIONS_SCHEMA`.
+        """Return splits and cash dividends with `start <= ex-date <= end`; columns of `ACTIONS_SCHEMA`.
 
-        Yahoo does not say when they were announced: `published` is the beginning of the ex-date.
+        Yahoo does not report the announcement: `published` is the beginning of the ex-date.
         """
         first = start.date() if start else date.min
         last = end.date() if end else date.max
@@ -123,7 +123,7 @@ class Yahoo:
         else:
             pieces = self._pieces(symbol, frequency, max(first, now - REACHES[frequency]), last)
             starts, values = _joined(list(pieces))
-            # The price of the moment comes as a bar of its own, off the grid.
+            # Yahoo appends the current price as a bar of its own, off the grid.
             on_grid = starts == starts.astype("datetime64[m]")
             starts, values = starts[on_grid], {name: column[on_grid] for name, column in values.items()}
             closes = regular_closes(starts, PERIODS[frequency])
@@ -135,7 +135,7 @@ class Yahoo:
         return bars_table(symbol, closes[keep], columns)
 
     def _daily(self, symbol: str) -> tuple[_Chart, DailyFactor]:
-        """Everything daily that Yahoo has: the splits that its prices hold reach to this day."""
+        """Return all daily bars: Yahoo's prices include the splits until today."""
         now = self.clock.now()
         chart = self._chart(symbol, "1d", BEGINNING, now + timedelta(days=1))
         days = new_york_days(chart.starts)
@@ -164,10 +164,13 @@ class Yahoo:
             "events": "div,splits",
         }
         what = f"source '{self.name}', {interval} bars of '{symbol}'"
-        return self.retry.call(lambda: _parsed(symbol, self._asked(symbol, parameters)), what)
+        return self.retry.call(lambda: _parsed(symbol, self._response(symbol, parameters)), what)
 
-    def _asked(self, symbol: str, parameters: Mapping[str, Any]) -> Any:
-        """The answer's JSON. yfinance takes care of cookie and crumb; its cache would keep failures too."""
+    def _response(self, symbol: str, parameters: Mapping[str, Any]) -> Any:
+        """Return the answer's JSON.
+
+        yfinance takes care of cookie and crumb; its cache is not used, as it would keep failures too.
+        """
         from curl_cffi.requests.exceptions import RequestException
         from yfinance.data import YfData
         from yfinance.exceptions import YFException, YFRateLimitError
@@ -192,7 +195,7 @@ class Yahoo:
 
     @cached_property
     def _session(self) -> Any:
-        """As yfinance makes one, and it remembers the last headers: yfinance drops those of a 429."""
+        """Session as yfinance makes one, which keeps the last headers: yfinance drops those of a 429."""
         from curl_cffi.requests import Session
 
         class RememberingSession(Session):  # type: ignore[type-arg]
@@ -211,12 +214,14 @@ SOURCE = Yahoo()
 
 def _joined(pieces: Sequence[_Chart]) -> tuple[Moments, dict[str, Floats]]:
     none: Floats = np.array([])
-    starts: Moments = np.concatenate([np.array([], "datetime64[ns]"), *(one.starts for one in pieces)])
-    return starts, {name: np.concatenate([none, *(one.values[name] for one in pieces)]) for name in COLUMNS}
+    starts: Moments = np.concatenate([np.array([], "datetime64[ns]"), *(piece.starts for piece in pieces)])
+    return starts, {
+        name: np.concatenate([none, *(piece.values[name] for piece in pieces)]) for name in COLUMNS
+    }
 
 
 def _parsed(symbol: str, body: Any) -> _Chart:
-    """What Yahoo says, held to its schema; `VendorError` where it is none."""
+    """Parse Yahoo's answer; `VendorError` where it does not follow the schema."""
     try:
         chart = body["chart"]
         if chart.get("error"):
@@ -228,11 +233,12 @@ def _parsed(symbol: str, body: Any) -> _Chart:
         values = {name: np.array(quotes.get(name) or [], dtype=np.float64) for name in COLUMNS}
         events = result.get("events") or {}
         splits = [
-            (_day(one["date"]), float(one["numerator"]) / float(one["denominator"]))
-            for one in (events.get("splits") or {}).values()
+            (_day(event["date"]), float(event["numerator"]) / float(event["denominator"]))
+            for event in (events.get("splits") or {}).values()
         ]
         dividends = [
-            (_day(one["date"]), float(one["amount"])) for one in (events.get("dividends") or {}).values()
+            (_day(event["date"]), float(event["amount"]))
+            for event in (events.get("dividends") or {}).values()
         ]
         currency = str(meta["currency"])
     except (AttributeError, IndexError, KeyError, TypeError, ValueError, ZeroDivisionError) as error:
@@ -276,7 +282,7 @@ def _action(
 
 
 def _split_scale(days: Days, splits: Sequence[tuple[date, float]]) -> Floats:
-    """What Yahoo divided the prices of each day by: the splits that came after it, `[T]`."""
+    """Return Yahoo's divisor of each day's prices: the splits that came after it, `[T]`."""
     scale = np.ones(len(days))
     for day, ratio in splits:
         scale[days < np.datetime64(day, "D")] *= ratio
@@ -284,7 +290,7 @@ def _split_scale(days: Days, splits: Sequence[tuple[date, float]]) -> Floats:
 
 
 def _within(closes: Moments, start: datetime, end: datetime) -> npt.NDArray[np.bool_]:
-    """Which closes lie in `[start, end]`; each close once, and NaT never."""
+    """Return True for closes in `[start, end]`; each close once, and NaT never."""
     inside = (closes >= to_datetime64(start)) & (closes <= to_datetime64(end))
     first = np.zeros(len(closes), dtype=bool)
     first[np.unique(closes, return_index=True)[1]] = True

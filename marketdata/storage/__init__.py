@@ -1,5 +1,5 @@
-"""Stored market data: snapshots under the hash of their content, and their deltas.
+"""Stored market data: snapshots under the hash of their content, with deltas.
 
-Bars, corporate actions and vintages come in and go out. Whether bars can be believed is told by
-`marketdata.quality.checks`.
+Bars, corporate actions and vintages enter and leave. Whether bars can be believed is decided in
+`marketdata.quality`.
 """

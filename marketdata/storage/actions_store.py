@@ -1,6 +1,7 @@
-"""Stored corporate actions: a Parquet file under the hash of its content, beside the snapshots.
+"""Stored corporate actions: a Parquet file under the hash of its content.
 
-Together with a snapshot of bars as traded, the hash says all that adjusted prices are made of.
+The files lie beside the snapshots. A snapshot of bars as traded and this hash together determine all
+adjusted prices.
 """
 
 from __future__ import annotations
@@ -38,13 +39,16 @@ _SCHEMA = pa.schema(
 
 
 class ActionsStore:
-    """Corporate actions in a folder, each set of them under its hash. Nothing is made before `save`."""
+    """Sets of corporate actions in a folder, each under its hash; created by the first `save`."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = Path(folder)
 
     def save(self, actions: Sequence[CorporateAction]) -> str:
-        """Store actions, in any order; the hash of their content, the same for the same actions."""
+        """Store actions, in any order, and return the hash of their content.
+
+        The same actions have the same hash.
+        """
         identity = actions_hash(actions)
         path = self._path(identity)
         if not path.is_file():
@@ -54,13 +58,17 @@ class ActionsStore:
         return identity
 
     def load(self, identity: str) -> list[CorporateAction]:
-        """The actions of a hash, verified.
+        """Return the actions of a hash, verified.
 
-        `UnknownNameError` if nothing is stored under it, `DamagedStoreError` if that does not fit it.
+        `UnknownNameError` if nothing is stored under it, `DamagedStoreError` if the content does not fit the
+        hash.
         """
         path = self._path(identity)
         if not path.is_file():
-            known = (one.name.removesuffix(SUFFIX)[:12] + "…" for one in self._folder.glob("*" + SUFFIX))
+            known = (
+                stored_path.name.removesuffix(SUFFIX)[:12] + "…"
+                for stored_path in self._folder.glob("*" + SUFFIX)
+            )
             raise UnknownNameError("set of corporate actions", identity, known, where=str(self._folder))
         try:
             actions = read_records(path, CorporateAction)
@@ -75,8 +83,8 @@ class ActionsStore:
 
 
 def actions_hash(actions: Sequence[CorporateAction]) -> str:
-    """SHA-256 over the actions, whatever their order."""
-    content = [[one.name for one in fields(CorporateAction)], sorted(_canonical(one) for one in actions)]
+    """Return the SHA-256 of the actions, independent of their order."""
+    content = [[item.name for item in fields(CorporateAction)], sorted(_canonical(item) for item in actions)]
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
 
@@ -85,7 +93,7 @@ def _row(action: CorporateAction) -> dict[str, Any]:
 
 
 def _canonical(action: CorporateAction) -> list[str]:
-    # Numbers by their shortest exact text, moments in UTC.
+    # Numbers as their shortest exact text, moments in UTC.
     return [
         value.isoformat() if hasattr(value, "isoformat") else str(value) for value in _row(action).values()
     ]

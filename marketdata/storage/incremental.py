@@ -1,4 +1,4 @@
-"""From a source into the store: a base, and what the source has had since as deltas."""
+"""Copy bars from a source into the store: a base, then deltas with newer bars."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from marketdata.source import Source, identity_of, stated_frequency
 from marketdata.storage.snapshot_content import without_nulls
 from marketdata.storage.snapshots import Snapshot, SnapshotStore
 
-# Two prices of one bar that differ by less are the same, written with other digits.
+# Relative difference below which two prices of one bar are the same, written with other digits.
 SAME_PRICE = 1e-9
-# A bar may come so much later than others, whichever is longer.
+# Maximum delay of a late bar behind the others, whichever of the two is longer.
 LATE_BARS, LATE_TIME = 63, timedelta(days=7)
-# The first bar after a day may be so much later: holidays, and weeks that are dated by their end.
+# Maximum delay of the first bar after a requested start: holidays, and weeks that are dated by their end.
 MAX_LATE_START = timedelta(days=10)
-# So many symbols are named.
+# Number of symbols named in a message.
 SHOWN = 8
 log = logging.getLogger(__name__)
 
@@ -39,10 +39,40 @@ def take(
     start: datetime | None = None,
     until: datetime | None = None,
 ) -> Snapshot:
-    """Store the bars of `source` from `start` up to `until` as a base, checked, with its quality report.
+    """Store the bars of a source as a base snapshot, checked, with its quality report.
 
-    Without `start`, as far back as the source has bars; symbols that begin later than `start` are named.
-    The same bars give the same snapshot. Raises `DataError` for what `policies` reject.
+    The same bars give the same snapshot. Symbols that begin later than `start` are logged.
+
+    Parameters
+    ----------
+    store
+        Snapshots of the workspace.
+    source
+        Source of the bars.
+    symbols
+        Symbols to store; all that the source lists if none are named.
+    policies
+        Consequences of findings, by rule.
+    thresholds
+        Limits of the quality rules.
+    start, until
+        First and last close, aware; None for as far as the source has bars.
+
+    Returns
+    -------
+    Snapshot
+        The stored base.
+
+    Raises
+    ------
+    DataError
+        For bars that `policies` reject, and for an empty table.
+    UnknownNameError
+        For a symbol that the source lacks.
+    InputError
+        If the source cannot list its symbols and none are named, or the store cannot be written.
+    VendorError
+        If the source's vendor fails or refuses.
     """
     table = history_from(source, symbols, start, until)
     name, stated = f"source '{source.name}'", stated_frequency(source)
@@ -55,14 +85,14 @@ def take(
 def history_from(
     source: Source, symbols: Sequence[str], start: datetime | None, until: datetime | None = None
 ) -> pa.Table:
-    """The bars of `source` from `start` up to `until`; symbols that begin later than `start` are named."""
+    """Return the bars of `source` from `start` to `until`; log symbols that begin later than `start`."""
     table = source.history(tuple(symbols), start, until)
     if start is not None:
-        _tell_late_starts(table, source, symbols, start)
+        _log_late_starts(table, source, symbols, start)
     return table
 
 
-def _tell_late_starts(table: pa.Table, source: Source, symbols: Sequence[str], start: datetime) -> None:
+def _log_late_starts(table: pa.Table, source: Source, symbols: Sequence[str], start: datetime) -> None:
     firsts = table.group_by("symbol", use_threads=False).aggregate([("timestamp", "min")])
     known = dict(zip(firsts["symbol"].to_pylist(), firsts["timestamp_min"].to_numpy(), strict=True))
     allowed = to_datetime64(start + MAX_LATE_START)
@@ -88,12 +118,44 @@ def update(
     *,
     start: datetime | None = None,
 ) -> Snapshot:
-    """The newest snapshot of `source`, with the bars that it lacks appended as a delta.
+    """Append the bars that the newest snapshot of a source lacks, as a delta.
 
-    Where there is no snapshot yet, all of the source's bars (from `start`) become a base; where nothing is
-    new, the newest one comes back as it is. Bars that came late, for times that are stored already, are
-    filled in as far back as `later` asks. Bars are checked before they are stored, and the report is kept
-    beside the snapshot. Raises `DataError` for what `policies` reject.
+    Without a snapshot, all of the source's bars (from `start`) become a base; without new bars, the newest
+    snapshot is returned unchanged. Late bars, for times that are stored already, are filled in as far back as
+    `later` asks. Bars are checked before they are stored, and the report is kept beside the snapshot.
+
+    Parameters
+    ----------
+    store
+        Snapshots of the workspace.
+    source
+        Source of the bars.
+    symbols
+        Symbols to ask for; all that the source lists if none are named.
+    policies
+        Consequences of findings, by rule.
+    thresholds
+        Limits of the quality rules.
+    start
+        First close of a new base, aware; not used for a delta.
+
+    Returns
+    -------
+    Snapshot
+        The newest snapshot of the source.
+
+    Raises
+    ------
+    DataError
+        For bars that `policies` reject.
+    UnknownNameError
+        For a symbol that the source lacks.
+    InputError
+        If the source cannot list its symbols and none are named, or the store cannot be written.
+    DamagedStoreError
+        For a stored file that does not fit its hash.
+    VendorError
+        If the source's vendor fails or refuses.
     """
     known = newest(store, source)
     if known is None:
@@ -108,16 +170,16 @@ def update(
 
 
 def newest(store: SnapshotStore, source: Source) -> Snapshot | None:
-    """The newest snapshot of `source` with its options; None where there is none.
+    """Return the newest snapshot of `source` with its options; None where there is none.
 
-    Before options were part of its identity, a source's snapshots were kept under its name alone: the
-    newest of those is taken over where it holds nothing but bars that the source has too.
+    Before options were part of its identity, a source's snapshots were kept under its name alone: the newest
+    of those is taken over if it holds only bars that the source has too.
     """
     identity = identity_of(source)
-    found = store.latest(identity)
-    former = store.latest(source.name) if found is None and identity != source.name else None
+    snapshot = store.latest(identity)
+    former = store.latest(source.name) if snapshot is None and identity != source.name else None
     if former is None:
-        return found
+        return snapshot
     if not _holds_bars_of(store.load(former.id), source, former):
         log.warning(
             "snapshot %s of '%s' says nothing of options, and its bars are not those of '%s': it is left "
@@ -129,17 +191,17 @@ def newest(store: SnapshotStore, source: Source) -> Snapshot | None:
 
 
 def _holds_bars_of(known: pa.Table, source: Source, described: Snapshot) -> bool:
-    """True if every bar of `known` is one of the source's, with the same prices."""
+    """Return True if every bar of `known` is one of the source's, with the same prices."""
     symbols = tuple(sorted(pc.unique(known["symbol"]).to_pylist()))
     listed = source.symbols()
     if listed and not set(symbols) <= set(listed):
         return False
-    # Times are stored to the nanosecond, and told to the microsecond.
+    # Times are stored to the nanosecond and described to the microsecond.
     table = source.history(symbols, described.first, described.last + timedelta(microseconds=1))
-    there = table.group_by(["symbol", "timestamp"], use_threads=False).aggregate(
+    source_rows = table.group_by(["symbol", "timestamp"], use_threads=False).aggregate(
         [(name, "first") for name in PRICE_COLUMNS]
     )
-    both = known.join(there, ["symbol", "timestamp"], join_type="inner")
+    both = known.join(source_rows, ["symbol", "timestamp"], join_type="inner")
     return both.num_rows == known.num_rows and all(
         np.allclose(both[name].to_numpy(), both[f"{name}_first"].to_numpy(), SAME_PRICE, 0.0, equal_nan=True)
         for name in PRICE_COLUMNS
@@ -156,16 +218,16 @@ def later(
     until: datetime | None = None,
     aside: pa.Table | None = None,
 ) -> Cleaned | None:
-    """Bars that `source` has (up to `until`) and `known` lacks, checked and adjusted alike.
+    """Return the bars that `source` has (up to `until`) and `known` lacks, checked and adjusted alike.
 
-    That is what followed, and bars of known symbols that came late: within `LATE_BARS` bars and
-    `LATE_TIME` of the last, or since a symbol's last bar. `aside` are bars that were not believed when
-    they came (columns symbol and timestamp): they are not looked at again. None where there is nothing.
-    Raises `DataError` for what `policies` reject.
+    These are later bars, and late bars of known symbols: within `LATE_BARS` bars and `LATE_TIME` of the last,
+    or since a symbol's last bar. `aside` are bars that were quarantined or dropped earlier (columns symbol
+    and timestamp): they are not considered again. None where there are no new bars. Raises `DataError` for
+    bars that `policies` reject.
     """
     if until is not None and until <= to_datetime(known["timestamp"].to_numpy().max()):
         return None
-    table = continued(known, source.history(tuple(symbols), _ask_from(known), until))
+    table = continued(known, source.history(tuple(symbols), _first_requested(known), until))
     if aside is not None:
         table = missing(aside, table)
     if not table.num_rows:
@@ -176,9 +238,9 @@ def later(
 
 
 def continued(known: pa.Table, table: pa.Table) -> pa.Table:
-    """The rows of `table` that `known` lacks, their adjustment carried on from there.
+    """Return the rows of `table` that `known` lacks, with their adjustment continued.
 
-    Of symbols that `known` does not have, the rows after its last.
+    For symbols that `known` does not have, only rows after its last bar are returned.
 
     Only ratios of adjustments mean anything, and an answer may begin anew at 1: where a symbol's last
     known bar is in `table` too, its factors are multiplied so that both agree on that bar.
@@ -187,12 +249,12 @@ def continued(known: pa.Table, table: pa.Table) -> pa.Table:
     times = table["timestamp"].to_numpy()
     factor = table["adjustment"].to_numpy().copy()
     for symbol, (last, before) in _last_bars(known).items():
-        mine = symbols == symbol
-        here = factor[mine & (times == last)]
+        own = symbols == symbol
+        here = factor[own & (times == last)]
         if len(here) and here[0] > 0 and here[0] != before:
-            factor[mine] *= before / here[0]
-    place = table.schema.get_field_index("adjustment")
-    table = table.set_column(place, table.schema.field(place), pa.array(factor, from_pandas=True))
+            factor[own] *= before / here[0]
+    index = table.schema.get_field_index("adjustment")
+    table = table.set_column(index, table.schema.field(index), pa.array(factor, from_pandas=True))
     here = pc.is_in(table["symbol"], value_set=pc.unique(known["symbol"]))
     follows = pc.greater(table["timestamp"], pc.max(known["timestamp"]))
     begun = pc.greater_equal(table["timestamp"], pc.min(known["timestamp"]))
@@ -200,20 +262,23 @@ def continued(known: pa.Table, table: pa.Table) -> pa.Table:
 
 
 def joined(known: pa.Table, table: pa.Table) -> pa.Table:
-    """The rows of both, sorted by timestamp and symbol."""
+    """Return the rows of both tables, sorted by timestamp and symbol."""
     both = pa.concat_tables([known, table], promote_options="default")
     return without_nulls(both.sort_by([("timestamp", "ascending"), ("symbol", "ascending")]))
 
 
 def missing(known: pa.Table, table: pa.Table) -> pa.Table:
-    """The rows of `table` for whose symbol and time, to the microsecond, `known` has none; in their order."""
+    """Return the rows of `table` with a symbol and time that `known` lacks, in their order.
+
+    Times are compared to the microsecond.
+    """
     rows = _keys(table).append_column("row", pa.array(np.arange(table.num_rows)))
-    found = rows.join(_keys(known), ["symbol", "time"], join_type="left anti")["row"].to_numpy()
-    return table if len(found) == table.num_rows else table.take(pa.array(np.sort(found)))
+    new_rows = rows.join(_keys(known), ["symbol", "time"], join_type="left anti")["row"].to_numpy()
+    return table if len(new_rows) == table.num_rows else table.take(pa.array(np.sort(new_rows)))
 
 
 def set_aside(store: SnapshotStore, snapshot: Snapshot) -> pa.Table:
-    """Symbol and timestamp of the bars that were not believed when a snapshot and its parents were stored."""
+    """Return symbol and timestamp of the bars that a snapshot and its parents excluded when stored."""
     parts, link = [], snapshot
     while True:
         parts.append(bars_set_aside(store.folder, link.id))
@@ -227,8 +292,11 @@ def _keys(table: pa.Table) -> pa.Table:
     return pa.table({"symbol": table["symbol"], "time": microseconds})
 
 
-def _ask_from(known: pa.Table) -> datetime:
-    """First moment to ask for: some way back, or the last bar of the symbol that lacks most."""
+def _first_requested(known: pa.Table) -> datetime:
+    """Return the first moment to request.
+
+    Some way back from the last bar, or the last bar of the most incomplete symbol.
+    """
     lasts = [last for last, _ in _last_bars(known).values()]
     times = np.unique(known["timestamp"].to_numpy())
     recent = min(times[-min(LATE_BARS, len(times))], times[-1] - np.timedelta64(LATE_TIME))
@@ -236,7 +304,7 @@ def _ask_from(known: pa.Table) -> datetime:
 
 
 def _last_bars(known: pa.Table) -> dict[str, tuple[np.datetime64, float]]:
-    """Time and adjustment of each symbol's last bar; rows are sorted by timestamp."""
+    """Return time and adjustment of each symbol's last bar; rows are sorted by timestamp."""
     ends = zip(
         known["symbol"].to_pylist(),
         known["timestamp"].to_numpy(),

@@ -1,4 +1,4 @@
-"""How long snapshots are kept."""
+"""Retention of snapshots: which are kept, and for how long."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from alphaloop.runtime.atomic_file import PARTIAL
 from marketdata.quality.quality_report import QUARANTINE, REPORT
 from marketdata.storage.snapshots import SUFFIX, Snapshot, SnapshotStore
 
-# A writer that is still at work is not older than this.
+# A partial file older than this was abandoned by its writer.
 ABANDONED = timedelta(hours=1)
 LONGEST_DAYS = 100_000
 
@@ -25,14 +25,14 @@ def prune(
     keep: Iterable[str] = (),
     dry_run: bool = False,
 ) -> tuple[str, ...]:
-    """Remove snapshots that nothing asks for; returns their ids, in the order in which they went.
+    """Remove snapshots that are no longer needed, and return their ids in the order of removal.
 
-    Kept are each source's newest, those stored within `keep_days` of `now`, the `keep_last` stored last
-    of each source, those named in `keep` (model versions and orders name theirs), and every ancestor of
-    one that is kept: a delta is nothing without its base. Children go before their parents, so a prune
-    that is interrupted leaves no delta without its base and can be run again. Their quality reports and
-    quarantines go with them, and so does what a writer left unfinished. `dry_run` only says
-    what would go. `InputError` unless at least one limit is given.
+    Kept are each source's newest, those stored within `keep_days` of `now`, the `keep_last` stored last of
+    each source, those named in `keep` (model versions and orders name theirs), and every ancestor of a kept
+    one: a delta is useless without its base. Children are removed before their parents, so an interrupted run
+    leaves no delta without its base and can be repeated. Quality reports and quarantines are removed with
+    their snapshots, and so are abandoned partial files. `dry_run` only returns the ids. `InputError` unless
+    at least one limit is given.
     """
     if keep_days is None and keep_last is None:
         raise InputError("pruning needs keep_days, keep_last or both")
@@ -55,22 +55,24 @@ def prune(
 def _recent(
     stored: dict[str, Snapshot], now: datetime, keep_days: float | None, keep_last: int | None
 ) -> set[str]:
-    written = {one.id: one.path.stat().st_mtime for one in stored.values()}
+    written = {snapshot.id: snapshot.path.stat().st_mtime for snapshot in stored.values()}
     recent: set[str] = set()
     if keep_days is not None:
         oldest = (now - timedelta(days=keep_days)).timestamp()
         recent |= {name for name, moment in written.items() if moment >= oldest}
-    for source in {one.source for one in stored.values()} if keep_last else ():
-        mine = [one for one in stored.values() if one.source == source]
-        # Deltas of one burst may share a moment: the later bar is the newer one.
-        newest = sorted(mine, key=lambda one: (written[one.id], one.last), reverse=True)
-        recent |= {one.id for one in newest[:keep_last]}
+    for source in {snapshot.source for snapshot in stored.values()} if keep_last else ():
+        stored_of_source = [snapshot for snapshot in stored.values() if snapshot.source == source]
+        # Deltas written in one burst may share a time stamp: the one with the later bar is newer.
+        newest = sorted(
+            stored_of_source, key=lambda snapshot: (written[snapshot.id], snapshot.last), reverse=True
+        )
+        recent |= {snapshot.id for snapshot in newest[:keep_last]}
     return recent
 
 
-def _with_ancestors(wanted: set[str], stored: dict[str, Snapshot]) -> set[str]:
+def _with_ancestors(snapshot_ids: set[str], stored: dict[str, Snapshot]) -> set[str]:
     kept: set[str] = set()
-    for snapshot_id in wanted:
+    for snapshot_id in snapshot_ids:
         link: str | None = snapshot_id
         while link is not None and link in stored and link not in kept:
             kept.add(link)
@@ -79,7 +81,7 @@ def _with_ancestors(wanted: set[str], stored: dict[str, Snapshot]) -> set[str]:
 
 
 def _sweep(folder: Path, kept: set[str], now: datetime) -> None:
-    """Companions of snapshots that are gone, and what writers left behind."""
+    """Remove companion files of removed snapshots, and abandoned partial files."""
     for suffix in (REPORT, QUARANTINE):
         for path in folder.glob(f"*{suffix}"):
             name = path.name.removesuffix(suffix)

@@ -1,7 +1,7 @@
-"""What a snapshot holds: its columns, and the hash of their values.
+"""Columns of a snapshot, and the hash of their values.
 
-The id of a snapshot is SHA-256 over its parent's id, the source's name and this hash. A table with the
-columns of `BARS_SCHEMA` alone hashes as it did before there were others.
+The id of a snapshot is SHA-256 over its parent's id, the source's name and this hash. A table with only the
+columns of `BARS_SCHEMA` hashes as it did before further columns existed.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from alphaloop.errors import DataError
 
 
 def normalised(table: pa.Table) -> pa.Table:
-    """`table` with the types and order of columns that are stored; `DataError` if it is no table of bars.
+    """Convert `table` to the stored types and order of columns.
 
-    Who gave a bar is text, whether it is disputed a truth value, and any further column float64; null
-    in the first two is "nobody" and "no".
+    `provider` becomes text, `disputed` a boolean, and any further column float64; null in the first two
+    becomes the empty text and False. `DataError` if it is no table of bars.
     """
     if table.num_rows == 0:
         raise DataError("a snapshot needs bars, and this table has no rows")
@@ -33,7 +33,7 @@ def normalised(table: pa.Table) -> pa.Table:
 
 
 def schema_of(names: list[str]) -> pa.Schema:
-    """The schema of a stored table with columns of these names: those of bars first, then by name."""
+    """Return the schema of a stored table: columns of bars first, others by name."""
     fields = list(BARS_SCHEMA)
     kinds = {PROVIDER: pa.string(), DISPUTED: pa.bool_()}
     further = sorted(set(names) - set(BARS_SCHEMA.names))
@@ -41,22 +41,25 @@ def schema_of(names: list[str]) -> pa.Schema:
 
 
 def without_nulls(table: pa.Table) -> pa.Table:
-    """`table` with provider and disputed filled: parts that lack them are of nobody, and undisputed."""
+    """Return `table` with the nulls of `provider` and `disputed` filled with "" and False."""
     for name, absent in ((PROVIDER, ""), (DISPUTED, False)):
         if name in table.schema.names:
-            place = table.schema.get_field_index(name)
-            table = table.set_column(place, table.schema.field(place), table[name].fill_null(absent))
+            index = table.schema.get_field_index(name)
+            table = table.set_column(index, table.schema.field(index), table[name].fill_null(absent))
     return table
 
 
 def identity(parent: str | None, source: str, table: pa.Table) -> str:
-    """The id of a snapshot whose own rows are `table`."""
+    """Return the id of a snapshot with `table` as its own rows."""
     chained = json.dumps([parent, source, content_hash(table)])
     return hashlib.sha256(chained.encode()).hexdigest()
 
 
 def content_hash(table: pa.Table) -> str:
-    """SHA-256 over names, types, nulls and values of the columns, whatever their encoding or chunking."""
+    """Return the SHA-256 of names, types, nulls and values of the columns.
+
+    The hash does not depend on encoding or chunking.
+    """
     digest = hashlib.sha256(str(table.num_rows).encode())
     for field in schema_of(table.schema.names):
         column = table[field.name].cast(field.type)

@@ -2,8 +2,8 @@
 
 A snapshot is a base (`save`) or a parent plus rows that came later (`append`); live days are deltas.
 The id is SHA-256 over the parent's id, the source's name and the values of the columns, so it does not
-depend on how the file is encoded, and an id vouches for every row before it. It is computed anew on
-each load.
+depend on the encoding of the file, and an id vouches for every row before it. It is recomputed on each
+load.
 """
 
 from __future__ import annotations
@@ -30,16 +30,31 @@ from marketdata.storage.snapshot_content import content_hash, identity, normalis
 __all__ = ["Snapshot", "SnapshotStore", "content_hash"]
 HEADER = b"alphaloop.snapshot"
 SUFFIX, HEAD = ".parquet", ".head"
-# Longer names of files are refused by most file systems, the ending included.
+# Most file systems refuse longer file names, the ending included.
 MAX_NAME = 240
 _UNREADABLE = (pa.ArrowException, OSError, ValueError, KeyError, TypeError)
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """A stored set of bars: `rows`, `first` and `last` count the parents' rows too.
+    """A stored set of bars.
 
-    `calendar` is the one that its days follow, empty where that is not known.
+    Attributes
+    ----------
+    id
+        SHA-256 over parent, source and content, as hexadecimal text.
+    parent
+        Id of the snapshot that this delta follows; None for a base.
+    source
+        Identity of the source, see `marketdata.source.identity_of`.
+    rows
+        Number of bars, the parents' included.
+    first, last
+        Earliest and latest close, the parents' included, aware.
+    path
+        File of the snapshot's own rows.
+    calendar
+        Calendar of the bars' days; empty where it is not known.
     """
 
     id: str
@@ -53,9 +68,31 @@ class Snapshot:
 
 
 class SnapshotStore:
-    """Snapshots in a folder, one Parquet file for each base or delta. Nothing is made before `save`.
+    """Snapshots in a folder, one Parquet file for each base or delta.
 
-    A write that fails, on a full disk for instance, raises `InputError` and leaves what there was.
+    Nothing is created before `save`. A failed write, on a full disk for instance, raises `InputError` and
+    leaves earlier files untouched.
+
+    Parameters
+    ----------
+    folder
+        Folder of the files; it need not exist yet.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from tempfile import TemporaryDirectory
+    >>> import numpy as np
+    >>> from marketdata.source import bars_table
+    >>> from marketdata.storage.snapshots import SnapshotStore
+    >>> closes = np.array(["2020-01-02T21:00", "2020-01-03T21:00"], dtype="datetime64[ns]")
+    >>> columns = {name: np.array([10.0, 11.0]) for name in ("open", "high", "low", "close", "volume")}
+    >>> table = bars_table("XYZ", closes, {**columns, "adjustment": np.ones(2)})
+    >>> with TemporaryDirectory() as folder:
+    ...     store = SnapshotStore(Path(folder))
+    ...     snapshot = store.save(table, "example")
+    ...     store.load(snapshot.id).num_rows
+    2
     """
 
     def __init__(self, folder: Path) -> None:
@@ -64,17 +101,20 @@ class SnapshotStore:
 
     @property
     def folder(self) -> Path:
-        """Where the files lie."""
+        """Folder of the files."""
         return self._folder
 
     def save(self, table: pa.Table, source: str) -> Snapshot:
-        """Store a base. Storing the same bars again gives the same snapshot. `DataError` if it is empty."""
+        """Store a base. Storing the same bars again gives the same snapshot.
+
+        `DataError` if the table is empty or no table of bars.
+        """
         return self._write(normalised(table), None, source, calendar_of(table))
 
     def append(self, parent_id: str, table: pa.Table) -> Snapshot:
-        """Store rows that `parent_id` lacks: later bars, and bars that came late.
+        """Store rows that `parent_id` lacks: later bars, and late bars.
 
-        `DataError` for a bar of a symbol and time that it has.
+        `DataError` for a bar of a symbol and time that the parent has.
         """
         parent = self.describe(parent_id)
         delta = normalised(table)
@@ -83,16 +123,17 @@ class SnapshotStore:
         return self._write(delta, parent, self._source_of_newest(parent), parent.calendar)
 
     def load(self, snapshot_id: str) -> pa.Table:
-        """All bars of a snapshot, verified; `DamagedStoreError` names the file that does not fit its id.
+        """Return all bars of a snapshot, verified.
 
-        Further columns that only some of its parts have are null in the others.
+        Further columns that only some of its parts have are null in the others. `DamagedStoreError` names the
+        file that does not fit its id, `UnknownNameError` an id that is not stored.
         """
         parts: list[pa.Table] = []
-        wanted: str | None = snapshot_id
-        while wanted is not None:
-            table, header = self._read(wanted)
+        next_id: str | None = snapshot_id
+        while next_id is not None:
+            table, header = self._read(next_id)
             parts.append(table)
-            wanted = header["parent"]
+            next_id = header["parent"]
         late = any(
             pc.min(part["timestamp"]).as_py() <= pc.max(parent["timestamp"]).as_py()
             for part, parent in pairwise(parts)
@@ -107,7 +148,7 @@ class SnapshotStore:
         return with_calendar(table, described.calendar)
 
     def describe(self, snapshot_id: str) -> Snapshot:
-        """What is stored under an id; `UnknownNameError` if nothing is."""
+        """Return the description stored under an id; `UnknownNameError` if there is none."""
         if snapshot_id not in self._known:
             path = self._existing(snapshot_id)
             try:
@@ -117,7 +158,7 @@ class SnapshotStore:
         return self._known[snapshot_id]
 
     def latest(self, source: str | None = None) -> Snapshot | None:
-        """The snapshot that was stored last, of `source` if one is named."""
+        """Return the snapshot stored last, of `source` if one is named; None where there is none."""
         heads = [head for head in self._heads() if source in (None, _read_head(head)[1])]
         if not heads:
             return None
@@ -125,9 +166,9 @@ class SnapshotStore:
         return self.describe(_read_head(newest)[0])
 
     def rename(self, former: str, source: str) -> Snapshot | None:
-        """Keep the newest snapshot of `former` as that of `source` from now on, and return it.
+        """Make the newest snapshot of `former` the newest of `source`, and return it.
 
-        The snapshot itself stays as it is: what is appended to it is of `source`.
+        The snapshot itself is unchanged; later deltas belong to `source`.
         """
         newest = self.latest(former)
         if newest is not None:
@@ -136,17 +177,17 @@ class SnapshotStore:
         return newest
 
     def heads(self) -> set[str]:
-        """The id of each source's newest snapshot."""
+        """Return the id of each source's newest snapshot."""
         return {_read_head(head)[0] for head in self._heads()}
 
     def stored(self) -> Iterator[Snapshot]:
-        """Every snapshot in the folder."""
+        """Yield every snapshot in the folder."""
         for path in sorted(self._folder.glob(f"*{SUFFIX}")):
             if "." not in path.stem:
                 yield self.describe(path.stem)
 
     def forget(self, snapshot_id: str) -> None:
-        """Remove the file of one snapshot: see `marketdata.storage.retention`, which knows what may go."""
+        """Remove the file of one snapshot; `marketdata.storage.retention` decides which."""
         self._known.pop(snapshot_id, None)
         (self._folder / (snapshot_id + SUFFIX)).unlink(missing_ok=True)
 
@@ -162,12 +203,12 @@ class SnapshotStore:
     def _point(self, source: str, snapshot_id: str) -> None:
         """Make a snapshot the newest of a source."""
         head = self._head(source)
-        # A name that is too long for a file stands in it.
-        told = "" if unquote(head.stem) == source else source + "\n"
-        replace_with(head, lambda partial: partial.write_text(f"{snapshot_id}\n{told}", encoding="utf-8"))
+        # A source name that is too long for a file name is written into the file.
+        name = "" if unquote(head.stem) == source else source + "\n"
+        replace_with(head, lambda partial: partial.write_text(f"{snapshot_id}\n{name}", encoding="utf-8"))
 
     def _source_of_newest(self, parent: Snapshot) -> str:
-        """The source whose newest snapshot `parent` is; where it is none's, the one it was stored as."""
+        """Return the source with `parent` as its newest snapshot, else the source stored in `parent`."""
         own = self._head(parent.source)
         if own.is_file() and _read_head(own)[0] == parent.id:
             return parent.source
@@ -178,11 +219,11 @@ class SnapshotStore:
     def _require_missing(self, parent: Snapshot, delta: pa.Table) -> None:
         keys = ["symbol", "timestamp"]
         known = self.load(parent.id).select(keys)
-        there = delta.select(keys).join(known, keys, join_type="inner")
-        if there.num_rows:
+        overlap = delta.select(keys).join(known, keys, join_type="inner")
+        if overlap.num_rows:
             raise DataError(
-                f"snapshot {parent.id[:12]} has a bar of {there['symbol'][0]} at "
-                f"{there['timestamp'][0].cast(pa.timestamp('us', 'UTC'), safe=False).as_py().isoformat()} "
+                f"snapshot {parent.id[:12]} has a bar of {overlap['symbol'][0]} at "
+                f"{overlap['timestamp'][0].cast(pa.timestamp('us', 'UTC'), safe=False).as_py().isoformat()} "
                 "already; append later bars and bars that it lacks, or save a new base"
             )
 
@@ -254,7 +295,10 @@ def _snapshot(name: str, header: dict[str, Any], path: Path) -> Snapshot:
 
 
 def _calendar_of_source(source: str) -> str:
-    """The calendar of a source, for snapshots stored before they named it; empty where there is none."""
+    """Return the calendar of a source; empty where there is none.
+
+    Needed for snapshots stored before they named their calendar.
+    """
     from marketdata.sources import registry
 
     try:
@@ -264,9 +308,9 @@ def _calendar_of_source(source: str) -> str:
 
 
 def _read_head(head: Path) -> tuple[str, str]:
-    """The id of a source's newest snapshot, and the source."""
-    newest, *told = head.read_text(encoding="utf-8").split("\n")
-    return newest.strip(), next(filter(None, told), unquote(head.stem))
+    """Return the id of a source's newest snapshot, and the source."""
+    newest, *names = head.read_text(encoding="utf-8").split("\n")
+    return newest.strip(), next(filter(None, names), unquote(head.stem))
 
 
 def _damaged(path: Path, why: object) -> DamagedStoreError:

@@ -1,7 +1,7 @@
 """Stored vintages: a Parquet file under the hash of its content, beside the snapshots.
 
 A file holds the rows with their publications and names the hash of the corporate actions, which lie in
-`marketdata.storage.actions_store`. So one id says everything that was known at any time.
+`marketdata.storage.actions_store`. So one id determines everything known at any time.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ _UNREADABLE = (pa.ArrowException, OSError, ValueError, KeyError, TypeError)
 
 
 class VintageStore:
-    """Vintages in a folder, each under its hash. Nothing is made before `save`."""
+    """Vintages in a folder, each under its hash; created by the first `save`."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = Path(folder)
         self._actions = ActionsStore(self._folder)
 
     def save(self, vintages: Vintages) -> str:
-        """Store rows and actions; the id, the same for the same content in any order."""
+        """Store rows and actions, and return the id: the same for the same content."""
         rows, header = _ordered(vintages.rows), _header(vintages)
         self._actions.save(vintages.actions)
         identity = _identity(rows, header)
@@ -48,13 +48,17 @@ class VintageStore:
         return identity
 
     def load(self, identity: str) -> Vintages:
-        """The vintages of an id, verified.
+        """Return the vintages of an id, verified.
 
-        `UnknownNameError` if nothing is stored under it, `DamagedStoreError` if that does not fit it.
+        `UnknownNameError` if nothing is stored under it, `DamagedStoreError` if the content does not fit the
+        id.
         """
         path = self._path(identity)
         if not path.is_file():
-            known = (one.name.removesuffix(SUFFIX)[:12] + "…" for one in self._folder.glob("*" + SUFFIX))
+            known = (
+                stored_path.name.removesuffix(SUFFIX)[:12] + "…"
+                for stored_path in self._folder.glob("*" + SUFFIX)
+            )
             raise UnknownNameError("vintages", identity, known, where=str(self._folder))
         try:
             table = pq.ParquetFile(path).read()

@@ -144,7 +144,7 @@ class Rig:
         policy = FailoverPolicy(
             deadline=0.4 * PERIOD_MS / 1000,
             healthy=HEALTHY,
-            consensus=Consensus(least=4),
+            consensus=Consensus(min_changes=4),
             retry=Retry(on=(VendorError,), attempts=2, base=0.02, cap=0.1, deadline=2.0),
             period=PERIOD,
         )

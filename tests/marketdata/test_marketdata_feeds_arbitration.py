@@ -44,9 +44,9 @@ def _run(election: Election, bars: range, tellers: dict[str, float], **changed: 
                 if moment == now:
                     _tell(election, name, changed.get(name, _bar)(number), now)
             settled += [(number, one.bar.provider, now - close) for one in election.settle(now)]
-            wakes = election.wakes()
-            if wakes is not None and now < wakes < close + 59.0:
-                moments.add(wakes)
+            due = election.next_deadline()
+            if due is not None and now < due < close + 59.0:
+                moments.add(due)
     return settled
 
 
@@ -77,7 +77,7 @@ def test_a_stream_that_is_down_is_not_waited_for():
     """A primary whose stream ended costs not even a deadline."""
     election = _election(consensus=Consensus())
     _run(election, range(5), {"a": 0.1, "b": 0.3})
-    election.left("a")
+    election.mark_down("a")
     settled = _run(election, range(5, 7), {"b": 0.3})
     assert [(name, round(delay, 6)) for _, name, delay in settled] == [("b", 0.3), ("b", 0.3)]
     assert election.switches[0].reason == "its stream is down"
@@ -89,7 +89,7 @@ def test_a_bar_that_is_open_is_not_held_back_for_who_went_down() -> None:
     _run(election, range(3), {"a": 0.1, "b": 0.3})
     _tell(election, "b", _bar(3), 180.3)
     assert election.settle(180.3) == []
-    election.left("a")
+    election.mark_down("a")
     assert [one.bar.provider for one in election.settle(180.4)] == ["b"]
 
 
@@ -182,7 +182,7 @@ def test_a_settled_bar_says_which_came_before():
 
 def test_a_level_that_one_provider_alone_keeps_telling_is_believed_in_the_end():
     """A lone jump is disputed for some bars; nobody contradicts it, so it is the market's by then."""
-    election = _election("a", consensus=Consensus(least=10))
+    election = _election("a", consensus=Consensus(min_changes=10))
     _run(election, range(20), {"a": 0.1})
     marks = []
     for number in range(20, 40):
@@ -229,15 +229,17 @@ def test_every_bar_comes_out_once_in_order_and_by_its_deadline(events, compared,
             assert now <= opened[key] + DEADLINE
 
     for now, provider, number, symbol in events:
-        while (wakes := election.wakes()) is not None and wakes <= now:
-            settle(wakes)
+        while (due := election.next_deadline()) is not None and due <= now:
+            settle(due)
         key = (symbol, _bar(number).timestamp)
         told.add(key)
         opened.setdefault(key, now)
         _tell(election, provider, _bar(number, symbol), now)
         settle(now)
-    settle(1e9, finish=True) if election.wakes() is None else settle(election.wakes(), finish=True)
-    assert election.wakes() is None
+    settle(1e9, finish=True) if election.next_deadline() is None else settle(
+        election.next_deadline(), finish=True
+    )
+    assert election.next_deadline() is None
     assert len(out) == len(set(out))
     for symbol, at in told - set(out):
         later = [given_out[one] for one in out if one[0] == symbol and one[1] > at]

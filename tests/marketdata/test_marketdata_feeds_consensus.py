@@ -140,7 +140,8 @@ def test_only_columns_that_both_have_are_compared():
 
 
 @pytest.mark.parametrize(
-    "given", [{"tolerances": {"price": 0.1}}, {"tolerances": {"close": 1.0}}, {"outlier": 0}, {"least": 1}]
+    "given",
+    [{"tolerances": {"price": 0.1}}, {"tolerances": {"close": 1.0}}, {"outlier": 0}, {"min_changes": 1}],
 )
 def test_an_impossible_consensus_is_refused(given):
     """A tolerance of no column, or a number that makes no sense, is named."""

@@ -96,7 +96,7 @@ def test_of_a_parquet_file_only_columns_and_row_groups_asked_for_are_read(
     wide = many.append_column("not_asked_for", noise).append_column("sentiment", noise)
     pq.write_table(wide, path, row_group_size=2_000, compression="none")
     counting = CountingFiles()
-    storage = Storage(str(tmp_path), given=fs.PyFileSystem(counting))
+    storage = Storage(str(tmp_path), override=fs.PyFileSystem(counting))
     source = FolderSource(storage, BarColumns("24/7", extra=("sentiment",)), "24/7")
     start = datetime(2020, 1, 1, tzinfo=UTC)
     found = source.history(("BBB",), start, start + timedelta(days=7))
@@ -104,7 +104,9 @@ def test_of_a_parquet_file_only_columns_and_row_groups_asked_for_are_read(
     assert set(found["symbol"].to_pylist()) == {"BBB"}
     assert counting.read[str(path)] < path.stat().st_size / 8
     whole = CountingFiles()
-    FolderSource(Storage(str(tmp_path), given=fs.PyFileSystem(whole)), BarColumns("24/7"), "24/7").history()
+    FolderSource(
+        Storage(str(tmp_path), override=fs.PyFileSystem(whole)), BarColumns("24/7"), "24/7"
+    ).history()
     assert whole.read[str(path)] > path.stat().st_size / 2
 
 
@@ -120,7 +122,7 @@ def test_partitions_and_titles_that_cannot_hold_the_bars_are_not_opened(tmp_path
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         pq.write_table(bars.drop_columns(["symbol"]), tmp_path / name)
     counting = CountingFiles()
-    storage = Storage(str(tmp_path), given=fs.PyFileSystem(counting))
+    storage = Storage(str(tmp_path), override=fs.PyFileSystem(counting))
     source = FolderSource(storage, BarColumns("24/7"), "24/7")
     assert source.symbols() == ("AAA", "BBB")
     assert not counting.read

@@ -1,4 +1,4 @@
-"""Gaps that all symbols have in common, told once: the market was closed, or the whole feed was away."""
+"""Gaps common to all symbols, reported once: a closed market, or a failed feed."""
 
 from __future__ import annotations
 
@@ -18,54 +18,60 @@ WAY_OUT = "if the market was closed, name its days in data.holidays"
 
 
 def with_common_gaps(findings: Iterable[Finding], rows: Rows, calendar: str) -> Iterator[Finding]:
-    """The findings, with each gap that all symbols of that time have in common as one of no symbol.
+    """Yield the findings, with each gap common to all symbols as one finding without a symbol.
 
-    Sessions without bars that follow each other are one gap, too.
+    Consecutive sessions without bars are one gap, too.
     """
-    found = list(findings)
+    listed = list(findings)
     groups: dict[tuple[str, str], list[Finding]] = defaultdict(list)
-    for one in found:
-        if one.rule == "gap":
-            groups[one.timestamp, one.value].append(one)
+    for finding in listed:
+        if finding.rule == "gap":
+            groups[finding.timestamp, finding.value].append(finding)
     ends = [(rows.times[places[0]], rows.times[places[-1]]) for _, places in rows.groups]
     common = {
-        key: mine for key, mine in groups.items() if len(mine) > 1 and len(mine) == _alive(ends, key[0])
+        key: shared
+        for key, shared in groups.items()
+        if len(shared) > 1 and len(shared) == _alive(ends, key[0])
     }
-    yield from (one for one in found if (one.timestamp, one.value) not in common or one.rule != "gap")
-    days = {key[0]: mine for key, mine in common.items() if _is_day(key[0])}
+    yield from (
+        finding
+        for finding in listed
+        if (finding.timestamp, finding.value) not in common or finding.rule != "gap"
+    )
+    days = {key[0]: shared for key, shared in common.items() if _is_day(key[0])}
     yield from _runs_of_days(days, calendar)
-    for (moment, value), mine in common.items():
+    for (moment, value), shared in common.items():
         if moment not in days:
-            together = f"{value}, of any of the {len(mine)} symbols; {WAY_OUT}"
-            yield replace(mine[0], symbol="", value=together, severity=_worst(mine))
+            together = f"{value}, of any of the {len(shared)} symbols; {WAY_OUT}"
+            yield replace(shared[0], symbol="", value=together, severity=_worst(shared))
 
 
 def _runs_of_days(days: dict[str, list[Finding]], calendar: str) -> Iterator[Finding]:
-    """One finding for each run of sessions that have no bar of any symbol."""
+    """Yield one finding for each run of sessions without a bar of any symbol."""
     if not days:
         return
     first, last = date.fromisoformat(min(days)), date.fromisoformat(max(days))
     sessions = [str(day) for day in session_closes(first, last, calendar).astype("datetime64[D]")]
     begins = [
-        place
-        for place, day in enumerate(sessions)
-        if day in days and (place == 0 or sessions[place - 1] not in days)
+        index
+        for index, day in enumerate(sessions)
+        if day in days and (index == 0 or sessions[index - 1] not in days)
     ]
-    for place in begins:
-        run = [sessions[place]]
-        while place + len(run) < len(sessions) and sessions[place + len(run)] in days:
-            run.append(sessions[place + len(run)])
-        mine = days[run[0]]
+    for index in begins:
+        run = [sessions[index]]
+        while index + len(run) < len(sessions) and sessions[index + len(run)] in days:
+            run.append(sessions[index + len(run)])
+        shared = days[run[0]]
         sessions_told = (
             f"this session of {calendar}" if len(run) == 1 else f"{len(run)} sessions of {calendar}"
         )
-        value = f"no bar of any of the {len(mine)} symbols on {sessions_told}"
+        value = f"no bar of any of the {len(shared)} symbols on {sessions_told}"
         value += f", to {run[-1]}" if len(run) > 1 else ""
-        yield replace(mine[0], symbol="", value=f"{value}; {WAY_OUT}", severity=_worst(mine))
+        yield replace(shared[0], symbol="", value=f"{value}; {WAY_OUT}", severity=_worst(shared))
 
 
 def _alive(ends: Sequence[tuple[np.datetime64, np.datetime64]], moment: str) -> int:
-    """How many symbols have bars before and after a gap on a day, or after a bar."""
+    """Count the symbols with bars before and after a gap on a day, or after a bar."""
     if _is_day(moment):
         day = np.datetime64(moment, "D")
         return sum(first.astype("M8[D]") <= day <= last.astype("M8[D]") for first, last in ends)
@@ -78,4 +84,4 @@ def _is_day(moment: str) -> bool:
 
 
 def _worst(findings: Sequence[Finding]) -> Severity:
-    return "error" if any(one.severity == "error" for one in findings) else "warning"
+    return "error" if any(finding.severity == "error" for finding in findings) else "warning"

@@ -12,7 +12,7 @@ from marketdata.quality.finding import Finding
 
 
 def disputed(rows: Rows) -> Iterator[Finding]:
-    """Bars that were marked when they came in."""
+    """Find bars marked as disputed when they came in."""
     names = rows.table.schema.names
     if DISPUTED not in names:
         return

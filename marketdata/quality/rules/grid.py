@@ -1,8 +1,8 @@
-"""Rules `grid` and `frequency`: two bars of one period, bars between the others, and a wrong frequency.
+"""Rules `grid` and `frequency`: two bars in one period, bars off the grid, a wrong frequency.
 
-A period is a session of the calendar for daily bars, else a step of the usual length. Bars are on the grid
-where they close at a time that many others close at too: on the clock, or so far from the opening of their
-session, or as the session opens or closes.
+A period is a session of the calendar for daily bars, else a step of the usual length. A bar is on the grid
+if it closes at a time at which many others close too: by the clock, by the time since its session opened,
+or at a session's opening or close.
 """
 
 from __future__ import annotations
@@ -20,16 +20,17 @@ from marketdata.quality.rules.session import DAY, HOUR, usual_step
 SECOND = 1_000_000_000
 UNITS = {"m": 60 * SECOND, "h": HOUR, "d": DAY, "w": 7 * DAY, "M": 30 * DAY}
 NAMES = {"m": "minute", "h": "hour", "d": "day", "w": "week"}
-# From this step on bars are daily, and up to that one.
+# Range of steps of daily bars.
 MIN_DAILY, MAX_DAILY = 20 * HOUR, 4 * DAY
-# A time of day is on the grid if so large a share of the bars close at it, and there is a grid at all if so
-# many bars are on it.
+# A time of day is on the grid if at least this share of the bars close at it, and there is a grid at all if
+# at least this share of bars is on it.
 MIN_SHARE, MIN_ON_GRID = 0.05, 0.8
-# Bars closer than this share of a step are of one period.
+# Bars closer than this share of a step belong to one period.
 MIN_DISTANCE = 0.5
-# With fewer steps than this, nothing is said about the frequency.
+# With fewer steps than this, the frequency is not checked.
 MIN_STEPS = 5
-# A stated frequency is wrong where hardly any step is as short, or the usual one is much shorter.
+# A stated frequency is wrong if fewer than a share `FEW` of the steps are at most `MAX_STEP` times as long,
+# or the usual step is less than `MIN_STEP` times as long.
 MAX_STEP, MIN_STEP, FEW = 1.5, 0.6, 0.02
 
 
@@ -42,18 +43,21 @@ class Sessions:
 
     @classmethod
     def of(cls, times: Moments, calendar: str) -> Sessions:
-        """The sessions of the years of `times`."""
+        """Return the sessions in the years of `times`."""
         known = schedule(calendar, *years_of(times))
         return cls(known.opens.astype(np.int64), known.closes.astype(np.int64))
 
     def place(self, times: Moments) -> Places:
-        """Which session each bar is of: that which opened last before it closed; -1 before the first."""
+        """Return the session index of each bar.
+
+        This is the last session that opened before the bar's close; -1 before the first.
+        """
         places: Places = np.searchsorted(self.opens, times.astype(np.int64), side="left") - 1
         return places
 
 
 def frequency(rows: Rows, stated: str) -> Iterator[Finding]:
-    """Bars whose steps are not those of the frequency that their source states."""
+    """Find bars with steps that differ from the frequency stated by their source."""
     if not stated:
         return
     step = int(stated[:-1]) * UNITS[stated[-1]]
@@ -62,12 +66,12 @@ def frequency(rows: Rows, stated: str) -> Iterator[Finding]:
         return
     usual = float(np.median(steps))
     if np.mean(steps <= MAX_STEP * step) < FEW or usual < MIN_STEP * step:
-        value = f"bars are said to come every {stated} and come about every {_told(usual)}"
+        value = f"bars are said to come every {stated} and come about every {_step_in_words(usual)}"
         yield Finding("frequency", "", "", f"{value}; state the frequency that they have", bars=0)
 
 
 def grid(rows: Rows, calendar: str) -> Iterator[Finding]:
-    """Bars of a period that another bar of the symbol is of, and bars that close between the others."""
+    """Find second bars of a period, and bars that close off the grid."""
     step = usual_step(rows)
     daily = MIN_DAILY <= step <= MAX_DAILY
     sessions = None if calendar == ROUND_THE_CLOCK else Sessions.of(rows.times, calendar)
@@ -88,7 +92,10 @@ def grid(rows: Rows, calendar: str) -> Iterator[Finding]:
 def _twice(
     rows: Rows, step: int, sessions: Sessions | None, on_grid: Flags, daily: bool
 ) -> Iterator[tuple[int, int]]:
-    """Rows of a period that another row of the symbol is of, with that row: the one on the grid stays."""
+    """Yield rows in a period of another row of the symbol, with that other row.
+
+    Of two rows, the one on the grid stays.
+    """
     edges = np.array([], np.int64) if sessions is None else np.r_[sessions.opens, sessions.closes]
     for _, places in rows.groups:
         times = rows.times[places]
@@ -98,32 +105,32 @@ def _twice(
         else:
             same = apart < MIN_DISTANCE * step
             if not daily and step < MIN_DAILY:
-                # The last bar of a session may be a short one, and so may the first after its opening.
+                # The last bar of a session may be short, and so may the first after its opening.
                 edge = np.isin(times.astype(np.int64), edges)
                 same &= ~(edge[1:] | edge[:-1])
-        # The same moment twice is for the rule `unique`.
-        for place in np.flatnonzero(same & (apart > 0)).tolist():
-            earlier, later = int(places[place]), int(places[place + 1])
+        # Equal timestamps are reported by the rule `unique`.
+        for index in np.flatnonzero(same & (apart > 0)).tolist():
+            earlier, later = int(places[index]), int(places[index + 1])
             stays = earlier if on_grid[earlier] or not on_grid[later] else later
             yield (later, earlier) if stays == earlier else (earlier, later)
 
 
 def _on_grid(times: Moments, step: int, sessions: Sessions | None) -> Flags:
-    """Which bars close at a usual time, told to the second."""
+    """Return True for bars that close at a usual time, to the second."""
     stamps = times.astype(np.int64)
     length = max(min(step, DAY) if step < MIN_DAILY else DAY, SECOND)
     usual = _common(stamps % length // SECOND)
     if sessions is None or not len(sessions.opens):
         return usual
-    place = sessions.place(times)
-    since = stamps - sessions.opens[np.maximum(place, 0)]
-    usual |= _common(since % length // SECOND) & (place >= 0)
+    index = sessions.place(times)
+    since = stamps - sessions.opens[np.maximum(index, 0)]
+    usual |= _common(since % length // SECOND) & (index >= 0)
     on_grid: Flags = usual | np.isin(stamps, sessions.opens) | np.isin(stamps, sessions.closes)
     return on_grid
 
 
 def _common(phases: Places) -> Flags:
-    """Which phases occur in at least two rows and a twentieth of all."""
+    """Return True for phases that occur in at least two rows and a twentieth of all."""
     _, inverse, counts = np.unique(phases, return_inverse=True, return_counts=True)
     common: Flags = (counts >= max(2.0, MIN_SHARE * len(phases)))[inverse]
     return common
@@ -135,8 +142,8 @@ def _steps(rows: Rows) -> Places:
     return together
 
 
-def _told(step: float) -> str:
-    """A step in words: `15 minutes`, `1 day`."""
+def _step_in_words(step: float) -> str:
+    """Format a step in words: `15 minutes`, `1 day`."""
     unit = next(unit for unit in ("w", "d", "h", "m") if step >= 0.9 * UNITS[unit] or unit == "m")
     count = f"{step / UNITS[unit]:.3g}"
     return f"{count} {NAMES[unit]}{'' if count == '1' else 's'}"

@@ -1,7 +1,7 @@
-"""Holidays of one's own: sessions of the calendar on which the market was closed all the same.
+"""User-defined holidays: calendar sessions on which the market was closed.
 
-Setting `data.holidays`. A special closing that the calendar does not know, a day on which a venue was
-down. No bars are expected then, and a bar of such a day is a bar while the market was closed.
+Setting `data.holidays`: a special closing that the calendar does not know, a day on which a venue was down.
+No bars are expected then, and a bar on such a day counts as one while the market was closed.
 """
 
 from __future__ import annotations
@@ -25,7 +25,10 @@ from marketdata.quality.thresholds import Thresholds
 
 @dataclass(frozen=True)
 class Holidays:
-    """The sessions of `calendar` on `days` (as 2019-01-31) in the years of `times`, which never were."""
+    """Sessions of `calendar` on `days` (as 2019-01-31) that did not take place.
+
+    Covers the years of `times`.
+    """
 
     calendar: str
     days: Sequence[str]
@@ -35,33 +38,33 @@ class Holidays:
     def _sessions(self) -> Sessions:
         if self.calendar != ROUND_THE_CLOCK:
             return Sessions.of(self.times, self.calendar)
-        # A day more, so that the last one is whole.
+        # One day more, so that the last one is complete.
         first, last = (end.astype("M8[Y]") for end in (self.times.min(), self.times.max()))
         ends = np.arange(first.astype("M8[D]"), (last + 1).astype("M8[D]") + 1).astype("M8[ns]") + DAY
         return Sessions(ends.astype(np.int64) - DAY, ends.astype(np.int64))
 
     @cached_property
     def _sessions_days(self) -> npt.NDArray[np.datetime64]:
-        # The last moment within a session is of its day, where that ends at midnight, too.
+        # The last moment inside a session is on its day, even where the session ends at midnight.
         return (self._sessions.closes - 1).astype("M8[ns]").astype("M8[D]")
 
     @cached_property
     def _closed(self) -> Places:
-        """Places of the sessions that never were."""
+        """Indices of the sessions that did not take place."""
         return np.flatnonzero(np.isin(self._sessions_days, np.array(self.days, dtype="M8[D]")))
 
     def rows(self) -> Iterator[tuple[int, str]]:
-        """The places of `times` that lie in such a session, each with its day."""
+        """Yield the index of each of `times` inside such a session, with its day."""
         places = self._sessions.place(self.times)
         inside = np.isin(places, self._closed) & (places >= 0)
         for row in np.flatnonzero(inside).tolist():
             yield row, str(self._sessions_days[places[row]])
 
     def open_time(self, start: np.datetime64, end: np.datetime64) -> int:
-        """How long the market would have been open on these days between two moments, in nanoseconds."""
+        """Return the nominal open time on these days between two moments, in nanoseconds."""
         if not self.days:
             return 0
-        first, last = (one.astype("M8[ns]").astype(np.int64) for one in (start, end))
+        first, last = (moment.astype("M8[ns]").astype(np.int64) for moment in (start, end))
         opens, closes = (ends[self._closed] for ends in (self._sessions.opens, self._sessions.closes))
         begins, ends = np.maximum(opens, first), np.minimum(closes, last)
         met = begins < ends
@@ -74,7 +77,7 @@ class Holidays:
 def without_holidays(
     findings: Iterable[Finding], rows: Rows, calendar: str, thresholds: Thresholds
 ) -> Iterator[Finding]:
-    """The findings of sessions where `thresholds.holidays` were closed, and bars of those days."""
+    """Yield the findings without gaps on holidays, and a finding for each bar on a holiday."""
     if not thresholds.holidays:
         yield from findings
         return
@@ -95,20 +98,20 @@ def without_holidays(
 def _shortened(
     gap: Finding, times: Moments, holidays: Holidays, calendar: str, thresholds: Thresholds
 ) -> Iterator[Finding]:
-    """A gap between bars without what the market was closed for."""
+    """Yield a gap between bars without the holidays in it, if any of it is left."""
     start = to_datetime64(datetime.fromisoformat(gap.timestamp))
-    place = int(np.searchsorted(times.astype("M8[us]"), start.astype("M8[us]")))
+    index = int(np.searchsorted(times.astype("M8[us]"), start.astype("M8[us]")))
     spent = np.diff(open_time(times, calendar))
-    rest = spent[place] - holidays.open_time(times[place], times[place + 1])
+    rest = spent[index] - holidays.open_time(times[index], times[index + 1])
     count = int(np.rint(rest / max(int(np.median(spent)), 1))) - 1
     if count > 0:
         severity: Severity = "error" if count > thresholds.gap_bars else "warning"
-        told = f"{count} bar{' is' if count == 1 else 's are'} missing after this one"
-        yield replace(gap, value=told, severity=severity)
+        value = f"{count} bar{' is' if count == 1 else 's are'} missing after this one"
+        yield replace(gap, value=value, severity=severity)
 
 
 def any_session_but(calendar: str, days: Sequence[str]) -> Callable[[datetime, datetime], bool]:
-    """True if the market was open at any time between two moments, other than on these days."""
+    """Return a function: True if the market was open between two moments, except on `days`."""
     opened = any_session(calendar)
     if not days:
         return opened

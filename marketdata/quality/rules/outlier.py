@@ -1,4 +1,4 @@
-"""Rule `outlier`: moves that are out of all proportion to those before them."""
+"""Rule `outlier`: moves out of proportion to those before them."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from marketdata.quality.thresholds import Thresholds
 
 
 def outliers(rows: Rows, thresholds: Thresholds) -> Iterator[Finding]:
-    """Returns, and wicks beyond open and close, of many robust standard deviations of the past."""
+    """Find returns, and wicks beyond open and close, of many robust standard deviations of the past."""
     for _, places in rows.groups:
         if len(places) <= thresholds.outlier_history:
             continue
         prices = adjusted_closes(rows, places)
-        found = moves(prices, thresholds)
+        local = moves(prices, thresholds)
         with np.errstate(over="ignore"):
-            change = prices / prices[found.reference] - 1
-        for what, sizes, shares in (("close moved by", found.away, change), *_wicks(rows, places)):
-            scales = sizes / found.scale
-            for place in np.flatnonzero(scales >= thresholds.outlier_scales).tolist():
+            change = prices / prices[local.reference] - 1
+        for what, sizes, shares in (("close moved by", local.deviation, change), *_wicks(rows, places)):
+            scales = sizes / local.scale
+            for index in np.flatnonzero(scales >= thresholds.outlier_scales).tolist():
                 severity: Severity = (
-                    "error" if scales[place] >= thresholds.outlier_error_scales else "warning"
+                    "error" if scales[index] >= thresholds.outlier_error_scales else "warning"
                 )
-                times = f"{scales[place]:.0f} times the scale of the bars before"
-                value = f"{what} {shares[place]:+.1%}, {times}"
-                yield rows.finding("outlier", int(places[place]), value, severity)
+                times = f"{scales[index]:.0f} times the scale of the bars before"
+                value = f"{what} {shares[index]:+.1%}, {times}"
+                yield rows.finding("outlier", int(places[index]), value, severity)
 
 
 def _wicks(rows: Rows, places: Places) -> Iterator[tuple[str, Floats, Floats]]:

@@ -1,4 +1,4 @@
-"""Rules `price`, `ohlc` and `nan`: values that no market can print, and values that are not there."""
+"""Rules `price`, `ohlc` and `nan`: values no market can print, and missing values."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from marketdata.quality.finding import Finding
 
 
 def prices(rows: Rows) -> Iterator[Finding]:
-    """Prices and adjustments that are not positive and finite, and volumes that are negative."""
+    """Find prices and adjustments that are not positive and finite, and negative volumes."""
     for name in (*PRICE_COLUMNS, "adjustment"):
         values, _ = rows.column(name)
         for row in np.flatnonzero((values <= 0) | np.isinf(values)).tolist():
@@ -24,10 +24,10 @@ def prices(rows: Rows) -> Iterator[Finding]:
 
 
 def ohlc(rows: Rows) -> Iterator[Finding]:
-    """Highs below, and lows above, another price of the same bar by more than rounding.
+    """Find highs below, and lows above, another price of the same bar by more than rounding.
 
-    Prices that were multiplied by a factor, or were float32 once, differ in their last digits. What is not
-    given is not compared.
+    Prices that were multiplied by a factor, or were float32 once, differ in their last digits. Missing values
+    are not compared.
     """
     opened, high, low, close = (rows.column(name)[0] for name in PRICE_COLUMNS)
     with np.errstate(invalid="ignore"):
@@ -44,7 +44,10 @@ def ohlc(rows: Rows) -> Iterator[Finding]:
 
 
 def missing(rows: Rows) -> Iterator[Finding]:
-    """Runs of missing values: always wrong in close and adjustment; elsewhere null means "not given"."""
+    """Find runs of missing values: always an error in close and adjustment.
+
+    In other columns null means "not given", and only NaN is an error.
+    """
     for name in (*PRICE_COLUMNS, "volume", "adjustment"):
         values, null = rows.column(name)
         absent = np.isnan(values)

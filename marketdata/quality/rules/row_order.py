@@ -11,7 +11,7 @@ from marketdata.quality.finding import Finding
 
 
 def ordered(rows: Rows) -> Iterator[Finding]:
-    """Rows that come before the one above them."""
+    """Find rows that belong before the row above them."""
     times, codes = rows.times, rows.codes
     same = times[1:] == times[:-1]
     wrong = (times[1:] < times[:-1]) | (same & (codes[1:] < codes[:-1]))
@@ -21,7 +21,7 @@ def ordered(rows: Rows) -> Iterator[Finding]:
 
 
 def unique(rows: Rows) -> Iterator[Finding]:
-    """Rows that repeat the symbol and timestamp of another."""
+    """Find rows that repeat the symbol and timestamp of another."""
     for _, places in rows.groups:
         twice = np.flatnonzero(np.diff(rows.times[places]) == np.timedelta64(0)) + 1
         for row in np.sort(places[twice]).tolist():

@@ -1,4 +1,4 @@
-"""Rule `schema`: the columns of a table of bars, and what else it may hold."""
+"""Rule `schema`: required and optional columns of a table of bars."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ OPTIONAL = {PROVIDER: pa.string(), DISPUTED: pa.bool_()}
 
 
 def schema(table: pa.Table) -> Iterator[Finding]:
-    """Columns that are missing, twice there or of another type, nulls in the key, and no rows."""
+    """Find missing, duplicate or wrongly typed columns, nulls in the key, and empty tables."""
     names = table.schema.names
     for field in BARS_SCHEMA:
         if field.name not in names:
@@ -21,16 +21,16 @@ def schema(table: pa.Table) -> Iterator[Finding]:
         elif names.count(field.name) > 1:
             yield _finding(f"column '{field.name}' is there {names.count(field.name)} times")
         elif table.schema.field(field.name).type != field.type:
-            found = table.schema.field(field.name).type
-            yield _finding(f"column '{field.name}' is {found}; it must be {field.type}")
+            actual = table.schema.field(field.name).type
+            yield _finding(f"column '{field.name}' is {actual}; it must be {field.type}")
         elif field.name in ("symbol", "timestamp") and table[field.name].null_count:
             yield _finding(f"column '{field.name}' has {table[field.name].null_count} nulls")
     for field in table.schema:
         if field.name in BARS_SCHEMA.names:
             continue
-        wanted = OPTIONAL.get(field.name, pa.float64())
-        if field.type != wanted:
-            yield _finding(f"further column '{field.name}' is {field.type}; it must be {wanted}")
+        expected = OPTIONAL.get(field.name, pa.float64())
+        if field.type != expected:
+            yield _finding(f"further column '{field.name}' is {field.type}; it must be {expected}")
     if table.num_rows == 0:
         yield _finding("there are no rows")
 

@@ -23,67 +23,73 @@ from marketdata.quality.thresholds import Thresholds
 
 HOUR = 3_600_000_000_000
 DAY = 24 * HOUR
-# Intraday bars of an exchange may come from its early and late trading: so far from the session.
+# Maximum distance from the session of an exchange's intraday bars in early and late trading.
 EXTENDED = 6 * HOUR
-# A bar of the minutes after a market began to rest may hold the last trades before.
+# A bar in the first minutes of a lunch break may hold the last trades before it.
 MAX_RUNOVER = np.timedelta64(5, "m")
 STAMP_WAY_OUT = "if times are openings or dates, say so with stamp=open or stamp=date"
 
 
 def sessions(rows: Rows, calendar: str, thresholds: Thresholds) -> Iterator[Finding]:
-    """Bars outside of the calendar, and bars that are missing between a symbol's first and last."""
+    """Find bars outside of the calendar, and missing bars between a symbol's first and last."""
     step = usual_step(rows)
     if calendar == ROUND_THE_CLOCK:
-        yield from _holes(rows, calendar, thresholds)
+        yield from _gaps(rows, calendar, thresholds)
         return
     days = days_of(rows.times, calendar)
     if step < 20 * HOUR:
-        yield from _closed(rows, calendar, step)
-        yield from _resting(rows, schedule(calendar, *years_of(days)), calendar, step)
-        yield from _begun(rows, schedule(calendar, *years_of(days)), calendar)
+        yield from _while_closed(rows, calendar, step)
+        yield from _in_lunch_break(rows, schedule(calendar, *years_of(days)), calendar, step)
+        yield from _stamped_with_opening(rows, schedule(calendar, *years_of(days)), calendar)
     else:
         yield from _too_early(rows, days, schedule(calendar, *years_of(days)), calendar)
     if 20 * HOUR <= step <= 4 * DAY:
-        yield from _strange_days(rows, days, calendar)
+        yield from _unknown_days(rows, days, calendar)
         if calendar != FOREX:
             yield from _missing_days(rows, days, calendar)
             return
-    yield from _holes(rows, calendar, thresholds)
+    yield from _gaps(rows, calendar, thresholds)
 
 
 def usual_step(rows: Rows) -> int:
-    """The usual time from bar to bar, in nanoseconds; a day where there are no two bars of a symbol."""
+    """Return the usual time from bar to bar, in nanoseconds.
+
+    A day where no symbol has two bars.
+    """
     steps = [np.diff(np.unique(rows.times[places])).astype(np.int64) for _, places in rows.groups]
     together = np.concatenate(steps) if steps else np.array([], dtype=np.int64)
     return int(np.median(together)) if len(together) else DAY
 
 
-def _strange_days(rows: Rows, days: Days, calendar: str) -> Iterator[Finding]:
+def _unknown_days(rows: Rows, days: Days, calendar: str) -> Iterator[Finding]:
     known = session_days(days.min().item(), days.max().item(), calendar)
     for row in np.flatnonzero(~np.isin(days, known)).tolist():
         yield rows.finding("calendar", row, f"{days[row]} is no session of {calendar}")
 
 
 def _too_early(rows: Rows, days: Days, known: Schedule, calendar: str) -> Iterator[Finding]:
-    """Bars of a day or more that close before the session of their day opens."""
+    """Find bars of a day or more that close before the session of their day opens."""
     if not len(known.days):
         return
-    place = np.minimum(np.searchsorted(known.days, days), len(known.days) - 1)
-    early = (known.days[place] == days) & (rows.times <= known.opens[place])
+    index = np.minimum(np.searchsorted(known.days, days), len(known.days) - 1)
+    early = (known.days[index] == days) & (rows.times <= known.opens[index])
     for row in np.flatnonzero(early).tolist():
-        opened = moment(known.opens[place[row]])
+        opened = moment(known.opens[index[row]])
         yield rows.finding(
             "calendar", row, f"it closes before the session of {calendar} opened at {opened}; {STAMP_WAY_OUT}"
         )
 
 
-def _begun(rows: Rows, known: Schedule, calendar: str) -> Iterator[Finding]:
-    """Bars of parts of a day whose times are openings: one at each session's opening, none at its close."""
+def _stamped_with_opening(rows: Rows, known: Schedule, calendar: str) -> Iterator[Finding]:
+    """Find intraday bars stamped with their opening.
+
+    Such a table has a stamp at each session's opening and none at its close.
+    """
     if known.always_open:
         return
     at_open = np.isin(rows.times, known.opens)
-    place = np.searchsorted(known.opens, rows.times, side="right") - 1
-    inside = (place >= 0) & (rows.times < known.closes[np.maximum(place, 0)])
+    index = np.searchsorted(known.opens, rows.times, side="right") - 1
+    inside = (index >= 0) & (rows.times < known.closes[np.maximum(index, 0)])
     if at_open.sum() > 1 and inside.all():
         row = int(np.flatnonzero(at_open)[0])
         yield rows.finding(
@@ -94,28 +100,28 @@ def _begun(rows: Rows, known: Schedule, calendar: str) -> Iterator[Finding]:
         )
 
 
-def _resting(rows: Rows, known: Schedule, calendar: str, step: int) -> Iterator[Finding]:
-    """Bars within the hours over noon at which an exchange rests."""
+def _in_lunch_break(rows: Rows, known: Schedule, calendar: str, step: int) -> Iterator[Finding]:
+    """Find bars inside the lunch break of an exchange."""
     rests = ~np.isnat(known.break_starts)
     starts, ends = known.break_starts[rests], known.break_ends[rests]
     if not len(starts):
         return
     began = rows.times - np.timedelta64(step, "ns")
-    place = np.maximum(np.searchsorted(starts, rows.times) - 1, 0)
-    for row in np.flatnonzero((began >= starts[place] + MAX_RUNOVER) & (rows.times <= ends[place])).tolist():
+    index = np.maximum(np.searchsorted(starts, rows.times) - 1, 0)
+    for row in np.flatnonzero((began >= starts[index] + MAX_RUNOVER) & (rows.times <= ends[index])).tolist():
         yield rows.finding("calendar", row, f"{calendar} rested over noon during this bar", "warning")
 
 
 def _missing_days(rows: Rows, days: Days, calendar: str) -> Iterator[Finding]:
     known = session_days(days.min().item(), days.max().item(), calendar)
     for symbol, places in rows.groups:
-        mine = days[places]
-        expected = known[(known >= mine[0]) & (known <= mine[-1])]
-        for day in np.setdiff1d(expected, mine):
+        symbol_days = days[places]
+        expected = known[(known >= symbol_days[0]) & (known <= symbol_days[-1])]
+        for day in np.setdiff1d(expected, symbol_days):
             yield Finding("gap", symbol, str(day), f"no bar on this session of {calendar}", bars=0)
 
 
-def _closed(rows: Rows, calendar: str, step: int) -> Iterator[Finding]:
+def _while_closed(rows: Rows, calendar: str, step: int) -> Iterator[Finding]:
     slack = 0 if calendar == FOREX else EXTENDED
     early = (rows.times.astype(np.int64) - step - slack).astype("datetime64[ns]")
     late = (rows.times.astype(np.int64) + slack).astype("datetime64[ns]")
@@ -124,8 +130,8 @@ def _closed(rows: Rows, calendar: str, step: int) -> Iterator[Finding]:
         yield rows.finding("calendar", row, f"{calendar} was closed during this bar")
 
 
-def _holes(rows: Rows, calendar: str, thresholds: Thresholds) -> Iterator[Finding]:
-    """Where more of the market's open time lies between two bars than usual."""
+def _gaps(rows: Rows, calendar: str, thresholds: Thresholds) -> Iterator[Finding]:
+    """Find gaps: more of the market's open time between two bars than usual."""
     for symbol, places in rows.groups:
         times = np.unique(rows.times[places])
         if len(times) < 2:
@@ -134,10 +140,10 @@ def _holes(rows: Rows, calendar: str, thresholds: Thresholds) -> Iterator[Findin
         usual = max(int(np.median(spent)), 1)
         absent = np.maximum(np.rint(spent / usual).astype(np.int64) - 1, 0)
         if calendar == ROUND_THE_CLOCK:
-            # There a step that is longer at all is a hole: nothing but bars divides time.
+            # On such a market any longer step is a gap: no closing time divides the bars.
             absent = np.where(spent > usual, np.maximum(spent // usual - 1, 1), 0)
-        for place in np.flatnonzero(absent).tolist():
-            count = int(absent[place])
+        for index in np.flatnonzero(absent).tolist():
+            count = int(absent[index])
             severity: Severity = "error" if count > thresholds.gap_bars else "warning"
             value = f"{count} bar{' is' if count == 1 else 's are'} missing after this one"
-            yield Finding("gap", symbol, moment(times[place]), value, severity, bars=0)
+            yield Finding("gap", symbol, moment(times[index]), value, severity, bars=0)

@@ -3,7 +3,8 @@
 A split moves all four prices of its first bar by the ratio, give or take a usual day, at a usual
 turnover, and the adjustment by its inverse. Prices that move alone are a split that is not recorded; an
 adjustment that moves alone, or by another ratio, is a recorded split that did not happen. A true move of
-the same size opens somewhere else, goes on through the day, or is traded at a multiple of the usual.
+the same size opens at another price, continues through the day, or trades at a multiple of the usual
+turnover.
 """
 
 from __future__ import annotations
@@ -24,18 +25,18 @@ RATIOS = (
 FORWARD = np.array([old / new for new, old in RATIOS])
 ALL = np.log(np.r_[FORWARD, 1 / FORWARD])
 NAMES = [f"{new}:{old}" for new, old in RATIOS] + [f"{old}:{new}" for new, old in RATIOS]
-# From this ratio on (either way) four prices that agree leave no doubt.
+# At this ratio or more (either way) four prices that agree leave no doubt.
 CERTAIN = np.log(2.0)
-# How many local scales the opening price, and any price of the bar, may lie from the ratio.
+# Maximum distance from the ratio of the opening price, and of any price of the bar, in local scales.
 OPEN_SCALES, BAR_SCALES = 1.0, 4.0
-# A step that four prices agree about, or that is recorded, is seen from so many scales on.
+# Minimum size, in scales, of a step that is recorded or on which four prices agree.
 SEEN_SCALES = 6.0
-# The smallest recorded step (a log) that is looked for in the prices, and the smallest taken for a ratio.
+# The smallest recorded step (a log) that is searched for in the prices, and the smallest taken for a ratio.
 MIN_STEP, MIN_RATIO = 0.05, float(np.log(1.2))
 
 
 def jumps(rows: Rows, thresholds: Thresholds) -> Iterator[Finding]:
-    """Price steps without an adjustment step, and adjustment steps without a price step.
+    """Find price steps without an adjustment step, and adjustment steps without a price step.
 
     An error where a recorded step is not in the prices, and where all four prices stepped by a ratio of
     at least two, at no more than `split_turnover` times the usual turnover; a warning where only the
@@ -45,21 +46,21 @@ def jumps(rows: Rows, thresholds: Thresholds) -> Iterator[Finding]:
         if len(places) < 2:
             continue
         steps = steps_of(rows, places, thresholds)
-        found: dict[int, tuple[str, Severity]] = {}
-        for place, told in (
+        by_index: dict[int, tuple[str, Severity]] = {}
+        for index, description in (
             *_recorded_alone(steps, thresholds),
             *_recorded_otherwise(steps, thresholds),
             *_unrecorded(steps, thresholds),
         ):
-            found.setdefault(place, told)
-        for place, (value, severity) in sorted(found.items()):
-            yield rows.finding("split", int(places[place]), value, severity)
+            by_index.setdefault(index, description)
+        for index, (value, severity) in sorted(by_index.items()):
+            yield rows.finding("split", int(places[index]), value, severity)
 
 
 def _recorded_alone(steps: Steps, thresholds: Thresholds) -> Iterator[tuple[int, tuple[str, Severity]]]:
-    """Adjustments that step while the prices stay where they were, a bar late for instance.
+    """Find adjustments that step while the prices stay, a bar late for instance.
 
-    The step back from a single bar's wrong adjustment is none.
+    The step back from a single bar's wrong adjustment does not count.
     """
     size = np.abs(steps.neighbour_recorded)
     least = np.fmax(MIN_STEP, SEEN_SCALES * steps.scale)
@@ -71,21 +72,21 @@ def _recorded_alone(steps: Steps, thresholds: Thresholds) -> Iterator[tuple[int,
         np.minimum(np.fmax(tolerance, OPEN_SCALES * steps.scale), size / 3),
         np.minimum(np.fmax(tolerance, BAR_SCALES * steps.scale), size / 2),
     )
-    for place in np.flatnonzero(seen & stayed).tolist():
-        factor = np.exp(steps.neighbour_recorded[place])
-        yield place, (f"the adjustment steps by the factor {factor:.4g}, and the prices do not", "error")
+    for index in np.flatnonzero(seen & stayed).tolist():
+        factor = np.exp(steps.neighbour_recorded[index])
+        yield index, (f"the adjustment steps by the factor {factor:.4g}, and the prices do not", "error")
 
 
 def _recorded_otherwise(steps: Steps, thresholds: Thresholds) -> Iterator[tuple[int, tuple[str, Severity]]]:
-    """Adjustments and prices that step by different ratios."""
-    # Without a scale there is no telling what a usual day is.
+    """Find adjustments and prices that step by different ratios."""
+    # Without a scale, a usual day cannot be told from a jump.
     excess = np.maximum(2 * MIN_STEP, thresholds.split_scales * steps.scale)
     low, high = np.fmin.reduce(steps.adjusted), np.fmax.reduce(steps.adjusted)
     wrong = (np.abs(steps.recorded) >= MIN_RATIO) & ((low > excess) | (high < -excess))
-    for place in np.flatnonzero(wrong).tolist():
-        factor, step = np.exp(steps.prices[-1, place]), np.exp(steps.recorded[place])
+    for index in np.flatnonzero(wrong).tolist():
+        factor, step = np.exp(steps.prices[-1, index]), np.exp(steps.recorded[index])
         yield (
-            place,
+            index,
             (
                 f"the price changes by the factor {factor:.4g} and the adjustment by {step:.4g}; "
                 "together they must leave the price about where it was",
@@ -95,14 +96,14 @@ def _recorded_otherwise(steps: Steps, thresholds: Thresholds) -> Iterator[tuple[
 
 
 def _unrecorded(steps: Steps, thresholds: Thresholds) -> Iterator[tuple[int, tuple[str, Severity]]]:
-    """Prices that step by a split's ratio, which the adjustment does not take back."""
+    """Find prices that step by a split's ratio while the adjustment does not offset it."""
     opened, closed = steps.adjusted[0], steps.adjusted[-1]
     tolerance = thresholds.split_tolerance
     by_open, by_close = _nearest(opened), _nearest(closed)
     certain = (
         (np.abs(ALL[by_open]) >= CERTAIN)
         & ~(np.abs(opened) < SEEN_SCALES * steps.scale)
-        & ~(steps.busy > thresholds.split_turnover)
+        & ~(steps.relative_turnover > thresholds.split_turnover)
         & np.isfinite(opened)
         & _all_near(
             steps.adjusted,
@@ -112,16 +113,16 @@ def _unrecorded(steps: Steps, thresholds: Thresholds) -> Iterator[tuple[int, tup
         )
     )
     near = (np.abs(np.expm1(closed - ALL[by_close])) <= tolerance) & ~(
-        steps.away < thresholds.split_scales * steps.scale
+        steps.deviation < thresholds.split_scales * steps.scale
     )
-    for place in np.flatnonzero(certain | near).tolist():
-        ratio = NAMES[(by_open if certain[place] else by_close)[place]]
+    for index in np.flatnonzero(certain | near).tolist():
+        ratio = NAMES[(by_open if certain[index] else by_close)[index]]
         yield (
-            place,
+            index,
             (
-                f"the price changes by the factor {np.exp(closed[place]):.4g}, as in a {ratio} split, "
+                f"the price changes by the factor {np.exp(closed[index]):.4g}, as in a {ratio} split, "
                 "and the adjustment does not",
-                "error" if certain[place] else "warning",
+                "error" if certain[index] else "warning",
             ),
         )
 
@@ -132,10 +133,10 @@ def _nearest(step: Floats) -> Places:
     return nearest
 
 
-def _all_near(prices: Floats, wanted: Floats, at_open: Floats, within_bar: Floats) -> Flags:
-    """True where all given prices `[4, bars]` lie near `wanted`; the first of the day nearest."""
+def _all_near(prices: Floats, targets: Floats, at_open: Floats, within_bar: Floats) -> Flags:
+    """Return True where all given prices `[4, bars]` lie near `wanted`; the first of the day nearest."""
     first = np.where(np.isfinite(prices[0]), prices[0], prices[-1])
-    near: Flags = np.abs(first - wanted) <= at_open
+    near: Flags = np.abs(first - targets) <= at_open
     for values in prices:
-        near &= ~(np.abs(values - wanted) > within_bar)
+        near &= ~(np.abs(values - targets) > within_bar)
     return near

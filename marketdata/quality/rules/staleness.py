@@ -1,4 +1,4 @@
-"""Rules `stale` and `skew`: bars held against the present moment."""
+"""Rules `stale` and `skew`: bars compared with the current time."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from marketdata.quality.thresholds import Thresholds
 
 
 def stale(rows: Rows, calendar: str, now: datetime, thresholds: Thresholds) -> Iterator[Finding]:
-    """Symbols whose last bar is older than a few bars' worth of open market."""
+    """Find symbols with a last bar older than a few bars' worth of open market."""
     present = to_datetime64(now)
     for symbol, places in rows.groups:
         times = np.unique(rows.times[places])
@@ -34,7 +34,7 @@ def stale(rows: Rows, calendar: str, now: datetime, thresholds: Thresholds) -> I
 
 
 def skew(rows: Rows, now: datetime, thresholds: Thresholds) -> Iterator[Finding]:
-    """Bars that close in the future."""
+    """Find bars that close in the future."""
     present = to_datetime64(now + timedelta(seconds=thresholds.skew_seconds))
     for row in np.flatnonzero(rows.times > present).tolist():
         ahead = (rows.times[row] - to_datetime64(now)) / np.timedelta64(1, "s")
@@ -44,7 +44,7 @@ def skew(rows: Rows, now: datetime, thresholds: Thresholds) -> Iterator[Finding]
 
 
 def venue_clock(venue_now: datetime, now: datetime, thresholds: Thresholds) -> Iterator[Finding]:
-    """A venue whose clock is not ours; which of the two is wrong cannot be told from here."""
+    """Find a difference between the venue's clock and ours, wherever the error lies."""
     ahead = (as_utc(venue_now) - as_utc(now)).total_seconds()
     if abs(ahead) > thresholds.skew_seconds:
         side = "ahead of" if ahead > 0 else "behind"

@@ -1,4 +1,4 @@
-"""Rule `stuck`: the same prices again and again."""
+"""Rule `stuck`: prices that do not change."""
 
 from __future__ import annotations
 
@@ -13,13 +13,15 @@ from marketdata.quality.thresholds import Thresholds
 
 
 def stuck(rows: Rows, thresholds: Thresholds) -> Iterator[Finding]:
-    """Runs of bars whose prices, all that are given, equal those of the bar before."""
+    """Find runs of bars with all given prices equal to those of the bar before."""
     columns = [rows.column(name)[0] for name in PRICE_COLUMNS]
     for _, places in rows.groups:
         same = np.ones(max(len(places) - 1, 0), dtype=bool)
         for values in columns:
-            mine = values[places]
-            same &= (np.diff(mine) == 0) | (np.isnan(mine[1:]) & np.isnan(mine[:-1]))
+            symbol_values = values[places]
+            same &= (np.diff(symbol_values) == 0) | (
+                np.isnan(symbol_values[1:]) & np.isnan(symbol_values[:-1])
+            )
         same &= np.isfinite(columns[-1][places][1:])
         for first, repeats in runs(same):
             count = repeats + 1

@@ -1,4 +1,4 @@
-"""Rule `volume`: bars in which nothing was traded."""
+"""Rule `volume`: bars without trading."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from marketdata.quality.finding import Finding
 
 
 def zero_volume(rows: Rows) -> Iterator[Finding]:
-    """Runs of bars with a volume of zero; a volume that is not given is no zero."""
+    """Find runs of bars with a volume of zero; a missing volume is not zero."""
     volume, _ = rows.column("volume")
     if not (volume == 0).any():
         return

@@ -1,5 +1,5 @@
-"""Every exchange that ccxt knows, over REST and websocket; the only place in this room that imports it.
+"""Every exchange in ccxt, over REST and websocket; the only importer of ccxt in `marketdata`.
 
-`source` is what the registry finds, `exchange` the connection with its retries and its errors,
-`history` the pages of past bars, `feed` the websocket, `live` what is made of it.
+`source` is found by the registry, `exchange` is the connection with its retries and errors, `history` the
+pages of past bars, `feed` the websocket, `live` the conversion of its messages.
 """

@@ -1,4 +1,4 @@
-"""One connection to an exchange: opened, retried, its errors translated, its credentials hidden."""
+"""One connection to an exchange: opened, retried, errors translated, credentials hidden."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from marketdata.connectors.retry import Retry
 
 Answer = TypeVar("Answer")
 
-# Markets of other kinds are exchanges of their own in ccxt (binanceusdm, krakenfutures).
+# Other kinds of markets are separate exchanges in ccxt (binanceusdm, krakenfutures).
 SPOT_ONLY = {"binance": {"options": {"fetchMarkets": {"types": ["spot"]}}}}
-# A message of subscription costs as much as a REST request in ccxt; Kraken's REST allows one a second.
+# In ccxt a subscription message costs as much as a REST request; Kraken's REST allows one a second.
 SUBSCRIPTION_COST = {"kraken": {"options": {"ws": {"cost": 0.05}}}}
 CREDENTIALS = {"apiKey": "API_KEY", "secret": "SECRET", "password": "PASSWORD", "uid": "UID"}
-# What parsing a nonsensical answer raises inside ccxt.
+# Errors that ccxt raises when it parses a malformed answer.
 NONSENSE = (ValueError, TypeError, KeyError, IndexError, AttributeError, ArithmeticError, RecursionError)
 
 
 def kit() -> Any:
-    """The module `ccxt`; `MissingPartError` if it is not installed."""
+    """Return the module `ccxt`; `MissingPartError` if it is not installed."""
     try:
         return importlib.import_module("ccxt")
     except ModuleNotFoundError as error:
@@ -34,17 +34,18 @@ def kit() -> Any:
 
 
 def credentials_of(exchange: str) -> dict[str, Secret]:
-    """The credentials in the environment, by their name in ccxt; market data mostly needs none.
+    """Return the credentials in the environment, by their name in ccxt.
 
-    `BINANCE_API_KEY`, `BINANCE_SECRET`, `BINANCE_PASSWORD`, `BINANCE_UID`, each also with `_FILE`.
+    Market data mostly needs none. `BINANCE_API_KEY`, `BINANCE_SECRET`, `BINANCE_PASSWORD`, `BINANCE_UID`,
+    each also with `_FILE`.
     """
-    found = {key: optional_secret(f"{exchange.upper()}_{name}") for key, name in CREDENTIALS.items()}
-    return {key: secret for key, secret in found.items() if secret is not None}
+    credentials = {key: optional_secret(f"{exchange.upper()}_{name}") for key, name in CREDENTIALS.items()}
+    return {key: secret for key, secret in credentials.items() if secret is not None}
 
 
 @dataclass(frozen=True)
 class Opening:
-    """What it takes to connect: `configuration` goes into ccxt's constructor over what is usual here."""
+    """Parameters of a connection; `configuration` overrides our defaults in ccxt's constructor."""
 
     exchange: str
     provider: str
@@ -56,7 +57,7 @@ class Opening:
 class Connection:
     """An open exchange: `async with Connection(opening) as connection`.
 
-    `markets` are those of an earlier connection, so that they are not asked for again.
+    `markets` are those of an earlier connection, so that they are not requested again.
     """
 
     def __init__(self, opening: Opening, markets: Mapping[str, Any] | None = None) -> None:
@@ -74,22 +75,22 @@ class Connection:
         return self
 
     async def __aexit__(self, *exception: object) -> None:
-        # What ccxt still has in flight (a book's snapshot) would open a new session and leave it open.
+        # A request still in flight in ccxt (a book's snapshot) would open a new session and leave it open.
         self.api.open = _refuse_to_open
         await self.api.close()
 
     async def markets(self) -> Mapping[str, Any]:
-        """The markets by symbol. Raises as `call`."""
-        found: Mapping[str, Any] = await self.call("its markets", self.api.load_markets)
-        return found
+        """Return the markets by symbol. Raises as `call`."""
+        loaded: Mapping[str, Any] = await self.call("its markets", self.api.load_markets)
+        return loaded
 
     async def call(
         self, what: str, method: Callable[..., Awaitable[Answer]], *arguments: Any, **options: Any
     ) -> Answer:
-        """What the method of `api` answers, tried again where that may help.
+        """Call a method of `api` with retries, and return its answer.
 
-        Raises `GaveUpError` when it did not help, `VendorError` for a refusal, `DataError` for an answer
-        that makes no sense.
+        Raises `GaveUpError` after the last retry, `VendorError` for a refusal, `DataError` for a malformed
+        answer.
         """
 
         async def attempt() -> Answer:
@@ -107,7 +108,7 @@ class Connection:
             self.fail(what, error)
 
     def clean(self, error: BaseException) -> BaseException:
-        """`error` without the credentials of this connection in its texts."""
+        """Return `error` without this connection's credentials in its texts."""
         return redacted(error, self._secrets.values())
 
     def fail(self, what: str, error: Exception) -> NoReturn:
@@ -128,23 +129,23 @@ class Connection:
         api = getattr(live if name in live.exchanges else rest, name)(
             settings | {key: secret.reveal() for key, secret in self._secrets.items()}
         )
-        # ccxt logs whole requests at DEBUG, with the key among the headers: its logger is cut off.
+        # ccxt logs whole requests at DEBUG, with the key among the headers: its logger is silenced.
         api.logger = logging.Logger("ccxt", logging.CRITICAL)
         api.logger.addHandler(logging.NullHandler())
         self._parse_candle, api.parse_ohlcv = api.parse_ohlcv, self._candle
-        # A stream reads the whole cache at each update, so a few candles of each symbol are enough.
+        # A stream reads the whole cache at each update, so the cache is kept to a few candles a symbol.
         api.options["OHLCVLimit"] = 20
         return api
 
     def _candle(self, row: Any, market: Any = None) -> Any:
-        """As ccxt parses it; ccxt itself drops a candle without a time as if it had not been sent."""
+        """Parse as ccxt does, but refuse a candle without a time, which ccxt would drop silently."""
         parsed = self._parse_candle(row, market)
         if parsed[0] is None:
             raise kit().BadResponse(f"{str(row)[:120]} is no candle")
         return parsed
 
     def _retry_after(self, error: BaseException) -> float | None:
-        """The seconds of the last answer's Retry-After header; a request that timed out had none."""
+        """Return the seconds of the last Retry-After header; a request that timed out had none."""
         headers = {name.lower(): value for name, value in (self.api.last_response_headers or {}).items()}
         if isinstance(error, kit().RequestTimeout):
             return None
@@ -156,7 +157,7 @@ def _refuse_to_open() -> NoReturn:
 
 
 def translated(provider: str, what: str, error: BaseException) -> AlphaloopError:
-    """An error of ccxt, or of its parsing, as one of ours."""
+    """Translate an error of ccxt, or of its parsing, to one of ours."""
     ccxt = kit()
     text = f"{provider}: {what}: {type(error).__name__}: {error}"
     if isinstance(error, AlphaloopError):

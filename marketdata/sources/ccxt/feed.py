@@ -1,8 +1,8 @@
-"""The websocket of an exchange: opened again for ever, and no message able to stop it.
+"""The websocket of an exchange: reconnected for ever, and robust to any message.
 
-ccxt's own receiving loop ends without a word when a message cannot be parsed, its futures show only the
-first of several messages that arrive together, and its reading freezes after bursts. So each message is
-handled under guard, one by one, and what it changed is read from ccxt's caches afterwards.
+ccxt's own receiving loop ends silently when a message cannot be parsed, its futures show only the first of
+several messages that arrive together, and its reading freezes after bursts. So each message is handled
+under guard, one by one, and its changes are read from ccxt's caches afterwards.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A new connection; what was read from an earlier one says nothing about it."""
+    """A new connection; data read from an earlier one does not apply to it."""
 
     connection: Connection
 
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """Something new of a symbol, in ccxt's form."""
+    """New data of a symbol, in ccxt's form."""
 
     symbol: str
     payload: Any
@@ -38,7 +38,7 @@ class Heard:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """A message that ccxt could not make sense of."""
+    """A message that ccxt could not parse."""
 
     kind: str
     detail: str
@@ -53,33 +53,36 @@ class Dropped:
 
 @dataclass(frozen=True, slots=True)
 class Tick:
-    """It was `at` when everything told before had been handled; `heard` is when anything last was."""
+    """A periodic event of the feed.
+
+    `at`: time when all earlier events had been processed; `last_message`: time of the last message.
+    """
 
     at: datetime
-    heard: datetime
+    last_message: datetime
 
 
 Event = Opened | Heard | Refused | Dropped | Tick
 
 
 class Subject(Protocol):
-    """What is listened to: bars, trades or books."""
+    """The data to subscribe to: bars, trades or books."""
 
     def watches(self, api: Any, symbols: Sequence[str]) -> list[Callable[[], Awaitable[Any]]]:
-        """The calls that subscribe, each to be repeated for ever; few, so that connections are few."""
+        """Return the calls that subscribe, each to be repeated for ever; few, to keep connections few."""
         ...
 
     def read(self, api: Any, symbol: str) -> list[Any]:
-        """What is new of `symbol` in the caches of `api` since the last reading."""
+        """Return the news of `symbol` in the caches of `api` since the last call."""
         ...
 
 
 @dataclass(frozen=True)
 class Feed:
-    """Listens to `subject` for `symbols`.
+    """Subscribes to `subject` for `symbols`.
 
-    Reconnects with the backoff of `retry`, and also where nothing at all was heard for `stall` seconds.
-    `tick` is how often, in seconds, a `Tick` comes.
+    Reconnects with the backoff of `retry`, also when no message arrived for `stall` seconds. `tick` is the
+    interval of `Tick` events in seconds.
     """
 
     connect: Callable[[], Connection]
@@ -90,7 +93,10 @@ class Feed:
     tick: float
 
     async def events(self) -> AsyncGenerator[Event, None]:
-        """What happens, for ever. Raises `VendorError` or `DataError` where trying again cannot mend."""
+        """Yield events for ever.
+
+        Raises `VendorError` or `DataError` where another attempt cannot help.
+        """
         failures = 0
         while True:
             dropped: BaseException | None = None
@@ -117,10 +123,10 @@ class Feed:
 
 
 def mendable(error: BaseException) -> bool:
-    """Whether another connection may do better: not for credentials, unknown names and wrong requests."""
+    """Return True if another connection may succeed: not for credentials, unknown names, wrong requests."""
     ccxt = kit()
     if isinstance(error, ccxt.BaseError):
-        # A plain ExchangeError is whatever the exchange said that ccxt has no name for.
+        # A plain ExchangeError is any message of the exchange that ccxt does not classify.
         return isinstance(error, ccxt.OperationFailed) or type(error) is ccxt.ExchangeError
     return True
 
@@ -133,14 +139,14 @@ class _Listening:
         self._queue: asyncio.Queue[Heard | Refused | Tick | BaseException] = asyncio.Queue()
         self._tasks: list[asyncio.Task[None]] = []
         self._clock = connection.clock
-        self._heard = self._ticked = monotonic()
-        self._heard_at = self._clock.now()
+        self._last_message = self._ticked = monotonic()
+        self._last_message_time = self._clock.now()
         self._reading = False
 
     def start(self) -> None:
         self._guard()
         for watch in self._subject.watches(self._api, self._symbols):
-            self._tasks.append(asyncio.create_task(self._keep(watch)))
+            self._tasks.append(asyncio.create_task(self._subscribe(watch)))
 
     async def stop(self) -> None:
         for task in self._tasks:
@@ -149,15 +155,15 @@ class _Listening:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def next(self, tick: float, stall: float) -> Heard | Refused | Tick:
-        """The next event, a `Tick` at least every `tick` seconds; raises what ended a subscription."""
+        """Return the next event, a `Tick` at least every `tick` seconds; raise a subscription's error."""
         while True:
             left = self._ticked + tick - monotonic()
             if left <= 0:
                 self._ticked = monotonic()
-                if self._ticked - self._heard > stall:
+                if self._ticked - self._last_message > stall:
                     raise ConnectionError(f"nothing was heard for {stall:g} s")
-                # Behind what waits in the queue: a slow listener must not take it for silence.
-                self._queue.put_nowait(Tick(self._clock.now(), self._heard_at))
+                # Queued behind pending events, so that a slow consumer does not take them for silence.
+                self._queue.put_nowait(Tick(self._clock.now(), self._last_message_time))
                 continue
             try:
                 # Not `wait_for`: before Python 3.12 it swallows a cancellation that meets an event.
@@ -169,15 +175,15 @@ class _Listening:
                 raise event
             return event
 
-    async def _keep(self, watch: Callable[[], Awaitable[Any]]) -> None:
-        """Subscribe, and again after each answer: that is how ccxt tells of errors."""
+    async def _subscribe(self, watch: Callable[[], Awaitable[Any]]) -> None:
+        """Subscribe repeatedly: ccxt reports errors through the next call."""
         ccxt = kit()
         try:
             while True:
                 try:
                     await watch()
                 except ccxt.ChecksumError as error:
-                    # A book that missed an update: the next call subscribes to it anew.
+                    # The book missed an update: the next call subscribes to it anew.
                     self._queue.put_nowait(Refused("an update out of sequence", str(error)))
         except asyncio.CancelledError:
             task = asyncio.current_task()
@@ -189,7 +195,7 @@ class _Listening:
             self._queue.put_nowait(error)
 
     def _guard(self) -> None:
-        """Put every socket's messages under guard, as ccxt opens it."""
+        """Guard the message handler of every socket as ccxt opens it."""
         original, guarded = self._api.client, set()
 
         def client(url: str) -> Any:
@@ -205,7 +211,7 @@ class _Listening:
 
     def _guarded(self, handle: Callable[[Any], None]) -> Callable[[Any], None]:
         def guarded(data: Any) -> None:
-            self._heard, self._heard_at = monotonic(), self._clock.now()
+            self._last_message, self._last_message_time = monotonic(), self._clock.now()
             try:
                 handle(data)
             except (kit().BaseError, *NONSENSE) as error:
@@ -220,27 +226,27 @@ class _Listening:
         self._reading = False
         for symbol in self._symbols:
             try:
-                told = self._subject.read(self._api, symbol)
+                payloads = self._subject.read(self._api, symbol)
             except NONSENSE as error:
                 self._queue.put_nowait(Refused("a cache that makes no sense", f"{symbol}: {error}"))
                 continue
-            for payload in told:
+            for payload in payloads:
                 self._queue.put_nowait(Heard(symbol, payload))
 
 
 def _one_by_one(socket: type) -> type:
-    """The socket's class without its short cut into aiohttp's buffer.
+    """Return the socket's class without its shortcut into aiohttp's buffer.
 
-    ccxt takes messages out behind aiohttp's back and does not give back the overhead that aiohttp 3.14
+    ccxt takes messages out of aiohttp's buffer directly and does not return the overhead that aiohttp 3.14
     counts for each, so after some thousands of messages in bursts it is never read from again.
     """
     return type(socket.__name__, (socket,), {"buffer": None})
 
 
 def _observed(future_of: Callable[[str], asyncio.Future[Any]]) -> Callable[[str], asyncio.Future[Any]]:
-    """The same futures, looked at when they fail: ccxt fails all of a socket's, and we await only one.
+    """Wrap futures so that failures are retrieved: ccxt fails all of a socket's, and we await one.
 
-    asyncio would report each of the others as an exception that nobody retrieved.
+    asyncio would report each of the others as an exception that was never retrieved.
     """
 
     def observed(message_hash: str) -> asyncio.Future[Any]:

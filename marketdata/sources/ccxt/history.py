@@ -16,9 +16,9 @@ from marketdata.connectors.closed_bars import period_of
 from marketdata.connectors.retry import GaveUpError
 from marketdata.sources.ccxt.exchange import Connection
 
-# No exchange has bars of before there was a coin.
+# No exchange has bars from before the first bitcoin.
 BEGINNING = datetime(2009, 1, 3, tzinfo=UTC)
-# So many empty pages are looked at one by one before longer and longer steps are taken.
+# Number of empty pages read one by one before the steps grow.
 EMPTY_PAGES = 3
 DEFAULT_PAGE = 500
 
@@ -28,17 +28,17 @@ log = logging.getLogger(__name__)
 async def past_bars(
     connection: Connection, symbol: str, frequency: str, start: datetime | None, end: datetime
 ) -> list[Bar]:
-    """The closed bars with `start <= timestamp <= end`, oldest first; `end` must not lie ahead.
+    """Return the closed bars with `start <= timestamp <= end`, oldest first.
 
-    Without `start`, as far back as the exchange has them. They are asked for page by page from the end;
-    where it refuses to go further back, or has nothing so old as `start`, the log says so. Raises as
-    `Connection.call`, and `DataError` for a candle that no market prints.
+    `end` must not lie ahead. Without `start`, as far back as the exchange has them. Pages are requested from
+    the end backwards; where the exchange refuses to go further back, or has no bars as old as `start`, a log
+    line says so. Raises as `Connection.call`, and `DataError` for an impossible candle.
     """
     period = period_of(frequency)
     pages = _Pages(connection, symbol, frequency, period)
     first = BEGINNING if start is None else start - period
-    found = await pages.back(_milliseconds(first, up=True), _milliseconds(end - period))
-    ordered = [found[opened] for opened in sorted(found)]
+    by_start = await pages.back(_milliseconds(first, up=True), _milliseconds(end - period))
+    ordered = [by_start[opened] for opened in sorted(by_start)]
     if start is not None and ordered and ordered[0].timestamp > start + pages.size * period:
         log.warning(
             "%s gives bars of %s from %s on only; %s was asked for",
@@ -51,7 +51,7 @@ async def past_bars(
 
 
 class _Pages:
-    """Pages of one symbol's candles; places in time are the milliseconds at which a candle opened."""
+    """Pages of one symbol's candles; positions are the milliseconds at which a candle opened."""
 
     def __init__(self, connection: Connection, symbol: str, frequency: str, period: timedelta) -> None:
         self.size = _page_size(connection.api)
@@ -60,13 +60,12 @@ class _Pages:
         self._step = int(period.total_seconds() * 1000)
 
     async def back(self, first: int, last: int) -> dict[int, Bar]:
-        """All candles from `first` to `last`, from the end backwards.
+        """Return all candles from `first` to `last`, read from the end backwards.
 
-        Exchanges differ in what they answer where they have nothing: the candles after it, or none. So
-        an empty page is stepped over, with longer and longer steps; where something is found beyond,
-        what lies between is read as well.
+        Where an exchange has no candles, some answer with later ones and some with none. So an empty page is
+        skipped, with growing steps; where candles are found beyond, the pages between are read as well.
         """
-        found: dict[int, Bar] = {}
+        by_start: dict[int, Bar] = {}
         page = self.size * self._step
         span = page
         while first <= last:
@@ -74,31 +73,31 @@ class _Pages:
             try:
                 read = await self._forward(begin, last)
             except VendorError as error:
-                if isinstance(error, GaveUpError) or not found:
+                if isinstance(error, GaveUpError) or not by_start:
                     raise
                 log.warning("%s refuses older bars of %s: %s", self._connection.provider, self._symbol, error)
                 break
             if read:
-                found |= read
+                by_start |= read
                 last, span = begin - 1, page
             elif begin == first:
                 break
             else:
                 span += page if span < EMPTY_PAGES * page else span
-        return found
+        return by_start
 
     async def _forward(self, cursor: int, last: int) -> dict[int, Bar]:
-        """The candles from `cursor` to `last`; none where the first page has none."""
-        found: dict[int, Bar] = {}
+        """Return the candles from `cursor` to `last`; none where the first page has none."""
+        by_start: dict[int, Bar] = {}
         while cursor <= last:
             bars = await self._page(cursor)
             fresh = {opened: bar for opened, bar in bars.items() if opened >= cursor}
-            found |= {opened: bar for opened, bar in fresh.items() if opened <= last}
-            if not found:
+            by_start |= {opened: bar for opened, bar in fresh.items() if opened <= last}
+            if not by_start:
                 break
-            # Some exchanges answer for the window after `since` alone, so an empty page is stepped over.
+            # Some exchanges answer for the window after `since` alone, so an empty page is skipped.
             cursor = max(fresh) + self._step if fresh else cursor + self.size * self._step
-        return found
+        return by_start
 
     async def _page(self, since: int) -> dict[int, Bar]:
         candles = await self._connection.call(
@@ -110,7 +109,7 @@ class _Pages:
 
 
 def to_table(bars: Sequence[Bar]) -> pa.Table:
-    """Bars as rows of `BARS_SCHEMA`, sorted by timestamp and symbol."""
+    """Convert bars to rows of `BARS_SCHEMA`, sorted by timestamp and symbol."""
     ordered = sorted(bars, key=lambda bar: (bar.timestamp, bar.symbol))
     columns = [[getattr(bar, name) for bar in ordered] for name in BARS_SCHEMA.names]
     arrays = [pa.array(values, field.type) for values, field in zip(columns, BARS_SCHEMA, strict=True)]
@@ -118,7 +117,7 @@ def to_table(bars: Sequence[Bar]) -> pa.Table:
 
 
 def candle(row: Any) -> tuple[datetime, float, float, float, float, float]:
-    """A candle of ccxt: when it opened, open, high, low, close, volume; `ValueError` for what is none."""
+    """Parse a candle of ccxt: opening time, open, high, low, close, volume; `ValueError` if invalid."""
     try:
         opened, *values = row[:6]
         start = datetime.fromtimestamp(int(opened) / 1000, UTC)
@@ -133,21 +132,21 @@ def candle(row: Any) -> tuple[datetime, float, float, float, float, float]:
 def _bars(provider: str, symbol: str, candles: Any, period: timedelta) -> dict[int, Bar]:
     if not isinstance(candles, list):
         raise DataError(f"{provider}: bars of {symbol}: {str(candles)[:120]!r} is no list of candles")
-    found = {}
+    by_start = {}
     for row in candles:
         try:
             start, first, high, low, close, volume = candle(row)
             bar = Bar(symbol, start + period, close, first, high, low, volume, provider=provider)
         except ValueError as error:
             raise DataError(f"{provider}: bars of {symbol}: {error}") from error
-        found[_milliseconds(start)] = bar
-    return found
+        by_start[_milliseconds(start)] = bar
+    return by_start
 
 
 def _page_size(api: Any) -> int:
     for kind in ("spot", "swap", "future"):
         described = (api.features or {}).get(kind) or {}
-        # Kinds of contracts are described one deeper, by what they settle in.
+        # Contracts are described one level deeper, by their settlement currency.
         described = described.get("linear") or described
         limit = (described.get("fetchOHLCV") or {}).get("limit")
         if limit:

@@ -21,30 +21,30 @@ from marketdata.sources.ccxt.exchange import Connection
 from marketdata.sources.ccxt.feed import Dropped, Event, Feed, Heard, Opened, Refused, Tick
 from marketdata.sources.ccxt.history import candle, past_bars
 
-# Symbols in one subscription: Binance takes 200.
+# Maximum number of symbols in one subscription: Binance accepts 200.
 TOGETHER = 200
-# Levels asked for. Fewer make a cheaper snapshot; an exchange that is not named gives what it will.
+# Requested levels. Fewer make a cheaper snapshot; exchanges not listed use their default.
 DEPTH = {"binance": 100, "binanceus": 100, "binanceusdm": 100, "binancecoinm": 100}
 
 log = logging.getLogger(__name__)
 
 
 class Candles:
-    """Bars as the exchange makes them."""
+    """Bars as the exchange builds them."""
 
     def __init__(self, frequency: str) -> None:
         self._frequency = frequency
         self._seen: dict[str, list[tuple[Any, ...]]] = {}
 
     def watches(self, api: Any, symbols: Sequence[str]) -> list[Callable[[], Awaitable[Any]]]:
-        """One subscription for many symbols where the exchange has that."""
+        """Return one subscription for many symbols where the exchange supports it."""
         if api.has.get("watchOHLCVForSymbols"):
             pairs = [[symbol, self._frequency] for symbol in symbols]
             return [partial(api.watch_ohlcv_for_symbols, some) for some in _parts(pairs)]
         return [partial(api.watch_ohlcv, symbol, self._frequency) for symbol in symbols]
 
     def read(self, api: Any, symbol: str) -> list[Any]:
-        """The candles that are new or have changed, as ccxt's rows."""
+        """Return the candles that are new or have changed, as ccxt's rows."""
         rows = [tuple(row) for row in (api.ohlcvs.get(symbol) or {}).get(self._frequency) or ()]
         seen = self._seen.get(symbol, [])
         self._seen[symbol] = rows
@@ -55,13 +55,13 @@ class Prints:
     """Trades."""
 
     def watches(self, api: Any, symbols: Sequence[str]) -> list[Callable[[], Awaitable[Any]]]:
-        """One subscription for many symbols where the exchange has that."""
+        """Return one subscription for many symbols where the exchange supports it."""
         if api.has.get("watchTradesForSymbols"):
             return [partial(api.watch_trades_for_symbols, some) for some in _parts(symbols)]
         return [partial(api.watch_trades, symbol) for symbol in symbols]
 
     def read(self, api: Any, symbol: str) -> list[Any]:
-        """The trades since the last reading, as ccxt's dictionaries."""
+        """Return the trades since the last call, as ccxt's dictionaries."""
         trades = api.trades.get(symbol)
         if not trades:
             return []
@@ -77,13 +77,13 @@ class Ladders:
         self._seen: dict[str, Any] = {}
 
     def watches(self, api: Any, symbols: Sequence[str]) -> list[Callable[[], Awaitable[Any]]]:
-        """One subscription for many symbols where the exchange has that."""
+        """Return one subscription for many symbols where the exchange supports it."""
         if api.has.get("watchOrderBookForSymbols"):
             return [partial(api.watch_order_book_for_symbols, some, self._depth) for some in _parts(symbols)]
         return [partial(api.watch_order_book, symbol, self._depth) for symbol in symbols]
 
     def read(self, api: Any, symbol: str) -> list[Any]:
-        """The best levels and the time, if they changed: one `(milliseconds or None, bids, asks)`."""
+        """Return the best levels and the time, if changed: one `(milliseconds or None, bids, asks)`."""
         book = api.orderbooks.get(symbol)
         if book is None:
             return []
@@ -95,7 +95,7 @@ class Ladders:
 
 
 class LiveBars:
-    """Turns what a feed tells into closed bars; gaps are filled over the feed's own connection."""
+    """Converts a feed's events to closed bars; gaps are filled over the feed's own connection."""
 
     def __init__(
         self, provider: str, symbols: Sequence[str], frequency: str, clock: Clock, counts: Counter[str]
@@ -109,7 +109,7 @@ class LiveBars:
         self._resuming = False
 
     async def bars(self, feed: Feed) -> AsyncGenerator[Bar, None]:
-        """Closed bars, each symbol's in order and each once."""
+        """Yield closed bars, each symbol's in order and each once."""
         async with aclosing(feed.events()) as events:
             async for event in events:
                 async for bar in self._after(event):
@@ -127,10 +127,10 @@ class LiveBars:
             self._built.interrupt()
             self._resuming = True
         elif isinstance(event, Tick):
-            for bar in await self._tried(partial(self._closed.overdue, event.heard, event.at)):
+            for bar in await self._tried(partial(self._closed.overdue, event.last_message, event.at)):
                 yield bar
         elif isinstance(event, Heard):
-            # The exchange speaks again: first what was missed, then what it says.
+            # Messages arrive again: missed bars first, then the new message.
             for symbol in self._symbols if self._resuming else ():
                 for bar in await self._tried(partial(self._closed.resume, symbol)):
                     yield bar
@@ -140,7 +140,7 @@ class LiveBars:
                 yield bar
 
     async def _tried(self, step: Callable[[], Awaitable[list[Bar]]]) -> list[Bar]:
-        """What the step gives; nothing while history is away: the next update asks for the gap again."""
+        """Return the bars of a step; none while history fails: the next update retries the gap."""
         try:
             return await step()
         except (GaveUpError, DataError) as error:
@@ -167,7 +167,7 @@ class LiveBars:
 
 
 async def trades(feed: Feed, provider: str, counts: Counter[str]) -> AsyncGenerator[Trade, None]:
-    """Trades as they happen, each once. What was traded while there was no connection is not told."""
+    """Yield trades as they happen, each once; trades during an interruption are not recovered."""
     last: dict[str, datetime] = {}
     ids: dict[str, dict[str, None]] = {}
     reopened: set[str] = set()
@@ -186,7 +186,7 @@ async def trades(feed: Feed, provider: str, counts: Counter[str]) -> AsyncGenera
                     continue
                 known = ids.setdefault(trade.symbol, {})
                 again = trade.id in known if trade.id else trade.symbol in reopened
-                # Many exchanges tell the latest trades again to whoever subscribes.
+                # Many exchanges repeat the latest trades to each new subscriber.
                 if again and trade.timestamp <= last[trade.symbol]:
                     counts["duplicate"] += 1
                     continue
@@ -201,7 +201,7 @@ async def trades(feed: Feed, provider: str, counts: Counter[str]) -> AsyncGenera
 async def books(
     feed: Feed, provider: str, clock: Clock, counts: Counter[str]
 ) -> AsyncGenerator[OrderBook, None]:
-    """The best `LEVELS` of each book whenever they change; a book that cannot be is left out."""
+    """Yield the best `LEVELS` of each book whenever they change; an impossible book is left out."""
     async with aclosing(feed.events()) as events:
         async for event in events:
             if isinstance(event, Dropped):
@@ -217,21 +217,21 @@ async def books(
                     _refuse(provider, counts, "an impossible book", str(error))
 
 
-def to_trade(provider: str, symbol: str, told: Any) -> Trade:
-    """A trade of ccxt as ours; `ValueError` for what is none."""
+def to_trade(provider: str, symbol: str, row: Any) -> Trade:
+    """Convert a trade of ccxt; `ValueError` if it is invalid."""
     try:
-        side = told.get("side")
+        side = row.get("side")
         return Trade(
             symbol=symbol,
-            timestamp=_moment(told["timestamp"]),
-            price=float(told["price"]),
-            size=float(told["amount"]),
+            timestamp=_moment(row["timestamp"]),
+            price=float(row["price"]),
+            size=float(row["amount"]),
             side=side if side in ("buy", "sell") else "",
-            id=str(told.get("id") or ""),
+            id=str(row.get("id") or ""),
             provider=provider,
         )
     except (TypeError, KeyError, AttributeError, OverflowError, OSError) as error:
-        raise ValueError(f"{str(told)[:120]} is no trade: {error}") from error
+        raise ValueError(f"{str(row)[:120]} is no trade: {error}") from error
 
 
 def _refuse(provider: str, counts: Counter[str], kind: str, detail: str) -> None:

@@ -32,12 +32,12 @@ Answer = TypeVar("Answer")
 
 
 class Ccxt:
-    """One exchange. Nothing is asked of it, and no credential is read, before it is used.
+    """One exchange. No request is sent, and no credential is read, before the first use.
 
     `configuration` goes into ccxt's constructor (URLs, proxies, options). `retry` bounds each REST
-    request; its errors and its Retry-After are set here. A websocket that says nothing for `stall`
-    seconds is opened again. `counts` says what streams met: `dropped` connections, `gap`s and bars
-    `filled`, messages `refused`, `duplicate`, `correction` and `late` bars, `unfilled` attempts.
+    request; its errors and its Retry-After are set here. A websocket without messages for `stall` seconds is
+    reopened. `counts` has the events of streams: `dropped` connections, `gap`s and bars `filled`, messages
+    `refused`, `duplicate`, `correction` and `late` bars, `unfilled` attempts.
     """
 
     calendar: CalendarName = "24/7"
@@ -64,7 +64,7 @@ class Ccxt:
         self._markets: Mapping[str, Any] | None = None
 
     def symbols(self) -> tuple[str, ...]:
-        """Every symbol that can be traded now, sorted, as ccxt writes it: BTC/USDT."""
+        """Return every symbol that can be traded now, sorted, as ccxt writes it: BTC/USDT."""
         return run(self._with_connection(self._known))
 
     def history(
@@ -74,54 +74,54 @@ class Ccxt:
         end: datetime | None = None,
         frequency: str = "1d",
     ) -> pa.Table:
-        """Closed bars with `start <= timestamp <= end`, of `BARS_SCHEMA`, stamped with their close.
+        """Return closed bars with `start <= timestamp <= end`, of `BARS_SCHEMA`, stamped with their close.
 
         The bar that is still open is left out. Without `start`, as far back as the exchange has them. Raises
-        `UnknownNameError`, `DataError` for a frequency it lacks or an answer that makes no sense,
-        `VendorError` when it refuses, and `GaveUpError` (a `VendorError`) when it stays away.
+        `UnknownNameError`, `DataError` for a frequency that the exchange lacks or a malformed answer,
+        `VendorError` for a refusal, and `GaveUpError` (a `VendorError`) if the exchange stays unreachable.
         """
         now = self._clock.now()
         until = now if end is None else min(as_utc(end), now)
         since = None if start is None else as_utc(start)
 
         async def bars(connection: Connection) -> list[Bar]:
-            wanted = await self._require(connection, symbols, frequency)
+            selected = await self._require(connection, symbols, frequency)
             return [
                 bar
-                for symbol in wanted
+                for symbol in selected
                 for bar in await past_bars(connection, symbol, frequency, since, until)
             ]
 
         return to_table(run(self._with_connection(bars)))
 
     async def stream(self, symbols: Sequence[str], frequency: str = "1m") -> AsyncGenerator[Bar, None]:
-        """Closed bars as `marketdata.source.LiveSource` promises them, over one connection.
+        """Yield closed bars as `marketdata.source.LiveSource` defines them, over one connection.
 
-        Built from trades where the exchange tells no bars.
+        Built from trades where the exchange streams no bars.
         """
-        wanted = await self._with_connection(lambda one: self._require(one, symbols, frequency))
+        selected = await self._with_connection(lambda one: self._require(one, symbols, frequency))
         candles = self._has("watchOHLCV")
         subject: Callable[[], Subject] = partial(live.Candles, frequency) if candles else live.Prints
-        bars = live.LiveBars(self.name, wanted, frequency, self._clock, self.counts)
-        async with aclosing(bars.bars(self._feed(subject, wanted))) as each:
+        bars = live.LiveBars(self.name, selected, frequency, self._clock, self.counts)
+        async with aclosing(bars.bars(self._feed(subject, selected))) as each:
             async for bar in each:
                 yield bar
 
     async def watch_trades(self, symbols: Sequence[str]) -> AsyncGenerator[Trade, None]:
-        """Trades as they happen, each once. Raises as `stream`."""
-        wanted = await self._with_connection(lambda one: self._require(one, symbols))
-        feed = self._feed(live.Prints, wanted)
+        """Yield trades as they happen, each once. Raises as `stream`."""
+        selected = await self._with_connection(lambda one: self._require(one, symbols))
+        feed = self._feed(live.Prints, selected)
         async with aclosing(live.trades(feed, self.name, self.counts)) as each:
             async for trade in each:
                 yield trade
 
     async def watch_book(self, symbols: Sequence[str]) -> AsyncGenerator[OrderBook, None]:
-        """The best five levels of each book, whenever they change. Raises as `stream`.
+        """Yield the best five levels of each book, whenever they change. Raises as `stream`.
 
         `marketdata.connectors.order_book.Books` attaches them to bars.
         """
-        wanted = await self._with_connection(lambda one: self._require(one, symbols))
-        feed = self._feed(partial(live.Ladders, live.DEPTH.get(self.exchange)), wanted)
+        selected = await self._with_connection(lambda one: self._require(one, symbols))
+        feed = self._feed(partial(live.Ladders, live.DEPTH.get(self.exchange)), selected)
         books = live.books(feed, self.name, self._clock, self.counts)
         async with aclosing(books) as each:
             async for book in each:
@@ -154,7 +154,7 @@ class Ccxt:
     async def _require(
         self, connection: Connection, symbols: Sequence[str], frequency: str | None = None
     ) -> tuple[str, ...]:
-        """`symbols` if the exchange has them all, and the frequency."""
+        """Return `symbols` if the exchange has them all, and the frequency."""
         known = await self._known(connection)
         if not symbols:
             raise InputError(f"source '{self.name}' has {len(known)} symbols; name those that are wanted")
@@ -164,26 +164,26 @@ class Ccxt:
                 raise UnknownNameError("symbol", symbol, near or known, where=f"source '{self.name}'")
         if frequency is not None:
             offered = connection.api.timeframes or {}
-            require_frequency(self, frequency, [one for one in PERIODS if one in offered])
+            require_frequency(self, frequency, [period for period in PERIODS if period in offered])
         return tuple(dict.fromkeys(symbols))
 
 
 class Exchanges:
-    """The family `ccxt:<exchange>`."""
+    """Family `ccxt:<exchange>`: every exchange in ccxt."""
 
     prefix = PREFIX
     description = "one exchange each, past and live, by REST and websocket (ccxt): ccxt:binance, ccxt:kraken"
 
     def names(self) -> tuple[str, ...]:
-        """Every exchange that ccxt knows, sorted."""
+        """Return every exchange in ccxt, sorted."""
         return tuple(sorted(kit().exchanges))
 
     def identity(self, name: str) -> str:
-        """The name alone: an exchange has no options."""
+        """Return the name alone: an exchange has no options."""
         return f"{PREFIX}:{name}"
 
     def find(self, name: str) -> Source:
-        """The exchange as a source; `UnknownNameError` lists those with a similar name."""
+        """Return the exchange as a source; `UnknownNameError` lists similar names."""
         known = self.names()
         if name not in known:
             near = get_close_matches(name.lower(), known, n=8)

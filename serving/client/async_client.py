@@ -1,4 +1,4 @@
-"""The client for an event loop: the promises of `serving/client/client.py`, awaited."""
+"""Asyncio client: the methods of `PredictionClient` as coroutines."""
 
 from __future__ import annotations
 
@@ -22,11 +22,18 @@ from serving.protocol.messages import Panel, Scores
 
 
 class AsyncPredictionClient:
-    """`PredictionClient` for coroutines: same arguments, same answers, same errors.
+    """Asyncio counterpart of `PredictionClient`.
 
-    It belongs to the event loop that runs when it is made, and a process should ask from one loop: gRPC
-    logs spurious errors with several (github.com/grpc/grpc/issues/25364). Tasks may share a client. A
-    task that is cancelled takes its questions off the wire.
+    Parameters, results and errors are those of `PredictionClient`. A client belongs to the event loop in
+    which it is made, and a process should use one loop: gRPC logs spurious errors with several
+    (github.com/grpc/grpc/issues/25364). Tasks may share a client. Cancelling a task cancels its requests.
+
+    Raises
+    ------
+    InputError
+        If no event loop runs, or `url` is empty or has an empty part.
+    SettingsError
+        If a file of `security` cannot be used.
     """
 
     def __init__(
@@ -51,7 +58,13 @@ class AsyncPredictionClient:
 
     @classmethod
     def from_settings(cls, settings: Settings, model: str = "") -> AsyncPredictionClient:
-        """The client of the settings, for `model` or theirs; raises `SettingsError` for what it lacks."""
+        """Build a client from the settings, for `model` or the model that they name.
+
+        Raises
+        ------
+        SettingsError
+            If the client section lacks TLS files or a token that the server section demands.
+        """
         connection = Connection.from_settings(settings)
         return cls(connection.urls, model or settings.serving.model, **connection.options())
 
@@ -63,25 +76,25 @@ class AsyncPredictionClient:
         min_generation: int = 0,
         deadline_ms: float | None = None,
     ) -> Forecast:
-        """As `PredictionClient.forecast`."""
+        """Request the forecast of `symbols`, as `PredictionClient.forecast` does."""
         request, asked, at = self._questions.forecast(symbols, as_of, route_key, min_generation)
         return self._questions.read_forecast(await self._ask(request, deadline_ms), asked, at)
 
     async def infer(self, panel: Panel, version: str = "", deadline_ms: float | None = None) -> Scores:
-        """As `PredictionClient.infer`."""
+        """Request the scores of `panel`, as `PredictionClient.infer` does."""
         request = self._questions.infer(panel, version)
         return self._questions.read_scores(await self._ask(request, deadline_ms))
 
     async def live(self) -> bool:
-        """As `PredictionClient.live`."""
+        """Return whether any server answers, as `PredictionClient.live` does."""
         return await self._any("ServerLive", self._questions.live())
 
     async def ready(self) -> bool:
-        """As `PredictionClient.ready`."""
+        """Return whether any server can answer for the model, as `PredictionClient.ready` does."""
         return await self._any("ModelReady", self._questions.ready())
 
     async def close(self) -> None:
-        """Close the connections; nothing can be asked afterwards."""
+        """Close the connections; later requests raise `ServingError`."""
         self._asking.close()
         for server in self._asking.servers:
             await server.close()
@@ -106,6 +119,6 @@ class AsyncPredictionClient:
             if says_yes(said):
                 return True
             failures.append((server.url, error))
-        # Not reachable is an answer to these questions; not to be understood is none.
+        # An unreachable server means "no"; a TLS mismatch is a fault that the caller must hear of.
         await asyncio.to_thread(require_agreement, self._security, failures)
         return False

@@ -1,4 +1,4 @@
-"""The channel to one server: a new one once its credentials are others, and the old one until calls end."""
+"""gRPC channel to one server, replaced when its credentials change."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from typing import Any
 
 from serving.security.reloadable_file import SecretFile
 
-# A server that comes back is found again soon; gRPC would wait for up to two minutes.
+# gRPC would wait up to two minutes before it connects again to a server that has come back.
 RECONNECT_MS, MOST_RECONNECT_MS = 50, 1_000
-# gRPC gives a connection up after this long: three round trips with TLS, to a server across an ocean.
+# Time allowed for a connection: three round trips with TLS, to a server across an ocean.
 CONNECT_MS = 300
 UNLIMITED = -1
 
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """What a client shows and whom it trusts, each in PEM, and gRPC's of it."""
+    """Certificates of a client and of the authority it trusts, as PEM and as gRPC's object."""
 
     authority: bytes
     certificate: bytes | None
@@ -28,7 +28,7 @@ class Credentials:
 
 @dataclass(slots=True, eq=False)
 class Way:
-    """One channel of gRPC's, the credentials that it was made with, and how many calls are on it."""
+    """One gRPC channel, the credentials it was made with, and its number of running calls."""
 
     channel: Any
     stub: Any
@@ -37,11 +37,11 @@ class Way:
 
 
 class Channel:
-    """A channel to `url`; in clear text without `credentials`. Threads may share it.
+    """Channel to `url`, in clear text without `credentials`. Thread-safe.
 
-    gRPC keeps the credentials of a channel for good, so a call that begins after they became others begins on
-    another channel. An asynchronous one belongs to the event loop that runs when it is made, and its `close`
-    is awaited.
+    gRPC never changes the credentials of a channel, so a call that begins after the credentials changed
+    begins on a new channel; the old one is closed once its calls have ended. An asynchronous channel belongs
+    to the event loop in which it is made, and its `close` is awaited.
     """
 
     def __init__(self, url: str, credentials: SecretFile[Credentials] | None, asynchronous: bool) -> None:
@@ -52,7 +52,7 @@ class Channel:
         self._closing: set[asyncio.Future[None]] = set()
 
     def ask(self, method: str, request: Any, **options: Any) -> Any:
-        """The answer, waited for in this thread; `options` are those of gRPC. Raises `grpc.RpcError`."""
+        """Call `method` and block until it answers; `options` are gRPC's. Raises `grpc.RpcError`."""
         way = self._take()
         try:
             return getattr(way.stub, method)(request, **options)
@@ -60,7 +60,7 @@ class Channel:
             self._leave(way)
 
     def begin(self, method: str, request: Any, **options: Any) -> Any:
-        """A call that is under way: a future of gRPC's, or one to await."""
+        """Start a call to `method`: returns a gRPC future, or an awaitable on an event loop."""
         way = self._take()
         try:
             calls = getattr(way.stub, method)
@@ -72,14 +72,14 @@ class Channel:
         return call
 
     def close(self) -> Any:
-        """Close the connections, and break off what is under way."""
+        """Close the connections and cancel the calls that are running."""
         with self._lock:
             ways, self._replaced = [self._way, *self._replaced], []
         ended = [way.channel.close() for way in ways]
         return asyncio.gather(*ended, *self._closing) if self._asynchronous else None
 
     def _take(self) -> Way:
-        """The channel for a call that begins now, until it leaves."""
+        """Return the channel for a call that begins now; `_leave` gives it back."""
         if self._credentials is None:
             return self._way
         current = self._credentials.current()
@@ -97,7 +97,7 @@ class Channel:
         return way
 
     def _leave(self, way: Way) -> None:
-        """Count a call out. The last one closes nothing: gRPC ends calls on threads that must not wait."""
+        """Count a call out. Closes no channel: gRPC ends calls on threads that must not wait."""
         if self._credentials is not None:
             with self._lock:
                 way.calls -= 1
@@ -119,7 +119,7 @@ class Channel:
             ("grpc.max_reconnect_backoff_ms", MOST_RECONNECT_MS),
             ("grpc.max_receive_message_length", UNLIMITED),
             ("grpc.max_send_message_length", UNLIMITED),
-            # A second client to the same url must not share a connection that this one has found broken.
+            # A second client to the same url must not share a connection that this client found broken.
             ("grpc.use_local_subchannel_pool", 1),
         ]
         library = grpc.aio if self._asynchronous else grpc

@@ -1,7 +1,6 @@
-"""Waiting for an answer, by blocking a thread or on an event loop: what `serving/client/retry_policy.py`
-decides is done.
+"""Blocking and asyncio drivers for the retry policy in `retry_policy.py`.
 
-Both ways ask the same; they differ in what waits.
+Both drivers send the same requests; they differ only in how they wait.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ INFER = "ModelInfer"
 
 
 def answer(steps: Steps, request: Any) -> Any:
-    """The answer to a `ModelInferRequest`, waited for in this thread. Raises as `steps` does."""
+    """Send a `ModelInferRequest` as `steps` decides and block until its answer. Raises as `steps` does."""
     heard: Heard | None = None
     while True:
         try:
@@ -39,7 +38,10 @@ def answer(steps: Steps, request: Any) -> Any:
 
 
 async def answer_async(steps: Steps, request: Any) -> Any:
-    """The answer to a `ModelInferRequest`. Raises as `steps` does; who is cancelled cancels on the wire."""
+    """Send a `ModelInferRequest` as `steps` decides and await its answer.
+
+    Raises as `steps` does. Cancelling the task cancels its calls on the wire.
+    """
     heard: Heard | None = None
     calls: dict[Any, Server] = {}
     done: asyncio.Queue[Any] = asyncio.Queue()
@@ -63,14 +65,14 @@ async def answer_async(steps: Steps, request: Any) -> Any:
 
 
 async def settled(call: Any) -> tuple[Any, Any]:
-    """The answer of a call on the event loop, or its `grpc.RpcError`; who is cancelled cancels it."""
+    """Await a call and return its answer, or its `grpc.RpcError`; cancelling the task cancels the call."""
     from grpc import StatusCode
     from grpc.aio import AioRpcError, Metadata
 
     try:
         code = await call.code()
         if code is StatusCode.CANCELLED:
-            # To await it would raise what says that this task is cancelled, and it is not.
+            # Awaiting a cancelled call raises CancelledError, as if this task had been cancelled.
             trailing = await call.trailing_metadata()
             return None, AioRpcError(code, Metadata(), trailing, await call.details())
         message = await call
@@ -85,14 +87,14 @@ async def settled(call: Any) -> tuple[Any, Any]:
 
 
 def _shaken(step: Shake) -> Heard:
-    """What is amiss with TLS, as the answer; None for nothing."""
+    """Diagnose a TLS failure; the outcome's answer is the explanation, or None if TLS is fine."""
     return Heard(disagreement(step.url, step.security, step.error, step.seconds), None)
 
 
 def _one(ask: Ask, request: Any) -> Heard | None:
-    """Ask one server: gRPC's blocking call, faster than one that can be waited for beside others.
+    """Send the request to one server with gRPC's blocking call, which is faster than a future.
 
-    A late one has to be given up for that.
+    A blocking call cannot continue beside a hedged one, so it is given up at the limit.
     """
     import grpc
 
@@ -108,7 +110,7 @@ def _one(ask: Ask, request: Any) -> Heard | None:
 
 
 def _first(ask: Ask, request: Any) -> Heard:
-    """The first answer of several servers, all asked at once."""
+    """Send the request to several servers at once and return the first answer."""
     import grpc
 
     done: queue.SimpleQueue[Any] = queue.SimpleQueue()
@@ -135,7 +137,7 @@ def _first(ask: Ask, request: Any) -> Heard:
 async def _first_async(
     ask: Ask, request: Any, calls: dict[Any, Server], done: asyncio.Queue[Any]
 ) -> Heard | None:
-    """The first answer of the servers; `calls` are those under way, in the order of the servers."""
+    """Await the first answer of the servers; `calls` are the running ones, in the servers' order."""
     for server in ask.servers[len(calls) :]:
         call = server.begin(INFER, request, ask.seconds)
         calls[call] = server

@@ -1,11 +1,15 @@
-"""Asking several servers as if they were one: deadlines, retries, a second question where one hangs.
+"""Retry policy over several replicas: deadlines, retries and hedged requests.
 
-Inference changes nothing on the server, so a question may be asked again, and of two servers at once:
-the first answer counts. (J. Dean, L. A. Barroso, "The Tail at Scale", CACM 2013: hedged requests, and
-only as many as do not become a load of their own.)
+Inference changes nothing on the server, so a request may be repeated, and may run on two servers at once:
+the first answer counts.
 
-Here it is decided what to do, step by step; `serving/client/drivers.py` does it, by blocking or on an event
-loop.
+This module decides step by step and does no I/O; `serving/client/drivers.py` carries the steps out, blocking
+or on an event loop.
+
+References
+----------
+J. Dean, L. A. Barroso, "The Tail at Scale", CACM 56(2), 2013: hedged requests, limited in number so that
+they do not become a load of their own.
 """
 
 from __future__ import annotations
@@ -26,18 +30,29 @@ from serving.security.reloadable_file import SecretFile
 
 MOST_CREDIT = 10.0
 LEAST_SECONDS = 1e-3
-# A server, and what gRPC said of it (a `grpc.RpcError`).
+# A server and its `grpc.RpcError`.
 Failure = tuple[Server, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """How long an answer is waited for, and how often a question is asked again.
+    """Limits of retries and hedged requests.
 
-    A question without an answer for `hedge_ms` (0: however long) is asked again, of two servers at once;
-    but only one in `hedge_every`, so that a slow cluster is not asked twice as much. A way that fails, or
-    a server that is overloaded and says when to come back, is asked up to `attempts` times in all, after
-    `pause_ms` that doubles.
+    Parameters
+    ----------
+    hedge_ms : float
+        Milliseconds without an answer after which a second server gets the request; 0 turns hedging off.
+    hedge_every : int
+        One request in this many may be hedged, so that a slow cluster does not get twice the load.
+    attempts : int
+        Attempts in all, where a connection fails, or an overloaded server says when to come back.
+    pause_ms : float
+        Milliseconds before the second retry; doubles with each further one.
+
+    Examples
+    --------
+    >>> Patience(attempts=1).hedge_ms
+    200.0
     """
 
     hedge_ms: float = 200.0
@@ -48,9 +63,9 @@ class Patience:
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """Have `servers` answer within `seconds`; the first answer counts. One that is at it already goes on.
+    """Step: send the request to `servers`; requests in flight continue, the first answer counts.
 
-    With a `limit`, None is to be said where nothing is heard for so many seconds.
+    `seconds` is the time left. If `limit` seconds pass without an answer, resume with `None`.
     """
 
     servers: tuple[Server, ...]
@@ -60,16 +75,16 @@ class Ask:
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """Ask nobody for `seconds`."""
+    """Step: send nothing for `seconds`."""
 
     seconds: float
 
 
 @dataclass(frozen=True, slots=True)
 class Shake:
-    """Find out within `seconds` whether it is TLS for which gRPC said `error` of the server at `url`.
+    """Step: find out within `seconds` if TLS caused gRPC's `error` for the server at `url`.
 
-    The answer is what is amiss, None for nothing.
+    Resume with an explanation as the answer, or with None as the answer if TLS is fine.
     """
 
     url: str
@@ -80,7 +95,10 @@ class Shake:
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """What was said: the `answer` of the server `by`, and the failures before; `by` is None without one."""
+    """Outcome of a step: the `answer` of server `by`, and the failures before it.
+
+    `by` is None if no server answered.
+    """
 
     answer: Any
     by: Server | None
@@ -92,16 +110,16 @@ Steps = Generator[Ask | Pause | Shake, Heard | None, Any]
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """What was held against a server last, and whether that was a disagreement on TLS."""
+    """Last failure counted against a server; `tls` marks a disagreement on TLS."""
 
     told: str
     tls: bool = False
 
 
 class Asking:
-    """Decides which of `servers` is asked, and when again, each in its turn. Thread-safe.
+    """Pool of replicas: chooses the server of each request and decides on retries. Thread-safe.
 
-    They are asked with `security`; `credentials` and `bearer` are what it has now.
+    `credentials` and `bearer` are the reloadable files of `security`.
     """
 
     def __init__(
@@ -121,9 +139,14 @@ class Asking:
     def at(
         cls, url: str | Sequence[str], security: Security, patience: Patience, *, asynchronous: bool = False
     ) -> Asking:
-        """Asking the servers at `url`, `host:port` between commas or in a sequence.
+        """Build the pool of the servers at `url`: `host:port`, separated by commas or in a sequence.
 
-        Raises `SettingsError` for files of `security` that cannot be used.
+        Raises
+        ------
+        InputError
+            If `url` is empty or has an empty part.
+        SettingsError
+            If a file of `security` cannot be used.
         """
         urls = [one.strip() for one in (url.split(",") if isinstance(url, str) else url)]
         if not urls or not all(urls):
@@ -134,26 +157,32 @@ class Asking:
 
     @property
     def url(self) -> str:
-        """The servers, joined by commas."""
+        """Urls of the servers, joined by commas."""
         return ",".join(server.url for server in self.servers)
 
     def close(self) -> None:
-        """Let nothing be asked from now on; the connections are closed by who waits."""
+        """Refuse further requests; whoever drives the steps closes the connections."""
         self._closed = True
 
     def require_open(self) -> None:
-        """Raise `ServingError` once closed."""
+        """Raise `ServingError` if the client is closed."""
         if self._closed:
             raise ServingError(f"{self.url} gave no prediction: the client is closed")
 
     def steps(self, deadline_ms: float) -> Steps:
-        """What to do for one question, told what came of each step; returns the answer.
+        """Yield the steps of one request, each resumed with its outcome; return the answer.
 
-        Raises `ServingError` with what the last server said, and `TlsError` where one that was asked is there
-        and does not agree with the client on TLS.
+        Raises
+        ------
+        ServingError
+            With the error of the last server.
+        TlsError
+            If a server that can be reached does not agree with the client on TLS.
+        ValueError
+            If `deadline_ms` is not positive.
         """
         if not deadline_ms > 0:
-            # gRPC takes a deadline of 0 for none.
+            # gRPC takes a deadline of 0 for no deadline.
             raise ValueError(f"deadline_ms is {deadline_ms}; a request needs a positive time")
         began = monotonic()
         until = began + deadline_ms / 1e3
@@ -175,7 +204,7 @@ class Asking:
             wait = pushback(error)
             final = wait is None and not is_lost(error)
             if wait is None:
-                # Another server can be asked at once.
+                # The first retry goes to another server, which needs no pause.
                 wait = 0.0 if attempt == 1 and len(self.servers) > 1 else pause
                 pause *= 2
             if final or attempt >= self._patience.attempts or monotonic() + wait >= until:
@@ -185,9 +214,9 @@ class Asking:
         return (yield from self._end(failures, until))
 
     def _end(self, failures: Sequence[Failure], until: float) -> Generator[Shake, Heard | None, NoReturn]:
-        """Raise what the last server said; of TLS where the way to one failed that may be there.
+        """Raise the error of the last server, or `TlsError` if TLS may be why a connection failed.
 
-        Who was left alone was not asked, and then the last failure of before is said.
+        If every breaker was open, no server was asked, and the last earlier failure is raised.
         """
         if not failures:
             kind = TlsError if self._fault.tls else ServingError
@@ -204,7 +233,7 @@ class Asking:
         raise ServingError(f"{server.url} gave no prediction: {error.code()}: {error.details()}") from error
 
     def _once(self, server: Server, until: float, hedge: bool) -> Generator[Ask, Heard | None, Heard]:
-        """One question, and where its answer is late and there is credit, a second one to another server."""
+        """Make one attempt; if it is late and hedging credit is left, repeat it on another server."""
         limit: float | None = self._patience.hedge_ms / 1e3
         if not (hedge and limit and limit < until - monotonic() and self._credit >= 1):
             limit = None
@@ -219,7 +248,7 @@ class Asking:
             limit = None
 
     def _next(self) -> Server | None:
-        """The next server in turn that is not left alone; None where all are."""
+        """Return the next server in turn with a closed breaker; None if all are open."""
         for _ in self.servers:
             with self._lock:
                 server = self.servers[self._turn % len(self.servers)]
@@ -229,9 +258,9 @@ class Asking:
         return None
 
     def _renewed(self, error: Any, since: float) -> bool:
-        """Whether what may have led to `error` is another than that of a question that began at `since`.
+        """Return whether the credentials behind `error` changed after an attempt that began at `since`.
 
-        It is the token of who is not known, and the certificates of who cannot connect.
+        That is the token for a refused token, and the certificates for a failed connection.
         """
         shown = self._bearer if is_unknown(error) else self._credentials if is_lost(error) else None
         if shown is None:
@@ -250,9 +279,9 @@ class Asking:
         return enough
 
     def _judged(self, heard: Heard) -> Heard:
-        """A way that fails, or no answer in time, speaks against a server; an answer that says no does not.
+        """Count connection failures and missed deadlines against their servers, and return `heard`.
 
-        Gives back what was heard.
+        An error that a server answered with is no failure of that server.
         """
         for server, error in heard.failures:
             if is_lost(error) or is_overdue(error):
@@ -264,6 +293,6 @@ class Asking:
         return heard
 
     def _hold(self, server: Server, told: str) -> None:
-        """Hold a failure against a server."""
+        """Count a failure against a server."""
         self._fault = Fault(shortened(f"{server.url} {told}", MOST_TOLD))
         server.breaker.failed()

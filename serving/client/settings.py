@@ -1,4 +1,4 @@
-"""Connection: whom the settings say to ask for predictions, and how."""
+"""Addresses, security and retries of a client, read from the settings."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from serving.protocol.address import address
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """The servers at `urls`, the client's security and patience, and its usual deadline."""
+    """Servers at `urls`, with the client's security, retry settings and default deadline."""
 
     urls: tuple[str, ...]
     security: Security
@@ -25,9 +25,9 @@ class Connection:
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Connection:
-        """The connection of `settings.client`; without urls, to the host and port of `settings.serving`.
+        """Read `settings.client`; without urls, use host and port of `settings.serving`.
 
-        Raises `SettingsError` where that server asks for what the client does not have.
+        Raises `SettingsError` where that server demands TLS files or a token that the client section lacks.
         """
         client, serving = settings.client, settings.serving
         if not client.urls:
@@ -40,7 +40,7 @@ class Connection:
         )
 
     def options(self) -> dict[str, Any]:
-        """The keywords of a client."""
+        """Return the keyword arguments for a client."""
         return {"security": self.security, "patience": self.patience, "deadline_ms": self.deadline_ms}
 
 

@@ -1,6 +1,6 @@
-"""The service of an exported model, as the text that is written into its Bento.
+"""Source text of the service that is written into a Bento.
 
-It is no module of ours: it reads the model beside it when it is imported, and imports BentoML.
+The text is no module of ours: the service reads the model beside it at import, and imports BentoML.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""A model repository for Triton Inference Server: `config.pbtxt`, versions, warm-up.
+"""Export of model versions as a repository for Triton Inference Server.
 
 https://docs.nvidia.com/deeplearning/triton-inference-server/user-guide/docs/user_guide/model_repository.html
-The configuration is made as Triton's own message (`ModelConfig`), so it cannot have a field that Triton
-does not know. Triton takes tensors only: a symbol with a missing value must be left out by the client.
+The configuration is built as Triton's own message (`ModelConfig`), so it cannot have a field that Triton does
+not know. Triton takes tensors only: a client must leave out a symbol with a missing value.
 """
 
 from __future__ import annotations
@@ -18,15 +18,34 @@ from serving.exports.exported_version import ExportedVersion, written_whole
 from serving.protocol.messages import PANEL, SCORES
 
 CONFIG_FILE, MODEL_FILE, CARD_FILE = "config.pbtxt", "model.onnx", "card.json"
-# Symbols of the request with which a version is warmed up before Triton calls it ready.
+# Symbols in the warm-up request that Triton runs before it reports a version as ready.
 WARM_SYMBOLS = 2
 
 
 def export_triton(exported: Sequence[ExportedVersion], folder: Path) -> Path:
-    """Write versions of one model to `folder/<model>`, which must be new; returns `folder`.
+    """Write versions of one model as a Triton model repository.
 
-    Raises `InputError` for versions that do not take the same inputs, as Triton has one configuration for
-    all, and for one that is named twice. What fails leaves nothing.
+    Parameters
+    ----------
+    exported : sequence of ExportedVersion
+        Versions of one model.
+    folder : Path
+        Repository; `folder/<model>` must not exist, or be empty.
+
+    Returns
+    -------
+    Path
+        The repository, absolute.
+
+    Raises
+    ------
+    InputError
+        If the versions do not take the same inputs (Triton has one configuration for all), if a version is
+        named twice, or if the folder is not empty or cannot be written. A failed export leaves nothing.
+
+    References
+    ----------
+    Triton Inference Server, "Model Repository" and "Model Configuration".
     """
     first = exported[0]
     for number, one in enumerate(exported[1:], 1):
@@ -49,7 +68,7 @@ def export_triton(exported: Sequence[ExportedVersion], folder: Path) -> Path:
 
 
 def config_text(exported: Sequence[ExportedVersion]) -> str:
-    """`config.pbtxt`: protobuf's text format of the configuration."""
+    """Return the content of `config.pbtxt`: the configuration in protobuf's text format."""
     from google.protobuf import text_format
 
     return str(text_format.MessageToString(_config(exported)))

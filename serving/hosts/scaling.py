@@ -1,8 +1,8 @@
-"""How many replicas Ray Serve should run: as many as keep each below a share of one core.
+"""Autoscaling of Ray Serve: enough replicas to keep each below a share of one core.
 
-A replica computes on one event loop, so a core is all that it can use. Serve's own measure, requests
-under way, is taken on that loop between two computations, when there are hardly any: it would never
-see a busy replica.
+A replica computes on one event loop, so it can use no more than one core. Serve's own measure, ongoing
+requests, is taken on that loop between two computations, when there are hardly any: it would never report a
+busy replica.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ BUSY, TARGET = "busy", "target_busy"
 
 
 def wanted(busy: Sequence[float], target: float, running: int) -> int:
-    """Replicas for the cores that those `running` use, each in `busy`, at `target` cores a replica.
+    """Return the replicas needed for the load of the `running` ones, at `target` cores a replica.
 
-    Replicas that have not said anything yet are taken to be as busy as the others on average.
+    `busy` has the cores that each replica uses. Replicas that have not reported yet count with the average.
     """
     if not busy:
         return running
@@ -25,7 +25,7 @@ def wanted(busy: Sequence[float], target: float, running: int) -> int:
 
 
 def by_load(context: Any) -> tuple[int, dict[str, Any]]:
-    """Ray Serve's policy function: the number of replicas, within the limits, and no state.
+    """Return the number of replicas, within the limits, and no state: Ray Serve's policy function.
 
     Serve calls it in its controller; delays before scaling are Serve's own (`upscale_delay_s`, …).
     """

@@ -1,4 +1,4 @@
-"""Waiting for the end: SIGTERM from a supervisor, or Ctrl-C."""
+"""Termination signals: SIGTERM from a supervisor, or Ctrl-C."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class Termination:
-    """Inside this context the first SIGTERM or SIGINT is noted, not acted on.
+    """Context in which the first SIGTERM or SIGINT is noted, not acted on.
 
-    So what must not be torn can finish. A second signal acts as it did before. Only the main thread is
-    given signals: in another thread nothing is ever noted.
+    So work that must not be interrupted can finish. A second signal acts as before. Only the main thread
+    receives signals: in another thread none is ever noted.
     """
 
     def __init__(self) -> None:
@@ -37,7 +37,7 @@ class Termination:
         self._asked.wait()
 
     def act(self) -> None:
-        """Outside the context: let the signal that was noted, if any, do what it was meant to do."""
+        """Raise the noted signal again, if any, after the context has ended."""
         if self._number is not None:
             signal.raise_signal(self._number)
 

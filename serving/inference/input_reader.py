@@ -1,4 +1,4 @@
-"""What a request is scored on: the panel that its client sent, or what the online store holds."""
+"""Inputs of a request: the client's panel, or features from the online store."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 
 
 class InputReader:
-    """Reads the inputs of requests; those by symbols from `store`, those of many from `large_store`.
+    """Reader of requests' inputs from `store`, or from `large_store` for many symbols.
 
-    A store reads for one request at a time. `bars` has the bar of the last one by symbols, for each model
-    that has answered such.
+    A store reads for one request at a time. `bars` has the bar of the last request by symbols, for each model
+    that answered such requests.
     """
 
     def __init__(self, store: OnlineReader, large_store: OnlineReader | None = None) -> None:
@@ -34,15 +34,15 @@ class InputReader:
         self.bars: dict[str, datetime] = {}
 
     def open(self) -> None:
-        """Open the store, which takes seconds: the first request must not pay for it."""
+        """Open the store, which takes seconds, before the first request."""
         self._store.stored(("",))
 
     def read(self, request: InferenceRequest, versions: Sequence[LoadedModel], started: float) -> Inputs:
-        """The inputs for all `versions`, of which the first must be able to answer.
+        """Read the inputs for all `versions`, of which the first must be able to answer.
 
-        `started` is when the request came (`alphaloop.clock.monotonic`). Raises `InvalidRequestError`,
-        `UnknownNameError`, `StaleFeaturesError`, `MissingStateError` and `FeatureSetMismatchError`, as
-        `InferenceCore.infer` says.
+        `started` is the request's time of arrival (`alphaloop.clock.monotonic`). Raises
+        `InvalidRequestError`, `UnknownNameError`, `StaleFeaturesError`, `MissingStateError` and
+        `FeatureSetMismatchError`, as `InferenceCore.prepare` says.
         """
         first = versions[0]
         if request.panel is not None:
@@ -65,7 +65,7 @@ class InputReader:
         except MissingStateError:
             if lookback == first.card.lookback:
                 raise
-            # Another version's lookback is longer than what is kept: no fault of the first's.
+            # The store keeps fewer rows than the challenger's lookback: the champion can still answer.
             inputs, windows = self._windows(request, versions[:1], first.card.lookback, started)
         first.require_feature_set(windows.feature_set)
         first.universe.require_ranks_over(windows.universe)
@@ -79,7 +79,10 @@ class InputReader:
         return replace(inputs, apart=apart) if apart else inputs
 
     def _apart(self, request: InferenceRequest, version: LoadedModel, started: float) -> Inputs | str:
-        """What `version` alone is scored on, or why there is nothing: the others do without it."""
+        """Read the inputs of `version` alone, or return the reason why there are none.
+
+        A reason excludes this version only; the others are scored.
+        """
         try:
             inputs, windows = self._windows(request, [version], version.card.lookback, started)
             version.require_feature_set(windows.feature_set)
@@ -91,7 +94,7 @@ class InputReader:
     def _windows(
         self, request: InferenceRequest, versions: Sequence[LoadedModel], lookback: int, started: float
     ) -> tuple[Inputs, OnlineWindows]:
-        """The inputs for `versions` from the windows of the first, and these."""
+        """Read the inputs for `versions`, and the online windows of the first that they come from."""
         asked, as_of = request.symbols, request.as_of
         if asked is None or as_of is None:
             raise InvalidRequestError("give the input 'panel', or 'symbols' with the parameter 'as_of'")
@@ -120,5 +123,5 @@ class InputReader:
 
 
 def _of(windows: OnlineWindows, version: LoadedModel) -> bool:
-    """Whether `version` was trained on features such as these."""
+    """Return whether the windows were computed from the version's feature set and universe."""
     return windows.made_of(version.card.feature_set, version.universe.digest)

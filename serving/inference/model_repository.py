@@ -1,7 +1,7 @@
-"""The model repository, as the protocol's clients may look at it and change it.
+"""Model repository of the protocol: clients list, load and unload versions.
 
-What the rollout needs is loaded in any case. Beyond that a client may load a version, which then stays,
-and unload one that the rollout does not need, which is then refused until it is loaded again.
+The versions of a rollout are always loaded. Beyond them a client may load a version, which then stays, and
+unload a version that the rollout does not need; an unloaded version is refused until it is loaded again.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 READY, UNAVAILABLE = "READY", "UNAVAILABLE"
 VERSION = "version"
-# Triton's of an unload. No version here depends on another, so that either value is followed.
+# Triton's parameter of an unload. No version here depends on another, so both values mean the same.
 DEPENDENTS = "unload_dependents"
 
 
@@ -39,17 +39,17 @@ class IndexEntry:
 
 
 class Repository:
-    """The versions of the registry, and which of them are loaded here. Thread-safe."""
+    """Versions of the registry, and their state in this server. Thread-safe."""
 
     def __init__(self, registry: Registry, engine: Engine, router: Router) -> None:
         self._registry, self._engine, self._router = registry, engine, router
-        # Held here, a version outlives the engine's choice of those that were used last.
+        # A version held here stays loaded although the cache keeps only the most recently used.
         self._pinned: dict[tuple[str, str], LoadedModel] = {}
         self._unloaded: set[tuple[str, str]] = set()
         self._changing = threading.Lock()
 
     def index(self, ready: bool = False) -> list[IndexEntry]:
-        """Every version of the registry; with `ready` only those that can answer at once."""
+        """List every version of the registry; with `ready` only loaded ones that may answer."""
         entries = [
             self._entry(model, version)
             for model in self._registry.models()
@@ -60,8 +60,8 @@ class Repository:
     def load(self, model: str, version: str = "") -> LoadedModel:
         """Load a version, by default the champion, and keep it.
 
-        Raises `UnknownNameError`, `MissingStateError` for a model without a champion, and what
-        `Engine.load` raises.
+        Raises `UnknownNameError`, `MissingStateError` for a model without a champion, and the errors of
+        `Engine.load`.
         """
         require_number(model, version)
         chosen = version or self._router.refresh(model).document.champion
@@ -72,7 +72,7 @@ class Repository:
         return loaded
 
     def unload(self, model: str, version: str = "") -> None:
-        """Unload a version, by default all of the model; raises `InUseError` for one the rollout needs."""
+        """Unload a version, by default all of the model; raise `InUseError` if the rollout needs it."""
         require_number(model, version)
         known = self._registry.versions(model)
         if version and version not in known:
@@ -92,7 +92,7 @@ class Repository:
             self._engine.unload(model, one)
 
     def require(self, model: str, version: str) -> LoadedModel:
-        """A version, loaded if it was not; raises `MissingStateError` for one that was unloaded."""
+        """Return a version, loading it if needed; raise `MissingStateError` for an unloaded version."""
         require_number(model, version)
         key = (model, version)
         if self._barred(model, version):
@@ -102,15 +102,15 @@ class Repository:
         return self._pinned.get(key) or self._engine.load(model, version)
 
     def holds(self, model: str, version: str) -> bool:
-        """Whether `require` would answer at once."""
+        """Return whether `require` would answer without loading."""
         return (model, version) in self._pinned or self._engine.holds(model, version)
 
     def held(self, model: str, version: str) -> LoadedModel | None:
-        """A version if it is in memory. Looks, and never loads."""
+        """Return a version if it is in memory. Never loads."""
         return self._pinned.get((model, version)) or self._engine.held(model, version)
 
     def ready(self, model: str, version: str) -> bool:
-        """Whether a version is loaded and may answer. Looks, and never loads."""
+        """Return whether a version is loaded and may answer. Never loads."""
         return self.holds(model, version) and not self._barred(model, version)
 
     def _barred(self, model: str, version: str) -> bool:
@@ -132,12 +132,15 @@ class Repository:
 
 
 def version_to_load(parameters: Mapping[str, Parameter]) -> str:
-    """The parameter `version` of a load, empty without one; raises for any other, which is not followed."""
+    """Return the parameter `version` of a load, empty without it.
+
+    Raises `NotOfferedError` or `InvalidRequestError` for any other parameter.
+    """
     return _version_of(parameters, "a load", (VERSION,))
 
 
 def version_to_unload(parameters: Mapping[str, Parameter]) -> str:
-    """The same of an unload."""
+    """Return the parameter `version` of an unload. Raises as `version_to_load` does."""
     return _version_of(parameters, "an unload", (VERSION, DEPENDENTS))
 
 
@@ -159,7 +162,7 @@ def _version_of(parameters: Mapping[str, Parameter], call: str, known: tuple[str
 
 
 def require_number(model: str, version: str) -> None:
-    """Raise `UnknownNameError` for a version that no registry can have; the registry need not be asked."""
+    """Raise `UnknownNameError` for a text that cannot be a version, without asking the registry."""
     if version and not is_version_number(version):
         where, hint = f"model '{model[:64]}'", "versions are numbers from 1, without leading zeros"
         raise UnknownNameError("version", version[:64], (), where=where, hint=hint)

@@ -1,7 +1,7 @@
-"""The router: which version answers a request, by the rollout document on the registry.
+"""Router: decides by the registry's rollout document which version answers a request.
 
-The document is read again in the background, so a request never waits for the registry; unless the
-client has seen a newer one and says so. The registry away, the router goes on with what it last knew.
+A background thread reads the document again, so that a request waits for the registry only if its client has
+seen a newer document. While the registry is away, the router continues with the last known document.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class RoutingTable:
-    """One rollout document, with its versions loaded.
+    """Rollout document with its versions loaded.
 
-    `challenger_error` says why the challenger could not be loaded; then the champion answers in its
-    place. `stale` says why the registry could not be read when it was last tried, `read_at` when it last
-    could (`alphaloop.clock.monotonic`).
+    `challenger_error` says why the challenger could not be loaded; the champion then answers in its place.
+    `stale` says why the last attempt to read the registry failed. `read_at` is the time of the last success
+    (`alphaloop.clock.monotonic`).
     """
 
     plan: SleevePlan
@@ -46,23 +46,23 @@ class RoutingTable:
 
     @property
     def versions(self) -> list[LoadedModel]:
-        """The versions that score a request, the champion first."""
+        """Versions that score a request, the champion first."""
         if self.has_challenger and self.challenger is not None:
             return [self.champion, self.challenger]
         return [self.champion]
 
     @property
     def has_challenger(self) -> bool:
-        """Whether a second version scores every request."""
+        """True if a second version scores every request."""
         return self.document.challenger is not None and self.document.state is not RolloutState.STEADY
 
     def route(self, route_key: str) -> Route:
-        """Who should answer a request for `route_key`: the champion, or in a canary the challenger."""
+        """Return the route of a request for `route_key`: the champion's or, in a canary, the challenger's."""
         return self.plan.route(route_key) if self.has_challenger else Route.CHAMPION
 
 
 class Router:
-    """Keeps a `RoutingTable` for each model that was asked for. Thread-safe."""
+    """Keeper of one `RoutingTable` for each requested model. Thread-safe."""
 
     def __init__(
         self, registry: Registry, engine: Engine, sleeves: tuple[str, ...], poll_seconds: float
@@ -88,18 +88,18 @@ class Router:
             self._poller = None
 
     def known(self, model: str) -> RoutingTable | None:
-        """The table of `model` if there is one, without reading the registry."""
+        """Return the table of `model` if there is one, without reading the registry."""
         return self._tables.get(model)
 
     def tables(self) -> list[RoutingTable]:
-        """The tables of all models, as they are known."""
+        """Return the last known tables of all models."""
         return list(self._tables.values())
 
     def table(self, model: str, min_generation: int = 0) -> RoutingTable:
-        """The table of `model`, at most a poll old, or read now where it is older than `min_generation`.
+        """Return the table of `model`, reading it now if it is older than `min_generation`.
 
-        Raises `UnknownNameError` for a model that the registry does not know and `MissingStateError`
-        for one that has no champion yet.
+        Otherwise the table is at most one poll old. Raises `UnknownNameError` for a model that the registry
+        does not have, and `MissingStateError` for a model without a champion.
         """
         table = self._tables.get(model)
         if table is None or table.document.generation < min_generation:

@@ -1,4 +1,4 @@
-"""Scoring one request by one version."""
+"""Scoring of one request, or of a batch, by one version."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ from serving.protocol.messages import Panel, Scores
 
 
 def score(loaded: LoadedModel, inputs: Inputs, rotate: int = 0) -> Scored:
-    """The scores of one version. A model that fails is not raised: its `error` is set.
+    """Score one request by one version; a failure is not raised but set as `error`.
 
-    `rotate` is the drill of a rollout's override: the features of each row move by that many places.
+    `rotate` is the fault drill of a rollout's override: the features of each row are rotated by so many
+    columns.
     """
     apart = inputs.apart.get(loaded.version)
     if isinstance(apart, str):
@@ -55,7 +56,7 @@ def score(loaded: LoadedModel, inputs: Inputs, rotate: int = 0) -> Scored:
 
 
 def score_together(loaded: LoadedModel, several: Sequence[Inputs]) -> list[Inputs]:
-    """`several` inputs, each `complete`, with their scores `ahead`, from one run of the version.
+    """Score several complete inputs in one run, and return them with their scores in `ahead`.
 
     Only for a version whose scores do not depend on the other symbols. Raises `ServingError` if it fails.
     """
@@ -73,7 +74,7 @@ def score_together(loaded: LoadedModel, several: Sequence[Inputs]) -> list[Input
 
 
 def unscored(version: str, error: str, inputs: Inputs) -> Scored:
-    """The place of a version that could not be loaded."""
+    """Build the result of a version without scores, all NaN with an `error`."""
     seen = inputs.panel[:, -1:, :]
     scores = _no_scores(inputs)
     return Scored(
@@ -90,7 +91,7 @@ def unscored(version: str, error: str, inputs: Inputs) -> Scored:
 
 
 def _seen(loaded: LoadedModel, inputs: Inputs) -> Panel:
-    """The rows that the version looks at."""
+    """Return the rows within the version's lookback."""
     return inputs.panel[:, -loaded.card.lookback :, :]
 
 

@@ -1,8 +1,8 @@
-"""The universe of a version: what a request by symbols is scored on, whichever of them it asks for.
+"""Training universe of a version, and the inputs that a request by symbols needs from it.
 
-Where a score depends on the other symbols, a symbol among few has another score than among all. So such a
-version is scored on the whole universe that it was trained on, and of that the symbols asked for are
-answered: the same bits, whoever asks.
+In a cross-sectional version a symbol's score depends on the other symbols. Such a version is scored on its
+whole training universe, and the requested symbols are taken from the result, so every request gets the same
+bits.
 """
 
 from __future__ import annotations
@@ -24,10 +24,11 @@ from serving.protocol.request_limits import MAX_PANEL_SYMBOLS, most_compared
 
 @dataclass(frozen=True, slots=True)
 class Universe:
-    """The symbols that a version was trained on, in training's order; none where its card does not say.
+    """Symbols that a version was trained on, in training order; empty if its card has none.
 
-    `whole` says that a request by symbols is to be scored on all of them, `most_sent` how many symbols a
-    client's panel may have. `digest` is their hash (`alphaloop.universe_hash`), `owner` the version in words.
+    `whole`: score requests by symbols on all of them. `most_sent`: maximum number of symbols in a client's
+    panel. `digest`: hash of the symbols (`alphaloop.universe_hash`). `owner`: model and version, for
+    messages.
     """
 
     owner: str
@@ -39,7 +40,7 @@ class Universe:
 
     @classmethod
     def of(cls, model: str, version: str, card: Card) -> Self:
-        """The universe that `card` names."""
+        """Build the universe from `card`."""
         return cls(
             f"{model} version {version}",
             card.universe,
@@ -50,11 +51,14 @@ class Universe:
         )
 
     def holds(self, asked: Iterable[str]) -> bool:
-        """Whether a request for `asked` can be scored: not where none of them is of a universe it needs."""
+        """Return whether a request for `asked` can be scored.
+
+        A version that is scored on its whole universe needs at least one of its symbols in the request.
+        """
         return not self.whole or any(symbol in self._place for symbol in asked)
 
     def require_holding(self, asked: Sequence[str]) -> None:
-        """Raise `UnknownNameError` unless it `holds` any of `asked`."""
+        """Raise `UnknownNameError` unless `asked` can be scored (see `holds`)."""
         if not self.holds(asked):
             where = f"the universe of {len(self.symbols)} symbols that {self.owner} scores"
             raise UnknownNameError("symbol", asked[0] if asked else "", self.symbols, where=where)
@@ -68,9 +72,10 @@ class Universe:
             )
 
     def require_ranks_over(self, digest: str) -> None:
-        """Raise `FeatureSetMismatchError` where cross-sectional features are over another universe.
+        """Raise `FeatureSetMismatchError` if cross-sectional features are over another universe.
 
-        `digest` is what the online store names, empty where nothing in it depends on a universe.
+        `digest` is the universe hash of the online store, empty if none of its features depends on a
+        universe.
         """
         if digest and self.digest and digest != self.digest:
             raise FeatureSetMismatchError(
@@ -81,13 +86,13 @@ class Universe:
             )
 
     def inputs(self, read: Inputs) -> Inputs:
-        """What a version that is scored `whole` is given of what was `read`."""
+        """Return the part of `read` that a version scored on its whole universe needs."""
         return read if read.symbols == self.symbols else _of(read, self.symbols)
 
     def answer(self, scored: Scored, asked: Sequence[str]) -> Scored:
-        """Of the whole universe's scores those of `asked`; one that is not of it is `missing`.
+        """Take the scores of `asked` from those of the whole universe; unknown symbols are `missing`.
 
-        The hash stays that of all that the scores depend on.
+        The input hash remains that of the whole universe, on which the scores depend.
         """
         places = [self._place.get(symbol, -1) for symbol in asked]
         statuses = (*scored.statuses, SymbolStatus.MISSING)
@@ -100,28 +105,29 @@ class Universe:
 
 
 def to_read(asked: tuple[str, ...], universes: Sequence[Universe]) -> tuple[str, ...]:
-    """The symbols to read for versions of these `universes`: `asked` itself where none is scored whole.
+    """Return the symbols to read for versions of these `universes`.
 
-    Raises `UnknownNameError` where the first version, which must be able to answer, knows none of `asked`.
+    That is `asked` itself if no version is scored on its whole universe. Raises `UnknownNameError` if the
+    first version, which must be able to answer, knows none of `asked`.
     """
     whole = [one for one in universes if one.whole]
     if not whole:
         return asked
     universes[0].require_holding(asked)
     if all(one.symbols == universes[0].symbols and one.whole for one in universes):
-        # The same for every request of a bar, so that the store is read once.
+        # All requests of a bar then read the same symbols, and the store is read once.
         return universes[0].symbols
     wanted = dict.fromkeys(symbol for one in whole for symbol in one.symbols)
     return tuple(wanted if len(whole) == len(universes) else wanted | dict.fromkeys(asked))
 
 
 def asked_of(read: Inputs, asked: tuple[str, ...]) -> Inputs:
-    """The inputs of a request for `asked`, of which more was `read`; itself where that is what was read."""
+    """Reduce the inputs to the symbols `asked`; keep all that was read in the field `read`."""
     return read if read.symbols is asked else replace(_of(read, asked), read=read)
 
 
 def _of(read: Inputs, symbols: tuple[str, ...]) -> Inputs:
-    """The part of `read` for `symbols`, NaN for those that were not read."""
+    """Return the rows of `read` for `symbols`, NaN for symbols that were not read."""
     place = _places(read.symbols)
     panel = _rows(read.panel, [place.get(symbol, -1) for symbol in symbols])
     return replace(read, panel=panel, complete=bool(np.isfinite(panel).all()), symbols=symbols)
@@ -132,7 +138,7 @@ def _places(symbols: tuple[str, ...]) -> dict[str, int]:
 
 
 def _rows(values: Panel, places: Sequence[int]) -> Panel:
-    """The rows of `values` at `places`, NaN where a place is -1."""
+    """Return the rows of `values` at `places`, NaN where an index is -1."""
     chosen = np.array(places, dtype=np.intp)
     rows: Panel = values[chosen]
     rows[chosen < 0] = np.nan

@@ -1,8 +1,8 @@
-"""Compaction of the prediction log: the small files of a past day become one, and old days go.
+"""Compaction of the prediction log: merges the files of each past day, and removes old days.
 
-The merged file takes its place whole, with the names of what it was made of in its metadata, before these
-are removed. Killed at any point, nothing is lost and nothing is read twice: readers go by those names, and
-the next compaction removes what the killed one had not.
+A merged file appears whole, with the names of its sources in its metadata, before the sources are removed. A
+process killed at any point loses nothing and duplicates nothing: readers go by those names, and the next
+compaction removes the sources that the killed one had left.
 """
 
 from __future__ import annotations
@@ -49,8 +49,10 @@ class LogFile:
 
 
 class LogKeeper:
-    """Compacts the log in `folder` once an hour in a background thread, and removes days older than
-    `retention_days`; 0 keeps all. Where the log exceeds its `space`, the oldest files go within seconds.
+    """Background thread that compacts the log in `folder` once an hour.
+
+    Days older than `retention_days` are removed; 0 keeps all. If the log exceeds its `space`, the oldest
+    files are removed within seconds.
     """
 
     def __init__(
@@ -67,20 +69,20 @@ class LogKeeper:
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
-        """Begin, at once."""
+        """Start the thread, which compacts at once."""
         self._ending.clear()
         self._thread = threading.Thread(target=self._run, name="log-keeper", daemon=True)
         self._thread.start()
 
     def close(self) -> None:
-        """Stop, after the file that is being written."""
+        """Stop the thread after the file that is being written."""
         if self._thread is not None:
             self._ending.set()
             self._thread.join()
             self._thread = None
 
     def keep(self) -> None:
-        """Compact and prune the logs of all models now. What cannot be done is logged and left."""
+        """Compact and prune the logs of all models now. Failures are logged and skipped."""
         today = self._clock.now().date()
         oldest = today - timedelta(days=self._retention_days) if self._retention_days else date.min
         for folder in sorted(self._folder.glob("model=*")):
@@ -92,7 +94,7 @@ class LogKeeper:
                 log.warning("the prediction log in %s could not be compacted: %s", folder, error)
 
     def fit(self) -> None:
-        """Remove the oldest files where the log exceeds its space."""
+        """Remove the oldest files if the log exceeds its space."""
         if not self._space.exceeded:
             return
         try:
@@ -119,7 +121,7 @@ class LogKeeper:
 def compact(folder: Path, today: date, oldest: date = date.min) -> None:
     """Merge the files of each day before `today` in one model's `folder`; remove days before `oldest`.
 
-    Does nothing where another process is at it.
+    Does nothing while another process compacts the folder.
     """
     with _alone(folder) as mine:
         if not mine:
@@ -154,7 +156,7 @@ def _files(folder: Path, today: date) -> list[LogFile]:
 
 
 def _single(path: Path) -> LogFile:
-    """A file as its writer left it; its day is that of its first row."""
+    """Describe a file as its writer left it; its day is that of its first row."""
     try:
         metadata = pq.read_metadata(path)
         first = metadata.row_group(0).column(SCHEMA.get_field_index("logged_at")).statistics.min
@@ -165,10 +167,10 @@ def _single(path: Path) -> LogFile:
 
 
 def _superseded_removed(folder: Path, files: list[LogFile]) -> list[LogFile]:
-    """The files without those whose parts are all in a merged one: what a killed compaction left."""
+    """Remove files whose parts are all in a merged file, as a killed compaction leaves them."""
     kept: list[LogFile] = []
     held: set[str] = set()
-    # A merged file before the only one that it was made of.
+    # A merged file comes before its only source.
     for file in sorted(files, key=lambda one: (-len(one.parts), not _is_merged(one))):
         names = {part.name for part in file.parts}
         if names <= held:
@@ -201,7 +203,7 @@ def _merge(folder: Path, day: date, files: list[LogFile]) -> None:
 
 
 def _groups(folder: Path, files: list[LogFile]) -> Iterator[pa.Table]:
-    """The rows of `files`, in order, in tables worth compressing."""
+    """Yield the rows of `files` in order, in tables large enough to compress well."""
     held: list[pa.Table] = []
     for file in files:
         held.append(read_table(folder / file.name).replace_schema_metadata(None))
@@ -218,7 +220,7 @@ def _remove(folder: Path, files: list[LogFile]) -> None:
 
 
 def _make_durable(path: Path) -> None:
-    """Have the disk hold what `path` is before anything that relies on it is removed."""
+    """Sync `path` to disk before any file that it replaces is removed."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -228,7 +230,7 @@ def _make_durable(path: Path) -> None:
 
 @contextmanager
 def _alone(folder: Path) -> Iterator[bool]:
-    """Whether no other process compacts this folder while the block lasts."""
+    """Lock the folder; yield whether this process is the only one to compact it."""
     with (folder / LOCK_FILE).open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,7 +1,7 @@
-"""Reading the prediction log while it grows, and while its files of past days are merged.
+"""Reader of the prediction log while it grows and its past days are merged.
 
-A merged file names the files that it was made of, with their numbers of rows, in order. So a reader knows
-which of its rows it has had, although the files it had them from may still be there, or gone.
+A merged file names its source files, with their numbers of rows, in order. So a reader knows which of its
+rows it has returned already, even if the source files are still there, or gone.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ SUFFIX = ".parquet"
 
 @dataclass(frozen=True, slots=True)
 class LogPart:
-    """What one file of a writer holds: `rows`, and how many its writer had `dropped` by then."""
+    """Content of one writer's file: its number of rows, and the writer's drop count by then."""
 
     name: str
     rows: int
@@ -35,11 +35,18 @@ class LogPart:
 
 
 class PredictionLogReader:
-    """Reads the log of one model as it grows.
+    """Incremental reader of one model's prediction log.
 
-    `by_symbols` leaves out rows of inputs that clients sent themselves, `since` those of bars before it: a
-    log of months has far more than a judge of yesterday's bars needs. `dropped` is the number of rows that
-    the writers of the files read so far have had to drop.
+    Parameters
+    ----------
+    folder : Path
+        Folder of the log.
+    model : str
+        Name of the model.
+    by_symbols : bool
+        Leave out rows of inputs that clients sent themselves.
+    since : datetime, optional
+        Leave out rows of earlier bars; a log of months has far more rows than a judgement of one day needs.
     """
 
     def __init__(
@@ -53,13 +60,21 @@ class PredictionLogReader:
 
     @property
     def dropped(self) -> int:
-        """Rows that are missing from what was read."""
+        """Number of rows that the writers of the files read so far have dropped."""
         return sum(self._drops.values())
 
     def new(self) -> list[PredictionRow]:
-        """The rows of files that were not read before, by `as_of` and then in the order of answers.
+        """Read the rows that have been logged since the last call.
 
-        Rows without `as_of` come first. Raises `DamagedStoreError` for a file that cannot be read.
+        Returns
+        -------
+        list of PredictionRow
+            Rows by `as_of`, then in the order of answers; rows without `as_of` come first.
+
+        Raises
+        ------
+        DamagedStoreError
+            If a file cannot be read.
         """
         found: dict[str, list[PredictionRow]] = {}
         while not self._collect(found):
@@ -72,9 +87,9 @@ class PredictionLogReader:
         )
 
     def wait_for(self, as_of: datetime, timeout: float) -> list[PredictionRow]:
-        """`new()`, repeated until a row for `as_of` or later has come, or `timeout` seconds have passed.
+        """Repeat `new` until a row for `as_of` or later comes, or `timeout` seconds have passed.
 
-        The rows that came are returned in both cases; look whether `as_of` is among them.
+        Returns the rows that came in either case; the caller checks that `as_of` is among them.
         """
         deadline = monotonic() + timeout
         rows = self.new()
@@ -86,7 +101,7 @@ class PredictionLogReader:
         return rows
 
     def _collect(self, found: dict[str, list[PredictionRow]]) -> bool:
-        """Add the rows of parts that are in neither `found` nor seen; False if a file went meanwhile."""
+        """Add the rows of unseen parts to `found`; return False if a file vanished meanwhile."""
         try:
             files = self._files()
             merged = {name: self._parts(name) for name in files if name.startswith(MERGED_PREFIX)}
@@ -139,9 +154,9 @@ class PredictionLogReader:
 
 
 def read_table(path: Path) -> pa.Table:
-    """A file of the log; raises `DamagedStoreError`, or `FileNotFoundError` where it is gone."""
+    """Read a file of the log; raise `DamagedStoreError`, or `FileNotFoundError` if it is gone."""
     try:
-        # Not through the dataset API: it would add the folder's `model=` as a second column.
+        # Not through the dataset API, which would add the folder's `model=` as a second column.
         return pq.ParquetFile(path).read()
     except FileNotFoundError:
         raise
@@ -150,7 +165,7 @@ def read_table(path: Path) -> pa.Table:
 
 
 def read_parts(path: Path) -> list[LogPart]:
-    """What a merged file was made of; raises as `read_table` does."""
+    """Read the list of a merged file's sources; raise as `read_table` does."""
     try:
         metadata = pq.read_metadata(path).metadata or {}
         return [LogPart(*one) for one in json.loads(metadata[SOURCES])]
@@ -161,5 +176,5 @@ def read_parts(path: Path) -> list[LogPart]:
 
 
 def damaged(path: Path, error: Exception) -> DamagedStoreError:
-    """The error for a file that cannot be read."""
+    """Build the error for a file that cannot be read."""
     return DamagedStoreError(f"the prediction log {path} cannot be read: {error}; move it away")

@@ -1,8 +1,8 @@
-"""Micro-batching: requests that wait at the same version are scored in one run of its graph.
+"""Micro-batching: queued requests for the same version are scored in one run of its graph.
 
-A run has a cost of its own, some 25 microseconds, whatever it scores. A batch is made only of what waits
-anyway, so an idle server never makes one and no request is held back for it. Only versions whose scores
-do not depend on the other symbols take part: of them the card says so, and the export has tried it.
+A run costs some 25 microseconds whatever it scores. A batch is made only of requests that are queued anyway,
+so an idle server makes none and no request is held back for it. Only versions whose scores do not depend on
+the other symbols take part: the card says so, and the export has verified it.
 """
 
 from __future__ import annotations
@@ -18,16 +18,17 @@ from serving.server.queued_request import Waiting
 
 
 class Batching:
-    """Scores requests together, at most `symbols` of them in one run; with 0 never."""
+    """Batcher of requests, at most `symbols` of them in one run; 0 turns batching off."""
 
     def __init__(self, core: InferenceCore, symbols: int) -> None:
         self._core, self._symbols = core, symbols
 
     def gather(self, first: Exchange, waiting: Iterable[Waiting]) -> tuple[Exchange, list[Waiting]]:
-        """`first`, and those of `waiting` that were scored with it: their exchange is there, with scores.
+        """Score `first` together with those of `waiting` that fit.
 
-        Both are as they were where nothing can be scored together. One that cannot be prepared is left to
-        its own turn, which says why.
+        Returns `first` and the batched requests, whose exchange then has its scores. If nothing can be
+        batched, `first` is returned unchanged with an empty list. A request that cannot be prepared is left
+        to its own turn, which reports the error.
         """
         version = first.answering
         room = self._symbols - first.request.size
@@ -47,7 +48,7 @@ class Batching:
         exchanges = [first, *(one.exchange for one in mates if one.exchange is not None)]
         first, *others = self._core.score_together(exchanges)
         if first.inputs.ahead is None:
-            # Not to be tried, and to fail, with each of their turns again.
+            # Otherwise each of their turns would try the same batch again, and fail.
             for one in mates:
                 one.alone = True
             return first, []
@@ -56,7 +57,7 @@ class Batching:
         return first, mates
 
     def _prepared(self, one: Waiting, first: Exchange, version: LoadedModel) -> bool:
-        """Whether a request has its inputs, and `version` is to score them."""
+        """Return whether a request has its inputs, and `version` is to score them."""
         request = one.request
         same = request.model == first.request.model and request.version == first.request.version
         if one.alone or not same or one.overdue(monotonic()) >= 0 or not self._core.at_hand(request):
@@ -65,7 +66,7 @@ class Batching:
             try:
                 one.exchange = self._core.prepare(request, one.arrival.at)
             except AlphaloopError:
-                # Not to be tried again, and to fail, in each turn before its own.
+                # Otherwise each turn before its own would try again, and fail.
                 one.alone = True
                 return False
         return one.exchange.answering is version and one.exchange.inputs.complete_for(version.version)

@@ -1,7 +1,6 @@
-"""The gateway: what every edge does with a request before and after the core answers it.
+"""Gateway: access, limits, deadlines, order, statistics and traces of requests, for every edge.
 
-Access, limits, deadline, order of computing, account and trace, in one place, so that gRPC and HTTP
-differ only in how a request lies on the wire.
+With all this in one place, the gRPC and HTTP edges differ only in their wire formats.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ from serving.server.token_bucket import RateLimit
 
 
 class Gateway:
-    """The core behind its limits. Belongs to one event loop."""
+    """Inference core behind access control and limits. Belongs to one event loop."""
 
     def __init__(self, core: InferenceCore, settings: Settings) -> None:
         self.core, self.settings = core, settings
@@ -38,19 +37,19 @@ class Gateway:
         serving = settings.serving
         self.admission = Admission(serving.max_in_flight)
         self.batching = Batching(core, serving.batch_symbols)
-        # Two lines: a forecast for thousands of symbols does not wait for the panels of others.
+        # Separate threads: a forecast for thousands of symbols does not wait for large panels.
         self.large_bodies, self._large_forecasts = LargeWork("large-bodies"), LargeWork("large-forecasts")
         self.calls = Places(MAX_CALLS, "calls that infer nothing")
         self.access = Access.from_settings(serving)
         self.limit = RateLimit(serving.rate_limit, serving.rate_burst) if serving.rate_limit else None
-        # Whether a request's headers and peer matter at all; on loopback they usually do not.
+        # Without access control and rate limit, as usual on loopback, headers and peer are not read.
         self.open = self.access is None and self.limit is None
 
     def authorise(self, token: str | None, peer: str, scope: Scope) -> None:
-        """Raise unless the request may be answered now.
+        """Raise unless the client may send this request now.
 
-        `UnauthenticatedError`, `AccessDeniedError`, or `RateLimitError` for a client (by token, else by
-        `peer`) that asks too often.
+        Raises `UnauthenticatedError`, `AccessDeniedError`, or `RateLimitError` for a client (by token, else
+        by `peer`) that exceeds its rate.
         """
         client = self.access.authorise(token, scope) if self.access is not None else peer
         if self.limit is not None:
@@ -59,8 +58,8 @@ class Gateway:
     async def infer(self, request: InferenceRequest, arrival: Arrival) -> InferenceResponse:
         """Answer one request, and count the answer.
 
-        Raises as `InferenceCore.infer` does, and `DeadlineError`; what is raised is for the edge to count
-        (`failed`), which also knows of what never came so far.
+        Raises as `InferenceCore.infer` does, and `DeadlineError`. The edge counts errors (`failed`), because
+        it also knows of requests that never came this far.
         """
         if self.core.symbols_of(request) > LARGE_SYMBOLS:
             work = self._large_forecasts
@@ -73,10 +72,10 @@ class Gateway:
         if not self.core.at_hand(request):
             waiting.request = await asyncio.to_thread(self.core.fetch, request)
             waiting.require_time(monotonic())
-        # What is called soon runs when the answer has been handed to the wire.
+        # Callbacks scheduled now run after the answer has been handed to the wire.
         later = asyncio.get_running_loop().call_soon
         if tracing.enabled():
-            # By itself, so that its spans are its own.
+            # Not batched, so that its spans are its own.
             with _span(request, arrival):
                 response = self.core.infer(waiting.request, arrival.at, later)
         else:
@@ -87,7 +86,7 @@ class Gateway:
     def infer_now(self, request: InferenceRequest, arrival: Arrival, work: LargeWork) -> InferenceResponse:
         """Answer a large request in the thread of `work`; raises as `infer` does.
 
-        The answer is for the event loop to count (`answered`).
+        The event loop counts the answer (`answered`).
         """
         waiting = Waiting(request, arrival)
         waiting.require_time(monotonic())
@@ -102,7 +101,7 @@ class Gateway:
         self.statistics.succeeded(response, arrival.at, monotonic() - arrival.at)
 
     def _prepared(self, waiting: Waiting) -> Exchange:
-        """A request whose turn has come, scored with what else waits, if that can be."""
+        """Prepare a request and, if possible, score it in one batch with others in the queue."""
         exchange = waiting.exchange or self.core.prepare(waiting.request, waiting.arrival.at)
         if waiting.alone or not self.admission.queue or exchange.inputs.ahead is not None:
             return exchange

@@ -1,6 +1,6 @@
-"""Metrics in Prometheus' format, gathered when they are asked for from what the server counts anyway.
+"""Prometheus metrics, computed at each scrape from the server's own counters.
 
-Labels hold only names of models and versions that exist, routes and reasons: their number is bounded
+Labels hold only names of existing models and versions, routes and reasons: their number is bounded
 (see `serving.server.request_statistics`), whatever clients send.
 """
 
@@ -20,13 +20,13 @@ LABELS = ("model", "version", "route")
 
 
 class Collector:
-    """What `prometheus_client` asks at each scrape; reads, and changes nothing."""
+    """Collector for `prometheus_client`, read at each scrape; changes nothing."""
 
     def __init__(self, gateway: Gateway, clock: Clock | None = None) -> None:
         self._gateway, self._clock = gateway, clock or SystemClock()
 
     def collect(self) -> Iterator[Any]:
-        """All families of metrics."""
+        """Yield all metric families."""
         yield from self._latencies()
         yield from self._counts()
         yield from self._rollouts()
@@ -98,12 +98,12 @@ class Collector:
 
 
 def exposition(gateway: Gateway) -> bytes:
-    """The page that Prometheus scrapes, in its text format."""
+    """Return the page that Prometheus scrapes, in its text format."""
     return page(Collector(gateway))
 
 
 def metrics_route(gateway: Gateway) -> Any:
-    """The route of `/metrics`. The page names models and versions, and holds no secret."""
+    """Build the route of `/metrics`. The page names models and versions, and holds no secret."""
     from starlette.requests import Request
     from starlette.responses import Response
     from starlette.routing import Route
@@ -116,7 +116,7 @@ def metrics_route(gateway: Gateway) -> Any:
 
 
 def application(gateway: Gateway) -> Any:
-    """An ASGI application with `/metrics`."""
+    """Build an ASGI application with `/metrics`."""
     from starlette.applications import Starlette
 
     made = Starlette(routes=[metrics_route(gateway)])

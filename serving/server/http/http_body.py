@@ -1,8 +1,8 @@
-"""Bodies: what is waited for of an HTTP request before it is counted, for how long, and how many bytes.
+"""HTTP bodies, read under a size limit, a time limit and a memory budget that all requests share.
 
-A request whose body is not here yet holds no place of `serving.server.admission`, so there may be any number
-of them. What each may keep in memory for nothing is no more than the server's own buffer of its connection;
-beyond that all unfinished bodies share one bound.
+A request whose body has not arrived does not count in `serving.server.admission`, so there may be any number
+of them. Each may keep in memory, uncounted, no more than the server's own buffer of its connection; beyond
+that all unfinished bodies share one budget.
 """
 
 from __future__ import annotations
@@ -16,33 +16,33 @@ from serving.protocol.messages import InvalidRequestError
 if TYPE_CHECKING:
     from starlette.requests import Request
 
-# A body that takes longer will not come; a slow line sends the largest within it.
+# Seconds for a body; a slow line sends the largest body within this time.
 MOST_SECONDS = 10.0
-# Of an unfinished body these bytes are not counted: uvicorn buffers as many of it, read or not.
+# Bytes of an unfinished body that do not count: uvicorn buffers as many, read or not.
 FREE_BYTES = 2**16
-# So many bodies of the largest size may be unfinished at once, or more that are smaller.
+# Shared budget of unfinished bodies, in bodies of the largest size.
 MOST_UNFINISHED = 8
 RETRY_SECONDS = 1.0
 
 
 class LateBodyError(DeadlineError):
-    """The body was not here in time; the connection is of no use any more."""
+    """Body that did not arrive in time; its connection cannot be used any more."""
 
 
 class Bodies:
-    """Reads bodies of at most `most_bytes`. Belongs to one event loop."""
+    """Reader of bodies of at most `most_bytes`. Belongs to one event loop."""
 
     def __init__(self, most_bytes: int) -> None:
         self._most_bytes = most_bytes
-        # Of all unfinished bodies, beyond what each has free.
+        # Bytes of all unfinished bodies, without the uncounted bytes of each.
         self.unfinished = 0
 
     async def read(self, request: Request, remaining: float | None = None) -> bytes:
-        """The whole body, as it was sent.
+        """Read the whole body as it was sent.
 
-        Raises `LateBodyError` where it is not here within `remaining` seconds (at most `MOST_SECONDS`),
-        `RequestTooLargeError` as soon as it is too long, `OverloadedError` where too many others are
-        unfinished, and `InvalidRequestError` for one that breaks off.
+        Raises `LateBodyError` if it has not arrived within `remaining` seconds (at most `MOST_SECONDS`),
+        `RequestTooLargeError` as soon as it is too long, `OverloadedError` if the budget of unfinished bodies
+        is exhausted, and `InvalidRequestError` if the client breaks off.
         """
         seconds = MOST_SECONDS if remaining is None else min(remaining, MOST_SECONDS)
         try:

@@ -1,7 +1,7 @@
-"""The protocol's JSON, and its extension for binary tensor data.
+"""JSON of the protocol, and its extension for binary tensor data.
 
-With the header `Inference-Header-Content-Length` a body is JSON of that many bytes and then the content of
-each tensor that has the parameter `binary_data_size`, in order. A score that is NaN is `null` in JSON.
+With the header `Inference-Header-Content-Length` a body is JSON of that many bytes, followed by the content
+of each tensor that has the parameter `binary_data_size`, in order. A score that is NaN is `null` in JSON.
 
 Specification: https://github.com/triton-inference-server/server/blob/main/docs/protocol/extension_binary_data.md
 """
@@ -39,9 +39,9 @@ from serving.server.grpc.grpc_codec import raw_output
 from serving.server.http.json_numbers import Numbers, as_floats, nests_otherwise, read_text
 
 BINARY_SIZE = "binary_data_size"
-# Of a length; more than any body has.
+# Maximum number of digits of a length; more than any body needs.
 MOST_DIGITS = 20
-# Values that are written at a time: a single call that writes many keeps other threads waiting.
+# Values that are written at a time: a single call that writes many would block the other threads.
 PIECE_VALUES = 4_096
 BINARY_HINT = (
     "; where binary data follow the JSON, give the length of the JSON in the header "
@@ -51,14 +51,14 @@ BINARY_HINT = (
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A request, and which outputs are wanted as binary data."""
+    """Decoded request, and the outputs to return as binary data."""
 
     request: InferenceRequest
     binary: frozenset[str]
 
 
 def decode_infer(body: bytes, header_length: str | None, model: str, version: str) -> Asked:
-    """Read a request's body; raises `InvalidRequestError` for one that cannot be answered."""
+    """Decode a request's body; raises `InvalidRequestError` if it cannot be answered."""
     head, rest = _split(body, header_length)
     parameters = read_parameters(head)
     outputs = _objects(head, "outputs")
@@ -83,7 +83,7 @@ def decode_infer(body: bytes, header_length: str | None, model: str, version: st
 
 
 def encode_infer(response: InferenceResponse, asked: Asked) -> tuple[bytes, int | None]:
-    """The answer's body, and the length of its JSON where binary data follow."""
+    """Encode the answer's body; return it with the length of its JSON if binary data follow, else None."""
     outputs: list[str] = []
     contents: list[bytes] = []
     for name in asked.request.outputs:
@@ -109,18 +109,21 @@ def encode_infer(response: InferenceResponse, asked: Asked) -> tuple[bytes, int 
 
 
 def _extended(content: dict[str, Any], name: str, value: str) -> str:
-    """The JSON of an object with one more member, whose value is JSON already."""
+    """Add a member, whose value is JSON already, to the JSON of an object."""
     return f'{json.dumps(content, allow_nan=False)[:-1]}, "{name}": {value}}}'
 
 
 def _listed(values: list[Any]) -> str:
-    """The JSON of a list, written in pieces."""
+    """Encode a list as JSON, in pieces."""
     pieces = (values[at : at + PIECE_VALUES] for at in range(0, len(values), PIECE_VALUES))
     return f"[{', '.join(json.dumps(piece, allow_nan=False)[1:-1] for piece in pieces)}]"
 
 
 def plain(message: Any) -> dict[str, Any]:
-    """A protobuf message as JSON: numbers as numbers, where protobuf's own writer makes texts of int64."""
+    """Convert a protobuf message to JSON values.
+
+    Numbers stay numbers, while protobuf's own writer makes texts of int64.
+    """
     found: dict[str, Any] = {}
     for one in message.DESCRIPTOR.fields:
         value = getattr(message, one.name)
@@ -143,7 +146,7 @@ def _plain_value(field: Any, value: Any) -> Any:
 
 
 def read_object(body: bytes) -> dict[str, Any]:
-    """The JSON object of a body, empty for an empty one; raises `InvalidRequestError` for anything else."""
+    """Parse a body as a JSON object, empty for an empty body; raises `InvalidRequestError` otherwise."""
     if not body.strip():
         return {}
     try:
@@ -161,7 +164,7 @@ def read_object(body: bytes) -> dict[str, Any]:
 
 
 def read_parameters(one: Mapping[str, Any]) -> dict[str, Parameter]:
-    """The parameters of a request or a tensor; one that is null is left out."""
+    """Return the parameters of a request or a tensor, without those that are null."""
     found = one.get("parameters")
     if found is None:
         return {}
@@ -227,7 +230,7 @@ def _content(name: str, datatype: str, data: Any, shape: Sequence[int]) -> bytes
 
 
 def _flat(name: str, data: list[Any], shape: Sequence[int]) -> list[Any]:
-    """The values in row-major order, of lists that nest as `shape` or of one list of them all."""
+    """Flatten `data` in row-major order; it nests as `shape`, or is one list of all values."""
     if not any(isinstance(one, list) for one in data):
         return data
     lists = [data]

@@ -1,7 +1,7 @@
-"""The HTTP edge: the Open Inference Protocol's REST calls over the gateway, as an ASGI application.
+"""HTTP edge: the Open Inference Protocol's REST calls over the gateway, as an ASGI application.
 
-`application(gateway)` is what a server runs (uvicorn beside gRPC in the process host). It must run on the
-event loop that the gateway belongs to.
+`application(gateway)` is run by a server (uvicorn beside gRPC in the process host), on the event loop that
+the gateway belongs to.
 """
 
 from __future__ import annotations
@@ -40,17 +40,17 @@ if TYPE_CHECKING:
     from starlette.responses import Response
 
 HEADER_LENGTH = "inference-header-content-length"
-# Seconds after which the answer is of no use, as the client's gRPC deadline says there.
+# Milliseconds after which the answer is of no use; the counterpart of a gRPC deadline.
 TIMEOUT = "x-request-timeout-ms"
 Handler = Callable[["Request"], Awaitable["Response"]]
-# Parts of Triton's own protocol that a client may ask for.
+# Parts of Triton's own protocol that clients may call.
 NOT_OFFERED = ("systemsharedmemory", "cudasharedmemory", "trace", "logging")
 
 
 def application(gateway: Gateway, metrics: bool = False) -> Starlette:
-    """The ASGI application. Errors are JSON objects with `error`, as the protocol has it.
+    """Build the ASGI application. Errors are JSON objects with `error`, as the protocol demands.
 
-    With `metrics` it also has the page `/metrics`, for a host that has no port of its own for it.
+    With `metrics` it also has the page `/metrics`, for a host without a separate port for metrics.
     """
     from starlette.applications import Starlette
     from starlette.exceptions import HTTPException
@@ -69,7 +69,7 @@ def application(gateway: Gateway, metrics: bool = False) -> Starlette:
         Route("/v2/health/live", edge.live),
         Route("/v2/health/ready", edge.ready),
         Route("/v2", edge.server_metadata),
-        # So it stands in the protocol's own OpenAPI file.
+        # With the final slash, as in the protocol's own OpenAPI file.
         Route("/v2/", edge.server_metadata),
         Route("/v2/models/stats", edge.statistics),
         Route("/v2/repository/index", edge.index, methods=["POST"]),
@@ -83,13 +83,13 @@ def application(gateway: Gateway, metrics: bool = False) -> Starlette:
     if metrics:
         routes.append(metrics_route(gateway))
     made = Starlette(routes=routes, exception_handlers={HTTPException: unrouted, Exception: defect})
-    # A redirect would name the host that the client's own header names.
+    # A redirect would lead to the host in the client's own header.
     made.router.redirect_slashes = False
     return made
 
 
 class HttpEdge:
-    """One method a call; each takes Starlette's request and gives its response."""
+    """One method for each call, from Starlette's request to its response."""
 
     def __init__(self, gateway: Gateway) -> None:
         self._gateway, self._core = gateway, gateway.core
@@ -97,11 +97,11 @@ class HttpEdge:
         self._bodies = Bodies(self._most_bytes)
 
     async def live(self, request: Request) -> Response:
-        """That the process answers."""
+        """Answer that the process is alive."""
         return as_json({"live": True})
 
     async def ready(self, request: Request) -> Response:
-        """Whether the model of the settings can answer, and of each model what it answers with."""
+        """Answer whether the settings' model can answer, with the rollout state of each model."""
         core = self._core
         models = {
             table.document.model: {
@@ -117,17 +117,17 @@ class HttpEdge:
         return as_json(body, 200 if core.ready else 503)
 
     async def server_metadata(self, request: Request) -> Response:
-        """Name, version and extensions of this server."""
+        """Answer with name, version and extensions of this server."""
         return as_message(encode_server_metadata())
 
     async def model_ready(self, request: Request) -> Response:
-        """Whether a model, or one version of it, can answer at once."""
+        """Answer whether a model, or one version of it, can answer at once."""
         model, version = _named(request)
         ready = self._core.model_ready(model, version)
         return as_json({"name": model, "ready": ready}, 200 if ready else 400)
 
     async def metadata(self, request: Request) -> Response:
-        """Versions, inputs and outputs of a model."""
+        """Answer with versions, inputs and outputs of a model."""
 
         async def answer() -> Response:
             return as_message(encode_metadata(await asyncio.to_thread(self._core.describe, *_named(request))))
@@ -135,7 +135,7 @@ class HttpEdge:
         return await self._answer(request, Scope.PREDICT, answer)
 
     async def config(self, request: Request) -> Response:
-        """Triton's configuration of a model."""
+        """Answer with Triton's configuration of a model."""
 
         async def answer() -> Response:
             described = await asyncio.to_thread(self._core.describe, *_named(request))
@@ -144,7 +144,7 @@ class HttpEdge:
         return await self._answer(request, Scope.PREDICT, answer)
 
     async def statistics(self, request: Request) -> Response:
-        """Counts and durations of a version, a model, or all."""
+        """Answer with counts and durations of a version, a model, or all."""
 
         async def answer() -> Response:
             versions = await asyncio.to_thread(self._core.served, *_named(request))
@@ -153,7 +153,7 @@ class HttpEdge:
         return await self._answer(request, Scope.PREDICT, answer)
 
     async def index(self, request: Request) -> Response:
-        """Every version of the registry, and whether it is loaded."""
+        """Answer with every version of the registry and its state."""
 
         async def answer() -> Response:
             ready = (await self._object(request, ("ready",))).get("ready")
@@ -173,11 +173,11 @@ class HttpEdge:
         return await self._control(request, version_to_unload, self._core.repository.unload)
 
     async def infer(self, request: Request) -> Response:
-        """Answer one request."""
+        """Answer one inference request."""
         arrived, entered = monotonic(), False
         try:
             remaining = self._asked(request)
-            # Before it is counted: who does not finish sending holds no place.
+            # Read before it is counted: a client that does not finish sending occupies nothing.
             body = await self._bodies.read(request, remaining)
             entered = self._gateway.admission.enter()
             if not entered:
@@ -192,11 +192,11 @@ class HttpEdge:
                 self._gateway.admission.leave()
 
     async def not_offered(self, request: Request) -> Response:
-        """Triton's shared memory, trace and log settings."""
+        """Refuse Triton's shared memory, trace and log settings."""
         return refusal(NotOfferedError(f"{SERVER_NAME} does not offer {request.url.path[:200]}"))
 
     def _asked(self, request: Request) -> float | None:
-        """The seconds to the deadline of an inference, from its head; raises if it may not be asked now."""
+        """Return the seconds to the deadline in the header; raise if the request must be refused now."""
         if self._gateway.admission.full:
             raise self._gateway.admission.refusal()
         if not self._gateway.open:
@@ -259,7 +259,7 @@ class HttpEdge:
             return refusal(error)
 
     async def _object(self, request: Request, known: tuple[str, ...]) -> dict[str, Any]:
-        """The JSON object of a small body; raises `InvalidRequestError` where it has other names in it."""
+        """Parse the JSON object of a small body; raises `InvalidRequestError` for a name not in `known`."""
         body = await self._bodies.read(request)
         encoding = request.headers.get("content-encoding", "")
         found = read_object(decompress(body, encoding, LARGE_BYTES, "of a call that is no inference"))
@@ -272,7 +272,7 @@ class HttpEdge:
 
 
 def _named(request: Request) -> tuple[str, str]:
-    """Model and version in the path; empty where there is none."""
+    """Return model and version from the path, empty if missing."""
     return request.path_params.get("model", ""), request.path_params.get("version", "")
 
 

@@ -42,7 +42,7 @@ class AsyncPredictionClient:
         model: str,
         *,
         security: Security | None = None,
-        patience: Patience | None = None,
+        retries: Patience | None = None,
         deadline_ms: float = DEADLINE_MS,
     ) -> None:
         try:
@@ -52,9 +52,9 @@ class AsyncPredictionClient:
                 "no event loop runs here; make an AsyncPredictionClient in a coroutine, or a PredictionClient"
             ) from None
         self._security = security or Security()
-        self._asking = Asking.at(url, self._security, patience or Patience(), asynchronous=True)
-        self.url, self.model = self._asking.url, model
-        self._questions, self._deadline_ms = Questions(self.url, model), deadline_ms
+        self._pool = Asking.from_urls(url, self._security, retries or Patience(), asynchronous=True)
+        self.url, self.model = self._pool.url, model
+        self._codec, self._deadline_ms = Questions(self.url, model), deadline_ms
 
     @classmethod
     def from_settings(cls, settings: Settings, model: str = "") -> AsyncPredictionClient:
@@ -77,26 +77,26 @@ class AsyncPredictionClient:
         deadline_ms: float | None = None,
     ) -> Forecast:
         """Request the forecast of `symbols`, as `PredictionClient.forecast` does."""
-        request, asked, at = self._questions.forecast(symbols, as_of, route_key, min_generation)
-        return self._questions.read_forecast(await self._ask(request, deadline_ms), asked, at)
+        request, asked, at = self._codec.forecast(symbols, as_of, route_key, min_generation)
+        return self._codec.read_forecast(await self._ask(request, deadline_ms), asked, at)
 
     async def infer(self, panel: Panel, version: str = "", deadline_ms: float | None = None) -> Scores:
         """Request the scores of `panel`, as `PredictionClient.infer` does."""
-        request = self._questions.infer(panel, version)
-        return self._questions.read_scores(await self._ask(request, deadline_ms))
+        request = self._codec.infer(panel, version)
+        return self._codec.read_scores(await self._ask(request, deadline_ms))
 
     async def live(self) -> bool:
         """Return whether any server answers, as `PredictionClient.live` does."""
-        return await self._any("ServerLive", self._questions.live())
+        return await self._ask_any("ServerLive", self._codec.live())
 
     async def ready(self) -> bool:
         """Return whether any server can answer for the model, as `PredictionClient.ready` does."""
-        return await self._any("ModelReady", self._questions.ready())
+        return await self._ask_any("ModelReady", self._codec.ready())
 
     async def close(self) -> None:
         """Close the connections; later requests raise `ServingError`."""
-        self._asking.close()
-        for server in self._asking.servers:
+        self._pool.close()
+        for server in self._pool.servers:
             await server.close()
 
     async def __aenter__(self) -> AsyncPredictionClient:
@@ -109,13 +109,13 @@ class AsyncPredictionClient:
 
     async def _ask(self, request: Any, deadline_ms: float | None) -> Any:
         deadline = self._deadline_ms if deadline_ms is None else deadline_ms
-        return await answer_async(self._asking.steps(deadline), request)
+        return await answer_async(self._pool.steps(deadline), request)
 
-    async def _any(self, method: str, question: Any) -> bool:
-        self._asking.require_open()
+    async def _ask_any(self, method: str, question: Any) -> bool:
+        self._pool.require_open()
         failures = []
-        for server in self._asking.servers:
-            said, error = await settled(server.begin(method, question, self._deadline_ms / 1e3))
+        for server in self._pool.servers:
+            said, error = await settled(server.start_call(method, question, self._deadline_ms / 1e3))
             if says_yes(said):
                 return True
             failures.append((server.url, error))

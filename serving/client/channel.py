@@ -47,47 +47,47 @@ class Channel:
     def __init__(self, url: str, credentials: SecretFile[Credentials] | None, asynchronous: bool) -> None:
         self._url, self._credentials, self._asynchronous = url, credentials, asynchronous
         self._lock = Lock()
-        self._way = self._open(None if credentials is None else credentials.current())
+        self._current = self._open(None if credentials is None else credentials.current())
         self._replaced: list[Way] = []
         self._closing: set[asyncio.Future[None]] = set()
 
-    def ask(self, method: str, request: Any, **options: Any) -> Any:
+    def call(self, method: str, request: Any, **options: Any) -> Any:
         """Call `method` and block until it answers; `options` are gRPC's. Raises `grpc.RpcError`."""
-        way = self._take()
+        way = self._acquire()
         try:
             return getattr(way.stub, method)(request, **options)
         finally:
-            self._leave(way)
+            self._release(way)
 
-    def begin(self, method: str, request: Any, **options: Any) -> Any:
+    def start_call(self, method: str, request: Any, **options: Any) -> Any:
         """Start a call to `method`: returns a gRPC future, or an awaitable on an event loop."""
-        way = self._take()
+        way = self._acquire()
         try:
             calls = getattr(way.stub, method)
             call = (calls if self._asynchronous else calls.future)(request, **options)
         except BaseException:
-            self._leave(way)
+            self._release(way)
             raise
-        call.add_done_callback(lambda _: self._leave(way))
+        call.add_done_callback(lambda _: self._release(way))
         return call
 
     def close(self) -> Any:
         """Close the connections and cancel the calls that are running."""
         with self._lock:
-            ways, self._replaced = [self._way, *self._replaced], []
+            ways, self._replaced = [self._current, *self._replaced], []
         ended = [way.channel.close() for way in ways]
         return asyncio.gather(*ended, *self._closing) if self._asynchronous else None
 
-    def _take(self) -> Way:
+    def _acquire(self) -> Way:
         """Return the channel for a call that begins now; `_leave` gives it back."""
         if self._credentials is None:
-            return self._way
+            return self._current
         current = self._credentials.current()
         with self._lock:
-            if self._way.credentials is not current:
-                self._replaced.append(self._way)
-                self._way = self._open(current)
-            way = self._way
+            if self._current.credentials is not current:
+                self._replaced.append(self._current)
+                self._current = self._open(current)
+            way = self._current
             way.calls += 1
             idle = [one for one in self._replaced if not one.calls] if self._replaced else ()
             if idle:
@@ -96,7 +96,7 @@ class Channel:
             self._close(one)
         return way
 
-    def _leave(self, way: Way) -> None:
+    def _release(self, way: Way) -> None:
         """Count a call out. Closes no channel: gRPC ends calls on threads that must not wait."""
         if self._credentials is not None:
             with self._lock:

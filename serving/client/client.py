@@ -24,7 +24,7 @@ class PredictionClient:
     """Blocking client for forecasts from one server or several replicas.
 
     Requests go to the servers in turn. A server that fails gets no requests for a while, and its request is
-    repeated on another, within the limits of `patience`. Threads may share a client.
+    repeated on another, within the limits of `retries`. Threads may share a client.
 
     Parameters
     ----------
@@ -34,7 +34,7 @@ class PredictionClient:
         Name of the registered model that the requests are for.
     security : Security, optional
         TLS files and access token; clear text without a token by default.
-    patience : Patience, optional
+    retries : Patience, optional
         Retries and hedged requests.
     deadline_ms : float
         Milliseconds that a request may take where the call names no deadline of its own.
@@ -63,13 +63,13 @@ class PredictionClient:
         model: str,
         *,
         security: Security | None = None,
-        patience: Patience | None = None,
+        retries: Patience | None = None,
         deadline_ms: float = DEADLINE_MS,
     ) -> None:
         self._security = security or Security()
-        self._asking = Asking.at(url, self._security, patience or Patience())
-        self.url, self.model = self._asking.url, model
-        self._questions, self._deadline_ms = Questions(self.url, model), deadline_ms
+        self._pool = Asking.from_urls(url, self._security, retries or Patience())
+        self.url, self.model = self._pool.url, model
+        self._codec, self._deadline_ms = Questions(self.url, model), deadline_ms
 
     @classmethod
     def from_settings(cls, settings: Settings, model: str = "") -> PredictionClient:
@@ -122,8 +122,8 @@ class PredictionClient:
         ValueError
             If `deadline_ms` is not positive.
         """
-        request, asked, at = self._questions.forecast(symbols, as_of, route_key, min_generation)
-        return self._questions.read_forecast(self._ask(request, deadline_ms), asked, at)
+        request, asked, at = self._codec.forecast(symbols, as_of, route_key, min_generation)
+        return self._codec.read_forecast(self._ask(request, deadline_ms), asked, at)
 
     def infer(self, panel: Panel, version: str = "", deadline_ms: float | None = None) -> Scores:
         """Request the scores of a panel of features.
@@ -147,7 +147,7 @@ class PredictionClient:
         ServingError, TlsError, ValueError
             As in `forecast`.
         """
-        return self._questions.read_scores(self._ask(self._questions.infer(panel, version), deadline_ms))
+        return self._codec.read_scores(self._ask(self._codec.infer(panel, version), deadline_ms))
 
     def live(self) -> bool:
         """Return whether any server answers at all.
@@ -157,16 +157,16 @@ class PredictionClient:
         TlsError
             If none answers, and one that can be reached does not agree with the client on TLS.
         """
-        return self._any("ServerLive", self._questions.live())
+        return self._ask_any("ServerLive", self._codec.live())
 
     def ready(self) -> bool:
         """Return whether any server can answer for this model. Raises as `live` does."""
-        return self._any("ModelReady", self._questions.ready())
+        return self._ask_any("ModelReady", self._codec.ready())
 
     def close(self) -> None:
         """Close the connections; later requests raise `ServingError`."""
-        self._asking.close()
-        for server in self._asking.servers:
+        self._pool.close()
+        for server in self._pool.servers:
             server.close()
 
     def __enter__(self) -> PredictionClient:
@@ -179,13 +179,13 @@ class PredictionClient:
 
     def _ask(self, request: Any, deadline_ms: float | None) -> Any:
         deadline = self._deadline_ms if deadline_ms is None else deadline_ms
-        return answer(self._asking.steps(deadline), request)
+        return answer(self._pool.steps(deadline), request)
 
-    def _any(self, method: str, question: Any) -> bool:
-        self._asking.require_open()
+    def _ask_any(self, method: str, question: Any) -> bool:
+        self._pool.require_open()
         failures = []
-        for server in self._asking.servers:
-            said, error = self._said(server, method, question)
+        for server in self._pool.servers:
+            said, error = self._ask_one(server, method, question)
             if says_yes(said):
                 return True
             failures.append((server.url, error))
@@ -193,11 +193,11 @@ class PredictionClient:
         require_agreement(self._security, failures)
         return False
 
-    def _said(self, server: Server, method: str, question: Any) -> tuple[Any, Any]:
+    def _ask_one(self, server: Server, method: str, question: Any) -> tuple[Any, Any]:
         """Return the answer of one server, or its `grpc.RpcError`."""
         import grpc
 
         try:
-            return server.ask(method, question, self._deadline_ms / 1e3), None
+            return server.call(method, question, self._deadline_ms / 1e3), None
         except grpc.RpcError as error:
             return None, error

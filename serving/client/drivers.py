@@ -101,7 +101,7 @@ def _one(ask: Ask, request: Any) -> Heard | None:
     (server,) = ask.servers
     seconds = ask.seconds if ask.limit is None else ask.limit
     try:
-        message = server.ask(INFER, request, seconds)
+        message = server.call(INFER, request, seconds)
     except grpc.RpcError as error:
         if ask.limit is not None and is_overdue(error):
             return None
@@ -117,7 +117,7 @@ def _first(ask: Ask, request: Any) -> Heard:
     calls: dict[Any, Server] = {}
     failures: list[tuple[Server, Any]] = []
     for server in ask.servers:
-        call = server.begin(INFER, request, ask.seconds)
+        call = server.start_call(INFER, request, ask.seconds)
         calls[call] = server
         call.add_done_callback(done.put)
     try:
@@ -139,7 +139,7 @@ async def _first_async(
 ) -> Heard | None:
     """Await the first answer of the servers; `calls` are the running ones, in the servers' order."""
     for server in ask.servers[len(calls) :]:
-        call = server.begin(INFER, request, ask.seconds)
+        call = server.start_call(INFER, request, ask.seconds)
         calls[call] = server
         call.add_done_callback(done.put_nowait)
     failures: list[tuple[Server, Any]] = []

@@ -154,16 +154,16 @@ class Server:
         self.breaker = CircuitBreaker(FAILURES, WINDOW_SECONDS, COOLDOWN_SECONDS)
         self._channel = Channel(url, credentials, asynchronous)
 
-    def ask(self, method: str, request: Any, seconds: float) -> Any:
+    def call(self, method: str, request: Any, seconds: float) -> Any:
         """Call `method` and block for at most `seconds`. Raises `grpc.RpcError`.
 
         Each call carries the token and the trace context of the current span.
         """
-        return self._channel.ask(method, request, timeout=seconds, metadata=self._metadata())
+        return self._channel.call(method, request, timeout=seconds, metadata=self._metadata())
 
-    def begin(self, method: str, request: Any, seconds: float) -> Any:
+    def start_call(self, method: str, request: Any, seconds: float) -> Any:
         """Start the same call: returns a gRPC future, or an awaitable on an event loop."""
-        return self._channel.begin(method, request, timeout=seconds, metadata=self._metadata())
+        return self._channel.start_call(method, request, timeout=seconds, metadata=self._metadata())
 
     def close(self) -> Any:
         """Close the connection."""

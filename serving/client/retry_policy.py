@@ -95,13 +95,13 @@ class Shake:
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """Outcome of a step: the `answer` of server `by`, and the failures before it.
+    """Outcome of a step: the `answer` of server `server`, and the failures before it.
 
-    `by` is None if no server answered.
+    `server` is None if no server answered.
     """
 
     answer: Any
-    by: Server | None
+    server: Server | None
     failures: Sequence[Failure] = ()
 
 
@@ -112,7 +112,7 @@ Steps = Generator[Ask | Pause | Shake, Heard | None, Any]
 class Fault:
     """Last failure counted against a server; `tls` marks a disagreement on TLS."""
 
-    told: str
+    reason: str
     tls: bool = False
 
 
@@ -125,19 +125,19 @@ class Asking:
     def __init__(
         self,
         servers: Sequence[Server],
-        patience: Patience,
+        retries: Patience,
         security: Security,
         credentials: SecretFile[Credentials] | None = None,
         bearer: SecretFile[Metadata] | None = None,
     ) -> None:
-        self.servers, self._patience, self._security = tuple(servers), patience, security
-        self._credentials, self._bearer, self._fault = credentials, bearer, Fault("")
+        self.servers, self._retries, self._security = tuple(servers), retries, security
+        self._credentials, self._bearer, self._last_failure = credentials, bearer, Fault("")
         self._turn, self._credit, self._closed = 0, 1.0, False
         self._lock = Lock()
 
     @classmethod
-    def at(
-        cls, url: str | Sequence[str], security: Security, patience: Patience, *, asynchronous: bool = False
+    def from_urls(
+        cls, url: str | Sequence[str], security: Security, retries: Patience, *, asynchronous: bool = False
     ) -> Asking:
         """Build the pool of the servers at `url`: `host:port`, separated by commas or in a sequence.
 
@@ -153,7 +153,7 @@ class Asking:
             raise InputError(f"the client's url is {url!r}; give host:port, several separated by commas")
         credentials, bearer = security.credentials(), security.bearer(urls)
         servers = [Server(one, credentials, bearer, asynchronous) for one in urls]
-        return cls(servers, patience, security, credentials, bearer)
+        return cls(servers, retries, security, credentials, bearer)
 
     @property
     def url(self) -> str:
@@ -186,19 +186,19 @@ class Asking:
             raise ValueError(f"deadline_ms is {deadline_ms}; a request needs a positive time")
         began = monotonic()
         until = began + deadline_ms / 1e3
-        self._earn()
-        pause, failures = self._patience.pause_ms / 1e3, list[Failure]()
+        self._earn_credit()
+        pause, failures = self._retries.pause_ms / 1e3, list[Failure]()
         for attempt in count(1):
             self.require_open()
-            server = self._next()
+            server = self._next_server()
             if server is None:
                 break
-            heard = yield from self._once(server, until, hedge=attempt == 1)
-            if heard.by is not None:
+            heard = yield from self._attempt(server, until, hedge=attempt == 1)
+            if heard.server is not None:
                 return heard.answer
             failures += heard.failures
             _, error = failures[-1]
-            if self._renewed(error, began):
+            if self._credentials_changed(error, began):
                 began = monotonic()
                 continue
             wait = pushback(error)
@@ -207,20 +207,24 @@ class Asking:
                 # The first retry goes to another server, which needs no pause.
                 wait = 0.0 if attempt == 1 and len(self.servers) > 1 else pause
                 pause *= 2
-            if final or attempt >= self._patience.attempts or monotonic() + wait >= until:
+            if final or attempt >= self._retries.attempts or monotonic() + wait >= until:
                 break
             yield Pause(wait)
         self.require_open()
-        return (yield from self._end(failures, until))
+        return (yield from self._raise_failure(failures, until))
 
-    def _end(self, failures: Sequence[Failure], until: float) -> Generator[Shake, Heard | None, NoReturn]:
+    def _raise_failure(
+        self, failures: Sequence[Failure], until: float
+    ) -> Generator[Shake, Heard | None, NoReturn]:
         """Raise the error of the last server, or `TlsError` if TLS may be why a connection failed.
 
         If every breaker was open, no server was asked, and the last earlier failure is raised.
         """
         if not failures:
-            kind = TlsError if self._fault.tls else ServingError
-            raise kind(f"{self.url} gave no prediction: all are left alone for a while; {self._fault.told}")
+            kind = TlsError if self._last_failure.tls else ServingError
+            raise kind(
+                f"{self.url} gave no prediction: all are left alone for a while; {self._last_failure.reason}"
+            )
         server, error = failures[-1]
         doubted = next((one for one in reversed(failures) if is_doubtful(one[1])), None)
         left = until - monotonic()
@@ -228,26 +232,26 @@ class Asking:
             url, said = doubted[0].url, doubted[1]
             heard = yield Shake(url, self._security, said, left)
             if heard is not None and heard.answer is not None:
-                self._fault = Fault(f"{url} {heard.answer}", tls=True)
-                raise TlsError(self._fault.told) from said
+                self._last_failure = Fault(f"{url} {heard.answer}", tls=True)
+                raise TlsError(self._last_failure.reason) from said
         raise ServingError(f"{server.url} gave no prediction: {error.code()}: {error.details()}") from error
 
-    def _once(self, server: Server, until: float, hedge: bool) -> Generator[Ask, Heard | None, Heard]:
+    def _attempt(self, server: Server, until: float, hedge: bool) -> Generator[Ask, Heard | None, Heard]:
         """Make one attempt; if it is late and hedging credit is left, repeat it on another server."""
-        limit: float | None = self._patience.hedge_ms / 1e3
+        limit: float | None = self._retries.hedge_ms / 1e3
         if not (hedge and limit and limit < until - monotonic() and self._credit >= 1):
             limit = None
         servers: tuple[Server, ...] = (server,)
         while True:
             heard = yield Ask(servers, max(until - monotonic(), LEAST_SECONDS), limit)
             if heard is not None:
-                return self._judged(heard)
-            self._hold(server, f"gave no answer within {self._patience.hedge_ms:g} ms")
-            if self._spend():
-                servers = (server, self._next() or server)
+                return self._record(heard)
+            self._count_failure(server, f"gave no answer within {self._retries.hedge_ms:g} ms")
+            if self._spend_credit():
+                servers = (server, self._next_server() or server)
             limit = None
 
-    def _next(self) -> Server | None:
+    def _next_server(self) -> Server | None:
         """Return the next server in turn with a closed breaker; None if all are open."""
         for _ in self.servers:
             with self._lock:
@@ -257,7 +261,7 @@ class Asking:
                 return server
         return None
 
-    def _renewed(self, error: Any, since: float) -> bool:
+    def _credentials_changed(self, error: Any, since: float) -> bool:
         """Return whether the credentials behind `error` changed after an attempt that began at `since`.
 
         That is the token for a refused token, and the certificates for a failed connection.
@@ -265,34 +269,34 @@ class Asking:
         shown = self._bearer if is_unknown(error) else self._credentials if is_lost(error) else None
         if shown is None:
             return False
-        shown.look()
-        return shown.changed >= since
+        shown.reload_if_replaced()
+        return shown.changed_at >= since
 
-    def _earn(self) -> None:
+    def _earn_credit(self) -> None:
         with self._lock:
-            self._credit = min(self._credit + 1 / self._patience.hedge_every, MOST_CREDIT)
+            self._credit = min(self._credit + 1 / self._retries.hedge_every, MOST_CREDIT)
 
-    def _spend(self) -> bool:
+    def _spend_credit(self) -> bool:
         with self._lock:
             enough = self._credit >= 1
             self._credit -= 1 if enough else 0
         return enough
 
-    def _judged(self, heard: Heard) -> Heard:
+    def _record(self, heard: Heard) -> Heard:
         """Count connection failures and missed deadlines against their servers, and return `heard`.
 
         An error that a server answered with is no failure of that server.
         """
         for server, error in heard.failures:
             if is_lost(error) or is_overdue(error):
-                self._hold(server, f"failed with {error.code()}: {error.details()}")
+                self._count_failure(server, f"failed with {error.code()}: {error.details()}")
             else:
                 server.breaker.succeeded()
-        if heard.by is not None:
-            heard.by.breaker.succeeded()
+        if heard.server is not None:
+            heard.server.breaker.succeeded()
         return heard
 
-    def _hold(self, server: Server, told: str) -> None:
+    def _count_failure(self, server: Server, told: str) -> None:
         """Count a failure against a server."""
-        self._fault = Fault(shortened(f"{server.url} {told}", MOST_TOLD))
+        self._last_failure = Fault(shortened(f"{server.url} {told}", MOST_TOLD))
         server.breaker.failed()

@@ -20,7 +20,7 @@ class Connection:
 
     urls: tuple[str, ...]
     security: Security
-    patience: Patience
+    retries: Patience
     deadline_ms: float
 
     @classmethod
@@ -41,7 +41,7 @@ class Connection:
 
     def options(self) -> dict[str, Any]:
         """Return the keyword arguments for a client."""
-        return {"security": self.security, "patience": self.patience, "deadline_ms": self.deadline_ms}
+        return {"security": self.security, "retries": self.retries, "deadline_ms": self.deadline_ms}
 
 
 def _require_equipped(client: ClientSettings, serving: ServingSettings) -> None:

@@ -152,7 +152,7 @@ class RayHost:
         # A replica may have another working folder.
         self._settings = settings.model_copy(update={"home": settings.home.resolve()})
         self._port = grpc_port or settings.serving.grpc_port
-        self._apart = bool(grpc_port)
+        self._separate_port = bool(grpc_port)
         self._http_port = 0 if grpc_port else settings.serving.http_port
         self._metrics_port = 0 if grpc_port else settings.serving.metrics_port
         self._metrics: MetricsPage | None = None
@@ -194,7 +194,9 @@ class RayHost:
         serving = self._settings.serving
         # A port of HTTP that is not chosen yet is one that is free, not none.
         require_honoured(
-            serving.model_copy(update={"http_port": self._http_port or self._port} if self._apart else {}),
+            serving.model_copy(
+                update={"http_port": self._http_port or self._port} if self._separate_port else {}
+            ),
             HostKind.RAY,
         )
         require_protected(serving)

@@ -18,7 +18,7 @@ class Termination:
     """
 
     def __init__(self) -> None:
-        self._asked = threading.Event()
+        self._signalled = threading.Event()
         self._before: dict[signal.Signals, Any] = {}
         self._number: int | None = None
 
@@ -34,7 +34,7 @@ class Termination:
 
     def wait(self) -> None:
         """Block until a signal comes."""
-        self._asked.wait()
+        self._signalled.wait()
 
     def act(self) -> None:
         """Raise the noted signal again, if any, after the context has ended."""
@@ -44,7 +44,7 @@ class Termination:
     def _note(self, number: int, frame: FrameType | None) -> None:
         self._number = number
         self._restore()
-        self._asked.set()
+        self._signalled.set()
 
     def _restore(self) -> None:
         for number, handler in self._before.items():

@@ -74,20 +74,20 @@ class InferenceCore:
         self._settings, self._registry = settings, registry
         self._inputs = InputReader(reader, large_reader)
         self._log = prediction_log
-        self._keeper = LogKeeper(
+        self._compactor = LogKeeper(
             settings.paths.prediction_log, settings.serving.log_retention_days, space=prediction_log.space
         )
-        self._engine = Engine(registry, signing_key=settings.serving.signing_key)
-        self._answering = Answering(settings.serving, prediction_log, clock or SystemClock())
+        self._model_cache = Engine(registry, signing_key=settings.serving.signing_key)
+        self._executor = Answering(settings.serving, prediction_log, clock or SystemClock())
         sleeves = sleeve_names(settings.trading.sleeves)
-        self._router = Router(registry, self._engine, sleeves, settings.serving.poll_seconds)
-        self.repository = Repository(registry, self._engine, self._router)
+        self._router = Router(registry, self._model_cache, sleeves, settings.serving.poll_seconds)
+        self.repository = Repository(registry, self._model_cache, self._router)
 
     def start(self) -> None:
         """Load the rollouts' versions, then follow the registry and write the log in the background."""
         tracing.start(SERVER_NAME)
         self._log.start()
-        self._keeper.start()
+        self._compactor.start()
         self._router.start(self._settings.serving.model)
         try:
             self._inputs.open()
@@ -109,7 +109,7 @@ class InferenceCore:
         """Reason why the registry cannot be read; None if it can."""
         return next((table.stale for table in self.tables if table.stale), None)
 
-    def served(self, model: str = "", version: str = "") -> list[tuple[str, str]]:
+    def served_versions(self, model: str = "", version: str = "") -> list[tuple[str, str]]:
         """Return model and version of all loaded versions, or of the named ones.
 
         Raises `UnknownNameError` for a name that the registry does not have.
@@ -125,7 +125,7 @@ class InferenceCore:
     @property
     def breakers(self) -> VersionBreakers:
         """Circuit breakers of the versions."""
-        return self._answering.breakers
+        return self._executor.breakers
 
     @property
     def feature_bars(self) -> dict[str, datetime]:
@@ -133,16 +133,16 @@ class InferenceCore:
         return self._inputs.bars
 
     @property
-    def dropped(self) -> int:
+    def dropped_rows(self) -> int:
         """Number of rows that the prediction log dropped."""
         return self._log.dropped
 
-    def known(self, model: str) -> tuple[str, ...]:
+    def rollout_versions(self, model: str) -> tuple[str, ...]:
         """Return the versions that the rollout of `model` needs, the champion first.
 
         Empty if the model has not been requested yet.
         """
-        table = self._router.known(model)
+        table = self._router.cached_table(model)
         if table is None:
             return ()
         champion, challenger = table.document.champion, table.document.challenger
@@ -151,21 +151,23 @@ class InferenceCore:
     def close(self) -> None:
         """Stop following the registry and write the rest of the log."""
         self._router.close()
-        self._keeper.close()
+        self._compactor.close()
         self._log.close()
         tracing.stop()
 
     @property
     def ready(self) -> bool:
         """True if the settings' model has a loaded champion."""
-        return self._router.known(self._settings.serving.model) is not None
+        return self._router.cached_table(self._settings.serving.model) is not None
 
     def model_ready(self, model: str, version: str = "") -> bool:
         """Return whether the model, or one version of it, is loaded and can answer.
 
         Reads no registry and loads nothing, because this call needs no token.
         """
-        return self.repository.ready(model, version) if version else self._router.known(model) is not None
+        return (
+            self.repository.ready(model, version) if version else self._router.cached_table(model) is not None
+        )
 
     def describe(self, model: str, version: str = "") -> ModelDescription:
         """Return the metadata of a model.
@@ -193,7 +195,7 @@ class InferenceCore:
         versions = (version,) if version else tuple(self._registry.versions(model))
         card = answering.card
         properties = {
-            "champion": ",".join(self.known(model)[:1]),
+            "champion": ",".join(self.rollout_versions(model)[:1]),
             "described_version": answering.version,
             "digest": card.digest,
             "family": card.family,
@@ -204,7 +206,7 @@ class InferenceCore:
         }
         return ModelDescription(model, versions, card.lookback, answering.features, properties)
 
-    def symbols_of(self, request: InferenceRequest) -> int:
+    def count_symbols(self, request: InferenceRequest) -> int:
         """Return the number of symbols that a request makes the server score.
 
         For a cross-sectional version that is its whole universe, if it is larger than the request.
@@ -212,25 +214,25 @@ class InferenceCore:
         if request.symbols is None:
             return request.size
         if request.version:
-            held = self.repository.held(request.model, request.version)
+            held = self.repository.get_loaded(request.model, request.version)
             versions = [] if held is None else [held]
         else:
-            table = self._router.known(request.model)
+            table = self._router.cached_table(request.model)
             versions = [] if table is None else table.versions
         most = request.size
         for one in versions:
-            if one.universe.whole:
+            if one.universe.scored_whole:
                 most = max(most, len(one.universe.symbols))
         return most
 
-    def at_hand(self, request: InferenceRequest) -> bool:
+    def can_answer_now(self, request: InferenceRequest) -> bool:
         """Return whether `infer` can answer without reading the registry."""
         if request.version:
-            return self.repository.holds(request.model, request.version)
-        table = self._router.known(request.model)
+            return self.repository.is_loaded(request.model, request.version)
+        table = self._router.cached_table(request.model)
         return table is not None and table.document.generation >= request.min_generation
 
-    def fetch(self, request: InferenceRequest) -> InferenceRequest:
+    def load_for(self, request: InferenceRequest) -> InferenceRequest:
         """Read from the registry what `infer` needs, and return the request to pass to it.
 
         Raises as `infer` does.
@@ -262,7 +264,7 @@ class InferenceCore:
         by: LoadedModel | RoutingTable
         if request.version:
             by = self._version(request.model, request.version)
-            versions, table = [by], self._router.known(request.model)
+            versions, table = [by], self._router.cached_table(request.model)
             # A named version carries no capital unless it is the champion.
             is_champion = table is not None and table.document.champion == request.version
             route = Route.CHAMPION if is_champion else Route.SHADOW
@@ -275,14 +277,14 @@ class InferenceCore:
 
     def score_together(self, exchanges: Sequence[Exchange]) -> list[Exchange]:
         """Score several prepared requests in one run; see `Answering.score_together`."""
-        return self._answering.score_together(exchanges)
+        return self._executor.score_together(exchanges)
 
     def answer(self, exchange: Exchange, later: Later = at_once) -> InferenceResponse:
         """Answer a prepared request; `later` receives the work that can follow the answer (shadow, log).
 
         Raises `ServingError` if the version that must answer failed.
         """
-        return self._answering.answer(exchange, later)
+        return self._executor.answer(exchange, later)
 
     def infer(
         self, request: InferenceRequest, arrived: float | None = None, later: Later = at_once

@@ -45,7 +45,7 @@ class Answering:
 
         Returns the requests with precomputed scores; unchanged if the run gave none, to be scored one by one.
         """
-        version = exchanges[0].answering
+        version = exchanges[0].answering_version
         if version is None:
             return list(exchanges)
         scored = self.breakers.score_together(version, [one.inputs for one in exchanges])
@@ -60,16 +60,16 @@ class Answering:
         if answer.error is None:
             later(partial(self._finish, exchange, answer, route, shadow))
             return exchange.response(answer, route, inference)
-        if isinstance(exchange.by, LoadedModel):
+        if isinstance(exchange.target, LoadedModel):
             raise ServingError(answer.error)
         self._record(exchange, answer, Route.CHAMPION)
-        champion = exchange.by.document.champion
-        good = self._last_good.recall(exchange.request.model, champion, exchange.inputs)
+        champion = exchange.target.document.champion
+        good = self._last_good.get(exchange.request.model, champion, exchange.inputs)
         if good is None:
             raise ServingError(answer.error)
         # The earlier response already reported the timing and symbols of the run behind these scores.
-        inputs = replace(good.inputs, ahead=None)
-        return replace(exchange, inputs=inputs).response(good.answer, Route.FALLBACK, inference)
+        inputs = replace(good.inputs, precomputed=None)
+        return replace(exchange, inputs=inputs).response(good.scores, Route.FALLBACK, inference)
 
     def _score(self, exchange: Exchange) -> tuple[Route, Scored, Callable[[], Scored | None] | None]:
         """Return the route, its scores, and a function for the other version's scores, or None.
@@ -77,7 +77,7 @@ class Answering:
         The challenger answers only a canary's request, and only if it does not fail; otherwise the champion
         answers, and its result may have an error.
         """
-        inputs, table = exchange.inputs, exchange.by
+        inputs, table = exchange.inputs, exchange.target
         if isinstance(table, LoadedModel):
             return exchange.route, self.breakers.score(table, inputs), None
         champion = partial(self.breakers.score, table.champion, inputs)
@@ -107,8 +107,8 @@ class Answering:
     ) -> None:
         """Cache and log the answer, then score and log the shadow."""
         # Only the champion's scores may serve as a fallback: the challenger may be rolled back.
-        if isinstance(exchange.by, RoutingTable) and answer.version == exchange.by.document.champion:
-            self._last_good.keep(exchange.request.model, answer, exchange.inputs)
+        if isinstance(exchange.target, RoutingTable) and answer.version == exchange.target.document.champion:
+            self._last_good.put(exchange.request.model, answer, exchange.inputs)
         self._record(exchange, answer, route)
         if shadow is None:
             return

@@ -52,7 +52,7 @@ class InputReader:
                     f"input 'panel' has shape {list(request.panel.shape)}; {first.model} version "
                     f"{first.version} takes [symbols, {expected[0]}, {expected[1]}]"
                 )
-            first.universe.require_few(len(request.panel))
+            first.universe.require_panel_symbols(len(request.panel))
             return Inputs(
                 request.panel,
                 is_complete(request.panel),
@@ -68,7 +68,7 @@ class InputReader:
             # The store keeps fewer rows than the challenger's lookback: the champion can still answer.
             inputs, windows = self._windows(request, versions[:1], first.card.lookback, started)
         first.require_feature_set(windows.feature_set)
-        first.universe.require_ranks_over(windows.universe)
+        first.universe.require_same_universe(windows.universe)
         self.bars[first.model] = windows.feature_timestamp
         rows = windows.panel.shape[1]
         apart = {
@@ -76,7 +76,7 @@ class InputReader:
             for version in versions[1:]
             if version.card.lookback > rows or not _of(windows, version)
         }
-        return replace(inputs, apart=apart) if apart else inputs
+        return replace(inputs, per_version=apart) if apart else inputs
 
     def _apart(self, request: InferenceRequest, version: LoadedModel, started: float) -> Inputs | str:
         """Read the inputs of `version` alone, or return the reason why there are none.
@@ -86,7 +86,7 @@ class InputReader:
         try:
             inputs, windows = self._windows(request, [version], version.card.lookback, started)
             version.require_feature_set(windows.feature_set)
-            version.universe.require_ranks_over(windows.universe)
+            version.universe.require_same_universe(windows.universe)
         except AlphaloopError as error:
             return str(error)
         return inputs
@@ -112,7 +112,7 @@ class InputReader:
         read = Inputs(
             panel=windows.panel,
             complete=bool(np.isfinite(windows.panel).all()),
-            waited=monotonic() - started,
+            read_seconds=monotonic() - started,
             symbols=symbols,
             feature_timestamp=windows.feature_timestamp,
             feature_set=windows.feature_set,

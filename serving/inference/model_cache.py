@@ -58,7 +58,7 @@ class LoadedModel:
                 f"{card.digest[:12]}; register the model again"
             )
         self.model, self.version, self.card = model, version, card
-        self.universe = Universe.of(model, version, card)
+        self.universe = Universe.from_card(model, version, card)
         self._session = _session(model, version, onnx)
         self._require_interface()
         # The first run of a session plans its memory; no client should wait for that.
@@ -168,11 +168,11 @@ class Engine:
         self._recent: OrderedDict[tuple[str, str], LoadedModel] = OrderedDict()
         self._lock = threading.Lock()
 
-    def holds(self, model: str, version: str) -> bool:
+    def is_loaded(self, model: str, version: str) -> bool:
         """Return whether a version is in memory."""
-        return self.held(model, version) is not None
+        return self.get_loaded(model, version) is not None
 
-    def held(self, model: str, version: str) -> LoadedModel | None:
+    def get_loaded(self, model: str, version: str) -> LoadedModel | None:
         """Return a version if it is in memory."""
         with self._lock:
             return self._held.get((model, version))

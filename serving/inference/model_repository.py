@@ -42,7 +42,7 @@ class Repository:
     """Versions of the registry, and their state in this server. Thread-safe."""
 
     def __init__(self, registry: Registry, engine: Engine, router: Router) -> None:
-        self._registry, self._engine, self._router = registry, engine, router
+        self._registry, self._model_cache, self._router = registry, engine, router
         # A version held here stays loaded although the cache keeps only the most recently used.
         self._pinned: dict[tuple[str, str], LoadedModel] = {}
         self._unloaded: set[tuple[str, str]] = set()
@@ -65,7 +65,7 @@ class Repository:
         """
         require_number(model, version)
         chosen = version or self._router.refresh(model).document.champion
-        loaded = self._engine.load(model, chosen)
+        loaded = self._model_cache.load(model, chosen)
         with self._changing:
             self._pinned[model, chosen] = loaded
             self._unloaded.discard((model, chosen))
@@ -89,7 +89,7 @@ class Repository:
                 self._pinned.pop((model, one), None)
                 self._unloaded.add((model, one))
         for one in chosen:
-            self._engine.unload(model, one)
+            self._model_cache.unload(model, one)
 
     def require(self, model: str, version: str) -> LoadedModel:
         """Return a version, loading it if needed; raise `MissingStateError` for an unloaded version."""
@@ -99,19 +99,19 @@ class Repository:
             raise MissingStateError(
                 f"{model} version {version} has been unloaded; load it again (repository load)"
             )
-        return self._pinned.get(key) or self._engine.load(model, version)
+        return self._pinned.get(key) or self._model_cache.load(model, version)
 
-    def holds(self, model: str, version: str) -> bool:
+    def is_loaded(self, model: str, version: str) -> bool:
         """Return whether `require` would answer without loading."""
-        return (model, version) in self._pinned or self._engine.holds(model, version)
+        return (model, version) in self._pinned or self._model_cache.is_loaded(model, version)
 
-    def held(self, model: str, version: str) -> LoadedModel | None:
+    def get_loaded(self, model: str, version: str) -> LoadedModel | None:
         """Return a version if it is in memory. Never loads."""
-        return self._pinned.get((model, version)) or self._engine.held(model, version)
+        return self._pinned.get((model, version)) or self._model_cache.get_loaded(model, version)
 
     def ready(self, model: str, version: str) -> bool:
         """Return whether a version is loaded and may answer. Never loads."""
-        return self.holds(model, version) and not self._barred(model, version)
+        return self.is_loaded(model, version) and not self._barred(model, version)
 
     def _barred(self, model: str, version: str) -> bool:
         return (model, version) in self._unloaded and version not in self._needed(model)
@@ -124,7 +124,7 @@ class Repository:
         return IndexEntry(model, version, UNAVAILABLE, "not loaded; a request for it loads it")
 
     def _needed(self, model: str) -> set[str]:
-        table = self._router.known(model)
+        table = self._router.cached_table(model)
         if table is None:
             return set()
         document = table.document

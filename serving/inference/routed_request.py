@@ -28,9 +28,9 @@ def suits_challenger(table: RoutingTable, inputs: Inputs) -> bool:
     if challenger is None:
         return True
     if inputs.feature_set is not None:
-        return inputs.read is None or challenger.universe.holds(inputs.symbols)
+        return inputs.full_universe is None or challenger.universe.can_score(inputs.symbols)
     symbols, rows = inputs.panel.shape[:2]
-    if symbols > challenger.universe.most_sent:
+    if symbols > challenger.universe.max_panel_symbols:
         return False
     return challenger.card.lookback <= rows and challenger.card.feature_set == card.feature_set
 
@@ -39,18 +39,18 @@ def suits_challenger(table: RoutingTable, inputs: Inputs) -> bool:
 class Exchange:
     """Request with its inputs, its prediction id and the version or table that routes it.
 
-    `by` is the version that the request names, or the table that gave its `route`; `table` is None for a
-    model without a rollout. `begun` is the start of processing (`alphaloop.clock.monotonic`), `reading` the
-    seconds from there until the inputs were read.
+    `target` is the version that the request names, or the table that gave its `route`; `table` is None for a
+    model without a rollout. `started` is the start of processing (`alphaloop.clock.monotonic`),
+    `read_seconds` the seconds from there until the inputs were read.
     """
 
     request: InferenceRequest
     inputs: Inputs
-    by: LoadedModel | RoutingTable
+    target: LoadedModel | RoutingTable
     table: RoutingTable | None
     route: Route
-    begun: float
-    reading: float
+    started: float
+    read_seconds: float
     prediction_id: str = field(default_factory=new_id)
 
     @property
@@ -59,13 +59,13 @@ class Exchange:
         return self.table.document.generation if self.table else 0
 
     @property
-    def answering(self) -> LoadedModel | None:
+    def answering_version(self) -> LoadedModel | None:
         """Version that is to answer, if it is loaded."""
-        if isinstance(self.by, LoadedModel):
-            return self.by
-        if self.route is Route.CANARY and suits_challenger(self.by, self.inputs):
-            return self.by.challenger
-        return self.by.champion
+        if isinstance(self.target, LoadedModel):
+            return self.target
+        if self.route is Route.CANARY and suits_challenger(self.target, self.inputs):
+            return self.target.challenger
+        return self.target.champion
 
     def row(self, scored: Scored, route: Route, logged_at: datetime, suffix: str = "") -> PredictionRow:
         """Build the log row of one version's scores.
@@ -87,7 +87,7 @@ class Exchange:
             symbols=inputs.symbols,
             scores=tuple(scored.scores.tolist()),
             statuses=scored.statuses,
-            features=scored.seen[:, -1, :].copy(),
+            features=scored.panel[:, -1, :].copy(),
             input_hash=scored.input_hash,
             feature_set=scored.feature_set,
             snapshot=inputs.snapshot,
@@ -98,7 +98,7 @@ class Exchange:
 
     def response(self, answer: Scored, route: Route, inference: float) -> InferenceResponse:
         """Build the response with its lineage; scoring took `inference` seconds."""
-        when, ahead = self.inputs.feature_timestamp, self.inputs.ahead
+        when, ahead = self.inputs.feature_timestamp, self.inputs.precomputed
         parameters: dict[str, str | int | bool] = {
             "prediction_id": self.prediction_id,
             "route": route.value,
@@ -115,9 +115,9 @@ class Exchange:
         if self.table is not None and self.table.stale:
             parameters["registry_away"] = True
         if ahead is None:
-            timing = Timing(self.begun, self.reading, inference, len(answer.scores))
+            timing = Timing(self.started, self.read_seconds, inference, len(answer.scores))
         else:
-            timing = Timing(self.begun, self.reading, inference + ahead.seconds, ahead.symbols)
+            timing = Timing(self.started, self.read_seconds, inference + ahead.seconds, ahead.symbols)
         return InferenceResponse(
             model=self.request.model,
             version=answer.version,

@@ -67,7 +67,7 @@ class Router:
     def __init__(
         self, registry: Registry, engine: Engine, sleeves: tuple[str, ...], poll_seconds: float
     ) -> None:
-        self._registry, self._engine = registry, engine
+        self._registry, self._model_cache = registry, engine
         self._sleeves, self._poll_seconds = sleeves, poll_seconds
         self._tables: dict[str, RoutingTable] = {}
         self._refreshing = threading.Lock()
@@ -87,7 +87,7 @@ class Router:
             self._poller.join()
             self._poller = None
 
-    def known(self, model: str) -> RoutingTable | None:
+    def cached_table(self, model: str) -> RoutingTable | None:
         """Return the table of `model` if there is one, without reading the registry."""
         return self._tables.get(model)
 
@@ -127,12 +127,12 @@ class Router:
             log.warning("the registry is back; %s goes on at generation %d", model, document.generation)
         if known and known.document == document and not known.challenger_error:
             return replace(known, stale=None, read_at=monotonic())
-        champion = self._engine.load(model, document.champion)
+        champion = self._model_cache.load(model, document.champion)
         plan = plan_sleeves(document, self._sleeves)
         if document.challenger is None:
             return RoutingTable(plan, champion)
         try:
-            return RoutingTable(plan, champion, self._engine.load(model, document.challenger))
+            return RoutingTable(plan, champion, self._model_cache.load(model, document.challenger))
         except AlphaloopError as error:
             if known is None or known.challenger_error is None:
                 log.warning("challenger %s of %s cannot be loaded: %s", document.challenger, model, error)

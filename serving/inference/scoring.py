@@ -21,24 +21,24 @@ def score(loaded: LoadedModel, inputs: Inputs, rotate: int = 0) -> Scored:
     `rotate` is the fault drill of a rollout's override: the features of each row are rotated by so many
     columns.
     """
-    apart = inputs.apart.get(loaded.version)
+    apart = inputs.per_version.get(loaded.version)
     if isinstance(apart, str):
         return replace(unscored(loaded.version, apart, inputs), digest=loaded.card.digest)
     if apart is not None:
         return score(loaded, apart, rotate)
-    if inputs.read is not None and loaded.universe.whole:
-        whole = score(loaded, loaded.universe.inputs(inputs.read), rotate)
-        return loaded.universe.answer(whole, inputs.symbols)
+    if inputs.full_universe is not None and loaded.universe.scored_whole:
+        whole = score(loaded, loaded.universe.select_inputs(inputs.full_universe), rotate)
+        return loaded.universe.select_scores(whole, inputs.symbols)
     began = monotonic()
     seen = _seen(loaded, inputs)
     if rotate:
         seen = np.roll(seen, rotate, axis=-1)
-    ahead = inputs.ahead_by(loaded.model, loaded.version, rotate)
+    ahead = inputs.precomputed_by(loaded.model, loaded.version, rotate)
     error = None
     try:
         if inputs.feature_set is not None:
             loaded.require_feature_set(inputs.feature_set)
-            loaded.universe.require_ranks_over(inputs.universe)
+            loaded.universe.require_same_universe(inputs.universe)
         scores = loaded.score(seen, inputs.complete) if ahead is None else ahead.scores
     except (ServingError, FeatureSetMismatchError) as failure:
         error, scores = str(failure), _no_scores(inputs)
@@ -47,16 +47,16 @@ def score(loaded: LoadedModel, inputs: Inputs, rotate: int = 0) -> Scored:
         digest=loaded.card.digest,
         feature_set=loaded.card.feature_set,
         scores=scores,
-        seen=seen,
+        panel=seen,
         input_hash=hash_inputs(seen),
-        latency_ms=(inputs.waited + monotonic() - began + (ahead.seconds if ahead else 0.0)) * 1e3,
+        latency_ms=(inputs.read_seconds + monotonic() - began + (ahead.seconds if ahead else 0.0)) * 1e3,
         statuses=_all_ok(scores) if inputs.complete and error is None else _statuses(scores),
         error=error,
     )
 
 
 def score_together(loaded: LoadedModel, several: Sequence[Inputs]) -> list[Inputs]:
-    """Score several complete inputs in one run, and return them with their scores in `ahead`.
+    """Score several complete inputs in one run, and return them with their scores in `precomputed`.
 
     Only for a version whose scores do not depend on the other symbols. Raises `ServingError` if it fails.
     """
@@ -68,7 +68,7 @@ def score_together(loaded: LoadedModel, several: Sequence[Inputs]) -> list[Input
     parts = np.split(scores, ends[:-1])
     told = [int(ends[-1]), *[0] * (len(parts) - 1)]
     return [
-        replace(one, ahead=Ahead(loaded.model, loaded.version, part, seconds, symbols))
+        replace(one, precomputed=Ahead(loaded.model, loaded.version, part, seconds, symbols))
         for one, part, symbols in zip(several, parts, told, strict=True)
     ]
 
@@ -82,9 +82,9 @@ def unscored(version: str, error: str, inputs: Inputs) -> Scored:
         digest="",
         feature_set="",
         scores=scores,
-        seen=seen,
+        panel=seen,
         input_hash=hash_inputs(seen),
-        latency_ms=inputs.waited * 1e3,
+        latency_ms=inputs.read_seconds * 1e3,
         statuses=_statuses(scores),
         error=error,
     )

@@ -31,35 +31,35 @@ class Inputs:
 
     `panel`: float32 `[symbols, rows, features]`, with at least the rows of the longest lookback.
     `complete`: every value of `panel` is finite.
-    `waited`: seconds from the request's arrival until the inputs were read.
+    `read_seconds`: seconds from the request's arrival until the inputs were read.
     `feature_set`: hash of the feature set; None if the client sent the panel itself.
     `universe`: universe hash, as in `features.store.windows.StoredWindow`.
-    `read`: inputs of all symbols that were read, if those are more than requested, for versions that are
-    scored on their whole universe.
-    `ahead`: scores that a batch computed already.
-    `apart`: by version, other inputs (of another feature set, universe or length), or the reason why there
-    are none.
+    `full_universe`: inputs of all symbols that were read, if those are more than requested, for versions that
+    are scored on their whole universe.
+    `precomputed`: scores that a batch computed already.
+    `per_version`: by version, other inputs (of another feature set, universe or length), or the reason why
+    there are none.
     """
 
     panel: Panel
     complete: bool
-    waited: float
+    read_seconds: float
     symbols: tuple[str, ...] = ()
     feature_timestamp: datetime | None = None
     feature_set: str | None = None
     snapshot: str = ""
     universe: str = ""
-    read: Inputs | None = None
-    ahead: Ahead | None = None
-    apart: Mapping[str, Inputs | str] = field(default_factory=dict)
+    full_universe: Inputs | None = None
+    precomputed: Ahead | None = None
+    per_version: Mapping[str, Inputs | str] = field(default_factory=dict)
 
     def complete_for(self, version: str) -> bool:
         """Return whether the version is scored on this `panel`, and no value is missing."""
-        return self.complete and version not in self.apart
+        return self.complete and version not in self.per_version
 
-    def ahead_by(self, model: str, version: str, rotate: int) -> Ahead | None:
+    def precomputed_by(self, model: str, version: str, rotate: int) -> Ahead | None:
         """Return the version's precomputed scores; None for rotated features."""
-        ahead = self.ahead
+        ahead = self.precomputed
         same = ahead is not None and (ahead.model, ahead.version) == (model, version)
         return ahead if same and not rotate else None
 
@@ -68,7 +68,7 @@ class Inputs:
 class Scored:
     """One version's scores of one request.
 
-    `seen`: panel as the model saw it; `input_hash` is its hash.
+    `panel`: panel as the model saw it; `input_hash` is its hash.
     `latency_ms`: time that the request would have taken by this version alone, reading plus scoring.
     `statuses`: one a symbol, `missing` where there is no score.
     `error`: reason of a failure; then all scores are NaN.
@@ -79,7 +79,7 @@ class Scored:
     digest: str
     feature_set: str
     scores: Scores
-    seen: Panel
+    panel: Panel
     input_hash: str
     latency_ms: float
     statuses: tuple[SymbolStatus, ...]

@@ -44,7 +44,7 @@ class Watched:
         self.reason = shortened(reason, MOST_TOLD)
         self.breaker.failed()
 
-    def paced(self, slow: str, most: int) -> None:
+    def count_run(self, slow: str, most: int) -> None:
         """Count a timely run (`slow` is empty) or a slow one; open the breaker once `most` more were slow.
 
         A machine that stalls now and then opens no breaker of a version that is mostly in time.
@@ -78,7 +78,7 @@ class VersionBreakers:
         With an open breaker the result has an error that repeats the last failure. Precomputed scores of a
         batch are returned without looking at the breaker.
         """
-        if inputs.ahead_by(loaded.model, loaded.version, rotate) is not None:
+        if inputs.precomputed_by(loaded.model, loaded.version, rotate) is not None:
             return score(loaded, inputs)
         watched = self._watched(loaded.model, loaded.version)
         sent = _sent(inputs)
@@ -132,7 +132,7 @@ class VersionBreakers:
         # The lock is shared by all versions; a version that is always in time does not take it.
         if slow or watched.slow:
             with self._lock:
-                watched.paced(slow, self._settings.breaker_failures)
+                watched.count_run(slow, self._settings.breaker_failures)
 
     def _slow(self, started: float) -> str:
         """Return a message if the run that began at `started` took too long, else an empty text."""
@@ -160,14 +160,14 @@ def _sent(inputs: Inputs) -> bool:
 class Good:
     """Good result with its inputs and its time (`alphaloop.clock.monotonic`)."""
 
-    answer: Scored
+    scores: Scored
     inputs: Inputs
-    at: float
+    scored_at: float
 
     @property
     def size_bytes(self) -> int:
         """Approximate memory of the inputs and the result, in bytes."""
-        return self.inputs.panel.nbytes + self.answer.seen.nbytes
+        return self.inputs.panel.nbytes + self.scores.panel.nbytes
 
 
 class LastGood:
@@ -182,7 +182,7 @@ class LastGood:
         self._kept_bytes = 0
         self._lock = Lock()
 
-    def keep(self, model: str, answer: Scored, inputs: Inputs) -> None:
+    def put(self, model: str, answer: Scored, inputs: Inputs) -> None:
         """Cache the result of a request by symbols; a client's own panel has no key to find it by."""
         if not inputs.symbols:
             return
@@ -196,13 +196,13 @@ class LastGood:
                 _, oldest = self._kept.popitem(last=False)
                 self._kept_bytes -= oldest.size_bytes
 
-    def recall(self, model: str, version: str, inputs: Inputs) -> Good | None:
+    def get(self, model: str, version: str, inputs: Inputs) -> Good | None:
         """Return the version's last result for these symbols, marked stale; None if missing or too old."""
         with self._lock:
             good = self._kept.get((model, version, inputs.symbols))
-        if good is None or monotonic() - good.at > self._seconds:
+        if good is None or monotonic() - good.scored_at > self._seconds:
             return None
         statuses = tuple(
-            SymbolStatus.STALE if one is SymbolStatus.OK else one for one in good.answer.statuses
+            SymbolStatus.STALE if one is SymbolStatus.OK else one for one in good.scores.statuses
         )
-        return replace(good, answer=replace(good.answer, stale=True, statuses=statuses))
+        return replace(good, scores=replace(good.scores, stale=True, statuses=statuses))

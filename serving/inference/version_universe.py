@@ -26,20 +26,20 @@ from serving.protocol.request_limits import MAX_PANEL_SYMBOLS, most_compared
 class Universe:
     """Symbols that a version was trained on, in training order; empty if its card has none.
 
-    `whole`: score requests by symbols on all of them. `most_sent`: maximum number of symbols in a client's
-    panel. `digest`: hash of the symbols (`alphaloop.universe_hash`). `owner`: model and version, for
-    messages.
+    `scored_whole`: score requests by symbols on all of them. `max_panel_symbols`: maximum number of symbols
+    in a client's panel. `digest`: hash of the symbols (`alphaloop.universe_hash`). `owner`: model and
+    version, for messages.
     """
 
     owner: str
     symbols: tuple[str, ...]
-    whole: bool
-    most_sent: int
+    scored_whole: bool
+    max_panel_symbols: int
     digest: str
-    _place: dict[str, int] = field(repr=False, compare=False)
+    _index: dict[str, int] = field(repr=False, compare=False)
 
     @classmethod
-    def of(cls, model: str, version: str, card: Card) -> Self:
+    def from_card(cls, model: str, version: str, card: Card) -> Self:
         """Build the universe from `card`."""
         return cls(
             f"{model} version {version}",
@@ -50,28 +50,28 @@ class Universe:
             _places(card.universe),
         )
 
-    def holds(self, asked: Iterable[str]) -> bool:
+    def can_score(self, asked: Iterable[str]) -> bool:
         """Return whether a request for `asked` can be scored.
 
         A version that is scored on its whole universe needs at least one of its symbols in the request.
         """
-        return not self.whole or any(symbol in self._place for symbol in asked)
+        return not self.scored_whole or any(symbol in self._index for symbol in asked)
 
-    def require_holding(self, asked: Sequence[str]) -> None:
-        """Raise `UnknownNameError` unless `asked` can be scored (see `holds`)."""
-        if not self.holds(asked):
+    def require_known(self, asked: Sequence[str]) -> None:
+        """Raise `UnknownNameError` unless `asked` can be scored (see `can_score`)."""
+        if not self.can_score(asked):
             where = f"the universe of {len(self.symbols)} symbols that {self.owner} scores"
             raise UnknownNameError("symbol", asked[0] if asked else "", self.symbols, where=where)
 
-    def require_few(self, sent: int) -> None:
-        """Raise `InvalidRequestError` for a panel of more than `most_sent` symbols."""
-        if sent > self.most_sent:
+    def require_panel_symbols(self, sent: int) -> None:
+        """Raise `InvalidRequestError` for a panel of more than `max_panel_symbols` symbols."""
+        if sent > self.max_panel_symbols:
             raise InvalidRequestError(
                 f"input 'panel' has {sent} symbols; {self.owner} compares them with each other, and takes at "
-                f"most {self.most_sent}"
+                f"most {self.max_panel_symbols}"
             )
 
-    def require_ranks_over(self, digest: str) -> None:
+    def require_same_universe(self, digest: str) -> None:
         """Raise `FeatureSetMismatchError` if cross-sectional features are over another universe.
 
         `digest` is the universe hash of the online store, empty if none of its features depends on a
@@ -85,21 +85,21 @@ class Universe:
                 "train it on the present ones"
             )
 
-    def inputs(self, read: Inputs) -> Inputs:
+    def select_inputs(self, read: Inputs) -> Inputs:
         """Return the part of `read` that a version scored on its whole universe needs."""
         return read if read.symbols == self.symbols else _of(read, self.symbols)
 
-    def answer(self, scored: Scored, asked: Sequence[str]) -> Scored:
+    def select_scores(self, scored: Scored, asked: Sequence[str]) -> Scored:
         """Take the scores of `asked` from those of the whole universe; unknown symbols are `missing`.
 
         The input hash remains that of the whole universe, on which the scores depend.
         """
-        places = [self._place.get(symbol, -1) for symbol in asked]
+        places = [self._index.get(symbol, -1) for symbol in asked]
         statuses = (*scored.statuses, SymbolStatus.MISSING)
         return replace(
             scored,
             scores=_rows(scored.scores, places),
-            seen=_rows(scored.seen, places),
+            panel=_rows(scored.panel, places),
             statuses=tuple(statuses[place] for place in places),
         )
 
@@ -110,11 +110,11 @@ def to_read(asked: tuple[str, ...], universes: Sequence[Universe]) -> tuple[str,
     That is `asked` itself if no version is scored on its whole universe. Raises `UnknownNameError` if the
     first version, which must be able to answer, knows none of `asked`.
     """
-    whole = [one for one in universes if one.whole]
+    whole = [one for one in universes if one.scored_whole]
     if not whole:
         return asked
-    universes[0].require_holding(asked)
-    if all(one.symbols == universes[0].symbols and one.whole for one in universes):
+    universes[0].require_known(asked)
+    if all(one.symbols == universes[0].symbols and one.scored_whole for one in universes):
         # All requests of a bar then read the same symbols, and the store is read once.
         return universes[0].symbols
     wanted = dict.fromkeys(symbol for one in whole for symbol in one.symbols)
@@ -122,8 +122,8 @@ def to_read(asked: tuple[str, ...], universes: Sequence[Universe]) -> tuple[str,
 
 
 def asked_of(read: Inputs, asked: tuple[str, ...]) -> Inputs:
-    """Reduce the inputs to the symbols `asked`; keep all that was read in the field `read`."""
-    return read if read.symbols is asked else replace(_of(read, asked), read=read)
+    """Reduce the inputs to the symbols `asked`; keep all that was read in the field `full_universe`."""
+    return read if read.symbols is asked else replace(_of(read, asked), full_universe=read)
 
 
 def _of(read: Inputs, symbols: tuple[str, ...]) -> Inputs:

@@ -81,7 +81,7 @@ class LogKeeper:
             self._thread.join()
             self._thread = None
 
-    def keep(self) -> None:
+    def compact_all(self) -> None:
         """Compact and prune the logs of all models now. Failures are logged and skipped."""
         today = self._clock.now().date()
         oldest = today - timedelta(days=self._retention_days) if self._retention_days else date.min
@@ -93,7 +93,7 @@ class LogKeeper:
             except (OSError, pa.ArrowException, DamagedStoreError) as error:
                 log.warning("the prediction log in %s could not be compacted: %s", folder, error)
 
-    def fit(self) -> None:
+    def enforce_space(self) -> None:
         """Remove the oldest files if the log exceeds its space."""
         if not self._space.exceeded:
             return
@@ -109,11 +109,11 @@ class LogKeeper:
 
     def _run(self) -> None:
         while True:
-            self.keep()
+            self.compact_all()
             with suppress(OSError):
                 self._space.measure()
             for _ in range(int(EVERY_SECONDS / FIT_SECONDS)):
-                self.fit()
+                self.enforce_space()
                 if self._ending.wait(FIT_SECONDS):
                     return
 

@@ -15,25 +15,25 @@ SHRUNK = 0.9
 
 
 class LogSpace:
-    """Disk space of the log in `folder`: at most `most_bytes`; 0 sets no limit.
+    """Disk space of the log in `folder`: at most `max_bytes`; 0 sets no limit.
 
     `used` is the last measurement plus the bytes written here since; files of other writers are included when
     it is measured.
     """
 
-    def __init__(self, folder: Path, most_bytes: int = 0) -> None:
-        self._folder, self._most_bytes = Path(folder), most_bytes
+    def __init__(self, folder: Path, max_bytes: int = 0) -> None:
+        self._folder, self._max_bytes = Path(folder), max_bytes
         self.used = 0
 
     @property
-    def holds_sent(self) -> bool:
+    def accepts_client_rows(self) -> bool:
         """True while rows of inputs that clients sent may still be written."""
-        return not self._most_bytes or self.used < self._most_bytes / 2
+        return not self._max_bytes or self.used < self._max_bytes / 2
 
     @property
     def exceeded(self) -> bool:
         """True if old files have to be removed."""
-        return bool(self._most_bytes) and self.used > self._most_bytes
+        return bool(self._max_bytes) and self.used > self._max_bytes
 
     def add(self, written: int) -> None:
         """Count a file of `written` bytes."""
@@ -50,7 +50,7 @@ class LogSpace:
         removed = 0
         if self.exceeded:
             for _, size, path in files[:-1]:
-                if self.used <= SHRUNK * self._most_bytes:
+                if self.used <= SHRUNK * self._max_bytes:
                     break
                 path.unlink(missing_ok=True)
                 self.used -= size

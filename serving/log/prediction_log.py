@@ -119,8 +119,8 @@ class PredictionLog:
         return found
 
     def _append(self, row: PredictionRow) -> None:
-        if not row.symbols and not self.space.holds_sent:
-            self._leave(row.size_bytes)
+        if not row.symbols and not self.space.accepts_client_rows:
+            self._release_bytes(row.size_bytes)
             self._drop(1)
             return
         if self._begins_a_bar(row) and row.model in self._pending:
@@ -159,7 +159,7 @@ class PredictionLog:
             log.exception("rows that no file of the prediction log can hold:")
             self._lose(model, rows, error)
         finally:
-            self._leave(sum(row.size_bytes for row in rows))
+            self._release_bytes(sum(row.size_bytes for row in rows))
 
     def _write_file(self, folder: Path, rows: list[PredictionRow]) -> None:
         path = folder / f"{self._writer}-{self._files:08d}.parquet"
@@ -175,7 +175,7 @@ class PredictionLog:
         self._drop(len(rows))
         log.error("%d predictions of %r could not be logged in %s: %s", len(rows), model, self._folder, error)
 
-    def _leave(self, size: int) -> None:
+    def _release_bytes(self, size: int) -> None:
         with self._counting:
             self._waiting_bytes -= size
 

@@ -107,15 +107,16 @@ class InferenceRequest:
 class Timing:
     """Start of a request's processing, and the seconds that its parts took.
 
-    `begun` is on `alphaloop.clock.monotonic`. `features` is the time to read the inputs and `inference` the
-    time of the model run; in a batch, that of the whole run. `scored` is the number of symbols in that run,
-    reported on the first request of a batch and 0 on the rest, so that metrics do not count it twice.
+    `started` is on `alphaloop.clock.monotonic`. `features` is the time to read the inputs and `inference` the
+    time of the model run; in a batch, that of the whole run. `scored_symbols` is the number of symbols in
+    that run, reported on the first request of a batch and 0 on the rest, so that metrics do not count it
+    twice.
     """
 
-    begun: float = 0.0
+    started: float = 0.0
     features: float = 0.0
     inference: float = 0.0
-    scored: int = 0
+    scored_symbols: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -69,7 +69,7 @@ class Access:
         grant = grants.get(digest)
         if grant is None:
             # The token may be newer than the last look at the file.
-            self._grants.look()
+            self._grants.reload_if_replaced()
             grant = self._grants.content.get(digest)
         if grant is None:
             raise UnauthenticatedError("this token is not known here")

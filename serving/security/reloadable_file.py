@@ -23,24 +23,24 @@ class SecretFile(Generic[Content]):
 
     `read` parses the file and raises `SettingsError`, without the secret, for a file that cannot be used. The
     first read must succeed; after a failed reload `content` stays as it was, and the log says so, once for
-    each such file. `beside` are further files that `read` reads, such as the key of a certificate. `changed`
-    is the time of the last new content (`alphaloop.clock.monotonic`).
+    each such file. `also_read` are further files that `read` reads, such as the key of a certificate.
+    `changed_at` is the time of the last new content (`alphaloop.clock.monotonic`).
     """
 
-    def __init__(self, path: Path, read: Callable[[Path], Content], beside: Sequence[Path] = ()) -> None:
+    def __init__(self, path: Path, read: Callable[[Path], Content], also_read: Sequence[Path] = ()) -> None:
         self._path, self._read, self._lock = path, read, Lock()
-        self._paths = (path, *beside)
+        self._paths = (path, *also_read)
         self._seen = self._stamp()
         self.content = read(path)
-        self.changed = self._looked = monotonic()
+        self.changed_at = self._looked = monotonic()
 
     def current(self) -> Content:
         """Return the content; checks the file at most once a second."""
         if monotonic() - self._looked >= LOOK_SECONDS:
-            self.look()
+            self.reload_if_replaced()
         return self.content
 
-    def look(self) -> None:
+    def reload_if_replaced(self) -> None:
         """Read the file again if it has been replaced since the last look."""
         with self._lock:
             self._looked = monotonic()
@@ -56,9 +56,9 @@ class SecretFile(Generic[Content]):
                 return
             log.info("%s was replaced and has been read again", " or ".join(map(str, self._paths)))
             if content != self.content:
-                # In this order: a call that began before `changed` may have had the earlier content.
+                # In this order: a call that began before `changed_at` may have had the earlier content.
                 self.content = content
-                self.changed = monotonic()
+                self.changed_at = monotonic()
 
     def _stamp(self) -> tuple[tuple[int, ...] | None, ...]:
         """Return the identity of the files that the paths lead to now."""

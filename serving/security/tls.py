@@ -86,7 +86,7 @@ class Certificates:
     def __init__(self, files: CertificateFiles) -> None:
         others = [file for file in (files.key, files.client_ca) if file is not None]
         self._mutual = files.client_ca is not None
-        self._identity = SecretFile(files.chain, lambda _: files.read(), beside=others)
+        self._identity = SecretFile(files.chain, lambda _: files.read(), also_read=others)
 
     @classmethod
     def from_settings(cls, settings: ServingSettings) -> Certificates | None:

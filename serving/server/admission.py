@@ -2,8 +2,8 @@
 
 On one event loop the queue of a busy server is invisible: gRPC hands a request over only when the loop polls,
 about once per answer, so the rest waits, uncounted, where nothing can refuse it. So a busy loop first takes
-in all that has arrived (`turn`), and refuses at once what exceeds the limit, in a fraction of the time that
-an answer takes. An idle loop computes at once.
+in all that has arrived (`wait_turn`), and refuses at once what exceeds the limit, in a fraction of the time
+that an answer takes. An idle loop computes at once.
 
 A request counts from when it has arrived whole until it is computed: neither a client that never finishes
 sending nor a client that does not read its answer occupies the server.
@@ -45,7 +45,7 @@ class Admission:
         self._rounds = self._idle = 0
 
     @property
-    def full(self) -> bool:
+    def is_full(self) -> bool:
         """True if the limit is reached."""
         return self.in_flight >= self.limit
 
@@ -54,14 +54,14 @@ class Admission:
         self._coming[call] = monotonic()
         self._arrivals += 1
 
-    def come(self, call: object) -> None:
+    def arrive(self, call: object) -> None:
         """Note that the request announced by `call` has arrived, or will not. Idempotent."""
         self._coming.pop(call, None)
 
     def enter(self) -> bool:
         """Count an arrived request; return False, without counting it, if it must be refused."""
         self._arrivals += 1
-        if self.full:
+        if self.is_full:
             return False
         self.in_flight += 1
         return True
@@ -83,19 +83,19 @@ class Admission:
             wait,
         )
 
-    def waiting(self) -> list[Waiting]:
+    def queued(self) -> list[Waiting]:
         """Return the requests in the queue, the first in line first."""
         return [who for who, ticket in self.queue.items() if not ticket.done()]
 
-    def call(self, who: Waiting) -> None:
+    def admit_now(self, who: Waiting) -> None:
         """Let a queued request compute now, without polling for arrivals: most of its work is done."""
         ticket = self.queue.pop(who, None)
         if ticket is not None and not ticket.done():
             ticket.set_result(None)
 
-    async def turn(self, who: Waiting) -> None:
+    async def wait_turn(self, who: Waiting) -> None:
         """Wait until it is this request's turn to compute; returns at once on an idle loop."""
-        if not self._pumping and self.in_flight <= 1 and not self._awaited():
+        if not self._pumping and self.in_flight <= 1 and not self._expects_more():
             return
         loop = asyncio.get_running_loop()
         ticket: asyncio.Future[None] = loop.create_future()
@@ -106,7 +106,7 @@ class Admission:
             loop.call_soon(self._pump, loop)
         await ticket
 
-    def _awaited(self) -> bool:
+    def _expects_more(self) -> bool:
         """Return whether another request is arriving, or one was answered a moment ago."""
         now = monotonic()
         while self._coming and now - next(iter(self._coming.values())) > COMING_SECONDS:

@@ -30,7 +30,7 @@ class Batching:
         batched, `first` is returned unchanged with an empty list. A request that cannot be prepared is left
         to its own turn, which reports the error.
         """
-        version = first.answering
+        version = first.answering_version
         room = self._symbols - first.request.size
         if version is None or version.card.cross_sectional or room <= 0:
             return first, []
@@ -45,28 +45,33 @@ class Batching:
                     break
         if not mates:
             return first, []
-        exchanges = [first, *(one.exchange for one in mates if one.exchange is not None)]
+        exchanges = [first, *(one.routed for one in mates if one.routed is not None)]
         first, *others = self._core.score_together(exchanges)
-        if first.inputs.ahead is None:
+        if first.inputs.precomputed is None:
             # Otherwise each of their turns would try the same batch again, and fail.
             for one in mates:
-                one.alone = True
+                one.unbatched = True
             return first, []
         for one, exchange in zip(mates, others, strict=True):
-            one.exchange = exchange
+            one.routed = exchange
         return first, mates
 
     def _prepared(self, one: Waiting, first: Exchange, version: LoadedModel) -> bool:
         """Return whether a request has its inputs, and `version` is to score them."""
         request = one.request
         same = request.model == first.request.model and request.version == first.request.version
-        if one.alone or not same or one.overdue(monotonic()) >= 0 or not self._core.at_hand(request):
+        if (
+            one.unbatched
+            or not same
+            or one.seconds_overdue(monotonic()) >= 0
+            or not self._core.can_answer_now(request)
+        ):
             return False
-        if one.exchange is None:
+        if one.routed is None:
             try:
-                one.exchange = self._core.prepare(request, one.arrival.at)
+                one.routed = self._core.prepare(request, one.context.arrived_at)
             except AlphaloopError:
                 # Otherwise each turn before its own would try again, and fail.
-                one.alone = True
+                one.unbatched = True
                 return False
-        return one.exchange.answering is version and one.exchange.inputs.complete_for(version.version)
+        return one.routed.answering_version is version and one.routed.inputs.complete_for(version.version)

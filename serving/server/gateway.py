@@ -43,7 +43,7 @@ class Gateway:
         self.access = Access.from_settings(serving)
         self.limit = RateLimit(serving.rate_limit, serving.rate_burst) if serving.rate_limit else None
         # Without access control and rate limit, as usual on loopback, headers and peer are not read.
-        self.open = self.access is None and self.limit is None
+        self.is_open = self.access is None and self.limit is None
 
     def authorise(self, token: str | None, peer: str, scope: Scope) -> None:
         """Raise unless the client may send this request now.
@@ -58,61 +58,63 @@ class Gateway:
     async def infer(self, request: InferenceRequest, arrival: Arrival) -> InferenceResponse:
         """Answer one request, and count the answer.
 
-        Raises as `InferenceCore.infer` does, and `DeadlineError`. The edge counts errors (`failed`), because
-        it also knows of requests that never came this far.
+        Raises as `InferenceCore.infer` does, and `DeadlineError`. The edge counts errors (`count_failure`),
+        because it also knows of requests that never came this far.
         """
-        if self.core.symbols_of(request) > LARGE_SYMBOLS:
+        if self.core.count_symbols(request) > LARGE_SYMBOLS:
             work = self._large_forecasts
             response = await work.run(partial(self.infer_now, request, arrival, work))
-            self.answered(response, arrival)
+            self.count_answer(response, arrival)
             return response
         waiting = Waiting(request, arrival)
-        await self.admission.turn(waiting)
+        await self.admission.wait_turn(waiting)
         waiting.require_time(monotonic())
-        if not self.core.at_hand(request):
-            waiting.request = await asyncio.to_thread(self.core.fetch, request)
+        if not self.core.can_answer_now(request):
+            waiting.request = await asyncio.to_thread(self.core.load_for, request)
             waiting.require_time(monotonic())
         # Callbacks scheduled now run after the answer has been handed to the wire.
         later = asyncio.get_running_loop().call_soon
         if tracing.enabled():
             # Not batched, so that its spans are its own.
             with _span(request, arrival):
-                response = self.core.infer(waiting.request, arrival.at, later)
+                response = self.core.infer(waiting.request, arrival.arrived_at, later)
         else:
             response = self.core.answer(self._prepared(waiting), later)
-        later(self.statistics.succeeded, response, arrival.at, monotonic() - arrival.at)
+        later(self.statistics.succeeded, response, arrival.arrived_at, monotonic() - arrival.arrived_at)
         return response
 
     def infer_now(self, request: InferenceRequest, arrival: Arrival, work: LargeWork) -> InferenceResponse:
         """Answer a large request in the thread of `work`; raises as `infer` does.
 
-        The event loop counts the answer (`answered`).
+        The event loop counts the answer (`count_answer`).
         """
         waiting = Waiting(request, arrival)
         waiting.require_time(monotonic())
-        if not self.core.at_hand(request):
-            waiting.request = self.core.fetch(request)
+        if not self.core.can_answer_now(request):
+            waiting.request = self.core.load_for(request)
             waiting.require_time(monotonic())
         with _span(request, arrival):
-            return self.core.infer(waiting.request, arrival.at, work.later)
+            return self.core.infer(waiting.request, arrival.arrived_at, work.defer)
 
-    def answered(self, response: InferenceResponse, arrival: Arrival) -> None:
+    def count_answer(self, response: InferenceResponse, arrival: Arrival) -> None:
         """Count an answer of `infer_now`."""
-        self.statistics.succeeded(response, arrival.at, monotonic() - arrival.at)
+        self.statistics.succeeded(response, arrival.arrived_at, monotonic() - arrival.arrived_at)
 
     def _prepared(self, waiting: Waiting) -> Exchange:
         """Prepare a request and, if possible, score it in one batch with others in the queue."""
-        exchange = waiting.exchange or self.core.prepare(waiting.request, waiting.arrival.at)
-        if waiting.alone or not self.admission.queue or exchange.inputs.ahead is not None:
+        exchange = waiting.routed or self.core.prepare(waiting.request, waiting.context.arrived_at)
+        if waiting.unbatched or not self.admission.queue or exchange.inputs.precomputed is not None:
             return exchange
-        exchange, along = self.batching.gather(exchange, self.admission.waiting())
+        exchange, along = self.batching.gather(exchange, self.admission.queued())
         for one in along:
-            self.admission.call(one)
+            self.admission.admit_now(one)
         return exchange
 
-    def failed(self, error: AlphaloopError, arrived: float, model: str = "", version: str = "") -> None:
+    def count_failure(
+        self, error: AlphaloopError, arrived: float, model: str = "", version: str = ""
+    ) -> None:
         """Count a request that was not answered."""
-        known = self.core.known(model)
+        known = self.core.rollout_versions(model)
         self.statistics.failed(
             model if known else OTHER,
             (version or known[0]) if known and (not version or version in known) else OTHER,

@@ -34,7 +34,7 @@ class Places:
         self.limit, self.held, self._what = limit, 0, what
 
     @contextmanager
-    def place(self) -> Iterator[None]:
+    def slot(self) -> Iterator[None]:
         """Hold a slot for one request; raises `OverloadedError` if all are taken."""
         if self.held >= self.limit:
             raise OverloadedError(
@@ -60,7 +60,7 @@ class LargeWork(Places):
         """Run `work` in the thread, after earlier work, and return its result or raise its error."""
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
 
-    def later(self, work: Callable[[], None]) -> None:
+    def defer(self, work: Callable[[], None]) -> None:
         """Run `work` in the thread, after earlier work; nobody awaits it, so a failure is logged."""
         self._thread.submit(work).add_done_callback(_tell)
 

@@ -69,7 +69,9 @@ class Collector:
             errors.add_metric(labels, count)
         yield errors
         yield CounterMetricFamily(
-            f"{NAMESPACE}_log_dropped_rows", "Rows that the prediction log had to drop.", gateway.core.dropped
+            f"{NAMESPACE}_log_dropped_rows",
+            "Rows that the prediction log had to drop.",
+            gateway.core.dropped_rows,
         )
 
     def _rollouts(self) -> Iterator[Any]:

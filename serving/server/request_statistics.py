@@ -33,12 +33,12 @@ class Duration:
 class Series:
     """Answers of one version by one route: a histogram of seconds for each of `PHASES`."""
 
-    __slots__ = ("features", "inference", "last", "queue", "sizes", "total")
+    __slots__ = ("features", "inference", "last_ms", "queue", "sizes", "total")
 
     def __init__(self) -> None:
         self.queue, self.features, self.inference, self.total = (Histogram() for _ in PHASES)
         self.sizes = Histogram(SIZE_BOUNDS)
-        self.last = 0
+        self.last_ms = 0
 
     def phases(self) -> list[tuple[str, Histogram]]:
         """Return the histograms with the phases' names."""
@@ -57,7 +57,7 @@ class VersionStatistics:
     @property
     def last_inference(self) -> int:
         """Time of the last answer, in milliseconds since 1970."""
-        return max((one.last for one in self.series), default=0)
+        return max((one.last_ms for one in self.series), default=0)
 
     @property
     def answered(self) -> int:
@@ -106,13 +106,13 @@ class Statistics:
         if series is None:
             series = self._open(key)
         timing = response.timing
-        series.queue.observe(timing.begun - arrived)
+        series.queue.observe(timing.started - arrived)
         series.features.observe(timing.features)
         series.inference.observe(timing.inference)
         series.total.observe(total)
-        if timing.scored:
-            series.sizes.observe(timing.scored)
-        series.last = int(self._clock.now().timestamp() * 1e3)
+        if timing.scored_symbols:
+            series.sizes.observe(timing.scored_symbols)
+        series.last_ms = int(self._clock.now().timestamp() * 1e3)
 
     def failed(self, model: str, version: str, reason: str, seconds: float) -> None:
         """Count a refusal or failure; `model` and `version` must exist, or be `OTHER`."""
@@ -133,7 +133,7 @@ class Statistics:
         """Return the counts by model and reason."""
         return list(self._errors.items())
 
-    def of(self, models: Iterable[tuple[str, str]]) -> list[VersionStatistics]:
+    def for_versions(self, models: Iterable[tuple[str, str]]) -> list[VersionStatistics]:
         """Return Triton's statistics of the versions `models` only."""
         found = {key: VersionStatistics(*key) for key in models}
         for (model, version, _), series in self.series():

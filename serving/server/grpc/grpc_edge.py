@@ -99,8 +99,8 @@ class InferenceService:
         """Answer with counts and durations of a version, a model, or all."""
 
         async def answer() -> Any:
-            versions = await asyncio.to_thread(self._core.served, request.name, request.version)
-            return encode_statistics(self.gateway.statistics.of(versions))
+            versions = await asyncio.to_thread(self._core.served_versions, request.name, request.version)
+            return encode_statistics(self.gateway.statistics.for_versions(versions))
 
         return await self._answer(grpc_context, Scope.PREDICT, answer)
 
@@ -148,22 +148,22 @@ class InferenceService:
         try:
             return await self._infer(received, grpc_context, arrived)
         except AlphaloopError as error:
-            self.gateway.failed(error, arrived, received.model, received.version)
+            self.gateway.count_failure(error, arrived, received.model, received.version)
             return _refuse(grpc_context, error, self._messages.ModelInferResponse())
 
     def refuse_arrival(self, grpc_context: Any, arrived: float) -> Any:
         """Refuse one request that `Admission.enter` has not let in."""
         error = self.gateway.admission.refusal()
-        self.gateway.failed(error, arrived)
+        self.gateway.count_failure(error, arrived)
         return _refuse(grpc_context, error, self._messages.ModelInferResponse())
 
     async def ModelStreamInfer(self, requests: AsyncIterator[Any], grpc_context: Any) -> AsyncIterator[Any]:
         """Answer a stream of requests in order. An error ends its request, not the stream."""
         async for request in requests:
             # Sent after the request was counted out: a client that reads no answers occupies nothing.
-            yield await self.streamed(Received(request.ByteSize(), request), grpc_context)
+            yield await self.infer_streamed(Received(request.ByteSize(), request), grpc_context)
 
-    async def streamed(self, received: Received, grpc_context: Any) -> Any:
+    async def infer_streamed(self, received: Received, grpc_context: Any) -> Any:
         """Answer one request of a stream."""
         arrived = monotonic()
         entered = self.gateway.admission.enter()
@@ -176,7 +176,7 @@ class InferenceService:
             answer.infer_response.parameters[FINAL].bool_param = True
             return answer
         except AlphaloopError as error:
-            self.gateway.failed(error, arrived, received.model, received.version)
+            self.gateway.count_failure(error, arrived, received.model, received.version)
             answer = self._messages.ModelStreamInferResponse(error_message=told(error))
             answer.infer_response.id = received.id
             return answer
@@ -204,19 +204,19 @@ class InferenceService:
             response = self.gateway.infer_now(request, arrival, work)
             return response, encode_response(response, request.outputs)
 
-        with work.place():
+        with work.slot():
             response, answer = await work.run(answered)
-        self.gateway.answered(response, arrival)
+        self.gateway.count_answer(response, arrival)
         return answer
 
     def _arrival(self, grpc_context: Any, arrived: float) -> Arrival:
         """Build the request's context; raise if its client may not send it."""
         gateway = self.gateway
         remaining = _remaining(grpc_context)
-        if gateway.open and not tracing.enabled():
+        if gateway.is_open and not tracing.enabled():
             return Arrival(arrived, remaining)
         headers = _headers(grpc_context)
-        if not gateway.open:
+        if not gateway.is_open:
             gateway.authorise(headers.get(AUTHORIZATION), _peer(grpc_context), Scope.PREDICT)
         return Arrival(arrived, remaining, headers.get(tracing.TRACEPARENT))
 
@@ -224,13 +224,13 @@ class InferenceService:
         """Await `answer` for a client with `scope`; turn an error into a status."""
         arrived = monotonic()
         try:
-            if not self.gateway.open:
+            if not self.gateway.is_open:
                 headers = _headers(grpc_context)
                 self.gateway.authorise(headers.get(AUTHORIZATION), _peer(grpc_context), scope)
-            with self.gateway.calls.place():
+            with self.gateway.calls.slot():
                 return await answer()
         except AlphaloopError as error:
-            self.gateway.failed(error, arrived)
+            self.gateway.count_failure(error, arrived)
             return _refuse(grpc_context, error, self._messages.ServerLiveResponse())
 
 

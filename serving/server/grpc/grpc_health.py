@@ -49,7 +49,7 @@ class HealthService:
     def _status(self, service: str) -> int:
         answer = self._messages.HealthCheckResponse
         of_server = service in ("", SERVICE)
-        if not of_server and not self._core.known(service):
+        if not of_server and not self._core.rollout_versions(service):
             return int(answer.SERVICE_UNKNOWN)
         ready = self._core.ready if of_server else True
         return int(answer.SERVING if ready and not self._draining else answer.NOT_SERVING)

@@ -78,12 +78,12 @@ class InferenceHandler(grpc.GenericRpcHandler):
             raise RuntimeError("gRPC looks handlers up in the task of the call")
         admission.announce(call)
         # However the call ends: if its client goes away before the message came, it is never handled.
-        call.add_done_callback(admission.come)
+        call.add_done_callback(admission.arrive)
         return grpc.unary_unary_rpc_method_handler(partial(self._infer, arrived, call))
 
     async def _infer(self, arrived: float, call: asyncio.Task[Any], content: bytes, context: Any) -> bytes:
         admission = self._gateway.admission
-        admission.come(call)
+        admission.arrive(call)
         if not admission.enter():
             self._service.refuse_arrival(context, arrived)
             return b""
@@ -141,7 +141,7 @@ async def _stream(
         except DecodeError as error:
             _malformed(context, error)
             return
-        answer = await service.streamed(received, context)
+        answer = await service.infer_streamed(received, context)
         yield bytes(answer.SerializeToString())
 
 

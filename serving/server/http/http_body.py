@@ -30,12 +30,12 @@ class LateBodyError(DeadlineError):
 
 
 class Bodies:
-    """Reader of bodies of at most `most_bytes`. Belongs to one event loop."""
+    """Reader of bodies of at most `max_bytes`. Belongs to one event loop."""
 
-    def __init__(self, most_bytes: int) -> None:
-        self._most_bytes = most_bytes
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
         # Bytes of all unfinished bodies, without the uncounted bytes of each.
-        self.unfinished = 0
+        self.unfinished_bytes = 0
 
     async def read(self, request: Request, remaining: float | None = None) -> bytes:
         """Read the whole body as it was sent.
@@ -61,25 +61,25 @@ class Bodies:
                     raise InvalidRequestError("the client went away before the body's end")
                 chunk = message.get("body", b"")
                 size += len(chunk)
-                if size > self._most_bytes:
+                if size > self._max_bytes:
                     raise RequestTooLargeError(
-                        f"the body has more than {self._most_bytes} bytes (serving.max_request_bytes)"
+                        f"the body has more than {self._max_bytes} bytes (serving.max_request_bytes)"
                     )
                 chunks.append(chunk)
                 if not message.get("more_body", False):
                     return b"".join(chunks)
                 beyond = max(0, size - FREE_BYTES)
-                self.unfinished += beyond - counted
+                self.unfinished_bytes += beyond - counted
                 counted = beyond
                 self._require_room(counted)
         finally:
-            self.unfinished -= counted
+            self.unfinished_bytes -= counted
 
     def _require_room(self, counted: int) -> None:
-        most = MOST_UNFINISHED * self._most_bytes
-        if counted and self.unfinished > most:
+        most = MOST_UNFINISHED * self._max_bytes
+        if counted and self.unfinished_bytes > most:
             raise OverloadedError(
-                f"unfinished requests have {self.unfinished} bytes, the most are {most} "
+                f"unfinished requests have {self.unfinished_bytes} bytes, the most are {most} "
                 f"({MOST_UNFINISHED} times serving.max_request_bytes); ask again in {RETRY_SECONDS:g} s",
                 RETRY_SECONDS,
             )

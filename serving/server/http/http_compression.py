@@ -25,18 +25,16 @@ MAX_MEMBERS = 1_024
 PIECE_BYTES = 2**16
 
 
-def decompress(
-    body: bytes, encoding: str, most_bytes: int, limit: str = "serving.max_request_bytes"
-) -> bytes:
-    """Decompress a body to at most `most_bytes`, however small the compressed body is.
+def decompress(body: bytes, encoding: str, max_bytes: int, limit: str = "serving.max_request_bytes") -> bytes:
+    """Decompress a body to at most `max_bytes`, however small the compressed body is.
 
     `limit` names the limit's origin in the message. Raises `InvalidRequestError` for an unknown encoding or
     damaged data, and `RequestTooLargeError`.
     """
     name = encoding.strip().lower()
     if not name or name == IDENTITY:
-        if len(body) > most_bytes:
-            raise RequestTooLargeError(f"the body has {len(body)} bytes, and at most {most_bytes} ({limit})")
+        if len(body) > max_bytes:
+            raise RequestTooLargeError(f"the body has {len(body)} bytes, and at most {max_bytes} ({limit})")
         return body
     name = ALIASES.get(name, name)
     if name not in WINDOWS:
@@ -44,16 +42,16 @@ def decompress(
             f"Content-Encoding is {encoding[:40]!r}; known: {', '.join(sorted(WINDOWS))}"
         )
     try:
-        return _inflated(body, name, most_bytes, limit)
+        return _inflated(body, name, max_bytes, limit)
     except zlib.error as error:
         raise InvalidRequestError(f"the body is not {name}: {error}") from error
 
 
-def _inflated(body: bytes, name: str, most_bytes: int, limit: str) -> bytes:
+def _inflated(body: bytes, name: str, max_bytes: int, limit: str) -> bytes:
     """Decompress all members of gzip, or the one stream of deflate."""
     reader, members = zlib.decompressobj(WINDOWS[name]), 1
     contents: list[bytes] = []
-    room = most_bytes
+    room = max_bytes
     for at in range(0, len(body), PIECE_BYTES):
         piece = body[at : at + PIECE_BYTES]
         while piece:
@@ -67,7 +65,7 @@ def _inflated(body: bytes, name: str, most_bytes: int, limit: str) -> bytes:
             room -= len(contents[-1])
             if room < 0:
                 raise RequestTooLargeError(
-                    f"the body has more than {most_bytes} bytes once it is decompressed ({limit})"
+                    f"the body has more than {max_bytes} bytes once it is decompressed ({limit})"
                 )
             piece = reader.unconsumed_tail or reader.unused_data
     if not reader.eof:

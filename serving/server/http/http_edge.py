@@ -93,8 +93,8 @@ class HttpEdge:
 
     def __init__(self, gateway: Gateway) -> None:
         self._gateway, self._core = gateway, gateway.core
-        self._most_bytes = gateway.settings.serving.max_request_bytes
-        self._bodies = Bodies(self._most_bytes)
+        self._max_bytes = gateway.settings.serving.max_request_bytes
+        self._bodies = Bodies(self._max_bytes)
 
     async def live(self, request: Request) -> Response:
         """Answer that the process is alive."""
@@ -147,8 +147,8 @@ class HttpEdge:
         """Answer with counts and durations of a version, a model, or all."""
 
         async def answer() -> Response:
-            versions = await asyncio.to_thread(self._core.served, *_named(request))
-            return as_message(encode_statistics(self._gateway.statistics.of(versions)))
+            versions = await asyncio.to_thread(self._core.served_versions, *_named(request))
+            return as_message(encode_statistics(self._gateway.statistics.for_versions(versions)))
 
         return await self._answer(request, Scope.PREDICT, answer)
 
@@ -176,7 +176,7 @@ class HttpEdge:
         """Answer one inference request."""
         arrived, entered = monotonic(), False
         try:
-            remaining = self._asked(request)
+            remaining = self._check_headers(request)
             # Read before it is counted: a client that does not finish sending occupies nothing.
             body = await self._bodies.read(request, remaining)
             entered = self._gateway.admission.enter()
@@ -185,7 +185,7 @@ class HttpEdge:
             arrival = Arrival(arrived, remaining, request.headers.get(tracing.TRACEPARENT))
             return await self._infer(request, body, arrival)
         except AlphaloopError as error:
-            self._gateway.failed(error, arrived, *_named(request))
+            self._gateway.count_failure(error, arrived, *_named(request))
             return refusal(error)
         finally:
             if entered:
@@ -195,20 +195,18 @@ class HttpEdge:
         """Refuse Triton's shared memory, trace and log settings."""
         return refusal(NotOfferedError(f"{SERVER_NAME} does not offer {request.url.path[:200]}"))
 
-    def _asked(self, request: Request) -> float | None:
+    def _check_headers(self, request: Request) -> float | None:
         """Return the seconds to the deadline in the header; raise if the request must be refused now."""
-        if self._gateway.admission.full:
+        if self._gateway.admission.is_full:
             raise self._gateway.admission.refusal()
-        if not self._gateway.open:
+        if not self._gateway.is_open:
             self._gateway.authorise(request.headers.get("authorization"), _peer(request), Scope.PREDICT)
         return _remaining(request.headers)
 
     async def _infer(self, request: Request, body: bytes, arrival: Arrival) -> Response:
         headers, named = request.headers, _named(request)
         try:
-            content = decompress(
-                body, headers.get("content-encoding", ""), min(LARGE_BYTES, self._most_bytes)
-            )
+            content = decompress(body, headers.get("content-encoding", ""), min(LARGE_BYTES, self._max_bytes))
         except RequestTooLargeError:
             return await self._infer_large(headers, named, body, arrival)
         asked = decode_infer(content, headers.get(HEADER_LENGTH), *named)
@@ -221,14 +219,14 @@ class HttpEdge:
         work = self._gateway.large_bodies
 
         def answered() -> tuple[InferenceResponse, Response]:
-            content = decompress(body, headers.get("content-encoding", ""), self._most_bytes)
+            content = decompress(body, headers.get("content-encoding", ""), self._max_bytes)
             asked = decode_infer(content, headers.get(HEADER_LENGTH), *named)
             answer = self._gateway.infer_now(asked.request, arrival, work)
             return answer, scored(answer, asked, headers)
 
-        with work.place():
+        with work.slot():
             answer, encoded = await work.run(answered)
-        self._gateway.answered(answer, arrival)
+        self._gateway.count_answer(answer, arrival)
         return encoded
 
     async def _control(
@@ -250,12 +248,12 @@ class HttpEdge:
     ) -> Response:
         arrived = monotonic()
         try:
-            if not self._gateway.open:
+            if not self._gateway.is_open:
                 self._gateway.authorise(request.headers.get("authorization"), _peer(request), scope)
-            with self._gateway.calls.place():
+            with self._gateway.calls.slot():
                 return await answer()
         except AlphaloopError as error:
-            self._gateway.failed(error, arrived)
+            self._gateway.count_failure(error, arrived)
             return refusal(error)
 
     async def _object(self, request: Request, known: tuple[str, ...]) -> dict[str, Any]:

@@ -22,11 +22,24 @@ from serving.protocol.messages import Panel, Scores
 
 
 class AsyncPredictionClient:
-    """Asyncio counterpart of `PredictionClient`.
+    """Asyncio counterpart of `PredictionClient`: same methods, results and errors.
 
-    Parameters, results and errors are those of `PredictionClient`. A client belongs to the event loop in
-    which it is made, and a process should use one loop: gRPC logs spurious errors with several
-    (github.com/grpc/grpc/issues/25364). Tasks may share a client. Cancelling a task cancels its requests.
+    A client belongs to the event loop in which it is made, and a process should use one loop: gRPC logs
+    spurious errors with several (github.com/grpc/grpc/issues/25364). Tasks may share a client. Cancelling a
+    task cancels its requests.
+
+    Parameters
+    ----------
+    url : str or sequence of str
+        `host:port` of each server; in one text, separated by commas.
+    model : str
+        Name of the registered model that the requests are for.
+    security : Security, optional
+        TLS files and access token; clear text without a token by default.
+    retries : Patience, optional
+        Retries and hedged requests.
+    deadline_ms : float
+        Milliseconds that a request may take where the call names no deadline of its own.
 
     Raises
     ------
@@ -34,6 +47,9 @@ class AsyncPredictionClient:
         If no event loop runs, or `url` is empty or has an empty part.
     SettingsError
         If a file of `security` cannot be used.
+    ServingError
+        From every method, for any failure; names the url and repeats the server's message. `TlsError` (a
+        subclass) where a server and the client do not agree on TLS.
     """
 
     def __init__(

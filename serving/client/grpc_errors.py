@@ -2,28 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    pass
-
-# Failures of the connection, not of the server: a retry counts as a first attempt for the server.
+# Failures of the connection, not of the server: to the server, a retry is the first attempt.
 LOST = ("UNAVAILABLE", "CANCELLED")
-
-
 # gRPC's messages for a stream that the peer broke off, under statuses that servers use as well.
 BROKEN = ("RST_STREAM", "http2 header", "Stream removed", "Connection reset", "GOAWAY")
 
-
 OVERLOADED, OVERDUE, UNKNOWN = "RESOURCE_EXHAUSTED", "DEADLINE_EXCEEDED", "UNAUTHENTICATED"
-
-
 UNREACHABLE = "UNAVAILABLE"
-
-
 # gRPC's messages where no peer was reached, so that TLS cannot be the cause.
 NOBODY = ("Failed to connect to remote host", "resolving", "resolution")
-
 
 PUSHBACK = "grpc-retry-pushback-ms"
 

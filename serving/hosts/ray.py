@@ -192,7 +192,7 @@ class RayHost:
         Ports and settings are checked before anything is started.
         """
         serving = self._settings.serving
-        # A port of HTTP that is not chosen yet is one that is free, not none.
+        # An HTTP port that is not chosen yet will be a free one; 0 here would mean that HTTP is off.
         require_honoured(
             serving.model_copy(
                 update={"http_port": self._http_port or self._port} if self._separate_port else {}
@@ -278,7 +278,7 @@ class RayHost:
         from ray.serve.config import HTTPOptions, gRPCOptions
         from ray.serve.schema import LoggingConfig
 
-        # Serve tells standard error of each step otherwise.
+        # Otherwise Serve prints each step to standard error.
         logging.getLogger("ray.serve").setLevel(logging.WARNING)
         self.ingress = HAPROXY if os.environ.get(SWITCH) == "1" else PYTHON_PROXY
         if self.ingress == PYTHON_PROXY:

@@ -47,6 +47,16 @@ class PredictionLogReader:
         Leave out rows of inputs that clients sent themselves.
     since : datetime, optional
         Leave out rows of earlier bars; a log of months has far more rows than a judgement of one day needs.
+
+    Raises
+    ------
+    DamagedStoreError
+        From `new` and `wait_for`, if a file cannot be read.
+
+    Examples
+    --------
+    >>> PredictionLogReader(Path("folder-without-a-log"), "momentum").new()
+    []
     """
 
     def __init__(

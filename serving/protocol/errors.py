@@ -9,7 +9,20 @@ from serving.protocol.messages import InvalidRequestError
 
 
 class OverloadedError(ServingError):
-    """Server has more requests than it can answer in time; retry after `retry_after` seconds."""
+    """Server has more requests than it can answer in time.
+
+    Parameters
+    ----------
+    message : str
+        Message for the client.
+    retry_after : float
+        Seconds after which the client should send the request again.
+
+    Examples
+    --------
+    >>> OverloadedError("64 requests are being answered", retry_after=0.5).retry_after
+    0.5
+    """
 
     def __init__(self, message: str, retry_after: float) -> None:
         super().__init__(message)

@@ -45,15 +45,12 @@ class Failure:
     reason: str
 
 
+# Maximum length of an error message for a client: HTTP and gRPC headers must hold it.
 MOST_CHARACTERS = 1_000
-
-
 # Maximum length of the error repeated while a circuit breaker is open; ONNX Runtime's may be pages long.
 MOST_TOLD = 300
 
-
 INTERNAL = Failure("INTERNAL", 500, "internal")
-
 
 # The first class that matches counts. FAILED_PRECONDITION is 409 here and not 400: the request is right, and
 # may succeed once the server's state has changed.
@@ -74,7 +71,6 @@ TABLE: tuple[tuple[type[AlphaloopError], Failure], ...] = (
     (DamagedStoreError, Failure("DATA_LOSS", 500, "damaged")),
     (VendorError, Failure("UNAVAILABLE", 503, "unavailable")),
 )
-
 
 REASONS = (*dict.fromkeys(failure.reason for _, failure in TABLE), INTERNAL.reason)
 

@@ -62,9 +62,29 @@ def sign(digest: str, key: Path) -> str:
 
 
 def require_signature(model: str, version: str, digest: str, signature: str | None, key: Path) -> None:
-    """Raise `UntrustedModelError` unless `signature` is valid for `digest`.
+    """Raise unless a version's signature is valid for its ONNX file.
 
-    `key` is the PEM file of the Ed25519 public key. Raises `SettingsError` if the file does not hold one.
+    Parameters
+    ----------
+    model, version : str
+        Name and version in the registry, for messages.
+    digest : str
+        SHA-256 of the ONNX file, in hex.
+    signature : str or None
+        Signature from the registry, in hex; None for an unsigned version.
+    key : Path
+        PEM file of an Ed25519 public key.
+
+    Raises
+    ------
+    UntrustedModelError
+        If the signature is missing or not that of the key.
+    SettingsError
+        If the file cannot be read or does not hold an Ed25519 public key.
+
+    References
+    ----------
+    RFC 8032, "Edwards-Curve Digital Signature Algorithm (EdDSA)".
     """
     from cryptography.exceptions import InvalidSignature
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey

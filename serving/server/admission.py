@@ -17,7 +17,8 @@ from alphaloop.clock import monotonic
 from serving.protocol.errors import OverloadedError
 from serving.server.queued_request import Waiting
 
-# Shorter than a client needs to read an answer and send again: so soon after an answer others are waiting.
+# Shorter than a client needs to read an answer and send again: a request that comes sooner is from another
+# client, so the server is busy.
 QUIET_SECONDS = 1e-4
 # A request that takes longer to arrive is not waited for: its client did not send it at once.
 COMING_SECONDS = 0.1

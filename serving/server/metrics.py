@@ -37,12 +37,12 @@ class Collector:
 
         latency = HistogramMetricFamily(
             f"{NAMESPACE}_latency_seconds",
-            "Time of a request by phase: queue, features, inference, and total, which is all of it.",
+            "Seconds of a request by phase: queue, features, inference, and total (the whole request).",
             labels=("phase", *LABELS),
         )
         sizes = HistogramMetricFamily(
             f"{NAMESPACE}_batch_symbols",
-            "Symbols of a run: of a request, or of those scored together.",
+            "Symbols scored in one model run: of one request, or of a batch.",
             labels=LABELS,
         )
         for labels, series in self._gateway.statistics.series():
@@ -56,11 +56,11 @@ class Collector:
         from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
         gateway = self._gateway
+        yield GaugeMetricFamily(f"{NAMESPACE}_in_flight", "Requests in flight.", gateway.admission.in_flight)
         yield GaugeMetricFamily(
-            f"{NAMESPACE}_in_flight", "Requests that are being answered.", gateway.admission.in_flight
-        )
-        yield GaugeMetricFamily(
-            f"{NAMESPACE}_in_flight_limit", "Above this, requests are refused.", gateway.admission.limit
+            f"{NAMESPACE}_in_flight_limit",
+            "Maximum number of requests in flight; more are refused.",
+            gateway.admission.limit,
         )
         errors = CounterMetricFamily(
             f"{NAMESPACE}_errors", "Requests that were not answered, by reason.", labels=("model", "reason")
@@ -70,15 +70,16 @@ class Collector:
         yield errors
         yield CounterMetricFamily(
             f"{NAMESPACE}_log_dropped_rows",
-            "Rows that the prediction log had to drop.",
+            "Rows that the prediction log dropped.",
             gateway.core.dropped_rows,
         )
 
     def _rollouts(self) -> Iterator[Any]:
-        age = gauge(f"{NAMESPACE}_registry_age_seconds", "Since the rollout document was last read.")
+        age = gauge(f"{NAMESPACE}_registry_age_seconds", "Seconds since the rollout document was last read.")
         away = gauge(f"{NAMESPACE}_registry_away", "1 while the registry cannot be read.")
         bar = gauge(
-            f"{NAMESPACE}_feature_age_seconds", "Since the bar whose features were last read, by its close."
+            f"{NAMESPACE}_feature_age_seconds",
+            "Seconds since the close of the bar whose features were last read.",
         )
         tables = self._gateway.core.tables
         for table in tables:
@@ -90,7 +91,7 @@ class Collector:
 
     def _breakers(self) -> Any:
         states = gauge(
-            f"{NAMESPACE}_breaker_state", "1 for the state that a version's circuit breaker is in.",
+            f"{NAMESPACE}_breaker_state", "1 for the present state of a version's circuit breaker.",
             "version", "state",
         )  # fmt: skip
         for (model, version), found in self._gateway.core.breakers.states().items():

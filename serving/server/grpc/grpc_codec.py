@@ -127,7 +127,7 @@ def raw_output(response: InferenceResponse, name: str) -> bytes:
     if name == SCORES:
         return response.scores.astype("<f4", copy=False).tobytes()
     if len(response.statuses) > LARGE_SYMBOLS:
-        # Long ones are hardly the same twice, and would fill the cache.
+        # Long tuples hardly ever repeat, and would fill the cache.
         return encode_bytes(response.statuses)
     return _statuses(response.statuses)
 

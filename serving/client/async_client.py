@@ -127,12 +127,12 @@ class AsyncPredictionClient:
         deadline = self._deadline_ms if deadline_ms is None else deadline_ms
         return await answer_async(self._pool.steps(deadline), request)
 
-    async def _ask_any(self, method: str, question: Any) -> bool:
+    async def _ask_any(self, method: str, request: Any) -> bool:
         self._pool.require_open()
         failures = []
         for server in self._pool.servers:
-            said, error = await settled(server.start_call(method, question, self._deadline_ms / 1e3))
-            if says_yes(said):
+            answer, error = await settled(server.start_call(method, request, self._deadline_ms / 1e3))
+            if says_yes(answer):
                 return True
             failures.append((server.url, error))
         # An unreachable server means "no"; a TLS mismatch is a fault that the caller must hear of.

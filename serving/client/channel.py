@@ -53,29 +53,29 @@ class Channel:
 
     def call(self, method: str, request: Any, **options: Any) -> Any:
         """Call `method` and block until it answers; `options` are gRPC's. Raises `grpc.RpcError`."""
-        way = self._acquire()
+        lease = self._acquire()
         try:
-            return getattr(way.stub, method)(request, **options)
+            return getattr(lease.stub, method)(request, **options)
         finally:
-            self._release(way)
+            self._release(lease)
 
     def start_call(self, method: str, request: Any, **options: Any) -> Any:
         """Start a call to `method`: returns a gRPC future, or an awaitable on an event loop."""
-        way = self._acquire()
+        lease = self._acquire()
         try:
-            calls = getattr(way.stub, method)
+            calls = getattr(lease.stub, method)
             call = (calls if self._asynchronous else calls.future)(request, **options)
         except BaseException:
-            self._release(way)
+            self._release(lease)
             raise
-        call.add_done_callback(lambda _: self._release(way))
+        call.add_done_callback(lambda _: self._release(lease))
         return call
 
     def close(self) -> Any:
         """Close the connections and cancel the calls that are running."""
         with self._lock:
-            ways, self._replaced = [self._current, *self._replaced], []
-        ended = [way.channel.close() for way in ways]
+            leases, self._replaced = [self._current, *self._replaced], []
+        ended = [lease.channel.close() for lease in leases]
         return asyncio.gather(*ended, *self._closing) if self._asynchronous else None
 
     def _acquire(self) -> Way:
@@ -87,23 +87,23 @@ class Channel:
             if self._current.credentials is not current:
                 self._replaced.append(self._current)
                 self._current = self._open(current)
-            way = self._current
-            way.calls += 1
-            idle = [one for one in self._replaced if not one.calls] if self._replaced else ()
+            lease = self._current
+            lease.calls += 1
+            idle = [replaced for replaced in self._replaced if not replaced.calls] if self._replaced else ()
             if idle:
-                self._replaced = [one for one in self._replaced if one.calls]
-        for one in idle:
-            self._close(one)
-        return way
+                self._replaced = [replaced for replaced in self._replaced if replaced.calls]
+        for replaced in idle:
+            self._close(replaced)
+        return lease
 
-    def _release(self, way: Way) -> None:
+    def _release(self, lease: Way) -> None:
         """Count a call out. Closes no channel: gRPC ends calls on threads that must not wait."""
         if self._credentials is not None:
             with self._lock:
-                way.calls -= 1
+                lease.calls -= 1
 
-    def _close(self, way: Way) -> None:
-        closed = way.channel.close()
+    def _close(self, lease: Way) -> None:
+        closed = lease.channel.close()
         if self._asynchronous:
             closing = asyncio.ensure_future(closed)
             self._closing.add(closing)

@@ -181,23 +181,23 @@ class PredictionClient:
         deadline = self._deadline_ms if deadline_ms is None else deadline_ms
         return answer(self._pool.steps(deadline), request)
 
-    def _ask_any(self, method: str, question: Any) -> bool:
+    def _ask_any(self, method: str, request: Any) -> bool:
         self._pool.require_open()
         failures = []
         for server in self._pool.servers:
-            said, error = self._ask_one(server, method, question)
-            if says_yes(said):
+            answer, error = self._ask_one(server, method, request)
+            if says_yes(answer):
                 return True
             failures.append((server.url, error))
         # An unreachable server means "no"; a TLS mismatch is a fault that the caller must hear of.
         require_agreement(self._security, failures)
         return False
 
-    def _ask_one(self, server: Server, method: str, question: Any) -> tuple[Any, Any]:
+    def _ask_one(self, server: Server, method: str, request: Any) -> tuple[Any, Any]:
         """Return the answer of one server, or its `grpc.RpcError`."""
         import grpc
 
         try:
-            return server.call(method, question, self._deadline_ms / 1e3), None
+            return server.call(method, request, self._deadline_ms / 1e3), None
         except grpc.RpcError as error:
             return None, error

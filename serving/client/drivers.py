@@ -20,21 +20,21 @@ INFER = "ModelInfer"
 
 def answer(steps: Steps, request: Any) -> Any:
     """Send a `ModelInferRequest` as `steps` decides and block until its answer. Raises as `steps` does."""
-    heard: Heard | None = None
+    outcome: Heard | None = None
     while True:
         try:
-            step = steps.send(heard)
+            step = steps.send(outcome)
         except StopIteration as end:
             return end.value
         if isinstance(step, Pause):
             sleep(step.seconds)
-            heard = None
+            outcome = None
         elif isinstance(step, Shake):
-            heard = _shaken(step)
+            outcome = _shaken(step)
         elif len(step.servers) == 1:
-            heard = _one(step, request)
+            outcome = _one(step, request)
         else:
-            heard = _first(step, request)
+            outcome = _first(step, request)
 
 
 async def answer_async(steps: Steps, request: Any) -> Any:
@@ -42,22 +42,22 @@ async def answer_async(steps: Steps, request: Any) -> Any:
 
     Raises as `steps` does. Cancelling the task cancels its calls on the wire.
     """
-    heard: Heard | None = None
+    outcome: Heard | None = None
     calls: dict[Any, Server] = {}
     done: asyncio.Queue[Any] = asyncio.Queue()
     try:
         while True:
             try:
-                step = steps.send(heard)
+                step = steps.send(outcome)
             except StopIteration as end:
                 return end.value
             if isinstance(step, Pause):
                 await asyncio.sleep(step.seconds)
-                heard = None
+                outcome = None
             elif isinstance(step, Shake):
-                heard = await asyncio.to_thread(_shaken, step)
+                outcome = await asyncio.to_thread(_shaken, step)
             else:
-                heard = await _first_async(step, request, calls, done)
+                outcome = await _first_async(step, request, calls, done)
     finally:
         steps.close()
         for call in calls:
@@ -91,33 +91,33 @@ def _shaken(step: Shake) -> Heard:
     return Heard(disagreement(step.url, step.security, step.error, step.seconds), None)
 
 
-def _one(ask: Ask, request: Any) -> Heard | None:
+def _one(send: Ask, request: Any) -> Heard | None:
     """Send the request to one server with gRPC's blocking call, which is faster than a future.
 
     A blocking call cannot continue beside a hedged one, so it is given up at the limit.
     """
     import grpc
 
-    (server,) = ask.servers
-    seconds = ask.seconds if ask.limit is None else ask.limit
+    (server,) = send.servers
+    seconds = send.seconds if send.limit is None else send.limit
     try:
         message = server.call(INFER, request, seconds)
     except grpc.RpcError as error:
-        if ask.limit is not None and is_overdue(error):
+        if send.limit is not None and is_overdue(error):
             return None
         return Heard(None, None, [(server, error)])
     return Heard(message, server)
 
 
-def _first(ask: Ask, request: Any) -> Heard:
+def _first(send: Ask, request: Any) -> Heard:
     """Send the request to several servers at once and return the first answer."""
     import grpc
 
     done: queue.SimpleQueue[Any] = queue.SimpleQueue()
     calls: dict[Any, Server] = {}
     failures: list[tuple[Server, Any]] = []
-    for server in ask.servers:
-        call = server.start_call(INFER, request, ask.seconds)
+    for server in send.servers:
+        call = server.start_call(INFER, request, send.seconds)
         calls[call] = server
         call.add_done_callback(done.put)
     try:
@@ -135,17 +135,17 @@ def _first(ask: Ask, request: Any) -> Heard:
 
 
 async def _first_async(
-    ask: Ask, request: Any, calls: dict[Any, Server], done: asyncio.Queue[Any]
+    send: Ask, request: Any, calls: dict[Any, Server], done: asyncio.Queue[Any]
 ) -> Heard | None:
     """Await the first answer of the servers; `calls` are the running ones, in the servers' order."""
-    for server in ask.servers[len(calls) :]:
-        call = server.start_call(INFER, request, ask.seconds)
+    for server in send.servers[len(calls) :]:
+        call = server.start_call(INFER, request, send.seconds)
         calls[call] = server
         call.add_done_callback(done.put_nowait)
     failures: list[tuple[Server, Any]] = []
     while calls:
         try:
-            async with asyncio.timeout(ask.limit):
+            async with asyncio.timeout(send.limit):
                 call = await done.get()
         except TimeoutError:
             return None
@@ -153,7 +153,7 @@ async def _first_async(
         message, error = await settled(call)
         if error is None:
             return Heard(message, server, failures)
-        if ask.limit is not None and is_overdue(error):
+        if send.limit is not None and is_overdue(error):
             return None
         failures.append((server, error))
     return Heard(None, None, failures)

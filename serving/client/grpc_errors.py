@@ -45,5 +45,5 @@ def pushback(error: Any) -> float | None:
     """Return the seconds after which an overloaded server accepts a retry; None if it names none."""
     if error.code().name != OVERLOADED:
         return None
-    told = dict(error.trailing_metadata() or ()).get(PUSHBACK)
-    return int(told) / 1e3 if told is not None and str(told).isdigit() else None
+    milliseconds = dict(error.trailing_metadata() or ()).get(PUSHBACK)
+    return int(milliseconds) / 1e3 if milliseconds is not None and str(milliseconds).isdigit() else None

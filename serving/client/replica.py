@@ -70,8 +70,8 @@ class Security:
             should; gRPC itself would only fail to connect.
         """
         if (self.certificate is None) != (self.key is None):
-            given = "certificate" if self.key is None else "key"
-            raise SettingsError(f"client.{given} is given alone; set client.certificate and client.key")
+            name = "certificate" if self.key is None else "key"
+            raise SettingsError(f"client.{name} is given alone; set client.certificate and client.key")
         if self.authority is None:
             if self.certificate is not None:
                 raise SettingsError("client.certificate is of no use without TLS; set client.authority")
@@ -117,15 +117,15 @@ class Security:
     def _credentials(self, authority: Path) -> Credentials:
         import grpc
 
-        def held() -> tuple[bytes, bytes | None, bytes | None]:
+        def contents() -> tuple[bytes, bytes | None, bytes | None]:
             return (
                 pem.read(authority, AUTHORITY),
                 pem.read(self.certificate, CERTIFICATE) if self.certificate else None,
                 pem.read(self.key, KEY) if self.key else None,
             )
 
-        what = f"a file of {AUTHORITY}, {CERTIFICATE} and {KEY}"
-        (trusted, certificate, key), _ = pem.checked(held, self.context, what)
+        description = f"a file of {AUTHORITY}, {CERTIFICATE} and {KEY}"
+        (trusted, certificate, key), _ = pem.checked(contents, self.context, description)
         return Credentials(trusted, certificate, key, grpc.ssl_channel_credentials(trusted, key, certificate))
 
 

@@ -148,11 +148,11 @@ class Asking:
         SettingsError
             If a file of `security` cannot be used.
         """
-        urls = [one.strip() for one in (url.split(",") if isinstance(url, str) else url)]
+        urls = [address.strip() for address in (url.split(",") if isinstance(url, str) else url)]
         if not urls or not all(urls):
             raise InputError(f"the client's url is {url!r}; give host:port, several separated by commas")
         credentials, bearer = security.credentials(), security.bearer(urls)
-        servers = [Server(one, credentials, bearer, asynchronous) for one in urls]
+        servers = [Server(address, credentials, bearer, asynchronous) for address in urls]
         return cls(servers, retries, security, credentials, bearer)
 
     @property
@@ -193,10 +193,10 @@ class Asking:
             server = self._next_server()
             if server is None:
                 break
-            heard = yield from self._attempt(server, until, hedge=attempt == 1)
-            if heard.server is not None:
-                return heard.answer
-            failures += heard.failures
+            outcome = yield from self._attempt(server, until, hedge=attempt == 1)
+            if outcome.server is not None:
+                return outcome.answer
+            failures += outcome.failures
             _, error = failures[-1]
             if self._credentials_changed(error, began):
                 began = monotonic()
@@ -226,14 +226,14 @@ class Asking:
                 f"{self.url} gave no prediction: all are left alone for a while; {self._last_failure.reason}"
             )
         server, error = failures[-1]
-        doubted = next((one for one in reversed(failures) if is_doubtful(one[1])), None)
-        left = until - monotonic()
-        if doubted is not None and is_lost(error) and left > 0:
-            url, said = doubted[0].url, doubted[1]
-            heard = yield Shake(url, self._security, said, left)
-            if heard is not None and heard.answer is not None:
-                self._last_failure = Fault(f"{url} {heard.answer}", tls=True)
-                raise TlsError(self._last_failure.reason) from said
+        suspect = next((failure for failure in reversed(failures) if is_doubtful(failure[1])), None)
+        seconds_left = until - monotonic()
+        if suspect is not None and is_lost(error) and seconds_left > 0:
+            url, first_error = suspect[0].url, suspect[1]
+            outcome = yield Shake(url, self._security, first_error, seconds_left)
+            if outcome is not None and outcome.answer is not None:
+                self._last_failure = Fault(f"{url} {outcome.answer}", tls=True)
+                raise TlsError(self._last_failure.reason) from first_error
         raise ServingError(f"{server.url} gave no prediction: {error.code()}: {error.details()}") from error
 
     def _attempt(self, server: Server, until: float, hedge: bool) -> Generator[Ask, Heard | None, Heard]:
@@ -243,9 +243,9 @@ class Asking:
             limit = None
         servers: tuple[Server, ...] = (server,)
         while True:
-            heard = yield Ask(servers, max(until - monotonic(), LEAST_SECONDS), limit)
-            if heard is not None:
-                return self._record(heard)
+            outcome = yield Ask(servers, max(until - monotonic(), LEAST_SECONDS), limit)
+            if outcome is not None:
+                return self._record(outcome)
             self._count_failure(server, f"gave no answer within {self._retries.hedge_ms:g} ms")
             if self._spend_credit():
                 servers = (server, self._next_server() or server)
@@ -266,11 +266,11 @@ class Asking:
 
         That is the token for a refused token, and the certificates for a failed connection.
         """
-        shown = self._bearer if is_unknown(error) else self._credentials if is_lost(error) else None
-        if shown is None:
+        file = self._bearer if is_unknown(error) else self._credentials if is_lost(error) else None
+        if file is None:
             return False
-        shown.reload_if_replaced()
-        return shown.changed_at >= since
+        file.reload_if_replaced()
+        return file.changed_at >= since
 
     def _earn_credit(self) -> None:
         with self._lock:
@@ -282,21 +282,21 @@ class Asking:
             self._credit -= 1 if enough else 0
         return enough
 
-    def _record(self, heard: Heard) -> Heard:
+    def _record(self, outcome: Heard) -> Heard:
         """Count connection failures and missed deadlines against their servers, and return `heard`.
 
         An error that a server answered with is no failure of that server.
         """
-        for server, error in heard.failures:
+        for server, error in outcome.failures:
             if is_lost(error) or is_overdue(error):
                 self._count_failure(server, f"failed with {error.code()}: {error.details()}")
             else:
                 server.breaker.succeeded()
-        if heard.server is not None:
-            heard.server.breaker.succeeded()
-        return heard
+        if outcome.server is not None:
+            outcome.server.breaker.succeeded()
+        return outcome
 
-    def _count_failure(self, server: Server, told: str) -> None:
+    def _count_failure(self, server: Server, reason: str) -> None:
         """Count a failure against a server."""
-        self._last_failure = Fault(shortened(f"{server.url} {told}", MOST_TOLD))
+        self._last_failure = Fault(shortened(f"{server.url} {reason}", MOST_TOLD))
         server.breaker.failed()

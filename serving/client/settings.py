@@ -45,7 +45,7 @@ class Connection:
 
 
 def _require_equipped(client: ClientSettings, serving: ServingSettings) -> None:
-    wanted = (
+    pairs = (
         ("client.authority", client.authority, "serving.tls_certificate", serving.tls_certificate),
         (
             "client.certificate and client.key",
@@ -55,9 +55,11 @@ def _require_equipped(client: ClientSettings, serving: ServingSettings) -> None:
         ),
         ("client.token", client.token, "serving.tokens", serving.tokens),
     )
-    lacking = [f"{ours} (as there is {theirs})" for ours, have, theirs, asks in wanted if asks and not have]
-    if lacking:
+    missing = [
+        f"{ours} (as there is {theirs})" for ours, value, theirs, demanded in pairs if demanded and not value
+    ]
+    if missing:
         raise SettingsError(
             f"the server on {address(serving.host, serving.grpc_port)} asks for what the client lacks: "
-            f"set {', '.join(lacking)}; for another server set client.urls"
+            f"set {', '.join(missing)}; for another server set client.urls"
         )

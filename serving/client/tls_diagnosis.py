@@ -38,9 +38,9 @@ def require_agreement(security: Security, failures: Iterable[tuple[str, Any]]) -
     `failures` are pairs of a url and its `grpc.RpcError`. Blocks as `disagreement` does.
     """
     for url, error in failures:
-        told = None if error is None else disagreement(url, security, error)
-        if told is not None:
-            raise TlsError(f"{url} {told}") from error
+        explanation = None if error is None else disagreement(url, security, error)
+        if explanation is not None:
+            raise TlsError(f"{url} {explanation}") from error
 
 
 def disagreement(url: str, security: Security, error: Any, seconds: float = math.inf) -> str | None:
@@ -52,13 +52,13 @@ def disagreement(url: str, security: Security, error: Any, seconds: float = math
     """
     if error.code().name != UNREACHABLE:
         return None
-    told = _amiss(url, security, monotonic() + seconds)
-    if told is None and any(words in (error.details() or "").lower() for words in FAILED):
+    explanation = _amiss(url, security, monotonic() + seconds)
+    if explanation is None and any(words in (error.details() or "").lower() for words in FAILED):
         return (
             f"and the client do not agree on TLS ({error.details()}); look at client.authority, "
             "client.certificate and the name in client.urls"
         )
-    return told
+    return explanation
 
 
 def _amiss(url: str, security: Security, until: float) -> str | None:
@@ -93,7 +93,7 @@ def _clear_to_tls(address: tuple[str, int], until: float) -> str | None:
 
 def _tls(address: tuple[str, int], security: Security, until: float) -> str | None:
     try:
-        way = _shaken(address, security.context(), until)
+        connection = _shaken(address, security.context(), until)
     except ssl.SSLCertVerificationError as error:
         return _untrusted(error, security)
     except (ssl.SSLError, ConnectionError) as error:
@@ -102,13 +102,13 @@ def _tls(address: tuple[str, int], security: Security, until: float) -> str | No
         if _clear(address, until):
             return "speaks clear text, and the client TLS; unset client.authority, or set serving.tls_… there"
         return None
-    with way:
-        if way.selected_alpn_protocol() != HTTP_2:
+    with connection:
+        if connection.selected_alpn_protocol() != HTTP_2:
             return "speaks TLS, but not gRPC; name the port of gRPC in client.urls"
         try:
-            way.settimeout(_left(until))
-            way.sendall(PREFACE)
-            if way.recv(1):
+            connection.settimeout(_left(until))
+            connection.sendall(PREFACE)
+            if connection.recv(1):
                 return None
         except (ssl.SSLError, ConnectionError) as error:
             if _refuses(error):
@@ -117,13 +117,13 @@ def _tls(address: tuple[str, int], security: Security, until: float) -> str | No
 
 
 def _untrusted(error: ssl.SSLCertVerificationError, security: Security) -> str:
-    told = error.verify_message.rstrip(".")
+    text = error.verify_message.rstrip(".")
     if error.verify_code in OUT_OF_DATE:
-        return f"has a certificate that is out of date ({told}); renew serving.tls_certificate there"
+        return f"has a certificate that is out of date ({text}); renew serving.tls_certificate there"
     if error.verify_code in OF_ANOTHER:
-        return f"has the certificate of another ({told}); name it in client.urls as its certificate does"
+        return f"has the certificate of another ({text}); name it in client.urls as its certificate does"
     return (
-        f"has a certificate that client.authority does not vouch for ({told}); {security.authority} must be "
+        f"has a certificate that client.authority does not vouch for ({text}); {security.authority} must be "
         "the PEM of the CA that signed it"
     )
 
@@ -158,31 +158,31 @@ def _asks_who(address: tuple[str, int], security: Security, until: float) -> boo
 def _clear(address: tuple[str, int], until: float) -> bool:
     """Return whether the server speaks HTTP/2 in clear text."""
     try:
-        with socket.create_connection(address, _left(until)) as way:
-            way.sendall(PREFACE)
-            said = way.recv(FRAME_TYPE + 1)
+        with socket.create_connection(address, _left(until)) as connection:
+            connection.sendall(PREFACE)
+            reply = connection.recv(FRAME_TYPE + 1)
     except OSError:
         return False
-    return len(said) > FRAME_TYPE and said[FRAME_TYPE] == SETTINGS
+    return len(reply) > FRAME_TYPE and reply[FRAME_TYPE] == SETTINGS
 
 
 def _shaken(address: tuple[str, int], context: ssl.SSLContext, until: float) -> ssl.SSLSocket:
     """Return a connection whose handshake is complete."""
-    way = socket.create_connection(address, _left(until))
+    connection = socket.create_connection(address, _left(until))
     try:
-        way.settimeout(_left(until))
-        return context.wrap_socket(way, server_hostname=address[0])
+        connection.settimeout(_left(until))
+        return context.wrap_socket(connection, server_hostname=address[0])
     except BaseException:
-        way.close()
+        connection.close()
         raise
 
 
 def _left(until: float) -> float:
     """Return the seconds that the next wait may take. Raises `TimeoutError` if none are left."""
-    left = min(SECONDS, until - monotonic())
-    if left <= 0:
+    seconds = min(SECONDS, until - monotonic())
+    if seconds <= 0:
         raise TimeoutError("no time is left to shake hands")
-    return left
+    return seconds
 
 
 def _refuses(error: OSError) -> bool:

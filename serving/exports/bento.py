@@ -57,8 +57,8 @@ def export_bento(exported: ExportedVersion, folder: Path) -> Path:
         _build(context, home)
         # One Bento was built: <home>/bentos/<name>/<version>.
         (built,) = [path for path in (home / "bentos").glob("*/*") if path.is_dir()]
-        with written_whole(folder) as place:
-            shutil.copytree(built, place, dirs_exist_ok=True)
+        with written_whole(folder) as unfinished:
+            shutil.copytree(built, unfinished, dirs_exist_ok=True)
     return folder.resolve()
 
 

@@ -92,7 +92,7 @@ def written_whole(folder: Path) -> Iterator[Path]:
     If the block fails, nothing remains. Raises `InputError` if `folder` is not empty, or cannot be written.
     """
     folder = require_new(folder)
-    made = [parent for parent in folder.parents if not parent.exists()]
+    created = [parent for parent in folder.parents if not parent.exists()]
     unfinished = folder.with_name(f".{folder.name}-{secrets.token_hex(6)}")
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -101,7 +101,7 @@ def written_whole(folder: Path) -> Iterator[Path]:
         os.replace(unfinished, folder)
     except BaseException as error:
         shutil.rmtree(unfinished, ignore_errors=True)
-        for parent in made:
+        for parent in created:
             with suppress(OSError):
                 parent.rmdir()
         if isinstance(error, OSError):

@@ -57,13 +57,13 @@ def export_triton(exported: Sequence[ExportedVersion], folder: Path) -> Path:
                 f"({first.card.lookback} and {one.card.lookback} rows of {len(first.card.features)} and "
                 f"{len(one.card.features)} features); export them apart"
             )
-    with written_whole(folder / first.safe_name) as place:
+    with written_whole(folder / first.safe_name) as model_folder:
         for one in exported:
-            version = place / one.version
+            version = model_folder / one.version
             version.mkdir()
             (version / MODEL_FILE).write_bytes(one.onnx)
             (version / CARD_FILE).write_text(one.card.to_json())
-        (place / CONFIG_FILE).write_text(config_text(exported))
+        (model_folder / CONFIG_FILE).write_text(config_text(exported))
     return folder.resolve()
 
 
@@ -84,11 +84,11 @@ def _config(exported: Sequence[ExportedVersion]) -> Any:
     )
     config.input.add(name=PANEL, data_type=model_config_pb2.TYPE_FP32, dims=(-1, rows, width))
     config.output.add(name=SCORES, data_type=model_config_pb2.TYPE_FP32, dims=(-1,))
-    config.version_policy.specific.versions.extend(int(one.version) for one in exported)
+    config.version_policy.specific.versions.extend(int(version.version) for version in exported)
     config.instance_group.add(count=1, kind=model_config_pb2.ModelInstanceGroup.KIND_CPU)
     for name in ("intra_op_thread_count", "inter_op_thread_count"):
         config.parameters[name].string_value = "1"
-    for name, value in _lineage([one.card for one in exported]).items():
+    for name, value in _lineage([version.card for version in exported]).items():
         config.parameters[name].string_value = value
     warmth = config.model_warmup.add(name="zeros", batch_size=1, count=1)
     warmth.inputs[PANEL].data_type = model_config_pb2.TYPE_FP32

@@ -24,7 +24,7 @@ def announce(service: Any) -> None:
 
 def withdraw(service: Any) -> None:
     """Remove `service`, if it is the registered replica."""
-    if any(one is service for one in _replicas):
+    if any(replica is service for replica in _replicas):
         _replicas.clear()
 
 

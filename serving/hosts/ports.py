@@ -23,10 +23,10 @@ def spare_ports(count: int) -> range:
     start = os.getpid() * STRIDE % (LAST - FIRST)
     for step in range(LAST - FIRST):
         first = FIRST + (start + step) % (LAST - FIRST)
-        found = range(first, first + count)
-        if found.stop <= LAST and not _given.intersection(found) and all(map(_is_free, found)):
-            _given.update(found)
-            return found
+        ports = range(first, first + count)
+        if ports.stop <= LAST and not _given.intersection(ports) and all(map(_is_free, ports)):
+            _given.update(ports)
+            return ports
     raise PortInUseError(f"there are no {count} free ports in a row from {FIRST} to {LAST}; end some servers")
 
 

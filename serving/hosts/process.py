@@ -171,9 +171,9 @@ class ProcessHost:
             try:
                 self._bind(server, certificates)
                 await server.start()
-                for place, one in enumerate(https):
+                for index, http_server in enumerate(https):
                     # Metrics need no TLS: they are for a scraper on the same network, and hold no secret.
-                    await one.start(certificates if place == 0 and self._serving.http_port else None)
+                    await http_server.start(certificates if index == 0 and self._serving.http_port else None)
             except (RuntimeError, AlphaloopError) as error:
                 self._problem = error
                 return
@@ -182,7 +182,7 @@ class ProcessHost:
             await self._ending.wait()
             health.drain()
         finally:
-            await asyncio.gather(server.stop(GRACE_SECONDS), *(one.stop() for one in https))
+            await asyncio.gather(server.stop(GRACE_SECONDS), *(http_server.stop() for http_server in https))
 
     def _http_servers(self, gateway: Gateway) -> list[Any]:
         from serving.server import metrics

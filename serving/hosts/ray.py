@@ -94,10 +94,10 @@ def application(arguments: dict[str, Any]) -> Any:
     """
     from ray import serve
 
-    given = arguments.get("settings")
-    chosen = load() if given is None else Settings(**given)
+    values = arguments.get("settings")
+    settings = load() if values is None else Settings(**values)
     replica = serve.ingress()(InferenceReplica)
-    return serve.deployment(replica, **options(chosen.serving)).bind(chosen)
+    return serve.deployment(replica, **options(settings.serving)).bind(settings)
 
 
 def start_ray(run_dir: Path) -> None:

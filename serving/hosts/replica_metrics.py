@@ -34,14 +34,16 @@ class ReplicaPages:
         from prometheus_client.core import Metric
         from prometheus_client.parser import text_string_to_metric_families
 
-        found: dict[str, Any] = {}
+        families: dict[str, Any] = {}
         for replica in self._replicas:
             for family in text_string_to_metric_families(_page(replica)):
-                merged = found.setdefault(family.name, Metric(family.name, family.documentation, family.type))
+                merged = families.setdefault(
+                    family.name, Metric(family.name, family.documentation, family.type)
+                )
                 for sample in family.samples:
                     labels = {**sample.labels, LABEL: replica.rpartition(":")[2]}
                     merged.add_sample(sample.name, labels, sample.value)
-        yield from found.values()
+        yield from families.values()
 
 
 class MetricsPage:
@@ -74,7 +76,9 @@ def open_page(host: str, port: int, in_front: str = "") -> MetricsPage | None:
     """
     if not port:
         return None
-    replicas = [in_front] if in_front else [address(LOOPBACK, one) for one in replica_ports()]
+    replicas = (
+        [in_front] if in_front else [address(LOOPBACK, replica_port) for replica_port in replica_ports()]
+    )
     return MetricsPage(ReplicaPages(replicas), host, port)
 
 

@@ -29,9 +29,9 @@ def by_load(context: Any) -> tuple[int, dict[str, Any]]:
 
     Serve calls it in its controller; delays before scaling are Serve's own (`upscale_delay_s`, …).
     """
-    told: Mapping[str, Mapping[Any, float]] = context.aggregated_metrics or {}
-    busy = list(told.get(BUSY, {}).values())
-    targets = list(told.get(TARGET, {}).values())
+    metrics: Mapping[str, Mapping[Any, float]] = context.aggregated_metrics or {}
+    busy = list(metrics.get(BUSY, {}).values())
+    targets = list(metrics.get(TARGET, {}).values())
     count = wanted(busy, targets[0] if targets else 1.0, context.current_num_replicas)
-    least, most = context.capacity_adjusted_min_replicas, context.capacity_adjusted_max_replicas
-    return max(least, min(most, count)), {}
+    minimum, maximum = context.capacity_adjusted_min_replicas, context.capacity_adjusted_max_replicas
+    return max(minimum, min(maximum, count)), {}

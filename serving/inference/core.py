@@ -120,7 +120,7 @@ class InferenceCore:
         if version:
             self._registry.card(model, version)
             return [(model, version)]
-        return [(model, one) for one in self._registry.versions(model)]
+        return [(model, number) for number in self._registry.versions(model)]
 
     @property
     def breakers(self) -> VersionBreakers:
@@ -214,16 +214,16 @@ class InferenceCore:
         if request.symbols is None:
             return request.size
         if request.version:
-            held = self.repository.get_loaded(request.model, request.version)
-            versions = [] if held is None else [held]
+            named = self.repository.get_loaded(request.model, request.version)
+            versions = [] if named is None else [named]
         else:
             table = self._router.cached_table(request.model)
             versions = [] if table is None else table.versions
-        most = request.size
-        for one in versions:
-            if one.universe.scored_whole:
-                most = max(most, len(one.universe.symbols))
-        return most
+        count = request.size
+        for loaded in versions:
+            if loaded.universe.scored_whole:
+                count = max(count, len(loaded.universe.symbols))
+        return count
 
     def can_answer_now(self, request: InferenceRequest) -> bool:
         """Return whether `infer` can answer without reading the registry."""
@@ -260,20 +260,20 @@ class InferenceCore:
         FeatureSetMismatchError
             If the version was trained on another feature set or universe than the store holds.
         """
-        begun = monotonic()
-        by: LoadedModel | RoutingTable
+        started = monotonic()
+        target: LoadedModel | RoutingTable
         if request.version:
-            by = self._version(request.model, request.version)
-            versions, table = [by], self._router.cached_table(request.model)
+            target = self._version(request.model, request.version)
+            versions, table = [target], self._router.cached_table(request.model)
             # A named version carries no capital unless it is the champion.
             is_champion = table is not None and table.document.champion == request.version
             route = Route.CHAMPION if is_champion else Route.SHADOW
         else:
-            by = table = self._router.table(request.model, request.min_generation)
+            target = table = self._router.table(request.model, request.min_generation)
             versions, route = table.versions, table.route(request.route_key)
         with tracing.span("features"):
-            inputs = self._inputs.read(request, versions, begun if arrived is None else arrived)
-        return Exchange(request, inputs, by, table, route, begun, monotonic() - begun)
+            inputs = self._inputs.read(request, versions, started if arrived is None else arrived)
+        return Exchange(request, inputs, target, table, route, started, monotonic() - started)
 
     def score_together(self, exchanges: Sequence[Exchange]) -> list[Exchange]:
         """Score several prepared requests in one run; see `Answering.score_together`."""

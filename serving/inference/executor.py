@@ -48,8 +48,8 @@ class Answering:
         version = exchanges[0].answering_version
         if version is None:
             return list(exchanges)
-        scored = self.breakers.score_together(version, [one.inputs for one in exchanges])
-        return [replace(one, inputs=inputs) for one, inputs in zip(exchanges, scored, strict=True)]
+        scored = self.breakers.score_together(version, [exchange.inputs for exchange in exchanges])
+        return [replace(exchange, inputs=inputs) for exchange, inputs in zip(exchanges, scored, strict=True)]
 
     def answer(self, exchange: Exchange, later: Later) -> InferenceResponse:
         """Score one request and build its response; raise `ServingError` if no version has scores."""
@@ -113,9 +113,9 @@ class Answering:
         if shadow is None:
             return
         with tracing.span("shadow"):
-            beside = shadow()
-        if beside is not None:
-            self._record(exchange, beside, Route.SHADOW, "/shadow")
+            scores = shadow()
+        if scores is not None:
+            self._record(exchange, scores, Route.SHADOW, "/shadow")
 
     def _record(self, exchange: Exchange, scored: Scored, route: Route, suffix: str = "") -> None:
         self._log.put(exchange.row(scored, route, self._clock.now(), suffix))

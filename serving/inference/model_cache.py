@@ -136,7 +136,7 @@ class LoadedModel:
         sizes = inputs.get("panel", [])[1:]
         # A named dimension is free; a number must be the card's.
         fits = len(sizes) == len(expected) and all(
-            not isinstance(size, int) or size == given for size, given in zip(sizes, expected, strict=True)
+            not isinstance(size, int) or size == length for size, length in zip(sizes, expected, strict=True)
         )
         if set(inputs) != {"panel"} or "scores" not in outputs or not fits:
             raise self._failure(
@@ -199,9 +199,9 @@ class Engine:
         """
         key = (model, version)
         with self._lock:
-            held = self._held.get(key)
-            if held is not None:
-                return self._use(key, held)
+            cached = self._held.get(key)
+            if cached is not None:
+                return self._use(key, cached)
         # Outside the lock: a slow load must not hold up versions that are loaded.
         card = self._registry.card(model, version)
         if self._signing_key is not None:

@@ -74,10 +74,10 @@ class Repository:
     def unload(self, model: str, version: str = "") -> None:
         """Unload a version, by default all of the model; raise `InUseError` if the rollout needs it."""
         require_number(model, version)
-        known = self._registry.versions(model)
-        if version and version not in known:
+        registered = self._registry.versions(model)
+        if version and version not in registered:
             self._registry.card(model, version)
-        chosen = [version] if version else known
+        chosen = [version] if version else registered
         needed = self._needed(model).intersection(chosen)
         if needed:
             names = ", ".join(sorted(needed, key=int))
@@ -85,11 +85,11 @@ class Repository:
                 f"the rollout of '{model}' needs version {names}; end the rollout or promote another first"
             )
         with self._changing:
-            for one in chosen:
-                self._pinned.pop((model, one), None)
-                self._unloaded.add((model, one))
-        for one in chosen:
-            self._model_cache.unload(model, one)
+            for unloaded in chosen:
+                self._pinned.pop((model, unloaded), None)
+                self._unloaded.add((model, unloaded))
+        for unloaded in chosen:
+            self._model_cache.unload(model, unloaded)
 
     def require(self, model: str, version: str) -> LoadedModel:
         """Return a version, loading it if needed; raise `MissingStateError` for an unloaded version."""
@@ -128,7 +128,7 @@ class Repository:
         if table is None:
             return set()
         document = table.document
-        return {one for one in (document.champion, document.challenger) if one is not None}
+        return {version for version in (document.champion, document.challenger) if version is not None}
 
 
 def version_to_load(parameters: Mapping[str, Parameter]) -> str:

@@ -109,24 +109,24 @@ class Router:
     def refresh(self, model: str) -> RoutingTable:
         """Read the document of `model` now. Keeps the last known table if that fails; see `stale`."""
         with self._refreshing:
-            known = self._tables.get(model)
+            last = self._tables.get(model)
             try:
-                table = self._read(model, known)
+                table = self._read(model, last)
             except (AlphaloopError, OSError) as error:
-                if known is None:
+                if last is None:
                     raise
-                table = self._keep(known, error)
+                table = self._keep(last, error)
             self._tables[model] = table
             return table
 
-    def _read(self, model: str, known: RoutingTable | None) -> RoutingTable:
+    def _read(self, model: str, last: RoutingTable | None) -> RoutingTable:
         document = self._registry.rollout(model)
         if document is None:
             raise MissingStateError(f"model '{model}' has no champion yet; promote a version of it first")
-        if known and known.stale:
+        if last and last.stale:
             log.warning("the registry is back; %s goes on at generation %d", model, document.generation)
-        if known and known.document == document and not known.challenger_error:
-            return replace(known, stale=None, read_at=monotonic())
+        if last and last.document == document and not last.challenger_error:
+            return replace(last, stale=None, read_at=monotonic())
         champion = self._model_cache.load(model, document.champion)
         plan = plan_sleeves(document, self._sleeves)
         if document.challenger is None:
@@ -134,18 +134,18 @@ class Router:
         try:
             return RoutingTable(plan, champion, self._model_cache.load(model, document.challenger))
         except AlphaloopError as error:
-            if known is None or known.challenger_error is None:
+            if last is None or last.challenger_error is None:
                 log.warning("challenger %s of %s cannot be loaded: %s", document.challenger, model, error)
             return RoutingTable(plan, champion, challenger_error=str(error))
 
-    def _keep(self, known: RoutingTable, error: Exception) -> RoutingTable:
-        if known.stale is None:
-            document = known.document
+    def _keep(self, last: RoutingTable, error: Exception) -> RoutingTable:
+        if last.stale is None:
+            document = last.document
             log.warning(
                 "the registry cannot be read (%s); %s goes on at generation %d",
                 error, document.model, document.generation,
             )  # fmt: skip
-        return replace(known, stale=str(error))
+        return replace(last, stale=str(error))
 
     def _discover(self, expected: tuple[str, ...]) -> None:
         try:

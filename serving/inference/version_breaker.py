@@ -44,13 +44,13 @@ class Watched:
         self.reason = shortened(reason, MOST_TOLD)
         self.breaker.failed()
 
-    def count_run(self, slow: str, most: int) -> None:
+    def count_run(self, slow: str, limit: int) -> None:
         """Count a timely run (`slow` is empty) or a slow one; open the breaker once `most` more were slow.
 
         A machine that stalls now and then opens no breaker of a version that is mostly in time.
         """
         self.slow = self.slow + 1 if slow else max(0, self.slow - 1)
-        if self.slow >= most or (slow and self.breaker.state is BreakerState.HALF_OPEN):
+        if self.slow >= limit or (slow and self.breaker.state is BreakerState.HALF_OPEN):
             self.reason, self.slow = slow, 0
             self.breaker.trip()
 
@@ -81,16 +81,16 @@ class VersionBreakers:
         if inputs.precomputed_by(loaded.model, loaded.version, rotate) is not None:
             return score(loaded, inputs)
         watched = self._watched(loaded.model, loaded.version)
-        sent = _sent(inputs)
+        is_sent = _sent(inputs)
         # A run that does not count must not be the half-open breaker's trial: it would have no result.
-        asked = watched.breaker.state is not BreakerState.OPEN if sent else watched.breaker.allows()
-        if not asked:
+        allowed = watched.breaker.state is not BreakerState.OPEN if is_sent else watched.breaker.allows()
+        if not allowed:
             error = (
                 f"{loaded.model} version {loaded.version} has failed too often and is left alone for "
                 f"{self._settings.breaker_seconds:g} s; its last failure: {watched.reason}"
             )
             return unscored(loaded.version, error, inputs)
-        if sent:
+        if is_sent:
             return score(loaded, inputs, rotate)
         started = monotonic()
         scored = score(loaded, inputs, rotate)
@@ -125,8 +125,8 @@ class VersionBreakers:
     def states(self) -> dict[tuple[str, str], BreakerState]:
         """Return the state of each breaker by model and version."""
         with self._lock:
-            known = dict(self._breakers)
-        return {key: watched.breaker.state for key, watched in known.items()}
+            breakers = dict(self._breakers)
+        return {key: watched.breaker.state for key, watched in breakers.items()}
 
     def _pace(self, watched: Watched, slow: str) -> None:
         # The lock is shared by all versions; a version that is always in time does not take it.
@@ -136,8 +136,8 @@ class VersionBreakers:
 
     def _slow(self, started: float) -> str:
         """Return a message if the run that began at `started` took too long, else an empty text."""
-        took, most = (monotonic() - started) * 1e3, self._settings.slow_ms
-        return f"it took {took:.0f} ms, longer than serving.slow_ms ({most:g})" if took > most else ""
+        took, limit = (monotonic() - started) * 1e3, self._settings.slow_ms
+        return f"it took {took:.0f} ms, longer than serving.slow_ms ({limit:g})" if took > limit else ""
 
     def _watched(self, model: str, version: str) -> Watched:
         key, settings = (model, version), self._settings
@@ -203,6 +203,6 @@ class LastGood:
         if good is None or monotonic() - good.scored_at > self._seconds:
             return None
         statuses = tuple(
-            SymbolStatus.STALE if one is SymbolStatus.OK else one for one in good.scores.statuses
+            SymbolStatus.STALE if status is SymbolStatus.OK else status for status in good.scores.statuses
         )
         return replace(good, scores=replace(good.scores, stale=True, statuses=statuses))

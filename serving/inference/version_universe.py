@@ -94,13 +94,13 @@ class Universe:
 
         The input hash remains that of the whole universe, on which the scores depend.
         """
-        places = [self._index.get(symbol, -1) for symbol in asked]
+        indices = [self._index.get(symbol, -1) for symbol in asked]
         statuses = (*scored.statuses, SymbolStatus.MISSING)
         return replace(
             scored,
-            scores=_rows(scored.scores, places),
-            panel=_rows(scored.panel, places),
-            statuses=tuple(statuses[place] for place in places),
+            scores=_rows(scored.scores, indices),
+            panel=_rows(scored.panel, indices),
+            statuses=tuple(statuses[index] for index in indices),
         )
 
 
@@ -110,15 +110,15 @@ def to_read(asked: tuple[str, ...], universes: Sequence[Universe]) -> tuple[str,
     That is `asked` itself if no version is scored on its whole universe. Raises `UnknownNameError` if the
     first version, which must be able to answer, knows none of `asked`.
     """
-    whole = [one for one in universes if one.scored_whole]
+    whole = [universe for universe in universes if universe.scored_whole]
     if not whole:
         return asked
     universes[0].require_known(asked)
-    if all(one.symbols == universes[0].symbols and one.scored_whole for one in universes):
+    if all(universe.symbols == universes[0].symbols and universe.scored_whole for universe in universes):
         # All requests of a bar then read the same symbols, and the store is read once.
         return universes[0].symbols
-    wanted = dict.fromkeys(symbol for one in whole for symbol in one.symbols)
-    return tuple(wanted if len(whole) == len(universes) else wanted | dict.fromkeys(asked))
+    symbols = dict.fromkeys(symbol for universe in whole for symbol in universe.symbols)
+    return tuple(symbols if len(whole) == len(universes) else symbols | dict.fromkeys(asked))
 
 
 def asked_of(read: Inputs, asked: tuple[str, ...]) -> Inputs:
@@ -128,18 +128,18 @@ def asked_of(read: Inputs, asked: tuple[str, ...]) -> Inputs:
 
 def _of(read: Inputs, symbols: tuple[str, ...]) -> Inputs:
     """Return the rows of `read` for `symbols`, NaN for symbols that were not read."""
-    place = _places(read.symbols)
-    panel = _rows(read.panel, [place.get(symbol, -1) for symbol in symbols])
+    index = _places(read.symbols)
+    panel = _rows(read.panel, [index.get(symbol, -1) for symbol in symbols])
     return replace(read, panel=panel, complete=bool(np.isfinite(panel).all()), symbols=symbols)
 
 
 def _places(symbols: tuple[str, ...]) -> dict[str, int]:
-    return {symbol: place for place, symbol in enumerate(symbols)}
+    return {symbol: index for index, symbol in enumerate(symbols)}
 
 
-def _rows(values: Panel, places: Sequence[int]) -> Panel:
+def _rows(values: Panel, indices: Sequence[int]) -> Panel:
     """Return the rows of `values` at `places`, NaN where an index is -1."""
-    chosen = np.array(places, dtype=np.intp)
+    chosen = np.array(indices, dtype=np.intp)
     rows: Panel = values[chosen]
     rows[chosen < 0] = np.nan
     return rows

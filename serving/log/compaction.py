@@ -139,20 +139,20 @@ def compact(folder: Path, today: date, oldest: date = date.min) -> None:
 
 
 def _files(folder: Path, today: date) -> list[LogFile]:
-    found = []
+    files = []
     for entry in sorted(os.scandir(folder), key=lambda one: one.name):
         if not entry.name.endswith(SUFFIX):
             continue
         path = folder / entry.name
         if entry.name.startswith(MERGED_PREFIX):
             day = date.fromisoformat(entry.name.removeprefix(MERGED_PREFIX)[:10])
-            found.append(LogFile(entry.name, day, tuple(read_parts(path))))
+            files.append(LogFile(entry.name, day, tuple(read_parts(path))))
         elif datetime.fromtimestamp(entry.stat().st_mtime, UTC).date() < today:
             try:
-                found.append(_single(path))
+                files.append(_single(path))
             except DamagedStoreError as error:
                 log.warning("left out of compaction: %s", error)
-    return [file for file in found if file.day < today]
+    return [file for file in files if file.day < today]
 
 
 def _single(path: Path) -> LogFile:
@@ -169,16 +169,16 @@ def _single(path: Path) -> LogFile:
 def _superseded_removed(folder: Path, files: list[LogFile]) -> list[LogFile]:
     """Remove files whose parts are all in a merged file, as a killed compaction leaves them."""
     kept: list[LogFile] = []
-    held: set[str] = set()
+    merged: set[str] = set()
     # A merged file comes before its only source.
     for file in sorted(files, key=lambda one: (-len(one.parts), not _is_merged(one))):
         names = {part.name for part in file.parts}
-        if names <= held:
+        if names <= merged:
             (folder / file.name).unlink()
         else:
             kept.append(file)
             if _is_merged(file):
-                held |= names
+                merged |= names
     return kept
 
 
@@ -204,14 +204,14 @@ def _merge(folder: Path, day: date, files: list[LogFile]) -> None:
 
 def _groups(folder: Path, files: list[LogFile]) -> Iterator[pa.Table]:
     """Yield the rows of `files` in order, in tables large enough to compress well."""
-    held: list[pa.Table] = []
+    tables: list[pa.Table] = []
     for file in files:
-        held.append(read_table(folder / file.name).replace_schema_metadata(None))
-        if sum(len(one) for one in held) >= GROUP_ROWS:
-            yield pa.concat_tables(held)
-            held = []
-    if held:
-        yield pa.concat_tables(held)
+        tables.append(read_table(folder / file.name).replace_schema_metadata(None))
+        if sum(len(table) for table in tables) >= GROUP_ROWS:
+            yield pa.concat_tables(tables)
+            tables = []
+    if tables:
+        yield pa.concat_tables(tables)
 
 
 def _remove(folder: Path, files: list[LogFile]) -> None:

@@ -59,14 +59,14 @@ class LogSpace:
 
     def _files(self) -> list[tuple[float, int, Path]]:
         """Return time of writing, size and path of each file."""
-        found = []
+        files = []
         for folder in self._folder.glob("model=*"):
             for entry in os.scandir(folder):
                 if entry.name.endswith(SUFFIX):
                     try:
-                        told = entry.stat()
+                        stat = entry.stat()
                     except FileNotFoundError:
                         # Merged into another file meanwhile.
                         continue
-                    found.append((told.st_mtime, told.st_size, Path(entry.path)))
-        return found
+                    files.append((stat.st_mtime, stat.st_size, Path(entry.path)))
+        return files

@@ -113,10 +113,10 @@ class PredictionLog:
 
     def _drain(self) -> bool:
         """Take all rows from the queue; return whether there were any."""
-        found = bool(self._queue)
+        had_rows = bool(self._queue)
         while self._queue:
             self._append(self._queue.popleft())
-        return found
+        return had_rows
 
     def _append(self, row: PredictionRow) -> None:
         if not row.symbols and not self.space.accepts_client_rows:

@@ -86,12 +86,12 @@ class PredictionLogReader:
         DamagedStoreError
             If a file cannot be read.
         """
-        found: dict[str, list[PredictionRow]] = {}
-        while not self._collect(found):
+        rows_by_file: dict[str, list[PredictionRow]] = {}
+        while not self._collect(rows_by_file):
             # A file was merged or removed between the listing and the reading: look again.
             continue
-        self._seen.update(found)
-        rows = [row for name in sorted(found) for row in found[name]]
+        self._seen.update(rows_by_file)
+        rows = [row for name in sorted(rows_by_file) for row in rows_by_file[name]]
         return sorted(
             rows, key=lambda row: (row.as_of is not None, row.as_of or row.logged_at, row.logged_at)
         )
@@ -110,23 +110,23 @@ class PredictionLogReader:
             rows += self.new()
         return rows
 
-    def _collect(self, found: dict[str, list[PredictionRow]]) -> bool:
+    def _collect(self, rows_by_file: dict[str, list[PredictionRow]]) -> bool:
         """Add the rows of unseen parts to `found`; return False if a file vanished meanwhile."""
         try:
             files = self._files()
             merged = {name: self._parts(name) for name in files if name.startswith(MERGED_PREFIX)}
             for name, parts in merged.items():
-                if any(self._is_new(part.name, found) for part in parts):
-                    self._read_merged(name, parts, found)
+                if any(self._is_new(part.name, rows_by_file) for part in parts):
+                    self._read_merged(name, parts, rows_by_file)
             for name in files:
-                if name not in merged and self._is_new(name, found):
-                    self._read_single(name, found)
+                if name not in merged and self._is_new(name, rows_by_file):
+                    self._read_single(name, rows_by_file)
         except FileNotFoundError:
             return False
         return True
 
-    def _is_new(self, name: str, found: dict[str, list[PredictionRow]]) -> bool:
-        return name not in self._seen and name not in found
+    def _is_new(self, name: str, rows_by_file: dict[str, list[PredictionRow]]) -> bool:
+        return name not in self._seen and name not in rows_by_file
 
     def _files(self) -> list[str]:
         if not self._folder.is_dir():
@@ -138,17 +138,19 @@ class PredictionLogReader:
             self._merged[name] = read_parts(self._folder / name)
         return self._merged[name]
 
-    def _read_single(self, name: str, found: dict[str, list[PredictionRow]]) -> None:
+    def _read_single(self, name: str, rows_by_file: dict[str, list[PredictionRow]]) -> None:
         table = read_table(self._folder / name)
         self._count(name, int((table.schema.metadata or {}).get(DROPPED, b"0")))
-        found[name] = self._rows(table)
+        rows_by_file[name] = self._rows(table)
 
-    def _read_merged(self, name: str, parts: list[LogPart], found: dict[str, list[PredictionRow]]) -> None:
+    def _read_merged(
+        self, name: str, parts: list[LogPart], rows_by_file: dict[str, list[PredictionRow]]
+    ) -> None:
         table, first = read_table(self._folder / name), 0
         for part in parts:
-            if self._is_new(part.name, found):
+            if self._is_new(part.name, rows_by_file):
                 self._count(part.name, part.dropped)
-                found[part.name] = self._rows(table.slice(first, part.rows))
+                rows_by_file[part.name] = self._rows(table.slice(first, part.rows))
             first += part.rows
 
     def _rows(self, table: pa.Table) -> list[PredictionRow]:
@@ -178,7 +180,7 @@ def read_parts(path: Path) -> list[LogPart]:
     """Read the list of a merged file's sources; raise as `read_table` does."""
     try:
         metadata = pq.read_metadata(path).metadata or {}
-        return [LogPart(*one) for one in json.loads(metadata[SOURCES])]
+        return [LogPart(*values) for values in json.loads(metadata[SOURCES])]
     except FileNotFoundError:
         raise
     except (OSError, pa.ArrowException, ValueError, KeyError, TypeError) as error:

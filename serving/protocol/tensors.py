@@ -88,9 +88,9 @@ def read_request(
 
 
 def _require_followed(parameters: Mapping[str, Parameter]) -> None:
-    for name, what in REQUEST_NOT_OFFERED.items():
+    for name, feature in REQUEST_NOT_OFFERED.items():
         if parameters.get(name):
-            raise NotOfferedError(f"parameter '{name}': {SERVER_NAME} does not offer {what}; leave it out")
+            raise NotOfferedError(f"parameter '{name}': {SERVER_NAME} does not offer {feature}; leave it out")
 
 
 def require_input(name: str, datatype: str) -> None:
@@ -104,10 +104,10 @@ def require_input(name: str, datatype: str) -> None:
 
 def require_offered(name: str, parameters: Container[str]) -> None:
     """Raise `NotOfferedError` for an input or output with a parameter that is not implemented."""
-    for parameter, what in NOT_OFFERED.items():
+    for parameter, feature in NOT_OFFERED.items():
         if parameter in parameters:
             raise NotOfferedError(
-                f"'{name}' has the parameter '{parameter}', and {SERVER_NAME} does not offer {what}; "
+                f"'{name}' has the parameter '{parameter}', and {SERVER_NAME} does not offer {feature}; "
                 "send and read tensors with the message"
             )
 
@@ -119,7 +119,7 @@ def encode_bytes(texts: Iterable[str]) -> bytes:
 
 def join_bytes(elements: Iterable[bytes]) -> bytes:
     """Join encoded elements to the raw content of a BYTES tensor."""
-    return b"".join(_LENGTH.pack(len(one)) + one for one in elements)
+    return b"".join(_LENGTH.pack(len(element)) + element for element in elements)
 
 
 def decode_bytes(shape: Sequence[int], raw: bytes) -> tuple[str, ...]:
@@ -192,13 +192,13 @@ def is_complete(panel: Panel) -> bool:
         return True
     infinite = np.isinf(panel)
     if infinite.any():
-        place = [int(index) for index in np.argwhere(infinite)[0]]
-        raise InvalidRequestError(f"input 'panel' is infinite at {place}; send NaN for a missing value")
+        position = [int(index) for index in np.argwhere(infinite)[0]]
+        raise InvalidRequestError(f"input 'panel' is infinite at {position}; send NaN for a missing value")
     return False
 
 
-def _outputs(asked: Iterable[str]) -> tuple[str, ...]:
-    names = tuple(asked)
+def _outputs(requested: Iterable[str]) -> tuple[str, ...]:
+    names = tuple(requested)
     if not names:
         return tuple(OUTPUTS)
     for name in names:
@@ -229,15 +229,15 @@ def _route_key(value: Parameter) -> str:
     return key
 
 
-def _text(what: str, value: Parameter) -> str:
+def _text(name: str, value: Parameter) -> str:
     if not isinstance(value, str):
-        raise InvalidRequestError(f"{what} is {shown(value)}; it is a text")
+        raise InvalidRequestError(f"{name} is {shown(value)}; it is a text")
     if not value.isascii():
         try:
             value.encode()
         except UnicodeEncodeError as error:
             # JSON can write half of a surrogate pair, which neither the log nor gRPC can hold.
-            raise InvalidRequestError(f"{what} is {value!r}, which is not Unicode; it is a text") from error
+            raise InvalidRequestError(f"{name} is {value!r}, which is not Unicode; it is a text") from error
     return value
 
 

@@ -119,7 +119,7 @@ def _grant(words: list[str], where: str) -> tuple[str, Grant]:
     if len(words) != 3:
         raise SettingsError(f"{where}: give client, scopes and token, not {len(words)} words")
     client, scopes, token = words
-    known = {one.value for one in Scope}
+    known = {scope.value for scope in Scope}
     unknown = set(scopes.split(",")) - known
     if unknown:
         raise SettingsError(f"{where}: unknown scope '{min(unknown)}'; known: {', '.join(sorted(known))}")
@@ -128,7 +128,7 @@ def _grant(words: list[str], where: str) -> tuple[str, Grant]:
         raise SettingsError(f"{where}: behind '{HASHED}' come 64 hexadecimal digits")
     if not token.startswith(HASHED) and len(token) < SHORTEST_TOKEN:
         raise SettingsError(f"{where}: a token has at least {SHORTEST_TOKEN} characters")
-    return digest, Grant(client, frozenset(Scope(one) for one in scopes.split(",")))
+    return digest, Grant(client, frozenset(Scope(scope) for scope in scopes.split(",")))
 
 
 def _digest(token: str) -> str:

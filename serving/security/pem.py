@@ -52,8 +52,8 @@ def checked(
 
     So gRPC gets exactly the bytes that OpenSSL has checked.
     """
-    held = contents()
-    made = context()
-    if contents() != held:
+    content = contents()
+    built = context()
+    if contents() != content:
         raise SettingsError(f"{what} was replaced while it was read")
-    return held, made
+    return content, built

@@ -46,9 +46,9 @@ class CertificateFiles:
         chain, key, client_ca = settings.tls_certificate, settings.tls_key, settings.tls_client_ca
         named = {CHAIN: chain, KEY: key, CLIENT_CA: client_ca}
         if chain is None or key is None:
-            given = [name for name, file in named.items() if file is not None]
-            if given:
-                raise SettingsError(f"{' and '.join(given)} given alone; set {CHAIN} and {KEY}")
+            names = [name for name, file in named.items() if file is not None]
+            if names:
+                raise SettingsError(f"{' and '.join(names)} given alone; set {CHAIN} and {KEY}")
             return None
         for name, file in named.items():
             if file is not None and not file.is_file():
@@ -98,18 +98,18 @@ class Certificates:
         """Return credentials of a gRPC server, which asks for newer ones with each connection."""
         import grpc
 
-        shown = self._identity.current()
+        used = self._identity.current()
 
         def renewed() -> Any:
-            nonlocal shown
+            nonlocal used
             current = self._identity.current()
-            if current is shown:
+            if current is used:
                 # None keeps the present ones; anything else would be prepared anew for each connection.
                 return None
-            shown = current
+            used = current
             return _configuration(current)
 
-        return grpc.dynamic_ssl_server_credentials(_configuration(shown), renewed, self._mutual)
+        return grpc.dynamic_ssl_server_credentials(_configuration(used), renewed, self._mutual)
 
     def for_https(self) -> ssl.SSLContext:
         """Return the context of an HTTPS server; each connection uses the certificates of its moment."""

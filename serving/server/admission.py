@@ -86,21 +86,21 @@ class Admission:
 
     def queued(self) -> list[Waiting]:
         """Return the requests in the queue, the first in line first."""
-        return [who for who, ticket in self.queue.items() if not ticket.done()]
+        return [request for request, ticket in self.queue.items() if not ticket.done()]
 
-    def admit_now(self, who: Waiting) -> None:
+    def admit_now(self, request: Waiting) -> None:
         """Let a queued request compute now, without polling for arrivals: most of its work is done."""
-        ticket = self.queue.pop(who, None)
+        ticket = self.queue.pop(request, None)
         if ticket is not None and not ticket.done():
             ticket.set_result(None)
 
-    async def wait_turn(self, who: Waiting) -> None:
+    async def wait_turn(self, request: Waiting) -> None:
         """Wait until it is this request's turn to compute; returns at once on an idle loop."""
         if not self._pumping and self.in_flight <= 1 and not self._expects_more():
             return
         loop = asyncio.get_running_loop()
         ticket: asyncio.Future[None] = loop.create_future()
-        self.queue[who] = ticket
+        self.queue[request] = ticket
         if not self._pumping:
             self._pumping = True
             self._rounds = self._idle = 0

@@ -31,47 +31,49 @@ class Batching:
         to its own turn, which reports the error.
         """
         version = first.answering_version
-        room = self._symbols - first.request.size
-        if version is None or version.card.cross_sectional or room <= 0:
+        space = self._symbols - first.request.size
+        if version is None or version.card.cross_sectional or space <= 0:
             return first, []
         if not first.inputs.complete_for(version.version):
             return first, []
         mates = []
-        for one in waiting:
-            if one.request.size <= room and self._prepared(one, first, version):
-                mates.append(one)
-                room -= one.request.size
-                if room <= 0:
+        for queued in waiting:
+            if queued.request.size <= space and self._prepared(queued, first, version):
+                mates.append(queued)
+                space -= queued.request.size
+                if space <= 0:
                     break
         if not mates:
             return first, []
-        exchanges = [first, *(one.routed for one in mates if one.routed is not None)]
+        exchanges = [first, *(queued.routed for queued in mates if queued.routed is not None)]
         first, *others = self._core.score_together(exchanges)
         if first.inputs.precomputed is None:
             # Otherwise each of their turns would try the same batch again, and fail.
-            for one in mates:
-                one.unbatched = True
+            for queued in mates:
+                queued.unbatched = True
             return first, []
-        for one, exchange in zip(mates, others, strict=True):
-            one.routed = exchange
+        for queued, exchange in zip(mates, others, strict=True):
+            queued.routed = exchange
         return first, mates
 
-    def _prepared(self, one: Waiting, first: Exchange, version: LoadedModel) -> bool:
+    def _prepared(self, queued: Waiting, first: Exchange, version: LoadedModel) -> bool:
         """Return whether a request has its inputs, and `version` is to score them."""
-        request = one.request
+        request = queued.request
         same = request.model == first.request.model and request.version == first.request.version
         if (
-            one.unbatched
+            queued.unbatched
             or not same
-            or one.seconds_overdue(monotonic()) >= 0
+            or queued.seconds_overdue(monotonic()) >= 0
             or not self._core.can_answer_now(request)
         ):
             return False
-        if one.routed is None:
+        if queued.routed is None:
             try:
-                one.routed = self._core.prepare(request, one.context.arrived_at)
+                queued.routed = self._core.prepare(request, queued.context.arrived_at)
             except AlphaloopError:
                 # Otherwise each turn before its own would try again, and fail.
-                one.unbatched = True
+                queued.unbatched = True
                 return False
-        return one.routed.answering_version is version and one.routed.inputs.complete_for(version.version)
+        return queued.routed.answering_version is version and queued.routed.inputs.complete_for(
+            version.version
+        )

@@ -105,19 +105,19 @@ class Gateway:
         exchange = waiting.routed or self.core.prepare(waiting.request, waiting.context.arrived_at)
         if waiting.unbatched or not self.admission.queue or exchange.inputs.precomputed is not None:
             return exchange
-        exchange, along = self.batching.gather(exchange, self.admission.queued())
-        for one in along:
-            self.admission.admit_now(one)
+        exchange, others = self.batching.gather(exchange, self.admission.queued())
+        for batched in others:
+            self.admission.admit_now(batched)
         return exchange
 
     def count_failure(
         self, error: AlphaloopError, arrived: float, model: str = "", version: str = ""
     ) -> None:
         """Count a request that was not answered."""
-        known = self.core.rollout_versions(model)
+        versions = self.core.rollout_versions(model)
         self.statistics.failed(
-            model if known else OTHER,
-            (version or known[0]) if known and (not version or version in known) else OTHER,
+            model if versions else OTHER,
+            (version or versions[0]) if versions and (not version or version in versions) else OTHER,
             failure_of(error).reason,
             monotonic() - arrived,
         )

@@ -35,8 +35,8 @@ class Histogram:
 
     def cumulative(self) -> list[tuple[str, float]]:
         """Return the bounds as Prometheus writes them, each with the number of values up to it."""
-        found, so_far = [], 0
+        buckets, so_far = [], 0
         for bound, count in zip((*map(str, self.bounds), "+Inf"), self.counts, strict=True):
             so_far += count
-            found.append((bound, float(so_far)))
-        return found
+            buckets.append((bound, float(so_far)))
+        return buckets

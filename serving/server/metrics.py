@@ -94,9 +94,9 @@ class Collector:
             f"{NAMESPACE}_breaker_state", "1 for the present state of a version's circuit breaker.",
             "version", "state",
         )  # fmt: skip
-        for (model, version), found in self._gateway.core.breakers.states().items():
-            for one in BreakerState:
-                states.add_metric((model, version, one.value), float(one is found))
+        for (model, version), state in self._gateway.core.breakers.states().items():
+            for possible in BreakerState:
+                states.add_metric((model, version, possible.value), float(possible is state))
         return states
 
 
@@ -122,6 +122,6 @@ def application(gateway: Gateway) -> Any:
     """Build an ASGI application with `/metrics`."""
     from starlette.applications import Starlette
 
-    made = Starlette(routes=[metrics_route(gateway)])
-    made.router.redirect_slashes = False
-    return made
+    app = Starlette(routes=[metrics_route(gateway)])
+    app.router.redirect_slashes = False
+    return app

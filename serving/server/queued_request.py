@@ -42,8 +42,8 @@ class Waiting:
     def seconds_overdue(self, now: float) -> float:
         """Return the seconds since its deadline passed; below 0 before it."""
         spent = now - self.context.arrived_at
-        left, timeout = self.context.remaining_seconds, self.request.timeout
-        limit = left if timeout is None else timeout if left is None else min(left, timeout)
+        remaining, timeout = self.context.remaining_seconds, self.request.timeout
+        limit = remaining if timeout is None else timeout if remaining is None else min(remaining, timeout)
         return -1.0 if limit is None else spent - limit
 
     def require_time(self, now: float) -> None:

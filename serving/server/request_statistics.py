@@ -57,22 +57,22 @@ class VersionStatistics:
     @property
     def last_inference(self) -> int:
         """Time of the last answer, in milliseconds since 1970."""
-        return max((one.last_ms for one in self.series), default=0)
+        return max((series.last_ms for series in self.series), default=0)
 
     @property
     def answered(self) -> int:
         """Number of requests answered."""
-        return sum(one.total.count for one in self.series)
+        return sum(series.total.count for series in self.series)
 
     @property
     def executions(self) -> int:
         """Number of model runs: below the number of requests if some were batched."""
-        return sum(one.sizes.count for one in self.series)
+        return sum(series.sizes.count for series in self.series)
 
     @property
     def inferences(self) -> int:
         """Number of symbols scored."""
-        return int(sum(one.sizes.total for one in self.series))
+        return int(sum(series.sizes.total for series in self.series))
 
     def durations(self) -> dict[str, Duration]:
         """Return the durations by field of Triton's `InferStatistics`."""
@@ -135,14 +135,14 @@ class Statistics:
 
     def for_versions(self, models: Iterable[tuple[str, str]]) -> list[VersionStatistics]:
         """Return Triton's statistics of the versions `models` only."""
-        found = {key: VersionStatistics(*key) for key in models}
+        statistics = {key: VersionStatistics(*key) for key in models}
         for (model, version, _), series in self.series():
-            if (model, version) in found:
-                found[model, version].series.append(series)
+            if (model, version) in statistics:
+                statistics[model, version].series.append(series)
         for key, spent in list(self._failed.items()):
-            if key in found:
-                found[key].failed = spent
-        return list(found.values())
+            if key in statistics:
+                statistics[key].failed = spent
+        return list(statistics.values())
 
     def _open(self, key: tuple[str, str, str]) -> Series:
         if len(self._series) >= MOST_SERIES:

@@ -163,7 +163,7 @@ def encode_config(description: ModelDescription) -> Any:
     message = messages().ModelConfigResponse()
     config = message.config
     config.name, config.platform, config.backend = description.model, PLATFORM, "onnxruntime"
-    config.version_policy.specific.versions.extend(int(one) for one in description.versions)
+    config.version_policy.specific.versions.extend(int(number) for number in description.versions)
     shapes = description.input_shapes()
     for name, datatype in INPUTS.items():
         # A request has one of the two inputs.
@@ -187,15 +187,15 @@ def encode_index(entries: Sequence[IndexEntry]) -> Any:
 def encode_statistics(statistics: Sequence[VersionStatistics]) -> Any:
     """Encode a `ModelStatisticsResponse`; durations are in nanoseconds."""
     message = messages().ModelStatisticsResponse()
-    for one in statistics:
+    for entry in statistics:
         row = message.model_stats.add(
-            name=one.model,
-            version=one.version,
-            last_inference=one.last_inference,
-            inference_count=one.inferences,
-            execution_count=one.executions,
+            name=entry.model,
+            version=entry.version,
+            last_inference=entry.last_inference,
+            inference_count=entry.inferences,
+            execution_count=entry.executions,
         )
-        for name, duration in one.durations().items():
+        for name, duration in entry.durations().items():
             field = getattr(row.inference_stats, name)
             field.count, field.ns = duration.count, duration.ns
     return message
@@ -218,10 +218,10 @@ def _tensors(message: Any) -> list[Tensor]:
 
 
 def _requested(outputs: Any) -> list[str]:
-    for one in outputs:
-        if one.parameters:
-            require_offered(one.name, one.parameters)
-    return [one.name for one in outputs]
+    for output in outputs:
+        if output.parameters:
+            require_offered(output.name, output.parameters)
+    return [output.name for output in outputs]
 
 
 def _typed(tensor: Any) -> bytes:

@@ -186,10 +186,10 @@ class InferenceService:
 
     async def _infer(self, received: Received, grpc_context: Any, arrived: float) -> Any:
         arrival = self._arrival(grpc_context, arrived)
-        most = self.gateway.settings.serving.max_request_bytes
-        if received.size > most:
+        limit = self.gateway.settings.serving.max_request_bytes
+        if received.size > limit:
             raise RequestTooLargeError(
-                f"the request has {received.size} bytes, and at most {most} (serving.max_request_bytes)"
+                f"the request has {received.size} bytes, and at most {limit} (serving.max_request_bytes)"
             )
         if received.size > LARGE_BYTES:
             return await self._infer_large(received, arrival)

@@ -38,11 +38,11 @@ class HealthService:
 
     async def Watch(self, request: Any, context: Any) -> AsyncIterator[Any]:
         """Yield the present status, and each later one that differs."""
-        told = None
+        last = None
         while True:
             status = self._status(request.service)
-            if status != told:
-                told = status
+            if status != last:
+                last = status
                 yield self._messages.HealthCheckResponse(status=status)
             await asyncio.sleep(self._poll_seconds)
 

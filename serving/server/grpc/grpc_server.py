@@ -99,17 +99,17 @@ class InferenceHandler(grpc.GenericRpcHandler):
 
 def _methods(service: InferenceService) -> dict[str, Any]:
     """Return the handlers of all methods but `ModelInfer`, by path."""
-    found: dict[str, Any] = {}
+    handlers: dict[str, Any] = {}
     described = messages().DESCRIPTOR.services_by_name["GRPCInferenceService"]
     for method in described.methods:
         parse = getattr(messages(), method.input_type.name).FromString
         call = getattr(service, method.name)
         path = f"{PREFIX}{method.name}"
         if path == STREAM:
-            found[path] = grpc.stream_stream_rpc_method_handler(partial(_stream, service, parse))
+            handlers[path] = grpc.stream_stream_rpc_method_handler(partial(_stream, service, parse))
         elif path != INFER:
-            found[path] = grpc.unary_unary_rpc_method_handler(partial(_unary, call, parse))
-    return found
+            handlers[path] = grpc.unary_unary_rpc_method_handler(partial(_unary, call, parse))
+    return handlers
 
 
 def _received(content: bytes, parse: Callable[[bytes], Any]) -> Received:

@@ -51,7 +51,7 @@ def _inflated(body: bytes, name: str, max_bytes: int, limit: str) -> bytes:
     """Decompress all members of gzip, or the one stream of deflate."""
     reader, members = zlib.decompressobj(WINDOWS[name]), 1
     contents: list[bytes] = []
-    room = max_bytes
+    space = max_bytes
     for at in range(0, len(body), PIECE_BYTES):
         piece = body[at : at + PIECE_BYTES]
         while piece:
@@ -61,9 +61,9 @@ def _inflated(body: bytes, name: str, max_bytes: int, limit: str) -> bytes:
                     more = "" if name != "gzip" else f" than {MAX_MEMBERS} members"
                     raise InvalidRequestError(f"the body has more{more} behind the end of its {name}")
                 reader = zlib.decompressobj(WINDOWS[name])
-            contents.append(reader.decompress(piece, room + 1))
-            room -= len(contents[-1])
-            if room < 0:
+            contents.append(reader.decompress(piece, space + 1))
+            space -= len(contents[-1])
+            if space < 0:
                 raise RequestTooLargeError(
                     f"the body has more than {max_bytes} bytes once it is decompressed ({limit})"
                 )
@@ -82,8 +82,8 @@ def compress(body: bytes, accepted: str) -> tuple[bytes, str | None]:
         name, *parameters = (one.strip().lower() for one in part.split(";"))
         name = ALIASES.get(name, name)
         if name in WINDOWS and all(map(_is_wanted, parameters)):
-            made = gzip.compress(body, LEVEL, mtime=0) if name == "gzip" else zlib.compress(body, LEVEL)
-            return made, name
+            compressed = gzip.compress(body, LEVEL, mtime=0) if name == "gzip" else zlib.compress(body, LEVEL)
+            return compressed, name
     return body, None
 
 

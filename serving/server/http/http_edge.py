@@ -77,15 +77,15 @@ def application(gateway: Gateway, metrics: bool = False) -> Starlette:
         Route("/v2/repository/models/{model}/unload", edge.unload, methods=["POST"]),
     ]
     for end, verb, call in of_a_model:
-        routes += [Route(place + end, call, methods=[verb]) for place in (version, model)]
+        routes += [Route(prefix + end, call, methods=[verb]) for prefix in (version, model)]
     for name in NOT_OFFERED:
         routes.append(Route(f"/v2/{name}{{rest:path}}", edge.not_offered, methods=["GET", "POST"]))
     if metrics:
         routes.append(metrics_route(gateway))
-    made = Starlette(routes=routes, exception_handlers={HTTPException: unrouted, Exception: defect})
+    app = Starlette(routes=routes, exception_handlers={HTTPException: unrouted, Exception: defect})
     # A redirect would lead to the host in the client's own header.
-    made.router.redirect_slashes = False
-    return made
+    app.router.redirect_slashes = False
+    return app
 
 
 class HttpEdge:
@@ -209,9 +209,9 @@ class HttpEdge:
             content = decompress(body, headers.get("content-encoding", ""), min(LARGE_BYTES, self._max_bytes))
         except RequestTooLargeError:
             return await self._infer_large(headers, named, body, arrival)
-        asked = decode_infer(content, headers.get(HEADER_LENGTH), *named)
-        answer = await self._gateway.infer(asked.request, arrival)
-        return scored(answer, asked, headers)
+        decoded = decode_infer(content, headers.get(HEADER_LENGTH), *named)
+        answer = await self._gateway.infer(decoded.request, arrival)
+        return scored(answer, decoded, headers)
 
     async def _infer_large(
         self, headers: Mapping[str, str], named: tuple[str, str], body: bytes, arrival: Arrival
@@ -220,9 +220,9 @@ class HttpEdge:
 
         def answered() -> tuple[InferenceResponse, Response]:
             content = decompress(body, headers.get("content-encoding", ""), self._max_bytes)
-            asked = decode_infer(content, headers.get(HEADER_LENGTH), *named)
-            answer = self._gateway.infer_now(asked.request, arrival, work)
-            return answer, scored(answer, asked, headers)
+            decoded = decode_infer(content, headers.get(HEADER_LENGTH), *named)
+            answer = self._gateway.infer_now(decoded.request, arrival, work)
+            return answer, scored(answer, decoded, headers)
 
         with work.slot():
             answer, encoded = await work.run(answered)
@@ -260,13 +260,13 @@ class HttpEdge:
         """Parse the JSON object of a small body; raises `InvalidRequestError` for a name not in `known`."""
         body = await self._bodies.read(request)
         encoding = request.headers.get("content-encoding", "")
-        found = read_object(decompress(body, encoding, LARGE_BYTES, "of a call that is no inference"))
-        for name in found:
+        content = read_object(decompress(body, encoding, LARGE_BYTES, "of a call that is no inference"))
+        for name in content:
             if name not in known:
                 raise InvalidRequestError(
                     f"there is no '{name[:64]}' in this call; known: {', '.join(known)}"
                 )
-        return found
+        return content
 
 
 def _named(request: Request) -> tuple[str, str]:
@@ -279,13 +279,13 @@ def _peer(request: Request) -> str:
 
 
 def _remaining(headers: Mapping[str, str]) -> float | None:
-    given = headers.get(TIMEOUT)
-    if given is None:
+    text = headers.get(TIMEOUT)
+    if text is None:
         return None
     try:
-        seconds = float(given) / 1e3
+        seconds = float(text) / 1e3
     except ValueError:
         seconds = math.nan
     if not seconds >= 0:
-        raise InvalidRequestError(f"the header {TIMEOUT} is {given[:40]!r}; it is a number of milliseconds")
+        raise InvalidRequestError(f"the header {TIMEOUT} is {text[:40]!r}; it is a number of milliseconds")
     return seconds

@@ -69,9 +69,9 @@ def response(body: bytes, kind: str, headers: dict[str, str], status: int = 200)
     return Response(body, status, headers, kind)
 
 
-def scored(answer: InferenceResponse, asked: Asked, headers: Mapping[str, str]) -> Response:
+def scored(answer: InferenceResponse, decoded: Asked, headers: Mapping[str, str]) -> Response:
     """Build the response to an inference, in an encoding that the client accepts."""
-    body, length = encode_infer(answer, asked)
+    body, length = encode_infer(answer, decoded)
     extra = {} if length is None else {"Inference-Header-Content-Length": str(length)}
     body, encoding = compress(body, headers.get("accept-encoding", ""))
     if encoding is not None:

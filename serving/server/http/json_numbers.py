@@ -78,20 +78,20 @@ def read_text(body: bytes) -> Any:
             f"the JSON has {len(text)} bytes beside its tensors' numbers, and at most {MAX_TEXT_BYTES}; "
             "send larger tensors as binary data behind it (Inference-Header-Content-Length)"
         )
-    found = json.loads(text)
-    inputs = found.get("inputs") if isinstance(found, dict) else None
+    content = json.loads(text)
+    inputs = content.get("inputs") if isinstance(content, dict) else None
     for one in inputs if isinstance(inputs, list) else ():
         if isinstance(one, dict) and isinstance(one.get("data"), str):
             before, _, number = one["data"].partition(":")
             if before == mark:
                 one["data"] = taken[int(number)]
-    return found
+    return content
 
 
 def as_floats(name: str, values: list[Any]) -> npt.NDArray[np.float32]:
     """Convert JSON's numbers to float32, null to NaN; raises `InvalidRequestError` for anything else."""
-    numbers = [math.nan if one is None else one for one in values]
-    if not all(isinstance(one, int | float) and not isinstance(one, bool) for one in numbers):
+    numbers = [math.nan if value is None else value for value in values]
+    if not all(isinstance(value, int | float) and not isinstance(value, bool) for value in numbers):
         raise InvalidRequestError(f"input '{name}' holds what is no number")
     try:
         with np.errstate(over="ignore"):
@@ -120,7 +120,7 @@ def _take_out(body: bytes, mark: str) -> tuple[bytes, list[Numbers]]:
         # A list of numbers ends before the next text or object.
         end = body.find(b'"', start)
         end = len(body) if end < 0 else end
-        end = min([end, *(place for one in b"{}" if (place := body.find(one, start, end)) >= 0)])
+        end = min([end, *(index for one in b"{}" if (index := body.find(one, start, end)) >= 0)])
         numbers = body[start:end].rstrip(SPACE).removesuffix(b",").rstrip(SPACE)
         if len(numbers) >= MIN_NUMBERS_BYTES and numbers.endswith(b"]") and body[key - 1 : key] != b"\\":
             kept += [body[done:start], f'"{mark}:{len(taken)}"'.encode()]
@@ -139,10 +139,10 @@ def _value(body: bytes, at: int) -> int:
 
 def _read(name: str, piece: bytes) -> list[Any]:
     try:
-        found: list[Any] = json.loads(b"[" + piece.translate(_AS_SPACE) + b"]")
+        values: list[Any] = json.loads(b"[" + piece.translate(_AS_SPACE) + b"]")
     except ValueError as error:
         raise InvalidRequestError(f"input '{name}' holds what is no number: {error}") from error
-    return found
+    return values
 
 
 def _flat(elements: int) -> bytes:

@@ -18,7 +18,7 @@ UNLIMITED = -1
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """Certificates of a client and of the authority it trusts, as PEM and as gRPC's object."""
+    """Certificates of a client and of its trusted authority, as PEM and for gRPC."""
 
     authority: bytes
     certificate: bytes | None
@@ -60,7 +60,10 @@ class Channel:
             self._release(lease)
 
     def start_call(self, method: str, request: Any, **options: Any) -> Any:
-        """Start a call to `method`: returns a gRPC future, or an awaitable on an event loop."""
+        """Start a call to `method`.
+
+        Returns a gRPC future, or an awaitable on an event loop.
+        """
         lease = self._acquire()
         try:
             calls = getattr(lease.stub, method)
@@ -97,7 +100,10 @@ class Channel:
         return lease
 
     def _release(self, lease: Way) -> None:
-        """Count a call out. Closes no channel: gRPC ends calls on threads that must not wait."""
+        """Count a call out.
+
+        No channel is closed here, because gRPC ends calls on threads that must not wait.
+        """
         if self._credentials is not None:
             with self._lock:
                 lease.calls -= 1

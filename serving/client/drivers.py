@@ -65,7 +65,10 @@ async def answer_async(steps: Steps, request: Any) -> Any:
 
 
 async def settled(call: Any) -> tuple[Any, Any]:
-    """Await a call and return its answer, or its `grpc.RpcError`; cancelling the task cancels the call."""
+    """Await a call and return its answer, or its `grpc.RpcError`.
+
+    Cancelling the task cancels the call.
+    """
     from grpc import StatusCode
     from grpc.aio import AioRpcError, Metadata
 
@@ -87,14 +90,17 @@ async def settled(call: Any) -> tuple[Any, Any]:
 
 
 def _shaken(step: Shake) -> Heard:
-    """Diagnose a TLS failure; the outcome's answer is the explanation, or None if TLS is fine."""
+    """Diagnose a TLS failure.
+
+    The outcome's answer is the explanation, or None if TLS is fine.
+    """
     return Heard(disagreement(step.url, step.security, step.error, step.seconds), None)
 
 
 def _one(send: Ask, request: Any) -> Heard | None:
-    """Send the request to one server with gRPC's blocking call, which is faster than a future.
+    """Send the request to one server with gRPC's blocking call.
 
-    A blocking call cannot continue beside a hedged one, so it is given up at the limit.
+    It is faster than a future, but cannot continue beside a hedged call, so it is given up at the limit.
     """
     import grpc
 
@@ -137,7 +143,10 @@ def _first(send: Ask, request: Any) -> Heard:
 async def _first_async(
     send: Ask, request: Any, calls: dict[Any, Server], done: asyncio.Queue[Any]
 ) -> Heard | None:
-    """Await the first answer of the servers; `calls` are the running ones, in the servers' order."""
+    """Await the first answer of the servers.
+
+    `calls` has the running calls, in the order of the servers.
+    """
     for server in send.servers[len(calls) :]:
         call = server.start_call(INFER, request, send.seconds)
         calls[call] = server

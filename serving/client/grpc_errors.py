@@ -42,7 +42,10 @@ def is_unknown(error: Any) -> bool:
 
 
 def pushback(error: Any) -> float | None:
-    """Return the seconds after which an overloaded server accepts a retry; None if it names none."""
+    """Return the seconds after which an overloaded server accepts a retry.
+
+    None if the error names no time.
+    """
     if error.code().name != OVERLOADED:
         return None
     milliseconds = dict(error.trailing_metadata() or ()).get(PUSHBACK)

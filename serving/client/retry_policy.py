@@ -139,7 +139,18 @@ class Asking:
     def from_urls(
         cls, url: str | Sequence[str], security: Security, retries: Patience, *, asynchronous: bool = False
     ) -> Asking:
-        """Build the pool of the servers at `url`: `host:port`, separated by commas or in a sequence.
+        """Build the pool of the servers at `url`.
+
+        Parameters
+        ----------
+        url : str or sequence of str
+            `host:port` of each server; in one text, separated by commas.
+        security : Security
+            TLS files and access token.
+        retries : Patience
+            Retries and hedged requests.
+        asynchronous : bool
+            Build channels for the running event loop.
 
         Raises
         ------
@@ -216,7 +227,7 @@ class Asking:
     def _raise_failure(
         self, failures: Sequence[Failure], until: float
     ) -> Generator[Shake, Heard | None, NoReturn]:
-        """Raise the error of the last server, or `TlsError` if TLS may be why a connection failed.
+        """Raise the last server's error, or `TlsError` if TLS broke a connection.
 
         If every breaker was open, no server was asked, and the last earlier failure is raised.
         """
@@ -237,7 +248,10 @@ class Asking:
         raise ServingError(f"{server.url} gave no prediction: {error.code()}: {error.details()}") from error
 
     def _attempt(self, server: Server, until: float, hedge: bool) -> Generator[Ask, Heard | None, Heard]:
-        """Make one attempt; if it is late and hedging credit is left, repeat it on another server."""
+        """Make one attempt, hedged on another server if it is late.
+
+        Hedging needs credit, of which each request earns a part.
+        """
         limit: float | None = self._retries.hedge_ms / 1e3
         if not (hedge and limit and limit < until - monotonic() and self._credit >= 1):
             limit = None

@@ -33,7 +33,7 @@ FAILED = ("handshake failed", "verification check failed", "cannot check peer")
 
 
 def require_agreement(security: Security, failures: Iterable[tuple[str, Any]]) -> None:
-    """Raise `TlsError` for the first reachable server that does not agree with the client on TLS.
+    """Raise `TlsError` for the first reachable server with other TLS settings.
 
     `failures` are pairs of a url and its `grpc.RpcError`. Blocks as `disagreement` does.
     """

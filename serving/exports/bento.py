@@ -1,4 +1,4 @@
-"""Export of a model version as a Bento, built by BentoML's own command in a child process.
+"""Export of a model version as a Bento, built by BentoML in a child process.
 
 The child keeps BentoML's store, which BentoML creates wherever it is imported, in a temporary folder.
 """

@@ -24,7 +24,10 @@ UPSCALE_SECONDS, DOWNSCALE_SECONDS, LOOK_BACK_SECONDS = 10.0, 300.0, 20.0
 
 
 def logging_options() -> dict[str, Any]:
-    """Return the options of Serve's loggers; a line for each request would cost more than the request."""
+    """Return the options of Serve's loggers.
+
+    There is no access log, because a line for each request would cost more than the request.
+    """
     return {"log_level": "WARNING", "enable_access_log": False}
 
 

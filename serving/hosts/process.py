@@ -1,4 +1,7 @@
-"""Host without Ray: the inference core behind gRPC and HTTP in one process, on one event loop in a thread."""
+"""Host without Ray: gRPC and HTTP in one process.
+
+The inference core runs behind both on one event loop, in a thread.
+"""
 
 from __future__ import annotations
 
@@ -222,9 +225,10 @@ def _run(listen: Coroutine[Any, Any, None]) -> None:
 
 
 def _steady() -> None:
-    """Keep the rest of the interpreter from delaying requests, in a process that does nothing else.
+    """Keep the garbage collector and background threads from delaying requests.
 
-    The garbage collector then ignores all objects that existed before the first request.
+    For a process that does nothing else: the collector then ignores all objects from before the first
+    request.
     """
     gc.collect()
     gc.freeze()

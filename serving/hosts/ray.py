@@ -1,9 +1,9 @@
-"""Host on Ray Serve, and the sole importer of it: replicas behind HAProxy and direct ingress.
+"""Host on Ray Serve: replicas behind HAProxy and direct ingress.
 
-Each replica holds all versions. Direct ingress answers in the replica's own gRPC server, at a third of the
-latency of Serve's Python proxy. It is chosen by environment variables that Serve's processes read when they
-start, so they must be set before `ray.init`. Where the HAProxy binary is missing (it comes for Linux on
-x86-64), the Python proxy is used, and `ingress` says so.
+This module is the sole importer of Ray Serve. Each replica holds all versions. Direct ingress answers in the
+replica's own gRPC server, at a third of the latency of Serve's Python proxy. It is chosen by environment
+variables that Serve's processes read when they start, so they must be set before `ray.init`. Where the
+HAProxy binary is missing (it comes for Linux on x86-64), the Python proxy is used, and `ingress` says so.
 
 HAProxy binds its statistics and metrics ports on all interfaces, and so does the replica its own ports; Serve
 has no option for either, and its gRPC has no TLS. On a network, a policy must block these ports.
@@ -66,9 +66,10 @@ class InferenceReplica(InferenceService):
         announce(self)
 
     def __serve_build_asgi_app__(self) -> Any:
-        """Build the HTTP edge over the gateway that gRPC uses; Serve calls this once the replica runs.
+        """Build the HTTP edge over the gateway that gRPC uses.
 
-        It has the replica's `/metrics`: Prometheus scrapes each replica's own port, not the proxy's.
+        Serve calls this once the replica runs. The edge has the replica's `/metrics`: Prometheus scrapes each
+        replica's own port, not the proxy's.
         """
         from serving.server.http.http_edge import application as edge
 
@@ -101,11 +102,11 @@ def application(arguments: dict[str, Any]) -> Any:
 
 
 def start_ray(run_dir: Path) -> None:
-    """Initialise a small local Ray with all its files in `run_dir`; `environment` must be set already.
+    """Initialise a small local Ray with all its files in `run_dir`.
 
-    Temporary files of the workers, which Ray may kill before they clean up, are removed with the folder.
-    Signals wait until Ray runs (interrupted at its start it may crash), and are then handled by the caller's
-    handlers, not by Ray's own for SIGTERM, which aborts.
+    The variables of `environment` must be set already. Temporary files of the workers, which Ray may kill
+    before they clean up, are removed with the folder. Signals wait until Ray runs (interrupted at its start
+    it may crash), and are then handled by the caller's handlers, not by Ray's own for SIGTERM, which aborts.
     """
     import ray
 

@@ -1,4 +1,4 @@
-"""Metrics page of a local Ray: all replicas' metrics, with the replica's port as a label."""
+"""Metrics page of a local Ray, with the replica's port as a label."""
 
 from __future__ import annotations
 

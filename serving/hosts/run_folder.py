@@ -30,7 +30,10 @@ class RunFolder:
         return folder
 
     def remove(self) -> None:
-        """End all processes that run from the folder (an HAProxy outlives its killed actor) and remove it."""
+        """End all processes that run from the folder, and remove it.
+
+        One of them is HAProxy, which outlives its killed actor.
+        """
         prefix = f"{self.path}/"
         strays = [process for process in psutil.process_iter() if _runs_from(process, prefix)]
         for process in strays:

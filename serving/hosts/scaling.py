@@ -15,9 +15,21 @@ BUSY, TARGET = "busy", "target_busy"
 
 
 def wanted(busy: Sequence[float], target: float, running: int) -> int:
-    """Return the replicas needed for the load of the `running` ones, at `target` cores a replica.
+    """Return the number of replicas needed for the present load.
 
-    `busy` has the cores that each replica uses. Replicas that have not reported yet count with the average.
+    Parameters
+    ----------
+    busy : sequence of float
+        Cores that each reporting replica uses; the others count with the average.
+    target : float
+        Cores that a replica should use.
+    running : int
+        Number of replicas now.
+
+    Examples
+    --------
+    >>> wanted([0.9, 0.7], target=0.5, running=2)
+    4
     """
     if not busy:
         return running

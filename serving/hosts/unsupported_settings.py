@@ -123,7 +123,10 @@ RULES: dict[HostKind, tuple[Rule, ...]] = {
 
 
 def require_honoured(serving: ServingSettings, kind: HostKind) -> None:
-    """Raise `SettingsError` for a setting that `kind` cannot honour; it names the setting and the way out."""
+    """Raise `SettingsError` for a setting that `kind` cannot honour.
+
+    The message names the setting and the way out.
+    """
     for rule in RULES[kind]:
         if rule.broken(serving):
             value = getattr(serving, rule.setting)

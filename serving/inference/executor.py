@@ -1,6 +1,7 @@
-"""Execution of routed requests: score, fall back to the champion or to cached scores, and log.
+"""Execution of routed requests: scores, fallbacks and the log.
 
-The answer goes first; the other version's scores and the log follow later.
+A failed challenger is replaced by the champion, a failed champion by its cached scores. The answer goes
+first; the other version's scores and the log follow later.
 """
 
 from __future__ import annotations

@@ -94,7 +94,10 @@ class InputReader:
     def _windows(
         self, request: InferenceRequest, versions: Sequence[LoadedModel], lookback: int, started: float
     ) -> tuple[Inputs, OnlineWindows]:
-        """Read the inputs for `versions`, and the online windows of the first that they come from."""
+        """Read the inputs for `versions`, with the online windows behind them.
+
+        The windows are those of the first version.
+        """
         asked, as_of = request.symbols, request.as_of
         if asked is None or as_of is None:
             raise InvalidRequestError("give the input 'panel', or 'symbols' with the parameter 'as_of'")

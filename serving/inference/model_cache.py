@@ -117,7 +117,7 @@ class LoadedModel:
         return scores
 
     def _in_runs(self, panel: Panel) -> Scores:
-        """Score `panel`, in several runs if it is large and the scores are independent of other symbols."""
+        """Score `panel` in runs of limited size if its symbols are independent."""
         if self.card.cross_sectional or len(panel) <= MAX_SYMBOLS_OF_RUN:
             return self._run(panel)
         starts = range(0, len(panel), MAX_SYMBOLS_OF_RUN)

@@ -72,7 +72,10 @@ class Repository:
         return loaded
 
     def unload(self, model: str, version: str = "") -> None:
-        """Unload a version, by default all of the model; raise `InUseError` if the rollout needs it."""
+        """Unload a version, by default all of the model.
+
+        Raises `InUseError` if the rollout needs the version.
+        """
         require_number(model, version)
         registered = self._registry.versions(model)
         if version and version not in registered:

@@ -57,7 +57,10 @@ class RoutingTable:
         return self.document.challenger is not None and self.document.state is not RolloutState.STEADY
 
     def route(self, route_key: str) -> Route:
-        """Return the route of a request for `route_key`: the champion's or, in a canary, the challenger's."""
+        """Return the route of a request for `route_key`.
+
+        It is the champion's or, in a canary, the challenger's.
+        """
         return self.plan.route(route_key) if self.has_challenger else Route.CHAMPION
 
 
@@ -75,7 +78,10 @@ class Router:
         self._poller: threading.Thread | None = None
 
     def start(self, *expected: str) -> None:
-        """Read the documents of the `expected` models and of all others, then poll in the background."""
+        """Read the documents of all models, then poll in the background.
+
+        The `expected` models are polled even if the registry does not list them yet.
+        """
         self._discover(expected)
         self._poller = threading.Thread(target=self._poll, args=(expected,), name="router", daemon=True)
         self._poller.start()
@@ -107,7 +113,10 @@ class Router:
         return table
 
     def refresh(self, model: str) -> RoutingTable:
-        """Read the document of `model` now. Keeps the last known table if that fails; see `stale`."""
+        """Read the document of `model` now.
+
+        If that fails, the last known table is kept and marked `stale`.
+        """
         with self._refreshing:
             last = self._tables.get(model)
             try:

@@ -1,7 +1,8 @@
-"""Circuit breaker of each model version, and the fallback for one that errs, gives no number or is slow.
+"""Circuit breaker of each model version, and a cache of its last good scores.
 
-The fallbacks of a request, in order: the version that it is routed to; the champion; the last good scores of
-the same symbols, marked stale; an error, on which the executor only reduces positions.
+A breaker opens for a version that errs, gives no number or is slow. The fallbacks of a request, in order: the
+version that it is routed to; the champion; the last good scores of the same symbols, marked stale; an error,
+on which the executor only reduces positions.
 """
 
 from __future__ import annotations
@@ -45,9 +46,10 @@ class Watched:
         self.breaker.failed()
 
     def count_run(self, slow: str, limit: int) -> None:
-        """Count a timely run (`slow` is empty) or a slow one; open the breaker once `most` more were slow.
+        """Count a run that was slow, or in time (`slow` is empty).
 
-        A machine that stalls now and then opens no breaker of a version that is mostly in time.
+        The breaker opens once `limit` more runs were slow than in time. A machine that stalls now and then
+        opens no breaker of a version that is mostly in time.
         """
         self.slow = self.slow + 1 if slow else max(0, self.slow - 1)
         if self.slow >= limit or (slow and self.breaker.state is BreakerState.HALF_OPEN):
@@ -135,7 +137,7 @@ class VersionBreakers:
                 watched.count_run(slow, self._settings.breaker_failures)
 
     def _slow(self, started: float) -> str:
-        """Return a message if the run that began at `started` took too long, else an empty text."""
+        """Return a message if the run took too long, else an empty text."""
         took, limit = (monotonic() - started) * 1e3, self._settings.slow_ms
         return f"it took {took:.0f} ms, longer than serving.slow_ms ({limit:g})" if took > limit else ""
 
@@ -183,7 +185,10 @@ class LastGood:
         self._lock = Lock()
 
     def put(self, model: str, answer: Scored, inputs: Inputs) -> None:
-        """Cache the result of a request by symbols; a client's own panel has no key to find it by."""
+        """Cache the result of a request by symbols.
+
+        A client's own panel is not cached, because it has no symbols to find it by.
+        """
         if not inputs.symbols:
             return
         key = (model, answer.version, inputs.symbols)
@@ -197,7 +202,10 @@ class LastGood:
                 self._kept_bytes -= oldest.size_bytes
 
     def get(self, model: str, version: str, inputs: Inputs) -> Good | None:
-        """Return the version's last result for these symbols, marked stale; None if missing or too old."""
+        """Return the version's last result for these symbols, marked stale.
+
+        None if there is no result, or it is too old.
+        """
         with self._lock:
             good = self._kept.get((model, version, inputs.symbols))
         if good is None or monotonic() - good.scored_at > self._seconds:

@@ -1,4 +1,4 @@
-"""Training universe of a version, and the inputs that a request by symbols needs from it.
+"""Training universe of a version, and the inputs that it requires.
 
 In a cross-sectional version a symbol's score depends on the other symbols. Such a version is scored on its
 whole training universe, and the requested symbols are taken from the result, so every request gets the same
@@ -24,11 +24,11 @@ from serving.protocol.request_limits import MAX_PANEL_SYMBOLS, most_compared
 
 @dataclass(frozen=True, slots=True)
 class Universe:
-    """Symbols that a version was trained on, in training order; empty if its card has none.
+    """Symbols that a version was trained on, in training order.
 
-    `scored_whole`: score requests by symbols on all of them. `max_panel_symbols`: maximum number of symbols
-    in a client's panel. `digest`: hash of the symbols (`alphaloop.universe_hash`). `owner`: model and
-    version, for messages.
+    `symbols`: empty if the version's card has none. `scored_whole`: score requests by symbols on all of them.
+    `max_panel_symbols`: maximum number of symbols in a client's panel. `digest`: hash of the symbols
+    (`alphaloop.universe_hash`). `owner`: model and version, for messages.
     """
 
     owner: str
@@ -122,7 +122,10 @@ def to_read(asked: tuple[str, ...], universes: Sequence[Universe]) -> tuple[str,
 
 
 def asked_of(read: Inputs, asked: tuple[str, ...]) -> Inputs:
-    """Reduce the inputs to the symbols `asked`; keep all that was read in the field `full_universe`."""
+    """Reduce the inputs to the symbols `asked`.
+
+    All inputs that were read are kept in the field `full_universe`.
+    """
     return read if read.symbols is asked else replace(_of(read, asked), full_universe=read)
 
 

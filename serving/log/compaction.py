@@ -1,8 +1,8 @@
-"""Compaction of the prediction log: merges the files of each past day, and removes old days.
+"""Compaction of the prediction log: merges past days and removes old ones.
 
-A merged file appears whole, with the names of its sources in its metadata, before the sources are removed. A
-process killed at any point loses nothing and duplicates nothing: readers go by those names, and the next
-compaction removes the sources that the killed one had left.
+The files of a past day become one. A merged file appears whole, with the names of its sources in its
+metadata, before the sources are removed. A process killed at any point loses nothing and duplicates nothing:
+readers go by those names, and the next compaction removes the sources that the killed one had left.
 """
 
 from __future__ import annotations
@@ -119,9 +119,9 @@ class LogKeeper:
 
 
 def compact(folder: Path, today: date, oldest: date = date.min) -> None:
-    """Merge the files of each day before `today` in one model's `folder`; remove days before `oldest`.
+    """Merge the files of each day before `today` in one model's `folder`.
 
-    Does nothing while another process compacts the folder.
+    Days before `oldest` are removed. Does nothing while another process compacts the folder.
     """
     with _alone(folder) as mine:
         if not mine:
@@ -156,7 +156,7 @@ def _files(folder: Path, today: date) -> list[LogFile]:
 
 
 def _single(path: Path) -> LogFile:
-    """Describe a file as its writer left it; its day is that of its first row."""
+    """Describe a file as its writer left it, by the day of its first row."""
     try:
         metadata = pq.read_metadata(path)
         first = metadata.row_group(0).column(SCHEMA.get_field_index("logged_at")).statistics.min
@@ -167,7 +167,10 @@ def _single(path: Path) -> LogFile:
 
 
 def _superseded_removed(folder: Path, files: list[LogFile]) -> list[LogFile]:
-    """Remove files whose parts are all in a merged file, as a killed compaction leaves them."""
+    """Remove files whose parts are all in a merged file.
+
+    A killed compaction leaves such files.
+    """
     kept: list[LogFile] = []
     merged: set[str] = set()
     # A merged file comes before its only source.

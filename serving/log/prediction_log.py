@@ -150,7 +150,10 @@ class PredictionLog:
             self._write(model, rows)
 
     def _write(self, model: str, rows: list[PredictionRow]) -> None:
-        """Write the rows as one file, or drop them: a bad batch must not stop the thread."""
+        """Write the rows as one file, or drop them.
+
+        Any error is caught: rows that cannot be written must not stop the thread.
+        """
         try:
             self._write_file(partition(self._folder, model), rows)
         except (OSError, pa.ArrowException) as error:

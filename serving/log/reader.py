@@ -27,7 +27,7 @@ SUFFIX = ".parquet"
 
 @dataclass(frozen=True, slots=True)
 class LogPart:
-    """Content of one writer's file: its number of rows, and the writer's drop count by then."""
+    """Content of one writer's file: its rows, and the writer's drop count."""
 
     name: str
     rows: int

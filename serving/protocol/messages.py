@@ -47,7 +47,10 @@ class InvalidRequestError(InputError):
 
 
 def shown(value: object) -> str:
-    """Return the beginning of `value` for a message, without walking through a long or deep value."""
+    """Return the beginning of `value` for a message.
+
+    Does not walk through the whole of a long or deep value.
+    """
     short = reprlib.Repr()
     short.maxstring = short.maxother = short.maxlong = MAX_SHOWN
     return short.repr(value)[:MAX_SHOWN]

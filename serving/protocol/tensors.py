@@ -169,7 +169,10 @@ def decode_panel(shape: Sequence[int], raw: bytes) -> Panel:
 
 
 def require_panel(shape: Sequence[int]) -> int:
-    """Return the number of values in a panel of `shape`; raise `InvalidRequestError` for an illegal shape."""
+    """Return the number of values in a panel of `shape`.
+
+    Raises `InvalidRequestError` for a shape that no panel may have.
+    """
     elements = _elements(shape)
     require_elements(shape, elements)
     return elements

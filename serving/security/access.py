@@ -53,7 +53,10 @@ class Access:
 
     @classmethod
     def from_settings(cls, settings: ServingSettings) -> Access | None:
-        """Read the token file of the settings; None without a file, which is allowed on loopback only."""
+        """Read the token file of the settings.
+
+        None without a file: then any client may do anything, which is allowed on loopback only.
+        """
         return cls(settings.tokens) if settings.tokens else None
 
     def authorise(self, header: str | None, scope: Scope) -> str:

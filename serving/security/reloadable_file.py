@@ -66,9 +66,10 @@ class SecretFile(Generic[Content]):
 
 
 def _stamp(path: Path) -> tuple[int, ...] | None:
-    """Return the identity of the file that `path` leads to now; None if there is none.
+    """Return the identity of the file that `path` leads to now.
 
-    Links are followed, since Kubernetes swaps a link; a change of permissions alone shows in the ctime.
+    None if there is no file. Links are followed, since Kubernetes swaps a link; a change of permissions alone
+    shows in the ctime.
     """
     try:
         stat = path.stat()

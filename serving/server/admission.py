@@ -51,7 +51,10 @@ class Admission:
         return self.in_flight >= self.limit
 
     def announce(self, call: object) -> None:
-        """Note that a request is arriving by `call`: it does not count yet, but a busy loop waits for it."""
+        """Note that a request is arriving by `call`.
+
+        It does not count yet, but a busy loop waits for it.
+        """
         self._coming[call] = monotonic()
         self._arrivals += 1
 
@@ -89,13 +92,19 @@ class Admission:
         return [request for request, ticket in self.queue.items() if not ticket.done()]
 
     def admit_now(self, request: Waiting) -> None:
-        """Let a queued request compute now, without polling for arrivals: most of its work is done."""
+        """Let a queued request compute now, without polling for arrivals.
+
+        For a request that a batch has scored: most of its work is done.
+        """
         ticket = self.queue.pop(request, None)
         if ticket is not None and not ticket.done():
             ticket.set_result(None)
 
     async def wait_turn(self, request: Waiting) -> None:
-        """Wait until it is this request's turn to compute; returns at once on an idle loop."""
+        """Wait until it is this request's turn to compute.
+
+        Returns at once on an idle loop.
+        """
         if not self._pumping and self.in_flight <= 1 and not self._expects_more():
             return
         loop = asyncio.get_running_loop()

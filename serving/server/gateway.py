@@ -101,7 +101,10 @@ class Gateway:
         self.statistics.succeeded(response, arrival.arrived_at, monotonic() - arrival.arrived_at)
 
     def _prepared(self, waiting: Waiting) -> Exchange:
-        """Prepare a request and, if possible, score it in one batch with others in the queue."""
+        """Prepare a request and, if possible, score it in a batch.
+
+        The batch is made of other requests in the queue.
+        """
         exchange = waiting.routed or self.core.prepare(waiting.request, waiting.context.arrived_at)
         if waiting.unbatched or not self.admission.queue or exchange.inputs.precomputed is not None:
             return exchange

@@ -34,7 +34,7 @@ class Histogram:
         return sum(self.counts)
 
     def cumulative(self) -> list[tuple[str, float]]:
-        """Return the bounds as Prometheus writes them, each with the number of values up to it."""
+        """Return Prometheus' bounds, each with the number of values up to it."""
         buckets, so_far = [], 0
         for bound, count in zip((*map(str, self.bounds), "+Inf"), self.counts, strict=True):
             so_far += count

@@ -1,8 +1,9 @@
-"""Large requests: processed in a thread, one after another, while the event loop answers the others.
+"""Large requests, processed one after another in a thread.
 
-Python lets the loop's thread continue within a fraction of a millisecond, except during a single call of a C
-library; so such calls get pieces (`serving.server.http.json_numbers`), or messages whose number of fields is
-bounded (`serving.server.grpc.protobuf_fields`).
+The event loop answers the other requests meanwhile. Python lets the loop's thread continue within a fraction
+of a millisecond, except during a single call of a C library; so such calls get pieces
+(`serving.server.http.json_numbers`), or messages whose number of fields is bounded
+(`serving.server.grpc.protobuf_fields`).
 """
 
 from __future__ import annotations
@@ -57,19 +58,26 @@ class LargeWork(Places):
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=name)
 
     async def run(self, work: Callable[[], Result]) -> Result:
-        """Run `work` in the thread, after earlier work, and return its result or raise its error."""
+        """Run `work` in the thread, after earlier work.
+
+        Returns its result or raises its error.
+        """
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
 
     def defer(self, work: Callable[[], None]) -> None:
-        """Run `work` in the thread, after earlier work; nobody awaits it, so a failure is logged."""
+        """Run `work` in the thread, after earlier work, without a result.
+
+        Nobody awaits it, so a failure is logged.
+        """
         self._thread.submit(work).add_done_callback(_tell)
 
 
 def reserve_memory(size: int) -> None:
-    """Make the C library keep memory for a message of `size` bytes and a copy, for the calling thread.
+    """Make the C library keep memory for large messages of the calling thread.
 
-    It maps memory anew for a large block, until as much has been freed once. gRPC assembles a message on the
-    event loop: with mapped memory the first of 15 MiB held up all others for 60 ms, with kept memory for 30.
+    `size` is that of a message in bytes; a copy of it is included. The library maps memory anew for a large
+    block, until as much has been freed once. gRPC assembles a message on the event loop: with mapped memory
+    the first of 15 MiB held up all others for 60 ms, with kept memory for 30.
     """
     size = min(size, MAX_RESERVED_BYTES)
     first = b"\1" * size

@@ -123,7 +123,10 @@ class InferenceService:
         return await self._answer(grpc_context, Scope.ADMIN, answer)
 
     async def RepositoryModelUnload(self, request: Any, grpc_context: Any) -> Any:
-        """Unload the version in the parameter `version`, by default all that the rollout does not need."""
+        """Unload the version in the parameter `version`.
+
+        By default, all versions that the rollout does not need are unloaded.
+        """
 
         async def answer() -> Any:
             version = version_to_unload(read_parameters(request.parameters))
@@ -242,8 +245,8 @@ def status_name(error: AlphaloopError) -> str:
 def add_service(service: Any, server: Any) -> None:
     """Register `service` on a gRPC server.
 
-    Ray Serve imports this function by name in its proxies and replicas, which registers the messages there
-    too.
+    Ray Serve's proxies and replicas call this by way of `serving.hosts.ingress`, which registers the protobuf
+    messages in their processes too.
     """
     messages()
     service_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(service, server)
@@ -260,7 +263,10 @@ def _refuse(grpc_context: Any, error: AlphaloopError, empty: Any) -> Any:
 
 
 def _remaining(grpc_context: Any) -> float | None:
-    """Return the seconds to the deadline; None without one, and on Ray Serve's own path, which has none."""
+    """Return the seconds to the deadline.
+
+    None without a deadline, and on Ray Serve's own path, which does not pass deadlines on.
+    """
     ask = getattr(grpc_context, "time_remaining", None)
     return None if ask is None else ask()
 

@@ -1,4 +1,6 @@
-"""Standard gRPC health service, for the server (no name, or its service's name) and each model.
+"""Standard gRPC health service for the server and each model.
+
+The server has the empty name, or its gRPC service's name.
 
 Specification: https://github.com/grpc/grpc/blob/master/doc/health-checking.md
 """

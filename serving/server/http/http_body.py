@@ -1,4 +1,4 @@
-"""HTTP bodies, read under a size limit, a time limit and a memory budget that all requests share.
+"""HTTP bodies, read under limits of size, time and shared memory.
 
 A request whose body has not arrived does not count in `serving.server.admission`, so there may be any number
 of them. Each may keep in memory, uncounted, no more than the server's own buffer of its connection; beyond

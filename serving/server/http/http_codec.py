@@ -83,7 +83,10 @@ def decode_infer(body: bytes, header_length: str | None, model: str, version: st
 
 
 def encode_infer(response: InferenceResponse, decoded: Asked) -> tuple[bytes, int | None]:
-    """Encode the answer's body; return it with the length of its JSON if binary data follow, else None."""
+    """Encode the answer's body, with the length of its JSON part.
+
+    The length is None if no binary data follow the JSON.
+    """
     outputs: list[str] = []
     contents: list[bytes] = []
     for name in decoded.request.outputs:
@@ -232,7 +235,10 @@ def _content(name: str, datatype: str, data: Any, shape: Sequence[int]) -> bytes
 
 
 def _flat(name: str, data: list[Any], shape: Sequence[int]) -> list[Any]:
-    """Flatten `data` in row-major order; it nests as `shape`, or is one list of all values."""
+    """Flatten `data` in row-major order.
+
+    The lists nest as `shape`, or are one list of all values.
+    """
     if not any(isinstance(item, list) for item in data):
         return data
     lists = [data]

@@ -88,7 +88,10 @@ def compress(body: bytes, accepted: str) -> tuple[bytes, str | None]:
 
 
 def _is_wanted(parameter: str) -> bool:
-    """Return False for a parameter that is a weight of zero, or a weight that is not a number."""
+    """Return False for an encoding's parameter that excludes it.
+
+    That is a weight of zero, or a weight that is not a number.
+    """
     name, _, value = (one.strip() for one in parameter.partition("="))
     if name != "q":
         return True

@@ -169,7 +169,10 @@ class HttpEdge:
         return await self._control(request, version_to_load, self._core.repository.load)
 
     async def unload(self, request: Request) -> Response:
-        """Unload the version in the parameter `version`, by default all that the rollout does not need."""
+        """Unload the version in the parameter `version`.
+
+        By default, all versions that the rollout does not need are unloaded.
+        """
         return await self._control(request, version_to_unload, self._core.repository.unload)
 
     async def infer(self, request: Request) -> Response:
@@ -196,7 +199,10 @@ class HttpEdge:
         return refusal(NotOfferedError(f"{SERVER_NAME} does not offer {request.url.path[:200]}"))
 
     def _check_headers(self, request: Request) -> float | None:
-        """Return the seconds to the deadline in the header; raise if the request must be refused now."""
+        """Return the seconds to the deadline in the header.
+
+        Raises if the request must be refused already: too many requests, or a client without access.
+        """
         if self._gateway.admission.is_full:
             raise self._gateway.admission.refusal()
         if not self._gateway.is_open:
@@ -257,7 +263,10 @@ class HttpEdge:
             return refusal(error)
 
     async def _object(self, request: Request, known: tuple[str, ...]) -> dict[str, Any]:
-        """Parse the JSON object of a small body; raises `InvalidRequestError` for a name not in `known`."""
+        """Parse the JSON object of a small body.
+
+        Raises `InvalidRequestError` for a name that is not in `known`.
+        """
         body = await self._bodies.read(request)
         encoding = request.headers.get("content-encoding", "")
         content = read_object(decompress(body, encoding, LARGE_BYTES, "of a call that is no inference"))

@@ -23,7 +23,7 @@ _TIMEOUT, _TOO_LARGE = "408 Request Timeout", "431 Request Header Fields Too Lar
 
 
 class BoundedHeads(HttpToolsProtocol):
-    """uvicorn protocol of one connection that closes it if a header is late or too large."""
+    """uvicorn protocol that closes a connection with late or large headers."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Start the wait for the first request."""
@@ -40,7 +40,10 @@ class BoundedHeads(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Start the clock at a header's first byte, and count all bytes outside of a body."""
+        """Start the clock at a header's first byte, and count bytes.
+
+        All bytes outside of bodies count.
+        """
         if self._in_head:
             self._begin()
         self._around += len(data)

@@ -39,7 +39,7 @@ def refusal(error: AlphaloopError) -> Response:
 
 
 async def unrouted(request: Request, error: Any) -> Response:
-    """Build the response for an unknown path, or a method that the path does not have."""
+    """Build the response for an unknown path or method."""
     what = f"{request.method[:40]} {request.url.path[:200]}"
     return as_json(
         {"error": f"{SERVER_NAME} has no {what}: {error.detail}"}, error.status_code, error.headers
@@ -57,7 +57,10 @@ def as_message(message: Any) -> Response:
 
 
 def as_json(content: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
-    """Encode `content` as a JSON response, in ASCII: a client's name may hold what UTF-8 cannot encode."""
+    """Encode `content` as a JSON response, in ASCII.
+
+    A client's name, repeated in an error, may hold what UTF-8 cannot encode.
+    """
     text = json.dumps(content, allow_nan=False, separators=(",", ":"))
     return response(text.encode(), "application/json", headers or {}, status)
 

@@ -67,9 +67,10 @@ class Numbers:
 
 
 def read_text(body: bytes) -> Any:
-    """Parse the JSON of a large body, with `Numbers` in place of the long lists in its inputs.
+    """Parse the JSON of a large body, leaving long lists of numbers unparsed.
 
-    Raises `RequestTooLargeError` if the rest is too long, and `ValueError` if it is not JSON.
+    Such lists in the inputs become `Numbers`. Raises `RequestTooLargeError` if the rest is too long, and
+    `ValueError` if it is not JSON.
     """
     mark = secrets.token_hex(16)
     text, taken = _take_out(body, mark)
@@ -109,7 +110,10 @@ def nests_otherwise(name: str, shape: Sequence[int]) -> InvalidRequestError:
 
 
 def _take_out(body: bytes, mark: str) -> tuple[bytes, list[Numbers]]:
-    """Replace each long list of numbers by a text; return the new body and the lists."""
+    """Replace each long list of numbers by a text.
+
+    Returns the new body and the lists.
+    """
     kept: list[bytes] = []
     taken: list[Numbers] = []
     done = at = 0
@@ -130,7 +134,10 @@ def _take_out(body: bytes, mark: str) -> tuple[bytes, list[Numbers]]:
 
 
 def _value(body: bytes, at: int) -> int:
-    """Return the index of the list behind a key that ends at `at`; the body's end if there is none."""
+    """Return the index of the list behind a key that ends at `at`.
+
+    The body's end if there is no list.
+    """
     text = body[at : at + 64]
     rest = text.lstrip(SPACE)
     value = rest[1:].lstrip(SPACE) if rest.startswith(b":") else b""

@@ -275,19 +275,19 @@ class InferenceCore:
             inputs = self._inputs.read(request, versions, started if arrived is None else arrived)
         return Exchange(request, inputs, target, table, route, started, monotonic() - started)
 
-    def score_together(self, exchanges: Sequence[Exchange]) -> list[Exchange]:
+    def score_together(self, routed_requests: Sequence[Exchange]) -> list[Exchange]:
         """Score several prepared requests in one run; see `Answering.score_together`."""
-        return self._executor.score_together(exchanges)
+        return self._executor.score_together(routed_requests)
 
-    def answer(self, exchange: Exchange, later: Later = at_once) -> InferenceResponse:
-        """Answer a prepared request; `later` receives the work that can follow the answer (shadow, log).
+    def answer(self, routed: Exchange, defer: Later = at_once) -> InferenceResponse:
+        """Answer a prepared request; `defer` receives the work that can follow the answer (shadow, log).
 
         Raises `ServingError` if the version that must answer failed.
         """
-        return self._executor.answer(exchange, later)
+        return self._executor.answer(routed, defer)
 
     def infer(
-        self, request: InferenceRequest, arrived: float | None = None, later: Later = at_once
+        self, request: InferenceRequest, arrived: float | None = None, defer: Later = at_once
     ) -> InferenceResponse:
         """Prepare and answer one request.
 
@@ -297,7 +297,7 @@ class InferenceCore:
             Request to answer.
         arrived : float, optional
             Time of arrival (`alphaloop.clock.monotonic`); now by default.
-        later : callable
+        defer : callable
             Receives a function with the work that can follow the answer, the shadow's scores and the log;
             runs it at once by default.
 
@@ -313,7 +313,7 @@ class InferenceCore:
         UnknownNameError, MissingStateError, InvalidRequestError, StaleFeaturesError, FeatureSetMismatchError
             As in `prepare`.
         """
-        return self.answer(self.prepare(request, arrived), later)
+        return self.answer(self.prepare(request, arrived), defer)
 
     def _version(self, model: str, version: str) -> LoadedModel:
         return self.repository.require(model, version) if version else self._router.table(model).champion

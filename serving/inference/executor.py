@@ -41,50 +41,52 @@ class Answering:
         self._drills = settings.allow_drills
         self._log, self._clock = log, clock
 
-    def score_together(self, exchanges: Sequence[Exchange]) -> list[Exchange]:
+    def score_together(self, routed_requests: Sequence[Exchange]) -> list[Exchange]:
         """Score the requests in one run of the version that is to answer them all.
 
         Returns the requests with precomputed scores; unchanged if the run gave none, to be scored one by one.
         """
-        version = exchanges[0].answering_version
+        version = routed_requests[0].answering_version
         if version is None:
-            return list(exchanges)
-        scored = self.breakers.score_together(version, [exchange.inputs for exchange in exchanges])
-        return [replace(exchange, inputs=inputs) for exchange, inputs in zip(exchanges, scored, strict=True)]
+            return list(routed_requests)
+        scored = self.breakers.score_together(version, [routed.inputs for routed in routed_requests])
+        return [
+            replace(routed, inputs=inputs) for routed, inputs in zip(routed_requests, scored, strict=True)
+        ]
 
-    def answer(self, exchange: Exchange, later: Later) -> InferenceResponse:
+    def answer(self, routed: Exchange, defer: Later) -> InferenceResponse:
         """Score one request and build its response; raise `ServingError` if no version has scores."""
         began = monotonic()
         with tracing.span("onnx"):
-            route, answer, shadow = self._score(exchange)
+            route, answer, shadow = self._score(routed)
         inference = monotonic() - began
         if answer.error is None:
-            later(partial(self._finish, exchange, answer, route, shadow))
-            return exchange.response(answer, route, inference)
-        if isinstance(exchange.target, LoadedModel):
+            defer(partial(self._finish, routed, answer, route, shadow))
+            return routed.response(answer, route, inference)
+        if isinstance(routed.target, LoadedModel):
             raise ServingError(answer.error)
-        self._record(exchange, answer, Route.CHAMPION)
-        champion = exchange.target.document.champion
-        good = self._last_good.get(exchange.request.model, champion, exchange.inputs)
+        self._record(routed, answer, Route.CHAMPION)
+        champion = routed.target.document.champion
+        good = self._last_good.get(routed.request.model, champion, routed.inputs)
         if good is None:
             raise ServingError(answer.error)
         # The earlier response already reported the timing and symbols of the run behind these scores.
         inputs = replace(good.inputs, precomputed=None)
-        return replace(exchange, inputs=inputs).response(good.scores, Route.FALLBACK, inference)
+        return replace(routed, inputs=inputs).response(good.scores, Route.FALLBACK, inference)
 
-    def _score(self, exchange: Exchange) -> tuple[Route, Scored, Callable[[], Scored | None] | None]:
+    def _score(self, routed: Exchange) -> tuple[Route, Scored, Callable[[], Scored | None] | None]:
         """Return the route, its scores, and a function for the other version's scores, or None.
 
         The challenger answers only a canary's request, and only if it does not fail; otherwise the champion
         answers, and its result may have an error.
         """
-        inputs, table = exchange.inputs, exchange.target
+        inputs, table = routed.inputs, routed.target
         if isinstance(table, LoadedModel):
-            return exchange.route, self.breakers.score(table, inputs), None
+            return routed.route, self.breakers.score(table, inputs), None
         champion = partial(self.breakers.score, table.champion, inputs)
-        if exchange.route is not Route.CANARY:
+        if routed.route is not Route.CANARY:
             shadow = partial(self._challenge, table, inputs) if table.has_challenger else None
-            return exchange.route, champion(), shadow
+            return routed.route, champion(), shadow
         challenger = self._challenge(table, inputs)
         if challenger is None or challenger.error is not None:
             return Route.FALLBACK, champion(), lambda: challenger
@@ -104,19 +106,19 @@ class Answering:
         return self.breakers.score(table.challenger, inputs, rotate)
 
     def _finish(
-        self, exchange: Exchange, answer: Scored, route: Route, shadow: Callable[[], Scored | None] | None
+        self, routed: Exchange, answer: Scored, route: Route, shadow: Callable[[], Scored | None] | None
     ) -> None:
         """Cache and log the answer, then score and log the shadow."""
         # Only the champion's scores may serve as a fallback: the challenger may be rolled back.
-        if isinstance(exchange.target, RoutingTable) and answer.version == exchange.target.document.champion:
-            self._last_good.put(exchange.request.model, answer, exchange.inputs)
-        self._record(exchange, answer, route)
+        if isinstance(routed.target, RoutingTable) and answer.version == routed.target.document.champion:
+            self._last_good.put(routed.request.model, answer, routed.inputs)
+        self._record(routed, answer, route)
         if shadow is None:
             return
         with tracing.span("shadow"):
             scores = shadow()
         if scores is not None:
-            self._record(exchange, scores, Route.SHADOW, "/shadow")
+            self._record(routed, scores, Route.SHADOW, "/shadow")
 
-    def _record(self, exchange: Exchange, scored: Scored, route: Route, suffix: str = "") -> None:
-        self._log.put(exchange.row(scored, route, self._clock.now(), suffix))
+    def _record(self, routed: Exchange, scored: Scored, route: Route, suffix: str = "") -> None:
+        self._log.put(routed.row(scored, route, self._clock.now(), suffix))

@@ -71,14 +71,16 @@ class InputReader:
         first.universe.require_same_universe(windows.universe)
         self.bars[first.model] = windows.feature_timestamp
         rows = windows.panel.shape[1]
-        apart = {
-            version.version: self._apart(request, version, started)
+        separate = {
+            version.version: self._read_separately(request, version, started)
             for version in versions[1:]
             if version.card.lookback > rows or not _of(windows, version)
         }
-        return replace(inputs, per_version=apart) if apart else inputs
+        return replace(inputs, per_version=separate) if separate else inputs
 
-    def _apart(self, request: InferenceRequest, version: LoadedModel, started: float) -> Inputs | str:
+    def _read_separately(
+        self, request: InferenceRequest, version: LoadedModel, started: float
+    ) -> Inputs | str:
         """Read the inputs of `version` alone, or return the reason why there are none.
 
         A reason excludes this version only; the others are scored.

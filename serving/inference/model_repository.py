@@ -41,8 +41,8 @@ class IndexEntry:
 class Repository:
     """Versions of the registry, and their state in this server. Thread-safe."""
 
-    def __init__(self, registry: Registry, engine: Engine, router: Router) -> None:
-        self._registry, self._model_cache, self._router = registry, engine, router
+    def __init__(self, registry: Registry, model_cache: Engine, router: Router) -> None:
+        self._registry, self._model_cache, self._router = registry, model_cache, router
         # A version held here stays loaded although the cache keeps only the most recently used.
         self._pinned: dict[tuple[str, str], LoadedModel] = {}
         self._unloaded: set[tuple[str, str]] = set()

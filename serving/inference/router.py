@@ -68,9 +68,9 @@ class Router:
     """Keeper of one `RoutingTable` for each requested model. Thread-safe."""
 
     def __init__(
-        self, registry: Registry, engine: Engine, sleeves: tuple[str, ...], poll_seconds: float
+        self, registry: Registry, model_cache: Engine, sleeves: tuple[str, ...], poll_seconds: float
     ) -> None:
-        self._registry, self._model_cache = registry, engine
+        self._registry, self._model_cache = registry, model_cache
         self._sleeves, self._poll_seconds = sleeves, poll_seconds
         self._tables: dict[str, RoutingTable] = {}
         self._refreshing = threading.Lock()

@@ -22,7 +22,7 @@ from serving.inference.scoring import score, score_together, unscored
 from serving.inference.values import Inputs, Scored
 from serving.protocol.status import MOST_TOLD, shortened
 
-# Maximum number of breakers, and of cached results; the least recently used is removed.
+# Maximum number of breakers, and of cached results; the oldest is removed.
 MOST = 64
 # Memory limit of cached results with their inputs.
 MAX_KEPT_BYTES = 64 * 2**20

@@ -26,7 +26,7 @@ class Batching:
     def gather(self, first: Exchange, waiting: Iterable[Waiting]) -> tuple[Exchange, list[Waiting]]:
         """Score `first` together with those of `waiting` that fit.
 
-        Returns `first` and the batched requests, whose exchange then has its scores. If nothing can be
+        Returns `first` and the batched requests, which then have their scores. If nothing can be
         batched, `first` is returned unchanged with an empty list. A request that cannot be prepared is left
         to its own turn, which reports the error.
         """
@@ -45,15 +45,15 @@ class Batching:
                     break
         if not mates:
             return first, []
-        exchanges = [first, *(queued.routed for queued in mates if queued.routed is not None)]
-        first, *others = self._core.score_together(exchanges)
+        routed_requests = [first, *(queued.routed for queued in mates if queued.routed is not None)]
+        first, *others = self._core.score_together(routed_requests)
         if first.inputs.precomputed is None:
             # Otherwise each of their turns would try the same batch again, and fail.
             for queued in mates:
                 queued.unbatched = True
             return first, []
-        for queued, exchange in zip(mates, others, strict=True):
-            queued.routed = exchange
+        for queued, routed in zip(mates, others, strict=True):
+            queued.routed = routed
         return first, mates
 
     def _prepared(self, queued: Waiting, first: Exchange, version: LoadedModel) -> bool:

@@ -55,7 +55,7 @@ class Gateway:
         if self.limit is not None:
             self.limit.spend(client)
 
-    async def infer(self, request: InferenceRequest, arrival: Arrival) -> InferenceResponse:
+    async def infer(self, request: InferenceRequest, context: Arrival) -> InferenceResponse:
         """Answer one request, and count the answer.
 
         Raises as `InferenceCore.infer` does, and `DeadlineError`. The edge counts errors (`count_failure`),
@@ -63,55 +63,55 @@ class Gateway:
         """
         if self.core.count_symbols(request) > LARGE_SYMBOLS:
             work = self._large_forecasts
-            response = await work.run(partial(self.infer_now, request, arrival, work))
-            self.count_answer(response, arrival)
+            response = await work.run(partial(self.infer_now, request, context, work))
+            self.count_answer(response, context)
             return response
-        waiting = Waiting(request, arrival)
-        await self.admission.wait_turn(waiting)
-        waiting.require_time(monotonic())
+        queued = Waiting(request, context)
+        await self.admission.wait_turn(queued)
+        queued.require_time(monotonic())
         if not self.core.can_answer_now(request):
-            waiting.request = await asyncio.to_thread(self.core.load_for, request)
-            waiting.require_time(monotonic())
+            queued.request = await asyncio.to_thread(self.core.load_for, request)
+            queued.require_time(monotonic())
         # Callbacks scheduled now run after the answer has been handed to the wire.
-        later = asyncio.get_running_loop().call_soon
+        defer = asyncio.get_running_loop().call_soon
         if tracing.enabled():
             # Not batched, so that its spans are its own.
-            with _span(request, arrival):
-                response = self.core.infer(waiting.request, arrival.arrived_at, later)
+            with _span(request, context):
+                response = self.core.infer(queued.request, context.arrived_at, defer)
         else:
-            response = self.core.answer(self._prepared(waiting), later)
-        later(self.statistics.succeeded, response, arrival.arrived_at, monotonic() - arrival.arrived_at)
+            response = self.core.answer(self._prepared(queued), defer)
+        defer(self.statistics.succeeded, response, context.arrived_at, monotonic() - context.arrived_at)
         return response
 
-    def infer_now(self, request: InferenceRequest, arrival: Arrival, work: LargeWork) -> InferenceResponse:
+    def infer_now(self, request: InferenceRequest, context: Arrival, work: LargeWork) -> InferenceResponse:
         """Answer a large request in the thread of `work`; raises as `infer` does.
 
         The event loop counts the answer (`count_answer`).
         """
-        waiting = Waiting(request, arrival)
-        waiting.require_time(monotonic())
+        queued = Waiting(request, context)
+        queued.require_time(monotonic())
         if not self.core.can_answer_now(request):
-            waiting.request = self.core.load_for(request)
-            waiting.require_time(monotonic())
-        with _span(request, arrival):
-            return self.core.infer(waiting.request, arrival.arrived_at, work.defer)
+            queued.request = self.core.load_for(request)
+            queued.require_time(monotonic())
+        with _span(request, context):
+            return self.core.infer(queued.request, context.arrived_at, work.defer)
 
-    def count_answer(self, response: InferenceResponse, arrival: Arrival) -> None:
+    def count_answer(self, response: InferenceResponse, context: Arrival) -> None:
         """Count an answer of `infer_now`."""
-        self.statistics.succeeded(response, arrival.arrived_at, monotonic() - arrival.arrived_at)
+        self.statistics.succeeded(response, context.arrived_at, monotonic() - context.arrived_at)
 
-    def _prepared(self, waiting: Waiting) -> Exchange:
+    def _prepared(self, queued: Waiting) -> Exchange:
         """Prepare a request and, if possible, score it in a batch.
 
         The batch is made of other requests in the queue.
         """
-        exchange = waiting.routed or self.core.prepare(waiting.request, waiting.context.arrived_at)
-        if waiting.unbatched or not self.admission.queue or exchange.inputs.precomputed is not None:
-            return exchange
-        exchange, others = self.batching.gather(exchange, self.admission.queued())
+        routed = queued.routed or self.core.prepare(queued.request, queued.context.arrived_at)
+        if queued.unbatched or not self.admission.queue or routed.inputs.precomputed is not None:
+            return routed
+        routed, others = self.batching.gather(routed, self.admission.queued())
         for batched in others:
             self.admission.admit_now(batched)
-        return exchange
+        return routed
 
     def count_failure(
         self, error: AlphaloopError, arrived: float, model: str = "", version: str = ""
@@ -126,8 +126,8 @@ class Gateway:
         )
 
 
-def _span(request: InferenceRequest, arrival: Arrival) -> AbstractContextManager[Any]:
-    return tracing.span("ModelInfer", arrival.traceparent, _attributes(request), server=True)
+def _span(request: InferenceRequest, context: Arrival) -> AbstractContextManager[Any]:
+    return tracing.span("ModelInfer", context.traceparent, _attributes(request), server=True)
 
 
 def _attributes(request: InferenceRequest) -> dict[str, str | int | float | bool]:

@@ -188,31 +188,31 @@ class InferenceService:
                 self.gateway.admission.leave()
 
     async def _infer(self, received: Received, grpc_context: Any, arrived: float) -> Any:
-        arrival = self._arrival(grpc_context, arrived)
+        context = self._context(grpc_context, arrived)
         limit = self.gateway.settings.serving.max_request_bytes
         if received.size > limit:
             raise RequestTooLargeError(
                 f"the request has {received.size} bytes, and at most {limit} (serving.max_request_bytes)"
             )
         if received.size > LARGE_BYTES:
-            return await self._infer_large(received, arrival)
+            return await self._infer_large(received, context)
         request = decode_request(received.read())
-        return encode_response(await self.gateway.infer(request, arrival), request.outputs)
+        return encode_response(await self.gateway.infer(request, context), request.outputs)
 
-    async def _infer_large(self, received: Received, arrival: Arrival) -> Any:
+    async def _infer_large(self, received: Received, context: Arrival) -> Any:
         work = self.gateway.large_bodies
 
         def answered() -> tuple[InferenceResponse, Any]:
             request = decode_request(received.read())
-            response = self.gateway.infer_now(request, arrival, work)
+            response = self.gateway.infer_now(request, context, work)
             return response, encode_response(response, request.outputs)
 
         with work.slot():
             response, answer = await work.run(answered)
-        self.gateway.count_answer(response, arrival)
+        self.gateway.count_answer(response, context)
         return answer
 
-    def _arrival(self, grpc_context: Any, arrived: float) -> Arrival:
+    def _context(self, grpc_context: Any, arrived: float) -> Arrival:
         """Build the request's context; raise if its client may not send it."""
         gateway = self.gateway
         remaining = _remaining(grpc_context)

@@ -185,8 +185,8 @@ class HttpEdge:
             entered = self._gateway.admission.enter()
             if not entered:
                 raise self._gateway.admission.refusal()
-            arrival = Arrival(arrived, remaining, request.headers.get(tracing.TRACEPARENT))
-            return await self._infer(request, body, arrival)
+            context = Arrival(arrived, remaining, request.headers.get(tracing.TRACEPARENT))
+            return await self._infer(request, body, context)
         except AlphaloopError as error:
             self._gateway.count_failure(error, arrived, *_named(request))
             return refusal(error)
@@ -209,30 +209,30 @@ class HttpEdge:
             self._gateway.authorise(request.headers.get("authorization"), _peer(request), Scope.PREDICT)
         return _remaining(request.headers)
 
-    async def _infer(self, request: Request, body: bytes, arrival: Arrival) -> Response:
+    async def _infer(self, request: Request, body: bytes, context: Arrival) -> Response:
         headers, named = request.headers, _named(request)
         try:
             content = decompress(body, headers.get("content-encoding", ""), min(LARGE_BYTES, self._max_bytes))
         except RequestTooLargeError:
-            return await self._infer_large(headers, named, body, arrival)
+            return await self._infer_large(headers, named, body, context)
         decoded = decode_infer(content, headers.get(HEADER_LENGTH), *named)
-        answer = await self._gateway.infer(decoded.request, arrival)
+        answer = await self._gateway.infer(decoded.request, context)
         return scored(answer, decoded, headers)
 
     async def _infer_large(
-        self, headers: Mapping[str, str], named: tuple[str, str], body: bytes, arrival: Arrival
+        self, headers: Mapping[str, str], named: tuple[str, str], body: bytes, context: Arrival
     ) -> Response:
         work = self._gateway.large_bodies
 
         def answered() -> tuple[InferenceResponse, Response]:
             content = decompress(body, headers.get("content-encoding", ""), self._max_bytes)
             decoded = decode_infer(content, headers.get(HEADER_LENGTH), *named)
-            answer = self._gateway.infer_now(decoded.request, arrival, work)
+            answer = self._gateway.infer_now(decoded.request, context, work)
             return answer, scored(answer, decoded, headers)
 
         with work.slot():
             answer, encoded = await work.run(answered)
-        self._gateway.count_answer(answer, arrival)
+        self._gateway.count_answer(answer, context)
         return encoded
 
     async def _control(

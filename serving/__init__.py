@@ -1,10 +1,12 @@
 """Serving: predictions over the Open Inference Protocol.
 
-Here live the inference core and its thin edges, the ONNX engine, the router (champion, canary,
-shadow), the hosts that run them, the prediction log and the client.
+Here live the inference core (routing, inputs, scoring), its gRPC and HTTP edges, the hosts that run it
+(one process, or Ray Serve), the prediction log, the client, and exports to BentoML and Triton.
 
-No training library is ever imported here (no torch, no lightgbm), and nothing here decides which
-model is champion: the rollout document on the registry does.
+Requests come in over gRPC or HTTP with a panel of features, or with symbols and a bar's time; then the
+features come from the online store. Models come from the registry as ONNX files. Scores go out, and
+every prediction goes to the prediction log.
 
-Requests come in on gRPC; scores go out, and every prediction goes to the prediction log.
+No training library is imported here (no torch, no lightgbm). Nothing here decides which version is
+champion: the registry's rollout document does.
 """

@@ -1,4 +1,4 @@
-"""The client: forecasts from one server or several replicas.
+"""Client: forecasts from one server or from several replicas.
 
-Trading imports this package and nothing else of serving.
+Trading imports this subpackage and nothing else of serving.
 """

@@ -1,4 +1,4 @@
-"""The client for an event loop: the promises of `serving/client/client.py`, awaited."""
+"""Asyncio client: the methods of `PredictionClient` as coroutines."""
 
 from __future__ import annotations
 
@@ -22,11 +22,34 @@ from serving.protocol.messages import Panel, Scores
 
 
 class AsyncPredictionClient:
-    """`PredictionClient` for coroutines: same arguments, same answers, same errors.
+    """Asyncio counterpart of `PredictionClient`: same methods, results and errors.
 
-    It belongs to the event loop that runs when it is made, and a process should ask from one loop: gRPC
-    logs spurious errors with several (github.com/grpc/grpc/issues/25364). Tasks may share a client. A
-    task that is cancelled takes its questions off the wire.
+    A client belongs to the event loop in which it is made, and a process should use one loop: gRPC logs
+    spurious errors with several (github.com/grpc/grpc/issues/25364). Tasks may share a client. Cancelling a
+    task cancels its requests.
+
+    Parameters
+    ----------
+    url : str or sequence of str
+        `host:port` of each server; in one text, separated by commas.
+    model : str
+        Name of the registered model that the requests are for.
+    security : Security, optional
+        TLS files and access token; clear text without a token by default.
+    retries : Patience, optional
+        Retries and hedged requests.
+    deadline_ms : float
+        Milliseconds that a request may take where the call names no deadline of its own.
+
+    Raises
+    ------
+    InputError
+        If no event loop runs, or `url` is empty or has an empty part.
+    SettingsError
+        If a file of `security` cannot be used.
+    ServingError
+        From every method, for any failure; names the url and repeats the server's message. `TlsError` (a
+        subclass) where a server and the client do not agree on TLS.
     """
 
     def __init__(
@@ -35,7 +58,7 @@ class AsyncPredictionClient:
         model: str,
         *,
         security: Security | None = None,
-        patience: Patience | None = None,
+        retries: Patience | None = None,
         deadline_ms: float = DEADLINE_MS,
     ) -> None:
         try:
@@ -45,13 +68,19 @@ class AsyncPredictionClient:
                 "no event loop runs here; make an AsyncPredictionClient in a coroutine, or a PredictionClient"
             ) from None
         self._security = security or Security()
-        self._asking = Asking.at(url, self._security, patience or Patience(), asynchronous=True)
-        self.url, self.model = self._asking.url, model
-        self._questions, self._deadline_ms = Questions(self.url, model), deadline_ms
+        self._pool = Asking.from_urls(url, self._security, retries or Patience(), asynchronous=True)
+        self.url, self.model = self._pool.url, model
+        self._codec, self._deadline_ms = Questions(self.url, model), deadline_ms
 
     @classmethod
     def from_settings(cls, settings: Settings, model: str = "") -> AsyncPredictionClient:
-        """The client of the settings, for `model` or theirs; raises `SettingsError` for what it lacks."""
+        """Build a client from the settings, for `model` or the model that they name.
+
+        Raises
+        ------
+        SettingsError
+            If the client section lacks TLS files or a token that the server section demands.
+        """
         connection = Connection.from_settings(settings)
         return cls(connection.urls, model or settings.serving.model, **connection.options())
 
@@ -63,27 +92,27 @@ class AsyncPredictionClient:
         min_generation: int = 0,
         deadline_ms: float | None = None,
     ) -> Forecast:
-        """As `PredictionClient.forecast`."""
-        request, asked, at = self._questions.forecast(symbols, as_of, route_key, min_generation)
-        return self._questions.read_forecast(await self._ask(request, deadline_ms), asked, at)
+        """Request the forecast of `symbols`, as `PredictionClient.forecast` does."""
+        request, asked, at = self._codec.forecast(symbols, as_of, route_key, min_generation)
+        return self._codec.read_forecast(await self._ask(request, deadline_ms), asked, at)
 
     async def infer(self, panel: Panel, version: str = "", deadline_ms: float | None = None) -> Scores:
-        """As `PredictionClient.infer`."""
-        request = self._questions.infer(panel, version)
-        return self._questions.read_scores(await self._ask(request, deadline_ms))
+        """Request the scores of `panel`, as `PredictionClient.infer` does."""
+        request = self._codec.infer(panel, version)
+        return self._codec.read_scores(await self._ask(request, deadline_ms))
 
     async def live(self) -> bool:
-        """As `PredictionClient.live`."""
-        return await self._any("ServerLive", self._questions.live())
+        """Return whether any server answers, as `PredictionClient.live` does."""
+        return await self._ask_any("ServerLive", self._codec.live())
 
     async def ready(self) -> bool:
-        """As `PredictionClient.ready`."""
-        return await self._any("ModelReady", self._questions.ready())
+        """Return whether any server can answer for the model, as `PredictionClient.ready` does."""
+        return await self._ask_any("ModelReady", self._codec.ready())
 
     async def close(self) -> None:
-        """Close the connections; nothing can be asked afterwards."""
-        self._asking.close()
-        for server in self._asking.servers:
+        """Close the connections; later requests raise `ServingError`."""
+        self._pool.close()
+        for server in self._pool.servers:
             await server.close()
 
     async def __aenter__(self) -> AsyncPredictionClient:
@@ -96,16 +125,16 @@ class AsyncPredictionClient:
 
     async def _ask(self, request: Any, deadline_ms: float | None) -> Any:
         deadline = self._deadline_ms if deadline_ms is None else deadline_ms
-        return await answer_async(self._asking.steps(deadline), request)
+        return await answer_async(self._pool.steps(deadline), request)
 
-    async def _any(self, method: str, question: Any) -> bool:
-        self._asking.require_open()
+    async def _ask_any(self, method: str, request: Any) -> bool:
+        self._pool.require_open()
         failures = []
-        for server in self._asking.servers:
-            said, error = await settled(server.begin(method, question, self._deadline_ms / 1e3))
-            if says_yes(said):
+        for server in self._pool.servers:
+            answer, error = await settled(server.start_call(method, request, self._deadline_ms / 1e3))
+            if says_yes(answer):
                 return True
             failures.append((server.url, error))
-        # Not reachable is an answer to these questions; not to be understood is none.
+        # An unreachable server means "no"; a TLS mismatch is a fault that the caller must hear of.
         await asyncio.to_thread(require_agreement, self._security, failures)
         return False

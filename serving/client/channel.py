@@ -1,4 +1,4 @@
-"""The channel to one server: a new one once its credentials are others, and the old one until calls end."""
+"""gRPC channel to one server, replaced when its credentials change."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from typing import Any
 
 from serving.security.reloadable_file import SecretFile
 
-# A server that comes back is found again soon; gRPC would wait for up to two minutes.
+# gRPC would wait up to two minutes before it connects again to a server that has come back.
 RECONNECT_MS, MOST_RECONNECT_MS = 50, 1_000
-# gRPC gives a connection up after this long: three round trips with TLS, to a server across an ocean.
+# Time allowed for a connection: three round trips with TLS, to a server across an ocean.
 CONNECT_MS = 300
 UNLIMITED = -1
 
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """What a client shows and whom it trusts, each in PEM, and gRPC's of it."""
+    """Certificates of a client and of its trusted authority, as PEM and for gRPC."""
 
     authority: bytes
     certificate: bytes | None
@@ -28,7 +28,7 @@ class Credentials:
 
 @dataclass(slots=True, eq=False)
 class Way:
-    """One channel of gRPC's, the credentials that it was made with, and how many calls are on it."""
+    """One gRPC channel, the credentials it was made with, and its number of running calls."""
 
     channel: Any
     stub: Any
@@ -37,73 +37,79 @@ class Way:
 
 
 class Channel:
-    """A channel to `url`; in clear text without `credentials`. Threads may share it.
+    """Channel to `url`, in clear text without `credentials`. Thread-safe.
 
-    gRPC keeps the credentials of a channel for good, so a call that begins after they became others begins on
-    another channel. An asynchronous one belongs to the event loop that runs when it is made, and its `close`
-    is awaited.
+    gRPC never changes the credentials of a channel, so a call that begins after the credentials changed
+    begins on a new channel; the old one is closed once its calls have ended. An asynchronous channel belongs
+    to the event loop in which it is made, and its `close` is awaited.
     """
 
     def __init__(self, url: str, credentials: SecretFile[Credentials] | None, asynchronous: bool) -> None:
         self._url, self._credentials, self._asynchronous = url, credentials, asynchronous
         self._lock = Lock()
-        self._way = self._open(None if credentials is None else credentials.current())
+        self._current = self._open(None if credentials is None else credentials.current())
         self._replaced: list[Way] = []
         self._closing: set[asyncio.Future[None]] = set()
 
-    def ask(self, method: str, request: Any, **options: Any) -> Any:
-        """The answer, waited for in this thread; `options` are those of gRPC. Raises `grpc.RpcError`."""
-        way = self._take()
+    def call(self, method: str, request: Any, **options: Any) -> Any:
+        """Call `method` and block until it answers; `options` are gRPC's. Raises `grpc.RpcError`."""
+        lease = self._acquire()
         try:
-            return getattr(way.stub, method)(request, **options)
+            return getattr(lease.stub, method)(request, **options)
         finally:
-            self._leave(way)
+            self._release(lease)
 
-    def begin(self, method: str, request: Any, **options: Any) -> Any:
-        """A call that is under way: a future of gRPC's, or one to await."""
-        way = self._take()
+    def start_call(self, method: str, request: Any, **options: Any) -> Any:
+        """Start a call to `method`.
+
+        Returns a gRPC future, or an awaitable on an event loop.
+        """
+        lease = self._acquire()
         try:
-            calls = getattr(way.stub, method)
+            calls = getattr(lease.stub, method)
             call = (calls if self._asynchronous else calls.future)(request, **options)
         except BaseException:
-            self._leave(way)
+            self._release(lease)
             raise
-        call.add_done_callback(lambda _: self._leave(way))
+        call.add_done_callback(lambda _: self._release(lease))
         return call
 
     def close(self) -> Any:
-        """Close the connections, and break off what is under way."""
+        """Close the connections and cancel the calls that are running."""
         with self._lock:
-            ways, self._replaced = [self._way, *self._replaced], []
-        ended = [way.channel.close() for way in ways]
+            leases, self._replaced = [self._current, *self._replaced], []
+        ended = [lease.channel.close() for lease in leases]
         return asyncio.gather(*ended, *self._closing) if self._asynchronous else None
 
-    def _take(self) -> Way:
-        """The channel for a call that begins now, until it leaves."""
+    def _acquire(self) -> Way:
+        """Return the channel for a call that begins now; `_leave` gives it back."""
         if self._credentials is None:
-            return self._way
+            return self._current
         current = self._credentials.current()
         with self._lock:
-            if self._way.credentials is not current:
-                self._replaced.append(self._way)
-                self._way = self._open(current)
-            way = self._way
-            way.calls += 1
-            idle = [one for one in self._replaced if not one.calls] if self._replaced else ()
+            if self._current.credentials is not current:
+                self._replaced.append(self._current)
+                self._current = self._open(current)
+            lease = self._current
+            lease.calls += 1
+            idle = [replaced for replaced in self._replaced if not replaced.calls] if self._replaced else ()
             if idle:
-                self._replaced = [one for one in self._replaced if one.calls]
-        for one in idle:
-            self._close(one)
-        return way
+                self._replaced = [replaced for replaced in self._replaced if replaced.calls]
+        for replaced in idle:
+            self._close(replaced)
+        return lease
 
-    def _leave(self, way: Way) -> None:
-        """Count a call out. The last one closes nothing: gRPC ends calls on threads that must not wait."""
+    def _release(self, lease: Way) -> None:
+        """Count a call out.
+
+        No channel is closed here, because gRPC ends calls on threads that must not wait.
+        """
         if self._credentials is not None:
             with self._lock:
-                way.calls -= 1
+                lease.calls -= 1
 
-    def _close(self, way: Way) -> None:
-        closed = way.channel.close()
+    def _close(self, lease: Way) -> None:
+        closed = lease.channel.close()
         if self._asynchronous:
             closing = asyncio.ensure_future(closed)
             self._closing.add(closing)
@@ -119,7 +125,7 @@ class Channel:
             ("grpc.max_reconnect_backoff_ms", MOST_RECONNECT_MS),
             ("grpc.max_receive_message_length", UNLIMITED),
             ("grpc.max_send_message_length", UNLIMITED),
-            # A second client to the same url must not share a connection that this one has found broken.
+            # A second client to the same url must not share a connection that this client found broken.
             ("grpc.use_local_subchannel_pool", 1),
         ]
         library = grpc.aio if self._asynchronous else grpc

@@ -1,4 +1,4 @@
-"""The client: forecasts over the Open Inference Protocol, from one server or several replicas."""
+"""Blocking client: forecasts over the Open Inference Protocol, from one server or several replicas."""
 
 from __future__ import annotations
 
@@ -21,12 +21,40 @@ DEADLINE_MS = 2_000.0
 
 
 class PredictionClient:
-    """Asks the servers at `url` (`host:port`, several separated by commas or in a sequence) for forecasts.
+    """Blocking client for forecasts from one server or several replicas.
 
-    `model` is the one that is asked for. Servers are asked in turn; one that fails is left alone for a
-    while, and what it did not answer is asked of another, as `patience` says. `security` brings TLS and a
-    token. A request has `deadline_ms` unless it says otherwise. Threads may share a client. Every failure
-    is a `ServingError` that names the url and says what the server said.
+    Requests go to the servers in turn. A server that fails gets no requests for a while, and its request is
+    repeated on another, within the limits of `retries`. Threads may share a client.
+
+    Parameters
+    ----------
+    url : str or sequence of str
+        `host:port` of each server; in one text, separated by commas.
+    model : str
+        Name of the registered model that the requests are for.
+    security : Security, optional
+        TLS files and access token; clear text without a token by default.
+    retries : Patience, optional
+        Retries and hedged requests.
+    deadline_ms : float
+        Milliseconds that a request may take where the call names no deadline of its own.
+
+    Raises
+    ------
+    InputError
+        If `url` is empty or has an empty part.
+    SettingsError
+        If a file of `security` cannot be used.
+    ServingError
+        From every method, for any failure; names the url and repeats the server's message. `TlsError` (a
+        subclass) where a server and the client do not agree on TLS.
+
+    Examples
+    --------
+    >>> client = PredictionClient("127.0.0.1:8001", "momentum")
+    >>> client.url
+    '127.0.0.1:8001'
+    >>> client.close()
     """
 
     def __init__(
@@ -35,17 +63,23 @@ class PredictionClient:
         model: str,
         *,
         security: Security | None = None,
-        patience: Patience | None = None,
+        retries: Patience | None = None,
         deadline_ms: float = DEADLINE_MS,
     ) -> None:
         self._security = security or Security()
-        self._asking = Asking.at(url, self._security, patience or Patience())
-        self.url, self.model = self._asking.url, model
-        self._questions, self._deadline_ms = Questions(self.url, model), deadline_ms
+        self._pool = Asking.from_urls(url, self._security, retries or Patience())
+        self.url, self.model = self._pool.url, model
+        self._codec, self._deadline_ms = Questions(self.url, model), deadline_ms
 
     @classmethod
     def from_settings(cls, settings: Settings, model: str = "") -> PredictionClient:
-        """The client of the settings, for `model` or theirs; raises `SettingsError` for what it lacks."""
+        """Build a client from the settings, for `model` or the model that they name.
+
+        Raises
+        ------
+        SettingsError
+            If the client section lacks TLS files or a token that the server section demands.
+        """
         connection = Connection.from_settings(settings)
         return cls(connection.urls, model or settings.serving.model, **connection.options())
 
@@ -57,33 +91,82 @@ class PredictionClient:
         min_generation: int = 0,
         deadline_ms: float | None = None,
     ) -> Forecast:
-        """The forecast of `symbols` at the bar that closed at `as_of`, for the sleeve `route_key`.
+        """Request the forecast of `symbols` at one bar.
 
-        The server answers from features of exactly that bar. `min_generation` is the oldest rollout
-        document that may route the request.
+        The server reads the features of exactly that bar from its online store.
+
+        Parameters
+        ----------
+        symbols : sequence of str
+            Symbols to forecast.
+        as_of : datetime
+            Close of the bar, with a time zone.
+        route_key : str
+            Sleeve of capital that the forecast is for; decides between champion and canary.
+        min_generation : int
+            Oldest generation of the rollout document that may route the request.
+        deadline_ms : float, optional
+            Milliseconds that this request may take.
+
+        Returns
+        -------
+        Forecast
+            One score and one status a symbol, with the lineage of the version that answered.
+
+        Raises
+        ------
+        ServingError
+            If no server answered in time, or the server refused; its message is repeated.
+        TlsError
+            If a server that can be reached does not agree with the client on TLS.
+        ValueError
+            If `deadline_ms` is not positive.
         """
-        request, asked, at = self._questions.forecast(symbols, as_of, route_key, min_generation)
-        return self._questions.read_forecast(self._ask(request, deadline_ms), asked, at)
+        request, asked, at = self._codec.forecast(symbols, as_of, route_key, min_generation)
+        return self._codec.read_forecast(self._ask(request, deadline_ms), asked, at)
 
     def infer(self, panel: Panel, version: str = "", deadline_ms: float | None = None) -> Scores:
-        """Scores float32 `[symbols]` of `panel` float32 `[symbols, lookback, features]`."""
-        return self._questions.read_scores(self._ask(self._questions.infer(panel, version), deadline_ms))
+        """Request the scores of a panel of features.
+
+        Parameters
+        ----------
+        panel : ndarray of float32, shape [symbols, lookback, features]
+            Feature windows; NaN marks a missing value.
+        version : str
+            Version to score with; empty leaves the choice to the server's router.
+        deadline_ms : float, optional
+            Milliseconds that this request may take.
+
+        Returns
+        -------
+        ndarray of float32, shape [symbols]
+            Scores, NaN for a symbol with missing values.
+
+        Raises
+        ------
+        ServingError, TlsError, ValueError
+            As in `forecast`.
+        """
+        return self._codec.read_scores(self._ask(self._codec.infer(panel, version), deadline_ms))
 
     def live(self) -> bool:
-        """Whether a server answers at all.
+        """Return whether any server answers at all.
 
-        Raises `TlsError` where none does and one is there with which the client does not agree on TLS.
+        Raises
+        ------
+        TlsError
+            If none answers, and one that can be reached does not agree with the client on TLS.
         """
-        return self._any("ServerLive", self._questions.live())
+        return self._ask_any("ServerLive", self._codec.live())
 
     def ready(self) -> bool:
-        """Whether a server can answer for this model. Raises as `live` does."""
-        return self._any("ModelReady", self._questions.ready())
+        """Return whether any server can answer for this model. Raises as `live` does."""
+        return self._ask_any("ModelReady", self._codec.ready())
 
     def close(self) -> None:
-        """Close the connections; nothing can be asked afterwards."""
-        self._asking.close()
-        for server in self._asking.servers:
+        """Close the connections; later requests raise `ServingError`."""
+        self._pool.close()
+        for server in self._pool.servers:
             server.close()
 
     def __enter__(self) -> PredictionClient:
@@ -96,25 +179,25 @@ class PredictionClient:
 
     def _ask(self, request: Any, deadline_ms: float | None) -> Any:
         deadline = self._deadline_ms if deadline_ms is None else deadline_ms
-        return answer(self._asking.steps(deadline), request)
+        return answer(self._pool.steps(deadline), request)
 
-    def _any(self, method: str, question: Any) -> bool:
-        self._asking.require_open()
+    def _ask_any(self, method: str, request: Any) -> bool:
+        self._pool.require_open()
         failures = []
-        for server in self._asking.servers:
-            said, error = self._said(server, method, question)
-            if says_yes(said):
+        for server in self._pool.servers:
+            answer, error = self._ask_one(server, method, request)
+            if says_yes(answer):
                 return True
             failures.append((server.url, error))
-        # Not reachable is an answer to these questions; not to be understood is none.
+        # An unreachable server means "no"; a TLS mismatch is a fault that the caller must hear of.
         require_agreement(self._security, failures)
         return False
 
-    def _said(self, server: Server, method: str, question: Any) -> tuple[Any, Any]:
-        """The answer of one server, or its `grpc.RpcError`."""
+    def _ask_one(self, server: Server, method: str, request: Any) -> tuple[Any, Any]:
+        """Return the answer of one server, or its `grpc.RpcError`."""
         import grpc
 
         try:
-            return server.ask(method, question, self._deadline_ms / 1e3), None
+            return server.call(method, request, self._deadline_ms / 1e3), None
         except grpc.RpcError as error:
             return None, error

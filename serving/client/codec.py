@@ -1,4 +1,4 @@
-"""What a client asks, as messages of the protocol, and how the answers read.
+"""Requests of the client as protocol messages, and readers of the answers.
 
 The messages are those of `tritonclient`; any other client of the protocol gets the same answers.
 """
@@ -19,7 +19,7 @@ from serving.protocol.tensors import encode_bytes
 
 
 class Questions:
-    """Questions about `model`, and the answers of the servers at `url`.
+    """Builder of requests for `model`, and reader of the answers of the servers at `url`.
 
     Reading raises `ServingError` for an answer that no alphaloop server gives.
     """
@@ -30,7 +30,10 @@ class Questions:
     def forecast(
         self, symbols: Sequence[str], as_of: datetime, route_key: str, min_generation: int
     ) -> tuple[Any, tuple[str, ...], datetime]:
-        """The request for `symbols` at the bar that closed at `as_of`; and what `read_forecast` needs."""
+        """Build the request for `symbols` at the bar that closed at `as_of`.
+
+        Returns the message, and the symbols and the UTC time that `read_forecast` needs.
+        """
         asked, at = tuple(symbols), as_utc(as_of)
         request = self._request(SYMBOLS, BYTES, (len(asked),), encode_bytes(asked))
         request.parameters["as_of"].string_param = at.isoformat()
@@ -39,20 +42,20 @@ class Questions:
         return request, asked, at
 
     def infer(self, panel: Panel, version: str) -> Any:
-        """The request for the scores of `panel` float32 `[symbols, lookback, features]`."""
+        """Build the request for the scores of `panel` float32 `[symbols, lookback, features]`."""
         content = np.ascontiguousarray(panel, "<f4")
         return self._request(PANEL, FLOAT, panel.shape, content.tobytes(), version)
 
     def live(self) -> Any:
-        """Whether a server answers at all."""
+        """Build the request that asks for a server's liveness."""
         return self._messages.ServerLiveRequest()
 
     def ready(self) -> Any:
-        """Whether a server can answer for the model."""
+        """Build the request that asks for the model's readiness."""
         return self._messages.ModelReadyRequest(name=self._model)
 
     def read_forecast(self, message: Any, symbols: tuple[str, ...], as_of: datetime) -> Forecast:
-        """The answer to `forecast`."""
+        """Read the answer to a `forecast` request."""
         try:
             values = {name: _value(parameter) for name, parameter in message.parameters.items()}
             contents = _contents(message)
@@ -77,7 +80,7 @@ class Questions:
             raise self._stranger(error) from error
 
     def read_scores(self, message: Any) -> Scores:
-        """The answer to `infer`, float32 `[symbols]`."""
+        """Read the answer to an `infer` request, float32 `[symbols]`."""
         try:
             return np.frombuffer(_contents(message)[SCORES], "<f4").copy()
         except (KeyError, ValueError) as error:
@@ -96,12 +99,12 @@ class Questions:
 
 
 def says_yes(answer: Any) -> bool:
-    """Whether the answer to `live` or `ready` is yes."""
+    """Return whether an answer to `live` or `ready` is affirmative."""
     return bool(getattr(answer, "live", False) or getattr(answer, "ready", False))
 
 
 def _contents(message: Any) -> dict[str, bytes]:
-    """The raw contents of an answer's tensors, by name."""
+    """Return the raw contents of an answer's tensors by name."""
     names = (tensor.name for tensor in message.outputs)
     return dict(zip(names, message.raw_output_contents, strict=True))
 

@@ -1,7 +1,6 @@
-"""Waiting for an answer, by blocking a thread or on an event loop: what `serving/client/retry_policy.py`
-decides is done.
+"""Blocking and asyncio drivers for the retry policy in `retry_policy.py`.
 
-Both ways ask the same; they differ in what waits.
+Both drivers send the same requests; they differ only in how they wait.
 """
 
 from __future__ import annotations
@@ -20,42 +19,45 @@ INFER = "ModelInfer"
 
 
 def answer(steps: Steps, request: Any) -> Any:
-    """The answer to a `ModelInferRequest`, waited for in this thread. Raises as `steps` does."""
-    heard: Heard | None = None
+    """Send a `ModelInferRequest` as `steps` decides and block until its answer. Raises as `steps` does."""
+    outcome: Heard | None = None
     while True:
         try:
-            step = steps.send(heard)
+            step = steps.send(outcome)
         except StopIteration as end:
             return end.value
         if isinstance(step, Pause):
             sleep(step.seconds)
-            heard = None
+            outcome = None
         elif isinstance(step, Shake):
-            heard = _shaken(step)
+            outcome = _shaken(step)
         elif len(step.servers) == 1:
-            heard = _one(step, request)
+            outcome = _one(step, request)
         else:
-            heard = _first(step, request)
+            outcome = _first(step, request)
 
 
 async def answer_async(steps: Steps, request: Any) -> Any:
-    """The answer to a `ModelInferRequest`. Raises as `steps` does; who is cancelled cancels on the wire."""
-    heard: Heard | None = None
+    """Send a `ModelInferRequest` as `steps` decides and await its answer.
+
+    Raises as `steps` does. Cancelling the task cancels its calls on the wire.
+    """
+    outcome: Heard | None = None
     calls: dict[Any, Server] = {}
     done: asyncio.Queue[Any] = asyncio.Queue()
     try:
         while True:
             try:
-                step = steps.send(heard)
+                step = steps.send(outcome)
             except StopIteration as end:
                 return end.value
             if isinstance(step, Pause):
                 await asyncio.sleep(step.seconds)
-                heard = None
+                outcome = None
             elif isinstance(step, Shake):
-                heard = await asyncio.to_thread(_shaken, step)
+                outcome = await asyncio.to_thread(_shaken, step)
             else:
-                heard = await _first_async(step, request, calls, done)
+                outcome = await _first_async(step, request, calls, done)
     finally:
         steps.close()
         for call in calls:
@@ -63,14 +65,17 @@ async def answer_async(steps: Steps, request: Any) -> Any:
 
 
 async def settled(call: Any) -> tuple[Any, Any]:
-    """The answer of a call on the event loop, or its `grpc.RpcError`; who is cancelled cancels it."""
+    """Await a call and return its answer, or its `grpc.RpcError`.
+
+    Cancelling the task cancels the call.
+    """
     from grpc import StatusCode
     from grpc.aio import AioRpcError, Metadata
 
     try:
         code = await call.code()
         if code is StatusCode.CANCELLED:
-            # To await it would raise what says that this task is cancelled, and it is not.
+            # Awaiting a cancelled call raises CancelledError, as if this task had been cancelled.
             trailing = await call.trailing_metadata()
             return None, AioRpcError(code, Metadata(), trailing, await call.details())
         message = await call
@@ -85,37 +90,40 @@ async def settled(call: Any) -> tuple[Any, Any]:
 
 
 def _shaken(step: Shake) -> Heard:
-    """What is amiss with TLS, as the answer; None for nothing."""
+    """Diagnose a TLS failure.
+
+    The outcome's answer is the explanation, or None if TLS is fine.
+    """
     return Heard(disagreement(step.url, step.security, step.error, step.seconds), None)
 
 
-def _one(ask: Ask, request: Any) -> Heard | None:
-    """Ask one server: gRPC's blocking call, faster than one that can be waited for beside others.
+def _one(send: Ask, request: Any) -> Heard | None:
+    """Send the request to one server with gRPC's blocking call.
 
-    A late one has to be given up for that.
+    It is faster than a future, but cannot continue beside a hedged call, so it is given up at the limit.
     """
     import grpc
 
-    (server,) = ask.servers
-    seconds = ask.seconds if ask.limit is None else ask.limit
+    (server,) = send.servers
+    seconds = send.seconds if send.limit is None else send.limit
     try:
-        message = server.ask(INFER, request, seconds)
+        message = server.call(INFER, request, seconds)
     except grpc.RpcError as error:
-        if ask.limit is not None and is_overdue(error):
+        if send.limit is not None and is_overdue(error):
             return None
         return Heard(None, None, [(server, error)])
     return Heard(message, server)
 
 
-def _first(ask: Ask, request: Any) -> Heard:
-    """The first answer of several servers, all asked at once."""
+def _first(send: Ask, request: Any) -> Heard:
+    """Send the request to several servers at once and return the first answer."""
     import grpc
 
     done: queue.SimpleQueue[Any] = queue.SimpleQueue()
     calls: dict[Any, Server] = {}
     failures: list[tuple[Server, Any]] = []
-    for server in ask.servers:
-        call = server.begin(INFER, request, ask.seconds)
+    for server in send.servers:
+        call = server.start_call(INFER, request, send.seconds)
         calls[call] = server
         call.add_done_callback(done.put)
     try:
@@ -133,17 +141,20 @@ def _first(ask: Ask, request: Any) -> Heard:
 
 
 async def _first_async(
-    ask: Ask, request: Any, calls: dict[Any, Server], done: asyncio.Queue[Any]
+    send: Ask, request: Any, calls: dict[Any, Server], done: asyncio.Queue[Any]
 ) -> Heard | None:
-    """The first answer of the servers; `calls` are those under way, in the order of the servers."""
-    for server in ask.servers[len(calls) :]:
-        call = server.begin(INFER, request, ask.seconds)
+    """Await the first answer of the servers.
+
+    `calls` has the running calls, in the order of the servers.
+    """
+    for server in send.servers[len(calls) :]:
+        call = server.start_call(INFER, request, send.seconds)
         calls[call] = server
         call.add_done_callback(done.put_nowait)
     failures: list[tuple[Server, Any]] = []
     while calls:
         try:
-            async with asyncio.timeout(ask.limit):
+            async with asyncio.timeout(send.limit):
                 call = await done.get()
         except TimeoutError:
             return None
@@ -151,7 +162,7 @@ async def _first_async(
         message, error = await settled(call)
         if error is None:
             return Heard(message, server, failures)
-        if ask.limit is not None and is_overdue(error):
+        if send.limit is not None and is_overdue(error):
             return None
         failures.append((server, error))
     return Heard(None, None, failures)

@@ -2,56 +2,51 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    pass
-
-# Failures of the way to the server, not of the server: who asks again asks for the first time.
+# Failures of the connection, not of the server: to the server, a retry is the first attempt.
 LOST = ("UNAVAILABLE", "CANCELLED")
-
-
-# gRPC's words for a stream that the other side broke off, under statuses that servers use as well.
+# gRPC's messages for a stream that the peer broke off, under statuses that servers use as well.
 BROKEN = ("RST_STREAM", "http2 header", "Stream removed", "Connection reset", "GOAWAY")
 
-
 OVERLOADED, OVERDUE, UNKNOWN = "RESOURCE_EXHAUSTED", "DEADLINE_EXCEEDED", "UNAUTHENTICATED"
-
-
 UNREACHABLE = "UNAVAILABLE"
-
-
-# gRPC's words where nobody was found with whom hands could have been shaken.
+# gRPC's messages where no peer was reached, so that TLS cannot be the cause.
 NOBODY = ("Failed to connect to remote host", "resolving", "resolution")
-
 
 PUSHBACK = "grpc-retry-pushback-ms"
 
 
 def is_lost(error: Any) -> bool:
-    """Whether `error` (a `grpc.RpcError`) says that the way to the server failed."""
+    """Return whether `error` (a `grpc.RpcError`) says that the connection failed."""
     return error.code().name in LOST or any(word in (error.details() or "") for word in BROKEN)
 
 
 def is_doubtful(error: Any) -> bool:
-    """Whether `error` says that a server was not reached that is there, perhaps: then it may be TLS."""
+    """Return whether the connection failed although something may be listening.
+
+    That suggests a TLS mismatch.
+    """
     details = error.details() or ""
     return error.code().name == UNREACHABLE and not any(words in details for words in NOBODY)
 
 
 def is_overdue(error: Any) -> bool:
-    """Whether `error` says that no answer came in time."""
+    """Return whether the deadline passed before an answer came."""
     return bool(error.code().name == OVERDUE)
 
 
 def is_unknown(error: Any) -> bool:
-    """Whether `error` says that the server does not know the token."""
+    """Return whether the server does not know the client's token."""
     return bool(error.code().name == UNKNOWN)
 
 
 def pushback(error: Any) -> float | None:
-    """Seconds after which an overloaded server wants to be asked again; None where it does not say so."""
+    """Return the seconds after which an overloaded server accepts a retry.
+
+    None if the error names no time.
+    """
     if error.code().name != OVERLOADED:
         return None
-    told = dict(error.trailing_metadata() or ()).get(PUSHBACK)
-    return int(told) / 1e3 if told is not None and str(told).isdigit() else None
+    milliseconds = dict(error.trailing_metadata() or ()).get(PUSHBACK)
+    return int(milliseconds) / 1e3 if milliseconds is not None and str(milliseconds).isdigit() else None

@@ -1,4 +1,4 @@
-"""One replica as the client sees it: security, metadata of calls, circuit breaker."""
+"""One replica as the client sees it: security, call metadata and circuit breaker."""
 
 from __future__ import annotations
 
@@ -24,19 +24,30 @@ Metadata = tuple[tuple[str, str], ...]
 
 FAILURES, WINDOW_SECONDS, COOLDOWN_SECONDS = 3, 10.0, 1.0
 AUTHORITY, CERTIFICATE, KEY = "client.authority", "client.certificate", "client.key"
-# The name by which TLS agrees on HTTP/2 (RFC 7301).
+# Protocol name with which TLS negotiates HTTP/2 (RFC 7301).
 HTTP_2 = "h2"
-# gRPC refuses anything else in metadata, and its complaint would show the token.
+# gRPC refuses anything else in metadata, and its error message would show the token.
 _TOKEN = re.compile(rb"[!-~]+")
 
 
 @dataclass(frozen=True, slots=True)
 class Security:
-    """How a client shows who it is and knows whom it asks; nothing of it in clear text.
+    """Files with which a client authenticates itself and verifies servers.
 
-    `authority` is the PEM file of the CA of the servers' certificates and turns TLS on; `certificate` and
-    `key` are the client's own, for mutual TLS. `token` is the file of a bearer token, which
-    without TLS would go in clear text, so that it is then sent to loopback only.
+    Parameters
+    ----------
+    authority : Path, optional
+        PEM file of the CA that signed the servers' certificates; turns TLS on.
+    certificate, key : Path, optional
+        PEM files of the client's own certificate and private key, for mutual TLS.
+    token : Path, optional
+        File of a bearer token. Without TLS a token is sent to loopback addresses only, because it would
+        cross the network in clear text.
+
+    Examples
+    --------
+    >>> Security().credentials() is None
+    True
     """
 
     authority: Path | None = None
@@ -46,18 +57,21 @@ class Security:
 
     @classmethod
     def from_settings(cls, settings: ClientSettings) -> Security:
-        """The files of the settings."""
+        """Build the value from the client section of the settings."""
         return cls(settings.authority, settings.certificate, settings.key, settings.token)
 
     def credentials(self) -> SecretFile[Credentials] | None:
-        """Credentials of gRPC channels, and those that they are replaced with; None without TLS.
+        """Return reloadable credentials for gRPC channels; None without TLS.
 
-        Raises `SettingsError` for half a set, and for a file that cannot be read or is not what it should
-        be: gRPC itself would only fail to connect.
+        Raises
+        ------
+        SettingsError
+            If only one of certificate and key is set, or a file cannot be read or does not hold what it
+            should; gRPC itself would only fail to connect.
         """
         if (self.certificate is None) != (self.key is None):
-            given = "certificate" if self.key is None else "key"
-            raise SettingsError(f"client.{given} is given alone; set client.certificate and client.key")
+            name = "certificate" if self.key is None else "key"
+            raise SettingsError(f"client.{name} is given alone; set client.certificate and client.key")
         if self.authority is None:
             if self.certificate is not None:
                 raise SettingsError("client.certificate is of no use without TLS; set client.authority")
@@ -66,9 +80,13 @@ class Security:
         return SecretFile(self.authority, self._credentials, others)
 
     def bearer(self, urls: Iterable[str]) -> SecretFile[Metadata] | None:
-        """The token as what goes with each call to `urls`; None without one.
+        """Return the token as reloadable metadata of each call to `urls`; None without a token.
 
-        Raises `SettingsError`, which never holds the token.
+        Raises
+        ------
+        SettingsError
+            If the file holds no token, or the token would cross the network in clear text. The message never
+            holds the token.
         """
         if self.token is None:
             return None
@@ -79,7 +97,13 @@ class Security:
         return SecretFile(self.token, _read_bearer)
 
     def context(self) -> ssl.SSLContext:
-        """The same for OpenSSL, with HTTP/2. Raises `SettingsError` for files that cannot be used."""
+        """Return an OpenSSL context with these files and HTTP/2.
+
+        Raises
+        ------
+        SettingsError
+            If a file cannot be used.
+        """
         import ssl
 
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -93,23 +117,23 @@ class Security:
     def _credentials(self, authority: Path) -> Credentials:
         import grpc
 
-        def held() -> tuple[bytes, bytes | None, bytes | None]:
+        def contents() -> tuple[bytes, bytes | None, bytes | None]:
             return (
                 pem.read(authority, AUTHORITY),
                 pem.read(self.certificate, CERTIFICATE) if self.certificate else None,
                 pem.read(self.key, KEY) if self.key else None,
             )
 
-        what = f"a file of {AUTHORITY}, {CERTIFICATE} and {KEY}"
-        (trusted, certificate, key), _ = pem.checked(held, self.context, what)
+        description = f"a file of {AUTHORITY}, {CERTIFICATE} and {KEY}"
+        (trusted, certificate, key), _ = pem.checked(contents, self.context, description)
         return Credentials(trusted, certificate, key, grpc.ssl_channel_credentials(trusted, key, certificate))
 
 
 class Server:
-    """One server by its `url`; `breaker` says whether to ask it.
+    """One server at `url`; `breaker` says whether it may be sent requests.
 
-    `credentials` and `bearer` are those of a `Security`. An asynchronous one belongs to the event loop that
-    runs when it is made, and its `close` is awaited.
+    `credentials` and `bearer` come from a `Security`. An asynchronous server belongs to the event loop in
+    which it is made, and its `close` is awaited.
     """
 
     def __init__(
@@ -123,23 +147,23 @@ class Server:
 
         messages()
         self.url = url
-        # Decided here: with each call, who has no token would be asked in vain for one.
+        # Decided here once, so that calls without a token do not pay for the check.
         self._metadata: Callable[[], Metadata] = (
             _traced if bearer is None else lambda: bearer.current() + _traced()
         )
         self.breaker = CircuitBreaker(FAILURES, WINDOW_SECONDS, COOLDOWN_SECONDS)
         self._channel = Channel(url, credentials, asynchronous)
 
-    def ask(self, method: str, request: Any, seconds: float) -> Any:
-        """The answer within `seconds`; blocks. Raises `grpc.RpcError`.
+    def call(self, method: str, request: Any, seconds: float) -> Any:
+        """Call `method` and block for at most `seconds`. Raises `grpc.RpcError`.
 
-        With each call go the token and the span that it belongs to.
+        Each call carries the token and the trace context of the current span.
         """
-        return self._channel.ask(method, request, timeout=seconds, metadata=self._metadata())
+        return self._channel.call(method, request, timeout=seconds, metadata=self._metadata())
 
-    def begin(self, method: str, request: Any, seconds: float) -> Any:
-        """The same as a call that is under way: a future of gRPC's, or on an event loop one to await."""
-        return self._channel.begin(method, request, timeout=seconds, metadata=self._metadata())
+    def start_call(self, method: str, request: Any, seconds: float) -> Any:
+        """Start the same call: returns a gRPC future, or an awaitable on an event loop."""
+        return self._channel.start_call(method, request, timeout=seconds, metadata=self._metadata())
 
     def close(self) -> Any:
         """Close the connection."""

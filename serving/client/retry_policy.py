@@ -1,11 +1,15 @@
-"""Asking several servers as if they were one: deadlines, retries, a second question where one hangs.
+"""Retry policy over several replicas: deadlines, retries and hedged requests.
 
-Inference changes nothing on the server, so a question may be asked again, and of two servers at once:
-the first answer counts. (J. Dean, L. A. Barroso, "The Tail at Scale", CACM 2013: hedged requests, and
-only as many as do not become a load of their own.)
+Inference changes nothing on the server, so a request may be repeated, and may run on two servers at once:
+the first answer counts.
 
-Here it is decided what to do, step by step; `serving/client/drivers.py` does it, by blocking or on an event
-loop.
+This module decides step by step and does no I/O; `serving/client/drivers.py` carries the steps out, blocking
+or on an event loop.
+
+References
+----------
+J. Dean, L. A. Barroso, "The Tail at Scale", CACM 56(2), 2013: hedged requests, limited in number so that
+they do not become a load of their own.
 """
 
 from __future__ import annotations
@@ -26,18 +30,29 @@ from serving.security.reloadable_file import SecretFile
 
 MOST_CREDIT = 10.0
 LEAST_SECONDS = 1e-3
-# A server, and what gRPC said of it (a `grpc.RpcError`).
+# A server and its `grpc.RpcError`.
 Failure = tuple[Server, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """How long an answer is waited for, and how often a question is asked again.
+    """Limits of retries and hedged requests.
 
-    A question without an answer for `hedge_ms` (0: however long) is asked again, of two servers at once;
-    but only one in `hedge_every`, so that a slow cluster is not asked twice as much. A way that fails, or
-    a server that is overloaded and says when to come back, is asked up to `attempts` times in all, after
-    `pause_ms` that doubles.
+    Parameters
+    ----------
+    hedge_ms : float
+        Milliseconds without an answer after which a second server gets the request; 0 turns hedging off.
+    hedge_every : int
+        One request in this many may be hedged, so that a slow cluster does not get twice the load.
+    attempts : int
+        Attempts in all, where a connection fails, or an overloaded server says when to come back.
+    pause_ms : float
+        Milliseconds before the second retry; doubles with each further one.
+
+    Examples
+    --------
+    >>> Patience(attempts=1).hedge_ms
+    200.0
     """
 
     hedge_ms: float = 200.0
@@ -48,9 +63,9 @@ class Patience:
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """Have `servers` answer within `seconds`; the first answer counts. One that is at it already goes on.
+    """Step: send the request to `servers`; requests in flight continue, the first answer counts.
 
-    With a `limit`, None is to be said where nothing is heard for so many seconds.
+    `seconds` is the time left. If `limit` seconds pass without an answer, resume with `None`.
     """
 
     servers: tuple[Server, ...]
@@ -60,16 +75,16 @@ class Ask:
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """Ask nobody for `seconds`."""
+    """Step: send nothing for `seconds`."""
 
     seconds: float
 
 
 @dataclass(frozen=True, slots=True)
 class Shake:
-    """Find out within `seconds` whether it is TLS for which gRPC said `error` of the server at `url`.
+    """Step: find out within `seconds` if TLS caused gRPC's `error` for the server at `url`.
 
-    The answer is what is amiss, None for nothing.
+    Resume with an explanation as the answer, or with None as the answer if TLS is fine.
     """
 
     url: str
@@ -80,10 +95,13 @@ class Shake:
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """What was said: the `answer` of the server `by`, and the failures before; `by` is None without one."""
+    """Outcome of a step: the `answer` of server `server`, and the failures before it.
+
+    `server` is None if no server answered.
+    """
 
     answer: Any
-    by: Server | None
+    server: Server | None
     failures: Sequence[Failure] = ()
 
 
@@ -92,134 +110,163 @@ Steps = Generator[Ask | Pause | Shake, Heard | None, Any]
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """What was held against a server last, and whether that was a disagreement on TLS."""
+    """Last failure counted against a server; `tls` marks a disagreement on TLS."""
 
-    told: str
+    reason: str
     tls: bool = False
 
 
 class Asking:
-    """Decides which of `servers` is asked, and when again, each in its turn. Thread-safe.
+    """Pool of replicas: chooses the server of each request and decides on retries. Thread-safe.
 
-    They are asked with `security`; `credentials` and `bearer` are what it has now.
+    `credentials` and `bearer` are the reloadable files of `security`.
     """
 
     def __init__(
         self,
         servers: Sequence[Server],
-        patience: Patience,
+        retries: Patience,
         security: Security,
         credentials: SecretFile[Credentials] | None = None,
         bearer: SecretFile[Metadata] | None = None,
     ) -> None:
-        self.servers, self._patience, self._security = tuple(servers), patience, security
-        self._credentials, self._bearer, self._fault = credentials, bearer, Fault("")
+        self.servers, self._retries, self._security = tuple(servers), retries, security
+        self._credentials, self._bearer, self._last_failure = credentials, bearer, Fault("")
         self._turn, self._credit, self._closed = 0, 1.0, False
         self._lock = Lock()
 
     @classmethod
-    def at(
-        cls, url: str | Sequence[str], security: Security, patience: Patience, *, asynchronous: bool = False
+    def from_urls(
+        cls, url: str | Sequence[str], security: Security, retries: Patience, *, asynchronous: bool = False
     ) -> Asking:
-        """Asking the servers at `url`, `host:port` between commas or in a sequence.
+        """Build the pool of the servers at `url`.
 
-        Raises `SettingsError` for files of `security` that cannot be used.
+        Parameters
+        ----------
+        url : str or sequence of str
+            `host:port` of each server; in one text, separated by commas.
+        security : Security
+            TLS files and access token.
+        retries : Patience
+            Retries and hedged requests.
+        asynchronous : bool
+            Build channels for the running event loop.
+
+        Raises
+        ------
+        InputError
+            If `url` is empty or has an empty part.
+        SettingsError
+            If a file of `security` cannot be used.
         """
-        urls = [one.strip() for one in (url.split(",") if isinstance(url, str) else url)]
+        urls = [address.strip() for address in (url.split(",") if isinstance(url, str) else url)]
         if not urls or not all(urls):
             raise InputError(f"the client's url is {url!r}; give host:port, several separated by commas")
         credentials, bearer = security.credentials(), security.bearer(urls)
-        servers = [Server(one, credentials, bearer, asynchronous) for one in urls]
-        return cls(servers, patience, security, credentials, bearer)
+        servers = [Server(address, credentials, bearer, asynchronous) for address in urls]
+        return cls(servers, retries, security, credentials, bearer)
 
     @property
     def url(self) -> str:
-        """The servers, joined by commas."""
+        """Urls of the servers, joined by commas."""
         return ",".join(server.url for server in self.servers)
 
     def close(self) -> None:
-        """Let nothing be asked from now on; the connections are closed by who waits."""
+        """Refuse further requests; whoever drives the steps closes the connections."""
         self._closed = True
 
     def require_open(self) -> None:
-        """Raise `ServingError` once closed."""
+        """Raise `ServingError` if the client is closed."""
         if self._closed:
             raise ServingError(f"{self.url} gave no prediction: the client is closed")
 
     def steps(self, deadline_ms: float) -> Steps:
-        """What to do for one question, told what came of each step; returns the answer.
+        """Yield the steps of one request, each resumed with its outcome; return the answer.
 
-        Raises `ServingError` with what the last server said, and `TlsError` where one that was asked is there
-        and does not agree with the client on TLS.
+        Raises
+        ------
+        ServingError
+            With the error of the last server.
+        TlsError
+            If a server that can be reached does not agree with the client on TLS.
+        ValueError
+            If `deadline_ms` is not positive.
         """
         if not deadline_ms > 0:
-            # gRPC takes a deadline of 0 for none.
+            # gRPC takes a deadline of 0 for no deadline.
             raise ValueError(f"deadline_ms is {deadline_ms}; a request needs a positive time")
         began = monotonic()
         until = began + deadline_ms / 1e3
-        self._earn()
-        pause, failures = self._patience.pause_ms / 1e3, list[Failure]()
+        self._earn_credit()
+        pause, failures = self._retries.pause_ms / 1e3, list[Failure]()
         for attempt in count(1):
             self.require_open()
-            server = self._next()
+            server = self._next_server()
             if server is None:
                 break
-            heard = yield from self._once(server, until, hedge=attempt == 1)
-            if heard.by is not None:
-                return heard.answer
-            failures += heard.failures
+            outcome = yield from self._attempt(server, until, hedge=attempt == 1)
+            if outcome.server is not None:
+                return outcome.answer
+            failures += outcome.failures
             _, error = failures[-1]
-            if self._renewed(error, began):
+            if self._credentials_changed(error, began):
                 began = monotonic()
                 continue
             wait = pushback(error)
             final = wait is None and not is_lost(error)
             if wait is None:
-                # Another server can be asked at once.
+                # The first retry goes to another server, which needs no pause.
                 wait = 0.0 if attempt == 1 and len(self.servers) > 1 else pause
                 pause *= 2
-            if final or attempt >= self._patience.attempts or monotonic() + wait >= until:
+            if final or attempt >= self._retries.attempts or monotonic() + wait >= until:
                 break
             yield Pause(wait)
         self.require_open()
-        return (yield from self._end(failures, until))
+        return (yield from self._raise_failure(failures, until))
 
-    def _end(self, failures: Sequence[Failure], until: float) -> Generator[Shake, Heard | None, NoReturn]:
-        """Raise what the last server said; of TLS where the way to one failed that may be there.
+    def _raise_failure(
+        self, failures: Sequence[Failure], until: float
+    ) -> Generator[Shake, Heard | None, NoReturn]:
+        """Raise the last server's error, or `TlsError` if TLS broke a connection.
 
-        Who was left alone was not asked, and then the last failure of before is said.
+        If every breaker was open, no server was asked, and the last earlier failure is raised.
         """
         if not failures:
-            kind = TlsError if self._fault.tls else ServingError
-            raise kind(f"{self.url} gave no prediction: all are left alone for a while; {self._fault.told}")
+            kind = TlsError if self._last_failure.tls else ServingError
+            raise kind(
+                f"{self.url} gave no prediction: all are left alone for a while; {self._last_failure.reason}"
+            )
         server, error = failures[-1]
-        doubted = next((one for one in reversed(failures) if is_doubtful(one[1])), None)
-        left = until - monotonic()
-        if doubted is not None and is_lost(error) and left > 0:
-            url, said = doubted[0].url, doubted[1]
-            heard = yield Shake(url, self._security, said, left)
-            if heard is not None and heard.answer is not None:
-                self._fault = Fault(f"{url} {heard.answer}", tls=True)
-                raise TlsError(self._fault.told) from said
+        suspect = next((failure for failure in reversed(failures) if is_doubtful(failure[1])), None)
+        seconds_left = until - monotonic()
+        if suspect is not None and is_lost(error) and seconds_left > 0:
+            url, first_error = suspect[0].url, suspect[1]
+            outcome = yield Shake(url, self._security, first_error, seconds_left)
+            if outcome is not None and outcome.answer is not None:
+                self._last_failure = Fault(f"{url} {outcome.answer}", tls=True)
+                raise TlsError(self._last_failure.reason) from first_error
         raise ServingError(f"{server.url} gave no prediction: {error.code()}: {error.details()}") from error
 
-    def _once(self, server: Server, until: float, hedge: bool) -> Generator[Ask, Heard | None, Heard]:
-        """One question, and where its answer is late and there is credit, a second one to another server."""
-        limit: float | None = self._patience.hedge_ms / 1e3
+    def _attempt(self, server: Server, until: float, hedge: bool) -> Generator[Ask, Heard | None, Heard]:
+        """Make one attempt, hedged on another server if it is late.
+
+        Hedging needs credit, of which each request earns a part.
+        """
+        limit: float | None = self._retries.hedge_ms / 1e3
         if not (hedge and limit and limit < until - monotonic() and self._credit >= 1):
             limit = None
         servers: tuple[Server, ...] = (server,)
         while True:
-            heard = yield Ask(servers, max(until - monotonic(), LEAST_SECONDS), limit)
-            if heard is not None:
-                return self._judged(heard)
-            self._hold(server, f"gave no answer within {self._patience.hedge_ms:g} ms")
-            if self._spend():
-                servers = (server, self._next() or server)
+            outcome = yield Ask(servers, max(until - monotonic(), LEAST_SECONDS), limit)
+            if outcome is not None:
+                return self._record(outcome)
+            self._count_failure(server, f"gave no answer within {self._retries.hedge_ms:g} ms")
+            if self._spend_credit():
+                servers = (server, self._next_server() or server)
             limit = None
 
-    def _next(self) -> Server | None:
-        """The next server in turn that is not left alone; None where all are."""
+    def _next_server(self) -> Server | None:
+        """Return the next server in turn with a closed breaker; None if all are open."""
         for _ in self.servers:
             with self._lock:
                 server = self.servers[self._turn % len(self.servers)]
@@ -228,42 +275,42 @@ class Asking:
                 return server
         return None
 
-    def _renewed(self, error: Any, since: float) -> bool:
-        """Whether what may have led to `error` is another than that of a question that began at `since`.
+    def _credentials_changed(self, error: Any, since: float) -> bool:
+        """Return whether the credentials behind `error` changed after an attempt that began at `since`.
 
-        It is the token of who is not known, and the certificates of who cannot connect.
+        That is the token for a refused token, and the certificates for a failed connection.
         """
-        shown = self._bearer if is_unknown(error) else self._credentials if is_lost(error) else None
-        if shown is None:
+        file = self._bearer if is_unknown(error) else self._credentials if is_lost(error) else None
+        if file is None:
             return False
-        shown.look()
-        return shown.changed >= since
+        file.reload_if_replaced()
+        return file.changed_at >= since
 
-    def _earn(self) -> None:
+    def _earn_credit(self) -> None:
         with self._lock:
-            self._credit = min(self._credit + 1 / self._patience.hedge_every, MOST_CREDIT)
+            self._credit = min(self._credit + 1 / self._retries.hedge_every, MOST_CREDIT)
 
-    def _spend(self) -> bool:
+    def _spend_credit(self) -> bool:
         with self._lock:
             enough = self._credit >= 1
             self._credit -= 1 if enough else 0
         return enough
 
-    def _judged(self, heard: Heard) -> Heard:
-        """A way that fails, or no answer in time, speaks against a server; an answer that says no does not.
+    def _record(self, outcome: Heard) -> Heard:
+        """Count connection failures and missed deadlines against their servers, and return `heard`.
 
-        Gives back what was heard.
+        An error that a server answered with is no failure of that server.
         """
-        for server, error in heard.failures:
+        for server, error in outcome.failures:
             if is_lost(error) or is_overdue(error):
-                self._hold(server, f"failed with {error.code()}: {error.details()}")
+                self._count_failure(server, f"failed with {error.code()}: {error.details()}")
             else:
                 server.breaker.succeeded()
-        if heard.by is not None:
-            heard.by.breaker.succeeded()
-        return heard
+        if outcome.server is not None:
+            outcome.server.breaker.succeeded()
+        return outcome
 
-    def _hold(self, server: Server, told: str) -> None:
-        """Hold a failure against a server."""
-        self._fault = Fault(shortened(f"{server.url} {told}", MOST_TOLD))
+    def _count_failure(self, server: Server, reason: str) -> None:
+        """Count a failure against a server."""
+        self._last_failure = Fault(shortened(f"{server.url} {reason}", MOST_TOLD))
         server.breaker.failed()

@@ -1,4 +1,4 @@
-"""Connection: whom the settings say to ask for predictions, and how."""
+"""Addresses, security and retries of a client, read from the settings."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from serving.protocol.address import address
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """The servers at `urls`, the client's security and patience, and its usual deadline."""
+    """Servers at `urls`, with the client's security, retry settings and default deadline."""
 
     urls: tuple[str, ...]
     security: Security
-    patience: Patience
+    retries: Patience
     deadline_ms: float
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Connection:
-        """The connection of `settings.client`; without urls, to the host and port of `settings.serving`.
+        """Read `settings.client`; without urls, use host and port of `settings.serving`.
 
-        Raises `SettingsError` where that server asks for what the client does not have.
+        Raises `SettingsError` where that server demands TLS files or a token that the client section lacks.
         """
         client, serving = settings.client, settings.serving
         if not client.urls:
@@ -40,12 +40,12 @@ class Connection:
         )
 
     def options(self) -> dict[str, Any]:
-        """The keywords of a client."""
-        return {"security": self.security, "patience": self.patience, "deadline_ms": self.deadline_ms}
+        """Return the keyword arguments for a client."""
+        return {"security": self.security, "retries": self.retries, "deadline_ms": self.deadline_ms}
 
 
 def _require_equipped(client: ClientSettings, serving: ServingSettings) -> None:
-    wanted = (
+    pairs = (
         ("client.authority", client.authority, "serving.tls_certificate", serving.tls_certificate),
         (
             "client.certificate and client.key",
@@ -55,9 +55,11 @@ def _require_equipped(client: ClientSettings, serving: ServingSettings) -> None:
         ),
         ("client.token", client.token, "serving.tokens", serving.tokens),
     )
-    lacking = [f"{ours} (as there is {theirs})" for ours, have, theirs, asks in wanted if asks and not have]
-    if lacking:
+    missing = [
+        f"{ours} (as there is {theirs})" for ours, value, theirs, demanded in pairs if demanded and not value
+    ]
+    if missing:
         raise SettingsError(
             f"the server on {address(serving.host, serving.grpc_port)} asks for what the client lacks: "
-            f"set {', '.join(lacking)}; for another server set client.urls"
+            f"set {', '.join(missing)}; for another server set client.urls"
         )

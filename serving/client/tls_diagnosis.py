@@ -1,8 +1,9 @@
-"""The handshake: why a server that is there cannot be asked, and which setting mends it.
+"""Diagnosis of failed TLS handshakes: the cause, and the setting that mends it.
 
-gRPC tells of a server that is away, of one that speaks TLS to a client that does not, and of one that wants
-a certificate which the client lacks by one status, and of the last two by the same words: its servers close
-the connection without an alert. So hands are shaken once more, by OpenSSL, and nothing is asked.
+gRPC reports one status for a server that is away, for a server that speaks TLS to a client in clear text,
+and for a server that wants a certificate which the client lacks; the last two even share one message, as
+gRPC's servers close the connection without an alert. So the handshake is repeated here with OpenSSL, and no
+request is sent.
 """
 
 from __future__ import annotations
@@ -19,52 +20,52 @@ from serving.client.grpc_errors import UNREACHABLE
 from serving.client.replica import HTTP_2, Security
 
 SECONDS = 1.0
-# What a client of HTTP/2 says first: the preface and empty settings (RFC 9113, section 3.4).
+# First bytes of an HTTP/2 client: the preface and empty settings (RFC 9113, section 3.4).
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, 4, 0, 0, 0, 0, 0))
-# The place and value of a frame's type, by which a server's settings are known (section 4.1).
+# Index and value of a frame's type, which identify a server's settings frame (section 4.1).
 FRAME_TYPE, SETTINGS = 3, 4
-# OpenSSL's X509_V_ERR_… for dates, and for names of a host and of an address.
+# OpenSSL's X509_V_ERR_… for dates, and for mismatched host names and addresses.
 OUT_OF_DATE, OF_ANOTHER = (9, 10), (62, 64)
-# Alerts (RFC 8446, section 6.2) with which a server refuses who shows no certificate, or a wrong one.
+# Alerts (RFC 8446, section 6.2) with which a server refuses a missing or wrong client certificate.
 ALERT, REFUSALS = "ALERT", ("CERTIFICATE", "UNKNOWN_CA", "ACCESS_DENIED")
-# gRPC's own words for a handshake that came to nothing, whatever the reason.
+# gRPC's messages for a failed handshake, whatever the reason.
 FAILED = ("handshake failed", "verification check failed", "cannot check peer")
 
 
 def require_agreement(security: Security, failures: Iterable[tuple[str, Any]]) -> None:
-    """Raise `TlsError` for the first server that is there and does not agree with the client on TLS.
+    """Raise `TlsError` for the first reachable server with other TLS settings.
 
-    `failures` are the urls that were asked, with what gRPC said (a `grpc.RpcError`). Blocks as
-    `disagreement` does.
+    `failures` are pairs of a url and its `grpc.RpcError`. Blocks as `disagreement` does.
     """
     for url, error in failures:
-        told = None if error is None else disagreement(url, security, error)
-        if told is not None:
-            raise TlsError(f"{url} {told}") from error
+        explanation = None if error is None else disagreement(url, security, error)
+        if explanation is not None:
+            raise TlsError(f"{url} {explanation}") from error
 
 
 def disagreement(url: str, security: Security, error: Any, seconds: float = math.inf) -> str | None:
-    """What the server at `url` and the client do not agree on, and which setting mends it; None for nothing.
+    """Explain a TLS mismatch with the server at `url`; None if there is none.
 
-    `error` is what gRPC said. Blocks for some milliseconds, for a second where a server accepts a connection
-    and says nothing, and for `seconds` at most.
+    `error` is the `grpc.RpcError` of a call. The text names the setting that mends the mismatch. Blocks for
+    some milliseconds, for a second where a server accepts a connection and sends nothing, and for `seconds`
+    at most.
     """
     if error.code().name != UNREACHABLE:
         return None
-    told = _amiss(url, security, monotonic() + seconds)
-    if told is None and any(words in (error.details() or "").lower() for words in FAILED):
+    explanation = _amiss(url, security, monotonic() + seconds)
+    if explanation is None and any(words in (error.details() or "").lower() for words in FAILED):
         return (
             f"and the client do not agree on TLS ({error.details()}); look at client.authority, "
             "client.certificate and the name in client.urls"
         )
-    return told
+    return explanation
 
 
 def _amiss(url: str, security: Security, until: float) -> str | None:
-    """What is amiss with the server at `url`; None where nothing is, or it cannot be reached."""
+    """Explain the TLS mismatch; None if there is none, or the server cannot be reached."""
     host, _, port = url.rpartition(":")
     if not port.isdigit() or "/" in host:
-        # A socket, or a name that only gRPC can resolve.
+        # A Unix socket, or a name that only gRPC can resolve.
         return None
     address = (host.strip("[]"), int(port))
     try:
@@ -72,13 +73,13 @@ def _amiss(url: str, security: Security, until: float) -> str | None:
             return _clear_to_tls(address, until)
         return _tls(address, security, until)
     except (OSError, ValueError, OverflowError, SettingsError):
-        # Away, silent, no address at all, or a file of the client's is gone: gRPC's words have to do.
+        # Server away or silent, invalid address, or a client file gone: gRPC's message has to do.
         return None
 
 
 def _clear_to_tls(address: tuple[str, int], until: float) -> str | None:
     anybody = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    # Whose certificate it is does not matter: nothing is said over this connection.
+    # The server's identity does not matter: nothing is sent over this connection.
     anybody.check_hostname, anybody.verify_mode = False, ssl.CERT_NONE
     anybody.set_alpn_protocols([HTTP_2])
     try:
@@ -92,7 +93,7 @@ def _clear_to_tls(address: tuple[str, int], until: float) -> str | None:
 
 def _tls(address: tuple[str, int], security: Security, until: float) -> str | None:
     try:
-        way = _shaken(address, security.context(), until)
+        connection = _shaken(address, security.context(), until)
     except ssl.SSLCertVerificationError as error:
         return _untrusted(error, security)
     except (ssl.SSLError, ConnectionError) as error:
@@ -101,13 +102,13 @@ def _tls(address: tuple[str, int], security: Security, until: float) -> str | No
         if _clear(address, until):
             return "speaks clear text, and the client TLS; unset client.authority, or set serving.tls_… there"
         return None
-    with way:
-        if way.selected_alpn_protocol() != HTTP_2:
+    with connection:
+        if connection.selected_alpn_protocol() != HTTP_2:
             return "speaks TLS, but not gRPC; name the port of gRPC in client.urls"
         try:
-            way.settimeout(_left(until))
-            way.sendall(PREFACE)
-            if way.recv(1):
+            connection.settimeout(_left(until))
+            connection.sendall(PREFACE)
+            if connection.recv(1):
                 return None
         except (ssl.SSLError, ConnectionError) as error:
             if _refuses(error):
@@ -116,13 +117,13 @@ def _tls(address: tuple[str, int], security: Security, until: float) -> str | No
 
 
 def _untrusted(error: ssl.SSLCertVerificationError, security: Security) -> str:
-    told = error.verify_message.rstrip(".")
+    text = error.verify_message.rstrip(".")
     if error.verify_code in OUT_OF_DATE:
-        return f"has a certificate that is out of date ({told}); renew serving.tls_certificate there"
+        return f"has a certificate that is out of date ({text}); renew serving.tls_certificate there"
     if error.verify_code in OF_ANOTHER:
-        return f"has the certificate of another ({told}); name it in client.urls as its certificate does"
+        return f"has the certificate of another ({text}); name it in client.urls as its certificate does"
     return (
-        f"has a certificate that client.authority does not vouch for ({told}); {security.authority} must be "
+        f"has a certificate that client.authority does not vouch for ({text}); {security.authority} must be "
         "the PEM of the CA that signed it"
     )
 
@@ -137,9 +138,10 @@ def _uncertified(security: Security) -> str:
 
 
 def _asks_who(address: tuple[str, int], security: Security, until: float) -> bool:
-    """Whether the server that closed the connection wants to know the client, and is not going away.
+    """Return whether the server closed the connection for want of a client certificate.
 
-    In TLS 1.2 the client's certificate comes before the handshake is over: without it there is none.
+    The other reason would be that it shuts down. In TLS 1.2 the client's certificate is part of the
+    handshake, which therefore fails without one.
     """
     context = security.context()
     context.maximum_version = ssl.TLSVersion.TLSv1_2
@@ -149,38 +151,38 @@ def _asks_who(address: tuple[str, int], security: Security, until: float) -> boo
     except (ssl.SSLEOFError, ConnectionResetError):
         return True
     except ssl.SSLError as error:
-        # OpenSSL's servers say no more than that to who shows no certificate.
+        # OpenSSL's servers send only this alert to a client without a certificate.
         return _refuses(error) or "ALERT_HANDSHAKE_FAILURE" in (error.reason or "")
 
 
 def _clear(address: tuple[str, int], until: float) -> bool:
-    """Whether the server speaks HTTP/2 in clear text."""
+    """Return whether the server speaks HTTP/2 in clear text."""
     try:
-        with socket.create_connection(address, _left(until)) as way:
-            way.sendall(PREFACE)
-            said = way.recv(FRAME_TYPE + 1)
+        with socket.create_connection(address, _left(until)) as connection:
+            connection.sendall(PREFACE)
+            reply = connection.recv(FRAME_TYPE + 1)
     except OSError:
         return False
-    return len(said) > FRAME_TYPE and said[FRAME_TYPE] == SETTINGS
+    return len(reply) > FRAME_TYPE and reply[FRAME_TYPE] == SETTINGS
 
 
 def _shaken(address: tuple[str, int], context: ssl.SSLContext, until: float) -> ssl.SSLSocket:
-    """A connection on which both have said who they are."""
-    way = socket.create_connection(address, _left(until))
+    """Return a connection whose handshake is complete."""
+    connection = socket.create_connection(address, _left(until))
     try:
-        way.settimeout(_left(until))
-        return context.wrap_socket(way, server_hostname=address[0])
+        connection.settimeout(_left(until))
+        return context.wrap_socket(connection, server_hostname=address[0])
     except BaseException:
-        way.close()
+        connection.close()
         raise
 
 
 def _left(until: float) -> float:
-    """Seconds that may be waited for once more. Raises `TimeoutError` where there are none."""
-    left = min(SECONDS, until - monotonic())
-    if left <= 0:
+    """Return the seconds that the next wait may take. Raises `TimeoutError` if none are left."""
+    seconds = min(SECONDS, until - monotonic())
+    if seconds <= 0:
         raise TimeoutError("no time is left to shake hands")
-    return left
+    return seconds
 
 
 def _refuses(error: OSError) -> bool:

@@ -1,7 +1,5 @@
-"""Exports: one model version as something that another server runs.
+"""Exports: one model version written for another server, BentoML or Triton.
 
-Here lives what writes a Bento (BentoML) and a model repository (Triton). What is written holds the ONNX
-file and the card as they are on the registry, and needs nothing of alphaloop to run.
-
-A version comes in from the registry; a folder goes out.
+A version comes in from the registry; a folder goes out, with the version's ONNX file and card as the
+registry holds them. The folder needs nothing of alphaloop to run.
 """

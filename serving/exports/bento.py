@@ -1,6 +1,6 @@
-"""A Bento of a model version, built by BentoML's own command in a child process.
+"""Export of a model version as a Bento, built by BentoML in a child process.
 
-The child keeps BentoML's store, which it makes wherever it is imported, in a temporary folder.
+The child keeps BentoML's store, which BentoML creates wherever it is imported, in a temporary folder.
 """
 
 from __future__ import annotations
@@ -23,9 +23,28 @@ SECONDS = 300
 
 
 def export_bento(exported: ExportedVersion, folder: Path) -> Path:
-    """Build the Bento in `folder`, which must be new, and return it; `bentoml serve FOLDER` serves it.
+    """Build a Bento of a model version; `bentoml serve FOLDER` serves it.
 
-    Raises `MissingPartError` without BentoML, and `VendorError` with BentoML's words if it fails.
+    Parameters
+    ----------
+    exported : ExportedVersion
+        Version to export.
+    folder : Path
+        Folder of the Bento; must not exist, or be empty.
+
+    Returns
+    -------
+    Path
+        The folder, absolute.
+
+    Raises
+    ------
+    MissingPartError
+        If BentoML is not installed.
+    VendorError
+        If BentoML fails; holds the end of its output.
+    InputError
+        If the folder is not empty or cannot be written.
     """
     require_new(folder)
     try:
@@ -38,8 +57,8 @@ def export_bento(exported: ExportedVersion, folder: Path) -> Path:
         _build(context, home)
         # One Bento was built: <home>/bentos/<name>/<version>.
         (built,) = [path for path in (home / "bentos").glob("*/*") if path.is_dir()]
-        with written_whole(folder) as place:
-            shutil.copytree(built, place, dirs_exist_ok=True)
+        with written_whole(folder) as unfinished:
+            shutil.copytree(built, unfinished, dirs_exist_ok=True)
     return folder.resolve()
 
 

@@ -1,6 +1,6 @@
-"""The service of an exported model, as the text that is written into its Bento.
+"""Source text of the service that is written into a Bento.
 
-It is no module of ours: it reads the model beside it when it is imported, and imports BentoML.
+The text is no module of ours: the service reads the model beside it at import, and imports BentoML.
 """
 
 from __future__ import annotations
@@ -8,9 +8,9 @@ from __future__ import annotations
 from serving.protocol.request_limits import MAX_ELEMENTS, MAX_PANEL_SYMBOLS
 
 _TEXT = '''\
-"""The service of an exported model: scores of a panel by ONNX Runtime, as alphaloop's own server gives them.
+"""Service of an exported model: scores a panel with ONNX Runtime, as alphaloop's own server does.
 
-Written by `alphaloop export bento`; `model.onnx` and `card.json` lie beside it. Needs bentoml, numpy and
+Written by `alphaloop export bento`; `model.onnx` and `card.json` are beside it. Needs bentoml, numpy and
 onnxruntime, and nothing of alphaloop. Serve it with: bentoml serve FOLDER
 """
 
@@ -34,7 +34,7 @@ MAX_SYMBOLS, MAX_ELEMENTS = {limits}
 
 
 def read(panel: Any) -> Any:
-    """The panel as float32, NaN for null; refused as alphaloop's own server refuses it."""
+    """Convert a panel to float32, null to NaN; refuses what alphaloop's own server refuses."""
     rows, width = CARD["lookback"], len(CARD["features"])
     shape = f"[symbols, {rows}, {width}]"
     if not isinstance(panel, list) or not panel:
@@ -62,16 +62,16 @@ def read(panel: Any) -> Any:
 
 
 def refused(why: str) -> Exception:
-    """The error that becomes status 400."""
+    """Build the error that becomes status 400."""
     return bentoml.exceptions.InvalidArgument(why)
 
 
 @bentoml.service(name=CARD["bento"], workers=1)
 class Prediction:
-    """One model version; a session has one thread."""
+    """Model version, in an ONNX Runtime session with one thread."""
 
     def __init__(self) -> None:
-        # Read once, when ONNX Runtime is imported: without it events for its vendor are queued on disk.
+        # Read once, when ONNX Runtime is imported: otherwise telemetry for its vendor is queued on disk.
         os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
         import onnxruntime
 
@@ -81,12 +81,12 @@ class Prediction:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         self.session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-        # The first run plans the session's memory; it must not be a client's.
+        # The first run plans the session's memory; no client should wait for that.
         self._score(np.zeros((2, CARD["lookback"], len(CARD["features"])), np.float32))
 
     @bentoml.api
     def predict(self, panel: Any) -> dict[str, Any]:
-        """Scores of `panel`, `[symbols][lookback][features]`; null where a symbol has a value missing."""
+        """Score `panel`, `[symbols][lookback][features]`; null for a symbol with a missing value."""
         scores = self._score(read(panel))
         return {
             "model": CARD["model"],
@@ -105,7 +105,7 @@ class Prediction:
 
 
 class AsJson:
-    """Reads every body as JSON, whatever its client calls it, as alphaloop's own server does."""
+    """Middleware that treats every body as JSON, whatever its content type, as alphaloop's server does."""
 
     def __init__(self, application: Any) -> None:
         self.application = application

@@ -1,4 +1,4 @@
-"""The version that is exported: its file and its card, checked, and what to call it."""
+"""Model version to export, with its checked file and card, and the export's folder."""
 
 from __future__ import annotations
 
@@ -22,7 +22,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ExportedVersion:
-    """A version of `model` with its card and ONNX file, which ONNX Runtime can run."""
+    """Version of `model` with its card and an ONNX file that ONNX Runtime can run.
+
+    Parameters
+    ----------
+    model, version : str
+        Name and version in the registry.
+    card : Card
+        The version's model card.
+    onnx : bytes
+        The version's ONNX file.
+    """
 
     model: str
     version: str
@@ -31,9 +41,30 @@ class ExportedVersion:
 
     @classmethod
     def read(cls, registry: Registry, model: str, version: str = "") -> ExportedVersion:
-        """The version, by default the champion, else the newest.
+        """Read a version from the registry and check that it runs.
 
-        Raises `UnknownNameError` for one that does not exist and `ServingError` for one that cannot run.
+        Parameters
+        ----------
+        registry : Registry
+            Registry to read from.
+        model : str
+            Name of the model.
+        version : str
+            Version to read; by default the champion, else the newest.
+
+        Returns
+        -------
+        ExportedVersion
+            The version, which ONNX Runtime can run.
+
+        Raises
+        ------
+        UnknownNameError
+            If the registry does not have the model or version.
+        DamagedStoreError
+            If the ONNX file does not have the digest on its card.
+        ServingError
+            If ONNX Runtime cannot run the version.
         """
         document = registry.rollout(model)
         chosen = version or (document.champion if document else registry.versions(model)[-1])
@@ -43,12 +74,12 @@ class ExportedVersion:
 
     @property
     def safe_name(self) -> str:
-        """The model's name as file systems and container tags take it."""
+        """Model name in characters that file systems and container tags accept."""
         return re.sub(r"[^a-z0-9_-]+", "-", self.model.lower()).strip("-") or "model"
 
 
 def require_new(folder: Path) -> Path:
-    """`folder`, absolute; raises `InputError` where something is already there."""
+    """Return `folder` as an absolute path; raises `InputError` unless it is missing or empty."""
     if folder.exists() and any(folder.iterdir() if folder.is_dir() else [folder]):
         raise InputError(f"{folder} exists already; give another place, or remove it")
     return folder.resolve()
@@ -56,13 +87,12 @@ def require_new(folder: Path) -> Path:
 
 @contextmanager
 def written_whole(folder: Path) -> Iterator[Path]:
-    """A folder to write to, which becomes `folder` once the block is over.
+    """Yield a temporary folder that becomes `folder` when the block succeeds.
 
-    Of a block that fails nothing stays. Raises `InputError` where something is already there, and where it
-    cannot be written.
+    If the block fails, nothing remains. Raises `InputError` if `folder` is not empty, or cannot be written.
     """
     folder = require_new(folder)
-    made = [parent for parent in folder.parents if not parent.exists()]
+    created = [parent for parent in folder.parents if not parent.exists()]
     unfinished = folder.with_name(f".{folder.name}-{secrets.token_hex(6)}")
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -71,7 +101,7 @@ def written_whole(folder: Path) -> Iterator[Path]:
         os.replace(unfinished, folder)
     except BaseException as error:
         shutil.rmtree(unfinished, ignore_errors=True)
-        for parent in made:
+        for parent in created:
             with suppress(OSError):
                 parent.rmdir()
         if isinstance(error, OSError):

@@ -1,8 +1,8 @@
-"""A model repository for Triton Inference Server: `config.pbtxt`, versions, warm-up.
+"""Export of model versions as a repository for Triton Inference Server.
 
 https://docs.nvidia.com/deeplearning/triton-inference-server/user-guide/docs/user_guide/model_repository.html
-The configuration is made as Triton's own message (`ModelConfig`), so it cannot have a field that Triton
-does not know. Triton takes tensors only: a symbol with a missing value must be left out by the client.
+The configuration is built as Triton's own message (`ModelConfig`), so it cannot have a field that Triton does
+not know. Triton takes tensors only: a client must leave out a symbol with a missing value.
 """
 
 from __future__ import annotations
@@ -18,15 +18,34 @@ from serving.exports.exported_version import ExportedVersion, written_whole
 from serving.protocol.messages import PANEL, SCORES
 
 CONFIG_FILE, MODEL_FILE, CARD_FILE = "config.pbtxt", "model.onnx", "card.json"
-# Symbols of the request with which a version is warmed up before Triton calls it ready.
+# Symbols in the warm-up request that Triton runs before it reports a version as ready.
 WARM_SYMBOLS = 2
 
 
 def export_triton(exported: Sequence[ExportedVersion], folder: Path) -> Path:
-    """Write versions of one model to `folder/<model>`, which must be new; returns `folder`.
+    """Write versions of one model as a Triton model repository.
 
-    Raises `InputError` for versions that do not take the same inputs, as Triton has one configuration for
-    all, and for one that is named twice. What fails leaves nothing.
+    Parameters
+    ----------
+    exported : sequence of ExportedVersion
+        Versions of one model.
+    folder : Path
+        Repository; `folder/<model>` must not exist, or be empty.
+
+    Returns
+    -------
+    Path
+        The repository, absolute.
+
+    Raises
+    ------
+    InputError
+        If the versions do not take the same inputs (Triton has one configuration for all), if a version is
+        named twice, or if the folder is not empty or cannot be written. A failed export leaves nothing.
+
+    References
+    ----------
+    Triton Inference Server, "Model Repository" and "Model Configuration".
     """
     first = exported[0]
     for number, one in enumerate(exported[1:], 1):
@@ -38,18 +57,18 @@ def export_triton(exported: Sequence[ExportedVersion], folder: Path) -> Path:
                 f"({first.card.lookback} and {one.card.lookback} rows of {len(first.card.features)} and "
                 f"{len(one.card.features)} features); export them apart"
             )
-    with written_whole(folder / first.safe_name) as place:
+    with written_whole(folder / first.safe_name) as model_folder:
         for one in exported:
-            version = place / one.version
+            version = model_folder / one.version
             version.mkdir()
             (version / MODEL_FILE).write_bytes(one.onnx)
             (version / CARD_FILE).write_text(one.card.to_json())
-        (place / CONFIG_FILE).write_text(config_text(exported))
+        (model_folder / CONFIG_FILE).write_text(config_text(exported))
     return folder.resolve()
 
 
 def config_text(exported: Sequence[ExportedVersion]) -> str:
-    """`config.pbtxt`: protobuf's text format of the configuration."""
+    """Return the content of `config.pbtxt`: the configuration in protobuf's text format."""
     from google.protobuf import text_format
 
     return str(text_format.MessageToString(_config(exported)))
@@ -65,11 +84,11 @@ def _config(exported: Sequence[ExportedVersion]) -> Any:
     )
     config.input.add(name=PANEL, data_type=model_config_pb2.TYPE_FP32, dims=(-1, rows, width))
     config.output.add(name=SCORES, data_type=model_config_pb2.TYPE_FP32, dims=(-1,))
-    config.version_policy.specific.versions.extend(int(one.version) for one in exported)
+    config.version_policy.specific.versions.extend(int(version.version) for version in exported)
     config.instance_group.add(count=1, kind=model_config_pb2.ModelInstanceGroup.KIND_CPU)
     for name in ("intra_op_thread_count", "inter_op_thread_count"):
         config.parameters[name].string_value = "1"
-    for name, value in _lineage([one.card for one in exported]).items():
+    for name, value in _lineage([version.card for version in exported]).items():
         config.parameters[name].string_value = value
     warmth = config.model_warmup.add(name="zeros", batch_size=1, count=1)
     warmth.inputs[PANEL].data_type = model_config_pb2.TYPE_FP32

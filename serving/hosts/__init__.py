@@ -1,1 +1,1 @@
-"""The hosts that run the inference core: Ray Serve, and a single process without Ray."""
+"""Hosts of the inference core: a single process, or Ray Serve."""

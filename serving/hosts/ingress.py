@@ -1,11 +1,11 @@
-"""How requests get to the inference service inside Ray Serve's processes.
+"""Path of requests to the inference service inside Ray Serve's processes.
 
-Serve calls `add_service` for each of its gRPC servers. In a replica (direct ingress) the handlers are put
-on that server as they are in the process host, health and reflection with them. Serve's own path to the
-replica (a context, two generators, a dozen metrics for each request) would add half of a request's time
-again, and hide deadlines; what it counts is counted by the service's own metrics, and replicas are scaled
-by how busy they are (`serving.hosts.scaling`). In Serve's Python proxy there is no replica, and Serve's
-path is taken. HTTP takes Serve's path, as it does not matter to latency there.
+Serve calls `add_service` for each of its gRPC servers. In a replica (direct ingress) the handlers are added
+to that server as in the process host, with health and reflection. Serve's own path to the replica (a context,
+two generators, a dozen metrics for each request) would add half of a request's time again, and hide
+deadlines; the service's own metrics replace Serve's counters, and replicas are scaled by their load
+(`serving.hosts.scaling`). In Serve's Python proxy there is no replica, so Serve's path is taken. HTTP takes
+Serve's path, because its latency does not matter there.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ _replicas: list[Any] = []
 
 
 def announce(service: Any) -> None:
-    """Make `service` (an `InferenceService`) the one that this process's servers offer."""
+    """Register `service` (an `InferenceService`) as the replica that this process's servers offer."""
     _replicas[:] = [service]
 
 
 def withdraw(service: Any) -> None:
-    """Forget `service`, if it is the one."""
-    if any(one is service for one in _replicas):
+    """Remove `service`, if it is the registered replica."""
+    if any(replica is service for replica in _replicas):
         _replicas.clear()
 
 
 def add_service(service: Any, server: Any) -> None:
-    """Offer the replica of this process on `server`; where there is none, Serve's stand-in `service`."""
+    """Offer this process's replica on `server`; without a replica, Serve's substitute `service`."""
     if not _replicas:
         grpc_edge.add_service(service, server)
         return
@@ -39,7 +39,10 @@ def add_service(service: Any, server: Any) -> None:
 
 
 class _AsItIs:
-    """Serve's server, taking handlers as they are: its own class would lead each call to Serve's path."""
+    """Adapter of Serve's server that adds handlers unchanged.
+
+    Serve's own class would lead each call to Serve's path.
+    """
 
     def __init__(self, server: Any) -> None:
         self._server = server
@@ -50,4 +53,4 @@ class _AsItIs:
         self._base.add_generic_rpc_handlers(handlers)
 
     def add_registered_method_handlers(self, service: str, handlers: Any) -> None:
-        """Nothing: the same handlers come by `add_generic_rpc_handlers` too."""
+        """Ignore the handlers: `add_generic_rpc_handlers` receives the same ones."""

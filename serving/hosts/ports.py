@@ -1,4 +1,4 @@
-"""Ports for servers that bind them seconds later, in a process of their own."""
+"""Free ports for servers that bind them seconds later, in another process."""
 
 from __future__ import annotations
 
@@ -7,25 +7,26 @@ import socket
 
 from alphaloop.errors import PortInUseError
 
-# Below the range (32768 up, on Linux) from which every outgoing connection takes a port: one that is
-# free now could be gone from that range before the server binds it.
+# Below the range (32768 up, on Linux) from which every outgoing connection takes a port: a free port in that
+# range could be taken before the server binds it.
 FIRST, LAST = 20_000, 30_000
 STRIDE = 32
 _given: set[int] = set()
 
 
 def spare_ports(count: int) -> range:
-    """`count` neighbouring ports that are free on all interfaces; none is given twice by one process.
+    """Return `count` consecutive ports that are free on all interfaces.
 
-    Each process looks from another place on. Raises `PortInUseError` where there are not as many.
+    No port is returned twice by one process, and each process starts to look at another port. Raises
+    `PortInUseError` if there are not enough.
     """
     start = os.getpid() * STRIDE % (LAST - FIRST)
     for step in range(LAST - FIRST):
         first = FIRST + (start + step) % (LAST - FIRST)
-        found = range(first, first + count)
-        if found.stop <= LAST and not _given.intersection(found) and all(map(_is_free, found)):
-            _given.update(found)
-            return found
+        ports = range(first, first + count)
+        if ports.stop <= LAST and not _given.intersection(ports) and all(map(_is_free, ports)):
+            _given.update(ports)
+            return ports
     raise PortInUseError(f"there are no {count} free ports in a row from {FIRST} to {LAST}; end some servers")
 
 

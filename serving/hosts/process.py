@@ -1,4 +1,7 @@
-"""One process without Ray: the inference core behind gRPC and HTTP, on one event loop in a thread."""
+"""Host without Ray: gRPC and HTTP in one process.
+
+The inference core runs behind both on one event loop, in a thread.
+"""
 
 from __future__ import annotations
 
@@ -27,9 +30,20 @@ START_SECONDS = 30.0
 
 
 class ProcessHost:
-    """Serves `settings` on `settings.serving.host`: gRPC, HTTP and metrics on the ports of the settings.
+    """Host that serves gRPC, HTTP and metrics from one process, without Ray.
 
-    `grpc_port` may be given apart. Where the port of HTTP or metrics is 0 in the settings, there is none.
+    Parameters
+    ----------
+    settings : Settings
+        Settings with host, ports, models and limits. If the port of HTTP or metrics is 0, it is not served.
+    grpc_port : int, optional
+        Port of gRPC, instead of that of the settings.
+
+    Examples
+    --------
+    >>> from alphaloop.settings.settings import Settings
+    >>> ProcessHost(Settings(), grpc_port=9001).url
+    '127.0.0.1:9001'
     """
 
     def __init__(self, settings: Settings, grpc_port: int | None = None) -> None:
@@ -54,15 +68,28 @@ class ProcessHost:
 
     @property
     def metrics_url(self) -> str:
-        """Where Prometheus finds the metrics."""
+        """Url of the metrics, for Prometheus."""
         return f"http://{address(self._serving.host, self._serving.metrics_port)}/metrics"
 
     def start(self) -> str:
-        """Load the models and listen; returns the url of gRPC.
+        """Load the models and listen.
 
-        Raises, before anything is started, `PortInUseError`, and `SettingsError` for what one process cannot
-        honour, for an address that is not loopback without tokens, and for tokens and certificates that
-        cannot be read.
+        Returns
+        -------
+        str
+            Host and port of gRPC.
+
+        Raises
+        ------
+        PortInUseError
+            If a port is taken.
+        SettingsError
+            For a setting that one process cannot honour, for an address that is not loopback without tokens,
+            and for tokens or certificates that cannot be read.
+        ServingError
+            If the server does not listen in time.
+
+        Ports and settings are checked before anything is started.
         """
         require_honoured(self._serving, HostKind.PROCESS)
         require_protected(self._serving)
@@ -87,7 +114,7 @@ class ProcessHost:
         return self.url
 
     def stop(self) -> None:
-        """Refuse new requests, answer those that are there, write the prediction log. Idempotent."""
+        """Refuse new requests, answer those in flight, and write the prediction log. Idempotent."""
         if self._loop is not None and self._ending is not None and self._thread is not None:
             if self._thread.is_alive():
                 self._loop.call_soon_threadsafe(self._ending.set)
@@ -98,7 +125,10 @@ class ProcessHost:
             self._core = None
 
     def run_forever(self, on_ready: Callable[[str], None] | None = None) -> None:
-        """Serve until SIGTERM or Ctrl-C, then drain; `on_ready` is called with the url. Main thread only."""
+        """Serve until SIGTERM or Ctrl-C, then drain. Main thread only.
+
+        `on_ready` is called with the url once the server listens.
+        """
         with Termination() as termination:
             try:
                 url = self.start()
@@ -110,7 +140,7 @@ class ProcessHost:
                 termination.wait()
             finally:
                 self.stop()
-                # What is frozen is not freed at exit, and libraries complain of that.
+                # Frozen objects are not freed at exit, of which libraries complain.
                 gc.unfreeze()
 
     def __enter__(self) -> ProcessHost:
@@ -144,9 +174,9 @@ class ProcessHost:
             try:
                 self._bind(server, certificates)
                 await server.start()
-                for place, one in enumerate(https):
-                    # Metrics are for a scraper on the same network, and have no secrets.
-                    await one.start(certificates if place == 0 and self._serving.http_port else None)
+                for index, http_server in enumerate(https):
+                    # Metrics need no TLS: they are for a scraper on the same network, and hold no secret.
+                    await http_server.start(certificates if index == 0 and self._serving.http_port else None)
             except (RuntimeError, AlphaloopError) as error:
                 self._problem = error
                 return
@@ -155,7 +185,7 @@ class ProcessHost:
             await self._ending.wait()
             health.drain()
         finally:
-            await asyncio.gather(server.stop(GRACE_SECONDS), *(one.stop() for one in https))
+            await asyncio.gather(server.stop(GRACE_SECONDS), *(http_server.stop() for http_server in https))
 
     def _http_servers(self, gateway: Gateway) -> list[Any]:
         from serving.server import metrics
@@ -184,7 +214,7 @@ class ProcessHost:
 
 
 def _run(listen: Coroutine[Any, Any, None]) -> None:
-    """Run the event loop; on uvloop where it is installed, which is a little faster."""
+    """Run the event loop; on uvloop if it is installed, which is a little faster."""
     try:
         from uvloop import new_event_loop
     except ImportError:
@@ -195,9 +225,10 @@ def _run(listen: Coroutine[Any, Any, None]) -> None:
 
 
 def _steady() -> None:
-    """In a process that does nothing else, keep the rest of the interpreter out of the requests' way.
+    """Keep the garbage collector and background threads from delaying requests.
 
-    The collector need not look again at what was loaded before the first request.
+    For a process that does nothing else: the collector then ignores all objects from before the first
+    request.
     """
     gc.collect()
     gc.freeze()

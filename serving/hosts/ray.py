@@ -1,12 +1,12 @@
-"""Ray Serve: the only door to it. One replica holds all versions, behind HAProxy and direct ingress.
+"""Host on Ray Serve: replicas behind HAProxy and direct ingress.
 
-Direct ingress answers in the replica's own gRPC server, a third of the latency of Serve's Python
-proxy. It is chosen by environment variables that Serve's processes read when they start, so they must
-be in place before `ray.init`. Where the HAProxy binary is missing (it comes for Linux on x86-64), the
-Python proxy is used, and `ingress` says so.
+This module is the sole importer of Ray Serve. Each replica holds all versions. Direct ingress answers in the
+replica's own gRPC server, at a third of the latency of Serve's Python proxy. It is chosen by environment
+variables that Serve's processes read when they start, so they must be set before `ray.init`. Where the
+HAProxy binary is missing (it comes for Linux on x86-64), the Python proxy is used, and `ingress` says so.
 
-HAProxy binds its statistics and metrics ports on all interfaces, and so does the replica its own
-ports; Serve has no option for either, and its gRPC has no TLS. On a network, a policy must block them.
+HAProxy binds its statistics and metrics ports on all interfaces, and so does the replica its own ports; Serve
+has no option for either, and its gRPC has no TLS. On a network, a policy must block these ports.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ START_SECONDS = 60.0
 
 
 class InferenceReplica(InferenceService):
-    """The replica: the inference core in a Serve actor, behind the same edges as elsewhere."""
+    """Inference core in a Serve actor, behind the same edges as in the process host."""
 
     def __init__(self, settings: Settings) -> None:
         package_roots.check()
@@ -66,21 +66,22 @@ class InferenceReplica(InferenceService):
         announce(self)
 
     def __serve_build_asgi_app__(self) -> Any:
-        """The HTTP edge over the same gateway as gRPC's; Serve asks for it once the replica stands.
+        """Build the HTTP edge over the gateway that gRPC uses.
 
-        It has `/metrics` of this replica: Prometheus asks each replica's own port, not the one in front.
+        Serve calls this once the replica runs. The edge has the replica's `/metrics`: Prometheus scrapes each
+        replica's own port, not the proxy's.
         """
         from serving.server.http.http_edge import application as edge
 
         return edge(self.gateway, metrics=True)
 
     async def record_autoscaling_stats(self) -> dict[str, float]:
-        """What Serve asks for from time to time: the cores used since then, and how many may be."""
+        """Return the cores used since the last call, and the target; Serve calls this regularly."""
         busy = self._process.cpu_percent() / 100.0
         return {BUSY: busy, TARGET: self._core.settings.serving.target_busy}
 
     def __del__(self) -> None:
-        """Serve calls this once the replica has drained."""
+        """Close the core; Serve calls this once the replica has drained."""
         withdraw(self)
         core = self.__dict__.pop("_core", None)
         if core is not None:
@@ -88,28 +89,28 @@ class InferenceReplica(InferenceService):
 
 
 def application(arguments: dict[str, Any]) -> Any:
-    """Serve's application of the settings in `arguments`; `serve deploy` calls it by name.
+    """Build Serve's application for the settings in `arguments`; `serve deploy` calls it by name.
 
-    Settings left out are those of the process that deploys: its variables, file and defaults.
+    Without settings, those of the deploying process are used: its variables, file and defaults.
     """
     from ray import serve
 
-    given = arguments.get("settings")
-    chosen = load() if given is None else Settings(**given)
+    values = arguments.get("settings")
+    settings = load() if values is None else Settings(**values)
     replica = serve.ingress()(InferenceReplica)
-    return serve.deployment(replica, **options(chosen.serving)).bind(chosen)
+    return serve.deployment(replica, **options(settings.serving)).bind(settings)
 
 
 def start_ray(run_dir: Path) -> None:
-    """Initialise a small local Ray whose files all lie in `run_dir`; `environment` must be in place.
+    """Initialise a small local Ray with all its files in `run_dir`.
 
-    Temporary files of the workers, which Ray may kill before they clean up, go with the folder. Signals
-    wait until Ray stands (interrupted on its way it may crash), and then find the caller's handlers, not
-    the one for SIGTERM that Ray puts in, which aborts.
+    The variables of `environment` must be set already. Temporary files of the workers, which Ray may kill
+    before they clean up, are removed with the folder. Signals wait until Ray runs (interrupted at its start
+    it may crash), and are then handled by the caller's handlers, not by Ray's own for SIGTERM, which aborts.
     """
     import ray
 
-    # This process keeps its own folder for temporary files, which Python looks up once.
+    # Python looks the temporary folder up once: do it before TMPDIR changes for the workers.
     tempfile.gettempdir()
     before = os.environ.get("TMPDIR")
     scratch = run_dir / "tmp"
@@ -134,18 +135,25 @@ def start_ray(run_dir: Path) -> None:
 
 
 class RayHost:
-    """Serves `settings` on `settings.serving.host`: gRPC and HTTP on the ports of the settings.
+    """Host that serves gRPC and HTTP from replicas on Ray Serve.
 
-    Where `grpc_port` is given apart, HTTP takes a port that is free (`http_url`), and metrics have none. A
-    Ray that this process has initialised already is used and left running; else a local one is started,
-    and all that it leaves is removed. `ingress` says which ingress is in use.
+    If this process has initialised Ray already, that Ray is used and left running; otherwise a local one is
+    started, and all its files are removed at the end. `ingress` says which ingress is in use.
+
+    Parameters
+    ----------
+    settings : Settings
+        Settings with host, ports, models, limits and the number of replicas.
+    grpc_port : int, optional
+        Port of gRPC, instead of that of the settings. HTTP then takes a free port (`http_url`), and metrics
+        are not served.
     """
 
     def __init__(self, settings: Settings, grpc_port: int | None = None) -> None:
         # A replica may have another working folder.
         self._settings = settings.model_copy(update={"home": settings.home.resolve()})
         self._port = grpc_port or settings.serving.grpc_port
-        self._apart = bool(grpc_port)
+        self._separate_port = bool(grpc_port)
         self._http_port = 0 if grpc_port else settings.serving.http_port
         self._metrics_port = 0 if grpc_port else settings.serving.metrics_port
         self._metrics: MetricsPage | None = None
@@ -156,7 +164,7 @@ class RayHost:
 
     @property
     def url(self) -> str:
-        """Host and port, as `tritonclient` takes them."""
+        """Host and port of gRPC, as `tritonclient` takes them."""
         return address(self._settings.serving.host, self._port)
 
     @property
@@ -165,15 +173,31 @@ class RayHost:
         return address(self._settings.serving.host, self._http_port)
 
     def start(self) -> str:
-        """Start Ray where there is none, deploy the replica and wait until it answers; returns the url.
+        """Start Ray if needed, deploy the replicas and wait until they answer.
 
-        Raises, before anything is started, `PortInUseError`, and `SettingsError` for what this host cannot
-        honour and for an address that is not loopback without tokens; and `ServingError` if Ray fails.
+        Returns
+        -------
+        str
+            Host and port of gRPC.
+
+        Raises
+        ------
+        PortInUseError
+            If a port is taken.
+        SettingsError
+            For a setting that this host cannot honour, and for an address that is not loopback without
+            tokens.
+        ServingError
+            If Ray fails.
+
+        Ports and settings are checked before anything is started.
         """
         serving = self._settings.serving
-        # A port of HTTP that is not chosen yet is one that is free, not none.
+        # An HTTP port that is not chosen yet will be a free one; 0 here would mean that HTTP is off.
         require_honoured(
-            serving.model_copy(update={"http_port": self._http_port or self._port} if self._apart else {}),
+            serving.model_copy(
+                update={"http_port": self._http_port or self._port} if self._separate_port else {}
+            ),
             HostKind.RAY,
         )
         require_protected(serving)
@@ -200,7 +224,7 @@ class RayHost:
         return self.url
 
     def stop(self) -> None:
-        """Drain the replica, end Serve, and Ray too if it was started here. Idempotent."""
+        """Drain the replicas, end Serve, and also Ray if it was started here. Idempotent."""
         import ray
 
         if self._metrics is not None:
@@ -221,7 +245,10 @@ class RayHost:
         self._replaced = {}
 
     def run_forever(self, on_ready: Callable[[str], None] | None = None) -> None:
-        """Serve until SIGTERM or Ctrl-C, then drain; `on_ready` is called with the url. Main thread only."""
+        """Serve until SIGTERM or Ctrl-C, then drain. Main thread only.
+
+        `on_ready` is called with the url once a replica answers.
+        """
         with Termination() as termination:
             try:
                 url = self.start()
@@ -252,7 +279,7 @@ class RayHost:
         from ray.serve.config import HTTPOptions, gRPCOptions
         from ray.serve.schema import LoggingConfig
 
-        # Serve tells standard error of each step otherwise.
+        # Otherwise Serve prints each step to standard error.
         logging.getLogger("ray.serve").setLevel(logging.WARNING)
         self.ingress = HAPROXY if os.environ.get(SWITCH) == "1" else PYTHON_PROXY
         if self.ingress == PYTHON_PROXY:
@@ -285,8 +312,8 @@ class RayHost:
 def _end_serve() -> None:
     """Shut Serve down and wait until its controller is gone.
 
-    `serve.shutdown` alone waits for an answer that the controller, ending itself, never gives: Ray then
-    prints an error that is none.
+    `serve.shutdown` alone waits for an answer that the controller, ending itself, never gives; Ray then
+    prints an error although nothing is wrong.
     """
     import ray
     from ray import serve
@@ -300,6 +327,6 @@ def _end_serve() -> None:
             ray.get_actor(SERVE_CONTROLLER_NAME, namespace=SERVE_NAMESPACE)
             sleep(0.02)
     except (ValueError, ray.exceptions.RayError):
-        # The name is free: the controller has ended.
+        # The name is free, so the controller has ended.
         pass
     serve.shutdown()

@@ -1,4 +1,4 @@
-"""The page of metrics of a local Ray: what each replica says on its own port, with its port as a label."""
+"""Metrics page of a local Ray, with the replica's port as a label."""
 
 from __future__ import annotations
 
@@ -21,31 +21,38 @@ SECONDS = 2.0
 
 
 class ReplicaPages:
-    """Gathers the pages at the addresses (`host:port`) of `replicas`; one that is away is left out."""
+    """Collector of the metrics pages at the addresses (`host:port`) of `replicas`.
+
+    A replica that does not answer is left out.
+    """
 
     def __init__(self, replicas: Sequence[str]) -> None:
         self._replicas = tuple(replicas)
 
     def collect(self) -> Iterator[Any]:
-        """The families of all replicas."""
+        """Yield the metric families of all replicas."""
         from prometheus_client.core import Metric
         from prometheus_client.parser import text_string_to_metric_families
 
-        found: dict[str, Any] = {}
+        families: dict[str, Any] = {}
         for replica in self._replicas:
             for family in text_string_to_metric_families(_page(replica)):
-                merged = found.setdefault(family.name, Metric(family.name, family.documentation, family.type))
+                merged = families.setdefault(
+                    family.name, Metric(family.name, family.documentation, family.type)
+                )
                 for sample in family.samples:
                     labels = {**sample.labels, LABEL: replica.rpartition(":")[2]}
                     merged.add_sample(sample.name, labels, sample.value)
-        yield from found.values()
+        yield from families.values()
 
 
 class MetricsPage:
-    """The page on `port` of `host`, from when it is made until it is closed."""
+    """HTTP server of the metrics page on `port` of `host`, from construction until `close`.
+
+    Raises `PortInUseError` if the port cannot be bound.
+    """
 
     def __init__(self, pages: ReplicaPages, host: str, port: int) -> None:
-        """Raises `PortInUseError` where the port cannot be bound."""
         from prometheus_client import start_http_server
 
         try:
@@ -63,10 +70,15 @@ class MetricsPage:
 
 
 def open_page(host: str, port: int, in_front: str = "") -> MetricsPage | None:
-    """The page of this machine's replicas, or of the one behind the proxy `in_front`; None for port 0."""
+    """Serve the metrics of this machine's replicas, or of the one behind the proxy `in_front`.
+
+    Returns None for port 0.
+    """
     if not port:
         return None
-    replicas = [in_front] if in_front else [address(LOOPBACK, one) for one in replica_ports()]
+    replicas = (
+        [in_front] if in_front else [address(LOOPBACK, replica_port) for replica_port in replica_ports()]
+    )
     return MetricsPage(ReplicaPages(replicas), host, port)
 
 

@@ -1,4 +1,4 @@
-"""The folder of one run: short-lived, with a path short enough for sockets, and never left behind."""
+"""Temporary folder of one run, with a path short enough for sockets, and always removed."""
 
 from __future__ import annotations
 
@@ -17,20 +17,23 @@ GRACE_SECONDS = 5.0
 
 @dataclass(frozen=True, slots=True)
 class RunFolder:
-    """A folder that belongs to this process, for the sockets, logs and files of what it starts."""
+    """Folder of this process, for the sockets, logs and files of its child processes."""
 
     path: Path
 
     @classmethod
     def make(cls) -> RunFolder:
-        """A fresh folder; what killed processes left of theirs is removed first."""
+        """Create a new folder, after removing those of processes that were killed."""
         sweep()
         folder = cls(Path(tempfile.mkdtemp(prefix=PREFIX, dir=PARENT)))
         (folder.path / OWNER).write_text(str(os.getpid()))
         return folder
 
     def remove(self) -> None:
-        """End what still runs out of the folder (an HAProxy outlives its killed actor) and remove it."""
+        """End all processes that run from the folder, and remove it.
+
+        One of them is HAProxy, which outlives its killed actor.
+        """
         prefix = f"{self.path}/"
         strays = [process for process in psutil.process_iter() if _runs_from(process, prefix)]
         for process in strays:
@@ -43,7 +46,7 @@ class RunFolder:
 
 
 def sweep() -> None:
-    """Remove the folders whose process is gone: it was killed and could not do it."""
+    """Remove the folders of processes that were killed before they could do so."""
     for path in PARENT.glob(f"{PREFIX}*"):
         try:
             owner = int((path / OWNER).read_text())
@@ -54,7 +57,10 @@ def sweep() -> None:
 
 
 def _runs_from(process: psutil.Process, prefix: str) -> bool:
-    """Whether `process` was started with a file in the folder; Ray's actors hide that, but log there."""
+    """Return whether `process` was started with a file in the folder.
+
+    Ray's actors hide their command line, but keep log files open there.
+    """
     try:
         line = process.cmdline()
         if line and line[0].startswith("ray::"):

@@ -1,8 +1,8 @@
-"""How many replicas Ray Serve should run: as many as keep each below a share of one core.
+"""Autoscaling of Ray Serve: enough replicas to keep each below a share of one core.
 
-A replica computes on one event loop, so a core is all that it can use. Serve's own measure, requests
-under way, is taken on that loop between two computations, when there are hardly any: it would never
-see a busy replica.
+A replica computes on one event loop, so it can use no more than one core. Serve's own measure, ongoing
+requests, is taken on that loop between two computations, when there are hardly any: it would never report a
+busy replica.
 """
 
 from __future__ import annotations
@@ -15,9 +15,21 @@ BUSY, TARGET = "busy", "target_busy"
 
 
 def wanted(busy: Sequence[float], target: float, running: int) -> int:
-    """Replicas for the cores that those `running` use, each in `busy`, at `target` cores a replica.
+    """Return the number of replicas needed for the present load.
 
-    Replicas that have not said anything yet are taken to be as busy as the others on average.
+    Parameters
+    ----------
+    busy : sequence of float
+        Cores that each reporting replica uses; the others count with the average.
+    target : float
+        Cores that a replica should use.
+    running : int
+        Number of replicas now.
+
+    Examples
+    --------
+    >>> wanted([0.9, 0.7], target=0.5, running=2)
+    4
     """
     if not busy:
         return running
@@ -25,13 +37,13 @@ def wanted(busy: Sequence[float], target: float, running: int) -> int:
 
 
 def by_load(context: Any) -> tuple[int, dict[str, Any]]:
-    """Ray Serve's policy function: the number of replicas, within the limits, and no state.
+    """Return the number of replicas, within the limits, and no state: Ray Serve's policy function.
 
     Serve calls it in its controller; delays before scaling are Serve's own (`upscale_delay_s`, …).
     """
-    told: Mapping[str, Mapping[Any, float]] = context.aggregated_metrics or {}
-    busy = list(told.get(BUSY, {}).values())
-    targets = list(told.get(TARGET, {}).values())
+    metrics: Mapping[str, Mapping[Any, float]] = context.aggregated_metrics or {}
+    busy = list(metrics.get(BUSY, {}).values())
+    targets = list(metrics.get(TARGET, {}).values())
     count = wanted(busy, targets[0] if targets else 1.0, context.current_num_replicas)
-    least, most = context.capacity_adjusted_min_replicas, context.capacity_adjusted_max_replicas
-    return max(least, min(most, count)), {}
+    minimum, maximum = context.capacity_adjusted_min_replicas, context.capacity_adjusted_max_replicas
+    return max(minimum, min(maximum, count)), {}

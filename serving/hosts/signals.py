@@ -1,4 +1,4 @@
-"""Waiting for the end: SIGTERM from a supervisor, or Ctrl-C."""
+"""Termination signals: SIGTERM from a supervisor, or Ctrl-C."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class Termination:
-    """Inside this context the first SIGTERM or SIGINT is noted, not acted on.
+    """Context in which the first SIGTERM or SIGINT is noted, not acted on.
 
-    So what must not be torn can finish. A second signal acts as it did before. Only the main thread is
-    given signals: in another thread nothing is ever noted.
+    So work that must not be interrupted can finish. A second signal acts as before. Only the main thread
+    receives signals: in another thread none is ever noted.
     """
 
     def __init__(self) -> None:
-        self._asked = threading.Event()
+        self._signalled = threading.Event()
         self._before: dict[signal.Signals, Any] = {}
         self._number: int | None = None
 
@@ -34,17 +34,17 @@ class Termination:
 
     def wait(self) -> None:
         """Block until a signal comes."""
-        self._asked.wait()
+        self._signalled.wait()
 
     def act(self) -> None:
-        """Outside the context: let the signal that was noted, if any, do what it was meant to do."""
+        """Raise the noted signal again, if any, after the context has ended."""
         if self._number is not None:
             signal.raise_signal(self._number)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         self._number = number
         self._restore()
-        self._asked.set()
+        self._signalled.set()
 
     def _restore(self) -> None:
         for number, handler in self._before.items():

@@ -1,6 +1,7 @@
 """Settings that a host cannot honour: they end its start, instead of being ignored.
 
-Each rule names the setting, says when a host cannot honour it, and what to do. What has no rule is honoured.
+Each rule names the setting, the values that a host cannot honour, and the way out. A setting without a rule
+is honoured.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from serving.hosts.environment import has_haproxy
 
 
 class HostKind(StrEnum):
-    """One process, a local Ray, and Ray Serve's configuration for a cluster."""
+    """Kind of host: one process, a local Ray, or Ray Serve's configuration for a cluster."""
 
     PROCESS = "process"
     RAY = "ray"
@@ -24,7 +25,10 @@ class HostKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """Where `broken` is true of the settings, `setting` cannot be honoured; `way_out` says what to do."""
+    """Rule that `setting` cannot be honoured if `broken` is true of the settings.
+
+    `way_out` says what to do.
+    """
 
     setting: str
     broken: Callable[[ServingSettings], bool]
@@ -32,7 +36,7 @@ class Rule:
 
 
 DEFAULTS = ServingSettings()
-# A local Ray has places for ten (`serving.hosts.environment`): these, and two that replace others.
+# A local Ray has ports for ten (`serving.hosts.environment`): these, and two that replace others.
 MAX_LOCAL_REPLICAS = 8
 LOOPBACKS_AND_ALL = ("127.0.0.1", "0.0.0.0")  # noqa: S104 - compared, not bound
 
@@ -119,7 +123,10 @@ RULES: dict[HostKind, tuple[Rule, ...]] = {
 
 
 def require_honoured(serving: ServingSettings, kind: HostKind) -> None:
-    """Raise `SettingsError`, which names the setting and the way out, for one that `kind` cannot honour."""
+    """Raise `SettingsError` for a setting that `kind` cannot honour.
+
+    The message names the setting and the way out.
+    """
     for rule in RULES[kind]:
         if rule.broken(serving):
             value = getattr(serving, rule.setting)

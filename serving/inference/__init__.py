@@ -1,4 +1,4 @@
-"""Inference: the core that routes, reads inputs, scores and logs.
+"""Inference: the core that routes requests, reads inputs, scores and logs.
 
-Every server and host uses this one core. Nothing here knows gRPC or HTTP.
+Every server and host uses this core. Nothing here knows gRPC or HTTP.
 """

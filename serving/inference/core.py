@@ -1,7 +1,7 @@
-"""The inference core: one request in, one answer out. Every edge and host uses this one.
+"""Inference core: one request in, one answer out, for every edge and host.
 
-It knows no transport and is not async: a forecast takes a fraction of a millisecond, less than handing
-it to a thread would.
+The core knows no transport and is not async: a forecast takes a fraction of a millisecond, less than
+handing it to a thread would.
 """
 
 from __future__ import annotations
@@ -36,12 +36,31 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# Reads for many symbols that are kept: each may have tens of megabytes.
+# Cached reads for many symbols: each may have tens of megabytes.
 LARGE_CACHED_READS = 4
 
 
 class InferenceCore:
-    """Answers requests by the rollout document, scores the second version beside, and logs both."""
+    """Core that routes requests by the rollout document, scores them and logs every prediction.
+
+    A request is answered by the champion or, in a canary, by the challenger; the other version scores the
+    same inputs as a shadow. Both are logged.
+
+    Parameters
+    ----------
+    settings : Settings
+        Settings of the server.
+    registry : Registry
+        Model registry with the rollout documents.
+    reader : OnlineReader
+        Reader of the online feature store.
+    prediction_log : PredictionLog
+        Log of all predictions; started and closed by the core.
+    clock : Clock, optional
+        Source of the log's timestamps; the system's clock by default.
+    large_reader : OnlineReader, optional
+        Second reader for requests with many symbols, so that other requests do not wait for `reader`.
+    """
 
     def __init__(
         self,
@@ -52,24 +71,23 @@ class InferenceCore:
         clock: Clock | None = None,
         large_reader: OnlineReader | None = None,
     ) -> None:
-        """`large_reader` reads for many symbols, so that nobody else waits for `reader` meanwhile."""
         self._settings, self._registry = settings, registry
         self._inputs = InputReader(reader, large_reader)
         self._log = prediction_log
-        self._keeper = LogKeeper(
+        self._compactor = LogKeeper(
             settings.paths.prediction_log, settings.serving.log_retention_days, space=prediction_log.space
         )
-        self._engine = Engine(registry, signing_key=settings.serving.signing_key)
-        self._answering = Answering(settings.serving, prediction_log, clock or SystemClock())
+        self._model_cache = Engine(registry, signing_key=settings.serving.signing_key)
+        self._executor = Answering(settings.serving, prediction_log, clock or SystemClock())
         sleeves = sleeve_names(settings.trading.sleeves)
-        self._router = Router(registry, self._engine, sleeves, settings.serving.poll_seconds)
-        self.repository = Repository(registry, self._engine, self._router)
+        self._router = Router(registry, self._model_cache, sleeves, settings.serving.poll_seconds)
+        self.repository = Repository(registry, self._model_cache, self._router)
 
     def start(self) -> None:
-        """Load the models that have a champion, then follow the registry and write the log."""
+        """Load the rollouts' versions, then follow the registry and write the log in the background."""
         tracing.start(SERVER_NAME)
         self._log.start()
-        self._keeper.start()
+        self._compactor.start()
         self._router.start(self._settings.serving.model)
         try:
             self._inputs.open()
@@ -78,47 +96,53 @@ class InferenceCore:
 
     @property
     def settings(self) -> Settings:
-        """What this core serves, and how."""
+        """Settings of the server."""
         return self._settings
 
     @property
     def tables(self) -> list[RoutingTable]:
-        """What the rollout documents said when they were last read."""
+        """Routing tables as last read from the rollout documents."""
         return self._router.tables()
 
     @property
     def registry_away(self) -> str | None:
-        """Why the registry cannot be read; None where it can."""
+        """Reason why the registry cannot be read; None if it can."""
         return next((table.stale for table in self.tables if table.stale), None)
 
-    def served(self, model: str = "", version: str = "") -> list[tuple[str, str]]:
-        """Model and version of what is loaded, or of what is named; raises `UnknownNameError` for a name."""
+    def served_versions(self, model: str = "", version: str = "") -> list[tuple[str, str]]:
+        """Return model and version of all loaded versions, or of the named ones.
+
+        Raises `UnknownNameError` for a name that the registry does not have.
+        """
         if not model:
             return [(entry.name, entry.version) for entry in self.repository.index(ready=True)]
         require_number(model, version)
         if version:
             self._registry.card(model, version)
             return [(model, version)]
-        return [(model, one) for one in self._registry.versions(model)]
+        return [(model, number) for number in self._registry.versions(model)]
 
     @property
     def breakers(self) -> VersionBreakers:
-        """The circuit breakers of the versions."""
-        return self._answering.breakers
+        """Circuit breakers of the versions."""
+        return self._executor.breakers
 
     @property
     def feature_bars(self) -> dict[str, datetime]:
-        """The bar of the last answer by symbols, for each model that has a rollout."""
+        """Bar of the last answer by symbols, for each model with a rollout."""
         return self._inputs.bars
 
     @property
-    def dropped(self) -> int:
-        """Rows that the prediction log has had to drop."""
+    def dropped_rows(self) -> int:
+        """Number of rows that the prediction log dropped."""
         return self._log.dropped
 
-    def known(self, model: str) -> tuple[str, ...]:
-        """The versions that the rollout of `model` needs, the champion first; empty where nobody asked."""
-        table = self._router.known(model)
+    def rollout_versions(self, model: str) -> tuple[str, ...]:
+        """Return the versions that the rollout of `model` needs, the champion first.
+
+        Empty if the model has not been requested yet.
+        """
+        table = self._router.cached_table(model)
         if table is None:
             return ()
         champion, challenger = table.document.champion, table.document.challenger
@@ -127,29 +151,51 @@ class InferenceCore:
     def close(self) -> None:
         """Stop following the registry and write the rest of the log."""
         self._router.close()
-        self._keeper.close()
+        self._compactor.close()
         self._log.close()
         tracing.stop()
 
     @property
     def ready(self) -> bool:
-        """Whether the model of the settings has a champion that is loaded."""
-        return self._router.known(self._settings.serving.model) is not None
+        """True if the settings' model has a loaded champion."""
+        return self._router.cached_table(self._settings.serving.model) is not None
 
     def model_ready(self, model: str, version: str = "") -> bool:
-        """Whether the model, or that version of it, is loaded and can answer.
+        """Return whether the model, or one version of it, is loaded and can answer.
 
-        It reads no registry and loads nothing, as whoever asks this need not show a token.
+        Reads no registry and loads nothing, because this call needs no token.
         """
-        return self.repository.ready(model, version) if version else self._router.known(model) is not None
+        return (
+            self.repository.ready(model, version) if version else self._router.cached_table(model) is not None
+        )
 
     def describe(self, model: str, version: str = "") -> ModelDescription:
-        """Metadata of a model; raises `UnknownNameError`, or `MissingStateError` without a champion."""
+        """Return the metadata of a model.
+
+        Parameters
+        ----------
+        model : str
+            Name of the model.
+        version : str
+            Version to describe; the champion by default.
+
+        Returns
+        -------
+        ModelDescription
+            Versions, input shapes and facts of the card.
+
+        Raises
+        ------
+        UnknownNameError
+            If the registry does not have the model or version.
+        MissingStateError
+            If the model has no champion, or the version was unloaded.
+        """
         answering = self._version(model, version)
         versions = (version,) if version else tuple(self._registry.versions(model))
         card = answering.card
         properties = {
-            "champion": ",".join(self.known(model)[:1]),
+            "champion": ",".join(self.rollout_versions(model)[:1]),
             "described_version": answering.version,
             "digest": card.digest,
             "family": card.family,
@@ -160,83 +206,134 @@ class InferenceCore:
         }
         return ModelDescription(model, versions, card.lookback, answering.features, properties)
 
-    def symbols_of(self, request: InferenceRequest) -> int:
-        """How many symbols a request is about: those in it, or those that they are scored among."""
+    def count_symbols(self, request: InferenceRequest) -> int:
+        """Return the number of symbols that a request makes the server score.
+
+        For a cross-sectional version that is its whole universe, if it is larger than the request.
+        """
         if request.symbols is None:
             return request.size
         if request.version:
-            held = self.repository.held(request.model, request.version)
-            versions = [] if held is None else [held]
+            named = self.repository.get_loaded(request.model, request.version)
+            versions = [] if named is None else [named]
         else:
-            table = self._router.known(request.model)
+            table = self._router.cached_table(request.model)
             versions = [] if table is None else table.versions
-        most = request.size
-        for one in versions:
-            if one.universe.whole:
-                most = max(most, len(one.universe.symbols))
-        return most
+        count = request.size
+        for loaded in versions:
+            if loaded.universe.scored_whole:
+                count = max(count, len(loaded.universe.symbols))
+        return count
 
-    def at_hand(self, request: InferenceRequest) -> bool:
-        """Whether `infer` can answer without reading the registry."""
+    def can_answer_now(self, request: InferenceRequest) -> bool:
+        """Return whether `infer` can answer without reading the registry."""
         if request.version:
-            return self.repository.holds(request.model, request.version)
-        table = self._router.known(request.model)
+            return self.repository.is_loaded(request.model, request.version)
+        table = self._router.cached_table(request.model)
         return table is not None and table.document.generation >= request.min_generation
 
-    def fetch(self, request: InferenceRequest) -> InferenceRequest:
-        """Read from the registry what `infer` needs; the request to ask it with. Raises as `infer` does."""
+    def load_for(self, request: InferenceRequest) -> InferenceRequest:
+        """Read from the registry what `infer` needs, and return the request to pass to it.
+
+        Raises as `infer` does.
+        """
         if request.version:
             self.repository.require(request.model, request.version)
             return request
         self._router.table(request.model, request.min_generation)
-        # Where the registry has nothing newer, `infer` need not look again.
+        # The table is now as new as the registry's, so `infer` need not look again.
         return replace(request, min_generation=0)
 
     def prepare(self, request: InferenceRequest, arrived: float | None = None) -> Exchange:
-        """Route one request, which came at `arrived`, and read its inputs.
+        """Route one request, which arrived at `arrived`, and read its inputs.
 
-        Raises `UnknownNameError` (a model, a version, or none of the symbols), `MissingStateError` (no
-        champion, no online store, an unloaded version), `InvalidRequestError` (the inputs do not fit the
-        model), `StaleFeaturesError`, `FeatureSetMismatchError`.
+        Raises
+        ------
+        UnknownNameError
+            For an unknown model or version, or if none of the symbols is known.
+        MissingStateError
+            If there is no champion or no online store, or the version was unloaded.
+        InvalidRequestError
+            If the inputs do not fit the model.
+        StaleFeaturesError
+            If the online store does not hold features of the requested bar.
+        FeatureSetMismatchError
+            If the version was trained on another feature set or universe than the store holds.
         """
-        begun = monotonic()
-        by: LoadedModel | RoutingTable
+        started = monotonic()
+        target: LoadedModel | RoutingTable
         if request.version:
-            by = self._version(request.model, request.version)
-            versions, table = [by], self._router.known(request.model)
-            # Only the champion's answer may carry capital.
+            target = self._version(request.model, request.version)
+            versions, table = [target], self._router.cached_table(request.model)
+            # A named version carries no capital unless it is the champion.
             is_champion = table is not None and table.document.champion == request.version
             route = Route.CHAMPION if is_champion else Route.SHADOW
         else:
-            by = table = self._router.table(request.model, request.min_generation)
+            target = table = self._router.table(request.model, request.min_generation)
             versions, route = table.versions, table.route(request.route_key)
         with tracing.span("features"):
-            inputs = self._inputs.read(request, versions, begun if arrived is None else arrived)
-        return Exchange(request, inputs, by, table, route, begun, monotonic() - begun)
+            inputs = self._inputs.read(request, versions, started if arrived is None else arrived)
+        return Exchange(request, inputs, target, table, route, started, monotonic() - started)
 
-    def score_together(self, exchanges: Sequence[Exchange]) -> list[Exchange]:
-        """As `serving.inference.executor.Answering.score_together`."""
-        return self._answering.score_together(exchanges)
+    def score_together(self, routed_requests: Sequence[Exchange]) -> list[Exchange]:
+        """Score several prepared requests in one run; see `Answering.score_together`."""
+        return self._executor.score_together(routed_requests)
 
-    def answer(self, exchange: Exchange, later: Later = at_once) -> InferenceResponse:
-        """Answer what was prepared; `later` is handed what the answer need not wait for, shadow and log.
+    def answer(self, routed: Exchange, defer: Later = at_once) -> InferenceResponse:
+        """Answer a prepared request; `defer` receives the work that can follow the answer (shadow, log).
 
-        Raises `ServingError` where the version that must answer failed.
+        Raises `ServingError` if the version that must answer failed.
         """
-        return self._answering.answer(exchange, later)
+        return self._executor.answer(routed, defer)
 
     def infer(
-        self, request: InferenceRequest, arrived: float | None = None, later: Later = at_once
+        self, request: InferenceRequest, arrived: float | None = None, defer: Later = at_once
     ) -> InferenceResponse:
-        """`prepare` and `answer` one request."""
-        return self.answer(self.prepare(request, arrived), later)
+        """Prepare and answer one request.
+
+        Parameters
+        ----------
+        request : InferenceRequest
+            Request to answer.
+        arrived : float, optional
+            Time of arrival (`alphaloop.clock.monotonic`); now by default.
+        defer : callable
+            Receives a function with the work that can follow the answer, the shadow's scores and the log;
+            runs it at once by default.
+
+        Returns
+        -------
+        InferenceResponse
+            Scores, statuses and lineage.
+
+        Raises
+        ------
+        ServingError
+            If the version that must answer failed, and no cached scores can replace it.
+        UnknownNameError, MissingStateError, InvalidRequestError, StaleFeaturesError, FeatureSetMismatchError
+            As in `prepare`.
+        """
+        return self.answer(self.prepare(request, arrived), defer)
 
     def _version(self, model: str, version: str) -> LoadedModel:
         return self.repository.require(model, version) if version else self._router.table(model).champion
 
 
 def build(settings: Settings) -> InferenceCore:
-    """The core on the registry, online store and prediction log of `settings`. Starts nothing."""
+    """Build the core on the registry, online store and prediction log of `settings`.
+
+    Nothing is started: call `start` on the result, and `close` at the end.
+
+    Parameters
+    ----------
+    settings : Settings
+        Settings with the paths of registry, online store and prediction log.
+
+    Returns
+    -------
+    InferenceCore
+        Core that is not started yet.
+    """
     from features.store.online import OnlineReader
     from models.registry.model_registry import Registry
 

@@ -1,6 +1,7 @@
-"""Answering: who scores an exchange, who stands in where that fails, and what is kept of it.
+"""Execution of routed requests: scores, fallbacks and the log.
 
-The answer goes first. What it need not wait for, the other version's scores and the log, comes later.
+A failed challenger is replaced by the champion, a failed champion by its cached scores. The answer goes
+first; the other version's scores and the log follow later.
 """
 
 from __future__ import annotations
@@ -27,12 +28,12 @@ Later = Callable[[Callable[[], None]], object]
 
 
 def at_once(call: Callable[[], None]) -> None:
-    """Do now what could wait until the answer is on its way."""
+    """Run deferred work immediately."""
     call()
 
 
 class Answering:
-    """Scores exchanges behind the versions' circuit breakers and logs them in `log`."""
+    """Executor that scores routed requests behind circuit breakers and logs them in `log`."""
 
     def __init__(self, settings: ServingSettings, log: PredictionLog, clock: Clock) -> None:
         self.breakers = VersionBreakers(settings)
@@ -40,82 +41,84 @@ class Answering:
         self._drills = settings.allow_drills
         self._log, self._clock = log, clock
 
-    def score_together(self, exchanges: Sequence[Exchange]) -> list[Exchange]:
-        """The exchanges with the scores of the one version that is to answer them all, from one run.
+    def score_together(self, routed_requests: Sequence[Exchange]) -> list[Exchange]:
+        """Score the requests in one run of the version that is to answer them all.
 
-        Where it has none to give, they come back as they are, and each is scored alone.
+        Returns the requests with precomputed scores; unchanged if the run gave none, to be scored one by one.
         """
-        version = exchanges[0].answering
+        version = routed_requests[0].answering_version
         if version is None:
-            return list(exchanges)
-        scored = self.breakers.score_together(version, [one.inputs for one in exchanges])
-        return [replace(one, inputs=inputs) for one, inputs in zip(exchanges, scored, strict=True)]
+            return list(routed_requests)
+        scored = self.breakers.score_together(version, [routed.inputs for routed in routed_requests])
+        return [
+            replace(routed, inputs=inputs) for routed, inputs in zip(routed_requests, scored, strict=True)
+        ]
 
-    def answer(self, exchange: Exchange, later: Later) -> InferenceResponse:
-        """The answer; raises `ServingError` where no version has one."""
+    def answer(self, routed: Exchange, defer: Later) -> InferenceResponse:
+        """Score one request and build its response; raise `ServingError` if no version has scores."""
         began = monotonic()
         with tracing.span("onnx"):
-            route, answer, shadow = self._score(exchange)
+            route, answer, shadow = self._score(routed)
         inference = monotonic() - began
         if answer.error is None:
-            later(partial(self._finish, exchange, answer, route, shadow))
-            return exchange.response(answer, route, inference)
-        if isinstance(exchange.by, LoadedModel):
+            defer(partial(self._finish, routed, answer, route, shadow))
+            return routed.response(answer, route, inference)
+        if isinstance(routed.target, LoadedModel):
             raise ServingError(answer.error)
-        self._record(exchange, answer, Route.CHAMPION)
-        champion = exchange.by.document.champion
-        good = self._last_good.recall(exchange.request.model, champion, exchange.inputs)
+        self._record(routed, answer, Route.CHAMPION)
+        champion = routed.target.document.champion
+        good = self._last_good.get(routed.request.model, champion, routed.inputs)
         if good is None:
             raise ServingError(answer.error)
-        # The run that gave them was timed and counted with the answer that they were then.
-        inputs = replace(good.inputs, ahead=None)
-        return replace(exchange, inputs=inputs).response(good.answer, Route.FALLBACK, inference)
+        # The earlier response already reported the timing and symbols of the run behind these scores.
+        inputs = replace(good.inputs, precomputed=None)
+        return replace(routed, inputs=inputs).response(good.scores, Route.FALLBACK, inference)
 
-    def _score(self, exchange: Exchange) -> tuple[Route, Scored, Callable[[], Scored | None] | None]:
-        """The route, the answer by it, and what gives the scores of the other version, if there is one.
+    def _score(self, routed: Exchange) -> tuple[Route, Scored, Callable[[], Scored | None] | None]:
+        """Return the route, its scores, and a function for the other version's scores, or None.
 
-        The challenger answers only a canary's request, and only if it does not fail; else the champion
-        does, and its answer may have an error.
+        The challenger answers only a canary's request, and only if it does not fail; otherwise the champion
+        answers, and its result may have an error.
         """
-        inputs, table = exchange.inputs, exchange.by
+        inputs, table = routed.inputs, routed.target
         if isinstance(table, LoadedModel):
-            return exchange.route, self.breakers.score(table, inputs), None
+            return routed.route, self.breakers.score(table, inputs), None
         champion = partial(self.breakers.score, table.champion, inputs)
-        if exchange.route is not Route.CANARY:
+        if routed.route is not Route.CANARY:
             shadow = partial(self._challenge, table, inputs) if table.has_challenger else None
-            return exchange.route, champion(), shadow
+            return routed.route, champion(), shadow
         challenger = self._challenge(table, inputs)
         if challenger is None or challenger.error is not None:
             return Route.FALLBACK, champion(), lambda: challenger
         return Route.CANARY, challenger, champion
 
     def _challenge(self, table: RoutingTable, inputs: Inputs) -> Scored | None:
-        """The challenger's scores of a request; None where there is no challenger."""
+        """Return the challenger's scores of a request; None if there is no challenger."""
         document = table.document
         if not table.has_challenger or document.challenger is None:
             return None
         if table.challenger is None:
             return unscored(document.challenger, table.challenger_error or "not loaded", inputs)
         if not suits_challenger(table, inputs):
-            # No fault of the challenger's: there is nothing that it could say.
+            # No failure of the challenger: it cannot be scored on these inputs.
             return None
         rotate = document.override.rotate_inputs if document.override and self._drills else 0
         return self.breakers.score(table.challenger, inputs, rotate)
 
     def _finish(
-        self, exchange: Exchange, answer: Scored, route: Route, shadow: Callable[[], Scored | None] | None
+        self, routed: Exchange, answer: Scored, route: Route, shadow: Callable[[], Scored | None] | None
     ) -> None:
-        """What is left to do once a request has been answered."""
-        # Only what answers for the capital may stand in for it: a challenger may be one that is rolled back.
-        if isinstance(exchange.by, RoutingTable) and answer.version == exchange.by.document.champion:
-            self._last_good.keep(exchange.request.model, answer, exchange.inputs)
-        self._record(exchange, answer, route)
+        """Cache and log the answer, then score and log the shadow."""
+        # Only the champion's scores may serve as a fallback: the challenger may be rolled back.
+        if isinstance(routed.target, RoutingTable) and answer.version == routed.target.document.champion:
+            self._last_good.put(routed.request.model, answer, routed.inputs)
+        self._record(routed, answer, route)
         if shadow is None:
             return
         with tracing.span("shadow"):
-            beside = shadow()
-        if beside is not None:
-            self._record(exchange, beside, Route.SHADOW, "/shadow")
+            scores = shadow()
+        if scores is not None:
+            self._record(routed, scores, Route.SHADOW, "/shadow")
 
-    def _record(self, exchange: Exchange, scored: Scored, route: Route, suffix: str = "") -> None:
-        self._log.put(exchange.row(scored, route, self._clock.now(), suffix))
+    def _record(self, routed: Exchange, scored: Scored, route: Route, suffix: str = "") -> None:
+        self._log.put(routed.row(scored, route, self._clock.now(), suffix))

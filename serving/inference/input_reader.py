@@ -1,4 +1,4 @@
-"""What a request is scored on: the panel that its client sent, or what the online store holds."""
+"""Inputs of a request: the client's panel, or features from the online store."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 
 
 class InputReader:
-    """Reads the inputs of requests; those by symbols from `store`, those of many from `large_store`.
+    """Reader of requests' inputs from `store`, or from `large_store` for many symbols.
 
-    A store reads for one request at a time. `bars` has the bar of the last one by symbols, for each model
-    that has answered such.
+    A store reads for one request at a time. `bars` has the bar of the last request by symbols, for each model
+    that answered such requests.
     """
 
     def __init__(self, store: OnlineReader, large_store: OnlineReader | None = None) -> None:
@@ -34,15 +34,15 @@ class InputReader:
         self.bars: dict[str, datetime] = {}
 
     def open(self) -> None:
-        """Open the store, which takes seconds: the first request must not pay for it."""
+        """Open the store, which takes seconds, before the first request."""
         self._store.stored(("",))
 
     def read(self, request: InferenceRequest, versions: Sequence[LoadedModel], started: float) -> Inputs:
-        """The inputs for all `versions`, of which the first must be able to answer.
+        """Read the inputs for all `versions`, of which the first must be able to answer.
 
-        `started` is when the request came (`alphaloop.clock.monotonic`). Raises `InvalidRequestError`,
-        `UnknownNameError`, `StaleFeaturesError`, `MissingStateError` and `FeatureSetMismatchError`, as
-        `InferenceCore.infer` says.
+        `started` is the request's time of arrival (`alphaloop.clock.monotonic`). Raises
+        `InvalidRequestError`, `UnknownNameError`, `StaleFeaturesError`, `MissingStateError` and
+        `FeatureSetMismatchError`, as `InferenceCore.prepare` says.
         """
         first = versions[0]
         if request.panel is not None:
@@ -52,7 +52,7 @@ class InputReader:
                     f"input 'panel' has shape {list(request.panel.shape)}; {first.model} version "
                     f"{first.version} takes [symbols, {expected[0]}, {expected[1]}]"
                 )
-            first.universe.require_few(len(request.panel))
+            first.universe.require_panel_symbols(len(request.panel))
             return Inputs(
                 request.panel,
                 is_complete(request.panel),
@@ -65,25 +65,30 @@ class InputReader:
         except MissingStateError:
             if lookback == first.card.lookback:
                 raise
-            # Another version's lookback is longer than what is kept: no fault of the first's.
+            # The store keeps fewer rows than the challenger's lookback: the champion can still answer.
             inputs, windows = self._windows(request, versions[:1], first.card.lookback, started)
         first.require_feature_set(windows.feature_set)
-        first.universe.require_ranks_over(windows.universe)
+        first.universe.require_same_universe(windows.universe)
         self.bars[first.model] = windows.feature_timestamp
         rows = windows.panel.shape[1]
-        apart = {
-            version.version: self._apart(request, version, started)
+        separate = {
+            version.version: self._read_separately(request, version, started)
             for version in versions[1:]
             if version.card.lookback > rows or not _of(windows, version)
         }
-        return replace(inputs, apart=apart) if apart else inputs
+        return replace(inputs, per_version=separate) if separate else inputs
 
-    def _apart(self, request: InferenceRequest, version: LoadedModel, started: float) -> Inputs | str:
-        """What `version` alone is scored on, or why there is nothing: the others do without it."""
+    def _read_separately(
+        self, request: InferenceRequest, version: LoadedModel, started: float
+    ) -> Inputs | str:
+        """Read the inputs of `version` alone, or return the reason why there are none.
+
+        A reason excludes this version only; the others are scored.
+        """
         try:
             inputs, windows = self._windows(request, [version], version.card.lookback, started)
             version.require_feature_set(windows.feature_set)
-            version.universe.require_ranks_over(windows.universe)
+            version.universe.require_same_universe(windows.universe)
         except AlphaloopError as error:
             return str(error)
         return inputs
@@ -91,7 +96,10 @@ class InputReader:
     def _windows(
         self, request: InferenceRequest, versions: Sequence[LoadedModel], lookback: int, started: float
     ) -> tuple[Inputs, OnlineWindows]:
-        """The inputs for `versions` from the windows of the first, and these."""
+        """Read the inputs for `versions`, with the online windows behind them.
+
+        The windows are those of the first version.
+        """
         asked, as_of = request.symbols, request.as_of
         if asked is None or as_of is None:
             raise InvalidRequestError("give the input 'panel', or 'symbols' with the parameter 'as_of'")
@@ -109,7 +117,7 @@ class InputReader:
         read = Inputs(
             panel=windows.panel,
             complete=bool(np.isfinite(windows.panel).all()),
-            waited=monotonic() - started,
+            read_seconds=monotonic() - started,
             symbols=symbols,
             feature_timestamp=windows.feature_timestamp,
             feature_set=windows.feature_set,
@@ -120,5 +128,5 @@ class InputReader:
 
 
 def _of(windows: OnlineWindows, version: LoadedModel) -> bool:
-    """Whether `version` was trained on features such as these."""
+    """Return whether the windows were computed from the version's feature set and universe."""
     return windows.made_of(version.card.feature_set, version.universe.digest)

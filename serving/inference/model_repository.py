@@ -1,7 +1,7 @@
-"""The model repository, as the protocol's clients may look at it and change it.
+"""Model repository of the protocol: clients list, load and unload versions.
 
-What the rollout needs is loaded in any case. Beyond that a client may load a version, which then stays,
-and unload one that the rollout does not need, which is then refused until it is loaded again.
+The versions of a rollout are always loaded. Beyond them a client may load a version, which then stays, and
+unload a version that the rollout does not need; an unloaded version is refused until it is loaded again.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 READY, UNAVAILABLE = "READY", "UNAVAILABLE"
 VERSION = "version"
-# Triton's of an unload. No version here depends on another, so that either value is followed.
+# Triton's parameter of an unload. No version here depends on another, so both values mean the same.
 DEPENDENTS = "unload_dependents"
 
 
@@ -39,17 +39,17 @@ class IndexEntry:
 
 
 class Repository:
-    """The versions of the registry, and which of them are loaded here. Thread-safe."""
+    """Versions of the registry, and their state in this server. Thread-safe."""
 
-    def __init__(self, registry: Registry, engine: Engine, router: Router) -> None:
-        self._registry, self._engine, self._router = registry, engine, router
-        # Held here, a version outlives the engine's choice of those that were used last.
+    def __init__(self, registry: Registry, model_cache: Engine, router: Router) -> None:
+        self._registry, self._model_cache, self._router = registry, model_cache, router
+        # A version held here stays loaded although the cache keeps only the most recently used.
         self._pinned: dict[tuple[str, str], LoadedModel] = {}
         self._unloaded: set[tuple[str, str]] = set()
         self._changing = threading.Lock()
 
     def index(self, ready: bool = False) -> list[IndexEntry]:
-        """Every version of the registry; with `ready` only those that can answer at once."""
+        """List every version of the registry; with `ready` only loaded ones that may answer."""
         entries = [
             self._entry(model, version)
             for model in self._registry.models()
@@ -60,24 +60,27 @@ class Repository:
     def load(self, model: str, version: str = "") -> LoadedModel:
         """Load a version, by default the champion, and keep it.
 
-        Raises `UnknownNameError`, `MissingStateError` for a model without a champion, and what
-        `Engine.load` raises.
+        Raises `UnknownNameError`, `MissingStateError` for a model without a champion, and the errors of
+        `Engine.load`.
         """
         require_number(model, version)
         chosen = version or self._router.refresh(model).document.champion
-        loaded = self._engine.load(model, chosen)
+        loaded = self._model_cache.load(model, chosen)
         with self._changing:
             self._pinned[model, chosen] = loaded
             self._unloaded.discard((model, chosen))
         return loaded
 
     def unload(self, model: str, version: str = "") -> None:
-        """Unload a version, by default all of the model; raises `InUseError` for one the rollout needs."""
+        """Unload a version, by default all of the model.
+
+        Raises `InUseError` if the rollout needs the version.
+        """
         require_number(model, version)
-        known = self._registry.versions(model)
-        if version and version not in known:
+        registered = self._registry.versions(model)
+        if version and version not in registered:
             self._registry.card(model, version)
-        chosen = [version] if version else known
+        chosen = [version] if version else registered
         needed = self._needed(model).intersection(chosen)
         if needed:
             names = ", ".join(sorted(needed, key=int))
@@ -85,33 +88,33 @@ class Repository:
                 f"the rollout of '{model}' needs version {names}; end the rollout or promote another first"
             )
         with self._changing:
-            for one in chosen:
-                self._pinned.pop((model, one), None)
-                self._unloaded.add((model, one))
-        for one in chosen:
-            self._engine.unload(model, one)
+            for unloaded in chosen:
+                self._pinned.pop((model, unloaded), None)
+                self._unloaded.add((model, unloaded))
+        for unloaded in chosen:
+            self._model_cache.unload(model, unloaded)
 
     def require(self, model: str, version: str) -> LoadedModel:
-        """A version, loaded if it was not; raises `MissingStateError` for one that was unloaded."""
+        """Return a version, loading it if needed; raise `MissingStateError` for an unloaded version."""
         require_number(model, version)
         key = (model, version)
         if self._barred(model, version):
             raise MissingStateError(
                 f"{model} version {version} has been unloaded; load it again (repository load)"
             )
-        return self._pinned.get(key) or self._engine.load(model, version)
+        return self._pinned.get(key) or self._model_cache.load(model, version)
 
-    def holds(self, model: str, version: str) -> bool:
-        """Whether `require` would answer at once."""
-        return (model, version) in self._pinned or self._engine.holds(model, version)
+    def is_loaded(self, model: str, version: str) -> bool:
+        """Return whether `require` would answer without loading."""
+        return (model, version) in self._pinned or self._model_cache.is_loaded(model, version)
 
-    def held(self, model: str, version: str) -> LoadedModel | None:
-        """A version if it is in memory. Looks, and never loads."""
-        return self._pinned.get((model, version)) or self._engine.held(model, version)
+    def get_loaded(self, model: str, version: str) -> LoadedModel | None:
+        """Return a version if it is in memory. Never loads."""
+        return self._pinned.get((model, version)) or self._model_cache.get_loaded(model, version)
 
     def ready(self, model: str, version: str) -> bool:
-        """Whether a version is loaded and may answer. Looks, and never loads."""
-        return self.holds(model, version) and not self._barred(model, version)
+        """Return whether a version is loaded and may answer. Never loads."""
+        return self.is_loaded(model, version) and not self._barred(model, version)
 
     def _barred(self, model: str, version: str) -> bool:
         return (model, version) in self._unloaded and version not in self._needed(model)
@@ -124,20 +127,23 @@ class Repository:
         return IndexEntry(model, version, UNAVAILABLE, "not loaded; a request for it loads it")
 
     def _needed(self, model: str) -> set[str]:
-        table = self._router.known(model)
+        table = self._router.cached_table(model)
         if table is None:
             return set()
         document = table.document
-        return {one for one in (document.champion, document.challenger) if one is not None}
+        return {version for version in (document.champion, document.challenger) if version is not None}
 
 
 def version_to_load(parameters: Mapping[str, Parameter]) -> str:
-    """The parameter `version` of a load, empty without one; raises for any other, which is not followed."""
+    """Return the parameter `version` of a load, empty without it.
+
+    Raises `NotOfferedError` or `InvalidRequestError` for any other parameter.
+    """
     return _version_of(parameters, "a load", (VERSION,))
 
 
 def version_to_unload(parameters: Mapping[str, Parameter]) -> str:
-    """The same of an unload."""
+    """Return the parameter `version` of an unload. Raises as `version_to_load` does."""
     return _version_of(parameters, "an unload", (VERSION, DEPENDENTS))
 
 
@@ -159,7 +165,7 @@ def _version_of(parameters: Mapping[str, Parameter], call: str, known: tuple[str
 
 
 def require_number(model: str, version: str) -> None:
-    """Raise `UnknownNameError` for a version that no registry can have; the registry need not be asked."""
+    """Raise `UnknownNameError` for a text that cannot be a version, without asking the registry."""
     if version and not is_version_number(version):
         where, hint = f"model '{model[:64]}'", "versions are numbers from 1, without leading zeros"
         raise UnknownNameError("version", version[:64], (), where=where, hint=hint)

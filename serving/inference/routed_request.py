@@ -1,4 +1,4 @@
-"""An exchange: one request, who is to answer it, what it is scored on, and what is answered and logged."""
+"""Routed inference request with its inputs; builds the response and the log row."""
 
 from __future__ import annotations
 
@@ -15,63 +15,63 @@ from serving.protocol.messages import InferenceRequest, InferenceResponse, Timin
 
 
 def new_id() -> str:
-    """An id for a prediction: 128 random bits in hexadecimal."""
+    """Return a prediction id: 128 random bits in hexadecimal."""
     return secrets.token_hex(16)
 
 
 def suits_challenger(table: RoutingTable, inputs: Inputs) -> bool:
-    """Whether the challenger, where it is loaded, can be scored on these inputs.
+    """Return whether the challenger, if loaded, can be scored on these inputs.
 
-    A panel that a client sent has the champion's features, and its length.
+    A panel from a client has the champion's features and lookback, which the challenger may not share.
     """
     challenger, card = table.challenger, table.champion.card
     if challenger is None:
         return True
     if inputs.feature_set is not None:
-        return inputs.read is None or challenger.universe.holds(inputs.symbols)
+        return inputs.full_universe is None or challenger.universe.can_score(inputs.symbols)
     symbols, rows = inputs.panel.shape[:2]
-    if symbols > challenger.universe.most_sent:
+    if symbols > challenger.universe.max_panel_symbols:
         return False
     return challenger.card.lookback <= rows and challenger.card.feature_set == card.feature_set
 
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """A request on its way to an answer: its inputs, its id, and the table that routes it.
+    """Request with its inputs, its prediction id and the version or table that routes it.
 
-    `by` is who answers it: the version that it names, or the table by which it has its `route`; `table` is
-    None for a model that has no rollout. `begun` is when its turn came (`alphaloop.clock.monotonic`),
-    `reading` how many seconds later its inputs were there.
+    `target` is the version that the request names, or the table that gave its `route`; `table` is None for a
+    model without a rollout. `started` is the start of processing (`alphaloop.clock.monotonic`),
+    `read_seconds` the seconds from there until the inputs were read.
     """
 
     request: InferenceRequest
     inputs: Inputs
-    by: LoadedModel | RoutingTable
+    target: LoadedModel | RoutingTable
     table: RoutingTable | None
     route: Route
-    begun: float
-    reading: float
+    started: float
+    read_seconds: float
     prediction_id: str = field(default_factory=new_id)
 
     @property
     def generation(self) -> int:
-        """The generation of the rollout document; 0 without one."""
+        """Generation of the rollout document; 0 without a document."""
         return self.table.document.generation if self.table else 0
 
     @property
-    def answering(self) -> LoadedModel | None:
-        """The version that is to answer, if it is loaded."""
-        if isinstance(self.by, LoadedModel):
-            return self.by
-        if self.route is Route.CANARY and suits_challenger(self.by, self.inputs):
-            return self.by.challenger
-        return self.by.champion
+    def answering_version(self) -> LoadedModel | None:
+        """Version that is to answer, if it is loaded."""
+        if isinstance(self.target, LoadedModel):
+            return self.target
+        if self.route is Route.CANARY and suits_challenger(self.target, self.inputs):
+            return self.target.challenger
+        return self.target.champion
 
     def row(self, scored: Scored, route: Route, logged_at: datetime, suffix: str = "") -> PredictionRow:
-        """What the prediction log keeps of one version's scores.
+        """Build the log row of one version's scores.
 
-        The features are copied: a row that held on to its panel would have each request read into memory
-        that no cache knows, at a twentieth of the request's time.
+        The features are copied: a row that kept a view of its panel would make each request read into memory
+        outside every cache, at a twentieth of the request's time.
         """
         request, inputs = self.request, self.inputs
         return PredictionRow(
@@ -87,7 +87,7 @@ class Exchange:
             symbols=inputs.symbols,
             scores=tuple(scored.scores.tolist()),
             statuses=scored.statuses,
-            features=scored.seen[:, -1, :].copy(),
+            features=scored.panel[:, -1, :].copy(),
             input_hash=scored.input_hash,
             feature_set=scored.feature_set,
             snapshot=inputs.snapshot,
@@ -97,8 +97,8 @@ class Exchange:
         )
 
     def response(self, answer: Scored, route: Route, inference: float) -> InferenceResponse:
-        """The answer, with everything that lineage needs in its parameters; it took `inference` seconds."""
-        when, ahead = self.inputs.feature_timestamp, self.inputs.ahead
+        """Build the response with its lineage; scoring took `inference` seconds."""
+        when, ahead = self.inputs.feature_timestamp, self.inputs.precomputed
         parameters: dict[str, str | int | bool] = {
             "prediction_id": self.prediction_id,
             "route": route.value,
@@ -115,9 +115,9 @@ class Exchange:
         if self.table is not None and self.table.stale:
             parameters["registry_away"] = True
         if ahead is None:
-            timing = Timing(self.begun, self.reading, inference, len(answer.scores))
+            timing = Timing(self.started, self.read_seconds, inference, len(answer.scores))
         else:
-            timing = Timing(self.begun, self.reading, inference + ahead.seconds, ahead.symbols)
+            timing = Timing(self.started, self.read_seconds, inference + ahead.seconds, ahead.symbols)
         return InferenceResponse(
             model=self.request.model,
             version=answer.version,

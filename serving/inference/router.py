@@ -1,7 +1,7 @@
-"""The router: which version answers a request, by the rollout document on the registry.
+"""Router: decides by the registry's rollout document which version answers a request.
 
-The document is read again in the background, so a request never waits for the registry; unless the
-client has seen a newer one and says so. The registry away, the router goes on with what it last knew.
+A background thread reads the document again, so that a request waits for the registry only if its client has
+seen a newer document. While the registry is away, the router continues with the last known document.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class RoutingTable:
-    """One rollout document, with its versions loaded.
+    """Rollout document with its versions loaded.
 
-    `challenger_error` says why the challenger could not be loaded; then the champion answers in its
-    place. `stale` says why the registry could not be read when it was last tried, `read_at` when it last
-    could (`alphaloop.clock.monotonic`).
+    `challenger_error` says why the challenger could not be loaded; the champion then answers in its place.
+    `stale` says why the last attempt to read the registry failed. `read_at` is the time of the last success
+    (`alphaloop.clock.monotonic`).
     """
 
     plan: SleevePlan
@@ -46,28 +46,31 @@ class RoutingTable:
 
     @property
     def versions(self) -> list[LoadedModel]:
-        """The versions that score a request, the champion first."""
+        """Versions that score a request, the champion first."""
         if self.has_challenger and self.challenger is not None:
             return [self.champion, self.challenger]
         return [self.champion]
 
     @property
     def has_challenger(self) -> bool:
-        """Whether a second version scores every request."""
+        """True if a second version scores every request."""
         return self.document.challenger is not None and self.document.state is not RolloutState.STEADY
 
     def route(self, route_key: str) -> Route:
-        """Who should answer a request for `route_key`: the champion, or in a canary the challenger."""
+        """Return the route of a request for `route_key`.
+
+        It is the champion's or, in a canary, the challenger's.
+        """
         return self.plan.route(route_key) if self.has_challenger else Route.CHAMPION
 
 
 class Router:
-    """Keeps a `RoutingTable` for each model that was asked for. Thread-safe."""
+    """Keeper of one `RoutingTable` for each requested model. Thread-safe."""
 
     def __init__(
-        self, registry: Registry, engine: Engine, sleeves: tuple[str, ...], poll_seconds: float
+        self, registry: Registry, model_cache: Engine, sleeves: tuple[str, ...], poll_seconds: float
     ) -> None:
-        self._registry, self._engine = registry, engine
+        self._registry, self._model_cache = registry, model_cache
         self._sleeves, self._poll_seconds = sleeves, poll_seconds
         self._tables: dict[str, RoutingTable] = {}
         self._refreshing = threading.Lock()
@@ -75,7 +78,10 @@ class Router:
         self._poller: threading.Thread | None = None
 
     def start(self, *expected: str) -> None:
-        """Read the documents of the `expected` models and of all others, then poll in the background."""
+        """Read the documents of all models, then poll in the background.
+
+        The `expected` models are polled even if the registry does not list them yet.
+        """
         self._discover(expected)
         self._poller = threading.Thread(target=self._poll, args=(expected,), name="router", daemon=True)
         self._poller.start()
@@ -87,19 +93,19 @@ class Router:
             self._poller.join()
             self._poller = None
 
-    def known(self, model: str) -> RoutingTable | None:
-        """The table of `model` if there is one, without reading the registry."""
+    def cached_table(self, model: str) -> RoutingTable | None:
+        """Return the table of `model` if there is one, without reading the registry."""
         return self._tables.get(model)
 
     def tables(self) -> list[RoutingTable]:
-        """The tables of all models, as they are known."""
+        """Return the last known tables of all models."""
         return list(self._tables.values())
 
     def table(self, model: str, min_generation: int = 0) -> RoutingTable:
-        """The table of `model`, at most a poll old, or read now where it is older than `min_generation`.
+        """Return the table of `model`, reading it now if it is older than `min_generation`.
 
-        Raises `UnknownNameError` for a model that the registry does not know and `MissingStateError`
-        for one that has no champion yet.
+        Otherwise the table is at most one poll old. Raises `UnknownNameError` for a model that the registry
+        does not have, and `MissingStateError` for a model without a champion.
         """
         table = self._tables.get(model)
         if table is None or table.document.generation < min_generation:
@@ -107,45 +113,48 @@ class Router:
         return table
 
     def refresh(self, model: str) -> RoutingTable:
-        """Read the document of `model` now. Keeps the last known table if that fails; see `stale`."""
+        """Read the document of `model` now.
+
+        If that fails, the last known table is kept and marked `stale`.
+        """
         with self._refreshing:
-            known = self._tables.get(model)
+            last = self._tables.get(model)
             try:
-                table = self._read(model, known)
+                table = self._read(model, last)
             except (AlphaloopError, OSError) as error:
-                if known is None:
+                if last is None:
                     raise
-                table = self._keep(known, error)
+                table = self._keep(last, error)
             self._tables[model] = table
             return table
 
-    def _read(self, model: str, known: RoutingTable | None) -> RoutingTable:
+    def _read(self, model: str, last: RoutingTable | None) -> RoutingTable:
         document = self._registry.rollout(model)
         if document is None:
             raise MissingStateError(f"model '{model}' has no champion yet; promote a version of it first")
-        if known and known.stale:
+        if last and last.stale:
             log.warning("the registry is back; %s goes on at generation %d", model, document.generation)
-        if known and known.document == document and not known.challenger_error:
-            return replace(known, stale=None, read_at=monotonic())
-        champion = self._engine.load(model, document.champion)
+        if last and last.document == document and not last.challenger_error:
+            return replace(last, stale=None, read_at=monotonic())
+        champion = self._model_cache.load(model, document.champion)
         plan = plan_sleeves(document, self._sleeves)
         if document.challenger is None:
             return RoutingTable(plan, champion)
         try:
-            return RoutingTable(plan, champion, self._engine.load(model, document.challenger))
+            return RoutingTable(plan, champion, self._model_cache.load(model, document.challenger))
         except AlphaloopError as error:
-            if known is None or known.challenger_error is None:
+            if last is None or last.challenger_error is None:
                 log.warning("challenger %s of %s cannot be loaded: %s", document.challenger, model, error)
             return RoutingTable(plan, champion, challenger_error=str(error))
 
-    def _keep(self, known: RoutingTable, error: Exception) -> RoutingTable:
-        if known.stale is None:
-            document = known.document
+    def _keep(self, last: RoutingTable, error: Exception) -> RoutingTable:
+        if last.stale is None:
+            document = last.document
             log.warning(
                 "the registry cannot be read (%s); %s goes on at generation %d",
                 error, document.model, document.generation,
             )  # fmt: skip
-        return replace(known, stale=str(error))
+        return replace(last, stale=str(error))
 
     def _discover(self, expected: tuple[str, ...]) -> None:
         try:

@@ -1,4 +1,4 @@
-"""Scoring one request by one version."""
+"""Scoring of one request, or of a batch, by one version."""
 
 from __future__ import annotations
 
@@ -16,29 +16,30 @@ from serving.protocol.messages import Panel, Scores
 
 
 def score(loaded: LoadedModel, inputs: Inputs, rotate: int = 0) -> Scored:
-    """The scores of one version. A model that fails is not raised: its `error` is set.
+    """Score one request by one version; a failure is not raised but set as `error`.
 
-    `rotate` is the drill of a rollout's override: the features of each row move by that many places.
+    `rotate` is the fault drill of a rollout's override: the features of each row are rotated by so many
+    columns.
     """
-    apart = inputs.apart.get(loaded.version)
-    if isinstance(apart, str):
-        return replace(unscored(loaded.version, apart, inputs), digest=loaded.card.digest)
-    if apart is not None:
-        return score(loaded, apart, rotate)
-    if inputs.read is not None and loaded.universe.whole:
-        whole = score(loaded, loaded.universe.inputs(inputs.read), rotate)
-        return loaded.universe.answer(whole, inputs.symbols)
+    separate = inputs.per_version.get(loaded.version)
+    if isinstance(separate, str):
+        return replace(unscored(loaded.version, separate, inputs), digest=loaded.card.digest)
+    if separate is not None:
+        return score(loaded, separate, rotate)
+    if inputs.full_universe is not None and loaded.universe.scored_whole:
+        whole = score(loaded, loaded.universe.select_inputs(inputs.full_universe), rotate)
+        return loaded.universe.select_scores(whole, inputs.symbols)
     began = monotonic()
-    seen = _seen(loaded, inputs)
+    panel = _seen(loaded, inputs)
     if rotate:
-        seen = np.roll(seen, rotate, axis=-1)
-    ahead = inputs.ahead_by(loaded.model, loaded.version, rotate)
+        panel = np.roll(panel, rotate, axis=-1)
+    precomputed = inputs.precomputed_by(loaded.model, loaded.version, rotate)
     error = None
     try:
         if inputs.feature_set is not None:
             loaded.require_feature_set(inputs.feature_set)
-            loaded.universe.require_ranks_over(inputs.universe)
-        scores = loaded.score(seen, inputs.complete) if ahead is None else ahead.scores
+            loaded.universe.require_same_universe(inputs.universe)
+        scores = loaded.score(panel, inputs.complete) if precomputed is None else precomputed.scores
     except (ServingError, FeatureSetMismatchError) as failure:
         error, scores = str(failure), _no_scores(inputs)
     return Scored(
@@ -46,51 +47,52 @@ def score(loaded: LoadedModel, inputs: Inputs, rotate: int = 0) -> Scored:
         digest=loaded.card.digest,
         feature_set=loaded.card.feature_set,
         scores=scores,
-        seen=seen,
-        input_hash=hash_inputs(seen),
-        latency_ms=(inputs.waited + monotonic() - began + (ahead.seconds if ahead else 0.0)) * 1e3,
+        panel=panel,
+        input_hash=hash_inputs(panel),
+        latency_ms=(inputs.read_seconds + monotonic() - began + (precomputed.seconds if precomputed else 0.0))
+        * 1e3,
         statuses=_all_ok(scores) if inputs.complete and error is None else _statuses(scores),
         error=error,
     )
 
 
 def score_together(loaded: LoadedModel, several: Sequence[Inputs]) -> list[Inputs]:
-    """`several` inputs, each `complete`, with their scores `ahead`, from one run of the version.
+    """Score several complete inputs in one run, and return them with their scores in `precomputed`.
 
     Only for a version whose scores do not depend on the other symbols. Raises `ServingError` if it fails.
     """
     began = monotonic()
-    panels = [_seen(loaded, one) for one in several]
+    panels = [_seen(loaded, inputs) for inputs in several]
     scores = loaded.score(np.concatenate(panels), complete=True)
     seconds = monotonic() - began
     ends = np.cumsum([len(panel) for panel in panels])
     parts = np.split(scores, ends[:-1])
-    told = [int(ends[-1]), *[0] * (len(parts) - 1)]
+    reported = [int(ends[-1]), *[0] * (len(parts) - 1)]
     return [
-        replace(one, ahead=Ahead(loaded.model, loaded.version, part, seconds, symbols))
-        for one, part, symbols in zip(several, parts, told, strict=True)
+        replace(inputs, precomputed=Ahead(loaded.model, loaded.version, part, seconds, symbols))
+        for inputs, part, symbols in zip(several, parts, reported, strict=True)
     ]
 
 
 def unscored(version: str, error: str, inputs: Inputs) -> Scored:
-    """The place of a version that could not be loaded."""
-    seen = inputs.panel[:, -1:, :]
+    """Build the result of a version without scores, all NaN with an `error`."""
+    panel = inputs.panel[:, -1:, :]
     scores = _no_scores(inputs)
     return Scored(
         version=version,
         digest="",
         feature_set="",
         scores=scores,
-        seen=seen,
-        input_hash=hash_inputs(seen),
-        latency_ms=inputs.waited * 1e3,
+        panel=panel,
+        input_hash=hash_inputs(panel),
+        latency_ms=inputs.read_seconds * 1e3,
         statuses=_statuses(scores),
         error=error,
     )
 
 
 def _seen(loaded: LoadedModel, inputs: Inputs) -> Panel:
-    """The rows that the version looks at."""
+    """Return the rows within the version's lookback."""
     return inputs.panel[:, -loaded.card.lookback :, :]
 
 
@@ -102,7 +104,7 @@ def _statuses(scores: Scores) -> tuple[SymbolStatus, ...]:
     finite = np.isfinite(scores)
     if finite.all():
         return _all_ok(scores)
-    return tuple(SymbolStatus.OK if one else SymbolStatus.MISSING for one in finite)
+    return tuple(SymbolStatus.OK if is_finite else SymbolStatus.MISSING for is_finite in finite)
 
 
 def _no_scores(inputs: Inputs) -> Scores:

@@ -12,9 +12,10 @@ from serving.protocol.messages import Panel, Scores
 
 @dataclass(frozen=True, slots=True)
 class Ahead:
-    """Scores that `version` of `model` gave in one run with other requests; the run took `seconds`.
+    """Scores that `version` of `model` computed in one run with other requests.
 
-    `symbols` is how many it scored, told with one request of the run and 0 with the others.
+    `seconds` is the duration of that run. `symbols` is the batch size, reported on the first request of a
+    batch and 0 on the rest, so that metrics do not count it twice.
     """
 
     model: str
@@ -26,36 +27,39 @@ class Ahead:
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
-    """What a request is scored on, and where it comes from.
+    """Inputs of a request and their origin.
 
-    `panel` is float32 `[symbols, rows, features]`, with at least the rows that the longest lookback needs,
-    and `complete` where each of its values is finite; `feature_set` is None where the client sent the panel
-    itself, `universe` that of `features.store.windows.StoredWindow`. `waited` is how many seconds after the
-    request's arrival all this was there. `read` is set where more symbols were read than were asked for, for
-    versions that are scored on their whole universe, and `ahead` where one has scored them in a batch.
-    `apart` has the inputs of versions that need others (of another feature set, universe or length), or why
-    there are none, by version.
+    `panel`: float32 `[symbols, rows, features]`, with at least the rows of the longest lookback.
+    `complete`: every value of `panel` is finite.
+    `read_seconds`: seconds from the request's arrival until the inputs were read.
+    `feature_set`: hash of the feature set; None if the client sent the panel itself.
+    `universe`: universe hash, as in `features.store.windows.StoredWindow`.
+    `full_universe`: inputs of all symbols that were read, if those are more than requested, for versions that
+    are scored on their whole universe.
+    `precomputed`: scores that a batch computed already.
+    `per_version`: by version, other inputs (of another feature set, universe or length), or the reason why
+    there are none.
     """
 
     panel: Panel
     complete: bool
-    waited: float
+    read_seconds: float
     symbols: tuple[str, ...] = ()
     feature_timestamp: datetime | None = None
     feature_set: str | None = None
     snapshot: str = ""
     universe: str = ""
-    read: Inputs | None = None
-    ahead: Ahead | None = None
-    apart: Mapping[str, Inputs | str] = field(default_factory=dict)
+    full_universe: Inputs | None = None
+    precomputed: Ahead | None = None
+    per_version: Mapping[str, Inputs | str] = field(default_factory=dict)
 
     def complete_for(self, version: str) -> bool:
-        """Whether the version is scored on this `panel`, and none of its values is missing."""
-        return self.complete and version not in self.apart
+        """Return whether the version is scored on this `panel`, and no value is missing."""
+        return self.complete and version not in self.per_version
 
-    def ahead_by(self, model: str, version: str, rotate: int) -> Ahead | None:
-        """The scores that the version has given already; of rotated features there are none."""
-        ahead = self.ahead
+    def precomputed_by(self, model: str, version: str, rotate: int) -> Ahead | None:
+        """Return the version's precomputed scores; None for rotated features."""
+        ahead = self.precomputed
         same = ahead is not None and (ahead.model, ahead.version) == (model, version)
         return ahead if same and not rotate else None
 
@@ -64,17 +68,18 @@ class Inputs:
 class Scored:
     """One version's scores of one request.
 
-    `seen` is the panel as the model saw it and `input_hash` its hash. `latency_ms` is what the request
-    would have taken by this version alone: until its inputs were there, and then until its scores were.
-    `statuses` has one a symbol, `missing` where there is no score. Where `error` is set, all scores are
-    NaN; `stale` marks those of an earlier request.
+    `panel`: panel as the model saw it; `input_hash` is its hash.
+    `latency_ms`: time that the request would have taken by this version alone, reading plus scoring.
+    `statuses`: one a symbol, `missing` where there is no score.
+    `error`: reason of a failure; then all scores are NaN.
+    `stale`: the scores are those of an earlier request.
     """
 
     version: str
     digest: str
     feature_set: str
     scores: Scores
-    seen: Panel
+    panel: Panel
     input_hash: str
     latency_ms: float
     statuses: tuple[SymbolStatus, ...]

@@ -1,7 +1,8 @@
-"""A circuit breaker for each model version: one that errs, gives no number or is slow is left alone.
+"""Circuit breaker of each model version, and a cache of its last good scores.
 
-The ladder of a request: the version that it is routed to; the champion; the last good scores of the
-same symbols, marked stale; a refusal, at which the executor only reduces.
+A breaker opens for a version that errs, gives no number or is slow. The fallbacks of a request, in order: the
+version that it is routed to; the champion; the last good scores of the same symbols, marked stale; an error,
+on which the executor only reduces positions.
 """
 
 from __future__ import annotations
@@ -21,17 +22,18 @@ from serving.inference.scoring import score, score_together, unscored
 from serving.inference.values import Inputs, Scored
 from serving.protocol.status import MOST_TOLD, shortened
 
-# Versions and requests come and go; what was not used for longest is forgotten.
+# Maximum number of breakers, and of cached results; the oldest is removed.
 MOST = 64
-# Of the inputs that last good answers were given for.
+# Memory limit of cached results with their inputs.
 MAX_KEPT_BYTES = 64 * 2**20
 
 
 @dataclass(slots=True)
 class Watched:
-    """The breaker of a version, why it failed last (empty before it has), and its slow scorings.
+    """Circuit breaker of a version, with its last failure and a count of slow runs.
 
-    `slow` counts the scorings that took too long, less those that came in time, and is never below 0.
+    `reason` is empty before the first failure. `slow` is the number of slow runs less the number of timely
+    ones, and never below 0.
     """
 
     breaker: CircuitBreaker
@@ -39,31 +41,32 @@ class Watched:
     slow: int = 0
 
     def failed(self, reason: str) -> None:
-        """Hold a failure against the version."""
+        """Count a failure against the version."""
         self.reason = shortened(reason, MOST_TOLD)
         self.breaker.failed()
 
-    def paced(self, slow: str, most: int) -> None:
-        """Count a scoring that was in time (`slow` is empty) or slow; opens when `most` more were slow.
+    def count_run(self, slow: str, limit: int) -> None:
+        """Count a run that was slow, or in time (`slow` is empty).
 
-        A machine that stalls now and then holds nothing against a version that is mostly in time.
+        The breaker opens once `limit` more runs were slow than in time. A machine that stalls now and then
+        opens no breaker of a version that is mostly in time.
         """
         self.slow = self.slow + 1 if slow else max(0, self.slow - 1)
-        if self.slow >= most or (slow and self.breaker.state is BreakerState.HALF_OPEN):
+        if self.slow >= limit or (slow and self.breaker.state is BreakerState.HALF_OPEN):
             self.reason, self.slow = slow, 0
             self.breaker.trip()
 
 
 class VersionBreakers:
-    """Scores by versions, each behind its breaker. Thread-safe.
+    """Scoring with one circuit breaker a version. Thread-safe.
 
-    A version is left alone for `breaker_seconds` after `breaker_failures` failures within as many
-    seconds; then one request tries it again. A failure is an error or a score that is not a number. It is
-    left alone as well once `breaker_failures` more of its scorings took longer than `slow_ms` than were in
-    time; their scores are used all the same.
+    A version is not run for `breaker_seconds` after `breaker_failures` failures within as many seconds; then
+    one request tries it again. A failure is an error, or a score that is not a number. The breaker also opens
+    once `breaker_failures` more runs took longer than `slow_ms` than did not; the scores of slow runs are
+    used all the same.
 
-    What a version does with inputs that a client sent says nothing of it, good or bad: any client could send
-    such as no graph has a finite score for, and have the version left alone for everybody.
+    Requests with a client's own panel do not count, good or bad: any client could send inputs for which no
+    graph has a finite score, and block the version for everybody.
     """
 
     def __init__(self, settings: ServingSettings) -> None:
@@ -72,23 +75,24 @@ class VersionBreakers:
         self._lock = Lock()
 
     def score(self, loaded: LoadedModel, inputs: Inputs, rotate: int = 0) -> Scored:
-        """As `serving.inference.scoring.score`; a version whose breaker is open is not asked.
+        """Score as `serving.inference.scoring.score` does, unless the version's breaker is open.
 
-        It then has an error, which says how it failed last. Where a batch has scored, nothing is asked.
+        With an open breaker the result has an error that repeats the last failure. Precomputed scores of a
+        batch are returned without looking at the breaker.
         """
-        if inputs.ahead_by(loaded.model, loaded.version, rotate) is not None:
+        if inputs.precomputed_by(loaded.model, loaded.version, rotate) is not None:
             return score(loaded, inputs)
         watched = self._watched(loaded.model, loaded.version)
-        sent = _sent(inputs)
-        # What does not count is no trial either: nothing would be heard of it.
-        asked = watched.breaker.state is not BreakerState.OPEN if sent else watched.breaker.allows()
-        if not asked:
+        is_sent = _sent(inputs)
+        # A run that does not count must not be the half-open breaker's trial: it would have no result.
+        allowed = watched.breaker.state is not BreakerState.OPEN if is_sent else watched.breaker.allows()
+        if not allowed:
             error = (
                 f"{loaded.model} version {loaded.version} has failed too often and is left alone for "
                 f"{self._settings.breaker_seconds:g} s; its last failure: {watched.reason}"
             )
             return unscored(loaded.version, error, inputs)
-        if sent:
+        if is_sent:
             return score(loaded, inputs, rotate)
         started = monotonic()
         scored = score(loaded, inputs, rotate)
@@ -102,11 +106,11 @@ class VersionBreakers:
         return scored
 
     def score_together(self, loaded: LoadedModel, several: Sequence[Inputs]) -> list[Inputs]:
-        """As `serving.inference.scoring.score_together`; as they are where the version fails or is being left
-        alone.
+        """Score as `serving.inference.scoring.score_together` does.
 
-        A run that fails is not counted: whose fault it is shows when each is scored alone. Nor is a slow one
-        that scored any inputs which a client sent.
+        Returns `several` unchanged if the version fails or its breaker is not closed. A failed batch is not
+        counted: scoring each request alone shows which caused it. A slow batch is not counted if it held a
+        client's own panel.
         """
         watched = self._watched(loaded.model, loaded.version)
         if watched.breaker.state is not BreakerState.CLOSED:
@@ -121,21 +125,21 @@ class VersionBreakers:
                 self._pace(watched, self._slow(started))
 
     def states(self) -> dict[tuple[str, str], BreakerState]:
-        """How the breaker of each model and version stands."""
+        """Return the state of each breaker by model and version."""
         with self._lock:
-            known = dict(self._breakers)
-        return {key: watched.breaker.state for key, watched in known.items()}
+            breakers = dict(self._breakers)
+        return {key: watched.breaker.state for key, watched in breakers.items()}
 
     def _pace(self, watched: Watched, slow: str) -> None:
-        # The lock is shared by all versions; a version that keeps in time does not need it.
+        # The lock is shared by all versions; a version that is always in time does not take it.
         if slow or watched.slow:
             with self._lock:
-                watched.paced(slow, self._settings.breaker_failures)
+                watched.count_run(slow, self._settings.breaker_failures)
 
     def _slow(self, started: float) -> str:
-        """That a scoring that began at `started` took too long; empty where it did not."""
-        took, most = (monotonic() - started) * 1e3, self._settings.slow_ms
-        return f"it took {took:.0f} ms, longer than serving.slow_ms ({most:g})" if took > most else ""
+        """Return a message if the run took too long, else an empty text."""
+        took, limit = (monotonic() - started) * 1e3, self._settings.slow_ms
+        return f"it took {took:.0f} ms, longer than serving.slow_ms ({limit:g})" if took > limit else ""
 
     def _watched(self, model: str, version: str) -> Watched:
         key, settings = (model, version), self._settings
@@ -150,28 +154,28 @@ class VersionBreakers:
 
 
 def _sent(inputs: Inputs) -> bool:
-    """Whether a client sent the panel itself."""
+    """Return whether the client sent the panel itself."""
     return inputs.feature_set is None
 
 
 @dataclass(frozen=True, slots=True)
 class Good:
-    """An answer that was good, its inputs, and when it was given."""
+    """Good result with its inputs and its time (`alphaloop.clock.monotonic`)."""
 
-    answer: Scored
+    scores: Scored
     inputs: Inputs
-    at: float
+    scored_at: float
 
     @property
     def size_bytes(self) -> int:
-        """About how many bytes are kept for it."""
-        return self.inputs.panel.nbytes + self.answer.seen.nbytes
+        """Approximate memory of the inputs and the result, in bytes."""
+        return self.inputs.panel.nbytes + self.scores.panel.nbytes
 
 
 class LastGood:
-    """The last good answer of each version for each tuple of symbols, for `seconds`. Thread-safe.
+    """Last good result of each version for each tuple of symbols, for `seconds`. Thread-safe.
 
-    Of many, or of many bytes, the last are kept.
+    The cache is bounded in entries and bytes; the least recently written go first.
     """
 
     def __init__(self, seconds: float) -> None:
@@ -180,8 +184,11 @@ class LastGood:
         self._kept_bytes = 0
         self._lock = Lock()
 
-    def keep(self, model: str, answer: Scored, inputs: Inputs) -> None:
-        """Remember an answer to a request by symbols; one by tensor could not be found again."""
+    def put(self, model: str, answer: Scored, inputs: Inputs) -> None:
+        """Cache the result of a request by symbols.
+
+        A client's own panel is not cached, because it has no symbols to find it by.
+        """
         if not inputs.symbols:
             return
         key = (model, answer.version, inputs.symbols)
@@ -194,13 +201,16 @@ class LastGood:
                 _, oldest = self._kept.popitem(last=False)
                 self._kept_bytes -= oldest.size_bytes
 
-    def recall(self, model: str, version: str, inputs: Inputs) -> Good | None:
-        """The version's last answer for these symbols, marked stale; None without one, or for one too old."""
+    def get(self, model: str, version: str, inputs: Inputs) -> Good | None:
+        """Return the version's last result for these symbols, marked stale.
+
+        None if there is no result, or it is too old.
+        """
         with self._lock:
             good = self._kept.get((model, version, inputs.symbols))
-        if good is None or monotonic() - good.at > self._seconds:
+        if good is None or monotonic() - good.scored_at > self._seconds:
             return None
         statuses = tuple(
-            SymbolStatus.STALE if one is SymbolStatus.OK else one for one in good.answer.statuses
+            SymbolStatus.STALE if status is SymbolStatus.OK else status for status in good.scores.statuses
         )
-        return replace(good, answer=replace(good.answer, stale=True, statuses=statuses))
+        return replace(good, scores=replace(good.scores, stale=True, statuses=statuses))

@@ -1,8 +1,8 @@
-"""The universe of a version: what a request by symbols is scored on, whichever of them it asks for.
+"""Training universe of a version, and the inputs that it requires.
 
-Where a score depends on the other symbols, a symbol among few has another score than among all. So such a
-version is scored on the whole universe that it was trained on, and of that the symbols asked for are
-answered: the same bits, whoever asks.
+In a cross-sectional version a symbol's score depends on the other symbols. Such a version is scored on its
+whole training universe, and the requested symbols are taken from the result, so every request gets the same
+bits.
 """
 
 from __future__ import annotations
@@ -24,22 +24,23 @@ from serving.protocol.request_limits import MAX_PANEL_SYMBOLS, most_compared
 
 @dataclass(frozen=True, slots=True)
 class Universe:
-    """The symbols that a version was trained on, in training's order; none where its card does not say.
+    """Symbols that a version was trained on, in training order.
 
-    `whole` says that a request by symbols is to be scored on all of them, `most_sent` how many symbols a
-    client's panel may have. `digest` is their hash (`alphaloop.universe_hash`), `owner` the version in words.
+    `symbols`: empty if the version's card has none. `scored_whole`: score requests by symbols on all of them.
+    `max_panel_symbols`: maximum number of symbols in a client's panel. `digest`: hash of the symbols
+    (`alphaloop.universe_hash`). `owner`: model and version, for messages.
     """
 
     owner: str
     symbols: tuple[str, ...]
-    whole: bool
-    most_sent: int
+    scored_whole: bool
+    max_panel_symbols: int
     digest: str
-    _place: dict[str, int] = field(repr=False, compare=False)
+    _index: dict[str, int] = field(repr=False, compare=False)
 
     @classmethod
-    def of(cls, model: str, version: str, card: Card) -> Self:
-        """The universe that `card` names."""
+    def from_card(cls, model: str, version: str, card: Card) -> Self:
+        """Build the universe from `card`."""
         return cls(
             f"{model} version {version}",
             card.universe,
@@ -49,28 +50,32 @@ class Universe:
             _places(card.universe),
         )
 
-    def holds(self, asked: Iterable[str]) -> bool:
-        """Whether a request for `asked` can be scored: not where none of them is of a universe it needs."""
-        return not self.whole or any(symbol in self._place for symbol in asked)
+    def can_score(self, asked: Iterable[str]) -> bool:
+        """Return whether a request for `asked` can be scored.
 
-    def require_holding(self, asked: Sequence[str]) -> None:
-        """Raise `UnknownNameError` unless it `holds` any of `asked`."""
-        if not self.holds(asked):
+        A version that is scored on its whole universe needs at least one of its symbols in the request.
+        """
+        return not self.scored_whole or any(symbol in self._index for symbol in asked)
+
+    def require_known(self, asked: Sequence[str]) -> None:
+        """Raise `UnknownNameError` unless `asked` can be scored (see `can_score`)."""
+        if not self.can_score(asked):
             where = f"the universe of {len(self.symbols)} symbols that {self.owner} scores"
             raise UnknownNameError("symbol", asked[0] if asked else "", self.symbols, where=where)
 
-    def require_few(self, sent: int) -> None:
-        """Raise `InvalidRequestError` for a panel of more than `most_sent` symbols."""
-        if sent > self.most_sent:
+    def require_panel_symbols(self, sent: int) -> None:
+        """Raise `InvalidRequestError` for a panel of more than `max_panel_symbols` symbols."""
+        if sent > self.max_panel_symbols:
             raise InvalidRequestError(
                 f"input 'panel' has {sent} symbols; {self.owner} compares them with each other, and takes at "
-                f"most {self.most_sent}"
+                f"most {self.max_panel_symbols}"
             )
 
-    def require_ranks_over(self, digest: str) -> None:
-        """Raise `FeatureSetMismatchError` where cross-sectional features are over another universe.
+    def require_same_universe(self, digest: str) -> None:
+        """Raise `FeatureSetMismatchError` if cross-sectional features are over another universe.
 
-        `digest` is what the online store names, empty where nothing in it depends on a universe.
+        `digest` is the universe hash of the online store, empty if none of its features depends on a
+        universe.
         """
         if digest and self.digest and digest != self.digest:
             raise FeatureSetMismatchError(
@@ -80,60 +85,64 @@ class Universe:
                 "train it on the present ones"
             )
 
-    def inputs(self, read: Inputs) -> Inputs:
-        """What a version that is scored `whole` is given of what was `read`."""
+    def select_inputs(self, read: Inputs) -> Inputs:
+        """Return the part of `read` that a version scored on its whole universe needs."""
         return read if read.symbols == self.symbols else _of(read, self.symbols)
 
-    def answer(self, scored: Scored, asked: Sequence[str]) -> Scored:
-        """Of the whole universe's scores those of `asked`; one that is not of it is `missing`.
+    def select_scores(self, scored: Scored, asked: Sequence[str]) -> Scored:
+        """Take the scores of `asked` from those of the whole universe; unknown symbols are `missing`.
 
-        The hash stays that of all that the scores depend on.
+        The input hash remains that of the whole universe, on which the scores depend.
         """
-        places = [self._place.get(symbol, -1) for symbol in asked]
+        indices = [self._index.get(symbol, -1) for symbol in asked]
         statuses = (*scored.statuses, SymbolStatus.MISSING)
         return replace(
             scored,
-            scores=_rows(scored.scores, places),
-            seen=_rows(scored.seen, places),
-            statuses=tuple(statuses[place] for place in places),
+            scores=_rows(scored.scores, indices),
+            panel=_rows(scored.panel, indices),
+            statuses=tuple(statuses[index] for index in indices),
         )
 
 
 def to_read(asked: tuple[str, ...], universes: Sequence[Universe]) -> tuple[str, ...]:
-    """The symbols to read for versions of these `universes`: `asked` itself where none is scored whole.
+    """Return the symbols to read for versions of these `universes`.
 
-    Raises `UnknownNameError` where the first version, which must be able to answer, knows none of `asked`.
+    That is `asked` itself if no version is scored on its whole universe. Raises `UnknownNameError` if the
+    first version, which must be able to answer, knows none of `asked`.
     """
-    whole = [one for one in universes if one.whole]
+    whole = [universe for universe in universes if universe.scored_whole]
     if not whole:
         return asked
-    universes[0].require_holding(asked)
-    if all(one.symbols == universes[0].symbols and one.whole for one in universes):
-        # The same for every request of a bar, so that the store is read once.
+    universes[0].require_known(asked)
+    if all(universe.symbols == universes[0].symbols and universe.scored_whole for universe in universes):
+        # All requests of a bar then read the same symbols, and the store is read once.
         return universes[0].symbols
-    wanted = dict.fromkeys(symbol for one in whole for symbol in one.symbols)
-    return tuple(wanted if len(whole) == len(universes) else wanted | dict.fromkeys(asked))
+    symbols = dict.fromkeys(symbol for universe in whole for symbol in universe.symbols)
+    return tuple(symbols if len(whole) == len(universes) else symbols | dict.fromkeys(asked))
 
 
 def asked_of(read: Inputs, asked: tuple[str, ...]) -> Inputs:
-    """The inputs of a request for `asked`, of which more was `read`; itself where that is what was read."""
-    return read if read.symbols is asked else replace(_of(read, asked), read=read)
+    """Reduce the inputs to the symbols `asked`.
+
+    All inputs that were read are kept in the field `full_universe`.
+    """
+    return read if read.symbols is asked else replace(_of(read, asked), full_universe=read)
 
 
 def _of(read: Inputs, symbols: tuple[str, ...]) -> Inputs:
-    """The part of `read` for `symbols`, NaN for those that were not read."""
-    place = _places(read.symbols)
-    panel = _rows(read.panel, [place.get(symbol, -1) for symbol in symbols])
+    """Return the rows of `read` for `symbols`, NaN for symbols that were not read."""
+    index = _places(read.symbols)
+    panel = _rows(read.panel, [index.get(symbol, -1) for symbol in symbols])
     return replace(read, panel=panel, complete=bool(np.isfinite(panel).all()), symbols=symbols)
 
 
 def _places(symbols: tuple[str, ...]) -> dict[str, int]:
-    return {symbol: place for place, symbol in enumerate(symbols)}
+    return {symbol: index for index, symbol in enumerate(symbols)}
 
 
-def _rows(values: Panel, places: Sequence[int]) -> Panel:
-    """The rows of `values` at `places`, NaN where a place is -1."""
-    chosen = np.array(places, dtype=np.intp)
+def _rows(values: Panel, indices: Sequence[int]) -> Panel:
+    """Return the rows of `values` at `places`, NaN where an index is -1."""
+    chosen = np.array(indices, dtype=np.intp)
     rows: Panel = values[chosen]
     rows[chosen < 0] = np.nan
     return rows

@@ -1,4 +1,4 @@
-"""The prediction log: every prediction as a row of Parquet, with its reader.
+"""Prediction log: one Parquet row for every prediction, and its reader.
 
-Serving writes it; whoever weighs evidence reads it (`reader`).
+Serving writes the log; rollouts and monitoring read it with `reader`.
 """

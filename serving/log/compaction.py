@@ -1,8 +1,8 @@
-"""Compaction of the prediction log: the small files of a past day become one, and old days go.
+"""Compaction of the prediction log: merges past days and removes old ones.
 
-The merged file takes its place whole, with the names of what it was made of in its metadata, before these
-are removed. Killed at any point, nothing is lost and nothing is read twice: readers go by those names, and
-the next compaction removes what the killed one had not.
+The files of a past day become one. A merged file appears whole, with the names of its sources in its
+metadata, before the sources are removed. A process killed at any point loses nothing and duplicates nothing:
+readers go by those names, and the next compaction removes the sources that the killed one had left.
 """
 
 from __future__ import annotations
@@ -49,8 +49,10 @@ class LogFile:
 
 
 class LogKeeper:
-    """Compacts the log in `folder` once an hour in a background thread, and removes days older than
-    `retention_days`; 0 keeps all. Where the log exceeds its `space`, the oldest files go within seconds.
+    """Background thread that compacts the log in `folder` once an hour.
+
+    Days older than `retention_days` are removed; 0 keeps all. If the log exceeds its `space`, the oldest
+    files are removed within seconds.
     """
 
     def __init__(
@@ -67,20 +69,20 @@ class LogKeeper:
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
-        """Begin, at once."""
+        """Start the thread, which compacts at once."""
         self._ending.clear()
         self._thread = threading.Thread(target=self._run, name="log-keeper", daemon=True)
         self._thread.start()
 
     def close(self) -> None:
-        """Stop, after the file that is being written."""
+        """Stop the thread after the file that is being written."""
         if self._thread is not None:
             self._ending.set()
             self._thread.join()
             self._thread = None
 
-    def keep(self) -> None:
-        """Compact and prune the logs of all models now. What cannot be done is logged and left."""
+    def compact_all(self) -> None:
+        """Compact and prune the logs of all models now. Failures are logged and skipped."""
         today = self._clock.now().date()
         oldest = today - timedelta(days=self._retention_days) if self._retention_days else date.min
         for folder in sorted(self._folder.glob("model=*")):
@@ -91,8 +93,8 @@ class LogKeeper:
             except (OSError, pa.ArrowException, DamagedStoreError) as error:
                 log.warning("the prediction log in %s could not be compacted: %s", folder, error)
 
-    def fit(self) -> None:
-        """Remove the oldest files where the log exceeds its space."""
+    def enforce_space(self) -> None:
+        """Remove the oldest files if the log exceeds its space."""
         if not self._space.exceeded:
             return
         try:
@@ -107,19 +109,19 @@ class LogKeeper:
 
     def _run(self) -> None:
         while True:
-            self.keep()
+            self.compact_all()
             with suppress(OSError):
                 self._space.measure()
             for _ in range(int(EVERY_SECONDS / FIT_SECONDS)):
-                self.fit()
+                self.enforce_space()
                 if self._ending.wait(FIT_SECONDS):
                     return
 
 
 def compact(folder: Path, today: date, oldest: date = date.min) -> None:
-    """Merge the files of each day before `today` in one model's `folder`; remove days before `oldest`.
+    """Merge the files of each day before `today` in one model's `folder`.
 
-    Does nothing where another process is at it.
+    Days before `oldest` are removed. Does nothing while another process compacts the folder.
     """
     with _alone(folder) as mine:
         if not mine:
@@ -137,24 +139,24 @@ def compact(folder: Path, today: date, oldest: date = date.min) -> None:
 
 
 def _files(folder: Path, today: date) -> list[LogFile]:
-    found = []
+    files = []
     for entry in sorted(os.scandir(folder), key=lambda one: one.name):
         if not entry.name.endswith(SUFFIX):
             continue
         path = folder / entry.name
         if entry.name.startswith(MERGED_PREFIX):
             day = date.fromisoformat(entry.name.removeprefix(MERGED_PREFIX)[:10])
-            found.append(LogFile(entry.name, day, tuple(read_parts(path))))
+            files.append(LogFile(entry.name, day, tuple(read_parts(path))))
         elif datetime.fromtimestamp(entry.stat().st_mtime, UTC).date() < today:
             try:
-                found.append(_single(path))
+                files.append(_single(path))
             except DamagedStoreError as error:
                 log.warning("left out of compaction: %s", error)
-    return [file for file in found if file.day < today]
+    return [file for file in files if file.day < today]
 
 
 def _single(path: Path) -> LogFile:
-    """A file as its writer left it; its day is that of its first row."""
+    """Describe a file as its writer left it, by the day of its first row."""
     try:
         metadata = pq.read_metadata(path)
         first = metadata.row_group(0).column(SCHEMA.get_field_index("logged_at")).statistics.min
@@ -165,18 +167,21 @@ def _single(path: Path) -> LogFile:
 
 
 def _superseded_removed(folder: Path, files: list[LogFile]) -> list[LogFile]:
-    """The files without those whose parts are all in a merged one: what a killed compaction left."""
+    """Remove files whose parts are all in a merged file.
+
+    A killed compaction leaves such files.
+    """
     kept: list[LogFile] = []
-    held: set[str] = set()
-    # A merged file before the only one that it was made of.
+    merged: set[str] = set()
+    # A merged file comes before its only source.
     for file in sorted(files, key=lambda one: (-len(one.parts), not _is_merged(one))):
         names = {part.name for part in file.parts}
-        if names <= held:
+        if names <= merged:
             (folder / file.name).unlink()
         else:
             kept.append(file)
             if _is_merged(file):
-                held |= names
+                merged |= names
     return kept
 
 
@@ -201,15 +206,15 @@ def _merge(folder: Path, day: date, files: list[LogFile]) -> None:
 
 
 def _groups(folder: Path, files: list[LogFile]) -> Iterator[pa.Table]:
-    """The rows of `files`, in order, in tables worth compressing."""
-    held: list[pa.Table] = []
+    """Yield the rows of `files` in order, in tables large enough to compress well."""
+    tables: list[pa.Table] = []
     for file in files:
-        held.append(read_table(folder / file.name).replace_schema_metadata(None))
-        if sum(len(one) for one in held) >= GROUP_ROWS:
-            yield pa.concat_tables(held)
-            held = []
-    if held:
-        yield pa.concat_tables(held)
+        tables.append(read_table(folder / file.name).replace_schema_metadata(None))
+        if sum(len(table) for table in tables) >= GROUP_ROWS:
+            yield pa.concat_tables(tables)
+            tables = []
+    if tables:
+        yield pa.concat_tables(tables)
 
 
 def _remove(folder: Path, files: list[LogFile]) -> None:
@@ -218,7 +223,7 @@ def _remove(folder: Path, files: list[LogFile]) -> None:
 
 
 def _make_durable(path: Path) -> None:
-    """Have the disk hold what `path` is before anything that relies on it is removed."""
+    """Sync `path` to disk before any file that it replaces is removed."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -228,7 +233,7 @@ def _make_durable(path: Path) -> None:
 
 @contextmanager
 def _alone(folder: Path) -> Iterator[bool]:
-    """Whether no other process compacts this folder while the block lasts."""
+    """Lock the folder; yield whether this process is the only one to compact it."""
     with (folder / LOCK_FILE).open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

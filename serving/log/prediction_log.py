@@ -1,9 +1,9 @@
-"""The prediction log: every prediction as a row of Parquet, written behind the request's back.
+"""Prediction log: every prediction as a Parquet row, written in a background thread.
 
-`<folder>/model=<name>/<writer>-<number>.parquet`. A file appears whole or not at all, and is never changed.
-What waits is bounded in rows and bytes, and what is on disk in bytes (`serving.log.disk_space`): beyond that
-a row is dropped and counted, never the request; the count is kept in each file's metadata, so that a reader
-knows that the log is not complete. Files of past days are merged (`serving.log.compaction`).
+Files are `<folder>/model=<name>/<writer>-<number>.parquet`. A file appears whole or not at all, and is never
+changed. The queue is bounded in rows and bytes, the files in bytes (`serving.log.disk_space`): beyond that a
+row is dropped and counted, never the request. Each file's metadata holds the count, so that a reader knows
+that the log is incomplete. Files of past days are merged (`serving.log.compaction`).
 """
 
 from __future__ import annotations
@@ -29,22 +29,33 @@ log = logging.getLogger(__name__)
 __all__ = ["SCHEMA", "PredictionLog", "PredictionLogReader", "PredictionRow", "partition"]
 
 CAPACITY = 4_096
-# Of all rows that wait, queued or for their file.
+# Memory limit of all waiting rows, queued or about to be written.
 MAX_WAITING_BYTES = 64 * 2**20
-# Of a row of inputs that a client sent. A version's whole universe may be larger, and is logged.
+# Size limit of a row with a client's own inputs. A version's whole universe may be larger, and is logged.
 MAX_SENT_BYTES = 2**20
-# Rows of so many bytes are written at once: a table is made of them in one call, which lets no thread run.
+# Rows of so many bytes are written at once: building their table is one call that blocks all threads.
 FLUSH_BYTES = 4 * 2**20
 FLUSH_SECONDS = 0.25
 IDLE_SECONDS = 0.02
 
 
 class PredictionLog:
-    """Writes rows in a background thread. Flushes a model's rows when a later bar begins (by `as_of` of rows
-    with symbols), when none came for `IDLE_SECONDS`, when they are `flush_seconds` old or have `FLUSH_BYTES`,
-    when it is closed. `space` bounds what is on disk.
+    """Log that writes rows in a background thread.
 
-    `dropped` counts the rows that found no room, in memory or on disk, or could not be written.
+    A model's rows are flushed when a later bar begins (by `as_of` of rows with symbols), when none came for
+    `IDLE_SECONDS`, when they are `flush_seconds` old or have `FLUSH_BYTES`, and on closing. `dropped` counts
+    the rows beyond the limits in memory or on disk, and those that could not be written.
+
+    Parameters
+    ----------
+    folder : Path
+        Folder of the log.
+    capacity : int
+        Maximum number of rows in the queue.
+    flush_seconds : float
+        Maximum age of a row, in seconds, before it is written.
+    space : LogSpace, optional
+        Limit of the bytes on disk; none by default.
     """
 
     def __init__(
@@ -57,8 +68,8 @@ class PredictionLog:
         self._folder, self._flush_seconds = Path(folder), flush_seconds
         self._capacity, self.space = capacity, space or LogSpace(folder)
         self._waiting_bytes = self._pending_bytes = 0
-        # Looked at every so often: to wake the thread for each row would cost the request more than all
-        # the rest of logging does.
+        # Polled at intervals: waking the thread for each row would cost the request more than all the rest
+        # of logging.
         self._queue: deque[PredictionRow] = deque()
         self._pending: dict[str, list[PredictionRow]] = {}
         self._bars: dict[str, datetime] = {}
@@ -76,7 +87,7 @@ class PredictionLog:
         self._thread.start()
 
     def put(self, row: PredictionRow) -> None:
-        """Hand over a row; never waits."""
+        """Queue a row without waiting; a row beyond the limits is dropped and counted."""
         size = row.size_bytes
         with self._counting:
             full = len(self._queue) >= self._capacity or self._waiting_bytes + size > MAX_WAITING_BYTES
@@ -87,7 +98,7 @@ class PredictionLog:
         self._drop(1)
 
     def close(self) -> None:
-        """Write what is left, then stop."""
+        """Write the remaining rows, then stop."""
         if self._thread is not None:
             self._ending.set()
             self._thread.join()
@@ -101,15 +112,15 @@ class PredictionLog:
         self._flush()
 
     def _drain(self) -> bool:
-        """Take what is in the queue; whether there was anything."""
-        found = bool(self._queue)
+        """Take all rows from the queue; return whether there were any."""
+        had_rows = bool(self._queue)
         while self._queue:
             self._append(self._queue.popleft())
-        return found
+        return had_rows
 
     def _append(self, row: PredictionRow) -> None:
-        if not row.symbols and not self.space.holds_sent:
-            self._leave(row.size_bytes)
+        if not row.symbols and not self.space.accepts_client_rows:
+            self._release_bytes(row.size_bytes)
             self._drop(1)
             return
         if self._begins_a_bar(row) and row.model in self._pending:
@@ -122,9 +133,9 @@ class PredictionLog:
             self._flush()
 
     def _begins_a_bar(self, row: PredictionRow) -> bool:
-        """Whether it is of a later bar than all before it; one without a bar, or of an older one, is not.
+        """Return whether the row's bar is later than all before it.
 
-        Nor is one without symbols: its client sent the inputs, and may call them as of any moment.
+        Rows without symbols begin no bar: their client sent the inputs, and may date them as it likes.
         """
         latest = self._bars.get(row.model)
         if row.as_of is None or not row.symbols or (latest is not None and row.as_of <= latest):
@@ -139,7 +150,10 @@ class PredictionLog:
             self._write(model, rows)
 
     def _write(self, model: str, rows: list[PredictionRow]) -> None:
-        """Write the rows as one file, or drop them: whatever is wrong with them, those that follow count."""
+        """Write the rows as one file, or drop them.
+
+        Any error is caught: rows that cannot be written must not stop the thread.
+        """
         try:
             self._write_file(partition(self._folder, model), rows)
         except (OSError, pa.ArrowException) as error:
@@ -148,7 +162,7 @@ class PredictionLog:
             log.exception("rows that no file of the prediction log can hold:")
             self._lose(model, rows, error)
         finally:
-            self._leave(sum(row.size_bytes for row in rows))
+            self._release_bytes(sum(row.size_bytes for row in rows))
 
     def _write_file(self, folder: Path, rows: list[PredictionRow]) -> None:
         path = folder / f"{self._writer}-{self._files:08d}.parquet"
@@ -164,7 +178,7 @@ class PredictionLog:
         self._drop(len(rows))
         log.error("%d predictions of %r could not be logged in %s: %s", len(rows), model, self._folder, error)
 
-    def _leave(self, size: int) -> None:
+    def _release_bytes(self, size: int) -> None:
         with self._counting:
             self._waiting_bytes -= size
 

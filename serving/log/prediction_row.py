@@ -1,4 +1,4 @@
-"""One row of the prediction log, and its table."""
+"""Row of the prediction log, and its Parquet table."""
 
 from __future__ import annotations
 
@@ -36,19 +36,49 @@ SCHEMA = pa.schema(
         ("error", pa.string()),
     ]
 )
-# What Python's objects of a row take, and those of each symbol: its score, its status and its name.
+# Approximate memory of a row's Python objects, and of each symbol's score, status and name.
 ROW_BYTES, SYMBOL_BYTES = 2_048, 100
 DROPPED = b"alphaloop.dropped"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PredictionRow:
-    """One prediction: by whom, of what, and what the model saw.
+    """One prediction: version, request, scores and the features that the model saw.
 
-    `features` is the last row of the panel as the model saw it, float32 `[symbols, features]`. A version
-    that is scored on its whole universe saw more symbols than were asked for: `input_hash` is of them all.
-    `symbols` is empty and `as_of` may be None where a client sent the inputs itself. A shadow's
-    `prediction_id` is that of the answer with `/shadow` behind it. `error` says why `scores` are NaN.
+    Parameters
+    ----------
+    prediction_id : str
+        Id of the prediction; a shadow's is that of the answer plus `/shadow`.
+    logged_at : datetime
+        Time of logging, in UTC.
+    as_of : datetime or None
+        Close of the bar; may be None if the client sent the inputs.
+    feature_timestamp : datetime or None
+        Time of the features that were used.
+    model, version, digest : str
+        Version that scored, and the SHA-256 of its ONNX file.
+    route : str
+        Role of the version in this request (`alphaloop.forecasts.Route`).
+    route_key : str
+        Sleeve of capital of the request.
+    symbols : tuple of str
+        Requested symbols; empty if the client sent the inputs.
+    scores : tuple of float
+        One score a symbol; NaN if masked, or if there is an error.
+    statuses : tuple of str
+        One status a symbol.
+    features : ndarray of float32, shape [symbols, features]
+        Last row of the panel as the model saw it.
+    input_hash : str
+        Hash of the whole panel; for a version that is scored on its whole universe, of all its symbols.
+    feature_set, snapshot : str
+        Hash of the feature set, and id of the data snapshot.
+    generation : int
+        Generation of the rollout document; 0 without a rollout.
+    latency_ms : float
+        Milliseconds from the request's arrival until its scores.
+    error : str, optional
+        Reason of a failure.
     """
 
     prediction_id: str
@@ -73,19 +103,19 @@ class PredictionRow:
 
     @property
     def size_bytes(self) -> int:
-        """About how many bytes it takes in memory."""
-        # A row that is damaged is dropped where it is written, not where it is counted.
+        """Approximate size in memory, in bytes."""
+        # A damaged row is dropped where it is written, not where it is counted.
         features = getattr(self.features, "nbytes", 0)
         return int(ROW_BYTES + SYMBOL_BYTES * len(self.scores) + features)
 
 
 def partition(folder: Path, model: str) -> Path:
-    """The folder of one model's rows, in Hive's naming."""
+    """Return the folder of one model's rows, named as a Hive partition."""
     return folder / f"model={quote(model, safe='')}"
 
 
 def table_of(rows: list[PredictionRow]) -> pa.Table:
-    """The rows as a table of `SCHEMA`."""
+    """Build a table of `SCHEMA` from the rows."""
     columns: dict[str, list[Any]] = {
         field.name: [getattr(row, field.name) for row in rows] for field in fields(PredictionRow)
     }
@@ -95,7 +125,7 @@ def table_of(rows: list[PredictionRow]) -> pa.Table:
 
 
 def row_of(values: dict[str, Any]) -> PredictionRow:
-    """One row of a table of `SCHEMA`, as `to_pylist` gives it."""
+    """Build a row from one element of `to_pylist` of a table of `SCHEMA`."""
     shape = values.pop("features_shape")
     values["features"] = np.frombuffer(values["features"], "<f4").reshape(shape)
     for name in ("symbols", "scores", "statuses"):

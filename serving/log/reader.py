@@ -1,7 +1,7 @@
-"""Reading the prediction log while it grows, and while its files of past days are merged.
+"""Reader of the prediction log while it grows and its past days are merged.
 
-A merged file names the files that it was made of, with their numbers of rows, in order. So a reader knows
-which of its rows it has had, although the files it had them from may still be there, or gone.
+A merged file names its source files, with their numbers of rows, in order. So a reader knows which of its
+rows it has returned already, even if the source files are still there, or gone.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ SUFFIX = ".parquet"
 
 @dataclass(frozen=True, slots=True)
 class LogPart:
-    """What one file of a writer holds: `rows`, and how many its writer had `dropped` by then."""
+    """Content of one writer's file: its rows, and the writer's drop count."""
 
     name: str
     rows: int
@@ -35,11 +35,28 @@ class LogPart:
 
 
 class PredictionLogReader:
-    """Reads the log of one model as it grows.
+    """Incremental reader of one model's prediction log.
 
-    `by_symbols` leaves out rows of inputs that clients sent themselves, `since` those of bars before it: a
-    log of months has far more than a judge of yesterday's bars needs. `dropped` is the number of rows that
-    the writers of the files read so far have had to drop.
+    Parameters
+    ----------
+    folder : Path
+        Folder of the log.
+    model : str
+        Name of the model.
+    by_symbols : bool
+        Leave out rows of inputs that clients sent themselves.
+    since : datetime, optional
+        Leave out rows of earlier bars; a log of months has far more rows than a judgement of one day needs.
+
+    Raises
+    ------
+    DamagedStoreError
+        From `new` and `wait_for`, if a file cannot be read.
+
+    Examples
+    --------
+    >>> PredictionLogReader(Path("folder-without-a-log"), "momentum").new()
+    []
     """
 
     def __init__(
@@ -53,28 +70,36 @@ class PredictionLogReader:
 
     @property
     def dropped(self) -> int:
-        """Rows that are missing from what was read."""
+        """Number of rows that the writers of the files read so far have dropped."""
         return sum(self._drops.values())
 
     def new(self) -> list[PredictionRow]:
-        """The rows of files that were not read before, by `as_of` and then in the order of answers.
+        """Read the rows that have been logged since the last call.
 
-        Rows without `as_of` come first. Raises `DamagedStoreError` for a file that cannot be read.
+        Returns
+        -------
+        list of PredictionRow
+            Rows by `as_of`, then in the order of answers; rows without `as_of` come first.
+
+        Raises
+        ------
+        DamagedStoreError
+            If a file cannot be read.
         """
-        found: dict[str, list[PredictionRow]] = {}
-        while not self._collect(found):
+        rows_by_file: dict[str, list[PredictionRow]] = {}
+        while not self._collect(rows_by_file):
             # A file was merged or removed between the listing and the reading: look again.
             continue
-        self._seen.update(found)
-        rows = [row for name in sorted(found) for row in found[name]]
+        self._seen.update(rows_by_file)
+        rows = [row for name in sorted(rows_by_file) for row in rows_by_file[name]]
         return sorted(
             rows, key=lambda row: (row.as_of is not None, row.as_of or row.logged_at, row.logged_at)
         )
 
     def wait_for(self, as_of: datetime, timeout: float) -> list[PredictionRow]:
-        """`new()`, repeated until a row for `as_of` or later has come, or `timeout` seconds have passed.
+        """Repeat `new` until a row for `as_of` or later comes, or `timeout` seconds have passed.
 
-        The rows that came are returned in both cases; look whether `as_of` is among them.
+        Returns the rows that came in either case; the caller checks that `as_of` is among them.
         """
         deadline = monotonic() + timeout
         rows = self.new()
@@ -85,23 +110,23 @@ class PredictionLogReader:
             rows += self.new()
         return rows
 
-    def _collect(self, found: dict[str, list[PredictionRow]]) -> bool:
-        """Add the rows of parts that are in neither `found` nor seen; False if a file went meanwhile."""
+    def _collect(self, rows_by_file: dict[str, list[PredictionRow]]) -> bool:
+        """Add the rows of unseen parts to `found`; return False if a file vanished meanwhile."""
         try:
             files = self._files()
             merged = {name: self._parts(name) for name in files if name.startswith(MERGED_PREFIX)}
             for name, parts in merged.items():
-                if any(self._is_new(part.name, found) for part in parts):
-                    self._read_merged(name, parts, found)
+                if any(self._is_new(part.name, rows_by_file) for part in parts):
+                    self._read_merged(name, parts, rows_by_file)
             for name in files:
-                if name not in merged and self._is_new(name, found):
-                    self._read_single(name, found)
+                if name not in merged and self._is_new(name, rows_by_file):
+                    self._read_single(name, rows_by_file)
         except FileNotFoundError:
             return False
         return True
 
-    def _is_new(self, name: str, found: dict[str, list[PredictionRow]]) -> bool:
-        return name not in self._seen and name not in found
+    def _is_new(self, name: str, rows_by_file: dict[str, list[PredictionRow]]) -> bool:
+        return name not in self._seen and name not in rows_by_file
 
     def _files(self) -> list[str]:
         if not self._folder.is_dir():
@@ -113,17 +138,19 @@ class PredictionLogReader:
             self._merged[name] = read_parts(self._folder / name)
         return self._merged[name]
 
-    def _read_single(self, name: str, found: dict[str, list[PredictionRow]]) -> None:
+    def _read_single(self, name: str, rows_by_file: dict[str, list[PredictionRow]]) -> None:
         table = read_table(self._folder / name)
         self._count(name, int((table.schema.metadata or {}).get(DROPPED, b"0")))
-        found[name] = self._rows(table)
+        rows_by_file[name] = self._rows(table)
 
-    def _read_merged(self, name: str, parts: list[LogPart], found: dict[str, list[PredictionRow]]) -> None:
+    def _read_merged(
+        self, name: str, parts: list[LogPart], rows_by_file: dict[str, list[PredictionRow]]
+    ) -> None:
         table, first = read_table(self._folder / name), 0
         for part in parts:
-            if self._is_new(part.name, found):
+            if self._is_new(part.name, rows_by_file):
                 self._count(part.name, part.dropped)
-                found[part.name] = self._rows(table.slice(first, part.rows))
+                rows_by_file[part.name] = self._rows(table.slice(first, part.rows))
             first += part.rows
 
     def _rows(self, table: pa.Table) -> list[PredictionRow]:
@@ -139,9 +166,9 @@ class PredictionLogReader:
 
 
 def read_table(path: Path) -> pa.Table:
-    """A file of the log; raises `DamagedStoreError`, or `FileNotFoundError` where it is gone."""
+    """Read a file of the log; raise `DamagedStoreError`, or `FileNotFoundError` if it is gone."""
     try:
-        # Not through the dataset API: it would add the folder's `model=` as a second column.
+        # Not through the dataset API, which would add the folder's `model=` as a second column.
         return pq.ParquetFile(path).read()
     except FileNotFoundError:
         raise
@@ -150,10 +177,10 @@ def read_table(path: Path) -> pa.Table:
 
 
 def read_parts(path: Path) -> list[LogPart]:
-    """What a merged file was made of; raises as `read_table` does."""
+    """Read the list of a merged file's sources; raise as `read_table` does."""
     try:
         metadata = pq.read_metadata(path).metadata or {}
-        return [LogPart(*one) for one in json.loads(metadata[SOURCES])]
+        return [LogPart(*values) for values in json.loads(metadata[SOURCES])]
     except FileNotFoundError:
         raise
     except (OSError, pa.ArrowException, ValueError, KeyError, TypeError) as error:
@@ -161,5 +188,5 @@ def read_parts(path: Path) -> list[LogPart]:
 
 
 def damaged(path: Path, error: Exception) -> DamagedStoreError:
-    """The error for a file that cannot be read."""
+    """Build the error for a file that cannot be read."""
     return DamagedStoreError(f"the prediction log {path} cannot be read: {error}; move it away")

@@ -1,4 +1,4 @@
-"""Errors of requests between a client and the core; their status is in `status`."""
+"""Errors of requests; `serving/protocol/status.py` has their gRPC and HTTP status."""
 
 from __future__ import annotations
 
@@ -9,7 +9,20 @@ from serving.protocol.messages import InvalidRequestError
 
 
 class OverloadedError(ServingError):
-    """More requests are here than can be answered in time; ask again after `retry_after` seconds."""
+    """Server has more requests than it can answer in time.
+
+    Parameters
+    ----------
+    message : str
+        Message for the client.
+    retry_after : float
+        Seconds after which the client should send the request again.
+
+    Examples
+    --------
+    >>> OverloadedError("64 requests are being answered", retry_after=0.5).retry_after
+    0.5
+    """
 
     def __init__(self, message: str, retry_after: float) -> None:
         super().__init__(message)
@@ -17,28 +30,28 @@ class OverloadedError(ServingError):
 
 
 class RateLimitError(OverloadedError):
-    """One client asks more often than it may; `retry_after` as in `OverloadedError`."""
+    """Client exceeds its request rate; retry after `retry_after` seconds."""
 
 
 class DeadlineError(ServingError):
-    """The request's deadline had passed before anything was computed."""
+    """Request's deadline had passed before anything was computed."""
 
 
 class UnauthenticatedError(ServingError):
-    """The request carries no token, or one that is not known."""
+    """Request without a token, or with an unknown token."""
 
 
 class AccessDeniedError(ServingError):
-    """The token does not have the scope that this call needs."""
+    """Token without the scope that the call needs."""
 
 
 class RequestTooLargeError(InvalidRequestError):
-    """The request has more bytes than `serving.max_request_bytes`."""
+    """Request with more bytes than `serving.max_request_bytes`."""
 
 
 class NotOfferedError(ServingError):
-    """A part of the protocol that this server does not have."""
+    """Optional part of the protocol that this server does not implement."""
 
 
 class InUseError(ServingError):
-    """The rollout needs what was to be unloaded."""
+    """Version that cannot be unloaded because the rollout needs it."""

@@ -1,6 +1,6 @@
-"""The Open Inference Protocol as the core speaks it: what is asked, what is answered, and the names.
+"""Open Inference Protocol messages as the core uses them, and the protocol's names.
 
-How this lies on the wire is the codecs' affair (`serving/server/grpc/grpc_codec.py`,
+The codecs translate these values to and from the wire (`serving/server/grpc/grpc_codec.py`,
 `serving/server/http/http_codec.py`). The protobuf classes are those that `tritonclient` ships: a second
 compiled copy of the same file in one process would collide in protobuf's descriptor pool.
 
@@ -31,23 +31,26 @@ FLOAT, BYTES = "FP32", "BYTES"
 INPUTS = {PANEL: FLOAT, SYMBOLS: BYTES}
 OUTPUTS = {SCORES: FLOAT, STATUSES: BYTES}
 SERVER_NAME = "alphaloop"
-# The protocol's gRPC service, by its whole name.
+# Full name of the protocol's gRPC service.
 SERVICE = "inference.GRPCInferenceService"
 PLATFORM = "onnxruntime_onnx"
-# Triton's names of the protocol's optional parts, as server metadata lists them.
+# Triton's names of the protocol's optional parts, listed in the server metadata.
 EXTENSIONS = ("binary_tensor_data", "model_configuration", "model_repository", "parameters", "statistics")
 
 
-# Characters of a value out of a request that are repeated in a message.
+# Maximum number of characters of a client's value that an error message repeats.
 MAX_SHOWN = 80
 
 
 class InvalidRequestError(InputError):
-    """A request that does not follow the protocol or the model's metadata."""
+    """Request that violates the protocol or the model's metadata."""
 
 
 def shown(value: object) -> str:
-    """The beginning of `value` for a message; never walks through all of a long or deep one."""
+    """Return the beginning of `value` for a message.
+
+    Does not walk through the whole of a long or deep value.
+    """
     short = reprlib.Repr()
     short.maxstring = short.maxother = short.maxlong = MAX_SHOWN
     return short.repr(value)[:MAX_SHOWN]
@@ -55,11 +58,35 @@ def shown(value: object) -> str:
 
 @dataclass(frozen=True, slots=True)
 class InferenceRequest:
-    """What a client asks. Either `panel` (float32 `[symbols, lookback, features]`) or `symbols` is set.
+    """Inference request of a client, with either `panel` or `symbols`.
 
-    `version` is empty where the router may choose. `as_of` is the bar asked for, in UTC; `route_key`
-    the sleeve of capital; `min_generation` the oldest rollout document the client accepts; `timeout`
-    the seconds after which the answer is of no use (Triton's parameter, there in microseconds).
+    Parameters
+    ----------
+    model : str
+        Name of the model.
+    version : str
+        Version to score with; empty leaves the choice to the router.
+    id : str
+        The client's id of the request, repeated in the response.
+    panel : ndarray of float32, shape [symbols, lookback, features], optional
+        Features from the client; NaN marks a missing value.
+    symbols : tuple of str, optional
+        Symbols for which the server reads the features from its online store.
+    as_of : datetime, optional
+        Close of the bar, in UTC; required with `symbols`.
+    route_key : str
+        Sleeve of capital that the prediction is for.
+    min_generation : int
+        Oldest generation of the rollout document that the client accepts.
+    outputs : tuple of str
+        Names of the outputs to return.
+    timeout : float, optional
+        Seconds after which the answer is of no use (on the wire Triton's parameter, in microseconds).
+
+    Examples
+    --------
+    >>> InferenceRequest("momentum", symbols=("AAPL", "MSFT")).size
+    2
     """
 
     model: str
@@ -75,27 +102,45 @@ class InferenceRequest:
 
     @property
     def size(self) -> int:
-        """The number of symbols."""
+        """Number of symbols."""
         return len(self.panel) if self.panel is not None else len(self.symbols or ())
 
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """When a request's turn came (`alphaloop.clock.monotonic`), and the seconds that its answer took then.
+    """Start of a request's processing, and the seconds that its parts took.
 
-    `features` is reading its inputs, `inference` running the graph: that of its batch, where it had one.
-    `scored` is how many symbols that run scored; 0 where it is told by another request of the batch.
+    `started` is on `alphaloop.clock.monotonic`. `features` is the time to read the inputs and `inference` the
+    time of the model run; in a batch, that of the whole run. `scored_symbols` is the number of symbols in
+    that run, reported on the first request of a batch and 0 on the rest, so that metrics do not count it
+    twice.
     """
 
-    begun: float = 0.0
+    started: float = 0.0
     features: float = 0.0
     inference: float = 0.0
-    scored: int = 0
+    scored_symbols: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class InferenceResponse:
-    """What the server answers: `scores` float32 `[symbols]`, one status a symbol, and the lineage."""
+    """Response of the server: scores, statuses and lineage.
+
+    Parameters
+    ----------
+    model, version : str
+        Model and version that answered.
+    id : str
+        Id of the request.
+    scores : ndarray of float32, shape [symbols]
+        Scores, NaN for a masked symbol.
+    statuses : tuple of SymbolStatus
+        One status a symbol.
+    parameters : dict
+        Lineage of the prediction, such as `prediction_id`, `digest`, `input_hash` and `generation`.
+    timing : Timing
+        Durations for metrics; not sent to the client.
+    """
 
     model: str
     version: str
@@ -108,9 +153,23 @@ class InferenceResponse:
 
 @dataclass(frozen=True, slots=True)
 class ModelDescription:
-    """What model metadata says: the versions, and the shape of `panel` (-1 is any number).
+    """Model metadata: versions, and the shape of `panel`.
 
-    `properties` are further facts of the card, by name.
+    Parameters
+    ----------
+    model : str
+        Name of the model.
+    versions : tuple of str
+        Versions in the registry, or the one that was requested.
+    lookback, features : int
+        Rows and columns of a symbol's window.
+    properties : dict of str
+        Further facts of the model card, by name.
+
+    Examples
+    --------
+    >>> ModelDescription("momentum", ("1",), lookback=20, features=6).input_shapes()
+    {'panel': (-1, 20, 6), 'symbols': (-1,)}
     """
 
     model: str
@@ -120,17 +179,16 @@ class ModelDescription:
     properties: dict[str, str] = field(default_factory=dict)
 
     def input_shapes(self) -> dict[str, tuple[int, ...]]:
-        """The shape of each input."""
+        """Return the shape of each input; -1 stands for any number."""
         return {PANEL: (-1, self.lookback, self.features), SYMBOLS: (-1,)}
 
 
 @cache
 def messages() -> Any:
-    """The module of protobuf classes.
+    """Return the module of protobuf classes.
 
-    Ray Serve pickles messages by the module name that is written in tritonclient's generated code,
-    `grpc_service_pb2`, which no process can import. So the name is made to mean the real module, in
-    every process that calls this.
+    Ray Serve pickles messages by the module name in tritonclient's generated code, `grpc_service_pb2`, which
+    no process can import. So that name is registered for the real module in every process that calls this.
     """
     from tritonclient.grpc import model_config_pb2, service_pb2
 

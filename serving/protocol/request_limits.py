@@ -1,7 +1,7 @@
-"""Limits of one request: how much work it may be, whatever its bytes.
+"""Limits on the work of one request, independent of its size in bytes.
 
-What is large is worked off beside the event loop (`serving.server.large_requests`); what is larger than these
-limits is refused with the limit's name and value.
+Large requests run in a thread beside the event loop (`serving.server.large_requests`); larger ones than these
+limits are refused with the limit's name and value.
 """
 
 from __future__ import annotations
@@ -10,24 +10,24 @@ from collections.abc import Sequence
 
 from serving.protocol.messages import InvalidRequestError
 
-# A body above this is read, scored and answered in a thread, and so is a request for more symbols.
+# A larger body is read, scored and answered in a thread, and so is a request for more symbols.
 LARGE_BYTES = 2**16
 LARGE_SYMBOLS = 512
-# Of texts that are kept with each prediction: the name of a symbol, in bytes, and the route key.
+# Limits of texts that the prediction log keeps: a symbol's name, in bytes, and the route key.
 MAX_NAME_BYTES = 256
 MAX_ROUTE_KEY = 1_024
-# Of a panel: 16 MiB of float32, and a row of scores and statuses for each symbol.
+# Limits of a panel: 16 MiB of float32, and a row of scores and statuses for each symbol.
 MAX_ELEMENTS = 2**22
 MAX_PANEL_SYMBOLS = 2**18
-# Symbols of a request by name: so many times those that the version was trained on,
+# Limit of a request by symbols, as a multiple of the version's training universe,
 MAX_UNIVERSES = 4
-# but always as many as this.
+# but never below this.
 MIN_NAMES = 256
-# Where a card does not name its universe; less than SQLite takes in one query.
+# Limit where a card does not name its universe; less than SQLite takes in one query.
 MAX_NAMES_WITHOUT_UNIVERSE = 10_000
-# Of a panel for a version that compares symbols with each other, whose work may grow with their square.
+# Limit of a panel for a version that compares symbols with each other: its work may grow with their square.
 MAX_COMPARED_WITHOUT_UNIVERSE = 2_000
-# Before it is known which version is asked.
+# Limit before the version of the request is known.
 MAX_NAMES = 100_000
 
 
@@ -53,10 +53,16 @@ def require_names(count: int, most: int = MAX_NAMES) -> None:
 
 
 def most_compared(universe: int) -> int:
-    """The most symbols of a panel that a version with a `universe` of that many compares; 0 is not known."""
+    """Return the maximum number of symbols of a panel that a cross-sectional version compares.
+
+    `universe` is the size of the version's training universe; 0 if unknown.
+    """
     return max(MIN_NAMES, MAX_UNIVERSES * universe) if universe else MAX_COMPARED_WITHOUT_UNIVERSE
 
 
 def most_names(universe: int) -> int:
-    """The most symbols that may be asked of a version with a `universe` of that many; 0 is not known."""
+    """Return the maximum number of symbols in a request by symbols.
+
+    `universe` is the size of the version's training universe; 0 if unknown.
+    """
     return max(MIN_NAMES, MAX_UNIVERSES * universe) if universe else MAX_NAMES_WITHOUT_UNIVERSE

@@ -1,4 +1,4 @@
-"""Status of an error on either wire: gRPC, HTTP, and a reason for metrics."""
+"""gRPC status, HTTP status and metrics label of each error."""
 
 from __future__ import annotations
 
@@ -28,25 +28,32 @@ from serving.protocol.messages import InvalidRequestError
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """How a failure is told: a name of `grpc.StatusCode`, an HTTP status, and a word for metrics."""
+    """Status of an error on either wire.
+
+    Parameters
+    ----------
+    grpc : str
+        Name in `grpc.StatusCode`.
+    http : int
+        HTTP status code.
+    reason : str
+        Value of the metrics label `reason`.
+    """
 
     grpc: str
     http: int
     reason: str
 
 
+# Maximum length of an error message for a client: HTTP and gRPC headers must hold it.
 MOST_CHARACTERS = 1_000
-
-
-# As much of a failure as is said again of who is left alone for it: that of a graph's runtime may be pages.
+# Maximum length of the error repeated while a circuit breaker is open; ONNX Runtime's may be pages long.
 MOST_TOLD = 300
-
 
 INTERNAL = Failure("INTERNAL", 500, "internal")
 
-
-# The first class that fits counts. FAILED_PRECONDITION is 409 here and not 400: the request is right, and
-# may succeed once the state is another.
+# The first class that matches counts. FAILED_PRECONDITION is 409 here and not 400: the request is right, and
+# may succeed once the server's state has changed.
 TABLE: tuple[tuple[type[AlphaloopError], Failure], ...] = (
     (RequestTooLargeError, Failure("RESOURCE_EXHAUSTED", 413, "too_large")),
     (InvalidRequestError, Failure("INVALID_ARGUMENT", 400, "invalid")),
@@ -65,20 +72,36 @@ TABLE: tuple[tuple[type[AlphaloopError], Failure], ...] = (
     (VendorError, Failure("UNAVAILABLE", 503, "unavailable")),
 )
 
-
 REASONS = (*dict.fromkeys(failure.reason for _, failure in TABLE), INTERNAL.reason)
 
 
 def failure_of(error: AlphaloopError) -> Failure:
-    """The statuses of `error`; `INTERNAL` for a kind that is not in the table."""
+    """Return the status of `error` on either wire.
+
+    Parameters
+    ----------
+    error : AlphaloopError
+        Error of a request.
+
+    Returns
+    -------
+    Failure
+        Entry of the first class in the table that matches; `INTERNAL` if none does.
+
+    Examples
+    --------
+    >>> from serving.protocol.messages import InvalidRequestError
+    >>> failure_of(InvalidRequestError("no input")).http
+    400
+    """
     return next((failure for kind, failure in TABLE if isinstance(error, kind)), INTERNAL)
 
 
 def told(error: AlphaloopError) -> str:
-    """What a client is told. Names are repeated in it, and a header has no room for a long one."""
+    """Return the error message for a client, short enough for an HTTP header."""
     return shortened(str(error), MOST_CHARACTERS)
 
 
 def shortened(text: str, most: int) -> str:
-    """`text` in at most so many characters."""
+    """Return `text` cut to at most `most` characters."""
     return text if len(text) <= most else f"{text[: most - 1]}…"

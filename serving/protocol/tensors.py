@@ -1,4 +1,4 @@
-"""Tensors as both wires carry them: row-major little-endian bytes, read into what a request means."""
+"""Tensors in the protocol's binary form, row-major and little-endian, and requests read from them."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ from serving.protocol.request_limits import MAX_NAME_BYTES, MAX_ROUTE_KEY, requi
 
 Parameter = str | int | bool | float | None
 
-# Both wires mean whole numbers of 64 bits; JSON can write larger ones.
+# Both wires define whole numbers of 64 bits; JSON can write larger ones.
 LARGEST = 2**63 - 1
-# Parameters of inputs and outputs that mean another answer than the one without them.
+# Parameters of inputs and outputs that would change the answer, and that this server does not implement.
 NOT_OFFERED = {"classification": "classes of an output", "shared_memory_region": "shared memory"}
-# The same of a request. Where they say nothing (0, false, an empty text) they are no obstacle.
+# The same for parameters of a request. A value without effect (0, false, an empty text) is accepted.
 REQUEST_NOT_OFFERED = {
     "sequence_id": "sequences of requests", "sequence_start": "sequences of requests",
     "sequence_end": "sequences of requests", "priority": "priorities of requests",
@@ -41,7 +41,7 @@ _LENGTH = struct.Struct("<I")
 
 @dataclass(frozen=True, slots=True)
 class Tensor:
-    """One input of a request as it came: `raw` is its content in the protocol's binary form."""
+    """One input of a request; `raw` is its content in the protocol's binary form."""
 
     name: str
     datatype: str
@@ -57,7 +57,10 @@ def read_request(
     parameters: Mapping[str, Parameter],
     outputs: Iterable[str],
 ) -> InferenceRequest:
-    """What the parts of a message ask for; raises `InvalidRequestError` naming the one that is wrong."""
+    """Build the request from the parts of a message.
+
+    Raises `InvalidRequestError`, naming the part that is wrong, and `NotOfferedError`.
+    """
     if not REQUEST_NOT_OFFERED.keys().isdisjoint(parameters):
         _require_followed(parameters)
     if len(tensors) != 1:
@@ -85,13 +88,13 @@ def read_request(
 
 
 def _require_followed(parameters: Mapping[str, Parameter]) -> None:
-    for name, what in REQUEST_NOT_OFFERED.items():
+    for name, feature in REQUEST_NOT_OFFERED.items():
         if parameters.get(name):
-            raise NotOfferedError(f"parameter '{name}': {SERVER_NAME} does not offer {what}; leave it out")
+            raise NotOfferedError(f"parameter '{name}': {SERVER_NAME} does not offer {feature}; leave it out")
 
 
 def require_input(name: str, datatype: str) -> None:
-    """Raise `InvalidRequestError` unless there is an input `name` of `datatype`."""
+    """Raise `InvalidRequestError` unless the protocol has an input `name` of `datatype`."""
     expected = INPUTS.get(name)
     if expected is None:
         raise InvalidRequestError(f"there is no input '{name}'; give '{PANEL}' or '{SYMBOLS}'")
@@ -100,27 +103,30 @@ def require_input(name: str, datatype: str) -> None:
 
 
 def require_offered(name: str, parameters: Container[str]) -> None:
-    """Raise `NotOfferedError` where an input or output has a parameter that cannot be followed."""
-    for parameter, what in NOT_OFFERED.items():
+    """Raise `NotOfferedError` for an input or output with a parameter that is not implemented."""
+    for parameter, feature in NOT_OFFERED.items():
         if parameter in parameters:
             raise NotOfferedError(
-                f"'{name}' has the parameter '{parameter}', and {SERVER_NAME} does not offer {what}; "
+                f"'{name}' has the parameter '{parameter}', and {SERVER_NAME} does not offer {feature}; "
                 "send and read tensors with the message"
             )
 
 
 def encode_bytes(texts: Iterable[str]) -> bytes:
-    """A BYTES tensor as raw content."""
+    """Encode texts as the raw content of a BYTES tensor."""
     return join_bytes(text.encode() for text in texts)
 
 
 def join_bytes(elements: Iterable[bytes]) -> bytes:
-    """Elements that are encoded already as the raw content of a BYTES tensor."""
-    return b"".join(_LENGTH.pack(len(one)) + one for one in elements)
+    """Join encoded elements to the raw content of a BYTES tensor."""
+    return b"".join(_LENGTH.pack(len(element)) + element for element in elements)
 
 
 def decode_bytes(shape: Sequence[int], raw: bytes) -> tuple[str, ...]:
-    """The texts of a BYTES tensor; raises `InvalidRequestError` where shape and content disagree."""
+    """Decode the texts of a BYTES tensor.
+
+    Raises `InvalidRequestError` if shape and content disagree, or a symbol occurs twice.
+    """
     if len(shape) != 1 or shape[0] < 1:
         raise InvalidRequestError(f"input 'symbols' has shape {list(shape)}; it is [n] with n of at least 1")
     require_names(shape[0])
@@ -150,7 +156,10 @@ def decode_bytes(shape: Sequence[int], raw: bytes) -> tuple[str, ...]:
 
 
 def decode_panel(shape: Sequence[int], raw: bytes) -> Panel:
-    """The float32 panel of raw content; raises `InvalidRequestError` where shape and length disagree."""
+    """Decode raw content into a float32 panel.
+
+    Raises `InvalidRequestError` if shape and length disagree, or the panel is too large.
+    """
     elements = _elements(shape)
     if len(raw) != 4 * elements:
         needed = f"shape {list(shape)} needs {4 * elements}"
@@ -160,7 +169,10 @@ def decode_panel(shape: Sequence[int], raw: bytes) -> Panel:
 
 
 def require_panel(shape: Sequence[int]) -> int:
-    """The number of values of a panel of `shape`; raises `InvalidRequestError` where none may have that."""
+    """Return the number of values in a panel of `shape`.
+
+    Raises `InvalidRequestError` for a shape that no panel may have.
+    """
     elements = _elements(shape)
     require_elements(shape, elements)
     return elements
@@ -175,22 +187,21 @@ def _elements(shape: Sequence[int]) -> int:
 
 
 def is_complete(panel: Panel) -> bool:
-    """Whether a client's `panel` has no missing value.
+    """Return whether a client's `panel` has no missing value.
 
-    NaN means that a value is missing, and masks its symbol; infinity means nothing and is refused by
-    `InvalidRequestError`.
+    NaN marks a missing value and masks its symbol. Infinity has no meaning and raises `InvalidRequestError`.
     """
     if np.isfinite(panel).all():
         return True
     infinite = np.isinf(panel)
     if infinite.any():
-        place = [int(index) for index in np.argwhere(infinite)[0]]
-        raise InvalidRequestError(f"input 'panel' is infinite at {place}; send NaN for a missing value")
+        position = [int(index) for index in np.argwhere(infinite)[0]]
+        raise InvalidRequestError(f"input 'panel' is infinite at {position}; send NaN for a missing value")
     return False
 
 
-def _outputs(asked: Iterable[str]) -> tuple[str, ...]:
-    names = tuple(asked)
+def _outputs(requested: Iterable[str]) -> tuple[str, ...]:
+    names = tuple(requested)
     if not names:
         return tuple(OUTPUTS)
     for name in names:
@@ -221,15 +232,15 @@ def _route_key(value: Parameter) -> str:
     return key
 
 
-def _text(what: str, value: Parameter) -> str:
+def _text(name: str, value: Parameter) -> str:
     if not isinstance(value, str):
-        raise InvalidRequestError(f"{what} is {shown(value)}; it is a text")
+        raise InvalidRequestError(f"{name} is {shown(value)}; it is a text")
     if not value.isascii():
         try:
             value.encode()
         except UnicodeEncodeError as error:
             # JSON can write half of a surrogate pair, which neither the log nor gRPC can hold.
-            raise InvalidRequestError(f"{what} is {value!r}, which is not Unicode; it is a text") from error
+            raise InvalidRequestError(f"{name} is {value!r}, which is not Unicode; it is a text") from error
     return value
 
 

@@ -1,1 +1,1 @@
-"""Security: access tokens, TLS, certificates and signatures of models."""
+"""Security: access tokens, TLS, certificates and signatures of model files."""

@@ -1,9 +1,9 @@
-"""Access: who may predict, and who may administer, by bearer token.
+"""Access by bearer token: which client may predict, and which may administer.
 
-The file of tokens has a line for each client: its name, its scopes joined by commas, and the token, as
-it is or as `sha256:` and the hex digest of it. Only digests are kept in memory. The file may be replaced
-while the server runs, as mounted secrets are; it is read again within a second, and at once for a token that
-is not known. A client may have several tokens, so that it can go from one to the next.
+The token file has a line for each client: its name, its scopes joined by commas, and the token, in clear or
+as `sha256:` and its hex digest. Only digests are kept in memory. The file may be replaced while the server
+runs, as mounted secrets are; it is read again within a second, and at once for an unknown token. A client may
+have several tokens, so that it can change from one to the next.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from serving.security.reloadable_file import SecretFile
 
 HASHED = "sha256:"
 _DIGEST = re.compile(r"[0-9a-f]{64}")
-# A token may hold the sign that begins a remark, which stands at a line's beginning or behind a blank.
+# A token may hold the sign that begins a comment; a comment begins at a line's start or after a blank.
 _REMARK = re.compile(r"(?:^|\s)#.*")
 SHORTEST_TOKEN = 16
 
 
 class Scope(StrEnum):
-    """What a token allows: `admin` loads and unloads versions, `predict` everything else."""
+    """Scope of a token: `admin` loads and unloads versions, `predict` allows everything else."""
 
     PREDICT = "predict"
     ADMIN = "admin"
@@ -36,25 +36,31 @@ class Scope(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """A client, and what it may do."""
+    """Client of a token, and its scopes."""
 
     client: str
     scopes: frozenset[Scope]
 
 
 class Access:
-    """The tokens of one file. Raises `SettingsError`, which never holds a token, where it is no such file."""
+    """Tokens of one file.
+
+    Raises `SettingsError`, which never holds a token, if the file cannot be used.
+    """
 
     def __init__(self, file: Path) -> None:
         self._grants = SecretFile(file, _read)
 
     @classmethod
     def from_settings(cls, settings: ServingSettings) -> Access | None:
-        """The access of the settings; None where anybody may do everything, which loopback alone allows."""
+        """Read the token file of the settings.
+
+        None without a file: then any client may do anything, which is allowed on loopback only.
+        """
         return cls(settings.tokens) if settings.tokens else None
 
     def authorise(self, header: str | None, scope: Scope) -> str:
-        """The client whose token is in `header` (`Bearer …`), if it has `scope`.
+        """Return the client whose token is in `header` (`Bearer …`), if it has `scope`.
 
         Raises `UnauthenticatedError` without a known token and `AccessDeniedError` without the scope.
         """
@@ -65,8 +71,8 @@ class Access:
         digest = _digest(token.strip())
         grant = grants.get(digest)
         if grant is None:
-            # The client may have been given its new token a moment ago, as we have.
-            self._grants.look()
+            # The token may be newer than the last look at the file.
+            self._grants.reload_if_replaced()
             grant = self._grants.content.get(digest)
         if grant is None:
             raise UnauthenticatedError("this token is not known here")
@@ -76,7 +82,7 @@ class Access:
 
 
 def require_protected(settings: ServingSettings) -> None:
-    """Raise `SettingsError` if anybody on the network could ask: without tokens only loopback is bound."""
+    """Raise `SettingsError` for a server without tokens on any but a loopback address."""
     if settings.tokens is None and not is_loopback(settings.host):
         raise SettingsError(
             f"serving.host is {settings.host} and there are no tokens: anybody could ask; "
@@ -85,7 +91,7 @@ def require_protected(settings: ServingSettings) -> None:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach `host`."""
+    """Return whether only this machine can reach `host`."""
     if host == "localhost":
         return True
     try:
@@ -116,7 +122,7 @@ def _grant(words: list[str], where: str) -> tuple[str, Grant]:
     if len(words) != 3:
         raise SettingsError(f"{where}: give client, scopes and token, not {len(words)} words")
     client, scopes, token = words
-    known = {one.value for one in Scope}
+    known = {scope.value for scope in Scope}
     unknown = set(scopes.split(",")) - known
     if unknown:
         raise SettingsError(f"{where}: unknown scope '{min(unknown)}'; known: {', '.join(sorted(known))}")
@@ -125,7 +131,7 @@ def _grant(words: list[str], where: str) -> tuple[str, Grant]:
         raise SettingsError(f"{where}: behind '{HASHED}' come 64 hexadecimal digits")
     if not token.startswith(HASHED) and len(token) < SHORTEST_TOKEN:
         raise SettingsError(f"{where}: a token has at least {SHORTEST_TOKEN} characters")
-    return digest, Grant(client, frozenset(Scope(one) for one in scopes.split(",")))
+    return digest, Grant(client, frozenset(Scope(scope) for scope in scopes.split(",")))
 
 
 def _digest(token: str) -> str:

@@ -1,6 +1,7 @@
-"""Files of certificates and keys in PEM, as OpenSSL takes them: gRPC would only fail to connect, or to bind.
+"""Certificates and keys in PEM, checked by OpenSSL before gRPC uses them.
 
-Errors are `SettingsError`, name the setting and the file, and show nothing of what it holds.
+gRPC would only fail to connect, or to bind. Errors are `SettingsError`, name the setting and the file, and
+show nothing of its content.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ Held = TypeVar("Held")
 
 
 def read(path: Path, setting: str) -> bytes:
-    """The content of the file that `setting` names."""
+    """Return the content of the file that `setting` names."""
     try:
         return path.read_bytes()
     except OSError as error:
@@ -24,18 +25,18 @@ def read(path: Path, setting: str) -> bytes:
 
 
 def trust(context: ssl.SSLContext, path: Path, setting: str) -> None:
-    """Let `context` trust whom the certificates in the file have signed."""
+    """Let `context` trust certificates that the authorities in the file have signed."""
     try:
-        # What is not ASCII is a remark between certificates, or there are none.
+        # Text that is not ASCII can only be a comment between certificates.
         context.load_verify_locations(cadata=read(path, setting).decode("ascii", "ignore"))
     except (ValueError, ssl.SSLError):
         raise SettingsError(f"{setting} names {path}, which holds no certificates in PEM") from None
 
 
 def show(context: ssl.SSLContext, chain: Path, key: Path | None, settings: tuple[str, str]) -> None:
-    """Let `context` show the certificate in `chain`, by its `key`."""
+    """Let `context` present the certificate in `chain`, with its `key`."""
     try:
-        # OpenSSL would ask the terminal for a pass phrase, and gRPC cannot be told one.
+        # OpenSSL would ask the terminal for a pass phrase, and gRPC accepts none.
         context.load_cert_chain(chain, key, password="")
     except (ValueError, OSError):
         raise SettingsError(
@@ -47,12 +48,12 @@ def show(context: ssl.SSLContext, chain: Path, key: Path | None, settings: tuple
 def checked(
     contents: Callable[[], Held], context: Callable[[], ssl.SSLContext], what: str
 ) -> tuple[Held, ssl.SSLContext]:
-    """The `contents` of files, and OpenSSL's `context` of the same.
+    """Return the `contents` of files, and the OpenSSL `context` built from the same bytes.
 
-    What gRPC is given is what OpenSSL has checked.
+    So gRPC gets exactly the bytes that OpenSSL has checked.
     """
-    held = contents()
-    made = context()
-    if contents() != held:
+    content = contents()
+    built = context()
+    if contents() != content:
         raise SettingsError(f"{what} was replaced while it was read")
-    return held, made
+    return content, built

@@ -1,4 +1,4 @@
-"""Files of secrets that are replaced while they are in use, as mounted ones are."""
+"""Files that are read again when replaced, such as mounted secrets and certificates."""
 
 from __future__ import annotations
 
@@ -19,29 +19,29 @@ Content = TypeVar("Content")
 
 
 class SecretFile(Generic[Content]):
-    """What `read` makes of the file at `path`, and makes anew once another file is there.
+    """Parsed content of the file at `path`, reloaded when the file is replaced. Thread-safe.
 
-    `beside` are files that `read` reads too, such as the key of a certificate. `read` raises `SettingsError`,
-    without the secret, for a file that cannot be used. The first one has to be; later `content` stays what it
-    was, and the log says so, once for each such file. `changed` is when the content last became another
-    (`alphaloop.clock.monotonic`). Threads may share it.
+    `read` parses the file and raises `SettingsError`, without the secret, for a file that cannot be used. The
+    first read must succeed; after a failed reload `content` stays as it was, and the log says so, once for
+    each such file. `also_read` are further files that `read` reads, such as the key of a certificate.
+    `changed_at` is the time of the last new content (`alphaloop.clock.monotonic`).
     """
 
-    def __init__(self, path: Path, read: Callable[[Path], Content], beside: Sequence[Path] = ()) -> None:
+    def __init__(self, path: Path, read: Callable[[Path], Content], also_read: Sequence[Path] = ()) -> None:
         self._path, self._read, self._lock = path, read, Lock()
-        self._paths = (path, *beside)
+        self._paths = (path, *also_read)
         self._seen = self._stamp()
         self.content = read(path)
-        self.changed = self._looked = monotonic()
+        self.changed_at = self._looked = monotonic()
 
     def current(self) -> Content:
-        """The content; whether the file is still the same is looked at once a second at most."""
+        """Return the content; checks the file at most once a second."""
         if monotonic() - self._looked >= LOOK_SECONDS:
-            self.look()
+            self.reload_if_replaced()
         return self.content
 
-    def look(self) -> None:
-        """Read the file if it is another one than was seen last."""
+    def reload_if_replaced(self) -> None:
+        """Read the file again if it has been replaced since the last look."""
         with self._lock:
             self._looked = monotonic()
             stamp = self._stamp()
@@ -51,24 +51,25 @@ class SecretFile(Generic[Content]):
             try:
                 content = self._read(self._path)
             except SettingsError as error:
-                # Half-written, or away for a moment, or simply wrong.
+                # Half-written, away for a moment, or simply wrong.
                 log.warning("%s; what was read from it last is used until it can be", error)
                 return
             log.info("%s was replaced and has been read again", " or ".join(map(str, self._paths)))
             if content != self.content:
-                # In this order: whoever begins before `changed` may have had the content of before.
+                # In this order: a call that began before `changed_at` may have had the earlier content.
                 self.content = content
-                self.changed = monotonic()
+                self.changed_at = monotonic()
 
     def _stamp(self) -> tuple[tuple[int, ...] | None, ...]:
-        """What tells the files that the paths lead to now from others."""
+        """Return the identity of the files that the paths lead to now."""
         return tuple(_stamp(path) for path in self._paths)
 
 
 def _stamp(path: Path) -> tuple[int, ...] | None:
-    """What tells the file that `path` leads to now from another; None where there is none.
+    """Return the identity of the file that `path` leads to now.
 
-    Links are followed, since Kubernetes swaps a link; a change of rights alone shows in the ctime.
+    None if there is no file. Links are followed, since Kubernetes swaps a link; a change of permissions alone
+    shows in the ctime.
     """
     try:
         stat = path.stat()

@@ -1,7 +1,7 @@
 """Signatures of model versions: Ed25519 over the SHA-256 of the ONNX file (RFC 8032).
 
-Who holds the private key decides what may be served. The digest binds the signature to the file, and the
-card's own hash binds the card to the digest; the signature lies beside them on the registry, in hex.
+The holder of the private key decides what may be served. The digest binds the signature to the file, and the
+card's own hash binds the card to the digest; the registry holds the signature beside them, in hex.
 """
 
 from __future__ import annotations
@@ -15,16 +15,41 @@ PREFIX = b"alphaloop model "
 
 
 class UntrustedModelError(DamagedStoreError):
-    """A model version that does not carry the signature that is required."""
+    """Model version without the required signature."""
 
 
 def message_of(digest: str) -> bytes:
-    """What is signed: a fixed word, so that a signature of something else cannot be used, and the digest."""
+    """Return the signed message: a fixed prefix and the digest.
+
+    The prefix keeps signatures made for other purposes from being valid here.
+    """
     return PREFIX + digest.encode()
 
 
 def sign(digest: str, key: Path) -> str:
-    """The signature in hex of a file with `digest`, by the PEM private key in the file `key`."""
+    """Sign the digest of an ONNX file.
+
+    Parameters
+    ----------
+    digest : str
+        SHA-256 of the ONNX file, in hex.
+    key : Path
+        PEM file of an Ed25519 private key without a password.
+
+    Returns
+    -------
+    str
+        Signature, in hex.
+
+    Raises
+    ------
+    SettingsError
+        If the file cannot be read or does not hold such a key.
+
+    References
+    ----------
+    RFC 8032, "Edwards-Curve Digital Signature Algorithm (EdDSA)".
+    """
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
@@ -37,7 +62,30 @@ def sign(digest: str, key: Path) -> str:
 
 
 def require_signature(model: str, version: str, digest: str, signature: str | None, key: Path) -> None:
-    """Raise `UntrustedModelError` unless `signature` is that of `digest` by the PEM public key in `key`."""
+    """Raise unless a version's signature is valid for its ONNX file.
+
+    Parameters
+    ----------
+    model, version : str
+        Name and version in the registry, for messages.
+    digest : str
+        SHA-256 of the ONNX file, in hex.
+    signature : str or None
+        Signature from the registry, in hex; None for an unsigned version.
+    key : Path
+        PEM file of an Ed25519 public key.
+
+    Raises
+    ------
+    UntrustedModelError
+        If the signature is missing or not that of the key.
+    SettingsError
+        If the file cannot be read or does not hold an Ed25519 public key.
+
+    References
+    ----------
+    RFC 8032, "Edwards-Curve Digital Signature Algorithm (EdDSA)".
+    """
     from cryptography.exceptions import InvalidSignature
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
     from cryptography.hazmat.primitives.serialization import load_pem_public_key

@@ -1,7 +1,7 @@
-"""TLS of the process host: its certificate, and the authority of its clients' for mutual TLS.
+"""TLS of the process host: its certificate, and the clients' authority for mutual TLS.
 
 The files may be replaced while the server runs, as mounted secrets are: a connection made within a second of
-that may still have the old ones, each later one has the new. Connections that are there go on.
+that may still get the old certificate, each later one gets the new. Open connections continue.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ CHAIN, KEY, CLIENT_CA = (f"serving.tls_{name}" for name in ("certificate", "key"
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """What the files held: our chain and key in PEM, that of the clients' authority, and OpenSSL's of it."""
+    """Server certificate and key and the clients' authority, in PEM and as an OpenSSL context."""
 
     chain: bytes
     key: bytes = field(repr=False)
@@ -31,7 +31,10 @@ class Identity:
 
 @dataclass(frozen=True, slots=True)
 class CertificateFiles:
-    """PEM files: our chain and key, and with `client_ca` only clients that it has signed are answered."""
+    """PEM files of a server: certificate chain, key, and the clients' authority.
+
+    With `client_ca` only clients with a certificate of that authority are answered.
+    """
 
     chain: Path
     key: Path
@@ -39,13 +42,13 @@ class CertificateFiles:
 
     @classmethod
     def from_settings(cls, settings: ServingSettings) -> CertificateFiles | None:
-        """The files of the settings; None without TLS. Raises `SettingsError` for half a set."""
+        """Return the settings' files; None without TLS. Raises `SettingsError` for an incomplete set."""
         chain, key, client_ca = settings.tls_certificate, settings.tls_key, settings.tls_client_ca
         named = {CHAIN: chain, KEY: key, CLIENT_CA: client_ca}
         if chain is None or key is None:
-            given = [name for name, file in named.items() if file is not None]
-            if given:
-                raise SettingsError(f"{' and '.join(given)} given alone; set {CHAIN} and {KEY}")
+            names = [name for name, file in named.items() if file is not None]
+            if names:
+                raise SettingsError(f"{' and '.join(names)} given alone; set {CHAIN} and {KEY}")
             return None
         for name, file in named.items():
             if file is not None and not file.is_file():
@@ -53,7 +56,7 @@ class CertificateFiles:
         return cls(chain, key, client_ca)
 
     def read(self) -> Identity:
-        """What the files hold; raises `SettingsError`, which shows none of it, where it cannot be used."""
+        """Read and check the files; raise `SettingsError`, without their content, if they cannot be used."""
         held, context = pem.checked(self._contents, self._context, f"{self.chain} or {self.key}")
         return Identity(*held, context)
 
@@ -74,67 +77,67 @@ class CertificateFiles:
 
 
 class Certificates:
-    """The certificates of a server: those of `files`, and what they are replaced with. Threads may share it.
+    """Certificates of a server, reloaded when `files` are replaced. Thread-safe.
 
-    Raises `SettingsError` for files that cannot be used; once it is made, a set that is half replaced leaves
-    the last good one in use, and the log says so.
+    Raises `SettingsError` for files that cannot be used. Later, a half-replaced set leaves the last good one
+    in use, and the log says so.
     """
 
     def __init__(self, files: CertificateFiles) -> None:
         others = [file for file in (files.key, files.client_ca) if file is not None]
         self._mutual = files.client_ca is not None
-        self._identity = SecretFile(files.chain, lambda _: files.read(), beside=others)
+        self._identity = SecretFile(files.chain, lambda _: files.read(), also_read=others)
 
     @classmethod
     def from_settings(cls, settings: ServingSettings) -> Certificates | None:
-        """The certificates of the settings; None without TLS."""
+        """Build the certificates of the settings; None without TLS."""
         files = CertificateFiles.from_settings(settings)
         return None if files is None else cls(files)
 
     def for_grpc(self) -> Any:
-        """Credentials of a gRPC server, which asks with each new connection whether there are others."""
+        """Return credentials of a gRPC server, which asks for newer ones with each connection."""
         import grpc
 
-        shown = self._identity.current()
+        used = self._identity.current()
 
         def renewed() -> Any:
-            nonlocal shown
+            nonlocal used
             current = self._identity.current()
-            if current is shown:
-                # None keeps what there is: anything else would be made ready for each connection anew.
+            if current is used:
+                # None keeps the present ones; anything else would be prepared anew for each connection.
                 return None
-            shown = current
+            used = current
             return _configuration(current)
 
-        return grpc.dynamic_ssl_server_credentials(_configuration(shown), renewed, self._mutual)
+        return grpc.dynamic_ssl_server_credentials(_configuration(used), renewed, self._mutual)
 
     def for_https(self) -> ssl.SSLContext:
-        """The context of an HTTPS server: each connection is made with the certificates of its moment."""
+        """Return the context of an HTTPS server; each connection uses the certificates of its moment."""
         context = _RenewedContext(ssl.PROTOCOL_TLS_SERVER)
         context.identity = self._identity
         return context
 
 
 class _RenewedContext(ssl.SSLContext):
-    """A context that leaves each connection to the one that is current.
+    """Context that delegates each connection to the current context.
 
     Loading into a context that is in use, or swapping it when the client names the server, would keep its
-    sessions and authorities: a client that is not trusted any more could resume one.
+    sessions and authorities: a client that is no longer trusted could resume a session.
     """
 
     identity: SecretFile[Identity]
 
     def wrap_bio(self, *arguments: Any, **options: Any) -> ssl.SSLObject:
-        """As the current context does. Event loops make their connections by this alone."""
+        """Delegate to the current context. Event loops make their connections by this method alone."""
         return self.identity.current().context.wrap_bio(*arguments, **options)
 
     def wrap_socket(self, *arguments: Any, **options: Any) -> ssl.SSLSocket:
-        """As the current context does."""
+        """Delegate to the current context."""
         return self.identity.current().context.wrap_socket(*arguments, **options)
 
 
 def _configuration(identity: Identity) -> Any:
-    """The same for gRPC, which takes one away from who gives it: it can be given once."""
+    """Build gRPC's certificates anew: gRPC takes ownership, so one object can be passed only once."""
     import grpc
 
     return grpc.ssl_server_certificate_configuration([(identity.key, identity.chain)], identity.client_ca)

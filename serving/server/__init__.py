@@ -1,4 +1,4 @@
-"""The server: the gateway with admission, batching and limits, and both wires.
+"""Server: the gateway with admission, batching and limits, and its gRPC and HTTP edges.
 
 `grpc` and `http` translate for `gateway`; nothing here decides which version answers.
 """

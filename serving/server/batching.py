@@ -1,8 +1,8 @@
-"""Micro-batching: requests that wait at the same version are scored in one run of its graph.
+"""Micro-batching: queued requests for the same version are scored in one run of its graph.
 
-A run has a cost of its own, some 25 microseconds, whatever it scores. A batch is made only of what waits
-anyway, so an idle server never makes one and no request is held back for it. Only versions whose scores
-do not depend on the other symbols take part: of them the card says so, and the export has tried it.
+A run costs some 25 microseconds whatever it scores. A batch is made only of requests that are queued anyway,
+so an idle server makes none and no request is held back for it. Only versions whose scores do not depend on
+the other symbols take part: the card says so, and the export has verified it.
 """
 
 from __future__ import annotations
@@ -18,54 +18,62 @@ from serving.server.queued_request import Waiting
 
 
 class Batching:
-    """Scores requests together, at most `symbols` of them in one run; with 0 never."""
+    """Batcher of requests, at most `symbols` of them in one run; 0 turns batching off."""
 
     def __init__(self, core: InferenceCore, symbols: int) -> None:
         self._core, self._symbols = core, symbols
 
     def gather(self, first: Exchange, waiting: Iterable[Waiting]) -> tuple[Exchange, list[Waiting]]:
-        """`first`, and those of `waiting` that were scored with it: their exchange is there, with scores.
+        """Score `first` together with those of `waiting` that fit.
 
-        Both are as they were where nothing can be scored together. One that cannot be prepared is left to
-        its own turn, which says why.
+        Returns `first` and the batched requests, which then have their scores. If nothing can be
+        batched, `first` is returned unchanged with an empty list. A request that cannot be prepared is left
+        to its own turn, which reports the error.
         """
-        version = first.answering
-        room = self._symbols - first.request.size
-        if version is None or version.card.cross_sectional or room <= 0:
+        version = first.answering_version
+        space = self._symbols - first.request.size
+        if version is None or version.card.cross_sectional or space <= 0:
             return first, []
         if not first.inputs.complete_for(version.version):
             return first, []
         mates = []
-        for one in waiting:
-            if one.request.size <= room and self._prepared(one, first, version):
-                mates.append(one)
-                room -= one.request.size
-                if room <= 0:
+        for queued in waiting:
+            if queued.request.size <= space and self._prepared(queued, first, version):
+                mates.append(queued)
+                space -= queued.request.size
+                if space <= 0:
                     break
         if not mates:
             return first, []
-        exchanges = [first, *(one.exchange for one in mates if one.exchange is not None)]
-        first, *others = self._core.score_together(exchanges)
-        if first.inputs.ahead is None:
-            # Not to be tried, and to fail, with each of their turns again.
-            for one in mates:
-                one.alone = True
+        routed_requests = [first, *(queued.routed for queued in mates if queued.routed is not None)]
+        first, *others = self._core.score_together(routed_requests)
+        if first.inputs.precomputed is None:
+            # Otherwise each of their turns would try the same batch again, and fail.
+            for queued in mates:
+                queued.unbatched = True
             return first, []
-        for one, exchange in zip(mates, others, strict=True):
-            one.exchange = exchange
+        for queued, routed in zip(mates, others, strict=True):
+            queued.routed = routed
         return first, mates
 
-    def _prepared(self, one: Waiting, first: Exchange, version: LoadedModel) -> bool:
-        """Whether a request has its inputs, and `version` is to score them."""
-        request = one.request
+    def _prepared(self, queued: Waiting, first: Exchange, version: LoadedModel) -> bool:
+        """Return whether a request has its inputs, and `version` is to score them."""
+        request = queued.request
         same = request.model == first.request.model and request.version == first.request.version
-        if one.alone or not same or one.overdue(monotonic()) >= 0 or not self._core.at_hand(request):
+        if (
+            queued.unbatched
+            or not same
+            or queued.seconds_overdue(monotonic()) >= 0
+            or not self._core.can_answer_now(request)
+        ):
             return False
-        if one.exchange is None:
+        if queued.routed is None:
             try:
-                one.exchange = self._core.prepare(request, one.arrival.at)
+                queued.routed = self._core.prepare(request, queued.context.arrived_at)
             except AlphaloopError:
-                # Not to be tried again, and to fail, in each turn before its own.
-                one.alone = True
+                # Otherwise each turn before its own would try again, and fail.
+                queued.unbatched = True
                 return False
-        return one.exchange.answering is version and one.exchange.inputs.complete_for(version.version)
+        return queued.routed.answering_version is version and queued.routed.inputs.complete_for(
+            version.version
+        )

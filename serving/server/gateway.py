@@ -1,7 +1,6 @@
-"""The gateway: what every edge does with a request before and after the core answers it.
+"""Gateway: access, limits, deadlines, order, statistics and traces of requests, for every edge.
 
-Access, limits, deadline, order of computing, account and trace, in one place, so that gRPC and HTTP
-differ only in how a request lies on the wire.
+With all this in one place, the gRPC and HTTP edges differ only in their wire formats.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ from serving.server.token_bucket import RateLimit
 
 
 class Gateway:
-    """The core behind its limits. Belongs to one event loop."""
+    """Inference core behind access control and limits. Belongs to one event loop."""
 
     def __init__(self, core: InferenceCore, settings: Settings) -> None:
         self.core, self.settings = core, settings
@@ -38,92 +37,97 @@ class Gateway:
         serving = settings.serving
         self.admission = Admission(serving.max_in_flight)
         self.batching = Batching(core, serving.batch_symbols)
-        # Two lines: a forecast for thousands of symbols does not wait for the panels of others.
+        # Separate threads: a forecast for thousands of symbols does not wait for large panels.
         self.large_bodies, self._large_forecasts = LargeWork("large-bodies"), LargeWork("large-forecasts")
         self.calls = Places(MAX_CALLS, "calls that infer nothing")
         self.access = Access.from_settings(serving)
         self.limit = RateLimit(serving.rate_limit, serving.rate_burst) if serving.rate_limit else None
-        # Whether a request's headers and peer matter at all; on loopback they usually do not.
-        self.open = self.access is None and self.limit is None
+        # Without access control and rate limit, as usual on loopback, headers and peer are not read.
+        self.is_open = self.access is None and self.limit is None
 
     def authorise(self, token: str | None, peer: str, scope: Scope) -> None:
-        """Raise unless the request may be answered now.
+        """Raise unless the client may send this request now.
 
-        `UnauthenticatedError`, `AccessDeniedError`, or `RateLimitError` for a client (by token, else by
-        `peer`) that asks too often.
+        Raises `UnauthenticatedError`, `AccessDeniedError`, or `RateLimitError` for a client (by token, else
+        by `peer`) that exceeds its rate.
         """
         client = self.access.authorise(token, scope) if self.access is not None else peer
         if self.limit is not None:
             self.limit.spend(client)
 
-    async def infer(self, request: InferenceRequest, arrival: Arrival) -> InferenceResponse:
+    async def infer(self, request: InferenceRequest, context: Arrival) -> InferenceResponse:
         """Answer one request, and count the answer.
 
-        Raises as `InferenceCore.infer` does, and `DeadlineError`; what is raised is for the edge to count
-        (`failed`), which also knows of what never came so far.
+        Raises as `InferenceCore.infer` does, and `DeadlineError`. The edge counts errors (`count_failure`),
+        because it also knows of requests that never came this far.
         """
-        if self.core.symbols_of(request) > LARGE_SYMBOLS:
+        if self.core.count_symbols(request) > LARGE_SYMBOLS:
             work = self._large_forecasts
-            response = await work.run(partial(self.infer_now, request, arrival, work))
-            self.answered(response, arrival)
+            response = await work.run(partial(self.infer_now, request, context, work))
+            self.count_answer(response, context)
             return response
-        waiting = Waiting(request, arrival)
-        await self.admission.turn(waiting)
-        waiting.require_time(monotonic())
-        if not self.core.at_hand(request):
-            waiting.request = await asyncio.to_thread(self.core.fetch, request)
-            waiting.require_time(monotonic())
-        # What is called soon runs when the answer has been handed to the wire.
-        later = asyncio.get_running_loop().call_soon
+        queued = Waiting(request, context)
+        await self.admission.wait_turn(queued)
+        queued.require_time(monotonic())
+        if not self.core.can_answer_now(request):
+            queued.request = await asyncio.to_thread(self.core.load_for, request)
+            queued.require_time(monotonic())
+        # Callbacks scheduled now run after the answer has been handed to the wire.
+        defer = asyncio.get_running_loop().call_soon
         if tracing.enabled():
-            # By itself, so that its spans are its own.
-            with _span(request, arrival):
-                response = self.core.infer(waiting.request, arrival.at, later)
+            # Not batched, so that its spans are its own.
+            with _span(request, context):
+                response = self.core.infer(queued.request, context.arrived_at, defer)
         else:
-            response = self.core.answer(self._prepared(waiting), later)
-        later(self.statistics.succeeded, response, arrival.at, monotonic() - arrival.at)
+            response = self.core.answer(self._prepared(queued), defer)
+        defer(self.statistics.succeeded, response, context.arrived_at, monotonic() - context.arrived_at)
         return response
 
-    def infer_now(self, request: InferenceRequest, arrival: Arrival, work: LargeWork) -> InferenceResponse:
+    def infer_now(self, request: InferenceRequest, context: Arrival, work: LargeWork) -> InferenceResponse:
         """Answer a large request in the thread of `work`; raises as `infer` does.
 
-        The answer is for the event loop to count (`answered`).
+        The event loop counts the answer (`count_answer`).
         """
-        waiting = Waiting(request, arrival)
-        waiting.require_time(monotonic())
-        if not self.core.at_hand(request):
-            waiting.request = self.core.fetch(request)
-            waiting.require_time(monotonic())
-        with _span(request, arrival):
-            return self.core.infer(waiting.request, arrival.at, work.later)
+        queued = Waiting(request, context)
+        queued.require_time(monotonic())
+        if not self.core.can_answer_now(request):
+            queued.request = self.core.load_for(request)
+            queued.require_time(monotonic())
+        with _span(request, context):
+            return self.core.infer(queued.request, context.arrived_at, work.defer)
 
-    def answered(self, response: InferenceResponse, arrival: Arrival) -> None:
+    def count_answer(self, response: InferenceResponse, context: Arrival) -> None:
         """Count an answer of `infer_now`."""
-        self.statistics.succeeded(response, arrival.at, monotonic() - arrival.at)
+        self.statistics.succeeded(response, context.arrived_at, monotonic() - context.arrived_at)
 
-    def _prepared(self, waiting: Waiting) -> Exchange:
-        """A request whose turn has come, scored with what else waits, if that can be."""
-        exchange = waiting.exchange or self.core.prepare(waiting.request, waiting.arrival.at)
-        if waiting.alone or not self.admission.queue or exchange.inputs.ahead is not None:
-            return exchange
-        exchange, along = self.batching.gather(exchange, self.admission.waiting())
-        for one in along:
-            self.admission.call(one)
-        return exchange
+    def _prepared(self, queued: Waiting) -> Exchange:
+        """Prepare a request and, if possible, score it in a batch.
 
-    def failed(self, error: AlphaloopError, arrived: float, model: str = "", version: str = "") -> None:
+        The batch is made of other requests in the queue.
+        """
+        routed = queued.routed or self.core.prepare(queued.request, queued.context.arrived_at)
+        if queued.unbatched or not self.admission.queue or routed.inputs.precomputed is not None:
+            return routed
+        routed, others = self.batching.gather(routed, self.admission.queued())
+        for batched in others:
+            self.admission.admit_now(batched)
+        return routed
+
+    def count_failure(
+        self, error: AlphaloopError, arrived: float, model: str = "", version: str = ""
+    ) -> None:
         """Count a request that was not answered."""
-        known = self.core.known(model)
+        versions = self.core.rollout_versions(model)
         self.statistics.failed(
-            model if known else OTHER,
-            (version or known[0]) if known and (not version or version in known) else OTHER,
+            model if versions else OTHER,
+            (version or versions[0]) if versions and (not version or version in versions) else OTHER,
             failure_of(error).reason,
             monotonic() - arrived,
         )
 
 
-def _span(request: InferenceRequest, arrival: Arrival) -> AbstractContextManager[Any]:
-    return tracing.span("ModelInfer", arrival.traceparent, _attributes(request), server=True)
+def _span(request: InferenceRequest, context: Arrival) -> AbstractContextManager[Any]:
+    return tracing.span("ModelInfer", context.traceparent, _attributes(request), server=True)
 
 
 def _attributes(request: InferenceRequest) -> dict[str, str | int | float | bool]:

@@ -1,4 +1,4 @@
-"""A histogram that one thread fills and others may read: nothing is locked, nothing is looked up."""
+"""Histogram for one writing thread and any number of readers, without locks or look-ups."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ SIZE_BOUNDS = (1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1_000.0)
 
 
 class Histogram:
-    """Counts of values at most each of `bounds`, and of those above the last; and their sum.
+    """Counts of values per interval between `bounds`, and the sum of all values.
 
     A reader in another thread may see a count that is one ahead of the sum, and nothing worse.
     """
@@ -30,13 +30,13 @@ class Histogram:
 
     @property
     def count(self) -> int:
-        """How many values were counted."""
+        """Number of values counted."""
         return sum(self.counts)
 
     def cumulative(self) -> list[tuple[str, float]]:
-        """Upper bounds as Prometheus writes them, each with the number of values up to it."""
-        found, so_far = [], 0
+        """Return Prometheus' bounds, each with the number of values up to it."""
+        buckets, so_far = [], 0
         for bound, count in zip((*map(str, self.bounds), "+Inf"), self.counts, strict=True):
             so_far += count
-            found.append((bound, float(so_far)))
-        return found
+            buckets.append((bound, float(so_far)))
+        return buckets

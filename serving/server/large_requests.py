@@ -1,8 +1,9 @@
-"""Large requests: worked off in a thread, one after the other, while the event loop answers the others.
+"""Large requests, processed one after another in a thread.
 
-Python lets the loop's thread go on within a fraction of a millisecond, except during a single call of a C
-library; so such calls are given pieces (`serving.server.http.json_numbers`), or messages whose number of
-fields is bounded (`serving.server.grpc.protobuf_fields`).
+The event loop answers the other requests meanwhile. Python lets the loop's thread continue within a fraction
+of a millisecond, except during a single call of a C library; so such calls get pieces
+(`serving.server.http.json_numbers`), or messages whose number of fields is bounded
+(`serving.server.grpc.protobuf_fields`).
 """
 
 from __future__ import annotations
@@ -19,24 +20,23 @@ from serving.protocol.errors import OverloadedError
 log = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
-# Bodies of large requests that are in memory at once; `serving.server.http.http_body` allows as many
-# unfinished ones.
+# Maximum number of large bodies in memory; `serving.server.http.http_body` allows as many unfinished ones.
 MAX_BODIES = 8
-# Calls that infer nothing: they read the registry in threads, which others wait for.
+# Maximum number of calls other than inference: they read the registry in threads, which others wait for.
 MAX_CALLS = 32
 RETRY_SECONDS = 1.0
 MAX_RESERVED_BYTES = 16 * 2**20
 
 
 class Places:
-    """At most `limit` of `what` at a time; more are told to come again. Belongs to one event loop."""
+    """Limit of `limit` concurrent requests of the kind `what`. Belongs to one event loop."""
 
     def __init__(self, limit: int, what: str) -> None:
         self.limit, self.held, self._what = limit, 0, what
 
     @contextmanager
-    def place(self) -> Iterator[None]:
-        """Hold a place for one request; raises `OverloadedError` where all are taken."""
+    def slot(self) -> Iterator[None]:
+        """Hold a slot for one request; raises `OverloadedError` if all are taken."""
         if self.held >= self.limit:
             raise OverloadedError(
                 f"{self.held} {self._what} are being answered, the most at a time; "
@@ -51,26 +51,33 @@ class Places:
 
 
 class LargeWork(Places):
-    """One thread for large requests, and places for them."""
+    """One thread for large requests, and a limit on their number."""
 
     def __init__(self, name: str, limit: int = MAX_BODIES) -> None:
         super().__init__(limit, "large requests")
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=name)
 
     async def run(self, work: Callable[[], Result]) -> Result:
-        """Result of `work`, or its error, once the work before it is done."""
+        """Run `work` in the thread, after earlier work.
+
+        Returns its result or raises its error.
+        """
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
 
-    def later(self, work: Callable[[], None]) -> None:
-        """Do `work` once what is in line is done; nobody waits for it, so a failure is logged."""
+    def defer(self, work: Callable[[], None]) -> None:
+        """Run `work` in the thread, after earlier work, without a result.
+
+        Nobody awaits it, so a failure is logged.
+        """
         self._thread.submit(work).add_done_callback(_tell)
 
 
 def reserve_memory(size: int) -> None:
-    """Have the C library keep memory for a message of `size` bytes and a copy, for the calling thread.
+    """Make the C library keep memory for large messages of the calling thread.
 
-    It maps memory anew for what is large, until as much has been freed once. gRPC puts a message together on
-    the event loop: with mapped memory the first of 15 MiB held up all others for 60 ms, with kept one for 30.
+    `size` is that of a message in bytes; a copy of it is included. The library maps memory anew for a large
+    block, until as much has been freed once. gRPC assembles a message on the event loop: with mapped memory
+    the first of 15 MiB held up all others for 60 ms, with kept memory for 30.
     """
     size = min(size, MAX_RESERVED_BYTES)
     first = b"\1" * size

@@ -1,6 +1,6 @@
-"""Metrics in Prometheus' format, gathered when they are asked for from what the server counts anyway.
+"""Prometheus metrics, computed at each scrape from the server's own counters.
 
-Labels hold only names of models and versions that exist, routes and reasons: their number is bounded
+Labels hold only names of existing models and versions, routes and reasons: their number is bounded
 (see `serving.server.request_statistics`), whatever clients send.
 """
 
@@ -20,13 +20,13 @@ LABELS = ("model", "version", "route")
 
 
 class Collector:
-    """What `prometheus_client` asks at each scrape; reads, and changes nothing."""
+    """Collector for `prometheus_client`, read at each scrape; changes nothing."""
 
     def __init__(self, gateway: Gateway, clock: Clock | None = None) -> None:
         self._gateway, self._clock = gateway, clock or SystemClock()
 
     def collect(self) -> Iterator[Any]:
-        """All families of metrics."""
+        """Yield all metric families."""
         yield from self._latencies()
         yield from self._counts()
         yield from self._rollouts()
@@ -37,12 +37,12 @@ class Collector:
 
         latency = HistogramMetricFamily(
             f"{NAMESPACE}_latency_seconds",
-            "Time of a request by phase: queue, features, inference, and total, which is all of it.",
+            "Seconds of a request by phase: queue, features, inference, and total (the whole request).",
             labels=("phase", *LABELS),
         )
         sizes = HistogramMetricFamily(
             f"{NAMESPACE}_batch_symbols",
-            "Symbols of a run: of a request, or of those scored together.",
+            "Symbols scored in one model run: of one request, or of a batch.",
             labels=LABELS,
         )
         for labels, series in self._gateway.statistics.series():
@@ -56,11 +56,11 @@ class Collector:
         from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
         gateway = self._gateway
+        yield GaugeMetricFamily(f"{NAMESPACE}_in_flight", "Requests in flight.", gateway.admission.in_flight)
         yield GaugeMetricFamily(
-            f"{NAMESPACE}_in_flight", "Requests that are being answered.", gateway.admission.in_flight
-        )
-        yield GaugeMetricFamily(
-            f"{NAMESPACE}_in_flight_limit", "Above this, requests are refused.", gateway.admission.limit
+            f"{NAMESPACE}_in_flight_limit",
+            "Maximum number of requests in flight; more are refused.",
+            gateway.admission.limit,
         )
         errors = CounterMetricFamily(
             f"{NAMESPACE}_errors", "Requests that were not answered, by reason.", labels=("model", "reason")
@@ -69,14 +69,17 @@ class Collector:
             errors.add_metric(labels, count)
         yield errors
         yield CounterMetricFamily(
-            f"{NAMESPACE}_log_dropped_rows", "Rows that the prediction log had to drop.", gateway.core.dropped
+            f"{NAMESPACE}_log_dropped_rows",
+            "Rows that the prediction log dropped.",
+            gateway.core.dropped_rows,
         )
 
     def _rollouts(self) -> Iterator[Any]:
-        age = gauge(f"{NAMESPACE}_registry_age_seconds", "Since the rollout document was last read.")
+        age = gauge(f"{NAMESPACE}_registry_age_seconds", "Seconds since the rollout document was last read.")
         away = gauge(f"{NAMESPACE}_registry_away", "1 while the registry cannot be read.")
         bar = gauge(
-            f"{NAMESPACE}_feature_age_seconds", "Since the bar whose features were last read, by its close."
+            f"{NAMESPACE}_feature_age_seconds",
+            "Seconds since the close of the bar whose features were last read.",
         )
         tables = self._gateway.core.tables
         for table in tables:
@@ -88,22 +91,22 @@ class Collector:
 
     def _breakers(self) -> Any:
         states = gauge(
-            f"{NAMESPACE}_breaker_state", "1 for the state that a version's circuit breaker is in.",
+            f"{NAMESPACE}_breaker_state", "1 for the present state of a version's circuit breaker.",
             "version", "state",
         )  # fmt: skip
-        for (model, version), found in self._gateway.core.breakers.states().items():
-            for one in BreakerState:
-                states.add_metric((model, version, one.value), float(one is found))
+        for (model, version), state in self._gateway.core.breakers.states().items():
+            for possible in BreakerState:
+                states.add_metric((model, version, possible.value), float(possible is state))
         return states
 
 
 def exposition(gateway: Gateway) -> bytes:
-    """The page that Prometheus scrapes, in its text format."""
+    """Return the page that Prometheus scrapes, in its text format."""
     return page(Collector(gateway))
 
 
 def metrics_route(gateway: Gateway) -> Any:
-    """The route of `/metrics`. The page names models and versions, and holds no secret."""
+    """Build the route of `/metrics`. The page names models and versions, and holds no secret."""
     from starlette.requests import Request
     from starlette.responses import Response
     from starlette.routing import Route
@@ -116,9 +119,9 @@ def metrics_route(gateway: Gateway) -> Any:
 
 
 def application(gateway: Gateway) -> Any:
-    """An ASGI application with `/metrics`."""
+    """Build an ASGI application with `/metrics`."""
     from starlette.applications import Starlette
 
-    made = Starlette(routes=[metrics_route(gateway)])
-    made.router.redirect_slashes = False
-    return made
+    app = Starlette(routes=[metrics_route(gateway)])
+    app.router.redirect_slashes = False
+    return app

@@ -1,4 +1,4 @@
-"""Arrivals: how a request came, and what has been done about it while it waits for its turn."""
+"""Context of an arriving request, and its state in the queue."""
 
 from __future__ import annotations
 
@@ -11,44 +11,45 @@ from serving.protocol.messages import InferenceRequest
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """How a request came: when (`alphaloop.clock.monotonic`), with how many seconds left to its deadline
-    then, and as part of which trace.
+    """Context of a request: time of arrival, time left to its deadline, and trace.
+
+    `arrived_at` is on `alphaloop.clock.monotonic`; `remaining_seconds` counts from then, None without a
+    deadline.
     """
 
-    at: float
-    remaining: float | None = None
+    arrived_at: float
+    remaining_seconds: float | None = None
     traceparent: str | None = None
 
 
 @dataclass(eq=False, slots=True)
 class Waiting:
-    """A request that waits for its turn; `exchange` is there once another's turn has prepared it.
+    """Request in the queue; `routed` is set once another request's turn has prepared it.
 
-    `alone` says that it could not be prepared, or that a run with others has failed, for whose sake is not
-    known.
+    `unbatched`: exclude from batching because preparation or an earlier batch failed.
     """
 
     request: InferenceRequest
-    arrival: Arrival
-    exchange: Exchange | None = None
-    alone: bool = False
+    context: Arrival
+    routed: Exchange | None = None
+    unbatched: bool = False
 
     @property
-    def scored(self) -> bool:
-        """Whether its scores are there."""
-        return self.exchange is not None and self.exchange.inputs.ahead is not None
+    def is_scored(self) -> bool:
+        """True if the request has its scores."""
+        return self.routed is not None and self.routed.inputs.precomputed is not None
 
-    def overdue(self, now: float) -> float:
-        """How many seconds its deadline has passed by; below 0 while it has not."""
-        spent = now - self.arrival.at
-        left, timeout = self.arrival.remaining, self.request.timeout
-        limit = left if timeout is None else timeout if left is None else min(left, timeout)
+    def seconds_overdue(self, now: float) -> float:
+        """Return the seconds since its deadline passed; below 0 before it."""
+        spent = now - self.context.arrived_at
+        remaining, timeout = self.context.remaining_seconds, self.request.timeout
+        limit = remaining if timeout is None else timeout if remaining is None else min(remaining, timeout)
         return -1.0 if limit is None else spent - limit
 
     def require_time(self, now: float) -> None:
-        """Raise `DeadlineError` where the deadline has passed, unless another's turn has scored it."""
-        overdue = self.overdue(now)
-        if overdue >= 0 and not self.scored:
+        """Raise `DeadlineError` if the deadline has passed, unless a batch has scored the request."""
+        overdue = self.seconds_overdue(now)
+        if overdue >= 0 and not self.is_scored:
             raise DeadlineError(
                 f"the deadline passed {overdue * 1e3:.0f} ms before the request's turn came; "
                 "nothing was computed"

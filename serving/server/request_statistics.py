@@ -1,8 +1,8 @@
-"""Statistics: what the server has answered, by version and route, and what it refused, by reason.
+"""Statistics of the server: answers by version and route, errors by reason.
 
-One account serves Triton's statistics and Prometheus. It is kept by the event loop alone, without locks;
-others only read. Names that no registry knows are counted as `other`, so that no client can make the
-number of series grow.
+The same counters serve Triton's statistics and Prometheus. Only the event loop writes them, without locks;
+other threads read. Names that no registry knows are counted as `other`, so that no client can make the number
+of series grow.
 """
 
 from __future__ import annotations
@@ -17,31 +17,31 @@ from serving.server.histogram import SIZE_BOUNDS, Histogram
 
 OTHER = "other"
 PHASES = ("queue", "features", "inference", "total")
-# More versions than are loaded at a time; the rest of a long life are counted together.
+# More versions than are loaded at a time; further ones in a long life are counted together.
 MOST_SERIES = 64
 MOST_MODELS = 64
 
 
 @dataclass(frozen=True, slots=True)
 class Duration:
-    """How often something happened, and how long it took altogether, in nanoseconds."""
+    """Number of events, and their total time in nanoseconds."""
 
     count: int
     ns: int
 
 
 class Series:
-    """What one version has answered by one route: a histogram of seconds for each of `PHASES`."""
+    """Answers of one version by one route: a histogram of seconds for each of `PHASES`."""
 
-    __slots__ = ("features", "inference", "last", "queue", "sizes", "total")
+    __slots__ = ("features", "inference", "last_ms", "queue", "sizes", "total")
 
     def __init__(self) -> None:
         self.queue, self.features, self.inference, self.total = (Histogram() for _ in PHASES)
         self.sizes = Histogram(SIZE_BOUNDS)
-        self.last = 0
+        self.last_ms = 0
 
     def phases(self) -> list[tuple[str, Histogram]]:
-        """The histograms by the phase's name."""
+        """Return the histograms with the phases' names."""
         return [(name, getattr(self, name)) for name in PHASES]
 
 
@@ -56,26 +56,26 @@ class VersionStatistics:
 
     @property
     def last_inference(self) -> int:
-        """When the last request was answered."""
-        return max((one.last for one in self.series), default=0)
+        """Time of the last answer, in milliseconds since 1970."""
+        return max((series.last_ms for series in self.series), default=0)
 
     @property
     def answered(self) -> int:
-        """How many requests were answered."""
-        return sum(one.total.count for one in self.series)
+        """Number of requests answered."""
+        return sum(series.total.count for series in self.series)
 
     @property
     def executions(self) -> int:
-        """How many runs that took: fewer, where requests were scored together."""
-        return sum(one.sizes.count for one in self.series)
+        """Number of model runs: below the number of requests if some were batched."""
+        return sum(series.sizes.count for series in self.series)
 
     @property
     def inferences(self) -> int:
-        """How many symbols were scored."""
-        return int(sum(one.sizes.total for one in self.series))
+        """Number of symbols scored."""
+        return int(sum(series.sizes.total for series in self.series))
 
     def durations(self) -> dict[str, Duration]:
-        """By the field of Triton's `InferStatistics`."""
+        """Return the durations by field of Triton's `InferStatistics`."""
         return {
             "success": self._sum("total"),
             "fail": self.failed,
@@ -91,7 +91,7 @@ class VersionStatistics:
 
 
 class Statistics:
-    """The account of one server."""
+    """Counters of one server."""
 
     def __init__(self) -> None:
         self._series: dict[tuple[str, str, str], Series] = {}
@@ -100,22 +100,22 @@ class Statistics:
         self._clock = SystemClock()
 
     def succeeded(self, response: InferenceResponse, arrived: float, total: float) -> None:
-        """Count an answer to what came at `arrived` (`clock.monotonic`) and took `total` seconds."""
+        """Count an answer that took `total` seconds; `arrived` is on `alphaloop.clock.monotonic`."""
         key = (response.model, response.version, str(response.parameters["route"]))
         series = self._series.get(key)
         if series is None:
             series = self._open(key)
         timing = response.timing
-        series.queue.observe(timing.begun - arrived)
+        series.queue.observe(timing.started - arrived)
         series.features.observe(timing.features)
         series.inference.observe(timing.inference)
         series.total.observe(total)
-        if timing.scored:
-            series.sizes.observe(timing.scored)
-        series.last = int(self._clock.now().timestamp() * 1e3)
+        if timing.scored_symbols:
+            series.sizes.observe(timing.scored_symbols)
+        series.last_ms = int(self._clock.now().timestamp() * 1e3)
 
     def failed(self, model: str, version: str, reason: str, seconds: float) -> None:
-        """Count a refusal or failure; `model` and `version` must be ones that exist, or `OTHER`."""
+        """Count a refusal or failure; `model` and `version` must exist, or be `OTHER`."""
         if (model, reason) not in self._errors and len(self._errors) >= MOST_MODELS * len(REASONS):
             model = OTHER
         self._errors[model, reason] = self._errors.get((model, reason), 0) + 1
@@ -126,23 +126,23 @@ class Statistics:
                 self._failed[model, version] = spent
 
     def series(self) -> list[tuple[tuple[str, str, str], Series]]:
-        """All series, by model, version and route."""
+        """Return all series, by model, version and route."""
         return list(self._series.items())
 
     def errors(self) -> list[tuple[tuple[str, str], int]]:
-        """Counts by model and reason."""
+        """Return the counts by model and reason."""
         return list(self._errors.items())
 
-    def of(self, models: Iterable[tuple[str, str]]) -> list[VersionStatistics]:
-        """Triton's statistics of the versions `models`, and of nothing else."""
-        found = {key: VersionStatistics(*key) for key in models}
+    def for_versions(self, models: Iterable[tuple[str, str]]) -> list[VersionStatistics]:
+        """Return Triton's statistics of the versions `models` only."""
+        statistics = {key: VersionStatistics(*key) for key in models}
         for (model, version, _), series in self.series():
-            if (model, version) in found:
-                found[model, version].series.append(series)
+            if (model, version) in statistics:
+                statistics[model, version].series.append(series)
         for key, spent in list(self._failed.items()):
-            if key in found:
-                found[key].failed = spent
-        return list(found.values())
+            if key in statistics:
+                statistics[key].failed = spent
+        return list(statistics.values())
 
     def _open(self, key: tuple[str, str, str]) -> Series:
         if len(self._series) >= MOST_SERIES:

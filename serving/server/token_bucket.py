@@ -11,9 +11,10 @@ CLIENTS = 4_096
 
 
 class RateLimit:
-    """Each client may ask `rate` times a second, and `burst` times at once after a rest.
+    """Limit of `rate` requests a second for each client.
 
-    The clients that asked last are remembered; one that was forgotten starts with a full bucket.
+    After a rest a client may send `burst` requests at once. The most recent clients are remembered; a
+    forgotten client starts with a full bucket.
     """
 
     def __init__(self, rate: float, burst: int, clients: int = CLIENTS) -> None:

@@ -126,7 +126,7 @@ def test_an_idle_loop_computes_at_once() -> None:
     async def alone() -> bool:
         admission = Admission(4)
         assert admission.enter()
-        waiting = admission.turn(object())
+        waiting = admission.wait_turn(object())
         try:
             waiting.send(None)
         except StopIteration:
@@ -145,7 +145,7 @@ def test_turns_come_in_order_and_survive_cancellation() -> None:
         async def one(number: int) -> None:
             admission.enter()
             try:
-                await admission.turn(object())
+                await admission.wait_turn(object())
                 order.append(number)
             finally:
                 admission.leave()
@@ -174,7 +174,7 @@ def test_a_request_on_its_way_is_waited_for_and_not_for_long() -> None:
     """What has been announced keeps the next from computing at once; a message that never comes does not."""
 
     async def at_once(admission: Admission) -> bool:
-        turn = asyncio.ensure_future(admission.turn(object()))
+        turn = asyncio.ensure_future(admission.wait_turn(object()))
         await asyncio.sleep(0)
         return turn.done() or bool(await turn)
 

@@ -218,7 +218,7 @@ def test_statistics_count_runs_and_requests(gateway: Gateway, runs: Any) -> None
     """Three requests in one run: one execution of six inferences, three successes, one batch of six."""
     model = gateway.settings.serving.model
     ask(gateway, panels(model, 1, 2, 3))
-    (found,) = gateway.statistics.of([(model, "1")])
+    (found,) = gateway.statistics.for_versions([(model, "1")])
     assert (found.executions, found.inferences, found.durations()["success"].count) == (1, 6, 3)
     assert runs == [("1", 6)]
 
@@ -319,7 +319,7 @@ def test_scores_that_are_given_again_are_not_counted_as_of_their_batch(
     parts = [world.symbols[:5], world.symbols[5:10]]
     requests = [InferenceRequest(shelf.name, symbols=part, as_of=world.bar) for part in parts]
     gateway = Gateway(served.core, served.core.settings)
-    assert [one.timing.scored for one in answered(ask(gateway, requests))] == [10, 0]
+    assert [one.timing.scored_symbols for one in answered(ask(gateway, requests))] == [10, 0]
 
     def fail(self: LoadedModel, panel: Any) -> Any:
         raise ServingError("it fails")
@@ -327,4 +327,4 @@ def test_scores_that_are_given_again_are_not_counted_as_of_their_batch(
     monkeypatch.setattr(LoadedModel, "_run", fail)
     for request in requests:
         (again,) = answered(ask(gateway, [request]))
-        assert (again.parameters["stale"], again.timing.scored) == (True, 5)
+        assert (again.parameters["stale"], again.timing.scored_symbols) == (True, 5)

@@ -105,7 +105,7 @@ def test_a_late_answer_is_asked_of_another_too(make_client: Any, pair: Any) -> N
     """A replica that hangs costs the hedge's time, not the deadline, while there is credit for it."""
     first, _, urls = pair
     first.delay = 30.0
-    with make_client(urls, "m", patience=Patience(hedge_ms=50, hedge_every=100)) as client:
+    with make_client(urls, "m", retries=Patience(hedge_ms=50, hedge_every=100)) as client:
         started = monotonic()
         assert score(client, deadline_ms=10_000) == 2.0
         assert monotonic() - started < 5.0
@@ -119,7 +119,7 @@ def test_without_hedges_the_deadline_is_waited_for(make_client: Any, pair: Any) 
     """With `hedge_ms` 0 a replica that hangs is waited for until the client's deadline, and no longer."""
     first, second, urls = pair
     first.delay, started = 30.0, monotonic()
-    client = make_client(urls, "m", patience=Patience(hedge_ms=0), deadline_ms=300)
+    client = make_client(urls, "m", retries=Patience(hedge_ms=0), deadline_ms=300)
     with client, pytest.raises(ServingError, match=rf"{urls[0]} gave no prediction: .*DEADLINE_EXCEEDED"):
         score(client)
     assert 0.3 <= monotonic() - started < 2.0

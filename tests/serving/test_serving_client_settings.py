@@ -117,7 +117,7 @@ def test_patience_comes_from_the_settings(make_client: Any, replicas: Any) -> No
     """Deadline, attempts and hedges are those of the settings."""
     replica = replicas(1.0)
     client = ClientSettings(urls=(replica.start(),), deadline_ms=150, attempts=1, hedge_ms=0, hedge_every=7)
-    assert Connection.from_settings(Settings(client=client)).patience.hedge_every == 7
+    assert Connection.from_settings(Settings(client=client)).retries.hedge_every == 7
     replica.delay = 30.0
     asking = make_client.from_settings(Settings(client=client), "m")
     with asking, pytest.raises(ServingError, match="DEADLINE_EXCEEDED"):

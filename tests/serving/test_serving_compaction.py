@@ -216,9 +216,9 @@ def test_old_days_go(tmp_path: Path) -> None:
     for day in range(4):
         write(tmp_path, 3, day=day)
     clock = ReplayClock(DAY + timedelta(days=4))
-    LogKeeper(tmp_path, 0, clock).keep()
+    LogKeeper(tmp_path, 0, clock).compact_all()
     assert len(PredictionLogReader(tmp_path, MODEL).new()) == 12
-    LogKeeper(tmp_path, 2, clock).keep()
+    LogKeeper(tmp_path, 2, clock).compact_all()
     assert {one.logged_at.date().isoformat() for one in PredictionLogReader(tmp_path, MODEL).new()} == {
         "2024-05-08", "2024-05-09",
     }  # fmt: skip

@@ -143,7 +143,7 @@ def test_what_is_said_again_is_bounded(make_client: Any, replicas: Any) -> None:
         assert len(str(failed(client))) > 5_000
         assert len(str(failed(client))) < 500
     late.delay, url = 30.0, late.start()
-    with make_client(url, "m", patience=Patience(hedge_ms=0)) as client:
+    with make_client(url, "m", retries=Patience(hedge_ms=0)) as client:
         for _ in range(3):
             failed(client, 60.0)
         assert f"left alone for a while; {url} failed with StatusCode.DEADLINE_EXCEEDED" in str(

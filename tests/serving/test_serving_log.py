@@ -274,7 +274,7 @@ def test_what_exceeds_the_disk_goes_oldest_first(tmp_path: Path) -> None:
         os.utime(written, (1e9 + day, 1e9 + day))
         seen.add(written)
     assert space.exceeded
-    LogKeeper(tmp_path, space=space).fit()
+    LogKeeper(tmp_path, space=space).enforce_space()
     left = sorted(file.stat().st_mtime - 1e9 for file in tmp_path.rglob("*.parquet"))
     size = sum(file.stat().st_size for file in tmp_path.rglob("*.parquet"))
     assert left == list(range(10 - len(left), 10))

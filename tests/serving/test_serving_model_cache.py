@@ -76,7 +76,7 @@ def test_a_version_is_loaded_once_while_it_is_used(shelf: Any) -> None:
     engine = Engine(shelf.registry, capacity=2)
     for version in (*versions[:2], versions[0], versions[2]):
         engine.load(shelf.name, version)
-    assert [engine.holds(shelf.name, version) for version in versions] == [True, False, True]
+    assert [engine.is_loaded(shelf.name, version) for version in versions] == [True, False, True]
 
 
 def test_a_version_in_use_stays_beyond_the_capacity(shelf: Any) -> None:
@@ -86,7 +86,7 @@ def test_a_version_in_use_stays_beyond_the_capacity(shelf: Any) -> None:
     held = engine.load(shelf.name, versions[0])
     for version in versions[1:]:
         engine.load(shelf.name, version)
-    assert engine.holds(shelf.name, versions[0])
+    assert engine.is_loaded(shelf.name, versions[0])
     assert engine.load(shelf.name, versions[0]) is held
 
 

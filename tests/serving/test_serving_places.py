@@ -203,10 +203,10 @@ def test_unfinished_bodies_share_one_bound() -> None:
         count = MOST_UNFINISHED + 2
         waiting = [asyncio.create_task(reader.read(Sending(most), 0.3)) for _ in range(count)]
         await asyncio.sleep(0.1)
-        held = reader.unfinished
+        held = reader.unfinished_bytes
         small = asyncio.create_task(reader.read(Sending(FREE_BYTES), 0.1))
         ends = await asyncio.gather(*waiting, small, return_exceptions=True)
-        return held, [type(one) for one in ends if isinstance(one, Exception)], reader.unfinished
+        return held, [type(one) for one in ends if isinstance(one, Exception)], reader.unfinished_bytes
 
     held, ends, after = asyncio.run(fill())
     assert held <= MOST_UNFINISHED * most

@@ -84,6 +84,6 @@ def test_a_version_is_ready_once_it_is_loaded_and_until_it_is_unloaded(shelf: An
     core.repository.load(shelf.name, other)
     assert core.model_ready(shelf.name, other)
     core.repository.unload(shelf.name, other)
-    core.repository._engine.load(shelf.name, other)
+    core.repository._model_cache.load(shelf.name, other)
     assert not core.model_ready(shelf.name, other)
     assert [one.state for one in core.repository.index() if one.version == other] == ["UNAVAILABLE"]

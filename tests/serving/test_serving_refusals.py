@@ -111,7 +111,7 @@ def test_a_defect_is_told_as_json(
     def broken(*_: Any) -> None:
         raise ZeroDivisionError("secret")
 
-    monkeypatch.setattr(InferenceCore, "at_hand", broken)
+    monkeypatch.setattr(InferenceCore, "can_answer_now", broken)
     body = json.dumps({"inputs": [PANEL]}).encode()
     status, error = ask(served, f"/v2/models/{module_shelf.name}/infer", body)
     assert (status, error) == (500, "alphaloop failed at this request (ZeroDivisionError)")

@@ -317,7 +317,7 @@ def test_large_requests_are_answered_in_a_thread_with_the_same_bits(
         assert (status, np.allclose(answer["outputs"][0]["data"], expected)) == (200, True)
         assert answer["outputs"][1]["data"] == [SymbolStatus.OK] * 4_000
     assert threads == {"large-bodies"}
-    assert edges.gateway.statistics.of([(model, "1")])[0].answered == 3
+    assert edges.gateway.statistics.for_versions([(model, "1")])[0].answered == 3
 
 
 def test_many_symbols_in_few_bytes_are_scored_in_a_thread(
@@ -388,7 +388,7 @@ def test_work_that_nobody_waits_for_tells_of_its_failure(caplog: pytest.LogCaptu
         def broken() -> None:
             raise ValueError("broken")
 
-        work.later(broken)
+        work.defer(broken)
         await work.run(lambda: None)
 
     asyncio.run(left())

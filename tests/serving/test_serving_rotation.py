@@ -207,9 +207,9 @@ def test_a_new_token_is_sent_without_a_new_client(make_client: Any, replicas: An
 @pytest.mark.usefixtures("unhurried")
 def test_who_is_refused_looks_for_a_new_token(make_client: Any, replicas: Any, token: Mounted) -> None:
     """The caller learns nothing of it, even where a question may be asked only once."""
-    replica, patience = replicas(1.0), Patience(attempts=1)
+    replica, retries = replicas(1.0), Patience(attempts=1)
     url, security = replica.start(), Security(token=token.path)
-    with make_client(url, "m", security=security, patience=patience) as client:
+    with make_client(url, "m", security=security, retries=retries) as client:
         token.replace(NEW)
         assert (score(client), shown(replica)) == (1.0, OLD)
         replica.failures = [REFUSED]

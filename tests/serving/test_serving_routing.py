@@ -99,7 +99,7 @@ def test_the_answer_does_not_wait_for_the_shadow(
         request = InferenceRequest(
             shelf.name, symbols=served.world.symbols, as_of=served.world.bar, route_key="sleeve-00"
         )
-        answer = served.core.infer(request, later=waiting.append)
+        answer = served.core.infer(request, defer=waiting.append)
         assert (answer.version, scored) == (first, [first])
         for call in waiting:
             call()

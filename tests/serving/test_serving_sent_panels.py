@@ -67,7 +67,7 @@ def test_a_panel_that_takes_long_is_not_held_against_the_version(serve: Any, she
     served = serve(shelf, slow_ms=1e-6, breaker_failures=1)
     served.core.infer(by_tensor(served))
     exchanges = [served.core.prepare(by_tensor(served)) for _ in range(2)]
-    assert all(one.inputs.ahead is not None for one in served.core.score_together(exchanges))
+    assert all(one.inputs.precomputed is not None for one in served.core.score_together(exchanges))
     assert breaker_of(served) is BreakerState.CLOSED
 
 
@@ -95,7 +95,7 @@ def test_a_panel_that_a_client_sent_is_no_trial(
     )
     shelf.route(champion=shelf.add(1.0, 2.0, 3.0))
     served = serve(shelf, breaker_failures=1, breaker_seconds=10, last_good_seconds=0)
-    loaded = served.core._engine.load(shelf.name, "1")
+    loaded = served.core._model_cache.load(shelf.name, "1")
     working, loaded._run = loaded._run, lambda panel: np.full(len(panel), np.nan, np.float32)
     with pytest.raises(ServingError, match="not finite"):
         served.core.infer(by_symbols(served))

@@ -143,22 +143,22 @@ def test_the_core_honours_each_setting_of_its_own(gateway: Gateway, module_shelf
     breaker = core.breakers._watched(module_shelf.name, "1").breaker
     found = {
         "poll_seconds": core._router._poll_seconds,
-        "allow_drills": core._answering._drills,
+        "allow_drills": core._executor._drills,
         "rate_limit": gateway.limit._rate if gateway.limit else None,
         "rate_burst": gateway.limit._burst if gateway.limit else None,
         "max_in_flight": gateway.admission.limit,
         "batch_symbols": gateway.batching._symbols,
         "max_request_bytes": gateway.settings.serving.max_request_bytes,
-        "log_retention_days": core._keeper._retention_days,
-        "log_max_bytes": core._log.space._most_bytes,
+        "log_retention_days": core._compactor._retention_days,
+        "log_max_bytes": core._log.space._max_bytes,
         "breaker_failures": breaker._limit,
         "breaker_seconds": breaker._window,
         "slow_ms": core.breakers._settings.slow_ms,
-        "last_good_seconds": core._answering._last_good._seconds,
+        "last_good_seconds": core._executor._last_good._seconds,
     }
     assert found == CHOSEN
     assert core.ready
-    assert core.known(module_shelf.name) == ("1",)
+    assert core.rollout_versions(module_shelf.name) == ("1",)
 
 
 def test_limits_hold_for_each_client_on_any_host(gateway: Gateway) -> None:
@@ -182,7 +182,7 @@ def test_a_request_beyond_the_limit_is_refused_by_the_edge_itself(world: Any, mo
             asyncio.run(replica.infer(Received(size, content=b"x"), context, 0.0))
             assert context.code.name == "RESOURCE_EXHAUSTED"
             assert "at most 2048 (serving.max_request_bytes)" in context.details
-            streamed = asyncio.run(replica.streamed(Received(size, content=b"x"), Context()))
+            streamed = asyncio.run(replica.infer_streamed(Received(size, content=b"x"), Context()))
             assert "at most 2048 (serving.max_request_bytes)" in streamed.error_message
     finally:
         replica.__del__()
@@ -208,7 +208,7 @@ def test_a_replica_tells_its_target(world: Any, module_shelf: Any) -> None:
 def test_versions_must_be_signed_on_any_host(world: Any, tmp_path: Path) -> None:
     """Each host builds its core of all the settings, the public key among them."""
     key = tmp_path / "key.pem"
-    assert build(world.settings(signing_key=key))._engine._signing_key == key
+    assert build(world.settings(signing_key=key))._model_cache._signing_key == key
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"], ids=["IPv4", "IPv6"])

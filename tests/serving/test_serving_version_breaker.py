@@ -25,7 +25,7 @@ def by_symbols(served: Any, *symbols: str, key: str = "") -> InferenceRequest:
 
 def break_version(served: Any, version: str) -> None:
     """From now on this loaded version gives no finite score."""
-    loaded = served.core._engine.load(served.model, version)
+    loaded = served.core._model_cache.load(served.model, version)
     loaded._run = lambda panel: np.full(len(panel), np.nan, np.float32)
 
 
@@ -122,15 +122,15 @@ def test_a_challenger_that_fails_is_left_alone_and_tried_again(
     served = serve(shelf, breaker_failures=3, breaker_seconds=10)
     asked = by_symbols(served, key="sleeve-00")
     assert served.core.infer(asked).parameters["route"] == Route.CANARY
-    working = served.core._engine.load(shelf.name, challenger)._run
+    working = served.core._model_cache.load(shelf.name, challenger)._run
     break_version(served, challenger)
-    runs = count_runs(served.core._engine.load(shelf.name, challenger))
+    runs = count_runs(served.core._model_cache.load(shelf.name, challenger))
     routes = [served.core.infer(asked).parameters["route"] for _ in range(5)]
     assert routes == [Route.FALLBACK] * 5
     assert len(runs) == 3
     assert served.core.breakers.states()[shelf.name, challenger] is BreakerState.OPEN
     assert served.core.breakers.states()[shelf.name, champion] is BreakerState.CLOSED
-    served.core._engine.load(shelf.name, challenger)._run = working
+    served.core._model_cache.load(shelf.name, challenger)._run = working
     assert served.core.infer(asked).parameters["route"] == Route.FALLBACK
     moment[0] += 10.0
     assert served.core.infer(asked).parameters["route"] == Route.CANARY
@@ -195,11 +195,11 @@ def test_only_so_much_is_remembered(world: Any, shelf: Any) -> None:
         breakers._watched("model", str(number))
     assert len(breakers.states()) == 64
     assert ("model", "0") not in breakers.states()
-    assert kept.recall("model", "1", _inputs("S00")) is None
+    assert kept.get("model", "1", _inputs("S00")) is None
     for number in range(100):
-        kept.keep("model", _answer(), _inputs(f"S{number}"))
-    assert kept.recall("model", "1", _inputs("S0")) is None
-    assert kept.recall("model", "1", _inputs("S99")) is not None
+        kept.put("model", _answer(), _inputs(f"S{number}"))
+    assert kept.get("model", "1", _inputs("S0")) is None
+    assert kept.get("model", "1", _inputs("S99")) is not None
 
 
 def test_large_answers_are_remembered_by_their_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -207,12 +207,12 @@ def test_large_answers_are_remembered_by_their_bytes(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(breaker_module, "MAX_KEPT_BYTES", 1_000)
     kept = LastGood(60)
     for number in range(10):
-        kept.keep("model", _answer(), _inputs(f"S{number}", 100))
-    found = [kept.recall("model", "1", _inputs(f"S{number}")) is not None for number in range(10)]
+        kept.put("model", _answer(), _inputs(f"S{number}", 100))
+    found = [kept.get("model", "1", _inputs(f"S{number}")) is not None for number in range(10)]
     assert found == [False] * 8 + [True] * 2
-    kept.keep("model", _answer(), _inputs("S99", 10_000))
-    assert kept.recall("model", "1", _inputs("S99")) is not None
-    assert kept.recall("model", "1", _inputs("S9")) is None
+    kept.put("model", _answer(), _inputs("S99", 10_000))
+    assert kept.get("model", "1", _inputs("S99")) is not None
+    assert kept.get("model", "1", _inputs("S9")) is None
 
 
 _real = breaker_module.CircuitBreaker

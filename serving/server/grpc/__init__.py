@@ -1,1 +1,1 @@
-"""The gRPC wire: codec, inference service, health and server."""
+"""gRPC edge: codec, inference service, health service and server."""

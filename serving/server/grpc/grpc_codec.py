@@ -1,4 +1,4 @@
-"""The protocol's protobuf messages: requests read, answers written.
+"""Protobuf messages of the protocol: decodes requests and encodes answers.
 
 In `raw_input_contents` tensors are row-major and little-endian, and an element of BYTES is its length in
 4 bytes and then its bytes; `InferTensorContents` is the protocol's other encoding.
@@ -45,15 +45,16 @@ if TYPE_CHECKING:
     from serving.inference.model_repository import IndexEntry
     from serving.server.request_statistics import VersionStatistics
 
-# Parameters in which each answer differs from the one before.
+# Parameters that differ in each answer.
 OWN = ("prediction_id", "input_hash", "feature_timestamp")
-# Fields of the messages `ModelStatistics` and `StatisticDuration` that Triton and we both count.
+# Values of a typed tensor that are converted in one call.
 PIECE_VALUES = 2**14
+# Fields of `ModelStatistics` and `StatisticDuration` that Triton and this server both count.
 DURATIONS = ("success", "fail", "queue", "compute_input", "compute_infer", "compute_output")
 
 
 def decode_request(message: Any) -> InferenceRequest:
-    """Read a `ModelInferRequest`; raises `InvalidRequestError` for one that cannot be answered."""
+    """Decode a `ModelInferRequest`; raises `InvalidRequestError` if it cannot be answered."""
     return read_request(
         message.model_name,
         message.model_version,
@@ -65,7 +66,7 @@ def decode_request(message: Any) -> InferenceRequest:
 
 
 def read_large(content: bytes) -> Any:
-    """A `ModelInferRequest` of its bytes; raises `InvalidRequestError` unless its work is bounded."""
+    """Parse the bytes of a `ModelInferRequest`; raises `InvalidRequestError` for too many fields."""
     kind = messages().ModelInferRequest
     require_few_fields(content, kind.DESCRIPTOR)
     try:
@@ -75,17 +76,17 @@ def read_large(content: bytes) -> Any:
 
 
 def malformed(error: DecodeError) -> InvalidRequestError:
-    """The error for bytes that protobuf cannot read."""
+    """Build the error for bytes that protobuf cannot parse."""
     return InvalidRequestError(f"this is not a message of the protocol: {error}")
 
 
 def read_parameters(parameters: Any) -> dict[str, Parameter]:
-    """The values of a map of `InferParameter`, or of `ModelRepositoryParameter`."""
+    """Return the values of a map of `InferParameter`, or of `ModelRepositoryParameter`."""
     return {name: _parameter(value) for name, value in parameters.items()}
 
 
 def encode_response(response: InferenceResponse, outputs: Sequence[str]) -> Any:
-    """A `ModelInferResponse` with the tensors named in `outputs`."""
+    """Encode a `ModelInferResponse` with the tensors named in `outputs`."""
     fixed = tuple(item for item in response.parameters.items() if item[0] not in OWN)
     message = messages().ModelInferResponse()
     message.MergeFromString(
@@ -107,7 +108,7 @@ def _frame(
     outputs: tuple[str, ...],
     symbols: int,
 ) -> bytes:
-    """The part of an answer that the next one has as well: to read it takes a quarter of writing it."""
+    """Encode the part that consecutive answers share; parsing it takes a quarter of building it."""
     message = messages().ModelInferResponse(model_name=model, model_version=version)
     for name, value in parameters:
         if isinstance(value, bool):
@@ -122,30 +123,30 @@ def _frame(
 
 
 def raw_output(response: InferenceResponse, name: str) -> bytes:
-    """The binary content of the output `name`."""
+    """Return the binary content of the output `name`."""
     if name == SCORES:
         return response.scores.astype("<f4", copy=False).tobytes()
     if len(response.statuses) > LARGE_SYMBOLS:
-        # Long ones are hardly the same twice, and would be kept.
+        # Long tuples hardly ever repeat, and would fill the cache.
         return encode_bytes(response.statuses)
     return _statuses(response.statuses)
 
 
 @lru_cache(maxsize=64)
 def _statuses(statuses: tuple[SymbolStatus, ...]) -> bytes:
-    """The content of the output `statuses`, which is nearly always the same."""
+    """Encode the output `statuses`, which is nearly always the same."""
     return encode_bytes(statuses)
 
 
 def encode_server_metadata() -> Any:
-    """A `ServerMetadataResponse`."""
+    """Encode a `ServerMetadataResponse`."""
     return messages().ServerMetadataResponse(
         name=SERVER_NAME, version=version(SERVER_NAME), extensions=EXTENSIONS
     )
 
 
 def encode_metadata(description: ModelDescription) -> Any:
-    """A `ModelMetadataResponse`."""
+    """Encode a `ModelMetadataResponse`."""
     message = messages().ModelMetadataResponse(
         name=description.model, versions=description.versions, platform=PLATFORM
     )
@@ -158,14 +159,14 @@ def encode_metadata(description: ModelDescription) -> Any:
 
 
 def encode_config(description: ModelDescription) -> Any:
-    """A `ModelConfigResponse`: Triton's model configuration, as far as it means something here."""
+    """Encode a `ModelConfigResponse`: the parts of Triton's model configuration that apply here."""
     message = messages().ModelConfigResponse()
     config = message.config
     config.name, config.platform, config.backend = description.model, PLATFORM, "onnxruntime"
-    config.version_policy.specific.versions.extend(int(one) for one in description.versions)
+    config.version_policy.specific.versions.extend(int(number) for number in description.versions)
     shapes = description.input_shapes()
     for name, datatype in INPUTS.items():
-        # Either of the two is given.
+        # A request has one of the two inputs.
         config.input.add(name=name, data_type=_triton_type(datatype), dims=shapes[name], optional=True)
     for name, datatype in OUTPUTS.items():
         config.output.add(name=name, data_type=_triton_type(datatype), dims=[-1])
@@ -176,7 +177,7 @@ def encode_config(description: ModelDescription) -> Any:
 
 
 def encode_index(entries: Sequence[IndexEntry]) -> Any:
-    """A `RepositoryIndexResponse`."""
+    """Encode a `RepositoryIndexResponse`."""
     message = messages().RepositoryIndexResponse()
     for entry in entries:
         message.models.add(name=entry.name, version=entry.version, state=entry.state, reason=entry.reason)
@@ -184,17 +185,17 @@ def encode_index(entries: Sequence[IndexEntry]) -> Any:
 
 
 def encode_statistics(statistics: Sequence[VersionStatistics]) -> Any:
-    """A `ModelStatisticsResponse`; durations are in nanoseconds."""
+    """Encode a `ModelStatisticsResponse`; durations are in nanoseconds."""
     message = messages().ModelStatisticsResponse()
-    for one in statistics:
+    for entry in statistics:
         row = message.model_stats.add(
-            name=one.model,
-            version=one.version,
-            last_inference=one.last_inference,
-            inference_count=one.inferences,
-            execution_count=one.executions,
+            name=entry.model,
+            version=entry.version,
+            last_inference=entry.last_inference,
+            inference_count=entry.inferences,
+            execution_count=entry.executions,
         )
-        for name, duration in one.durations().items():
+        for name, duration in entry.durations().items():
             field = getattr(row.inference_stats, name)
             field.count, field.ns = duration.count, duration.ns
     return message
@@ -217,17 +218,17 @@ def _tensors(message: Any) -> list[Tensor]:
 
 
 def _requested(outputs: Any) -> list[str]:
-    for one in outputs:
-        if one.parameters:
-            require_offered(one.name, one.parameters)
-    return [one.name for one in outputs]
+    for output in outputs:
+        if output.parameters:
+            require_offered(output.name, output.parameters)
+    return [output.name for output in outputs]
 
 
 def _typed(tensor: Any) -> bytes:
-    """The protocol's other encoding, `InferTensorContents`, as raw content."""
+    """Convert `InferTensorContents`, the protocol's other encoding, to raw content."""
     if tensor.datatype == FLOAT:
         values = tensor.contents.fp32_contents
-        # In one piece it would keep other threads waiting for as long as it takes.
+        # In pieces, because one call would block the other threads for its whole length.
         pieces = range(0, len(values), PIECE_VALUES)
         return b"".join(np.array(values[at : at + PIECE_VALUES], dtype="<f4").tobytes() for at in pieces)
     return join_bytes(tensor.contents.bytes_contents)
@@ -239,5 +240,5 @@ def _parameter(value: Any) -> Parameter:
 
 
 def _triton_type(datatype: str) -> str:
-    """The name in Triton's `DataType` of one of the protocol's datatypes."""
+    """Return the name in Triton's `DataType` of a datatype of the protocol."""
     return "TYPE_STRING" if datatype == "BYTES" else f"TYPE_{datatype}"

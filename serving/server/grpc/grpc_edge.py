@@ -1,9 +1,8 @@
-"""The gRPC edge: the Open Inference Protocol's service over the gateway.
+"""gRPC edge: the Open Inference Protocol's service over the gateway.
 
-The methods are coroutines, so the same object serves `grpc.aio` and Ray Serve. A forecast is made on
-the event loop; what reads the registry goes to a thread, because while the loop is blocked no client is
-answered and no health check either. An error becomes a status on the context and an empty message, which
-gRPC then does not send.
+The methods are coroutines, so the same object serves `grpc.aio` and Ray Serve. A forecast is computed on the
+event loop; methods that read the registry use a thread, because a blocked loop answers no client and no
+health check. An error becomes a status on the context and an empty message, which gRPC then does not send.
 """
 
 from __future__ import annotations
@@ -40,7 +39,7 @@ from serving.server.grpc.incoming_message import Received
 from serving.server.queued_request import Arrival
 
 AUTHORIZATION = "authorization"
-# The key by which gRPC's own retries are told how long to wait, in milliseconds.
+# Metadata key that tells gRPC's own retries how long to wait, in milliseconds.
 PUSHBACK = "grpc-retry-pushback-ms"
 # Triton's parameter of the last answer to a request.
 FINAL = "triton_final_response"
@@ -48,9 +47,9 @@ REGISTRY_AWAY = "alphaloop-registry-away"
 
 
 class InferenceService:
-    """The methods that are offered; the protocol's others are answered by UNIMPLEMENTED.
+    """Methods of the protocol's service; methods that are not offered answer UNIMPLEMENTED.
 
-    Hosts look methods up by name. The context's name is the one by which Ray Serve hands it over; it
+    Hosts look methods up by name. The parameter `grpc_context` has the name by which Ray Serve passes it; it
     needs `set_code` and `set_details`.
     """
 
@@ -59,27 +58,27 @@ class InferenceService:
         self.gateway = gateway or Gateway(core, core.settings)
 
     async def ServerLive(self, request: Any, grpc_context: Any) -> Any:
-        """That the process answers."""
+        """Answer that the process is alive."""
         return self._messages.ServerLiveResponse(live=True)
 
     async def ServerReady(self, request: Any, grpc_context: Any) -> Any:
-        """Whether the model of the settings can answer; trailing metadata say if the registry is away."""
+        """Answer whether the settings' model can answer; trailing metadata say if the registry is away."""
         away = self._core.registry_away
         if away:
             grpc_context.set_trailing_metadata(((REGISTRY_AWAY, _header(away)),))
         return self._messages.ServerReadyResponse(ready=self._core.ready)
 
     async def ModelReady(self, request: Any, grpc_context: Any) -> Any:
-        """Whether a model, or one version of it, can answer at once."""
+        """Answer whether a model, or one version of it, can answer at once."""
         ready = self._core.model_ready(request.name, request.version)
         return self._messages.ModelReadyResponse(ready=ready)
 
     async def ServerMetadata(self, request: Any, grpc_context: Any) -> Any:
-        """Name, version and extensions of this server."""
+        """Answer with name, version and extensions of this server."""
         return encode_server_metadata()
 
     async def ModelMetadata(self, request: Any, grpc_context: Any) -> Any:
-        """Versions, inputs and outputs of a model."""
+        """Answer with versions, inputs and outputs of a model."""
 
         async def answer() -> Any:
             return encode_metadata(
@@ -89,7 +88,7 @@ class InferenceService:
         return await self._answer(grpc_context, Scope.PREDICT, answer)
 
     async def ModelConfig(self, request: Any, grpc_context: Any) -> Any:
-        """Triton's configuration of a model."""
+        """Answer with Triton's configuration of a model."""
 
         async def answer() -> Any:
             return encode_config(await asyncio.to_thread(self._core.describe, request.name, request.version))
@@ -97,16 +96,16 @@ class InferenceService:
         return await self._answer(grpc_context, Scope.PREDICT, answer)
 
     async def ModelStatistics(self, request: Any, grpc_context: Any) -> Any:
-        """Counts and durations of a version, a model, or all."""
+        """Answer with counts and durations of a version, a model, or all."""
 
         async def answer() -> Any:
-            versions = await asyncio.to_thread(self._core.served, request.name, request.version)
-            return encode_statistics(self.gateway.statistics.of(versions))
+            versions = await asyncio.to_thread(self._core.served_versions, request.name, request.version)
+            return encode_statistics(self.gateway.statistics.for_versions(versions))
 
         return await self._answer(grpc_context, Scope.PREDICT, answer)
 
     async def RepositoryIndex(self, request: Any, grpc_context: Any) -> Any:
-        """Every version of the registry, and whether it is loaded."""
+        """Answer with every version of the registry and its state."""
 
         async def answer() -> Any:
             return encode_index(await asyncio.to_thread(self._core.repository.index, request.ready))
@@ -124,7 +123,10 @@ class InferenceService:
         return await self._answer(grpc_context, Scope.ADMIN, answer)
 
     async def RepositoryModelUnload(self, request: Any, grpc_context: Any) -> Any:
-        """Unload the version in the parameter `version`, by default all that the rollout does not need."""
+        """Unload the version in the parameter `version`.
+
+        By default, all versions that the rollout does not need are unloaded.
+        """
 
         async def answer() -> Any:
             version = version_to_unload(read_parameters(request.parameters))
@@ -134,7 +136,7 @@ class InferenceService:
         return await self._answer(grpc_context, Scope.ADMIN, answer)
 
     async def ModelInfer(self, request: Any, grpc_context: Any) -> Any:
-        """Answer one request that a host has read already."""
+        """Answer one request that the host has parsed already."""
         gateway = self.gateway
         arrived = monotonic()
         if not gateway.admission.enter():
@@ -149,23 +151,23 @@ class InferenceService:
         try:
             return await self._infer(received, grpc_context, arrived)
         except AlphaloopError as error:
-            self.gateway.failed(error, arrived, received.model, received.version)
+            self.gateway.count_failure(error, arrived, received.model, received.version)
             return _refuse(grpc_context, error, self._messages.ModelInferResponse())
 
     def refuse_arrival(self, grpc_context: Any, arrived: float) -> Any:
-        """Answer one request that `Admission.enter` has not let in."""
+        """Refuse one request that `Admission.enter` has not let in."""
         error = self.gateway.admission.refusal()
-        self.gateway.failed(error, arrived)
+        self.gateway.count_failure(error, arrived)
         return _refuse(grpc_context, error, self._messages.ModelInferResponse())
 
     async def ModelStreamInfer(self, requests: AsyncIterator[Any], grpc_context: Any) -> AsyncIterator[Any]:
-        """Answer a stream of requests, in their order. An error ends its request, not the stream."""
+        """Answer a stream of requests in order. An error ends its request, not the stream."""
         async for request in requests:
-            # Sent outside of what is counted: a client that does not read its answers holds no place.
-            yield await self.streamed(Received(request.ByteSize(), request), grpc_context)
+            # Sent after the request was counted out: a client that reads no answers occupies nothing.
+            yield await self.infer_streamed(Received(request.ByteSize(), request), grpc_context)
 
-    async def streamed(self, received: Received, grpc_context: Any) -> Any:
-        """The answer to one request of a stream."""
+    async def infer_streamed(self, received: Received, grpc_context: Any) -> Any:
+        """Answer one request of a stream."""
         arrived = monotonic()
         entered = self.gateway.admission.enter()
         try:
@@ -173,11 +175,11 @@ class InferenceService:
                 raise self.gateway.admission.refusal()
             answer = self._messages.ModelStreamInferResponse()
             answer.infer_response.CopyFrom(await self._infer(received, grpc_context, arrived))
-            # One answer to each request: so each is the last (Triton's decoupled models may give several).
+            # Each request has one answer, which is its last (Triton's decoupled models may give several).
             answer.infer_response.parameters[FINAL].bool_param = True
             return answer
         except AlphaloopError as error:
-            self.gateway.failed(error, arrived, received.model, received.version)
+            self.gateway.count_failure(error, arrived, received.model, received.version)
             answer = self._messages.ModelStreamInferResponse(error_message=told(error))
             answer.infer_response.id = received.id
             return answer
@@ -186,64 +188,65 @@ class InferenceService:
                 self.gateway.admission.leave()
 
     async def _infer(self, received: Received, grpc_context: Any, arrived: float) -> Any:
-        arrival = self._arrival(grpc_context, arrived)
-        most = self.gateway.settings.serving.max_request_bytes
-        if received.size > most:
+        context = self._context(grpc_context, arrived)
+        limit = self.gateway.settings.serving.max_request_bytes
+        if received.size > limit:
             raise RequestTooLargeError(
-                f"the request has {received.size} bytes, and at most {most} (serving.max_request_bytes)"
+                f"the request has {received.size} bytes, and at most {limit} (serving.max_request_bytes)"
             )
         if received.size > LARGE_BYTES:
-            return await self._infer_large(received, arrival)
+            return await self._infer_large(received, context)
         request = decode_request(received.read())
-        return encode_response(await self.gateway.infer(request, arrival), request.outputs)
+        return encode_response(await self.gateway.infer(request, context), request.outputs)
 
-    async def _infer_large(self, received: Received, arrival: Arrival) -> Any:
+    async def _infer_large(self, received: Received, context: Arrival) -> Any:
         work = self.gateway.large_bodies
 
         def answered() -> tuple[InferenceResponse, Any]:
             request = decode_request(received.read())
-            response = self.gateway.infer_now(request, arrival, work)
+            response = self.gateway.infer_now(request, context, work)
             return response, encode_response(response, request.outputs)
 
-        with work.place():
+        with work.slot():
             response, answer = await work.run(answered)
-        self.gateway.answered(response, arrival)
+        self.gateway.count_answer(response, context)
         return answer
 
-    def _arrival(self, grpc_context: Any, arrived: float) -> Arrival:
-        """When the request came and what is known of it; raises if its client may not ask."""
+    def _context(self, grpc_context: Any, arrived: float) -> Arrival:
+        """Build the request's context; raise if its client may not send it."""
         gateway = self.gateway
         remaining = _remaining(grpc_context)
-        if gateway.open and not tracing.enabled():
+        if gateway.is_open and not tracing.enabled():
             return Arrival(arrived, remaining)
         headers = _headers(grpc_context)
-        if not gateway.open:
+        if not gateway.is_open:
             gateway.authorise(headers.get(AUTHORIZATION), _peer(grpc_context), Scope.PREDICT)
         return Arrival(arrived, remaining, headers.get(tracing.TRACEPARENT))
 
     async def _answer(self, grpc_context: Any, scope: Scope, answer: Callable[[], Awaitable[Any]]) -> Any:
-        """What `answer` gives, for a client with `scope`; its error as a status."""
+        """Await `answer` for a client with `scope`; turn an error into a status."""
         arrived = monotonic()
         try:
-            if not self.gateway.open:
+            if not self.gateway.is_open:
                 headers = _headers(grpc_context)
                 self.gateway.authorise(headers.get(AUTHORIZATION), _peer(grpc_context), scope)
-            with self.gateway.calls.place():
+            with self.gateway.calls.slot():
                 return await answer()
         except AlphaloopError as error:
-            self.gateway.failed(error, arrived)
+            self.gateway.count_failure(error, arrived)
             return _refuse(grpc_context, error, self._messages.ServerLiveResponse())
 
 
 def status_name(error: AlphaloopError) -> str:
-    """The name of the gRPC status that says what kind of failure `error` is."""
+    """Return the name of the gRPC status for `error`."""
     return failure_of(error).grpc
 
 
 def add_service(service: Any, server: Any) -> None:
     """Register `service` on a gRPC server.
 
-    Ray Serve imports this function by name in its proxies and replicas, which then know the messages.
+    Ray Serve's proxies and replicas call this by way of `serving.hosts.ingress`, which registers the protobuf
+    messages in their processes too.
     """
     messages()
     service_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(service, server)
@@ -260,7 +263,10 @@ def _refuse(grpc_context: Any, error: AlphaloopError, empty: Any) -> Any:
 
 
 def _remaining(grpc_context: Any) -> float | None:
-    """Seconds to the deadline; None without one, and in Ray Serve's own path, which does not tell."""
+    """Return the seconds to the deadline.
+
+    None without a deadline, and on Ray Serve's own path, which does not pass deadlines on.
+    """
     ask = getattr(grpc_context, "time_remaining", None)
     return None if ask is None else ask()
 
@@ -270,14 +276,14 @@ def _headers(grpc_context: Any) -> dict[str, str]:
 
 
 def _peer(grpc_context: Any) -> str:
-    """The client's address alone, of `ipv4:127.0.0.1:5000`: the port differs between its connections."""
+    """Return the client's address in `ipv4:127.0.0.1:5000` without the port, which changes."""
     ask = getattr(grpc_context, "peer", None)
     address = "" if ask is None else unquote(str(ask()))
     return address.partition(":")[2].rpartition(":")[0].strip("[]") or address
 
 
 def _header(text: str) -> str:
-    """`text` as gRPC's metadata take it: printable ASCII."""
+    """Return `text` as gRPC's metadata accept it: printable ASCII."""
     return "".join(one if " " <= one <= "~" else "?" for one in text)[:512]
 
 

@@ -1,4 +1,6 @@
-"""The standard gRPC health service: of the server (no name, or its gRPC service's), and of each model.
+"""Standard gRPC health service for the server and each model.
+
+The server has the empty name, or its gRPC service's name.
 
 Specification: https://github.com/grpc/grpc/blob/master/doc/health-checking.md
 """
@@ -14,7 +16,7 @@ from serving.protocol.messages import SERVICE
 
 
 class HealthService:
-    """Says `SERVING` for what can answer now, without reading the registry."""
+    """Health service that reports `SERVING` for models that can answer, without reading the registry."""
 
     def __init__(self, core: InferenceCore, poll_seconds: float) -> None:
         from grpc_health.v1 import health_pb2
@@ -23,11 +25,11 @@ class HealthService:
         self._draining = False
 
     def drain(self) -> None:
-        """From now on say `NOT_SERVING`, so that balancers send nothing more."""
+        """Report `NOT_SERVING` from now on, so that load balancers send nothing more."""
         self._draining = True
 
     async def Check(self, request: Any, context: Any) -> Any:
-        """The status now; NOT_FOUND for a model that is not known."""
+        """Answer with the present status; NOT_FOUND for an unknown model."""
         import grpc
 
         status = self._status(request.service)
@@ -37,19 +39,19 @@ class HealthService:
         return self._messages.HealthCheckResponse(status=status)
 
     async def Watch(self, request: Any, context: Any) -> AsyncIterator[Any]:
-        """The status now and each time that it changes."""
-        told = None
+        """Yield the present status, and each later one that differs."""
+        last = None
         while True:
             status = self._status(request.service)
-            if status != told:
-                told = status
+            if status != last:
+                last = status
                 yield self._messages.HealthCheckResponse(status=status)
             await asyncio.sleep(self._poll_seconds)
 
     def _status(self, service: str) -> int:
         answer = self._messages.HealthCheckResponse
         of_server = service in ("", SERVICE)
-        if not of_server and not self._core.known(service):
+        if not of_server and not self._core.rollout_versions(service):
             return int(answer.SERVICE_UNKNOWN)
         ready = self._core.ready if of_server else True
         return int(answer.SERVING if ready and not self._draining else answer.NOT_SERVING)

@@ -1,8 +1,8 @@
-"""The gRPC server of the process host: the inference service, health and reflection, on one port.
+"""gRPC server of the process host: inference, health and reflection on one port.
 
-Messages come as bytes and are read here, so that what is no message gets the status for that, and so
-that a request is counted when it has come, not when it is read: see `serving.server.admission`. A call whose
-message is still on its way counts for nothing: whoever never sends it holds no place.
+Messages arrive as bytes and are parsed here, so that invalid messages get the right status, and a request is
+counted when it has arrived, not when it is parsed: see `serving.server.admission`. A call whose message is
+still arriving does not count: a client that never sends it occupies nothing.
 """
 
 from __future__ import annotations
@@ -28,22 +28,22 @@ from serving.server.grpc.incoming_message import Received
 
 PREFIX = f"/{SERVICE}/"
 INFER, STREAM = f"{PREFIX}ModelInfer", f"{PREFIX}ModelStreamInfer"
-# Larger than any answer; the limit on requests is a setting.
+# No limit on answers; the limit on requests is a setting.
 UNLIMITED = -1
-# A client that vanished in the middle of a call would keep it open for ever: it is asked whether it lives.
+# A client that vanished in the middle of a call would keep it open for ever, so connections are pinged.
 PING_MS, PONG_MS = 60_000, 20_000
 
 
 def make_server(gateway: Gateway, service: InferenceService) -> tuple[Any, HealthService]:
-    """A server, without a port yet, and its health service."""
+    """Build a server, without a port yet, and its health service."""
     options = [
-        # Without this a second server would share the port in silence.
+        # Without this a second server would share the port silently.
         ("grpc.so_reuseport", 0),
         ("grpc.max_receive_message_length", gateway.settings.serving.max_request_bytes),
         ("grpc.max_send_message_length", UNLIMITED),
         ("grpc.keepalive_time_ms", PING_MS),
         ("grpc.http2.ping_timeout_ms", PONG_MS),
-        # While a call is silent; by default only two pings are sent then.
+        # While a call is silent; by default gRPC sends only two pings then.
         ("grpc.http2.max_pings_without_data", 0),
     ]
     server = grpc.aio.server(options=options)
@@ -51,7 +51,7 @@ def make_server(gateway: Gateway, service: InferenceService) -> tuple[Any, Healt
 
 
 def add_handlers(server: Any, gateway: Gateway, service: InferenceService) -> HealthService:
-    """Offer `service`, health and reflection on `server`; the health service is returned."""
+    """Add `service`, health and reflection to `server`; return the health service."""
     server.add_generic_rpc_handlers((InferenceHandler(gateway, service),))
     healthy = HealthService(gateway.core, gateway.settings.serving.poll_seconds)
     health_pb2_grpc.add_HealthServicer_to_server(healthy, server)
@@ -60,7 +60,7 @@ def add_handlers(server: Any, gateway: Gateway, service: InferenceService) -> He
 
 
 class InferenceHandler(grpc.GenericRpcHandler):
-    """Finds the method of a call; inference is let in, or refused, once its message is here as bytes."""
+    """Handler lookup that admits or refuses inference once the message has arrived as bytes."""
 
     def __init__(self, gateway: Gateway, service: InferenceService) -> None:
         self._gateway, self._service = gateway, service
@@ -68,7 +68,7 @@ class InferenceHandler(grpc.GenericRpcHandler):
         self._methods = _methods(service)
 
     def service(self, handler_call_details: Any) -> Any:
-        """The handler of one call; gRPC calls this in the call's own task."""
+        """Return the handler of one call; gRPC calls this in the call's own task."""
         method = handler_call_details.method
         if method != INFER:
             return self._methods.get(method)
@@ -77,13 +77,13 @@ class InferenceHandler(grpc.GenericRpcHandler):
         if call is None:
             raise RuntimeError("gRPC looks handlers up in the task of the call")
         admission.announce(call)
-        # However the call ends: one whose client goes away before its message came is never handled.
-        call.add_done_callback(admission.come)
+        # However the call ends: if its client goes away before the message came, it is never handled.
+        call.add_done_callback(admission.arrive)
         return grpc.unary_unary_rpc_method_handler(partial(self._infer, arrived, call))
 
     async def _infer(self, arrived: float, call: asyncio.Task[Any], content: bytes, context: Any) -> bytes:
         admission = self._gateway.admission
-        admission.come(call)
+        admission.arrive(call)
         if not admission.enter():
             self._service.refuse_arrival(context, arrived)
             return b""
@@ -93,27 +93,27 @@ class InferenceHandler(grpc.GenericRpcHandler):
         except DecodeError as error:
             return _malformed(context, error)
         finally:
-            # Before the answer is sent: a client that does not read it holds no place either.
+            # Before the answer is sent: a client that does not read it occupies nothing.
             admission.leave()
 
 
 def _methods(service: InferenceService) -> dict[str, Any]:
-    """Handlers of all methods but `ModelInfer`, by their path."""
-    found: dict[str, Any] = {}
+    """Return the handlers of all methods but `ModelInfer`, by path."""
+    handlers: dict[str, Any] = {}
     described = messages().DESCRIPTOR.services_by_name["GRPCInferenceService"]
     for method in described.methods:
         parse = getattr(messages(), method.input_type.name).FromString
         call = getattr(service, method.name)
         path = f"{PREFIX}{method.name}"
         if path == STREAM:
-            found[path] = grpc.stream_stream_rpc_method_handler(partial(_stream, service, parse))
+            handlers[path] = grpc.stream_stream_rpc_method_handler(partial(_stream, service, parse))
         elif path != INFER:
-            found[path] = grpc.unary_unary_rpc_method_handler(partial(_unary, call, parse))
-    return found
+            handlers[path] = grpc.unary_unary_rpc_method_handler(partial(_unary, call, parse))
+    return handlers
 
 
 def _received(content: bytes, parse: Callable[[bytes], Any]) -> Received:
-    """A request as it came; of a large one nothing is read yet."""
+    """Wrap an arrived request; a large one is not parsed yet."""
     size = len(content)
     return Received(size, content=content) if size > LARGE_BYTES else Received(size, parse(content))
 
@@ -141,7 +141,7 @@ async def _stream(
         except DecodeError as error:
             _malformed(context, error)
             return
-        answer = await service.streamed(received, context)
+        answer = await service.infer_streamed(received, context)
         yield bytes(answer.SerializeToString())
 
 

@@ -1,8 +1,8 @@
-"""Fields of a protobuf message, counted before it is read.
+"""Count of a protobuf message's fields before it is parsed.
 
-Reading a message of 16 MiB takes milliseconds where it holds one large tensor, and half a second, in one
-call that no other thread can interrupt, where it holds millions of empty fields. So the fields are counted
-first, on the wire format (https://protobuf.dev/programming-guides/encoding/).
+Parsing a message of 16 MiB takes milliseconds if it holds one large tensor, and half a second, in one call
+that no other thread can interrupt, if it holds millions of empty fields. So the fields are counted first, on
+the wire format (https://protobuf.dev/programming-guides/encoding/).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any
 
 from serving.protocol.messages import InvalidRequestError
 
-# More than any request has whose tensors lie in `raw_input_contents`.
+# More than any request with its tensors in `raw_input_contents` has.
 MAX_FIELDS = 10_000
 VARINT, FIXED_64, BYTES, FIXED_32 = 0, 1, 2, 5
 _WIDTHS = {FIXED_64: 8, FIXED_32: 4}
@@ -20,8 +20,8 @@ _WIDTHS = {FIXED_64: 8, FIXED_32: 4}
 def require_few_fields(content: bytes, kind: Any, most: int = MAX_FIELDS) -> None:
     """Raise `InvalidRequestError` unless a message of `kind` (a descriptor) has at most `most` fields.
 
-    Each number of a packed list counts, but for those of fixed width, which are read as a whole. A message
-    that is damaged passes: its reader says what is wrong.
+    Each number of a packed list counts, except those of fixed width, which are parsed as a whole. A damaged
+    message passes: its parser reports the fault.
     """
     try:
         left = _count(content, 0, len(content), kind, most)
@@ -34,7 +34,7 @@ def require_few_fields(content: bytes, kind: Any, most: int = MAX_FIELDS) -> Non
 
 
 def _count(content: bytes, at: int, end: int, kind: Any, left: int) -> int:
-    """How many of the fields that are `left` are not used by those from `at` to `end`."""
+    """Return `left` less the number of fields from `at` to `end`."""
     while at < end and left >= 0:
         left -= 1
         key, at = _varint(content, at)
@@ -58,7 +58,7 @@ def _count(content: bytes, at: int, end: int, kind: Any, left: int) -> int:
 
 
 def _numbers(field: Any) -> tuple[int, ...]:
-    """The types of fields whose numbers have no fixed width."""
+    """Return the types of numeric fields without a fixed width."""
     return (
         field.TYPE_INT32, field.TYPE_INT64, field.TYPE_UINT32, field.TYPE_UINT64, field.TYPE_SINT32,
         field.TYPE_SINT64, field.TYPE_BOOL, field.TYPE_ENUM,
@@ -66,7 +66,7 @@ def _numbers(field: Any) -> tuple[int, ...]:
 
 
 def _varint(content: bytes, at: int) -> tuple[int, int]:
-    """The number at a place, and the place behind it."""
+    """Return the number at index `at`, and the index after it."""
     value = shift = 0
     while shift < 70:
         byte = content[at]

@@ -1,1 +1,1 @@
-"""The HTTP wire: codec, ASGI application, limits and server."""
+"""HTTP edge: codec, ASGI application, limits and server."""

@@ -1,8 +1,8 @@
-"""Bodies: what is waited for of an HTTP request before it is counted, for how long, and how many bytes.
+"""HTTP bodies, read under limits of size, time and shared memory.
 
-A request whose body is not here yet holds no place of `serving.server.admission`, so there may be any number
-of them. What each may keep in memory for nothing is no more than the server's own buffer of its connection;
-beyond that all unfinished bodies share one bound.
+A request whose body has not arrived does not count in `serving.server.admission`, so there may be any number
+of them. Each may keep in memory, uncounted, no more than the server's own buffer of its connection; beyond
+that all unfinished bodies share one budget.
 """
 
 from __future__ import annotations
@@ -16,33 +16,33 @@ from serving.protocol.messages import InvalidRequestError
 if TYPE_CHECKING:
     from starlette.requests import Request
 
-# A body that takes longer will not come; a slow line sends the largest within it.
+# Seconds for a body; a slow line sends the largest body within this time.
 MOST_SECONDS = 10.0
-# Of an unfinished body these bytes are not counted: uvicorn buffers as many of it, read or not.
+# Bytes of an unfinished body that do not count: uvicorn buffers as many, read or not.
 FREE_BYTES = 2**16
-# So many bodies of the largest size may be unfinished at once, or more that are smaller.
+# Shared budget of unfinished bodies, in bodies of the largest size.
 MOST_UNFINISHED = 8
 RETRY_SECONDS = 1.0
 
 
 class LateBodyError(DeadlineError):
-    """The body was not here in time; the connection is of no use any more."""
+    """Body that did not arrive in time; its connection cannot be used any more."""
 
 
 class Bodies:
-    """Reads bodies of at most `most_bytes`. Belongs to one event loop."""
+    """Reader of bodies of at most `max_bytes`. Belongs to one event loop."""
 
-    def __init__(self, most_bytes: int) -> None:
-        self._most_bytes = most_bytes
-        # Of all unfinished bodies, beyond what each has free.
-        self.unfinished = 0
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
+        # Bytes of all unfinished bodies, without the uncounted bytes of each.
+        self.unfinished_bytes = 0
 
     async def read(self, request: Request, remaining: float | None = None) -> bytes:
-        """The whole body, as it was sent.
+        """Read the whole body as it was sent.
 
-        Raises `LateBodyError` where it is not here within `remaining` seconds (at most `MOST_SECONDS`),
-        `RequestTooLargeError` as soon as it is too long, `OverloadedError` where too many others are
-        unfinished, and `InvalidRequestError` for one that breaks off.
+        Raises `LateBodyError` if it has not arrived within `remaining` seconds (at most `MOST_SECONDS`),
+        `RequestTooLargeError` as soon as it is too long, `OverloadedError` if the budget of unfinished bodies
+        is exhausted, and `InvalidRequestError` if the client breaks off.
         """
         seconds = MOST_SECONDS if remaining is None else min(remaining, MOST_SECONDS)
         try:
@@ -61,25 +61,25 @@ class Bodies:
                     raise InvalidRequestError("the client went away before the body's end")
                 chunk = message.get("body", b"")
                 size += len(chunk)
-                if size > self._most_bytes:
+                if size > self._max_bytes:
                     raise RequestTooLargeError(
-                        f"the body has more than {self._most_bytes} bytes (serving.max_request_bytes)"
+                        f"the body has more than {self._max_bytes} bytes (serving.max_request_bytes)"
                     )
                 chunks.append(chunk)
                 if not message.get("more_body", False):
                     return b"".join(chunks)
                 beyond = max(0, size - FREE_BYTES)
-                self.unfinished += beyond - counted
+                self.unfinished_bytes += beyond - counted
                 counted = beyond
                 self._require_room(counted)
         finally:
-            self.unfinished -= counted
+            self.unfinished_bytes -= counted
 
     def _require_room(self, counted: int) -> None:
-        most = MOST_UNFINISHED * self._most_bytes
-        if counted and self.unfinished > most:
+        most = MOST_UNFINISHED * self._max_bytes
+        if counted and self.unfinished_bytes > most:
             raise OverloadedError(
-                f"unfinished requests have {self.unfinished} bytes, the most are {most} "
+                f"unfinished requests have {self.unfinished_bytes} bytes, the most are {most} "
                 f"({MOST_UNFINISHED} times serving.max_request_bytes); ask again in {RETRY_SECONDS:g} s",
                 RETRY_SECONDS,
             )

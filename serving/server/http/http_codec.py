@@ -1,7 +1,7 @@
-"""The protocol's JSON, and its extension for binary tensor data.
+"""JSON of the protocol, and its extension for binary tensor data.
 
-With the header `Inference-Header-Content-Length` a body is JSON of that many bytes and then the content of
-each tensor that has the parameter `binary_data_size`, in order. A score that is NaN is `null` in JSON.
+With the header `Inference-Header-Content-Length` a body is JSON of that many bytes, followed by the content
+of each tensor that has the parameter `binary_data_size`, in order. A score that is NaN is `null` in JSON.
 
 Specification: https://github.com/triton-inference-server/server/blob/main/docs/protocol/extension_binary_data.md
 """
@@ -39,9 +39,9 @@ from serving.server.grpc.grpc_codec import raw_output
 from serving.server.http.json_numbers import Numbers, as_floats, nests_otherwise, read_text
 
 BINARY_SIZE = "binary_data_size"
-# Of a length; more than any body has.
+# Maximum number of digits of a length; more than any body needs.
 MOST_DIGITS = 20
-# Values that are written at a time: a single call that writes many keeps other threads waiting.
+# Values that are written at a time: a single call that writes many would block the other threads.
 PIECE_VALUES = 4_096
 BINARY_HINT = (
     "; where binary data follow the JSON, give the length of the JSON in the header "
@@ -51,25 +51,25 @@ BINARY_HINT = (
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A request, and which outputs are wanted as binary data."""
+    """Decoded request, and the outputs to return as binary data."""
 
     request: InferenceRequest
     binary: frozenset[str]
 
 
 def decode_infer(body: bytes, header_length: str | None, model: str, version: str) -> Asked:
-    """Read a request's body; raises `InvalidRequestError` for one that cannot be answered."""
+    """Decode a request's body; raises `InvalidRequestError` if it cannot be answered."""
     head, rest = _split(body, header_length)
     parameters = read_parameters(head)
     outputs = _objects(head, "outputs")
-    names = [_named(one, "outputs") for one in outputs]
-    for name, one in zip(names, outputs, strict=True):
-        require_offered(name, read_parameters(one))
+    names = [_named(output, "outputs") for output in outputs]
+    for name, output in zip(names, outputs, strict=True):
+        require_offered(name, read_parameters(output))
     by_default = parameters.get("binary_data_output") is True
     binary = [
         name
-        for name, one in zip(names, outputs, strict=True)
-        if read_parameters(one).get("binary_data", by_default) is True
+        for name, output in zip(names, outputs, strict=True)
+        if read_parameters(output).get("binary_data", by_default) is True
     ]
     request = read_request(
         model,
@@ -82,17 +82,20 @@ def decode_infer(body: bytes, header_length: str | None, model: str, version: st
     return Asked(request, frozenset(binary if names else OUTPUTS if by_default else ()))
 
 
-def encode_infer(response: InferenceResponse, asked: Asked) -> tuple[bytes, int | None]:
-    """The answer's body, and the length of its JSON where binary data follow."""
+def encode_infer(response: InferenceResponse, decoded: Asked) -> tuple[bytes, int | None]:
+    """Encode the answer's body, with the length of its JSON part.
+
+    The length is None if no binary data follow the JSON.
+    """
     outputs: list[str] = []
     contents: list[bytes] = []
-    for name in asked.request.outputs:
+    for name in decoded.request.outputs:
         output: dict[str, Any] = {
             "name": name,
             "datatype": OUTPUTS[name],
             "shape": [len(response.scores)],
         }
-        if name in asked.binary:
+        if name in decoded.binary:
             contents.append(raw_output(response, name))
             output["parameters"] = {BINARY_SIZE: len(contents[-1])}
             outputs.append(json.dumps(output))
@@ -109,31 +112,36 @@ def encode_infer(response: InferenceResponse, asked: Asked) -> tuple[bytes, int 
 
 
 def _extended(content: dict[str, Any], name: str, value: str) -> str:
-    """The JSON of an object with one more member, whose value is JSON already."""
+    """Add a member, whose value is JSON already, to the JSON of an object."""
     return f'{json.dumps(content, allow_nan=False)[:-1]}, "{name}": {value}}}'
 
 
 def _listed(values: list[Any]) -> str:
-    """The JSON of a list, written in pieces."""
+    """Encode a list as JSON, in pieces."""
     pieces = (values[at : at + PIECE_VALUES] for at in range(0, len(values), PIECE_VALUES))
     return f"[{', '.join(json.dumps(piece, allow_nan=False)[1:-1] for piece in pieces)}]"
 
 
 def plain(message: Any) -> dict[str, Any]:
-    """A protobuf message as JSON: numbers as numbers, where protobuf's own writer makes texts of int64."""
-    found: dict[str, Any] = {}
-    for one in message.DESCRIPTOR.fields:
-        value = getattr(message, one.name)
-        if one.message_type is not None and one.message_type.GetOptions().map_entry:
-            found[one.name] = {key: _plain_value(one.message_type.fields[1], value[key]) for key in value}
+    """Convert a protobuf message to JSON values.
+
+    Numbers stay numbers, while protobuf's own writer makes texts of int64.
+    """
+    values: dict[str, Any] = {}
+    for field in message.DESCRIPTOR.fields:
+        value = getattr(message, field.name)
+        if field.message_type is not None and field.message_type.GetOptions().map_entry:
+            values[field.name] = {
+                key: _plain_value(field.message_type.fields[1], value[key]) for key in value
+            }
         elif isinstance(value, str | bytes | int | float):
-            found[one.name] = _plain_value(one, value)
+            values[field.name] = _plain_value(field, value)
         elif hasattr(value, "DESCRIPTOR"):
-            if message.HasField(one.name):
-                found[one.name] = plain(value)
+            if message.HasField(field.name):
+                values[field.name] = plain(value)
         else:
-            found[one.name] = [_plain_value(one, item) for item in value]
-    return found
+            values[field.name] = [_plain_value(field, item) for item in value]
+    return values
 
 
 def _plain_value(field: Any, value: Any) -> Any:
@@ -143,31 +151,31 @@ def _plain_value(field: Any, value: Any) -> Any:
 
 
 def read_object(body: bytes) -> dict[str, Any]:
-    """The JSON object of a body, empty for an empty one; raises `InvalidRequestError` for anything else."""
+    """Parse a body as a JSON object, empty for an empty body; raises `InvalidRequestError` otherwise."""
     if not body.strip():
         return {}
     try:
-        found = read_text(body) if len(body) > LARGE_BYTES else json.loads(body)
+        content = read_text(body) if len(body) > LARGE_BYTES else json.loads(body)
     except ValueError as error:
         hint = BINARY_HINT if BINARY_SIZE.encode() in body[:LARGE_BYTES] else ""
         raise InvalidRequestError(f"the body is not JSON: {error}{hint}") from error
     except RecursionError as error:
         raise InvalidRequestError("the body is not JSON as it is read here: it nests too deeply") from error
-    if not isinstance(found, dict):
+    if not isinstance(content, dict):
         raise InvalidRequestError(
-            f"the body is a JSON {_JSON_NAMES.get(type(found), 'null')}; it is an object"
+            f"the body is a JSON {_JSON_NAMES.get(type(content), 'null')}; it is an object"
         )
-    return found
+    return content
 
 
-def read_parameters(one: Mapping[str, Any]) -> dict[str, Parameter]:
-    """The parameters of a request or a tensor; one that is null is left out."""
-    found = one.get("parameters")
-    if found is None:
+def read_parameters(item: Mapping[str, Any]) -> dict[str, Parameter]:
+    """Return the parameters of a request or a tensor, without those that are null."""
+    parameters = item.get("parameters")
+    if parameters is None:
         return {}
-    if not isinstance(found, dict):
-        raise InvalidRequestError(f"'parameters' is {shown(found)}; it is an object")
-    return {name: value for name, value in found.items() if value is not None}
+    if not isinstance(parameters, dict):
+        raise InvalidRequestError(f"'parameters' is {shown(parameters)}; it is an object")
+    return {name: value for name, value in parameters.items() if value is not None}
 
 
 _JSON_NAMES = {list: "list", str: "text", int: "number", float: "number", bool: "boolean"}
@@ -187,20 +195,20 @@ def _split(body: bytes, header_length: str | None) -> tuple[dict[str, Any], byte
 
 def _tensors(head: Mapping[str, Any], rest: bytes) -> list[Tensor]:
     tensors, position = [], 0
-    for one in _objects(head, "inputs"):
-        name, datatype = _named(one, "inputs"), _text(one.get("datatype", ""), "datatype")
+    for item in _objects(head, "inputs"):
+        name, datatype = _named(item, "inputs"), _text(item.get("datatype", ""), "datatype")
         require_input(name, datatype)
-        require_offered(name, read_parameters(one))
-        size, shape = read_parameters(one).get(BINARY_SIZE), _shape(name, one.get("shape"))
+        require_offered(name, read_parameters(item))
+        size, shape = read_parameters(item).get(BINARY_SIZE), _shape(name, item.get("shape"))
         if size is None:
-            content = _content(name, datatype, one.get("data"), shape)
+            content = _content(name, datatype, item.get("data"), shape)
         else:
             if isinstance(size, bool) or not isinstance(size, int) or not 0 <= size <= len(rest) - position:
                 raise InvalidRequestError(
                     f"input '{name}' has {BINARY_SIZE} {shown(size)}; {len(rest) - position} bytes are left"
                     f"{'' if rest else BINARY_HINT}"
                 )
-            if one.get("data") is not None:
+            if item.get("data") is not None:
                 raise InvalidRequestError(f"input '{name}' has data and {BINARY_SIZE}; send one of them")
             content = rest[position : position + size]
             position += size
@@ -221,28 +229,32 @@ def _content(name: str, datatype: str, data: Any, shape: Sequence[int]) -> bytes
     if datatype == FLOAT:
         return as_floats(name, flat).tobytes()
     try:
-        return join_bytes(_text(one, name).encode() for one in flat)
+        return join_bytes(_text(text, name).encode() for text in flat)
     except UnicodeEncodeError as error:
         raise InvalidRequestError(f"input '{name}' holds a text that is not Unicode: {error}") from error
 
 
 def _flat(name: str, data: list[Any], shape: Sequence[int]) -> list[Any]:
-    """The values in row-major order, of lists that nest as `shape` or of one list of them all."""
-    if not any(isinstance(one, list) for one in data):
+    """Flatten `data` in row-major order.
+
+    The lists nest as `shape`, or are one list of all values.
+    """
+    if not any(isinstance(item, list) for item in data):
         return data
     lists = [data]
     for length in shape:
-        if not all(isinstance(one, list) and len(one) == length for one in lists):
+        if not all(isinstance(item, list) and len(item) == length for item in lists):
             raise nests_otherwise(name, shape)
         lists = list(chain.from_iterable(lists))
-    if any(isinstance(one, list) for one in lists):
+    if any(isinstance(item, list) for item in lists):
         raise nests_otherwise(name, shape)
     return lists
 
 
 def _shape(name: str, shape: Any) -> tuple[int, ...]:
     if not isinstance(shape, list) or not all(
-        isinstance(one, int) and not isinstance(one, bool) and abs(one) <= LARGEST for one in shape
+        isinstance(length, int) and not isinstance(length, bool) and abs(length) <= LARGEST
+        for length in shape
     ):
         raise InvalidRequestError(
             f"input '{name}' has shape {shown(shape)}; it is a list of whole numbers of at most 64 bits"
@@ -251,16 +263,16 @@ def _shape(name: str, shape: Any) -> tuple[int, ...]:
 
 
 def _objects(head: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
-    found = head.get(name)
-    if found is None:
+    objects = head.get(name)
+    if objects is None:
         return []
-    if not isinstance(found, list) or not all(isinstance(one, dict) for one in found):
-        raise InvalidRequestError(f"'{name}' is {shown(found)}; it is a list of objects")
-    return found
+    if not isinstance(objects, list) or not all(isinstance(item, dict) for item in objects):
+        raise InvalidRequestError(f"'{name}' is {shown(objects)}; it is a list of objects")
+    return objects
 
 
-def _named(one: Mapping[str, Any], where: str) -> str:
-    return _text(one.get("name"), f"name in {where}")
+def _named(item: Mapping[str, Any], where: str) -> str:
+    return _text(item.get("name"), f"name in {where}")
 
 
 def _text(value: Any, name: str) -> str:
@@ -271,5 +283,5 @@ def _text(value: Any, name: str) -> str:
 
 def _data(response: InferenceResponse, name: str) -> list[Any]:
     if name == SCORES:
-        return [one if math.isfinite(one) else None for one in response.scores.tolist()]
-    return [str(one) for one in response.statuses]
+        return [value if math.isfinite(value) else None for value in response.scores.tolist()]
+    return [str(value) for value in response.statuses]

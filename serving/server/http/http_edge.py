@@ -1,7 +1,7 @@
-"""The HTTP edge: the Open Inference Protocol's REST calls over the gateway, as an ASGI application.
+"""HTTP edge: the Open Inference Protocol's REST calls over the gateway, as an ASGI application.
 
-`application(gateway)` is what a server runs (uvicorn beside gRPC in the process host). It must run on the
-event loop that the gateway belongs to.
+`application(gateway)` is run by a server (uvicorn beside gRPC in the process host), on the event loop that
+the gateway belongs to.
 """
 
 from __future__ import annotations
@@ -40,17 +40,17 @@ if TYPE_CHECKING:
     from starlette.responses import Response
 
 HEADER_LENGTH = "inference-header-content-length"
-# Seconds after which the answer is of no use, as the client's gRPC deadline says there.
+# Milliseconds after which the answer is of no use; the counterpart of a gRPC deadline.
 TIMEOUT = "x-request-timeout-ms"
 Handler = Callable[["Request"], Awaitable["Response"]]
-# Parts of Triton's own protocol that a client may ask for.
+# Parts of Triton's own protocol that clients may call.
 NOT_OFFERED = ("systemsharedmemory", "cudasharedmemory", "trace", "logging")
 
 
 def application(gateway: Gateway, metrics: bool = False) -> Starlette:
-    """The ASGI application. Errors are JSON objects with `error`, as the protocol has it.
+    """Build the ASGI application. Errors are JSON objects with `error`, as the protocol demands.
 
-    With `metrics` it also has the page `/metrics`, for a host that has no port of its own for it.
+    With `metrics` it also has the page `/metrics`, for a host without a separate port for metrics.
     """
     from starlette.applications import Starlette
     from starlette.exceptions import HTTPException
@@ -69,7 +69,7 @@ def application(gateway: Gateway, metrics: bool = False) -> Starlette:
         Route("/v2/health/live", edge.live),
         Route("/v2/health/ready", edge.ready),
         Route("/v2", edge.server_metadata),
-        # So it stands in the protocol's own OpenAPI file.
+        # With the final slash, as in the protocol's own OpenAPI file.
         Route("/v2/", edge.server_metadata),
         Route("/v2/models/stats", edge.statistics),
         Route("/v2/repository/index", edge.index, methods=["POST"]),
@@ -77,31 +77,31 @@ def application(gateway: Gateway, metrics: bool = False) -> Starlette:
         Route("/v2/repository/models/{model}/unload", edge.unload, methods=["POST"]),
     ]
     for end, verb, call in of_a_model:
-        routes += [Route(place + end, call, methods=[verb]) for place in (version, model)]
+        routes += [Route(prefix + end, call, methods=[verb]) for prefix in (version, model)]
     for name in NOT_OFFERED:
         routes.append(Route(f"/v2/{name}{{rest:path}}", edge.not_offered, methods=["GET", "POST"]))
     if metrics:
         routes.append(metrics_route(gateway))
-    made = Starlette(routes=routes, exception_handlers={HTTPException: unrouted, Exception: defect})
-    # A redirect would name the host that the client's own header names.
-    made.router.redirect_slashes = False
-    return made
+    app = Starlette(routes=routes, exception_handlers={HTTPException: unrouted, Exception: defect})
+    # A redirect would lead to the host in the client's own header.
+    app.router.redirect_slashes = False
+    return app
 
 
 class HttpEdge:
-    """One method a call; each takes Starlette's request and gives its response."""
+    """One method for each call, from Starlette's request to its response."""
 
     def __init__(self, gateway: Gateway) -> None:
         self._gateway, self._core = gateway, gateway.core
-        self._most_bytes = gateway.settings.serving.max_request_bytes
-        self._bodies = Bodies(self._most_bytes)
+        self._max_bytes = gateway.settings.serving.max_request_bytes
+        self._bodies = Bodies(self._max_bytes)
 
     async def live(self, request: Request) -> Response:
-        """That the process answers."""
+        """Answer that the process is alive."""
         return as_json({"live": True})
 
     async def ready(self, request: Request) -> Response:
-        """Whether the model of the settings can answer, and of each model what it answers with."""
+        """Answer whether the settings' model can answer, with the rollout state of each model."""
         core = self._core
         models = {
             table.document.model: {
@@ -117,17 +117,17 @@ class HttpEdge:
         return as_json(body, 200 if core.ready else 503)
 
     async def server_metadata(self, request: Request) -> Response:
-        """Name, version and extensions of this server."""
+        """Answer with name, version and extensions of this server."""
         return as_message(encode_server_metadata())
 
     async def model_ready(self, request: Request) -> Response:
-        """Whether a model, or one version of it, can answer at once."""
+        """Answer whether a model, or one version of it, can answer at once."""
         model, version = _named(request)
         ready = self._core.model_ready(model, version)
         return as_json({"name": model, "ready": ready}, 200 if ready else 400)
 
     async def metadata(self, request: Request) -> Response:
-        """Versions, inputs and outputs of a model."""
+        """Answer with versions, inputs and outputs of a model."""
 
         async def answer() -> Response:
             return as_message(encode_metadata(await asyncio.to_thread(self._core.describe, *_named(request))))
@@ -135,7 +135,7 @@ class HttpEdge:
         return await self._answer(request, Scope.PREDICT, answer)
 
     async def config(self, request: Request) -> Response:
-        """Triton's configuration of a model."""
+        """Answer with Triton's configuration of a model."""
 
         async def answer() -> Response:
             described = await asyncio.to_thread(self._core.describe, *_named(request))
@@ -144,16 +144,16 @@ class HttpEdge:
         return await self._answer(request, Scope.PREDICT, answer)
 
     async def statistics(self, request: Request) -> Response:
-        """Counts and durations of a version, a model, or all."""
+        """Answer with counts and durations of a version, a model, or all."""
 
         async def answer() -> Response:
-            versions = await asyncio.to_thread(self._core.served, *_named(request))
-            return as_message(encode_statistics(self._gateway.statistics.of(versions)))
+            versions = await asyncio.to_thread(self._core.served_versions, *_named(request))
+            return as_message(encode_statistics(self._gateway.statistics.for_versions(versions)))
 
         return await self._answer(request, Scope.PREDICT, answer)
 
     async def index(self, request: Request) -> Response:
-        """Every version of the registry, and whether it is loaded."""
+        """Answer with every version of the registry and its state."""
 
         async def answer() -> Response:
             ready = (await self._object(request, ("ready",))).get("ready")
@@ -169,66 +169,70 @@ class HttpEdge:
         return await self._control(request, version_to_load, self._core.repository.load)
 
     async def unload(self, request: Request) -> Response:
-        """Unload the version in the parameter `version`, by default all that the rollout does not need."""
+        """Unload the version in the parameter `version`.
+
+        By default, all versions that the rollout does not need are unloaded.
+        """
         return await self._control(request, version_to_unload, self._core.repository.unload)
 
     async def infer(self, request: Request) -> Response:
-        """Answer one request."""
+        """Answer one inference request."""
         arrived, entered = monotonic(), False
         try:
-            remaining = self._asked(request)
-            # Before it is counted: who does not finish sending holds no place.
+            remaining = self._check_headers(request)
+            # Read before it is counted: a client that does not finish sending occupies nothing.
             body = await self._bodies.read(request, remaining)
             entered = self._gateway.admission.enter()
             if not entered:
                 raise self._gateway.admission.refusal()
-            arrival = Arrival(arrived, remaining, request.headers.get(tracing.TRACEPARENT))
-            return await self._infer(request, body, arrival)
+            context = Arrival(arrived, remaining, request.headers.get(tracing.TRACEPARENT))
+            return await self._infer(request, body, context)
         except AlphaloopError as error:
-            self._gateway.failed(error, arrived, *_named(request))
+            self._gateway.count_failure(error, arrived, *_named(request))
             return refusal(error)
         finally:
             if entered:
                 self._gateway.admission.leave()
 
     async def not_offered(self, request: Request) -> Response:
-        """Triton's shared memory, trace and log settings."""
+        """Refuse Triton's shared memory, trace and log settings."""
         return refusal(NotOfferedError(f"{SERVER_NAME} does not offer {request.url.path[:200]}"))
 
-    def _asked(self, request: Request) -> float | None:
-        """The seconds to the deadline of an inference, from its head; raises if it may not be asked now."""
-        if self._gateway.admission.full:
+    def _check_headers(self, request: Request) -> float | None:
+        """Return the seconds to the deadline in the header.
+
+        Raises if the request must be refused already: too many requests, or a client without access.
+        """
+        if self._gateway.admission.is_full:
             raise self._gateway.admission.refusal()
-        if not self._gateway.open:
+        if not self._gateway.is_open:
             self._gateway.authorise(request.headers.get("authorization"), _peer(request), Scope.PREDICT)
         return _remaining(request.headers)
 
-    async def _infer(self, request: Request, body: bytes, arrival: Arrival) -> Response:
+    async def _infer(self, request: Request, body: bytes, context: Arrival) -> Response:
         headers, named = request.headers, _named(request)
         try:
-            content = decompress(
-                body, headers.get("content-encoding", ""), min(LARGE_BYTES, self._most_bytes)
-            )
+            content = decompress(body, headers.get("content-encoding", ""), min(LARGE_BYTES, self._max_bytes))
         except RequestTooLargeError:
-            return await self._infer_large(headers, named, body, arrival)
-        asked = decode_infer(content, headers.get(HEADER_LENGTH), *named)
-        answer = await self._gateway.infer(asked.request, arrival)
-        return scored(answer, asked, headers)
+            return await self._infer_large(headers, named, body, context)
+        decoded = decode_infer(content, headers.get(HEADER_LENGTH), *named)
+        answer = await self._gateway.infer(decoded.request, context)
+        return scored(answer, decoded, headers)
 
     async def _infer_large(
-        self, headers: Mapping[str, str], named: tuple[str, str], body: bytes, arrival: Arrival
+        self, headers: Mapping[str, str], named: tuple[str, str], body: bytes, context: Arrival
     ) -> Response:
         work = self._gateway.large_bodies
 
         def answered() -> tuple[InferenceResponse, Response]:
-            content = decompress(body, headers.get("content-encoding", ""), self._most_bytes)
-            asked = decode_infer(content, headers.get(HEADER_LENGTH), *named)
-            answer = self._gateway.infer_now(asked.request, arrival, work)
-            return answer, scored(answer, asked, headers)
+            content = decompress(body, headers.get("content-encoding", ""), self._max_bytes)
+            decoded = decode_infer(content, headers.get(HEADER_LENGTH), *named)
+            answer = self._gateway.infer_now(decoded.request, context, work)
+            return answer, scored(answer, decoded, headers)
 
-        with work.place():
+        with work.slot():
             answer, encoded = await work.run(answered)
-        self._gateway.answered(answer, arrival)
+        self._gateway.count_answer(answer, context)
         return encoded
 
     async def _control(
@@ -250,29 +254,32 @@ class HttpEdge:
     ) -> Response:
         arrived = monotonic()
         try:
-            if not self._gateway.open:
+            if not self._gateway.is_open:
                 self._gateway.authorise(request.headers.get("authorization"), _peer(request), scope)
-            with self._gateway.calls.place():
+            with self._gateway.calls.slot():
                 return await answer()
         except AlphaloopError as error:
-            self._gateway.failed(error, arrived)
+            self._gateway.count_failure(error, arrived)
             return refusal(error)
 
     async def _object(self, request: Request, known: tuple[str, ...]) -> dict[str, Any]:
-        """The JSON object of a small body; raises `InvalidRequestError` where it has other names in it."""
+        """Parse the JSON object of a small body.
+
+        Raises `InvalidRequestError` for a name that is not in `known`.
+        """
         body = await self._bodies.read(request)
         encoding = request.headers.get("content-encoding", "")
-        found = read_object(decompress(body, encoding, LARGE_BYTES, "of a call that is no inference"))
-        for name in found:
+        content = read_object(decompress(body, encoding, LARGE_BYTES, "of a call that is no inference"))
+        for name in content:
             if name not in known:
                 raise InvalidRequestError(
                     f"there is no '{name[:64]}' in this call; known: {', '.join(known)}"
                 )
-        return found
+        return content
 
 
 def _named(request: Request) -> tuple[str, str]:
-    """Model and version in the path; empty where there is none."""
+    """Return model and version from the path, empty if missing."""
     return request.path_params.get("model", ""), request.path_params.get("version", "")
 
 
@@ -281,13 +288,13 @@ def _peer(request: Request) -> str:
 
 
 def _remaining(headers: Mapping[str, str]) -> float | None:
-    given = headers.get(TIMEOUT)
-    if given is None:
+    text = headers.get(TIMEOUT)
+    if text is None:
         return None
     try:
-        seconds = float(given) / 1e3
+        seconds = float(text) / 1e3
     except ValueError:
         seconds = math.nan
     if not seconds >= 0:
-        raise InvalidRequestError(f"the header {TIMEOUT} is {given[:40]!r}; it is a number of milliseconds")
+        raise InvalidRequestError(f"the header {TIMEOUT} is {text[:40]!r}; it is a number of milliseconds")
     return seconds

@@ -1,8 +1,8 @@
-"""Heads of HTTP requests: for how long one is waited for, and how long it may be.
+"""Limits on HTTP request headers: the time until they are complete, and their size.
 
-uvicorn has a bound for neither. What is here of a head holds a connection and memory, and no place of
-`serving.server.admission`, so that nothing else would ever end it. `serving.server.http.http_body` does the
-same for bodies.
+uvicorn limits neither. An incomplete header holds a connection and memory but does not count in
+`serving.server.admission`, so nothing else would ever end it. `serving.server.http.http_body` does the same
+for bodies.
 """
 
 from __future__ import annotations
@@ -12,35 +12,38 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-# From its first byte on; who has not sent a head within that is no client of ours.
+# Seconds allowed for a complete request header, from its first byte.
 MOST_SECONDS = 10.0
-# As others do: nginx takes 32 KiB, Node.js 16 KiB.
+# Size limit of a header; for comparison: nginx takes 32 KiB, Node.js 16 KiB.
 MOST_BYTES = 2**16
-# Chunks of a single byte come with five bytes around each.
+# Bytes of framing allowed per byte of body: chunks of a single byte have five bytes around each.
 MOST_AROUND = 16
 
 _TIMEOUT, _TOO_LARGE = "408 Request Timeout", "431 Request Header Fields Too Large"
 
 
 class BoundedHeads(HttpToolsProtocol):
-    """One connection; whoever keeps it waiting for the end of a head is told so, and it is closed."""
+    """uvicorn protocol that closes a connection with late or large headers."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """It waits for its first request."""
+        """Start the wait for the first request."""
         super().connection_made(transport)
         self._in_head, self._begun = True, False
-        # Of the present request: what is of its body, and what is not.
+        # Bytes of the present request: in its body, and outside of it.
         self._body = self._around = 0
-        # As long as uvicorn waits for the second.
+        # As long as uvicorn waits for the second request.
         self._waits = self.loop.call_later(self.timeout_keep_alive, self._end, "")
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Nothing is waited for any more."""
+        """Cancel the wait."""
         self._waits.cancel()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Time runs from the first byte of a head, and all bytes count that are of no body."""
+        """Start the clock at a header's first byte, and count bytes.
+
+        All bytes outside of bodies count.
+        """
         if self._in_head:
             self._begin()
         self._around += len(data)
@@ -49,28 +52,28 @@ class BoundedHeads(HttpToolsProtocol):
             if self._in_head:
                 self._end(_TOO_LARGE)
             else:
-                # Of the lines around chunks, or after them.
+                # Too many bytes in the lines around chunks, or after them.
                 self.transport.close()
 
     def on_message_begin(self) -> None:
-        """A head begins, maybe in the bytes that end the request before."""
+        """Note that a header begins, possibly in the bytes that end the request before."""
         self._begin()
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
-        """The head is whole."""
+        """Note that the header is complete."""
         self._in_head = self._begun = False
         self._waits.cancel()
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
-        """A part of the body."""
+        """Count a part of the body."""
         self._around -= len(body)
         self._body += len(body)
         super().on_body(body)
 
     def on_message_complete(self) -> None:
-        """The next head may come; until its first byte it is uvicorn that waits."""
+        """Expect the next header; until its first byte uvicorn's own timeout applies."""
         self._in_head, self._body, self._around = True, 0, 0
         super().on_message_complete()
 
@@ -84,7 +87,7 @@ class BoundedHeads(HttpToolsProtocol):
         self._waits = self.loop.call_later(MOST_SECONDS, self._end, _TIMEOUT)
 
     def _end(self, status: str) -> None:
-        """Close the connection, with a `status` that says why; after the answer that is being given."""
+        """Close the connection, with a `status` that says why, after the answer in progress."""
         if self.transport.is_closing():
             return
         cycle: Any = self.cycle

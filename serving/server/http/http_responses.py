@@ -1,6 +1,6 @@
-"""HTTP answers: JSON, refusals with their status, and what is said where nothing else was.
+"""HTTP responses: JSON, scores, and errors with their status.
 
-Errors are JSON objects with `error`, as the protocol has it, whatever failed.
+Errors are JSON objects with `error`, as the protocol demands, whatever failed.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ if TYPE_CHECKING:
 
 
 def refusal(error: AlphaloopError) -> Response:
-    """What is answered where `error` was raised, with the headers that belong to its status."""
+    """Build the response to `error`, with the headers that belong to its status."""
     headers = {}
     if isinstance(error, OverloadedError):
         headers["Retry-After"] = str(math.ceil(error.retry_after))
         headers["X-Retry-After-Ms"] = str(max(1, round(error.retry_after * 1e3)))
     if isinstance(error, LateBodyError):
-        # Or the rest of the body would be waited for.
+        # Otherwise uvicorn would wait for the rest of the body.
         headers["Connection"] = "close"
     status = failure_of(error).http
     if status == 401:
@@ -39,7 +39,7 @@ def refusal(error: AlphaloopError) -> Response:
 
 
 async def unrouted(request: Request, error: Any) -> Response:
-    """The answer where there is no such path, or not with this method."""
+    """Build the response for an unknown path or method."""
     what = f"{request.method[:40]} {request.url.path[:200]}"
     return as_json(
         {"error": f"{SERVER_NAME} has no {what}: {error.detail}"}, error.status_code, error.headers
@@ -47,31 +47,34 @@ async def unrouted(request: Request, error: Any) -> Response:
 
 
 async def defect(request: Request, error: Exception) -> Response:
-    """The answer where something failed that nobody thought of; the server logs what."""
+    """Build the response for an unexpected error, which the server logs."""
     return as_json({"error": f"{SERVER_NAME} failed at this request ({type(error).__name__})"}, 500)
 
 
 def as_message(message: Any) -> Response:
-    """A protobuf message as JSON."""
+    """Encode a protobuf message as a JSON response."""
     return as_json(plain(message))
 
 
 def as_json(content: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
-    """`content` as JSON, in ASCII: a name out of a request may hold what UTF-8 has no bytes for."""
+    """Encode `content` as a JSON response, in ASCII.
+
+    A client's name, repeated in an error, may hold what UTF-8 cannot encode.
+    """
     text = json.dumps(content, allow_nan=False, separators=(",", ":"))
     return response(text.encode(), "application/json", headers or {}, status)
 
 
 def response(body: bytes, kind: str, headers: dict[str, str], status: int = 200) -> Response:
-    """A body of the media type `kind`."""
+    """Build a response with a body of media type `kind`."""
     from starlette.responses import Response
 
     return Response(body, status, headers, kind)
 
 
-def scored(answer: InferenceResponse, asked: Asked, headers: Mapping[str, str]) -> Response:
-    """The answer to an inference, in the encoding that its client takes."""
-    body, length = encode_infer(answer, asked)
+def scored(answer: InferenceResponse, decoded: Asked, headers: Mapping[str, str]) -> Response:
+    """Build the response to an inference, in an encoding that the client accepts."""
+    body, length = encode_infer(answer, decoded)
     extra = {} if length is None else {"Inference-Header-Content-Length": str(length)}
     body, encoding = compress(body, headers.get("accept-encoding", ""))
     if encoding is not None:

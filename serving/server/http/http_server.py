@@ -10,14 +10,14 @@ from typing import Any
 from alphaloop.errors import PortInUseError
 from serving.security.tls import Certificates
 
-# Idle connections are closed after this; clients' pools keep theirs for less.
+# Idle connections are closed after this; clients' connection pools keep theirs for less.
 KEEP_ALIVE_SECONDS = 75
 GRACE_SECONDS = 5
 BACKLOG = 512
 
 
 class HttpServer:
-    """One ASGI application on one port."""
+    """ASGI application on one port."""
 
     def __init__(self, application: Any, host: str, port: int, setting: str) -> None:
         self._application, self._host, self._port, self._setting = application, host, port, setting
@@ -25,11 +25,11 @@ class HttpServer:
         self._serving: asyncio.Task[None] | None = None
 
     async def start(self, certificates: Certificates | None = None) -> None:
-        """Listen; raises `PortInUseError` where that cannot be."""
+        """Listen; raises `PortInUseError` if the port cannot be bound."""
         import uvicorn
 
         listener = self._bind()
-        # Its own lines say nothing that metrics do not, and a request refused is no error of ours.
+        # uvicorn's log lines add nothing to the metrics, and a refused request is no error of the server.
         logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
         config = uvicorn.Config(
             self._application,
@@ -44,7 +44,7 @@ class HttpServer:
             timeout_keep_alive=KEEP_ALIVE_SECONDS,
             timeout_graceful_shutdown=GRACE_SECONDS,
         )
-        # Loaded here and not with its start, which would make a context of its own from the files' names.
+        # Loaded before the start, which would build another TLS context from the files' names.
         config.load()
         config.ssl = certificates.for_https() if certificates else None
         self._server = uvicorn.Server(config)
@@ -55,7 +55,7 @@ class HttpServer:
             await self._serving
 
     async def stop(self) -> None:
-        """Answer what is there, then close. Idempotent."""
+        """Answer the requests that have arrived, then close. Idempotent."""
         if self._serving is not None:
             self._server.should_exit = True
             await self._serving

@@ -1,7 +1,7 @@
-"""Numbers in large JSON bodies, read piece by piece.
+"""Numbers in large JSON bodies, parsed in pieces.
 
-Python's JSON reader lets no other thread run until it has read everything, half a second for the largest
-body. So the numbers of tensors are taken out of the text and read in pieces; what is left is small.
+Python's JSON parser blocks all other threads until it has parsed everything, half a second for the largest
+body. So the numbers of tensors are cut out of the text and parsed in pieces; the rest is small.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ import numpy.typing as npt
 from serving.protocol.errors import RequestTooLargeError
 from serving.protocol.messages import InvalidRequestError
 
-# Of JSON without the numbers of its tensors.
+# Size limit of the JSON without the numbers of its tensors.
 MAX_TEXT_BYTES = 2**17
-# A shorter list of numbers stays where it is.
+# A shorter list of numbers is not cut out.
 MIN_NUMBERS_BYTES = 2**12
 PIECE_BYTES = 2**14
 KEY, SPACE = b'"data"', b" \t\r\n"
-# Of numbers, null and the constants that Python's reader knows (NaN, Infinity), and of lists of them.
+# Characters of numbers, of null and of the constants that Python's parser knows (NaN, Infinity).
 _VALUES = b"0123456789+-.eEnulNaIfity"
 _STRUCTURE = b"[],"
 _AS_SPACE = bytes.maketrans(b"[]", b"  ")
@@ -33,14 +33,14 @@ _AS_SPACE = bytes.maketrans(b"[]", b"  ")
 
 @dataclass(frozen=True, slots=True)
 class Numbers:
-    """The text of a JSON list of numbers, nested or not, that has not been read yet."""
+    """Text of a JSON list of numbers, nested or flat, that is not parsed yet."""
 
     text: bytes
 
     def read(self, name: str, shape: Sequence[int], elements: int) -> npt.NDArray[np.float32]:
-        """The numbers, float32 `[elements]`; NaN for null.
+        """Parse the numbers, float32 `[elements]`, with NaN for null.
 
-        Raises `InvalidRequestError` unless they nest as `shape`, or are a list of `elements` numbers.
+        Raises `InvalidRequestError` unless they nest as `shape`, or are a flat list of `elements` numbers.
         """
         structure = b"".join(self._structure(name))
         if structure not in (_flat(elements), _nested(shape)):
@@ -49,7 +49,7 @@ class Numbers:
         return np.concatenate(parts)
 
     def _structure(self, name: str) -> Iterator[bytes]:
-        """The brackets and commas; raises `InvalidRequestError` for what no number has."""
+        """Yield the brackets and commas; raises `InvalidRequestError` for characters that no number has."""
         for piece in self._pieces():
             if piece.translate(None, _VALUES + _STRUCTURE + SPACE):
                 raise InvalidRequestError(f"input '{name}' holds what is no number")
@@ -57,7 +57,7 @@ class Numbers:
             yield b","
 
     def _pieces(self) -> Iterator[bytes]:
-        """The text, cut at commas, without these."""
+        """Yield the text in pieces, cut at commas, without these commas."""
         at = 0
         while at <= len(self.text):
             end = self.text.find(b",", at + PIECE_BYTES)
@@ -67,9 +67,10 @@ class Numbers:
 
 
 def read_text(body: bytes) -> Any:
-    """The JSON of a large body, with `Numbers` in the place of long lists of them in its inputs.
+    """Parse the JSON of a large body, leaving long lists of numbers unparsed.
 
-    Raises `RequestTooLargeError` where what is left is too long, and `ValueError` where it is not JSON.
+    Such lists in the inputs become `Numbers`. Raises `RequestTooLargeError` if the rest is too long, and
+    `ValueError` if it is not JSON.
     """
     mark = secrets.token_hex(16)
     text, taken = _take_out(body, mark)
@@ -78,20 +79,20 @@ def read_text(body: bytes) -> Any:
             f"the JSON has {len(text)} bytes beside its tensors' numbers, and at most {MAX_TEXT_BYTES}; "
             "send larger tensors as binary data behind it (Inference-Header-Content-Length)"
         )
-    found = json.loads(text)
-    inputs = found.get("inputs") if isinstance(found, dict) else None
+    content = json.loads(text)
+    inputs = content.get("inputs") if isinstance(content, dict) else None
     for one in inputs if isinstance(inputs, list) else ():
         if isinstance(one, dict) and isinstance(one.get("data"), str):
             before, _, number = one["data"].partition(":")
             if before == mark:
                 one["data"] = taken[int(number)]
-    return found
+    return content
 
 
 def as_floats(name: str, values: list[Any]) -> npt.NDArray[np.float32]:
-    """JSON's numbers as float32, NaN for null; raises `InvalidRequestError` for anything else."""
-    numbers = [math.nan if one is None else one for one in values]
-    if not all(isinstance(one, int | float) and not isinstance(one, bool) for one in numbers):
+    """Convert JSON's numbers to float32, null to NaN; raises `InvalidRequestError` for anything else."""
+    numbers = [math.nan if value is None else value for value in values]
+    if not all(isinstance(value, int | float) and not isinstance(value, bool) for value in numbers):
         raise InvalidRequestError(f"input '{name}' holds what is no number")
     try:
         with np.errstate(over="ignore"):
@@ -101,7 +102,7 @@ def as_floats(name: str, values: list[Any]) -> npt.NDArray[np.float32]:
 
 
 def nests_otherwise(name: str, shape: Sequence[int]) -> InvalidRequestError:
-    """The error for values whose lists contradict the shape."""
+    """Build the error for values whose nesting contradicts the shape."""
     return InvalidRequestError(
         f"input '{name}' has shape {list(shape)[:8]}, and its data nest otherwise; "
         "nest lists as the shape says, or send one list of all values"
@@ -109,18 +110,21 @@ def nests_otherwise(name: str, shape: Sequence[int]) -> InvalidRequestError:
 
 
 def _take_out(body: bytes, mark: str) -> tuple[bytes, list[Numbers]]:
-    """The body with a text for each long list of numbers, and these lists."""
+    """Replace each long list of numbers by a text.
+
+    Returns the new body and the lists.
+    """
     kept: list[bytes] = []
     taken: list[Numbers] = []
     done = at = 0
-    # What is kept becomes too long first where there are more.
+    # With more text than that between lists, the kept text exceeds its limit anyway.
     while (key := body.find(KEY, at)) >= 0 and key - done <= MAX_TEXT_BYTES:
         at = key + len(KEY)
         start = _value(body, at)
         # A list of numbers ends before the next text or object.
         end = body.find(b'"', start)
         end = len(body) if end < 0 else end
-        end = min([end, *(place for one in b"{}" if (place := body.find(one, start, end)) >= 0)])
+        end = min([end, *(index for one in b"{}" if (index := body.find(one, start, end)) >= 0)])
         numbers = body[start:end].rstrip(SPACE).removesuffix(b",").rstrip(SPACE)
         if len(numbers) >= MIN_NUMBERS_BYTES and numbers.endswith(b"]") and body[key - 1 : key] != b"\\":
             kept += [body[done:start], f'"{mark}:{len(taken)}"'.encode()]
@@ -130,7 +134,10 @@ def _take_out(body: bytes, mark: str) -> tuple[bytes, list[Numbers]]:
 
 
 def _value(body: bytes, at: int) -> int:
-    """The place of the list behind a key that ends at `at`; the body's end where there is none."""
+    """Return the index of the list behind a key that ends at `at`.
+
+    The body's end if there is no list.
+    """
     text = body[at : at + 64]
     rest = text.lstrip(SPACE)
     value = rest[1:].lstrip(SPACE) if rest.startswith(b":") else b""
@@ -139,14 +146,14 @@ def _value(body: bytes, at: int) -> int:
 
 def _read(name: str, piece: bytes) -> list[Any]:
     try:
-        found: list[Any] = json.loads(b"[" + piece.translate(_AS_SPACE) + b"]")
+        values: list[Any] = json.loads(b"[" + piece.translate(_AS_SPACE) + b"]")
     except ValueError as error:
         raise InvalidRequestError(f"input '{name}' holds what is no number: {error}") from error
-    return found
+    return values
 
 
 def _flat(elements: int) -> bytes:
-    """The brackets and commas of a list, and the comma that `_structure` puts behind."""
+    """Return the brackets and commas of a list, and the comma that `_structure` appends."""
     return b"[" + b"," * (elements - 1) + b"],"
 
 

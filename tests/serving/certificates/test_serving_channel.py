@@ -55,7 +55,7 @@ def score(client: Any) -> float:
 
 def channel(client: PredictionClient | AsyncPredictionClient) -> Any:
     """The channel of the first server."""
-    return client._asking.servers[0]._channel
+    return client._pool.servers[0]._channel
 
 
 def test_the_next_question_takes_the_new_files(
@@ -79,7 +79,7 @@ def test_who_cannot_connect_looks_for_new_files(
 ) -> None:
     """The caller learns nothing of it, even where a question may be asked only once."""
     client_files.replace(rotation.client("after"))
-    with make_client(secured.url, "m", security=client_files.security(), patience=ONCE) as client:
+    with make_client(secured.url, "m", security=client_files.security(), retries=ONCE) as client:
         with pytest.raises(TlsError, match="does not vouch for"):
             score(client)
         client_files.replace(rotation.client("before"))
@@ -115,9 +115,9 @@ def test_the_same_files_are_the_same_channel(
     client_files.replace(contents)
     with make_client(secured.url, "m", security=client_files.security()) as client:
         assert score(client) == 1.0
-        way = channel(client)._way
+        way = channel(client)._current
         client_files.replace(contents)
-        assert (score(client), channel(client)._way is way) == (1.0, True)
+        assert (score(client), channel(client)._current is way) == (1.0, True)
 
 
 def test_a_question_under_way_ends_where_it_began(
@@ -128,7 +128,7 @@ def test_a_question_under_way_ends_where_it_began(
     security = client_files.security()
     with (
         ThreadPoolExecutor(1) as pool,
-        PredictionClient(secured.url, "m", security=security, patience=ONCE) as client,
+        PredictionClient(secured.url, "m", security=security, retries=ONCE) as client,
     ):
         slow = pool.submit(score, client)
         _until(lambda: secured.asked == 1)
@@ -149,7 +149,7 @@ def test_a_task_under_way_ends_where_it_began(
 
     async def ask() -> None:
         security = client_files.security()
-        async with AsyncPredictionClient(secured.url, "m", security=security, patience=ONCE) as client:
+        async with AsyncPredictionClient(secured.url, "m", security=security, retries=ONCE) as client:
             slow, cancelled = (
                 asyncio.ensure_future(client.infer(PANEL, deadline_ms=10_000)) for _ in range(2)
             )
@@ -180,8 +180,8 @@ def test_a_hedged_question_counts_on_each_channel(
     make_client: Any, secured: Any, rotation: Rotation, client_files: Mounted
 ) -> None:
     """However a question ends, its channel is left: nothing is under way when all are answered."""
-    patience = Patience(hedge_ms=10, hedge_every=1)
-    with make_client(secured.url, "m", security=client_files.security(), patience=patience) as client:
+    retries = Patience(hedge_ms=10, hedge_every=1)
+    with make_client(secured.url, "m", security=client_files.security(), retries=retries) as client:
         secured.delay = 0.05
         for _ in range(3):
             assert score(client) == 1.0

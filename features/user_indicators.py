@@ -1,4 +1,4 @@
-"""Indicators of a user's own, from the Python files that the settings name."""
+"""User-defined indicators, from the Python files named in the settings."""
 
 from __future__ import annotations
 
@@ -16,14 +16,15 @@ from features.engine.indicator import Indicator
 
 
 def indicators_of(path: Path) -> list[Indicator]:
-    """The indicators that the file defines. It is the user's own code, and is run.
+    """Run a user's Python file and return the indicators it defines.
 
-    `InputError` for a file that is not there, that fails (with the line that did) or defines none.
+    Raises `InputError` for a file that does not exist, that fails (with the failing line) or that defines no
+    indicator.
     """
     if not path.is_file() or path.suffix != ".py":
         raise InputError(f"features.files names {path}, which is no Python file")
     module = _run(path)
-    # What they compute changes with the file, and so must the hash of a set that they are in.
+    # Their values change with the file, so the hash of a feature set that uses them must change too.
     version = int.from_bytes(hashlib.sha256(path.read_bytes()).digest()[:6], "big")
     found = [replace(one, version=version) for one in defined_in(module)]
     if not found:
@@ -34,7 +35,7 @@ def indicators_of(path: Path) -> list[Indicator]:
 
 
 def _run(path: Path) -> ModuleType:
-    # A name of its own, under which it is found: dataclasses and pickles look their module up by its name.
+    # A unique, registered name: dataclasses and pickle look modules up by name.
     name = f"alphaloop_own_{path.stem}_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:12]}"
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
@@ -48,7 +49,7 @@ def _run(path: Path) -> ModuleType:
         raise InputError(f"{path}, line {error.lineno}: {error.msg}; mend this file") from error
     except (Exception, SystemExit) as error:
         del sys.modules[name]
-        # Whatever foreign code raises, the way out is the same: the line in that file.
+        # User code may raise anything; the useful answer is always the line in the file.
         place = [
             one.lineno for one in traceback.extract_tb(error.__traceback__) if one.filename == module.__file__
         ]

@@ -1,8 +1,8 @@
-"""Streaming: the same features, carried forward bar by bar.
+"""Streaming: the same features as in batch, updated bar by bar.
 
-After the cast to float32 the values of features that promise it equal those of
-`features.compute.batch.backfill` over the same bars bit for bit, provided that history begins at the same
-bar: recursive indicators remember where they started.
+After the cast to float32, values of features that promise it equal those of `features.compute.batch.backfill`
+over the same bars bit for bit, provided that history begins at the same bar: recursive indicators depend on
+where they started.
 """
 
 from __future__ import annotations
@@ -20,10 +20,25 @@ from features.feature_set import FeatureSet
 
 
 class FeatureStream:
-    """Features of `symbols`, standing after `history`.
+    """Features of `symbols`, updated bar by bar after `history`.
 
-    `UnknownNameError` for a symbol without history. Handles of TA-Lib cannot be pickled: make a new
-    stream from history in each process.
+    TA-Lib's handles cannot be pickled: build a new stream from history in each process.
+
+    Parameters
+    ----------
+    feature_set : FeatureSet
+        Features to compute.
+    symbols : tuple of str
+        Symbols, in the order of the results.
+    history : BarPanel
+        Bars before the first update.
+
+    Raises
+    ------
+    UnknownNameError
+        For a symbol that `history` does not have.
+    DataError
+        If the bars lack a column that a feature needs.
     """
 
     def __init__(self, feature_set: FeatureSet, symbols: tuple[str, ...], history: BarPanel) -> None:
@@ -41,13 +56,26 @@ class FeatureStream:
 
     @property
     def last(self) -> datetime | None:
-        """The bar it stands after; None before the first."""
+        """Timestamp of the last bar; None before the first."""
         return self._last
 
     def update(self, bars: Slice) -> Panel:
-        """The features of one more bar, float32 `[symbols, features]`; NaN for symbols that lack it.
+        """Update by one bar and return its features.
 
-        Raises `DataError` for a bar that is not later than the last.
+        Parameters
+        ----------
+        bars : Slice
+            Bar of any symbols, later than the last one.
+
+        Returns
+        -------
+        ndarray of float32, shape (symbols, features)
+            NaN for symbols that lack the bar.
+
+        Raises
+        ------
+        DataError
+            For a bar that is not later than the last, or that lacks a column.
         """
         if self._last is not None and bars.timestamp <= self._last:
             raise DataError(

@@ -1,7 +1,7 @@
-"""The graph of operators behind a feature set: what several features need is computed once.
+"""The graph of operators behind a feature set; shared subexpressions are computed once.
 
 A column is an input (a column of the bars) or one output of a node; a node is an operator over columns.
-Nodes are the same if their definitions and arguments are, whoever made them.
+Nodes are equal if their definitions and arguments are, wherever they were built.
 """
 
 from __future__ import annotations
@@ -32,18 +32,18 @@ class Input:
 
     @property
     def exact(self) -> bool:
-        """An input is what it is."""
+        """Always true: inputs are the same in batch and stream."""
         return True
 
     @property
     def key(self) -> str:
-        """What it is known by."""
+        """Identity of the column within a graph."""
         return f"input:{self.name}"
 
 
 @dataclass(frozen=True, eq=False)
 class Node:
-    """`operator` over `arguments`; `definition` (JSON) says which operator that is, with its parameters."""
+    """`operator` over `arguments`; `definition` (JSON) identifies the operator and its parameters."""
 
     operator: Operator
     arguments: tuple[Column, ...]
@@ -67,11 +67,14 @@ class Node:
 
     @cached_property
     def inputs(self) -> tuple[str, ...]:
-        """The columns of the bars that it needs, sorted."""
+        """Columns of the bars that the node needs, sorted."""
         return tuple(sorted({name for one in self.arguments for name in inputs_of(one)}))
 
     def output(self, name: str = "") -> Output:
-        """One output; the only one has no name. `InputError` lists those there are."""
+        """Return one output; a single output needs no name.
+
+        Raises `InputError`, which lists the outputs, for an unknown or missing name.
+        """
         names = self.operator.outputs
         if not name and len(names) == 1:
             return Output(self, 0)
@@ -102,7 +105,7 @@ class Output:
 
     @property
     def key(self) -> str:
-        """What it is known by."""
+        """Identity of the column within a graph."""
         return f"{self.node.key}:{self.index}"
 
 
@@ -110,7 +113,7 @@ Column = Input | Output
 
 
 def inputs_of(column: Column) -> tuple[str, ...]:
-    """The columns of the bars that `column` needs, sorted."""
+    """Return the columns of the bars that `column` needs, sorted."""
     return (column.name,) if isinstance(column, Input) else column.node.inputs
 
 
@@ -139,13 +142,13 @@ class Graph:
 
     @property
     def cross(self) -> bool:
-        """Whether any node looks at other symbols."""
+        """Whether any node reads other symbols."""
         return any(node.operator.cross for node in self.nodes)
 
     def batch(self, inputs: Mapping[str, Matrix], axes: Axes) -> Iterable[tuple[int, Matrix]]:
-        """Pairs of a column's place and its matrix `[T, N]`, as they are computed.
+        """Yield pairs of a column's index and its matrix `[T, N]`, as they are computed.
 
-        A matrix is let go of once nothing needs it any more.
+        A matrix is released as soon as nothing needs it any more.
         """
         values: list[Matrix | None] = [None] * self._width
         for name in self.inputs:
@@ -158,7 +161,7 @@ class Graph:
             yield from self._finished(values, place)
 
     def stream(self, inputs: Mapping[str, Matrix], axes: Axes) -> GraphStream:
-        """The graph, standing after these bars."""
+        """Return a stream of the graph whose state covers these bars."""
         values: list[Matrix | None] = [None] * self._width
         for name in self.inputs:
             values[self._slots[Input(name).key]] = inputs[name]
@@ -191,13 +194,13 @@ class Graph:
         return self._known[column.node.key] + column.index
 
     def _fed(self, place: int) -> bool:
-        """Whether another node needs an output of node `place`."""
+        """Return whether another node needs an output of node `place`."""
         first = self._first[place]
         own = set(range(first, first + len(self.nodes[place].operator.outputs)))
         return any(own & set(arguments) for arguments in self._arguments[place + 1 :])
 
     def _deaths(self) -> list[list[int]]:
-        """The slots that nothing needs after the inputs, and after each node."""
+        """Return the slots to release after the inputs, and after each node."""
         last = dict.fromkeys(range(self._width), -1)
         for place, first in enumerate(self._first):
             for slot in range(first, first + len(self.nodes[place].operator.outputs)):
@@ -211,7 +214,7 @@ class Graph:
         return dead
 
     def _finished(self, values: list[Matrix | None], place: int) -> Iterable[tuple[int, Matrix]]:
-        """The wanted columns that node `place` made (-1: the inputs); then room for what is done with."""
+        """Yield the requested columns of node `place` (-1: the inputs), then release slots."""
         if place < 0:
             made = range(len(self.inputs))
         else:
@@ -224,7 +227,7 @@ class Graph:
 
 
 class GraphStream:
-    """A graph that is carried forward bar by bar."""
+    """A graph that is updated bar by bar."""
 
     def __init__(self, graph: Graph, handles: list[Handle]) -> None:
         self._width, self._wanted = graph._width, graph._wanted
@@ -232,7 +235,7 @@ class GraphStream:
         self._steps = list(zip(handles, graph._arguments, graph._first, strict=True))
 
     def update(self, inputs: Mapping[str, Vector], time: np.datetime64) -> list[Vector]:
-        """The columns at one more bar, each float64 `[N]`."""
+        """Return the columns at one more bar, each float64 `[N]`."""
         values: list[Any] = [None] * self._width
         for name, slot in self._inputs:
             values[slot] = inputs[name]

@@ -1,4 +1,4 @@
-"""Calls: the arguments of a function or an indicator, checked and put into their places."""
+"""Calls: bind and check the arguments of functions and indicators."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from features.formula.syntax import Call, Expression, Name, Number, Text, Unary
 
 @dataclass(frozen=True)
 class Given:
-    """A call's arguments by place and by keyword, each with its meaning."""
+    """Compiled arguments of a call, by position and by keyword."""
 
     call: Call
     arguments: tuple[Meant, ...]
@@ -26,7 +26,7 @@ class Given:
 
 
 def function_call(given: Given, place: Place) -> Meant:
-    """The meaning of a call of one of the language's own functions."""
+    """Compile a call of a built-in function."""
     name = given.call.name
     arguments, by = _placed(given, place)
     expressions = tuple(one.expression for one in arguments)
@@ -66,7 +66,7 @@ def _in_order(arguments: tuple[Meant, ...], place: Place) -> None:
 
 
 def _placed(given: Given, place: Place) -> tuple[tuple[Meant, ...], Meant | None]:
-    """The arguments in the function's order, and `by`."""
+    """Return the arguments in the function's order, and `by`."""
     call = given.call
     names = ARGUMENTS[call.name]
     open_ended = names[-1] == "…"
@@ -97,7 +97,7 @@ def _count(call: Call, given: Given, place: Place) -> FormulaError:
 def indicator_call(
     indicator: Indicator, given: Given, defaults: tuple[Meant, ...], place: Place
 ) -> tuple[Node, Name | Call]:
-    """The indicator's node, and the call with all defaults filled in.
+    """Return the indicator's node, and the call with all defaults filled in.
 
     Leading series, and keywords named as inputs, replace `defaults`; all else is a parameter.
     """
@@ -121,7 +121,7 @@ def indicator_call(
 def _series(
     indicator: Indicator, given: Given, defaults: tuple[Meant, ...], place: Place
 ) -> tuple[Meant, ...]:
-    """The indicator's series in order."""
+    """Return the indicator's input series in order."""
     leading, names = _leading(given), indicator.inputs
     if leading and len(leading) != len(names):
         raise place.wrong(

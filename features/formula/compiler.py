@@ -1,4 +1,4 @@
-"""From tree to graph: what the names of a formula mean, and whether its parts fit together."""
+"""Compiler: from the syntax tree of a formula to a column of the graph."""
 
 from __future__ import annotations
 
@@ -36,30 +36,30 @@ COLUMNS = (*PRICE_COLUMNS, "volume")
 DEEPEST_CHAIN = 64
 DEEPEST_GRAPH = 256
 Resolve: TypeAlias = Callable[[str], Indicator | Formula]
-"""What a name means; `UnknownNameError` for one that means nothing."""
+"""Resolves a name of a formula; raises `UnknownNameError` for an unknown one."""
 
 
 def require_free(formula: Formula) -> None:
-    """Raise `FormulaError` where the formula is called like a column or function: it is never meant."""
+    """Raise `FormulaError` if a formula has the name of a column or built-in function, which hides it."""
     if formula.name in (*COLUMNS, *ARGUMENTS):
         raise FormulaError(f"'{formula.name}' is a word of the language; take another name", formula.text, 0)
 
 
 @dataclass(frozen=True)
 class Meaning:
-    """A formula's column of the graph, and its tree with all defaults filled in."""
+    """A compiled formula: its column of the graph, and its tree with all defaults filled in."""
 
     column: Column
     expression: Expression
 
     @property
     def spelling(self) -> str:
-        """The formula's one spelling."""
+        """The formula in canonical form."""
         return canonical(self.expression)
 
 
 class Language:
-    """The language over the names that `resolve` knows; each named formula is understood once."""
+    """Compiler of formulas over the names that `resolve` knows; compiles each named formula once."""
 
     def __init__(self, resolve: Resolve) -> None:
         self._resolve = resolve
@@ -68,7 +68,10 @@ class Language:
         self._defaults: dict[str, tuple[Meant, ...]] = {}
 
     def meaning(self, formula: Formula) -> Meaning:
-        """What `formula` means; `FormulaError` says what is wrong and where, in it or one that it names."""
+        """Compile `formula` and the formulas it names.
+
+        Raises `FormulaError` that points at the fault, in this formula or in one that it names.
+        """
         require_free(formula)
         path: list[tuple[str, Formula, Iterator[Name | Call]]] = [
             (formula.name or "", formula, _named(formula.expression))
@@ -92,7 +95,7 @@ class Language:
     def _next(
         self, here: Formula, waiting: Iterator[Name | Call], path: list[str]
     ) -> tuple[str, Formula, Iterator[Name | Call]] | None:
-        """The next named formula that has to be understood before `here`."""
+        """Return the next named formula that must be compiled before `here`."""
         for named in waiting:
             if named.name in path and (path[0] != named.name or not self.is_indicator(named.name)):
                 circle = " -> ".join([*path[path.index(named.name) :], named.name])
@@ -109,14 +112,14 @@ class Language:
         return None
 
     def is_indicator(self, name: str) -> bool:
-        """Whether the name means an indicator, and not a formula or nothing."""
+        """Return whether the name is an indicator's, and not a formula's or unknown."""
         try:
             return isinstance(self._resolve(name), Indicator)
         except UnknownNameError:
             return False
 
     def find(self, name: str, place: Place, at: Expression) -> Indicator | Formula:
-        """What the name means; an error with names that look like it, if it means nothing."""
+        """Resolve a name. Raises `FormulaError` with similar names if it is unknown."""
         try:
             return self._resolve(name)
         except UnknownNameError as error:
@@ -126,7 +129,7 @@ class Language:
             raise place.wrong(f"unknown name '{name[:64]}'{hint}", at) from error
 
     def _depth(self, column: Column) -> int:
-        # Formulas below have been measured, so this goes down one formula only.
+        # Named formulas were measured before, so the recursion covers one formula only.
         if isinstance(column, Input):
             return 1
         if column.node.key not in self._depths:
@@ -135,11 +138,11 @@ class Language:
         return self._depths[column.node.key]
 
     def known(self, name: str) -> Meaning | None:
-        """A named formula that is understood already; so are all that stand in a formula when it is read."""
+        """Return a named formula that is compiled already; those that a formula names always are."""
         return self._formulas.get(name)
 
     def defaults(self, indicator: Indicator) -> tuple[Meant, ...]:
-        """An indicator's inputs where none are given: columns of the bars, or indicators of that name."""
+        """Return an indicator's default inputs: columns of the bars, or indicators of that name."""
         if indicator.name not in self._defaults:
             self._defaults[indicator.name] = tuple(self._default(name) for name in indicator.inputs)
         return self._defaults[indicator.name]
@@ -158,14 +161,14 @@ class Language:
 
 
 class Reading:
-    """One formula being read, from the leaves of its tree upwards."""
+    """Compiles one formula, from the leaves of its tree upwards."""
 
     def __init__(self, language: Language, formula: Formula) -> None:
         self._language, self._formula = language, formula
         self._place = Place(formula.text)
 
     def meaning(self) -> Meaning:
-        """The whole formula, which must be a series."""
+        """Compile the whole formula. Raises `FormulaError` unless it is a series."""
         meant = self._read(self._formula.expression)
         if isinstance(meant.value, float | str):
             raise self._place.wrong(
@@ -215,7 +218,7 @@ class Reading:
         return Given(at, tuple(self._read(one) for one in at.arguments), keywords)
 
     def _indicator(self, at: Name | Call) -> tuple[Node, Name | Call]:
-        """The indicator's node; an error if the name means anything else."""
+        """Return the indicator's node. Raises `FormulaError` if the name is anything else."""
         if at.name in COLUMNS:
             raise self._place.wrong(f"'{at.name}' is a column of the bars and takes no arguments", at)
         if self._language.known(at.name) is not None:
@@ -278,12 +281,12 @@ class Reading:
 
 
 def meaning(formula: Formula, resolve: Resolve) -> Meaning:
-    """What one formula means; see `Language.meaning`."""
+    """Compile one formula; see `Language.meaning`."""
     return Language(resolve).meaning(formula)
 
 
 def _named(expression: Expression) -> Iterator[Name | Call]:
-    """Names and calls that are neither columns nor functions of the language."""
+    """Yield names and calls that are neither columns nor built-in functions."""
     for one in walk(expression):
         if isinstance(one, Name | Call) and one.name not in COLUMNS and one.name not in ARGUMENTS:
             yield one

@@ -1,4 +1,4 @@
-"""Nodes of the graph for the signs and functions of the language."""
+"""Nodes of the graph for the operators and functions of the language."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Value: TypeAlias = Column | float | str
 
 @dataclass(frozen=True)
 class Meant:
-    """What an expression means, and the expression with all defaults filled in."""
+    """A compiled expression: its value, and its tree with all defaults filled in."""
 
     value: Value
     expression: Expression
@@ -31,22 +31,22 @@ class Meant:
 
 @dataclass(frozen=True)
 class Place:
-    """A text, for errors that point into it."""
+    """The text of a formula, for errors that point into it."""
 
     text: str
 
     def wrong(self, what: str, at: Expression) -> FormulaError:
-        """The error to raise."""
+        """Return the error that points at expression `at`."""
         return FormulaError(what, self.text, at.span.start)
 
     def series(self, given: Meant) -> Column:
-        """The value, which must be a series."""
+        """Return the value as a series. Raises `FormulaError` for a number or string."""
         if isinstance(given.value, float | str):
             raise self.wrong(f"a series is needed here, not {kind_of(given.value)}", given.expression)
         return given.value
 
     def whole(self, given: Meant, what: str, least: int, most: int) -> int:
-        """The value, which must be a whole number in a range."""
+        """Return the value as a whole number from `least` to `most`. Raises `FormulaError` for others."""
         value = given.value
         if not isinstance(value, float):
             raise self.wrong(f"{what} must be a whole number, not {kind_of(value)}", given.expression)
@@ -56,26 +56,26 @@ class Place:
 
 
 def kind_of(value: Value) -> str:
-    """The word for it in an error."""
+    """Name the kind of a value, for error messages."""
     if isinstance(value, float):
         return "a number"
     return "a string" if isinstance(value, str) else "a series"
 
 
 def is_series(value: Value) -> bool:
-    """Whether it varies from bar to bar."""
+    """Return whether the value varies from bar to bar."""
     return isinstance(value, Input | Output)
 
 
 def made(operator: Operator, arguments: tuple[Column, ...], definition: Mapping[str, object]) -> Node:
-    """A node that knows its properties: asked for later, they would go down the graph by recursion."""
+    """Build a node and cache its properties now, because later they would recurse down the whole graph."""
     node = Node(operator, arguments, definition)
     _ = node.key, node.lookback, node.exact, node.inputs
     return node
 
 
 def pointwise(name: str, function: Function, given: tuple[Meant, ...], place: Place, at: Expression) -> Value:
-    """`function` of each bar by itself; of numbers alone it is a number."""
+    """Apply `function` to each bar separately; numbers alone are folded into a number."""
     for one in given:
         if isinstance(one.value, str):
             raise place.wrong("a number or a series is needed here, not a string", one.expression)
@@ -89,7 +89,7 @@ def pointwise(name: str, function: Function, given: tuple[Meant, ...], place: Pl
 
 
 def choice(given: tuple[Meant, Meant, Meant], place: Place) -> Value:
-    """The second where the first is true, else the third."""
+    """Select the second value where the first is true, else the third."""
     for one in given:
         if isinstance(one.value, str):
             raise place.wrong("a number or a series is needed here, not a string", one.expression)
@@ -103,7 +103,7 @@ def choice(given: tuple[Meant, Meant, Meant], place: Place) -> Value:
 
 
 def lagged(given: Meant, bars: int, place: Place) -> Column:
-    """The series as it was so many bars ago."""
+    """Shift the series by `bars` bars of the symbol."""
     series = place.series(given)
     if bars == 0:
         return series
@@ -111,7 +111,7 @@ def lagged(given: Meant, bars: int, place: Place) -> Column:
 
 
 def universe(name: str, given: Meant, by: Meant | None, place: Place) -> Column:
-    """A function of all symbols at one bar, or of those of one group."""
+    """Apply a function to all symbols of a bar, or to those of each group."""
     series = (place.series(given),)
     if by is None:
         return made(Cross(UNIVERSE[name]), series, {"function": name}).output()
@@ -128,6 +128,6 @@ def _folded(function: Function, numbers: tuple[float | None, ...], place: Place,
 
 
 def coarser(series: Column, count: int, unit: str) -> Column:
-    """The series on coarser bars, seen only after they have closed."""
+    """Compute the series on coarser bars, visible only after they have closed."""
     node = on_coarser_bars(series, f"{count}{unit}")
     return made(node.operator, node.arguments, node.definition).output()

@@ -1,4 +1,4 @@
-"""From text to tree: operator precedence parsing (Pratt 1973), by hand. No text is ever run as Python.
+"""Parser: from text to syntax tree, by operator precedence (Pratt 1973). No text is ever run as Python.
 
 Precedence from loose to tight: `or`, `and`, `not`, comparisons, `+ -`, `* /`, unary `-`, `**`, `@`.
 Operators of one rank bind from the left; comparisons and powers do not chain.
@@ -45,9 +45,9 @@ LONGEST_PERIOD = 10_000
 
 
 def parse(text: str) -> Formula:
-    """The tree of `text`, which is `expression` or `name = expression`.
+    """Parse `text`, which is `expression` or `name = expression`.
 
-    Raises `FormulaError`, which says what is wrong and where.
+    Raises `FormulaError`, which describes the fault and its position.
     """
     return _Parser(text).formula()
 
@@ -58,7 +58,7 @@ class _Parser:
         self._tokens = tokens(text)
         self._place = 0
         self._groups = 0
-        # Depths of the trees made so far, by identity: a chain such as a + b + c grows from the left.
+        # Depth of each tree built so far, by identity: a chain such as a + b + c grows from the left.
         self._depths: dict[int, tuple[Expression, int]] = {}
 
     def formula(self) -> Formula:
@@ -86,7 +86,7 @@ class _Parser:
         return token
 
     def _expression(self, above: int, depth: int) -> Expression:
-        """What binds tighter than `above`; `depth` is how deep in the tree it will stand at least."""
+        """Parse operators that bind tighter than `above`; the result lies at least `depth` levels deep."""
         if depth > DEEPEST:
             self._too_deep(self._here)
         left = self._prefix(above, depth)

@@ -1,4 +1,4 @@
-"""The words of a formula: numbers, strings, names, periods and signs."""
+"""Tokens of a formula: numbers, strings, names, periods and operators."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _HINTS = {"^": "a power is written **", "&": "write and", "|": "write or", "!": 
 
 @dataclass(frozen=True)
 class Token:
-    """A word of the text between the positions `start` and `end`."""
+    """A token of the text between the positions `start` and `end`."""
 
     kind: Kind
     text: str
@@ -35,10 +35,10 @@ class Token:
 
 
 def tokens(text: str) -> tuple[Token, ...]:
-    """The words of `text` in order, the last of kind `end`.
+    """Split `text` into tokens, the last of kind `end`.
 
-    Raises `FormulaError` for a text that is too long, a stray character, a string that does not end and
-    a number that runs into a name.
+    Raises `FormulaError` for a text that is too long, an unknown character, a string that does not end and a
+    number that runs into a name.
     """
     if len(text) > LONGEST:
         raise FormulaError(

@@ -1,4 +1,4 @@
-"""A folder that Feast's own command and pages work on, made from the settings."""
+"""Repository folder for Feast's own command and pages, made from the settings."""
 
 from __future__ import annotations
 
@@ -27,10 +27,11 @@ globals().update({f"defined_{place}": one for place, one in enumerate(definition
 
 
 def write(settings: Settings, folder: Path | None = None) -> Path:
-    """Write the repository of the settings' feature set into `folder`, by default beside Feast's registry.
+    """Write a Feast repository of the settings' feature set into `folder`; return the folder.
 
-    `feast -c FOLDER apply`, `feast -c FOLDER ui` and the others then work on the store that serving reads.
-    No credentials are written: Redis' come from `REDIS_PASSWORD`. Returns the folder.
+    By default it lies beside Feast's registry. `feast -c FOLDER apply`, `feast -c FOLDER ui` and other
+    commands then work on the store that serving reads. No credentials are written: those of Redis come from
+    `REDIS_PASSWORD`.
     """
     import yaml
 
@@ -50,7 +51,7 @@ def write(settings: Settings, folder: Path | None = None) -> Path:
 
 
 def definitions_of(folder: Path) -> list[Any]:
-    """Everything that Feast is told of the set in `folder`, which `write` made."""
+    """Return the Feast definitions of the set in `folder`, which `write` made."""
     file = folder / CHOICE
     if not file.is_file():
         raise MissingStateError(f"there is no {file}; make it with: alphaloop features repo")
@@ -58,7 +59,7 @@ def definitions_of(folder: Path) -> list[Any]:
     store = Path(choice.pop("store"))
     settings = Settings(home=store.parent, features=FeatureSettings(**choice))
     defined = FeatureStore.from_settings(settings)
-    # What Feast is not told of when it applies, it drops: those a streamer may be writing now.
+    # Feast deletes what is missing from an apply, and a streamer may be writing further views now.
     return defined.definitions(defined.further)
 
 

@@ -119,8 +119,8 @@ def backfill(bars: BarPanel, feature_set: FeatureSet) -> FeatureFrame:
     >>> times = np.arange("2020-01-01", "2020-01-04", dtype="datetime64[D]").astype("datetime64[ns]")
     >>> price = np.array([[100.0], [110.0], [99.0]])
     >>> bars = BarPanel(times, ("A",), price, price, price, price, np.ones((3, 1)), np.ones((3, 1)))
-    >>> backfill(bars, FeatureSet(["rocp(1)"])).values.ravel().round(2).tolist()
-    [nan, 0.1, -0.1]
+    >>> backfill(bars, FeatureSet(["rocp(1)"])).values.ravel().tolist()
+    [nan, 0.10000000149011612, -0.10000000149011612]
     """
     columns.require(bars, feature_set.needed)
     graph, axes = feature_set.graph, Axes.of(bars.timestamps, bars.symbols, bars.calendar)

@@ -39,6 +39,19 @@ class FeatureStream:
         For a symbol that `history` does not have.
     DataError
         If the bars lack a column that a feature needs.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from alphaloop.bars import BarPanel
+    >>> from features.compute.stream import FeatureStream
+    >>> from features.feature_set import FeatureSet
+    >>> times = np.arange("2020-01-01", "2020-01-04", dtype="datetime64[D]").astype("datetime64[ns]")
+    >>> price = np.array([[100.0], [110.0], [55.0]])
+    >>> bars = BarPanel(times, ("A",), price, price, price, price, np.ones((3, 1)), np.ones((3, 1)))
+    >>> stream = FeatureStream(FeatureSet(["rocp(1)"]), ("A",), bars.part(0, 2))
+    >>> stream.update(bars.at(2)).tolist()
+    [[-0.5]]
     """
 
     def __init__(self, feature_set: FeatureSet, symbols: tuple[str, ...], history: BarPanel) -> None:

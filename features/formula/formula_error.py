@@ -24,7 +24,7 @@ class FormulaError(InputError):
     >>> from features.formula.formula_error import FormulaError
     >>> print(FormulaError("a series is needed here", "close + 'x'", 8).pointing())
     close + 'x'
-            ^
+            ^ a series is needed here
     """
 
     def __init__(self, what: str, text: str, position: int) -> None:
@@ -39,7 +39,7 @@ class FormulaError(InputError):
         return self.position + 1
 
     def pointing(self) -> str:
-        """Return two lines: the text and a caret under the fault.
+        """Return two lines: the text, and a caret under the fault with its description.
 
         Of a long text only the part around the fault is shown.
         """

@@ -36,6 +36,20 @@ class Recursive:
         Whether batch and stream agree to the last bit.
     cross : bool, default False
         Whether a step reads other symbols.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from features.engine.operator import Axes
+    >>> from features.engine.operators.recursive import Recursive
+    >>> def step(state, inputs):
+    ...     total = state[0] + inputs[0]
+    ...     return (total,), (total,)
+    >>> times = np.arange("2020-01-01", "2020-01-04", dtype="datetime64[D]").astype("datetime64[ns]")
+    >>> running_sum = Recursive(lambda symbols: (np.zeros(symbols),), step)
+    >>> close = np.array([[1.0], [2.0], [4.0]])
+    >>> running_sum.batch((close,), Axes.of(times, ("A",)))[0].ravel().tolist()
+    [1.0, 3.0, 7.0]
     """
 
     start: Start

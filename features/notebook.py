@@ -1,8 +1,8 @@
 """Shortcuts for notebooks: bars of a source or a data frame, and features as a data frame.
 
-    from features.notebook import bars, features
-    prices = bars("us-tech-ohlcv", "AAPL", "MSFT", start="2010-01-01")
-    features(prices, "rsi(14)", "trend = close / sma(50) - 1", "macd.macdhist")
+from features.notebook import bars, features
+prices = bars("us-tech-ohlcv", "AAPL", "MSFT", start="2010-01-01")
+features(prices, "rsi(14)", "trend = close / sma(50) - 1", "macd.macdhist")
 """
 
 from __future__ import annotations

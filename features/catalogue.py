@@ -86,12 +86,12 @@ def apply(name: str, named: Mapping[str, Parameter] | None = None) -> Node:
 
 @cache
 def _catalogue() -> dict[str, Indicator]:
-    found: dict[str, Indicator] = {}
+    by_name: dict[str, Indicator] = {}
     for indicator in _scan():
-        if indicator.name in found:
+        if indicator.name in by_name:
             raise DataError(f"two indicators are called '{indicator.name}'; rename one")
-        found[indicator.name] = indicator
-    return found
+        by_name[indicator.name] = indicator
+    return by_name
 
 
 def _scan() -> Iterator[Indicator]:

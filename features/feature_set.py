@@ -214,15 +214,15 @@ class FeatureSet:
 
     def _understood(self, texts: Iterable[str]) -> tuple[Feature, ...]:
         language = Language(self._resolve)
-        found = []
+        compiled = []
         for text in texts:
             formula = parse(text)
             meaning = language.meaning(formula)
             named = formula.expression
             if isinstance(named, Name) and named.name in self._formulas:
                 meaning = language.meaning(self._formulas[named.name])
-            found.append(Feature(column_name(formula), meaning.spelling, meaning.column))
-        return tuple(found)
+            compiled.append(Feature(column_name(formula), meaning.spelling, meaning.column))
+        return tuple(compiled)
 
     def _resolve(self, name: str) -> Indicator | Formula:
         if name in self._own:
@@ -276,11 +276,11 @@ def feature_set_of(settings: Settings) -> FeatureSet:
     FormulaError
         For a formula that cannot be read or compiled.
     """
-    wanted = settings.features
-    if not (wanted.set or wanted.formulas or wanted.files) and wanted.warmup:
+    chosen = settings.features
+    if not (chosen.set or chosen.formulas or chosen.files) and chosen.warmup:
         return default()
-    indicators = [one for path in wanted.files for one in indicators_of(path)]
-    return FeatureSet(wanted.set or tuple(NAMED), wanted.formulas, indicators, warmup=wanted.warmup)
+    indicators = [one for path in chosen.files for one in indicators_of(path)]
+    return FeatureSet(chosen.set or tuple(NAMED), chosen.formulas, indicators, warmup=chosen.warmup)
 
 
 def of_catalogue(bars: BarPanel) -> FeatureSet:

@@ -50,10 +50,10 @@ def bars(source: str, *symbols: str, start: str = "", end: str = "", frequency: 
     from marketdata.sources.registry import find
 
     _require_texts("symbols", symbols)
-    found = find(source)
-    first, last = _moment(start, found.calendar), _moment(end, found.calendar, end_of_day=True)
-    table = found.history(symbols, first, last, frequency)
-    return BarPanel.from_table(with_calendar(table, found.calendar))
+    data_source = find(source)
+    first, last = _moment(start, data_source.calendar), _moment(end, data_source.calendar, end_of_day=True)
+    table = data_source.history(symbols, first, last, frequency)
+    return BarPanel.from_table(with_calendar(table, data_source.calendar))
 
 
 def frame_bars(
@@ -111,13 +111,13 @@ def frame_bars(
         frame = frame.reset_index()
     label, columns = "the data frame", BarColumns(calendar, timezone, extra=extra, stamp=stamp)
     frame = frame.rename(columns=str)
-    found = columns.find(list(frame.columns), label, symbol_known=bool(symbol))
-    times = frame[found["timestamp"]]
+    column_names = columns.find(list(frame.columns), label, symbol_known=bool(symbol))
+    times = frame[column_names["timestamp"]]
     if not stamp and not timezone and _are_dates(times):
-        frame = frame.assign(**{found["timestamp"]: times.dt.date})
+        frame = frame.assign(**{column_names["timestamp"]: times.dt.date})
     raw = pa.Table.from_pandas(frame, preserve_index=False)
-    table = columns.convert(raw, found, label, symbol)
-    if "adjusted_close" in found and "adjustment" not in found:
+    table = columns.convert(raw, column_names, label, symbol)
+    if "adjusted_close" in column_names and "adjustment" not in column_names:
         table = rebased(table)
     table = table.sort_by([("timestamp", "ascending"), ("symbol", "ascending")])
     require_clean(table, calendar, label)

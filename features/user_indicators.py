@@ -26,12 +26,12 @@ def indicators_of(path: Path) -> list[Indicator]:
     module = _run(path)
     # Their values change with the file, so the hash of a feature set that uses them must change too.
     version = int.from_bytes(hashlib.sha256(path.read_bytes()).digest()[:6], "big")
-    found = [replace(one, version=version) for one in defined_in(module)]
-    if not found:
+    indicators = [replace(one, version=version) for one in defined_in(module)]
+    if not indicators:
         raise InputError(
             f"{path} defines no indicator; decorate a function with features.engine.indicator.indicator"
         )
-    return found
+    return indicators
 
 
 def _run(path: Path) -> ModuleType:
@@ -50,9 +50,9 @@ def _run(path: Path) -> ModuleType:
     except (Exception, SystemExit) as error:
         del sys.modules[name]
         # User code may raise anything; the useful answer is always the line in the file.
-        place = [
+        lines = [
             one.lineno for one in traceback.extract_tb(error.__traceback__) if one.filename == module.__file__
         ]
-        line = f", line {place[-1]}" if place else ""
+        line = f", line {lines[-1]}" if lines else ""
         raise InputError(f"{path}{line}: {type(error).__name__}: {error}; mend this file") from error
     return module

@@ -127,8 +127,8 @@ def backfill(bars: BarPanel, feature_set: FeatureSet) -> FeatureFrame:
     # A feature's series of a symbol is contiguous in memory, as it is computed and read.
     values = np.empty((len(feature_set), len(bars.symbols), len(bars)), dtype=np.float32)
     with np.errstate(over="ignore"):
-        for place, matrix in graph.batch(columns.columns(bars, graph.inputs), axes):
-            values[place] = matrix.T
+        for index, matrix in graph.batch(columns.columns(bars, graph.inputs), axes):
+            values[index] = matrix.T
     return FeatureFrame(
         timestamps=bars.timestamps,
         symbols=bars.symbols,

@@ -95,11 +95,11 @@ class FeatureStream:
                 f"the bar of {bars.timestamp.isoformat()} is not later than {self._last.isoformat()}, "
                 "where this stream stands; bars come in order, each once"
             )
-        given = {
+        inputs = {
             name: columns.aligned(values, bars.symbols, self._symbols)
             for name, values in columns.adjusted(bars, self._set.graph.inputs).items()
         }
-        row = self._stream.update(given, to_datetime64(bars.timestamp))
+        row = self._stream.update(inputs, to_datetime64(bars.timestamp))
         self._last = bars.timestamp
         with np.errstate(over="ignore"):
             return np.array(row).T.astype(np.float32)

@@ -179,5 +179,5 @@ def _last_adjustment(panel: BarPanel) -> FloatMatrix:
 
 
 def _places(wanted: tuple[str, ...], symbols: tuple[str, ...]) -> list[int]:
-    place = {symbol: index for index, symbol in enumerate(symbols)}
-    return [place[symbol] for symbol in wanted]
+    index_of = {symbol: index for index, symbol in enumerate(symbols)}
+    return [index_of[symbol] for symbol in wanted]

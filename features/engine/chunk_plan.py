@@ -37,7 +37,7 @@ def plan(columns: Sequence[Column]) -> list[Stage]:
     deepest = max(level.values(), default=0)
     cut = _Cut()
     # Rewriting the features finds all intermediate series, also those that others of them need.
-    rewritten = [(str(place), level[column.key], cut.top(column)) for place, column in enumerate(columns)]
+    rewritten = [(str(index), level[column.key], cut.top(column)) for index, column in enumerate(columns)]
     wanted = [*rewritten, *((name, depth, column) for name, (depth, column) in cut.between.items())]
     stages = []
     for depth in range(deepest + 1):

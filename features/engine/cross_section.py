@@ -68,14 +68,14 @@ def within(function: Callable[[Matrix], Matrix], values: Matrix, groups: Matrix)
     # Codes of any size become 0, 1, … along each row; symbols without a code come last.
     steps = np.zeros(values.shape, dtype=np.int64)
     steps[:, 1:] = np.cumsum(ordered[:, 1:] != ordered[:, :-1], axis=1)
-    places = np.empty(values.shape, dtype=np.int64)
-    np.put_along_axis(places, order, steps, axis=1)
+    group_numbers = np.empty(values.shape, dtype=np.int64)
+    np.put_along_axis(group_numbers, order, steps, axis=1)
     result = np.full(values.shape, np.nan)
-    for place in range(int(places.max(initial=-1, where=known)) + 1):
-        chosen = known & (places == place)
+    for number in range(int(group_numbers.max(initial=-1, where=known)) + 1):
+        chosen = known & (group_numbers == number)
         rows = chosen.any(axis=1)
-        found = function(np.where(chosen[rows], values[rows], np.nan))
-        result[rows] = np.where(chosen[rows], found, result[rows])
+        group_values = function(np.where(chosen[rows], values[rows], np.nan))
+        result[rows] = np.where(chosen[rows], group_values, result[rows])
     return result
 
 

@@ -154,11 +154,11 @@ class Graph:
         for name in self.inputs:
             values[self._slots[Input(name).key]] = inputs[name]
         yield from self._finished(values, -1)
-        for place, node in enumerate(self.nodes):
-            arguments = tuple(_known(values[slot]) for slot in self._arguments[place])
+        for node_index, node in enumerate(self.nodes):
+            arguments = tuple(_known(values[slot]) for slot in self._arguments[node_index])
             results = node.operator.batch(arguments, axes)
-            values[self._first[place] : self._first[place] + len(results)] = results
-            yield from self._finished(values, place)
+            values[self._first[node_index] : self._first[node_index] + len(results)] = results
+            yield from self._finished(values, node_index)
 
     def stream(self, inputs: Mapping[str, Matrix], axes: Axes) -> GraphStream:
         """Return a stream of the graph whose state covers these bars."""
@@ -166,13 +166,13 @@ class Graph:
         for name in self.inputs:
             values[self._slots[Input(name).key]] = inputs[name]
         handles = []
-        for place, node in enumerate(self.nodes):
-            arguments = tuple(_known(values[slot]) for slot in self._arguments[place])
+        for node_index, node in enumerate(self.nodes):
+            arguments = tuple(_known(values[slot]) for slot in self._arguments[node_index])
             handles.append(node.operator.stream(arguments, axes))
-            if self._fed(place):
+            if self._fed(node_index):
                 results = node.operator.batch(arguments, axes)
-                values[self._first[place] : self._first[place] + len(results)] = results
-            for slot in self._dead[place + 1]:
+                values[self._first[node_index] : self._first[node_index] + len(results)] = results
+            for slot in self._dead[node_index + 1]:
                 values[slot] = None
         return GraphStream(self, handles)
 
@@ -193,36 +193,39 @@ class Graph:
             return self._slots[column.key]
         return self._known[column.node.key] + column.index
 
-    def _fed(self, place: int) -> bool:
-        """Return whether another node needs an output of node `place`."""
-        first = self._first[place]
-        own = set(range(first, first + len(self.nodes[place].operator.outputs)))
-        return any(own & set(arguments) for arguments in self._arguments[place + 1 :])
+    def _fed(self, node_index: int) -> bool:
+        """Return whether another node needs an output of node `node_index`."""
+        first = self._first[node_index]
+        own = set(range(first, first + len(self.nodes[node_index].operator.outputs)))
+        return any(own & set(arguments) for arguments in self._arguments[node_index + 1 :])
 
     def _deaths(self) -> list[list[int]]:
         """Return the slots to release after the inputs, and after each node."""
         last = dict.fromkeys(range(self._width), -1)
-        for place, first in enumerate(self._first):
-            for slot in range(first, first + len(self.nodes[place].operator.outputs)):
-                last[slot] = place
-        for place, arguments in enumerate(self._arguments):
+        for node_index, first in enumerate(self._first):
+            for slot in range(first, first + len(self.nodes[node_index].operator.outputs)):
+                last[slot] = node_index
+        for node_index, arguments in enumerate(self._arguments):
             for slot in arguments:
-                last[slot] = max(last[slot], place)
+                last[slot] = max(last[slot], node_index)
         dead: list[list[int]] = [[] for _ in range(len(self.nodes) + 1)]
-        for slot, place in last.items():
-            dead[place + 1].append(slot)
+        for slot, node_index in last.items():
+            dead[node_index + 1].append(slot)
         return dead
 
-    def _finished(self, values: list[Matrix | None], place: int) -> Iterable[tuple[int, Matrix]]:
-        """Yield the requested columns of node `place` (-1: the inputs), then release slots."""
-        if place < 0:
+    def _finished(self, values: list[Matrix | None], node_index: int) -> Iterable[tuple[int, Matrix]]:
+        """Yield the requested columns of node `node_index` (-1: the inputs), then release slots."""
+        if node_index < 0:
             made = range(len(self.inputs))
         else:
-            made = range(self._first[place], self._first[place] + len(self.nodes[place].operator.outputs))
+            made = range(
+                self._first[node_index],
+                self._first[node_index] + len(self.nodes[node_index].operator.outputs),
+            )
         for slot in made:
             for index in self._places.get(slot, ()):
                 yield index, _known(values[slot])
-        for slot in self._dead[place + 1]:
+        for slot in self._dead[node_index + 1]:
             values[slot] = None
 
 

@@ -192,9 +192,9 @@ class Coarser:
         shape = (len(bars.ends), here.shape[1])
         coarse = tuple(unknown(shape) for _ in inputs)
         made = np.zeros(shape, dtype=bool)
-        for place in range(int(bars.counts.max(initial=0))):
-            long = bars.counts > place
-            rows = bars.first[long] + place
+        for offset in range(int(bars.counts.max(initial=0))):
+            long = bars.counts > offset
+            rows = bars.first[long] + offset
             for name, column, values in zip(self.graph.inputs, coarse, inputs, strict=True):
                 column[long] = put_together(name, column[long], made[long], values[rows], here[rows])
             made[long] |= here[rows]

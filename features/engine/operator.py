@@ -82,10 +82,10 @@ SINGLE = ("value",)
 
 def present(inputs: tuple[npt.NDArray[np.float64], ...]) -> Present:
     """Return where all inputs are finite, in the shape of one of them."""
-    found: Present = np.asarray(np.isfinite(inputs[0]))
+    finite: Present = np.asarray(np.isfinite(inputs[0]))
     for values in inputs[1:]:
-        found &= np.isfinite(values)
-    return found
+        finite &= np.isfinite(values)
+    return finite
 
 
 def unknown(shape: tuple[int, int]) -> Matrix:

@@ -156,10 +156,10 @@ def _remembers(column: Column) -> bool:
 def _measured(columns: Sequence[Column]) -> list[int | None]:
     """Measure `_skip` for all outputs of one node."""
     bars = min(max(MIN_BARS, _BARS_A_LOOKBACK * columns[0].lookback), MAX_BARS)
-    found = _measured_over(columns, bars)
-    if any(one is not None and math.isinf(one) for one in found):
-        found = _measured_over(columns, min(_LONGER * bars, MAX_BARS))
-    return [None if one is None or math.isinf(one) else int(one) for one in found]
+    skips = _measured_over(columns, bars)
+    if any(one is not None and math.isinf(one) for one in skips):
+        skips = _measured_over(columns, min(_LONGER * bars, MAX_BARS))
+    return [None if one is None or math.isinf(one) else int(one) for one in skips]
 
 
 def _measured_over(columns: Sequence[Column], bars: int) -> list[float | None]:
@@ -179,7 +179,7 @@ def _settling(values: Matrix) -> float | None:
     whole = values[:, 0]
     later = whole[len(whole) // 2 :]
     tolerance = TOLERANCE * float(np.nanstd(later)) if np.isfinite(later).any() else 0.0
-    skips = [_agreement(values[:, place], whole, tolerance) for place in range(1, values.shape[1])]
+    skips = [_agreement(values[:, start], whole, tolerance) for start in range(1, values.shape[1])]
     return None if None in skips else max(skip for skip in skips if skip is not None)
 
 

@@ -157,18 +157,18 @@ def _parameters(indicator: Indicator, given: Given, place: Place) -> dict[str, P
             f"{_given(len(positional))}",
             positional[len(names)].expression,
         )
-    found: dict[str, Parameter] = {}
+    parameters: dict[str, Parameter] = {}
     for name, one in zip(names, positional, strict=False):
-        found[name] = _parameter(indicator, name, one, place)
+        parameters[name] = _parameter(indicator, name, one, place)
     for name, one in given.keywords.items():
         if name in indicator.inputs and name not in indicator.parameters:
             continue
         if name not in indicator.parameters:
             raise place.wrong(_unknown_parameter(indicator, name), one.expression)
-        if name in found:
+        if name in parameters:
             raise place.wrong(f"'{name}' of '{indicator.name}' is given twice", one.expression)
-        found[name] = _parameter(indicator, name, one, place)
-    return found
+        parameters[name] = _parameter(indicator, name, one, place)
+    return parameters
 
 
 def _parameter(indicator: Indicator, name: str, given: Meant, place: Place) -> Parameter:

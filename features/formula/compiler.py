@@ -102,13 +102,13 @@ class Language:
                 raise Place(here.text).wrong(f"a formula cannot be made of itself: {circle}", named)
             if named.name in self._formulas:
                 continue
-            found = self.find(named.name, Place(here.text), named)
-            if isinstance(found, Formula):
+            resolved = self.find(named.name, Place(here.text), named)
+            if isinstance(resolved, Formula):
                 if len(path) >= DEEPEST_CHAIN:
                     raise Place(here.text).wrong(
                         f"more than {DEEPEST_CHAIN} formulas name one another", named
                     )
-                return named.name, found, _named(found.expression)
+                return named.name, resolved, _named(resolved.expression)
         return None
 
     def is_indicator(self, name: str) -> bool:
@@ -151,12 +151,14 @@ class Language:
         if name in COLUMNS:
             return Meant(Input(name), Name(name))
         try:
-            found = self._resolve(name)
+            resolved = self._resolve(name)
         except UnknownNameError:
             return Meant(Input(name), Extra(name))
-        if isinstance(found, Formula):
+        if isinstance(resolved, Formula):
             return Meant(Input(name), Extra(name))
-        node, settled = indicator_call(found, Given(Call(name), (), {}), self.defaults(found), Place(name))
+        node, settled = indicator_call(
+            resolved, Given(Call(name), (), {}), self.defaults(resolved), Place(name)
+        )
         return Meant(node.output(), settled)
 
 
@@ -225,10 +227,10 @@ class Reading:
             raise self._place.wrong(f"'{at.name}' is a formula: it takes no arguments and has no outputs", at)
         if at.name in ARGUMENTS and not self._language.is_indicator(at.name):
             raise self._place.wrong(f"'{at.name}' is a function; it is written {signature(at.name)}", at)
-        found = self._language.find(at.name, self._place, at)
-        if isinstance(found, Formula):
+        resolved = self._language.find(at.name, self._place, at)
+        if isinstance(resolved, Formula):
             raise self._place.wrong(f"a formula cannot be made of itself: {at.name}", at)
-        return indicator_call(found, self._given(at), self._language.defaults(found), self._place)
+        return indicator_call(resolved, self._given(at), self._language.defaults(resolved), self._place)
 
     def _only_output(self, at: Name | Call, node: Node, settled: Name | Call) -> Meant:
         outputs = node.operator.outputs

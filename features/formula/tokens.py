@@ -46,7 +46,7 @@ def tokens(text: str) -> tuple[Token, ...]:
             text,
             LONGEST,
         )
-    found: list[Token] = []
+    result: list[Token] = []
     position = 0
     while position < len(text):
         match = _TOKEN.match(text, position)
@@ -56,9 +56,9 @@ def tokens(text: str) -> tuple[Token, ...]:
         if kind == "number":
             _alone(text, start, position)
         if kind != "space":
-            found.append(Token(kind, match.group(), start, position))  # type: ignore[arg-type]
-    found.append(Token("end", "", len(text), len(text)))
-    return tuple(found)
+            result.append(Token(kind, match.group(), start, position))  # type: ignore[arg-type]
+    result.append(Token("end", "", len(text), len(text)))
+    return tuple(result)
 
 
 def _alone(text: str, start: int, end: int) -> None:

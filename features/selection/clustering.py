@@ -54,11 +54,11 @@ def clusters(part: TrainingPart) -> Clusters:
     np.fill_diagonal(distance, 0.0)
     tree = linkage(squareform(np.maximum(distance, 0.0), checks=False), "average")
     order = leaves_list(tree).astype(np.intp)
-    given = fcluster(tree, 1.0 - ALIKE, "distance")
+    labels = fcluster(tree, 1.0 - ALIKE, "distance")
     numbers: dict[int, int] = {}
-    for place in order:
-        numbers.setdefault(int(given[place]), len(numbers))
-    of = np.array([numbers[int(one)] for one in given], dtype=np.intp)
+    for leaf in order:
+        numbers.setdefault(int(labels[leaf]), len(numbers))
+    of = np.array([numbers[int(one)] for one in labels], dtype=np.intp)
     medoids = []
     for number in range(len(numbers)):
         members = np.flatnonzero(of == number)
@@ -72,6 +72,6 @@ def _within_bars(part: TrainingPart) -> Matrix:
     ranks = part.ranks.reshape(-1, len(part.names))
     speaks = (part.ranks != 0).any(axis=1).astype(np.float32)
     both = speaks.T @ speaks
-    found = np.divide(ranks.T @ ranks, both, out=np.zeros_like(both), where=both >= len(part) / 4)
-    np.fill_diagonal(found, 1.0)
-    return np.asarray(np.clip(found.astype(np.float64), -1.0, 1.0))
+    mean_correlation = np.divide(ranks.T @ ranks, both, out=np.zeros_like(both), where=both >= len(part) / 4)
+    np.fill_diagonal(mean_correlation, 1.0)
+    return np.asarray(np.clip(mean_correlation.astype(np.float64), -1.0, 1.0))

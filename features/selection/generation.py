@@ -119,7 +119,7 @@ def _coarser(bars: BarPanel) -> str:
 def _drawn(pool: Mapping[str, str], coarser: str, count: int, chance: np.random.Generator) -> list[str]:
     """Draw `count` texts `name = formula`, of each kind by its weight."""
     names = list(pool)
-    plain = [names[place] for place in chance.permutation(len(names))]
+    plain = [names[index] for index in chance.permutation(len(names))]
     kinds: list[Kind] = [*_KINDS, *([partial(_on_coarser, coarser)] if coarser else [])]
     weights = np.array([*_KINDS.values(), *([_COARSER_WEIGHT] if coarser else [])])
     texts = []
@@ -173,7 +173,7 @@ _KINDS: Mapping[Kind, float] = {
 
 def _distinct(texts: Sequence[str], base: FeatureSet | None) -> list[str]:
     """Drop duplicates by meaning or name, candidates of `base`, and formulas that do not compile."""
-    found: list[str] = []
+    distinct: list[str] = []
     own = base.features if base else ()
     meanings, names = {one.column.key for one in own}, {one.name for one in own}
     for text in dict.fromkeys(texts):
@@ -184,8 +184,8 @@ def _distinct(texts: Sequence[str], base: FeatureSet | None) -> list[str]:
         if feature.column.key not in meanings and feature.name not in names:
             meanings.add(feature.column.key)
             names.add(feature.name)
-            found.append(text)
-    return found
+            distinct.append(text)
+    return distinct
 
 
 def _unlike(
@@ -204,8 +204,8 @@ def _unlike(
     scaled = np.divide(scaled, length, out=np.zeros_like(scaled), where=length > 0)
     alike = np.abs(scaled.T @ scaled)
     taken = list(range(keep))
-    for place in range(keep, len(texts)):
-        usable = known[place] >= LEAST_KNOWN and differs[place] >= LEAST_DIFFERENT and length[place] > 0
-        if usable and not (alike[place, taken] > TWINS).any():
-            taken.append(place)
-    return [texts[place] for place in taken]
+    for index in range(keep, len(texts)):
+        usable = known[index] >= LEAST_KNOWN and differs[index] >= LEAST_DIFFERENT and length[index] > 0
+        if usable and not (alike[index, taken] > TWINS).any():
+            taken.append(index)
+    return [texts[index] for index in taken]

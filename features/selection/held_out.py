@@ -50,8 +50,8 @@ def held_out(
     values = backfill(bars, features).values[first:last]
     labelled = np.asarray(np.isfinite(labels))
     ranks = np.stack([unit_ranks(values[..., one], labelled) for one in range(len(features))], axis=-1)
-    found = coefficients(ranks, unit_ranks(labels, labelled))
-    means, errors = mean(found), standard_error(found, horizon)
+    by_bar = coefficients(ranks, unit_ranks(labels, labelled))
+    means, errors = mean(by_bar), standard_error(by_bar, horizon)
     return HeldOut(
         timestamps=bars.timestamps[first:last],
         coefficients=dict(zip(features.names, means.tolist(), strict=True)),

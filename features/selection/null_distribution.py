@@ -58,13 +58,13 @@ def chance(part: TrainingPart, tried: int, seed: int = 0) -> Chance:
     coefficients = part.coefficients
     means = mean(coefficients)
     errors = standard_error(coefficients, part.horizon)
-    place = int(np.argmax(np.abs(means)))
-    best = float(abs(means[place]))
+    index = int(np.argmax(np.abs(means)))
+    best = float(abs(means[index]))
     tried = max(tried, len(part.names))
     largest = _shifted_maxima(part, np.random.default_rng(seed))
     return Chance(
         tried=tried,
-        name=part.names[place],
+        name=part.names[index],
         best=best,
         expected=expected_best(errors, tried),
         shifted=float(largest.mean()),

@@ -91,20 +91,20 @@ class _Work:
             given = self._inputs(stage, seen, columns)
             axes = Axes(self.times[seen], self.symbols[columns], self._days or TradingDays.of(self.times))
             with np.errstate(over="ignore"):
-                for place, matrix in stage.graph.batch(given, axes):
-                    self._opened(stage.names[place], "r+")[columns, rows] = matrix[early:].T
+                for index, matrix in stage.graph.batch(given, axes):
+                    self._opened(stage.names[index], "r+")[columns, rows] = matrix[early:].T
 
     def features(self, columns: slice) -> FeatureFrame:
         """Return the finished features of some symbols."""
-        made = self.feature_set
-        values = np.stack([self._opened(str(place))[columns] for place in range(len(made))])
+        features = self.feature_set
+        values = np.stack([self._opened(str(index))[columns] for index in range(len(features))])
         return FeatureFrame(
             self.times,
             self.symbols[columns],
-            made.names,
+            features.names,
             values.transpose(2, 1, 0),
-            made.hash,
-            made.definition,
+            features.hash,
+            features.definition,
         )
 
     def chunks_of_symbols(self) -> Iterator[slice]:

@@ -104,8 +104,8 @@ class FeatureStore:
 
     def definitions(self, further: Iterable[str] = ()) -> list[Any]:
         """Return the Feast definitions: entity, views, and the feature set as a service."""
-        told: list[Any] = definitions().everything(self._set, self._files, further)
-        return told
+        objects: list[Any] = definitions().everything(self._set, self._files, further)
+        return objects
 
     @property
     def further(self) -> tuple[str, ...]:

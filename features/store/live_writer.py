@@ -69,16 +69,16 @@ class Duty:
 
     def _follow(self) -> None:
         """Update the further windows to those now needed; keep the former ones if that is unknown."""
-        told = ""
+        warning = ""
         try:
             self.streamer.carry_besides(self.further(), self._history)
         except LeaseLostError:
             raise
         except (AlphaloopError, OSError) as error:
-            told = str(error)
-        if told and told != self._told:
-            log.warning("the features of further sets stay as they were at the bar before: %s", told)
-        self._told = told
+            warning = str(error)
+        if warning and warning != self._told:
+            log.warning("the features of further sets stay as they were at the bar before: %s", warning)
+        self._told = warning
 
     def _history(self) -> BarPanel:
         return BarPanel.from_table(self.snapshots.load(self.snapshot))

@@ -152,11 +152,11 @@ class OfflineFiles:
     def _paths(self) -> list[str]:
         """Return every file of features; none if the location does not exist yet."""
         try:
-            found = self._storage.files()
+            files = self._storage.files()
         except DataError:
             return []
         depth = self._storage.root.count("/") + 1
-        return [path for path in found if path.endswith(SUFFIX) and path.count("/") == depth]
+        return [path for path in files if path.endswith(SUFFIX) and path.count("/") == depth]
 
     def _dataset(self, paths: list[str]) -> Any:
         from pyarrow import dataset
@@ -180,8 +180,8 @@ def as_table(frame: FeatureFrame) -> pa.Table:
         "symbol": pa.array(np.tile(np.array(frame.symbols, dtype=object), bars), pa.string()),
         "timestamp": pa.array(moments, _MOMENT),
     }
-    for place, name in enumerate(frame.names):
-        columns[name] = pa.array(frame.values[:, :, place].ravel(), pa.float32(), from_pandas=True)
+    for index, name in enumerate(frame.names):
+        columns[name] = pa.array(frame.values[:, :, index].ravel(), pa.float32(), from_pandas=True)
     return pa.table(columns)
 
 

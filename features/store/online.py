@@ -108,17 +108,17 @@ class OnlineReader:
         as_of, made = as_utc(as_of), Made(feature_set, universe) if feature_set else None
         key = (as_of, tuple(symbols), lookback, made)
         with self._lock:
-            known = self._recent.get(key)
-            if known is not None and (_are(known, made) or self._has_looked(made)):
+            result = self._recent.get(key)
+            if result is not None and (_are(result, made) or self._has_looked(made)):
                 self._recent.move_to_end(key)
             else:
-                known = self._read(key[1], as_of, lookback, made)
-                self._recent[key] = known
+                result = self._read(key[1], as_of, lookback, made)
+                self._recent[key] = result
                 if len(self._recent) > self._cached_reads:
                     self._recent.popitem(last=False)
-        if isinstance(known, MissingStateError):
-            raise known
-        return known
+        if isinstance(result, MissingStateError):
+            raise result
+        return result
 
     def stored(self, symbols: Sequence[str]) -> dict[str, StoredWindow]:
         """Return the stored windows of `symbols`, at any bar; absent symbols are omitted."""
@@ -152,9 +152,9 @@ class OnlineReader:
         for view in views:
             # A view may have been deleted since the registry was read, when no version needed it any more.
             with suppress(MissingStateError):
-                found = self._fetch(symbols, view)
-                if _count(found, as_of, made) > right or not any(made.of(one) for one in best.values()):
-                    best, right = found or best, _count(found, as_of, made)
+                candidates = self._fetch(symbols, view)
+                if _count(candidates, as_of, made) > right or not any(made.of(one) for one in best.values()):
+                    best, right = candidates or best, _count(candidates, as_of, made)
         return best
 
     def _has_looked(self, made: Made | None) -> bool:
@@ -216,14 +216,14 @@ class OnlineReader:
                 entity_rows=[{"symbol": symbol} for symbol in symbols],
             ).proto
         columns = dict(zip(response.metadata.feature_names.val, response.results, strict=True))
-        found = {}
+        windows = {}
         for row, symbol in enumerate(symbols):
             packed = columns["window"].values[row].bytes_val
             if packed:
                 values, bar = unpack(packed)
                 lineage = {name: columns[name].values[row].string_val for name in names if name != "window"}
-                found[symbol] = StoredWindow(to_datetime(bar), values, **lineage)
-        return found
+                windows[symbol] = StoredWindow(to_datetime(bar), values, **lineage)
+        return windows
 
 
 def _are(known: OnlineWindows | MissingStateError, made: Made | None) -> bool:

@@ -31,22 +31,22 @@ def deviations(windows: Values) -> Values:
 def mean(windows: Values) -> Values:
     """Return the mean, `[...]`."""
     shifted = windows - windows[..., -1:]
-    found: Values = windows[..., -1] + np.add.reduce(shifted, axis=-1) / windows.shape[-1]
-    return found
+    result: Values = windows[..., -1] + np.add.reduce(shifted, axis=-1) / windows.shape[-1]
+    return result
 
 
 def variance(windows: Values, freedom: int = 1) -> Values:
     """Return the sum of squared deviations over `length - freedom`, `[...]`."""
     centred = deviations(windows)
-    found: Values = np.add.reduce(centred * centred, axis=-1) / (windows.shape[-1] - freedom)
-    return found
+    result: Values = np.add.reduce(centred * centred, axis=-1) / (windows.shape[-1] - freedom)
+    return result
 
 
 def covariance(first: Values, second: Values) -> Values:
     """Return the sum of products of deviations over `length - 1`, `[...]`."""
     products = deviations(first) * deviations(second)
-    found: Values = np.add.reduce(products, axis=-1) / (first.shape[-1] - 1)
-    return found
+    result: Values = np.add.reduce(products, axis=-1) / (first.shape[-1] - 1)
+    return result
 
 
 def correlation(first: Values, second: Values) -> Values:
@@ -80,11 +80,11 @@ def standardised_moment(windows: Values, order: int) -> Values:
 def quantile(windows: Values, share: float) -> Values:
     """Return the `share` quantile, linear between order statistics (Hyndman and Fan 1996, type 7)."""
     ordered = np.sort(windows, axis=-1)
-    place = share * (windows.shape[-1] - 1)
-    low = int(place)
+    position = share * (windows.shape[-1] - 1)
+    low = int(position)
     high = min(low + 1, windows.shape[-1] - 1)
-    found: Values = ordered[..., low] + (ordered[..., high] - ordered[..., low]) * (place - low)
-    return found
+    result: Values = ordered[..., low] + (ordered[..., high] - ordered[..., low]) * (position - low)
+    return result
 
 
 def simple_returns(windows: Values) -> Values:

@@ -38,14 +38,14 @@ def write(settings: Settings, folder: Path | None = None) -> Path:
     folder = (folder or settings.paths.feast / "repo").resolve()
     store = settings.paths.feast.resolve()
     wanted = settings.features
-    told = yaml.safe_dump(configuration(store, online_address(wanted.online)), sort_keys=False)
+    configuration_text = yaml.safe_dump(configuration(store, online_address(wanted.online)), sort_keys=False)
     choice = wanted.model_dump(mode="json", include={"set", "formulas", "files", "offline"})
     choice["files"] = [str(Path(file).resolve()) for file in wanted.files]
     if wanted.offline and not wanted.offline.startswith(SCHEME):
         choice["offline"] = str(Path(wanted.offline).resolve())
     choice |= {"store": str(store)}
     text = json.dumps(choice, indent=2, sort_keys=True) + "\n"
-    for name, content in ((CONFIGURATION, told), (DEFINITIONS, _PROGRAM), (CHOICE, text)):
+    for name, content in ((CONFIGURATION, configuration_text), (DEFINITIONS, _PROGRAM), (CHOICE, text)):
         _write(folder / name, content)
     return folder
 

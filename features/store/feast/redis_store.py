@@ -130,10 +130,10 @@ def _fields(view: str, row: Row) -> list[str | bytes]:
     _, values, moment, _ = row
     stamp = Timestamp()
     stamp.FromDatetime(moment)
-    found: list[str | bytes] = [f"_ts:{view}", stamp.SerializeToString()]
+    fields: list[str | bytes] = [f"_ts:{view}", stamp.SerializeToString()]
     for name, value in values.items():
-        found += [_mmh3(f"{view}:{name}"), value.SerializeToString()]
-    return found
+        fields += [_mmh3(f"{view}:{name}"), value.SerializeToString()]
+    return fields
 
 
 def _ordinal(moment: datetime) -> str:

@@ -214,15 +214,15 @@ class FeatureSet:
 
     def _understood(self, texts: Iterable[str]) -> tuple[Feature, ...]:
         language = Language(self._resolve)
-        compiled = []
+        result = []
         for text in texts:
             formula = parse(text)
-            meaning = language.meaning(formula)
+            compiled = language.compile(formula)
             named = formula.expression
             if isinstance(named, Name) and named.name in self._formulas:
-                meaning = language.meaning(self._formulas[named.name])
-            compiled.append(Feature(column_name(formula), meaning.spelling, meaning.column))
-        return tuple(compiled)
+                compiled = language.compile(self._formulas[named.name])
+            result.append(Feature(column_name(formula), compiled.text, compiled.column))
+        return tuple(result)
 
     def _resolve(self, name: str) -> Indicator | Formula:
         if name in self._own:

@@ -138,7 +138,7 @@ class Graph:
         self._places: dict[int, list[int]] = {}
         for index, slot in enumerate(self._wanted):
             self._places.setdefault(slot, []).append(index)
-        self._dead = self._deaths()
+        self._released = self._slots_to_release()
 
     @property
     def cross(self) -> bool:
@@ -172,7 +172,7 @@ class Graph:
             if self._fed(node_index):
                 results = node.operator.batch(arguments, axes)
                 values[self._first[node_index] : self._first[node_index] + len(results)] = results
-            for slot in self._dead[node_index + 1]:
+            for slot in self._released[node_index + 1]:
                 values[slot] = None
         return GraphStream(self, handles)
 
@@ -199,7 +199,7 @@ class Graph:
         own = set(range(first, first + len(self.nodes[node_index].operator.outputs)))
         return any(own & set(arguments) for arguments in self._arguments[node_index + 1 :])
 
-    def _deaths(self) -> list[list[int]]:
+    def _slots_to_release(self) -> list[list[int]]:
         """Return the slots to release after the inputs, and after each node."""
         last = dict.fromkeys(range(self._width), -1)
         for node_index, first in enumerate(self._first):
@@ -225,7 +225,7 @@ class Graph:
         for slot in made:
             for index in self._places.get(slot, ()):
                 yield index, _known(values[slot])
-        for slot in self._dead[node_index + 1]:
+        for slot in self._released[node_index + 1]:
             values[slot] = None
 
 

@@ -55,14 +55,14 @@ def _value(call: Call, arguments: tuple[Meant, ...], by: Meant | None, place: Pl
 
 def _bars(name: str, given: Meant, place: Place) -> int:
     if isinstance(given.value, float) and given.value < 0:
-        raise place.wrong(f"{name} by {given.value:g} bars would look into the future", given.expression)
-    return place.whole(given, f"the bars of {name}", 0 if name == "lag" else 1, LONGEST)
+        raise place.error(f"{name} by {given.value:g} bars would look into the future", given.expression)
+    return place.whole_number(given, f"the bars of {name}", 0 if name == "lag" else 1, LONGEST)
 
 
 def _in_order(arguments: tuple[Meant, ...], place: Place) -> None:
     low, high = arguments[1].value, arguments[2].value
     if isinstance(low, float) and isinstance(high, float) and low > high:
-        raise place.wrong(f"clip needs low <= high, not {low:g} and {high:g}", arguments[1].expression)
+        raise place.error(f"clip needs low <= high, not {low:g} and {high:g}", arguments[1].expression)
 
 
 def _placed(given: Given, place: Place) -> tuple[tuple[Meant, ...], Meant | None]:
@@ -79,9 +79,9 @@ def _placed(given: Given, place: Place) -> tuple[tuple[Meant, ...], Meant | None
     by_name = dict(zip(names, given.arguments, strict=False))
     for keyword, value in given.keywords.items():
         if keyword not in names:
-            raise place.wrong(f"{signature(call.name)} has no argument '{keyword}'", value.expression)
+            raise place.error(f"{signature(call.name)} has no argument '{keyword}'", value.expression)
         if keyword in by_name:
-            raise place.wrong(f"'{keyword}' of {signature(call.name)} is given twice", value.expression)
+            raise place.error(f"'{keyword}' of {signature(call.name)} is given twice", value.expression)
         by_name[keyword] = value
     needed = [name for name in names if name not in OPTIONAL]
     if any(name not in by_name for name in needed):
@@ -91,7 +91,7 @@ def _placed(given: Given, place: Place) -> tuple[tuple[Meant, ...], Meant | None
 
 def _count(call: Call, given: Given, place: Place) -> FormulaError:
     count = len(given.arguments) + len(given.keywords)
-    return place.wrong(f"{signature(call.name)} cannot take {_plural(count, 'argument')}", call)
+    return place.error(f"{signature(call.name)} cannot take {_plural(count, 'argument')}", call)
 
 
 def indicator_call(
@@ -107,7 +107,7 @@ def indicator_call(
     try:
         node = indicator.apply(columns, parameters)
     except InputError as error:
-        raise place.wrong(str(error), given.call) from error
+        raise place.error(str(error), given.call) from error
     expressions = [one.expression for one in series]
     if expressions == [one.expression for one in defaults]:
         expressions = []
@@ -124,7 +124,7 @@ def _series(
     """Return the indicator's input series in order."""
     leading, names = _leading(given), indicator.inputs
     if leading and len(leading) != len(names):
-        raise place.wrong(
+        raise place.error(
             f"'{indicator.name}' takes {len(names)} series ({', '.join(names)}), or none for these; "
             f"{_given(len(leading))}",
             given.call,
@@ -133,7 +133,7 @@ def _series(
     for keyword, one in given.keywords.items():
         if keyword in names and keyword not in indicator.parameters:
             if keyword in by_name:
-                raise place.wrong(f"'{keyword}' of '{indicator.name}' is given twice", one.expression)
+                raise place.error(f"'{keyword}' of '{indicator.name}' is given twice", one.expression)
             by_name[keyword] = one
     return tuple(by_name.get(name, default) for name, default in zip(names, defaults, strict=True))
 
@@ -150,9 +150,9 @@ def _parameters(indicator: Indicator, given: Given, place: Place) -> dict[str, P
     positional = given.arguments[len(_leading(given)) :]
     for one in positional:
         if is_series(one.value):
-            raise place.wrong(f"the series of '{indicator.name}' come before its parameters", one.expression)
+            raise place.error(f"the series of '{indicator.name}' come before its parameters", one.expression)
     if len(positional) > len(names):
-        raise place.wrong(
+        raise place.error(
             f"'{indicator.name}' takes {_plural(len(names), 'parameter')} ({', '.join(names) or 'none'}); "
             f"{_given(len(positional))}",
             positional[len(names)].expression,
@@ -164,16 +164,16 @@ def _parameters(indicator: Indicator, given: Given, place: Place) -> dict[str, P
         if name in indicator.inputs and name not in indicator.parameters:
             continue
         if name not in indicator.parameters:
-            raise place.wrong(_unknown_parameter(indicator, name), one.expression)
+            raise place.error(_unknown_parameter(indicator, name), one.expression)
         if name in parameters:
-            raise place.wrong(f"'{name}' of '{indicator.name}' is given twice", one.expression)
+            raise place.error(f"'{name}' of '{indicator.name}' is given twice", one.expression)
         parameters[name] = _parameter(indicator, name, one, place)
     return parameters
 
 
 def _parameter(indicator: Indicator, name: str, given: Meant, place: Place) -> Parameter:
     if not isinstance(given.value, float | str):
-        raise place.wrong(
+        raise place.error(
             f"parameter '{name}' of '{indicator.name}' is a series; it must be "
             f"{'a string' if isinstance(indicator.parameters[name], str) else 'a number'}",
             given.expression,
@@ -184,7 +184,7 @@ def _parameter(indicator: Indicator, name: str, given: Meant, place: Place) -> P
     try:
         return indicator.bind({name: value})[name]
     except InputError as error:
-        raise place.wrong(str(error), given.expression) from error
+        raise place.error(str(error), given.expression) from error
 
 
 def _unknown_parameter(indicator: Indicator, name: str) -> str:

@@ -53,7 +53,7 @@ class Meaning:
     expression: Expression
 
     @property
-    def spelling(self) -> str:
+    def text(self) -> str:
         """The formula in canonical form."""
         return canonical(self.expression)
 
@@ -67,7 +67,7 @@ class Language:
         self._depths: dict[str, int] = {}
         self._defaults: dict[str, tuple[Meant, ...]] = {}
 
-    def meaning(self, formula: Formula) -> Meaning:
+    def compile(self, formula: Formula) -> Meaning:
         """Compile `formula` and the formulas it names.
 
         Raises `FormulaError` that points at the fault, in this formula or in one that it names.
@@ -83,14 +83,14 @@ class Language:
                 path.append(below)
                 continue
             path.pop()
-            meaning = Reading(self, here).meaning()
-            if self._depth(meaning.column) > DEEPEST_GRAPH:
+            compiled = Reading(self, here).compile()
+            if self._depth(compiled.column) > DEEPEST_GRAPH:
                 raise FormulaError(
                     f"with the formulas that it names it is deeper than {DEEPEST_GRAPH} levels", here.text, 0
                 )
             if not path:
-                return meaning
-            self._formulas[name] = meaning
+                return compiled
+            self._formulas[name] = compiled
 
     def _next(
         self, here: Formula, waiting: Iterator[Name | Call], path: list[str]
@@ -99,13 +99,13 @@ class Language:
         for named in waiting:
             if named.name in path and (path[0] != named.name or not self.is_indicator(named.name)):
                 circle = " -> ".join([*path[path.index(named.name) :], named.name])
-                raise Place(here.text).wrong(f"a formula cannot be made of itself: {circle}", named)
+                raise Place(here.text).error(f"a formula cannot be made of itself: {circle}", named)
             if named.name in self._formulas:
                 continue
             resolved = self.find(named.name, Place(here.text), named)
             if isinstance(resolved, Formula):
                 if len(path) >= DEEPEST_CHAIN:
-                    raise Place(here.text).wrong(
+                    raise Place(here.text).error(
                         f"more than {DEEPEST_CHAIN} formulas name one another", named
                     )
                 return named.name, resolved, _named(resolved.expression)
@@ -126,7 +126,7 @@ class Language:
             known = (*error.known, *COLUMNS, *ARGUMENTS)
             near = get_close_matches(name[:64].lower(), known, 3)
             hint = f"; did you mean {' or '.join(near)}?" if near else ""
-            raise place.wrong(f"unknown name '{name[:64]}'{hint}", at) from error
+            raise place.error(f"unknown name '{name[:64]}'{hint}", at) from error
 
     def _depth(self, column: Column) -> int:
         # Named formulas were measured before, so the recursion covers one formula only.
@@ -137,7 +137,7 @@ class Language:
             self._depths[column.node.key] = 1 + below
         return self._depths[column.node.key]
 
-    def known(self, name: str) -> Meaning | None:
+    def compiled(self, name: str) -> Meaning | None:
         """Return a named formula that is compiled already; those that a formula names always are."""
         return self._formulas.get(name)
 
@@ -169,11 +169,11 @@ class Reading:
         self._language, self._formula = language, formula
         self._place = Place(formula.text)
 
-    def meaning(self) -> Meaning:
+    def compile(self) -> Meaning:
         """Compile the whole formula. Raises `FormulaError` unless it is a series."""
         meant = self._read(self._formula.expression)
         if isinstance(meant.value, float | str):
-            raise self._place.wrong(
+            raise self._place.error(
                 f"this is {kind_of(meant.value)} and not a feature: it does not depend on the bars",
                 self._formula.expression,
             )
@@ -189,7 +189,7 @@ class Reading:
                 return self._name(at)
             case Extra(name):
                 if name in COLUMNS:
-                    raise self._place.wrong(f"'{name}' is a column of every bar; write {name}", at)
+                    raise self._place.error(f"'{name}' is a column of every bar; write {name}", at)
                 return Meant(Input(name), at)
             case Call():
                 return self._call(at)
@@ -203,7 +203,7 @@ class Reading:
     def _name(self, at: Name) -> Meant:
         if at.name in COLUMNS:
             return Meant(Input(at.name), at)
-        known = self._language.known(at.name)
+        known = self._language.compiled(at.name)
         if known is not None:
             return Meant(known.column, at)
         return self._only_output(at, *self._indicator(at))
@@ -222,32 +222,32 @@ class Reading:
     def _indicator(self, at: Name | Call) -> tuple[Node, Name | Call]:
         """Return the indicator's node. Raises `FormulaError` if the name is anything else."""
         if at.name in COLUMNS:
-            raise self._place.wrong(f"'{at.name}' is a column of the bars and takes no arguments", at)
-        if self._language.known(at.name) is not None:
-            raise self._place.wrong(f"'{at.name}' is a formula: it takes no arguments and has no outputs", at)
+            raise self._place.error(f"'{at.name}' is a column of the bars and takes no arguments", at)
+        if self._language.compiled(at.name) is not None:
+            raise self._place.error(f"'{at.name}' is a formula: it takes no arguments and has no outputs", at)
         if at.name in ARGUMENTS and not self._language.is_indicator(at.name):
-            raise self._place.wrong(f"'{at.name}' is a function; it is written {signature(at.name)}", at)
+            raise self._place.error(f"'{at.name}' is a function; it is written {signature(at.name)}", at)
         resolved = self._language.find(at.name, self._place, at)
         if isinstance(resolved, Formula):
-            raise self._place.wrong(f"a formula cannot be made of itself: {at.name}", at)
+            raise self._place.error(f"a formula cannot be made of itself: {at.name}", at)
         return indicator_call(resolved, self._given(at), self._language.defaults(resolved), self._place)
 
     def _only_output(self, at: Name | Call, node: Node, settled: Name | Call) -> Meant:
         outputs = node.operator.outputs
         if len(outputs) > 1:
             choices = ", ".join(f".{name}" for name in outputs)
-            raise self._place.wrong(f"'{at.name}' has several outputs; add one of {choices}", at)
+            raise self._place.error(f"'{at.name}' has several outputs; add one of {choices}", at)
         return Meant(node.output(), settled)
 
     def _output(self, at: Output) -> Meant:
         if (isinstance(at.of, Call) and at.of.name in ARGUMENTS) or at.of.name in COLUMNS:
-            raise self._place.wrong(f"'{at.of.name}' has no outputs", at)
+            raise self._place.error(f"'{at.of.name}' has no outputs", at)
         node, settled = self._indicator(at.of)
         outputs = node.operator.outputs
         if at.output not in outputs:
             near = get_close_matches(at.output[:64], outputs, 1)
             hint = f"; did you mean .{near[0]}?" if near else f"; it has: {', '.join(outputs)}"
-            raise self._place.wrong(f"'{at.of.name}' has no output '{at.output[:64]}'{hint}", at)
+            raise self._place.error(f"'{at.of.name}' has no output '{at.output[:64]}'{hint}", at)
         expression = Output(settled, at.output, at.span) if len(outputs) > 1 else settled
         return Meant(node.output(at.output), expression)
 
@@ -269,7 +269,7 @@ class Reading:
     def _binary(self, at: Binary) -> Meant:
         left, right = self._read(at.left), self._read(at.right)
         if at.operator == "/" and right.value == 0.0 and isinstance(right.value, float):
-            raise self._place.wrong("division by zero", at)
+            raise self._place.error("division by zero", at)
         value = pointwise(at.operator, SIGNS[at.operator], (left, right), self._place, at)
         return Meant(value, Binary(at.operator, left.expression, right.expression, at.span))
 
@@ -277,14 +277,14 @@ class Reading:
         inside = self._read(at.of)
         series = self._place.series(inside)
         if any(isinstance(one, Coarser) for one in walk(at.of)):
-            raise self._place.wrong("this is on coarser bars already; @ is written once", at)
+            raise self._place.error("this is on coarser bars already; @ is written once", at)
         value = coarser(series, at.count, at.unit)
         return Meant(value, Coarser(inside.expression, at.count, at.unit, at.span))
 
 
 def meaning(formula: Formula, resolve: Resolve) -> Meaning:
-    """Compile one formula; see `Language.meaning`."""
-    return Language(resolve).meaning(formula)
+    """Compile one formula; see `Language.compile`."""
+    return Language(resolve).compile(formula)
 
 
 def _named(expression: Expression) -> Iterator[Name | Call]:

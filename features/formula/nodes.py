@@ -35,23 +35,23 @@ class Place:
 
     text: str
 
-    def wrong(self, what: str, at: Expression) -> FormulaError:
+    def error(self, what: str, at: Expression) -> FormulaError:
         """Return the error that points at expression `at`."""
         return FormulaError(what, self.text, at.span.start)
 
     def series(self, given: Meant) -> Column:
         """Return the value as a series. Raises `FormulaError` for a number or string."""
         if isinstance(given.value, float | str):
-            raise self.wrong(f"a series is needed here, not {kind_of(given.value)}", given.expression)
+            raise self.error(f"a series is needed here, not {kind_of(given.value)}", given.expression)
         return given.value
 
-    def whole(self, given: Meant, what: str, least: int, most: int) -> int:
+    def whole_number(self, given: Meant, what: str, least: int, most: int) -> int:
         """Return the value as a whole number from `least` to `most`. Raises `FormulaError` for others."""
         value = given.value
         if not isinstance(value, float):
-            raise self.wrong(f"{what} must be a whole number, not {kind_of(value)}", given.expression)
+            raise self.error(f"{what} must be a whole number, not {kind_of(value)}", given.expression)
         if not (value.is_integer() and least <= value <= most):
-            raise self.wrong(f"{what} must be a whole number from {least} to {most}", given.expression)
+            raise self.error(f"{what} must be a whole number from {least} to {most}", given.expression)
         return int(value)
 
 
@@ -78,7 +78,7 @@ def pointwise(name: str, function: Function, given: tuple[Meant, ...], place: Pl
     """Apply `function` to each bar separately; numbers alone are folded into a number."""
     for one in given:
         if isinstance(one.value, str):
-            raise place.wrong("a number or a series is needed here, not a string", one.expression)
+            raise place.error("a number or a series is needed here, not a string", one.expression)
     numbers = tuple(one.value if isinstance(one.value, float) else None for one in given)
     series = tuple(one.value for one in given if not isinstance(one.value, float | str))
     if not series:
@@ -92,7 +92,7 @@ def choice(given: tuple[Meant, Meant, Meant], place: Place) -> Value:
     """Select the second value where the first is true, else the third."""
     for one in given:
         if isinstance(one.value, str):
-            raise place.wrong("a number or a series is needed here, not a string", one.expression)
+            raise place.error("a number or a series is needed here, not a string", one.expression)
     condition, chosen, other = (one.value for one in given)
     if isinstance(condition, float):
         return chosen if condition else other
@@ -123,7 +123,7 @@ def _folded(function: Function, numbers: tuple[float | None, ...], place: Place,
     with np.errstate(all="ignore"):
         value = float(function.function(*(np.float64(number or 0.0) for number in numbers)))
     if not np.isfinite(value):
-        raise place.wrong("these numbers give no finite number", at)
+        raise place.error("these numbers give no finite number", at)
     return value
 
 

@@ -83,15 +83,15 @@ class FeatureStore:
         processes may call this at once: a lock serialises them, because creating a fresh registry twice at a
         time fails.
         """
-        self._tell(
+        self._register(
             self.definitions(further or ()), lambda one: further is not None or not is_further(one.name)
         )
 
     def apply_windows(self, further: Iterable[str]) -> None:
         """Register the online views only; definitions for training stay unchanged."""
-        self._tell(definitions().windows(self._files, further), lambda one: is_further(one.name))
+        self._register(definitions().windows(self._files, further), lambda one: is_further(one.name))
 
-    def _tell(self, wanted: list[Any], ours: Callable[[Any], bool]) -> None:
+    def _register(self, wanted: list[Any], ours: Callable[[Any], bool]) -> None:
         """Register `wanted` with Feast and delete our views and services that are not in it."""
         with exclusive(self._folder / "apply.lock"), translated(self._folder, self._online):
             former = [one for one in self._former(wanted) if ours(one)]
@@ -137,7 +137,7 @@ class FeatureStore:
         """Build the offline features of a universe larger than memory; see `features.store.bulk.build`."""
         require_joinable(self._set.names)
         self._files.require_elsewhere_absent(symbols, name)
-        self._files.receive(name, lambda path: bulk.build(read, symbols, timestamps, self._set, path))
+        self._files.replace_file(name, lambda path: bulk.build(read, symbols, timestamps, self._set, path))
         return self._files.address(name)
 
     def training_frame(self, rows: pa.Table) -> pa.Table:
@@ -189,7 +189,7 @@ class FeatureStore:
         return [one for one in known if (type(one), one.name) not in names]
 
     def _require_offline(self) -> None:
-        if not self._files.there:
+        if not self._files.exist:
             raise MissingStateError(f"there are no offline features in {self._files}; {REMEDY}")
 
 

@@ -35,7 +35,7 @@ class Duty:
     snapshots: SnapshotStore
     snapshot: str
     further: InUse = tuple
-    _told: str = ""
+    _last_warning: str = ""
 
     @property
     def last(self) -> datetime | None:
@@ -71,14 +71,14 @@ class Duty:
         """Update the further windows to those now needed; keep the former ones if that is unknown."""
         warning = ""
         try:
-            self.streamer.carry_besides(self.further(), self._history)
+            self.streamer.set_further(self.further(), self._history)
         except LeaseLostError:
             raise
         except (AlphaloopError, OSError) as error:
             warning = str(error)
-        if warning and warning != self._told:
+        if warning and warning != self._last_warning:
             log.warning("the features of further sets stay as they were at the bar before: %s", warning)
-        self._told = warning
+        self._last_warning = warning
 
     def _history(self) -> BarPanel:
         return BarPanel.from_table(self.snapshots.load(self.snapshot))

@@ -52,7 +52,7 @@ class OfflineFiles:
         return environment_endpoint() if self.remote else ""
 
     @property
-    def there(self) -> bool:
+    def exist(self) -> bool:
         """Whether there is any file."""
         return bool(self._names())
 
@@ -64,10 +64,10 @@ class OfflineFiles:
 
     def write(self, frame: FeatureFrame, name: str) -> str:
         """Replace file `name` atomically by the features of `frame`; return its address."""
-        self.receive(name, lambda path: pq.write_table(as_table(frame), path, compression="zstd"))
+        self.replace_file(name, lambda path: pq.write_table(as_table(frame), path, compression="zstd"))
         return self.address(name)
 
-    def receive(self, name: str, make: Callable[[Path], object]) -> None:
+    def replace_file(self, name: str, make: Callable[[Path], object]) -> None:
         """Let `make` write a file, which then replaces `name` atomically."""
         if not self.remote:
             replace_with(Path(self.address(name)), make)

@@ -153,7 +153,9 @@ class OnlineReader:
             # A view may have been deleted since the registry was read, when no version needed it any more.
             with suppress(MissingStateError):
                 candidates = self._fetch(symbols, view)
-                if _count(candidates, as_of, made) > right or not any(made.of(one) for one in best.values()):
+                if _count(candidates, as_of, made) > right or not any(
+                    made.matches(one) for one in best.values()
+                ):
                     best, right = candidates or best, _count(candidates, as_of, made)
         return best
 
@@ -228,10 +230,12 @@ class OnlineReader:
 
 def _are(known: OnlineWindows | MissingStateError, made: Made | None) -> bool:
     """Return whether these are the requested windows."""
-    return not isinstance(known, MissingStateError) and (made is None or made.of(known))
+    return not isinstance(known, MissingStateError) and (made is None or made.matches(known))
 
 
 def _count(stored: dict[str, StoredWindow], as_of: datetime, made: Made | None) -> int:
     """Count the windows at `as_of` that match `made`."""
     moment = to_datetime64(as_of)
-    return sum((made is None or made.of(one)) and to_datetime64(one.bar) == moment for one in stored.values())
+    return sum(
+        (made is None or made.matches(one)) and to_datetime64(one.bar) == moment for one in stored.values()
+    )

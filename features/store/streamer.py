@@ -156,7 +156,7 @@ class Streamer:
         self._require_lease()
         self._lease.require()
 
-    def carry_besides(self, further: Sequence[Further], history: Callable[[], BarPanel]) -> None:
+    def set_further(self, further: Sequence[Further], history: Callable[[], BarPanel]) -> None:
         """Update exactly these further windows, besides the main ones, from the next bar on.
 
         `history` returns the bars up to the last one, the same that this streamer began with and received; it
@@ -165,10 +165,10 @@ class Streamer:
         a history that ends elsewhere, and as `require_lease` does.
         """
         self._require_lease()
-        held = self._carried.next(further, history)
+        held = self._carried.plan(further, history)
         if held.keys() != self._carried.further.keys():
             # Dropped windows are written no more, even if deleting their views fails below.
-            self._carried.keep(held)
+            self._carried.keep_only(held)
             # After a takeover the views belong to the next writer, so check before deleting any.
             self.require_lease()
             self._store.apply_windows([further_view(made) for made in held])
@@ -203,7 +203,7 @@ class Streamer:
         """
         self._require_lease()
         self._refuse_older(bars.timestamp)
-        self._carried.carry(bars)
+        self._carried.update(bars)
         self._write(snapshot)
         return self._carried.main.latest
 

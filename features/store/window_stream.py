@@ -56,7 +56,7 @@ class WindowStream:
         latest: Panel = self._windows[:, -1].copy()
         return latest
 
-    def carry(self, bars: Slice) -> None:
+    def update(self, bars: Slice) -> None:
         """Update by one bar; the last bar again changes nothing.
 
         Raises `DataError` for an older bar, and for the last one with other prices.

@@ -35,7 +35,7 @@ class Carried:
         """Timestamp of the last bar; None before the first."""
         return self.main.last
 
-    def next(self, further: Sequence[Further], history: Callable[[], BarPanel]) -> dict[Made, WindowStream]:
+    def plan(self, further: Sequence[Further], history: Callable[[], BarPanel]) -> dict[Made, WindowStream]:
         """Return the further windows to update from now on if `further` is requested; changes nothing yet.
 
         Windows no longer requested are kept for one more bar. Raises `DataError` for a history that ends
@@ -56,21 +56,21 @@ class Carried:
         self._wanted = wanted
         return held
 
-    def keep(self, made: Collection[Made]) -> None:
+    def keep_only(self, made: Collection[Made]) -> None:
         """Drop all further windows except those of `made`."""
         self.further = {one: stream for one, stream in self.further.items() if one in made}
 
-    def carry(self, bars: Slice) -> None:
-        """Update by one bar, as `WindowStream.carry` does."""
-        self.main.carry(bars)
+    def update(self, bars: Slice) -> None:
+        """Update by one bar, as `WindowStream.update` does."""
+        self.main.update(bars)
         for made, one in tuple(self.further.items()):
             try:
-                one.carry(bars)
+                one.update(bars)
             except DataError:
                 raise
             except Exception as error:  # noqa: BLE001 - told, and of one set alone
                 self._leave_out(made, error)
-                self.keep(self.further.keys() - {made})
+                self.keep_only(self.further.keys() - {made})
 
     def _others(self, further: Sequence[Further]) -> dict[Made, Further]:
         """Return the requested sets that are not the settings' own."""

@@ -32,7 +32,7 @@ class Made:
     feature_set: str
     universe: str = ""
 
-    def of(self, windows: StoredWindow | OnlineWindows) -> bool:
+    def matches(self, windows: StoredWindow | OnlineWindows) -> bool:
         """Return whether `windows` were computed from this feature set and universe."""
         same = not (self.universe and windows.universe) or self.universe == windows.universe
         return same and self.feature_set == windows.feature_set
@@ -87,7 +87,7 @@ class OnlineWindows:
 
     def made_of(self, feature_set: str, universe: str = "") -> bool:
         """Return whether the windows are of that feature set and, if it ranks, that universe (hashes)."""
-        return Made(feature_set, universe).of(self)
+        return Made(feature_set, universe).matches(self)
 
 
 def pack(window: Window, bar: np.datetime64) -> bytes:
@@ -128,7 +128,7 @@ def select(
     if not current:
         raise StaleFeaturesError(_age(stored, symbols, as_of))
     anyhow = next(iter(current.values()))
-    first = next((one for one in current.values() if wanted is not None and wanted.of(one)), anyhow)
+    first = next((one for one in current.values() if wanted is not None and wanted.matches(one)), anyhow)
     made = (first.feature_set, first.universe)
     same = {symbol: one for symbol, one in current.items() if (one.feature_set, one.universe) == made}
     kept = min(len(one.values) for one in same.values())

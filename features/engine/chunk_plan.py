@@ -1,8 +1,8 @@
-"""Plan that cuts a graph into stages, each of which needs only a part of the bars at a time.
+"""Plan that cuts a graph into stages, each over a part of the bars.
 
 Operators over a symbol's own past need some symbols and all bars; those over the universe need all symbols
-and some bars. Stages alternate between the two. A result that a later stage needs is an intermediate
-series, kept under a name.
+and some bars. Stages alternate between the two. A result that a later stage needs is an intermediate series,
+kept under a name.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def plan(columns: Sequence[Column]) -> list[Stage]:
 
 
 def _level(column: Column) -> int:
-    """Return an even level if the last operator reads one symbol, an odd one if it reads the universe."""
+    """Return an even level if the last operator reads one symbol, odd if it reads the universe."""
     if isinstance(column, Input):
         return 0
     below = max((_level(argument) for argument in column.node.arguments), default=0)

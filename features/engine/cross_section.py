@@ -16,7 +16,10 @@ Matrix = npt.NDArray[np.float64]
 
 
 def share_positive(values: Matrix) -> Matrix:
-    """Return the share of each row's finite values above zero, minus 0.5, for every symbol with a value."""
+    """Return the share of each row's finite values above zero, minus 0.5.
+
+    Every symbol with a value gets it; NaN for others.
+    """
     finite = np.isfinite(values)
     count = finite.sum(axis=1, keepdims=True)
     share = (values > 0).sum(axis=1, keepdims=True) / np.maximum(count, 1) - 0.5

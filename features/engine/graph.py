@@ -133,11 +133,11 @@ class Graph:
         self._width = len(self._slots)
         self._known: dict[str, int] = {}
         for column in columns:
-            self._place(column)
-        self._wanted = tuple(self._slot(column) for column in columns)
-        self._places: dict[int, list[int]] = {}
-        for index, slot in enumerate(self._wanted):
-            self._places.setdefault(slot, []).append(index)
+            self._add(column)
+        self._column_slots = tuple(self._slot(column) for column in columns)
+        self._columns_by_slot: dict[int, list[int]] = {}
+        for index, slot in enumerate(self._column_slots):
+            self._columns_by_slot.setdefault(slot, []).append(index)
         self._released = self._slots_to_release()
 
     @property
@@ -176,12 +176,12 @@ class Graph:
                 values[slot] = None
         return GraphStream(self, handles)
 
-    def _place(self, column: Column) -> None:
+    def _add(self, column: Column) -> None:
         if isinstance(column, Input) or column.node.key in self._known:
             return
         node = column.node
         for argument in node.arguments:
-            self._place(argument)
+            self._add(argument)
         self._known[node.key] = self._width
         self._arguments.append(tuple(self._slot(argument) for argument in node.arguments))
         self._first.append(self._width)
@@ -223,7 +223,7 @@ class Graph:
                 self._first[node_index] + len(self.nodes[node_index].operator.outputs),
             )
         for slot in made:
-            for index in self._places.get(slot, ()):
+            for index in self._columns_by_slot.get(slot, ()):
                 yield index, _known(values[slot])
         for slot in self._released[node_index + 1]:
             values[slot] = None
@@ -233,7 +233,7 @@ class GraphStream:
     """A graph that is updated bar by bar."""
 
     def __init__(self, graph: Graph, handles: list[Handle]) -> None:
-        self._width, self._wanted = graph._width, graph._wanted
+        self._width, self._column_slots = graph._width, graph._column_slots
         self._inputs = [(name, graph._slots[Input(name).key]) for name in graph.inputs]
         self._steps = list(zip(handles, graph._arguments, graph._first, strict=True))
 
@@ -245,7 +245,7 @@ class GraphStream:
         for handle, arguments, first in self._steps:
             results = handle.update(tuple([values[slot] for slot in arguments]), time)
             values[first : first + len(results)] = results
-        return [values[slot] for slot in self._wanted]
+        return [values[slot] for slot in self._column_slots]
 
 
 def _known(values: Matrix | None) -> Matrix:

@@ -260,9 +260,9 @@ def put_together(name: str, bar: Matrix, made: Mask, values: Matrix, here: Mask)
 
 
 def coarser(column: Column, period: str) -> Node:
-    """Compute `column` on bars of `period`, such as 15m, 4h, 1d, 1w or 1M; `column @ period` in a formula.
+    """Compute `column` on bars of `period`, such as 15m, 4h, 1d, 1w or 1M.
 
-    Raises `InputError` for an invalid period.
+    `column @ period` in a formula does the same. Raises `InputError` for an invalid period.
     """
     parsed = Period.of(period)
     operator = Coarser(column, parsed.count, parsed.unit)

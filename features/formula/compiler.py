@@ -118,7 +118,7 @@ class Language:
         except UnknownNameError:
             return False
 
-    def find(self, name: str, place: Place, at: Expression) -> Indicator | Formula:
+    def find(self, name: str, source: Place, at: Expression) -> Indicator | Formula:
         """Resolve a name. Raises `FormulaError` with similar names if it is unknown."""
         try:
             return self._resolve(name)
@@ -126,7 +126,7 @@ class Language:
             known = (*error.known, *COLUMNS, *ARGUMENTS)
             near = get_close_matches(name[:64].lower(), known, 3)
             hint = f"; did you mean {' or '.join(near)}?" if near else ""
-            raise place.error(f"unknown name '{name[:64]}'{hint}", at) from error
+            raise source.error(f"unknown name '{name[:64]}'{hint}", at) from error
 
     def _depth(self, column: Column) -> int:
         # Named formulas were measured before, so the recursion covers one formula only.
@@ -167,13 +167,13 @@ class Reading:
 
     def __init__(self, language: Language, formula: Formula) -> None:
         self._language, self._formula = language, formula
-        self._place = Place(formula.text)
+        self._source = Place(formula.text)
 
     def compile(self) -> Meaning:
         """Compile the whole formula. Raises `FormulaError` unless it is a series."""
         meant = self._read(self._formula.expression)
         if isinstance(meant.value, float | str):
-            raise self._place.error(
+            raise self._source.error(
                 f"this is {kind_of(meant.value)} and not a feature: it does not depend on the bars",
                 self._formula.expression,
             )
@@ -189,7 +189,7 @@ class Reading:
                 return self._name(at)
             case Extra(name):
                 if name in COLUMNS:
-                    raise self._place.error(f"'{name}' is a column of every bar; write {name}", at)
+                    raise self._source.error(f"'{name}' is a column of every bar; write {name}", at)
                 return Meant(Input(name), at)
             case Call():
                 return self._call(at)
@@ -210,7 +210,7 @@ class Reading:
 
     def _call(self, at: Call) -> Meant:
         if at.name in ARGUMENTS:
-            return function_call(self._given(at), self._place)
+            return function_call(self._given(at), self._source)
         return self._only_output(at, *self._indicator(at))
 
     def _given(self, at: Name | Call) -> Given:
@@ -222,32 +222,34 @@ class Reading:
     def _indicator(self, at: Name | Call) -> tuple[Node, Name | Call]:
         """Return the indicator's node. Raises `FormulaError` if the name is anything else."""
         if at.name in COLUMNS:
-            raise self._place.error(f"'{at.name}' is a column of the bars and takes no arguments", at)
+            raise self._source.error(f"'{at.name}' is a column of the bars and takes no arguments", at)
         if self._language.compiled(at.name) is not None:
-            raise self._place.error(f"'{at.name}' is a formula: it takes no arguments and has no outputs", at)
+            raise self._source.error(
+                f"'{at.name}' is a formula: it takes no arguments and has no outputs", at
+            )
         if at.name in ARGUMENTS and not self._language.is_indicator(at.name):
-            raise self._place.error(f"'{at.name}' is a function; it is written {signature(at.name)}", at)
-        resolved = self._language.find(at.name, self._place, at)
+            raise self._source.error(f"'{at.name}' is a function; it is written {signature(at.name)}", at)
+        resolved = self._language.find(at.name, self._source, at)
         if isinstance(resolved, Formula):
-            raise self._place.error(f"a formula cannot be made of itself: {at.name}", at)
-        return indicator_call(resolved, self._given(at), self._language.defaults(resolved), self._place)
+            raise self._source.error(f"a formula cannot be made of itself: {at.name}", at)
+        return indicator_call(resolved, self._given(at), self._language.defaults(resolved), self._source)
 
     def _only_output(self, at: Name | Call, node: Node, settled: Name | Call) -> Meant:
         outputs = node.operator.outputs
         if len(outputs) > 1:
             choices = ", ".join(f".{name}" for name in outputs)
-            raise self._place.error(f"'{at.name}' has several outputs; add one of {choices}", at)
+            raise self._source.error(f"'{at.name}' has several outputs; add one of {choices}", at)
         return Meant(node.output(), settled)
 
     def _output(self, at: Output) -> Meant:
         if (isinstance(at.of, Call) and at.of.name in ARGUMENTS) or at.of.name in COLUMNS:
-            raise self._place.error(f"'{at.of.name}' has no outputs", at)
+            raise self._source.error(f"'{at.of.name}' has no outputs", at)
         node, settled = self._indicator(at.of)
         outputs = node.operator.outputs
         if at.output not in outputs:
             near = get_close_matches(at.output[:64], outputs, 1)
             hint = f"; did you mean .{near[0]}?" if near else f"; it has: {', '.join(outputs)}"
-            raise self._place.error(f"'{at.of.name}' has no output '{at.output[:64]}'{hint}", at)
+            raise self._source.error(f"'{at.of.name}' has no output '{at.output[:64]}'{hint}", at)
         expression = Output(settled, at.output, at.span) if len(outputs) > 1 else settled
         return Meant(node.output(at.output), expression)
 
@@ -256,12 +258,12 @@ class Reading:
             case Unary(operator, operand):
                 inside = self._read(operand)
                 sign = "negative" if operator == "-" else operator
-                value = pointwise(sign, SIGNS[sign], (inside,), self._place, at)
+                value = pointwise(sign, SIGNS[sign], (inside,), self._source, at)
                 return Meant(value, Unary(operator, inside.expression, at.span))
             case Power(base, exponent):
                 inside = self._read(base)
                 raised = Function(power(exponent))
-                value = pointwise(f"power {exponent}", raised, (inside,), self._place, at)
+                value = pointwise(f"power {exponent}", raised, (inside,), self._source, at)
                 return Meant(value, Power(inside.expression, exponent, at.span))
             case Binary():
                 return self._binary(at)
@@ -269,15 +271,15 @@ class Reading:
     def _binary(self, at: Binary) -> Meant:
         left, right = self._read(at.left), self._read(at.right)
         if at.operator == "/" and right.value == 0.0 and isinstance(right.value, float):
-            raise self._place.error("division by zero", at)
-        value = pointwise(at.operator, SIGNS[at.operator], (left, right), self._place, at)
+            raise self._source.error("division by zero", at)
+        value = pointwise(at.operator, SIGNS[at.operator], (left, right), self._source, at)
         return Meant(value, Binary(at.operator, left.expression, right.expression, at.span))
 
     def _coarser(self, at: Coarser) -> Meant:
         inside = self._read(at.of)
-        series = self._place.series(inside)
+        series = self._source.series(inside)
         if any(isinstance(one, Coarser) for one in walk(at.of)):
-            raise self._place.error("this is on coarser bars already; @ is written once", at)
+            raise self._source.error("this is on coarser bars already; @ is written once", at)
         value = coarser(series, at.count, at.unit)
         return Meant(value, Coarser(inside.expression, at.count, at.unit, at.span))
 

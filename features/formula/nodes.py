@@ -74,25 +74,27 @@ def made(operator: Operator, arguments: tuple[Column, ...], definition: Mapping[
     return node
 
 
-def pointwise(name: str, function: Function, given: tuple[Meant, ...], place: Place, at: Expression) -> Value:
+def pointwise(
+    name: str, function: Function, given: tuple[Meant, ...], source: Place, at: Expression
+) -> Value:
     """Apply `function` to each bar separately; numbers alone are folded into a number."""
     for one in given:
         if isinstance(one.value, str):
-            raise place.error("a number or a series is needed here, not a string", one.expression)
+            raise source.error("a number or a series is needed here, not a string", one.expression)
     numbers = tuple(one.value if isinstance(one.value, float) else None for one in given)
     series = tuple(one.value for one in given if not isinstance(one.value, float | str))
     if not series:
-        return _folded(function, numbers, place, at)
+        return _folded(function, numbers, source, at)
     called = function.function if len(series) == len(given) else Bound(function.function, numbers)
     definition = {"function": name, "numbers": list(numbers)}
     return made(Pointwise(called, exact=function.exact), series, definition).output()
 
 
-def choice(given: tuple[Meant, Meant, Meant], place: Place) -> Value:
+def choice(given: tuple[Meant, Meant, Meant], source: Place) -> Value:
     """Select the second value where the first is true, else the third."""
     for one in given:
         if isinstance(one.value, str):
-            raise place.error("a number or a series is needed here, not a string", one.expression)
+            raise source.error("a number or a series is needed here, not a string", one.expression)
     condition, chosen, other = (one.value for one in given)
     if isinstance(condition, float):
         return chosen if condition else other
@@ -102,28 +104,28 @@ def choice(given: tuple[Meant, Meant, Meant], place: Place) -> Value:
     return made(Choice((None, first, second)), series, definition).output()
 
 
-def lagged(given: Meant, bars: int, place: Place) -> Column:
+def lagged(given: Meant, bars: int, source: Place) -> Column:
     """Shift the series by `bars` bars of the symbol."""
-    series = place.series(given)
+    series = source.series(given)
     if bars == 0:
         return series
     return made(Lag(bars), (series,), {"function": "lag", "bars": bars}).output()
 
 
-def universe(name: str, given: Meant, by: Meant | None, place: Place) -> Column:
+def universe(name: str, given: Meant, by: Meant | None, source: Place) -> Column:
     """Apply a function to all symbols of a bar, or to those of each group."""
-    series = (place.series(given),)
+    series = (source.series(given),)
     if by is None:
         return made(Cross(UNIVERSE[name]), series, {"function": name}).output()
-    groups = place.series(by)
+    groups = source.series(by)
     return made(Cross(Grouped(UNIVERSE[name])), (*series, groups), {"function": name}).output()
 
 
-def _folded(function: Function, numbers: tuple[float | None, ...], place: Place, at: Expression) -> float:
+def _folded(function: Function, numbers: tuple[float | None, ...], source: Place, at: Expression) -> float:
     with np.errstate(all="ignore"):
         value = float(function.function(*(np.float64(number or 0.0) for number in numbers)))
     if not np.isfinite(value):
-        raise place.error("these numbers give no finite number", at)
+        raise source.error("these numbers give no finite number", at)
     return value
 
 

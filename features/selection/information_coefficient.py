@@ -24,7 +24,10 @@ def unit_ranks(values: npt.NDArray[np.floating], where: npt.NDArray[np.bool_]) -
 
 
 def coefficients(ranks: npt.NDArray[np.floating], target_ranks: Matrix) -> Matrix:
-    """Return coefficients by bar `[T, F]` of ranks `[T, N, F]` and the label's `[T, N]`; NaN if unranked."""
+    """Return the information coefficient of each feature on each bar, `[T, F]`.
+
+    `ranks` `[T, N, F]` and `target_ranks` `[T, N]` are from `unit_ranks`; NaN where either has no ranks.
+    """
     found = np.einsum("tnf,tn->tf", ranks, target_ranks, dtype=np.float64)
     says = (ranks != 0).any(axis=1) & (target_ranks != 0).any(axis=1)[:, None]
     return np.where(says, found, np.nan)

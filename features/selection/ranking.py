@@ -35,7 +35,10 @@ class Ranking:
 
 
 def ranking(scores: Mapping[str, Vector]) -> Ranking:
-    """Rank the candidates by each method and by mean rank; ties share their mean, equal means keep order."""
+    """Rank the candidates by each method and by their mean rank.
+
+    Ties share their mean rank; candidates of equal mean rank keep their order.
+    """
     from scipy.stats import rankdata
 
     ranks = {

@@ -35,10 +35,10 @@ def join(*columns: Array) -> Array:
 
 @dataclass(frozen=True, slots=True)
 class Average:
-    """`value + weight * (x - value)`, which starts as the plain average of the first `length` values.
+    """Recursive average `value + weight * (x - value)`, started as the mean of the first `length` values.
 
     This start is TA-Lib's. State `[n, 2]`: the number of values seen (up to `length`), and the average. The
-    plain average is updated step by step, so that it is exact for a constant.
+    mean is updated step by step, so that it is exact for a constant.
     """
 
     length: int

@@ -11,10 +11,11 @@ from features.engine.operator import SINGLE, Axes, Handle, Matrix, Vector
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """The second input where the first is true (not 0), else the third; NaN where the first is NaN.
+    """Select the second input where the first is true, else the third.
 
-    Unlike in other operators, the input that is not selected may be NaN, so that a division by zero can be
-    excluded. `constants` replace inputs that do not vary; None for those that do.
+    True is any value but 0; the result is NaN where the first input is NaN. Unlike in other operators, the
+    input that is not selected may be NaN, so that a division by zero can be excluded. `constants` replace
+    inputs that do not vary; None for those that do.
     """
 
     constants: tuple[float | None, float | None, float | None] = (None, None, None)

@@ -10,10 +10,10 @@ from features.selection.training_part import TrainingPart
 
 
 def elimination(part: TrainingPart, seed: int = 0) -> Vector:
-    """Score features by the round in which they drop out, `[F]`, from `1 / F` (first) to 1 (last).
+    """Score features by the round in which they are eliminated, `[F]`.
 
-    Each round fits a ridge regression on the remaining features and drops the one of least weight; features
-    are scaled, so weights are comparable (Guyon and others 2002).
+    Scores go from `1 / F` (first) to 1 (last). Each round fits a ridge regression on the remaining features
+    and drops the one of least weight; features are scaled, so weights are comparable (Guyon and others 2002).
     """
     del seed  # Deterministic: the seed is not used.
     equations = NormalEquations.of(part, range(len(part)))

@@ -99,7 +99,10 @@ def online_view(files: str, name: str = ONLINE_VIEW) -> FeatureView:
 
 
 def service(feature_set: FeatureSet, views: list[FeatureView]) -> FeatureService:
-    """Return the whole set as a service named by its hash, with the order of model inputs in its tags."""
+    """Return the whole set as a feature service named by its hash.
+
+    Models refer to that name; the tag `order` holds the order of their inputs.
+    """
     return FeatureService(
         name=service_name(feature_set.hash),
         features=views,

@@ -80,10 +80,9 @@ class Streamer:
 
     Raises
     ------
-    LeaseHeldError
-        An `InputError`, if another streamer holds the lease.
     InputError
-        For a window without rows, or an address that cannot be read.
+        If another streamer holds the lease (`LeaseHeldError`), for a window without rows, or an unreadable
+        address.
     UnknownNameError
         For a symbol without history.
     DataError

@@ -1,10 +1,11 @@
-"""Features: where bars become what models see.
+"""Features: bars become the inputs of models.
 
-Here live the formula language, the engine of operators, the indicators (one definition for batch and stream),
-feature sets, their computation and selection, and the Feast store with its one writer, the streamer.
+Holds the formula language, the operator engine, the indicators (one definition for batch and stream),
+feature sets, their computation and selection, and the Feast store with its single writer.
 
-No source of bars, no label, no model and no order lives here, and nothing here ever reads a bar that has not
-closed.
+Must not hold market data sources, labels of models, models or orders, and must never read a bar that has
+not closed.
 
-Bars come in from `marketdata`; float32 windows go out (`features.store.online`).
+Bars enter as `alphaloop.bars.BarPanel` or `Slice` from `marketdata`. `FeatureFrame`s leave for training,
+float32 windows leave for serving through `features.store.online`.
 """

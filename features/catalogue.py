@@ -1,6 +1,6 @@
-"""The catalogue: every indicator there is, by name, defined once for batch and stream.
+"""The catalogue of indicators: TA-Lib's, and those defined in `features/indicators/`.
 
-Those of TA-Lib, and each that a module in `features/indicators/` defines.
+Each indicator has one definition for batch and stream.
 """
 
 from __future__ import annotations
@@ -22,12 +22,53 @@ GROUP = "alphaloop.indicators"
 
 
 def names() -> tuple[str, ...]:
-    """The names of all indicators: TA-Lib's, then our own by file."""
+    """Return the names of all indicators: TA-Lib's first, then ours by file.
+
+    Returns
+    -------
+    tuple of str
+        Names as formulas use them.
+
+    Raises
+    ------
+    DataError
+        If two indicators have the same name.
+
+    Examples
+    --------
+    >>> from features.catalogue import names
+    >>> "rsi" in names(), "vpin" in names()
+    (True, True)
+    """
     return tuple(_catalogue())
 
 
 def find(name: str) -> Indicator:
-    """The indicator called `name`; `UnknownNameError` lists those there are."""
+    """Return the indicator called `name`.
+
+    Parameters
+    ----------
+    name : str
+        Name as formulas use it, in lower case.
+
+    Returns
+    -------
+    Indicator
+        Definition with its inputs, outputs, parameters and reference.
+
+    Raises
+    ------
+    UnknownNameError
+        If there is no such indicator; the error lists the known names.
+    DataError
+        If two indicators have the same name.
+
+    Examples
+    --------
+    >>> from features.catalogue import find
+    >>> find("rsi").inputs, dict(find("rsi").parameters)
+    (('close',), {'timeperiod': 14})
+    """
     catalogue = _catalogue()
     if name not in catalogue:
         raise UnknownNameError("indicator", name, catalogue)
@@ -35,7 +76,11 @@ def find(name: str) -> Indicator:
 
 
 def apply(name: str, named: Mapping[str, Parameter] | None = None) -> Node:
-    """The indicator `name` over its own inputs: columns of the bars, or indicators of that name."""
+    """Build the node of indicator `name` over its default inputs.
+
+    Inputs are columns of the bars, or other indicators of that name. `named` overrides parameter defaults.
+    Raises `UnknownNameError` for an unknown indicator and `InputError` for a wrong parameter.
+    """
     indicator, known = find(name), _catalogue()
     arguments = [apply(one).output() if one in known else Input(one) for one in indicator.inputs]
     return indicator.apply(arguments, named)
@@ -72,7 +117,7 @@ def versioned(indicators: Iterable[Indicator], path: Path) -> list[Indicator]:
 
 
 def defined_in(module: object) -> Iterator[Indicator]:
-    """The indicators that a module defines."""
+    """Yield the indicators that `module` defines itself, not those it imports."""
     own = getattr(module, "__name__", "")
     for value in vars(module).values():
         if isinstance(value, Indicator) and value.factory.__module__ == own:

@@ -1,6 +1,6 @@
-"""The named features: formulas over the catalogue, in the order of the default feature set.
+"""Named features: the formulas of the default feature set, in its order.
 
-Each is free of the price's scale, so that symbols can be compared.
+Each is independent of the price's scale, so that symbols can be compared.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from types import MappingProxyType
 
 @dataclass(frozen=True)
 class NamedFeature:
-    """A formula and what it says, in one line."""
+    """A formula and its one-line description."""
 
     formula: str
     description: str

@@ -1,4 +1,4 @@
-"""Feature sets: an ordered list of features under a hash.
+"""Feature sets: ordered lists of features, identified by a hash.
 
 A model version names the hash it was trained on, and serving refuses another. A feature is a name of
 `features.default_features`, an indicator, or a formula over them; see `features.formula`.
@@ -29,13 +29,23 @@ from features.formula.printer import column_name
 from features.formula.syntax import Formula, Name
 from features.user_indicators import indicators_of
 
-# To be raised when the same definition comes to mean other values.
+# Raise this when an unchanged definition starts to give other values.
 VERSION = 2
 
 
 @dataclass(frozen=True, slots=True)
 class Feature:
-    """One column of a set: its name, the formula in its one spelling, and the graph's column."""
+    """One column of a feature set.
+
+    Parameters
+    ----------
+    name : str
+        Name of the column.
+    formula : str
+        The formula in canonical form, with all defaults filled in.
+    column : Column
+        Output of the operator graph that computes the feature.
+    """
 
     name: str
     formula: str
@@ -48,12 +58,12 @@ class Feature:
 
     @property
     def warmup(self) -> int | None:
-        """Bars until it no longer depends on where history begins; None where it always does."""
+        """Bars until the value no longer depends on where history begins; None if it always does."""
         return warmup(self.column)
 
     @property
     def inputs(self) -> tuple[str, ...]:
-        """The columns of bars that it needs."""
+        """Columns of bars that the feature needs."""
         return inputs_of(self.column)
 
     @property
@@ -62,18 +72,42 @@ class Feature:
         return self.column.exact
 
     def definition(self) -> dict[str, Any]:
-        """What determines its values; part of a feature set's hash."""
+        """Return all that determines the values, as part of the feature set's hash."""
         return {"name": self.name, "formula": self.formula, "graph": self.column.key}
 
 
 class FeatureSet:
     """Features in the order of a panel's last axis.
 
-    `features` are names, indicators or formulas (`name = formula`); `formulas` are further formulas by name
-    and `indicators` further indicators that they may use. With `warmup`, values are NaN until they have
-    settled (see `features.engine.warmup`), and a feature that never settles is refused, unless `cumulative`.
-    Raises `InputError` for an empty set, for a feature that is there twice and for a refused one, and
-    `FormulaError` for what is wrong in a formula.
+    Parameters
+    ----------
+    features : iterable of str
+        Names of features, indicators, or formulas (`formula` or `name = formula`).
+    formulas : mapping of str to str, optional
+        Further formulas by name, which `features` may use.
+    indicators : iterable of Indicator, optional
+        Further indicators, which `features` may use.
+    warmup : bool, default True
+        Whether values are NaN until they have settled; see `features.engine.warmup`.
+    cumulative : bool, default False
+        Whether to accept features that never settle, such as a running sum since the first bar.
+
+    Raises
+    ------
+    InputError
+        For an empty set, a feature that occurs twice, a name that is taken already, and a feature that never
+        settles (unless `cumulative`, or without `warmup`).
+    FormulaError
+        For a formula that cannot be read or compiled; the error points into the text.
+
+    Examples
+    --------
+    >>> from features.feature_set import FeatureSet
+    >>> chosen = FeatureSet(["rsi(14)", "trend = close / sma(50) - 1"])
+    >>> chosen.names, chosen.lookback > 50
+    (('rsi_14', 'trend'), True)
+    >>> chosen == FeatureSet(["rsi( 14 )", "trend = (close / sma(50)) - 1"])
+    True
     """
 
     def __init__(
@@ -113,30 +147,30 @@ class FeatureSet:
 
     @cached_property
     def graph(self) -> Graph:
-        """What computes the features, in their order."""
+        """Operator graph that computes the features, in their order."""
         return Graph(self.columns)
 
     @cached_property
     def columns(self) -> tuple[Column, ...]:
-        """Computed column of each feature, masked until it has settled."""
+        """Column of each feature in the graph, masked until it has settled."""
         raw = tuple(feature.column for feature in self.features)
         return tuple(settled(column) or column for column in raw) if self._warmup else raw
 
     @cached_property
     def texts(self) -> tuple[str, ...]:
-        """Its features as `name = formula`: what `features.set` of the settings takes, for the same hash.
+        """Features as `name = formula`, as the setting `features.set` takes them, with the same hash.
 
         They may use the set's own formulas by name: see `definition`.
         """
         return tuple(
-            # An indicator may be called as a function of the language is: that name cannot be given anew.
+            # An indicator may share the name of a built-in function; that name cannot be assigned.
             one.formula if one.formula == one.name else f"{one.name} = {one.formula}"
             for one in self.features
         )
 
     @property
     def definition(self) -> dict[str, Any]:
-        """What the settings call `set` and `formulas`: all that makes the set, but for own indicators."""
+        """`set` and `formulas` as in the settings: the whole set except user-defined indicators."""
         return {"set": list(self.texts), "formulas": dict(self._given)}
 
     @cached_property
@@ -151,29 +185,44 @@ class FeatureSet:
 
     @cached_property
     def hash(self) -> str:
-        """SHA-256 over the ordered definitions with their parameters, and the version of their meaning."""
+        """SHA-256 over the ordered definitions with their parameters, and the format version."""
         content = [VERSION, [feature.definition() for feature in self.features]]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
     def having(self, features: Iterable[str], formulas: Mapping[str, str] | None = None) -> FeatureSet:
-        """A set of `features` that may use this one's indicators, and its formulas or those given.
+        """Return a set of `features` that may use the indicators and formulas of this one.
 
-        It may hold cumulative features: a model that was trained on them goes on being answered.
+        Parameters
+        ----------
+        features : iterable of str
+            As in the constructor.
+        formulas : mapping of str to str, optional
+            Replaces this set's formulas.
+
+        Returns
+        -------
+        FeatureSet
+            May hold cumulative features, because a model that was trained on them must still be served.
+
+        Raises
+        ------
+        InputError, FormulaError
+            As the constructor does.
         """
         given = self._given if formulas is None else formulas
         return FeatureSet(features, given, self._own.values(), warmup=self._warmup, cumulative=True)
 
     def _understood(self, texts: Iterable[str]) -> tuple[Feature, ...]:
         language = Language(self._resolve)
-        found = []
+        result = []
         for text in texts:
             formula = parse(text)
-            meaning = language.meaning(formula)
+            compiled = language.compile(formula)
             named = formula.expression
             if isinstance(named, Name) and named.name in self._formulas:
-                meaning = language.meaning(self._formulas[named.name])
-            found.append(Feature(column_name(formula), meaning.spelling, meaning.column))
-        return tuple(found)
+                compiled = language.compile(self._formulas[named.name])
+            result.append(Feature(column_name(formula), compiled.text, compiled.column))
+        return tuple(result)
 
     def _resolve(self, name: str) -> Indicator | Formula:
         if name in self._own:
@@ -196,7 +245,7 @@ class FeatureSet:
 
 @cache
 def default() -> FeatureSet:
-    """The named features, in their order. Made when first asked for: TA-Lib takes a moment to load."""
+    """Return the named features in their order. Built at the first call, because TA-Lib loads slowly."""
     return FeatureSet(NAMED)
 
 
@@ -207,18 +256,37 @@ def __getattr__(name: str) -> FeatureSet:
 
 
 def feature_set_of(settings: Settings) -> FeatureSet:
-    """The feature set of the settings: `features.set`, with `features.formulas` and `features.files`."""
-    wanted = settings.features
-    if not (wanted.set or wanted.formulas or wanted.files) and wanted.warmup:
+    """Return the feature set that the settings describe.
+
+    Parameters
+    ----------
+    settings : Settings
+        `features.set`, `features.formulas`, `features.files` and `features.warmup` are read; an empty `set`
+        means all named features.
+
+    Returns
+    -------
+    FeatureSet
+        The set with its formulas and the indicators of the user's files.
+
+    Raises
+    ------
+    InputError
+        For a file without indicators or one that fails, and for a set that `FeatureSet` refuses.
+    FormulaError
+        For a formula that cannot be read or compiled.
+    """
+    chosen = settings.features
+    if not (chosen.set or chosen.formulas or chosen.files) and chosen.warmup:
         return default()
-    indicators = [one for path in wanted.files for one in indicators_of(path)]
-    return FeatureSet(wanted.set or tuple(NAMED), wanted.formulas, indicators, warmup=wanted.warmup)
+    indicators = [one for path in chosen.files for one in indicators_of(path)]
+    return FeatureSet(chosen.set or tuple(NAMED), chosen.formulas, indicators, warmup=chosen.warmup)
 
 
 def of_catalogue(bars: BarPanel) -> FeatureSet:
-    """Every output of every indicator, with default parameters, that the columns of `bars` allow.
+    """Return a set of every indicator output that the columns of `bars` allow.
 
-    None is masked, and cumulative ones are there too.
+    Parameters have their defaults. No value is masked, and cumulative features are included.
     """
     have = {name for name in (*PRICE_COLUMNS, "volume") if np.isfinite(getattr(bars, name)).any()}
     have |= set(bars.extra)

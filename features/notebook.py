@@ -1,4 +1,4 @@
-"""Three lines for a notebook: bars of a source or of a data frame, features by name or formula, a data frame.
+"""Shortcuts for notebooks: bars of a source or a data frame, and features as a data frame.
 
 from features.notebook import bars, features
 prices = bars("us-tech-ohlcv", "AAPL", "MSFT", start="2010-01-01")
@@ -21,18 +21,39 @@ if TYPE_CHECKING:
 
 
 def bars(source: str, *symbols: str, start: str = "", end: str = "", frequency: str = "1d") -> BarPanel:
-    """Bars of `symbols` (all if none are named) of the source called `source`, from day to day.
+    """Load bars of `symbols` from a source.
 
-    Days are written as 2010-01-31, are those of the source's calendar and both included; a moment has its
-    time zone. Raises `UnknownNameError` for a source or symbol that does not exist.
+    Parameters
+    ----------
+    source : str
+        Name of the source.
+    *symbols : str
+        Symbols to load; all if none are named.
+    start, end : str, default ""
+        First and last day, both included, as 2010-01-31 in the source's calendar; or a moment with its time
+        zone. Empty for no limit.
+    frequency : str, default "1d"
+        Length of a bar.
+
+    Returns
+    -------
+    BarPanel
+        Bars as traded, with the source's calendar.
+
+    Raises
+    ------
+    UnknownNameError
+        For a source or symbol that does not exist.
+    InputError
+        For a symbol that is no text, or a date that cannot be read.
     """
     from marketdata.sources.registry import find
 
     _require_texts("symbols", symbols)
-    found = find(source)
-    first, last = _moment(start, found.calendar), _moment(end, found.calendar, end_of_day=True)
-    table = found.history(symbols, first, last, frequency)
-    return BarPanel.from_table(with_calendar(table, found.calendar))
+    data_source = find(source)
+    first, last = _moment(start, data_source.calendar), _moment(end, data_source.calendar, end_of_day=True)
+    table = data_source.history(symbols, first, last, frequency)
+    return BarPanel.from_table(with_calendar(table, data_source.calendar))
 
 
 def frame_bars(
@@ -44,13 +65,36 @@ def frame_bars(
     stamp: str = "",
     extra: tuple[str, ...] = (),
 ) -> BarPanel:
-    """The bars of a data frame of one's own, read as a file of bars is and checked by every quality rule.
+    """Convert a pandas data frame into bars, checked by every quality rule.
 
-    Columns (or names of the index) are `timestamp` or `date`, `close`, and `symbol` unless all rows are of
-    one `symbol`; open, high, low, volume, `adjustment` and `adjusted_close` may be missing, `extra` are
-    further numeric ones. Bare dates, which pandas writes as midnights without a zone, are the closes of their
-    sessions; `timezone` is that of times without one, and `stamp` says what times are where that is not
-    plain: `open`, `close` or `date`. Raises `DataError` for what is no bar.
+    Parameters
+    ----------
+    frame : pandas.DataFrame
+        Columns (or index levels) `timestamp` or `date`, `close`, and `symbol` unless `symbol` is given.
+        Optional: `open`, `high`, `low`, `volume`, `adjustment` and `adjusted_close`.
+    symbol : str, default ""
+        Symbol of all rows.
+    calendar : str, default "XNYS"
+        Exchange calendar of the bars. Bare dates, which pandas writes as midnights without a zone, become the
+        closes of their sessions.
+    timezone : str, default ""
+        Time zone of timestamps that have none.
+    stamp : str, default ""
+        Meaning of ambiguous timestamps: `open`, `close` or `date`.
+    extra : tuple of str, default ()
+        Further numeric columns to keep.
+
+    Returns
+    -------
+    BarPanel
+        Bars sorted by timestamp, float64.
+
+    Raises
+    ------
+    InputError
+        If `frame` is no data frame.
+    DataError
+        For rows that are no valid bars, and for columns that are missing.
     """
     import pandas as pd
     import pyarrow as pa
@@ -67,13 +111,13 @@ def frame_bars(
         frame = frame.reset_index()
     label, columns = "the data frame", BarColumns(calendar, timezone, extra=extra, stamp=stamp)
     frame = frame.rename(columns=str)
-    found = columns.find(list(frame.columns), label, symbol_known=bool(symbol))
-    times = frame[found["timestamp"]]
+    column_names = columns.find(list(frame.columns), label, symbol_known=bool(symbol))
+    times = frame[column_names["timestamp"]]
     if not stamp and not timezone and _are_dates(times):
-        frame = frame.assign(**{found["timestamp"]: times.dt.date})
+        frame = frame.assign(**{column_names["timestamp"]: times.dt.date})
     raw = pa.Table.from_pandas(frame, preserve_index=False)
-    table = columns.convert(raw, found, label, symbol)
-    if "adjusted_close" in found and "adjustment" not in found:
+    table = columns.convert(raw, column_names, label, symbol)
+    if "adjusted_close" in column_names and "adjustment" not in column_names:
         table = rebased(table)
     table = table.sort_by([("timestamp", "ascending"), ("symbol", "ascending")])
     require_clean(table, calendar, label)
@@ -86,9 +130,30 @@ def features(
     formulas: Mapping[str, str] | None = None,
     indicators: Iterable[Indicator] = (),
 ) -> pd.DataFrame:
-    """Features of every bar, float32, by timestamp and symbol; the named features where none are asked for.
+    """Compute features of every bar as a data frame.
 
-    `names` are features, indicators or formulas (`name = formula`); see `features.feature_set.FeatureSet`.
+    Parameters
+    ----------
+    panel : BarPanel
+        Bars, as from `bars` or `frame_bars`.
+    *names : str
+        Features, indicators or formulas (`name = formula`); the named features if none are given.
+    formulas : mapping of str to str, optional
+        Further formulas by name.
+    indicators : iterable of Indicator, optional
+        Further indicators.
+
+    Returns
+    -------
+    pandas.DataFrame
+        float32, indexed by timestamp and symbol; see `features.feature_set.FeatureSet`.
+
+    Raises
+    ------
+    InputError
+        If `panel` is no `BarPanel` or a name is no text, and as `FeatureSet` does.
+    DataError
+        If the bars lack a column that a feature needs.
     """
     import pandas as pd
 
@@ -107,7 +172,7 @@ def features(
 
 
 def _are_dates(times: pd.Series) -> bool:
-    """True for midnights without a zone, which is how pandas writes bare dates."""
+    """Return whether times are midnights without a zone, which is how pandas writes bare dates."""
     if times.dtype.kind != "M" or getattr(times.dt, "tz", None) is not None:
         return False
     return bool((times == times.dt.normalize()).all())
@@ -120,7 +185,7 @@ def _require_texts(what: str, given: tuple[str, ...]) -> None:
 
 
 def _moment(text: str, calendar: str, *, end_of_day: bool = False) -> datetime | None:
-    """The first (or last) moment of a day of the calendar, or the moment with a time zone that is written."""
+    """Parse a day (its first or last moment in the calendar) or a moment with a time zone."""
     if not text:
         return None
     try:

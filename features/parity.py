@@ -1,4 +1,4 @@
-"""Parity: the same bars through backfill, stream and online store must give the same features."""
+"""Parity check: backfill, stream and online store must give the same features."""
 
 from __future__ import annotations
 
@@ -19,17 +19,25 @@ from features.store.streamer import Streamer
 WINDOW = 4
 SNAPSHOT = "parity"
 ULP = float(np.finfo(np.float32).eps)
-"""What a difference within 1e-9 can become where it tips the rounding to float32: one last bit."""
+"""Allowed relative difference: one within 1e-9 can tip the rounding to float32 by one last bit."""
 
 
 @dataclass(frozen=True, slots=True)
 class ParityReport:
-    """The largest differences between any two of the three ways, in all and by feature.
+    """Largest differences between backfill, stream and online store.
 
-    `by_feature` and `max_abs_diff` are absolute, `relative` is relative to the larger value; both are
-    infinite where one way has a value and another has none. `promised` says by feature what its
-    definition allows (relative): 0 to the last bit, or the last bit of float32. Counted over `bars` and
-    `symbols`.
+    Parameters
+    ----------
+    max_abs_diff : float
+        Largest absolute difference of all features; infinite where only one of two has a value.
+    by_feature : dict of str to float
+        Largest absolute difference by feature; infinite as above.
+    relative : dict of str to float
+        Largest difference by feature, relative to the larger value; infinite as above.
+    promised : dict of str to float
+        Relative difference that each feature's definition allows: 0, or the last bit of float32.
+    bars, symbols : int
+        Numbers of bars and symbols compared.
     """
 
     max_abs_diff: float
@@ -46,17 +54,42 @@ class ParityReport:
 
     @property
     def broken(self) -> tuple[str, ...]:
-        """The features that differ by more than they promise."""
+        """Features that differ by more than their definition allows."""
         return tuple(name for name, apart in self.relative.items() if apart > self.promised[name])
 
 
 def measure(
     folder: Path, bars: BarPanel, feature_set: FeatureSet, last: int, online: str | OnlineAddress = SQLITE
 ) -> ParityReport:
-    """Send the `last` bars through all three ways and compare.
+    """Send the last bars through backfill, stream and online store, and compare.
 
-    The online store used is one of its own, in `folder` or beside what serving reads in Redis. `DataError`
-    unless `last` is at least 1 and leaves a bar of history.
+    Parameters
+    ----------
+    folder : Path
+        Folder of the feature store. The check uses an online store of its own, in this folder or in Redis
+        beside the one that serving reads.
+    bars : BarPanel
+        At least 2 bars; those before the last `last` are history.
+    feature_set : FeatureSet
+        Features to compare.
+    last : int
+        Number of bars to send, from 1 to `len(bars) - 1`.
+    online : str or OnlineAddress, default "sqlite"
+        Kind and address of the online store.
+
+    Returns
+    -------
+    ParityReport
+        Differences by feature.
+
+    Raises
+    ------
+    DataError
+        If there are too few bars, or `last` is out of range.
+    MissingPartError
+        If Feast is not installed.
+    VendorError
+        If Redis cannot be reached.
     """
     address = online_address(online).named(f"{PROJECT}_{SNAPSHOT}")
     if len(bars) < 2:
@@ -92,7 +125,7 @@ def measure(
 
 
 def _largest(one: Panel, other: Panel) -> tuple[np.ndarray, np.ndarray]:
-    """Largest absolute and relative difference by feature, the last axis."""
+    """Return the largest absolute and relative difference by feature (the last axis)."""
     left, right = one.astype(np.float64), other.astype(np.float64)
     with np.errstate(invalid="ignore"):
         apart = np.where(left == right, 0.0, np.abs(left - right))

@@ -1,4 +1,4 @@
-"""Indicators of a user's own, from the Python files that the settings name."""
+"""User-defined indicators, from the Python files named in the settings."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from features.engine.indicator import Indicator
 
 
 def indicators_of(path: Path) -> list[Indicator]:
-    """The indicators that the file defines. It is the user's own code, and is run.
+    """Run a user's Python file and return the indicators it defines.
 
-    `InputError` for a file that is not there, that fails (with the line that did) or defines none.
+    Raises `InputError` for a file that does not exist, that fails (with the failing line) or that defines no
+    indicator.
     """
     if not path.is_file() or path.suffix != ".py":
         raise InputError(f"features.files names {path}, which is no Python file")

@@ -1,4 +1,4 @@
-"""Computation: a feature set over bars, at once, by vintage, or bar by bar.
+"""Computation of feature sets: in batch, by vintage, or bar by bar.
 
-Bars come in and `FeatureFrame`s or rows go out. Nothing here is stored.
+Bars enter, `FeatureFrame`s or rows leave. Nothing here is stored.
 """

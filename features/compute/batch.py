@@ -21,10 +21,32 @@ Panel = npt.NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class FeatureFrame:
-    """Features of a universe: `values` is float32 `[timestamps, symbols, names]`, NaN where unknown.
+    """Features of a universe over time.
 
-    `feature_set` is the hash of the set that `names` come from, and `definition` its `FeatureSet.definition`,
-    empty where that is not known.
+    Parameters
+    ----------
+    timestamps : ndarray of datetime64[ns], shape (T,)
+        Closes of the bars in UTC.
+    symbols : tuple of str
+        Symbols, `N` of them.
+    names : tuple of str
+        Features, `F` of them.
+    values : ndarray of float32, shape (T, N, F)
+        Values; NaN where unknown.
+    feature_set : str
+        Hash of the feature set that `names` come from.
+    definition : mapping, optional
+        `FeatureSet.definition` of that set; empty if it is not known.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from features.compute.batch import FeatureFrame
+    >>> times = np.arange("2020-01-01", "2020-01-04", dtype="datetime64[D]").astype("datetime64[ns]")
+    >>> values = np.arange(6, dtype=np.float32).reshape(3, 2, 1)
+    >>> frame = FeatureFrame(times, ("A", "B"), ("rsi_14",), values, "")
+    >>> frame.window(2, 2)[0].ravel().tolist()
+    [2.0, 4.0]
     """
 
     timestamps: Timestamps
@@ -38,7 +60,7 @@ class FeatureFrame:
         return len(self.timestamps)
 
     def index_of(self, timestamp: datetime) -> int:
-        """The row of a bar; `DataError` if there is none at that moment."""
+        """Return the row of the bar at `timestamp`. Raises `DataError` if there is none."""
         wanted = to_datetime64(timestamp)
         index = int(np.searchsorted(self.timestamps, wanted))
         if index == len(self) or self.timestamps[index] != wanted:
@@ -46,9 +68,9 @@ class FeatureFrame:
         return index
 
     def window(self, index: int, lookback: int) -> Panel:
-        """The `lookback` rows up to and including `index`, float32 `[symbols, lookback, features]`.
+        """Return the `lookback` rows up to and including `index`, float32 `[symbols, lookback, features]`.
 
-        Rows before the first bar are NaN.
+        Rows before the first bar are NaN. Raises `DataError` for an index out of range or an empty window.
         """
         if not 0 <= index < len(self) or lookback < 1:
             raise DataError(f"no window of {lookback} rows at row {index}; there are {len(self)} rows")
@@ -66,17 +88,47 @@ class FeatureFrame:
 
 
 def backfill(bars: BarPanel, feature_set: FeatureSet) -> FeatureFrame:
-    """Features of every bar. `DataError` if the bars lack a column that a feature needs.
+    """Compute the features of every bar.
 
-    A bar that a symbol lacks has no features; its later ones are computed as if time had skipped it.
+    A bar that a symbol lacks has no features; its later ones are computed as if the missing bar did not
+    exist.
+
+    Parameters
+    ----------
+    bars : BarPanel
+        Bars as traded, with their adjustment factors.
+    feature_set : FeatureSet
+        Features to compute.
+
+    Returns
+    -------
+    FeatureFrame
+        float32 values `[timestamps, symbols, features]`; NaN before a feature has settled.
+
+    Raises
+    ------
+    DataError
+        If the bars lack a column that a feature needs.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from alphaloop.bars import BarPanel
+    >>> from features.compute.batch import backfill
+    >>> from features.feature_set import FeatureSet
+    >>> times = np.arange("2020-01-01", "2020-01-04", dtype="datetime64[D]").astype("datetime64[ns]")
+    >>> price = np.array([[100.0], [110.0], [99.0]])
+    >>> bars = BarPanel(times, ("A",), price, price, price, price, np.ones((3, 1)), np.ones((3, 1)))
+    >>> backfill(bars, FeatureSet(["rocp(1)"])).values.ravel().tolist()
+    [nan, 0.10000000149011612, -0.10000000149011612]
     """
     columns.require(bars, feature_set.needed)
     graph, axes = feature_set.graph, Axes.of(bars.timestamps, bars.symbols, bars.calendar)
-    # Each feature's series of a symbol is one stretch of memory: that is how they are computed and read.
+    # A feature's series of a symbol is contiguous in memory, as it is computed and read.
     values = np.empty((len(feature_set), len(bars.symbols), len(bars)), dtype=np.float32)
     with np.errstate(over="ignore"):
-        for place, matrix in graph.batch(columns.columns(bars, graph.inputs), axes):
-            values[place] = matrix.T
+        for index, matrix in graph.batch(columns.columns(bars, graph.inputs), axes):
+            values[index] = matrix.T
     return FeatureFrame(
         timestamps=bars.timestamps,
         symbols=bars.symbols,

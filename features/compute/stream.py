@@ -1,8 +1,8 @@
-"""Streaming: the same features, carried forward bar by bar.
+"""Streaming: the same features as in batch, updated bar by bar.
 
-After the cast to float32 the values of features that promise it equal those of
-`features.compute.batch.backfill` over the same bars bit for bit, provided that history begins at the same
-bar: recursive indicators remember where they started.
+After the cast to float32, values of features that promise it equal those of `features.compute.batch.backfill`
+over the same bars bit for bit, provided that history begins at the same bar: recursive indicators depend on
+where they started.
 """
 
 from __future__ import annotations
@@ -20,10 +20,38 @@ from features.feature_set import FeatureSet
 
 
 class FeatureStream:
-    """Features of `symbols`, standing after `history`.
+    """Features of `symbols`, updated bar by bar after `history`.
 
-    `UnknownNameError` for a symbol without history. Handles of TA-Lib cannot be pickled: make a new
-    stream from history in each process.
+    TA-Lib's handles cannot be pickled: build a new stream from history in each process.
+
+    Parameters
+    ----------
+    feature_set : FeatureSet
+        Features to compute.
+    symbols : tuple of str
+        Symbols, in the order of the results.
+    history : BarPanel
+        Bars before the first update.
+
+    Raises
+    ------
+    UnknownNameError
+        For a symbol that `history` does not have.
+    DataError
+        If the bars lack a column that a feature needs.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from alphaloop.bars import BarPanel
+    >>> from features.compute.stream import FeatureStream
+    >>> from features.feature_set import FeatureSet
+    >>> times = np.arange("2020-01-01", "2020-01-04", dtype="datetime64[D]").astype("datetime64[ns]")
+    >>> price = np.array([[100.0], [110.0], [55.0]])
+    >>> bars = BarPanel(times, ("A",), price, price, price, price, np.ones((3, 1)), np.ones((3, 1)))
+    >>> stream = FeatureStream(FeatureSet(["rocp(1)"]), ("A",), bars.part(0, 2))
+    >>> stream.update(bars.at(2)).tolist()
+    [[-0.5]]
     """
 
     def __init__(self, feature_set: FeatureSet, symbols: tuple[str, ...], history: BarPanel) -> None:
@@ -41,24 +69,37 @@ class FeatureStream:
 
     @property
     def last(self) -> datetime | None:
-        """The bar it stands after; None before the first."""
+        """Timestamp of the last bar; None before the first."""
         return self._last
 
     def update(self, bars: Slice) -> Panel:
-        """The features of one more bar, float32 `[symbols, features]`; NaN for symbols that lack it.
+        """Update by one bar and return its features.
 
-        Raises `DataError` for a bar that is not later than the last.
+        Parameters
+        ----------
+        bars : Slice
+            Bar of any symbols, later than the last one.
+
+        Returns
+        -------
+        ndarray of float32, shape (symbols, features)
+            NaN for symbols that lack the bar.
+
+        Raises
+        ------
+        DataError
+            For a bar that is not later than the last, or that lacks a column.
         """
         if self._last is not None and bars.timestamp <= self._last:
             raise DataError(
                 f"the bar of {bars.timestamp.isoformat()} is not later than {self._last.isoformat()}, "
                 "where this stream stands; bars come in order, each once"
             )
-        given = {
+        inputs = {
             name: columns.aligned(values, bars.symbols, self._symbols)
             for name, values in columns.adjusted(bars, self._set.graph.inputs).items()
         }
-        row = self._stream.update(given, to_datetime64(bars.timestamp))
+        row = self._stream.update(inputs, to_datetime64(bars.timestamp))
         self._last = bars.timestamp
         with np.errstate(over="ignore"):
             return np.array(row).T.astype(np.float32)

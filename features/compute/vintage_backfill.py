@@ -14,11 +14,28 @@ from marketdata.point_in_time.vintages import Vintages, not_before
 
 
 def backfill_by_vintage(vintages: Vintages, feature_set: FeatureSet) -> FeatureFrame:
-    """Features of each bar from what was known at its close, float32 `[timestamps, symbols, names]`.
+    """Compute the features of each bar from what was known at its close.
 
-    One backfill for each stretch between changes of the past: the cost grows with their number. Equal,
-    bit for bit, to what `features.compute.vintage_stream.VintageStream` gives over the same publications.
-    `DataError` if nothing was known in time.
+    Runs one backfill for each stretch between changes of the past, so the cost grows with their number.
+    Values equal those of `features.compute.vintage_stream.VintageStream` over the same publications, bit for
+    bit where the features promise it.
+
+    Parameters
+    ----------
+    vintages : Vintages
+        Bars with their publication times, and corporate actions.
+    feature_set : FeatureSet
+        Features to compute.
+
+    Returns
+    -------
+    FeatureFrame
+        float32 values `[timestamps, symbols, features]`.
+
+    Raises
+    ------
+    DataError
+        If no bar was published at its close, or the bars lack a column that a feature needs.
     """
     times = vintages.timestamps()
     if not len(times):

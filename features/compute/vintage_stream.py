@@ -1,8 +1,8 @@
-"""Streaming where the past changes: revised bars, late corporate actions, symbols renamed.
+"""Streaming with a changing past: revised bars, late corporate actions, renamed symbols.
 
-Bars come in as traded and are adjusted here. Once something is learned about the past, handles are rebuilt
-from what is known then, before the next bar: those of the symbols it touches, or all of them where a feature
-looks at other symbols, whose past ranks have changed with theirs. The values equal those of
+Bars enter as traded and are adjusted here. When something about the past becomes known, handles are rebuilt
+from what is known then, before the next bar: those of the affected symbols, or all of them if a feature reads
+other symbols, because past ranks change too. Values equal those of
 `features.compute.vintage_backfill.backfill_by_vintage` over the same publications, as closely as a stream
 equals a backfill: bit for bit where the features promise it.
 """
@@ -36,16 +36,30 @@ class _Part:
 
 
 class VintageStream:
-    """Features of the symbols of `vintages`, standing after what was known of them at `as_of`.
+    """Features of the symbols of `vintages`, updated bar by bar from what was known at `as_of`.
 
-    What the store says of later moments is not looked at: it comes in by `update` and `publish`.
+    Later moments in `vintages` are ignored: they enter through `update` and `publish`.
+
+    Parameters
+    ----------
+    feature_set : FeatureSet
+        Features to compute.
+    vintages : Vintages
+        Bars with their publication times, and corporate actions.
+    as_of : datetime
+        Moment, with a time zone, up to which `vintages` is read.
+
+    Raises
+    ------
+    DataError
+        If the bars lack a column that a feature needs.
     """
 
     def __init__(self, feature_set: FeatureSet, vintages: Vintages, as_of: datetime) -> None:
         self._set = feature_set
         self._last = as_utc(as_of)
         self._vintages = vintages.until(self._last)
-        # Moments ahead at which something other than a new bar comes to be known or takes effect.
+        # Future moments at which something other than a new bar becomes known or takes effect.
         self._ahead = {action.effective for action in self._vintages.actions}
         self._ahead = {moment for moment in self._ahead if moment > self._last}
         self._unstored: list[Slice] = []
@@ -57,14 +71,14 @@ class VintageStream:
 
     @property
     def last(self) -> datetime:
-        """The moment up to which everything is taken in."""
+        """Moment up to which everything is taken into account."""
         return self._last
 
     def publish(self, rows: pa.Table | None = None, actions: Sequence[CorporateAction] = ()) -> None:
-        """Late or revised bars (with `published`), and corporate actions, before the next `update`.
+        """Accept late or revised bars (with `published`) and corporate actions, before the next `update`.
 
-        What was published before the last bar (or within the latency of it) but arrives only now counts
-        as published just after: the features of that bar did not know it.
+        Rows published before the last bar (or within the latency of it) that arrive only now count as
+        published just after it: the features of that bar did not know them.
         """
         self._vintages, self._unstored = self._stored(), []
         soonest = self._last + self._vintages.latency + INSTANT
@@ -82,9 +96,22 @@ class VintageStream:
             self._ahead |= {action.published, max(action.effective, action.published)}
 
     def update(self, bars: Slice) -> Panel:
-        """The features of one more bar as traded, float32 `[symbols, features]`; NaN for symbols without.
+        """Update by one bar as traded and return its features.
 
-        Raises `DataError` for a bar that is not later than `last`, or that is adjusted already.
+        Parameters
+        ----------
+        bars : Slice
+            Bar later than `last`, not adjusted.
+
+        Returns
+        -------
+        ndarray of float32, shape (symbols, features)
+            NaN for symbols that lack the bar.
+
+        Raises
+        ------
+        DataError
+            For a bar that is not later than `last`, or that is adjusted already.
         """
         if bars.timestamp <= self._last:
             raise DataError(
@@ -105,7 +132,7 @@ class VintageStream:
         return self._computed(replace(bars, adjustment=adjustment))
 
     def _take_in(self, bars: Slice) -> None:
-        """Adjust, and rebuild where the past changed, by what is known at this bar."""
+        """Adjust, and rebuild if the past changed, from what is known at this bar."""
         vintages = self._stored(bars)
         panel = vintages.as_of(bars.timestamp)
         touched = [one.symbols for one in vintages.changes(self._last) if one.moment <= bars.timestamp]
@@ -115,7 +142,7 @@ class VintageStream:
         self._vintages, self._unstored, self._adjustment = vintages, [], _last_adjustment(panel)
 
     def _rebuild(self, history: BarPanel, touched: frozenset[str]) -> None:
-        """New handles for the symbols touched, or for all."""
+        """Build new handles for the affected symbols, or for all."""
         own = tuple(symbol for symbol in history.symbols if symbol in touched)
         past = history.select(own)
         columns = [past.column(name) for name in self._set.graph.inputs]
@@ -129,7 +156,7 @@ class VintageStream:
         self._parts.append(_Part(FeatureStream(self._set, own, past), own, own))
 
     def _computed(self, bars: Slice) -> Panel:
-        """The values of each symbol from the newest stream that has it."""
+        """Return the values of each symbol from the newest stream that has it."""
         values = np.full((len(self._vintages.symbols), len(self._set)), np.nan, dtype=np.float32)
         for part in self._parts:
             computed = part.stream.update(bars)
@@ -137,7 +164,7 @@ class VintageStream:
         return values
 
     def _stored(self, *bars: Slice) -> Vintages:
-        """The vintages with all bars since, and `bars`."""
+        """Return the vintages with all bars since, and `bars`."""
         alike: dict[tuple[tuple[str, ...], ...], list[Slice]] = {}
         for one in (*self._unstored, *bars):
             alike.setdefault((one.symbols, tuple(one.extra)), []).append(one)
@@ -152,5 +179,5 @@ def _last_adjustment(panel: BarPanel) -> FloatMatrix:
 
 
 def _places(wanted: tuple[str, ...], symbols: tuple[str, ...]) -> list[int]:
-    place = {symbol: index for index, symbol in enumerate(symbols)}
-    return [place[symbol] for symbol in wanted]
+    index_of = {symbol: index for index, symbol in enumerate(symbols)}
+    return [index_of[symbol] for symbol in wanted]

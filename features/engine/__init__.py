@@ -1,5 +1,5 @@
-"""The engine: graphs of operators behind features, in batch and stream.
+"""The engine: graphs of operators behind features, for batch and stream.
 
-Operators, indicators' interface, coarser bars and warm-up live here. Nothing here knows a store, a formula's
-text or the list of indicators.
+Holds operators, the indicator interface, coarser bars and warm-up. Must not depend on a store, on formula
+text or on the list of indicators.
 """

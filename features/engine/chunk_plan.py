@@ -1,8 +1,8 @@
-"""A graph cut into stages that need only a part of the bars at a time.
+"""Plan that cuts a graph into stages, each over a part of the bars.
 
-Operators over a symbol's own past need some symbols and all bars; those over the universe need all
-symbols and some bars. The stages alternate between the two, and what one leaves to a later one is a
-series in between, kept under a name.
+Operators over a symbol's own past need some symbols and all bars; those over the universe need all symbols
+and some bars. Stages alternate between the two. A result that a later stage needs is an intermediate series,
+kept under a name.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ Axis = Literal["symbols", "bars"]
 
 @dataclass(frozen=True)
 class Stage:
-    """`columns` by `names`: a feature (its place as text) or a series in between.
+    """Columns by `names`: features (their index as text) or intermediate series.
 
-    `graph` computes them from columns of the bars and from series in between that came before. `lookback`
-    is how many bars a value depends on, the last included: chunks of bars overlap by one less.
+    `graph` computes them from columns of the bars and from intermediate series of earlier stages. `lookback`
+    is the number of bars a value depends on, the last included: chunks of bars overlap by one less.
     """
 
     axis: Axis
@@ -32,12 +32,12 @@ class Stage:
 
 
 def plan(columns: Sequence[Column]) -> list[Stage]:
-    """The stages that compute `columns`; a feature's name is its place."""
+    """Return the stages that compute `columns`; a feature's name is its index."""
     level = {column.key: _level(column) for column in columns}
     deepest = max(level.values(), default=0)
     cut = _Cut()
-    # Rewriting the features finds all series in between, also those that others of them need.
-    rewritten = [(str(place), level[column.key], cut.top(column)) for place, column in enumerate(columns)]
+    # Rewriting the features finds all intermediate series, also those that others of them need.
+    rewritten = [(str(index), level[column.key], cut.top(column)) for index, column in enumerate(columns)]
     wanted = [*rewritten, *((name, depth, column) for name, (depth, column) in cut.between.items())]
     stages = []
     for depth in range(deepest + 1):
@@ -51,7 +51,7 @@ def plan(columns: Sequence[Column]) -> list[Stage]:
 
 
 def _level(column: Column) -> int:
-    """Even where the last operator looks at one symbol, odd where it looks at the universe."""
+    """Return an even level if the last operator reads one symbol, odd if it reads the universe."""
     if isinstance(column, Input):
         return 0
     below = max((_level(argument) for argument in column.node.arguments), default=0)
@@ -60,13 +60,13 @@ def _level(column: Column) -> int:
 
 
 class _Cut:
-    """Replaces what an earlier stage computes by an input of that name."""
+    """Replaces results of earlier stages by inputs of their name."""
 
     def __init__(self) -> None:
         self.between: dict[str, tuple[int, Column]] = {}
 
     def top(self, column: Column) -> Column:
-        """`column`, with everything of earlier stages below it cut off."""
+        """Return `column` with everything below it that earlier stages compute cut off."""
         if isinstance(column, Input):
             return column
         level = _level(column)
@@ -74,7 +74,7 @@ class _Cut:
         return Output(Node(column.node.operator, arguments, column.node.definition), column.index)
 
     def _argument(self, column: Column, level: int) -> Column:
-        # All symbols' bars at once are too many to read: a stage over the universe gets them in between.
+        # Bars of all symbols are too many to read at once: stages over the universe read intermediate series.
         if isinstance(column, Input) and level % 2 == 0:
             return column
         if _level(column) == level:

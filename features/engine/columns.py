@@ -1,7 +1,6 @@
-"""What features see of bars: adjusted prices, volume adjusted against them, and further columns as they are.
+"""Columns of bars as features read them: adjusted prices and volume, further columns unchanged.
 
-Prices are those as traded times `adjustment`; volume is divided by it, so that the value traded stays
-what it was.
+Prices are those as traded times `adjustment`; volume is divided by it, so that the value traded is unchanged.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ VOLUME = "volume"
 
 
 def adjusted(bars: BarPanel | Slice, names: Sequence[str]) -> dict[str, FloatMatrix]:
-    """The columns `names` of `bars` by name, `[T, N]` of a panel and `[N]` of a slice.
+    """Return columns of `bars` by name, adjusted: `[T, N]` of a panel, `[N]` of a slice.
 
     Raises `DataError` for a column that these bars do not have.
     """
@@ -25,14 +24,14 @@ def adjusted(bars: BarPanel | Slice, names: Sequence[str]) -> dict[str, FloatMat
 
 
 def columns(bars: BarPanel, names: Sequence[str]) -> dict[str, FloatMatrix]:
-    """`adjusted` of a panel, each column one stretch of memory: that is how operators read them."""
+    """Return adjusted columns of a panel, each contiguous in memory by symbol as operators read them."""
     return {name: np.asfortranarray(values) for name, values in adjusted(bars, names).items()}
 
 
 def require(bars: BarPanel, needed: Sequence[tuple[str, tuple[str, ...]]]) -> None:
-    """Raise `DataError` for a feature (name, columns it needs) that lacks a column.
+    """Raise `DataError` if a feature (name, columns it needs) lacks a column.
 
-    A column of the bars without a single value counts as one that is not there.
+    A column without a single value counts as missing.
     """
     for feature, names in needed:
         for name in names:
@@ -46,7 +45,7 @@ def require(bars: BarPanel, needed: Sequence[tuple[str, tuple[str, ...]]]) -> No
 
 
 def aligned(values: FloatMatrix, have: tuple[str, ...], want: tuple[str, ...]) -> FloatMatrix:
-    """One bar's values `[N]` in another order of symbols, NaN for those it lacks."""
+    """Reorder one bar's values `[N]` to the symbols `want`; NaN for symbols it lacks."""
     if have == want:
         return values
     column = {symbol: index for index, symbol in enumerate(have)}

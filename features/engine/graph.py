@@ -1,7 +1,7 @@
-"""The graph of operators behind a feature set: what several features need is computed once.
+"""The graph of operators behind a feature set; shared subexpressions are computed once.
 
 A column is an input (a column of the bars) or one output of a node; a node is an operator over columns.
-Nodes are the same if their definitions and arguments are, whoever made them.
+Nodes are equal if their definitions and arguments are, wherever they were built.
 """
 
 from __future__ import annotations
@@ -32,18 +32,18 @@ class Input:
 
     @property
     def exact(self) -> bool:
-        """An input is what it is."""
+        """Always true: inputs are the same in batch and stream."""
         return True
 
     @property
     def key(self) -> str:
-        """What it is known by."""
+        """Identity of the column within a graph."""
         return f"input:{self.name}"
 
 
 @dataclass(frozen=True, eq=False)
 class Node:
-    """`operator` over `arguments`; `definition` (JSON) says which operator that is, with its parameters."""
+    """`operator` over `arguments`; `definition` (JSON) identifies the operator and its parameters."""
 
     operator: Operator
     arguments: tuple[Column, ...]
@@ -67,11 +67,14 @@ class Node:
 
     @cached_property
     def inputs(self) -> tuple[str, ...]:
-        """The columns of the bars that it needs, sorted."""
+        """Columns of the bars that the node needs, sorted."""
         return tuple(sorted({name for one in self.arguments for name in inputs_of(one)}))
 
     def output(self, name: str = "") -> Output:
-        """One output; the only one has no name. `InputError` lists those there are."""
+        """Return one output; a single output needs no name.
+
+        Raises `InputError`, which lists the outputs, for an unknown or missing name.
+        """
         names = self.operator.outputs
         if not name and len(names) == 1:
             return Output(self, 0)
@@ -102,7 +105,7 @@ class Output:
 
     @property
     def key(self) -> str:
-        """What it is known by."""
+        """Identity of the column within a graph."""
         return f"{self.node.key}:{self.index}"
 
 
@@ -110,7 +113,7 @@ Column = Input | Output
 
 
 def inputs_of(column: Column) -> tuple[str, ...]:
-    """The columns of the bars that `column` needs, sorted."""
+    """Return the columns of the bars that `column` needs, sorted."""
     return (column.name,) if isinstance(column, Input) else column.node.inputs
 
 
@@ -130,55 +133,55 @@ class Graph:
         self._width = len(self._slots)
         self._known: dict[str, int] = {}
         for column in columns:
-            self._place(column)
-        self._wanted = tuple(self._slot(column) for column in columns)
-        self._places: dict[int, list[int]] = {}
-        for index, slot in enumerate(self._wanted):
-            self._places.setdefault(slot, []).append(index)
-        self._dead = self._deaths()
+            self._add(column)
+        self._column_slots = tuple(self._slot(column) for column in columns)
+        self._columns_by_slot: dict[int, list[int]] = {}
+        for index, slot in enumerate(self._column_slots):
+            self._columns_by_slot.setdefault(slot, []).append(index)
+        self._released = self._slots_to_release()
 
     @property
     def cross(self) -> bool:
-        """Whether any node looks at other symbols."""
+        """Whether any node reads other symbols."""
         return any(node.operator.cross for node in self.nodes)
 
     def batch(self, inputs: Mapping[str, Matrix], axes: Axes) -> Iterable[tuple[int, Matrix]]:
-        """Pairs of a column's place and its matrix `[T, N]`, as they are computed.
+        """Yield pairs of a column's index and its matrix `[T, N]`, as they are computed.
 
-        A matrix is let go of once nothing needs it any more.
+        A matrix is released as soon as nothing needs it any more.
         """
         values: list[Matrix | None] = [None] * self._width
         for name in self.inputs:
             values[self._slots[Input(name).key]] = inputs[name]
         yield from self._finished(values, -1)
-        for place, node in enumerate(self.nodes):
-            arguments = tuple(_known(values[slot]) for slot in self._arguments[place])
+        for node_index, node in enumerate(self.nodes):
+            arguments = tuple(_known(values[slot]) for slot in self._arguments[node_index])
             results = node.operator.batch(arguments, axes)
-            values[self._first[place] : self._first[place] + len(results)] = results
-            yield from self._finished(values, place)
+            values[self._first[node_index] : self._first[node_index] + len(results)] = results
+            yield from self._finished(values, node_index)
 
     def stream(self, inputs: Mapping[str, Matrix], axes: Axes) -> GraphStream:
-        """The graph, standing after these bars."""
+        """Return a stream of the graph whose state covers these bars."""
         values: list[Matrix | None] = [None] * self._width
         for name in self.inputs:
             values[self._slots[Input(name).key]] = inputs[name]
         handles = []
-        for place, node in enumerate(self.nodes):
-            arguments = tuple(_known(values[slot]) for slot in self._arguments[place])
+        for node_index, node in enumerate(self.nodes):
+            arguments = tuple(_known(values[slot]) for slot in self._arguments[node_index])
             handles.append(node.operator.stream(arguments, axes))
-            if self._fed(place):
+            if self._fed(node_index):
                 results = node.operator.batch(arguments, axes)
-                values[self._first[place] : self._first[place] + len(results)] = results
-            for slot in self._dead[place + 1]:
+                values[self._first[node_index] : self._first[node_index] + len(results)] = results
+            for slot in self._released[node_index + 1]:
                 values[slot] = None
         return GraphStream(self, handles)
 
-    def _place(self, column: Column) -> None:
+    def _add(self, column: Column) -> None:
         if isinstance(column, Input) or column.node.key in self._known:
             return
         node = column.node
         for argument in node.arguments:
-            self._place(argument)
+            self._add(argument)
         self._known[node.key] = self._width
         self._arguments.append(tuple(self._slot(argument) for argument in node.arguments))
         self._first.append(self._width)
@@ -190,56 +193,59 @@ class Graph:
             return self._slots[column.key]
         return self._known[column.node.key] + column.index
 
-    def _fed(self, place: int) -> bool:
-        """Whether another node needs an output of node `place`."""
-        first = self._first[place]
-        own = set(range(first, first + len(self.nodes[place].operator.outputs)))
-        return any(own & set(arguments) for arguments in self._arguments[place + 1 :])
+    def _fed(self, node_index: int) -> bool:
+        """Return whether another node needs an output of node `node_index`."""
+        first = self._first[node_index]
+        own = set(range(first, first + len(self.nodes[node_index].operator.outputs)))
+        return any(own & set(arguments) for arguments in self._arguments[node_index + 1 :])
 
-    def _deaths(self) -> list[list[int]]:
-        """The slots that nothing needs after the inputs, and after each node."""
+    def _slots_to_release(self) -> list[list[int]]:
+        """Return the slots to release after the inputs, and after each node."""
         last = dict.fromkeys(range(self._width), -1)
-        for place, first in enumerate(self._first):
-            for slot in range(first, first + len(self.nodes[place].operator.outputs)):
-                last[slot] = place
-        for place, arguments in enumerate(self._arguments):
+        for node_index, first in enumerate(self._first):
+            for slot in range(first, first + len(self.nodes[node_index].operator.outputs)):
+                last[slot] = node_index
+        for node_index, arguments in enumerate(self._arguments):
             for slot in arguments:
-                last[slot] = max(last[slot], place)
+                last[slot] = max(last[slot], node_index)
         dead: list[list[int]] = [[] for _ in range(len(self.nodes) + 1)]
-        for slot, place in last.items():
-            dead[place + 1].append(slot)
+        for slot, node_index in last.items():
+            dead[node_index + 1].append(slot)
         return dead
 
-    def _finished(self, values: list[Matrix | None], place: int) -> Iterable[tuple[int, Matrix]]:
-        """The wanted columns that node `place` made (-1: the inputs); then room for what is done with."""
-        if place < 0:
+    def _finished(self, values: list[Matrix | None], node_index: int) -> Iterable[tuple[int, Matrix]]:
+        """Yield the requested columns of node `node_index` (-1: the inputs), then release slots."""
+        if node_index < 0:
             made = range(len(self.inputs))
         else:
-            made = range(self._first[place], self._first[place] + len(self.nodes[place].operator.outputs))
+            made = range(
+                self._first[node_index],
+                self._first[node_index] + len(self.nodes[node_index].operator.outputs),
+            )
         for slot in made:
-            for index in self._places.get(slot, ()):
+            for index in self._columns_by_slot.get(slot, ()):
                 yield index, _known(values[slot])
-        for slot in self._dead[place + 1]:
+        for slot in self._released[node_index + 1]:
             values[slot] = None
 
 
 class GraphStream:
-    """A graph that is carried forward bar by bar."""
+    """A graph that is updated bar by bar."""
 
     def __init__(self, graph: Graph, handles: list[Handle]) -> None:
-        self._width, self._wanted = graph._width, graph._wanted
+        self._width, self._column_slots = graph._width, graph._column_slots
         self._inputs = [(name, graph._slots[Input(name).key]) for name in graph.inputs]
         self._steps = list(zip(handles, graph._arguments, graph._first, strict=True))
 
     def update(self, inputs: Mapping[str, Vector], time: np.datetime64) -> list[Vector]:
-        """The columns at one more bar, each float64 `[N]`."""
+        """Return the columns at one more bar, each float64 `[N]`."""
         values: list[Any] = [None] * self._width
         for name, slot in self._inputs:
             values[slot] = inputs[name]
         for handle, arguments, first in self._steps:
             results = handle.update(tuple([values[slot] for slot in arguments]), time)
             values[first : first + len(results)] = results
-        return [values[slot] for slot in self._wanted]
+        return [values[slot] for slot in self._column_slots]
 
 
 def _known(values: Matrix | None) -> Matrix:

@@ -1,4 +1,4 @@
-"""Indicators: operators by name, with parameters. One decorated function defines one.
+"""Indicators: named operators with parameters, each defined by one decorated function.
 
 @indicator(inputs=("high", "low"), outputs=("upper", "lower"), group="channels", reference="Donchian")
 def donchian(length: int = 20) -> Operator:
@@ -26,10 +26,25 @@ _KINDS: dict[str, type] = {"int": int, "float": float, "str": str}
 
 @dataclass(frozen=True, eq=False)
 class Indicator:
-    """A named operator: `factory(**parameters)` over series that default to `inputs`.
+    """A named operator: `factory(**parameters)` over input series.
 
-    `inputs` are columns of the bars (adjusted open, high, low, close and volume, or one of `extra`), or
-    names of the catalogue. `version` is raised when the same definition comes to mean other values.
+    Parameters
+    ----------
+    name : str
+        Name in formulas.
+    factory : callable
+        Takes the parameters, all with defaults, and returns an `Operator`.
+    inputs : tuple of str
+        Default inputs: columns of the bars (adjusted open, high, low, close and volume, or one of `extra`),
+        or names of the catalogue.
+    outputs : tuple of str
+        Names of the outputs; a single output is called `value`.
+    group : str
+        Group in the catalogue.
+    reference : str, default ""
+        Paper or author of the formula.
+    version : int, default 1
+        Raised when an unchanged definition starts to give other values; part of a feature set's hash.
     """
 
     name: str
@@ -42,7 +57,7 @@ class Indicator:
 
     @property
     def description(self) -> str:
-        """The first sentence of the factory's docstring."""
+        """First paragraph of the factory's docstring, on one line."""
         text = inspect.getdoc(self.factory) or self.name
         return " ".join(text.split("\n\n")[0].split())
 
@@ -52,7 +67,10 @@ class Indicator:
         return {one.name: one.default for one in inspect.signature(self.factory).parameters.values()}
 
     def bind(self, named: Mapping[str, Parameter] | None = None) -> dict[str, Parameter]:
-        """All parameters, defaults filled in and of the right kind; `InputError` names a wrong one."""
+        """Return all parameters, with defaults filled in.
+
+        Raises `InputError` for an unknown parameter and for a value of the wrong kind.
+        """
         given = named or {}
         for name in given:
             if name not in self.parameters:
@@ -64,7 +82,11 @@ class Indicator:
         }
 
     def apply(self, arguments: Sequence[Column], named: Mapping[str, Parameter] | None = None) -> Node:
-        """The indicator over `arguments`, one for each of `inputs`; `InputError` for what does not fit."""
+        """Build the node of the indicator over `arguments`, one for each of `inputs`.
+
+        Raises `InputError` for a wrong number of arguments, a wrong parameter, and a factory that returns no
+        operator.
+        """
         if len(arguments) != len(self.inputs):
             raise InputError(
                 f"'{self.name}' takes {len(self.inputs)} series ({', '.join(self.inputs)}); "
@@ -82,7 +104,7 @@ class Indicator:
         except (InputError, ValueError, TypeError, ArithmeticError, LookupError, RuntimeError) as error:
             raise InputError(f"'{self.name}' cannot take {shown}: {error}") from error
         if lookback < 1:
-            # TA-Lib's way of saying that a parameter is out of range.
+            # TA-Lib reports a parameter out of range this way.
             raise InputError(f"'{self.name}' cannot take {shown}: a value is out of range")
         definition = {"indicator": self.name, "version": self.version, "parameters": parameters}
         return Node(operator, tuple(arguments), definition)
@@ -106,7 +128,47 @@ def indicator(
     name: str = "",
     version: int = 1,
 ) -> Callable[[Factory], Indicator]:
-    """Make an `Indicator` of a function that takes parameters (with defaults) and returns an operator."""
+    """Decorate a function as an indicator.
+
+    The function takes parameters, all with defaults, and returns an operator. The first paragraph of its
+    docstring is the indicator's description.
+
+    Parameters
+    ----------
+    inputs : tuple of str, default ("close",)
+        Default inputs: columns of the bars, or names of other indicators.
+    outputs : tuple of str, default ("value",)
+        Names of the outputs.
+    group : str, default "own"
+        Group in the catalogue.
+    reference : str, default ""
+        Paper or author of the formula.
+    name : str, default ""
+        Name in formulas; the function's if empty.
+    version : int, default 1
+        To be raised when an unchanged definition starts to give other values.
+
+    Returns
+    -------
+    callable
+        Decorator that turns the function into an `Indicator`.
+
+    Raises
+    ------
+    InputError
+        If a parameter of the function has no default.
+
+    Examples
+    --------
+    >>> from features.engine.indicator import indicator
+    >>> from features.engine.operators.window import Window
+    >>> @indicator(outputs=("range",), reference="an example")
+    ... def close_range(length: int = 20) -> Window:
+    ...     "Highest less lowest close of the last bars."
+    ...     return Window(lambda close: close.max(-1) - close.min(-1), length, ("range",), exact=True)
+    >>> close_range.name, close_range.inputs, dict(close_range.parameters)
+    ('close_range', ('close',), {'length': 20})
+    """
 
     def made(factory: Factory) -> Indicator:
         called = name or factory.__name__

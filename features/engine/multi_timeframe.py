@@ -1,13 +1,13 @@
-"""Coarser bars: any feature on hours, days, weeks or months, seen only after each has closed.
+"""Coarser bars: any feature on bars of hours, days, weeks or months, visible only after they close.
 
-Minutes and hours are counted in UTC; days, weeks and months are those of the bars' calendar, weeks from
-Monday on (`marketdata.trading_days`). A bar belongs to the period in which it closes, and one that closes at
-its end (or in the second before: 23:59:59.999) is that period's last. At a bar, the value is that of the
-symbol's last coarse bar that is complete.
+Minutes and hours are counted in UTC; days, weeks and months are those of the bars' calendar, with weeks
+from Monday (`marketdata.trading_days`). A bar belongs to the period in which it closes. A bar that closes at
+the end of the period (or within the second before: 23:59:59.999) is the period's last. At a bar, the value
+is that of the symbol's last complete coarse bar.
 
-A coarse bar is complete with the bar that closes at the end of its period: of a day with its session, of a
-week with its last session. Where no bar does, or no calendar is known, only the next bar tells that the
-period is over. If history begins within a period, the first coarse bar is of what is there.
+A coarse bar is complete with the bar that closes at the end of its period: a day with its session, a week
+with its last session. Where no bar closes there, or no calendar is known, only the next bar shows that the
+period is over. If history begins within a period, the first coarse bar covers what is there.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ _CLOCK = {"m": _MINUTE, "h": 60 * _MINUTE}
 _DAYS = {"d": 1, "w": 7}
 # Periods of fixed length are counted from here, a Monday.
 _ORIGIN = np.datetime64("1970-01-05")
-# To be raised when the same formula comes to mean other values; it is part of the hash of a feature set.
+# Raise this when an unchanged formula starts to give other values; it is part of feature set hashes.
 VERSION = 2
 _MOST = 10_000
 FINER = {"m": 1, "h": 60, "d": 24, "w": 7, "M": 31}
-"""How many bars of the market a unit is taken to hold where `lookback` is told, which no operator can know:
+"""Bars of the market that a unit is assumed to hold in `lookback`, since no operator can know it:
 minutes in hours, hours in days, days in weeks and months.
 """
 Mask = npt.NDArray[np.bool_]
@@ -49,7 +49,7 @@ class Period:
 
     @classmethod
     def of(cls, text: str) -> Period:
-        """The period called `text`, such as 15m, 4h, 1d, 1w or 3M; `InputError` for another."""
+        """Parse a period such as 15m, 4h, 1d, 1w or 3M. Raises `InputError` for any other text."""
         count, unit = text[:-1], text[-1:]
         known = unit in _CLOCK or unit in _DAYS or unit == "M"
         if not known or not (count.isascii() and count.isdecimal() and 0 < int(count[:9]) <= _MOST):
@@ -60,11 +60,11 @@ class Period:
         return cls(int(count), unit)
 
     def ends(self, times: Timestamps, days: TradingDays = UTC_DAYS) -> Timestamps:
-        """The end of the period in which each bar closes, `datetime64[ns]` `[T]`."""
+        """Return the end of the period in which each bar closes, `datetime64[ns]` `[T]`."""
         return self.of_bars(times, days)[0]
 
     def of_bars(self, times: Timestamps, days: TradingDays) -> tuple[Timestamps, Mask]:
-        """The end of the period in which each bar closes, and whether that completes the period."""
+        """Return the end of the period in which each bar closes, and whether the bar completes it."""
         if self.unit in _CLOCK:
             length, origin = self.count * _CLOCK[self.unit], _ORIGIN.astype("datetime64[ns]").astype(np.int64)
             stamps = closing_times(times).astype(np.int64)
@@ -85,10 +85,11 @@ class Period:
 
 @dataclass(frozen=True)
 class Coarse:
-    """Which coarse bar each bar is part of.
+    """Assignment of bars to coarse bars.
 
-    `ends` `[P]` are the ends of the coarse bars; `first` `[P]` and `counts` `[P]` say which bars they are
-    made of; `complete` `[T]` is the last coarse bar that is complete at each bar, -1 before there is one.
+    `ends` `[P]` are the ends of the coarse bars; `first` `[P]` and `counts` `[P]` are the index of the first
+    bar and the number of bars of each; `complete` `[T]` is the last coarse bar that is complete at each bar,
+    -1 before there is one.
     """
 
     ends: Timestamps
@@ -98,7 +99,7 @@ class Coarse:
 
     @classmethod
     def of(cls, period: Period, times: Timestamps, days: TradingDays) -> Coarse:
-        """The coarse bars of `period` from bars that close at `times`."""
+        """Assign bars that close at `times` to coarse bars of `period`."""
         ends, last = period.of_bars(times, days)
         begins = np.r_[True, (ends[1:] != ends[:-1]) | last[:-1]][: len(ends)]
         first = np.flatnonzero(begins)
@@ -107,11 +108,11 @@ class Coarse:
 
 @dataclass(frozen=True)
 class Coarser:
-    """`column`, with all that it is made of, on bars of `count` `unit`s made of those of the market.
+    """`column`, with everything it is computed from, on coarser bars of `count` `unit`s.
 
-    Inputs are the columns of the bars that it needs, sorted by name. Of a period, `open` is the first,
-    `high` the highest, `low` the lowest, a volume (`volume`, `buy_volume`, …) the sum, anything else the
-    last. A bar of a symbol counts if it has all inputs. Raises `InputError` for what is no `Period`.
+    Inputs are the columns of the bars that it needs, sorted by name. Of a period, `open` is the first, `high`
+    the highest, `low` the lowest, a volume (`volume`, `buy_volume`, …) the sum, anything else the last. A bar
+    of a symbol counts if it has all inputs. Raises `InputError` for an invalid period.
     """
 
     column: Column
@@ -124,17 +125,17 @@ class Coarser:
 
     @cached_property
     def graph(self) -> Graph:
-        """What computes the column."""
+        """Graph that computes the column."""
         return Graph([self.column])
 
     @property
     def lookback(self) -> int:
-        """The column's in bars of the market, and the period until it is seen, estimated by `FINER`."""
+        """Lookback of the column and one period, in bars of the market, estimated by `FINER`."""
         return (self.column.lookback + 1) * self.count * FINER[self.unit]
 
     @property
     def exact(self) -> bool:
-        """As the column: putting bars together is exact."""
+        """As the column: aggregating bars is exact."""
         return self.column.exact
 
     @property
@@ -143,7 +144,7 @@ class Coarser:
         return self.graph.cross
 
     def batch(self, inputs: tuple[Matrix, ...], axes: Axes) -> tuple[Matrix, ...]:
-        """At each bar the value of the last coarse bar that had closed."""
+        """Return at each bar the value of the last coarse bar that had closed."""
         here = present(inputs)
         bars = Coarse.of(Period(self.count, self.unit), axes.times, axes.days)
         coarse, made = self._put_together(inputs, here, bars)
@@ -151,14 +152,14 @@ class Coarser:
         if not len(bars.ends):
             return (result,)
         values = self._values(coarse, Axes(bars.ends, axes.symbols, axes.days))
-        # -1, where no period has closed yet, would be the last row.
+        # Index -1, before any period has closed, would read the last row.
         seen = np.where(bars.complete[:, None] >= 0, _latest(made)[bars.complete], -1)
         rows, columns = np.nonzero(here & (seen >= 0))
         result[rows, columns] = values[seen[rows, columns], columns]
         return (result,)
 
     def stream(self, inputs: tuple[Matrix, ...], axes: Axes) -> Handle:
-        """A handle that holds the open coarse bar and the last value."""
+        """Return a handle with the open coarse bar and the last value."""
         times = np.asarray(axes.times, dtype="datetime64[ns]")
         bars = Coarse.of(Period(self.count, self.unit), times, axes.days)
         coarse, made = self._put_together(inputs, present(inputs), bars)
@@ -178,7 +179,7 @@ class Coarser:
         return _CoarserHandle(period, axes.days, self.graph.inputs, graph, last, open_bar)
 
     def _values(self, coarse: tuple[Matrix, ...], axes: Axes) -> Matrix:
-        """The column on coarse bars."""
+        """Compute the column on coarse bars."""
         return next(iter(self.graph.batch(self._named(coarse), axes)))[1]
 
     def _named(self, coarse: tuple[Matrix, ...]) -> dict[str, Matrix]:
@@ -187,13 +188,13 @@ class Coarser:
     def _put_together(
         self, inputs: tuple[Matrix, ...], here: Mask, bars: Coarse
     ) -> tuple[tuple[Matrix, ...], Mask]:
-        """The columns of the coarse bars `[P, N]`, and where a symbol has one."""
+        """Return the columns of the coarse bars `[P, N]`, and where a symbol has one."""
         shape = (len(bars.ends), here.shape[1])
         coarse = tuple(unknown(shape) for _ in inputs)
         made = np.zeros(shape, dtype=bool)
-        for place in range(int(bars.counts.max(initial=0))):
-            long = bars.counts > place
-            rows = bars.first[long] + place
+        for offset in range(int(bars.counts.max(initial=0))):
+            long = bars.counts > offset
+            rows = bars.first[long] + offset
             for name, column, values in zip(self.graph.inputs, coarse, inputs, strict=True):
                 column[long] = put_together(name, column[long], made[long], values[rows], here[rows])
             made[long] |= here[rows]
@@ -214,7 +215,7 @@ class _CoarserHandle:
         self._graph, self._last, self._open = graph, last, open_bar
 
     def update(self, inputs: tuple[Vector, ...], time: np.datetime64) -> tuple[Vector, ...]:
-        """Take in one bar; close what it closes."""
+        """Update the open coarse bar, close it where this bar completes it, and return the value."""
         here = present(inputs)
         now = np.array([time], dtype="datetime64[ns]")
         self._days = self._days.after(now)
@@ -244,7 +245,7 @@ class _CoarserHandle:
 
 
 def put_together(name: str, bar: Matrix, made: Mask, values: Matrix, here: Mask) -> Matrix:
-    """The coarse column `name` after one more bar, where there is one; `made` where it had begun."""
+    """Merge one more bar into coarse column `name`; `made` marks symbols whose coarse bar had begun."""
     if name == "open":
         joined = bar
     elif name == "high":
@@ -259,9 +260,9 @@ def put_together(name: str, bar: Matrix, made: Mask, values: Matrix, here: Mask)
 
 
 def coarser(column: Column, period: str) -> Node:
-    """`column` on bars of `period`, such as 15m, 4h, 1d, 1w, 1M; `InputError` for one that is none.
+    """Compute `column` on bars of `period`, such as 15m, 4h, 1d, 1w or 1M.
 
-    What `column @ period` means in a formula, for those who build features without one.
+    `column @ period` in a formula does the same. Raises `InputError` for an invalid period.
     """
     parsed = Period.of(period)
     operator = Coarser(column, parsed.count, parsed.unit)
@@ -270,6 +271,6 @@ def coarser(column: Column, period: str) -> Node:
 
 
 def _latest(made: Mask) -> npt.NDArray[np.int64]:
-    """The last row at or before each at which the symbol has a coarse bar; -1 before the first."""
+    """Return the last row at or before each with a coarse bar of the symbol; -1 before the first."""
     rows = np.arange(len(made), dtype=np.int64)[:, None]
     return np.maximum.accumulate(np.where(made, rows, -1), axis=0)

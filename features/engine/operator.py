@@ -1,7 +1,7 @@
-"""What a feature is made of: operators turn input series into output series, once for batch and stream.
+"""Interface of operators: input series to output series, defined once for batch and stream.
 
-A symbol's bar counts for an operator only if all of its inputs are finite there. Elsewhere the outputs
-are NaN, and the operator goes on at the next bar as if time had skipped this one.
+A symbol's bar counts for an operator only if all of its inputs are finite there. Elsewhere the outputs are
+NaN, and the operator continues at the next bar as if the skipped one did not exist.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from alphaloop.bars import Timestamps
 from marketdata.trading_days import TradingDays
 
 Matrix = npt.NDArray[np.float64]
-"""Bars by symbols, `[T, N]`. Columns are contiguous where operators make them (Fortran order)."""
+"""Bars by symbols, `[T, N]`. Operators return contiguous columns (Fortran order)."""
 Vector = npt.NDArray[np.float64]
 """One bar of all symbols, `[N]`."""
 Present = npt.NDArray[np.bool_]
@@ -24,9 +24,9 @@ Present = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True, slots=True)
 class Axes:
-    """What the axes of a matrix mean: bar closes in UTC (`[T]`) and symbols (`[N]`).
+    """Axes of a matrix: bar closes in UTC (`[T]`) and symbols (`[N]`).
 
-    `days` are those that the bars' calendar counts.
+    `days` are the trading days of the bars' calendar.
     """
 
     times: Timestamps
@@ -35,24 +35,24 @@ class Axes:
 
     @classmethod
     def of(cls, times: Timestamps, symbols: tuple[str, ...], calendar: str = "") -> Axes:
-        """The axes of bars that follow `calendar`; empty where it is not known."""
+        """Return the axes of bars that follow `calendar`; empty if it is not known."""
         return cls(times, symbols, TradingDays.of(times, calendar))
 
 
 class Handle(Protocol):
-    """An operator that is carried forward bar by bar."""
+    """State of an operator in a stream, updated bar by bar."""
 
     def update(self, inputs: tuple[Vector, ...], time: np.datetime64) -> tuple[Vector, ...]:
-        """The outputs at one more bar, one `[N]` for each."""
+        """Return the outputs at one more bar, one `[N]` for each."""
         ...
 
 
 class Operator(Protocol):
-    """From input series to output series.
+    """Function from input series to output series.
 
-    `outputs` names what comes out; `lookback` is how many bars the first value needs, that bar
-    included; `exact` says that batch and stream agree to the last bit and not only within 1e-9 relative;
-    `cross` that it looks at the other symbols of a bar.
+    `outputs` are the names of the outputs. `lookback` is the number of bars until the first value, that bar
+    included. `exact` promises that batch and stream agree to the last bit, and not only within 1e-9 relative.
+    `cross` says that the operator reads other symbols of a bar.
     """
 
     @property
@@ -68,31 +68,31 @@ class Operator(Protocol):
     def cross(self) -> bool: ...
 
     def batch(self, inputs: tuple[Matrix, ...], axes: Axes) -> tuple[Matrix, ...]:
-        """The outputs at every bar, one `[T, N]` for each."""
+        """Return the outputs at every bar, one `[T, N]` for each."""
         ...
 
     def stream(self, inputs: tuple[Matrix, ...], axes: Axes) -> Handle:
-        """A handle that stands after these bars."""
+        """Return a handle whose state covers these bars."""
         ...
 
 
 SINGLE = ("value",)
-"""The name of an only output."""
+"""Names of the outputs of an operator with a single one."""
 
 
 def present(inputs: tuple[npt.NDArray[np.float64], ...]) -> Present:
-    """Where all inputs are finite; the shape of one of them."""
-    found: Present = np.asarray(np.isfinite(inputs[0]))
+    """Return where all inputs are finite, in the shape of one of them."""
+    finite: Present = np.asarray(np.isfinite(inputs[0]))
     for values in inputs[1:]:
-        found &= np.isfinite(values)
-    return found
+        finite &= np.isfinite(values)
+    return finite
 
 
 def unknown(shape: tuple[int, int]) -> Matrix:
-    """A matrix `[T, N]` of NaN whose columns are contiguous."""
+    """Return a matrix `[T, N]` of NaN whose columns are contiguous."""
     return np.full(shape[::-1], np.nan).T
 
 
 def bundle(result: npt.NDArray[np.float64] | tuple[npt.NDArray[np.float64], ...]) -> tuple[Matrix, ...]:
-    """One or several outputs, as a tuple."""
+    """Return one or several outputs as a tuple."""
     return result if isinstance(result, tuple) else (result,)

@@ -1,4 +1,4 @@
-"""Reference bars: a simulated market on which properties of features are measured, always the same one.
+"""Reference bars: a fixed simulated market on which properties of features are measured.
 
 Returns follow a GARCH(1,1) process with Student t shocks (Bollerslev 1987), so volatility clusters and tails
 are fat, as in markets. Nothing here is market data.
@@ -22,9 +22,9 @@ _SHOCK, _PERSISTENCE = 0.10, 0.85
 
 
 def reference_column(name: str, bars: int) -> Vector:
-    """One column of `bars` simulated bars, float64 `[bars]`.
+    """Return one column of `bars` simulated bars, float64 `[bars]`.
 
-    Prices and volume are those of one market; any other name is given a positive series of its own.
+    Prices and volume are those of one market; any other name gets a positive series of its own.
     """
     if name in (*PRICE_COLUMNS, "volume"):
         return _market(bars)[name]

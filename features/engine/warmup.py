@@ -1,10 +1,10 @@
-"""Warm-up: how many bars a feature needs until it no longer depends on where history begins.
+"""Warm-up: the number of bars until a feature no longer depends on where history begins.
 
-A smoothed value begins somewhere and forgets its beginning only by and by: the first values of an
-exponential average say more about the first bar than about the market. So each feature with a memory
-beyond its window is measured on reference bars: computed from the whole history and from several later
-beginnings, it has settled from the bar on at which all of these agree within `TOLERANCE` of its long-run
-scale (the standard deviation over the later half). An output that adds up since the first bar never does.
+A smoothed value forgets its first bar only gradually: early values of an exponential average say more about
+the first bar than about the market. So each feature with memory beyond its window is measured on reference
+bars. It is computed from the whole history and from several later starts, and has settled from the bar on at
+which all of these agree within `TOLERANCE` of its long-run scale (the standard deviation over the later
+half). An output that sums since the first bar never settles.
 """
 
 from __future__ import annotations
@@ -38,20 +38,39 @@ _CUT = "cut:"
 
 
 def warmup(column: Column) -> int | None:
-    """Bars of a symbol until `column` has settled, the settled bar included.
+    """Return the bars of a symbol until `column` has settled.
 
-    Its lookback where it has no memory beyond that; None for an output that depends on where history
-    begins however long that is, as one that adds up since the first bar.
+    Parameters
+    ----------
+    column : Column
+        Output of an operator graph, as `Feature.column`.
+
+    Returns
+    -------
+    int or None
+        Number of bars, the settled bar included; the column's lookback if it has no memory beyond that. None
+        for a column that never settles, such as a sum since the first bar.
+
+    Examples
+    --------
+    >>> from features import catalogue
+    >>> from features.engine.warmup import warmup
+    >>> warmup(catalogue.apply("sma", {"timeperiod": 20}).output())
+    20
+    >>> warmup(catalogue.apply("ema", {"timeperiod": 20}).output()) > 20
+    True
+    >>> warmup(catalogue.apply("obv").output()) is None
+    True
     """
     settled_column = settled(column)
     return None if settled_column is None else settled_column.lookback
 
 
 def settled(column: Column) -> Column | None:
-    """`column` with every value masked that has not settled; None where it never settles.
+    """Return `column` with unsettled values masked; None if it never settles.
 
-    The series below an operator over the universe, or on coarser bars, are masked there already: one
-    symbol's first values do not disturb the ranks of the others.
+    Series below an operator over the universe, or on coarser bars, are masked there already, so that the
+    first values of one symbol do not disturb the ranks of the others.
     """
     below = _settled_below(column)
     if below is None:
@@ -63,7 +82,7 @@ def settled(column: Column) -> Column | None:
 
 
 def require_settling(name: str, column: Column) -> None:
-    """Raise `InputError` where the feature `name` depends on where history begins for ever."""
+    """Raise `InputError` if feature `name` depends on where history begins, however long it is."""
     if settled(column) is None:
         summed = _cumulative(column)
         raise InputError(
@@ -74,7 +93,7 @@ def require_settling(name: str, column: Column) -> None:
 
 
 def _cumulative(column: Column) -> str:
-    """The indicator of `column` that never settles, though what it is made of does."""
+    """Return the indicator in `column` that never settles although its inputs do."""
     if isinstance(column, Input):
         return column.name
     operator = column.node.operator
@@ -86,7 +105,7 @@ def _cumulative(column: Column) -> str:
 
 
 def _settled_below(column: Column) -> Column | None:
-    """`column`, with what it takes from other symbols and coarser bars settled."""
+    """Return `column` with its inputs from other symbols and coarser bars masked until settled."""
     if isinstance(column, Input):
         return column
     node, operator = column.node, column.node.operator
@@ -103,7 +122,7 @@ def _settled_below(column: Column) -> Column | None:
 
 
 def _cut(column: Column) -> Column:
-    """`column` with its parts over the universe and on coarser bars replaced by inputs."""
+    """Return `column` with its parts over the universe and on coarser bars replaced by inputs."""
     if isinstance(column, Input):
         return column
     if column.node.operator.cross or isinstance(column.node.operator, Coarser):
@@ -116,18 +135,18 @@ _SKIPS: dict[str, int | None] = {}
 
 
 def _skip(column: Column) -> int | None:
-    """Finite values of `column` to mask until it has settled; None where it never does."""
+    """Return the number of finite values of `column` to mask; None if it never settles."""
     if isinstance(column, Input) or not _remembers(column):
         return 0
     if column.key not in _SKIPS:
-        # All outputs of a node are computed at once, so they are measured at once.
+        # All outputs of a node are computed together, so they are measured together.
         outputs = [Output(column.node, index) for index in range(len(column.node.operator.outputs))]
         _SKIPS.update(zip((one.key for one in outputs), _measured(outputs), strict=True))
     return _SKIPS[column.key]
 
 
 def _remembers(column: Column) -> bool:
-    """True if a value may depend on bars before the column's lookback."""
+    """Return whether a value may depend on bars before the column's lookback."""
     if isinstance(column, Input):
         return False
     operator = column.node.operator
@@ -135,16 +154,16 @@ def _remembers(column: Column) -> bool:
 
 
 def _measured(columns: Sequence[Column]) -> list[int | None]:
-    """As `_skip`, of all outputs of one node."""
+    """Measure `_skip` for all outputs of one node."""
     bars = min(max(MIN_BARS, _BARS_A_LOOKBACK * columns[0].lookback), MAX_BARS)
-    found = _measured_over(columns, bars)
-    if any(one is not None and math.isinf(one) for one in found):
-        found = _measured_over(columns, min(_LONGER * bars, MAX_BARS))
-    return [None if one is None or math.isinf(one) else int(one) for one in found]
+    skips = _measured_over(columns, bars)
+    if any(one is not None and math.isinf(one) for one in skips):
+        skips = _measured_over(columns, min(_LONGER * bars, MAX_BARS))
+    return [None if one is None or math.isinf(one) else int(one) for one in skips]
 
 
 def _measured_over(columns: Sequence[Column], bars: int) -> list[float | None]:
-    """As `_skip`, over `bars` reference bars; infinite where a longer history may yet settle it.
+    """Measure `_skip` over `bars` reference bars; infinite where a longer history might settle it.
 
     History begins later in each further symbol.
     """
@@ -156,18 +175,18 @@ def _measured_over(columns: Sequence[Column], bars: int) -> list[float | None]:
 
 
 def _settling(values: Matrix) -> float | None:
-    """The most finite values that any later beginning takes to agree with the first, `[bars, beginnings]`."""
+    """Return the most finite values until any later start agrees with the first, `[bars, beginnings]`."""
     whole = values[:, 0]
     later = whole[len(whole) // 2 :]
     tolerance = TOLERANCE * float(np.nanstd(later)) if np.isfinite(later).any() else 0.0
-    skips = [_agreement(values[:, place], whole, tolerance) for place in range(1, values.shape[1])]
+    skips = [_agreement(values[:, start], whole, tolerance) for start in range(1, values.shape[1])]
     return None if None in skips else max(skip for skip in skips if skip is not None)
 
 
 def _agreement(values: Vector, whole: Vector, tolerance: float) -> float | None:
-    """Finite `values` before they agree with `whole` for good.
+    """Return the number of finite `values` before they agree with `whole` for good.
 
-    None if they differ as much at the end as at the beginning, infinity if they come closer all the while.
+    None if they differ as much at the end as at the beginning, infinity if they keep converging.
     """
     both = np.flatnonzero(np.isfinite(values) & np.isfinite(whole))
     difference = np.abs(values[both] - whole[both])
@@ -191,7 +210,7 @@ def _symbols(beginnings: Sequence[int]) -> tuple[str, ...]:
 
 
 def _beginnings(name: str, bars: int) -> Matrix:
-    """The reference column `name`, beginning later in each further symbol, float64 `[bars, beginnings]`."""
+    """Return reference column `name`, starting later in each symbol, float64 `[bars, beginnings]`."""
     columns = np.repeat(reference_column(name, bars)[None], len(_BEGINNINGS), axis=0)
     for column, first in zip(columns, _BEGINNINGS, strict=True):
         column[:first] = np.nan

@@ -1,8 +1,7 @@
 """The formula language: features written as one line of text.
 
-What lives here: the text's way to a column of the graph (`tokens`, `syntax`, `parser`, `meaning`), the
-functions built into the language (`functions`), its one spelling (`spelling`) and its errors
-(`errors`). What may not: indicators, which formulas find by name through a `resolve` given from
-outside, and anything that runs text as Python. Text enters through `parser.parse`, columns leave
-through `meaning.column`.
+Holds the path from text to a column of the graph (`tokens`, `syntax`, `parser`, `compiler`), the built-in
+functions (`functions`), the canonical printer (`printer`) and the errors (`formula_error`). Must not hold
+indicators, which formulas look up through the `resolve` callable of the caller, and must never run text as
+Python. Text enters through `parser.parse`; columns leave through `compiler`.
 """

@@ -1,4 +1,4 @@
-"""Calls: the arguments of a function or an indicator, checked and put into their places."""
+"""Calls: bind and check the arguments of functions and indicators."""
 
 from __future__ import annotations
 
@@ -18,96 +18,96 @@ from features.formula.syntax import Call, Expression, Name, Number, Text, Unary
 
 @dataclass(frozen=True)
 class Given:
-    """A call's arguments by place and by keyword, each with its meaning."""
+    """Compiled arguments of a call, by position and by keyword."""
 
     call: Call
     arguments: tuple[Meant, ...]
     keywords: Mapping[str, Meant]
 
 
-def function_call(given: Given, place: Place) -> Meant:
-    """The meaning of a call of one of the language's own functions."""
+def function_call(given: Given, source: Place) -> Meant:
+    """Compile a call of a built-in function."""
     name = given.call.name
-    arguments, by = _placed(given, place)
+    arguments, by = _placed(given, source)
     expressions = tuple(one.expression for one in arguments)
     keywords = (("by", by.expression),) if by is not None else ()
-    value = _value(given.call, arguments, by, place)
+    value = _value(given.call, arguments, by, source)
     return Meant(value, Call(name, expressions, keywords, given.call.span))
 
 
-def _value(call: Call, arguments: tuple[Meant, ...], by: Meant | None, place: Place) -> Value:
+def _value(call: Call, arguments: tuple[Meant, ...], by: Meant | None, source: Place) -> Value:
     name = call.name
     if name in POINTWISE:
         if name == "clip":
-            _in_order(arguments, place)
-        return pointwise(name, POINTWISE[name], arguments, place, call)
+            _in_order(arguments, source)
+        return pointwise(name, POINTWISE[name], arguments, source, call)
     if name == "where":
-        return choice((arguments[0], arguments[1], arguments[2]), place)
+        return choice((arguments[0], arguments[1], arguments[2]), source)
     if name in UNIVERSE:
-        return universe(name, arguments[0], by, place)
-    bars = _bars(name, arguments[1], place)
-    before = lagged(arguments[0], bars, place)
+        return universe(name, arguments[0], by, source)
+    bars = _bars(name, arguments[1], source)
+    before = lagged(arguments[0], bars, source)
     if name == "lag":
         return before
     now = arguments[0]
-    return pointwise("-", SIGNS["-"], (now, Meant(before, now.expression)), place, call)
+    return pointwise("-", SIGNS["-"], (now, Meant(before, now.expression)), source, call)
 
 
-def _bars(name: str, given: Meant, place: Place) -> int:
+def _bars(name: str, given: Meant, source: Place) -> int:
     if isinstance(given.value, float) and given.value < 0:
-        raise place.wrong(f"{name} by {given.value:g} bars would look into the future", given.expression)
-    return place.whole(given, f"the bars of {name}", 0 if name == "lag" else 1, LONGEST)
+        raise source.error(f"{name} by {given.value:g} bars would look into the future", given.expression)
+    return source.whole_number(given, f"the bars of {name}", 0 if name == "lag" else 1, LONGEST)
 
 
-def _in_order(arguments: tuple[Meant, ...], place: Place) -> None:
+def _in_order(arguments: tuple[Meant, ...], source: Place) -> None:
     low, high = arguments[1].value, arguments[2].value
     if isinstance(low, float) and isinstance(high, float) and low > high:
-        raise place.wrong(f"clip needs low <= high, not {low:g} and {high:g}", arguments[1].expression)
+        raise source.error(f"clip needs low <= high, not {low:g} and {high:g}", arguments[1].expression)
 
 
-def _placed(given: Given, place: Place) -> tuple[tuple[Meant, ...], Meant | None]:
-    """The arguments in the function's order, and `by`."""
+def _placed(given: Given, source: Place) -> tuple[tuple[Meant, ...], Meant | None]:
+    """Return the arguments in the function's order, and `by`."""
     call = given.call
     names = ARGUMENTS[call.name]
     open_ended = names[-1] == "…"
     if len(given.arguments) > len(names) and not open_ended:
-        raise _count(call, given, place)
+        raise _count(call, given, source)
     if open_ended:
         if len(given.arguments) < 2 or given.keywords:
-            raise _count(call, given, place)
+            raise _count(call, given, source)
         return given.arguments, None
     by_name = dict(zip(names, given.arguments, strict=False))
     for keyword, value in given.keywords.items():
         if keyword not in names:
-            raise place.wrong(f"{signature(call.name)} has no argument '{keyword}'", value.expression)
+            raise source.error(f"{signature(call.name)} has no argument '{keyword}'", value.expression)
         if keyword in by_name:
-            raise place.wrong(f"'{keyword}' of {signature(call.name)} is given twice", value.expression)
+            raise source.error(f"'{keyword}' of {signature(call.name)} is given twice", value.expression)
         by_name[keyword] = value
     needed = [name for name in names if name not in OPTIONAL]
     if any(name not in by_name for name in needed):
-        raise _count(call, given, place)
+        raise _count(call, given, source)
     return tuple(by_name[name] for name in needed), by_name.get("by")
 
 
-def _count(call: Call, given: Given, place: Place) -> FormulaError:
+def _count(call: Call, given: Given, source: Place) -> FormulaError:
     count = len(given.arguments) + len(given.keywords)
-    return place.wrong(f"{signature(call.name)} cannot take {_plural(count, 'argument')}", call)
+    return source.error(f"{signature(call.name)} cannot take {_plural(count, 'argument')}", call)
 
 
 def indicator_call(
-    indicator: Indicator, given: Given, defaults: tuple[Meant, ...], place: Place
+    indicator: Indicator, given: Given, defaults: tuple[Meant, ...], source: Place
 ) -> tuple[Node, Name | Call]:
-    """The indicator's node, and the call with all defaults filled in.
+    """Return the indicator's node, and the call with all defaults filled in.
 
     Leading series, and keywords named as inputs, replace `defaults`; all else is a parameter.
     """
-    series = _series(indicator, given, defaults, place)
-    columns = [place.series(one) for one in series]
-    parameters = _parameters(indicator, given, place)
+    series = _series(indicator, given, defaults, source)
+    columns = [source.series(one) for one in series]
+    parameters = _parameters(indicator, given, source)
     try:
         node = indicator.apply(columns, parameters)
     except InputError as error:
-        raise place.wrong(str(error), given.call) from error
+        raise source.error(str(error), given.call) from error
     expressions = [one.expression for one in series]
     if expressions == [one.expression for one in defaults]:
         expressions = []
@@ -119,12 +119,12 @@ def indicator_call(
 
 
 def _series(
-    indicator: Indicator, given: Given, defaults: tuple[Meant, ...], place: Place
+    indicator: Indicator, given: Given, defaults: tuple[Meant, ...], source: Place
 ) -> tuple[Meant, ...]:
-    """The indicator's series in order."""
+    """Return the indicator's input series in order."""
     leading, names = _leading(given), indicator.inputs
     if leading and len(leading) != len(names):
-        raise place.wrong(
+        raise source.error(
             f"'{indicator.name}' takes {len(names)} series ({', '.join(names)}), or none for these; "
             f"{_given(len(leading))}",
             given.call,
@@ -133,7 +133,7 @@ def _series(
     for keyword, one in given.keywords.items():
         if keyword in names and keyword not in indicator.parameters:
             if keyword in by_name:
-                raise place.wrong(f"'{keyword}' of '{indicator.name}' is given twice", one.expression)
+                raise source.error(f"'{keyword}' of '{indicator.name}' is given twice", one.expression)
             by_name[keyword] = one
     return tuple(by_name.get(name, default) for name, default in zip(names, defaults, strict=True))
 
@@ -145,35 +145,35 @@ def _leading(given: Given) -> tuple[Meant, ...]:
     return given.arguments[:count]
 
 
-def _parameters(indicator: Indicator, given: Given, place: Place) -> dict[str, Parameter]:
+def _parameters(indicator: Indicator, given: Given, source: Place) -> dict[str, Parameter]:
     names = list(indicator.parameters)
     positional = given.arguments[len(_leading(given)) :]
     for one in positional:
         if is_series(one.value):
-            raise place.wrong(f"the series of '{indicator.name}' come before its parameters", one.expression)
+            raise source.error(f"the series of '{indicator.name}' come before its parameters", one.expression)
     if len(positional) > len(names):
-        raise place.wrong(
+        raise source.error(
             f"'{indicator.name}' takes {_plural(len(names), 'parameter')} ({', '.join(names) or 'none'}); "
             f"{_given(len(positional))}",
             positional[len(names)].expression,
         )
-    found: dict[str, Parameter] = {}
+    parameters: dict[str, Parameter] = {}
     for name, one in zip(names, positional, strict=False):
-        found[name] = _parameter(indicator, name, one, place)
+        parameters[name] = _parameter(indicator, name, one, source)
     for name, one in given.keywords.items():
         if name in indicator.inputs and name not in indicator.parameters:
             continue
         if name not in indicator.parameters:
-            raise place.wrong(_unknown_parameter(indicator, name), one.expression)
-        if name in found:
-            raise place.wrong(f"'{name}' of '{indicator.name}' is given twice", one.expression)
-        found[name] = _parameter(indicator, name, one, place)
-    return found
+            raise source.error(_unknown_parameter(indicator, name), one.expression)
+        if name in parameters:
+            raise source.error(f"'{name}' of '{indicator.name}' is given twice", one.expression)
+        parameters[name] = _parameter(indicator, name, one, source)
+    return parameters
 
 
-def _parameter(indicator: Indicator, name: str, given: Meant, place: Place) -> Parameter:
+def _parameter(indicator: Indicator, name: str, given: Meant, source: Place) -> Parameter:
     if not isinstance(given.value, float | str):
-        raise place.wrong(
+        raise source.error(
             f"parameter '{name}' of '{indicator.name}' is a series; it must be "
             f"{'a string' if isinstance(indicator.parameters[name], str) else 'a number'}",
             given.expression,
@@ -184,7 +184,7 @@ def _parameter(indicator: Indicator, name: str, given: Meant, place: Place) -> P
     try:
         return indicator.bind({name: value})[name]
     except InputError as error:
-        raise place.wrong(str(error), given.expression) from error
+        raise source.error(str(error), given.expression) from error
 
 
 def _unknown_parameter(indicator: Indicator, name: str) -> str:

@@ -1,4 +1,4 @@
-"""From tree to graph: what the names of a formula mean, and whether its parts fit together."""
+"""Compiler: from the syntax tree of a formula to a column of the graph."""
 
 from __future__ import annotations
 
@@ -36,30 +36,30 @@ COLUMNS = (*PRICE_COLUMNS, "volume")
 DEEPEST_CHAIN = 64
 DEEPEST_GRAPH = 256
 Resolve: TypeAlias = Callable[[str], Indicator | Formula]
-"""What a name means; `UnknownNameError` for one that means nothing."""
+"""Resolves a name of a formula; raises `UnknownNameError` for an unknown one."""
 
 
 def require_free(formula: Formula) -> None:
-    """Raise `FormulaError` where the formula is called like a column or function: it is never meant."""
+    """Raise `FormulaError` if a formula has the name of a column or built-in function, which hides it."""
     if formula.name in (*COLUMNS, *ARGUMENTS):
         raise FormulaError(f"'{formula.name}' is a word of the language; take another name", formula.text, 0)
 
 
 @dataclass(frozen=True)
 class Meaning:
-    """A formula's column of the graph, and its tree with all defaults filled in."""
+    """A compiled formula: its column of the graph, and its tree with all defaults filled in."""
 
     column: Column
     expression: Expression
 
     @property
-    def spelling(self) -> str:
-        """The formula's one spelling."""
+    def text(self) -> str:
+        """The formula in canonical form."""
         return canonical(self.expression)
 
 
 class Language:
-    """The language over the names that `resolve` knows; each named formula is understood once."""
+    """Compiler of formulas over the names that `resolve` knows; compiles each named formula once."""
 
     def __init__(self, resolve: Resolve) -> None:
         self._resolve = resolve
@@ -67,8 +67,11 @@ class Language:
         self._depths: dict[str, int] = {}
         self._defaults: dict[str, tuple[Meant, ...]] = {}
 
-    def meaning(self, formula: Formula) -> Meaning:
-        """What `formula` means; `FormulaError` says what is wrong and where, in it or one that it names."""
+    def compile(self, formula: Formula) -> Meaning:
+        """Compile `formula` and the formulas it names.
+
+        Raises `FormulaError` that points at the fault, in this formula or in one that it names.
+        """
         require_free(formula)
         path: list[tuple[str, Formula, Iterator[Name | Call]]] = [
             (formula.name or "", formula, _named(formula.expression))
@@ -80,53 +83,53 @@ class Language:
                 path.append(below)
                 continue
             path.pop()
-            meaning = Reading(self, here).meaning()
-            if self._depth(meaning.column) > DEEPEST_GRAPH:
+            compiled = Reading(self, here).compile()
+            if self._depth(compiled.column) > DEEPEST_GRAPH:
                 raise FormulaError(
                     f"with the formulas that it names it is deeper than {DEEPEST_GRAPH} levels", here.text, 0
                 )
             if not path:
-                return meaning
-            self._formulas[name] = meaning
+                return compiled
+            self._formulas[name] = compiled
 
     def _next(
         self, here: Formula, waiting: Iterator[Name | Call], path: list[str]
     ) -> tuple[str, Formula, Iterator[Name | Call]] | None:
-        """The next named formula that has to be understood before `here`."""
+        """Return the next named formula that must be compiled before `here`."""
         for named in waiting:
             if named.name in path and (path[0] != named.name or not self.is_indicator(named.name)):
                 circle = " -> ".join([*path[path.index(named.name) :], named.name])
-                raise Place(here.text).wrong(f"a formula cannot be made of itself: {circle}", named)
+                raise Place(here.text).error(f"a formula cannot be made of itself: {circle}", named)
             if named.name in self._formulas:
                 continue
-            found = self.find(named.name, Place(here.text), named)
-            if isinstance(found, Formula):
+            resolved = self.find(named.name, Place(here.text), named)
+            if isinstance(resolved, Formula):
                 if len(path) >= DEEPEST_CHAIN:
-                    raise Place(here.text).wrong(
+                    raise Place(here.text).error(
                         f"more than {DEEPEST_CHAIN} formulas name one another", named
                     )
-                return named.name, found, _named(found.expression)
+                return named.name, resolved, _named(resolved.expression)
         return None
 
     def is_indicator(self, name: str) -> bool:
-        """Whether the name means an indicator, and not a formula or nothing."""
+        """Return whether the name is an indicator's, and not a formula's or unknown."""
         try:
             return isinstance(self._resolve(name), Indicator)
         except UnknownNameError:
             return False
 
-    def find(self, name: str, place: Place, at: Expression) -> Indicator | Formula:
-        """What the name means; an error with names that look like it, if it means nothing."""
+    def find(self, name: str, source: Place, at: Expression) -> Indicator | Formula:
+        """Resolve a name. Raises `FormulaError` with similar names if it is unknown."""
         try:
             return self._resolve(name)
         except UnknownNameError as error:
             known = (*error.known, *COLUMNS, *ARGUMENTS)
             near = get_close_matches(name[:64].lower(), known, 3)
             hint = f"; did you mean {' or '.join(near)}?" if near else ""
-            raise place.wrong(f"unknown name '{name[:64]}'{hint}", at) from error
+            raise source.error(f"unknown name '{name[:64]}'{hint}", at) from error
 
     def _depth(self, column: Column) -> int:
-        # Formulas below have been measured, so this goes down one formula only.
+        # Named formulas were measured before, so the recursion covers one formula only.
         if isinstance(column, Input):
             return 1
         if column.node.key not in self._depths:
@@ -134,12 +137,12 @@ class Language:
             self._depths[column.node.key] = 1 + below
         return self._depths[column.node.key]
 
-    def known(self, name: str) -> Meaning | None:
-        """A named formula that is understood already; so are all that stand in a formula when it is read."""
+    def compiled(self, name: str) -> Meaning | None:
+        """Return a named formula that is compiled already; those that a formula names always are."""
         return self._formulas.get(name)
 
     def defaults(self, indicator: Indicator) -> tuple[Meant, ...]:
-        """An indicator's inputs where none are given: columns of the bars, or indicators of that name."""
+        """Return an indicator's default inputs: columns of the bars, or indicators of that name."""
         if indicator.name not in self._defaults:
             self._defaults[indicator.name] = tuple(self._default(name) for name in indicator.inputs)
         return self._defaults[indicator.name]
@@ -148,27 +151,29 @@ class Language:
         if name in COLUMNS:
             return Meant(Input(name), Name(name))
         try:
-            found = self._resolve(name)
+            resolved = self._resolve(name)
         except UnknownNameError:
             return Meant(Input(name), Extra(name))
-        if isinstance(found, Formula):
+        if isinstance(resolved, Formula):
             return Meant(Input(name), Extra(name))
-        node, settled = indicator_call(found, Given(Call(name), (), {}), self.defaults(found), Place(name))
+        node, settled = indicator_call(
+            resolved, Given(Call(name), (), {}), self.defaults(resolved), Place(name)
+        )
         return Meant(node.output(), settled)
 
 
 class Reading:
-    """One formula being read, from the leaves of its tree upwards."""
+    """Compiles one formula, from the leaves of its tree upwards."""
 
     def __init__(self, language: Language, formula: Formula) -> None:
         self._language, self._formula = language, formula
-        self._place = Place(formula.text)
+        self._source = Place(formula.text)
 
-    def meaning(self) -> Meaning:
-        """The whole formula, which must be a series."""
+    def compile(self) -> Meaning:
+        """Compile the whole formula. Raises `FormulaError` unless it is a series."""
         meant = self._read(self._formula.expression)
         if isinstance(meant.value, float | str):
-            raise self._place.wrong(
+            raise self._source.error(
                 f"this is {kind_of(meant.value)} and not a feature: it does not depend on the bars",
                 self._formula.expression,
             )
@@ -184,7 +189,7 @@ class Reading:
                 return self._name(at)
             case Extra(name):
                 if name in COLUMNS:
-                    raise self._place.wrong(f"'{name}' is a column of every bar; write {name}", at)
+                    raise self._source.error(f"'{name}' is a column of every bar; write {name}", at)
                 return Meant(Input(name), at)
             case Call():
                 return self._call(at)
@@ -198,14 +203,14 @@ class Reading:
     def _name(self, at: Name) -> Meant:
         if at.name in COLUMNS:
             return Meant(Input(at.name), at)
-        known = self._language.known(at.name)
+        known = self._language.compiled(at.name)
         if known is not None:
             return Meant(known.column, at)
         return self._only_output(at, *self._indicator(at))
 
     def _call(self, at: Call) -> Meant:
         if at.name in ARGUMENTS:
-            return function_call(self._given(at), self._place)
+            return function_call(self._given(at), self._source)
         return self._only_output(at, *self._indicator(at))
 
     def _given(self, at: Name | Call) -> Given:
@@ -215,34 +220,36 @@ class Reading:
         return Given(at, tuple(self._read(one) for one in at.arguments), keywords)
 
     def _indicator(self, at: Name | Call) -> tuple[Node, Name | Call]:
-        """The indicator's node; an error if the name means anything else."""
+        """Return the indicator's node. Raises `FormulaError` if the name is anything else."""
         if at.name in COLUMNS:
-            raise self._place.wrong(f"'{at.name}' is a column of the bars and takes no arguments", at)
-        if self._language.known(at.name) is not None:
-            raise self._place.wrong(f"'{at.name}' is a formula: it takes no arguments and has no outputs", at)
+            raise self._source.error(f"'{at.name}' is a column of the bars and takes no arguments", at)
+        if self._language.compiled(at.name) is not None:
+            raise self._source.error(
+                f"'{at.name}' is a formula: it takes no arguments and has no outputs", at
+            )
         if at.name in ARGUMENTS and not self._language.is_indicator(at.name):
-            raise self._place.wrong(f"'{at.name}' is a function; it is written {signature(at.name)}", at)
-        found = self._language.find(at.name, self._place, at)
-        if isinstance(found, Formula):
-            raise self._place.wrong(f"a formula cannot be made of itself: {at.name}", at)
-        return indicator_call(found, self._given(at), self._language.defaults(found), self._place)
+            raise self._source.error(f"'{at.name}' is a function; it is written {signature(at.name)}", at)
+        resolved = self._language.find(at.name, self._source, at)
+        if isinstance(resolved, Formula):
+            raise self._source.error(f"a formula cannot be made of itself: {at.name}", at)
+        return indicator_call(resolved, self._given(at), self._language.defaults(resolved), self._source)
 
     def _only_output(self, at: Name | Call, node: Node, settled: Name | Call) -> Meant:
         outputs = node.operator.outputs
         if len(outputs) > 1:
             choices = ", ".join(f".{name}" for name in outputs)
-            raise self._place.wrong(f"'{at.name}' has several outputs; add one of {choices}", at)
+            raise self._source.error(f"'{at.name}' has several outputs; add one of {choices}", at)
         return Meant(node.output(), settled)
 
     def _output(self, at: Output) -> Meant:
         if (isinstance(at.of, Call) and at.of.name in ARGUMENTS) or at.of.name in COLUMNS:
-            raise self._place.wrong(f"'{at.of.name}' has no outputs", at)
+            raise self._source.error(f"'{at.of.name}' has no outputs", at)
         node, settled = self._indicator(at.of)
         outputs = node.operator.outputs
         if at.output not in outputs:
             near = get_close_matches(at.output[:64], outputs, 1)
             hint = f"; did you mean .{near[0]}?" if near else f"; it has: {', '.join(outputs)}"
-            raise self._place.wrong(f"'{at.of.name}' has no output '{at.output[:64]}'{hint}", at)
+            raise self._source.error(f"'{at.of.name}' has no output '{at.output[:64]}'{hint}", at)
         expression = Output(settled, at.output, at.span) if len(outputs) > 1 else settled
         return Meant(node.output(at.output), expression)
 
@@ -251,12 +258,12 @@ class Reading:
             case Unary(operator, operand):
                 inside = self._read(operand)
                 sign = "negative" if operator == "-" else operator
-                value = pointwise(sign, SIGNS[sign], (inside,), self._place, at)
+                value = pointwise(sign, SIGNS[sign], (inside,), self._source, at)
                 return Meant(value, Unary(operator, inside.expression, at.span))
             case Power(base, exponent):
                 inside = self._read(base)
                 raised = Function(power(exponent))
-                value = pointwise(f"power {exponent}", raised, (inside,), self._place, at)
+                value = pointwise(f"power {exponent}", raised, (inside,), self._source, at)
                 return Meant(value, Power(inside.expression, exponent, at.span))
             case Binary():
                 return self._binary(at)
@@ -264,26 +271,26 @@ class Reading:
     def _binary(self, at: Binary) -> Meant:
         left, right = self._read(at.left), self._read(at.right)
         if at.operator == "/" and right.value == 0.0 and isinstance(right.value, float):
-            raise self._place.wrong("division by zero", at)
-        value = pointwise(at.operator, SIGNS[at.operator], (left, right), self._place, at)
+            raise self._source.error("division by zero", at)
+        value = pointwise(at.operator, SIGNS[at.operator], (left, right), self._source, at)
         return Meant(value, Binary(at.operator, left.expression, right.expression, at.span))
 
     def _coarser(self, at: Coarser) -> Meant:
         inside = self._read(at.of)
-        series = self._place.series(inside)
+        series = self._source.series(inside)
         if any(isinstance(one, Coarser) for one in walk(at.of)):
-            raise self._place.wrong("this is on coarser bars already; @ is written once", at)
+            raise self._source.error("this is on coarser bars already; @ is written once", at)
         value = coarser(series, at.count, at.unit)
         return Meant(value, Coarser(inside.expression, at.count, at.unit, at.span))
 
 
 def meaning(formula: Formula, resolve: Resolve) -> Meaning:
-    """What one formula means; see `Language.meaning`."""
-    return Language(resolve).meaning(formula)
+    """Compile one formula; see `Language.compile`."""
+    return Language(resolve).compile(formula)
 
 
 def _named(expression: Expression) -> Iterator[Name | Call]:
-    """Names and calls that are neither columns nor functions of the language."""
+    """Yield names and calls that are neither columns nor built-in functions."""
     for one in walk(expression):
         if isinstance(one, Name | Call) and one.name not in COLUMNS and one.name not in ARGUMENTS:
             yield one

@@ -1,4 +1,4 @@
-"""What is wrong with a formula, and where in its text."""
+"""Errors in formulas, with their position in the text."""
 
 from __future__ import annotations
 
@@ -8,7 +8,24 @@ _SHOWN = 60
 
 
 class FormulaError(InputError):
-    """A formula that cannot be read or has no meaning. `position` counts characters of `text` from 0."""
+    """A formula that cannot be read or compiled.
+
+    Parameters
+    ----------
+    what : str
+        Description of the fault.
+    text : str
+        Text of the formula.
+    position : int
+        Position of the fault in `text`, in characters from 0.
+
+    Examples
+    --------
+    >>> from features.formula.formula_error import FormulaError
+    >>> print(FormulaError("a series is needed here", "close + 'x'", 8).pointing())
+    close + 'x'
+            ^ a series is needed here
+    """
 
     def __init__(self, what: str, text: str, position: int) -> None:
         self.what, self.text = what, text
@@ -18,17 +35,20 @@ class FormulaError(InputError):
 
     @property
     def column(self) -> int:
-        """The place in the text, counted from 1 as editors do."""
+        """Position in the text, counted from 1 as editors do."""
         return self.position + 1
 
     def pointing(self) -> str:
-        """Two lines: the text (its part around the place, if it is long) and a caret under the place."""
+        """Return two lines: the text, and a caret under the fault with its description.
+
+        Of a long text only the part around the fault is shown.
+        """
         shown, place = _excerpt(self.text, self.position)
         return f"{shown}\n{' ' * place}^ {self.what}"
 
 
 def _excerpt(text: str, position: int) -> tuple[str, int]:
-    """At most some sixty characters around the position, on one line, and the position therein."""
+    """Return about sixty characters around the position on one line, and the position therein."""
     first = 0 if len(text) <= _SHOWN else min(max(position - _SHOWN // 2, 0), len(text) - _SHOWN)
     part = text[first : first + _SHOWN]
     before, after = "…" * (first > 0), "…" * (first + _SHOWN < len(text))

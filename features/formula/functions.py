@@ -1,9 +1,9 @@
-"""The functions and signs built into the language, each over arrays of one shape.
+"""Built-in functions and operators of the language, each over arrays of one shape.
 
-What has no finite result, as a division by zero or the logarithm of a negative number, is NaN for that
-bar; the operators that run these functions see to it. Truth is 1 and untruth 0, and what is not 0 is
-true. Only `log` and `exp` may differ in the last bit between batch and stream: vectorised and single
-evaluations of a platform's library need not agree.
+A result that is not finite, as of a division by zero or the logarithm of a negative number, becomes NaN for
+that bar in the operators that run these functions. True is 1 and false is 0; any other value counts as true.
+Only `log` and `exp` may differ in the last bit between batch and stream, because the vectorised and the
+scalar versions of a platform's library need not agree.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Values = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Function:
-    """A function over `least` to `most` values of each bar by itself."""
+    """A function of `least` to `most` values, applied to each bar separately."""
 
     function: Callable[..., Any]
     least: int = 1
@@ -34,7 +34,7 @@ class Function:
 
 @dataclass(frozen=True)
 class Bound:
-    """`function` with constants at some places: `places` holds them, and None for what is still to come."""
+    """`function` with constants bound: `places` holds them, and None for each remaining argument."""
 
     function: Callable[..., Any]
     places: tuple[float | None, ...]
@@ -46,7 +46,7 @@ class Bound:
 
 @dataclass(frozen=True)
 class Grouped:
-    """A function of the universe, applied within each group: the second series holds the groups' codes."""
+    """A function of the universe, applied within groups; the second series holds the group codes."""
 
     function: Callable[[Values], Values]
 
@@ -75,7 +75,7 @@ def _clip(values: Values, low: Values, high: Values) -> Values:
 
 
 def power(exponent: int) -> Callable[[Values], Values]:
-    """Repeated multiplication from the left: exact where `**` of a platform's library need not be."""
+    """Return a function that raises to a power by repeated multiplication, which is exact on any platform."""
 
     def raised(values: Values) -> Values:
         result = values
@@ -138,11 +138,11 @@ ARGUMENTS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         **dict.fromkeys(UNIVERSE, ("x", "by")),
     }
 )
-"""Every function with the names of its arguments; those in `OPTIONAL` may be left out."""
+"""Names of each function's arguments; those in `OPTIONAL` may be left out."""
 
 OPTIONAL = ("by",)
 
 
 def signature(name: str) -> str:
-    """How the function is written."""
+    """Return a function's signature as written in formulas."""
     return f"{name}({', '.join(f'{one}=…' if one in OPTIONAL else one for one in ARGUMENTS[name])})"

@@ -1,4 +1,4 @@
-"""Nodes of the graph for the signs and functions of the language."""
+"""Nodes of the graph for the operators and functions of the language."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Value: TypeAlias = Column | float | str
 
 @dataclass(frozen=True)
 class Meant:
-    """What an expression means, and the expression with all defaults filled in."""
+    """A compiled expression: its value, and its tree with all defaults filled in."""
 
     value: Value
     expression: Expression
@@ -31,68 +31,70 @@ class Meant:
 
 @dataclass(frozen=True)
 class Place:
-    """A text, for errors that point into it."""
+    """The text of a formula, for errors that point into it."""
 
     text: str
 
-    def wrong(self, what: str, at: Expression) -> FormulaError:
-        """The error to raise."""
+    def error(self, what: str, at: Expression) -> FormulaError:
+        """Return the error that points at expression `at`."""
         return FormulaError(what, self.text, at.span.start)
 
     def series(self, given: Meant) -> Column:
-        """The value, which must be a series."""
+        """Return the value as a series. Raises `FormulaError` for a number or string."""
         if isinstance(given.value, float | str):
-            raise self.wrong(f"a series is needed here, not {kind_of(given.value)}", given.expression)
+            raise self.error(f"a series is needed here, not {kind_of(given.value)}", given.expression)
         return given.value
 
-    def whole(self, given: Meant, what: str, least: int, most: int) -> int:
-        """The value, which must be a whole number in a range."""
+    def whole_number(self, given: Meant, what: str, least: int, most: int) -> int:
+        """Return the value as a whole number from `least` to `most`. Raises `FormulaError` for others."""
         value = given.value
         if not isinstance(value, float):
-            raise self.wrong(f"{what} must be a whole number, not {kind_of(value)}", given.expression)
+            raise self.error(f"{what} must be a whole number, not {kind_of(value)}", given.expression)
         if not (value.is_integer() and least <= value <= most):
-            raise self.wrong(f"{what} must be a whole number from {least} to {most}", given.expression)
+            raise self.error(f"{what} must be a whole number from {least} to {most}", given.expression)
         return int(value)
 
 
 def kind_of(value: Value) -> str:
-    """The word for it in an error."""
+    """Name the kind of a value, for error messages."""
     if isinstance(value, float):
         return "a number"
     return "a string" if isinstance(value, str) else "a series"
 
 
 def is_series(value: Value) -> bool:
-    """Whether it varies from bar to bar."""
+    """Return whether the value varies from bar to bar."""
     return isinstance(value, Input | Output)
 
 
 def made(operator: Operator, arguments: tuple[Column, ...], definition: Mapping[str, object]) -> Node:
-    """A node that knows its properties: asked for later, they would go down the graph by recursion."""
+    """Build a node and cache its properties now, because later they would recurse down the whole graph."""
     node = Node(operator, arguments, definition)
     _ = node.key, node.lookback, node.exact, node.inputs
     return node
 
 
-def pointwise(name: str, function: Function, given: tuple[Meant, ...], place: Place, at: Expression) -> Value:
-    """`function` of each bar by itself; of numbers alone it is a number."""
+def pointwise(
+    name: str, function: Function, given: tuple[Meant, ...], source: Place, at: Expression
+) -> Value:
+    """Apply `function` to each bar separately; numbers alone are folded into a number."""
     for one in given:
         if isinstance(one.value, str):
-            raise place.wrong("a number or a series is needed here, not a string", one.expression)
+            raise source.error("a number or a series is needed here, not a string", one.expression)
     numbers = tuple(one.value if isinstance(one.value, float) else None for one in given)
     series = tuple(one.value for one in given if not isinstance(one.value, float | str))
     if not series:
-        return _folded(function, numbers, place, at)
+        return _folded(function, numbers, source, at)
     called = function.function if len(series) == len(given) else Bound(function.function, numbers)
     definition = {"function": name, "numbers": list(numbers)}
     return made(Pointwise(called, exact=function.exact), series, definition).output()
 
 
-def choice(given: tuple[Meant, Meant, Meant], place: Place) -> Value:
-    """The second where the first is true, else the third."""
+def choice(given: tuple[Meant, Meant, Meant], source: Place) -> Value:
+    """Select the second value where the first is true, else the third."""
     for one in given:
         if isinstance(one.value, str):
-            raise place.wrong("a number or a series is needed here, not a string", one.expression)
+            raise source.error("a number or a series is needed here, not a string", one.expression)
     condition, chosen, other = (one.value for one in given)
     if isinstance(condition, float):
         return chosen if condition else other
@@ -102,32 +104,32 @@ def choice(given: tuple[Meant, Meant, Meant], place: Place) -> Value:
     return made(Choice((None, first, second)), series, definition).output()
 
 
-def lagged(given: Meant, bars: int, place: Place) -> Column:
-    """The series as it was so many bars ago."""
-    series = place.series(given)
+def lagged(given: Meant, bars: int, source: Place) -> Column:
+    """Shift the series by `bars` bars of the symbol."""
+    series = source.series(given)
     if bars == 0:
         return series
     return made(Lag(bars), (series,), {"function": "lag", "bars": bars}).output()
 
 
-def universe(name: str, given: Meant, by: Meant | None, place: Place) -> Column:
-    """A function of all symbols at one bar, or of those of one group."""
-    series = (place.series(given),)
+def universe(name: str, given: Meant, by: Meant | None, source: Place) -> Column:
+    """Apply a function to all symbols of a bar, or to those of each group."""
+    series = (source.series(given),)
     if by is None:
         return made(Cross(UNIVERSE[name]), series, {"function": name}).output()
-    groups = place.series(by)
+    groups = source.series(by)
     return made(Cross(Grouped(UNIVERSE[name])), (*series, groups), {"function": name}).output()
 
 
-def _folded(function: Function, numbers: tuple[float | None, ...], place: Place, at: Expression) -> float:
+def _folded(function: Function, numbers: tuple[float | None, ...], source: Place, at: Expression) -> float:
     with np.errstate(all="ignore"):
         value = float(function.function(*(np.float64(number or 0.0) for number in numbers)))
     if not np.isfinite(value):
-        raise place.wrong("these numbers give no finite number", at)
+        raise source.error("these numbers give no finite number", at)
     return value
 
 
 def coarser(series: Column, count: int, unit: str) -> Column:
-    """The series on coarser bars, seen only after they have closed."""
+    """Compute the series on coarser bars, visible only after they have closed."""
     node = on_coarser_bars(series, f"{count}{unit}")
     return made(node.operator, node.arguments, node.definition).output()

@@ -1,7 +1,7 @@
-"""From text to tree: operator precedence parsing (Pratt 1973), by hand. No text is ever run as Python.
+"""Parser: from text to syntax tree, by operator precedence (Pratt 1973).
 
-Precedence from loose to tight: `or`, `and`, `not`, comparisons, `+ -`, `* /`, unary `-`, `**`, `@`.
-Operators of one rank bind from the left; comparisons and powers do not chain.
+No text is ever run as Python. Precedence from loose to tight: `or`, `and`, `not`, comparisons, `+ -`, `* /`,
+unary `-`, `**`, `@`. Operators of one rank bind from the left; comparisons and powers do not chain.
 """
 
 from __future__ import annotations
@@ -45,9 +45,9 @@ LONGEST_PERIOD = 10_000
 
 
 def parse(text: str) -> Formula:
-    """The tree of `text`, which is `expression` or `name = expression`.
+    """Parse `text`, which is `expression` or `name = expression`.
 
-    Raises `FormulaError`, which says what is wrong and where.
+    Raises `FormulaError`, which describes the fault and its position.
     """
     return _Parser(text).formula()
 
@@ -56,9 +56,9 @@ class _Parser:
     def __init__(self, text: str) -> None:
         self._text = text
         self._tokens = tokens(text)
-        self._place = 0
+        self._index = 0
         self._groups = 0
-        # Depths of the trees made so far, by identity: a chain such as a + b + c grows from the left.
+        # Depth of each tree built so far, by identity: a chain such as a + b + c grows from the left.
         self._depths: dict[int, tuple[Expression, int]] = {}
 
     def formula(self) -> Formula:
@@ -68,7 +68,7 @@ class _Parser:
             if name in WORDS:
                 self._fail(f"'{name}' is a word of the language and cannot be a formula's name", 0)
             self._next()
-        if self._tokens[self._place].kind == "end":
+        if self._tokens[self._index].kind == "end":
             self._fail("there is no formula", len(self._text))
         expression = self._expression(0, 1)
         if self._here.kind != "end":
@@ -77,16 +77,16 @@ class _Parser:
 
     @property
     def _here(self) -> Token:
-        return self._tokens[self._place]
+        return self._tokens[self._index]
 
     def _next(self) -> Token:
         token = self._here
         if token.kind != "end":
-            self._place += 1
+            self._index += 1
         return token
 
     def _expression(self, above: int, depth: int) -> Expression:
-        """What binds tighter than `above`; `depth` is how deep in the tree it will stand at least."""
+        """Parse operators that bind tighter than `above`; the result lies at least `depth` levels deep."""
         if depth > DEEPEST:
             self._too_deep(self._here)
         left = self._prefix(above, depth)
@@ -118,7 +118,7 @@ class _Parser:
             return Power(left, self._exponent(), Span(sign.start, sign.end))
         if rank == COARSER:
             count, unit = self._period()
-            return Coarser(left, count, unit, Span(sign.start, self._tokens[self._place - 1].end))
+            return Coarser(left, count, unit, Span(sign.start, self._tokens[self._index - 1].end))
         right = self._expression(rank, depth + 1)
         return Binary(sign.text, left, right, Span(sign.start, sign.end))
 
@@ -161,7 +161,7 @@ class _Parser:
             if self._is("."):
                 self._fail("only an indicator has outputs", self._here.start)
             return inside
-        self._place -= token.kind != "end"
+        self._index -= token.kind != "end"
         self._unexpected("a value is needed here")
 
     def _group(self, opened: Token, depth: int) -> Expression:
@@ -207,10 +207,10 @@ class _Parser:
 
     def _argument(self, arguments: list[Expression], keywords: dict[str, Expression], depth: int) -> None:
         token = self._here
-        if token.kind == "name" and self._tokens[self._place + 1].text == "=":
+        if token.kind == "name" and self._tokens[self._index + 1].text == "=":
             if token.text in keywords:
                 self._fail(f"'{token.text}' is given twice", token.start)
-            self._place += 2
+            self._index += 2
             keywords[token.text] = self._expression(0, depth)
         elif keywords:
             self._fail("what has no keyword comes before what has one", token.start)
@@ -246,7 +246,7 @@ class _Parser:
         return self._here.kind == "sign" and self._here.text == sign
 
     def _since(self, first: Token) -> Span:
-        return Span(first.start, self._tokens[self._place - 1].end)
+        return Span(first.start, self._tokens[self._index - 1].end)
 
     def _kept(self, made: Expression, at: Token) -> Expression:
         depth = 1 + max((self._depths[id(part)][1] for part in parts(made)), default=0)

@@ -1,4 +1,4 @@
-"""How a tree is written: one spelling for each meaning, and a column's name."""
+"""Printer: the canonical text of a syntax tree, and the name of its column."""
 
 from __future__ import annotations
 
@@ -21,10 +21,11 @@ from features.formula.syntax import (
 
 
 def canonical(expression: Expression) -> str:
-    """The tree's one spelling: spaces, parentheses and the order of keywords say nothing.
+    """Return the canonical text of a tree.
 
-    `parse(canonical(expression)).expression == expression`. Defaults are filled in by
-    `meaning`, which knows the indicators.
+    Spaces, parentheses and keyword order of the original text do not matter:
+    `parse(canonical(expression)).expression == expression`. Defaults are filled in by the compiler, which
+    knows the indicators.
     """
     match expression:
         case Number(value):
@@ -46,7 +47,7 @@ def canonical(expression: Expression) -> str:
             spelled = sign + _within(operand, _rank(expression) - 1)
         case Binary(operator, left, right):
             rank = _rank(expression)
-            # Comparisons do not chain: one inside another stands in parentheses on either side.
+            # Comparisons do not chain: one inside another needs parentheses on either side.
             chains = rank == RANKS["<"]
             spelled = f"{_within(left, rank - (not chains))} {operator} {_within(right, rank)}"
         case Power(base, exponent):
@@ -57,14 +58,14 @@ def canonical(expression: Expression) -> str:
 
 
 def number(value: float) -> str:
-    """The shortest text that gives this number back; whole numbers without a point."""
+    """Return the shortest text that parses to this number; whole numbers without a point."""
     return str(int(value)) if value.is_integer() and abs(value) < 2**53 else repr(value)
 
 
 def column_name(formula: Formula) -> str:
-    """The formula's own name, or the one made of a plain call: `rsi(14) @ 1w` is `rsi_14_at_1w`.
+    """Return the formula's own name, or one derived from a plain call.
 
-    Raises `FormulaError` for any other formula without a name.
+    `rsi(14) @ 1w` becomes `rsi_14_at_1w`. Raises `FormulaError` for any other formula without a name.
     """
     if formula.name is not None:
         return formula.name
@@ -118,6 +119,6 @@ def _rank(expression: Expression) -> int:
 
 
 def _within(expression: Expression, above: int) -> str:
-    """The spelling where only what binds tighter than `above` may stand without parentheses."""
+    """Return the text, in parentheses unless the expression binds tighter than `above`."""
     spelled = canonical(expression)
     return spelled if _rank(expression) > above else f"({spelled})"

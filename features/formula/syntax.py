@@ -1,6 +1,6 @@
-"""The tree of a formula: values that say what was written and where.
+"""Syntax tree of a formula, as frozen values.
 
-Trees are equal when they say the same; where in the text they said it (`span`) does not count.
+Trees compare equal regardless of their position in the text (`span`).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ DEEPEST = 64
 
 
 class Span(NamedTuple):
-    """Positions in the text: the first character's and the one after the last."""
+    """Positions in the text: of the first character, and of the one after the last."""
 
     start: int = 0
     end: int = 0
@@ -24,7 +24,7 @@ NOWHERE = Span()
 
 @dataclass(frozen=True)
 class Number:
-    """A number without a sign: finite, zero or more."""
+    """A number without a sign, finite and at least zero."""
 
     value: float
     span: Span = field(default=NOWHERE, compare=False, repr=False)
@@ -56,7 +56,7 @@ class Extra:
 
 @dataclass(frozen=True)
 class Call:
-    """`name(arguments, keyword=value)`; keywords are kept sorted, so that their order says nothing."""
+    """`name(arguments, keyword=value)`; keywords are sorted, so that their order does not matter."""
 
     name: str
     arguments: tuple[Expression, ...] = ()
@@ -69,7 +69,7 @@ class Call:
 
 @dataclass(frozen=True)
 class Output:
-    """`.output` of an indicator that has several."""
+    """`.output` of an indicator that has several outputs."""
 
     of: Name | Call
     output: str
@@ -87,7 +87,7 @@ class Unary:
 
 @dataclass(frozen=True)
 class Binary:
-    """`left operator right`; the span is the operator's, where a division by zero is to be shown."""
+    """`left operator right`; `span` is the operator's, so that a division by zero is shown there."""
 
     operator: str
     left: Expression
@@ -97,7 +97,7 @@ class Binary:
 
 @dataclass(frozen=True)
 class Power:
-    """`base ** exponent`, the exponent a whole number from 1."""
+    """`base ** exponent`, with a whole exponent of at least 1."""
 
     base: Expression
     exponent: int
@@ -106,7 +106,7 @@ class Power:
 
 @dataclass(frozen=True)
 class Coarser:
-    """`of @ 1w`: the expression on coarser bars of `count` minutes (m), h, d, w or months (M)."""
+    """`of @ 1w`: `of` on bars of `count` minutes (m), hours (h), days (d), weeks (w) or months (M)."""
 
     of: Expression
     count: int
@@ -119,7 +119,7 @@ Expression: TypeAlias = Number | Text | Name | Extra | Call | Output | Unary | B
 
 @dataclass(frozen=True)
 class Formula:
-    """An expression, the name it was given (`name = expression`) if any, and the text of both."""
+    """An expression with its name (`name = expression`), if any, and the text of both."""
 
     expression: Expression
     name: str | None = None
@@ -127,7 +127,7 @@ class Formula:
 
 
 def parts(expression: Expression) -> tuple[Expression, ...]:
-    """The expressions that stand directly in this one, as they were written."""
+    """Return the direct children of an expression, in the order of the text."""
     match expression:
         case Call():
             return (*expression.arguments, *(value for _, value in expression.keywords))
@@ -144,7 +144,7 @@ def parts(expression: Expression) -> tuple[Expression, ...]:
 
 
 def walk(expression: Expression) -> Iterator[Expression]:
-    """The expression and all that stand in it, however deep, from the left."""
+    """Yield the expression and all its descendants, from the left."""
     waiting = [expression]
     while waiting:
         here = waiting.pop()

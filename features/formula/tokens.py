@@ -1,4 +1,4 @@
-"""The words of a formula: numbers, strings, names, periods and signs."""
+"""Tokens of a formula: numbers, strings, names, periods and operators."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _HINTS = {"^": "a power is written **", "&": "write and", "|": "write or", "!": 
 
 @dataclass(frozen=True)
 class Token:
-    """A word of the text between the positions `start` and `end`."""
+    """A token of the text between the positions `start` and `end`."""
 
     kind: Kind
     text: str
@@ -35,10 +35,10 @@ class Token:
 
 
 def tokens(text: str) -> tuple[Token, ...]:
-    """The words of `text` in order, the last of kind `end`.
+    """Split `text` into tokens, the last of kind `end`.
 
-    Raises `FormulaError` for a text that is too long, a stray character, a string that does not end and
-    a number that runs into a name.
+    Raises `FormulaError` for a text that is too long, an unknown character, a string that does not end and a
+    number that runs into a name.
     """
     if len(text) > LONGEST:
         raise FormulaError(
@@ -46,7 +46,7 @@ def tokens(text: str) -> tuple[Token, ...]:
             text,
             LONGEST,
         )
-    found: list[Token] = []
+    result: list[Token] = []
     position = 0
     while position < len(text):
         match = _TOKEN.match(text, position)
@@ -56,9 +56,9 @@ def tokens(text: str) -> tuple[Token, ...]:
         if kind == "number":
             _alone(text, start, position)
         if kind != "space":
-            found.append(Token(kind, match.group(), start, position))  # type: ignore[arg-type]
-    found.append(Token("end", "", len(text), len(text)))
-    return tuple(found)
+            result.append(Token(kind, match.group(), start, position))  # type: ignore[arg-type]
+    result.append(Token("end", "", len(text), len(text)))
+    return tuple(result)
 
 
 def _alone(text: str, start: int, end: int) -> None:

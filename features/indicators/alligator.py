@@ -24,7 +24,7 @@ def alligator(jaw: int = 13, teeth: int = 8, lips: int = 5) -> Operator:
 
 @indicator(("high", "low"), GATOR, group="momentum indicators", reference="Williams 1995")
 def gator(jaw: int = 13, teeth: int = 8, lips: int = 5) -> Operator:
-    """How far the alligator's mouth is open: jaw from teeth, upwards; teeth from lips, downwards."""
+    """Mouth of the alligator: jaw minus teeth, upwards; teeth minus lips, downwards."""
     return _alligator(jaw, teeth, lips, gator=True)
 
 

@@ -19,7 +19,7 @@ BOLLINGER = ("percent", "bandwidth")
 
 @indicator(outputs=BOLLINGER, group="volatility indicators", reference="Bollinger 2001")
 def bollinger_position(length: int = 20, deviations: float = 2.0) -> Operator:
-    """The close's place between the Bollinger bands (%b: 0 lower, 1 upper), and their width over the average.
+    """Close relative to the Bollinger bands (%b: 0 lower, 1 upper), and their width over the average.
 
     %b of a constant price is NaN, its bandwidth 0.
     """
@@ -35,7 +35,7 @@ def bollinger_position(length: int = 20, deviations: float = 2.0) -> Operator:
 
 @indicator(outputs=BANDS, group="overlap studies", reference="Murphy 1999")
 def envelope(length: int = 20, share: float = 0.025) -> Operator:
-    """The average of `length` closes, and lines a `share` of it above and below."""
+    """Average of `length` closes, and lines a `share` of it above and below."""
     at_least(1, length=length)
 
     def lines(close: Array) -> tuple[Array, ...]:
@@ -47,7 +47,7 @@ def envelope(length: int = 20, share: float = 0.025) -> Operator:
 
 @indicator(outputs=BANDS, group="overlap studies", reference="Raff 1991; Andersen 1996")
 def regression_channel(length: int = 50, deviations: float = 2.0) -> Operator:
-    """Where the least-squares line of `length` closes ends, and lines standard errors of it above and below.
+    """End of the least-squares line of `length` closes, and lines standard errors above and below it.
 
     The standard error is that of the regression, with `length - 2` degrees of freedom.
     """
@@ -68,7 +68,7 @@ def regression_channel(length: int = 50, deviations: float = 2.0) -> Operator:
 
 @indicator(("high", "low", "close"), BANDS, group="overlap studies", reference="Stoller 1987")
 def starc(length: int = 6, multiplier: float = 2.0, range_length: int = 15) -> Operator:
-    """The average of `length` closes, and lines `multiplier` Wilder average true ranges above and below."""
+    """Average of `length` closes, and lines `multiplier` Wilder average true ranges above and below."""
     at_least(1, length=length, range_length=range_length)
     closes, ranges = Trailing(length), AverageTrueRange(range_length)
 
@@ -86,7 +86,7 @@ def starc(length: int = 6, multiplier: float = 2.0, range_length: int = 15) -> O
 
 @indicator(("high", "low", "close"), BANDS, group="overlap studies", reference="Evens; pandas-ta: aberration")
 def aberration(length: int = 5, range_length: int = 15) -> Operator:
-    """The average typical price of `length` bars, and lines one Wilder average true range above and below."""
+    """Average typical price of `length` bars, and lines one Wilder average true range above and below."""
     at_least(1, length=length, range_length=range_length)
     prices, ranges = Trailing(length), AverageTrueRange(range_length)
 

@@ -20,7 +20,7 @@ from features.engine.operators.window import Window
 
 @indicator(group="momentum indicators", reference="Nison 1994 (disparity index); pandas-ta: bias")
 def bias(length: int = 26) -> Operator:
-    """The close over its average of `length` bars, less 1."""
+    """Close over its average of `length` bars, less 1."""
     at_least(1, length=length)
 
     def distance(close: Array) -> Array:
@@ -32,7 +32,7 @@ def bias(length: int = 26) -> Operator:
 
 @indicator(("high", "low", "close"), group="momentum indicators", reference="Johnson; pandas-ta: pgo")
 def pretty_good_oscillator(length: int = 14) -> Operator:
-    """The close's distance from its average of `length` bars, in exponentially averaged true ranges."""
+    """Distance of the close from its average of `length` bars, in exponentially averaged true ranges."""
     at_least(1, length=length)
     closes, ranges, average = Trailing(length), AverageTrueRange(1), exponential(length)
 

@@ -18,7 +18,7 @@ OUTPUTS = ("ar", "br")
     ("open", "high", "low", "close"), OUTPUTS, group="momentum indicators", reference="pandas-ta: brar"
 )
 def brar(length: int = 26) -> Operator:
-    """How far bars go above and below their open (AR), and above and below the close before (BR), in percent.
+    """Emotion (AR) and willingness (BR): moves above over moves below the open or prior close, in percent.
 
     Sums over `length` bars; NaN where no bar went below.
     """

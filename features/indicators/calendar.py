@@ -1,9 +1,9 @@
-"""The calendar: what the bar's own timestamp, its close, says about day, month and session.
+"""Calendar features: day, month and session of the bar's own timestamp, its close.
 
-Everything follows from the timestamp alone, so a bar has the same values whatever comes after it. `zone` is
-the time zone in which clocks are read ("UTC", "America/New_York"). A bar that closes at midnight belongs to
-the day that ends then, though its hour is 0. Holidays are not known: "weekdays" are Monday to Friday. Cycles
-come as sine and cosine, so that their ends meet.
+Everything follows from the timestamp alone, so later bars change nothing. `zone` is the time zone in which
+clocks are read ("UTC", "America/New_York"). A bar that closes at midnight belongs to the day that ends then,
+though its hour is 0. Holidays are not known: "weekdays" are Monday to Friday. Cycles are given as sine and
+cosine, so that their ends meet.
 """
 
 from __future__ import annotations
@@ -32,43 +32,43 @@ Values = npt.NDArray[np.float64]
 
 @indicator(group=GROUP)
 def day_of_week(zone: str = "UTC") -> Operator:
-    """The day of the week of the bar's close: Monday 0 to Sunday 6."""
+    """Day of the week of the bar's close: Monday 0 to Sunday 6."""
     return _clocked(_weekday, zone)
 
 
 @indicator(group=GROUP)
 def day_of_month(zone: str = "UTC") -> Operator:
-    """The day of the month of the bar's close, 1 to 31."""
+    """Day of the month of the bar's close, 1 to 31."""
     return _clocked(_day_of_month, zone)
 
 
 @indicator(group=GROUP)
 def day_of_year(zone: str = "UTC") -> Operator:
-    """The day of the year of the bar's close, 1 to 366."""
+    """Day of the year of the bar's close, 1 to 366."""
     return _clocked(_day_of_year, zone)
 
 
 @indicator(group=GROUP)
 def month(zone: str = "UTC") -> Operator:
-    """The month of the bar's close, 1 to 12."""
+    """Month of the bar's close, 1 to 12."""
     return _clocked(_month, zone)
 
 
 @indicator(group=GROUP)
 def quarter(zone: str = "UTC") -> Operator:
-    """The quarter of the bar's close, 1 to 4."""
+    """Quarter of the bar's close, 1 to 4."""
     return _clocked(lambda local: (_month(local) - 1) // 3 + 1, zone)
 
 
 @indicator(group=GROUP)
 def hour(zone: str = "UTC") -> Operator:
-    """The hour of the bar's close, 0 to 23."""
+    """Hour of the bar's close, 0 to 23."""
     return _clocked(lambda local: _minute_of_day(local) // 60, zone)
 
 
 @indicator(group=GROUP)
 def minute(zone: str = "UTC") -> Operator:
-    """The minute within the hour of the bar's close, 0 to 59."""
+    """Minute within the hour of the bar's close, 0 to 59."""
     return _clocked(lambda local: _minute_of_day(local) % 60, zone)
 
 
@@ -98,13 +98,13 @@ def quarter_end(days: str = "weekdays", zone: str = "UTC") -> Operator:
 
 @indicator(group=GROUP)
 def days_to_month_end(zone: str = "UTC") -> Operator:
-    """How many days are left until the month's last day, which has 0."""
+    """Days left until the month's last day, which has 0."""
     return _clocked(lambda local: (_last_day(local, 1) - _day(local)).astype(np.int64), zone)
 
 
 @indicator(group=GROUP)
 def session_progress(opens: str = "00:00", closes: str = "24:00", zone: str = "UTC") -> Operator:
-    """The share of the session that is over at the bar's close, above 0 and up to 1; 1 outside sessions.
+    """Share of the session that is over at the bar's close, above 0 and up to 1; 1 outside sessions.
 
     The session is from `opens` to `closes` ("HH:MM" in `zone`), past midnight if it closes before it opens.
     """
@@ -115,25 +115,25 @@ def session_progress(opens: str = "00:00", closes: str = "24:00", zone: str = "U
 
 @indicator(outputs=WAVES, group=GROUP)
 def time_of_day(zone: str = "UTC") -> Operator:
-    """The minute of the day as a place on a circle: midnight (0, 1), six o'clock (1, 0)."""
+    """Minute of the day as a point on a circle: midnight (0, 1), six o'clock (1, 0)."""
     return _clocked(lambda local: _wave(_minute_of_day(local), MINUTES_A_DAY), zone, WAVES)
 
 
 @indicator(outputs=WAVES, group=GROUP)
 def week_cycle(zone: str = "UTC") -> Operator:
-    """The day of the week as a place on a circle: Monday (0, 1)."""
+    """Day of the week as a point on a circle: Monday (0, 1)."""
     return _clocked(lambda local: _wave(_weekday(local), 7), zone, WAVES)
 
 
 @indicator(outputs=WAVES, group=GROUP)
 def month_cycle(zone: str = "UTC") -> Operator:
-    """The month as a place on a circle: January (0, 1), April (1, 0)."""
+    """Month as a point on a circle: January (0, 1), April (1, 0)."""
     return _clocked(lambda local: _wave(_month(local) - 1, 12), zone, WAVES)
 
 
 @indicator(outputs=WAVES, group=GROUP)
 def year_cycle(zone: str = "UTC") -> Operator:
-    """The day of the year as a place on a circle of 366 days: 1 January (0, 1)."""
+    """Day of the year as a point on a circle of 366 days: 1 January (0, 1)."""
     return _clocked(lambda local: _wave(_day_of_year(local) - 1, 366), zone, WAVES)
 
 
@@ -158,7 +158,7 @@ def _require_zone(zone: str) -> None:
 
 
 def _local(times: Timestamps, zone: str) -> Timestamps:
-    """What the clocks of `zone` show at `times`, as `datetime64[ns]` without a zone."""
+    """Convert `times` to wall-clock time in `zone`, as `datetime64[ns]` without a zone."""
     if zone == "UTC":
         return times.astype("datetime64[ns]")
     import pandas as pd
@@ -168,7 +168,7 @@ def _local(times: Timestamps, zone: str) -> Timestamps:
 
 
 def _day(local: Timestamps) -> Timestamps:
-    """The day that the bar is of: the one that ends, at midnight."""
+    """Return the bar's day; a bar at midnight belongs to the day that ends."""
     return (local - np.timedelta64(1, "ns")).astype("datetime64[D]")
 
 
@@ -205,7 +205,7 @@ def _minute_of_day(local: Timestamps) -> Numbers:
 
 
 def _first_day(local: Timestamps, months: int) -> Timestamps:
-    """The first day of the month, or of the group of `months` months of the year."""
+    """Return the first day of the month, or of the group of `months` months of the year."""
     number = _day(local).astype("datetime64[M]").astype(np.int64) // months * months
     found: Timestamps = number.astype("datetime64[M]").astype("datetime64[D]")
     return found
@@ -249,7 +249,7 @@ def _table(steps: int) -> tuple[Values, Values]:
 
 
 def _wave(places: Numbers, steps: int) -> tuple[Values, Values]:
-    """Sine and cosine, from a table: the same bits for one bar as for thousands."""
+    """Return sine and cosine from a table, with the same bits for one bar as for thousands."""
     sine, cosine = _table(steps)
     return sine[places], cosine[places]
 

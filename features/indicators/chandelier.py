@@ -12,7 +12,7 @@ OUTPUTS = ("long", "short")
 
 @indicator(("high", "low", "close"), OUTPUTS, group="overlap studies", reference="Le Beau; Elder 2002")
 def chandelier(length: int = 22, multiplier: float = 3.0) -> Operator:
-    """Stops that hang `multiplier` average true ranges from the highest high and the lowest low."""
+    """Two exits, `multiplier` average true ranges below the highest high and above the lowest low."""
     at_least(1, length=length)
     ranges, bars = AverageTrueRange(length), Trailing(length)
 

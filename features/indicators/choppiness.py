@@ -16,7 +16,7 @@ from features.engine.operators.window import Window
 
 @indicator(("high", "low", "close"), group="volatility indicators", reference="Dreiss 1993")
 def choppiness(length: int = 14) -> Operator:
-    """How much of its way the price came back: 100 in a pure range, towards 0 in a pure trend.
+    """Path length of the price relative to its range: 100 in a pure range, towards 0 in a pure trend.
 
     `100 log10(sum of true ranges / (highest high - lowest low)) / log10(length)`; NaN without a range.
     """

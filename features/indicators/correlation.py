@@ -1,7 +1,7 @@
-"""Correlation: how a series moves with another, with a benchmark and with the other symbols.
+"""Correlation of a series with another, with a benchmark and with the other symbols.
 
 A benchmark is a column `benchmark` of the bars: the benchmark's price at each bar's close. The universe is
-the symbols at hand; its return is the mean of theirs, each symbol's own included.
+the set of symbols at hand; its return is the mean of theirs, each symbol's own included.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ AMONG_OTHERS = ("simple_return", "universe_return")
 
 @indicator(("benchmark",), group=GROUP)
 def benchmark_return(bars: int = 1) -> Operator:
-    """The change of the column `benchmark` over `bars` bars, as a share of its value then."""
+    """Change of the column `benchmark` over `bars` bars, as a share of its value then."""
     return Window(_change, require_bars("bars", bars) + 1, exact=True)
 
 
 @indicator(("simple_return",), group=GROUP)
 def universe_return() -> Operator:
-    """The mean return of all symbols at the bar: an equally weighted market."""
+    """Mean return of all symbols at the bar: an equally weighted market."""
     return Cross(_row_mean, exact=False)
 
 
@@ -46,13 +46,13 @@ def rolling_correlation(length: int = 60) -> Operator:
 
 @indicator(RETURNS, group=GROUP)
 def rolling_covariance(length: int = 60) -> Operator:
-    """The sample covariance of two series over the last bars, of returns with the benchmark's by default."""
+    """Sample covariance of two series over the last bars, of returns with the benchmark's by default."""
     return Window(moments.covariance, require_bars("length", length, 2))
 
 
 @indicator(RETURNS, group=GROUP, reference="Sharpe 1964")
 def rolling_beta(length: int = 60) -> Operator:
-    """The slope of the first series on the second, of returns on the benchmark's by default.
+    """Slope of the first series on the second, of returns on the benchmark's by default.
 
     NaN if the second is constant.
     """
@@ -71,9 +71,10 @@ def downside_beta(length: int = 120) -> Operator:
 
 @indicator(RETURNS, group=GROUP, reference="Ang, Hodrick, Xing and Zhang 2006")
 def residual_volatility(length: int = 60) -> Operator:
-    """The standard deviation of what the benchmark does not explain, with length - 2 degrees of freedom.
+    """Idiosyncratic volatility: deviation of returns not explained by the benchmark's.
 
-    The idiosyncratic volatility of Ang, Hodrick, Xing and Zhang, Journal of Finance 61 (2006), on one factor.
+    With `length - 2` degrees of freedom, as in Ang, Hodrick, Xing and Zhang, Journal of Finance 61 (2006), on
+    one factor.
     """
     return Window(_residual, require_bars("length", length, 3))
 
@@ -86,13 +87,13 @@ def universe_correlation(length: int = 60) -> Operator:
 
 @indicator(AMONG_OTHERS, group=GROUP)
 def universe_beta(length: int = 60) -> Operator:
-    """The slope of the symbol's last returns on the universe's mean return."""
+    """Slope of the symbol's last returns on the universe's mean return."""
     return Window(moments.regression_slope, require_bars("length", length, 2))
 
 
 @indicator(("simple_return",), group=GROUP, reference="Pollet and Wilson 2010")
 def average_correlation(length: int = 60) -> Operator:
-    """The mean correlation of all pairs of symbols over the market's last bars; the same for all symbols.
+    """Mean correlation of all pairs of symbols over the market's last bars; the same for all symbols.
 
     Pollet and Wilson, "Average correlation and stock market returns", Journal of Financial Economics 96
     (2010), equally weighted. Only symbols with a return at each of those bars count; NaN below two.

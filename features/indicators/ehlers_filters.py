@@ -1,4 +1,4 @@
-"""John Ehlers' filters of the price: smoother, roofing filter, decycler and the sinewave made of them."""
+"""John Ehlers' filters of the price: smoother, roofing filter, decycler and sinewave."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from features.engine.operators.recursive import Recursive
 
 
 def _low_pass(length: float) -> tuple[float, float, float]:
-    """The two-pole smoother's weights of the input and of the last two outputs."""
+    """Return the two-pole smoother's weights of the input and of the last two outputs."""
     decay = math.exp(-math.sqrt(2.0) * math.pi / length)
     second = 2.0 * decay * math.cos(math.sqrt(2.0) * math.pi / length)
     third = -decay * decay
@@ -27,7 +27,7 @@ def _first(state: Array, value: Array) -> Array:
 
 @indicator(group="overlap studies", reference="Ehlers 2013, Cycle Analytics for Traders")
 def super_smoother(length: int = 10) -> Operator:
-    """Two-pole low-pass filter that lets through what is longer than `length` bars; begins at the price."""
+    """Two-pole low-pass filter that passes periods longer than `length` bars; starts at the price."""
     at_least(2, length=length)
     first, _, third = _low_pass(length)
 
@@ -45,7 +45,7 @@ def super_smoother(length: int = 10) -> Operator:
 
 @indicator(group="overlap studies", reference="Ehlers 2015, Decyclers")
 def decycler(length: int = 60) -> Operator:
-    """The price without its cycles shorter than `length` bars: price less a one-pole high-pass of it."""
+    """Price without its cycles shorter than `length` bars: price minus its one-pole high-pass."""
     at_least(4, length=length)
     angle = 2.0 * math.pi / length
     weight = (math.cos(angle) + math.sin(angle) - 1.0) / math.cos(angle) if length != 4 else 1.0
@@ -64,7 +64,7 @@ def decycler(length: int = 60) -> Operator:
 
 @indicator(group="cycle indicators", reference="Ehlers 2013, Cycle Analytics for Traders")
 def roofing_filter(longest: int = 48, shortest: int = 10) -> Operator:
-    """The price's cycles of `shortest` to `longest` bars: a two-pole high-pass, then the smoother."""
+    """Price's cycles of `shortest` to `longest` bars: a two-pole high-pass, then the smoother."""
     at_least(2, shortest=shortest)
     at_least(shortest + 1, longest=longest)
     angle = math.sqrt(0.5) * 2.0 * math.pi / longest
@@ -89,7 +89,7 @@ def roofing_filter(longest: int = 48, shortest: int = 10) -> Operator:
 
 @indicator(group="cycle indicators", reference="Ehlers 2013, Cycle Analytics for Traders")
 def even_better_sinewave(length: int = 40, shortest: int = 10) -> Operator:
-    """Where in its cycle the price is, -1 to 1: a smoothed one-pole high-pass over its root mean square.
+    """Phase of the price cycle, -1 to 1: a smoothed one-pole high-pass over its root mean square.
 
     0 while there is no cycle at all.
     """
@@ -123,7 +123,7 @@ def even_better_sinewave(length: int = 40, shortest: int = 10) -> Operator:
     reference="Ehlers 2004, Cybernetic Analysis",
 )
 def cyber_cycle(alpha: float = 0.07) -> Operator:
-    """The cycle in the median price, in its unit, and its value a bar ago."""
+    """Cycle in the median price, in its unit, and its value a bar ago."""
     require_between("alpha", alpha, 0.0, 1.0)
     gain, kept = (1.0 - alpha / 2.0) ** 2, 1.0 - alpha
 

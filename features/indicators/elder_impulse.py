@@ -38,7 +38,7 @@ def elder_impulse(length: int = 13, fast: int = 12, slow: int = 26, signal: int 
 
 @indicator(("high", "low"), THERMOMETER, group="volatility indicators", reference="Elder 2002")
 def elder_thermometer(length: int = 22) -> Operator:
-    """How far a bar reaches out of the one before it, in the price's unit; and its exponential average.
+    """Distance by which a bar exceeds the one before it, in units of the price; and its exponential average.
 
     0 for a bar inside the one before it.
     """

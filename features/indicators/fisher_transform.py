@@ -1,4 +1,4 @@
-"""The Fisher transform of a price's place in its range."""
+"""Fisher transform of a price's position in its range."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ OUTPUTS = ("fisher", "signal")
 
 @indicator(("high", "low"), OUTPUTS, group="momentum indicators", reference="Ehlers 2002")
 def fisher_transform(length: int = 9) -> Operator:
-    """The median price's place in its range, smoothed and made nearly Gaussian; its value a bar ago.
+    """Median price's position in its range, smoothed and made nearly Gaussian; its value a bar ago.
 
-    A range of zero counts as its middle. A smoothed place beyond ±0.99 counts as ±0.999, as the paper has it.
+    A range of zero counts as its middle. A smoothed position beyond ±0.99 counts as ±0.999, as in the paper.
     """
     at_least(1, length=length)
     bars = Trailing(length)

@@ -13,9 +13,9 @@ from features.engine.operators.recursive import Recursive
 
 @indicator(("high", "low"), group="overlap studies", reference="Ehlers 2005")
 def frama(length: int = 16) -> Operator:
-    """Average of the median price that slows down as the price fills space: weight `exp(-4.6 (D - 1))`.
+    """Average of the median price that slows as the price becomes more jagged: weight `exp(-4.6 (D - 1))`.
 
-    D is the fractal dimension of the last `length` bars (an even number), the weight is held to 0.01 … 1.
+    D is the fractal dimension of the last `length` bars (an even number); the weight is clipped to 0.01 … 1.
     """
     at_least(2, length=length)
     if length % 2:

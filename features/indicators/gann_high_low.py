@@ -15,10 +15,10 @@ OUTPUTS = ("line", "direction")
 
 @indicator(("high", "low", "close"), OUTPUTS, group="overlap studies", reference="Krausz 1998")
 def gann_high_low(high_length: int = 13, low_length: int = 21) -> Operator:
-    """The average low while closes are above the last average high, the average high while below the low's.
+    """Average low while closes exceed the last average high; average high while below the average low.
 
-    `direction` is 1 on the low's average, -1 on the high's; between the two averages it stays, and is 0
-    (line NaN) before the first crossing.
+    `direction` is 1 on the low's average, -1 on the high's; between the two averages it is unchanged, and is
+    0 (line NaN) before the first crossing.
     """
     at_least(1, high_length=high_length, low_length=low_length)
     tops, bottoms = Trailing(high_length), Trailing(low_length)

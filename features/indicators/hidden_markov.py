@@ -1,9 +1,9 @@
 """Market regimes by a hidden Markov model of log returns, fitted on the past and then frozen.
 
-`fit` looks at returns up to a stated moment and gives a `GaussianMarkov`: plain numbers that become a
-parameter of the indicator, and with it part of a feature set's hash. The indicator carries the forward
-filter along bar by bar: the probability of each state given the returns so far. It never smooths and never
-decodes a path, which would both look ahead (Rabiner 1989, section III; Hamilton 1989).
+`fit` reads returns up to a stated moment and returns a `GaussianMarkov`: plain numbers that become a
+parameter of the indicator, and with it part of a feature set's hash. The indicator updates the forward filter
+bar by bar: the probability of each state given the returns so far. It never smooths and never decodes a path,
+because both would look ahead (Rabiner 1989, section III; Hamilton 1989).
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ RESTARTS = 3
 
 @dataclass(frozen=True, slots=True)
 class GaussianMarkov:
-    """A hidden Markov model with normal returns; states in the order of their deviations, calmest first.
+    """A hidden Markov model with normal returns; states in order of their deviations, calmest first.
 
-    `start[i]` and `transitions[i][j]` are probabilities, `means` and `deviations` those of a bar's log
+    `start[i]` and `transitions[i][j]` are probabilities; `means` and `deviations` are those of a bar's log
     return in each state. Raises `InputError` for numbers that are no such model.
     """
 
@@ -69,7 +69,7 @@ class GaussianMarkov:
 
     @property
     def numbers(self) -> tuple[float, ...]:
-        """The number of states, then start, transitions by row, means and deviations."""
+        """Number of states, then start, transitions by row, means and deviations."""
         rows = [probability for row in self.transitions for probability in row]
         return (float(self.states), *self.start, *rows, *self.means, *self.deviations)
 
@@ -80,7 +80,7 @@ class GaussianMarkov:
 
     @classmethod
     def of(cls, text: str) -> GaussianMarkov:
-        """The model that `text` writes down; `InputError` if it is none."""
+        """Parse a model from `text`. Raises `InputError` for any other text."""
         try:
             numbers = [float(word) for word in text.replace(",", " ").split()]
         except ValueError as error:
@@ -109,7 +109,7 @@ USUAL = GaussianMarkov(
 
 @indicator(group="regime", reference="Hamilton 1989")
 def hidden_markov(state: int = 1, model: str = USUAL.text) -> Operator:
-    """The probability of hidden state `state` (0 the calmest) given the log returns so far, 0 to 1.
+    """Probability of hidden state `state` (0 the calmest) given the log returns so far, 0 to 1.
 
     `model` is `GaussianMarkov.text`, as `fit` makes it. The forward filter of Hamilton, "A new approach to
     the economic analysis of nonstationary time series", Econometrica 57 (1989). The first value comes with
@@ -125,10 +125,10 @@ def hidden_markov(state: int = 1, model: str = USUAL.text) -> Operator:
 def fit(
     returns: npt.ArrayLike, times: Timestamps, until: datetime, states: int = 2, seed: int = 0
 ) -> GaussianMarkov:
-    """The model of the log returns at or before `until`, by maximum likelihood (Baum and Welch 1970).
+    """Fit a model of the log returns at or before `until`, by maximum likelihood (Baum and Welch 1970).
 
     `returns` is `[T]`, or `[T, N]` for several symbols that share one model; NaN are left out. `times` are
-    the closes at which they were known, `[T]`, in order. Returns after `until` are not looked at. The same
+    the closes at which they were known, `[T]`, in order. Returns after `until` are not read. The same
     arguments give the same model. Raises `DataError` for too few returns or constant ones.
     """
     require_between("states", states, 1, MOST_STATES)
@@ -204,19 +204,19 @@ def _likeliest(standard: Values, lengths: list[int], states: int, seed: int) -> 
 
 
 def _persistent(states: int) -> Values:
-    """Transitions that stay with probability 0.9: where a fit begins."""
+    """Return transitions that stay with probability 0.9, as the start of a fit."""
     others = 0.1 / (states - 1) if states > 1 else 0.0
     return np.where(np.eye(states) > 0, 1 - others * (states - 1), others)
 
 
 def _spreads(standard: Values, states: int) -> Values:
-    """The mean square of as many groups of returns, from the smallest to the largest: where a fit begins."""
+    """Return mean squares of groups of returns, from smallest to largest, as the start of a fit."""
     squares = np.sort(standard * standard)
     return np.array([max(float(part.mean()), 1e-3) for part in np.array_split(squares, states)])
 
 
 def _start(symbols: int, states: int) -> State:
-    """The last close, and the probabilities so far (NaN before the first return)."""
+    """Return the last close, and the probabilities so far (NaN before the first return)."""
     return np.full(symbols, np.nan), np.full((symbols, states), np.nan)
 
 

@@ -13,9 +13,9 @@ from features.engine.operators.recursive import Recursive
 
 @indicator(group="overlap studies", reference="Winters 1960; Trubetskoy")
 def holt_winters_average(level: float = 0.2, speed: float = 0.1, acceleration: float = 0.1) -> Operator:
-    """Level, speed and acceleration of the close, each smoothed by its weight, and put together.
+    """Level, speed and acceleration of the close, each smoothed by its weight, and combined.
 
-    It begins at the first close, at rest.
+    Starts at the first close, with speed and acceleration of zero.
     """
     for name, weight in (("level", level), ("speed", speed), ("acceleration", acceleration)):
         require_between(name, weight, 0.0, 1.0)

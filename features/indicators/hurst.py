@@ -22,7 +22,7 @@ SHORTEST = 8
 
 @indicator(group=GROUP, reference="Hurst 1951; Anis and Lloyd 1976")
 def hurst_rescaled_range(length: int = 128) -> Operator:
-    """The Hurst exponent of the last `length` log returns by rescaled range; NaN if they are constant.
+    """Hurst exponent of the last `length` log returns by rescaled range; NaN if they are constant.
 
     Mean range over standard deviation in stretches of 8, 16, 32, … returns (Hurst, "Long-term storage
     capacity of reservoirs", 1951), as a ratio to what independent returns would show (Anis and Lloyd,
@@ -34,7 +34,7 @@ def hurst_rescaled_range(length: int = 128) -> Operator:
 
 @indicator(group=GROUP, reference="Taqqu, Teverovsky and Willinger 1995")
 def hurst_aggregated_variance(length: int = 128) -> Operator:
-    """The Hurst exponent of the last `length` log returns by aggregated variance; NaN if constant.
+    """Hurst exponent of the last `length` log returns by aggregated variance; NaN if constant.
 
     Returns' means over stretches of 1, 2, 4, … have variances that go as size to the power 2H - 2: H is
     half the slope of their logarithms, plus 1. At least 8 stretches of each size are asked for. Taqqu,
@@ -58,7 +58,7 @@ def _rescaled_range(close: Values) -> Values:
 
 
 def _range_of_walk(steps: Values) -> Values:
-    """The highest less the lowest place of walks that begin at 0, `[..., size]` to `[...]`."""
+    """Return the range of walks that begin at 0, `[..., size]` to `[...]`."""
     walk = np.add.accumulate(steps, axis=-1)
     high = np.maximum(np.maximum.reduce(walk, axis=-1), 0.0)
     found: Values = high - np.minimum(np.minimum.reduce(walk, axis=-1), 0.0)
@@ -81,7 +81,7 @@ def _doublings(first: int, last: int) -> list[int]:
 
 
 def _stretches(returns: Values, size: int) -> Values:
-    """The last whole stretches of `size`, `[..., stretches, size]`."""
+    """Return the last whole stretches of `size`, `[..., stretches, size]`."""
     count = returns.shape[-1] // size
     kept = returns[..., returns.shape[-1] - count * size :]
     return kept.reshape(*kept.shape[:-1], count, size)
@@ -89,7 +89,7 @@ def _stretches(returns: Values, size: int) -> Values:
 
 @cache
 def _expected_range(size: int) -> float:
-    """The expected rescaled range of `size` independent normal values (Anis and Lloyd 1976, equation 2)."""
+    """Return the expected rescaled range of `size` independent normals (Anis and Lloyd 1976, eq. 2)."""
     constant = math.exp(math.lgamma((size - 1) / 2) - math.lgamma(size / 2)) / math.sqrt(math.pi)
     return constant * sum(math.sqrt((size - part) / part) for part in range(1, size))
 

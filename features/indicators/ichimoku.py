@@ -1,4 +1,4 @@
-"""The Ichimoku cloud, as far as it is known at the bar."""
+"""Ichimoku cloud, as far as it is known at the bar."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ OUTPUTS = ("conversion", "base", "span_a", "span_b", "lagging")
 
 @indicator(("high", "low", "close"), OUTPUTS, group="overlap studies", reference="Hosoda 1969")
 def ichimoku(conversion: int = 9, base: int = 26, span: int = 52) -> Operator:
-    """Conversion and base line, the cloud drawn at this bar, and the close against that of `base` bars ago.
+    """Conversion and base line, the cloud plotted at this bar, and the close against that of `base` bars ago.
 
-    The lines are halfway between the highest high and the lowest low of their bars. The spans were
-    computed `base` bars ago, and so are what a chart that draws them ahead shows at this bar. The lagging
-    span, which a chart draws back, is given as what it is read for: `close / close[base] - 1`.
+    The lines are halfway between the highest high and the lowest low of their bars. The spans were computed
+    `base` bars ago, so they are those that a chart, which plots them ahead, shows at this bar. The lagging
+    span, which a chart plots back, is given as `close / close[base] - 1`, for which it is read.
     """
     at_least(1, conversion=conversion, base=base, span=span)
 

@@ -14,10 +14,10 @@ STAGES = 3
 
 @indicator(group="momentum indicators", reference="Jurik Research; Everget: RSX")
 def rsx(length: int = 14) -> Operator:
-    """RSI without its noise and almost without lag, 0 to 100; 50 where nothing changed.
+    """Smoothed RSI with little lag, 0 to 100; 50 where nothing changed.
 
-    Changes and absolute changes each pass three stages of two exponential averages (weight
-    `3 / (length + 2)`), of which a stage gives on 1.5 times the first less half the second.
+    Changes and absolute changes each pass three stages of two exponential averages (weight `3 / (length +
+    2)`); a stage passes on 1.5 times the first less half the second.
     """
     at_least(1, length=length)
     weight = 3.0 / (length + 2.0)
@@ -36,7 +36,7 @@ def rsx(length: int = 14) -> Operator:
 
 
 def _stages(state: Array, value: Array, weight: float) -> tuple[Array, Array]:
-    """The averages after `value`, and what the last stage gives on."""
+    """Return the averages after `value`, and the output of the last stage."""
     after = np.empty_like(state)
     for stage in range(0, 2 * STAGES, 2):
         first = state[:, stage] + weight * (value - state[:, stage])

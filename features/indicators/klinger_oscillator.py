@@ -14,7 +14,7 @@ OUTPUTS = ("value", "signal")
 
 @indicator(("high", "low", "close", "volume"), OUTPUTS, group="volume indicators", reference="Klinger 1997")
 def klinger_oscillator(fast: int = 34, slow: int = 55, signal: int = 13) -> Operator:
-    """Two exponential averages of volume, signed by the typical price's change, apart; and its average.
+    """Difference of two exponential averages of volume, signed by typical price changes; and its average.
 
     The simplified volume force that charting platforms use; a typical price that did not change counts 0.
     """

@@ -1,4 +1,4 @@
-"""Liquidity from bars: what trading costs, and how far it moves the price."""
+"""Liquidity from bars: trading costs, and price impact."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ NEGLIGIBLE = 1e-12
 
 @indicator(group=GROUP, reference="Roll 1984")
 def roll_spread(length: int = 60) -> Operator:
-    """The effective spread as a share of the price, from the bounce of the last `length` log returns.
+    """Effective spread as a share of the price, from the bounce of the last `length` log returns.
 
     2 sqrt(-cov) of neighbouring returns; 0 where they do not revert. Roll, "A simple implicit measure of
     the effective bid-ask spread in an efficient market", Journal of Finance 39 (1984).
@@ -29,7 +29,7 @@ def roll_spread(length: int = 60) -> Operator:
 
 @indicator(("close", "volume"), group=GROUP, reference="Amihud 2002")
 def amihud_illiquidity(length: int = 21) -> Operator:
-    """The mean absolute return per million of money traded; bars without volume are left out.
+    """Mean absolute return per million of money traded; bars without volume are left out.
 
     Amihud, "Illiquidity and stock returns", Journal of Financial Markets 5 (2002). NaN if nothing traded.
     """
@@ -38,7 +38,7 @@ def amihud_illiquidity(length: int = 21) -> Operator:
 
 @indicator(("high", "low", "close"), group=GROUP, reference="Corwin and Schultz 2012")
 def corwin_schultz_spread(length: int = 21) -> Operator:
-    """The spread as a share of the price, from the ranges of neighbouring bars, mean of the last `length`.
+    """Spread as a share of the price, from the ranges of neighbouring bars, mean of the last `length`.
 
     Corwin and Schultz, "A simple way to estimate bid-ask spreads from daily high and low prices", Journal
     of Finance 67 (2012), with their adjustment for nights; negative pairs count as 0, as they advise.
@@ -48,10 +48,10 @@ def corwin_schultz_spread(length: int = 21) -> Operator:
 
 @indicator(("high", "low", "close"), group=GROUP, reference="Abdi and Ranaldo 2017")
 def abdi_ranaldo_spread(length: int = 21) -> Operator:
-    """The spread as a share of the price, from closes against middles of ranges; 0 where it is not real.
+    """Spread as a share of the price, from closes and midpoints of ranges; 0 where the estimate is imaginary.
 
-    Abdi and Ranaldo, "A simple estimation of bid-ask spreads from daily close, high, and low prices",
-    Review of Financial Studies 30 (2017), equation 11 over the last `length` pairs of bars.
+    Abdi and Ranaldo, "A simple estimation of bid-ask spreads from daily close, high, and low prices", Review
+    of Financial Studies 30 (2017), equation 11 over the last `length` pairs of bars.
     """
     return Window(_abdi_ranaldo, require_bars("length", length) + 1)
 
@@ -79,7 +79,7 @@ def hasbrouck_lambda(length: int = 60) -> Operator:
 
 @indicator(group=GROUP, reference="Lesmond, Ogden and Trzcinka 1999")
 def zero_return_share(length: int = 60) -> Operator:
-    """The share of the last `length` changes of the close that are zero: dear trading leaves prices still.
+    """Share of the last `length` changes of the close that are zero, which rises with trading costs.
 
     Lesmond, Ogden and Trzcinka, "A new estimate of transaction costs", Review of Financial Studies 12 (1999).
     """
@@ -88,13 +88,13 @@ def zero_return_share(length: int = 60) -> Operator:
 
 @indicator(("close", "volume"), group=GROUP)
 def money_traded(length: int = 21) -> Operator:
-    """The mean money traded a bar: close times volume."""
+    """Mean money traded a bar: close times volume."""
     return Window(_money, require_bars("length", length))
 
 
 @indicator(("volume",), group=GROUP)
 def relative_volume(length: int = 21) -> Operator:
-    """The bar's volume over the mean of the `length` bars before it; 1 if neither traded, else NaN at 0."""
+    """Bar's volume over the mean of the `length` bars before it; 1 if neither traded, else NaN at 0."""
     return Window(_relative_volume, require_bars("length", length) + 1)
 
 
@@ -122,7 +122,7 @@ def _amihud(close: Values, volume: Values) -> Values:
 
 def _corwin_schultz(high: Values, low: Values, close: Values) -> Values:
     before = close[..., :-1]
-    # A night's gap is not part of the range: the later bar is moved to meet the earlier close.
+    # An overnight gap is not part of the range: the later bar is shifted to the earlier close.
     shift = np.maximum(low[..., 1:] - before, 0.0) + np.minimum(high[..., 1:] - before, 0.0)
     top, bottom = high[..., 1:] - shift, low[..., 1:] - shift
     squares = log_ratio(high[..., :-1], low[..., :-1]) ** 2 + log_ratio(top, bottom) ** 2

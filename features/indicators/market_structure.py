@@ -1,4 +1,4 @@
-"""Market structure: swings, and the levels and the trend that they make."""
+"""Market structure: swings, and the levels and the trend they form."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ OUTPUTS = ("higher_high", "lower_low", "support", "resistance", "trend")
 
 @indicator(("high", "low"), OUTPUTS, group="price levels", reference="Dow theory; Rhea 1932")
 def market_structure(left: int = 5, right: int = 5) -> Operator:
-    """Whether the last swings rose or fell, the last swing's low and high, and the trend they make.
+    """Whether the last swings rose or fell, the last swing's low and high, and the trend they form.
 
-    A swing high is a high above those of the `left` bars before it and not below those of the `right`
-    bars after it; it is known only after those, and so is a swing low. `higher_high` and `lower_low` are
-    1 if the last swing surpassed the one before it, else 0 (also while there are no two). `support` is
-    the last swing low, `resistance` the last swing high, NaN before there is one. `trend` is 1 where both
-    highs and lows rose, -1 where both fell, else 0.
+    A swing high is a high above those of the `left` bars before it and not below those of the `right` bars
+    after it; it is known only after those, and so is a swing low. `higher_high` and `lower_low` are 1 if the
+    last swing surpassed the one before it, else 0 (also while there are not two). `support` is the last swing
+    low, `resistance` the last swing high, NaN before there is one. `trend` is 1 where both highs and lows
+    rose, -1 where both fell, else 0.
     """
     at_least(1, left=left, right=right)
     bars = Trailing(left + right + 1)
@@ -42,7 +42,7 @@ def market_structure(left: int = 5, right: int = 5) -> Operator:
 
 
 def _swing(swings: Array, values: Array, left: int) -> Array:
-    """The last two swing highs, `[n, 2]`, after the bar that ends `values`."""
+    """Return the last two swing highs, `[n, 2]`, after the bar that ends `values`."""
     middle = values[:, left]
     # A bar that is missing is NaN, and no swing is above it.
     found = (values[:, :left].max(axis=1) < middle) & (values[:, left + 1 :].max(axis=1) <= middle)

@@ -13,10 +13,10 @@ from features.engine.operators.recursive import Recursive
 
 @indicator(group="overlap studies", reference="McGinley 1990")
 def mcginley_dynamic(length: int = 10, factor: float = 0.6) -> Operator:
-    """Average that hurries after a falling price and takes its time after a rising one.
+    """Average that follows a falling price quickly and a rising one slowly.
 
-    The step is `(close - line) / (factor length (close / line)^4)`, never longer than the way to the
-    close; the line begins at the first close.
+    The step is `(close - line) / (factor length (close / line)^4)`, at most the distance to the close; the
+    line begins at the first close.
     """
     at_least(1, length=length)
     require_positive("factor", factor)

@@ -1,7 +1,7 @@
-"""The order book as it stood at the bar's close, where the bars have columns of it.
+"""Order book features at the bar's close, from columns of the bars.
 
-Columns `bid_price_1`, `bid_size_1`, `ask_price_1`, `ask_size_1` up to 5, level 1 being the best. A level
-that a thin book lacks has size 0 and any price; a bar without book (NaN) has no value.
+Columns `bid_price_1`, `bid_size_1`, `ask_price_1`, `ask_size_1` up to 5, level 1 being the best. A level that
+a thin book lacks has size 0 and any price; a bar without a book (NaN) has no value.
 """
 
 from __future__ import annotations
@@ -41,23 +41,23 @@ def depth_imbalance(levels: int = 5) -> Operator:
 
 @indicator(SIZES, ("bid", "ask"), group=GROUP)
 def book_depth(levels: int = 5) -> Operator:
-    """The sizes of the best `levels` levels, added up on each side."""
+    """Total size of the best `levels` levels on each side."""
     return Pointwise(partial(_depth, levels=_require_levels(levels)), ("bid", "ask"))
 
 
 @indicator(BEST, group=GROUP, reference="Gatheral and Oomen 2010")
 def microprice() -> Operator:
-    """The best prices, each weighted by the size on the other side: where the next trade is expected.
+    """Best prices, each weighted by the size on the other side: the expected price of the next trade.
 
     Gatheral and Oomen, "Zero-intelligence realized variance estimation", Finance and Stochastics 14 (2010).
-    The middle if both sizes are 0.
+    The midprice if both sizes are 0.
     """
     return Pointwise(_microprice)
 
 
 @indicator(BEST, group=GROUP)
 def microprice_premium() -> Operator:
-    """How far the microprice is from the middle, in halves of the spread: -1 to 1 (book_imbalance)."""
+    """Distance of the microprice from the midprice, in half-spreads: -1 to 1 (book_imbalance)."""
     return Pointwise(_microprice_premium)
 
 
@@ -69,10 +69,10 @@ def quoted_spread() -> Operator:
 
 @indicator((*PRICES, *SIZES), ("bid", "ask"), group=GROUP, reference="Næs and Skjeltorp 2006")
 def book_slope(levels: int = 5) -> Operator:
-    """How fast depth grows away from the middle: size of the best `levels` levels over relative distance.
+    """Growth of depth away from the midprice: size of the best `levels` levels over relative distance.
 
-    Each side's total size over the size-weighted distance of its prices from the middle, as a share of the
-    middle; steep books absorb. After Næs and Skjeltorp, "Order book characteristics and the
+    Each side's total size over the size-weighted distance of its prices from the midprice, as a share of the
+    midprice; steep books absorb orders. After Næs and Skjeltorp, "Order book characteristics and the
     volume-volatility relation", Journal of Financial Markets 9 (2006). NaN where a side is empty.
     """
     return Pointwise(partial(_slope, levels=_require_levels(levels)), ("bid", "ask"))
@@ -80,10 +80,10 @@ def book_slope(levels: int = 5) -> Operator:
 
 @indicator(BEST, group=GROUP, reference="Cont, Kukanov and Stoikov 2014")
 def order_flow_imbalance(length: int = 10) -> Operator:
-    """What was added to the best bid and taken from the best ask over the last `length` changes of the book.
+    """Net size added at the best bid less that at the best ask over the last `length` changes of the book.
 
-    The sum of e_n of Cont, Kukanov and Stoikov, "The price impact of order book events", Journal of
-    Financial Econometrics 12 (2014), over the mean size at the best prices; 0 if that is 0.
+    The sum of e_n of Cont, Kukanov and Stoikov, "The price impact of order book events", Journal of Financial
+    Econometrics 12 (2014), over the mean size at the best prices; 0 if that is 0.
     """
     return Window(_flow, require_bars("length", length) + 1)
 

@@ -1,4 +1,4 @@
-"""Pivot points of the period before."""
+"""Pivot points of the previous period."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def pivot_points(period: str = "day", kind: str = "classic") -> Operator:
 
 @indicator(("high", "low", "close"), RANGE, group="price levels", reference="Ochoa 2010", version=2)
 def central_pivot_range(period: str = "day") -> Operator:
-    """The pivot of the last complete period, and the higher and the lower edge of the range around it."""
+    """Pivot of the last complete period, and the upper and lower edge of the range around it."""
 
     def levels(high: Array, low: Array, close: Array) -> tuple[Array, ...]:
         pivot, middle = (high + low + close) / 3.0, (high + low) / 2.0

@@ -13,10 +13,10 @@ from features.engine.operators.recursive import Recursive
 
 @indicator(group="momentum indicators", reference="Hannula 1994")
 def polarized_fractal_efficiency(length: int = 10, smooth: int = 5) -> Operator:
-    """How straight the close moved over `length` bars, signed by its direction, averaged; -100 to 100.
+    """Straightness of the close's path over `length` bars, signed by direction, averaged; -100 to 100.
 
-    The straight way over the way along the closes, a bar counting as one percent of the first close of
-    the window, which makes the measure free of the price's scale.
+    Length of the straight line over that of the path along the closes, a bar counting as one percent of the
+    first close of the window, which makes the measure independent of the price's scale.
     """
     at_least(1, length=length, smooth=smooth)
     closes, average = Trailing(length + 1), exponential(smooth)

@@ -1,4 +1,4 @@
-"""The psychological line and the trend intensity: how many of the last closes were high."""
+"""Psychological line and trend intensity: shares of the last closes that were high."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def psychological_line(length: int = 12) -> Operator:
 
 @indicator(group="momentum indicators", reference="Pee 2002")
 def trend_intensity(length: int = 30) -> Operator:
-    """Share, in percent, of what lies above in the closes' distances from their average of `2 length` bars.
+    """Share, in percent, of the positive part in the closes' distances from their average of `2 length` bars.
 
     Distances of the last `length` closes from the average at the last bar; 50 where there are none.
     """

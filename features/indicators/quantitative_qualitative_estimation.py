@@ -14,10 +14,10 @@ OUTPUTS = ("rsi", "line", "direction")
 
 @indicator(outputs=OUTPUTS, group="momentum indicators", reference="Roman Ignatov; pandas-ta: qqe")
 def qqe(length: int = 14, smooth: int = 5, factor: float = 4.236) -> Operator:
-    """A smoothed RSI, a line that trails it, and which of them is above (1 the RSI, -1 the line).
+    """Smoothed RSI, a line that trails it, and which of them is above (1 the RSI, -1 the line).
 
-    The line keeps `factor` twice-averaged absolute changes of the smoothed RSI from it (averages of
-    `2 length - 1` values), rises only while the RSI is above it and falls only while below.
+    The line stays `factor` twice-averaged absolute changes of the smoothed RSI away from it (averages of `2
+    length - 1` values), rises only while the RSI is above it and falls only while below.
     """
     at_least(1, length=length, smooth=smooth)
     strength, average = RelativeStrength(length), exponential(smooth)

@@ -18,7 +18,7 @@ OUTPUTS = ("high", "low")
 
 @indicator(("high", "low", "close"), OUTPUTS, group="momentum indicators", reference="Poulos 1991")
 def random_walk_index(length: int = 14) -> Operator:
-    """The furthest rise, and fall, in multiples of what a random walk would go in as many bars.
+    """Largest rise, and fall, in multiples of the expected move of a random walk over as many bars.
 
     The largest over horizons of 2 to `length` bars of `(high - low[n]) / (mean true range of the n bars
     before the last × sqrt(n))`; for the fall `high[n] - low`.

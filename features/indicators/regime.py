@@ -1,4 +1,4 @@
-"""Market regimes by rule: trend, sideways or volatile. For fitted ones see `hidden_markov`."""
+"""Market regimes by rule: trend, sideways or volatile. For fitted regimes see `hidden_markov`."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ GROUP = "regime"
 def market_regime(
     length: int = 21, history: int = 252, share: float = 0.9, efficiency: float = 0.3, slope: float = 0.5
 ) -> Operator:
-    """Which regime the last `length` bars are in: one of trend, sideways and volatile is 1, the others 0.
+    """Regime of the last `length` bars: one of trend, sideways and volatile is 1, the others 0.
 
     Volatile, if the bars' mean square return is above the `share` quantile of that of the earlier stretches
     of `length` bars in the last `history`. Else trend, if the price went straight (`efficiency_ratio` at
     least `efficiency`) and the average of the last half of the bars is at least `slope` standard deviations
-    (of a random walk of `length` bars with their volatility) away from that of the first half. Else
-    sideways. Direction is the sign of that move, 0 outside a trend. Constant prices are sideways.
+    (of a random walk of `length` bars with their volatility) away from that of the first half. Else sideways.
+    Direction is the sign of that move, 0 outside a trend. Constant prices are sideways.
     """
     require_bars("length", length, 4)
     if history < 3 * length:
@@ -43,16 +43,16 @@ def market_regime(
 
 @indicator(group=GROUP, reference="Kaufman 1995")
 def efficiency_ratio(length: int = 21) -> Operator:
-    """How straight the price went: the move of the last `length` bars over the sum of their moves, 0 to 1.
+    """Straightness of the price: net move of the last `length` bars over the sum of their moves, 0 to 1.
 
-    Kaufman, "Smarter Trading" (1995). 0 if the price stood still.
+    Kaufman, "Smarter Trading" (1995). 0 if the price did not move.
     """
     return Window(_efficiency, require_bars("length", length) + 1)
 
 
 @indicator(group=GROUP)
 def volatility_rank(length: int = 21, history: int = 252) -> Operator:
-    """The rank of the last bars' mean square return among earlier stretches, -1 (calmest) to 1 (wildest).
+    """Rank of the last bars' mean square return among earlier stretches, -1 (calmest) to 1 (wildest).
 
     Stretches of `length` bars, of which the last `history` bars hold a whole number.
     """
@@ -70,7 +70,7 @@ def _regime(
     squares = _mean_squares(close, length)
     usual = moments.quantile(squares[..., :-1], share)
     known = np.isfinite(squares).all(axis=-1)
-    # A tie of stretches that differ by rounding is none.
+    # Stretches that differ only by rounding must not rank as different.
     volatile = squares[..., -1] > usual * (1 + 1e-9)
     recent = close[..., -length:]
     half = length // 2
@@ -85,7 +85,7 @@ def _regime(
 
 
 def _mean_squares(close: Values, length: int) -> Values:
-    """The mean square return of each stretch of `length` bars, `[..., stretches]`."""
+    """Return the mean square return of each stretch of `length` bars, `[..., stretches]`."""
     returns = simple_returns(close)
     stretches = returns.reshape(*returns.shape[:-1], -1, length)
     found: Values = (stretches * stretches).mean(axis=-1)

@@ -14,7 +14,7 @@ OUTPUTS = ("value", "signal")
 
 @indicator(("open", "high", "low", "close"), OUTPUTS, group="momentum indicators", reference="Ehlers 2002")
 def relative_vigor(length: int = 10) -> Operator:
-    """How far bars close above their open, in parts of their range; and its symmetric average of four."""
+    """Distance of the close above the open, as a share of the range; and its symmetric average of four."""
     at_least(1, length=length)
 
     def vigor(opened: Array, high: Array, low: Array, close: Array) -> tuple[Array, Array]:
@@ -27,6 +27,6 @@ def relative_vigor(length: int = 10) -> Operator:
 
 
 def _symmetric(values: Array) -> Array:
-    """Averages of four with the weights 1, 2, 2, 1."""
+    """Return averages of four with the weights 1, 2, 2, 1."""
     outer, inner = values[..., :-3] + values[..., 3:], values[..., 1:-2] + values[..., 2:-1]
     return (outer + 2.0 * inner) / 6.0

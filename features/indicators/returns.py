@@ -1,4 +1,4 @@
-"""Returns: what a price has gained, over bars, sessions and nights."""
+"""Returns over bars, sessions and nights."""
 
 from __future__ import annotations
 
@@ -17,52 +17,52 @@ GROUP = "returns"
 
 @indicator(group=GROUP)
 def simple_return(bars: int = 1) -> Operator:
-    """The change of the close over `bars` bars, as a share of the close then."""
+    """Change of the close over `bars` bars, as a share of the earlier close."""
     return Window(_simple, require_bars("bars", bars) + 1, exact=True)
 
 
 @indicator(group=GROUP)
 def log_return(bars: int = 1) -> Operator:
-    """The logarithm of the close over the close of `bars` bars ago."""
+    """Logarithm of the close over the close of `bars` bars ago."""
     return Window(_logarithmic, require_bars("bars", bars) + 1)
 
 
 @indicator(("open", "close"), group=GROUP)
 def overnight_return(length: int = 1) -> Operator:
-    """The log return from close to next open, summed over the last `length` nights."""
+    """Log return from close to next open, summed over the last `length` nights."""
     return Window(_overnight, require_bars("length", length) + 1)
 
 
 @indicator(("open", "close"), group=GROUP)
 def intraday_return(length: int = 1) -> Operator:
-    """The log return from open to close, summed over the last `length` bars."""
+    """Log return from open to close, summed over the last `length` bars."""
     return Window(_intraday, require_bars("length", length))
 
 
 @indicator(("open", "close"), group=GROUP)
 def bar_return() -> Operator:
-    """The change from the bar's open to its close, as a share of the open."""
+    """Change from the bar's open to its close, as a share of the open."""
     return Pointwise(_within)
 
 
 @indicator(group=GROUP)
 def cumulative_return(length: int = 252) -> Operator:
-    """The product of the last `length` simple returns and one each, less one: what holding has gained.
+    """Compound return of the last `length` bars: the product of one plus each simple return, minus one.
 
-    Over adjusted closes that is the close over the close of `length` bars ago, less one.
+    Over adjusted closes this is the close over the close of `length` bars ago, minus one.
     """
     return Window(_simple, require_bars("length", length) + 1, exact=True)
 
 
 @indicator(group=GROUP, reference="Sharpe 1994")
 def return_over_risk(length: int = 63) -> Operator:
-    """The mean of the last log returns over their sample standard deviation, per bar; 0 if constant."""
+    """Mean of the last log returns over their sample standard deviation, per bar; 0 if constant."""
     return Window(_over_risk, require_bars("length", length, 2) + 1)
 
 
 @indicator(group=GROUP)
 def up_share(length: int = 20) -> Operator:
-    """The share of the last `length` changes that went up, 0 to 1."""
+    """Share of the last `length` changes that were positive, 0 to 1."""
     return Window(_up_share, require_bars("length", length) + 1, exact=True)
 
 

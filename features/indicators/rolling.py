@@ -1,4 +1,4 @@
-"""Rolling statistics: of the last bars of any series, the close unless another is given."""
+"""Rolling statistics of the last bars of any series, by default the close."""
 
 from __future__ import annotations
 
@@ -20,25 +20,25 @@ GROUP = "statistics"
 
 @indicator(group=GROUP)
 def rolling_mean(length: int = 20) -> Operator:
-    """The mean of the last bars."""
+    """Mean of the last bars."""
     return Window(moments.mean, require_bars("length", length))
 
 
 @indicator(group=GROUP)
 def rolling_std(length: int = 20) -> Operator:
-    """The sample standard deviation of the last bars (divided by length - 1); 0 if they are constant."""
+    """Sample standard deviation of the last bars (divided by length - 1); 0 if they are constant."""
     return Window(_standard_deviation, require_bars("length", length, 2))
 
 
 @indicator(group=GROUP)
 def rolling_variance(length: int = 20) -> Operator:
-    """The sample variance of the last bars (divided by length - 1)."""
+    """Sample variance of the last bars (divided by length - 1)."""
     return Window(moments.variance, require_bars("length", length, 2))
 
 
 @indicator(group=GROUP, reference="Joanes and Gill 1998, G1")
 def rolling_skewness(length: int = 60) -> Operator:
-    """The sample skewness of the last bars, corrected for their number; NaN if they are constant.
+    """Sample skewness of the last bars, corrected for their number; NaN if they are constant.
 
     G1 of Joanes and Gill, "Comparing measures of sample skewness and kurtosis", The Statistician 47 (1998).
     """
@@ -47,26 +47,26 @@ def rolling_skewness(length: int = 60) -> Operator:
 
 @indicator(group=GROUP, reference="Joanes and Gill 1998, G2")
 def rolling_kurtosis(length: int = 60) -> Operator:
-    """The sample excess kurtosis of the last bars, corrected for their number; NaN if they are constant."""
+    """Sample excess kurtosis of the last bars, corrected for their number; NaN if they are constant."""
     return Window(_kurtosis, require_bars("length", length, 4))
 
 
 @indicator(group=GROUP, reference="Hyndman and Fan 1996, type 7")
 def rolling_quantile(length: int = 60, share: float = 0.5) -> Operator:
-    """The value below which `share` of the last bars lie, linear between order statistics."""
+    """Value below which `share` of the last bars lie, linear between order statistics."""
     require_between("share", share, 0.0, 1.0)
     return Window(partial(moments.quantile, share=share), require_bars("length", length), exact=True)
 
 
 @indicator(group=GROUP, reference="Leys et al. 2013")
 def rolling_absolute_deviation(length: int = 20) -> Operator:
-    """The median distance of the last bars from their median (times 1.4826 a robust standard deviation)."""
+    """Median distance of the last bars from their median (times 1.4826 a robust standard deviation)."""
     return Window(_median_deviation, require_bars("length", length), exact=True)
 
 
 @indicator(group=GROUP, reference="Box and Jenkins 1976")
 def rolling_autocorrelation(length: int = 60, lag: int = 1) -> Operator:
-    """The autocorrelation of the last bars at `lag`, over the window's own mean; NaN if they are constant.
+    """Autocorrelation of the last bars at `lag`, over the window's own mean; NaN if they are constant.
 
     The sum of lagged products over the sum of squares, so it stays from -1 to 1 (Box and Jenkins).
     """
@@ -79,43 +79,43 @@ def rolling_autocorrelation(length: int = 60, lag: int = 1) -> Operator:
 
 @indicator(group=GROUP)
 def rolling_zscore(length: int = 20) -> Operator:
-    """How many sample standard deviations the value is above the mean of the last bars; 0 if constant."""
+    """Distance of the value from the mean of the last bars, in sample standard deviations; 0 if constant."""
     return Window(_zscore, require_bars("length", length, 2))
 
 
 @indicator(group=GROUP)
 def rolling_slope(length: int = 20) -> Operator:
-    """The slope of the least-squares line through the last bars, in units of the series a bar."""
+    """Slope of the least-squares line through the last bars, in units of the series a bar."""
     return Window(_slope, require_bars("length", length, 2))
 
 
 @indicator(group=GROUP)
 def rolling_fit(length: int = 20) -> Operator:
-    """The share of the variance that a straight line explains (R squared), 0 to 1; NaN if constant."""
+    """Share of the variance that a straight line explains (R squared), 0 to 1; NaN if constant."""
     return Window(_fit, require_bars("length", length, 3))
 
 
 @indicator(group=GROUP)
 def rolling_rank(length: int = 60) -> Operator:
-    """The rank of the value among the last bars, from -1 (lowest) to 1 (highest); ties share their mean."""
+    """Rank of the value among the last bars, from -1 (lowest) to 1 (highest); ties share their mean."""
     return Window(_rank, require_bars("length", length, 2), exact=True)
 
 
 @indicator(group=GROUP)
 def drawdown(length: int = 252) -> Operator:
-    """How far the value is below the highest of the last bars, as a share of that: 0 or negative."""
+    """Change of the value from the highest of the last bars, as a share of that: 0 or negative."""
     return Window(_drawdown, require_bars("length", length), exact=True)
 
 
 @indicator(group=GROUP)
 def max_drawdown(length: int = 252) -> Operator:
-    """The deepest fall from a high within the last bars, as a share of that high: 0 or negative."""
+    """Largest drop from a high within the last bars, as a share of that high: 0 or negative."""
     return Window(_deepest, require_bars("length", length), exact=True)
 
 
 @indicator(group=GROUP, reference="Shannon 1948")
 def sign_entropy(length: int = 60) -> Operator:
-    """The entropy of the signs (up, down, unchanged) of the last `length` changes, from 0 to 1.
+    """Entropy of the signs (up, down, unchanged) of the last `length` changes, from 0 to 1.
 
     Shannon's, in units of that of three equally likely signs. 0: always the same sign.
     """

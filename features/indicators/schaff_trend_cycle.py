@@ -12,9 +12,9 @@ from features.engine.operators.recursive import Recursive
 
 @indicator(group="momentum indicators", reference="Schaff 1999")
 def schaff_trend_cycle(fast: int = 23, slow: int = 50, cycle: int = 10, factor: float = 0.5) -> Operator:
-    """The place of MACD in its range, smoothed, and that again: 0 to 100.
+    """Position of MACD in its range, smoothed, and the same of that: 0 to 100.
 
-    Where a range is zero the place stays what it was, at first 50.
+    Where a range is zero the position stays as it was, at first 50.
     """
     at_least(1, fast=fast, slow=slow, cycle=cycle)
     quick, calm, recent = exponential(fast), exponential(slow), Trailing(cycle)
@@ -40,7 +40,7 @@ def schaff_trend_cycle(fast: int = 23, slow: int = 50, cycle: int = 10, factor: 
 
 
 def _smoothed(values: Array, before: Array, factor: float) -> Array:
-    """The place of the last of `values` in their range, 0 to 100, drawn towards what it was."""
+    """Return the position of the last of `values` in their range, 0 to 100, smoothed."""
     lowest, extent = values.min(axis=1), values.max(axis=1) - values.min(axis=1)
     known = extent > 0.0
     place = 100.0 * (values[:, -1] - lowest) / np.where(known, extent, 1.0)

@@ -1,4 +1,4 @@
-"""The change of a series since the period before: lets a cumulative output begin at the calendar."""
+"""Change of a series since the previous period, so that a cumulative output starts at the calendar."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from features.engine.operators.recursive import Recursive
 
 @indicator(("close",), group="statistics")
 def since_period(anchor: str = "session") -> Operator:
-    """Change of a series since its last value in the period before (session, day, week, month or year).
+    """Change of a series since its last value in the previous period (session, day, week, month or year).
 
-    NaN in the first period of history, whose beginning is not known.
+    NaN in the first period of history, whose beginning is unknown.
     """
 
     def start(symbols: int) -> State:

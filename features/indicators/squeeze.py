@@ -24,11 +24,11 @@ OUTPUTS = ("momentum", "on", "off")
     ("high", "low", "close"), OUTPUTS, group="volatility indicators", reference="Carter 2005; LazyBear"
 )
 def squeeze(length: int = 20, deviations: float = 2.0, multiplier: float = 1.5) -> Operator:
-    """Where volatility is compressed, and the momentum it may be released with.
+    """Compression of volatility, and the momentum with which it may be released.
 
-    `on` is 1 where the Bollinger bands lie inside the Keltner channel (average true range of plain
-    average), `off` where they lie outside. `momentum` is the end of the least-squares line through the
-    close's distance from the mean of its average and the middle of its range, in the price's unit.
+    `on` is 1 where the Bollinger bands lie inside the Keltner channel (average true range of plain average),
+    `off` where they lie outside. `momentum` is the end of the least-squares line through the close's distance
+    from the mean of its average and the middle of its range, in units of the price.
     """
     at_least(2, length=length)
 

@@ -21,7 +21,7 @@ PLACES = ("MAXINDEX", "MININDEX", "MINMAXINDEX")
 
 
 def indicators() -> tuple[Indicator, ...]:
-    """One indicator for each function, in TA-Lib's order, and those that have a longer name too."""
+    """Return one indicator a function, in TA-Lib's order, and those that have a longer name too."""
     import talib
     from talib import abstract
 

@@ -14,9 +14,9 @@ OUTPUTS = ("buy_setup", "sell_setup")
 
 @indicator(outputs=OUTPUTS, group="momentum indicators", reference="DeMark 1994")
 def td_sequential(length: int = 4) -> Operator:
-    """How many bars in a row closed below, and above, the close `length` bars before: 9 completes a setup.
+    """Bars in a row that closed below, and above, the close `length` bars before: 9 completes a setup.
 
-    The count goes on past 9.
+    The count continues past 9.
     """
     at_least(1, length=length)
     closes = Trailing(length + 1)

@@ -1,7 +1,7 @@
-"""Trade flow: who took the initiative, and how one-sided trading is.
+"""Trade flow: the side of aggressive orders, and how one-sided trading is.
 
-Where the bars have columns `buy_volume` and `sell_volume` (volume by the side that took liquidity), those
-are used; otherwise volume is split by how far the price moved (bulk volume classification).
+Columns `buy_volume` and `sell_volume` of the bars (volume by the side that took liquidity) are used if
+present; otherwise volume is split by the size of the price move (bulk volume classification).
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def trade_imbalance(length: int = 1) -> Operator:
 
 @indicator(SIDES, group=GROUP, reference="Easley et al. 1996")
 def trade_toxicity(length: int = 50) -> Operator:
-    """The sum of |bought - sold| over all volume of the last `length` bars, 0 to 1: VPIN of known trades."""
+    """Sum of |bought - sold| over all volume of the last `length` bars, 0 to 1: VPIN of known trades."""
     return Window(_toxicity, require_bars("length", length))
 
 
@@ -50,16 +50,16 @@ def trade_impact(length: int = 60) -> Operator:
 
 @indicator(("volume", *SIDES), group=GROUP)
 def bought_share() -> Operator:
-    """The share of the bar's volume that was bought, 0 to 1; a half if nothing traded."""
+    """Share of the bar's volume that was bought, 0 to 1; a half if nothing traded."""
     return Window(_bought_share, 1)
 
 
 @indicator(group=GROUP, reference=BULK)
 def bulk_buy_share(length: int = 50) -> Operator:
-    """The share of the bar's volume that bulk classification calls bought, 0 to 1.
+    """Share of the bar's volume classified as bought by bulk volume classification, 0 to 1.
 
-    Phi(change / sigma) of the close's change, sigma its standard deviation over the last `length` changes;
-    a half if prices are constant. Easley, López de Prado and O'Hara, "Flow toxicity and liquidity in a
+    Phi(change / sigma) of the close's change, sigma its standard deviation over the last `length` changes; a
+    half if prices are constant. Easley, López de Prado and O'Hara, "Flow toxicity and liquidity in a
     high-frequency world", Review of Financial Studies 25 (2012).
     """
     return Window(_bulk_buy_share, require_bars("length", length, 2) + 1)
@@ -67,7 +67,7 @@ def bulk_buy_share(length: int = 50) -> Operator:
 
 @indicator(("bulk_buy_share", "volume"), group=GROUP, reference=BULK)
 def vpin(length: int = 50) -> Operator:
-    """VPIN with every bar taken for a bucket, 0 to 1: an approximation, exact if bars hold equal volume.
+    """VPIN with every bar as a bucket, 0 to 1: an approximation, exact if bars hold equal volume.
 
     The sum of |bought - sold| over all volume of the last `length` bars, split by bulk classification; 0 if
     nothing traded. See `vpin_buckets` for buckets of equal volume.
@@ -116,13 +116,13 @@ _error_function = np.frompyfunc(math.erf, 1, 1)
 
 
 def _normal(values: Values) -> Values:
-    """The standard normal distribution function."""
+    """Evaluate the standard normal distribution function."""
     found: Values = 0.5 + 0.5 * np.asarray(_error_function(values / math.sqrt(2)), dtype=np.float64)
     return found
 
 
 def _start_buckets(symbols: int, buckets: int) -> State:
-    """Bought less sold in the open bucket, all that is in it, and the imbalance of each full bucket."""
+    """Return net volume and volume of the open bucket, and the imbalance of each full bucket."""
     return np.zeros(symbols), np.zeros(symbols), np.full((symbols, buckets), np.nan)
 
 
@@ -143,7 +143,7 @@ def _fill_buckets(
 
 
 def _shifted(full: Values, count: Values, completed: Values, whole: Values) -> Values:
-    """The last full buckets, `count` new ones appended: the first is `completed`, the others `whole`."""
+    """Append `count` full buckets to the last ones: the first is `completed`, the others `whole`."""
     size = full.shape[1]
     new = np.nan_to_num(np.minimum(count, size + 1)).astype(np.int64)[:, None]
     place: npt.NDArray[np.int64] = np.arange(size)[None, :] + new

@@ -17,7 +17,7 @@ INPUTS = ("high", "low", "close", "volume")
 
 @indicator(INPUTS, group="volume indicators", reference="Twiggs 2001")
 def twiggs_money_flow(length: int = 21) -> Operator:
-    """Wilder's average of volume, signed by the close's place in the true range, over that of volume.
+    """Wilder's average of volume, signed by the close's position in the true range, over that of volume.
 
     -1 to 1; a bar without a true range counts 0, and NaN while nothing traded.
     """

@@ -1,7 +1,8 @@
 """Volatility: estimators of the standard deviation of log returns, per bar unless annualised.
 
-Every estimator takes `periods`: by how many bars a year the variance is multiplied (252 for daily bars of
-a stock, 365 for daily bars of a coin); 1 leaves it per bar. Where bars are constant the estimate is 0.
+Every estimator takes `periods`, the number of bars a year by which the variance is multiplied (252 for daily
+bars of a stock, 365 for daily bars of a coin); 1 leaves it per bar. Where bars are constant the estimate is
+0.
 """
 
 from __future__ import annotations
@@ -25,13 +26,13 @@ BARS = ("open", "high", "low", "close")
 
 @indicator(group=GROUP)
 def close_volatility(length: int = 21, periods: float = 1.0) -> Operator:
-    """The sample standard deviation of the last `length` log returns of the close."""
+    """Sample standard deviation of the last `length` log returns of the close."""
     return _estimator(_close_to_close, require_bars("length", length, 2) + 1, periods)
 
 
 @indicator(group=GROUP, reference="Andersen and Bollerslev 1998")
 def realised_volatility(length: int = 21, periods: float = 1.0) -> Operator:
-    """The root mean square of the last `length` log returns: no mean is taken off.
+    """Root mean square of the last `length` log returns, without subtracting a mean.
 
     Andersen and Bollerslev, "Answering the skeptics", International Economic Review 39 (1998).
     """
@@ -40,7 +41,7 @@ def realised_volatility(length: int = 21, periods: float = 1.0) -> Operator:
 
 @indicator(("high", "low"), group=GROUP, reference="Parkinson 1980")
 def parkinson_volatility(length: int = 21, periods: float = 1.0) -> Operator:
-    """From the range of each bar; assumes no drift and no gaps between bars.
+    """Volatility from the range of each bar; assumes no drift and no gaps between bars.
 
     Parkinson, "The extreme value method for estimating the variance of the rate of return", Journal of
     Business 53 (1980): the mean of ln(high / low) squared over 4 ln 2.
@@ -50,7 +51,7 @@ def parkinson_volatility(length: int = 21, periods: float = 1.0) -> Operator:
 
 @indicator(BARS, group=GROUP, reference="Garman and Klass 1980")
 def garman_klass_volatility(length: int = 21, periods: float = 1.0) -> Operator:
-    """From range, open and close of each bar; assumes no drift and no gaps between bars.
+    """Volatility from range, open and close of each bar; assumes no drift and no gaps between bars.
 
     Garman and Klass, "On the estimation of security price volatilities from historical data", Journal of
     Business 53 (1980), the practical form: ln(high / low)^2 / 2 - (2 ln 2 - 1) ln(close / open)^2.
@@ -60,7 +61,7 @@ def garman_klass_volatility(length: int = 21, periods: float = 1.0) -> Operator:
 
 @indicator(BARS, group=GROUP, reference="Rogers and Satchell 1991")
 def rogers_satchell_volatility(length: int = 21, periods: float = 1.0) -> Operator:
-    """From range, open and close of each bar, whatever the drift; assumes no gaps between bars.
+    """Volatility from range, open and close of each bar, with any drift; assumes no gaps between bars.
 
     Rogers and Satchell, "Estimating variance from high, low and closing prices", Annals of Applied
     Probability 1 (1991).
@@ -70,7 +71,7 @@ def rogers_satchell_volatility(length: int = 21, periods: float = 1.0) -> Operat
 
 @indicator(BARS, group=GROUP, reference="Yang and Zhang 2000")
 def yang_zhang_volatility(length: int = 21, periods: float = 1.0) -> Operator:
-    """From nights and days: independent of the drift, and counts the gaps between bars.
+    """Volatility from overnight and intraday returns: independent of drift, gaps between bars included.
 
     Yang and Zhang, "Drift-independent volatility estimation based on high, low, open and close prices",
     Journal of Business 73 (2000), with their k = 0.34 / (1.34 + (n + 1) / (n - 1)).
@@ -80,7 +81,7 @@ def yang_zhang_volatility(length: int = 21, periods: float = 1.0) -> Operator:
 
 @indicator(group=GROUP, outputs=("down", "up"), reference="Barndorff-Nielsen et al. 2010")
 def semi_volatility(length: int = 21, periods: float = 1.0) -> Operator:
-    """The roots of the mean squares of falls and of rises; their squares add up to the realised variance.
+    """Roots of the mean squares of falls and of rises; their squares add up to the realised variance.
 
     Barndorff-Nielsen, Kinnebrock and Shephard, "Measuring downside risk: realised semivariance" (2010).
     """
@@ -91,7 +92,7 @@ def semi_volatility(length: int = 21, periods: float = 1.0) -> Operator:
 
 @indicator(group=GROUP, reference="Barndorff-Nielsen and Shephard 2004")
 def bipower_volatility(length: int = 21, periods: float = 1.0) -> Operator:
-    """The root of the mean of neighbouring absolute returns' products times pi / 2: jumps hardly count.
+    """Root of the mean of neighbouring absolute returns' products times pi / 2, robust to jumps.
 
     Barndorff-Nielsen and Shephard, "Power and bipower variation with stochastic volatility and jumps",
     Journal of Financial Econometrics 2 (2004).
@@ -101,7 +102,7 @@ def bipower_volatility(length: int = 21, periods: float = 1.0) -> Operator:
 
 @indicator(group=GROUP, reference="J.P. Morgan, RiskMetrics 1996")
 def riskmetrics_volatility(decay: float = 0.94, length: int = 75, periods: float = 1.0) -> Operator:
-    """The root of the exponentially weighted mean square of the last `length` log returns.
+    """Root of the exponentially weighted mean square of the last `length` log returns.
 
     RiskMetrics Technical Document (1996); weights `decay` to the power of the age, scaled to add up to 1.
     """
@@ -111,7 +112,7 @@ def riskmetrics_volatility(decay: float = 0.94, length: int = 75, periods: float
 
 @indicator(group=GROUP)
 def volatility_of_volatility(length: int = 21, periods: float = 1.0) -> Operator:
-    """The sample standard deviation of the last `length` absolute log returns."""
+    """Sample standard deviation of the last `length` absolute log returns."""
     return _estimator(_absolute_variance, require_bars("length", length, 2) + 1, periods)
 
 
@@ -155,7 +156,7 @@ def _rogers_satchell_variance(opens: Values, high: Values, low: Values, close: V
 
 
 def _yang_zhang(opens: Values, high: Values, low: Values, close: Values) -> Values:
-    """Windows of n + 1 bars, the first for its close alone."""
+    """Estimate from windows of n + 1 bars, the first for its close alone."""
     count = close.shape[-1] - 1
     weight = 0.34 / (1.34 + (count + 1) / (count - 1))
     night = moments.variance(log_ratio(opens[..., 1:], close[..., :-1]))

@@ -16,7 +16,7 @@ OUTPUTS = ("line", "direction")
     ("high", "low", "close"), OUTPUTS, group="overlap studies", reference="Wilder 1978 (volatility system)"
 )
 def volatility_stop(length: int = 20, multiplier: float = 2.0) -> Operator:
-    """A stop `multiplier` average true ranges from the best close since the trend turned, and the trend.
+    """Stop `multiplier` average true ranges from the best close since the trend turned, and the trend.
 
     `direction` is 1 above the stop, where it never falls, and -1 below, where it never rises; it turns when
     the close crosses the stop, and begins at 1.

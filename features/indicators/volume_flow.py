@@ -19,8 +19,8 @@ SPREAD = 30
 def volume_flow(length: int = 130, cutoff: float = 0.2, cap: float = 2.5, smooth: int = 3) -> Operator:
     """Volume signed by the typical price's change, over average volume; an exponential average of it.
 
-    A change counts only beyond `cutoff` standard deviations (of the last 30 log changes) times the
-    close; volume counts up to `cap` times the average of the `length` bars before. NaN while that is zero.
+    A change counts only beyond `cutoff` standard deviations (of the last 30 log changes) times the close;
+    volume counts up to `cap` times the average of the `length` bars before. NaN while that is zero.
     """
     at_least(1, length=length, smooth=smooth)
     require_positive("cap", cap)

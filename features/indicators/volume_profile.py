@@ -1,4 +1,4 @@
-"""The volume profile: at which prices the last bars traded."""
+"""Volume profile: the prices at which the last bars traded."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ OUTPUTS = ("point_of_control", "value_area_high", "value_area_low")
 
 @indicator(("high", "low", "volume"), OUTPUTS, group="volume indicators", reference="Steidlmayer 1984")
 def volume_profile(length: int = 50, bins: int = 24, share: float = 0.7) -> Operator:
-    """The price that traded most, and the prices around it that hold `share` of the volume.
+    """Price that traded most, and the prices around it that hold `share` of the volume.
 
     A bar's volume is spread evenly from its low to its high, over `bins` of equal height between the
     lowest low and the highest high of `length` bars. The point of control is the middle of the fullest
@@ -44,7 +44,7 @@ def volume_profile(length: int = 50, bins: int = 24, share: float = 0.7) -> Oper
 
 
 def _spread(high: Array, low: Array, volume: Array, bottom: Array, height: Array, bins: int) -> Array:
-    """Volume by bin, `[..., bins]`; a bar without a range falls into one bin."""
+    """Return volume by bin, `[..., bins]`; a bar without a range falls into one bin."""
     unit = np.where(height > 0.0, height, 1.0)[..., None]
     lower, upper = (low - bottom[..., None]) / unit, (high - bottom[..., None]) / unit
     extent = upper - lower
@@ -63,7 +63,7 @@ def _spread(high: Array, low: Array, volume: Array, bottom: Array, height: Array
 
 
 def _value_area(volumes: Array, control: npt.NDArray[np.intp], share: float) -> tuple[Array, Array]:
-    """The first and the last bin of the area around the fullest."""
+    """Return the first and the last bin of the area around the fullest."""
     rows: tuple[npt.NDArray[np.intp], ...] = tuple(np.indices(control.shape, sparse=True))
     bins = volumes.shape[-1]
     edged = np.concatenate(

@@ -13,7 +13,7 @@ OUTPUTS = ("macd", "signal", "histogram")
 
 @indicator(("close", "volume"), OUTPUTS, group="momentum indicators", reference="Hawkins; Dormeier 2011")
 def volume_weighted_macd(fast: int = 12, slow: int = 26, signal: int = 9) -> Operator:
-    """Difference of two volume-weighted exponential averages, its average, and the rest.
+    """Difference of two volume-weighted exponential averages, its average, and the difference of the two.
 
     Each average is that of close × volume over that of volume; NaN while nothing traded.
     """

@@ -14,7 +14,7 @@ OUTPUTS = ("value", "signal")
 
 @indicator(("high", "low", "close"), OUTPUTS, group="momentum indicators", reference="LazyBear 2014")
 def wave_trend(channel: int = 10, average: int = 21, signal: int = 4) -> Operator:
-    """The typical price's distance from its average in averaged distances, smoothed; and its plain average.
+    """Typical price's distance from its average in units of average distance, smoothed; and its average.
 
     Distances are over 0.015 average absolute ones, as in Lambert's commodity channel index.
     """

@@ -1,6 +1,6 @@
-"""Generation and selection of features: candidates as formulas, scored on the past before a split date.
+"""Generation and selection of features: candidates as formulas, scored on data before a split date.
 
-Bars come in through `training_part` alone, which lets nothing after that date in; what has been chosen
-goes out as a feature set with its hash, beside what chance alone would have found. What happened after
-the date is shown (`held_out`) and never used.
+Bars enter only through `training_part`, which admits nothing after that date. The result is a feature set
+with its hash, compared with what chance alone would have found. Results after the date are reported
+(`held_out`) and never used.
 """

@@ -1,4 +1,4 @@
-"""Clusters of features that say the same: a tree by correlation, cut, with one medoid for each cluster."""
+"""Clusters of similar features: a tree by correlation, cut, with one medoid for each cluster."""
 
 from __future__ import annotations
 
@@ -12,13 +12,16 @@ from features.selection.normal_equations import NormalEquations
 from features.selection.training_part import TrainingPart
 
 ALIKE = 0.7
-"""Features whose mean absolute correlation reaches this are one cluster."""
+"""Mean absolute correlation from which features form one cluster."""
 
 
 @dataclass(frozen=True, eq=False)
 class Clusters:
-    """`of` gives each feature's cluster from 0 `[F]`; `medoids` each cluster's feature that is most like all
-    of it; `order` the features as the tree's leaves lie `[F]`; `correlation` theirs `[F, F]`, unordered.
+    """Clusters of `F` features.
+
+    `of` `[F]` is each feature's cluster from 0; `medoids` is the feature most similar to its cluster, by
+    cluster; `order` `[F]` lists the features in the order of the tree's leaves; `correlation` `[F, F]` is in
+    the original order.
     """
 
     of: npt.NDArray[np.intp]
@@ -31,10 +34,11 @@ class Clusters:
 
 
 def clusters(part: TrainingPart) -> Clusters:
-    """Average linkage over `1 - |correlation|` on the training part; clusters are numbered along the tree.
+    """Cluster features by average linkage over `1 - |correlation|` on the training part.
 
-    Two features are alike over all rows or among the symbols of a bar, whichever is more: a volatility and
-    its rank order the symbols alike, however the market's volatility moves the one and not the other.
+    Clusters are numbered along the tree. The correlation is that over all rows or that among the symbols of a
+    bar, whichever is larger: a volatility and its rank order the symbols alike, although the market's
+    volatility moves one and not the other.
     """
     rows = NormalEquations.of(part, range(len(part))).correlations
     within = _within_bars(part)
@@ -45,16 +49,16 @@ def clusters(part: TrainingPart) -> Clusters:
     from scipy.cluster.hierarchy import fcluster, leaves_list, linkage
     from scipy.spatial.distance import squareform
 
-    # Rounding leaves the matrix unequal to its mirror image in the last bit.
+    # Rounding leaves the matrix asymmetric in the last bit.
     distance = 1.0 - np.abs(correlation + correlation.T) / 2
     np.fill_diagonal(distance, 0.0)
     tree = linkage(squareform(np.maximum(distance, 0.0), checks=False), "average")
     order = leaves_list(tree).astype(np.intp)
-    given = fcluster(tree, 1.0 - ALIKE, "distance")
+    labels = fcluster(tree, 1.0 - ALIKE, "distance")
     numbers: dict[int, int] = {}
-    for place in order:
-        numbers.setdefault(int(given[place]), len(numbers))
-    of = np.array([numbers[int(one)] for one in given], dtype=np.intp)
+    for leaf in order:
+        numbers.setdefault(int(labels[leaf]), len(numbers))
+    of = np.array([numbers[int(one)] for one in labels], dtype=np.intp)
     medoids = []
     for number in range(len(numbers)):
         members = np.flatnonzero(of == number)
@@ -64,10 +68,10 @@ def clusters(part: TrainingPart) -> Clusters:
 
 
 def _within_bars(part: TrainingPart) -> Matrix:
-    """The mean rank correlation of features with one another within a bar, `[F, F]`."""
+    """Return the mean rank correlation of features with one another within a bar, `[F, F]`."""
     ranks = part.ranks.reshape(-1, len(part.names))
     speaks = (part.ranks != 0).any(axis=1).astype(np.float32)
     both = speaks.T @ speaks
-    found = np.divide(ranks.T @ ranks, both, out=np.zeros_like(both), where=both >= len(part) / 4)
-    np.fill_diagonal(found, 1.0)
-    return np.asarray(np.clip(found.astype(np.float64), -1.0, 1.0))
+    mean_correlation = np.divide(ranks.T @ ranks, both, out=np.zeros_like(both), where=both >= len(part) / 4)
+    np.fill_diagonal(mean_correlation, 1.0)
+    return np.asarray(np.clip(mean_correlation.astype(np.float64), -1.0, 1.0))

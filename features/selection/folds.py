@@ -1,4 +1,4 @@
-"""Folds of time: each is trained on the bars before it, less those whose labels reach into it."""
+"""Purged time folds: each trains on the bars before its test, without labels that overlap it."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ FOLDS = 4
 
 @dataclass(frozen=True, slots=True)
 class Fold:
-    """Bars to train on and bars to test on; all of the first lie before all of the second."""
+    """Bars to train on and bars to test on; training bars come first."""
 
     train: range
     test: range
 
 
 def folds(bars: int, horizon: int, count: int = FOLDS) -> list[Fold]:
-    """`count` tests one after the other over the last of `count + 1` equal stretches of `bars` bars.
+    """Return `count` consecutive tests over the last of `count + 1` equal parts of `bars` bars.
 
-    Training stops `horizon + 1` bars before a test begins: by then its last label has ended. Never a
-    random split (López de Prado 2018, chapter 7).
+    Training ends `horizon + 1` bars before its test, when its last label has matured. Never a random split
+    (López de Prado 2018, chapter 7).
     """
     edges = np.linspace(0, bars, count + 2).astype(int)
     return [

@@ -1,4 +1,4 @@
-"""Generation: candidates as formulas, drawn by a seed from features free of scale, each meaning once."""
+"""Generation of candidate features: seeded random formulas over scale-free features, without duplicates."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from features.selection.scale_invariance import scale_free
 from features.selection.scaling import Scaling
 
 TWINS = 0.95
-"""Of candidates that are correlated beyond this, the first one drawn stays."""
+"""Correlation beyond which only the first of two candidates is kept."""
 LEAST_KNOWN, LEAST_DIFFERENT = 0.5, 0.25
 BARS, SYMBOLS = 800, 20
 MOST = 2_000
@@ -29,12 +29,15 @@ _COARSER_WEIGHT = 1.5
 Part = tuple[str, str]
 """A feature's name and its formula."""
 Kind = Callable[[Part, Part, int], str]
-"""A text made of one part or two, and a number of bars."""
+"""Builds a text from one part or two and a number of bars."""
 
 
 @dataclass(frozen=True, slots=True)
 class Generated:
-    """The candidates as a set, and how many were drawn: those left out for being like others count too."""
+    """Candidates as a feature set, and the number of distinct formulas drawn.
+
+    `drawn` includes candidates left out for being similar to others, because they count as trials.
+    """
 
     feature_set: FeatureSet
     drawn: int
@@ -43,12 +46,36 @@ class Generated:
 def generate(
     bars: BarPanel, until: datetime, count: int, seed: int, base: FeatureSet | None = None
 ) -> Generated:
-    """At most `count` candidates that these bars allow; those of `base` always come first.
+    """Draw candidate features that these bars allow.
 
-    Plain features, and of them lags, changes, ranks, products, ratios and differences, and the same on
-    coarser bars. Two of the same canonical formula are one; so are two that are correlated beyond 0.95
-    on the last 800 bars before `until` (nothing later is looked at). The same seed draws the same ones.
-    `InputError` for a count out of range, `DataError` where nothing comes of the bars.
+    Candidates are plain features, and lags, changes, ranks, products, ratios and differences of them, also on
+    coarser bars. Duplicates by canonical formula are dropped, and so are candidates that correlate beyond
+    0.95 with an earlier one on the last 800 bars before `until`.
+
+    Parameters
+    ----------
+    bars : BarPanel
+        Bars of the universe; those after `until` are not read.
+    until : datetime
+        Split date, with a time zone.
+    count : int
+        Maximum number of candidates, 1 to 2000.
+    seed : int
+        Seed of the draws; the same seed draws the same candidates.
+    base : FeatureSet, optional
+        Features that always come first.
+
+    Returns
+    -------
+    Generated
+        Candidates and the number of distinct formulas drawn.
+
+    Raises
+    ------
+    InputError
+        For a count out of range.
+    DataError
+        If no candidate has values on these bars.
     """
     if not 1 <= count <= MOST:
         raise InputError(f"candidates is {count}; it must lie in 1 … {MOST}")
@@ -72,7 +99,7 @@ def _sample(known: BarPanel) -> BarPanel:
 
 
 def _pool(bars: BarPanel) -> dict[str, str]:
-    """Formulas by name whose columns these bars have."""
+    """Return formulas by name that need only columns with values in these bars."""
     have = {name for name in (*PRICE_COLUMNS, "volume") if np.isfinite(getattr(bars, name)).any()}
     pool = {name: one.formula for name, one in NAMED.items() if not name.startswith(("rank_", "market_"))}
     pool |= {name: formula for name, (formula, needed) in scale_free().items() if set(needed) <= have}
@@ -80,7 +107,7 @@ def _pool(bars: BarPanel) -> dict[str, str]:
 
 
 def _coarser(bars: BarPanel) -> str:
-    """The next coarser bars worth looking at: days for what is shorter, weeks for days; none for weeks."""
+    """Return the next coarser period: days for shorter bars, weeks for days; none for weeks."""
     if len(bars) < 2:
         return ""
     hours = float(np.median(np.diff(bars.timestamps) / np.timedelta64(1, "h")))
@@ -90,14 +117,14 @@ def _coarser(bars: BarPanel) -> str:
 
 
 def _drawn(pool: Mapping[str, str], coarser: str, count: int, chance: np.random.Generator) -> list[str]:
-    """`count` texts `name = formula`, of each kind by its weight."""
+    """Draw `count` texts `name = formula`, of each kind by its weight."""
     names = list(pool)
-    plain = [names[place] for place in chance.permutation(len(names))]
+    plain = [names[index] for index in chance.permutation(len(names))]
     kinds: list[Kind] = [*_KINDS, *([partial(_on_coarser, coarser)] if coarser else [])]
     weights = np.array([*_KINDS.values(), *([_COARSER_WEIGHT] if coarser else [])])
     texts = []
     for _ in range(count):
-        # A third are plain features while there are any that have not had their turn.
+        # A third are plain features, while there are any not drawn yet.
         if plain and chance.random() < 0.34:
             name = plain.pop()
             texts.append(f"{name} = {pool[name]}")
@@ -135,7 +162,7 @@ def _difference(first: Part, second: Part, bars: int) -> str:
 
 
 def _ratio(first: Part, second: Part, bars: int) -> str:
-    # Sizes and not signs divide: one and their size keeps what lies about zero from exploding.
+    # Divides by one plus the absolute value, so that a divisor near zero does not explode.
     return f"{first[0]}_over_{second[0]} = zscore({first[1]}) / (1 + abs(zscore({second[1]})))"
 
 
@@ -145,31 +172,31 @@ _KINDS: Mapping[Kind, float] = {
 
 
 def _distinct(texts: Sequence[str], base: FeatureSet | None) -> list[str]:
-    """Each meaning and each name once, and none of `base`. What has no meaning is left out."""
-    found: list[str] = []
+    """Drop duplicates by meaning or name, candidates of `base`, and formulas that do not compile."""
+    distinct: list[str] = []
     own = base.features if base else ()
     meanings, names = {one.column.key for one in own}, {one.name for one in own}
     for text in dict.fromkeys(texts):
         try:
             feature = FeatureSet([text], warmup=False).features[0]
-        except FormulaError:  # a kind that this feature does not allow, as one on coarser bars already
+        except FormulaError:  # a kind that this feature does not allow, such as coarser bars of coarser bars
             continue
         if feature.column.key not in meanings and feature.name not in names:
             meanings.add(feature.column.key)
             names.add(feature.name)
-            found.append(text)
-    return found
+            distinct.append(text)
+    return distinct
 
 
 def _unlike(
     sample: BarPanel, texts: Sequence[str], keep: int, make: Callable[[Sequence[str]], FeatureSet]
 ) -> list[str]:
-    """Without those that hardly have values, do not vary, or say what one before says."""
+    """Drop candidates with few values or little variation, or similar to an earlier one."""
     if not texts or not len(sample):
         return list(texts[:keep])
     values = backfill(sample, make(texts)).values[len(sample) // 3 :]
     known = np.isfinite(values).mean(axis=(0, 1))
-    # What is the same for all symbols of a bar says nothing about which will do better.
+    # A feature that is equal for all symbols of a bar cannot rank them.
     differs = (np.fmax.reduce(values, axis=1) > np.fmin.reduce(values, axis=1)).mean(axis=0)
     scaled = Scaling.fit(values).apply(values).reshape(-1, len(texts)).astype(np.float64)
     scaled -= scaled.mean(axis=0)
@@ -177,8 +204,8 @@ def _unlike(
     scaled = np.divide(scaled, length, out=np.zeros_like(scaled), where=length > 0)
     alike = np.abs(scaled.T @ scaled)
     taken = list(range(keep))
-    for place in range(keep, len(texts)):
-        usable = known[place] >= LEAST_KNOWN and differs[place] >= LEAST_DIFFERENT and length[place] > 0
-        if usable and not (alike[place, taken] > TWINS).any():
-            taken.append(place)
-    return [texts[place] for place in taken]
+    for index in range(keep, len(texts)):
+        usable = known[index] >= LEAST_KNOWN and differs[index] >= LEAST_DIFFERENT and length[index] > 0
+        if usable and not (alike[index, taken] > TWINS).any():
+            taken.append(index)
+    return [texts[index] for index in taken]

@@ -1,4 +1,4 @@
-"""The held-out stretch: what became of the candidates after the split date. Shown, and never used."""
+"""Held-out period after the split date: results of the candidates, reported and never used."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ LEAST_BARS = 20
 
 @dataclass(frozen=True, slots=True)
 class HeldOut:
-    """Mean information coefficients by candidate over `bars` bars after the split date.
+    """Mean information coefficients by candidate over the `bars` after the split date.
 
-    `best` is the largest by size and `expected` what the best of `tried` would reach without any skill, as
-    in `chance.Chance`. Nothing here had any part in what was chosen.
+    `best` is the largest absolute value, and `expected` that of the best of `tried` candidates without skill,
+    as in `features.selection.null_distribution.Chance`. Nothing here influenced the selection.
     """
 
     timestamps: Timestamps
@@ -34,14 +34,14 @@ class HeldOut:
 
     @property
     def bars(self) -> int:
-        """How many bars were held out, with labels that have matured."""
+        """Number of held-out bars whose labels have matured."""
         return len(self.timestamps)
 
 
 def held_out(
     bars: BarPanel, features: FeatureSet, until: datetime, horizon: int, tried: int
 ) -> HeldOut | None:
-    """Figures of the bars after `until`; None where there are fewer than twenty with a matured label."""
+    """Evaluate the bars after `until`; None if fewer than twenty have a matured label."""
     first = int(np.searchsorted(bars.timestamps, to_datetime64(until), "right"))
     last = len(bars) - horizon - 1
     if last - first < LEAST_BARS:
@@ -50,8 +50,8 @@ def held_out(
     values = backfill(bars, features).values[first:last]
     labelled = np.asarray(np.isfinite(labels))
     ranks = np.stack([unit_ranks(values[..., one], labelled) for one in range(len(features))], axis=-1)
-    found = coefficients(ranks, unit_ranks(labels, labelled))
-    means, errors = mean(found), standard_error(found, horizon)
+    by_bar = coefficients(ranks, unit_ranks(labels, labelled))
+    means, errors = mean(by_bar), standard_error(by_bar, horizon)
     return HeldOut(
         timestamps=bars.timestamps[first:last],
         coefficients=dict(zip(features.names, means.tolist(), strict=True)),

@@ -1,4 +1,4 @@
-"""The information coefficient: rank correlation of a feature with what happened next, bar by bar."""
+"""Information coefficient: rank correlation of a feature with forward returns, bar by bar."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from features.selection.target import LEAST_SYMBOLS
 
 
 def unit_ranks(values: npt.NDArray[np.floating], where: npt.NDArray[np.bool_]) -> Matrix:
-    """Centred ranks within each bar as vectors of length one, `[T, N]`.
+    """Return centred ranks within each bar as unit vectors, `[T, N]`.
 
-    Two bars' vectors multiply to Spearman's rank correlation. What is unknown, or outside `where`, is 0,
-    and so is a bar on which fewer than three symbols are known or all are equal.
+    The dot product of two bars' vectors is Spearman's rank correlation. Values that are unknown, or outside
+    `where`, become 0, and so does a bar on which fewer than three symbols are known or all are equal.
     """
     ranks = centred_rank(np.where(where & np.isfinite(values), values, np.nan).astype(np.float64))
     ranks[np.isfinite(ranks).sum(axis=1) < LEAST_SYMBOLS] = np.nan
@@ -24,20 +24,23 @@ def unit_ranks(values: npt.NDArray[np.floating], where: npt.NDArray[np.bool_]) -
 
 
 def coefficients(ranks: npt.NDArray[np.floating], target_ranks: Matrix) -> Matrix:
-    """Bar by bar, `[T, F]`, of ranks `[T, N, F]` and the label's `[T, N]`; NaN where either says nothing."""
+    """Return the information coefficient of each feature on each bar, `[T, F]`.
+
+    `ranks` `[T, N, F]` and `target_ranks` `[T, N]` are from `unit_ranks`; NaN where either has no ranks.
+    """
     found = np.einsum("tnf,tn->tf", ranks, target_ranks, dtype=np.float64)
     says = (ranks != 0).any(axis=1) & (target_ranks != 0).any(axis=1)[:, None]
     return np.where(says, found, np.nan)
 
 
 def mean(of_bars: Matrix) -> Vector:
-    """The mean over the bars that have one, `[F]`; 0 for a feature that has none."""
+    """Return the mean over the bars with a coefficient, `[F]`; 0 for a feature without any."""
     count = np.isfinite(of_bars).sum(axis=0)
     return np.asarray(np.where(np.isfinite(of_bars), of_bars, 0.0).sum(axis=0) / np.maximum(count, 1))
 
 
 def standard_error(of_bars: Matrix, lags: int) -> Vector:
-    """The standard error of `mean`, `[F]`, with overlapping labels in mind; NaN for a feature with none.
+    """Return the standard error of `mean` under overlapping labels, `[F]`; NaN for a feature without any.
 
     Newey and West 1987 with Bartlett weights over `lags` bars.
     """

@@ -1,4 +1,4 @@
-"""Normal equations: what linear methods need to know of many rows, in a matrix of features by features."""
+"""Normal equations: sufficient statistics of linear methods, as features-by-features matrices."""
 
 from __future__ import annotations
 
@@ -12,13 +12,15 @@ from features.selection.training_part import TrainingPart
 
 _BARS_AT_ONCE = 256
 RIDGE = 1e-3
-"""Penalty on squared weights, as a share of a row: keeps twins from taking huge opposite weights."""
+"""Penalty on squared weights, per row: keeps near-duplicates from getting huge opposite weights."""
 
 
 @dataclass(frozen=True, eq=False)
 class NormalEquations:
-    """Means over `rows` rows: `gram` of feature times feature `[F, F]`, `projection` of feature times label
-    `[F]`, and `square` of the label's square. Features and label are scaled and centred.
+    """Means over `rows` rows of scaled and centred features and label.
+
+    `gram` `[F, F]` is feature times feature, `projection` `[F]` is feature times label, `square` is the
+    square of the label.
     """
 
     gram: Matrix
@@ -28,7 +30,7 @@ class NormalEquations:
 
     @classmethod
     def of(cls, part: TrainingPart, bars: range) -> NormalEquations:
-        """Over a stretch of bars, a few at a time, so that a large universe fits into memory."""
+        """Compute over a range of bars, a few at a time, so that a large universe fits into memory."""
         size = len(part.names)
         gram, projection = np.zeros((size, size)), np.zeros(size)
         total, square, label, rows = np.zeros(size), 0.0, 0.0, 0
@@ -53,24 +55,24 @@ class NormalEquations:
         )
 
     def ridge(self, places: npt.NDArray[np.intp]) -> Vector:
-        """Weights of the features at `places`, by least squares with a small penalty."""
+        """Return least-squares weights of the features at `places`, with a small penalty."""
         gram = self.gram[np.ix_(places, places)]
         return np.asarray(
             np.linalg.solve(gram + RIDGE * np.eye(len(places)), self.projection[places]), dtype=np.float64
         )
 
     def correlation(self, places: npt.NDArray[np.intp], weights: Vector) -> float:
-        """Of the label with the weighted features; 0 where they do not vary."""
+        """Return the correlation of the label with the weighted features; 0 if they do not vary."""
         variance = float(weights @ self.gram[np.ix_(places, places)] @ weights) * self.square
         return float(weights @ self.projection[places]) / np.sqrt(variance) if variance > 1e-18 else 0.0
 
     def error(self, weights: Vector) -> float:
-        """The mean squared error that these weights `[F]` leave of the label."""
+        """Return the mean squared error of the label with weights `[F]`."""
         return self.square - 2 * float(weights @ self.projection) + float(weights @ self.gram @ weights)
 
     @property
     def correlations(self) -> Matrix:
-        """Of each feature with each, `[F, F]`; 0 for one that does not vary, and 1 with itself."""
+        """Correlations of the features, `[F, F]`; 0 for one that does not vary, and 1 with itself."""
         spread = np.sqrt(np.maximum(np.diag(self.gram), 0.0))
         scale = np.outer(spread, spread)
         found = np.divide(self.gram, scale, out=np.zeros_like(self.gram), where=scale > 1e-12)

@@ -1,4 +1,4 @@
-"""What chance alone finds: the best of many candidates looks good even if none knows anything."""
+"""Null distribution: the best result to expect of many candidates without any skill."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ LEVEL = 0.05
 
 @dataclass(frozen=True, slots=True)
 class Chance:
-    """The best of `tried` candidates beside what none of them would need any skill for.
+    """The best of `tried` candidates, compared with what chance alone would give.
 
-    `best` is the largest mean information coefficient by size, of the candidate `name`. `expected` is the
+    `best` is the largest absolute mean information coefficient, of the candidate `name`. `expected` is the
     mean of the largest of `tried` independent normal draws whose spread is the candidates' median standard
-    error. `shifted` and `shifted_95` are the mean and the 95 % level of the largest when labels are moved
-    in time against the candidates, which keeps their likeness to one another and their memory. `p_value`
-    is the share of shifts that reach `best`.
+    error. `shifted` and `shifted_95` are the mean and the 95 % quantile of the largest when labels are
+    shifted in time against the candidates, which keeps the candidates' correlation and autocorrelation.
+    `p_value` is the share of shifts that reach `best`.
     """
 
     tried: int
@@ -36,35 +36,35 @@ class Chance:
 
     @property
     def beyond(self) -> bool:
-        """Whether the best is more than luck explains, at 5 %."""
+        """Whether the best exceeds chance at 5 %."""
         return self.p_value <= LEVEL and self.best > self.expected
 
 
 def expected_maximum(draws: int) -> float:
-    """The mean of the largest of `draws` standard normal variables' sizes, by the integral of its tail."""
+    """Return the mean of the largest absolute value of `draws` standard normal variables, by integration."""
     steps = np.linspace(0.0, 9.0, 4501)
     below = np.array([erf(step / sqrt(2.0)) for step in steps]) ** max(draws, 1)
     return float(np.trapezoid(1.0 - below, steps))
 
 
 def expected_best(errors: Vector, tried: int) -> float:
-    """The mean of the largest of `tried` normal draws whose spread is the median of the standard `errors`."""
+    """Return the mean of the largest of `tried` normal draws with the median of the standard `errors`."""
     finite = errors[np.isfinite(errors)]
     return expected_maximum(tried) * (float(np.median(finite)) if len(finite) else 0.0)
 
 
 def chance(part: TrainingPart, tried: int, seed: int = 0) -> Chance:
-    """Of `part`, whose candidates are what is left of `tried`."""
+    """Compare the best candidate of `part` with chance, given that `tried` candidates were drawn."""
     coefficients = part.coefficients
     means = mean(coefficients)
     errors = standard_error(coefficients, part.horizon)
-    place = int(np.argmax(np.abs(means)))
-    best = float(abs(means[place]))
+    index = int(np.argmax(np.abs(means)))
+    best = float(abs(means[index]))
     tried = max(tried, len(part.names))
     largest = _shifted_maxima(part, np.random.default_rng(seed))
     return Chance(
         tried=tried,
-        name=part.names[place],
+        name=part.names[index],
         best=best,
         expected=expected_best(errors, tried),
         shifted=float(largest.mean()),
@@ -74,12 +74,12 @@ def chance(part: TrainingPart, tried: int, seed: int = 0) -> Chance:
 
 
 def _shifted_maxima(part: TrainingPart, generator: np.random.Generator) -> Vector:
-    """The largest mean information coefficient by size under each move in a circle `[SHIFTS]`."""
+    """Return the largest absolute mean information coefficient under each circular shift, `[SHIFTS]`."""
     labels = unit_ranks(part.target, part.labelled).astype(np.float32)
     features = part.ranks.reshape(-1, len(part.names))
     counts = np.maximum((part.ranks != 0).any(axis=1).sum(axis=0), 1)
-    # Candidates meet labels of later times. Less than a twentieth of the time away, slow ones would still
-    # foretell; where the circle closes they meet earlier labels, which must lie before all they look back on.
+    # Candidates are paired with later labels. Below a twentieth of the period, slow candidates would still
+    # predict; past the wrap-around they meet earlier labels, which must precede their whole lookback.
     nearest = max(len(part) // 20, part.horizon + 1)
     behind = min(part.feature_set.lookback + part.horizon + 1, len(part) // 2)
     moves = generator.integers(nearest, len(part) - behind, SHIFTS)

@@ -1,4 +1,4 @@
-"""The ranking: every method's score and rank of every candidate, and one order made of them all."""
+"""Ranking: every method's score and rank of every candidate, and their combined order."""
 
 from __future__ import annotations
 
@@ -22,8 +22,10 @@ LEAST_COVERAGE, LEAST_SPOKEN = 0.5, 0.25
 
 @dataclass(frozen=True, eq=False)
 class Ranking:
-    """`scores` and `ranks` (1 is best) by method `[F]` each, `mean_rank` over methods `[F]`, and `order`: the
-    candidates from best to worst `[F]`.
+    """Scores and ranks of `F` candidates.
+
+    `scores` and `ranks` (1 is best) are `[F]` by method, `mean_rank` `[F]` is over the methods, and `order`
+    `[F]` lists the candidates from best to worst.
     """
 
     scores: Mapping[str, Vector]
@@ -33,7 +35,10 @@ class Ranking:
 
 
 def ranking(scores: Mapping[str, Vector]) -> Ranking:
-    """Ranks of each method, ties sharing their mean, and their mean; equal means keep their order."""
+    """Rank the candidates by each method and by their mean rank.
+
+    Ties share their mean rank; candidates of equal mean rank keep their order.
+    """
     from scipy.stats import rankdata
 
     ranks = {
@@ -46,10 +51,11 @@ def ranking(scores: Mapping[str, Vector]) -> Ranking:
 def choice(
     part: TrainingPart, ranked: Ranking, clusters: Clusters, stable: Stability, count: int
 ) -> tuple[int, ...]:
-    """The best `count` at most, one for each cluster.
+    """Choose the best `count` candidates at most, one for each cluster.
 
-    Left out is what flips its sign, is unknown on half of the rows, or is the same for all symbols on more
-    than three quarters of the bars, so that it cannot say which will do better. `DataError` if that is all.
+    Excluded are candidates that flip their sign, are unknown on half of the rows, or are equal for all
+    symbols on more than three quarters of the bars and so cannot rank them. Raises `DataError` if none is
+    left.
     """
     speaks = np.isfinite(part.coefficients).mean(axis=0) >= LEAST_SPOKEN
     taken: list[int] = []
@@ -70,7 +76,7 @@ def choice(
 def table(
     part: TrainingPart, ranked: Ranking, clusters: Clusters, stable: Stability, taken: tuple[int, ...]
 ) -> pa.Table:
-    """One row a candidate, from best to worst, of what was found on the training part."""
+    """Return one row a candidate, from best to worst, of the results on the training part."""
     means = mean(part.coefficients)
     errors = standard_error(part.coefficients, part.horizon)
     features = part.feature_set.features
@@ -84,7 +90,7 @@ def table(
         "medoid": np.isin(places, clusters.medoids),
         "mean_rank": ranked.mean_rank,
         "information_coefficient": means,
-        # Null where a candidate says the same of all symbols on every bar.
+        # Null for a candidate that is equal for all symbols on every bar.
         "t_statistic": pa.array(means / errors, from_pandas=True),
         "sign_agreement": stable.agreement,
         "selection_frequency": stable.frequency,

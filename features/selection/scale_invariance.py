@@ -1,7 +1,7 @@
-"""Units: which outputs of the catalogue are free of the price's scale, and how the others are made so.
+"""Scale invariance: indicator outputs that are independent of the price's scale, or can be made so.
 
-They are measured, and not declared: prices eight times as high, volumes eight times as large and a later
-beginning show how each output answers, on bars made for the purpose.
+Invariance is measured, not declared: prices and volumes eight times as high and a later start show how each
+output responds, on simulated bars.
 """
 
 from __future__ import annotations
@@ -18,17 +18,18 @@ from features.engine.operator import Axes, Matrix
 BARS, SYMBOLS, LATER, FACTOR = 480, 3, 120, 8.0
 PRICE_AND_VOLUME = ("open", "high", "low", "close", "volume")
 LONGEST = 260
-# Calendars are the same for all symbols; sines and sums of prices mean nothing.
+# Calendars are equal for all symbols; sines and sums of prices are meaningless.
 _LEFT_OUT = ("calendar", "math transform", "math operators", "pattern recognition", "order book")
 
 
 @cache
 def scale_free() -> Mapping[str, tuple[str, tuple[str, ...]]]:
-    """By name: a formula free of scale, and the columns of bars that it needs.
+    """Return scale-free formulas by name, with the columns of bars that each needs.
 
-    Indicators with default parameters: as they are where neither prices nor volumes scale them, else
-    against the close or the mean volume. Left out is what has another scale (a variance), what depends
-    on where history begins (a running sum), and what needs other columns or more than 260 bars.
+    Indicators have default parameters. Outputs that neither prices nor volumes scale are used as they are,
+    others are divided by the close or the mean volume. Excluded are outputs with another scale (a variance),
+    those that depend on where history begins (a running sum), and those that need other columns or more than
+    260 bars.
     """
     found = {}
     wanted = list(_outputs())
@@ -64,7 +65,7 @@ def _outputs() -> Iterator[tuple[str, Column]]:
 
 
 def _free(text: str, by_price: float | None, by_volume: float | None, of_close: float) -> str | None:
-    """`of_close` is the output's usual size in closes: about 1 for what lies among prices."""
+    """Return a scale-free formula; `of_close` is the usual size in closes, about 1 for price levels."""
     match by_price, by_volume:
         case 0, 0:
             return text
@@ -76,7 +77,7 @@ def _free(text: str, by_price: float | None, by_volume: float | None, of_close: 
 
 
 def _power(values: Matrix, answer: Matrix, known: np.ndarray) -> float | None:
-    """The power of the factor by which an output answers, 0 or 1; None for anything else."""
+    """Return the power of the factor by which an output responds, 0 or 1; None for anything else."""
     for power in (0, 1):
         if np.allclose(answer[known], values[known] * FACTOR**power, rtol=1e-6, atol=0):
             return power
@@ -84,7 +85,7 @@ def _power(values: Matrix, answer: Matrix, known: np.ndarray) -> float | None:
 
 
 def _forgets(values: Matrix, later: Matrix) -> bool:
-    """Whether the last bars look the same when history begins later."""
+    """Return whether the last bars are the same when history begins later."""
     whole, part = values[-LATER:], later[-LATER:]
     size = float(np.nanmax(np.abs(whole), initial=0.0))
     known = np.isfinite(whole) & np.isfinite(part)
@@ -93,7 +94,7 @@ def _forgets(values: Matrix, later: Matrix) -> bool:
 
 def _computed(columns: list[Column], bars: Mapping[str, Matrix]) -> list[Matrix]:
     length = len(bars["close"])
-    # The last bar is the same one however late history begins.
+    # The last bar is the same, however late history begins.
     days = np.datetime64("2016-01-04", "ns") + np.arange(BARS - length, BARS) * np.timedelta64(86_400, "s")
     axes = Axes(days.astype("datetime64[ns]"), tuple(f"S{number}" for number in range(SYMBOLS)))
     graph = Graph(columns)
@@ -105,7 +106,7 @@ def _computed(columns: list[Column], bars: Mapping[str, Matrix]) -> list[Matrix]
 
 
 def _bars(price: float = 1.0, volume: float = 1.0, first: int = 0) -> dict[str, Matrix]:
-    """Bars made for the purpose, from the row `first` on."""
+    """Return simulated bars from row `first` on."""
     chance = np.random.default_rng(1)
     close = 100 * np.exp(np.cumsum(chance.normal(0, 0.02, (BARS, SYMBOLS)), axis=0))
     high = close * (1 + np.abs(chance.normal(0, 0.01, close.shape)))

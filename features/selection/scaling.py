@@ -1,4 +1,4 @@
-"""Scaling of features: centre and spread, fitted once on the training part and then applied as they are."""
+"""Scaling of features by centre and spread, fitted once on the training part."""
 
 from __future__ import annotations
 
@@ -25,11 +25,10 @@ class Scaling:
 
     @classmethod
     def fit(cls, values: Panel) -> Scaling:
-        """Median, and median absolute deviation in standard deviations, of finite values `[..., F]`.
+        """Fit median and median absolute deviation (in standard deviations) of finite values `[..., F]`.
 
-        Where more than half of the values are one (a flag, a pattern), the standard deviation takes the
-        place of the spread; a feature that does not vary at all has a spread of infinity and is scaled
-        to 0.
+        Where more than half of the values are equal (a flag, a pattern), the standard deviation is used as
+        spread. A feature that does not vary at all has an infinite spread and is scaled to 0.
         """
         rows = values.reshape(-1, values.shape[-1])
         centre, spread = np.zeros(rows.shape[1]), np.full(rows.shape[1], np.inf)
@@ -46,7 +45,7 @@ class Scaling:
         return cls(centre, spread)
 
     def apply(self, values: Panel) -> Panel:
-        """`values` `[..., F]` in spreads from the centre, held to ±5; what is unknown is 0, the centre."""
+        """Scale `values` `[..., F]` to spreads from the centre, clipped to ±5; unknown values become 0."""
         with np.errstate(invalid="ignore", over="ignore"):
             scaled = (values - self.centre.astype(np.float32)) / self.spread.astype(np.float32)
         finite = np.where(np.isfinite(values), np.clip(scaled, -LIMIT, LIMIT), 0.0)

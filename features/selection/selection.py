@@ -1,4 +1,4 @@
-"""Selection: from candidates to a feature set, by several methods at once, on the past alone."""
+"""Selection: from candidates to a feature set, by several methods, on past data only."""
 
 from __future__ import annotations
 
@@ -26,11 +26,37 @@ HORIZON, COUNT, SEED = 5, 20, 7
 
 @dataclass(frozen=True, eq=False)
 class Selected:
-    """What was chosen, and all that a report says of it.
+    """Result of a selection, with everything that its report shows.
 
-    `table` has a row for each candidate, from best to worst; see `ranking.table`. `clusters`, `stability`
-    and `part` are in the candidates' own order. All but `held_out` is of the training part, and does not
-    change with anything after `until`.
+    Everything except `held_out` is computed on the training part and does not change with anything after
+    `until`.
+
+    Parameters
+    ----------
+    feature_set : FeatureSet
+        Chosen features.
+    table : pyarrow.Table
+        One row a candidate, from best to worst; see `features.selection.ranking`.
+    candidates : FeatureSet
+        All candidates, `F` of them.
+    part : TrainingPart
+        Features and labels of the training part, in the candidates' order.
+    clusters : Clusters
+        Clusters of similar candidates, in the candidates' order.
+    stability : Stability
+        Information coefficients over time, in the candidates' order.
+    chance : Chance
+        The best candidate compared with chance.
+    held_out : HeldOut or None
+        Results after the split date; None if there are too few bars.
+    until : datetime
+        Split date.
+    horizon : int
+        Bars of the forward return.
+    methods : tuple of str
+        Names of the methods used.
+    seed : int
+        Seed of the methods.
     """
 
     feature_set: FeatureSet
@@ -48,13 +74,13 @@ class Selected:
 
     @property
     def order(self) -> list[int]:
-        """The candidates' places from best to worst."""
+        """Indices of the candidates, from best to worst."""
         position = {name: place for place, name in enumerate(self.candidates.names)}
         return [position[name] for name in self.table["feature"].to_pylist()]
 
     @property
     def taken(self) -> list[int]:
-        """The places of those that were chosen, from best to worst."""
+        """Indices of the chosen candidates, from best to worst."""
         return [self.candidates.names.index(name) for name in self.feature_set.names]
 
 
@@ -69,11 +95,42 @@ def select(
     *,
     tell: Callable[[str], None] = lambda news: None,
 ) -> Selected:
-    """Choose at most `count` of the candidates by what was known at `until`.
+    """Choose features among candidates by what was known at `until`.
 
-    `methods` are names of `methods.METHODS`, all for none. In the order of their mean rank one feature of
-    each cluster is taken; see `ranking.choice`. The same bars up to `until` and the same seed give the same.
-    `InputError` for a count or method that cannot be, `DataError` for bars that do not suffice.
+    Candidates are ordered by their mean rank over several methods, and one of each cluster is taken.
+
+    Parameters
+    ----------
+    bars : BarPanel
+        Bars of the universe. Those after `until` only enter `Selected.held_out`.
+    candidates : FeatureSet, Generated or sequence of str
+        Candidates; a `Generated` also carries the number of trials.
+    until : datetime
+        Split date, with a time zone.
+    horizon : int, default 5
+        Bars of the forward return that features should predict.
+    count : int, default 20
+        Maximum number of features.
+    methods : sequence of str, default ()
+        Names in `features.selection.methods.method.METHODS`; all if empty.
+    seed : int, default 7
+        Seed; the same bars up to `until` and the same seed give the same result.
+    tell : callable, optional
+        Called with a line of text at each step.
+
+    Returns
+    -------
+    Selected
+        The feature set, the ranking of all candidates and the evidence.
+
+    Raises
+    ------
+    InputError
+        For a count, horizon or method that is not allowed.
+    DataError
+        For too few bars or symbols, a missing column, and if no candidate can be chosen.
+    FormulaError
+        For a candidate that cannot be read or compiled.
     """
     if count < 1:
         raise InputError(f"count is {count}; it is a number of features, at least 1")

@@ -1,4 +1,4 @@
-"""Stability: whether a feature says the same in every stretch of time, or only sometimes, or its opposite."""
+"""Stability: whether a feature's information coefficient keeps its sign and size over time."""
 
 from __future__ import annotations
 
@@ -15,17 +15,18 @@ from features.selection.training_part import TrainingPart
 
 BLOCKS = 8
 CERTAIN = 2.0
-"""Standard errors from which a half's information coefficient is taken for one."""
+"""Standard errors from which the information coefficient of a half counts as certain."""
 
 
 @dataclass(frozen=True, eq=False)
 class Stability:
-    """Over stretches of time: `blocks` are information coefficients `[B, F]` from `starts` `[B]` on.
+    """Information coefficients over periods of time.
 
-    `agreement` is the share of blocks with the sign of the whole `[F]`; `frequency` the share in which the
-    feature is in the first quarter by size, with that sign `[F]`; `flips` where both halves of the time are
-    certain and of opposite sign `[F]`; `rank_agreement` the mean rank correlation of blocks with one another
-    over all features (1: the same order in all).
+    `blocks` `[B, F]` are mean coefficients of blocks that begin at `starts` `[B]`. `agreement` `[F]` is the
+    share of blocks with the sign of the whole; `frequency` `[F]` the share in which the feature is in the
+    first quarter by absolute value, with that sign; `flips` `[F]` marks features whose halves are both
+    certain and of opposite sign. `rank_agreement` is the mean rank correlation between blocks over all
+    features (1: the same order in all).
     """
 
     starts: Timestamps
@@ -37,7 +38,7 @@ class Stability:
 
 
 def stability(part: TrainingPart) -> Stability:
-    """Over `BLOCKS` equal stretches of the training part."""
+    """Evaluate `BLOCKS` equal parts of the training part."""
     bars = part.coefficients
     edges = np.linspace(0, len(part), BLOCKS + 1).astype(int)
     blocks = np.array([mean(bars[first:last]) for first, last in pairwise(edges)])

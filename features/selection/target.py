@@ -1,4 +1,4 @@
-"""The label of selection: what a symbol does next, from the first price at which it can be had."""
+"""Label of selection: forward return from the first obtainable price, relative to the universe."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ def forward_returns(close: Matrix, horizon: int) -> Matrix:
 
 
 def target(close: Matrix, horizon: int) -> Matrix:
-    """Forward returns less their bar's mean, `[T, N]`; NaN on bars where fewer than three symbols have one.
+    """Return forward returns less their bar's mean, `[T, N]`; NaN on bars with fewer than three labels.
 
-    A feature is to say which symbols will do better than the others, and not where the market goes.
+    A feature should predict which symbols do better than others, and not where the market goes.
     """
     labels = forward_returns(close, horizon)
     enough = np.isfinite(labels).sum(axis=1, keepdims=True) >= LEAST_SYMBOLS

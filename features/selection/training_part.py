@@ -1,4 +1,4 @@
-"""The training part: the only way for data into selection; nothing after the split date is in it."""
+"""Training part: the only data that selection reads, with nothing after the split date."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ LEAST_BARS = 120
 class TrainingPart:
     """Features and labels of the bars up to the split date whose labels had matured by then.
 
-    `values` are the features as they are, float32 `[T, N, F]`; `target` is float64 `[T, N]`; `scaling` was
-    fitted on `values` alone.
+    `values` are unscaled features, float32 `[T, N, F]`; `target` is float64 `[T, N]`; `scaling` was fitted on
+    `values` only.
     """
 
     timestamps: Timestamps
@@ -42,12 +42,12 @@ class TrainingPart:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The candidates' names, `F` of them."""
+        """Names of the `F` candidates."""
         return self.feature_set.names
 
     @cached_property
     def labelled(self) -> npt.NDArray[np.bool_]:
-        """Where there is a label, `[T, N]`: these are the rows of `rows_between`."""
+        """Where there is a label, `[T, N]`: the rows of `rows_between`."""
         return np.asarray(np.isfinite(self.target))
 
     @cached_property
@@ -57,10 +57,10 @@ class TrainingPart:
 
     @cached_property
     def scaled_target(self) -> Matrix:
-        """The label in standard deviations of its bar, held to ±5, `[T, N]`; 0 where there is none.
+        """The label in standard deviations of its bar, clipped to ±5, `[T, N]`; 0 where there is none.
 
-        So a wild bar says no more than a calm one of which symbol does better; in sums of squares of the
-        labels themselves a few weeks of a crash would decide.
+        So a volatile bar has no more weight than a calm one; with squares of unscaled labels a few weeks of a
+        crash would decide.
         """
         labels = np.where(self.labelled, self.target, 0.0)
         count = np.maximum(self.labelled.sum(axis=1, keepdims=True), 1)
@@ -70,7 +70,7 @@ class TrainingPart:
 
     @cached_property
     def ranks(self) -> Panel:
-        """Ranks of each feature within each bar, of length one, `[T, N, F]`; see `unit_ranks`."""
+        """Ranks of each feature within each bar as unit vectors, `[T, N, F]`; see `unit_ranks`."""
         ranks = np.empty(self.values.shape, dtype=np.float32)
         for place in range(self.values.shape[2]):
             ranks[..., place] = unit_ranks(self.values[..., place], self.labelled)
@@ -78,27 +78,27 @@ class TrainingPart:
 
     @cached_property
     def coefficients(self) -> Matrix:
-        """The information coefficient of each feature on each bar, `[T, F]`."""
+        """Information coefficient of each feature on each bar, `[T, F]`."""
         return coefficients(self.ranks, unit_ranks(self.target, self.labelled))
 
     @cached_property
     def coverage(self) -> Vector:
-        """The share of labelled rows on which each feature is known, `[F]`."""
+        """Share of labelled rows on which each feature is known, `[F]`."""
         known = np.isfinite(self.values) & self.labelled[..., None]
         return np.asarray(known.sum(axis=(0, 1)) / max(int(self.labelled.sum()), 1), dtype=np.float64)
 
     def rows_between(self, bars: range) -> tuple[Panel, Vector]:
-        """Scaled features `[R, F]` and labels `[R]` of a stretch of bars, in order of time."""
+        """Return scaled features `[R, F]` and labels `[R]` of a range of bars, in order of time."""
         here = slice(bars.start, bars.stop)
         mask = self.labelled[here]
         return self.scaled[here][mask], self.scaled_target[here][mask]
 
 
 def training_part(bars: BarPanel, features: FeatureSet, until: datetime, horizon: int) -> TrainingPart:
-    """What could be known at `until`: features and matured labels of the bars up to then.
+    """Return features and matured labels of what could be known at `until`.
 
-    Later bars are cut off before anything is computed. The last `horizon + 1` bars have no label yet and
-    are left out (purged). `DataError` for too few bars or symbols, and for a column that is missing.
+    Later bars are cut off before anything is computed. The last `horizon + 1` bars have no label yet and are
+    left out (purged). Raises `DataError` for too few bars or symbols, and for a missing column.
     """
     known = bars.between(end=until)
     if len(bars.symbols) < LEAST_SYMBOLS:

@@ -1,5 +1,6 @@
-"""The feature store: features at rest, windows online, and the one that writes them.
+"""The feature store: offline files, online windows, and the single process that writes them.
 
-Serving may import `features.store.online` and nothing else of this package. Only `features.store.feast`, the
-store and the streamer know Feast.
+Features enter from `features.compute`; point-in-time tables leave for training, float32 windows leave for
+serving. Serving may import `features.store.online` and nothing else of this package. Only
+`features.store.feast`, the feature store and the streamer use Feast.
 """

@@ -1,7 +1,7 @@
-"""Backfill of universes that do not fit in memory: by chunks of symbols, and of bars where they must meet.
+"""Backfill of universes larger than memory, by chunks of symbols or of bars.
 
-Gives the same features as `features.compute.batch.backfill`, in files on the way, with memory bounded by the
-chunk and not by the universe.
+Gives the same features as `features.compute.batch.backfill`, through temporary files, with memory bounded by
+the chunk and not by the universe.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ VALUES_AT_ONCE = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class Bulk:
-    """What was built: `rows` of features in the file `path`."""
+    """Result of a bulk backfill: `rows` of features in the file `path`."""
 
     path: Path
     rows: int
@@ -47,11 +47,11 @@ class Bulk:
 def build(
     read: Read, symbols: tuple[str, ...], timestamps: Timestamps, feature_set: FeatureSet, path: Path
 ) -> Bulk:
-    """Write the features of `symbols` to the Parquet file `path`, replacing it at once or not at all.
+    """Write the features of `symbols` to the Parquet file `path`, which is replaced atomically.
 
-    `read` gives the bars of some symbols, all on `timestamps` and of one calendar; it is called once for each
-    chunk and stage. Raises `DataError` for bars on other timestamps, or that lack a column which a feature
-    needs, and `InputError` where the file cannot be written.
+    `read` returns the bars of some symbols, all on `timestamps` and of one calendar; it is called once for
+    each chunk and stage. Raises `DataError` for bars on other timestamps, or that lack a column which a
+    feature needs, and `InputError` if the file cannot be written.
     """
     if not symbols or not len(timestamps):
         raise DataError("there is nothing to build features of: no symbols, or no bars")
@@ -65,14 +65,14 @@ def build(
 
 
 class _Work:
-    """The series that are there so far, each in a file of its own."""
+    """Series computed so far, each in a file of its own."""
 
     def __init__(
         self, folder: Path, read: Read, symbols: tuple[str, ...], times: Timestamps, feature_set: FeatureSet
     ) -> None:
         self.symbols, self.times, self.feature_set = symbols, times, feature_set
         self._folder, self._read = folder, read
-        # Those of the bars' calendar, once bars were read.
+        # Trading days of the bars' calendar, known after the first read.
         self._days: TradingDays | None = None
         self._shape = (len(symbols), len(times))
         self._files: dict[str, tuple[Path, type[np.floating[Any]]]] = {}
@@ -85,30 +85,30 @@ class _Work:
             np.memmap(file, dtype=kind, mode="w+", shape=self._shape)
             self._files[name] = (file, kind)
         for rows, columns in self._chunks(stage):
-            # Bars before the chunk that its first values depend on.
+            # Earlier bars that the chunk's first values depend on.
             early = min(stage.lookback - 1, rows.start)
             seen = slice(rows.start - early, rows.stop)
             given = self._inputs(stage, seen, columns)
             axes = Axes(self.times[seen], self.symbols[columns], self._days or TradingDays.of(self.times))
             with np.errstate(over="ignore"):
-                for place, matrix in stage.graph.batch(given, axes):
-                    self._opened(stage.names[place], "r+")[columns, rows] = matrix[early:].T
+                for index, matrix in stage.graph.batch(given, axes):
+                    self._opened(stage.names[index], "r+")[columns, rows] = matrix[early:].T
 
     def features(self, columns: slice) -> FeatureFrame:
-        """The finished features of some symbols."""
-        made = self.feature_set
-        values = np.stack([self._opened(str(place))[columns] for place in range(len(made))])
+        """Return the finished features of some symbols."""
+        features = self.feature_set
+        values = np.stack([self._opened(str(index))[columns] for index in range(len(features))])
         return FeatureFrame(
             self.times,
             self.symbols[columns],
-            made.names,
+            features.names,
             values.transpose(2, 1, 0),
-            made.hash,
-            made.definition,
+            features.hash,
+            features.definition,
         )
 
     def chunks_of_symbols(self) -> Iterator[slice]:
-        """Slices of the symbols, as many as fit."""
+        """Yield slices of the symbols, each as large as a chunk allows."""
         step = max(VALUES_AT_ONCE // (len(self.times) * max(len(self.feature_set) // 16, 1)), 1)
         return (slice(first, first + step) for first in range(0, len(self.symbols), step))
 
@@ -132,7 +132,7 @@ class _Work:
         return given
 
     def _opened(self, name: str, mode: Literal["r", "r+"] = "r") -> npt.NDArray[np.floating[Any]]:
-        """The series `[N, T]`; let go of at once, it takes no memory."""
+        """Map the series `[N, T]`; it takes no memory once the caller releases it."""
         file, kind = self._files[name]
         return np.memmap(file, dtype=kind, mode=mode, shape=self._shape)
 

@@ -1,4 +1,4 @@
-"""Features at rest, as Feast and we ourselves join them, and their definitions."""
+"""The feature store: offline features, their joins, and their definitions in Feast."""
 
 from __future__ import annotations
 
@@ -34,10 +34,25 @@ OFFLINE_FOLDER = "offline"
 
 
 class FeatureStore:
-    """The Feast store in `folder`, for one feature set. Nothing is made before `apply`.
+    """The Feast store in `folder`, for one feature set.
 
-    `offline` is a folder or `s3://bucket/path` of features at rest (empty means within `folder`),
-    `online` where windows are: see `features.store.online_address`.
+    Nothing is created before `apply`.
+
+    Parameters
+    ----------
+    folder : Path
+        Folder of Feast's registry and of the SQLite online store.
+    feature_set : FeatureSet, optional
+        Features of the store; the default feature set if omitted.
+    online : str or OnlineAddress, default "sqlite"
+        Online store: `sqlite`, or `redis://host:port/db`; see `features.store.online_address`.
+    offline : str, default ""
+        Folder or `s3://bucket/path` of the offline features; a subfolder of `folder` if empty.
+
+    Raises
+    ------
+    InputError
+        For an address of an online store that cannot be read.
     """
 
     def __init__(
@@ -54,47 +69,47 @@ class FeatureStore:
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Self:
-        """The store, places and feature set of the settings."""
+        """Return the store of the settings' feature set, folders and addresses."""
         wanted = settings.features
         return cls(
             settings.paths.feast, feature_set_of(settings), online=wanted.online, offline=wanted.offline
         )
 
     def apply(self, further: Iterable[str] | None = None) -> None:
-        """Tell Feast the definitions, and make its registry and online tables. Safe to repeat.
+        """Register the definitions with Feast and create its registry and online tables.
 
-        What was defined for another feature set is forgotten, but for further windows (see
-        `features.store.streamer`): of these all but the views named in `further`, where it is given. Several
-        processes may do so at once: a lock lets one after the other in, because making a fresh registry
-        twice at a time fails.
+        May be repeated. Definitions of another feature set are deleted, except views of further windows (see
+        `features.store.streamer`); if `further` is given, those too, except the views it names. Several
+        processes may call this at once: a lock serialises them, because creating a fresh registry twice at a
+        time fails.
         """
-        self._tell(
+        self._register(
             self.definitions(further or ()), lambda one: further is not None or not is_further(one.name)
         )
 
     def apply_windows(self, further: Iterable[str]) -> None:
-        """As `apply`, but for what is read online alone: what was defined for training stays as it is."""
-        self._tell(definitions().windows(self._files, further), lambda one: is_further(one.name))
+        """Register the online views only; definitions for training stay unchanged."""
+        self._register(definitions().windows(self._files, further), lambda one: is_further(one.name))
 
-    def _tell(self, wanted: list[Any], ours: Callable[[Any], bool]) -> None:
-        """Tell Feast of what is `wanted`; it forgets those views and services of `ours` that are not."""
+    def _register(self, wanted: list[Any], ours: Callable[[Any], bool]) -> None:
+        """Register `wanted` with Feast and delete our views and services that are not in it."""
         with exclusive(self._folder / "apply.lock"), translated(self._folder, self._online):
             former = [one for one in self._former(wanted) if ours(one)]
             self._feast.apply(wanted, objects_to_delete=former, partial=False)
             if not self._online.remote:
-                # In this mode readers in other processes never wait for the streamer, nor it for them.
+                # In WAL mode, readers in other processes and the streamer never wait for each other.
                 with sqlite3.connect(self._folder / ONLINE_FILE) as connection:
                     connection.execute("PRAGMA journal_mode=WAL")
                 connection.close()
 
     def definitions(self, further: Iterable[str] = ()) -> list[Any]:
-        """What Feast is told: entity, views, and the feature set as a service."""
-        told: list[Any] = definitions().everything(self._set, self._files, further)
-        return told
+        """Return the Feast definitions: entity, views, and the feature set as a service."""
+        objects: list[Any] = definitions().everything(self._set, self._files, further)
+        return objects
 
     @property
     def further(self) -> tuple[str, ...]:
-        """The views of further windows that Feast knows of now."""
+        """Views of further windows that are registered with Feast now."""
         if not (self._folder / REGISTRY_FILE).is_file():
             return ()
         with translated(self._folder, self._online):
@@ -104,8 +119,9 @@ class FeatureStore:
     def write_offline(self, frame: FeatureFrame, name: str = "features") -> str:
         """Replace the offline features called `name` (one file for each universe) by those of `frame`.
 
-        Returns the file's address. `DataError` if the frame is of another feature set, or if one of its
-        symbols is in another file: what is known at a moment would be ambiguous then.
+        Returns the file's address. Raises `DataError` if the frame is of another feature set, or if one of
+        its symbols is in another file, because the value known at a moment would be ambiguous then. Raises
+        `InputError` for feature names that Feast or DuckDB cannot join.
         """
         if frame.feature_set != self._set.hash:
             raise DataError(
@@ -118,18 +134,19 @@ class FeatureStore:
     def build_offline(
         self, read: bulk.Read, symbols: tuple[str, ...], timestamps: Timestamps, name: str = "features"
     ) -> str:
-        """As `write_offline`, of a universe that does not fit in memory: see `features.store.bulk.build`."""
+        """Build the offline features of a universe larger than memory; see `features.store.bulk.build`."""
         require_joinable(self._set.names)
         self._files.require_elsewhere_absent(symbols, name)
-        self._files.receive(name, lambda path: bulk.build(read, symbols, timestamps, self._set, path))
+        self._files.replace_file(name, lambda path: bulk.build(read, symbols, timestamps, self._set, path))
         return self._files.address(name)
 
     def training_frame(self, rows: pa.Table) -> pa.Table:
-        """Features of `rows` (columns `symbol` and `timestamp`), joined by Feast as of each timestamp.
+        """Join features to `rows` (columns `symbol` and `timestamp`) with Feast, as of each timestamp.
 
-        A row whose last features are older than a day has nulls. Feast is the reference here; `read`
-        gives the same in a fraction of the time. Of features in a bucket Feast joins a copy on this
-        machine: it would read buckets by an extension of DuckDB that has to be downloaded.
+        Features older than a day become null. Feast is the reference; `read` gives the same in a fraction of
+        the time. Offline features in a bucket are copied to this machine first, because Feast would read
+        buckets through a DuckDB extension that has to be downloaded. Raises `MissingStateError` if there are
+        no offline features.
         """
         self._require_offline()
         if not self._files.remote:
@@ -141,12 +158,15 @@ class FeatureStore:
             return copy._joined_by_feast(rows)
 
     def read(self, rows: pa.Table) -> pa.Table:
-        """What `training_frame` gives, by one ASOF join of DuckDB over the same files: for bulk."""
+        """Join features to `rows` as `training_frame` does, with one ASOF join of DuckDB over the same files.
+
+        Meant for large tables. Raises `MissingStateError` if there are no offline features.
+        """
         self._require_offline()
         return self._files.join(rows, self._set.names)
 
     def _joined_by_feast(self, rows: pa.Table) -> pa.Table:
-        # Feast gives the rows back in an order of its own: number them.
+        # Feast returns rows in another order, so they are numbered.
         entities = rows.select(["symbol", "timestamp"]).to_pandas()
         entities = entities.rename(columns={"timestamp": "event_timestamp"}).assign(row=range(len(entities)))
         with translated(self._folder):
@@ -162,19 +182,19 @@ class FeatureStore:
         return open_feast(self._folder, self._online)
 
     def _former(self, wanted: list[Any]) -> list[Any]:
-        """Views and services that the registry has and `wanted` has not."""
+        """Return the registered views and services that are not in `wanted`."""
         names = {(type(one), one.name) for one in wanted}
         self._feast.refresh_registry()
         known = [*self._feast.list_feature_services(), *self._feast.list_feature_views()]
         return [one for one in known if (type(one), one.name) not in names]
 
     def _require_offline(self) -> None:
-        if not self._files.there:
+        if not self._files.exist:
             raise MissingStateError(f"there are no offline features in {self._files}; {REMEDY}")
 
 
 def _close_ibis() -> None:
-    """Close the connection that Feast's join leaves open in ibis: DuckDB complains of it at exit."""
+    """Close the connection that Feast's join leaves open in ibis, of which DuckDB complains at exit."""
     import ibis
 
     backend = ibis.options.default_backend

@@ -1,6 +1,6 @@
-"""A writer on duty: each bar is stored first, then its features are published.
+"""Live writer of features: stores each bar first, then publishes its features.
 
-So what a writer knew is in the snapshots, and another can go on from there (`features.store.standby`).
+All state is therefore in the snapshots, from which a standby can continue (`features.store.standby`).
 """
 
 from __future__ import annotations
@@ -24,40 +24,41 @@ InUse = Callable[[], Sequence[Further]]
 
 @dataclass(slots=True)
 class Duty:
-    """Stores each bar, then publishes its features. Close it to hand over.
+    """Stores each bar, then publishes its features; `close` hands over the lease.
 
-    `snapshot` holds the bars that the streamer stands after. `further` is asked before each bar what the
-    versions in use need: rollouts start and end while bars come.
+    `snapshot` holds the bars up to the streamer's last one. `further` is called before each bar and returns
+    the feature sets and universes that the model versions in use need, because rollouts start and end between
+    bars.
     """
 
     streamer: Streamer
     snapshots: SnapshotStore
     snapshot: str
     further: InUse = tuple
-    _told: str = ""
+    _last_warning: str = ""
 
     @property
     def last(self) -> datetime | None:
-        """The bar it stands after."""
+        """Timestamp of the last bar."""
         return self.streamer.last
 
     def on_bar(self, bars: Slice) -> Panel | None:
-        """Store and publish one bar; None for one that is older than the last, which changes nothing.
+        """Store and publish one bar; return None, and change nothing, for one older than the last.
 
-        Raises `LeaseLostError` once another writer took over, `DataError` for the last bar with other
+        Raises `LeaseLostError` after another writer took over, `DataError` for the last bar with other
         prices.
         """
         if self.last is not None and bars.timestamp < self.last:
             return None
         if bars.timestamp != self.last:
             self._follow()
-            # What was asked may have taken a while.
+            # The query above may have taken longer than the lease lasts.
             self.streamer.require_lease()
             self.snapshot = self.snapshots.append(self.snapshot, bars.to_table()).id
         return self.streamer.publish(bars, self.snapshot)
 
     def close(self) -> None:
-        """Give up the lease; a second time does nothing."""
+        """Release the lease; may be repeated."""
         self.streamer.close()
 
     def __enter__(self) -> Duty:
@@ -67,17 +68,17 @@ class Duty:
         self.close()
 
     def _follow(self) -> None:
-        """Carry what the versions in use need by now; where that cannot be told, what they did need."""
-        told = ""
+        """Update the further windows to those now needed; keep the former ones if that is unknown."""
+        warning = ""
         try:
-            self.streamer.carry_besides(self.further(), self._history)
+            self.streamer.set_further(self.further(), self._history)
         except LeaseLostError:
             raise
         except (AlphaloopError, OSError) as error:
-            told = str(error)
-        if told and told != self._told:
-            log.warning("the features of further sets stay as they were at the bar before: %s", told)
-        self._told = told
+            warning = str(error)
+        if warning and warning != self._last_warning:
+            log.warning("the features of further sets stay as they were at the bar before: %s", warning)
+        self._last_warning = warning
 
     def _history(self) -> BarPanel:
         return BarPanel.from_table(self.snapshots.load(self.snapshot))

@@ -1,7 +1,7 @@
-"""Features at rest: Parquet files, one row a symbol and bar, and their point-in-time join by DuckDB.
+"""Offline features: Parquet files with one row a symbol and bar, and their point-in-time join by DuckDB.
 
-The files are those that Feast reads, in a folder or in a bucket. Its join is the reference; this one
-gives the same rows in a fraction of the time, and is meant for bulk. A symbol is in one file alone.
+The files are those that Feast reads, in a folder or in a bucket. Feast's join is the reference; this one
+gives the same rows in a fraction of the time, for large tables. A symbol is in one file only.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from features.compute.batch import FeatureFrame
 from marketdata.files.location import FAILURES, Storage
 from marketdata.files.object_store import environment_endpoint
 
-# The cost of a point-in-time join grows with the rows inside the ttl, and a feature belongs to one bar.
+# A feature belongs to one bar, and the cost of a point-in-time join grows with the rows within the TTL.
 TTL = timedelta(days=1)
 SUFFIX = ".parquet"
 RESERVED = {"symbol", "timestamp", "event_timestamp", "event_expire_timestamp", "row", "rn", "entity_row_id"}
@@ -33,7 +33,7 @@ _KNOWN = "known at"
 
 
 class OfflineFiles:
-    """The files of features at `location`, a folder or `s3://bucket/path`. Nothing is opened before use."""
+    """Offline feature files at `location`, a folder or `s3://bucket/path`; opened at first use."""
 
     def __init__(self, location: str) -> None:
         self._storage = Storage(location)
@@ -43,32 +43,32 @@ class OfflineFiles:
 
     @property
     def remote(self) -> bool:
-        """Whether they are in a bucket."""
+        """Whether the files are in a bucket."""
         return self._storage.remote
 
     @property
     def endpoint(self) -> str:
-        """The object store's address, where the environment names one; empty for a folder and for AWS."""
+        """Address of the object store from the environment; empty for a folder and for AWS."""
         return environment_endpoint() if self.remote else ""
 
     @property
-    def there(self) -> bool:
-        """Whether there is any."""
+    def exist(self) -> bool:
+        """Whether there is any file."""
         return bool(self._names())
 
     def address(self, name: str) -> str:
-        """Where the file `name` is; of all, if it is a `*`."""
+        """Return the address of file `name`; `*` gives a pattern for all files."""
         if self.remote:
             return f"{self._storage.label.rstrip('/')}/{name}{SUFFIX}"
         return f"{self._storage.root}/{name}{SUFFIX}"
 
     def write(self, frame: FeatureFrame, name: str) -> str:
-        """Replace the file `name` by the features of `frame`, at once or not at all; its address."""
-        self.receive(name, lambda path: pq.write_table(as_table(frame), path, compression="zstd"))
+        """Replace file `name` atomically by the features of `frame`; return its address."""
+        self.replace_file(name, lambda path: pq.write_table(as_table(frame), path, compression="zstd"))
         return self.address(name)
 
-    def receive(self, name: str, make: Callable[[Path], object]) -> None:
-        """Let `make` write a file, which becomes `name` at once or not at all."""
+    def replace_file(self, name: str, make: Callable[[Path], object]) -> None:
+        """Let `make` write a file, which then replaces `name` atomically."""
         if not self.remote:
             replace_with(Path(self.address(name)), make)
             return
@@ -89,7 +89,7 @@ class OfflineFiles:
             self._storage.fail(self._storage.label, "read", error)
 
     def require_elsewhere_absent(self, symbols: Sequence[str], name: str) -> None:
-        """Raise `DataError` if one of `symbols` is in a file that is not called `name`."""
+        """Raise `DataError` if one of `symbols` is in a file other than `name`."""
         new = pa.array(symbols, pa.string())
         for path in self._paths():
             if Path(path).stem == name:
@@ -103,9 +103,9 @@ class OfflineFiles:
                     )
 
     def join(self, rows: pa.Table, names: tuple[str, ...]) -> pa.Table:
-        """The last features known at each of `rows` (`symbol`, `timestamp`), in their order.
+        """Return the last features known at each of `rows` (`symbol`, `timestamp`), in their order.
 
-        Null where the last are older than `TTL`. `DamagedStoreError` if the files cannot be read,
+        Null where the last ones are older than `TTL`. Raises `DamagedStoreError` if the files cannot be read,
         `VendorError` if the bucket cannot.
         """
         import duckdb
@@ -113,7 +113,7 @@ class OfflineFiles:
         wanted = pa.table(
             {
                 "symbol": rows["symbol"],
-                # Files count in microseconds: what comes after one is known at it.
+                # Files have microseconds, so the requested timestamps are truncated to the same unit.
                 "timestamp": rows["timestamp"].cast(_MOMENT, safe=False),
                 "row": pa.array(np.arange(len(rows))),
             }
@@ -135,7 +135,7 @@ class OfflineFiles:
                 ) from error
 
     def _upload(self, path: Path, name: str) -> None:
-        """A reader sees the file whole: it is sent under another name and then moved."""
+        """Upload under a temporary name, then move, so that readers see only whole files."""
         from pyarrow import fs
 
         filesystem, final = self._storage.filesystem, f"{self._storage.root}/{name}{SUFFIX}"
@@ -150,13 +150,13 @@ class OfflineFiles:
         return [Path(path).stem for path in self._paths()]
 
     def _paths(self) -> list[str]:
-        """Every file of features; none where there is no such place yet."""
+        """Return every file of features; none if the location does not exist yet."""
         try:
-            found = self._storage.files()
+            files = self._storage.files()
         except DataError:
             return []
         depth = self._storage.root.count("/") + 1
-        return [path for path in found if path.endswith(SUFFIX) and path.count("/") == depth]
+        return [path for path in files if path.endswith(SUFFIX) and path.count("/") == depth]
 
     def _dataset(self, paths: list[str]) -> Any:
         from pyarrow import dataset
@@ -173,20 +173,20 @@ class OfflineFiles:
 
 
 def as_table(frame: FeatureFrame) -> pa.Table:
-    """Columns `symbol`, `timestamp` and one float32 column a feature; null where there is no value."""
+    """Convert to columns `symbol`, `timestamp` and one float32 column a feature; null for missing values."""
     bars, symbols, _ = frame.values.shape
     moments = np.repeat(frame.timestamps.astype("datetime64[us]"), symbols)
     columns: dict[str, pa.Array] = {
         "symbol": pa.array(np.tile(np.array(frame.symbols, dtype=object), bars), pa.string()),
         "timestamp": pa.array(moments, _MOMENT),
     }
-    for place, name in enumerate(frame.names):
-        columns[name] = pa.array(frame.values[:, :, place].ravel(), pa.float32(), from_pandas=True)
+    for index, name in enumerate(frame.names):
+        columns[name] = pa.array(frame.values[:, :, index].ravel(), pa.float32(), from_pandas=True)
     return pa.table(columns)
 
 
 def require_joinable(names: tuple[str, ...]) -> None:
-    """Raise `InputError` for names that Feast or DuckDB would take for one another or for their own."""
+    """Raise `InputError` for feature names that collide in Feast or DuckDB."""
     seen: dict[str, str] = {}
     for name in names:
         lower = name.lower()
@@ -206,7 +206,7 @@ def _query(source: str, names: tuple[str, ...]) -> str:
     fresh = f'f."{_KNOWN}" >= w.timestamp - to_seconds({int(TTL.total_seconds())})'
     columns = ", ".join(f'CASE WHEN {fresh} THEN f."{name}" END AS "{name}"' for name in names)
     stored = ", ".join(f'"{name}"' for name in names)
-    # Names come from the catalogue and the path from settings: neither is anybody's input.
+    # Names come from the catalogue and the path from settings; neither is untrusted input.
     return f"""
         SELECT w.symbol, w.timestamp, {columns}
         FROM wanted w ASOF LEFT JOIN

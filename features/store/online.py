@@ -1,4 +1,4 @@
-"""Reading windows for serving: of exactly the bar that is asked for."""
+"""Read feature windows of exactly one bar, for serving."""
 
 from __future__ import annotations
 
@@ -27,15 +27,26 @@ __all__ = ["OnlineReader", "OnlineWindows"]
 log = logging.getLogger(__name__)
 
 CACHED_READS = 64
-# How often, at most, it is looked again for windows that were not there.
+# Seconds between two searches for windows that were missing.
 LOOK_SECONDS = 1.0
 
 
 class OnlineReader:
-    """Reads windows from the online store; opened at the first read, usable from threads.
+    """Thread-safe reader of feature windows from the online store, opened at the first read.
 
-    The store is the file in `folder`, or the Redis that `online` names: see `features.store.online_address`.
-    The last `cached_reads` are kept.
+    Parameters
+    ----------
+    folder : Path
+        Folder of Feast's registry and of the SQLite store.
+    online : str or OnlineAddress, default "sqlite"
+        Online store: `sqlite`, or `redis://host:port/db`; see `features.store.online_address`.
+    cached_reads : int, default 64
+        Number of recent reads to keep.
+
+    Raises
+    ------
+    InputError
+        For an address that cannot be read.
     """
 
     def __init__(
@@ -50,7 +61,7 @@ class OnlineReader:
 
     @classmethod
     def from_settings(cls, settings: Settings, cached_reads: int = CACHED_READS) -> Self:
-        """A reader of the online store that the settings name."""
+        """Return a reader of the online store that the settings name."""
         return cls(settings.paths.feast, settings.features.online, cached_reads)
 
     def read(
@@ -61,38 +72,63 @@ class OnlineReader:
         feature_set: str = "",
         universe: str = "",
     ) -> OnlineWindows:
-        """The windows of exactly `as_of`, of the feature set, and over the universe, with these hashes.
+        """Return the windows of exactly one bar.
 
-        Where there are none such, those of the settings' set: who asks has to look what he was given. A
-        symbol that is absent, stands at another bar than the rest or has no values is masked.
-        Raises `StaleFeaturesError`, naming the age, if no symbol stands at `as_of`;
-        `MissingStateError` if there is no store or fewer rows are kept than `lookback`; `VendorError` if
-        Redis cannot be reached.
+        Parameters
+        ----------
+        symbols : sequence of str
+            Symbols, in the order of the result. A symbol is masked if it is absent, has another bar than the
+            rest, or has no values.
+        as_of : datetime
+            Close of the bar, with a time zone.
+        lookback : int
+            Rows of a window, the last being that of `as_of`.
+        feature_set : str, default ""
+            Hash of the wanted feature set; empty for that of the settings.
+        universe : str, default ""
+            Hash of the universe over which cross-sectional features are wanted.
+
+        Returns
+        -------
+        OnlineWindows
+            Windows with their lineage. If there are none of the wanted set and universe, those of the
+            settings' set: the caller must check, as by `OnlineWindows.made_of`.
+
+        Raises
+        ------
+        StaleFeaturesError
+            If no symbol has a window of `as_of`; the error names the age of the newest.
+        MissingStateError
+            If there is no store, or it keeps fewer rows than `lookback`.
+        DamagedStoreError
+            If a stored window cannot be unpacked.
+        VendorError
+            If Redis cannot be reached.
         """
         as_of, made = as_utc(as_of), Made(feature_set, universe) if feature_set else None
         key = (as_of, tuple(symbols), lookback, made)
         with self._lock:
-            known = self._recent.get(key)
-            if known is not None and (_are(known, made) or self._has_looked(made)):
+            result = self._recent.get(key)
+            if result is not None and (_are(result, made) or self._has_looked(made)):
                 self._recent.move_to_end(key)
             else:
-                known = self._read(key[1], as_of, lookback, made)
-                self._recent[key] = known
+                result = self._read(key[1], as_of, lookback, made)
+                self._recent[key] = result
                 if len(self._recent) > self._cached_reads:
                     self._recent.popitem(last=False)
-        if isinstance(known, MissingStateError):
-            raise known
-        return known
+        if isinstance(result, MissingStateError):
+            raise result
+        return result
 
     def stored(self, symbols: Sequence[str]) -> dict[str, StoredWindow]:
-        """What is stored of those `symbols` that are there, at whatever bar."""
+        """Return the stored windows of `symbols`, at any bar; absent symbols are omitted."""
         with self._lock:
             return self._fetch(tuple(symbols))
 
     def _read(
         self, symbols: tuple[str, ...], as_of: datetime, lookback: int, made: Made | None
     ) -> OnlineWindows | MissingStateError:
-        """As `read`; that fewer rows are kept is found out once in a while, not with each request."""
+        """Read as `read` does, but check for missing rows at most every `LOOK_SECONDS`."""
         look = not self._has_looked(made)
         stored = self._stored(symbols, as_of, made, look=look)
         try:
@@ -105,7 +141,7 @@ class OnlineReader:
     def _stored(
         self, symbols: tuple[str, ...], as_of: datetime, made: Made | None, *, look: bool
     ) -> dict[str, StoredWindow]:
-        """What is stored of `symbols`, in the view that has most of those `made` so at `as_of`."""
+        """Return the stored windows of `symbols` from the view with most matches for `made` at `as_of`."""
         stored = self._fetch(symbols)
         right = _count(stored, as_of, made)
         if made is None or (right and right == _count(stored, as_of, None)):
@@ -114,26 +150,28 @@ class OnlineReader:
         if look:
             self._looked[made] = monotonic()
         for view in views:
-            # A view may be gone since Feast was asked: no version in use needed it any more.
+            # A view may have been deleted since the registry was read, when no version needed it any more.
             with suppress(MissingStateError):
-                found = self._fetch(symbols, view)
-                if _count(found, as_of, made) > right or not any(made.of(one) for one in best.values()):
-                    best, right = found or best, _count(found, as_of, made)
+                candidates = self._fetch(symbols, view)
+                if _count(candidates, as_of, made) > right or not any(
+                    made.matches(one) for one in best.values()
+                ):
+                    best, right = candidates or best, _count(candidates, as_of, made)
         return best
 
     def _has_looked(self, made: Made | None) -> bool:
-        """Whether it was looked a moment ago for windows that were not there."""
+        """Return whether missing windows were searched for within `LOOK_SECONDS`."""
         looked = self._looked.get(made)
         return looked is not None and monotonic() - looked < LOOK_SECONDS
 
     def _further(self, made: Made, *, look: bool) -> list[str]:
-        """The views that may hold windows `made` so: a set that ranks nothing names no universe.
+        """Return the views that may hold windows identified by `made`.
 
-        `look` asks Feast anew what views there are.
+        A set that ranks nothing names no universe. `look` refreshes the list of views from Feast.
         """
         wanted = list(dict.fromkeys(map(further_view, (made, Made(made.feature_set)))))
         if self._online.remote:
-            # Who writes them has another registry: Redis itself knows what there is.
+            # The writer has another registry, so views are defined here and Redis decides what exists.
             for view in wanted:
                 if view not in self._views:
                     self._define(view)
@@ -158,14 +196,14 @@ class OnlineReader:
 
     @cached_property
     def _names(self) -> tuple[str, ...]:
-        """What can be asked for: a store that the release before defined says less of each window."""
+        """Fields that can be read; stores defined by the previous release have fewer."""
         feast = self._feast
         with translated(self._folder, self._online):
             known = {field.name for field in feast.get_feature_view(ONLINE_VIEW).schema}
         return tuple(name for name in ONLINE_FEATURES if name in known)
 
     def _define(self, view: str) -> None:
-        """Tell Feast of windows in Redis: the machine that writes them has another folder."""
+        """Register a view of windows in Redis, because the machine that writes them has another registry."""
         with exclusive(self._folder / "apply.lock"), translated(self._folder, self._online):
             unread = str(self._folder.resolve() / "windows.parquet")
             store = self.__dict__.get("_feast") or open_feast(self._folder, self._online)
@@ -180,22 +218,24 @@ class OnlineReader:
                 entity_rows=[{"symbol": symbol} for symbol in symbols],
             ).proto
         columns = dict(zip(response.metadata.feature_names.val, response.results, strict=True))
-        found = {}
+        windows = {}
         for row, symbol in enumerate(symbols):
             packed = columns["window"].values[row].bytes_val
             if packed:
                 values, bar = unpack(packed)
                 lineage = {name: columns[name].values[row].string_val for name in names if name != "window"}
-                found[symbol] = StoredWindow(to_datetime(bar), values, **lineage)
-        return found
+                windows[symbol] = StoredWindow(to_datetime(bar), values, **lineage)
+        return windows
 
 
 def _are(known: OnlineWindows | MissingStateError, made: Made | None) -> bool:
-    """Whether these are the windows that were asked for."""
-    return not isinstance(known, MissingStateError) and (made is None or made.of(known))
+    """Return whether these are the requested windows."""
+    return not isinstance(known, MissingStateError) and (made is None or made.matches(known))
 
 
 def _count(stored: dict[str, StoredWindow], as_of: datetime, made: Made | None) -> int:
-    """How many of these windows stand at `as_of` and are `made` so."""
+    """Count the windows at `as_of` that match `made`."""
     moment = to_datetime64(as_of)
-    return sum((made is None or made.of(one)) and to_datetime64(one.bar) == moment for one in stored.values())
+    return sum(
+        (made is None or made.matches(one)) and to_datetime64(one.bar) == moment for one in stored.values()
+    )

@@ -1,7 +1,7 @@
-"""Where the online store is: a file of SQLite beside Feast's registry, or a server of Redis.
+"""Address of the online store: SQLite beside Feast's registry, or a Redis server.
 
-Credentials of Redis come from `REDIS_PASSWORD` and `REDIS_USERNAME`, or from the files that the same
-names with `_FILE` point to. An address that holds them all the same is never shown with them.
+Redis credentials come from `REDIS_PASSWORD` and `REDIS_USERNAME`, or from the files that the same names with
+`_FILE` point to. Credentials inside an address are accepted, but never shown.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ _FORM = "write features.online as sqlite, or redis://host:port/db (rediss:// for
 
 @dataclass(frozen=True, slots=True)
 class OnlineAddress:
-    """SQLite where `host` is empty, else that database of that Redis. Printed without credentials.
+    """Address of an online store: SQLite if `host` is empty, else a Redis database.
 
-    `project` keeps stores apart that share a Redis.
+    `str()` omits credentials. `project` separates stores that share a Redis.
     """
 
     host: str = ""
@@ -37,7 +37,7 @@ class OnlineAddress:
 
     @property
     def remote(self) -> bool:
-        """Whether it is a server."""
+        """Whether the store is a server."""
         return bool(self.host)
 
     def __str__(self) -> str:
@@ -47,11 +47,11 @@ class OnlineAddress:
         return f"{'rediss' if self.tls else 'redis'}://{host}:{self.port}/{self.database}"
 
     def named(self, project: str) -> Self:
-        """The same place for another project."""
+        """Return the same address for another project."""
         return replace(self, project=project)
 
     def credentials(self) -> tuple[Secret | None, Secret | None]:
-        """User and password, each None where there is none. `InputError` for a file that cannot be read."""
+        """Return user and password, each None if absent. Raises `InputError` for an unreadable file."""
         return (
             self.user or optional_secret("REDIS_USERNAME"),
             self.given or optional_secret("REDIS_PASSWORD"),
@@ -59,8 +59,9 @@ class OnlineAddress:
 
 
 def online_address(text: str | OnlineAddress) -> OnlineAddress:
-    """What `features.store.online_address` says; `InputError`, which never repeats a password, for anything
-    else.
+    """Parse `sqlite`, `redis://host:port/db` or `rediss://host:port/db` (TLS).
+
+    Raises `InputError`, which never repeats a password, for any other text.
     """
     if isinstance(text, OnlineAddress):
         return text

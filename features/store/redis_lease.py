@@ -1,10 +1,10 @@
-"""The door to Redis: its connection, and the lease that lets one process write there.
+"""Adapter for Redis: its connection, and the lease that lets one process write.
 
-The lease is a key that expires unless it is renewed, beside a second that remembers the last holder.
-A holder is a number that grows with each of them (the fencing token) and an id. Every write names its
-holder and is refused, in the same script of Redis, once another came: so a writer that was paused
-past the end of its lease writes nothing, whatever it believes (Kleppmann 2016, How to do distributed
-locking). One primary is assumed: a failover to a replica that lags can forget a lease.
+The lease is a key that expires unless it is renewed, beside a second key that stores the last holder. A
+holder is an increasing number (the fencing token) and an id. Every write names its holder and is refused, in
+the same Redis script, after another holder took the lease. So a writer that was paused past the end of its
+lease writes nothing, whatever it believes (Kleppmann 2016, How to do distributed locking). One primary is
+assumed: a failover to a lagging replica can lose a lease.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from features.store.writer_lease import LeaseHeldError
 SECONDS = 10.0
 CONNECT_SECONDS, ANSWER_SECONDS, ATTEMPTS = 2.0, 5.0, 1
 
-# KEYS: lease, last holder. ARGV: holder, milliseconds. A lease that ran out goes on if nobody came after.
+# KEYS: lease, last holder. ARGV: holder, milliseconds. An expired lease continues if nobody took it since.
 FENCE = """
 local held, last = redis.call('GET', KEYS[1]), redis.call('GET', KEYS[2])
 local owner = held or last
@@ -48,9 +48,10 @@ _GIVE_UP = "if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS
 
 
 class RedisLease:
-    """The right to write the windows of a project in Redis, renewed by a thread until `close`.
+    """The right to write a project's windows in Redis, renewed by a thread until `close`.
 
-    `LeaseHeldError` names the process that holds it; it is free `seconds` after that one died.
+    Raises `LeaseHeldError`, which names the process that holds it. The lease is free `seconds` after its
+    holder died.
     """
 
     def __init__(self, address: OnlineAddress, what: str, seconds: float = SECONDS) -> None:
@@ -77,29 +78,30 @@ class RedisLease:
 
     @property
     def held(self) -> bool:
-        """Whether it has not been closed."""
+        """Whether the lease has not been closed."""
         return not self._closed.is_set()
 
     @property
     def lost(self) -> bool:
-        """Whether another holder was seen. What counts is what `write` finds."""
+        """Whether another holder was seen; only `write` decides for certain."""
         return bool(self._lost_to)
 
     @property
     def token(self) -> int:
-        """The fencing token: how many holders there were, this one included."""
+        """Fencing token: the number of holders so far, this one included."""
         return int(self.holder.split(" ", 1)[0])
 
     def require(self) -> None:
-        """Renew it; `LeaseLostError` if another holder came, `VendorError` if Redis cannot be reached."""
+        """Renew the lease. Raises `LeaseLostError` if it was taken, `VendorError` if Redis is unreachable."""
         self.write("return {'kept'}")
 
     def write(
         self, script: str, keys: Sequence[bytes] = (), arguments: Sequence[str | bytes | int] = ()
     ) -> list[str]:
-        """Run `FENCE` and then `script`, as one; `LeaseLostError` if another holder came.
+        """Run `FENCE` and then `script` in one Redis script.
 
-        In the script KEYS begin at 3 and ARGV at 3. Raises `VendorError` if Redis cannot be reached.
+        In the script KEYS begin at 3 and ARGV at 3. Raises `LeaseLostError` if another holder took the lease,
+        `VendorError` if Redis cannot be reached.
         """
         with translated_redis(self._address):
             answer = self._run(FENCE + script, self.holder, keys, arguments)
@@ -111,7 +113,7 @@ class RedisLease:
         return answer
 
     def close(self) -> None:
-        """Give it up; a second time does nothing. Where Redis is away it runs out by itself."""
+        """Release the lease; may be repeated. If Redis cannot be reached, it expires by itself."""
         if self._closed.is_set():
             return
         self._closed.set()
@@ -130,7 +132,7 @@ class RedisLease:
                 with translated_redis(self._address):
                     outcome, *owner = self._run(_RENEW, self.holder)
             except VendorError:
-                # The next turn, or the next write, asks again: it says who holds the lease then.
+                # The next renewal or write tries again and finds out who holds the lease.
                 continue
             if outcome == "lost":
                 self._lost_to = owner[0]
@@ -144,7 +146,7 @@ class RedisLease:
 
 
 def connect(address: OnlineAddress) -> Any:
-    """A client of that Redis; nothing is asked yet."""
+    """Return a Redis client; nothing is sent yet."""
     try:
         import redis
         from redis.backoff import ConstantBackoff
@@ -162,14 +164,14 @@ def connect(address: OnlineAddress) -> Any:
         password=password.reveal() if password else None,
         socket_connect_timeout=CONNECT_SECONDS,
         socket_timeout=ANSWER_SECONDS,
-        # A connection that a restart broke is made anew once; who calls decides about the rest.
+        # A connection broken by a restart is reopened once; further retries are the caller's decision.
         retry=Retry(ConstantBackoff(0.01), ATTEMPTS),
     )
 
 
 @contextmanager
 def translated_redis(address: OnlineAddress) -> Iterator[None]:
-    """Turn what Redis' client raises into our errors, the cause chained and without credentials."""
+    """Turn errors of the Redis client into ours, with the cause chained and without credentials."""
     import redis
 
     try:

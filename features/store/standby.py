@@ -1,9 +1,9 @@
-"""A standby: waits for the right to write the online store, and goes on where the last writer stopped.
+"""Standby writer: waits for the lease on the online store, and continues where the last writer stopped.
 
-What a writer knew is in the snapshots, since each bar is stored there before features are made of it. So a
-standby that gets the lease rebuilds from the newest snapshot, writes its last bar (a writer that died
-between storing and publishing left that undone), and takes the bars that closed meanwhile. A bar that it
-is given again changes nothing.
+All of a writer's state is in the snapshots, because each bar is stored there before its features are
+computed. A standby that gets the lease rebuilds from the newest snapshot, writes its last bar (which a writer
+that died between storing and publishing did not), and processes the bars that closed meanwhile. A repeated
+bar changes nothing.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ Needed = Callable[[tuple[str, ...]], InUse]
 
 
 class Standby:
-    """Waits to write the windows of `symbols`, from the snapshots of `source`.
+    """Waits for the right to write the windows of `symbols`, from the snapshots of `source`.
 
-    `missed` gives the bars that closed after a moment, in order, as a provider knows them: those of the time
-    when nobody wrote. Without it the next bars come from `Duty.on_bar` alone. `further` makes, for the
-    symbols that there are bars of, what tells `features.store.live_writer.Duty` what versions in use need
-    besides. A lease in Redis is free `lease_seconds` after its holder died, one on a file at once.
+    `missed` returns the bars that closed after a moment, in order, as a provider knows them: those without a
+    writer. Without it, further bars come only from `Duty.on_bar`. `further` takes the symbols of the snapshot
+    and returns the callable through which the live writer asks what else the versions in use need. A lease in
+    Redis is free `lease_seconds` after its holder died, one on a file at once.
     """
 
     def __init__(
@@ -67,8 +67,8 @@ class Standby:
     def from_settings(
         cls, settings: Settings, symbols: tuple[str, ...], clock: Clock, **options: Any
     ) -> Self:
-        """A standby for the online store, feature set, snapshots and source of the settings."""
-        # A snapshot of before options were part of a source's identity is taken over here.
+        """Return a standby for the online store, feature set, snapshots and source of the settings."""
+        # Adopts a snapshot from before options were part of a source's identity.
         newest_snapshot(settings)
         wanted = settings.features
         return cls(
@@ -85,9 +85,9 @@ class Standby:
         )
 
     def take_over(self, timeout: float | None = None, pause: float = 0.25) -> Duty | None:
-        """Wait until the lease is free, and go on from there; None if it was held for `timeout` seconds.
+        """Wait until the lease is free, then continue; return None if it is held for `timeout` seconds.
 
-        Asks every `pause` seconds. Raises `MissingStateError` if there is no snapshot of the source.
+        Tries every `pause` seconds. Raises `MissingStateError` if there is no snapshot of the source.
         """
         deadline = None if timeout is None else monotonic() + timeout
         while True:
@@ -101,11 +101,11 @@ class Standby:
                 return self._begin(lease)
 
     def _begin(self, lease: WriterLease) -> Duty:
-        """Rebuild; only now, since the last writer stored bars for as long as it had the lease."""
+        """Rebuild, now that the last writer can no longer store bars."""
         try:
             newest = self._newest()
             history = BarPanel.from_table(self._snapshots.load(newest.id))
-            # What is in use now, and was not yet when this standby began to wait.
+            # Read now, because versions in use may have changed while this standby waited.
             in_use = self._further(history.symbols)
             options: dict[str, Any] = {
                 **self._options, "history": history, "lease": lease, "further": in_use(),
@@ -125,9 +125,9 @@ class Standby:
         return duty
 
     def _newest(self) -> Snapshot:
-        """The newest snapshot, or what was stored after it.
+        """Return the newest snapshot, or a descendant of it.
 
-        A writer that was paused, lost its lease and woke can name an older one as the newest.
+        A paused writer that lost its lease and resumed may have named an older snapshot as the newest.
         """
         newest = self._snapshots.latest(self._source)
         if newest is None:

@@ -1,11 +1,11 @@
-"""The streamer: carries features forward bar by bar and is the only writer of the online store.
+"""The streamer: updates features bar by bar and is the only writer of the online store.
 
 It holds the store's lease: a lock on a file beside SQLite, a key in Redis. SQLite would let an older row
-overwrite a newer one, so it looks first; Redis looks in the same script that writes.
+overwrite a newer one, so the streamer checks first; in Redis the writing script checks.
 
-A version that is served may have been trained on another feature set than the settings', or on ranks over
-another universe: a champion beside its successor. Such further windows are carried forward with the settings'
-own, and lie in views of their own. They come and go with the rollouts, while the streamer runs.
+A served version may have been trained on another feature set than the settings', or on ranks over another
+universe: a champion beside its successor. Such further windows are updated with the settings' own and stored
+in separate views. They are added and dropped with the rollouts, while the streamer runs.
 """
 
 from __future__ import annotations
@@ -38,9 +38,10 @@ RIGHT = "the right to write the online store"
 
 
 def claim(folder: Path, online: str | OnlineAddress = SQLITE, seconds: float = SECONDS) -> WriterLease:
-    """The right to write the online store; `features.store.writer_lease.LeaseHeldError` names who has it.
+    """Take the lease on the online store.
 
-    In Redis it is free `seconds` after the death of its holder; on a file at once.
+    Raises `features.store.writer_lease.LeaseHeldError`, which names the holder. A lease in Redis is free
+    `seconds` after the death of its holder, one on a file at once.
     """
     address = online_address(online)
     if address.remote:
@@ -51,10 +52,45 @@ def claim(folder: Path, online: str | OnlineAddress = SQLITE, seconds: float = S
 class Streamer:
     """Publishes the features of `symbols` from the bar after `history` on.
 
-    `window` is how many rows the store keeps of each symbol, `further` what versions in use need besides:
-    of that, what these bars do not allow is left out, and the log says so.
-    `replace` lets a replay write over rows that are newer than its own. `lease` is one that the caller
-    claimed; it is closed with the streamer. Raises `InputError` if another streamer holds the lease.
+    Parameters
+    ----------
+    folder : Path
+        Folder of the feature store.
+    feature_set : FeatureSet
+        Features of the settings' own windows.
+    symbols : tuple of str
+        Symbols to write.
+    history : BarPanel
+        Bars up to the last one before the stream.
+    window : int
+        Rows that the store keeps of each symbol.
+    clock : Clock
+        Source of the time of writing.
+    further : sequence of (FeatureSet, tuple of str), default ()
+        Further feature sets and universes that versions in use need. A set that the bars do not allow is left
+        out and logged.
+    replace : bool, default False
+        Whether a replay may overwrite rows newer than its own.
+    online : str or OnlineAddress, default "sqlite"
+        Online store; see `features.store.online_address`.
+    offline : str, default ""
+        Folder or bucket of the offline features.
+    lease : WriterLease, optional
+        Lease that the caller took; it is closed with the streamer.
+
+    Raises
+    ------
+    InputError
+        If another streamer holds the lease (`LeaseHeldError`), for a window without rows, or an unreadable
+        address.
+    UnknownNameError
+        For a symbol without history.
+    DataError
+        If the bars lack a column that a feature needs.
+    MissingPartError
+        If Feast is not installed.
+    VendorError
+        If Redis cannot be reached.
     """
 
     def __init__(
@@ -90,7 +126,7 @@ class Streamer:
     def from_settings(
         cls, settings: Settings, symbols: tuple[str, ...], history: BarPanel, clock: Clock, **options: Any
     ) -> Self:
-        """A streamer to the online store, with the feature set and the window, of the settings."""
+        """Return a streamer with the online store, feature set and window of the settings."""
         wanted = settings.features
         return cls(
             settings.paths.feast,
@@ -106,12 +142,12 @@ class Streamer:
 
     @property
     def last(self) -> datetime | None:
-        """The bar it stands after; None before the first."""
+        """Timestamp of the last bar; None before the first."""
         return self._carried.last
 
     @property
     def made(self) -> tuple[Made, ...]:
-        """What the windows that it writes are made of, the settings' own first."""
+        """Feature set and universe of each kind of window written, the settings' own first."""
         return self._carried.main.made, *self._carried.further
 
     def require_lease(self) -> None:
@@ -119,38 +155,59 @@ class Streamer:
         self._require_lease()
         self._lease.require()
 
-    def carry_besides(self, further: Sequence[Further], history: Callable[[], BarPanel]) -> None:
-        """Carry these and no other further windows from the next bar on.
+    def set_further(self, further: Sequence[Further], history: Callable[[], BarPanel]) -> None:
+        """Update exactly these further windows, besides the main ones, from the next bar on.
 
-        `history` gives the bars up to the last one, the same as this streamer began with and was given; it
-        is asked where something is new. What was wanted before and is not any more is still carried until
-        the next call: a server may be a moment behind. Of what the bars do not allow the log says so, once.
-        Raises `DataError` for a history that ends elsewhere, and as `require_lease` does.
+        `history` returns the bars up to the last one, the same that this streamer began with and received; it
+        is called only if a set is new. Windows no longer requested are kept until the next call, because a
+        server may be a moment behind. Sets that the bars do not allow are logged once. Raises `DataError` for
+        a history that ends elsewhere, and as `require_lease` does.
         """
         self._require_lease()
-        held = self._carried.next(further, history)
+        held = self._carried.plan(further, history)
         if held.keys() != self._carried.further.keys():
-            # What goes is not written any more, whatever becomes of its view.
-            self._carried.keep(held)
-            # The next writer's views are not ours to delete.
+            # Dropped windows are written no more, even if deleting their views fails below.
+            self._carried.keep_only(held)
+            # After a takeover the views belong to the next writer, so check before deleting any.
             self.require_lease()
             self._store.apply_windows([further_view(made) for made in held])
             self._hold(held)
 
     def publish(self, bars: Slice, snapshot: str) -> Panel:
-        """Carry the features on by one bar and write the windows; float32 `[symbols, features]`.
+        """Update the features by one bar and write the windows.
 
-        `snapshot` is the data that the bar was stored in. The same bar again changes nothing. Raises
-        `DataError` for a bar older than the last, or than what the store holds.
+        Parameters
+        ----------
+        bars : Slice
+            Bar as traded. The last bar again changes nothing.
+        snapshot : str
+            Id of the snapshot that the bar was stored in.
+
+        Returns
+        -------
+        ndarray of float32, shape (symbols, features)
+            Features of the bar.
+
+        Raises
+        ------
+        DataError
+            For a bar older than the last or than what the store holds, and for the last bar with other
+            prices.
+        LeaseLostError
+            If another writer took over.
+        InputError
+            If this streamer is closed.
+        VendorError
+            If Redis cannot be reached.
         """
         self._require_lease()
         self._refuse_older(bars.timestamp)
-        self._carried.carry(bars)
+        self._carried.update(bars)
         self._write(snapshot)
         return self._carried.main.latest
 
     def materialize(self, snapshot: str = "") -> None:
-        """Write the windows as they stand; after history, before the first live bar."""
+        """Write the current windows, after history and before the first live bar."""
         self._require_lease()
         if self.last is None:
             raise DataError("there is no bar to materialize; the history of this streamer is empty")
@@ -158,7 +215,7 @@ class Streamer:
         self._write(snapshot)
 
     def close(self) -> None:
-        """Give up the lease; a second time does nothing."""
+        """Release the lease; may be repeated."""
         self._lease.close()
 
     def __enter__(self) -> Self:
@@ -173,9 +230,9 @@ class Streamer:
             return
         now = self._clock.now()
         with translated(self._folder, self._online):
-            # The settings' own last: who finds a bar there finds it everywhere.
+            # The settings' own windows come last: a bar that is there is in all views.
             for one in reversed([*self._carried]):
-                # One transaction, or one script: a reader sees all symbols of a bar or none of them.
+                # One transaction or script: a reader sees all symbols of a bar or none.
                 rows = _rows(one, snapshot, bar, now)
                 self._feast.provider.online_write_batch(self._feast.config, self._views[one.made], rows, None)
         self._newest, self._written = bar, (bar, snapshot)
@@ -189,7 +246,7 @@ class Streamer:
         self._newest = None if replace else self._newest_stored()
 
     def _hold(self, further: dict[Made, WindowStream]) -> None:
-        """Write these from now on; Feast knows their views."""
+        """Write these windows from now on; their views are registered with Feast."""
         with translated(self._folder, self._online):
             self._feast.refresh_registry()
             names = {self._carried.main.made: ONLINE_VIEW} | {made: further_view(made) for made in further}
@@ -225,7 +282,7 @@ class Streamer:
 
 
 def _rows(windows: WindowStream, snapshot: str, bar: datetime, written: datetime) -> list[Any]:
-    """What Feast writes: each symbol's key and values, their bar, and when they were written."""
+    """Return rows as Feast writes them: key and values of each symbol, bar, and time of writing."""
     from feast.protos.feast.types.EntityKey_pb2 import EntityKey
     from feast.protos.feast.types.Value_pb2 import Value
 

@@ -1,4 +1,4 @@
-"""The last rows of one feature set over one universe, carried forward bar by bar."""
+"""Last rows of one feature set over one universe, updated bar by bar."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ Further = tuple[FeatureSet, tuple[str, ...]]
 
 
 def made_of(feature_set: FeatureSet, symbols: tuple[str, ...]) -> Made:
-    """What the windows of a set over `symbols` are made of."""
-    # Not whoever has a bar today: one that was delisted is of the universe still.
+    """Return the hashes of feature set and universe that identify windows over `symbols`."""
+    # All symbols, not only those with a bar today: a delisted one still belongs to the universe.
     return Made(feature_set.hash, hash_universe(symbols) if feature_set.graph.cross else "")
 
 
 class WindowStream:
-    """The last `rows` rows of the features of `symbols`, standing after `history`.
+    """The last `rows` rows of the features of `symbols`, updated bar by bar after `history`.
 
-    `made` is what they are made of. Raises `InputError` for no rows, and as
+    `made` identifies their feature set and universe. Raises `InputError` if `rows` is below 1, and as
     `features.compute.stream.FeatureStream` does.
     """
 
@@ -47,17 +47,17 @@ class WindowStream:
 
     @property
     def last(self) -> datetime | None:
-        """The bar it stands after; None before the first."""
+        """Timestamp of the last bar; None before the first."""
         return self._stream.last
 
     @property
     def latest(self) -> Panel:
-        """The features of the last bar, float32 `[symbols, features]`."""
+        """Features of the last bar, float32 `[symbols, features]`."""
         latest: Panel = self._windows[:, -1].copy()
         return latest
 
-    def carry(self, bars: Slice) -> None:
-        """Go on by one bar; where it is the last one again, nothing changes.
+    def update(self, bars: Slice) -> None:
+        """Update by one bar; the last bar again changes nothing.
 
         Raises `DataError` for an older bar, and for the last one with other prices.
         """
@@ -69,7 +69,7 @@ class WindowStream:
         self._latest = bars
 
     def packed(self) -> Iterator[tuple[str, bytes]]:
-        """Each symbol with its rows, as the online store keeps them; there must be a bar to stand after."""
+        """Yield each symbol with its packed window. Raises `DataError` before the first bar."""
         if self.last is None:
             raise DataError("there is no bar to write windows of; the history of this streamer is empty")
         bar = to_datetime64(self.last)
@@ -77,7 +77,7 @@ class WindowStream:
             yield symbol, pack(window, bar)
 
     def _require_same(self, bars: Slice, latest: Slice) -> None:
-        """Raise `DataError` unless these are the bars that the features of this moment were made of."""
+        """Raise `DataError` unless these are the bars the features were computed from."""
         names = self.feature_set.graph.inputs
         for given, known in zip(
             columns.adjusted(bars, names).values(), columns.adjusted(latest, names).values(), strict=True
@@ -94,7 +94,7 @@ class WindowStream:
 
 
 def _last_rows(frame: FeatureFrame, window: int) -> Panel:
-    """The last `window` rows, float32 `[symbols, window, features]`; all NaN where history is empty."""
+    """Return the last `window` rows, float32 `[symbols, window, features]`; NaN without history."""
     if len(frame):
         return frame.window(len(frame) - 1, window)
     return np.full((len(frame.symbols), window, len(frame.names)), np.nan, dtype=np.float32)

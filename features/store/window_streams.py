@@ -1,4 +1,4 @@
-"""The windows that one streamer carries forward: the settings' own, and further ones that come and go."""
+"""Windows of all feature sets that one streamer updates: the settings' own and further ones."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ log = logging.getLogger(__name__)
 
 
 class Carried:
-    """`main`, and `further` windows of `rows` rows by what they are made of.
+    """`main` windows, and `further` ones of `rows` rows by feature set and universe.
 
-    An indicator of one version must not stop what the others are scored on: a set that fails is left out,
-    and the log says why, once for as long as it is wanted.
+    An indicator of one version must not block the inputs of the others: a set that fails is left out and
+    logged once, for as long as it is requested.
     """
 
     def __init__(self, main: WindowStream, rows: int, further: Sequence[Further], history: BarPanel) -> None:
@@ -32,14 +32,14 @@ class Carried:
 
     @property
     def last(self) -> datetime | None:
-        """The bar they stand after; None before the first."""
+        """Timestamp of the last bar; None before the first."""
         return self.main.last
 
-    def next(self, further: Sequence[Further], history: Callable[[], BarPanel]) -> dict[Made, WindowStream]:
-        """What to carry besides `main` from now on, where `further` is wanted; nothing is changed yet.
+    def plan(self, further: Sequence[Further], history: Callable[[], BarPanel]) -> dict[Made, WindowStream]:
+        """Return the further windows to update from now on if `further` is requested; changes nothing yet.
 
-        What was wanted before and is not any more is in it once more. Raises `DataError` for a history that
-        ends elsewhere.
+        Windows no longer requested are kept for one more bar. Raises `DataError` for a history that ends
+        elsewhere.
         """
         wanted, before = self._others(further), self._wanted
         held = {made: one for made, one in self.further.items() if made in wanted or made in before}
@@ -56,30 +56,30 @@ class Carried:
         self._wanted = wanted
         return held
 
-    def keep(self, made: Collection[Made]) -> None:
-        """Carry none but these of the further ones."""
+    def keep_only(self, made: Collection[Made]) -> None:
+        """Drop all further windows except those of `made`."""
         self.further = {one: stream for one, stream in self.further.items() if one in made}
 
-    def carry(self, bars: Slice) -> None:
-        """Go on by one bar, as `WindowStream.carry` does."""
-        self.main.carry(bars)
+    def update(self, bars: Slice) -> None:
+        """Update by one bar, as `WindowStream.update` does."""
+        self.main.update(bars)
         for made, one in tuple(self.further.items()):
             try:
-                one.carry(bars)
+                one.update(bars)
             except DataError:
                 raise
             except Exception as error:  # noqa: BLE001 - told, and of one set alone
                 self._leave_out(made, error)
-                self.keep(self.further.keys() - {made})
+                self.keep_only(self.further.keys() - {made})
 
     def _others(self, further: Sequence[Further]) -> dict[Made, Further]:
-        """What of `further` is not the settings' own."""
+        """Return the requested sets that are not the settings' own."""
         named = {made_of(*one): one for one in further}
         named.pop(self.main.made, None)
         return named
 
     def _begun(self, further: Mapping[Made, Further], history: BarPanel) -> dict[Made, WindowStream]:
-        """Their windows after `history`."""
+        """Build windows of the sets after `history`."""
         begun: dict[Made, WindowStream] = {}
         for made, (features, universe) in further.items():
             try:

@@ -1,8 +1,7 @@
-"""Windows: a symbol's last rows of features, packed into one value, and what is read of them.
+"""Feature windows: a symbol's last rows of features, packed into one value of the online store.
 
-Packed they are little-endian: rows (uint32), features (uint32), the bar's close in nanoseconds since
-1970 UTC (int64), then the rows, oldest first, as float32. The bar travels inside, because stores round
-event timestamps.
+Packed little-endian: rows (uint32), features (uint32), the bar's close in nanoseconds since 1970 UTC (int64),
+then the rows, oldest first, as float32. The bar is part of the value because stores round event timestamps.
 """
 
 from __future__ import annotations
@@ -25,26 +24,27 @@ Window = npt.NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """What windows are made of: the hash of a feature set, and that of the universe that it ranks.
+    """Identity of windows: the hashes of their feature set and of the universe it ranks.
 
-    `universe` is empty where no feature ranks, and where it is not known.
+    `universe` is empty if no feature ranks, or if it is unknown.
     """
 
     feature_set: str
     universe: str = ""
 
-    def of(self, windows: StoredWindow | OnlineWindows) -> bool:
-        """Whether these windows are such ones."""
+    def matches(self, windows: StoredWindow | OnlineWindows) -> bool:
+        """Return whether `windows` were computed from this feature set and universe."""
         same = not (self.universe and windows.universe) or self.universe == windows.universe
         return same and self.feature_set == windows.feature_set
 
 
 @dataclass(frozen=True, slots=True)
 class StoredWindow:
-    """One symbol's row of the online store; `values` is float32 `[rows, features]`, the last of `bar`.
+    """One symbol's row of the online store.
 
-    `universe` is the hash (`alphaloop.universe_hash`) of the symbols that cross-sectional features were
-    computed over; empty where there are none of these, and in a store that does not say.
+    `values` is float32 `[rows, features]`, the last row being of `bar`. `universe` is the hash
+    (`alphaloop.universe_hash`) of the symbols over which cross-sectional features were computed; empty if
+    there are none, and in a store that does not record it.
     """
 
     bar: datetime
@@ -56,11 +56,25 @@ class StoredWindow:
 
 @dataclass(frozen=True, slots=True)
 class OnlineWindows:
-    """What the online store holds of `symbols` for exactly one bar.
+    """Windows of several symbols for exactly one bar.
 
-    `panel` is float32 `[symbols, lookback, features]`, not writeable, with NaN rows where `statuses`
-    says missing. `snapshot` and `feature_set` are ids of the data and the feature set, `universe` is that of
-    `StoredWindow`.
+    Parameters
+    ----------
+    symbols : tuple of str
+        Symbols, in the order of `panel`.
+    panel : ndarray of float32, shape (symbols, lookback, features)
+        Values, read-only; NaN rows where `statuses` is missing.
+    statuses : tuple of SymbolStatus
+        Whether each symbol has all values at the last row.
+    feature_timestamp : datetime
+        Close of the bar in UTC.
+    snapshot : str
+        Id of the data that the bar was stored in.
+    feature_set : str
+        Hash of the feature set.
+    universe : str, default ""
+        Hash (`alphaloop.universe_hash`) of the universe of cross-sectional features; empty if there are none
+        or it is unknown.
     """
 
     symbols: tuple[str, ...]
@@ -72,19 +86,19 @@ class OnlineWindows:
     universe: str = ""
 
     def made_of(self, feature_set: str, universe: str = "") -> bool:
-        """Whether they are of that set and, if it ranks, over that universe; hashes, as in `Made`."""
-        return Made(feature_set, universe).of(self)
+        """Return whether the windows are of that feature set and, if it ranks, that universe (hashes)."""
+        return Made(feature_set, universe).matches(self)
 
 
 def pack(window: Window, bar: np.datetime64) -> bytes:
-    """A float32 `[rows, features]` window whose last row belongs to `bar`, as bytes."""
+    """Pack a float32 `[rows, features]` window whose last row belongs to `bar`."""
     rows, features = window.shape
     nanoseconds = int(bar.astype("datetime64[ns]").astype(np.int64))
     return _HEADER.pack(rows, features, nanoseconds) + np.ascontiguousarray(window, dtype="<f4").tobytes()
 
 
 def unpack(packed: bytes) -> tuple[Window, np.datetime64]:
-    """The window and its bar, bit for bit as packed; `DamagedStoreError` for anything else."""
+    """Unpack a window and its bar, bit for bit. Raises `DamagedStoreError` for any other bytes."""
     try:
         rows, features, nanoseconds = _HEADER.unpack_from(packed)
         window = np.frombuffer(packed, dtype="<f4", offset=_HEADER.size).reshape(rows, features)
@@ -103,8 +117,10 @@ def select(
     lookback: int,
     wanted: Made | None = None,
 ) -> OnlineWindows:
-    """The windows of exactly `as_of`, of those there the `wanted`; see
-    `features.store.online.OnlineReader.read`.
+    """Return the windows of exactly `as_of`, preferring those that match `wanted`.
+
+    See `features.store.online.OnlineReader.read`. Raises `StaleFeaturesError` if no symbol has that bar, and
+    `MissingStateError` if fewer rows are kept than `lookback`.
     """
     current = {
         symbol: one for symbol, one in stored.items() if to_datetime64(one.bar) == to_datetime64(as_of)
@@ -112,7 +128,7 @@ def select(
     if not current:
         raise StaleFeaturesError(_age(stored, symbols, as_of))
     anyhow = next(iter(current.values()))
-    first = next((one for one in current.values() if wanted is not None and wanted.of(one)), anyhow)
+    first = next((one for one in current.values() if wanted is not None and wanted.matches(one)), anyhow)
     made = (first.feature_set, first.universe)
     same = {symbol: one for symbol, one in current.items() if (one.feature_set, one.universe) == made}
     kept = min(len(one.values) for one in same.values())

@@ -1,6 +1,6 @@
-"""Leases: who may write, held by a lock on a file.
+"""Writer leases: the exclusive right to write, held by a lock on a file.
 
-The kernel drops the lock when its holder dies, so a killed process leaves nothing to clean up.
+The kernel releases the lock when its holder dies, so a killed process leaves nothing to clean up.
 """
 
 from __future__ import annotations
@@ -20,31 +20,31 @@ class LeaseHeldError(InputError):
 
 
 class WriterLease(Protocol):
-    """The right to write: on a file, or in the store itself."""
+    """Exclusive right to write, by a lock on a file or in the store itself."""
 
     @property
     def held(self) -> bool:
-        """Whether it has not been closed."""
+        """Whether the lease has not been closed."""
         ...
 
     @property
     def lost(self) -> bool:
-        """Whether it was taken away, as far as is known here."""
+        """Whether the lease was taken away, as far as this process knows."""
         ...
 
     def require(self) -> None:
-        """Raise `LeaseLostError` if it was taken away, having looked."""
+        """Check the lease and raise `LeaseLostError` if it was taken away."""
         ...
 
     def close(self) -> None:
-        """Give it up; a second time does nothing."""
+        """Release the lease; may be repeated."""
         ...
 
 
 class Lease:
-    """The only right to do something, held from its making until `close`.
+    """Exclusive right by a lock on a file, held from construction until `close`.
 
-    `LeaseHeldError` names the process that holds it already.
+    Raises `LeaseHeldError`, which names the process that holds it already.
     """
 
     def __init__(self, path: Path, what: str) -> None:
@@ -65,21 +65,21 @@ class Lease:
 
     @property
     def held(self) -> bool:
-        """Whether it has not been closed."""
+        """Whether the lease has not been closed."""
         return self._descriptor is not None
 
     @property
     def lost(self) -> bool:
-        """Whether its file was removed: then another process can lock a new one."""
+        """Whether the lock file was removed, so that another process can lock a new one."""
         return self._descriptor is not None and os.fstat(self._descriptor).st_nlink == 0
 
     def require(self) -> None:
-        """Raise `LeaseLostError` if its file was removed."""
+        """Raise `LeaseLostError` if the lock file was removed."""
         if self.lost:
             raise LeaseLostError(f"the file of this lease was removed ({self._path}); close it")
 
     def close(self) -> None:
-        """Give it up; a second time does nothing."""
+        """Release the lease; may be repeated."""
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None

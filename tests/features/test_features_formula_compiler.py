@@ -43,9 +43,9 @@ def test_only_logarithm_and_exponential_are_not_exact() -> None:
 def test_a_meaning_has_one_spelling(text: str, spelled: str) -> None:
     """Defaults are filled in, keywords put in order, and the spelling means itself."""
     found = understood(text, edge="close - open")
-    assert found.spelling == spelled
+    assert found.text == spelled
     again = understood(spelled, edge="close - open")
-    assert (again.spelling, again.column.key) == (spelled, found.column.key)
+    assert (again.text, again.column.key) == (spelled, found.column.key)
 
 
 def test_every_indicator_of_the_catalogue_is_a_formula() -> None:
@@ -55,11 +55,11 @@ def test_every_indicator_of_the_catalogue_is_a_formula() -> None:
         node = catalogue.apply(name)
         outputs = node.operator.outputs
         for output in outputs:
-            found = language.meaning(parse(f"{name}.{output}"))
+            found = language.compile(parse(f"{name}.{output}"))
             assert found.column.key == node.output(output).key, name
-            assert language.meaning(parse(found.spelling)).column.key == found.column.key, name
+            assert language.compile(parse(found.text)).column.key == found.column.key, name
         if len(outputs) == 1:
-            assert language.meaning(parse(name)).column.key == node.output().key, name
+            assert language.compile(parse(name)).column.key == node.output().key, name
 
 
 def test_functions_hide_no_indicator() -> None:
@@ -102,7 +102,7 @@ def test_chains_of_formulas_have_a_limit() -> None:
     language = Language(resolver(**formulas))
     with pytest.raises(FormulaError, match="deeper than 256 levels"):
         for n in range(1000):
-            language.meaning(parse(f"f{n}"))
+            language.compile(parse(f"f{n}"))
     tall = " + ".join(["close"] * DEEPEST)
     towers = {"t0": tall} | {f"t{n}": tall.replace("close", f"t{n - 1}", 1) for n in range(1, 9)}
     with pytest.raises(FormulaError, match="deeper than 256 levels"):

@@ -115,9 +115,9 @@ def test_a_formula_that_names_itself_is_a_circle_though_nobody_else_knows_it() -
     language = Language(resolver(edge="close - open"))
     for _ in range(2):
         with pytest.raises(FormulaError, match="made of itself: edge -> edge"):
-            language.meaning(parse("edge = rank(edge)"))
-        language.meaning(parse("edge"))
-    assert understood("rsi = rsi(14) / 50").spelling == "rsi(14) / 50"
+            language.compile(parse("edge = rank(edge)"))
+        language.compile(parse("edge"))
+    assert understood("rsi = rsi(14) / 50").text == "rsi(14) / 50"
 
 
 def test_an_error_in_a_named_formula_points_into_that_formula() -> None:
@@ -173,12 +173,12 @@ def _understands(seed: int, count: int) -> None:
 
 def _has_meaning(language: Language, text: str) -> bool:
     try:
-        found = language.meaning(parse(text))
+        found = language.compile(parse(text))
     except FormulaError as error:
         assert "\n" not in str(error)
         return False
     spelled = canonical(found.expression)
-    assert language.meaning(parse(spelled)).column.key == found.column.key
+    assert language.compile(parse(spelled)).column.key == found.column.key
     return True
 
 

@@ -102,7 +102,7 @@ def _resolve(name: str) -> Indicator | Formula:
 
 
 def _column(name: str) -> Column:
-    return Language(_resolve).meaning(parse(name)).column
+    return Language(_resolve).compile(parse(name)).column
 
 
 def _computed(name: str, bars: BarPanel) -> Values:

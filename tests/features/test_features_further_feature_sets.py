@@ -123,14 +123,14 @@ def test_what_nobody_needs_is_carried_for_one_bar_more(
 ) -> None:
     """A server that is a moment behind a rollout's end still finds them; then they are dropped."""
     symbols = past.symbols
-    streamer.carry_besides([(OTHER, symbols)], lambda: past)
+    streamer.set_further([(OTHER, symbols)], lambda: past)
     streamer.publish(real_bars.at(PAST), "s1")
-    streamer.carry_besides([], never)
+    streamer.set_further([], never)
     assert carried(streamer) == [OTHER.hash]
     bar = real_bars.at(PAST + 1)
     streamer.publish(bar, "s2")
     assert reader.read(symbols, bar.timestamp, ROWS, OTHER.hash).feature_set == OTHER.hash
-    streamer.carry_besides([], never)
+    streamer.set_further([], never)
     assert carried(streamer) == []
     bar = real_bars.at(PAST + 2)
     streamer.publish(bar, "s3")
@@ -140,13 +140,13 @@ def test_what_nobody_needs_is_carried_for_one_bar_more(
 def test_one_that_is_needed_again_goes_on(past: BarPanel, streamer: Streamer, real_bars: BarPanel) -> None:
     """Within that bar nothing is read anew, and another that comes meanwhile takes nothing from it."""
     symbols = past.symbols
-    streamer.carry_besides([(OTHER, symbols)], lambda: past)
+    streamer.set_further([(OTHER, symbols)], lambda: past)
     streamer.publish(real_bars.at(PAST), "s1")
-    streamer.carry_besides([], never)
-    streamer.carry_besides([(OTHER, symbols), (MAIN, symbols)], never)
+    streamer.set_further([], never)
+    streamer.set_further([(OTHER, symbols), (MAIN, symbols)], never)
     assert carried(streamer) == [OTHER.hash]
     so_far = real_bars.between(end=real_bars.at(PAST).timestamp)
-    streamer.carry_besides([(OTHER, symbols), (THIRD, symbols)], lambda: so_far)
+    streamer.set_further([(OTHER, symbols), (THIRD, symbols)], lambda: so_far)
     assert carried(streamer) == [OTHER.hash, THIRD.hash]
 
 
@@ -156,7 +156,7 @@ def test_history_that_ends_elsewhere_is_refused(
     """Features after a gap would be wrong without a word; what was carried still is."""
     streamer.publish(real_bars.at(PAST), "s1")
     with pytest.raises(DataError, match="history for further windows ends with"):
-        streamer.carry_besides([(OTHER, past.symbols)], lambda: past)
+        streamer.set_further([(OTHER, past.symbols)], lambda: past)
     assert carried(streamer) == []
 
 
@@ -165,8 +165,8 @@ def test_what_the_bars_do_not_allow_is_asked_once(
 ) -> None:
     """The log names it; no further bar reads history for it."""
     unknown = [(OTHER, (*past.symbols, "NONE"))]
-    streamer.carry_besides(unknown, lambda: past)
-    streamer.carry_besides(unknown, never)
+    streamer.set_further(unknown, lambda: past)
+    streamer.set_further(unknown, never)
     assert (carried(streamer), caplog.text.count("unknown symbol 'NONE'")) == ([], 1)
 
 
@@ -175,12 +175,12 @@ def test_what_was_left_out_is_tried_again_with_the_next_rollout(
 ) -> None:
     """Once nobody needed it, a set is given another chance: bars may have come that it lacked."""
     symbols = past.symbols
-    streamer.carry_besides([(FeatureSet(("busy = volume / sma(volume, 20)",)), symbols)], lambda: past)
+    streamer.set_further([(FeatureSet(("busy = volume / sma(volume, 20)",)), symbols)], lambda: past)
     streamer.publish(real_bars.at(PAST), "s1")
-    streamer.carry_besides([], never)
+    streamer.set_further([], never)
     told = real_bars.between(end=real_bars.at(PAST).timestamp)
     with_volume = replace(told, volume=np.ones_like(told.close))
-    streamer.carry_besides([(FeatureSet(("busy = volume / sma(volume, 20)",)), symbols)], lambda: with_volume)
+    streamer.set_further([(FeatureSet(("busy = volume / sma(volume, 20)",)), symbols)], lambda: with_volume)
     assert len(carried(streamer)) == 1
 
 

@@ -1,4 +1,4 @@
-"""Division that never leaves the finite numbers: what has no finite quotient is NaN, or a stated value."""
+"""Division whose result is finite, NaN, or a stated neutral value."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Values = npt.NDArray[np.float64]
 
 
 def ratio(numerator: Values, denominator: Values, neutral: float = math.nan) -> Values:
-    """`numerator / denominator`; `neutral` where the denominator is 0, NaN where the quotient overflows."""
+    """Divide; `neutral` where the denominator is 0, NaN where the quotient overflows."""
     with np.errstate(all="ignore"):
         quotient: Values = np.true_divide(numerator, denominator)
     finite = np.where(np.isfinite(quotient), quotient, np.nan)

@@ -1,8 +1,8 @@
-"""Sample moments of windows, `[..., length]` to `[...]`, that stand huge, tiny and constant values.
+"""Sample moments of windows, `[..., length]` to `[...]`, robust to huge, tiny and constant values.
 
-Everything is centred on the window's own last value before it is summed, so a constant window has moments
-of exactly zero, and a small variation upon a large level loses no digits. What is flat to within `FLAT` of
-its own size counts as constant: what is left there is rounding, not variation.
+Values are centred on the window's last one before summation, so a constant window has moments of exactly
+zero, and a small variation on a large level loses no digits. A window that is flat to within `FLAT` of its
+own size counts as constant, because what is left there is rounding.
 """
 
 from __future__ import annotations
@@ -19,38 +19,38 @@ FLAT = 1e-12
 
 
 def deviations(windows: Values) -> Values:
-    """Differences from the window's mean, `[..., length]`; all 0 where the window is flat."""
+    """Subtract the window's mean, `[..., length]`; all 0 where the window is flat."""
     last = windows[..., -1:]
     shifted = windows - last
     centred: Values = shifted - np.add.reduce(shifted, axis=-1, keepdims=True) / windows.shape[-1]
-    # In a flat window any value has its size, so the last will do.
+    # In a flat window every value has the same size, so the last one serves as scale.
     flat = np.maximum.reduce(np.abs(centred), axis=-1, keepdims=True) <= FLAT * np.abs(last)
     return np.where(flat, 0.0, centred) if flat.any() else centred
 
 
 def mean(windows: Values) -> Values:
-    """The mean, `[...]`."""
+    """Return the mean, `[...]`."""
     shifted = windows - windows[..., -1:]
-    found: Values = windows[..., -1] + np.add.reduce(shifted, axis=-1) / windows.shape[-1]
-    return found
+    result: Values = windows[..., -1] + np.add.reduce(shifted, axis=-1) / windows.shape[-1]
+    return result
 
 
 def variance(windows: Values, freedom: int = 1) -> Values:
-    """The sum of squared deviations over `length - freedom`, `[...]`."""
+    """Return the sum of squared deviations over `length - freedom`, `[...]`."""
     centred = deviations(windows)
-    found: Values = np.add.reduce(centred * centred, axis=-1) / (windows.shape[-1] - freedom)
-    return found
+    result: Values = np.add.reduce(centred * centred, axis=-1) / (windows.shape[-1] - freedom)
+    return result
 
 
 def covariance(first: Values, second: Values) -> Values:
-    """The sum of products of deviations over `length - 1`, `[...]`."""
+    """Return the sum of products of deviations over `length - 1`, `[...]`."""
     products = deviations(first) * deviations(second)
-    found: Values = np.add.reduce(products, axis=-1) / (first.shape[-1] - 1)
-    return found
+    result: Values = np.add.reduce(products, axis=-1) / (first.shape[-1] - 1)
+    return result
 
 
 def correlation(first: Values, second: Values) -> Values:
-    """Pearson's correlation, from -1 to 1, `[...]`; NaN where a window is constant."""
+    """Return Pearson's correlation, from -1 to 1, `[...]`; NaN where a window is constant."""
     one, other = _scaled(deviations(first)), _scaled(deviations(second))
     product = np.add.reduce(one * other, axis=-1)
     size = np.sqrt(np.add.reduce(one * one, axis=-1) * np.add.reduce(other * other, axis=-1))
@@ -58,7 +58,7 @@ def correlation(first: Values, second: Values) -> Values:
 
 
 def regression_slope(dependent: Values, explaining: Values) -> Values:
-    """The slope of the least-squares line of `dependent` on `explaining`; NaN where that is constant."""
+    """Return the least-squares slope of `dependent` on `explaining`; NaN where the latter is constant."""
     rise, run = deviations(dependent), deviations(explaining)
     size = np.maximum.reduce(np.abs(run), axis=-1, keepdims=True)
     # Scaled, so that volumes of 1e12 and prices of 1e-9 neither overflow nor vanish.
@@ -68,7 +68,7 @@ def regression_slope(dependent: Values, explaining: Values) -> Values:
 
 
 def standardised_moment(windows: Values, order: int) -> Values:
-    """The mean of (deviation / population standard deviation) to the power `order`; NaN where constant."""
+    """Return the mean of deviations over population standard deviation to `order`; NaN if constant."""
     scaled = _scaled(deviations(windows))
     square = (scaled * scaled).mean(axis=-1)
     power = scaled * scaled
@@ -78,22 +78,22 @@ def standardised_moment(windows: Values, order: int) -> Values:
 
 
 def quantile(windows: Values, share: float) -> Values:
-    """The `share` quantile, linear between order statistics (Hyndman and Fan 1996, type 7), `[...]`."""
+    """Return the `share` quantile, linear between order statistics (Hyndman and Fan 1996, type 7)."""
     ordered = np.sort(windows, axis=-1)
-    place = share * (windows.shape[-1] - 1)
-    low = int(place)
+    position = share * (windows.shape[-1] - 1)
+    low = int(position)
     high = min(low + 1, windows.shape[-1] - 1)
-    found: Values = ordered[..., low] + (ordered[..., high] - ordered[..., low]) * (place - low)
-    return found
+    result: Values = ordered[..., low] + (ordered[..., high] - ordered[..., low]) * (position - low)
+    return result
 
 
 def simple_returns(windows: Values) -> Values:
-    """Changes between neighbours as shares of the earlier one, `[..., length - 1]`; NaN after a zero."""
+    """Return relative changes between neighbours, `[..., length - 1]`; NaN after a zero."""
     return ratio(windows[..., 1:] - windows[..., :-1], windows[..., :-1])
 
 
 def log_ratio(numerator: Values, denominator: Values) -> Values:
-    """The logarithm of `numerator / denominator`; NaN unless both are above zero."""
+    """Return the logarithm of `numerator / denominator`; NaN unless both are above zero."""
     usable = (numerator > 0) & (denominator > 0)
     if usable.all():
         return np.log(numerator / denominator)
@@ -101,7 +101,7 @@ def log_ratio(numerator: Values, denominator: Values) -> Values:
 
 
 def log_returns(windows: Values) -> Values:
-    """Logarithms of the ratios of neighbours, `[..., length - 1]`; NaN unless both are above zero."""
+    """Return logarithms of the ratios of neighbours, `[..., length - 1]`; NaN unless both are above zero."""
     return log_ratio(windows[..., 1:], windows[..., :-1])
 
 

@@ -1,7 +1,6 @@
-"""Calendar periods: operators that begin anew, or look back, by the day, week, month or year.
+"""Calendar periods: operators that restart, or look back, by day, week, month or year.
 
-A period is of the days of the bars' calendar (`marketdata.trading_days`): that of the day on which a bar
-closes.
+A bar belongs to the period of the day on which it closes, in the bars' calendar (`marketdata.trading_days`).
 """
 
 from __future__ import annotations
@@ -44,7 +43,7 @@ LABELS: dict[str, Label] = {"session": _day, "day": _day, "week": _week, "month"
 
 
 def label(period: str) -> Label:
-    """The function that numbers periods; `InputError` lists those there are."""
+    """Return the function that numbers periods. Raises `InputError`, which lists the known periods."""
     if period not in LABELS:
         raise InputError(f"unknown period '{period}'; known: {', '.join(LABELS)}")
     return LABELS[period]
@@ -59,30 +58,30 @@ class Dated:
 
     @property
     def outputs(self) -> tuple[str, ...]:
-        """The operator's."""
+        """Outputs of the operator."""
         return self.operator.outputs
 
     @property
     def lookback(self) -> int:
-        """The operator's."""
+        """Lookback of the operator."""
         return self.operator.lookback
 
     @property
     def exact(self) -> bool:
-        """The operator's."""
+        """Exactness of the operator."""
         return self.operator.exact
 
     @property
     def cross(self) -> bool:
-        """The operator's."""
+        """Whether the operator reads other symbols."""
         return self.operator.cross
 
     def batch(self, inputs: tuple[Matrix, ...], axes: Axes) -> tuple[Matrix, ...]:
-        """The operator over the bars and their periods."""
+        """Run the operator over the bars and their periods."""
         return self.operator.batch(self._dated(inputs, axes), axes)
 
     def stream(self, inputs: tuple[Matrix, ...], axes: Axes) -> Handle:
-        """A handle that stands after these bars."""
+        """Return a handle whose state covers these bars."""
         return _DatedHandle(self.operator.stream(self._dated(inputs, axes), axes), self.label, axes.days)
 
     def _dated(self, inputs: tuple[Matrix, ...], axes: Axes) -> tuple[Matrix, ...]:
@@ -95,7 +94,7 @@ class _DatedHandle:
         self._handle, self._label, self._days = handle, numbered, days
 
     def update(self, inputs: tuple[Vector, ...], time: np.datetime64) -> tuple[Vector, ...]:
-        """Take in one bar."""
+        """Update the operator by one bar and its period."""
         number = self._label(self._days.numbers(np.array([time], dtype="datetime64[ns]")))[0]
         return self._handle.update((*inputs, np.full(len(inputs[0]), number)), time)
 
@@ -104,7 +103,7 @@ Levels = Callable[[Array, Array, Array], tuple[Array, ...]]
 
 
 def previous_period(levels: Levels, outputs: tuple[str, ...], period: str) -> Dated:
-    """`levels(high, low, close)` of the period before that of the bar; NaN in the first period."""
+    """Compute `levels(high, low, close)` of the period before the bar's; NaN in the first period."""
 
     def start(symbols: int) -> State:
         return (np.full(symbols, np.nan), *(np.full(symbols, np.nan) for _ in range(6)))

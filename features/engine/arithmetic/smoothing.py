@@ -1,8 +1,8 @@
-"""Averages and trailing bars as parts of a recursion: their state is an array with one row a symbol.
+"""Averages and trailing windows as parts of a recursion; their state has one row a symbol.
 
-Each part is a value with `start(n)`, the state of `n` symbols, and `step(state, …)`, which returns the
-next state and what the part shows. Values that are not finite leave a part as it was, so parts chain: an
-average of an average waits for the first to have a value.
+Each part is a value with `start(n)`, the state of `n` symbols, and `step(state, …)`, which returns the next
+state and the part's output. Values that are not finite leave the state unchanged, so parts can be chained: an
+average of an average waits until the first has a value.
 """
 
 from __future__ import annotations
@@ -17,39 +17,39 @@ from features.engine.arithmetic.parameters import require_bars
 
 Array = npt.NDArray[np.float64]
 State = tuple[Array, ...]
-"""What a recursion carries: arrays with one row a symbol."""
+"""State of a recursion: arrays with one row a symbol."""
 Stepped = tuple[State, State]
 """The next state, and the outputs of the bar."""
 
 
 def at_least(least: int, **lengths: int) -> None:
-    """Raise `InputError` for the first of `lengths` that is no number of bars from `least` on."""
+    """Raise `InputError` for the first of `lengths` that is not a number of bars from `least` on."""
     for name, length in lengths.items():
         require_bars(name, length, least)
 
 
 def join(*columns: Array) -> Array:
-    """One state array of parts' `[n, …]` arrays."""
+    """Concatenate arrays `[n, …]` of several parts into one state array."""
     return np.concatenate([one[:, None] if one.ndim == 1 else one for one in columns], axis=1)
 
 
 @dataclass(frozen=True, slots=True)
 class Average:
-    """`value + weight * (x - value)`, which starts as the plain average of the first `length` values.
+    """Recursive average `value + weight * (x - value)`, started as the mean of the first `length` values.
 
-    That start is TA-Lib's. State `[n, 2]`: how many values were seen (up to `length`), and the average;
-    the average of few values is taken step by step, so that it is exact for a constant.
+    This start is TA-Lib's. State `[n, 2]`: the number of values seen (up to `length`), and the average. The
+    mean is updated step by step, so that it is exact for a constant.
     """
 
     length: int
     weight: float
 
     def start(self, symbols: int) -> Array:
-        """No value seen."""
+        """Return the state before any value."""
         return np.zeros((symbols, 2))
 
     def step(self, state: Array, value: Array) -> tuple[Array, Array]:
-        """The state after `value` (`[n]`), and the average (NaN until `length` values were seen)."""
+        """Return the state after `value` (`[n]`), and the average (NaN until `length` values were seen)."""
         seen, average = state[:, 0], state[:, 1]
         count = np.minimum(seen + 1.0, self.length)
         weight = np.where(seen < self.length, 1.0 / count, self.weight)
@@ -61,29 +61,29 @@ class Average:
 
 
 def exponential(length: int) -> Average:
-    """The exponential average whose weight is `2 / (length + 1)`."""
+    """Return the exponential average with weight `2 / (length + 1)`."""
     at_least(1, length=length)
     return Average(length, 2.0 / (length + 1.0))
 
 
 def wilder(length: int) -> Average:
-    """Wilder's average, whose weight is `1 / length` (Wilder 1978); also called SMMA and RMA."""
+    """Return Wilder's average with weight `1 / length` (Wilder 1978); also called SMMA and RMA."""
     at_least(1, length=length)
     return Average(length, 1.0 / length)
 
 
 @dataclass(frozen=True, slots=True)
 class Trailing:
-    """The last `length` values, oldest first; the state `[n, length]` is what it shows, NaN while short."""
+    """The last `length` values, oldest first; the state `[n, length]` is the output, NaN while short."""
 
     length: int
 
     def start(self, symbols: int) -> Array:
-        """No value seen."""
+        """Return the state before any value."""
         return np.full((symbols, self.length), np.nan)
 
     def step(self, state: Array, value: Array) -> Array:
-        """The values after `value` (`[n]`)."""
+        """Return the values after `value` (`[n]`)."""
         moved = np.concatenate([state[:, 1:], value[:, None]], axis=1)
         here = np.isfinite(value)
         return moved if here.all() else np.where(here[:, None], moved, state)
@@ -96,11 +96,11 @@ class AverageTrueRange:
     length: int
 
     def start(self, symbols: int) -> Array:
-        """No bar seen."""
+        """Return the state before any bar."""
         return join(np.full(symbols, np.nan), wilder(self.length).start(symbols))
 
     def step(self, state: Array, high: Array, low: Array, close: Array) -> tuple[Array, Array]:
-        """The state after a bar, and the average true range, in the price's unit."""
+        """Return the state after a bar, and the average true range in units of the price."""
         averages, average = wilder(self.length).step(state[:, 1:], true_range(high, low, state[:, 0]))
         return join(close, averages), average
 
@@ -112,12 +112,12 @@ class RelativeStrength:
     length: int
 
     def start(self, symbols: int) -> Array:
-        """No change seen."""
+        """Return the state before any change."""
         average = wilder(self.length)
         return join(average.start(symbols), average.start(symbols))
 
     def step(self, state: Array, change: Array) -> tuple[Array, Array]:
-        """The state after `change` (`[n]`), and the index."""
+        """Return the state after `change` (`[n]`), and the index."""
         average = wilder(self.length)
         gains, gain = average.step(state[:, :2], np.maximum(change, 0.0))
         losses, loss = average.step(state[:, 2:], np.maximum(-change, 0.0))
@@ -127,5 +127,5 @@ class RelativeStrength:
 
 
 def true_range(high: Array, low: Array, previous: Array) -> Array:
-    """The range of a bar that includes the close before it (Wilder 1978); NaN without that close."""
+    """Return the range of a bar including the previous close (Wilder 1978); NaN without that close."""
     return np.maximum(high, previous) - np.minimum(low, previous)

@@ -1,6 +1,6 @@
-"""Windows inside a window: what a function of the last bars needs for averages of averages.
+"""Windows inside a window, for functions of the last bars that need averages of averages.
 
-All functions look along the last axis, oldest first, and keep the leading axes.
+All functions reduce or slide along the last axis, oldest first, and keep the leading axes.
 """
 
 from __future__ import annotations
@@ -12,31 +12,31 @@ Array = npt.NDArray[np.float64]
 
 
 def windows(values: Array, length: int) -> Array:
-    """Every run of `length` values: `[..., L]` to `[..., L - length + 1, length]`."""
+    """Return every run of `length` values: `[..., L]` to `[..., L - length + 1, length]`."""
     return np.lib.stride_tricks.sliding_window_view(values, length, axis=-1)
 
 
 def means(values: Array, length: int) -> Array:
-    """The average of every run of `length` values, `[..., L - length + 1]`."""
+    """Return the average of every run of `length` values, `[..., L - length + 1]`."""
     average: Array = windows(values, length).mean(axis=-1)
     return average
 
 
 def middles(high: Array, low: Array) -> Array:
-    """Halfway between the highest high and the lowest low, `[...]`."""
+    """Return the midpoint of the highest high and the lowest low, `[...]`."""
     middle: Array = (high.max(axis=-1) + low.min(axis=-1)) / 2.0
     return middle
 
 
 def centred_mean(values: Array) -> Array:
-    """The average, taken around the last value so that a constant's is exact, `[...]`."""
+    """Return the average, taken around the last value so that it is exact for a constant, `[...]`."""
     last = values[..., -1]
     mean: Array = last + (values - last[..., None]).mean(axis=-1)
     return mean
 
 
 def deviation(values: Array) -> Array:
-    """The standard deviation (of the population, as John Bollinger's bands have it), `[...]`."""
+    """Return the population standard deviation, as in Bollinger's bands, `[...]`."""
     around = values - values[..., -1:]
     around = around - around.mean(axis=-1, keepdims=True)
     spread: Array = np.sqrt((around * around).mean(axis=-1))
@@ -44,13 +44,13 @@ def deviation(values: Array) -> Array:
 
 
 def true_ranges(high: Array, low: Array, close: Array) -> Array:
-    """The true range of every bar but the first, `[..., L - 1]` (Wilder 1978)."""
+    """Return the true range of every bar but the first, `[..., L - 1]` (Wilder 1978)."""
     before = close[..., :-1]
     return np.maximum(high[..., 1:], before) - np.minimum(low[..., 1:], before)
 
 
 def slope(values: Array) -> Array:
-    """The slope a bar of the least-squares line through the values, `[...]`."""
+    """Return the slope per bar of the least-squares line through the values, `[...]`."""
     length = values.shape[-1]
     places = np.arange(length) - (length - 1) / 2.0
     rise: Array = ((values - values[..., -1:]) * places).sum(axis=-1) / (places * places).sum()
@@ -58,6 +58,6 @@ def slope(values: Array) -> Array:
 
 
 def line_end(values: Array) -> Array:
-    """Where the least-squares line through the values ends, at the last of them, `[...]`."""
+    """Return the least-squares line's value at the last bar, `[...]`."""
     end: Array = centred_mean(values) + slope(values) * ((values.shape[-1] - 1) / 2.0)
     return end

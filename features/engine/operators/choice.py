@@ -1,4 +1,4 @@
-"""Choices: one of two series at each bar."""
+"""Choice between two series at each bar."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from features.engine.operator import SINGLE, Axes, Handle, Matrix, Vector
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """The second input where the first is true (not 0), else the third; NaN where the first is NaN.
+    """Select the second input where the first is true, else the third.
 
-    Unlike in other operators the input that is not chosen may be NaN, so that a division by zero can be
-    chosen away. `constants` stand for inputs that do not vary; None for those that do.
+    True is any value but 0; the result is NaN where the first input is NaN. Unlike in other operators, the
+    input that is not selected may be NaN, so that a division by zero can be excluded. `constants` replace
+    inputs that do not vary; None for those that do.
     """
 
     constants: tuple[float | None, float | None, float | None] = (None, None, None)
@@ -24,11 +25,11 @@ class Choice:
     cross: bool = False
 
     def batch(self, inputs: tuple[Matrix, ...], axes: Axes) -> tuple[Matrix, ...]:
-        """The choice at every bar."""
+        """Select at every bar."""
         return (self._choose(inputs),)
 
     def stream(self, inputs: tuple[Matrix, ...], axes: Axes) -> Handle:
-        """A handle; there is nothing to remember."""
+        """Return a stateless handle."""
         return _ChoiceHandle(self)
 
     def _choose(self, inputs: tuple[Matrix, ...]) -> Matrix:
@@ -46,5 +47,5 @@ class _ChoiceHandle:
         self._choice = choice
 
     def update(self, inputs: tuple[Vector, ...], time: np.datetime64) -> tuple[Vector, ...]:
-        """The choice at one more bar."""
+        """Select at one more bar."""
         return (self._choice._choose(inputs),)

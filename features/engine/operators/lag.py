@@ -1,4 +1,4 @@
-"""Lags: the value of so many bars ago."""
+"""Lag: the value some bars ago."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from features.engine.operators.window import Window
 
 @dataclass(frozen=True, slots=True)
 class Lag:
-    """The value that the symbol had `bars` bars ago, counted in its own bars."""
+    """Value of `bars` bars ago, counted in the symbol's own bars."""
 
     bars: int
     outputs: tuple[str, ...] = SINGLE
@@ -21,11 +21,11 @@ class Lag:
 
     @property
     def lookback(self) -> int:
-        """The lag, and the bar itself."""
+        """Lag plus the bar itself."""
         return self.bars + 1
 
     def batch(self, inputs: tuple[Matrix, ...], axes: Axes) -> tuple[Matrix, ...]:
-        """The values, moved down."""
+        """Shift the values down."""
         values = inputs[0]
         moved = np.full(values.shape[::-1], np.nan).T
         for column in range(values.shape[1]):
@@ -34,7 +34,7 @@ class Lag:
         return (moved,)
 
     def stream(self, inputs: tuple[Matrix, ...], axes: Axes) -> Handle:
-        """A handle that remembers the values since."""
+        """Return a handle that holds the values since."""
         return Window(_oldest, self.lookback, exact=True).stream(inputs, axes)
 
 

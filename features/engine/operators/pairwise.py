@@ -1,4 +1,4 @@
-"""The mean correlation of all pairs of symbols, over the market's last bars."""
+"""Mean correlation of all pairs of symbols over the market's last bars."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from features.engine.arithmetic.moments import FLAT
 from features.engine.operator import SINGLE, Axes, Handle, Matrix, Vector, unknown
 
 CHUNK = 4_000_000
-"""Values that are looked at together in a batch: bounds memory whatever the history."""
+"""Values processed together in a batch; bounds memory for any length of history."""
 
 
 @dataclass(frozen=True, slots=True)
 class AverageCorrelation:
-    """The mean of the correlations of all pairs of symbols over the last `length` bars of the market.
+    """Mean of the correlations of all pairs of symbols over the market's last `length` bars.
 
     Unlike in a `Window`, bars are those of the market: a symbol that lacks one of the last `length` is left
-    out, so that pairs are always of the same moments. Constant series are left out too. The mean is given
-    to every symbol with a bar; NaN if there are fewer than two series.
+    out, so that pairs always cover the same moments. Constant series are left out too. Every symbol with a
+    bar gets the mean; NaN if there are fewer than two series.
     """
 
     length: int
@@ -30,11 +30,11 @@ class AverageCorrelation:
 
     @property
     def lookback(self) -> int:
-        """The window's length."""
+        """Length of the window."""
         return self.length
 
     def batch(self, inputs: tuple[Matrix, ...], axes: Axes) -> tuple[Matrix, ...]:
-        """Over every window of the market's bars."""
+        """Compute over every window of the market's bars."""
         values = np.ascontiguousarray(inputs[0])
         result = unknown(values.shape)
         if len(values) < self.length:
@@ -50,7 +50,7 @@ class AverageCorrelation:
         return (result,)
 
     def stream(self, inputs: tuple[Matrix, ...], axes: Axes) -> Handle:
-        """A handle that holds the market's last bars."""
+        """Return a handle with the market's last bars."""
         return _PairwiseHandle(self.length, inputs[0])
 
 
@@ -61,17 +61,17 @@ class _PairwiseHandle:
         self._last[:, length - kept.shape[1] :] = kept
 
     def update(self, inputs: tuple[Vector, ...], time: np.datetime64) -> tuple[Vector, ...]:
-        """Take in one bar."""
+        """Append one bar and compute the mean correlation."""
         self._last = np.concatenate([self._last[:, 1:], inputs[0][:, None]], axis=1)
         found = mean_of_pairs(self._last[None])
         return (np.where(np.isfinite(inputs[0]), found[0], np.nan),)
 
 
 def mean_of_pairs(windows: Matrix) -> Vector:
-    """Windows `[T, N, length]` to the mean correlation of their pairs, `[T]`.
+    """Compute the mean correlation of the pairs in windows `[T, N, length]`, `[T]`.
 
-    With z the n standardised series, the correlations of all ordered pairs add up to |sum of z|^2 - n, so
-    the cost is linear in the symbols.
+    With z the n standardised series, the correlations of all ordered pairs sum to |sum of z|^2 - n, so the
+    cost is linear in the number of symbols.
     """
     whole = np.isfinite(windows).all(axis=-1, keepdims=True)
     known = np.where(whole, windows, 0.0)

@@ -1,4 +1,4 @@
-"""Operators without a past: of each bar by itself, of all symbols at one bar, and of the bar's time."""
+"""Stateless operators: of each bar, of all symbols at one bar, or of the bar's time."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from features.engine.operator import SINGLE, Axes, Handle, Matrix, Vector, bundl
 
 @dataclass(frozen=True, slots=True)
 class Pointwise:
-    """`function(*values)` of each bar by itself: arrays of one shape in, one or several of it out.
+    """`function(*values)` of each bar separately: arrays of one shape in, one or several of that shape out.
 
-    A result that is not finite, as of a division by zero, is NaN.
+    A result that is not finite, as of a division by zero, becomes NaN.
     """
 
     function: Callable[..., Any]
@@ -26,23 +26,23 @@ class Pointwise:
     cross: bool = False
 
     def batch(self, inputs: tuple[Matrix, ...], axes: Axes) -> tuple[Matrix, ...]:
-        """The function of all bars."""
+        """Apply the function to all bars."""
         with np.errstate(all="ignore"):
             results = bundle(self.function(*inputs))
         here = present((*inputs, *results))
         return results if here.all() else tuple(np.where(here, result, np.nan) for result in results)
 
     def stream(self, inputs: tuple[Matrix, ...], axes: Axes) -> Handle:
-        """A handle; there is nothing to remember."""
+        """Return a stateless handle."""
         return _Memoryless(self, axes.symbols)
 
 
 @dataclass(frozen=True, slots=True)
 class Cross:
-    """`function(*rows)` of all symbols at one bar: `[T, N]` in and out, each row by itself.
+    """`function(*rows)` of all symbols at one bar: `[T, N]` in and out, each row separately.
 
-    Inputs are NaN where a symbol has no bar, and so must the outputs be. If `exact`, only what does not
-    depend on an order of summation may be used: comparisons, counts, sorts.
+    Inputs are NaN where a symbol has no bar, and outputs must be too. If `exact`, the function may only use
+    operations that do not depend on an order of summation: comparisons, counts, sorts.
     """
 
     function: Callable[..., Any]
@@ -52,12 +52,12 @@ class Cross:
     cross: bool = True
 
     def batch(self, inputs: tuple[Matrix, ...], axes: Axes) -> tuple[Matrix, ...]:
-        """The function of all bars."""
+        """Apply the function to all bars."""
         with np.errstate(all="ignore"):
             return bundle(self.function(*(np.ascontiguousarray(values) for values in inputs)))
 
     def stream(self, inputs: tuple[Matrix, ...], axes: Axes) -> Handle:
-        """A handle; there is nothing to remember."""
+        """Return a stateless handle."""
         return _Memoryless(self, axes.symbols)
 
 
@@ -65,7 +65,7 @@ class Cross:
 class Clocked:
     """`function(times)` of the bars' closes in UTC (`datetime64[ns]`, `[T]`): one or several float64 `[T]`.
 
-    Its input says where a symbol has a bar, and is not looked at otherwise.
+    Its input only marks where a symbol has a bar.
     """
 
     function: Callable[[Timestamps], Any]
@@ -75,13 +75,13 @@ class Clocked:
     cross: bool = False
 
     def batch(self, inputs: tuple[Matrix, ...], axes: Axes) -> tuple[Matrix, ...]:
-        """The function of all closes, for every symbol with a bar."""
+        """Apply the function to all closes, for every symbol with a bar."""
         here = present(inputs)
         results = bundle(self.function(axes.times))
         return tuple(np.where(here, np.asarray(result, np.float64)[:, None], np.nan) for result in results)
 
     def stream(self, inputs: tuple[Matrix, ...], axes: Axes) -> Handle:
-        """A handle; there is nothing to remember."""
+        """Return a stateless handle."""
         return _Memoryless(self, axes.symbols)
 
 
@@ -90,7 +90,7 @@ class _Memoryless:
         self._operator, self._symbols = operator, symbols
 
     def update(self, inputs: tuple[Vector, ...], time: np.datetime64) -> tuple[Vector, ...]:
-        """The batch of one bar."""
+        """Run the batch on one bar."""
         axes = Axes(np.array([time], dtype="datetime64[ns]"), self._symbols)
         results = self._operator.batch(tuple(values[None] for values in inputs), axes)
         return tuple(result[0] for result in results)

@@ -1,4 +1,4 @@
-"""Recursions: a state that is carried from bar to bar. The batch is the stream, run over history."""
+"""Recursions: a state updated bar by bar; the batch is the stream, run over history."""
 
 from __future__ import annotations
 
@@ -18,11 +18,38 @@ Step = Callable[[State, tuple[Vector, ...]], tuple[State, tuple[Vector, ...]]]
 
 @dataclass(frozen=True, slots=True)
 class Recursive:
-    """`step(state, inputs)` gives the next state and the outputs, for all symbols at once.
+    """Operator with a state: `step(state, inputs)` returns the next state and the outputs of all symbols.
 
-    `start(n)` is the state of `n` symbols before their first bar: arrays whose leading axis is the
-    symbol's. `step` returns new arrays and is given NaN for symbols without a bar, whose state is then
-    kept as it was. Outputs are NaN before a symbol has `lookback` bars.
+    Parameters
+    ----------
+    start : callable
+        `start(n)` returns the state of `n` symbols before their first bar: arrays with the symbol as leading
+        axis.
+    step : callable
+        Takes the state and one float64 `[n]` for each input, and returns the next state and the outputs. It
+        returns new arrays. It is given NaN for symbols without a bar, whose state is then kept unchanged.
+    outputs : tuple of str, default ("value",)
+        Names of the outputs.
+    lookback : int, default 1
+        Bars of a symbol until its first output; NaN before.
+    exact : bool, default True
+        Whether batch and stream agree to the last bit.
+    cross : bool, default False
+        Whether a step reads other symbols.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from features.engine.operator import Axes
+    >>> from features.engine.operators.recursive import Recursive
+    >>> def step(state, inputs):
+    ...     total = state[0] + inputs[0]
+    ...     return (total,), (total,)
+    >>> times = np.arange("2020-01-01", "2020-01-04", dtype="datetime64[D]").astype("datetime64[ns]")
+    >>> running_sum = Recursive(lambda symbols: (np.zeros(symbols),), step)
+    >>> close = np.array([[1.0], [2.0], [4.0]])
+    >>> running_sum.batch((close,), Axes.of(times, ("A",)))[0].ravel().tolist()
+    [1.0, 3.0, 7.0]
     """
 
     start: Start
@@ -33,11 +60,11 @@ class Recursive:
     cross: bool = False
 
     def batch(self, inputs: tuple[Matrix, ...], axes: Axes) -> tuple[Matrix, ...]:
-        """The stream over all bars."""
+        """Run the stream over all bars."""
         return _RecursiveHandle(self, len(axes.symbols)).run(inputs)
 
     def stream(self, inputs: tuple[Matrix, ...], axes: Axes) -> Handle:
-        """A handle that has seen these bars."""
+        """Return a handle whose state covers these bars."""
         handle = _RecursiveHandle(self, len(axes.symbols))
         handle.run(inputs)
         return handle
@@ -50,7 +77,7 @@ class _RecursiveHandle:
         self._seen = np.zeros(symbols, dtype=np.int64)
 
     def run(self, inputs: tuple[Matrix, ...]) -> tuple[Matrix, ...]:
-        """Every bar of `[T, N]` inputs, one after the other."""
+        """Step through every bar of `[T, N]` inputs."""
         shape = inputs[0].shape
         results = tuple(unknown(shape) for _ in self._recursion.outputs)
         rows = [np.ascontiguousarray(values) for values in inputs]
@@ -64,7 +91,7 @@ class _RecursiveHandle:
         return results
 
     def update(self, inputs: tuple[Vector, ...], time: np.datetime64) -> tuple[Vector, ...]:
-        """Take in one bar."""
+        """Update the state by one bar."""
         here = present(inputs)
         with np.errstate(all="ignore"):
             return self._advance(inputs, here, bool(here.all()))

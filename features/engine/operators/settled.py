@@ -1,4 +1,4 @@
-"""Masks a series until it has settled: its first values depend on where history happens to begin."""
+"""Mask of a series until it has settled and no longer depends on where history begins."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from features.engine.operator import SINGLE, Axes, Handle, Matrix, Vector
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """Its input, less each symbol's first `skip` finite values, which become NaN."""
+    """The input without each symbol's first `skip` finite values, which become NaN."""
 
     skip: int
     outputs: tuple[str, ...] = SINGLE
@@ -20,16 +20,16 @@ class Settled:
 
     @property
     def lookback(self) -> int:
-        """The values that are skipped, and the first that is kept."""
+        """Skipped values, and the first one kept."""
         return self.skip + 1
 
     def batch(self, inputs: tuple[Matrix, ...], axes: Axes) -> tuple[Matrix, ...]:
-        """The input with the first values of each symbol masked."""
+        """Mask the first values of each symbol."""
         values = inputs[0]
         return (np.where(np.isfinite(values).cumsum(axis=0) > self.skip, values, np.nan),)
 
     def stream(self, inputs: tuple[Matrix, ...], axes: Axes) -> Handle:
-        """A handle that has counted the finite values of these bars."""
+        """Return a handle with the count of finite values in these bars."""
         return _SettledHandle(self.skip, np.isfinite(inputs[0]).sum(axis=0))
 
 
@@ -38,7 +38,7 @@ class _SettledHandle:
         self._skip, self._seen = skip, seen
 
     def update(self, inputs: tuple[Vector, ...], time: np.datetime64) -> tuple[Vector, ...]:
-        """The input at one more bar, NaN for symbols that have not settled."""
+        """Return the input at one more bar, NaN for symbols that have not settled."""
         values = inputs[0]
         self._seen = self._seen + np.isfinite(values)
         return (np.where(self._seen > self._skip, values, np.nan),)

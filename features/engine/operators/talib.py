@@ -1,4 +1,4 @@
-"""The adapter of TA-Lib: its batch functions, and its stream handles that repeat them to the last bit."""
+"""Adapter for TA-Lib: its batch functions, and stream handles that match them to the last bit."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from features.engine.operator import SINGLE, Axes, Handle, Matrix, Vector, prese
 
 @dataclass(frozen=True)
 class Talib:
-    """TA-Lib's `function` with its `parameters`; inputs are handed over in their order.
+    """TA-Lib's `function` with its `parameters`; inputs are passed in their order.
 
-    With `ages`, outputs that TA-Lib gives as places in the whole array, which depend on where history begins,
-    become the number of the symbol's bars since that place (0 for the bar itself).
+    TA-Lib returns some outputs as indices into the whole array, which depend on where history begins. With
+    `ages` these become the number of the symbol's bars since that index (0 for the bar itself).
     """
 
     function: str
@@ -29,13 +29,13 @@ class Talib:
 
     @cached_property
     def outputs(self) -> tuple[str, ...]:
-        """TA-Lib's names of the outputs; an only one is `value`."""
+        """Names of the outputs as in TA-Lib; a single one is `value`."""
         names = tuple(self._info.output_names)
         return names if len(names) > 1 else SINGLE
 
     @cached_property
     def lookback(self) -> int:
-        """Bars for the first value, that bar included."""
+        """Bars until the first value, that bar included."""
         return int(self._info.lookback) + 1
 
     @property
@@ -45,7 +45,7 @@ class Talib:
         return abstract.Function(self.function, **self.parameters)
 
     def batch(self, inputs: tuple[Matrix, ...], axes: Axes) -> tuple[Matrix, ...]:
-        """TA-Lib's function over each symbol's bars."""
+        """Run TA-Lib's function over each symbol's bars."""
         import talib
 
         function = getattr(talib, self.function)
@@ -63,13 +63,13 @@ class Talib:
             for result, values in zip(results, found if isinstance(found, tuple) else (found,), strict=True):
                 result[rows, column] = np.arange(len(values)) - values if self.ages else values
                 if values.dtype != np.float64:
-                    # Whole numbers have no NaN: TA-Lib fills the bars before the first value with 0.
+                    # Integers have no NaN: TA-Lib fills the bars before the first value with 0.
                     first = np.arange(len(result))[rows][: self.lookback - 1]
                     result[first, column] = np.nan
         return results
 
     def stream(self, inputs: tuple[Matrix, ...], axes: Axes) -> Handle:
-        """One of TA-Lib's handles for each symbol."""
+        """Return a handle with one TA-Lib handle for each symbol."""
         here = present(inputs)
         return _TalibHandle(
             [
@@ -85,7 +85,7 @@ class _TalibHandle:
         self._symbols, self._outputs = symbols, outputs
 
     def update(self, inputs: tuple[Vector, ...], time: np.datetime64) -> tuple[Vector, ...]:
-        """Carry each symbol that has a bar on by one."""
+        """Update each symbol that has a bar."""
         bars = zip(*(values.tolist() for values in inputs), strict=True)
         absent = _nothing(self._outputs)
         if present(inputs).all():
@@ -102,7 +102,7 @@ class _TalibHandle:
 
 
 class _SymbolHandle:
-    """One symbol's handle; until history suffices to open it, the bars so far."""
+    """TA-Lib handle of one symbol; collects bars until there are enough to open it."""
 
     __slots__ = ("_handle", "_operator", "_place", "_waiting", "update")
 
@@ -143,12 +143,12 @@ class _SymbolHandle:
         return self._age(self._handle.update(*bar))
 
     def _age(self, places: Any) -> Any:
-        """Bars since the place or places that TA-Lib gives."""
+        """Return the bars since the index or indices that TA-Lib returns."""
         if isinstance(places, tuple):
             return tuple(self._place - place for place in places)
         return self._place - places
 
 
 def _nothing(outputs: int) -> Any:
-    """What a handle gives that has no value: a number, or a tuple where there are several."""
+    """Return NaN as a handle would: a number, or a tuple for several outputs."""
     return math.nan if outputs == 1 else (math.nan,) * outputs

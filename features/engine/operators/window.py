@@ -1,4 +1,4 @@
-"""Windows: a pure function of a symbol's last bars. It keeps no state, so it cannot drift."""
+"""Windows: a pure function of a symbol's last bars, without a state that could drift."""
 
 from __future__ import annotations
 
@@ -14,15 +14,37 @@ from features.engine.operator import SINGLE, Axes, Handle, Matrix, Vector, bundl
 Function = Callable[..., Any]
 
 CHUNK = 4_000_000
-"""Values of one input that are looked at together in a batch: bounds memory whatever the history."""
+"""Values of one input processed together in a batch; bounds memory for any length of history."""
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """`function` of the last `length` bars.
+    """Operator that applies `function` to a symbol's last `length` bars.
 
-    It is given one float64 array `[..., length]` for each input, oldest first, and returns `[...]`, or a
-    tuple of those with one for each of `outputs`.
+    Parameters
+    ----------
+    function : callable
+        Takes one float64 array `[..., length]` for each input, oldest first, and returns `[...]`, or a tuple
+        of such arrays with one for each of `outputs`.
+    length : int
+        Bars of a window.
+    outputs : tuple of str, default ("value",)
+        Names of the outputs.
+    exact : bool, default False
+        Whether batch and stream agree to the last bit, which holds if a result does not depend on how many
+        windows are computed together.
+    cross : bool, default False
+        False: a window reads one symbol.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from features.engine.operator import Axes
+    >>> from features.engine.operators.window import Window
+    >>> times = np.arange("2020-01-01", "2020-01-05", dtype="datetime64[D]").astype("datetime64[ns]")
+    >>> close = np.array([[1.0], [2.0], [4.0], [3.0]])
+    >>> Window(lambda bars: bars.max(-1), 3).batch((close,), Axes.of(times, ("A",)))[0].ravel().tolist()
+    [nan, nan, 4.0, 4.0]
     """
 
     function: Function
@@ -33,11 +55,11 @@ class Window:
 
     @property
     def lookback(self) -> int:
-        """The window's length."""
+        """Length of the window."""
         return self.length
 
     def batch(self, inputs: tuple[Matrix, ...], axes: Axes) -> tuple[Matrix, ...]:
-        """The function over every window of every symbol."""
+        """Apply the function to every window of every symbol."""
         here = present(inputs)
         results = tuple(unknown(here.shape) for _ in self.outputs)
         for column in range(here.shape[1]):
@@ -47,11 +69,11 @@ class Window:
         return results
 
     def stream(self, inputs: tuple[Matrix, ...], axes: Axes) -> Handle:
-        """A handle that holds each symbol's last bars."""
+        """Return a handle with each symbol's last bars."""
         return _WindowHandle(self, inputs, len(axes.symbols))
 
     def apply(self, windows: list[Matrix]) -> tuple[Matrix, ...]:
-        """The outputs of the function over `windows`."""
+        """Apply the function to `windows` and return its outputs."""
         with np.errstate(all="ignore"):
             return bundle(self.function(*windows))
 
@@ -68,9 +90,9 @@ class Window:
 
 
 class _WindowHandle:
-    """Each symbol's last bars stand at the end of one stretch of a buffer, `[N, place - length : place]`.
+    """Stream state of a window: each symbol's last bars in a buffer, `[N, place - length : place]`.
 
-    A symbol without a bar has its stretch moved along by one, so the stretches of all stay together.
+    A symbol without a bar has its bars moved along by one, so that those of all symbols stay aligned.
     """
 
     def __init__(self, window: Window, history: tuple[Matrix, ...], symbols: int) -> None:
@@ -88,7 +110,7 @@ class _WindowHandle:
         self._full = bool((self._seen >= self._length).all())
 
     def update(self, inputs: tuple[Vector, ...], time: np.datetime64) -> tuple[Vector, ...]:
-        """Take in one bar; the function of each symbol's window."""
+        """Append one bar and apply the function to each symbol's window."""
         here = present(inputs)
         everywhere = bool(here.all())
         self._append(inputs, here, everywhere)

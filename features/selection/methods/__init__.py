@@ -1,4 +1,4 @@
-"""Methods of selection: each scores the candidates on the training part.
+"""Selection methods: each scores the candidates on the training part.
 
-A method sees nothing after the split date. `method` has them by name.
+A method reads nothing after the split date. `method` lists them by name.
 """

@@ -1,4 +1,4 @@
-"""Recursive elimination: the feature that a model would miss least goes, again and again."""
+"""Recursive feature elimination with a ridge regression."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from features.selection.training_part import TrainingPart
 
 
 def elimination(part: TrainingPart, seed: int = 0) -> Vector:
-    """How long each feature stayed, `[F]`, from `1 / F` for the first to go to 1 for the last.
+    """Score features by the round in which they are eliminated, `[F]`.
 
-    Each round fits a ridge regression on the features left and drops the one of least weight; features
-    are scaled, so weights compare (Guyon and others 2002).
+    Scores go from `1 / F` (first) to 1 (last). Each round fits a ridge regression on the remaining features
+    and drops the one of least weight; features are scaled, so weights are comparable (Guyon and others 2002).
     """
-    del seed  # Rounds leave nothing to chance.
+    del seed  # Deterministic: the seed is not used.
     equations = NormalEquations.of(part, range(len(part)))
     spread = np.sqrt(np.maximum(np.diag(equations.gram), 0.0))
     left = np.arange(len(part.names))

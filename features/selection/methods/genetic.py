@@ -1,4 +1,4 @@
-"""A genetic search over sets of features: sets that foretell later folds best are crossed and changed."""
+"""Genetic search over sets of features: sets that predict later folds best are crossed and mutated."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ Places = npt.NDArray[np.intp]
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """What a search may spend: `generations` of `population` sets of at most `size` features.
+    """Limits of a search: `generations` of `population` sets of at most `size` features.
 
-    No more than `generations * population` sets are ever tried.
+    At most `generations * population` sets are evaluated.
     """
 
     population: int = 100
@@ -30,10 +30,11 @@ class Budget:
 
 
 def genetic(part: TrainingPart, seed: int = 0, budget: Budget | None = None) -> Vector:
-    """How often each feature is in the best sets found, weighted by the sets' fitness, `[F]` from 0 to 1.
+    """Score features by their frequency in the best sets, weighted by fitness, `[F]` from 0 to 1.
 
-    A set's fitness is the mean correlation of its ridge regression with the label on purged folds that
-    come after what it was fitted on, less a little for each feature. Holland 1975; same seed, same answer.
+    The fitness of a set is the mean correlation of its ridge regression with the label on purged folds after
+    the training rows, less a small penalty for each feature (Holland 1975). The same seed gives the same
+    result.
     """
     budget = budget or Budget()
     search = _Search(part, budget, np.random.default_rng(seed))
@@ -47,7 +48,7 @@ def genetic(part: TrainingPart, seed: int = 0, budget: Budget | None = None) -> 
 
 
 class _Search:
-    """The sets tried so far, each with its fitness."""
+    """Sets evaluated so far, with their fitness."""
 
     def __init__(self, part: TrainingPart, budget: Budget, chance: np.random.Generator) -> None:
         self._budget, self._chance, self._count = budget, chance, len(part.names)
@@ -58,12 +59,12 @@ class _Search:
         self._known: dict[tuple[int, ...], float] = {}
 
     def drawn(self) -> tuple[int, ...]:
-        """A set at random, of one to `size` features."""
+        """Draw a random set of one to `size` features."""
         size = int(self._chance.integers(1, min(self._budget.size, self._count) + 1))
         return tuple(sorted(self._chance.choice(self._count, size, replace=False).tolist()))
 
     def fitness(self, places: tuple[int, ...]) -> float:
-        """See `genetic`; each set is judged once."""
+        """Evaluate a set as described in `genetic`, once."""
         if places not in self._known:
             chosen = np.array(places, dtype=np.intp)
             found = [test.correlation(chosen, train.ridge(chosen)) for train, test in self._folds]
@@ -71,7 +72,7 @@ class _Search:
         return self._known[places]
 
     def child(self, parents: list[tuple[int, ...]]) -> tuple[int, ...]:
-        """Each feature of two parents with even chance; then perhaps one more, one less or another."""
+        """Cross two parents, taking each feature with even chance, and perhaps add, drop or replace one."""
         first, second = (parents[int(self._chance.integers(len(parents)))] for _ in range(2))
         pool = sorted(set(first) | set(second))
         kept = {one for one in pool if (one in first and one in second) or self._chance.random() < 0.5}
@@ -84,7 +85,7 @@ class _Search:
         return tuple(sorted(kept))
 
     def frequencies(self) -> Vector:
-        """The share of each feature in the best tenth of all sets that foretell anything."""
+        """Return the share of each feature in the best tenth of all sets with predictive power."""
         ordered = sorted(self._known.items(), key=lambda one: (-one[1], one[0]))
         best = [one for one in ordered[: max(len(ordered) // 10, self._budget.elite)] if one[1] > 0]
         found = np.zeros(self._count)

@@ -1,4 +1,4 @@
-"""The lasso: few features with weight, the penalty chosen on folds of time."""
+"""Lasso: sparse linear weights, with the penalty chosen on purged time folds."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ PENALTIES = 60
 
 
 def lasso(part: TrainingPart, seed: int = 0) -> Vector:
-    """Sizes of the weights, `[F]`, at the penalty that errs least on purged, time-ordered folds.
+    """Score features by absolute weight, `[F]`, at the penalty with the least error on purged time folds.
 
-    Tibshirani 1996, by the path of Efron and others 2004. All are 0 where no weights at all err least.
+    Tibshirani 1996, by the path of Efron and others 2004. All are 0 if the empty model has the least error.
     """
-    del seed  # The path leaves nothing to chance.
+    del seed  # Deterministic: the seed is not used.
     whole = NormalEquations.of(part, range(len(part)))
     largest = float(np.abs(whole.projection).max(initial=0.0))
     if not largest > 0:
@@ -34,12 +34,12 @@ def lasso(part: TrainingPart, seed: int = 0) -> Vector:
 
 
 def _path(equations: NormalEquations, penalties: Vector) -> Matrix:
-    """Weights `[penalties, F]`; between its knots the path is straight, so reading it there is exact."""
+    """Return weights `[penalties, F]`; exact, because the path is linear between its knots."""
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import lars_path_gram
 
     with warnings.catch_warnings():
-        # Of features that are nearly the same the path takes one and says that it left the others out.
+        # The path warns when it drops near-duplicates of a feature it took.
         warnings.simplefilter("ignore", ConvergenceWarning)
         knots, _, weights = lars_path_gram(
             Xy=equations.projection.copy(),

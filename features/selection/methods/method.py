@@ -1,4 +1,4 @@
-"""The methods by name: each gives every candidate a score on the training part, and more is better."""
+"""Selection methods by name: each scores every candidate on the training part, higher is better."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from features.selection.training_part import TrainingPart
 
 @dataclass(frozen=True, slots=True)
 class Method:
-    """`score(part, seed)` gives float64 `[F]`, and more is better; `says` what it is."""
+    """`score(part, seed)` returns float64 `[F]`, higher is better; `says` describes the score."""
 
     score: Callable[[TrainingPart, int], Vector]
     says: str
 
 
 def information(part: TrainingPart, seed: int = 0) -> Vector:
-    """The size of each candidate's mean information coefficient, `[F]`."""
+    """Score features by the absolute mean information coefficient, `[F]`."""
     del seed
     return np.abs(mean(part.coefficients))
 
@@ -48,7 +48,7 @@ METHODS: Mapping[str, Method] = MappingProxyType(
 
 
 def chosen(names: Sequence[str]) -> tuple[str, ...]:
-    """The methods called `names`, all for none; `InputError` for one that is unknown or there twice."""
+    """Return the methods called `names`, all if empty. Raises `InputError` for unknown or repeated names."""
     for name in names:
         if name not in METHODS:
             raise UnknownNameError("method", name, METHODS)

@@ -1,4 +1,4 @@
-"""Mutual information: how much a feature says of the label, straight or bent."""
+"""Mutual information of features and label, linear or not."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ BINS = 8
 
 
 def mutual_information(part: TrainingPart, seed: int = 0) -> Vector:
-    """In nats, `[F]`, between each feature in eight equally full bins and whether a symbol does better
-    than half of its bar's symbols.
+    """Score features by mutual information in nats, `[F]`.
 
-    Better or worse, and not by how much: a volatility says a lot of how far a symbol will be from the
-    others, and nothing of on which side. The bias of counting, `(rows of bins - 1) (columns - 1) / (2 rows)`
-    (Miller 1955), is taken off, and what falls below zero by that is 0: a feature that says nothing.
+    Measured between each feature in eight equally full bins and whether a symbol does better than half of its
+    bar's symbols. The direction alone counts, not the size: a volatility predicts how far a symbol will be
+    from the others, but not on which side. The counting bias, `(rows of bins - 1) (columns - 1) / (2 rows)`
+    (Miller 1955), is subtracted, and negative results become 0.
     """
-    del seed  # Counts leave nothing to chance.
+    del seed  # Deterministic: the seed is not used.
     rows, _ = part.rows_between(range(len(part)))
     better = (part.target > universe_median(part.target))[part.labelled].astype(np.intp)
     return np.array([_information(_bins(rows[:, place]), better) for place in range(rows.shape[1])])
 
 
 def _bins(values: npt.NDArray[np.floating]) -> npt.NDArray[np.intp]:
-    """Each value's bin; equal values share one."""
+    """Return each value's bin; equal values share one."""
     edges = np.quantile(values, np.linspace(0, 1, BINS + 1)[1:-1])
     return np.searchsorted(np.unique(edges), values, side="right")
 

@@ -16,15 +16,15 @@ from features.selection.training_part import TrainingPart
 FOLDS = 3
 TREES, LEAVES, LEAST_IN_LEAF, RATE = 60, 8, 200, 0.05
 MOST_ROWS = 40_000
-"""Rows of a fold that trees are grown on or tested with; of more, every second, third … bar is taken."""
+"""Maximum rows of a fold for growing or testing trees; of more, every second, third … bar is taken."""
 REPEATS = 2
 
 
 def permutation(part: TrainingPart, seed: int = 0) -> Vector:
-    """The information coefficient lost, `[F]`, on purged folds that come after what was trained on.
+    """Score features by the information coefficient lost, `[F]`, on purged folds after the training rows.
 
-    Breiman 2001. A feature is shuffled within each bar: what it says of a bar as a whole stays, and it
-    is not asked to foretell that. One thread, so that any machine grows the same trees.
+    Breiman 2001. A feature is shuffled within each bar: what it tells about a bar as a whole is kept, since
+    it need not predict that. Trees are grown in one thread, so that any machine grows the same ones.
     """
     from sklearn.ensemble import HistGradientBoostingRegressor
     from threadpoolctl import threadpool_limits
@@ -58,7 +58,7 @@ def _lost(part: TrainingPart, fold: Fold, trees: list[Any], chance: np.random.Ge
         own = features[..., place].copy()
         for _ in range(REPEATS):
             features[..., place] = chance.permuted(own, axis=1)
-            # Only trees that split on the feature can say anything else now.
+            # Only trees that split on the feature can change their prediction.
             changed = sum(_score(trees[one], features) - scores[one] for one in touched)
             lost[place] += (before - _coefficient(whole + changed, labels, labelled)) / REPEATS
         features[..., place] = own
@@ -70,7 +70,7 @@ def _coefficient(scores: Matrix, labels: Matrix, labelled: npt.NDArray[np.bool_]
 
 
 def _users(trees: list[Any]) -> dict[int, list[int]]:
-    """The trees that split on a feature, by feature: shuffling one that none splits on changes nothing."""
+    """Return the trees that split on each feature: shuffling changes no others."""
     found: dict[int, list[int]] = {}
     for number, nodes in enumerate(trees):
         for place in set(nodes["feature_idx"][nodes["is_leaf"] == 0].tolist()):
@@ -79,7 +79,7 @@ def _users(trees: list[Any]) -> dict[int, list[int]]:
 
 
 def _score(nodes: Any, features: Panel) -> Matrix:
-    """What one tree says of `features` `[T, N, F]`, `[T, N]`: each row goes down to its leaf."""
+    """Return the prediction of one tree for `features` `[T, N, F]`, `[T, N]`."""
     rows = features.reshape(-1, features.shape[2])
     leaf, value, place = nodes["is_leaf"] != 0, nodes["value"], nodes["feature_idx"]
     here = np.zeros(len(rows), dtype=np.intp)

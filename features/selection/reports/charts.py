@@ -1,4 +1,4 @@
-"""The charts of the report: methods beside each other, what says the same, and what it said over time."""
+"""Charts of the report: methods side by side, similar candidates, and coefficients over time."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _SIGNED = "{:+.3f}".format
 
 
 def methods(selected: Selected) -> str:
-    """How each method ranks the best candidates, and what each thinks most of."""
+    """Show how each method ranks the best candidates, and its top scores."""
     count = len(selected.candidates)
     worst = max(count - 1, 1)
     best = selected.order[:SEEN_BY_METHODS]
@@ -53,7 +53,7 @@ def _importance(selected: Selected, method: str) -> str:
 
 
 def likeness(selected: Selected) -> str:
-    """The correlation of the best candidates, ordered by cluster."""
+    """Show the correlation of the best candidates, ordered by cluster."""
     shown = set(selected.order[:CORRELATED])
     ordered = [int(place) for place in selected.clusters.order if int(place) in shown]
     of, taken = selected.clusters.of, set(selected.taken)
@@ -76,7 +76,7 @@ def likeness(selected: Selected) -> str:
 
 
 def over_time(selected: Selected) -> str:
-    """Information coefficients by stretch of time, and summed."""
+    """Show information coefficients by period, and summed."""
     stable, names = selected.stability, selected.candidates.names
     flipping = [place for place in selected.order if stable.flips[place]][:5]
     places = selected.taken + flipping

@@ -1,4 +1,4 @@
-"""The outcome in a folder: the set as settings, the ranking as a table, and the report to look at."""
+"""Output files of a selection: the set as settings, the ranking as tables, and the report."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ SETTINGS, PARQUET, CSV, REPORT = "features.toml", "ranking.parquet", "ranking.cs
 
 
 def settings(selected: Selected) -> str:
-    """The chosen set as TOML for `alphaloop.toml`; it has the same hash when it is read."""
-    # A TOML string between double quotes is written as JSON writes one.
+    """Return the chosen set as TOML for `alphaloop.toml`; read back, it has the same hash."""
+    # Double-quoted TOML strings have the syntax of JSON.
     lines = [f"  {json.dumps(text)}," for text in selected.feature_set.texts]
     return "\n".join(
         [
@@ -31,9 +31,9 @@ def settings(selected: Selected) -> str:
 
 
 def write(selected: Selected, folder: Path) -> tuple[Path, ...]:
-    """Write settings, table (Parquet and CSV) and report into `folder`, which is made; their paths.
+    """Write settings, table (Parquet and CSV) and report into `folder`, and return their paths.
 
-    `InputError` for a folder that cannot be written to.
+    The folder is created. Raises `InputError` if it cannot be written.
     """
     from pyarrow import csv, parquet
 

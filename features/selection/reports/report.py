@@ -1,4 +1,4 @@
-"""The report: what was chosen and why, what chance would have found, and what became of it, as one page."""
+"""Report of a selection as one page: the choice, what chance would find, and the held-out period."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _SIGNED = "{:+.3f}".format
 
 
 def report(selected: Selected) -> str:
-    """The page as HTML that stands alone."""
+    """Return the page as self-contained HTML."""
     count, tried = len(selected.feature_set), selected.chance.tried
     return page.page(
         title="Selection of features",

@@ -1,4 +1,4 @@
-"""What the outcome comes to, in words that promise nothing."""
+"""One-paragraph summary of a selection."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from features.selection.selection import Selected
 
 
 def verdict(selected: Selected) -> str:
-    """Whether the best candidate is more than the best of as many blind ones."""
+    """State whether the best candidate exceeds the best of as many candidates without skill."""
     chance = selected.chance
     found = (
         f"The best of {chance.tried} candidates, {chance.name}, has a mean information coefficient of "

@@ -1,5 +1,5 @@
-"""Feast's side of the store: its connection, its definitions, and its Redis.
+"""Feast's side of the store: its connection, its definitions, and its Redis store.
 
-The repository that Feast's command works on is a folder written by `features.store.feast.folder`: Feast runs
-every Python file in it.
+The repository that Feast's command works on is a separate folder, written by `features.store.feast.folder`,
+because Feast runs every Python file in it.
 """

@@ -1,6 +1,6 @@
-"""The door to Feast: its own store over our files or our Redis, and what its errors mean.
+"""Adapter for Feast: opens its store over our files or our Redis, and translates its errors.
 
-Feast takes seconds to import, so it is imported when a store is first used, and lean.
+Feast takes seconds to import, so it is imported when a store is first used, without its optional parts.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ REMEDY = "make it with: alphaloop features build, then alphaloop features materi
 
 
 def open_feast(folder: Path, online: str | OnlineAddress = "sqlite") -> Any:
-    """Feast's own store over the files in `folder`; `MissingPartError` if Feast is not installed."""
+    """Open Feast's store over the files in `folder`. Raises `MissingPartError` if Feast is not installed."""
     feast = _imported()
     address = online_address(online)
     folder = folder.resolve()
@@ -36,7 +36,7 @@ def open_feast(folder: Path, online: str | OnlineAddress = "sqlite") -> Any:
 
 
 def definitions() -> Any:
-    """`features.store.feast.definitions`, which says what Feast is told; raises as `open_feast` does."""
+    """Return the module `features.store.feast.definitions`; raises as `open_feast` does."""
     _imported()
     from features.store.feast import definitions as told
 
@@ -48,7 +48,7 @@ def _imported() -> Any:
         with lean_feast():
             import feast
 
-            # What the configuration below names, which Feast imports when it is first used.
+            # Modules named in the configuration below, which Feast would import at first use.
             import feast.infra.offline_stores.duckdb
             import feast.infra.online_stores.sqlite
             import feast.infra.registry.sql
@@ -58,7 +58,7 @@ def _imported() -> Any:
 
 
 def configuration(folder: Path, address: OnlineAddress) -> dict[str, Any]:
-    """What `feature_store.yaml` says of the store in `folder`; there are no credentials in it."""
+    """Return `feature_store.yaml` for the store in `folder`, without credentials."""
     online = {"type": "sqlite", "path": str(folder / ONLINE_FILE)}
     if address.remote:
         store = "features.store.feast.redis_store.FencedRedisOnlineStore"
@@ -66,7 +66,7 @@ def configuration(folder: Path, address: OnlineAddress) -> dict[str, Any]:
     return {
         "project": address.project,
         "provider": "local",
-        # 0 means that definitions are read once: they change only with the code.
+        # 0: definitions are read once, because they change only with the code.
         "registry": {
             "registry_type": "sql",
             "path": f"sqlite:///{folder / REGISTRY_FILE}",
@@ -80,7 +80,7 @@ def configuration(folder: Path, address: OnlineAddress) -> dict[str, Any]:
 
 @contextmanager
 def translated(folder: Path, online: OnlineAddress | None = None) -> Iterator[None]:
-    """Turn what Feast and its databases raise into our errors, with the cause chained."""
+    """Turn errors of Feast and its databases into ours, with the cause chained."""
     import sqlalchemy.exc
     from feast.errors import FeastError, FeastObjectNotFoundException
 

@@ -1,4 +1,4 @@
-"""What Feast is told: the entity, a view for each group of features, the online windows, and the set."""
+"""Feast definitions: the entity, a view for each group of features, online windows, and the service."""
 
 from __future__ import annotations
 
@@ -22,25 +22,25 @@ NO_GROUP = "own"
 def everything(
     feature_set: FeatureSet, files: OfflineFiles, further: Iterable[str] = ()
 ) -> list[Entity | FeatureView | FeatureService]:
-    """All definitions for `feature_set`, whose features lie in `files`; `further` names views of windows."""
+    """Return all definitions for `feature_set` in `files`; `further` names further window views."""
     views = group_views(feature_set, files)
     return [*windows(files, further), *views, service(feature_set, views)]
 
 
 def windows(files: OfflineFiles, further: Iterable[str] = ()) -> list[Entity | FeatureView]:
-    """What is read online: the settings' windows, and those of the views that `further` names."""
+    """Return the definitions for online reads: the settings' windows and the views in `further`."""
     return [symbol(), *(online_view(files.address("windows"), name) for name in (ONLINE_VIEW, *further))]
 
 
 def symbol() -> Entity:
-    """The entity: a symbol of the market."""
+    """Return the entity: a symbol of the market."""
     return Entity(
         name="symbol", join_keys=["symbol"], value_type=ValueType.STRING, description="a symbol of the market"
     )
 
 
 def group_views(feature_set: FeatureSet, files: OfflineFiles) -> list[FeatureView]:
-    """The features of every bar, one float column each, in Parquet files; a view for each group."""
+    """Return a view for each group of features, one float column each, in Parquet files."""
     groups: dict[str, list[Feature]] = {}
     for feature in feature_set.features:
         groups.setdefault(group_of(feature), []).append(feature)
@@ -66,9 +66,9 @@ def group_views(feature_set: FeatureSet, files: OfflineFiles) -> list[FeatureVie
 
 
 def online_view(files: str, name: str = ONLINE_VIEW) -> FeatureView:
-    """The last rows of features of a symbol, packed, with the data and the definitions they come from.
+    """Return the view of a symbol's last rows of features, packed, with data and definition ids.
 
-    Only the streamer writes it; `files` is a source that Feast asks for and nobody reads.
+    Only the streamer writes it; `files` is a source that Feast requires and nobody reads.
     """
     return FeatureView(
         name=name,
@@ -99,7 +99,10 @@ def online_view(files: str, name: str = ONLINE_VIEW) -> FeatureView:
 
 
 def service(feature_set: FeatureSet, views: list[FeatureView]) -> FeatureService:
-    """The whole set under its hash; models name it, and the order of their inputs is in its tags."""
+    """Return the whole set as a feature service named by its hash.
+
+    Models refer to that name; the tag `order` holds the order of their inputs.
+    """
     return FeatureService(
         name=service_name(feature_set.hash),
         features=views,
@@ -113,12 +116,12 @@ def service(feature_set: FeatureSet, views: list[FeatureView]) -> FeatureService
 
 
 def group_of(feature: Feature) -> str:
-    """The catalogue's group of the first indicator in the feature's formula."""
+    """Return the catalogue group of the first indicator in the feature's formula."""
     indicator = _first_indicator(feature.column)
     try:
         return catalogue.find(indicator).group if indicator else NO_GROUP
     except UnknownNameError:
-        # An indicator of the user's own, which only the set knows.
+        # A user-defined indicator, which only the set knows.
         return NO_GROUP
 
 

@@ -1,4 +1,4 @@
-"""A folder that Feast's own command and pages work on, made from the settings."""
+"""Repository folder for Feast's own command and pages, made from the settings."""
 
 from __future__ import annotations
 
@@ -27,30 +27,31 @@ globals().update({f"defined_{place}": one for place, one in enumerate(definition
 
 
 def write(settings: Settings, folder: Path | None = None) -> Path:
-    """Write the repository of the settings' feature set into `folder`, by default beside Feast's registry.
+    """Write a Feast repository of the settings' feature set into `folder`; return the folder.
 
-    `feast -c FOLDER apply`, `feast -c FOLDER ui` and the others then work on the store that serving reads.
-    No credentials are written: Redis' come from `REDIS_PASSWORD`. Returns the folder.
+    By default it lies beside Feast's registry. `feast -c FOLDER apply`, `feast -c FOLDER ui` and other
+    commands then work on the store that serving reads. No credentials are written: those of Redis come from
+    `REDIS_PASSWORD`.
     """
     import yaml
 
     folder = (folder or settings.paths.feast / "repo").resolve()
     store = settings.paths.feast.resolve()
     wanted = settings.features
-    told = yaml.safe_dump(configuration(store, online_address(wanted.online)), sort_keys=False)
+    configuration_text = yaml.safe_dump(configuration(store, online_address(wanted.online)), sort_keys=False)
     choice = wanted.model_dump(mode="json", include={"set", "formulas", "files", "offline"})
     choice["files"] = [str(Path(file).resolve()) for file in wanted.files]
     if wanted.offline and not wanted.offline.startswith(SCHEME):
         choice["offline"] = str(Path(wanted.offline).resolve())
     choice |= {"store": str(store)}
     text = json.dumps(choice, indent=2, sort_keys=True) + "\n"
-    for name, content in ((CONFIGURATION, told), (DEFINITIONS, _PROGRAM), (CHOICE, text)):
+    for name, content in ((CONFIGURATION, configuration_text), (DEFINITIONS, _PROGRAM), (CHOICE, text)):
         _write(folder / name, content)
     return folder
 
 
 def definitions_of(folder: Path) -> list[Any]:
-    """Everything that Feast is told of the set in `folder`, which `write` made."""
+    """Return the Feast definitions of the set in `folder`, which `write` made."""
     file = folder / CHOICE
     if not file.is_file():
         raise MissingStateError(f"there is no {file}; make it with: alphaloop features repo")
@@ -58,7 +59,7 @@ def definitions_of(folder: Path) -> list[Any]:
     store = Path(choice.pop("store"))
     settings = Settings(home=store.parent, features=FeatureSettings(**choice))
     defined = FeatureStore.from_settings(settings)
-    # What Feast is not told of when it applies, it drops: those a streamer may be writing now.
+    # Feast deletes what is missing from an apply, and a streamer may be writing further views now.
     return defined.definitions(defined.further)
 
 

@@ -1,9 +1,9 @@
-"""Import Feast without three things that nobody here asks for.
+"""Import Feast without three side effects that are not needed here.
 
-Feast imports torch for its tensors, which was half of a server's memory and a second of its start. It has
-typeguard read, check and recompile the source of its classes, which was four seconds of six. And it makes a
+Feast imports torch for its tensors, which was half of a server's memory and a second of its start. It makes
+typeguard read, check and recompile the source of its classes, which was four seconds of six. And it creates a
 temporary folder for the metrics of a feature server of several processes, which a killed process leaves
-behind, and names it in the environment, where `prometheus_client` and the process's children find it: from
+behind. It puts that folder into the environment, where `prometheus_client` and child processes find it: from
 then on counters of different registries share their values.
 """
 
@@ -19,12 +19,12 @@ from types import ModuleType
 from typing import Any
 
 TORCH_WRAPPER = "feast.torch_wrapper"
-# Where Feast finds both of them set, be it to nothing, it makes no folder.
+# Feast creates no folder if both are set, even to an empty value.
 METRICS_FOLDERS = ("PROMETHEUS_MULTIPROCESS_DIR", "PROMETHEUS_MULTIPROC_DIR")
 
 
 class LazyTorch(ModuleType):
-    """In the place of Feast's own wrapper, with the same names: imports torch when it is asked for."""
+    """Replacement of Feast's own wrapper, with the same names: imports torch only at first use."""
 
     @property
     def TORCH_AVAILABLE(self) -> bool:
@@ -33,13 +33,13 @@ class LazyTorch(ModuleType):
 
     @staticmethod
     def get_torch() -> Any:
-        """The module; raises `ImportError` where it cannot be imported."""
+        """Return the torch module. Raises `ImportError` if it cannot be imported."""
         return importlib.import_module("torch")
 
 
 @contextmanager
 def lean_feast() -> Iterator[None]:
-    """Within it Feast is imported lean; what was imported of it before stays as it is."""
+    """Import Feast lean within the block; modules imported before stay as they are."""
     sys.modules.setdefault(TORCH_WRAPPER, LazyTorch(TORCH_WRAPPER))
     with ExitStack() as stack:
         stack.enter_context(_without_run_time_type_checks())
@@ -65,7 +65,7 @@ def _without_run_time_type_checks() -> Iterator[None]:
 @contextmanager
 def _without_metrics_folder() -> Iterator[None]:
     try:
-        # It asks the environment once, when it is imported, whether values are shared between processes.
+        # It reads the environment once, at import, to decide whether processes share values.
         import prometheus_client  # noqa: F401
     except ImportError:
         yield
@@ -80,7 +80,7 @@ def _without_metrics_folder() -> Iterator[None]:
 
 
 def _unchecked(target: Any = None, **options: Any) -> Any:
-    """In the place of `typeguard.typechecked`, as a decorator with options or without: changes nothing."""
+    """Replace `typeguard.typechecked`, with or without options, by a decorator that changes nothing."""
     if target is not None:
         return target
     identity: Callable[[Any], Any] = lambda decorated: decorated  # noqa: E731

@@ -1,7 +1,7 @@
-"""Feast's online store on Redis, with what Feast's own leaves open closed.
+"""Feast's online store on Redis, with fenced and atomic writes.
 
-Feast's store asks for the timestamps of rows and then writes them, in two steps: of two writers the older
-can come last. It drops a row of a timestamp that is stored already, so that a bar cannot be written again,
+Feast's own store reads the timestamps of rows and then writes them, in two steps: of two writers the older
+may come last. It drops a row with a timestamp that is stored already, so that a bar cannot be written again,
 and it reads symbol by symbol, so that a write can fall between. Here the lease, the check and the write of
 all symbols are one script, and a read is one transaction. Keys, fields and values are Feast's.
 """
@@ -24,7 +24,7 @@ from features.store.online_address import OnlineAddress, online_address
 from features.store.redis_lease import RedisLease, connect, translated_redis
 
 TYPE = "features.store.feast.redis_store.FencedRedisOnlineStore"
-# Bars are compared as texts: numbers of Lua have 53 bits.
+# Bars are compared as text, because numbers in Lua have 53 bits.
 _DIGITS, _MIDDLE = 20, 2**63
 _WRITE = """
 local bar, replace, width = ARGV[3], ARGV[4], tonumber(ARGV[5])
@@ -43,11 +43,12 @@ Row = tuple[Any, dict[str, Any], datetime, datetime | None]
 
 
 class FencedRedisOnlineStoreConfig(RedisOnlineStoreConfig):
-    """`connection_string` is redis://host:port/db, without credentials: see
-    `features.store.online_address`.
+    """Configuration of the fenced store.
+
+    `connection_string` is redis://host:port/db, without credentials: see `features.store.online_address`.
     """
 
-    # The second name is that of releases before 0.2: a repository on disk may hold it.
+    # Releases before 0.2 wrote the second name into repositories on disk.
     type: Literal[
         "features.store.feast.redis_store.FencedRedisOnlineStore",
         "features.repo.redis_store.FencedRedisOnlineStore",
@@ -55,7 +56,7 @@ class FencedRedisOnlineStoreConfig(RedisOnlineStoreConfig):
 
 
 class FencedRedisOnlineStore(RedisOnlineStore):
-    """Readable by everybody; written under a lease alone, one bar at a time."""
+    """Redis store that anyone may read; written only under a lease, one bar at a time."""
 
     _client: Any = None
     _address: OnlineAddress | None = None
@@ -63,7 +64,7 @@ class FencedRedisOnlineStore(RedisOnlineStore):
     _replace = False
 
     def use(self, address: OnlineAddress) -> None:
-        """Connect to `address`, which may carry credentials that the configuration has not."""
+        """Connect to `address`, which may carry credentials that the configuration lacks."""
         self._address = address
 
     def fence(self, lease: RedisLease, replace: bool) -> None:
@@ -77,9 +78,10 @@ class FencedRedisOnlineStore(RedisOnlineStore):
         data: Sequence[Row],
         progress: Callable[[int], Any] | None,
     ) -> None:
-        """Write rows of one bar, all or none. `DataError` if one of them is newer already.
+        """Write the rows of one bar, all or none.
 
-        `LeaseLostError` if another writer took over, `InputError` without a lease.
+        Raises `DataError` if a stored row is newer, `LeaseLostError` if another writer took over, and
+        `InputError` without a lease or for rows of several bars.
         """
         if self._lease is None:
             raise InputError("windows are written by the streamer alone; use alphaloop features materialize")
@@ -124,18 +126,18 @@ class FencedRedisOnlineStore(RedisOnlineStore):
 
 
 def _fields(view: str, row: Row) -> list[str | bytes]:
-    """Names and values of the fields of one row, as Feast lays them out."""
+    """Return names and values of the fields of one row, in Feast's layout."""
     _, values, moment, _ = row
     stamp = Timestamp()
     stamp.FromDatetime(moment)
-    found: list[str | bytes] = [f"_ts:{view}", stamp.SerializeToString()]
+    fields: list[str | bytes] = [f"_ts:{view}", stamp.SerializeToString()]
     for name, value in values.items():
-        found += [_mmh3(f"{view}:{name}"), value.SerializeToString()]
-    return found
+        fields += [_mmh3(f"{view}:{name}"), value.SerializeToString()]
+    return fields
 
 
 def _ordinal(moment: datetime) -> str:
-    """A bar as a text that sorts as bars do."""
+    """Return a bar's time as text that sorts in time order."""
     nanoseconds = int(to_datetime64(moment).astype("datetime64[ns]").astype(np.int64))
     return f"{nanoseconds + _MIDDLE:0{_DIGITS}d}"
 

@@ -1,4 +1,4 @@
-"""What things are called that Feast is told of. Unlike the definitions themselves they need no Feast."""
+"""Names of Feast views and services; importable without Feast."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ _FURTHER_VIEW = ONLINE_VIEW + "_"
 
 
 def further_view(made: Made) -> str:
-    """The name of the view of windows that are made of another set, or universe, than the settings'."""
+    """Return the name of the view of windows of another set, or universe, than the settings'."""
     return _FURTHER_VIEW + "_".join(part[:12] for part in (made.feature_set, made.universe) if part)
 
 
 def is_further(view: str) -> bool:
-    """Whether a view has that kind of name."""
+    """Return whether `view` is the name of a view of further windows."""
     return view.startswith(_FURTHER_VIEW)
 
 
 def service_name(set_hash: str) -> str:
-    """What a feature set's service is called."""
+    """Return the name of a feature set's service."""
     return f"set_{set_hash[:12]}"

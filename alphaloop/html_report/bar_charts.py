@@ -1,4 +1,4 @@
-"""Bars: a histogram of measured values, and a list of quantities as bars."""
+"""Bar charts: a histogram of measured values, and named quantities as bars."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Label = Callable[[float], str]
 
 
 def quantile(values: Sequence[float], share: float) -> float:
-    """The value below which `share` of `values` lies, by linear interpolation; NaN for none."""
+    """Return the quantile at `share` by linear interpolation; NaN without values."""
     ordered = sorted(values)
     if not ordered:
         return math.nan
@@ -41,7 +41,10 @@ def histogram(
     bins: int = 48,
     tail: float = 0.995,
 ) -> str:
-    """How often values occur. The last bar gathers all above the quantile `tail`; `marks` are lines."""
+    """Draw the distribution of `values` as a histogram.
+
+    The last bar counts all values above the quantile `tail`; `marks` are vertical lines with names.
+    """
     finite = [value for value in values if math.isfinite(value)]
     if not finite:
         return '<p class="nothing">Nothing was measured.</p>'
@@ -89,7 +92,7 @@ def _draw_histogram(
 
 
 def bars(entries: Sequence[tuple[str, float]], *, label: Label = "{:g}".format) -> str:
-    """Named quantities, one line each, the bar as long as the quantity is large."""
+    """Draw named quantities, one line each, with bars in proportion."""
     largest = max((value for _, value in entries), default=0.0) or 1.0
     lines = [
         f'<li><span>{escape(name)}</span><i style="--share:{max(value, 0) / largest:.4f}"></i>'

@@ -1,6 +1,6 @@
-"""Every process checks first that all rooms come from one root.
+"""A check, first in every process, that all packages come from one folder.
 
-The rooms have plain names (`models`, `features`), so a folder of the user's may shadow one. A child
+The packages have plain names (`models`, `features`), so a folder of the user's may shadow one. A child
 started in such a folder would silently import the wrong package and report success.
 """
 
@@ -25,10 +25,11 @@ ROOMS = (
     "loop",
     "cli",
 )
+"""Top-level packages of alphaloop."""
 
 
 def check() -> None:
-    """Raise `ShadowedRoomError` unless every room that is found lies beside this one."""
+    """Raise `ShadowedRoomError` unless every package found lies beside `alphaloop`."""
     root = Path(__file__).resolve().parents[2]
     for room in ROOMS:
         origin = _origin(room)

@@ -1,4 +1,4 @@
-"""The feature sets of versions: what is computed for them, wherever it is computed again."""
+"""Feature sets of the model versions in rollouts, wherever features are computed again."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ log = logging.getLogger(__name__)
 
 
 def feature_set_for(card: Card, known: FeatureSet) -> FeatureSet:
-    """The set that the version of `card` was trained on: `known`, the settings', or what the card defines.
+    """Return the feature set that the version of `card` was trained on.
 
-    A definition may use the indicators of the user's own that `known` does. Raises
-    `FeatureSetMismatchError` where the card has none, or it means something else here than in training.
+    It is `known`, the settings' feature set, or the one that the card defines. A definition may use the
+    user's own indicators that `known` has. Raises `FeatureSetMismatchError` where the card has no definition,
+    or the definition has another hash here than in training.
     """
     if card.feature_set == known.hash:
         return known
@@ -44,23 +45,24 @@ def feature_set_for(card: Card, known: FeatureSet) -> FeatureSet:
 
 
 class SetsInUse:
-    """What the versions in rollouts are scored on, asked for as often as rollouts may have changed.
+    """The feature sets and symbols that the versions in rollouts need.
 
-    Each answer is feature sets, and the symbols of each: `symbols`, but where a set has ranks, then the
-    version's universe. A version that is not known enough, or of whose universe some has no bars here, is
-    left out, and the log says so once; one of another market, of whose universe nothing is here, is no
-    affair of whoever asks. Where a rollout document cannot be read, that model's last one counts.
+    Call it as often as rollouts may have changed. Each result is a list of feature sets with their symbols:
+    the given `symbols`, or the version's universe if the set ranks symbols. Versions whose card cannot be
+    used, or whose universe has symbols without bars here, are left out and logged once. Versions whose
+    universe has no symbol in `symbols` belong to another market and are ignored silently. Where a rollout
+    document cannot be read, the last one of that model counts.
     """
 
     def __init__(self, registry: Registry, known: FeatureSet, symbols: tuple[str, ...]) -> None:
         self._registry, self._known, self._symbols = registry, known, symbols
-        # Neither a version's card nor what it takes ever changes.
+        # Cached for good, because the card and the inputs of a version never change.
         self._needs: dict[tuple[str, str], Further | None] = {}
         self._documents: dict[str, RolloutDocument] = {}
         self._told: dict[str, str] = {}
 
     def __call__(self) -> list[Further]:
-        """As they are now; raises as `Registry.rollouts` does."""
+        """Return the current feature sets and their symbols; errors are those of `Registry.rollouts`."""
         found: dict[tuple[str, tuple[str, ...]], FeatureSet] = {}
         for document in self._read():
             versions = (document.champion, document.challenger, document.baseline)
@@ -82,7 +84,7 @@ class SetsInUse:
         return self._documents.values()
 
     def _of(self, model: str, version: str) -> Further | None:
-        """What one version is scored on; None where it gets nothing."""
+        """Return the inputs of one version; None where it gets no features."""
         key = model, version
         if key not in self._needs:
             try:
@@ -94,7 +96,7 @@ class SetsInUse:
         return self._needs[key]
 
     def _tell(self, who: str, what: str) -> None:
-        """Once, until it is something else."""
+        """Log `what` about `who` once, until it changes."""
         if self._told.get(who) != what:
             self._told[who] = what
             log.warning("%s", what)
@@ -107,7 +109,7 @@ class SetsInUse:
 
 
 def _universe(card: Card, features: FeatureSet, symbols: tuple[str, ...]) -> tuple[str, ...]:
-    """What the features are computed over; raises `DataError` where there are no bars of some of it."""
+    """Return the symbols to compute features over; raise `DataError` if some have no bars."""
     ranked = features.graph.cross and card.universe
     if not ranked or set(card.universe) == set(symbols):
         return symbols

@@ -1,4 +1,4 @@
-"""The broker: where orders go and fills come from. One file a broker in `trading.brokers`."""
+"""Brokers: the interface to send orders and receive fills, and the registry of brokers."""
 
 from __future__ import annotations
 
@@ -16,41 +16,62 @@ from trading.execution.corporate_actions import Entitled
 
 
 class Broker(Protocol):
-    """Takes orders and reports their fills."""
+    """A venue that takes orders and reports their fills; one file each in `trading.brokers`."""
 
     def submit(self, orders: Sequence[Order]) -> None:
-        """Take `orders`. An id that was taken before is ignored, so that a retry cannot double an order."""
+        """Take `orders`, ignoring an id that was taken before, so that a retry cannot double an order."""
         ...
 
     def follow(self, action: Entitled) -> None:
-        """Follow a corporate action that takes effect before the next fills.
+        """Apply a corporate action that takes effect before the next fills.
 
-        `action.orders` are what is left of the symbol's open orders, in new units; others of the symbol
-        are dropped. A venue that converts orders by itself has nothing to do.
+        `action.orders` are the remaining open orders of the symbol, in new units; its other open orders are
+        cancelled. A venue that converts orders by itself does nothing.
         """
         ...
 
     def on_bar(self, bars: Slice) -> list[Fill]:
-        """The fills since the last call, each reported once; `bars` came after the orders were decided."""
+        """Return the fills since the last call, each once; `bars` are later than the orders' decision."""
         ...
 
 
 class BrokerFactory(Protocol):
-    """What a broker's module defines as `BROKER`: usually the class itself."""
+    """The value that a broker's module defines as `BROKER`, usually the class itself."""
 
     def __call__(self, costs: CostModel) -> Broker:
-        """Open the broker; `costs` are booked by those that simulate fills."""
+        """Open the broker; `costs` are used by brokers that simulate fills."""
         ...
 
 
 def names() -> list[str]:
-    """The brokers that are installed: the modules of `trading.brokers` that define `BROKER`."""
+    """List the installed brokers: the modules of `trading.brokers` that define `BROKER`."""
     modules = pkgutil.iter_modules(trading.brokers.__path__)
     return sorted(module.name for module in modules if _factory(module.name) is not None)
 
 
 def find(name: str) -> BrokerFactory:
-    """The broker called `name`; raises `UnknownNameError` if there is none."""
+    """Return the factory of the broker called `name`.
+
+    Parameters
+    ----------
+    name : str
+        Name of the broker, as `paper`.
+
+    Returns
+    -------
+    BrokerFactory
+        A callable that opens the broker with a cost model.
+
+    Raises
+    ------
+    UnknownNameError
+        For a name that no broker has; the message lists the known names.
+
+    Examples
+    --------
+    >>> find("paper").__name__
+    'PaperBroker'
+    """
     known = {module.name for module in pkgutil.iter_modules(trading.brokers.__path__)}
     factory = _factory(name) if name in known else None
     if factory is None:

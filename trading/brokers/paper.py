@@ -1,4 +1,4 @@
-"""The paper broker: fills every order whole at the next obtainable price, and keeps its own account."""
+"""The paper broker: simulates fills at the next obtainable price, with an account of its own."""
 
 from __future__ import annotations
 
@@ -16,10 +16,15 @@ from trading.execution.corporate_actions import Entitled
 
 
 class PaperBroker:
-    """Fills at the open of the next bar, else at its close; without a price, or at a disputed one, it waits.
+    """A simulated broker that fills whole orders at the next bar's open, else at its close.
 
-    `cash` (what the account paid and received) and `positions` are kept apart from the engine's books,
-    so that the two can be reconciled.
+    An order without a price, or with a disputed one, stays open. `cash` (the sum of the account's payments)
+    and `positions` are kept apart from the engine's books, so that the two can be reconciled.
+
+    Parameters
+    ----------
+    costs : CostModel
+        Costs of each fill.
     """
 
     def __init__(self, costs: CostModel) -> None:
@@ -30,14 +35,14 @@ class PaperBroker:
         self._open: dict[str, Order] = {}
 
     def submit(self, orders: Sequence[Order]) -> None:
-        """Take `orders`; one whose id is known is ignored."""
+        """Take `orders`; a known id is ignored."""
         for order in orders:
             if order.client_order_id not in self._known:
                 self._known.add(order.client_order_id)
                 self._open[order.client_order_id] = order
 
     def follow(self, action: Entitled) -> None:
-        """Hold and pay what the books do, and replace the symbol's open orders by those in new units."""
+        """Book the corporate action as the engine does, and replace the symbol's open orders."""
         held = self.positions.get(action.symbol)
         if held:
             self.positions[action.symbol] = held + action.growth
@@ -51,7 +56,7 @@ class PaperBroker:
                 del self._open[name]
 
     def on_bar(self, bars: Slice) -> list[Fill]:
-        """Fill what was decided before this bar and has a price in it."""
+        """Fill the orders that were decided before this bar and have a price in it."""
         if not self._open:
             return []
         prices = dict(zip(bars.symbols, obtainable(bars).tolist(), strict=True))

@@ -1,4 +1,4 @@
-"""Bars: of one symbol, of all symbols at one time, and of many symbols over time.
+"""Bars: of one symbol, of all symbols at one time, and over time.
 
 Stored bars have the columns of `BARS_SCHEMA`: one row per symbol and timestamp, sorted by timestamp and then
 symbol. `timestamp` is the close of the bar in UTC. Prices are as traded, and `adjustment` is the factor to
@@ -39,9 +39,12 @@ PRICE_COLUMNS = ("open", "high", "low", "close")
 ROUNDING = 1e-6
 """Relative difference below which two prices of one bar are equal: rounding (float32 has 6e-8)."""
 PROVIDER, DISPUTED = "provider", "disputed"
-"""Optional columns of a table of bars: the source of the bar, and whether providers disagree about it."""
+"""Optional columns of a table of bars.
+
+They hold the source of the bar, and a flag for bars about which the providers disagree.
+"""
 CALENDAR = b"alphaloop.calendar"
-"""Key in a table's schema metadata under which the trading calendar of its days is stored."""
+"""Key of the trading calendar in the metadata of a table's schema."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Models: from a dataset to a registered ONNX file that has passed the promotion gate.
+"""Models: from a dataset to a registered and judged ONNX file.
 
 Here live the dataset and its labels, the model families (`models.zoo`, one file each), tuning and training,
 walk-forward evaluation and the promotion gate, ONNX export with its fidelity check, and the registry.

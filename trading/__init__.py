@@ -1,10 +1,11 @@
-"""Trading: from a forecast to a fill, with one engine for backtest, paper and live trading.
+"""Trading: from a forecast to a fill, by one engine.
 
-Here live strategies (scores to weights), capital sleeves, risk limits, execution (netting of orders and
-allocation of fills), brokers (`trading.brokers`, one file each), the engine, the backtest and recovery.
+Backtest, paper and live trading share the engine. Here live strategies (scores to weights), capital sleeves,
+risk limits, execution (netting of orders and allocation of fills), brokers (`trading.brokers`, one file
+each), the backtest and recovery.
 
-Clock, feed, forecaster and broker are arguments of the engine, so that a strategy cannot tell backtest, paper
-and live apart. No model is loaded here, and of serving only `serving.client` is imported.
+Clock, feed, forecaster and broker are arguments of the engine, so that a strategy cannot distinguish
+backtest, paper and live trading. No model is loaded here, and of serving only `serving.client` is imported.
 
 Bars and forecasts come in; orders go to the broker, and decisions, orders and fills to the journal.
 """

@@ -153,7 +153,7 @@ def metrics(equity: npt.ArrayLike, timestamps: Timestamps | None = None) -> Metr
 
 
 def _returns(curve: Vector) -> Vector:
-    """Return the return of each bar; 0 after the bar in which a book was ruined."""
+    """Return the return of each bar; 0 after the book's ruin."""
     before = np.where(np.minimum.accumulate(curve)[:-1] > 0, curve[:-1], np.inf)
     returns: Vector = np.where(np.isfinite(before), curve[1:] / before - 1.0, 0.0)
     return returns

@@ -19,7 +19,10 @@ class Broker(Protocol):
     """A venue that takes orders and reports their fills; one file each in `trading.brokers`."""
 
     def submit(self, orders: Sequence[Order]) -> None:
-        """Take `orders`, ignoring an id that was taken before, so that a retry cannot double an order."""
+        """Take `orders`, except those with an id that was taken before.
+
+        So a retry cannot double an order.
+        """
         ...
 
     def follow(self, action: Entitled) -> None:
@@ -31,7 +34,10 @@ class Broker(Protocol):
         ...
 
     def on_bar(self, bars: Slice) -> list[Fill]:
-        """Return the fills since the last call, each once; `bars` are later than the orders' decision."""
+        """Return the fills since the last call, each once.
+
+        `bars` are later than the decisions of the open orders.
+        """
         ...
 
 

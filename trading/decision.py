@@ -271,7 +271,10 @@ def _lots(
 
 
 def _exact(lots: list[int], held: list[Decimal]) -> list[int]:
-    """Limit sales in `lots` to what is held, where floats cannot count the units of a tiny price."""
+    """Limit the sales in `lots` to what is held.
+
+    Floats cannot count the units of a tiny price exactly.
+    """
     if max(map(abs, lots), default=0) < _MAX_EXACT_LOTS:
         return lots
     return [max(one, -int(quantity.scaleb(-_LOT_EXPONENT))) for one, quantity in zip(lots, held, strict=True)]

@@ -1,7 +1,7 @@
-"""The trading engine: one bar after the other, the same in backtest, paper and live trading.
+"""The trading engine, which processes one bar after the other.
 
-Each bar: book the broker's fills, request forecasts, decide, journal the decision and its orders, and only
-then send them. Only journaled decisions are executed.
+Backtest, paper and live trading use the same engine. Each bar: book the broker's fills, request forecasts,
+decide, journal the decision and its orders, and only then send them. Only journaled decisions are executed.
 """
 
 from __future__ import annotations
@@ -194,7 +194,10 @@ class TradingEngine:
         return self.last
 
     def resubmit(self) -> list[Order]:
-        """Send every open order again, under its own id; the broker ignores those that it has."""
+        """Send every open order again, under its own id.
+
+        The broker ignores those that it has.
+        """
         orders = [one.order for one in self.portfolio.working.values() if one.order is not None]
         self._broker.submit(orders)
         return orders

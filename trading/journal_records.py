@@ -61,7 +61,10 @@ def fill_body(fill: Fill, decision_id: str, allocation: Allocation) -> dict[str,
 
 
 def cross_body(change: Working, price: Decimal, bars: Slice) -> dict[str, Any]:
-    """Return the body of a `cross` record: changes that cancelled out between sleeves, without an order."""
+    """Return the body of a `cross` record.
+
+    It holds changes that cancelled out between sleeves, without an order.
+    """
     return {
         "decision_id": change.decision_id,
         "symbol": change.symbol,

@@ -15,7 +15,10 @@ from alphaloop.journal.store import Journal
 from trading.redecide import rule_of
 
 SESSION = "session"
-"""Kind of the record that a run begins with, before it stores a bar: see `session_body`."""
+"""Kind of the record that a run begins with; see `session_body`.
+
+It is written before the run stores a bar.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +34,10 @@ class Progress:
 
 
 def session_body(source: str, snapshot: str, known_to: datetime, first: datetime | None) -> dict[str, Any]:
-    """Return the body of a `session` record: the data before the first bar to decide, and that bar."""
+    """Return the body of a `session` record.
+
+    It holds the data before the first bar to decide, and that bar.
+    """
     return {
         "source": source,
         "snapshot": snapshot,

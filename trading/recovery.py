@@ -78,7 +78,10 @@ class _Ledger:
             del self.open[key]
 
     def _convert(self, body: dict[str, Any]) -> None:
-        """Apply a corporate action: the symbol's open changes are those of the record, in new units."""
+        """Apply a corporate action to the symbol's open changes.
+
+        The record lists the open changes in new units.
+        """
         self.booked.append(body)
         left = {one["decision_id"]: tuple(map(Decimal, one["wanted"])) for one in body["open"]}
         for key in [key for key in self.open if key[1] == body["symbol"]]:

@@ -19,7 +19,10 @@ RULES: Mapping[int, Callable[[Mapping[str, Any]], Decision]] = {
     FIRST_RULE: rule_1.decide,
     RULE: _decide_now,
 }
-"""Every rule that a journal may name, as a function from the body of a decision to the decision."""
+"""Every rule that a journal may name.
+
+Each is a function from the body of a decision to the decision.
+"""
 
 
 def rule_of(body: Mapping[str, Any]) -> int:

@@ -24,7 +24,10 @@ import numpy.typing as npt
 Vector = npt.NDArray[np.float64]
 
 MIN_SPLIT = 1.2
-"""Smallest step, up or down, that can be a split; smaller stock dividends count as money."""
+"""Smallest step, up or down, that can be a split.
+
+Smaller stock dividends are paid out in money.
+"""
 MAX_SPLIT_TERM = 10
 """Largest whole number in a split such as 7:4; `n:1` and `1:n` may be larger."""
 MAX_SPLIT = 10_000
@@ -37,9 +40,15 @@ What remains of the step is a dividend of the same day.
 WHOLE_SPLIT_TOLERANCE = 0.03
 """The same tolerance for `n:1` and `1:n`, which have no other ratios near them."""
 MIN_PAYMENT = 5e-4
-"""Smallest payment beside a split, as a share of the price; less is rounding of the factor."""
+"""Smallest payment beside a split, as a share of the price.
+
+Anything less is the rounding of the factor.
+"""
 MIN_STEP = 1e-7
-"""Smallest relative change of the factor that is an action; less is rounding of stored numbers."""
+"""Smallest relative change of the factor that is a corporate action.
+
+Anything less is the rounding of stored numbers.
+"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,7 +54,10 @@ def heatmap(chart: Heatmap) -> str:
 
 
 def _frame(chart: Heatmap, width: int, longest: int, room: int) -> Frame:
-    """Return a frame as high as the rows need; a square where columns repeat the rows."""
+    """Return a frame as high as the rows need.
+
+    Where the columns are the rows, the cells are squares.
+    """
     character = STRONG if chart.marked else CHARACTER
     left = min(int(max(min(len(name), longest) for name in chart.rows) * character) + 18, room)
     across = width - left - 8

@@ -31,10 +31,10 @@ _SAME_COLOUR = {"muted": "two"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Series:
-    """A line; `x` are ISO dates or numbers, and a `y` that is None or not finite leaves a gap.
+    """A line of a chart; `x` are ISO dates or numbers.
 
-    `tone` is one of the style sheet's colours: `one` … `ten`, `good`, `bad`, `warn`, `muted`. A chart changes
-    the colour of a line if an earlier line has the same.
+    A `y` that is None or not finite leaves a gap. `tone` is one of the style sheet's colours: `one` … `ten`,
+    `good`, `bad`, `warn`, `muted`. A chart changes the colour of a line if an earlier line has the same.
     """
 
     name: str
@@ -125,7 +125,7 @@ def line_chart(chart: LineChart) -> str:
 
 
 def _told_apart(series: Sequence[Series]) -> list[Series]:
-    """Give each line a colour of its own, or dashes if there are more lines than colours."""
+    """Give each line its own colour, or dashes where colours run out."""
     found, taken = list[Series](), set[tuple[str, bool]]()
     for one in series:
         own = (_SAME_COLOUR.get(one.tone, one.tone), one.dashed)
@@ -139,7 +139,10 @@ def _told_apart(series: Sequence[Series]) -> list[Series]:
 
 
 def _label_room(chart: LineChart) -> int:
-    """Return the pixels right of the plot for the last values, without labels if there are many lines."""
+    """Return the pixels right of the plot for the last values.
+
+    With many lines there are no such labels.
+    """
     if len(chart.series) > 4:
         return 16
     longest = max((len(chart.label(one.points()[-1][1])) for one in chart.series if one.points()), default=0)

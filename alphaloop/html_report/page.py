@@ -1,4 +1,4 @@
-"""The page of a report, and the blocks of text and figures that it consists of.
+"""The page of a report, and its blocks of text and figures.
 
 Every function returns HTML with its text escaped. The page contains its own style sheet, loads nothing from
 the network and runs no script.
@@ -33,7 +33,7 @@ class Column:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cell:
-    """A cell of a table with a colour (`good`, `bad`), or with HTML instead of text."""
+    """A cell of a table with a colour (`good`, `bad`), or with HTML content."""
 
     text: str = ""
     tone: str = ""
@@ -74,7 +74,7 @@ def section(heading: str, lead: str, *blocks: str) -> str:
 
 
 def panel(*blocks: str, heading: str = "", badge_html: str = "", note: str = "") -> str:
-    """Render a framed block, optionally with a heading, a badge beside it and a note below."""
+    """Render a framed block, optionally with heading, badge and note."""
     head = f"<h3>{escape(heading)} {badge_html}</h3>" if heading else ""
     return f'<div class="panel">{head}{paragraph(note)}{"".join(blocks)}</div>'
 

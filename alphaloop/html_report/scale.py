@@ -32,7 +32,7 @@ class Scale:
 
 
 def position(value: Coordinate) -> float:
-    """Return the number of an x value: the day of an ISO date or timestamp, or the number itself."""
+    """Convert an x value to a number; ISO dates and timestamps count in days."""
     return float(date.fromisoformat(value[:10]).toordinal()) if isinstance(value, str) else float(value)
 
 
@@ -42,9 +42,10 @@ def are_dates(values: Sequence[Coordinate]) -> bool:
 
 
 def value_ticks(low: float, high: float, count: int, label: Callable[[float], str]) -> list[Tick]:
-    """Return about `count` round values in `[low, high]`: 1, 2, 2.5 or 5 times a power of ten.
+    """Return about `count` round values in `[low, high]`, with labels.
 
-    After Heckbert, "Nice numbers for graph labels", Graphics Gems, 1990.
+    Round values are 1, 2, 2.5 or 5 times a power of ten. After Heckbert, "Nice numbers for graph labels",
+    Graphics Gems, 1990.
     """
     if not high > low:
         return [(low, label(low))]
@@ -56,7 +57,10 @@ def value_ticks(low: float, high: float, count: int, label: Callable[[float], st
 
 
 def date_ticks(low: float, high: float, count: int) -> list[Tick]:
-    """Return firsts of months in `[low, high]`, or days if the span is short; about `count` at most."""
+    """Return at most about `count` firsts of months in `[low, high]`, with labels.
+
+    Over a short span they are days.
+    """
     first, last = date.fromordinal(int(low)), date.fromordinal(int(high))
     for days in _DAY_STEPS:
         if (last - first).days / days <= count:

@@ -1,4 +1,4 @@
-"""SVG elements shared by all charts; each chart is drawn for a wide and for a narrow page.
+"""SVG elements of all charts, each drawn for wide and for narrow pages.
 
 A single scaled drawing would have labels too small to read on a phone.
 """
@@ -100,7 +100,10 @@ def left_axis(ticks: Iterable[Tick], scale: Scale, frame: Frame) -> str:
 
 
 def spread_apart(positions: list[float], gap: float, low: float, high: float) -> list[float]:
-    """Move `positions` as little as needed to be `gap` apart within `low … high`, in their order."""
+    """Move `positions` as little as needed to be `gap` apart.
+
+    They stay in their order and within `low … high`.
+    """
     order = sorted(range(len(positions)), key=positions.__getitem__)
     placed = list(positions)
     previous = low - gap
@@ -114,7 +117,7 @@ def spread_apart(positions: list[float], gap: float, low: float, high: float) ->
 
 
 def first_free_row(rows: list[float], start: float, end: float) -> int:
-    """Return the first row that is free from `start` on, and mark it as used up to `end`."""
+    """Return the first row that is free at `start`, and occupy it until `end`."""
     for index, used in enumerate(rows):
         if start >= used + 6:
             rows[index] = end

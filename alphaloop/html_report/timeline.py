@@ -15,7 +15,7 @@ ROW = 46
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Segment:
-    """One state from `first` to `last`, with its name and a strength of colour (0 … 1)."""
+    """One state from `first` to `last`; `strength` of its colour is 0 … 1."""
 
     first: Coordinate
     last: Coordinate

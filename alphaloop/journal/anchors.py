@@ -102,7 +102,10 @@ class AnchorFile:
         return self.of(stream).last
 
     def _write(self, fields: dict[str, object], *, durable: bool) -> None:
-        """Append one line in a single write, after removing an incomplete one left by a crash."""
+        """Append one line in a single write.
+
+        An incomplete line that a crash left is removed first.
+        """
         line = json.dumps(fields, sort_keys=True).encode("ascii") + b"\n"
         handle = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
         try:

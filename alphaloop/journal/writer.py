@@ -185,7 +185,10 @@ def to_record(row: Mapping[str, Any]) -> Record:
 
 
 def _checked_head(connection: sa.Connection, stream: str, anchor: Anchor | None) -> tuple[int, str]:
-    """Check the chain from the last anchor on; return number and hash of the last record."""
+    """Check the chain from the last anchor on.
+
+    Returns number and hash of the last record.
+    """
     seq, head = (anchor.seq, anchor.hash) if anchor else (0, GENESIS)
     query = sa.select(records).where(records.c.stream == stream, records.c.seq >= seq).order_by(records.c.seq)
     rows = connection.execute(query).mappings().all()

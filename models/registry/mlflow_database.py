@@ -102,7 +102,10 @@ def _connect(database: Path) -> Any:
 
 
 def _create(database: Path) -> None:
-    """Create the tables in a file beside it and rename, so that a killed start leaves nothing half-made."""
+    """Create the database in a file beside it, then rename that.
+
+    A start that is killed leaves no incomplete database.
+    """
     unfinished = database.with_name(f".creating-{os.getpid()}.db")
     unfinished.unlink(missing_ok=True)
     _connect(unfinished)

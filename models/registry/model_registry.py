@@ -147,7 +147,10 @@ class Registry:
         return None if text is None else RolloutDocument.from_json(text)
 
     def rollouts(self) -> dict[str, RolloutDocument | DamagedStoreError]:
-        """Return the rollout document of each model that has one, or the error of reading it."""
+        """Return the rollout document of each model, or the error of reading it.
+
+        Models without a document are left out.
+        """
         with self._vendor() as client:
             found = {one.name: one.tags.get(ROLLOUT_TAG) for one in _all_registered(client)}
         return {model: _parsed(text) for model, text in sorted(found.items()) if text is not None}
@@ -271,7 +274,10 @@ _ABSENT = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE", "NOT_FOUND")
 
 
 def _write_model(folder: Path, content: bytes, card: Card) -> None:
-    """Write an MLflow model folder of the ONNX flavour, with exactly our bytes, and the card."""
+    """Write an MLflow model folder of the ONNX flavour, and the card.
+
+    The ONNX file keeps exactly our bytes, of which the card has the digest.
+    """
     import mlflow.onnx
     import onnx
 

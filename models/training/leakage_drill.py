@@ -10,7 +10,7 @@ from features.compute.batch import FeatureFrame
 
 
 def leaked(frame: FeatureFrame, bars: int) -> FeatureFrame:
-    """Shift the features of `frame` by `bars` bars into the past, so that they leak the future.
+    """Shift features `bars` bars into the past, so that they leak the future.
 
     The last `bars` rows are NaN. A model that is trained and evaluated on the result has seen the outcomes:
     its card looks splendid, because the evaluation has the same leak, and its live scores are worthless.

@@ -197,7 +197,10 @@ def _tune(
     parameters: Parameters | None,
     report: Callable[[str], None],
 ) -> Tuned:
-    """Tune parameters on the bars before the first test, so that no test influences the choice."""
+    """Tune parameters on the bars before the first test.
+
+    So no test influences the choice.
+    """
     given = complete_parameters(family, parameters)
     if parameters is not None:
         return Tuned(given, float("nan"), trials)

@@ -1,4 +1,7 @@
-"""Tuning by Ray Tune and Optuna, on the training part alone; the only importer of Ray Tune."""
+"""Tuning by Ray Tune and Optuna, on the training part alone.
+
+This is the only module that imports Ray Tune.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +33,10 @@ METRIC = "ic"
 """Name of the metric that Ray Tune maximises."""
 
 SHORT_FOLDER = "/tmp"  # noqa: S108 — a private folder is made in it
-"""Folder of Ray's files, short because the path of a Unix socket ends after 107 characters."""
+"""Folder of Ray's files.
+
+It is short because the path of a Unix socket ends after 107 characters.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,12 +67,13 @@ def tune(
     *,
     on_progress: Callable[[str], None] | None = None,
 ) -> Tuned:
-    """Search the best of `trials` sets of parameters on the last part of the dataset's rows.
+    """Search the best of `trials` sets of parameters.
 
-    Everything after `dataset.rows` is removed first. Trials run one after the other, because Optuna's next
-    suggestion depends on the earlier results: so the same seed finds the same parameters. The first trial
-    uses the family's defaults. Ray is not started without trials or without a search space. An existing Ray
-    of this process is used; otherwise one is started and stopped.
+    They are compared on the last part of the dataset's rows; everything after `dataset.rows` is removed
+    first. Trials run one after the other, because Optuna's next suggestion depends on the earlier results: so
+    the same seed finds the same parameters. The first trial uses the family's defaults. Ray is not started
+    without trials or without a search space. An existing Ray of this process is used; otherwise one is
+    started and stopped.
 
     Parameters
     ----------
@@ -104,7 +111,10 @@ def tune(
 
 
 def validation_ic(family: Family, dataset: Dataset, parameters: Parameters, seed: int) -> float:
-    """Return the mean IC on the last part of the rows, after a fit on the purged first part."""
+    """Return the mean IC on a validation part after a purged fit.
+
+    The validation part is the last part of the dataset's rows; the fit is on the bars before it.
+    """
     fold = splits.validation(dataset.rows, dataset.horizon)
     fitted = family.fit(dataset.only(fold.train), parameters, seed)
     scores = score(family, fitted, dataset.frame, fold.test)
@@ -230,7 +240,10 @@ def _domain(domain: Domain) -> Any:
 
 @contextmanager
 def _local_ray() -> Iterator[None]:
-    """Use the Ray of this process, or start one that is removed afterwards with all its files."""
+    """Use the Ray of this process, or start a temporary one.
+
+    A temporary Ray is removed afterwards with all its files.
+    """
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
     # Ray's own default for a new cluster, set explicitly because Ray warns otherwise.

@@ -1,4 +1,4 @@
-"""The paper broker: simulates fills at the next obtainable price, with an account of its own."""
+"""The paper broker, which simulates fills and keeps its own account."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ from trading.execution.corporate_actions import Entitled
 
 
 class PaperBroker:
-    """A simulated broker that fills whole orders at the next bar's open, else at its close.
+    """A simulated broker that fills whole orders at the next obtainable price.
 
-    An order without a price, or with a disputed one, stays open. `cash` (the sum of the account's payments)
-    and `positions` are kept apart from the engine's books, so that the two can be reconciled.
+    That is the next bar's open, else its close. An order without a price, or with a disputed one, stays open.
+    `cash` (the sum of the account's payments) and `positions` are kept separate from the engine's books, so
+    that the two can be reconciled.
 
     Parameters
     ----------

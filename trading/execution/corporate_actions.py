@@ -15,7 +15,10 @@ from trading.execution.netting import LOT, ZERO
 from trading.execution.sleeves import Sleeves, Working
 
 MONEY = Decimal("1e-8")
-"""Smallest step in which entitlements are paid, so that no sleeve gains or loses by a split."""
+"""Smallest step in which entitlements are paid.
+
+It is fine enough that no sleeve gains or loses by a split.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,13 +110,16 @@ def entitle(
 
 
 def convert(change: Working, due: Entitlement) -> Working | None:
-    """Convert the remainder of `change` to the units after the action; None for less than a lot."""
+    """Convert the remainder of `change` to the units after the action.
+
+    None where it is less than a lot.
+    """
     wanted = [_lots(due.units(one)) for one in change.wanted] if due.is_split else change.wanted
     return in_new_units(change, wanted)
 
 
 def in_new_units(change: Working, wanted: Sequence[Decimal]) -> Working | None:
-    """`change` with other quantities `wanted`; None where nothing that can be traded is left of it."""
+    """Replace the quantities of `change` by `wanted`; None where nothing tradable remains."""
     net = sum(wanted, ZERO)
     if change.order is None:
         return Working(change.decision_id, change.symbol, tuple(wanted)) if any(wanted) and not net else None

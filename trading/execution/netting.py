@@ -47,7 +47,10 @@ def share_quantity(filled: Decimal, wanted: Sequence[Decimal]) -> tuple[Decimal,
 
 
 def share_cost(cost: Decimal, quantities: Sequence[Decimal]) -> tuple[Decimal, ...]:
-    """Allocate `cost` to the sleeves by the quantity of each, to the cent; the shares add up to it."""
+    """Allocate `cost` to the sleeves by traded quantity, to the cent.
+
+    The shares add up to `cost`.
+    """
     sizes = [abs(quantity) for quantity in quantities]
     if not any(sizes):
         return (cost, *[ZERO] * (len(sizes) - 1))

@@ -40,7 +40,10 @@ class Book:
         self.traded += abs(notional)
 
     def entitle(self, index: int, quantity: Decimal, paid: Decimal) -> None:
-        """Set the `quantity` of the symbol at `index` after a corporate action, and add the cash `paid`."""
+        """Apply a corporate action to the symbol at `index`.
+
+        `quantity` is held afterwards, and `paid` is added to the cash.
+        """
         self.quantities[index] = quantity
         self.cash += paid
 
@@ -110,7 +113,7 @@ class Sleeves:
         return [Position(symbol, total) for symbol, total in zip(self.symbols, totals, strict=True)]
 
     def expect(self, change: Working) -> None:
-        """Add an open change, which waits for its order's fills or for a price to cross at."""
+        """Add an open change, which waits for fills or for a price."""
         if change.order is None:
             self.crossing.append(change)
         else:

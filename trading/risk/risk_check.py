@@ -22,7 +22,10 @@ from alphaloop.settings.trading import TradingSettings
 Matrix = npt.NDArray[np.float64]
 
 GROSS_TOLERANCE = 0.01
-"""Relative excess of gross that is trimmed without a report: the drift between close and fill."""
+"""Relative excess of gross that is trimmed without a report.
+
+It is the drift between close and fill.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,9 +153,10 @@ class RiskCheck:
     limits: RiskLimits = field(default_factory=RiskLimits)
 
     def drawdown(self, equity: Decimal, peak: Decimal, sleeves: tuple[str, ...]) -> list[Refusal]:
-        """Refuse purchases of every sleeve once the book has lost `max_drawdown` of its highest equity.
+        """Refuse purchases of every sleeve once the book has lost `max_drawdown`.
 
-        This lasts until equity recovers or a person resets the book.
+        The loss is measured from the book's highest equity. The refusal lasts until equity recovers or a
+        person resets the book.
         """
         lost = float(1 - equity / peak) if peak > 0 else 1.0
         if lost < self.limits.max_drawdown:
@@ -186,9 +190,10 @@ class RiskCheck:
         return [Refusal("bar_age", f"missed: the bar is {age} old; the limit is {limit}: no order", sleeves)]
 
     def clock_skew(self, age: timedelta, sleeves: tuple[str, ...]) -> list[Refusal]:
-        """Refuse purchases on a bar that closes later than `max_bar_age` after the engine's clock.
+        """Refuse purchases on a bar from the future.
 
-        A feed whose clock is fast cannot be told from an invented one.
+        That is a bar that closes later than `max_bar_age` after the engine's clock. A feed whose clock runs
+        ahead cannot be distinguished from one with invented bars.
         """
         limit = self.limits.max_bar_age
         if limit is None or -limit <= age:

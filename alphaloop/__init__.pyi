@@ -25,9 +25,9 @@ from .settings.settings import load as load
 from .statistics.matured_labels import information_coefficient as information_coefficient
 
 __all__ = [
+    "BARS_SCHEMA",
     "AllocationPolicy",
     "AlphaloopError",
-    "BARS_SCHEMA",
     "Bar",
     "BarPanel",
     "BookLimits",

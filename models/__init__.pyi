@@ -1,7 +1,6 @@
 from .dataset import Dataset as Dataset
 from .dataset import make_dataset as make_dataset
 from .evaluation.gate import GatePolicy as GatePolicy
-from .evaluation.gate import GateResult as GateResult
 from .evaluation.gate import judge as judge
 from .evaluation.information_coefficient import information_coefficients as information_coefficients
 from .evaluation.information_coefficient import newey_west_tstat as newey_west_tstat
@@ -34,7 +33,6 @@ __all__ = [
     "Fidelity",
     "FittedModel",
     "GatePolicy",
-    "GateResult",
     "Registry",
     "TrainedModel",
     "deflated_sharpe",

@@ -240,8 +240,8 @@ class BarPanel:
         present = np.isfinite(self.close[:, order]).ravel()
 
         def rows(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
-            taken: npt.NDArray[Any] = values[:, order].ravel()[present]
-            return taken
+            selected: npt.NDArray[Any] = values[:, order].ravel()[present]
+            return selected
 
         columns: dict[str, pa.Array] = {
             "symbol": pa.array(np.tile(symbols, len(self))[present], pa.string()),

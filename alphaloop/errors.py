@@ -44,8 +44,8 @@ class UnknownNameError(InputError):
         names = sorted(known)
         shown = ", ".join(names[:24]) + (f", … ({len(names)} in all)" if len(names) > 24 else "")
         known_names = f"known: {shown or 'none yet'}"
-        place = f" in {where}" if where else ""
-        super().__init__(f"unknown {kind} '{value}'{place}; {hint or known_names}")
+        location = f" in {where}" if where else ""
+        super().__init__(f"unknown {kind} '{value}'{location}; {hint or known_names}")
         self.kind, self.value, self.known = kind, value, tuple(names)
 
 

@@ -128,7 +128,22 @@ class Family(Protocol):
         ...
 
     def fit(self, dataset: Dataset, parameters: Parameters, seed: int) -> FittedModel:
-        """Fit on the rows of `dataset`; the same seed gives the same model."""
+        """Fit the model; the same seed gives the same model.
+
+        Parameters
+        ----------
+        dataset : Dataset
+            Features and labels; only the bars of `dataset.rows` may be used.
+        parameters : mapping of str to object
+            A value for each of the default parameters.
+        seed : int
+            Seed of every random number.
+
+        Returns
+        -------
+        FittedModel
+            The fitted model.
+        """
         ...
 
 

@@ -16,27 +16,49 @@ from trading.execution.corporate_actions import Entitled
 
 
 class Broker(Protocol):
-    """A venue that takes orders and reports their fills; one file each in `trading.brokers`."""
+    """A venue that takes orders and reports their fills; one file each in `trading.brokers`.
+
+    To add a broker, implement these three methods and define the class as `BROKER` in a module of
+    `trading.brokers`.
+    """
 
     def submit(self, orders: Sequence[Order]) -> None:
-        """Take `orders`, except those with an id that was taken before.
+        """Take orders, except those with an id that was taken before.
 
         So a retry cannot double an order.
+
+        Parameters
+        ----------
+        orders : sequence of Order
+            Market orders for the next obtainable price.
         """
         ...
 
-    def follow(self, action: Entitled) -> None:
+    def apply_action(self, action: Entitled) -> None:
         """Apply a corporate action that takes effect before the next fills.
 
-        `action.orders` are the remaining open orders of the symbol, in new units; its other open orders are
-        cancelled. A venue that converts orders by itself does nothing.
+        A venue that converts orders by itself does nothing.
+
+        Parameters
+        ----------
+        action : Entitled
+            The action; `action.orders` are the remaining open orders of the symbol, in new units. Its other
+            open orders are cancelled.
         """
         ...
 
     def on_bar(self, bars: Slice) -> list[Fill]:
         """Return the fills since the last call, each once.
 
-        `bars` are later than the decisions of the open orders.
+        Parameters
+        ----------
+        bars : Slice
+            The bars that have just closed, later than the decisions of the open orders.
+
+        Returns
+        -------
+        list of Fill
+            Fills in order of time.
         """
         ...
 

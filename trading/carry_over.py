@@ -38,8 +38,8 @@ class BookState:
 
     def select(self, symbols: tuple[str, ...]) -> BookState:
         """Return the same book over other `symbols`, without the holdings of those left out."""
-        place = {symbol: index for index, symbol in enumerate(self.portfolio.symbols)}
-        indices = [place.get(symbol) for symbol in symbols]
+        index_of = {symbol: index for index, symbol in enumerate(self.portfolio.symbols)}
+        indices = [index_of.get(symbol) for symbol in symbols]
         books = [
             replace(book, quantities=[ZERO if i is None else book.quantities[i] for i in indices])
             for book in self.portfolio.books
@@ -207,8 +207,8 @@ def _shared(books: Sequence[Book], names: Sequence[str]) -> list[Book]:
     columns = zip(*(book.quantities for book in books), strict=True)
     held = [parts(sum(column, ZERO), LOT) for column in columns]
     return [
-        Book(name, cash[place], [column[place] for column in held], costs[place], traded[place])
-        for place, name in enumerate(names)
+        Book(name, cash[index], [column[index] for column in held], costs[index], traded[index])
+        for index, name in enumerate(names)
     ]
 
 

@@ -224,21 +224,21 @@ class TradingEngine:
         if not (np.isfinite(factors) & (factors != known)).any():
             return []
         due = entitlements(self.symbols, known, factors, _floats(self.prices))
-        found = [
+        booked_actions = [
             entitle(self.portfolio, one, price, float(factors[index]), bars.timestamp)
             for index, one in due
             if (price := self.prices[index]) is not None
             and is_concerned(self.portfolio, one.symbol)
             and (self._same_provider(index, bars) or is_seen(one, float(price), bars.close[index]))
         ]
-        if self._writer is not None and found:
-            self._writer.append_many([("corporate_action", one.to_body()) for one in found])
-        for one in found:
+        if self._writer is not None and booked_actions:
+            self._writer.append_many([("corporate_action", one.to_body()) for one in booked_actions])
+        for one in booked_actions:
             book(self.portfolio, one)
         self._know(factors.tolist())
-        for one in found:
-            self._broker.follow(one)
-        return found
+        for one in booked_actions:
+            self._broker.apply_action(one)
+        return booked_actions
 
     def _same_provider(self, index: int, bars: Slice) -> bool:
         """Test whether the symbol's bar is from the same provider as its previous bar.

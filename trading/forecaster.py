@@ -22,7 +22,29 @@ class Forecaster(Protocol):
     """A source of forecasts for one sleeve at one bar."""
 
     def forecast(self, symbols: tuple[str, ...], as_of: datetime, sleeve: str) -> Forecast:
-        """Return scores of `symbols` as of the bar; raise `ServingError` or `StaleFeaturesError`."""
+        """Return a forecast for one sleeve at one bar.
+
+        Parameters
+        ----------
+        symbols : tuple of str
+            Symbols to score.
+        as_of : datetime
+            Close of the bar.
+        sleeve : str
+            Capital sleeve, by which the server routes the request.
+
+        Returns
+        -------
+        Forecast
+            Scores of exactly these symbols at this bar.
+
+        Raises
+        ------
+        ServingError
+            Where the server does not respond in time, or fails.
+        StaleFeaturesError
+            Where features or scores of the bar are missing.
+        """
         ...
 
 

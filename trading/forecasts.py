@@ -50,9 +50,9 @@ class Answer:
     def from_body(cls, body: Mapping[str, Any]) -> Answer:
         """Restore what `to_body` wrote."""
         ids = dict(body["prediction_ids"])
-        given = {field.name: body[field.name] for field in fields(Forecast) if field.name in body}
+        stored = {field.name: body[field.name] for field in fields(Forecast) if field.name in body}
         forecast = Forecast(
-            **given
+            **stored
             | {
                 "prediction_id": next(iter(ids.values()), ""),
                 "as_of": datetime.fromisoformat(body["as_of"]),
@@ -125,8 +125,8 @@ def ask(
     if failed:
         refusals.append(Refusal("no_forecast", f"{reason}: reduce-only", tuple(failed)))
     if late:
-        told = f"the forecasts were not there within {deadline_ms} ms: reduce-only"
-        refusals.append(Refusal("prediction_deadline", told, tuple(late)))
+        late_reason = f"the forecasts were not there within {deadline_ms} ms: reduce-only"
+        refusals.append(Refusal("prediction_deadline", late_reason, tuple(late)))
     return forecasts, refusals
 
 

@@ -117,10 +117,10 @@ def restore(engine: TradingEngine, records: Iterable[Record], past: BarPanel | N
         For a decision of a newer version's rule, and where the journal's book has other symbols or sleeves;
         the message names the command that carries the book over.
     """
-    found = recover(records, past)
-    if found is None:
+    recovered = recover(records, past)
+    if recovered is None:
         return []
-    state = fitted(found, engine.symbols, engine.portfolio.names)
+    state = fitted(recovered, engine.symbols, engine.portfolio.names)
     engine.portfolio, engine.adjustments = state.portfolio, state.adjustments
     engine.prices, engine.peak, engine.last = state.prices, state.peak, state.last
     engine.providers = state.providers

@@ -109,11 +109,11 @@ def entitlements(
     """
     known = np.isfinite(before) & np.isfinite(after) & np.isfinite(prices)
     changed = np.flatnonzero(known & (before != after)).tolist()
-    found = (
+    candidates = (
         (index, entitlement(symbols[index], float(after[index] / before[index]), float(prices[index])))
         for index in changed
     )
-    return [(index, one) for index, one in found if one is not None]
+    return [(index, one) for index, one in candidates if one is not None]
 
 
 def is_seen(due: Entitlement, before: float, after: float) -> bool:

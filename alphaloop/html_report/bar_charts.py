@@ -27,9 +27,9 @@ def quantile(values: Sequence[float], share: float) -> float:
     ordered = sorted(values)
     if not ordered:
         return math.nan
-    place = share * (len(ordered) - 1)
-    below, above = math.floor(place), math.ceil(place)
-    return ordered[below] + (ordered[above] - ordered[below]) * (place - below)
+    rank = share * (len(ordered) - 1)
+    below, above = math.floor(rank), math.ceil(rank)
+    return ordered[below] + (ordered[above] - ordered[below]) * (rank - below)
 
 
 def histogram(
@@ -74,11 +74,11 @@ def _draw_histogram(
         if count:
             first, last = low + index * step, low + (index + 1) * step
             beyond = index == len(counts) - 1
-            reach = f"over {label(high)}" if beyond else f"{label(first)} – {label(last)}"
+            interval = f"over {label(high)}" if beyond else f"{label(first)} – {label(last)}"
             css = "bar muted" if beyond else "bar one"
             top = min(y(count), frame.y[0] - 1.5)
             width = x(last) - x(first) - 1
-            parts.append(rectangle(x(first), top, width, frame.y[0] - top, css, f"{reach}: {count}"))
+            parts.append(rectangle(x(first), top, width, frame.y[0] - top, css, f"{interval}: {count}"))
     rows: list[float] = []
     for value, name in marks:
         caption = f"{name} {label(value)}"

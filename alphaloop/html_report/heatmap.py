@@ -36,7 +36,7 @@ class Heatmap:
     positive: str = "one"
     negative: str = "bad"
 
-    def strongest(self) -> float:
+    def full_colour_value(self) -> float:
         """Return the value that is drawn in full colour."""
         if self.largest is not None:
             return self.largest
@@ -104,13 +104,13 @@ def _cells(
     left, top, width, height = box
     gap = 1.0 if min(width, height) > 8 else 0.0
     parts = []
-    for place, value in enumerate(row):
+    for column_index, value in enumerate(row):
         if value is None or not math.isfinite(value):
             continue
         tone = chart.positive if value >= 0 else chart.negative
-        strength = min(abs(value) / chart.strongest(), 1.0)
-        column = (chart.columns or chart.rows)[place]
-        x = left + place * width
+        strength = min(abs(value) / chart.full_colour_value(), 1.0)
+        column = (chart.columns or chart.rows)[column_index]
+        x = left + column_index * width
         # The narrow drawing is for phones, which have no pointer to show a tooltip.
         tip = "" if narrow else f"<title>{_escaped(chart.rows[index], column)}: {chart.label(value)}</title>"
         parts.append(
@@ -126,8 +126,8 @@ def _cells(
 def _column_names(chart: Heatmap, frame: Frame, width: float) -> list[str]:
     """Draw the names above the columns, except those that would overlap the previous one."""
     parts, used = [], -math.inf
-    for place, name in enumerate(chart.columns):
-        centre, half = frame.left + (place + 0.5) * width, len(name) * CHARACTER / 2
+    for index, name in enumerate(chart.columns):
+        centre, half = frame.left + (index + 0.5) * width, len(name) * CHARACTER / 2
         if centre - half > used + 4:
             parts.append(text(centre, frame.top - 9, name, "label", "middle"))
             used = centre + half

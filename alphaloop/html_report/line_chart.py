@@ -126,7 +126,7 @@ def line_chart(chart: LineChart) -> str:
 
 def _told_apart(series: Sequence[Series]) -> list[Series]:
     """Give each line its own colour, or dashes where colours run out."""
-    found, taken = list[Series](), set[tuple[str, bool]]()
+    distinct, taken = list[Series](), set[tuple[str, bool]]()
     for one in series:
         own = (_SAME_COLOUR.get(one.tone, one.tone), one.dashed)
         colours = {tone for tone, _ in taken}
@@ -134,8 +134,8 @@ def _told_apart(series: Sequence[Series]) -> list[Series]:
         spare = [(tone, True) for tone in LINE_TONES if (tone, True) not in taken]
         tone, dashed = own if own[0] not in colours else next(iter((*free, *spare, own)))
         taken.add((tone, dashed))
-        found.append(replace(one, tone=one.tone if tone == own[0] else tone, dashed=dashed))
-    return found
+        distinct.append(replace(one, tone=one.tone if tone == own[0] else tone, dashed=dashed))
+    return distinct
 
 
 def _label_room(chart: LineChart) -> int:
@@ -218,8 +218,8 @@ def _levels(levels: Sequence[Level], y: Scale, frame: Frame) -> str:
     for level in levels:
         at = y(level.value)
         drawn.append(line(frame.x[0], at, frame.x[1], at, f"level {level.tone}"))
-        place, anchor = (frame.x[1] - 6, "end") if level.at_end else (frame.x[0] + 6, "start")
-        drawn.append(text(place, at - 5, level.label, f"label {level.tone}", anchor))
+        label_x, anchor = (frame.x[1] - 6, "end") if level.at_end else (frame.x[0] + 6, "start")
+        drawn.append(text(label_x, at - 5, level.label, f"label {level.tone}", anchor))
     return "".join(drawn)
 
 
@@ -232,8 +232,8 @@ def _mark(mark: Mark, x: Scale, y: Scale) -> str:
 
 def _last_values(chart: LineChart, y: Scale, frame: Frame) -> str:
     ended = [(one, one.points()[-1][1]) for one in chart.series if one.points()]
-    places = spread_apart([y(value) for _, value in ended], 14, frame.y[1] + 4, frame.y[0] - 2)
+    label_ys = spread_apart([y(value) for _, value in ended], 14, frame.y[1] + 4, frame.y[0] - 2)
     return "".join(
-        text(frame.x[1] + 8, place + 4, chart.label(value), f"label strong {one.tone}")
-        for (one, value), place in zip(ended, places, strict=True)
+        text(frame.x[1] + 8, label_y + 4, chart.label(value), f"label strong {one.tone}")
+        for (one, value), label_y in zip(ended, label_ys, strict=True)
     )

@@ -38,24 +38,24 @@ class Anchor:
 class StreamAnchors:
     """The anchors of one stream: required records, and heads announced after the last of them."""
 
-    demanded: tuple[Anchor, ...] = ()
+    required: tuple[Anchor, ...] = ()
     announced: frozenset[tuple[int, str]] = field(default_factory=frozenset)
 
     @classmethod
     def of(cls, stream: str, anchors: Iterable[Anchor]) -> StreamAnchors:
         """Select the anchors of `stream`."""
-        mine = [anchor for anchor in anchors if anchor.stream == stream]
-        demanded = tuple(sorted((one for one in mine if not one.announced), key=lambda one: one.seq))
-        last = demanded[-1].seq if demanded else 0
-        later = frozenset((one.seq, one.hash) for one in mine if one.announced and one.seq > last)
-        return cls(demanded, later)
+        own_anchors = [anchor for anchor in anchors if anchor.stream == stream]
+        required = tuple(sorted((one for one in own_anchors if not one.announced), key=lambda one: one.seq))
+        last = required[-1].seq if required else 0
+        later = frozenset((one.seq, one.hash) for one in own_anchors if one.announced and one.seq > last)
+        return cls(required, later)
 
     @property
     def last(self) -> Anchor | None:
         """The anchor of the highest required record; None for a stream that never began."""
-        return self.demanded[-1] if self.demanded else None
+        return self.required[-1] if self.required else None
 
-    def allow(self, seq: int, digest: str) -> bool:
+    def permits(self, seq: int, digest: str) -> bool:
         """Test whether a chain may end with this record: anchored, or announced by its writer."""
         last = self.last
         return last is not None and (seq <= last.seq or (seq, digest) in self.announced)

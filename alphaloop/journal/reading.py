@@ -59,9 +59,9 @@ def _read(engine: sa.Engine, *, is_file: bool) -> list[Any]:
     try:
         with engine.connect() as connection:
             if is_file:
-                found = connection.exec_driver_sql("PRAGMA integrity_check(1)").scalar()
-                if found != "ok":
-                    raise DamagedStoreError(f"the database is damaged: {found}")
+                verdict = connection.exec_driver_sql("PRAGMA integrity_check(1)").scalar()
+                if verdict != "ok":
+                    raise DamagedStoreError(f"the database is damaged: {verdict}")
             return list(connection.execute(sa.select(records).order_by("stream", "seq")).mappings())
     except DATABASE_ERRORS as error:
         cause = error.__cause__ or error

@@ -102,10 +102,29 @@ class Journal:
             raise self._damaged(error) from error
 
     def records(self, stream: str, kind: str | None = None, after: int = 0) -> Iterator[Record]:
-        """Read the records of `stream` with `seq > after`, in order, page by page.
+        """Read the records of a stream in order, page by page.
 
-        Raises `ChainBrokenError` for a record that was changed and, where all kinds are read, for a record
-        that does not follow from the one before it.
+        Parameters
+        ----------
+        stream : str
+            The stream.
+        kind : str, optional
+            Read this kind only.
+        after : int
+            Read records with a larger `seq` only.
+
+        Yields
+        ------
+        Record
+            One record after the other.
+
+        Raises
+        ------
+        ChainBrokenError
+            For a record that was changed and, where all kinds are read, for a record that does not follow
+            from the one before it.
+        DamagedStoreError
+            Where the database cannot be read.
         """
         query = sa.select(records).where(records.c.stream == stream).order_by(records.c.seq).limit(PAGE)
         if kind is not None:
@@ -144,8 +163,8 @@ class Journal:
     def last(self, stream: str, kind: str) -> Record | None:
         """Return the last record of `kind`, or None."""
         query = sa.select(records).where(records.c.stream == stream, records.c.kind == kind)
-        found = self._read(query.order_by(records.c.seq.desc()).limit(1))
-        return read_record(found[0]) if found else None
+        rows = self._read(query.order_by(records.c.seq.desc()).limit(1))
+        return read_record(rows[0]) if rows else None
 
     def streams(self) -> list[str]:
         """List the streams that have a record."""

@@ -67,13 +67,13 @@ def verify(journal_path: str | Path, anchors: Path) -> list[ChainReport]:
     url = database_url(journal_path)
     is_file = url.get_backend_name() == "sqlite"
     try:
-        demanded = AnchorFile(anchors).read()
+        earlier_anchors = AnchorFile(anchors).read()
         if is_file and not Path(str(url.database)).exists():
             problem = f"{url.database} is gone, but {anchors} says that it held records"
-            return [ChainReport(EVERY_STREAM, 0, False, problem)] if demanded else []
+            return [ChainReport(EVERY_STREAM, 0, False, problem)] if earlier_anchors else []
         rows = read_records(url)
         # Read again after the records, because a writer announces a batch before its commit.
-        allowed = AnchorFile(anchors).read()
+        later_anchors = AnchorFile(anchors).read()
     except OSError as error:
         return [_unopened(f"the anchors {anchors}", error.strerror or str(error))]
     except CannotOpenError as error:
@@ -81,14 +81,14 @@ def verify(journal_path: str | Path, anchors: Path) -> list[ChainReport]:
     except DamagedStoreError as error:
         return [ChainReport(EVERY_STREAM, 0, False, str(error))]
     by_stream = {name: list(group) for name, group in groupby(rows, key=lambda row: str(row["stream"]))}
-    for anchor in demanded:
+    for anchor in earlier_anchors:
         by_stream.setdefault(anchor.stream, [])
     return [
         _check(
             stream,
             by_stream[stream],
-            StreamAnchors.of(stream, demanded),
-            StreamAnchors.of(stream, allowed),
+            StreamAnchors.of(stream, earlier_anchors),
+            StreamAnchors.of(stream, later_anchors),
         )
         for stream in sorted(by_stream)
     ]
@@ -99,20 +99,31 @@ def _unopened(what: str, reason: str) -> ChainReport:
 
 
 def _check(
-    stream: str, rows: Sequence[Mapping[str, Any]], demanded: StreamAnchors, allowed: StreamAnchors
+    stream: str,
+    rows: Sequence[Mapping[str, Any]],
+    earlier_anchors: StreamAnchors,
+    later_anchors: StreamAnchors,
 ) -> ChainReport:
-    problem, place = _broken_link(rows)
-    anchor_problem, anchor_place = _broken_anchor(rows, demanded.demanded)
+    problem, first_bad = _broken_link(rows)
+    anchor_problem, first_bad_anchor = _broken_anchor(rows, earlier_anchors.required)
     # A break in the chain is reported before an anchor at or after it, because it shows what was changed.
-    if problem is None or (place is not None and anchor_place is not None and anchor_place < place):
-        problem, place = anchor_problem, anchor_place
-    loose = 0
-    if problem is None and rows and not allowed.allow(rows[-1]["seq"], rows[-1]["hash"]):
-        anchored = allowed.last.seq if allowed.last else 0
-        loose, place = len(rows) - anchored, anchored + 1
-        problem = unanchored(stream, len(rows), allowed)
+    if problem is None or (
+        first_bad is not None and first_bad_anchor is not None and first_bad_anchor < first_bad
+    ):
+        problem, first_bad = anchor_problem, first_bad_anchor
+    unanchored_count = 0
+    if problem is None and rows and not later_anchors.permits(rows[-1]["seq"], rows[-1]["hash"]):
+        anchored = later_anchors.last.seq if later_anchors.last else 0
+        unanchored_count, first_bad = len(rows) - anchored, anchored + 1
+        problem = unanchored(stream, len(rows), later_anchors)
     return ChainReport(
-        stream, len(rows), problem is None, problem, place, unanchored=loose, adopted=_adoptions(rows)
+        stream,
+        len(rows),
+        problem is None,
+        problem,
+        first_bad,
+        unanchored=unanchored_count,
+        adopted=_adoptions(rows),
     )
 
 
@@ -143,8 +154,8 @@ def _broken_link(rows: Sequence[Mapping[str, Any]]) -> tuple[str | None, int | N
             return f"record {expected} is missing; record {row['seq']} stands in its place", expected
         if row["previous"] != previous:
             return f"record {expected} does not follow record {expected - 1}: the link differs", expected
-        given = [row[name] for name in ("stream", "seq", "at", "kind", "epoch", "body", "previous")]
-        if chain_hash(*given) != row["hash"]:
+        fields = [row[name] for name in ("stream", "seq", "at", "kind", "epoch", "body", "previous")]
+        if chain_hash(*fields) != row["hash"]:
             return f"record {expected} was changed: its hash is not that of its fields", expected
         if row["epoch"] < epoch:
             return f"record {expected} was written under a lease that had been lost", expected

@@ -37,7 +37,7 @@ class StreamWriter:
             self.epoch = lease.take(connection, stream, self._now())
             known = anchors.of(stream)
             self._seq, self._head = _checked_head(connection, stream, known.last)
-            if self._seq and not known.allow(self._seq, self._head) and not adopt:
+            if self._seq and not known.permits(self._seq, self._head) and not adopt:
                 raise ChainBrokenError(unanchored(stream, self._seq, known))
         if known.last is None:
             self._anchor(Anchor(stream, 0, GENESIS))
@@ -136,28 +136,28 @@ def unanchored(stream: str, seq: int, anchors: StreamAnchors) -> str:
     last = anchors.last
     first = last.seq + 1 if last else 1
     which = f"record {seq}" if first == seq else f"records {first} to {seq}"
-    found = (
+    finding = (
         f"has {seq} records but was never anchored"
         if last is None
         else f"has {which}, which no writer of this journal anchored"
     )
     return (
-        f"stream '{stream}' {found}: the anchors are lost, or the records forged; put back the anchors, or, "
-        "if you know where the records are from, `alphaloop audit adopt --by NAME --reason TEXT`"
+        f"stream '{stream}' {finding}: the anchors are lost, or the records forged; put back the anchors, "
+        "or, if you know where the records are from, `alphaloop audit adopt --by NAME --reason TEXT`"
     )
 
 
 def read_record(row: Mapping[str, Any]) -> Record:
     """Convert a stored row to a record; raise `ChainBrokenError` for one that was changed."""
     try:
-        given = [row[name] for name in ("stream", "seq", "at", "kind", "epoch", "body", "previous")]
-        whole = chain_hash(*given) == row["hash"]
+        fields = [row[name] for name in ("stream", "seq", "at", "kind", "epoch", "body", "previous")]
+        is_intact = chain_hash(*fields) == row["hash"]
         record = to_record(row)
     except (ValueError, TypeError) as error:
         raise ChainBrokenError(
             f"record {row['seq']} of stream '{row['stream']}' cannot be read; run `alphaloop audit verify`"
         ) from error
-    if not whole:
+    if not is_intact:
         raise ChainBrokenError(
             f"record {row['seq']} of stream '{row['stream']}' was changed: its hash is not that of its "
             "fields; run `alphaloop audit verify`"
@@ -197,8 +197,8 @@ def _checked_head(connection: sa.Connection, stream: str, anchor: Anchor | None)
             f"stream '{stream}': record {seq} is not the one that was anchored; run `alphaloop audit verify`"
         )
     for row in rows[1:] if seq > 0 else rows:
-        given = [row[name] for name in ("stream", "seq", "at", "kind", "epoch", "body", "previous")]
-        if row["seq"] != seq + 1 or row["previous"] != head or chain_hash(*given) != row["hash"]:
+        fields = [row[name] for name in ("stream", "seq", "at", "kind", "epoch", "body", "previous")]
+        if row["seq"] != seq + 1 or row["previous"] != head or chain_hash(*fields) != row["hash"]:
             raise ChainBrokenError(
                 f"stream '{stream}': record {row['seq']} breaks the chain; run `alphaloop audit verify`"
             )

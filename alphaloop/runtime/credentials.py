@@ -53,12 +53,12 @@ def secret(name: str) -> Secret:
     Kubernetes and Docker mount secrets as files; white space around the text is dropped. Raises `InputError`,
     which never contains the value, where neither variable is set, the file cannot be read, or it is empty.
     """
-    found = optional_secret(name)
-    if found is None:
+    credential = optional_secret(name)
+    if credential is None:
         raise InputError(
             f"credential '{name}' is missing; set {name}, or {name}_FILE to a file that holds it"
         )
-    return found
+    return credential
 
 
 def optional_secret(name: str) -> Secret | None:

@@ -43,16 +43,16 @@ def parts(text: str) -> list[str]:
     One comma at the end is allowed. An empty part elsewhere is kept, so that the setting's own check refuses
     it.
     """
-    found, depth, start = [], 0, 0
-    for place, sign in enumerate(text):
-        if sign in _OPENING:
+    pieces, depth, start = [], 0, 0
+    for index, character in enumerate(text):
+        if character in _OPENING:
             depth += 1
-        elif sign in _CLOSING:
+        elif character in _CLOSING:
             depth -= 1
-        elif sign == "," and depth == 0:
-            found.append(text[start:place])
-            start = place + 1
-    stripped = [one.strip() for one in (*found, text[start:])]
+        elif character == "," and depth == 0:
+            pieces.append(text[start:index])
+            start = index + 1
+    stripped = [one.strip() for one in (*pieces, text[start:])]
     return stripped if stripped[-1] else stripped[:-1]
 
 
@@ -75,9 +75,10 @@ class Variables(EnvSettingsSource):
     ) -> dict[str, Any]:
         """Return the values of a section's variables; an empty text means an empty list."""
         fields = getattr(field.annotation, "model_fields", {})
-        found = super().explode_env_vars(field_name, field, env_vars)
+        values = super().explode_env_vars(field_name, field, env_vars)
         return {
-            name: [] if value == "" and _is_list(fields.get(name)) else value for name, value in found.items()
+            name: [] if value == "" and _is_list(fields.get(name)) else value
+            for name, value in values.items()
         }
 
 

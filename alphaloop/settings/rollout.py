@@ -27,10 +27,10 @@ class RolloutSettings(Section):
         (0.05, 0.25, 0.5), description="the challenger's share of the sleeves at each canary stage, rising"
     )
     false_rollback: float = Field(
-        0.01, gt=0, lt=0.5, description="probability of rolling back a challenger that is not worse"
+        0.01, gt=0, lt=0.5, description="largest probability of rolling back a challenger that is not worse"
     )
     false_promotion: float = Field(
-        0.05, gt=0, lt=0.5, description="probability of promoting a challenger that is not better"
+        0.05, gt=0, lt=0.5, description="largest probability of promoting a challenger that is not better"
     )
     hold_bars: int = Field(
         126,

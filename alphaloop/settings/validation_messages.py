@@ -49,11 +49,11 @@ def unparsed(variable: str, text: str, *, table: bool) -> str:
 
 def unknown(name: str, known: Iterable[str], where: str = "") -> str:
     """Describe a setting that does not exist, with the most similar names."""
-    place, names = f" ({where})" if where else "", list(known)
-    found = nearest(name, names)
+    location, names = f" ({where})" if where else "", list(known)
+    similar = nearest(name, names)
     sections = sorted({one.partition(".")[0] for one in names})
-    way_out = f"nearest: {', '.join(found)}" if found else f"the sections are {', '.join(sections)}"
-    return f"there is no setting '{name}'{place}; {way_out}"
+    way_out = f"nearest: {', '.join(similar)}" if similar else f"the sections are {', '.join(sections)}"
+    return f"there is no setting '{name}'{location}; {way_out}"
 
 
 def nearest(name: str, known: Iterable[str]) -> list[str]:
@@ -92,8 +92,8 @@ def _words(error: Mapping[str, Any]) -> str:
     if kind in _WORDS:
         expected = str(context.get("expected", "")).replace("'", "").replace(" or ", ", ")
         return _WORDS[kind].format(**{**context, "expected": expected})
-    for start, what in _KINDS.items():
+    for start, requirement in _KINDS.items():
         if kind.startswith(start):
-            return f"it must be {what}"
+            return f"it must be {requirement}"
     own = str(error["msg"]).removeprefix(_OWN_WORDS)
     return own if own != error["msg"] else "it is nothing that this setting can be"

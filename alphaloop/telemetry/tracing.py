@@ -82,10 +82,10 @@ def span(
 
     context = TraceContextTextMapPropagator().extract({TRACEPARENT: parent}) if parent else None
     kind = trace.SpanKind.SERVER if server else trace.SpanKind.INTERNAL
-    made: AbstractContextManager[Any] = tracer.start_as_current_span(
+    opened: AbstractContextManager[Any] = tracer.start_as_current_span(
         name, context=context, kind=kind, attributes=attributes
     )
-    return made
+    return opened
 
 
 def traceparent() -> str | None:

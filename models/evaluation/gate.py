@@ -79,12 +79,12 @@ class GateResult:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the verdict as stored on the card."""
-        found: dict[str, Any] = {"passed": self.passed, "reasons": list(self.reasons)}
+        stored: dict[str, Any] = {"passed": self.passed, "reasons": list(self.reasons)}
         if self.findings:
-            found["findings"] = list(self.findings)
+            stored["findings"] = list(self.findings)
         if self.proof:
-            found["proof"] = self.proof
-        return found
+            stored["proof"] = self.proof
+        return stored
 
 
 def judge(
@@ -119,7 +119,7 @@ def judge(
         The verdict with its reasons.
     """
     policy = policy or GatePolicy()
-    found = findings(evaluation, policy)
+    flagged = findings(evaluation, policy)
     reasons = [
         *fidelity.reasons,
         *_too_weak(evaluation, champion, policy),
@@ -128,9 +128,9 @@ def judge(
     if proof is not None and not proof.passed:
         reasons.append(proof.words)
     if proof is None:
-        reasons += found
-    answered = proof is not None and proof.passed and bool(found)
-    return GateResult(not reasons, tuple(reasons), tuple(found), proof.words if answered and proof else "")
+        reasons += flagged
+    answered = proof is not None and proof.passed and bool(flagged)
+    return GateResult(not reasons, tuple(reasons), tuple(flagged), proof.words if answered and proof else "")
 
 
 def findings(evaluation: Evaluation, policy: GatePolicy) -> list[str]:
@@ -168,13 +168,13 @@ def _too_weak(evaluation: Evaluation, champion: Card | None, policy: GatePolicy)
 
 
 def _too_likely(evaluation: Evaluation, policy: GatePolicy) -> str:
-    told = f"ic_pvalue {evaluation.ic_pvalue:.4f} is above {policy.max_pvalue:.4f}: "
+    statement = f"ic_pvalue {evaluation.ic_pvalue:.4f} is above {policy.max_pvalue:.4f}: "
     if evaluation.arrangements * policy.max_pvalue < 1:
         return (
-            f"{told}names that are scored on the same bars have only {evaluation.arrangements:.0f} orders, "
-            f"and none is rarer than {1 / evaluation.arrangements:.4f}; more symbols can show more"
+            f"{statement}names that are scored on the same bars have only {evaluation.arrangements:.0f} "
+            f"orders, and none is rarer than {1 / evaluation.arrangements:.4f}; more symbols can show more"
         )
-    return f"{told}the same scores under other names have an IC as significant too often"
+    return f"{statement}the same scores under other names have an IC as significant too often"
 
 
 def _too_good(evaluation: Evaluation, policy: GatePolicy) -> list[str]:

@@ -93,12 +93,12 @@ def permutation_test(
     if not permutations or usable.sum() <= BANDWIDTH_HORIZONS * horizon + 2:
         return PermutationTest(math.nan, permutations, float(arrangements))
     drawn = _draw(groups, scores.shape[1], permutations, seed)
-    found = _statistics(ranks[usable], outcomes[usable], drawn, horizon)
-    if not math.isfinite(found[0]):
+    statistics = _statistics(ranks[usable], outcomes[usable], drawn, horizon)
+    if not math.isfinite(statistics[0]):
         return PermutationTest(math.nan, permutations, float(arrangements))
     # A statistic that could not be computed counts as one that is as large.
-    reached = int((~(found[1:] < found[0] - ROUNDING * max(abs(found[0]), 1.0))).sum())
-    return PermutationTest((1 + reached) / (1 + permutations), permutations, float(arrangements))
+    as_large = int((~(statistics[1:] < statistics[0] - ROUNDING * max(abs(statistics[0]), 1.0))).sum())
+    return PermutationTest((1 + as_large) / (1 + permutations), permutations, float(arrangements))
 
 
 def memberships(present: npt.NDArray[np.bool_]) -> list[Indices]:
@@ -137,9 +137,11 @@ def _draw(groups: list[Indices], names: int, permutations: int, seed: int) -> In
 
 def _statistics(ranks: FloatMatrix, outcomes: FloatMatrix, drawn: Indices, horizon: int) -> FloatMatrix:
     """Compute the t-statistic of the IC, as `horizon_tstat`, under each order of `drawn`."""
-    mine, theirs = (np.ascontiguousarray(one.T, dtype=np.float32) for one in (ranks, outcomes))
-    found = [_tstats(batch, horizon) for batch in _coefficients(mine, theirs, drawn)]
-    return np.concatenate(found) * horizon_scale(len(ranks), horizon)
+    rank_columns, outcome_columns = (
+        np.ascontiguousarray(one.T, dtype=np.float32) for one in (ranks, outcomes)
+    )
+    batches = [_tstats(batch, horizon) for batch in _coefficients(rank_columns, outcome_columns, drawn)]
+    return np.concatenate(batches) * horizon_scale(len(ranks), horizon)
 
 
 def _coefficients(ranks: Single, outcomes: Single, drawn: Indices) -> Iterator[Single]:
@@ -151,9 +153,12 @@ def _coefficients(ranks: Single, outcomes: Single, drawn: Indices) -> Iterator[S
         batch = np.empty((len(orders), bars), dtype=np.float32)
         for start in range(0, bars, step):
             part = slice(start, start + step)
-            mine, theirs = np.ascontiguousarray(ranks[:, part]), np.ascontiguousarray(outcomes[:, part])
+            rank_block, outcome_block = (
+                np.ascontiguousarray(ranks[:, part]),
+                np.ascontiguousarray(outcomes[:, part]),
+            )
             for row, order in enumerate(orders):
-                np.einsum("nt,nt->t", mine[order], theirs, out=batch[row, part])
+                np.einsum("nt,nt->t", rank_block[order], outcome_block, out=batch[row, part])
         yield batch
 
 
@@ -171,6 +176,6 @@ def _tstats(coefficients: Single, horizon: int) -> FloatMatrix:
     summed = padded.cumsum(axis=1)
     windows = summed[:, width:] - summed[:, :-width]
     variance = (windows**2).sum(axis=1) / width
-    found = np.full(len(values), np.nan)
-    np.divide(mean[:, 0] * bars, np.sqrt(variance), out=found, where=variance > 0)
-    return found
+    tstats = np.full(len(values), np.nan)
+    np.divide(mean[:, 0] * bars, np.sqrt(variance), out=tstats, where=variance > 0)
+    return tstats

@@ -47,10 +47,10 @@ def agreement(
     session = open_session(registry.onnx(champion.model, version))
     tested = np.flatnonzero(np.isfinite(scores).any(axis=1))
     complete = complete_windows(frame.values[:, seen], tested, champion.lookback)
-    theirs = np.full((len(tested), scores.shape[1]), np.nan)
+    champion_scores = np.full((len(tested), scores.shape[1]), np.nan)
     for row, bar in enumerate(tested):
         if complete[row].any():
-            given = seen[complete[row]]
-            theirs[row, given] = run(session, frame.window(int(bar), champion.lookback)[given])
-    found = distribution(information_coefficients(scores[tested], theirs))
-    return {"champion": champion.digest, **found}
+            inputs = seen[complete[row]]
+            champion_scores[row, inputs] = run(session, frame.window(int(bar), champion.lookback)[inputs])
+    correlations = distribution(information_coefficients(scores[tested], champion_scores))
+    return {"champion": champion.digest, **correlations}

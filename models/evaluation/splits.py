@@ -72,13 +72,13 @@ def _fits(timestamps: Timestamps, start: int, folds: int, horizon: int) -> bool:
 def _misfit(
     timestamps: Timestamps, start: int, first_test: int | str | None, folds: int, horizon: int
 ) -> str:
-    told = f"{len(timestamps)} bars from {_day(timestamps, 0)} to {_day(timestamps, -1)}"
+    history = f"{len(timestamps)} bars from {_day(timestamps, 0)} to {_day(timestamps, -1)}"
     where = f"{first_test}" if first_test is not None else "their middle"
     return (
-        f"{told} leave {start} bars before {where} and {len(timestamps) - start} after, too few for {folds} "
-        f"walk-forward folds: {MINIMUM_TRAINING_BARS + horizon + 1} and {folds * (horizon + 2)} are needed; "
-        "set training.first_test to a share of the bars, as 0.5, or to a day, or training.first_test_year "
-        "or training.folds to fit the data"
+        f"{history} leave {start} bars before {where} and {len(timestamps) - start} after, too few for "
+        f"{folds} walk-forward folds: {MINIMUM_TRAINING_BARS + horizon + 1} and {folds * (horizon + 2)} are "
+        "needed; set training.first_test to a share of the bars, as 0.5, or to a day, or "
+        "training.first_test_year or training.folds to fit the data"
     )
 
 

@@ -66,15 +66,15 @@ class Fidelity:
     @property
     def reasons(self) -> tuple[str, ...]:
         """Reasons against using the file; empty where it may be used."""
-        found = []
+        reasons = []
         if not self.max_abs_diff <= self.tolerance:
             difference = f"{self.max_abs_diff:.3g}, above {self.tolerance:g}"
-            found.append(f"fidelity: ONNX and native scores differ by {difference}")
+            reasons.append(f"fidelity: ONNX and native scores differ by {difference}")
         if not self.orders_equal:
-            found.append("fidelity: ONNX scores lead to other orders than native scores")
+            reasons.append("fidelity: ONNX scores lead to other orders than native scores")
         if not self.independent:
-            found.append("fidelity: scores depend on the other symbols, which the family denies")
-        return tuple(found)
+            reasons.append("fidelity: scores depend on the other symbols, which the family denies")
+        return tuple(reasons)
 
     @property
     def passed(self) -> bool:

@@ -123,8 +123,8 @@ class Card:
         """
         if not (self.cross_sectional and self.universe):
             return list(range(len(symbols)))
-        place = {symbol: index for index, symbol in enumerate(symbols)}
-        return [place[symbol] for symbol in self.universe if symbol in place]
+        index_of = {symbol: index for index, symbol in enumerate(symbols)}
+        return [index_of[symbol] for symbol in self.universe if symbol in index_of]
 
     def to_json(self) -> str:
         """Serialise as canonical JSON: sorted keys, no NaN."""

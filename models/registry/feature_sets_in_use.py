@@ -31,17 +31,17 @@ def feature_set_for(card: Card, known: FeatureSet) -> FeatureSet:
             "train it again"
         )
     try:
-        found = known.having(card.definition["set"], card.definition["formulas"])
+        defined = known.having(card.definition["set"], card.definition["formulas"])
     except AlphaloopError as error:
         raise FeatureSetMismatchError(
             f"{short}, of which something is not to be had here: {error}; name its files in features.files"
         ) from error
-    if found.hash != card.feature_set:
+    if defined.hash != card.feature_set:
         raise FeatureSetMismatchError(
-            f"{short}, and what its card defines is {found.hash[:12]} here: an indicator has come to mean "
+            f"{short}, and what its card defines is {defined.hash[:12]} here: an indicator has come to mean "
             "something else; train it again"
         )
-    return found
+    return defined
 
 
 class SetsInUse:
@@ -59,19 +59,19 @@ class SetsInUse:
         # Cached for good, because the card and the inputs of a version never change.
         self._needs: dict[tuple[str, str], Further | None] = {}
         self._documents: dict[str, RolloutDocument] = {}
-        self._told: dict[str, str] = {}
+        self._logged: dict[str, str] = {}
 
     def __call__(self) -> list[Further]:
         """Return the current feature sets and their symbols; errors are those of `Registry.rollouts`."""
-        found: dict[tuple[str, tuple[str, ...]], FeatureSet] = {}
+        needed: dict[tuple[str, tuple[str, ...]], FeatureSet] = {}
         for document in self._read():
             versions = (document.champion, document.challenger, document.baseline)
             for version in filter(None, dict.fromkeys(versions)):
-                need = self._of(document.model, version)
+                need = self._cached_inputs(document.model, version)
                 if need is not None:
                     features, universe = need
-                    found[features.hash, universe] = features
-        return [(features, universe) for (_, universe), features in found.items()]
+                    needed[features.hash, universe] = features
+        return [(features, universe) for (_, universe), features in needed.items()]
 
     def _read(self) -> Iterable[RolloutDocument]:
         stored = self._registry.rollouts()
@@ -80,28 +80,28 @@ class SetsInUse:
             if isinstance(document, RolloutDocument):
                 self._documents[model] = document
             else:
-                self._tell(f"'{model}'", f"the features that '{model}' needs cannot be told: {document}")
+                self._log_once(f"'{model}'", f"the features that '{model}' needs cannot be told: {document}")
         return self._documents.values()
 
-    def _of(self, model: str, version: str) -> Further | None:
+    def _cached_inputs(self, model: str, version: str) -> Further | None:
         """Return the inputs of one version; None where it gets no features."""
         key = model, version
         if key not in self._needs:
             try:
-                self._needs[key] = self._asked(self._registry.card(model, version))
+                self._needs[key] = self._inputs_of(self._registry.card(model, version))
             except AlphaloopError as error:
-                who = f"version {version} of '{model}'"
-                self._tell(who, f"{who} gets no features: {error}")
+                subject = f"version {version} of '{model}'"
+                self._log_once(subject, f"{subject} gets no features: {error}")
                 return None
         return self._needs[key]
 
-    def _tell(self, who: str, what: str) -> None:
-        """Log `what` about `who` once, until it changes."""
-        if self._told.get(who) != what:
-            self._told[who] = what
-            log.warning("%s", what)
+    def _log_once(self, subject: str, message: str) -> None:
+        """Log `message` about `subject` once, until it changes."""
+        if self._logged.get(subject) != message:
+            self._logged[subject] = message
+            log.warning("%s", message)
 
-    def _asked(self, card: Card) -> Further | None:
+    def _inputs_of(self, card: Card) -> Further | None:
         if card.universe and set(card.universe).isdisjoint(self._symbols):
             return None
         features = feature_set_for(card, self._known)

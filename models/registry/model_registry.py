@@ -96,14 +96,14 @@ class Registry:
     def models(self) -> list[str]:
         """List the names of all registered models, sorted."""
         with self._vendor() as client:
-            return sorted(found.name for found in _all_registered(client))
+            return sorted(registered.name for registered in _all_registered(client))
 
     def versions(self, model: str) -> list[str]:
         """List the versions of `model`, oldest first."""
         with self._vendor() as client:
             self._registered(client, model)
-            found = client.search_model_versions(f"name='{model}'")
-        return sorted((str(one.version) for one in found), key=int)
+            stored = client.search_model_versions(f"name='{model}'")
+        return sorted((str(one.version) for one in stored), key=int)
 
     def card(self, model: str, version: str) -> Card:
         """Return the card of a version, checked against the hash that it was stored with."""
@@ -152,8 +152,8 @@ class Registry:
         Models without a document are left out.
         """
         with self._vendor() as client:
-            found = {one.name: one.tags.get(ROLLOUT_TAG) for one in _all_registered(client)}
-        return {model: _parsed(text) for model, text in sorted(found.items()) if text is not None}
+            documents = {one.name: one.tags.get(ROLLOUT_TAG) for one in _all_registered(client)}
+        return {model: _parsed(text) for model, text in sorted(documents.items()) if text is not None}
 
     def write_rollout(self, document: RolloutDocument, expected_generation: int | None) -> None:
         """Replace the document whose generation is `expected_generation` (None: there is none yet).
@@ -207,7 +207,7 @@ class Registry:
         except MlflowException as error:
             if error.error_code not in _ABSENT:
                 raise
-            known = [found.name for found in client.search_registered_models()]
+            known = [registered.name for registered in client.search_registered_models()]
             raise UnknownNameError("model", model, known, where="the registry") from error
 
     def _version(self, model: str, version: str) -> Any:
@@ -225,15 +225,15 @@ class Registry:
                 raise UnknownNameError("version", str(version), self.versions(model), where=model) from error
 
     def _ensure_model(self, client: Any, model: str) -> None:
-        if model not in {found.name for found in _all_registered(client)}:
+        if model not in {registered.name for registered in _all_registered(client)}:
             client.create_registered_model(model)
 
     def _experiment(self, client: Any) -> str:
         # An experiment is bound to its artifact folder: a registry that was moved gets a new one.
         name = f"alphaloop {self.artifacts}"
-        found = client.get_experiment_by_name(name)
-        if found is not None:
-            return str(found.experiment_id)
+        experiment = client.get_experiment_by_name(name)
+        if experiment is not None:
+            return str(experiment.experiment_id)
         return str(client.create_experiment(name, artifact_location=self.artifacts.as_uri()))
 
     def _model_folder(self, run: str) -> Path:

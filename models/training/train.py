@@ -201,9 +201,9 @@ def _tune(
 
     So no test influences the choice.
     """
-    given = complete_parameters(family, parameters)
+    completed = complete_parameters(family, parameters)
     if parameters is not None:
-        return Tuned(given, float("nan"), trials)
+        return Tuned(completed, float("nan"), trials)
     first = policy.walk_forward(dataset.frame.timestamps)[0]
     if trials and family.search_space():
         report(f"tuning: {trials} trials")

@@ -106,8 +106,8 @@ def tune(
     storage = storage.resolve()
     storage.mkdir(parents=True, exist_ok=True)
     with _local_ray():
-        best, found = _search(family, _until(dataset), trials, seed, storage, on_progress)
-    return Tuned(defaults | best, found, trials)
+        best, best_ic = _search(family, _until(dataset), trials, seed, storage, on_progress)
+    return Tuned(defaults | best, best_ic, trials)
 
 
 def validation_ic(family: Family, dataset: Dataset, parameters: Parameters, seed: int) -> float:

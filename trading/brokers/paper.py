@@ -42,11 +42,11 @@ class PaperBroker:
                 self._known.add(order.client_order_id)
                 self._open[order.client_order_id] = order
 
-    def follow(self, action: Entitled) -> None:
+    def apply_action(self, action: Entitled) -> None:
         """Book the corporate action as the engine does, and replace the symbol's open orders."""
         held = self.positions.get(action.symbol)
         if held:
-            self.positions[action.symbol] = held + action.growth
+            self.positions[action.symbol] = held + action.gained_units
             self.cash += sum(action.cash, Decimal(0))
         open_ids = [name for name, order in self._open.items() if order.symbol == action.symbol]
         left = {order.client_order_id: order for order in action.orders}

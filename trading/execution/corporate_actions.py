@@ -42,7 +42,7 @@ class Entitled:
     open: tuple[Working, ...]
 
     @property
-    def growth(self) -> Decimal:
+    def gained_units(self) -> Decimal:
         """Units that all sleeves together gain."""
         return sum(self.quantities, ZERO) - self.held_before
 

@@ -73,13 +73,13 @@ def _spread(amount: Decimal, weights: Sequence[Decimal], step: Decimal) -> tuple
     exponent = amount.as_tuple().exponent
     step = min(step, Decimal(1).scaleb(exponent)) if isinstance(exponent, int) else step
     total = sum(weights, ZERO)
-    shares, running, given = [], ZERO, ZERO
+    shares, running, allocated = [], ZERO, ZERO
     for weight in weights:
         if weight:
             running += weight
-            reached = (amount * running / total).quantize(step, ROUND_HALF_EVEN)
-            shares.append(reached - given)
-            given = reached
+            cumulative = (amount * running / total).quantize(step, ROUND_HALF_EVEN)
+            shares.append(cumulative - allocated)
+            allocated = cumulative
         else:
             shares.append(ZERO)
     return tuple(shares)

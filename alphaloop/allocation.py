@@ -44,6 +44,13 @@ class AllocationPolicy:
     References
     ----------
     Gârleanu and Pedersen 2013, "Dynamic Trading with Predictable Returns and Transaction Costs".
+
+    Examples
+    --------
+    >>> AllocationPolicy(rate=0.0)
+    Traceback (most recent call last):
+        ...
+    ValueError: rate is 0.0; it is a share of the distance, in (0, 1]
     """
 
     tilt: float = 0.5

@@ -46,6 +46,14 @@ class Order:
     ------
     ValueError
         For a quantity that is not positive.
+
+    Examples
+    --------
+    >>> from datetime import UTC, datetime
+    >>> decided_at = datetime(2020, 3, 16, 20, tzinfo=UTC)
+    >>> order = Order("al-1", "AAPL", Side.SELL, Decimal(5), decided_at, "paper/2020-03-16")
+    >>> order.signed_quantity
+    Decimal('-5')
     """
 
     client_order_id: str

@@ -96,6 +96,15 @@ class ArrayForecaster:
     ------
     ValueError
         Where the shape of the scores differs.
+
+    Examples
+    --------
+    >>> from datetime import UTC
+    >>> days = np.array(["2020-03-16"], dtype="datetime64[ns]")
+    >>> forecaster = ArrayForecaster(days, ("AAPL", "IBM"), np.array([[0.5, np.nan]]))
+    >>> forecast = forecaster.forecast(("AAPL", "IBM"), datetime(2020, 3, 16, tzinfo=UTC), "sleeve-00")
+    >>> [str(status) for status in forecast.statuses]
+    ['ok', 'missing']
     """
 
     timestamps: Timestamps

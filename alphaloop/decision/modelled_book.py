@@ -46,6 +46,13 @@ class ModelledBook:
         Limits of the book.
     equity : float
         Equity at the start, as a share of capital.
+
+    Examples
+    --------
+    >>> book = ModelledBook(AllocationPolicy(), CostModel(), BookLimits(max_weight=1.0))
+    >>> scores = np.zeros(2)
+    >>> [book.step(np.array([gain, 0.0]), scores).net_return for gain in (0.0, 0.0, 0.1)]
+    [0.0, 0.0, 0.05]
     """
 
     policy: AllocationPolicy

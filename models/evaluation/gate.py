@@ -32,6 +32,12 @@ class GatePolicy:
         Years of tests from which the upper bound applies.
     max_ic : float
         Largest IC on daily prices; above it the model must have seen the outcome.
+
+    Examples
+    --------
+    >>> from alphaloop.settings.training import TrainingSettings
+    >>> GatePolicy.from_settings(TrainingSettings(max_pvalue=0.05)).max_pvalue
+    0.05
     """
 
     min_ic_tstat: float = 2.33

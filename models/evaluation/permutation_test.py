@@ -84,6 +84,14 @@ def permutation_test(
     References
     ----------
     Phipson and Smyth 2010, "Permutation P-values Should Never Be Zero".
+
+    Examples
+    --------
+    >>> random = np.random.default_rng(0)
+    >>> labels = random.normal(size=(60, 6))
+    >>> skilled = permutation_test(labels, labels + random.normal(size=(60, 6)), 1, permutations=99, seed=0)
+    >>> skilled.pvalue
+    0.01
     """
     both = np.isfinite(scores) & np.isfinite(labels)
     ranks, outcomes = (_unit_ranks(values, both) for values in (scores, labels))

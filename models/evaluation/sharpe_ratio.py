@@ -67,6 +67,12 @@ def deflated_sharpe(returns: npt.ArrayLike, trials: int) -> float:
     References
     ----------
     Bailey and López de Prado 2014, "The Deflated Sharpe Ratio".
+
+    Examples
+    --------
+    >>> returns = [0.01, -0.005, 0.02, 0.0, 0.01, -0.01]
+    >>> deflated_sharpe(returns, trials=1) > deflated_sharpe(returns, trials=20)
+    True
     """
     from scipy.stats import kurtosis, norm, skew
 

@@ -17,6 +17,11 @@ def names() -> list[str]:
     -------
     list of str
         The names.
+
+    Examples
+    --------
+    >>> "momentum" in names()
+    True
     """
     return sorted(_discover())
 

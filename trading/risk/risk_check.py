@@ -52,6 +52,11 @@ class RiskLimits:
     ------
     ValueError
         For a limit outside of its range.
+
+    Examples
+    --------
+    >>> RiskLimits().for_names(5).max_weight
+    0.5
     """
 
     max_gross: float = 1.0
@@ -148,6 +153,12 @@ class RiskCheck:
     ----------
     limits : RiskLimits
         The limits.
+
+    Examples
+    --------
+    >>> check = RiskCheck(RiskLimits(max_drawdown=0.2))
+    >>> [refusal.rule for refusal in check.drawdown(Decimal(70), Decimal(100), ("sleeve-00",))]
+    ['drawdown']
     """
 
     limits: RiskLimits = field(default_factory=RiskLimits)

@@ -1,11 +1,11 @@
-"""The ground: the nouns and plain maths that every room shares.
+"""The core: market and trading values, and the plain maths that packages share.
 
-Here live the market (`Bar`, `Instrument`), orders, the forecast, allocation (scores to weights to
-orders, pure functions), costs, the clock, errors, settings, telemetry, the journal, and the shell
-and charts of reports.
+Here live bars, instruments, orders, forecasts, allocation (scores to weights), costs, the clock, errors,
+statistics, decisions about a book, settings, telemetry, the journal, and the building blocks of HTML reports.
 
-Nothing of ours is imported here: the ground knows no room. No model, no feature, no broker and no
-server lives here, and nothing but `alphaloop.clock` reads the time.
+The core imports no other package of alphaloop. No model, feature, broker or server lives here, and only
+`alphaloop.clock` reads the time.
 
-In comes nothing; out go values (frozen dataclasses), pure functions, and the append-only journal.
+Settings come in from the environment and a file; the caller passes everything else as arguments. Values
+(frozen dataclasses), results of pure functions, and the append-only journal go out.
 """

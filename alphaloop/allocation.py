@@ -1,9 +1,9 @@
-"""Allocation: scores to weights, pure functions used by gates, backtest, paper and live alike.
+"""Allocation of capital: pure functions from scores to portfolio weights.
 
-The book is long-only around equal weight: an average score holds `gross / symbols`, and a better one
-holds more. Two brakes keep costs down: each bar trades only a share of the way to the target
-(Gârleanu and Pedersen 2013, "Dynamic Trading with Predictable Returns and Transaction Costs"), and
-distances below a band are not traded at all.
+The promotion gate, backtest, paper and live trading all use them. The book is long-only around equal weight:
+a symbol with an average score holds `gross / symbols`, and one with a better score holds more. Two brakes
+keep costs down: each bar trades only a share of the way to the target (Gârleanu and Pedersen 2013, "Dynamic
+Trading with Predictable Returns and Transaction Costs"), and distances below a band are not traded at all.
 """
 
 from __future__ import annotations
@@ -23,11 +23,34 @@ Vector = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AllocationPolicy:
-    """How scores become weights.
+    """Parameters that turn scores into weights.
 
-    `tilt` is the weight, as a share of equal weight, that one standard deviation of score rank adds;
-    `rate` the share of the distance to the target that one bar trades; `band` the distance, as a
-    share of equal weight, below which nothing is traded; `gross` the sum of weights.
+    Parameters
+    ----------
+    tilt : float
+        Weight that one standard deviation of score rank adds, as a share of equal weight; at least 0.
+    rate : float
+        Share of the distance to the target weight that one bar trades, in (0, 1].
+    band : float
+        Distance to the target below which nothing is traded, as a share of equal weight; at least 0.
+    gross : float
+        Sum of the weights, as a share of equity; above 0.
+
+    Raises
+    ------
+    ValueError
+        For a parameter outside of its range.
+
+    References
+    ----------
+    Gârleanu and Pedersen 2013, "Dynamic Trading with Predictable Returns and Transaction Costs".
+
+    Examples
+    --------
+    >>> AllocationPolicy(rate=0.0)
+    Traceback (most recent call last):
+        ...
+    ValueError: rate is 0.0; it is a share of the distance, in (0, 1]
     """
 
     tilt: float = 0.5
@@ -43,14 +66,15 @@ class AllocationPolicy:
 
     @classmethod
     def from_settings(cls, settings: TradingSettings) -> AllocationPolicy:
-        """The policy that `settings.trading` describes."""
+        """Return the policy that `settings.trading` describes."""
         return cls(tilt=settings.tilt, rate=settings.rate, band=settings.band, gross=settings.max_gross)
 
 
 def rank_scores(scores: npt.ArrayLike) -> Vector:
-    """Ranks of the finite scores, mean 0 and standard deviation 1; NaN stays NaN. Shape `[symbols]`.
+    """Rank the finite scores with mean 0 and standard deviation 1; NaN stays NaN.
 
-    Ties share their mean rank, so the order of the symbols carries no meaning.
+    Scores and ranks are `[symbols]`. Ties share their mean rank, so the order of the symbols has no
+    influence.
     """
     values = np.asarray(scores, dtype=np.float64)
     finite = np.isfinite(values)
@@ -62,7 +86,7 @@ def rank_scores(scores: npt.ArrayLike) -> Vector:
 
 
 def _standardised_ranks(values: Vector) -> Vector:
-    """As `rank_scores`, of finite `values`."""
+    """Rank `values` as `rank_scores` does, given that all are finite."""
     order = np.argsort(values, kind="stable")
     ordered = values[order]
     if np.all(ordered[1:] != ordered[:-1]):
@@ -78,7 +102,7 @@ def _standardised_ranks(values: Vector) -> Vector:
 
 @lru_cache(maxsize=1_024)
 def _ranks_without_ties(count: int) -> Vector:
-    """Ranks of `count` different values in their order."""
+    """Return the standardised ranks of `count` distinct values in ascending order."""
     position = np.arange(count) - (count - 1) / 2
     ranks = np.asarray(position / position.std() if count > 1 else position, np.float64)
     ranks.flags.writeable = False
@@ -86,9 +110,10 @@ def _ranks_without_ties(count: int) -> Vector:
 
 
 def target_weights(scores: npt.ArrayLike, current: Vector, policy: AllocationPolicy) -> Vector:
-    """The weights that `scores` ask for, `[symbols]`, none negative, summing to `policy.gross`.
+    """Compute the weights that `scores` lead to, without regard to trading costs.
 
-    A symbol without a score keeps its current weight, and the others share what is left.
+    Weights are `[symbols]`, none negative, and sum to `policy.gross`. A symbol without a score keeps its
+    current weight, and the others share what is left.
     """
     ranks = rank_scores(scores)
     scored = np.isfinite(ranks)
@@ -102,9 +127,35 @@ def target_weights(scores: npt.ArrayLike, current: Vector, policy: AllocationPol
 
 
 def next_weights(scores: npt.ArrayLike, current: Vector, policy: AllocationPolicy) -> Vector:
-    """The weights to hold after this bar's trade: part of the way to the target, outside the band.
+    """Compute the weights to hold after this bar's trade.
 
-    From cash (all `current` zero) the whole way is gone at once: there is nothing to smooth.
+    The trade goes part of the way to the target, and only where the distance is outside the band. From cash
+    (all `current` are zero) it goes the whole way at once, because there is no position whose change could be
+    smoothed.
+
+    Parameters
+    ----------
+    scores : array_like of float, shape [symbols]
+        Scores of one bar; a symbol with NaN keeps its current weight.
+    current : ndarray of float64, shape [symbols]
+        Weights before the trade, as shares of equity.
+    policy : AllocationPolicy
+        Tilt, rate, band and gross.
+
+    Returns
+    -------
+    ndarray of float64, shape [symbols]
+        Weights after the trade, none negative.
+
+    References
+    ----------
+    Gârleanu and Pedersen 2013, "Dynamic Trading with Predictable Returns and Transaction Costs".
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> next_weights([0.3, 0.1, 0.2], np.zeros(3), AllocationPolicy(tilt=0.4)).round(3).tolist()
+    [0.497, 0.17, 0.333]
     """
     current = np.asarray(current, dtype=np.float64)
     target = target_weights(scores, current, policy)
@@ -117,10 +168,11 @@ def next_weights(scores: npt.ArrayLike, current: Vector, policy: AllocationPolic
 
 
 def drift_weights(weights: Vector, returns: Vector, gain: float | None = None) -> tuple[Vector, float]:
-    """Weights after one bar of `returns` and the book's return; cash earns nothing. Shape `[symbols]`.
+    """Return the weights after one bar of `returns`, and the return of the book.
 
-    A missing return is none. `gain` is the book's return where `weights` are not all that it holds. A book
-    that has lost all it had holds nothing.
+    Weights and returns are `[symbols]`. A missing return counts as 0, and cash earns nothing. Give `gain`,
+    the return of the book, where `weights` are not all that the book holds. A book that has lost everything
+    holds nothing afterwards.
     """
     known = np.nan_to_num(returns)
     gain = float(weights @ known) if gain is None else gain
@@ -130,5 +182,5 @@ def drift_weights(weights: Vector, returns: Vector, gain: float | None = None) -
 
 
 def turnover(before: Vector, after: Vector) -> float:
-    """One-way turnover as a share of capital: the sum of absolute changes of weight."""
+    """Return the one-way turnover, the sum of absolute changes of weight."""
     return float(np.abs(after - before).sum())

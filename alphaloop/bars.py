@@ -1,8 +1,8 @@
-"""The market: bars, all symbols at one time, and bars of many symbols as a matrix.
+"""Bars: of one symbol, of all symbols at one time, and over time.
 
-Stored bars have the columns of `BARS_SCHEMA`: one row a symbol and timestamp, sorted by timestamp
-and then symbol. `timestamp` is the bar's close in UTC. Prices are as traded and `adjustment` is the
-factor to the adjusted price as known then. A close-only source leaves the other columns null.
+Stored bars have the columns of `BARS_SCHEMA`: one row per symbol and timestamp, sorted by timestamp and then
+symbol. `timestamp` is the close of the bar in UTC. Prices are as traded, and `adjustment` is the factor to
+the adjusted price as known at that time. A source of closing prices only leaves the other columns null.
 """
 
 from __future__ import annotations
@@ -34,22 +34,52 @@ BARS_SCHEMA = pa.schema(
         pa.field("adjustment", pa.float64(), nullable=False),
     ]
 )
+"""Arrow schema of stored bars."""
 PRICE_COLUMNS = ("open", "high", "low", "close")
-# Prices of one bar that differ by less, relative to them, are equal but for rounding (float32 has 6e-8).
 ROUNDING = 1e-6
-# Columns that a table of bars may have besides, like any float64 column: who gave the bar, and whether
-# providers disagree about it.
+"""Relative difference below which two prices of one bar are equal: rounding (float32 has 6e-8)."""
 PROVIDER, DISPUTED = "provider", "disputed"
-# Under this key a table of bars names the calendar that its days follow, in the metadata of its schema.
+"""Optional columns of a table of bars.
+
+They hold the source of the bar, and a flag for bars about which the providers disagree.
+"""
 CALENDAR = b"alphaloop.calendar"
+"""Key of the trading calendar in the metadata of a table's schema."""
 
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """One symbol's bar. The constructor refuses values that no market can print.
+    """One bar of one symbol, checked for values that no market can print.
 
-    `provider` names the source that it came from; `disputed` marks a bar about which providers disagree
-    and nothing could decide.
+    Parameters
+    ----------
+    symbol : str
+        The symbol.
+    timestamp : datetime
+        Close of the bar, with a time zone.
+    close, open, high, low : float
+        Prices as traded; all but `close` may be None.
+    volume : float, optional
+        Units traded in the bar.
+    adjustment : float
+        Factor from the traded to the adjusted price, as known at that time.
+    provider : str
+        Source of the bar; empty where only one source is used.
+    disputed : bool
+        True if providers disagree about the bar and no rule could decide between them.
+
+    Raises
+    ------
+    ValueError
+        For a timestamp without a time zone, a price that is not positive, a high below the low, or a negative
+        volume.
+
+    Examples
+    --------
+    >>> from datetime import UTC, datetime
+    >>> bar = Bar("AAPL", datetime(2020, 3, 16, 20, tzinfo=UTC), close=242.21, high=259.08, low=240.0)
+    >>> bar.close
+    242.21
     """
 
     symbol: str
@@ -77,11 +107,24 @@ class Bar:
 
 @dataclass(frozen=True, slots=True)
 class Slice:
-    """All symbols at one timestamp: what the loop is given, bar by bar.
+    """The bars of all symbols at one timestamp.
 
-    Arrays are float64 `[symbols]`; NaN where the source has no value. `extra` holds further columns by
-    name; `providers` which source each symbol's bar came from, empty where only one is in question;
-    `disputed` the symbols about whose bar the providers disagree and nothing could decide.
+    The trading loop processes one slice after the other.
+
+    Parameters
+    ----------
+    timestamp : datetime
+        Close of the bars in UTC.
+    symbols : tuple of str
+        The symbols, in the order of the arrays.
+    open, high, low, close, volume, adjustment : ndarray of float64, shape [symbols]
+        Values as traded, and the adjustment factor; NaN where the source has no value.
+    extra : mapping of str to ndarray of float64, shape [symbols]
+        Further columns by name.
+    providers : tuple of str
+        Source of each symbol's bar; empty where only one source is used.
+    disputed : tuple of str
+        Symbols about whose bar the providers disagree without a decision.
     """
 
     timestamp: datetime
@@ -98,22 +141,34 @@ class Slice:
 
     @property
     def adjusted_close(self) -> FloatMatrix:
-        """Close times adjustment, float64 `[symbols]`: what features see."""
+        """Close times adjustment, float64 `[symbols]`: the price that features use."""
         return self.close * self.adjustment
 
     def to_table(self) -> pa.Table:
-        """This slice as rows of `BARS_SCHEMA`; symbols without a close are left out."""
+        """Convert to rows of `BARS_SCHEMA`; symbols without a close are left out."""
         return BarPanel.from_slices([self]).to_table()
 
 
 @dataclass(frozen=True, slots=True)
 class BarPanel:
-    """Bars of many symbols, aligned: float64 `[timestamps, symbols]`, NaN where there is no value.
+    """Bars of many symbols on common timestamps, as matrices.
 
-    `timestamps` is `datetime64[ns]` in UTC, strictly increasing. `extra` holds further columns of the
-    same shape by name. `providers` (text, the same shape) and `disputed` (bool, the same shape) say
-    where each bar came from and whether providers disagree about it; None where that is not in question.
-    `calendar` is the one that their days follow, empty where it is not known.
+    Parameters
+    ----------
+    timestamps : ndarray of datetime64[ns], shape [timestamps]
+        Closes of the bars in UTC, strictly increasing.
+    symbols : tuple of str
+        The symbols, in the order of the columns.
+    open, high, low, close, volume, adjustment : ndarray of float64, shape [timestamps, symbols]
+        Values as traded, and the adjustment factor; NaN where there is no value.
+    extra : mapping of str to ndarray of float64, shape [timestamps, symbols]
+        Further columns by name.
+    providers : ndarray of object (str), shape [timestamps, symbols], optional
+        Source of each bar; None where only one source is used.
+    disputed : ndarray of bool, shape [timestamps, symbols], optional
+        Bars about which the providers disagree; None where only one source is used.
+    calendar : str
+        Trading calendar that the days follow; empty where it is not known.
     """
 
     timestamps: Timestamps
@@ -134,15 +189,15 @@ class BarPanel:
 
     @property
     def adjusted_close(self) -> FloatMatrix:
-        """Close times adjustment, float64 `[timestamps, symbols]`: what features see."""
+        """Close times adjustment, float64 `[timestamps, symbols]`: the price that features use."""
         return self.close * self.adjustment
 
     def column(self, name: str) -> FloatMatrix | None:
-        """The column called `name`, of the bars or of `extra`; None where there is none."""
+        """Return the column `name` of the bars or of `extra`; None where there is none."""
         return getattr(self, name) if name in _VALUE_COLUMNS else self.extra.get(name)
 
     def at(self, index: int) -> Slice:
-        """The bars of one timestamp."""
+        """Return the bars of the timestamp at `index`."""
         symbols = np.array(self.symbols, dtype=object)
         return Slice(
             timestamp=to_datetime(self.timestamps[index]),
@@ -154,11 +209,11 @@ class BarPanel:
         )
 
     def slices(self) -> Iterator[Slice]:
-        """The bars, one timestamp after the other."""
+        """Iterate over the bars, one timestamp after the other."""
         return (self.at(index) for index in range(len(self)))
 
     def between(self, start: datetime | None = None, end: datetime | None = None) -> BarPanel:
-        """The bars with `start <= timestamp <= end`."""
+        """Select the bars with `start <= timestamp <= end`."""
         first = 0 if start is None else int(np.searchsorted(self.timestamps, to_datetime64(start), "left"))
         last = (
             len(self) if end is None else int(np.searchsorted(self.timestamps, to_datetime64(end), "right"))
@@ -166,27 +221,27 @@ class BarPanel:
         return self._take(slice(first, last))
 
     def part(self, begin: int, end: int) -> BarPanel:
-        """The bars at the places `begin` to `end - 1`."""
+        """Select the bars at the indices `begin` to `end - 1`."""
         return self._take(slice(begin, end))
 
     def select(self, symbols: tuple[str, ...]) -> BarPanel:
-        """The bars of `symbols`, in that order; raises `KeyError` for one that is not here."""
+        """Select `symbols`, in that order; raise `KeyError` for a symbol that is missing."""
         position = {symbol: column for column, symbol in enumerate(self.symbols)}
         columns = [position[symbol] for symbol in symbols]
         return self._each(lambda values: values[:, columns], self.timestamps, symbols)
 
     def to_table(self) -> pa.Table:
-        """Rows of `BARS_SCHEMA` and of what else is known, sorted by timestamp and symbol.
+        """Convert to rows of `BARS_SCHEMA` with all further columns, sorted by timestamp and symbol.
 
-        Missing closes are left out.
+        Rows without a close are left out.
         """
         order = np.argsort(np.array(self.symbols))
         symbols = np.array(self.symbols, dtype=object)[order]
         present = np.isfinite(self.close[:, order]).ravel()
 
         def rows(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
-            taken: npt.NDArray[Any] = values[:, order].ravel()[present]
-            return taken
+            selected: npt.NDArray[Any] = values[:, order].ravel()[present]
+            return selected
 
         columns: dict[str, pa.Array] = {
             "symbol": pa.array(np.tile(symbols, len(self))[present], pa.string()),
@@ -208,7 +263,7 @@ class BarPanel:
 
     @classmethod
     def from_table(cls, table: pa.Table, symbols: tuple[str, ...] | None = None) -> BarPanel:
-        """Align rows of `BARS_SCHEMA` (in any order); `symbols` fixes the columns and their order.
+        """Align rows of `BARS_SCHEMA`, in any order; `symbols` fixes the columns and their order.
 
         Columns beyond the schema become `providers`, `disputed` and `extra`.
         """
@@ -253,9 +308,9 @@ class BarPanel:
         )
 
     def then(self, later: BarPanel) -> BarPanel:
-        """These bars, followed by `later` ones of the same symbols.
+        """Append `later` bars of the same symbols.
 
-        What only one side knows is empty in the other.
+        A column that only one of the two panels has is empty in the rows of the other.
         """
         sides = (self, later)
 
@@ -304,22 +359,22 @@ _VALUE_COLUMNS = ("open", "high", "low", "close", "volume", "adjustment")
 
 
 def with_calendar(table: pa.Table, calendar: str) -> pa.Table:
-    """`table`, naming the calendar that its days follow; as it is where there is none."""
+    """Name the trading calendar in the table's metadata; an empty name changes nothing."""
     if not calendar:
         return table
     return table.replace_schema_metadata({**(table.schema.metadata or {}), CALENDAR: calendar.encode()})
 
 
 def calendar_of(table: pa.Table) -> str:
-    """The calendar that a table of bars names; empty where it names none."""
+    """Return the trading calendar that a table of bars names; empty where it names none."""
     return str((table.schema.metadata or {}).get(CALENDAR, b""), "utf-8")
 
 
 def to_datetime(moment: np.datetime64) -> datetime:
-    """A numpy timestamp as an aware datetime in UTC, to the microsecond."""
+    """Convert a numpy timestamp to an aware datetime in UTC, to the microsecond."""
     return moment.astype("datetime64[us]").item().replace(tzinfo=UTC)  # type: ignore[no-any-return]
 
 
 def to_datetime64(moment: datetime) -> np.datetime64:
-    """An aware datetime as `datetime64[ns]` in UTC."""
+    """Convert an aware datetime to `datetime64[ns]` in UTC."""
     return np.datetime64(as_utc(moment).replace(tzinfo=None), "ns")

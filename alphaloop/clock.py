@@ -1,6 +1,6 @@
-"""The only place that reads the time. Everything else is given a `Clock`.
+"""Clocks: the only module that reads the time. All times are aware and in UTC.
 
-All times are aware and in UTC.
+Everything else is given a `Clock`, so that a replay and live trading run the same code.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from typing import Protocol
 
 
 class Clock(Protocol):
-    """Tells the time; live, or that of a replay."""
+    """A source of the current time: the machine's, or that of a replay."""
 
     def now(self) -> datetime:
-        """The present moment, aware, in UTC."""
+        """Return the current time, aware, in UTC."""
         ...
 
 
@@ -27,7 +27,26 @@ class SystemClock:
 
 
 class ReplayClock:
-    """A clock that stands where it was put. It never runs backwards."""
+    """A clock that only moves when it is advanced, and never backwards.
+
+    Parameters
+    ----------
+    at : datetime
+        Start, with a time zone.
+
+    Raises
+    ------
+    ValueError
+        For a start without a time zone.
+
+    Examples
+    --------
+    >>> from datetime import UTC, datetime
+    >>> clock = ReplayClock(datetime(2020, 3, 16, tzinfo=UTC))
+    >>> clock.advance(datetime(2020, 3, 17, tzinfo=UTC))
+    >>> clock.now().isoformat()
+    '2020-03-17T00:00:00+00:00'
+    """
 
     def __init__(self, at: datetime) -> None:
         self._at = as_utc(at)
@@ -36,7 +55,7 @@ class ReplayClock:
         return self._at
 
     def advance(self, to: datetime) -> None:
-        """Move to `to`; raises `ValueError` if that lies in the past."""
+        """Move the clock to `to`; raise `ValueError` if that lies in the past."""
         to = as_utc(to)
         if to < self._at:
             raise ValueError(f"a replay clock cannot go back from {self._at} to {to}")
@@ -44,13 +63,13 @@ class ReplayClock:
 
 
 def as_utc(moment: datetime) -> datetime:
-    """`moment` in UTC; raises `ValueError` for one without a time zone."""
+    """Convert `moment` to UTC; raise `ValueError` if it has no time zone."""
     if moment.tzinfo is None:
         raise ValueError(f"{moment!r} has no time zone; give times in UTC")
     return moment.astimezone(UTC)
 
 
-# Itself and not a function around it: a request is timed at a dozen places.
+# The function itself and not a wrapper: each request is timed at a dozen places.
 monotonic: Callable[[], float] = time.perf_counter
 """Seconds from an arbitrary origin, for measuring durations."""
 

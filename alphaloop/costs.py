@@ -1,4 +1,4 @@
-"""What trading costs, the same everywhere: gates, backtest, paper and live."""
+"""Trading costs, the same in the promotion gate, backtest, paper and live trading."""
 
 from __future__ import annotations
 
@@ -16,12 +16,30 @@ if TYPE_CHECKING:
 
 CENT = Decimal("0.01")
 COST_STEP = Decimal("1e-8")
-"""The step in which costs are booked."""
+"""Smallest step in which costs are booked."""
 
 
 @dataclass(frozen=True, slots=True)
 class CostModel:
-    """Proportional costs: commission and half the spread, in basis points of what is traded."""
+    """Proportional trading costs: commission and half the spread.
+
+    Parameters
+    ----------
+    commission_bps : float
+        Commission in basis points of the notional traded.
+    half_spread_bps : float
+        Half of the bid-ask spread in basis points of the notional traded.
+
+    Raises
+    ------
+    ImpossibleValueError
+        For a negative cost, or for costs that reach 100 % of the notional.
+
+    Examples
+    --------
+    >>> CostModel(commission_bps=1.0, half_spread_bps=4.0).rate
+    0.0005
+    """
 
     commission_bps: float = 1.0
     half_spread_bps: float = 4.0
@@ -38,7 +56,7 @@ class CostModel:
 
     @classmethod
     def from_settings(cls, settings: TradingSettings) -> CostModel:
-        """The costs that `settings.trading` describes."""
+        """Return the costs that `settings.trading` describes."""
         return cls(settings.commission_bps, settings.half_spread_bps)
 
     @property
@@ -47,12 +65,13 @@ class CostModel:
         return (self.commission_bps + self.half_spread_bps) / 10_000
 
     def of_turnover(self, turnover: npt.ArrayLike) -> npt.NDArray[np.float64]:
-        """Cost as a share of capital, for one-way turnover as a share of capital (any shape)."""
+        """Return the cost of a one-way turnover, both as shares of capital (any shape)."""
         return np.asarray(turnover, dtype=np.float64) * self.rate
 
     def of_notional(self, notional: Decimal) -> Decimal:
-        """Cost to book for a traded notional.
+        """Return the cost to book for a traded notional.
 
-        Not rounded to the cent, so that many small trades pay what a large one of their sum pays.
+        It is not rounded to the cent, so that many small trades cost the same as one large trade of their
+        sum.
         """
         return (abs(notional) * Decimal(str(self.rate))).quantize(COST_STEP, ROUND_HALF_EVEN)

@@ -1,9 +1,8 @@
-"""What can go wrong, by whose fault, and what to do about it.
+"""Errors of alphaloop, by cause, with the exit code of the command line.
 
-The command line prints each of these as one line and exits with its `exit_code`: 1 where a check found
-something wrong, 2 for what the caller can mend, 3 where the running system, a vendor or a server failed.
-Vendor errors are translated into these at the door where the vendor's library is called, with the cause
-chained.
+The command line prints each error as one line and exits with its `exit_code`: 1 where a check found something
+wrong, 2 where the caller can correct the input, 3 where the running system, a vendor or a server failed. The
+module that calls a vendor's library translates the vendor's errors into these, with the cause chained.
 """
 
 from __future__ import annotations
@@ -12,24 +11,31 @@ from collections.abc import Iterable
 from typing import ClassVar
 
 FOUND_WRONG, BAD_INPUT, UNAVAILABLE = 1, 2, 3
+"""Exit codes: a check failed, the input is wrong, a system or vendor failed."""
 
 
 class AlphaloopError(Exception):
-    """Base of every error that alphaloop raises on purpose."""
+    """Base of every error that alphaloop raises on purpose.
+
+    `exit_code` is the exit status of the command line.
+    """
 
     exit_code: ClassVar[int] = UNAVAILABLE
 
 
 class InputError(AlphaloopError):
-    """Something the caller gave is wrong; the message names it, its value and the way out."""
+    """Wrong input by the caller.
+
+    The message names the input, its value and the way out.
+    """
 
     exit_code: ClassVar[int] = BAD_INPUT
 
 
 class UnknownNameError(InputError):
-    """A name that is in no list: a symbol, source, family, model, broker or feature.
+    """A name that does not exist: a symbol, source, family, model, broker or feature.
 
-    `hint` says what to do where the list is too long to be known.
+    `hint` replaces the list of known names in the message, where that list is too long or cannot be known.
     """
 
     def __init__(
@@ -38,29 +44,29 @@ class UnknownNameError(InputError):
         names = sorted(known)
         shown = ", ".join(names[:24]) + (f", … ({len(names)} in all)" if len(names) > 24 else "")
         known_names = f"known: {shown or 'none yet'}"
-        place = f" in {where}" if where else ""
-        super().__init__(f"unknown {kind} '{value}'{place}; {hint or known_names}")
+        location = f" in {where}" if where else ""
+        super().__init__(f"unknown {kind} '{value}'{location}; {hint or known_names}")
         self.kind, self.value, self.known = kind, value, tuple(names)
 
 
 class SettingsError(InputError):
-    """A setting that does not exist or holds an impossible value."""
+    """A setting that does not exist or has an impossible value."""
 
 
 class ImpossibleValueError(InputError, ValueError):
-    """A value that a constructor refuses, and that the user's settings can hold."""
+    """A value that a constructor refuses, and that may come from the user's settings."""
 
 
 class DataError(InputError):
-    """Market data that must not be believed, or a file that is not market data."""
+    """Market data that cannot be true, or a file that holds no market data."""
 
 
 class PortInUseError(InputError):
-    """A port that another process holds."""
+    """A port that another process uses."""
 
 
 class ShadowedRoomError(InputError):
-    """Two of our packages come from different roots: a folder of the user's shadows one."""
+    """A package that comes from another folder, because a folder of the user's shadows it."""
 
 
 class DamagedStoreError(InputError):
@@ -72,56 +78,59 @@ class PluginError(InputError):
 
 
 class MissingPartError(InputError):
-    """A library or server that this command needs is not installed."""
+    """A library or server that the command needs and that is not installed."""
 
 
 class MissingStateError(InputError):
-    """Something that an earlier command should have made is not there yet."""
+    """State that an earlier command should have created and that does not exist yet."""
 
 
 class VendorError(AlphaloopError):
-    """A vendor's library or service failed; the cause is chained."""
+    """A failure of a vendor's library or service; the cause is chained."""
 
 
 class StaleFeaturesError(AlphaloopError):
-    """The online store does not hold the bar that was asked for."""
+    """Features of the requested bar that the online store does not have."""
 
     exit_code: ClassVar[int] = BAD_INPUT
 
 
 class FeatureSetMismatchError(AlphaloopError):
-    """A model was trained on another feature set, or on features over other symbols, than those at hand."""
+    """A model trained on another feature set or universe than the features at hand."""
 
     exit_code: ClassVar[int] = BAD_INPUT
 
 
 class FidelityError(AlphaloopError):
-    """An exported ONNX graph does not give the scores of the model it came from."""
+    """An exported ONNX graph whose scores differ from those of the native model."""
 
     exit_code: ClassVar[int] = FOUND_WRONG
 
 
 class ServingError(AlphaloopError):
-    """A prediction could not be had from the server."""
+    """A prediction that the server did not deliver."""
 
 
 class TlsError(ServingError, InputError):
-    """A server is there, and does not agree with the client on TLS; the message names the setting."""
+    """A disagreement between client and server on TLS; the message names the setting.
+
+    The server was reached, so that neither address nor network is the cause.
+    """
 
 
 class LeaseLostError(AlphaloopError):
-    """Another process took over this writer's lease; nothing more may be written here."""
+    """A lease that another process took over; this writer may write nothing more."""
 
     exit_code: ClassVar[int] = FOUND_WRONG
 
 
 class ChainBrokenError(AlphaloopError):
-    """The journal was altered: a hash, a link or an anchor does not match."""
+    """An altered journal: a hash, a link or an anchor does not match."""
 
     exit_code: ClassVar[int] = FOUND_WRONG
 
 
 class RolloutConflictError(AlphaloopError):
-    """The rollout document changed under the writer, or the transition is not a legal one."""
+    """A rollout document that changed since it was read, or an illegal transition of it."""
 
     exit_code: ClassVar[int] = BAD_INPUT

@@ -1,4 +1,4 @@
-"""The forecast: one answer of the server to one request, with everything that lineage needs."""
+"""Forecasts: one response of the prediction server, with everything that lineage needs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from blake3 import blake3
 
 
 class Route(StrEnum):
-    """Which model answered, and why."""
+    """The role of the model that answered a request."""
 
     CHAMPION = "champion"
     CANARY = "canary"
@@ -21,7 +21,7 @@ class Route(StrEnum):
 
 
 class SymbolStatus(StrEnum):
-    """Whether a symbol of a request was scored; `stale` are scores of an earlier request."""
+    """The state of one symbol's score; `stale` marks a score of an earlier request."""
 
     OK = "ok"
     MISSING = "missing"
@@ -32,10 +32,29 @@ class SymbolStatus(StrEnum):
 class Forecast:
     """Scores of the symbols of one request at one bar.
 
-    `scores` has one float a symbol, NaN where `statuses` says `missing`; where it says `stale`, the
-    version failed and these are its last good ones, `feature_timestamp` theirs. `digest` is the SHA-256 of
-    the ONNX file, `input_hash` the hash of the inputs (`hash_inputs`), `snapshot` the id of the data that
-    the features were computed from, `generation` that of the rollout document which routed it.
+    Parameters
+    ----------
+    prediction_id : str
+        Identifier of the prediction.
+    as_of, feature_timestamp : datetime
+        Bar that was asked for, and bar of the features; they differ where a status is `stale`.
+    symbols : tuple of str
+        The symbols, in the order of `scores` and `statuses`.
+    scores : tuple of float, one a symbol
+        NaN where the status is `missing`. Where it is `stale`, the model version failed and these are its
+        last good scores.
+    statuses : tuple of SymbolStatus, one a symbol
+        Whether each symbol was scored.
+    model, version, digest : str
+        Name and version of the model, and SHA-256 of its ONNX file.
+    route : Route
+        Role of the version in the rollout.
+    input_hash : str
+        Hash of the model's inputs (`hash_inputs`).
+    feature_set, snapshot : str
+        Hash of the feature set, and identifier of the data that the features were computed from.
+    generation : int
+        Generation of the rollout document that routed the request.
     """
 
     prediction_id: str
@@ -55,11 +74,11 @@ class Forecast:
 
 
 def hash_inputs(panel: npt.NDArray[np.float32]) -> str:
-    """BLAKE3 over bytes and shape of a float32 panel `[symbols, lookback, features]`.
+    """Hash the bytes and the shape of a float32 panel `[symbols, lookback, features]` with BLAKE3.
 
-    Each answer waits for it, and SHA-256 takes more than twice the time. J. O'Connor et al., "BLAKE3",
-    2020. The shape comes last, because bytes are hashed in pieces of 1,024 and side by side: behind a
-    dozen others they would take half as long again.
+    BLAKE3 because every response waits for the hash, and SHA-256 takes more than twice the time. J. O'Connor
+    et al., "BLAKE3", 2020. The shape comes last, because the bytes are hashed in parallel in chunks of 1,024:
+    behind a dozen bytes of shape the hash would take half as long again.
     """
     contiguous = np.ascontiguousarray(panel, dtype="<f4")
     digest = blake3(contiguous.data.cast("B"))

@@ -1,4 +1,4 @@
-"""What can be traded, as its venue describes it."""
+"""Instruments that can be traded, as their venue describes them."""
 
 from __future__ import annotations
 
@@ -11,13 +11,47 @@ from alphaloop.errors import DataError
 
 @dataclass(frozen=True, slots=True)
 class Instrument:
-    """What can be traded: its price step, its smallest quantity, its currency and its terms.
+    """A tradable instrument: price step, smallest quantity, currency and contract terms.
 
-    `multiplier` is the money that one unit of price is worth (50 for a future at 50 dollars a point).
-    `calendar` names the exchange's sessions. `expiry` is the last trading day of a contract, `root` the
-    chain it belongs to, and `roll` the day from which the next contract is held instead, where one is
-    fixed. Terms change: this is what holds from `start` on and has been known since `published`; without
-    them, always. `DataError` for terms that cannot be.
+    Terms change: an instrument describes the terms that hold from `start` on and were known from `published`
+    on.
+
+    Parameters
+    ----------
+    symbol : str
+        The symbol.
+    tick : Decimal
+        Price step.
+    lot : Decimal
+        Smallest quantity.
+    currency : str
+        Currency of the price.
+    multiplier : Decimal
+        Money that one unit of price is worth (50 for a future at 50 dollars a point).
+    calendar : str
+        Trading calendar of the exchange.
+    expiry : date, optional
+        Last trading day of a contract.
+    roll : date, optional
+        Day from which the next contract is held instead, where one is fixed.
+    root : str
+        Chain that the contract belongs to; empty for an instrument without expiry.
+    start, published : datetime, optional
+        Time from which the terms hold, and time from which they were known; None for always.
+
+    Raises
+    ------
+    DataError
+        For terms that cannot be true: no symbol, a step that is not positive, a time without a time zone, a
+        roll after the expiry, or a root without an expiry.
+
+    Examples
+    --------
+    >>> from datetime import date
+    >>> from decimal import Decimal
+    >>> future = Instrument("ESZ5", multiplier=Decimal(50), root="ES", expiry=date(2025, 12, 19))
+    >>> future.multiplier
+    Decimal('50')
     """
 
     symbol: str

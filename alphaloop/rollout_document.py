@@ -1,7 +1,7 @@
-"""The rollout document: which version answers which sleeve of capital. One JSON value per model.
+"""Rollout documents: one JSON value per model that assigns capital sleeves to versions.
 
-It is kept on the registry, carries a generation, and is written only by the rollout controller; the
-server's router reads it. Evidence is never part of it.
+The document is stored in the registry, carries a generation, and is written by the rollout controller only;
+the server's router reads it. Evidence is never part of it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from alphaloop.forecasts import Route
 
 
 class RolloutState(StrEnum):
-    """Where a model's rollout stands. `steady` means that there is no challenger."""
+    """The state of a model's rollout; `steady` means that there is no challenger."""
 
     STEADY = "steady"
     SHADOW = "shadow"
@@ -26,7 +26,7 @@ class RolloutState(StrEnum):
 
 
 class RolloutKind(StrEnum):
-    """What is being rolled out, for the report."""
+    """The kind of a rollout, for reports."""
 
     REAL = "real"
     SABOTAGE = "sabotage"
@@ -36,10 +36,10 @@ class RolloutKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Override:
-    """A named exception to the rules: by whom, and why. Journaled when it is used.
+    """A named exception to the rollout's rules, journaled when it is used.
 
-    `rotate_inputs` is a drill: the server rotates the challenger's live feature vector by that many
-    places, the classic training-serving skew.
+    `by` and `reason` say who made it and why. `rotate_inputs` is a fault injection: the server rotates the
+    challenger's live feature vector by that many positions, the classic training-serving skew.
     """
 
     name: str
@@ -60,9 +60,28 @@ _TYPES = {
 class RolloutDocument:
     """The state of one model's rollout.
 
-    `weight` is the share of sleeves that the challenger answers; `salt` ranks the sleeves, so that
-    every rollout draws its own; `started` and `stage_started` are ISO timestamps of bars. `baseline` is
-    the champion to return to, where two other versions are compared.
+    Parameters
+    ----------
+    model : str
+        Name of the model.
+    champion, challenger : str
+        Versions; the challenger is None outside of a rollout.
+    generation : int
+        Number that grows with every change.
+    state, kind : RolloutState, RolloutKind
+        State of the rollout, and its kind for reports.
+    weight : float
+        Share of the sleeves that the challenger answers.
+    salt : str
+        Text that ranks the sleeves, so that every rollout draws its own.
+    override : Override, optional
+        Exception to the rules.
+    started, stage_started : str, optional
+        ISO timestamps of bars.
+    cause : str, optional
+        Identifier of the event that led to the rollout.
+    baseline : str, optional
+        Champion to return to, where two other versions are compared.
     """
 
     model: str
@@ -80,25 +99,26 @@ class RolloutDocument:
     baseline: str | None = None
 
     def next(self, **changes: Any) -> RolloutDocument:
-        """A copy with `changes` and the next generation."""
+        """Return a copy with `changes` and the next generation."""
         return replace(self, generation=self.generation + 1, **changes)
 
     def settled(self, champion: str) -> RolloutDocument:
-        """The document once the rollout has ended with `champion`."""
+        """Return the document after the rollout has ended with `champion`."""
         return RolloutDocument(model=self.model, champion=champion, generation=self.generation + 1)
 
     def to_json(self) -> str:
+        """Serialise the document as JSON with sorted keys."""
         stored = asdict(self)
         if self.baseline is None:
-            # A reader of the release before knows no baseline, and needs none where there is none.
+            # The previous release cannot read the key `baseline`, and does not need it where it is None.
             del stored["baseline"]
         return json.dumps(stored, sort_keys=True)
 
     @classmethod
     def from_json(cls, text: str) -> RolloutDocument:
-        """Parse a stored document; raises `DamagedStoreError` where it is none.
+        """Parse a stored document; raise `DamagedStoreError` if it cannot be read.
 
-        Fields that are not known here are of a later release, and are left alone.
+        Unknown fields, which a newer release may have written, are ignored.
         """
         try:
             known = {field.name for field in fields(cls)}
@@ -121,27 +141,27 @@ class RolloutDocument:
 
 @dataclass(frozen=True, slots=True)
 class SleevePlan:
-    """Which sleeves the challenger answers, for one document and one set of sleeves."""
+    """The sleeves that the challenger answers, for one document and one set of sleeves."""
 
     document: RolloutDocument
     canary: frozenset[str] = field(default_factory=frozenset)
 
     def route(self, sleeve: str) -> Route:
-        """The route of a request made for `sleeve`."""
+        """Return the route of a request made for `sleeve`."""
         return Route.CANARY if sleeve in self.canary else Route.CHAMPION
 
     def version(self, sleeve: str) -> str:
-        """The version that answers `sleeve`."""
+        """Return the version that answers `sleeve`."""
         if sleeve in self.canary and self.document.challenger is not None:
             return self.document.challenger
         return self.document.champion
 
 
 def plan_sleeves(document: RolloutDocument, sleeves: Sequence[str]) -> SleevePlan:
-    """The first `covered_sleeves` sleeves by salted hash go to the challenger.
+    """Assign the first `covered_sleeves` sleeves by salted hash to the challenger.
 
-    Ranking the hashes, instead of comparing each with the weight, makes the share exact; and a larger
-    weight keeps every sleeve of a smaller one, so capital moves once.
+    Ranking the hashes, instead of comparing each with the weight, makes the share exact; and a larger weight
+    keeps every sleeve of a smaller weight, so capital moves only once.
     """
     if document.state is not RolloutState.CANARY:
         return SleevePlan(document)
@@ -150,16 +170,17 @@ def plan_sleeves(document: RolloutDocument, sleeves: Sequence[str]) -> SleevePla
 
 
 def covered_sleeves(weight: float, sleeves: int) -> int:
-    """How many of `sleeves` a share of them covers: for one between 0 and 1 at least one, and never all.
+    """Return the number of sleeves that the share `weight` covers.
 
-    A canary of no sleeve would gather no evidence, and one of all would leave nothing to compare with.
+    A share between 0 and 1 covers at least one sleeve and never all: a canary without a sleeve would gather
+    no evidence, and one with all sleeves would leave nothing to compare with.
     """
     covered = round(weight * sleeves)
     return min(max(covered, 1), sleeves - 1) if 0 < weight < 1 and sleeves > 1 else covered
 
 
 def require_share(weight: float, sleeves: int, name: str) -> None:
-    """Raise `InputError` for a share that covers no sleeve, or every one."""
+    """Raise `InputError` for a share that rounds to no sleeve or to all sleeves."""
     if round(weight * sleeves) != covered_sleeves(weight, sleeves):
         least, most = 1 / sleeves, 1 - 1 / sleeves
         raise InputError(
@@ -169,5 +190,5 @@ def require_share(weight: float, sleeves: int, name: str) -> None:
 
 
 def sleeve_names(count: int) -> tuple[str, ...]:
-    """The names of `count` sleeves of capital: `sleeve-00`, `sleeve-01`, …"""
+    """Return the names of `count` sleeves of capital: `sleeve-00`, `sleeve-01`, …"""
     return tuple(f"sleeve-{index:02d}" for index in range(count))

@@ -1,4 +1,7 @@
-"""A universe: the symbols that are looked at together. Training, streamer and server name it by its hash."""
+"""Hash of a universe: the identity of a set of symbols that are ranked together.
+
+Training, feature streams and the server name a universe by this hash.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +11,10 @@ from collections.abc import Iterable
 
 
 def hash_universe(symbols: Iterable[str]) -> str:
-    """SHA-256 over the set of `symbols`, in whatever order they come; empty for none.
+    """Hash the set of `symbols` with SHA-256, in whatever order they come.
 
-    A symbol that has no bar any more is of the universe still: whoever is in it decides what a rank means.
+    Without symbols the result is an empty text. A symbol that has no bars any more still belongs to the
+    universe, because every member changes the ranks.
     """
     members = sorted(set(symbols))
     return hashlib.sha256(json.dumps(members).encode()).hexdigest() if members else ""

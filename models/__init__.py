@@ -1,10 +1,11 @@
-"""Models: from a dataset to a registered ONNX file that has earned its place.
+"""Models: from a dataset to a registered and judged ONNX file.
 
-Here live the dataset, labels and splits, the model families (`models.zoo`, one file a family),
-tuning, walk-forward evaluation, the promotion gate, ONNX export with its fidelity gate, and the
+Here live the dataset and its labels, the model families (`models.zoo`, one file each), tuning and training,
+walk-forward evaluation and the promotion gate, ONNX export with its fidelity check, and the registry.
+
+No server, order or drift monitor lives here. MLflow is imported in `models.registry` only, Ray Tune in
+`models.training.tuning` only.
+
+Features (`FeatureFrame`) and bars (`BarPanel`) come in; a model version (ONNX file and card) goes out to the
 registry.
-
-No server, no order and no drift monitor lives here.
-
-Feature windows and bars come in; a model version (ONNX file and card) goes out to the registry.
 """

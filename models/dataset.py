@@ -1,4 +1,4 @@
-"""The dataset: features, labels, and the bars that may be learned from."""
+"""Datasets: features, labels, and the bars that may be used for learning."""
 
 from __future__ import annotations
 
@@ -18,10 +18,23 @@ Indices = npt.NDArray[np.intp]
 
 @dataclass(frozen=True, slots=True)
 class Dataset:
-    """Features `[timestamps, symbols, features]` and labels `[timestamps, symbols]` of the same bars.
+    """Features and labels of the same bars, and the bars to learn from.
 
-    Labels are returns over `horizon` bars from the obtainable price, NaN where not known yet. Only
-    the bars of `rows` may be learned from.
+    Parameters
+    ----------
+    frame : FeatureFrame
+        Features, float32 `[timestamps, symbols, features]`.
+    labels : ndarray of float64, shape [timestamps, symbols]
+        Returns over `horizon` bars from the obtainable price; NaN where not known yet.
+    horizon : int
+        Bars from the obtainable fill to the end of the label.
+    rows : range
+        Indices of the bars that may be used for learning.
+
+    Raises
+    ------
+    ValueError
+        Where labels and features differ in shape, or `rows` lie outside the bars.
     """
 
     frame: FeatureFrame
@@ -37,18 +50,34 @@ class Dataset:
             raise ValueError(f"rows {self.rows} lie outside the {len(self.labels)} bars")
 
     def only(self, rows: range) -> Dataset:
-        """The same data with other bars to learn from."""
+        """Return the same data with other bars for learning."""
         return replace(self, rows=rows)
 
     def samples(
         self, lookback: int, *, every: int = 1
     ) -> tuple[Panel, npt.NDArray[np.float32], Indices, Indices]:
-        """Samples of complete inputs and known labels.
+        """Collect samples of complete inputs and known labels.
 
-        Returns inputs float32 `[samples, lookback, features]`, targets float32 `[samples]` (the z-score
-        of the label among the symbols of its bar), and the bar and symbol index of each sample.
-        `every` takes each n-th bar, counted from the last: neighbouring labels overlap and say little
-        new. Raises `DataError` where nothing is complete.
+        Parameters
+        ----------
+        lookback : int
+            Rows of features in one sample.
+        every : int
+            Take each n-th bar, counted from the last: labels of neighbouring bars overlap and add little.
+
+        Returns
+        -------
+        inputs : ndarray of float32, shape [samples, lookback, features]
+            Features, without NaN.
+        targets : ndarray of float32, shape [samples]
+            Z-score of the label among the symbols of its bar.
+        bars, symbols : ndarray of intp, shape [samples]
+            Bar and symbol index of each sample.
+
+        Raises
+        ------
+        DataError
+            Where no sample is complete.
         """
         bars = np.arange(self.rows.start, self.rows.stop)[::-1][::every][::-1]
         bars = bars[bars >= lookback - 1]
@@ -69,13 +98,35 @@ class Dataset:
 
 
 def make_dataset(frame: FeatureFrame, close: FloatMatrix, horizon: int, rows: range | None = None) -> Dataset:
-    """A dataset over adjusted closes `[timestamps, symbols]`; all bars unless `rows` says otherwise."""
+    """Make a dataset from features and prices.
+
+    Parameters
+    ----------
+    frame : FeatureFrame
+        Features of the bars.
+    close : ndarray of float64, shape [timestamps, symbols]
+        Adjusted closes of the same bars.
+    horizon : int
+        Bars from the obtainable fill to the end of the label, at least 1.
+    rows : range, optional
+        Indices of the bars that may be used for learning; all by default.
+
+    Returns
+    -------
+    Dataset
+        Features with forward returns as labels.
+
+    Raises
+    ------
+    ValueError
+        For a horizon below one bar, or shapes that differ.
+    """
     labels = forward_returns(close, horizon)
     return Dataset(frame, labels, horizon, range(len(labels)) if rows is None else rows)
 
 
 def complete_windows(values: Panel, bars: Indices, lookback: int) -> npt.NDArray[np.bool_]:
-    """Whether the `lookback` rows up to each bar have no NaN, `[bars, symbols]`."""
+    """Test whether the `lookback` rows up to each bar have no NaN, `[bars, symbols]`."""
     missing = ~np.isfinite(values).all(axis=2)
     gaps = np.concatenate([np.zeros((1, values.shape[1]), dtype=np.intp), np.cumsum(missing, axis=0)])
     start = bars - lookback + 1
@@ -84,13 +135,16 @@ def complete_windows(values: Panel, bars: Indices, lookback: int) -> npt.NDArray
 
 
 def windows(values: Panel, bars: Indices, symbols: Indices, lookback: int) -> Panel:
-    """The last `lookback` rows of features up to each bar, float32 `[samples, lookback, features]`."""
+    """Gather the `lookback` rows of features up to each bar, float32 `[samples, lookback, features]`."""
     steps = np.arange(-lookback + 1, 1)
     return np.ascontiguousarray(values[bars[:, None] + steps, symbols[:, None]])
 
 
 def complete_panels(frame: FeatureFrame, lookback: int, count: int) -> list[Panel]:
-    """Up to `count` panels `[symbols, lookback, features]`, evenly spaced in time, incomplete symbols out."""
+    """Return up to `count` panels `[symbols, lookback, features]`, evenly spaced in time.
+
+    Symbols with incomplete features are left out of a panel.
+    """
     bars = np.arange(len(frame.timestamps))
     complete = complete_windows(frame.values, bars, lookback)
     usable = bars[complete.sum(axis=1) > 1]

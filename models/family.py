@@ -1,4 +1,4 @@
-"""A model family: the one interface behind which every kind of model sits."""
+"""The interface of model families, and the domains of their parameters."""
 
 from __future__ import annotations
 
@@ -18,14 +18,26 @@ Parameters = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """One of some values."""
+    """A parameter that takes one of several values.
+
+    Parameters
+    ----------
+    options : tuple
+        The values.
+    """
 
     options: tuple[Any, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Uniform:
-    """A float in `[low, high]`, each as likely."""
+    """A float in `[low, high]`, uniformly distributed.
+
+    Parameters
+    ----------
+    low, high : float
+        Bounds.
+    """
 
     low: float
     high: float
@@ -33,7 +45,13 @@ class Uniform:
 
 @dataclass(frozen=True, slots=True)
 class LogUniform:
-    """A float in `[low, high]`, each order of magnitude as likely."""
+    """A float in `[low, high]`, uniformly distributed on a logarithmic scale.
+
+    Parameters
+    ----------
+    low, high : float
+        Bounds, above 0.
+    """
 
     low: float
     high: float
@@ -41,7 +59,13 @@ class LogUniform:
 
 @dataclass(frozen=True, slots=True)
 class IntRange:
-    """A whole number in `[low, high]`, both included."""
+    """A whole number in `[low, high]`, both included.
+
+    Parameters
+    ----------
+    low, high : int
+        Bounds.
+    """
 
     low: int
     high: int
@@ -51,72 +75,88 @@ Domain = Choice | Uniform | LogUniform | IntRange
 
 
 class FittedModel(Protocol):
-    """A model that has learned. Panels are float32 `[symbols, lookback, features]`, without NaN."""
+    """A fitted model; panels are float32 `[symbols, lookback, features]` without NaN."""
 
     def predict(self, panel: Panel) -> Scores:
-        """Scores by the native library, float32 `[symbols]`."""
+        """Compute scores with the native library, float32 `[symbols]`."""
         ...
 
     def to_onnx(self) -> bytes:
-        """The model as ONNX, normalisation included: input `panel`, output `scores`."""
+        """Convert to ONNX, normalisation included: input `panel`, output `scores`."""
         ...
 
     def hard_inputs(self, panel: Panel) -> Panel:
-        """Inputs near `panel` on which a wrong export would show, `[rows, lookback, features]`.
+        """Return inputs near `panel` that would reveal a wrong export, `[rows, lookback, features]`.
 
-        For trees, rows on either side of the thresholds; a model without edges has none.
+        For trees these are rows on either side of the thresholds; a model without thresholds has none.
         """
         ...
 
 
 class Family(Protocol):
-    """A kind of model. A module in `models.zoo` that defines `FAMILY` adds one.
+    """A kind of model; a module in `models.zoo` that defines `FAMILY` adds one.
 
-    `lookback` is how many rows of features a score sees; `cross_sectional` whether a score depends
-    on the other symbols of the request; `score_kind` what a score means. A family that learns nothing, and
-    is there to be beaten, may say so by an attribute `baseline` that is true.
+    A family that learns nothing, and serves as a benchmark, may define an attribute `baseline` that is True.
     """
 
     @property
     def name(self) -> str:
-        """What the command line calls it."""
+        """Name of the family on the command line."""
         ...
 
     @property
     def lookback(self) -> int:
-        """Rows of features that one score sees."""
+        """Rows of features that one score depends on."""
         ...
 
     @property
     def cross_sectional(self) -> bool:
-        """Whether a score depends on the other symbols of the request."""
+        """True if a score depends on the other symbols of the request."""
         ...
 
     @property
     def score_kind(self) -> str:
-        """What a score means: `z_score`, `expected_return`, `probability`, `target_weight`, `signal`."""
+        """Meaning of a score: `z_score`, `expected_return`, `probability`, `target_weight` or `signal`."""
         ...
 
     def default_parameters(self) -> dict[str, Any]:
-        """The parameters that are used where none are given."""
+        """Return the default parameters."""
         ...
 
     def search_space(self) -> dict[str, Domain]:
-        """Where tuning may look; empty for a family without parameters."""
+        """Return the domains of the tuned parameters; empty for a family without parameters."""
         ...
 
     def fit(self, dataset: Dataset, parameters: Parameters, seed: int) -> FittedModel:
-        """Learn from the rows of `dataset`; the same seed gives the same model."""
+        """Fit the model; the same seed gives the same model.
+
+        Parameters
+        ----------
+        dataset : Dataset
+            Features and labels; only the bars of `dataset.rows` may be used.
+        parameters : mapping of str to object
+            A value for each of the default parameters.
+        seed : int
+            Seed of every random number.
+
+        Returns
+        -------
+        FittedModel
+            The fitted model.
+        """
         ...
 
 
 def is_baseline(family: Family) -> bool:
-    """True for a family that learns nothing and is there to be beaten."""
+    """Test for a family that learns nothing and serves as a benchmark."""
     return bool(getattr(family, "baseline", False))
 
 
 def complete_parameters(family: Family, given: Parameters | None) -> dict[str, Any]:
-    """The family's defaults with those `given`; raises `UnknownNameError` for one it does not have."""
+    """Complete the `given` parameters with the family's defaults.
+
+    Raises `UnknownNameError` for a parameter that the family does not have.
+    """
     known = family.default_parameters()
     for name in given or {}:
         if name not in known:

@@ -1,4 +1,4 @@
-"""Labels: what a score is meant to foretell, from the first price at which it can be traded."""
+"""Labels: the outcome that a score predicts, from the first obtainable price on."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ __all__ = ["cross_sectional_z_scores", "first_unseen_bar", "forward_returns"]
 
 
 def first_unseen_bar(timestamps: Timestamps, train_last: datetime, horizon: int) -> int:
-    """Index of the first bar that lies after the last label of a training that ended at `train_last`.
+    """Return the index of the first bar after the last label of a training.
 
-    The label of the last learned bar ends `horizon + 1` bars later: up to there the training has seen the
-    market, and nothing is out of sample.
+    The last training bar is at `train_last`, and its label ends `horizon + 1` bars later: up to there the
+    training has seen the market, and no bar is out of sample.
     """
     return int(np.searchsorted(timestamps, to_datetime64(train_last), "right")) + horizon + 1
 
 
 def cross_sectional_z_scores(labels: FloatMatrix) -> FloatMatrix:
-    """Labels less the mean of their bar, in standard deviations of their bar; NaN stays NaN.
+    """Standardise the labels of each bar by their mean and standard deviation; NaN stays NaN.
 
-    A bar on which the labels do not vary says nothing about their order: its z-scores are 0.
+    A bar on which the labels do not vary says nothing about their order, so that its z-scores are 0.
     """
     present = np.isfinite(labels)
     count = present.sum(axis=1, keepdims=True)

@@ -1,11 +1,11 @@
-"""Trading: from a forecast to a fill.
+"""Trading: from a forecast to a fill, by one engine.
 
-Here live the strategy (forecast to target), the portfolio of sleeves, risk limits, execution
-(netting and allocation of fills), the brokers (`trading.brokers`, one file each) and the one engine
-that backtest, paper and live share.
+Backtest, paper and live trading share the engine. Here live strategies (scores to weights), capital sleeves,
+risk limits, execution (netting of orders and allocation of fills), brokers (`trading.brokers`, one file
+each), the backtest and recovery.
 
-A strategy cannot tell which of the three it runs in: clock, feed and broker are given to the engine
-from outside. No model is loaded here; forecasts come from `serving.client.client`.
+Clock, feed, forecaster and broker are arguments of the engine, so that a strategy cannot distinguish
+backtest, paper and live trading. No model is loaded here, and of serving only `serving.client` is imported.
 
-Forecasts and bars come in; orders, fills and decisions go out to the journal.
+Bars and forecasts come in; orders go to the broker, and decisions, orders and fills to the journal.
 """

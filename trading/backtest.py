@@ -1,7 +1,7 @@
-"""Backtest: scores known beforehand through the same engine, and the benchmarks to beat.
+"""Backtest: known scores traded through the engine, and benchmarks to compare with.
 
-The benchmarks are simulated in float64, whole positions without lots, at the same obtainable prices and
-costs; a test holds the two ways of counting together.
+The benchmarks are simulated in float64, with fractional positions, at the same obtainable prices and costs; a
+test keeps the two computations in agreement.
 """
 
 from __future__ import annotations
@@ -35,7 +35,19 @@ Vector = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Metrics:
-    """A track record, net of costs: `net_return` over the whole time, Sharpe and volatility by the year."""
+    """Figures of a track record, net of costs.
+
+    Parameters
+    ----------
+    net_return : float
+        Return over the whole time.
+    sharpe_net : float
+        Annual Sharpe ratio.
+    max_drawdown : float
+        Largest loss from a previous high, as a share.
+    volatility : float
+        Annual standard deviation of returns.
+    """
 
     net_return: float
     sharpe_net: float
@@ -45,10 +57,24 @@ class Metrics:
 
 @dataclass(frozen=True, slots=True)
 class BacktestResult:
-    """A backtest: `equity` float64 `[timestamps]` in money, after each bar's close.
+    """The result of a backtest.
 
-    `turnover` is the mean one-way turnover a bar as a share of equity, `costs` what was paid in all,
-    `refused` the number of refusals by rule, `cash` the mean share of equity that was not invested.
+    Parameters
+    ----------
+    timestamps : ndarray of datetime64[ns], shape [timestamps]
+        The bars.
+    equity : ndarray of float64, shape [timestamps]
+        Equity after each bar's close, in the currency of the prices.
+    orders, fills : int
+        Number of orders and fills.
+    refused : mapping of str to int
+        Number of refusals by rule of the risk check.
+    turnover : float
+        Mean one-way turnover a bar, as a share of equity.
+    costs : Decimal
+        Costs paid in total.
+    cash : float
+        Mean share of equity that was not invested.
     """
 
     timestamps: Timestamps
@@ -62,22 +88,49 @@ class BacktestResult:
 
     @property
     def refusals(self) -> int:
-        """Refusals by all rules."""
+        """Number of refusals by all rules."""
         return sum(self.refused.values())
 
     @property
     def metrics(self) -> Metrics:
-        """The figures of `equity`."""
+        """Return, Sharpe ratio, drawdown and volatility of `equity`."""
         return metrics(self.equity, self.timestamps)
 
 
 def metrics(equity: npt.ArrayLike, timestamps: Timestamps | None = None) -> Metrics:
-    """The figures of an equity curve `[bars]`; Sharpe and volatility are 0 for one that never moves.
+    """Compute return, Sharpe ratio, drawdown and volatility of an equity curve.
 
-    Sharpe (1994), with no risk-free rate: mean over standard deviation of bar returns, times the square
-    root of the bars a year of `timestamps` (252 on exchange days, or where none are given). Values that are
-    not finite are left out; of less than two bars every figure is 0. A book that is ruined has a return of
-    -100 % or less, a drawdown of 100 % or more, and no returns afterwards.
+    The Sharpe ratio has no risk-free rate: mean over standard deviation of bar returns, times the square root
+    of the bars a year. A ruined book has a return of -100 % or less, a drawdown of 100 % or more, and no
+    returns afterwards.
+
+    Parameters
+    ----------
+    equity : array_like of float, shape [bars]
+        Equity; values that are not finite are left out.
+    timestamps : ndarray of datetime64[ns], shape [bars], optional
+        Times of the bars, from which the bars a year are counted; without them, or on exchange days, there
+        are 252.
+
+    Returns
+    -------
+    Metrics
+        All figures are 0 for fewer than two bars; Sharpe and volatility are 0 for a curve that never moves.
+
+    Raises
+    ------
+    ValueError
+        For equity of another dimension or length than one value a bar.
+
+    References
+    ----------
+    Sharpe 1994, "The Sharpe Ratio".
+
+    Examples
+    --------
+    >>> figures = metrics([100.0, 110.0, 99.0])
+    >>> round(figures.net_return, 6), round(figures.max_drawdown, 6)
+    (-0.01, 0.1)
     """
     curve = np.asarray(equity, dtype=np.float64)
     if curve.ndim != 1:
@@ -100,7 +153,7 @@ def metrics(equity: npt.ArrayLike, timestamps: Timestamps | None = None) -> Metr
 
 
 def _returns(curve: Vector) -> Vector:
-    """Returns of each bar; none after the bar in which a book was ruined."""
+    """Return the return of each bar; 0 after the book's ruin."""
     before = np.where(np.minimum.accumulate(curve)[:-1] > 0, curve[:-1], np.inf)
     returns: Vector = np.where(np.isfinite(before), curve[1:] / before - 1.0, 0.0)
     return returns
@@ -117,9 +170,48 @@ def backtest(
     sleeves: int = 1,
     simulated: bool = True,
 ) -> BacktestResult:
-    """Trade `scores` `[timestamps, symbols]`, known at each bar's close, through the engine.
+    """Trade known scores bar by bar through the trading engine.
 
-    Rows of NaN trade nothing. One sleeve is enough: all would be told the same.
+    Parameters
+    ----------
+    bars : BarPanel
+        Bars to trade on.
+    scores : ndarray of float, shape [timestamps, symbols]
+        Scores known at each bar's close; a row of NaN trades nothing.
+    policy : AllocationPolicy, optional
+        Parameters of the allocation.
+    limits : RiskLimits, optional
+        Risk limits; by default without a prediction deadline.
+    costs : CostModel, optional
+        Trading costs.
+    capital : int
+        Initial capital, in the currency of the prices.
+    sleeves : int
+        Number of capital sleeves; one is enough, because all get the same scores.
+    simulated : bool
+        Mark of orders that are priced on adjusted data.
+
+    Returns
+    -------
+    BacktestResult
+        Equity, orders, costs and refusals.
+
+    Raises
+    ------
+    ValueError
+        Where scores and bars differ in shape.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from alphaloop.bars import BarPanel
+    >>> days = np.array(["2020-01-01", "2020-01-02", "2020-01-03"], dtype="datetime64[ns]")
+    >>> prices = np.array([[10.0], [10.0], [11.0]])
+    >>> nothing = np.full((3, 1), np.nan)
+    >>> bars = BarPanel(days, ("AAPL",), nothing, nothing, nothing, prices, nothing, np.ones((3, 1)))
+    >>> result = backtest(bars, np.zeros((3, 1)), capital=1_000, costs=CostModel(0.0, 0.0))
+    >>> result.equity.tolist()
+    [1000.0, 1000.0, 1100.0]
     """
     costs = costs or CostModel()
     engine = TradingEngine(
@@ -162,9 +254,23 @@ def backtest(
 
 
 def equal_weight(bars: BarPanel, costs: CostModel, start: datetime | None = None) -> Vector:
-    """Equity of every symbol held alike, net of costs, from 1.0 at `start` (the first bar by default).
+    """Compute the equity of equal weight in every symbol, rebalanced yearly.
 
-    Rebalanced once a year, after the first close of each calendar year. float64 `[bars from start]`.
+    Rebalancing follows the first close of each calendar year.
+
+    Parameters
+    ----------
+    bars : BarPanel
+        Bars to trade on.
+    costs : CostModel
+        Trading costs.
+    start : datetime, optional
+        First bar; by default the first of `bars`.
+
+    Returns
+    -------
+    ndarray of float64, shape [bars from start]
+        Equity net of costs, from 1.0 at the start.
     """
     years = bars.timestamps.astype("datetime64[Y]")
     first = _first(bars, start)
@@ -182,11 +288,30 @@ def equal_weight(bars: BarPanel, costs: CostModel, start: datetime | None = None
 def momentum_12_1(
     bars: BarPanel, costs: CostModel, policy: AllocationPolicy, start: datetime | None = None
 ) -> Vector:
-    """Equity of plain 12-1 momentum (Jegadeesh and Titman 1993) through the same allocation, from 1.0.
+    """Compute the equity of 12-1 momentum through the same allocation.
 
-    The score is the adjusted return from twelve months to one month ago: from 252 to 21 exchange days, or
-    as many bars of another frequency as a year and a month have. Bars before `start` only warm it up;
-    without `start` the first year is spent in cash. float64 `[bars from start]`.
+    The score is the adjusted return from twelve months to one month ago: from 252 to 21 exchange days, or as
+    many bars of another frequency as a year and a month have.
+
+    Parameters
+    ----------
+    bars : BarPanel
+        Bars to trade on.
+    costs : CostModel
+        Trading costs.
+    policy : AllocationPolicy
+        Parameters of the allocation.
+    start : datetime, optional
+        First bar; earlier bars only warm the score up. Without it the first year is spent in cash.
+
+    Returns
+    -------
+    ndarray of float64, shape [bars from start]
+        Equity net of costs, from 1.0 at the start.
+
+    References
+    ----------
+    Jegadeesh and Titman 1993, "Returns to Buying Winners and Selling Losers".
     """
     year, month = year_and_month(bars.timestamps)
     adjusted = last_known(bars.adjusted_close)
@@ -200,10 +325,10 @@ def momentum_12_1(
 def _simulate(
     bars: BarPanel, costs: CostModel, decide: Callable[[int, Vector], Vector], first: int
 ) -> Vector:
-    """Equity `[bars from first]`: decided at a close, traded at the next obtainable price.
+    """Simulate equity `[bars from first]`: decided at a close, traded at the next obtainable price.
 
-    Shares and open orders follow corporate actions. An order waits for a price; meanwhile nothing new is
-    decided for its symbol. A book without equity is closed.
+    Shares and open orders follow corporate actions. An order without a price stays open; meanwhile nothing
+    new is decided for its symbol. A book without equity is closed.
     """
     close, opened = last_known(bars.close), np.where(np.isfinite(bars.open), bars.open, bars.close)
     shares, change, cash = np.zeros(len(bars.symbols)), np.zeros(len(bars.symbols)), 1.0

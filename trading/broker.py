@@ -1,4 +1,4 @@
-"""The broker: where orders go and fills come from. One file a broker in `trading.brokers`."""
+"""Brokers: the interface to send orders and receive fills, and the registry of brokers."""
 
 from __future__ import annotations
 
@@ -17,40 +17,89 @@ GROUP = "alphaloop.brokers"
 
 
 class Broker(Protocol):
-    """Takes orders and reports their fills."""
+    """A venue that takes orders and reports their fills; one file each in `trading.brokers`.
+
+    To add a broker, implement these three methods and define the class as `BROKER` in a module of
+    `trading.brokers`.
+    """
 
     def submit(self, orders: Sequence[Order]) -> None:
-        """Take `orders`. An id that was taken before is ignored, so that a retry cannot double an order."""
+        """Take orders, except those with an id that was taken before.
+
+        So a retry cannot double an order.
+
+        Parameters
+        ----------
+        orders : sequence of Order
+            Market orders for the next obtainable price.
+        """
         ...
 
-    def follow(self, action: Entitled) -> None:
-        """Follow a corporate action that takes effect before the next fills.
+    def apply_action(self, action: Entitled) -> None:
+        """Apply a corporate action that takes effect before the next fills.
 
-        `action.orders` are what is left of the symbol's open orders, in new units; others of the symbol
-        are dropped. A venue that converts orders by itself has nothing to do.
+        A venue that converts orders by itself does nothing.
+
+        Parameters
+        ----------
+        action : Entitled
+            The action; `action.orders` are the remaining open orders of the symbol, in new units. Its other
+            open orders are cancelled.
         """
         ...
 
     def on_bar(self, bars: Slice) -> list[Fill]:
-        """The fills since the last call, each reported once; `bars` came after the orders were decided."""
+        """Return the fills since the last call, each once.
+
+        Parameters
+        ----------
+        bars : Slice
+            The bars that have just closed, later than the decisions of the open orders.
+
+        Returns
+        -------
+        list of Fill
+            Fills in order of time.
+        """
         ...
 
 
 class BrokerFactory(Protocol):
-    """What a broker's module defines as `BROKER`: usually the class itself."""
+    """The value that a broker's module defines as `BROKER`, usually the class itself."""
 
     def __call__(self, costs: CostModel) -> Broker:
-        """Open the broker; `costs` are booked by those that simulate fills."""
+        """Open the broker; `costs` are used by brokers that simulate fills."""
         ...
 
 
 def names() -> list[str]:
-    """Return the names of the brokers that are installed, sorted: modules that define `BROKER`."""
+    """List the installed brokers: the plug-ins that define `BROKER`, sorted."""
     return sorted(_discover())
 
 
 def find(name: str) -> BrokerFactory:
-    """The broker called `name`; raises `UnknownNameError` if there is none."""
+    """Return the factory of the broker called `name`.
+
+    Parameters
+    ----------
+    name : str
+        Name of the broker, as `paper`.
+
+    Returns
+    -------
+    BrokerFactory
+        A callable that opens the broker with a cost model.
+
+    Raises
+    ------
+    UnknownNameError
+        For a name that no broker has; the message lists the known names.
+
+    Examples
+    --------
+    >>> find("paper").__name__
+    'PaperBroker'
+    """
     brokers = _discover()
     if name not in brokers:
         raise UnknownNameError("broker", name, brokers)

@@ -1,8 +1,8 @@
-"""A book carried over: to more symbols or fewer, or to another number of sleeves.
+"""Carry-over of a book to other symbols or another number of sleeves.
 
-A symbol that is new changes nothing of what is held, and neither does one that is dropped with nothing held
-of it: the book simply goes on. Whatever moves money (a symbol dropped while it is held, another number of
-sleeves) is a person's decision, journaled with who and why.
+A new symbol changes nothing that is held, and neither does removing a symbol that is not held: the book
+simply goes on. Everything that moves money (removing a symbol that is held, another number of sleeves) needs
+a person's decision, journaled with name and reason.
 """
 
 from __future__ import annotations
@@ -20,13 +20,14 @@ from trading.execution.netting import LOT, ZERO
 from trading.execution.sleeves import Book, Sleeves
 
 CARRIED = "book.carried"
-"""The kind of the record: the whole book as it goes on."""
+"""Kind of the journal record that holds the whole book after a carry-over."""
 MAX_NAMED = 8
+"""Largest number of symbols listed in a message."""
 
 
 @dataclass(slots=True)
 class BookState:
-    """A book between two bars: what it holds and waits for, and what it knows of each symbol."""
+    """A book between two bars: holdings, open orders, and the last data of each symbol."""
 
     portfolio: Sleeves
     prices: list[Decimal | None]
@@ -36,9 +37,9 @@ class BookState:
     providers: tuple[str, ...] = ()
 
     def select(self, symbols: tuple[str, ...]) -> BookState:
-        """The same book over other `symbols`; what it holds of those left out is left out too."""
-        place = {symbol: index for index, symbol in enumerate(self.portfolio.symbols)}
-        indices = [place.get(symbol) for symbol in symbols]
+        """Return the same book over other `symbols`, without the holdings of those left out."""
+        index_of = {symbol: index for index, symbol in enumerate(self.portfolio.symbols)}
+        indices = [index_of.get(symbol) for symbol in symbols]
         books = [
             replace(book, quantities=[ZERO if i is None else book.quantities[i] for i in indices])
             for book in self.portfolio.books
@@ -56,7 +57,7 @@ class BookState:
 
 @dataclass(frozen=True, slots=True)
 class Sale:
-    """What all sleeves together held of a dropped symbol, sold at its last price."""
+    """The sale of a removed symbol by all sleeves together, at its last price."""
 
     symbol: str
     quantity: Decimal
@@ -66,14 +67,14 @@ class Sale:
 
 @dataclass(frozen=True, slots=True)
 class Carried:
-    """A book as it goes on, with what was sold and which orders were dropped on the way."""
+    """A book after a carry-over, with the sales and cancelled orders on the way."""
 
     state: BookState
     sales: tuple[Sale, ...]
     dropped_orders: tuple[str, ...]
 
     def to_body(self, by: str, reason: str) -> dict[str, Any]:
-        """The body of a `book.carried` record."""
+        """Return the body of a `book.carried` record."""
         state, books = self.state, self.state.portfolio.books
         return {
             "by": by,
@@ -104,7 +105,7 @@ class Carried:
 
 
 def state_of(body: dict[str, Any]) -> BookState:
-    """The book in the body of a `book.carried` record."""
+    """Restore the book from the body of a `book.carried` record."""
     rows = zip(body["sleeves"], body["cash"], body["quantities"], body["costs"], body["traded"], strict=True)
     books = [
         Book(name, Decimal(cash), list(map(Decimal, held)), Decimal(costs), Decimal(traded))
@@ -122,7 +123,7 @@ def state_of(body: dict[str, Any]) -> BookState:
 
 
 def fitted(state: BookState, symbols: tuple[str, ...], sleeves: tuple[str, ...]) -> BookState:
-    """`state` over `symbols`; raises `InputError` where that would move money or change the sleeves."""
+    """Fit `state` to `symbols`; raise `InputError` where that moves money or changes the sleeves."""
     way_out = "alphaloop book carry --reason WHY"
     if state.portfolio.names != sleeves:
         raise InputError(
@@ -142,9 +143,10 @@ def fitted(state: BookState, symbols: tuple[str, ...], sleeves: tuple[str, ...])
 def carried(
     state: BookState, symbols: tuple[str, ...], sleeves: tuple[str, ...], costs: CostModel
 ) -> Carried:
-    """Carry `state` over: drop open orders, sell what is left out, and share it out among `sleeves`.
+    """Carry `state` over: cancel open orders, sell removed symbols, and redistribute to `sleeves`.
 
-    What is left out is sold at its last price and the usual cost. With the same sleeves each keeps its own.
+    Removed symbols are sold at their last price and the usual cost. With the same sleeves, each keeps its own
+    holdings. Raises `InputError` for a removed symbol without a known price.
     """
     dropped = (*state.portfolio.working, *(f"cross of {one.symbol}" for one in state.portfolio.crossing))
     still = replace(state, portfolio=Sleeves(state.portfolio.symbols, _copied(state.portfolio.books)))
@@ -160,7 +162,7 @@ def carried(
 
 
 def _concerned(portfolio: Sleeves) -> list[str]:
-    """The symbols that are held or waited for."""
+    """List the symbols that are held or have open orders."""
     held = {one.symbol for one in portfolio.positions() if one.quantity}
     held |= {
         symbol
@@ -192,7 +194,7 @@ def _copied(books: Sequence[Book]) -> list[Book]:
 
 
 def _shared(books: Sequence[Book], names: Sequence[str]) -> list[Book]:
-    """All `books` together, shared out equally; the first takes what does not divide."""
+    """Redistribute all `books` equally; the first takes the remainder."""
     count = len(names)
 
     def parts(total: Decimal, step: Decimal) -> list[Decimal]:
@@ -205,8 +207,8 @@ def _shared(books: Sequence[Book], names: Sequence[str]) -> list[Book]:
     columns = zip(*(book.quantities for book in books), strict=True)
     held = [parts(sum(column, ZERO), LOT) for column in columns]
     return [
-        Book(name, cash[place], [column[place] for column in held], costs[place], traded[place])
-        for place, name in enumerate(names)
+        Book(name, cash[index], [column[index] for column in held], costs[index], traded[index])
+        for index, name in enumerate(names)
     ]
 
 

@@ -1,15 +1,17 @@
-"""The decision of one bar: a pure function from everything it depends on to orders.
+"""The decision of one bar: a pure function from all inputs to orders.
 
-The engine journals the inputs, so any decision can be computed again, to the identical orders. Body of
-a `decision` record (lists are in the order of `sleeves` and `symbols`; money is Decimal text): `rule`
-(the number of the rule that decided; without it, rule 1), `decision_id, as_of, symbols, prices, blocked,
-sleeves, cash, quantities [sleeves][symbols], peak, answers` (see `trading.forecasts`; each names its
-sleeves and prediction ids)`, reduced` (refusals that were known before)`, policy, limits, simulated`; and
-for readers, not for the computation: `equity, equities, costs, traded` (the last three by sleeve, costs
-and traded since the start), `crossing` (symbols whose changes cancel out between sleeves), `adjustments`
-(the factors that the books stand at) and `cost_bps` (commission, half spread). Where providers are in
-question also `providers` (which gave each symbol's bar) and `disputed` (the symbols whose bar nobody can
-vouch for); without these keys, nothing was.
+The engine journals the inputs, so that any decision can be computed again, to the identical orders. Body of a
+`decision` record (lists are in the order of `sleeves` and `symbols`; money is Decimal text):
+
+- inputs: `rule` (number of the rule that decided; without it, rule 1), `decision_id, as_of, symbols, prices,
+  blocked, sleeves, cash, quantities [sleeves][symbols], peak, answers` (see `trading.forecasts`; each lists
+  its sleeves and prediction ids), `reduced` (refusals known before the decision), `policy, limits,
+  simulated`;
+- for readers, not for the computation: `equity`; by sleeve `equities, costs, traded` (costs and traded since
+  the start); `crossing` (symbols whose changes cancel out between sleeves), `adjustments` (the factors that
+  the books are based on) and `cost_bps` (commission, half spread);
+- with several providers: `providers` (source of each symbol's bar) and `disputed` (symbols whose bar the
+  providers disagree about). Without these keys there was one source and no dispute.
 """
 
 from __future__ import annotations
@@ -36,9 +38,13 @@ from trading.strategies.allocation import AllocationStrategy
 Matrix = npt.NDArray[np.float64]
 
 FIRST_RULE = 1
+"""Number of the rule of bodies that name none."""
 RULE = 2
-"""The number of the rule that `decide` is. Raise it with every change of what follows from the same
-inputs, and keep the rule of before in `trading.rules`: journals made by it are replayed with it."""
+"""Number of the rule that `decide` implements.
+
+Raise it with every change of what follows from the same inputs, and keep the previous rule in
+`trading.rules`: journals made by it are replayed with it.
+"""
 
 _LOT_EXPONENT = int(LOT.as_tuple().exponent)
 _LOTS_PER_UNIT = 10.0**-_LOT_EXPONENT
@@ -49,10 +55,42 @@ _MAX_EXACT_LOTS = 2**53
 class DecisionInputs:
     """Everything that a decision depends on.
 
-    `prices` are the latest known, `None` for a symbol that never had one; `blocked` are symbols that
-    cannot be traded now: no price in this bar, or an order under way. `reduced` are refusals known
-    before, whose sleeves are reduce-only. `providers` says which source gave each symbol's bar (empty
-    where that is not in question); the symbols in `disputed` are reduce-only.
+    Tuples are in the order of `symbols` and `sleeves`.
+
+    Parameters
+    ----------
+    decision_id : str
+        Identifier of the decision.
+    as_of : datetime
+        Close of the bar.
+    symbols : tuple of str
+        The symbols.
+    prices : tuple of Decimal or None, one a symbol
+        Latest known prices; None for a symbol that never had one.
+    blocked : tuple of str
+        Symbols that cannot be traded now: no price in this bar, or an open order.
+    sleeves : tuple of str
+        The capital sleeves.
+    cash : tuple of Decimal, one a sleeve
+        Cash in the currency of the prices.
+    quantities : tuple of tuple of Decimal, [sleeves][symbols]
+        Units held.
+    peak : Decimal
+        Highest equity of the whole book.
+    answers : tuple of Answer
+        Forecasts, each with its sleeves.
+    reduced : tuple of Refusal
+        Refusals known before the decision; their sleeves may only reduce positions.
+    policy : AllocationPolicy
+        Parameters of the allocation.
+    limits : RiskLimits
+        Risk limits.
+    simulated : bool
+        Mark of orders that are priced on adjusted data.
+    providers : tuple of str
+        Source of each symbol's bar; empty where only one source is used.
+    disputed : tuple of str
+        Symbols whose bar the providers disagree about; positions in these may only be reduced.
     """
 
     decision_id: str
@@ -73,7 +111,10 @@ class DecisionInputs:
     disputed: tuple[str, ...] = ()
 
     def to_body(self) -> dict[str, Any]:
-        """The inputs as plain values, for the journal; providers only where they are in question."""
+        """Convert the inputs to plain values for the journal.
+
+        `providers` and `disputed` are written only if they are not empty.
+        """
         in_question = {"providers": list(self.providers), "disputed": list(self.disputed)}
         return {
             "rule": RULE,
@@ -96,7 +137,7 @@ class DecisionInputs:
 
     @classmethod
     def from_body(cls, body: Mapping[str, Any]) -> DecisionInputs:
-        """The inputs that `to_body` wrote, by any rule known here; what else it holds is not read."""
+        """Restore the inputs from a body of any rule known here; further keys are ignored."""
         return cls(
             decision_id=body["decision_id"],
             as_of=datetime.fromisoformat(body["as_of"]),
@@ -119,7 +160,17 @@ class DecisionInputs:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What follows: orders, the changes behind them by sleeve, and what was refused."""
+    """The result of a decision.
+
+    Parameters
+    ----------
+    orders : tuple of Order
+        Orders for the broker, one a symbol.
+    changes : tuple of Working
+        Changes of the sleeves behind the orders.
+    refusals : tuple of Refusal
+        Refusals by the risk check.
+    """
 
     orders: tuple[Order, ...]
     changes: tuple[Working, ...]
@@ -127,7 +178,20 @@ class Decision:
 
 
 def decide(inputs: DecisionInputs) -> Decision:
-    """The decision that `inputs` lead to. Pure: no clock, no randomness, no state."""
+    """Decide on the orders of one bar, as a pure function.
+
+    There is no clock, no randomness and no state, so that a journaled decision can be computed again.
+
+    Parameters
+    ----------
+    inputs : DecisionInputs
+        Everything that the decision depends on.
+
+    Returns
+    -------
+    Decision
+        Orders, changes by sleeve, and refusals.
+    """
     strategy, check = AllocationStrategy(inputs.policy), RiskCheck(inputs.limits)
     prices = np.array([np.nan if price is None else float(price) for price in inputs.prices])
     quantities = np.array(inputs.quantities, dtype=np.float64)
@@ -153,7 +217,7 @@ def decide(inputs: DecisionInputs) -> Decision:
 
 
 def _wanted(inputs: DecisionInputs, strategy: AllocationStrategy, current: Matrix) -> Matrix:
-    """Weights that each sleeve's answer asks for; a sleeve without an answer keeps what it has."""
+    """Compute the target weights of each sleeve; a sleeve without a forecast keeps its weights."""
     rows = {sleeve: row for row, sleeve in enumerate(inputs.sleeves)}
     wanted = current.copy()
     for answer in inputs.answers:
@@ -195,9 +259,9 @@ def _lots(
     quantities: Matrix,
     tradable: npt.NDArray[np.bool_],
 ) -> Matrix:
-    """Changes of weight in whole lots `[sleeves, symbols]`, toward zero; no more is sold than held.
+    """Convert changes of weight to whole lots `[sleeves, symbols]`, rounded toward zero.
 
-    A sleeve without equity sells all that it holds.
+    No more is sold than held. A sleeve without equity sells everything.
     """
     money = change * equities[:, None]
     lots = money / np.where(np.isfinite(prices), prices, 1.0) * _LOTS_PER_UNIT
@@ -207,7 +271,10 @@ def _lots(
 
 
 def _exact(lots: list[int], held: list[Decimal]) -> list[int]:
-    """`lots`, of which no sale is larger than what is held: floats cannot count the units of a tiny price."""
+    """Limit the sales in `lots` to what is held.
+
+    Floats cannot count the units of a tiny price exactly.
+    """
     if max(map(abs, lots), default=0) < _MAX_EXACT_LOTS:
         return lots
     return [max(one, -int(quantity.scaleb(-_LOT_EXPONENT))) for one, quantity in zip(lots, held, strict=True)]

@@ -1,7 +1,7 @@
-"""The engine: one bar after the other, the same in backtest, paper and live.
+"""The trading engine, which processes one bar after the other.
 
-Each bar: book what the broker filled; ask for forecasts; decide; journal the decision and its orders;
-and only then send them. What the journal does not hold has not happened.
+Backtest, paper and live trading use the same engine. Each bar: book the broker's fills, request forecasts,
+decide, journal the decision and its orders, and only then send them. Only journaled decisions are executed.
 """
 
 from __future__ import annotations
@@ -40,16 +40,32 @@ class Appender(Protocol):
     stream: str
 
     def append_many(self, batch: Sequence[tuple[str, Mapping[str, Any]]]) -> Sequence[object]:
-        """Append all or nothing."""
+        """Append all records or none."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class BarOutcome:
-    """What one bar brought.
+    """The result of one bar.
 
-    `fills` are those of earlier orders; `forecasts` is by sleeve; `actions` are the corporate actions that
-    the books followed.
+    Parameters
+    ----------
+    as_of : datetime
+        Close of the bar.
+    equity : Decimal
+        Equity of all sleeves, in the currency of the prices.
+    orders : tuple of Order
+        Orders decided at this bar.
+    fills : tuple of Fill
+        Fills of earlier orders.
+    forecasts : dict of str to Forecast
+        Forecast of each sleeve.
+    refusals : tuple of Refusal
+        Refusals by the risk check.
+    decision_id : str
+        Identifier of the decision.
+    actions : tuple of Entitled
+        Corporate actions that were booked.
     """
 
     as_of: datetime
@@ -63,11 +79,35 @@ class BarOutcome:
 
 
 class TradingEngine:
-    """Trades `symbols` with `capital` in `sleeves`, bar by bar.
+    """An engine that trades symbols with capital in sleeves, bar by bar.
 
-    Clock, feed, forecaster and broker are given from outside, so a strategy cannot tell where it runs.
-    `journal_writer` may be `None` (a backtest); `simulated` marks orders priced on adjusted data. The
-    decision's id comes from the journal's stream and the bar, so a bar decided again sends nothing new.
+    The id of a decision is derived from the journal's stream and the bar, so that a bar decided again sends
+    no new orders.
+
+    Parameters
+    ----------
+    symbols : tuple of str
+        Symbols to trade.
+    broker : Broker
+        Venue for orders.
+    forecaster : Forecaster
+        Source of forecasts.
+    strategy : AllocationStrategy
+        Strategy from scores to weights.
+    risk : RiskCheck
+        Risk limits.
+    costs : CostModel
+        Costs, for the journal.
+    sleeves : sequence of str
+        Names of the capital sleeves.
+    capital : Decimal or int
+        Initial capital, in the currency of the prices.
+    clock : Clock
+        Source of the time, by which the age of bars is checked.
+    journal_writer : Appender or None
+        Writer of the journal's stream; None in a backtest.
+    simulated : bool
+        Mark of orders that are priced on adjusted data.
     """
 
     def __init__(
@@ -102,10 +142,28 @@ class TradingEngine:
     def on_bar(self, bars: Slice) -> BarOutcome:
         """Trade on `bars`, which have just closed.
 
-        A bar that is older than the limits allow was missed: what it brought is booked and journaled, with
-        a decision that orders nothing. The bar that was decided last may be given again: its orders are sent
-        once more, under the same ids, and its outcome is returned. Raises `InputError` for an earlier bar
-        or other symbols, `LeaseLostError` if another engine took over the stream; nothing is sent then.
+        A bar that is older than the limits allow was missed: its fills and actions are booked and journaled,
+        with a decision that orders nothing. The last decided bar may be given again: its orders are sent
+        again, under the same ids, and its outcome is returned.
+
+        Parameters
+        ----------
+        bars : Slice
+            Bars of the engine's symbols.
+
+        Returns
+        -------
+        BarOutcome
+            Fills, forecasts, orders and refusals.
+
+        Raises
+        ------
+        InputError
+            For a bar before the last one, or for other symbols.
+        LeaseLostError
+            If another engine took over the stream; nothing is sent then.
+        VendorError
+            For a fill that belongs to no open order, or if the journal fails.
         """
         if bars.symbols != self.symbols:
             raise InputError(f"the engine trades {self.symbols}; the bars are of {bars.symbols}")
@@ -136,7 +194,10 @@ class TradingEngine:
         return self.last
 
     def resubmit(self) -> list[Order]:
-        """Send every order that is still open again, under its own id; a broker ignores those it has."""
+        """Send every open order again, under its own id.
+
+        The broker ignores those that it has.
+        """
         orders = [one.order for one in self.portfolio.working.values() if one.order is not None]
         self._broker.submit(orders)
         return orders
@@ -150,10 +211,10 @@ class TradingEngine:
         return last
 
     def _follow(self, bars: Slice) -> list[Entitled]:
-        """Journal and book the corporate actions since the last bar, before anything is filled or marked.
+        """Journal and book the corporate actions since the last bar, before fills and marks.
 
-        The units of a symbol are in the money of the bar whose factor was seen last; the bar of a symbol
-        that nobody can vouch for is waited out.
+        The units of a symbol are based on the adjustment factor that was seen last. The factor of a disputed
+        bar is not used; the next undisputed bar brings the action.
         """
         trusted = np.isfinite(bars.close)
         if bars.disputed:
@@ -163,37 +224,40 @@ class TradingEngine:
         if not (np.isfinite(factors) & (factors != known)).any():
             return []
         due = entitlements(self.symbols, known, factors, _floats(self.prices))
-        found = [
+        booked_actions = [
             entitle(self.portfolio, one, price, float(factors[index]), bars.timestamp)
             for index, one in due
             if (price := self.prices[index]) is not None
             and is_concerned(self.portfolio, one.symbol)
             and (self._same_provider(index, bars) or is_seen(one, float(price), bars.close[index]))
         ]
-        if self._writer is not None and found:
-            self._writer.append_many([("corporate_action", one.to_body()) for one in found])
-        for one in found:
+        if self._writer is not None and booked_actions:
+            self._writer.append_many([("corporate_action", one.to_body()) for one in booked_actions])
+        for one in booked_actions:
             book(self.portfolio, one)
         self._know(factors.tolist())
-        for one in found:
-            self._broker.follow(one)
-        return found
+        for one in booked_actions:
+            self._broker.apply_action(one)
+        return booked_actions
 
     def _same_provider(self, index: int, bars: Slice) -> bool:
-        """The symbol's bar is of the provider of the bar before: another one's factor has its own level."""
+        """Test whether the symbol's bar is from the same provider as its previous bar.
+
+        The factors of another provider have another level.
+        """
         before, now = self.providers, bars.providers
         return not before or not now or before[index] in ("", now[index])
 
     def _know(self, factors: Sequence[float]) -> None:
         for index, factor in enumerate(factors):
             known = self.adjustments[index]
-            # A step too small to be an action is not forgotten: many of them may be one.
+            # A step too small to be an action does not replace the factor, so that small steps add up.
             if np.isfinite(factor) and (known is None or abs(factor / known - 1.0) >= MIN_STEP):
                 self.adjustments[index] = factor
 
     def _settle(self, bars: Slice) -> list[Fill]:
-        """Journal and book the fills of earlier orders, and what sleeves cross among themselves."""
-        # Kept until booked: a broker reports a fill once, and the journal may fail in between.
+        """Journal and book the fills of earlier orders, and changes that cross between sleeves."""
+        # Kept until booked, because a broker reports a fill once and the journal may fail in between.
         self._unbooked += self._broker.on_bar(bars)
         fills = self._unbooked
         allocations = self.portfolio.allocate(fills)
@@ -227,7 +291,7 @@ class TradingEngine:
         self.providers = tuple(now or was for now, was in zip(bars.providers or known, known, strict=True))
         disputed = set(bars.disputed)
         for index, price in enumerate(bars.close.tolist()):
-            # What nobody can vouch for marks no book: a garbled price would set the peak for good.
+            # A disputed price marks no book, because a wrong price would set the peak for good.
             if np.isfinite(price) and self.symbols[index] not in disputed:
                 self.prices[index] = booked(price)
         self.peak = max(self.peak, self.portfolio.equity(self.prices))

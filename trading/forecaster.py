@@ -1,4 +1,4 @@
-"""Where forecasts come from: the server, or an array of scores in a backtest."""
+"""Sources of forecasts: the prediction server, or an array of scores in a backtest."""
 
 from __future__ import annotations
 
@@ -19,18 +19,47 @@ if TYPE_CHECKING:
 
 
 class Forecaster(Protocol):
-    """Answers for one sleeve at one bar."""
+    """A source of forecasts for one sleeve at one bar."""
 
     def forecast(self, symbols: tuple[str, ...], as_of: datetime, sleeve: str) -> Forecast:
-        """Scores of `symbols` as of the bar; raises `ServingError` or `StaleFeaturesError`."""
+        """Return a forecast for one sleeve at one bar.
+
+        Parameters
+        ----------
+        symbols : tuple of str
+            Symbols to score.
+        as_of : datetime
+            Close of the bar.
+        sleeve : str
+            Capital sleeve, by which the server routes the request.
+
+        Returns
+        -------
+        Forecast
+            Scores of exactly these symbols at this bar.
+
+        Raises
+        ------
+        ServingError
+            Where the server does not respond in time, or fails.
+        StaleFeaturesError
+            Where features or scores of the bar are missing.
+        """
         ...
 
 
 @dataclass
 class ServedForecaster:
-    """Asks a prediction server, with the sleeve as the route key.
+    """Forecasts from a prediction server, with the sleeve as the route key.
 
-    `min_generation` makes the server read a rollout document at least that new before it answers.
+    Parameters
+    ----------
+    client : PredictionClient
+        Client of the server.
+    deadline_ms : int
+        Milliseconds allowed for a response.
+    min_generation : int
+        Generation of the rollout document that the server must have read before it responds.
     """
 
     client: PredictionClient
@@ -38,7 +67,7 @@ class ServedForecaster:
     min_generation: int = 0
 
     def forecast(self, symbols: tuple[str, ...], as_of: datetime, sleeve: str) -> Forecast:
-        """One request to the server; raises `ServingError` if it does not answer in time."""
+        """Send one request to the server; raise `ServingError` without a response in time."""
         return self.client.forecast(
             symbols,
             as_of,
@@ -50,7 +79,33 @@ class ServedForecaster:
 
 @dataclass(frozen=True)
 class ArrayForecaster:
-    """Scores known beforehand, float `[timestamps, symbols]`: the same answer for every sleeve."""
+    """Forecasts from an array of known scores, the same for every sleeve.
+
+    Parameters
+    ----------
+    timestamps : ndarray of datetime64[ns], shape [timestamps]
+        Bars of the scores.
+    symbols : tuple of str
+        Symbols of the scores.
+    scores : ndarray of float, shape [timestamps, symbols]
+        Scores; NaN where a symbol has none.
+    model, version : str
+        Model and version that the forecasts name.
+
+    Raises
+    ------
+    ValueError
+        Where the shape of the scores differs.
+
+    Examples
+    --------
+    >>> from datetime import UTC
+    >>> days = np.array(["2020-03-16"], dtype="datetime64[ns]")
+    >>> forecaster = ArrayForecaster(days, ("AAPL", "IBM"), np.array([[0.5, np.nan]]))
+    >>> forecast = forecaster.forecast(("AAPL", "IBM"), datetime(2020, 3, 16, tzinfo=UTC), "sleeve-00")
+    >>> [str(status) for status in forecast.statuses]
+    ['ok', 'missing']
+    """
 
     timestamps: Timestamps
     symbols: tuple[str, ...]
@@ -69,7 +124,7 @@ class ArrayForecaster:
         self._rows.update((int(at), row) for row, at in enumerate(nanoseconds))
 
     def forecast(self, symbols: tuple[str, ...], as_of: datetime, sleeve: str) -> Forecast:
-        """The row of `as_of`; raises `StaleFeaturesError` for a bar that is not in the array."""
+        """Return the row of `as_of`; raise `StaleFeaturesError` for a bar that the array lacks."""
         row = self._rows.get(int(to_datetime64(as_of).astype(np.int64)))
         if row is None:
             raise StaleFeaturesError(f"there are no scores for {as_of.isoformat()}")

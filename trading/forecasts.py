@@ -1,4 +1,4 @@
-"""Answers: the forecasts of one bar, those that are the same kept once for all their sleeves."""
+"""Forecasts of one bar: requests for all sleeves, with equal forecasts stored once."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from trading.risk.risk_check import Refusal
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """One forecast, and the sleeves it was given to under which prediction id."""
+    """One forecast, with the sleeves that received it and their prediction ids."""
 
     forecast: Forecast
     prediction_ids: dict[str, str]
 
     def by_sleeve(self) -> dict[str, Forecast]:
-        """The forecast as each sleeve got it."""
+        """Return the forecast of each sleeve, with its own prediction id."""
         return {name: replace(self.forecast, prediction_id=one) for name, one in self.prediction_ids.items()}
 
     def to_body(self) -> dict[str, Any]:
-        """The whole answer as plain values, for the journal; a missing score is `None`."""
+        """Convert to plain values for the journal; a missing score is `None`."""
         one = self.forecast
         return {
             "as_of": one.as_of.isoformat(),
@@ -48,11 +48,11 @@ class Answer:
 
     @classmethod
     def from_body(cls, body: Mapping[str, Any]) -> Answer:
-        """The answer that `to_body` wrote."""
+        """Restore what `to_body` wrote."""
         ids = dict(body["prediction_ids"])
-        given = {field.name: body[field.name] for field in fields(Forecast) if field.name in body}
+        stored = {field.name: body[field.name] for field in fields(Forecast) if field.name in body}
         forecast = Forecast(
-            **given
+            **stored
             | {
                 "prediction_id": next(iter(ids.values()), ""),
                 "as_of": datetime.fromisoformat(body["as_of"]),
@@ -67,7 +67,7 @@ class Answer:
 
 
 def group(forecasts: Mapping[str, Forecast]) -> tuple[Answer, ...]:
-    """One answer for all sleeves that were told the same, whatever the prediction id."""
+    """Group sleeves with the same forecast, whatever their prediction ids."""
     answers: dict[tuple[Any, ...], Answer] = {}
     for sleeve, forecast in forecasts.items():
         key = (
@@ -95,7 +95,7 @@ def ask(
     sleeves: Sequence[str],
     deadline_ms: int | None,
 ) -> tuple[dict[str, Forecast], list[Refusal]]:
-    """Ask for every sleeve in turn; what fails, or comes after the bar's deadline, is a refusal."""
+    """Request a forecast for every sleeve in turn; failures and late responses are refusals."""
     started = monotonic()
     forecasts: dict[str, Forecast] = {}
     failed: list[str] = []
@@ -125,8 +125,8 @@ def ask(
     if failed:
         refusals.append(Refusal("no_forecast", f"{reason}: reduce-only", tuple(failed)))
     if late:
-        told = f"the forecasts were not there within {deadline_ms} ms: reduce-only"
-        refusals.append(Refusal("prediction_deadline", told, tuple(late)))
+        late_reason = f"the forecasts were not there within {deadline_ms} ms: reduce-only"
+        refusals.append(Refusal("prediction_deadline", late_reason, tuple(late)))
     return forecasts, refusals
 
 

@@ -1,4 +1,4 @@
-"""Bookkeeping: orders, fills and crosses as bodies of journal records, and back.
+"""Journal records of trading: orders, fills and crosses as bodies, and back.
 
 Kinds in a trading stream: `decision` (see `trading.decision`), `order`, `refusal`, `fill`, `cross`,
 `corporate_action` (see `trading.execution.corporate_actions`). Lists are in the order of the decision's
@@ -19,7 +19,7 @@ from trading.execution.sleeves import Working
 
 
 def order_body(order: Order) -> dict[str, Any]:
-    """The body of an `order` record."""
+    """Return the body of an `order` record."""
     return {
         "client_order_id": order.client_order_id,
         "decision_id": order.decision_id,
@@ -32,7 +32,7 @@ def order_body(order: Order) -> dict[str, Any]:
 
 
 def order_from(body: Mapping[str, Any]) -> Order:
-    """The order of an `order` record."""
+    """Restore the order of an `order` record."""
     return Order(
         client_order_id=body["client_order_id"],
         symbol=body["symbol"],
@@ -45,7 +45,7 @@ def order_from(body: Mapping[str, Any]) -> Order:
 
 
 def fill_body(fill: Fill, decision_id: str, allocation: Allocation) -> dict[str, Any]:
-    """The body of a `fill` record: the fill, and `quantities` and `costs` by sleeve."""
+    """Return the body of a `fill` record: the fill, and `quantities` and `costs` by sleeve."""
     return {
         "client_order_id": fill.client_order_id,
         "decision_id": decision_id,
@@ -61,7 +61,10 @@ def fill_body(fill: Fill, decision_id: str, allocation: Allocation) -> dict[str,
 
 
 def cross_body(change: Working, price: Decimal, bars: Slice) -> dict[str, Any]:
-    """The body of a `cross` record: changes that cancelled out between sleeves, and needed no order."""
+    """Return the body of a `cross` record.
+
+    It holds changes that cancelled out between sleeves, without an order.
+    """
     return {
         "decision_id": change.decision_id,
         "symbol": change.symbol,
@@ -72,7 +75,7 @@ def cross_body(change: Working, price: Decimal, bars: Slice) -> dict[str, Any]:
 
 
 def allocation_from(body: Mapping[str, Any]) -> Allocation:
-    """How a `fill` or `cross` record was shared out."""
+    """Restore the allocation to sleeves of a `fill` or `cross` record."""
     quantities = tuple(map(Decimal, body["quantities"]))
     costs = tuple(map(Decimal, body.get("costs", ["0"] * len(quantities))))
     return Allocation(body["symbol"], Decimal(body["price"]), quantities, costs)

@@ -1,7 +1,7 @@
-"""Progress: how far the bars of a trading stream are decided, as its journal says.
+"""Progress of a trading stream: the last bar that its journal has decided.
 
-What is to be traded next follows from here, and never from what the snapshots hold: a bar is stored
-before it is decided, so a run that ended in between leaves one that nobody decided.
+The next bar to trade follows from the journal and never from the snapshots: a bar is stored before it is
+decided, so that a run that ended in between leaves a stored bar without a decision.
 """
 
 from __future__ import annotations
@@ -15,14 +15,18 @@ from alphaloop.journal.store import Journal
 from trading.redecide import rule_of
 
 SESSION = "session"
-"""The kind of the record that a run begins with, before it stores a bar: see `session_body`."""
+"""Kind of the record that a run begins with; see `session_body`.
+
+It is written before the run stores a bar.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """The last bar `decided` (None: the book was opened and no bar decided), and where its data lie.
+    """The last decided bar, and the identifiers of its data.
 
-    `snapshots` are identities of data up to that bar, or up to the opening, the most telling first.
+    `decided` is None if the book was opened and no bar decided. `snapshots` identify data up to that bar, or
+    up to the opening, the most informative first.
     """
 
     decided: datetime | None
@@ -30,7 +34,10 @@ class Progress:
 
 
 def session_body(source: str, snapshot: str, known_to: datetime, first: datetime | None) -> dict[str, Any]:
-    """The body of a `session` record: the data before the first bar to decide, and that bar."""
+    """Return the body of a `session` record.
+
+    It holds the data before the first bar to decide, and that bar.
+    """
     return {
         "source": source,
         "snapshot": snapshot,
@@ -40,9 +47,9 @@ def session_body(source: str, snapshot: str, known_to: datetime, first: datetime
 
 
 def progress_of(journal: Journal, stream: str) -> Progress | None:
-    """How far the book of `stream` is decided; None for one that was never opened.
+    """Return the progress of `stream`; None if its book was never opened.
 
-    A journal of before sessions were recorded has decisions alone, which is enough. Raises `InputError` for
+    A journal from before sessions were recorded has decisions only, which is enough. Raises `InputError` for
     a decision of a newer version's rule.
     """
     decision, session = journal.last(stream, "decision"), journal.last(stream, SESSION)
@@ -58,6 +65,6 @@ def progress_of(journal: Journal, stream: str) -> Progress | None:
 
 
 def _answered_from(body: Mapping[str, Any]) -> Iterator[str]:
-    """The data that the forecasts of a decision were made from."""
+    """Yield the snapshots that the forecasts of a decision were made from."""
     for answer in body["answers"]:
         yield answer["snapshot"]

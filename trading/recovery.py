@@ -1,4 +1,4 @@
-"""Recovery: an engine put back to where its journal says it stood."""
+"""Recovery: restore an engine to the state at the end of its journal."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ from trading.risk.risk_check import Refusal
 
 @dataclass
 class _Open:
-    """A change still waited for: the quantity left of its order, and what its sleeves got so far.
+    """An open change: the remaining quantity of its order, and its allocations so far.
 
-    `wanted` is what the sleeves waited for in new units after a split, and `got` what came since.
+    `wanted` is the remainder in new units after a split, and `got` the allocations since then.
     """
 
     left: Decimal = ZERO
@@ -38,7 +38,7 @@ class _Open:
 
 @dataclass
 class _Ledger:
-    """What the records say: the last decision and what it led to, and the changes still open."""
+    """The state of the records: the last decision and its effects, and the open changes."""
 
     decisions: dict[str, dict[str, Any]] = field(default_factory=dict)
     last: dict[str, Any] | None = None
@@ -49,10 +49,10 @@ class _Ledger:
     carried: dict[str, Any] | None = None
 
     def read(self, record: Record) -> None:
-        """Take one record; kinds that are not of trading are passed over."""
+        """Apply one record; kinds that do not belong to trading are skipped."""
         body = record.body
         if record.kind == "decision":
-            rule_of(body)  # first: the fields of a newer rule may not be known here
+            rule_of(body)  # first, because the fields of a newer rule may be unknown here
             self.last, self.orders, self.refusals, self.booked, self.carried = body, [], [], [], None
             self.decisions[body["decision_id"]] = body
             self.open.update({(body["decision_id"], symbol): _Open() for symbol in body["crossing"]})
@@ -78,7 +78,10 @@ class _Ledger:
             del self.open[key]
 
     def _convert(self, body: dict[str, Any]) -> None:
-        """Take a corporate action: what is open of its symbol is what the record says, in new units."""
+        """Apply a corporate action to the symbol's open changes.
+
+        The record lists the open changes in new units.
+        """
         self.booked.append(body)
         left = {one["decision_id"]: tuple(map(Decimal, one["wanted"])) for one in body["open"]}
         for key in [key for key in self.open if key[1] == body["symbol"]]:
@@ -90,16 +93,34 @@ class _Ledger:
 
 
 def restore(engine: TradingEngine, records: Iterable[Record], past: BarPanel | None = None) -> list[Order]:
-    """Give `engine` the books and open orders that `records` of its stream end with, and resubmit these.
+    """Restore books and open orders from the journal, and send the open orders again.
 
-    The engine may trade further symbols, and do without some that are neither held nor waited for. Returns
-    the orders sent again; the broker ignores those that it has. Raises `InputError` as `recover` does, and
-    where the journal holds other symbols or sleeves, with the command that carries its book over.
+    The engine may trade further symbols, and leave out symbols that are neither held nor ordered.
+
+    Parameters
+    ----------
+    engine : TradingEngine
+        A new engine; its state is replaced.
+    records : iterable of Record
+        All records of the engine's stream.
+    past : BarPanel, optional
+        Bars up to the last decision, with the adjustment factors that the next bars continue.
+
+    Returns
+    -------
+    list of Order
+        The orders sent again; the broker ignores those that it has.
+
+    Raises
+    ------
+    InputError
+        For a decision of a newer version's rule, and where the journal's book has other symbols or sleeves;
+        the message names the command that carries the book over.
     """
-    found = recover(records, past)
-    if found is None:
+    recovered = recover(records, past)
+    if recovered is None:
         return []
-    state = fitted(found, engine.symbols, engine.portfolio.names)
+    state = fitted(recovered, engine.symbols, engine.portfolio.names)
     engine.portfolio, engine.adjustments = state.portfolio, state.adjustments
     engine.prices, engine.peak, engine.last = state.prices, state.peak, state.last
     engine.providers = state.providers
@@ -107,10 +128,10 @@ def restore(engine: TradingEngine, records: Iterable[Record], past: BarPanel | N
 
 
 def recover(records: Iterable[Record], past: BarPanel | None = None) -> BookState | None:
-    """The book that `records` of a stream end with; None where nothing was decided.
+    """Rebuild the book from `records` of a stream; None where nothing was decided.
 
-    `past` are bars up to the last decision, with the adjustment factors that the next bars go on from.
-    Raises `InputError` for a decision of a newer version's rule.
+    `past` are bars up to the last decision, with the adjustment factors that the next bars continue. Raises
+    `InputError` for a decision of a newer version's rule.
     """
     ledger = _Ledger()
     for record in records:
@@ -148,10 +169,11 @@ def _sleeves(body: dict[str, Any], inputs: DecisionInputs) -> Sleeves:
 
 
 def _adjustments(body: dict[str, Any], inputs: DecisionInputs, past: BarPanel | None) -> list[float | None]:
-    """The adjustment factor at which the books of a decision stand, by symbol; None where nobody knows.
+    """Return the adjustment factor that the books of a decision are based on, by symbol.
 
-    Only ratios of factors mean anything, and a history that was fetched anew may begin at another level: so
-    the level is that of `past` at the decision's bar, where it has this bar and the books had followed it.
+    Only ratios of factors have a meaning, and a history that was downloaded again may begin at another level.
+    So the level is that of `past` at the decision's bar, if it has this bar and the books had applied it. The
+    factor is None where it is not known.
     """
     journaled: list[float | None] = body.get("adjustments") or [None] * len(inputs.symbols)
     seen = past.between(end=inputs.as_of) if past is not None else None
@@ -177,7 +199,10 @@ def _book(state: BookState, booked: Allocation | dict[str, Any]) -> None:
 
 
 def _expect_open(portfolio: Sleeves, ledger: _Ledger) -> None:
-    """Wait again for what no fill or cross has completed. A decision is only redone if it left something."""
+    """Restore the changes that no fill or cross has completed.
+
+    A decision is computed again only if one of its changes is open.
+    """
     for decision_id in dict.fromkeys(decision_id for decision_id, _ in ledger.open):
         for change in decision_of(ledger.decisions[decision_id]).changes:
             waiting = ledger.open.get((decision_id, change.symbol))

@@ -1,4 +1,4 @@
-"""Replay: a journaled decision computed again, by the rule that made it."""
+"""Replay of decisions: a journaled decision computed again, by the rule that made it."""
 
 from __future__ import annotations
 
@@ -19,11 +19,14 @@ RULES: Mapping[int, Callable[[Mapping[str, Any]], Decision]] = {
     FIRST_RULE: rule_1.decide,
     RULE: _decide_now,
 }
-"""Every rule that a journal may name: from the body of a decision to the decision."""
+"""Every rule that a journal may name.
+
+Each is a function from the body of a decision to the decision.
+"""
 
 
 def rule_of(body: Mapping[str, Any]) -> int:
-    """The number of the rule that made the decision in `body`.
+    """Return the number of the rule that made the decision in `body`.
 
     Raises `InputError` for a rule that only a newer version knows, `ChainBrokenError` for no number.
     """
@@ -39,7 +42,7 @@ def rule_of(body: Mapping[str, Any]) -> int:
 
 
 def decision_of(body: Mapping[str, Any]) -> Decision:
-    """The decision that follows from the body of a `decision` record, by the rule that it names.
+    """Compute the decision of a `decision` record's body, by the rule that it names.
 
     Raises as `rule_of` does, and `ChainBrokenError` for a body that is not a decision.
     """
@@ -51,8 +54,23 @@ def decision_of(body: Mapping[str, Any]) -> Decision:
 
 
 def redecide(body: Mapping[str, Any]) -> list[Order]:
-    """The orders that follow from the body of a `decision` record: identical to those sent then.
+    """Compute the orders of a journaled decision again.
 
-    Raises as `decision_of` does.
+    Parameters
+    ----------
+    body : mapping of str to object
+        Body of a `decision` record.
+
+    Returns
+    -------
+    list of Order
+        Orders identical to those that were sent.
+
+    Raises
+    ------
+    InputError
+        For a rule that only a newer version knows.
+    ChainBrokenError
+        For a body that is not a decision.
     """
     return list(decision_of(body).orders)

@@ -1,4 +1,4 @@
-"""Decisions: limits, prices and returns that gate, backtest and live share.
+"""Decisions: limits, prices and returns shared by promotion gate, backtest and live trading.
 
-Pure functions and values only. Orders are made in `trading`, and nothing here knows a model or a server.
+Pure functions and values only. Orders are made in `trading`; nothing here depends on a model or a server.
 """

@@ -1,7 +1,7 @@
-"""Limits of a book: the cap a name, the gross of all, and the loss after which nothing is bought.
+"""Limits of a book: weight cap per symbol, gross exposure, and drawdown.
 
-The gate, the rollout's paper books, backtest and trading clip the weights they want by these functions, so
-that the book that is judged is the book that trades.
+The promotion gate, the paper books of a rollout, backtest and trading clip their target weights by these
+functions, so that the book that is evaluated is the book that trades.
 """
 
 from __future__ import annotations
@@ -18,15 +18,30 @@ if TYPE_CHECKING:
 Weights = npt.NDArray[np.float64]
 
 DEFAULT_MAX_WEIGHT = 0.15
+"""Default cap of one symbol's weight, as a share of equity."""
 DEFAULT_SPREAD = 2.5
-"""How often the weight of an equal share a name may have by default, where that is above 15 %."""
+"""Default cap as a multiple of equal weight, where that is above 15 %."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BookLimits:
-    """Limits of one book, as shares of its equity; drawdown is that from its highest equity.
+    """Limits of one book, as shares of its equity.
 
-    `max_weight` of None stands for the default, which depends on the number of names.
+    Parameters
+    ----------
+    max_gross : float
+        Largest sum of weights.
+    max_weight : float, optional
+        Largest weight of one symbol; None for the default, which depends on the number of symbols
+        (`name_cap`).
+    max_drawdown : float
+        Loss from the highest equity after which nothing is bought.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> BookLimits(max_weight=0.4).clip(np.array([0.7, 0.3]), np.zeros(2)).tolist()
+    [0.4, 0.3]
     """
 
     max_gross: float = 1.0
@@ -35,7 +50,7 @@ class BookLimits:
 
     @classmethod
     def from_settings(cls, settings: TradingSettings) -> BookLimits:
-        """The limits that `settings.trading` sets."""
+        """Return the limits that `settings.trading` describes."""
         return cls(
             max_gross=settings.max_gross,
             max_weight=settings.max_weight,
@@ -43,15 +58,15 @@ class BookLimits:
         )
 
     def clip(self, wanted: Weights, current: Weights, reduce_only: npt.ArrayLike = False) -> Weights:
-        """The weights allowed of those `wanted`, both `[..., symbols]`; see `clip_weights`."""
+        """Clip the target weights `wanted` to the limits, both `[..., symbols]`; see `clip_weights`."""
         cap = name_cap(self.max_weight, wanted.shape[-1])
         return clip_weights(wanted, current, cap, self.max_gross, reduce_only)
 
 
 def name_cap(max_weight: float | None, names: int) -> float:
-    """The cap a name: `max_weight` where it is set, else `max(0.15, min(1, 2.5 / names))`.
+    """Return the cap per symbol: `max_weight` if set, else `max(0.15, min(1, 2.5 / names))`.
 
-    The default leaves room for a book of few names, which 15 % each would keep in cash.
+    The default allows for a book of few symbols, which would stay in cash at 15 % each.
     """
     if max_weight is not None:
         return max_weight
@@ -59,7 +74,10 @@ def name_cap(max_weight: float | None, names: int) -> float:
 
 
 def reduce_to_held(wanted: Weights, current: Weights, reduce_only: npt.ArrayLike) -> Weights:
-    """`wanted` where positions may grow; where `reduce_only`, no more than is held and not below zero."""
+    """Forbid positions to grow where `reduce_only`: no more than is held, and not below zero.
+
+    Elsewhere `wanted` is returned as it is.
+    """
     return np.where(reduce_only, np.clip(wanted, 0.0, np.maximum(current, 0.0)), wanted)
 
 
@@ -70,11 +88,11 @@ def clip_weights(
     max_gross: float,
     reduce_only: npt.ArrayLike = False,
 ) -> Weights:
-    """The weights allowed of those `wanted`, both `[..., symbols]`.
+    """Clip target weights to the limits of a book, `[..., symbols]`.
 
-    Reduce-only first, then the cap a name (a holding above it is sold down to it), then gross: purchases
-    shrink until the sum fits, so drift above the limit never forces sales. `reduce_only` is a flag, or an
-    array that broadcasts against the weights.
+    Reduce-only applies first, then the cap per symbol (a holding above the cap is sold down to it), then
+    gross: purchases shrink until the sum fits, so that drift above the limit never forces sales.
+    `reduce_only` is a flag, or an array that broadcasts against the weights.
     """
     allowed = np.minimum(reduce_to_held(wanted, current, reduce_only), max_weight)
     rise = np.maximum(allowed - current, 0.0)
@@ -89,9 +107,10 @@ def clip_weights(
 
 
 def unfilled(limits: Any, names: int) -> str:
-    """One line on a cap that leaves part of the book in cash; empty where it does not.
+    """Describe a cap that leaves part of the book in cash; empty where none does.
 
-    `limits` has `max_weight` (None for the default) and `max_gross`.
+    `limits` has `max_weight` (None for the default) and `max_gross`. The description is one line, with the
+    way out.
     """
     cap = name_cap(limits.max_weight, names)
     if cap * names >= limits.max_gross * (1 - 1e-9):

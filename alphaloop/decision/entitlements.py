@@ -1,13 +1,13 @@
-"""Entitlements: what the holder of a symbol gets when its adjustment factor steps.
+"""Entitlements: units and money that a holder gets when the adjustment factor steps.
 
 A bar carries the price as traded and the forward factor to the adjusted price. A step of the factor is a
-corporate action: a split changes the number of units, everything else (dividend, spin-off) is paid in
-money. A step that is close to a ratio of small whole numbers, and larger than a dividend, is a split; what
-is left beside it is a dividend of the same day.
+corporate action: a split changes the number of units; everything else (dividend, spin-off) is paid in money.
+A step close to a ratio of small whole numbers, and larger than a dividend, is a split; the remainder beside
+a split is a dividend of the same day.
 
-The payment follows from the way the factor was made, `price / (price - payment)` with the last price
-before the action (Center for Research in Security Prices, Data Descriptions Guide, "Factor to Adjust
-Price"): a holder gets the sum that was declared, whatever the price does on the day.
+The payment follows from the definition of the factor, `price / (price - payment)` with the last price before
+the action (Center for Research in Security Prices, Data Descriptions Guide, "Factor to Adjust Price"): a
+holder gets the declared sum, whatever the price does on the day.
 """
 
 from __future__ import annotations
@@ -24,23 +24,39 @@ import numpy.typing as npt
 Vector = npt.NDArray[np.float64]
 
 MIN_SPLIT = 1.2
-"""Smallest step, up or down, that can be a split: smaller stock dividends are paid out in money."""
+"""Smallest step, up or down, that can be a split.
+
+Smaller stock dividends are paid out in money.
+"""
 MAX_SPLIT_TERM = 10
-"""Largest whole number on both sides of a split such as 7:4; `n:1` and `1:n` go further."""
+"""Largest whole number in a split such as 7:4; `n:1` and `1:n` may be larger."""
 MAX_SPLIT = 10_000
+"""Largest ratio of a split."""
 SPLIT_TOLERANCE = 0.005
-"""Relative distance from a ratio such as 3:2 within which a step is this split, and a dividend beside it."""
+"""Relative distance from a ratio such as 3:2 within which a step is this split.
+
+What remains of the step is a dividend of the same day.
+"""
 WHOLE_SPLIT_TOLERANCE = 0.03
-"""The same for `n:1` and `1:n`, which nothing else is near."""
+"""The same tolerance for `n:1` and `1:n`, which have no other ratios near them."""
 MIN_PAYMENT = 5e-4
-"""Share of the price below which what is left beside a split is the rounding of the factor."""
+"""Smallest payment beside a split, as a share of the price.
+
+Anything less is the rounding of the factor.
+"""
 MIN_STEP = 1e-7
-"""Relative change of the factor below which nothing happened: the rounding of stored numbers."""
+"""Smallest relative change of the factor that is a corporate action.
+
+Anything less is the rounding of stored numbers.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Entitlement:
-    """`new` units for each `old` ones, and `payment` in money for each unit held before the action."""
+    """Units and money that a corporate action gives a holder.
+
+    Each `old` units become `new` ones, and each unit held before the action is paid `payment` in money.
+    """
 
     symbol: str
     new: int = 1
@@ -49,7 +65,7 @@ class Entitlement:
 
     @property
     def is_split(self) -> bool:
-        """The number of units changes."""
+        """True if the number of units changes."""
         return self.new != self.old
 
     @property
@@ -58,12 +74,12 @@ class Entitlement:
         return self.new / self.old
 
     def units(self, quantity: Decimal) -> Decimal:
-        """`quantity` in the units of after the action, not rounded."""
+        """Convert `quantity` to units after the action, without rounding."""
         return quantity * self.new / self.old
 
 
 def entitlement(symbol: str, step: float, price: float) -> Entitlement | None:
-    """The entitlement behind a step of the adjustment factor; None where nothing happened.
+    """Infer the entitlement behind a step of the adjustment factor; None where nothing happened.
 
     Parameters
     ----------
@@ -72,7 +88,7 @@ def entitlement(symbol: str, step: float, price: float) -> Entitlement | None:
     step : float
         The factor after the action divided by the factor before it.
     price : float
-        The last price before the action, in money a unit.
+        The last price before the action, in money per unit.
     """
     if not (np.isfinite(step) and step > 0) or abs(step - 1.0) < MIN_STEP:
         return None
@@ -86,27 +102,31 @@ def entitlement(symbol: str, step: float, price: float) -> Entitlement | None:
 def entitlements(
     symbols: Sequence[str], before: Vector, after: Vector, prices: Vector
 ) -> list[tuple[int, Entitlement]]:
-    """The entitlements between two bars, each with its symbol's index; all arrays are `[symbols]`.
+    """Infer the entitlements between two bars, each with the index of its symbol.
 
-    `before` and `after` are adjustment factors, `prices` the last prices before the action. A symbol of
-    which one of them is NaN has none.
+    `before` and `after` are adjustment factors and `prices` the last prices before the action, all
+    `[symbols]`. A symbol with NaN in one of the three has no entitlement.
     """
     known = np.isfinite(before) & np.isfinite(after) & np.isfinite(prices)
     changed = np.flatnonzero(known & (before != after)).tolist()
-    found = (
+    candidates = (
         (index, entitlement(symbols[index], float(after[index] / before[index]), float(prices[index])))
         for index in changed
     )
-    return [(index, one) for index, one in found if one is not None]
+    return [(index, one) for index, one in candidates if one is not None]
 
 
 def is_seen(due: Entitlement, before: float, after: float) -> bool:
-    """The prices before and after show the split: with it they moved less than half of what they seem to."""
+    """Test whether the prices confirm the split.
+
+    They do if the move between `before` and `after`, corrected for the split, is smaller than half of the
+    split.
+    """
     return due.is_split and bool(2 * abs(np.log(after * due.ratio / before)) < abs(np.log(due.ratio)))
 
 
 def _split(step: float) -> Fraction:
-    """The split behind `step`; 1 where there is none."""
+    """Return the split nearest to `step`; 1 where there is none."""
     size = max(step, 1 / step)
     if size < MIN_SPLIT * (1 - SPLIT_TOLERANCE):
         return Fraction(1)

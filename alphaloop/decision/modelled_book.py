@@ -1,8 +1,8 @@
-"""A modelled book: what scores earn when they are traded at the next obtainable price, net of cost.
+"""A modelled book: net return of trading scores at the next obtainable price.
 
-The gate and the rollout's evidence use it. It holds weights in float64 where the trading engine holds units
-in Decimal, and follows the same rules: limits, halts (a symbol without a price keeps its weight, what was
-decided for it waits, and its next price brings the whole return), drawdown, ruin.
+The promotion gate and the evidence of rollouts use it. It holds weights in float64 where the trading engine
+holds units in Decimal, and follows the same rules: limits, halts (a symbol without a price keeps its weight,
+its pending trade waits, and its next price brings the whole return), drawdown, ruin.
 """
 
 from __future__ import annotations
@@ -31,10 +31,28 @@ class BookStep:
 
 @dataclass(slots=True)
 class ModelledBook:
-    """Trades each bar's scores at the next bar's price.
+    """A book that trades each bar's scores at the next bar's price.
 
     A trade out of cash costs nothing: moving capital to a model is a one-off that says nothing about the
     model. A book without equity is closed and trades no more.
+
+    Parameters
+    ----------
+    policy : AllocationPolicy
+        Parameters of the allocation.
+    costs : CostModel
+        Trading costs.
+    limits : BookLimits
+        Limits of the book.
+    equity : float
+        Equity at the start, as a share of capital.
+
+    Examples
+    --------
+    >>> book = ModelledBook(AllocationPolicy(), CostModel(), BookLimits(max_weight=1.0))
+    >>> scores = np.zeros(2)
+    >>> [book.step(np.array([gain, 0.0]), scores).net_return for gain in (0.0, 0.0, 0.1)]
+    [0.0, 0.0, 0.05]
     """
 
     policy: AllocationPolicy
@@ -48,7 +66,7 @@ class ModelledBook:
 
     @property
     def is_ruined(self) -> bool:
-        """Nothing is left: the book is closed."""
+        """True if no equity is left, so that the book is closed."""
         return self.equity <= 0
 
     def step(self, returns: Vector, scores: Vector, priced: Flags | None = None) -> BookStep:
@@ -56,12 +74,17 @@ class ModelledBook:
 
         Parameters
         ----------
-        returns : ndarray of shape [symbols]
-            Returns since each symbol's last known price; NaN counts as none.
-        scores : ndarray of shape [symbols]
+        returns : ndarray of float64, shape [symbols]
+            Returns since each symbol's last known price; NaN counts as 0.
+        scores : ndarray of float64, shape [symbols]
             Scores made at this bar's close, to be traded at the next price.
-        priced : ndarray of shape [symbols], optional
+        priced : ndarray of bool, shape [symbols], optional
             The symbols that have a price in this bar; by default all.
+
+        Returns
+        -------
+        BookStep
+            Net return, turnover and cost of the bar.
         """
         priced = np.ones(len(returns), dtype=bool) if priced is None else priced
         if self._weights is None or self._waiting is None:
@@ -69,7 +92,7 @@ class ModelledBook:
         if self.is_ruined:
             return BookStep(0.0, 0.0, 0.0)
         weights, gain = drift_weights(self._weights, returns)
-        # What waits are units: its weight moves with the price, as that of a holding does.
+        # A pending trade is a number of units, so its weight moves with the price like that of a holding.
         self._waiting = drift_weights(self._waiting, returns, gain)[0]
         lost = 1.0 - self.equity * (1.0 + gain) / self._peak
         after = self._traded(weights, priced, lost >= self.limits.max_drawdown)
@@ -82,7 +105,7 @@ class ModelledBook:
         return BookStep(gain - cost, traded, cost)
 
     def _traded(self, weights: Vector, priced: Flags, reduce_only: bool) -> Vector:
-        """The weights after this bar's trades: what waited for a price, and what was decided last."""
+        """Return the weights after the trades that were pending or decided at the last bar."""
         if self._decided is None or self._waiting is None:
             return weights
         scores, decidable = self._decided

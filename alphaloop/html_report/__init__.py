@@ -1,1 +1,4 @@
-"""HTML reports: the page and its charts, self-contained, without a script."""
+"""HTML reports: a self-contained page without a script, and its charts as SVG.
+
+Pure functions from values to HTML text; nothing here reads a store or writes a file.
+"""

@@ -1,4 +1,4 @@
-"""Bars: a histogram of measured values, and a list of quantities as bars."""
+"""Bar charts: a histogram of measured values, and named quantities as bars."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ Label = Callable[[float], str]
 
 
 def quantile(values: Sequence[float], share: float) -> float:
-    """The value below which `share` of `values` lies, by linear interpolation; NaN for none."""
+    """Return the quantile at `share` by linear interpolation; NaN without values."""
     ordered = sorted(values)
     if not ordered:
         return math.nan
-    place = share * (len(ordered) - 1)
-    below, above = math.floor(place), math.ceil(place)
-    return ordered[below] + (ordered[above] - ordered[below]) * (place - below)
+    rank = share * (len(ordered) - 1)
+    below, above = math.floor(rank), math.ceil(rank)
+    return ordered[below] + (ordered[above] - ordered[below]) * (rank - below)
 
 
 def histogram(
@@ -41,7 +41,10 @@ def histogram(
     bins: int = 48,
     tail: float = 0.995,
 ) -> str:
-    """How often values occur. The last bar gathers all above the quantile `tail`; `marks` are lines."""
+    """Draw the distribution of `values` as a histogram.
+
+    The last bar counts all values above the quantile `tail`; `marks` are vertical lines with names.
+    """
     finite = [value for value in values if math.isfinite(value)]
     if not finite:
         return '<p class="nothing">Nothing was measured.</p>'
@@ -71,11 +74,11 @@ def _draw_histogram(
         if count:
             first, last = low + index * step, low + (index + 1) * step
             beyond = index == len(counts) - 1
-            reach = f"over {label(high)}" if beyond else f"{label(first)} – {label(last)}"
+            interval = f"over {label(high)}" if beyond else f"{label(first)} – {label(last)}"
             css = "bar muted" if beyond else "bar one"
             top = min(y(count), frame.y[0] - 1.5)
             width = x(last) - x(first) - 1
-            parts.append(rectangle(x(first), top, width, frame.y[0] - top, css, f"{reach}: {count}"))
+            parts.append(rectangle(x(first), top, width, frame.y[0] - top, css, f"{interval}: {count}"))
     rows: list[float] = []
     for value, name in marks:
         caption = f"{name} {label(value)}"
@@ -89,7 +92,7 @@ def _draw_histogram(
 
 
 def bars(entries: Sequence[tuple[str, float]], *, label: Label = "{:g}".format) -> str:
-    """Named quantities, one line each, the bar as long as the quantity is large."""
+    """Draw named quantities, one line each, with bars in proportion."""
     largest = max((value for _, value in entries), default=0.0) or 1.0
     lines = [
         f'<li><span>{escape(name)}</span><i style="--share:{max(value, 0) / largest:.4f}"></i>'

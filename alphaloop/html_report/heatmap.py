@@ -1,4 +1,4 @@
-"""The heat map: a matrix of values as coloured cells, with names beside the rows and above the columns."""
+"""Heat maps: a matrix of values as coloured cells with row and column names."""
 
 from __future__ import annotations
 
@@ -10,17 +10,18 @@ from functools import partial
 from alphaloop.html_report.svg import CHARACTER, Frame, drawing, line, text
 
 Label = Callable[[float], str]
-STRONG = 7.4  # width of an average character of strong type
+STRONG = 7.4
+"""Average width of a character in strong type, in pixels."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Heatmap:
-    """What a heat map shows: `values[row][column]`, None or NaN where there is nothing.
+    """The content of a heat map: `values[row][column]`, None or NaN for an empty cell.
 
-    The colour of a cell is `good` above 0 and `bad` below, as strong as the value is near `largest` (by
-    default the largest by size). `columns` may be empty where rows and columns are the same. `marked` rows
-    have their names in strong type; `breaks` are rows (and, with no `columns`, columns) before which a line
-    is drawn. `numbers` writes the values into the cells.
+    The colour of a cell is `positive` from 0 on and `negative` below, as strong as the value is close to
+    `largest` (by default the largest by size). `columns` may be empty where rows and columns are the same.
+    `marked` rows have their names in strong type; `breaks` are rows (and, without `columns`, columns) before
+    which a line is drawn. `numbers` writes the values into the cells.
     """
 
     title: str
@@ -35,8 +36,8 @@ class Heatmap:
     positive: str = "one"
     negative: str = "bad"
 
-    def strongest(self) -> float:
-        """The value that is drawn in full colour."""
+    def full_colour_value(self) -> float:
+        """Return the value that is drawn in full colour."""
         if self.largest is not None:
             return self.largest
         finite = [abs(one) for row in self.values for one in row if one is not None and math.isfinite(one)]
@@ -44,7 +45,7 @@ class Heatmap:
 
 
 def heatmap(chart: Heatmap) -> str:
-    """Draw `chart`; says so where there is nothing to draw."""
+    """Draw `chart`, or a note where there is nothing to draw."""
     if not chart.rows or not any(len(row) for row in chart.values):
         return '<p class="nothing">Nothing was recorded to draw here.</p>'
     return drawing(
@@ -53,7 +54,10 @@ def heatmap(chart: Heatmap) -> str:
 
 
 def _frame(chart: Heatmap, width: int, longest: int, room: int) -> Frame:
-    """As high as its rows need; a square where columns are the rows over again."""
+    """Return a frame as high as the rows need.
+
+    Where the columns are the rows, the cells are squares.
+    """
     character = STRONG if chart.marked else CHARACTER
     left = min(int(max(min(len(name), longest) for name in chart.rows) * character) + 18, room)
     across = width - left - 8
@@ -100,14 +104,14 @@ def _cells(
     left, top, width, height = box
     gap = 1.0 if min(width, height) > 8 else 0.0
     parts = []
-    for place, value in enumerate(row):
+    for column_index, value in enumerate(row):
         if value is None or not math.isfinite(value):
             continue
         tone = chart.positive if value >= 0 else chart.negative
-        strength = min(abs(value) / chart.strongest(), 1.0)
-        column = (chart.columns or chart.rows)[place]
-        x = left + place * width
-        # The narrow drawing is for telephones, where no pointer rests on anything.
+        strength = min(abs(value) / chart.full_colour_value(), 1.0)
+        column = (chart.columns or chart.rows)[column_index]
+        x = left + column_index * width
+        # The narrow drawing is for phones, which have no pointer to show a tooltip.
         tip = "" if narrow else f"<title>{_escaped(chart.rows[index], column)}: {chart.label(value)}</title>"
         parts.append(
             f'<rect x="{x:.1f}" y="{top:.1f}" width="{width - gap:.1f}" height="{height - gap:.1f}" '
@@ -120,10 +124,10 @@ def _cells(
 
 
 def _column_names(chart: Heatmap, frame: Frame, width: float) -> list[str]:
-    """Above the columns, those that do not run into the one before."""
+    """Draw the names above the columns, except those that would overlap the previous one."""
     parts, used = [], -math.inf
-    for place, name in enumerate(chart.columns):
-        centre, half = frame.left + (place + 0.5) * width, len(name) * CHARACTER / 2
+    for index, name in enumerate(chart.columns):
+        centre, half = frame.left + (index + 0.5) * width, len(name) * CHARACTER / 2
         if centre - half > used + 4:
             parts.append(text(centre, frame.top - 9, name, "label", "middle"))
             used = centre + half
@@ -131,7 +135,7 @@ def _column_names(chart: Heatmap, frame: Frame, width: float) -> list[str]:
 
 
 def _fitting(name: str, room: float, character: float) -> str:
-    """`name`, its middle left out where it is longer than `room` pixels."""
+    """Shorten `name` in the middle if it is wider than `room` pixels."""
     most = max(int(room / character), 4)
     if len(name) <= most:
         return name

@@ -1,4 +1,4 @@
-"""The line chart: series over dates or bars, with a legend, bands, levels and marks."""
+"""Line charts: series over dates or bars, with a legend, bands, levels and marks."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ from alphaloop.html_report.svg import (
 Label = Callable[[float], str]
 
 LINE_TONES = ("one", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "two")
-"""The style sheet's colours for lines, in the order in which they are given out."""
+"""The style sheet's colours for lines, in the order of use."""
 _SAME_COLOUR = {"muted": "two"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Series:
-    """A line. `x` are ISO dates or numbers; a `y` that is None or not finite leaves a gap.
+    """A line of a chart; `x` are ISO dates or numbers.
 
-    `tone` is one of the style sheet's colours: `one` … `ten`, `good`, `bad`, `warn`, `muted`. A chart gives
-    another to a line whose colour an earlier line has.
+    A `y` that is None or not finite leaves a gap. `tone` is one of the style sheet's colours: `one` … `ten`,
+    `good`, `bad`, `warn`, `muted`. A chart changes the colour of a line if an earlier line has the same.
     """
 
     name: str
@@ -44,14 +44,14 @@ class Series:
     dashed: bool = False
 
     def points(self) -> list[tuple[float, float]]:
-        """The finite points, with x as numbers."""
+        """Return the finite points, with x as numbers."""
         pairs = zip(self.x, self.y, strict=True)
         return [(position(x), y) for x, y in pairs if y is not None and math.isfinite(y)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Band:
-    """A stretch of the x axis with a label."""
+    """A shaded range of the x axis with a label."""
 
     first: Coordinate
     last: Coordinate
@@ -61,9 +61,10 @@ class Band:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Level:
-    """A horizontal line: a threshold or a bound. Of several close to each other, label the highest.
+    """A horizontal line for a threshold or a bound.
 
-    The label stands where the line begins, or where it ends.
+    The label is at the start of the line, or with `at_end` at its end. Of several levels close to each other,
+    label only the highest.
     """
 
     value: float
@@ -74,7 +75,7 @@ class Level:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mark:
-    """A dot on the plot, with what it means for those who rest the pointer on it."""
+    """A dot in the plot, with a tooltip."""
 
     x: Coordinate
     y: float
@@ -84,7 +85,10 @@ class Mark:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LineChart:
-    """What a line chart shows. `label` writes values of y; `floor` is a value that y always shows."""
+    """The content of a line chart.
+
+    `label` formats values of y; `floor` is a value that the y axis always includes.
+    """
 
     title: str
     series: Sequence[Series]
@@ -97,7 +101,7 @@ class LineChart:
     x_title: str = ""
 
     def extent(self) -> tuple[float, float, float, float]:
-        """Lowest and highest x, then y, over everything that is shown."""
+        """Return the lowest and highest x, then y, over everything that is drawn."""
         points = [point for one in self.series for point in one.points()]
         xs = [x for x, _ in points] + [position(mark.x) for mark in self.marks]
         ys = [y for _, y in points] + [level.value for level in self.levels] + [mark.y for mark in self.marks]
@@ -111,7 +115,7 @@ class LineChart:
 
 
 def line_chart(chart: LineChart) -> str:
-    """Draw `chart`, no two of its lines alike; says so where there is nothing to draw."""
+    """Draw `chart` with distinguishable lines, or a note where there is nothing to draw."""
     if not any(one.points() for one in chart.series):
         return '<p class="nothing">Nothing was recorded to draw here.</p>'
     chart = replace(chart, series=_told_apart(chart.series))
@@ -121,8 +125,8 @@ def line_chart(chart: LineChart) -> str:
 
 
 def _told_apart(series: Sequence[Series]) -> list[Series]:
-    """The same lines, each in a colour of its own; dashed where there are more lines than colours."""
-    found, taken = list[Series](), set[tuple[str, bool]]()
+    """Give each line its own colour, or dashes where colours run out."""
+    distinct, taken = list[Series](), set[tuple[str, bool]]()
     for one in series:
         own = (_SAME_COLOUR.get(one.tone, one.tone), one.dashed)
         colours = {tone for tone, _ in taken}
@@ -130,12 +134,15 @@ def _told_apart(series: Sequence[Series]) -> list[Series]:
         spare = [(tone, True) for tone in LINE_TONES if (tone, True) not in taken]
         tone, dashed = own if own[0] not in colours else next(iter((*free, *spare, own)))
         taken.add((tone, dashed))
-        found.append(replace(one, tone=one.tone if tone == own[0] else tone, dashed=dashed))
-    return found
+        distinct.append(replace(one, tone=one.tone if tone == own[0] else tone, dashed=dashed))
+    return distinct
 
 
 def _label_room(chart: LineChart) -> int:
-    """Pixels right of the plot for the last values; none where many lines would need labels."""
+    """Return the pixels right of the plot for the last values.
+
+    With many lines there are no such labels.
+    """
     if len(chart.series) > 4:
         return 16
     longest = max((len(chart.label(one.points()[-1][1])) for one in chart.series if one.points()), default=0)
@@ -167,7 +174,7 @@ def _draw(chart: LineChart, frame: Frame) -> str:
         left_axis(value_ticks(y_low, y_high, y_count, chart.label), y, frame),
         bottom_axis(x_ticks, x, frame),
         _levels(chart.levels, y, frame),
-        # The first series is the one that matters: it lies on top.
+        # The first series is the most important and is drawn on top.
         *(_path(one, x, y) for one in reversed(chart.series)),
         *(_mark(mark, x, y) for mark in chart.marks),
     ]
@@ -206,13 +213,13 @@ def _bands(bands: Sequence[Band], x: Scale, frame: Frame) -> str:
 
 
 def _levels(levels: Sequence[Level], y: Scale, frame: Frame) -> str:
-    """Horizontal lines with their labels above; the margin leaves room for one over the highest."""
+    """Draw horizontal lines with their labels above; the margin fits a label above the highest."""
     drawn = []
     for level in levels:
         at = y(level.value)
         drawn.append(line(frame.x[0], at, frame.x[1], at, f"level {level.tone}"))
-        place, anchor = (frame.x[1] - 6, "end") if level.at_end else (frame.x[0] + 6, "start")
-        drawn.append(text(place, at - 5, level.label, f"label {level.tone}", anchor))
+        label_x, anchor = (frame.x[1] - 6, "end") if level.at_end else (frame.x[0] + 6, "start")
+        drawn.append(text(label_x, at - 5, level.label, f"label {level.tone}", anchor))
     return "".join(drawn)
 
 
@@ -225,8 +232,8 @@ def _mark(mark: Mark, x: Scale, y: Scale) -> str:
 
 def _last_values(chart: LineChart, y: Scale, frame: Frame) -> str:
     ended = [(one, one.points()[-1][1]) for one in chart.series if one.points()]
-    places = spread_apart([y(value) for _, value in ended], 14, frame.y[1] + 4, frame.y[0] - 2)
+    label_ys = spread_apart([y(value) for _, value in ended], 14, frame.y[1] + 4, frame.y[0] - 2)
     return "".join(
-        text(frame.x[1] + 8, place + 4, chart.label(value), f"label strong {one.tone}")
-        for (one, value), place in zip(ended, places, strict=True)
+        text(frame.x[1] + 8, label_y + 4, chart.label(value), f"label strong {one.tone}")
+        for (one, value), label_y in zip(ended, label_ys, strict=True)
     )

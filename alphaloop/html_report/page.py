@@ -1,7 +1,7 @@
-"""The shell of a report, and the blocks of text and figures that it is put together from.
+"""The page of a report, and its blocks of text and figures.
 
-Every function returns HTML with its text escaped. The page holds its own style sheet, asks nothing
-of the network and runs no script.
+Every function returns HTML with its text escaped. The page contains its own style sheet, loads nothing from
+the network and runs no script.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from alphaloop.html_report.style import STYLE
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figure:
-    """One headline number: what it is, its value as shown, and what to hold it against."""
+    """A headline number: its name, its value as shown, and a note for comparison."""
 
     name: str
     value: str
@@ -25,7 +25,7 @@ class Figure:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Column:
-    """A table's column; numbers are set flush right."""
+    """A column of a table; numbers are aligned right."""
 
     name: str
     number: bool = True
@@ -33,7 +33,7 @@ class Column:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cell:
-    """A table's cell with a colour (`good`, `bad`) or with ready HTML in place of text."""
+    """A cell of a table with a colour (`good`, `bad`), or with HTML content."""
 
     text: str = ""
     tone: str = ""
@@ -41,7 +41,10 @@ class Cell:
 
 
 def page(*, title: str, kicker: str, headline: str, lead: str, sections: Iterable[str], footer: str) -> str:
-    """The whole document. `title` names the browser's window; `sections` are ready HTML."""
+    """Render the whole document.
+
+    `title` is the title of the browser's window; `sections` are HTML.
+    """
     return f"""<!doctype html>
 <html lang="en">
 <head>
@@ -66,33 +69,33 @@ def page(*, title: str, kicker: str, headline: str, lead: str, sections: Iterabl
 
 
 def section(heading: str, lead: str, *blocks: str) -> str:
-    """A part of the page: what it shows in words, then the blocks that show it."""
+    """Render a section: a heading, an introduction, and its blocks."""
     return f"<section><h2>{escape(heading)}</h2>{paragraph(lead)}{''.join(blocks)}</section>\n"
 
 
 def panel(*blocks: str, heading: str = "", badge_html: str = "", note: str = "") -> str:
-    """A framed block, optionally with a heading, a badge beside it and a line below it."""
+    """Render a framed block, optionally with heading, badge and note."""
     head = f"<h3>{escape(heading)} {badge_html}</h3>" if heading else ""
     return f'<div class="panel">{head}{paragraph(note)}{"".join(blocks)}</div>'
 
 
 def columns(*blocks: str) -> str:
-    """Blocks side by side where the page is wide enough."""
+    """Place blocks side by side where the page is wide enough."""
     return f'<div class="columns">{"".join(f"<div>{block}</div>" for block in blocks)}</div>'
 
 
 def paragraph(content: str, css: str = "") -> str:
-    """A paragraph; nothing for no content."""
+    """Render a paragraph; an empty content gives an empty text."""
     return f'<p class="{css}">{escape(content)}</p>' if content else ""
 
 
 def badge(content: str, tone: str) -> str:
-    """A short verdict: `good`, `bad`, `warn` or `muted`."""
+    """Render a short verdict in the tone `good`, `bad`, `warn` or `muted`."""
     return f'<span class="badge {tone}">{escape(content)}</span>'
 
 
 def figures(entries: Iterable[Figure]) -> str:
-    """The headline numbers."""
+    """Render the headline numbers."""
     tiles = []
     for one in entries:
         note = f'<dd class="note">{escape(one.note)}</dd>' if one.note else ""
@@ -103,7 +106,7 @@ def figures(entries: Iterable[Figure]) -> str:
 
 
 def table(heads: Sequence[Column], rows: Iterable[Sequence[str | Cell]]) -> str:
-    """A table that scrolls sideways within itself where the page is narrow."""
+    """Render a table that scrolls sideways where the page is narrow."""
     head = "".join(f'<th class="{_alignment(one)}">{escape(one.name)}</th>' for one in heads)
     body = "".join(
         "<tr>" + "".join(_cell(cell, one) for cell, one in zip(row, heads, strict=True)) + "</tr>"
@@ -113,12 +116,12 @@ def table(heads: Sequence[Column], rows: Iterable[Sequence[str | Cell]]) -> str:
 
 
 def bullets(lines: Iterable[str]) -> str:
-    """Reasons, one a line."""
+    """Render a list of reasons."""
     return '<ul class="reasons">' + "".join(f"<li>{escape(line)}</li>" for line in lines) + "</ul>"
 
 
 def chain(steps: Iterable[tuple[str, str, str]]) -> str:
-    """Steps that lead from one to the next: each a name, what it says, and its identifier or value."""
+    """Render steps that lead from one to the next: name, description, identifier or value."""
     items = "".join(
         f"<li><b>{escape(step)}</b><span>{escape(label)}</span><code>{escape(value)}</code></li>"
         for step, label, value in steps
@@ -127,18 +130,18 @@ def chain(steps: Iterable[tuple[str, str, str]]) -> str:
 
 
 def checks(entries: Iterable[tuple[str, bool]]) -> str:
-    """What was checked, and whether it held."""
+    """Render a list of checks and their results."""
     items = "".join(f'<li class="{"" if held else "bad"}">{escape(words)}</li>' for words, held in entries)
     return f'<ul class="checks">{items}</ul>'
 
 
 def details(summary: str, body: str) -> str:
-    """Text that opens on demand."""
+    """Render text that opens on demand."""
     return f"<details><summary>{escape(summary)}</summary>{body}</details>"
 
 
 def preformatted(lines: Iterable[str]) -> str:
-    """Lines as they were printed."""
+    """Render lines of printed text unchanged."""
     return f'<pre class="story">{escape(chr(10).join(lines))}</pre>'
 
 

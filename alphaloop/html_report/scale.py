@@ -1,4 +1,4 @@
-"""Scales and ticks: where a value lies on an axis, and which values are worth a label."""
+"""Scales and ticks: positions of values on an axis, and round values for its labels."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct",
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """A straight line from values `low … high` to pixels `start … end`."""
+    """A linear map from values `low … high` to pixels `start … end`."""
 
     low: float
     high: float
@@ -25,26 +25,27 @@ class Scale:
     end: float
 
     def __call__(self, value: float) -> float:
-        """The pixel of `value`; the middle where the scale has no extent."""
+        """Return the pixel of `value`; the middle where the scale has no extent."""
         if self.high == self.low:
             return (self.start + self.end) / 2
         return self.start + (value - self.low) / (self.high - self.low) * (self.end - self.start)
 
 
 def position(value: Coordinate) -> float:
-    """Where an x value lies: an ISO date or timestamp by its day, a number by itself."""
+    """Convert an x value to a number; ISO dates and timestamps count in days."""
     return float(date.fromisoformat(value[:10]).toordinal()) if isinstance(value, str) else float(value)
 
 
 def are_dates(values: Sequence[Coordinate]) -> bool:
-    """Whether the x values are ISO dates."""
+    """Test whether the x values are ISO dates."""
     return bool(values) and isinstance(values[0], str)
 
 
 def value_ticks(low: float, high: float, count: int, label: Callable[[float], str]) -> list[Tick]:
-    """Round values (1, 2, 2.5 or 5 times a power of ten) in `[low, high]`, about `count` of them.
+    """Return about `count` round values in `[low, high]`, with labels.
 
-    After Heckbert, "Nice numbers for graph labels", Graphics Gems, 1990.
+    Round values are 1, 2, 2.5 or 5 times a power of ten. After Heckbert, "Nice numbers for graph labels",
+    Graphics Gems, 1990.
     """
     if not high > low:
         return [(low, label(low))]
@@ -56,7 +57,10 @@ def value_ticks(low: float, high: float, count: int, label: Callable[[float], st
 
 
 def date_ticks(low: float, high: float, count: int) -> list[Tick]:
-    """Firsts of months (days, where the span is short) in `[low, high]`, at most about `count`."""
+    """Return at most about `count` firsts of months in `[low, high]`, with labels.
+
+    Over a short span they are days.
+    """
     first, last = date.fromordinal(int(low)), date.fromordinal(int(high))
     for days in _DAY_STEPS:
         if (last - first).days / days <= count:

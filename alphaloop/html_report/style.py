@@ -1,8 +1,8 @@
-"""The style sheet of reports: light and dark by the reader's preference, wide and narrow by the page."""
+"""The style sheet of reports: light or dark by the reader's preference, wide or narrow."""
 
 from __future__ import annotations
 
-# ruff: noqa: E501 - a rule of a style sheet reads best on one line
+# ruff: noqa: E501 - a rule of a style sheet is easiest to read on one line
 
 STYLE = """
 :root {

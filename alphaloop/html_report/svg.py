@@ -1,6 +1,6 @@
-"""The pieces that every chart is drawn from. A chart is drawn twice: for a wide page and a narrow one.
+"""SVG elements of all charts, each drawn for wide and for narrow pages.
 
-Scaling one drawing down would leave its labels too small to read on a telephone.
+A single scaled drawing would have labels too small to read on a phone.
 """
 
 from __future__ import annotations
@@ -11,12 +11,13 @@ from html import escape
 
 from alphaloop.html_report.scale import Scale, Tick
 
-CHARACTER = 6.1  # width of an average character of an 11 pixel label
+CHARACTER = 6.1
+"""Average width of a character in an 11 pixel label, in pixels."""
 
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """The room that a drawing has, and the margins around its plot, in pixels."""
+    """The size of a drawing and the margins around its plot, in pixels."""
 
     width: int
     height: int
@@ -27,12 +28,12 @@ class Frame:
 
     @property
     def narrow(self) -> bool:
-        """Whether this is the drawing for a narrow page."""
+        """True for the drawing for a narrow page."""
         return self.width < 600
 
     @property
     def x(self) -> tuple[int, int]:
-        """First and last pixel of the plot, left to right."""
+        """First and last pixel of the plot, from left to right."""
         return self.left, self.width - self.right
 
     @property
@@ -42,7 +43,10 @@ class Frame:
 
 
 def drawing(draw: Callable[[Frame], str], wide: Frame, narrow: Frame, title: str) -> str:
-    """Both drawings of one chart; the style sheet shows the one that fits. `title` is for readers aloud."""
+    """Draw a chart for both page widths; the style sheet shows the one that fits.
+
+    `title` is read by screen readers.
+    """
     parts = []
     for name, frame in (("wide", wide), ("narrow", narrow)):
         parts.append(
@@ -53,17 +57,17 @@ def drawing(draw: Callable[[Frame], str], wide: Frame, narrow: Frame, title: str
 
 
 def text(x: float, y: float, content: str, css: str = "", anchor: str = "start") -> str:
-    """A label."""
+    """Draw a label."""
     return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" class="{css}">{escape(content)}</text>'
 
 
 def line(x1: float, y1: float, x2: float, y2: float, css: str) -> str:
-    """A straight line."""
+    """Draw a straight line."""
     return f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" class="{css}"/>'
 
 
 def rectangle(x: float, y: float, width: float, height: float, css: str, tip: str = "") -> str:
-    """A box; `tip` shows when the pointer rests on it."""
+    """Draw a box; `tip` is its tooltip."""
     hint = f"<title>{escape(tip)}</title>" if tip else ""
     return (
         f'<rect x="{x:.1f}" y="{y:.1f}" width="{max(width, 0.5):.1f}" height="{max(height, 0):.1f}" '
@@ -72,7 +76,7 @@ def rectangle(x: float, y: float, width: float, height: float, css: str, tip: st
 
 
 def bottom_axis(ticks: Iterable[Tick], scale: Scale, frame: Frame) -> str:
-    """Labels below the plot, none of them cut off or on top of the one before."""
+    """Draw the labels below the plot, without cut-off or overlapping ones."""
     drawn, used = [], -1e9
     for value, label in ticks:
         x, half = scale(value), len(label) * CHARACTER / 2
@@ -86,7 +90,7 @@ def bottom_axis(ticks: Iterable[Tick], scale: Scale, frame: Frame) -> str:
 
 
 def left_axis(ticks: Iterable[Tick], scale: Scale, frame: Frame) -> str:
-    """Grid lines across the plot with their labels to the left."""
+    """Draw grid lines across the plot with their labels on the left."""
     drawn = []
     for value, label in ticks:
         y = scale(value)
@@ -96,7 +100,10 @@ def left_axis(ticks: Iterable[Tick], scale: Scale, frame: Frame) -> str:
 
 
 def spread_apart(positions: list[float], gap: float, low: float, high: float) -> list[float]:
-    """`positions` moved as little as needed to lie `gap` apart within `low … high`, in their order."""
+    """Move `positions` as little as needed to be `gap` apart.
+
+    They stay in their order and within `low … high`.
+    """
     order = sorted(range(len(positions)), key=positions.__getitem__)
     placed = list(positions)
     previous = low - gap
@@ -110,7 +117,7 @@ def spread_apart(positions: list[float], gap: float, low: float, high: float) ->
 
 
 def first_free_row(rows: list[float], start: float, end: float) -> int:
-    """The first row in which nothing reaches beyond `start`; marks it as used up to `end`."""
+    """Return the first row that is free at `start`, and occupy it until `end`."""
     for index, used in enumerate(rows):
         if start >= used + 6:
             rows[index] = end

@@ -1,4 +1,4 @@
-"""The timeline: what was in which state from when to when, one row each."""
+"""Timelines: the states of several subjects over time, one row each."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from alphaloop.html_report.scale import Coordinate, Scale, are_dates, date_ticks
 from alphaloop.html_report.svg import CHARACTER, Frame, bottom_axis, drawing, line, rectangle, text
 
 ROW = 46
+"""Height of a row in pixels."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Segment:
-    """One state: from `first` to `last`, how strongly to show it (0 … 1), and its name."""
+    """One state from `first` to `last`; `strength` of its colour is 0 … 1."""
 
     first: Coordinate
     last: Coordinate
@@ -24,7 +25,7 @@ class Segment:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """One subject with its states in order, and how it ended."""
+    """One subject with its states in order and its outcome."""
 
     label: str
     segments: Sequence[Segment]
@@ -33,7 +34,10 @@ class Row:
 
 
 def timeline(rows: Sequence[Row], *, title: str, span: tuple[Coordinate, Coordinate] | None = None) -> str:
-    """Draw `rows` below each other over one axis, which reaches over `span` or over all that is shown."""
+    """Draw `rows` below each other over a common axis.
+
+    The axis covers `span`, and everything that is drawn.
+    """
     shown = [row for row in rows if row.segments]
     if not shown:
         return '<p class="nothing">Nothing was recorded to draw here.</p>'

@@ -1,8 +1,9 @@
-"""The journal: an append-only, hash-chained record of everything the loop decided and did.
+"""The journal: an append-only, hash-chained record of every decision and action.
 
-Here live the record and its hash (`record`), the database (`store`, `tables`, `migrations`), the one
-writer of a stream (`writer`) with its fenced lease (`lease`), the anchors kept outside the database
-(`anchors`) and verification (`verification`).
+Here live the record and its hash (`record`), the database (`store`, `tables`, `migrations`), the one writer
+of a stream (`writer`) with its fenced lease (`lease`), the anchors outside of the database (`anchors`) and
+verification (`verification`, `reading`).
 
-Records come in from trading and control; they go out to audit, evidence and reports, never changed.
+Trading, rollouts, monitoring and pipelines write records; audit, evidence and reports read them, and nothing
+changes them.
 """

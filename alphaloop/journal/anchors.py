@@ -1,10 +1,11 @@
-"""Anchors: the heads of the chains, kept outside the database.
+"""Anchors: the heads of the hash chains, stored outside the database.
 
-Without them a whole chain could be rewritten and its hashes computed anew. The file has one JSON line an
-anchor, `{"hash": …, "seq": …, "stream": …}`; it is only ever appended to. A batch has two: the line with
-`"announced": true` is on the disk before the batch is committed, the other follows the commit. So the head
-of a chain is always one that its own writer put here: records beyond the last anchor that nobody announced
-were not written by a writer of this journal, and an announced batch that is missing was never committed.
+Without anchors a whole chain could be rewritten with new hashes. The file has one JSON line per anchor,
+`{"hash": …, "seq": …, "stream": …}`, and is only appended to. Each batch has two lines: the line with
+`"announced": true` is on disk before the batch is committed, and the other line follows the commit. So the
+head of a chain is always one that its own writer announced: a record beyond the last anchor that was never
+announced was not written by a writer of this journal, and an announced batch that is missing was never
+committed.
 """
 
 from __future__ import annotations
@@ -21,9 +22,10 @@ from alphaloop.errors import DamagedStoreError
 
 @dataclass(frozen=True, slots=True)
 class Anchor:
-    """Record `seq` of `stream` has `hash`. `seq` 0 says that the stream began.
+    """The statement that record `seq` of `stream` has `hash`.
 
-    An `announced` one allows the record, where it is missing nothing is wrong; any other demands it.
+    `seq` 0 marks the start of the stream. An anchor with `announced` permits the record, which may also be
+    missing. Any other anchor requires it.
     """
 
     stream: str
@@ -34,52 +36,57 @@ class Anchor:
 
 @dataclass(frozen=True, slots=True)
 class StreamAnchors:
-    """The anchors of one stream: those that demand a record, and the heads announced after the last."""
+    """The anchors of one stream: required records, and heads announced after the last of them."""
 
-    demanded: tuple[Anchor, ...] = ()
+    required: tuple[Anchor, ...] = ()
     announced: frozenset[tuple[int, str]] = field(default_factory=frozenset)
 
     @classmethod
     def of(cls, stream: str, anchors: Iterable[Anchor]) -> StreamAnchors:
-        """Those of `stream` among `anchors`."""
-        mine = [anchor for anchor in anchors if anchor.stream == stream]
-        demanded = tuple(sorted((one for one in mine if not one.announced), key=lambda one: one.seq))
-        last = demanded[-1].seq if demanded else 0
-        later = frozenset((one.seq, one.hash) for one in mine if one.announced and one.seq > last)
-        return cls(demanded, later)
+        """Select the anchors of `stream`."""
+        own_anchors = [anchor for anchor in anchors if anchor.stream == stream]
+        required = tuple(sorted((one for one in own_anchors if not one.announced), key=lambda one: one.seq))
+        last = required[-1].seq if required else 0
+        later = frozenset((one.seq, one.hash) for one in own_anchors if one.announced and one.seq > last)
+        return cls(required, later)
 
     @property
     def last(self) -> Anchor | None:
-        """The anchor of the highest record that is demanded; None for a stream that never began."""
-        return self.demanded[-1] if self.demanded else None
+        """The anchor of the highest required record; None for a stream that never began."""
+        return self.required[-1] if self.required else None
 
-    def allow(self, seq: int, digest: str) -> bool:
-        """Tell whether a chain may end with this record: anchored, or announced by its writer."""
+    def permits(self, seq: int, digest: str) -> bool:
+        """Test whether a chain may end with this record: anchored, or announced by its writer."""
         last = self.last
         return last is not None and (seq <= last.seq or (seq, digest) in self.announced)
 
 
 class AnchorFile:
-    """The anchors in one file, shared by every stream of a journal and by several processes."""
+    """A file of anchors, shared by all streams of a journal and by several processes."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     def announce(self, stream: str, seq: int, digest: str) -> None:
-        """Put the head of a batch that is about to be committed on the disk; raises `OSError`."""
+        """Write the head of a batch to disk before its commit.
+
+        Raises `OSError` where the file cannot be written.
+        """
         self._write({"announced": True, "hash": digest, "seq": seq, "stream": stream}, durable=True)
 
     def append(self, anchor: Anchor) -> None:
-        """Add the anchor of a batch that is committed; raises `OSError`.
+        """Add the anchor of a committed batch.
 
-        It needs no sync of its own: what is lost with the machine was announced durably.
+        The line needs no sync of its own: if the machine fails, the announcement is already on disk. Raises
+        `OSError` where the file cannot be written.
         """
         self._write({"hash": anchor.hash, "seq": anchor.seq, "stream": anchor.stream}, durable=False)
 
     def read(self) -> list[Anchor]:
-        """Every anchor, in the order written; raises `DamagedStoreError` naming the line that is none.
+        """Read every anchor, in the order written.
 
-        A last line without its end is not read: a crash left it so, and no batch was committed on it.
+        An incomplete last line is not read: a crash left it so, and no batch was committed on it. Raises
+        `DamagedStoreError` that names the first line without an anchor.
         """
         if not self.path.exists():
             return []
@@ -87,15 +94,18 @@ class AnchorFile:
         return [self._parse(number, line) for number, line in enumerate(lines, start=1)]
 
     def of(self, stream: str) -> StreamAnchors:
-        """The anchors of `stream`; raises as `read` does."""
+        """Read the anchors of `stream`; errors are those of `read`."""
         return StreamAnchors.of(stream, self.read())
 
     def last(self, stream: str) -> Anchor | None:
-        """The anchor of the highest record of `stream`, or `None` for a stream that never began."""
+        """Return the anchor of the highest record of `stream`; None if it never began."""
         return self.of(stream).last
 
     def _write(self, fields: dict[str, object], *, durable: bool) -> None:
-        """Add one line in one write; a line that a crash left unfinished is cut off first."""
+        """Append one line in a single write.
+
+        An incomplete line that a crash left is removed first.
+        """
         line = json.dumps(fields, sort_keys=True).encode("ascii") + b"\n"
         handle = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
         try:

@@ -1,7 +1,7 @@
 """The writer's lease of a stream, fenced by an epoch.
 
-Taking a lease always succeeds and raises the epoch. Each append first renews the lease under its own
-epoch, inside its own transaction, so a writer that was overtaken while it slept cannot write.
+Taking a lease always succeeds and raises the epoch. Each append first renews the lease under its own epoch,
+in the same transaction, so that a writer whose lease was taken over meanwhile cannot write.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from alphaloop.journal.tables import leases, records
 
 
 def take(connection: sa.Connection, stream: str, at: str) -> int:
-    """Take the lease of `stream` within the caller's transaction; returns the new epoch.
+    """Take the lease of `stream` within the caller's transaction and return the new epoch.
 
-    The epoch is above that of every record as well, should the table of leases have been lost.
+    The new epoch is also above that of every record, in case the table of leases was lost.
     """
-    # Written first, so that the database's write lock is held before anything is read.
+    # The write comes first, so that the database's write lock is held before anything is read.
     raised = connection.execute(
         leases.update().where(leases.c.stream == stream).values(epoch=leases.c.epoch + 1, taken_at=at)
     )
@@ -34,7 +34,7 @@ def take(connection: sa.Connection, stream: str, at: str) -> int:
 
 
 def renew(connection: sa.Connection, stream: str, epoch: int, at: str) -> None:
-    """Hold the lease for the caller's transaction; raises `LeaseLostError` if another took it."""
+    """Renew the lease in the caller's transaction; raise `LeaseLostError` if another writer took it."""
     held = connection.execute(
         leases.update().where(leases.c.stream == stream, leases.c.epoch == epoch).values(taken_at=at)
     )

@@ -1,8 +1,8 @@
-"""Reading for verification: every record of a journal, without a byte of it being changed.
+"""Read access for verification: every record of a journal, without changing a byte of it.
 
-SQLite keeps the index of a write-ahead log beside the database, and so cannot open a journal in a folder
-that cannot be written: on a read-only medium, or as another user. Such a journal is read as a file that
-nobody changes, or, where its log still holds records, from a copy.
+SQLite keeps the index of a write-ahead log beside the database, so it cannot open a journal in a folder
+without write permission: on a read-only medium, or as another user. Such a journal is opened as an immutable
+file, or, if its log still holds records, as a copy.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from alphaloop.journal.tables import DATABASE_ERRORS, is_unopened, open_engine, 
 
 
 class CannotOpenError(DamagedStoreError):
-    """A database that could not be looked at: no right to read it, no such server, or in use."""
+    """A database that could not be opened: no permission, no such server, or in use."""
 
 
 def read_records(url: sa.URL) -> list[Any]:
-    """All records of the journal at `url`, by stream and number.
+    """Read all records of the journal at `url`, ordered by stream and number.
 
     Raises `CannotOpenError` for a database that cannot be opened, `DamagedStoreError` for a damaged one.
     """
@@ -43,7 +43,7 @@ def read_records(url: sa.URL) -> list[Any]:
 
 def _read_unwritable(file: Path) -> list[Any]:
     with file.open("rb"):
-        pass  # says why, where the right to read is missing
+        pass  # raises the reason if the permission to read is missing
     log = file.with_name(f"{file.name}-wal")
     if not log.exists() or not log.stat().st_size:
         url = sa.URL.create("sqlite", database=str(file))
@@ -59,9 +59,9 @@ def _read(engine: sa.Engine, *, is_file: bool) -> list[Any]:
     try:
         with engine.connect() as connection:
             if is_file:
-                found = connection.exec_driver_sql("PRAGMA integrity_check(1)").scalar()
-                if found != "ok":
-                    raise DamagedStoreError(f"the database is damaged: {found}")
+                verdict = connection.exec_driver_sql("PRAGMA integrity_check(1)").scalar()
+                if verdict != "ok":
+                    raise DamagedStoreError(f"the database is damaged: {verdict}")
             return list(connection.execute(sa.select(records).order_by("stream", "seq")).mappings())
     except DATABASE_ERRORS as error:
         cause = error.__cause__ or error

@@ -1,4 +1,4 @@
-"""The record: one line of the journal, and the hash that chains it to the one before."""
+"""Records of the journal, and the hash that chains each record to the one before."""
 
 from __future__ import annotations
 
@@ -14,17 +14,18 @@ from typing import Any
 import numpy as np
 
 GENESIS = "0" * 64
-"""The `previous` of the first record of a stream."""
+"""The `previous` hash of a stream's first record."""
 
 ADOPTION = "adoption"
-"""A record by which a person vouches for records that no anchor names: `by`, `reason`, `up_to`."""
+"""Kind of a record by which a person vouches for unanchored records: `by`, `reason`, `up_to`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One record of one stream. `seq` counts from 1 without gaps; `body` is what `canonical` stored.
+    """One record of one stream.
 
-    Decimals and times in `body` are strings: the text is what was hashed, and nothing is guessed back.
+    `seq` counts from 1 without gaps; `body` is the stored text of `canonical`, parsed. Decimals and times in
+    `body` stay strings: the text is what was hashed, and no type is guessed from it.
     """
 
     stream: str
@@ -38,7 +39,7 @@ class Record:
 
 
 def canonical(body: Mapping[str, Any]) -> str:
-    """`body` as the one JSON text that stands for it: sorted keys, no spaces, ASCII.
+    """Serialise `body` as its one canonical JSON text: sorted keys, no spaces, ASCII.
 
     Decimals become strings, times ISO 8601. Raises `ValueError` for NaN and infinity (write `None`) and
     `TypeError` for a value that has no JSON form.
@@ -52,7 +53,7 @@ def canonical(body: Mapping[str, Any]) -> str:
 
 
 def chain_hash(stream: str, seq: int, at: str, kind: str, epoch: int, body: str, previous: str) -> str:
-    """SHA-256 over every stored field and the hash of the record before.
+    """Hash every stored field and the hash of the previous record with SHA-256.
 
     The fields are framed as a JSON list, so that no two different records give the same bytes.
     """

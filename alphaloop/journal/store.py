@@ -1,4 +1,4 @@
-"""The journal: the database behind every stream."""
+"""The journal's database: streams of records, read and written."""
 
 from __future__ import annotations
 
@@ -24,14 +24,43 @@ from alphaloop.journal.tables import (
 from alphaloop.journal.writer import StreamWriter, read_record
 
 PAGE = 500
+"""Number of records read from the database at a time."""
 
 
 class Journal:
-    """Append-only, hash-chained streams of records: SQLite in WAL mode, or PostgreSQL by URL.
+    """Append-only, hash-chained streams of records in SQLite (WAL mode) or PostgreSQL.
 
-    `path_or_url` is a file or an SQLAlchemy URL, `anchors` the file of chain heads outside of it. The
-    database is made, or brought to the newest migration, when the journal is opened; raises
-    `DamagedStoreError` where the file is not a journal, or is gone although anchors say what it held.
+    The database is created, or migrated to the newest revision, when the journal is opened.
+
+    Parameters
+    ----------
+    path_or_url : str or Path
+        SQLite file, or SQLAlchemy URL.
+    anchors : Path
+        File of chain heads outside of the database.
+    clock : Clock
+        Source of the records' time.
+
+    Raises
+    ------
+    DamagedStoreError
+        Where the file is not a journal, or is missing although anchors say that it held records.
+
+    Examples
+    --------
+    >>> from datetime import UTC, datetime
+    >>> from pathlib import Path
+    >>> from tempfile import mkdtemp
+    >>> from alphaloop.clock import ReplayClock
+    >>> folder = Path(mkdtemp())
+    >>> clock = ReplayClock(datetime(2020, 3, 16, tzinfo=UTC))
+    >>> journal = Journal(folder / "journal.db", folder / "anchors.jsonl", clock)
+    >>> with journal.writer("notes") as writer:
+    ...     writer.append("note", {"text": "hello"}).seq
+    1
+    >>> [record.body for record in journal.records("notes")]
+    [{'text': 'hello'}]
+    >>> journal.close()
     """
 
     def __init__(self, path_or_url: str | Path, anchors: Path, clock: Clock) -> None:
@@ -55,14 +84,14 @@ class Journal:
             raise
 
     def writer(self, stream: str) -> StreamWriter:
-        """Take the lease of `stream`, from whoever holds it, and return its one writer."""
+        """Take the lease of `stream`, even from another holder, and return its only writer."""
         try:
             return StreamWriter(self._engine, self._anchors, stream, self._clock)
         except DATABASE_ERRORS as error:
             raise self._damaged(error) from error
 
     def adopt(self, stream: str, by: str, reason: str) -> Record:
-        """Vouch for the records of `stream` that no anchor names, by a record that says who did and why.
+        """Vouch for unanchored records of `stream` by a record with a person's name and reason.
 
         Takes the lease. Raises `ChainBrokenError` where links or anchors are broken: that cannot be adopted.
         """
@@ -73,10 +102,29 @@ class Journal:
             raise self._damaged(error) from error
 
     def records(self, stream: str, kind: str | None = None, after: int = 0) -> Iterator[Record]:
-        """Records of `stream` with `seq > after`, in order, read page by page.
+        """Read the records of a stream in order, page by page.
 
-        Raises `ChainBrokenError` for a record that was changed and, where all kinds are read, for one that
-        does not follow from the one before it.
+        Parameters
+        ----------
+        stream : str
+            The stream.
+        kind : str, optional
+            Read this kind only.
+        after : int
+            Read records with a larger `seq` only.
+
+        Yields
+        ------
+        Record
+            One record after the other.
+
+        Raises
+        ------
+        ChainBrokenError
+            For a record that was changed and, where all kinds are read, for a record that does not follow
+            from the one before it.
+        DamagedStoreError
+            Where the database cannot be read.
         """
         query = sa.select(records).where(records.c.stream == stream).order_by(records.c.seq).limit(PAGE)
         if kind is not None:
@@ -94,14 +142,14 @@ class Journal:
             after = int(page[-1]["seq"])
 
     def find(self, stream: str, kind: str, **fields: Any) -> Record | None:
-        """The first record of `kind` whose body has all of `fields`, or `None`.
+        """Return the first record of `kind` whose body has all of `fields`, or None.
 
-        Values are compared as they are stored, so a Decimal or a datetime finds its own text.
+        Values are compared as stored, so that a Decimal or a datetime matches its own text.
         """
         query = sa.select(records).where(records.c.stream == stream, records.c.kind == kind)
         wanted = {name: canonical({name: value})[1:-1] for name, value in fields.items()}
         for part in wanted.values():
-            # Bodies are canonical, so the field stands in the text as it does here; the rest is a filter.
+            # Bodies are canonical, so the field's text is known; the loop below checks each match exactly.
             query = query.where(records.c.body.contains(part, autoescape=True))
         for row in self._read(query.order_by(records.c.seq)):
             record = read_record(row)
@@ -113,13 +161,13 @@ class Journal:
         return None
 
     def last(self, stream: str, kind: str) -> Record | None:
-        """The last record of `kind`, or `None`."""
+        """Return the last record of `kind`, or None."""
         query = sa.select(records).where(records.c.stream == stream, records.c.kind == kind)
-        found = self._read(query.order_by(records.c.seq.desc()).limit(1))
-        return read_record(found[0]) if found else None
+        rows = self._read(query.order_by(records.c.seq.desc()).limit(1))
+        return read_record(rows[0]) if rows else None
 
     def streams(self) -> list[str]:
-        """The names of every stream that has a record."""
+        """List the streams that have a record."""
         query = sa.select(records.c.stream).distinct().order_by(records.c.stream)
         return [row["stream"] for row in self._read(query)]
 
@@ -136,7 +184,7 @@ class Journal:
     def _require_new(self) -> None:
         """Raise `DamagedStoreError` where anchors say that the missing journal held records."""
         held = {one.stream for one in self._anchors.read() if one.seq > 0 and not one.announced}
-        # Looked at again: another process may have begun it since, and anchored what it wrote.
+        # Checked again, because another process may have created the journal meanwhile and anchored records.
         if held and is_blank(self._engine):
             raise DamagedStoreError(
                 f"the journal {self._name} is gone or empty, but {self._anchors.path} says that it held "

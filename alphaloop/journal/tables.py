@@ -1,6 +1,6 @@
-"""The tables of the journal, and the engine that opens them.
+"""The tables of the journal, and the database engine that opens them.
 
-Every column of a record is text or an integer: what is hashed is what is stored.
+Every column of a record is text or an integer, so that the stored values are exactly the hashed values.
 """
 
 from __future__ import annotations
@@ -16,12 +16,16 @@ from sqlalchemy import event
 from alphaloop.errors import DamagedStoreError
 
 REVISION = "0001"
-"""The newest migration; a journal that stands there is opened without loading Alembic."""
+"""The newest migration; a journal at this revision is opened without loading Alembic."""
 
 DATABASE_ERRORS = (sa.exc.SQLAlchemyError, UnicodeDecodeError)
-"""What a database raises. SQLite quotes damaged bytes in its messages, which then cannot be decoded."""
+"""Errors that a database raises.
+
+SQLite quotes damaged bytes in its messages, which then cannot be decoded.
+"""
 
 BUSY_MILLISECONDS = 10_000
+"""Milliseconds that SQLite waits for another process's lock."""
 
 _UNOPENED = frozenset(
     {
@@ -34,7 +38,7 @@ _UNOPENED = frozenset(
         sqlite3.SQLITE_AUTH,
     }
 )
-"""Primary result codes that say nothing of what the file holds: no right, in use, a medium that fails."""
+"""Primary result codes that say nothing about the content: no permission, in use, failing medium."""
 
 metadata = sa.MetaData()
 
@@ -62,17 +66,18 @@ leases = sa.Table(
 
 
 def database_url(path_or_url: str | Path) -> sa.URL:
-    """The SQLAlchemy URL of a journal given as a file or as a URL."""
+    """Return the SQLAlchemy URL of a journal given as a file or as a URL."""
     if isinstance(path_or_url, str) and "://" in path_or_url:
         return sa.make_url(path_or_url)
     return sa.URL.create("sqlite", database=str(Path(path_or_url).resolve()))
 
 
 def open_engine(url: sa.URL, *, read_only: bool = False, immutable: bool = False) -> sa.Engine:
-    """An engine on `url`. SQLite runs in WAL mode and syncs every commit: an order that was sent is kept.
+    """Create an engine on `url`; SQLite runs in WAL mode and syncs every commit.
 
-    `read_only` opens a SQLite file without the right to change, or to make, anything; `immutable` takes it
-    besides as a file that nobody changes, whose write-ahead log is not looked at.
+    The sync makes sure that an order that was sent is in the journal. `read_only` opens a SQLite file without
+    the right to change or create anything; `immutable` also treats it as a file that nobody changes, so that
+    its write-ahead log is ignored.
     """
     if url.get_backend_name() != "sqlite":
         return sa.create_engine(url)
@@ -83,7 +88,7 @@ def open_engine(url: sa.URL, *, read_only: bool = False, immutable: bool = False
     engine = sa.create_engine(url)
 
     def configure(connection: Any, _: Any) -> None:
-        # The driver's own transactions would commit before DDL; ours begin in `begin` below.
+        # The driver's own transactions would commit before DDL, so `begin` below starts them.
         connection.isolation_level = None
         # A damaged byte must reach verification as a changed text, not as a decoding error.
         connection.text_factory = _lenient_text
@@ -101,21 +106,21 @@ def open_engine(url: sa.URL, *, read_only: bool = False, immutable: bool = False
 
 
 def is_unopened(error: BaseException) -> bool:
-    """Tell a database that could not be looked at from one that is damaged."""
+    """Tell a database that could not be opened from a damaged one."""
     cause = error.__cause__ or error
     if isinstance(cause, sqlite3.Error):
         code = getattr(cause, "sqlite_errorcode", 0)
         # The low byte is the primary code of an extended one. A file that ends too soon is damaged.
         return (code & 0xFF) in _UNOPENED and code != sqlite3.SQLITE_IOERR_SHORT_READ
-    # Of a server: it cannot be reached, or does not let us in.
+    # A database server raises it when it cannot be reached or refuses the login.
     return type(cause).__name__ == "OperationalError"
 
 
 def is_blank(engine: sa.Engine) -> bool:
-    """Tell whether there is no journal yet: no file, an empty one, or no tables."""
+    """Test for a missing journal: no file, an empty file, or no tables."""
     if engine.url.get_backend_name() == "sqlite":
         file = Path(str(engine.url.database))
-        # Looked at first, since connecting would make the file.
+        # Checked before connecting, because that would create the file.
         if not file.exists() or file.stat().st_size == 0:
             return True
     with engine.connect() as connection:
@@ -123,9 +128,10 @@ def is_blank(engine: sa.Engine) -> bool:
 
 
 def migrate(engine: sa.Engine) -> None:
-    """Bring the tables to `REVISION`. Processes that open a fresh journal at once wait for each other.
+    """Migrate the tables to `REVISION`.
 
-    Raises `DamagedStoreError` for a journal of a revision that is not known here.
+    Processes that open a new journal at once wait for each other. Raises `DamagedStoreError` for a journal of
+    a revision that is not known here.
     """
     with engine.connect() as connection:
         if _revision(connection) == REVISION:

@@ -1,4 +1,4 @@
-"""Verification: whether a journal still says what was written.
+"""Verification: checks that a journal still holds exactly what was written.
 
 Every stored field of every record is hashed again, every link followed, and every anchor compared.
 """
@@ -26,12 +26,26 @@ _NUMBERS = ("seq", "epoch")
 
 @dataclass(frozen=True, slots=True)
 class ChainReport:
-    """What verification found of one stream: `problem` in one line, `first_bad` the record's number.
+    """The result of verifying one stream.
 
-    `stream` is `*` where the database or the anchors as a whole cannot be read; `opened` is false where
-    they could not even be looked at, which says nothing of what they hold. `unanchored` is the number of
-    records that no anchor vouches for, where nothing else is wrong: those a person can adopt. `adopted`
-    says by whom that was done before.
+    Parameters
+    ----------
+    stream : str
+        The stream; `*` where the database or the anchors as a whole cannot be read.
+    records : int
+        Number of records.
+    ok : bool
+        True if nothing is wrong.
+    problem : str, optional
+        The first problem, in one line.
+    first_bad : int, optional
+        Number of the first record that is wrong.
+    opened : bool
+        False where database or anchors could not be opened, which says nothing about their content.
+    unanchored : int
+        Records without an anchor, if nothing else is wrong; a person can adopt those.
+    adopted : tuple of str
+        Earlier adoptions, one line each.
     """
 
     stream: str
@@ -45,20 +59,21 @@ class ChainReport:
 
 
 def verify(journal_path: str | Path, anchors: Path) -> list[ChainReport]:
-    """Check every stream of the journal against its chain and its anchors; empty where there is neither.
+    """Check every stream of the journal against its chain and its anchors.
 
-    Never raises for damage: a database or anchor file that cannot be read is reported as a problem.
+    The result is empty where there is neither a journal nor an anchor. Damage never raises an error: a
+    database or anchor file that cannot be read is reported as a problem.
     """
     url = database_url(journal_path)
     is_file = url.get_backend_name() == "sqlite"
     try:
-        demanded = AnchorFile(anchors).read()
+        earlier_anchors = AnchorFile(anchors).read()
         if is_file and not Path(str(url.database)).exists():
             problem = f"{url.database} is gone, but {anchors} says that it held records"
-            return [ChainReport(EVERY_STREAM, 0, False, problem)] if demanded else []
+            return [ChainReport(EVERY_STREAM, 0, False, problem)] if earlier_anchors else []
         rows = read_records(url)
-        # Read again after the records: a writer announces a batch before it commits it.
-        allowed = AnchorFile(anchors).read()
+        # Read again after the records, because a writer announces a batch before its commit.
+        later_anchors = AnchorFile(anchors).read()
     except OSError as error:
         return [_unopened(f"the anchors {anchors}", error.strerror or str(error))]
     except CannotOpenError as error:
@@ -66,14 +81,14 @@ def verify(journal_path: str | Path, anchors: Path) -> list[ChainReport]:
     except DamagedStoreError as error:
         return [ChainReport(EVERY_STREAM, 0, False, str(error))]
     by_stream = {name: list(group) for name, group in groupby(rows, key=lambda row: str(row["stream"]))}
-    for anchor in demanded:
+    for anchor in earlier_anchors:
         by_stream.setdefault(anchor.stream, [])
     return [
         _check(
             stream,
             by_stream[stream],
-            StreamAnchors.of(stream, demanded),
-            StreamAnchors.of(stream, allowed),
+            StreamAnchors.of(stream, earlier_anchors),
+            StreamAnchors.of(stream, later_anchors),
         )
         for stream in sorted(by_stream)
     ]
@@ -84,25 +99,36 @@ def _unopened(what: str, reason: str) -> ChainReport:
 
 
 def _check(
-    stream: str, rows: Sequence[Mapping[str, Any]], demanded: StreamAnchors, allowed: StreamAnchors
+    stream: str,
+    rows: Sequence[Mapping[str, Any]],
+    earlier_anchors: StreamAnchors,
+    later_anchors: StreamAnchors,
 ) -> ChainReport:
-    problem, place = _broken_link(rows)
-    anchor_problem, anchor_place = _broken_anchor(rows, demanded.demanded)
-    # A break in the chain is named before an anchor at or after it: it says what was done.
-    if problem is None or (place is not None and anchor_place is not None and anchor_place < place):
-        problem, place = anchor_problem, anchor_place
-    loose = 0
-    if problem is None and rows and not allowed.allow(rows[-1]["seq"], rows[-1]["hash"]):
-        anchored = allowed.last.seq if allowed.last else 0
-        loose, place = len(rows) - anchored, anchored + 1
-        problem = unanchored(stream, len(rows), allowed)
+    problem, first_bad = _broken_link(rows)
+    anchor_problem, first_bad_anchor = _broken_anchor(rows, earlier_anchors.required)
+    # A break in the chain is reported before an anchor at or after it, because it shows what was changed.
+    if problem is None or (
+        first_bad is not None and first_bad_anchor is not None and first_bad_anchor < first_bad
+    ):
+        problem, first_bad = anchor_problem, first_bad_anchor
+    unanchored_count = 0
+    if problem is None and rows and not later_anchors.permits(rows[-1]["seq"], rows[-1]["hash"]):
+        anchored = later_anchors.last.seq if later_anchors.last else 0
+        unanchored_count, first_bad = len(rows) - anchored, anchored + 1
+        problem = unanchored(stream, len(rows), later_anchors)
     return ChainReport(
-        stream, len(rows), problem is None, problem, place, unanchored=loose, adopted=_adoptions(rows)
+        stream,
+        len(rows),
+        problem is None,
+        problem,
+        first_bad,
+        unanchored=unanchored_count,
+        adopted=_adoptions(rows),
     )
 
 
 def _adoptions(rows: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
-    """One line on each time that somebody vouched for records without an anchor."""
+    """Describe each adoption of unanchored records in one line."""
     return tuple(
         f"records up to {body.get('up_to')} adopted by {body.get('by')}: {body.get('reason')}"
         for body in (_body(row) for row in rows if row["kind"] == ADOPTION)
@@ -118,7 +144,7 @@ def _body(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _broken_link(rows: Sequence[Mapping[str, Any]]) -> tuple[str | None, int | None]:
-    """The first record that does not follow from the one before it, and its number."""
+    """Find the first record that does not follow from the previous one, and its number."""
     expected, previous, epoch = 1, GENESIS, 0
     for row in rows:
         for name in (*_TEXTS, *_NUMBERS):
@@ -128,8 +154,8 @@ def _broken_link(rows: Sequence[Mapping[str, Any]]) -> tuple[str | None, int | N
             return f"record {expected} is missing; record {row['seq']} stands in its place", expected
         if row["previous"] != previous:
             return f"record {expected} does not follow record {expected - 1}: the link differs", expected
-        given = [row[name] for name in ("stream", "seq", "at", "kind", "epoch", "body", "previous")]
-        if chain_hash(*given) != row["hash"]:
+        fields = [row[name] for name in ("stream", "seq", "at", "kind", "epoch", "body", "previous")]
+        if chain_hash(*fields) != row["hash"]:
             return f"record {expected} was changed: its hash is not that of its fields", expected
         if row["epoch"] < epoch:
             return f"record {expected} was written under a lease that had been lost", expected
@@ -140,7 +166,7 @@ def _broken_link(rows: Sequence[Mapping[str, Any]]) -> tuple[str | None, int | N
 def _broken_anchor(
     rows: Sequence[Mapping[str, Any]], anchors: Sequence[Anchor]
 ) -> tuple[str | None, int | None]:
-    """The lowest anchor that the records do not bear out, and its record's number."""
+    """Find the lowest anchor that contradicts the records, and its record's number."""
     hashes = {row["seq"]: row["hash"] for row in rows} | {0: GENESIS}
     for anchor in anchors:
         if anchor.seq not in hashes:

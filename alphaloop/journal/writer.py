@@ -1,4 +1,4 @@
-"""The one writer of a stream."""
+"""The only writer of a stream."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from alphaloop.journal.tables import DATABASE_ERRORS, records
 
 
 class StreamWriter:
-    """Appends to one stream under a fenced lease. Made by `Journal.writer`.
+    """A writer that appends to one stream under a fenced lease; made by `Journal.writer`.
 
-    Opening checks the chain from the last anchor on. Raises `ChainBrokenError` where the stream does not
-    hold what was anchored, or holds what no writer announced; with `adopt` the latter is taken as it is,
-    and the next batch vouches for it.
+    Opening checks the chain from the last anchor on. Raises `ChainBrokenError` where the stream lacks an
+    anchored record, or holds records that no writer announced; with `adopt` such records are accepted, and
+    the next batch vouches for them.
     """
 
     def __init__(
@@ -33,18 +33,18 @@ class StreamWriter:
         self._lock = threading.Lock()
         self._closed, self._stopped = False, ""
         with engine.begin() as connection:
-            # With the lease the database's write lock is held: nobody commits or announces meanwhile.
+            # The lease holds the database's write lock, so nobody commits or announces meanwhile.
             self.epoch = lease.take(connection, stream, self._now())
             known = anchors.of(stream)
             self._seq, self._head = _checked_head(connection, stream, known.last)
-            if self._seq and not known.allow(self._seq, self._head) and not adopt:
+            if self._seq and not known.permits(self._seq, self._head) and not adopt:
                 raise ChainBrokenError(unanchored(stream, self._seq, known))
         if known.last is None:
             self._anchor(Anchor(stream, 0, GENESIS))
 
     @property
     def seq(self) -> int:
-        """The number of the last record of the stream."""
+        """Number of the stream's last record."""
         return self._seq
 
     def append(self, kind: str, body: Mapping[str, Any]) -> Record:
@@ -54,9 +54,9 @@ class StreamWriter:
     def append_many(self, batch: Sequence[tuple[str, Mapping[str, Any]]]) -> list[Record]:
         """Append all of `batch` or nothing, in one transaction, and anchor the new head.
 
-        Raises `LeaseLostError` if another writer took over, `VendorError` if the database fails or the
-        anchor cannot be written. Where only the last line of the anchors is missing, the batch is
-        journaled, and this writer stops: it writes no batch after one that it could not anchor.
+        Raises `LeaseLostError` if another writer took over, `VendorError` if the database fails or the anchor
+        cannot be written. Where only the last line of the anchors is missing, the batch is in the journal,
+        and this writer stops: it writes no batch after one that it could not anchor.
         """
         if not batch:
             return []
@@ -106,7 +106,7 @@ class StreamWriter:
             with self._engine.begin() as connection:
                 lease.renew(connection, self.stream, self.epoch, rows[0]["at"])
                 connection.execute(records.insert(), rows)
-                # Last before the commit: what is announced can only be missing if the commit was.
+                # Last before the commit, so that an announced batch is missing only if the commit failed.
                 self._anchors.announce(self.stream, rows[-1]["seq"], rows[-1]["hash"])
         except DATABASE_ERRORS as error:
             raise VendorError(f"the journal could not take {len(rows)} records: {error}") from error
@@ -132,32 +132,32 @@ class StreamWriter:
 
 
 def unanchored(stream: str, seq: int, anchors: StreamAnchors) -> str:
-    """One line on records, up to `seq`, that stand in `stream` and that no writer anchored."""
+    """Describe in one line the records up to `seq` that no writer anchored."""
     last = anchors.last
     first = last.seq + 1 if last else 1
     which = f"record {seq}" if first == seq else f"records {first} to {seq}"
-    found = (
+    finding = (
         f"has {seq} records but was never anchored"
         if last is None
         else f"has {which}, which no writer of this journal anchored"
     )
     return (
-        f"stream '{stream}' {found}: the anchors are lost, or the records forged; put back the anchors, or, "
-        "if you know where the records are from, `alphaloop audit adopt --by NAME --reason TEXT`"
+        f"stream '{stream}' {finding}: the anchors are lost, or the records forged; put back the anchors, "
+        "or, if you know where the records are from, `alphaloop audit adopt --by NAME --reason TEXT`"
     )
 
 
 def read_record(row: Mapping[str, Any]) -> Record:
-    """A stored row as a record; raises `ChainBrokenError` for one that is not as it was written."""
+    """Convert a stored row to a record; raise `ChainBrokenError` for one that was changed."""
     try:
-        given = [row[name] for name in ("stream", "seq", "at", "kind", "epoch", "body", "previous")]
-        whole = chain_hash(*given) == row["hash"]
+        fields = [row[name] for name in ("stream", "seq", "at", "kind", "epoch", "body", "previous")]
+        is_intact = chain_hash(*fields) == row["hash"]
         record = to_record(row)
     except (ValueError, TypeError) as error:
         raise ChainBrokenError(
             f"record {row['seq']} of stream '{row['stream']}' cannot be read; run `alphaloop audit verify`"
         ) from error
-    if not whole:
+    if not is_intact:
         raise ChainBrokenError(
             f"record {row['seq']} of stream '{row['stream']}' was changed: its hash is not that of its "
             "fields; run `alphaloop audit verify`"
@@ -166,7 +166,10 @@ def read_record(row: Mapping[str, Any]) -> Record:
 
 
 def to_record(row: Mapping[str, Any]) -> Record:
-    """A row as a record, unchecked; raises `ValueError` or `TypeError` for one that cannot be read."""
+    """Convert a row to a record without checking its hash.
+
+    Raises `ValueError` or `TypeError` for a row that cannot be read.
+    """
     from datetime import datetime
 
     return Record(
@@ -182,7 +185,10 @@ def to_record(row: Mapping[str, Any]) -> Record:
 
 
 def _checked_head(connection: sa.Connection, stream: str, anchor: Anchor | None) -> tuple[int, str]:
-    """Number and hash of the last record, once the chain from the last anchor has been followed."""
+    """Check the chain from the last anchor on.
+
+    Returns number and hash of the last record.
+    """
     seq, head = (anchor.seq, anchor.hash) if anchor else (0, GENESIS)
     query = sa.select(records).where(records.c.stream == stream, records.c.seq >= seq).order_by(records.c.seq)
     rows = connection.execute(query).mappings().all()
@@ -191,8 +197,8 @@ def _checked_head(connection: sa.Connection, stream: str, anchor: Anchor | None)
             f"stream '{stream}': record {seq} is not the one that was anchored; run `alphaloop audit verify`"
         )
     for row in rows[1:] if seq > 0 else rows:
-        given = [row[name] for name in ("stream", "seq", "at", "kind", "epoch", "body", "previous")]
-        if row["seq"] != seq + 1 or row["previous"] != head or chain_hash(*given) != row["hash"]:
+        fields = [row[name] for name in ("stream", "seq", "at", "kind", "epoch", "body", "previous")]
+        if row["seq"] != seq + 1 or row["previous"] != head or chain_hash(*fields) != row["hash"]:
             raise ChainBrokenError(
                 f"stream '{stream}': record {row['seq']} breaks the chain; run `alphaloop audit verify`"
             )

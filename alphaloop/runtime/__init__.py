@@ -1,4 +1,4 @@
-"""Processes and files: children, ports, package roots, atomic files, circuit breakers.
+"""Processes and files: children, ports, package roots, atomic files, credentials, circuit breakers.
 
-Nothing of markets, models or money lives here.
+Nothing about markets, models or money lives here.
 """

@@ -1,4 +1,4 @@
-"""Files that are there whole, or not at all."""
+"""Files that are either complete or not there at all."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ import pyarrow as pa
 from alphaloop.errors import InputError
 
 PARTIAL = ".partial"
+"""Suffix of a file that is still being written."""
 
 
 def replace_with(path: Path, write: Callable[[Path], object]) -> None:
-    """Let `write` fill a file beside `path`, then move it there in one step; its folder is made.
+    """Let `write` fill a temporary file, then move it to `path` in one step.
 
-    `InputError` where that fails, as on a full disk: what was at `path` is as it was, and nothing
-    half-written is left.
+    The folder is created. Raises `InputError` where writing fails, as on a full disk: the file at `path` is
+    unchanged then, and nothing half-written is left.
     """
     partial = path.with_name(f".{path.name[:24]}.{os.getpid()}{PARTIAL}")
     try:
@@ -32,6 +33,6 @@ def replace_with(path: Path, write: Callable[[Path], object]) -> None:
             "place with the setting home"
         ) from error
     finally:
-        # After the move there is nothing under this name; nor is there where its folder is a file.
+        # The file is gone after the move, and never existed where its folder is a file.
         with suppress(NotADirectoryError):
             partial.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""The circuit breaker: what keeps failing is left alone for a while."""
+"""A circuit breaker: calls that keep failing are suspended for a while."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from alphaloop.errors import InputError
 
 
 class BreakerState(StrEnum):
-    """Closed lets calls pass, open lets none, half-open one on trial."""
+    """State of a breaker: closed lets calls pass, open lets none, half-open one on trial."""
 
     CLOSED = "closed"
     OPEN = "open"
@@ -20,11 +20,12 @@ class BreakerState(StrEnum):
 
 
 class CircuitBreaker:
-    """Opens after `failures` within `window` seconds; after `cooldown` seconds one call is let through.
+    """A breaker that opens after repeated failures and closes after a successful trial call.
 
-    If that succeeds the breaker closes, if it fails it is open for another `cooldown`. A trial of which
-    nothing is heard for a `cooldown` is given up, so a call that was abandoned blocks nobody. `elapsed`
-    tells the seconds from any origin. Safe to share between threads. M. Nygard, "Release It!", 2007.
+    It opens after `failures` within `window` seconds. After `cooldown` seconds one trial call is let through:
+    if that succeeds the breaker closes, if it fails the breaker stays open for another `cooldown`. A trial
+    without a result within `cooldown` seconds is given up, so that an abandoned call blocks nobody. `elapsed`
+    returns seconds from any origin. Safe to share between threads. M. Nygard, "Release It!", 2007.
     """
 
     def __init__(
@@ -46,12 +47,15 @@ class CircuitBreaker:
 
     @property
     def state(self) -> BreakerState:
-        """How it stands now."""
+        """The current state."""
         with self._lock:
             return self._state(self._elapsed())
 
     def allows(self) -> bool:
-        """Whether a call may be made now; in the half-open state the answer True takes up the one trial."""
+        """Test whether a call may be made now.
+
+        In the half-open state the result True takes up the one trial call.
+        """
         with self._lock:
             now = self._elapsed()
             state = self._state(now)
@@ -63,13 +67,16 @@ class CircuitBreaker:
             return True
 
     def succeeded(self) -> None:
-        """A call went well: closed, with nothing held against it."""
+        """Record a success: the breaker closes and forgets all failures."""
         with self._lock:
             self._failed.clear()
             self._opened = self._tried = None
 
     def failed(self) -> None:
-        """A call failed. What was begun before the breaker opened, and fails now, does not prolong it."""
+        """Record a failure.
+
+        A failure of a call that began before the breaker opened does not prolong the open state.
+        """
         with self._lock:
             now = self._elapsed()
             state = self._state(now)
@@ -82,7 +89,7 @@ class CircuitBreaker:
                 self._open(now)
 
     def trip(self) -> None:
-        """Open at once, whatever was counted; one that is open already is not prolonged."""
+        """Open at once, whatever was counted; a breaker that is open already is not prolonged."""
         with self._lock:
             now = self._elapsed()
             if self._state(now) is not BreakerState.OPEN:

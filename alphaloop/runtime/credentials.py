@@ -1,4 +1,4 @@
-"""Credentials: read from the environment or from a mounted file, and never shown."""
+"""Credentials, read from the environment or from a mounted file, and never shown."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ HIDDEN = "***"
 
 
 class Secret:
-    """A value that is only seen by asking for it: `reveal()`.
+    """A value that only `reveal()` returns.
 
-    Whatever prints, formats, logs or compares it sees three stars, and nothing can serialise it.
+    Printing, formatting, logging and comparing it shows three stars, and it cannot be serialised.
     """
 
     __slots__ = ("__value", "name")
@@ -25,7 +25,7 @@ class Secret:
         self.__value = value
 
     def reveal(self) -> str:
-        """The value, for the vendor's software kit alone."""
+        """Return the value, for the vendor's SDK only."""
         return self.__value
 
     def __repr__(self) -> str:
@@ -48,22 +48,21 @@ class Secret:
 
 
 def secret(name: str) -> Secret:
-    """The credential called `name`: the variable `name`, else the file that `name_FILE` points to.
+    """Read the credential `name` from the variable `name`, else from the file in `name_FILE`.
 
-    The file is how Kubernetes and Docker mount secrets; white space around its text is dropped.
-    Raises `InputError`, which never holds the value, where neither variable is set, where the file
-    cannot be read, and where there is nothing in it.
+    Kubernetes and Docker mount secrets as files; white space around the text is dropped. Raises `InputError`,
+    which never contains the value, where neither variable is set, the file cannot be read, or it is empty.
     """
-    found = optional_secret(name)
-    if found is None:
+    credential = optional_secret(name)
+    if credential is None:
         raise InputError(
             f"credential '{name}' is missing; set {name}, or {name}_FILE to a file that holds it"
         )
-    return found
+    return credential
 
 
 def optional_secret(name: str) -> Secret | None:
-    """As `secret`, but None where neither variable is set."""
+    """Read a credential as `secret` does, but return None where neither variable is set."""
     if value := os.environ.get(name, "").strip():
         return Secret(name, value)
     file = os.environ.get(f"{name}_FILE", "")
@@ -82,10 +81,10 @@ def optional_secret(name: str) -> Secret | None:
 
 
 def redacted(error: BaseException, secrets: Iterable[Secret]) -> BaseException:
-    """`error` without any of the secrets in its texts or in those of what caused it.
+    """Remove the secrets from the texts of `error` and of its causes.
 
-    Vendors echo keys in their answers, and software kits put the answers into their errors. An error
-    whose texts cannot be changed comes back as a `VendorError` that says the same without them.
+    Vendors echo keys in their responses, and SDKs put the responses into their errors. An error whose texts
+    cannot be changed is replaced by a `VendorError` with the same text, redacted.
     """
     values = [secret.reveal() for secret in secrets if secret.reveal()]
     return _cleaned(error, values, set())

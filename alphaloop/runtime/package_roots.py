@@ -1,6 +1,6 @@
-"""Every process checks first that all rooms come from one root.
+"""A check, first in every process, that all packages come from one folder.
 
-The rooms have plain names (`models`, `features`), so a folder of the user's may shadow one. A child
+The packages have plain names (`models`, `features`), so a folder of the user's may shadow one. A child
 started in such a folder would silently import the wrong package and report success.
 """
 
@@ -25,29 +25,30 @@ ROOMS = (
     "loop",
     "cli",
 )
+"""Top-level packages of alphaloop."""
 
 
 def check() -> None:
-    """Raise `ShadowedRoomError` unless every room that is found lies beside this one."""
+    """Raise `ShadowedRoomError` unless every package found lies beside `alphaloop`."""
     root = Path(__file__).resolve().parents[2]
-    for room in ROOMS:
-        origin = _origin(room)
+    for package in ROOMS:
+        origin = _origin(package)
         if origin is not None and origin.parent != root:
             raise ShadowedRoomError(
-                f"the package '{room}' comes from {origin}, which shadows alphaloop's own in {root / room}; "
-                "start from another folder, or set PYTHONSAFEPATH=1"
+                f"the package '{package}' comes from {origin}, which shadows alphaloop's own in "
+                f"{root / package}; start from another folder, or set PYTHONSAFEPATH=1"
             )
 
 
-def _origin(room: str) -> Path | None:
-    loaded = sys.modules.get(room)
+def _origin(package: str) -> Path | None:
+    loaded = sys.modules.get(package)
     if loaded is not None and getattr(loaded, "__file__", None):
         return Path(str(loaded.__file__)).resolve().parent
-    spec = importlib.util.find_spec(room)
+    spec = importlib.util.find_spec(package)
     if spec is None:
         return None
     locations = [spec.origin] if spec.origin else list(spec.submodule_search_locations or [])
     if not locations:
         return None
-    place = Path(locations[0]).resolve()
-    return place.parent if spec.origin else place
+    location = Path(locations[0]).resolve()
+    return location.parent if spec.origin else location

@@ -1,4 +1,4 @@
-"""Child processes and ports: how they are started, and how none is left behind."""
+"""Child processes and ports: start children, find free ports, and leave no child behind."""
 
 from __future__ import annotations
 
@@ -23,34 +23,39 @@ QUIET = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "DO_NOT_TRACK": "true",
     "FEAST_USAGE": "False",
-    # ONNX Runtime reads it once, when it is imported; it has no other switch that stops its queue of events.
+    # ONNX Runtime reads it once, at import, and has no other switch that stops its queue of events.
     "ORT_DISABLE_TELEMETRY": "1",
     "TOKENIZERS_PARALLELISM": "false",
     "PYTHONWARNINGS": "ignore",
 }
-# Above the ports of Ray's workers and below those that the kernel gives to outgoing connections, which would
-# take a free port before it is used.
+"""Environment variables of children: no shadowing by the working folder, no vendor telemetry."""
 PORTS = range(20_000, 32_768)
+"""Ports that `free_port` draws from.
+
+They lie above the ports of Ray's workers and below the kernel's ephemeral ports, from which an outgoing
+connection would take a free port before it is used.
+"""
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
+"""Environment variables that limit numerical libraries to one thread."""
 _given_out: deque[int] = deque(maxlen=1_000)
 
 
 def child_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
-    """The environment for a child: no shadowing by the working folder, no telemetry of vendors."""
+    """Return the environment of a child: ours, `QUIET` and `extra`."""
     return {**os.environ, **QUIET, **(extra or {})}
 
 
 def silence_telemetry(*names: str) -> None:
-    """Set these variables of `QUIET` in this process, where the caller has not set them otherwise.
+    """Set these variables of `QUIET` in this process, unless the caller has set them.
 
-    To be called before the vendor's library is imported.
+    Call it before the vendor's library is imported.
     """
     for name in names:
         os.environ.setdefault(name, QUIET[name])
 
 
 def free_port(host: str = "127.0.0.1") -> int:
-    """A TCP port of `PORTS` that is free now; the next calls of this process return other ones.
+    """Return a TCP port of `PORTS` that is free now, a different one each time.
 
     Raises `PortInUseError` if a thousand ports drawn from them are taken.
     """
@@ -76,7 +81,7 @@ def _family(host: str) -> socket.AddressFamily:
 
 
 def require_port(host: str, port: int, setting: str) -> None:
-    """Raise `PortInUseError` if `port` is taken, and `InputError` if `host` or `port` is not ours to bind."""
+    """Raise `PortInUseError` if `port` is taken, `InputError` if it cannot be bound on `host`."""
     with socket.socket(_family(host)) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -97,7 +102,7 @@ def require_port(host: str, port: int, setting: str) -> None:
 
 
 def adopt_orphans() -> None:
-    """Make this process the reaper of its descendants, so that none escapes by losing its parent.
+    """Make this process the reaper of its descendants, so that no orphan escapes.
 
     Linux only (prctl 36, PR_SET_CHILD_SUBREAPER); elsewhere orphans of a killed child may escape.
     """
@@ -108,7 +113,10 @@ def adopt_orphans() -> None:
 
 
 def die_with_parent() -> None:
-    """In a child, before exec: be killed when the parent dies (prctl 1, PR_SET_PDEATHSIG)."""
+    """Let this child be killed when its parent dies; call it before exec.
+
+    Linux only (prctl 1, PR_SET_PDEATHSIG).
+    """
     if sys.platform == "linux":
         import ctypes
 
@@ -116,12 +124,15 @@ def die_with_parent() -> None:
 
 
 def stop_descendants(grace_seconds: float = 3.0) -> int:
-    """End every descendant of this process, politely and then not. Returns how many there were."""
+    """End every descendant of this process and return their number.
+
+    Each gets SIGTERM first, and SIGKILL after `grace_seconds`.
+    """
     children = psutil.Process().children(recursive=True)
     for child in children:
         _signal(child, signal.SIGTERM)
     _, alive = psutil.wait_procs(children, timeout=grace_seconds)
-    # Those that were adopted meanwhile are descendants now too.
+    # Orphans that were adopted meanwhile are descendants too.
     for child in {*alive, *psutil.Process().children(recursive=True)}:
         _signal(child, signal.SIGKILL)
     psutil.wait_procs(psutil.Process().children(recursive=True), timeout=grace_seconds)

@@ -1,4 +1,4 @@
-"""Settings: one file a section, read from variables, a file and defaults.
+"""Settings: one file per section, read from environment variables, a file and defaults.
 
-A section holds values and their checks. What a value leads to is decided where it is used.
+A section holds values and their checks. The modules that use a value decide what follows from it.
 """

@@ -1,4 +1,4 @@
-"""Settings of clients of the server: `client.…`."""
+"""Settings of clients of the prediction server: `client.…`."""
 
 from __future__ import annotations
 
@@ -12,22 +12,37 @@ from alphaloop.settings.environment_variables import listed
 
 
 class ClientSettings(Section):
-    """Whom the commands and the executor ask for predictions, and how."""
+    """The prediction servers to ask, credentials, and the retry policy."""
 
     urls: Annotated[tuple[str, ...], BeforeValidator(listed)] = Field(
-        (), description="host:port of each server, by commas or as a list; empty means that of `serving`"
+        (),
+        description="host:port of each server, as a list or separated by commas; empty uses the "
+        "address in `serving`",
     )
-    authority: Path | None = Field(None, description="PEM of the CA of the servers; turns TLS on")
+    authority: Path | None = Field(
+        None,
+        description="PEM file of the certificate authority that signed the servers' certificates; "
+        "turns TLS on",
+    )
     certificate: Path | None = Field(None, description="PEM chain of the client, for mutual TLS")
-    key: Path | None = Field(None, description="PEM key that belongs to certificate")
-    token: Path | None = Field(None, description="file of the client's bearer token, and of nothing else")
+    key: Path | None = Field(None, description="PEM key of `certificate`")
+    token: Path | None = Field(None, description="file that holds the client's bearer token and nothing else")
     deadline_ms: float = Field(
-        2_000.0, gt=0, le=1e3 * MOST_SECONDS, description="time for an answer; the executor has its own"
+        2_000.0,
+        gt=0,
+        le=1e3 * MOST_SECONDS,
+        description="milliseconds allowed for a response; the executor uses trading.prediction_deadline_ms",
     )
     attempts: int = Field(
-        5, ge=1, le=10_000, description="how often a request may be sent when its way fails"
+        5, ge=1, le=10_000, description="largest number of times a request is sent when the connection fails"
     )
     hedge_ms: float = Field(
-        200.0, ge=0, le=1e3 * MOST_SECONDS, description="a later answer is asked of a second server; 0 never"
+        200.0,
+        ge=0,
+        le=1e3 * MOST_SECONDS,
+        description="milliseconds after which an unanswered request is also sent to a second server; "
+        "0: never",
     )
-    hedge_every: int = Field(10, ge=1, description="one request in so many may be asked a second time")
+    hedge_every: int = Field(
+        10, ge=1, description="at most one in so many requests is sent to a second server"
+    )

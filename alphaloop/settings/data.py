@@ -11,7 +11,7 @@ from alphaloop.settings.base import MOST_DAYS, Section
 
 
 def _day(value: Any) -> Any:
-    """A day as text; TOML has days of its own kind."""
+    """Return a day as ISO text; TOML has a type of its own for days."""
     if isinstance(value, date) and not isinstance(value, datetime):
         return value.isoformat()
     if isinstance(value, str) and value:
@@ -23,24 +23,29 @@ def _day(value: Any) -> Any:
 
 
 class DataSettings(Section):
-    """Which market data the loop runs on."""
+    """The market data that the trading loop uses."""
 
-    source: str = "sp500-20"
-    symbols: tuple[str, ...] = Field((), description="empty means every symbol of the source")
+    source: str = Field("sp500-20", description="name of the source of market data")
+    symbols: tuple[str, ...] = Field(
+        (), description="symbols to load; empty means every symbol of the source"
+    )
     providers: tuple[str, ...] = Field(
-        (), description="sources in the order in which they are believed; empty means `source` alone"
+        (), description="sources by priority, the most trusted first; empty means `source` alone"
     )
     start: Annotated[str, BeforeValidator(_day)] = Field(
-        "", description="first day of history, as 2015-01-31; empty means as far back as the source has bars"
+        "", description="first day of history, as 2015-01-31; empty means the first bar of the source"
     )
     quality: dict[str, str] = Field(
-        {}, description="policy by quality rule, as {unique = 'repair'}; by default errors reject"
+        {}, description="policy by quality rule, as {unique = 'repair'}; by default, errors reject the data"
     )
-    thresholds: dict[str, float] = Field({}, description="limits of quality rules by name")
+    thresholds: dict[str, float] = Field({}, description="thresholds of the quality rules, by name")
     holidays: tuple[Annotated[str, BeforeValidator(_day)], ...] = Field(
-        (), description="days on which the market was closed, whatever its calendar says, as 2012-10-29"
+        (),
+        description="days on which the market was closed although its calendar says otherwise, as 2012-10-29",
     )
-    keep_snapshots: int = Field(0, ge=0, description="snapshots to keep of each source; 0 keeps all")
+    keep_snapshots: int = Field(
+        0, ge=0, description="number of snapshots to keep of each source; 0 keeps all"
+    )
     keep_days: int = Field(
         0, ge=0, le=MOST_DAYS, description="days for which a snapshot is kept; 0 keeps all"
     )

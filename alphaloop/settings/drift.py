@@ -8,8 +8,17 @@ from alphaloop.settings.base import Section
 
 
 class DriftSettings(Section):
-    """How the drift monitor looks at the prediction log."""
+    """Parameters by which the drift monitor examines the prediction log."""
 
-    window: int = Field(10, ge=5, le=21, description="bars of live features compared with training")
-    alarms_per_year: float = Field(0.5, gt=0, le=1, description="false alarms a year allowed in training")
-    episode_gap: int = Field(21, ge=1, description="alarms closer than this are one episode")
+    window: int = Field(
+        10, ge=5, le=21, description="number of live bars whose features are compared with training"
+    )
+    alarms_per_year: float = Field(
+        0.5,
+        gt=0,
+        le=1,
+        description="expected number of false alarms a year, by which thresholds are set on training data",
+    )
+    episode_gap: int = Field(
+        21, ge=1, description="bars between two alarms below which they belong to one episode"
+    )

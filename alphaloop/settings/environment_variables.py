@@ -1,4 +1,4 @@
-"""Environment variables as settings: how lists are written, and which variables are none of ours."""
+"""Settings from environment variables: the syntax of lists, and variables set by Kubernetes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, get_origin
 from pydantic.fields import FieldInfo
 from pydantic_settings import EnvSettingsSource
 
-# What Kubernetes sets in each pod beside a Service called `alphaloop`, or `alphaloop-…` in the second form:
+# Kubernetes sets these variables in each pod for a Service called `alphaloop` (first form) or `alphaloop-…`:
 # https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables
 _SERVICE = re.compile(
     r"ALPHALOOP_(SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]+)?|PORT(_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)"
@@ -23,9 +23,10 @@ _OPENING, _CLOSING = "([{", ")]}"
 
 
 def is_of_a_service(name: str, environment: dict[str, str]) -> bool:
-    """True for a variable that Kubernetes sets for a Service called `alphaloop` or `alphaloop-…`.
+    """Test for a variable that Kubernetes sets for a Service called `alphaloop` or `alphaloop-…`.
 
-    Those of a Service with a longer name are told from settings by an address in the Service's own variables.
+    The variables of a Service with a longer name look like settings. They are recognised by an address in the
+    Service's own variables.
     """
     if _SERVICE.fullmatch(name):
         return True
@@ -37,45 +38,47 @@ def is_of_a_service(name: str, environment: dict[str, str]) -> bool:
 
 
 def parts(text: str) -> list[str]:
-    """The parts of `text` between commas; a comma within brackets, as in a formula, parts nothing.
+    """Split `text` at commas outside of brackets, which formulas contain.
 
-    One comma at the end is allowed. An empty part elsewhere is kept: it is a slip, and for others to refuse.
+    One comma at the end is allowed. An empty part elsewhere is kept, so that the setting's own check refuses
+    it.
     """
-    found, depth, start = [], 0, 0
-    for place, sign in enumerate(text):
-        if sign in _OPENING:
+    pieces, depth, start = [], 0, 0
+    for index, character in enumerate(text):
+        if character in _OPENING:
             depth += 1
-        elif sign in _CLOSING:
+        elif character in _CLOSING:
             depth -= 1
-        elif sign == "," and depth == 0:
-            found.append(text[start:place])
-            start = place + 1
-    stripped = [one.strip() for one in (*found, text[start:])]
+        elif character == "," and depth == 0:
+            pieces.append(text[start:index])
+            start = index + 1
+    stripped = [one.strip() for one in (*pieces, text[start:])]
     return stripped if stripped[-1] else stripped[:-1]
 
 
 def listed(value: Any) -> Any:
-    """Text as a list: JSON, or words between commas; anything else as it is."""
+    """Parse text as a list, either JSON or words between commas; return anything else unchanged."""
     if not isinstance(value, str):
         return value
     return json.loads(value) if value.lstrip().startswith("[") else parts(value)
 
 
 class Variables(EnvSettingsSource):
-    """Settings from environment variables, where a list may be words between commas."""
+    """A source of settings from environment variables, where a list may be words between commas."""
 
     def decode_complex_value(self, field_name: str, field: FieldInfo, value: Any) -> Any:
-        """The value of a list or table in a variable; raises `ValueError` for text that is neither."""
+        """Parse the value of a list or table; raise `ValueError` for text that is neither."""
         return listed(value) if _is_list(field) else super().decode_complex_value(field_name, field, value)
 
     def explode_env_vars(
         self, field_name: str, field: FieldInfo, env_vars: Mapping[str, str | None]
     ) -> dict[str, Any]:
-        """The values of a section's variables; an empty text is an empty list where a list is meant."""
+        """Return the values of a section's variables; an empty text means an empty list."""
         fields = getattr(field.annotation, "model_fields", {})
-        found = super().explode_env_vars(field_name, field, env_vars)
+        values = super().explode_env_vars(field_name, field, env_vars)
         return {
-            name: [] if value == "" and _is_list(fields.get(name)) else value for name, value in found.items()
+            name: [] if value == "" and _is_list(fields.get(name)) else value
+            for name, value in values.items()
         }
 
 

@@ -10,20 +10,29 @@ from alphaloop.settings.base import Section
 
 
 class FeatureSettings(Section):
-    """What the online store keeps of each symbol."""
+    """The feature set, its warm-up, and the offline and online stores."""
 
     window: int = Field(
-        16, ge=1, le=100_000, description="rows of features kept online per symbol; the longest lookback"
+        16,
+        ge=1,
+        le=100_000,
+        description="rows of features kept online per symbol; at least the longest lookback of a model",
     )
     set: tuple[str, ...] = Field(
         (),
-        description="names or `name = formula` in the order of a model's inputs; empty means the default set",
+        description="feature names or `name = formula`, in the order of a model's inputs; empty means"
+        " the default set",
     )
-    formulas: dict[str, str] = Field({}, description="formulas by name, to be used in the set and in others")
-    files: tuple[Path, ...] = Field((), description="Python files that define indicators of one's own")
+    formulas: dict[str, str] = Field(
+        {}, description="formulas by name, for use in the set and in other formulas"
+    )
+    files: tuple[Path, ...] = Field((), description="Python files that define indicators of the user's own")
     warmup: bool = Field(
         True,
-        description="no value before it is within 1 % of one from a longer history; refuse what never is",
+        description="leave out a value until it is within 1 % of its value on a longer history; "
+        "refuse features that never are",
     )
     online: str = Field("sqlite", description="online store: sqlite, or redis://host:port/db")
-    offline: str = Field("", description="folder or s3://bucket/path of features at rest; empty means home")
+    offline: str = Field(
+        "", description="folder or s3://bucket/path of stored features; empty means a folder under `home`"
+    )

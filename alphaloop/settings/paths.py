@@ -1,4 +1,4 @@
-"""Where each part of a workspace keeps its state."""
+"""Paths of a workspace: the folder of each part's state."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 class Paths:
-    """The files and folders under the home folder. Nothing is made here."""
+    """The files and folders under the home folder; nothing is created here."""
 
     def __init__(self, home: Path) -> None:
         self.home = home

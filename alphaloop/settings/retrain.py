@@ -8,7 +8,11 @@ from alphaloop.settings.base import Section
 
 
 class RetrainSettings(Section):
-    """When an alarm leads to a retraining, and of what."""
+    """The model family to retrain, and the labels that must mature before."""
 
-    family: str = "lightgbm"
-    matured_labels: int = Field(42, ge=1, description="bars of matured labels after the alarm before a refit")
+    family: str = Field("lightgbm", description="model family to retrain")
+    matured_labels: int = Field(
+        42,
+        ge=1,
+        description="bars of matured labels that must follow an alarm before a model is fitted again",
+    )

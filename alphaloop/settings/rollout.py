@@ -1,4 +1,4 @@
-"""How a challenger earns capital, or loses it: the settings `rollout.…`."""
+"""Settings of rollouts: `rollout.…`, how a challenger earns capital or loses it."""
 
 from __future__ import annotations
 
@@ -12,40 +12,63 @@ _SHARES = "shares of the sleeves, as [0.05, 0.25, 0.5]"
 
 
 class RolloutSettings(Section):
-    """How a challenger earns capital, or loses it."""
+    """Stages, error rates and limits by which a challenger is promoted or rolled back."""
 
-    shadow_bars: int = Field(5, ge=1)
+    shadow_bars: int = Field(
+        5,
+        ge=1,
+        description="bars at which the challenger is scored without capital, before the first canary stage",
+    )
     stage_bars: int = Field(10, ge=1, description="bars at each canary weight before the next")
-    max_bars: int = Field(84, ge=10, description="after these a rollout without a verdict is undecided")
+    max_bars: int = Field(
+        84, ge=10, description="bars after which a rollout without a verdict ends as undecided"
+    )
     weights: tuple[float, ...] = Field(
         (0.05, 0.25, 0.5), description="the challenger's share of the sleeves at each canary stage, rising"
     )
-    false_rollback: float = Field(0.01, gt=0, lt=0.5)
-    false_promotion: float = Field(0.05, gt=0, lt=0.5)
+    false_rollback: float = Field(
+        0.01, gt=0, lt=0.5, description="largest probability of rolling back a challenger that is not worse"
+    )
+    false_promotion: float = Field(
+        0.05, gt=0, lt=0.5, description="largest probability of promoting a challenger that is not better"
+    )
     hold_bars: int = Field(
-        126, ge=0, description="longest wait at the first weight for the bars that the evidence needs"
+        126,
+        ge=0,
+        description="largest number of bars to stay at the first weight until the evidence has enough bars",
     )
     non_inferiority_bps: float = Field(
         0.0,
         ge=0,
-        description="net loss a bar that an undecided challenger may have and be promoted; 0: never",
+        description="net loss per bar, in basis points, up to which an undecided challenger is "
+        "promoted; 0: never",
     )
     ic_horizon: int = Field(
-        1, ge=1, description="bars of the outcomes, not overlapping, that the IC looks at"
+        1, ge=1, description="bars over which the IC's outcomes are measured, without overlap"
     )
     effect: float = Field(
         0.2,
         gt=0,
-        description="difference a bar that matters, in its standard deviations; power is told for it",
+        description="difference per bar, in its standard deviations, for which the power of the tests"
+        " is stated",
     )
     max_latency_ms: float = Field(
-        250.0, gt=0, description="p99 of a challenger's answers that ends a rollout"
+        250.0,
+        gt=0,
+        description="99th percentile of the challenger's response time, in milliseconds, above which "
+        "the rollout ends",
     )
     max_staleness_seconds: float = Field(
-        0.0, ge=0, description="age of a challenger's features at a bar that ends a rollout"
+        0.0,
+        ge=0,
+        description="age of the challenger's features at a bar, in seconds, above which the rollout ends",
     )
-    metrics_host: str = Field("127.0.0.1", min_length=1, description="address of metrics_port; 0.0.0.0: all")
-    metrics_port: int = Field(0, ge=0, le=65535, description="metrics of the evidence while trading; 0: none")
+    metrics_host: str = Field(
+        "127.0.0.1", min_length=1, description="address of the evidence metrics; 0.0.0.0: all addresses"
+    )
+    metrics_port: int = Field(
+        0, ge=0, le=65535, description="port of the evidence metrics while trading; 0: none"
+    )
 
     @field_validator("weights")
     @classmethod

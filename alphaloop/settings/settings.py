@@ -1,8 +1,8 @@
-"""Settings: `ALPHALOOP_…` variables, then `alphaloop.toml`, then the defaults below.
+"""Settings from `ALPHALOOP_…` variables, then from `alphaloop.toml`, then from defaults.
 
-Nested names join with two underscores: `ALPHALOOP_SERVING__GRPC_PORT=9001`; lists are words between commas,
-or JSON. A key that does not exist is an error in both places, so that a typo cannot pass for a default; only
-the variables that Kubernetes sets for a Service called `alphaloop` are left alone.
+Nested names join with two underscores: `ALPHALOOP_SERVING__GRPC_PORT=9001`. Lists are words between commas,
+or JSON. A key that does not exist is an error in both places, so that a typo cannot be mistaken for a
+default; only the variables that Kubernetes sets for a Service called `alphaloop` are ignored.
 """
 
 from __future__ import annotations
@@ -41,13 +41,24 @@ CONFIG_FILE = "alphaloop.toml"
 
 
 class Settings(BaseSettings):
-    """Everything that can be set. Frozen; make another with `model_copy`."""
+    """All settings, frozen; `model_copy` makes a changed copy.
+
+    Each section is a class in `alphaloop.settings`. Use `load` to read environment and file with errors in
+    plain words.
+
+    Parameters
+    ----------
+    home : Path
+        Folder of snapshots, registry, journal and logs.
+    data, features, training, serving, client, trading, drift, retrain, rollout : Section
+        One section per part of the platform.
+    """
 
     model_config = SettingsConfigDict(
         env_prefix=PREFIX, env_nested_delimiter="__", extra="forbid", frozen=True, toml_file=CONFIG_FILE
     )
 
-    home: Path = Field(Path("runs/local"), description="where snapshots, registry, journal and logs live")
+    home: Path = Field(Path("runs/local"), description="folder of snapshots, registry, journal and logs")
     plugins: tuple[Path, ...] = Field(
         (),
         description="Python files of one's own, or folders of them, that define sources, indicators, model "
@@ -67,6 +78,7 @@ class Settings(BaseSettings):
     def settings_customise_sources(  # type: ignore[override]
         cls, settings_cls: type[BaseSettings], init_settings: Any, env_settings: Any, **_: Any
     ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Order the sources: arguments first, then environment variables, then the file."""
         return init_settings, Variables(settings_cls), TomlConfigSettingsSource(settings_cls)
 
     @cached_property
@@ -76,9 +88,27 @@ class Settings(BaseSettings):
 
 
 def load(**overrides: Any) -> Settings:
-    """Settings from environment, file and `overrides`; raises `SettingsError` in one line.
+    """Read the settings from environment, file and `overrides`, and use the plug-ins that they name.
 
-    The plug-ins that they name are found from then on.
+    Parameters
+    ----------
+    **overrides
+        Values that take precedence over environment and file: `home`, or sections as mappings.
+
+    Returns
+    -------
+    Settings
+        The checked settings.
+
+    Raises
+    ------
+    SettingsError
+        In one line, for a setting that does not exist, has an impossible value or contradicts another, and
+        for a file that cannot be read.
+    PluginError
+        For a file of plug-ins that is not there.
+    InputError
+        For a canary weight that covers no sleeve or all sleeves.
     """
     _refuse_unknown_variables()
     from alphaloop.costs import CostModel
@@ -125,14 +155,14 @@ def _unparsed(error: Exception) -> str:
 
 
 def from_json(text: str) -> Settings:
-    """The settings that another process wrote with `model_dump_json`."""
+    """Restore the settings that another process wrote with `model_dump_json`."""
     settings = Settings(**json.loads(text))
     use_files(settings.plugins)
     return settings
 
 
 def known_settings() -> list[str]:
-    """Every setting by its dotted name."""
+    """List every setting by its dotted name."""
     names = []
     for name, info in Settings.model_fields.items():
         kind = info.annotation

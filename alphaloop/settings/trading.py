@@ -1,4 +1,4 @@
-"""Settings of the book, its limits and its costs: `trading.…`."""
+"""Settings of trading: `trading.…`, the book, its limits and its costs."""
 
 from __future__ import annotations
 
@@ -8,24 +8,53 @@ from alphaloop.settings.base import Section
 
 
 class TradingSettings(Section):
-    """The book, its limits and its costs."""
+    """The book, its allocation, its limits and its costs."""
 
-    capital: int = Field(1_000_000, gt=0)
-    sleeves: int = Field(20, ge=20, description="virtual books; canary shares are shares of these")
-    commission_bps: float = Field(1.0, ge=0)
-    half_spread_bps: float = Field(4.0, ge=0)
-    tilt: float = Field(0.5, ge=0)
-    rate: float = Field(0.1, gt=0, le=1)
-    band: float = Field(0.05, ge=0)
-    max_gross: float = Field(1.0, gt=0)
+    capital: int = Field(1_000_000, gt=0, description="initial capital, in the currency of the prices")
+    sleeves: int = Field(
+        20,
+        ge=20,
+        description="number of capital sleeves (virtual books); canary shares are shares of their number",
+    )
+    commission_bps: float = Field(1.0, ge=0, description="commission in basis points of the notional traded")
+    half_spread_bps: float = Field(
+        4.0, ge=0, description="half of the bid-ask spread in basis points of the notional traded"
+    )
+    tilt: float = Field(
+        0.5,
+        ge=0,
+        description="weight that one standard deviation of score rank adds, as a share of equal weight",
+    )
+    rate: float = Field(
+        0.1, gt=0, le=1, description="share of the distance to the target weight that one bar trades"
+    )
+    band: float = Field(
+        0.05,
+        ge=0,
+        description="distance to the target, as a share of equal weight, below which nothing is traded",
+    )
+    max_gross: float = Field(1.0, gt=0, description="largest sum of weights, as a share of equity")
     max_weight: float | None = Field(
         None,
         gt=0,
         le=1,
-        description="cap of one name; not set, it is max(0.15, min(1, 2.5 / names)) of a book's equity",
+        description="largest weight of one symbol, as a share of equity; by default max(0.15, min(1, "
+        "2.5 / symbols))",
     )
-    max_drawdown: float = Field(0.40, gt=0, le=1)
+    max_drawdown: float = Field(
+        0.40,
+        gt=0,
+        le=1,
+        description="loss from the highest equity, as a share, after which nothing is bought",
+    )
     max_bar_age_seconds: float = Field(
-        3_600, gt=0, description="a bar older than this is journaled as missed: booked, not traded"
+        3_600,
+        gt=0,
+        description="age of a bar, in seconds, above which it is journaled as missed: booked, not traded",
     )
-    prediction_deadline_ms: int = Field(2_000, gt=0)
+    prediction_deadline_ms: int = Field(
+        2_000,
+        gt=0,
+        description="milliseconds allowed for all forecasts of one bar; sleeves without a forecast "
+        "only reduce positions",
+    )

@@ -10,40 +10,44 @@ from alphaloop.settings.base import Section
 
 
 class TrainingSettings(Section):
-    """How models are tuned and judged."""
+    """Label, tuning, walk-forward folds and gate thresholds of training."""
 
     horizon: int = Field(5, ge=1, description="bars from the obtainable fill to the end of the label")
-    trials: int = Field(6, ge=0, description="Ray Tune trials per family; 0 takes the family's defaults")
-    seed: int = 20180102
+    trials: int = Field(
+        6, ge=0, description="Ray Tune trials per family; 0 uses the family's default parameters"
+    )
+    seed: int = Field(20180102, description="seed of every random number in training")
     first_test: str = Field(
         "",
-        description="where walk-forward tests start: a share of the bars, as 0.5, or a day, as 2019-07-01; "
-        "empty takes first_test_year",
+        description="start of the walk-forward tests: a share of the bars, as 0.5, or a day, as "
+        "2019-07-01; empty uses first_test_year",
     )
     first_test_year: int | None = Field(
         None,
         ge=1678,
         le=2261,
-        description="calendar year in which walk-forward tests start; by default 2010, or half of the bars "
-        "where these do not reach far enough to both sides of it",
+        description="calendar year in which the walk-forward tests start; by default 2010, or half of"
+        " the bars where too few lie before or after it",
     )
-    folds: int = Field(4, ge=2, description="walk-forward folds")
+    folds: int = Field(4, ge=2, description="number of walk-forward folds")
     permutations: int = Field(
-        1_000, ge=1_000, le=1_000_000, description="permutations of the names that an IC is held against"
+        1_000, ge=1_000, le=1_000_000, description="permutations of the symbols with which the IC is compared"
     )
     max_pvalue: float = Field(
-        0.01, gt=0, le=1, description="largest p-value of an IC among the permutations that passes the gate"
+        0.01, gt=0, le=1, description="largest p-value of the IC in the permutation test that passes the gate"
     )
     baseline_max_pvalue: float = Field(
         0.05,
         gt=0,
         le=0.5,
-        description="the same, and the level of its t-statistic, for a first champion that learns nothing",
+        description="the same for a first champion that learns nothing; also the level of its IC's "
+        "t-statistic",
     )
 
     @field_validator("first_test", mode="before")
     @classmethod
     def _share_or_day(cls, given: object) -> object:
+        """Accept a share of the bars, or a day as ISO text."""
         text = str(given).strip() if isinstance(given, (int, float, date)) else given
         if not isinstance(text, str) or not text:
             return text

@@ -1,4 +1,4 @@
-"""How a setting that cannot be taken is told: its name, its value and what it must be, in plain words."""
+"""Messages for settings that are refused: name, value and requirement in plain words."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 AS_LIST = '["first", "second"]'
 MAX_NEAREST, MIN_LIKENESS, BEHIND_THE_BEST = 4, 0.6, 0.25
-# pydantic's own words name Python's types, which a settings file does not have.
+# pydantic's messages name Python's types, which a settings file does not have.
 _WORDS = {
     "tuple_type": f"it must be a list, as {AS_LIST}",
     "dict_type": 'it must be a table, as {{name = "value"}}',
@@ -31,33 +31,36 @@ _KINDS = {
     "bool": "true or false",
     "date": "a day, as 2020-03-16",
 }
-# What pydantic puts before the words of a validator of ours.
+# pydantic's prefix of the message of a validator of ours.
 _OWN_WORDS = "Value error, "
 
 
 def refusal(error: Mapping[str, Any]) -> str:
-    """One of pydantic's errors, told in one line."""
+    """Describe one of pydantic's errors in one line."""
     names = [str(part) for part in error["loc"] if isinstance(part, str)]
     return f"setting '{'.'.join(names)}' is {shown(error['input'])}: {_words(error)}"
 
 
 def unparsed(variable: str, text: str, *, table: bool) -> str:
-    """Why the text of a variable is no list or table."""
+    """Describe a variable whose text is not the list or table that its setting needs."""
     form = 'a table in JSON, as {"name": "value"}' if table else "a list between commas, or in JSON"
     return f"variable {variable} is {shown(text)}; write {form}"
 
 
 def unknown(name: str, known: Iterable[str], where: str = "") -> str:
-    """That there is no setting `name`, with the nearest that there are."""
-    place, names = f" ({where})" if where else "", list(known)
-    found = nearest(name, names)
+    """Describe a setting that does not exist, with the most similar names."""
+    location, names = f" ({where})" if where else "", list(known)
+    similar = nearest(name, names)
     sections = sorted({one.partition(".")[0] for one in names})
-    way_out = f"nearest: {', '.join(found)}" if found else f"the sections are {', '.join(sections)}"
-    return f"there is no setting '{name}'{place}; {way_out}"
+    way_out = f"nearest: {', '.join(similar)}" if similar else f"the sections are {', '.join(sections)}"
+    return f"there is no setting '{name}'{location}; {way_out}"
 
 
 def nearest(name: str, known: Iterable[str]) -> list[str]:
-    """The few of `known` dotted names that are likest `name`, the likest first; none where all are far."""
+    """Return the `known` dotted names most similar to `name`, best first.
+
+    There are none if all differ much.
+    """
     section, _, last = name.rpartition(".")
 
     def likeness(one: str) -> float:
@@ -74,7 +77,7 @@ def nearest(name: str, known: Iterable[str]) -> list[str]:
 
 
 def shown(value: Any) -> str:
-    """A value as a settings file has it."""
+    """Format a value as in a settings file."""
     if isinstance(value, str):
         return repr(value)
     if value is None:
@@ -89,8 +92,8 @@ def _words(error: Mapping[str, Any]) -> str:
     if kind in _WORDS:
         expected = str(context.get("expected", "")).replace("'", "").replace(" or ", ", ")
         return _WORDS[kind].format(**{**context, "expected": expected})
-    for start, what in _KINDS.items():
+    for start, requirement in _KINDS.items():
         if kind.startswith(start):
-            return f"it must be {what}"
+            return f"it must be {requirement}"
     own = str(error["msg"]).removeprefix(_OWN_WORDS)
     return own if own != error["msg"] else "it is nothing that this setting can be"

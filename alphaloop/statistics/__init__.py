@@ -1,4 +1,4 @@
 """Statistics over scores and returns that several packages need.
 
-Plain numpy; nothing here reads a store or knows a model.
+Plain numpy: nothing here reads a store or depends on a model.
 """

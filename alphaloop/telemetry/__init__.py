@@ -1,4 +1,4 @@
-"""Telemetry: traces by OpenTelemetry, and Prometheus' text format.
+"""Telemetry: traces by OpenTelemetry, and metrics in Prometheus' text format.
 
-Metrics of a part are kept by that part; here is only what all pages have in common.
+Each part defines its own metrics; here is only the code that all metrics pages share.
 """

@@ -1,7 +1,7 @@
-"""Metrics in Prometheus' text format: what every page of ours has in common.
+"""Metrics in Prometheus' text format: code that all metrics pages share.
 
-A collector is gathered when it is asked for, from what is kept anyway. `prometheus_client` comes with
-the extras that serve a page, so it is imported where it is used.
+Values are collected at each scrape from state that is kept anyway. `prometheus_client` comes with the extras
+that serve a page, so it is imported inside the functions.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from alphaloop.rollout_document import RolloutDocument, RolloutState
 
 
 class Collects(Protocol):
-    """What `prometheus_client` asks at each scrape."""
+    """A source of metrics that `prometheus_client` calls at each scrape."""
 
     def collect(self) -> Iterator[Any]:
-        """All families of metrics."""
+        """Yield all metric families."""
         ...
 
 
 def registry_of(collector: Collects) -> Any:
-    """A registry with `collector` alone, which is first asked at the first scrape."""
+    """Create a registry with `collector` alone, which is first called at the first scrape."""
     from prometheus_client import CollectorRegistry
 
     registry = CollectorRegistry(auto_describe=False)
@@ -30,21 +30,21 @@ def registry_of(collector: Collects) -> Any:
 
 
 def page(collector: Collects) -> bytes:
-    """What `collector` says now, as Prometheus reads it."""
+    """Render the current metrics of `collector` in Prometheus' text format."""
     from prometheus_client import generate_latest
 
     return bytes(generate_latest(registry_of(collector)))
 
 
 def gauge(name: str, text: str, *labels: str) -> Any:
-    """A gauge of models, with `labels` beside the model's name."""
+    """Create a gauge with the label `model` and further `labels`."""
     from prometheus_client.core import GaugeMetricFamily
 
     return GaugeMetricFamily(name, text, labels=("model", *labels))
 
 
 def rollouts(prefix: str, documents: Iterable[RolloutDocument]) -> Iterator[Any]:
-    """What rollout documents say, as gauges whose names begin with `prefix`."""
+    """Yield gauges of rollout documents, with names that begin with `prefix`."""
     weight = gauge(f"{prefix}_weight", "Share of the sleeves that the challenger answers.")
     generation = gauge(f"{prefix}_generation", "Generation of the rollout document.")
     state = gauge(f"{prefix}_state", "1 for the state that the rollout is in.", "state")

@@ -1,8 +1,8 @@
-"""Traces by OpenTelemetry, where the standard variables ask for them; else nothing is imported.
+"""Traces by OpenTelemetry, if its standard variables are set; otherwise nothing is imported.
 
 `OTEL_EXPORTER_OTLP_ENDPOINT` or `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT` turns tracing on, and OpenTelemetry's
-other variables (service name, sampler, headers, certificates) mean what they mean everywhere. The context
-travels between processes as W3C `traceparent` (https://www.w3.org/TR/trace-context/).
+other variables (service name, sampler, headers, certificates) have their usual meaning. The context travels
+between processes as W3C `traceparent` (https://www.w3.org/TR/trace-context/).
 """
 
 from __future__ import annotations
@@ -14,9 +14,11 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 ENDPOINTS = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
+"""Variables that turn tracing on."""
 TRACEPARENT = "traceparent"
 SERVICE_NAME = "OTEL_SERVICE_NAME"
 FLUSH_MILLISECONDS = 2_000
+"""Milliseconds allowed at the end for sending the remaining spans."""
 _NOTHING: AbstractContextManager[None] = nullcontext()
 
 _starting = threading.Lock()
@@ -25,7 +27,10 @@ _tracer: Any = None
 
 
 def start(service: str) -> bool:
-    """Begin to trace as `service`, if the environment says where to; safe to repeat. Whether it is on."""
+    """Start tracing as `service`, if the environment names an endpoint; safe to repeat.
+
+    Returns True if tracing is on.
+    """
     global _provider, _tracer  # noqa: PLW0603 - one a process, as OpenTelemetry has it
     if not any(os.environ.get(name) for name in ENDPOINTS) or _is_disabled():
         return False
@@ -44,7 +49,7 @@ def start(service: str) -> bool:
 
 
 def stop() -> None:
-    """Send what was not sent yet, and trace no more."""
+    """Send the remaining spans and stop tracing."""
     global _provider, _tracer
     with _starting:
         provider, _provider, _tracer = _provider, None, None
@@ -54,7 +59,7 @@ def stop() -> None:
 
 
 def enabled() -> bool:
-    """Whether spans are made."""
+    """Return True if spans are recorded."""
     return _tracer is not None
 
 
@@ -64,9 +69,10 @@ def span(
     attributes: Mapping[str, str | int | float | bool] | None = None,
     server: bool = False,
 ) -> AbstractContextManager[Any]:
-    """A span around a block, below the current one or below `parent`, a `traceparent` from elsewhere.
+    """Open a span around a block, below the current span or below `parent`.
 
-    An exception that leaves the block is recorded on it.
+    `parent` is a `traceparent` from another process. An exception that leaves the block is recorded on the
+    span.
     """
     tracer = _tracer
     if tracer is None:
@@ -76,14 +82,14 @@ def span(
 
     context = TraceContextTextMapPropagator().extract({TRACEPARENT: parent}) if parent else None
     kind = trace.SpanKind.SERVER if server else trace.SpanKind.INTERNAL
-    made: AbstractContextManager[Any] = tracer.start_as_current_span(
+    opened: AbstractContextManager[Any] = tracer.start_as_current_span(
         name, context=context, kind=kind, attributes=attributes
     )
-    return made
+    return opened
 
 
 def traceparent() -> str | None:
-    """The current span for another process to continue; None where nothing is traced."""
+    """Return the current span as a `traceparent` for another process; None while tracing is off."""
     if _tracer is None:
         return None
     from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator

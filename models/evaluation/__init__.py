@@ -1,4 +1,4 @@
-"""Evaluation: scores out of sample, their worth, and the gate that judges.
+"""Evaluation: out-of-sample scores, their statistics, and the promotion gate.
 
 Nothing here trains a final model or writes to the registry.
 """

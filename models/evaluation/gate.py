@@ -1,4 +1,4 @@
-"""The promotion gate: it can say no, and says why."""
+"""The promotion gate, which approves a model or refuses it with reasons."""
 
 from __future__ import annotations
 
@@ -16,12 +16,28 @@ from models.registry.card import Card
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GatePolicy:
-    """What a model must show.
+    """Thresholds that a model must reach.
 
-    `min_ic_tstat` is the normal distribution's bound at 1 %, and `max_pvalue` that of the permutation
-    test, which knows how persistent the scores are. Above `max_ic` a model on daily prices is too good
-    to be true: it has seen what it foretells. Above `max_active_ir` over `finding_years` or more it
-    rarely is honest: that is a finding, which a proof or a named override answers.
+    Parameters
+    ----------
+    min_ic_tstat : float
+        Smallest t-statistic of the IC; by default the normal distribution's bound at 1 %.
+    max_pvalue : float
+        Largest p-value of the permutation test, which accounts for the persistence of the scores.
+    min_active_ir, max_active_ir : float
+        Bounds of the annual information ratio over equal weight, net of cost. Above the upper bound, over
+        `finding_years` or more, a result is rarely honest: that is a finding, which a proof or a named
+        override answers.
+    finding_years : float
+        Years of tests from which the upper bound applies.
+    max_ic : float
+        Largest IC on daily prices; above it the model must have seen the outcome.
+
+    Examples
+    --------
+    >>> from alphaloop.settings.training import TrainingSettings
+    >>> GatePolicy.from_settings(TrainingSettings(max_pvalue=0.05)).max_pvalue
+    0.05
     """
 
     min_ic_tstat: float = 2.33
@@ -33,22 +49,33 @@ class GatePolicy:
 
     @classmethod
     def from_settings(cls, settings: TrainingSettings) -> GatePolicy:
-        """The policy of the settings."""
+        """Return the policy that `settings.training` describes."""
         return cls(max_pvalue=settings.max_pvalue)
 
     @classmethod
     def for_baseline(cls, settings: TrainingSettings) -> GatePolicy:
-        """The policy for a first champion that learns nothing: both tests of its IC at one level."""
+        """Return the policy for a first champion that learns nothing.
+
+        Both tests of its IC use one level, `training.baseline_max_pvalue`.
+        """
         level = settings.baseline_max_pvalue
         return cls(max_pvalue=level, min_ic_tstat=min(cls().min_ic_tstat, NormalDist().inv_cdf(1 - level)))
 
 
 @dataclass(frozen=True, slots=True)
 class GateResult:
-    """The verdict: `reasons` has every figure and threshold that stands against the model.
+    """The verdict of the promotion gate.
 
-    `findings` are figures that are rarely honest. They are among the reasons until `proof` answers them:
-    the words of a look-ahead check that found nothing.
+    Parameters
+    ----------
+    passed : bool
+        True if the model may be promoted.
+    reasons : tuple of str
+        Every figure and threshold that counts against the model.
+    findings : tuple of str
+        Figures that are rarely honest; they are among the reasons unless `proof` answers them.
+    proof : str
+        Statement of a look-ahead check that found nothing.
     """
 
     passed: bool
@@ -57,13 +84,13 @@ class GateResult:
     proof: str = ""
 
     def to_dict(self) -> dict[str, Any]:
-        """The verdict as the card keeps it."""
-        found: dict[str, Any] = {"passed": self.passed, "reasons": list(self.reasons)}
+        """Return the verdict as stored on the card."""
+        stored: dict[str, Any] = {"passed": self.passed, "reasons": list(self.reasons)}
         if self.findings:
-            found["findings"] = list(self.findings)
+            stored["findings"] = list(self.findings)
         if self.proof:
-            found["proof"] = self.proof
-        return found
+            stored["proof"] = self.proof
+        return stored
 
 
 def judge(
@@ -74,13 +101,31 @@ def judge(
     *,
     proof: LookAhead | None = None,
 ) -> GateResult:
-    """Judge a model by its evaluation, its file and the champion's card (None: there is none yet).
+    """Judge a model by its evaluation, its file and the champion's card.
 
-    A figure that could not be had (NaN) speaks against the model. `proof` is the look-ahead check of its
-    features, where one was made: it answers `findings`, or refuses the model.
+    A figure that could not be computed (NaN) counts against the model.
+
+    Parameters
+    ----------
+    evaluation : Evaluation
+        Out-of-sample figures of the model.
+    fidelity : Fidelity
+        Comparison of the ONNX file with the native model.
+    champion : Card or None
+        Card of the champion to beat; None where there is none yet.
+    policy : GatePolicy, optional
+        Thresholds.
+    proof : LookAhead, optional
+        Look-ahead check of the model's features: if it passed it answers the findings, else it refuses the
+        model.
+
+    Returns
+    -------
+    GateResult
+        The verdict with its reasons.
     """
     policy = policy or GatePolicy()
-    found = findings(evaluation, policy)
+    flagged = findings(evaluation, policy)
     reasons = [
         *fidelity.reasons,
         *_too_weak(evaluation, champion, policy),
@@ -89,13 +134,13 @@ def judge(
     if proof is not None and not proof.passed:
         reasons.append(proof.words)
     if proof is None:
-        reasons += found
-    answered = proof is not None and proof.passed and bool(found)
-    return GateResult(not reasons, tuple(reasons), tuple(found), proof.words if answered and proof else "")
+        reasons += flagged
+    answered = proof is not None and proof.passed and bool(flagged)
+    return GateResult(not reasons, tuple(reasons), tuple(flagged), proof.words if answered and proof else "")
 
 
 def findings(evaluation: Evaluation, policy: GatePolicy) -> list[str]:
-    """Figures that are rarely honest, and ask for a proof or an override."""
+    """List figures that are rarely honest, and require a proof or an override."""
     if evaluation.active_ir_net > policy.max_active_ir and evaluation.years >= policy.finding_years:
         return [
             f"active_ir_net {evaluation.active_ir_net:.2f} over {evaluation.years:.1f} years is above "
@@ -129,13 +174,13 @@ def _too_weak(evaluation: Evaluation, champion: Card | None, policy: GatePolicy)
 
 
 def _too_likely(evaluation: Evaluation, policy: GatePolicy) -> str:
-    told = f"ic_pvalue {evaluation.ic_pvalue:.4f} is above {policy.max_pvalue:.4f}: "
+    statement = f"ic_pvalue {evaluation.ic_pvalue:.4f} is above {policy.max_pvalue:.4f}: "
     if evaluation.arrangements * policy.max_pvalue < 1:
         return (
-            f"{told}names that are scored on the same bars have only {evaluation.arrangements:.0f} orders, "
-            f"and none is rarer than {1 / evaluation.arrangements:.4f}; more symbols can show more"
+            f"{statement}names that are scored on the same bars have only {evaluation.arrangements:.0f} "
+            f"orders, and none is rarer than {1 / evaluation.arrangements:.4f}; more symbols can show more"
         )
-    return f"{told}the same scores under other names have an IC as significant too often"
+    return f"{statement}the same scores under other names have an IC as significant too often"
 
 
 def _too_good(evaluation: Evaluation, policy: GatePolicy) -> list[str]:

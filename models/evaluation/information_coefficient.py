@@ -1,4 +1,4 @@
-"""The information coefficient: how well scores order what happened next."""
+"""The information coefficient (IC): rank correlation of scores with later returns."""
 
 from __future__ import annotations
 
@@ -13,16 +13,37 @@ Vector = npt.NDArray[np.float64]
 MINIMUM_SYMBOLS = 3
 
 BANDWIDTH_HORIZONS = 3
-"""Lags of the standard error of an IC over overlapping labels, in horizons of the label."""
+"""Lags of the IC's standard error over overlapping labels, in horizons of the label."""
 FIXED_BANDWIDTH = (2.3263, 4.1618, 0.5368, -0.9060)
-"""Critical value at 1 % by powers of the bandwidth's share of the bars (Kiefer and Vogelsang 2005)."""
+"""Coefficients of the critical value at 1 % by powers of bandwidth / bars.
+
+Kiefer and Vogelsang 2005.
+"""
 
 
 def information_coefficients(scores: FloatMatrix, labels: FloatMatrix) -> Vector:
-    """Spearman rank correlation of scores and labels across symbols, bar by bar, `[timestamps]`.
+    """Compute the Spearman rank correlation across symbols, bar by bar.
 
-    Both are `[timestamps, symbols]`; only symbols with both count. NaN where fewer than three have
-    both, or where either does not vary.
+    Parameters
+    ----------
+    scores : ndarray of float64, shape [timestamps, symbols]
+        Scores; NaN where a symbol has none.
+    labels : ndarray of float64, shape [timestamps, symbols]
+        Later returns; NaN where they are not known.
+
+    Returns
+    -------
+    ndarray of float64, shape [timestamps]
+        Correlation over the symbols that have both; NaN with fewer than three of them, or where either side
+        does not vary.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> scores = np.array([[1.0, 2.0, 3.0], [1.0, 2.0, 3.0]])
+    >>> labels = np.array([[0.1, 0.2, 0.3], [0.3, 0.2, 0.1]])
+    >>> information_coefficients(scores, labels).round(6).tolist()
+    [1.0, -1.0]
     """
     both = np.isfinite(scores) & np.isfinite(labels)
     count = both.sum(axis=1, keepdims=True)
@@ -36,10 +57,32 @@ def information_coefficients(scores: FloatMatrix, labels: FloatMatrix) -> Vector
 
 
 def newey_west_tstat(values: npt.ArrayLike, lags: int) -> float:
-    """t-statistic of the mean of autocorrelated `values`; NaN values are left out.
+    """Compute the t-statistic of the mean of autocorrelated values.
 
-    Newey and West 1987, with Bartlett weights: labels of `h` bars overlap their `h - 1` neighbours,
-    which makes a plain t-statistic too large by up to the square root of `h`.
+    Labels of `h` bars overlap their `h - 1` neighbours, which makes a plain t-statistic too large by up to
+    the square root of `h`.
+
+    Parameters
+    ----------
+    values : array_like of float, shape [bars]
+        Values in order of time; NaN values are left out.
+    lags : int
+        Number of autocovariances in the standard error, with Bartlett weights.
+
+    Returns
+    -------
+    float
+        t-statistic; NaN for `lags + 2` values or fewer.
+
+    References
+    ----------
+    Newey and West 1987, "A Simple, Positive Semi-Definite, Heteroskedasticity and Autocorrelation Consistent
+    Covariance Matrix".
+
+    Examples
+    --------
+    >>> round(newey_west_tstat([1.0, 2.0, 1.0, 2.0, 3.0], lags=0), 3)
+    5.379
     """
     series = np.asarray(values, dtype=np.float64)
     series = series[np.isfinite(series)]
@@ -55,11 +98,11 @@ def newey_west_tstat(values: npt.ArrayLike, lags: int) -> float:
 
 
 def horizon_tstat(coefficients: npt.ArrayLike, horizon: int) -> float:
-    """t-statistic of a mean IC whose labels span `horizon` bars; NaN values are left out.
+    """Compute the t-statistic of a mean IC whose labels span `horizon` bars.
 
-    Newey and West's with a bandwidth of three horizons, times `horizon_scale`: with as many lags as the
-    horizon, the statistic of a constant ranking without skill has a standard deviation of 1.2 instead of
-    1. NaN where `3 * horizon + 2` bars or fewer have a coefficient.
+    It is Newey and West's with a bandwidth of three horizons, times `horizon_scale`. With only as many lags
+    as the horizon, the statistic of a constant ranking without skill has a standard deviation of 1.2 instead
+    of 1. NaN values are left out. The result is NaN where `3 * horizon + 2` bars or fewer have a coefficient.
     """
     series = np.asarray(coefficients, dtype=np.float64)
     bars = int(np.isfinite(series).sum())
@@ -67,12 +110,13 @@ def horizon_tstat(coefficients: npt.ArrayLike, horizon: int) -> float:
 
 
 def horizon_scale(bars: int, horizon: int) -> float:
-    """Factor that makes Newey and West's statistic of `bars` ICs normal where nothing is foretold.
+    """Return the factor that makes the Newey-West statistic standard normal without skill.
 
-    It has two parts. The bandwidth is no small share of the bars, so that the standard error is uncertain
-    itself: the bound at 1 % is more than 2.33 (fixed-b; Kiefer and Vogelsang 2005, "A New Asymptotic
-    Theory for Heteroskedasticity-Autocorrelation Robust Tests"). And Bartlett's weights take away a part
-    of what overlapping labels of persistent scores share, which is known: `1 - lag / horizon`.
+    `bars` is the number of ICs, `horizon` the bars of a label. The factor has two parts. The bandwidth is a
+    considerable share of the bars, so that the standard error itself is uncertain and the bound at 1 % is
+    more than 2.33 (fixed-b; Kiefer and Vogelsang 2005, "A New Asymptotic Theory for
+    Heteroskedasticity-Autocorrelation Robust Tests"). And Bartlett's weights remove part of the
+    autocorrelation that overlapping labels of persistent scores have, which is known: `1 - lag / horizon`.
     """
     width = BANDWIDTH_HORIZONS * horizon + 1
     share = width / max(bars, 1)
@@ -84,14 +128,14 @@ def horizon_scale(bars: int, horizon: int) -> float:
 
 
 def centred_ranks(values: FloatMatrix, present: npt.NDArray[np.bool_]) -> FloatMatrix:
-    """Ranks of each row less their mean, among those `present`; 0 for the others. `[timestamps, symbols]`."""
+    """Rank the values `present` in each row and subtract the mean; 0 elsewhere. `[timestamps, symbols]`."""
     return _centred_ranks(values, present, present.sum(axis=1, keepdims=True))
 
 
 def _centred_ranks(values: FloatMatrix, present: npt.NDArray[np.bool_], count: Vector) -> FloatMatrix:
     from scipy.stats import rankdata
 
-    # What is absent ranks last, so that it does not change the ranks of the others.
+    # Absent values rank last, so that they do not change the ranks of the others.
     ranks = rankdata(np.where(present, values, np.inf), axis=1)
     centred = np.where(present, ranks - (count + 1) / 2, 0.0)
     return np.asarray(centred, dtype=np.float64)

@@ -1,7 +1,7 @@
-"""Look-ahead check: does a feature change when the bars after it are taken away?
+"""Look-ahead check: do features change if later bars are removed?
 
-What is known at a bar cannot depend on later ones. Features are computed again from bars that end earlier,
-and have to be what they were: that is the proof that a model too good to be believed is asked for.
+A value known at a bar cannot depend on later bars. Features are computed again from bars that end earlier,
+and must be unchanged: the promotion gate requires this proof of a model that is too good to be believed.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from features.compute.batch import FeatureFrame, backfill
 from features.feature_set import feature_set_of
 
 CUTS = 4
-"""Places in the tested bars at which later ones are taken away."""
+"""Number of bars, within those tested, after which the later bars are removed."""
 RELATIVE, ABSOLUTE = 1e-4, 1e-7
-"""Differences of the last bits of float32, which sums of other length may have, are none."""
+"""Tolerances for the last bits of float32, in which sums of different length differ."""
 
 
 @dataclass(frozen=True, slots=True)
 class LookAhead:
-    """The outcome: the features that changed, out of `features`, and the days on which bars were cut off."""
+    """The result: features that changed, number of features, and days after which bars were removed."""
 
     changed: tuple[str, ...]
     features: int
@@ -36,7 +36,7 @@ class LookAhead:
 
     @property
     def words(self) -> str:
-        """The outcome in one sentence."""
+        """The result in one sentence."""
         cut = f"when the bars after {', '.join(self.days)} are taken away"
         if self.passed:
             return f"look-ahead check: none of {self.features} features changes {cut}"
@@ -45,7 +45,7 @@ class LookAhead:
 
 
 def look_ahead(bars: BarPanel, frame: FeatureFrame, settings: Settings, tested: range) -> LookAhead | None:
-    """Compare `frame` with features of bars that end within `tested`.
+    """Compare `frame` with features computed from bars that end within `tested`.
 
     None where `frame` is not of the settings' feature set, so that it cannot be computed again.
     """

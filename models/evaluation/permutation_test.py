@@ -1,8 +1,8 @@
-"""Permutation test: is a model's order of the names worth more than the same scores under other names?
+"""Permutation test: is the IC larger than that of the same scores under other symbols?
 
-Scores that change slowly order the names alike for years. If those names happen to do well, every bar
-says so again, and a statistic that takes bars for evidence is misled. The scores of one name are given to
-another, for all bars at once: what is left has the same persistence, and no skill.
+Scores that change slowly rank the symbols alike for years. If those symbols happen to do well, every bar
+shows it again, and a statistic that treats bars as independent evidence is misled. The test gives the scores
+of one symbol to another, for all bars at once: the permuted scores have the same persistence, and no skill.
 """
 
 from __future__ import annotations
@@ -26,20 +26,27 @@ Single = npt.NDArray[np.float32]
 Indices = npt.NDArray[np.intp]
 
 SAME_MEMBERSHIP = 0.1
-"""Two names are of the same membership where they differ on at most this share of their scored bars."""
+"""Largest share of scored bars on which two symbols may differ and be exchanged."""
 BLOCK_VALUES = 2**17
-"""Ranks of all names that are multiplied at a time: they fit the processor's cache."""
+"""Ranks of all symbols that are multiplied at a time; they fit the processor's cache."""
 BATCH = 64
 """Permutations whose statistics are computed at a time."""
 ROUNDING = 1e-4
-"""A statistic that is smaller by so little is equal: sums of the same terms in another order."""
+"""Relative difference below which statistics are equal: sums of the same terms in another order."""
 
 
 @dataclass(frozen=True, slots=True)
 class PermutationTest:
-    """The outcome: `pvalue` is NaN without bars or permutations; `arrangements` are all orders of the names.
+    """The result of a permutation test.
 
-    No p-value below `1 / arrangements` is possible.
+    Parameters
+    ----------
+    pvalue : float
+        Share of permutations at least as significant; NaN without bars or permutations.
+    permutations : int
+        Number of permutations drawn.
+    arrangements : float
+        Number of all possible orders of the symbols; no p-value below `1 / arrangements` is possible.
     """
 
     pvalue: float
@@ -50,12 +57,41 @@ class PermutationTest:
 def permutation_test(
     scores: FloatMatrix, labels: FloatMatrix, horizon: int, *, permutations: int, seed: int
 ) -> PermutationTest:
-    """Compare the t-statistic of the IC with those under permuted names.
+    """Compare the t-statistic of the IC with those under permuted symbols.
 
-    `scores` and `labels` are `[timestamps, symbols]`, labels span `horizon` bars. One permutation holds for
-    all bars and exchanges names of the same membership only: those that are scored on the same bars. The
-    p-value is the share of permutations, the true order counted as one, whose statistic is at least the
-    true one's (Phipson and Smyth 2010). The same seed gives the same p-value.
+    One permutation holds for all bars, and exchanges only symbols that are scored on the same bars. The same
+    seed gives the same p-value.
+
+    Parameters
+    ----------
+    scores : ndarray of float64, shape [timestamps, symbols]
+        Scores; NaN where a symbol has none.
+    labels : ndarray of float64, shape [timestamps, symbols]
+        Returns over `horizon` bars; NaN where they are not known.
+    horizon : int
+        Bars that a label spans.
+    permutations : int
+        Number of permutations; 0 computes no p-value.
+    seed : int
+        Seed of the permutations.
+
+    Returns
+    -------
+    PermutationTest
+        The p-value is the share of permutations, the true order included, whose statistic is at least the
+        true one's.
+
+    References
+    ----------
+    Phipson and Smyth 2010, "Permutation P-values Should Never Be Zero".
+
+    Examples
+    --------
+    >>> random = np.random.default_rng(0)
+    >>> labels = random.normal(size=(60, 6))
+    >>> skilled = permutation_test(labels, labels + random.normal(size=(60, 6)), 1, permutations=99, seed=0)
+    >>> skilled.pvalue
+    0.01
     """
     both = np.isfinite(scores) & np.isfinite(labels)
     ranks, outcomes = (_unit_ranks(values, both) for values in (scores, labels))
@@ -65,16 +101,19 @@ def permutation_test(
     if not permutations or usable.sum() <= BANDWIDTH_HORIZONS * horizon + 2:
         return PermutationTest(math.nan, permutations, float(arrangements))
     drawn = _draw(groups, scores.shape[1], permutations, seed)
-    found = _statistics(ranks[usable], outcomes[usable], drawn, horizon)
-    if not math.isfinite(found[0]):
+    statistics = _statistics(ranks[usable], outcomes[usable], drawn, horizon)
+    if not math.isfinite(statistics[0]):
         return PermutationTest(math.nan, permutations, float(arrangements))
-    # A statistic that could not be had counts as one that is as large.
-    reached = int((~(found[1:] < found[0] - ROUNDING * max(abs(found[0]), 1.0))).sum())
-    return PermutationTest((1 + reached) / (1 + permutations), permutations, float(arrangements))
+    # A statistic that could not be computed counts as one that is as large.
+    as_large = int((~(statistics[1:] < statistics[0] - ROUNDING * max(abs(statistics[0]), 1.0))).sum())
+    return PermutationTest((1 + as_large) / (1 + permutations), permutations, float(arrangements))
 
 
 def memberships(present: npt.NDArray[np.bool_]) -> list[Indices]:
-    """Groups of names that are scored on the same bars but for a tenth, of `[timestamps, symbols]`."""
+    """Group the symbols that are scored on the same bars, but for a tenth.
+
+    `present` is `[timestamps, symbols]`. Each group holds the indices of its symbols.
+    """
     groups: list[list[int]] = []
     for name in np.argsort(present.argmax(axis=0), kind="stable"):
         mine = present[:, name]
@@ -95,7 +134,7 @@ def _unit_ranks(values: FloatMatrix, present: npt.NDArray[np.bool_]) -> FloatMat
 
 
 def _draw(groups: list[Indices], names: int, permutations: int, seed: int) -> Indices:
-    """The order as it is, and `permutations` others, `[1 + permutations, names]`."""
+    """Return the true order and `permutations` others, `[1 + permutations, symbols]`."""
     random = np.random.default_rng(seed)
     drawn = np.tile(np.arange(names), (1 + permutations, 1))
     for group in groups:
@@ -105,14 +144,16 @@ def _draw(groups: list[Indices], names: int, permutations: int, seed: int) -> In
 
 
 def _statistics(ranks: FloatMatrix, outcomes: FloatMatrix, drawn: Indices, horizon: int) -> FloatMatrix:
-    """Newey-West t-statistics of the ICs under each order of `drawn`, as `horizon_tstat` gives them."""
-    mine, theirs = (np.ascontiguousarray(one.T, dtype=np.float32) for one in (ranks, outcomes))
-    found = [_tstats(batch, horizon) for batch in _coefficients(mine, theirs, drawn)]
-    return np.concatenate(found) * horizon_scale(len(ranks), horizon)
+    """Compute the t-statistic of the IC, as `horizon_tstat`, under each order of `drawn`."""
+    rank_columns, outcome_columns = (
+        np.ascontiguousarray(one.T, dtype=np.float32) for one in (ranks, outcomes)
+    )
+    batches = [_tstats(batch, horizon) for batch in _coefficients(rank_columns, outcome_columns, drawn)]
+    return np.concatenate(batches) * horizon_scale(len(ranks), horizon)
 
 
 def _coefficients(ranks: Single, outcomes: Single, drawn: Indices) -> Iterator[Single]:
-    """ICs `[permutations, timestamps]`, some permutations at a time; the inputs are `[names, timestamps]`."""
+    """Yield ICs `[permutations, timestamps]` in batches; the inputs are `[symbols, timestamps]`."""
     names, bars = ranks.shape
     step = max(BLOCK_VALUES // max(names, 1), 64)
     for first in range(0, len(drawn), BATCH):
@@ -120,17 +161,20 @@ def _coefficients(ranks: Single, outcomes: Single, drawn: Indices) -> Iterator[S
         batch = np.empty((len(orders), bars), dtype=np.float32)
         for start in range(0, bars, step):
             part = slice(start, start + step)
-            mine, theirs = np.ascontiguousarray(ranks[:, part]), np.ascontiguousarray(outcomes[:, part])
+            rank_block, outcome_block = (
+                np.ascontiguousarray(ranks[:, part]),
+                np.ascontiguousarray(outcomes[:, part]),
+            )
             for row, order in enumerate(orders):
-                np.einsum("nt,nt->t", mine[order], theirs, out=batch[row, part])
+                np.einsum("nt,nt->t", rank_block[order], outcome_block, out=batch[row, part])
         yield batch
 
 
 def _tstats(coefficients: Single, horizon: int) -> FloatMatrix:
-    """Newey-West t-statistics of `[permutations, timestamps]` with a bandwidth of three horizons.
+    """Compute Newey-West t-statistics of `[permutations, timestamps]` with a bandwidth of three horizons.
 
-    Bartlett's weights are the overlaps of windows: the weighted sum of autocovariances is the mean
-    square of the sums of all windows of `lags + 1` bars, those that reach beyond the ends included.
+    Bartlett's weights are the overlaps of windows: the weighted sum of autocovariances is the mean square of
+    the sums of all windows of `lags + 1` bars, including those that reach beyond the ends.
     """
     values = coefficients.astype(np.float64)
     bars, width = values.shape[1], BANDWIDTH_HORIZONS * horizon + 1
@@ -140,6 +184,6 @@ def _tstats(coefficients: Single, horizon: int) -> FloatMatrix:
     summed = padded.cumsum(axis=1)
     windows = summed[:, width:] - summed[:, :-width]
     variance = (windows**2).sum(axis=1) / width
-    found = np.full(len(values), np.nan)
-    np.divide(mean[:, 0] * bars, np.sqrt(variance), out=found, where=variance > 0)
-    return found
+    tstats = np.full(len(values), np.nan)
+    np.divide(mean[:, 0] * bars, np.sqrt(variance), out=tstats, where=variance > 0)
+    return tstats

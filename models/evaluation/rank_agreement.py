@@ -1,7 +1,8 @@
-"""Agreement: how alike a candidate, out of sample, and the champion's own file rank the same bars.
+"""Rank agreement: correlation of a candidate's out-of-sample ranks with the champion's.
 
-Two honest models may agree little, and a refit of the same family may agree little with what it replaces.
-So what to expect live is not a number but the range that the walk-forward tests show with that very file.
+Two honest models may agree little, and so may a refit of the same family and its predecessor. The expectation
+for live trading is therefore not one number but the range in the walk-forward tests against the same
+champion's file.
 """
 
 from __future__ import annotations
@@ -23,11 +24,11 @@ from models.registry.model_registry import Registry
 def agreement(
     scores: FloatMatrix, frame: FeatureFrame, champion: Card, registry: Registry
 ) -> dict[str, Any] | None:
-    """The distribution of the rank correlation, bar by bar, of `scores` with the champion's.
+    """Compute the distribution of the rank correlation of `scores` with the champion's, bar by bar.
 
-    `scores` are out of sample, `[timestamps, symbols]` on the bars of `frame`, NaN outside the tests. With
-    the digest of the champion's file, as `champion`. None where the registry does not hold that file, or
-    it takes other features, or symbols that are not there.
+    `scores` are out of sample, `[timestamps, symbols]` on the bars of `frame`, NaN outside the tests. The
+    result also has the digest of the champion's file, as `champion`. None where the registry does not hold
+    that file, or it needs other features, or symbols that are missing.
     """
     seen = np.array(champion.places(frame.symbols), dtype=np.intp)
     lacking = champion.cross_sectional and len(seen) < len(champion.universe)
@@ -46,10 +47,10 @@ def agreement(
     session = open_session(registry.onnx(champion.model, version))
     tested = np.flatnonzero(np.isfinite(scores).any(axis=1))
     complete = complete_windows(frame.values[:, seen], tested, champion.lookback)
-    theirs = np.full((len(tested), scores.shape[1]), np.nan)
+    champion_scores = np.full((len(tested), scores.shape[1]), np.nan)
     for row, bar in enumerate(tested):
         if complete[row].any():
-            given = seen[complete[row]]
-            theirs[row, given] = run(session, frame.window(int(bar), champion.lookback)[given])
-    found = distribution(information_coefficients(scores[tested], theirs))
-    return {"champion": champion.digest, **found}
+            inputs = seen[complete[row]]
+            champion_scores[row, inputs] = run(session, frame.window(int(bar), champion.lookback)[inputs])
+    correlations = distribution(information_coefficients(scores[tested], champion_scores))
+    return {"champion": champion.digest, **correlations}

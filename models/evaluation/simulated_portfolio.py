@@ -1,4 +1,4 @@
-"""A modelled book: what scores would have earned, traded at the obtainable price, net of cost."""
+"""A simulated portfolio: returns of scores traded at the obtainable price, net of cost."""
 
 from __future__ import annotations
 
@@ -19,7 +19,13 @@ Vector = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Book:
-    """Net return, one-way turnover and cost of each bar, all `[timestamps]`, as shares of capital."""
+    """Net return, one-way turnover and cost of each bar, as shares of capital.
+
+    Parameters
+    ----------
+    net_returns, turnover, cost : ndarray of float64, shape [timestamps]
+        One value a bar.
+    """
 
     net_returns: Vector
     turnover: Vector
@@ -33,10 +39,35 @@ def simulate(
     costs: CostModel,
     limits: BookLimits | None = None,
 ) -> Book:
-    """Trade the scores of each bar at the next bar's close, within `limits`.
+    """Trade the scores of each bar at the next bar's close.
 
-    `scores` and adjusted `close` are `[timestamps, symbols]`. The first trade, from cash, costs
-    nothing: it is the same for every book that this one may be compared with.
+    The first trade, from cash, costs nothing: it is the same for every portfolio to compare with.
+
+    Parameters
+    ----------
+    scores : ndarray of float64, shape [timestamps, symbols]
+        Scores made at each bar's close; NaN where a symbol has none.
+    close : ndarray of float64, shape [timestamps, symbols]
+        Adjusted closes; NaN where a symbol did not trade.
+    policy : AllocationPolicy
+        Parameters of the allocation.
+    costs : CostModel
+        Trading costs.
+    limits : BookLimits, optional
+        Limits of the book.
+
+    Returns
+    -------
+    Book
+        Net return, turnover and cost of each bar.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> close = np.array([[10.0, 10.0], [10.0, 10.0], [11.0, 10.0]])
+    >>> book = simulate(np.zeros((3, 2)), close, AllocationPolicy(), CostModel())
+    >>> book.net_returns.round(4).tolist()
+    [0.0, 0.0, 0.05]
     """
     book, priced, returns = (
         ModelledBook(policy, costs, limits or BookLimits()),
@@ -52,5 +83,5 @@ def simulate(
 
 
 def equal_weight_scores(close: FloatMatrix) -> FloatMatrix:
-    """Scores that hold every symbol with a price alike: the benchmark of an active return."""
+    """Return equal scores for all symbols with a price: the benchmark of an active return."""
     return np.where(np.isfinite(close), 0.0, np.nan)

@@ -1,4 +1,4 @@
-"""Splits of time: training before testing, with a gap in which labels would overlap.
+"""Splits of time: training before testing, with a gap where labels would overlap.
 
 López de Prado 2018, "Advances in Financial Machine Learning", chapter 7 (purging).
 """
@@ -19,7 +19,7 @@ DEFAULT_FIRST_TEST_YEAR = 2010
 
 @dataclass(frozen=True, slots=True)
 class Fold:
-    """Bar indices to train on, and those to test on."""
+    """Indices of the bars to train on and of the bars to test on."""
 
     train: range
     test: range
@@ -28,12 +28,12 @@ class Fold:
 def walk_forward(
     timestamps: Timestamps, first_test: int | str | None, folds: int, horizon: int
 ) -> list[Fold]:
-    """Split the bars from `first_test` on into `folds` tests, each trained on all that came before.
+    """Split the bars from `first_test` on into `folds` tests, each trained on all earlier bars.
 
     `first_test` is a calendar year, a share of the bars as "0.5", or a day as "2023-07-01". None takes
-    `DEFAULT_FIRST_TEST_YEAR` where the bars leave enough on either side of it, and half of the bars where
-    they do not. Training stops `horizon + 1` bars before the test, so that its last label ends before the
-    test begins. Raises `DataError` where there are too few bars before or after the start.
+    `DEFAULT_FIRST_TEST_YEAR` where the bars leave enough on either side of it, and half of the bars
+    otherwise. Training stops `horizon + 1` bars before the test, so that its last label ends before the test
+    begins. Raises `DataError` where there are too few bars before or after the start.
     """
     start = _start(timestamps, first_test, folds, horizon)
     if not _fits(timestamps, start, folds, horizon):
@@ -46,7 +46,7 @@ def walk_forward(
 
 
 def _start(timestamps: Timestamps, first_test: int | str | None, folds: int, horizon: int) -> int:
-    """Index of the first tested bar."""
+    """Return the index of the first tested bar."""
     if first_test is None:
         start = _start(timestamps, DEFAULT_FIRST_TEST_YEAR, folds, horizon)
         return start if _fits(timestamps, start, folds, horizon) else len(timestamps) // 2
@@ -57,7 +57,7 @@ def _start(timestamps: Timestamps, first_test: int | str | None, folds: int, hor
 
 
 def share_of(first_test: str) -> float | None:
-    """The share of the bars that `first_test` names; None where it names a day."""
+    """Return the share of the bars that `first_test` names; None where it names a day."""
     try:
         return float(first_test)
     except ValueError:
@@ -72,23 +72,23 @@ def _fits(timestamps: Timestamps, start: int, folds: int, horizon: int) -> bool:
 def _misfit(
     timestamps: Timestamps, start: int, first_test: int | str | None, folds: int, horizon: int
 ) -> str:
-    told = f"{len(timestamps)} bars from {_day(timestamps, 0)} to {_day(timestamps, -1)}"
+    history = f"{len(timestamps)} bars from {_day(timestamps, 0)} to {_day(timestamps, -1)}"
     where = f"{first_test}" if first_test is not None else "their middle"
     return (
-        f"{told} leave {start} bars before {where} and {len(timestamps) - start} after, too few for {folds} "
-        f"walk-forward folds: {MINIMUM_TRAINING_BARS + horizon + 1} and {folds * (horizon + 2)} are needed; "
-        "set training.first_test to a share of the bars, as 0.5, or to a day, or training.first_test_year "
-        "or training.folds to fit the data"
+        f"{history} leave {start} bars before {where} and {len(timestamps) - start} after, too few for "
+        f"{folds} walk-forward folds: {MINIMUM_TRAINING_BARS + horizon + 1} and {folds * (horizon + 2)} are "
+        "needed; set training.first_test to a share of the bars, as 0.5, or to a day, or "
+        "training.first_test_year or training.folds to fit the data"
     )
 
 
 def purged(test_start: int, horizon: int) -> range:
-    """The bars before `test_start` whose labels are known before it."""
+    """Return the bars before `test_start` whose labels are known before it."""
     return range(max(test_start - horizon - 1, 0))
 
 
 def validation(training: range, horizon: int, share: float = 0.3) -> Fold:
-    """The last `share` of the training bars as a purged validation part, for tuning."""
+    """Split off the last `share` of the training bars as a purged validation part."""
     start = training.start + int(len(training) * (1 - share))
     inner = range(training.start, max(start - horizon - 1, training.start))
     return Fold(train=inner, test=range(start, training.stop))

@@ -1,4 +1,4 @@
-"""Evaluation: scores out of sample, and what they would have been worth."""
+"""Walk-forward evaluation: out-of-sample scores, and the figures of trading them."""
 
 from __future__ import annotations
 
@@ -31,11 +31,30 @@ Progress = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvaluationPolicy:
-    """How models are compared: the label's horizon, the folds, and how scores are traded.
+    """Rules by which models are compared: label, folds, allocation and costs.
 
-    Tests start at `first_test`, a share of the bars or a day, or where that is empty on the first of
-    January of `first_test_year` (None: see `models.evaluation.splits.walk_forward`). An IC is held against
-    `permutations` of the names; 0 makes no permutation test, and its p-value is NaN.
+    Parameters
+    ----------
+    horizon : int
+        Bars that a label spans.
+    first_test_year : int or None
+        Calendar year in which tests start, if `first_test` is empty; for None see
+        `models.evaluation.splits.walk_forward`.
+    folds : int
+        Number of test folds.
+    seed : int
+        Seed of fits and permutations.
+    allocation : AllocationPolicy
+        Parameters of the allocation.
+    costs : CostModel
+        Trading costs.
+    first_test : str
+        Start of the tests: a share of the bars, or a day.
+    permutations : int
+        Permutations of the symbols with which the IC is compared; with 0 there is no test and its p-value is
+        NaN.
+    limits : BookLimits
+        Limits of the book.
     """
 
     horizon: int
@@ -50,7 +69,7 @@ class EvaluationPolicy:
 
     @classmethod
     def from_settings(cls, settings: Settings) -> EvaluationPolicy:
-        """What the settings say."""
+        """Return the policy that the settings describe."""
         training, trading = settings.training, settings.trading
         return cls(
             horizon=training.horizon,
@@ -65,22 +84,48 @@ class EvaluationPolicy:
         )
 
     def walk_forward(self, timestamps: Timestamps) -> list[splits.Fold]:
-        """The folds over `timestamps`; `DataError` where these do not fit."""
+        """Return the folds over `timestamps`; raise `DataError` where these do not fit."""
         start = self.first_test or self.first_test_year
         return splits.walk_forward(timestamps, start, self.folds, self.horizon)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evaluation:
-    """Out-of-sample figures of a family on all test folds together.
+    """Out-of-sample figures of a family over all test folds together.
 
-    `scores` is float64 `[timestamps, symbols]`, NaN outside the tests. `ic` is the mean rank
-    correlation with the return over the horizon, `ic_one_bar` with that of one bar; both start at the
-    obtainable price. `ic_tstat` allows for overlapping labels, and `ic_pvalue` is the share of the same
-    scores under other names whose IC is as significant, which have `arrangements` orders. Ratios are
-    annual and net of cost; `active_ir_net` is over equal weight, which trades by the same rules and pays
-    the same costs, and `deflated_sharpe` is that of these active returns. `turnover` is the mean of a
-    bar. `folds` has one row a fold, `ranges` what to expect live.
+    Ratios are annual and net of cost. All returns start at the obtainable price.
+
+    Parameters
+    ----------
+    timestamps : ndarray of datetime64[ns], shape [timestamps]
+        All bars.
+    symbols : tuple of str
+        The symbols.
+    scores : ndarray of float64, shape [timestamps, symbols]
+        Scores, NaN outside the tests.
+    net_returns, active_returns : ndarray of float64, shape [timestamps]
+        Returns of the portfolio, and returns over equal weight, which trades by the same rules and costs.
+    ic, ic_one_bar : float
+        Mean rank correlation with the return over the horizon, and with that of one bar.
+    ic_tstat, ic_pvalue, arrangements : float
+        t-statistic that allows for overlapping labels; share of the same scores under other symbols whose IC
+        is as significant; and number of orders of those symbols.
+    sharpe_net, equal_weight_sharpe, active_ir_net : float
+        Sharpe ratios of the portfolio and of equal weight, and information ratio over equal weight.
+    turnover : float
+        Mean one-way turnover of a bar, as a share of capital.
+    deflated_sharpe : float
+        Probability that the true Sharpe ratio of the active returns is positive, after `trials`.
+    trials : int
+        Number of parameter sets tried.
+    years : float
+        Years of tests.
+    bars : int
+        Bars of tests.
+    folds : tuple of mapping
+        One row a fold.
+    ranges : mapping
+        Distributions to expect live.
     """
 
     timestamps: Timestamps
@@ -105,7 +150,7 @@ class Evaluation:
     ranges: Mapping[str, Any]
 
     def metrics(self) -> dict[str, float]:
-        """The figures that go on the card."""
+        """Return the figures that are stored on the card."""
         names = (
             "ic", "ic_tstat", "ic_pvalue", "ic_one_bar", "sharpe_net", "equal_weight_sharpe", "active_ir_net",
             "turnover", "deflated_sharpe", "trials", "years", "bars",
@@ -123,10 +168,38 @@ def walk_forward(
     trials: int = 0,
     on_progress: Progress | None = None,
 ) -> Evaluation:
-    """Fit on the past of each fold, score its test, and judge all tests together.
+    """Fit on the past of each fold, score its test, and evaluate all tests together.
 
-    `close` is adjusted, `[timestamps, symbols]`, on the bars of `frame`; `trials` says out of how many
-    attempts the parameters were chosen. Raises `DataError` where the bars do not fit the folds.
+    Parameters
+    ----------
+    family : Family
+        Model family.
+    parameters : mapping of str to object
+        Parameters of every fit.
+    frame : FeatureFrame
+        Features of the bars.
+    close : ndarray of float64, shape [timestamps, symbols]
+        Adjusted closes of the same bars.
+    policy : EvaluationPolicy
+        Label, folds, allocation and costs.
+    trials : int
+        Number of attempts among which the parameters were chosen.
+    on_progress : callable, optional
+        Called with a line of text at each fold.
+
+    Returns
+    -------
+    Evaluation
+        Out-of-sample scores and figures.
+
+    Raises
+    ------
+    DataError
+        Where the bars do not fit the folds, or no sample is complete.
+
+    References
+    ----------
+    López de Prado 2018, "Advances in Financial Machine Learning", chapter 7.
     """
     folds = policy.walk_forward(frame.timestamps)
     dataset = make_dataset(frame, close, policy.horizon)
@@ -140,7 +213,7 @@ def walk_forward(
 
 
 def score(family: Family, fitted: FittedModel, frame: FeatureFrame, rows: range) -> FloatMatrix:
-    """Scores of the bars of `rows`, float64 `[rows, symbols]`; NaN where inputs are not complete."""
+    """Compute the scores of the bars `rows`, float64 `[rows, symbols]`; NaN for incomplete inputs."""
     bars = np.arange(rows.start, rows.stop)
     complete = complete_windows(frame.values, bars, family.lookback)
     scores = np.full(complete.shape, np.nan)
@@ -166,7 +239,7 @@ def evaluate(
     *,
     trials: int,
 ) -> Evaluation:
-    """Judge out-of-sample `scores` `[timestamps, symbols]` over the tests of `folds`."""
+    """Evaluate out-of-sample `scores` `[timestamps, symbols]` over the tests of `folds`."""
     tested = slice(folds[0].test.start, folds[-1].test.stop)
     labels = forward_returns(close, policy.horizon)
     ic = information_coefficients(scores, labels)
@@ -260,7 +333,7 @@ def _ranges(
 
 
 def distribution(values: npt.ArrayLike) -> dict[str, float]:
-    """Mean, standard deviation and quantiles of the finite values; NaN where there are none."""
+    """Return mean, standard deviation and quantiles of the finite values; NaN where there are none."""
     flat = np.asarray(values, dtype=np.float64).ravel()
     flat = flat[np.isfinite(flat)]
     levels = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)

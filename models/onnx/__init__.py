@@ -1,1 +1,1 @@
-"""ONNX: the export of a model and the proof that the file is the model."""
+"""ONNX: export of a model, and the check that the file reproduces the model."""

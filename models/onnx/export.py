@@ -1,7 +1,7 @@
-"""Export to ONNX, and the proof that the file is the model.
+"""Export to ONNX, and the fidelity check of the file against the native model.
 
-The proof compares the native model with the file on scores and on the orders that they lead to, on
-real rows and on rows made to be hard, symbol by symbol and together.
+The check compares scores and the orders that they lead to, on real rows and on rows made to reveal a wrong
+export, for each symbol alone and for all together.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from models.family import Family, FittedModel, Scores
 from models.onnx.onnx_graph import INPUT, OUTPUT
 
 TOLERANCE = 1e-4
-"""Largest difference of scores that is let pass."""
+"""Largest difference of scores that passes."""
 
 TIE = 1e-6
-"""Native scores closer than this are alike: float32 sums in another order may swap them."""
+"""Difference below which native scores are tied: float32 sums in another order may swap them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +37,22 @@ class Exported:
 
 @dataclass(frozen=True, slots=True)
 class Fidelity:
-    """How far the ONNX file is from the model that it came from.
+    """The difference between an ONNX file and the native model.
 
-    `rows` were compared, `hard_rows` of them made to show a wrong export. `orders_equal` says that
-    every bar leads to the same orders; `tied_bars` is on how many the weights differ only by the order
-    of scores that are alike. `independent` says that no score changed when other symbols were left
-    out, where the family claims so.
+    Parameters
+    ----------
+    max_abs_diff : float
+        Largest absolute difference of scores; infinite for a file that cannot be run.
+    orders_equal : bool
+        True if every bar leads to the same orders, except for tied scores.
+    rows, hard_rows : int
+        Rows compared, and those among them made to reveal a wrong export.
+    tied_bars : int
+        Bars on which the weights differ only by the order of tied scores.
+    independent : bool
+        True if no score changed when other symbols were left out, as the family claims.
+    tolerance : float
+        Largest difference that passes.
     """
 
     max_abs_diff: float
@@ -55,20 +65,20 @@ class Fidelity:
 
     @property
     def reasons(self) -> tuple[str, ...]:
-        """Why the file must not be used; empty where it may."""
-        found = []
+        """Reasons against using the file; empty where it may be used."""
+        reasons = []
         if not self.max_abs_diff <= self.tolerance:
             difference = f"{self.max_abs_diff:.3g}, above {self.tolerance:g}"
-            found.append(f"fidelity: ONNX and native scores differ by {difference}")
+            reasons.append(f"fidelity: ONNX and native scores differ by {difference}")
         if not self.orders_equal:
-            found.append("fidelity: ONNX scores lead to other orders than native scores")
+            reasons.append("fidelity: ONNX scores lead to other orders than native scores")
         if not self.independent:
-            found.append("fidelity: scores depend on the other symbols, which the family denies")
-        return tuple(found)
+            reasons.append("fidelity: scores depend on the other symbols, which the family denies")
+        return tuple(reasons)
 
     @property
     def passed(self) -> bool:
-        """Whether the file may be used."""
+        """True if the file may be used."""
         return not self.reasons
 
     def require(self) -> None:
@@ -77,7 +87,7 @@ class Fidelity:
             raise FidelityError("; ".join(self.reasons))
 
     def to_dict(self) -> dict[str, Any]:
-        """The result as the card keeps it."""
+        """Return the result as stored on the card."""
         return {
             "passed": self.passed,
             "max_abs_diff": self.max_abs_diff,
@@ -91,7 +101,18 @@ class Fidelity:
 
 
 def export(fitted: FittedModel) -> Exported:
-    """The fitted model as an ONNX file."""
+    """Export a fitted model as an ONNX file.
+
+    Parameters
+    ----------
+    fitted : FittedModel
+        The fitted model.
+
+    Returns
+    -------
+    Exported
+        Content and SHA-256 of the file.
+    """
     content = fitted.to_onnx()
     return Exported(content, hashlib.sha256(content).hexdigest())
 
@@ -104,9 +125,25 @@ def fidelity(
     family: Family,
     allocation: AllocationPolicy,
 ) -> Fidelity:
-    """Compare the file with the model on `panels`, one float32 `[symbols, lookback, features]` a bar.
+    """Compare an ONNX file with the native model.
 
-    A file that ONNX Runtime cannot run is as far away as can be.
+    Parameters
+    ----------
+    fitted : FittedModel
+        The native model.
+    content : bytes
+        The ONNX file.
+    panels : sequence of ndarray of float32, shape [symbols, lookback, features]
+        Inputs, one panel a bar.
+    family : Family
+        Family of the model.
+    allocation : AllocationPolicy
+        Allocation by which scores become weights, for comparing orders.
+
+    Returns
+    -------
+    Fidelity
+        The differences; infinite for a file that ONNX Runtime cannot run.
     """
     silence_telemetry("ORT_DISABLE_TELEMETRY")
     from onnxruntime.capi import onnxruntime_pybind11_state as state
@@ -125,7 +162,7 @@ def fidelity(
 
 
 def open_session(content: bytes) -> Any:
-    """An ONNX Runtime session on one thread."""
+    """Open an ONNX Runtime session on one thread."""
     silence_telemetry("ORT_DISABLE_TELEMETRY")
     import onnxruntime
 
@@ -136,7 +173,7 @@ def open_session(content: bytes) -> Any:
 
 
 def run(session: Any, panel: Panel) -> Scores:
-    """Scores of a panel by ONNX Runtime, float32 `[symbols]`."""
+    """Compute the scores of a panel with ONNX Runtime, float32 `[symbols]`."""
     return np.asarray(session.run([OUTPUT], {INPUT: np.ascontiguousarray(panel)})[0])
 
 
@@ -168,7 +205,7 @@ def _difference(ours: Scores, theirs: Scores) -> float:
 
 
 def _same_weights(ours: Scores, theirs: Scores, allocation: AllocationPolicy) -> bool:
-    """Whether a book that holds equal weights would trade to the same weights by either."""
+    """Test whether a book at equal weight would trade to the same weights by both."""
     if ours.shape != theirs.shape:
         return False
     held = np.full(len(ours), allocation.gross / len(ours))
@@ -176,7 +213,7 @@ def _same_weights(ours: Scores, theirs: Scores, allocation: AllocationPolicy) ->
 
 
 def _same_order(ours: Scores, theirs: Scores) -> bool:
-    """Whether the second scores order the symbols as the first do, but for those that are alike."""
+    """Test whether both scores order the symbols alike, except for ties."""
     if ours.shape != theirs.shape:
         return False
     clearly_above = ours[:, None].astype(np.float64) - ours[None, :] > TIE
@@ -184,6 +221,6 @@ def _same_order(ours: Scores, theirs: Scores) -> bool:
 
 
 def _independent(session: Any, panels: Sequence[Panel], exported: Sequence[Scores]) -> bool:
-    """Whether every second symbol alone gets the scores that it got among all."""
+    """Test whether every second symbol alone gets the score that it has among all."""
     sampled = list(zip(panels, exported, strict=True))[:: max(len(panels) // 16, 1)]
     return all(np.allclose(run(session, panel[::2]), scores[::2], atol=1e-5) for panel, scores in sampled)

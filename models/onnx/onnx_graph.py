@@ -1,4 +1,4 @@
-"""ONNX graphs that every export shares: names, versions and what must not be in the file."""
+"""ONNX graphs: input and output names, format versions, and removal of exporters' notes."""
 
 from __future__ import annotations
 
@@ -6,19 +6,22 @@ from collections.abc import Sequence
 from typing import Any
 
 OPSET = 18
+"""Operator set of the standard domain."""
 ML_OPSET = 3
+"""Operator set of the domain `ai.onnx.ml`."""
 IR_VERSION = 10
-"""ONNX Runtime reads it from 1.18 on."""
+"""Version of the file format, which ONNX Runtime reads from 1.18 on."""
 
 INPUT, OUTPUT = "panel", "scores"
+"""Names of the model's input and output."""
 
 
 def build_graph(
     name: str, nodes: Sequence[Any], constants: Sequence[Any], features: int, *, ml: bool = False
 ) -> bytes:
-    """A graph from `panel` float32 `[symbols, lookback, features]` to `scores` float32 `[symbols]`.
+    """Build a graph from `panel` float32 `[symbols, lookback, features]` to `scores` float32 `[symbols]`.
 
-    `ml` says that `nodes` use the domain of classical machine learning (`ai.onnx.ml`).
+    `ml` means that `nodes` use the domain of classical machine learning (`ai.onnx.ml`).
     """
     from onnx import TensorProto, checker, helper
 
@@ -38,7 +41,7 @@ def build_graph(
 
 
 def last_row(output: str) -> tuple[Any, Any]:
-    """A node that takes the last row of each window, `[symbols, features]`, and its constant."""
+    """Make a node that takes each window's last row, `[symbols, features]`, and its constant."""
     from onnx import TensorProto, helper
 
     constant = helper.make_tensor("last", TensorProto.INT64, [], [-1])
@@ -46,7 +49,7 @@ def last_row(output: str) -> tuple[Any, Any]:
 
 
 def serialize(model: Any) -> bytes:
-    """The bytes of `model` without exporters' notes, which hold source paths of this machine."""
+    """Serialise `model` without exporters' notes, which contain source paths of this machine."""
     model.ClearField("metadata_props")
     model.graph.ClearField("metadata_props")
     model.ClearField("doc_string")
@@ -57,7 +60,7 @@ def serialize(model: Any) -> bytes:
 
 
 def reserialize(content: bytes) -> bytes:
-    """An exporter's file with our version of the format and without its notes."""
+    """Rewrite an exporter's file in our version of the format, without the exporter's notes."""
     import onnx
 
     model = onnx.load_model_from_string(content)

@@ -1,7 +1,7 @@
-"""The card: everything that is known about a model version, beside its ONNX file.
+"""Model cards: everything known about a model version, as JSON beside its ONNX file.
 
-It is JSON that other programs can read: no NaN and no infinity (a figure that could not be had is
-null), keys in a fixed order, so that the same card always gives the same text.
+Other programs can read the JSON: no NaN and no infinity (a figure that could not be computed is null), and
+keys in a fixed order, so that the same card always gives the same text.
 """
 
 from __future__ import annotations
@@ -14,22 +14,69 @@ from typing import Any
 
 from alphaloop.errors import DamagedStoreError
 
-# The release before refuses a key that it does not know, but none inside `ranges`: there they lie.
 INSIDE: Mapping[str, Any] = {"universe": (), "definition": {}}
+"""Fields that are stored inside `ranges`, with their default values.
+
+The previous release refuses unknown keys everywhere else.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Card:
-    """What a model version is, where it comes from, and how it may be expected to behave.
+    """The description of a model version: origin, interface, results and expected behaviour.
 
-    `inputs` are the names of the ONNX inputs; `score_kind` says what a score means; `horizon` is in
-    bars from the first obtainable fill. `train_first`, `train_last` and `created_at` are ISO
-    timestamps in UTC. `walk_forward` has one row a fold, `metrics` the figures over all folds
-    (`ic`, `ic_tstat`, `sharpe_net`, `active_ir_net`, `turnover`, `deflated_sharpe`, `trials`, …),
-    `ranges` what live behaviour to expect, `fidelity` the comparison of the ONNX file with the model
-    that it came from, `gate` the verdict (`passed`, `reasons`). `digest` is the SHA-256 of the file.
-    `universe` are the symbols that it was trained on, in training's order, and `definition` says what its
-    features are (`features.feature_set.FeatureSet.definition`); both are empty on a card of before.
+    Timestamps are ISO texts in UTC.
+
+    Parameters
+    ----------
+    model, family : str
+        Name of the model, and its family.
+    parameters : mapping of str to object
+        Parameters of the fit.
+    feature_set : str
+        Hash of the feature set.
+    features : tuple of str
+        Names of the features, in the order of the inputs.
+    inputs : tuple of str
+        Names of the ONNX inputs.
+    lookback : int
+        Rows of features in one input.
+    horizon : int
+        Bars of a label, from the first obtainable fill.
+    score_kind : str
+        Meaning of a score, as `models.family.Family.score_kind`.
+    cross_sectional : bool
+        True if a score depends on the other symbols of the request.
+    snapshot : str
+        Identifier of the training data.
+    train_first, train_last : str
+        First and last bar that the model learned from.
+    pipeline_run : str or None
+        Pipeline run that trained the model.
+    code_revision : str
+        Revision of alphaloop.
+    seed : int
+        Seed of the training.
+    walk_forward : tuple of mapping
+        One row per test fold.
+    metrics : mapping of str to float or None
+        Figures over all folds: `ic`, `ic_tstat`, `sharpe_net`, `active_ir_net`, `turnover`,
+        `deflated_sharpe`, `trials`, …
+    ranges : mapping
+        Distributions of live behaviour to expect.
+    fidelity : mapping
+        Comparison of the ONNX file with the native model.
+    gate : mapping
+        Verdict of the promotion gate: `passed`, `reasons`.
+    digest : str
+        SHA-256 of the ONNX file.
+    created_at : str
+        Time of the training.
+    universe : tuple of str
+        Symbols of the training data, in their order; empty on a card of an earlier release.
+    definition : mapping
+        Formulas of the features (`features.feature_set.FeatureSet.definition`); empty on a card of an earlier
+        release.
     """
 
     model: str
@@ -60,26 +107,27 @@ class Card:
 
     @property
     def passed(self) -> bool:
-        """Whether the promotion gate let this version pass."""
+        """True if the promotion gate approved this version."""
         return bool(self.gate.get("passed", False))
 
     def metric(self, name: str) -> float:
-        """The figure `name` of `metrics`; NaN where it could not be had."""
+        """Return the figure `name` of `metrics`; NaN where it could not be computed."""
         value = self.metrics.get(name)
         return math.nan if value is None else float(value)
 
     def places(self, symbols: Sequence[str]) -> list[int]:
-        """Where in `symbols` those stand that the file is given together, in the order it is given them.
+        """Return the indices into `symbols` of the model's inputs, in model order.
 
-        All, unless a score depends on the others: then the universe, as far as it is there.
+        These are all symbols, unless a score depends on the others: then they are the members of the universe
+        that `symbols` has.
         """
         if not (self.cross_sectional and self.universe):
             return list(range(len(symbols)))
-        place = {symbol: index for index, symbol in enumerate(symbols)}
-        return [place[symbol] for symbol in self.universe if symbol in place]
+        index_of = {symbol: index for index, symbol in enumerate(symbols)}
+        return [index_of[symbol] for symbol in self.universe if symbol in index_of]
 
     def to_json(self) -> str:
-        """Canonical JSON: sorted keys, no NaN."""
+        """Serialise as canonical JSON: sorted keys, no NaN."""
         stored = plain(asdict(self))
         for name in INSIDE:
             value = stored.pop(name)
@@ -89,7 +137,7 @@ class Card:
 
     @classmethod
     def from_json(cls, text: str) -> Card:
-        """Parse a stored card; raises `DamagedStoreError` where it is none."""
+        """Parse a stored card; raise `DamagedStoreError` if it cannot be read."""
         try:
             stored = json.loads(text)
             inside = {name: stored.pop(name, absent) for name, absent in INSIDE.items()}
@@ -106,7 +154,7 @@ class Card:
 
 
 def plain(value: Any) -> Any:
-    """`value` as JSON can hold it: numpy scalars and arrays become numbers and lists, NaN null."""
+    """Convert `value` to JSON types: numpy values become numbers and lists, NaN null."""
     if isinstance(value, Mapping):
         return {str(key): plain(inner) for key, inner in value.items()}
     if isinstance(value, (list, tuple)):

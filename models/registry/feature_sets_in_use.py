@@ -1,4 +1,4 @@
-"""The feature sets of versions: what is computed for them, wherever it is computed again."""
+"""Feature sets of the model versions in rollouts, wherever features are computed again."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ log = logging.getLogger(__name__)
 
 
 def feature_set_for(card: Card, known: FeatureSet) -> FeatureSet:
-    """The set that the version of `card` was trained on: `known`, the settings', or what the card defines.
+    """Return the feature set that the version of `card` was trained on.
 
-    A definition may use the indicators of the user's own that `known` does. Raises
-    `FeatureSetMismatchError` where the card has none, or it means something else here than in training.
+    It is `known`, the settings' feature set, or the one that the card defines. A definition may use the
+    user's own indicators that `known` has. Raises `FeatureSetMismatchError` where the card has no definition,
+    or the definition has another hash here than in training.
     """
     if card.feature_set == known.hash:
         return known
@@ -30,46 +31,47 @@ def feature_set_for(card: Card, known: FeatureSet) -> FeatureSet:
             "train it again"
         )
     try:
-        found = known.having(card.definition["set"], card.definition["formulas"])
+        defined = known.having(card.definition["set"], card.definition["formulas"])
     except AlphaloopError as error:
         raise FeatureSetMismatchError(
             f"{short}, of which something is not to be had here: {error}; name its files in features.files"
         ) from error
-    if found.hash != card.feature_set:
+    if defined.hash != card.feature_set:
         raise FeatureSetMismatchError(
-            f"{short}, and what its card defines is {found.hash[:12]} here: an indicator has come to mean "
+            f"{short}, and what its card defines is {defined.hash[:12]} here: an indicator has come to mean "
             "something else; train it again"
         )
-    return found
+    return defined
 
 
 class SetsInUse:
-    """What the versions in rollouts are scored on, asked for as often as rollouts may have changed.
+    """The feature sets and symbols that the versions in rollouts need.
 
-    Each answer is feature sets, and the symbols of each: `symbols`, but where a set has ranks, then the
-    version's universe. A version that is not known enough, or of whose universe some has no bars here, is
-    left out, and the log says so once; one of another market, of whose universe nothing is here, is no
-    affair of whoever asks. Where a rollout document cannot be read, that model's last one counts.
+    Call it as often as rollouts may have changed. Each result is a list of feature sets with their symbols:
+    the given `symbols`, or the version's universe if the set ranks symbols. Versions whose card cannot be
+    used, or whose universe has symbols without bars here, are left out and logged once. Versions whose
+    universe has no symbol in `symbols` belong to another market and are ignored silently. Where a rollout
+    document cannot be read, the last one of that model counts.
     """
 
     def __init__(self, registry: Registry, known: FeatureSet, symbols: tuple[str, ...]) -> None:
         self._registry, self._known, self._symbols = registry, known, symbols
-        # Neither a version's card nor what it takes ever changes.
+        # Cached for good, because the card and the inputs of a version never change.
         self._needs: dict[tuple[str, str], Further | None] = {}
         self._documents: dict[str, RolloutDocument] = {}
-        self._told: dict[str, str] = {}
+        self._logged: dict[str, str] = {}
 
     def __call__(self) -> list[Further]:
-        """As they are now; raises as `Registry.rollouts` does."""
-        found: dict[tuple[str, tuple[str, ...]], FeatureSet] = {}
+        """Return the current feature sets and their symbols; errors are those of `Registry.rollouts`."""
+        needed: dict[tuple[str, tuple[str, ...]], FeatureSet] = {}
         for document in self._read():
             versions = (document.champion, document.challenger, document.baseline)
             for version in filter(None, dict.fromkeys(versions)):
-                need = self._of(document.model, version)
+                need = self._cached_inputs(document.model, version)
                 if need is not None:
                     features, universe = need
-                    found[features.hash, universe] = features
-        return [(features, universe) for (_, universe), features in found.items()]
+                    needed[features.hash, universe] = features
+        return [(features, universe) for (_, universe), features in needed.items()]
 
     def _read(self) -> Iterable[RolloutDocument]:
         stored = self._registry.rollouts()
@@ -78,28 +80,28 @@ class SetsInUse:
             if isinstance(document, RolloutDocument):
                 self._documents[model] = document
             else:
-                self._tell(f"'{model}'", f"the features that '{model}' needs cannot be told: {document}")
+                self._log_once(f"'{model}'", f"the features that '{model}' needs cannot be told: {document}")
         return self._documents.values()
 
-    def _of(self, model: str, version: str) -> Further | None:
-        """What one version is scored on; None where it gets nothing."""
+    def _cached_inputs(self, model: str, version: str) -> Further | None:
+        """Return the inputs of one version; None where it gets no features."""
         key = model, version
         if key not in self._needs:
             try:
-                self._needs[key] = self._asked(self._registry.card(model, version))
+                self._needs[key] = self._inputs_of(self._registry.card(model, version))
             except AlphaloopError as error:
-                who = f"version {version} of '{model}'"
-                self._tell(who, f"{who} gets no features: {error}")
+                subject = f"version {version} of '{model}'"
+                self._log_once(subject, f"{subject} gets no features: {error}")
                 return None
         return self._needs[key]
 
-    def _tell(self, who: str, what: str) -> None:
-        """Once, until it is something else."""
-        if self._told.get(who) != what:
-            self._told[who] = what
-            log.warning("%s", what)
+    def _log_once(self, subject: str, message: str) -> None:
+        """Log `message` about `subject` once, until it changes."""
+        if self._logged.get(subject) != message:
+            self._logged[subject] = message
+            log.warning("%s", message)
 
-    def _asked(self, card: Card) -> Further | None:
+    def _inputs_of(self, card: Card) -> Further | None:
         if card.universe and set(card.universe).isdisjoint(self._symbols):
             return None
         features = feature_set_for(card, self._known)
@@ -107,7 +109,7 @@ class SetsInUse:
 
 
 def _universe(card: Card, features: FeatureSet, symbols: tuple[str, ...]) -> tuple[str, ...]:
-    """What the features are computed over; raises `DataError` where there are no bars of some of it."""
+    """Return the symbols to compute features over; raise `DataError` if some have no bars."""
     ranked = features.graph.cross and card.universe
     if not ranked or set(card.universe) == set(symbols):
         return symbols

@@ -1,4 +1,4 @@
-"""The registry's database: MLflow's tables in one SQLite file, opened whole or not at all, and its locks."""
+"""The registry's database: MLflow's tables in one SQLite file, and its file locks."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from alphaloop.errors import AlphaloopError, DamagedStoreError, VendorError
 from alphaloop.runtime.processes import silence_telemetry
 
 DAMAGE = ("malformed", "not a database", "no such table", "no such column", "disk I/O error")
-"""What SQLite says of a database that cannot be read."""
+"""Texts in SQLite's messages about a database that cannot be read."""
 
 
 def check_database(database: Path) -> None:
-    """Raise `DamagedStoreError` unless SQLite finds the file whole; it is opened for reading only."""
+    """Raise `DamagedStoreError` unless SQLite finds the file intact; it is opened read-only."""
     try:
         connection = sqlite3.connect(f"{database.as_uri()}?mode=ro", uri=True, timeout=30)
         try:
@@ -32,9 +32,10 @@ def check_database(database: Path) -> None:
 
 
 def open_database(database: Path) -> Any:
-    """MLflow's client of it; made where there is none. Whoever calls holds the lock on opening.
+    """Open MLflow's client on the database, which is created if missing.
 
-    Raises `DamagedStoreError` for a file that cannot be read, `VendorError` for any other failure.
+    The caller holds the lock on opening. Raises `DamagedStoreError` for a file that cannot be read,
+    `VendorError` for any other failure.
     """
     if database.exists():
         check_database(database)
@@ -51,14 +52,14 @@ def open_database(database: Path) -> Any:
 
 
 def translate(database: Path, error: Exception) -> AlphaloopError:
-    """A vendor's error as ours: damage where the database cannot be read, else a failure of the vendor."""
+    """Translate a vendor's error: damage where the database cannot be read, else a vendor failure."""
     if any(mark in str(error) for mark in DAMAGE):
         return damaged(database, str(error))
     return VendorError(f"MLflow failed on {database}: {_first_line(str(error))}")
 
 
 def damaged(database: Path, problem: str) -> DamagedStoreError:
-    """The error for a database that cannot be read, with the way out."""
+    """Make the error for a database that cannot be read, with the way out."""
     return DamagedStoreError(
         f"the registry {database} cannot be read: {_first_line(problem)}; restore it from a copy, or move "
         f"{database.parent} away and register the models again"
@@ -67,7 +68,7 @@ def damaged(database: Path, problem: str) -> DamagedStoreError:
 
 @contextmanager
 def file_lock(path: Path) -> Iterator[None]:
-    """Hold the lock on `path` alone among all threads and processes of this machine."""
+    """Hold an exclusive lock on `path` among all threads and processes of this machine."""
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(path, os.O_CREAT | os.O_RDWR, 0o644)
     try:
@@ -94,14 +95,17 @@ def _connect(database: Path) -> Any:
 
     uri = f"sqlite:///{database}"
     client = MlflowClient(tracking_uri=uri, registry_uri=uri)
-    # Both stores are opened now, under the lock, where they may still migrate their tables.
+    # Both stores open now, under the lock, because opening may migrate their tables.
     client.search_experiments(max_results=1)
     client.search_registered_models(max_results=1)
     return client
 
 
 def _create(database: Path) -> None:
-    """Make the tables in a file beside it and rename: a killed first start leaves nothing half-made."""
+    """Create the database in a file beside it, then rename that.
+
+    A start that is killed leaves no incomplete database.
+    """
     unfinished = database.with_name(f".creating-{os.getpid()}.db")
     unfinished.unlink(missing_ok=True)
     _connect(unfinished)

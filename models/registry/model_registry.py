@@ -1,11 +1,11 @@
-"""The registry of model versions: the only door to MLflow.
+"""The registry of model versions, and the only module that calls MLflow's client.
 
-MLflow keeps its tables in one SQLite file under the registry's folder, and the ONNX files and cards
-beside it; any MLflow client can read both. The rollout document of a model is a tag on the
-registered model. MLflow has no compare-and-swap, so writers take a file lock.
+MLflow keeps its tables in one SQLite file under the registry's folder, and the ONNX files and cards beside
+it; any MLflow client can read both. The rollout document of a model is a tag on the registered model. MLflow
+has no compare-and-swap, so writers take a file lock.
 
-Artifacts are read by their place under the folder, never by the absolute path that MLflow recorded,
-so a registry may be copied or mounted elsewhere.
+Artifacts are read by their path under the folder, never by the absolute path that MLflow recorded, so that a
+registry may be copied or mounted elsewhere.
 """
 
 from __future__ import annotations
@@ -33,11 +33,23 @@ CHAMPION, CHALLENGER = "champion", "challenger"
 
 
 class Registry:
-    """Model versions and rollout documents under `folder`; may be used from many processes at once.
+    """Model versions and rollout documents in a folder, shared by several processes.
 
-    Nothing is opened or made before the first call. Raises `DamagedStoreError` where what is stored
-    cannot be read or does not have the hash it was stored with, and `UnknownNameError` for a model
-    or version that does not exist.
+    Nothing is opened or created before the first call.
+
+    Parameters
+    ----------
+    folder : Path
+        Folder of the registry.
+
+    Raises
+    ------
+    DamagedStoreError
+        From every method, where stored data cannot be read or has another hash than when it was stored.
+    UnknownNameError
+        From every method, for a model or version that does not exist.
+    VendorError
+        From every method, where MLflow fails.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -48,7 +60,7 @@ class Registry:
         self._opening = threading.Lock()
 
     def __reduce__(self) -> tuple[type[Registry], tuple[Path]]:
-        # Another process opens the database itself: connections do not travel.
+        # Another process opens the database itself, because connections cannot be pickled.
         return Registry, (self.folder,)
 
     @property
@@ -59,8 +71,8 @@ class Registry:
     def register(self, model: str, onnx: bytes, card: Card) -> str:
         """Store a model version and return its number.
 
-        The version appears only once file and card are complete. Raises `InputError` if the card's
-        digest is not that of `onnx`.
+        The version appears only once file and card are complete. Raises `InputError` if the card's digest is
+        not that of `onnx`.
         """
         digest = hashlib.sha256(onnx).hexdigest()
         if card.digest != digest:
@@ -82,19 +94,19 @@ class Registry:
         return str(version.version)
 
     def models(self) -> list[str]:
-        """The names of all registered models, sorted."""
+        """List the names of all registered models, sorted."""
         with self._vendor() as client:
-            return sorted(found.name for found in _all_registered(client))
+            return sorted(registered.name for registered in _all_registered(client))
 
     def versions(self, model: str) -> list[str]:
-        """The versions of `model`, oldest first."""
+        """List the versions of `model`, oldest first."""
         with self._vendor() as client:
             self._registered(client, model)
-            found = client.search_model_versions(f"name='{model}'")
-        return sorted((str(one.version) for one in found), key=int)
+            stored = client.search_model_versions(f"name='{model}'")
+        return sorted((str(one.version) for one in stored), key=int)
 
     def card(self, model: str, version: str) -> Card:
-        """The card of a version, checked against the hash that it was stored with."""
+        """Return the card of a version, checked against the hash that it was stored with."""
         stored = self._version(model, version)
         text = self._read(stored.run_id, CARD_FILE)
         expected = stored.tags.get(CARD_DIGEST_TAG)
@@ -106,7 +118,7 @@ class Registry:
         return Card.from_json(text.decode())
 
     def onnx(self, model: str, version: str) -> bytes:
-        """The ONNX file of a version, checked against the digest on its card."""
+        """Return the ONNX file of a version, checked against the digest on its card."""
         card = self.card(model, version)
         content = self._read(self._version(model, version).run_id, ONNX_FILE)
         digest = hashlib.sha256(content).hexdigest()
@@ -118,33 +130,36 @@ class Registry:
         return content
 
     def sign(self, model: str, version: str, signature: str) -> None:
-        """Keep the `signature` (hex) of a version's digest; serving may require one."""
+        """Store the `signature` (hex) of a version's digest, which serving may require."""
         self._version(model, version)
         with self._vendor() as client, self._lock():
             client.set_model_version_tag(model, version, SIGNATURE_TAG, signature)
 
     def signature(self, model: str, version: str) -> str | None:
-        """The signature of a version in hex; None for one that was not signed."""
+        """Return the signature of a version in hex; None if it was not signed."""
         signature: str | None = self._version(model, version).tags.get(SIGNATURE_TAG)
         return signature
 
     def rollout(self, model: str) -> RolloutDocument | None:
-        """The rollout document of `model`; None before the first one was written."""
+        """Return the rollout document of `model`; None before the first one was written."""
         with self._vendor() as client:
             text = self._registered(client, model).tags.get(ROLLOUT_TAG)
         return None if text is None else RolloutDocument.from_json(text)
 
     def rollouts(self) -> dict[str, RolloutDocument | DamagedStoreError]:
-        """The rollout document of each model that has one; in its place why it cannot be read, if so."""
+        """Return the rollout document of each model, or the error of reading it.
+
+        Models without a document are left out.
+        """
         with self._vendor() as client:
-            found = {one.name: one.tags.get(ROLLOUT_TAG) for one in _all_registered(client)}
-        return {model: _parsed(text) for model, text in sorted(found.items()) if text is not None}
+            documents = {one.name: one.tags.get(ROLLOUT_TAG) for one in _all_registered(client)}
+        return {model: _parsed(text) for model, text in sorted(documents.items()) if text is not None}
 
     def write_rollout(self, document: RolloutDocument, expected_generation: int | None) -> None:
         """Replace the document whose generation is `expected_generation` (None: there is none yet).
 
-        Raises `RolloutConflictError` if another generation is stored, or if that of `document` does
-        not follow it. The aliases `champion` and `challenger` are derived from the document.
+        Raises `RolloutConflictError` if another generation is stored, or if that of `document` does not
+        follow it. The aliases `champion` and `challenger` are derived from the document.
         """
         with self._lock():
             stored = self.rollout(document.model)
@@ -166,7 +181,10 @@ class Registry:
                 self._derive_aliases(client, document)
 
     def derive_aliases(self, model: str) -> None:
-        """Derive the aliases of `model` from its document anew: its writer may have died before it did."""
+        """Derive the aliases of `model` from its document again.
+
+        The document's writer may have died before it did so.
+        """
         with self._lock():
             document = self.rollout(model)
             if document is not None:
@@ -189,7 +207,7 @@ class Registry:
         except MlflowException as error:
             if error.error_code not in _ABSENT:
                 raise
-            known = [found.name for found in client.search_registered_models()]
+            known = [registered.name for registered in client.search_registered_models()]
             raise UnknownNameError("model", model, known, where="the registry") from error
 
     def _version(self, model: str, version: str) -> Any:
@@ -207,15 +225,15 @@ class Registry:
                 raise UnknownNameError("version", str(version), self.versions(model), where=model) from error
 
     def _ensure_model(self, client: Any, model: str) -> None:
-        if model not in {found.name for found in _all_registered(client)}:
+        if model not in {registered.name for registered in _all_registered(client)}:
             client.create_registered_model(model)
 
     def _experiment(self, client: Any) -> str:
         # An experiment is bound to its artifact folder: a registry that was moved gets a new one.
         name = f"alphaloop {self.artifacts}"
-        found = client.get_experiment_by_name(name)
-        if found is not None:
-            return str(found.experiment_id)
+        experiment = client.get_experiment_by_name(name)
+        if experiment is not None:
+            return str(experiment.experiment_id)
         return str(client.create_experiment(name, artifact_location=self.artifacts.as_uri()))
 
     def _model_folder(self, run: str) -> Path:
@@ -230,7 +248,7 @@ class Registry:
 
     @contextmanager
     def _vendor(self) -> Iterator[Any]:
-        """The MLflow client, with its errors translated."""
+        """Provide the MLflow client, with its errors translated."""
         client = self._client()
         from mlflow.exceptions import MlflowException
         from sqlalchemy.exc import SQLAlchemyError
@@ -256,7 +274,10 @@ _ABSENT = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE", "NOT_FOUND")
 
 
 def _write_model(folder: Path, content: bytes, card: Card) -> None:
-    """An MLflow model folder of the ONNX flavour, with exactly our bytes, and the card."""
+    """Write an MLflow model folder of the ONNX flavour, and the card.
+
+    The ONNX file keeps exactly our bytes, of which the card has the digest.
+    """
     import mlflow.onnx
     import onnx
 
@@ -268,7 +289,7 @@ def _write_model(folder: Path, content: bytes, card: Card) -> None:
 
 
 def _all_registered(client: Any) -> Iterator[Any]:
-    """Every registered model: MLflow gives them page by page."""
+    """Yield every registered model, page by page."""
     token = None
     while True:
         page = client.search_registered_models(page_token=token)

@@ -1,4 +1,4 @@
-"""Which revision of the code this is."""
+"""The revision of alphaloop's code."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ DISTRIBUTION = "alphaloop"
 
 
 def code_revision() -> str:
-    """The commit of the checkout, with `-dirty` where it was changed; else the version installed."""
+    """Return the commit of the checkout, with `-dirty` if changed, else the installed version."""
     root = Path(__file__).resolve().parents[2]
     git = shutil.which("git")
     if git is not None and (root / ".git").exists():

@@ -1,4 +1,4 @@
-"""A drill: a leak put in on purpose, to see it found by what it does and not by being known."""
+"""Leakage drill: features from the future, to test that leakage is found by its effects."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from features.compute.batch import FeatureFrame
 
 
 def leaked(frame: FeatureFrame, bars: int) -> FeatureFrame:
-    """`frame` with the features that are known only `bars` bars later; NaN in the last `bars` rows.
+    """Shift features `bars` bars into the past, so that they leak the future.
 
-    Whatever is trained and evaluated on it has seen what it foretells: its card looks splendid, since
-    the evaluation suffers from the same leak, and its live scores are worth nothing. Raises
-    `ValueError` for a negative number of bars.
+    The last `bars` rows are NaN. A model that is trained and evaluated on the result has seen the outcomes:
+    its card looks splendid, because the evaluation has the same leak, and its live scores are worthless.
+    Raises `ValueError` for a negative number of bars.
     """
     if bars < 0:
         raise ValueError(f"a leak of {bars} bars would look into the past; give a positive number")

@@ -1,7 +1,7 @@
 """Training: from bars and features to a registered model version, in one call.
 
-Tune, evaluate by walk-forward, fit on everything, export, compare, judge, register. A refused model is
-registered as well, with its refusal on the card: what was tried is part of the record.
+The steps are: tune, evaluate by walk-forward, fit on everything, export, compare, judge, register. A refused
+model is registered too, with its refusal on the card, because every trial is part of the record.
 """
 
 from __future__ import annotations
@@ -39,7 +39,17 @@ COMPARED_BARS = 256
 
 @dataclass(frozen=True, slots=True)
 class TrainedModel:
-    """The outcome of a training: the registered version, its card and its evaluation."""
+    """The result of a training.
+
+    Parameters
+    ----------
+    version : str
+        Number of the registered version.
+    card : Card
+        Its card.
+    evaluation : Evaluation
+        Its walk-forward evaluation.
+    """
 
     version: str
     card: Card
@@ -48,7 +58,7 @@ class TrainedModel:
 
 @dataclass(frozen=True, slots=True)
 class _Origin:
-    """Where a model comes from, for its card."""
+    """The origin of a model, for its card."""
 
     model: str
     snapshot: str
@@ -74,13 +84,54 @@ def train(
     parameters: Parameters | None = None,
     on_progress: Callable[[str], None] | None = None,
 ) -> TrainedModel:
-    """Train a model of `family_name` on `bars` and their features, and register it under `model`.
+    """Train a model and register it, whether or not it passes the gate.
 
-    `parameters`, where given, replace the family's defaults and are not tuned; `trials` then says out of
-    how many they were chosen. `champion` is the card that has to be beaten. `leak` is a drill
-    (`models.training.leakage_drill`): everything here sees features from that many bars ahead. Raises
-    `UnknownNameError` for a family or parameter, and `DataError` where bars, features and settings do
-    not fit.
+    Parameters
+    ----------
+    family_name : str
+        Model family.
+    bars : BarPanel
+        Bars to train on.
+    frame : FeatureFrame
+        Features of the same bars, float32 `[timestamps, symbols, features]`.
+    snapshot : str
+        Identifier of the data, for the card.
+    registry : Registry
+        Registry in which the version is stored.
+    settings : Settings
+        Settings; `training`, `trading` and `features` are used.
+    model : str
+        Name under which the version is registered.
+    trials : int
+        Number of tuning trials; with `parameters`, the number of attempts among which they were chosen.
+    clock : Clock
+        Source of the time on the card.
+    pipeline_run : str, optional
+        Pipeline run, for the card.
+    leak : int
+        Bars by which features leak the future, for a drill (`models.training.leakage_drill`).
+    champion : Card, optional
+        Card of the champion to beat.
+    parameters : mapping of str to object, optional
+        Parameters that replace the family's defaults and are not tuned.
+    on_progress : callable, optional
+        Called with a line of text at each step.
+
+    Returns
+    -------
+    TrainedModel
+        Version, card and evaluation.
+
+    Raises
+    ------
+    UnknownNameError
+        For a family or parameter that does not exist.
+    DataError
+        Where bars and features do not match, or are too few for the folds.
+    InputError
+        Where the family looks back further than `features.window`.
+    VendorError
+        Where tuning or the registry fails.
     """
     family = families.find(family_name)
     _require_fit(family, bars, frame, settings)
@@ -121,7 +172,7 @@ def train(
 
 
 def _silent(_: str) -> None:
-    """Tell nobody."""
+    """Ignore a progress message."""
 
 
 def _require_fit(family: Family, bars: BarPanel, frame: FeatureFrame, settings: Settings) -> None:
@@ -146,10 +197,13 @@ def _tune(
     parameters: Parameters | None,
     report: Callable[[str], None],
 ) -> Tuned:
-    """Parameters found on what lies before the first test, so that no test has chosen them."""
-    given = complete_parameters(family, parameters)
+    """Tune parameters on the bars before the first test.
+
+    So no test influences the choice.
+    """
+    completed = complete_parameters(family, parameters)
     if parameters is not None:
-        return Tuned(given, float("nan"), trials)
+        return Tuned(completed, float("nan"), trials)
     first = policy.walk_forward(dataset.frame.timestamps)[0]
     if trials and family.search_space():
         report(f"tuning: {trials} trials")
@@ -201,7 +255,7 @@ def _card(
 
 
 def _learned(dataset: Dataset, lookback: int) -> tuple[str, str]:
-    """ISO timestamps of the first and last bar that was learned from."""
+    """Return the ISO timestamps of the first and last bar that the model learned from."""
     bars = np.arange(dataset.rows.start, dataset.rows.stop)
     usable = complete_windows(dataset.frame.values, bars, lookback) & np.isfinite(dataset.labels[bars])
     learned = bars[usable.any(axis=1)]

@@ -1,4 +1,7 @@
-"""Tuning: parameters by Ray Tune and Optuna, on the training part alone. The only door to Ray Tune."""
+"""Tuning by Ray Tune and Optuna, on the training part alone.
+
+This is the only module that imports Ray Tune.
+"""
 
 from __future__ import annotations
 
@@ -23,16 +26,32 @@ from models.evaluation.walk_forward import score
 from models.family import Choice, Domain, Family, IntRange, LogUniform, Parameters, Uniform
 
 OBJECT_STORE_BYTES = 150 * 1024**2
+"""Memory of the object store of a local Ray."""
 TIME_LIMIT_SECONDS = 900
+"""Time allowed for all trials of a tuning."""
 METRIC = "ic"
+"""Name of the metric that Ray Tune maximises."""
 
 SHORT_FOLDER = "/tmp"  # noqa: S108 — a private folder is made in it
-"""Where Ray's files go: the path of a Unix socket ends after 107 characters."""
+"""Folder of Ray's files.
+
+It is short because the path of a Unix socket ends after 107 characters.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Tuned:
-    """The parameters found, their mean IC on the validation part (NaN without trials), and the trials."""
+    """The result of a tuning.
+
+    Parameters
+    ----------
+    parameters : dict of str to object
+        Best parameters.
+    score : float
+        Their mean IC on the validation part; NaN without trials.
+    trials : int
+        Number of trials.
+    """
 
     parameters: dict[str, Any]
     score: float
@@ -48,13 +67,38 @@ def tune(
     *,
     on_progress: Callable[[str], None] | None = None,
 ) -> Tuned:
-    """The best of `trials` sets of parameters on the last part of the dataset's rows.
+    """Search the best of `trials` sets of parameters.
 
-    Everything after `dataset.rows` is cut off first. Trials run one after the other, because what
-    Optuna suggests next depends on what came back: so the same seed finds the same parameters. The
-    first trial is the family's defaults. Without trials, or without a search space, no Ray is
-    started. Uses the Ray of this process if there is one, else starts one and stops it. Raises
-    `VendorError` where a trial fails.
+    They are compared on the last part of the dataset's rows; everything after `dataset.rows` is removed
+    first. Trials run one after the other, because Optuna's next suggestion depends on the earlier results: so
+    the same seed finds the same parameters. The first trial uses the family's defaults. Ray is not started
+    without trials or without a search space. An existing Ray of this process is used; otherwise one is
+    started and stopped.
+
+    Parameters
+    ----------
+    family : Family
+        Model family.
+    dataset : Dataset
+        Features and labels, with the rows to tune on.
+    trials : int
+        Number of parameter sets to try.
+    seed : int
+        Seed of the search and of every fit.
+    storage : Path
+        Folder of Ray Tune's results.
+    on_progress : callable, optional
+        Called with a line of text after each trial.
+
+    Returns
+    -------
+    Tuned
+        Best parameters, completed by the family's defaults.
+
+    Raises
+    ------
+    VendorError
+        Where a trial fails, or not all trials end in time.
     """
     defaults = family.default_parameters()
     if trials == 0 or not family.search_space():
@@ -62,12 +106,15 @@ def tune(
     storage = storage.resolve()
     storage.mkdir(parents=True, exist_ok=True)
     with _local_ray():
-        best, found = _search(family, _until(dataset), trials, seed, storage, on_progress)
-    return Tuned(defaults | best, found, trials)
+        best, best_ic = _search(family, _until(dataset), trials, seed, storage, on_progress)
+    return Tuned(defaults | best, best_ic, trials)
 
 
 def validation_ic(family: Family, dataset: Dataset, parameters: Parameters, seed: int) -> float:
-    """Mean IC on the last part of the dataset's rows of a model fitted on the purged first part."""
+    """Return the mean IC on a validation part after a purged fit.
+
+    The validation part is the last part of the dataset's rows; the fit is on the bars before it.
+    """
     fold = splits.validation(dataset.rows, dataset.horizon)
     fitted = family.fit(dataset.only(fold.train), parameters, seed)
     scores = score(family, fitted, dataset.frame, fold.test)
@@ -78,7 +125,7 @@ def validation_ic(family: Family, dataset: Dataset, parameters: Parameters, seed
 
 
 def _until(dataset: Dataset) -> Dataset:
-    """The dataset without the bars after its rows: a trial cannot see what it is not sent."""
+    """Remove the bars after the dataset's rows, so that no trial can see them."""
     stop = dataset.rows.stop
     frame = replace(
         dataset.frame, timestamps=dataset.frame.timestamps[:stop], values=dataset.frame.values[:stop]
@@ -110,7 +157,7 @@ def _search(
             mode="max",
             num_samples=trials,
             max_concurrent_trials=1,
-            # A worker that has loaded the training library is kept for the next trial.
+            # The next trial uses the same worker, which has loaded the training library already.
             reuse_actors=True,
             search_alg=OptunaSearch(seed=seed, points_to_evaluate=[defaults]),
             time_budget_s=TIME_LIMIT_SECONDS,
@@ -149,7 +196,7 @@ def _best(tuner: Any, family: Family, trials: int) -> tuple[dict[str, Any], floa
 
 
 def _trial(config: dict[str, Any], family: Family, dataset: Dataset, seed: int) -> None:
-    """One trial, in a worker of Ray."""
+    """Run one trial in a worker of Ray."""
     from ray import tune as ray_tune
 
     ray_tune.report({METRIC: validation_ic(family, dataset, family.default_parameters() | config, seed)})
@@ -159,7 +206,7 @@ def _reporter(on_progress: Callable[[str], None], trials: int) -> Any:
     from ray.tune import Callback
 
     class Reporter(Callback):
-        """Tells of each finished trial."""
+        """A callback that reports each finished trial."""
 
         def __init__(self) -> None:
             self.finished = 0
@@ -170,7 +217,7 @@ def _reporter(on_progress: Callable[[str], None], trials: int) -> Any:
             on_progress(f"trial {self.finished} of {total}: validation IC {value:.4f}")
 
         def __reduce__(self) -> tuple[type[Callback], tuple[()]]:
-            # Tune stores its callbacks with the search; whom to tell is this process's business alone.
+            # Tune stores its callbacks with the search, but `on_progress` only exists in this process.
             return Callback, ()
 
     total = trials
@@ -193,14 +240,17 @@ def _domain(domain: Domain) -> Any:
 
 @contextmanager
 def _local_ray() -> Iterator[None]:
-    """The Ray of this process, or one of our own that is gone afterwards with all its files."""
+    """Use the Ray of this process, or start a temporary one.
+
+    A temporary Ray is removed afterwards with all its files.
+    """
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
-    # Ray's own default for a new cluster, said outright so that it need not warn of it.
+    # Ray's own default for a new cluster, set explicitly because Ray warns otherwise.
     os.environ.setdefault("RAY_AUTH_MODE", "token")
     # Tune would turn Ctrl-C into an early, successful end.
     os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")
-    # Its loggers write files that nobody reads, and one of them imports TensorBoard for two seconds.
+    # Tune's loggers write files that nobody reads, and one of them imports TensorBoard for two seconds.
     os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
     import ray
 

@@ -1,4 +1,4 @@
-"""The families that there are: every module below `models.zoo` that defines `FAMILY`."""
+"""The registry of families: every module below `models.zoo` that defines `FAMILY`."""
 
 from __future__ import annotations
 
@@ -11,12 +11,44 @@ GROUP = "alphaloop.families"
 
 
 def names() -> list[str]:
-    """The names of all families, sorted."""
+    """List the names of all families, sorted.
+
+    Returns
+    -------
+    list of str
+        The names.
+
+    Examples
+    --------
+    >>> "momentum" in names()
+    True
+    """
     return sorted(_discover())
 
 
 def find(name: str) -> Family:
-    """The family called `name`; raises `UnknownNameError` with those that there are."""
+    """Return the family called `name`.
+
+    Parameters
+    ----------
+    name : str
+        Name of the family, as `lightgbm`.
+
+    Returns
+    -------
+    Family
+        The family.
+
+    Raises
+    ------
+    UnknownNameError
+        For a name that no family has; the message lists the known names.
+
+    Examples
+    --------
+    >>> find("momentum").lookback
+    1
+    """
     families = _discover()
     if name not in families:
         raise UnknownNameError("model family", name, families)

@@ -105,7 +105,7 @@ def test_what_a_crash_left_is_gone_on_from_and_anchored_by_nobody(home):
     home.anchors.write_text("".join(lines[:-1]))
     assert home.report().ok
     with home.open() as journal, journal.writer("trading") as writer:
-        assert [one.seq for one in AnchorFile(home.anchors).of("trading").demanded] == [0, 2, 4]
+        assert [one.seq for one in AnchorFile(home.anchors).of("trading").required] == [0, 2, 4]
         assert writer.append("fill", {}).seq == 7
     assert home.report().ok
     home.sql("DELETE FROM records WHERE seq = 7")

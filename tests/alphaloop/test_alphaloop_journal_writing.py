@@ -367,7 +367,7 @@ def test_a_kill_around_the_commit_leaves_whole_batches(tmp_path, clock, moment, 
     clock.advance(MOMENT + timedelta(days=10_000))
     with Journal(tmp_path / "journal.db", tmp_path / "anchors.jsonl", clock) as journal:
         assert journal.writer("trading").append("a", {}).seq == records + 1
-    demanded = [one.seq for one in AnchorFile(tmp_path / "anchors.jsonl").of("trading").demanded]
+    demanded = [one.seq for one in AnchorFile(tmp_path / "anchors.jsonl").of("trading").required]
     assert demanded == [0, 40, 80, records + 1]
     assert verify(tmp_path / "journal.db", tmp_path / "anchors.jsonl")[0].ok
 

@@ -75,7 +75,7 @@ class SlowBroker:
                 self.taken.append(order.client_order_id)
                 self._left[order.client_order_id] = (order, order.quantity)
 
-    def follow(self, action: Entitled) -> None:
+    def apply_action(self, action: Entitled) -> None:
         kept = {order.client_order_id: (order, order.quantity) for order in action.orders}
         for name, (order, _) in list(self._left.items()):
             if order.symbol == action.symbol:

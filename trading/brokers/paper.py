@@ -1,4 +1,4 @@
-"""The paper broker: fills every order whole at the next obtainable price, and keeps its own account."""
+"""The paper broker, which simulates fills and keeps its own account."""
 
 from __future__ import annotations
 
@@ -16,10 +16,16 @@ from trading.execution.corporate_actions import Entitled
 
 
 class PaperBroker:
-    """Fills at the open of the next bar, else at its close; without a price, or at a disputed one, it waits.
+    """A simulated broker that fills whole orders at the next obtainable price.
 
-    `cash` (what the account paid and received) and `positions` are kept apart from the engine's books,
-    so that the two can be reconciled.
+    That is the next bar's open, else its close. An order without a price, or with a disputed one, stays open.
+    `cash` (the sum of the account's payments) and `positions` are kept separate from the engine's books, so
+    that the two can be reconciled.
+
+    Parameters
+    ----------
+    costs : CostModel
+        Costs of each fill.
     """
 
     def __init__(self, costs: CostModel) -> None:
@@ -30,17 +36,17 @@ class PaperBroker:
         self._open: dict[str, Order] = {}
 
     def submit(self, orders: Sequence[Order]) -> None:
-        """Take `orders`; one whose id is known is ignored."""
+        """Take `orders`; a known id is ignored."""
         for order in orders:
             if order.client_order_id not in self._known:
                 self._known.add(order.client_order_id)
                 self._open[order.client_order_id] = order
 
-    def follow(self, action: Entitled) -> None:
-        """Hold and pay what the books do, and replace the symbol's open orders by those in new units."""
+    def apply_action(self, action: Entitled) -> None:
+        """Book the corporate action as the engine does, and replace the symbol's open orders."""
         held = self.positions.get(action.symbol)
         if held:
-            self.positions[action.symbol] = held + action.growth
+            self.positions[action.symbol] = held + action.gained_units
             self.cash += sum(action.cash, Decimal(0))
         open_ids = [name for name, order in self._open.items() if order.symbol == action.symbol]
         left = {order.client_order_id: order for order in action.orders}
@@ -51,7 +57,7 @@ class PaperBroker:
                 del self._open[name]
 
     def on_bar(self, bars: Slice) -> list[Fill]:
-        """Fill what was decided before this bar and has a price in it."""
+        """Fill the orders that were decided before this bar and have a price in it."""
         if not self._open:
             return []
         prices = dict(zip(bars.symbols, obtainable(bars).tolist(), strict=True))

@@ -1,4 +1,4 @@
-"""Execution: sleeves' changes netted to orders, and fills allocated back.
+"""Execution: net the sleeves' changes to orders, and allocate fills back to sleeves.
 
-Books follow corporate actions here. No order is sent here: that is the broker's.
+Sleeve books, and the corporate actions that they follow, live here. Orders are sent by brokers only.
 """

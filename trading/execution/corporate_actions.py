@@ -1,4 +1,4 @@
-"""Corporate actions in the books: new quantities, money and open changes of every sleeve."""
+"""Corporate actions in the books: quantities, cash and open changes of every sleeve."""
 
 from __future__ import annotations
 
@@ -15,16 +15,19 @@ from trading.execution.netting import LOT, ZERO
 from trading.execution.sleeves import Sleeves, Working
 
 MONEY = Decimal("1e-8")
-"""The step in which entitlements are paid: fine enough that no sleeve gains or loses by a split."""
+"""Smallest step in which entitlements are paid.
+
+It is fine enough that no sleeve gains or loses by a split.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Entitled:
-    """One corporate action as it is booked at the bar `as_of`; tuples are by sleeve.
+    """A corporate action as booked at the bar `as_of`; tuples are by sleeve.
 
-    `adjustment` is the factor that the books stand at afterwards, `payment` the money for each unit held
-    before, `held_before` the units of all sleeves before, `quantities` what is held afterwards, `cash` what
-    was paid (for a fraction of a lot too), and `open` what is left of the changes under way, in new units.
+    `adjustment` is the factor that the books are based on afterwards, `payment` the money for each unit held
+    before, `held_before` the units of all sleeves before, `quantities` the units afterwards, `cash` the money
+    paid (also for a fraction of a lot), and `open` the remaining open changes, in new units.
     """
 
     symbol: str
@@ -39,13 +42,13 @@ class Entitled:
     open: tuple[Working, ...]
 
     @property
-    def growth(self) -> Decimal:
-        """Units that all sleeves together hold more than before."""
+    def gained_units(self) -> Decimal:
+        """Units that all sleeves together gain."""
         return sum(self.quantities, ZERO) - self.held_before
 
     @property
     def orders(self) -> tuple[Order, ...]:
-        """The orders that stay open at the broker, in new units."""
+        """Orders that stay open at the broker, in new units."""
         return tuple(change.order for change in self.open if change.order is not None)
 
     @property
@@ -56,7 +59,7 @@ class Entitled:
         return f"{self.symbol} {' and '.join(parts)}"
 
     def to_body(self) -> dict[str, Any]:
-        """The body of a `corporate_action` record."""
+        """Return the body of a `corporate_action` record."""
         return {
             "symbol": self.symbol,
             "as_of": self.as_of.isoformat(),
@@ -75,10 +78,10 @@ class Entitled:
 def entitle(
     portfolio: Sleeves, due: Entitlement, price: Decimal, adjustment: float, as_of: datetime
 ) -> Entitled:
-    """The entitlement of every sleeve to `due`; nothing is booked yet.
+    """Compute every sleeve's entitlement to `due`, without booking it.
 
-    `price` is the last before the action. A fraction of a lot that a split leaves is paid in money at
-    that price, so that every sleeve is worth what it was.
+    `price` is the last before the action. A fraction of a lot that a split leaves is paid in money at that
+    price, so that the value of every sleeve stays the same.
     """
     index = portfolio.symbols.index(due.symbol)
     payment = booked(due.payment) if due.payment else ZERO
@@ -107,13 +110,16 @@ def entitle(
 
 
 def convert(change: Working, due: Entitlement) -> Working | None:
-    """Rest of `change` in the units after the action; None where that is less than a lot."""
+    """Convert the remainder of `change` to the units after the action.
+
+    None where it is less than a lot.
+    """
     wanted = [_lots(due.units(one)) for one in change.wanted] if due.is_split else change.wanted
     return in_new_units(change, wanted)
 
 
 def in_new_units(change: Working, wanted: Sequence[Decimal]) -> Working | None:
-    """`change` with other quantities `wanted`; None where nothing that can be traded is left of it."""
+    """Replace the quantities of `change` by `wanted`; None where nothing tradable remains."""
     net = sum(wanted, ZERO)
     if change.order is None:
         return Working(change.decision_id, change.symbol, tuple(wanted)) if any(wanted) and not net else None
@@ -124,7 +130,7 @@ def in_new_units(change: Working, wanted: Sequence[Decimal]) -> Working | None:
 
 
 def book(portfolio: Sleeves, entitled: Entitled) -> None:
-    """Book `entitled`: quantities, cash, and the changes that are waited for."""
+    """Book the quantities, cash and open changes of `entitled`."""
     index = portfolio.symbols.index(entitled.symbol)
     for one, quantity, paid in zip(portfolio.books, entitled.quantities, entitled.cash, strict=True):
         one.entitle(index, quantity, paid)
@@ -132,7 +138,7 @@ def book(portfolio: Sleeves, entitled: Entitled) -> None:
 
 
 def is_concerned(portfolio: Sleeves, symbol: str) -> bool:
-    """Some sleeve holds `symbol` or waits for it."""
+    """Test whether some sleeve holds `symbol` or has an open change in it."""
     index = portfolio.symbols.index(symbol)
     return symbol in portfolio.waiting or any(one.quantities[index] for one in portfolio.books)
 
@@ -142,7 +148,7 @@ def _replace_open(portfolio: Sleeves, symbol: str, changes: Sequence[Working]) -
         del portfolio.working[name]
     portfolio.crossing = [one for one in portfolio.crossing if one.symbol != symbol]
     for change in changes:
-        portfolio.expect(replace(change))  # a copy: fills count it down, and the record stays what it was
+        portfolio.expect(replace(change))  # a copy, because fills reduce it and the record must not change
 
 
 def _lots(quantity: Decimal) -> Decimal:

@@ -1,9 +1,9 @@
-"""Execution: from the changes that sleeves want to one order a symbol, and from its fills back.
+"""Netting: from the sleeves' changes to one order per symbol, and from its fills back.
 
-Every sleeve gets its own change at the one price the net order got. Where some buy and some sell, only
-the difference goes to the market, so the sleeves never meet each other there; fills, and their costs,
-are shared pro rata. Everything is exact: shares are rounded cumulatively, so they add up to the whole
-(Bresenham's way of spreading a remainder), and no share exceeds or turns against what was wanted.
+Every sleeve gets its own change at the one price of the net order. Where some sleeves buy and some sell, only
+the difference goes to the market, so that sleeves never trade against each other there; fills and their
+costs are allocated pro rata. Everything is exact: shares are rounded cumulatively, so that they add up to the
+whole (Bresenham's way of spreading a remainder), and no share exceeds or opposes the sleeve's change.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from alphaloop.errors import VendorError
 from alphaloop.orders import Fill
 
 LOT = Decimal("0.0001")
-"""The smallest quantity that is traded or booked."""
+"""Smallest quantity that is traded or booked."""
 
 ZERO = Decimal(0)
 
 
 @dataclass(frozen=True, slots=True)
 class Allocation:
-    """One execution shared out: signed `quantities` and `costs`, one a sleeve, adding up to the fill."""
+    """One execution allocated to sleeves: signed `quantities` and `costs`, which add up to the fill."""
 
     symbol: str
     price: Decimal
@@ -33,7 +33,7 @@ class Allocation:
 
 
 def share_quantity(filled: Decimal, wanted: Sequence[Decimal]) -> tuple[Decimal, ...]:
-    """`filled` (signed) spread over the sleeves' `wanted` (signed) changes, pro rata, to the lot.
+    """Allocate `filled` (signed) to the sleeves' `wanted` (signed) changes, pro rata, to the lot.
 
     The shares add up to `filled`; each has the sign of its sleeve's change and is no larger. Raises
     `VendorError` if more was filled than is wanted, or on the other side.
@@ -47,7 +47,10 @@ def share_quantity(filled: Decimal, wanted: Sequence[Decimal]) -> tuple[Decimal,
 
 
 def share_cost(cost: Decimal, quantities: Sequence[Decimal]) -> tuple[Decimal, ...]:
-    """`cost` spread over the sleeves by how much each traded, to the cent; the shares add up to it."""
+    """Allocate `cost` to the sleeves by traded quantity, to the cent.
+
+    The shares add up to `cost`.
+    """
     sizes = [abs(quantity) for quantity in quantities]
     if not any(sizes):
         return (cost, *[ZERO] * (len(sizes) - 1))
@@ -55,28 +58,28 @@ def share_cost(cost: Decimal, quantities: Sequence[Decimal]) -> tuple[Decimal, .
 
 
 def allocate(fill: Fill, wanted: Sequence[Decimal]) -> Allocation:
-    """Share `fill` out over what the sleeves still `wanted` of its order."""
+    """Allocate `fill` to the changes that the sleeves still have `wanted` in its order."""
     quantities = share_quantity(fill.signed_quantity, wanted)
     return Allocation(fill.symbol, fill.price, quantities, share_cost(fill.cost, quantities))
 
 
 def subtract(wanted: Sequence[Decimal], got: Sequence[Decimal]) -> tuple[Decimal, ...]:
-    """What is left of `wanted` once `got` has come, sleeve by sleeve."""
+    """Return the remainder of `wanted` after `got`, sleeve by sleeve."""
     return tuple(one - part for one, part in zip(wanted, got, strict=True))
 
 
 def _spread(amount: Decimal, weights: Sequence[Decimal], step: Decimal) -> tuple[Decimal, ...]:
-    # A venue may fill or charge in finer steps than ours.
+    # A venue may fill or charge in smaller steps than ours.
     exponent = amount.as_tuple().exponent
     step = min(step, Decimal(1).scaleb(exponent)) if isinstance(exponent, int) else step
     total = sum(weights, ZERO)
-    shares, running, given = [], ZERO, ZERO
+    shares, running, allocated = [], ZERO, ZERO
     for weight in weights:
         if weight:
             running += weight
-            reached = (amount * running / total).quantize(step, ROUND_HALF_EVEN)
-            shares.append(reached - given)
-            given = reached
+            cumulative = (amount * running / total).quantize(step, ROUND_HALF_EVEN)
+            shares.append(cumulative - allocated)
+            allocated = cumulative
         else:
             shares.append(ZERO)
     return tuple(shares)

@@ -1,6 +1,6 @@
-"""Sleeves: virtual books of capital, and what each still waits for.
+"""Capital sleeves: virtual books of the capital, and their open changes.
 
-A canary is a share of the sleeves. Each has its own cash and positions, in `Decimal`; the broker sees
+A canary is a share of the sleeves. Each sleeve has its own cash and positions, in `Decimal`; the broker sees
 only their sum.
 """
 
@@ -19,7 +19,7 @@ from trading.execution.netting import ZERO, Allocation, allocate, subtract
 
 @dataclass(slots=True)
 class Book:
-    """One sleeve: cash, quantities `[symbols]`, and what it has paid and traded since it began."""
+    """The book of one sleeve: cash, quantities `[symbols]`, and costs and notional since the start."""
 
     name: str
     cash: Decimal
@@ -28,11 +28,11 @@ class Book:
     traded: Decimal = ZERO
 
     def equity(self, prices: Sequence[Decimal | None]) -> Decimal:
-        """Cash and positions at `prices`, exactly."""
+        """Return the exact value of cash and positions at `prices`."""
         return self.cash + value(self.quantities, prices)
 
     def book(self, index: int, quantity: Decimal, price: Decimal, cost: Decimal) -> None:
-        """Book a signed `quantity` of the symbol at `index`, paid for at `price` and `cost`."""
+        """Book a signed `quantity` of the symbol at `index`, at `price` and with `cost`."""
         notional = quantity * price
         self.cash -= notional + cost
         self.quantities[index] += quantity
@@ -40,14 +40,17 @@ class Book:
         self.traded += abs(notional)
 
     def entitle(self, index: int, quantity: Decimal, paid: Decimal) -> None:
-        """Hold `quantity` of the symbol at `index` after a corporate action, and take what it `paid`."""
+        """Apply a corporate action to the symbol at `index`.
+
+        `quantity` is held afterwards, and `paid` is added to the cash.
+        """
         self.quantities[index] = quantity
         self.cash += paid
 
 
 @dataclass(slots=True)
 class Working:
-    """A change that sleeves wait for: `order` is `None` where they only cross among themselves."""
+    """An open change of the sleeves; `order` is `None` where they only cross among themselves."""
 
     decision_id: str
     symbol: str
@@ -57,7 +60,25 @@ class Working:
 
 @dataclass(slots=True)
 class Sleeves:
-    """All books, in a fixed order, and the changes they wait for."""
+    """The books of all sleeves, in a fixed order, and their open changes.
+
+    Parameters
+    ----------
+    symbols : tuple of str
+        The symbols, in the order of each book's quantities.
+    books : list of Book
+        One book a sleeve.
+    working : dict of str to Working
+        Open changes with an order, by client order id.
+    crossing : list of Working
+        Open changes that cancel out between sleeves and wait for a price.
+
+    Examples
+    --------
+    >>> sleeves = Sleeves.funded(("AAPL",), ("sleeve-00", "sleeve-01", "sleeve-02"), Decimal(100))
+    >>> [str(book.cash) for book in sleeves.books]
+    ['33.34', '33.33', '33.33']
+    """
 
     symbols: tuple[str, ...]
     books: list[Book]
@@ -66,7 +87,7 @@ class Sleeves:
 
     @classmethod
     def funded(cls, symbols: tuple[str, ...], names: Sequence[str], capital: Decimal) -> Sleeves:
-        """Share `capital` out equally, to the cent; the first book takes the remainder."""
+        """Distribute `capital` equally, to the cent; the first book takes the remainder."""
         share = (capital / len(names)).quantize(CENT, ROUND_DOWN)
         books = [Book(name, share, [ZERO] * len(symbols)) for name in names]
         books[0].cash += capital - share * len(names)
@@ -74,31 +95,32 @@ class Sleeves:
 
     @property
     def names(self) -> tuple[str, ...]:
+        """Names of the sleeves."""
         return tuple(book.name for book in self.books)
 
     @property
     def waiting(self) -> frozenset[str]:
-        """The symbols with a change under way: nothing new is decided for them."""
+        """Symbols with an open change, for which nothing new is decided."""
         return frozenset(one.symbol for one in (*self.working.values(), *self.crossing))
 
     def equity(self, prices: Sequence[Decimal | None]) -> Decimal:
-        """Cash and positions of all books at `prices`, exactly."""
+        """Return the exact value of cash and positions of all books at `prices`."""
         return sum((book.equity(prices) for book in self.books), ZERO)
 
     def positions(self) -> list[Position]:
-        """What all books hold together: what the broker should hold."""
+        """Return the positions of all books together, which the broker should hold."""
         totals = [sum(column, ZERO) for column in zip(*(b.quantities for b in self.books), strict=True)]
         return [Position(symbol, total) for symbol, total in zip(self.symbols, totals, strict=True)]
 
     def expect(self, change: Working) -> None:
-        """Wait for the fills of an order, or for the price at which to cross."""
+        """Add an open change, which waits for fills or for a price."""
         if change.order is None:
             self.crossing.append(change)
         else:
             self.working[change.order.client_order_id] = change
 
     def allocate(self, fills: Sequence[Fill]) -> list[Allocation]:
-        """Share each of `fills` out, in order; nothing is booked yet.
+        """Allocate each of `fills`, in order, without booking it.
 
         Raises `VendorError` for a fill that belongs to no open order, or is more than was ordered.
         """
@@ -116,7 +138,7 @@ class Sleeves:
         return allocations
 
     def book_fill(self, fill: Fill, allocation: Allocation) -> None:
-        """Book a shared-out fill, and wait for what is left of its order."""
+        """Book an allocated fill, and keep the remainder of its order open."""
         self.book(allocation)
         change = self.working[fill.client_order_id]
         change.wanted = subtract(change.wanted, allocation.quantities)

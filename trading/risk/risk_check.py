@@ -1,7 +1,8 @@
-"""Risk limits: what no forecast may ask for.
+"""Risk limits, enforced on target weights before orders are made.
 
-Reduce-only means that no position grows: sales pass, purchases do not. It is set for a sleeve by stale
-or missing forecasts, for the whole book by drawdown or a stale feed, and for a symbol whose bar is disputed.
+Reduce-only means that no position grows: sales pass, purchases do not. It applies to a sleeve with stale or
+missing forecasts, to the whole book in a drawdown or with a stale feed, and to a symbol whose bar is
+disputed.
 """
 
 from __future__ import annotations
@@ -21,17 +22,41 @@ from alphaloop.settings.trading import TradingSettings
 Matrix = npt.NDArray[np.float64]
 
 GROSS_TOLERANCE = 0.01
-"""Excess of gross below which it is trimmed without being reported: the drift between close and fill."""
+"""Relative excess of gross that is trimmed without a report.
+
+It is the drift between close and fill.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RiskLimits:
-    """The limits. Shares are of a sleeve's equity, drawdown of the whole book's highest equity.
+    """Limits of the risk check.
 
-    `max_feature_age` is the age of the features behind a forecast, `max_bar_age` that of the bar by the
-    engine's clock (`None`: not looked at, as in a replay), `prediction_deadline_ms` the time in which all
-    forecasts of one bar must have come (`None`: no deadline, as in a backtest). A `max_weight` of `None`
-    stands for the default, which depends on the number of names (`alphaloop.decision.book_limits.name_cap`).
+    Parameters
+    ----------
+    max_gross : float
+        Largest sum of weights, as a share of a sleeve's equity; above 0.
+    max_weight : float or None
+        Largest weight of one symbol, as a share of a sleeve's equity; None for the default, which depends on
+        the number of symbols (`alphaloop.decision.book_limits.name_cap`).
+    max_drawdown : float
+        Loss from the whole book's highest equity after which nothing is bought, in (0, 1].
+    max_feature_age : timedelta
+        Largest age of the features behind a forecast.
+    max_bar_age : timedelta or None
+        Largest age of the bar by the engine's clock; None for no check, as in a replay.
+    prediction_deadline_ms : int or None
+        Milliseconds allowed for all forecasts of one bar; None for no deadline, as in a backtest.
+
+    Raises
+    ------
+    ValueError
+        For a limit outside of its range.
+
+    Examples
+    --------
+    >>> RiskLimits().for_names(5).max_weight
+    0.5
     """
 
     max_gross: float = 1.0
@@ -47,7 +72,7 @@ class RiskLimits:
 
     @classmethod
     def from_settings(cls, settings: TradingSettings) -> RiskLimits:
-        """The limits that `settings.trading` sets."""
+        """Return the limits that `settings.trading` describes."""
         return cls(
             max_gross=settings.max_gross,
             max_weight=settings.max_weight,
@@ -57,11 +82,11 @@ class RiskLimits:
         )
 
     def for_names(self, names: int) -> RiskLimits:
-        """These limits with the cap that holds for a book of `names`."""
+        """Return these limits with the weight cap of a book of `names` symbols."""
         return replace(self, max_weight=name_cap(self.max_weight, names))
 
     def to_body(self) -> dict[str, Any]:
-        """The limits as plain values, for the journal."""
+        """Convert the limits to plain values for the journal."""
         return {
             "max_gross": self.max_gross,
             "max_weight": self.max_weight,
@@ -73,7 +98,7 @@ class RiskLimits:
 
     @classmethod
     def from_body(cls, body: dict[str, Any]) -> RiskLimits:
-        """The limits that `to_body` wrote."""
+        """Restore the limits that `to_body` wrote."""
         bar_age = body["max_bar_age"]
         return cls(
             **body
@@ -86,7 +111,19 @@ class RiskLimits:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Something that was not done: the rule that forbade it, and for which sleeves and symbol."""
+    """An action that the risk check refused.
+
+    Parameters
+    ----------
+    rule : str
+        Rule that refused it.
+    reason : str
+        Explanation with figures and limit.
+    sleeves : tuple of str
+        Sleeves concerned.
+    symbol : str, optional
+        Symbol concerned; None for all.
+    """
 
     rule: str
     reason: str
@@ -94,7 +131,7 @@ class Refusal:
     symbol: str | None = None
 
     def to_body(self) -> dict[str, Any]:
-        """The refusal as plain values, for the journal."""
+        """Convert the refusal to plain values for the journal."""
         return {
             "rule": self.rule,
             "reason": self.reason,
@@ -104,20 +141,33 @@ class Refusal:
 
     @classmethod
     def from_body(cls, body: dict[str, Any]) -> Refusal:
-        """The refusal that `to_body` wrote."""
+        """Restore the refusal that `to_body` wrote."""
         return cls(body["rule"], body["reason"], tuple(body["sleeves"]), body["symbol"])
 
 
 @dataclass(frozen=True, slots=True)
 class RiskCheck:
-    """Clips wanted weights to the limits. Pure: the same question has the same answer."""
+    """A pure check that clips target weights to the limits.
+
+    Parameters
+    ----------
+    limits : RiskLimits
+        The limits.
+
+    Examples
+    --------
+    >>> check = RiskCheck(RiskLimits(max_drawdown=0.2))
+    >>> [refusal.rule for refusal in check.drawdown(Decimal(70), Decimal(100), ("sleeve-00",))]
+    ['drawdown']
+    """
 
     limits: RiskLimits = field(default_factory=RiskLimits)
 
     def drawdown(self, equity: Decimal, peak: Decimal, sleeves: tuple[str, ...]) -> list[Refusal]:
-        """A refusal for every sleeve once the book has lost `max_drawdown` of its highest equity.
+        """Refuse purchases of every sleeve once the book has lost `max_drawdown`.
 
-        It stays until equity recovers or a person resets the book: a breach is not forgotten.
+        The loss is measured from the book's highest equity. The refusal lasts until equity recovers or a
+        person resets the book.
         """
         lost = float(1 - equity / peak) if peak > 0 else 1.0
         if lost < self.limits.max_drawdown:
@@ -127,7 +177,7 @@ class RiskCheck:
         return [Refusal("drawdown", reason, sleeves)]
 
     def ruin(self, equities: Sequence[float], sleeves: tuple[str, ...]) -> list[Refusal]:
-        """A refusal for every sleeve that has no equity left: it is closed."""
+        """Refuse every sleeve that has no equity left, which closes the sleeve."""
         rows = [row for row, equity in enumerate(equities) if not equity > 0]
         if not rows:
             return []
@@ -136,14 +186,14 @@ class RiskCheck:
         return [Refusal("ruin", reason, tuple(sleeves[row] for row in rows))]
 
     def disputes(self, disputed: Sequence[str], sleeves: tuple[str, ...]) -> list[Refusal]:
-        """A refusal for every sleeve and each symbol about whose bar the providers disagree."""
+        """Refuse purchases of symbols whose bar the providers disagree about."""
         reason = "providers disagree about its bar and nothing could decide: reduce-only"
         return [Refusal("disputed", f"{symbol}: {reason}", sleeves, symbol) for symbol in disputed]
 
     def missed(self, age: timedelta, sleeves: tuple[str, ...]) -> list[Refusal]:
-        """A refusal for every sleeve where the bar is older than `max_bar_age`: it is not traded at all.
+        """Refuse any order on a bar that is older than `max_bar_age`.
 
-        A feed that stalls gives old bars, and so does one that is asked for what closed while nobody traded.
+        A stalled feed delivers old bars, and so does a feed that is asked for bars of a time without trading.
         """
         limit = self.limits.max_bar_age
         if limit is None or age <= limit:
@@ -151,9 +201,10 @@ class RiskCheck:
         return [Refusal("bar_age", f"missed: the bar is {age} old; the limit is {limit}: no order", sleeves)]
 
     def clock_skew(self, age: timedelta, sleeves: tuple[str, ...]) -> list[Refusal]:
-        """A refusal for every sleeve where the bar closes later than `max_bar_age` after the engine's clock.
+        """Refuse purchases on a bar from the future.
 
-        A feed whose clock runs ahead of ours cannot be told from one that is made up.
+        That is a bar that closes later than `max_bar_age` after the engine's clock. A feed whose clock runs
+        ahead cannot be distinguished from one with invented bars.
         """
         limit = self.limits.max_bar_age
         if limit is None or -limit <= age:
@@ -169,7 +220,7 @@ class RiskCheck:
         symbols: Sequence[str],
         reduce_only: npt.NDArray[np.bool_],
     ) -> tuple[Matrix, list[Refusal]]:
-        """The weights allowed, `[sleeves, symbols]`, and what was cut off `wanted`.
+        """Clip `wanted` weights to the limits, `[sleeves, symbols]`, and list what was cut.
 
         `reduce_only` is by sleeve, `[sleeves]`, or by sleeve and symbol, `[sleeves, symbols]`.
 

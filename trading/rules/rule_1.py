@@ -1,6 +1,6 @@
 """Rule 1: decisions journaled before bodies carried the number of their rule. Frozen; do not edit.
 
-Everything that bears on an order is written out here, and read from the stored body alone.
+Everything that affects an order is written out here, and read from the stored body alone.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ ZERO = Decimal(0)
 
 @dataclass(frozen=True, slots=True)
 class _Answer:
-    """Scores `[symbols]`, NaN where there are none, and the sleeves that they were given to."""
+    """Scores `[symbols]`, NaN where there are none, and the sleeves that received them."""
 
     scores: Vector
     sleeves: tuple[str, ...]
@@ -60,10 +60,10 @@ class _Inputs:
 
 
 def decide(body: Mapping[str, Any]) -> Decision:
-    """The orders and changes that follow from the body of a decision of rule 1.
+    """Compute the orders and changes of a decision of rule 1 from its body.
 
-    What was refused is not told again: the journal has it beside the decision. Raises `KeyError`,
-    `TypeError`, `ValueError` or `ArithmeticError` for a body that no decision of this rule has.
+    Refusals are left out, because the journal has them beside the decision. Raises `KeyError`, `TypeError`,
+    `ValueError` or `ArithmeticError` for a body that no decision of this rule has.
     """
     inputs = _read(body)
     prices = np.array([np.nan if price is None else float(price) for price in inputs.prices])
@@ -115,7 +115,7 @@ def _read_answer(body: Mapping[str, Any]) -> _Answer:
 
 
 def _stale(inputs: _Inputs) -> set[str]:
-    """The sleeves that were answered from features of another bar, or with scores of another request."""
+    """Return the sleeves with features of another bar, or with scores of an earlier request."""
     allowed = timedelta(seconds=inputs.limits["max_feature_age"])
     return {
         sleeve
@@ -126,7 +126,7 @@ def _stale(inputs: _Inputs) -> set[str]:
 
 
 def _drawdown(inputs: _Inputs) -> set[str]:
-    """Every sleeve, once the book has lost its share of the highest equity."""
+    """Return every sleeve once the book has lost `max_drawdown` of its highest equity."""
     equity = sum(inputs.cash, ZERO)
     for row in inputs.quantities:
         pairs = zip(row, inputs.prices, strict=True)

@@ -1,1 +1,1 @@
-"""Strategies: from scores to the weights wanted, one file each."""
+"""Strategies: from scores to target weights, one file each."""

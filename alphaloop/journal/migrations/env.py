@@ -1,4 +1,4 @@
-"""Alembic's entry point: runs the revisions on the connection it was given."""
+"""Alembic's entry point, which runs the revisions on the caller's connection."""
 
 from alembic import context
 

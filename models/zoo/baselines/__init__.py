@@ -1,1 +1,1 @@
-"""Baselines: families that a learned model has to beat."""
+"""Baselines: families that learn nothing, and that a learned model has to beat."""

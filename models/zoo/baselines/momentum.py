@@ -1,10 +1,10 @@
-"""The baseline: a symbol's score is its return over the last year without the last month.
+"""Momentum: a symbol's score is its return over the last year without the last month.
 
-Jegadeesh and Titman 1993, "Returns to Buying Winners and Selling Losers". Nothing is learned, so
-whatever is learned has to beat it.
+Jegadeesh and Titman 1993, "Returns to Buying Winners and Selling Losers". Nothing is learned, so every
+learned model has to beat it.
 
 The feature `momentum_252_21` counts exchange days. On bars of another frequency a feature set can have a
-feature named `momentum_12_1` with the year and the month of those bars, which goes before it.
+feature `momentum_12_1`, over a year and a month of those bars, which takes precedence.
 """
 
 from __future__ import annotations
@@ -20,11 +20,12 @@ from models.family import Domain, Parameters, Scores
 from models.onnx import onnx_graph
 
 FEATURE, OWN_FEATURE = "momentum_252_21", "momentum_12_1"
+"""Feature that is the score, and the feature that takes precedence."""
 
 
 @dataclass(frozen=True, slots=True)
 class Momentum:
-    """Twelve-minus-one-month momentum, read off one feature."""
+    """Twelve-minus-one-month momentum, read from one feature."""
 
     name: str = "momentum"
     lookback: int = 1
@@ -48,7 +49,7 @@ class Momentum:
 
 @dataclass(frozen=True, slots=True)
 class FittedMomentum:
-    """Knows where the feature stands."""
+    """The column of the momentum feature."""
 
     column: int
     features: int

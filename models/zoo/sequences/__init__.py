@@ -1,1 +1,1 @@
-"""Families over the last rows of features, one file each."""
+"""Sequence models over the last rows of features, one file each."""

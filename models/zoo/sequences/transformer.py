@@ -1,7 +1,7 @@
 """A small transformer over the last sixteen rows of one symbol's features, by PyTorch.
 
-Vaswani et al. 2017, "Attention Is All You Need", with the normalisation before each block. Attention
-runs over time only: a score never depends on the other symbols of the request.
+Vaswani et al. 2017, "Attention Is All You Need", with the normalisation before each block. Attention runs
+over time only: a score never depends on the other symbols of the request.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from models.family import Choice, Domain, IntRange, LogUniform, Parameters, Scor
 from models.onnx import onnx_graph
 
 CLIP = 5.0
-"""Standard deviations beyond which a normalised input says no more."""
+"""Standard deviations at which normalised inputs are clipped."""
 
 
 @dataclass(frozen=True, slots=True)
 class Transformer:
-    """One encoder layer, a few thousand weights."""
+    """A transformer with one encoder layer and a few thousand weights."""
 
     name: str = "transformer"
     lookback: int = 16
@@ -62,7 +62,10 @@ class Transformer:
 
 
 def make_network(inputs: Panel, parameters: Parameters) -> Any:
-    """An untrained network, normalising by mean and deviation of `inputs` `[rows, lookback, features]`."""
+    """Make an untrained network that normalises by mean and deviation of `inputs`.
+
+    `inputs` are float32 `[rows, lookback, features]`.
+    """
     import torch
     from torch import nn
 
@@ -72,7 +75,7 @@ def make_network(inputs: Panel, parameters: Parameters) -> Any:
     width = int(parameters["width"])
 
     class Network(nn.Module):
-        """`panel` float32 `[symbols, lookback, features]` to scores `[symbols]`."""
+        """A network from `panel` float32 `[symbols, lookback, features]` to scores `[symbols]`."""
 
         def __init__(self) -> None:
             super().__init__()
@@ -123,7 +126,7 @@ def _learn(network: Any, inputs: Panel, targets: Scores, parameters: Parameters,
 
 @contextmanager
 def _repeatable(seed: int) -> Iterator[None]:
-    """One thread and a seeded generator, both put back as they were."""
+    """Use one thread and a seeded generator, and restore both afterwards."""
     import torch
 
     threads = torch.get_num_threads()
@@ -138,7 +141,7 @@ def _repeatable(seed: int) -> Iterator[None]:
 
 @contextmanager
 def _quiet_exporter() -> Iterator[None]:
-    """Without PyTorch's warnings of its own deprecations, and of libraries that it could export too."""
+    """Silence PyTorch's warnings about its own deprecations and about optional libraries."""
     logger = logging.getLogger("torch.onnx")
     level = logger.level
     logger.setLevel(logging.ERROR)

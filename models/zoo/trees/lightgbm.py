@@ -16,6 +16,7 @@ from models.family import Domain, IntRange, LogUniform, Parameters, Scores, Unif
 from models.onnx import onnx_graph
 
 PROBED_THRESHOLDS = 400
+"""Largest number of thresholds around which the export is tested."""
 
 ZERO = np.float32(1e-35)
 """LightGBM's kZeroThreshold."""
@@ -23,7 +24,7 @@ ZERO = np.float32(1e-35)
 
 @dataclass(frozen=True, slots=True)
 class LightGBM:
-    """Shallow, strongly regularised trees: daily returns hold little that can be learned."""
+    """Shallow, strongly regularised trees, because daily returns hold little to learn."""
 
     name: str = "lightgbm"
     lookback: int = 1
@@ -65,7 +66,7 @@ class LightGBM:
 
 
 def native_parameters(parameters: Parameters, seed: int) -> dict[str, Any]:
-    """Our parameters in LightGBM's names, and what makes a fit repeatable."""
+    """Translate our parameters to LightGBM's, with those that make a fit repeatable."""
     return {
         "objective": "regression",
         "learning_rate": parameters["learning_rate"],
@@ -85,11 +86,11 @@ def native_parameters(parameters: Parameters, seed: int) -> dict[str, Any]:
 
 
 def with_float32_thresholds(booster: Any) -> Any:
-    """The same model with thresholds that ONNX can hold, for float32 inputs without a changed answer.
+    """Round the thresholds of a model to float32 without changing its predictions.
 
-    ONNX keeps thresholds as float32 and rounds them to the nearest, so a row between the two goes
-    another way than in LightGBM. No float32 lies between a threshold and the float32 below it, so
-    rounding down is exact.
+    ONNX stores thresholds as float32, rounded to the nearest, so that a row between the two values takes
+    another branch than in LightGBM. No float32 lies between a threshold and the next float32 below it, so
+    rounding down is exact for float32 inputs.
     """
     import lightgbm
 
@@ -98,16 +99,16 @@ def with_float32_thresholds(booster: Any) -> Any:
         if line.startswith("threshold="):
             values = np.array(line.removeprefix("threshold=").split(), dtype=np.float64)
             lines.append("threshold=" + " ".join(repr(float(value)) for value in exact_float32(values)))
-        elif not line.startswith("tree_sizes="):  # sizes in bytes of what was just changed
+        elif not line.startswith("tree_sizes="):  # byte sizes, which the new thresholds have changed
             lines.append(line)
     return lightgbm.Booster(model_str="\n".join(lines))
 
 
 def exact_float32(thresholds: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
-    """For each threshold the float32 that splits float32 inputs as LightGBM splits them.
+    """Return for each threshold the float32 that splits float32 inputs as LightGBM does.
 
-    That is the largest float32 not above it; but LightGBM reads inputs up to `ZERO` in size as zero,
-    so a threshold in that range goes to its outer edge: all of those inputs stay on one side.
+    That is the largest float32 not above the threshold. But LightGBM reads inputs up to `ZERO` in size as
+    zero, so a threshold in that range moves to its outer edge: all of those inputs stay on one side.
     """
     nearest = thresholds.astype(np.float32)
     below = np.nextafter(nearest, np.float32(-np.inf), dtype=np.float32)
@@ -118,7 +119,7 @@ def exact_float32(thresholds: npt.NDArray[np.float64]) -> npt.NDArray[np.float32
 
 
 def split_thresholds(booster: Any) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.float64]]:
-    """Feature index and threshold of every split of every tree, as the booster holds them."""
+    """Return feature index and threshold of every split of every tree."""
     columns: list[int] = []
     thresholds: list[float] = []
     for line in booster.model_to_string().split("\n"):
@@ -131,7 +132,7 @@ def split_thresholds(booster: Any) -> tuple[npt.NDArray[np.intp], npt.NDArray[np
 
 @dataclass(frozen=True, slots=True)
 class FittedLightGBM:
-    """A booster whose thresholds are float32."""
+    """A booster with float32 thresholds."""
 
     booster: Any
     features: int
@@ -148,7 +149,7 @@ class FittedLightGBM:
 
 
 def convert(booster: Any, features: int) -> bytes:
-    """A booster as ONNX: the last row, the trees, one score a symbol."""
+    """Convert a booster to ONNX: the last row, the trees, one score per symbol."""
     from onnx import TensorProto, helper
     from onnxmltools.convert import convert_lightgbm
     from onnxmltools.convert.common.data_types import FloatTensorType
@@ -168,7 +169,10 @@ def convert(booster: Any, features: int) -> bytes:
 
 
 def around_thresholds(booster: Any, panel: Panel) -> Panel:
-    """Rows of `panel` put on, just below and just above thresholds: where a rounded one would show."""
+    """Place rows of `panel` on, just below and just above thresholds.
+
+    There a wrongly rounded threshold changes the score.
+    """
     columns, thresholds = split_thresholds(booster)
     if len(columns) == 0:
         return panel

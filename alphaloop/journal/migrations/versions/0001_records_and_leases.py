@@ -1,4 +1,4 @@
-"""Records and leases: the first shape of the journal."""
+"""Records and leases: the first revision of the journal."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -10,7 +10,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Make both tables."""
+    """Create both tables."""
     op.create_table(
         "records",
         sa.Column("stream", sa.Text, primary_key=True),
@@ -32,5 +32,5 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Refused: a journal is never thrown away by a tool."""
+    """Refuse: a journal is never deleted by a tool."""
     raise NotImplementedError("the journal has no way back; move the file away instead")

@@ -1,1 +1,1 @@
-"""One file a revision, in order."""
+"""Revisions of the journal's tables, one file each, in order."""

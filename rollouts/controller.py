@@ -1,10 +1,10 @@
-"""The rollout controller: the one writer of the rollout document.
+"""Rollout controller: the only writer of the rollout document.
 
-After every bar it reads what the server logged, adds it to the evidence and takes at most one step:
-shadow, canary at each weight, then promoted, rolled back or undecided. The document on the registry
-is the only state; the ledger of evidence is rebuilt from the prediction log after a restart, and the
-decisions that a dead controller did not come to are made from it, at the bars they belong to. Every
-step is published (`rollouts.publication`) over the generation it was decided on.
+After every bar the controller reads the server's prediction log, adds the bar to the evidence and takes at
+most one step: shadow, canary at each weight, then promoted, rolled back or undecided. The document on the
+registry is the only state; the ledger of evidence is rebuilt from the prediction log after a restart, and
+the decisions that a dead controller did not make are then made at the bars they belong to. Every step is
+published (`rollouts.publication`) over the generation on which it was decided.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from serving.log.prediction_log import PredictionRow
 log = logging.getLogger(__name__)
 
 RECOMPUTATION_TOLERANCE = 1e-4
-"""The fidelity that serving owes the registered model; the same as that of the export gate."""
+"""Largest difference allowed between served and recomputed scores; the same as in the export gate."""
 OUTCOMES = {
     Move.ROLL_BACK: Outcome.ROLLED_BACK,
     Move.PROMOTE: Outcome.PROMOTED,
@@ -50,7 +50,33 @@ Log = Callable[[str | None], Sequence[PredictionRow]]
 
 
 class RolloutController:
-    """Runs the rollout of one model. `log` reads what was logged of it since an ISO timestamp's bar."""
+    """Controller of one model's rollout.
+
+    Parameters
+    ----------
+    model : str
+        Name of the model on the registry.
+    registry : Registry
+        Store of versions, cards and the rollout document.
+    journal : Journal
+        Journal to which intents and transitions are written.
+    recomputation : Recomputation
+        Recomputes scores of registered versions, to compare them with the logged ones.
+    policy : RolloutPolicy
+        Stages and error budget.
+    allocation : AllocationPolicy
+        Turns scores into the weights of the paper books.
+    costs : CostModel
+        Trading costs of the paper books.
+    limits : BookLimits, optional
+        Weight limits of the paper books; none by default.
+    guards : callable
+        Makes the guards (latency, staleness) of a new rollout.
+    log : callable
+        Reads the logged predictions of the model from an ISO timestamp on (None: all).
+    clock : Clock, optional
+        The system clock by default.
+    """
 
     def __init__(
         self,
@@ -84,7 +110,7 @@ class RolloutController:
 
     @property
     def document(self) -> RolloutDocument:
-        """The document as stored; raises `MissingStateError` before the first champion."""
+        """Stored rollout document; raises `MissingStateError` before the first champion."""
         stored = self._registry.rollout(self.model)
         if stored is None:
             raise MissingStateError(
@@ -116,13 +142,13 @@ class RolloutController:
         share: float = 0.0,
         against: str | None = None,
     ) -> RolloutDocument:
-        """Put `version` into shadow. A version that its gate refused needs a named override.
+        """Put `version` into shadow; a version that its gate refused needs a named override.
 
-        With kind `ab` it answers `share` of the sleeves at once and for good, beside `against` (by default
-        the champion), until the longest duration or an operator ends it. Raises `InputError` for a refused
-        version without an override and for a share that is none, `RolloutConflictError` while another
-        rollout is under way, and `FeatureSetMismatchError` where the features of either version are not known
-        here, so that its scores could not be recomputed.
+        With kind `ab` the version answers `share` of the sleeves at once, beside `against` (by default the
+        champion), until the longest duration or an operator ends the comparison. Raises `InputError` for a
+        refused version without an override and for a share outside (0, 1), `RolloutConflictError` while
+        another rollout is under way, and `FeatureSetMismatchError` where the features of either version are
+        not known here, so that its scores could not be recomputed.
         """
         before = self.document
         asked = Candidacy(version, as_of, kind, override, cause, share, against)
@@ -135,11 +161,12 @@ class RolloutController:
         return document
 
     def on_bar(self, as_of: datetime, rows: Sequence[PredictionRow], bars: BarPanel) -> Transition | None:
-        """Take in the bar at `as_of`: its logged answers and all bars up to it. At most one step.
+        """Add the bar at `as_of` to the evidence and take at most one step.
 
-        A bar on which either version logged nothing is no evidence and moves nothing. A controller that
-        does not know the rollout under way reads what was logged of it before, and first makes the
-        decisions that are due from that.
+        `rows` are the predictions logged at that bar, `bars` all bars up to it. A bar on which either
+        version logged nothing is no evidence and changes nothing. A controller that does not know the rollout
+        under way first reads its earlier log rows and makes the decisions that are due from them. Returns
+        the step taken, or None.
         """
         document = self.document
         if document.state is RolloutState.STEADY or document.challenger is None:
@@ -159,10 +186,10 @@ class RolloutController:
         return step
 
     def catch_up(self, rows: Sequence[PredictionRow], bars: BarPanel) -> list[Transition]:
-        """Go on where a dead controller stopped, from everything logged since the rollout started.
+        """Continue after a dead controller, from all predictions logged since the rollout started.
 
-        What it published but did not journal is journaled; what it had no time to decide is decided now,
-        bar by bar, as it would have been. Returns the steps that were taken.
+        A step that it published but did not journal is journaled; decisions that it did not make are made
+        now, bar by bar, as it would have made them. Returns the steps that were taken.
         """
         self.publication.reconcile()
         steps = self._replay(rows, bars, decide=True)
@@ -170,9 +197,9 @@ class RolloutController:
         return steps
 
     def rebuild(self, rows: Sequence[PredictionRow], bars: BarPanel) -> Ledger:
-        """Recompute the evidence of the rollout under way from everything logged since it started.
+        """Recompute the current rollout's evidence from all predictions logged since it started.
 
-        Nothing is decided. Raises `MissingStateError` where no rollout is under way.
+        Makes no decision. Raises `MissingStateError` where no rollout is under way.
         """
         document = self._under_way()
         self._replay(rows, bars, decide=False)
@@ -183,24 +210,24 @@ class RolloutController:
     def end(self, outcome: Outcome, as_of: datetime, *, reason: str, by: str) -> Transition:
         """End the rollout under way by hand: promote the challenger, or keep the champion.
 
-        Raises `MissingStateError` where there is none.
+        Raises `MissingStateError` where no rollout is under way.
         """
         document = self._under_way()
         ledger = self._inquiry_of(document).ledger
         return self._settle(document, ledger, as_of, outcome, Verdict(reason=reason), by)
 
     def inquiry(self) -> Inquiry:
-        """The inquiry into the rollout under way; raises `MissingStateError` where there is none."""
+        """Return the rollout under way; raises `MissingStateError` where there is none."""
         return self._inquiry_of(self._under_way())
 
     def _stand(self, document: RolloutDocument, inquiry: Inquiry | None = None) -> None:
-        """Tell where `document` stands: by `inquiry`, or by what was told before of the same rollout."""
-        told = self.standing.evidence if self.standing else None
+        """Update the status from `inquiry`, or keep the earlier evidence of the same rollout."""
+        evidence = self.standing.evidence if self.standing else None
         if document.challenger is not None and inquiry is not None:
-            told = Evidence.of(document, inquiry)
-        elif told is not None and told.rollout != rollout_key(document):
-            told = None
-        self.standing = Standing(document, self._clock.now(), told)
+            evidence = Evidence.of(document, inquiry)
+        elif evidence is not None and evidence.rollout != rollout_key(document):
+            evidence = None
+        self.standing = Standing(document, self._clock.now(), evidence)
 
     def _under_way(self) -> RolloutDocument:
         document = self.document
@@ -233,7 +260,10 @@ class RolloutController:
         return steps
 
     def _step(self, document: RolloutDocument, inquiry: Inquiry, as_of: datetime) -> Transition | None:
-        """The step that the evidence asks for; none where another controller was faster: it is read again."""
+        """Take the step that the evidence asks for; None where another controller moved first.
+
+        The evidence is then read again at the next bar.
+        """
         try:
             return self._moved(document, inquiry, as_of)
         except RolloutConflictError as conflict:

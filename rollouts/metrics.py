@@ -1,6 +1,6 @@
-"""Metrics of a rollout and its evidence in Prometheus' format, gathered from what the controller keeps.
+"""Prometheus metrics of a rollout and its evidence, collected from the controller's status.
 
-What is not known yet is absent, and never zero: a test that has not bet has no e-value. Labels hold the
+A value that is not known yet is absent, never zero: a test that has not bet has no e-value. Labels hold the
 model, its two versions, and names that are fixed here: layers, tests, states, outcomes.
 """
 
@@ -19,14 +19,14 @@ NAMESPACE = "alphaloop_rollout"
 
 
 class Collector:
-    """What `prometheus_client` asks at each scrape; `standing` says where the rollout of `model` stands."""
+    """Custom collector for `prometheus_client`; `standing` returns the current status of the rollout."""
 
     def __init__(self, model: str, standing: Callable[[], Standing | None], journal: Journal) -> None:
         self._model, self._standing = model, standing
         self._counter = TransitionCounter(model, journal)
 
     def collect(self) -> Iterator[Any]:
-        """All families of metrics."""
+        """Yield all metric families."""
         standing = self._standing()
         if standing is not None:
             yield from rollouts(NAMESPACE, [standing.document])

@@ -1,4 +1,4 @@
-"""A transition of a rollout: what changed, on which evidence. It is journaled, and never changed."""
+"""Transitions of a rollout: one journaled, immutable record for each change and its evidence."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ TRANSITION = "rollout.transition"
 
 
 class Outcome(StrEnum):
-    """How a rollout ended."""
+    """Outcomes of a finished rollout."""
 
     PROMOTED = "promoted"
     ROLLED_BACK = "rolled_back"
@@ -24,7 +24,10 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Transition:
-    """One step of a rollout. `outcome` is None while it goes on; `as_of` is the bar that it followed."""
+    """One step of a rollout.
+
+    `outcome` is None while the rollout goes on; `as_of` is the close of the bar that led to the step.
+    """
 
     model: str
     version: str
@@ -44,7 +47,7 @@ class Transition:
     override: dict[str, Any] | None = None
 
     def body(self) -> dict[str, Any]:
-        """The record to journal; figures that are no numbers (yet), and infinite ones, are null."""
+        """Return the record to journal, with null for NaN and infinite figures."""
         body = asdict(self)
         body["evidence"] = {
             name: None if isinstance(value, float) and not math.isfinite(value) else value
@@ -65,7 +68,7 @@ def describe(
     by: str = "controller",
     evidence: dict[str, Any] | None = None,
 ) -> Transition:
-    """The transition to `document`, of the rollout that `challenger` (the document before it) ran."""
+    """Build the transition to `document` from `challenger`, the rollout's document before it."""
     override = challenger.override
     return Transition(
         model=document.model,

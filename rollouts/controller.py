@@ -104,9 +104,9 @@ class RolloutController:
         self._guards = guards
         self._log = log
         self._clock = clock or SystemClock()
-        self._inquiry: Inquiry | None = None
+        self._run: Inquiry | None = None
         self.ledgers: dict[str, Ledger] = {}
-        self.standing: Standing | None = None
+        self.status: Standing | None = None
 
     @property
     def document(self) -> RolloutDocument:
@@ -117,7 +117,7 @@ class RolloutController:
                 f"model '{self.model}' has no champion yet; `alphaloop train momentum` makes one if its gate "
                 "lets it pass, `alphaloop rollout crown VERSION --override NAME --reason WHY` in any case"
             )
-        self._stand(stored)
+        self._update_status(stored)
         return stored
 
     def crown(
@@ -151,13 +151,13 @@ class RolloutController:
         not known here, so that its scores could not be recomputed.
         """
         before = self.document
-        asked = Candidacy(version, as_of, kind, override, cause, share, against)
-        document, step = asked.opening(before, self._card)
+        request = Candidacy(version, as_of, kind, override, cause, share, against)
+        document, step = request.opening_document(before, self._card)
         for one in (document.champion, document.challenger):
             self._recomputation.require(self._card(one))
         self.publication.publish(before, step, document)
-        self._inquiry = None
-        self._inquiry_of(document)
+        self._run = None
+        self._run_of(document)
         return document
 
     def on_bar(self, as_of: datetime, rows: Sequence[PredictionRow], bars: BarPanel) -> Transition | None:
@@ -171,18 +171,18 @@ class RolloutController:
         document = self.document
         if document.state is RolloutState.STEADY or document.challenger is None:
             return None
-        if self._inquiry is None or rollout_key(document) not in self.ledgers:
-            known = self._log(document.started)
-            earlier = [row for row in known if row.as_of is not None and row.as_of < as_of]
+        if self._run is None or rollout_key(document) not in self.ledgers:
+            logged = self._log(document.started)
+            earlier = [row for row in logged if row.as_of is not None and row.as_of < as_of]
             due = self.catch_up(earlier, bars)
             document = self.document
             if document.challenger is None:
                 return due[-1] if due else None
-        inquiry = self._inquiry_of(document)
-        if not inquiry.take(document, as_of, rows, bars):
+        run = self._run_of(document)
+        if not run.observe(document, as_of, rows, bars):
             return None
-        step = self._step(document, inquiry, as_of)
-        self._stand(self.document if step else document, inquiry)
+        step = self._step(document, run, as_of)
+        self._update_status(self.document if step else document, run)
         return step
 
     def catch_up(self, rows: Sequence[PredictionRow], bars: BarPanel) -> list[Transition]:
@@ -193,7 +193,7 @@ class RolloutController:
         """
         self.publication.reconcile()
         steps = self._replay(rows, bars, decide=True)
-        self._stand(self.document, self._inquiry)
+        self._update_status(self.document, self._run)
         return steps
 
     def rebuild(self, rows: Sequence[PredictionRow], bars: BarPanel) -> Ledger:
@@ -203,9 +203,9 @@ class RolloutController:
         """
         document = self._under_way()
         self._replay(rows, bars, decide=False)
-        inquiry = self._inquiry_of(document)
-        self._stand(document, inquiry)
-        return inquiry.ledger
+        run = self._run_of(document)
+        self._update_status(document, run)
+        return run.ledger
 
     def end(self, outcome: Outcome, as_of: datetime, *, reason: str, by: str) -> Transition:
         """End the rollout under way by hand: promote the challenger, or keep the champion.
@@ -213,21 +213,21 @@ class RolloutController:
         Raises `MissingStateError` where no rollout is under way.
         """
         document = self._under_way()
-        ledger = self._inquiry_of(document).ledger
+        ledger = self._run_of(document).ledger
         return self._settle(document, ledger, as_of, outcome, Verdict(reason=reason), by)
 
-    def inquiry(self) -> Inquiry:
+    def current_run(self) -> Inquiry:
         """Return the rollout under way; raises `MissingStateError` where there is none."""
-        return self._inquiry_of(self._under_way())
+        return self._run_of(self._under_way())
 
-    def _stand(self, document: RolloutDocument, inquiry: Inquiry | None = None) -> None:
-        """Update the status from `inquiry`, or keep the earlier evidence of the same rollout."""
-        evidence = self.standing.evidence if self.standing else None
-        if document.challenger is not None and inquiry is not None:
-            evidence = Evidence.of(document, inquiry)
+    def _update_status(self, document: RolloutDocument, run: Inquiry | None = None) -> None:
+        """Update the status from `run`, or keep the earlier evidence of the same rollout."""
+        evidence = self.status.evidence if self.status else None
+        if document.challenger is not None and run is not None:
+            evidence = Evidence.of(document, run)
         elif evidence is not None and evidence.rollout != rollout_key(document):
             evidence = None
-        self.standing = Standing(document, self._clock.now(), evidence)
+        self.status = Standing(document, self._clock.now(), evidence)
 
     def _under_way(self) -> RolloutDocument:
         document = self.document
@@ -238,48 +238,48 @@ class RolloutController:
         return document
 
     def _replay(self, rows: Sequence[PredictionRow], bars: BarPanel, *, decide: bool) -> list[Transition]:
-        self._inquiry = None
+        self._run = None
         document, steps = self.document, list[Transition]()
         if document.challenger is None or document.started is None:
             return steps
-        inquiry = self._inquiry_of(document)
+        run = self._run_of(document)
         started = datetime.fromisoformat(document.started)
         moments = sorted({row.as_of for row in rows if row.as_of is not None and row.as_of > started})
         frames = self._recomputation.frames(bars)
         for as_of in moments:
-            there = [row for row in rows if row.as_of == as_of]
-            if not inquiry.take(document, as_of, there, bars.between(end=as_of), frames) or not decide:
+            logged = [row for row in rows if row.as_of == as_of]
+            if not run.observe(document, as_of, logged, bars.between(end=as_of), frames) or not decide:
                 continue
             if as_of > datetime.fromisoformat(document.stage_started or document.started):
-                step = self._step(document, inquiry, as_of)
+                step = self._step(document, run, as_of)
                 if step is not None:
                     steps.append(step)
                     document = self.document
-                if document.challenger is None or self._inquiry is None:
+                if document.challenger is None or self._run is None:
                     break
         return steps
 
-    def _step(self, document: RolloutDocument, inquiry: Inquiry, as_of: datetime) -> Transition | None:
+    def _step(self, document: RolloutDocument, run: Inquiry, as_of: datetime) -> Transition | None:
         """Take the step that the evidence asks for; None where another controller moved first.
 
         The evidence is then read again at the next bar.
         """
         try:
-            return self._moved(document, inquiry, as_of)
+            return self._moved(document, run, as_of)
         except RolloutConflictError as conflict:
             log.info("another controller moved the rollout of '%s' first: %s", self.model, conflict)
-            self._inquiry = None
+            self._run = None
             return None
 
-    def _moved(self, document: RolloutDocument, inquiry: Inquiry, as_of: datetime) -> Transition | None:
-        move, because = inquiry.move(document)
+    def _moved(self, document: RolloutDocument, run: Inquiry, as_of: datetime) -> Transition | None:
+        move, because = run.move(document)
         if move is Move.ADVANCE:
-            return self._advance(document, inquiry, as_of)
+            return self._advance(document, run, as_of)
         outcome = OUTCOMES.get(move)
-        return self._settle(document, inquiry.ledger, as_of, outcome, because) if outcome else None
+        return self._settle(document, run.ledger, as_of, outcome, because) if outcome else None
 
-    def _advance(self, document: RolloutDocument, inquiry: Inquiry, as_of: datetime) -> Transition:
-        stage, ledger = inquiry.stage(document), inquiry.ledger
+    def _advance(self, document: RolloutDocument, run: Inquiry, as_of: datetime) -> Transition:
+        stage, ledger = run.stage(document), run.ledger
         weight = stage.next_weight(self._policy) or document.weight
         after = document.next(state=RolloutState.CANARY, weight=weight, stage_started=as_of.isoformat())
         reason = f"no evidence against it in {stage.stage_bars} bars; canary at {weight:.0%} of sleeves"
@@ -311,11 +311,11 @@ class RolloutController:
             by=by,
             evidence=ledger.summary(),
         )
-        self._inquiry = None
+        self._run = None
         return self.publication.publish(document, step, after)
 
-    def _inquiry_of(self, document: RolloutDocument) -> Inquiry:
-        if self._inquiry is None or rollout_key(document) not in self.ledgers:
+    def _run_of(self, document: RolloutDocument) -> Inquiry:
+        if self._run is None or rollout_key(document) not in self.ledgers:
             card = self._card(document.challenger)
             ledger = Ledger(
                 policy=self._policy,
@@ -327,8 +327,8 @@ class RolloutController:
             )
             self.ledgers[rollout_key(document)] = ledger
             witness = Witness(self._recomputation, self._guards())
-            self._inquiry = Inquiry(card, self._policy, ledger, witness)
-        return self._inquiry
+            self._run = Inquiry(card, self._policy, ledger, witness)
+        return self._run
 
     def _card(self, version: str | None) -> Card:
         return self._registry.card(self.model, str(version))

@@ -128,7 +128,7 @@ def status(settings: Settings, model: str) -> dict[str, Any]:
         ledger = controller.rebuild(rows, _bars(settings))
         shown["evidence"] = ledger.summary()
         shown["bounds_log10_e"] = ledger.bounds()
-        shown |= _outlook(controller.inquiry(), document, rollout_policy(settings))
+        shown |= _outlook(controller.current_run(), document, rollout_policy(settings))
     return shown
 
 
@@ -138,12 +138,12 @@ def metrics(settings: Settings, model: str) -> Collector:
     if controller.document.challenger is not None:
         rows = logged(settings, model, controller.document.started)
         controller.rebuild(rows, _bars(settings))
-    return Collector(model, lambda: controller.standing, journal)
+    return Collector(model, lambda: controller.status, journal)
 
 
-def _outlook(inquiry: Inquiry, document: RolloutDocument, policy: RolloutPolicy) -> dict[str, Any]:
+def _outlook(run: Inquiry, document: RolloutDocument, policy: RolloutPolicy) -> dict[str, Any]:
     """Describe the rest of the stage, its reasons to wait and each test's distance from deciding."""
-    stage, needed, ledger = inquiry.stage(document), inquiry.needs, inquiry.ledger
+    stage, needed, ledger = run.stage(document), run.needs, run.ledger
     bounds, evidence = ledger.bounds(), ledger.summary()
     deciding = {name: name if name.endswith("_better") else f"{name}_worse" for name in ("ic", "pnl")}
     names = {**{name: name for name in bounds}, **deciding}
@@ -154,7 +154,7 @@ def _outlook(inquiry: Inquiry, document: RolloutDocument, policy: RolloutPolicy)
             "bars_left_at_least": stage.bars_left(policy),
             "bars_left_at_most": max(policy.max_bars - stage.bars, 0),
             "next_weight": stage.next_weight(policy),
-            "waits_for": _waits(inquiry, stage.hold),
+            "waits_for": _waits(run, stage.hold),
             "bars_to_tell_no_skill": needed.no_skill,
             "bars_to_clear_turnover": needed.turnover,
         },
@@ -166,8 +166,8 @@ def _outlook(inquiry: Inquiry, document: RolloutDocument, policy: RolloutPolicy)
     }
 
 
-def _waits(inquiry: Inquiry, hold: int) -> list[str]:
-    bars, cleared, needed = inquiry.ledger.bars, inquiry.cleared, inquiry.needs
+def _waits(run: Inquiry, hold: int) -> list[str]:
+    bars, cleared, needed = run.ledger.bars, run.cleared, run.needs
     if hold <= bars:
         return []
     words = []
@@ -178,7 +178,7 @@ def _waits(inquiry: Inquiry, hold: int) -> list[str]:
         )
     if not cleared["turnover"] and needed.turnover is not None:
         words.append(f"turnover to be cleared of five times the card's, usually {needed.turnover} bars")
-    if not cleared["turned"] and needed.turned:
+    if not cleared["inverted_ranks"] and needed.inverted_ranks:
         words.append("ranks to be cleared of being turned round against the champion's")
     return words
 
@@ -197,12 +197,12 @@ def power_of(policy: RolloutPolicy) -> dict[str, float]:
         `effect`, `bars`, `power` in [0, 1], and `bars_for_80_percent` (infinite beyond 3,000 bars).
     """
     alpha = policy.rollback_alpha("pnl")
-    found = bars_to_find(policy.effect, alpha, LONGEST_ROLLOUT)
+    needed = bars_to_find(policy.effect, alpha, LONGEST_ROLLOUT)
     return {
         "effect": policy.effect,
         "bars": policy.max_bars,
-        "power": float((found <= policy.max_bars).mean()),
-        "bars_for_80_percent": float(np.quantile(found, LEAST_POWER, method="higher")),
+        "power": float((needed <= policy.max_bars).mean()),
+        "bars_for_80_percent": float(np.quantile(needed, LEAST_POWER, method="higher")),
     }
 
 
@@ -216,15 +216,15 @@ def power_warning(settings: Settings) -> str:
             f"{policy.max_bars:,}, so that nothing is ever promoted; raise rollout.max_bars, or lower "
             "rollout.shadow_bars or rollout.stage_bars"
         )
-    told = power_of(policy)
-    if told["power"] >= LEAST_POWER:
+    study = power_of(policy)
+    if study["power"] >= LEAST_POWER:
         return ""
-    needed = told["bars_for_80_percent"]
+    needed = study["bars_for_80_percent"]
     enough = f"{needed:,.0f} bars" if math.isfinite(needed) else f"more than {LONGEST_ROLLOUT:,} bars"
     return (
-        f"{told['bars']:.0f} bars find a challenger that is worse by {told['effect']:g} standard deviations "
-        f"a bar in {told['power']:.0%} of rollouts; {LEAST_POWER:.0%} takes {enough} (rollout.max_bars, "
-        "rollout.effect)"
+        f"{study['bars']:.0f} bars find a challenger that is worse by {study['effect']:g} standard "
+        f"deviations a bar in {study['power']:.0%} of rollouts; {LEAST_POWER:.0%} takes {enough} "
+        "(rollout.max_bars, rollout.effect)"
     )
 
 
@@ -299,24 +299,24 @@ def features_warning(settings: Settings, document: RolloutDocument) -> str:
     versions = [one for one in (document.champion, document.challenger) if one is not None]
     try:
         symbols, reader = _bars(settings).symbols, OnlineReader.from_settings(settings)
-        told = [_unwritten(reader, symbols, registry.card(document.model, one), one) for one in versions]
+        warnings = [_unwritten(reader, symbols, registry.card(document.model, one), one) for one in versions]
     except AlphaloopError as error:
         # The rollout has begun, so a check that cannot be made is no reason to fail.
         return f"whether the features of each version are written cannot be told: {error}"
-    return "; ".join(filter(None, told))
+    return "; ".join(filter(None, warnings))
 
 
 def _unwritten(reader: OnlineReader, symbols: tuple[str, ...], card: Card, version: str) -> str:
-    made = (card.feature_set, hash_universe(card.universe))
+    feature_key = (card.feature_set, hash_universe(card.universe))
     try:
         newest = max((one.bar for one in reader.stored(symbols).values()), default=None)
         if newest is None:
             return ""
-        there = reader.read(symbols, newest, 1, *made)
+        stored = reader.read(symbols, newest, 1, *feature_key)
     except (MissingStateError, StaleFeaturesError):
         # Nothing is online yet.
         return ""
-    if there.made_of(*made):
+    if stored.made_of(*feature_key):
         return ""
     return (
         f"the features that version {version} was trained on are not written to the online store yet: a "

@@ -28,7 +28,7 @@ class Inquiry:
     witness: Witness
     _needs: Needs | None = field(default=None)
 
-    def take(
+    def observe(
         self,
         document: RolloutDocument,
         as_of: datetime,
@@ -48,7 +48,7 @@ class Inquiry:
         if seen is None:
             return False
         if self.ledger.bars == 0 and self.ledger.past_bars == 0:
-            self.ledger.look_back(self.witness.past(document, self.card, bars))
+            self.ledger.observe_past(self.witness.past(document, self.card, bars))
         self.ledger.observe(seen)
         return True
 

@@ -27,7 +27,7 @@ class Candidacy:
     share: float
     against: str | None
 
-    def opening(
+    def opening_document(
         self, before: RolloutDocument, card: Callable[[str], Card]
     ) -> tuple[RolloutDocument, Transition]:
         """Build the document that starts the rollout after `before`, and its transition.

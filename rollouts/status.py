@@ -58,12 +58,12 @@ class Evidence:
     odds: tuple[Odds, ...]
 
     @classmethod
-    def of(cls, document: RolloutDocument, inquiry: Inquiry) -> Evidence | None:
-        """Summarize the evidence in `inquiry` at the stage of `document`; None before the first bar."""
-        ledger, policy, last = inquiry.ledger, inquiry.policy, inquiry.ledger.last
+    def of(cls, document: RolloutDocument, run: Inquiry) -> Evidence | None:
+        """Summarize the evidence in `run` at the stage of `document`; None before the first bar."""
+        ledger, policy, last = run.ledger, run.policy, run.ledger.last
         if last is None:
             return None
-        stage = inquiry.stage(document)
+        stage = run.stage(document)
         return cls(
             rollout=rollout_key(document),
             kind=document.kind,

@@ -115,7 +115,7 @@ class Ledger:
         self.layers = Layers(self.policy, [self.expectation], self.tolerance)
         self._gauges = (self._gauge(), self._gauge())
 
-    def look_back(self, past: Iterable[Observation]) -> None:
+    def observe_past(self, past: Iterable[Observation]) -> None:
         """Add bars from between the challenger's training and the rollout, oldest first.
 
         These bars may be the reason why the challenger was chosen, so they count against it only.
@@ -125,7 +125,7 @@ class Ledger:
         for seen in past:
             reading = gauge.read(seen.close, seen.challenger)
             agreement = information_coefficient(seen.challenger, seen.champion)
-            self.layers.take_past(_comparison(reading, None, agreement, 0.0, fault=False))
+            self.layers.observe_past(_comparison(reading, None, agreement, 0.0, fault=False))
             self._past_ic.append(reading.ic)
             self.past_bars += 1
             points.append((seen.as_of.date().isoformat(), round(float(history.log10_e[0]), 4)))
@@ -146,7 +146,7 @@ class Ledger:
         )
         agreement = information_coefficient(seen.challenger, seen.champion)
         fault = bool(seen.errors or seen.fault)
-        self.layers.take(_comparison(theirs, ours, agreement, seen.recomputation, fault=fault))
+        self.layers.observe(_comparison(theirs, ours, agreement, seen.recomputation, fault=fault))
         self._ic.append(theirs.ic)
         self._turnover.append(theirs.turnover)
         self._agreement.append(agreement)
@@ -269,13 +269,13 @@ class Ledger:
         return f"{words} (odds 10^{odds:.1f}, alpha {self.policy.rollback_alpha(layer):g})"
 
     def _misbehaviour(self, floor: str) -> str:
-        part = self.layers.behaviour.test.loudest()
+        part = self.layers.behaviour.test.strongest_part()
         if part == "ic":
             return f"live IC {_mean(self._ic):+.3f} {floor}"
         if part in ("agreeing", "disagreeing"):
             return f"its ranks correlate {_mean(self._agreement):+.2f} with the champion's, outside its folds"
         return {
-            "restless": "its ranking changes faster than in any fold",
+            "unstable": "its ranking changes faster than in any fold",
             "frozen": "its ranking stands still as in no fold",
             "spread_wide": "its scores spread wider than in any fold",
             "spread_narrow": "its scores spread less than in any fold",

@@ -26,7 +26,7 @@ class Range:
 
     low: float
     high: float
-    ruler: float
+    scale: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,8 +156,8 @@ def _persistence(ranges: Mapping[str, Any]) -> Range | None:
     if low is None or middle is None or high is None:
         return None
     low, middle, high = fisher(low), fisher(middle), fisher(high)
-    ruler = max(middle - low, 0.25)
-    return Range(low - ruler / 2, high + ruler / 2, ruler)
+    scale = max(middle - low, 0.25)
+    return Range(low - scale / 2, high + scale / 2, scale)
 
 
 def _dispersion(ranges: Mapping[str, Any]) -> Range | None:

@@ -29,7 +29,7 @@ class Guards:
     _latencies: list[float] = field(default_factory=list)
     _champions: list[float] = field(default_factory=list)
 
-    def look(
+    def check(
         self, as_of: datetime, answers: Sequence[PredictionRow], champion: Sequence[PredictionRow] = ()
     ) -> str:
         """Describe the fault of the challenger's `answers` at the bar `as_of`; empty if there is none."""

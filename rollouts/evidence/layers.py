@@ -21,7 +21,7 @@ Vector = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
 
 BEHAVIOUR_WEIGHTS = {
-    "ic": 0.6, "disagreeing": 0.1, "agreeing": 0.02, "restless": 0.1, "frozen": 0.06,
+    "ic": 0.6, "disagreeing": 0.1, "agreeing": 0.02, "unstable": 0.1, "frozen": 0.06,
     "spread_wide": 0.06, "spread_narrow": 0.06,
 }  # fmt: skip
 COST_WEIGHTS = {"turnover": 0.5, "relative": 0.5}
@@ -85,7 +85,7 @@ class Behaviour:
         persistence = np.arctanh(bounded)
         for low, high, values, allowed in (
             ("disagreeing", "agreeing", one.agreement, self._agreement),
-            ("restless", "frozen", persistence, self._persistence),
+            ("unstable", "frozen", persistence, self._persistence),
             ("spread_narrow", "spread_wide", one.dispersion, self._dispersion),
         ):
             bet[low].bet(allowed.below(values))
@@ -110,7 +110,7 @@ class Cost:
     def __init__(self, expectations: Sequence[Expectation]) -> None:
         rollouts = len(expectations)
         self.test = MixedTest(COST_WEIGHTS, rollouts)
-        self.innocence = BettingTest(rollouts)
+        self.turnover_cleared = BettingTest(rollouts)
         self._ceiling = np.array([one.turnover_ceiling for one in expectations])
         mean = np.array([one.turnover_mean for one in expectations])
         self._busy = np.fmax(OWN_MULTIPLE * mean, [one.turnover_high for one in expectations])
@@ -126,7 +126,7 @@ class Cost:
         relative, own = self._smoothed(ours, theirs)
         excess = np.minimum(relative - np.log(RELATIVE_MULTIPLE), own)
         self.test.parts["relative"].bet(clipped(excess / RATIO_RULER))
-        self.innocence.bet(clipped((np.log(CLEARED_MULTIPLE) - relative) / RATIO_RULER))
+        self.turnover_cleared.bet(clipped((np.log(CLEARED_MULTIPLE) - relative) / RATIO_RULER))
 
     def _smoothed(self, ours: Vector, theirs: Vector) -> tuple[Vector, Vector]:
         """Return log turnover relative to the champion (by the cards) and to a busy bar on the card.
@@ -170,11 +170,11 @@ class Layers:
         self.ic = PairedTest(rollouts)
         self.pnl = PairedTest(rollouts, margin=policy.non_inferiority)
         self.skill = BettingTest(rollouts)
-        self.upright = BettingTest(rollouts)
+        self.rank_agreement = BettingTest(rollouts)
         self.worst_recomputation = np.zeros(rollouts)
         self.faults = np.zeros(rollouts, dtype=np.bool_)
 
-    def take(self, one: Comparison) -> None:
+    def observe(self, one: Comparison) -> None:
         """Add one live bar."""
         measured = np.asarray(one.recomputation, dtype=np.float64)
         # NaN is outside the tolerance, and np.maximum keeps it.
@@ -182,12 +182,12 @@ class Layers:
         self.faults |= np.asarray(one.fault, dtype=np.float64) > 0
         self.behaviour.observe(one)
         self.skill.bet(clipped(np.asarray(one.ic) / self._ic_scale))
-        self.upright.bet(clipped(np.asarray(one.agreement) / AGREEMENT_RULER))
+        self.rank_agreement.bet(clipped(np.asarray(one.agreement) / AGREEMENT_RULER))
         self.ic.observe(np.asarray(one.ic) - np.asarray(one.champion_ic))
         self.pnl.observe(np.asarray(one.net_return) - np.asarray(one.champion_net_return))
         self.cost.observe(one.turnover, one.champion_turnover)
 
-    def take_past(self, one: Comparison) -> None:
+    def observe_past(self, one: Comparison) -> None:
         """Add one bar from between training and rollout, which counts against the challenger only."""
         self.history.observe(one)
 
@@ -225,24 +225,24 @@ class Layers:
         """Flag the faults that are ruled out: no skill, five-fold turnover, inverted ranks."""
         return {
             "no_skill": self.skill.exceeds(CLEARING_ALPHA),
-            "turnover": self.cost.innocence.exceeds(CLEARING_ALPHA),
-            "turned": self.upright.exceeds(CLEARING_ALPHA),
+            "turnover": self.cost.turnover_cleared.exceeds(CLEARING_ALPHA),
+            "inverted_ranks": self.rank_agreement.exceeds(CLEARING_ALPHA),
         }
 
 
 class _Limits:
     """Ranges of several rollouts as arrays; NaN where a card says nothing, so that nothing is bet."""
 
-    def __init__(self, low: Vector, high: Vector, ruler: Vector) -> None:
-        self._low, self._high, self._ruler = low, high, ruler
+    def __init__(self, low: Vector, high: Vector, scale: Vector) -> None:
+        self._low, self._high, self._scale = low, high, scale
 
     @classmethod
     def of(cls, ranges: Sequence[Range | None]) -> _Limits:
-        rows = [(one.low, one.high, one.ruler) if one else (np.nan,) * 3 for one in ranges]
+        rows = [(one.low, one.high, one.scale) if one else (np.nan,) * 3 for one in ranges]
         return cls(*np.array(rows, dtype=np.float64).T)
 
     def below(self, values: npt.ArrayLike) -> Vector:
-        return clipped((self._low - np.asarray(values, dtype=np.float64)) / self._ruler)
+        return clipped((self._low - np.asarray(values, dtype=np.float64)) / self._scale)
 
     def above(self, values: npt.ArrayLike) -> Vector:
-        return clipped((np.asarray(values, dtype=np.float64) - self._high) / self._ruler)
+        return clipped((np.asarray(values, dtype=np.float64) - self._high) / self._scale)

@@ -63,7 +63,7 @@ class Witness:
                 (self.recomputation.difference(row, known, ours) for row in _distinct(answered)), default=0.0
             ),
             errors=len(challenger) - len(answered),
-            fault=self.guards.look(as_of, answered, champion),
+            fault=self.guards.check(as_of, answered, champion),
         )
 
     def past(self, document: RolloutDocument, card: Card, bars: BarPanel) -> Iterator[Observation]:

@@ -66,11 +66,11 @@ class PredictableScale:
 
     def clip(self, values: npt.ArrayLike) -> Vector:
         """Scale and clip `values` `[rollouts]`, then learn from them; NaN before the first scale."""
-        given = np.broadcast_to(np.asarray(values, dtype=np.float64), self._square.shape)
+        sample = np.broadcast_to(np.asarray(values, dtype=np.float64), self._square.shape)
         ready = (self._count >= BURN_IN) & (self._square > 0)
-        scaled = np.full(given.shape, np.nan)
-        np.divide(given, np.sqrt(self._square), out=scaled, where=ready)
-        self._learn(given)
+        scaled = np.full(sample.shape, np.nan)
+        np.divide(sample, np.sqrt(self._square), out=scaled, where=ready)
+        self._learn(sample)
         return clipped(scaled)
 
     @property
@@ -79,11 +79,11 @@ class PredictableScale:
         return np.sqrt(self._square)
 
     def _learn(self, values: Vector) -> None:
-        there = np.isfinite(values)
-        self._count += there
+        finite = np.isfinite(values)
+        self._count += finite
         weight = np.maximum(1.0 - self._decay, 1.0 / np.maximum(self._count, 1.0))
         learned = self._square + weight * (values * values - self._square)
-        self._square = np.where(there, learned, self._square)
+        self._square = np.where(finite, learned, self._square)
 
 
 class BettingTest:
@@ -126,13 +126,13 @@ class BettingTest:
 
         Raises `ValueError` for a value outside [-1, 1], which would break the guarantee.
         """
-        given = np.broadcast_to(np.asarray(values, dtype=np.float64), self.bets.shape)
-        if (np.abs(given) > 1.0).any():
-            raise ValueError(f"a bet is on a value in [-1, 1], got {given[np.abs(given) > 1.0][0]}")
-        there = np.isfinite(given)
-        gains = np.log1p(STAKES * np.where(there, given, 0.0)[:, None])
+        sample = np.broadcast_to(np.asarray(values, dtype=np.float64), self.bets.shape)
+        if (np.abs(sample) > 1.0).any():
+            raise ValueError(f"a bet is on a value in [-1, 1], got {sample[np.abs(sample) > 1.0][0]}")
+        finite = np.isfinite(sample)
+        gains = np.log1p(STAKES * np.where(finite, sample, 0.0)[:, None])
         self._log_wealth_by_stake += gains
-        self.bets += there
+        self.bets += finite
 
     @property
     def log_wealth(self) -> Vector:
@@ -188,7 +188,7 @@ class MixedTest:
         """Test if the e-value has reached `1 / alpha`, bool `[rollouts]`."""
         return np.asarray(self.log_wealth >= -math.log(alpha))
 
-    def loudest(self, rollout: int = 0) -> str:
+    def strongest_part(self, rollout: int = 0) -> str:
         """Return the name of the part with the largest e-value."""
         return max(self.parts, key=lambda name: float(self.parts[name].log_wealth[rollout]))
 
@@ -233,15 +233,15 @@ class PairedTest:
 
     def observe(self, differences: npt.ArrayLike) -> None:
         """Add one bar's differences, float64 `[rollouts]`; NaN is no evidence."""
-        given = np.broadcast_to(np.asarray(differences, dtype=np.float64), self._total.shape)
-        there = np.isfinite(given)
-        self._total += np.where(there, given, 0.0)
-        self._count += there
-        scaled = self.scale.clip(given)
+        sample = np.broadcast_to(np.asarray(differences, dtype=np.float64), self._total.shape)
+        finite = np.isfinite(sample)
+        self._total += np.where(finite, sample, 0.0)
+        self._count += finite
+        scaled = self.scale.clip(sample)
         self.better.bet(scaled)
         self.worse.bet(-scaled)
         if self._margin:
-            self.not_worse.bet(self._above.clip(given + self._margin))
+            self.not_worse.bet(self._above.clip(sample + self._margin))
 
     @property
     def mean(self) -> Vector:

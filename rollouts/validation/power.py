@@ -22,7 +22,7 @@ POWER = 0.995
 """Share of faulty challengers that must be found before the first weight is left."""
 LONGEST = 504
 CHANCE_SPREAD = 1.4
-"""Spread of the IC under no skill, as a multiple of `1 / √(symbols - 1)`: returns are correlated in sectors."""
+"""Spread of a no-skill IC as a multiple of `1 / √(symbols - 1)`, because returns move in sectors."""
 TURNOVER_SPREAD = 0.35
 DEGREES_OF_FREEDOM = 4
 SEED = 20080915
@@ -38,7 +38,7 @@ class Needs:
         Bars until the live IC of a challenger without skill would contradict its card.
     turnover : int or None
         Bars until an honest challenger is usually cleared of five-fold turnover.
-    turned : bool
+    inverted_ranks : bool
         Whether the card says that the challenger always ranks like the champion, so that inverted ranks
         would show.
     longest : int
@@ -47,7 +47,7 @@ class Needs:
 
     no_skill: int | None
     turnover: int | None
-    turned: bool
+    inverted_ranks: bool
     longest: int
 
     def hold(self, cleared: Mapping[str, bool]) -> int:
@@ -58,7 +58,7 @@ class Needs:
         awaited = {
             "no_skill": self.no_skill if self.no_skill and self.no_skill <= self.longest else 0,
             "turnover": 0 if self.turnover is None else self.longest,
-            "turned": self.longest if self.turned else 0,
+            "inverted_ranks": self.longest if self.inverted_ranks else 0,
         }
         return max((bars for fault, bars in awaited.items() if not cleared[fault]), default=0)
 
@@ -82,7 +82,7 @@ def needs(expectation: Expectation, policy: RolloutPolicy, symbols: int) -> Need
     return Needs(
         no_skill=_no_skill(expectation, policy, symbols),
         turnover=_turnover(expectation),
-        turned=expectation.agreement is not None and expectation.agreement.low + AGREEMENT_MARGIN > 0,
+        inverted_ranks=expectation.agreement is not None and expectation.agreement.low + AGREEMENT_MARGIN > 0,
         longest=policy.hold_bars,
     )
 
@@ -150,7 +150,7 @@ def _turnover(expectation: Expectation) -> int | None:
     def step() -> npt.NDArray[np.bool_]:
         unrest = np.exp(rng.normal(0.0, TURNOVER_SPREAD, ROLLOUTS))
         cost.observe(expectation.turnover_mean * unrest, champion)
-        return cost.innocence.exceeds(CLEARING_ALPHA)
+        return cost.turnover_cleared.exceeds(CLEARING_ALPHA)
 
     return _bars(_first(step, ROLLOUTS, LONGEST), 0.5)
 

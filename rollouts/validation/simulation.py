@@ -98,7 +98,7 @@ def simulate(rows: Comparison, subjects: Sequence[Outcomes], policy: RolloutPoli
     columns = _warmed(rows, policy.ic_horizon)
     length = len(columns[0])
     for bar in range(1, length + 1):
-        layers.take(Comparison(*(one[bar - 1] for one in columns)))
+        layers.observe(Comparison(*(one[bar - 1] for one in columns)))
         against, favour = layers.against(), layers.favour()
         bad, good = _any(against), _any(favour)
         cleared = {name: flags.tolist() for name, flags in layers.cleared().items()}

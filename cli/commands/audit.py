@@ -1,4 +1,4 @@
-"""`alphaloop audit`: is the journal whole, does an order follow from what was known, and who told it?"""
+"""`alphaloop audit`: verify the journal, adopt unanchored records, replay an order, name its providers."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def verify(json: AsJson = False) -> None:
 @app.command()
 def adopt(
     by: Annotated[str, typer.Option(help="Who vouches for the records.")],
-    reason: Annotated[str, typer.Option(help="Why they are believed, although no anchor names them.")],
+    reason: Annotated[str, typer.Option(help="Why they are trusted, although no anchor names them.")],
     json: AsJson = False,
 ) -> None:
     """Vouch for records that no anchor names, after you looked at them; journals who did and why."""
@@ -94,7 +94,7 @@ def replay(order_id: OrderId, json: AsJson = False) -> None:
 
 @app.command()
 def providers(order_id: OrderId, json: AsJson = False) -> None:
-    """Whose bars an order was decided on, and whose bars its features were made of."""
+    """Show the data providers behind an order: of the bars it was decided on, and of its features."""
     from alphaloop.settings import settings
     from cli import formatting, output
     from loop import provenance

@@ -1,4 +1,4 @@
-"""`alphaloop backtest`: a registered version through the trading engine, on bars it was not trained on."""
+"""`alphaloop backtest`: trade a registered version on bars on which it was not trained."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def _show(result: dict[str, Any]) -> None:
 
 
 def _first_unseen(bars: BarPanel, card: Card) -> int:
-    """The index of the first bar after the last label that the version was trained on."""
+    """Return the index of the first bar after the last label in the version's training."""
     from datetime import datetime
 
     from models.labels import first_unseen_bar
@@ -95,7 +95,7 @@ def _first_unseen(bars: BarPanel, card: Card) -> int:
 
 
 def _first_bar(bars: BarPanel, card: Card, version: str, first_day: str) -> int:
-    """The index of the first bar to trade; `InputError` where that leaves nothing."""
+    """Return the index of the first bar to trade; raises `InputError` where no bars are left."""
     import numpy as np
 
     from alphaloop.bars import to_datetime64
@@ -122,7 +122,7 @@ def _first_bar(bars: BarPanel, card: Card, version: str, first_day: str) -> int:
 
 
 def _scores(settings: Settings, model: str, version: str, bars: BarPanel, first: int) -> Any:
-    """Scores float64 `[timestamps, symbols]` of the registered file, from bar `first` on; NaN before."""
+    """Compute the version's scores, float64 `[timestamps, symbols]`, from bar `first` on; NaN before."""
     import numpy as np
 
     from cli import formatting, output

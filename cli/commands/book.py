@@ -1,4 +1,4 @@
-"""`alphaloop book`: what the journal's book holds, and how it is carried over to other symbols or sleeves."""
+"""`alphaloop book`: show the journal's book, and carry it over to other symbols or sleeves."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def register(parent: typer.Typer) -> None:
 
 @app.command()
 def show(json: AsJson = False) -> None:
-    """Show what the book holds after the last decision, with its open orders."""
+    """Show the book after its last decision: equity, cash, positions and open orders."""
     from alphaloop.settings import settings
     from cli import output
 
@@ -47,9 +47,9 @@ def show(json: AsJson = False) -> None:
 def carry(reason: Reason, by: By = "", json: AsJson = False) -> None:
     """Carry the book over to the symbols of the newest snapshot and to trading.sleeves, once, journaled.
 
-    Open orders are dropped. What is held of symbols that are left out is sold at its last price and the usual
-    cost (a broker with an account of its own is told by hand). With another number of sleeves the book is
-    shared out anew in equal parts. A symbol that is only added needs none of this: `trade` goes on.
+    Open orders are dropped. Positions in symbols that are left out are sold at their last prices and usual
+    cost (at a broker with an account of its own, sell them by hand). With another number of sleeves the book
+    is divided anew in equal parts. A new symbol alone needs no carry: `trade` goes on.
     """
     from alphaloop.costs import CostModel
     from alphaloop.rollout_document import sleeve_names
@@ -101,7 +101,7 @@ def _recovered(journal: Journal, past: BarPanel | None = None) -> BookState:
 
 
 def _shown(value: Any) -> str:
-    """A fact for people: money to the cent, a moment to the minute."""
+    """Format a fact for people: money to the cent, times to the minute."""
     from cli import formatting
 
     if isinstance(value, datetime):

@@ -1,4 +1,4 @@
-"""`alphaloop models`: what the registry holds, with the card of each version."""
+"""`alphaloop models`: list registered versions, show their cards, sign them."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def sign(
     version: Annotated[str, typer.Argument(help="A version of it.")],
     key: Annotated[Path, typer.Option(help="PEM file of an Ed25519 private key.")],
 ) -> None:
-    """Sign a version, so that servers with the public key in serving.signing_key take it."""
+    """Sign a version, so that servers with the public key in serving.signing_key accept it."""
     from alphaloop.settings import settings
     from cli import output
     from loop import workspace

@@ -1,4 +1,4 @@
-"""`alphaloop pipeline`: list, compile for a cluster, or run here with Kubeflow's local runner."""
+"""`alphaloop pipeline`: list pipelines, compile them for a cluster, or run them on this machine."""
 
 from __future__ import annotations
 

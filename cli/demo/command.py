@@ -1,7 +1,7 @@
-"""The `alphaloop demo` command: runs the story in a child, and leaves nothing behind, whatever happens.
+"""The `alphaloop demo` command: runs the scenario in a child process and cleans up in every case.
 
-This process adopts every descendant that loses its parent, so that when the story ends, is
-interrupted or is killed, all of its servers can be found and stopped.
+This process adopts every descendant that loses its parent, so that when the scenario ends, is interrupted or
+is killed, all of its servers can be found and stopped.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ GRACE_SECONDS = 8.0
 
 
 def run(plot: Plot | None = None, folder: Path = DEMO_FOLDER) -> int:
-    """Tell the story of `plot`; returns the exit code. The report is in `folder`/latest.
+    """Run the scenario of `plot` and return its exit code; the report is in `folder`/latest.
 
-    Raises `SettingsError` where the environment or `alphaloop.toml` says something impossible.
+    Raises `SettingsError` for invalid settings in the environment or in `alphaloop.toml`.
     """
     load()
     home = _new_home(folder.resolve(), SystemClock().now())
@@ -56,7 +56,7 @@ def _wait(child: subprocess.Popen[bytes]) -> int:
     try:
         return child.wait()
     except KeyboardInterrupt:
-        # A terminal has sent the child its own interrupt; one from elsewhere has not.
+        # A terminal sends Ctrl-C to the child as well; an interrupt from elsewhere reaches only this process.
         previous = signal.signal(signal.SIGINT, signal.SIG_IGN)
         try:
             child.send_signal(signal.SIGINT)

@@ -1,7 +1,7 @@
-"""The simulated universe: a planted signal that a challenger finds and the baseline does not.
+"""Simulated universe with a planted signal, which the challenger finds and the baseline does not.
 
-On real data an honest challenger rarely proves itself within a year. Here the truth is known, so that
-one can see the loop promote. Everything is labelled as simulated.
+On real data an honest challenger is rarely promoted within a year. Here the truth is known, so the demo can
+show a promotion. Everything is labelled as simulated.
 """
 
 from __future__ import annotations

@@ -11,14 +11,14 @@ from loop.turn import Market
 
 @dataclass(slots=True)
 class Played:
-    """One universe after its last bar."""
+    """Result of a replay: the market of one universe and the scheduler after its last bar."""
 
     market: Market
     director: Director
 
 
 def run_replay(director: Director, market: Market, screen: Screen, *, until_decided: bool = False) -> None:
-    """Turn the loop over every bar to come, or only until the first rollout has ended."""
+    """Run the loop over all future bars, or only until the first rollout has ended."""
     loop = director.loop
     task = screen.track(f"bars of {market.source}", total=len(market.future))
     for bars in market.future.slices():

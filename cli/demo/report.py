@@ -1,4 +1,4 @@
-"""What the demo leaves behind: report.json and report.html, from what was measured and journaled."""
+"""Report of the demo, report.json and report.html, from measurements and the journal."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Results:
-    """Everything the report is made of."""
+    """Inputs of the report."""
 
     settings: Settings
     screen: Screen
@@ -54,7 +54,7 @@ def write_report(results: Results) -> dict[str, Any]:
 
 
 def build_report(results: Results, measured: comparison.Measured, lineage: Lineage) -> dict[str, Any]:
-    """The figures, under the keys that the README names."""
+    """Build the figures of report.json, under the keys that the README names."""
     played, simulated = results.played, results.simulated
     past = played.market.past
     loops = [one.director.loop for one in (played, simulated)]
@@ -105,7 +105,7 @@ def build_report(results: Results, measured: comparison.Measured, lineage: Linea
 
 
 def build_series(results: Results, measured: comparison.Measured, lineage: Lineage) -> dict[str, Any]:
-    """What the report draws."""
+    """Build the series behind the report's charts."""
     looks = results.played.director.loop.watch.looks if results.played.director.loop.watch else []
     loops = [one.director.loop for one in (results.played, results.simulated)]
     return {
@@ -137,7 +137,7 @@ def _fold(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _lineage(results: Results) -> Lineage:
-    """The lineage of the last order of the middle of the replay, when the loop had seen most of its life."""
+    """Trace the order in the middle of all orders, which falls in the middle of the replay."""
     ids = audit.orders(results.settings)
     lineage = trace(results.settings, ids[len(ids) // 2])
     results.screen.say(

@@ -1,4 +1,4 @@
-"""How each rollout went, from the journal and the ledgers of evidence."""
+"""History of each rollout, from its transitions and the ledgers of evidence."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ STILL_RUNNING = "still under way when the replay ended; the champion stays"
 
 
 def rollout_rows(director: Director) -> list[dict[str, Any]]:
-    """The `rollouts` of report.json for one universe: those that ended, the refused, and one cut short."""
+    """Build the `rollouts` of report.json for one universe: ended, refused, and the one under way."""
     rows = [_ended_row(step, director) for step in director.finished]
     rows += [
         {
@@ -52,7 +52,7 @@ def rollout_rows(director: Director) -> list[dict[str, Any]]:
 
 
 def rollout_series(director: Director) -> list[dict[str, Any]]:
-    """What the report draws of each rollout: its stages, and its evidence over time with the bounds."""
+    """Build the series of each rollout for the report: its stages, and its evidence with the bounds."""
     return [
         {
             "version": row["version"],

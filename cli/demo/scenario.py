@@ -1,8 +1,8 @@
-"""The demo's scenario: its chapters in order, in the process that the command supervises.
+"""The demo's scenario: its stages in order, in the process that the command supervises.
 
     python -m cli.demo.scenario HOME SCRATCH
 
-`HOME` is where the run keeps its plot, its state and its report, `SCRATCH` a folder that the supervisor
+`HOME` is the folder of the run's configuration, state and report, `SCRATCH` a folder that the supervisor
 removes.
 """
 
@@ -40,7 +40,7 @@ from loop.turn import Market
 
 @dataclass(slots=True)
 class Story:
-    """The chapters, and what they hand on to the next."""
+    """Scenario of the demo: runs all stages in order."""
 
     settings: Settings
     scratch: Path
@@ -48,7 +48,7 @@ class Story:
     screen: Screen = field(default_factory=Screen)
 
     def tell(self) -> dict[str, Any]:
-        """Run every chapter; returns the report, which lies in `settings.home` too."""
+        """Run every stage; returns the report, which is also written to the home of the settings."""
         from alphaloop.journal.store import Journal
         from cli.demo.report import Results, write_report
         from models.registry.model_registry import Registry
@@ -70,7 +70,7 @@ class Story:
             with self._serving() as url:
                 from loop.wiring import World
 
-                # The server of this run has none of the security that other servers may have.
+                # This run's server has no TLS or tokens, which the user's client settings may ask for.
                 served = self.settings.model_copy(update={"client": ClientSettings(urls=(url,))})
                 world = World(served, clock, journal, registry)
                 played = self._play(world, market, models)
@@ -103,7 +103,7 @@ class Story:
 
     @contextmanager
     def _ray(self) -> Iterator[None]:
-        """One local Ray for tuning and serving; its files lie in the scratch folder."""
+        """Run one local Ray for tuning and serving, with its files in the scratch folder."""
         import ray
 
         from serving.hosts.ray import environment, start_ray
@@ -133,7 +133,7 @@ class Story:
 
 
 def sabotages(models: Models) -> list[Act]:
-    """The two sabotages, each put in by a named override."""
+    """Plan the two sabotages, each started by a named override."""
     faithful = models.challengers["lightgbm"].version
     acts = [
         Act(
@@ -163,7 +163,7 @@ def sabotages(models: Models) -> list[Act]:
 
 
 def demo_settings(home: Path, plot: Plot) -> Settings:
-    """The settings of a demo run: those of the environment, with drills allowed."""
+    """Load the settings of a demo run: those of the environment, with drills allowed."""
     settings = load(home=home)
     changes = {
         "serving": settings.serving.model_copy(update={"allow_drills": True}),
@@ -173,15 +173,15 @@ def demo_settings(home: Path, plot: Plot) -> Settings:
 
 
 def _unheard(*_: object, **__: object) -> None:
-    """A vendor's warning is for its developers."""
+    """Ignore a warning; vendors' warnings are for their developers."""
 
 
 def main(arguments: list[str]) -> int:
-    """Run the story; returns the exit code."""
+    """Run the scenario; returns the exit code."""
     package_roots.check()
     for name, value in {**QUIET, **ONE_THREAD}.items():
         os.environ.setdefault(name, value)
-    # Vendors set filters of their own when they are imported, so a filter of ours would not last.
+    # Vendors replace warning filters when they are imported, so a filter of ours would not last.
     warnings.showwarning = _unheard
     home, scratch = Path(arguments[0]), Path(arguments[1])
     plot = Plot.from_json((home / PLOT_FILE).read_text())

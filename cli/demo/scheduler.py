@@ -1,6 +1,6 @@
-"""The director: when which version is put in, so that the story has its acts.
+"""Scheduler of the demo's rollouts: starts each planned rollout when no other is under way.
 
-It decides nothing about the outcome: it starts rollouts, and the controller ends them.
+The scheduler only starts rollouts; the controller decides how they end.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from pipelines.steps import PROPOSED
 from rollouts.transition import Outcome, Transition
 
 BARS_FOR_SABOTAGE = 84
-"""With so many bars left the sabotages begin, even if no retraining came first."""
+"""Number of remaining bars at which the sabotages begin, even without a retraining before."""
 
 
 @dataclass(frozen=True, slots=True)
 class Act:
-    """A rollout to start: which version, of what kind, and by which override."""
+    """Planned rollout of a version, with its kind and its override."""
 
     version: str
     kind: RolloutKind
@@ -32,7 +32,7 @@ class Act:
 
 @dataclass(slots=True)
 class Rejection:
-    """A candidate that its gate refused, so that it never became a rollout."""
+    """Candidate that its gate refused, so that no rollout was started."""
 
     version: str
     as_of: datetime
@@ -42,7 +42,7 @@ class Rejection:
 
 @dataclass(slots=True)
 class Director:
-    """Starts the acts when the stage is free."""
+    """Scheduler that starts planned rollouts one after the other, and reports events."""
 
     loop: Loop
     screen: Screen
@@ -55,7 +55,7 @@ class Director:
     _retrained: bool = False
 
     def after(self, turn: Turn) -> None:
-        """Tell what the bar brought, and start the next act if nothing is under way."""
+        """Report the results of a bar, and start the next rollout if none is under way."""
         for news in turn.news:
             self._tell_news(news)
         for ended in turn.retrained:

@@ -112,7 +112,33 @@ class Turn:
 class Loop:
     """Loop of one model on one universe; `loop.wiring.open_loop` builds it.
 
-    Without a drift watch or a runner of requests, nothing is retrained. `turns` collects the results.
+    Parameters
+    ----------
+    history : BarPanel
+        Past bars.
+    clock : ReplayClock
+        Clock that each bar advances.
+    duty : Duty
+        Writer that stores each bar and publishes its features.
+    engine : TradingEngine
+        Engine that decides and trades.
+    forecaster : MeteredForecaster
+        Client of the prediction server.
+    controller : RolloutController
+        Controller of the model's rollout.
+    log : PredictionLogReader
+        Reader of the prediction log.
+    watch : DriftWatch, optional
+        Drift watch; without it, nothing is retrained.
+    runner : RequestRunner, optional
+        Runner of retrain requests; without it, nothing is retrained.
+    on_retraining : callable
+        Called with each request before it is run.
+
+    Attributes
+    ----------
+    turns : list of Turn
+        Results of all bars so far.
     """
 
     history: BarPanel

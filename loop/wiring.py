@@ -39,7 +39,19 @@ from trading.strategies.allocation import AllocationStrategy
 
 @dataclass(slots=True)
 class World:
-    """Parts shared by all universes of a run: settings, clock, journal and registry."""
+    """Parts shared by all universes of a run.
+
+    Parameters
+    ----------
+    settings : Settings
+        All settings, including the address of the prediction server.
+    clock : ReplayClock
+        Clock of the run.
+    journal : Journal
+        Journal of all streams.
+    registry : Registry
+        Registry of models.
+    """
 
     settings: Settings
     clock: ReplayClock

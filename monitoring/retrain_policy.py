@@ -38,7 +38,23 @@ class RetrainPolicy:
 
 
 def retrain_policy(settings: Settings) -> RetrainPolicy:
-    """Build the retrain policy from the sections `retrain` and `training` of the settings."""
+    """Build the retrain policy from the sections `retrain` and `training` of the settings.
+
+    Parameters
+    ----------
+    settings : Settings
+        All settings.
+
+    Returns
+    -------
+    RetrainPolicy
+
+    Examples
+    --------
+    >>> from alphaloop.settings.settings import Settings
+    >>> retrain_policy(Settings()).bars_to_wait() > 0
+    True
+    """
     return RetrainPolicy(
         family=settings.retrain.family,
         matured_labels=settings.retrain.matured_labels,

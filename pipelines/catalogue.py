@@ -13,7 +13,13 @@ PIPELINES = {"retrain": "pipelines.retraining"}
 
 
 def names() -> list[str]:
-    """Return the names of all pipelines, sorted."""
+    """Return the names of all pipelines, sorted.
+
+    Examples
+    --------
+    >>> names()
+    ['retrain']
+    """
     return sorted(PIPELINES)
 
 

@@ -133,7 +133,24 @@ def status(settings: Settings, model: str) -> dict[str, Any]:
 
 
 def metrics(settings: Settings, model: str) -> Collector:
-    """Build the Prometheus collector of a rollout, from the same evidence as `status`."""
+    """Build the Prometheus collector of a rollout, from the same evidence as its status.
+
+    Parameters
+    ----------
+    settings : Settings
+        Settings whose registry, journal, prediction log and snapshots are read.
+    model : str
+        Name of the model.
+
+    Returns
+    -------
+    Collector
+
+    Raises
+    ------
+    MissingStateError
+        Where there is no registry, no champion or no snapshot of bars.
+    """
     controller, journal = _open(settings, model)
     if controller.document.challenger is not None:
         rows = logged(settings, model, controller.document.started)
@@ -325,12 +342,56 @@ def _unwritten(reader: OnlineReader, symbols: tuple[str, ...], card: Card, versi
 
 
 def promote(settings: Settings, model: str, reason: str, by: str) -> Transition:
-    """Make the challenger champion by hand; `by` and `reason` are journaled."""
+    """Make the challenger champion by hand.
+
+    Parameters
+    ----------
+    settings : Settings
+        Settings whose registry, journal, prediction log and snapshots are used.
+    model : str
+        Name of the model.
+    reason, by : str
+        Reason and operator, for the journal.
+
+    Returns
+    -------
+    Transition
+        The journaled step, with the evidence so far.
+
+    Raises
+    ------
+    MissingStateError
+        Where no rollout is under way.
+    RolloutConflictError
+        Where another controller changed the document meanwhile.
+    """
     return _end(settings, model, Outcome.PROMOTED, reason, by)
 
 
 def abort(settings: Settings, model: str, reason: str, by: str) -> Transition:
-    """Roll the challenger back by hand; `by` and `reason` are journaled."""
+    """Roll the challenger back by hand.
+
+    Parameters
+    ----------
+    settings : Settings
+        Settings whose registry, journal, prediction log and snapshots are used.
+    model : str
+        Name of the model.
+    reason, by : str
+        Reason and operator, for the journal.
+
+    Returns
+    -------
+    Transition
+        The journaled step, with the evidence so far.
+
+    Raises
+    ------
+    MissingStateError
+        Where no rollout is under way.
+    RolloutConflictError
+        Where another controller changed the document meanwhile.
+    """
     return _end(settings, model, Outcome.ROLLED_BACK, reason, by)
 
 

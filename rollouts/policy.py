@@ -37,6 +37,12 @@ class RolloutPolicy:
         Bars of an outcome, for the information coefficient.
     effect : float
         Smallest difference a bar that matters, in standard deviations of the paired difference.
+
+    Examples
+    --------
+    >>> policy = RolloutPolicy(5, 10, 250, (0.05, 0.25, 0.5), false_rollback=0.01, false_promotion=0.05)
+    >>> round(sum(policy.rollback_alpha(layer) for layer in policy.SHARES), 12)
+    0.01
     """
 
     shadow_bars: int

@@ -24,9 +24,38 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Transition:
-    """One step of a rollout.
+    """One step of a rollout, as it is journaled.
 
-    `outcome` is None while the rollout goes on; `as_of` is the close of the bar that led to the step.
+    Parameters
+    ----------
+    model, version, champion : str
+        Model, challenger, and the champion after the step.
+    kind : RolloutKind
+        Kind of the rollout.
+    state : RolloutState
+        State after the step.
+    weight : float
+        Share of the sleeves that the challenger answers after the step, in [0, 1].
+    generation : int
+        Generation of the rollout document after the step.
+    as_of : str
+        Close of the bar that led to the step, as ISO text; empty for a first champion.
+    bars : int
+        Bars since the rollout started.
+    reason : str
+        Reason in words.
+    layer : str
+        Layer of evidence that decided; empty if none did.
+    outcome : Outcome, optional
+        None while the rollout goes on.
+    by : str
+        `controller`, or the operator's name.
+    cause : str, optional
+        Cause id of the retrain request behind the challenger.
+    evidence : dict
+        Figures behind the step.
+    override : dict, optional
+        Override of the gate's verdict.
     """
 
     model: str

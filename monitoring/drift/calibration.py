@@ -219,6 +219,15 @@ def calibrate(
     References
     ----------
     .. [1] Villani, C. (2009). Optimal Transport, section 2.2.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from alphaloop.settings.drift import DriftSettings
+    >>> values = np.random.default_rng(0).normal(size=(400, 20, 1)).astype(np.float32)
+    >>> fixed = calibrate(values, ("momentum",), DriftSettings(window=20))
+    >>> fixed.features, fixed.window, len(fixed.reference[0])
+    (('momentum',), 20, 2000)
     """
     if len(values) < settings.window + MIN_BARS:
         raise DataError(
@@ -268,7 +277,22 @@ def calibrate_beside(frame: FeatureFrame, settings: DriftSettings, folder: Path)
 def calibrate_on(frame: FeatureFrame, settings: DriftSettings) -> Calibration:
     """Calibrate on the bars of `frame` from the first on which every symbol has every feature.
 
-    Raises `DataError` where there is no such bar, or too few after it.
+    Parameters
+    ----------
+    frame : FeatureFrame
+        Features of the training bars.
+    settings : DriftSettings
+        Window, episode gap and allowed false alarms a year.
+
+    Returns
+    -------
+    Calibration
+        With the hash of the frame's feature set.
+
+    Raises
+    ------
+    DataError
+        Where no bar has every feature of every symbol, or too few bars follow it.
     """
     complete = np.isfinite(frame.values).all(axis=(1, 2))
     if not complete.any():

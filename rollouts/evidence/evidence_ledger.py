@@ -59,7 +59,17 @@ class Observation:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Verdict of the evidence: `rollback`, `promote` or None, with the deciding layer and the reason."""
+    """Verdict of the evidence.
+
+    Parameters
+    ----------
+    action : str or None
+        `rollback`, `promote`, or None while nothing is decided.
+    layer : str
+        Layer that decided; empty if none did.
+    reason : str
+        Reason in words.
+    """
 
     action: str | None = None
     layer: str = ""

@@ -163,6 +163,20 @@ class MixedTest:
         Weight of each part by name; normalised to 1.
     rollouts : int
         Number of parallel sequences.
+
+    Attributes
+    ----------
+    parts : dict of str to BettingTest
+        The tests by name; bet on each of them.
+
+    Examples
+    --------
+    >>> test = MixedTest({"turnover": 0.5, "ic": 0.5})
+    >>> for _ in range(40):
+    ...     test.parts["turnover"].bet(0.6)
+    ...     test.parts["ic"].bet(-0.1)
+    >>> test.exceeds(0.01).tolist(), test.strongest_part()
+    ([True], 'turnover')
     """
 
     def __init__(self, weights: dict[str, float], rollouts: int = 1) -> None:

@@ -43,6 +43,12 @@ class Needs:
         would show.
     longest : int
         Longest wait that the policy allows, in bars.
+
+    Examples
+    --------
+    >>> waits = Needs(no_skill=40, turnover=None, inverted_ranks=False, longest=126)
+    >>> waits.hold({"no_skill": False, "turnover": False, "inverted_ranks": False})
+    40
     """
 
     no_skill: int | None

@@ -121,10 +121,10 @@ def _misused(error: Any) -> int:
     """Report a wrong command line in one line; without a message, show the help."""
     from cli.output import complain
 
-    told = " ".join(error.format_message().split()).rstrip(".")
-    if told:
+    message = " ".join(error.format_message().split()).rstrip(".")
+    if message:
         place = error.ctx.command_path if getattr(error, "ctx", None) else "alphaloop"
-        complain(f"alphaloop: {told}{'' if told.endswith('?') else ';'} see: {place} --help")
+        complain(f"alphaloop: {message}{'' if message.endswith('?') else ';'} see: {place} --help")
     else:
         # A command line without a verb: the help is shown instead of a message.
         error.show()

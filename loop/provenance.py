@@ -61,8 +61,8 @@ def _rows(store: SnapshotStore, snapshot: str) -> dict[str, Any]:
     table, source = store.load(snapshot), store.describe(snapshot).source
     counts: dict[str, int] = {}
     if PROVIDER in table.schema.names:
-        for told in pc.value_counts(table[PROVIDER]).to_pylist():
-            counts[told["values"] or source] = counts.get(told["values"] or source, 0) + told["counts"]
+        for group in pc.value_counts(table[PROVIDER]).to_pylist():
+            counts[group["values"] or source] = counts.get(group["values"] or source, 0) + group["counts"]
     else:
         counts[source] = table.num_rows
     disputed = pc.sum(table[DISPUTED]).as_py() if DISPUTED in table.schema.names else 0

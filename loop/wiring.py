@@ -110,8 +110,10 @@ def open_loop(
         forecaster = MeteredForecaster(ServedForecaster(client, trading.prediction_deadline_ms))
         writer = opened.enter_context(world.journal.writer(stream))
         controller = make_controller(settings, settings.serving.model, world.journal, world.registry)
-        told = Collector(controller.model, lambda: controller.status, world.journal)
-        opened.enter_context(metrics_page(told, settings.rollout.metrics_port, settings.rollout.metrics_host))
+        collector = Collector(controller.model, lambda: controller.status, world.journal)
+        opened.enter_context(
+            metrics_page(collector, settings.rollout.metrics_port, settings.rollout.metrics_host)
+        )
         streamer.materialize(market.snapshot.id)
         # Before any bar is stored, so that a run that ends without a decision is resumed from here.
         writer.append(SESSION, _session(market))

@@ -83,12 +83,12 @@ def latest_bars(settings: Settings) -> tuple[Snapshot, BarPanel]:
     store = SnapshotStore(settings.paths.snapshots)
     snapshot = incremental.newest(store, source) or take_snapshot(settings)
     bars = BarPanel.from_table(store.load(snapshot.id))
-    wanted = settings.data.symbols or source.symbols()
-    if wanted and set(wanted) != set(bars.symbols):
+    symbols = settings.data.symbols or source.symbols()
+    if symbols and set(symbols) != set(bars.symbols):
         raise InputError(
             f"the newest snapshot of '{source.name}' holds {len(bars.symbols)} symbols "
-            f"({', '.join(bars.symbols[:4])}, …) and the settings ask for {len(wanted)} "
-            f"({', '.join(wanted[:4])}, …); set data.symbols, or store these with: alphaloop features build"
+            f"({', '.join(bars.symbols[:4])}, …) and the settings ask for {len(symbols)} "
+            f"({', '.join(symbols[:4])}, …); set data.symbols, or store these with: alphaloop features build"
         )
     return snapshot, bars
 
@@ -126,8 +126,8 @@ def source_bars(settings: Settings, until: datetime | None = None) -> BarPanel:
     from marketdata.storage.incremental import history_from
 
     source = source_of(settings)
-    wanted = require_symbols(source, settings.data.symbols)
-    table = history_from(source, wanted, chosen_start(settings), until)
+    symbols = require_symbols(source, settings.data.symbols)
+    table = history_from(source, symbols, chosen_start(settings), until)
     name, stated = f"source '{source.name}'", stated_frequency(source)
     cleaned = clean(table, source.calendar, name, *policies_of(settings), frequency=stated)
     return BarPanel.from_table(cleaned.table)
@@ -184,11 +184,13 @@ def writable_settings() -> Settings:
 def require_writable(settings: Settings) -> None:
     """Raise `InputError` unless the home can be written or made; makes nothing."""
     home = settings.paths.home
-    place = next(one for one in (home, *home.parents) if one.exists())
-    if not place.is_dir():
-        raise InputError(f"the home {home} cannot be made: {place} is a file; set ALPHALOOP_HOME to a folder")
-    if not os.access(place, os.W_OK | os.X_OK):
-        raise InputError(f"the home {home} cannot be written: no right to {place}; set ALPHALOOP_HOME")
+    existing = next(one for one in (home, *home.parents) if one.exists())
+    if not existing.is_dir():
+        raise InputError(
+            f"the home {home} cannot be made: {existing} is a file; set ALPHALOOP_HOME to a folder"
+        )
+    if not os.access(existing, os.W_OK | os.X_OK):
+        raise InputError(f"the home {home} cannot be written: no right to {existing}; set ALPHALOOP_HOME")
 
 
 def open_registry(settings: Settings) -> Registry:

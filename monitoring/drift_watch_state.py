@@ -64,12 +64,12 @@ class WatchState:
         monitor.drift.last, monitor.blindness.last = self.drift_at, self.blind_at
         monitor.blindness.names = set(self.unseen)
 
-    def wait(self, alarm: WaitingAlarm) -> None:
+    def add_waiting(self, alarm: WaitingAlarm) -> None:
         """Add an alarm that waits for labels; an alarm with a known cause id is ignored."""
         if alarm.cause not in {one.cause for one in self.waiting}:
             self.waiting.append(alarm)
 
-    def due(self, times: BarTimes, bars: int) -> WaitingAlarm | None:
+    def pop_due(self, times: BarTimes, bars: int) -> WaitingAlarm | None:
         """Pop the newest alarm that is at least `bars` bars old, and drop all earlier ones."""
         counted = [(one, times.since(one.as_of, one.bar_seconds)) for one in self.waiting]
         matured = [one for one, passed in counted if passed is not None and passed >= bars]
@@ -79,7 +79,7 @@ class WatchState:
         self.waiting = [one for one in self.waiting if one.as_of > newest.as_of]
         return newest
 
-    def note(self, look: DriftLook, monitor: DriftMonitor) -> dict[str, Any] | None:
+    def record_of(self, look: DriftLook, monitor: DriftMonitor) -> dict[str, Any] | None:
         """Build the record of newly flagged drift or unobserved features; None if nothing is new."""
         drift = look.flagged and _later(look.as_of, self.drift_at)
         blind = bool(look.unseen) and _later(look.as_of, self.blind_at)
@@ -92,7 +92,7 @@ class WatchState:
         unseen = sorted(self.unseen) if blind else []
         return {"as_of": look.as_of.isoformat(), "drift": drift, "unseen": unseen}
 
-    def uncover(self, as_of: datetime) -> bool:
+    def note_uncovered(self, as_of: datetime) -> bool:
         """Note that no client requests the whole universe; True if that is new."""
         told = self.uncovered_at
         if told is not None and (self.covered_at is None or self.covered_at <= told):
@@ -103,7 +103,7 @@ class WatchState:
     def _take_alarm(self, body: dict[str, Any]) -> None:
         moment = datetime.fromisoformat(body["as_of"])
         self.drift_at = moment if _later(moment, self.drift_at) else self.drift_at
-        self.wait(WaitingAlarm(body["cause_id"], moment, body["share"], body.get("bar_seconds")))
+        self.add_waiting(WaitingAlarm(body["cause_id"], moment, body["share"], body.get("bar_seconds")))
 
     def _take_flagged(self, body: dict[str, Any]) -> None:
         moment = datetime.fromisoformat(body["as_of"])

@@ -62,7 +62,7 @@ class DriftWatch:
     _times: BarTimes = field(default_factory=BarTimes)
     _state: WatchState | None = None
     _unknown: set[str] = field(default_factory=set)
-    _told_unwatched: tuple[str, ...] = ()
+    _reported_unwatched: tuple[str, ...] = ()
 
     def on_bar(
         self, as_of: datetime, features: FeatureMatrix | None, feature_set: str = ""
@@ -73,19 +73,19 @@ class DriftWatch:
         `feature_set` is the hash of their set; a set without a calibration is not monitored, which is logged
         as a warning.
         """
-        state = self._recalled()
+        state = self._read_state()
         if features is None:
             return self._uncovered(as_of, state)
         self.uncovered, state.covered_at = 0, as_of
-        self._times.take(as_of)
+        self._times.add(as_of)
         news = self._due(as_of, state)
-        if not self._knows(feature_set, features.shape[1], state):
+        if not self._is_calibrated(feature_set, features.shape[1], state):
             return news
         look = self.monitor.observe(as_of, features)
         if look is None:
             return news
         self.looks.append(look)
-        return news + self._told(look, state)
+        return news + self._journal_findings(look, state)
 
     @property
     def intraday(self) -> bool:
@@ -97,13 +97,13 @@ class DriftWatch:
         found = self.journal.records(CONTROL_STREAM, ALARM)
         return [record.body for record in found if record.body["model"] == self.model]
 
-    def _recalled(self) -> WatchState:
+    def _read_state(self) -> WatchState:
         if self._state is None:
             self._state = WatchState.read(self.journal, self.model)
             self._state.resume(self.monitor)
         return self._state
 
-    def _told(self, look: DriftLook, state: WatchState) -> list[dict[str, Any]]:
+    def _journal_findings(self, look: DriftLook, state: WatchState) -> list[dict[str, Any]]:
         """Journal those findings of `look` that the journal does not hold yet."""
         news: list[dict[str, Any]] = []
         if look.drift:
@@ -112,17 +112,17 @@ class DriftWatch:
             reason = f"{len(look.unseen)} features have too few live values to be compared with training"
             body = {"features": list(look.unseen), "reason": reason}
             news += self._journal_once(BLIND, cause_id(self.model, look.as_of, "blind"), look.as_of, body)
-        flagged = state.note(look, self.monitor)
+        flagged = state.record_of(look, self.monitor)
         if flagged is not None:
             self._append(FLAGGED, flagged | {"model": self.model})
-        return news + self._tell_unwatched(look.as_of)
+        return news + self._report_unwatched(look.as_of)
 
-    def _tell_unwatched(self, as_of: datetime) -> list[dict[str, Any]]:
+    def _report_unwatched(self, as_of: datetime) -> list[dict[str, Any]]:
         """Journal once the features that have no threshold."""
         unwatched = self.monitor.calibration.unwatched
-        if not unwatched or unwatched == self._told_unwatched:
+        if not unwatched or unwatched == self._reported_unwatched:
             return []
-        self._told_unwatched = unwatched
+        self._reported_unwatched = unwatched
         reason = (
             f"{len(unwatched)} features have no threshold, for want of symbols in drift.window or because an "
             "earlier release fixed the others; alphaloop train fixes them anew"
@@ -139,12 +139,12 @@ class DriftWatch:
             "distances": {name: look.distances[name] for name in look.drifted},
             "bar_seconds": spacing,
         }
-        state.wait(WaitingAlarm(cause, look.as_of, look.share, spacing))
+        state.add_waiting(WaitingAlarm(cause, look.as_of, look.share, spacing))
         return self._journal_once(ALARM, cause, look.as_of, body)
 
     def _due(self, as_of: datetime, state: WatchState) -> list[dict[str, Any]]:
         """Request a retraining once enough labels have matured since an alarm; settles earlier alarms too."""
-        alarm = state.due(self._times, self.policy.bars_to_wait())
+        alarm = state.pop_due(self._times, self.policy.bars_to_wait())
         if alarm is None:
             return []
         body = {
@@ -162,13 +162,13 @@ class DriftWatch:
     def _uncovered(self, as_of: datetime, state: WatchState) -> list[dict[str, Any]]:
         """Count consecutive bars without a request for the whole universe; report a window of them."""
         self.uncovered += 1
-        if self.uncovered != self.monitor.calibration.window or not state.uncover(as_of):
+        if self.uncovered != self.monitor.calibration.window or not state.note_uncovered(as_of):
             return []
         reason = f"on {self.uncovered} bars in a row nobody asked for all symbols of the model's universe"
         cause = cause_id(self.model, as_of, "uncovered")
         return self._journal_once(BLIND, cause, as_of, {"features": [], "reason": reason})
 
-    def _knows(self, feature_set: str, count: int, state: WatchState) -> bool:
+    def _is_calibrated(self, feature_set: str, count: int, state: WatchState) -> bool:
         """Ensure that the monitor is calibrated for the feature set; False where no calibration fits."""
         present = self.monitor.calibration
         if not feature_set or self.calibrations is None or _fits(present, feature_set, count):

@@ -33,14 +33,14 @@ def show(json: AsJson = False) -> None:
     from cli import output
 
     with _journal(settings.load()) as journal:
-        told = _facts(_recovered(journal))
-    held = told["positions"]
+        facts = _facts(_recovered(journal))
+    held = facts["positions"]
 
-    def tell() -> None:
-        output.facts([(name, _shown(value)) for name, value in told.items() if name != "positions"])
+    def show_facts() -> None:
+        output.facts([(name, _shown(value)) for name, value in facts.items() if name != "positions"])
         output.table(("symbol", "quantity"), [[one, held[one]] for one in held], numbers=("quantity",))
 
-    output.answer(told, json, tell)
+    output.answer(facts, json, show_facts)
 
 
 @app.command()
@@ -61,22 +61,27 @@ def carry(reason: Reason, by: By = "", json: AsJson = False) -> None:
     _, bars = workspace.latest_bars(chosen)
     with _journal(chosen) as journal:
         costs, sleeves = CostModel.from_settings(chosen.trading), sleeve_names(chosen.trading.sleeves)
-        found = carried(_recovered(journal, bars), bars.symbols, sleeves, costs)
+        carry_over = carried(_recovered(journal, bars), bars.symbols, sleeves, costs)
         with journal.writer(STREAM) as writer:
-            writer.append(CARRIED, found.to_body(by or operator(), reason))
-    told = _facts(found.state) | {"sales": found.sales, "dropped_orders": found.dropped_orders}
+            writer.append(CARRIED, carry_over.to_body(by or operator(), reason))
+    facts = _facts(carry_over.state) | {
+        "sales": carry_over.sales,
+        "dropped_orders": carry_over.dropped_orders,
+    }
 
-    def tell() -> None:
+    def show_facts() -> None:
         output.facts(
-            [(name, _shown(told[name])) for name in ("as_of", "sleeves", "symbols", "equity", "cash")]
+            [(name, _shown(facts[name])) for name in ("as_of", "sleeves", "symbols", "equity", "cash")]
         )
-        rows = [[one.symbol, f"{one.quantity:f}", f"{one.price:f}", f"{one.cost:f}"] for one in found.sales]
+        rows = [
+            [one.symbol, f"{one.quantity:f}", f"{one.price:f}", f"{one.cost:f}"] for one in carry_over.sales
+        ]
         if rows:
             heads = ("sold", "quantity", "price", "cost")
             output.table(heads, rows, numbers=heads[1:])
-        output.say(f"{len(found.dropped_orders)} open orders were dropped")
+        output.say(f"{len(carry_over.dropped_orders)} open orders were dropped")
 
-    output.answer(told, json, tell)
+    output.answer(facts, json, show_facts)
 
 
 def _journal(settings: Settings) -> Journal:
@@ -94,10 +99,10 @@ def _recovered(journal: Journal, past: BarPanel | None = None) -> BookState:
     from alphaloop.errors import MissingStateError
     from trading.recovery import recover
 
-    found = recover(journal.records(STREAM), past)
-    if found is None:
+    state = recover(journal.records(STREAM), past)
+    if state is None:
         raise MissingStateError("the journal holds no decision and so no book; `alphaloop trade` begins one")
-    return found
+    return state
 
 
 def _shown(value: Any) -> str:

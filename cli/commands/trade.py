@@ -80,8 +80,8 @@ def trade(
             turn = loop.turn(bars)
             step(f"{formatting.moment(turn.as_of, intraday=intraday)} {turn.outcome.equity:,.0f}")
         loop.finish()
-    told = {**_summary(loop, before, intraday=intraday), "notices": said}
-    output.answer(told, json, lambda: _show(told))
+    result = {**_summary(loop, before, intraday=intraday), "notices": said}
+    output.answer(result, json, lambda: _show(result))
 
 
 def _days_of(replay: str, calendar: str) -> tuple[datetime, datetime] | None:
@@ -125,17 +125,17 @@ def _progress(settings: Settings) -> Progress | None:
         return progress_of(journal, STREAM)
 
 
-def _show(told: dict[str, Any]) -> None:
+def _show(result: dict[str, Any]) -> None:
     from cli import formatting, notices, output
 
     shown = {
-        "refusals": notices.rules_in_words(told["refused"]),
-        "actions": ", ".join(told["actions"]) or "none",
-        "equity": formatting.decimal(float(told["equity"])),
-        "net_return": formatting.percent(told["net_return"], 2, signed=True),
+        "refusals": notices.rules_in_words(result["refused"]),
+        "actions": ", ".join(result["actions"]) or "none",
+        "equity": formatting.decimal(float(result["equity"])),
+        "net_return": formatting.percent(result["net_return"], 2, signed=True),
     }
-    listed = [name for name in told if name not in ("refused", "notices")]
-    output.facts([(name, shown.get(name) or formatting.figure(told[name])) for name in listed])
+    listed = [name for name in result if name not in ("refused", "notices")]
+    output.facts([(name, shown.get(name) or formatting.figure(result[name])) for name in listed])
 
 
 def _summary(loop: Loop, before: Decimal, *, intraday: bool = False) -> dict[str, Any]:

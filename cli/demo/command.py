@@ -26,14 +26,14 @@ INTERRUPTED = 130
 GRACE_SECONDS = 8.0
 
 
-def run(plot: Plot | None = None, folder: Path = DEMO_FOLDER) -> int:
-    """Run the scenario of `plot` and return its exit code; the report is in `folder`/latest.
+def run(config: Plot | None = None, folder: Path = DEMO_FOLDER) -> int:
+    """Run the scenario of `config` and return its exit code; the report is in `folder`/latest.
 
     Raises `SettingsError` for invalid settings in the environment or in `alphaloop.toml`.
     """
     load()
     home = _new_home(folder.resolve(), SystemClock().now())
-    (home / PLOT_FILE).write_text((plot or Plot()).to_json())
+    (home / PLOT_FILE).write_text((config or Plot()).to_json())
     scratch = Path(tempfile.mkdtemp(prefix="al-"))
     adopt_orphans()
     child = subprocess.Popen(

@@ -36,7 +36,7 @@ class Measured:
 
 def measure(settings: Settings, played: Played) -> Measured:
     """Compare the replay's equity with equal weight and with plain 12-1 momentum."""
-    loop = played.director.loop
+    loop = played.scheduler.loop
     costs, policy = (
         CostModel.from_settings(settings.trading),
         AllocationPolicy.from_settings(settings.trading),

@@ -35,8 +35,8 @@ class Screen:
 
     console: Console = field(default_factory=Console)
     stages: list[Stage] = field(default_factory=list)
-    story: list[str] = field(default_factory=list)
-    _events: deque[str] = field(default_factory=lambda: deque(maxlen=EVENTS_SHOWN))
+    events: list[str] = field(default_factory=list)
+    _recent: deque[str] = field(default_factory=lambda: deque(maxlen=EVENTS_SHOWN))
     _live: Live | None = None
     _figures: dict[str, str] = field(default_factory=dict)
     _progress: Progress = field(
@@ -70,8 +70,8 @@ class Screen:
 
     def say(self, text: str) -> None:
         """Show one event, given in rich markup."""
-        self.story.append(Text.from_markup(text).plain)
-        self._events.append(text)
+        self.events.append(Text.from_markup(text).plain)
+        self._recent.append(text)
         if self._live is None:
             self.console.print(text)
 
@@ -103,7 +103,7 @@ class Screen:
         top.add_column(ratio=1)
         top.add_column(ratio=1)
         top.add_row(stages, figures)
-        events = Group(*(Text.from_markup(event, overflow="ellipsis") for event in self._events))
+        events = Group(*(Text.from_markup(event, overflow="ellipsis") for event in self._recent))
         return Panel(
             Group(top, Padding(self._progress, (1, 0)), events),
             title="[bold]alphaloop[/] — the loop",

@@ -115,7 +115,7 @@ class DriftMonitor:
                 f"logged features have shape {features.shape}; the calibration knows {expected} features"
             )
         self._window.append(features)
-        self.times.take(as_of)
+        self.times.add(as_of)
         if len(self._window) < self.calibration.window:
             return None
         found = list(compare(self.calibration, self._reference, list(self._window)))

@@ -31,7 +31,7 @@ class BarTimes:
 
     _times: list[datetime] = field(default_factory=list)
 
-    def take(self, as_of: datetime) -> None:
+    def add(self, as_of: datetime) -> None:
         """Add a bar; a bar that is not later than the last is ignored."""
         if not self._times or as_of > self._times[-1]:
             self._times.append(as_of)

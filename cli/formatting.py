@@ -28,7 +28,10 @@ def below(value: Any, bound: float) -> bool:
 
 
 def decimal(value: Any, digits: int = 2) -> str:
-    """Format a number with `digits` decimals and a true minus sign; a dash for anything else."""
+    """Format a number with `digits` decimals and a true minus sign.
+
+    Anything else gives a dash.
+    """
     if not is_number(value):
         return ABSENT
     text = f"{value:,.{digits}f}"
@@ -135,7 +138,10 @@ def listed(names: Sequence[str]) -> str:
 
 
 def flattened(value: Any, prefix: str = "") -> list[tuple[str, str]]:
-    """Flatten a nested mapping into pairs of dotted names and readable values; lists are joined."""
+    """Flatten a nested mapping into pairs of dotted names and readable values.
+
+    Lists are joined.
+    """
     if isinstance(value, dict):
         return [pair for key, inner in value.items() for pair in flattened(inner, f"{prefix}{key}.")]
     name = prefix.rstrip(".").replace("_", " ")

@@ -39,7 +39,10 @@ def main() -> NoReturn:
 
 
 def run(arguments: list[str]) -> int:
-    """Run one command and return its exit code; errors of other libraries keep their tracebacks."""
+    """Run one command and return its exit code.
+
+    Errors of other libraries keep their tracebacks.
+    """
     from alphaloop.errors import AlphaloopError
     from alphaloop.runtime import package_roots
     from cli.output import complain
@@ -77,7 +80,10 @@ def make_app() -> typer.Typer:
     from typer.core import TyperGroup
 
     class InOrder(TyperGroup):
-        """Group that lists the verbs in the loop's order; Typer would put groups last."""
+        """Group that lists the verbs in the loop's order.
+
+        Typer would put groups last.
+        """
 
         def list_commands(self, ctx: typer.Context) -> list[str]:  # type: ignore[override]
             return list(VERBS)
@@ -118,7 +124,10 @@ def _invoke(arguments: list[str]) -> int:
 
 
 def _misused(error: Any) -> int:
-    """Report a wrong command line in one line; without a message, show the help."""
+    """Report a wrong command line in one line.
+
+    Without a message, show the help.
+    """
     from cli.output import complain
 
     message = " ".join(error.format_message().split()).rstrip(".")
@@ -147,7 +156,10 @@ def _terminate(number: int, frame: FrameType | None) -> None:
 
 
 def _stop_what_was_started() -> None:
-    """Stop all remaining child processes; a second Ctrl-C must not leave half of them running."""
+    """Stop all remaining child processes.
+
+    A second Ctrl-C must not leave half of them running.
+    """
     from alphaloop.runtime.processes import stop_descendants
 
     previous = signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -12,7 +12,10 @@ from trading.risk.risk_check import Refusal
 
 
 def notices(settings: Settings, source: Source, names: int) -> list[str]:
-    """Return the notices for a book of `names` symbols of `source`; most books have none."""
+    """Return the notices for a book of `names` symbols of `source`.
+
+    Most books have none.
+    """
     lines = [unfilled(BookLimits.from_settings(settings.trading), names)]
     if source.adjusted_only:
         lines.append(

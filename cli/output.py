@@ -83,7 +83,9 @@ def complain(line: str) -> None:
 
 @contextmanager
 def progress(doing: str) -> Iterator[Callable[[str], None]]:
-    """Show a running task on standard error; yields a function that reports its present step.
+    """Show a running task on standard error.
+
+    Yields a function that reports its present step.
 
     Without a terminal each step is printed as a line.
     """
@@ -100,7 +102,10 @@ def progress(doing: str) -> Iterator[Callable[[str], None]]:
 
 @contextmanager
 def progress_bar(doing: str, total: int) -> Iterator[Callable[[str], None]]:
-    """Show a progress bar on standard error; yields a function that advances it by one step."""
+    """Show a progress bar on standard error.
+
+    Yields a function that advances it by one step.
+    """
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 

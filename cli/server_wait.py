@@ -38,7 +38,10 @@ def require_server(settings: Settings, wait_seconds: float = 0.0) -> None:
 
 
 def _silent_servers(settings: Settings) -> str:
-    """Return the address of the servers where none of them answers; empty where one does."""
+    """Return the address of the servers where none of them answers.
+
+    Returns an empty text where one does.
+    """
     from serving.client.client import PredictionClient
 
     # A new client each time: a refused one waits longer and longer before it connects again.

@@ -70,7 +70,9 @@ def crown(
 
 
 def fix_thresholds(settings: Settings, frame: FeatureFrame, *, beside: bool = False) -> str:
-    """Calibrate the drift monitor on `frame`; returns a warning where the history is too short.
+    """Calibrate the drift monitor on `frame`.
+
+    Returns a warning where the history is too short.
 
     With `beside`, only where the feature set of `frame` has no calibration yet.
     """

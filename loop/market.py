@@ -98,7 +98,10 @@ def _parted(
 
 
 def _line_of(settings: Settings, store: SnapshotStore, progress: Progress | None) -> Snapshot | None:
-    """Find the snapshot behind the book; None where it is gone or belongs to another market."""
+    """Find the snapshot behind the book.
+
+    Returns None where it is gone or belongs to another market.
+    """
     wanted = set(settings.data.symbols or workspace.source_of(settings).symbols())
     for name in progress.snapshots if progress else ():
         try:

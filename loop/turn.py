@@ -170,7 +170,10 @@ class Loop:
         return turn
 
     def finish(self) -> Turn:
-        """Judge the remaining bars in the log after the last bar was traded; returns only their results."""
+        """Judge the remaining bars in the log after the last bar was traded.
+
+        Returns only their results.
+        """
         last = Turn(self.turns[-1].as_of, self.turns[-1].outcome)
         self._judge_up_to(len(self._live), last)
         return last

@@ -55,7 +55,9 @@ def policies_of(settings: Settings) -> tuple[Policies, Thresholds]:
 
 
 def latest_bars(settings: Settings) -> tuple[Snapshot, BarPanel]:
-    """Load the newest snapshot of the source and its bars; the first call stores the source's history.
+    """Load the newest snapshot of the source and its bars.
+
+    The first call stores the source's history.
 
     Parameters
     ----------
@@ -173,7 +175,10 @@ def take_snapshot(settings: Settings, until: datetime | None = None) -> Snapshot
 
 
 def writable_settings() -> Settings:
-    """Load the settings for a command that writes; raises `InputError` for a read-only home."""
+    """Load the settings for a command that writes.
+
+    Raises `InputError` for a read-only home.
+    """
     from alphaloop.settings import settings
 
     chosen = settings.load()

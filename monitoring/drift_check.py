@@ -55,7 +55,9 @@ def make_watch(settings: Settings, journal: Journal, registry: Registry) -> Drif
 
 
 def look_once(settings: Settings) -> dict[str, Any]:
-    """Check every logged bar of the served model; journal alarms and requests not journaled yet.
+    """Check every logged bar of the served model.
+
+    Alarms and requests that are not journaled yet are journaled.
 
     Parameters
     ----------
@@ -105,7 +107,10 @@ def look_once(settings: Settings) -> dict[str, Any]:
 
 
 def universes(registry: Registry, model: str) -> UniverseOf:
-    """Return a cached lookup of each version's universe by its card; empty where the card names none."""
+    """Return a cached lookup of each version's universe by its card.
+
+    The universe is empty where the card names none.
+    """
     known: dict[str, tuple[str, ...]] = {}
 
     def of(version: str) -> tuple[str, ...]:

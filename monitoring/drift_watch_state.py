@@ -19,7 +19,10 @@ RETRAIN_REQUEST = "retrain.request"
 
 @dataclass(frozen=True, slots=True)
 class WaitingAlarm:
-    """Journaled alarm without a retrain request yet; `bar_seconds` is the usual time between bars."""
+    """Journaled alarm without a retrain request yet.
+
+    `bar_seconds` is the usual time between bars.
+    """
 
     cause: str
     as_of: datetime
@@ -65,7 +68,10 @@ class WatchState:
         monitor.blindness.names = set(self.unseen)
 
     def add_waiting(self, alarm: WaitingAlarm) -> None:
-        """Add an alarm that waits for labels; an alarm with a known cause id is ignored."""
+        """Add an alarm that waits for labels.
+
+        An alarm with a known cause id is ignored.
+        """
         if alarm.cause not in {one.cause for one in self.waiting}:
             self.waiting.append(alarm)
 
@@ -80,7 +86,10 @@ class WatchState:
         return newest
 
     def record_of(self, look: DriftLook, monitor: DriftMonitor) -> dict[str, Any] | None:
-        """Build the record of newly flagged drift or unobserved features; None if nothing is new."""
+        """Build the record of newly flagged drift or unobserved features.
+
+        Returns None if nothing is new.
+        """
         drift = look.flagged and _later(look.as_of, self.drift_at)
         blind = bool(look.unseen) and _later(look.as_of, self.blind_at)
         if drift:

@@ -143,7 +143,10 @@ class DriftWatch:
         return self._journal_once(ALARM, cause, look.as_of, body)
 
     def _due(self, as_of: datetime, state: WatchState) -> list[dict[str, Any]]:
-        """Request a retraining once enough labels have matured since an alarm; settles earlier alarms too."""
+        """Request a retraining once enough labels have matured since an alarm.
+
+        Settles earlier alarms too.
+        """
         alarm = state.pop_due(self._times, self.policy.bars_to_wait())
         if alarm is None:
             return []
@@ -160,7 +163,10 @@ class DriftWatch:
         return as_of.isoformat(sep=" ", timespec="minutes")[:16] if self.intraday else str(as_of.date())
 
     def _uncovered(self, as_of: datetime, state: WatchState) -> list[dict[str, Any]]:
-        """Count consecutive bars without a request for the whole universe; report a window of them."""
+        """Count consecutive bars without a request for the whole universe.
+
+        A full window of them is reported.
+        """
         self.uncovered += 1
         if self.uncovered != self.monitor.calibration.window or not state.note_uncovered(as_of):
             return []
@@ -169,7 +175,10 @@ class DriftWatch:
         return self._journal_once(BLIND, cause, as_of, {"features": [], "reason": reason})
 
     def _is_calibrated(self, feature_set: str, count: int, state: WatchState) -> bool:
-        """Ensure that the monitor is calibrated for the feature set; False where no calibration fits."""
+        """Ensure that the monitor is calibrated for the feature set.
+
+        Returns False where no calibration fits.
+        """
         present = self.monitor.calibration
         if not feature_set or self.calibrations is None or _fits(present, feature_set, count):
             return True
@@ -203,7 +212,10 @@ class DriftWatch:
 
 
 def _fits(calibration: Calibration, feature_set: str, count: int) -> bool:
-    """Compare feature set and number of features; an earlier release's calibration names no set."""
+    """Compare feature set and number of features.
+
+    An earlier release's calibration names no set.
+    """
     return (calibration.feature_set or feature_set) == feature_set and len(calibration.features) == count
 
 

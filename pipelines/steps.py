@@ -42,7 +42,9 @@ def freeze_snapshot(settings: str) -> str:
 
 
 def drift_report(settings: str, model: str, run: str) -> str:
-    """Write Evidently's report on the last bars of the prediction log; returns its path.
+    """Write Evidently's report on the last bars of the prediction log.
+
+    Returns its path.
 
     Raises `MissingStateError` where no prediction is logged yet.
     """
@@ -117,12 +119,18 @@ def gate_verdict(settings: str, model: str, version: str) -> str:
 
 
 def propose(settings: str, cause_id: str, model: str, version: str, run: str) -> str:
-    """Journal a proposal to roll out a version that passed its gate; returns the record's hash."""
+    """Journal a proposal to roll out a version that passed its gate.
+
+    Returns the record's hash.
+    """
     return _conclude(from_json(settings), PROPOSED, cause_id, model, version, run)
 
 
 def refuse(settings: str, cause_id: str, model: str, version: str, run: str) -> str:
-    """Journal the gate's refusal of a version, with the reasons; returns the record's hash."""
+    """Journal the gate's refusal of a version, with the reasons.
+
+    Returns the record's hash.
+    """
     return _conclude(from_json(settings), REFUSED, cause_id, model, version, run)
 
 

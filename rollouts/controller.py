@@ -142,7 +142,9 @@ class RolloutController:
         share: float = 0.0,
         against: str | None = None,
     ) -> RolloutDocument:
-        """Put `version` into shadow; a version that its gate refused needs a named override.
+        """Put `version` into shadow.
+
+        A version that its gate refused needs a named override.
 
         With kind `ab` the version answers `share` of the sleeves at once, beside `against` (by default the
         champion), until the longest duration or an operator ends the comparison. Raises `InputError` for a
@@ -260,7 +262,9 @@ class RolloutController:
         return steps
 
     def _step(self, document: RolloutDocument, run: Inquiry, as_of: datetime) -> Transition | None:
-        """Take the step that the evidence asks for; None where another controller moved first.
+        """Take the step that the evidence asks for.
+
+        Returns None where another controller moved first.
 
         The evidence is then read again at the next bar.
         """

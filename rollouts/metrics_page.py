@@ -24,7 +24,10 @@ SUFFIX = ".prom"
 
 
 class _Answer(WSGIRequestHandler):
-    """Handler of one scrape; a client that connects and sends nothing cannot keep the page from closing."""
+    """Handler of one scrape.
+
+    A client that connects and sends nothing cannot keep the page from closing.
+    """
 
     timeout = 2.0
 
@@ -40,7 +43,9 @@ class _Answer(WSGIRequestHandler):
 
 @contextmanager
 def metrics_page(collector: Collects, port: int, host: str = LOOPBACK) -> Iterator[None]:
-    """Serve the metrics of `collector` on `host` and `port` while the block runs; port 0 serves nothing.
+    """Serve the metrics of `collector` on `host` and `port` while the block runs.
+
+    Port 0 serves nothing.
 
     Raises `PortInUseError` where another process holds the port, and `SettingsError` for a host or port
     that cannot be bound at all.

@@ -75,7 +75,10 @@ def make_controller(
 
 
 def logged(settings: Settings, model: str, since: str | None) -> list[PredictionRow]:
-    """Read the logged predictions by symbols for bars from `since` on (ISO timestamp; None: all)."""
+    """Read the logged predictions by symbols for bars from `since` on.
+
+    `since` is an ISO timestamp; None reads all.
+    """
     moment = datetime.fromisoformat(since) if since else None
     folder = settings.paths.prediction_log
     return PredictionLogReader(folder, model, by_symbols=True, since=moment).new()
@@ -224,7 +227,10 @@ def power_of(policy: RolloutPolicy) -> dict[str, float]:
 
 
 def power_warning(settings: Settings) -> str:
-    """Explain why a rollout of the settings' duration may not decide; empty where it can."""
+    """Explain why a rollout of the settings' duration may not decide.
+
+    Returns an empty text where it can.
+    """
     policy = rollout_policy(settings)
     stages = policy.shadow_bars + policy.stage_bars * (len(policy.weights) - 1)
     if stages >= policy.max_bars:
@@ -311,7 +317,10 @@ def start(
 
 
 def features_warning(settings: Settings, document: RolloutDocument) -> str:
-    """Name the versions of a rollout whose features are not in the online store; empty if there is none."""
+    """Name the versions of a rollout whose features are not in the online store.
+
+    Returns an empty text if there is none.
+    """
     registry = Registry(settings.paths.registry)
     versions = [one for one in (document.champion, document.challenger) if one is not None]
     try:

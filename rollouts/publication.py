@@ -64,7 +64,10 @@ class Publication:
         return step
 
     def reconcile(self) -> bool:
-        """Journal the stored document's transition if its writer died before; True if it was missing."""
+        """Journal the stored document's transition if its writer died before.
+
+        Returns True if it was missing.
+        """
         with self._writing() as writer:
             return self._reconcile(writer)
 

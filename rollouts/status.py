@@ -59,7 +59,10 @@ class Evidence:
 
     @classmethod
     def of(cls, document: RolloutDocument, run: Inquiry) -> Evidence | None:
-        """Summarize the evidence in `run` at the stage of `document`; None before the first bar."""
+        """Summarize the evidence in `run` at the stage of `document`.
+
+        Returns None before the first bar.
+        """
         ledger, policy, last = run.ledger, run.policy, run.ledger.last
         if last is None:
             return None

@@ -39,7 +39,10 @@ class Tally:
 
 
 class TransitionCounter:
-    """Incremental counter of one model's transitions; reads only records that are new since the last call."""
+    """Incremental counter of one model's transitions.
+
+    Reads only records that are new since the last call.
+    """
 
     def __init__(self, model: str, journal: Journal) -> None:
         self._model, self._journal = model, journal

@@ -27,7 +27,9 @@ GRACE_SECONDS = 8.0
 
 
 def run(config: Plot | None = None, folder: Path = DEMO_FOLDER) -> int:
-    """Run the scenario of `config` and return its exit code; the report is in `folder`/latest.
+    """Run the scenario of `config` and return its exit code.
+
+    The report is in `folder`/latest.
 
     Raises `SettingsError` for invalid settings in the environment or in `alphaloop.toml`.
     """

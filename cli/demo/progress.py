@@ -31,7 +31,10 @@ class Stage:
 
 @dataclass(slots=True)
 class Screen:
-    """Live display of the demo; without a terminal, events are printed as plain lines."""
+    """Live display of the demo.
+
+    Without a terminal, events are printed as plain lines.
+    """
 
     console: Console = field(default_factory=Console)
     stages: list[Stage] = field(default_factory=list)

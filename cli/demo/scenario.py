@@ -48,7 +48,10 @@ class Story:
     screen: Screen = field(default_factory=Screen)
 
     def run(self) -> dict[str, Any]:
-        """Run every stage; returns the report, which is also written to the home of the settings."""
+        """Run every stage.
+
+        Returns the report, which is also written to the home of the settings.
+        """
         from alphaloop.journal.store import Journal
         from cli.demo.report import Results, write_report
         from models.registry.model_registry import Registry

@@ -172,7 +172,10 @@ def _evidence_chart(rollout: Document) -> str:
 
 
 def _bounds(bounds: Mapping[str, float], shown: set[str]) -> list[Level]:
-    """Build the bounds of the displayed tests; bounds with the same consequence share a label."""
+    """Build the bounds of the displayed tests.
+
+    Bounds with the same consequence share a label.
+    """
     levels = []
     for better, label, tone in ((False, "rolled back above", "bad"), (True, "promoted above", "good")):
         values = {round(float(value), 6) for name, value in bounds.items()

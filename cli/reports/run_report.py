@@ -43,7 +43,10 @@ WITHIN_CHANCE = 0.2  # of a Sharpe ratio over the few years that a run covers
 
 
 def render(report: Document, series: Document) -> str:
-    """Render the page for one run; see the module's docstring for the two arguments."""
+    """Render the page for one run.
+
+    See the module's docstring for the two arguments.
+    """
     return page(
         title="alphaloop report",
         kicker=_kicker(report),

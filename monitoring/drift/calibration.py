@@ -151,7 +151,10 @@ class Calibration:
         unfinished.replace(path)
 
     def is_of(self, other: Calibration) -> bool:
-        """Compare the feature sets; a calibration of an earlier release is compared by feature names."""
+        """Compare the feature sets.
+
+        A calibration of an earlier release is compared by feature names.
+        """
         if self.feature_set and other.feature_set:
             return self.feature_set == other.feature_set
         return self.features == other.features

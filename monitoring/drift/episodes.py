@@ -13,7 +13,10 @@ MIN_BARS_FOR_SPACING = 10
 
 @dataclass(slots=True)
 class Episodes:
-    """Detector of the first flagged bar of each episode; a gap longer than `gap` bars ends an episode."""
+    """Detector of the first flagged bar of each episode.
+
+    A gap longer than `gap` bars ends an episode.
+    """
 
     gap: int
     _last: int | None = None
@@ -32,7 +35,10 @@ class BarTimes:
     _times: list[datetime] = field(default_factory=list)
 
     def add(self, as_of: datetime) -> None:
-        """Add a bar; a bar that is not later than the last is ignored."""
+        """Add a bar.
+
+        A bar that is not later than the last is ignored.
+        """
         if not self._times or as_of > self._times[-1]:
             self._times.append(as_of)
 
@@ -62,13 +68,18 @@ class BarTimes:
 
 @dataclass(slots=True)
 class DatedEpisodes:
-    """Episodes of bars given by their times; `last` may be a flagged bar of an earlier run."""
+    """Episodes of bars given by their times.
+
+    `last` may be a flagged bar of an earlier run.
+    """
 
     gap: int
     last: datetime | None = None
 
     def flag(self, as_of: datetime, times: BarTimes) -> bool:
-        """Add a flagged bar, the last of `times`; True if it starts an episode.
+        """Add a flagged bar, the last of `times`.
+
+        Returns True if it starts an episode.
 
         A bar that is not after `last` was flagged before, and starts no episode.
         """
@@ -87,7 +98,10 @@ class NamedEpisodes(DatedEpisodes):
     names: set[str] = field(default_factory=set)
 
     def flag_names(self, as_of: datetime, names: tuple[str, ...], times: BarTimes) -> bool:
-        """Add the names flagged at a bar, the last of `times`; True if they begin an episode."""
+        """Add the names flagged at a bar, the last of `times`.
+
+        Returns True if they begin an episode.
+        """
         if not names or (self.last is not None and as_of <= self.last):
             return False
         known = set() if self.flag(as_of, times) else self.names

@@ -31,7 +31,9 @@ class Range:
 
 @dataclass(frozen=True, slots=True)
 class Expectation:
-    """Ranges that the challenger's card promises; NaN or None where the cards say nothing.
+    """Ranges that the challenger's card promises.
+
+    A field is NaN or None where the cards say nothing.
 
     No test is made against a missing value.
 

@@ -32,7 +32,10 @@ class Guards:
     def check(
         self, as_of: datetime, answers: Sequence[PredictionRow], champion: Sequence[PredictionRow] = ()
     ) -> str:
-        """Describe the fault of the challenger's `answers` at the bar `as_of`; empty if there is none."""
+        """Describe the fault of the challenger's `answers` at the bar `as_of`.
+
+        Returns an empty text if there is none.
+        """
         self._latencies += [row.latency_ms for row in answers]
         self._champions += [row.latency_ms for row in champion]
         return self._stale(_oldest(as_of, answers), _oldest(as_of, champion)) or self._slow()

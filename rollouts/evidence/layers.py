@@ -44,7 +44,9 @@ CLEARED_MULTIPLE = 2.25
 
 
 class Comparison(NamedTuple):
-    """Measurements of both versions at one bar, each float64 `[rollouts]`; NaN for unknown values.
+    """Measurements of both versions at one bar, each float64 `[rollouts]`.
+
+    Unknown values are NaN.
 
     `fault` is 1 where a guard found a fault. `ic`, `net_return`, `turnover`, `persistence` and `dispersion`
     are the challenger's, as in `rollouts.evidence.live_performance.Reading`.
@@ -231,7 +233,10 @@ class Layers:
 
 
 class _Limits:
-    """Ranges of several rollouts as arrays; NaN where a card says nothing, so that nothing is bet."""
+    """Ranges of several rollouts as arrays.
+
+    Elements are NaN where a card says nothing, so that nothing is bet.
+    """
 
     def __init__(self, low: Vector, high: Vector, scale: Vector) -> None:
         self._low, self._high, self._scale = low, high, scale

@@ -19,7 +19,9 @@ Vector = npt.NDArray[np.float64]
 
 
 class Reading(NamedTuple):
-    """Performance of one version at one bar; NaN for values that are not known yet.
+    """Performance of one version at one bar.
+
+    Values that are not known yet are NaN.
 
     `ic` is the information coefficient of the scores that matured at this bar; `net_return` and `turnover`
     are those of the version's paper book. `persistence` is the rank correlation of its scores with those of
@@ -71,7 +73,10 @@ class Gauge:
         )
 
     def _matured(self) -> float:
-        """Return the IC of the scores whose outcome ends at this bar; NaN where none is due."""
+        """Return the IC of the scores whose outcome ends at this bar.
+
+        Returns NaN where none is due.
+        """
         if len(self._recent) < self.horizon + 2 or (self._bars - 2) % self.horizon:
             return float("nan")
         scored, entry, paid = self._recent[0][1], self._recent[1][0], self._recent[-1][0]

@@ -41,7 +41,9 @@ class Witness:
         bars: BarPanel,
         frames: Frames | None = None,
     ) -> Observation | None:
-        """Build the observation of `as_of`, the last of `bars`; None where either version logged nothing.
+        """Build the observation of `as_of`, the last of `bars`.
+
+        Returns None where either version logged nothing.
 
         `frames` may hold the features of these bars and later ones, so that they need not be computed again.
         """
@@ -89,7 +91,9 @@ class Witness:
 
 
 def widest(rows: Sequence[PredictionRow], symbols: tuple[str, ...]) -> PredictionRow | None:
-    """Select the answer that covers most of `symbols`, the last of those; None where all failed.
+    """Select the answer that covers most of `symbols`, the last of those.
+
+    Returns None where all failed.
 
     A client that asks for only a few symbols therefore does not decide how the version is judged.
     """
@@ -99,7 +103,10 @@ def widest(rows: Sequence[PredictionRow], symbols: tuple[str, ...]) -> Predictio
 
 
 def scores_of(row: PredictionRow | None, symbols: tuple[str, ...]) -> Vector:
-    """Return the scores of `row` in the order of `symbols`, float64; NaN for symbols it lacks."""
+    """Return the scores of `row` in the order of `symbols`, float64.
+
+    Symbols that `row` lacks are NaN.
+    """
     if row is None:
         return np.full(len(symbols), np.nan)
     return aligned(np.asarray(row.scores, dtype=np.float64), row.symbols, symbols)

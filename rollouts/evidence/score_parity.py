@@ -82,7 +82,9 @@ class Recomputation:
         return Frames(bars, self._feature_set)
 
     def scores(self, model: str, version: str, frames: Frames, index: int) -> Scores:
-        """Compute the scores of every symbol at one bar, float64 `[symbols]`; NaN where inputs are missing.
+        """Compute the scores of every symbol at one bar, float64 `[symbols]`.
+
+        Returns NaN where inputs are missing.
 
         Where a symbol's score depends on the others, only symbols of the version's universe have scores.
         """

@@ -38,7 +38,9 @@ HALF_LIFE = 21.0
 
 
 def clipped(values: npt.ArrayLike) -> Vector:
-    """Divide scaled `values` by `WIDTH` and clip them into [-1, 1]; NaN stays NaN.
+    """Divide scaled `values` by `WIDTH` and clip them into [-1, 1].
+
+    NaN stays NaN.
 
     Examples
     --------
@@ -65,7 +67,10 @@ class PredictableScale:
         self._count = np.zeros(rollouts)
 
     def clip(self, values: npt.ArrayLike) -> Vector:
-        """Scale and clip `values` `[rollouts]`, then learn from them; NaN before the first scale."""
+        """Scale and clip `values` `[rollouts]`, then learn from them.
+
+        Returns NaN before the first scale.
+        """
         sample = np.broadcast_to(np.asarray(values, dtype=np.float64), self._square.shape)
         ready = (self._count >= BURN_IN) & (self._square > 0)
         scaled = np.full(sample.shape, np.nan)
@@ -122,7 +127,9 @@ class BettingTest:
         self.bets = np.zeros(rollouts, dtype=np.int64)
 
     def bet(self, values: npt.ArrayLike) -> None:
-        """Bet on one value in [-1, 1] for each rollout, float64 `[rollouts]`; NaN is no bet.
+        """Bet on one value in [-1, 1] for each rollout, float64 `[rollouts]`.
+
+        NaN is no bet.
 
         Raises `ValueError` for a value outside [-1, 1], which would break the guarantee.
         """

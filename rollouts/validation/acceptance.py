@@ -144,7 +144,10 @@ class Trial:
                 )
 
     def with_faults(self) -> Iterator[Finding]:
-        """Simulate planted faults, on bootstrapped dates and on the paths; caught at the first weight."""
+        """Simulate planted faults, on bootstrapped dates and on the paths.
+
+        A fault is to be caught at the first weight.
+        """
         yield from self._faults(
             "drawn dates 2010–22",
             slice(self._at(LIVE_FROM), len(self.bars)),

@@ -75,7 +75,10 @@ class Bench:
 
 
 def planted(bench: Bench, champion: Track) -> dict[str, Outcomes]:
-    """Build the outcomes of each fault beside `champion`; the first, `honest`, has no fault."""
+    """Build the outcomes of each fault beside `champion`.
+
+    The first, `honest`, has no fault.
+    """
     true, _ = bench.scores()
     honest = _track(bench, true)
     found = {"honest": _pair(bench, champion, honest)}

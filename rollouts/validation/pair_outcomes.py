@@ -45,7 +45,10 @@ class Track:
 
 @dataclass(frozen=True, slots=True)
 class Outcomes:
-    """Outcomes of a pair on real bars; each field of `rows` is `[timestamps]`, `symbols` is a count."""
+    """Outcomes of a pair on real bars.
+
+    Each field of `rows` is `[timestamps]`, `symbols` is a count.
+    """
 
     timestamps: Timestamps
     rows: Comparison

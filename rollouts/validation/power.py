@@ -30,7 +30,9 @@ SEED = 20080915
 
 @dataclass(frozen=True, slots=True)
 class Needs:
-    """Bars that the first stages need to rule out faults; None where no number suffices.
+    """Bars that the first stages need to rule out faults.
+
+    A field is None where no number suffices.
 
     Parameters
     ----------

@@ -53,7 +53,10 @@ class Simulated:
         return found / len(self.ended)
 
     def bars(self, move: Move, share: float) -> float:
-        """Return the quantile `share` of the bars until `move`; NaN where no rollout ended by it."""
+        """Return the quantile `share` of the bars until `move`.
+
+        Returns NaN where no rollout ended by it.
+        """
         bars = [one.bars for one in self.ended if one.move is move]
         return float(np.quantile(bars, share)) if bars else float("nan")
 

@@ -102,14 +102,14 @@ def _line_of(settings: Settings, store: SnapshotStore, progress: Progress | None
 
     Returns None where it is gone or belongs to another market.
     """
-    wanted = set(settings.data.symbols or workspace.source_of(settings).symbols())
+    symbols = set(settings.data.symbols or workspace.source_of(settings).symbols())
     for name in progress.snapshots if progress else ():
         try:
-            found = store.describe(name)
+            snapshot = store.describe(name)
         except UnknownNameError:
             continue
-        if found.source == chosen_identity(settings) and wanted == set(_symbols(store, found)):
-            return found
+        if snapshot.source == chosen_identity(settings) and symbols == set(_symbols(store, snapshot)):
+            return snapshot
     return None
 
 

@@ -160,14 +160,14 @@ def live_features(
 
 def _covered(row: PredictionRow, universe_of: UniverseOf) -> int:
     """Count the requested symbols that belong to the version's universe."""
-    universe, asked = universe_of(row.version), set(row.symbols)
-    return len(asked & set(universe)) if universe else len(asked)
+    universe, requested = universe_of(row.version), set(row.symbols)
+    return len(requested & set(universe)) if universe else len(requested)
 
 
 def _aligned(row: PredictionRow, universe: tuple[str, ...]) -> FeatureMatrix | None:
     if not universe:
         return row.features
-    place = {symbol: index for index, symbol in enumerate(row.symbols)}
-    if not place.keys() >= set(universe):
+    row_of = {symbol: index for index, symbol in enumerate(row.symbols)}
+    if not row_of.keys() >= set(universe):
         return None
-    return row.features[[place[symbol] for symbol in universe]]
+    return row.features[[row_of[symbol] for symbol in universe]]

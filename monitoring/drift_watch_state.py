@@ -103,8 +103,8 @@ class WatchState:
 
     def note_uncovered(self, as_of: datetime) -> bool:
         """Note that no client requests the whole universe; True if that is new."""
-        told = self.uncovered_at
-        if told is not None and (self.covered_at is None or self.covered_at <= told):
+        reported_at = self.uncovered_at
+        if reported_at is not None and (self.covered_at is None or self.covered_at <= reported_at):
             return False
         self.uncovered_at = as_of
         return True

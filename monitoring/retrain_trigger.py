@@ -94,8 +94,8 @@ class DriftWatch:
 
     def alarms(self) -> list[dict[str, Any]]:
         """Read all journaled alarms of this model, oldest first."""
-        found = self.journal.records(CONTROL_STREAM, ALARM)
-        return [record.body for record in found if record.body["model"] == self.model]
+        records = self.journal.records(CONTROL_STREAM, ALARM)
+        return [record.body for record in records if record.body["model"] == self.model]
 
     def _read_state(self) -> WatchState:
         if self._state is None:
@@ -185,15 +185,15 @@ class DriftWatch:
         if feature_set in self._unknown:
             return False
         try:
-            found = self.calibrations(feature_set)
-            if not _fits(found, feature_set, count):
-                known = len(found.features)
+            calibration = self.calibrations(feature_set)
+            if not _fits(calibration, feature_set, count):
+                known = len(calibration.features)
                 raise MissingStateError(f"its calibration is of {known} features, and {count} are logged")
         except MissingStateError as error:
             log.warning("drift of '%s' is not watched: %s", self.model, error)
             self._unknown.add(feature_set)
             return False
-        self.monitor = DriftMonitor(found)
+        self.monitor = DriftMonitor(calibration)
         state.resume(self.monitor)
         return True
 

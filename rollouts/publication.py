@@ -86,8 +86,8 @@ class Publication:
         return self._journal.find(CONTROL_STREAM, kind, model=self._model, generation=document.generation)
 
     def _intent(self, document: RolloutDocument) -> dict[str, Any] | None:
-        found = self._journal.find(CONTROL_STREAM, INTENT, document=digest(document))
-        return None if found is None else dict(found.body["step"])
+        intent = self._journal.find(CONTROL_STREAM, INTENT, document=digest(document))
+        return None if intent is None else dict(intent.body["step"])
 
     @contextmanager
     def _writing(self) -> Iterator[StreamWriter]:

@@ -47,9 +47,9 @@ def verify(json: AsJson = False) -> None:
 
     output.answer(chains, json, show)
     if broken:
-        found = "was altered" if broken[0].opened else "could not be verified"
-        found = "holds what no anchor vouches for" if broken[0].unanchored else found
-        output.complain(f"alphaloop: the journal at {chosen.paths.journal} {found}: {broken[0].problem}")
+        fault = "was altered" if broken[0].opened else "could not be verified"
+        fault = "holds what no anchor vouches for" if broken[0].unanchored else fault
+        output.complain(f"alphaloop: the journal at {chosen.paths.journal} {fault}: {broken[0].problem}")
         raise typer.Exit(1)
 
 

@@ -37,20 +37,20 @@ def backtest(
     chosen = settings.load()
     registry = workspace.open_registry(chosen)
     document = registry.rollout(model) if model in registry.models() else None
-    wanted = version or (document.champion if document else registry.versions(model)[-1])
-    card = registry.card(model, wanted)
+    chosen_version = version or (document.champion if document else registry.versions(model)[-1])
+    card = registry.card(model, chosen_version)
     calendar = workspace.source_of(chosen).calendar
     until = moment(to, "--to", calendar, end_of_day=True) if to else None
     bars = workspace.source_bars(chosen, until)
-    first = _first_bar(bars, card, wanted, from_)
+    first = _first_bar(bars, card, chosen_version, from_)
     said = notices.notices(chosen, workspace.source_of(chosen), len(bars.symbols))
     for line in said:
         output.complain(line)
-    scores = _scores(chosen, model, wanted, bars, first)
+    scores = _scores(chosen, model, chosen_version, bars, first)
     intraday = formatting.are_intraday(bars.timestamps)
     result: dict[str, Any] = {
         "model": model,
-        "version": wanted,
+        "version": chosen_version,
         "family": card.family,
         "first": formatting.moment(str(bars.timestamps[first]), intraday=intraday),
         "last": formatting.moment(str(bars.timestamps[-1]), intraday=intraday),

@@ -43,11 +43,11 @@ def list_sources(json: AsJson = False) -> None:
     from cli import output
     from marketdata.sources import registry
 
-    found = [_described(registry.find(name)) for name in registry.names()]
-    found += [_family(prefix, family) for prefix, family in sorted(registry.families().items())]
+    sources = [_described(registry.find(name)) for name in registry.names()]
+    sources += [_family(prefix, family) for prefix, family in sorted(registry.families().items())]
     heads = ("source", "symbols", "calendar", "prices", "description")
-    rows = [[str(one[head]) for head in heads] for one in found]
-    output.answer(found, json, lambda: output.table(heads, rows, numbers=("symbols",)))
+    rows = [[str(one[head]) for head in heads] for one in sources]
+    output.answer(sources, json, lambda: output.table(heads, rows, numbers=("symbols",)))
 
 
 @app.command()
@@ -174,15 +174,15 @@ def _history(source: str, file: Path | None, symbols: str, first: str, last: str
         raise InputError(f"'{source}' is a folder; write folder:{source}")
     else:
         chosen = registry.find(source) if source else source_of(settings.load())
-    wanted, start = named_symbols(symbols, chosen), None
+    chosen_symbols, start = named_symbols(symbols, chosen), None
     if not source and file is None:
         # The same symbols and first day as in `features build`.
-        wanted, start = wanted or settings.load().data.symbols, chosen_start(settings.load())
+        chosen_symbols, start = chosen_symbols or settings.load().data.symbols, chosen_start(settings.load())
     start = moment(first, "--from", chosen.calendar) if first else start
     end = moment(last, "--to", chosen.calendar, end_of_day=True) if last else None
     if first and start and end and start > end:
         raise InputError(f"--from '{first}' is after --to '{last}'; exchange them")
-    return chosen, chosen.history(require_symbols(chosen, wanted), start, end)
+    return chosen, chosen.history(require_symbols(chosen, chosen_symbols), start, end)
 
 
 def _described(source: Source) -> dict[str, Any]:

@@ -52,15 +52,15 @@ def stream(
     source, clock = (
         _replayed(chosen, replay, providers, speed, frequency) if replay else _live(chosen, frequency)
     )
-    wanted = named_symbols(symbols, source) or chosen.data.symbols or require_symbols(source, ())
-    told = 0
+    chosen_symbols = named_symbols(symbols, source) or chosen.data.symbols or require_symbols(source, ())
+    printed = 0
     try:
-        with LiveSlices(Assembler(source, wanted, frequency, clock=clock)) as slices:
+        with LiveSlices(Assembler(source, chosen_symbols, frequency, clock=clock)) as slices:
             for bar in slices:
                 for row in _rows(bar):
                     output.answer(row, json, lambda row=row: output.say(_line(row)))  # type: ignore[misc]
-                told += 1
-                if bars and told >= bars:
+                printed += 1
+                if bars and printed >= bars:
                     break
     finally:
         # Ctrl-C is how a stream usually ends.
@@ -105,22 +105,22 @@ def _replayed(
 
 def _rows(bars: Slice) -> list[dict[str, Any]]:
     """Build one row for each symbol that has a bar."""
-    found = []
-    for place, symbol in enumerate(bars.symbols):
-        if math.isfinite(bars.close[place]):
+    rows = []
+    for index, symbol in enumerate(bars.symbols):
+        if math.isfinite(bars.close[index]):
             prices = {
-                name: float(getattr(bars, name)[place]) for name in ("open", "high", "low", "close", "volume")
+                name: float(getattr(bars, name)[index]) for name in ("open", "high", "low", "close", "volume")
             }
-            found.append(
+            rows.append(
                 {
                     "timestamp": bars.timestamp,
                     "symbol": symbol,
                     **prices,
-                    "provider": bars.providers[place] if bars.providers else "",
+                    "provider": bars.providers[index] if bars.providers else "",
                     "disputed": symbol in bars.disputed,
                 }
             )
-    return found
+    return rows
 
 
 def _line(row: dict[str, Any]) -> str:

@@ -37,17 +37,17 @@ def list_features(word: Word = "", in_use: InUse = False, json: AsJson = False) 
     from features.feature_set import feature_set_of
 
     chosen = feature_set_of(settings.load())
-    found = [features_view.feature(one) for one in chosen.features]
+    rows = [features_view.feature(one) for one in chosen.features]
     catalogue = [] if in_use else features_view.catalogue(word)
 
     def show() -> None:
         features_view.show_catalogue(catalogue, described=bool(word))
         if word:
             return
-        features_view.show_set(found)
-        output.say(f"{len(found)} features in use, set {chosen.hash}")
+        features_view.show_set(rows)
+        output.say(f"{len(rows)} features in use, set {chosen.hash}")
 
-    listed = {"set_hash": chosen.hash, "features": found, "catalogue": catalogue}
+    listed = {"set_hash": chosen.hash, "features": rows, "catalogue": catalogue}
     output.answer(listed, json, show)
 
 

@@ -39,22 +39,22 @@ def catalogue(word: str = "") -> list[dict[str, Any]]:
 
     rows = []
     for name in indicators.names():
-        found = indicators.find(name)
-        if word.lower() not in f"{name} {found.group} {found.description}".lower():
+        indicator = indicators.find(name)
+        if word.lower() not in f"{name} {indicator.group} {indicator.description}".lower():
             continue
         node = indicators.apply(name)
         rows.append(
             {
                 "name": name,
-                "group": found.group,
-                "inputs": list(found.inputs),
-                "parameters": dict(found.parameters),
-                "outputs": list(found.outputs),
+                "group": indicator.group,
+                "inputs": list(indicator.inputs),
+                "parameters": dict(indicator.parameters),
+                "outputs": list(indicator.outputs),
                 "lookback": node.lookback,
                 "warmup": {one: warmup(node.output(one)) for one in node.operator.outputs},
                 "stream": EXACT if node.exact else CLOSE,
-                "description": found.description,
-                "reference": found.reference,
+                "description": indicator.description,
+                "reference": indicator.reference,
             }
         )
     if not rows:

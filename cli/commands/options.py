@@ -43,11 +43,11 @@ def named_symbols(given: str, source: Source) -> tuple[str, ...]:
         raise InputError(f"--symbols {given} cannot be read ({error}); write AAPL,KO") from error
     blank = any(" " in part for part in parts)
     known = set(source.symbols()) if blank else set()
-    found: list[str] = []
+    symbols: list[str] = []
     for part in filter(None, parts):
         words = part.split()
-        found += words if part not in known and known.issuperset(words) else [part]
-    return tuple(dict.fromkeys(found))
+        symbols += words if part not in known and known.issuperset(words) else [part]
+    return tuple(dict.fromkeys(symbols))
 
 
 def moment(given: str, option: str, calendar: str, *, end_of_day: bool = False) -> datetime:

@@ -34,7 +34,7 @@ def predict(
 
     chosen = settings.load()
     source = workspace.source_of(chosen)
-    asked = require_symbols(source, named_symbols(symbols, source) or chosen.data.symbols)
+    requested = require_symbols(source, named_symbols(symbols, source) or chosen.data.symbols)
     snapshot, bars = workspace.latest_bars(chosen)
     end = moment(as_of, "--as-of", bars.calendar, end_of_day=True) if as_of else None
     at = bars.between(end=end)
@@ -43,7 +43,7 @@ def predict(
     server_wait.require_server(chosen)
     client = PredictionClient.from_settings(chosen, model)
     try:
-        forecast = client.forecast(asked, at.at(len(at) - 1).timestamp, sleeve)
+        forecast = client.forecast(requested, at.at(len(at) - 1).timestamp, sleeve)
     except ServingError as error:
         raise InputError(
             f"{error}; `alphaloop serve` starts a server, `alphaloop features materialize` fills it"

@@ -201,7 +201,7 @@ def _try(rollouts: int, seed: int, as_json: bool) -> None:
     from rollouts.validation.acceptance import Trial
 
     findings = list(Trial(settings.load(), rollouts=rollouts, seed=seed).findings())
-    told = {"findings": [asdict(one) | {"holds": one.holds} for one in findings]}
+    payload = {"findings": [asdict(one) | {"holds": one.holds} for one in findings]}
     heads = ("what", "where", "rollouts", "bars", "share", "target", "99 % by bar", "layers")
 
     def row(index: int) -> list[str]:
@@ -214,7 +214,9 @@ def _try(rollouts: int, seed: int, as_json: bool) -> None:
         return [one.name, one.where, *counts, share, mark, formatting.figure(one.slowest), one.layers]
 
     output.answer(
-        output.plain(told), as_json, lambda: output.table(heads, [row(one) for one in range(len(findings))])
+        output.plain(payload),
+        as_json,
+        lambda: output.table(heads, [row(one) for one in range(len(findings))]),
     )
     if not all(one.holds for one in findings):
         raise typer.Exit(1)
@@ -240,11 +242,13 @@ def _answer_warned(document: RolloutDocument, warning: str, as_json: bool) -> No
 def _answer(result: Any, as_json: bool) -> None:
     from cli import formatting, output
 
-    told: dict[str, Any] = output.plain(result)
+    payload: dict[str, Any] = output.plain(result)
 
     def show() -> None:
-        output.facts(formatting.flattened({name: value for name, value in told.items() if name != "history"}))
-        history = told.get("history") or []
+        output.facts(
+            formatting.flattened({name: value for name, value in payload.items() if name != "history"})
+        )
+        history = payload.get("history") or []
         if history:
             heads = ("as_of", "version", "state", "weight", "outcome", "reason")
             intraday = formatting.are_intraday(row.get("as_of") for row in history)
@@ -253,4 +257,4 @@ def _answer(result: Any, as_json: bool) -> None:
             ]
             output.table(heads, [[formatting.figure(row.get(head)) for head in heads] for row in shown])
 
-    output.answer(told, as_json, show)
+    output.answer(payload, as_json, show)

@@ -78,8 +78,8 @@ def versions_sentence(report: Document) -> str:
 
 
 def _versions(report: Document) -> str:
-    told = list(report.get("trading", {}).get("versions") or [])
-    intraday = formatting.are_intraday(one.get(end) for one in told for end in ("first", "last"))
+    versions = list(report.get("trading", {}).get("versions") or [])
+    intraday = formatting.are_intraday(one.get(end) for one in versions for end in ("first", "last"))
     rows = [
         [
             str(one.get("version")),
@@ -90,7 +90,7 @@ def _versions(report: Document) -> str:
             formatting.part(one.get("share_then")),
             formatting.part(one.get("share")),
         ]
-        for one in told
+        for one in versions
     ]
     heads = [
         *(Column(name=name, number=False) for name in ("Version", "Family", "From", "To")),

@@ -90,13 +90,13 @@ def _row(rollout: Document) -> Row:
 
 def _segments(rollout: Document) -> list[Segment]:
     """Join equal consecutive steps of the timeline into segments, each until the next begins."""
-    told = list(rollout.get("timeline") or [])
-    steps = [one for one in told if one.get("state") in PHASES]
+    events = list(rollout.get("timeline") or [])
+    steps = [one for one in events if one.get("state") in PHASES]
     if not steps:
         return []
     end = rollout.get("ended")
-    if end is None or isinstance(end, str) is not isinstance(told[-1]["bar"], str):
-        end = told[-1]["bar"]
+    if end is None or isinstance(end, str) is not isinstance(events[-1]["bar"], str):
+        end = events[-1]["bar"]
     begun = [one for at, one in enumerate(steps) if at == 0 or _phase(one) != _phase(steps[at - 1])]
     lasts = [one["bar"] for one in begun[1:]] + [end]
     return [

@@ -170,13 +170,13 @@ class Calibration:
             path = _file(folder)
         if not path.exists():
             raise MissingStateError(f"no drift calibration in {folder}; `alphaloop train` makes one")
-        found = cls._read(path)
-        if feature_set and found.feature_set and found.feature_set != feature_set:
+        calibration = cls._read(path)
+        if feature_set and calibration.feature_set and calibration.feature_set != feature_set:
             raise MissingStateError(
                 f"no drift calibration for feature set {feature_set[:12]} in {folder}; `alphaloop train` "
                 "with that set makes one"
             )
-        return found
+        return calibration
 
     @classmethod
     def _read(cls, path: Path) -> Calibration:
@@ -304,8 +304,8 @@ def calibrate_on(frame: FeatureFrame, settings: DriftSettings) -> Calibration:
         )
     first = int(complete.argmax())
     periods = bars_per_year(frame.timestamps[first:])
-    found = calibrate(frame.values[first:], frame.names, settings, periods=periods)
-    return replace(found, feature_set=frame.feature_set)
+    calibration = calibrate(frame.values[first:], frame.names, settings, periods=periods)
+    return replace(calibration, feature_set=frame.feature_set)
 
 
 def _file(folder: Path, feature_set: str = "") -> Path:
@@ -326,15 +326,15 @@ def _distances(
 
     The second value is the usual persistence, None where the distances are those of the distribution.
     """
-    found = _rolling_distance(values, reference, window)
-    if not np.isfinite(found).any() or reference[0] == reference[-1]:
-        return found, None
+    distances = _rolling_distance(values, reference, window)
+    if not np.isfinite(distances).any() or reference[0] == reference[-1]:
+        return distances, None
     sample = window * float(np.isfinite(values).sum(axis=1).mean())
-    if np.nanmedian(found) * np.sqrt(sample) > CLOSER_THAN_CHANCE:
-        return found, None
+    if np.nanmedian(distances) * np.sqrt(sample) > CLOSER_THAN_CHANCE:
+        return distances, None
     moving = persistence(values, window)
     if not np.isfinite(moving).any():
-        return np.full(len(found), np.nan), None
+        return np.full(len(distances), np.nan), None
     usual = float(np.nanmedian(moving))
     return np.abs(moving - usual), usual
 

@@ -118,10 +118,12 @@ class DriftMonitor:
         self.times.add(as_of)
         if len(self._window) < self.calibration.window:
             return None
-        found = list(compare(self.calibration, self._reference, list(self._window)))
-        drifted = tuple(one.name for one in found if one.drifted)
+        compared = list(compare(self.calibration, self._reference, list(self._window)))
+        drifted = tuple(one.name for one in compared if one.drifted)
         unseen = tuple(
-            one.name for one in found if np.isnan(one.distance) and one.name not in self.calibration.unwatched
+            one.name
+            for one in compared
+            if np.isnan(one.distance) and one.name not in self.calibration.unwatched
         )
         share = len(drifted) / expected
         flagged = share >= self.calibration.share
@@ -129,7 +131,7 @@ class DriftMonitor:
             as_of,
             share,
             drifted,
-            {one.name: one.distance for one in found},
+            {one.name: one.distance for one in compared},
             unseen,
             flagged,
             drift=flagged and self.drift.flag(as_of, self.times),
@@ -204,19 +206,19 @@ def write_report(calibration: Calibration, live: FeatureMatrix, path: Path) -> N
     columns = list(calibration.features)
     reference = pd.DataFrame(np.array(calibration.reference).T, columns=columns)
     bars = np.array_split(live, calibration.window if len(live) % calibration.window == 0 else 1)
-    found = list(compare(calibration, [reference[name] for name in columns], bars))
-    shown = [one for one in found if not np.isnan(one.distance)]
+    compared = list(compare(calibration, [reference[name] for name in columns], bars))
+    shown = [one for one in compared if not np.isnan(one.distance)]
     path.parent.mkdir(parents=True, exist_ok=True)
     if shown:
         share = min(calibration.share * len(columns) / len(shown), 1.0)
         current = pd.DataFrame(live, columns=columns)
         _evidently(shown, share, reference, current).save_html(str(path))
-    missing = [one.name for one in found if np.isnan(one.distance)]
+    missing = [one.name for one in compared if np.isnan(one.distance)]
     if missing:
         named = escape(", ".join(missing))
-        told = f"<p>Not seen, for want of live values or of a threshold: {named}</p>\n"
+        note = f"<p>Not seen, for want of live values or of a threshold: {named}</p>\n"
         page = path.read_text(encoding="utf-8") if shown else "<html><body></body></html>"
-        path.write_text(page.replace("<body>", f"<body>{told}", 1), encoding="utf-8")
+        path.write_text(page.replace("<body>", f"<body>{note}", 1), encoding="utf-8")
 
 
 def _evidently(shown: list[Comparison], share: float, reference: Any, current: Any) -> Any:
@@ -225,7 +227,7 @@ def _evidently(shown: list[Comparison], share: float, reference: Any, current: A
 
     names = [one.name for one in shown]
     definition = DataDefinition(numerical_columns=names)
-    made = [Dataset.from_pandas(one[names], data_definition=definition) for one in (current, reference)]
+    datasets = [Dataset.from_pandas(one[names], data_definition=definition) for one in (current, reference)]
     preset = DataDriftPreset(
         columns=names,
         drift_share=share,
@@ -233,7 +235,7 @@ def _evidently(shown: list[Comparison], share: float, reference: Any, current: A
         per_column_method={one.name: _persistence_test(one) for one in shown if one.by_persistence},
         per_column_threshold={one.name: one.limit for one in shown},
     )
-    return Report([preset]).run(*made)
+    return Report([preset]).run(*datasets)
 
 
 def _persistence_test(one: Comparison) -> Any:

@@ -29,8 +29,8 @@ def correlations(values: Values) -> Persistence:
     count = both.sum(axis=1)
     left, right = _centred(before, both, count), _centred(after, both, count)
     with np.errstate(invalid="ignore", divide="ignore"):
-        found = (left * right).sum(axis=1) / np.sqrt((left**2).sum(axis=1) * (right**2).sum(axis=1))
-    return np.where(count < MIN_SYMBOLS, np.nan, found)
+        correlation = (left * right).sum(axis=1) / np.sqrt((left**2).sum(axis=1) * (right**2).sum(axis=1))
+    return np.where(count < MIN_SYMBOLS, np.nan, correlation)
 
 
 def persistence(values: Values, window: int) -> Persistence:
@@ -38,10 +38,10 @@ def persistence(values: Values, window: int) -> Persistence:
 
     Returns float64 `[bars - window + 1]`; NaN where fewer than half of a window's correlations are known.
     """
-    found = correlations(values)
-    if window < 2 or len(found) < window - 1:
+    correlation = correlations(values)
+    if window < 2 or len(correlation) < window - 1:
         return np.full(max(len(values) - window + 1, 0), np.nan)
-    views = np.lib.stride_tricks.sliding_window_view(found, window - 1)
+    views = np.lib.stride_tricks.sliding_window_view(correlation, window - 1)
     known = np.isfinite(views).mean(axis=1) >= 0.5
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # numpy warns of windows without a finite value

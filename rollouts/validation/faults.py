@@ -81,14 +81,14 @@ def planted(bench: Bench, champion: Track) -> dict[str, Outcomes]:
     """
     true, _ = bench.scores()
     honest = _track(bench, true)
-    found = {"honest": _pair(bench, champion, honest)}
+    outcomes = {"honest": _pair(bench, champion, honest)}
     for name, change in SERVED.items():
-        found[name] = _served(bench, champion, honest, true, bench.served(change))
-    found["scores flipped"] = _served(bench, champion, honest, true, -true)
-    found["turnover five-fold"] = restless(found["honest"], bench.policy.costs.rate)
+        outcomes[name] = _served(bench, champion, honest, true, bench.served(change))
+    outcomes["scores flipped"] = _served(bench, champion, honest, true, -true)
+    outcomes["turnover five-fold"] = restless(outcomes["honest"], bench.policy.costs.rate)
     live, splendid = bench.scores(leak=bench.policy.horizon)
-    found["a leaked model with a splendid card"] = _pair(bench, champion, _track(bench, live, splendid))
-    return found
+    outcomes["a leaked model with a splendid card"] = _pair(bench, champion, _track(bench, live, splendid))
+    return outcomes
 
 
 def refitted(bench: Bench, older: int) -> Outcomes:

@@ -95,7 +95,7 @@ def readings(
 ) -> Reading:
     """Measure the performance of `scores` `[timestamps, symbols]`; each field is `[timestamps]`."""
     gauge = Gauge(allocation, costs, horizon, limits or BookLimits())
-    rows = np.array([gauge.read(prices, made) for prices, made in zip(close, scores, strict=True)])
+    rows = np.array([gauge.read(prices, row) for prices, row in zip(close, scores, strict=True)])
     return Reading(*rows.T)
 
 

@@ -164,17 +164,17 @@ def _turnover(expectation: Expectation) -> int | None:
 
 
 def _first(step: Callable[[], npt.NDArray[np.bool_]], rollouts: int, longest: int) -> Vector:
-    found = np.full(rollouts, np.inf)
+    decided_at = np.full(rollouts, np.inf)
     for bar in range(1, longest + 1):
-        found[np.isinf(found) & step()] = bar
-        if np.isfinite(found).all():
+        decided_at[np.isinf(decided_at) & step()] = bar
+        if np.isfinite(decided_at).all():
             break
-    return found
+    return decided_at
 
 
-def _bars(found: Vector, share: float = POWER, every: int = 1) -> int | None:
+def _bars(decided_at: Vector, share: float = POWER, every: int = 1) -> int | None:
     """Return the bars in which `share` of rollouts decide, with one outcome `every` so many bars."""
-    needed = float(np.quantile(found, share, method="higher"))
+    needed = float(np.quantile(decided_at, share, method="higher"))
     return int(needed) * every + BARS_TO_MATURE if math.isfinite(needed) else None
 
 

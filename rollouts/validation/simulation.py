@@ -49,8 +49,8 @@ class Simulated:
 
     def caught_below(self, weight: float) -> float:
         """Return the share of rollouts rolled back before holding more than `weight` of capital."""
-        found = sum(one.move is Move.ROLL_BACK and one.weight <= weight for one in self.ended)
-        return found / len(self.ended)
+        caught = sum(one.move is Move.ROLL_BACK and one.weight <= weight for one in self.ended)
+        return caught / len(self.ended)
 
     def bars(self, move: Move, share: float) -> float:
         """Return the quantile `share` of the bars until `move`.

@@ -56,13 +56,13 @@ class Collector:
         yield self._single("bars", "Bars since the rollout started.", evidence.bars)
         yield self._single(
             "past_bars",
-            "Bars from before the rollout on which the challenger was looked at.",
+            "Bars before the rollout on which the challenger was tested.",
             evidence.past_bars,
         )
         yield self._single("stage_bars", "Bars since this stage began.", evidence.stage_bars)
         yield self._single(
             "stage_remaining_bars",
-            "Bars that this stage lasts at least, from now on.",
+            "Minimum number of bars left in this stage.",
             evidence.stage_bars_left,
         )
         yield self._single(
@@ -76,16 +76,20 @@ class Collector:
             evidence.recomputation,
         )
         yield self._single(
-            "recomputation_tolerance", "Above this difference the challenger is out.", evidence.tolerance
+            "recomputation_tolerance",
+            "Difference above which the challenger is rolled back.",
+            evidence.tolerance,
         )
         yield self._single("failed_answers", "Answers of the challenger that failed.", evidence.failures)
-        yield self._single("fault", "1 once a guard has spoken against the challenger.", evidence.fault)
+        yield self._single("fault", "1 once a guard has found a fault of the challenger.", evidence.fault)
 
     def _tests(self, evidence: Evidence) -> Iterator[Any]:
         labels = ("layer", "test")
         value = gauge(f"{NAMESPACE}_e_value_log10", "Decimal logarithm of a test's e-value.", *labels)
         bound = gauge(
-            f"{NAMESPACE}_e_value_threshold_log10", "That of the e-value at which the test decides.", *labels
+            f"{NAMESPACE}_e_value_threshold_log10",
+            "Decimal logarithm of the e-value at which the test decides.",
+            *labels,
         )
         bars = gauge(f"{NAMESPACE}_test_bars", "Bars on which a test has bet.", *labels)
         share = gauge(

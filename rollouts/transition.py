@@ -56,6 +56,16 @@ class Transition:
         Figures behind the step.
     override : dict, optional
         Override of the gate's verdict.
+
+    Examples
+    --------
+    >>> from alphaloop.rollout_document import RolloutKind, RolloutState
+    >>> step = Transition(
+    ...     "equities", "7", "3", RolloutKind.REAL, RolloutState.SHADOW, weight=0.0, generation=4,
+    ...     as_of="2020-03-16T20:00:00+00:00", bars=0, reason="shadow", evidence={"live_ic": float("nan")},
+    ... )
+    >>> step.body()["evidence"]
+    {'live_ic': None}
     """
 
     model: str

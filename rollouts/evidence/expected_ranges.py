@@ -149,6 +149,11 @@ def fisher(correlation: float) -> float:
     """Transform a correlation to Fisher's scale, clipped at ±0.9999 so that it stays finite.
 
     On that scale the sampling error is the same for weak and strong correlations.
+
+    Examples
+    --------
+    >>> round(fisher(0.5), 4)
+    0.5493
     """
     return math.atanh(max(-PERSISTENCE_CEILING, min(PERSISTENCE_CEILING, correlation)))
 

@@ -1,4 +1,5 @@
 """The command line: the `alphaloop` command, its demo and its reports.
 
-Commands turn options into a call of a package and show its answer. Nobody imports this package.
+A command turns options into a call of a package and prints the result as tables or JSON. Logic lives in the
+packages below, and no package imports this one.
 """

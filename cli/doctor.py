@@ -1,4 +1,4 @@
-"""What this machine has and lacks. Nothing is imported to find out, and nothing is changed."""
+"""Checks of this machine for `alphaloop doctor`, without importing or changing anything."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ NEEDED_CORES = 2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
-    """One thing looked at: whether it is as needed, what was found, and the line that mends it."""
+    """Result of one check: a pass or not, the finding, and the command that fixes it."""
 
     name: str
     ok: bool
@@ -34,7 +34,7 @@ class Check:
 
 
 def examine(settings: Settings) -> list[Check]:
-    """Look at everything that the loop needs on this machine."""
+    """Check everything that the loop needs on this machine."""
     return [
         python(),
         *libraries(),
@@ -49,7 +49,7 @@ def examine(settings: Settings) -> list[Check]:
 
 
 def python(found: tuple[int, int] = sys.version_info[:2]) -> Check:
-    """The interpreter is a Python 3.11."""
+    """Check that the interpreter is a Python 3.11."""
     return Check(
         name="Python 3.11",
         ok=found == (3, 11),
@@ -59,7 +59,7 @@ def python(found: tuple[int, int] = sys.version_info[:2]) -> Check:
 
 
 def libraries(lines: Iterable[str] | None = None, installed: Callable[[str], str] = version) -> list[Check]:
-    """For each extra of the distribution, whether all of its libraries are installed."""
+    """Check for each extra of the distribution that all of its libraries are installed."""
     wanted: dict[str, list[str]] = {}
     for line in lines if lines is not None else _requirements():
         name = re.match(r"[A-Za-z0-9._-]+", line)
@@ -98,7 +98,7 @@ def _is_installed(name: str, installed: Callable[[str], str]) -> bool:
 
 
 def system_library(name: str, package: str, why: str) -> Check:
-    """A shared library of the system."""
+    """Check for a shared library of the system."""
     found = ctypes.util.find_library(name)
     return Check(
         name=package,
@@ -109,7 +109,7 @@ def system_library(name: str, package: str, why: str) -> Check:
 
 
 def program(name: str, package: str, why: str) -> Check:
-    """A program that some parts use where it is there."""
+    """Check for an optional program."""
     found = shutil.which(name)
     return Check(
         name=name,
@@ -121,7 +121,7 @@ def program(name: str, package: str, why: str) -> Check:
 
 
 def port(host: str, number: int) -> Check:
-    """The port on which predictions are served is free."""
+    """Check that the port of the prediction server is free."""
     try:
         require_port(host, number, "ALPHALOOP_SERVING__GRPC_PORT")
         ok, found = True, f"free on {host}"
@@ -137,7 +137,7 @@ def port(host: str, number: int) -> Check:
 
 
 def cores(count: int) -> Check:
-    """There are two cores or more."""
+    """Check that there are two cores or more."""
     return Check(
         name="cores",
         ok=count >= NEEDED_CORES,
@@ -148,7 +148,7 @@ def cores(count: int) -> Check:
 
 
 def memory(available: int | None = None) -> Check:
-    """There is memory for the demo's servers and training."""
+    """Check that there is memory for the demo's servers and training."""
     if available is None:
         import psutil
 
@@ -162,7 +162,7 @@ def memory(available: int | None = None) -> Check:
 
 
 def disk(folder: Path, free: int | None = None) -> Check:
-    """There is room where the workspace lies."""
+    """Check that there is disk space for the workspace."""
     if free is None:
         existing = next(place for place in (folder, *folder.parents) if place.exists())
         free = shutil.disk_usage(existing).free

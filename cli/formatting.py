@@ -1,4 +1,4 @@
-"""How figures, dates and outcomes are written in reports and on the screen."""
+"""Formatting of figures, dates and outcomes for reports and terminals."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 ABSENT = "–"
 RECENT_BARS = 40
-"""Bars that tell whether several close on one day."""
+"""Number of last bars by which daily and intraday bars are told apart."""
 MONTHS = ("January", "February", "March", "April", "May", "June",
           "July", "August", "September", "October", "November", "December")  # fmt: skip
 OUTCOME_TONES = {"promoted": "good", "rolled_back": "bad", "rejected": "warn", "undecided": "muted"}
@@ -18,17 +18,20 @@ OUTCOME_WORDS = {"rolled_back": "rolled back"}
 
 
 def is_number(value: Any) -> bool:
-    """Whether `value` is a finite number."""
+    """Return True for a finite number that is not a bool."""
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def below(value: Any, bound: float) -> bool:
-    """Whether `value` is a number below `bound`."""
+    """Return True for a finite number below `bound`."""
     return is_number(value) and bool(value < bound)
 
 
 def decimal(value: Any, digits: int = 2) -> str:
-    """A number with `digits` decimals and a true minus sign; a dash for none."""
+    """Format a number with `digits` decimals and a true minus sign.
+
+    Anything else gives a dash.
+    """
     if not is_number(value):
         return ABSENT
     text = f"{value:,.{digits}f}"
@@ -38,7 +41,7 @@ def decimal(value: Any, digits: int = 2) -> str:
 
 
 def percent(value: Any, digits: int = 1, *, signed: bool = False) -> str:
-    """A share as per cent."""
+    """Format a share as per cent."""
     if not is_number(value):
         return ABSENT
     sign = "+" if signed and round(value * 100, digits) > 0 else ""
@@ -46,7 +49,7 @@ def percent(value: Any, digits: int = 1, *, signed: bool = False) -> str:
 
 
 def part(value: Any) -> str:
-    """A share as per cent, with digits enough that a little is not nothing and almost all not all."""
+    """Format a share as per cent, with enough digits to tell it from 0 % and 100 %."""
     if not is_number(value):
         return ABSENT
     for digits in (0, 1, 2, 3):
@@ -57,38 +60,38 @@ def part(value: Any) -> str:
 
 
 def whole(value: Any) -> str:
-    """A count with thousands set apart."""
+    """Format a count with thousands separators."""
     return f"{int(value):,}" if is_number(value) else ABSENT
 
 
 def milliseconds(value: Any) -> str:
-    """A duration in milliseconds, finer where it is short."""
+    """Format a duration in milliseconds, with more decimals below 10 ms."""
     return (
         f"{decimal(value, 1 if is_number(value) and value >= 10 else 2)} ms" if is_number(value) else ABSENT
     )
 
 
 def tiny(value: Any) -> str:
-    """A difference that should be nothing: `0` or in powers of ten."""
+    """Format a difference that should be zero: `0`, or in powers of ten."""
     if not is_number(value):
         return ABSENT
     return "0" if value == 0 else f"{value:.1e}".replace("e-0", "e-").replace("e-", "e−")
 
 
 def figure(value: Any) -> str:
-    """Any value of a record: numbers shortened, times by their day, lists joined, a dash for none."""
+    """Format any value of a record: numbers shortened, times as days, lists joined, a dash for None."""
     if isinstance(value, str) and re.match(r"\d{4}-\d\d-\d\dT", value):
         return day(value)
     return flattened(value)[0][1] if not isinstance(value, dict) else str(value)
 
 
 def day(value: Any) -> str:
-    """The day of an ISO timestamp."""
+    """Return the day of an ISO timestamp."""
     return str(value)[:10] if value else ABSENT
 
 
 def moment(value: Any, *, intraday: bool) -> str:
-    """A moment or its ISO text: by its day, and with its time in UTC where bars are shorter than a day."""
+    """Format a time or its ISO text: the day, and the time in UTC where bars are intraday."""
     text = value.isoformat() if isinstance(value, datetime) else str(value or "")
     found = re.match(r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d)(:\d\d)?", text)
     if not found or not intraday:
@@ -98,44 +101,47 @@ def moment(value: Any, *, intraday: bool) -> str:
 
 
 def are_intraday(moments: Iterable[Any]) -> bool:
-    """True where two different ones of the last of these moments, or ISO texts, are of one day."""
+    """Return True where two of the last distinct times, or ISO texts, fall on one day."""
     recent = list(moments)[-RECENT_BARS:]
     texts = {one.isoformat() if isinstance(one, datetime) else str(one or "") for one in recent}
     return len({text[:10] for text in texts}) < len(texts)
 
 
 def long_day(value: Any) -> str:
-    """The day of an ISO timestamp, written out: `2 January 2019`."""
+    """Format the day of an ISO timestamp in words: `2 January 2019`."""
     on = date.fromisoformat(str(value)[:10])
     return f"{on.day} {MONTHS[on.month - 1]} {on.year}"
 
 
 def short(identifier: Any, length: int = 12) -> str:
-    """The beginning of a long identifier."""
+    """Return the first `length` characters of an identifier; a dash for None."""
     return str(identifier)[:length] if identifier else ABSENT
 
 
 def outcome(value: Any) -> str:
-    """How a rollout ended, in words."""
+    """Format the outcome of a rollout in words."""
     return OUTCOME_WORDS.get(str(value), str(value or ABSENT))
 
 
 def counted(count: int, noun: str, plural: str = "") -> str:
-    """`1 alarm`, `3 alarms`, `no alarm`."""
+    """Format a count with its noun: `1 alarm`, `3 alarms`, `no alarm`."""
     if count == 0:
         return f"no {noun}"
     return f"{count} {noun if count == 1 else plural or noun + 's'}"
 
 
 def listed(names: Sequence[str]) -> str:
-    """`a`, `a and b`, `a, b and c`."""
+    """Join names as `a`, `a and b`, `a, b and c`."""
     if len(names) < 2:
         return "".join(names)
     return ", ".join(names[:-1]) + " and " + names[-1]
 
 
 def flattened(value: Any, prefix: str = "") -> list[tuple[str, str]]:
-    """A nested mapping as pairs of dotted names and readable values; lists are joined."""
+    """Flatten a nested mapping into pairs of dotted names and readable values.
+
+    Lists are joined.
+    """
     if isinstance(value, dict):
         return [pair for key, inner in value.items() for pair in flattened(inner, f"{prefix}{key}.")]
     name = prefix.rstrip(".").replace("_", " ")

@@ -1,8 +1,8 @@
-"""The `alphaloop` command: finds the verb, and turns what went wrong into a line and an exit code.
+"""The `alphaloop` command: runs a verb, and turns errors into one line and an exit code.
 
 0  done                      1  a check found something wrong
-2  the caller's to mend      3  a vendor or a server failed; with PYTHONDEVMODE=1 its traceback is shown
-130  interrupted, and everything that was started has been stopped
+2  wrong input or state      3  a vendor or a server failed; with PYTHONDEVMODE=1 its traceback is shown
+130  interrupted, after all started processes were stopped
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import typer
 
 FOUND_WRONG, BAD_INPUT, UNAVAILABLE, INTERRUPTED, TERMINATED = 1, 2, 3, 130, 143
-# What the machine says of a place that the caller named: not writable, read-only, full.
+# Errors of a path that the user chose: not writable, read-only, full.
 PLACE_ERRORS = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT})
 VERBS = (
     "demo", "doctor", "config", "data", "features", "train", "models", "serve", "export", "predict",
@@ -31,7 +31,7 @@ def main() -> NoReturn:
     """Run the command line of this process and exit."""
     code = run(sys.argv[1:])
     if code in {INTERRUPTED, TERMINATED}:
-        # Threads and exit hooks of vendors would wait for servers that have been stopped.
+        # Vendors' threads and exit hooks would wait for servers that are already stopped.
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)
@@ -39,7 +39,10 @@ def main() -> NoReturn:
 
 
 def run(arguments: list[str]) -> int:
-    """Run one command; returns its exit code. An error that is none of ours keeps its traceback."""
+    """Run one command and return its exit code.
+
+    Errors of other libraries keep their tracebacks.
+    """
     from alphaloop.errors import AlphaloopError
     from alphaloop.runtime import package_roots
     from cli.output import complain
@@ -70,14 +73,17 @@ def run(arguments: list[str]) -> int:
 
 
 def make_app() -> typer.Typer:
-    """The command with its verbs, in the order in which the loop runs."""
+    """Build the command with its verbs, in the order in which the loop runs."""
     import importlib
 
     import typer
     from typer.core import TyperGroup
 
     class InOrder(TyperGroup):
-        """Lists the verbs as the loop runs; Typer would put groups last."""
+        """Group that lists the verbs in the loop's order.
+
+        Typer would put groups last.
+        """
 
         def list_commands(self, ctx: typer.Context) -> list[str]:  # type: ignore[override]
             return list(VERBS)
@@ -100,7 +106,7 @@ def _invoke(arguments: list[str]) -> int:
     import typer.main
 
     command = typer.main.get_command(make_app())
-    # Not by `command.main`, which would frame a wrong option in several lines and turn Ctrl-C into an exit.
+    # `command.main` would report a wrong option in a frame of several lines and turn Ctrl-C into an exit.
     try:
         with command.make_context("alphaloop", arguments) as context:
             command.invoke(context)
@@ -111,33 +117,36 @@ def _invoke(arguments: list[str]) -> int:
     except typer.exceptions.TyperException as error:
         return _misused(error)
     except BrokenPipeError:
-        # Who read the output has seen enough; the interpreter must not complain of it on its way out.
+        # The reader of the pipe has closed it; without this, the interpreter would complain at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FOUND_WRONG
     return 0
 
 
 def _misused(error: Any) -> int:
-    """Say in one line which word of the command line is wrong; without words, show the help."""
+    """Report a wrong command line in one line.
+
+    Without a message, show the help.
+    """
     from cli.output import complain
 
-    told = " ".join(error.format_message().split()).rstrip(".")
-    if told:
+    message = " ".join(error.format_message().split()).rstrip(".")
+    if message:
         place = error.ctx.command_path if getattr(error, "ctx", None) else "alphaloop"
-        complain(f"alphaloop: {told}{'' if told.endswith('?') else ';'} see: {place} --help")
+        complain(f"alphaloop: {message}{'' if message.endswith('?') else ';'} see: {place} --help")
     else:
-        # The help has been shown already, for want of any word.
+        # A command line without a verb: the help is shown instead of a message.
         error.show()
     return BAD_INPUT
 
 
 def _quieten() -> None:
-    """Vendors' telemetry and warnings are off unless the caller has set them otherwise."""
+    """Turn vendors' telemetry and warnings off, unless the caller has set them."""
     from alphaloop.runtime.processes import QUIET
 
     if "PYTHONWARNINGS" not in os.environ and not sys.warnoptions:
         warnings.simplefilter("ignore")
-    # Ray Tune would take Ctrl-C for itself, save its state and go on.
+    # Ray Tune would handle Ctrl-C itself: save its state and go on.
     for name, value in {**QUIET, "TUNE_DISABLE_SIGINT_HANDLER": "1"}.items():
         os.environ.setdefault(name, value)
 
@@ -147,7 +156,10 @@ def _terminate(number: int, frame: FrameType | None) -> None:
 
 
 def _stop_what_was_started() -> None:
-    """End every child that is left; a second Ctrl-C must not leave half of them."""
+    """Stop all remaining child processes.
+
+    A second Ctrl-C must not leave half of them running.
+    """
     from alphaloop.runtime.processes import stop_descendants
 
     previous = signal.signal(signal.SIGINT, signal.SIG_IGN)

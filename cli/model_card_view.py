@@ -1,4 +1,4 @@
-"""A model card as the command line shows it."""
+"""Display of a model card on the command line."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ METRICS = ("ic", "ic_tstat", "ic_pvalue", "sharpe_net", "active_ir_net", "turnov
 
 
 def card_facts(card: Card) -> dict[str, Any]:
-    """The facts of a card that are worth a line, in the order in which one asks for them."""
+    """Select the facts of a card for display, in order of interest."""
     return {
         "family": card.family,
         "parameters": dict(card.parameters),
@@ -32,7 +32,7 @@ def card_facts(card: Card) -> dict[str, Any]:
 
 
 def fact_lines(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Facts for people: figures with the digits that mean something, without verdict and folds."""
+    """Format the facts for people, without the gate's verdict and the folds."""
     from cli import formatting
 
     return [
@@ -41,9 +41,9 @@ def fact_lines(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def verdict_lines(gate: Mapping[str, Any]) -> list[str]:
-    """The gate's verdict for people: a word, then what stands against the version, and what answers it.
+    """Format the gate's verdict for people: one word, then its reasons and answered findings.
 
-    A version against which nothing but findings stand is not refused: it asks for a proof or an override.
+    A version with findings as its only reasons is not refused: it needs a proof or an override.
     """
     reasons, found = list(gate.get("reasons", ())), list(gate.get("findings", ()))
     if gate.get("passed"):

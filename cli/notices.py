@@ -1,4 +1,4 @@
-"""Notices: what a book cannot do or does not know, said in one line when trading starts."""
+"""Notices about the limits of a book, shown in one line each when trading starts."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ from trading.risk.risk_check import Refusal
 
 
 def notices(settings: Settings, source: Source, names: int) -> list[str]:
-    """The lines that hold for a book of `names` symbols of `source`; most books have none."""
+    """Return the notices for a book of `names` symbols of `source`.
+
+    Most books have none.
+    """
     lines = [unfilled(BookLimits.from_settings(settings.trading), names)]
     if source.adjusted_only:
         lines.append(
@@ -23,11 +26,11 @@ def notices(settings: Settings, source: Source, names: int) -> list[str]:
 
 
 def by_rule(refusals: Iterable[Refusal]) -> dict[str, int]:
-    """How many refusals each rule gave, the most frequent first."""
+    """Count refusals by rule, the most frequent first."""
     return dict(Counter(refusal.rule for refusal in refusals).most_common())
 
 
 def rules_in_words(refusals: dict[str, int]) -> str:
-    """Refusals by rule as `293 (max_weight 290, no_forecast 3)`."""
+    """Format refusals by rule as `293 (max_weight 290, no_forecast 3)`."""
     rules = ", ".join(f"{rule} {count:,}" for rule, count in refusals.items())
     return f"{sum(refusals.values()):,}" + (f" ({rules})" if rules else "")

@@ -1,4 +1,4 @@
-"""How commands answer: a table for people, or JSON for programs; progress goes to standard error."""
+"""Output of commands: tables for people or JSON for programs, and progress on standard error."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import Any
 
 UNFOLDED = 200
+"""Width of the output into a pipe or a file, in columns."""
 
 
 def answer(payload: Any, as_json: bool, show: Callable[[], None]) -> None:
-    """Print `payload` as JSON, or let `show` show it."""
+    """Print `payload` as JSON, or call `show` to print it for people."""
     if as_json:
         sys.stdout.write(json.dumps(plain(payload), indent=2, allow_nan=False) + "\n")
     else:
@@ -26,7 +27,7 @@ def answer(payload: Any, as_json: bool, show: Callable[[], None]) -> None:
 
 
 def plain(value: Any) -> Any:
-    """`value` as JSON can hold it: times as ISO text, decimals as text, what is not finite as null."""
+    """Convert to JSON values: times as ISO text, decimals as text, NaN and infinity as null."""
     if is_dataclass(value) and not isinstance(value, type):
         return plain(asdict(value))
     if isinstance(value, Mapping):
@@ -45,7 +46,7 @@ def plain(value: Any) -> Any:
 
 
 def table(heads: Sequence[str], rows: Iterable[Sequence[str]], *, numbers: Sequence[str] = ()) -> None:
-    """Print a table; the columns named in `numbers` are set flush right."""
+    """Print a table; the columns named in `numbers` are right-aligned."""
     from rich import box
     from rich.table import Table
 
@@ -58,7 +59,7 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[str]], *, numbers: Seque
 
 
 def facts(entries: Iterable[tuple[str, str]]) -> None:
-    """Print names and values below each other."""
+    """Print pairs of names and values, one a line."""
     from rich.table import Table
 
     drawn = Table.grid(padding=(0, 3))
@@ -82,9 +83,11 @@ def complain(line: str) -> None:
 
 @contextmanager
 def progress(doing: str) -> Iterator[Callable[[str], None]]:
-    """Show on standard error that something is being done; the value given takes news of it.
+    """Show a running task on standard error.
 
-    Without a terminal each piece of news is a line.
+    Yields a function that reports its present step.
+
+    Without a terminal each step is printed as a line.
     """
     from rich.console import Console
     from rich.markup import escape
@@ -99,7 +102,10 @@ def progress(doing: str) -> Iterator[Callable[[str], None]]:
 
 @contextmanager
 def progress_bar(doing: str, total: int) -> Iterator[Callable[[str], None]]:
-    """Show on standard error how far a counted task is; each call of the value given is one step."""
+    """Show a progress bar on standard error.
+
+    Yields a function that advances it by one step.
+    """
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -119,5 +125,5 @@ def progress_bar(doing: str, total: int) -> Iterator[Callable[[str], None]]:
 def _screen() -> Any:
     from rich.console import Console
 
-    # Into a pipe or a file, rows are not folded to the eighty columns of a terminal that is not there.
+    # Into a pipe or a file, rich would fold rows to eighty columns.
     return Console(highlight=False, width=None if sys.stdout.isatty() else UNFOLDED)

@@ -1,4 +1,4 @@
-"""Wait for the server that a command needs."""
+"""Waiting for the prediction server that a command needs."""
 
 from __future__ import annotations
 
@@ -14,14 +14,15 @@ SERVER_POLL_SECONDS = 0.5
 
 
 def require_server(settings: Settings, wait_seconds: float = 0.0) -> None:
-    """Raise `MissingStateError` unless a server answers where the settings say, within `wait_seconds`.
+    """Wait for a server at the settings' address, at most `wait_seconds`.
 
-    Raises `TlsError` where one is there that the client's settings of TLS do not fit.
+    Raises `MissingStateError` where no server answers, and `TlsError` where the client's TLS settings do not
+    fit the server.
     """
     from alphaloop.clock import monotonic, sleep
     from cli import output
 
-    # Of a handshake that fails gRPC writes a line of its own, without the way out.
+    # gRPC would log a failed handshake with a line of its own that names no remedy.
     os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
     deadline, waiting = monotonic() + wait_seconds, False
     while silent := _silent_servers(settings):
@@ -37,9 +38,12 @@ def require_server(settings: Settings, wait_seconds: float = 0.0) -> None:
 
 
 def _silent_servers(settings: Settings) -> str:
-    """The servers that were asked where none of them answers; empty where one does."""
+    """Return the address of the servers where none of them answers.
+
+    Returns an empty text where one does.
+    """
     from serving.client.client import PredictionClient
 
-    # A client anew each time: one that was refused waits longer and longer before it tries again.
+    # A new client each time: a refused one waits longer and longer before it connects again.
     with PredictionClient.from_settings(settings) as client:
         return "" if client.live() else client.url

@@ -1,6 +1,9 @@
-"""The loop: one bar's turn through all packages, order lineage and audit.
+"""The loop: wiring of all packages into one running system, order lineage and audit.
 
-Usable as a library. Whatever the loop needs is wired here (`wiring`); nothing here prints or parses options.
+Here live the turn of one bar (features, forecasts, orders, evidence, drift, retraining), the wiring that
+opens it on settings (`loop.wiring`), and the audit of its journal. Nothing here prints or parses options:
+the package is the library behind the command line.
 
-Settings come in; a running loop, its journal and answers about it go out.
+In come settings and a market of past and future bars. Out go a running loop, its journal, and answers about
+it: the lineage of an order, its replayed decision, the state of every hash chain.
 """

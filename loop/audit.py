@@ -1,4 +1,4 @@
-"""Audit: is the journal whole, and does an order still follow from what was known?"""
+"""Audit: verify the journal's hash chains and replay the decision behind an order."""
 
 from __future__ import annotations
 
@@ -18,9 +18,22 @@ ORDER, DECISION, FILL = "order", "decision", "fill"
 
 
 def verify(settings: Settings) -> list[ChainReport]:
-    """Check every chain against its hashes and the anchors; a journal that is gone is reported.
+    """Verify every hash chain of the journal and its anchors.
 
-    Raises `MissingStateError` where there never was a journal.
+    Parameters
+    ----------
+    settings : Settings
+        Paths of journal and anchors.
+
+    Returns
+    -------
+    list of ChainReport
+        One report a stream; a deleted journal is reported as broken through its anchors.
+
+    Raises
+    ------
+    MissingStateError
+        Where there never was a journal.
     """
     paths = settings.paths
     chains = verify_chains(paths.journal, paths.anchors)
@@ -30,10 +43,28 @@ def verify(settings: Settings) -> list[ChainReport]:
 
 
 def adopt(settings: Settings, by: str, reason: str) -> list[Record]:
-    """Vouch for the records that no anchor names, by a record in each stream that says who did and why.
+    """Vouch for unanchored records, by a record in each stream with the name and the reason.
 
-    Returns these records; none where every record is anchored. Raises `InputError` without a name or a
-    reason, and `ChainBrokenError` for a journal in which something else is wrong; nothing is adopted then.
+    Parameters
+    ----------
+    settings : Settings
+        Paths of journal and anchors.
+    by, reason : str
+        Operator and reason, neither empty.
+
+    Returns
+    -------
+    list of Record
+        The new records; empty where every record is anchored.
+
+    Raises
+    ------
+    InputError
+        Without a name or a reason.
+    ChainBrokenError
+        For a journal with any other fault; nothing is adopted then.
+    MissingStateError
+        Where there never was a journal.
     """
     if not by.strip() or not reason.strip():
         raise InputError("who adopts records, and why, cannot be empty: --by NAME --reason TEXT")
@@ -49,9 +80,27 @@ def adopt(settings: Settings, by: str, reason: str) -> list[Record]:
 
 
 def replay(settings: Settings, order_id: str) -> dict[str, Any]:
-    """Decide anew what order `order_id` came from; `identical` says whether the same order results.
+    """Replay the decision behind an order and compare the resulting order with the journaled one.
 
-    Raises `UnknownNameError` for an order that the journal does not hold.
+    Parameters
+    ----------
+    settings : Settings
+        Paths of journal and anchors.
+    order_id : str
+        Client order id.
+
+    Returns
+    -------
+    dict
+        `identical` (bool), the `journaled` and the `recomputed` order (None where the decision gives none),
+        and the `decision` with its sequence number, bar, rule and hash.
+
+    Raises
+    ------
+    UnknownNameError
+        For an order that the journal does not hold.
+    MissingStateError
+        Where there is no journal, or the order's decision is not in it.
     """
     order, decision = _order_and_decision(_open(settings), order_id)
     again = {one.client_order_id: one for one in redecide(decision.body)}
@@ -75,12 +124,15 @@ def replay(settings: Settings, order_id: str) -> dict[str, Any]:
 
 
 def orders(settings: Settings) -> list[str]:
-    """The ids of every journaled order, oldest first."""
+    """Return the client order ids of all journaled orders, oldest first."""
     return [record.body["client_order_id"] for record in _open(settings).records(TRADING_STREAM, ORDER)]
 
 
 def order_records(settings: Settings, order_id: str) -> tuple[Record, Record, list[Record]]:
-    """The records of an order, of its decision and of its fills."""
+    """Return the records of an order, of its decision and of its fills.
+
+    Raises `UnknownNameError` for an order that the journal does not hold.
+    """
     journal = _open(settings)
     order, decision = _order_and_decision(journal, order_id)
     fills = [

@@ -1,4 +1,4 @@
-"""The first champion of a model: who it is, and the drift thresholds that are fixed with it."""
+"""First champion of a model: crown it and calibrate the drift monitor on its training bars."""
 
 from __future__ import annotations
 
@@ -26,11 +26,32 @@ def crown(
     override: Override | None = None,
     by: str = "controller",
 ) -> tuple[RolloutDocument, str]:
-    """Make `version` the first champion, and fix the drift monitor's thresholds on its training bars.
+    """Make `version` the first champion, and calibrate the drift monitor on its training bars.
 
-    Returns the rollout document, and a warning where drift cannot be watched (else an empty text). Raises
-    `InputError` for a version that its gate refused without an override, and `RolloutConflictError` where
-    there is a champion.
+    Parameters
+    ----------
+    settings : Settings
+        Paths of registry, journal, snapshots and calibrations.
+    model, version : str
+        Model and version.
+    override : Override, optional
+        Needed for a version that its gate refused.
+    by : str
+        Author of the transition in the journal.
+
+    Returns
+    -------
+    tuple of RolloutDocument and str
+        The stored document, and a warning where drift cannot be monitored (else empty).
+
+    Raises
+    ------
+    InputError
+        For a version that its gate refused, without an override.
+    RolloutConflictError
+        Where there is a champion already.
+    MissingStateError
+        Before the first training.
     """
     paths, registry = settings.paths, open_registry(settings)
     card = registry.card(model, version)
@@ -41,7 +62,7 @@ def crown(
             f"alphaloop rollout start {version} lets another version challenge it"
         )
     require_passed(version, card, override, "crown")
-    # The thresholds first: a champion that nobody watches would look like one that does not drift.
+    # The thresholds first: a champion without a monitor would look like one that does not drift.
     warning = fix_thresholds(settings, _frame(settings, card))
     journal = Journal(paths.journal, paths.anchors, SystemClock())
     document = make_controller(settings, model, journal, registry).crown(version, override=override, by=by)
@@ -49,9 +70,11 @@ def crown(
 
 
 def fix_thresholds(settings: Settings, frame: FeatureFrame, *, beside: bool = False) -> str:
-    """Fix the drift monitor's thresholds on `frame`; says why where there is too little to fix them on.
+    """Calibrate the drift monitor on `frame`.
 
-    With `beside`, only where there are none yet for the feature set of `frame`.
+    Returns a warning where the history is too short.
+
+    With `beside`, only where the feature set of `frame` has no calibration yet.
     """
     try:
         if beside:
@@ -64,7 +87,10 @@ def fix_thresholds(settings: Settings, frame: FeatureFrame, *, beside: bool = Fa
 
 
 def override_of(name: str, reason: str, by: str, rotate_inputs: int = 0) -> Override | None:
-    """The override that a command line asks for; `InputError` for one without a name or a reason."""
+    """Build the override of a command line; None without a name.
+
+    Raises `InputError` for an override without a reason, and for a drill (`rotate_inputs`) without a name.
+    """
     if rotate_inputs and not name:
         raise InputError(
             "--rotate-inputs is a drill; give it a name with --override and say why with --reason"

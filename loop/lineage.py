@@ -1,4 +1,4 @@
-"""The lineage of one order, from the bar to the fill, each link checked as it is followed."""
+"""Lineage of one order from the bar to the fill, with every link checked."""
 
 from __future__ import annotations
 
@@ -22,7 +22,17 @@ SCORE_TOLERANCE = 1e-6
 
 @dataclass(frozen=True, slots=True)
 class Lineage:
-    """The links in order, each with its label and value, and whether all of them held."""
+    """Lineage of one order.
+
+    Parameters
+    ----------
+    order_id : str
+        Client order id.
+    verified : bool
+        True where every check held.
+    steps : list of dict
+        Links and checks in order, each with `step`, `label` and `value`.
+    """
 
     order_id: str
     verified: bool
@@ -30,7 +40,26 @@ class Lineage:
 
 
 def trace(settings: Settings, order_id: str) -> Lineage:
-    """Follow `order_id` back to its bars, and recompute what it came from."""
+    """Trace an order back to its bars, and recompute its scores and its decision.
+
+    Parameters
+    ----------
+    settings : Settings
+        Paths of journal, anchors, registry and snapshots, and the feature set.
+    order_id : str
+        Client order id.
+
+    Returns
+    -------
+    Lineage
+
+    Raises
+    ------
+    UnknownNameError
+        For an order, version or snapshot that does not exist.
+    MissingStateError
+        Where there is no journal, or the order's decision is not in it.
+    """
     order, decision, fills = audit.order_records(settings, order_id)
     replayed = audit.replay(settings, order_id)
     answers = decision.body["answers"]
@@ -83,9 +112,9 @@ def trace(settings: Settings, order_id: str) -> Lineage:
 def _score_difference(
     settings: Settings, registry: Registry, answer: dict[str, Any], bars: BarPanel
 ) -> float:
-    """The largest difference between the journaled scores and those recomputed from the snapshot."""
+    """Compute the largest difference between journaled scores and those recomputed from the snapshot."""
     recomputation = Recomputation(registry, feature_set_of(settings))
-    # Of all symbols, whichever were asked for: ranks and some models look at the others too.
+    # Scored over all symbols, because ranks and some models depend on symbols that were not requested.
     scores = recomputation.scores(
         answer["model"], answer["version"], recomputation.frames(bars), len(bars) - 1
     )

@@ -1,4 +1,4 @@
-"""The market of a run: what is past, and the bars to trade, from where the journal says the book stands."""
+"""Market of a run: past bars, and the bars to trade after the last decision in the journal."""
 
 from __future__ import annotations
 
@@ -23,11 +23,28 @@ Days = tuple[datetime, datetime]
 
 
 def market_to_trade(settings: Settings, days: Days | None, progress: Progress | None) -> Market:
-    """The bars up to the last one decided, and those to decide, up to the last of `days`.
+    """Split the market into bars up to the last decision and bars to decide.
 
-    A book that has decided goes on with the bar after that, every one in turn, whatever snapshots were
-    stored meanwhile; `days` say where a new book begins. Raises `InputError` where no bar is new, and for
-    a new book that would begin before what this workspace has learned from.
+    A book with decisions continues with the next bar, one after the other, whatever snapshots were stored
+    meanwhile; `days` only chooses the first bar of a new book.
+
+    Parameters
+    ----------
+    settings : Settings
+        Source, symbols and paths.
+    days : tuple of datetime, optional
+        First and last time to trade, in UTC; without it, all bars that are new.
+    progress : Progress or None
+        Progress of the book in the journal; None for a new book.
+
+    Returns
+    -------
+    Market
+
+    Raises
+    ------
+    InputError
+        Where no bar is new, or where a new book would begin before the end of this workspace's snapshot.
     """
     store = SnapshotStore(settings.paths.snapshots)
     line = _line_of(settings, store, progress)
@@ -60,8 +77,8 @@ def _parted(
     *,
     resumed: bool,
 ) -> Market:
-    """`bars` parted after `known_to`, or before `first` where that is later."""
-    # What is kept of a time, in journal and headers, is kept to the microsecond.
+    """Split `bars` after `known_to`, or before `first` where that is later."""
+    # Journal and headers keep times to the microsecond.
     times = bars.timestamps.astype("datetime64[us]")
     begin = int(np.searchsorted(times, to_datetime64(known_to), "right"))
     if first is not None:
@@ -81,15 +98,18 @@ def _parted(
 
 
 def _line_of(settings: Settings, store: SnapshotStore, progress: Progress | None) -> Snapshot | None:
-    """The stored data that the book stands on; None where it is gone, or is not of the settings' market."""
-    wanted = set(settings.data.symbols or workspace.source_of(settings).symbols())
+    """Find the snapshot behind the book.
+
+    Returns None where it is gone or belongs to another market.
+    """
+    symbols = set(settings.data.symbols or workspace.source_of(settings).symbols())
     for name in progress.snapshots if progress else ():
         try:
-            found = store.describe(name)
+            snapshot = store.describe(name)
         except UnknownNameError:
             continue
-        if found.source == chosen_identity(settings) and wanted == set(_symbols(store, found)):
-            return found
+        if snapshot.source == chosen_identity(settings) and symbols == set(_symbols(store, snapshot)):
+            return snapshot
     return None
 
 
@@ -98,7 +118,7 @@ def _symbols(store: SnapshotStore, snapshot: Snapshot) -> tuple[str, ...]:
 
 
 def _newest_after(store: SnapshotStore, snapshot: Snapshot) -> Snapshot:
-    """`snapshot`, or what was appended to it last."""
+    """Return the newest snapshot appended to `snapshot`, or `snapshot` itself."""
     later: dict[str | None, Snapshot] = {}
     for one in store.stored():
         known = later.get(one.parent)
@@ -110,7 +130,7 @@ def _newest_after(store: SnapshotStore, snapshot: Snapshot) -> Snapshot:
 
 
 def _holding(store: SnapshotStore, newest: Snapshot, past: BarPanel, source: str) -> Snapshot:
-    """The snapshot of these bars: what `newest` grew from, with what that lacked, or else a new base."""
+    """Store the bars of `past`: appended to the ancestor of `newest` that they extend, or as a new base."""
     last = to_datetime(past.timestamps[-1])
     link: Snapshot | None = newest
     while link is not None and link.last > last:

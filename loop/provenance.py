@@ -1,7 +1,7 @@
-"""Provenance: which providers' bars an order was decided on.
+"""Provenance: the data providers behind an order.
 
-From the order to its decision, which names who gave each symbol's bar; from the decision to the
-snapshots that its predictions name, whose rows name who gave the bars that the features were made of.
+The order names its decision, which names the provider of each symbol's bar; the decision names the snapshots
+of its predictions, whose rows name the providers of the bars behind the features.
 """
 
 from __future__ import annotations
@@ -17,13 +17,29 @@ from marketdata.storage.snapshots import SnapshotStore
 
 
 def providers(settings: Settings, order_id: str) -> dict[str, Any]:
-    """The providers behind order `order_id`.
+    """Find the data providers behind an order.
 
-    `bar` is who gave the bar that the order's symbol was decided on ("" where only one source was in
-    question), `bars` the same by symbol; `disputed` the symbols that were reduce-only because providers
-    disagreed; `features` counts the rows of each snapshot that a prediction named, by provider, with how
-    many of them are disputed. Rows that name no provider are of the snapshot's source. Raises
-    `UnknownNameError` for an order or snapshot that is not there.
+    Parameters
+    ----------
+    settings : Settings
+        Paths of journal, anchors and snapshots.
+    order_id : str
+        Client order id.
+
+    Returns
+    -------
+    dict
+        `bar`: provider of the bar on which the order's symbol was decided ("" with a single source);
+        `bars`: the same by symbol; `disputed`: symbols that were reduce-only because providers disagreed;
+        `features`: for each snapshot named by a prediction, its rows by provider and the number of disputed
+        rows. Rows without a provider count for the snapshot's source.
+
+    Raises
+    ------
+    UnknownNameError
+        For an order or snapshot that does not exist.
+    MissingStateError
+        Where there is no journal.
     """
     order, decision, _ = order_records(settings, order_id)
     symbols = decision.body["symbols"]
@@ -45,8 +61,8 @@ def _rows(store: SnapshotStore, snapshot: str) -> dict[str, Any]:
     table, source = store.load(snapshot), store.describe(snapshot).source
     counts: dict[str, int] = {}
     if PROVIDER in table.schema.names:
-        for told in pc.value_counts(table[PROVIDER]).to_pylist():
-            counts[told["values"] or source] = counts.get(told["values"] or source, 0) + told["counts"]
+        for group in pc.value_counts(table[PROVIDER]).to_pylist():
+            counts[group["values"] or source] = counts.get(group["values"] or source, 0) + group["counts"]
     else:
         counts[source] = table.num_rows
     disputed = pc.sum(table[DISPUTED]).as_py() if DISPUTED in table.schema.names else 0

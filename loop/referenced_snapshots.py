@@ -1,4 +1,4 @@
-"""Which snapshots the workspace still speaks of, so that none of them is removed."""
+"""Snapshots that the workspace still references, which must not be removed."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ IDENTITY = re.compile(r"\b[0-9a-f]{64}\b")
 
 
 def named_snapshots(settings: Settings) -> set[str]:
-    """Every identity that a model version's card or a record of the journal names.
+    """Collect the snapshot ids in model cards and journal records.
 
-    Other hashes are among them; they name no snapshot and keep none. Raises `DamagedStoreError` where
-    registry or journal cannot be read: then nothing is known of what may go.
+    Other SHA-256 hashes are among them; they name no snapshot and protect none. Raises `DamagedStoreError`
+    where registry or journal cannot be read, because nothing may then be removed.
     """
     return {identity for text in _texts(settings) for identity in IDENTITY.findall(text)}
 

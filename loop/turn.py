@@ -1,7 +1,7 @@
-"""The loop, one bar after the other: bars, features, forecasts, orders, evidence, drift, retraining.
+"""The turn of one bar: features, forecasts, orders, evidence, drift, retraining.
 
-Every part is real and is given its inputs the way a live system gets them; only the clock and the
-feed are those of a replay.
+Every part is the production one and receives its inputs as in a live system; only the clock and the feed
+are those of a replay.
 """
 
 from __future__ import annotations
@@ -31,10 +31,20 @@ LOG_WAIT_SECONDS = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Market:
-    """The bars of one universe, parted into what may be learned from and what is to come.
+    """Bars of one universe, split into past and future.
 
-    `snapshot` holds `past`. `resumed` says that a run before this one may have stored and published some
-    of `future`.
+    Parameters
+    ----------
+    source : str
+        Name of the source of market data.
+    past : BarPanel
+        Bars that may be learned from.
+    future : BarPanel
+        Bars to trade.
+    snapshot : Snapshot
+        Stored snapshot of `past`.
+    resumed : bool
+        True where an earlier run may have stored and published some of `future`.
     """
 
     source: str
@@ -45,7 +55,7 @@ class Market:
 
 
 class MeteredForecaster:
-    """The served forecaster, with a record of how long each answer took."""
+    """Served forecaster that records the latency of each answer, in ms, and counts failures."""
 
     def __init__(self, served: ServedForecaster) -> None:
         self._served = served
@@ -53,14 +63,14 @@ class MeteredForecaster:
         self.errors = 0
 
     def require(self, generation: int) -> None:
-        """Have the server read a rollout document at least that new before it answers.
+        """Make the server read a rollout document of at least `generation` before it answers.
 
-        So a replay at many bars a second routes as a market would in which minutes pass between them.
+        A replay of many bars a second is then routed like a live market with minutes between bars.
         """
         self._served.min_generation = generation
 
     def forecast(self, symbols: tuple[str, ...], as_of: datetime, sleeve: str) -> Forecast:
-        """One prediction for one sleeve; raises `ServingError`."""
+        """Request one prediction for one sleeve; raises `ServingError`."""
         began = monotonic()
         try:
             answer = self._served.forecast(symbols, as_of, sleeve)
@@ -75,7 +85,21 @@ class MeteredForecaster:
 
 @dataclass(slots=True)
 class Turn:
-    """What one bar brought."""
+    """Results of one bar.
+
+    Parameters
+    ----------
+    as_of : datetime
+        Close of the bar, in UTC.
+    outcome : BarOutcome
+        Forecasts, orders and fills.
+    transition : Transition, optional
+        Step of the rollout.
+    news : list of dict
+        Journal records of the drift watch.
+    retrained : list of dict
+        Conclusions of retraining runs.
+    """
 
     as_of: datetime
     outcome: BarOutcome
@@ -86,7 +110,36 @@ class Turn:
 
 @dataclass(slots=True)
 class Loop:
-    """One model on one universe. Watch and runner may be absent: then nothing is retrained."""
+    """Loop of one model on one universe; `loop.wiring.open_loop` builds it.
+
+    Parameters
+    ----------
+    history : BarPanel
+        Past bars.
+    clock : ReplayClock
+        Clock that each bar advances.
+    duty : Duty
+        Writer that stores each bar and publishes its features.
+    engine : TradingEngine
+        Engine that decides and trades.
+    forecaster : MeteredForecaster
+        Client of the prediction server.
+    controller : RolloutController
+        Controller of the model's rollout.
+    log : PredictionLogReader
+        Reader of the prediction log.
+    watch : DriftWatch, optional
+        Drift watch; without it, nothing is retrained.
+    runner : RequestRunner, optional
+        Runner of retrain requests; without it, nothing is retrained.
+    on_retraining : callable
+        Called with each request before it is run.
+
+    Attributes
+    ----------
+    turns : list of Turn
+        Results of all bars so far.
+    """
 
     history: BarPanel
     clock: ReplayClock
@@ -105,7 +158,7 @@ class Loop:
     _judged: int = 0
 
     def turn(self, bars: Slice) -> Turn:
-        """One bar: everything that follows from its close. The evidence of the bar before is judged first."""
+        """Process one bar: publish features, trade, then judge the bars that the server has logged."""
         self.clock.advance(bars.timestamp)
         self.duty.on_bar(bars)
         self._live.append(bars)
@@ -117,17 +170,20 @@ class Loop:
         return turn
 
     def finish(self) -> Turn:
-        """Judge what is still in the log once the last bar was traded; returns only what that brought."""
+        """Judge the remaining bars in the log after the last bar was traded.
+
+        Returns only their results.
+        """
         last = Turn(self.turns[-1].as_of, self.turns[-1].outcome)
         self._judge_up_to(len(self._live), last)
         return last
 
     def bars(self, count: int | None = None) -> BarPanel:
-        """History and the live bars, or the first `count` of these."""
+        """Return the history with the live bars, or with the first `count` of them."""
         return _joined(self.history, self._live[:count])
 
     def _judge_up_to(self, count: int, turn: Turn) -> None:
-        """Judge live bars whose answers the server has had time to log."""
+        """Judge the live bars up to number `count`, once the server has logged their answers."""
         while self._judged < count:
             as_of = self._live[self._judged].timestamp
             self._judged += 1

@@ -1,4 +1,4 @@
-"""The wiring: how the rooms are put together into one running loop."""
+"""Wiring: build one running loop out of all packages."""
 
 from __future__ import annotations
 
@@ -39,7 +39,19 @@ from trading.strategies.allocation import AllocationStrategy
 
 @dataclass(slots=True)
 class World:
-    """What outlives one universe: settings, which say who serves predictions, journal and registry."""
+    """Parts shared by all universes of a run.
+
+    Parameters
+    ----------
+    settings : Settings
+        All settings, including the address of the prediction server.
+    clock : ReplayClock
+        Clock of the run.
+    journal : Journal
+        Journal of all streams.
+    registry : Registry
+        Registry of models.
+    """
 
     settings: Settings
     clock: ReplayClock
@@ -51,12 +63,37 @@ class World:
 def open_loop(
     world: World, market: Market, *, stream: str, watched: bool, broker: str = "paper"
 ) -> Iterator[Loop]:
-    """A loop over `market.future`; its trading is journaled in `stream`. Closes what it opened.
+    """Open a loop over `market.future`, and close its parts at the end of the block.
 
-    `watched` adds the drift watch and the runner of retrain requests. Where the settings name a port, the
-    evidence is served to Prometheus meanwhile. Raises `UnknownNameError` for a broker that does not exist,
-    `PortInUseError` for a port that another holds, and `SettingsError` for a host that is not this
-    machine's.
+    Where the settings name a port, the rollout's metrics are served to Prometheus meanwhile.
+
+    Parameters
+    ----------
+    world : World
+        Settings, clock, journal and registry.
+    market : Market
+        Past and future bars of one universe.
+    stream : str
+        Journal stream of the trading records.
+    watched : bool
+        Adds the drift watch and the runner of retrain requests.
+    broker : str
+        Name of the broker.
+
+    Yields
+    ------
+    Loop
+
+    Raises
+    ------
+    UnknownNameError
+        For a broker that does not exist.
+    PortInUseError
+        For a metrics port that another process holds.
+    SettingsError
+        For a metrics host that is not this machine's.
+    MissingStateError
+        Where drift is watched and there is no calibration.
     """
     settings, symbols = world.settings, market.past.symbols
     trading, costs = settings.trading, CostModel.from_settings(settings.trading)
@@ -65,7 +102,7 @@ def open_loop(
     with ExitStack() as opened:
         opened.callback(client.close)
         streamer = opened.enter_context(
-            # What a run before this one published after `market.past` is written anew.
+            # Bars that an earlier run published after `market.past` are written anew.
             Streamer.from_settings(
                 settings, symbols, market.past, world.clock, further=needed(), replace=market.resumed
             )
@@ -73,10 +110,12 @@ def open_loop(
         forecaster = MeteredForecaster(ServedForecaster(client, trading.prediction_deadline_ms))
         writer = opened.enter_context(world.journal.writer(stream))
         controller = make_controller(settings, settings.serving.model, world.journal, world.registry)
-        told = Collector(controller.model, lambda: controller.standing, world.journal)
-        opened.enter_context(metrics_page(told, settings.rollout.metrics_port, settings.rollout.metrics_host))
+        collector = Collector(controller.model, lambda: controller.status, world.journal)
+        opened.enter_context(
+            metrics_page(collector, settings.rollout.metrics_port, settings.rollout.metrics_host)
+        )
         streamer.materialize(market.snapshot.id)
-        # Before a bar is stored: a run that ends without a decision is gone on from here.
+        # Before any bar is stored, so that a run that ends without a decision is resumed from here.
         writer.append(SESSION, _session(market))
         yield Loop(
             history=market.past,

@@ -1,4 +1,4 @@
-"""The workspace of the settings: source, checked bars, snapshots and registry."""
+"""Workspace of the settings: source, checked bars, snapshots and registry."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ if TYPE_CHECKING:
 
 
 def source_of(settings: Settings) -> Source:
-    """The source that the settings name, or their providers as one; `UnknownNameError` for another."""
+    """Return the settings' source, or their providers as one source; raises `UnknownNameError`."""
     from marketdata.configured_source import chosen_source
 
     return chosen_source(settings)
 
 
 def live_source(settings: Settings, frequency: str = "1d") -> LiveSource:
-    """The providers of the settings (or the one source) behind one stream.
+    """Return the settings' providers, or their one source, as one stream with failover.
 
-    The first that is well is believed, the others stand by. Raises `InputError` for a source that has no
-    stream.
+    The first healthy provider is used, the others are standbys. Raises `InputError` for a source that has
+    no stream.
     """
     from marketdata.configured_source import chosen_feed
 
@@ -37,7 +37,10 @@ def live_source(settings: Settings, frequency: str = "1d") -> LiveSource:
 
 
 def policies_of(settings: Settings) -> tuple[Policies, Thresholds]:
-    """What follows from findings about bars, and the limits of the rules; `InputError` for a wrong one."""
+    """Return the quality policies and thresholds of the settings.
+
+    Raises `UnknownNameError` for an unknown threshold, `InputError` for an invalid policy.
+    """
     from dataclasses import fields
 
     from marketdata.quality.checks import Thresholds
@@ -52,10 +55,27 @@ def policies_of(settings: Settings) -> tuple[Policies, Thresholds]:
 
 
 def latest_bars(settings: Settings) -> tuple[Snapshot, BarPanel]:
-    """The newest snapshot of the source and its bars; the source's history is stored if there is none.
+    """Load the newest snapshot of the source and its bars.
 
-    Raises `UnknownNameError` for a source or symbol that does not exist, `DataError` for bars that must
-    not be believed, and `InputError` where the newest snapshot is of other symbols than the settings'.
+    The first call stores the source's history.
+
+    Parameters
+    ----------
+    settings : Settings
+        Source, symbols, quality policies and paths.
+
+    Returns
+    -------
+    tuple of Snapshot and BarPanel
+
+    Raises
+    ------
+    UnknownNameError
+        For a source or symbol that does not exist.
+    DataError
+        For bars that the quality rules reject.
+    InputError
+        Where the newest snapshot holds other symbols than the settings.
     """
     from alphaloop.bars import BarPanel
     from marketdata.storage import incremental
@@ -65,20 +85,21 @@ def latest_bars(settings: Settings) -> tuple[Snapshot, BarPanel]:
     store = SnapshotStore(settings.paths.snapshots)
     snapshot = incremental.newest(store, source) or take_snapshot(settings)
     bars = BarPanel.from_table(store.load(snapshot.id))
-    wanted = settings.data.symbols or source.symbols()
-    if wanted and set(wanted) != set(bars.symbols):
+    symbols = settings.data.symbols or source.symbols()
+    if symbols and set(symbols) != set(bars.symbols):
         raise InputError(
             f"the newest snapshot of '{source.name}' holds {len(bars.symbols)} symbols "
-            f"({', '.join(bars.symbols[:4])}, …) and the settings ask for {len(wanted)} "
-            f"({', '.join(wanted[:4])}, …); set data.symbols, or store these with: alphaloop features build"
+            f"({', '.join(bars.symbols[:4])}, …) and the settings ask for {len(symbols)} "
+            f"({', '.join(symbols[:4])}, …); set data.symbols, or store these with: alphaloop features build"
         )
     return snapshot, bars
 
 
 def bars_to(settings: Settings, snapshot: Snapshot, until: datetime | None = None) -> BarPanel:
-    """The bars of a snapshot, as they are stored, and what the source has had since (up to `until`).
+    """Return the stored bars of a snapshot, followed by the source's later bars (up to `until`).
 
-    So what was learned from is what is gone on from, though the source may say otherwise by now.
+    The stored bars are kept even where the source has revised them since, so that trading continues from
+    the bars on which the models were trained.
     """
     from alphaloop.bars import BarPanel
     from marketdata.storage import incremental
@@ -96,7 +117,10 @@ def bars_to(settings: Settings, snapshot: Snapshot, until: datetime | None = Non
 
 
 def source_bars(settings: Settings, until: datetime | None = None) -> BarPanel:
-    """All bars of the source (up to `until`) for the settings' symbols, checked."""
+    """Read and check all bars of the source (up to `until`) for the settings' symbols.
+
+    Raises `DataError` for bars that the quality rules reject.
+    """
     from alphaloop.bars import BarPanel
     from marketdata.configured_source import chosen_start
     from marketdata.quality.cleaning import clean
@@ -104,15 +128,36 @@ def source_bars(settings: Settings, until: datetime | None = None) -> BarPanel:
     from marketdata.storage.incremental import history_from
 
     source = source_of(settings)
-    wanted = require_symbols(source, settings.data.symbols)
-    table = history_from(source, wanted, chosen_start(settings), until)
+    symbols = require_symbols(source, settings.data.symbols)
+    table = history_from(source, symbols, chosen_start(settings), until)
     name, stated = f"source '{source.name}'", stated_frequency(source)
     cleaned = clean(table, source.calendar, name, *policies_of(settings), frequency=stated)
     return BarPanel.from_table(cleaned.table)
 
 
 def take_snapshot(settings: Settings, until: datetime | None = None) -> Snapshot:
-    """Store the source's bars (up to `until`) with their quality report; the same bars, the same snapshot."""
+    """Store the source's bars (up to `until`) with their quality report.
+
+    The same bars give the same snapshot, which is stored once.
+
+    Parameters
+    ----------
+    settings : Settings
+        Source, symbols, first day, quality policies and paths.
+    until : datetime, optional
+        Last time to read, in UTC.
+
+    Returns
+    -------
+    Snapshot
+
+    Raises
+    ------
+    UnknownNameError
+        For a source or symbol that does not exist.
+    DataError
+        For bars that the quality rules reject.
+    """
     from marketdata.configured_source import chosen_start
     from marketdata.source import require_symbols
     from marketdata.storage import incremental
@@ -130,7 +175,10 @@ def take_snapshot(settings: Settings, until: datetime | None = None) -> Snapshot
 
 
 def writable_settings() -> Settings:
-    """The settings for a command that writes; refused at once where their home cannot be written."""
+    """Load the settings for a command that writes.
+
+    Raises `InputError` for a read-only home.
+    """
     from alphaloop.settings import settings
 
     chosen = settings.load()
@@ -139,17 +187,19 @@ def writable_settings() -> Settings:
 
 
 def require_writable(settings: Settings) -> None:
-    """Raise `InputError` unless the home can be written, or made; nothing is made here."""
+    """Raise `InputError` unless the home can be written or made; makes nothing."""
     home = settings.paths.home
-    place = next(one for one in (home, *home.parents) if one.exists())
-    if not place.is_dir():
-        raise InputError(f"the home {home} cannot be made: {place} is a file; set ALPHALOOP_HOME to a folder")
-    if not os.access(place, os.W_OK | os.X_OK):
-        raise InputError(f"the home {home} cannot be written: no right to {place}; set ALPHALOOP_HOME")
+    existing = next(one for one in (home, *home.parents) if one.exists())
+    if not existing.is_dir():
+        raise InputError(
+            f"the home {home} cannot be made: {existing} is a file; set ALPHALOOP_HOME to a folder"
+        )
+    if not os.access(existing, os.W_OK | os.X_OK):
+        raise InputError(f"the home {home} cannot be written: no right to {existing}; set ALPHALOOP_HOME")
 
 
 def open_registry(settings: Settings) -> Registry:
-    """The registry; `MissingStateError` before the first training."""
+    """Open the registry; raises `MissingStateError` before the first training."""
     from models.registry.model_registry import Registry
 
     folder = settings.paths.registry

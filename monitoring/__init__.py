@@ -1,6 +1,11 @@
-"""Monitoring: drift of features, alarms, and requests for retraining.
+"""Monitoring: feature drift, alarms and retrain requests.
 
-Findings and requests are journaled. Nothing here changes a rollout or starts a pipeline.
+Here live the drift monitor with its calibration (`monitoring.drift`, the only importer of Evidently) and the
+drift watch, which turns alarms into retrain requests once enough labels have matured. Nothing here changes
+a rollout or starts a pipeline: `pipelines` reads the requests from the journal.
 
-The prediction log and bars come in; alarms, alerts and retrain requests go out.
+In come the prediction log and training features. Out go journal records: alarms, findings about features
+without live values, and retrain requests, each with a unique cause id.
+
+`Calibration` and `DriftMonitor` are usable alone, without a journal.
 """

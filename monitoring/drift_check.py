@@ -1,4 +1,4 @@
-"""One look at the whole prediction log, for `alphaloop monitor --once` and scheduled jobs."""
+"""Drift check of the whole prediction log, for `alphaloop monitor --once` and scheduled jobs."""
 
 from __future__ import annotations
 
@@ -23,9 +23,25 @@ UniverseOf = Callable[[str], tuple[str, ...]]
 
 
 def make_watch(settings: Settings, journal: Journal, registry: Registry) -> DriftWatch:
-    """The drift watch of the served model, on the calibrations of the settings' home.
+    """Build the drift watch of the served model, with the calibrations of the settings' home.
 
-    Raises `MissingStateError` where no calibration was made.
+    Parameters
+    ----------
+    settings : Settings
+        Served model, folder of calibrations and retrain policy.
+    journal : Journal
+        Journal to which alarms and requests are written.
+    registry : Registry
+        Registry whose cards name the universe of each version.
+
+    Returns
+    -------
+    DriftWatch
+
+    Raises
+    ------
+    MissingStateError
+        Where there is no calibration.
     """
     model = settings.serving.model
     return DriftWatch(
@@ -39,9 +55,25 @@ def make_watch(settings: Settings, journal: Journal, registry: Registry) -> Drif
 
 
 def look_once(settings: Settings) -> dict[str, Any]:
-    """Watch every logged bar of the served model; journal alarms and requests not journaled yet.
+    """Check every logged bar of the served model.
 
-    Raises `MissingStateError` where nothing was predicted yet, or no calibration was made.
+    Alarms and requests that are not journaled yet are journaled.
+
+    Parameters
+    ----------
+    settings : Settings
+        Served model and the paths of journal, prediction log, registry and calibrations.
+
+    Returns
+    -------
+    dict
+        Drift at the last bar (`share`, `drifted`, `unseen`), all `alarms`, the records that are new in
+        the journal (`journaled`) and the calibration's summary.
+
+    Raises
+    ------
+    MissingStateError
+        Where no prediction is logged yet, or there is no calibration.
     """
     paths, model = settings.paths, settings.serving.model
     journal = Journal(paths.journal, paths.anchors, SystemClock())
@@ -75,14 +107,17 @@ def look_once(settings: Settings) -> dict[str, Any]:
 
 
 def universes(registry: Registry, model: str) -> UniverseOf:
-    """The universe of each version of `model` by its card, read once; empty where the card names none."""
+    """Return a cached lookup of each version's universe by its card.
+
+    The universe is empty where the card names none.
+    """
     known: dict[str, tuple[str, ...]] = {}
 
     def of(version: str) -> tuple[str, ...]:
         if version not in known:
             try:
                 known[version] = registry.card(model, version).universe
-            except UnknownNameError:  # it was logged beside another registry
+            except UnknownNameError:  # logged under another registry
                 known[version] = ()
         return known[version]
 
@@ -92,13 +127,25 @@ def universes(registry: Registry, model: str) -> UniverseOf:
 def live_features(
     rows: Iterable[PredictionRow], universe_of: UniverseOf = lambda version: ()
 ) -> Iterator[tuple[datetime, FeatureMatrix | None, str]]:
-    """The features that the champion saw, bar by bar, float32 `[symbols, features]`, with their set's hash.
+    """Yield the champion's logged features bar by bar, with the hash of their feature set.
 
-    `rows` are in the order of `as_of`. Only the champion's: a challenger's inputs are judged by
-    recomputation, and must not raise an alarm about the market. Inputs that a client sent are not the
-    market's. An answer to a request for part of the version's universe is no evidence: None stands for a bar
-    that has no other. The symbols stand in the order of the universe; where that is not known, the first
-    answer to most symbols counts.
+    Only the champion's rows count: a challenger's inputs are judged by recomputation, and must not raise an
+    alarm about the market. Inputs sent by a client are left out, because they are not the market's. A request
+    for part of the version's universe is no evidence.
+
+    Parameters
+    ----------
+    rows : iterable of PredictionRow
+        Logged predictions in the order of `as_of`.
+    universe_of : callable
+        Returns the symbols of a version, empty where they are not known.
+
+    Yields
+    ------
+    tuple of datetime, ndarray or None, str
+        Close of the bar; features, float32 `[symbols, features]` in the order of the universe, or None for a
+        bar without a request for the whole universe; hash of the feature set. Where the universe is not
+        known, the first answer to most symbols counts.
     """
     widest: dict[datetime, PredictionRow] = {}
     for row in rows:
@@ -112,15 +159,15 @@ def live_features(
 
 
 def _covered(row: PredictionRow, universe_of: UniverseOf) -> int:
-    """How many symbols that count were asked for."""
-    universe, asked = universe_of(row.version), set(row.symbols)
-    return len(asked & set(universe)) if universe else len(asked)
+    """Count the requested symbols that belong to the version's universe."""
+    universe, requested = universe_of(row.version), set(row.symbols)
+    return len(requested & set(universe)) if universe else len(requested)
 
 
 def _aligned(row: PredictionRow, universe: tuple[str, ...]) -> FeatureMatrix | None:
     if not universe:
         return row.features
-    place = {symbol: index for index, symbol in enumerate(row.symbols)}
-    if not place.keys() >= set(universe):
+    row_of = {symbol: index for index, symbol in enumerate(row.symbols)}
+    if not row_of.keys() >= set(universe):
         return None
-    return row.features[[place[symbol] for symbol in universe]]
+    return row.features[[row_of[symbol] for symbol in universe]]

@@ -1,4 +1,4 @@
-"""The state of a drift watch, as the journal tells it: open episodes, and alarms that wait for labels."""
+"""State of a drift watch, read from the journal: open episodes and alarms that wait for labels."""
 
 from __future__ import annotations
 
@@ -19,7 +19,10 @@ RETRAIN_REQUEST = "retrain.request"
 
 @dataclass(frozen=True, slots=True)
 class WaitingAlarm:
-    """A journaled alarm whose retraining was not asked for yet. `bar_seconds` is the usual time of a bar."""
+    """Journaled alarm without a retrain request yet.
+
+    `bar_seconds` is the usual time between bars.
+    """
 
     cause: str
     as_of: datetime
@@ -29,10 +32,11 @@ class WaitingAlarm:
 
 @dataclass(slots=True)
 class WatchState:
-    """Which bars were flagged last, and which alarms wait.
+    """Bars flagged last and alarms that wait for labels.
 
-    `drift_at` and `blind_at` are the last bars on which features had drifted, or were not seen; `unseen` are
-    those of the episode; `uncovered_at` is when it was last told that nobody asks for the whole universe.
+    `drift_at` and `blind_at` are the last bars on which features had drifted, or were not observed; `unseen`
+    are the features of that episode; `uncovered_at` is the last report that no client requests the whole
+    universe, `covered_at` the last bar with such a request.
     """
 
     drift_at: datetime | None = None
@@ -44,13 +48,13 @@ class WatchState:
 
     @classmethod
     def read(cls, journal: Journal, model: str) -> WatchState:
-        """The state that the records of `model` end with."""
+        """Read the state of `model` from its journal records."""
         state = cls()
         takers = {
             ALARM: state._take_alarm,
             FLAGGED: state._take_flagged,
             BLIND: state._take_blind,
-            RETRAIN_REQUEST: state._take_request,  # the last: it answers alarms
+            RETRAIN_REQUEST: state._take_request,  # last, because a request settles alarms
         }
         for kind, take in takers.items():
             for record in journal.records(CONTROL_STREAM, kind):
@@ -59,17 +63,20 @@ class WatchState:
         return state
 
     def resume(self, monitor: DriftMonitor) -> None:
-        """Let a new `monitor` go on with the episodes that are open."""
+        """Continue the open episodes in a new `monitor`."""
         monitor.drift.last, monitor.blindness.last = self.drift_at, self.blind_at
         monitor.blindness.names = set(self.unseen)
 
-    def wait(self, alarm: WaitingAlarm) -> None:
-        """Add an alarm that waits for labels."""
+    def add_waiting(self, alarm: WaitingAlarm) -> None:
+        """Add an alarm that waits for labels.
+
+        An alarm with a known cause id is ignored.
+        """
         if alarm.cause not in {one.cause for one in self.waiting}:
             self.waiting.append(alarm)
 
-    def due(self, times: BarTimes, bars: int) -> WaitingAlarm | None:
-        """The newest alarm since which `bars` bars have passed; neither it nor earlier ones wait any more."""
+    def pop_due(self, times: BarTimes, bars: int) -> WaitingAlarm | None:
+        """Pop the newest alarm that is at least `bars` bars old, and drop all earlier ones."""
         counted = [(one, times.since(one.as_of, one.bar_seconds)) for one in self.waiting]
         matured = [one for one, passed in counted if passed is not None and passed >= bars]
         if not matured:
@@ -78,8 +85,11 @@ class WatchState:
         self.waiting = [one for one in self.waiting if one.as_of > newest.as_of]
         return newest
 
-    def note(self, look: DriftLook, monitor: DriftMonitor) -> dict[str, Any] | None:
-        """The record of what `look` flagged, if it is later than what was recorded; None if nothing is."""
+    def record_of(self, look: DriftLook, monitor: DriftMonitor) -> dict[str, Any] | None:
+        """Build the record of newly flagged drift or unobserved features.
+
+        Returns None if nothing is new.
+        """
         drift = look.flagged and _later(look.as_of, self.drift_at)
         blind = bool(look.unseen) and _later(look.as_of, self.blind_at)
         if drift:
@@ -91,10 +101,10 @@ class WatchState:
         unseen = sorted(self.unseen) if blind else []
         return {"as_of": look.as_of.isoformat(), "drift": drift, "unseen": unseen}
 
-    def uncover(self, as_of: datetime) -> bool:
-        """True if it is new that nobody asks for the whole universe."""
-        told = self.uncovered_at
-        if told is not None and (self.covered_at is None or self.covered_at <= told):
+    def note_uncovered(self, as_of: datetime) -> bool:
+        """Note that no client requests the whole universe; True if that is new."""
+        reported_at = self.uncovered_at
+        if reported_at is not None and (self.covered_at is None or self.covered_at <= reported_at):
             return False
         self.uncovered_at = as_of
         return True
@@ -102,7 +112,7 @@ class WatchState:
     def _take_alarm(self, body: dict[str, Any]) -> None:
         moment = datetime.fromisoformat(body["as_of"])
         self.drift_at = moment if _later(moment, self.drift_at) else self.drift_at
-        self.wait(WaitingAlarm(body["cause_id"], moment, body["share"], body.get("bar_seconds")))
+        self.add_waiting(WaitingAlarm(body["cause_id"], moment, body["share"], body.get("bar_seconds")))
 
     def _take_flagged(self, body: dict[str, Any]) -> None:
         moment = datetime.fromisoformat(body["as_of"])

@@ -1,4 +1,4 @@
-"""Retrain policy: the labels that must mature after an alarm."""
+"""Retrain policy: number of labels that must mature after an alarm."""
 
 from __future__ import annotations
 
@@ -9,9 +9,23 @@ from alphaloop.settings.settings import Settings
 
 @dataclass(frozen=True, slots=True)
 class RetrainPolicy:
-    """An alarm leads to a retraining once enough labels from after the alarm have matured.
+    """Policy under which an alarm leads to retraining once enough later labels have matured.
 
-    Refitting on the handful of days that raised the alarm would teach the model one crash.
+    Refitting on the few days that raised the alarm would teach the model one crash.
+
+    Parameters
+    ----------
+    family : str
+        Model family to retrain.
+    matured_labels : int
+        Bars after the alarm whose outcome must be known.
+    horizon : int
+        Bars of an outcome.
+
+    Examples
+    --------
+    >>> RetrainPolicy("lightgbm", matured_labels=60, horizon=5).bars_to_wait()
+    66
     """
 
     family: str
@@ -19,12 +33,28 @@ class RetrainPolicy:
     horizon: int
 
     def bars_to_wait(self) -> int:
-        """Bars after the alarm until `matured_labels` of them have a known outcome."""
+        """Return the bars to wait after an alarm until `matured_labels` of them have a known outcome."""
         return self.matured_labels + self.horizon + 1
 
 
 def retrain_policy(settings: Settings) -> RetrainPolicy:
-    """The retrain policy that the settings describe."""
+    """Build the retrain policy from the sections `retrain` and `training` of the settings.
+
+    Parameters
+    ----------
+    settings : Settings
+        All settings.
+
+    Returns
+    -------
+    RetrainPolicy
+
+    Examples
+    --------
+    >>> from alphaloop.settings.settings import Settings
+    >>> retrain_policy(Settings()).bars_to_wait() > 0
+    True
+    """
     return RetrainPolicy(
         family=settings.retrain.family,
         matured_labels=settings.retrain.matured_labels,

@@ -1,8 +1,8 @@
-"""The drift watch: alarms become alerts, and alerts become retrain requests when labels allow.
+"""Retrain trigger: drift raises alarms, and alarms become retrain requests once labels have matured.
 
-Everything is journaled under a cause id that the alarm alone determines, so watching the same log
-twice alarms once and asks for one retraining. What is under way is read from the journal when a watch
-begins: the prediction log may by then hold no more than the last bars.
+Every record is journaled under a cause id that the alarm alone determines, so watching the same log twice
+raises one alarm and makes one request. Open episodes and waiting alarms are read from the journal when a
+watch begins, because the prediction log may by then hold only the last bars.
 """
 
 from __future__ import annotations
@@ -26,17 +26,29 @@ from rollouts.transition import CONTROL_STREAM
 log = logging.getLogger(__name__)
 
 DAY_SECONDS, SHORTEST_DAY_SECONDS = 86_400.0, 72_000.0
-"""A day, and the least time between two bars of different days."""
+"""Length of a day, and the minimum time between two bars of different days."""
 
 __all__ = ["ALARM", "BLIND", "FLAGGED", "RETRAIN_REQUEST", "DriftWatch", "cause_id"]
 
 
 @dataclass(slots=True)
 class DriftWatch:
-    """Watches one model's live features.
+    """Drift watch of one model's live features.
 
-    `calibrations` gives that of another feature set by its hash, for when a champion of another takes over;
-    `universe_of` the symbols of a version, in the order of training, empty where they are not known.
+    Parameters
+    ----------
+    model : str
+        Name of the model.
+    monitor : DriftMonitor
+        Monitor with the calibration of the present feature set.
+    journal : Journal
+        Journal from which the watch resumes, and to which alarms and requests are written.
+    policy : RetrainPolicy
+        Number of labels that must mature after an alarm.
+    calibrations : callable, optional
+        Loads the calibration of another feature set by its hash, for a champion of another set.
+    universe_of : callable
+        Returns the symbols of a version in the order of training; empty where they are not known.
     """
 
     model: str
@@ -50,49 +62,49 @@ class DriftWatch:
     _times: BarTimes = field(default_factory=BarTimes)
     _state: WatchState | None = None
     _unknown: set[str] = field(default_factory=set)
-    _told_unwatched: tuple[str, ...] = ()
+    _reported_unwatched: tuple[str, ...] = ()
 
     def on_bar(
         self, as_of: datetime, features: FeatureMatrix | None, feature_set: str = ""
     ) -> list[dict[str, Any]]:
-        """Take in one bar's features `[symbols, features]`; returns what was newly journaled.
+        """Check one bar's features, float32 `[symbols, features]`; returns the new journal records.
 
-        `features` is None where nobody asked for the whole universe: such a bar is no evidence.
-        `feature_set` is the hash of their set; one that there is no calibration for is not watched, and the
-        log says so.
+        `features` is None where no client requested the whole universe: such a bar is no evidence.
+        `feature_set` is the hash of their set; a set without a calibration is not monitored, which is logged
+        as a warning.
         """
-        state = self._recalled()
+        state = self._read_state()
         if features is None:
             return self._uncovered(as_of, state)
         self.uncovered, state.covered_at = 0, as_of
-        self._times.take(as_of)
+        self._times.add(as_of)
         news = self._due(as_of, state)
-        if not self._knows(feature_set, features.shape[1], state):
+        if not self._is_calibrated(feature_set, features.shape[1], state):
             return news
         look = self.monitor.observe(as_of, features)
         if look is None:
             return news
         self.looks.append(look)
-        return news + self._told(look, state)
+        return news + self._journal_findings(look, state)
 
     @property
     def intraday(self) -> bool:
-        """True where bars follow each other within less than a day."""
+        """True where bars are less than a day apart."""
         return (self._times.spacing or DAY_SECONDS) < SHORTEST_DAY_SECONDS
 
     def alarms(self) -> list[dict[str, Any]]:
-        """Every alarm of this model that is in the journal, oldest first."""
-        found = self.journal.records(CONTROL_STREAM, ALARM)
-        return [record.body for record in found if record.body["model"] == self.model]
+        """Read all journaled alarms of this model, oldest first."""
+        records = self.journal.records(CONTROL_STREAM, ALARM)
+        return [record.body for record in records if record.body["model"] == self.model]
 
-    def _recalled(self) -> WatchState:
+    def _read_state(self) -> WatchState:
         if self._state is None:
             self._state = WatchState.read(self.journal, self.model)
             self._state.resume(self.monitor)
         return self._state
 
-    def _told(self, look: DriftLook, state: WatchState) -> list[dict[str, Any]]:
-        """Journal what a look found that the journal does not know yet."""
+    def _journal_findings(self, look: DriftLook, state: WatchState) -> list[dict[str, Any]]:
+        """Journal those findings of `look` that the journal does not hold yet."""
         news: list[dict[str, Any]] = []
         if look.drift:
             news += self._alarm(look, state)
@@ -100,17 +112,17 @@ class DriftWatch:
             reason = f"{len(look.unseen)} features have too few live values to be compared with training"
             body = {"features": list(look.unseen), "reason": reason}
             news += self._journal_once(BLIND, cause_id(self.model, look.as_of, "blind"), look.as_of, body)
-        flagged = state.note(look, self.monitor)
+        flagged = state.record_of(look, self.monitor)
         if flagged is not None:
             self._append(FLAGGED, flagged | {"model": self.model})
-        return news + self._tell_unwatched(look.as_of)
+        return news + self._report_unwatched(look.as_of)
 
-    def _tell_unwatched(self, as_of: datetime) -> list[dict[str, Any]]:
-        """Journal once which features have no threshold at all."""
+    def _report_unwatched(self, as_of: datetime) -> list[dict[str, Any]]:
+        """Journal once the features that have no threshold."""
         unwatched = self.monitor.calibration.unwatched
-        if not unwatched or unwatched == self._told_unwatched:
+        if not unwatched or unwatched == self._reported_unwatched:
             return []
-        self._told_unwatched = unwatched
+        self._reported_unwatched = unwatched
         reason = (
             f"{len(unwatched)} features have no threshold, for want of symbols in drift.window or because an "
             "earlier release fixed the others; alphaloop train fixes them anew"
@@ -127,12 +139,15 @@ class DriftWatch:
             "distances": {name: look.distances[name] for name in look.drifted},
             "bar_seconds": spacing,
         }
-        state.wait(WaitingAlarm(cause, look.as_of, look.share, spacing))
+        state.add_waiting(WaitingAlarm(cause, look.as_of, look.share, spacing))
         return self._journal_once(ALARM, cause, look.as_of, body)
 
     def _due(self, as_of: datetime, state: WatchState) -> list[dict[str, Any]]:
-        """Ask for a retraining once enough labels have matured since an alarm: it answers earlier ones."""
-        alarm = state.due(self._times, self.policy.bars_to_wait())
+        """Request a retraining once enough labels have matured since an alarm.
+
+        Settles earlier alarms too.
+        """
+        alarm = state.pop_due(self._times, self.policy.bars_to_wait())
         if alarm is None:
             return []
         body = {
@@ -148,31 +163,37 @@ class DriftWatch:
         return as_of.isoformat(sep=" ", timespec="minutes")[:16] if self.intraday else str(as_of.date())
 
     def _uncovered(self, as_of: datetime, state: WatchState) -> list[dict[str, Any]]:
-        """Count bars in a row on which nobody asked for the whole universe; a window of them is told."""
+        """Count consecutive bars without a request for the whole universe.
+
+        A full window of them is reported.
+        """
         self.uncovered += 1
-        if self.uncovered != self.monitor.calibration.window or not state.uncover(as_of):
+        if self.uncovered != self.monitor.calibration.window or not state.note_uncovered(as_of):
             return []
         reason = f"on {self.uncovered} bars in a row nobody asked for all symbols of the model's universe"
         cause = cause_id(self.model, as_of, "uncovered")
         return self._journal_once(BLIND, cause, as_of, {"features": [], "reason": reason})
 
-    def _knows(self, feature_set: str, count: int, state: WatchState) -> bool:
-        """True if the monitor is calibrated for `count` features of the set; changed for one that is."""
+    def _is_calibrated(self, feature_set: str, count: int, state: WatchState) -> bool:
+        """Ensure that the monitor is calibrated for the feature set.
+
+        Returns False where no calibration fits.
+        """
         present = self.monitor.calibration
         if not feature_set or self.calibrations is None or _fits(present, feature_set, count):
             return True
         if feature_set in self._unknown:
             return False
         try:
-            found = self.calibrations(feature_set)
-            if not _fits(found, feature_set, count):
-                known = len(found.features)
+            calibration = self.calibrations(feature_set)
+            if not _fits(calibration, feature_set, count):
+                known = len(calibration.features)
                 raise MissingStateError(f"its calibration is of {known} features, and {count} are logged")
         except MissingStateError as error:
             log.warning("drift of '%s' is not watched: %s", self.model, error)
             self._unknown.add(feature_set)
             return False
-        self.monitor = DriftMonitor(found)
+        self.monitor = DriftMonitor(calibration)
         state.resume(self.monitor)
         return True
 
@@ -191,11 +212,35 @@ class DriftWatch:
 
 
 def _fits(calibration: Calibration, feature_set: str, count: int) -> bool:
-    """Whether it is of that set; one of before does not say of which it is, but of how many features."""
+    """Compare feature set and number of features.
+
+    An earlier release's calibration names no set.
+    """
     return (calibration.feature_set or feature_set) == feature_set and len(calibration.features) == count
 
 
 def cause_id(model: str, as_of: datetime | None, what: str = "drift") -> str:
-    """The id of what an alarm at `as_of` causes."""
+    """Compute the id under which the records caused by an alarm at `as_of` are journaled.
+
+    Parameters
+    ----------
+    model : str
+        Name of the model.
+    as_of : datetime or None
+        Close of the alarm's bar; None for a cause without a bar.
+    what : str
+        Kind of the cause.
+
+    Returns
+    -------
+    str
+        Sixteen hexadecimal digits, the same for the same cause.
+
+    Examples
+    --------
+    >>> from datetime import UTC, datetime
+    >>> cause_id("equities", datetime(2020, 3, 16, 21, tzinfo=UTC))
+    '46faafc06e33ba8f'
+    """
     moment = as_of.isoformat() if as_of else ""
     return hashlib.sha256(f"{model}/{what}/{moment}".encode()).hexdigest()[:16]

@@ -1,7 +1,9 @@
 """Pipelines: Kubeflow components and pipelines, and the runner of retrain requests.
 
-A component is three lines that call a room; logic never lives in a component.
+Here live the steps as plain functions (`pipelines.steps`), the components that call them in three lines
+each, the pipelines, and their runner on this machine. Logic never lives in a component, because it could
+then be tested with mocks only. No other package imports `kfp` or starts a pipeline.
 
-Retrain requests come in from the journal, each with a unique cause id, and are run once; pipeline
-runs and model versions go out.
+In come retrain requests from the journal, each with a unique cause id; each is run to an end once. Out go
+pipeline runs, model versions and journaled conclusions: a candidate proposed or refused.
 """

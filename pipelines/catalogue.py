@@ -1,4 +1,4 @@
-"""The pipelines by name, and their compilation for a cluster."""
+"""Catalogue of pipelines by name, and their compilation for a cluster."""
 
 from __future__ import annotations
 
@@ -9,16 +9,38 @@ from typing import Any
 from alphaloop.errors import UnknownNameError
 
 PIPELINES = {"retrain": "pipelines.retraining"}
-"""The module that defines each pipeline, in a function of the pipeline's name."""
+"""Module of each pipeline; the function in it has the pipeline's name."""
 
 
 def names() -> list[str]:
-    """The names of all pipelines, sorted."""
+    """Return the names of all pipelines, sorted.
+
+    Examples
+    --------
+    >>> names()
+    ['retrain']
+    """
     return sorted(PIPELINES)
 
 
 def find(name: str) -> Callable[..., Any]:
-    """The pipeline called `name`; raises `UnknownNameError`."""
+    """Import the pipeline called `name`.
+
+    Parameters
+    ----------
+    name : str
+        One of the names in `PIPELINES`.
+
+    Returns
+    -------
+    callable
+        The Kubeflow pipeline.
+
+    Raises
+    ------
+    UnknownNameError
+        For any other name.
+    """
     import importlib
 
     if name not in PIPELINES:
@@ -27,7 +49,25 @@ def find(name: str) -> Callable[..., Any]:
 
 
 def compile_to(name: str, path: Path) -> Path:
-    """Write the pipeline's IR YAML for Kubeflow to `path`, and return it."""
+    """Compile a pipeline to IR YAML for Kubeflow.
+
+    Parameters
+    ----------
+    name : str
+        Name of the pipeline.
+    path : Path
+        File to write; its folder is made.
+
+    Returns
+    -------
+    Path
+        `path`.
+
+    Raises
+    ------
+    UnknownNameError
+        For a name that is not in the catalogue.
+    """
     from kfp.compiler import Compiler
 
     pipeline = find(name)

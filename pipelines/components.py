@@ -1,14 +1,14 @@
-"""The Kubeflow components: three lines each that call `pipelines.steps`."""
+"""Kubeflow components, each of three lines that call `pipelines.steps`."""
 
 from kfp import dsl
 
 IMAGE = "alphaloop:latest"
-"""The image a component runs in on a cluster; the local runner uses this interpreter."""
+"""Container image of the components on a cluster; the local runner uses this interpreter."""
 
 
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
 def freeze_snapshot(settings: str) -> str:
-    """The id of the newest data snapshot."""
+    """Return the id of the newest data snapshot."""
     from pipelines import steps
 
     return steps.freeze_snapshot(settings)
@@ -16,7 +16,7 @@ def freeze_snapshot(settings: str) -> str:
 
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
 def drift_report(settings: str, model: str, run: str) -> str:
-    """Evidently's report on the bars that raised the alarm."""
+    """Write Evidently's report on the last bars of the prediction log."""
     from pipelines import steps
 
     return steps.drift_report(settings, model, run)
@@ -24,7 +24,7 @@ def drift_report(settings: str, model: str, run: str) -> str:
 
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
 def train_candidate(settings: str, snapshot: str, model: str, family: str, run: str) -> str:
-    """A new version, trained, judged and registered."""
+    """Train, evaluate and register a new version."""
     from pipelines import steps
 
     return steps.train_candidate(settings, snapshot, model, family, run)
@@ -32,7 +32,7 @@ def train_candidate(settings: str, snapshot: str, model: str, family: str, run: 
 
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
 def gate_verdict(settings: str, model: str, version: str) -> str:
-    """Whether the gate let the version pass."""
+    """Return the gate's verdict on the version, `passed` or `refused`."""
     from pipelines import steps
 
     return steps.gate_verdict(settings, model, version)
@@ -40,7 +40,7 @@ def gate_verdict(settings: str, model: str, version: str) -> str:
 
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
 def propose(settings: str, cause_id: str, model: str, version: str, run: str) -> str:
-    """Ask for a canary."""
+    """Journal a proposal to roll the version out."""
     from pipelines import steps
 
     return steps.propose(settings, cause_id, model, version, run)
@@ -48,7 +48,7 @@ def propose(settings: str, cause_id: str, model: str, version: str, run: str) ->
 
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
 def refuse(settings: str, cause_id: str, model: str, version: str, run: str) -> str:
-    """Say no, with the reasons."""
+    """Journal the refusal of the version, with the reasons."""
     from pipelines import steps
 
     return steps.refuse(settings, cause_id, model, version, run)

@@ -1,4 +1,4 @@
-"""Runs pipelines on this machine with Kubeflow's local runner, each step in a process of its own."""
+"""Run pipelines on this machine with Kubeflow's local runner, each step in a process of its own."""
 
 from __future__ import annotations
 
@@ -20,15 +20,36 @@ from pipelines.catalogue import find
 from pipelines.steps import PIPELINE_STREAM, PROPOSED, REFUSED
 
 REPLACED_WORDS = ("python3", "{{")
-"""What Kubeflow's local runner replaces wherever it stands in a parameter: by its interpreter, by a value."""
+"""Texts that Kubeflow's local runner replaces anywhere in a parameter: by its interpreter, or by a value."""
 
 
 def run(name: str, settings: Settings, **arguments: str) -> dict[str, Any]:
-    """Run pipeline `name` to its end; returns the journaled conclusion, with the run's id.
+    """Run a pipeline on this machine to its end.
 
-    The home may lie under any path. Raises `UnknownNameError` for another name, `InputError` for an argument
-    that the local runner would rewrite, and `VendorError` if a step failed, with the end of
-    what it printed.
+    The home of the settings may lie under any path.
+
+    Parameters
+    ----------
+    name : str
+        Name of the pipeline.
+    settings : Settings
+        Settings of every step.
+    **arguments : str
+        Arguments of the pipeline; `run` is the id of the run, made up if missing.
+
+    Returns
+    -------
+    dict
+        `pipeline_run`, the `conclusion` and the body of its journal record.
+
+    Raises
+    ------
+    UnknownNameError
+        For a name that is not in the catalogue.
+    InputError
+        For an argument that the local runner would rewrite.
+    VendorError
+        If a step failed, with the end of its output.
     """
     from kfp import local
 
@@ -47,7 +68,7 @@ def run(name: str, settings: Settings, **arguments: str) -> dict[str, Any]:
 
 
 def _escaped(text: str) -> str:
-    """The same JSON without a word that Kubeflow's local runner would replace."""
+    """Escape the texts in a JSON document that Kubeflow's local runner would replace."""
     for word in REPLACED_WORDS:
         text = text.replace(word, f"\\u{ord(word[0]):04x}{word[1:]}")
     return text
@@ -64,7 +85,7 @@ def _require_plain(arguments: Mapping[str, str]) -> None:
 
 @contextlib.contextmanager
 def _plain_path(folder: Path) -> Iterator[Path]:
-    """`folder` under a path without a word that the local runner would replace: a link to it."""
+    """Link to `folder` from a path without any text that the local runner would replace."""
     folder.mkdir(parents=True, exist_ok=True)
     if _is_replaced(tempfile.gettempdir()):
         raise InputError(
@@ -94,7 +115,7 @@ def _conclusion(settings: Settings, run_id: str) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def _step_environment() -> Iterator[None]:
-    """Steps inherit this process's environment: no shadowing by the working folder, one thread each."""
+    """Set the environment that steps inherit: no imports from the working folder, one thread each."""
     added = {**QUIET, **ONE_THREAD}
     before = {name: os.environ.get(name) for name in added}
     os.environ.update(added)
@@ -110,7 +131,7 @@ def _step_environment() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _captured(printed: io.StringIO) -> Iterator[None]:
-    """Keep what the local runner prints and logs, for the error message and nothing else."""
+    """Capture the output and log of the local runner for the error message."""
     handler = logging.StreamHandler(printed)
     root = logging.getLogger()
     handlers, root.handlers = root.handlers, [handler]

@@ -1,4 +1,4 @@
-"""The runner of retrain requests: each cause is run once, however often this is called."""
+"""Runner of retrain requests: each cause is run once, however often the runner is called."""
 
 from __future__ import annotations
 
@@ -14,18 +14,26 @@ from rollouts.transition import CONTROL_STREAM
 
 STARTED, FINISHED = "retrain.started", "retrain.finished"
 ATTEMPTS = 2
-"""A run that died is tried once more; then a person should look."""
+"""Number of attempts: a run that died is tried once more, then it is left to an operator."""
 
 
 @dataclass(frozen=True, slots=True)
 class RequestRunner:
-    """Consumes the retrain requests of the control stream."""
+    """Runner of the retrain requests in the journal's control stream.
+
+    Parameters
+    ----------
+    settings : Settings
+        Settings of the pipeline runs.
+    journal : Journal
+        Journal with the requests; starts and ends of runs are written to it.
+    """
 
     settings: Settings
     journal: Journal
 
     def pending(self) -> list[dict[str, Any]]:
-        """Requests that have not been run to an end, oldest first."""
+        """Return the requests without a finished run and with attempts left, oldest first."""
         finished = {record.body["cause_id"] for record in self.journal.records(PIPELINE_STREAM, FINISHED)}
         attempts: dict[str, int] = {}
         for record in self.journal.records(PIPELINE_STREAM, STARTED):
@@ -37,7 +45,7 @@ class RequestRunner:
         ]
 
     def consume(self) -> list[dict[str, Any]]:
-        """Run every pending request; returns what each came to."""
+        """Run every pending request; returns each request with its conclusion."""
         return [self._run(request) for request in self.pending()]
 
     def _run(self, request: dict[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The retraining pipeline: snapshot → drift report and candidate → gate → canary, or a reasoned no."""
+"""Retraining pipeline: snapshot → drift report and candidate → gate → proposal, or a reasoned refusal."""
 
 from kfp import dsl
 

@@ -1,7 +1,7 @@
-"""What the components do, as plain functions: each takes and gives strings, as Kubeflow passes them.
+"""Steps of the pipelines as plain functions of strings, as Kubeflow passes them.
 
 `settings` is the JSON of `alphaloop.settings.settings.Settings`, so that a step in another process or pod
-runs under exactly the settings that the request was made under.
+runs under exactly the settings of the request.
 """
 
 from __future__ import annotations
@@ -25,7 +25,10 @@ PROPOSED, REFUSED = "candidate.proposed", "candidate.refused"
 
 
 def freeze_snapshot(settings: str) -> str:
-    """The id of the newest snapshot of the settings' source: every later step of the run works on it."""
+    """Return the id of the newest snapshot of the settings' source, used by every later step of the run.
+
+    Raises `MissingStateError` where there is no snapshot.
+    """
     from marketdata.configured_source import newest_snapshot
 
     chosen = from_json(settings)
@@ -39,7 +42,12 @@ def freeze_snapshot(settings: str) -> str:
 
 
 def drift_report(settings: str, model: str, run: str) -> str:
-    """Write Evidently's report on the last bars of the prediction log; returns its path."""
+    """Write Evidently's report on the last bars of the prediction log.
+
+    Returns its path.
+
+    Raises `MissingStateError` where no prediction is logged yet.
+    """
     from models.registry.model_registry import Registry
     from monitoring.drift.calibration import Calibration
     from monitoring.drift.drift_monitor import write_report
@@ -70,8 +78,8 @@ def drift_report(settings: str, model: str, run: str) -> str:
 def train_candidate(settings: str, snapshot: str, model: str, family: str, run: str) -> str:
     """Train and register one version on `snapshot`; returns its number.
 
-    The family's last parameters are used again: tuning anew on the bars after a crash would fit the
-    search to it.
+    The family's last parameters are used again, because tuning anew on the bars after a crash would fit
+    the search to that crash.
     """
     from features.compute.batch import backfill
     from features.feature_set import feature_set_of
@@ -104,19 +112,25 @@ def train_candidate(settings: str, snapshot: str, model: str, family: str, run: 
 
 
 def gate_verdict(settings: str, model: str, version: str) -> str:
-    """`passed` or `refused`, as the card says."""
+    """Return the gate's verdict from the version's card, `passed` or `refused`."""
     from models.registry.model_registry import Registry
 
     return "passed" if Registry(from_json(settings).paths.registry).card(model, version).passed else "refused"
 
 
 def propose(settings: str, cause_id: str, model: str, version: str, run: str) -> str:
-    """Journal that a version passed its gate and asks for a canary."""
+    """Journal a proposal to roll out a version that passed its gate.
+
+    Returns the record's hash.
+    """
     return _conclude(from_json(settings), PROPOSED, cause_id, model, version, run)
 
 
 def refuse(settings: str, cause_id: str, model: str, version: str, run: str) -> str:
-    """Journal that the gate refused a version, with its reasons."""
+    """Journal the gate's refusal of a version, with the reasons.
+
+    Returns the record's hash.
+    """
     return _conclude(from_json(settings), REFUSED, cause_id, model, version, run)
 
 

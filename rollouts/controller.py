@@ -1,10 +1,10 @@
-"""The rollout controller: the one writer of the rollout document.
+"""Rollout controller: the only writer of the rollout document.
 
-After every bar it reads what the server logged, adds it to the evidence and takes at most one step:
-shadow, canary at each weight, then promoted, rolled back or undecided. The document on the registry
-is the only state; the ledger of evidence is rebuilt from the prediction log after a restart, and the
-decisions that a dead controller did not come to are made from it, at the bars they belong to. Every
-step is published (`rollouts.publication`) over the generation it was decided on.
+After every bar the controller reads the server's prediction log, adds the bar to the evidence and takes at
+most one step: shadow, canary at each weight, then promoted, rolled back or undecided. The document on the
+registry is the only state; the ledger of evidence is rebuilt from the prediction log after a restart, and
+the decisions that a dead controller did not make are then made at the bars they belong to. Every step is
+published (`rollouts.publication`) over the generation on which it was decided.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from serving.log.prediction_log import PredictionRow
 log = logging.getLogger(__name__)
 
 RECOMPUTATION_TOLERANCE = 1e-4
-"""The fidelity that serving owes the registered model; the same as that of the export gate."""
+"""Largest difference allowed between served and recomputed scores; the same as in the export gate."""
 OUTCOMES = {
     Move.ROLL_BACK: Outcome.ROLLED_BACK,
     Move.PROMOTE: Outcome.PROMOTED,
@@ -50,7 +50,33 @@ Log = Callable[[str | None], Sequence[PredictionRow]]
 
 
 class RolloutController:
-    """Runs the rollout of one model. `log` reads what was logged of it since an ISO timestamp's bar."""
+    """Controller of one model's rollout.
+
+    Parameters
+    ----------
+    model : str
+        Name of the model on the registry.
+    registry : Registry
+        Store of versions, cards and the rollout document.
+    journal : Journal
+        Journal to which intents and transitions are written.
+    recomputation : Recomputation
+        Recomputes scores of registered versions, to compare them with the logged ones.
+    policy : RolloutPolicy
+        Stages and error budget.
+    allocation : AllocationPolicy
+        Turns scores into the weights of the paper books.
+    costs : CostModel
+        Trading costs of the paper books.
+    limits : BookLimits, optional
+        Weight limits of the paper books; none by default.
+    guards : callable
+        Makes the guards (latency, staleness) of a new rollout.
+    log : callable
+        Reads the logged predictions of the model from an ISO timestamp on (None: all).
+    clock : Clock, optional
+        The system clock by default.
+    """
 
     def __init__(
         self,
@@ -78,20 +104,20 @@ class RolloutController:
         self._guards = guards
         self._log = log
         self._clock = clock or SystemClock()
-        self._inquiry: Inquiry | None = None
+        self._run: Inquiry | None = None
         self.ledgers: dict[str, Ledger] = {}
-        self.standing: Standing | None = None
+        self.status: Standing | None = None
 
     @property
     def document(self) -> RolloutDocument:
-        """The document as stored; raises `MissingStateError` before the first champion."""
+        """Stored rollout document; raises `MissingStateError` before the first champion."""
         stored = self._registry.rollout(self.model)
         if stored is None:
             raise MissingStateError(
                 f"model '{self.model}' has no champion yet; `alphaloop train momentum` makes one if its gate "
                 "lets it pass, `alphaloop rollout crown VERSION --override NAME --reason WHY` in any case"
             )
-        self._stand(stored)
+        self._update_status(stored)
         return stored
 
     def crown(
@@ -116,91 +142,94 @@ class RolloutController:
         share: float = 0.0,
         against: str | None = None,
     ) -> RolloutDocument:
-        """Put `version` into shadow. A version that its gate refused needs a named override.
+        """Put `version` into shadow.
 
-        With kind `ab` it answers `share` of the sleeves at once and for good, beside `against` (by default
-        the champion), until the longest duration or an operator ends it. Raises `InputError` for a refused
-        version without an override and for a share that is none, `RolloutConflictError` while another
-        rollout is under way, and `FeatureSetMismatchError` where the features of either version are not known
-        here, so that its scores could not be recomputed.
+        A version that its gate refused needs a named override.
+
+        With kind `ab` the version answers `share` of the sleeves at once, beside `against` (by default the
+        champion), until the longest duration or an operator ends the comparison. Raises `InputError` for a
+        refused version without an override and for a share outside (0, 1), `RolloutConflictError` while
+        another rollout is under way, and `FeatureSetMismatchError` where the features of either version are
+        not known here, so that its scores could not be recomputed.
         """
         before = self.document
-        asked = Candidacy(version, as_of, kind, override, cause, share, against)
-        document, step = asked.opening(before, self._card)
+        request = Candidacy(version, as_of, kind, override, cause, share, against)
+        document, step = request.opening_document(before, self._card)
         for one in (document.champion, document.challenger):
             self._recomputation.require(self._card(one))
         self.publication.publish(before, step, document)
-        self._inquiry = None
-        self._inquiry_of(document)
+        self._run = None
+        self._run_of(document)
         return document
 
     def on_bar(self, as_of: datetime, rows: Sequence[PredictionRow], bars: BarPanel) -> Transition | None:
-        """Take in the bar at `as_of`: its logged answers and all bars up to it. At most one step.
+        """Add the bar at `as_of` to the evidence and take at most one step.
 
-        A bar on which either version logged nothing is no evidence and moves nothing. A controller that
-        does not know the rollout under way reads what was logged of it before, and first makes the
-        decisions that are due from that.
+        `rows` are the predictions logged at that bar, `bars` all bars up to it. A bar on which either
+        version logged nothing is no evidence and changes nothing. A controller that does not know the rollout
+        under way first reads its earlier log rows and makes the decisions that are due from them. Returns
+        the step taken, or None.
         """
         document = self.document
         if document.state is RolloutState.STEADY or document.challenger is None:
             return None
-        if self._inquiry is None or rollout_key(document) not in self.ledgers:
-            known = self._log(document.started)
-            earlier = [row for row in known if row.as_of is not None and row.as_of < as_of]
+        if self._run is None or rollout_key(document) not in self.ledgers:
+            logged = self._log(document.started)
+            earlier = [row for row in logged if row.as_of is not None and row.as_of < as_of]
             due = self.catch_up(earlier, bars)
             document = self.document
             if document.challenger is None:
                 return due[-1] if due else None
-        inquiry = self._inquiry_of(document)
-        if not inquiry.take(document, as_of, rows, bars):
+        run = self._run_of(document)
+        if not run.observe(document, as_of, rows, bars):
             return None
-        step = self._step(document, inquiry, as_of)
-        self._stand(self.document if step else document, inquiry)
+        step = self._step(document, run, as_of)
+        self._update_status(self.document if step else document, run)
         return step
 
     def catch_up(self, rows: Sequence[PredictionRow], bars: BarPanel) -> list[Transition]:
-        """Go on where a dead controller stopped, from everything logged since the rollout started.
+        """Continue after a dead controller, from all predictions logged since the rollout started.
 
-        What it published but did not journal is journaled; what it had no time to decide is decided now,
-        bar by bar, as it would have been. Returns the steps that were taken.
+        A step that it published but did not journal is journaled; decisions that it did not make are made
+        now, bar by bar, as it would have made them. Returns the steps that were taken.
         """
         self.publication.reconcile()
         steps = self._replay(rows, bars, decide=True)
-        self._stand(self.document, self._inquiry)
+        self._update_status(self.document, self._run)
         return steps
 
     def rebuild(self, rows: Sequence[PredictionRow], bars: BarPanel) -> Ledger:
-        """Recompute the evidence of the rollout under way from everything logged since it started.
+        """Recompute the current rollout's evidence from all predictions logged since it started.
 
-        Nothing is decided. Raises `MissingStateError` where no rollout is under way.
+        Makes no decision. Raises `MissingStateError` where no rollout is under way.
         """
         document = self._under_way()
         self._replay(rows, bars, decide=False)
-        inquiry = self._inquiry_of(document)
-        self._stand(document, inquiry)
-        return inquiry.ledger
+        run = self._run_of(document)
+        self._update_status(document, run)
+        return run.ledger
 
     def end(self, outcome: Outcome, as_of: datetime, *, reason: str, by: str) -> Transition:
         """End the rollout under way by hand: promote the challenger, or keep the champion.
 
-        Raises `MissingStateError` where there is none.
+        Raises `MissingStateError` where no rollout is under way.
         """
         document = self._under_way()
-        ledger = self._inquiry_of(document).ledger
+        ledger = self._run_of(document).ledger
         return self._settle(document, ledger, as_of, outcome, Verdict(reason=reason), by)
 
-    def inquiry(self) -> Inquiry:
-        """The inquiry into the rollout under way; raises `MissingStateError` where there is none."""
-        return self._inquiry_of(self._under_way())
+    def current_run(self) -> Inquiry:
+        """Return the rollout under way; raises `MissingStateError` where there is none."""
+        return self._run_of(self._under_way())
 
-    def _stand(self, document: RolloutDocument, inquiry: Inquiry | None = None) -> None:
-        """Tell where `document` stands: by `inquiry`, or by what was told before of the same rollout."""
-        told = self.standing.evidence if self.standing else None
-        if document.challenger is not None and inquiry is not None:
-            told = Evidence.of(document, inquiry)
-        elif told is not None and told.rollout != rollout_key(document):
-            told = None
-        self.standing = Standing(document, self._clock.now(), told)
+    def _update_status(self, document: RolloutDocument, run: Inquiry | None = None) -> None:
+        """Update the status from `run`, or keep the earlier evidence of the same rollout."""
+        evidence = self.status.evidence if self.status else None
+        if document.challenger is not None and run is not None:
+            evidence = Evidence.of(document, run)
+        elif evidence is not None and evidence.rollout != rollout_key(document):
+            evidence = None
+        self.status = Standing(document, self._clock.now(), evidence)
 
     def _under_way(self) -> RolloutDocument:
         document = self.document
@@ -211,45 +240,50 @@ class RolloutController:
         return document
 
     def _replay(self, rows: Sequence[PredictionRow], bars: BarPanel, *, decide: bool) -> list[Transition]:
-        self._inquiry = None
+        self._run = None
         document, steps = self.document, list[Transition]()
         if document.challenger is None or document.started is None:
             return steps
-        inquiry = self._inquiry_of(document)
+        run = self._run_of(document)
         started = datetime.fromisoformat(document.started)
         moments = sorted({row.as_of for row in rows if row.as_of is not None and row.as_of > started})
         frames = self._recomputation.frames(bars)
         for as_of in moments:
-            there = [row for row in rows if row.as_of == as_of]
-            if not inquiry.take(document, as_of, there, bars.between(end=as_of), frames) or not decide:
+            logged = [row for row in rows if row.as_of == as_of]
+            if not run.observe(document, as_of, logged, bars.between(end=as_of), frames) or not decide:
                 continue
             if as_of > datetime.fromisoformat(document.stage_started or document.started):
-                step = self._step(document, inquiry, as_of)
+                step = self._step(document, run, as_of)
                 if step is not None:
                     steps.append(step)
                     document = self.document
-                if document.challenger is None or self._inquiry is None:
+                if document.challenger is None or self._run is None:
                     break
         return steps
 
-    def _step(self, document: RolloutDocument, inquiry: Inquiry, as_of: datetime) -> Transition | None:
-        """The step that the evidence asks for; none where another controller was faster: it is read again."""
+    def _step(self, document: RolloutDocument, run: Inquiry, as_of: datetime) -> Transition | None:
+        """Take the step that the evidence asks for.
+
+        Returns None where another controller moved first.
+
+        The evidence is then read again at the next bar.
+        """
         try:
-            return self._moved(document, inquiry, as_of)
+            return self._moved(document, run, as_of)
         except RolloutConflictError as conflict:
             log.info("another controller moved the rollout of '%s' first: %s", self.model, conflict)
-            self._inquiry = None
+            self._run = None
             return None
 
-    def _moved(self, document: RolloutDocument, inquiry: Inquiry, as_of: datetime) -> Transition | None:
-        move, because = inquiry.move(document)
+    def _moved(self, document: RolloutDocument, run: Inquiry, as_of: datetime) -> Transition | None:
+        move, because = run.move(document)
         if move is Move.ADVANCE:
-            return self._advance(document, inquiry, as_of)
+            return self._advance(document, run, as_of)
         outcome = OUTCOMES.get(move)
-        return self._settle(document, inquiry.ledger, as_of, outcome, because) if outcome else None
+        return self._settle(document, run.ledger, as_of, outcome, because) if outcome else None
 
-    def _advance(self, document: RolloutDocument, inquiry: Inquiry, as_of: datetime) -> Transition:
-        stage, ledger = inquiry.stage(document), inquiry.ledger
+    def _advance(self, document: RolloutDocument, run: Inquiry, as_of: datetime) -> Transition:
+        stage, ledger = run.stage(document), run.ledger
         weight = stage.next_weight(self._policy) or document.weight
         after = document.next(state=RolloutState.CANARY, weight=weight, stage_started=as_of.isoformat())
         reason = f"no evidence against it in {stage.stage_bars} bars; canary at {weight:.0%} of sleeves"
@@ -281,11 +315,11 @@ class RolloutController:
             by=by,
             evidence=ledger.summary(),
         )
-        self._inquiry = None
+        self._run = None
         return self.publication.publish(document, step, after)
 
-    def _inquiry_of(self, document: RolloutDocument) -> Inquiry:
-        if self._inquiry is None or rollout_key(document) not in self.ledgers:
+    def _run_of(self, document: RolloutDocument) -> Inquiry:
+        if self._run is None or rollout_key(document) not in self.ledgers:
             card = self._card(document.challenger)
             ledger = Ledger(
                 policy=self._policy,
@@ -297,8 +331,8 @@ class RolloutController:
             )
             self.ledgers[rollout_key(document)] = ledger
             witness = Witness(self._recomputation, self._guards())
-            self._inquiry = Inquiry(card, self._policy, ledger, witness)
-        return self._inquiry
+            self._run = Inquiry(card, self._policy, ledger, witness)
+        return self._run
 
     def _card(self, version: str | None) -> Card:
         return self._registry.card(self.model, str(version))

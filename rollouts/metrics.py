@@ -1,6 +1,6 @@
-"""Metrics of a rollout and its evidence in Prometheus' format, gathered from what the controller keeps.
+"""Prometheus metrics of a rollout and its evidence, collected from the controller's status.
 
-What is not known yet is absent, and never zero: a test that has not bet has no e-value. Labels hold the
+A value that is not known yet is absent, never zero: a test that has not bet has no e-value. Labels hold the
 model, its two versions, and names that are fixed here: layers, tests, states, outcomes.
 """
 
@@ -19,26 +19,26 @@ NAMESPACE = "alphaloop_rollout"
 
 
 class Collector:
-    """What `prometheus_client` asks at each scrape; `standing` says where the rollout of `model` stands."""
+    """Custom collector for `prometheus_client`; `status` returns the current status of the rollout."""
 
-    def __init__(self, model: str, standing: Callable[[], Standing | None], journal: Journal) -> None:
-        self._model, self._standing = model, standing
+    def __init__(self, model: str, status: Callable[[], Standing | None], journal: Journal) -> None:
+        self._model, self._status = model, status
         self._counter = TransitionCounter(model, journal)
 
     def collect(self) -> Iterator[Any]:
-        """All families of metrics."""
-        standing = self._standing()
-        if standing is not None:
-            yield from rollouts(NAMESPACE, [standing.document])
+        """Yield all metric families."""
+        status = self._status()
+        if status is not None:
+            yield from rollouts(NAMESPACE, [status.document])
             yield self._single(
                 "document_read_timestamp_seconds",
                 "When the controller last read the rollout document.",
-                standing.read_at.timestamp(),
+                status.read_at.timestamp(),
             )
-            if standing.evidence is not None:
-                yield from self._progress(standing.evidence)
-                yield from self._measurements(standing.evidence)
-                yield from self._tests(standing.evidence)
+            if status.evidence is not None:
+                yield from self._progress(status.evidence)
+                yield from self._measurements(status.evidence)
+                yield from self._tests(status.evidence)
         yield from self._transitions()
 
     def _single(self, name: str, text: str, value: float) -> Any:
@@ -46,42 +46,50 @@ class Collector:
         family.add_metric((self._model,), value)
         return family
 
-    def _progress(self, told: Evidence) -> Iterator[Any]:
+    def _progress(self, evidence: Evidence) -> Iterator[Any]:
         kind = gauge(f"{NAMESPACE}_kind", "1 for the kind of the rollout under way.", "kind")
-        kind.add_metric((self._model, told.kind.value), 1.0)
+        kind.add_metric((self._model, evidence.kind.value), 1.0)
         yield kind
         yield self._single(
-            "last_bar_timestamp_seconds", "Close of the last bar in the evidence.", told.as_of.timestamp()
+            "last_bar_timestamp_seconds", "Close of the last bar in the evidence.", evidence.as_of.timestamp()
         )
-        yield self._single("bars", "Bars since the rollout started.", told.bars)
+        yield self._single("bars", "Bars since the rollout started.", evidence.bars)
         yield self._single(
-            "past_bars", "Bars from before the rollout on which the challenger was looked at.", told.past_bars
+            "past_bars",
+            "Bars before the rollout on which the challenger was tested.",
+            evidence.past_bars,
         )
-        yield self._single("stage_bars", "Bars since this stage began.", told.stage_bars)
+        yield self._single("stage_bars", "Bars since this stage began.", evidence.stage_bars)
         yield self._single(
-            "stage_remaining_bars", "Bars that this stage lasts at least, from now on.", told.stage_bars_left
+            "stage_remaining_bars",
+            "Minimum number of bars left in this stage.",
+            evidence.stage_bars_left,
         )
         yield self._single(
-            "remaining_bars", "Bars after which the rollout ends without a verdict.", told.bars_left
+            "remaining_bars", "Bars after which the rollout ends without a verdict.", evidence.bars_left
         )
 
-    def _measurements(self, told: Evidence) -> Iterator[Any]:
+    def _measurements(self, evidence: Evidence) -> Iterator[Any]:
         yield self._single(
             "recomputation_difference",
             "Largest difference of logged scores from the registered model's.",
-            told.recomputation,
+            evidence.recomputation,
         )
         yield self._single(
-            "recomputation_tolerance", "Above this difference the challenger is out.", told.tolerance
+            "recomputation_tolerance",
+            "Difference above which the challenger is rolled back.",
+            evidence.tolerance,
         )
-        yield self._single("failed_answers", "Answers of the challenger that failed.", told.failures)
-        yield self._single("fault", "1 once a guard has spoken against the challenger.", told.fault)
+        yield self._single("failed_answers", "Answers of the challenger that failed.", evidence.failures)
+        yield self._single("fault", "1 once a guard has found a fault of the challenger.", evidence.fault)
 
-    def _tests(self, told: Evidence) -> Iterator[Any]:
+    def _tests(self, evidence: Evidence) -> Iterator[Any]:
         labels = ("layer", "test")
         value = gauge(f"{NAMESPACE}_e_value_log10", "Decimal logarithm of a test's e-value.", *labels)
         bound = gauge(
-            f"{NAMESPACE}_e_value_threshold_log10", "That of the e-value at which the test decides.", *labels
+            f"{NAMESPACE}_e_value_threshold_log10",
+            "Decimal logarithm of the e-value at which the test decides.",
+            *labels,
         )
         bars = gauge(f"{NAMESPACE}_test_bars", "Bars on which a test has bet.", *labels)
         share = gauge(
@@ -89,19 +97,19 @@ class Collector:
             "Share of the probability of a false rollback that a layer may spend.",
             "layer",
         )
-        for one in told.odds:
+        for one in evidence.odds:
             where = (self._model, one.layer, one.test)
             bound.add_metric(where, one.bound)
             if one.bars:
                 value.add_metric(where, one.log10_e)
                 bars.add_metric(where, one.bars)
-        for layer, part in told.shares:
+        for layer, part in evidence.shares:
             share.add_metric((self._model, layer), part)
         yield from (value, bound, bars, share)
         yield self._single(
             "false_rollback_probability_ratio",
             "Probability of a false rollback that all layers may spend.",
-            told.false_rollback,
+            evidence.false_rollback,
         )
 
     def _transitions(self) -> Iterator[Any]:

@@ -1,4 +1,4 @@
-"""Where Prometheus finds the metrics of a rollout: a page on a port, or a file of node_exporter's."""
+"""Publish a rollout's metrics on a port, or in a file for node_exporter's textfile collector."""
 
 from __future__ import annotations
 
@@ -24,7 +24,10 @@ SUFFIX = ".prom"
 
 
 class _Answer(WSGIRequestHandler):
-    """One scrape. Who connects and asks nothing is not waited for, so that the page can be closed."""
+    """Handler of one scrape.
+
+    A client that connects and sends nothing cannot keep the page from closing.
+    """
 
     timeout = 2.0
 
@@ -40,10 +43,12 @@ class _Answer(WSGIRequestHandler):
 
 @contextmanager
 def metrics_page(collector: Collects, port: int, host: str = LOOPBACK) -> Iterator[None]:
-    """Serve what `collector` says on `port` of `host` while the block runs; nothing for port 0.
+    """Serve the metrics of `collector` on `host` and `port` while the block runs.
 
-    Raises `PortInUseError` where another holds the port, and `SettingsError` for a host or port that
-    cannot be bound at all.
+    Port 0 serves nothing.
+
+    Raises `PortInUseError` where another process holds the port, and `SettingsError` for a host or port
+    that cannot be bound at all.
     """
     if not port:
         yield
@@ -55,7 +60,7 @@ def metrics_page(collector: Collects, port: int, host: str = LOOPBACK) -> Iterat
     except OSError as error:
         raise _unbound(host, port, error) from error
     server.RequestHandlerClass = _Answer
-    # Closing waits for the threads that are still answering.
+    # Without this, server_close() would not wait for the threads that are still answering.
     cast("ThreadingWSGIServer", server).daemon_threads = False
     try:
         yield
@@ -77,9 +82,10 @@ def _unbound(host: str, port: int, error: OSError) -> InputError:
 
 
 def write_page(collector: Collects, file: Path) -> None:
-    """Write what `collector` says now to `file`, whole or not at all; `InputError` where that cannot be.
+    """Write the current metrics of `collector` to `file`, atomically.
 
-    node_exporter, which may run as another user, reads only files that end in `.prom`.
+    node_exporter, which may run as another user, reads only files that end in `.prom`. Raises `InputError`
+    for another suffix and for a file that cannot be written.
     """
     if file.suffix != SUFFIX:
         raise InputError(

@@ -1,4 +1,4 @@
-"""What an operator may ask of a rollout: its state, a start, a promotion, an abort."""
+"""Operator actions on a rollout: status, metrics, start, promotion, abort and reconciliation."""
 
 from __future__ import annotations
 
@@ -36,14 +36,30 @@ from rollouts.validation.power import bars_to_find
 from serving.log.prediction_log import PredictionLogReader, PredictionRow
 
 LEAST_POWER = 0.8
-"""A duration that finds the effect of interest more rarely than that cannot decide."""
+"""Smallest power with which a rollout's longest duration counts as able to decide."""
 LONGEST_ROLLOUT = 3_000
 
 
 def make_controller(
     settings: Settings, model: str, journal: Journal, registry: Registry
 ) -> RolloutController:
-    """A controller of `model` under the policies that the settings describe."""
+    """Build the controller of `model` under the policies of the settings.
+
+    Parameters
+    ----------
+    settings : Settings
+        Sections `rollout`, `trading` and `paths`, and the feature set.
+    model : str
+        Name of the model on the registry.
+    journal : Journal
+        Journal to which transitions are written.
+    registry : Registry
+        Registry with the model's versions and its rollout document.
+
+    Returns
+    -------
+    RolloutController
+    """
     return RolloutController(
         model=model,
         registry=registry,
@@ -59,14 +75,36 @@ def make_controller(
 
 
 def logged(settings: Settings, model: str, since: str | None) -> list[PredictionRow]:
-    """What was answered by symbols for bars from `since` on, an ISO timestamp; all where it is None."""
+    """Read the logged predictions by symbols for bars from `since` on.
+
+    `since` is an ISO timestamp; None reads all.
+    """
     moment = datetime.fromisoformat(since) if since else None
     folder = settings.paths.prediction_log
     return PredictionLogReader(folder, model, by_symbols=True, since=moment).new()
 
 
 def status(settings: Settings, model: str) -> dict[str, Any]:
-    """The document, the evidence so far, what each test still needs, and how earlier rollouts ended."""
+    """Summarize the rollout of `model` and its evidence as JSON-ready values.
+
+    Parameters
+    ----------
+    settings : Settings
+        Settings whose registry, journal, prediction log and snapshots are read.
+    model : str
+        Name of the model.
+
+    Returns
+    -------
+    dict
+        Document, transitions so far (`history`) and, while a rollout is under way, its evidence, the bound
+        of each test (log10 e-values) and the outlook of its stage.
+
+    Raises
+    ------
+    MissingStateError
+        Where there is no registry, no champion or no snapshot of bars.
+    """
     controller, journal = _open(settings, model)
     document = controller.document
     shown: dict[str, Any] = {
@@ -93,22 +131,39 @@ def status(settings: Settings, model: str) -> dict[str, Any]:
         ledger = controller.rebuild(rows, _bars(settings))
         shown["evidence"] = ledger.summary()
         shown["bounds_log10_e"] = ledger.bounds()
-        shown |= _outlook(controller.inquiry(), document, rollout_policy(settings))
+        shown |= _outlook(controller.current_run(), document, rollout_policy(settings))
     return shown
 
 
 def metrics(settings: Settings, model: str) -> Collector:
-    """What Prometheus is told of a rollout, from the evidence that `status` shows."""
+    """Build the Prometheus collector of a rollout, from the same evidence as its status.
+
+    Parameters
+    ----------
+    settings : Settings
+        Settings whose registry, journal, prediction log and snapshots are read.
+    model : str
+        Name of the model.
+
+    Returns
+    -------
+    Collector
+
+    Raises
+    ------
+    MissingStateError
+        Where there is no registry, no champion or no snapshot of bars.
+    """
     controller, journal = _open(settings, model)
     if controller.document.challenger is not None:
         rows = logged(settings, model, controller.document.started)
         controller.rebuild(rows, _bars(settings))
-    return Collector(model, lambda: controller.standing, journal)
+    return Collector(model, lambda: controller.status, journal)
 
 
-def _outlook(inquiry: Inquiry, document: RolloutDocument, policy: RolloutPolicy) -> dict[str, Any]:
-    """What is left of the stage, what it waits for, and how far each test is from ending the rollout."""
-    stage, needed, ledger = inquiry.stage(document), inquiry.needs, inquiry.ledger
+def _outlook(run: Inquiry, document: RolloutDocument, policy: RolloutPolicy) -> dict[str, Any]:
+    """Describe the rest of the stage, its reasons to wait and each test's distance from deciding."""
+    stage, needed, ledger = run.stage(document), run.needs, run.ledger
     bounds, evidence = ledger.bounds(), ledger.summary()
     deciding = {name: name if name.endswith("_better") else f"{name}_worse" for name in ("ic", "pnl")}
     names = {**{name: name for name in bounds}, **deciding}
@@ -119,7 +174,7 @@ def _outlook(inquiry: Inquiry, document: RolloutDocument, policy: RolloutPolicy)
             "bars_left_at_least": stage.bars_left(policy),
             "bars_left_at_most": max(policy.max_bars - stage.bars, 0),
             "next_weight": stage.next_weight(policy),
-            "waits_for": _waits(inquiry, stage.hold),
+            "waits_for": _waits(run, stage.hold),
             "bars_to_tell_no_skill": needed.no_skill,
             "bars_to_clear_turnover": needed.turnover,
         },
@@ -131,8 +186,8 @@ def _outlook(inquiry: Inquiry, document: RolloutDocument, policy: RolloutPolicy)
     }
 
 
-def _waits(inquiry: Inquiry, hold: int) -> list[str]:
-    bars, cleared, needed = inquiry.ledger.bars, inquiry.cleared, inquiry.needs
+def _waits(run: Inquiry, hold: int) -> list[str]:
+    bars, cleared, needed = run.ledger.bars, run.cleared, run.needs
     if hold <= bars:
         return []
     words = []
@@ -143,25 +198,39 @@ def _waits(inquiry: Inquiry, hold: int) -> list[str]:
         )
     if not cleared["turnover"] and needed.turnover is not None:
         words.append(f"turnover to be cleared of five times the card's, usually {needed.turnover} bars")
-    if not cleared["turned"] and needed.turned:
+    if not cleared["inverted_ranks"] and needed.inverted_ranks:
         words.append("ranks to be cleared of being turned round against the champion's")
     return words
 
 
 def power_of(policy: RolloutPolicy) -> dict[str, float]:
-    """Whether the longest duration can find a challenger that is worse by the effect of interest."""
+    """Compute the power of the longest duration against a challenger worse by the effect of interest.
+
+    Parameters
+    ----------
+    policy : RolloutPolicy
+        Gives the longest duration, the error budget and the effect (in standard deviations a bar).
+
+    Returns
+    -------
+    dict of str to float
+        `effect`, `bars`, `power` in [0, 1], and `bars_for_80_percent` (infinite beyond 3,000 bars).
+    """
     alpha = policy.rollback_alpha("pnl")
-    found = bars_to_find(policy.effect, alpha, LONGEST_ROLLOUT)
+    needed = bars_to_find(policy.effect, alpha, LONGEST_ROLLOUT)
     return {
         "effect": policy.effect,
         "bars": policy.max_bars,
-        "power": float((found <= policy.max_bars).mean()),
-        "bars_for_80_percent": float(np.quantile(found, LEAST_POWER, method="higher")),
+        "power": float((needed <= policy.max_bars).mean()),
+        "bars_for_80_percent": float(np.quantile(needed, LEAST_POWER, method="higher")),
     }
 
 
 def power_warning(settings: Settings) -> str:
-    """Why a rollout of the settings' duration may not decide; empty where it can."""
+    """Explain why a rollout of the settings' duration may not decide.
+
+    Returns an empty text where it can.
+    """
     policy = rollout_policy(settings)
     stages = policy.shadow_bars + policy.stage_bars * (len(policy.weights) - 1)
     if stages >= policy.max_bars:
@@ -170,26 +239,26 @@ def power_warning(settings: Settings) -> str:
             f"{policy.max_bars:,}, so that nothing is ever promoted; raise rollout.max_bars, or lower "
             "rollout.shadow_bars or rollout.stage_bars"
         )
-    told = power_of(policy)
-    if told["power"] >= LEAST_POWER:
+    study = power_of(policy)
+    if study["power"] >= LEAST_POWER:
         return ""
-    needed = told["bars_for_80_percent"]
+    needed = study["bars_for_80_percent"]
     enough = f"{needed:,.0f} bars" if math.isfinite(needed) else f"more than {LONGEST_ROLLOUT:,} bars"
     return (
-        f"{told['bars']:.0f} bars find a challenger that is worse by {told['effect']:g} standard deviations "
-        f"a bar in {told['power']:.0%} of rollouts; {LEAST_POWER:.0%} takes {enough} (rollout.max_bars, "
-        "rollout.effect)"
+        f"{study['bars']:.0f} bars find a challenger that is worse by {study['effect']:g} standard "
+        f"deviations a bar in {study['power']:.0%} of rollouts; {LEAST_POWER:.0%} takes {enough} "
+        "(rollout.max_bars, rollout.effect)"
     )
 
 
 def has_champion(settings: Settings, model: str) -> bool:
-    """True once a version of `model` is champion."""
+    """Return True once a version of `model` is champion."""
     registry = open_registry(settings)
     return model in registry.models() and registry.rollout(model) is not None
 
 
 def open_registry(settings: Settings) -> Registry:
-    """The registry of the settings' home; raises `MissingStateError` where nothing was trained yet."""
+    """Open the registry of the settings' home; raises `MissingStateError` before the first training."""
     folder = settings.paths.registry
     if not folder.exists():
         raise MissingStateError(f"no registry in {folder}; `alphaloop train momentum` makes one")
@@ -206,9 +275,38 @@ def start(
     share: float = 0.0,
     against: str | None = None,
 ) -> RolloutDocument:
-    """Put a version into shadow, or into a comparison at `share`, from the last known bar on.
+    """Start a rollout of `version` from the last known bar on: in shadow, or compared at `share`.
 
-    Raises `InputError` for a share that covers no sleeve or all, and as `RolloutController.start` does.
+    Parameters
+    ----------
+    settings : Settings
+        Settings whose registry, journal and snapshots are used.
+    model, version : str
+        Model and the version to roll out.
+    override : Override, optional
+        Needed for a version that its gate refused.
+    kind : RolloutKind
+        `AB` for a comparison at a fixed share.
+    share : float
+        Share of the sleeves in (0, 1), for a comparison only.
+    against : str, optional
+        Version to compare with; the champion by default.
+
+    Returns
+    -------
+    RolloutDocument
+        The stored document.
+
+    Raises
+    ------
+    InputError
+        For a share that covers no sleeve or all, or for a version that may not start.
+    RolloutConflictError
+        While another rollout is under way.
+    FeatureSetMismatchError
+        Where the scores of either version could not be recomputed.
+    MissingStateError
+        Where there is no registry, champion or snapshot.
     """
     if 0 < share < 1:
         require_share(share, settings.trading.sleeves, "--share")
@@ -219,29 +317,32 @@ def start(
 
 
 def features_warning(settings: Settings, document: RolloutDocument) -> str:
-    """Which version of a rollout would have no features where it is served; empty where they are written."""
+    """Name the versions of a rollout whose features are not in the online store.
+
+    Returns an empty text if there is none.
+    """
     registry = Registry(settings.paths.registry)
     versions = [one for one in (document.champion, document.challenger) if one is not None]
     try:
         symbols, reader = _bars(settings).symbols, OnlineReader.from_settings(settings)
-        told = [_unwritten(reader, symbols, registry.card(document.model, one), one) for one in versions]
+        warnings = [_unwritten(reader, symbols, registry.card(document.model, one), one) for one in versions]
     except AlphaloopError as error:
-        # The rollout has begun: that it cannot be told is no reason to fail.
+        # The rollout has begun, so a check that cannot be made is no reason to fail.
         return f"whether the features of each version are written cannot be told: {error}"
-    return "; ".join(filter(None, told))
+    return "; ".join(filter(None, warnings))
 
 
 def _unwritten(reader: OnlineReader, symbols: tuple[str, ...], card: Card, version: str) -> str:
-    made = (card.feature_set, hash_universe(card.universe))
+    feature_key = (card.feature_set, hash_universe(card.universe))
     try:
         newest = max((one.bar for one in reader.stored(symbols).values()), default=None)
         if newest is None:
             return ""
-        there = reader.read(symbols, newest, 1, *made)
+        stored = reader.read(symbols, newest, 1, *feature_key)
     except (MissingStateError, StaleFeaturesError):
         # Nothing is online yet.
         return ""
-    if there.made_of(*made):
+    if stored.made_of(*feature_key):
         return ""
     return (
         f"the features that version {version} was trained on are not written to the online store yet: a "
@@ -250,17 +351,64 @@ def _unwritten(reader: OnlineReader, symbols: tuple[str, ...], card: Card, versi
 
 
 def promote(settings: Settings, model: str, reason: str, by: str) -> Transition:
-    """Make the challenger champion by hand; journaled with who and why."""
+    """Make the challenger champion by hand.
+
+    Parameters
+    ----------
+    settings : Settings
+        Settings whose registry, journal, prediction log and snapshots are used.
+    model : str
+        Name of the model.
+    reason, by : str
+        Reason and operator, for the journal.
+
+    Returns
+    -------
+    Transition
+        The journaled step, with the evidence so far.
+
+    Raises
+    ------
+    MissingStateError
+        Where no rollout is under way.
+    RolloutConflictError
+        Where another controller changed the document meanwhile.
+    """
     return _end(settings, model, Outcome.PROMOTED, reason, by)
 
 
 def abort(settings: Settings, model: str, reason: str, by: str) -> Transition:
-    """Take the challenger out by hand; journaled with who and why."""
+    """Roll the challenger back by hand.
+
+    Parameters
+    ----------
+    settings : Settings
+        Settings whose registry, journal, prediction log and snapshots are used.
+    model : str
+        Name of the model.
+    reason, by : str
+        Reason and operator, for the journal.
+
+    Returns
+    -------
+    Transition
+        The journaled step, with the evidence so far.
+
+    Raises
+    ------
+    MissingStateError
+        Where no rollout is under way.
+    RolloutConflictError
+        Where another controller changed the document meanwhile.
+    """
     return _end(settings, model, Outcome.ROLLED_BACK, reason, by)
 
 
 def reconcile(settings: Settings, model: str) -> list[Transition]:
-    """Journal what a dead controller published, and decide what it had no time to; the steps taken."""
+    """Finish the work of a dead controller: journal its published steps and make its due decisions.
+
+    Returns the steps that were taken.
+    """
     controller, _ = _open(settings, model)
     rows = logged(settings, model, controller.document.started)
     return controller.catch_up(rows, _bars(settings))
@@ -269,7 +417,7 @@ def reconcile(settings: Settings, model: str) -> list[Transition]:
 def _end(settings: Settings, model: str, outcome: Outcome, reason: str, by: str) -> Transition:
     controller, _ = _open(settings, model)
     if controller.document.challenger is not None:
-        # So that the transition carries the evidence that there was.
+        # The transition is to carry the evidence so far.
         rows = logged(settings, model, controller.document.started)
         controller.rebuild(rows, _bars(settings))
     return controller.end(outcome, _last_bar(settings), reason=reason, by=by)

@@ -1,11 +1,11 @@
-"""Publication: the rollout document and the journal change together, whatever dies in between.
+"""Publication: change the rollout document and the journal together, even if the process dies in between.
 
-A change is journaled as intended, then the document is written, then the transition is journaled. Who
-comes next reads the intentions first: one whose document stands on the registry happened, and its
-transition is journaled if it is missing; any other never did. Each change is made under a lease on a file,
-which the kernel drops when its holder dies, and under the control stream's fenced writer, which a
-controller on another machine overtakes; the registry refuses a document that does not follow the stored
-one. So a second controller waits, or is refused, and does no harm.
+A change is journaled as an intent, then the document is written, then the transition is journaled. The next
+writer reads the intents first: an intent whose document is stored on the registry took effect, and its
+transition is journaled if it is missing; any other intent never took effect. Each change is made under a
+lease on a file, which the kernel drops when its holder dies, and under the control stream's fenced writer,
+which a controller on another machine overtakes; the registry refuses a document that does not follow the
+stored one. So a second controller waits, or is refused, and does no harm.
 """
 
 from __future__ import annotations
@@ -32,25 +32,25 @@ INTENT = "rollout.intent"
 
 
 class Publication:
-    """Writes the documents and transitions of one model."""
+    """Writer of one model's rollout documents and transitions."""
 
     def __init__(self, model: str, registry: Registry, journal: Journal) -> None:
         self._model, self._registry, self._journal = model, registry, journal
 
     @property
     def lease_file(self) -> Path:
-        """The file whose lock is the right to change this model's document."""
+        """File whose lock grants the right to change this model's document."""
         return self._registry.folder / f".rollout-{quote(self._model, safe='')}.lease"
 
     def publish(self, before: RolloutDocument | None, step: Transition, after: RolloutDocument) -> Transition:
         """Replace `before` with `after` and journal `step`.
 
-        Raises `RolloutConflictError` if `before` is no longer what is stored: then nothing happened.
+        Raises `RolloutConflictError` if `before` is no longer the stored document; nothing is changed then.
         """
         with self._writing() as writer:
             self._reconcile(writer)
             writer.append(INTENT, {"document": digest(after), "step": step.body()})
-            # The document first: it is what the money follows. A transition without it would be a lie.
+            # The document first, because capital follows it: a transition without it would be false.
             self._registry.write_rollout(after, before.generation if before else None)
             try:
                 writer.append(TRANSITION, step.body())
@@ -64,7 +64,10 @@ class Publication:
         return step
 
     def reconcile(self) -> bool:
-        """Journal the transition of the stored document if its writer died before; whether it had to be."""
+        """Journal the stored document's transition if its writer died before.
+
+        Returns True if it was missing.
+        """
         with self._writing() as writer:
             return self._reconcile(writer)
 
@@ -74,7 +77,7 @@ class Publication:
             return False
         intended = self._intent(document)
         if intended is None:
-            return False  # not written by a controller: there is nothing to tell of it
+            return False  # not written by a controller, so there is no transition to journal
         self._registry.derive_aliases(self._model)
         writer.append(TRANSITION, intended)
         return True
@@ -83,8 +86,8 @@ class Publication:
         return self._journal.find(CONTROL_STREAM, kind, model=self._model, generation=document.generation)
 
     def _intent(self, document: RolloutDocument) -> dict[str, Any] | None:
-        found = self._journal.find(CONTROL_STREAM, INTENT, document=digest(document))
-        return None if found is None else dict(found.body["step"])
+        intent = self._journal.find(CONTROL_STREAM, INTENT, document=digest(document))
+        return None if intent is None else dict(intent.body["step"])
 
     @contextmanager
     def _writing(self) -> Iterator[StreamWriter]:
@@ -93,5 +96,5 @@ class Publication:
 
 
 def digest(document: RolloutDocument) -> str:
-    """SHA-256 of a document's text: which document an intention is of."""
+    """Compute the SHA-256 of a document's JSON, by which an intent names its document."""
     return hashlib.sha256(document.to_json().encode()).hexdigest()

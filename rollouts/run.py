@@ -1,4 +1,4 @@
-"""The inquiry into one rollout: its ledger of evidence, and what its stages wait for."""
+"""One rollout under way: its evidence, its stage and its next move."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from serving.log.prediction_log import PredictionRow
 
 @dataclass(slots=True)
 class Inquiry:
-    """Everything that is known of one rollout. `card` is the challenger's."""
+    """Evidence and stage of one rollout; `card` is the challenger's model card."""
 
     card: Card
     policy: RolloutPolicy
@@ -28,7 +28,7 @@ class Inquiry:
     witness: Witness
     _needs: Needs | None = field(default=None)
 
-    def take(
+    def observe(
         self,
         document: RolloutDocument,
         as_of: datetime,
@@ -36,9 +36,11 @@ class Inquiry:
         bars: BarPanel,
         frames: Frames | None = None,
     ) -> bool:
-        """Take in the bar at `as_of`; false where either version logged nothing, so that nothing moves.
+        """Add the bar at `as_of` to the evidence.
 
-        Before the first bar it looks back on what came after the challenger's training. A bar counts once.
+        The first bar also adds the bars between the challenger's training and the rollout's start. A bar
+        counts once. Returns False where the bar is no evidence, because it was counted before or because
+        either version logged nothing.
         """
         if self.ledger.last is not None and as_of <= self.ledger.last:
             return False
@@ -46,24 +48,27 @@ class Inquiry:
         if seen is None:
             return False
         if self.ledger.bars == 0 and self.ledger.past_bars == 0:
-            self.ledger.look_back(self.witness.past(document, self.card, bars))
+            self.ledger.observe_past(self.witness.past(document, self.card, bars))
         self.ledger.observe(seen)
         return True
 
     @property
     def needs(self) -> Needs:
-        """The bars that the first stages wait for."""
+        """Bars that the first stages wait for."""
         if self._needs is None:
             self._needs = needs(self.ledger.expectation, self.policy, self.ledger.symbols)
         return self._needs
 
     @property
     def cleared(self) -> dict[str, bool]:
-        """Of which faults the challenger is cleared; see `rollouts.validation.power.Needs.hold`."""
+        """Flag for each fault, True once the challenger is cleared of it.
+
+        `rollouts.validation.power.Needs.hold` uses these flags.
+        """
         return {name: bool(flags[0]) for name, flags in self.ledger.layers.cleared().items()}
 
     def stage(self, document: RolloutDocument) -> Stage:
-        """Where the rollout of `document` stands after the bars so far."""
+        """Return the stage of `document`'s rollout after the bars so far."""
         return Stage(
             weight=document.weight,
             bars=self.ledger.bars,
@@ -73,7 +78,7 @@ class Inquiry:
         )
 
     def move(self, document: RolloutDocument) -> tuple[Move, Verdict]:
-        """What the rollout of `document` does after the bars so far, and why."""
+        """Choose the next move of `document`'s rollout, with the verdict behind it."""
         stage, ledger = self.stage(document), self.ledger
         verdict = ledger.measured_verdict() if stage.fixed else ledger.verdict()
         move = next_move(

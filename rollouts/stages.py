@@ -1,4 +1,4 @@
-"""The stages of a rollout: what follows from evidence, weight and bars. Pure; nothing is written here."""
+"""Stages of a rollout: the next move from evidence, weight and bars, as pure functions."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from rollouts.policy import RolloutPolicy
 
 
 class Move(StrEnum):
-    """What a rollout does after a bar."""
+    """Moves of a rollout after a bar."""
 
     STAY = "stay"
     ADVANCE = "advance"
@@ -20,10 +20,20 @@ class Move(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """Where a rollout stands: its weight, the bars since it started and since this stage began.
+    """Current stage of a rollout: its canary weight and the bars spent so far.
 
-    `hold` is the number of bars since the start before which no weight above the first may follow. An A/B
-    comparison (`fixed`) keeps its weight and is neither promoted nor ended by its returns.
+    Parameters
+    ----------
+    weight : float
+        Share of the sleeves that the challenger answers, in [0, 1]; 0 in shadow.
+    bars : int
+        Bars since the rollout started.
+    stage_bars : int
+        Bars since this stage began.
+    hold : int
+        Bars since the start before which no weight above the first may follow.
+    fixed : bool
+        True for an A/B comparison: it keeps its weight, and its returns neither promote nor end it.
     """
 
     weight: float
@@ -33,11 +43,11 @@ class Stage:
     fixed: bool = False
 
     def next_weight(self, policy: RolloutPolicy) -> float | None:
-        """The weight that follows this one; None at the last."""
+        """Return the weight that follows this one; None at the last."""
         return next((weight for weight in policy.weights if weight > self.weight), None)
 
     def bars_left(self, policy: RolloutPolicy) -> int:
-        """Bars that this stage lasts at least, from now on."""
+        """Return the minimum number of bars that remain in this stage."""
         if self.fixed or self.next_weight(policy) is None:
             return max(policy.max_bars - self.bars, 0)
         own = policy.stage_bars if self.weight else policy.shadow_bars
@@ -53,7 +63,35 @@ def next_move(
     favour: bool,
     not_worse: bool = False,
 ) -> Move:
-    """The move after a bar, of which `stage` counts the bars. Rollback is looked for first."""
+    """Choose the move after a bar; rollback takes precedence over every other move.
+
+    Parameters
+    ----------
+    stage : Stage
+        Stage of the rollout, with the bar already counted.
+    policy : RolloutPolicy
+        Weights and durations of the stages.
+    against : bool
+        Whether any layer of evidence asks for a rollback.
+    favour : bool
+        Whether any outcome asks for a promotion.
+    not_worse : bool
+        Whether the non-inferiority rule holds; it promotes only at the longest duration and the last weight.
+
+    Returns
+    -------
+    Move
+        `STAY` where nothing is due yet.
+
+    Examples
+    --------
+    >>> from rollouts.policy import RolloutPolicy
+    >>> policy = RolloutPolicy(5, 10, 250, (0.05, 0.25, 0.5), 0.01, 0.05)
+    >>> next_move(Stage(weight=0.0, bars=5, stage_bars=5), policy, against=False, favour=False)
+    <Move.ADVANCE: 'advance'>
+    >>> next_move(Stage(weight=0.5, bars=60, stage_bars=20), policy, against=True, favour=True)
+    <Move.ROLL_BACK: 'roll_back'>
+    """
     if against:
         return Move.ROLL_BACK
     at_the_end = stage.bars >= policy.max_bars

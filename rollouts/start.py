@@ -1,4 +1,4 @@
-"""A candidacy: what is asked when a rollout is to start, and whether it may."""
+"""Requests to start a rollout, and the checks that they have to pass."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ from rollouts.transition import Transition, describe
 
 @dataclass(frozen=True, slots=True)
 class Candidacy:
-    """`version` from the bar `as_of` on: in the shadow, or compared at `share` with `against`."""
+    """Request to roll out `version` from the bar `as_of` on.
+
+    The version starts in shadow, or, with kind `ab`, answers `share` of the sleeves beside `against`.
+    """
 
     version: str
     as_of: datetime
@@ -24,13 +27,13 @@ class Candidacy:
     share: float
     against: str | None
 
-    def opening(
+    def opening_document(
         self, before: RolloutDocument, card: Callable[[str], Card]
     ) -> tuple[RolloutDocument, Transition]:
-        """The document that starts the rollout over `before`, and its transition.
+        """Build the document that starts the rollout after `before`, and its transition.
 
-        Raises `InputError` for a version that its gate refused and no override lets in, for one that is
-        the champion, and for a share that is none; `RolloutConflictError` while a rollout is under way.
+        Raises `InputError` for a version that its gate refused and that has no override, for the champion
+        itself, and for a share outside (0, 1); `RolloutConflictError` while a rollout is under way.
         """
         if before.state is not RolloutState.STEADY:
             raise RolloutConflictError(
@@ -76,7 +79,7 @@ class Candidacy:
 def coronation(
     model: str, version: str, override: Override | None, by: str
 ) -> tuple[RolloutDocument, Transition]:
-    """The document that makes `version` the first champion of `model`, and its transition."""
+    """Build the document that makes `version` the first champion of `model`, and its transition."""
     document = RolloutDocument(model=model, champion=version)
     reason = "the first champion: the baseline that every challenger has to beat"
     if override:
@@ -87,7 +90,7 @@ def coronation(
 
 
 def require_passed(version: str, card: Card, override: Override | None, verb: str) -> None:
-    """Raise `InputError` where the gate refused the version of `card` and no override lets it in."""
+    """Raise `InputError` where the gate refused the version of `card` and there is no override."""
     if not card.passed and override is None:
         reasons = "; ".join(card.gate.get("reasons", ()))
         raise InputError(

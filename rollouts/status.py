@@ -1,4 +1,4 @@
-"""Where a rollout stands, as a record that another thread may read while the controller goes on."""
+"""Status of a rollout as an immutable record, safe to read from another thread."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ TESTS = ("against", "favour", "not_worse")
 
 @dataclass(frozen=True, slots=True)
 class Odds:
-    """One test of one layer: the `bars` on which it has bet, its e-value, and the one at which it decides.
+    """Current e-value of one test of one layer, beside the e-value at which the test decides.
 
-    Both are decimal logarithms. `test` says what it would show, of `TESTS`.
+    `log10_e` and `bound` are decimal logarithms. `bars` counts the bars on which the test has bet; `test`
+    is the direction of the test, one of `TESTS`.
     """
 
     layer: str
@@ -32,10 +33,11 @@ class Odds:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """The evidence after the bar at `as_of`. `bars_left` counts to the longest duration.
+    """Evidence of a rollout after the bar at `as_of`.
 
-    `recomputation` is the largest difference so far from the registered model's scores, `failures` the
-    challenger's answers that failed, `fault` whether a guard spoke, `shares` each layer's share of the
+    `bars_left` counts to the longest duration. `recomputation` is the largest difference so far between the
+    challenger's logged scores and the registered model's, `failures` the number of the challenger's failed
+    answers, `fault` is True once a guard has spoken against it, and `shares` holds each layer's share of the
     probability of a false rollback.
     """
 
@@ -56,12 +58,15 @@ class Evidence:
     odds: tuple[Odds, ...]
 
     @classmethod
-    def of(cls, document: RolloutDocument, inquiry: Inquiry) -> Evidence | None:
-        """The evidence in `inquiry`, of which `document` says the stage; None before the first bar."""
-        ledger, policy, last = inquiry.ledger, inquiry.policy, inquiry.ledger.last
+    def of(cls, document: RolloutDocument, run: Inquiry) -> Evidence | None:
+        """Summarize the evidence in `run` at the stage of `document`.
+
+        Returns None before the first bar.
+        """
+        ledger, policy, last = run.ledger, run.policy, run.ledger.last
         if last is None:
             return None
-        stage = inquiry.stage(document)
+        stage = run.stage(document)
         return cls(
             rollout=rollout_key(document),
             kind=document.kind,
@@ -83,7 +88,7 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """The rollout document, when it was read, and the evidence on the rollout that it tells of."""
+    """Rollout document, the time at which it was read, and the evidence on its rollout."""
 
     document: RolloutDocument
     read_at: datetime
@@ -91,7 +96,7 @@ class Standing:
 
 
 def rollout_key(document: RolloutDocument) -> str:
-    """Which rollout a document tells of: the same through all its stages."""
+    """Return the key of the document's rollout, which stays the same through all stages."""
     return f"{document.challenger}@{document.started}"
 
 

@@ -1,4 +1,4 @@
-"""A transition of a rollout: what changed, on which evidence. It is journaled, and never changed."""
+"""Transitions of a rollout: one journaled, immutable record for each change and its evidence."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ TRANSITION = "rollout.transition"
 
 
 class Outcome(StrEnum):
-    """How a rollout ended."""
+    """Outcomes of a finished rollout."""
 
     PROMOTED = "promoted"
     ROLLED_BACK = "rolled_back"
@@ -24,7 +24,49 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Transition:
-    """One step of a rollout. `outcome` is None while it goes on; `as_of` is the bar that it followed."""
+    """One step of a rollout, as it is journaled.
+
+    Parameters
+    ----------
+    model, version, champion : str
+        Model, challenger, and the champion after the step.
+    kind : RolloutKind
+        Kind of the rollout.
+    state : RolloutState
+        State after the step.
+    weight : float
+        Share of the sleeves that the challenger answers after the step, in [0, 1].
+    generation : int
+        Generation of the rollout document after the step.
+    as_of : str
+        Close of the bar that led to the step, as ISO text; empty for a first champion.
+    bars : int
+        Bars since the rollout started.
+    reason : str
+        Reason in words.
+    layer : str
+        Layer of evidence that decided; empty if none did.
+    outcome : Outcome, optional
+        None while the rollout goes on.
+    by : str
+        `controller`, or the operator's name.
+    cause : str, optional
+        Cause id of the retrain request behind the challenger.
+    evidence : dict
+        Figures behind the step.
+    override : dict, optional
+        Override of the gate's verdict.
+
+    Examples
+    --------
+    >>> from alphaloop.rollout_document import RolloutKind, RolloutState
+    >>> step = Transition(
+    ...     "equities", "7", "3", RolloutKind.REAL, RolloutState.SHADOW, weight=0.0, generation=4,
+    ...     as_of="2020-03-16T20:00:00+00:00", bars=0, reason="shadow", evidence={"live_ic": float("nan")},
+    ... )
+    >>> step.body()["evidence"]
+    {'live_ic': None}
+    """
 
     model: str
     version: str
@@ -44,7 +86,7 @@ class Transition:
     override: dict[str, Any] | None = None
 
     def body(self) -> dict[str, Any]:
-        """The record to journal; figures that are no numbers (yet), and infinite ones, are null."""
+        """Return the record to journal, with null for NaN and infinite figures."""
         body = asdict(self)
         body["evidence"] = {
             name: None if isinstance(value, float) and not math.isfinite(value) else value
@@ -65,7 +107,7 @@ def describe(
     by: str = "controller",
     evidence: dict[str, Any] | None = None,
 ) -> Transition:
-    """The transition to `document`, of the rollout that `challenger` (the document before it) ran."""
+    """Build the transition to `document` from `challenger`, the rollout's document before it."""
     override = challenger.override
     return Transition(
         model=document.model,

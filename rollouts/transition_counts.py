@@ -1,4 +1,4 @@
-"""How often each transition was taken, counted from the journal, so that a restart forgets none."""
+"""Counts of rollout transitions, read from the journal so that a restart loses none."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from rollouts.transition import CONTROL_STREAM, TRANSITION, Outcome
 
 LAYERS = ("recomputation", "guard", *RolloutPolicy.SHARES)
 NONE, OTHER = "none", "other"
-"""What there was not, and what a later release may have journaled."""
+"""Label values for "none" and for values written by a newer release."""
 CONTROLLER, OPERATOR = "controller", "operator"
 
 
 class Step(NamedTuple):
-    """A kind of transition: between two states, by whose verdict, with what outcome, by whose hand."""
+    """Kind of a transition: its two states, the layer behind it, its outcome and its author."""
 
     before: str
     after: str
@@ -32,14 +32,17 @@ class Step(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """The transitions of one model so far, and the newest one's record; None where there is none."""
+    """Transitions of one model so far, with the newest one's record (None before the first)."""
 
     steps: dict[Step, int]
     newest: Record | None
 
 
 class TransitionCounter:
-    """Counts the transitions of one model; reads only what was journaled since it last did."""
+    """Incremental counter of one model's transitions.
+
+    Reads only records that are new since the last call.
+    """
 
     def __init__(self, model: str, journal: Journal) -> None:
         self._model, self._journal = model, journal
@@ -49,7 +52,7 @@ class TransitionCounter:
         self._reading = threading.Lock()
 
     def tally(self) -> Tally:
-        """All transitions up to now; raises `DamagedStoreError` for a journal that cannot be read."""
+        """Count all transitions up to now; raises `DamagedStoreError` for an unreadable journal."""
         with self._reading:
             for record in self._journal.records(CONTROL_STREAM, TRANSITION, after=self._read):
                 self._read = record.seq

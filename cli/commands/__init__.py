@@ -1,5 +1,5 @@
-"""The commands, one file a verb: options and help, a few lines that call a room, and the answer shown.
+"""Commands, one file a verb: options and help, a few lines that call a package, and the output.
 
-Typer is all that is imported at the top of these files: everything else loads inside the functions,
-so that `--help` answers at once.
+Only Typer is imported at the top of these files; everything else is imported inside the functions, so that
+`--help` answers at once.
 """

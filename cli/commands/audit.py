@@ -1,4 +1,4 @@
-"""`alphaloop audit`: is the journal whole, does an order follow from what was known, and who told it?"""
+"""`alphaloop audit`: verify the journal, adopt unanchored records, replay an order, name its providers."""
 
 from __future__ import annotations
 
@@ -47,16 +47,16 @@ def verify(json: AsJson = False) -> None:
 
     output.answer(chains, json, show)
     if broken:
-        found = "was altered" if broken[0].opened else "could not be verified"
-        found = "holds what no anchor vouches for" if broken[0].unanchored else found
-        output.complain(f"alphaloop: the journal at {chosen.paths.journal} {found}: {broken[0].problem}")
+        fault = "was altered" if broken[0].opened else "could not be verified"
+        fault = "holds what no anchor vouches for" if broken[0].unanchored else fault
+        output.complain(f"alphaloop: the journal at {chosen.paths.journal} {fault}: {broken[0].problem}")
         raise typer.Exit(1)
 
 
 @app.command()
 def adopt(
     by: Annotated[str, typer.Option(help="Who vouches for the records.")],
-    reason: Annotated[str, typer.Option(help="Why they are believed, although no anchor names them.")],
+    reason: Annotated[str, typer.Option(help="Why they are trusted, although no anchor names them.")],
     json: AsJson = False,
 ) -> None:
     """Vouch for records that no anchor names, after you looked at them; journals who did and why."""
@@ -94,7 +94,7 @@ def replay(order_id: OrderId, json: AsJson = False) -> None:
 
 @app.command()
 def providers(order_id: OrderId, json: AsJson = False) -> None:
-    """Whose bars an order was decided on, and whose bars its features were made of."""
+    """Show the data providers behind an order: of the bars it was decided on, and of its features."""
     from alphaloop.settings import settings
     from cli import formatting, output
     from loop import provenance

@@ -1,4 +1,4 @@
-"""`alphaloop backtest`: a registered version through the trading engine, on bars it was not trained on."""
+"""`alphaloop backtest`: trade a registered version on bars on which it was not trained."""
 
 from __future__ import annotations
 
@@ -37,20 +37,20 @@ def backtest(
     chosen = settings.load()
     registry = workspace.open_registry(chosen)
     document = registry.rollout(model) if model in registry.models() else None
-    wanted = version or (document.champion if document else registry.versions(model)[-1])
-    card = registry.card(model, wanted)
+    chosen_version = version or (document.champion if document else registry.versions(model)[-1])
+    card = registry.card(model, chosen_version)
     calendar = workspace.source_of(chosen).calendar
     until = moment(to, "--to", calendar, end_of_day=True) if to else None
     bars = workspace.source_bars(chosen, until)
-    first = _first_bar(bars, card, wanted, from_)
+    first = _first_bar(bars, card, chosen_version, from_)
     said = notices.notices(chosen, workspace.source_of(chosen), len(bars.symbols))
     for line in said:
         output.complain(line)
-    scores = _scores(chosen, model, wanted, bars, first)
+    scores = _scores(chosen, model, chosen_version, bars, first)
     intraday = formatting.are_intraday(bars.timestamps)
     result: dict[str, Any] = {
         "model": model,
-        "version": wanted,
+        "version": chosen_version,
         "family": card.family,
         "first": formatting.moment(str(bars.timestamps[first]), intraday=intraday),
         "last": formatting.moment(str(bars.timestamps[-1]), intraday=intraday),
@@ -86,7 +86,7 @@ def _show(result: dict[str, Any]) -> None:
 
 
 def _first_unseen(bars: BarPanel, card: Card) -> int:
-    """The index of the first bar after the last label that the version was trained on."""
+    """Return the index of the first bar after the last label in the version's training."""
     from datetime import datetime
 
     from models.labels import first_unseen_bar
@@ -95,7 +95,7 @@ def _first_unseen(bars: BarPanel, card: Card) -> int:
 
 
 def _first_bar(bars: BarPanel, card: Card, version: str, first_day: str) -> int:
-    """The index of the first bar to trade; `InputError` where that leaves nothing."""
+    """Return the index of the first bar to trade; raises `InputError` where no bars are left."""
     import numpy as np
 
     from alphaloop.bars import to_datetime64
@@ -122,7 +122,7 @@ def _first_bar(bars: BarPanel, card: Card, version: str, first_day: str) -> int:
 
 
 def _scores(settings: Settings, model: str, version: str, bars: BarPanel, first: int) -> Any:
-    """Scores float64 `[timestamps, symbols]` of the registered file, from bar `first` on; NaN before."""
+    """Compute the version's scores, float64 `[timestamps, symbols]`, from bar `first` on; NaN before."""
     import numpy as np
 
     from cli import formatting, output

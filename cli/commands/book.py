@@ -1,4 +1,4 @@
-"""`alphaloop book`: what the journal's book holds, and how it is carried over to other symbols or sleeves."""
+"""`alphaloop book`: show the journal's book, and carry it over to other symbols or sleeves."""
 
 from __future__ import annotations
 
@@ -28,28 +28,28 @@ def register(parent: typer.Typer) -> None:
 
 @app.command()
 def show(json: AsJson = False) -> None:
-    """Show what the book holds after the last decision, with its open orders."""
+    """Show the book after its last decision: equity, cash, positions and open orders."""
     from alphaloop.settings import settings
     from cli import output
 
     with _journal(settings.load()) as journal:
-        told = _facts(_recovered(journal))
-    held = told["positions"]
+        facts = _facts(_recovered(journal))
+    held = facts["positions"]
 
-    def tell() -> None:
-        output.facts([(name, _shown(value)) for name, value in told.items() if name != "positions"])
+    def show_facts() -> None:
+        output.facts([(name, _shown(value)) for name, value in facts.items() if name != "positions"])
         output.table(("symbol", "quantity"), [[one, held[one]] for one in held], numbers=("quantity",))
 
-    output.answer(told, json, tell)
+    output.answer(facts, json, show_facts)
 
 
 @app.command()
 def carry(reason: Reason, by: By = "", json: AsJson = False) -> None:
     """Carry the book over to the symbols of the newest snapshot and to trading.sleeves, once, journaled.
 
-    Open orders are dropped. What is held of symbols that are left out is sold at its last price and the usual
-    cost (a broker with an account of its own is told by hand). With another number of sleeves the book is
-    shared out anew in equal parts. A symbol that is only added needs none of this: `trade` goes on.
+    Open orders are dropped. Positions in symbols that are left out are sold at their last prices and usual
+    cost (at a broker with an account of its own, sell them by hand). With another number of sleeves the book
+    is divided anew in equal parts. A new symbol alone needs no carry: `trade` goes on.
     """
     from alphaloop.costs import CostModel
     from alphaloop.rollout_document import sleeve_names
@@ -61,22 +61,27 @@ def carry(reason: Reason, by: By = "", json: AsJson = False) -> None:
     _, bars = workspace.latest_bars(chosen)
     with _journal(chosen) as journal:
         costs, sleeves = CostModel.from_settings(chosen.trading), sleeve_names(chosen.trading.sleeves)
-        found = carried(_recovered(journal, bars), bars.symbols, sleeves, costs)
+        carry_over = carried(_recovered(journal, bars), bars.symbols, sleeves, costs)
         with journal.writer(STREAM) as writer:
-            writer.append(CARRIED, found.to_body(by or operator(), reason))
-    told = _facts(found.state) | {"sales": found.sales, "dropped_orders": found.dropped_orders}
+            writer.append(CARRIED, carry_over.to_body(by or operator(), reason))
+    facts = _facts(carry_over.state) | {
+        "sales": carry_over.sales,
+        "dropped_orders": carry_over.dropped_orders,
+    }
 
-    def tell() -> None:
+    def show_facts() -> None:
         output.facts(
-            [(name, _shown(told[name])) for name in ("as_of", "sleeves", "symbols", "equity", "cash")]
+            [(name, _shown(facts[name])) for name in ("as_of", "sleeves", "symbols", "equity", "cash")]
         )
-        rows = [[one.symbol, f"{one.quantity:f}", f"{one.price:f}", f"{one.cost:f}"] for one in found.sales]
+        rows = [
+            [one.symbol, f"{one.quantity:f}", f"{one.price:f}", f"{one.cost:f}"] for one in carry_over.sales
+        ]
         if rows:
             heads = ("sold", "quantity", "price", "cost")
             output.table(heads, rows, numbers=heads[1:])
-        output.say(f"{len(found.dropped_orders)} open orders were dropped")
+        output.say(f"{len(carry_over.dropped_orders)} open orders were dropped")
 
-    output.answer(told, json, tell)
+    output.answer(facts, json, show_facts)
 
 
 def _journal(settings: Settings) -> Journal:
@@ -94,14 +99,14 @@ def _recovered(journal: Journal, past: BarPanel | None = None) -> BookState:
     from alphaloop.errors import MissingStateError
     from trading.recovery import recover
 
-    found = recover(journal.records(STREAM), past)
-    if found is None:
+    state = recover(journal.records(STREAM), past)
+    if state is None:
         raise MissingStateError("the journal holds no decision and so no book; `alphaloop trade` begins one")
-    return found
+    return state
 
 
 def _shown(value: Any) -> str:
-    """A fact for people: money to the cent, a moment to the minute."""
+    """Format a fact for people: money to the cent, times to the minute."""
     from cli import formatting
 
     if isinstance(value, datetime):

@@ -1,4 +1,4 @@
-"""`alphaloop data`: which market data there is, what it holds, and whether it can be believed."""
+"""`alphaloop data`: list sources of market data, show their bars, check them, stream and prune them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ PolicyOption = Annotated[
     str,
     typer.Option(
         "--policy",
-        help="What follows from a rule's findings, as unique=repair,outlier=quarantine; one of reject, "
+        help="Consequence of a rule's findings, as unique=repair,outlier=quarantine; one of reject, "
         "quarantine, repair and report. By default that of data.quality, else errors reject and warnings "
         "are reported.",
     ),
@@ -43,11 +43,11 @@ def list_sources(json: AsJson = False) -> None:
     from cli import output
     from marketdata.sources import registry
 
-    found = [_described(registry.find(name)) for name in registry.names()]
-    found += [_family(prefix, family) for prefix, family in sorted(registry.families().items())]
+    sources = [_described(registry.find(name)) for name in registry.names()]
+    sources += [_family(prefix, family) for prefix, family in sorted(registry.families().items())]
     heads = ("source", "symbols", "calendar", "prices", "description")
-    rows = [[str(one[head]) for head in heads] for one in found]
-    output.answer(found, json, lambda: output.table(heads, rows, numbers=("symbols",)))
+    rows = [[str(one[head]) for head in heads] for one in sources]
+    output.answer(sources, json, lambda: output.table(heads, rows, numbers=("symbols",)))
 
 
 @app.command()
@@ -59,7 +59,7 @@ def show(
     to: To = "",
     json: AsJson = False,
 ) -> None:
-    """Show what a source holds: bars, first and last day, and prices, symbol by symbol."""
+    """Show the bars of a source by symbol: their number, first and last day, and prices."""
     from cli import output
 
     chosen, table = _history(source, file, symbols, from_, to)
@@ -79,17 +79,17 @@ def check(
     to: To = "",
     policy: PolicyOption = "",
     live: Annotated[
-        bool, typer.Option("--live", help="Also hold the last bars against this machine's clock.")
+        bool, typer.Option("--live", help="Also compare the last bars with this machine's clock.")
     ] = False,
     json: AsJson = False,
 ) -> None:
-    """Check bars by every rule, and show what follows from each finding.
+    """Check bars by every rule, and show the consequence of each finding.
 
     Rules: schema, order, duplicates, prices, missing values, calendar and gaps, stuck prices, outliers,
     unrecorded splits, zero volume, disputed bars; with --live stale feeds and bars from the future.
-    Policies and thresholds are those of the settings (data.quality, data.thresholds), with --policy before
-    them. More than a hundred findings are summed up by rule and day; --json has all. Exits with 2 where a
-    finding rejects the bars, as it would when they are stored.
+    Policies and thresholds are those of the settings (data.quality, data.thresholds), overridden by --policy.
+    More than a hundred findings are summed up by rule and day; --json has all. Exits with 2 where a finding
+    rejects the bars, as it would when they are stored.
     """
     from alphaloop.clock import SystemClock
     from alphaloop.errors import DataError
@@ -117,16 +117,20 @@ app.command()(data_stream.stream)
 @app.command()
 def prune(
     keep_days: Annotated[
-        float | None, typer.Option(help="Keep snapshots stored within so many days.")
+        float | None, typer.Option(help="Keep snapshots stored within this number of days.")
     ] = None,
-    keep_last: Annotated[int | None, typer.Option(help="Keep so many of each source, the newest.")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be removed.")] = False,
+    keep_last: Annotated[
+        int | None, typer.Option(help="Keep this number of each source's newest snapshots.")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Count what would be removed; remove nothing.")
+    ] = False,
     json: AsJson = False,
 ) -> None:
     """Remove old snapshots.
 
-    Each source's newest stay, and so does what a model version or the journal names, with all that it
-    was built on.
+    The newest snapshots of each source stay, and so does every snapshot that a model version or the journal
+    names, with the snapshots it was built on.
     """
     from alphaloop.clock import SystemClock
     from alphaloop.settings import settings
@@ -150,7 +154,7 @@ def prune(
 
 
 def _history(source: str, file: Path | None, symbols: str, first: str, last: str) -> tuple[Source, Any]:
-    """The source or file that was asked for, and its bars."""
+    """Read the bars of the named source or file; returns both."""
     from alphaloop.errors import InputError
     from alphaloop.settings import settings
     from loop.workspace import source_of
@@ -170,15 +174,15 @@ def _history(source: str, file: Path | None, symbols: str, first: str, last: str
         raise InputError(f"'{source}' is a folder; write folder:{source}")
     else:
         chosen = registry.find(source) if source else source_of(settings.load())
-    wanted, start = named_symbols(symbols, chosen), None
+    chosen_symbols, start = named_symbols(symbols, chosen), None
     if not source and file is None:
-        # What `features build` stores.
-        wanted, start = wanted or settings.load().data.symbols, chosen_start(settings.load())
+        # The same symbols and first day as in `features build`.
+        chosen_symbols, start = chosen_symbols or settings.load().data.symbols, chosen_start(settings.load())
     start = moment(first, "--from", chosen.calendar) if first else start
     end = moment(last, "--to", chosen.calendar, end_of_day=True) if last else None
     if first and start and end and start > end:
         raise InputError(f"--from '{first}' is after --to '{last}'; exchange them")
-    return chosen, chosen.history(require_symbols(chosen, wanted), start, end)
+    return chosen, chosen.history(require_symbols(chosen, chosen_symbols), start, end)
 
 
 def _described(source: Source) -> dict[str, Any]:
@@ -192,7 +196,7 @@ def _described(source: Source) -> dict[str, Any]:
 
 
 def _family(prefix: str, family: SourceFamily) -> dict[str, Any]:
-    """A family of sources as a row; what differs from member to member is left open."""
+    """Describe a family of sources as a row; empty where members differ."""
     return {
         "source": f"{prefix}:…",
         "symbols": "any",
@@ -220,7 +224,7 @@ def _summary(symbol: str, table: Any, calendar: str) -> dict[str, Any]:
 
 
 def _rounded(price: float | None) -> float | None:
-    """`price` to four decimals, and below 1 to six significant digits, so that a tiny one is not 0."""
+    """Round to four decimals, and below 1 to six significant digits, so that a tiny price is not 0."""
     if price is None:
         return None
     return round(price, 4) if abs(price) >= 1 else float(f"{price:.6g}")

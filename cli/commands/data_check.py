@@ -1,4 +1,4 @@
-"""Parts of `alphaloop data check`: the rules that count, what follows from findings, how they are shown."""
+"""Parts of `alphaloop data check`: quality rules, consequences of findings, and their display."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ if TYPE_CHECKING:
     from marketdata.quality.cleaning import Policies
     from marketdata.source import Source
 
-# More findings than this are summed up.
+# Above this number, findings are summarized.
 MAX_SHOWN = 100
-# How much of a date the summary goes by: the day, or the month or year where there are too many days.
+# Lengths of the part of a date by which the summary groups: the day, else the month, else the year.
 SPANS = (10, 7, 4)
 
 
 def rules(given: str) -> tuple[Policies, Thresholds]:
-    """The policies and thresholds of the settings, with the policies of `unique=repair,…` before them.
+    """Return the settings' policies and thresholds, overridden by policies such as `unique=repair,…`.
 
-    Raises `InputError` for what is none.
+    Raises `InputError` for a malformed or unknown policy.
     """
     from alphaloop.errors import InputError
     from alphaloop.settings import settings
@@ -46,9 +46,9 @@ def rules(given: str) -> tuple[Policies, Thresholds]:
 def consequences(
     source: Source, table: Any, policies: Policies, thresholds: Thresholds, now: datetime | None
 ) -> tuple[dict[str, Any], str]:
-    """What the policies make of the bars, and why they are refused; empty if they are not.
+    """Apply the policies to the bars, as when the bars of `source` are stored.
 
-    It is what happens to the bars of `source` when they are stored.
+    Returns the findings and their consequences, and the reason of a refusal (else empty).
     """
     from alphaloop.errors import DataError
     from marketdata.quality import checks
@@ -91,9 +91,10 @@ def show(findings: Sequence[dict[str, Any]]) -> None:
 
 
 def summary(findings: Sequence[dict[str, Any]]) -> tuple[tuple[str, ...], list[list[str]]]:
-    """The findings by rule, severity, policy and day, month or year, so that there are few rows.
+    """Group the findings by rule, severity, policy and period; returns heads and rows of a table.
 
-    Each row has its first finding as an example.
+    The period is a day, month or year, whichever gives at most a hundred rows. Each row has its first finding
+    as an example.
     """
     groups: dict[tuple[str, ...], list[dict[str, Any]]] = {}
     for span in SPANS:
@@ -119,7 +120,7 @@ def summary(findings: Sequence[dict[str, Any]]) -> tuple[tuple[str, ...], list[l
 
 
 def outcome(payload: dict[str, Any]) -> str:
-    """How many errors and warnings there are, and what became of the rows."""
+    """Summarize the numbers of errors, warnings, repairs and rows in one sentence."""
     if not payload["findings"]:
         return "nothing wrong"
     severities = [finding["severity"] for finding in payload["findings"]]

@@ -1,4 +1,4 @@
-"""`alphaloop data stream`: bars as they close, from one source or several, or from the past as if live."""
+"""`alphaloop data stream`: print bars as they close, live or replayed, from one or several sources."""
 
 from __future__ import annotations
 
@@ -15,13 +15,15 @@ if TYPE_CHECKING:
     from alphaloop.settings.settings import Settings
     from marketdata.source import LiveSource
 
-Providers = Annotated[
-    str, typer.Option(help="Sources in the order in which they are believed; data.providers by default.")
-]
+Providers = Annotated[str, typer.Option(help="Sources in order of preference; data.providers by default.")]
 Frequency = Annotated[str, typer.Option(help="The length of a bar: 1m, 5m, 15m, 1h, 4h, 1d or 1w.")]
 Replay = Annotated[str, typer.Option(help="Days to replay as if they were live, as 2019-01-02:2019-03-29.")]
-Speed = Annotated[float, typer.Option(min=0, help="How many times as fast a replay runs; 0 is at once.")]
-Bars = Annotated[int, typer.Option(min=0, help="End after so many timestamps; 0 goes on until Ctrl-C.")]
+Speed = Annotated[
+    float, typer.Option(min=0, help="Speed of a replay as a multiple of real time; 0 is at once.")
+]
+Bars = Annotated[
+    int, typer.Option(min=0, help="End after this number of timestamps; 0 goes on until Ctrl-C.")
+]
 
 
 def stream(
@@ -33,9 +35,9 @@ def stream(
     bars: Bars = 0,
     json: AsJson = False,
 ) -> None:
-    """Print bars as they close, with who told of each and what is disputed.
+    """Print bars as they close, with the provider of each and the disputed ones marked.
 
-    Several providers are one feed: the first that is well is believed, and a switch takes one bar at most.
+    Several providers form one feed: the first healthy one is used, and a switch takes one bar at most.
     """
     from alphaloop.settings import settings
     from cli import output
@@ -50,15 +52,15 @@ def stream(
     source, clock = (
         _replayed(chosen, replay, providers, speed, frequency) if replay else _live(chosen, frequency)
     )
-    wanted = named_symbols(symbols, source) or chosen.data.symbols or require_symbols(source, ())
-    told = 0
+    chosen_symbols = named_symbols(symbols, source) or chosen.data.symbols or require_symbols(source, ())
+    printed = 0
     try:
-        with LiveSlices(Assembler(source, wanted, frequency, clock=clock)) as slices:
+        with LiveSlices(Assembler(source, chosen_symbols, frequency, clock=clock)) as slices:
             for bar in slices:
                 for row in _rows(bar):
                     output.answer(row, json, lambda row=row: output.say(_line(row)))  # type: ignore[misc]
-                told += 1
-                if bars and told >= bars:
+                printed += 1
+                if bars and printed >= bars:
                     break
     finally:
         # Ctrl-C is how a stream usually ends.
@@ -102,23 +104,23 @@ def _replayed(
 
 
 def _rows(bars: Slice) -> list[dict[str, Any]]:
-    """One row a symbol that has a bar."""
-    found = []
-    for place, symbol in enumerate(bars.symbols):
-        if math.isfinite(bars.close[place]):
+    """Build one row for each symbol that has a bar."""
+    rows = []
+    for index, symbol in enumerate(bars.symbols):
+        if math.isfinite(bars.close[index]):
             prices = {
-                name: float(getattr(bars, name)[place]) for name in ("open", "high", "low", "close", "volume")
+                name: float(getattr(bars, name)[index]) for name in ("open", "high", "low", "close", "volume")
             }
-            found.append(
+            rows.append(
                 {
                     "timestamp": bars.timestamp,
                     "symbol": symbol,
                     **prices,
-                    "provider": bars.providers[place] if bars.providers else "",
+                    "provider": bars.providers[index] if bars.providers else "",
                     "disputed": symbol in bars.disputed,
                 }
             )
-    return found
+    return rows
 
 
 def _line(row: dict[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""`alphaloop demo`: the whole loop as one story."""
+"""`alphaloop demo`: the whole loop on real market data."""
 
 from __future__ import annotations
 

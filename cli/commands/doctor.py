@@ -1,4 +1,4 @@
-"""`alphaloop doctor`: what is here, what is missing, and the line that mends it."""
+"""`alphaloop doctor`: report what is installed or missing, with the command that fixes it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def register(app: typer.Typer) -> None:
 
 
 def doctor(json: AsJson = False) -> None:
-    """Say what is installed and what is missing, with the line that mends it."""
+    """Report what is installed and what is missing, with the command that fixes it."""
     from alphaloop.settings import settings
     from cli import doctor, output
 

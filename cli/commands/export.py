@@ -1,4 +1,4 @@
-"""`alphaloop export`: one model version as something that another server runs."""
+"""`alphaloop export`: write model versions for other servers, as a Bento or for Triton."""
 
 from __future__ import annotations
 

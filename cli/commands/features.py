@@ -1,4 +1,4 @@
-"""`alphaloop features`: the catalogue, the offline store, the online store, and that they agree."""
+"""`alphaloop features`: list definitions, fill the offline and online stores, check their parity."""
 
 from __future__ import annotations
 
@@ -12,12 +12,14 @@ from cli.commands.options import AsJson, moment
 
 app = typer.Typer(help="Features: definitions, offline and online store, parity.", no_args_is_help=True)
 
-Until = Annotated[str, typer.Option(help="Last day to know of; later bars can be traded with --replay.")]
+Until = Annotated[str, typer.Option(help="Last day to read; later bars can be traded with --replay.")]
 InUse = Annotated[bool, typer.Option("--in-use", help="Only the set of the settings.")]
 Word = Annotated[str, typer.Argument(help="Only indicators with this in name, group or description.")]
-Whole = Annotated[bool, typer.Option("--catalogue", help="All of the catalogue that these bars allow.")]
+Whole = Annotated[
+    bool, typer.Option("--catalogue", help="Use every feature of the catalogue that these bars allow.")
+]
 Folder = Annotated[Path | None, typer.Option(help="Where to write it; by default beside the store.")]
-Bars = Annotated[int, typer.Option(min=1, help="How many of the last bars to compare.")]
+Bars = Annotated[int, typer.Option(min=1, help="Number of last bars to compare.")]
 
 
 def register(parent: typer.Typer) -> None:
@@ -28,24 +30,24 @@ def register(parent: typer.Typer) -> None:
 
 @app.command("list")
 def list_features(word: Word = "", in_use: InUse = False, json: AsJson = False) -> None:
-    """List every feature by name: inputs, parameters, outputs, lookback, and how exactly it streams."""
+    """List every feature by name: inputs, parameters, outputs, lookback and exactness of its stream."""
     from alphaloop.settings import settings
     from cli import output
     from cli.commands import features_view
     from features.feature_set import feature_set_of
 
     chosen = feature_set_of(settings.load())
-    found = [features_view.feature(one) for one in chosen.features]
+    rows = [features_view.feature(one) for one in chosen.features]
     catalogue = [] if in_use else features_view.catalogue(word)
 
     def show() -> None:
         features_view.show_catalogue(catalogue, described=bool(word))
         if word:
             return
-        features_view.show_set(found)
-        output.say(f"{len(found)} features in use, set {chosen.hash}")
+        features_view.show_set(rows)
+        output.say(f"{len(rows)} features in use, set {chosen.hash}")
 
-    listed = {"set_hash": chosen.hash, "features": found, "catalogue": catalogue}
+    listed = {"set_hash": chosen.hash, "features": rows, "catalogue": catalogue}
     output.answer(listed, json, show)
 
 
@@ -88,9 +90,10 @@ def build(until: Until = "", json: AsJson = False) -> None:
 
 @app.command()
 def materialize(json: AsJson = False) -> None:
-    """Write the windows of the newest bar to the online store, from where predictions are served.
+    """Write the windows of the newest bar to the online store, which serves predictions.
 
-    Those of the settings' feature set, and of each other set that a version in a rollout was trained on.
+    Windows are written for the settings' feature set and for every set on which a version in a rollout was
+    trained.
     """
     from alphaloop.clock import SystemClock
     from alphaloop.settings import settings
@@ -132,7 +135,7 @@ def materialize(json: AsJson = False) -> None:
 
 @app.command()
 def repo(folder: Folder = None, json: AsJson = False) -> None:
-    """Write a folder on which Feast's own command works: feast -c FOLDER apply, or ui."""
+    """Write a folder for Feast's own command line: feast -c FOLDER apply, or ui."""
     from alphaloop.settings import settings
     from cli import output
     from features.store.feast import folder as repository
@@ -143,7 +146,7 @@ def repo(folder: Folder = None, json: AsJson = False) -> None:
 
 @app.command()
 def parity(bars: Bars = 60, all_of_them: Whole = False, json: AsJson = False) -> None:
-    """Compare backfill, stream and online store over the last bars; exit 1 if any feature breaks its word."""
+    """Compare backfill, stream and online store over the last bars; exit 1 if a feature differs too much."""
     import tempfile
 
     from alphaloop.settings import settings

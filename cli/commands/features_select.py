@@ -1,4 +1,4 @@
-"""`alphaloop features select`: generate candidates and choose among them, on the past before a date."""
+"""`alphaloop features select`: generate candidate features and select among them on past bars."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ if TYPE_CHECKING:
     from features.selection.selection import Selected
 
 Until = Annotated[
-    str, typer.Option(help="Last day that the choice may know of; by default four fifths into the bars.")
+    str, typer.Option(help="Last day of the bars to select on; by default four fifths into the bars.")
 ]
-Count = Annotated[int, typer.Option(help="The most features to choose.")]
+Count = Annotated[int, typer.Option(help="Maximum number of features.")]
 Horizon = Annotated[
     int, typer.Option(help="Bars from the fill to the end of the label; as in training by default.")
 ]
 Methods = Annotated[str, typer.Option(help="Methods, separated by commas; all by default.")]
-Seed = Annotated[int, typer.Option(help="Draws the candidates and all else that is drawn.")]
-Candidates = Annotated[int, typer.Option(help="How many candidates: those in use, then generated ones.")]
+Seed = Annotated[int, typer.Option(help="Seed of all random draws.")]
+Candidates = Annotated[int, typer.Option(help="Number of candidates: those in use, then generated ones.")]
 Output = Annotated[Path, typer.Option("--output", "-o", help="Folder for settings, table and report.")]
 
 
@@ -82,7 +82,7 @@ def _split(until: str, bars: BarPanel) -> datetime:
 
     if until:
         end = moment(until, "--until", bars.calendar, end_of_day=True)
-        # The last bar of that day, where there is one.
+        # The last bar up to the end of that day, where there is one.
         known = bars.between(end=end)
         return to_datetime(known.timestamps[-1]) if len(known) else end
     return to_datetime(bars.timestamps[int(len(bars) * 0.8)])

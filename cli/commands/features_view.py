@@ -1,4 +1,4 @@
-"""What `alphaloop features list` says of indicators and features."""
+"""Rows and tables of `alphaloop features list`."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ if TYPE_CHECKING:
 
 EXACT, CLOSE = "bit-identical", "within 1e-9"
 UNSETTLED = "never"
-"""Shown for a feature that depends on where history begins, however long it is."""
+"""Warm-up shown for a feature that depends on the start of its history, however long that is."""
 
 
 def feature(one: Feature) -> dict[str, Any]:
-    """One column of a feature set."""
+    """Describe one feature of a feature set."""
     return {
         "name": one.name,
         "formula": one.formula,
@@ -29,32 +29,32 @@ def feature(one: Feature) -> dict[str, Any]:
 
 
 def catalogue(word: str = "") -> list[dict[str, Any]]:
-    """Every indicator with its default parameters; only those that have `word` in what names them.
+    """Describe every indicator with `word` in its name, group or description, at default parameters.
 
-    `warmup` has, for each output, the bars until it no longer depends on where history begins: None where it
-    always does. Raises `InputError` where none has.
+    `warmup` gives, for each output, the bars until it no longer depends on the start of its history; None
+    where it always does. Raises `InputError` where no indicator matches.
     """
     from features import catalogue as indicators
     from features.engine.warmup import warmup
 
     rows = []
     for name in indicators.names():
-        found = indicators.find(name)
-        if word.lower() not in f"{name} {found.group} {found.description}".lower():
+        indicator = indicators.find(name)
+        if word.lower() not in f"{name} {indicator.group} {indicator.description}".lower():
             continue
         node = indicators.apply(name)
         rows.append(
             {
                 "name": name,
-                "group": found.group,
-                "inputs": list(found.inputs),
-                "parameters": dict(found.parameters),
-                "outputs": list(found.outputs),
+                "group": indicator.group,
+                "inputs": list(indicator.inputs),
+                "parameters": dict(indicator.parameters),
+                "outputs": list(indicator.outputs),
                 "lookback": node.lookback,
                 "warmup": {one: warmup(node.output(one)) for one in node.operator.outputs},
                 "stream": EXACT if node.exact else CLOSE,
-                "description": found.description,
-                "reference": found.reference,
+                "description": indicator.description,
+                "reference": indicator.reference,
             }
         )
     if not rows:
@@ -63,7 +63,7 @@ def catalogue(word: str = "") -> list[dict[str, Any]]:
 
 
 def show_catalogue(rows: Sequence[dict[str, Any]], *, described: bool = False) -> None:
-    """The indicators as a table, group by group; `described` in words instead of by their inputs."""
+    """Print the indicators as a table, group by group; `described` shows descriptions, not inputs."""
     from cli import output
 
     if not rows:
@@ -91,7 +91,7 @@ def show_catalogue(rows: Sequence[dict[str, Any]], *, described: bool = False) -
 
 
 def show_set(found: Sequence[dict[str, Any]]) -> None:
-    """The features in use as a table."""
+    """Print the features in use as a table."""
     from cli import output
 
     rows = [
@@ -110,6 +110,6 @@ def show_set(found: Sequence[dict[str, Any]]) -> None:
 
 
 def _warmup(bars: Iterable[int | None]) -> str:
-    """The longest warm-up of several outputs, in bars."""
+    """Format the longest warm-up of several outputs, in bars."""
     known = [one for one in bars if one is not None]
     return str(max(known)) if known else UNSETTLED

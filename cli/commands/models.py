@@ -1,4 +1,4 @@
-"""`alphaloop models`: what the registry holds, with the card of each version."""
+"""`alphaloop models`: list registered versions, show their cards, sign them."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def list_models(json: AsJson = False) -> None:
     from loop import workspace
 
     registry = workspace.open_registry(settings.load())
-    found = [
+    versions = [
         {"model": name, "version": version, "role": _role(registry, name, version), **card_facts(card)}
         for name in registry.models()
         for version in registry.versions(name)
@@ -50,11 +50,11 @@ def list_models(json: AsJson = False) -> None:
                 formatting.decimal(one["active_ir_net"]),
                 "passed" if one["gate"].get("passed") else "refused",
             ]
-            for one in found
+            for one in versions
         ]
         output.table(("model", "version", "family", "role", *numbers, "gate"), rows, numbers=numbers)
 
-    output.answer(found, json, show)
+    output.answer(versions, json, show)
 
 
 @app.command()
@@ -69,9 +69,13 @@ def show(model: ModelName = "", version: Version = "", json: AsJson = False) -> 
     registry = workspace.open_registry(chosen)
     name = model or chosen.serving.model
     document = registry.rollout(name)
-    wanted = version or (document.champion if document else registry.versions(name)[-1])
-    facts: dict[str, Any] = {"model": name, "version": wanted, "role": _role(registry, name, wanted)}
-    facts |= card_facts(registry.card(name, wanted))
+    chosen_version = version or (document.champion if document else registry.versions(name)[-1])
+    facts: dict[str, Any] = {
+        "model": name,
+        "version": chosen_version,
+        "role": _role(registry, name, chosen_version),
+    }
+    facts |= card_facts(registry.card(name, chosen_version))
 
     def show_card() -> None:
         output.facts(fact_lines(facts))
@@ -102,7 +106,7 @@ def sign(
     version: Annotated[str, typer.Argument(help="A version of it.")],
     key: Annotated[Path, typer.Option(help="PEM file of an Ed25519 private key.")],
 ) -> None:
-    """Sign a version, so that servers with the public key in serving.signing_key take it."""
+    """Sign a version, so that servers with the public key in serving.signing_key accept it."""
     from alphaloop.settings import settings
     from cli import output
     from loop import workspace

@@ -1,4 +1,4 @@
-"""`alphaloop monitor`: one look at drift."""
+"""`alphaloop monitor`: check the prediction log for drift once."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import typer
 
 from cli.commands.options import AsJson
 
-Once = Annotated[bool, typer.Option("--once", help="Look once and end; schedulers call this.")]
+Once = Annotated[bool, typer.Option("--once", help="Check once and end; for schedulers.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -17,7 +17,7 @@ def register(app: typer.Typer) -> None:
 
 
 def monitor(once: Once = True, json: AsJson = False) -> None:
-    """Compare what the model sees live with its training; journal alarms and retrain requests."""
+    """Compare live features with those of training; journal alarms and retrain requests."""
     from cli import formatting, output
     from loop import workspace
     from monitoring.drift_check import look_once

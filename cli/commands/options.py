@@ -1,4 +1,4 @@
-"""Options that several commands share."""
+"""Options shared by several commands, and the parsing of their values."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 from alphaloop.errors import InputError
 
-# Within these, times are counted in nanoseconds and calendars are laid out.
+# Years within which nanosecond timestamps and trading calendars work.
 FIRST_YEAR, LAST_YEAR = 1800, 2200
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
 Symbols = Annotated[
@@ -27,14 +27,15 @@ By = Annotated[str, typer.Option(help="Who; it is journaled.")]
 
 
 def names(given: str) -> tuple[str, ...]:
-    """The names in `AAPL,AMD` or `AAPL AMD`, each once."""
+    """Split `AAPL,AMD` or `AAPL AMD` into names, without repetitions."""
     return tuple(dict.fromkeys(given.replace(",", " ").split()))
 
 
 def named_symbols(given: str, source: Source) -> tuple[str, ...]:
-    """The symbols in `AAPL,BRK B`, each once: a name may hold blanks, and commas where it is quoted.
+    """Split `AAPL,BRK B` into symbols, without repetitions.
 
-    Names between blanks (`AAPL AMD`) are taken apart where the source has each, and not the whole.
+    A symbol may hold blanks, and commas where it is quoted. A part with blanks (`AAPL AMD`) is split at them
+    where the source has each word as a symbol, but not the whole. Raises `InputError` for unbalanced quotes.
     """
     try:
         parts = [part.strip() for part in next(csv.reader([given], skipinitialspace=True, strict=True), [])]
@@ -42,17 +43,17 @@ def named_symbols(given: str, source: Source) -> tuple[str, ...]:
         raise InputError(f"--symbols {given} cannot be read ({error}); write AAPL,KO") from error
     blank = any(" " in part for part in parts)
     known = set(source.symbols()) if blank else set()
-    found: list[str] = []
+    symbols: list[str] = []
     for part in filter(None, parts):
         words = part.split()
-        found += words if part not in known and known.issuperset(words) else [part]
-    return tuple(dict.fromkeys(found))
+        symbols += words if part not in known and known.issuperset(words) else [part]
+    return tuple(dict.fromkeys(symbols))
 
 
 def moment(given: str, option: str, calendar: str, *, end_of_day: bool = False) -> datetime:
-    """The first (or last) moment of a day of the calendar, or an ISO time, in UTC if it has no zone.
+    """Parse a day as its first (or last) moment in the calendar, or an ISO time (UTC without a zone).
 
-    `InputError` for anything else.
+    Raises `InputError` for any other text.
     """
     from marketdata.calendars import day_span
 
@@ -68,7 +69,7 @@ def moment(given: str, option: str, calendar: str, *, end_of_day: bool = False) 
 
 
 def operator() -> str:
-    """The name of the user at this terminal, for the journal."""
+    """Return the name of the user at this terminal, for the journal."""
     import getpass
 
     try:

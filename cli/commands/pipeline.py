@@ -1,4 +1,4 @@
-"""`alphaloop pipeline`: list, compile for a cluster, or run here with Kubeflow's local runner."""
+"""`alphaloop pipeline`: list pipelines, compile them for a cluster, or run them on this machine."""
 
 from __future__ import annotations
 
@@ -50,12 +50,12 @@ def run(name: PipelineName, arguments: Arguments = None, json: AsJson = False) -
     from loop import workspace
     from pipelines import local_runner
 
-    given = {}
+    values = {}
     for argument in arguments or ():
         key, sign, value = argument.partition("=")
         if not sign or not key.isidentifier():
             raise InputError(f"argument '{argument}' is not of the form name=value")
-        given[key] = value
+        values[key] = value
     with output.progress(f"running pipeline {name}"):
-        result = local_runner.run(name, workspace.writable_settings(), **given)
+        result = local_runner.run(name, workspace.writable_settings(), **values)
     output.answer(result, json, lambda: output.facts(formatting.flattened(result)))

@@ -1,4 +1,4 @@
-"""`alphaloop predict`: ask the running server for scores."""
+"""`alphaloop predict`: request scores from the running server."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import typer
 from cli.commands.options import AsJson, Model, Symbols, moment, named_symbols
 
 AsOf = Annotated[str, typer.Option(help="The bar, as 2020-03-16; the newest known by default.")]
-Sleeve = Annotated[str, typer.Option(help="The sleeve of capital asked for, which decides the route.")]
+Sleeve = Annotated[str, typer.Option(help="The sleeve of capital, which decides the route.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -24,7 +24,7 @@ def predict(
     sleeve: Sleeve = "sleeve-00",
     json: AsJson = False,
 ) -> None:
-    """Ask the running server for the scores of symbols at one bar."""
+    """Request the scores of symbols at one bar from the running server."""
     from alphaloop.errors import InputError, ServingError
     from alphaloop.settings import settings
     from cli import formatting, output, server_wait
@@ -34,7 +34,7 @@ def predict(
 
     chosen = settings.load()
     source = workspace.source_of(chosen)
-    asked = require_symbols(source, named_symbols(symbols, source) or chosen.data.symbols)
+    requested = require_symbols(source, named_symbols(symbols, source) or chosen.data.symbols)
     snapshot, bars = workspace.latest_bars(chosen)
     end = moment(as_of, "--as-of", bars.calendar, end_of_day=True) if as_of else None
     at = bars.between(end=end)
@@ -43,7 +43,7 @@ def predict(
     server_wait.require_server(chosen)
     client = PredictionClient.from_settings(chosen, model)
     try:
-        forecast = client.forecast(asked, at.at(len(at) - 1).timestamp, sleeve)
+        forecast = client.forecast(requested, at.at(len(at) - 1).timestamp, sleeve)
     except ServingError as error:
         raise InputError(
             f"{error}; `alphaloop serve` starts a server, `alphaloop features materialize` fills it"

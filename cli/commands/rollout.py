@@ -1,4 +1,4 @@
-"""`alphaloop rollout`: which version answers for which share of capital, and the hand on the lever."""
+"""`alphaloop rollout`: show a rollout, start it, and end it by hand."""
 
 from __future__ import annotations
 
@@ -17,10 +17,8 @@ app = typer.Typer(
     help="Rollouts: status, metrics, crown, start, promote, abort, simulate.", no_args_is_help=True
 )
 
-Version = Annotated[str, typer.Argument(help="The version to put in.")]
-OverrideName = Annotated[
-    str, typer.Option("--override", help="The name of an exception to the gate's verdict.")
-]
+Version = Annotated[str, typer.Argument(help="The version to roll out.")]
+OverrideName = Annotated[str, typer.Option("--override", help="Name of an override of the gate's verdict.")]
 Rotate = Annotated[int, typer.Option(min=0, help="Drill: rotate the live features by so many places.")]
 Kind = Annotated[str, typer.Option(help="real, sabotage or simulated; for the report.")]
 Compare = Annotated[bool, typer.Option("--ab", help="Compare at a fixed --share; nothing is promoted by it.")]
@@ -30,10 +28,12 @@ Rollouts = Annotated[int, typer.Option(min=1, help="Simulated rollouts of each k
 Effect = Annotated[float, typer.Option(help="Difference a bar, in standard deviations of that difference.")]
 Ic = Annotated[float, typer.Option(help="Instead of --effect: the difference of IC a bar.")]
 Names = Annotated[int, typer.Option(min=0, help="Symbols to rank; 0 takes all of the source.")]
-Horizon = Annotated[int, typer.Option(min=1, help="Bars of an outcome; the IC is taken so many bars apart.")]
+Horizon = Annotated[
+    int, typer.Option(min=1, help="Bars of an outcome; the IC is measured as many bars apart.")
+]
 Bars = Annotated[int, typer.Option(min=0, help="Longest duration; 0 takes rollout.max_bars.")]
 Whole = Annotated[
-    bool, typer.Option("--trial", help="Every figure that the rules have to show: planted faults, crises.")
+    bool, typer.Option("--trial", help="Run the acceptance study instead: planted faults, crises.")
 ]
 Output = Annotated[
     Path | None, typer.Option(help="A .prom file in the folder of node_exporter's textfile collector.")
@@ -58,7 +58,7 @@ def status(model: Model = "", json: AsJson = False) -> None:
 
 @app.command()
 def metrics(model: Model = "", output: Output = None) -> None:
-    """Print the state and the evidence of a rollout in Prometheus' format, or write them to a file."""
+    """Print the metrics of a rollout in Prometheus' format, or write them to a file."""
     import sys
 
     from alphaloop.settings import settings
@@ -88,12 +88,12 @@ def start(
     against: Against = "",
     json: AsJson = False,
 ) -> None:
-    """Put a version into the shadow of the champion; evidence decides from there.
+    """Start a version in shadow beside the champion; the evidence decides the next steps.
 
     Where there is no champion yet, --override makes the version champion at once, as `rollout crown` does.
-    Warns where the longest duration cannot decide, and where nobody writes its features. With --ab two
-    versions share the sleeves at a fixed weight instead, until the longest duration or `rollout promote` or
-    `rollout abort`.
+    Warns where the longest duration cannot decide, and where the version's features are not written to the
+    online store. With --ab two versions share the sleeves at a fixed weight instead, until the longest
+    duration or `rollout promote` or `rollout abort`.
     """
     from alphaloop.errors import UnknownNameError
     from alphaloop.rollout_document import RolloutKind
@@ -106,7 +106,7 @@ def start(
     chosen = workspace.writable_settings()
     name = model or chosen.serving.model
     if exception and not (ab or rotate_inputs or operations.has_champion(chosen, name)):
-        # Nobody is there to be compared with: the version would stay in the shadow of none.
+        # Without a champion there is no comparison, so the version would stay in shadow for ever.
         _crown(chosen, name, version, exception, exception.by, json)
         return
     document = operations.start(
@@ -133,8 +133,8 @@ def crown(
 ) -> None:
     """Make a version the first champion by hand; one that its gate refused needs --override and --reason.
 
-    `alphaloop train` does so by itself with the first version that passes its gate. Later ones challenge the
-    champion: `alphaloop rollout start`.
+    `alphaloop train` crowns the first version that passes its gate. Later versions challenge the champion
+    with `alphaloop rollout start`.
     """
     from loop import first_champion, workspace
 
@@ -156,7 +156,7 @@ def promote(reason: Reason, model: Model = "", by: By = "", json: AsJson = False
 
 @app.command()
 def abort(reason: Reason, model: Model = "", by: By = "", json: AsJson = False) -> None:
-    """Take the challenger out by hand."""
+    """Roll the challenger back by hand."""
     from loop import workspace
     from rollouts import operations
 
@@ -176,10 +176,10 @@ def simulate(
     trial: Whole = False,
     json: AsJson = False,
 ) -> None:
-    """Rehearse rollouts on bootstrapped real outcomes: false rollbacks and promotions, power, time.
+    """Simulate rollouts on bootstrapped real outcomes: false rollbacks and promotions, power, time.
 
-    An equal, a worse and a better challenger go through the same tests and stages as real ones. With
-    --trial, every scenario that the rules are held to instead, in minutes; fails where a target is missed.
+    An equal, a worse and a better challenger go through the same tests and stages as real ones. With --trial,
+    runs every scenario of the acceptance study instead, in minutes; exit 1 where a target is missed.
     """
     from alphaloop.settings import settings
     from rollouts.validation.operating_characteristics import Question, rehearse
@@ -201,7 +201,7 @@ def _try(rollouts: int, seed: int, as_json: bool) -> None:
     from rollouts.validation.acceptance import Trial
 
     findings = list(Trial(settings.load(), rollouts=rollouts, seed=seed).findings())
-    told = {"findings": [asdict(one) | {"holds": one.holds} for one in findings]}
+    payload = {"findings": [asdict(one) | {"holds": one.holds} for one in findings]}
     heads = ("what", "where", "rollouts", "bars", "share", "target", "99 % by bar", "layers")
 
     def row(index: int) -> list[str]:
@@ -214,7 +214,9 @@ def _try(rollouts: int, seed: int, as_json: bool) -> None:
         return [one.name, one.where, *counts, share, mark, formatting.figure(one.slowest), one.layers]
 
     output.answer(
-        output.plain(told), as_json, lambda: output.table(heads, [row(one) for one in range(len(findings))])
+        output.plain(payload),
+        as_json,
+        lambda: output.table(heads, [row(one) for one in range(len(findings))]),
     )
     if not all(one.holds for one in findings):
         raise typer.Exit(1)
@@ -240,11 +242,13 @@ def _answer_warned(document: RolloutDocument, warning: str, as_json: bool) -> No
 def _answer(result: Any, as_json: bool) -> None:
     from cli import formatting, output
 
-    told: dict[str, Any] = output.plain(result)
+    payload: dict[str, Any] = output.plain(result)
 
     def show() -> None:
-        output.facts(formatting.flattened({name: value for name, value in told.items() if name != "history"}))
-        history = told.get("history") or []
+        output.facts(
+            formatting.flattened({name: value for name, value in payload.items() if name != "history"})
+        )
+        history = payload.get("history") or []
         if history:
             heads = ("as_of", "version", "state", "weight", "outcome", "reason")
             intraday = formatting.are_intraday(row.get("as_of") for row in history)
@@ -253,4 +257,4 @@ def _answer(result: Any, as_json: bool) -> None:
             ]
             output.table(heads, [[formatting.figure(row.get(head)) for head in heads] for row in shown])
 
-    output.answer(told, as_json, show)
+    output.answer(payload, as_json, show)

@@ -1,4 +1,4 @@
-"""`alphaloop serve`: predictions over the Open Inference Protocol, until Ctrl-C."""
+"""`alphaloop serve`: serve predictions over the Open Inference Protocol until Ctrl-C."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def serve(context: typer.Context, runtime: Runtime = "", host: Host = "", port: 
     from loop import workspace
 
     chosen = _chosen(settings.load(), runtime, host, port)
-    # What can be refused at once is, before the registry is opened and a model is loaded.
+    # Wrong addresses are refused before the registry is opened and a model is loaded.
     _require_places(chosen)
     workspace.require_writable(chosen)
     workspace.open_registry(chosen)
@@ -55,7 +55,7 @@ def serve(context: typer.Context, runtime: Runtime = "", host: Host = "", port: 
 
 
 def _chosen(settings: Settings, runtime: str, host: str, port: int) -> Settings:
-    """The settings with the command's own words; raises `InputError` for those that are none."""
+    """Override the settings by the command's options; raises `InputError` for invalid ones."""
     from alphaloop.errors import InputError, UnknownNameError
 
     if host in RUNTIMES:
@@ -81,7 +81,7 @@ def _require_places(settings: Settings) -> None:
 
 @app.command()
 def config(to: To = None) -> None:
-    """Print Ray Serve's configuration: for `serve deploy`, and for a RayService's serveConfigV2."""
+    """Print Ray Serve's configuration for `serve deploy` or for a RayService's serveConfigV2."""
     from alphaloop.settings import settings
     from cli import output
     from serving.hosts.deployment import config_text

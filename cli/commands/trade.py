@@ -1,4 +1,4 @@
-"""`alphaloop trade`: bars one after the other through features, server, risk and broker, into the journal."""
+"""`alphaloop trade`: trade bar by bar on the server's forecasts, and journal every decision."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def trade(
 
     chosen = workspace.writable_settings()
     find(broker)
-    # What is malformed or in use is refused before anything is read.
+    # Malformed days and a port in use are refused before any data is read.
     days = _days_of(replay, workspace.source_of(chosen).calendar)
     if chosen.rollout.metrics_port:
         require_port(chosen.rollout.metrics_host, chosen.rollout.metrics_port, "rollout.metrics_port")
@@ -72,7 +72,7 @@ def trade(
         open_loop(world, market, stream=STREAM, watched=False, broker=broker) as loop,
         output.progress_bar("trading", len(market.future)) as step,
     ):
-        # Books and open orders go on where the journal left them.
+        # Books and open orders are restored from the journal.
         restore(loop.engine, journal.records(STREAM), market.past)
         intraday = formatting.are_intraday(market.past.timestamps)
         before = loop.engine.last.equity if loop.engine.last else Decimal(chosen.trading.capital)
@@ -80,12 +80,15 @@ def trade(
             turn = loop.turn(bars)
             step(f"{formatting.moment(turn.as_of, intraday=intraday)} {turn.outcome.equity:,.0f}")
         loop.finish()
-    told = {**_summary(loop, before, intraday=intraday), "notices": said}
-    output.answer(told, json, lambda: _show(told))
+    result = {**_summary(loop, before, intraday=intraday), "notices": said}
+    output.answer(result, json, lambda: _show(result))
 
 
 def _days_of(replay: str, calendar: str) -> tuple[datetime, datetime] | None:
-    """The first and the last moment of `FROM:TO`, None for an empty text; `InputError` for anything else."""
+    """Parse `FROM:TO` into its first and last moment; None for an empty text.
+
+    Raises `InputError` for any other text.
+    """
     from alphaloop.errors import InputError
 
     if not replay:
@@ -101,7 +104,7 @@ def _days_of(replay: str, calendar: str) -> tuple[datetime, datetime] | None:
 
 
 def _market(settings: Settings, replay: str) -> Market:
-    """Stored bars and the bars to come; `InputError` where those are stored already."""
+    """Split the market into past bars and bars to trade; raises `InputError` where no bar is new."""
     from loop import workspace
     from loop.market import market_to_trade
 
@@ -110,7 +113,7 @@ def _market(settings: Settings, replay: str) -> Market:
 
 
 def _progress(settings: Settings) -> Progress | None:
-    """Where the journal says that the book stands."""
+    """Read the progress of the book from the journal; None without a journal."""
     from alphaloop.clock import SystemClock
     from alphaloop.journal.store import Journal
     from trading.progress import progress_of
@@ -122,23 +125,23 @@ def _progress(settings: Settings) -> Progress | None:
         return progress_of(journal, STREAM)
 
 
-def _show(told: dict[str, Any]) -> None:
+def _show(result: dict[str, Any]) -> None:
     from cli import formatting, notices, output
 
     shown = {
-        "refusals": notices.rules_in_words(told["refused"]),
-        "actions": ", ".join(told["actions"]) or "none",
-        "equity": formatting.decimal(float(told["equity"])),
-        "net_return": formatting.percent(told["net_return"], 2, signed=True),
+        "refusals": notices.rules_in_words(result["refused"]),
+        "actions": ", ".join(result["actions"]) or "none",
+        "equity": formatting.decimal(float(result["equity"])),
+        "net_return": formatting.percent(result["net_return"], 2, signed=True),
     }
-    listed = [name for name in told if name not in ("refused", "notices")]
-    output.facts([(name, shown.get(name) or formatting.figure(told[name])) for name in listed])
+    listed = [name for name in result if name not in ("refused", "notices")]
+    output.facts([(name, shown.get(name) or formatting.figure(result[name])) for name in listed])
 
 
 def _summary(loop: Loop, before: Decimal, *, intraday: bool = False) -> dict[str, Any]:
-    """Figures of the session, from the equity of `before` its first bar on.
+    """Summarize the session; returns start from the equity `before` its first bar.
 
-    Its first and last bar are told by their day, or by their time where bars are shorter.
+    First and last bar are given by their day, or by their time where bars are shorter than a day.
     """
     from cli.notices import by_rule
     from trading.backtest import metrics

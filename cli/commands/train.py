@@ -23,7 +23,7 @@ def register(app: typer.Typer) -> None:
 
 
 def train(family: FamilyName, trials: Trials = None, model: Model = "", json: AsJson = False) -> None:
-    """Train a family, judge it, and register it; the first that passes becomes champion."""
+    """Train a model family, gate it and register it; the first version that passes becomes champion."""
     from alphaloop.clock import SystemClock
     from alphaloop.decision.book_limits import BookLimits, unfilled
     from cli import output
@@ -86,7 +86,7 @@ def train(family: FamilyName, trials: Trials = None, model: Model = "", json: As
 
 
 def _crown(settings: Settings, model: str, version: str) -> bool:
-    """Make the first version that passed its gate champion; False where another training was faster."""
+    """Make the first version that passed its gate champion; False where another training was first."""
     from alphaloop.clock import SystemClock
     from alphaloop.errors import RolloutConflictError
     from alphaloop.journal.store import Journal

@@ -1,7 +1,7 @@
-"""The `alphaloop demo` command: runs the story in a child, and leaves nothing behind, whatever happens.
+"""The `alphaloop demo` command: runs the scenario in a child process and cleans up in every case.
 
-This process adopts every descendant that loses its parent, so that when the story ends, is
-interrupted or is killed, all of its servers can be found and stopped.
+This process adopts every descendant that loses its parent, so that when the scenario ends, is interrupted or
+is killed, all of its servers can be found and stopped.
 """
 
 from __future__ import annotations
@@ -26,14 +26,16 @@ INTERRUPTED = 130
 GRACE_SECONDS = 8.0
 
 
-def run(plot: Plot | None = None, folder: Path = DEMO_FOLDER) -> int:
-    """Tell the story of `plot`; returns the exit code. The report is in `folder`/latest.
+def run(config: Plot | None = None, folder: Path = DEMO_FOLDER) -> int:
+    """Run the scenario of `config` and return its exit code.
 
-    Raises `SettingsError` where the environment or `alphaloop.toml` says something impossible.
+    The report is in `folder`/latest.
+
+    Raises `SettingsError` for invalid settings in the environment or in `alphaloop.toml`.
     """
     load()
     home = _new_home(folder.resolve(), SystemClock().now())
-    (home / PLOT_FILE).write_text((plot or Plot()).to_json())
+    (home / PLOT_FILE).write_text((config or Plot()).to_json())
     scratch = Path(tempfile.mkdtemp(prefix="al-"))
     adopt_orphans()
     child = subprocess.Popen(
@@ -56,7 +58,7 @@ def _wait(child: subprocess.Popen[bytes]) -> int:
     try:
         return child.wait()
     except KeyboardInterrupt:
-        # A terminal has sent the child its own interrupt; one from elsewhere has not.
+        # A terminal sends Ctrl-C to the child as well; an interrupt from elsewhere reaches only this process.
         previous = signal.signal(signal.SIGINT, signal.SIG_IGN)
         try:
             child.send_signal(signal.SIGINT)

@@ -1,4 +1,4 @@
-"""What the loop earned, beside what doing almost nothing would have: all net of the same costs."""
+"""Comparison of the loop's performance with simple benchmarks, all net of the same costs."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Vector = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """Equity curves from 1.0 on the same live bars, and their figures."""
+    """Equity curves from 1.0 on the same live bars, and their metrics."""
 
     dates: list[str]
     curves: dict[str, Vector]
@@ -30,13 +30,13 @@ class Measured:
     momentum: Metrics
 
     def series(self) -> dict[str, Any]:
-        """The curves as the report draws them."""
+        """Return the curves as the report draws them."""
         return {"dates": self.dates, **{name: curve.round(6).tolist() for name, curve in self.curves.items()}}
 
 
 def measure(settings: Settings, played: Played) -> Measured:
-    """Compare the equity of the replay with equal weight and with plain 12-1 momentum."""
-    loop = played.director.loop
+    """Compare the replay's equity with equal weight and with plain 12-1 momentum."""
+    loop = played.scheduler.loop
     costs, policy = (
         CostModel.from_settings(settings.trading),
         AllocationPolicy.from_settings(settings.trading),

@@ -1,7 +1,7 @@
-"""The simulated universe: a planted signal that a challenger finds and the baseline does not.
+"""Simulated universe with a planted signal, which the challenger finds and the baseline does not.
 
-On real data an honest challenger rarely proves itself within a year. Here the truth is known, so that
-one can see the loop promote. Everything is labelled as simulated.
+On real data an honest challenger is rarely promoted within a year. Here the truth is known, so the demo can
+show a promotion. Everything is labelled as simulated.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ MODEL = "simulated"
 TRADING_STREAM = "trading-simulated"
 
 
-def play_simulated(world: World, screen: Screen, plot: Plot) -> Played:
+def play_simulated(world: World, screen: Screen, config: Plot) -> Played:
     """Train a baseline and a challenger on simulated bars, and let the controller decide between them."""
     from cli.demo.replay import Played, run_replay
     from loop.wiring import World, open_loop
@@ -35,32 +35,32 @@ def play_simulated(world: World, screen: Screen, plot: Plot) -> Played:
     settings = world.settings.model_copy(
         update={
             "serving": world.settings.serving.model_copy(update={"model": MODEL}),
-            "rollout": world.settings.rollout.model_copy(update={"max_bars": plot.simulated_bars}),
+            "rollout": world.settings.rollout.model_copy(update={"max_bars": config.simulated_bars}),
             "training": world.settings.training.model_copy(update={"first_test_year": 2017, "folds": 2}),
         }
     )
     with screen.stage("simulated universe"):
-        market = _market(settings, plot)
+        market = _market(settings, config)
         clock = type(world.clock)(to_datetime(market.past.timestamps[-1]))
         simulated = World(settings, clock, world.journal, world.registry)
         baseline, challenger = _train(simulated, market, screen)
         with open_loop(simulated, market, stream=TRADING_STREAM, watched=False) as loop:
             loop.controller.crown(baseline)
-            director = Director(loop, screen, bars=len(market.future))
-            director.waiting.append(challenger)
-            run_replay(director, market, screen, until_decided=True)
-    return Played(market, director)
+            scheduler = Director(loop, screen, bars=len(market.future))
+            scheduler.waiting.append(challenger)
+            run_replay(scheduler, market, screen, until_decided=True)
+    return Played(market, scheduler)
 
 
-def _market(settings: Settings, plot: Plot) -> Market:
+def _market(settings: Settings, config: Plot) -> Market:
     from marketdata.source import identity_of
     from marketdata.sources.registry import find
     from marketdata.storage.snapshots import SnapshotStore
 
     source = find("simulated")
     bars = BarPanel.from_table(source.history(source.symbols()))
-    split = to_datetime(bars.timestamps[plot.simulated_training_bars - 1])
-    last: datetime = to_datetime(bars.timestamps[plot.simulated_training_bars + plot.simulated_bars - 1])
+    split = to_datetime(bars.timestamps[config.simulated_training_bars - 1])
+    last: datetime = to_datetime(bars.timestamps[config.simulated_training_bars + config.simulated_bars - 1])
     past = bars.between(end=split)
     future = bars.between(start=to_datetime(bars.timestamps[len(past)]), end=last)
     snapshot = SnapshotStore(settings.paths.snapshots).save(past.to_table(), identity_of(source))

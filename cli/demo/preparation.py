@@ -1,4 +1,4 @@
-"""The first chapters: data, features, models, and what counts as drift. All before the first live bar."""
+"""Preparation before the first live bar: data, features, models and drift calibration."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Models:
-    """What was trained before going live: the champion, its challengers, and the drill's leaked model."""
+    """Models trained before the live part: the champion, its challengers and the drill's leaked model."""
 
     champion: str
     challengers: dict[str, TrainedModel]
@@ -30,7 +30,7 @@ class Models:
 
 
 def load_market(settings: Settings, screen: Screen, go_live: datetime, end: datetime | None) -> Market:
-    """Read, check and snapshot the bars before `go_live`; the rest comes bar by bar."""
+    """Read, check and snapshot the bars before `go_live`; later bars are replayed."""
     from marketdata.configured_source import chosen_start
     from marketdata.quality.cleaning import clean
     from marketdata.quality.quality_report import keep
@@ -55,7 +55,7 @@ def load_market(settings: Settings, screen: Screen, go_live: datetime, end: date
 
 
 def build_features(settings: Settings, screen: Screen, market: Market) -> FeatureFrame:
-    """Compute the features of the past, and hand them to Feast."""
+    """Compute the features of the past and write them to Feast's offline store."""
     from features.compute.batch import backfill
     from features.feature_set import feature_set_of
     from features.store.feature_store import FeatureStore
@@ -73,7 +73,7 @@ def build_features(settings: Settings, screen: Screen, market: Market) -> Featur
 
 
 def check_parity(settings: Settings, screen: Screen, market: Market, bars: int = 40) -> ParityReport:
-    """Hold backfill, stream and online store against each other on the last bars of the past."""
+    """Compare backfill, stream and online store on the last bars of the past."""
     from features.feature_set import feature_set_of
     from features.parity import measure
 
@@ -88,7 +88,7 @@ def check_parity(settings: Settings, screen: Screen, market: Market, bars: int =
 def train_models(
     settings: Settings, screen: Screen, market: Market, frame: FeatureFrame, clock: Clock, registry: Registry
 ) -> Models:
-    """Train the baseline and its challengers, and the model with a leak that the drill will put in."""
+    """Train the baseline, its challengers and the model with leaked data for the drill."""
     model = settings.serving.model
     baseline = _train(settings, screen, market, frame, clock, registry, "momentum", trials=0)
     trained = [baseline]
@@ -151,7 +151,7 @@ def _train(
 
 
 def verdict_line(trained: TrainedModel, *, leaked: bool = False) -> str:
-    """One line on a trained version: its figures, and what the gate said."""
+    """Format one line on a trained version: its figures and the gate's verdict."""
     card = trained.card
     name = f"{card.family}{' [magenta](drill: trained with a leak)[/]' if leaked else ''}"
     figures = (

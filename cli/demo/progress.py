@@ -1,4 +1,4 @@
-"""The demo's one screen: stages with their seconds, where the replay stands, and what just happened."""
+"""Progress of the demo on the terminal: stages with durations, the replay's state and recent events."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ EVENTS_SHOWN = 14
 
 @dataclass(slots=True)
 class Stage:
-    """A chapter of the story and how long it took; `seconds` is None while it runs."""
+    """Stage of the demo and its duration; `seconds` is None while it runs."""
 
     name: str
     started: float
@@ -31,12 +31,15 @@ class Stage:
 
 @dataclass(slots=True)
 class Screen:
-    """What the demo shows while it runs. Without a terminal, events are printed as plain lines."""
+    """Live display of the demo.
+
+    Without a terminal, events are printed as plain lines.
+    """
 
     console: Console = field(default_factory=Console)
     stages: list[Stage] = field(default_factory=list)
-    story: list[str] = field(default_factory=list)
-    _events: deque[str] = field(default_factory=lambda: deque(maxlen=EVENTS_SHOWN))
+    events: list[str] = field(default_factory=list)
+    _recent: deque[str] = field(default_factory=lambda: deque(maxlen=EVENTS_SHOWN))
     _live: Live | None = None
     _figures: dict[str, str] = field(default_factory=dict)
     _progress: Progress = field(
@@ -47,7 +50,7 @@ class Screen:
 
     @contextmanager
     def shown(self) -> Iterator[Screen]:
-        """Show the screen while the block runs."""
+        """Show the display while the block runs."""
         if not self.console.is_terminal:
             yield self
             return
@@ -60,7 +63,7 @@ class Screen:
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """A chapter: its name is announced and its seconds are kept."""
+        """Announce a stage and record its duration."""
         current = Stage(name, monotonic())
         self.stages.append(current)
         if self._live is None:
@@ -69,14 +72,14 @@ class Screen:
         current.seconds = monotonic() - current.started
 
     def say(self, text: str) -> None:
-        """Tell one event, in rich markup."""
-        self.story.append(Text.from_markup(text).plain)
-        self._events.append(text)
+        """Show one event, given in rich markup."""
+        self.events.append(Text.from_markup(text).plain)
+        self._recent.append(text)
         if self._live is None:
             self.console.print(text)
 
     def figure(self, name: str, value: str) -> None:
-        """Set one of the figures that stand at the top."""
+        """Set one of the figures at the top of the display."""
         self._figures[name] = value
 
     def track(self, description: str, total: int) -> TaskID:
@@ -103,7 +106,7 @@ class Screen:
         top.add_column(ratio=1)
         top.add_column(ratio=1)
         top.add_row(stages, figures)
-        events = Group(*(Text.from_markup(event, overflow="ellipsis") for event in self._events))
+        events = Group(*(Text.from_markup(event, overflow="ellipsis") for event in self._recent))
         return Panel(
             Group(top, Padding(self._progress, (1, 0)), events),
             title="[bold]alphaloop[/] — the loop",

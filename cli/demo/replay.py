@@ -11,19 +11,19 @@ from loop.turn import Market
 
 @dataclass(slots=True)
 class Played:
-    """One universe after its last bar."""
+    """Result of a replay: the market of one universe and the scheduler after its last bar."""
 
     market: Market
-    director: Director
+    scheduler: Director
 
 
-def run_replay(director: Director, market: Market, screen: Screen, *, until_decided: bool = False) -> None:
-    """Turn the loop over every bar to come, or only until the first rollout has ended."""
-    loop = director.loop
+def run_replay(scheduler: Director, market: Market, screen: Screen, *, until_decided: bool = False) -> None:
+    """Run the loop over all future bars, or only until the first rollout has ended."""
+    loop = scheduler.loop
     task = screen.track(f"bars of {market.source}", total=len(market.future))
     for bars in market.future.slices():
         turn = loop.turn(bars)
-        director.after(turn)
+        scheduler.after(turn)
         document = loop.controller.document
         screen.figure("bar", f"{bars.timestamp.date()}")
         screen.figure("equity", f"{turn.outcome.equity:,.0f} USD")
@@ -36,6 +36,6 @@ def run_replay(director: Director, market: Market, screen: Screen, *, until_deci
         )
         screen.figure("predictions", f"{len(loop.forecaster.latencies_ms):,} over gRPC")
         screen.advance(task)
-        if until_decided and director.finished:
+        if until_decided and scheduler.finished:
             break
-    director.after(loop.finish())
+    scheduler.after(loop.finish())

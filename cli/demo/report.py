@@ -1,4 +1,4 @@
-"""What the demo leaves behind: report.json and report.html, from what was measured and journaled."""
+"""Report of the demo, report.json and report.html, from measurements and the journal."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Results:
-    """Everything the report is made of."""
+    """Inputs of the report."""
 
     settings: Settings
     screen: Screen
@@ -54,13 +54,13 @@ def write_report(results: Results) -> dict[str, Any]:
 
 
 def build_report(results: Results, measured: comparison.Measured, lineage: Lineage) -> dict[str, Any]:
-    """The figures, under the keys that the README names."""
+    """Build the figures of report.json, under the keys that the README names."""
     played, simulated = results.played, results.simulated
     past = played.market.past
-    loops = [one.director.loop for one in (played, simulated)]
+    loops = [one.scheduler.loop for one in (played, simulated)]
     latencies = np.concatenate([loop.forecaster.latencies_ms for loop in loops])
-    turns = played.director.loop.turns
-    bars = played.director.loop.bars()
+    turns = played.scheduler.loop.turns
+    bars = played.scheduler.loop.bars()
     features = feature_set_of(results.settings)
     return {
         "data": {
@@ -69,7 +69,7 @@ def build_report(results: Results, measured: comparison.Measured, lineage: Linea
             "rows": bars.to_table().num_rows,
             "first": to_datetime(bars.timestamps[0]).date().isoformat(),
             "last": to_datetime(bars.timestamps[-1]).date().isoformat(),
-            "snapshot": played.director.loop.duty.snapshot,
+            "snapshot": played.scheduler.loop.duty.snapshot,
         },
         "features": {
             "count": len(features),
@@ -94,7 +94,7 @@ def build_report(results: Results, measured: comparison.Measured, lineage: Linea
             "versions": _versions(results),
         },
         "drift": _drift(results),
-        "rollouts": [*rollout_rows(played.director), *rollout_rows(simulated.director)],
+        "rollouts": [*rollout_rows(played.scheduler), *rollout_rows(simulated.scheduler)],
         "lineage": {"order_id": lineage.order_id, "verified": lineage.verified},
         "stages": [
             {"name": stage.name, "seconds": round(stage.seconds, 2)}
@@ -105,9 +105,9 @@ def build_report(results: Results, measured: comparison.Measured, lineage: Linea
 
 
 def build_series(results: Results, measured: comparison.Measured, lineage: Lineage) -> dict[str, Any]:
-    """What the report draws."""
-    looks = results.played.director.loop.watch.looks if results.played.director.loop.watch else []
-    loops = [one.director.loop for one in (results.played, results.simulated)]
+    """Build the series behind the report's charts."""
+    looks = results.played.scheduler.loop.watch.looks if results.played.scheduler.loop.watch else []
+    loops = [one.scheduler.loop for one in (results.played, results.simulated)]
     return {
         "equity": measured.series(),
         "drift": {
@@ -117,8 +117,8 @@ def build_series(results: Results, measured: comparison.Measured, lineage: Linea
             "calibration": Calibration.load(results.settings.paths.drift).summary(),
         },
         "rollouts": [
-            *rollout_series(results.played.director),
-            *rollout_series(results.simulated.director),
+            *rollout_series(results.played.scheduler),
+            *rollout_series(results.simulated.scheduler),
         ],
         "latency_ms": [round(one, 4) for loop in loops for one in loop.forecaster.latencies_ms],
         "walk_forward": {
@@ -126,7 +126,7 @@ def build_series(results: Results, measured: comparison.Measured, lineage: Linea
             for trained in results.models.trained
         },
         "lineage": lineage.steps,
-        "story": results.screen.story,
+        "story": results.screen.events,
         "stages": [{"name": stage.name, "seconds": stage.seconds} for stage in results.screen.stages],
     }
 
@@ -137,7 +137,7 @@ def _fold(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _lineage(results: Results) -> Lineage:
-    """The lineage of the last order of the middle of the replay, when the loop had seen most of its life."""
+    """Trace the order in the middle of all orders, which falls in the middle of the replay."""
     ids = audit.orders(results.settings)
     lineage = trace(results.settings, ids[len(ids) // 2])
     results.screen.say(
@@ -151,7 +151,7 @@ def _versions(results: Results) -> list[dict[str, Any]]:
     from models.registry.model_registry import Registry
 
     registry, model = Registry(results.settings.paths.registry), results.settings.serving.model
-    turns = results.played.director.loop.turns
+    turns = results.played.scheduler.loop.turns
     bars = ((turn.as_of.isoformat(), turn.outcome.forecasts.values()) for turn in turns)
     return who_traded(bars, lambda version: registry.card(model, version).family)
 
@@ -184,7 +184,7 @@ def _model_row(model: str, version: str, card: Card) -> dict[str, Any]:
 
 
 def _drift(results: Results) -> dict[str, Any]:
-    watch = results.played.director.loop.watch
+    watch = results.played.scheduler.loop.watch
     looks = watch.looks if watch else []
     return {
         "alarms": [

@@ -1,4 +1,4 @@
-"""How each rollout went, from the journal and the ledgers of evidence."""
+"""History of each rollout, from its transitions and the ledgers of evidence."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from rollouts.transition import Outcome, Transition
 STILL_RUNNING = "still under way when the replay ended; the champion stays"
 
 
-def rollout_rows(director: Director) -> list[dict[str, Any]]:
-    """The `rollouts` of report.json for one universe: those that ended, the refused, and one cut short."""
-    rows = [_ended_row(step, director) for step in director.finished]
+def rollout_rows(scheduler: Director) -> list[dict[str, Any]]:
+    """Build the `rollouts` of report.json for one universe: ended, refused, and the one under way."""
+    rows = [_ended_row(step, scheduler) for step in scheduler.finished]
     rows += [
         {
             "version": rejection.version,
@@ -28,11 +28,11 @@ def rollout_rows(director: Director) -> list[dict[str, Any]]:
             "bars": 0,
             "pipeline_run": rejection.pipeline_run,
         }
-        for rejection in director.rejections
+        for rejection in scheduler.rejections
     ]
-    document = director.loop.controller.document
+    document = scheduler.loop.controller.document
     if document.challenger is not None and document.started is not None:
-        ledger = _ledger(director, document.challenger, document.started)
+        ledger = _ledger(scheduler, document.challenger, document.started)
         rows.append(
             {
                 "version": document.challenger,
@@ -44,33 +44,33 @@ def rollout_rows(director: Director) -> list[dict[str, Any]]:
                     **_figures(ledger.summary() if ledger else {}),
                 },
                 "started": document.started[:10],
-                "ended": director.loop.turns[-1].as_of.date().isoformat(),
+                "ended": scheduler.loop.turns[-1].as_of.date().isoformat(),
                 "bars": ledger.bars if ledger else 0,
             }
         )
     return sorted(rows, key=lambda row: (row["started"], row["version"]))
 
 
-def rollout_series(director: Director) -> list[dict[str, Any]]:
-    """What the report draws of each rollout: its stages, and its evidence over time with the bounds."""
+def rollout_series(scheduler: Director) -> list[dict[str, Any]]:
+    """Build the series of each rollout for the report: its stages, and its evidence with the bounds."""
     return [
         {
             "version": row["version"],
             "kind": row["kind"],
             "outcome": row["outcome"],
-            "timeline": _timeline(director, row),
+            "timeline": _timeline(scheduler, row),
             "evidence_series": {} if ledger is None else ledger.series,
             "bounds": {} if ledger is None else ledger.bounds(),
             "decided_by": row["evidence"]["layer"],
             "explanation": row["evidence"]["reason"],
         }
-        for row in rollout_rows(director)
-        for ledger in [_ledger_of(director, row)]
+        for row in rollout_rows(scheduler)
+        for ledger in [_ledger_of(scheduler, row)]
     ]
 
 
-def _ended_row(step: Transition, director: Director) -> dict[str, Any]:
-    started = _started(director, step)
+def _ended_row(step: Transition, scheduler: Director) -> dict[str, Any]:
+    started = _started(scheduler, step)
     return {
         "version": step.version,
         "kind": step.kind.value,
@@ -83,30 +83,30 @@ def _ended_row(step: Transition, director: Director) -> dict[str, Any]:
     }
 
 
-def _started(director: Director, step: Transition) -> str:
+def _started(scheduler: Director, step: Transition) -> str:
     ends = datetime.fromisoformat(step.as_of)
     begun = [
-        key.split("@")[1] for key in director.loop.controller.ledgers if key.startswith(f"{step.version}@")
+        key.split("@")[1] for key in scheduler.loop.controller.ledgers if key.startswith(f"{step.version}@")
     ]
     return max((start for start in begun if datetime.fromisoformat(start) <= ends), default=step.as_of)[:10]
 
 
-def _timeline(director: Director, row: dict[str, Any]) -> list[dict[str, Any]]:
+def _timeline(scheduler: Director, row: dict[str, Any]) -> list[dict[str, Any]]:
     shadow = [{"bar": row["started"], "state": "shadow", "weight": 0.0}] if row["bars"] else []
     steps = [
         {"bar": step.as_of[:10], "state": str(step.outcome or step.state), "weight": step.weight}
-        for step in director.transitions
+        for step in scheduler.transitions
         if step.version == row["version"] and row["started"] <= step.as_of[:10] <= row["ended"]
     ]
     return shadow + steps
 
 
-def _ledger_of(director: Director, row: dict[str, Any]) -> Ledger | None:
-    return _ledger(director, row["version"], row["started"])
+def _ledger_of(scheduler: Director, row: dict[str, Any]) -> Ledger | None:
+    return _ledger(scheduler, row["version"], row["started"])
 
 
-def _ledger(director: Director, version: str, started: str) -> Ledger | None:
-    for key, ledger in director.loop.controller.ledgers.items():
+def _ledger(scheduler: Director, version: str, started: str) -> Ledger | None:
+    for key, ledger in scheduler.loop.controller.ledgers.items():
         if key.startswith(f"{version}@{started[:10]}"):
             return ledger
     return None

@@ -1,8 +1,8 @@
-"""The demo's scenario: its chapters in order, in the process that the command supervises.
+"""The demo's scenario: its stages in order, in the process that the command supervises.
 
     python -m cli.demo.scenario HOME SCRATCH
 
-`HOME` is where the run keeps its plot, its state and its report, `SCRATCH` a folder that the supervisor
+`HOME` is the folder of the run's configuration, state and report, `SCRATCH` a folder that the supervisor
 removes.
 """
 
@@ -40,23 +40,26 @@ from loop.turn import Market
 
 @dataclass(slots=True)
 class Story:
-    """The chapters, and what they hand on to the next."""
+    """Scenario of the demo: runs all stages in order."""
 
     settings: Settings
     scratch: Path
-    plot: Plot
+    config: Plot
     screen: Screen = field(default_factory=Screen)
 
-    def tell(self) -> dict[str, Any]:
-        """Run every chapter; returns the report, which lies in `settings.home` too."""
+    def run(self) -> dict[str, Any]:
+        """Run every stage.
+
+        Returns the report, which is also written to the home of the settings.
+        """
         from alphaloop.journal.store import Journal
         from cli.demo.report import Results, write_report
         from models.registry.model_registry import Registry
 
-        paths, plot = self.settings.paths, self.plot
-        clock = ReplayClock(plot.go_live)
+        paths, config = self.settings.paths, self.config
+        clock = ReplayClock(config.go_live)
         with self.screen.stage("data"):
-            market = load_market(self.settings, self.screen, plot.go_live, plot.end)
+            market = load_market(self.settings, self.screen, config.go_live, config.end)
         with self.screen.stage("features"):
             frame = build_features(self.settings, self.screen, market)
             parity = check_parity(self.settings, self.screen, market)
@@ -70,13 +73,13 @@ class Story:
             with self._serving() as url:
                 from loop.wiring import World
 
-                # The server of this run has none of the security that other servers may have.
+                # This run's server has no TLS or tokens, which the user's client settings may ask for.
                 served = self.settings.model_copy(update={"client": ClientSettings(urls=(url,))})
                 world = World(served, clock, journal, registry)
                 played = self._play(world, market, models)
                 from cli.demo.planted_signal import play_simulated
 
-                simulated = play_simulated(world, self.screen, plot)
+                simulated = play_simulated(world, self.screen, config)
         with self.screen.stage("audit and report"):
             results = Results(self.settings, self.screen, parity, models, played, simulated)
             report = write_report(results)
@@ -86,24 +89,24 @@ class Story:
         from loop.wiring import open_loop
 
         with (
-            self.screen.stage(f"live: {self.plot.title}"),
+            self.screen.stage(f"live: {self.config.title}"),
             open_loop(world, market, stream="trading", watched=True) as loop,
         ):
             loop.controller.crown(models.champion)
             loop.on_retraining = lambda request: self.screen.say(
                 f"[dim]pipeline 'retrain' runs for cause {request['cause_id']} …[/]"
             )
-            director = Director(loop, self.screen, bars=len(market.future))
-            director.waiting.extend(
+            scheduler = Director(loop, self.screen, bars=len(market.future))
+            scheduler.waiting.extend(
                 Act(one.version, RolloutKind.REAL) for one in models.challengers.values() if one.card.passed
             )
-            director.sabotages.extend(sabotages(models))
-            run_replay(director, market, self.screen)
-        return Played(market, director)
+            scheduler.sabotages.extend(sabotages(models))
+            run_replay(scheduler, market, self.screen)
+        return Played(market, scheduler)
 
     @contextmanager
     def _ray(self) -> Iterator[None]:
-        """One local Ray for tuning and serving; its files lie in the scratch folder."""
+        """Run one local Ray for tuning and serving, with its files in the scratch folder."""
         import ray
 
         from serving.hosts.ray import environment, start_ray
@@ -133,9 +136,9 @@ class Story:
 
 
 def sabotages(models: Models) -> list[Act]:
-    """The two sabotages, each put in by a named override."""
+    """Plan the two sabotages, each started by a named override."""
     faithful = models.challengers["lightgbm"].version
-    acts = [
+    planned = [
         Act(
             faithful,
             RolloutKind.SABOTAGE,
@@ -148,7 +151,7 @@ def sabotages(models: Models) -> list[Act]:
         )
     ]
     if models.leaked is not None:
-        acts.append(
+        planned.append(
             Act(
                 models.leaked.version,
                 RolloutKind.SABOTAGE,
@@ -159,40 +162,40 @@ def sabotages(models: Models) -> list[Act]:
                 ),
             )
         )
-    return acts
+    return planned
 
 
-def demo_settings(home: Path, plot: Plot) -> Settings:
-    """The settings of a demo run: those of the environment, with drills allowed."""
+def demo_settings(home: Path, config: Plot) -> Settings:
+    """Load the settings of a demo run: those of the environment, with drills allowed."""
     settings = load(home=home)
     changes = {
         "serving": settings.serving.model_copy(update={"allow_drills": True}),
-        **plot.settings(settings),
+        **config.settings(settings),
     }
     return settings.model_copy(update=changes)
 
 
 def _unheard(*_: object, **__: object) -> None:
-    """A vendor's warning is for its developers."""
+    """Ignore a warning; vendors' warnings are for their developers."""
 
 
 def main(arguments: list[str]) -> int:
-    """Run the story; returns the exit code."""
+    """Run the scenario; returns the exit code."""
     package_roots.check()
     for name, value in {**QUIET, **ONE_THREAD}.items():
         os.environ.setdefault(name, value)
-    # Vendors set filters of their own when they are imported, so a filter of ours would not last.
+    # Vendors replace warning filters when they are imported, so a filter of ours would not last.
     warnings.showwarning = _unheard
     home, scratch = Path(arguments[0]), Path(arguments[1])
-    plot = Plot.from_json((home / PLOT_FILE).read_text())
-    story = Story(demo_settings(home, plot), scratch, plot)
+    config = Plot.from_json((home / PLOT_FILE).read_text())
+    scenario = Story(demo_settings(home, config), scratch, config)
     try:
-        with story.screen.shown():
-            story.tell()
+        with scenario.screen.shown():
+            scenario.run()
     except KeyboardInterrupt:
         return 130
     report = os.path.relpath(home.parent / "latest" / "report.html")
-    story.screen.console.print(f"\nreport: [bold]{report}[/]")
+    scenario.screen.console.print(f"\nreport: [bold]{report}[/]")
     return 0
 
 

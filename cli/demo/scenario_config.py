@@ -1,4 +1,4 @@
-"""The plot: which universe and which years the story is told on. The e2e test tells a shorter one."""
+"""Configuration of the demo's scenario: universe, years and durations; tests run a shorter one."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from typing import Any
 from alphaloop.settings.settings import Settings
 
 PLOT_FILE = "plot.json"
-"""Where a run keeps its plot, under its home."""
+"""File of a run's configuration, under its home."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plot:
-    """What may differ between the demo and its test: symbols, years and how long things take.
+    """Configuration of a scenario: symbols, years and durations.
 
-    `live_from` and `live_to` are ISO dates; training is everything before. `simulated_bars` is the
+    `live_from` and `live_to` are ISO dates; training uses all bars up to `live_from`. `simulated_bars` is the
     length of the live part of the simulated universe.
     """
 
@@ -34,16 +34,16 @@ class Plot:
 
     @property
     def go_live(self) -> datetime:
-        """The last moment that may be learned from."""
+        """Last moment of the training data."""
         return _end_of_day(self.live_from)
 
     @property
     def end(self) -> datetime:
-        """The last moment of the replay."""
+        """Last moment of the replay."""
         return _end_of_day(self.live_to)
 
     def settings(self, base: Settings) -> dict[str, Any]:
-        """The sections that this plot changes in `base`."""
+        """Return the sections of `base` that this configuration changes."""
         changed: dict[str, Any] = {
             "data": base.data.model_copy(update={"symbols": self.symbols or base.data.symbols}),
             "training": base.training.model_copy(update={"trials": self.trials, "folds": self.folds}),
@@ -55,11 +55,12 @@ class Plot:
         return changed
 
     def to_json(self) -> str:
+        """Serialize the configuration."""
         return json.dumps(asdict(self))
 
     @classmethod
     def from_json(cls, text: str) -> Plot:
-        """The plot that `to_json` wrote."""
+        """Parse the text that `to_json` wrote."""
         fields = json.loads(text)
         return cls(**fields | {"symbols": tuple(fields["symbols"])})
 

@@ -1,6 +1,6 @@
-"""The director: when which version is put in, so that the story has its acts.
+"""Scheduler of the demo's rollouts: starts each planned rollout when no other is under way.
 
-It decides nothing about the outcome: it starts rollouts, and the controller ends them.
+The scheduler only starts rollouts; the controller decides how they end.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from pipelines.steps import PROPOSED
 from rollouts.transition import Outcome, Transition
 
 BARS_FOR_SABOTAGE = 84
-"""With so many bars left the sabotages begin, even if no retraining came first."""
+"""Number of remaining bars at which the sabotages begin, even without a retraining before."""
 
 
 @dataclass(frozen=True, slots=True)
 class Act:
-    """A rollout to start: which version, of what kind, and by which override."""
+    """Planned rollout of a version, with its kind and its override."""
 
     version: str
     kind: RolloutKind
@@ -32,7 +32,7 @@ class Act:
 
 @dataclass(slots=True)
 class Rejection:
-    """A candidate that its gate refused, so that it never became a rollout."""
+    """Candidate that its gate refused, so that no rollout was started."""
 
     version: str
     as_of: datetime
@@ -42,7 +42,7 @@ class Rejection:
 
 @dataclass(slots=True)
 class Director:
-    """Starts the acts when the stage is free."""
+    """Scheduler that starts planned rollouts one after the other, and reports events."""
 
     loop: Loop
     screen: Screen
@@ -55,13 +55,13 @@ class Director:
     _retrained: bool = False
 
     def after(self, turn: Turn) -> None:
-        """Tell what the bar brought, and start the next act if nothing is under way."""
+        """Report the results of a bar, and start the next rollout if none is under way."""
         for news in turn.news:
-            self._tell_news(news)
+            self._report_news(news)
         for ended in turn.retrained:
             self._take_candidate(turn.as_of, ended)
         if turn.transition is not None:
-            self._tell_transition(turn.transition)
+            self._report_transition(turn.transition)
         self._start_next(turn.as_of)
 
     def _start_next(self, as_of: datetime) -> None:
@@ -73,25 +73,27 @@ class Director:
         elif self.sabotages and (self._retrained or remaining <= BARS_FOR_SABOTAGE):
             self._start(self.sabotages.popleft(), as_of)
 
-    def _start(self, act: Act, as_of: datetime) -> None:
+    def _start(self, planned: Act, as_of: datetime) -> None:
         document = self.loop.controller.start(
-            act.version, as_of, kind=act.kind, override=act.override, cause=act.cause
+            planned.version, as_of, kind=planned.kind, override=planned.override, cause=planned.cause
         )
-        by = f" by override [magenta]{act.override.name}[/]" if act.override else ""
-        self.screen.say(f"{as_of.date()} rollout of v{document.challenger} ({act.kind}) starts in shadow{by}")
+        by = f" by override [magenta]{planned.override.name}[/]" if planned.override else ""
+        self.screen.say(
+            f"{as_of.date()} rollout of v{document.challenger} ({planned.kind}) starts in shadow{by}"
+        )
 
     def _take_candidate(self, as_of: datetime, ended: dict[str, Any]) -> None:
         self._retrained = True
         version, reasons = str(ended.get("version")), list(ended.get("reasons", ()))
-        told = f"{as_of.date()} pipeline {ended['pipeline_run']}: v{version}"
+        prefix = f"{as_of.date()} pipeline {ended['pipeline_run']}: v{version}"
         if ended.get("conclusion") == PROPOSED:
-            self.screen.say(f"{told} [green]passed its gate[/]")
+            self.screen.say(f"{prefix} [green]passed its gate[/]")
             self.waiting.append(Act(version, RolloutKind.REAL, cause=str(ended["cause_id"])))
             return
-        self.screen.say(f"{told} [yellow]refused[/] — {'; '.join(reasons)}")
+        self.screen.say(f"{prefix} [yellow]refused[/] — {'; '.join(reasons)}")
         self.rejections.append(Rejection(version, as_of, reasons, str(ended["pipeline_run"])))
 
-    def _tell_news(self, news: dict[str, Any]) -> None:
+    def _report_news(self, news: dict[str, Any]) -> None:
         day = str(news["as_of"])[:10]
         if news["kind"] == "drift.alarm":
             named = ", ".join(news["features"][:6])
@@ -101,7 +103,7 @@ class Director:
         else:
             self.screen.say(f"{day} retraining asked for: {news['reason']}")
 
-    def _tell_transition(self, step: Transition) -> None:
+    def _report_transition(self, step: Transition) -> None:
         self.transitions.append(step)
         day = step.as_of[:10]
         if step.outcome is None:

@@ -1,4 +1,4 @@
-"""Which version traded when: how many sleeves of capital each one decided, bar by bar."""
+"""Shares of sleeves of capital on which each version decided, bar by bar."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ Bar = tuple[str, Iterable[Forecast]]
 
 
 def who_traded(bars: Iterable[Bar], family_of: Callable[[str], str]) -> list[dict[str, Any]]:
-    """For each version that decided for a sleeve: from when to when, on how many bars, for what share.
+    """Summarize for each version its first and last bar, its number of bars and its share of sleeves.
 
-    `bars` are ISO moments with the forecasts that were traded on, one a sleeve. `share` is that of all
-    sleeves on all bars, `share_then` that of the sleeves on the bars on which it decided. The version that
-    decided most comes first.
+    `bars` are ISO times with the forecasts that were traded, one a sleeve. `share` is relative to all sleeves
+    on all bars, `share_then` to the sleeves on the version's own bars. The version with the largest share
+    comes first.
     """
     dates: dict[str, list[str]] = {}
     decided, there = Counter[str](), Counter[str]()

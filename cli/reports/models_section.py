@@ -1,4 +1,4 @@
-"""The part of the report on models: what the gate made of each, and its walk-forward record."""
+"""Section of the report on models: gate verdicts and walk-forward records."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _FOLDS = ("Trained", "Tested", "IC", "Sharpe, net", "Active IR, net", "Turnover"
 
 
 def models_section(report: Document, series: Document) -> str:
-    """Every model version with its figures, its verdict and the reasons given."""
+    """Render every model version with its figures, its verdict and the reasons."""
     models = list(report.get("models", []))
     records = dict(series.get("walk_forward", {}))
     passed = sum(bool(_gate(one).get("passed")) for one in models)
@@ -66,11 +66,11 @@ def _badge(model: Document) -> str:
 
 
 def _record(model: Document, records: dict[str, Sequence[Document]]) -> Sequence[Document]:
-    """The model's walk-forward rows, by whichever of its names they were filed under."""
+    """Pop the model's walk-forward rows, filed under one of several possible names."""
     name, version, family = (str(model.get(key, "")) for key in ("name", "version", "family"))
     for key in (f"{family} v{version}", f"{name} {version}", f"{name}/{version}", version, family, name):
         if key in records:
-            # Taken, so that a model of the same family under another name does not claim it too.
+            # Popped, so that a model of the same family under another name does not use them too.
             return records.pop(key)
     return []
 

@@ -1,4 +1,4 @@
-"""The part of the report on performance and drift: the curves over the days that were traded."""
+"""Sections of the report on performance and drift, as curves over the traded days."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ CURVES = (("strategy", "Strategy, net of costs", "one"), ("equal_weight", "Equal
 
 
 def growth(values: Sequence[float | None]) -> list[float | None]:
-    """Each value's gain over the first that is there."""
+    """Compute each value's gain over the first non-zero value; None where missing."""
     base = next((value for value in values if value), None)
     return [value / base - 1 if value and base else None for value in values]
 
 
 def drawdown(values: Sequence[float | None]) -> list[float | None]:
-    """Each value's loss from the highest before it, zero or negative."""
+    """Compute each value's loss from the highest value so far, zero or negative."""
     highest, losses = 0.0, list[float | None]()
     for value in values:
         highest = max(highest, value or 0.0)
@@ -30,7 +30,7 @@ def drawdown(values: Sequence[float | None]) -> list[float | None]:
 
 
 def performance_section(report: Document, series: Document) -> str:
-    """Gain and loss over time, against equal weight and plain momentum."""
+    """Render gain and loss over time, beside equal weight and plain momentum."""
     equity = series.get("equity", {})
     dates = equity.get("dates") or []
     gains = {name: growth(equity.get(name) or []) for name, _, _ in CURVES}
@@ -66,7 +66,7 @@ def performance_section(report: Document, series: Document) -> str:
 
 
 def versions_sentence(report: Document) -> str:
-    """Which versions the book was traded by, in one sentence; empty where that is not known."""
+    """Format the share of each version in one sentence; empty where unknown."""
     rows = list(report.get("trading", {}).get("versions") or [])
     if not rows:
         return ""
@@ -78,8 +78,8 @@ def versions_sentence(report: Document) -> str:
 
 
 def _versions(report: Document) -> str:
-    told = list(report.get("trading", {}).get("versions") or [])
-    intraday = formatting.are_intraday(one.get(end) for one in told for end in ("first", "last"))
+    versions = list(report.get("trading", {}).get("versions") or [])
+    intraday = formatting.are_intraday(one.get(end) for one in versions for end in ("first", "last"))
     rows = [
         [
             str(one.get("version")),
@@ -90,7 +90,7 @@ def _versions(report: Document) -> str:
             formatting.part(one.get("share_then")),
             formatting.part(one.get("share")),
         ]
-        for one in told
+        for one in versions
     ]
     heads = [
         *(Column(name=name, number=False) for name in ("Version", "Family", "From", "To")),
@@ -120,7 +120,7 @@ def _alarm_marks(report: Document, lines: Sequence[Series]) -> list[Mark]:
 
 
 def drift_section(report: Document, series: Document) -> str:
-    """How far the live features moved, the alarms, and how their threshold came about."""
+    """Render the drift of the live features, the alarms and the calibration."""
     drift = series.get("drift", {})
     dates, shares = drift.get("dates") or [], drift.get("share") or []
     threshold = drift.get("threshold")

@@ -1,4 +1,4 @@
-"""The part of the report on rollouts: their timelines, the evidence, and what decided."""
+"""Section of the report on rollouts: timelines, evidence and verdicts."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from cli import formatting
 Document = Mapping[str, Any]
 
 PHASES = frozenset({"shadow", "canary"})
-BETTER = "_better"  # how tests for a promotion are named
+BETTER = "_better"  # suffix of tests for a promotion
 FULL_STRENGTH = 0.5  # the largest weight that a challenger is given before it is promoted
 SHADES = "The stronger the colour, the larger the share of capital that the new version answered for."
 TESTS = {
@@ -39,7 +39,7 @@ KINDS = {"real": "real data", "sabotage": "sabotage", "simulated": "simulated un
 
 
 def rollouts_section(report: Document, series: Document) -> str:
-    """Every rollout: when it was shadow and canary, how it ended, and on which evidence."""
+    """Render every rollout: its shadow and canary stages, its outcome and its evidence."""
     rollouts = _merged(report, series)
     dates = series.get("equity", {}).get("dates") or []
     span = (dates[0], dates[-1]) if dates else None
@@ -62,7 +62,7 @@ def rollouts_section(report: Document, series: Document) -> str:
 
 
 def _merged(report: Document, series: Document) -> list[dict[str, Any]]:
-    """Each rollout of the report with its curves: those at its place, or those of the same version."""
+    """Merge each rollout of the report with its curves, by index, else by version and kind."""
     curves = list(series.get("rollouts", []))
     rows = list(report.get("rollouts") or curves)
     if len(rows) == len(curves) and all(map(_same, rows, curves)):
@@ -89,14 +89,14 @@ def _row(rollout: Document) -> Row:
 
 
 def _segments(rollout: Document) -> list[Segment]:
-    """Steps of the timeline that say the same are one segment; each lasts until the next begins."""
-    told = list(rollout.get("timeline") or [])
-    steps = [one for one in told if one.get("state") in PHASES]
+    """Join equal consecutive steps of the timeline into segments, each until the next begins."""
+    events = list(rollout.get("timeline") or [])
+    steps = [one for one in events if one.get("state") in PHASES]
     if not steps:
         return []
     end = rollout.get("ended")
-    if end is None or isinstance(end, str) is not isinstance(told[-1]["bar"], str):
-        end = told[-1]["bar"]
+    if end is None or isinstance(end, str) is not isinstance(events[-1]["bar"], str):
+        end = events[-1]["bar"]
     begun = [one for at, one in enumerate(steps) if at == 0 or _phase(one) != _phase(steps[at - 1])]
     lasts = [one["bar"] for one in begun[1:]] + [end]
     return [
@@ -135,7 +135,7 @@ def _rollout(rollout: Document) -> str:
 
 
 def _story(rollout: Document) -> str:
-    """When, how long, and by what it was decided."""
+    """Format the dates, the duration and the deciding layer in one line."""
     started, ended = formatting.day(rollout.get("started")), formatting.day(rollout.get("ended"))
     parts = [started if started == ended else f"{started} to {ended}"]
     if rollout.get("bars"):
@@ -149,7 +149,7 @@ def _evidence_chart(rollout: Document) -> str:
     curves: Mapping[str, Sequence[Sequence[Any]]] = rollout.get("evidence_series") or {}
     shown = {name: points for name, points in curves.items() if points}
     if max(map(len, shown.values()), default=0) < 2:
-        # Decided before there was a course to draw.
+        # A rollout decided on its first bar has no curve to draw.
         return ""
     chart = LineChart(
         title="Evidence",
@@ -172,7 +172,10 @@ def _evidence_chart(rollout: Document) -> str:
 
 
 def _bounds(bounds: Mapping[str, float], shown: set[str]) -> list[Level]:
-    """The bounds of the tests shown; those that end a rollout in the same way share a label."""
+    """Build the bounds of the displayed tests.
+
+    Bounds with the same consequence share a label.
+    """
     levels = []
     for better, label, tone in ((False, "rolled back above", "bad"), (True, "promoted above", "good")):
         values = {round(float(value), 6) for name, value in bounds.items()
@@ -190,7 +193,7 @@ def _words(name: Any, known: Mapping[str, str]) -> str:
 
 
 def _odds(exponent: float) -> str:
-    """A power of ten as odds: `1,000 : 1`."""
+    """Format a power of ten as odds: `1,000 : 1`."""
     if abs(exponent) < 4.5:
         return f"{10**exponent:,.0f} : 1" if exponent >= 0 else f"1 : {10**-exponent:,.0f}"
     return f"10^{exponent:.0f} : 1".replace("-", "−")

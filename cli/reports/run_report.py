@@ -1,7 +1,7 @@
-"""The report of a run as one HTML page: what was made, at what risk, and who decided what, and why.
+"""Report of a run as one HTML page: performance, risk, rollouts and their evidence.
 
-Figures are shown as they came out, also where they are poor. `report` is what `report.json` holds;
-`series` are the curves behind it. Keys that a run did not fill leave their part of the page short.
+Figures are shown unchanged, also where they are poor. `report` is the content of `report.json`; `series` are
+the curves behind it. Missing keys leave their section of the page short.
 """
 
 from __future__ import annotations
@@ -43,7 +43,10 @@ WITHIN_CHANCE = 0.2  # of a Sharpe ratio over the few years that a run covers
 
 
 def render(report: Document, series: Document) -> str:
-    """The page for one run; see the module's docstring for the two arguments."""
+    """Render the page for one run.
+
+    See the module's docstring for the two arguments.
+    """
     return page(
         title="alphaloop report",
         kicker=_kicker(report),
@@ -66,7 +69,7 @@ def render(report: Document, series: Document) -> str:
 
 
 def _verdict(ours: float, equal: float, plain: Any) -> str:
-    """How the strategy's Sharpe ratio stands to those of doing nothing and of the simplest rule."""
+    """Compare the strategy's Sharpe ratio with equal weight and plain momentum, in words."""
     rivals = [one for one in (equal, plain) if formatting.is_number(one)]
     if ours > max(rivals):
         verdict = "It beat both" if len(rivals) > 1 else "It beat equal weight"
@@ -79,7 +82,7 @@ def _verdict(ours: float, equal: float, plain: Any) -> str:
 
 
 def _loss(depth: Any) -> Any:
-    """A drawdown as a loss, whichever sign it was recorded with."""
+    """Return a drawdown as a negative number, whatever its recorded sign."""
     return -abs(depth) if formatting.is_number(depth) else None
 
 

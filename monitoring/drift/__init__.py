@@ -1,4 +1,1 @@
-"""Drift of features: its distances, thresholds and episodes.
-
-The only importer of Evidently.
-"""
+"""Feature drift: distances, thresholds and episodes; the only importer of Evidently."""

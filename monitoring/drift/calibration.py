@@ -1,8 +1,8 @@
-"""Calibration of the drift monitor: what counts as far, fixed on the training years alone.
+"""Calibration of the drift monitor: thresholds fixed on the training years alone.
 
-Each feature's threshold is a quantile of its own distances there, and the share of drifted features that
-raises an alarm is the smallest that stayed within the allowed false alarms a year. A feature whose values
-cannot change in distribution, as a rank over a fixed universe, is watched by its persistence instead. A
+Each feature's threshold is a quantile of its own distances in training, and the share of drifted features
+that raises an alarm is the smallest that stayed within the allowed false alarms a year. A feature whose
+distribution cannot change, such as a rank over a fixed universe, is monitored by its persistence instead. A
 workspace keeps one calibration for each feature set.
 """
 
@@ -24,17 +24,17 @@ from monitoring.drift.episodes import first_bars
 from monitoring.drift.rank_persistence import persistence
 
 REFERENCE_SIZE = 2_000
-"""Values that stand for a feature's training distribution: its quantiles, evenly spaced."""
+"""Number of evenly spaced quantiles that represent a feature's training distribution."""
 FEATURE_QUANTILE = 0.975
-"""A feature has drifted when its distance exceeds this quantile of its distances in training."""
+"""Quantile of a feature's distances in training beyond which the feature has drifted."""
 MINIMUM_SAMPLE = 50
-"""Live values below which a distance means nothing."""
+"""Minimum number of live values for a meaningful distance."""
 MIN_BARS = 252
-"""Training bars beyond one window below which a quantile of distances means little."""
+"""Minimum number of training bars beyond one window for a meaningful quantile of distances."""
 UNCHANGING = 1e-6
-"""Distances below this are rounding."""
+"""Distance below which a difference is rounding."""
 CLOSER_THAN_CHANCE = 0.25
-"""A feature's values cannot drift where its usual distance, times the root of the sample, is below this.
+"""Median distance times the root of the sample size below which a feature's distribution cannot drift.
 
 Independent draws of one distribution give about 0.8.
 """
@@ -42,13 +42,34 @@ Independent draws of one distribution give about 0.8.
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """The monitor's thresholds, fixed on the training years.
+    """Thresholds of the drift monitor, fixed on the training years.
 
-    `reference` holds `REFERENCE_SIZE` values for each feature, `thresholds` a distance for each,
-    `share` the share of drifted features that raises an alarm. `feature_set` is the hash of the set that the
-    features are of, empty in a calibration of before. `persistence` holds the usual persistence of each
-    feature that is watched by it and None for the others, `coverage` the share of each feature's values that
-    training knew; both are empty in a calibration of before.
+    Parameters
+    ----------
+    features : tuple of str
+        Names of the features, in the order of their columns.
+    window : int
+        Bars of the live window.
+    episode_gap : int
+        Flagged bars at most this far apart, in bars, are one episode.
+    share : float
+        Share of drifted features that raises an alarm.
+    thresholds : tuple of float
+        Largest distance of each feature without drift, in its standard deviations.
+    reference : tuple of tuple of float
+        `REFERENCE_SIZE` values for each feature.
+    false_alarms : int
+        Alarms that these thresholds raise in the training years.
+    years : float
+        Length of the training part, in years.
+    feature_set : str
+        Hash of the feature set; empty in a calibration written by an earlier release.
+    persistence : tuple of float or None
+        Usual persistence of each feature monitored by it, None for the others; empty in a calibration
+        written by an earlier release.
+    coverage : tuple of float
+        Share of each feature's values known in training; empty in a calibration written by an earlier
+        release.
     """
 
     features: tuple[str, ...]
@@ -65,14 +86,14 @@ class Calibration:
 
     @property
     def unwatched(self) -> tuple[str, ...]:
-        """Features that nothing is known of: too few symbols, or values that neither vary nor move."""
+        """Features without a threshold: too few symbols, or values that neither vary nor move."""
         return tuple(
             name
             for name, threshold, usual, values in zip(
                 self.features, self.thresholds, self._persistence, self.reference, strict=True
             )
             if not np.isfinite(threshold)
-            # A calibration of before does not know how persistent a rank is.
+            # A calibration of an earlier release holds no persistence of ranks.
             or (usual is None and threshold <= UNCHANGING and values[0] != values[-1])
         )
 
@@ -81,18 +102,18 @@ class Calibration:
         return self.persistence or (None,) * len(self.features)
 
     def usual_persistence(self, column: int) -> float | None:
-        """The persistence that a feature had in training; None where it is watched by its distribution."""
+        """Return a feature's persistence in training; None where its distribution is monitored."""
         return self._persistence[column]
 
     def values_expected(self, column: int, slots: int) -> float:
-        """How many of a feature's `slots` (bars times symbols) held a value in training."""
+        """Return the number of values to expect in `slots` (bars times symbols), as in training."""
         return slots * (self.coverage[column] if self.coverage else 1.0)
 
     def limit(self, column: int, seen: int, expected: float) -> float:
-        """The distance beyond which a feature has drifted, where `seen` values are there of `expected`.
+        """Return the distance beyond which a feature has drifted, given `seen` of `expected` values.
 
         The distance of a sample from its own distribution falls with the root of its size (Fournier and
-        Guillin 2015), so that fewer values may be farther away.
+        Guillin 2015), so fewer values may be farther away.
         """
         scale = 1.0 if seen >= expected else float(np.sqrt(expected / max(seen, 1)))
         return max(self.thresholds[column], UNCHANGING) * scale
@@ -103,7 +124,7 @@ class Calibration:
         return self.false_alarms / self.years
 
     def summary(self) -> dict[str, Any]:
-        """What a report shows: all but the reference itself."""
+        """Return the calibration for a report, without the reference values."""
         usual = dict(zip(self.features, self._persistence, strict=True))
         return {
             "detector": "wasserstein",
@@ -120,7 +141,7 @@ class Calibration:
         }
 
     def save(self, folder: Path) -> None:
-        """Keep the calibration in `folder`: beside the first one there, if that is of another feature set."""
+        """Write the calibration to `folder`, beside the first one if that is of another feature set."""
         folder.mkdir(parents=True, exist_ok=True)
         path = _file(folder)
         if self.feature_set and path.exists() and not Calibration._read(path).is_of(self):
@@ -130,29 +151,32 @@ class Calibration:
         unfinished.replace(path)
 
     def is_of(self, other: Calibration) -> bool:
-        """Whether it is of the same features; one of before says but their names."""
+        """Compare the feature sets.
+
+        A calibration of an earlier release is compared by feature names.
+        """
         if self.feature_set and other.feature_set:
             return self.feature_set == other.feature_set
         return self.features == other.features
 
     @classmethod
     def load(cls, folder: Path, feature_set: str = "") -> Calibration:
-        """The calibration kept in `folder`, or there for the feature set with this hash.
+        """Read the calibration in `folder`, or the one for the feature set with this hash.
 
-        Raises `MissingStateError` where there is none, and `DamagedStoreError` for one that cannot be read.
+        Raises `MissingStateError` where there is none, and `DamagedStoreError` for an unreadable one.
         """
         path = _file(folder, feature_set)
         if not path.exists():
             path = _file(folder)
         if not path.exists():
             raise MissingStateError(f"no drift calibration in {folder}; `alphaloop train` makes one")
-        found = cls._read(path)
-        if feature_set and found.feature_set and found.feature_set != feature_set:
+        calibration = cls._read(path)
+        if feature_set and calibration.feature_set and calibration.feature_set != feature_set:
             raise MissingStateError(
                 f"no drift calibration for feature set {feature_set[:12]} in {folder}; `alphaloop train` "
                 "with that set makes one"
             )
-        return found
+        return calibration
 
     @classmethod
     def _read(cls, path: Path) -> Calibration:
@@ -173,10 +197,40 @@ def calibrate(
     *,
     periods: float = TRADING_DAYS_A_YEAR,
 ) -> Calibration:
-    """Fix the thresholds on training features, float32 `[bars, symbols, features]`.
+    """Fix the thresholds of the drift monitor on training features.
 
-    `periods` is how many bars a year has: what false alarms a year are counted by. Raises `DataError`
-    where there are fewer than `MIN_BARS` bars beyond one window.
+    Parameters
+    ----------
+    values : ndarray of float32, shape (bars, symbols, features)
+        Features of the training bars; NaN where missing.
+    features : tuple of str
+        Names of the features, in the order of their columns.
+    settings : DriftSettings
+        Window, episode gap and allowed false alarms a year.
+    periods : float
+        Bars a year, by which false alarms a year are counted.
+
+    Returns
+    -------
+    Calibration
+
+    Raises
+    ------
+    DataError
+        Where there are fewer than 252 bars beyond one window.
+
+    References
+    ----------
+    .. [1] Villani, C. (2009). Optimal Transport, section 2.2.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from alphaloop.settings.drift import DriftSettings
+    >>> values = np.random.default_rng(0).normal(size=(400, 20, 1)).astype(np.float32)
+    >>> fixed = calibrate(values, ("momentum",), DriftSettings(window=20))
+    >>> fixed.features, fixed.window, len(fixed.reference[0])
+    (('momentum',), 20, 2000)
     """
     if len(values) < settings.window + MIN_BARS:
         raise DataError(
@@ -208,9 +262,9 @@ def calibrate(
 
 
 def calibrate_beside(frame: FeatureFrame, settings: DriftSettings, folder: Path) -> None:
-    """Fix thresholds for the feature set of `frame`, where there is a monitor and it has none for these.
+    """Calibrate the feature set of `frame` if drift is monitored and this set has no calibration yet.
 
-    So that drift is watched when a version of that set becomes champion.
+    Drift is then monitored as soon as a version of that set becomes champion.
     """
     try:
         known = Calibration.load(folder, frame.feature_set)
@@ -224,7 +278,25 @@ def calibrate_beside(frame: FeatureFrame, settings: DriftSettings, folder: Path)
 
 
 def calibrate_on(frame: FeatureFrame, settings: DriftSettings) -> Calibration:
-    """`calibrate` on the bars of `frame` from the first on which every symbol has every feature."""
+    """Calibrate on the bars of `frame` from the first on which every symbol has every feature.
+
+    Parameters
+    ----------
+    frame : FeatureFrame
+        Features of the training bars.
+    settings : DriftSettings
+        Window, episode gap and allowed false alarms a year.
+
+    Returns
+    -------
+    Calibration
+        With the hash of the frame's feature set.
+
+    Raises
+    ------
+    DataError
+        Where no bar has every feature of every symbol, or too few bars follow it.
+    """
     complete = np.isfinite(frame.values).all(axis=(1, 2))
     if not complete.any():
         raise DataError(
@@ -232,8 +304,8 @@ def calibrate_on(frame: FeatureFrame, settings: DriftSettings) -> Calibration:
         )
     first = int(complete.argmax())
     periods = bars_per_year(frame.timestamps[first:])
-    found = calibrate(frame.values[first:], frame.names, settings, periods=periods)
-    return replace(found, feature_set=frame.feature_set)
+    calibration = calibrate(frame.values[first:], frame.names, settings, periods=periods)
+    return replace(calibration, feature_set=frame.feature_set)
 
 
 def _file(folder: Path, feature_set: str = "") -> Path:
@@ -250,16 +322,19 @@ def _quantiles(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
 def _distances(
     values: npt.NDArray[np.float32], reference: npt.NDArray[np.float64], window: int
 ) -> tuple[npt.NDArray[np.float64], float | None]:
-    """The distances of `[bars, symbols]` in every window, and the usual persistence if they are of that."""
-    found = _rolling_distance(values, reference, window)
-    if not np.isfinite(found).any() or reference[0] == reference[-1]:
-        return found, None
+    """Compute the distances of `[bars, symbols]` in every window, by distribution or by persistence.
+
+    The second value is the usual persistence, None where the distances are those of the distribution.
+    """
+    distances = _rolling_distance(values, reference, window)
+    if not np.isfinite(distances).any() or reference[0] == reference[-1]:
+        return distances, None
     sample = window * float(np.isfinite(values).sum(axis=1).mean())
-    if np.nanmedian(found) * np.sqrt(sample) > CLOSER_THAN_CHANCE:
-        return found, None
+    if np.nanmedian(distances) * np.sqrt(sample) > CLOSER_THAN_CHANCE:
+        return distances, None
     moving = persistence(values, window)
     if not np.isfinite(moving).any():
-        return np.full(len(found), np.nan), None
+        return np.full(len(distances), np.nan), None
     usual = float(np.nanmedian(moving))
     return np.abs(moving - usual), usual
 
@@ -272,11 +347,11 @@ def _threshold(distances: npt.NDArray[np.float64]) -> float:
 def _rolling_distance(
     values: npt.NDArray[np.float32], reference: npt.NDArray[np.float64], window: int
 ) -> npt.NDArray[np.float64]:
-    """The same distance as Evidently's for every window of `[bars, symbols]`, in one pass.
+    """Compute Evidently's distance for every window of `[bars, symbols]` in one pass.
 
-    Between a reference of R sorted values and a sample of n it is the mean absolute difference of
-    their quantile functions (Villani 2009, "Optimal Transport", 2.2), here taken at the reference's R
-    levels, which is exact where n divides R.
+    The distance between a reference of R sorted values and a sample of n values is the mean absolute
+    difference of their quantile functions (Villani 2009, "Optimal Transport", 2.2), here taken at the
+    reference's R levels, which is exact where n divides R.
     """
     views = np.lib.stride_tricks.sliding_window_view(values, window, axis=0)
     norm = max(float(np.std(reference)), 0.001)

@@ -1,7 +1,7 @@
-"""Import Evidently's tests for drift without all the rest, which takes half a second instead of four.
+"""Import Evidently's drift tests without the rest of Evidently, in half a second instead of four.
 
-Whichever module of Evidently is asked for, the package imports all of itself first: descriptors, language
-models, a user interface. A look at the drift of a bar needs none of it; a report does.
+On the import of any of its modules, Evidently first imports all of itself: descriptors, language models, a
+user interface. The drift check of one bar needs none of that; a report does.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ PACKAGE = "evidently"
 
 
 class DeferredPackage(ModuleType):
-    """A package whose `__init__.py` runs once a name is asked for that is no module imported so far."""
+    """Package whose `__init__.py` runs at the first access to a name that is not an imported module."""
 
     def __init__(self, spec: ModuleSpec, loader: Loader) -> None:
         super().__init__(spec.name)
@@ -28,7 +28,7 @@ class DeferredPackage(ModuleType):
     def __getattr__(self, name: str) -> Any:
         state = self.__dict__
         with state["_lock"]:
-            if name in state:  # Another thread has imported it meanwhile.
+            if name in state:  # another thread has imported it meanwhile
                 return state[name]
             special = name.startswith("__") and name not in {"__all__", "__version__"}
             if special or state["_begun"]:
@@ -39,9 +39,9 @@ class DeferredPackage(ModuleType):
 
 
 def defer_evidently() -> None:
-    """Have modules of Evidently imported alone from now on, and the package whole once it is asked for.
+    """Defer the import of the whole Evidently package until one of its own names is used.
 
-    Changes nothing where the package was imported before, or is not installed.
+    Changes nothing where the package is imported already, or is not installed.
     """
     spec = None if PACKAGE in sys.modules else importlib.util.find_spec(PACKAGE)
     if spec is not None and spec.loader is not None:

@@ -1,10 +1,10 @@
-"""Drift: has what the model sees left what it was trained on? The door to Evidently.
+"""Drift monitor: compares live features with the training distribution, through Evidently.
 
 For every feature, the last bars of the prediction log are compared with the training part by the Wasserstein
 distance in units of the reference's standard deviation (Evidently's `wasserstein` test), or by their
-persistence where the values cannot drift. What counts as far is a `monitoring.drift.calibration`. An alarm is
-an episode: flagged bars closer than `episode_gap` are one. Features that cannot be seen are an alarm of their
-own.
+persistence where the values cannot drift. The thresholds are in `monitoring.drift.calibration`. An alarm is
+an episode: flagged bars closer than `episode_gap` form one. Features with too few live values raise an alarm
+of their own kind.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ from monitoring.drift.rank_persistence import persistence
 FeatureMatrix = npt.NDArray[np.float32]
 
 LEAST_SEEN = 0.5
-"""A feature is not seen where fewer than this share of the values are there that training had."""
+"""Share of the values in training below which a feature counts as not observed."""
 
 
 class Comparison(NamedTuple):
-    """One feature's live window beside training: its distance (NaN if not seen) and how far it may be."""
+    """Comparison of one feature's live window with training: its distance (NaN if not observed) and limit."""
 
     name: str
     distance: float
@@ -49,10 +49,24 @@ class Comparison(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class DriftLook:
-    """Result of one look at drift. `share` is that of the drifted features among all.
+    """Result of the drift check at one bar.
 
-    `unseen` are the features that too few live values are there of. `drift` and `blind` say that this bar
-    begins an episode: of drift, or of features that are not seen.
+    Parameters
+    ----------
+    as_of : datetime
+        Close of the bar, in UTC.
+    share : float
+        Share of all features that have drifted, in [0, 1].
+    drifted : tuple of str
+        Features beyond their limits.
+    distances : dict of str to float
+        Distance of each feature from training, in its standard deviations; NaN if not observed.
+    unseen : tuple of str
+        Features with too few live values.
+    flagged : bool
+        True where the share reaches the calibrated one.
+    drift, blind : bool
+        True where this bar begins an episode of drift, or of features that are not observed.
     """
 
     as_of: datetime
@@ -71,7 +85,13 @@ class DriftLook:
 
 
 class DriftMonitor:
-    """Looks at the live features of the prediction log, bar by bar."""
+    """Monitor of the live features in the prediction log, bar by bar.
+
+    Parameters
+    ----------
+    calibration : Calibration
+        Reference distributions, thresholds and window, fixed on the training years.
+    """
 
     def __init__(self, calibration: Calibration) -> None:
         import pandas as pd
@@ -84,9 +104,9 @@ class DriftMonitor:
         self.blindness = NamedEpisodes(calibration.episode_gap)
 
     def observe(self, as_of: datetime, features: FeatureMatrix) -> DriftLook | None:
-        """Take in one bar's features `[symbols, features]`; None until the window is full.
+        """Add one bar's features, float32 `[symbols, features]`; None until the window is full.
 
-        Symbols stand in the same order at every bar. Raises `DataError` if the number of features is not the
+        The order of symbols is the same at every bar. Raises `DataError` if the number of features is not the
         calibrated one.
         """
         expected = len(self.calibration.features)
@@ -95,13 +115,15 @@ class DriftMonitor:
                 f"logged features have shape {features.shape}; the calibration knows {expected} features"
             )
         self._window.append(features)
-        self.times.take(as_of)
+        self.times.add(as_of)
         if len(self._window) < self.calibration.window:
             return None
-        found = list(compare(self.calibration, self._reference, list(self._window)))
-        drifted = tuple(one.name for one in found if one.drifted)
+        compared = list(compare(self.calibration, self._reference, list(self._window)))
+        drifted = tuple(one.name for one in compared if one.drifted)
         unseen = tuple(
-            one.name for one in found if np.isnan(one.distance) and one.name not in self.calibration.unwatched
+            one.name
+            for one in compared
+            if np.isnan(one.distance) and one.name not in self.calibration.unwatched
         )
         share = len(drifted) / expected
         flagged = share >= self.calibration.share
@@ -109,7 +131,7 @@ class DriftMonitor:
             as_of,
             share,
             drifted,
-            {one.name: one.distance for one in found},
+            {one.name: one.distance for one in compared},
             unseen,
             flagged,
             drift=flagged and self.drift.flag(as_of, self.times),
@@ -120,7 +142,7 @@ class DriftMonitor:
 def compare(
     calibration: Calibration, reference: list[Any], window: list[FeatureMatrix]
 ) -> Iterator[Comparison]:
-    """Each feature of a window of `[symbols, features]` beside `reference`, a series a feature."""
+    """Compare each feature of a window of `[symbols, features]` with `reference`, a series a feature."""
     slots = sum(len(bar) for bar in window)
     aligned = len({len(bar) for bar in window}) == 1
     for column, name in enumerate(calibration.features):
@@ -137,7 +159,10 @@ def compare(
 
 
 def evidently_distance(reference: Any, live: npt.NDArray[np.floating[Any]]) -> float:
-    """Evidently's normed Wasserstein distance of `live` from `reference`, a series; NaN on a small sample."""
+    """Compute Evidently's normed Wasserstein distance of `live` from `reference`, a pandas Series.
+
+    NaN where `live` has fewer than 50 finite values. Raises `VendorError` where Evidently fails.
+    """
     import pandas as pd
 
     test, numerical = _wasserstein()
@@ -153,7 +178,7 @@ def evidently_distance(reference: Any, live: npt.NDArray[np.floating[Any]]) -> f
 
 @cache
 def _wasserstein() -> tuple[Any, Any]:
-    """Evidently's test by the Wasserstein distance, and its name for numbers."""
+    """Import Evidently's Wasserstein test and its column type for numbers."""
     defer_evidently()
     from evidently.legacy.calculations.stattests import wasserstein_stat_test
     from evidently.legacy.core import ColumnType
@@ -162,29 +187,38 @@ def _wasserstein() -> tuple[Any, Any]:
 
 
 def write_report(calibration: Calibration, live: FeatureMatrix, path: Path) -> None:
-    """Write Evidently's HTML report of `live` `[bars times symbols, features]` against the reference.
+    """Write Evidently's HTML report of `live` against the reference.
 
-    The bars of the calibration's window stand one after the other. The page says of each feature, and of all
-    of them, what the monitor says of the same window. Features that are not seen are named above it.
+    The verdict on each feature, and on all of them, is the monitor's for the same window. Features that are
+    not observed are named above the report.
+
+    Parameters
+    ----------
+    calibration : Calibration
+        Reference distributions and thresholds.
+    live : ndarray of float32, shape (bars * symbols, features)
+        Bars of the calibration's window, one after the other.
+    path : Path
+        HTML file to write; its folder is made.
     """
     import pandas as pd
 
     columns = list(calibration.features)
     reference = pd.DataFrame(np.array(calibration.reference).T, columns=columns)
     bars = np.array_split(live, calibration.window if len(live) % calibration.window == 0 else 1)
-    found = list(compare(calibration, [reference[name] for name in columns], bars))
-    shown = [one for one in found if not np.isnan(one.distance)]
+    compared = list(compare(calibration, [reference[name] for name in columns], bars))
+    shown = [one for one in compared if not np.isnan(one.distance)]
     path.parent.mkdir(parents=True, exist_ok=True)
     if shown:
         share = min(calibration.share * len(columns) / len(shown), 1.0)
         current = pd.DataFrame(live, columns=columns)
         _evidently(shown, share, reference, current).save_html(str(path))
-    missing = [one.name for one in found if np.isnan(one.distance)]
+    missing = [one.name for one in compared if np.isnan(one.distance)]
     if missing:
         named = escape(", ".join(missing))
-        told = f"<p>Not seen, for want of live values or of a threshold: {named}</p>\n"
+        note = f"<p>Not seen, for want of live values or of a threshold: {named}</p>\n"
         page = path.read_text(encoding="utf-8") if shown else "<html><body></body></html>"
-        path.write_text(page.replace("<body>", f"<body>{told}", 1), encoding="utf-8")
+        path.write_text(page.replace("<body>", f"<body>{note}", 1), encoding="utf-8")
 
 
 def _evidently(shown: list[Comparison], share: float, reference: Any, current: Any) -> Any:
@@ -193,7 +227,7 @@ def _evidently(shown: list[Comparison], share: float, reference: Any, current: A
 
     names = [one.name for one in shown]
     definition = DataDefinition(numerical_columns=names)
-    made = [Dataset.from_pandas(one[names], data_definition=definition) for one in (current, reference)]
+    datasets = [Dataset.from_pandas(one[names], data_definition=definition) for one in (current, reference)]
     preset = DataDriftPreset(
         columns=names,
         drift_share=share,
@@ -201,11 +235,11 @@ def _evidently(shown: list[Comparison], share: float, reference: Any, current: A
         per_column_method={one.name: _persistence_test(one) for one in shown if one.by_persistence},
         per_column_threshold={one.name: one.limit for one in shown},
     )
-    return Report([preset]).run(*made)
+    return Report([preset]).run(*datasets)
 
 
 def _persistence_test(one: Comparison) -> Any:
-    """A test for Evidently that returns the distance measured here: Evidently itself knows no bars."""
+    """Build an Evidently test that returns the distance measured here, because Evidently knows no bars."""
     from evidently.legacy.calculations.stattests import StatTest
     from evidently.legacy.calculations.stattests.registry import register_stattest
     from evidently.legacy.core import ColumnType

@@ -1,4 +1,4 @@
-"""Alarms as episodes: flagged bars closer than a gap are one and the same event."""
+"""Episodes of alarms: flagged bars closer than a gap are one event."""
 
 from __future__ import annotations
 
@@ -8,18 +8,21 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 MIN_BARS_FOR_SPACING = 10
-"""Bars from which the mean time between bars is estimated."""
+"""Minimum number of bars from which the mean time between bars is estimated."""
 
 
 @dataclass(slots=True)
 class Episodes:
-    """Tells the first flagged bar of each episode. A gap longer than `gap` bars ends an episode."""
+    """Detector of the first flagged bar of each episode.
+
+    A gap longer than `gap` bars ends an episode.
+    """
 
     gap: int
     _last: int | None = None
 
     def flag(self, bar: int) -> bool:
-        """Take in a flagged bar's number; true if it starts an episode."""
+        """Add a flagged bar's number; True if it starts an episode."""
         starts = self._last is None or bar - self._last > self.gap
         self._last = bar
         return starts
@@ -27,27 +30,30 @@ class Episodes:
 
 @dataclass(slots=True)
 class BarTimes:
-    """The times of the bars that were seen, to count how many lie after a moment."""
+    """Times of the observed bars, to count the bars after a moment."""
 
     _times: list[datetime] = field(default_factory=list)
 
-    def take(self, as_of: datetime) -> None:
-        """Take in a bar; one that is not later than the last is known already."""
+    def add(self, as_of: datetime) -> None:
+        """Add a bar.
+
+        A bar that is not later than the last is ignored.
+        """
         if not self._times or as_of > self._times[-1]:
             self._times.append(as_of)
 
     @property
     def spacing(self) -> float | None:
-        """Mean seconds from bar to bar; None after few bars."""
+        """Mean seconds from bar to bar; None for fewer than 10 bars."""
         if len(self._times) < MIN_BARS_FOR_SPACING:
             return None
         return (self._times[-1] - self._times[0]).total_seconds() / (len(self._times) - 1)
 
     def since(self, moment: datetime, spacing: float | None = None) -> int | None:
-        """Bars after `moment` up to the last that was seen.
+        """Count the bars after `moment` up to the last observed bar.
 
-        Those before the first one seen are estimated from `spacing`, by default the mean one of the bars
-        seen; None while neither is known.
+        Bars before the first observed one are estimated from `spacing` in seconds, by default the mean of
+        the observed bars; None while neither is known.
         """
         if not self._times:
             return None
@@ -62,15 +68,20 @@ class BarTimes:
 
 @dataclass(slots=True)
 class DatedEpisodes:
-    """Episodes of bars that are known by their time; `last` may be a flagged bar of an earlier run."""
+    """Episodes of bars given by their times.
+
+    `last` may be a flagged bar of an earlier run.
+    """
 
     gap: int
     last: datetime | None = None
 
     def flag(self, as_of: datetime, times: BarTimes) -> bool:
-        """Take in a flagged bar, the last of `times`; true if it starts an episode.
+        """Add a flagged bar, the last of `times`.
 
-        A bar that is not after `last` was flagged before, and starts none.
+        Returns True if it starts an episode.
+
+        A bar that is not after `last` was flagged before, and starts no episode.
         """
         if self.last is not None and as_of <= self.last:
             return False
@@ -82,12 +93,15 @@ class DatedEpisodes:
 
 @dataclass(slots=True)
 class NamedEpisodes(DatedEpisodes):
-    """Episodes of names that are flagged together; a name that is new in one begins another."""
+    """Episodes of names that are flagged together; a new name begins another episode."""
 
     names: set[str] = field(default_factory=set)
 
     def flag_names(self, as_of: datetime, names: tuple[str, ...], times: BarTimes) -> bool:
-        """Take in the names flagged at a bar, the last of `times`; true if that begins an episode."""
+        """Add the names flagged at a bar, the last of `times`.
+
+        Returns True if they begin an episode.
+        """
         if not names or (self.last is not None and as_of <= self.last):
             return False
         known = set() if self.flag(as_of, times) else self.names
@@ -96,6 +110,6 @@ class NamedEpisodes(DatedEpisodes):
 
 
 def first_bars(flagged: Iterable[int], gap: int) -> list[int]:
-    """The first bar of each episode among `flagged`, in order."""
+    """Return the first bar of each episode among the ascending bar numbers `flagged`."""
     episodes = Episodes(gap)
     return [int(bar) for bar in flagged if episodes.flag(int(bar))]

@@ -1,7 +1,7 @@
-"""Persistence: how much of a feature's order across symbols stays from one bar to the next.
+"""Rank persistence: correlation of a feature across symbols from one bar to the next.
 
-The values of a rank over a fixed universe are the same at every bar, so that their distribution cannot drift.
-Which symbol has which value can: that is what persistence measures.
+The values of a rank over a fixed universe are the same at every bar, so their distribution cannot drift. The
+assignment of values to symbols can, and persistence measures it.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ Values = npt.NDArray[np.floating]
 Persistence = npt.NDArray[np.float64]
 
 MIN_SYMBOLS = 3
-"""Symbols below which a correlation across symbols says nothing."""
+"""Minimum number of symbols for a correlation across symbols."""
 
 
 def correlations(values: Values) -> Persistence:
-    """Pearson's correlation across symbols of each bar with the bar before, for `[bars, symbols]`.
+    """Compute Pearson's correlation across symbols of each bar with the bar before, for `[bars, symbols]`.
 
     Returns float64 `[bars - 1]`. Only symbols that have a value at both bars count; NaN with fewer than
     `MIN_SYMBOLS` of them, or where either bar does not vary.
@@ -29,22 +29,22 @@ def correlations(values: Values) -> Persistence:
     count = both.sum(axis=1)
     left, right = _centred(before, both, count), _centred(after, both, count)
     with np.errstate(invalid="ignore", divide="ignore"):
-        found = (left * right).sum(axis=1) / np.sqrt((left**2).sum(axis=1) * (right**2).sum(axis=1))
-    return np.where(count < MIN_SYMBOLS, np.nan, found)
+        correlation = (left * right).sum(axis=1) / np.sqrt((left**2).sum(axis=1) * (right**2).sum(axis=1))
+    return np.where(count < MIN_SYMBOLS, np.nan, correlation)
 
 
 def persistence(values: Values, window: int) -> Persistence:
-    """The mean correlation with the bar before, in every window of `[bars, symbols]`.
+    """Compute the mean correlation with the bar before, in every window of `[bars, symbols]`.
 
     Returns float64 `[bars - window + 1]`; NaN where fewer than half of a window's correlations are known.
     """
-    found = correlations(values)
-    if window < 2 or len(found) < window - 1:
+    correlation = correlations(values)
+    if window < 2 or len(correlation) < window - 1:
         return np.full(max(len(values) - window + 1, 0), np.nan)
-    views = np.lib.stride_tricks.sliding_window_view(found, window - 1)
+    views = np.lib.stride_tricks.sliding_window_view(correlation, window - 1)
     known = np.isfinite(views).mean(axis=1) >= 0.5
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # of windows in which nothing is known
+        warnings.simplefilter("ignore", RuntimeWarning)  # numpy warns of windows without a finite value
         return np.where(known, np.nanmean(views, axis=1), np.nan)
 
 

@@ -1,7 +1,7 @@
-"""The evidence for and against a challenger, in layers, recomputed from what was logged.
+"""Ledger of the evidence for and against a challenger, recomputed from the prediction log.
 
-A ledger holds no truth of its own: fed the same prediction log and bars it is the same ledger, so a
-controller that was killed makes another and goes on. The tests themselves are in `rollouts.evidence.layers`.
+The ledger is derived data: the same prediction log and bars give the same ledger, so a restarted controller
+rebuilds it and continues. The tests themselves are in `rollouts.evidence.layers`.
 """
 
 from __future__ import annotations
@@ -29,12 +29,23 @@ Vector = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """One bar of both versions, on the same symbols.
+    """One bar of champion and challenger, on the same symbols.
 
-    `close` is the adjusted close, and the scores are those logged at it; all float64 `[symbols]`.
-    `recomputation` is the largest difference between the challenger's logged scores and those of the
-    registered file on backfilled features; `errors` counts its failed answers at this bar, and `fault`
-    says what else a guard found.
+    Parameters
+    ----------
+    as_of : datetime
+        Close of the bar, in UTC.
+    close : ndarray of float64, shape (symbols,)
+        Adjusted close.
+    champion, challenger : ndarray of float64, shape (symbols,)
+        Scores logged at this bar.
+    recomputation : float
+        Largest difference between the challenger's logged scores and those of the registered file on
+        backfilled features.
+    errors : int
+        Failed answers of the challenger at this bar.
+    fault : str
+        Finding of a guard; empty if there is none.
     """
 
     as_of: datetime
@@ -48,7 +59,17 @@ class Observation:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What the evidence says: `rollback`, `promote`, or nothing yet; which layer, and why."""
+    """Verdict of the evidence.
+
+    Parameters
+    ----------
+    action : str or None
+        `rollback`, `promote`, or None while nothing is decided.
+    layer : str
+        Layer that decided; empty if none did.
+    reason : str
+        Reason in words.
+    """
 
     action: str | None = None
     layer: str = ""
@@ -57,7 +78,28 @@ class Verdict:
 
 @dataclass(slots=True)
 class Ledger:
-    """All evidence on one challenger so far."""
+    """All evidence on one challenger so far.
+
+    Parameters
+    ----------
+    policy : RolloutPolicy
+        Error budget of the layers.
+    expectation : Expectation
+        Ranges that the challenger's card promises.
+    allocation : AllocationPolicy
+        Turns scores into the weights of the paper books.
+    costs : CostModel
+        Trading costs of the paper books.
+    tolerance : float
+        Largest difference allowed between logged and recomputed scores.
+    limits : BookLimits, optional
+        Weight limits of the paper books.
+
+    Notes
+    -----
+    `series` holds each test's log10 e-value by date, `bars` counts the bars of the rollout and `past_bars`
+    those from before it.
+    """
 
     policy: RolloutPolicy
     expectation: Expectation
@@ -83,26 +125,26 @@ class Ledger:
         self.layers = Layers(self.policy, [self.expectation], self.tolerance)
         self._gauges = (self._gauge(), self._gauge())
 
-    def look_back(self, past: Iterable[Observation]) -> None:
-        """Take in bars from after the challenger's training and before the rollout, oldest first.
+    def observe_past(self, past: Iterable[Observation]) -> None:
+        """Add bars from between the challenger's training and the rollout, oldest first.
 
-        They may be the reason why this challenger was chosen, so that they can only speak against it.
+        These bars may be the reason why the challenger was chosen, so they count against it only.
         """
         gauge, history = self._gauge(), self.layers.history.test
         points: list[tuple[str, float]] = []
         for seen in past:
             reading = gauge.read(seen.close, seen.challenger)
             agreement = information_coefficient(seen.challenger, seen.champion)
-            self.layers.take_past(_comparison(reading, None, agreement, 0.0, fault=False))
+            self.layers.observe_past(_comparison(reading, None, agreement, 0.0, fault=False))
             self._past_ic.append(reading.ic)
             self.past_bars += 1
             points.append((seen.as_of.date().isoformat(), round(float(history.log10_e[0]), 4)))
         if history.exceeds(self.policy.rollback_alpha("history"))[0]:
-            # Drawn only where it is what spoke: otherwise a year of it would crowd out the rollout.
+            # Drawn only where this layer decided: otherwise a year of it would crowd out the rollout.
             self.series["history"] = points
 
     def observe(self, seen: Observation) -> None:
-        """Take in one bar."""
+        """Add one bar of the rollout."""
         self.bars += 1
         self.symbols = len(seen.close)
         self._errors += seen.errors
@@ -114,7 +156,7 @@ class Ledger:
         )
         agreement = information_coefficient(seen.challenger, seen.champion)
         fault = bool(seen.errors or seen.fault)
-        self.layers.take(_comparison(theirs, ours, agreement, seen.recomputation, fault=fault))
+        self.layers.observe(_comparison(theirs, ours, agreement, seen.recomputation, fault=fault))
         self._ic.append(theirs.ic)
         self._turnover.append(theirs.turnover)
         self._agreement.append(agreement)
@@ -122,23 +164,29 @@ class Ledger:
 
     @property
     def last(self) -> datetime | None:
-        """The last bar that was observed; None before the first."""
+        """Last observed bar; None before the first."""
         return self._seen[-1] if self._seen else None
 
     @property
     def errors(self) -> int:
-        """Answers of the challenger that failed."""
+        """Number of the challenger's failed answers."""
         return self._errors
 
     def bars_since(self, moment: str | None) -> int:
-        """Bars observed after `moment` (an ISO timestamp; None counts them all)."""
+        """Count the bars observed after `moment` (an ISO timestamp; None counts all)."""
         if moment is None:
             return self.bars
         start = datetime.fromisoformat(moment)
         return sum(1 for as_of in self._seen if as_of > start)
 
     def verdict(self) -> Verdict:
-        """What the evidence so far asks for. Rollback is looked for first, cheapest layer first."""
+        """Return the verdict so far; rollback takes precedence, cheapest layer first.
+
+        Returns
+        -------
+        Verdict
+            `action` is None while no layer has decided.
+        """
         for layer, flags in self.layers.against().items():
             if flags[0]:
                 return Verdict("rollback", layer.replace("history", "behaviour"), self._accusation(layer))
@@ -148,12 +196,12 @@ class Ledger:
         return Verdict()
 
     def measured_verdict(self) -> Verdict:
-        """As `verdict`, by what was measured alone: the layers that need no statistics."""
+        """Return the verdict of the measured layers alone, recomputation and guards."""
         verdict = self.verdict()
         return verdict if verdict.layer in ("recomputation", "guard") else Verdict()
 
     def non_inferiority(self) -> Verdict:
-        """The words of a promotion by the non-inferiority rule."""
+        """Return the verdict of a promotion by the non-inferiority rule."""
         odds = self.layers.pnl.not_worse.log10_e[0]
         margin = self.policy.non_inferiority * 1e4
         return Verdict(
@@ -161,7 +209,7 @@ class Ledger:
         )
 
     def summary(self) -> dict[str, float | int]:
-        """The figures behind the verdict, for the journal and for people. E-values as log10."""
+        """Return the figures behind the verdict, with e-values as decimal logarithms."""
         tests, expected = self.layers, self.expectation
         return {
             "bars": self.bars,
@@ -181,7 +229,7 @@ class Ledger:
         }
 
     def bounds(self) -> dict[str, float]:
-        """The log10 e-value at which each test decides."""
+        """Return the log10 e-value at which each test decides."""
         promote = -math.log10(self.policy.promotion_alpha)
         return {
             **{layer: -math.log10(self.policy.rollback_alpha(layer)) for layer in self.policy.SHARES},
@@ -231,13 +279,13 @@ class Ledger:
         return f"{words} (odds 10^{odds:.1f}, alpha {self.policy.rollback_alpha(layer):g})"
 
     def _misbehaviour(self, floor: str) -> str:
-        part = self.layers.behaviour.test.loudest()
+        part = self.layers.behaviour.test.strongest_part()
         if part == "ic":
             return f"live IC {_mean(self._ic):+.3f} {floor}"
         if part in ("agreeing", "disagreeing"):
             return f"its ranks correlate {_mean(self._agreement):+.2f} with the champion's, outside its folds"
         return {
-            "restless": "its ranking changes faster than in any fold",
+            "unstable": "its ranking changes faster than in any fold",
             "frozen": "its ranking stands still as in no fold",
             "spread_wide": "its scores spread wider than in any fold",
             "spread_narrow": "its scores spread less than in any fold",

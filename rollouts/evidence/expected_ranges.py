@@ -1,4 +1,4 @@
-"""What a model card lets one expect of the live model, as limits that evidence can be held against."""
+"""Expected ranges of the live model's IC, turnover and scores, derived from its card."""
 
 from __future__ import annotations
 
@@ -12,32 +12,51 @@ from models.registry.card import Card
 STANDARD_ERRORS = 2.0
 TURNOVER_MULTIPLE = 3.0
 DEFAULT_SPREAD = 0.25
-"""Standard deviation of a rank correlation over 20 names that are unrelated: about 1 / √19."""
+"""Standard deviation of the rank correlation of 20 unrelated symbols: about 1 / √19."""
 PERSISTENCE_CEILING = 0.9999
 DISPERSION_FACTOR = 3.0
-"""Scores may spread so many times as wide, or as narrow, as ever in the folds: crises do that."""
+"""Factor by which the spread of scores may leave the folds' range, as it does in crises."""
 AGREEMENT_MARGIN = 0.15
-"""Room beyond the folds' range of rank correlations with the champion, which moves slowly and far."""
+"""Margin beyond the folds' range of rank correlations with the champion, which move slowly and far."""
 
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """Where a figure should lie, and the ruler of its distance from there."""
+    """Range of a figure, and the unit in which a distance from the range is measured."""
 
     low: float
     high: float
-    ruler: float
+    scale: float
 
 
 @dataclass(frozen=True, slots=True)
 class Expectation:
-    """What the challenger's card promises: a floor for its IC, a ceiling for its turnover, and ranges.
+    """Ranges that the challenger's card promises.
 
-    `ic_scale` is the standard deviation of its IC from bar to bar: the ruler of the distance to the
-    floor. `turnover_mean` is the turnover a bar of its calmest fold, `turnover_high` what it trades more of
-    on one bar in twenty of its folds, `turnover_ratio` its turnover as a multiple of the champion's on their
-    cards. `persistence` is on Fisher's scale, `dispersion` in natural logarithms. NaN and None for what the
-    cards do not say; nothing is held against those.
+    A field is NaN or None where the cards say nothing.
+
+    No test is made against a missing value.
+
+    Parameters
+    ----------
+    ic_floor : float
+        Lowest one-bar information coefficient to expect on average.
+    ic_scale : float
+        Standard deviation of the IC from bar to bar: the unit of the distance to the floor.
+    turnover_ceiling : float
+        Highest one-way turnover a bar to expect, as a share of capital.
+    turnover_mean : float
+        Mean turnover a bar of the calmest fold.
+    turnover_high : float
+        Turnover that one bar in twenty of the folds exceeds (95 % quantile).
+    turnover_ratio : float
+        Turnover as a multiple of the champion's, by their cards.
+    persistence : Range, optional
+        Rank correlation of scores with those of the bar before, on Fisher's scale.
+    dispersion : Range, optional
+        Standard deviation of scores, as natural logarithm.
+    agreement : Range, optional
+        Rank correlation with the champion's scores.
     """
 
     ic_floor: float
@@ -52,10 +71,22 @@ class Expectation:
 
 
 def expectation(card: Card, champion: Card | None = None) -> Expectation:
-    """The limits that `card` promises, beside those of the champion's card."""
+    """Derive the expected ranges from the challenger's card and the champion's.
+
+    Parameters
+    ----------
+    card : Card
+        Card of the challenger.
+    champion : Card, optional
+        Card of the champion; without it, neither turnover ratio nor agreement is known.
+
+    Returns
+    -------
+    Expectation
+    """
     ranges = dict(card.ranges)
     if champion is None or (ranges.get("agreement") or {}).get("champion") != champion.digest:
-        # Measured with another champion: it says nothing of this one.
+        # Measured against another champion, so it says nothing about this one.
         ranges.pop("agreement", None)
     return of_folds(card.walk_forward, ranges, champion.walk_forward if champion else ())
 
@@ -65,13 +96,32 @@ def of_folds(
     ranges: Mapping[str, Any],
     champion_folds: Sequence[Mapping[str, Any]] = (),
 ) -> Expectation:
-    """The limits that walk-forward `folds` and `ranges` promise, as `models.evaluation.walk_forward` makes
-    them.
+    """Derive the expected ranges from walk-forward `folds` and `ranges`.
 
-    The live one-bar IC should not fall below that of the card's worst walk-forward fold by more than
-    two of its standard errors, and turnover not exceed three times that of its busiest fold. An
-    honest model's worst fold is about zero, so the floor asks little of it; a leaked model's worst
-    fold is splendid, and that is what betrays it.
+    The live one-bar IC should not fall below that of the worst walk-forward fold by more than two of that
+    fold's standard errors, and turnover should not exceed three times that of the busiest fold. An honest
+    model's worst fold is about zero, so the floor asks little of it; the worst fold of a model trained on
+    leaked data is splendid, and that betrays it.
+
+    Parameters
+    ----------
+    folds : sequence of mapping
+        Rows of `models.evaluation.walk_forward`, with `ic_one_bar`, `bars` and `turnover`.
+    ranges : mapping
+        Distributions of figures over all folds (`std` and quantiles by name).
+    champion_folds : sequence of mapping
+        Rows of the champion, for the ratio of turnovers.
+
+    Returns
+    -------
+    Expectation
+
+    Examples
+    --------
+    >>> folds = [{"ic_one_bar": 0.02, "bars": 400, "turnover": 0.1}]
+    >>> promised = of_folds(folds, {})
+    >>> round(promised.ic_floor, 3), round(promised.turnover_ceiling, 1)
+    (-0.005, 0.3)
     """
     measured = [row for row in folds if row.get("ic_one_bar") is not None]
     spread = _figure(ranges, "ic_one_bar", "std") or DEFAULT_SPREAD
@@ -96,7 +146,15 @@ def of_folds(
 
 
 def fisher(correlation: float) -> float:
-    """A rank correlation on Fisher's scale, on which it varies alike everywhere; bounded."""
+    """Transform a correlation to Fisher's scale, clipped at ±0.9999 so that it stays finite.
+
+    On that scale the sampling error is the same for weak and strong correlations.
+
+    Examples
+    --------
+    >>> round(fisher(0.5), 4)
+    0.5493
+    """
     return math.atanh(max(-PERSISTENCE_CEILING, min(PERSISTENCE_CEILING, correlation)))
 
 
@@ -105,8 +163,8 @@ def _persistence(ranges: Mapping[str, Any]) -> Range | None:
     if low is None or middle is None or high is None:
         return None
     low, middle, high = fisher(low), fisher(middle), fisher(high)
-    ruler = max(middle - low, 0.25)
-    return Range(low - ruler / 2, high + ruler / 2, ruler)
+    scale = max(middle - low, 0.25)
+    return Range(low - scale / 2, high + scale / 2, scale)
 
 
 def _dispersion(ranges: Mapping[str, Any]) -> Range | None:

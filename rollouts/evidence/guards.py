@@ -1,4 +1,4 @@
-"""Guards: what needs no market to be wrong. Failed answers, slow answers, old features."""
+"""Guards on the challenger's service: stale features and slow answers."""
 
 from __future__ import annotations
 
@@ -11,16 +11,17 @@ import numpy as np
 from serving.log.prediction_log import PredictionRow
 
 SLOWER = 2.0
-"""Times the champion's p99 that a challenger's must be, besides being beyond the limit."""
+"""Multiple of the champion's p99 latency that a challenger must exceed, besides the limit."""
 FEWEST_ANSWERS = 100
-"""Answers before a 99th percentile says anything."""
+"""Answers below which a 99th percentile is not informative."""
 
 
 @dataclass(slots=True)
 class Guards:
-    """Limits on a challenger's answers, from the settings; it remembers the latencies of one rollout.
+    """Limits on the age of features and the latency of one rollout's challenger.
 
-    A machine that is slow, or a store that is old, for the champion as well is no fault of the challenger.
+    Latencies are kept for the whole rollout. A slow machine or an old store that affects the champion as
+    well is not held against the challenger.
     """
 
     max_latency_ms: float
@@ -28,12 +29,12 @@ class Guards:
     _latencies: list[float] = field(default_factory=list)
     _champions: list[float] = field(default_factory=list)
 
-    def look(
+    def check(
         self, as_of: datetime, answers: Sequence[PredictionRow], champion: Sequence[PredictionRow] = ()
     ) -> str:
-        """What is wrong with the challenger's `answers` for the bar `as_of`, beside the champion's.
+        """Describe the fault of the challenger's `answers` at the bar `as_of`.
 
-        Empty if nothing is.
+        Returns an empty text if there is none.
         """
         self._latencies += [row.latency_ms for row in answers]
         self._champions += [row.latency_ms for row in champion]
@@ -60,7 +61,7 @@ class Guards:
 
 
 def _oldest(as_of: datetime, rows: Sequence[PredictionRow]) -> float:
-    """Seconds from the oldest features of `rows` to the bar."""
+    """Return the seconds from the oldest features of `rows` to the bar."""
     known = [row.feature_timestamp for row in rows if row.feature_timestamp is not None]
     return max(((as_of - moment).total_seconds() for moment in known), default=0.0)
 

@@ -1,8 +1,8 @@
-"""The layers of evidence as tests, over an axis of rollouts: one that is under way, or a simulated thousand.
+"""Layers of evidence as sequential tests, for one live rollout or a thousand simulated ones.
 
-Cheapest first: `recomputation` and `guard` are measurements, `behaviour` holds the live model against its
-card, `history` does so on bars from after its training, `cost` looks at turnover, `ic` and `pnl` are paired
-with the champion on the same bars.
+Cheapest first: `recomputation` and `guard` are measurements, `behaviour` compares the live model with its
+card, `history` does the same on bars from between its training and the rollout, `cost` tests turnover, `ic`
+and `pnl` are paired with the champion on the same bars.
 """
 
 from __future__ import annotations
@@ -21,33 +21,35 @@ Vector = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
 
 BEHAVIOUR_WEIGHTS = {
-    "ic": 0.6, "disagreeing": 0.1, "agreeing": 0.02, "restless": 0.1, "frozen": 0.06,
+    "ic": 0.6, "disagreeing": 0.1, "agreeing": 0.02, "unstable": 0.1, "frozen": 0.06,
     "spread_wide": 0.06, "spread_narrow": 0.06,
 }  # fmt: skip
 COST_WEIGHTS = {"turnover": 0.5, "relative": 0.5}
 TURNOVER_HALF_LIFE = 5.0
-"""Bars after which a bar's turnover weighs half."""
+"""Half-life of the weight of a bar's turnover, in bars."""
 OWN_MULTIPLE = 2.0
-"""Times its card's calmest fold that a book must at least trade to be accused by the champion's measure."""
+"""Multiple of the calmest fold's turnover below which turnover relative to the champion does not count."""
 RELATIVE_MULTIPLE = 2.5
-"""Times the ratio of turnovers on the cards that a live ratio may reach."""
+"""Multiple of the cards' ratio of turnovers that the live ratio may reach."""
 CEILING_RULER = 1 / 3
-"""The ruler of turnover: a third of the ceiling, which is the busiest fold's own."""
+"""Unit of excess turnover: a third of the ceiling, which is the busiest fold's own turnover."""
 RATIO_RULER = 0.4
-"""The ruler of the ratio of turnovers, in natural logarithms."""
+"""Unit of the ratio of turnovers, in natural logarithms."""
 AGREEMENT_RULER = 0.25
-"""The ruler of the rank correlation with the champion, when it is to be shown positive."""
+"""Unit of the rank correlation with the champion, in the test that it is positive."""
 CLEARING_ALPHA = 0.002
-"""Error of clearing a faulty model of its fault; it only shortens a stage."""
+"""Probability of wrongly clearing a faulty model, which only shortens a stage."""
 CLEARED_MULTIPLE = 2.25
-"""Times the ratio of turnovers on the cards below which a model is cleared of trading five times as much."""
+"""Multiple of the cards' ratio of turnovers below which a model is cleared of five-fold turnover."""
 
 
 class Comparison(NamedTuple):
-    """Both versions at one bar; each field float64 `[rollouts]`, NaN for what is not known.
+    """Measurements of both versions at one bar, each float64 `[rollouts]`.
 
-    `fault` is 1 where a guard spoke. The fields of `rollouts.evidence.live_performance.Reading` stand for the
-    challenger.
+    Unknown values are NaN.
+
+    `fault` is 1 where a guard found a fault. `ic`, `net_return`, `turnover`, `persistence` and `dispersion`
+    are the challenger's, as in `rollouts.evidence.live_performance.Reading`.
     """
 
     recomputation: npt.ArrayLike
@@ -64,9 +66,9 @@ class Comparison(NamedTuple):
 
 
 class Behaviour:
-    """Holds IC, ranking and spread of scores against the card's own walk-forward ranges.
+    """Test of IC, ranking and spread of scores against the card's walk-forward ranges.
 
-    `expectations` has one for each rollout.
+    `expectations` holds one element for each rollout.
     """
 
     def __init__(self, expectations: Sequence[Expectation]) -> None:
@@ -78,14 +80,14 @@ class Behaviour:
         self._dispersion = _Limits.of([one.dispersion for one in expectations])
 
     def observe(self, one: Comparison) -> None:
-        """Take in one bar."""
+        """Add one bar."""
         bet = self.test.parts
         bet["ic"].bet(clipped((self._floor - np.asarray(one.ic)) / self._scale))
         bounded = np.clip(np.asarray(one.persistence), -PERSISTENCE_CEILING, PERSISTENCE_CEILING)
         persistence = np.arctanh(bounded)
         for low, high, values, allowed in (
             ("disagreeing", "agreeing", one.agreement, self._agreement),
-            ("restless", "frozen", persistence, self._persistence),
+            ("unstable", "frozen", persistence, self._persistence),
             ("spread_narrow", "spread_wide", one.dispersion, self._dispersion),
         ):
             bet[low].bet(allowed.below(values))
@@ -93,24 +95,24 @@ class Behaviour:
 
 
 class Cost:
-    """Holds turnover against the card's ceiling, and against the champion's at the same time.
+    """Test of turnover against the card's ceiling and against the champion's turnover at the same time.
 
-    Turnover follows the market's unrest, so that five times the usual in a calm month is within a
-    ceiling that crises made; the champion's own turnover says what month it is. With few names a book
-    trades in lumps and rests in between, so both are smoothed over a week; and a challenger that trades
-    no more than its card says is not accused because the champion rests.
+    Turnover rises with volatility, so five times the usual turnover in a calm month stays within a ceiling
+    set in crises; the champion's turnover shows which kind of month it is. With few symbols a book trades in
+    lumps and rests in between, so both series are smoothed over a week; and a challenger that trades no more
+    than its card says is not accused because the champion rests.
 
-    What its card says is the busiest twentieth of its bars, and not a multiple of the mean alone: the bound
-    of a bet (`rollouts.evidence.sequential`) holds where the next value is not positive on average after
-    *any* past. Where two of few names change places, a book trades for weeks, each bar a share of what is
-    left (`alphaloop.allocation`). Such a burst is many times the mean, and honest, and each of its bars
-    foretells the next.
+    The card's measure is the busiest twentieth of its bars, not a multiple of the mean alone: the bound of
+    a bet (`rollouts.evidence.sequential`) holds where the next value is not positive on average after *any*
+    past. Where two of few symbols change places, a book trades for weeks, each bar a share of the remaining
+    distance (`alphaloop.allocation`). Such a burst is many times the mean, is honest, and each of its bars
+    predicts the next.
     """
 
     def __init__(self, expectations: Sequence[Expectation]) -> None:
         rollouts = len(expectations)
         self.test = MixedTest(COST_WEIGHTS, rollouts)
-        self.innocence = BettingTest(rollouts)
+        self.turnover_cleared = BettingTest(rollouts)
         self._ceiling = np.array([one.turnover_ceiling for one in expectations])
         mean = np.array([one.turnover_mean for one in expectations])
         self._busy = np.fmax(OWN_MULTIPLE * mean, [one.turnover_high for one in expectations])
@@ -119,19 +121,19 @@ class Cost:
         self._count = np.zeros(rollouts)
 
     def observe(self, turnover: npt.ArrayLike, champion: npt.ArrayLike) -> None:
-        """Take in one bar's one-way turnover of both books, as shares of capital."""
+        """Add one bar's one-way turnover of both books, as shares of capital."""
         ours, theirs = np.asarray(turnover, dtype=np.float64), np.asarray(champion, dtype=np.float64)
         over = (ours - self._ceiling) / (self._ceiling * CEILING_RULER)
         self.test.parts["turnover"].bet(clipped(over))
         relative, own = self._smoothed(ours, theirs)
         excess = np.minimum(relative - np.log(RELATIVE_MULTIPLE), own)
         self.test.parts["relative"].bet(clipped(excess / RATIO_RULER))
-        self.innocence.bet(clipped((np.log(CLEARED_MULTIPLE) - relative) / RATIO_RULER))
+        self.turnover_cleared.bet(clipped((np.log(CLEARED_MULTIPLE) - relative) / RATIO_RULER))
 
     def _smoothed(self, ours: Vector, theirs: Vector) -> tuple[Vector, Vector]:
-        """Logarithms of turnover in units of the champion's (by the cards), and of a busy bar on its card.
+        """Return log turnover relative to the champion (by the cards) and to a busy bar on the card.
 
-        NaN for the first bars, and where a bar has no turnover to tell.
+        NaN for the first bars, and where a bar's turnover is unknown.
         """
         there = np.isfinite(ours) & np.isfinite(theirs)
         decay = np.where(there, 0.5 ** (1.0 / TURNOVER_HALF_LIFE), 1.0)
@@ -148,7 +150,17 @@ class Cost:
 
 
 class Layers:
-    """All tests, on as many challengers as there are `expectations`."""
+    """All layers of evidence, for as many rollouts as there are `expectations`.
+
+    Parameters
+    ----------
+    policy : RolloutPolicy
+        Error budget of each layer.
+    expectations : sequence of Expectation
+        One for each rollout.
+    tolerance : float
+        Largest difference allowed between logged and recomputed scores.
+    """
 
     def __init__(self, policy: RolloutPolicy, expectations: Sequence[Expectation], tolerance: float) -> None:
         rollouts = len(expectations)
@@ -160,29 +172,29 @@ class Layers:
         self.ic = PairedTest(rollouts)
         self.pnl = PairedTest(rollouts, margin=policy.non_inferiority)
         self.skill = BettingTest(rollouts)
-        self.upright = BettingTest(rollouts)
+        self.rank_agreement = BettingTest(rollouts)
         self.worst_recomputation = np.zeros(rollouts)
         self.faults = np.zeros(rollouts, dtype=np.bool_)
 
-    def take(self, one: Comparison) -> None:
-        """Take in one live bar."""
+    def observe(self, one: Comparison) -> None:
+        """Add one live bar."""
         measured = np.asarray(one.recomputation, dtype=np.float64)
-        # NaN is not within tolerance, and stays.
+        # NaN is outside the tolerance, and np.maximum keeps it.
         self.worst_recomputation = np.maximum(self.worst_recomputation, measured)
         self.faults |= np.asarray(one.fault, dtype=np.float64) > 0
         self.behaviour.observe(one)
         self.skill.bet(clipped(np.asarray(one.ic) / self._ic_scale))
-        self.upright.bet(clipped(np.asarray(one.agreement) / AGREEMENT_RULER))
+        self.rank_agreement.bet(clipped(np.asarray(one.agreement) / AGREEMENT_RULER))
         self.ic.observe(np.asarray(one.ic) - np.asarray(one.champion_ic))
         self.pnl.observe(np.asarray(one.net_return) - np.asarray(one.champion_net_return))
         self.cost.observe(one.turnover, one.champion_turnover)
 
-    def take_past(self, one: Comparison) -> None:
-        """Take in one bar from before the rollout and after the training: it can only speak against."""
+    def observe_past(self, one: Comparison) -> None:
+        """Add one bar from between training and rollout, which counts against the challenger only."""
         self.history.observe(one)
 
     def against(self) -> dict[str, Flags]:
-        """Which layers ask for a rollback now, `[rollouts]` each, cheapest first."""
+        """Flag the layers that ask for a rollback now, bool `[rollouts]` each, cheapest first."""
         alpha = self.policy.rollback_alpha
         return {
             "recomputation": ~(self.worst_recomputation <= self.tolerance),
@@ -195,7 +207,10 @@ class Layers:
         }
 
     def favour(self) -> dict[str, Flags]:
-        """Which outcomes ask for a promotion now: better by one is not enough while the other disagrees."""
+        """Flag the outcomes that ask for a promotion now.
+
+        An improvement in one outcome is not enough while the mean of the other is negative.
+        """
         alpha = self.policy.promotion_alpha
         return {
             "ic": self.ic.better.exceeds(alpha) & (self.pnl.mean >= 0),
@@ -203,33 +218,36 @@ class Layers:
         }
 
     def not_worse(self) -> Flags:
-        """Whether the stated non-inferiority rule holds; never where none is stated."""
+        """Test the policy's non-inferiority rule; False where the policy has none."""
         if not self.policy.non_inferiority:
             return np.zeros(self.faults.shape, dtype=np.bool_)
         return self.pnl.not_worse.exceeds(self.policy.false_promotion)
 
     def cleared(self) -> dict[str, Flags]:
-        """Of which faults the challenger is cleared: no skill, five-fold turnover, ranks turned round."""
+        """Flag the faults that are ruled out: no skill, five-fold turnover, inverted ranks."""
         return {
             "no_skill": self.skill.exceeds(CLEARING_ALPHA),
-            "turnover": self.cost.innocence.exceeds(CLEARING_ALPHA),
-            "turned": self.upright.exceeds(CLEARING_ALPHA),
+            "turnover": self.cost.turnover_cleared.exceeds(CLEARING_ALPHA),
+            "inverted_ranks": self.rank_agreement.exceeds(CLEARING_ALPHA),
         }
 
 
 class _Limits:
-    """Ranges of as many rollouts; NaN where a card says nothing, so that nothing is bet."""
+    """Ranges of several rollouts as arrays.
 
-    def __init__(self, low: Vector, high: Vector, ruler: Vector) -> None:
-        self._low, self._high, self._ruler = low, high, ruler
+    Elements are NaN where a card says nothing, so that nothing is bet.
+    """
+
+    def __init__(self, low: Vector, high: Vector, scale: Vector) -> None:
+        self._low, self._high, self._scale = low, high, scale
 
     @classmethod
     def of(cls, ranges: Sequence[Range | None]) -> _Limits:
-        rows = [(one.low, one.high, one.ruler) if one else (np.nan,) * 3 for one in ranges]
+        rows = [(one.low, one.high, one.scale) if one else (np.nan,) * 3 for one in ranges]
         return cls(*np.array(rows, dtype=np.float64).T)
 
     def below(self, values: npt.ArrayLike) -> Vector:
-        return clipped((self._low - np.asarray(values, dtype=np.float64)) / self._ruler)
+        return clipped((self._low - np.asarray(values, dtype=np.float64)) / self._scale)
 
     def above(self, values: npt.ArrayLike) -> Vector:
-        return clipped((np.asarray(values, dtype=np.float64) - self._high) / self._ruler)
+        return clipped((np.asarray(values, dtype=np.float64) - self._high) / self._scale)

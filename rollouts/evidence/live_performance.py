@@ -1,4 +1,4 @@
-"""What one version does at one bar, measured the same way for champion, challenger and simulation."""
+"""Live performance of one version, measured alike for champion, challenger and simulation."""
 
 from __future__ import annotations
 
@@ -19,11 +19,13 @@ Vector = npt.NDArray[np.float64]
 
 
 class Reading(NamedTuple):
-    """One version at one bar; NaN for what is not known yet.
+    """Performance of one version at one bar.
 
-    `ic` is that of the scores that matured at this bar, `net_return` and `turnover` those of its paper
-    book. `persistence` is the rank correlation of its scores with its own of the bar before, `dispersion`
-    the natural logarithm of their standard deviation.
+    Values that are not known yet are NaN.
+
+    `ic` is the information coefficient of the scores that matured at this bar; `net_return` and `turnover`
+    are those of the version's paper book. `persistence` is the rank correlation of its scores with those of
+    the bar before, `dispersion` the natural logarithm of their standard deviation.
     """
 
     net_return: float
@@ -35,9 +37,9 @@ class Reading(NamedTuple):
 
 @dataclass(slots=True)
 class Gauge:
-    """Measures one version, bar by bar.
+    """Tracker of one version's performance, bar by bar.
 
-    `horizon` is the number of bars over which the IC looks, from the first obtainable price; it is taken
+    `horizon` is the number of bars of the IC's outcome, from the first obtainable price; the IC is measured
     every `horizon` bars, so that outcomes do not overlap.
     """
 
@@ -51,7 +53,7 @@ class Gauge:
     _recent: deque[tuple[Vector, Vector]] = field(default_factory=deque)
 
     def read(self, close: Vector, scores: Vector) -> Reading:
-        """Take in one bar: adjusted `close` and the `scores` made at it, float64 `[symbols]`."""
+        """Add one bar: adjusted `close` and the `scores` made at that close, float64 `[symbols]`."""
         self._bars += 1
         before = self._recent[-1][1] if self._recent else None
         if self._book is None or self._known is None:
@@ -71,7 +73,10 @@ class Gauge:
         )
 
     def _matured(self) -> float:
-        """The IC of the scores whose outcome ends at this bar, where one is due."""
+        """Return the IC of the scores whose outcome ends at this bar.
+
+        Returns NaN where none is due.
+        """
         if len(self._recent) < self.horizon + 2 or (self._bars - 2) % self.horizon:
             return float("nan")
         scored, entry, paid = self._recent[0][1], self._recent[1][0], self._recent[-1][0]

@@ -1,4 +1,4 @@
-"""The witness: turns what the server logged at a bar, and what must have come of it, into an observation."""
+"""Build an `Observation` of one bar from the prediction log and market data."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from serving.log.prediction_log import PredictionRow
 Vector = npt.NDArray[np.float64]
 
 LONGEST_PAST = 504
-"""Bars after its training on which a challenger is looked at before it starts, at most."""
+"""Maximum number of bars between training and rollout on which a challenger is tested."""
 
 
 @dataclass(slots=True)
 class Witness:
-    """Sees one rollout."""
+    """Builder of one rollout's observations."""
 
     recomputation: Recomputation
     guards: Guards
@@ -41,11 +41,13 @@ class Witness:
         bars: BarPanel,
         frames: Frames | None = None,
     ) -> Observation | None:
-        """The bar at `as_of`, the last of `bars`; None where either version logged nothing.
+        """Build the observation of `as_of`, the last of `bars`.
 
-        `frames` may hold the features of these bars and later ones, so that they need not be made again.
+        Returns None where either version logged nothing.
+
+        `frames` may hold the features of these bars and later ones, so that they need not be computed again.
         """
-        # A client's own inputs are of no bar of the market's.
+        # Rows without symbols are scores of a client's own inputs, which belong to no bar.
         rows = [row for row in rows if row.symbols]
         champion = [row for row in rows if row.version == document.champion]
         challenger = [row for row in rows if row.version == document.challenger]
@@ -63,13 +65,13 @@ class Witness:
                 (self.recomputation.difference(row, known, ours) for row in _distinct(answered)), default=0.0
             ),
             errors=len(challenger) - len(answered),
-            fault=self.guards.look(as_of, answered, champion),
+            fault=self.guards.check(as_of, answered, champion),
         )
 
     def past(self, document: RolloutDocument, card: Card, bars: BarPanel) -> Iterator[Observation]:
-        """Bars after the challenger's training and up to the rollout's start, scored by both files now.
+        """Yield the bars between the challenger's training and the rollout's start, scored by both files now.
 
-        They cost no time. Labels that the training saw are left out.
+        These bars take no waiting. Bars whose labels the training saw are left out.
         """
         if document.started is None or document.challenger is None:
             return
@@ -89,9 +91,11 @@ class Witness:
 
 
 def widest(rows: Sequence[PredictionRow], symbols: tuple[str, ...]) -> PredictionRow | None:
-    """The answer to judge a version by: of those to most of `symbols` the last; None where all failed.
+    """Select the answer that covers most of `symbols`, the last of those.
 
-    Whoever asked for a few besides has no say in what the rest is worth.
+    Returns None where all failed.
+
+    A client that asks for only a few symbols therefore does not decide how the version is judged.
     """
     market = set(symbols)
     good = [row for row in rows if not row.error]
@@ -99,14 +103,17 @@ def widest(rows: Sequence[PredictionRow], symbols: tuple[str, ...]) -> Predictio
 
 
 def scores_of(row: PredictionRow | None, symbols: tuple[str, ...]) -> Vector:
-    """The scores of `row` in the order of `symbols`; NaN for those it lacks."""
+    """Return the scores of `row` in the order of `symbols`, float64.
+
+    Symbols that `row` lacks are NaN.
+    """
     if row is None:
         return np.full(len(symbols), np.nan)
     return aligned(np.asarray(row.scores, dtype=np.float64), row.symbols, symbols)
 
 
 def _distinct(rows: Sequence[PredictionRow]) -> list[PredictionRow]:
-    """One row for each different answer: twenty sleeves mostly get the same one."""
+    """Keep one row for each different answer, because twenty sleeves mostly get the same one."""
     seen: dict[tuple[Any, ...], PredictionRow] = {}
     for row in rows:
         scores = np.asarray(row.scores, dtype=np.float64).tobytes()

@@ -1,8 +1,8 @@
-"""A paper book: what a version would have earned with all of the capital, net of cost.
+"""Paper book: the net performance of one version if it traded all of the capital.
 
-Champion and challenger each get one, fed with the scores that the server logged, so the two are
-compared on the same bars under the allocation, limits and costs that real orders use. It is the book by
-which the gate judges.
+Champion and challenger each have a paper book, fed with the scores that the server logged, so the two are
+compared on the same bars under the allocation, limits and costs of real orders. The gate judges by the same
+book.
 """
 
 from __future__ import annotations

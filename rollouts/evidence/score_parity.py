@@ -1,8 +1,8 @@
-"""Recomputation: do the logged scores follow from the registered file and the market's own bars?
+"""Score parity: recompute logged scores from the registered file and the market's bars.
 
-The training-serving skew that passes every health check shows here at once: the server's inputs were
-not the features of that bar, or its file was not the registered one. It is a measurement and needs
-no statistics.
+Training-serving skew that passes every health check shows here at once: the server's inputs were not the
+features of that bar, or its file was not the registered one. Recomputation is a measurement and needs no
+statistics.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ Scores = npt.NDArray[np.float64]
 
 
 class Frames:
-    """The features of `bars` by the batch definition, made once for each feature set and universe."""
+    """Features of `bars` by the batch definition, computed once for each feature set and universe."""
 
     def __init__(self, bars: BarPanel, known: FeatureSet) -> None:
         self.bars, self._known = bars, known
@@ -38,10 +38,10 @@ class Frames:
         self._made: dict[tuple[str, tuple[str, ...]], FeatureFrame] = {}
 
     def of(self, card: Card) -> FeatureFrame:
-        """The features that the version of `card` was trained on.
+        """Return the features that the version of `card` was trained on.
 
-        Ranks are over its universe, as far as there are bars of it. Raises `FeatureSetMismatchError` where
-        its set is not known here.
+        Cross-sectional features are computed over the version's universe, as far as there are bars of it.
+        Raises `FeatureSetMismatchError` where the version's feature set is not known here.
         """
         if card.feature_set not in self._sets:
             self._sets[card.feature_set] = feature_set_for(card, self._known)
@@ -57,9 +57,15 @@ class Frames:
 
 
 class Recomputation:
-    """Scores of registered versions on backfilled features. Sessions are kept by digest.
+    """Scores of registered versions, recomputed on backfilled features.
 
-    `feature_set` is the settings'; a version of another one is recomputed from the definition on its card.
+    Parameters
+    ----------
+    registry : Registry
+        Store of the versions' ONNX files and cards; each session is opened once.
+    feature_set : FeatureSet
+        Feature set of the settings; a version trained on another set is recomputed from the definition on
+        its card.
     """
 
     def __init__(self, registry: Registry, feature_set: FeatureSet) -> None:
@@ -72,13 +78,15 @@ class Recomputation:
         feature_set_for(card, self._feature_set)
 
     def frames(self, bars: BarPanel) -> Frames:
-        """The features of `bars`, for versions of whatever set."""
+        """Prepare the features of `bars`, for versions of any feature set."""
         return Frames(bars, self._feature_set)
 
     def scores(self, model: str, version: str, frames: Frames, index: int) -> Scores:
-        """Scores of every symbol of `frames.bars` at one bar, float64 `[symbols]`; NaN where inputs lack.
+        """Compute the scores of every symbol at one bar, float64 `[symbols]`.
 
-        Where scores depend on each other, they are those of the version's universe: other symbols have none.
+        Returns NaN where inputs are missing.
+
+        Where a symbol's score depends on the others, only symbols of the version's universe have scores.
         """
         card, session = self._session(model, version)
         frame = frames.of(card)
@@ -91,12 +99,12 @@ class Recomputation:
         return aligned(scores, frame.symbols, frames.bars.symbols)
 
     def difference(self, row: PredictionRow, frames: Frames, beside: PredictionRow | None = None) -> float:
-        """The largest difference between a logged answer and its recomputation.
+        """Compute the largest difference between a logged answer and its recomputation.
 
-        Infinite where one has a score and the other has none, as of a symbol that has no bars, and where
-        the version's features are not known here: then nothing shows that its scores follow. A symbol of
-        which the same is true in `beside`, the champion's answer, is left out: then the store had not what
-        the bars have now.
+        Infinite where only one of the two has a score, as for a symbol without bars, and where the version's
+        features are not known here, because nothing then supports its scores. A symbol with the same
+        mismatch in `beside`, the champion's answer, is left out: the online store then lacked values that
+        the bars now have.
         """
         try:
             ours, logged = self._pair(row, frames)
@@ -109,7 +117,7 @@ class Recomputation:
         return float(np.nanmax(np.abs(ours - logged), initial=0.0))
 
     def _apart(self, row: PredictionRow | None, frames: Frames) -> set[str]:
-        """The symbols of `row` that have a score in the log or a recomputed one, and not both."""
+        """Return the symbols of `row` with either a logged or a recomputed score, but not both."""
         if row is None:
             return set()
         try:
@@ -119,7 +127,7 @@ class Recomputation:
         return set(np.array(row.symbols)[np.isfinite(ours) != np.isfinite(logged)].tolist())
 
     def _pair(self, row: PredictionRow, frames: Frames) -> tuple[Scores, Scores]:
-        """Recomputed and logged scores of a row, float64 `[symbols]`."""
+        """Return recomputed and logged scores of a row, float64 `[symbols]`."""
         if row.as_of is None:
             raise DataError(f"prediction {row.prediction_id} names no bar, so it cannot be recomputed")
         card, _ = self._session(row.model, row.version)

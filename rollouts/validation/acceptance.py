@@ -1,4 +1,4 @@
-"""The trial of the rollout's rules: every figure that they have to show, on real outcomes."""
+"""Acceptance study of the rollout's rules: required error rates and power on real outcomes."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ MONTHS = ("2008-09", "2011-08", "2020-02", "2020-03")
 CARDED_FROM = "2003-01-01"
 LIVE_FROM = "2010-01-01"
 REFITTED = ("2010-01-01", "2012-01-01")
-"""What an old version and its refit learned until."""
+"""Ends of the training data of an old version and of its refit."""
 STARTS = 20
-"""Rollouts begin at each of so many bars of a month."""
+"""Number of first bars of a month at each of which a rollout starts."""
 LONGEST = 1_000
 EQUAL_BARS = (84, 250, 1_000)
 EFFECTS = ((1.0, 60), (0.5, 150), (0.2, 1_000))
@@ -40,7 +40,10 @@ PARTS = {BOTH: "in both outcomes", RETURN_ONLY: "in net return alone", IC_ONLY: 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One figure: of what, on which bars, how often; `target` is None where it is only told."""
+    """One result of the study: the share of `rollouts` with the named outcome, on the bars of `where`.
+
+    `target` is None for results that are reported but not checked.
+    """
 
     name: str
     where: str
@@ -54,7 +57,7 @@ class Finding:
 
     @property
     def holds(self) -> bool:
-        """Whether the figure is on the right side of its target; true without one."""
+        """True where the share meets its target, or has none."""
         if self.target is None:
             return True
         return self.share <= self.target if self.at_most else self.share >= self.target
@@ -62,7 +65,7 @@ class Finding:
 
 @dataclass
 class Trial:
-    """All scenarios on the bars of `SOURCE`; `rollouts` of each on bootstrapped dates."""
+    """Acceptance study: all scenarios on the bars of `SOURCE`, `rollouts` of each on bootstrapped dates."""
 
     settings: Settings
     rollouts: int = 1_000
@@ -71,7 +74,7 @@ class Trial:
     seed: int = 1
 
     def findings(self) -> Iterator[Finding]:
-        """Every figure, as it comes."""
+        """Yield every result as soon as it is computed."""
         yield from self.on_drawn_dates()
         yield from self.on_real_paths()
         yield from self.with_faults()
@@ -79,7 +82,7 @@ class Trial:
         yield from self.flipped()
 
     def on_drawn_dates(self, equal: Sequence[int] = EQUAL_BARS) -> Iterator[Finding]:
-        """Equal and worse challengers on bootstrapped dates since `LIVE_FROM`."""
+        """Simulate equal and worse challengers on bootstrapped dates since `LIVE_FROM`."""
         pairs = self._pairs(self._carded(LIVE_FROM), slice(self._at(LIVE_FROM), len(self.bars)))
 
         def play(changed: list[Outcomes], bars: int) -> Simulated:
@@ -97,7 +100,7 @@ class Trial:
                 yield _worse(f"worse by {effect:g} sd {words}", where, bars, play(changed, bars), target)
 
     def with_a_refit(self) -> Iterator[Finding]:
-        """An honest refit of the champion's own family after two years: alike in worth, not in ranks."""
+        """Simulate an honest refit of the champion's family after two years: equal value, other ranks."""
         older, end = self._at(REFITTED[0]), self._at(REFITTED[1])
         carded, live = slice(self._at(CARDED_FROM), end), slice(end, len(self.bars))
         bench = Bench(self.frame, self.close, carded, live, self._evaluation)
@@ -109,7 +112,7 @@ class Trial:
             yield _equal("drawn dates 2012–22, a two-year refit", bars, played)
 
     def flipped(self) -> Iterator[Finding]:
-        """Ranks turned round where recomputation is blind: what behaviour alone sees of it, pair by pair."""
+        """Simulate inverted ranks without recomputation: the power of the layer `behaviour` alone."""
         pairs = self._pairs(self._carded(LIVE_FROM), slice(self._at(LIVE_FROM), len(self.bars)))
         policy = self._policy(FAULT_BARS)
         for name, among in (("every pair", pairs), ("pairs that agree", [p for p in pairs if _agree(p)])):
@@ -125,7 +128,7 @@ class Trial:
             yield _worse(what, "drawn dates 2010–22", FAULT_BARS, played, None)
 
     def on_real_paths(self) -> Iterator[Finding]:
-        """Equal and worse challengers on the bars as they came, from each start in each month."""
+        """Simulate equal and worse challengers on the historical path, from each start in each month."""
         for month in self.months:
             live = self._live(month)
             pairs = self._pairs(self._carded(f"{month}-01"), live)
@@ -141,7 +144,10 @@ class Trial:
                 )
 
     def with_faults(self) -> Iterator[Finding]:
-        """Planted faults, on bootstrapped dates and on the paths: caught before the second weight."""
+        """Simulate planted faults, on bootstrapped dates and on the paths.
+
+        A fault is to be caught at the first weight.
+        """
         yield from self._faults(
             "drawn dates 2010–22",
             slice(self._at(LIVE_FROM), len(self.bars)),
@@ -186,18 +192,18 @@ class Trial:
 
     @cached_property
     def bars(self) -> BarPanel:
-        """Every bar of the source."""
+        """All bars of the source."""
         source = find(SOURCE)
         return BarPanel.from_table(source.history(source.symbols()))
 
     @cached_property
     def frame(self) -> FeatureFrame:
-        """Their features."""
+        """Features of `bars`."""
         return backfill(self.bars, default())
 
     @cached_property
     def close(self) -> FloatMatrix:
-        """Their adjusted closes."""
+        """Adjusted closes of `bars`, float64 `[timestamps, symbols]`."""
         return self.bars.adjusted_close
 
     @property
@@ -222,7 +228,7 @@ class Trial:
 
 
 def _agree(pair: Outcomes) -> bool:
-    """Whether the card's range says that the two always ranked alike."""
+    """Return True where the card's range says that both versions always ranked alike."""
     return pair.expectation.agreement is not None and pair.expectation.agreement.low > -AGREEMENT_MARGIN
 
 

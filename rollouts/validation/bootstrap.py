@@ -1,4 +1,4 @@
-"""The stationary bootstrap: real bars drawn anew in blocks, so that what hangs together stays together."""
+"""Stationary bootstrap: real bars resampled in blocks, which keeps their dependence."""
 
 from __future__ import annotations
 
@@ -13,11 +13,43 @@ Indices = npt.NDArray[np.intp]
 def stationary(
     rng: np.random.Generator, bars: int, length: int, rollouts: int, mean_block: float = 21.0
 ) -> Indices:
-    """Rows of `bars` to draw, `[length, rollouts]`: blocks of geometric length, wrapped at the end.
+    """Draw row numbers in blocks of geometric length, wrapped at the end of the sample.
 
-    Politis and Romano 1994, "The Stationary Bootstrap", JASA 89. A drawn row is a whole bar, so that the
-    correlation across symbols and models stays, and a block keeps the clustering of volatility. Raises
-    `InputError` where there are no bars to draw from.
+    A drawn row is a whole bar, so the correlation across symbols and models stays; a block keeps the
+    clustering of volatility.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+        Source of randomness.
+    bars : int
+        Number of bars to draw from, at least 2.
+    length : int
+        Number of bars of each rollout.
+    rollouts : int
+        Number of rollouts.
+    mean_block : float
+        Mean length of a block, in bars, at least 1.
+
+    Returns
+    -------
+    ndarray of intp, shape (length, rollouts)
+        Row numbers in [0, bars).
+
+    Raises
+    ------
+    InputError
+        Where there are too few bars, or `mean_block` is below 1.
+
+    References
+    ----------
+    .. [1] Politis, D. N. and Romano, J. P. (1994). The Stationary Bootstrap. JASA 89.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> stationary(np.random.default_rng(0), bars=100, length=250, rollouts=3).shape
+    (250, 3)
     """
     if bars < 2 or mean_block < 1:
         raise InputError(f"{bars} bars in blocks of {mean_block:g} cannot be drawn from; give more history")

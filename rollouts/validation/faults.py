@@ -1,4 +1,4 @@
-"""Planted faults: a real model on real bars that is served wrongly, or that was never what its card says."""
+"""Planted faults: a real model on real bars, served wrongly or with a false card."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ SERVED: Mapping[str, Callable[[FeatureFrame], FeatureFrame]] = {
     "live inputs rotated by one place": lambda frame: replace(frame, values=np.roll(frame.values, 1, axis=2)),
     "features five bars old under fresh timestamps": lambda frame: replace(frame, values=_late(frame)),
 }
-"""What may happen to features on their way into a server, that passes every health check."""
+"""Faults of features on their way into a server that pass every health check."""
 
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """Where faults are planted: bars to learn from, bars that make the card, bars to serve.
+    """Setting of the fault study: features and closes, bars of the card, bars served live, and the family.
 
-    `refit` is the number of bars after which the model is fitted anew, as a desk would.
+    `refit` is the number of bars after which the model is fitted anew, as a trading desk would.
     """
 
     frame: FeatureFrame
@@ -42,19 +42,19 @@ class Bench:
     refit: int = 504
 
     def scores(self, leak: int = 0) -> tuple[FloatMatrix, FloatMatrix]:
-        """Scores of the live model on the true features, and those that its card was made from.
+        """Compute the live model's scores on the true features, and the scores behind its card.
 
-        They differ only with a `leak` of so many bars (`models.training.leakage_drill`).
+        The two differ only with a `leak`, in bars (`models.training.leakage_drill`).
         """
         live, shown = self._served([self.frame, leaked(self.frame, leak)], leak)
         return live, shown
 
     def served(self, change: Callable[[FeatureFrame], FeatureFrame]) -> FloatMatrix:
-        """Scores of the live model on features that were changed on their way."""
+        """Compute the live model's scores on features changed by `change` on their way into the server."""
         return self._served([change(self.frame)], 0)[0]
 
     def frozen(self, until: int) -> FloatMatrix:
-        """Scores on every bar of one fit that learned from the bars before `until`: a version as it stays."""
+        """Compute the scores of one version, fitted once on the bars before `until`, on every bar."""
         family: Family = registry.find(self.family)
         dataset = make_dataset(self.frame, self.close, self.policy.horizon)
         training = dataset.only(range(max(until - self.policy.horizon - 1, 0)))
@@ -75,23 +75,27 @@ class Bench:
 
 
 def planted(bench: Bench, champion: Track) -> dict[str, Outcomes]:
-    """Each fault as outcomes beside `champion`; the first, `honest`, has none."""
+    """Build the outcomes of each fault beside `champion`.
+
+    The first, `honest`, has no fault.
+    """
     true, _ = bench.scores()
     honest = _track(bench, true)
-    found = {"honest": _pair(bench, champion, honest)}
+    outcomes = {"honest": _pair(bench, champion, honest)}
     for name, change in SERVED.items():
-        found[name] = _served(bench, champion, honest, true, bench.served(change))
-    found["scores flipped"] = _served(bench, champion, honest, true, -true)
-    found["turnover five-fold"] = restless(found["honest"], bench.policy.costs.rate)
+        outcomes[name] = _served(bench, champion, honest, true, bench.served(change))
+    outcomes["scores flipped"] = _served(bench, champion, honest, true, -true)
+    outcomes["turnover five-fold"] = restless(outcomes["honest"], bench.policy.costs.rate)
     live, splendid = bench.scores(leak=bench.policy.horizon)
-    found["a leaked model with a splendid card"] = _pair(bench, champion, _track(bench, live, splendid))
-    return found
+    outcomes["a leaked model with a splendid card"] = _pair(bench, champion, _track(bench, live, splendid))
+    return outcomes
 
 
 def refitted(bench: Bench, older: int) -> Outcomes:
-    """An honest refit beside the version of the same family that learned until `older`, both as they stay.
+    """Pair an honest refit with the version of the same family that was trained until bar `older`.
 
-    The card's folds are those of a walk-forward, and its range of agreement is with the older file.
+    Neither version is fitted again. The card's folds are those of a walk-forward, and its range of agreement
+    is measured against the older version.
     """
     end = bench.carded.stop
     folds, _ = bench.scores()
@@ -103,13 +107,13 @@ def refitted(bench: Bench, older: int) -> Outcomes:
 
 
 def unseen(outcomes: Outcomes) -> Outcomes:
-    """The same where recomputation could not see it, because what it recomputes from is wrong as well."""
+    """Hide the fault from recomputation, as if the features it recomputes from were wrong as well."""
     blind = outcomes.rows._replace(recomputation=np.zeros(len(outcomes.timestamps)))
     return replace(outcomes, rows=blind)
 
 
 def turned(outcomes: Outcomes) -> Outcomes:
-    """The challenger with its ranks turned round, and nothing to recompute from."""
+    """Invert the challenger's ranks, without a difference in recomputation."""
     rows = outcomes.rows
     return replace(
         outcomes,
@@ -118,7 +122,7 @@ def turned(outcomes: Outcomes) -> Outcomes:
 
 
 def restless(honest: Outcomes, cost: float) -> Outcomes:
-    """Five times the trades, the four more of them at `cost`, a share of what is traded."""
+    """Multiply the challenger's turnover by five, paying `cost` (a share of turnover) on the excess."""
     rows: Comparison = honest.rows
     turnover = np.asarray(rows.turnover)
     more = (TURNOVER_MULTIPLE - 1.0) * turnover

@@ -1,4 +1,4 @@
-"""A rehearsal: what the rollout's own rules do to thousands of challengers whose worth is known."""
+"""Operating characteristics of the rollout's rules, on thousands of challengers of known value."""
 
 from __future__ import annotations
 
@@ -25,13 +25,34 @@ from rollouts.validation.simulation import Simulated, bootstrapped
 MODELS = ("momentum", "reversal", "low volatility", "near the high")
 FEWEST_NAMES = 4
 CARDED_SHARE = 0.4
-"""The part of the past that makes the cards; the rest is drawn from."""
+"""Share of the history that makes the cards; rollouts are drawn from the rest."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
-    """What is asked: `effect` in standard deviations of the paired difference a bar, or `ic` as a difference
-    of IC a bar; `names` symbols (0: all), outcomes over `horizon` bars, rollouts of at most `bars` bars.
+    """Parameters of the simulation.
+
+    Parameters
+    ----------
+    rollouts : int
+        Number of simulated rollouts of each kind.
+    effect : float
+        Difference between the versions, in standard deviations of the paired difference a bar.
+    ic : float, optional
+        Difference as information coefficient a bar; replaces `effect`.
+    names : int
+        Number of symbols, drawn at random; 0 for all.
+    horizon : int
+        Bars of an outcome.
+    bars : int
+        Longest duration of a rollout; 0 for the settings' own.
+    seed : int
+        Seed of all draws.
+
+    Raises
+    ------
+    InputError
+        For a negative count, or an effect that is not positive.
     """
 
     rollouts: int = 1_000
@@ -55,11 +76,29 @@ class Question:
 
 
 def rehearse(settings: Settings, question: Question) -> dict[str, Any]:
-    """Rates and times for an equal, a worse and a better challenger, and for one that trades too much.
+    """Simulate equal, worse and better challengers, and one with five-fold turnover.
 
-    All under the settings' rollout policy. The pairs are simple models on the bars of `settings.data.source`,
-    made equal, and then better or worse by the effect or with five times the trades; dates are drawn by the
-    stationary bootstrap. Raises `InputError` where the source has too few names.
+    All rollouts run under the settings' rollout policy. The pairs are simple models on the bars of
+    `settings.data.source`, made equal, and then better or worse by the effect or with five times the trades;
+    dates are drawn by the stationary bootstrap.
+
+    Parameters
+    ----------
+    settings : Settings
+        Source of bars, rollout policy and evaluation policy.
+    question : Question
+        Number of rollouts, effect, symbols, horizon, duration and seed.
+
+    Returns
+    -------
+    dict
+        Rates of false rollback and false promotion, and for each kind of challenger the rates of rollback,
+        promotion and expiry with the bars until then.
+
+    Raises
+    ------
+    InputError
+        Where the source has too few symbols.
     """
     policy = rollout_policy(settings)
     policy = replace(policy, max_bars=question.bars or policy.max_bars, ic_horizon=question.horizon)
@@ -97,7 +136,7 @@ def rehearse(settings: Settings, question: Question) -> dict[str, Any]:
 
 
 def told(simulated: Simulated) -> dict[str, Any]:
-    """Rates, and the bars until the decisions that were made."""
+    """Summarize the rates of each decision and the bars until it."""
     return {
         "rolled_back": simulated.rate(Move.ROLL_BACK),
         "promoted": simulated.rate(Move.PROMOTE),
@@ -112,7 +151,7 @@ def told(simulated: Simulated) -> dict[str, Any]:
 def all_pairs(
     bars: BarPanel, settings: Settings, carded: slice, live: slice, models: tuple[str, ...], horizon: int = 1
 ) -> list[Outcomes]:
-    """Every ordered pair of two different `models` on the `live` bars, with cards from the `carded` ones."""
+    """Pair every two different `models` in both orders on the `live` bars, with cards from `carded`."""
     frame, close = backfill(bars, default()), bars.adjusted_close
     policy = EvaluationPolicy.from_settings(settings)
     tracks = {
@@ -126,7 +165,7 @@ def all_pairs(
 
 
 def _caught(simulated: Simulated, policy: RolloutPolicy) -> dict[str, Any]:
-    """What became of a fault: caught before it held more than the first weight, or given more than that."""
+    """Summarize a fault's rollouts: caught at the first weight, or given more capital."""
     first = policy.weights[0]
     return {
         "caught_at_first_weight": simulated.caught_below(first),
@@ -149,7 +188,7 @@ def _pairs(settings: Settings, question: Question) -> tuple[list[Outcomes], tupl
     chosen = np.random.default_rng(question.seed).permutation(len(known))[:count]
     symbols = tuple(sorted(known[index] for index in chosen))
     bars = BarPanel.from_table(source.history(symbols, chosen_start(settings)))
-    # The longest feature has no value in the first year.
+    # The feature with the longest lookback has no value in the first year.
     first = min(default().lookback, len(bars) // 4)
     split = first + int((len(bars) - first) * CARDED_SHARE)
     return all_pairs(

@@ -1,4 +1,4 @@
-"""Real outcomes of pairs of models: what each bar of the past would have told about the two."""
+"""Real outcomes of pairs of models, measured on each bar of the past."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ SIGNALS: Mapping[str, tuple[str, float]] = {
     "half-year return": ("return_126", 1.0),
     "oversold": ("rsi_14", -1.0),
 }
-"""Models without training, by feature and sign: pairs of them are honest, different and known to all."""
+"""Models without training, by feature and sign: honest, different from each other and well known."""
 
 
 @dataclass(frozen=True, slots=True)
 class Track:
-    """One model on real bars: scores `[timestamps, symbols]`, its readings and what its card says."""
+    """One model on real bars: scores `[timestamps, symbols]`, performance a bar, folds and ranges."""
 
     scores: FloatMatrix
     readings: Reading
@@ -45,7 +45,10 @@ class Track:
 
 @dataclass(frozen=True, slots=True)
 class Outcomes:
-    """A pair on real bars of so many `symbols`: each field of `rows` is `[timestamps]`."""
+    """Outcomes of a pair on real bars.
+
+    Each field of `rows` is `[timestamps]`, `symbols` is a count.
+    """
 
     timestamps: Timestamps
     rows: Comparison
@@ -53,15 +56,15 @@ class Outcomes:
     symbols: int
 
     def between(self, first: int, last: int) -> Outcomes:
-        """The bars `first` to `last`, that one left out."""
+        """Select the bars from `first` up to `last`, exclusive."""
         rows = Comparison(*(np.asarray(one)[first:last] for one in self.rows))
         return replace(self, timestamps=self.timestamps[first:last], rows=rows)
 
     def recentred(self, effect: float = 0.0, *, ic: bool = True, pnl: bool = True) -> Outcomes:
-        """The pair made equal on these bars, then the challenger better by `effect`.
+        """Make the pair equal on these bars, then the challenger better by `effect`.
 
-        In standard deviations of the paired difference a bar; `ic` and `pnl` say in which outcome. The
-        other stays equal.
+        `effect` is in standard deviations of the paired difference a bar. `ic` and `pnl` choose the outcomes
+        that change; the other stays equal.
         """
         rows = self.rows
         return replace(
@@ -74,7 +77,7 @@ class Outcomes:
 
 
 def signals(frame: FeatureFrame, names: tuple[str, ...] = tuple(SIGNALS)) -> dict[str, FloatMatrix]:
-    """The scores of `SIGNALS` on `frame`, `[timestamps, symbols]` each."""
+    """Compute the scores of `SIGNALS` on `frame`, float64 `[timestamps, symbols]` each."""
     return {
         name: sign * frame.values[:, :, frame.names.index(feature)].astype(np.float64)
         for name, (feature, sign) in SIGNALS.items()
@@ -90,9 +93,9 @@ def readings(
     horizon: int = 1,
     limits: BookLimits | None = None,
 ) -> Reading:
-    """What a gauge reads of `scores` bar by bar, both `[timestamps, symbols]`; each field `[timestamps]`."""
+    """Measure the performance of `scores` `[timestamps, symbols]`; each field is `[timestamps]`."""
     gauge = Gauge(allocation, costs, horizon, limits or BookLimits())
-    rows = np.array([gauge.read(prices, made) for prices, made in zip(close, scores, strict=True)])
+    rows = np.array([gauge.read(prices, row) for prices, row in zip(close, scores, strict=True)])
     return Reading(*rows.T)
 
 
@@ -107,9 +110,10 @@ def track(
     horizon: int = 1,
     card_scores: FloatMatrix | None = None,
 ) -> Track:
-    """A model with the card that the bars of `carded` give and readings of the bars of `live`.
+    """Build a model's track: a card from the bars of `carded`, performance on the bars of `live`.
 
-    `card_scores`, where given, are what the card was made from: a leaked model's are not those it serves.
+    `card_scores` are the scores behind the card, where they differ from the served ones, as for a model
+    trained on leaked data.
     """
     shown = scores if card_scores is None else card_scores
     part = replace(frame, timestamps=frame.timestamps[carded], values=frame.values[carded])
@@ -124,7 +128,7 @@ def track(
 def pair(
     champion: Track, challenger: Track, timestamps: Timestamps, *, carded: slice, live: slice
 ) -> Outcomes:
-    """The bars of `live` as a comparison of two tracks on the same bars."""
+    """Pair two tracks on the bars of `live`."""
     ours, theirs = champion.readings, challenger.readings
     agreement = information_coefficients(challenger.scores, champion.scores)
     ranges = {**challenger.ranges, "agreement": distribution(agreement[carded])}

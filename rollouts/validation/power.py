@@ -1,4 +1,4 @@
-"""Power: how many bars the evidence needs until a stated fault would have shown. Told beforehand."""
+"""Power analysis: bars that the evidence needs to find a stated fault, computed beforehand."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ Vector = npt.NDArray[np.float64]
 
 ROLLOUTS = 2_000
 POWER = 0.995
-"""Share of faulty challengers that must have been found when the first weight is left."""
+"""Share of faulty challengers that must be found before the first weight is left."""
 LONGEST = 504
 CHANCE_SPREAD = 1.4
-"""Real outcomes move in sectors: the IC of chance spreads so many times as wide as `1 / √(names - 1)`."""
+"""Spread of a no-skill IC as a multiple of `1 / √(symbols - 1)`, because returns move in sectors."""
 TURNOVER_SPREAD = 0.35
 DEGREES_OF_FREEDOM = 4
 SEED = 20080915
@@ -30,47 +30,98 @@ SEED = 20080915
 
 @dataclass(frozen=True, slots=True)
 class Needs:
-    """Bars that the first stages need to tell a challenger from a faulty one; None where none suffice.
+    """Bars that the first stages need to rule out faults.
 
-    `no_skill`: until a challenger whose scores are worth nothing would have been told from its card by
-    its live IC. `turnover`: until an honest one is usually cleared of trading five times as much as its
-    card says. `turned`: whether the card says that it always ranks like the champion, so that ranks that
-    were turned round would show. `longest` is the policy's limit of waiting.
+    A field is None where no number suffices.
+
+    Parameters
+    ----------
+    no_skill : int or None
+        Bars until the live IC of a challenger without skill would contradict its card.
+    turnover : int or None
+        Bars until an honest challenger is usually cleared of five-fold turnover.
+    inverted_ranks : bool
+        Whether the card says that the challenger always ranks like the champion, so that inverted ranks
+        would show.
+    longest : int
+        Longest wait that the policy allows, in bars.
+
+    Examples
+    --------
+    >>> waits = Needs(no_skill=40, turnover=None, inverted_ranks=False, longest=126)
+    >>> waits.hold({"no_skill": False, "turnover": False, "inverted_ranks": False})
+    40
     """
 
     no_skill: int | None
     turnover: int | None
-    turned: bool
+    inverted_ranks: bool
     longest: int
 
     def hold(self, cleared: Mapping[str, bool]) -> int:
-        """Bars before which the first weight is not left, given what the challenger is `cleared` of.
+        """Return the bars before which the first weight is not left, given the faults `cleared` so far.
 
-        A card that promises so little that its absence would not show is not waited for.
+        No wait is made for a card that promises so little skill that its absence would not show.
         """
         awaited = {
             "no_skill": self.no_skill if self.no_skill and self.no_skill <= self.longest else 0,
             "turnover": 0 if self.turnover is None else self.longest,
-            "turned": self.longest if self.turned else 0,
+            "inverted_ranks": self.longest if self.inverted_ranks else 0,
         }
         return max((bars for fault, bars in awaited.items() if not cleared[fault]), default=0)
 
 
 def needs(expectation: Expectation, policy: RolloutPolicy, symbols: int) -> Needs:
-    """What the card of a challenger on `symbols` names asks of the first stages."""
+    """Compute the bars that the first stages need, from the card's ranges and the number of symbols.
+
+    Parameters
+    ----------
+    expectation : Expectation
+        Ranges that the challenger's card promises.
+    policy : RolloutPolicy
+        Error budget, horizon and longest wait.
+    symbols : int
+        Number of symbols of the universe.
+
+    Returns
+    -------
+    Needs
+    """
     return Needs(
         no_skill=_no_skill(expectation, policy, symbols),
         turnover=_turnover(expectation),
-        turned=expectation.agreement is not None and expectation.agreement.low + AGREEMENT_MARGIN > 0,
+        inverted_ranks=expectation.agreement is not None and expectation.agreement.low + AGREEMENT_MARGIN > 0,
         longest=policy.hold_bars,
     )
 
 
 def bars_to_find(effect: float, alpha: float, longest: int, rollouts: int = 400) -> Vector:
-    """Bars until a paired test at `alpha` finds `effect`, `[rollouts]`; infinite where `longest` do not.
+    """Simulate the bars until a paired test finds a challenger that is worse by `effect`.
 
-    The challenger is worse by `effect` standard deviations a bar, under t-distributed noise with four
-    degrees of freedom.
+    The noise is t-distributed with four degrees of freedom. The seed is fixed, so results are reproducible.
+
+    Parameters
+    ----------
+    effect : float
+        Difference a bar, in standard deviations of the paired difference.
+    alpha : float
+        Error that the test may spend.
+    longest : int
+        Longest duration, in bars.
+    rollouts : int
+        Number of simulated rollouts.
+
+    Returns
+    -------
+    ndarray of float64, shape (rollouts,)
+        Bars until the test decides; infinite where it does not within `longest` bars.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> needed = bars_to_find(effect=1.0, alpha=0.01, longest=100, rollouts=50)
+    >>> bool(np.median(needed) < 30)
+    True
     """
     rng = np.random.default_rng(SEED)
     spread = math.sqrt(DEGREES_OF_FREEDOM / (DEGREES_OF_FREEDOM - 2))
@@ -86,7 +137,7 @@ def bars_to_find(effect: float, alpha: float, longest: int, rollouts: int = 400)
 def _no_skill(expectation: Expectation, policy: RolloutPolicy, symbols: int) -> int | None:
     spread = max(expectation.ic_scale, CHANCE_SPREAD / math.sqrt(max(symbols - 1, 1)))
     if expectation.ic_floor < spread / 10:
-        return None  # the card promises too little for its absence to show
+        return None  # the card promises too little skill for its absence to show
     rng, alpha = np.random.default_rng(SEED), policy.rollback_alpha("behaviour")
     behaviour = Behaviour([expectation] * ROLLOUTS)
 
@@ -107,23 +158,23 @@ def _turnover(expectation: Expectation) -> int | None:
     def step() -> npt.NDArray[np.bool_]:
         unrest = np.exp(rng.normal(0.0, TURNOVER_SPREAD, ROLLOUTS))
         cost.observe(expectation.turnover_mean * unrest, champion)
-        return cost.innocence.exceeds(CLEARING_ALPHA)
+        return cost.turnover_cleared.exceeds(CLEARING_ALPHA)
 
     return _bars(_first(step, ROLLOUTS, LONGEST), 0.5)
 
 
 def _first(step: Callable[[], npt.NDArray[np.bool_]], rollouts: int, longest: int) -> Vector:
-    found = np.full(rollouts, np.inf)
+    decided_at = np.full(rollouts, np.inf)
     for bar in range(1, longest + 1):
-        found[np.isinf(found) & step()] = bar
-        if np.isfinite(found).all():
+        decided_at[np.isinf(decided_at) & step()] = bar
+        if np.isfinite(decided_at).all():
             break
-    return found
+    return decided_at
 
 
-def _bars(found: Vector, share: float = POWER, every: int = 1) -> int | None:
-    """Bars in which `share` of rollouts `found` what they look for, with a figure `every` so many bars."""
-    needed = float(np.quantile(found, share, method="higher"))
+def _bars(decided_at: Vector, share: float = POWER, every: int = 1) -> int | None:
+    """Return the bars in which `share` of rollouts decide, with one outcome `every` so many bars."""
+    needed = float(np.quantile(decided_at, share, method="higher"))
     return int(needed) * every + BARS_TO_MATURE if math.isfinite(needed) else None
 
 

@@ -1,4 +1,4 @@
-"""Simulated rollouts on real outcomes, by the tests and the stages that decide real ones."""
+"""Simulated rollouts on real outcomes, under the tests and stages that decide real rollouts."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ENDS = (Move.ROLL_BACK, Move.PROMOTE, Move.EXPIRE)
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """How one simulated rollout ended: the move, the layer behind it, the bars, the weight it had."""
+    """End of one simulated rollout: the move, the layer behind it, the bars and the last weight."""
 
     move: Move
     layer: str
@@ -35,37 +35,40 @@ class Ended:
 
 @dataclass(slots=True)
 class Simulated:
-    """Many rollouts, and the figures that are told of them."""
+    """Many simulated rollouts, with rates and quantiles of their ends."""
 
     ended: list[Ended] = field(default_factory=list)
 
     def rate(self, move: Move) -> float:
-        """The share that ended by `move`."""
+        """Return the share of rollouts that ended by `move`."""
         return sum(one.move is move for one in self.ended) / len(self.ended)
 
     def caught(self, within: int) -> float:
-        """The share that was rolled back within so many bars."""
+        """Return the share of rollouts rolled back within `within` bars."""
         return sum(one.move is Move.ROLL_BACK and one.bars <= within for one in self.ended) / len(self.ended)
 
     def caught_below(self, weight: float) -> float:
-        """The share that was rolled back before it held more than `weight` of capital."""
-        found = sum(one.move is Move.ROLL_BACK and one.weight <= weight for one in self.ended)
-        return found / len(self.ended)
+        """Return the share of rollouts rolled back before holding more than `weight` of capital."""
+        caught = sum(one.move is Move.ROLL_BACK and one.weight <= weight for one in self.ended)
+        return caught / len(self.ended)
 
     def bars(self, move: Move, share: float) -> float:
-        """The quantile of bars until `move`; NaN where none ended so."""
+        """Return the quantile `share` of the bars until `move`.
+
+        Returns NaN where no rollout ended by it.
+        """
         bars = [one.bars for one in self.ended if one.move is move]
         return float(np.quantile(bars, share)) if bars else float("nan")
 
     def layers(self, move: Move) -> dict[str, int]:
-        """How often each layer was the reason."""
+        """Count the layers behind `move`, most frequent first."""
         return dict(Counter(one.layer for one in self.ended if one.move is move).most_common())
 
 
 def bootstrapped(
     pairs: Sequence[Outcomes], policy: RolloutPolicy, *, rollouts: int, bars: int, seed: int
 ) -> Simulated:
-    """`rollouts` rollouts of at most `bars` bars, shared out evenly over `pairs`, on bootstrapped dates."""
+    """Simulate rollouts on bootstrapped dates, `rollouts` in total divided evenly over `pairs`."""
     rng = np.random.default_rng(seed)
     drawn: list[Comparison] = []
     subjects: list[Outcomes] = []
@@ -79,7 +82,7 @@ def bootstrapped(
 
 
 def on_path(pairs: Sequence[Outcomes], policy: RolloutPolicy, starts: Sequence[int], bars: int) -> Simulated:
-    """Every pair started at each of `starts`, on the bars as they came."""
+    """Simulate every pair from each of `starts`, on the historical path."""
     rows = np.array(starts)[None, :] + np.arange(bars)[:, None]
     drawn = [_take(one.rows, rows) for one in pairs]
     return simulate(_joined(drawn), [one for one in pairs for _ in starts], policy)
@@ -88,8 +91,8 @@ def on_path(pairs: Sequence[Outcomes], policy: RolloutPolicy, starts: Sequence[i
 def simulate(rows: Comparison, subjects: Sequence[Outcomes], policy: RolloutPolicy) -> Simulated:
     """Run rollouts over `rows`, each field `[bars, rollouts]`, until each has ended.
 
-    `subjects` are the pairs that the rollouts are of, one a rollout. Those that have not ended when
-    the rows end are counted as undecided.
+    `subjects` holds the pair of each rollout. A rollout that has not ended when the rows end counts as
+    undecided.
     """
     layers = Layers(policy, [one.expectation for one in subjects], TOLERANCE)
     needed = [_needs(one.expectation, policy, one.symbols) for one in subjects]
@@ -98,7 +101,7 @@ def simulate(rows: Comparison, subjects: Sequence[Outcomes], policy: RolloutPoli
     columns = _warmed(rows, policy.ic_horizon)
     length = len(columns[0])
     for bar in range(1, length + 1):
-        layers.take(Comparison(*(one[bar - 1] for one in columns)))
+        layers.observe(Comparison(*(one[bar - 1] for one in columns)))
         against, favour = layers.against(), layers.favour()
         bad, good = _any(against), _any(favour)
         cleared = {name: flags.tolist() for name, flags in layers.cleared().items()}
@@ -127,9 +130,9 @@ def _needs(expectation: Expectation, policy: RolloutPolicy, symbols: int) -> Nee
 
 
 def _warmed(rows: Comparison, horizon: int) -> list[npt.NDArray[np.float64]]:
-    """The columns of `rows`, with what a rollout does not know yet at its first bars left out.
+    """Return the columns of `rows`, with NaN for values that a rollout does not know at its first bars.
 
-    An information coefficient is over `horizon` bars.
+    An information coefficient takes `horizon` bars to mature.
     """
     unknown = {"persistence": 1, **dict.fromkeys(("ic", "champion_ic"), BARS_TO_MATURE - 1 + horizon)}
     columns = [np.array(one, dtype=np.float64) for one in rows]

@@ -290,4 +290,4 @@ def test_a_request_answers_the_alarms_before_it(
             )
     news = _watched(watch, _market(20, 14))
     assert [(one["kind"], one["cause_id"]) for one in news] == [(RETRAIN_REQUEST, "c2")]
-    assert replace(watch, _state=None)._recalled().waiting == []
+    assert replace(watch, _state=None)._read_state().waiting == []

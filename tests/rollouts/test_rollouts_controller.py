@@ -258,16 +258,16 @@ def test_slow_and_stale_answers_end_a_rollout(universe: Universe) -> None:
         guards = Guards(max_latency_ms=250.0, max_staleness_seconds=0.0)
         as_of = to_datetime(universe.bars.timestamps[FIRST])
         rows = [universe.row(FIRST, "2", "canary", universe.scores["2"][FIRST])] * 100
-        assert guards.look(as_of, rows[:99]) == ""
+        assert guards.check(as_of, rows[:99]) == ""
         moved = {
             name: as_of + value if isinstance(value, timedelta) else value for name, value in changes.items()
         }
         guards = Guards(max_latency_ms=250.0, max_staleness_seconds=0.0)
-        assert words in guards.look(as_of, [replace(row, **moved) for row in rows])
+        assert words in guards.check(as_of, [replace(row, **moved) for row in rows])
         both = [replace(row, **moved) for row in rows]
-        assert Guards(250.0, 0.0).look(as_of, both, both) == "", "the champion is no better"
+        assert Guards(250.0, 0.0).check(as_of, both, both) == "", "the champion is no better"
         lenient = Guards(max_latency_ms=1_000.0, max_staleness_seconds=100_000.0)
-        assert lenient.look(as_of, [replace(row, **moved) for row in rows]) == ""
+        assert lenient.check(as_of, [replace(row, **moved) for row in rows]) == ""
 
 
 def test_a_stale_challenger_is_rolled_back_by_the_guard(universe: Universe) -> None:

@@ -61,7 +61,7 @@ def _of(layers: Layers) -> dict[str, np.ndarray]:
     return {
         "behaviour": layers.behaviour.test.log_wealth,
         "cost": layers.cost.test.log_wealth,
-        "innocence": layers.cost.innocence.log_wealth,
+        "turnover_cleared": layers.cost.turnover_cleared.log_wealth,
         "skill": layers.skill.log_wealth,
         "ic_worse": layers.ic.worse.log_wealth,
         "pnl_worse": layers.pnl.worse.log_wealth,
@@ -80,9 +80,9 @@ def test_a_simulated_thousand_is_bit_for_bit_what_single_rollouts_are() -> None:
     together = Layers(policy, expectations, 1e-4)
     alone = [Layers(policy, [one], 1e-4) for one in expectations]
     for bar in _bars(120, 2):
-        together.take(bar)
+        together.observe(bar)
         for number, single in enumerate(alone):
-            single.take(Comparison(*(float(np.asarray(one)[number]) for one in bar)))
+            single.observe(Comparison(*(float(np.asarray(one)[number]) for one in bar)))
     for name, values in _of(together).items():
         singles = np.array([_of(single)[name][0] for single in alone])
         np.testing.assert_array_equal(values, singles, err_msg=name)
@@ -110,7 +110,7 @@ def test_each_fault_is_found_in_its_layer_and_no_other(changes: dict[str, float]
         equal = bar._replace(
             champion_ic=changes.get("ic", bar.ic), ic=bar.ic, champion_net_return=bar.net_return
         )
-        layers.take(equal._replace(**changes))
+        layers.observe(equal._replace(**changes))
     found = {name: flags.all() for name, flags in layers.against().items() if flags.any()}
     assert found == {layer: True}
 
@@ -119,7 +119,7 @@ def test_what_stays_within_the_cards_ranges_is_left_alone() -> None:
     """Nothing is found in a model that does what its card says."""
     layers = Layers(POLICY, [EXPECTED] * ROLLOUTS, 1e-4)
     for bar in _bars(250, 4):
-        layers.take(bar)
+        layers.observe(bar)
     assert not any(flags.any() for flags in layers.against().values())
 
 
@@ -128,7 +128,7 @@ def test_a_card_that_says_nothing_is_not_held_against_anyone() -> None:
     bare = Expectation(ic_floor=-1.0, ic_scale=0.25, turnover_ceiling=1.0)
     layers = Layers(POLICY, [bare] * ROLLOUTS, 1e-4)
     for bar in _bars(60, 5):
-        layers.take(bar._replace(agreement=-1.0, persistence=0.0, dispersion=9.0))
+        layers.observe(bar._replace(agreement=-1.0, persistence=0.0, dispersion=9.0))
     assert not any(flags.any() for flags in layers.against().values())
 
 
@@ -172,7 +172,7 @@ def test_an_outcome_does_not_promote_while_the_other_disagrees(better: str, othe
     for bar in _bars(80, 9):
         gain = {better: np.asarray(getattr(bar, better)) + shift[better]}
         for layers, sign in ((agree, 0.2), (disagree, -0.2)):
-            layers.take(
+            layers.observe(
                 bar._replace(**gain, **{other: np.asarray(getattr(bar, other)) + sign * shift[other]})
             )
     layer, mean = ("ic", "pnl") if better == "ic" else ("pnl", "ic")
@@ -187,7 +187,7 @@ def test_the_past_can_only_speak_against() -> None:
     """Bars from before the rollout never promote and never clear; a worthless past rolls back."""
     layers = Layers(POLICY, [replace(EXPECTED, ic_floor=0.3)], 1e-4)
     for bar in _bars(80, 6):
-        layers.take_past(Comparison(*(float(np.asarray(one)[0]) for one in bar)))
+        layers.observe_past(Comparison(*(float(np.asarray(one)[0]) for one in bar)))
     assert layers.against()["history"][0]
     assert not layers.favour()["ic"][0]
     assert layers.skill.bets[0] == 0
@@ -203,7 +203,7 @@ def test_a_mean_of_e_values_is_an_e_value() -> None:
             test.bet(rng.choice([-1.0, 1.0], 2_000))
         exceeded |= mixed.exceeds(0.05)
     assert exceeded.mean() <= 0.05
-    assert mixed.loudest() in ("a", "b")
+    assert mixed.strongest_part() in ("a", "b")
 
 
 def test_a_missing_value_bets_nothing() -> None:
@@ -224,7 +224,7 @@ def test_not_worse_is_shown_only_where_a_margin_is_stated() -> None:
         equal = np.zeros(ROLLOUTS)[:50]
         noise = rng.normal(0, 0.01, 50)
         for layers in (stated, unstated):
-            layers.take(
+            layers.observe(
                 Comparison(*(np.asarray(one)[:50] for one in bar))._replace(
                     net_return=noise, champion_net_return=equal
                 )

@@ -123,7 +123,7 @@ def test_a_bar_counts_once(universe: Universe, controller: RolloutController) ->
     rows = universe.rows(FIRST + 1, "1", "2")
     for _ in range(3):
         assert _see(universe, controller, FIRST + 1, rows) is None
-    assert controller.inquiry().ledger.bars == 1
+    assert controller.current_run().ledger.bars == 1
 
 
 def test_drift_is_looked_for_in_the_widest_answer(universe: Universe) -> None:

@@ -62,7 +62,7 @@ def test_who_loses_all_of_the_margin_is_rarely_called_not_worse(margin: float) -
 
 
 def test_the_scale_of_a_bar_is_known_before_it() -> None:
-    """The value that is being scaled does not widen its own ruler."""
+    """The value that is being scaled does not widen its own scale."""
     calm, crash = PredictableScale(), PredictableScale()
     for value in (1.0, -1.0) * BURN_IN:
         calm.clip(value)

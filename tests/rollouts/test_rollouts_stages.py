@@ -24,7 +24,7 @@ POLICY = RolloutPolicy(
 HONEST = Expectation(
     ic_floor=-0.02, ic_scale=0.28, turnover_ceiling=0.075, turnover_mean=0.02, turnover_ratio=2.6
 )
-CLEARED = {"no_skill": True, "turnover": True, "turned": True}
+CLEARED = {"no_skill": True, "turnover": True, "inverted_ranks": True}
 SPLENDID = replace(HONEST, ic_floor=0.34)
 
 
@@ -104,7 +104,7 @@ def test_a_model_without_skill_is_found_in_the_bars_that_were_promised() -> None
     nothing = np.nan
     for _ in range(promised - 2):
         worthless = np.clip(rng.normal(0.0, 0.3, 1_000), -1, 1)
-        layers.take(Comparison(0.0, 0.0, worthless, *[nothing] * 8))
+        layers.observe(Comparison(0.0, 0.0, worthless, *[nothing] * 8))
     assert layers.against()["behaviour"].mean() >= 0.99
 
 
@@ -118,7 +118,7 @@ def test_a_longer_outcome_needs_longer_to_tell_no_skill() -> None:
     for bar in range(1, weekly + 1):
         known = bar >= policy.ic_horizon + 2 and (bar - 2) % policy.ic_horizon == 0
         drawn = np.clip(rng.normal(0.0, 0.3, 1_000), -1, 1) if known else nothing
-        layers.take(Comparison(0.0, 0.0, drawn, *[nothing] * 8))
+        layers.observe(Comparison(0.0, 0.0, drawn, *[nothing] * 8))
     assert layers.against()["behaviour"].mean() >= 0.99
 
 
@@ -152,13 +152,13 @@ def test_ranks_that_always_agreed_are_waited_for_and_others_are_not() -> None:
     """Only where the folds agree with the champion can turned ranks show; honest ones are cleared."""
     alike = replace(HONEST, agreement=Range(0.05, 1.1, 0.15))
     apart = replace(HONEST, agreement=Range(-0.4, 1.0, 0.15))
-    assert needs(alike, POLICY, 20).hold(CLEARED | {"turned": False}) == POLICY.hold_bars
-    assert needs(apart, POLICY, 20).hold(CLEARED | {"turned": False}) == 0
+    assert needs(alike, POLICY, 20).hold(CLEARED | {"inverted_ranks": False}) == POLICY.hold_bars
+    assert needs(apart, POLICY, 20).hold(CLEARED | {"inverted_ranks": False}) == 0
     nothing, honest = np.nan, Layers(POLICY, [alike], 1e-4)
     turned = Layers(POLICY, [alike], 1e-4)
     for _ in range(25):
-        honest.take(Comparison(0.0, 0.0, *[nothing] * 8, 0.7))
-        turned.take(Comparison(0.0, 0.0, *[nothing] * 8, -0.7))
-    assert honest.cleared()["turned"][0]
-    assert not turned.cleared()["turned"][0]
+        honest.observe(Comparison(0.0, 0.0, *[nothing] * 8, 0.7))
+        turned.observe(Comparison(0.0, 0.0, *[nothing] * 8, -0.7))
+    assert honest.cleared()["inverted_ranks"][0]
+    assert not turned.cleared()["inverted_ranks"][0]
     assert turned.against()["behaviour"][0]

@@ -36,4 +36,4 @@ def collector(controller: RolloutController, universe: Universe) -> Collector:
     """What is told of that controller."""
     paths = universe.settings.paths
     journal = Journal(paths.journal, paths.anchors, SystemClock())
-    return Collector(MODEL, lambda: controller.standing, journal)
+    return Collector(MODEL, lambda: controller.status, journal)

@@ -64,7 +64,7 @@ def test_what_is_not_known_is_absent_and_not_zero(
     controller: RolloutController, collector: Collector, universe: Universe
 ) -> None:
     """No document: counts alone. No bar: no evidence. No bet: a threshold, and no e-value."""
-    controller.standing = None
+    controller.status = None
     assert names(told(collector)) == {
         "transitions_total", "ended_total", "journaled_generation", "transition_timestamp_seconds",
         "lease_epoch",

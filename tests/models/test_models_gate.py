@@ -46,7 +46,8 @@ def test_a_decent_model_passes(tiny_card: Callable[..., Card]) -> None:
         ({"ic_pvalue": math.nan}, "ic_pvalue nan is above 0.0100"),
         (
             {"ic_pvalue": 0.18, "arrangements": 6},
-            "ic_pvalue 0.1800 is above 0.0100: names that are scored on the same bars have only 6 orders",
+            "ic_pvalue 0.1800 is above 0.0100: names that are scored on the same bars have only 6 orders, "
+            "and none is rarer than 0.1667; more symbols can show more",
         ),
         ({"active_ir_net": 0.0}, "active_ir_net 0.00 is not above 0.00"),
         ({"active_ir_net": math.nan}, "active_ir_net nan is not above 0.00"),
@@ -66,6 +67,19 @@ def test_each_figure_can_refuse_alone(changes: dict[str, float], reason: str) ->
 def test_a_figure_on_its_bound_passes(changes: dict[str, float]) -> None:
     """A t of 2.33 and a p-value of 1 % are enough."""
     assert judge(evaluation(**changes), FAITHFUL, None).passed
+
+
+@pytest.mark.parametrize("changes", [{"active_ir_net": 1.0}, {"ic": 0.15}, {"ic_one_bar": 0.15}])
+def test_a_figure_at_its_cap_is_not_too_good(changes: dict[str, float]) -> None:
+    """Only above a ratio of 1.00 or an IC of 0.15 is a figure rarely honest."""
+    assert judge(evaluation(**changes), FAITHFUL, None) == GateResult(True)
+
+
+@pytest.mark.parametrize(("arrangements", "why"), [(99, "have only 99 orders"), (100, "under other names")])
+def test_orders_are_too_few_only_where_none_can_be_rare_enough(arrangements: float, why: str) -> None:
+    """One of 100 orders can reach a p-value of 1 %, so that 99 are too few for it, and 100 are not."""
+    result = judge(evaluation(ic_pvalue=0.02, arrangements=arrangements), FAITHFUL, None)
+    assert len(result.reasons) == 1 and why in result.reasons[0]
 
 
 def test_a_model_must_beat_the_champion(tiny_card: Callable[..., Card]) -> None:

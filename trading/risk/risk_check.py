@@ -67,7 +67,8 @@ class RiskLimits:
     prediction_deadline_ms: int | None = 2_000
 
     def __post_init__(self) -> None:
-        if self.max_gross <= 0 or (self.max_weight or 1) <= 0 or not 0 < self.max_drawdown <= 1:
+        no_cap = self.max_weight is not None and self.max_weight <= 0
+        if self.max_gross <= 0 or no_cap or not 0 < self.max_drawdown <= 1:
             raise ValueError(f"limits must be positive, and drawdown a share in (0, 1]: {self}")
 
     @classmethod

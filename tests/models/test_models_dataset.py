@@ -43,6 +43,14 @@ def test_z_scores_compare_the_symbols_of_a_bar() -> None:
     np.testing.assert_array_equal(scores[1], 0)
 
 
+def test_each_bar_has_its_own_mean_and_deviation() -> None:
+    """A bar of labels ten times as large has the same z-scores, and a bar of one label is flat."""
+    labels = np.array([[1.0, 2.0, 3.0], [10.0, 20.0, 30.0], [7.0, np.nan, np.nan]])
+    scores = cross_sectional_z_scores(labels)
+    np.testing.assert_allclose(scores[:2], [[-np.sqrt(1.5), 0, np.sqrt(1.5)]] * 2)
+    np.testing.assert_array_equal(scores[2], [0, np.nan, np.nan])
+
+
 @settings(max_examples=60, deadline=None)
 @given(
     bars=st.integers(700, 1_500),

@@ -91,6 +91,25 @@ def test_equal_scores_hold_equal_weight_and_better_ones_more():
     np.testing.assert_allclose(target_weights([1, 2], np.zeros(2), policy), [0.25, 0.75])
 
 
+def test_where_nothing_is_left_to_share_nothing_is_sold():
+    """Where a symbol without a score has all of the gross, the others keep what they hold."""
+    held = np.array([1.0, 0.25])
+    np.testing.assert_array_equal(target_weights([np.nan, 1.0], held, AllocationPolicy()), held)
+
+
+def test_weights_that_are_held_in_whole_numbers_do_not_round_the_target():
+    """From whole numbers, as the nothing of a book in cash, targets are shares all the same."""
+    np.testing.assert_allclose(target_weights([1, 2], np.array([0, 0]), AllocationPolicy()), [0.25, 0.75])
+
+
+def test_a_distance_exactly_at_the_band_is_traded():
+    """A target half an equal weight away is traded by a band of a half; only below is nothing traded."""
+    policy = AllocationPolicy(tilt=0.5, band=0.5, rate=0.1)
+    np.testing.assert_allclose(next_weights([1, 2], np.array([0.5, 0.5]), policy), [0.475, 0.525])
+    wider = AllocationPolicy(tilt=0.5, band=0.51, rate=0.1)
+    np.testing.assert_array_equal(next_weights([1, 2], np.array([0.5, 0.5]), wider), [0.5, 0.5])
+
+
 @given(weights, arrays(np.float64, 8, elements=st.floats(-0.5, 0.5) | st.just(np.nan)))
 def test_drift_follows_prices_and_cash_earns_nothing(current, returns):
     """The book's return is the weighted one, and what each symbol is worth grows by its own."""
@@ -100,6 +119,19 @@ def test_drift_follows_prices_and_cash_earns_nothing(current, returns):
     np.testing.assert_allclose(after * (1 + gain), current * (1 + earned), atol=1e-12)
     assert turnover(current, current) == 0
     assert turnover(current, after) == pytest.approx(np.abs(after - current).sum())
+
+
+def test_drift_is_measured_by_the_books_return_where_that_is_given():
+    """Weights that are half of what the book holds shrink by what the whole of it has gained."""
+    after, gain = drift_weights(np.array([0.5]), np.array([0.1]), 0.25)
+    assert (after.tolist(), gain) == ([pytest.approx(0.5 * 1.1 / 1.25)], 0.25)
+
+
+@pytest.mark.parametrize("gain", [-1.0, -1.5])
+def test_a_book_that_has_lost_all_it_had_holds_nothing(gain):
+    """A loss of 100 % or more leaves no weight in any symbol, and the loss is told as it is."""
+    after, told = drift_weights(np.array([0.5, 0.5]), np.array([0.1, -0.2]), gain)
+    assert (after.tolist(), told) == ([0.0, 0.0], gain)
 
 
 @pytest.mark.parametrize("wrong", [{"rate": 0}, {"rate": 1.1}, {"tilt": -1}, {"band": -0.1}, {"gross": 0}])

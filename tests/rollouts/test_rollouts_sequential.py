@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rollouts.evidence.sequential import BURN_IN, STAKES, BettingTest, PairedTest, PredictableScale
+from rollouts.evidence.sequential import BURN_IN, STAKES, BettingTest, MixedTest, PairedTest, PredictableScale
 
 ALPHA = 0.0025
 
@@ -71,6 +71,30 @@ def test_the_scale_of_a_bar_is_known_before_it() -> None:
     assert crash.clip(1_000.0)[0] == 1.0
 
 
+def test_the_scale_of_the_first_bars_is_their_root_mean_square() -> None:
+    """While there are few values each weighs the same, and a missing one nothing."""
+    scale = PredictableScale()
+    for value in (1.0, 2.0, float("nan"), 3.0):
+        scale.clip(value)
+    assert scale.value[0] == pytest.approx(math.sqrt((1 + 4 + 9) / 3))
+
+
+def test_a_value_weighs_half_in_the_scale_after_its_half_life() -> None:
+    """After as many bars of nothing, half of the mean square of the bars before is left."""
+    scale = PredictableScale()
+    for value in (1.0,) * 60 + (0.0,) * 21:
+        scale.clip(value)
+    assert scale.value[0] == pytest.approx(math.sqrt(0.5))
+
+
+def test_values_of_nothing_set_no_scale() -> None:
+    """After bars without any difference a first small one is no evidence: nothing says how small it is."""
+    scale = PredictableScale()
+    for _ in range(BURN_IN):
+        scale.clip(0.0)
+    assert math.isnan(scale.clip(0.001)[0])
+
+
 def test_nothing_is_bet_before_there_is_a_scale() -> None:
     """The first values only set the scale."""
     paired = PairedTest()
@@ -86,6 +110,9 @@ def test_a_bar_without_a_value_is_no_evidence() -> None:
     paired.observe(float("nan"))
     assert paired.better.bets[0] == 0
     assert math.isnan(paired.mean[0])
+    for value in (1.0, float("nan"), 3.0):
+        paired.observe(value)
+    assert paired.mean[0] == 2.0
 
 
 @given(st.lists(st.floats(-1, 1), min_size=1, max_size=50))
@@ -103,3 +130,50 @@ def test_a_value_outside_the_game_is_refused(value: float) -> None:
     """A bet on a value outside [-1, 1] would break the guarantee."""
     with pytest.raises(ValueError, match=r"\[-1, 1\]"):
         BettingTest().bet(value)
+
+
+def test_the_refusal_of_a_value_outside_names_that_value() -> None:
+    """Beside a value on the edge, which may be bet on, the message has the one that may not."""
+    with pytest.raises(ValueError, match=r"got 1\.5$"):
+        BettingTest(2).bet([1.0, 1.5])
+
+
+def test_bets_are_counted_in_whole_numbers() -> None:
+    """Each value is one bet, and a missing one is none."""
+    test = BettingTest()
+    for value in (0.5, -0.5, float("nan"), 0.0):
+        test.bet(value)
+    assert test.bets.tolist() == [3] and test.bets.dtype == np.int64
+
+
+@pytest.mark.parametrize("test", [BettingTest(), MixedTest({"a": 1.0})])
+def test_an_e_value_that_just_reaches_one_over_alpha_is_enough(test: BettingTest | MixedTest) -> None:
+    """Before any bet the e-value is 1: it reaches the bound of an alpha of 1, and no lower alpha's."""
+    assert test.exceeds(1.0).tolist() == [True]
+    assert test.exceeds(0.999).tolist() == [False]
+
+
+def test_a_mixture_is_the_weighted_mean_whatever_its_weights_add_up_to() -> None:
+    """Weights of 1 and 3 are a quarter and three quarters."""
+    mixed = MixedTest({"a": 1.0, "b": 3.0})
+    mixed.parts["a"].bet(0.8)
+    mixed.parts["b"].bet(-0.3)
+    e_a, e_b = (math.exp(test.log_wealth[0]) for test in mixed.parts.values())
+    assert math.exp(mixed.log_wealth[0]) == pytest.approx(0.25 * e_a + 0.75 * e_b)
+
+
+def test_the_loudest_part_of_a_rollout_is_the_one_with_its_highest_e_value() -> None:
+    """Part b says most in the first rollout, which is meant where none is named, and part a in the other."""
+    mixed = MixedTest({"a": 0.2, "b": 0.5, "c": 0.3}, 2)
+    for name, values in (("a", [0.1, 0.9]), ("b", [0.9, 0.1]), ("c", [0.1, 0.1])):
+        mixed.parts[name].bet(values)
+    assert (mixed.loudest(), mixed.loudest(0), mixed.loudest(1)) == ("b", "b", "a")
+
+
+def test_there_is_one_rollout_and_no_margin_where_none_is_given() -> None:
+    """Without a number of rollouts a test is of one, and without a margin it bets nothing on not worse."""
+    paired = PairedTest()
+    for value in (1.0, -1.0) * BURN_IN:
+        paired.observe(value)
+    assert (paired.better.bets.tolist(), paired.not_worse.bets.tolist()) == ([BURN_IN], [0])
+    assert PredictableScale().value.shape == MixedTest({"a": 1.0}).log_wealth.shape == (1,)

@@ -162,12 +162,12 @@ def test_a_mixture_is_the_weighted_mean_whatever_its_weights_add_up_to() -> None
     assert math.exp(mixed.log_wealth[0]) == pytest.approx(0.25 * e_a + 0.75 * e_b)
 
 
-def test_the_loudest_part_of_a_rollout_is_the_one_with_its_highest_e_value() -> None:
+def test_the_strongest_part_of_a_rollout_is_the_one_with_its_highest_e_value() -> None:
     """Part b says most in the first rollout, which is meant where none is named, and part a in the other."""
     mixed = MixedTest({"a": 0.2, "b": 0.5, "c": 0.3}, 2)
     for name, values in (("a", [0.1, 0.9]), ("b", [0.9, 0.1]), ("c", [0.1, 0.1])):
         mixed.parts[name].bet(values)
-    assert (mixed.loudest(), mixed.loudest(0), mixed.loudest(1)) == ("b", "b", "a")
+    assert (mixed.strongest_part(), mixed.strongest_part(0), mixed.strongest_part(1)) == ("b", "b", "a")
 
 
 def test_there_is_one_rollout_and_no_margin_where_none_is_given() -> None:

@@ -9,3 +9,7 @@ The core imports no other package of alphaloop. No model, feature, broker or ser
 Settings come in from the environment and a file; the caller passes everything else as arguments. Values
 (frozen dataclasses), results of pure functions, and the append-only journal go out.
 """
+
+from lazy_loader import attach_stub
+
+__getattr__, __dir__, __all__ = attach_stub(__name__, __file__)

@@ -9,3 +9,7 @@ not closed.
 Bars enter as `alphaloop.bars.BarPanel` or `Slice` from `marketdata`. `FeatureFrame`s leave for training,
 float32 windows leave for serving through `features.store.online`.
 """
+
+from lazy_loader import attach_stub
+
+__getattr__, __dir__, __all__ = attach_stub(__name__, __file__)

@@ -7,3 +7,7 @@ the package is the library behind the command line.
 In come settings and a market of past and future bars. Out go a running loop, its journal, and answers about
 it: the lineage of an order, its replayed decision, the state of every hash chain.
 """
+
+from lazy_loader import attach_stub
+
+__getattr__, __dir__, __all__ = attach_stub(__name__, __file__)

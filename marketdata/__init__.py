@@ -8,3 +8,7 @@
 Bars enter from venues and files as tables of `alphaloop.bars.BARS_SCHEMA` or as live `Bar`s. Checked
 slices and hashed snapshots leave. No feature is computed here, and only the core is imported.
 """
+
+from lazy_loader import attach_stub
+
+__getattr__, __dir__, __all__ = attach_stub(__name__, __file__)

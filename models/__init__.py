@@ -9,3 +9,7 @@ No server, order or drift monitor lives here. MLflow is imported in `models.regi
 Features (`FeatureFrame`) and bars (`BarPanel`) come in; a model version (ONNX file and card) goes out to the
 registry.
 """
+
+from lazy_loader import attach_stub
+
+__getattr__, __dir__, __all__ = attach_stub(__name__, __file__)

@@ -9,3 +9,7 @@ without live values, and retrain requests, each with a unique cause id.
 
 `Calibration` and `DriftMonitor` are usable alone, without a journal.
 """
+
+from lazy_loader import attach_stub
+
+__getattr__, __dir__, __all__ = attach_stub(__name__, __file__)

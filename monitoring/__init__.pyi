@@ -8,7 +8,6 @@ from .drift_check import live_features as live_features
 from .drift_check import look_once as look_once
 from .drift_check import make_watch as make_watch
 from .retrain_policy import RetrainPolicy as RetrainPolicy
-from .retrain_policy import retrain_policy as retrain_policy
 from .retrain_trigger import DriftWatch as DriftWatch
 from .retrain_trigger import cause_id as cause_id
 
@@ -24,6 +23,5 @@ __all__ = [
     "live_features",
     "look_once",
     "make_watch",
-    "retrain_policy",
     "write_report",
 ]

@@ -7,3 +7,7 @@ then be tested with mocks only. No other package imports `kfp` or starts a pipel
 In come retrain requests from the journal, each with a unique cause id; each is run to an end once. Out go
 pipeline runs, model versions and journaled conclusions: a candidate proposed or refused.
 """
+
+from lazy_loader import attach_stub
+
+__getattr__, __dir__, __all__ = attach_stub(__name__, __file__)

@@ -9,3 +9,7 @@ journaled transition for each change of it. Nothing else writes that document.
 `RolloutController` runs the rollout of one model; `RolloutPolicy` holds its stages and error budget;
 `BettingTest` and `PairedTest` are the anytime-valid tests underneath, and usable alone.
 """
+
+from lazy_loader import attach_stub
+
+__getattr__, __dir__, __all__ = attach_stub(__name__, __file__)

@@ -11,10 +11,7 @@ from .evidence.sequential import MixedTest as MixedTest
 from .evidence.sequential import PairedTest as PairedTest
 from .operations import abort as abort
 from .operations import make_controller as make_controller
-from .operations import metrics as metrics
 from .operations import promote as promote
-from .operations import start as start
-from .operations import status as status
 from .policy import RolloutPolicy as RolloutPolicy
 from .policy import rollout_policy as rollout_policy
 from .transition import Outcome as Outcome
@@ -42,12 +39,9 @@ __all__ = [
     "bars_to_find",
     "expectation",
     "make_controller",
-    "metrics",
     "of_folds",
     "promote",
     "rehearse",
     "rollout_policy",
-    "start",
     "stationary",
-    "status",
 ]

@@ -10,3 +10,7 @@ every prediction goes to the prediction log.
 No training library is imported here (no torch, no lightgbm). Nothing here decides which version is
 champion: the registry's rollout document does.
 """
+
+from lazy_loader import attach_stub
+
+__getattr__, __dir__, __all__ = attach_stub(__name__, __file__)

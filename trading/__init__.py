@@ -9,3 +9,7 @@ backtest, paper and live trading. No model is loaded here, and of serving only `
 
 Bars and forecasts come in; orders go to the broker, and decisions, orders and fills to the journal.
 """
+
+from lazy_loader import attach_stub
+
+__getattr__, __dir__, __all__ = attach_stub(__name__, __file__)

@@ -1,6 +1,5 @@
 from .backtest import BacktestResult as BacktestResult
 from .backtest import Metrics as Metrics
-from .backtest import backtest as backtest
 from .backtest import equal_weight as equal_weight
 from .backtest import metrics as metrics
 from .backtest import momentum_12_1 as momentum_12_1
@@ -17,7 +16,6 @@ from .forecaster import ArrayForecaster as ArrayForecaster
 from .forecaster import Forecaster as Forecaster
 from .forecaster import ServedForecaster as ServedForecaster
 from .recovery import restore as restore
-from .redecide import redecide as redecide
 from .risk.risk_check import Refusal as Refusal
 from .risk.risk_check import RiskCheck as RiskCheck
 from .risk.risk_check import RiskLimits as RiskLimits
@@ -40,12 +38,10 @@ __all__ = [
     "ServedForecaster",
     "Sleeves",
     "TradingEngine",
-    "backtest",
     "decide",
     "equal_weight",
     "find",
     "metrics",
     "momentum_12_1",
-    "redecide",
     "restore",
 ]

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import ast
+import importlib
+import subprocess
+import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from graphlib import CycleError, TopologicalSorter
 from importlib.metadata import packages_distributions
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -123,3 +127,28 @@ def test_no_package_has_the_name_of_a_well_known_one() -> None:
 def test_type_checkers_read_our_annotations(room: str) -> None:
     """Each package has a `py.typed`, so that a user's type checker believes its annotations."""
     assert (ROOT / room / "py.typed").is_file()
+
+
+def public_names() -> list[tuple[str, str]]:
+    """Each package with each of the names that it offers."""
+    return [(room, name) for room in ROOMS for name in getattr(importlib.import_module(room), "__all__", ())]
+
+
+def test_every_public_name_is_there() -> None:
+    """What the stub of a package lists can be had from the package, and has a docstring."""
+    assert len(public_names()) > 150
+    for room, name in public_names():
+        value = getattr(importlib.import_module(room), name)
+        assert not isinstance(value, ModuleType), (room, name)
+        assert not (callable(value) or isinstance(value, type)) or value.__doc__, (room, name)
+
+
+def test_public_names_are_loaded_when_they_are_asked_for() -> None:
+    """Importing a package imports none of its modules; asking for a name imports the module that has it."""
+    program = (
+        "import sys, serving, models\n"
+        "print([name for name in sys.modules if name.startswith(('serving.', 'models.'))])\n"
+        "print(models.Card.__module__, 'mlflow' in sys.modules)"
+    )
+    shown = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)
+    assert shown.stdout.splitlines() == ["[]", "models.registry.card False"], shown.stderr

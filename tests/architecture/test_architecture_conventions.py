@@ -18,7 +18,7 @@ TESTS = sorted((ROOT / "tests").rglob("test_*.py"))
 
 @pytest.mark.parametrize("room", ROOMS)
 def test_a_package_init_is_its_docstring(room: str) -> None:
-    """Each package's `__init__.py` says what lives there; the only code is the lazy export of a stub's names."""
+    """Each package's `__init__.py` says what lives there; its only code exports the names of its stub."""
     for path in (ROOT / room).rglob("__init__.py"):
         tree = ast.parse(path.read_text(encoding="utf-8"))
         assert ast.get_docstring(tree), f"{path.relative_to(ROOT)} has no docstring"

@@ -12,7 +12,7 @@ import marketdata.sources
 import marketdata.sources.sp500_20 as sp500
 from alphaloop.allocation import rank_scores
 from alphaloop.bars import BARS_SCHEMA, BarPanel
-from alphaloop.errors import DataError, InputError, MissingPartError, UnknownNameError
+from alphaloop.errors import DataError, InputError, MissingPartError, PluginError, UnknownNameError
 from features.compute.batch import backfill
 from features.feature_set import FeatureSet
 from marketdata.sources import registry
@@ -45,7 +45,7 @@ def test_one_file_adds_a_source(other_folder: Path) -> None:
 def test_two_sources_of_one_name_are_refused(other_folder: Path) -> None:
     """A second source called `simulated` is an error, not a coin toss."""
     (other_folder / "twin_venue.py").write_text(NEW_SOURCE.format(name="simulated"))
-    with pytest.raises(DataError, match="simulated"):
+    with pytest.raises(PluginError, match="simulated"):
         registry.names()
 
 

@@ -21,7 +21,7 @@ from .orders import Fill as Fill
 from .orders import Order as Order
 from .orders import Side as Side
 from .settings.settings import Settings as Settings
-from .settings.settings import load as load
+from .settings.settings import load_settings as load_settings
 from .statistics.matured_labels import information_coefficient as information_coefficient
 
 __all__ = [
@@ -48,6 +48,6 @@ __all__ = [
     "bar_returns",
     "forward_returns",
     "information_coefficient",
-    "load",
+    "load_settings",
     "next_weights",
 ]

@@ -19,7 +19,7 @@ import pyarrow as pa
 from alphaloop.clock import as_utc
 
 FloatMatrix = npt.NDArray[np.float64]
-Texts = npt.NDArray[np.object_]
+TextMatrix = npt.NDArray[np.object_]
 Timestamps = npt.NDArray[np.datetime64]
 
 BARS_SCHEMA = pa.schema(
@@ -36,14 +36,14 @@ BARS_SCHEMA = pa.schema(
 )
 """Arrow schema of stored bars."""
 PRICE_COLUMNS = ("open", "high", "low", "close")
-ROUNDING = 1e-6
+PRICE_TOLERANCE = 1e-6
 """Relative difference below which two prices of one bar are equal: rounding (float32 has 6e-8)."""
-PROVIDER, DISPUTED = "provider", "disputed"
+PROVIDER_COLUMN, DISPUTED_COLUMN = "provider", "disputed"
 """Optional columns of a table of bars.
 
 They hold the source of the bar, and a flag for bars about which the providers disagree.
 """
-CALENDAR = b"alphaloop.calendar"
+CALENDAR_KEY = b"alphaloop.calendar"
 """Key of the trading calendar in the metadata of a table's schema."""
 
 
@@ -99,7 +99,7 @@ class Bar:
             price = getattr(self, name)
             if price is not None and not (np.isfinite(price) and price > 0):
                 raise ValueError(f"{self.symbol} at {self.timestamp}: {name} is {price}; prices are positive")
-        if self.high is not None and self.low is not None and self.high < self.low * (1 - ROUNDING):
+        if self.high is not None and self.low is not None and self.high < self.low * (1 - PRICE_TOLERANCE):
             raise ValueError(f"{self.symbol} at {self.timestamp}: high {self.high} is below low {self.low}")
         if self.volume is not None and not self.volume >= 0:
             raise ValueError(f"{self.symbol} at {self.timestamp}: volume is {self.volume}")
@@ -180,7 +180,7 @@ class BarPanel:
     volume: FloatMatrix
     adjustment: FloatMatrix
     extra: Mapping[str, FloatMatrix] = field(default_factory=dict)
-    providers: Texts | None = None
+    providers: TextMatrix | None = None
     disputed: npt.NDArray[np.bool_] | None = None
     calendar: str = ""
 
@@ -254,9 +254,9 @@ class BarPanel:
             columns[name] = pa.array(rows(getattr(self, name)), pa.float64(), from_pandas=True)
         table = pa.table(columns, schema=BARS_SCHEMA)
         if self.providers is not None:
-            table = table.append_column(PROVIDER, pa.array(rows(self.providers), pa.string()))
+            table = table.append_column(PROVIDER_COLUMN, pa.array(rows(self.providers), pa.string()))
         if self.disputed is not None:
-            table = table.append_column(DISPUTED, pa.array(rows(self.disputed), pa.bool_()))
+            table = table.append_column(DISPUTED_COLUMN, pa.array(rows(self.disputed), pa.bool_()))
         for name, values in self.extra.items():
             table = table.append_column(name, pa.array(rows(values), pa.float64(), from_pandas=True))
         return with_calendar(table, self.calendar)
@@ -280,14 +280,18 @@ class BarPanel:
             matrix[rows[known], columns[known]] = table[name].to_numpy(zero_copy_only=False)[known]
             return matrix
 
-        others = [name for name in table.schema.names if name not in (*BARS_SCHEMA.names, PROVIDER, DISPUTED)]
+        others = [
+            name
+            for name in table.schema.names
+            if name not in (*BARS_SCHEMA.names, PROVIDER_COLUMN, DISPUTED_COLUMN)
+        ]
         return cls(
             timestamps=timestamps,
             symbols=names,
             **{name: aligned(name, np.nan, float) for name in _VALUE_COLUMNS},
             extra={name: aligned(name, np.nan, float) for name in others},
-            providers=aligned(PROVIDER, "", object) if PROVIDER in table.schema.names else None,
-            disputed=aligned(DISPUTED, False, bool) if DISPUTED in table.schema.names else None,
+            providers=aligned(PROVIDER_COLUMN, "", object) if PROVIDER_COLUMN in table.schema.names else None,
+            disputed=aligned(DISPUTED_COLUMN, False, bool) if DISPUTED_COLUMN in table.schema.names else None,
             calendar=calendar_of(table),
         )
 
@@ -362,12 +366,12 @@ def with_calendar(table: pa.Table, calendar: str) -> pa.Table:
     """Name the trading calendar in the table's metadata; an empty name changes nothing."""
     if not calendar:
         return table
-    return table.replace_schema_metadata({**(table.schema.metadata or {}), CALENDAR: calendar.encode()})
+    return table.replace_schema_metadata({**(table.schema.metadata or {}), CALENDAR_KEY: calendar.encode()})
 
 
 def calendar_of(table: pa.Table) -> str:
     """Return the trading calendar that a table of bars names; empty where it names none."""
-    return str((table.schema.metadata or {}).get(CALENDAR, b""), "utf-8")
+    return str((table.schema.metadata or {}).get(CALENDAR_KEY, b""), "utf-8")
 
 
 def to_datetime(moment: np.datetime64) -> datetime:

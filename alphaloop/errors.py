@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import ClassVar
 
-FOUND_WRONG, BAD_INPUT, UNAVAILABLE = 1, 2, 3
+CHECK_FAILED, BAD_INPUT, UNAVAILABLE = 1, 2, 3
 """Exit codes: a check failed, the input is wrong, a system or vendor failed."""
 
 
@@ -65,7 +65,7 @@ class PortInUseError(InputError):
     """A port that another process uses."""
 
 
-class ShadowedRoomError(InputError):
+class ShadowedPackageError(InputError):
     """A package that comes from another folder, because a folder of the user's shadows it."""
 
 
@@ -104,7 +104,7 @@ class FeatureSetMismatchError(AlphaloopError):
 class FidelityError(AlphaloopError):
     """An exported ONNX graph whose scores differ from those of the native model."""
 
-    exit_code: ClassVar[int] = FOUND_WRONG
+    exit_code: ClassVar[int] = CHECK_FAILED
 
 
 class ServingError(AlphaloopError):
@@ -121,13 +121,13 @@ class TlsError(ServingError, InputError):
 class LeaseLostError(AlphaloopError):
     """A lease that another process took over; this writer may write nothing more."""
 
-    exit_code: ClassVar[int] = FOUND_WRONG
+    exit_code: ClassVar[int] = CHECK_FAILED
 
 
 class ChainBrokenError(AlphaloopError):
     """An altered journal: a hash, a link or an anchor does not match."""
 
-    exit_code: ClassVar[int] = FOUND_WRONG
+    exit_code: ClassVar[int] = CHECK_FAILED
 
 
 class RolloutConflictError(AlphaloopError):

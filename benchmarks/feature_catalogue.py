@@ -28,9 +28,9 @@ from features import catalogue
 from features.compute.batch import backfill
 from features.compute.stream import FeatureStream
 from features.engine import columns as inputs
-from features.engine.graph import Graph, Input, Output
+from features.engine.graph import Graph, Input, NodeOutput
 from features.engine.operator import Axes
-from features.feature_set import FeatureSet, of_catalogue
+from features.feature_set import FeatureSet, catalogue_feature_set
 from features.store import bulk
 
 SYMBOLS, BARS = 20, 8_000
@@ -78,11 +78,11 @@ def against_talib(bars: BarPanel) -> None:
     """All functions of TA-Lib through the graph, and by calling TA-Lib; both keep what they computed."""
     import talib
 
-    nodes = [catalogue.apply(function.lower()) for function in talib.get_functions()]
-    graph = Graph([Output(node, place) for node in nodes for place in range(len(node.operator.outputs))])
+    nodes = [catalogue.build_indicator(function.lower()) for function in talib.get_functions()]
+    graph = Graph([NodeOutput(node, place) for node in nodes for place in range(len(node.operator.outputs))])
     axes = Axes(bars.timestamps, bars.symbols)
-    columns = inputs.columns(bars, graph.inputs)
-    cycle = catalogue.apply("ht_dcperiod").output()
+    columns = inputs.contiguous_columns(bars, graph.inputs)
+    cycle = catalogue.build_indicator("ht_dcperiod").output()
     periods = np.nan_to_num(dict(Graph([cycle]).batch(columns, axes))[0], nan=20.0)
 
     def raw() -> list[object]:
@@ -117,7 +117,7 @@ def against_pandas_ta(bars: BarPanel) -> None:
     with tempfile.TemporaryDirectory(prefix="alphaloop-peer-") as folder:
         python = peer(Path(folder))
         file = Path(folder) / "bars.npz"
-        np.savez(file, **inputs.adjusted(bars, ("open", "high", "low", "close", "volume")))
+        np.savez(file, **inputs.adjusted_columns(bars, ("open", "high", "low", "close", "volume")))
         script = Path(__file__).parent / "peers" / "pandas_ta.py"
         answer = subprocess.run(
             [str(python), str(script), str(file), "1"], check=True, capture_output=True, text=True
@@ -163,7 +163,7 @@ def bar_by_bar(bars: BarPanel) -> None:
 
 def universe(symbols: int) -> None:
     """In a process of its own: seconds and peak memory of one universe, built by chunks."""
-    whole = of_catalogue(market(WIDE_BARS, 2))
+    whole = catalogue_feature_set(market(WIDE_BARS, 2))
     places = np.linspace(0, len(whole) - 1, WIDE_FEATURES).astype(int)
     chosen = FeatureSet([f"f{place} = {whole.features[place].formula}" for place in places])
     sample = market(WIDE_BARS, 50)
@@ -180,7 +180,9 @@ def universe(symbols: int) -> None:
     names = tuple(f"S{place:04d}" for place in range(symbols))
     with tempfile.TemporaryDirectory(prefix="alphaloop-bulk-") as folder:
         start = monotonic()
-        built = bulk.build(read, names, sample.timestamps, chosen, Path(folder) / "features.parquet")
+        built = bulk.build_in_chunks(
+            read, names, sample.timestamps, chosen, Path(folder) / "features.parquet"
+        )
         took = monotonic() - start
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     print(

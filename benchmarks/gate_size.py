@@ -21,13 +21,13 @@ import numpy.typing as npt
 from alphaloop.bars import BarPanel, FloatMatrix, Timestamps
 from alphaloop.clock import monotonic
 from alphaloop.settings.settings import Settings
-from marketdata.sources.registry import find
+from marketdata.sources.registry import find_source
 from models.evaluation import splits
-from models.evaluation.gate import GatePolicy, findings, judge
+from models.evaluation.gate import GatePolicy, gate_findings, judge
 from models.evaluation.information_coefficient import horizon_tstat, information_coefficients
-from models.evaluation.look_ahead import LookAhead
+from models.evaluation.look_ahead import LookAheadResult
 from models.evaluation.permutation_test import permutation_test
-from models.evaluation.walk_forward import Evaluation, EvaluationPolicy, evaluate
+from models.evaluation.walk_forward import Evaluation, EvaluationPolicy, evaluate_scores
 from models.labels import forward_returns
 
 DRAWS, SEED = 200, 20180102
@@ -36,7 +36,7 @@ PERSISTENCE = 0.98
 """Correlation of a planted signal with itself a bar before: half of it is gone after seven weeks."""
 POLICY, DEMANDS = replace(EvaluationPolicy.from_settings(Settings()), seed=SEED), GatePolicy()
 FAITHFUL: Any = SimpleNamespace(reasons=())
-PROVEN = LookAhead((), 1, ("every day",))
+PROVEN = LookAheadResult((), 1, ("every day",))
 """The look-ahead check of scores that are drawn: nothing in them changes."""
 
 Random = np.random.Generator
@@ -57,8 +57,12 @@ class Draw:
         frame: Any = SimpleNamespace(
             timestamps=self.timestamps, symbols=tuple(f"S{place:02d}" for place in range(len(self.scores[0])))
         )
-        fold = splits.Fold(splits.purged(self.start, POLICY.horizon), range(self.start, len(self.timestamps)))
-        return evaluate(self.scores, self.close, frame, [fold], replace(POLICY, permutations=0), trials=0)
+        fold = splits.Fold(
+            splits.purged_training_bars(self.start, POLICY.horizon), range(self.start, len(self.timestamps))
+        )
+        return evaluate_scores(
+            self.scores, self.close, frame, [fold], replace(POLICY, permutations=0), trials=0
+        )
 
 
 @dataclass(frozen=True)
@@ -84,12 +88,14 @@ def judged(draw: Draw) -> Outcome:
         return Outcome(tstat, found.pvalue, passed=False, held=False, ratio=np.nan)
     whole = replace(draw.evaluate(), ic_pvalue=found.pvalue, arrangements=found.arrangements)
     verdict = judge(whole, FAITHFUL, None, DEMANDS, proof=PROVEN)
-    return Outcome(tstat, found.pvalue, verdict.passed, bool(findings(whole, DEMANDS)), whole.active_ir_net)
+    return Outcome(
+        tstat, found.pvalue, verdict.passed, bool(gate_findings(whole, DEMANDS)), whole.active_ir_net
+    )
 
 
 def stocks() -> tuple[FloatMatrix, Timestamps, int]:
     """Adjusted closes of the 20 stocks up to 2018, their timestamps, and the first bar of 2010."""
-    source = find("sp500-20")
+    source = find_source("sp500-20")
     bars = BarPanel.from_table(source.history((), None, datetime(2018, 12, 31, 23, tzinfo=UTC)))
     start = int(np.searchsorted(bars.timestamps, np.datetime64("2010-01-01")))
     return bars.adjusted_close, bars.timestamps, start

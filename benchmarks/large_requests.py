@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 
 from alphaloop.clock import monotonic, sleep
-from alphaloop.runtime.processes import ONE_THREAD, child_environment, free_port
+from alphaloop.runtime.processes import SINGLE_THREAD_ENVIRONMENT, child_environment, free_port
 from alphaloop.settings.serving import ServingSettings
 from alphaloop.settings.settings import Settings
 
@@ -120,7 +120,11 @@ def watch(servers: Servers, name: str, ask: Any, kind: str, http_port: int, seco
     """Print one row: how long forecasts and health answers took beside requests of `kind`."""
     command = [sys.executable, __file__, "--send", kind, servers.urls[name], str(http_port)]
     with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=child_environment(ONE_THREAD)
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=child_environment(SINGLE_THREAD_ENVIRONMENT),
     ) as process:
         assert process.stdin is not None and process.stdout is not None
         process.stdout.readline()
@@ -188,7 +192,7 @@ def main() -> None:
         kind, url, port = arguments.send
         send(kind, url, int(port))
         return
-    os.environ.update(ONE_THREAD)
+    os.environ.update(SINGLE_THREAD_ENVIRONMENT)
     home = Path(tempfile.mkdtemp(prefix="alphaloop-bench-"))
     try:
         with ExitStack() as stack:

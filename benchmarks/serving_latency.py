@@ -26,7 +26,7 @@ import numpy as np
 
 from alphaloop.bars import to_datetime
 from alphaloop.clock import SystemClock
-from alphaloop.runtime.processes import ONE_THREAD
+from alphaloop.runtime.processes import SINGLE_THREAD_ENVIRONMENT
 from alphaloop.settings.serving import ServingSettings
 from alphaloop.settings.settings import Settings
 from features.store.streamer import Streamer
@@ -111,7 +111,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--peers", default=",".join(SERVERS))
     arguments = parser.parse_args()
-    os.environ.update(ONE_THREAD)
+    os.environ.update(SINGLE_THREAD_ENVIRONMENT)
     home = Path(tempfile.mkdtemp(prefix="alphaloop-bench-"))
     try:
         with ExitStack() as stack:

@@ -17,13 +17,13 @@ from alphaloop.runtime.processes import require_port
 from alphaloop.settings.settings import Settings
 
 GIB = 1024**3
-NEEDED_DISK = 2 * GIB
-NEEDED_MEMORY = 6 * GIB
-NEEDED_CORES = 2
+MIN_DISK_BYTES = 2 * GIB
+MIN_MEMORY_BYTES = 6 * GIB
+MIN_CORES = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Check:
+class MachineCheck:
     """Result of one check: a pass or not, the finding, and the command that fixes it."""
 
     name: str
@@ -33,24 +33,24 @@ class Check:
     required: bool = True
 
 
-def examine(settings: Settings) -> list[Check]:
+def check_machine(settings: Settings) -> list[MachineCheck]:
     """Check everything that the loop needs on this machine."""
     return [
-        python(),
-        *libraries(),
-        system_library("gomp", "libgomp1", "LightGBM loads it"),
-        program("redis-server", "redis-server", "only for an online store in Redis"),
-        program("chromium", "chromium", "only to take pictures of reports"),
-        port(settings.serving.host, settings.serving.grpc_port),
-        cores(os.cpu_count() or 1),
-        memory(),
-        disk(settings.paths.home),
+        check_python(),
+        *check_libraries(),
+        check_system_library("gomp", "libgomp1", "LightGBM loads it"),
+        check_program("redis-server", "redis-server", "only for an online store in Redis"),
+        check_program("chromium", "chromium", "only to take pictures of reports"),
+        check_port(settings.serving.host, settings.serving.grpc_port),
+        check_cores(os.cpu_count() or 1),
+        check_memory(),
+        check_disk(settings.paths.home),
     ]
 
 
-def python(found: tuple[int, int] = sys.version_info[:2]) -> Check:
+def check_python(found: tuple[int, int] = sys.version_info[:2]) -> MachineCheck:
     """Check that the interpreter is a Python 3.11."""
-    return Check(
+    return MachineCheck(
         name="Python 3.11",
         ok=found == (3, 11),
         found=f"{found[0]}.{found[1]} at {sys.executable}",
@@ -58,7 +58,9 @@ def python(found: tuple[int, int] = sys.version_info[:2]) -> Check:
     )
 
 
-def libraries(lines: Iterable[str] | None = None, installed: Callable[[str], str] = version) -> list[Check]:
+def check_libraries(
+    lines: Iterable[str] | None = None, installed: Callable[[str], str] = version
+) -> list[MachineCheck]:
     """Check for each extra of the distribution that all of its libraries are installed."""
     wanted: dict[str, list[str]] = {}
     for line in lines if lines is not None else _requirements():
@@ -76,11 +78,11 @@ def _requirements() -> list[str]:
         return ["alphaloop-itself"]
 
 
-def _extra(extra: str, names: list[str], installed: Callable[[str], str]) -> Check:
+def _extra(extra: str, names: list[str], installed: Callable[[str], str]) -> MachineCheck:
     missing = [name for name in names if not _is_installed(name, installed)]
     here = f"{len(names) - len(missing)} of {len(names)} installed"
     place = f".[{extra}]" if extra else "."
-    return Check(
+    return MachineCheck(
         name=f"libraries for {extra}" if extra else "libraries",
         ok=not missing,
         found=f"{here}; missing: {', '.join(missing)}" if missing else here,
@@ -97,10 +99,10 @@ def _is_installed(name: str, installed: Callable[[str], str]) -> bool:
     return True
 
 
-def system_library(name: str, package: str, why: str) -> Check:
+def check_system_library(name: str, package: str, why: str) -> MachineCheck:
     """Check for a shared library of the system."""
     found = ctypes.util.find_library(name)
-    return Check(
+    return MachineCheck(
         name=package,
         ok=found is not None,
         found=found or f"not found; {why}",
@@ -108,10 +110,10 @@ def system_library(name: str, package: str, why: str) -> Check:
     )
 
 
-def program(name: str, package: str, why: str) -> Check:
+def check_program(name: str, package: str, why: str) -> MachineCheck:
     """Check for an optional program."""
     found = shutil.which(name)
-    return Check(
+    return MachineCheck(
         name=name,
         ok=found is not None,
         found=found or f"not found; {why}",
@@ -120,14 +122,14 @@ def program(name: str, package: str, why: str) -> Check:
     )
 
 
-def port(host: str, number: int) -> Check:
+def check_port(host: str, number: int) -> MachineCheck:
     """Check that the port of the prediction server is free."""
     try:
         require_port(host, number, "ALPHALOOP_SERVING__GRPC_PORT")
         ok, found = True, f"free on {host}"
     except PortInUseError:
         ok, found = False, f"in use on {host}, by `alphaloop serve` or by another process"
-    return Check(
+    return MachineCheck(
         name=f"port {number}",
         ok=ok,
         found=found,
@@ -136,39 +138,39 @@ def port(host: str, number: int) -> Check:
     )
 
 
-def cores(count: int) -> Check:
+def check_cores(count: int) -> MachineCheck:
     """Check that there are two cores or more."""
-    return Check(
+    return MachineCheck(
         name="cores",
-        ok=count >= NEEDED_CORES,
+        ok=count >= MIN_CORES,
         found=str(count),
-        mend=f"give this machine {NEEDED_CORES} cores; with fewer the demo takes longer",
+        mend=f"give this machine {MIN_CORES} cores; with fewer the demo takes longer",
         required=False,
     )
 
 
-def memory(available: int | None = None) -> Check:
+def check_memory(available: int | None = None) -> MachineCheck:
     """Check that there is memory for the demo's servers and training."""
     if available is None:
         import psutil
 
         available = psutil.virtual_memory().available
-    return Check(
+    return MachineCheck(
         name="memory",
-        ok=available >= NEEDED_MEMORY,
+        ok=available >= MIN_MEMORY_BYTES,
         found=f"{available / GIB:.1f} GiB available",
-        mend=f"free {NEEDED_MEMORY / GIB:.0f} GiB; the demo's processes take as much at their peak",
+        mend=f"free {MIN_MEMORY_BYTES / GIB:.0f} GiB; the demo's processes take as much at their peak",
     )
 
 
-def disk(folder: Path, free: int | None = None) -> Check:
+def check_disk(folder: Path, free: int | None = None) -> MachineCheck:
     """Check that there is disk space for the workspace."""
     if free is None:
         existing = next(place for place in (folder, *folder.parents) if place.exists())
         free = shutil.disk_usage(existing).free
-    return Check(
+    return MachineCheck(
         name="disk",
-        ok=free >= NEEDED_DISK,
+        ok=free >= MIN_DISK_BYTES,
         found=f"{free / GIB:.1f} GiB free for {folder}",
         mend="free some space, or: export ALPHALOOP_HOME=/a/larger/place",
     )

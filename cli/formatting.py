@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from datetime import date, datetime
 from typing import Any
 
-ABSENT = "–"
+DASH = "–"
 RECENT_BARS = 40
 """Number of last bars by which daily and intraday bars are told apart."""
 MONTHS = ("January", "February", "March", "April", "May", "June",
@@ -17,85 +17,87 @@ OUTCOME_TONES = {"promoted": "good", "rolled_back": "bad", "rejected": "warn", "
 OUTCOME_WORDS = {"rolled_back": "rolled back"}
 
 
-def is_number(value: Any) -> bool:
+def is_finite_number(value: Any) -> bool:
     """Return True for a finite number that is not a bool."""
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def below(value: Any, bound: float) -> bool:
+def is_below(value: Any, bound: float) -> bool:
     """Return True for a finite number below `bound`."""
-    return is_number(value) and bool(value < bound)
+    return is_finite_number(value) and bool(value < bound)
 
 
-def decimal(value: Any, digits: int = 2) -> str:
+def format_decimal(value: Any, digits: int = 2) -> str:
     """Format a number with `digits` decimals and a true minus sign.
 
     Anything else gives a dash.
     """
-    if not is_number(value):
-        return ABSENT
+    if not is_finite_number(value):
+        return DASH
     text = f"{value:,.{digits}f}"
     if float(text.replace(",", "")) == 0:
         text = text.lstrip("-")
     return text.replace("-", "−")
 
 
-def percent(value: Any, digits: int = 1, *, signed: bool = False) -> str:
+def format_percent(value: Any, digits: int = 1, *, signed: bool = False) -> str:
     """Format a share as per cent."""
-    if not is_number(value):
-        return ABSENT
+    if not is_finite_number(value):
+        return DASH
     sign = "+" if signed and round(value * 100, digits) > 0 else ""
-    return f"{sign}{decimal(value * 100, digits)} %"
+    return f"{sign}{format_decimal(value * 100, digits)} %"
 
 
-def part(value: Any) -> str:
+def format_share(value: Any) -> str:
     """Format a share as per cent, with enough digits to tell it from 0 % and 100 %."""
-    if not is_number(value):
-        return ABSENT
+    if not is_finite_number(value):
+        return DASH
     for digits in (0, 1, 2, 3):
         shown = round(value * 100, digits)
         if (shown > 0) is (value > 0) and (shown < 100) is (value < 1):
-            return percent(value, digits)
+            return format_percent(value, digits)
     return f"{value * 100:.1e} %".replace("e-0", "e-").replace("e-", "e−")
 
 
-def whole(value: Any) -> str:
+def format_count(value: Any) -> str:
     """Format a count with thousands separators."""
-    return f"{int(value):,}" if is_number(value) else ABSENT
+    return f"{int(value):,}" if is_finite_number(value) else DASH
 
 
-def milliseconds(value: Any) -> str:
+def format_milliseconds(value: Any) -> str:
     """Format a duration in milliseconds, with more decimals below 10 ms."""
     return (
-        f"{decimal(value, 1 if is_number(value) and value >= 10 else 2)} ms" if is_number(value) else ABSENT
+        f"{format_decimal(value, 1 if is_finite_number(value) and value >= 10 else 2)} ms"
+        if is_finite_number(value)
+        else DASH
     )
 
 
-def tiny(value: Any) -> str:
+def format_difference(value: Any) -> str:
     """Format a difference that should be zero: `0`, or in powers of ten."""
-    if not is_number(value):
-        return ABSENT
+    if not is_finite_number(value):
+        return DASH
     return "0" if value == 0 else f"{value:.1e}".replace("e-0", "e-").replace("e-", "e−")
 
 
-def figure(value: Any) -> str:
+def format_figure(value: Any) -> str:
     """Format any value of a record: numbers shortened, times as days, lists joined, a dash for None."""
     if isinstance(value, str) and re.match(r"\d{4}-\d\d-\d\dT", value):
-        return day(value)
-    return flattened(value)[0][1] if not isinstance(value, dict) else str(value)
+        return format_day(value)
+    return flatten_facts(value)[0][1] if not isinstance(value, dict) else str(value)
 
 
-def day(value: Any) -> str:
+def format_day(value: Any) -> str:
     """Return the day of an ISO timestamp."""
-    return str(value)[:10] if value else ABSENT
+    return str(value)[:10] if value else DASH
 
 
-def moment(value: Any, *, intraday: bool) -> str:
+def format_time(value: Any, *, intraday: bool) -> str:
     """Format a time or its ISO text: the day, and the time in UTC where bars are intraday."""
     text = value.isoformat() if isinstance(value, datetime) else str(value or "")
     found = re.match(r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d)(:\d\d)?", text)
     if not found or not intraday:
-        return day(text)
+        return format_day(text)
     seconds = found[3] if found[3] not in (None, ":00") else ""
     return f"{found[1]} {found[2]}{seconds}"
 
@@ -107,48 +109,48 @@ def are_intraday(moments: Iterable[Any]) -> bool:
     return len({text[:10] for text in texts}) < len(texts)
 
 
-def long_day(value: Any) -> str:
+def format_long_day(value: Any) -> str:
     """Format the day of an ISO timestamp in words: `2 January 2019`."""
     on = date.fromisoformat(str(value)[:10])
     return f"{on.day} {MONTHS[on.month - 1]} {on.year}"
 
 
-def short(identifier: Any, length: int = 12) -> str:
+def shorten_id(identifier: Any, length: int = 12) -> str:
     """Return the first `length` characters of an identifier; a dash for None."""
-    return str(identifier)[:length] if identifier else ABSENT
+    return str(identifier)[:length] if identifier else DASH
 
 
-def outcome(value: Any) -> str:
+def format_outcome(value: Any) -> str:
     """Format the outcome of a rollout in words."""
-    return OUTCOME_WORDS.get(str(value), str(value or ABSENT))
+    return OUTCOME_WORDS.get(str(value), str(value or DASH))
 
 
-def counted(count: int, noun: str, plural: str = "") -> str:
+def count_noun(count: int, noun: str, plural: str = "") -> str:
     """Format a count with its noun: `1 alarm`, `3 alarms`, `no alarm`."""
     if count == 0:
         return f"no {noun}"
     return f"{count} {noun if count == 1 else plural or noun + 's'}"
 
 
-def listed(names: Sequence[str]) -> str:
+def join_names(names: Sequence[str]) -> str:
     """Join names as `a`, `a and b`, `a, b and c`."""
     if len(names) < 2:
         return "".join(names)
     return ", ".join(names[:-1]) + " and " + names[-1]
 
 
-def flattened(value: Any, prefix: str = "") -> list[tuple[str, str]]:
+def flatten_facts(value: Any, prefix: str = "") -> list[tuple[str, str]]:
     """Flatten a nested mapping into pairs of dotted names and readable values.
 
     Lists are joined.
     """
     if isinstance(value, dict):
-        return [pair for key, inner in value.items() for pair in flattened(inner, f"{prefix}{key}.")]
+        return [pair for key, inner in value.items() for pair in flatten_facts(inner, f"{prefix}{key}.")]
     name = prefix.rstrip(".").replace("_", " ")
     if isinstance(value, list | tuple):
-        return [(name, ", ".join(dict(flattened(one)).get("", str(one)) for one in value) or ABSENT)]
+        return [(name, ", ".join(dict(flatten_facts(one)).get("", str(one)) for one in value) or DASH)]
     if isinstance(value, bool) or value is None:
-        return [(name, {True: "yes", False: "no", None: ABSENT}[value])]
+        return [(name, {True: "yes", False: "no", None: DASH}[value])]
     if isinstance(value, float):
         return [(name, f"{value:.4g}".replace("-", "−"))]
     return [(name, str(value))]

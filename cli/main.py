@@ -29,7 +29,7 @@ VERBS = (
 
 def main() -> NoReturn:
     """Run the command line of this process and exit."""
-    code = run(sys.argv[1:])
+    code = run_command(sys.argv[1:])
     if code in {INTERRUPTED, TERMINATED}:
         # Vendors' threads and exit hooks would wait for servers that are already stopped.
         sys.stdout.flush()
@@ -38,33 +38,35 @@ def main() -> NoReturn:
     sys.exit(code)
 
 
-def run(arguments: list[str]) -> int:
+def run_command(arguments: list[str]) -> int:
     """Run one command and return its exit code.
 
     Errors of other libraries keep their tracebacks.
     """
     from alphaloop.errors import AlphaloopError
     from alphaloop.runtime import package_roots
-    from cli.output import complain
+    from cli.output import print_error
 
     previous = signal.signal(signal.SIGTERM, _terminate)
     try:
-        package_roots.check()
+        package_roots.require_one_root()
         _quieten()
         code = _invoke(arguments)
     except KeyboardInterrupt:
-        complain("interrupted; everything that was started has been stopped")
+        print_error("interrupted; everything that was started has been stopped")
         code = INTERRUPTED
     except AlphaloopError as error:
         if error.exit_code == UNAVAILABLE and sys.flags.dev_mode:
             raise
-        complain(f"alphaloop: {error}")
+        print_error(f"alphaloop: {error}")
         code = error.exit_code
     except OSError as error:
         if error.errno not in PLACE_ERRORS:
             raise
         place = f"{error.filename}: " if error.filename else ""
-        complain(f"alphaloop: {place}{error.strerror}; make room or set ALPHALOOP_HOME to a folder of yours")
+        print_error(
+            f"alphaloop: {place}{error.strerror}; make room or set ALPHALOOP_HOME to a folder of yours"
+        )
         code = BAD_INPUT
     finally:
         _stop_what_was_started()
@@ -128,12 +130,12 @@ def _misused(error: Any) -> int:
 
     Without a message, show the help.
     """
-    from cli.output import complain
+    from cli.output import print_error
 
     message = " ".join(error.format_message().split()).rstrip(".")
     if message:
         place = error.ctx.command_path if getattr(error, "ctx", None) else "alphaloop"
-        complain(f"alphaloop: {message}{'' if message.endswith('?') else ';'} see: {place} --help")
+        print_error(f"alphaloop: {message}{'' if message.endswith('?') else ';'} see: {place} --help")
     else:
         # A command line without a verb: the help is shown instead of a message.
         error.show()
@@ -142,12 +144,12 @@ def _misused(error: Any) -> int:
 
 def _quieten() -> None:
     """Turn vendors' telemetry and warnings off, unless the caller has set them."""
-    from alphaloop.runtime.processes import QUIET
+    from alphaloop.runtime.processes import QUIET_ENVIRONMENT
 
     if "PYTHONWARNINGS" not in os.environ and not sys.warnoptions:
         warnings.simplefilter("ignore")
     # Ray Tune would handle Ctrl-C itself: save its state and go on.
-    for name, value in {**QUIET, "TUNE_DISABLE_SIGINT_HANDLER": "1"}.items():
+    for name, value in {**QUIET_ENVIRONMENT, "TUNE_DISABLE_SIGINT_HANDLER": "1"}.items():
         os.environ.setdefault(name, value)
 
 

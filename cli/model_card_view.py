@@ -36,7 +36,9 @@ def fact_lines(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
     from cli import formatting
 
     return [
-        (key, formatting.figure(one)) for key, one in facts.items() if key not in {"gate", "walk_forward"}
+        (key, formatting.format_figure(one))
+        for key, one in facts.items()
+        if key not in {"gate", "walk_forward"}
     ]
 
 

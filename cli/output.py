@@ -14,26 +14,26 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-UNFOLDED = 200
+PIPE_WIDTH = 200
 """Width of the output into a pipe or a file, in columns."""
 
 
-def answer(payload: Any, as_json: bool, show: Callable[[], None]) -> None:
+def print_result(payload: Any, as_json: bool, show: Callable[[], None]) -> None:
     """Print `payload` as JSON, or call `show` to print it for people."""
     if as_json:
-        sys.stdout.write(json.dumps(plain(payload), indent=2, allow_nan=False) + "\n")
+        sys.stdout.write(json.dumps(to_json_values(payload), indent=2, allow_nan=False) + "\n")
     else:
         show()
 
 
-def plain(value: Any) -> Any:
+def to_json_values(value: Any) -> Any:
     """Convert to JSON values: times as ISO text, decimals as text, NaN and infinity as null."""
     if is_dataclass(value) and not isinstance(value, type):
-        return plain(asdict(value))
+        return to_json_values(asdict(value))
     if isinstance(value, Mapping):
-        return {str(key): plain(inner) for key, inner in value.items()}
+        return {str(key): to_json_values(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
-        return [plain(inner) for inner in value]
+        return [to_json_values(inner) for inner in value]
     if isinstance(value, Enum):
         return value.value
     if isinstance(value, date):
@@ -41,11 +41,11 @@ def plain(value: Any) -> Any:
     if isinstance(value, Decimal | Path):
         return str(value)
     if hasattr(value, "tolist"):  # numpy's scalars and arrays
-        return plain(value.tolist())
+        return to_json_values(value.tolist())
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def table(heads: Sequence[str], rows: Iterable[Sequence[str]], *, numbers: Sequence[str] = ()) -> None:
+def print_table(heads: Sequence[str], rows: Iterable[Sequence[str]], *, numbers: Sequence[str] = ()) -> None:
     """Print a table; the columns named in `numbers` are right-aligned."""
     from rich import box
     from rich.table import Table
@@ -58,7 +58,7 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[str]], *, numbers: Seque
     _screen().print(drawn)
 
 
-def facts(entries: Iterable[tuple[str, str]]) -> None:
+def print_facts(entries: Iterable[tuple[str, str]]) -> None:
     """Print pairs of names and values, one a line."""
     from rich.table import Table
 
@@ -70,19 +70,19 @@ def facts(entries: Iterable[tuple[str, str]]) -> None:
     _screen().print(drawn)
 
 
-def say(line: str) -> None:
+def print_line(line: str) -> None:
     """Print a line; rich's markup works."""
     _screen().print(line, soft_wrap=True)
 
 
-def complain(line: str) -> None:
+def print_error(line: str) -> None:
     """Print one line to standard error."""
     sys.stderr.write(" ".join(line.split()) + "\n")
     sys.stderr.flush()
 
 
 @contextmanager
-def progress(doing: str) -> Iterator[Callable[[str], None]]:
+def show_progress(doing: str) -> Iterator[Callable[[str], None]]:
     """Show a running task on standard error.
 
     Yields a function that reports its present step.
@@ -94,14 +94,14 @@ def progress(doing: str) -> Iterator[Callable[[str], None]]:
 
     console = Console(stderr=True)
     if not console.is_terminal:
-        yield lambda news: complain(f"{doing}: {news}")
+        yield lambda news: print_error(f"{doing}: {news}")
         return
     with console.status(f"{escape(doing)} …") as status:
         yield lambda news: status.update(f"{escape(doing)}: {escape(news)} …")
 
 
 @contextmanager
-def progress_bar(doing: str, total: int) -> Iterator[Callable[[str], None]]:
+def show_progress_bar(doing: str, total: int) -> Iterator[Callable[[str], None]]:
     """Show a progress bar on standard error.
 
     Yields a function that advances it by one step.
@@ -126,4 +126,4 @@ def _screen() -> Any:
     from rich.console import Console
 
     # Into a pipe or a file, rich would fold rows to eighty columns.
-    return Console(highlight=False, width=None if sys.stdout.isatty() else UNFOLDED)
+    return Console(highlight=False, width=None if sys.stdout.isatty() else PIPE_WIDTH)

@@ -32,7 +32,7 @@ def require_server(settings: Settings, wait_seconds: float = 0.0) -> None:
                 f"no server answers on {silent}{waited}; start one with `alphaloop serve`"
             )
         if not waiting:
-            output.complain(f"waiting for a server on {silent}, {wait_seconds:g} s at most")
+            output.print_error(f"waiting for a server on {silent}, {wait_seconds:g} s at most")
             waiting = True
         sleep(min(SERVER_POLL_SECONDS, wait_seconds))
 

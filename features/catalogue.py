@@ -21,7 +21,7 @@ from features.indicators import ta_lib
 GROUP = "alphaloop.indicators"
 
 
-def names() -> tuple[str, ...]:
+def indicator_names() -> tuple[str, ...]:
     """Return the names of all indicators: TA-Lib's first, then ours by file.
 
     Returns
@@ -36,14 +36,14 @@ def names() -> tuple[str, ...]:
 
     Examples
     --------
-    >>> from features.catalogue import names
+    >>> from features.catalogue import indicator_names
     >>> "rsi" in names(), "vpin" in names()
     (True, True)
     """
     return tuple(_catalogue())
 
 
-def find(name: str) -> Indicator:
+def find_indicator(name: str) -> Indicator:
     """Return the indicator called `name`.
 
     Parameters
@@ -65,7 +65,7 @@ def find(name: str) -> Indicator:
 
     Examples
     --------
-    >>> from features.catalogue import find
+    >>> from features.catalogue import find_indicator
     >>> find("rsi").inputs, dict(find("rsi").parameters)
     (('close',), {'timeperiod': 14})
     """
@@ -75,14 +75,14 @@ def find(name: str) -> Indicator:
     return catalogue[name]
 
 
-def apply(name: str, named: Mapping[str, Parameter] | None = None) -> Node:
+def build_indicator(name: str, named: Mapping[str, Parameter] | None = None) -> Node:
     """Build the node of indicator `name` over its default inputs.
 
     Inputs are columns of the bars, or other indicators of that name. `named` overrides parameter defaults.
     Raises `UnknownNameError` for an unknown indicator and `InputError` for a wrong parameter.
     """
-    indicator, known = find(name), _catalogue()
-    arguments = [apply(one).output() if one in known else Input(one) for one in indicator.inputs]
+    indicator, known = find_indicator(name), _catalogue()
+    arguments = [build_indicator(one).output() if one in known else Input(one) for one in indicator.inputs]
     return indicator.apply(arguments, named)
 
 
@@ -100,7 +100,7 @@ def _scan() -> Iterator[tuple[str, Indicator, Plugin]]:
     # TA-Lib's come first.
     for plugin in sorted(plugins, key=lambda plugin: plugin.module is not ta_lib):
         own: Iterable[Indicator] = (
-            ta_lib.indicators() if plugin.module is ta_lib else defined_in(plugin.module)
+            ta_lib.talib_indicators() if plugin.module is ta_lib else indicators_defined_in(plugin.module)
         )
         if not plugin.module.__name__.startswith(f"{features.indicators.__name__}."):
             own = versioned(own, Path(str(plugin.module.__file__)))
@@ -116,7 +116,7 @@ def versioned(indicators: Iterable[Indicator], path: Path) -> list[Indicator]:
     return [replace(indicator, version=version) for indicator in indicators]
 
 
-def defined_in(module: object) -> Iterator[Indicator]:
+def indicators_defined_in(module: object) -> Iterator[Indicator]:
     """Yield the indicators that `module` defines itself, not those it imports."""
     own = getattr(module, "__name__", "")
     for value in vars(module).values():

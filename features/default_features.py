@@ -38,7 +38,7 @@ def _rank(name: str) -> NamedFeature:
     )
 
 
-NAMED: Mapping[str, NamedFeature] = MappingProxyType(
+NAMED_FEATURES: Mapping[str, NamedFeature] = MappingProxyType(
     {
         **{f"return_{bars}": _return(bars) for bars in (1, 5, 21, 63, 126)},
         "momentum_252_21": NamedFeature(

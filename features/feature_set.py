@@ -19,18 +19,18 @@ from alphaloop.bars import PRICE_COLUMNS, BarPanel
 from alphaloop.errors import InputError, UnknownNameError
 from alphaloop.settings.settings import Settings
 from features import catalogue
-from features.default_features import NAMED
+from features.default_features import NAMED_FEATURES
 from features.engine.graph import Column, Graph, inputs_of
 from features.engine.indicator import Indicator
-from features.engine.warmup import require_settling, settled, warmup
-from features.formula.compiler import Language, require_free
-from features.formula.parser import parse
+from features.engine.warmup import mask_unsettled, require_settling, warmup_bars
+from features.formula.compiler import Compiler, require_unreserved_name
+from features.formula.parser import parse_formula
 from features.formula.printer import column_name
 from features.formula.syntax import Formula, Name
-from features.user_indicators import indicators_of
+from features.user_indicators import load_user_indicators
 
 # Raise this when an unchanged definition starts to give other values.
-VERSION = 2
+DEFINITION_VERSION = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ class Feature:
     @property
     def warmup(self) -> int | None:
         """Bars until the value no longer depends on where history begins; None if it always does."""
-        return warmup(self.column)
+        return warmup_bars(self.column)
 
     @property
     def inputs(self) -> tuple[str, ...]:
@@ -122,8 +122,8 @@ class FeatureSet:
         self._warmup = warmup
         self._own = {one.name: one for one in indicators}
         self._given = dict(formulas or {})
-        texts = {name: one.formula for name, one in NAMED.items()} | dict(formulas or {})
-        self._formulas = {name: parse(f"{name} = {text}") for name, text in texts.items()}
+        texts = {name: one.formula for name, one in NAMED_FEATURES.items()} | dict(formulas or {})
+        self._formulas = {name: parse_formula(f"{name} = {text}") for name, text in texts.items()}
         self._refuse_shadows(formulas or {})
         self.features = self._understood(features)
         self.names = tuple(feature.name for feature in self.features)
@@ -154,7 +154,7 @@ class FeatureSet:
     def columns(self) -> tuple[Column, ...]:
         """Column of each feature in the graph, masked until it has settled."""
         raw = tuple(feature.column for feature in self.features)
-        return tuple(settled(column) or column for column in raw) if self._warmup else raw
+        return tuple(mask_unsettled(column) or column for column in raw) if self._warmup else raw
 
     @cached_property
     def texts(self) -> tuple[str, ...]:
@@ -186,7 +186,7 @@ class FeatureSet:
     @cached_property
     def hash(self) -> str:
         """SHA-256 over the ordered definitions with their parameters, and the format version."""
-        content = [VERSION, [feature.definition() for feature in self.features]]
+        content = [DEFINITION_VERSION, [feature.definition() for feature in self.features]]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
     def having(self, features: Iterable[str], formulas: Mapping[str, str] | None = None) -> FeatureSet:
@@ -213,10 +213,10 @@ class FeatureSet:
         return FeatureSet(features, given, self._own.values(), warmup=self._warmup, cumulative=True)
 
     def _understood(self, texts: Iterable[str]) -> tuple[Feature, ...]:
-        language = Language(self._resolve)
+        language = Compiler(self._resolve)
         result = []
         for text in texts:
-            formula = parse(text)
+            formula = parse_formula(text)
             compiled = language.compile(formula)
             named = formula.expression
             if isinstance(named, Name) and named.name in self._formulas:
@@ -230,28 +230,30 @@ class FeatureSet:
         if name in self._formulas:
             return self._formulas[name]
         try:
-            return catalogue.find(name)
+            return catalogue.find_indicator(name)
         except UnknownNameError as error:
             known = (*error.known, *self._own, *self._formulas)
             raise UnknownNameError("feature", name, known) from error
 
     def _refuse_shadows(self, formulas: Mapping[str, str]) -> None:
         for name in (*formulas, *self._own):
-            require_free(Formula(Name(name), name, name))
-            taken = name in catalogue.names() or (name in formulas and (name in NAMED or name in self._own))
+            require_unreserved_name(Formula(Name(name), name, name))
+            taken = name in catalogue.indicator_names() or (
+                name in formulas and (name in NAMED_FEATURES or name in self._own)
+            )
             if taken:
                 raise InputError(f"'{name}' is a feature already; give your own another name")
 
 
 @cache
-def default() -> FeatureSet:
+def default_feature_set() -> FeatureSet:
     """Return the named features in their order. Built at the first call, because TA-Lib loads slowly."""
-    return FeatureSet(NAMED)
+    return FeatureSet(NAMED_FEATURES)
 
 
 def __getattr__(name: str) -> FeatureSet:
     if name == "DEFAULT":
-        return default()
+        return default_feature_set()
     raise AttributeError(name)
 
 
@@ -278,12 +280,12 @@ def feature_set_of(settings: Settings) -> FeatureSet:
     """
     chosen = settings.features
     if not (chosen.set or chosen.formulas or chosen.files) and chosen.warmup:
-        return default()
-    indicators = [one for path in chosen.files for one in indicators_of(path)]
-    return FeatureSet(chosen.set or tuple(NAMED), chosen.formulas, indicators, warmup=chosen.warmup)
+        return default_feature_set()
+    indicators = [one for path in chosen.files for one in load_user_indicators(path)]
+    return FeatureSet(chosen.set or tuple(NAMED_FEATURES), chosen.formulas, indicators, warmup=chosen.warmup)
 
 
-def of_catalogue(bars: BarPanel) -> FeatureSet:
+def catalogue_feature_set(bars: BarPanel) -> FeatureSet:
     """Return a set of every indicator output that the columns of `bars` allow.
 
     Parameters have their defaults. No value is masked, and cumulative features are included.
@@ -291,8 +293,8 @@ def of_catalogue(bars: BarPanel) -> FeatureSet:
     have = {name for name in (*PRICE_COLUMNS, "volume") if np.isfinite(getattr(bars, name)).any()}
     have |= set(bars.extra)
     texts = []
-    for name in catalogue.names():
-        node = catalogue.apply(name)
+    for name in catalogue.indicator_names():
+        node = catalogue.build_indicator(name)
         if set(node.inputs) <= have:
             outputs = node.operator.outputs
             texts += [name] if len(outputs) == 1 else [f"{name}.{output}" for output in outputs]

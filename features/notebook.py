@@ -47,11 +47,14 @@ def bars(source: str, *symbols: str, start: str = "", end: str = "", frequency: 
     InputError
         For a symbol that is no text, or a date that cannot be read.
     """
-    from marketdata.sources.registry import find
+    from marketdata.sources.registry import find_source
 
     _require_texts("symbols", symbols)
-    data_source = find(source)
-    first, last = _moment(start, data_source.calendar), _moment(end, data_source.calendar, end_of_day=True)
+    data_source = find_source(source)
+    first, last = (
+        _parse_moment(start, data_source.calendar),
+        _parse_moment(end, data_source.calendar, end_of_day=True),
+    )
     table = data_source.history(symbols, first, last, frequency)
     return BarPanel.from_table(with_calendar(table, data_source.calendar))
 
@@ -100,7 +103,7 @@ def frame_bars(
     import pyarrow as pa
 
     from marketdata.files.bar_columns import BarColumns
-    from marketdata.files.folder_source import rebased
+    from marketdata.files.folder_source import rebase_adjustment
     from marketdata.quality.checks import require_clean
 
     if not isinstance(frame, pd.DataFrame):
@@ -118,7 +121,7 @@ def frame_bars(
     raw = pa.Table.from_pandas(frame, preserve_index=False)
     table = columns.convert(raw, column_names, label, symbol)
     if "adjusted_close" in column_names and "adjustment" not in column_names:
-        table = rebased(table)
+        table = rebase_adjustment(table)
     table = table.sort_by([("timestamp", "ascending"), ("symbol", "ascending")])
     require_clean(table, calendar, label)
     return BarPanel.from_table(table)
@@ -158,13 +161,13 @@ def features(
     import pandas as pd
 
     from features.compute.batch import backfill
-    from features.default_features import NAMED
+    from features.default_features import NAMED_FEATURES
     from features.feature_set import FeatureSet
 
     if not isinstance(panel, BarPanel):
         raise InputError(f"features are made of bars, and this is a {type(panel).__name__}; see `bars`")
     _require_texts("features", names)
-    frame = backfill(panel, FeatureSet(names or tuple(NAMED), formulas, indicators))
+    frame = backfill(panel, FeatureSet(names or tuple(NAMED_FEATURES), formulas, indicators))
     index = pd.MultiIndex.from_product(
         [pd.DatetimeIndex(frame.timestamps, tz="UTC"), frame.symbols], names=["timestamp", "symbol"]
     )
@@ -184,7 +187,7 @@ def _require_texts(what: str, given: tuple[str, ...]) -> None:
             raise InputError(f"{what} are texts, one after the other; {one!r} is a {type(one).__name__}")
 
 
-def _moment(text: str, calendar: str, *, end_of_day: bool = False) -> datetime | None:
+def _parse_moment(text: str, calendar: str, *, end_of_day: bool = False) -> datetime | None:
     """Parse a day (its first or last moment in the calendar) or a moment with a time zone."""
     if not text:
         return None

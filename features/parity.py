@@ -16,9 +16,9 @@ from features.store.online import OnlineReader
 from features.store.online_address import PROJECT, SQLITE, OnlineAddress, online_address
 from features.store.streamer import Streamer
 
-WINDOW = 4
+WINDOW_ROWS = 4
 SNAPSHOT = "parity"
-ULP = float(np.finfo(np.float32).eps)
+FLOAT32_EPSILON = float(np.finfo(np.float32).eps)
 """Allowed relative difference: one within 1e-9 can tip the rounding to float32 by one last bit."""
 
 
@@ -58,7 +58,7 @@ class ParityReport:
         return tuple(name for name, apart in self.relative.items() if apart > self.promised[name])
 
 
-def measure(
+def measure_parity(
     folder: Path, bars: BarPanel, feature_set: FeatureSet, last: int, online: str | OnlineAddress = SQLITE
 ) -> ParityReport:
     """Send the last bars through backfill, stream and online store, and compare.
@@ -102,12 +102,12 @@ def measure(
     reader = OnlineReader(folder, address)
     absolute, relative = np.zeros((2, len(feature_set)))
     with Streamer(
-        folder, feature_set, bars.symbols, history, WINDOW, SystemClock(), replace=True, online=address
+        folder, feature_set, bars.symbols, history, WINDOW_ROWS, SystemClock(), replace=True, online=address
     ) as streamer:
         for index in range(last):
             bar = bars.at(first_live + index)
             streamed = streamer.publish(bar, SNAPSHOT)
-            built = frame.window(first_live + index, WINDOW)
+            built = frame.window(first_live + index, WINDOW_ROWS)
             stored = reader.stored(bars.symbols)
             read = np.stack([stored[symbol].values for symbol in bars.symbols])
             for one, other in ((built[:, -1], streamed), (built, read), (streamed, read[:, -1])):
@@ -118,7 +118,7 @@ def measure(
         max_abs_diff=float(absolute.max()),
         by_feature=dict(zip(names, absolute.tolist(), strict=True)),
         relative=dict(zip(names, relative.tolist(), strict=True)),
-        promised={one.name: 0.0 if one.exact else ULP for one in feature_set.features},
+        promised={one.name: 0.0 if one.exact else FLOAT32_EPSILON for one in feature_set.features},
         bars=last,
         symbols=len(bars.symbols),
     )

@@ -6,11 +6,11 @@ from pathlib import Path
 
 from alphaloop.errors import InputError
 from alphaloop.plugins import load_file
-from features.catalogue import defined_in, versioned
+from features.catalogue import indicators_defined_in, versioned
 from features.engine.indicator import Indicator
 
 
-def indicators_of(path: Path) -> list[Indicator]:
+def load_user_indicators(path: Path) -> list[Indicator]:
     """Run a user's Python file and return the indicators it defines.
 
     Raises `InputError` for a file that does not exist, that fails (with the failing line) or that defines no
@@ -18,7 +18,7 @@ def indicators_of(path: Path) -> list[Indicator]:
     """
     if not path.is_file() or path.suffix != ".py":
         raise InputError(f"features.files names {path}, which is no Python file")
-    found = versioned(defined_in(load_file(path)), path)
+    found = versioned(indicators_defined_in(load_file(path)), path)
     if not found:
         raise InputError(
             f"{path} defines no indicator; decorate a function with features.engine.indicator.indicator"

@@ -1,15 +1,15 @@
-from .audit import adopt as adopt
-from .audit import replay as replay
-from .audit import verify as verify
-from .first_champion import crown as crown
+from .audit import adopt_records as adopt_records
+from .audit import audit_journal as audit_journal
+from .audit import replay_order as replay_order
+from .first_champion import crown_first_champion as crown_first_champion
 from .lineage import Lineage as Lineage
-from .lineage import trace as trace
+from .lineage import trace_order as trace_order
 from .market import market_to_trade as market_to_trade
-from .provenance import providers as providers
+from .provenance import order_providers as order_providers
 from .turn import Loop as Loop
-from .turn import Market as Market
+from .turn import ReplayMarket as ReplayMarket
 from .turn import Turn as Turn
-from .wiring import World as World
+from .wiring import LoopContext as LoopContext
 from .wiring import open_loop as open_loop
 from .workspace import latest_bars as latest_bars
 from .workspace import take_snapshot as take_snapshot
@@ -17,17 +17,17 @@ from .workspace import take_snapshot as take_snapshot
 __all__ = [
     "Lineage",
     "Loop",
-    "Market",
+    "LoopContext",
+    "ReplayMarket",
     "Turn",
-    "World",
-    "adopt",
-    "crown",
+    "adopt_records",
+    "audit_journal",
+    "crown_first_champion",
     "latest_bars",
     "market_to_trade",
     "open_loop",
-    "providers",
-    "replay",
+    "order_providers",
+    "replay_order",
     "take_snapshot",
-    "trace",
-    "verify",
+    "trace_order",
 ]

@@ -9,15 +9,15 @@ from alphaloop.errors import ChainBrokenError, InputError, MissingStateError, Un
 from alphaloop.journal.record import Record
 from alphaloop.journal.store import Journal
 from alphaloop.journal.verification import ChainReport
-from alphaloop.journal.verification import verify as verify_chains
+from alphaloop.journal.verification import verify_journal as verify_chains
 from alphaloop.settings.settings import Settings
-from trading.redecide import redecide, rule_of
+from trading.redecide import redecide_orders, rule_number
 
 TRADING_STREAM = "trading"
 ORDER, DECISION, FILL = "order", "decision", "fill"
 
 
-def verify(settings: Settings) -> list[ChainReport]:
+def audit_journal(settings: Settings) -> list[ChainReport]:
     """Verify every hash chain of the journal and its anchors.
 
     Parameters
@@ -42,7 +42,7 @@ def verify(settings: Settings) -> list[ChainReport]:
     return chains
 
 
-def adopt(settings: Settings, by: str, reason: str) -> list[Record]:
+def adopt_records(settings: Settings, by: str, reason: str) -> list[Record]:
     """Vouch for unanchored records, by a record in each stream with the name and the reason.
 
     Parameters
@@ -68,7 +68,7 @@ def adopt(settings: Settings, by: str, reason: str) -> list[Record]:
     """
     if not by.strip() or not reason.strip():
         raise InputError("who adopts records, and why, cannot be empty: --by NAME --reason TEXT")
-    chains = verify(settings)
+    chains = audit_journal(settings)
     broken = [chain for chain in chains if not chain.ok and not chain.unanchored]
     if broken:
         raise ChainBrokenError(f"nothing was adopted, for this cannot be: {broken[0].problem}")
@@ -79,7 +79,7 @@ def adopt(settings: Settings, by: str, reason: str) -> list[Record]:
         return [journal.adopt(stream, by.strip(), reason.strip()) for stream in loose]
 
 
-def replay(settings: Settings, order_id: str) -> dict[str, Any]:
+def replay_order(settings: Settings, order_id: str) -> dict[str, Any]:
     """Replay the decision behind an order and compare the resulting order with the journaled one.
 
     Parameters
@@ -103,7 +103,7 @@ def replay(settings: Settings, order_id: str) -> dict[str, Any]:
         Where there is no journal, or the order's decision is not in it.
     """
     order, decision = _order_and_decision(_open(settings), order_id)
-    again = {one.client_order_id: one for one in redecide(decision.body)}
+    again = {one.client_order_id: one for one in redecide_orders(decision.body)}
     made = again.get(order_id)
     fields = ("symbol", "side", "quantity")
     recomputed = {name: str(getattr(made, name)) for name in fields} if made else None
@@ -116,14 +116,14 @@ def replay(settings: Settings, order_id: str) -> dict[str, Any]:
         "decision": {
             "seq": decision.seq,
             "as_of": decision.body["as_of"],
-            "rule": rule_of(decision.body),
+            "rule": rule_number(decision.body),
             "hash": decision.hash,
         },
         "orders_in_decision": len(again),
     }
 
 
-def orders(settings: Settings) -> list[str]:
+def order_ids(settings: Settings) -> list[str]:
     """Return the client order ids of all journaled orders, oldest first."""
     return [record.body["client_order_id"] for record in _open(settings).records(TRADING_STREAM, ORDER)]
 

@@ -12,13 +12,13 @@ from features.compute.batch import FeatureFrame
 from features.feature_set import feature_set_of
 from marketdata.storage.snapshots import SnapshotStore
 from models.registry.card import Card
-from monitoring.drift.calibration import calibrate_beside, calibrate_on
-from rollouts.evidence.score_parity import Frames
-from rollouts.operations import make_controller, open_registry
+from monitoring.drift.calibration import fit_calibration_on, fit_missing_calibration
+from rollouts.evidence.score_parity import FrameCache
+from rollouts.operations import make_controller, open_rollout_registry
 from rollouts.start import require_passed
 
 
-def crown(
+def crown_first_champion(
     settings: Settings,
     model: str,
     version: str,
@@ -53,7 +53,7 @@ def crown(
     MissingStateError
         Before the first training.
     """
-    paths, registry = settings.paths, open_registry(settings)
+    paths, registry = settings.paths, open_rollout_registry(settings)
     card = registry.card(model, version)
     stored = registry.rollout(model)
     if stored is not None:
@@ -63,13 +63,13 @@ def crown(
         )
     require_passed(version, card, override, "crown")
     # The thresholds first: a champion without a monitor would look like one that does not drift.
-    warning = fix_thresholds(settings, _frame(settings, card))
+    warning = calibrate_drift_monitor(settings, _frame(settings, card))
     journal = Journal(paths.journal, paths.anchors, SystemClock())
     document = make_controller(settings, model, journal, registry).crown(version, override=override, by=by)
     return document, warning
 
 
-def fix_thresholds(settings: Settings, frame: FeatureFrame, *, beside: bool = False) -> str:
+def calibrate_drift_monitor(settings: Settings, frame: FeatureFrame, *, beside: bool = False) -> str:
     """Calibrate the drift monitor on `frame`.
 
     Returns a warning where the history is too short.
@@ -78,15 +78,15 @@ def fix_thresholds(settings: Settings, frame: FeatureFrame, *, beside: bool = Fa
     """
     try:
         if beside:
-            calibrate_beside(frame, settings.drift, settings.paths.drift)
+            fit_missing_calibration(frame, settings.drift, settings.paths.drift)
         else:
-            calibrate_on(frame, settings.drift).save(settings.paths.drift)
+            fit_calibration_on(frame, settings.drift).save(settings.paths.drift)
     except DataError as error:
         return f"drift is not watched: {error}"
     return ""
 
 
-def override_of(name: str, reason: str, by: str, rotate_inputs: int = 0) -> Override | None:
+def make_override(name: str, reason: str, by: str, rotate_inputs: int = 0) -> Override | None:
     """Build the override of a command line; None without a name.
 
     Raises `InputError` for an override without a reason, and for a drill (`rotate_inputs`) without a name.
@@ -105,4 +105,4 @@ def override_of(name: str, reason: str, by: str, rotate_inputs: int = 0) -> Over
 def _frame(settings: Settings, card: Card) -> FeatureFrame:
     store = SnapshotStore(settings.paths.snapshots)
     bars = BarPanel.from_table(store.load(card.snapshot))
-    return Frames(bars, feature_set_of(settings)).of(card)
+    return FrameCache(bars, feature_set_of(settings)).of(card)

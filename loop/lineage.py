@@ -10,12 +10,12 @@ import numpy as np
 
 from alphaloop.bars import BarPanel
 from alphaloop.settings.settings import Settings
-from features.engine.columns import aligned
+from features.engine.columns import align_symbols
 from features.feature_set import feature_set_of
 from loop import audit
 from marketdata.storage.snapshots import SnapshotStore
 from models.registry.model_registry import Registry
-from rollouts.evidence.score_parity import Recomputation
+from rollouts.evidence.score_parity import ScoreRecomputation
 
 SCORE_TOLERANCE = 1e-6
 
@@ -39,7 +39,7 @@ class Lineage:
     steps: list[dict[str, str]]
 
 
-def trace(settings: Settings, order_id: str) -> Lineage:
+def trace_order(settings: Settings, order_id: str) -> Lineage:
     """Trace an order back to its bars, and recompute its scores and its decision.
 
     Parameters
@@ -61,7 +61,7 @@ def trace(settings: Settings, order_id: str) -> Lineage:
         Where there is no journal, or the order's decision is not in it.
     """
     order, decision, fills = audit.order_records(settings, order_id)
-    replayed = audit.replay(settings, order_id)
+    replayed = audit.replay_order(settings, order_id)
     answers = decision.body["answers"]
     answer = answers[0]
     registry = Registry(settings.paths.registry)
@@ -78,7 +78,7 @@ def trace(settings: Settings, order_id: str) -> Lineage:
             card.feature_set == one["feature_set"] == feature_set_of(settings).hash
             for card, one in zip(cards, answers, strict=True)
         ),
-        "no journal record was altered": all(chain.ok for chain in audit.verify(settings)),
+        "no journal record was altered": all(chain.ok for chain in audit.audit_journal(settings)),
     }
     steps = [
         (
@@ -113,12 +113,12 @@ def _score_difference(
     settings: Settings, registry: Registry, answer: dict[str, Any], bars: BarPanel
 ) -> float:
     """Compute the largest difference between journaled scores and those recomputed from the snapshot."""
-    recomputation = Recomputation(registry, feature_set_of(settings))
+    recomputation = ScoreRecomputation(registry, feature_set_of(settings))
     # Scored over all symbols, because ranks and some models depend on symbols that were not requested.
     scores = recomputation.scores(
         answer["model"], answer["version"], recomputation.frames(bars), len(bars) - 1
     )
-    again = aligned(scores, bars.symbols, tuple(answer["symbols"]))
+    again = align_symbols(scores, bars.symbols, tuple(answer["symbols"]))
     journaled = np.array([np.nan if one is None else one for one in answer["scores"]], dtype=np.float64)
     if (np.isfinite(again) != np.isfinite(journaled)).any():
         return float("inf")

@@ -10,19 +10,21 @@ import numpy as np
 from alphaloop.bars import BarPanel, to_datetime, to_datetime64
 from alphaloop.errors import InputError, UnknownNameError
 from loop import workspace
-from loop.turn import Market
+from loop.turn import ReplayMarket
 from marketdata.configured_source import chosen_identity
-from marketdata.storage.incremental import missing
+from marketdata.storage.incremental import missing_rows
 from marketdata.storage.snapshots import Snapshot, SnapshotStore
-from trading.progress import Progress
+from trading.progress import TradingProgress
 
 if TYPE_CHECKING:
     from alphaloop.settings.settings import Settings
 
-Days = tuple[datetime, datetime]
+TimeSpan = tuple[datetime, datetime]
 
 
-def market_to_trade(settings: Settings, days: Days | None, progress: Progress | None) -> Market:
+def market_to_trade(
+    settings: Settings, days: TimeSpan | None, progress: TradingProgress | None
+) -> ReplayMarket:
     """Split the market into bars up to the last decision and bars to decide.
 
     A book with decisions continues with the next bar, one after the other, whatever snapshots were stored
@@ -51,7 +53,7 @@ def market_to_trade(settings: Settings, days: Days | None, progress: Progress | 
     opened = line or workspace.latest_bars(settings)[0]
     newest = _newest_after(store, opened) if line else opened
     first, until = days or (None, None)
-    bars = workspace.bars_to(settings, newest, until)
+    bars = workspace.extended_bars(settings, newest, until)
     decided = progress.decided if progress else None
     if decided is None:
         known_to = opened.last
@@ -76,7 +78,7 @@ def _parted(
     until: datetime | None,
     *,
     resumed: bool,
-) -> Market:
+) -> ReplayMarket:
     """Split `bars` after `known_to`, or before `first` where that is later."""
     # Journal and headers keep times to the microsecond.
     times = bars.timestamps.astype("datetime64[us]")
@@ -94,15 +96,15 @@ def _parted(
         start=to_datetime(bars.timestamps[begin]), end=to_datetime(bars.timestamps[end - 1])
     )
     snapshot = _holding(store, newest, past, chosen_identity(settings))
-    return Market(settings.data.source, past, future, snapshot, resumed=resumed)
+    return ReplayMarket(settings.data.source, past, future, snapshot, resumed=resumed)
 
 
-def _line_of(settings: Settings, store: SnapshotStore, progress: Progress | None) -> Snapshot | None:
+def _line_of(settings: Settings, store: SnapshotStore, progress: TradingProgress | None) -> Snapshot | None:
     """Find the snapshot behind the book.
 
     Returns None where it is gone or belongs to another market.
     """
-    symbols = set(settings.data.symbols or workspace.source_of(settings).symbols())
+    symbols = set(settings.data.symbols or workspace.workspace_source(settings).symbols())
     for name in progress.snapshots if progress else ():
         try:
             snapshot = store.describe(name)
@@ -137,5 +139,5 @@ def _holding(store: SnapshotStore, newest: Snapshot, past: BarPanel, source: str
         link = store.describe(link.parent) if link.parent else None
     if link is None:
         return store.save(past.to_table(), source)
-    lacking = missing(store.load(link.id), past.to_table())
+    lacking = missing_rows(store.load(link.id), past.to_table())
     return store.append(link.id, lacking) if lacking.num_rows else link

@@ -10,13 +10,13 @@ from typing import Any
 
 import pyarrow.compute as pc
 
-from alphaloop.bars import DISPUTED, PROVIDER
+from alphaloop.bars import DISPUTED_COLUMN, PROVIDER_COLUMN
 from alphaloop.settings.settings import Settings
 from loop.audit import order_records
 from marketdata.storage.snapshots import SnapshotStore
 
 
-def providers(settings: Settings, order_id: str) -> dict[str, Any]:
+def order_providers(settings: Settings, order_id: str) -> dict[str, Any]:
     """Find the data providers behind an order.
 
     Parameters
@@ -60,10 +60,10 @@ def providers(settings: Settings, order_id: str) -> dict[str, Any]:
 def _rows(store: SnapshotStore, snapshot: str) -> dict[str, Any]:
     table, source = store.load(snapshot), store.describe(snapshot).source
     counts: dict[str, int] = {}
-    if PROVIDER in table.schema.names:
-        for group in pc.value_counts(table[PROVIDER]).to_pylist():
+    if PROVIDER_COLUMN in table.schema.names:
+        for group in pc.value_counts(table[PROVIDER_COLUMN]).to_pylist():
             counts[group["values"] or source] = counts.get(group["values"] or source, 0) + group["counts"]
     else:
         counts[source] = table.num_rows
-    disputed = pc.sum(table[DISPUTED]).as_py() if DISPUTED in table.schema.names else 0
+    disputed = pc.sum(table[DISPUTED_COLUMN]).as_py() if DISPUTED_COLUMN in table.schema.names else 0
     return {"rows": counts, "disputed": disputed or 0}

@@ -7,22 +7,22 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from alphaloop.clock import SystemClock
-from alphaloop.journal.record import canonical
+from alphaloop.journal.record import canonical_json
 from alphaloop.journal.store import Journal
 
 if TYPE_CHECKING:
     from alphaloop.settings.settings import Settings
 
-IDENTITY = re.compile(r"\b[0-9a-f]{64}\b")
+SNAPSHOT_ID = re.compile(r"\b[0-9a-f]{64}\b")
 
 
-def named_snapshots(settings: Settings) -> set[str]:
+def referenced_snapshot_ids(settings: Settings) -> set[str]:
     """Collect the snapshot ids in model cards and journal records.
 
     Other SHA-256 hashes are among them; they name no snapshot and protect none. Raises `DamagedStoreError`
     where registry or journal cannot be read, because nothing may then be removed.
     """
-    return {identity for text in _texts(settings) for identity in IDENTITY.findall(text)}
+    return {identity for text in _texts(settings) for identity in SNAPSHOT_ID.findall(text)}
 
 
 def _texts(settings: Settings) -> Iterator[str]:
@@ -38,4 +38,4 @@ def _texts(settings: Settings) -> Iterator[str]:
         with Journal(paths.journal, paths.anchors, SystemClock()) as journal:
             for stream in journal.streams():
                 for record in journal.records(stream):
-                    yield canonical(record.body)
+                    yield canonical_json(record.body)

@@ -15,7 +15,7 @@ from alphaloop.bars import BarPanel, Slice
 from alphaloop.clock import ReplayClock, monotonic
 from alphaloop.errors import ServingError
 from alphaloop.forecasts import Forecast, Route
-from features.store.live_writer import Duty
+from features.store.live_writer import LiveFeatureWriter
 from marketdata.storage.snapshots import Snapshot
 from monitoring.drift_check import live_features
 from monitoring.retrain_trigger import RETRAIN_REQUEST, DriftWatch
@@ -30,7 +30,7 @@ LOG_WAIT_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True)
-class Market:
+class ReplayMarket:
     """Bars of one universe, split into past and future.
 
     Parameters
@@ -143,7 +143,7 @@ class Loop:
 
     history: BarPanel
     clock: ReplayClock
-    duty: Duty
+    duty: LiveFeatureWriter
     engine: TradingEngine
     forecaster: MeteredForecaster
     controller: RolloutController

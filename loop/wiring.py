@@ -15,30 +15,30 @@ from alphaloop.journal.store import Journal
 from alphaloop.rollout_document import sleeve_names
 from alphaloop.settings.settings import Settings
 from features.feature_set import feature_set_of
-from features.store.live_writer import Duty
+from features.store.live_writer import LiveFeatureWriter
 from features.store.streamer import Streamer
-from loop.turn import Loop, Market, MeteredForecaster
-from marketdata.sources.registry import find as find_source
+from loop.turn import Loop, MeteredForecaster, ReplayMarket
+from marketdata.sources.registry import find_source
 from marketdata.storage.snapshots import SnapshotStore
-from models.registry.feature_sets_in_use import SetsInUse
+from models.registry.feature_sets_in_use import FeatureSetsInUse
 from models.registry.model_registry import Registry
-from monitoring.drift_check import make_watch
+from monitoring.drift_check import make_drift_watch
 from pipelines.request_runner import RequestRunner
-from rollouts.metrics import Collector
-from rollouts.metrics_page import metrics_page
+from rollouts.metrics import RolloutCollector
+from rollouts.metrics_page import serve_metrics
 from rollouts.operations import make_controller
 from serving.client.client import PredictionClient
 from serving.log.prediction_log import PredictionLogReader
-from trading.broker import find as find_broker
+from trading.broker import find_broker
 from trading.engine import TradingEngine
 from trading.forecaster import ServedForecaster
-from trading.progress import SESSION, session_body
+from trading.progress import SESSION_KIND, session_body
 from trading.risk.risk_check import RiskCheck, RiskLimits
 from trading.strategies.allocation import AllocationStrategy
 
 
 @dataclass(slots=True)
-class World:
+class LoopContext:
     """Parts shared by all universes of a run.
 
     Parameters
@@ -61,7 +61,7 @@ class World:
 
 @contextmanager
 def open_loop(
-    world: World, market: Market, *, stream: str, watched: bool, broker: str = "paper"
+    world: LoopContext, market: ReplayMarket, *, stream: str, watched: bool, broker: str = "paper"
 ) -> Iterator[Loop]:
     """Open a loop over `market.future`, and close its parts at the end of the block.
 
@@ -98,7 +98,7 @@ def open_loop(
     settings, symbols = world.settings, market.past.symbols
     trading, costs = settings.trading, CostModel.from_settings(settings.trading)
     client = PredictionClient.from_settings(settings)
-    needed = SetsInUse(world.registry, feature_set_of(settings), symbols)
+    needed = FeatureSetsInUse(world.registry, feature_set_of(settings), symbols)
     with ExitStack() as opened:
         opened.callback(client.close)
         streamer = opened.enter_context(
@@ -110,17 +110,17 @@ def open_loop(
         forecaster = MeteredForecaster(ServedForecaster(client, trading.prediction_deadline_ms))
         writer = opened.enter_context(world.journal.writer(stream))
         controller = make_controller(settings, settings.serving.model, world.journal, world.registry)
-        collector = Collector(controller.model, lambda: controller.status, world.journal)
+        collector = RolloutCollector(controller.model, lambda: controller.status, world.journal)
         opened.enter_context(
-            metrics_page(collector, settings.rollout.metrics_port, settings.rollout.metrics_host)
+            serve_metrics(collector, settings.rollout.metrics_port, settings.rollout.metrics_host)
         )
         streamer.materialize(market.snapshot.id)
         # Before any bar is stored, so that a run that ends without a decision is resumed from here.
-        writer.append(SESSION, _session(market))
+        writer.append(SESSION_KIND, _session(market))
         yield Loop(
             history=market.past,
             clock=world.clock,
-            duty=Duty(
+            duty=LiveFeatureWriter(
                 streamer,
                 SnapshotStore(settings.paths.snapshots),
                 market.snapshot.id,
@@ -142,11 +142,11 @@ def open_loop(
             forecaster=forecaster,
             controller=controller,
             log=PredictionLogReader(settings.paths.prediction_log, settings.serving.model, by_symbols=True),
-            watch=make_watch(settings, world.journal, world.registry) if watched else None,
+            watch=make_drift_watch(settings, world.journal, world.registry) if watched else None,
             runner=RequestRunner(settings, world.journal) if watched else None,
         )
 
 
-def _session(market: Market) -> dict[str, Any]:
+def _session(market: ReplayMarket) -> dict[str, Any]:
     first = to_datetime(market.future.timestamps[0]) if len(market.future) else None
     return session_body(market.source, market.snapshot.id, market.snapshot.last, first)

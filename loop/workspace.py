@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from models.registry.model_registry import Registry
 
 
-def source_of(settings: Settings) -> Source:
+def workspace_source(settings: Settings) -> Source:
     """Return the settings' source, or their providers as one source; raises `UnknownNameError`."""
     from marketdata.configured_source import chosen_source
 
@@ -36,7 +36,7 @@ def live_source(settings: Settings, frequency: str = "1d") -> LiveSource:
     return chosen_feed(settings)
 
 
-def policies_of(settings: Settings) -> tuple[Policies, Thresholds]:
+def quality_policies(settings: Settings) -> tuple[Policies, Thresholds]:
     """Return the quality policies and thresholds of the settings.
 
     Raises `UnknownNameError` for an unknown threshold, `InputError` for an invalid policy.
@@ -81,9 +81,9 @@ def latest_bars(settings: Settings) -> tuple[Snapshot, BarPanel]:
     from marketdata.storage import incremental
     from marketdata.storage.snapshots import SnapshotStore
 
-    source = source_of(settings)
+    source = workspace_source(settings)
     store = SnapshotStore(settings.paths.snapshots)
-    snapshot = incremental.newest(store, source) or take_snapshot(settings)
+    snapshot = incremental.newest_of_source(store, source) or take_snapshot(settings)
     bars = BarPanel.from_table(store.load(snapshot.id))
     symbols = settings.data.symbols or source.symbols()
     if symbols and set(symbols) != set(bars.symbols):
@@ -95,7 +95,7 @@ def latest_bars(settings: Settings) -> tuple[Snapshot, BarPanel]:
     return snapshot, bars
 
 
-def bars_to(settings: Settings, snapshot: Snapshot, until: datetime | None = None) -> BarPanel:
+def extended_bars(settings: Settings, snapshot: Snapshot, until: datetime | None = None) -> BarPanel:
     """Return the stored bars of a snapshot, followed by the source's later bars (up to `until`).
 
     The stored bars are kept even where the source has revised them since, so that trading continues from
@@ -108,12 +108,12 @@ def bars_to(settings: Settings, snapshot: Snapshot, until: datetime | None = Non
     store = SnapshotStore(settings.paths.snapshots)
     known = store.load(snapshot.id)
     symbols = BarPanel.from_table(known).symbols
-    since = incremental.later(
-        *(known, source_of(settings), symbols, *policies_of(settings)),
+    since = incremental.later_bars(
+        *(known, workspace_source(settings), symbols, *quality_policies(settings)),
         until=until,
-        aside=incremental.set_aside(store, snapshot),
+        aside=incremental.all_excluded_bars(store, snapshot),
     )
-    return BarPanel.from_table(known if since is None else incremental.joined(known, since.table), symbols)
+    return BarPanel.from_table(known if since is None else incremental.join_bars(known, since.table), symbols)
 
 
 def source_bars(settings: Settings, until: datetime | None = None) -> BarPanel:
@@ -123,15 +123,15 @@ def source_bars(settings: Settings, until: datetime | None = None) -> BarPanel:
     """
     from alphaloop.bars import BarPanel
     from marketdata.configured_source import chosen_start
-    from marketdata.quality.cleaning import clean
+    from marketdata.quality.cleaning import clean_bars
     from marketdata.source import require_symbols, stated_frequency
     from marketdata.storage.incremental import history_from
 
-    source = source_of(settings)
+    source = workspace_source(settings)
     symbols = require_symbols(source, settings.data.symbols)
     table = history_from(source, symbols, chosen_start(settings), until)
     name, stated = f"source '{source.name}'", stated_frequency(source)
-    cleaned = clean(table, source.calendar, name, *policies_of(settings), frequency=stated)
+    cleaned = clean_bars(table, source.calendar, name, *quality_policies(settings), frequency=stated)
     return BarPanel.from_table(cleaned.table)
 
 
@@ -163,12 +163,12 @@ def take_snapshot(settings: Settings, until: datetime | None = None) -> Snapshot
     from marketdata.storage import incremental
     from marketdata.storage.snapshots import SnapshotStore
 
-    source = source_of(settings)
-    return incremental.take(
+    source = workspace_source(settings)
+    return incremental.store_base_snapshot(
         SnapshotStore(settings.paths.snapshots),
         source,
         require_symbols(source, settings.data.symbols),
-        *policies_of(settings),
+        *quality_policies(settings),
         start=chosen_start(settings),
         until=until,
     )
@@ -181,7 +181,7 @@ def writable_settings() -> Settings:
     """
     from alphaloop.settings import settings
 
-    chosen = settings.load()
+    chosen = settings.load_settings()
     require_writable(chosen)
     return chosen
 

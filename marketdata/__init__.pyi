@@ -4,23 +4,23 @@ from .configured_source import chosen_source as chosen_source
 from .configured_source import newest_snapshot as newest_snapshot
 from .feeds.failover import FailoverSource as FailoverSource
 from .point_in_time.action_record import CorporateAction as CorporateAction
-from .point_in_time.corporate_actions import apply as apply
-from .point_in_time.external_series import attach as attach
+from .point_in_time.corporate_actions import apply_actions as apply_actions
+from .point_in_time.external_series import attach_series as attach_series
 from .point_in_time.membership import MembershipHistory as MembershipHistory
 from .point_in_time.universe import Universe as Universe
 from .point_in_time.vintages import Vintages as Vintages
-from .quality.checks import check as check
+from .quality.checks import check_bars as check_bars
 from .quality.cleaning import Policies as Policies
-from .quality.cleaning import clean as clean
+from .quality.cleaning import clean_bars as clean_bars
 from .quality.finding import Finding as Finding
 from .quality.thresholds import Thresholds as Thresholds
 from .source import LiveSource as LiveSource
 from .source import Source as Source
 from .sources.registry import SourceFamily as SourceFamily
-from .sources.registry import find as find
-from .sources.registry import names as names
-from .storage.incremental import take as take
-from .storage.incremental import update as update
+from .sources.registry import find_source as find_source
+from .sources.registry import source_names as source_names
+from .storage.incremental import store_base_snapshot as store_base_snapshot
+from .storage.incremental import update_snapshot as update_snapshot
 from .storage.snapshots import Snapshot as Snapshot
 from .storage.snapshots import SnapshotStore as SnapshotStore
 
@@ -38,16 +38,16 @@ __all__ = [
     "Thresholds",
     "Universe",
     "Vintages",
-    "apply",
-    "attach",
-    "check",
+    "apply_actions",
+    "attach_series",
+    "check_bars",
     "chosen_source",
-    "clean",
+    "clean_bars",
     "days_of",
-    "find",
-    "names",
+    "find_source",
     "newest_snapshot",
     "session_closes",
-    "take",
-    "update",
+    "source_names",
+    "store_base_snapshot",
+    "update_snapshot",
 ]

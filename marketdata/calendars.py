@@ -33,7 +33,7 @@ FIRST_YEAR, LAST_YEAR = 1800, 2200
 MIN_ROUND_THE_CLOCK = np.timedelta64(20, "h")
 DAY = np.timedelta64(1, "D")
 # Resolution of `datetime`: a day begins one tick after the end of the day before.
-TICK = timedelta(microseconds=1)
+RESOLUTION = timedelta(microseconds=1)
 
 Moments = npt.NDArray[np.datetime64]
 Days = npt.NDArray[np.datetime64]
@@ -210,7 +210,7 @@ def day_span(day: date, calendar: str) -> tuple[datetime, datetime]:
         before, end = day_ends(days, calendar)
     except DataError:
         before, end = day_ends(days, "")
-    return to_datetime(before) + TICK, to_datetime(end)
+    return to_datetime(before) + RESOLUTION, to_datetime(end)
 
 
 def open_time(moments: Moments, calendar: str) -> npt.NDArray[np.int64]:
@@ -231,7 +231,7 @@ def open_time(moments: Moments, calendar: str) -> npt.NDArray[np.int64]:
     return elapsed
 
 
-def any_session(calendar: str) -> Callable[[datetime, datetime], bool]:
+def session_predicate(calendar: str) -> Callable[[datetime, datetime], bool]:
     """Return a function: True if the market was open between two moments."""
     require_calendar(calendar)
 

@@ -14,7 +14,7 @@ from alphaloop.settings.settings import Settings
 from marketdata.calendars import day_span
 from marketdata.feeds.failover import FailoverSource, identity_of_providers
 from marketdata.feeds.failover_policy import FailoverPolicy
-from marketdata.quality.rules.holidays import any_session_but
+from marketdata.quality.rules.holidays import session_predicate_without
 from marketdata.source import LiveSource, Source, is_live
 from marketdata.sources import registry
 from marketdata.storage import incremental
@@ -41,7 +41,7 @@ def chosen_source(settings: Settings) -> Source:
     InputError
         For a provider without a stream.
     """
-    return chosen_feed(settings) if settings.data.providers else registry.find(settings.data.source)
+    return chosen_feed(settings) if settings.data.providers else registry.find_source(settings.data.source)
 
 
 def chosen_feed(settings: Settings) -> LiveSource:
@@ -52,14 +52,14 @@ def chosen_feed(settings: Settings) -> LiveSource:
     """
     sources = []
     for name in settings.data.providers or (settings.data.source,):
-        source = registry.find(name)
+        source = registry.find_source(name)
         if not is_live(source):
             raise InputError(
                 f"source '{name}' has bars of the past only; replay it, or name data.providers that tell of "
                 "bars as they close, as ccxt:binance"
             )
         sources.append(source)
-    policy = FailoverPolicy(expects=any_session_but(sources[0].calendar, settings.data.holidays))
+    policy = FailoverPolicy(expects=session_predicate_without(sources[0].calendar, settings.data.holidays))
     return FailoverSource(sources, policy, name=settings.data.source, clock=SystemClock())
 
 
@@ -80,8 +80,8 @@ def chosen_identity(settings: Settings) -> str:
     No vendor's SDK is imported.
     """
     if settings.data.providers:
-        return identity_of_providers([registry.identity(name) for name in settings.data.providers])
-    return registry.identity(settings.data.source)
+        return identity_of_providers([registry.source_identity(name) for name in settings.data.providers])
+    return registry.source_identity(settings.data.source)
 
 
 def newest_snapshot(settings: Settings) -> Snapshot | None:
@@ -109,5 +109,5 @@ def newest_snapshot(settings: Settings) -> Snapshot | None:
     store = SnapshotStore(settings.paths.snapshots)
     snapshot = store.latest(chosen_identity(settings))
     if snapshot is None and store.heads():
-        return incremental.newest(store, chosen_source(settings))
+        return incremental.newest_of_source(store, chosen_source(settings))
     return snapshot

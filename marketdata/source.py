@@ -166,7 +166,7 @@ def require_frequency(source: Source, frequency: str, available: Sequence[str] =
         )
 
 
-def select(
+def select_bars(
     table: pa.Table, symbols: Sequence[str], start: datetime | None = None, end: datetime | None = None
 ) -> pa.Table:
     """Return the rows of `symbols` between `start` and `end`, both included, in their order."""
@@ -202,7 +202,7 @@ def bars_table(symbol: str, timestamps: Timestamps, columns: Mapping[str, FloatM
     return pa.table([arrays[name] for name in BARS_SCHEMA.names], schema=BARS_SCHEMA)
 
 
-def close_only(timestamps: Timestamps, symbols: tuple[str, ...], close: FloatMatrix) -> BarPanel:
+def close_only_panel(timestamps: Timestamps, symbols: tuple[str, ...], close: FloatMatrix) -> BarPanel:
     """Build a panel of closes; every other column is NaN and the adjustment 1.
 
     Parameters

@@ -20,13 +20,13 @@ from marketdata.calendars import DAY, ROUND_THE_CLOCK, Days, Moments, day_ends, 
 
 _NS_MINUTE, _NS_HOUR = 60 * 10**9, 3600 * 10**9
 _NS_DAY = 24 * _NS_HOUR
-# Without a calendar, the market's night is searched for in the first `SEARCHED` nanoseconds of its bars;
-# a night is at least `MIN_NIGHT` long.
-SEARCHED, MIN_NIGHT = 3 * _NS_DAY, 3 * _NS_HOUR
+# Without a calendar, the market's night is searched for in the first `NIGHT_SEARCH_SPAN` nanoseconds of its
+# bars; a night is at least `MIN_NIGHT` long.
+NIGHT_SEARCH_SPAN, MIN_NIGHT = 3 * _NS_DAY, 3 * _NS_HOUR
 # Daylight saving time moves trading by an hour, so midnight UTC must lie at least this far inside the night.
-MARGIN = 2 * _NS_HOUR
-UNMOVED = np.timedelta64(0, "ns")
-NEVER = np.datetime64("NaT", "D")
+MIN_MIDNIGHT_MARGIN = 2 * _NS_HOUR
+NO_SHIFT = np.timedelta64(0, "ns")
+NO_DAY = np.datetime64("NaT", "D")
 Flags = npt.NDArray[np.bool_]
 
 
@@ -39,8 +39,8 @@ class TradingDays:
     """
 
     calendar: str = ""
-    shift: np.timedelta64 = UNMOVED
-    late: np.datetime64 = NEVER
+    shift: np.timedelta64 = NO_SHIFT
+    late: np.datetime64 = NO_DAY
 
     @classmethod
     def of(cls, times: Timestamps, calendar: str = "") -> TradingDays:
@@ -119,12 +119,12 @@ class TradingDays:
         """
         known = schedule(self.calendar, *years_of(np.r_[first.min(), following.max() - DAY]))
         if not len(known.days):
-            return np.full(len(first), NEVER), np.full(len(first), np.datetime64("NaT", "ns"))
+            return np.full(len(first), NO_DAY), np.full(len(first), np.datetime64("NaT", "ns"))
         index = np.searchsorted(known.days, following, side="left") - 1
         last = np.maximum(index, 0)
         inside = (index >= 0) & (known.days[last] >= first)
         never = np.datetime64("NaT", "ns")
-        return np.where(inside, known.days[last], NEVER), np.where(inside, known.closes[last], never)
+        return np.where(inside, known.days[last], NO_DAY), np.where(inside, known.closes[last], never)
 
 
 def closing_times(times: Timestamps) -> Moments:
@@ -140,18 +140,18 @@ def _shift(stamps: Moments) -> np.timedelta64:
     0 unless the bars trade over midnight. `stamps` are those of a market that has a night.
     """
     moments = stamps.astype(np.int64)
-    if len(moments) < 2 or moments[-1] - moments[0] < SEARCHED:
-        return UNMOVED
-    moments = moments[moments <= moments[0] + SEARCHED]
+    if len(moments) < 2 or moments[-1] - moments[0] < NIGHT_SEARCH_SPAN:
+        return NO_SHIFT
+    moments = moments[moments <= moments[0] + NIGHT_SEARCH_SPAN]
     step = int(np.median(np.diff(moments))) if len(moments) > 1 else _NS_DAY
     clock = np.unique(moments % _NS_DAY)
     if step >= _NS_DAY // 2:
-        return UNMOVED
+        return NO_SHIFT
     # The longest stretch of the day without a bar lies between one bar's close and the next bar's opening.
     quiet = np.diff(np.r_[clock, clock[0] + _NS_DAY]) - step
     longest = int(quiet.argmax())
     begins, length = int(clock[longest]), int(quiet[longest])
-    if length < MIN_NIGHT or MARGIN <= (-begins) % _NS_DAY <= length - MARGIN:
-        return UNMOVED
+    if length < MIN_NIGHT or MIN_MIDNIGHT_MARGIN <= (-begins) % _NS_DAY <= length - MIN_MIDNIGHT_MARGIN:
+        return NO_SHIFT
     middle = (begins + length // 2) % _NS_DAY
     return np.timedelta64(middle - _NS_DAY if middle > _NS_DAY // 2 else middle, "ns")

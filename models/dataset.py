@@ -90,7 +90,7 @@ class Dataset:
                 "give more history"
             )
         return (
-            windows(self.frame.values, bars[row], symbol, lookback),
+            feature_windows(self.frame.values, bars[row], symbol, lookback),
             targets[row, symbol].astype(np.float32),
             bars[row],
             symbol,
@@ -134,7 +134,7 @@ def complete_windows(values: Panel, bars: Indices, lookback: int) -> npt.NDArray
     return np.asarray((counted == 0) & (start >= 0)[:, None])
 
 
-def windows(values: Panel, bars: Indices, symbols: Indices, lookback: int) -> Panel:
+def feature_windows(values: Panel, bars: Indices, symbols: Indices, lookback: int) -> Panel:
     """Gather the `lookback` rows of features up to each bar, float32 `[samples, lookback, features]`."""
     steps = np.arange(-lookback + 1, 1)
     return np.ascontiguousarray(values[bars[:, None] + steps, symbols[:, None]])

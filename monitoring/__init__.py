@@ -7,7 +7,7 @@ a rollout or starts a pipeline: `pipelines` reads the requests from the journal.
 In come the prediction log and training features. Out go journal records: alarms, findings about features
 without live values, and retrain requests, each with a unique cause id.
 
-`Calibration` and `DriftMonitor` are usable alone, without a journal.
+`DriftCalibration` and `DriftMonitor` are usable alone, without a journal.
 """
 
 from lazy_loader import attach_stub

@@ -1,27 +1,27 @@
-from .drift.calibration import Calibration as Calibration
-from .drift.calibration import calibrate as calibrate
-from .drift.calibration import calibrate_on as calibrate_on
-from .drift.drift_monitor import DriftLook as DriftLook
+from .drift.calibration import DriftCalibration as DriftCalibration
+from .drift.calibration import fit_calibration as fit_calibration
+from .drift.calibration import fit_calibration_on as fit_calibration_on
 from .drift.drift_monitor import DriftMonitor as DriftMonitor
-from .drift.drift_monitor import write_report as write_report
+from .drift.drift_monitor import DriftResult as DriftResult
+from .drift.drift_monitor import write_drift_report as write_drift_report
+from .drift_check import check_drift_once as check_drift_once
 from .drift_check import live_features as live_features
-from .drift_check import look_once as look_once
-from .drift_check import make_watch as make_watch
+from .drift_check import make_drift_watch as make_drift_watch
 from .retrain_policy import RetrainPolicy as RetrainPolicy
 from .retrain_trigger import DriftWatch as DriftWatch
 from .retrain_trigger import cause_id as cause_id
 
 __all__ = [
-    "Calibration",
-    "DriftLook",
+    "DriftCalibration",
     "DriftMonitor",
+    "DriftResult",
     "DriftWatch",
     "RetrainPolicy",
-    "calibrate",
-    "calibrate_on",
     "cause_id",
+    "check_drift_once",
+    "fit_calibration",
+    "fit_calibration_on",
     "live_features",
-    "look_once",
-    "make_watch",
-    "write_report",
+    "make_drift_watch",
+    "write_drift_report",
 ]

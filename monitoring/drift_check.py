@@ -13,16 +13,16 @@ from alphaloop.forecasts import Route
 from alphaloop.journal.store import Journal
 from alphaloop.settings.settings import Settings
 from models.registry.model_registry import Registry
-from monitoring.drift.calibration import Calibration
+from monitoring.drift.calibration import DriftCalibration
 from monitoring.drift.drift_monitor import DriftMonitor, FeatureMatrix
-from monitoring.retrain_policy import retrain_policy
+from monitoring.retrain_policy import make_retrain_policy
 from monitoring.retrain_trigger import DriftWatch
 from serving.log.prediction_log import PredictionLogReader, PredictionRow
 
 UniverseOf = Callable[[str], tuple[str, ...]]
 
 
-def make_watch(settings: Settings, journal: Journal, registry: Registry) -> DriftWatch:
+def make_drift_watch(settings: Settings, journal: Journal, registry: Registry) -> DriftWatch:
     """Build the drift watch of the served model, with the calibrations of the settings' home.
 
     Parameters
@@ -46,15 +46,15 @@ def make_watch(settings: Settings, journal: Journal, registry: Registry) -> Drif
     model = settings.serving.model
     return DriftWatch(
         model=model,
-        monitor=DriftMonitor(Calibration.load(settings.paths.drift)),
-        calibrations=partial(Calibration.load, settings.paths.drift),
+        monitor=DriftMonitor(DriftCalibration.load(settings.paths.drift)),
+        calibrations=partial(DriftCalibration.load, settings.paths.drift),
         journal=journal,
-        policy=retrain_policy(settings),
-        universe_of=universes(registry, model),
+        policy=make_retrain_policy(settings),
+        universe_of=universe_lookup(registry, model),
     )
 
 
-def look_once(settings: Settings) -> dict[str, Any]:
+def check_drift_once(settings: Settings) -> dict[str, Any]:
     """Check every logged bar of the served model.
 
     Alarms and requests that are not journaled yet are journaled.
@@ -77,7 +77,7 @@ def look_once(settings: Settings) -> dict[str, Any]:
     """
     paths, model = settings.paths, settings.serving.model
     journal = Journal(paths.journal, paths.anchors, SystemClock())
-    watch = make_watch(settings, journal, Registry(paths.registry))
+    watch = make_drift_watch(settings, journal, Registry(paths.registry))
     rows = PredictionLogReader(paths.prediction_log, model, by_symbols=True).new()
     if not rows:
         raise MissingStateError(f"no prediction of '{model}' is logged in {paths.prediction_log} yet")
@@ -106,7 +106,7 @@ def look_once(settings: Settings) -> dict[str, Any]:
     }
 
 
-def universes(registry: Registry, model: str) -> UniverseOf:
+def universe_lookup(registry: Registry, model: str) -> UniverseOf:
     """Return a cached lookup of each version's universe by its card.
 
     The universe is empty where the card names none.

@@ -7,13 +7,13 @@ from datetime import datetime
 from typing import Any
 
 from alphaloop.journal.store import Journal
-from monitoring.drift.drift_monitor import DriftLook, DriftMonitor
+from monitoring.drift.drift_monitor import DriftMonitor, DriftResult
 from monitoring.drift.episodes import BarTimes
 from rollouts.transition import CONTROL_STREAM
 
-ALARM = "drift.alarm"
-BLIND = "drift.blind"
-FLAGGED = "drift.flagged"
+DRIFT_ALARM = "drift.alarm"
+DRIFT_BLIND = "drift.blind"
+DRIFT_FLAGGED = "drift.flagged"
 RETRAIN_REQUEST = "retrain.request"
 
 
@@ -51,9 +51,9 @@ class WatchState:
         """Read the state of `model` from its journal records."""
         state = cls()
         takers = {
-            ALARM: state._take_alarm,
-            FLAGGED: state._take_flagged,
-            BLIND: state._take_blind,
+            DRIFT_ALARM: state._take_alarm,
+            DRIFT_FLAGGED: state._take_flagged,
+            DRIFT_BLIND: state._take_blind,
             RETRAIN_REQUEST: state._take_request,  # last, because a request settles alarms
         }
         for kind, take in takers.items():
@@ -85,7 +85,7 @@ class WatchState:
         self.waiting = [one for one in self.waiting if one.as_of > newest.as_of]
         return newest
 
-    def record_of(self, look: DriftLook, monitor: DriftMonitor) -> dict[str, Any] | None:
+    def record_of(self, look: DriftResult, monitor: DriftMonitor) -> dict[str, Any] | None:
         """Build the record of newly flagged drift or unobserved features.
 
         Returns None if nothing is new.

@@ -37,7 +37,7 @@ class RetrainPolicy:
         return self.matured_labels + self.horizon + 1
 
 
-def retrain_policy(settings: Settings) -> RetrainPolicy:
+def make_retrain_policy(settings: Settings) -> RetrainPolicy:
     """Build the retrain policy from the sections `retrain` and `training` of the settings.
 
     Parameters

@@ -16,19 +16,26 @@ from typing import Any
 
 from alphaloop.errors import MissingStateError
 from alphaloop.journal.store import Journal
-from monitoring.drift.calibration import Calibration
-from monitoring.drift.drift_monitor import DriftLook, DriftMonitor, FeatureMatrix
+from monitoring.drift.calibration import DriftCalibration
+from monitoring.drift.drift_monitor import DriftMonitor, DriftResult, FeatureMatrix
 from monitoring.drift.episodes import BarTimes
-from monitoring.drift_watch_state import ALARM, BLIND, FLAGGED, RETRAIN_REQUEST, WaitingAlarm, WatchState
+from monitoring.drift_watch_state import (
+    DRIFT_ALARM,
+    DRIFT_BLIND,
+    DRIFT_FLAGGED,
+    RETRAIN_REQUEST,
+    WaitingAlarm,
+    WatchState,
+)
 from monitoring.retrain_policy import RetrainPolicy
 from rollouts.transition import CONTROL_STREAM
 
 log = logging.getLogger(__name__)
 
-DAY_SECONDS, SHORTEST_DAY_SECONDS = 86_400.0, 72_000.0
+DAY_SECONDS, MIN_DAY_SECONDS = 86_400.0, 72_000.0
 """Length of a day, and the minimum time between two bars of different days."""
 
-__all__ = ["ALARM", "BLIND", "FLAGGED", "RETRAIN_REQUEST", "DriftWatch", "cause_id"]
+__all__ = ["DRIFT_ALARM", "DRIFT_BLIND", "DRIFT_FLAGGED", "RETRAIN_REQUEST", "DriftWatch", "cause_id"]
 
 
 @dataclass(slots=True)
@@ -55,9 +62,9 @@ class DriftWatch:
     monitor: DriftMonitor
     journal: Journal
     policy: RetrainPolicy
-    calibrations: Callable[[str], Calibration] | None = None
+    calibrations: Callable[[str], DriftCalibration] | None = None
     universe_of: Callable[[str], tuple[str, ...]] = lambda version: ()
-    looks: list[DriftLook] = field(default_factory=list)
+    looks: list[DriftResult] = field(default_factory=list)
     uncovered: int = 0
     _times: BarTimes = field(default_factory=BarTimes)
     _state: WatchState | None = None
@@ -90,11 +97,11 @@ class DriftWatch:
     @property
     def intraday(self) -> bool:
         """True where bars are less than a day apart."""
-        return (self._times.spacing or DAY_SECONDS) < SHORTEST_DAY_SECONDS
+        return (self._times.spacing or DAY_SECONDS) < MIN_DAY_SECONDS
 
     def alarms(self) -> list[dict[str, Any]]:
         """Read all journaled alarms of this model, oldest first."""
-        records = self.journal.records(CONTROL_STREAM, ALARM)
+        records = self.journal.records(CONTROL_STREAM, DRIFT_ALARM)
         return [record.body for record in records if record.body["model"] == self.model]
 
     def _read_state(self) -> WatchState:
@@ -103,7 +110,7 @@ class DriftWatch:
             self._state.resume(self.monitor)
         return self._state
 
-    def _journal_findings(self, look: DriftLook, state: WatchState) -> list[dict[str, Any]]:
+    def _journal_findings(self, look: DriftResult, state: WatchState) -> list[dict[str, Any]]:
         """Journal those findings of `look` that the journal does not hold yet."""
         news: list[dict[str, Any]] = []
         if look.drift:
@@ -111,10 +118,12 @@ class DriftWatch:
         if look.blind:
             reason = f"{len(look.unseen)} features have too few live values to be compared with training"
             body = {"features": list(look.unseen), "reason": reason}
-            news += self._journal_once(BLIND, cause_id(self.model, look.as_of, "blind"), look.as_of, body)
+            news += self._journal_once(
+                DRIFT_BLIND, cause_id(self.model, look.as_of, "blind"), look.as_of, body
+            )
         flagged = state.record_of(look, self.monitor)
         if flagged is not None:
-            self._append(FLAGGED, flagged | {"model": self.model})
+            self._append(DRIFT_FLAGGED, flagged | {"model": self.model})
         return news + self._report_unwatched(look.as_of)
 
     def _report_unwatched(self, as_of: datetime) -> list[dict[str, Any]]:
@@ -128,9 +137,9 @@ class DriftWatch:
             "earlier release fixed the others; alphaloop train fixes them anew"
         )
         body = {"features": list(unwatched), "reason": reason}
-        return self._journal_once(BLIND, cause_id(self.model, None, "/".join(unwatched)), as_of, body)
+        return self._journal_once(DRIFT_BLIND, cause_id(self.model, None, "/".join(unwatched)), as_of, body)
 
-    def _alarm(self, look: DriftLook, state: WatchState) -> list[dict[str, Any]]:
+    def _alarm(self, look: DriftResult, state: WatchState) -> list[dict[str, Any]]:
         cause, spacing = cause_id(self.model, look.as_of), self.monitor.times.spacing
         body = {
             "share": look.share,
@@ -140,7 +149,7 @@ class DriftWatch:
             "bar_seconds": spacing,
         }
         state.add_waiting(WaitingAlarm(cause, look.as_of, look.share, spacing))
-        return self._journal_once(ALARM, cause, look.as_of, body)
+        return self._journal_once(DRIFT_ALARM, cause, look.as_of, body)
 
     def _due(self, as_of: datetime, state: WatchState) -> list[dict[str, Any]]:
         """Request a retraining once enough labels have matured since an alarm.
@@ -172,7 +181,7 @@ class DriftWatch:
             return []
         reason = f"on {self.uncovered} bars in a row nobody asked for all symbols of the model's universe"
         cause = cause_id(self.model, as_of, "uncovered")
-        return self._journal_once(BLIND, cause, as_of, {"features": [], "reason": reason})
+        return self._journal_once(DRIFT_BLIND, cause, as_of, {"features": [], "reason": reason})
 
     def _is_calibrated(self, feature_set: str, count: int, state: WatchState) -> bool:
         """Ensure that the monitor is calibrated for the feature set.
@@ -211,7 +220,7 @@ class DriftWatch:
             writer.append(kind, body)
 
 
-def _fits(calibration: Calibration, feature_set: str, count: int) -> bool:
+def _fits(calibration: DriftCalibration, feature_set: str, count: int) -> bool:
     """Compare feature set and number of features.
 
     An earlier release's calibration names no set.

@@ -1,13 +1,13 @@
-from .catalogue import compile_to as compile_to
-from .catalogue import find as find
-from .catalogue import names as names
-from .local_runner import run as run
+from .catalogue import find_pipeline as find_pipeline
+from .catalogue import pipeline_names as pipeline_names
+from .catalogue import write_pipeline_yaml as write_pipeline_yaml
+from .local_runner import run_pipeline as run_pipeline
 from .request_runner import RequestRunner as RequestRunner
 
 __all__ = [
     "RequestRunner",
-    "compile_to",
-    "find",
-    "names",
-    "run",
+    "find_pipeline",
+    "pipeline_names",
+    "run_pipeline",
+    "write_pipeline_yaml",
 ]

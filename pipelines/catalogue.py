@@ -12,7 +12,7 @@ PIPELINES = {"retrain": "pipelines.retraining"}
 """Module of each pipeline; the function in it has the pipeline's name."""
 
 
-def names() -> list[str]:
+def pipeline_names() -> list[str]:
     """Return the names of all pipelines, sorted.
 
     Examples
@@ -23,7 +23,7 @@ def names() -> list[str]:
     return sorted(PIPELINES)
 
 
-def find(name: str) -> Callable[..., Any]:
+def find_pipeline(name: str) -> Callable[..., Any]:
     """Import the pipeline called `name`.
 
     Parameters
@@ -48,7 +48,7 @@ def find(name: str) -> Callable[..., Any]:
     return getattr(importlib.import_module(PIPELINES[name]), name)  # type: ignore[no-any-return]
 
 
-def compile_to(name: str, path: Path) -> Path:
+def write_pipeline_yaml(name: str, path: Path) -> Path:
     """Compile a pipeline to IR YAML for Kubeflow.
 
     Parameters
@@ -70,7 +70,7 @@ def compile_to(name: str, path: Path) -> Path:
     """
     from kfp.compiler import Compiler
 
-    pipeline = find(name)
+    pipeline = find_pipeline(name)
     path.parent.mkdir(parents=True, exist_ok=True)
     Compiler().compile(pipeline, package_path=str(path))
     return path

@@ -14,16 +14,16 @@ from typing import Any
 
 from alphaloop.errors import InputError, VendorError
 from alphaloop.journal.store import Journal
-from alphaloop.runtime.processes import ONE_THREAD, QUIET
+from alphaloop.runtime.processes import QUIET_ENVIRONMENT, SINGLE_THREAD_ENVIRONMENT
 from alphaloop.settings.settings import Settings
-from pipelines.catalogue import find
-from pipelines.steps import PIPELINE_STREAM, PROPOSED, REFUSED
+from pipelines.catalogue import find_pipeline
+from pipelines.steps import CANDIDATE_PROPOSED, CANDIDATE_REFUSED, PIPELINE_STREAM
 
-REPLACED_WORDS = ("python3", "{{")
+REPLACED_TEXTS = ("python3", "{{")
 """Texts that Kubeflow's local runner replaces anywhere in a parameter: by its interpreter, or by a value."""
 
 
-def run(name: str, settings: Settings, **arguments: str) -> dict[str, Any]:
+def run_pipeline(name: str, settings: Settings, **arguments: str) -> dict[str, Any]:
     """Run a pipeline on this machine to its end.
 
     The home of the settings may lie under any path.
@@ -53,7 +53,7 @@ def run(name: str, settings: Settings, **arguments: str) -> dict[str, Any]:
     """
     from kfp import local
 
-    pipeline = find(name)
+    pipeline = find_pipeline(name)
     run_id = arguments.pop("run", None) or f"{name}-{uuid.uuid4().hex[:12]}"
     _require_plain({"run": run_id, **arguments})
     printed = io.StringIO()
@@ -69,7 +69,7 @@ def run(name: str, settings: Settings, **arguments: str) -> dict[str, Any]:
 
 def _escaped(text: str) -> str:
     """Escape the texts in a JSON document that Kubeflow's local runner would replace."""
-    for word in REPLACED_WORDS:
+    for word in REPLACED_TEXTS:
         text = text.replace(word, f"\\u{ord(word[0]):04x}{word[1:]}")
     return text
 
@@ -99,14 +99,14 @@ def _plain_path(folder: Path) -> Iterator[Path]:
 
 
 def _is_replaced(text: str) -> bool:
-    return any(word in text for word in REPLACED_WORDS)
+    return any(word in text for word in REPLACED_TEXTS)
 
 
 def _conclusion(settings: Settings, run_id: str) -> dict[str, Any]:
     from alphaloop.clock import SystemClock
 
     journal = Journal(settings.paths.journal, settings.paths.anchors, SystemClock())
-    for kind in (PROPOSED, REFUSED):
+    for kind in (CANDIDATE_PROPOSED, CANDIDATE_REFUSED):
         record = journal.find(PIPELINE_STREAM, kind, pipeline_run=run_id)
         if record is not None:
             return {"conclusion": kind, **record.body}
@@ -116,7 +116,7 @@ def _conclusion(settings: Settings, run_id: str) -> dict[str, Any]:
 @contextlib.contextmanager
 def _step_environment() -> Iterator[None]:
     """Set the environment that steps inherit: no imports from the working folder, one thread each."""
-    added = {**QUIET, **ONE_THREAD}
+    added = {**QUIET_ENVIRONMENT, **SINGLE_THREAD_ENVIRONMENT}
     before = {name: os.environ.get(name) for name in added}
     os.environ.update(added)
     try:

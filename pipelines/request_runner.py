@@ -8,12 +8,12 @@ from typing import Any
 from alphaloop.journal.store import Journal
 from alphaloop.settings.settings import Settings
 from monitoring.retrain_trigger import RETRAIN_REQUEST
-from pipelines.local_runner import run
+from pipelines.local_runner import run_pipeline
 from pipelines.steps import PIPELINE_STREAM
 from rollouts.transition import CONTROL_STREAM
 
-STARTED, FINISHED = "retrain.started", "retrain.finished"
-ATTEMPTS = 2
+RETRAIN_STARTED, RETRAIN_FINISHED = "retrain.started", "retrain.finished"
+MAX_ATTEMPTS = 2
 """Number of attempts: a run that died is tried once more, then it is left to an operator."""
 
 
@@ -34,14 +34,17 @@ class RequestRunner:
 
     def pending(self) -> list[dict[str, Any]]:
         """Return the requests without a finished run and with attempts left, oldest first."""
-        finished = {record.body["cause_id"] for record in self.journal.records(PIPELINE_STREAM, FINISHED)}
+        finished = {
+            record.body["cause_id"] for record in self.journal.records(PIPELINE_STREAM, RETRAIN_FINISHED)
+        }
         attempts: dict[str, int] = {}
-        for record in self.journal.records(PIPELINE_STREAM, STARTED):
+        for record in self.journal.records(PIPELINE_STREAM, RETRAIN_STARTED):
             attempts[record.body["cause_id"]] = attempts.get(record.body["cause_id"], 0) + 1
         return [
             record.body
             for record in self.journal.records(CONTROL_STREAM, RETRAIN_REQUEST)
-            if record.body["cause_id"] not in finished and attempts.get(record.body["cause_id"], 0) < ATTEMPTS
+            if record.body["cause_id"] not in finished
+            and attempts.get(record.body["cause_id"], 0) < MAX_ATTEMPTS
         ]
 
     def consume(self) -> list[dict[str, Any]]:
@@ -51,8 +54,10 @@ class RequestRunner:
     def _run(self, request: dict[str, Any]) -> dict[str, Any]:
         cause = {"cause_id": request["cause_id"]}
         with self.journal.writer(PIPELINE_STREAM) as writer:
-            writer.append(STARTED, {**cause, "family": request["family"], "model": request["model"]})
-        ended = run("retrain", self.settings, model=request["model"], family=request["family"], **cause)
+            writer.append(RETRAIN_STARTED, {**cause, "family": request["family"], "model": request["model"]})
+        ended = run_pipeline(
+            "retrain", self.settings, model=request["model"], family=request["family"], **cause
+        )
         with self.journal.writer(PIPELINE_STREAM) as writer:
-            writer.append(FINISHED, {**cause, **ended})
+            writer.append(RETRAIN_FINISHED, {**cause, **ended})
         return {"request": request, **ended}

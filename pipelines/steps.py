@@ -15,13 +15,13 @@ from alphaloop.bars import BarPanel
 from alphaloop.clock import SystemClock
 from alphaloop.errors import MissingStateError
 from alphaloop.journal.store import Journal
-from alphaloop.settings.settings import Settings, from_json
+from alphaloop.settings.settings import Settings, settings_from_json
 
 if TYPE_CHECKING:
     from models.registry.model_registry import Registry
 
 PIPELINE_STREAM = "pipelines"
-PROPOSED, REFUSED = "candidate.proposed", "candidate.refused"
+CANDIDATE_PROPOSED, CANDIDATE_REFUSED = "candidate.proposed", "candidate.refused"
 
 
 def freeze_snapshot(settings: str) -> str:
@@ -31,7 +31,7 @@ def freeze_snapshot(settings: str) -> str:
     """
     from marketdata.configured_source import newest_snapshot
 
-    chosen = from_json(settings)
+    chosen = settings_from_json(settings)
     latest = newest_snapshot(chosen)
     if latest is None:
         raise MissingStateError(
@@ -49,14 +49,14 @@ def drift_report(settings: str, model: str, run: str) -> str:
     Raises `MissingStateError` where no prediction is logged yet.
     """
     from models.registry.model_registry import Registry
-    from monitoring.drift.calibration import Calibration
-    from monitoring.drift.drift_monitor import write_report
-    from monitoring.drift_check import live_features, universes
+    from monitoring.drift.calibration import DriftCalibration
+    from monitoring.drift.drift_monitor import write_drift_report
+    from monitoring.drift_check import live_features, universe_lookup
     from serving.log.prediction_log import PredictionLogReader
 
-    chosen = from_json(settings)
+    chosen = settings_from_json(settings)
     rows = PredictionLogReader(chosen.paths.prediction_log, model, by_symbols=True).new()
-    universe_of = universes(Registry(chosen.paths.registry), model)
+    universe_of = universe_lookup(Registry(chosen.paths.registry), model)
     found = live_features(rows, universe_of)
     logged = [(features, made) for _, features, made in found if features is not None]
     if not logged:
@@ -64,14 +64,14 @@ def drift_report(settings: str, model: str, run: str) -> str:
     newest = logged[-1][1]
     path = chosen.paths.drift / f"{run}.html"
     try:
-        calibration = Calibration.load(chosen.paths.drift, newest)
+        calibration = DriftCalibration.load(chosen.paths.drift, newest)
     except MissingStateError as error:
         # A report that cannot be made is no reason to train nothing.
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(f"<p>{escape(str(error))}</p>\n", encoding="utf-8")
         return str(path)
     seen = [features for features, made in logged if made == newest][-calibration.window :]
-    write_report(calibration, np.concatenate(seen), path)
+    write_drift_report(calibration, np.concatenate(seen), path)
     return str(path)
 
 
@@ -86,9 +86,9 @@ def train_candidate(settings: str, snapshot: str, model: str, family: str, run: 
     from marketdata.storage.snapshots import SnapshotStore
     from models.registry.model_registry import Registry
     from models.training.train import train
-    from monitoring.drift.calibration import calibrate_beside
+    from monitoring.drift.calibration import fit_missing_calibration
 
-    chosen = from_json(settings)
+    chosen = settings_from_json(settings)
     registry = Registry(chosen.paths.registry)
     bars = BarPanel.from_table(SnapshotStore(chosen.paths.snapshots).load(snapshot))
     document = registry.rollout(model)
@@ -107,7 +107,7 @@ def train_candidate(settings: str, snapshot: str, model: str, family: str, run: 
         parameters=_last_parameters(registry, model, family),
         clock=SystemClock(),
     )
-    calibrate_beside(frame, chosen.drift, chosen.paths.drift)
+    fit_missing_calibration(frame, chosen.drift, chosen.paths.drift)
     return trained.version
 
 
@@ -115,7 +115,11 @@ def gate_verdict(settings: str, model: str, version: str) -> str:
     """Return the gate's verdict from the version's card, `passed` or `refused`."""
     from models.registry.model_registry import Registry
 
-    return "passed" if Registry(from_json(settings).paths.registry).card(model, version).passed else "refused"
+    return (
+        "passed"
+        if Registry(settings_from_json(settings).paths.registry).card(model, version).passed
+        else "refused"
+    )
 
 
 def propose(settings: str, cause_id: str, model: str, version: str, run: str) -> str:
@@ -123,7 +127,7 @@ def propose(settings: str, cause_id: str, model: str, version: str, run: str) ->
 
     Returns the record's hash.
     """
-    return _conclude(from_json(settings), PROPOSED, cause_id, model, version, run)
+    return _conclude(settings_from_json(settings), CANDIDATE_PROPOSED, cause_id, model, version, run)
 
 
 def refuse(settings: str, cause_id: str, model: str, version: str, run: str) -> str:
@@ -131,7 +135,7 @@ def refuse(settings: str, cause_id: str, model: str, version: str, run: str) -> 
 
     Returns the record's hash.
     """
-    return _conclude(from_json(settings), REFUSED, cause_id, model, version, run)
+    return _conclude(settings_from_json(settings), CANDIDATE_REFUSED, cause_id, model, version, run)
 
 
 def _conclude(settings: Settings, kind: str, cause_id: str, model: str, version: str, run: str) -> str:

@@ -1,47 +1,47 @@
 from .controller import RolloutController as RolloutController
-from .evidence.evidence_ledger import Ledger as Ledger
+from .evidence.evidence_ledger import EvidenceLedger as EvidenceLedger
+from .evidence.evidence_ledger import EvidenceVerdict as EvidenceVerdict
 from .evidence.evidence_ledger import Observation as Observation
-from .evidence.evidence_ledger import Verdict as Verdict
-from .evidence.expected_ranges import Expectation as Expectation
-from .evidence.expected_ranges import expectation as expectation
-from .evidence.expected_ranges import of_folds as of_folds
-from .evidence.score_parity import Recomputation as Recomputation
+from .evidence.expected_ranges import ExpectedRanges as ExpectedRanges
+from .evidence.expected_ranges import ranges_from_card as ranges_from_card
+from .evidence.expected_ranges import ranges_from_folds as ranges_from_folds
+from .evidence.score_parity import ScoreRecomputation as ScoreRecomputation
 from .evidence.sequential import BettingTest as BettingTest
 from .evidence.sequential import MixedTest as MixedTest
 from .evidence.sequential import PairedTest as PairedTest
-from .operations import abort as abort
+from .operations import abort_rollout as abort_rollout
 from .operations import make_controller as make_controller
-from .operations import promote as promote
+from .operations import promote_challenger as promote_challenger
 from .policy import RolloutPolicy as RolloutPolicy
-from .policy import rollout_policy as rollout_policy
-from .transition import Outcome as Outcome
+from .policy import make_rollout_policy as make_rollout_policy
+from .transition import RolloutOutcome as RolloutOutcome
 from .transition import Transition as Transition
-from .validation.bootstrap import stationary as stationary
-from .validation.operating_characteristics import Question as Question
-from .validation.operating_characteristics import rehearse as rehearse
+from .validation.bootstrap import stationary_bootstrap as stationary_bootstrap
+from .validation.operating_characteristics import SimulationRequest as SimulationRequest
+from .validation.operating_characteristics import simulate_characteristics as simulate_characteristics
 from .validation.power import bars_to_find as bars_to_find
 
 __all__ = [
     "BettingTest",
-    "Expectation",
-    "Ledger",
+    "EvidenceLedger",
+    "EvidenceVerdict",
+    "ExpectedRanges",
     "MixedTest",
     "Observation",
-    "Outcome",
     "PairedTest",
-    "Question",
-    "Recomputation",
     "RolloutController",
+    "RolloutOutcome",
     "RolloutPolicy",
+    "ScoreRecomputation",
+    "SimulationRequest",
     "Transition",
-    "Verdict",
-    "abort",
+    "abort_rollout",
     "bars_to_find",
-    "expectation",
     "make_controller",
-    "of_folds",
-    "promote",
-    "rehearse",
-    "rollout_policy",
-    "stationary",
+    "make_rollout_policy",
+    "promote_challenger",
+    "ranges_from_card",
+    "ranges_from_folds",
+    "simulate_characteristics",
+    "stationary_bootstrap",
 ]

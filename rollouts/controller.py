@@ -23,30 +23,30 @@ from alphaloop.journal.store import Journal
 from alphaloop.rollout_document import Override, RolloutDocument, RolloutKind, RolloutState
 from models.registry.card import Card
 from models.registry.model_registry import Registry
-from rollouts.evidence.evidence_ledger import Ledger, Verdict
-from rollouts.evidence.expected_ranges import expectation
+from rollouts.evidence.evidence_ledger import EvidenceLedger, EvidenceVerdict
+from rollouts.evidence.expected_ranges import ranges_from_card
 from rollouts.evidence.guards import Guards
-from rollouts.evidence.observation import Witness
-from rollouts.evidence.score_parity import Recomputation
+from rollouts.evidence.observation import ObservationBuilder
+from rollouts.evidence.score_parity import ScoreRecomputation
 from rollouts.policy import RolloutPolicy
-from rollouts.publication import Publication
-from rollouts.run import Inquiry
+from rollouts.publication import RolloutPublisher
+from rollouts.run import RolloutRun
 from rollouts.stages import Move
-from rollouts.start import Candidacy, coronation
-from rollouts.status import Evidence, Standing, rollout_key
-from rollouts.transition import Outcome, Transition, describe
+from rollouts.start import StartRequest, first_champion_document
+from rollouts.status import RolloutEvidence, RolloutStatus, rollout_key
+from rollouts.transition import RolloutOutcome, Transition, make_transition
 from serving.log.prediction_log import PredictionRow
 
 log = logging.getLogger(__name__)
 
 RECOMPUTATION_TOLERANCE = 1e-4
 """Largest difference allowed between served and recomputed scores; the same as in the export gate."""
-OUTCOMES = {
-    Move.ROLL_BACK: Outcome.ROLLED_BACK,
-    Move.PROMOTE: Outcome.PROMOTED,
-    Move.EXPIRE: Outcome.UNDECIDED,
+OUTCOME_BY_MOVE = {
+    Move.ROLL_BACK: RolloutOutcome.ROLLED_BACK,
+    Move.PROMOTE: RolloutOutcome.PROMOTED,
+    Move.EXPIRE: RolloutOutcome.UNDECIDED,
 }
-Log = Callable[[str | None], Sequence[PredictionRow]]
+LogReader = Callable[[str | None], Sequence[PredictionRow]]
 
 
 class RolloutController:
@@ -83,18 +83,18 @@ class RolloutController:
         model: str,
         registry: Registry,
         journal: Journal,
-        recomputation: Recomputation,
+        recomputation: ScoreRecomputation,
         policy: RolloutPolicy,
         allocation: AllocationPolicy,
         costs: CostModel,
         *,
         limits: BookLimits | None = None,
         guards: Callable[[], Guards] = lambda: Guards(float("inf"), 0.0),
-        log: Log = lambda since: (),
+        log: LogReader = lambda since: (),
         clock: Clock | None = None,
     ) -> None:
         self.model = model
-        self.publication = Publication(model, registry, journal)
+        self.publication = RolloutPublisher(model, registry, journal)
         self._registry = registry
         self._recomputation = recomputation
         self._policy = policy
@@ -104,9 +104,9 @@ class RolloutController:
         self._guards = guards
         self._log = log
         self._clock = clock or SystemClock()
-        self._run: Inquiry | None = None
-        self.ledgers: dict[str, Ledger] = {}
-        self.status: Standing | None = None
+        self._run: RolloutRun | None = None
+        self.ledgers: dict[str, EvidenceLedger] = {}
+        self.status: RolloutStatus | None = None
 
     @property
     def document(self) -> RolloutDocument:
@@ -127,7 +127,7 @@ class RolloutController:
 
         The caller checks the gate's verdict; `override` is journaled with the transition.
         """
-        document, step = coronation(self.model, version, override, by)
+        document, step = first_champion_document(self.model, version, override, by)
         self.publication.publish(None, step, document)
         return document
 
@@ -153,7 +153,7 @@ class RolloutController:
         not known here, so that its scores could not be recomputed.
         """
         before = self.document
-        request = Candidacy(version, as_of, kind, override, cause, share, against)
+        request = StartRequest(version, as_of, kind, override, cause, share, against)
         document, step = request.opening_document(before, self._card)
         for one in (document.champion, document.challenger):
             self._recomputation.require(self._card(one))
@@ -198,7 +198,7 @@ class RolloutController:
         self._update_status(self.document, self._run)
         return steps
 
-    def rebuild(self, rows: Sequence[PredictionRow], bars: BarPanel) -> Ledger:
+    def rebuild(self, rows: Sequence[PredictionRow], bars: BarPanel) -> EvidenceLedger:
         """Recompute the current rollout's evidence from all predictions logged since it started.
 
         Makes no decision. Raises `MissingStateError` where no rollout is under way.
@@ -209,27 +209,27 @@ class RolloutController:
         self._update_status(document, run)
         return run.ledger
 
-    def end(self, outcome: Outcome, as_of: datetime, *, reason: str, by: str) -> Transition:
+    def end(self, outcome: RolloutOutcome, as_of: datetime, *, reason: str, by: str) -> Transition:
         """End the rollout under way by hand: promote the challenger, or keep the champion.
 
         Raises `MissingStateError` where no rollout is under way.
         """
         document = self._under_way()
         ledger = self._run_of(document).ledger
-        return self._settle(document, ledger, as_of, outcome, Verdict(reason=reason), by)
+        return self._settle(document, ledger, as_of, outcome, EvidenceVerdict(reason=reason), by)
 
-    def current_run(self) -> Inquiry:
+    def current_run(self) -> RolloutRun:
         """Return the rollout under way; raises `MissingStateError` where there is none."""
         return self._run_of(self._under_way())
 
-    def _update_status(self, document: RolloutDocument, run: Inquiry | None = None) -> None:
+    def _update_status(self, document: RolloutDocument, run: RolloutRun | None = None) -> None:
         """Update the status from `run`, or keep the earlier evidence of the same rollout."""
         evidence = self.status.evidence if self.status else None
         if document.challenger is not None and run is not None:
-            evidence = Evidence.of(document, run)
+            evidence = RolloutEvidence.of(document, run)
         elif evidence is not None and evidence.rollout != rollout_key(document):
             evidence = None
-        self.status = Standing(document, self._clock.now(), evidence)
+        self.status = RolloutStatus(document, self._clock.now(), evidence)
 
     def _under_way(self) -> RolloutDocument:
         document = self.document
@@ -261,7 +261,7 @@ class RolloutController:
                     break
         return steps
 
-    def _step(self, document: RolloutDocument, run: Inquiry, as_of: datetime) -> Transition | None:
+    def _step(self, document: RolloutDocument, run: RolloutRun, as_of: datetime) -> Transition | None:
         """Take the step that the evidence asks for.
 
         Returns None where another controller moved first.
@@ -275,19 +275,19 @@ class RolloutController:
             self._run = None
             return None
 
-    def _moved(self, document: RolloutDocument, run: Inquiry, as_of: datetime) -> Transition | None:
+    def _moved(self, document: RolloutDocument, run: RolloutRun, as_of: datetime) -> Transition | None:
         move, because = run.move(document)
         if move is Move.ADVANCE:
             return self._advance(document, run, as_of)
-        outcome = OUTCOMES.get(move)
+        outcome = OUTCOME_BY_MOVE.get(move)
         return self._settle(document, run.ledger, as_of, outcome, because) if outcome else None
 
-    def _advance(self, document: RolloutDocument, run: Inquiry, as_of: datetime) -> Transition:
+    def _advance(self, document: RolloutDocument, run: RolloutRun, as_of: datetime) -> Transition:
         stage, ledger = run.stage(document), run.ledger
         weight = stage.next_weight(self._policy) or document.weight
         after = document.next(state=RolloutState.CANARY, weight=weight, stage_started=as_of.isoformat())
         reason = f"no evidence against it in {stage.stage_bars} bars; canary at {weight:.0%} of sleeves"
-        step = describe(
+        step = make_transition(
             after, document, as_of=as_of.isoformat(), bars=ledger.bars, reason=reason,
             evidence=ledger.summary(),
         )  # fmt: skip
@@ -296,15 +296,15 @@ class RolloutController:
     def _settle(
         self,
         document: RolloutDocument,
-        ledger: Ledger,
+        ledger: EvidenceLedger,
         as_of: datetime,
-        outcome: Outcome,
-        because: Verdict,
+        outcome: RolloutOutcome,
+        because: EvidenceVerdict,
         by: str = "controller",
     ) -> Transition:
         stays = document.baseline or document.champion
-        after = document.settled(str(document.challenger) if outcome is Outcome.PROMOTED else stays)
-        step = describe(
+        after = document.settled(str(document.challenger) if outcome is RolloutOutcome.PROMOTED else stays)
+        step = make_transition(
             after,
             document,
             as_of=as_of.isoformat(),
@@ -318,20 +318,20 @@ class RolloutController:
         self._run = None
         return self.publication.publish(document, step, after)
 
-    def _run_of(self, document: RolloutDocument) -> Inquiry:
+    def _run_of(self, document: RolloutDocument) -> RolloutRun:
         if self._run is None or rollout_key(document) not in self.ledgers:
             card = self._card(document.challenger)
-            ledger = Ledger(
+            ledger = EvidenceLedger(
                 policy=self._policy,
-                expectation=expectation(card, self._card(document.champion)),
+                expectation=ranges_from_card(card, self._card(document.champion)),
                 allocation=self._allocation,
                 limits=self._limits,
                 costs=self._costs,
                 tolerance=RECOMPUTATION_TOLERANCE,
             )
             self.ledgers[rollout_key(document)] = ledger
-            witness = Witness(self._recomputation, self._guards())
-            self._run = Inquiry(card, self._policy, ledger, witness)
+            witness = ObservationBuilder(self._recomputation, self._guards())
+            self._run = RolloutRun(card, self._policy, ledger, witness)
         return self._run
 
     def _card(self, version: str | None) -> Card:

@@ -10,18 +10,18 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from alphaloop.journal.store import Journal
-from alphaloop.telemetry.prometheus import gauge, rollouts
-from rollouts.status import Evidence, Standing
-from rollouts.transition import Outcome
+from alphaloop.telemetry.prometheus import model_gauge, rollout_gauges
+from rollouts.status import RolloutEvidence, RolloutStatus
+from rollouts.transition import RolloutOutcome
 from rollouts.transition_counts import TransitionCounter
 
 NAMESPACE = "alphaloop_rollout"
 
 
-class Collector:
+class RolloutCollector:
     """Custom collector for `prometheus_client`; `status` returns the current status of the rollout."""
 
-    def __init__(self, model: str, status: Callable[[], Standing | None], journal: Journal) -> None:
+    def __init__(self, model: str, status: Callable[[], RolloutStatus | None], journal: Journal) -> None:
         self._model, self._status = model, status
         self._counter = TransitionCounter(model, journal)
 
@@ -29,7 +29,7 @@ class Collector:
         """Yield all metric families."""
         status = self._status()
         if status is not None:
-            yield from rollouts(NAMESPACE, [status.document])
+            yield from rollout_gauges(NAMESPACE, [status.document])
             yield self._single(
                 "document_read_timestamp_seconds",
                 "When the controller last read the rollout document.",
@@ -42,12 +42,12 @@ class Collector:
         yield from self._transitions()
 
     def _single(self, name: str, text: str, value: float) -> Any:
-        family = gauge(f"{NAMESPACE}_{name}", text)
+        family = model_gauge(f"{NAMESPACE}_{name}", text)
         family.add_metric((self._model,), value)
         return family
 
-    def _progress(self, evidence: Evidence) -> Iterator[Any]:
-        kind = gauge(f"{NAMESPACE}_kind", "1 for the kind of the rollout under way.", "kind")
+    def _progress(self, evidence: RolloutEvidence) -> Iterator[Any]:
+        kind = model_gauge(f"{NAMESPACE}_kind", "1 for the kind of the rollout under way.", "kind")
         kind.add_metric((self._model, evidence.kind.value), 1.0)
         yield kind
         yield self._single(
@@ -69,7 +69,7 @@ class Collector:
             "remaining_bars", "Bars after which the rollout ends without a verdict.", evidence.bars_left
         )
 
-    def _measurements(self, evidence: Evidence) -> Iterator[Any]:
+    def _measurements(self, evidence: RolloutEvidence) -> Iterator[Any]:
         yield self._single(
             "recomputation_difference",
             "Largest difference of logged scores from the registered model's.",
@@ -83,16 +83,16 @@ class Collector:
         yield self._single("failed_answers", "Answers of the challenger that failed.", evidence.failures)
         yield self._single("fault", "1 once a guard has found a fault of the challenger.", evidence.fault)
 
-    def _tests(self, evidence: Evidence) -> Iterator[Any]:
+    def _tests(self, evidence: RolloutEvidence) -> Iterator[Any]:
         labels = ("layer", "test")
-        value = gauge(f"{NAMESPACE}_e_value_log10", "Decimal logarithm of a test's e-value.", *labels)
-        bound = gauge(
+        value = model_gauge(f"{NAMESPACE}_e_value_log10", "Decimal logarithm of a test's e-value.", *labels)
+        bound = model_gauge(
             f"{NAMESPACE}_e_value_threshold_log10",
             "Decimal logarithm of the e-value at which the test decides.",
             *labels,
         )
-        bars = gauge(f"{NAMESPACE}_test_bars", "Bars on which a test has bet.", *labels)
-        share = gauge(
+        bars = model_gauge(f"{NAMESPACE}_test_bars", "Bars on which a test has bet.", *labels)
+        share = model_gauge(
             f"{NAMESPACE}_false_rollback_share_ratio",
             "Share of the probability of a false rollback that a layer may spend.",
             "layer",
@@ -126,7 +126,7 @@ class Collector:
         )
         for step, count in tally.steps.items():
             steps.add_metric((self._model, *step), count)
-        for one in Outcome:
+        for one in RolloutOutcome:
             count = sum(times for step, times in tally.steps.items() if step.outcome == one)
             ended.add_metric((self._model, one.value), count)
         yield from (steps, ended)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, cast
 from wsgiref.simple_server import WSGIRequestHandler
 
 from alphaloop.errors import InputError, PortInUseError, SettingsError
-from alphaloop.telemetry.prometheus import Collects, page, registry_of
+from alphaloop.telemetry.prometheus import MetricsCollector, registry_for, render_metrics
 
 if TYPE_CHECKING:
     from prometheus_client.exposition import ThreadingWSGIServer
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 LOOPBACK = "127.0.0.1"
-SUFFIX = ".prom"
+TEXTFILE_SUFFIX = ".prom"
 
 
 class _Answer(WSGIRequestHandler):
@@ -42,7 +42,7 @@ class _Answer(WSGIRequestHandler):
 
 
 @contextmanager
-def metrics_page(collector: Collects, port: int, host: str = LOOPBACK) -> Iterator[None]:
+def serve_metrics(collector: MetricsCollector, port: int, host: str = LOOPBACK) -> Iterator[None]:
     """Serve the metrics of `collector` on `host` and `port` while the block runs.
 
     Port 0 serves nothing.
@@ -56,7 +56,7 @@ def metrics_page(collector: Collects, port: int, host: str = LOOPBACK) -> Iterat
     from prometheus_client import start_http_server
 
     try:
-        server, thread = start_http_server(port, addr=host, registry=registry_of(collector))
+        server, thread = start_http_server(port, addr=host, registry=registry_for(collector))
     except OSError as error:
         raise _unbound(host, port, error) from error
     server.RequestHandlerClass = _Answer
@@ -81,18 +81,18 @@ def _unbound(host: str, port: int, error: OSError) -> InputError:
     )
 
 
-def write_page(collector: Collects, file: Path) -> None:
+def write_metrics_file(collector: MetricsCollector, file: Path) -> None:
     """Write the current metrics of `collector` to `file`, atomically.
 
     node_exporter, which may run as another user, reads only files that end in `.prom`. Raises `InputError`
     for another suffix and for a file that cannot be written.
     """
-    if file.suffix != SUFFIX:
+    if file.suffix != TEXTFILE_SUFFIX:
         raise InputError(
-            f"--output '{file}' does not end in {SUFFIX}, and node_exporter reads no other; "
+            f"--output '{file}' does not end in {TEXTFILE_SUFFIX}, and node_exporter reads no other; "
             "without --output the page is printed"
         )
-    content, unfinished = page(collector), file.with_name(f"{file.name}.{os.getpid()}")
+    content, unfinished = render_metrics(collector), file.with_name(f"{file.name}.{os.getpid()}")
     try:
         try:
             unfinished.write_bytes(content)

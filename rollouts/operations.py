@@ -27,17 +27,17 @@ from models.registry.card import Card
 from models.registry.model_registry import Registry
 from rollouts.controller import RolloutController
 from rollouts.evidence.guards import Guards
-from rollouts.evidence.score_parity import Recomputation
-from rollouts.metrics import Collector
-from rollouts.policy import RolloutPolicy, rollout_policy
-from rollouts.run import Inquiry
-from rollouts.transition import CONTROL_STREAM, TRANSITION, Outcome, Transition
+from rollouts.evidence.score_parity import ScoreRecomputation
+from rollouts.metrics import RolloutCollector
+from rollouts.policy import RolloutPolicy, make_rollout_policy
+from rollouts.run import RolloutRun
+from rollouts.transition import CONTROL_STREAM, ROLLOUT_TRANSITION, RolloutOutcome, Transition
 from rollouts.validation.power import bars_to_find
 from serving.log.prediction_log import PredictionLogReader, PredictionRow
 
-LEAST_POWER = 0.8
+MIN_POWER = 0.8
 """Smallest power with which a rollout's longest duration counts as able to decide."""
-LONGEST_ROLLOUT = 3_000
+MAX_ROLLOUT_BARS = 3_000
 
 
 def make_controller(
@@ -64,17 +64,17 @@ def make_controller(
         model=model,
         registry=registry,
         journal=journal,
-        recomputation=Recomputation(registry, feature_set_of(settings)),
-        policy=rollout_policy(settings),
+        recomputation=ScoreRecomputation(registry, feature_set_of(settings)),
+        policy=make_rollout_policy(settings),
         allocation=AllocationPolicy.from_settings(settings.trading),
         costs=CostModel.from_settings(settings.trading),
         limits=BookLimits.from_settings(settings.trading),
         guards=lambda: Guards(settings.rollout.max_latency_ms, settings.rollout.max_staleness_seconds),
-        log=lambda since: logged(settings, model, since),
+        log=lambda since: logged_predictions(settings, model, since),
     )
 
 
-def logged(settings: Settings, model: str, since: str | None) -> list[PredictionRow]:
+def logged_predictions(settings: Settings, model: str, since: str | None) -> list[PredictionRow]:
     """Read the logged predictions by symbols for bars from `since` on.
 
     `since` is an ISO timestamp; None reads all.
@@ -84,7 +84,7 @@ def logged(settings: Settings, model: str, since: str | None) -> list[Prediction
     return PredictionLogReader(folder, model, by_symbols=True, since=moment).new()
 
 
-def status(settings: Settings, model: str) -> dict[str, Any]:
+def rollout_status(settings: Settings, model: str) -> dict[str, Any]:
     """Summarize the rollout of `model` and its evidence as JSON-ready values.
 
     Parameters
@@ -122,20 +122,20 @@ def status(settings: Settings, model: str) -> dict[str, Any]:
                 name: record.body[name]
                 for name in ("version", "state", "weight", "outcome", "layer", "reason", "as_of")
             }
-            for record in journal.records(CONTROL_STREAM, TRANSITION)
+            for record in journal.records(CONTROL_STREAM, ROLLOUT_TRANSITION)
             if record.body["model"] == model
         ],
     }
     if document.challenger is not None:
-        rows = logged(settings, model, document.started)
+        rows = logged_predictions(settings, model, document.started)
         ledger = controller.rebuild(rows, _bars(settings))
         shown["evidence"] = ledger.summary()
         shown["bounds_log10_e"] = ledger.bounds()
-        shown |= _outlook(controller.current_run(), document, rollout_policy(settings))
+        shown |= _outlook(controller.current_run(), document, make_rollout_policy(settings))
     return shown
 
 
-def metrics(settings: Settings, model: str) -> Collector:
+def rollout_metrics(settings: Settings, model: str) -> RolloutCollector:
     """Build the Prometheus collector of a rollout, from the same evidence as its status.
 
     Parameters
@@ -156,12 +156,12 @@ def metrics(settings: Settings, model: str) -> Collector:
     """
     controller, journal = _open(settings, model)
     if controller.document.challenger is not None:
-        rows = logged(settings, model, controller.document.started)
+        rows = logged_predictions(settings, model, controller.document.started)
         controller.rebuild(rows, _bars(settings))
-    return Collector(model, lambda: controller.status, journal)
+    return RolloutCollector(model, lambda: controller.status, journal)
 
 
-def _outlook(run: Inquiry, document: RolloutDocument, policy: RolloutPolicy) -> dict[str, Any]:
+def _outlook(run: RolloutRun, document: RolloutDocument, policy: RolloutPolicy) -> dict[str, Any]:
     """Describe the rest of the stage, its reasons to wait and each test's distance from deciding."""
     stage, needed, ledger = run.stage(document), run.needs, run.ledger
     bounds, evidence = ledger.bounds(), ledger.summary()
@@ -182,11 +182,11 @@ def _outlook(run: Inquiry, document: RolloutDocument, policy: RolloutPolicy) -> 
             name: {"log10_e": evidence[f"{names[name]}_log10_e"], "bound": bound}
             for name, bound in bounds.items()
         },
-        "power": power_of(policy),
+        "power": rollout_power(policy),
     }
 
 
-def _waits(run: Inquiry, hold: int) -> list[str]:
+def _waits(run: RolloutRun, hold: int) -> list[str]:
     bars, cleared, needed = run.ledger.bars, run.cleared, run.needs
     if hold <= bars:
         return []
@@ -203,7 +203,7 @@ def _waits(run: Inquiry, hold: int) -> list[str]:
     return words
 
 
-def power_of(policy: RolloutPolicy) -> dict[str, float]:
+def rollout_power(policy: RolloutPolicy) -> dict[str, float]:
     """Compute the power of the longest duration against a challenger worse by the effect of interest.
 
     Parameters
@@ -217,12 +217,12 @@ def power_of(policy: RolloutPolicy) -> dict[str, float]:
         `effect`, `bars`, `power` in [0, 1], and `bars_for_80_percent` (infinite beyond 3,000 bars).
     """
     alpha = policy.rollback_alpha("pnl")
-    needed = bars_to_find(policy.effect, alpha, LONGEST_ROLLOUT)
+    needed = bars_to_find(policy.effect, alpha, MAX_ROLLOUT_BARS)
     return {
         "effect": policy.effect,
         "bars": policy.max_bars,
         "power": float((needed <= policy.max_bars).mean()),
-        "bars_for_80_percent": float(np.quantile(needed, LEAST_POWER, method="higher")),
+        "bars_for_80_percent": float(np.quantile(needed, MIN_POWER, method="higher")),
     }
 
 
@@ -231,7 +231,7 @@ def power_warning(settings: Settings) -> str:
 
     Returns an empty text where it can.
     """
-    policy = rollout_policy(settings)
+    policy = make_rollout_policy(settings)
     stages = policy.shadow_bars + policy.stage_bars * (len(policy.weights) - 1)
     if stages >= policy.max_bars:
         return (
@@ -239,25 +239,25 @@ def power_warning(settings: Settings) -> str:
             f"{policy.max_bars:,}, so that nothing is ever promoted; raise rollout.max_bars, or lower "
             "rollout.shadow_bars or rollout.stage_bars"
         )
-    study = power_of(policy)
-    if study["power"] >= LEAST_POWER:
+    study = rollout_power(policy)
+    if study["power"] >= MIN_POWER:
         return ""
     needed = study["bars_for_80_percent"]
-    enough = f"{needed:,.0f} bars" if math.isfinite(needed) else f"more than {LONGEST_ROLLOUT:,} bars"
+    enough = f"{needed:,.0f} bars" if math.isfinite(needed) else f"more than {MAX_ROLLOUT_BARS:,} bars"
     return (
         f"{study['bars']:.0f} bars find a challenger that is worse by {study['effect']:g} standard "
-        f"deviations a bar in {study['power']:.0%} of rollouts; {LEAST_POWER:.0%} takes {enough} "
+        f"deviations a bar in {study['power']:.0%} of rollouts; {MIN_POWER:.0%} takes {enough} "
         "(rollout.max_bars, rollout.effect)"
     )
 
 
 def has_champion(settings: Settings, model: str) -> bool:
     """Return True once a version of `model` is champion."""
-    registry = open_registry(settings)
+    registry = open_rollout_registry(settings)
     return model in registry.models() and registry.rollout(model) is not None
 
 
-def open_registry(settings: Settings) -> Registry:
+def open_rollout_registry(settings: Settings) -> Registry:
     """Open the registry of the settings' home; raises `MissingStateError` before the first training."""
     folder = settings.paths.registry
     if not folder.exists():
@@ -265,7 +265,7 @@ def open_registry(settings: Settings) -> Registry:
     return Registry(folder)
 
 
-def start(
+def start_rollout(
     settings: Settings,
     model: str,
     version: str,
@@ -350,7 +350,7 @@ def _unwritten(reader: OnlineReader, symbols: tuple[str, ...], card: Card, versi
     )
 
 
-def promote(settings: Settings, model: str, reason: str, by: str) -> Transition:
+def promote_challenger(settings: Settings, model: str, reason: str, by: str) -> Transition:
     """Make the challenger champion by hand.
 
     Parameters
@@ -374,10 +374,10 @@ def promote(settings: Settings, model: str, reason: str, by: str) -> Transition:
     RolloutConflictError
         Where another controller changed the document meanwhile.
     """
-    return _end(settings, model, Outcome.PROMOTED, reason, by)
+    return _end(settings, model, RolloutOutcome.PROMOTED, reason, by)
 
 
-def abort(settings: Settings, model: str, reason: str, by: str) -> Transition:
+def abort_rollout(settings: Settings, model: str, reason: str, by: str) -> Transition:
     """Roll the challenger back by hand.
 
     Parameters
@@ -401,30 +401,30 @@ def abort(settings: Settings, model: str, reason: str, by: str) -> Transition:
     RolloutConflictError
         Where another controller changed the document meanwhile.
     """
-    return _end(settings, model, Outcome.ROLLED_BACK, reason, by)
+    return _end(settings, model, RolloutOutcome.ROLLED_BACK, reason, by)
 
 
-def reconcile(settings: Settings, model: str) -> list[Transition]:
+def reconcile_rollout(settings: Settings, model: str) -> list[Transition]:
     """Finish the work of a dead controller: journal its published steps and make its due decisions.
 
     Returns the steps that were taken.
     """
     controller, _ = _open(settings, model)
-    rows = logged(settings, model, controller.document.started)
+    rows = logged_predictions(settings, model, controller.document.started)
     return controller.catch_up(rows, _bars(settings))
 
 
-def _end(settings: Settings, model: str, outcome: Outcome, reason: str, by: str) -> Transition:
+def _end(settings: Settings, model: str, outcome: RolloutOutcome, reason: str, by: str) -> Transition:
     controller, _ = _open(settings, model)
     if controller.document.challenger is not None:
         # The transition is to carry the evidence so far.
-        rows = logged(settings, model, controller.document.started)
+        rows = logged_predictions(settings, model, controller.document.started)
         controller.rebuild(rows, _bars(settings))
     return controller.end(outcome, _last_bar(settings), reason=reason, by=by)
 
 
 def _open(settings: Settings, model: str) -> tuple[RolloutController, Journal]:
-    registry, paths = open_registry(settings), settings.paths
+    registry, paths = open_rollout_registry(settings), settings.paths
     journal = Journal(paths.journal, paths.anchors, SystemClock())
     return make_controller(settings, model, journal, registry), journal
 

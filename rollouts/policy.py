@@ -68,7 +68,7 @@ class RolloutPolicy:
         return self.false_promotion / 2
 
 
-def rollout_policy(settings: Settings) -> RolloutPolicy:
+def make_rollout_policy(settings: Settings) -> RolloutPolicy:
     """Build the rollout policy from the section `rollout` of the settings.
 
     Parameters

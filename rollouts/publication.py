@@ -22,16 +22,16 @@ from alphaloop.errors import LeaseLostError
 from alphaloop.journal.store import Journal
 from alphaloop.journal.writer import StreamWriter
 from alphaloop.rollout_document import RolloutDocument
-from features.store.writer_lease import exclusive
+from features.store.writer_lease import exclusive_lock
 from models.registry.model_registry import Registry
-from rollouts.transition import CONTROL_STREAM, TRANSITION, Transition
+from rollouts.transition import CONTROL_STREAM, ROLLOUT_TRANSITION, Transition
 
 log = logging.getLogger(__name__)
 
-INTENT = "rollout.intent"
+ROLLOUT_INTENT = "rollout.intent"
 
 
-class Publication:
+class RolloutPublisher:
     """Writer of one model's rollout documents and transitions."""
 
     def __init__(self, model: str, registry: Registry, journal: Journal) -> None:
@@ -49,11 +49,11 @@ class Publication:
         """
         with self._writing() as writer:
             self._reconcile(writer)
-            writer.append(INTENT, {"document": digest(after), "step": step.body()})
+            writer.append(ROLLOUT_INTENT, {"document": document_digest(after), "step": step.body()})
             # The document first, because capital follows it: a transition without it would be false.
             self._registry.write_rollout(after, before.generation if before else None)
             try:
-                writer.append(TRANSITION, step.body())
+                writer.append(ROLLOUT_TRANSITION, step.body())
             except LeaseLostError:
                 log.info("another writer took the control stream over; the transition is reconciled")
                 lost = True
@@ -73,28 +73,28 @@ class Publication:
 
     def _reconcile(self, writer: StreamWriter) -> bool:
         document = self._registry.rollout(self._model)
-        if document is None or self._find(TRANSITION, document) is not None:
+        if document is None or self._find(ROLLOUT_TRANSITION, document) is not None:
             return False
         intended = self._intent(document)
         if intended is None:
             return False  # not written by a controller, so there is no transition to journal
         self._registry.derive_aliases(self._model)
-        writer.append(TRANSITION, intended)
+        writer.append(ROLLOUT_TRANSITION, intended)
         return True
 
     def _find(self, kind: str, document: RolloutDocument) -> Any:
         return self._journal.find(CONTROL_STREAM, kind, model=self._model, generation=document.generation)
 
     def _intent(self, document: RolloutDocument) -> dict[str, Any] | None:
-        intent = self._journal.find(CONTROL_STREAM, INTENT, document=digest(document))
+        intent = self._journal.find(CONTROL_STREAM, ROLLOUT_INTENT, document=document_digest(document))
         return None if intent is None else dict(intent.body["step"])
 
     @contextmanager
     def _writing(self) -> Iterator[StreamWriter]:
-        with exclusive(self.lease_file), self._journal.writer(CONTROL_STREAM) as writer:
+        with exclusive_lock(self.lease_file), self._journal.writer(CONTROL_STREAM) as writer:
             yield writer
 
 
-def digest(document: RolloutDocument) -> str:
+def document_digest(document: RolloutDocument) -> str:
     """Compute the SHA-256 of a document's JSON, by which an intent names its document."""
     return hashlib.sha256(document.to_json().encode()).hexdigest()

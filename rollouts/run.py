@@ -9,24 +9,24 @@ from datetime import datetime
 from alphaloop.bars import BarPanel
 from alphaloop.rollout_document import RolloutDocument, RolloutKind
 from models.registry.card import Card
-from rollouts.evidence.evidence_ledger import Ledger, Verdict
-from rollouts.evidence.observation import Witness
-from rollouts.evidence.score_parity import Frames
+from rollouts.evidence.evidence_ledger import EvidenceLedger, EvidenceVerdict
+from rollouts.evidence.observation import ObservationBuilder
+from rollouts.evidence.score_parity import FrameCache
 from rollouts.policy import RolloutPolicy
-from rollouts.stages import Move, Stage, next_move
-from rollouts.validation.power import Needs, needs
+from rollouts.stages import Move, RolloutStage, next_move
+from rollouts.validation.power import BarRequirements, bars_required
 from serving.log.prediction_log import PredictionRow
 
 
 @dataclass(slots=True)
-class Inquiry:
+class RolloutRun:
     """Evidence and stage of one rollout; `card` is the challenger's model card."""
 
     card: Card
     policy: RolloutPolicy
-    ledger: Ledger
-    witness: Witness
-    _needs: Needs | None = field(default=None)
+    ledger: EvidenceLedger
+    witness: ObservationBuilder
+    _needs: BarRequirements | None = field(default=None)
 
     def observe(
         self,
@@ -34,7 +34,7 @@ class Inquiry:
         as_of: datetime,
         rows: Sequence[PredictionRow],
         bars: BarPanel,
-        frames: Frames | None = None,
+        frames: FrameCache | None = None,
     ) -> bool:
         """Add the bar at `as_of` to the evidence.
 
@@ -53,23 +53,23 @@ class Inquiry:
         return True
 
     @property
-    def needs(self) -> Needs:
+    def needs(self) -> BarRequirements:
         """Bars that the first stages wait for."""
         if self._needs is None:
-            self._needs = needs(self.ledger.expectation, self.policy, self.ledger.symbols)
+            self._needs = bars_required(self.ledger.expectation, self.policy, self.ledger.symbols)
         return self._needs
 
     @property
     def cleared(self) -> dict[str, bool]:
         """Flag for each fault, True once the challenger is cleared of it.
 
-        `rollouts.validation.power.Needs.hold` uses these flags.
+        `rollouts.validation.power.BarRequirements.hold` uses these flags.
         """
         return {name: bool(flags[0]) for name, flags in self.ledger.layers.cleared().items()}
 
-    def stage(self, document: RolloutDocument) -> Stage:
+    def stage(self, document: RolloutDocument) -> RolloutStage:
         """Return the stage of `document`'s rollout after the bars so far."""
-        return Stage(
+        return RolloutStage(
             weight=document.weight,
             bars=self.ledger.bars,
             stage_bars=self.ledger.bars_since(document.stage_started),
@@ -77,7 +77,7 @@ class Inquiry:
             fixed=document.kind is RolloutKind.AB,
         )
 
-    def move(self, document: RolloutDocument) -> tuple[Move, Verdict]:
+    def move(self, document: RolloutDocument) -> tuple[Move, EvidenceVerdict]:
         """Choose the next move of `document`'s rollout, with the verdict behind it."""
         stage, ledger = self.stage(document), self.ledger
         verdict = ledger.measured_verdict() if stage.fixed else ledger.verdict()
@@ -92,5 +92,5 @@ class Inquiry:
             return move, ledger.non_inferiority()
         if move is Move.EXPIRE:
             what = "the comparison ended after" if stage.fixed else "no verdict within"
-            return move, Verdict(reason=f"{what} {self.policy.max_bars} bars; the champion stays")
+            return move, EvidenceVerdict(reason=f"{what} {self.policy.max_bars} bars; the champion stays")
         return move, verdict

@@ -19,7 +19,7 @@ class Move(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Stage:
+class RolloutStage:
     """Current stage of a rollout: its canary weight and the bars spent so far.
 
     Parameters
@@ -56,7 +56,7 @@ class Stage:
 
 
 def next_move(
-    stage: Stage,
+    stage: RolloutStage,
     policy: RolloutPolicy,
     *,
     against: bool,

@@ -9,11 +9,11 @@ from datetime import datetime
 from alphaloop.errors import InputError, RolloutConflictError
 from alphaloop.rollout_document import Override, RolloutDocument, RolloutKind, RolloutState
 from models.registry.card import Card
-from rollouts.transition import Transition, describe
+from rollouts.transition import Transition, make_transition
 
 
 @dataclass(frozen=True, slots=True)
-class Candidacy:
+class StartRequest:
     """Request to roll out `version` from the bar `as_of` on.
 
     The version starts in shadow, or, with kind `ab`, answers `share` of the sleeves beside `against`.
@@ -73,10 +73,10 @@ class Candidacy:
         words = f"compared with version {rival} at {self.share:.0%} of sleeves" if compared else "shadow"
         if self.override:
             words += f", by override '{self.override.name}': {self.override.reason}"
-        return document, describe(document, document, as_of=moment, bars=0, reason=words)
+        return document, make_transition(document, document, as_of=moment, bars=0, reason=words)
 
 
-def coronation(
+def first_champion_document(
     model: str, version: str, override: Override | None, by: str
 ) -> tuple[RolloutDocument, Transition]:
     """Build the document that makes `version` the first champion of `model`, and its transition."""
@@ -85,7 +85,7 @@ def coronation(
     if override:
         reason += f", by override '{override.name}': {override.reason}"
     crowned = replace(document, challenger=version, override=override)
-    step = describe(document, crowned, as_of="", bars=0, reason=reason, by=by)
+    step = make_transition(document, crowned, as_of="", bars=0, reason=reason, by=by)
     return document, replace(step, weight=1.0)
 
 

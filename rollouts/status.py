@@ -8,16 +8,16 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from alphaloop.rollout_document import RolloutDocument, RolloutKind
-from rollouts.evidence.layers import Layers
+from rollouts.evidence.layers import EvidenceLayers
 from rollouts.evidence.sequential import BettingTest, MixedTest
 from rollouts.policy import RolloutPolicy
-from rollouts.run import Inquiry
+from rollouts.run import RolloutRun
 
-TESTS = ("against", "favour", "not_worse")
+TEST_DIRECTIONS = ("against", "favour", "not_worse")
 
 
 @dataclass(frozen=True, slots=True)
-class Odds:
+class EValue:
     """Current e-value of one test of one layer, beside the e-value at which the test decides.
 
     `log10_e` and `bound` are decimal logarithms. `bars` counts the bars on which the test has bet; `test`
@@ -32,7 +32,7 @@ class Odds:
 
 
 @dataclass(frozen=True, slots=True)
-class Evidence:
+class RolloutEvidence:
     """Evidence of a rollout after the bar at `as_of`.
 
     `bars_left` counts to the longest duration. `recomputation` is the largest difference so far between the
@@ -55,10 +55,10 @@ class Evidence:
     fault: bool
     false_rollback: float
     shares: tuple[tuple[str, float], ...]
-    odds: tuple[Odds, ...]
+    odds: tuple[EValue, ...]
 
     @classmethod
-    def of(cls, document: RolloutDocument, run: Inquiry) -> Evidence | None:
+    def of(cls, document: RolloutDocument, run: RolloutRun) -> RolloutEvidence | None:
         """Summarize the evidence in `run` at the stage of `document`.
 
         Returns None before the first bar.
@@ -87,12 +87,12 @@ class Evidence:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class RolloutStatus:
     """Rollout document, the time at which it was read, and the evidence on its rollout."""
 
     document: RolloutDocument
     read_at: datetime
-    evidence: Evidence | None = None
+    evidence: RolloutEvidence | None = None
 
 
 def rollout_key(document: RolloutDocument) -> str:
@@ -100,7 +100,7 @@ def rollout_key(document: RolloutDocument) -> str:
     return f"{document.challenger}@{document.started}"
 
 
-def _odds(layers: Layers, policy: RolloutPolicy) -> Iterator[Odds]:
+def _odds(layers: EvidenceLayers, policy: RolloutPolicy) -> Iterator[EValue]:
     against: dict[str, BettingTest | MixedTest] = {
         "history": layers.history.test,
         "behaviour": layers.behaviour.test,
@@ -116,7 +116,7 @@ def _odds(layers: Layers, policy: RolloutPolicy) -> Iterator[Odds]:
         yield _odds_of("pnl", "not_worse", layers.pnl.not_worse, policy.false_promotion)
 
 
-def _odds_of(layer: str, name: str, test: BettingTest | MixedTest, alpha: float) -> Odds:
+def _odds_of(layer: str, name: str, test: BettingTest | MixedTest, alpha: float) -> EValue:
     parts = test.parts.values() if isinstance(test, MixedTest) else (test,)
     bars = max(int(part.bets[0]) for part in parts)
-    return Odds(layer, name, bars, float(test.log10_e[0]), -math.log10(alpha))
+    return EValue(layer, name, bars, float(test.log10_e[0]), -math.log10(alpha))

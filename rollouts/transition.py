@@ -10,10 +10,10 @@ from typing import Any
 from alphaloop.rollout_document import RolloutDocument, RolloutKind, RolloutState
 
 CONTROL_STREAM = "control"
-TRANSITION = "rollout.transition"
+ROLLOUT_TRANSITION = "rollout.transition"
 
 
-class Outcome(StrEnum):
+class RolloutOutcome(StrEnum):
     """Outcomes of a finished rollout."""
 
     PROMOTED = "promoted"
@@ -79,7 +79,7 @@ class Transition:
     bars: int
     reason: str
     layer: str = ""
-    outcome: Outcome | None = None
+    outcome: RolloutOutcome | None = None
     by: str = "controller"
     cause: str | None = None
     evidence: dict[str, Any] = field(default_factory=dict)
@@ -95,7 +95,7 @@ class Transition:
         return body
 
 
-def describe(
+def make_transition(
     document: RolloutDocument,
     challenger: RolloutDocument,
     *,
@@ -103,7 +103,7 @@ def describe(
     bars: int,
     reason: str,
     layer: str = "",
-    outcome: Outcome | None = None,
+    outcome: RolloutOutcome | None = None,
     by: str = "controller",
     evidence: dict[str, Any] | None = None,
 ) -> Transition:

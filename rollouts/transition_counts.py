@@ -12,7 +12,7 @@ from alphaloop.journal.record import Record
 from alphaloop.journal.store import Journal
 from alphaloop.rollout_document import RolloutState
 from rollouts.policy import RolloutPolicy
-from rollouts.transition import CONTROL_STREAM, TRANSITION, Outcome
+from rollouts.transition import CONTROL_STREAM, ROLLOUT_TRANSITION, RolloutOutcome
 
 LAYERS = ("recomputation", "guard", *RolloutPolicy.SHARES)
 NONE, OTHER = "none", "other"
@@ -20,7 +20,7 @@ NONE, OTHER = "none", "other"
 CONTROLLER, OPERATOR = "controller", "operator"
 
 
-class Step(NamedTuple):
+class TransitionKind(NamedTuple):
     """Kind of a transition: its two states, the layer behind it, its outcome and its author."""
 
     before: str
@@ -31,10 +31,10 @@ class Step(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Tally:
+class TransitionCounts:
     """Transitions of one model so far, with the newest one's record (None before the first)."""
 
-    steps: dict[Step, int]
+    steps: dict[TransitionKind, int]
     newest: Record | None
 
 
@@ -46,28 +46,28 @@ class TransitionCounter:
 
     def __init__(self, model: str, journal: Journal) -> None:
         self._model, self._journal = model, journal
-        self._steps: Counter[Step] = Counter()
+        self._steps: Counter[TransitionKind] = Counter()
         self._newest: Record | None = None
         self._read = 0
         self._reading = threading.Lock()
 
-    def tally(self) -> Tally:
+    def tally(self) -> TransitionCounts:
         """Count all transitions up to now; raises `DamagedStoreError` for an unreadable journal."""
         with self._reading:
-            for record in self._journal.records(CONTROL_STREAM, TRANSITION, after=self._read):
+            for record in self._journal.records(CONTROL_STREAM, ROLLOUT_TRANSITION, after=self._read):
                 self._read = record.seq
                 if record.body["model"] == self._model:
                     self._steps[self._step(record)] += 1
                     self._newest = record
-            return Tally(dict(self._steps), self._newest)
+            return TransitionCounts(dict(self._steps), self._newest)
 
-    def _step(self, record: Record) -> Step:
+    def _step(self, record: Record) -> TransitionKind:
         body, last = record.body, self._newest
-        return Step(
+        return TransitionKind(
             before=_known(last.body["state"] if last else None, set(RolloutState)),
             after=_known(body["state"], set(RolloutState)),
             layer=_known(body["layer"], LAYERS),
-            outcome=_known(body["outcome"], set(Outcome)),
+            outcome=_known(body["outcome"], set(RolloutOutcome)),
             by=CONTROLLER if body["by"] == CONTROLLER else OPERATOR,
         )
 

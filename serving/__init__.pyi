@@ -1,14 +1,14 @@
 from .client.async_client import AsyncPredictionClient as AsyncPredictionClient
 from .client.client import PredictionClient as PredictionClient
-from .client.replica import Security as Security
-from .client.retry_policy import Patience as Patience
+from .client.replica import ClientSecurity as ClientSecurity
+from .client.retry_policy import RetrySettings as RetrySettings
 from .exports.bento import export_bento as export_bento
 from .exports.exported_version import ExportedVersion as ExportedVersion
 from .exports.triton import export_triton as export_triton
 from .hosts.process import ProcessHost as ProcessHost
 from .hosts.ray import RayHost as RayHost
 from .inference.core import InferenceCore as InferenceCore
-from .inference.core import build as build
+from .inference.core import build_core as build_core
 from .inference.model_cache import LoadedModel as LoadedModel
 from .log.prediction_log import PredictionLog as PredictionLog
 from .log.prediction_row import PredictionRow as PredictionRow
@@ -19,12 +19,13 @@ from .protocol.messages import InferenceRequest as InferenceRequest
 from .protocol.messages import InferenceResponse as InferenceResponse
 from .protocol.messages import InvalidRequestError as InvalidRequestError
 from .protocol.messages import ModelDescription as ModelDescription
-from .protocol.status import failure_of as failure_of
+from .protocol.status import status_of as status_of
 from .security.signature import require_signature as require_signature
-from .security.signature import sign as sign
+from .security.signature import sign_digest as sign_digest
 
 __all__ = [
     "AsyncPredictionClient",
+    "ClientSecurity",
     "DeadlineError",
     "ExportedVersion",
     "InferenceCore",
@@ -34,18 +35,17 @@ __all__ = [
     "LoadedModel",
     "ModelDescription",
     "OverloadedError",
-    "Patience",
     "PredictionClient",
     "PredictionLog",
     "PredictionLogReader",
     "PredictionRow",
     "ProcessHost",
     "RayHost",
-    "Security",
-    "build",
+    "RetrySettings",
+    "build_core",
     "export_bento",
     "export_triton",
-    "failure_of",
     "require_signature",
-    "sign",
+    "sign_digest",
+    "status_of",
 ]

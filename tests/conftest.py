@@ -20,9 +20,9 @@ from hypothesis import settings
 
 from alphaloop.bars import BarPanel
 from alphaloop.clock import ReplayClock
-from alphaloop.runtime.processes import ONE_THREAD, QUIET
+from alphaloop.runtime.processes import QUIET_ENVIRONMENT, SINGLE_THREAD_ENVIRONMENT
 from alphaloop.settings.settings import Settings
-from marketdata.sources.registry import find
+from marketdata.sources.registry import find_source
 
 SYMBOLS = ("AAPL", "BAC", "JNJ", "KO", "RRC", "XOM")
 START = datetime(2018, 1, 1, tzinfo=UTC)
@@ -74,7 +74,7 @@ def z_score_onnx() -> Callable[[int, int], bytes]:
 
         from models.onnx import onnx_graph
 
-        take_row, last = onnx_graph.last_row("row")
+        take_row, last = onnx_graph.last_row_node("row")
         constants = [
             last,
             helper.make_tensor("column", TensorProto.INT64, [], [column]),
@@ -91,7 +91,7 @@ def z_score_onnx() -> Callable[[int, int], bytes]:
             # One symbol alone has no spread: it stands at the mean.
             helper.make_node("Add", ["variance", "least"], ["above_zero"]),
             helper.make_node("Sqrt", ["above_zero"], ["deviation"]),
-            helper.make_node("Div", ["centred", "deviation"], [onnx_graph.OUTPUT]),
+            helper.make_node("Div", ["centred", "deviation"], [onnx_graph.OUTPUT_NAME]),
         ]
         return onnx_graph.build_graph("z_score", nodes, constants, features)
 
@@ -165,7 +165,7 @@ def forking(*libraries: str) -> Iterator[Any]:
     context.set_forkserver_preload([*libraries])
     with pytest.MonkeyPatch.context() as patch:
         # Where no folder is on the path by itself (PYTHONSAFEPATH), children find the tests all the same.
-        for name, value in {**QUIET, **ONE_THREAD, "PYTHONPATH": ROOT}.items():
+        for name, value in {**QUIET_ENVIRONMENT, **SINGLE_THREAD_ENVIRONMENT, "PYTHONPATH": ROOT}.items():
             patch.setenv(name, value)
         forkserver.ensure_running()
     with pytest.MonkeyPatch.context() as patch:
@@ -202,13 +202,13 @@ def server_process() -> Iterator[StartServer]:
 @pytest.fixture(scope="session")
 def real_bars() -> BarPanel:
     """Two years of six real symbols, 503 bars."""
-    return BarPanel.from_table(find("sp500-20").history(SYMBOLS, START, END), SYMBOLS)
+    return BarPanel.from_table(find_source("sp500-20").history(SYMBOLS, START, END), SYMBOLS)
 
 
 @pytest.fixture(scope="session")
 def simulated_bars() -> BarPanel:
     """The first 420 bars of the simulated universe, all 20 symbols."""
-    bars = BarPanel.from_table(find("simulated").history(()))
+    bars = BarPanel.from_table(find_source("simulated").history(()))
     return bars.between(end=bars.at(419).timestamp)
 
 
@@ -227,6 +227,6 @@ def clock(real_bars: BarPanel) -> ReplayClock:
 @pytest.fixture(scope="session")
 def with_closes() -> Callable[[BarPanel, np.ndarray], BarPanel]:
     """The same bars with other closes `[T, N]`."""
-    from marketdata.source import close_only
+    from marketdata.source import close_only_panel
 
-    return lambda bars, close: close_only(bars.timestamps, bars.symbols, close)
+    return lambda bars, close: close_only_panel(bars.timestamps, bars.symbols, close)

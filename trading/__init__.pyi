@@ -1,10 +1,10 @@
 from .backtest import BacktestResult as BacktestResult
-from .backtest import Metrics as Metrics
+from .backtest import PerformanceMetrics as PerformanceMetrics
 from .backtest import equal_weight as equal_weight
-from .backtest import metrics as metrics
 from .backtest import momentum_12_1 as momentum_12_1
+from .backtest import performance_metrics as performance_metrics
 from .broker import Broker as Broker
-from .broker import find as find
+from .broker import find_broker as find_broker
 from .brokers.paper import PaperBroker as PaperBroker
 from .decision import Decision as Decision
 from .decision import DecisionInputs as DecisionInputs
@@ -15,7 +15,7 @@ from .execution.sleeves import Sleeves as Sleeves
 from .forecaster import ArrayForecaster as ArrayForecaster
 from .forecaster import Forecaster as Forecaster
 from .forecaster import ServedForecaster as ServedForecaster
-from .recovery import restore as restore
+from .recovery import restore_engine as restore_engine
 from .risk.risk_check import Refusal as Refusal
 from .risk.risk_check import RiskCheck as RiskCheck
 from .risk.risk_check import RiskLimits as RiskLimits
@@ -30,8 +30,8 @@ __all__ = [
     "Decision",
     "DecisionInputs",
     "Forecaster",
-    "Metrics",
     "PaperBroker",
+    "PerformanceMetrics",
     "Refusal",
     "RiskCheck",
     "RiskLimits",
@@ -40,8 +40,8 @@ __all__ = [
     "TradingEngine",
     "decide",
     "equal_weight",
-    "find",
-    "metrics",
+    "find_broker",
     "momentum_12_1",
-    "restore",
+    "performance_metrics",
+    "restore_engine",
 ]

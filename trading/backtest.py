@@ -20,11 +20,11 @@ from alphaloop.allocation import AllocationPolicy, next_weights
 from alphaloop.bars import BarPanel, Timestamps, to_datetime, to_datetime64
 from alphaloop.clock import ReplayClock
 from alphaloop.costs import CostModel
-from alphaloop.decision.entitlements import entitlements
-from alphaloop.decision.returns import last_known
+from alphaloop.decision.entitlements import infer_entitlements
+from alphaloop.decision.returns import fill_forward
 from alphaloop.rollout_document import sleeve_names
 from alphaloop.statistics.bars_per_year import TRADING_DAYS_A_YEAR, annual_bars, year_and_month
-from trading.broker import find
+from trading.broker import find_broker
 from trading.engine import TradingEngine
 from trading.forecaster import ArrayForecaster
 from trading.risk.risk_check import RiskCheck, RiskLimits
@@ -34,7 +34,7 @@ Vector = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
-class Metrics:
+class PerformanceMetrics:
     """Figures of a track record, net of costs.
 
     Parameters
@@ -92,12 +92,12 @@ class BacktestResult:
         return sum(self.refused.values())
 
     @property
-    def metrics(self) -> Metrics:
+    def metrics(self) -> PerformanceMetrics:
         """Return, Sharpe ratio, drawdown and volatility of `equity`."""
-        return metrics(self.equity, self.timestamps)
+        return performance_metrics(self.equity, self.timestamps)
 
 
-def metrics(equity: npt.ArrayLike, timestamps: Timestamps | None = None) -> Metrics:
+def performance_metrics(equity: npt.ArrayLike, timestamps: Timestamps | None = None) -> PerformanceMetrics:
     """Compute return, Sharpe ratio, drawdown and volatility of an equity curve.
 
     The Sharpe ratio has no risk-free rate: mean over standard deviation of bar returns, times the square root
@@ -140,11 +140,11 @@ def metrics(equity: npt.ArrayLike, timestamps: Timestamps | None = None) -> Metr
     known = np.isfinite(curve)
     curve, times = curve[known], None if timestamps is None else timestamps[known]
     if len(curve) < 2 or curve[0] <= 0:
-        return Metrics(0.0, 0.0, 0.0, 0.0)
+        return PerformanceMetrics(0.0, 0.0, 0.0, 0.0)
     scale = math.sqrt(TRADING_DAYS_A_YEAR if times is None else annual_bars(times))
     returns = _returns(curve)
     spread = float(returns.std(ddof=1)) if len(returns) > 1 else 0.0
-    return Metrics(
+    return PerformanceMetrics(
         net_return=float(curve[-1] / curve[0] - 1.0),
         sharpe_net=float(returns.mean() / spread * scale) if spread > 1e-12 else 0.0,
         max_drawdown=float((1.0 - curve / np.maximum.accumulate(curve)).max()),
@@ -159,7 +159,7 @@ def _returns(curve: Vector) -> Vector:
     return returns
 
 
-def backtest(
+def run_backtest(
     bars: BarPanel,
     scores: npt.NDArray[np.floating],
     *,
@@ -216,7 +216,7 @@ def backtest(
     costs = costs or CostModel()
     engine = TradingEngine(
         symbols=bars.symbols,
-        broker=find("paper")(costs),
+        broker=find_broker("paper")(costs),
         forecaster=ArrayForecaster(bars.timestamps, bars.symbols, scores),
         strategy=AllocationStrategy(policy or AllocationPolicy()),
         risk=RiskCheck(limits or RiskLimits(prediction_deadline_ms=None)),
@@ -274,7 +274,7 @@ def equal_weight(bars: BarPanel, costs: CostModel, start: datetime | None = None
     """
     years = bars.timestamps.astype("datetime64[Y]")
     first = _first(bars, start)
-    prices = last_known(bars.close)
+    prices = fill_forward(bars.close)
 
     def decide(index: int, current: Vector) -> Vector:
         if index > first and years[index] == years[index - 1]:
@@ -314,7 +314,7 @@ def momentum_12_1(
     Jegadeesh and Titman 1993, "Returns to Buying Winners and Selling Losers".
     """
     year, month = year_and_month(bars.timestamps)
-    adjusted = last_known(bars.adjusted_close)
+    adjusted = fill_forward(bars.adjusted_close)
     scores = np.full(adjusted.shape, np.nan)
     scores[year:] = adjusted[year - month : -month] / adjusted[:-year] - 1.0
     return _simulate(
@@ -330,13 +330,13 @@ def _simulate(
     Shares and open orders follow corporate actions. An order without a price stays open; meanwhile nothing
     new is decided for its symbol. A book without equity is closed.
     """
-    close, opened = last_known(bars.close), np.where(np.isfinite(bars.open), bars.open, bars.close)
+    close, opened = fill_forward(bars.close), np.where(np.isfinite(bars.open), bars.open, bars.close)
     shares, change, cash = np.zeros(len(bars.symbols)), np.zeros(len(bars.symbols)), 1.0
     factors = bars.adjustment[first].copy()
     equity = np.empty(len(bars) - first)
     for index in range(first, len(bars)):
         seen = np.where(np.isfinite(bars.close[index]), bars.adjustment[index], np.nan)
-        due = entitlements(bars.symbols, factors, seen, close[max(index - 1, first)])
+        due = infer_entitlements(bars.symbols, factors, seen, close[max(index - 1, first)])
         for column, one in due:
             cash += shares[column] * one.payment
             shares[column], change[column] = shares[column] * one.ratio, change[column] * one.ratio

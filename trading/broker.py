@@ -11,7 +11,7 @@ from alphaloop.costs import CostModel
 from alphaloop.errors import UnknownNameError
 from alphaloop.orders import Fill, Order
 from alphaloop.plugins import by_name, find_plugins
-from trading.execution.corporate_actions import Entitled
+from trading.execution.corporate_actions import BookedCorporateAction
 
 GROUP = "alphaloop.brokers"
 
@@ -35,7 +35,7 @@ class Broker(Protocol):
         """
         ...
 
-    def apply_action(self, action: Entitled) -> None:
+    def apply_action(self, action: BookedCorporateAction) -> None:
         """Apply a corporate action that takes effect before the next fills.
 
         A venue that converts orders by itself does nothing.
@@ -72,12 +72,12 @@ class BrokerFactory(Protocol):
         ...
 
 
-def names() -> list[str]:
+def broker_names() -> list[str]:
     """List the installed brokers: the plug-ins that define `BROKER`, sorted."""
     return sorted(_discover())
 
 
-def find(name: str) -> BrokerFactory:
+def find_broker(name: str) -> BrokerFactory:
     """Return the factory of the broker called `name`.
 
     Parameters

@@ -17,11 +17,11 @@ from alphaloop.costs import CENT, CostModel
 from alphaloop.errors import InputError
 from trading.engine import BarOutcome
 from trading.execution.netting import LOT, ZERO
-from trading.execution.sleeves import Book, Sleeves
+from trading.execution.sleeves import SleeveBook, Sleeves
 
-CARRIED = "book.carried"
+CARRIED_KIND = "book.carried"
 """Kind of the journal record that holds the whole book after a carry-over."""
-MAX_NAMED = 8
+MAX_NAMED_SYMBOLS = 8
 """Largest number of symbols listed in a message."""
 
 
@@ -66,7 +66,7 @@ class Sale:
 
 
 @dataclass(frozen=True, slots=True)
-class Carried:
+class CarriedBook:
     """A book after a carry-over, with the sales and cancelled orders on the way."""
 
     state: BookState
@@ -74,7 +74,7 @@ class Carried:
     dropped_orders: tuple[str, ...]
 
     def to_body(self, by: str, reason: str) -> dict[str, Any]:
-        """Return the body of a `book.carried` record."""
+        """Return the body of a `book.carry_over` record."""
         state, books = self.state, self.state.portfolio.books
         return {
             "by": by,
@@ -104,11 +104,11 @@ class Carried:
         }
 
 
-def state_of(body: dict[str, Any]) -> BookState:
-    """Restore the book from the body of a `book.carried` record."""
+def book_state_from_body(body: dict[str, Any]) -> BookState:
+    """Restore the book from the body of a `book.carry_over` record."""
     rows = zip(body["sleeves"], body["cash"], body["quantities"], body["costs"], body["traded"], strict=True)
     books = [
-        Book(name, Decimal(cash), list(map(Decimal, held)), Decimal(costs), Decimal(traded))
+        SleeveBook(name, Decimal(cash), list(map(Decimal, held)), Decimal(costs), Decimal(traded))
         for name, cash, held, costs, traded in rows
     ]
     return BookState(
@@ -122,7 +122,7 @@ def state_of(body: dict[str, Any]) -> BookState:
     )
 
 
-def fitted(state: BookState, symbols: tuple[str, ...], sleeves: tuple[str, ...]) -> BookState:
+def fit_to_symbols(state: BookState, symbols: tuple[str, ...], sleeves: tuple[str, ...]) -> BookState:
     """Fit `state` to `symbols`; raise `InputError` where that moves money or changes the sleeves."""
     way_out = "alphaloop book carry --reason WHY"
     if state.portfolio.names != sleeves:
@@ -132,7 +132,9 @@ def fitted(state: BookState, symbols: tuple[str, ...], sleeves: tuple[str, ...])
         )
     concerned = [symbol for symbol in _concerned(state.portfolio) if symbol not in symbols]
     if concerned:
-        named = ", ".join(concerned[:MAX_NAMED]) + (", …" if len(concerned) > MAX_NAMED else "")
+        named = ", ".join(concerned[:MAX_NAMED_SYMBOLS]) + (
+            ", …" if len(concerned) > MAX_NAMED_SYMBOLS else ""
+        )
         raise InputError(
             f"the journal's book holds or orders {named}, of which there are no bars here; put them back "
             f"into data.symbols, or sell them at their last price: {way_out}"
@@ -140,9 +142,9 @@ def fitted(state: BookState, symbols: tuple[str, ...], sleeves: tuple[str, ...])
     return state.select(symbols)
 
 
-def carried(
+def carry_over(
     state: BookState, symbols: tuple[str, ...], sleeves: tuple[str, ...], costs: CostModel
-) -> Carried:
+) -> CarriedBook:
     """Carry `state` over: cancel open orders, sell removed symbols, and redistribute to `sleeves`.
 
     Removed symbols are sold at their last price and the usual cost. With the same sleeves, each keeps its own
@@ -158,7 +160,7 @@ def carried(
         after.portfolio = Sleeves(symbols, _shared(after.portfolio.books, sleeves))
     equity = after.portfolio.equity(after.prices)
     after.last = _nothing_decided(state.last.as_of, equity, state.last.decision_id)
-    return Carried(after, sales, dropped)
+    return CarriedBook(after, sales, dropped)
 
 
 def _concerned(portfolio: Sleeves) -> list[str]:
@@ -189,11 +191,11 @@ def _sold(state: BookState, symbol: str, costs: CostModel) -> Sale:
     return Sale(symbol, total, price or ZERO, paid)
 
 
-def _copied(books: Sequence[Book]) -> list[Book]:
+def _copied(books: Sequence[SleeveBook]) -> list[SleeveBook]:
     return [replace(book, quantities=list(book.quantities)) for book in books]
 
 
-def _shared(books: Sequence[Book], names: Sequence[str]) -> list[Book]:
+def _shared(books: Sequence[SleeveBook], names: Sequence[str]) -> list[SleeveBook]:
     """Redistribute all `books` equally; the first takes the remainder."""
     count = len(names)
 
@@ -207,7 +209,7 @@ def _shared(books: Sequence[Book], names: Sequence[str]) -> list[Book]:
     columns = zip(*(book.quantities for book in books), strict=True)
     held = [parts(sum(column, ZERO), LOT) for column in columns]
     return [
-        Book(name, cash[index], [column[index] for column in held], costs[index], traded[index])
+        SleeveBook(name, cash[index], [column[index] for column in held], costs[index], traded[index])
         for index, name in enumerate(names)
     ]
 

@@ -26,12 +26,12 @@ import numpy as np
 import numpy.typing as npt
 
 from alphaloop.allocation import AllocationPolicy
-from alphaloop.decision.obtainable_price import value
+from alphaloop.decision.obtainable_price import holdings_value
 from alphaloop.forecasts import SymbolStatus
 from alphaloop.orders import Order, Side, client_order_id
 from trading.execution.netting import LOT, ZERO
-from trading.execution.sleeves import Working
-from trading.forecasts import Answer
+from trading.execution.sleeves import OpenChange
+from trading.forecasts import SharedForecast
 from trading.risk.risk_check import Refusal, RiskCheck, RiskLimits
 from trading.strategies.allocation import AllocationStrategy
 
@@ -39,7 +39,7 @@ Matrix = npt.NDArray[np.float64]
 
 FIRST_RULE = 1
 """Number of the rule of bodies that name none."""
-RULE = 2
+CURRENT_RULE = 2
 """Number of the rule that `decide` implements.
 
 Raise it with every change of what follows from the same inputs, and keep the previous rule in
@@ -102,7 +102,7 @@ class DecisionInputs:
     cash: tuple[Decimal, ...]
     quantities: tuple[tuple[Decimal, ...], ...]
     peak: Decimal
-    answers: tuple[Answer, ...]
+    answers: tuple[SharedForecast, ...]
     reduced: tuple[Refusal, ...]
     policy: AllocationPolicy
     limits: RiskLimits
@@ -117,7 +117,7 @@ class DecisionInputs:
         """
         in_question = {"providers": list(self.providers), "disputed": list(self.disputed)}
         return {
-            "rule": RULE,
+            "rule": CURRENT_RULE,
             "decision_id": self.decision_id,
             "as_of": self.as_of.isoformat(),
             "symbols": list(self.symbols),
@@ -148,7 +148,7 @@ class DecisionInputs:
             cash=tuple(map(Decimal, body["cash"])),
             quantities=tuple(tuple(map(Decimal, row)) for row in body["quantities"]),
             peak=Decimal(body["peak"]),
-            answers=tuple(map(Answer.from_body, body["answers"])),
+            answers=tuple(map(SharedForecast.from_body, body["answers"])),
             reduced=tuple(map(Refusal.from_body, body["reduced"])),
             policy=AllocationPolicy(**body["policy"]),
             limits=RiskLimits.from_body(body["limits"]),
@@ -173,7 +173,7 @@ class Decision:
     """
 
     orders: tuple[Order, ...]
-    changes: tuple[Working, ...]
+    changes: tuple[OpenChange, ...]
     refusals: tuple[Refusal, ...]
 
 
@@ -248,7 +248,9 @@ def _stale(inputs: DecisionInputs) -> list[Refusal]:
 
 
 def _drawdown(inputs: DecisionInputs, check: RiskCheck) -> list[Refusal]:
-    equity = sum(inputs.cash, ZERO) + sum((value(row, inputs.prices) for row in inputs.quantities), ZERO)
+    equity = sum(inputs.cash, ZERO) + sum(
+        (holdings_value(row, inputs.prices) for row in inputs.quantities), ZERO
+    )
     return check.drawdown(equity, inputs.peak, inputs.sleeves)
 
 
@@ -280,7 +282,7 @@ def _exact(lots: list[int], held: list[Decimal]) -> list[int]:
     return [max(one, -int(quantity.scaleb(-_LOT_EXPONENT))) for one, quantity in zip(lots, held, strict=True)]
 
 
-def _net(inputs: DecisionInputs, lots: Matrix) -> tuple[tuple[Order, ...], tuple[Working, ...]]:
+def _net(inputs: DecisionInputs, lots: Matrix) -> tuple[tuple[Order, ...], tuple[OpenChange, ...]]:
     orders, changes = [], []
     for index, symbol in enumerate(inputs.symbols):
         column = _exact(list(map(int, lots[:, index].tolist())), [row[index] for row in inputs.quantities])
@@ -300,5 +302,5 @@ def _net(inputs: DecisionInputs, lots: Matrix) -> tuple[tuple[Order, ...], tuple
                 simulated=inputs.simulated,
             )
             orders.append(order)
-        changes.append(Working(inputs.decision_id, symbol, wanted, order))
+        changes.append(OpenChange(inputs.decision_id, symbol, wanted, order))
     return tuple(orders), tuple(changes)

@@ -18,23 +18,28 @@ import numpy.typing as npt
 from alphaloop.bars import Slice
 from alphaloop.clock import Clock
 from alphaloop.costs import CostModel
-from alphaloop.decision.entitlements import MIN_STEP, entitlements, is_seen
-from alphaloop.decision.obtainable_price import booked, obtainable
+from alphaloop.decision.entitlements import MIN_FACTOR_STEP, infer_entitlements, is_split_confirmed
+from alphaloop.decision.obtainable_price import booked_price, obtainable_prices
 from alphaloop.errors import InputError
 from alphaloop.forecasts import Forecast
 from alphaloop.orders import Fill, Order
 from trading.broker import Broker
 from trading.decision import Decision, DecisionInputs, decide
-from trading.execution.corporate_actions import Entitled, book, entitle, is_concerned
-from trading.execution.sleeves import Sleeves, Working
+from trading.execution.corporate_actions import (
+    BookedCorporateAction,
+    book_corporate_action,
+    entitle_sleeves,
+    is_affected,
+)
+from trading.execution.sleeves import OpenChange, Sleeves
 from trading.forecaster import Forecaster
-from trading.forecasts import ask, group
+from trading.forecasts import group_forecasts, request_forecasts
 from trading.journal_records import cross_body, fill_body, order_body
 from trading.risk.risk_check import Refusal, RiskCheck
 from trading.strategies.allocation import AllocationStrategy
 
 
-class Appender(Protocol):
+class JournalAppender(Protocol):
     """The part of a journal's `StreamWriter` that the engine uses."""
 
     stream: str
@@ -75,7 +80,7 @@ class BarOutcome:
     forecasts: dict[str, Forecast]
     refusals: tuple[Refusal, ...]
     decision_id: str
-    actions: tuple[Entitled, ...] = ()
+    actions: tuple[BookedCorporateAction, ...] = ()
 
 
 class TradingEngine:
@@ -122,7 +127,7 @@ class TradingEngine:
         sleeves: Sequence[str],
         capital: Decimal | int,
         clock: Clock,
-        journal_writer: Appender | None,
+        journal_writer: JournalAppender | None,
         simulated: bool,
     ) -> None:
         self.symbols = symbols
@@ -210,7 +215,7 @@ class TradingEngine:
         self.resubmit()
         return last
 
-    def _follow(self, bars: Slice) -> list[Entitled]:
+    def _follow(self, bars: Slice) -> list[BookedCorporateAction]:
         """Journal and book the corporate actions since the last bar, before fills and marks.
 
         The units of a symbol are based on the adjustment factor that was seen last. The factor of a disputed
@@ -223,18 +228,18 @@ class TradingEngine:
         known = _floats(self.adjustments)
         if not (np.isfinite(factors) & (factors != known)).any():
             return []
-        due = entitlements(self.symbols, known, factors, _floats(self.prices))
+        due = infer_entitlements(self.symbols, known, factors, _floats(self.prices))
         booked_actions = [
-            entitle(self.portfolio, one, price, float(factors[index]), bars.timestamp)
+            entitle_sleeves(self.portfolio, one, price, float(factors[index]), bars.timestamp)
             for index, one in due
             if (price := self.prices[index]) is not None
-            and is_concerned(self.portfolio, one.symbol)
-            and (self._same_provider(index, bars) or is_seen(one, float(price), bars.close[index]))
+            and is_affected(self.portfolio, one.symbol)
+            and (self._same_provider(index, bars) or is_split_confirmed(one, float(price), bars.close[index]))
         ]
         if self._writer is not None and booked_actions:
             self._writer.append_many([("corporate_action", one.to_body()) for one in booked_actions])
         for one in booked_actions:
-            book(self.portfolio, one)
+            book_corporate_action(self.portfolio, one)
         self._know(factors.tolist())
         for one in booked_actions:
             self._broker.apply_action(one)
@@ -252,7 +257,7 @@ class TradingEngine:
         for index, factor in enumerate(factors):
             known = self.adjustments[index]
             # A step too small to be an action does not replace the factor, so that small steps add up.
-            if np.isfinite(factor) and (known is None or abs(factor / known - 1.0) >= MIN_STEP):
+            if np.isfinite(factor) and (known is None or abs(factor / known - 1.0) >= MIN_FACTOR_STEP):
                 self.adjustments[index] = factor
 
     def _settle(self, bars: Slice) -> list[Fill]:
@@ -276,12 +281,12 @@ class TradingEngine:
         self._unbooked = []
         return fills
 
-    def _crosses(self, bars: Slice) -> list[tuple[Working, Decimal]]:
+    def _crosses(self, bars: Slice) -> list[tuple[OpenChange, Decimal]]:
         if not self.portfolio.crossing:
             return []
-        prices = dict(zip(bars.symbols, obtainable(bars).tolist(), strict=True))
+        prices = dict(zip(bars.symbols, obtainable_prices(bars).tolist(), strict=True))
         return [
-            (change, booked(prices[change.symbol]))
+            (change, booked_price(prices[change.symbol]))
             for change in self.portfolio.crossing
             if np.isfinite(prices[change.symbol]) and change.symbol not in bars.disputed
         ]
@@ -293,12 +298,12 @@ class TradingEngine:
         for index, price in enumerate(bars.close.tolist()):
             # A disputed price marks no book, because a wrong price would set the peak for good.
             if np.isfinite(price) and self.symbols[index] not in disputed:
-                self.prices[index] = booked(price)
+                self.prices[index] = booked_price(price)
         self.peak = max(self.peak, self.portfolio.equity(self.prices))
 
     def _ask(self, bars: Slice) -> tuple[dict[str, Forecast], list[Refusal]]:
         limits, names = self._risk.limits, self.portfolio.names
-        forecasts, refusals = ask(
+        forecasts, refusals = request_forecasts(
             self._forecaster, self.symbols, bars.timestamp, names, limits.prediction_deadline_ms
         )
         return forecasts, refusals + self._risk.clock_skew(self._clock.now() - bars.timestamp, names)
@@ -327,7 +332,7 @@ class TradingEngine:
             cash=tuple(book.cash for book in books),
             quantities=tuple(tuple(book.quantities) for book in books),
             peak=self.peak,
-            answers=group(forecasts),
+            answers=group_forecasts(forecasts),
             reduced=tuple(refusals),
             policy=self._strategy.policy,
             limits=self._risk.limits,

@@ -16,7 +16,7 @@ from trading.risk.risk_check import Refusal
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class SharedForecast:
     """One forecast, with the sleeves that received it and their prediction ids."""
 
     forecast: Forecast
@@ -47,7 +47,7 @@ class Answer:
         }
 
     @classmethod
-    def from_body(cls, body: Mapping[str, Any]) -> Answer:
+    def from_body(cls, body: Mapping[str, Any]) -> SharedForecast:
         """Restore what `to_body` wrote."""
         ids = dict(body["prediction_ids"])
         stored = {field.name: body[field.name] for field in fields(Forecast) if field.name in body}
@@ -66,9 +66,9 @@ class Answer:
         return cls(forecast, ids)
 
 
-def group(forecasts: Mapping[str, Forecast]) -> tuple[Answer, ...]:
+def group_forecasts(forecasts: Mapping[str, Forecast]) -> tuple[SharedForecast, ...]:
     """Group sleeves with the same forecast, whatever their prediction ids."""
-    answers: dict[tuple[Any, ...], Answer] = {}
+    answers: dict[tuple[Any, ...], SharedForecast] = {}
     for sleeve, forecast in forecasts.items():
         key = (
             forecast.model,
@@ -83,12 +83,12 @@ def group(forecasts: Mapping[str, Forecast]) -> tuple[Answer, ...]:
             tuple(_plain(forecast.scores)),
             forecast.statuses,
         )
-        answer = answers.setdefault(key, Answer(forecast, {}))
+        answer = answers.setdefault(key, SharedForecast(forecast, {}))
         answer.prediction_ids[sleeve] = forecast.prediction_id
     return tuple(answers.values())
 
 
-def ask(
+def request_forecasts(
     forecaster: Forecaster,
     symbols: tuple[str, ...],
     as_of: datetime,

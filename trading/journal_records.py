@@ -15,7 +15,7 @@ from typing import Any
 from alphaloop.bars import Slice
 from alphaloop.orders import Fill, Order, Side
 from trading.execution.netting import Allocation
-from trading.execution.sleeves import Working
+from trading.execution.sleeves import OpenChange
 
 
 def order_body(order: Order) -> dict[str, Any]:
@@ -31,7 +31,7 @@ def order_body(order: Order) -> dict[str, Any]:
     }
 
 
-def order_from(body: Mapping[str, Any]) -> Order:
+def order_from_body(body: Mapping[str, Any]) -> Order:
     """Restore the order of an `order` record."""
     return Order(
         client_order_id=body["client_order_id"],
@@ -60,7 +60,7 @@ def fill_body(fill: Fill, decision_id: str, allocation: Allocation) -> dict[str,
     }
 
 
-def cross_body(change: Working, price: Decimal, bars: Slice) -> dict[str, Any]:
+def cross_body(change: OpenChange, price: Decimal, bars: Slice) -> dict[str, Any]:
     """Return the body of a `cross` record.
 
     It holds changes that cancelled out between sleeves, without an order.
@@ -74,7 +74,7 @@ def cross_body(change: Working, price: Decimal, bars: Slice) -> dict[str, Any]:
     }
 
 
-def allocation_from(body: Mapping[str, Any]) -> Allocation:
+def allocation_from_body(body: Mapping[str, Any]) -> Allocation:
     """Restore the allocation to sleeves of a `fill` or `cross` record."""
     quantities = tuple(map(Decimal, body["quantities"]))
     costs = tuple(map(Decimal, body.get("costs", ["0"] * len(quantities))))

@@ -12,9 +12,9 @@ from datetime import datetime
 from typing import Any
 
 from alphaloop.journal.store import Journal
-from trading.redecide import rule_of
+from trading.redecide import rule_number
 
-SESSION = "session"
+SESSION_KIND = "session"
 """Kind of the record that a run begins with; see `session_body`.
 
 It is written before the run stores a bar.
@@ -22,7 +22,7 @@ It is written before the run stores a bar.
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class TradingProgress:
     """The last decided bar, and the identifiers of its data.
 
     `decided` is None if the book was opened and no bar decided. `snapshots` identify data up to that bar, or
@@ -46,22 +46,22 @@ def session_body(source: str, snapshot: str, known_to: datetime, first: datetime
     }
 
 
-def progress_of(journal: Journal, stream: str) -> Progress | None:
+def trading_progress(journal: Journal, stream: str) -> TradingProgress | None:
     """Return the progress of `stream`; None if its book was never opened.
 
     A journal from before sessions were recorded has decisions only, which is enough. Raises `InputError` for
     a decision of a newer version's rule.
     """
-    decision, session = journal.last(stream, "decision"), journal.last(stream, SESSION)
+    decision, session = journal.last(stream, "decision"), journal.last(stream, SESSION_KIND)
     if decision is None and session is None:
         return None
     if decision is not None:
-        rule_of(decision.body)
+        rule_number(decision.body)
     decided = datetime.fromisoformat(decision.body["as_of"]) if decision else None
     named = [*_answered_from(decision.body)] if decision else []
     if session is not None:
         named.append(session.body["snapshot"])
-    return Progress(decided, tuple(dict.fromkeys(named)))
+    return TradingProgress(decided, tuple(dict.fromkeys(named)))
 
 
 def _answered_from(body: Mapping[str, Any]) -> Iterator[str]:

@@ -10,17 +10,17 @@ from typing import Any
 import numpy as np
 
 from alphaloop.bars import BarPanel, to_datetime64
-from alphaloop.decision.returns import last_known
+from alphaloop.decision.returns import fill_forward
 from alphaloop.journal.record import Record
 from alphaloop.orders import Order
-from trading.carry_over import CARRIED, BookState, fitted, state_of
+from trading.carry_over import CARRIED_KIND, BookState, book_state_from_body, fit_to_symbols
 from trading.decision import DecisionInputs
 from trading.engine import BarOutcome, TradingEngine
-from trading.execution.corporate_actions import in_new_units
-from trading.execution.netting import ZERO, Allocation, subtract
-from trading.execution.sleeves import Book, Sleeves, Working
-from trading.journal_records import allocation_from, order_from
-from trading.redecide import decision_of, rule_of
+from trading.execution.corporate_actions import with_quantities
+from trading.execution.netting import ZERO, Allocation, subtract_quantities
+from trading.execution.sleeves import OpenChange, SleeveBook, Sleeves
+from trading.journal_records import allocation_from_body, order_from_body
+from trading.redecide import redecide_decision, rule_number
 from trading.risk.risk_check import Refusal
 
 
@@ -52,12 +52,12 @@ class _Ledger:
         """Apply one record; kinds that do not belong to trading are skipped."""
         body = record.body
         if record.kind == "decision":
-            rule_of(body)  # first, because the fields of a newer rule may be unknown here
+            rule_number(body)  # first, because the fields of a newer rule may be unknown here
             self.last, self.orders, self.refusals, self.booked, self.carried = body, [], [], [], None
             self.decisions[body["decision_id"]] = body
             self.open.update({(body["decision_id"], symbol): _Open() for symbol in body["crossing"]})
         elif record.kind == "order":
-            self.orders.append(order_from(body))
+            self.orders.append(order_from_body(body))
             self.open[body["decision_id"], body["symbol"]] = _Open(Decimal(body["quantity"]))
         elif record.kind == "refusal":
             self.refusals.append(Refusal.from_body(body))
@@ -65,12 +65,12 @@ class _Ledger:
             self._settle(body)
         elif record.kind == "corporate_action":
             self._convert(body)
-        elif record.kind == CARRIED:
+        elif record.kind == CARRIED_KIND:
             self.carried, self.booked = body, []
             self.open.clear()
 
     def _settle(self, body: dict[str, Any]) -> None:
-        key, allocation = (body["decision_id"], body["symbol"]), allocation_from(body)
+        key, allocation = (body["decision_id"], body["symbol"]), allocation_from_body(body)
         self.booked.append(allocation)
         self.open[key].got.append(allocation)
         self.open[key].left -= Decimal(body.get("quantity", 0))
@@ -92,7 +92,9 @@ class _Ledger:
                 self.open[key] = _Open(abs(sum(wanted, ZERO)), wanted=wanted)
 
 
-def restore(engine: TradingEngine, records: Iterable[Record], past: BarPanel | None = None) -> list[Order]:
+def restore_engine(
+    engine: TradingEngine, records: Iterable[Record], past: BarPanel | None = None
+) -> list[Order]:
     """Restore books and open orders from the journal, and send the open orders again.
 
     The engine may trade further symbols, and leave out symbols that are neither held nor ordered.
@@ -117,17 +119,17 @@ def restore(engine: TradingEngine, records: Iterable[Record], past: BarPanel | N
         For a decision of a newer version's rule, and where the journal's book has other symbols or sleeves;
         the message names the command that carries the book over.
     """
-    recovered = recover(records, past)
+    recovered = recover_book(records, past)
     if recovered is None:
         return []
-    state = fitted(recovered, engine.symbols, engine.portfolio.names)
+    state = fit_to_symbols(recovered, engine.symbols, engine.portfolio.names)
     engine.portfolio, engine.adjustments = state.portfolio, state.adjustments
     engine.prices, engine.peak, engine.last = state.prices, state.peak, state.last
     engine.providers = state.providers
     return engine.resubmit()
 
 
-def recover(records: Iterable[Record], past: BarPanel | None = None) -> BookState | None:
+def recover_book(records: Iterable[Record], past: BarPanel | None = None) -> BookState | None:
     """Rebuild the book from `records` of a stream; None where nothing was decided.
 
     `past` are bars up to the last decision, with the adjustment factors that the next bars continue. Raises
@@ -152,7 +154,7 @@ def recover(records: Iterable[Record], past: BarPanel | None = None) -> BookStat
     books, prices = _sleeves(ledger.last, inputs), list(inputs.prices)
     state = BookState(books, prices, adjustments, inputs.peak, last, inputs.providers)
     if ledger.carried is not None:
-        state = state_of(ledger.carried)
+        state = book_state_from_body(ledger.carried)
     for booked in ledger.booked:
         _book(state, booked)
     _expect_open(state.portfolio, ledger)
@@ -162,7 +164,7 @@ def recover(records: Iterable[Record], past: BarPanel | None = None) -> BookStat
 def _sleeves(body: dict[str, Any], inputs: DecisionInputs) -> Sleeves:
     rows = zip(inputs.sleeves, inputs.cash, inputs.quantities, body["costs"], body["traded"], strict=True)
     books = [
-        Book(name, cash, list(held), Decimal(cost), Decimal(traded))
+        SleeveBook(name, cash, list(held), Decimal(cost), Decimal(traded))
         for name, cash, held, cost, traded in rows
     ]
     return Sleeves(inputs.symbols, books)
@@ -179,7 +181,7 @@ def _adjustments(body: dict[str, Any], inputs: DecisionInputs, past: BarPanel | 
     seen = past.between(end=inputs.as_of) if past is not None else None
     if seen is None or not len(seen) or seen.timestamps[-1] != to_datetime64(inputs.as_of):
         return journaled
-    levels = dict(zip(seen.symbols, last_known(seen.adjustment)[-1].tolist(), strict=True))
+    levels = dict(zip(seen.symbols, fill_forward(seen.adjustment)[-1].tolist(), strict=True))
     followed = [symbol not in inputs.disputed for symbol in inputs.symbols]
     return [
         levels[symbol] if follows and np.isfinite(levels.get(symbol, np.nan)) else known
@@ -204,16 +206,16 @@ def _expect_open(portfolio: Sleeves, ledger: _Ledger) -> None:
     A decision is computed again only if one of its changes is open.
     """
     for decision_id in dict.fromkeys(decision_id for decision_id, _ in ledger.open):
-        for change in decision_of(ledger.decisions[decision_id]).changes:
+        for change in redecide_decision(ledger.decisions[decision_id]).changes:
             waiting = ledger.open.get((decision_id, change.symbol))
             if waiting is not None:
-                left = change if waiting.wanted is None else in_new_units(change, waiting.wanted)
+                left = change if waiting.wanted is None else with_quantities(change, waiting.wanted)
                 _expect(portfolio, left, waiting.got)
 
 
-def _expect(portfolio: Sleeves, change: Working | None, got: Iterable[Allocation]) -> None:
+def _expect(portfolio: Sleeves, change: OpenChange | None, got: Iterable[Allocation]) -> None:
     if change is None:
         return
     for allocation in got:
-        change.wanted = subtract(change.wanted, allocation.quantities)
+        change.wanted = subtract_quantities(change.wanted, allocation.quantities)
     portfolio.expect(change)

@@ -7,7 +7,7 @@ from typing import Any
 
 from alphaloop.errors import ChainBrokenError, InputError
 from alphaloop.orders import Order
-from trading.decision import FIRST_RULE, RULE, Decision, DecisionInputs, decide
+from trading.decision import CURRENT_RULE, FIRST_RULE, Decision, DecisionInputs, decide
 from trading.rules import rule_1
 
 
@@ -17,7 +17,7 @@ def _decide_now(body: Mapping[str, Any]) -> Decision:
 
 RULES: Mapping[int, Callable[[Mapping[str, Any]], Decision]] = {
     FIRST_RULE: rule_1.decide,
-    RULE: _decide_now,
+    CURRENT_RULE: _decide_now,
 }
 """Every rule that a journal may name.
 
@@ -25,7 +25,7 @@ Each is a function from the body of a decision to the decision.
 """
 
 
-def rule_of(body: Mapping[str, Any]) -> int:
+def rule_number(body: Mapping[str, Any]) -> int:
     """Return the number of the rule that made the decision in `body`.
 
     Raises `InputError` for a rule that only a newer version knows, `ChainBrokenError` for no number.
@@ -41,19 +41,19 @@ def rule_of(body: Mapping[str, Any]) -> int:
     return rule
 
 
-def decision_of(body: Mapping[str, Any]) -> Decision:
+def redecide_decision(body: Mapping[str, Any]) -> Decision:
     """Compute the decision of a `decision` record's body, by the rule that it names.
 
     Raises as `rule_of` does, and `ChainBrokenError` for a body that is not a decision.
     """
-    rule = RULES[rule_of(body)]
+    rule = RULES[rule_number(body)]
     try:
         return rule(body)
     except (KeyError, TypeError, ValueError, ArithmeticError) as error:
         raise ChainBrokenError(f"this is not the body of a decision: {error!r}") from error
 
 
-def redecide(body: Mapping[str, Any]) -> list[Order]:
+def redecide_orders(body: Mapping[str, Any]) -> list[Order]:
     """Compute the orders of a journaled decision again.
 
     Parameters
@@ -73,4 +73,4 @@ def redecide(body: Mapping[str, Any]) -> list[Order]:
     ChainBrokenError
         For a body that is not a decision.
     """
-    return list(decision_of(body).orders)
+    return list(redecide_decision(body).orders)

@@ -19,7 +19,7 @@ Weights = npt.NDArray[np.float64]
 
 DEFAULT_MAX_WEIGHT = 0.15
 """Default cap of one symbol's weight, as a share of equity."""
-DEFAULT_SPREAD = 2.5
+DEFAULT_EQUAL_WEIGHT_MULTIPLE = 2.5
 """Default cap as a multiple of equal weight, where that is above 15 %."""
 
 
@@ -70,7 +70,7 @@ def name_cap(max_weight: float | None, names: int) -> float:
     """
     if max_weight is not None:
         return max_weight
-    return max(DEFAULT_MAX_WEIGHT, min(1.0, DEFAULT_SPREAD / max(names, 1)))
+    return max(DEFAULT_MAX_WEIGHT, min(1.0, DEFAULT_EQUAL_WEIGHT_MULTIPLE / max(names, 1)))
 
 
 def reduce_to_held(wanted: Weights, current: Weights, reduce_only: npt.ArrayLike) -> Weights:
@@ -106,7 +106,7 @@ def clip_weights(
     return np.where(over, kept + rise * scale, allowed)
 
 
-def unfilled(limits: Any, names: int) -> str:
+def unfilled_cash_message(limits: Any, names: int) -> str:
     """Describe a cap that leaves part of the book in cash; empty where none does.
 
     `limits` has `max_weight` (None for the default) and `max_gross`. The description is one line, with the

@@ -44,7 +44,7 @@ MIN_PAYMENT = 5e-4
 
 Anything less is the rounding of the factor.
 """
-MIN_STEP = 1e-7
+MIN_FACTOR_STEP = 1e-7
 """Smallest relative change of the factor that is a corporate action.
 
 Anything less is the rounding of stored numbers.
@@ -78,7 +78,7 @@ class Entitlement:
         return quantity * self.new / self.old
 
 
-def entitlement(symbol: str, step: float, price: float) -> Entitlement | None:
+def infer_entitlement(symbol: str, step: float, price: float) -> Entitlement | None:
     """Infer the entitlement behind a step of the adjustment factor; None where nothing happened.
 
     Parameters
@@ -90,7 +90,7 @@ def entitlement(symbol: str, step: float, price: float) -> Entitlement | None:
     price : float
         The last price before the action, in money per unit.
     """
-    if not (np.isfinite(step) and step > 0) or abs(step - 1.0) < MIN_STEP:
+    if not (np.isfinite(step) and step > 0) or abs(step - 1.0) < MIN_FACTOR_STEP:
         return None
     split = _split(step)
     left = step / float(split)
@@ -99,7 +99,7 @@ def entitlement(symbol: str, step: float, price: float) -> Entitlement | None:
     return Entitlement(symbol, split.numerator, split.denominator, payment)
 
 
-def entitlements(
+def infer_entitlements(
     symbols: Sequence[str], before: Vector, after: Vector, prices: Vector
 ) -> list[tuple[int, Entitlement]]:
     """Infer the entitlements between two bars, each with the index of its symbol.
@@ -110,13 +110,13 @@ def entitlements(
     known = np.isfinite(before) & np.isfinite(after) & np.isfinite(prices)
     changed = np.flatnonzero(known & (before != after)).tolist()
     candidates = (
-        (index, entitlement(symbols[index], float(after[index] / before[index]), float(prices[index])))
+        (index, infer_entitlement(symbols[index], float(after[index] / before[index]), float(prices[index])))
         for index in changed
     )
     return [(index, one) for index, one in candidates if one is not None]
 
 
-def is_seen(due: Entitlement, before: float, after: float) -> bool:
+def is_split_confirmed(due: Entitlement, before: float, after: float) -> bool:
     """Test whether the prices confirm the split.
 
     They do if the move between `before` and `after`, corrected for the split, is smaller than half of the

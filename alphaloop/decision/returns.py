@@ -13,7 +13,7 @@ import numpy.typing as npt
 FloatArray = npt.NDArray[np.float64]
 
 
-def last_known(prices: FloatArray) -> FloatArray:
+def fill_forward(prices: FloatArray) -> FloatArray:
     """Fill gaps in `prices` `[bars, symbols]` with the last price before them.
 
     A later price never fills a gap.
@@ -48,7 +48,7 @@ def bar_returns(prices: FloatArray) -> FloatArray:
     [nan, nan, 0.1]
     """
     returns = np.full(prices.shape, np.nan)
-    returns[1:] = simple_returns(last_known(prices)[:-1], prices[1:])
+    returns[1:] = simple_returns(fill_forward(prices)[:-1], prices[1:])
     return returns
 
 

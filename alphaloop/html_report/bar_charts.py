@@ -9,7 +9,7 @@ from html import escape
 
 from alphaloop.html_report.scale import Scale, value_ticks
 from alphaloop.html_report.svg import (
-    CHARACTER,
+    CHARACTER_WIDTH,
     Frame,
     bottom_axis,
     drawing,
@@ -82,7 +82,7 @@ def _draw_histogram(
     rows: list[float] = []
     for value, name in marks:
         caption = f"{name} {label(value)}"
-        width = len(caption) * CHARACTER
+        width = len(caption) * CHARACTER_WIDTH
         start = min(x(value) + 5, frame.x[1] - width)
         height = 12 + 14 * first_free_row(rows, start, start + width)
         parts.append(line(x(value), height - 8, x(value), frame.y[0], "level warn"))
@@ -91,7 +91,7 @@ def _draw_histogram(
     return "".join(parts) + bottom_axis(ticks, x, frame)
 
 
-def bars(entries: Sequence[tuple[str, float]], *, label: Label = "{:g}".format) -> str:
+def render_bars(entries: Sequence[tuple[str, float]], *, label: Label = "{:g}".format) -> str:
     """Draw named quantities, one line each, with bars in proportion."""
     largest = max((value for _, value in entries), default=0.0) or 1.0
     lines = [

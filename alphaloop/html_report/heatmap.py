@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from alphaloop.html_report.svg import CHARACTER, Frame, drawing, line, text
+from alphaloop.html_report.svg import CHARACTER_WIDTH, Frame, drawing, line, text
 
 Label = Callable[[float], str]
-STRONG = 7.4
+STRONG_CHARACTER_WIDTH = 7.4
 """Average width of a character in strong type, in pixels."""
 
 
@@ -58,7 +58,7 @@ def _frame(chart: Heatmap, width: int, longest: int, room: int) -> Frame:
 
     Where the columns are the rows, the cells are squares.
     """
-    character = STRONG if chart.marked else CHARACTER
+    character = STRONG_CHARACTER_WIDTH if chart.marked else CHARACTER_WIDTH
     left = min(int(max(min(len(name), longest) for name in chart.rows) * character) + 18, room)
     across = width - left - 8
     height = 24 if chart.columns else across // len(chart.rows)
@@ -80,7 +80,9 @@ def _draw(chart: Heatmap, frame: Frame) -> str:
         top = frame.top + index * height
         if height >= 9:
             css = "label strong" if index in chart.marked else "label"
-            shown = _fitting(name, frame.left - 14, STRONG if index in chart.marked else CHARACTER)
+            shown = _fitting(
+                name, frame.left - 14, STRONG_CHARACTER_WIDTH if index in chart.marked else CHARACTER_WIDTH
+            )
             parts.append(text(frame.left - 8, top + height / 2 + 4, shown, css, "end"))
         parts += _cells(chart, index, row, (frame.left, top, width, height), narrow=frame.narrow)
     parts += _column_names(chart, frame, width)
@@ -127,7 +129,7 @@ def _column_names(chart: Heatmap, frame: Frame, width: float) -> list[str]:
     """Draw the names above the columns, except those that would overlap the previous one."""
     parts, used = [], -math.inf
     for index, name in enumerate(chart.columns):
-        centre, half = frame.left + (index + 0.5) * width, len(name) * CHARACTER / 2
+        centre, half = frame.left + (index + 0.5) * width, len(name) * CHARACTER_WIDTH / 2
         if centre - half > used + 4:
             parts.append(text(centre, frame.top - 9, name, "label", "middle"))
             used = centre + half

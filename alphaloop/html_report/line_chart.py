@@ -10,7 +10,7 @@ from html import escape
 
 from alphaloop.html_report.scale import Coordinate, Scale, are_dates, date_ticks, position, value_ticks
 from alphaloop.html_report.svg import (
-    CHARACTER,
+    CHARACTER_WIDTH,
     Frame,
     bottom_axis,
     drawing,
@@ -18,7 +18,7 @@ from alphaloop.html_report.svg import (
     left_axis,
     line,
     rectangle,
-    spread_apart,
+    spread_labels,
     text,
 )
 
@@ -30,7 +30,7 @@ _SAME_COLOUR = {"muted": "two"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Series:
+class LineSeries:
     """A line of a chart; `x` are ISO dates or numbers.
 
     A `y` that is None or not finite leaves a gap. `tone` is one of the style sheet's colours: `one` … `ten`,
@@ -91,7 +91,7 @@ class LineChart:
     """
 
     title: str
-    series: Sequence[Series]
+    series: Sequence[LineSeries]
     label: Label = "{:g}".format
     bands: Sequence[Band] = ()
     levels: Sequence[Level] = ()
@@ -124,9 +124,9 @@ def line_chart(chart: LineChart) -> str:
     return _legend(chart) + drawing(partial(_draw, chart), wide, narrow, chart.title)
 
 
-def _told_apart(series: Sequence[Series]) -> list[Series]:
+def _told_apart(series: Sequence[LineSeries]) -> list[LineSeries]:
     """Give each line its own colour, or dashes where colours run out."""
-    distinct, taken = list[Series](), set[tuple[str, bool]]()
+    distinct, taken = list[LineSeries](), set[tuple[str, bool]]()
     for one in series:
         own = (_SAME_COLOUR.get(one.tone, one.tone), one.dashed)
         colours = {tone for tone, _ in taken}
@@ -146,7 +146,7 @@ def _label_room(chart: LineChart) -> int:
     if len(chart.series) > 4:
         return 16
     longest = max((len(chart.label(one.points()[-1][1])) for one in chart.series if one.points()), default=0)
-    return int(longest * CHARACTER) + 18
+    return int(longest * CHARACTER_WIDTH) + 18
 
 
 def _legend(chart: LineChart) -> str:
@@ -185,7 +185,7 @@ def _draw(chart: LineChart, frame: Frame) -> str:
     return "".join(parts)
 
 
-def _path(one: Series, x: Scale, y: Scale) -> str:
+def _path(one: LineSeries, x: Scale, y: Scale) -> str:
     commands, pen = [], "M"
     for at, value in zip(one.x, one.y, strict=True):
         if value is None or not math.isfinite(value):
@@ -205,7 +205,7 @@ def _bands(bands: Sequence[Band], x: Scale, frame: Frame) -> str:
         top, bottom = frame.y[1], frame.y[0]
         drawn.append(rectangle(first, top, last - first, bottom - top, f"band {band.tone}", band.label))
         if not frame.narrow:
-            width = len(band.label) * CHARACTER
+            width = len(band.label) * CHARACTER_WIDTH
             start = min(first + 4, frame.x[1] - width)
             row = first_free_row(rows, start, start + width)
             drawn.append(text(start, top + 12 + 14 * row, band.label, f"label {band.tone}"))
@@ -232,7 +232,7 @@ def _mark(mark: Mark, x: Scale, y: Scale) -> str:
 
 def _last_values(chart: LineChart, y: Scale, frame: Frame) -> str:
     ended = [(one, one.points()[-1][1]) for one in chart.series if one.points()]
-    label_ys = spread_apart([y(value) for _, value in ended], 14, frame.y[1] + 4, frame.y[0] - 2)
+    label_ys = spread_labels([y(value) for _, value in ended], 14, frame.y[1] + 4, frame.y[0] - 2)
     return "".join(
         text(frame.x[1] + 8, label_y + 4, chart.label(value), f"label strong {one.tone}")
         for (one, value), label_y in zip(ended, label_ys, strict=True)

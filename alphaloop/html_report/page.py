@@ -24,7 +24,7 @@ class Figure:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Column:
+class TableColumn:
     """A column of a table; numbers are aligned right."""
 
     name: str
@@ -32,7 +32,7 @@ class Column:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Cell:
+class TableCell:
     """A cell of a table with a colour (`good`, `bad`), or with HTML content."""
 
     text: str = ""
@@ -40,7 +40,9 @@ class Cell:
     html: str = ""
 
 
-def page(*, title: str, kicker: str, headline: str, lead: str, sections: Iterable[str], footer: str) -> str:
+def render_page(
+    *, title: str, kicker: str, headline: str, lead: str, sections: Iterable[str], footer: str
+) -> str:
     """Render the whole document.
 
     `title` is the title of the browser's window; `sections` are HTML.
@@ -79,7 +81,7 @@ def panel(*blocks: str, heading: str = "", badge_html: str = "", note: str = "")
     return f'<div class="panel">{head}{paragraph(note)}{"".join(blocks)}</div>'
 
 
-def columns(*blocks: str) -> str:
+def render_columns(*blocks: str) -> str:
     """Place blocks side by side where the page is wide enough."""
     return f'<div class="columns">{"".join(f"<div>{block}</div>" for block in blocks)}</div>'
 
@@ -105,7 +107,7 @@ def figures(entries: Iterable[Figure]) -> str:
     return f'<dl class="figures">{"".join(tiles)}</dl>'
 
 
-def table(heads: Sequence[Column], rows: Iterable[Sequence[str | Cell]]) -> str:
+def render_table(heads: Sequence[TableColumn], rows: Iterable[Sequence[str | TableCell]]) -> str:
     """Render a table that scrolls sideways where the page is narrow."""
     head = "".join(f'<th class="{_alignment(one)}">{escape(one.name)}</th>' for one in heads)
     body = "".join(
@@ -145,12 +147,12 @@ def preformatted(lines: Iterable[str]) -> str:
     return f'<pre class="story">{escape(chr(10).join(lines))}</pre>'
 
 
-def _alignment(column: Column) -> str:
+def _alignment(column: TableColumn) -> str:
     return "number" if column.number else ""
 
 
-def _cell(cell: str | Cell, column: Column) -> str:
+def _cell(cell: str | TableCell, column: TableColumn) -> str:
     if isinstance(cell, str):
-        cell = Cell(text=cell)
+        cell = TableCell(text=cell)
     css = f"{_alignment(column)} {cell.tone}".strip()
     return f'<td class="{css}">{cell.html or escape(cell.text)}</td>'

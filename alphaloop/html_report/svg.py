@@ -11,7 +11,7 @@ from html import escape
 
 from alphaloop.html_report.scale import Scale, Tick
 
-CHARACTER = 6.1
+CHARACTER_WIDTH = 6.1
 """Average width of a character in an 11 pixel label, in pixels."""
 
 
@@ -79,7 +79,7 @@ def bottom_axis(ticks: Iterable[Tick], scale: Scale, frame: Frame) -> str:
     """Draw the labels below the plot, without cut-off or overlapping ones."""
     drawn, used = [], -1e9
     for value, label in ticks:
-        x, half = scale(value), len(label) * CHARACTER / 2
+        x, half = scale(value), len(label) * CHARACTER_WIDTH / 2
         centre = min(max(x, half + 2), frame.width - half - 2)
         if centre - half < used + 6:
             continue
@@ -99,7 +99,7 @@ def left_axis(ticks: Iterable[Tick], scale: Scale, frame: Frame) -> str:
     return "".join(drawn)
 
 
-def spread_apart(positions: list[float], gap: float, low: float, high: float) -> list[float]:
+def spread_labels(positions: list[float], gap: float, low: float, high: float) -> list[float]:
     """Move `positions` as little as needed to be `gap` apart.
 
     They stay in their order and within `low … high`.

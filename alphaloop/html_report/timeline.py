@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from functools import partial
 
 from alphaloop.html_report.scale import Coordinate, Scale, are_dates, date_ticks, position, value_ticks
-from alphaloop.html_report.svg import CHARACTER, Frame, bottom_axis, drawing, line, rectangle, text
+from alphaloop.html_report.svg import CHARACTER_WIDTH, Frame, bottom_axis, drawing, line, rectangle, text
 
-ROW = 46
+ROW_HEIGHT = 46
 """Height of a row in pixels."""
 
 
@@ -24,7 +24,7 @@ class Segment:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
+class TimelineRow:
     """One subject with its states in order and its outcome."""
 
     label: str
@@ -33,7 +33,9 @@ class Row:
     tone: str = "muted"
 
 
-def timeline(rows: Sequence[Row], *, title: str, span: tuple[Coordinate, Coordinate] | None = None) -> str:
+def timeline(
+    rows: Sequence[TimelineRow], *, title: str, span: tuple[Coordinate, Coordinate] | None = None
+) -> str:
     """Draw `rows` below each other over a common axis.
 
     The axis covers `span`, and everything that is drawn.
@@ -41,7 +43,7 @@ def timeline(rows: Sequence[Row], *, title: str, span: tuple[Coordinate, Coordin
     shown = [row for row in rows if row.segments]
     if not shown:
         return '<p class="nothing">Nothing was recorded to draw here.</p>'
-    height = ROW * len(shown) + 30
+    height = ROW_HEIGHT * len(shown) + 30
     draw = partial(_draw, shown, span)
     return drawing(
         draw,
@@ -51,7 +53,7 @@ def timeline(rows: Sequence[Row], *, title: str, span: tuple[Coordinate, Coordin
     )
 
 
-def _draw(rows: Sequence[Row], span: tuple[Coordinate, Coordinate] | None, frame: Frame) -> str:
+def _draw(rows: Sequence[TimelineRow], span: tuple[Coordinate, Coordinate] | None, frame: Frame) -> str:
     ends = [end for row in rows for one in row.segments for end in (one.first, one.last)] + list(span or ())
     low, high = min(map(position, ends)), max(map(position, ends))
     x = Scale(low, high, *frame.x)
@@ -62,11 +64,11 @@ def _draw(rows: Sequence[Row], span: tuple[Coordinate, Coordinate] | None, frame
     return "".join(grid + body) + bottom_axis(ticks, x, frame)
 
 
-def _row(row: Row, index: int, x: Scale, frame: Frame) -> str:
-    top = frame.top + index * ROW
+def _row(row: TimelineRow, index: int, x: Scale, frame: Frame) -> str:
+    top = frame.top + index * ROW_HEIGHT
     start, end = x(position(row.segments[0].first)), x(position(row.segments[-1].last))
     caption = f"{row.label} · {row.outcome}" if row.outcome else row.label
-    width = len(caption) * CHARACTER
+    width = len(caption) * CHARACTER_WIDTH
     at = max(min(start, frame.x[1] - width), frame.x[0])
     parts = [text(at, top + 15, caption, f"label strong {row.tone}")]
     for one in row.segments:

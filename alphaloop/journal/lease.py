@@ -12,7 +12,7 @@ from alphaloop.errors import LeaseLostError
 from alphaloop.journal.tables import leases, records
 
 
-def take(connection: sa.Connection, stream: str, at: str) -> int:
+def take_lease(connection: sa.Connection, stream: str, at: str) -> int:
     """Take the lease of `stream` within the caller's transaction and return the new epoch.
 
     The new epoch is also above that of every record, in case the table of leases was lost.
@@ -33,7 +33,7 @@ def take(connection: sa.Connection, stream: str, at: str) -> int:
     return epoch
 
 
-def renew(connection: sa.Connection, stream: str, epoch: int, at: str) -> None:
+def renew_lease(connection: sa.Connection, stream: str, epoch: int, at: str) -> None:
     """Renew the lease in the caller's transaction; raise `LeaseLostError` if another writer took it."""
     held = connection.execute(
         leases.update().where(leases.c.stream == stream, leases.c.epoch == epoch).values(taken_at=at)

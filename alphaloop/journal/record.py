@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
-GENESIS = "0" * 64
+GENESIS_HASH = "0" * 64
 """The `previous` hash of a stream's first record."""
 
-ADOPTION = "adoption"
+ADOPTION_KIND = "adoption"
 """Kind of a record by which a person vouches for unanchored records: `by`, `reason`, `up_to`."""
 
 
@@ -38,7 +38,7 @@ class Record:
     epoch: int
 
 
-def canonical(body: Mapping[str, Any]) -> str:
+def canonical_json(body: Mapping[str, Any]) -> str:
     """Serialise `body` as its one canonical JSON text: sorted keys, no spaces, ASCII.
 
     Decimals become strings, times ISO 8601. Raises `ValueError` for NaN and infinity (write `None`) and

@@ -11,19 +11,19 @@ import sqlalchemy as sa
 from alphaloop.clock import Clock
 from alphaloop.errors import ChainBrokenError, DamagedStoreError
 from alphaloop.journal.anchors import AnchorFile
-from alphaloop.journal.record import ADOPTION, GENESIS, Record, canonical
+from alphaloop.journal.record import ADOPTION_KIND, GENESIS_HASH, Record, canonical_json
 from alphaloop.journal.tables import (
     DATABASE_ERRORS,
     database_url,
-    is_blank,
-    is_unopened,
+    is_missing_journal,
+    is_open_failure,
     migrate,
     open_engine,
     records,
 )
-from alphaloop.journal.writer import StreamWriter, read_record
+from alphaloop.journal.writer import StreamWriter, checked_record
 
-PAGE = 500
+PAGE_SIZE = 500
 """Number of records read from the database at a time."""
 
 
@@ -73,7 +73,7 @@ class Journal:
         self._clock = clock
         self._engine = open_engine(url)
         try:
-            if is_blank(self._engine):
+            if is_missing_journal(self._engine):
                 self._require_new()
             migrate(self._engine)
         except DATABASE_ERRORS as error:
@@ -97,7 +97,7 @@ class Journal:
         """
         try:
             with StreamWriter(self._engine, self._anchors, stream, self._clock, adopt=True) as writer:
-                return writer.append(ADOPTION, {"by": by, "reason": reason, "up_to": writer.seq})
+                return writer.append(ADOPTION_KIND, {"by": by, "reason": reason, "up_to": writer.seq})
         except DATABASE_ERRORS as error:
             raise self._damaged(error) from error
 
@@ -126,18 +126,18 @@ class Journal:
         DamagedStoreError
             Where the database cannot be read.
         """
-        query = sa.select(records).where(records.c.stream == stream).order_by(records.c.seq).limit(PAGE)
+        query = sa.select(records).where(records.c.stream == stream).order_by(records.c.seq).limit(PAGE_SIZE)
         if kind is not None:
             query = query.where(records.c.kind == kind)
         before: Record | None = None
         while True:
             page = self._read(query.where(records.c.seq > after))
-            for record in map(read_record, page):
+            for record in map(checked_record, page):
                 if kind is None:
                     _require_link(record, before, after)
                 before = record
                 yield record
-            if len(page) < PAGE:
+            if len(page) < PAGE_SIZE:
                 return
             after = int(page[-1]["seq"])
 
@@ -147,14 +147,14 @@ class Journal:
         Values are compared as stored, so that a Decimal or a datetime matches its own text.
         """
         query = sa.select(records).where(records.c.stream == stream, records.c.kind == kind)
-        wanted = {name: canonical({name: value})[1:-1] for name, value in fields.items()}
+        wanted = {name: canonical_json({name: value})[1:-1] for name, value in fields.items()}
         for part in wanted.values():
             # Bodies are canonical, so the field's text is known; the loop below checks each match exactly.
             query = query.where(records.c.body.contains(part, autoescape=True))
         for row in self._read(query.order_by(records.c.seq)):
-            record = read_record(row)
+            record = checked_record(row)
             if all(
-                name in record.body and canonical({name: record.body[name]})[1:-1] == part
+                name in record.body and canonical_json({name: record.body[name]})[1:-1] == part
                 for name, part in wanted.items()
             ):
                 return record
@@ -164,7 +164,7 @@ class Journal:
         """Return the last record of `kind`, or None."""
         query = sa.select(records).where(records.c.stream == stream, records.c.kind == kind)
         rows = self._read(query.order_by(records.c.seq.desc()).limit(1))
-        return read_record(rows[0]) if rows else None
+        return checked_record(rows[0]) if rows else None
 
     def streams(self) -> list[str]:
         """List the streams that have a record."""
@@ -185,7 +185,7 @@ class Journal:
         """Raise `DamagedStoreError` where anchors say that the missing journal held records."""
         held = {one.stream for one in self._anchors.read() if one.seq > 0 and not one.announced}
         # Checked again, because another process may have created the journal meanwhile and anchored records.
-        if held and is_blank(self._engine):
+        if held and is_missing_journal(self._engine):
             raise DamagedStoreError(
                 f"the journal {self._name} is gone or empty, but {self._anchors.path} says that it held "
                 f"records of {', '.join(sorted(held))}; put it back, or move the anchors away to start anew"
@@ -199,7 +199,7 @@ class Journal:
             raise self._damaged(error) from error
 
     def _damaged(self, error: Exception) -> DamagedStoreError:
-        if is_unopened(error):
+        if is_open_failure(error):
             return DamagedStoreError(
                 f"the journal {self._name} cannot be opened: {error.__cause__ or error}; look whether it and "
                 "its folder may be read and written, and whether another process holds it"
@@ -212,7 +212,7 @@ class Journal:
 
 def _require_link(record: Record, before: Record | None, after: int) -> None:
     seq = before.seq if before else after
-    previous = before.hash if before else (record.previous if after else GENESIS)
+    previous = before.hash if before else (record.previous if after else GENESIS_HASH)
     if record.seq != seq + 1 or record.previous != previous:
         raise ChainBrokenError(
             f"record {record.seq} of stream '{record.stream}' does not follow record {seq}; run `alphaloop "

@@ -15,7 +15,7 @@ from sqlalchemy import event
 
 from alphaloop.errors import DamagedStoreError
 
-REVISION = "0001"
+CURRENT_REVISION = "0001"
 """The newest migration; a journal at this revision is opened without loading Alembic."""
 
 DATABASE_ERRORS = (sa.exc.SQLAlchemyError, UnicodeDecodeError)
@@ -24,7 +24,7 @@ DATABASE_ERRORS = (sa.exc.SQLAlchemyError, UnicodeDecodeError)
 SQLite quotes damaged bytes in its messages, which then cannot be decoded.
 """
 
-BUSY_MILLISECONDS = 10_000
+BUSY_TIMEOUT_MS = 10_000
 """Milliseconds that SQLite waits for another process's lock."""
 
 _UNOPENED = frozenset(
@@ -92,7 +92,7 @@ def open_engine(url: sa.URL, *, read_only: bool = False, immutable: bool = False
         connection.isolation_level = None
         # A damaged byte must reach verification as a changed text, not as a decoding error.
         connection.text_factory = _lenient_text
-        connection.execute(f"PRAGMA busy_timeout={BUSY_MILLISECONDS}")
+        connection.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}")
         if not read_only:
             connection.execute("PRAGMA journal_mode=WAL")
             connection.execute("PRAGMA synchronous=FULL")
@@ -105,7 +105,7 @@ def open_engine(url: sa.URL, *, read_only: bool = False, immutable: bool = False
     return engine
 
 
-def is_unopened(error: BaseException) -> bool:
+def is_open_failure(error: BaseException) -> bool:
     """Tell a database that could not be opened from a damaged one."""
     cause = error.__cause__ or error
     if isinstance(cause, sqlite3.Error):
@@ -116,7 +116,7 @@ def is_unopened(error: BaseException) -> bool:
     return type(cause).__name__ == "OperationalError"
 
 
-def is_blank(engine: sa.Engine) -> bool:
+def is_missing_journal(engine: sa.Engine) -> bool:
     """Test for a missing journal: no file, an empty file, or no tables."""
     if engine.url.get_backend_name() == "sqlite":
         file = Path(str(engine.url.database))
@@ -128,13 +128,13 @@ def is_blank(engine: sa.Engine) -> bool:
 
 
 def migrate(engine: sa.Engine) -> None:
-    """Migrate the tables to `REVISION`.
+    """Migrate the tables to `CURRENT_REVISION`.
 
     Processes that open a new journal at once wait for each other. Raises `DamagedStoreError` for a journal of
     a revision that is not known here.
     """
     with engine.connect() as connection:
-        if _revision(connection) == REVISION:
+        if _revision(connection) == CURRENT_REVISION:
             return
     from alembic import command
     from alembic.config import Config
@@ -143,14 +143,14 @@ def migrate(engine: sa.Engine) -> None:
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
     with engine.execution_options(sqlite_begin="BEGIN IMMEDIATE").begin() as connection:
-        if _revision(connection) != REVISION:
+        if _revision(connection) != CURRENT_REVISION:
             config.attributes["connection"] = connection
             try:
                 command.upgrade(config, "head")
             except CommandError as error:
                 raise DamagedStoreError(
-                    f"the journal cannot be brought to revision {REVISION}: {error}; it is damaged, or was "
-                    "made by a newer version"
+                    f"the journal cannot be brought to revision {CURRENT_REVISION}: {error}; "
+                    "it is damaged, or was made by a newer version"
                 ) from error
 
 

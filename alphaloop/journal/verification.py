@@ -14,10 +14,10 @@ from typing import Any
 
 from alphaloop.errors import DamagedStoreError
 from alphaloop.journal.anchors import Anchor, AnchorFile, StreamAnchors
-from alphaloop.journal.reading import CannotOpenError, read_records
-from alphaloop.journal.record import ADOPTION, GENESIS, chain_hash
+from alphaloop.journal.read_only import CannotOpenError, read_journal_records
+from alphaloop.journal.record import ADOPTION_KIND, GENESIS_HASH, chain_hash
 from alphaloop.journal.tables import database_url
-from alphaloop.journal.writer import unanchored
+from alphaloop.journal.writer import unanchored_message
 
 EVERY_STREAM = "*"
 _TEXTS = ("stream", "at", "kind", "body", "previous", "hash")
@@ -58,7 +58,7 @@ class ChainReport:
     adopted: tuple[str, ...] = ()
 
 
-def verify(journal_path: str | Path, anchors: Path) -> list[ChainReport]:
+def verify_journal(journal_path: str | Path, anchors: Path) -> list[ChainReport]:
     """Check every stream of the journal against its chain and its anchors.
 
     The result is empty where there is neither a journal nor an anchor. Damage never raises an error: a
@@ -71,7 +71,7 @@ def verify(journal_path: str | Path, anchors: Path) -> list[ChainReport]:
         if is_file and not Path(str(url.database)).exists():
             problem = f"{url.database} is gone, but {anchors} says that it held records"
             return [ChainReport(EVERY_STREAM, 0, False, problem)] if earlier_anchors else []
-        rows = read_records(url)
+        rows = read_journal_records(url)
         # Read again after the records, because a writer announces a batch before its commit.
         later_anchors = AnchorFile(anchors).read()
     except OSError as error:
@@ -115,7 +115,7 @@ def _check(
     if problem is None and rows and not later_anchors.permits(rows[-1]["seq"], rows[-1]["hash"]):
         anchored = later_anchors.last.seq if later_anchors.last else 0
         unanchored_count, first_bad = len(rows) - anchored, anchored + 1
-        problem = unanchored(stream, len(rows), later_anchors)
+        problem = unanchored_message(stream, len(rows), later_anchors)
     return ChainReport(
         stream,
         len(rows),
@@ -131,7 +131,7 @@ def _adoptions(rows: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
     """Describe each adoption of unanchored records in one line."""
     return tuple(
         f"records up to {body.get('up_to')} adopted by {body.get('by')}: {body.get('reason')}"
-        for body in (_body(row) for row in rows if row["kind"] == ADOPTION)
+        for body in (_body(row) for row in rows if row["kind"] == ADOPTION_KIND)
     )
 
 
@@ -145,7 +145,7 @@ def _body(row: Mapping[str, Any]) -> dict[str, Any]:
 
 def _broken_link(rows: Sequence[Mapping[str, Any]]) -> tuple[str | None, int | None]:
     """Find the first record that does not follow from the previous one, and its number."""
-    expected, previous, epoch = 1, GENESIS, 0
+    expected, previous, epoch = 1, GENESIS_HASH, 0
     for row in rows:
         for name in (*_TEXTS, *_NUMBERS):
             if not isinstance(row[name], int if name in _NUMBERS else str):
@@ -167,7 +167,7 @@ def _broken_anchor(
     rows: Sequence[Mapping[str, Any]], anchors: Sequence[Anchor]
 ) -> tuple[str | None, int | None]:
     """Find the lowest anchor that contradicts the records, and its record's number."""
-    hashes = {row["seq"]: row["hash"] for row in rows} | {0: GENESIS}
+    hashes = {row["seq"]: row["hash"] for row in rows} | {0: GENESIS_HASH}
     for anchor in anchors:
         if anchor.seq not in hashes:
             cut = len(rows) + 1

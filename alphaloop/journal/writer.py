@@ -13,7 +13,7 @@ from alphaloop.clock import Clock, as_utc
 from alphaloop.errors import ChainBrokenError, LeaseLostError, VendorError
 from alphaloop.journal import lease
 from alphaloop.journal.anchors import Anchor, AnchorFile, StreamAnchors
-from alphaloop.journal.record import GENESIS, Record, canonical, chain_hash
+from alphaloop.journal.record import GENESIS_HASH, Record, canonical_json, chain_hash
 from alphaloop.journal.tables import DATABASE_ERRORS, records
 
 
@@ -34,13 +34,13 @@ class StreamWriter:
         self._closed, self._stopped = False, ""
         with engine.begin() as connection:
             # The lease holds the database's write lock, so nobody commits or announces meanwhile.
-            self.epoch = lease.take(connection, stream, self._now())
+            self.epoch = lease.take_lease(connection, stream, self._now())
             known = anchors.of(stream)
             self._seq, self._head = _checked_head(connection, stream, known.last)
             if self._seq and not known.permits(self._seq, self._head) and not adopt:
-                raise ChainBrokenError(unanchored(stream, self._seq, known))
+                raise ChainBrokenError(unanchored_message(stream, self._seq, known))
         if known.last is None:
-            self._anchor(Anchor(stream, 0, GENESIS))
+            self._anchor(Anchor(stream, 0, GENESIS_HASH))
 
     @property
     def seq(self) -> int:
@@ -84,7 +84,7 @@ class StreamWriter:
     def _chain(self, batch: Sequence[tuple[str, Mapping[str, Any]]]) -> list[dict[str, Any]]:
         at, previous, rows = self._now(), self._head, []
         for seq, (kind, body) in enumerate(batch, start=self._seq + 1):
-            text = canonical(body)
+            text = canonical_json(body)
             digest = chain_hash(self.stream, seq, at, kind, self.epoch, text, previous)
             rows.append(
                 {
@@ -104,7 +104,7 @@ class StreamWriter:
     def _commit(self, rows: list[dict[str, Any]]) -> None:
         try:
             with self._engine.begin() as connection:
-                lease.renew(connection, self.stream, self.epoch, rows[0]["at"])
+                lease.renew_lease(connection, self.stream, self.epoch, rows[0]["at"])
                 connection.execute(records.insert(), rows)
                 # Last before the commit, so that an announced batch is missing only if the commit failed.
                 self._anchors.announce(self.stream, rows[-1]["seq"], rows[-1]["hash"])
@@ -131,7 +131,7 @@ class StreamWriter:
         return as_utc(self._clock.now()).isoformat()
 
 
-def unanchored(stream: str, seq: int, anchors: StreamAnchors) -> str:
+def unanchored_message(stream: str, seq: int, anchors: StreamAnchors) -> str:
     """Describe in one line the records up to `seq` that no writer anchored."""
     last = anchors.last
     first = last.seq + 1 if last else 1
@@ -147,7 +147,7 @@ def unanchored(stream: str, seq: int, anchors: StreamAnchors) -> str:
     )
 
 
-def read_record(row: Mapping[str, Any]) -> Record:
+def checked_record(row: Mapping[str, Any]) -> Record:
     """Convert a stored row to a record; raise `ChainBrokenError` for one that was changed."""
     try:
         fields = [row[name] for name in ("stream", "seq", "at", "kind", "epoch", "body", "previous")]
@@ -189,7 +189,7 @@ def _checked_head(connection: sa.Connection, stream: str, anchor: Anchor | None)
 
     Returns number and hash of the last record.
     """
-    seq, head = (anchor.seq, anchor.hash) if anchor else (0, GENESIS)
+    seq, head = (anchor.seq, anchor.hash) if anchor else (0, GENESIS_HASH)
     query = sa.select(records).where(records.c.stream == stream, records.c.seq >= seq).order_by(records.c.seq)
     rows = connection.execute(query).mappings().all()
     if seq > 0 and (not rows or rows[0]["seq"] != seq or rows[0]["hash"] != head):

@@ -11,17 +11,17 @@ import pyarrow as pa
 
 from alphaloop.errors import InputError
 
-PARTIAL = ".partial"
+PARTIAL_SUFFIX = ".partial"
 """Suffix of a file that is still being written."""
 
 
-def replace_with(path: Path, write: Callable[[Path], object]) -> None:
+def replace_file(path: Path, write: Callable[[Path], object]) -> None:
     """Let `write` fill a temporary file, then move it to `path` in one step.
 
     The folder is created. Raises `InputError` where writing fails, as on a full disk: the file at `path` is
     unchanged then, and nothing half-written is left.
     """
-    partial = path.with_name(f".{path.name[:24]}.{os.getpid()}{PARTIAL}")
+    partial = path.with_name(f".{path.name[:24]}.{os.getpid()}{PARTIAL_SUFFIX}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write(partial)

@@ -47,13 +47,13 @@ class Secret:
         raise InputError(f"{self!r} is not serialised; read it again where it is needed")
 
 
-def secret(name: str) -> Secret:
+def read_secret(name: str) -> Secret:
     """Read the credential `name` from the variable `name`, else from the file in `name_FILE`.
 
     Kubernetes and Docker mount secrets as files; white space around the text is dropped. Raises `InputError`,
     which never contains the value, where neither variable is set, the file cannot be read, or it is empty.
     """
-    credential = optional_secret(name)
+    credential = read_optional_secret(name)
     if credential is None:
         raise InputError(
             f"credential '{name}' is missing; set {name}, or {name}_FILE to a file that holds it"
@@ -61,7 +61,7 @@ def secret(name: str) -> Secret:
     return credential
 
 
-def optional_secret(name: str) -> Secret | None:
+def read_optional_secret(name: str) -> Secret | None:
     """Read a credential as `secret` does, but return None where neither variable is set."""
     if value := os.environ.get(name, "").strip():
         return Secret(name, value)
@@ -80,7 +80,7 @@ def optional_secret(name: str) -> Secret | None:
     return Secret(name, value)
 
 
-def redacted(error: BaseException, secrets: Iterable[Secret]) -> BaseException:
+def redact_secrets(error: BaseException, secrets: Iterable[Secret]) -> BaseException:
     """Remove the secrets from the texts of `error` and of its causes.
 
     Vendors echo keys in their responses, and SDKs put the responses into their errors. An error whose texts

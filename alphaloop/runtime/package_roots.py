@@ -10,9 +10,9 @@ import importlib.util
 import sys
 from pathlib import Path
 
-from alphaloop.errors import ShadowedRoomError
+from alphaloop.errors import ShadowedPackageError
 
-ROOMS = (
+PACKAGES = (
     "alphaloop",
     "marketdata",
     "features",
@@ -28,13 +28,13 @@ ROOMS = (
 """Top-level packages of alphaloop."""
 
 
-def check() -> None:
-    """Raise `ShadowedRoomError` unless every package found lies beside `alphaloop`."""
+def require_one_root() -> None:
+    """Raise `ShadowedPackageError` unless every package found lies beside `alphaloop`."""
     root = Path(__file__).resolve().parents[2]
-    for package in ROOMS:
+    for package in PACKAGES:
         origin = _origin(package)
         if origin is not None and origin.parent != root:
-            raise ShadowedRoomError(
+            raise ShadowedPackageError(
                 f"the package '{package}' comes from {origin}, which shadows alphaloop's own in "
                 f"{root / package}; start from another folder, or set PYTHONSAFEPATH=1"
             )

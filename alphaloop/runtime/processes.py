@@ -15,7 +15,7 @@ import psutil
 
 from alphaloop.errors import InputError, PortInUseError
 
-QUIET = {
+QUIET_ENVIRONMENT = {
     "PYTHONSAFEPATH": "1",
     "RAY_AIR_NEW_OUTPUT": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -35,23 +35,23 @@ PORTS = range(20_000, 32_768)
 They lie above the ports of Ray's workers and below the kernel's ephemeral ports, from which an outgoing
 connection would take a free port before it is used.
 """
-ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
+SINGLE_THREAD_ENVIRONMENT = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
 """Environment variables that limit numerical libraries to one thread."""
 _given_out: deque[int] = deque(maxlen=1_000)
 
 
 def child_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Return the environment of a child: ours, `QUIET` and `extra`."""
-    return {**os.environ, **QUIET, **(extra or {})}
+    """Return the environment of a child: ours, `QUIET_ENVIRONMENT` and `extra`."""
+    return {**os.environ, **QUIET_ENVIRONMENT, **(extra or {})}
 
 
 def silence_telemetry(*names: str) -> None:
-    """Set these variables of `QUIET` in this process, unless the caller has set them.
+    """Set these variables of `QUIET_ENVIRONMENT` in this process, unless the caller has set them.
 
     Call it before the vendor's library is imported.
     """
     for name in names:
-        os.environ.setdefault(name, QUIET[name])
+        os.environ.setdefault(name, QUIET_ENVIRONMENT[name])
 
 
 def free_port(host: str = "127.0.0.1") -> int:

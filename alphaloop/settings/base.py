@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict
 
-MOST_DAYS, MOST_SECONDS = 36_500, 30 * 86_400.0
+MAX_DAYS, MAX_SECONDS = 36_500, 30 * 86_400.0
 """Upper bounds of durations: a hundred years and thirty days.
 
 They exceed every meaningful value and stay within the range of the clocks in the code.

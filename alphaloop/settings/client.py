@@ -7,14 +7,14 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, Field
 
-from alphaloop.settings.base import MOST_SECONDS, Section
-from alphaloop.settings.environment_variables import listed
+from alphaloop.settings.base import MAX_SECONDS, Section
+from alphaloop.settings.environment_variables import parse_list
 
 
 class ClientSettings(Section):
     """The prediction servers to ask, credentials, and the retry policy."""
 
-    urls: Annotated[tuple[str, ...], BeforeValidator(listed)] = Field(
+    urls: Annotated[tuple[str, ...], BeforeValidator(parse_list)] = Field(
         (),
         description="host:port of each server, as a list or separated by commas; empty uses the "
         "address in `serving`",
@@ -30,7 +30,7 @@ class ClientSettings(Section):
     deadline_ms: float = Field(
         2_000.0,
         gt=0,
-        le=1e3 * MOST_SECONDS,
+        le=1e3 * MAX_SECONDS,
         description="milliseconds allowed for a response; the executor uses trading.prediction_deadline_ms",
     )
     attempts: int = Field(
@@ -39,7 +39,7 @@ class ClientSettings(Section):
     hedge_ms: float = Field(
         200.0,
         ge=0,
-        le=1e3 * MOST_SECONDS,
+        le=1e3 * MAX_SECONDS,
         description="milliseconds after which an unanswered request is also sent to a second server; "
         "0: never",
     )

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field
 
-from alphaloop.settings.base import MOST_DAYS, Section
+from alphaloop.settings.base import MAX_DAYS, Section
 
 
 def _day(value: Any) -> Any:
@@ -46,6 +46,4 @@ class DataSettings(Section):
     keep_snapshots: int = Field(
         0, ge=0, description="number of snapshots to keep of each source; 0 keeps all"
     )
-    keep_days: int = Field(
-        0, ge=0, le=MOST_DAYS, description="days for which a snapshot is kept; 0 keeps all"
-    )
+    keep_days: int = Field(0, ge=0, le=MAX_DAYS, description="days for which a snapshot is kept; 0 keeps all")

@@ -22,7 +22,7 @@ _SERVICE_VALUE = re.compile(r"((tcp|udp|sctp)://)?(\d{1,3}(\.\d{1,3}){3}|\[?[0-9
 _OPENING, _CLOSING = "([{", ")]}"
 
 
-def is_of_a_service(name: str, environment: dict[str, str]) -> bool:
+def is_kubernetes_service_variable(name: str, environment: dict[str, str]) -> bool:
     """Test for a variable that Kubernetes sets for a Service called `alphaloop` or `alphaloop-…`.
 
     The variables of a Service with a longer name look like settings. They are recognised by an address in the
@@ -37,7 +37,7 @@ def is_of_a_service(name: str, environment: dict[str, str]) -> bool:
     return bool(_SERVICE_VALUE.fullmatch(host)) and f"{service}_SERVICE_PORT" in environment
 
 
-def parts(text: str) -> list[str]:
+def split_list(text: str) -> list[str]:
     """Split `text` at commas outside of brackets, which formulas contain.
 
     One comma at the end is allowed. An empty part elsewhere is kept, so that the setting's own check refuses
@@ -56,19 +56,21 @@ def parts(text: str) -> list[str]:
     return stripped if stripped[-1] else stripped[:-1]
 
 
-def listed(value: Any) -> Any:
+def parse_list(value: Any) -> Any:
     """Parse text as a list, either JSON or words between commas; return anything else unchanged."""
     if not isinstance(value, str):
         return value
-    return json.loads(value) if value.lstrip().startswith("[") else parts(value)
+    return json.loads(value) if value.lstrip().startswith("[") else split_list(value)
 
 
-class Variables(EnvSettingsSource):
+class EnvironmentVariables(EnvSettingsSource):
     """A source of settings from environment variables, where a list may be words between commas."""
 
     def decode_complex_value(self, field_name: str, field: FieldInfo, value: Any) -> Any:
         """Parse the value of a list or table; raise `ValueError` for text that is neither."""
-        return listed(value) if _is_list(field) else super().decode_complex_value(field_name, field, value)
+        return (
+            parse_list(value) if _is_list(field) else super().decode_complex_value(field_name, field, value)
+        )
 
     def explode_env_vars(
         self, field_name: str, field: FieldInfo, env_vars: Mapping[str, str | None]

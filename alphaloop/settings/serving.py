@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
-from alphaloop.settings.base import MOST_DAYS, MOST_SECONDS, Section
+from alphaloop.settings.base import MAX_DAYS, MAX_SECONDS, Section
 
 
 def _unbracketed(value: Any) -> Any:
@@ -72,7 +72,7 @@ class ServingSettings(Section):
         description="largest size of a request in bytes; a larger request is refused",
     )
     log_retention_days: int = Field(
-        0, ge=0, le=MOST_DAYS, description="days for which the prediction log is kept; 0 keeps all"
+        0, ge=0, le=MAX_DAYS, description="days for which the prediction log is kept; 0 keeps all"
     )
     log_max_bytes: int = Field(
         16 * 2**30,
@@ -99,20 +99,20 @@ class ServingSettings(Section):
     breaker_seconds: float = Field(
         10.0,
         gt=0,
-        le=MOST_SECONDS,
+        le=MAX_SECONDS,
         description="seconds within which failures are counted, and for which the circuit breaker stays open",
     )
     slow_ms: float = Field(
         250.0,
         gt=0,
-        le=1e3 * MOST_SECONDS,
+        le=1e3 * MAX_SECONDS,
         description="scoring time, in milliseconds, above which a model version counts as slow; the "
         "circuit breaker opens if most runs are",
     )
     last_good_seconds: float = Field(
         3600.0,
         ge=0,
-        le=MOST_SECONDS,
+        le=MAX_SECONDS,
         description="seconds for which the last good scores may be returned, marked stale; 0: never",
     )
     signing_key: Path | None = Field(

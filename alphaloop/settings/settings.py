@@ -26,7 +26,7 @@ from alphaloop.settings.base import Section
 from alphaloop.settings.client import ClientSettings
 from alphaloop.settings.data import DataSettings
 from alphaloop.settings.drift import DriftSettings
-from alphaloop.settings.environment_variables import Variables, is_of_a_service
+from alphaloop.settings.environment_variables import EnvironmentVariables, is_kubernetes_service_variable
 from alphaloop.settings.features import FeatureSettings
 from alphaloop.settings.paths import Paths
 from alphaloop.settings.retrain import RetrainSettings
@@ -34,7 +34,7 @@ from alphaloop.settings.rollout import RolloutSettings
 from alphaloop.settings.serving import ServingSettings
 from alphaloop.settings.trading import TradingSettings
 from alphaloop.settings.training import TrainingSettings
-from alphaloop.settings.validation_messages import refusal, unknown, unparsed
+from alphaloop.settings.validation_messages import refusal_message, unknown_setting_message, unparsed_message
 
 PREFIX = "ALPHALOOP_"
 CONFIG_FILE = "alphaloop.toml"
@@ -79,7 +79,7 @@ class Settings(BaseSettings):
         cls, settings_cls: type[BaseSettings], init_settings: Any, env_settings: Any, **_: Any
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Order the sources: arguments first, then environment variables, then the file."""
-        return init_settings, Variables(settings_cls), TomlConfigSettingsSource(settings_cls)
+        return init_settings, EnvironmentVariables(settings_cls), TomlConfigSettingsSource(settings_cls)
 
     @cached_property
     def paths(self) -> Paths:
@@ -87,7 +87,7 @@ class Settings(BaseSettings):
         return Paths(self.home.resolve())
 
 
-def load(**overrides: Any) -> Settings:
+def load_settings(**overrides: Any) -> Settings:
     """Read the settings from environment, file and `overrides`, and use the plug-ins that they name.
 
     Parameters
@@ -132,8 +132,8 @@ def _parsed(overrides: dict[str, Any]) -> Settings:
         first = error.errors()[0]
         if first["type"] == "extra_forbidden":
             name = ".".join(str(part) for part in first["loc"])
-            raise SettingsError(unknown(name, known_settings())) from error
-        raise SettingsError(refusal(first)) from error
+            raise SettingsError(unknown_setting_message(name, known_settings())) from error
+        raise SettingsError(refusal_message(first)) from error
     except tomllib.TOMLDecodeError as error:
         raise SettingsError(f"{CONFIG_FILE} is not valid TOML: {error}") from error
     except UnicodeDecodeError as error:
@@ -151,10 +151,10 @@ def _unparsed(error: Exception) -> str:
     section, _, setting = variable.removeprefix(PREFIX).lower().partition("__")
     kind = Settings.model_fields[section].annotation if section in Settings.model_fields else None
     field = kind.model_fields.get(setting) if isinstance(kind, type) and issubclass(kind, Section) else None
-    return unparsed(variable, value, table=field is None or get_origin(field.annotation) is not tuple)
+    return unparsed_message(variable, value, table=field is None or get_origin(field.annotation) is not tuple)
 
 
-def from_json(text: str) -> Settings:
+def settings_from_json(text: str) -> Settings:
     """Restore the settings that another process wrote with `model_dump_json`."""
     settings = Settings(**json.loads(text))
     use_files(settings.plugins)
@@ -177,7 +177,7 @@ def _refuse_unknown_variables() -> None:
     known = {PREFIX + name.upper().replace(".", "__") for name in known_settings()}
     known |= {PREFIX + name.upper() for name in Settings.model_fields}
     for variable in os.environ:
-        ours = variable.startswith(PREFIX) and not is_of_a_service(variable, dict(os.environ))
+        ours = variable.startswith(PREFIX) and not is_kubernetes_service_variable(variable, dict(os.environ))
         if ours and variable.upper() not in known:
             name = variable.removeprefix(PREFIX).lower().replace("__", ".")
-            raise SettingsError(unknown(name, known_settings(), f"variable {variable}"))
+            raise SettingsError(unknown_setting_message(name, known_settings(), f"variable {variable}"))

@@ -8,11 +8,11 @@ from collections.abc import Iterable, Mapping
 from datetime import date
 from typing import Any
 
-AS_LIST = '["first", "second"]'
-MAX_NEAREST, MIN_LIKENESS, BEHIND_THE_BEST = 4, 0.6, 0.25
+LIST_EXAMPLE = '["first", "second"]'
+MAX_NEAREST, MIN_LIKENESS, MAX_LIKENESS_GAP = 4, 0.6, 0.25
 # pydantic's messages name Python's types, which a settings file does not have.
 _WORDS = {
-    "tuple_type": f"it must be a list, as {AS_LIST}",
+    "tuple_type": f"it must be a list, as {LIST_EXAMPLE}",
     "dict_type": 'it must be a table, as {{name = "value"}}',
     "model_type": "it must be a table of settings: write them one by one",
     "string_type": "it must be text between quotes",
@@ -35,28 +35,28 @@ _KINDS = {
 _OWN_WORDS = "Value error, "
 
 
-def refusal(error: Mapping[str, Any]) -> str:
+def refusal_message(error: Mapping[str, Any]) -> str:
     """Describe one of pydantic's errors in one line."""
     names = [str(part) for part in error["loc"] if isinstance(part, str)]
-    return f"setting '{'.'.join(names)}' is {shown(error['input'])}: {_words(error)}"
+    return f"setting '{'.'.join(names)}' is {format_value(error['input'])}: {_words(error)}"
 
 
-def unparsed(variable: str, text: str, *, table: bool) -> str:
+def unparsed_message(variable: str, text: str, *, table: bool) -> str:
     """Describe a variable whose text is not the list or table that its setting needs."""
     form = 'a table in JSON, as {"name": "value"}' if table else "a list between commas, or in JSON"
-    return f"variable {variable} is {shown(text)}; write {form}"
+    return f"variable {variable} is {format_value(text)}; write {form}"
 
 
-def unknown(name: str, known: Iterable[str], where: str = "") -> str:
+def unknown_setting_message(name: str, known: Iterable[str], where: str = "") -> str:
     """Describe a setting that does not exist, with the most similar names."""
     location, names = f" ({where})" if where else "", list(known)
-    similar = nearest(name, names)
+    similar = nearest_names(name, names)
     sections = sorted({one.partition(".")[0] for one in names})
     way_out = f"nearest: {', '.join(similar)}" if similar else f"the sections are {', '.join(sections)}"
     return f"there is no setting '{name}'{location}; {way_out}"
 
 
-def nearest(name: str, known: Iterable[str]) -> list[str]:
+def nearest_names(name: str, known: Iterable[str]) -> list[str]:
     """Return the `known` dotted names most similar to `name`, best first.
 
     There are none if all differ much.
@@ -71,12 +71,12 @@ def nearest(name: str, known: Iterable[str]) -> list[str]:
         return max(ends, whole) + within + (0.25 if section and section == own_section else 0.0)
 
     scores = {one: likeness(one) for one in known}
-    bound = max(MIN_LIKENESS, max(scores.values(), default=0.0) - BEHIND_THE_BEST)
+    bound = max(MIN_LIKENESS, max(scores.values(), default=0.0) - MAX_LIKENESS_GAP)
     near = [one for one, score in scores.items() if score >= bound]
     return sorted(near, key=lambda one: (-scores[one], one))[:MAX_NEAREST]
 
 
-def shown(value: Any) -> str:
+def format_value(value: Any) -> str:
     """Format a value as in a settings file."""
     if isinstance(value, str):
         return repr(value)

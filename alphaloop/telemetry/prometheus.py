@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from alphaloop.rollout_document import RolloutDocument, RolloutState
 
 
-class Collects(Protocol):
+class MetricsCollector(Protocol):
     """A source of metrics that `prometheus_client` calls at each scrape."""
 
     def collect(self) -> Iterator[Any]:
@@ -20,7 +20,7 @@ class Collects(Protocol):
         ...
 
 
-def registry_of(collector: Collects) -> Any:
+def registry_for(collector: MetricsCollector) -> Any:
     """Create a registry with `collector` alone, which is first called at the first scrape."""
     from prometheus_client import CollectorRegistry
 
@@ -29,26 +29,26 @@ def registry_of(collector: Collects) -> Any:
     return registry
 
 
-def page(collector: Collects) -> bytes:
+def render_metrics(collector: MetricsCollector) -> bytes:
     """Render the current metrics of `collector` in Prometheus' text format."""
     from prometheus_client import generate_latest
 
-    return bytes(generate_latest(registry_of(collector)))
+    return bytes(generate_latest(registry_for(collector)))
 
 
-def gauge(name: str, text: str, *labels: str) -> Any:
+def model_gauge(name: str, text: str, *labels: str) -> Any:
     """Create a gauge with the label `model` and further `labels`."""
     from prometheus_client.core import GaugeMetricFamily
 
     return GaugeMetricFamily(name, text, labels=("model", *labels))
 
 
-def rollouts(prefix: str, documents: Iterable[RolloutDocument]) -> Iterator[Any]:
+def rollout_gauges(prefix: str, documents: Iterable[RolloutDocument]) -> Iterator[Any]:
     """Yield gauges of rollout documents, with names that begin with `prefix`."""
-    weight = gauge(f"{prefix}_weight", "Share of the sleeves that the challenger answers.")
-    generation = gauge(f"{prefix}_generation", "Generation of the rollout document.")
-    state = gauge(f"{prefix}_state", "1 for the state that the rollout is in.", "state")
-    info = gauge(f"{prefix}_version", "1 for the versions of the rollout.", "role", "version")
+    weight = model_gauge(f"{prefix}_weight", "Share of the sleeves that the challenger answers.")
+    generation = model_gauge(f"{prefix}_generation", "Generation of the rollout document.")
+    state = model_gauge(f"{prefix}_state", "1 for the state that the rollout is in.", "state")
+    info = model_gauge(f"{prefix}_version", "1 for the versions of the rollout.", "role", "version")
     for document in documents:
         name = document.model
         weight.add_metric((name,), document.weight)

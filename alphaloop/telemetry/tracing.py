@@ -26,7 +26,7 @@ _provider: Any = None
 _tracer: Any = None
 
 
-def start(service: str) -> bool:
+def start_tracing(service: str) -> bool:
     """Start tracing as `service`, if the environment names an endpoint; safe to repeat.
 
     Returns True if tracing is on.
@@ -48,7 +48,7 @@ def start(service: str) -> bool:
     return True
 
 
-def stop() -> None:
+def stop_tracing() -> None:
     """Send the remaining spans and stop tracing."""
     global _provider, _tracer
     with _starting:
@@ -58,7 +58,7 @@ def stop() -> None:
         provider.shutdown()
 
 
-def enabled() -> bool:
+def tracing_enabled() -> bool:
     """Return True if spans are recorded."""
     return _tracer is not None
 
@@ -88,7 +88,7 @@ def span(
     return opened
 
 
-def traceparent() -> str | None:
+def current_traceparent() -> str | None:
     """Return the current span as a `traceparent` for another process; None while tracing is off."""
     if _tracer is None:
         return None

@@ -9,19 +9,19 @@ from alphaloop.clock import SystemClock
 from alphaloop.rollout_document import RolloutDocument, sleeve_names
 from alphaloop.settings.settings import Settings
 from features.compute.batch import backfill
-from features.feature_set import FeatureSet, default
+from features.feature_set import FeatureSet, default_feature_set
 from models.dataset import Dataset
 from models.labels import forward_returns
-from models.onnx.export import export
+from models.onnx.export import export_onnx
 from models.registry.card import Card
 from models.registry.model_registry import Registry
-from models.zoo.registry import find
+from models.zoo.registry import find_family
 
 MODEL = "equities"
 SYMBOLS = tuple(f"S{number:02d}" for number in range(20))
 SLEEVES = sleeve_names(20)
 FEATURES = FeatureSet(
-    (*default().names, *(f"rsi_{length} = rsi({length})" for length in (5, 7, 9, 21, 28, 35)))
+    (*default_feature_set().names, *(f"rsi_{length} = rsi({length})" for length in (5, 7, 9, 21, 28, 35)))
 )
 HISTORY, LOOKBACK, HORIZON, WIDTH = 700, 16, 5, 32
 
@@ -41,9 +41,9 @@ def random_bars(count: int) -> BarPanel:
 def register(settings: Settings, history: BarPanel) -> bytes:
     """A transformer that learned from noise, as champion: what it knows does not matter here."""
     frame, labels = backfill(history, FEATURES), forward_returns(history.adjusted_close, HORIZON)
-    family = find("transformer")
+    family = find_family("transformer")
     chosen = family.default_parameters() | {"width": WIDTH, "epochs": 1}
-    exported = export(family.fit(Dataset(frame, labels, HORIZON, range(260, len(history))), chosen, 1))
+    exported = export_onnx(family.fit(Dataset(frame, labels, HORIZON, range(260, len(history))), chosen, 1))
     card = Card(
         model=MODEL, family=family.name, parameters={}, feature_set=FEATURES.hash, features=FEATURES.names,
         inputs=("panel",), lookback=family.lookback, horizon=HORIZON, score_kind=family.score_kind,

@@ -21,7 +21,7 @@ import psutil
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from alphaloop.clock import monotonic, sleep
-from alphaloop.runtime.processes import ONE_THREAD, child_environment, free_port
+from alphaloop.runtime.processes import SINGLE_THREAD_ENVIRONMENT, child_environment, free_port
 from alphaloop.settings.settings import Settings
 from models.registry.model_registry import Registry
 from serving.exports.bento import export_bento
@@ -37,7 +37,7 @@ OURS = ("process", "ray")
 @contextmanager
 def child(command: list[str], extra: dict[str, str] | None = None, cwd: Path | None = None) -> Iterator[Any]:
     """A server in a process of its own, ended by SIGTERM."""
-    environment = child_environment({**ONE_THREAD, **(extra or {})})
+    environment = child_environment({**SINGLE_THREAD_ENVIRONMENT, **(extra or {})})
     quiet = subprocess.DEVNULL
     with subprocess.Popen(command, stdout=quiet, stderr=quiet, env=environment, cwd=cwd) as process:
         try:

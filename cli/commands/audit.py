@@ -28,9 +28,9 @@ def verify(json: AsJson = False) -> None:
     from cli import output
     from loop import audit
 
-    chosen = settings.load()
-    with output.progress("verifying the journal"):
-        chains = audit.verify(chosen)
+    chosen = settings.load_settings()
+    with output.show_progress("verifying the journal"):
+        chains = audit.audit_journal(chosen)
     broken = [chain for chain in chains if not chain.ok]
 
     def show() -> None:
@@ -43,13 +43,13 @@ def verify(json: AsJson = False) -> None:
             ]
             for chain in chains
         ]
-        output.table(("stream", "records", "chain", "remark"), rows, numbers=("records",))
+        output.print_table(("stream", "records", "chain", "remark"), rows, numbers=("records",))
 
-    output.answer(chains, json, show)
+    output.print_result(chains, json, show)
     if broken:
         fault = "was altered" if broken[0].opened else "could not be verified"
         fault = "holds what no anchor vouches for" if broken[0].unanchored else fault
-        output.complain(f"alphaloop: the journal at {chosen.paths.journal} {fault}: {broken[0].problem}")
+        output.print_error(f"alphaloop: the journal at {chosen.paths.journal} {fault}: {broken[0].problem}")
         raise typer.Exit(1)
 
 
@@ -66,16 +66,16 @@ def adopt(
 
     adopted = [
         {"stream": record.stream, "up_to": record.body["up_to"], "seq": record.seq}
-        for record in audit.adopt(settings.load(), by, reason)
+        for record in audit.adopt_records(settings.load_settings(), by, reason)
     ]
 
     def show() -> None:
         for one in adopted:
-            output.say(f"stream '{one['stream']}': records up to {one['up_to']} are adopted")
+            output.print_line(f"stream '{one['stream']}': records up to {one['up_to']} are adopted")
         if not adopted:
-            output.say("every record is anchored; there was nothing to adopt")
+            output.print_line("every record is anchored; there was nothing to adopt")
 
-    output.answer(adopted, json, show)
+    output.print_result(adopted, json, show)
 
 
 @app.command()
@@ -85,10 +85,10 @@ def replay(order_id: OrderId, json: AsJson = False) -> None:
     from cli import formatting, output
     from loop import audit
 
-    result = audit.replay(settings.load(), order_id)
-    output.answer(result, json, lambda: output.facts(formatting.flattened(result)))
+    result = audit.replay_order(settings.load_settings(), order_id)
+    output.print_result(result, json, lambda: output.print_facts(formatting.flatten_facts(result)))
     if not result["identical"]:
-        output.complain(f"alphaloop: order {order_id} does not follow from its journaled decision")
+        output.print_error(f"alphaloop: order {order_id} does not follow from its journaled decision")
         raise typer.Exit(1)
 
 
@@ -99,5 +99,5 @@ def providers(order_id: OrderId, json: AsJson = False) -> None:
     from cli import formatting, output
     from loop import provenance
 
-    result = provenance.providers(settings.load(), order_id)
-    output.answer(result, json, lambda: output.facts(formatting.flattened(result)))
+    result = provenance.order_providers(settings.load_settings(), order_id)
+    output.print_result(result, json, lambda: output.print_facts(formatting.flatten_facts(result)))

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cli.commands.options import AsJson, moment
+from cli.commands.options import AsJson, parse_time
 
 if TYPE_CHECKING:
     from alphaloop.bars import BarPanel
@@ -34,31 +34,31 @@ def backtest(
     from cli import formatting, notices, output
     from loop import workspace
 
-    chosen = settings.load()
+    chosen = settings.load_settings()
     registry = workspace.open_registry(chosen)
     document = registry.rollout(model) if model in registry.models() else None
     chosen_version = version or (document.champion if document else registry.versions(model)[-1])
     card = registry.card(model, chosen_version)
-    calendar = workspace.source_of(chosen).calendar
-    until = moment(to, "--to", calendar, end_of_day=True) if to else None
+    calendar = workspace.workspace_source(chosen).calendar
+    until = parse_time(to, "--to", calendar, end_of_day=True) if to else None
     bars = workspace.source_bars(chosen, until)
     first = _first_bar(bars, card, chosen_version, from_)
-    said = notices.notices(chosen, workspace.source_of(chosen), len(bars.symbols))
+    said = notices.book_notices(chosen, workspace.workspace_source(chosen), len(bars.symbols))
     for line in said:
-        output.complain(line)
+        output.print_error(line)
     scores = _scores(chosen, model, chosen_version, bars, first)
     intraday = formatting.are_intraday(bars.timestamps)
     result: dict[str, Any] = {
         "model": model,
         "version": chosen_version,
         "family": card.family,
-        "first": formatting.moment(str(bars.timestamps[first]), intraday=intraday),
-        "last": formatting.moment(str(bars.timestamps[-1]), intraday=intraday),
+        "first": formatting.format_time(str(bars.timestamps[first]), intraday=intraday),
+        "last": formatting.format_time(str(bars.timestamps[-1]), intraday=intraday),
         "in_sample": first < _first_unseen(bars, card),
-        **output.plain(_trade(chosen, bars, scores, first)),
+        **output.to_json_values(_trade(chosen, bars, scores, first)),
         "notices": said,
     }
-    output.answer(result, json, lambda: _show(result))
+    output.print_result(result, json, lambda: _show(result))
 
 
 def _show(result: dict[str, Any]) -> None:
@@ -68,21 +68,23 @@ def _show(result: dict[str, Any]) -> None:
     rows = [
         [
             name.replace("_", " "),
-            formatting.decimal(result[name]["sharpe_net"]),
-            formatting.percent(result[name]["net_return"]),
-            formatting.percent(result[name]["max_drawdown"]),
+            formatting.format_decimal(result[name]["sharpe_net"]),
+            formatting.format_percent(result[name]["net_return"]),
+            formatting.format_percent(result[name]["max_drawdown"]),
         ]
         for name in ("strategy", "equal_weight", "momentum_12_1")
     ]
-    output.table(("", *heads), rows, numbers=heads)
+    output.print_table(("", *heads), rows, numbers=heads)
     span = f"{result['first']} to {result['last']}, {result['orders']:,} orders"
-    output.say(f"{result['family']} version {result['version']}, {span}")
-    output.say(
-        f"refusals: {notices.rules_in_words(result['refused'])}; "
-        f"in cash: {formatting.percent(result['cash'])}"
+    output.print_line(f"{result['family']} version {result['version']}, {span}")
+    output.print_line(
+        f"refusals: {notices.format_refusals(result['refused'])}; "
+        f"in cash: {formatting.format_percent(result['cash'])}"
     )
     if result["in_sample"]:
-        output.say("[yellow]in sample[/]: it was trained on these bars, or on labels that reach into them")
+        output.print_line(
+            "[yellow]in sample[/]: it was trained on these bars, or on labels that reach into them"
+        )
 
 
 def _first_unseen(bars: BarPanel, card: Card) -> int:
@@ -104,7 +106,7 @@ def _first_bar(bars: BarPanel, card: Card, version: str, first_day: str) -> int:
     if first_day:
         index = int(
             np.searchsorted(
-                bars.timestamps, to_datetime64(moment(first_day, "--from", bars.calendar)), "left"
+                bars.timestamps, to_datetime64(parse_time(first_day, "--from", bars.calendar)), "left"
             )
         )
     else:
@@ -128,16 +130,16 @@ def _scores(settings: Settings, model: str, version: str, bars: BarPanel, first:
     from cli import formatting, output
     from features.feature_set import feature_set_of
     from models.registry.model_registry import Registry
-    from rollouts.evidence.score_parity import Recomputation
+    from rollouts.evidence.score_parity import ScoreRecomputation
 
-    recomputation = Recomputation(Registry(settings.paths.registry), feature_set_of(settings))
+    recomputation = ScoreRecomputation(Registry(settings.paths.registry), feature_set_of(settings))
     frames = recomputation.frames(bars)
     scores = np.full(bars.close.shape, np.nan)
     intraday = formatting.are_intraday(bars.timestamps)
-    with output.progress_bar("scoring", len(bars) - first) as step:
+    with output.show_progress_bar("scoring", len(bars) - first) as step:
         for index in range(first, len(bars)):
             scores[index] = recomputation.scores(model, version, frames, index)
-            step(formatting.moment(str(bars.timestamps[index]), intraday=intraday))
+            step(formatting.format_time(str(bars.timestamps[index]), intraday=intraday))
     return scores
 
 
@@ -157,21 +159,25 @@ def _trade(settings: Settings, bars: BarPanel, scores: Any, first: int) -> dict[
         CostModel.from_settings(settings.trading),
         AllocationPolicy.from_settings(settings.trading),
     )
-    with output.progress("trading") as tell:
+    with output.show_progress("trading") as tell:
         tell(f"{len(bars) - first:,} bars through the engine")
-        traded = engine.backtest(
+        traded = engine.run_backtest(
             bars.between(start=start),
             scores[first:],
             policy=policy,
             limits=replace(RiskLimits.from_settings(settings.trading), prediction_deadline_ms=None),
             costs=costs,
             capital=settings.trading.capital,
-            simulated=workspace.source_of(settings).adjusted_only,
+            simulated=workspace.workspace_source(settings).adjusted_only,
         )
     return {
         "strategy": traded.metrics,
-        "equal_weight": engine.metrics(engine.equal_weight(bars, costs, start), traded.timestamps),
-        "momentum_12_1": engine.metrics(engine.momentum_12_1(bars, costs, policy, start), traded.timestamps),
+        "equal_weight": engine.performance_metrics(
+            engine.equal_weight(bars, costs, start), traded.timestamps
+        ),
+        "momentum_12_1": engine.performance_metrics(
+            engine.momentum_12_1(bars, costs, policy, start), traded.timestamps
+        ),
         "orders": traded.orders,
         "fills": traded.fills,
         "refusals": traded.refusals,

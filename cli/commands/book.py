@@ -32,15 +32,15 @@ def show(json: AsJson = False) -> None:
     from alphaloop.settings import settings
     from cli import output
 
-    with _journal(settings.load()) as journal:
+    with _journal(settings.load_settings()) as journal:
         facts = _facts(_recovered(journal))
     held = facts["positions"]
 
     def show_facts() -> None:
-        output.facts([(name, _shown(value)) for name, value in facts.items() if name != "positions"])
-        output.table(("symbol", "quantity"), [[one, held[one]] for one in held], numbers=("quantity",))
+        output.print_facts([(name, _shown(value)) for name, value in facts.items() if name != "positions"])
+        output.print_table(("symbol", "quantity"), [[one, held[one]] for one in held], numbers=("quantity",))
 
-    output.answer(facts, json, show_facts)
+    output.print_result(facts, json, show_facts)
 
 
 @app.command()
@@ -55,22 +55,22 @@ def carry(reason: Reason, by: By = "", json: AsJson = False) -> None:
     from alphaloop.rollout_document import sleeve_names
     from cli import output
     from loop import workspace
-    from trading.carry_over import CARRIED, carried
+    from trading.carry_over import CARRIED_KIND, carry_over
 
     chosen = workspace.writable_settings()
     _, bars = workspace.latest_bars(chosen)
     with _journal(chosen) as journal:
         costs, sleeves = CostModel.from_settings(chosen.trading), sleeve_names(chosen.trading.sleeves)
-        carry_over = carried(_recovered(journal, bars), bars.symbols, sleeves, costs)
+        carry_over = carry_over(_recovered(journal, bars), bars.symbols, sleeves, costs)
         with journal.writer(STREAM) as writer:
-            writer.append(CARRIED, carry_over.to_body(by or operator(), reason))
+            writer.append(CARRIED_KIND, carry_over.to_body(by or operator(), reason))
     facts = _facts(carry_over.state) | {
         "sales": carry_over.sales,
         "dropped_orders": carry_over.dropped_orders,
     }
 
     def show_facts() -> None:
-        output.facts(
+        output.print_facts(
             [(name, _shown(facts[name])) for name in ("as_of", "sleeves", "symbols", "equity", "cash")]
         )
         rows = [
@@ -78,10 +78,10 @@ def carry(reason: Reason, by: By = "", json: AsJson = False) -> None:
         ]
         if rows:
             heads = ("sold", "quantity", "price", "cost")
-            output.table(heads, rows, numbers=heads[1:])
-        output.say(f"{len(carry_over.dropped_orders)} open orders were dropped")
+            output.print_table(heads, rows, numbers=heads[1:])
+        output.print_line(f"{len(carry_over.dropped_orders)} open orders were dropped")
 
-    output.answer(facts, json, show_facts)
+    output.print_result(facts, json, show_facts)
 
 
 def _journal(settings: Settings) -> Journal:
@@ -97,9 +97,9 @@ def _journal(settings: Settings) -> Journal:
 
 def _recovered(journal: Journal, past: BarPanel | None = None) -> BookState:
     from alphaloop.errors import MissingStateError
-    from trading.recovery import recover
+    from trading.recovery import recover_book
 
-    state = recover(journal.records(STREAM), past)
+    state = recover_book(journal.records(STREAM), past)
     if state is None:
         raise MissingStateError("the journal holds no decision and so no book; `alphaloop trade` begins one")
     return state
@@ -110,7 +110,7 @@ def _shown(value: Any) -> str:
     from cli import formatting
 
     if isinstance(value, datetime):
-        return formatting.moment(value, intraday=True)
+        return formatting.format_time(value, intraday=True)
     return f"{value:,.2f}" if isinstance(value, Decimal) else str(value)
 
 

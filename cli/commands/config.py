@@ -26,7 +26,7 @@ def show(everything: Everything = False, json: AsJson = False) -> None:
     from cli import output
     from cli.settings_reference import as_toml, entries, origin
 
-    loaded = settings.load()
+    loaded = settings.load_settings()
     rows = []
     for entry in entries():
         value = loaded
@@ -38,13 +38,13 @@ def show(everything: Everything = False, json: AsJson = False) -> None:
 
     def show_rows() -> None:
         if rows:
-            output.table(
+            output.print_table(
                 ("setting", "value", "from"), [(row["setting"], row["value"], row["from"]) for row in rows]
             )
         else:
-            output.say("every setting has its default; see them with: alphaloop config show --all")
+            output.print_line("every setting has its default; see them with: alphaloop config show --all")
 
-    output.answer(rows, json, show_rows)
+    output.print_result(rows, json, show_rows)
 
 
 @app.command()
@@ -54,9 +54,9 @@ def check() -> None:
     from cli import output
     from cli.settings_reference import entries, origin
 
-    settings.load()
+    settings.load_settings()
     changed = sum(origin(entry.name) != "default" for entry in entries())
-    output.say(f"{changed} settings differ from their defaults, nothing wrong")
+    output.print_line(f"{changed} settings differ from their defaults, nothing wrong")
 
 
 @app.command()

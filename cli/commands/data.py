@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cli.commands import data_check, data_stream
-from cli.commands.options import AsJson, Symbols, moment, named_symbols
+from cli.commands.options import AsJson, Symbols, parse_time, split_symbols
 
 if TYPE_CHECKING:
     from marketdata.source import Source
@@ -43,11 +43,11 @@ def list_sources(json: AsJson = False) -> None:
     from cli import output
     from marketdata.sources import registry
 
-    sources = [_described(registry.find(name)) for name in registry.names()]
-    sources += [_family(prefix, family) for prefix, family in sorted(registry.families().items())]
+    sources = [_described(registry.find_source(name)) for name in registry.source_names()]
+    sources += [_family(prefix, family) for prefix, family in sorted(registry.source_families().items())]
     heads = ("source", "symbols", "calendar", "prices", "description")
     rows = [[str(one[head]) for head in heads] for one in sources]
-    output.answer(sources, json, lambda: output.table(heads, rows, numbers=("symbols",)))
+    output.print_result(sources, json, lambda: output.print_table(heads, rows, numbers=("symbols",)))
 
 
 @app.command()
@@ -67,7 +67,9 @@ def show(
     heads = ("symbol", "bars", "first", "last", "first_close", "last_close")
     rows = [[str(one[head]) for head in heads] for one in found]
     payload = {**_described(chosen), "rows": table.num_rows, "bars": found}
-    output.answer(payload, json, lambda: output.table(heads, rows, numbers=(heads[1], *heads[4:])))
+    output.print_result(
+        payload, json, lambda: output.print_table(heads, rows, numbers=(heads[1], *heads[4:]))
+    )
 
 
 @app.command()
@@ -95,18 +97,20 @@ def check(
     from alphaloop.errors import DataError
     from cli import output
 
-    policies, thresholds = data_check.rules(policy)
+    policies, thresholds = data_check.parse_policies(policy)
     chosen, table = _history(source, file, symbols, from_, to)
     now = SystemClock().now() if live else None
-    payload, refusal = data_check.consequences(chosen, table, policies, thresholds, now)
+    payload, refusal = data_check.apply_rules(chosen, table, policies, thresholds, now)
 
     def show_findings() -> None:
-        data_check.show(payload["findings"])
+        data_check.print_findings(payload["findings"])
         if refusal:
             raise DataError(refusal)
-        output.say(f"{chosen.name}: {table.num_rows:,} rows, {data_check.outcome(payload)}")
+        output.print_line(
+            f"{chosen.name}: {table.num_rows:,} rows, {data_check.format_check_outcome(payload)}"
+        )
 
-    output.answer(payload, json, show_findings)
+    output.print_result(payload, json, show_findings)
     if refusal:
         raise typer.Exit(2)
 
@@ -135,29 +139,29 @@ def prune(
     from alphaloop.clock import SystemClock
     from alphaloop.settings import settings
     from cli import output
-    from loop.referenced_snapshots import named_snapshots
+    from loop.referenced_snapshots import referenced_snapshot_ids
     from marketdata.storage import retention
     from marketdata.storage.snapshots import SnapshotStore
 
-    chosen = settings.load()
-    removed = retention.prune(
+    chosen = settings.load_settings()
+    removed = retention.prune_snapshots(
         SnapshotStore(chosen.paths.snapshots),
         SystemClock().now(),
         keep_days=keep_days if keep_days is not None else chosen.data.keep_days or None,
         keep_last=keep_last if keep_last is not None else chosen.data.keep_snapshots or None,
-        keep=named_snapshots(chosen),
+        keep=referenced_snapshot_ids(chosen),
         dry_run=dry_run,
     )
     verb = "would be removed" if dry_run else "removed"
     payload = {"removed": removed, "dry_run": dry_run}
-    output.answer(payload, json, lambda: output.say(f"{len(removed)} snapshots {verb}"))
+    output.print_result(payload, json, lambda: output.print_line(f"{len(removed)} snapshots {verb}"))
 
 
 def _history(source: str, file: Path | None, symbols: str, first: str, last: str) -> tuple[Source, Any]:
     """Read the bars of the named source or file; returns both."""
     from alphaloop.errors import InputError
     from alphaloop.settings import settings
-    from loop.workspace import source_of
+    from loop.workspace import workspace_source
     from marketdata.configured_source import chosen_start
     from marketdata.source import require_symbols
     from marketdata.sources import registry
@@ -173,13 +177,16 @@ def _history(source: str, file: Path | None, symbols: str, first: str, last: str
     elif source and Path(source).is_dir():
         raise InputError(f"'{source}' is a folder; write folder:{source}")
     else:
-        chosen = registry.find(source) if source else source_of(settings.load())
-    chosen_symbols, start = named_symbols(symbols, chosen), None
+        chosen = registry.find_source(source) if source else workspace_source(settings.load_settings())
+    chosen_symbols, start = split_symbols(symbols, chosen), None
     if not source and file is None:
         # The same symbols and first day as in `features build`.
-        chosen_symbols, start = chosen_symbols or settings.load().data.symbols, chosen_start(settings.load())
-    start = moment(first, "--from", chosen.calendar) if first else start
-    end = moment(last, "--to", chosen.calendar, end_of_day=True) if last else None
+        chosen_symbols, start = (
+            chosen_symbols or settings.load_settings().data.symbols,
+            chosen_start(settings.load_settings()),
+        )
+    start = parse_time(first, "--from", chosen.calendar) if first else start
+    end = parse_time(last, "--to", chosen.calendar, end_of_day=True) if last else None
     if first and start and end and start > end:
         raise InputError(f"--from '{first}' is after --to '{last}'; exchange them")
     return chosen, chosen.history(require_symbols(chosen, chosen_symbols), start, end)

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from cli.commands.options import names
+from cli.commands.options import split_names
 
 if TYPE_CHECKING:
     from marketdata.quality.checks import Thresholds
@@ -16,34 +16,34 @@ if TYPE_CHECKING:
     from marketdata.source import Source
 
 # Above this number, findings are summarized.
-MAX_SHOWN = 100
+MAX_FINDINGS_SHOWN = 100
 # Lengths of the part of a date by which the summary groups: the day, else the month, else the year.
-SPANS = (10, 7, 4)
+DATE_LENGTHS = (10, 7, 4)
 
 
-def rules(given: str) -> tuple[Policies, Thresholds]:
+def parse_policies(given: str) -> tuple[Policies, Thresholds]:
     """Return the settings' policies and thresholds, overridden by policies such as `unique=repair,…`.
 
     Raises `InputError` for a malformed or unknown policy.
     """
     from alphaloop.errors import InputError
     from alphaloop.settings import settings
-    from loop.workspace import policies_of
+    from loop.workspace import quality_policies
     from marketdata.quality.cleaning import Policies
 
     named: dict[str, str] = {}
-    for pair in names(given):
+    for pair in split_names(given):
         rule, sign, policy = pair.partition("=")
         if rule in named:
             raise InputError(f"--policy names rule '{rule}' twice; which policy is it to have?")
         if not sign:
             raise InputError(f"--policy '{pair}' is not of the form rule=policy, as unique=repair")
         named[rule] = policy
-    policies, thresholds = policies_of(settings.load())
+    policies, thresholds = quality_policies(settings.load_settings())
     return Policies({**policies.rules, **named}), thresholds  # type: ignore[dict-item]  # it checks them
 
 
-def consequences(
+def apply_rules(
     source: Source, table: Any, policies: Policies, thresholds: Thresholds, now: datetime | None
 ) -> tuple[dict[str, Any], str]:
     """Apply the policies to the bars, as when the bars of `source` are stored.
@@ -52,16 +52,18 @@ def consequences(
     """
     from alphaloop.errors import DataError
     from marketdata.quality import checks
-    from marketdata.quality.cleaning import apply_policies, require_rest
+    from marketdata.quality.cleaning import apply_policies, require_clean_rest
     from marketdata.source import stated_frequency
 
     def found(bars: Any) -> list[checks.Finding]:
-        return checks.check(bars, source.calendar, thresholds, now=now, frequency=stated_frequency(source))
+        return checks.check_bars(
+            bars, source.calendar, thresholds, now=now, frequency=stated_frequency(source)
+        )
 
     findings, refusal, cleaned = found(table), "", None
     try:
         cleaned = apply_policies(table, findings, policies, source.name)
-        require_rest(cleaned, table, found, policies, source.name)
+        require_clean_rest(cleaned, table, found, policies, source.name)
     except DataError as error:
         refusal, cleaned = str(error), None
     payload = {
@@ -75,37 +77,37 @@ def consequences(
     return payload, refusal
 
 
-def show(findings: Sequence[dict[str, Any]]) -> None:
+def print_findings(findings: Sequence[dict[str, Any]]) -> None:
     """Print the findings, or a summary where there are more than a hundred."""
     from cli import output
 
     if not findings:
         return
-    if len(findings) <= MAX_SHOWN:
+    if len(findings) <= MAX_FINDINGS_SHOWN:
         heads = ("rule", "symbol", "timestamp", "value", "severity", "policy")
-        output.table(heads, [[str(row[head]) for head in heads] for row in findings])
+        output.print_table(heads, [[str(row[head]) for head in heads] for row in findings])
         return
-    columns, rows = summary(findings)
-    output.table(columns, rows, numbers=("findings", "symbols"))
-    output.say(f"{len(findings):,} findings, summed up; see all of them with --json")
+    columns, rows = summarize_findings(findings)
+    output.print_table(columns, rows, numbers=("findings", "symbols"))
+    output.print_line(f"{len(findings):,} findings, summed up; see all of them with --json")
 
 
-def summary(findings: Sequence[dict[str, Any]]) -> tuple[tuple[str, ...], list[list[str]]]:
+def summarize_findings(findings: Sequence[dict[str, Any]]) -> tuple[tuple[str, ...], list[list[str]]]:
     """Group the findings by rule, severity, policy and period; returns heads and rows of a table.
 
     The period is a day, month or year, whichever gives at most a hundred rows. Each row has its first finding
     as an example.
     """
     groups: dict[tuple[str, ...], list[dict[str, Any]]] = {}
-    for span in SPANS:
+    for span in DATE_LENGTHS:
         groups = defaultdict(list)
         for one in findings:
             groups[one["rule"], one["timestamp"][:span], one["severity"], one["policy"]].append(one)
-        if len(groups) <= MAX_SHOWN:
+        if len(groups) <= MAX_FINDINGS_SHOWN:
             break
     heads: tuple[str, ...] = (
         "rule",
-        "day" if span == SPANS[0] else "period",
+        "day" if span == DATE_LENGTHS[0] else "period",
         "findings",
         "symbols",
         "first",
@@ -119,7 +121,7 @@ def summary(findings: Sequence[dict[str, Any]]) -> tuple[tuple[str, ...], list[l
     return heads, rows
 
 
-def outcome(payload: dict[str, Any]) -> str:
+def format_check_outcome(payload: dict[str, Any]) -> str:
     """Summarize the numbers of errors, warnings, repairs and rows in one sentence."""
     if not payload["findings"]:
         return "nothing wrong"

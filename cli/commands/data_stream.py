@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cli.commands.options import AsJson, Symbols, moment, named_symbols, names
+from cli.commands.options import AsJson, Symbols, parse_time, split_names, split_symbols
 
 if TYPE_CHECKING:
     from alphaloop.bars import Slice
@@ -41,31 +41,33 @@ def stream(
     """
     from alphaloop.settings import settings
     from cli import output
-    from marketdata.feeds.assembler import Assembler, LiveSlices
+    from marketdata.feeds.assembler import LiveSlices, SliceAssembler
     from marketdata.source import require_symbols
 
-    chosen = settings.load()
+    chosen = settings.load_settings()
     if providers:
         chosen = chosen.model_copy(
-            update={"data": chosen.data.model_copy(update={"providers": names(providers)})}
+            update={"data": chosen.data.model_copy(update={"providers": split_names(providers)})}
         )
     source, clock = (
         _replayed(chosen, replay, providers, speed, frequency) if replay else _live(chosen, frequency)
     )
-    chosen_symbols = named_symbols(symbols, source) or chosen.data.symbols or require_symbols(source, ())
+    chosen_symbols = split_symbols(symbols, source) or chosen.data.symbols or require_symbols(source, ())
     printed = 0
     try:
-        with LiveSlices(Assembler(source, chosen_symbols, frequency, clock=clock)) as slices:
+        with LiveSlices(SliceAssembler(source, chosen_symbols, frequency, clock=clock)) as slices:
             for bar in slices:
                 for row in _rows(bar):
-                    output.answer(row, json, lambda row=row: output.say(_line(row)))  # type: ignore[misc]
+                    output.print_result(row, json, lambda row=row: output.print_line(_line(row)))  # type: ignore[misc]
                 printed += 1
                 if bars and printed >= bars:
                     break
     finally:
         # Ctrl-C is how a stream usually ends.
         for switch in getattr(source, "switches", ()):
-            output.complain(f"switched from {switch.left} to {switch.taken} at {switch.at}: {switch.reason}")
+            output.print_error(
+                f"switched from {switch.left} to {switch.taken} at {switch.at}: {switch.reason}"
+            )
 
 
 def _live(chosen: Settings, frequency: str) -> tuple[LiveSource, Clock]:
@@ -92,9 +94,9 @@ def _replayed(
     first, colon, last = replay.partition(":")
     if not (colon and first and last):
         raise InputError(f"--replay '{replay}' is not of the form FROM:TO, as 2019-01-02:2019-03-29")
-    past = registry.find(chosen.data.source)
-    start = moment(first, "--replay", past.calendar)
-    end = moment(last, "--replay", past.calendar, end_of_day=True)
+    past = registry.find_source(chosen.data.source)
+    start = parse_time(first, "--replay", past.calendar)
+    end = parse_time(last, "--replay", past.calendar, end_of_day=True)
     clock = ReplayClock(start - timedelta(microseconds=1))
     source = ReplaySource.of_source(
         past, chosen.data.symbols, clock,

@@ -14,4 +14,4 @@ def demo() -> None:
     """Run the whole loop on real market data, and leave a report in runs/demo/latest."""
     from cli.demo import command
 
-    raise typer.Exit(command.run())
+    raise typer.Exit(command.run_demo())

@@ -17,20 +17,20 @@ def doctor(json: AsJson = False) -> None:
     from alphaloop.settings import settings
     from cli import doctor, output
 
-    checks = doctor.examine(settings.load())
+    checks = doctor.check_machine(settings.load_settings())
 
     def show() -> None:
         marks = {True: "[green]✓[/]", False: "[red]✗[/]"}
         for one in checks:
             mark = marks[one.ok] if one.ok or one.required else "[yellow]–[/]"
-            output.say(f"{mark} [bold]{one.name}[/]  {one.found}")
+            output.print_line(f"{mark} [bold]{one.name}[/]  {one.found}")
             if not one.ok:
-                output.say(f"    {one.mend}")
+                output.print_line(f"    {one.mend}")
         missing = [one.name for one in checks if one.required and not one.ok]
-        output.say(
+        output.print_line(
             f"\nneeded and missing: {', '.join(missing)}" if missing else "\neverything needed is here"
         )
 
-    output.answer(checks, json, show)
+    output.print_result(checks, json, show)
     if any(one.required and not one.ok for one in checks):
         raise typer.Exit(1)

@@ -35,7 +35,7 @@ def bento(model: ModelName, version: Versions = None, to: To = None) -> None:
         raise InputError("a Bento holds one version; name one")
     (exported,) = _read(model, version)
     built = export_bento(exported, to or Path(f"{exported.safe_name}-{exported.version}.bento"))
-    output.say(f"{built} serves {model} version {exported.version}: bentoml serve {built}")
+    output.print_line(f"{built} serves {model} version {exported.version}: bentoml serve {built}")
 
 
 @app.command()
@@ -47,7 +47,7 @@ def triton(model: ModelName, version: Versions = None, to: To = None) -> None:
     exported = _read(model, version)
     written = export_triton(exported, to or Path("model_repository"))
     names = ", ".join(one.version for one in exported)
-    output.say(f"{written} holds {model} version {names}: tritonserver --model-repository {written}")
+    output.print_line(f"{written} holds {model} version {names}: tritonserver --model-repository {written}")
 
 
 def _read(model: str, versions: list[str] | None) -> list[ExportedVersion]:
@@ -55,5 +55,5 @@ def _read(model: str, versions: list[str] | None) -> list[ExportedVersion]:
     from loop import workspace
     from serving.exports.exported_version import ExportedVersion
 
-    registry = workspace.open_registry(settings.load())
+    registry = workspace.open_registry(settings.load_settings())
     return [ExportedVersion.read(registry, model, one) for one in versions or [""]]

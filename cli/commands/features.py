@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from cli.commands import features_select
-from cli.commands.options import AsJson, moment
+from cli.commands.options import AsJson, parse_time
 
 app = typer.Typer(help="Features: definitions, offline and online store, parity.", no_args_is_help=True)
 
@@ -36,19 +36,19 @@ def list_features(word: Word = "", in_use: InUse = False, json: AsJson = False) 
     from cli.commands import features_view
     from features.feature_set import feature_set_of
 
-    chosen = feature_set_of(settings.load())
-    rows = [features_view.feature(one) for one in chosen.features]
-    catalogue = [] if in_use else features_view.catalogue(word)
+    chosen = feature_set_of(settings.load_settings())
+    rows = [features_view.feature_row(one) for one in chosen.features]
+    catalogue = [] if in_use else features_view.indicator_rows(word)
 
     def show() -> None:
         features_view.show_catalogue(catalogue, described=bool(word))
         if word:
             return
         features_view.show_set(rows)
-        output.say(f"{len(rows)} features in use, set {chosen.hash}")
+        output.print_line(f"{len(rows)} features in use, set {chosen.hash}")
 
     listed = {"set_hash": chosen.hash, "features": rows, "catalogue": catalogue}
-    output.answer(listed, json, show)
+    output.print_result(listed, json, show)
 
 
 @app.command()
@@ -61,11 +61,11 @@ def build(until: Until = "", json: AsJson = False) -> None:
     from features.store.feature_store import FeatureStore
     from loop import workspace
 
-    chosen = settings.load()
+    chosen = settings.load_settings()
     workspace.require_writable(chosen)
-    calendar = workspace.source_of(chosen).calendar
-    last = moment(until, "--until", calendar, end_of_day=True) if until else None
-    with output.progress("building features") as tell:
+    calendar = workspace.workspace_source(chosen).calendar
+    last = parse_time(until, "--until", calendar, end_of_day=True) if until else None
+    with output.show_progress("building features") as tell:
         tell("reading and checking bars")
         features = feature_set_of(chosen)
         workspace.take_snapshot(chosen, last)
@@ -85,7 +85,9 @@ def build(until: Until = "", json: AsJson = False) -> None:
         "features": len(features),
         "set_hash": features.hash,
     }
-    output.answer(built, json, lambda: output.facts([(name, str(value)) for name, value in built.items()]))
+    output.print_result(
+        built, json, lambda: output.print_facts([(name, str(value)) for name, value in built.items()])
+    )
 
 
 @app.command()
@@ -101,19 +103,19 @@ def materialize(json: AsJson = False) -> None:
     from features.feature_set import feature_set_of
     from features.store.streamer import Streamer
     from loop import workspace
-    from models.registry.feature_sets_in_use import SetsInUse
+    from models.registry.feature_sets_in_use import FeatureSetsInUse
     from models.registry.model_registry import Registry
 
-    chosen = settings.load()
+    chosen = settings.load_settings()
     workspace.require_writable(chosen)
-    with output.progress("materialising windows") as tell:
+    with output.show_progress("materialising windows") as tell:
         snapshot, bars = workspace.latest_bars(chosen)
-        last = formatting.moment(snapshot.last, intraday=formatting.are_intraday(bars.timestamps))
+        last = formatting.format_time(snapshot.last, intraday=formatting.are_intraday(bars.timestamps))
         tell(f"{len(bars.symbols)} symbols at {last}")
         features, needed = feature_set_of(chosen), []
         if chosen.paths.registry.exists():
             registry = Registry(chosen.paths.registry)
-            needed = SetsInUse(registry, features, bars.symbols)()
+            needed = FeatureSetsInUse(registry, features, bars.symbols)()
         with Streamer.from_settings(chosen, bars.symbols, bars, SystemClock(), further=needed) as streamer:
             streamer.materialize(snapshot.id)
             further = [made.feature_set for made in streamer.made[1:]]
@@ -126,10 +128,10 @@ def materialize(json: AsJson = False) -> None:
         "further_sets": further,
     }
     besides = f", and those of {len(further)} further set{'s' * (len(further) > 1)}" if further else ""
-    output.answer(
+    output.print_result(
         written,
         json,
-        lambda: output.say(f"{len(bars.symbols)} windows of {last} are online{besides}"),
+        lambda: output.print_line(f"{len(bars.symbols)} windows of {last} are online{besides}"),
     )
 
 
@@ -140,8 +142,10 @@ def repo(folder: Folder = None, json: AsJson = False) -> None:
     from cli import output
     from features.store.feast import folder as repository
 
-    path = repository.write(settings.load(), folder)
-    output.answer({"folder": str(path)}, json, lambda: output.say(f"{path}; try: feast -c {path} apply"))
+    path = repository.write_repository(settings.load_settings(), folder)
+    output.print_result(
+        {"folder": str(path)}, json, lambda: output.print_line(f"{path}; try: feast -c {path} apply")
+    )
 
 
 @app.command()
@@ -152,17 +156,17 @@ def parity(bars: Bars = 60, all_of_them: Whole = False, json: AsJson = False) ->
     from alphaloop.settings import settings
     from cli import output
     from features import parity as parities
-    from features.feature_set import feature_set_of, of_catalogue
+    from features.feature_set import catalogue_feature_set, feature_set_of
     from loop import workspace
 
-    chosen = settings.load()
+    chosen = settings.load_settings()
     with (
-        output.progress("comparing backfill, stream and online store"),
+        output.show_progress("comparing backfill, stream and online store"),
         tempfile.TemporaryDirectory() as folder,
     ):
         _, panel = workspace.latest_bars(chosen)
-        features = of_catalogue(panel) if all_of_them else feature_set_of(chosen)
-        report = parities.measure(Path(folder), panel, features, bars, chosen.features.online)
+        features = catalogue_feature_set(panel) if all_of_them else feature_set_of(chosen)
+        report = parities.measure_parity(Path(folder), panel, features, bars, chosen.features.online)
 
     def show() -> None:
         worst = sorted(report.by_feature.items(), key=lambda pair: -report.relative[pair[0]])
@@ -171,12 +175,12 @@ def parity(bars: Bars = 60, all_of_them: Whole = False, json: AsJson = False) ->
             for name, difference in worst
         ]
         heads = ("feature", "largest difference", "relative", "promised")
-        output.table(heads, rows, numbers=heads[1:])
-        output.say(
+        output.print_table(heads, rows, numbers=heads[1:])
+        output.print_line(
             f"largest difference over {report.bars} bars and {len(rows)} features: {report.max_abs_diff:.3g}"
         )
 
-    output.answer(report, json, show)
+    output.print_result(report, json, show)
     if report.broken:
-        output.complain(f"alphaloop: these differ by more than they promise: {', '.join(report.broken)}")
+        output.print_error(f"alphaloop: these differ by more than they promise: {', '.join(report.broken)}")
         raise typer.Exit(1)

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cli.commands.options import AsJson, moment, names
+from cli.commands.options import AsJson, parse_time, split_names
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from alphaloop.bars import BarPanel
-    from features.selection.selection import Selected
+    from features.selection.selection import SelectionResult
 
 Until = Annotated[
     str, typer.Option(help="Last day of the bars to select on; by default four fifths into the bars.")
@@ -49,46 +49,46 @@ def select(
     from alphaloop.settings import settings
     from cli import output
     from features.feature_set import feature_set_of
-    from features.selection.generation import generate
-    from features.selection.methods.method import chosen
+    from features.selection.generation import generate_candidates
+    from features.selection.methods.method import chosen_methods
     from features.selection.reports import output_files
-    from features.selection.selection import select as choose
+    from features.selection.selection import select_features as choose
     from loop import workspace
 
-    used = chosen(names(methods))
+    used = chosen_methods(split_names(methods))
     for option, value in (("--horizon", horizon), ("--seed", seed)):
         if value < 0:
             raise InputError(f"{option} is {value}; it is a whole number from 0")
     if count < 1:
         raise InputError(f"--count is {count}; it is a number of features, at least 1")
-    current = settings.load()
-    with output.progress("choosing features") as tell:
+    current = settings.load_settings()
+    with output.show_progress("choosing features") as tell:
         tell("reading bars")
         _, bars = workspace.latest_bars(current)
         split = _split(until, bars)
         tell(f"generating {candidates} candidates")
-        generated = generate(bars, split, candidates, seed, feature_set_of(current))
+        generated = generate_candidates(bars, split, candidates, seed, feature_set_of(current))
         selected = choose(
             bars, generated, split, horizon or current.training.horizon, count, used, seed, tell=tell
         )
         tell("writing settings, ranking and report")
-        written = output_files.write(selected, to)
+        written = output_files.write_outputs(selected, to)
     answer = _answer(selected, written)
-    output.answer(answer, json, lambda: _show(selected, written))
+    output.print_result(answer, json, lambda: _show(selected, written))
 
 
 def _split(until: str, bars: BarPanel) -> datetime:
     from alphaloop.bars import to_datetime
 
     if until:
-        end = moment(until, "--until", bars.calendar, end_of_day=True)
+        end = parse_time(until, "--until", bars.calendar, end_of_day=True)
         # The last bar up to the end of that day, where there is one.
         known = bars.between(end=end)
         return to_datetime(known.timestamps[-1]) if len(known) else end
     return to_datetime(bars.timestamps[int(len(bars) * 0.8)])
 
 
-def _answer(selected: Selected, written: Sequence[Path]) -> dict[str, Any]:
+def _answer(selected: SelectionResult, written: Sequence[Path]) -> dict[str, Any]:
 
     chance, held = selected.chance, selected.held_out
     best = {"feature": chance.name, "information_coefficient": chance.best, "p_value": chance.p_value}
@@ -117,9 +117,9 @@ def _answer(selected: Selected, written: Sequence[Path]) -> dict[str, Any]:
     }
 
 
-def _show(selected: Selected, written: Sequence[Path]) -> None:
+def _show(selected: SelectionResult, written: Sequence[Path]) -> None:
     from cli import output
-    from features.selection.reports.summary import verdict
+    from features.selection.reports.summary import summary_text
 
     rows = [
         [
@@ -134,6 +134,6 @@ def _show(selected: Selected, written: Sequence[Path]) -> None:
         if row["chosen"]
     ]
     heads = ("rank", "feature", "IC", "t", "sign kept", "mean rank")
-    output.table(heads, rows, numbers=("rank", *heads[2:]))
-    output.say(verdict(selected))
-    output.say(f"set {selected.feature_set.hash}; written: {', '.join(str(path) for path in written)}")
+    output.print_table(heads, rows, numbers=("rank", *heads[2:]))
+    output.print_line(summary_text(selected))
+    output.print_line(f"set {selected.feature_set.hash}; written: {', '.join(str(path) for path in written)}")

@@ -10,12 +10,12 @@ from alphaloop.errors import InputError
 if TYPE_CHECKING:
     from features.feature_set import Feature
 
-EXACT, CLOSE = "bit-identical", "within 1e-9"
-UNSETTLED = "never"
+EXACT, WITHIN_TOLERANCE = "bit-identical", "within 1e-9"
+NEVER_SETTLES = "never"
 """Warm-up shown for a feature that depends on the start of its history, however long that is."""
 
 
-def feature(one: Feature) -> dict[str, Any]:
+def feature_row(one: Feature) -> dict[str, Any]:
     """Describe one feature of a feature set."""
     return {
         "name": one.name,
@@ -23,26 +23,26 @@ def feature(one: Feature) -> dict[str, Any]:
         "inputs": list(one.inputs),
         "lookback": one.lookback,
         "warmup": one.warmup,
-        "stream": EXACT if one.exact else CLOSE,
+        "stream": EXACT if one.exact else WITHIN_TOLERANCE,
         "definition": one.definition(),
     }
 
 
-def catalogue(word: str = "") -> list[dict[str, Any]]:
+def indicator_rows(word: str = "") -> list[dict[str, Any]]:
     """Describe every indicator with `word` in its name, group or description, at default parameters.
 
     `warmup` gives, for each output, the bars until it no longer depends on the start of its history; None
     where it always does. Raises `InputError` where no indicator matches.
     """
     from features import catalogue as indicators
-    from features.engine.warmup import warmup
+    from features.engine.warmup import warmup_bars
 
     rows = []
-    for name in indicators.names():
-        indicator = indicators.find(name)
+    for name in indicators.indicator_names():
+        indicator = indicators.find_indicator(name)
         if word.lower() not in f"{name} {indicator.group} {indicator.description}".lower():
             continue
-        node = indicators.apply(name)
+        node = indicators.build_indicator(name)
         rows.append(
             {
                 "name": name,
@@ -51,8 +51,8 @@ def catalogue(word: str = "") -> list[dict[str, Any]]:
                 "parameters": dict(indicator.parameters),
                 "outputs": list(indicator.outputs),
                 "lookback": node.lookback,
-                "warmup": {one: warmup(node.output(one)) for one in node.operator.outputs},
-                "stream": EXACT if node.exact else CLOSE,
+                "warmup": {one: warmup_bars(node.output(one)) for one in node.operator.outputs},
+                "stream": EXACT if node.exact else WITHIN_TOLERANCE,
                 "description": indicator.description,
                 "reference": indicator.reference,
             }
@@ -86,8 +86,8 @@ def show_catalogue(rows: Sequence[dict[str, Any]], *, described: bool = False) -
         )
     second = "description" if described else "inputs"
     heads = ("group", "indicator", second, "parameters", "outputs", "lookback", "warm-up", "batch and stream")
-    output.table(heads, shown, numbers=("lookback", "warm-up"))
-    output.say(f"{len(shown)} indicator{'s' if len(shown) > 1 else ''}")
+    output.print_table(heads, shown, numbers=("lookback", "warm-up"))
+    output.print_line(f"{len(shown)} indicator{'s' if len(shown) > 1 else ''}")
 
 
 def show_set(found: Sequence[dict[str, Any]]) -> None:
@@ -106,10 +106,10 @@ def show_set(found: Sequence[dict[str, Any]]) -> None:
         for one in found
     ]
     heads = ("feature", "formula", "inputs", "lookback", "warm-up", "batch and stream")
-    output.table(heads, rows, numbers=("lookback", "warm-up"))
+    output.print_table(heads, rows, numbers=("lookback", "warm-up"))
 
 
 def _warmup(bars: Iterable[int | None]) -> str:
     """Format the longest warm-up of several outputs, in bars."""
     known = [one for one in bars if one is not None]
-    return str(max(known)) if known else UNSETTLED
+    return str(max(known)) if known else NEVER_SETTLES

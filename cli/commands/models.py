@@ -28,7 +28,7 @@ def list_models(json: AsJson = False) -> None:
     from cli.model_card_view import card_facts
     from loop import workspace
 
-    registry = workspace.open_registry(settings.load())
+    registry = workspace.open_registry(settings.load_settings())
     versions = [
         {"model": name, "version": version, "role": _role(registry, name, version), **card_facts(card)}
         for name in registry.models()
@@ -44,17 +44,17 @@ def list_models(json: AsJson = False) -> None:
                 one["version"],
                 one["family"],
                 one["role"],
-                formatting.decimal(one["ic"], 4),
-                formatting.decimal(one["ic_tstat"], 1),
-                formatting.decimal(one["sharpe_net"]),
-                formatting.decimal(one["active_ir_net"]),
+                formatting.format_decimal(one["ic"], 4),
+                formatting.format_decimal(one["ic_tstat"], 1),
+                formatting.format_decimal(one["sharpe_net"]),
+                formatting.format_decimal(one["active_ir_net"]),
                 "passed" if one["gate"].get("passed") else "refused",
             ]
             for one in versions
         ]
-        output.table(("model", "version", "family", "role", *numbers, "gate"), rows, numbers=numbers)
+        output.print_table(("model", "version", "family", "role", *numbers, "gate"), rows, numbers=numbers)
 
-    output.answer(versions, json, show)
+    output.print_result(versions, json, show)
 
 
 @app.command()
@@ -65,7 +65,7 @@ def show(model: ModelName = "", version: Version = "", json: AsJson = False) -> 
     from cli.model_card_view import card_facts, fact_lines, verdict_lines
     from loop import workspace
 
-    chosen = settings.load()
+    chosen = settings.load_settings()
     registry = workspace.open_registry(chosen)
     name = model or chosen.serving.model
     document = registry.rollout(name)
@@ -78,14 +78,14 @@ def show(model: ModelName = "", version: Version = "", json: AsJson = False) -> 
     facts |= card_facts(registry.card(name, chosen_version))
 
     def show_card() -> None:
-        output.facts(fact_lines(facts))
+        output.print_facts(fact_lines(facts))
         heads = sorted({key for row in facts["walk_forward"] for key in row}, key=_fold_order)
-        rows = [[formatting.figure(row.get(head)) for head in heads] for row in facts["walk_forward"]]
-        output.table(heads, rows)
+        rows = [[formatting.format_figure(row.get(head)) for head in heads] for row in facts["walk_forward"]]
+        output.print_table(heads, rows)
         for line in verdict_lines(facts["gate"]):
-            output.say(line)
+            output.print_line(line)
 
-    output.answer(facts, json, show_card)
+    output.print_result(facts, json, show_card)
 
 
 def _role(registry: Any, model: str, version: str) -> str:
@@ -112,6 +112,6 @@ def sign(
     from loop import workspace
     from serving.security import signature
 
-    registry = workspace.open_registry(settings.load())
-    registry.sign(model, version, signature.sign(registry.card(model, version).digest, key))
-    output.complain(f"{model} version {version} is signed")
+    registry = workspace.open_registry(settings.load_settings())
+    registry.sign(model, version, signature.sign_digest(registry.card(model, version).digest, key))
+    output.print_error(f"{model} version {version} is signed")

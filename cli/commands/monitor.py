@@ -20,18 +20,20 @@ def monitor(once: Once = True, json: AsJson = False) -> None:
     """Compare live features with those of training; journal alarms and retrain requests."""
     from cli import formatting, output
     from loop import workspace
-    from monitoring.drift_check import look_once
+    from monitoring.drift_check import check_drift_once
 
-    with output.progress("reading the prediction log"):
-        look = look_once(workspace.writable_settings())
+    with output.show_progress("reading the prediction log"):
+        look = check_drift_once(workspace.writable_settings())
 
     def show() -> None:
-        output.facts(formatting.flattened({name: value for name, value in look.items() if name != "alarms"}))
+        output.print_facts(
+            formatting.flatten_facts({name: value for name, value in look.items() if name != "alarms"})
+        )
         rows = [
-            [one["date"], formatting.percent(one["share"], 0), ", ".join(one["features"])]
+            [one["date"], formatting.format_percent(one["share"], 0), ", ".join(one["features"])]
             for one in look.get("alarms", ())
         ]
         if rows:
-            output.table(("alarm", "share", "features"), rows, numbers=("share",))
+            output.print_table(("alarm", "share", "features"), rows, numbers=("share",))
 
-    output.answer(look, json, show)
+    output.print_result(look, json, show)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 from alphaloop.errors import InputError
 
 # Years within which nanosecond timestamps and trading calendars work.
-FIRST_YEAR, LAST_YEAR = 1800, 2200
+MIN_YEAR, MAX_YEAR = 1800, 2200
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
 Symbols = Annotated[
     str, typer.Option(help='Symbols between commas, as AAPL,"BRK B"; all of the source by default.')
@@ -26,12 +26,12 @@ Reason = Annotated[str, typer.Option(help="Why; it is journaled.")]
 By = Annotated[str, typer.Option(help="Who; it is journaled.")]
 
 
-def names(given: str) -> tuple[str, ...]:
+def split_names(given: str) -> tuple[str, ...]:
     """Split `AAPL,AMD` or `AAPL AMD` into names, without repetitions."""
     return tuple(dict.fromkeys(given.replace(",", " ").split()))
 
 
-def named_symbols(given: str, source: Source) -> tuple[str, ...]:
+def split_symbols(given: str, source: Source) -> tuple[str, ...]:
     """Split `AAPL,BRK B` into symbols, without repetitions.
 
     A symbol may hold blanks, and commas where it is quoted. A part with blanks (`AAPL AMD`) is split at them
@@ -50,7 +50,7 @@ def named_symbols(given: str, source: Source) -> tuple[str, ...]:
     return tuple(dict.fromkeys(symbols))
 
 
-def moment(given: str, option: str, calendar: str, *, end_of_day: bool = False) -> datetime:
+def parse_time(given: str, option: str, calendar: str, *, end_of_day: bool = False) -> datetime:
     """Parse a day as its first (or last) moment in the calendar, or an ISO time (UTC without a zone).
 
     Raises `InputError` for any other text.
@@ -61,8 +61,8 @@ def moment(given: str, option: str, calendar: str, *, end_of_day: bool = False) 
         parsed = datetime.fromisoformat(given)
     except ValueError as error:
         raise InputError(f"{option} '{given}' is no date ({error}); write it as 2020-03-16") from error
-    if not FIRST_YEAR <= parsed.year <= LAST_YEAR:
-        raise InputError(f"{option} '{given}' is out of reach; years are from {FIRST_YEAR} to {LAST_YEAR}")
+    if not MIN_YEAR <= parsed.year <= MAX_YEAR:
+        raise InputError(f"{option} '{given}' is out of reach; years are from {MIN_YEAR} to {MAX_YEAR}")
     if len(given) == len("2020-03-16"):
         return day_span(parsed.date(), calendar)[end_of_day]
     return parsed.replace(tzinfo=UTC) if parsed.tzinfo is None else parsed.astimezone(UTC)

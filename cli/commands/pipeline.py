@@ -27,8 +27,8 @@ def list_pipelines(json: AsJson = False) -> None:
     from cli import output
     from pipelines import catalogue
 
-    names = catalogue.names()
-    output.answer(names, json, lambda: output.table(("pipeline",), [[name] for name in names]))
+    names = catalogue.pipeline_names()
+    output.print_result(names, json, lambda: output.print_table(("pipeline",), [[name] for name in names]))
 
 
 @app.command("compile")
@@ -38,8 +38,10 @@ def compile_pipeline(name: PipelineName, to: Target = None, json: AsJson = False
     from pipelines import catalogue
 
     path = to or Path(f"{name}.yaml")
-    catalogue.compile_to(name, path)
-    output.answer({"pipeline": name, "path": path}, json, lambda: output.say(f"{name} is written to {path}"))
+    catalogue.write_pipeline_yaml(name, path)
+    output.print_result(
+        {"pipeline": name, "path": path}, json, lambda: output.print_line(f"{name} is written to {path}")
+    )
 
 
 @app.command()
@@ -56,6 +58,6 @@ def run(name: PipelineName, arguments: Arguments = None, json: AsJson = False) -
         if not sign or not key.isidentifier():
             raise InputError(f"argument '{argument}' is not of the form name=value")
         values[key] = value
-    with output.progress(f"running pipeline {name}"):
-        result = local_runner.run(name, workspace.writable_settings(), **values)
-    output.answer(result, json, lambda: output.facts(formatting.flattened(result)))
+    with output.show_progress(f"running pipeline {name}"):
+        result = local_runner.run_pipeline(name, workspace.writable_settings(), **values)
+    output.print_result(result, json, lambda: output.print_facts(formatting.flatten_facts(result)))

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from cli.commands.options import AsJson, Model, Symbols, moment, named_symbols
+from cli.commands.options import AsJson, Model, Symbols, parse_time, split_symbols
 
 AsOf = Annotated[str, typer.Option(help="The bar, as 2020-03-16; the newest known by default.")]
 Sleeve = Annotated[str, typer.Option(help="The sleeve of capital, which decides the route.")]
@@ -32,11 +32,11 @@ def predict(
     from marketdata.source import require_symbols
     from serving.client.client import PredictionClient
 
-    chosen = settings.load()
-    source = workspace.source_of(chosen)
-    requested = require_symbols(source, named_symbols(symbols, source) or chosen.data.symbols)
+    chosen = settings.load_settings()
+    source = workspace.workspace_source(chosen)
+    requested = require_symbols(source, split_symbols(symbols, source) or chosen.data.symbols)
     snapshot, bars = workspace.latest_bars(chosen)
-    end = moment(as_of, "--as-of", bars.calendar, end_of_day=True) if as_of else None
+    end = parse_time(as_of, "--as-of", bars.calendar, end_of_day=True) if as_of else None
     at = bars.between(end=end)
     if not len(at):
         raise InputError(f"--as-of {as_of} is before the first bar, which is of {snapshot.first.date()}")
@@ -55,14 +55,17 @@ def predict(
 
     def show() -> None:
         ranked = sorted(zip(forecast.symbols, forecast.scores, forecast.statuses, strict=True), key=_by_score)
-        rows = [[symbol, formatting.decimal(score, 4), status.value] for symbol, score, status in ranked]
-        output.table(("symbol", "score", "status"), rows, numbers=("score",))
-        output.say(
+        rows = [
+            [symbol, formatting.format_decimal(score, 4), status.value] for symbol, score, status in ranked
+        ]
+        output.print_table(("symbol", "score", "status"), rows, numbers=("score",))
+        output.print_line(
             f"{forecast.model} version {forecast.version} ({forecast.route}) at "
-            f"{formatting.moment(forecast.as_of, intraday=intraday)}, prediction {forecast.prediction_id}"
+            f"{formatting.format_time(forecast.as_of, intraday=intraday)}, "
+            f"prediction {forecast.prediction_id}"
         )
 
-    output.answer(forecast, json, show)
+    output.print_result(forecast, json, show)
 
 
 def _by_score(row: tuple[str, float, object]) -> tuple[bool, float]:

@@ -52,8 +52,8 @@ def status(model: Model = "", json: AsJson = False) -> None:
     from alphaloop.settings import settings
     from rollouts import operations
 
-    chosen = settings.load()
-    _answer(operations.status(chosen, model or chosen.serving.model), json)
+    chosen = settings.load_settings()
+    _answer(operations.rollout_status(chosen, model or chosen.serving.model), json)
 
 
 @app.command()
@@ -62,16 +62,16 @@ def metrics(model: Model = "", output: Output = None) -> None:
     import sys
 
     from alphaloop.settings import settings
-    from alphaloop.telemetry.prometheus import page
+    from alphaloop.telemetry.prometheus import render_metrics
     from rollouts import operations
-    from rollouts.metrics_page import write_page
+    from rollouts.metrics_page import write_metrics_file
 
-    chosen = settings.load()
-    collector = operations.metrics(chosen, model or chosen.serving.model)
+    chosen = settings.load_settings()
+    collector = operations.rollout_metrics(chosen, model or chosen.serving.model)
     if output is None:
-        sys.stdout.write(page(collector).decode())
+        sys.stdout.write(render_metrics(collector).decode())
     else:
-        write_page(collector, output)
+        write_metrics_file(collector, output)
 
 
 @app.command()
@@ -102,14 +102,14 @@ def start(
 
     if kind not in set(RolloutKind):
         raise UnknownNameError("kind of rollout", kind, RolloutKind)
-    exception = first_champion.override_of(override, reason, by or operator(), rotate_inputs)
+    exception = first_champion.make_override(override, reason, by or operator(), rotate_inputs)
     chosen = workspace.writable_settings()
     name = model or chosen.serving.model
     if exception and not (ab or rotate_inputs or operations.has_champion(chosen, name)):
         # Without a champion there is no comparison, so the version would stay in shadow for ever.
         _crown(chosen, name, version, exception, exception.by, json)
         return
-    document = operations.start(
+    document = operations.start_rollout(
         chosen,
         name,
         version,
@@ -140,7 +140,7 @@ def crown(
 
     who = by or operator()
     chosen = workspace.writable_settings()
-    exception = first_champion.override_of(override, reason, who)
+    exception = first_champion.make_override(override, reason, who)
     _crown(chosen, model or chosen.serving.model, version, exception, who, json)
 
 
@@ -151,7 +151,9 @@ def promote(reason: Reason, model: Model = "", by: By = "", json: AsJson = False
     from rollouts import operations
 
     chosen = workspace.writable_settings()
-    _answer(operations.promote(chosen, model or chosen.serving.model, reason, by or operator()), json)
+    _answer(
+        operations.promote_challenger(chosen, model or chosen.serving.model, reason, by or operator()), json
+    )
 
 
 @app.command()
@@ -161,7 +163,7 @@ def abort(reason: Reason, model: Model = "", by: By = "", json: AsJson = False) 
     from rollouts import operations
 
     chosen = workspace.writable_settings()
-    _answer(operations.abort(chosen, model or chosen.serving.model, reason, by or operator()), json)
+    _answer(operations.abort_rollout(chosen, model or chosen.serving.model, reason, by or operator()), json)
 
 
 @app.command()
@@ -182,15 +184,15 @@ def simulate(
     runs every scenario of the acceptance study instead, in minutes; exit 1 where a target is missed.
     """
     from alphaloop.settings import settings
-    from rollouts.validation.operating_characteristics import Question, rehearse
+    from rollouts.validation.operating_characteristics import SimulationRequest, simulate_characteristics
 
     if trial:
         _try(rollouts, seed, json)
         return
-    question = Question(
+    question = SimulationRequest(
         rollouts=rollouts, effect=effect, ic=ic or None, names=names, horizon=horizon, bars=bars, seed=seed
     )
-    _answer(rehearse(settings.load(), question), json)
+    _answer(simulate_characteristics(settings.load_settings(), question), json)
 
 
 def _try(rollouts: int, seed: int, as_json: bool) -> None:
@@ -198,25 +200,27 @@ def _try(rollouts: int, seed: int, as_json: bool) -> None:
 
     from alphaloop.settings import settings
     from cli import formatting, output
-    from rollouts.validation.acceptance import Trial
+    from rollouts.validation.acceptance import AcceptanceStudy
 
-    findings = list(Trial(settings.load(), rollouts=rollouts, seed=seed).findings())
+    findings = list(AcceptanceStudy(settings.load_settings(), rollouts=rollouts, seed=seed).findings())
     payload = {"findings": [asdict(one) | {"holds": one.holds} for one in findings]}
     heads = ("what", "where", "rollouts", "bars", "share", "target", "99 % by bar", "layers")
 
     def row(index: int) -> list[str]:
         one = findings[index]
         mark = (
-            "" if one.target is None else ("≤ " if one.at_most else "≥ ") + formatting.percent(one.target, 0)
+            ""
+            if one.target is None
+            else ("≤ " if one.at_most else "≥ ") + formatting.format_percent(one.target, 0)
         )
-        share = formatting.percent(one.share, 1) + ("" if one.holds else " MISSED")
-        counts = [formatting.figure(one.rollouts), formatting.figure(one.bars)]
-        return [one.name, one.where, *counts, share, mark, formatting.figure(one.slowest), one.layers]
+        share = formatting.format_percent(one.share, 1) + ("" if one.holds else " MISSED")
+        counts = [formatting.format_figure(one.rollouts), formatting.format_figure(one.bars)]
+        return [one.name, one.where, *counts, share, mark, formatting.format_figure(one.slowest), one.layers]
 
-    output.answer(
-        output.plain(payload),
+    output.print_result(
+        output.to_json_values(payload),
         as_json,
-        lambda: output.table(heads, [row(one) for one in range(len(findings))]),
+        lambda: output.print_table(heads, [row(one) for one in range(len(findings))]),
     )
     if not all(one.holds for one in findings):
         raise typer.Exit(1)
@@ -227,7 +231,9 @@ def _crown(
 ) -> None:
     from loop import first_champion
 
-    document, warning = first_champion.crown(settings, model, version, override=exception, by=by)
+    document, warning = first_champion.crown_first_champion(
+        settings, model, version, override=exception, by=by
+    )
     _answer_warned(document, warning, as_json)
 
 
@@ -235,26 +241,29 @@ def _answer_warned(document: RolloutDocument, warning: str, as_json: bool) -> No
     from cli import output
 
     if warning:
-        output.complain(f"warning: {warning}")
-    _answer({**output.plain(document), "warning": warning or None}, as_json)
+        output.print_error(f"warning: {warning}")
+    _answer({**output.to_json_values(document), "warning": warning or None}, as_json)
 
 
 def _answer(result: Any, as_json: bool) -> None:
     from cli import formatting, output
 
-    payload: dict[str, Any] = output.plain(result)
+    payload: dict[str, Any] = output.to_json_values(result)
 
     def show() -> None:
-        output.facts(
-            formatting.flattened({name: value for name, value in payload.items() if name != "history"})
+        output.print_facts(
+            formatting.flatten_facts({name: value for name, value in payload.items() if name != "history"})
         )
         history = payload.get("history") or []
         if history:
             heads = ("as_of", "version", "state", "weight", "outcome", "reason")
             intraday = formatting.are_intraday(row.get("as_of") for row in history)
             shown = [
-                {**row, "as_of": formatting.moment(row.get("as_of"), intraday=intraday)} for row in history
+                {**row, "as_of": formatting.format_time(row.get("as_of"), intraday=intraday)}
+                for row in history
             ]
-            output.table(heads, [[formatting.figure(row.get(head)) for head in heads] for row in shown])
+            output.print_table(
+                heads, [[formatting.format_figure(row.get(head)) for head in heads] for row in shown]
+            )
 
-    output.answer(payload, as_json, show)
+    output.print_result(payload, as_json, show)

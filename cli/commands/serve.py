@@ -34,7 +34,7 @@ def serve(context: typer.Context, runtime: Runtime = "", host: Host = "", port: 
     from cli import output
     from loop import workspace
 
-    chosen = _chosen(settings.load(), runtime, host, port)
+    chosen = _chosen(settings.load_settings(), runtime, host, port)
     # Wrong addresses are refused before the registry is opened and a model is loaded.
     _require_places(chosen)
     workspace.require_writable(chosen)
@@ -44,14 +44,14 @@ def serve(context: typer.Context, runtime: Runtime = "", host: Host = "", port: 
         from serving.hosts.ray import RayHost as Server
     else:
         from serving.hosts.process import ProcessHost as Server  # type: ignore[assignment]
-    output.say(f"starting ({chosen.serving.runtime}) …")
+    output.print_line(f"starting ({chosen.serving.runtime}) …")
     server = Server(chosen)
     server.run_forever(
-        lambda url: output.say(
+        lambda url: output.print_line(
             f"[green]ready[/]: gRPC {url}, HTTP {server.http_url}, Open Inference Protocol; Ctrl-C ends it"
         )
     )
-    output.complain("drained and stopped")
+    output.print_error("drained and stopped")
 
 
 def _chosen(settings: Settings, runtime: str, host: str, port: int) -> Settings:
@@ -70,10 +70,10 @@ def _chosen(settings: Settings, runtime: str, host: str, port: int) -> Settings:
 def _require_places(settings: Settings) -> None:
     """Raise `InputError` for an address that must not be listened on, and for a port that is in use."""
     from alphaloop.runtime.processes import require_port
-    from serving.security.access import require_protected
+    from serving.security.access import require_access_control
 
     serving = settings.serving
-    require_protected(serving)
+    require_access_control(serving)
     for name in ("grpc_port", "http_port", "metrics_port"):
         if getattr(serving, name):
             require_port(serving.host, getattr(serving, name), f"serving.{name}")
@@ -84,11 +84,11 @@ def config(to: To = None) -> None:
     """Print Ray Serve's configuration for `serve deploy` or for a RayService's serveConfigV2."""
     from alphaloop.settings import settings
     from cli import output
-    from serving.hosts.deployment import config_text
+    from serving.hosts.deployment import serve_config_text
 
-    text = config_text(settings.load())
+    text = serve_config_text(settings.load_settings())
     if to is None:
         typer.echo(text, nl=False)
         return
     to.write_text(text)
-    output.complain(f"{to} is written: serve deploy {to}")
+    output.print_error(f"{to} is written: serve deploy {to}")

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cli.commands.options import AsJson, moment
+from cli.commands.options import AsJson, parse_time
 
 if TYPE_CHECKING:
     from alphaloop.settings.settings import Settings
-    from loop.turn import Loop, Market
-    from trading.progress import Progress
+    from loop.turn import Loop, ReplayMarket
+    from trading.progress import TradingProgress
 
 STREAM = "trading"
 DEFAULT_WAIT_SECONDS = 60.0
@@ -43,14 +43,14 @@ def trade(
     from alphaloop.runtime.processes import require_port
     from cli import formatting, notices, output, server_wait
     from loop import workspace
-    from loop.wiring import World, open_loop
-    from trading.broker import find
-    from trading.recovery import restore
+    from loop.wiring import LoopContext, open_loop
+    from trading.broker import find_broker
+    from trading.recovery import restore_engine
 
     chosen = workspace.writable_settings()
-    find(broker)
+    find_broker(broker)
     # Malformed days and a port in use are refused before any data is read.
-    days = _days_of(replay, workspace.source_of(chosen).calendar)
+    days = _days_of(replay, workspace.workspace_source(chosen).calendar)
     if chosen.rollout.metrics_port:
         require_port(chosen.rollout.metrics_host, chosen.rollout.metrics_port, "rollout.metrics_port")
     registry = workspace.open_registry(chosen)
@@ -58,30 +58,30 @@ def trade(
     market = _market(chosen, replay)
     goes_on = to_datetime(market.future.timestamps[0])
     if days and goes_on < days[0]:
-        output.complain(
+        output.print_error(
             f"the book goes on from {goes_on.isoformat()}, the bar after the last that its journal decided; "
             "--replay says where a new book begins"
         )
     clock = ReplayClock(to_datetime(market.past.timestamps[-1]))
     journal = Journal(chosen.paths.journal, chosen.paths.anchors, clock)
-    world = World(chosen, clock, journal, registry)
-    said = notices.notices(chosen, workspace.source_of(chosen), len(market.past.symbols))
+    world = LoopContext(chosen, clock, journal, registry)
+    said = notices.book_notices(chosen, workspace.workspace_source(chosen), len(market.past.symbols))
     for line in said:
-        output.complain(line)
+        output.print_error(line)
     with (
         open_loop(world, market, stream=STREAM, watched=False, broker=broker) as loop,
-        output.progress_bar("trading", len(market.future)) as step,
+        output.show_progress_bar("trading", len(market.future)) as step,
     ):
         # Books and open orders are restored from the journal.
-        restore(loop.engine, journal.records(STREAM), market.past)
+        restore_engine(loop.engine, journal.records(STREAM), market.past)
         intraday = formatting.are_intraday(market.past.timestamps)
         before = loop.engine.last.equity if loop.engine.last else Decimal(chosen.trading.capital)
         for bars in market.future.slices():
             turn = loop.turn(bars)
-            step(f"{formatting.moment(turn.as_of, intraday=intraday)} {turn.outcome.equity:,.0f}")
+            step(f"{formatting.format_time(turn.as_of, intraday=intraday)} {turn.outcome.equity:,.0f}")
         loop.finish()
     result = {**_summary(loop, before, intraday=intraday), "notices": said}
-    output.answer(result, json, lambda: _show(result))
+    output.print_result(result, json, lambda: _show(result))
 
 
 def _days_of(replay: str, calendar: str) -> tuple[datetime, datetime] | None:
@@ -96,46 +96,46 @@ def _days_of(replay: str, calendar: str) -> tuple[datetime, datetime] | None:
     first_day, sign, last_day = replay.partition(":")
     if not (sign and first_day and last_day):
         raise InputError(f"--replay '{replay}' is not of the form FROM:TO, as 2019-01-02:2019-03-29")
-    first = moment(first_day, "--replay", calendar)
-    last = moment(last_day, "--replay", calendar, end_of_day=True)
+    first = parse_time(first_day, "--replay", calendar)
+    last = parse_time(last_day, "--replay", calendar, end_of_day=True)
     if first > last:
         raise InputError(f"--replay '{replay}' ends before it begins; write the earlier day first")
     return first, last
 
 
-def _market(settings: Settings, replay: str) -> Market:
+def _market(settings: Settings, replay: str) -> ReplayMarket:
     """Split the market into past bars and bars to trade; raises `InputError` where no bar is new."""
     from loop import workspace
     from loop.market import market_to_trade
 
-    days = _days_of(replay, workspace.source_of(settings).calendar)
+    days = _days_of(replay, workspace.workspace_source(settings).calendar)
     return market_to_trade(settings, days, _progress(settings))
 
 
-def _progress(settings: Settings) -> Progress | None:
+def _progress(settings: Settings) -> TradingProgress | None:
     """Read the progress of the book from the journal; None without a journal."""
     from alphaloop.clock import SystemClock
     from alphaloop.journal.store import Journal
-    from trading.progress import progress_of
+    from trading.progress import trading_progress
 
     paths = settings.paths
     if not paths.journal.exists() and not paths.anchors.exists():
         return None
     with Journal(paths.journal, paths.anchors, SystemClock()) as journal:
-        return progress_of(journal, STREAM)
+        return trading_progress(journal, STREAM)
 
 
 def _show(result: dict[str, Any]) -> None:
     from cli import formatting, notices, output
 
     shown = {
-        "refusals": notices.rules_in_words(result["refused"]),
+        "refusals": notices.format_refusals(result["refused"]),
         "actions": ", ".join(result["actions"]) or "none",
-        "equity": formatting.decimal(float(result["equity"])),
-        "net_return": formatting.percent(result["net_return"], 2, signed=True),
+        "equity": formatting.format_decimal(float(result["equity"])),
+        "net_return": formatting.format_percent(result["net_return"], 2, signed=True),
     }
     listed = [name for name in result if name not in ("refused", "notices")]
-    output.facts([(name, shown.get(name) or formatting.figure(result[name])) for name in listed])
+    output.print_facts([(name, shown.get(name) or formatting.format_figure(result[name])) for name in listed])
 
 
 def _summary(loop: Loop, before: Decimal, *, intraday: bool = False) -> dict[str, Any]:
@@ -143,12 +143,12 @@ def _summary(loop: Loop, before: Decimal, *, intraday: bool = False) -> dict[str
 
     First and last bar are given by their day, or by their time where bars are shorter than a day.
     """
-    from cli.notices import by_rule
-    from trading.backtest import metrics
+    from cli.notices import count_by_rule
+    from trading.backtest import performance_metrics
 
     turns, latencies = loop.turns, loop.forecaster.latencies_ms
     curve = [float(before), *(float(turn.outcome.equity) for turn in turns)]
-    refused = by_rule(refusal for turn in turns for refusal in turn.outcome.refusals)
+    refused = count_by_rule(refusal for turn in turns for refusal in turn.outcome.refusals)
     return {
         "first": turns[0].as_of if intraday else turns[0].as_of.date(),
         "last": turns[-1].as_of if intraday else turns[-1].as_of.date(),
@@ -159,7 +159,7 @@ def _summary(loop: Loop, before: Decimal, *, intraday: bool = False) -> dict[str
         "refused": refused,
         "actions": [action.words for turn in turns for action in turn.outcome.actions],
         "equity": turns[-1].outcome.equity,
-        "net_return": metrics(curve).net_return,
+        "net_return": performance_metrics(curve).net_return,
         "predictions": len(latencies),
         "errors": loop.forecaster.errors,
         "last_order": next(

@@ -25,25 +25,25 @@ def register(app: typer.Typer) -> None:
 def train(family: FamilyName, trials: Trials = None, model: Model = "", json: AsJson = False) -> None:
     """Train a model family, gate it and register it; the first version that passes becomes champion."""
     from alphaloop.clock import SystemClock
-    from alphaloop.decision.book_limits import BookLimits, unfilled
+    from alphaloop.decision.book_limits import BookLimits, unfilled_cash_message
     from cli import output
     from cli.model_card_view import card_facts, fact_lines, verdict_lines
     from features.compute.batch import backfill
     from features.feature_set import feature_set_of
     from loop import workspace
-    from loop.first_champion import fix_thresholds
+    from loop.first_champion import calibrate_drift_monitor
     from models.registry.model_registry import Registry
     from models.training import train as training
     from models.zoo import registry as families
 
     chosen = workspace.writable_settings()
-    families.find(family)
+    families.find_family(family)
     name = model or chosen.serving.model
-    with output.progress(f"training {family}") as tell:
+    with output.show_progress(f"training {family}") as tell:
         tell("reading bars and features")
         snapshot, bars = workspace.latest_bars(chosen)
-        if kept := unfilled(BookLimits.from_settings(chosen.trading), len(bars.symbols)):
-            output.complain(kept)
+        if kept := unfilled_cash_message(BookLimits.from_settings(chosen.trading), len(bars.symbols)):
+            output.print_error(kept)
         frame = backfill(bars, feature_set_of(chosen))
         registry = Registry(chosen.paths.registry)
         document = registry.rollout(name) if name in registry.models() else None
@@ -65,24 +65,24 @@ def train(family: FamilyName, trials: Trials = None, model: Model = "", json: As
             tell("the first champion: fixing the drift monitor's thresholds on its training years")
             crowned = _crown(chosen, name, trained.version)
         if crowned:
-            warning = fix_thresholds(chosen, frame)
+            warning = calibrate_drift_monitor(chosen, frame)
         elif document is not None or trained.card.passed:
-            warning = fix_thresholds(chosen, frame, beside=True)
+            warning = calibrate_drift_monitor(chosen, frame, beside=True)
     payload = {"model": name, "version": trained.version, "champion": crowned, **card_facts(trained.card)}
 
     def show() -> None:
-        output.facts(fact_lines(payload))
+        output.print_facts(fact_lines(payload))
         for line in verdict_lines(trained.card.gate):
-            output.say(line)
+            output.print_line(line)
         if document is None and not crowned:
-            output.say(
+            output.print_line(
                 "no version is champion yet; to make this one champion all the same: "
                 f"alphaloop rollout crown {trained.version} --override NAME --reason WHY"
             )
 
     if warning:
-        output.complain(f"warning: {warning}")
-    output.answer(payload, json, show)
+        output.print_error(f"warning: {warning}")
+    output.print_result(payload, json, show)
 
 
 def _crown(settings: Settings, model: str, version: str) -> bool:

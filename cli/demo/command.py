@@ -17,25 +17,25 @@ from pathlib import Path
 
 from alphaloop.clock import SystemClock
 from alphaloop.runtime.processes import adopt_orphans, child_environment, die_with_parent, stop_descendants
-from alphaloop.settings.settings import load
-from cli.demo.scenario_config import PLOT_FILE, Plot
-from cli.output import complain
+from alphaloop.settings.settings import load_settings
+from cli.demo.scenario_config import SCENARIO_FILE, ScenarioConfig
+from cli.output import print_error
 
 DEMO_FOLDER = Path("runs/demo")
 INTERRUPTED = 130
 GRACE_SECONDS = 8.0
 
 
-def run(config: Plot | None = None, folder: Path = DEMO_FOLDER) -> int:
+def run_demo(config: ScenarioConfig | None = None, folder: Path = DEMO_FOLDER) -> int:
     """Run the scenario of `config` and return its exit code.
 
     The report is in `folder`/latest.
 
     Raises `SettingsError` for invalid settings in the environment or in `alphaloop.toml`.
     """
-    load()
+    load_settings()
     home = _new_home(folder.resolve(), SystemClock().now())
-    (home / PLOT_FILE).write_text((config or Plot()).to_json())
+    (home / SCENARIO_FILE).write_text((config or ScenarioConfig()).to_json())
     scratch = Path(tempfile.mkdtemp(prefix="al-"))
     adopt_orphans()
     child = subprocess.Popen(
@@ -68,7 +68,7 @@ def _wait(child: subprocess.Popen[bytes]) -> int:
             child.wait()
         finally:
             signal.signal(signal.SIGINT, previous)
-        complain("interrupted; everything that was started has been stopped")
+        print_error("interrupted; everything that was started has been stopped")
         return INTERRUPTED
 
 

@@ -11,30 +11,30 @@ import numpy.typing as npt
 from alphaloop.allocation import AllocationPolicy
 from alphaloop.costs import CostModel
 from alphaloop.settings.settings import Settings
-from trading.backtest import Metrics, equal_weight, metrics, momentum_12_1
+from trading.backtest import PerformanceMetrics, equal_weight, momentum_12_1, performance_metrics
 
 if TYPE_CHECKING:
-    from cli.demo.replay import Played
+    from cli.demo.replay import ReplayResult
 
 Vector = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
+class BenchmarkComparison:
     """Equity curves from 1.0 on the same live bars, and their metrics."""
 
     dates: list[str]
     curves: dict[str, Vector]
-    strategy: Metrics
-    equal_weight: Metrics
-    momentum: Metrics
+    strategy: PerformanceMetrics
+    equal_weight: PerformanceMetrics
+    momentum: PerformanceMetrics
 
     def series(self) -> dict[str, Any]:
         """Return the curves as the report draws them."""
         return {"dates": self.dates, **{name: curve.round(6).tolist() for name, curve in self.curves.items()}}
 
 
-def measure(settings: Settings, played: Played) -> Measured:
+def compare_with_benchmarks(settings: Settings, played: ReplayResult) -> BenchmarkComparison:
     """Compare the replay's equity with equal weight and with plain 12-1 momentum."""
     loop = played.scheduler.loop
     costs, policy = (
@@ -49,10 +49,10 @@ def measure(settings: Settings, played: Played) -> Measured:
         "equal_weight": equal_weight(bars, costs, start),
         "momentum": momentum_12_1(bars, costs, policy, start),
     }
-    return Measured(
+    return BenchmarkComparison(
         dates=[turn.as_of.date().isoformat() for turn in loop.turns],
         curves=curves,
-        strategy=metrics(curves["strategy"], traded),
-        equal_weight=metrics(curves["equal_weight"], traded),
-        momentum=metrics(curves["momentum"], traded),
+        strategy=performance_metrics(curves["strategy"], traded),
+        equal_weight=performance_metrics(curves["equal_weight"], traded),
+        momentum=performance_metrics(curves["momentum"], traded),
     )

@@ -13,24 +13,24 @@ from alphaloop.bars import BarPanel, to_datetime
 from alphaloop.rollout_document import Override, RolloutKind
 from alphaloop.settings.settings import Settings
 from cli.demo.preparation import verdict_line
-from cli.demo.progress import Screen
-from cli.demo.scenario_config import Plot
-from cli.demo.scheduler import Act, Director
-from loop.turn import Market
+from cli.demo.progress import ProgressDisplay
+from cli.demo.scenario_config import ScenarioConfig
+from cli.demo.scheduler import PlannedRollout, RolloutScheduler
+from loop.turn import ReplayMarket
 
 if TYPE_CHECKING:
-    from cli.demo.replay import Played
-    from loop.wiring import World
+    from cli.demo.replay import ReplayResult
+    from loop.wiring import LoopContext
     from models.training.train import TrainedModel
 
 MODEL = "simulated"
 TRADING_STREAM = "trading-simulated"
 
 
-def play_simulated(world: World, screen: Screen, config: Plot) -> Played:
+def replay_simulated(world: LoopContext, screen: ProgressDisplay, config: ScenarioConfig) -> ReplayResult:
     """Train a baseline and a challenger on simulated bars, and let the controller decide between them."""
-    from cli.demo.replay import Played, run_replay
-    from loop.wiring import World, open_loop
+    from cli.demo.replay import ReplayResult, run_replay
+    from loop.wiring import LoopContext, open_loop
 
     settings = world.settings.model_copy(
         update={
@@ -42,32 +42,32 @@ def play_simulated(world: World, screen: Screen, config: Plot) -> Played:
     with screen.stage("simulated universe"):
         market = _market(settings, config)
         clock = type(world.clock)(to_datetime(market.past.timestamps[-1]))
-        simulated = World(settings, clock, world.journal, world.registry)
+        simulated = LoopContext(settings, clock, world.journal, world.registry)
         baseline, challenger = _train(simulated, market, screen)
         with open_loop(simulated, market, stream=TRADING_STREAM, watched=False) as loop:
             loop.controller.crown(baseline)
-            scheduler = Director(loop, screen, bars=len(market.future))
+            scheduler = RolloutScheduler(loop, screen, bars=len(market.future))
             scheduler.waiting.append(challenger)
             run_replay(scheduler, market, screen, until_decided=True)
-    return Played(market, scheduler)
+    return ReplayResult(market, scheduler)
 
 
-def _market(settings: Settings, config: Plot) -> Market:
+def _market(settings: Settings, config: ScenarioConfig) -> ReplayMarket:
     from marketdata.source import identity_of
-    from marketdata.sources.registry import find
+    from marketdata.sources.registry import find_source
     from marketdata.storage.snapshots import SnapshotStore
 
-    source = find("simulated")
+    source = find_source("simulated")
     bars = BarPanel.from_table(source.history(source.symbols()))
     split = to_datetime(bars.timestamps[config.simulated_training_bars - 1])
     last: datetime = to_datetime(bars.timestamps[config.simulated_training_bars + config.simulated_bars - 1])
     past = bars.between(end=split)
     future = bars.between(start=to_datetime(bars.timestamps[len(past)]), end=last)
     snapshot = SnapshotStore(settings.paths.snapshots).save(past.to_table(), identity_of(source))
-    return Market(source.name, past, future, snapshot)
+    return ReplayMarket(source.name, past, future, snapshot)
 
 
-def _train(world: World, market: Market, screen: Screen) -> tuple[str, Act]:
+def _train(world: LoopContext, market: ReplayMarket, screen: ProgressDisplay) -> tuple[str, PlannedRollout]:
     from features.compute.batch import backfill
     from features.feature_set import feature_set_of
     from models.training.train import train
@@ -98,4 +98,4 @@ def _train(world: World, market: Market, screen: Screen) -> tuple[str, Act]:
             by="demo",
             reason="the planted signal is known to be there; the gate rightly finds it too good to be true",
         )
-    return versions["momentum"].version, Act(challenger.version, RolloutKind.SIMULATED, override)
+    return versions["momentum"].version, PlannedRollout(challenger.version, RolloutKind.SIMULATED, override)

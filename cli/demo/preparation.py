@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from alphaloop.bars import BarPanel, to_datetime
 from alphaloop.clock import Clock
 from alphaloop.settings.settings import Settings
-from cli.demo.progress import Screen
-from loop.turn import Market
+from cli.demo.progress import ProgressDisplay
+from loop.turn import ReplayMarket
 
 if TYPE_CHECKING:
     from features.compute.batch import FeatureFrame
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(slots=True)
-class Models:
+class TrainedModels:
     """Models trained before the live part: the champion, its challengers and the drill's leaked model."""
 
     champion: str
@@ -29,32 +29,34 @@ class Models:
     trained: list[TrainedModel]
 
 
-def load_market(settings: Settings, screen: Screen, go_live: datetime, end: datetime | None) -> Market:
+def load_market(
+    settings: Settings, screen: ProgressDisplay, go_live: datetime, end: datetime | None
+) -> ReplayMarket:
     """Read, check and snapshot the bars before `go_live`; later bars are replayed."""
     from marketdata.configured_source import chosen_start
-    from marketdata.quality.cleaning import clean
-    from marketdata.quality.quality_report import keep
+    from marketdata.quality.cleaning import clean_bars
+    from marketdata.quality.quality_report import write_quality_report
     from marketdata.source import identity_of
-    from marketdata.sources.registry import find
+    from marketdata.sources.registry import find_source
     from marketdata.storage.snapshots import SnapshotStore
 
-    source = find(settings.data.source)
+    source = find_source(settings.data.source)
     table = source.history(settings.data.symbols or source.symbols(), chosen_start(settings), end)
-    cleaned = clean(table, source.calendar, source.name)
+    cleaned = clean_bars(table, source.calendar, source.name)
     bars = BarPanel.from_table(cleaned.table)
     past = bars.between(end=go_live)
     future = bars.between(start=to_datetime(bars.timestamps[len(past)]))
     store = SnapshotStore(settings.paths.snapshots)
     snapshot = store.save(past.to_table(), identity_of(source))
-    keep(store.folder, snapshot.id, cleaned)
+    write_quality_report(store.folder, snapshot.id, cleaned)
     screen.say(
         f"[bold]{source.name}[/]: {len(bars.symbols)} symbols, {len(past):,} bars to learn from, "
         f"{len(future):,} to come; clean; snapshot [cyan]{snapshot.id[:12]}[/]"
     )
-    return Market(source.name, past, future, snapshot)
+    return ReplayMarket(source.name, past, future, snapshot)
 
 
-def build_features(settings: Settings, screen: Screen, market: Market) -> FeatureFrame:
+def build_features(settings: Settings, screen: ProgressDisplay, market: ReplayMarket) -> FeatureFrame:
     """Compute the features of the past and write them to Feast's offline store."""
     from features.compute.batch import backfill
     from features.feature_set import feature_set_of
@@ -72,12 +74,14 @@ def build_features(settings: Settings, screen: Screen, market: Market) -> Featur
     return frame
 
 
-def check_parity(settings: Settings, screen: Screen, market: Market, bars: int = 40) -> ParityReport:
+def check_parity(
+    settings: Settings, screen: ProgressDisplay, market: ReplayMarket, bars: int = 40
+) -> ParityReport:
     """Compare backfill, stream and online store on the last bars of the past."""
     from features.feature_set import feature_set_of
-    from features.parity import measure
+    from features.parity import measure_parity
 
-    report = measure(settings.paths.home / "parity", market.past, feature_set_of(settings), bars)
+    report = measure_parity(settings.paths.home / "parity", market.past, feature_set_of(settings), bars)
     screen.say(
         f"parity of backfill, stream and online store over {bars} bars: "
         f"largest difference [bold]{report.max_abs_diff:g}[/]"
@@ -86,8 +90,13 @@ def check_parity(settings: Settings, screen: Screen, market: Market, bars: int =
 
 
 def train_models(
-    settings: Settings, screen: Screen, market: Market, frame: FeatureFrame, clock: Clock, registry: Registry
-) -> Models:
+    settings: Settings,
+    screen: ProgressDisplay,
+    market: ReplayMarket,
+    frame: FeatureFrame,
+    clock: Clock,
+    registry: Registry,
+) -> TrainedModels:
     """Train the baseline, its challengers and the model with leaked data for the drill."""
     model = settings.serving.model
     baseline = _train(settings, screen, market, frame, clock, registry, "momentum", trials=0)
@@ -106,14 +115,14 @@ def train_models(
     )  # fmt: skip
     trained.append(leaked)
     screen.say(f"the baseline is champion of '{model}': version {baseline.version}")
-    return Models(baseline.version, challengers, leaked, trained)
+    return TrainedModels(baseline.version, challengers, leaked, trained)
 
 
-def calibrate_drift(settings: Settings, screen: Screen, frame: FeatureFrame) -> None:
+def calibrate_drift(settings: Settings, screen: ProgressDisplay, frame: FeatureFrame) -> None:
     """Fix the drift monitor's thresholds on the training years."""
-    from monitoring.drift.calibration import calibrate_on
+    from monitoring.drift.calibration import fit_calibration_on
 
-    calibration = calibrate_on(frame, settings.drift)
+    calibration = fit_calibration_on(frame, settings.drift)
     calibration.save(settings.paths.drift)
     screen.say(
         f"drift: Wasserstein over {calibration.window} bars; an alarm is {calibration.share:.0%} of "
@@ -124,8 +133,8 @@ def calibrate_drift(settings: Settings, screen: Screen, frame: FeatureFrame) -> 
 
 def _train(
     settings: Settings,
-    screen: Screen,
-    market: Market,
+    screen: ProgressDisplay,
+    market: ReplayMarket,
     frame: FeatureFrame,
     clock: Clock,
     registry: Registry,

@@ -21,7 +21,7 @@ EVENTS_SHOWN = 14
 
 
 @dataclass(slots=True)
-class Stage:
+class ProgressStage:
     """Stage of the demo and its duration; `seconds` is None while it runs."""
 
     name: str
@@ -30,14 +30,14 @@ class Stage:
 
 
 @dataclass(slots=True)
-class Screen:
+class ProgressDisplay:
     """Live display of the demo.
 
     Without a terminal, events are printed as plain lines.
     """
 
     console: Console = field(default_factory=Console)
-    stages: list[Stage] = field(default_factory=list)
+    stages: list[ProgressStage] = field(default_factory=list)
     events: list[str] = field(default_factory=list)
     _recent: deque[str] = field(default_factory=lambda: deque(maxlen=EVENTS_SHOWN))
     _live: Live | None = None
@@ -49,7 +49,7 @@ class Screen:
     )
 
     @contextmanager
-    def shown(self) -> Iterator[Screen]:
+    def shown(self) -> Iterator[ProgressDisplay]:
         """Show the display while the block runs."""
         if not self.console.is_terminal:
             yield self
@@ -64,7 +64,7 @@ class Screen:
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
         """Announce a stage and record its duration."""
-        current = Stage(name, monotonic())
+        current = ProgressStage(name, monotonic())
         self.stages.append(current)
         if self._live is None:
             self.console.rule(f"[bold]{name}", align="left")

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from cli.demo.progress import Screen
-from cli.demo.scheduler import Director
-from loop.turn import Market
+from cli.demo.progress import ProgressDisplay
+from cli.demo.scheduler import RolloutScheduler
+from loop.turn import ReplayMarket
 
 
 @dataclass(slots=True)
-class Played:
+class ReplayResult:
     """Result of a replay: the market of one universe and the scheduler after its last bar."""
 
-    market: Market
-    scheduler: Director
+    market: ReplayMarket
+    scheduler: RolloutScheduler
 
 
-def run_replay(scheduler: Director, market: Market, screen: Screen, *, until_decided: bool = False) -> None:
+def run_replay(
+    scheduler: RolloutScheduler, market: ReplayMarket, screen: ProgressDisplay, *, until_decided: bool = False
+) -> None:
     """Run the loop over all future bars, or only until the first rollout has ended."""
     loop = scheduler.loop
     task = screen.track(f"bars of {market.source}", total=len(market.future))

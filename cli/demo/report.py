@@ -12,48 +12,50 @@ import numpy as np
 from alphaloop.bars import to_datetime
 from alphaloop.settings.settings import Settings
 from cli.demo import comparison
-from cli.demo.preparation import Models
-from cli.demo.progress import Screen
+from cli.demo.preparation import TrainedModels
+from cli.demo.progress import ProgressDisplay
 from cli.demo.rollout_history import rollout_rows, rollout_series
-from cli.demo.traded_versions import who_traded
+from cli.demo.traded_versions import summarize_traded_versions
 from features.feature_set import feature_set_of
 from loop import audit
-from loop.lineage import Lineage, trace
-from monitoring.drift.calibration import Calibration
+from loop.lineage import Lineage, trace_order
+from monitoring.drift.calibration import DriftCalibration
 
 if TYPE_CHECKING:
-    from cli.demo.replay import Played
+    from cli.demo.replay import ReplayResult
     from features.parity import ParityReport
     from models.registry.card import Card
 
 
 @dataclass(frozen=True, slots=True)
-class Results:
+class DemoResults:
     """Inputs of the report."""
 
     settings: Settings
-    screen: Screen
+    screen: ProgressDisplay
     parity: ParityReport
-    models: Models
-    played: Played
-    simulated: Played
+    models: TrainedModels
+    played: ReplayResult
+    simulated: ReplayResult
 
 
-def write_report(results: Results) -> dict[str, Any]:
+def write_demo_report(results: DemoResults) -> dict[str, Any]:
     """Write report.json and report.html into the run's folder; returns the report."""
-    from cli.reports.run_report import render
+    from cli.reports.run_report import render_run_report
 
     lineage = _lineage(results)
-    measured = comparison.measure(results.settings, results.played)
+    measured = comparison.compare_with_benchmarks(results.settings, results.played)
     report = build_report(results, measured, lineage)
     series = build_series(results, measured, lineage)
     home = results.settings.paths.home
     (home / "report.json").write_text(json.dumps(report, indent=1, allow_nan=False))
-    (home / "report.html").write_text(render(report, series))
+    (home / "report.html").write_text(render_run_report(report, series))
     return report
 
 
-def build_report(results: Results, measured: comparison.Measured, lineage: Lineage) -> dict[str, Any]:
+def build_report(
+    results: DemoResults, measured: comparison.BenchmarkComparison, lineage: Lineage
+) -> dict[str, Any]:
     """Build the figures of report.json, under the keys that the README names."""
     played, simulated = results.played, results.simulated
     past = played.market.past
@@ -104,7 +106,9 @@ def build_report(results: Results, measured: comparison.Measured, lineage: Linea
     }
 
 
-def build_series(results: Results, measured: comparison.Measured, lineage: Lineage) -> dict[str, Any]:
+def build_series(
+    results: DemoResults, measured: comparison.BenchmarkComparison, lineage: Lineage
+) -> dict[str, Any]:
     """Build the series behind the report's charts."""
     looks = results.played.scheduler.loop.watch.looks if results.played.scheduler.loop.watch else []
     loops = [one.scheduler.loop for one in (results.played, results.simulated)]
@@ -113,8 +117,8 @@ def build_series(results: Results, measured: comparison.Measured, lineage: Linea
         "drift": {
             "dates": [look.as_of.date().isoformat() for look in looks],
             "share": [look.share for look in looks],
-            "threshold": Calibration.load(results.settings.paths.drift).share,
-            "calibration": Calibration.load(results.settings.paths.drift).summary(),
+            "threshold": DriftCalibration.load(results.settings.paths.drift).share,
+            "calibration": DriftCalibration.load(results.settings.paths.drift).summary(),
         },
         "rollouts": [
             *rollout_series(results.played.scheduler),
@@ -136,10 +140,10 @@ def _fold(row: Mapping[str, Any]) -> dict[str, Any]:
     return {**row, **days, "train": f"{days['train_first']} to {days['train_last']}"}
 
 
-def _lineage(results: Results) -> Lineage:
+def _lineage(results: DemoResults) -> Lineage:
     """Trace the order in the middle of all orders, which falls in the middle of the replay."""
-    ids = audit.orders(results.settings)
-    lineage = trace(results.settings, ids[len(ids) // 2])
+    ids = audit.order_ids(results.settings)
+    lineage = trace_order(results.settings, ids[len(ids) // 2])
     results.screen.say(
         f"order [cyan]{lineage.order_id}[/]: every link from bar to fill "
         + ("[green]verified[/]" if lineage.verified else "[red]NOT verified[/]")
@@ -147,16 +151,16 @@ def _lineage(results: Results) -> Lineage:
     return lineage
 
 
-def _versions(results: Results) -> list[dict[str, Any]]:
+def _versions(results: DemoResults) -> list[dict[str, Any]]:
     from models.registry.model_registry import Registry
 
     registry, model = Registry(results.settings.paths.registry), results.settings.serving.model
     turns = results.played.scheduler.loop.turns
     bars = ((turn.as_of.isoformat(), turn.outcome.forecasts.values()) for turn in turns)
-    return who_traded(bars, lambda version: registry.card(model, version).family)
+    return summarize_traded_versions(bars, lambda version: registry.card(model, version).family)
 
 
-def _models(results: Results) -> list[dict[str, Any]]:
+def _models(results: DemoResults) -> list[dict[str, Any]]:
     from models.registry.model_registry import Registry
 
     registry = Registry(results.settings.paths.registry)
@@ -183,7 +187,7 @@ def _model_row(model: str, version: str, card: Card) -> dict[str, Any]:
     }
 
 
-def _drift(results: Results) -> dict[str, Any]:
+def _drift(results: DemoResults) -> dict[str, Any]:
     watch = results.played.scheduler.loop.watch
     looks = watch.looks if watch else []
     return {
@@ -192,5 +196,5 @@ def _drift(results: Results) -> dict[str, Any]:
             for look in looks
             if look.drift
         ],
-        "calibration": Calibration.load(results.settings.paths.drift).summary(),
+        "calibration": DriftCalibration.load(results.settings.paths.drift).summary(),
     }

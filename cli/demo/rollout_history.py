@@ -7,21 +7,21 @@ from datetime import datetime
 from typing import Any
 
 from alphaloop.rollout_document import RolloutKind
-from cli.demo.scheduler import Director
-from rollouts.evidence.evidence_ledger import Ledger
-from rollouts.transition import Outcome, Transition
+from cli.demo.scheduler import RolloutScheduler
+from rollouts.evidence.evidence_ledger import EvidenceLedger
+from rollouts.transition import RolloutOutcome, Transition
 
 STILL_RUNNING = "still under way when the replay ended; the champion stays"
 
 
-def rollout_rows(scheduler: Director) -> list[dict[str, Any]]:
+def rollout_rows(scheduler: RolloutScheduler) -> list[dict[str, Any]]:
     """Build the `rollouts` of report.json for one universe: ended, refused, and the one under way."""
     rows = [_ended_row(step, scheduler) for step in scheduler.finished]
     rows += [
         {
             "version": rejection.version,
             "kind": RolloutKind.REAL.value,
-            "outcome": Outcome.REJECTED.value,
+            "outcome": RolloutOutcome.REJECTED.value,
             "evidence": {"layer": "gate", "reason": "; ".join(rejection.reasons)},
             "started": rejection.as_of.date().isoformat(),
             "ended": rejection.as_of.date().isoformat(),
@@ -37,7 +37,7 @@ def rollout_rows(scheduler: Director) -> list[dict[str, Any]]:
             {
                 "version": document.challenger,
                 "kind": document.kind.value,
-                "outcome": Outcome.UNDECIDED.value,
+                "outcome": RolloutOutcome.UNDECIDED.value,
                 "evidence": {
                     "layer": "",
                     "reason": STILL_RUNNING,
@@ -51,7 +51,7 @@ def rollout_rows(scheduler: Director) -> list[dict[str, Any]]:
     return sorted(rows, key=lambda row: (row["started"], row["version"]))
 
 
-def rollout_series(scheduler: Director) -> list[dict[str, Any]]:
+def rollout_series(scheduler: RolloutScheduler) -> list[dict[str, Any]]:
     """Build the series of each rollout for the report: its stages, and its evidence with the bounds."""
     return [
         {
@@ -69,7 +69,7 @@ def rollout_series(scheduler: Director) -> list[dict[str, Any]]:
     ]
 
 
-def _ended_row(step: Transition, scheduler: Director) -> dict[str, Any]:
+def _ended_row(step: Transition, scheduler: RolloutScheduler) -> dict[str, Any]:
     started = _started(scheduler, step)
     return {
         "version": step.version,
@@ -83,7 +83,7 @@ def _ended_row(step: Transition, scheduler: Director) -> dict[str, Any]:
     }
 
 
-def _started(scheduler: Director, step: Transition) -> str:
+def _started(scheduler: RolloutScheduler, step: Transition) -> str:
     ends = datetime.fromisoformat(step.as_of)
     begun = [
         key.split("@")[1] for key in scheduler.loop.controller.ledgers if key.startswith(f"{step.version}@")
@@ -91,7 +91,7 @@ def _started(scheduler: Director, step: Transition) -> str:
     return max((start for start in begun if datetime.fromisoformat(start) <= ends), default=step.as_of)[:10]
 
 
-def _timeline(scheduler: Director, row: dict[str, Any]) -> list[dict[str, Any]]:
+def _timeline(scheduler: RolloutScheduler, row: dict[str, Any]) -> list[dict[str, Any]]:
     shadow = [{"bar": row["started"], "state": "shadow", "weight": 0.0}] if row["bars"] else []
     steps = [
         {"bar": step.as_of[:10], "state": str(step.outcome or step.state), "weight": step.weight}
@@ -101,11 +101,11 @@ def _timeline(scheduler: Director, row: dict[str, Any]) -> list[dict[str, Any]]:
     return shadow + steps
 
 
-def _ledger_of(scheduler: Director, row: dict[str, Any]) -> Ledger | None:
+def _ledger_of(scheduler: RolloutScheduler, row: dict[str, Any]) -> EvidenceLedger | None:
     return _ledger(scheduler, row["version"], row["started"])
 
 
-def _ledger(scheduler: Director, version: str, started: str) -> Ledger | None:
+def _ledger(scheduler: RolloutScheduler, version: str, started: str) -> EvidenceLedger | None:
     for key, ledger in scheduler.loop.controller.ledgers.items():
         if key.startswith(f"{version}@{started[:10]}"):
             return ledger

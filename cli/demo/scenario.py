@@ -20,32 +20,32 @@ from typing import Any
 from alphaloop.clock import ReplayClock
 from alphaloop.rollout_document import Override, RolloutKind
 from alphaloop.runtime import package_roots
-from alphaloop.runtime.processes import ONE_THREAD, QUIET, free_port
+from alphaloop.runtime.processes import QUIET_ENVIRONMENT, SINGLE_THREAD_ENVIRONMENT, free_port
 from alphaloop.settings.client import ClientSettings
-from alphaloop.settings.settings import Settings, load
+from alphaloop.settings.settings import Settings, load_settings
 from cli.demo.preparation import (
-    Models,
+    TrainedModels,
     build_features,
     calibrate_drift,
     check_parity,
     load_market,
     train_models,
 )
-from cli.demo.progress import Screen
-from cli.demo.replay import Played, run_replay
-from cli.demo.scenario_config import PLOT_FILE, Plot
-from cli.demo.scheduler import Act, Director
-from loop.turn import Market
+from cli.demo.progress import ProgressDisplay
+from cli.demo.replay import ReplayResult, run_replay
+from cli.demo.scenario_config import SCENARIO_FILE, ScenarioConfig
+from cli.demo.scheduler import PlannedRollout, RolloutScheduler
+from loop.turn import ReplayMarket
 
 
 @dataclass(slots=True)
-class Story:
+class Scenario:
     """Scenario of the demo: runs all stages in order."""
 
     settings: Settings
     scratch: Path
-    config: Plot
-    screen: Screen = field(default_factory=Screen)
+    config: ScenarioConfig
+    screen: ProgressDisplay = field(default_factory=ProgressDisplay)
 
     def run(self) -> dict[str, Any]:
         """Run every stage.
@@ -53,7 +53,7 @@ class Story:
         Returns the report, which is also written to the home of the settings.
         """
         from alphaloop.journal.store import Journal
-        from cli.demo.report import Results, write_report
+        from cli.demo.report import DemoResults, write_demo_report
         from models.registry.model_registry import Registry
 
         paths, config = self.settings.paths, self.config
@@ -71,21 +71,21 @@ class Story:
             with self.screen.stage("drift calibration"):
                 calibrate_drift(self.settings, self.screen, frame)
             with self._serving() as url:
-                from loop.wiring import World
+                from loop.wiring import LoopContext
 
                 # This run's server has no TLS or tokens, which the user's client settings may ask for.
                 served = self.settings.model_copy(update={"client": ClientSettings(urls=(url,))})
-                world = World(served, clock, journal, registry)
+                world = LoopContext(served, clock, journal, registry)
                 played = self._play(world, market, models)
-                from cli.demo.planted_signal import play_simulated
+                from cli.demo.planted_signal import replay_simulated
 
-                simulated = play_simulated(world, self.screen, config)
+                simulated = replay_simulated(world, self.screen, config)
         with self.screen.stage("audit and report"):
-            results = Results(self.settings, self.screen, parity, models, played, simulated)
-            report = write_report(results)
+            results = DemoResults(self.settings, self.screen, parity, models, played, simulated)
+            report = write_demo_report(results)
         return report
 
-    def _play(self, world: Any, market: Market, models: Models) -> Played:
+    def _play(self, world: Any, market: ReplayMarket, models: TrainedModels) -> ReplayResult:
         from loop.wiring import open_loop
 
         with (
@@ -96,24 +96,26 @@ class Story:
             loop.on_retraining = lambda request: self.screen.say(
                 f"[dim]pipeline 'retrain' runs for cause {request['cause_id']} …[/]"
             )
-            scheduler = Director(loop, self.screen, bars=len(market.future))
+            scheduler = RolloutScheduler(loop, self.screen, bars=len(market.future))
             scheduler.waiting.extend(
-                Act(one.version, RolloutKind.REAL) for one in models.challengers.values() if one.card.passed
+                PlannedRollout(one.version, RolloutKind.REAL)
+                for one in models.challengers.values()
+                if one.card.passed
             )
-            scheduler.sabotages.extend(sabotages(models))
+            scheduler.sabotages.extend(planned_sabotages(models))
             run_replay(scheduler, market, self.screen)
-        return Played(market, scheduler)
+        return ReplayResult(market, scheduler)
 
     @contextmanager
     def _ray(self) -> Iterator[None]:
         """Run one local Ray for tuning and serving, with its files in the scratch folder."""
         import ray
 
-        from serving.hosts.ray import environment, start_ray
+        from serving.hosts.ray import ray_environment, start_ray
 
         folder = self.scratch / "ray"
         folder.mkdir()
-        os.environ.update(environment(folder))
+        os.environ.update(ray_environment(folder))
         with self.screen.stage("ray"):
             start_ray(folder)
         try:
@@ -135,11 +137,11 @@ class Story:
             host.stop()
 
 
-def sabotages(models: Models) -> list[Act]:
+def planned_sabotages(models: TrainedModels) -> list[PlannedRollout]:
     """Plan the two sabotages, each started by a named override."""
     faithful = models.challengers["lightgbm"].version
     planned = [
-        Act(
+        PlannedRollout(
             faithful,
             RolloutKind.SABOTAGE,
             Override(
@@ -152,7 +154,7 @@ def sabotages(models: Models) -> list[Act]:
     ]
     if models.leaked is not None:
         planned.append(
-            Act(
+            PlannedRollout(
                 models.leaked.version,
                 RolloutKind.SABOTAGE,
                 Override(
@@ -165,9 +167,9 @@ def sabotages(models: Models) -> list[Act]:
     return planned
 
 
-def demo_settings(home: Path, config: Plot) -> Settings:
+def demo_settings(home: Path, config: ScenarioConfig) -> Settings:
     """Load the settings of a demo run: those of the environment, with drills allowed."""
-    settings = load(home=home)
+    settings = load_settings(home=home)
     changes = {
         "serving": settings.serving.model_copy(update={"allow_drills": True}),
         **config.settings(settings),
@@ -179,16 +181,16 @@ def _unheard(*_: object, **__: object) -> None:
     """Ignore a warning; vendors' warnings are for their developers."""
 
 
-def main(arguments: list[str]) -> int:
+def run_scenario(arguments: list[str]) -> int:
     """Run the scenario; returns the exit code."""
-    package_roots.check()
-    for name, value in {**QUIET, **ONE_THREAD}.items():
+    package_roots.require_one_root()
+    for name, value in {**QUIET_ENVIRONMENT, **SINGLE_THREAD_ENVIRONMENT}.items():
         os.environ.setdefault(name, value)
     # Vendors replace warning filters when they are imported, so a filter of ours would not last.
     warnings.showwarning = _unheard
     home, scratch = Path(arguments[0]), Path(arguments[1])
-    config = Plot.from_json((home / PLOT_FILE).read_text())
-    scenario = Story(demo_settings(home, config), scratch, config)
+    config = ScenarioConfig.from_json((home / SCENARIO_FILE).read_text())
+    scenario = Scenario(demo_settings(home, config), scratch, config)
     try:
         with scenario.screen.shown():
             scenario.run()
@@ -200,4 +202,4 @@ def main(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(run_scenario(sys.argv[1:]))

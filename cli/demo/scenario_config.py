@@ -9,12 +9,12 @@ from typing import Any
 
 from alphaloop.settings.settings import Settings
 
-PLOT_FILE = "plot.json"
+SCENARIO_FILE = "plot.json"
 """File of a run's configuration, under its home."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plot:
+class ScenarioConfig:
     """Configuration of a scenario: symbols, years and durations.
 
     `live_from` and `live_to` are ISO dates; training uses all bars up to `live_from`. `simulated_bars` is the
@@ -59,7 +59,7 @@ class Plot:
         return json.dumps(asdict(self))
 
     @classmethod
-    def from_json(cls, text: str) -> Plot:
+    def from_json(cls, text: str) -> ScenarioConfig:
         """Parse the text that `to_json` wrote."""
         fields = json.loads(text)
         return cls(**fields | {"symbols": tuple(fields["symbols"])})

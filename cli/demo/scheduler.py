@@ -11,17 +11,17 @@ from datetime import datetime
 from typing import Any
 
 from alphaloop.rollout_document import Override, RolloutKind, RolloutState
-from cli.demo.progress import Screen
+from cli.demo.progress import ProgressDisplay
 from loop.turn import Loop, Turn
-from pipelines.steps import PROPOSED
-from rollouts.transition import Outcome, Transition
+from pipelines.steps import CANDIDATE_PROPOSED
+from rollouts.transition import RolloutOutcome, Transition
 
 BARS_FOR_SABOTAGE = 84
 """Number of remaining bars at which the sabotages begin, even without a retraining before."""
 
 
 @dataclass(frozen=True, slots=True)
-class Act:
+class PlannedRollout:
     """Planned rollout of a version, with its kind and its override."""
 
     version: str
@@ -31,7 +31,7 @@ class Act:
 
 
 @dataclass(slots=True)
-class Rejection:
+class RefusedCandidate:
     """Candidate that its gate refused, so that no rollout was started."""
 
     version: str
@@ -41,16 +41,16 @@ class Rejection:
 
 
 @dataclass(slots=True)
-class Director:
+class RolloutScheduler:
     """Scheduler that starts planned rollouts one after the other, and reports events."""
 
     loop: Loop
-    screen: Screen
+    screen: ProgressDisplay
     bars: int
-    waiting: deque[Act] = field(default_factory=deque)
-    sabotages: deque[Act] = field(default_factory=deque)
+    waiting: deque[PlannedRollout] = field(default_factory=deque)
+    sabotages: deque[PlannedRollout] = field(default_factory=deque)
     finished: list[Transition] = field(default_factory=list)
-    rejections: list[Rejection] = field(default_factory=list)
+    rejections: list[RefusedCandidate] = field(default_factory=list)
     transitions: list[Transition] = field(default_factory=list)
     _retrained: bool = False
 
@@ -73,7 +73,7 @@ class Director:
         elif self.sabotages and (self._retrained or remaining <= BARS_FOR_SABOTAGE):
             self._start(self.sabotages.popleft(), as_of)
 
-    def _start(self, planned: Act, as_of: datetime) -> None:
+    def _start(self, planned: PlannedRollout, as_of: datetime) -> None:
         document = self.loop.controller.start(
             planned.version, as_of, kind=planned.kind, override=planned.override, cause=planned.cause
         )
@@ -86,12 +86,12 @@ class Director:
         self._retrained = True
         version, reasons = str(ended.get("version")), list(ended.get("reasons", ()))
         prefix = f"{as_of.date()} pipeline {ended['pipeline_run']}: v{version}"
-        if ended.get("conclusion") == PROPOSED:
+        if ended.get("conclusion") == CANDIDATE_PROPOSED:
             self.screen.say(f"{prefix} [green]passed its gate[/]")
-            self.waiting.append(Act(version, RolloutKind.REAL, cause=str(ended["cause_id"])))
+            self.waiting.append(PlannedRollout(version, RolloutKind.REAL, cause=str(ended["cause_id"])))
             return
         self.screen.say(f"{prefix} [yellow]refused[/] — {'; '.join(reasons)}")
-        self.rejections.append(Rejection(version, as_of, reasons, str(ended["pipeline_run"])))
+        self.rejections.append(RefusedCandidate(version, as_of, reasons, str(ended["pipeline_run"])))
 
     def _report_news(self, news: dict[str, Any]) -> None:
         day = str(news["as_of"])[:10]
@@ -110,7 +110,9 @@ class Director:
             self.screen.say(f"{day} v{step.version}: {step.reason}")
             return
         self.finished.append(step)
-        colour = {Outcome.PROMOTED: "green", Outcome.ROLLED_BACK: "red"}.get(step.outcome, "yellow")
+        colour = {RolloutOutcome.PROMOTED: "green", RolloutOutcome.ROLLED_BACK: "red"}.get(
+            step.outcome, "yellow"
+        )
         layer = f" on [bold]{step.layer}[/]" if step.layer else ""
         ended = f"[{colour}]{step.outcome}[/]{layer} after {step.bars} bars"
         self.screen.say(f"{day} v{step.version} ({step.kind}) {ended}: {step.reason}")

@@ -11,7 +11,7 @@ from alphaloop.forecasts import Forecast
 Bar = tuple[str, Iterable[Forecast]]
 
 
-def who_traded(bars: Iterable[Bar], family_of: Callable[[str], str]) -> list[dict[str, Any]]:
+def summarize_traded_versions(bars: Iterable[Bar], family_of: Callable[[str], str]) -> list[dict[str, Any]]:
     """Summarize for each version its first and last bar, its number of bars and its share of sleeves.
 
     `bars` are ISO times with the forecasts that were traded, one a sleeve. `share` is relative to all sleeves

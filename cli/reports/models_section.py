@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from alphaloop.html_report.page import Cell, Column, badge, bullets, panel, section, table
+from alphaloop.html_report.page import TableCell, TableColumn, badge, bullets, panel, render_table, section
 from cli import formatting
 
 Document = Mapping[str, Any]
@@ -21,13 +21,14 @@ def models_section(report: Document, series: Document) -> str:
     passed = sum(bool(_gate(one).get("passed")) for one in models)
     return section(
         "Models and the gate",
-        f"{formatting.counted(len(models), 'version').capitalize()} walked forward over past years on labels "
-        "that start at the price one could have had; "
-        f"{formatting.counted(passed, 'version')} passed the gate. "
+        f"{formatting.count_noun(len(models), 'version').capitalize()} walked forward over past years "
+        "on labels that start at the price one could have had; "
+        f"{formatting.count_noun(passed, 'version')} passed the gate. "
         "IC is the rank correlation of score and later return; active IR is measured against equal weight.",
         panel(
-            table(
-                [Column(name=name, number=0 < at < 6) for at, name in enumerate(_SUMMARY)], map(_row, models)
+            render_table(
+                [TableColumn(name=name, number=0 < at < 6) for at, name in enumerate(_SUMMARY)],
+                map(_row, models),
             )
         ),
         *(_verdict(one, _record(one, records)) for one in models),
@@ -43,16 +44,18 @@ def _name(model: Document) -> str:
     return f"{model.get('family', '')} · {model.get('name', '')} {model.get('version', '')}".strip(" ·")
 
 
-def _row(model: Document) -> list[str | Cell]:
+def _row(model: Document) -> list[str | TableCell]:
     active = model.get("active_ir_net")
     return [
         _name(model),
-        formatting.decimal(model.get("ic"), 4),
-        formatting.decimal(model.get("ic_tstat"), 1),
-        formatting.decimal(model.get("sharpe_net")),
-        Cell(text=formatting.decimal(active), tone="bad" if formatting.below(active, 1e-12) else ""),
-        formatting.tiny(model.get("fidelity_max_abs_diff")),
-        Cell(html=_badge(model)),
+        formatting.format_decimal(model.get("ic"), 4),
+        formatting.format_decimal(model.get("ic_tstat"), 1),
+        formatting.format_decimal(model.get("sharpe_net")),
+        TableCell(
+            text=formatting.format_decimal(active), tone="bad" if formatting.is_below(active, 1e-12) else ""
+        ),
+        formatting.format_difference(model.get("fidelity_max_abs_diff")),
+        TableCell(html=_badge(model)),
     ]
 
 
@@ -82,24 +85,24 @@ def _verdict(model: Document, record: Sequence[Document]) -> str:
         reasons += [f"{found}; answered: {gate['proof']}" for found in gate.get("findings", [])]
     if not reasons and not record:
         return ""
-    heads = [Column(name=name, number=at > 1) for at, name in enumerate(_FOLDS)]
+    heads = [TableColumn(name=name, number=at > 1) for at, name in enumerate(_FOLDS)]
     return panel(
         bullets(reasons) if reasons else "",
-        table(heads, map(_fold, record)) if record else "",
+        render_table(heads, map(_fold, record)) if record else "",
         heading=_name(model),
         badge_html=_badge(model),
     )
 
 
-def _fold(row: Document) -> list[str | Cell]:
+def _fold(row: Document) -> list[str | TableCell]:
     trained = row.get("train") or [row[end] for end in ("train_first", "train_last") if row.get(end)]
     if isinstance(trained, list | tuple):
-        trained = " to ".join(formatting.day(end) for end in trained)
+        trained = " to ".join(formatting.format_day(end) for end in trained)
     return [
-        str(trained or formatting.ABSENT),
-        f"{formatting.day(row.get('test_first'))} to {formatting.day(row.get('test_last'))}",
-        formatting.decimal(row.get("ic"), 4),
-        formatting.decimal(row.get("sharpe_net")),
-        formatting.decimal(row.get("active_ir_net")),
-        formatting.percent(row.get("turnover")),
+        str(trained or formatting.DASH),
+        f"{formatting.format_day(row.get('test_first'))} to {formatting.format_day(row.get('test_last'))}",
+        formatting.format_decimal(row.get("ic"), 4),
+        formatting.format_decimal(row.get("sharpe_net")),
+        formatting.format_decimal(row.get("active_ir_net")),
+        formatting.format_percent(row.get("turnover")),
     ]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from alphaloop.html_report.line_chart import Level, LineChart, Mark, Series, line_chart
-from alphaloop.html_report.page import Column, details, panel, section, table
+from alphaloop.html_report.line_chart import Level, LineChart, LineSeries, Mark, line_chart
+from alphaloop.html_report.page import TableColumn, details, panel, render_table, section
 from cli import formatting
 
 Document = Mapping[str, Any]
@@ -14,13 +14,13 @@ CURVES = (("strategy", "Strategy, net of costs", "one"), ("equal_weight", "Equal
           ("momentum", "12-1 momentum", "three"))  # fmt: skip
 
 
-def growth(values: Sequence[float | None]) -> list[float | None]:
+def relative_gains(values: Sequence[float | None]) -> list[float | None]:
     """Compute each value's gain over the first non-zero value; None where missing."""
     base = next((value for value in values if value), None)
     return [value / base - 1 if value and base else None for value in values]
 
 
-def drawdown(values: Sequence[float | None]) -> list[float | None]:
+def drawdown_curve(values: Sequence[float | None]) -> list[float | None]:
     """Compute each value's loss from the highest value so far, zero or negative."""
     highest, losses = 0.0, list[float | None]()
     for value in values:
@@ -33,12 +33,14 @@ def performance_section(report: Document, series: Document) -> str:
     """Render gain and loss over time, beside equal weight and plain momentum."""
     equity = series.get("equity", {})
     dates = equity.get("dates") or []
-    gains = {name: growth(equity.get(name) or []) for name, _, _ in CURVES}
+    gains = {name: relative_gains(equity.get(name) or []) for name, _, _ in CURVES}
     lines = [
-        Series(name=words, x=dates, y=gains[name], tone=tone) for name, words, tone in CURVES if gains[name]
+        LineSeries(name=words, x=dates, y=gains[name], tone=tone)
+        for name, words, tone in CURVES
+        if gains[name]
     ]
     falls = [
-        Series(name=words, x=dates, y=drawdown(equity.get(name) or []), tone=tone)
+        LineSeries(name=words, x=dates, y=drawdown_curve(equity.get(name) or []), tone=tone)
         for name, words, tone in CURVES[:2]
         if equity.get(name)
     ]
@@ -65,16 +67,16 @@ def performance_section(report: Document, series: Document) -> str:
     )
 
 
-def versions_sentence(report: Document) -> str:
+def format_traded_versions(report: Document) -> str:
     """Format the share of each version in one sentence; empty where unknown."""
     rows = list(report.get("trading", {}).get("versions") or [])
     if not rows:
         return ""
     named = [
-        f"{formatting.part(one.get('share'))} by version {one.get('version')} ({one.get('family')})"
+        f"{formatting.format_share(one.get('share'))} by version {one.get('version')} ({one.get('family')})"
         for one in rows
     ]
-    return f"Its decisions were made {formatting.listed(named)}."
+    return f"Its decisions were made {formatting.join_names(named)}."
 
 
 def _versions(report: Document) -> str:
@@ -84,35 +86,37 @@ def _versions(report: Document) -> str:
         [
             str(one.get("version")),
             str(one.get("family")),
-            formatting.moment(one.get("first"), intraday=intraday),
-            formatting.moment(one.get("last"), intraday=intraday),
-            formatting.whole(one.get("bars")),
-            formatting.part(one.get("share_then")),
-            formatting.part(one.get("share")),
+            formatting.format_time(one.get("first"), intraday=intraday),
+            formatting.format_time(one.get("last"), intraday=intraday),
+            formatting.format_count(one.get("bars")),
+            formatting.format_share(one.get("share_then")),
+            formatting.format_share(one.get("share")),
         ]
         for one in versions
     ]
     heads = [
-        *(Column(name=name, number=False) for name in ("Version", "Family", "From", "To")),
-        *(Column(name=name) for name in ("Bars", "Sleeves then", "Of all")),
+        *(TableColumn(name=name, number=False) for name in ("Version", "Family", "From", "To")),
+        *(TableColumn(name=name) for name in ("Bars", "Sleeves then", "Of all")),
     ]
     note = "A gain is that of whoever decided: mostly the champion, a challenger for its share of sleeves."
-    return panel(table(heads, rows), heading="Which version traded when", note=note) if rows else ""
+    return panel(render_table(heads, rows), heading="Which version traded when", note=note) if rows else ""
 
 
 def _gain(value: float) -> str:
-    return formatting.percent(value, 0, signed=True)
+    return formatting.format_percent(value, 0, signed=True)
 
 
 def _alarms(report: Document) -> list[Document]:
     return list(report.get("drift", {}).get("alarms", []))
 
 
-def _alarm_marks(report: Document, lines: Sequence[Series]) -> list[Mark]:
-    values = {formatting.day(x): y for x, y in zip(lines[0].x, lines[0].y, strict=True)} if lines else {}
+def _alarm_marks(report: Document, lines: Sequence[LineSeries]) -> list[Mark]:
+    values = (
+        {formatting.format_day(x): y for x, y in zip(lines[0].x, lines[0].y, strict=True)} if lines else {}
+    )
     marks = []
     for alarm in _alarms(report):
-        date = formatting.day(alarm.get("date"))
+        date = formatting.format_day(alarm.get("date"))
         value = values.get(date)
         if value is not None:
             marks.append(Mark(x=date, y=value, tip=f"drift alarm {date}", tone="bad"))
@@ -124,21 +128,21 @@ def drift_section(report: Document, series: Document) -> str:
     drift = series.get("drift", {})
     dates, shares = drift.get("dates") or [], drift.get("share") or []
     threshold = drift.get("threshold")
-    levels = [Level(value=threshold, label="alarm")] if formatting.is_number(threshold) else []
-    at = {formatting.day(date): share for date, share in zip(dates, shares, strict=True)}
+    levels = [Level(value=threshold, label="alarm")] if formatting.is_finite_number(threshold) else []
+    at = {formatting.format_day(date): share for date, share in zip(dates, shares, strict=True)}
     marks = [
         Mark(
-            x=formatting.day(one["date"]),
-            y=at[formatting.day(one["date"])],
-            tip=f"alarm {formatting.day(one['date'])}",
+            x=formatting.format_day(one["date"]),
+            y=at[formatting.format_day(one["date"])],
+            tip=f"alarm {formatting.format_day(one['date'])}",
         )
         for one in _alarms(report)
-        if at.get(formatting.day(one.get("date"))) is not None
+        if at.get(formatting.format_day(one.get("date"))) is not None
     ]
     chart = LineChart(
         title="Share of features that have moved away from training",
-        series=[Series(name="share", x=dates, y=shares)],
-        label=lambda value: formatting.percent(value, 0),
+        series=[LineSeries(name="share", x=dates, y=shares)],
+        label=lambda value: formatting.format_percent(value, 0),
         levels=levels,
         marks=marks,
         floor=0.0,
@@ -146,26 +150,28 @@ def drift_section(report: Document, series: Document) -> str:
     )
     rows = [
         [
-            formatting.day(one.get("date")),
-            formatting.percent(one.get("share"), 0),
+            formatting.format_day(one.get("date")),
+            formatting.format_percent(one.get("share"), 0),
             ", ".join(one.get("features", [])),
         ]
         for one in _alarms(report)
     ]
     heads = [
-        Column(name="Alarm", number=False),
-        Column(name="Share"),
-        Column(name="Moved most", number=False),
+        TableColumn(name="Alarm", number=False),
+        TableColumn(name="Share"),
+        TableColumn(name="Moved most", number=False),
     ]
-    calibration = formatting.flattened(
+    calibration = formatting.flatten_facts(
         drift.get("calibration") or report.get("drift", {}).get("calibration") or {}
     )
-    rule = table([Column(name="Rule", number=False), Column(name="Value", number=False)], calibration)
+    rule = render_table(
+        [TableColumn(name="Rule", number=False), TableColumn(name="Value", number=False)], calibration
+    )
     return section(
         "Drift",
         "What the model sees live is compared with what it was trained on. Detector, window and threshold "
         "were fixed on the training years alone.",
         panel(line_chart(chart), heading="Share of features that have moved"),
-        panel(table(heads, rows), heading="Alarms") if rows else "",
+        panel(render_table(heads, rows), heading="Alarms") if rows else "",
         details("How the threshold was set", panel(rule)) if calibration else "",
     )

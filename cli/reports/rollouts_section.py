@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from alphaloop.html_report.line_chart import Level, LineChart, Series, line_chart
-from alphaloop.html_report.page import Column as Head
-from alphaloop.html_report.page import badge, details, panel, paragraph, section, table
-from alphaloop.html_report.timeline import Row, Segment, timeline
+from alphaloop.html_report.line_chart import Level, LineChart, LineSeries, line_chart
+from alphaloop.html_report.page import TableColumn as Head
+from alphaloop.html_report.page import badge, details, panel, paragraph, render_table, section
+from alphaloop.html_report.timeline import Segment, TimelineRow, timeline
 from cli import formatting
 
 Document = Mapping[str, Any]
 
 PHASES = frozenset({"shadow", "canary"})
-BETTER = "_better"  # suffix of tests for a promotion
-FULL_STRENGTH = 0.5  # the largest weight that a challenger is given before it is promoted
+PROMOTION_SUFFIX = "_better"  # suffix of tests for a promotion
+MAX_CANARY_WEIGHT = 0.5  # the largest weight that a challenger is given before it is promoted
 SHADES = "The stronger the colour, the larger the share of capital that the new version answered for."
 TESTS = {
     "history": "past behaviour off its card",
@@ -76,14 +76,14 @@ def _same(row: Document, curve: Document) -> bool:
 
 def _title(rollout: Document) -> str:
     kind = str(rollout.get("kind", ""))
-    return f"Version {rollout.get('version', formatting.ABSENT)}, {KINDS.get(kind, kind)}"
+    return f"Version {rollout.get('version', formatting.DASH)}, {KINDS.get(kind, kind)}"
 
 
-def _row(rollout: Document) -> Row:
-    return Row(
+def _row(rollout: Document) -> TimelineRow:
+    return TimelineRow(
         label=_title(rollout),
         segments=_segments(rollout),
-        outcome=formatting.outcome(rollout.get("outcome")),
+        outcome=formatting.format_outcome(rollout.get("outcome")),
         tone=formatting.OUTCOME_TONES.get(str(rollout.get("outcome")), "muted"),
     )
 
@@ -107,12 +107,12 @@ def _segments(rollout: Document) -> list[Segment]:
 
 def _phase(step: Document) -> str:
     weight = step.get("weight") or 0.0
-    return f"{step.get('state')} {formatting.percent(weight, 0)}" if weight else str(step.get("state"))
+    return f"{step.get('state')} {formatting.format_percent(weight, 0)}" if weight else str(step.get("state"))
 
 
 def _strength(step: Document) -> float:
     return (
-        min(0.25 + 0.75 * float(step.get("weight") or 0.0) / FULL_STRENGTH, 1.0)
+        min(0.25 + 0.75 * float(step.get("weight") or 0.0) / MAX_CANARY_WEIGHT, 1.0)
         if step.get("weight")
         else 0.1
     )
@@ -120,7 +120,7 @@ def _strength(step: Document) -> float:
 
 def _rollout(rollout: Document) -> str:
     outcome = str(rollout.get("outcome", ""))
-    evidence = formatting.flattened(rollout.get("evidence") or {})
+    evidence = formatting.flatten_facts(rollout.get("evidence") or {})
     heads = [Head(name="Evidence", number=False), Head(name="Value", number=False)]
     simulated = rollout.get("kind") == "simulated"
     return panel(
@@ -128,18 +128,21 @@ def _rollout(rollout: Document) -> str:
         paragraph(str(rollout.get("explanation") or "")),
         timeline([_row(rollout)], title=_title(rollout)) if simulated else "",
         _evidence_chart(rollout),
-        details("The evidence in figures", table(heads, evidence)) if evidence else "",
+        details("The evidence in figures", render_table(heads, evidence)) if evidence else "",
         heading=_title(rollout),
-        badge_html=badge(formatting.outcome(outcome), formatting.OUTCOME_TONES.get(outcome, "muted")),
+        badge_html=badge(formatting.format_outcome(outcome), formatting.OUTCOME_TONES.get(outcome, "muted")),
     )
 
 
 def _story(rollout: Document) -> str:
     """Format the dates, the duration and the deciding layer in one line."""
-    started, ended = formatting.day(rollout.get("started")), formatting.day(rollout.get("ended"))
+    started, ended = (
+        formatting.format_day(rollout.get("started")),
+        formatting.format_day(rollout.get("ended")),
+    )
     parts = [started if started == ended else f"{started} to {ended}"]
     if rollout.get("bars"):
-        parts.append(formatting.counted(int(rollout["bars"]), "bar"))
+        parts.append(formatting.count_noun(int(rollout["bars"]), "bar"))
     if rollout.get("decided_by"):
         parts.append(f"decided by {_words(rollout['decided_by'], LAYERS)}")
     return " · ".join(parts)
@@ -154,7 +157,7 @@ def _evidence_chart(rollout: Document) -> str:
     chart = LineChart(
         title="Evidence",
         series=[
-            Series(
+            LineSeries(
                 name=_words(name, TESTS),
                 x=[point[0] for point in points],
                 y=[point[1] for point in points],
@@ -179,7 +182,7 @@ def _bounds(bounds: Mapping[str, float], shown: set[str]) -> list[Level]:
     levels = []
     for better, label, tone in ((False, "rolled back above", "bad"), (True, "promoted above", "good")):
         values = {round(float(value), 6) for name, value in bounds.items()
-                  if name in shown and name.endswith(BETTER) is better}  # fmt: skip
+                  if name in shown and name.endswith(PROMOTION_SUFFIX) is better}  # fmt: skip
         highest = max(values, default=0.0)
         levels += [
             Level(value=one, label=label if one == highest else "", tone=tone, at_end=better)

@@ -122,12 +122,12 @@ def backfill(bars: BarPanel, feature_set: FeatureSet) -> FeatureFrame:
     >>> backfill(bars, FeatureSet(["rocp(1)"])).values.ravel().tolist()
     [nan, 0.10000000149011612, -0.10000000149011612]
     """
-    columns.require(bars, feature_set.needed)
+    columns.require_columns(bars, feature_set.needed)
     graph, axes = feature_set.graph, Axes.of(bars.timestamps, bars.symbols, bars.calendar)
     # A feature's series of a symbol is contiguous in memory, as it is computed and read.
     values = np.empty((len(feature_set), len(bars.symbols), len(bars)), dtype=np.float32)
     with np.errstate(over="ignore"):
-        for index, matrix in graph.batch(columns.columns(bars, graph.inputs), axes):
+        for index, matrix in graph.batch(columns.contiguous_columns(bars, graph.inputs), axes):
             values[index] = matrix.T
     return FeatureFrame(
         timestamps=bars.timestamps,

@@ -58,14 +58,14 @@ class FeatureStream:
         for symbol in symbols:
             if symbol not in history.symbols:
                 raise UnknownNameError("symbol", symbol, history.symbols, where="the history of this stream")
-        columns.require(history, feature_set.needed)
+        columns.require_columns(history, feature_set.needed)
         self._set = feature_set
         self._symbols = symbols
         self._last: datetime | None = to_datetime(history.timestamps[-1]) if len(history) else None
         graph = feature_set.graph
         past = history.select(symbols)
         axes = Axes.of(past.timestamps, symbols, past.calendar)
-        self._stream = graph.stream(columns.columns(past, graph.inputs), axes)
+        self._stream = graph.stream(columns.contiguous_columns(past, graph.inputs), axes)
 
     @property
     def last(self) -> datetime | None:
@@ -96,8 +96,8 @@ class FeatureStream:
                 "where this stream stands; bars come in order, each once"
             )
         inputs = {
-            name: columns.aligned(values, bars.symbols, self._symbols)
-            for name, values in columns.adjusted(bars, self._set.graph.inputs).items()
+            name: columns.align_symbols(values, bars.symbols, self._symbols)
+            for name, values in columns.adjusted_columns(bars, self._set.graph.inputs).items()
         }
         row = self._stream.update(inputs, to_datetime64(bars.timestamp))
         self._last = bars.timestamp

@@ -10,7 +10,7 @@ from alphaloop.bars import to_datetime64
 from alphaloop.errors import DataError
 from features.compute.batch import FeatureFrame, backfill
 from features.feature_set import FeatureSet
-from marketdata.point_in_time.vintages import Vintages, not_before
+from marketdata.point_in_time.vintages import Vintages, round_up_to_microsecond
 
 
 def backfill_by_vintage(vintages: Vintages, feature_set: FeatureSet) -> FeatureFrame:
@@ -45,7 +45,7 @@ def backfill_by_vintage(vintages: Vintages, feature_set: FeatureSet) -> FeatureF
     edges = sorted({0, len(times), *cuts.tolist()})
     parts = []
     for begin, end in pairwise(edges):
-        frame = backfill(vintages.as_of(not_before(times[end - 1])), feature_set)
+        frame = backfill(vintages.as_of(round_up_to_microsecond(times[end - 1])), feature_set)
         parts.append(frame.values[np.searchsorted(frame.timestamps, times[begin:end])])
     return FeatureFrame(
         timestamps=times,

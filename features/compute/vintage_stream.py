@@ -22,12 +22,12 @@ from alphaloop.errors import DataError
 from features.compute.batch import Panel
 from features.compute.stream import FeatureStream
 from features.feature_set import FeatureSet
-from marketdata.point_in_time.action_record import INSTANT, CorporateAction
-from marketdata.point_in_time.vintages import PUBLISHED, Vintages, first_prints, not_before
+from marketdata.point_in_time.action_record import MICROSECOND, CorporateAction
+from marketdata.point_in_time.vintages import PUBLISHED, Vintages, first_prints, round_up_to_microsecond
 
 
 @dataclass(frozen=True, slots=True)
-class _Part:
+class _SymbolStream:
     """A stream of `symbols`, of which only `asked` have not been rebuilt since."""
 
     stream: FeatureStream
@@ -66,7 +66,7 @@ class VintageStream:
         self.rebuilds = 0
         panel = self._vintages.as_of(self._last)
         self._adjustment = _last_adjustment(panel)
-        self._parts: list[_Part] = []
+        self._parts: list[_SymbolStream] = []
         self._rebuild(panel, frozenset(panel.symbols))
 
     @property
@@ -81,7 +81,7 @@ class VintageStream:
         published just after it: the features of that bar did not know them.
         """
         self._vintages, self._unstored = self._stored(), []
-        soonest = self._last + self._vintages.latency + INSTANT
+        soonest = self._last + self._vintages.latency + MICROSECOND
         if rows is not None and len(rows):
             moments = np.maximum(
                 rows[PUBLISHED].cast(pa.int64()).to_numpy(), to_datetime64(soonest).astype(np.int64)
@@ -89,7 +89,7 @@ class VintageStream:
             stamps = pa.array(moments).cast(pa.timestamp("ns", tz="UTC"))
             rows = rows.set_column(rows.column_names.index(PUBLISHED), PUBLISHED, stamps)
             self._vintages = self._vintages.with_rows(rows)
-            self._ahead |= {not_before(moment) for moment in np.unique(moments)}
+            self._ahead |= {round_up_to_microsecond(moment) for moment in np.unique(moments)}
         late = [replace(action, published=max(as_utc(action.published), soonest)) for action in actions]
         self._vintages = self._vintages.with_actions(late)
         for action in late:
@@ -137,7 +137,7 @@ class VintageStream:
         panel = vintages.as_of(bars.timestamp)
         touched = [one.symbols for one in vintages.changes(self._last) if one.moment <= bars.timestamp]
         if touched:
-            self._rebuild(panel.between(end=bars.timestamp - INSTANT), frozenset().union(*touched))
+            self._rebuild(panel.between(end=bars.timestamp - MICROSECOND), frozenset().union(*touched))
             self.rebuilds += 1
         self._vintages, self._unstored, self._adjustment = vintages, [], _last_adjustment(panel)
 
@@ -153,14 +153,16 @@ class VintageStream:
             replace(part, asked=tuple(one for one in part.asked if one not in own)) for part in self._parts
         ]
         self._parts = [part for part in kept if part.asked]
-        self._parts.append(_Part(FeatureStream(self._set, own, past), own, own))
+        self._parts.append(_SymbolStream(FeatureStream(self._set, own, past), own, own))
 
     def _computed(self, bars: Slice) -> Panel:
         """Return the values of each symbol from the newest stream that has it."""
         values = np.full((len(self._vintages.symbols), len(self._set)), np.nan, dtype=np.float32)
         for part in self._parts:
             computed = part.stream.update(bars)
-            values[_places(part.asked, self._vintages.symbols)] = computed[_places(part.asked, part.symbols)]
+            values[_indices(part.asked, self._vintages.symbols)] = computed[
+                _indices(part.asked, part.symbols)
+            ]
         return values
 
     def _stored(self, *bars: Slice) -> Vintages:
@@ -178,6 +180,6 @@ def _last_adjustment(panel: BarPanel) -> FloatMatrix:
     return panel.adjustment[-1] if len(panel) else np.ones(len(panel.symbols))
 
 
-def _places(wanted: tuple[str, ...], symbols: tuple[str, ...]) -> list[int]:
+def _indices(wanted: tuple[str, ...], symbols: tuple[str, ...]) -> list[int]:
     index_of = {symbol: index for index, symbol in enumerate(symbols)}
     return [index_of[symbol] for symbol in wanted]

@@ -11,14 +11,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from features.engine.graph import Column, Graph, Input, Node, Output
+from features.engine.graph import Column, Graph, Input, Node, NodeOutput
 
 Axis = Literal["symbols", "bars"]
 """Which axis may be cut into chunks."""
 
 
 @dataclass(frozen=True)
-class Stage:
+class ComputeStage:
     """Columns by `names`: features (their index as text) or intermediate series.
 
     `graph` computes them from columns of the bars and from intermediate series of earlier stages. `lookback`
@@ -31,7 +31,7 @@ class Stage:
     lookback: int
 
 
-def plan(columns: Sequence[Column]) -> list[Stage]:
+def plan_chunks(columns: Sequence[Column]) -> list[ComputeStage]:
     """Return the stages that compute `columns`; a feature's name is its index."""
     level = {column.key: _level(column) for column in columns}
     deepest = max(level.values(), default=0)
@@ -46,7 +46,7 @@ def plan(columns: Sequence[Column]) -> list[Stage]:
             graph = Graph([column for _, column in chosen])
             axis: Axis = "bars" if depth % 2 else "symbols"
             lookback = max(column.lookback for _, column in chosen)
-            stages.append(Stage(axis, tuple(name for name, _ in chosen), graph, lookback))
+            stages.append(ComputeStage(axis, tuple(name for name, _ in chosen), graph, lookback))
     return stages
 
 
@@ -71,7 +71,7 @@ class _Cut:
             return column
         level = _level(column)
         arguments = tuple(self._argument(argument, level) for argument in column.node.arguments)
-        return Output(Node(column.node.operator, arguments, column.node.definition), column.index)
+        return NodeOutput(Node(column.node.operator, arguments, column.node.definition), column.index)
 
     def _argument(self, column: Column, level: int) -> Column:
         # Bars of all symbols are too many to read at once: stages over the universe read intermediate series.

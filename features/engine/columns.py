@@ -15,7 +15,7 @@ from alphaloop.errors import DataError
 VOLUME = "volume"
 
 
-def adjusted(bars: BarPanel | Slice, names: Sequence[str]) -> dict[str, FloatMatrix]:
+def adjusted_columns(bars: BarPanel | Slice, names: Sequence[str]) -> dict[str, FloatMatrix]:
     """Return columns of `bars` by name, adjusted: `[T, N]` of a panel, `[N]` of a slice.
 
     Raises `DataError` for a column that these bars do not have.
@@ -23,12 +23,12 @@ def adjusted(bars: BarPanel | Slice, names: Sequence[str]) -> dict[str, FloatMat
     return {name: _column(bars, name) for name in names}
 
 
-def columns(bars: BarPanel, names: Sequence[str]) -> dict[str, FloatMatrix]:
+def contiguous_columns(bars: BarPanel, names: Sequence[str]) -> dict[str, FloatMatrix]:
     """Return adjusted columns of a panel, each contiguous in memory by symbol as operators read them."""
-    return {name: np.asfortranarray(values) for name, values in adjusted(bars, names).items()}
+    return {name: np.asfortranarray(values) for name, values in adjusted_columns(bars, names).items()}
 
 
-def require(bars: BarPanel, needed: Sequence[tuple[str, tuple[str, ...]]]) -> None:
+def require_columns(bars: BarPanel, needed: Sequence[tuple[str, tuple[str, ...]]]) -> None:
     """Raise `DataError` if a feature (name, columns it needs) lacks a column.
 
     A column without a single value counts as missing.
@@ -44,7 +44,7 @@ def require(bars: BarPanel, needed: Sequence[tuple[str, tuple[str, ...]]]) -> No
                 raise DataError(f"feature '{feature}' needs '{name}', which these bars do not have")
 
 
-def aligned(values: FloatMatrix, have: tuple[str, ...], want: tuple[str, ...]) -> FloatMatrix:
+def align_symbols(values: FloatMatrix, have: tuple[str, ...], want: tuple[str, ...]) -> FloatMatrix:
     """Reorder one bar's values `[N]` to the symbols `want`; NaN for symbols it lacks."""
     if have == want:
         return values

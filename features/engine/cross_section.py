@@ -59,7 +59,7 @@ def zscore(values: Matrix) -> Matrix:
     return np.where(np.isfinite(values), scaled / np.where(deviation > 0, deviation, 1.0), np.nan)
 
 
-def within(function: Callable[[Matrix], Matrix], values: Matrix, groups: Matrix) -> Matrix:
+def apply_within_groups(function: Callable[[Matrix], Matrix], values: Matrix, groups: Matrix) -> Matrix:
     """Apply `function` to each group of each row; `groups` holds a code for each symbol, `[T, N]`.
 
     NaN where a symbol has no value or no group. Codes are compared within a row only.

@@ -70,24 +70,24 @@ class Node:
         """Columns of the bars that the node needs, sorted."""
         return tuple(sorted({name for one in self.arguments for name in inputs_of(one)}))
 
-    def output(self, name: str = "") -> Output:
+    def output(self, name: str = "") -> NodeOutput:
         """Return one output; a single output needs no name.
 
         Raises `InputError`, which lists the outputs, for an unknown or missing name.
         """
         names = self.operator.outputs
         if not name and len(names) == 1:
-            return Output(self, 0)
+            return NodeOutput(self, 0)
         if name not in names:
             given = f"has no output '{name}'" if name else "has several outputs"
             raise InputError(
                 f"'{self.definition.get('indicator', 'this')}' {given}; choose: {', '.join(names)}"
             )
-        return Output(self, names.index(name))
+        return NodeOutput(self, names.index(name))
 
 
 @dataclass(frozen=True, slots=True)
-class Output:
+class NodeOutput:
     """One output of a node."""
 
     node: Node
@@ -109,7 +109,7 @@ class Output:
         return f"{self.node.key}:{self.index}"
 
 
-Column = Input | Output
+Column = Input | NodeOutput
 
 
 def inputs_of(column: Column) -> tuple[str, ...]:
@@ -155,7 +155,7 @@ class Graph:
             values[self._slots[Input(name).key]] = inputs[name]
         yield from self._finished(values, -1)
         for node_index, node in enumerate(self.nodes):
-            arguments = tuple(_known(values[slot]) for slot in self._arguments[node_index])
+            arguments = tuple(_require_values(values[slot]) for slot in self._arguments[node_index])
             results = node.operator.batch(arguments, axes)
             values[self._first[node_index] : self._first[node_index] + len(results)] = results
             yield from self._finished(values, node_index)
@@ -167,7 +167,7 @@ class Graph:
             values[self._slots[Input(name).key]] = inputs[name]
         handles = []
         for node_index, node in enumerate(self.nodes):
-            arguments = tuple(_known(values[slot]) for slot in self._arguments[node_index])
+            arguments = tuple(_require_values(values[slot]) for slot in self._arguments[node_index])
             handles.append(node.operator.stream(arguments, axes))
             if self._fed(node_index):
                 results = node.operator.batch(arguments, axes)
@@ -224,7 +224,7 @@ class Graph:
             )
         for slot in made:
             for index in self._columns_by_slot.get(slot, ()):
-                yield index, _known(values[slot])
+                yield index, _require_values(values[slot])
         for slot in self._released[node_index + 1]:
             values[slot] = None
 
@@ -248,7 +248,7 @@ class GraphStream:
         return [values[slot] for slot in self._column_slots]
 
 
-def _known(values: Matrix | None) -> Matrix:
+def _require_values(values: Matrix | None) -> Matrix:
     if values is None:
         raise InputError("a column was let go of before it was used; this is a defect of the graph")
     return values

@@ -16,7 +16,7 @@ from typing import Any
 
 from alphaloop.errors import InputError
 from features.engine.graph import Column, Node
-from features.engine.operator import SINGLE, Operator
+from features.engine.operator import SINGLE_OUTPUT, Operator
 
 Parameter = int | float | str
 Factory = Callable[..., Operator]
@@ -122,7 +122,7 @@ class Indicator:
 
 def indicator(
     inputs: tuple[str, ...] = ("close",),
-    outputs: tuple[str, ...] = SINGLE,
+    outputs: tuple[str, ...] = SINGLE_OUTPUT,
     group: str = "own",
     reference: str = "",
     name: str = "",

@@ -21,7 +21,7 @@ import numpy.typing as npt
 from alphaloop.bars import Timestamps
 from alphaloop.errors import InputError
 from features.engine.graph import Column, Graph, GraphStream, Input, Node
-from features.engine.operator import SINGLE, Axes, Handle, Matrix, Vector, present, unknown
+from features.engine.operator import SINGLE_OUTPUT, Axes, Handle, Matrix, Vector, all_finite, nan_matrix
 from marketdata.trading_days import TradingDays, closing_times
 
 _MINUTE = 60 * 10**9
@@ -30,9 +30,9 @@ _DAYS = {"d": 1, "w": 7}
 # Periods of fixed length are counted from here, a Monday.
 _ORIGIN = np.datetime64("1970-01-05")
 # Raise this when an unchanged formula starts to give other values; it is part of feature set hashes.
-VERSION = 2
-_MOST = 10_000
-FINER = {"m": 1, "h": 60, "d": 24, "w": 7, "M": 31}
+RESAMPLE_VERSION = 2
+_MAX_COUNT = 10_000
+FINER_BARS_PER_UNIT = {"m": 1, "h": 60, "d": 24, "w": 7, "M": 31}
 """Bars of the market that a unit is assumed to hold in `lookback`, since no operator can know it:
 minutes in hours, hours in days, days in weeks and months.
 """
@@ -52,10 +52,10 @@ class Period:
         """Parse a period such as 15m, 4h, 1d, 1w or 3M. Raises `InputError` for any other text."""
         count, unit = text[:-1], text[-1:]
         known = unit in _CLOCK or unit in _DAYS or unit == "M"
-        if not known or not (count.isascii() and count.isdecimal() and 0 < int(count[:9]) <= _MOST):
+        if not known or not (count.isascii() and count.isdecimal() and 0 < int(count[:9]) <= _MAX_COUNT):
             raise InputError(
-                f"'{text}' is no period; give a number up to {_MOST} of m, h, d, w or M (months), such as "
-                "15m, 4h, 1d, 1w"
+                f"'{text}' is no period; give a number up to {_MAX_COUNT} of m, h, d, w or M (months), "
+                "such as 15m, 4h, 1d, 1w"
             )
         return cls(int(count), unit)
 
@@ -84,7 +84,7 @@ class Period:
 
 
 @dataclass(frozen=True)
-class Coarse:
+class CoarseBarIndex:
     """Assignment of bars to coarse bars.
 
     `ends` `[P]` are the ends of the coarse bars; `first` `[P]` and `counts` `[P]` are the index of the first
@@ -98,7 +98,7 @@ class Coarse:
     complete: npt.NDArray[np.int64]
 
     @classmethod
-    def of(cls, period: Period, times: Timestamps, days: TradingDays) -> Coarse:
+    def of(cls, period: Period, times: Timestamps, days: TradingDays) -> CoarseBarIndex:
         """Assign bars that close at `times` to coarse bars of `period`."""
         ends, last = period.of_bars(times, days)
         begins = np.r_[True, (ends[1:] != ends[:-1]) | last[:-1]][: len(ends)]
@@ -107,7 +107,7 @@ class Coarse:
 
 
 @dataclass(frozen=True)
-class Coarser:
+class Resample:
     """`column`, with everything it is computed from, on coarser bars of `count` `unit`s.
 
     Inputs are the columns of the bars that it needs, sorted by name. Of a period, `open` is the first, `high`
@@ -118,7 +118,7 @@ class Coarser:
     column: Column
     count: int
     unit: str
-    outputs: tuple[str, ...] = SINGLE
+    outputs: tuple[str, ...] = SINGLE_OUTPUT
 
     def __post_init__(self) -> None:
         Period.of(f"{self.count}{self.unit}")
@@ -130,8 +130,8 @@ class Coarser:
 
     @property
     def lookback(self) -> int:
-        """Lookback of the column and one period, in bars of the market, estimated by `FINER`."""
-        return (self.column.lookback + 1) * self.count * FINER[self.unit]
+        """Lookback of the column and one period in bars of the market, by `FINER_BARS_PER_UNIT`."""
+        return (self.column.lookback + 1) * self.count * FINER_BARS_PER_UNIT[self.unit]
 
     @property
     def exact(self) -> bool:
@@ -145,10 +145,10 @@ class Coarser:
 
     def batch(self, inputs: tuple[Matrix, ...], axes: Axes) -> tuple[Matrix, ...]:
         """Return at each bar the value of the last coarse bar that had closed."""
-        here = present(inputs)
-        bars = Coarse.of(Period(self.count, self.unit), axes.times, axes.days)
+        here = all_finite(inputs)
+        bars = CoarseBarIndex.of(Period(self.count, self.unit), axes.times, axes.days)
         coarse, made = self._put_together(inputs, here, bars)
-        result = unknown(here.shape)
+        result = nan_matrix(here.shape)
         if not len(bars.ends):
             return (result,)
         values = self._values(coarse, Axes(bars.ends, axes.symbols, axes.days))
@@ -161,8 +161,8 @@ class Coarser:
     def stream(self, inputs: tuple[Matrix, ...], axes: Axes) -> Handle:
         """Return a handle with the open coarse bar and the last value."""
         times = np.asarray(axes.times, dtype="datetime64[ns]")
-        bars = Coarse.of(Period(self.count, self.unit), times, axes.days)
-        coarse, made = self._put_together(inputs, present(inputs), bars)
+        bars = CoarseBarIndex.of(Period(self.count, self.unit), times, axes.days)
+        coarse, made = self._put_together(inputs, all_finite(inputs), bars)
         count = int(bars.complete[-1]) + 1 if len(times) else 0
         past = tuple(values[:count] for values in coarse)
         past_axes = Axes(bars.ends[:count], axes.symbols, axes.days)
@@ -186,17 +186,17 @@ class Coarser:
         return dict(zip(self.graph.inputs, coarse, strict=True))
 
     def _put_together(
-        self, inputs: tuple[Matrix, ...], here: Mask, bars: Coarse
+        self, inputs: tuple[Matrix, ...], here: Mask, bars: CoarseBarIndex
     ) -> tuple[tuple[Matrix, ...], Mask]:
         """Return the columns of the coarse bars `[P, N]`, and where a symbol has one."""
         shape = (len(bars.ends), here.shape[1])
-        coarse = tuple(unknown(shape) for _ in inputs)
+        coarse = tuple(nan_matrix(shape) for _ in inputs)
         made = np.zeros(shape, dtype=bool)
         for offset in range(int(bars.counts.max(initial=0))):
             long = bars.counts > offset
             rows = bars.first[long] + offset
             for name, column, values in zip(self.graph.inputs, coarse, inputs, strict=True):
-                column[long] = put_together(name, column[long], made[long], values[rows], here[rows])
+                column[long] = merge_bar(name, column[long], made[long], values[rows], here[rows])
             made[long] |= here[rows]
         return coarse, made
 
@@ -216,7 +216,7 @@ class _CoarserHandle:
 
     def update(self, inputs: tuple[Vector, ...], time: np.datetime64) -> tuple[Vector, ...]:
         """Update the open coarse bar, close it where this bar completes it, and return the value."""
-        here = present(inputs)
+        here = all_finite(inputs)
         now = np.array([time], dtype="datetime64[ns]")
         self._days = self._days.after(now)
         (end,), (last,) = self._period.of_bars(now, self._days)
@@ -227,7 +227,7 @@ class _CoarserHandle:
             self._open = end, nothing, np.zeros(len(here), dtype=bool)
         _, bars, made = self._open
         bars = tuple(
-            put_together(name, bar, made, values, here)
+            merge_bar(name, bar, made, values, here)
             for name, bar, values in zip(self._names, bars, inputs, strict=True)
         )
         self._open = end, bars, made | here
@@ -244,7 +244,7 @@ class _CoarserHandle:
         self._open = None
 
 
-def put_together(name: str, bar: Matrix, made: Mask, values: Matrix, here: Mask) -> Matrix:
+def merge_bar(name: str, bar: Matrix, made: Mask, values: Matrix, here: Mask) -> Matrix:
     """Merge one more bar into coarse column `name`; `made` marks symbols whose coarse bar had begun."""
     if name == "open":
         joined = bar
@@ -259,14 +259,14 @@ def put_together(name: str, bar: Matrix, made: Mask, values: Matrix, here: Mask)
     return np.where(here, np.where(made, joined, values), bar)
 
 
-def coarser(column: Column, period: str) -> Node:
+def resample(column: Column, period: str) -> Node:
     """Compute `column` on bars of `period`, such as 15m, 4h, 1d, 1w or 1M.
 
     `column @ period` in a formula does the same. Raises `InputError` for an invalid period.
     """
     parsed = Period.of(period)
-    operator = Coarser(column, parsed.count, parsed.unit)
-    definition = {"function": "@", "version": VERSION, "period": period, "of": column.key}
+    operator = Resample(column, parsed.count, parsed.unit)
+    definition = {"function": "@", "version": RESAMPLE_VERSION, "period": period, "of": column.key}
     return Node(operator, tuple(Input(name) for name in operator.graph.inputs), definition)
 
 

@@ -19,7 +19,7 @@ Matrix = npt.NDArray[np.float64]
 """Bars by symbols, `[T, N]`. Operators return contiguous columns (Fortran order)."""
 Vector = npt.NDArray[np.float64]
 """One bar of all symbols, `[N]`."""
-Present = npt.NDArray[np.bool_]
+FiniteMask = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,23 +76,23 @@ class Operator(Protocol):
         ...
 
 
-SINGLE = ("value",)
+SINGLE_OUTPUT = ("value",)
 """Names of the outputs of an operator with a single one."""
 
 
-def present(inputs: tuple[npt.NDArray[np.float64], ...]) -> Present:
+def all_finite(inputs: tuple[npt.NDArray[np.float64], ...]) -> FiniteMask:
     """Return where all inputs are finite, in the shape of one of them."""
-    finite: Present = np.asarray(np.isfinite(inputs[0]))
+    finite: FiniteMask = np.asarray(np.isfinite(inputs[0]))
     for values in inputs[1:]:
         finite &= np.isfinite(values)
     return finite
 
 
-def unknown(shape: tuple[int, int]) -> Matrix:
+def nan_matrix(shape: tuple[int, int]) -> Matrix:
     """Return a matrix `[T, N]` of NaN whose columns are contiguous."""
     return np.full(shape[::-1], np.nan).T
 
 
-def bundle(result: npt.NDArray[np.float64] | tuple[npt.NDArray[np.float64], ...]) -> tuple[Matrix, ...]:
+def as_outputs(result: npt.NDArray[np.float64] | tuple[npt.NDArray[np.float64], ...]) -> tuple[Matrix, ...]:
     """Return one or several outputs as a tuple."""
     return result if isinstance(result, tuple) else (result,)

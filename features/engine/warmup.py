@@ -17,13 +17,13 @@ from functools import cache
 import numpy as np
 
 from alphaloop.errors import InputError
-from features.engine.graph import Column, Graph, Input, Node, Output
-from features.engine.multi_timeframe import Coarser
+from features.engine.graph import Column, Graph, Input, Node, NodeOutput
+from features.engine.multi_timeframe import Resample
 from features.engine.operator import Axes, Matrix, Vector
-from features.engine.operators.choice import Choice
 from features.engine.operators.lag import Lag
-from features.engine.operators.pointwise import Clocked, Pointwise
-from features.engine.operators.settled import Settled
+from features.engine.operators.pointwise import Pointwise, TimePointwise
+from features.engine.operators.warmup_mask import WarmupMask
+from features.engine.operators.where import Where
 from features.engine.operators.window import Window
 from features.engine.reference_bars import reference_column
 
@@ -33,11 +33,11 @@ MIN_BARS, MAX_BARS = 1_000, 30_000
 _BARS_A_LOOKBACK = 8
 _LONGER = 3
 _BEGINNINGS = (0, 37, 83, 131, 190, 257, 310, 401)
-_WITHOUT_MEMORY = (Window, Lag, Pointwise, Clocked, Choice)
+_WITHOUT_MEMORY = (Window, Lag, Pointwise, TimePointwise, Where)
 _CUT = "cut:"
 
 
-def warmup(column: Column) -> int | None:
+def warmup_bars(column: Column) -> int | None:
     """Return the bars of a symbol until `column` has settled.
 
     Parameters
@@ -54,7 +54,7 @@ def warmup(column: Column) -> int | None:
     Examples
     --------
     >>> from features import catalogue
-    >>> from features.engine.warmup import warmup
+    >>> from features.engine.warmup import warmup_bars
     >>> warmup(catalogue.apply("sma", {"timeperiod": 20}).output())
     20
     >>> warmup(catalogue.apply("ema", {"timeperiod": 20}).output()) > 20
@@ -62,28 +62,28 @@ def warmup(column: Column) -> int | None:
     >>> warmup(catalogue.apply("obv").output()) is None
     True
     """
-    settled_column = settled(column)
+    settled_column = mask_unsettled(column)
     return None if settled_column is None else settled_column.lookback
 
 
-def settled(column: Column) -> Column | None:
+def mask_unsettled(column: Column) -> Column | None:
     """Return `column` with unsettled values masked; None if it never settles.
 
     Series below an operator over the universe, or on coarser bars, are masked there already, so that the
     first values of one symbol do not disturb the ranks of the others.
     """
-    below = _settled_below(column)
+    below = _mask_unsettled_below(column)
     if below is None:
         return None
-    skip = _skip(_cut(column))
+    skip = _values_to_skip(_cut_cross_inputs(column))
     if skip is None:
         return None
-    return Output(Node(Settled(skip), (below,), {"settled": skip}), 0) if skip else below
+    return NodeOutput(Node(WarmupMask(skip), (below,), {"settled": skip}), 0) if skip else below
 
 
 def require_settling(name: str, column: Column) -> None:
     """Raise `InputError` if feature `name` depends on where history begins, however long it is."""
-    if settled(column) is None:
+    if mask_unsettled(column) is None:
         summed = _cumulative(column)
         raise InputError(
             f"feature '{name}' depends on where history begins: '{summed}' adds up since the first bar, and "
@@ -97,72 +97,74 @@ def _cumulative(column: Column) -> str:
     if isinstance(column, Input):
         return column.name
     operator = column.node.operator
-    below = (*column.node.arguments, *([operator.column] if isinstance(operator, Coarser) else []))
+    below = (*column.node.arguments, *([operator.column] if isinstance(operator, Resample) else []))
     for argument in below:
-        if settled(argument) is None:
+        if mask_unsettled(argument) is None:
             return _cumulative(argument)
     return str(column.node.definition.get("indicator", "it"))
 
 
-def _settled_below(column: Column) -> Column | None:
+def _mask_unsettled_below(column: Column) -> Column | None:
     """Return `column` with its inputs from other symbols and coarser bars masked until settled."""
     if isinstance(column, Input):
         return column
     node, operator = column.node, column.node.operator
-    arguments = [settled(one) if operator.cross else _settled_below(one) for one in node.arguments]
-    if isinstance(operator, Coarser):
-        inner = settled(operator.column)
+    arguments = [
+        mask_unsettled(one) if operator.cross else _mask_unsettled_below(one) for one in node.arguments
+    ]
+    if isinstance(operator, Resample):
+        inner = mask_unsettled(operator.column)
         if inner is None:
             return None
         operator = replace(operator, column=inner)
     if any(one is None for one in arguments):
         return None
     whole = tuple(one for one in arguments if one is not None)
-    return Output(Node(operator, whole, node.definition), column.index)
+    return NodeOutput(Node(operator, whole, node.definition), column.index)
 
 
-def _cut(column: Column) -> Column:
+def _cut_cross_inputs(column: Column) -> Column:
     """Return `column` with its parts over the universe and on coarser bars replaced by inputs."""
     if isinstance(column, Input):
         return column
-    if column.node.operator.cross or isinstance(column.node.operator, Coarser):
+    if column.node.operator.cross or isinstance(column.node.operator, Resample):
         return Input(f"{_CUT}{column.key}")
-    arguments = tuple(_cut(one) for one in column.node.arguments)
-    return Output(Node(column.node.operator, arguments, column.node.definition), column.index)
+    arguments = tuple(_cut_cross_inputs(one) for one in column.node.arguments)
+    return NodeOutput(Node(column.node.operator, arguments, column.node.definition), column.index)
 
 
 _SKIPS: dict[str, int | None] = {}
 
 
-def _skip(column: Column) -> int | None:
+def _values_to_skip(column: Column) -> int | None:
     """Return the number of finite values of `column` to mask; None if it never settles."""
-    if isinstance(column, Input) or not _remembers(column):
+    if isinstance(column, Input) or not _has_memory(column):
         return 0
     if column.key not in _SKIPS:
         # All outputs of a node are computed together, so they are measured together.
-        outputs = [Output(column.node, index) for index in range(len(column.node.operator.outputs))]
-        _SKIPS.update(zip((one.key for one in outputs), _measured(outputs), strict=True))
+        outputs = [NodeOutput(column.node, index) for index in range(len(column.node.operator.outputs))]
+        _SKIPS.update(zip((one.key for one in outputs), _measure_skips(outputs), strict=True))
     return _SKIPS[column.key]
 
 
-def _remembers(column: Column) -> bool:
+def _has_memory(column: Column) -> bool:
     """Return whether a value may depend on bars before the column's lookback."""
     if isinstance(column, Input):
         return False
     operator = column.node.operator
-    return not isinstance(operator, _WITHOUT_MEMORY) or any(map(_remembers, column.node.arguments))
+    return not isinstance(operator, _WITHOUT_MEMORY) or any(map(_has_memory, column.node.arguments))
 
 
-def _measured(columns: Sequence[Column]) -> list[int | None]:
+def _measure_skips(columns: Sequence[Column]) -> list[int | None]:
     """Measure `_skip` for all outputs of one node."""
     bars = min(max(MIN_BARS, _BARS_A_LOOKBACK * columns[0].lookback), MAX_BARS)
-    skips = _measured_over(columns, bars)
+    skips = _measure_skips_over(columns, bars)
     if any(one is not None and math.isinf(one) for one in skips):
-        skips = _measured_over(columns, min(_LONGER * bars, MAX_BARS))
+        skips = _measure_skips_over(columns, min(_LONGER * bars, MAX_BARS))
     return [None if one is None or math.isinf(one) else int(one) for one in skips]
 
 
-def _measured_over(columns: Sequence[Column], bars: int) -> list[float | None]:
+def _measure_skips_over(columns: Sequence[Column], bars: int) -> list[float | None]:
     """Measure `_skip` over `bars` reference bars; infinite where a longer history might settle it.
 
     History begins later in each further symbol.

@@ -7,68 +7,91 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 
 from alphaloop.errors import InputError
-from features.engine.arithmetic.parameters import LONGEST
+from features.engine.arithmetic.parameters import MAX_WINDOW_BARS
 from features.engine.graph import Node
 from features.engine.indicator import Indicator, Parameter
 from features.formula.formula_error import FormulaError
-from features.formula.functions import ARGUMENTS, OPTIONAL, POINTWISE, SIGNS, UNIVERSE, signature
-from features.formula.nodes import Meant, Place, Value, choice, is_series, lagged, made, pointwise, universe
+from features.formula.functions import (
+    ARGUMENT_NAMES,
+    OPTIONAL_ARGUMENTS,
+    POINTWISE_FUNCTIONS,
+    SIGN_FUNCTIONS,
+    UNIVERSE_FUNCTIONS,
+    signature,
+)
+from features.formula.nodes import (
+    CompiledExpression,
+    SourceText,
+    Value,
+    across_universe,
+    build_node,
+    is_series,
+    lagged,
+    pointwise,
+    select_where,
+)
 from features.formula.syntax import Call, Expression, Name, Number, Text, Unary
 
 
 @dataclass(frozen=True)
-class Given:
+class CallArguments:
     """Compiled arguments of a call, by position and by keyword."""
 
     call: Call
-    arguments: tuple[Meant, ...]
-    keywords: Mapping[str, Meant]
+    arguments: tuple[CompiledExpression, ...]
+    keywords: Mapping[str, CompiledExpression]
 
 
-def function_call(given: Given, source: Place) -> Meant:
+def function_call(given: CallArguments, source: SourceText) -> CompiledExpression:
     """Compile a call of a built-in function."""
     name = given.call.name
-    arguments, by = _placed(given, source)
+    arguments, by = _bind_arguments(given, source)
     expressions = tuple(one.expression for one in arguments)
     keywords = (("by", by.expression),) if by is not None else ()
     value = _value(given.call, arguments, by, source)
-    return Meant(value, Call(name, expressions, keywords, given.call.span))
+    return CompiledExpression(value, Call(name, expressions, keywords, given.call.span))
 
 
-def _value(call: Call, arguments: tuple[Meant, ...], by: Meant | None, source: Place) -> Value:
+def _value(
+    call: Call, arguments: tuple[CompiledExpression, ...], by: CompiledExpression | None, source: SourceText
+) -> Value:
     name = call.name
-    if name in POINTWISE:
+    if name in POINTWISE_FUNCTIONS:
         if name == "clip":
             _in_order(arguments, source)
-        return pointwise(name, POINTWISE[name], arguments, source, call)
+        return pointwise(name, POINTWISE_FUNCTIONS[name], arguments, source, call)
     if name == "where":
-        return choice((arguments[0], arguments[1], arguments[2]), source)
-    if name in UNIVERSE:
-        return universe(name, arguments[0], by, source)
+        return select_where((arguments[0], arguments[1], arguments[2]), source)
+    if name in UNIVERSE_FUNCTIONS:
+        return across_universe(name, arguments[0], by, source)
     bars = _bars(name, arguments[1], source)
     before = lagged(arguments[0], bars, source)
     if name == "lag":
         return before
     now = arguments[0]
-    return pointwise("-", SIGNS["-"], (now, Meant(before, now.expression)), source, call)
+    return pointwise(
+        "-", SIGN_FUNCTIONS["-"], (now, CompiledExpression(before, now.expression)), source, call
+    )
 
 
-def _bars(name: str, given: Meant, source: Place) -> int:
+def _bars(name: str, given: CompiledExpression, source: SourceText) -> int:
     if isinstance(given.value, float) and given.value < 0:
         raise source.error(f"{name} by {given.value:g} bars would look into the future", given.expression)
-    return source.whole_number(given, f"the bars of {name}", 0 if name == "lag" else 1, LONGEST)
+    return source.whole_number(given, f"the bars of {name}", 0 if name == "lag" else 1, MAX_WINDOW_BARS)
 
 
-def _in_order(arguments: tuple[Meant, ...], source: Place) -> None:
+def _in_order(arguments: tuple[CompiledExpression, ...], source: SourceText) -> None:
     low, high = arguments[1].value, arguments[2].value
     if isinstance(low, float) and isinstance(high, float) and low > high:
         raise source.error(f"clip needs low <= high, not {low:g} and {high:g}", arguments[1].expression)
 
 
-def _placed(given: Given, source: Place) -> tuple[tuple[Meant, ...], Meant | None]:
+def _bind_arguments(
+    given: CallArguments, source: SourceText
+) -> tuple[tuple[CompiledExpression, ...], CompiledExpression | None]:
     """Return the arguments in the function's order, and `by`."""
     call = given.call
-    names = ARGUMENTS[call.name]
+    names = ARGUMENT_NAMES[call.name]
     open_ended = names[-1] == "…"
     if len(given.arguments) > len(names) and not open_ended:
         raise _count(call, given, source)
@@ -83,19 +106,19 @@ def _placed(given: Given, source: Place) -> tuple[tuple[Meant, ...], Meant | Non
         if keyword in by_name:
             raise source.error(f"'{keyword}' of {signature(call.name)} is given twice", value.expression)
         by_name[keyword] = value
-    needed = [name for name in names if name not in OPTIONAL]
+    needed = [name for name in names if name not in OPTIONAL_ARGUMENTS]
     if any(name not in by_name for name in needed):
         raise _count(call, given, source)
     return tuple(by_name[name] for name in needed), by_name.get("by")
 
 
-def _count(call: Call, given: Given, source: Place) -> FormulaError:
+def _count(call: Call, given: CallArguments, source: SourceText) -> FormulaError:
     count = len(given.arguments) + len(given.keywords)
     return source.error(f"{signature(call.name)} cannot take {_plural(count, 'argument')}", call)
 
 
 def indicator_call(
-    indicator: Indicator, given: Given, defaults: tuple[Meant, ...], source: Place
+    indicator: Indicator, given: CallArguments, defaults: tuple[CompiledExpression, ...], source: SourceText
 ) -> tuple[Node, Name | Call]:
     """Return the indicator's node, and the call with all defaults filled in.
 
@@ -115,12 +138,12 @@ def indicator_call(
     settled: Name | Call = Name(indicator.name, given.call.span)
     if expressions or constants:
         settled = Call(indicator.name, (*expressions, *constants), (), given.call.span)
-    return made(node.operator, node.arguments, node.definition), settled
+    return build_node(node.operator, node.arguments, node.definition), settled
 
 
 def _series(
-    indicator: Indicator, given: Given, defaults: tuple[Meant, ...], source: Place
-) -> tuple[Meant, ...]:
+    indicator: Indicator, given: CallArguments, defaults: tuple[CompiledExpression, ...], source: SourceText
+) -> tuple[CompiledExpression, ...]:
     """Return the indicator's input series in order."""
     leading, names = _leading(given), indicator.inputs
     if leading and len(leading) != len(names):
@@ -138,14 +161,14 @@ def _series(
     return tuple(by_name.get(name, default) for name, default in zip(names, defaults, strict=True))
 
 
-def _leading(given: Given) -> tuple[Meant, ...]:
+def _leading(given: CallArguments) -> tuple[CompiledExpression, ...]:
     count = 0
     while count < len(given.arguments) and is_series(given.arguments[count].value):
         count += 1
     return given.arguments[:count]
 
 
-def _parameters(indicator: Indicator, given: Given, source: Place) -> dict[str, Parameter]:
+def _parameters(indicator: Indicator, given: CallArguments, source: SourceText) -> dict[str, Parameter]:
     names = list(indicator.parameters)
     positional = given.arguments[len(_leading(given)) :]
     for one in positional:
@@ -171,7 +194,7 @@ def _parameters(indicator: Indicator, given: Given, source: Place) -> dict[str, 
     return parameters
 
 
-def _parameter(indicator: Indicator, name: str, given: Meant, source: Place) -> Parameter:
+def _parameter(indicator: Indicator, name: str, given: CompiledExpression, source: SourceText) -> Parameter:
     if not isinstance(given.value, float | str):
         raise source.error(
             f"parameter '{name}' of '{indicator.name}' is a series; it must be "

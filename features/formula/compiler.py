@@ -11,11 +11,11 @@ from alphaloop.bars import PRICE_COLUMNS
 from alphaloop.errors import UnknownNameError
 from features.engine.graph import Column, Input, Node
 from features.engine.indicator import Indicator
-from features.formula.calls import Given, function_call, indicator_call
+from features.formula.calls import CallArguments, function_call, indicator_call
 from features.formula.formula_error import FormulaError
-from features.formula.functions import ARGUMENTS, SIGNS, Function, power, signature
-from features.formula.nodes import Meant, Place, coarser, kind_of, pointwise
-from features.formula.printer import canonical
+from features.formula.functions import ARGUMENT_NAMES, SIGN_FUNCTIONS, BuiltinFunction, power, signature
+from features.formula.nodes import CompiledExpression, SourceText, kind_of, pointwise, resampled
+from features.formula.printer import canonical_text
 from features.formula.syntax import (
     Binary,
     Call,
@@ -33,20 +33,20 @@ from features.formula.syntax import (
 )
 
 COLUMNS = (*PRICE_COLUMNS, "volume")
-DEEPEST_CHAIN = 64
-DEEPEST_GRAPH = 256
-Resolve: TypeAlias = Callable[[str], Indicator | Formula]
+MAX_FORMULA_CHAIN = 64
+MAX_GRAPH_DEPTH = 256
+NameResolver: TypeAlias = Callable[[str], Indicator | Formula]
 """Resolves a name of a formula; raises `UnknownNameError` for an unknown one."""
 
 
-def require_free(formula: Formula) -> None:
+def require_unreserved_name(formula: Formula) -> None:
     """Raise `FormulaError` if a formula has the name of a column or built-in function, which hides it."""
-    if formula.name in (*COLUMNS, *ARGUMENTS):
+    if formula.name in (*COLUMNS, *ARGUMENT_NAMES):
         raise FormulaError(f"'{formula.name}' is a word of the language; take another name", formula.text, 0)
 
 
 @dataclass(frozen=True)
-class Meaning:
+class CompiledFormula:
     """A compiled formula: its column of the graph, and its tree with all defaults filled in."""
 
     column: Column
@@ -55,26 +55,26 @@ class Meaning:
     @property
     def text(self) -> str:
         """The formula in canonical form."""
-        return canonical(self.expression)
+        return canonical_text(self.expression)
 
 
-class Language:
+class Compiler:
     """Compiler of formulas over the names that `resolve` knows; compiles each named formula once."""
 
-    def __init__(self, resolve: Resolve) -> None:
+    def __init__(self, resolve: NameResolver) -> None:
         self._resolve = resolve
-        self._formulas: dict[str, Meaning] = {}
+        self._formulas: dict[str, CompiledFormula] = {}
         self._depths: dict[str, int] = {}
-        self._defaults: dict[str, tuple[Meant, ...]] = {}
+        self._defaults: dict[str, tuple[CompiledExpression, ...]] = {}
 
-    def compile(self, formula: Formula) -> Meaning:
+    def compile(self, formula: Formula) -> CompiledFormula:
         """Compile `formula` and the formulas it names.
 
         Raises `FormulaError` that points at the fault, in this formula or in one that it names.
         """
-        require_free(formula)
+        require_unreserved_name(formula)
         path: list[tuple[str, Formula, Iterator[Name | Call]]] = [
-            (formula.name or "", formula, _named(formula.expression))
+            (formula.name or "", formula, _referenced_names(formula.expression))
         ]
         while True:
             name, here, waiting = path[-1]
@@ -83,10 +83,12 @@ class Language:
                 path.append(below)
                 continue
             path.pop()
-            compiled = Reading(self, here).compile()
-            if self._depth(compiled.column) > DEEPEST_GRAPH:
+            compiled = ExpressionCompiler(self, here).compile()
+            if self._depth(compiled.column) > MAX_GRAPH_DEPTH:
                 raise FormulaError(
-                    f"with the formulas that it names it is deeper than {DEEPEST_GRAPH} levels", here.text, 0
+                    f"with the formulas that it names it is deeper than {MAX_GRAPH_DEPTH} levels",
+                    here.text,
+                    0,
                 )
             if not path:
                 return compiled
@@ -99,16 +101,16 @@ class Language:
         for named in waiting:
             if named.name in path and (path[0] != named.name or not self.is_indicator(named.name)):
                 circle = " -> ".join([*path[path.index(named.name) :], named.name])
-                raise Place(here.text).error(f"a formula cannot be made of itself: {circle}", named)
+                raise SourceText(here.text).error(f"a formula cannot be made of itself: {circle}", named)
             if named.name in self._formulas:
                 continue
-            resolved = self.find(named.name, Place(here.text), named)
+            resolved = self.find(named.name, SourceText(here.text), named)
             if isinstance(resolved, Formula):
-                if len(path) >= DEEPEST_CHAIN:
-                    raise Place(here.text).error(
-                        f"more than {DEEPEST_CHAIN} formulas name one another", named
+                if len(path) >= MAX_FORMULA_CHAIN:
+                    raise SourceText(here.text).error(
+                        f"more than {MAX_FORMULA_CHAIN} formulas name one another", named
                     )
-                return named.name, resolved, _named(resolved.expression)
+                return named.name, resolved, _referenced_names(resolved.expression)
         return None
 
     def is_indicator(self, name: str) -> bool:
@@ -118,12 +120,12 @@ class Language:
         except UnknownNameError:
             return False
 
-    def find(self, name: str, source: Place, at: Expression) -> Indicator | Formula:
+    def find(self, name: str, source: SourceText, at: Expression) -> Indicator | Formula:
         """Resolve a name. Raises `FormulaError` with similar names if it is unknown."""
         try:
             return self._resolve(name)
         except UnknownNameError as error:
-            known = (*error.known, *COLUMNS, *ARGUMENTS)
+            known = (*error.known, *COLUMNS, *ARGUMENT_NAMES)
             near = get_close_matches(name[:64].lower(), known, 3)
             hint = f"; did you mean {' or '.join(near)}?" if near else ""
             raise source.error(f"unknown name '{name[:64]}'{hint}", at) from error
@@ -137,39 +139,39 @@ class Language:
             self._depths[column.node.key] = 1 + below
         return self._depths[column.node.key]
 
-    def compiled(self, name: str) -> Meaning | None:
+    def compiled(self, name: str) -> CompiledFormula | None:
         """Return a named formula that is compiled already; those that a formula names always are."""
         return self._formulas.get(name)
 
-    def defaults(self, indicator: Indicator) -> tuple[Meant, ...]:
+    def defaults(self, indicator: Indicator) -> tuple[CompiledExpression, ...]:
         """Return an indicator's default inputs: columns of the bars, or indicators of that name."""
         if indicator.name not in self._defaults:
             self._defaults[indicator.name] = tuple(self._default(name) for name in indicator.inputs)
         return self._defaults[indicator.name]
 
-    def _default(self, name: str) -> Meant:
+    def _default(self, name: str) -> CompiledExpression:
         if name in COLUMNS:
-            return Meant(Input(name), Name(name))
+            return CompiledExpression(Input(name), Name(name))
         try:
             resolved = self._resolve(name)
         except UnknownNameError:
-            return Meant(Input(name), Extra(name))
+            return CompiledExpression(Input(name), Extra(name))
         if isinstance(resolved, Formula):
-            return Meant(Input(name), Extra(name))
+            return CompiledExpression(Input(name), Extra(name))
         node, settled = indicator_call(
-            resolved, Given(Call(name), (), {}), self.defaults(resolved), Place(name)
+            resolved, CallArguments(Call(name), (), {}), self.defaults(resolved), SourceText(name)
         )
-        return Meant(node.output(), settled)
+        return CompiledExpression(node.output(), settled)
 
 
-class Reading:
+class ExpressionCompiler:
     """Compiles one formula, from the leaves of its tree upwards."""
 
-    def __init__(self, language: Language, formula: Formula) -> None:
+    def __init__(self, language: Compiler, formula: Formula) -> None:
         self._language, self._formula = language, formula
-        self._source = Place(formula.text)
+        self._source = SourceText(formula.text)
 
-    def compile(self) -> Meaning:
+    def compile(self) -> CompiledFormula:
         """Compile the whole formula. Raises `FormulaError` unless it is a series."""
         meant = self._read(self._formula.expression)
         if isinstance(meant.value, float | str):
@@ -177,20 +179,20 @@ class Reading:
                 f"this is {kind_of(meant.value)} and not a feature: it does not depend on the bars",
                 self._formula.expression,
             )
-        return Meaning(meant.value, meant.expression)
+        return CompiledFormula(meant.value, meant.expression)
 
-    def _read(self, at: Expression) -> Meant:
+    def _read(self, at: Expression) -> CompiledExpression:
         match at:
             case Number(value):
-                return Meant(value, at)
+                return CompiledExpression(value, at)
             case Text(value):
-                return Meant(value, at)
+                return CompiledExpression(value, at)
             case Name():
                 return self._name(at)
             case Extra(name):
                 if name in COLUMNS:
                     raise self._source.error(f"'{name}' is a column of every bar; write {name}", at)
-                return Meant(Input(name), at)
+                return CompiledExpression(Input(name), at)
             case Call():
                 return self._call(at)
             case Output():
@@ -200,24 +202,24 @@ class Reading:
             case _:
                 return self._sign(at)
 
-    def _name(self, at: Name) -> Meant:
+    def _name(self, at: Name) -> CompiledExpression:
         if at.name in COLUMNS:
-            return Meant(Input(at.name), at)
+            return CompiledExpression(Input(at.name), at)
         known = self._language.compiled(at.name)
         if known is not None:
-            return Meant(known.column, at)
+            return CompiledExpression(known.column, at)
         return self._only_output(at, *self._indicator(at))
 
-    def _call(self, at: Call) -> Meant:
-        if at.name in ARGUMENTS:
+    def _call(self, at: Call) -> CompiledExpression:
+        if at.name in ARGUMENT_NAMES:
             return function_call(self._given(at), self._source)
         return self._only_output(at, *self._indicator(at))
 
-    def _given(self, at: Name | Call) -> Given:
+    def _given(self, at: Name | Call) -> CallArguments:
         if isinstance(at, Name):
-            return Given(Call(at.name, span=at.span), (), {})
+            return CallArguments(Call(at.name, span=at.span), (), {})
         keywords = {keyword: self._read(value) for keyword, value in at.keywords}
-        return Given(at, tuple(self._read(one) for one in at.arguments), keywords)
+        return CallArguments(at, tuple(self._read(one) for one in at.arguments), keywords)
 
     def _indicator(self, at: Name | Call) -> tuple[Node, Name | Call]:
         """Return the indicator's node. Raises `FormulaError` if the name is anything else."""
@@ -227,22 +229,22 @@ class Reading:
             raise self._source.error(
                 f"'{at.name}' is a formula: it takes no arguments and has no outputs", at
             )
-        if at.name in ARGUMENTS and not self._language.is_indicator(at.name):
+        if at.name in ARGUMENT_NAMES and not self._language.is_indicator(at.name):
             raise self._source.error(f"'{at.name}' is a function; it is written {signature(at.name)}", at)
         resolved = self._language.find(at.name, self._source, at)
         if isinstance(resolved, Formula):
             raise self._source.error(f"a formula cannot be made of itself: {at.name}", at)
         return indicator_call(resolved, self._given(at), self._language.defaults(resolved), self._source)
 
-    def _only_output(self, at: Name | Call, node: Node, settled: Name | Call) -> Meant:
+    def _only_output(self, at: Name | Call, node: Node, settled: Name | Call) -> CompiledExpression:
         outputs = node.operator.outputs
         if len(outputs) > 1:
             choices = ", ".join(f".{name}" for name in outputs)
             raise self._source.error(f"'{at.name}' has several outputs; add one of {choices}", at)
-        return Meant(node.output(), settled)
+        return CompiledExpression(node.output(), settled)
 
-    def _output(self, at: Output) -> Meant:
-        if (isinstance(at.of, Call) and at.of.name in ARGUMENTS) or at.of.name in COLUMNS:
+    def _output(self, at: Output) -> CompiledExpression:
+        if (isinstance(at.of, Call) and at.of.name in ARGUMENT_NAMES) or at.of.name in COLUMNS:
             raise self._source.error(f"'{at.of.name}' has no outputs", at)
         node, settled = self._indicator(at.of)
         outputs = node.operator.outputs
@@ -251,46 +253,46 @@ class Reading:
             hint = f"; did you mean .{near[0]}?" if near else f"; it has: {', '.join(outputs)}"
             raise self._source.error(f"'{at.of.name}' has no output '{at.output[:64]}'{hint}", at)
         expression = Output(settled, at.output, at.span) if len(outputs) > 1 else settled
-        return Meant(node.output(at.output), expression)
+        return CompiledExpression(node.output(at.output), expression)
 
-    def _sign(self, at: Unary | Binary | Power) -> Meant:
+    def _sign(self, at: Unary | Binary | Power) -> CompiledExpression:
         match at:
             case Unary(operator, operand):
                 inside = self._read(operand)
                 sign = "negative" if operator == "-" else operator
-                value = pointwise(sign, SIGNS[sign], (inside,), self._source, at)
-                return Meant(value, Unary(operator, inside.expression, at.span))
+                value = pointwise(sign, SIGN_FUNCTIONS[sign], (inside,), self._source, at)
+                return CompiledExpression(value, Unary(operator, inside.expression, at.span))
             case Power(base, exponent):
                 inside = self._read(base)
-                raised = Function(power(exponent))
+                raised = BuiltinFunction(power(exponent))
                 value = pointwise(f"power {exponent}", raised, (inside,), self._source, at)
-                return Meant(value, Power(inside.expression, exponent, at.span))
+                return CompiledExpression(value, Power(inside.expression, exponent, at.span))
             case Binary():
                 return self._binary(at)
 
-    def _binary(self, at: Binary) -> Meant:
+    def _binary(self, at: Binary) -> CompiledExpression:
         left, right = self._read(at.left), self._read(at.right)
         if at.operator == "/" and right.value == 0.0 and isinstance(right.value, float):
             raise self._source.error("division by zero", at)
-        value = pointwise(at.operator, SIGNS[at.operator], (left, right), self._source, at)
-        return Meant(value, Binary(at.operator, left.expression, right.expression, at.span))
+        value = pointwise(at.operator, SIGN_FUNCTIONS[at.operator], (left, right), self._source, at)
+        return CompiledExpression(value, Binary(at.operator, left.expression, right.expression, at.span))
 
-    def _coarser(self, at: Coarser) -> Meant:
+    def _coarser(self, at: Coarser) -> CompiledExpression:
         inside = self._read(at.of)
         series = self._source.series(inside)
         if any(isinstance(one, Coarser) for one in walk(at.of)):
             raise self._source.error("this is on coarser bars already; @ is written once", at)
-        value = coarser(series, at.count, at.unit)
-        return Meant(value, Coarser(inside.expression, at.count, at.unit, at.span))
+        value = resampled(series, at.count, at.unit)
+        return CompiledExpression(value, Coarser(inside.expression, at.count, at.unit, at.span))
 
 
-def meaning(formula: Formula, resolve: Resolve) -> Meaning:
-    """Compile one formula; see `Language.compile`."""
-    return Language(resolve).compile(formula)
+def compile_formula(formula: Formula, resolve: NameResolver) -> CompiledFormula:
+    """Compile one formula; see `Compiler.compile`."""
+    return Compiler(resolve).compile(formula)
 
 
-def _named(expression: Expression) -> Iterator[Name | Call]:
+def _referenced_names(expression: Expression) -> Iterator[Name | Call]:
     """Yield names and calls that are neither columns nor built-in functions."""
     for one in walk(expression):
-        if isinstance(one, Name | Call) and one.name not in COLUMNS and one.name not in ARGUMENTS:
+        if isinstance(one, Name | Call) and one.name not in COLUMNS and one.name not in ARGUMENT_NAMES:
             yield one

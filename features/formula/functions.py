@@ -17,13 +17,13 @@ import numpy as np
 import numpy.typing as npt
 
 from alphaloop.statistics.ranks import centred_rank
-from features.engine.cross_section import demean, share_positive, universe_median, within, zscore
+from features.engine.cross_section import apply_within_groups, demean, share_positive, universe_median, zscore
 
 Values = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Function:
+class BuiltinFunction:
     """A function of `least` to `most` values, applied to each bar separately."""
 
     function: Callable[..., Any]
@@ -33,7 +33,7 @@ class Function:
 
 
 @dataclass(frozen=True)
-class Bound:
+class BoundFunction:
     """`function` with constants bound: `places` holds them, and None for each remaining argument."""
 
     function: Callable[..., Any]
@@ -45,17 +45,17 @@ class Bound:
 
 
 @dataclass(frozen=True)
-class Grouped:
+class GroupedFunction:
     """A function of the universe, applied within groups; the second series holds the group codes."""
 
     function: Callable[[Values], Values]
 
     def __call__(self, values: Values, groups: Values) -> Values:
-        return within(self.function, values, groups)
+        return apply_within_groups(self.function, values, groups)
 
 
-def _truth(function: Callable[[Any, Any], Any]) -> Function:
-    return Function(lambda left, right: function(left, right).astype(np.float64), 2, 2)
+def _truth(function: Callable[[Any, Any], Any]) -> BuiltinFunction:
+    return BuiltinFunction(lambda left, right: function(left, right).astype(np.float64), 2, 2)
 
 
 def _greatest(first: Values, *others: Values) -> Values:
@@ -86,12 +86,12 @@ def power(exponent: int) -> Callable[[Values], Values]:
     return raised
 
 
-SIGNS: Mapping[str, Function] = MappingProxyType(
+SIGN_FUNCTIONS: Mapping[str, BuiltinFunction] = MappingProxyType(
     {
-        "+": Function(np.add, 2, 2),
-        "-": Function(np.subtract, 2, 2),
-        "*": Function(np.multiply, 2, 2),
-        "/": Function(np.divide, 2, 2),
+        "+": BuiltinFunction(np.add, 2, 2),
+        "-": BuiltinFunction(np.subtract, 2, 2),
+        "*": BuiltinFunction(np.multiply, 2, 2),
+        "/": BuiltinFunction(np.divide, 2, 2),
         "<": _truth(np.less),
         "<=": _truth(np.less_equal),
         ">": _truth(np.greater),
@@ -100,25 +100,25 @@ SIGNS: Mapping[str, Function] = MappingProxyType(
         "!=": _truth(np.not_equal),
         "and": _truth(np.logical_and),
         "or": _truth(np.logical_or),
-        "negative": Function(np.negative),
-        "not": Function(lambda values: np.logical_not(values).astype(np.float64)),
+        "negative": BuiltinFunction(np.negative),
+        "not": BuiltinFunction(lambda values: np.logical_not(values).astype(np.float64)),
     }
 )
 
-POINTWISE: Mapping[str, Function] = MappingProxyType(
+POINTWISE_FUNCTIONS: Mapping[str, BuiltinFunction] = MappingProxyType(
     {
-        "abs": Function(np.abs),
-        "sqrt": Function(np.sqrt),
-        "sign": Function(np.sign),
-        "log": Function(np.log, exact=False),
-        "exp": Function(np.exp, exact=False),
-        "greatest": Function(_greatest, 2, 64),
-        "least": Function(_least, 2, 64),
-        "clip": Function(_clip, 3, 3),
+        "abs": BuiltinFunction(np.abs),
+        "sqrt": BuiltinFunction(np.sqrt),
+        "sign": BuiltinFunction(np.sign),
+        "log": BuiltinFunction(np.log, exact=False),
+        "exp": BuiltinFunction(np.exp, exact=False),
+        "greatest": BuiltinFunction(_greatest, 2, 64),
+        "least": BuiltinFunction(_least, 2, 64),
+        "clip": BuiltinFunction(_clip, 3, 3),
     }
 )
 
-UNIVERSE: Mapping[str, Callable[[Values], Values]] = MappingProxyType(
+UNIVERSE_FUNCTIONS: Mapping[str, Callable[[Values], Values]] = MappingProxyType(
     {
         "rank": centred_rank,
         "zscore": zscore,
@@ -128,21 +128,24 @@ UNIVERSE: Mapping[str, Callable[[Values], Values]] = MappingProxyType(
     }
 )
 
-ARGUMENTS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+ARGUMENT_NAMES: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         **dict.fromkeys(("abs", "sqrt", "sign", "log", "exp"), ("x",)),
         **dict.fromkeys(("greatest", "least"), ("x", "y", "…")),
         "where": ("condition", "x", "y"),
         "clip": ("x", "low", "high"),
         **dict.fromkeys(("lag", "difference"), ("x", "bars")),
-        **dict.fromkeys(UNIVERSE, ("x", "by")),
+        **dict.fromkeys(UNIVERSE_FUNCTIONS, ("x", "by")),
     }
 )
 """Names of each function's arguments; those in `OPTIONAL` may be left out."""
 
-OPTIONAL = ("by",)
+OPTIONAL_ARGUMENTS = ("by",)
 
 
 def signature(name: str) -> str:
     """Return a function's signature as written in formulas."""
-    return f"{name}({', '.join(f'{one}=…' if one in OPTIONAL else one for one in ARGUMENTS[name])})"
+    arguments = (
+        f"{argument}=…" if argument in OPTIONAL_ARGUMENTS else argument for argument in ARGUMENT_NAMES[name]
+    )
+    return f"{name}({', '.join(arguments)})"

@@ -8,21 +8,21 @@ from typing import TypeAlias
 
 import numpy as np
 
-from features.engine.graph import Column, Input, Node, Output
-from features.engine.multi_timeframe import coarser as on_coarser_bars
+from features.engine.graph import Column, Input, Node, NodeOutput
+from features.engine.multi_timeframe import resample as on_coarser_bars
 from features.engine.operator import Operator
-from features.engine.operators.choice import Choice
 from features.engine.operators.lag import Lag
-from features.engine.operators.pointwise import Cross, Pointwise
+from features.engine.operators.pointwise import CrossSection, Pointwise
+from features.engine.operators.where import Where
 from features.formula.formula_error import FormulaError
-from features.formula.functions import UNIVERSE, Bound, Function, Grouped
+from features.formula.functions import UNIVERSE_FUNCTIONS, BoundFunction, BuiltinFunction, GroupedFunction
 from features.formula.syntax import Expression
 
 Value: TypeAlias = Column | float | str
 
 
 @dataclass(frozen=True)
-class Meant:
+class CompiledExpression:
     """A compiled expression: its value, and its tree with all defaults filled in."""
 
     value: Value
@@ -30,7 +30,7 @@ class Meant:
 
 
 @dataclass(frozen=True)
-class Place:
+class SourceText:
     """The text of a formula, for errors that point into it."""
 
     text: str
@@ -39,13 +39,13 @@ class Place:
         """Return the error that points at expression `at`."""
         return FormulaError(what, self.text, at.span.start)
 
-    def series(self, given: Meant) -> Column:
+    def series(self, given: CompiledExpression) -> Column:
         """Return the value as a series. Raises `FormulaError` for a number or string."""
         if isinstance(given.value, float | str):
             raise self.error(f"a series is needed here, not {kind_of(given.value)}", given.expression)
         return given.value
 
-    def whole_number(self, given: Meant, what: str, least: int, most: int) -> int:
+    def whole_number(self, given: CompiledExpression, what: str, least: int, most: int) -> int:
         """Return the value as a whole number from `least` to `most`. Raises `FormulaError` for others."""
         value = given.value
         if not isinstance(value, float):
@@ -64,10 +64,10 @@ def kind_of(value: Value) -> str:
 
 def is_series(value: Value) -> bool:
     """Return whether the value varies from bar to bar."""
-    return isinstance(value, Input | Output)
+    return isinstance(value, Input | NodeOutput)
 
 
-def made(operator: Operator, arguments: tuple[Column, ...], definition: Mapping[str, object]) -> Node:
+def build_node(operator: Operator, arguments: tuple[Column, ...], definition: Mapping[str, object]) -> Node:
     """Build a node and cache its properties now, because later they would recurse down the whole graph."""
     node = Node(operator, arguments, definition)
     _ = node.key, node.lookback, node.exact, node.inputs
@@ -75,7 +75,11 @@ def made(operator: Operator, arguments: tuple[Column, ...], definition: Mapping[
 
 
 def pointwise(
-    name: str, function: Function, given: tuple[Meant, ...], source: Place, at: Expression
+    name: str,
+    function: BuiltinFunction,
+    given: tuple[CompiledExpression, ...],
+    source: SourceText,
+    at: Expression,
 ) -> Value:
     """Apply `function` to each bar separately; numbers alone are folded into a number."""
     for one in given:
@@ -84,13 +88,15 @@ def pointwise(
     numbers = tuple(one.value if isinstance(one.value, float) else None for one in given)
     series = tuple(one.value for one in given if not isinstance(one.value, float | str))
     if not series:
-        return _folded(function, numbers, source, at)
-    called = function.function if len(series) == len(given) else Bound(function.function, numbers)
+        return _fold_constants(function, numbers, source, at)
+    called = function.function if len(series) == len(given) else BoundFunction(function.function, numbers)
     definition = {"function": name, "numbers": list(numbers)}
-    return made(Pointwise(called, exact=function.exact), series, definition).output()
+    return build_node(Pointwise(called, exact=function.exact), series, definition).output()
 
 
-def choice(given: tuple[Meant, Meant, Meant], source: Place) -> Value:
+def select_where(
+    given: tuple[CompiledExpression, CompiledExpression, CompiledExpression], source: SourceText
+) -> Value:
     """Select the second value where the first is true, else the third."""
     for one in given:
         if isinstance(one.value, str):
@@ -101,27 +107,33 @@ def choice(given: tuple[Meant, Meant, Meant], source: Place) -> Value:
     first, second = (value if isinstance(value, float) else None for value in (chosen, other))
     series = tuple(one.value for one in given if not isinstance(one.value, float | str))
     definition = {"function": "where", "numbers": [None, first, second]}
-    return made(Choice((None, first, second)), series, definition).output()
+    return build_node(Where((None, first, second)), series, definition).output()
 
 
-def lagged(given: Meant, bars: int, source: Place) -> Column:
+def lagged(given: CompiledExpression, bars: int, source: SourceText) -> Column:
     """Shift the series by `bars` bars of the symbol."""
     series = source.series(given)
     if bars == 0:
         return series
-    return made(Lag(bars), (series,), {"function": "lag", "bars": bars}).output()
+    return build_node(Lag(bars), (series,), {"function": "lag", "bars": bars}).output()
 
 
-def universe(name: str, given: Meant, by: Meant | None, source: Place) -> Column:
+def across_universe(
+    name: str, given: CompiledExpression, by: CompiledExpression | None, source: SourceText
+) -> Column:
     """Apply a function to all symbols of a bar, or to those of each group."""
     series = (source.series(given),)
     if by is None:
-        return made(Cross(UNIVERSE[name]), series, {"function": name}).output()
+        return build_node(CrossSection(UNIVERSE_FUNCTIONS[name]), series, {"function": name}).output()
     groups = source.series(by)
-    return made(Cross(Grouped(UNIVERSE[name])), (*series, groups), {"function": name}).output()
+    return build_node(
+        CrossSection(GroupedFunction(UNIVERSE_FUNCTIONS[name])), (*series, groups), {"function": name}
+    ).output()
 
 
-def _folded(function: Function, numbers: tuple[float | None, ...], source: Place, at: Expression) -> float:
+def _fold_constants(
+    function: BuiltinFunction, numbers: tuple[float | None, ...], source: SourceText, at: Expression
+) -> float:
     with np.errstate(all="ignore"):
         value = float(function.function(*(np.float64(number or 0.0) for number in numbers)))
     if not np.isfinite(value):
@@ -129,7 +141,7 @@ def _folded(function: Function, numbers: tuple[float | None, ...], source: Place
     return value
 
 
-def coarser(series: Column, count: int, unit: str) -> Column:
+def resampled(series: Column, count: int, unit: str) -> Column:
     """Compute the series on coarser bars, visible only after they have closed."""
     node = on_coarser_bars(series, f"{count}{unit}")
-    return made(node.operator, node.arguments, node.definition).output()
+    return build_node(node.operator, node.arguments, node.definition).output()

@@ -11,7 +11,7 @@ from typing import NoReturn
 
 from features.formula.formula_error import FormulaError
 from features.formula.syntax import (
-    DEEPEST,
+    MAX_DEPTH,
     Binary,
     Call,
     Coarser,
@@ -25,9 +25,9 @@ from features.formula.syntax import (
     Span,
     Text,
     Unary,
-    parts,
+    child_expressions,
 )
-from features.formula.tokens import Token, tokens
+from features.formula.tokens import Token, tokenize
 
 OR, AND, NOT, COMPARISON, SUM, PRODUCT, MINUS, POWER, COARSER, ATOM = range(1, 11)
 RANKS = {
@@ -40,11 +40,11 @@ RANKS = {
     "@": COARSER,
 }
 WORDS = ("and", "or", "not", "data")
-HIGHEST_POWER = 64
-LONGEST_PERIOD = 10_000
+MAX_EXPONENT = 64
+MAX_PERIOD_COUNT = 10_000
 
 
-def parse(text: str) -> Formula:
+def parse_formula(text: str) -> Formula:
     """Parse `text`, which is `expression` or `name = expression`.
 
     Raises `FormulaError`, which describes the fault and its position.
@@ -55,7 +55,7 @@ def parse(text: str) -> Formula:
 class _Parser:
     def __init__(self, text: str) -> None:
         self._text = text
-        self._tokens = tokens(text)
+        self._tokens = tokenize(text)
         self._index = 0
         self._groups = 0
         # Depth of each tree built so far, by identity: a chain such as a + b + c grows from the left.
@@ -87,7 +87,7 @@ class _Parser:
 
     def _expression(self, above: int, depth: int) -> Expression:
         """Parse operators that bind tighter than `above`; the result lies at least `depth` levels deep."""
-        if depth > DEEPEST:
+        if depth > MAX_DEPTH:
             self._too_deep(self._here)
         left = self._prefix(above, depth)
         while True:
@@ -134,8 +134,8 @@ class _Parser:
     def _exponent(self) -> int:
         token = self._next()
         value = _whole(token) if token.kind == "number" else None
-        if value is None or not 1 <= value <= HIGHEST_POWER:
-            self._fail(f"an exponent is a whole number from 1 to {HIGHEST_POWER}, written out", token.start)
+        if value is None or not 1 <= value <= MAX_EXPONENT:
+            self._fail(f"an exponent is a whole number from 1 to {MAX_EXPONENT}, written out", token.start)
         return value
 
     def _period(self) -> tuple[int, str]:
@@ -143,8 +143,8 @@ class _Parser:
         if token.kind != "period":
             self._fail("after @ comes a period: a whole number and m, h, d, w or M, as in @ 1w", token.start)
         digits = token.text[:-1].lstrip("0")
-        if not digits or len(digits) > 6 or int(digits) > LONGEST_PERIOD:
-            self._fail(f"a coarser bar has 1 to {LONGEST_PERIOD} {token.text[-1]}", token.start)
+        if not digits or len(digits) > 6 or int(digits) > MAX_PERIOD_COUNT:
+            self._fail(f"a coarser bar has 1 to {MAX_PERIOD_COUNT} {token.text[-1]}", token.start)
         return int(digits), token.text[-1]
 
     def _atom(self, depth: int) -> Expression:
@@ -219,7 +219,7 @@ class _Parser:
 
     def _open(self, token: Token) -> None:
         self._groups += 1
-        if self._groups > DEEPEST:
+        if self._groups > MAX_DEPTH:
             self._too_deep(token)
 
     def _close(self, opened: Token) -> None:
@@ -249,8 +249,8 @@ class _Parser:
         return Span(first.start, self._tokens[self._index - 1].end)
 
     def _kept(self, made: Expression, at: Token) -> Expression:
-        depth = 1 + max((self._depths[id(part)][1] for part in parts(made)), default=0)
-        if depth > DEEPEST:
+        depth = 1 + max((self._depths[id(part)][1] for part in child_expressions(made)), default=0)
+        if depth > MAX_DEPTH:
             self._too_deep(at)
         self._depths[id(made)] = (made, depth)
         return made
@@ -261,7 +261,9 @@ class _Parser:
         self._fail(f"{given}; {needed}", token.start)
 
     def _too_deep(self, token: Token) -> NoReturn:
-        self._fail(f"deeper than {DEEPEST} levels; name a part of the formula and use the name", token.start)
+        self._fail(
+            f"deeper than {MAX_DEPTH} levels; name a part of the formula and use the name", token.start
+        )
 
     def _fail(self, what: str, position: int) -> NoReturn:
         raise FormulaError(what, self._text, position)

@@ -20,7 +20,7 @@ from features.formula.syntax import (
 )
 
 
-def canonical(expression: Expression) -> str:
+def canonical_text(expression: Expression) -> str:
     """Return the canonical text of a tree.
 
     Spaces, parentheses and keyword order of the original text do not matter:
@@ -29,7 +29,7 @@ def canonical(expression: Expression) -> str:
     """
     match expression:
         case Number(value):
-            spelled = number(value)
+            spelled = number_text(value)
         case Text(value):
             spelled = f'"{value}"' if "'" in value else f"'{value}'"
         case Name(name):
@@ -37,11 +37,11 @@ def canonical(expression: Expression) -> str:
         case Extra(name):
             spelled = f"data.{name}"
         case Call(name, arguments, keywords):
-            inside = [canonical(one) for one in arguments]
-            inside += [f"{keyword}={canonical(value)}" for keyword, value in keywords]
+            inside = [canonical_text(one) for one in arguments]
+            inside += [f"{keyword}={canonical_text(value)}" for keyword, value in keywords]
             spelled = f"{name}({', '.join(inside)})"
         case Output(of, output):
-            spelled = f"{canonical(of)}.{output}"
+            spelled = f"{canonical_text(of)}.{output}"
         case Unary(operator, operand):
             sign = "-" if operator == "-" else "not "
             spelled = sign + _within(operand, _rank(expression) - 1)
@@ -57,7 +57,7 @@ def canonical(expression: Expression) -> str:
     return spelled
 
 
-def number(value: float) -> str:
+def number_text(value: float) -> str:
     """Return the shortest text that parses to this number; whole numbers without a point."""
     return str(int(value)) if value.is_integer() and abs(value) < 2**53 else repr(value)
 
@@ -94,14 +94,14 @@ def _words(expression: Expression, text: str) -> list[str]:
         case Coarser(of, count, unit):
             return [*_words(of, text), "at", f"{count}{unit}"]
     raise FormulaError(
-        f"this is no plain call, so it needs a name: name = {canonical(expression)[:40]}",
+        f"this is no plain call, so it needs a name: name = {canonical_text(expression)[:40]}",
         text,
         expression.span.start,
     )
 
 
 def _word(value: float) -> str:
-    return number(value).replace("+", "").replace("-", "minus").replace(".", "p")
+    return number_text(value).replace("+", "").replace("-", "minus").replace(".", "p")
 
 
 def _rank(expression: Expression) -> int:
@@ -120,5 +120,5 @@ def _rank(expression: Expression) -> int:
 
 def _within(expression: Expression, above: int) -> str:
     """Return the text, in parentheses unless the expression binds tighter than `above`."""
-    spelled = canonical(expression)
+    spelled = canonical_text(expression)
     return spelled if _rank(expression) > above else f"({spelled})"

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple, TypeAlias
 
-DEEPEST = 64
+MAX_DEPTH = 64
 
 
 class Span(NamedTuple):
@@ -19,7 +19,7 @@ class Span(NamedTuple):
     end: int = 0
 
 
-NOWHERE = Span()
+NO_SPAN = Span()
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Number:
     """A number without a sign, finite and at least zero."""
 
     value: float
-    span: Span = field(default=NOWHERE, compare=False, repr=False)
+    span: Span = field(default=NO_SPAN, compare=False, repr=False)
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Text:
     """A string between quotes."""
 
     value: str
-    span: Span = field(default=NOWHERE, compare=False, repr=False)
+    span: Span = field(default=NO_SPAN, compare=False, repr=False)
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Name:
     """A column of the bars, an indicator with its defaults, or another named formula."""
 
     name: str
-    span: Span = field(default=NOWHERE, compare=False, repr=False)
+    span: Span = field(default=NO_SPAN, compare=False, repr=False)
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Extra:
     """`data.name`: a further column of the bars."""
 
     name: str
-    span: Span = field(default=NOWHERE, compare=False, repr=False)
+    span: Span = field(default=NO_SPAN, compare=False, repr=False)
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class Call:
     name: str
     arguments: tuple[Expression, ...] = ()
     keywords: tuple[tuple[str, Expression], ...] = ()
-    span: Span = field(default=NOWHERE, compare=False, repr=False)
+    span: Span = field(default=NO_SPAN, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "keywords", tuple(sorted(self.keywords, key=lambda pair: pair[0])))
@@ -73,7 +73,7 @@ class Output:
 
     of: Name | Call
     output: str
-    span: Span = field(default=NOWHERE, compare=False, repr=False)
+    span: Span = field(default=NO_SPAN, compare=False, repr=False)
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ class Unary:
 
     operator: str
     operand: Expression
-    span: Span = field(default=NOWHERE, compare=False, repr=False)
+    span: Span = field(default=NO_SPAN, compare=False, repr=False)
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ class Binary:
     operator: str
     left: Expression
     right: Expression
-    span: Span = field(default=NOWHERE, compare=False, repr=False)
+    span: Span = field(default=NO_SPAN, compare=False, repr=False)
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ class Power:
 
     base: Expression
     exponent: int
-    span: Span = field(default=NOWHERE, compare=False, repr=False)
+    span: Span = field(default=NO_SPAN, compare=False, repr=False)
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ class Coarser:
     of: Expression
     count: int
     unit: str
-    span: Span = field(default=NOWHERE, compare=False, repr=False)
+    span: Span = field(default=NO_SPAN, compare=False, repr=False)
 
 
 Expression: TypeAlias = Number | Text | Name | Extra | Call | Output | Unary | Binary | Power | Coarser
@@ -126,7 +126,7 @@ class Formula:
     text: str = field(default="", compare=False)
 
 
-def parts(expression: Expression) -> tuple[Expression, ...]:
+def child_expressions(expression: Expression) -> tuple[Expression, ...]:
     """Return the direct children of an expression, in the order of the text."""
     match expression:
         case Call():
@@ -149,4 +149,4 @@ def walk(expression: Expression) -> Iterator[Expression]:
     while waiting:
         here = waiting.pop()
         yield here
-        waiting.extend(reversed(parts(here)))
+        waiting.extend(reversed(child_expressions(here)))

@@ -8,7 +8,7 @@ from typing import Literal
 
 from features.formula.formula_error import FormulaError
 
-LONGEST = 4_000
+MAX_FORMULA_LENGTH = 4_000
 Kind = Literal["number", "period", "string", "name", "sign", "end"]
 
 _TOKEN = re.compile(
@@ -34,17 +34,17 @@ class Token:
     end: int
 
 
-def tokens(text: str) -> tuple[Token, ...]:
+def tokenize(text: str) -> tuple[Token, ...]:
     """Split `text` into tokens, the last of kind `end`.
 
     Raises `FormulaError` for a text that is too long, an unknown character, a string that does not end and a
     number that runs into a name.
     """
-    if len(text) > LONGEST:
+    if len(text) > MAX_FORMULA_LENGTH:
         raise FormulaError(
-            f"a formula has at most {LONGEST} characters, this one {len(text)}; name parts of it",
+            f"a formula has at most {MAX_FORMULA_LENGTH} characters, this one {len(text)}; name parts of it",
             text,
-            LONGEST,
+            MAX_FORMULA_LENGTH,
         )
     result: list[Token] = []
     position = 0

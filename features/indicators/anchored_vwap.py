@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from features.engine.arithmetic.division import ratio
-from features.engine.arithmetic.period import Dated, label
+from features.engine.arithmetic.period import WithPeriod, period_label
 from features.engine.arithmetic.smoothing import Array, State, Stepped, at_least
 from features.engine.indicator import indicator
 from features.engine.operator import Operator
@@ -32,7 +32,7 @@ def anchored_vwap(anchor: str = "month") -> Operator:
         shares = np.where(new, 0.0, state[2]) + volume
         return (period, money, shares), (ratio(money, shares),)
 
-    return Dated(Recursive(start, step), label(anchor))
+    return WithPeriod(Recursive(start, step), period_label(anchor))
 
 
 @indicator(("high", "low", "close", "volume"), EXTREMES, group="volume indicators", reference="Shannon 2022")

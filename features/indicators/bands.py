@@ -7,7 +7,7 @@ import numpy as np
 from features.engine.arithmetic.division import ratio
 from features.engine.arithmetic.parameters import require_positive
 from features.engine.arithmetic.smoothing import AverageTrueRange, State, Stepped, Trailing, at_least
-from features.engine.arithmetic.subwindows import Array, centred_mean, deviation, line_end, means
+from features.engine.arithmetic.subwindows import Array, centred_mean, deviation, line_end, subwindow_means
 from features.engine.indicator import indicator
 from features.engine.operator import Operator
 from features.engine.operators.recursive import Recursive
@@ -96,7 +96,7 @@ def aberration(length: int = 5, range_length: int = 15) -> Operator:
     def step(state: State, inputs: State) -> Stepped:
         recent = prices.step(state[0], (inputs[0] + inputs[1] + inputs[2]) / 3.0)
         spread, average = ranges.step(state[1], *inputs)
-        middle = means(recent, length)[:, 0]
+        middle = subwindow_means(recent, length)[:, 0]
         return (recent, spread), (middle + average, middle, middle - average)
 
     return Recursive(start, step, BANDS, lookback=max(length, range_length + 1))

@@ -19,8 +19,8 @@ from alphaloop.bars import Timestamps
 from alphaloop.errors import InputError
 from features.engine.arithmetic.parameters import require_choice
 from features.engine.indicator import indicator
-from features.engine.operator import SINGLE, Operator
-from features.engine.operators.pointwise import Clocked
+from features.engine.operator import SINGLE_OUTPUT, Operator
+from features.engine.operators.pointwise import TimePointwise
 
 GROUP = "calendar"
 WAVES = ("sine", "cosine")
@@ -140,10 +140,10 @@ def year_cycle(zone: str = "UTC") -> Operator:
 def _clocked(
     function: Callable[[Timestamps], Numbers | Values | tuple[Values, Values]],
     zone: str,
-    outputs: tuple[str, ...] = SINGLE,
+    outputs: tuple[str, ...] = SINGLE_OUTPUT,
 ) -> Operator:
     _require_zone(zone)
-    return Clocked(lambda times: function(_local(times, zone)), outputs)
+    return TimePointwise(lambda times: function(_local(times, zone)), outputs)
 
 
 def _require_zone(zone: str) -> None:

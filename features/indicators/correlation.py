@@ -15,7 +15,7 @@ from features.engine.arithmetic.parameters import require_bars
 from features.engine.indicator import indicator
 from features.engine.operator import Matrix, Operator
 from features.engine.operators.pairwise import AverageCorrelation
-from features.engine.operators.pointwise import Cross
+from features.engine.operators.pointwise import CrossSection
 from features.engine.operators.window import Window
 
 GROUP = "correlation"
@@ -32,7 +32,7 @@ def benchmark_return(bars: int = 1) -> Operator:
 @indicator(("simple_return",), group=GROUP)
 def universe_return() -> Operator:
     """Mean return of all symbols at the bar: an equally weighted market."""
-    return Cross(_row_mean, exact=False)
+    return CrossSection(_row_mean, exact=False)
 
 
 @indicator(RETURNS, group=GROUP, reference="Pearson 1895")

@@ -122,7 +122,7 @@ def hidden_markov(state: int = 1, model: str = USUAL.text) -> Operator:
     return Recursive(start, partial(_filter, model=found, state=state), lookback=2, exact=False)
 
 
-def fit(
+def fit_hidden_markov(
     returns: npt.ArrayLike, times: Timestamps, until: datetime, states: int = 2, seed: int = 0
 ) -> GaussianMarkov:
     """Fit a model of the log returns at or before `until`, by maximum likelihood (Baum and Welch 1970).

@@ -9,7 +9,7 @@ import numpy as np
 
 from features.engine.arithmetic import moments
 from features.engine.arithmetic.division import ratio
-from features.engine.arithmetic.moments import Values, log_returns
+from features.engine.arithmetic.moments import Values, window_log_returns
 from features.engine.arithmetic.parameters import require_bars
 from features.engine.indicator import indicator
 from features.engine.operator import Operator
@@ -44,7 +44,7 @@ def hurst_aggregated_variance(length: int = 128) -> Operator:
 
 
 def _rescaled_range(close: Values) -> Values:
-    returns = log_returns(close)
+    returns = window_log_returns(close)
     sizes = _doublings(SHORTEST, returns.shape[-1] // 2)
     found = []
     for size in sizes:
@@ -66,9 +66,9 @@ def _range_of_walk(steps: Values) -> Values:
 
 
 def _aggregated_variance(close: Values) -> Values:
-    returns = log_returns(close)
+    returns = window_log_returns(close)
     sizes = _doublings(1, returns.shape[-1] // SHORTEST)
-    spread = [moments.variance(_stretches(returns, size).mean(axis=-1)) for size in sizes]
+    spread = [moments.window_variance(_stretches(returns, size).mean(axis=-1)) for size in sizes]
     found = [np.log(np.where(one > 0, one, np.nan)) for one in spread]
     return 1 + _slope_on_logarithms(found, sizes) / 2
 

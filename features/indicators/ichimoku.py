@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from features.engine.arithmetic.division import ratio
 from features.engine.arithmetic.smoothing import at_least
-from features.engine.arithmetic.subwindows import Array, middles
+from features.engine.arithmetic.subwindows import Array, range_midpoint
 from features.engine.indicator import indicator
 from features.engine.operator import Operator
 from features.engine.operators.window import Window
@@ -25,7 +25,7 @@ def ichimoku(conversion: int = 9, base: int = 26, span: int = 52) -> Operator:
     def lines(high: Array, low: Array, close: Array) -> tuple[Array, ...]:
         def middle(length: int, ago: int) -> Array:
             end = high.shape[-1] - ago
-            return middles(high[..., end - length : end], low[..., end - length : end])
+            return range_midpoint(high[..., end - length : end], low[..., end - length : end])
 
         span_a = (middle(conversion, base) + middle(base, base)) / 2.0
         lagging = ratio(close[..., -1], close[..., -1 - base]) - 1.0

@@ -7,7 +7,7 @@ import numpy as np
 from features.engine.arithmetic.division import ratio
 from features.engine.arithmetic.parameters import require_between
 from features.engine.arithmetic.smoothing import at_least
-from features.engine.arithmetic.subwindows import Array, centred_mean, means
+from features.engine.arithmetic.subwindows import Array, centred_mean, subwindow_means
 from features.engine.indicator import indicator
 from features.engine.operator import Operator
 from features.engine.operators.window import Window
@@ -32,7 +32,7 @@ def know_sure_thing(signal: int = 9, scale: float = 1.0) -> Operator:
         for weight, (horizon, smooth) in enumerate(lengths, start=1):
             tail = close[..., -(horizon + smooth + signal - 1) :]
             change = 100.0 * (ratio(tail[..., horizon:], tail[..., :-horizon]) - 1.0)
-            total = total + weight * means(change, smooth)
+            total = total + weight * subwindow_means(change, smooth)
         return total[..., -1], centred_mean(total)
 
     return Window(values, max(a + b for a, b in lengths) + signal - 1, OUTPUTS, exact=True)

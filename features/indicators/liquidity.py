@@ -6,7 +6,7 @@ import numpy as np
 
 from features.engine.arithmetic import moments
 from features.engine.arithmetic.division import ratio
-from features.engine.arithmetic.moments import Values, log_ratio, log_returns, simple_returns
+from features.engine.arithmetic.moments import Values, log_ratio, window_log_returns, window_simple_returns
 from features.engine.arithmetic.parameters import require_bars
 from features.engine.indicator import indicator
 from features.engine.operator import Operator
@@ -108,7 +108,7 @@ def turnover(length: int = 21) -> Operator:
 
 
 def _roll(close: Values) -> Values:
-    returns = log_returns(close)
+    returns = window_log_returns(close)
     bounce = -moments.covariance(returns[..., 1:], returns[..., :-1])
     real = bounce > NEGLIGIBLE * (returns * returns).mean(axis=-1)
     return _where_known(bounce, 2 * np.sqrt(np.where(real, bounce, 0.0)))
@@ -116,7 +116,7 @@ def _roll(close: Values) -> Values:
 
 def _amihud(close: Values, volume: Values) -> Values:
     money = (close * volume)[..., 1:]
-    each = ratio(np.abs(simple_returns(close)), money, 0.0)
+    each = ratio(np.abs(window_simple_returns(close)), money, 0.0)
     return ratio(each.sum(axis=-1), (money > 0).sum(axis=-1).astype(np.float64)) * 1e6
 
 
@@ -151,7 +151,7 @@ def _kyle(close: Values, volume: Values) -> Values:
 
 
 def _hasbrouck(close: Values, volume: Values) -> Values:
-    returns = log_returns(close)
+    returns = window_log_returns(close)
     flow = np.sign(returns) * np.sqrt((close * volume)[..., 1:])
     return moments.regression_slope(returns, flow)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from features.engine.arithmetic.smoothing import Array, State, Stepped, Trailing, at_least, join
+from features.engine.arithmetic.smoothing import Array, State, Stepped, Trailing, at_least, join_states
 from features.engine.indicator import indicator
 from features.engine.operator import Operator
 from features.engine.operators.recursive import Recursive
@@ -46,4 +46,4 @@ def _swing(swings: Array, values: Array, left: int) -> Array:
     middle = values[:, left]
     # A bar that is missing is NaN, and no swing is above it.
     found = (values[:, :left].max(axis=1) < middle) & (values[:, left + 1 :].max(axis=1) <= middle)
-    return np.where(found[:, None], join(swings[:, 1], middle), swings)
+    return np.where(found[:, None], join_states(swings[:, 1], middle), swings)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from features.engine.arithmetic.smoothing import at_least
-from features.engine.arithmetic.subwindows import Array, centred_mean, windows
+from features.engine.arithmetic.subwindows import Array, centred_mean, subwindows
 from features.engine.indicator import indicator
 from features.engine.operator import Operator
 from features.engine.operators.window import Window
@@ -47,6 +47,6 @@ def ttm_trend(length: int = 6) -> Operator:
 
     def direction(high: Array, low: Array, close: Array) -> Array:
         median = high / 2.0 + low / 2.0
-        return np.sign(close[..., -1] - centred_mean(windows(median, length))[..., -1])
+        return np.sign(close[..., -1] - centred_mean(subwindows(median, length))[..., -1])
 
     return Window(direction, length, exact=True)

@@ -9,7 +9,7 @@ import numpy as np
 from alphaloop.errors import InputError
 from features.engine.arithmetic import moments
 from features.engine.arithmetic.division import ratio
-from features.engine.arithmetic.moments import Values, simple_returns
+from features.engine.arithmetic.moments import Values, window_simple_returns
 from features.engine.arithmetic.parameters import require_bars, require_between, require_positive
 from features.engine.indicator import indicator
 from features.engine.operator import Operator
@@ -68,13 +68,13 @@ def _regime(
     close: Values, length: int, share: float, efficiency: float, slope: float
 ) -> tuple[Values, Values, Values, Values]:
     squares = _mean_squares(close, length)
-    usual = moments.quantile(squares[..., :-1], share)
+    usual = moments.window_quantile(squares[..., :-1], share)
     known = np.isfinite(squares).all(axis=-1)
     # Stretches that differ only by rounding must not rank as different.
     volatile = squares[..., -1] > usual * (1 + 1e-9)
     recent = close[..., -length:]
     half = length // 2
-    move = ratio(moments.mean(recent[..., -half:]), moments.mean(recent[..., :half])) - 1
+    move = ratio(moments.window_mean(recent[..., -half:]), moments.window_mean(recent[..., :half])) - 1
     straight = _efficiency(close[..., -length - 1 :]) >= efficiency
     far = np.abs(move) >= slope * np.sqrt(squares[..., -1] * length)
     trend = ~volatile & straight & far & (squares[..., -1] > 0)
@@ -86,7 +86,7 @@ def _regime(
 
 def _mean_squares(close: Values, length: int) -> Values:
     """Return the mean square return of each stretch of `length` bars, `[..., stretches]`."""
-    returns = simple_returns(close)
+    returns = window_simple_returns(close)
     stretches = returns.reshape(*returns.shape[:-1], -1, length)
     found: Values = (stretches * stretches).mean(axis=-1)
     return found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from features.engine.arithmetic.division import ratio
 from features.engine.arithmetic.smoothing import at_least
-from features.engine.arithmetic.subwindows import Array, windows
+from features.engine.arithmetic.subwindows import Array, subwindows
 from features.engine.indicator import indicator
 from features.engine.operator import Operator
 from features.engine.operators.window import Window
@@ -18,8 +18,8 @@ def relative_vigor(length: int = 10) -> Operator:
     at_least(1, length=length)
 
     def vigor(opened: Array, high: Array, low: Array, close: Array) -> tuple[Array, Array]:
-        rise = windows(_symmetric(close - opened), length).sum(axis=-1)
-        extent = windows(_symmetric(high - low), length).sum(axis=-1)
+        rise = subwindows(_symmetric(close - opened), length).sum(axis=-1)
+        extent = subwindows(_symmetric(high - low), length).sum(axis=-1)
         values = ratio(rise, extent)
         return values[..., -1], _symmetric(values)[..., -1]
 

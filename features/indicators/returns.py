@@ -5,7 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from features.engine.arithmetic.division import ratio
-from features.engine.arithmetic.moments import Values, log_ratio, log_returns, mean, variance
+from features.engine.arithmetic.moments import (
+    Values,
+    log_ratio,
+    window_log_returns,
+    window_mean,
+    window_variance,
+)
 from features.engine.arithmetic.parameters import require_bars
 from features.engine.indicator import indicator
 from features.engine.operator import Operator
@@ -89,8 +95,8 @@ def _within(opens: Values, close: Values) -> Values:
 
 
 def _over_risk(close: Values) -> Values:
-    returns = log_returns(close)
-    return ratio(mean(returns), np.sqrt(variance(returns)), 0.0)
+    returns = window_log_returns(close)
+    return ratio(window_mean(returns), np.sqrt(window_variance(returns)), 0.0)
 
 
 def _up_share(close: Values) -> Values:

@@ -21,7 +21,7 @@ GROUP = "statistics"
 @indicator(group=GROUP)
 def rolling_mean(length: int = 20) -> Operator:
     """Mean of the last bars."""
-    return Window(moments.mean, require_bars("length", length))
+    return Window(moments.window_mean, require_bars("length", length))
 
 
 @indicator(group=GROUP)
@@ -33,7 +33,7 @@ def rolling_std(length: int = 20) -> Operator:
 @indicator(group=GROUP)
 def rolling_variance(length: int = 20) -> Operator:
     """Sample variance of the last bars (divided by length - 1)."""
-    return Window(moments.variance, require_bars("length", length, 2))
+    return Window(moments.window_variance, require_bars("length", length, 2))
 
 
 @indicator(group=GROUP, reference="Joanes and Gill 1998, G1")
@@ -55,7 +55,7 @@ def rolling_kurtosis(length: int = 60) -> Operator:
 def rolling_quantile(length: int = 60, share: float = 0.5) -> Operator:
     """Value below which `share` of the last bars lie, linear between order statistics."""
     require_between("share", share, 0.0, 1.0)
-    return Window(partial(moments.quantile, share=share), require_bars("length", length), exact=True)
+    return Window(partial(moments.window_quantile, share=share), require_bars("length", length), exact=True)
 
 
 @indicator(group=GROUP, reference="Leys et al. 2013")
@@ -123,7 +123,7 @@ def sign_entropy(length: int = 60) -> Operator:
 
 
 def _standard_deviation(windows: Values) -> Values:
-    found: Values = np.sqrt(moments.variance(windows))
+    found: Values = np.sqrt(moments.window_variance(windows))
     return found
 
 
@@ -141,8 +141,8 @@ def _kurtosis(windows: Values) -> Values:
 
 
 def _median_deviation(windows: Values) -> Values:
-    middle = moments.quantile(windows, 0.5)
-    return moments.quantile(np.abs(windows - middle[..., None]), 0.5)
+    middle = moments.window_quantile(windows, 0.5)
+    return moments.window_quantile(np.abs(windows - middle[..., None]), 0.5)
 
 
 def _autocorrelation(windows: Values, lag: int) -> Values:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from features.engine.arithmetic.period import Dated, label
+from features.engine.arithmetic.period import WithPeriod, period_label
 from features.engine.arithmetic.smoothing import State, Stepped
 from features.engine.indicator import indicator
 from features.engine.operator import Operator
@@ -27,4 +27,4 @@ def since_period(anchor: str = "session") -> Operator:
         base = np.where(period != current, last, base)
         return (current, base, value), (value - base,)
 
-    return Dated(Recursive(start, step), label(anchor))
+    return WithPeriod(Recursive(start, step), period_label(anchor))

@@ -10,8 +10,8 @@ from features.engine.arithmetic.subwindows import (
     centred_mean,
     deviation,
     line_end,
+    subwindows,
     true_ranges,
-    windows,
 )
 from features.engine.indicator import indicator
 from features.engine.operator import Operator
@@ -37,8 +37,8 @@ def squeeze(length: int = 20, deviations: float = 2.0, multiplier: float = 1.5) 
         width = deviations * deviation(last)
         ranges = true_ranges(high, low, close)[..., -length:]
         channel = multiplier * centred_mean(ranges)
-        closes = windows(close, length)
-        middle = (windows(high, length).max(axis=-1) + windows(low, length).min(axis=-1)) / 2.0
+        closes = subwindows(close, length)
+        middle = (subwindows(high, length).max(axis=-1) + subwindows(low, length).min(axis=-1)) / 2.0
         distance = last - (middle + centred_mean(closes)) / 2.0
         return line_end(distance), np.where(width < channel, 1.0, 0.0), np.where(width > channel, 1.0, 0.0)
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from features.engine.indicator import Indicator
-from features.engine.operator import SINGLE
+from features.engine.operator import SINGLE_OUTPUT
 from features.engine.operators.talib import Talib
 
 REFERENCE = "TA-Lib"
@@ -20,7 +20,7 @@ LONG_NAMES = {"KC": "keltner", "HA": "heikin_ashi"}
 PLACES = ("MAXINDEX", "MININDEX", "MINMAXINDEX")
 
 
-def indicators() -> tuple[Indicator, ...]:
+def talib_indicators() -> tuple[Indicator, ...]:
     """Return one indicator a function, in TA-Lib's order, and those that have a longer name too."""
     import talib
     from talib import abstract
@@ -38,7 +38,7 @@ def _indicator(info: dict[str, Any], name: str) -> Indicator:
         name=name,
         factory=_factory(info["name"], info["display_name"], dict(info["parameters"])),
         inputs=tuple(inputs),
-        outputs=outputs if len(outputs) > 1 else SINGLE,
+        outputs=outputs if len(outputs) > 1 else SINGLE_OUTPUT,
         group=info["group"].lower(),
         reference=REFERENCE,
         version=2 if info["name"] in PLACES else 1,

@@ -105,7 +105,7 @@ def _bought_share(volume: Values, bought: Values, sold: Values) -> Values:
 
 def _bulk_buy_share(close: Values) -> Values:
     changes = close[..., 1:] - close[..., :-1]
-    return _normal(ratio(changes[..., -1], np.sqrt(moments.variance(changes)), 0.0))
+    return _normal(ratio(changes[..., -1], np.sqrt(moments.window_variance(changes)), 0.0))
 
 
 def _vpin(share: Values, volume: Values) -> Values:

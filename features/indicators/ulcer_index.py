@@ -6,7 +6,7 @@ import numpy as np
 
 from features.engine.arithmetic.division import ratio
 from features.engine.arithmetic.smoothing import at_least
-from features.engine.arithmetic.subwindows import Array, windows
+from features.engine.arithmetic.subwindows import Array, subwindows
 from features.engine.indicator import indicator
 from features.engine.operator import Operator
 from features.engine.operators.window import Window
@@ -18,7 +18,7 @@ def ulcer_index(length: int = 14) -> Operator:
     at_least(1, length=length)
 
     def index(close: Array) -> Array:
-        highest = windows(close, length).max(axis=-1)
+        highest = subwindows(close, length).max(axis=-1)
         drawdown = 100.0 * (ratio(close[..., length - 1 :], highest) - 1.0)
         depth: Array = np.sqrt((drawdown * drawdown).mean(axis=-1))
         return depth

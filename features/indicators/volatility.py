@@ -14,10 +14,10 @@ from functools import partial
 import numpy as np
 
 from features.engine.arithmetic import moments
-from features.engine.arithmetic.moments import Values, log_ratio, log_returns
+from features.engine.arithmetic.moments import Values, log_ratio, window_log_returns
 from features.engine.arithmetic.parameters import require_bars, require_between, require_positive
 from features.engine.indicator import indicator
-from features.engine.operator import SINGLE, Operator
+from features.engine.operator import SINGLE_OUTPUT, Operator
 from features.engine.operators.window import Window
 
 GROUP = "volatility"
@@ -118,7 +118,7 @@ def volatility_of_volatility(length: int = 21, periods: float = 1.0) -> Operator
 
 def _estimator(variance: Callable[..., Values], length: int, periods: float) -> Operator:
     require_positive("periods", periods)
-    return Window(partial(_root, variance=variance, periods=periods), length, SINGLE)
+    return Window(partial(_root, variance=variance, periods=periods), length, SINGLE_OUTPUT)
 
 
 def _root(*windows: Values, variance: Callable[..., Values], periods: float) -> Values:
@@ -129,11 +129,11 @@ def _root(*windows: Values, variance: Callable[..., Values], periods: float) -> 
 
 
 def _close_to_close(close: Values) -> Values:
-    return moments.variance(log_returns(close))
+    return moments.window_variance(window_log_returns(close))
 
 
 def _mean_square(close: Values) -> Values:
-    found: Values = (log_returns(close) ** 2).mean(axis=-1)
+    found: Values = (window_log_returns(close) ** 2).mean(axis=-1)
     return found
 
 
@@ -159,32 +159,32 @@ def _yang_zhang(opens: Values, high: Values, low: Values, close: Values) -> Valu
     """Estimate from windows of n + 1 bars, the first for its close alone."""
     count = close.shape[-1] - 1
     weight = 0.34 / (1.34 + (count + 1) / (count - 1))
-    night = moments.variance(log_ratio(opens[..., 1:], close[..., :-1]))
-    day = moments.variance(log_ratio(close, opens)[..., 1:])
+    night = moments.window_variance(log_ratio(opens[..., 1:], close[..., :-1]))
+    day = moments.window_variance(log_ratio(close, opens)[..., 1:])
     within = _rogers_satchell_variance(opens[..., 1:], high[..., 1:], low[..., 1:], close[..., 1:])
     found: Values = night + weight * day + (1 - weight) * within
     return found
 
 
 def _semi_volatility(close: Values, periods: float) -> tuple[Values, Values]:
-    returns = log_returns(close)
+    returns = window_log_returns(close)
     down = (np.minimum(returns, 0.0) ** 2).mean(axis=-1)
     up = (np.maximum(returns, 0.0) ** 2).mean(axis=-1)
     return np.sqrt(down * periods), np.sqrt(up * periods)
 
 
 def _bipower(close: Values) -> Values:
-    size = np.abs(log_returns(close))
+    size = np.abs(window_log_returns(close))
     found: Values = (size[..., 1:] * size[..., :-1]).mean(axis=-1) * (math.pi / 2)
     return found
 
 
 def _weighted_square(close: Values, decay: float) -> Values:
-    returns = log_returns(close)
+    returns = window_log_returns(close)
     weights = np.power(decay, np.arange(returns.shape[-1])[::-1])
     found: Values = (returns * returns * weights).sum(axis=-1) / weights.sum()
     return found
 
 
 def _absolute_variance(close: Values) -> Values:
-    return moments.variance(np.abs(log_returns(close)))
+    return moments.window_variance(np.abs(window_log_returns(close)))

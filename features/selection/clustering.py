@@ -11,7 +11,7 @@ from features.engine.operator import Matrix
 from features.selection.normal_equations import NormalEquations
 from features.selection.training_part import TrainingPart
 
-ALIKE = 0.7
+CLUSTER_CORRELATION = 0.7
 """Mean absolute correlation from which features form one cluster."""
 
 
@@ -33,7 +33,7 @@ class Clusters:
         return len(self.medoids)
 
 
-def clusters(part: TrainingPart) -> Clusters:
+def cluster_features(part: TrainingPart) -> Clusters:
     """Cluster features by average linkage over `1 - |correlation|` on the training part.
 
     Clusters are numbered along the tree. The correlation is that over all rows or that among the symbols of a
@@ -54,7 +54,7 @@ def clusters(part: TrainingPart) -> Clusters:
     np.fill_diagonal(distance, 0.0)
     tree = linkage(squareform(np.maximum(distance, 0.0), checks=False), "average")
     order = leaves_list(tree).astype(np.intp)
-    labels = fcluster(tree, 1.0 - ALIKE, "distance")
+    labels = fcluster(tree, 1.0 - CLUSTER_CORRELATION, "distance")
     numbers: dict[int, int] = {}
     for leaf in order:
         numbers.setdefault(int(labels[leaf]), len(numbers))

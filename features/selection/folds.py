@@ -7,18 +7,18 @@ from itertools import pairwise
 
 import numpy as np
 
-FOLDS = 4
+DEFAULT_FOLDS = 4
 
 
 @dataclass(frozen=True, slots=True)
-class Fold:
+class TimeFold:
     """Bars to train on and bars to test on; training bars come first."""
 
     train: range
     test: range
 
 
-def folds(bars: int, horizon: int, count: int = FOLDS) -> list[Fold]:
+def time_folds(bars: int, horizon: int, count: int = DEFAULT_FOLDS) -> list[TimeFold]:
     """Return `count` consecutive tests over the last of `count + 1` equal parts of `bars` bars.
 
     Training ends `horizon + 1` bars before its test, when its last label has matured. Never a random split
@@ -26,6 +26,6 @@ def folds(bars: int, horizon: int, count: int = FOLDS) -> list[Fold]:
     """
     edges = np.linspace(0, bars, count + 2).astype(int)
     return [
-        Fold(range(max(int(first) - horizon - 1, 0)), range(int(first), int(last)))
+        TimeFold(range(max(int(first) - horizon - 1, 0)), range(int(first), int(last)))
         for first, last in pairwise(edges[1:])
     ]

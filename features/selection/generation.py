@@ -12,28 +12,28 @@ import numpy as np
 from alphaloop.bars import PRICE_COLUMNS, BarPanel
 from alphaloop.errors import DataError, InputError
 from features.compute.batch import backfill
-from features.default_features import NAMED
+from features.default_features import NAMED_FEATURES
 from features.feature_set import FeatureSet
 from features.formula.formula_error import FormulaError
-from features.selection.scale_invariance import scale_free
+from features.selection.scale_invariance import scale_free_formulas
 from features.selection.scaling import Scaling
 
-TWINS = 0.95
+MAX_CORRELATION = 0.95
 """Correlation beyond which only the first of two candidates is kept."""
-LEAST_KNOWN, LEAST_DIFFERENT = 0.5, 0.25
-BARS, SYMBOLS = 800, 20
-MOST = 2_000
+MIN_COVERAGE, MIN_VARYING_SHARE = 0.5, 0.25
+SAMPLE_BARS, SAMPLE_SYMBOLS = 800, 20
+MAX_CANDIDATES = 2_000
 _DRAWN_FOR_EACH = 2
 _COARSER_WEIGHT = 1.5
 
-Part = tuple[str, str]
+NamedFormula = tuple[str, str]
 """A feature's name and its formula."""
-Kind = Callable[[Part, Part, int], str]
+FormulaMaker = Callable[[NamedFormula, NamedFormula, int], str]
 """Builds a text from one part or two and a number of bars."""
 
 
 @dataclass(frozen=True, slots=True)
-class Generated:
+class GeneratedCandidates:
     """Candidates as a feature set, and the number of distinct formulas drawn.
 
     `drawn` includes candidates left out for being similar to others, because they count as trials.
@@ -43,9 +43,9 @@ class Generated:
     drawn: int
 
 
-def generate(
+def generate_candidates(
     bars: BarPanel, until: datetime, count: int, seed: int, base: FeatureSet | None = None
-) -> Generated:
+) -> GeneratedCandidates:
     """Draw candidate features that these bars allow.
 
     Candidates are plain features, and lags, changes, ranks, products, ratios and differences of them, also on
@@ -77,32 +77,36 @@ def generate(
     DataError
         If no candidate has values on these bars.
     """
-    if not 1 <= count <= MOST:
-        raise InputError(f"candidates is {count}; it must lie in 1 … {MOST}")
+    if not 1 <= count <= MAX_CANDIDATES:
+        raise InputError(f"candidates is {count}; it must lie in 1 … {MAX_CANDIDATES}")
     known = bars.between(end=until)
     sample = _sample(known)
     pool = _pool(sample)
     drawn = _drawn(pool, _coarser(sample), count * _DRAWN_FOR_EACH, np.random.default_rng(seed))
     own = [f"{one.name} = {one.formula}" for one in base.features] if base else []
     make: Callable[[Sequence[str]], FeatureSet] = base.having if base else FeatureSet
-    distinct = own + _distinct(drawn, base)
-    texts = _unlike(sample, distinct, len(own), make)[: max(count, len(own))]
+    distinct = own + _drop_duplicates(drawn, base)
+    texts = _drop_similar(sample, distinct, len(own), make)[: max(count, len(own))]
     if not texts:
         raise DataError(f"no candidate has values on the {len(known)} bars before {until.date()}")
-    return Generated(make(texts), len(distinct))
+    return GeneratedCandidates(make(texts), len(distinct))
 
 
 def _sample(known: BarPanel) -> BarPanel:
-    step = max(1, len(known.symbols) // SYMBOLS)
+    step = max(1, len(known.symbols) // SAMPLE_SYMBOLS)
     some = known.select(known.symbols[::step])
-    return some.between(start=some.at(max(len(some) - BARS, 0)).timestamp) if len(some) else some
+    return some.between(start=some.at(max(len(some) - SAMPLE_BARS, 0)).timestamp) if len(some) else some
 
 
 def _pool(bars: BarPanel) -> dict[str, str]:
     """Return formulas by name that need only columns with values in these bars."""
     have = {name for name in (*PRICE_COLUMNS, "volume") if np.isfinite(getattr(bars, name)).any()}
-    pool = {name: one.formula for name, one in NAMED.items() if not name.startswith(("rank_", "market_"))}
-    pool |= {name: formula for name, (formula, needed) in scale_free().items() if set(needed) <= have}
+    pool = {
+        name: one.formula for name, one in NAMED_FEATURES.items() if not name.startswith(("rank_", "market_"))
+    }
+    pool |= {
+        name: formula for name, (formula, needed) in scale_free_formulas().items() if set(needed) <= have
+    }
     return dict(sorted(pool.items()))
 
 
@@ -120,7 +124,7 @@ def _drawn(pool: Mapping[str, str], coarser: str, count: int, chance: np.random.
     """Draw `count` texts `name = formula`, of each kind by its weight."""
     names = list(pool)
     plain = [names[index] for index in chance.permutation(len(names))]
-    kinds: list[Kind] = [*_KINDS, *([partial(_on_coarser, coarser)] if coarser else [])]
+    kinds: list[FormulaMaker] = [*_KINDS, *([partial(_on_coarser, coarser)] if coarser else [])]
     weights = np.array([*_KINDS.values(), *([_COARSER_WEIGHT] if coarser else [])])
     texts = []
     for _ in range(count):
@@ -136,42 +140,42 @@ def _drawn(pool: Mapping[str, str], coarser: str, count: int, chance: np.random.
     return texts
 
 
-def _on_coarser(coarser: str, first: Part, second: Part, bars: int) -> str:
+def _on_coarser(coarser: str, first: NamedFormula, second: NamedFormula, bars: int) -> str:
     return f"{first[0]}_at_{coarser} = ({first[1]}) @ {coarser}"
 
 
-def _lag(first: Part, second: Part, bars: int) -> str:
+def _lag(first: NamedFormula, second: NamedFormula, bars: int) -> str:
     return f"{first[0]}_lag_{bars} = lag({first[1]}, {bars})"
 
 
-def _change(first: Part, second: Part, bars: int) -> str:
+def _change(first: NamedFormula, second: NamedFormula, bars: int) -> str:
     return f"{first[0]}_change_{bars} = difference({first[1]}, {bars})"
 
 
-def _rank(first: Part, second: Part, bars: int) -> str:
+def _rank(first: NamedFormula, second: NamedFormula, bars: int) -> str:
     return f"{first[0]}_rank = rank({first[1]})"
 
 
-def _product(first: Part, second: Part, bars: int) -> str:
+def _product(first: NamedFormula, second: NamedFormula, bars: int) -> str:
     first, second = sorted((first, second))
     return f"{first[0]}_times_{second[0]} = zscore({first[1]}) * zscore({second[1]})"
 
 
-def _difference(first: Part, second: Part, bars: int) -> str:
+def _difference(first: NamedFormula, second: NamedFormula, bars: int) -> str:
     return f"{first[0]}_less_{second[0]} = rank({first[1]}) - rank({second[1]})"
 
 
-def _ratio(first: Part, second: Part, bars: int) -> str:
+def _ratio(first: NamedFormula, second: NamedFormula, bars: int) -> str:
     # Divides by one plus the absolute value, so that a divisor near zero does not explode.
     return f"{first[0]}_over_{second[0]} = zscore({first[1]}) / (1 + abs(zscore({second[1]})))"
 
 
-_KINDS: Mapping[Kind, float] = {
+_KINDS: Mapping[FormulaMaker, float] = {
     _lag: 2.0, _change: 2.0, _rank: 2.0, _product: 1.5, _difference: 1.5, _ratio: 1.0,
 }  # fmt: skip
 
 
-def _distinct(texts: Sequence[str], base: FeatureSet | None) -> list[str]:
+def _drop_duplicates(texts: Sequence[str], base: FeatureSet | None) -> list[str]:
     """Drop duplicates by meaning or name, candidates of `base`, and formulas that do not compile."""
     distinct: list[str] = []
     own = base.features if base else ()
@@ -188,7 +192,7 @@ def _distinct(texts: Sequence[str], base: FeatureSet | None) -> list[str]:
     return distinct
 
 
-def _unlike(
+def _drop_similar(
     sample: BarPanel, texts: Sequence[str], keep: int, make: Callable[[Sequence[str]], FeatureSet]
 ) -> list[str]:
     """Drop candidates with few values or little variation, or similar to an earlier one."""
@@ -205,7 +209,7 @@ def _unlike(
     alike = np.abs(scaled.T @ scaled)
     taken = list(range(keep))
     for index in range(keep, len(texts)):
-        usable = known[index] >= LEAST_KNOWN and differs[index] >= LEAST_DIFFERENT and length[index] > 0
-        if usable and not (alike[index, taken] > TWINS).any():
+        usable = known[index] >= MIN_COVERAGE and differs[index] >= MIN_VARYING_SHARE and length[index] > 0
+        if usable and not (alike[index, taken] > MAX_CORRELATION).any():
             taken.append(index)
     return [texts[index] for index in taken]

@@ -11,11 +11,16 @@ import numpy as np
 from alphaloop.bars import BarPanel, Timestamps, to_datetime64
 from features.compute.batch import backfill
 from features.feature_set import FeatureSet
-from features.selection.information_coefficient import coefficients, mean, standard_error, unit_ranks
+from features.selection.information_coefficient import (
+    bar_coefficients,
+    coefficient_standard_error,
+    mean_coefficient,
+    unit_ranks,
+)
 from features.selection.null_distribution import expected_best
-from features.selection.target import target
+from features.selection.target import relative_forward_returns
 
-LEAST_BARS = 20
+MIN_BARS = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +28,7 @@ class HeldOut:
     """Mean information coefficients by candidate over the `bars` after the split date.
 
     `best` is the largest absolute value, and `expected` that of the best of `tried` candidates without skill,
-    as in `features.selection.null_distribution.Chance`. Nothing here influenced the selection.
+    as in `features.selection.null_distribution.NullDistribution`. Nothing here influenced the selection.
     """
 
     timestamps: Timestamps
@@ -38,20 +43,20 @@ class HeldOut:
         return len(self.timestamps)
 
 
-def held_out(
+def evaluate_held_out(
     bars: BarPanel, features: FeatureSet, until: datetime, horizon: int, tried: int
 ) -> HeldOut | None:
     """Evaluate the bars after `until`; None if fewer than twenty have a matured label."""
     first = int(np.searchsorted(bars.timestamps, to_datetime64(until), "right"))
     last = len(bars) - horizon - 1
-    if last - first < LEAST_BARS:
+    if last - first < MIN_BARS:
         return None
-    labels = target(bars.adjusted_close, horizon)[first:last]
+    labels = relative_forward_returns(bars.adjusted_close, horizon)[first:last]
     values = backfill(bars, features).values[first:last]
     labelled = np.asarray(np.isfinite(labels))
     ranks = np.stack([unit_ranks(values[..., one], labelled) for one in range(len(features))], axis=-1)
-    by_bar = coefficients(ranks, unit_ranks(labels, labelled))
-    means, errors = mean(by_bar), standard_error(by_bar, horizon)
+    by_bar = bar_coefficients(ranks, unit_ranks(labels, labelled))
+    means, errors = mean_coefficient(by_bar), coefficient_standard_error(by_bar, horizon)
     return HeldOut(
         timestamps=bars.timestamps[first:last],
         coefficients=dict(zip(features.names, means.tolist(), strict=True)),

@@ -8,15 +8,19 @@ from math import erf, sqrt
 import numpy as np
 
 from features.engine.operator import Vector
-from features.selection.information_coefficient import mean, standard_error, unit_ranks
+from features.selection.information_coefficient import (
+    coefficient_standard_error,
+    mean_coefficient,
+    unit_ranks,
+)
 from features.selection.training_part import TrainingPart
 
-SHIFTS = 200
-LEVEL = 0.05
+LABEL_SHIFTS = 200
+SIGNIFICANCE_LEVEL = 0.05
 
 
 @dataclass(frozen=True, slots=True)
-class Chance:
+class NullDistribution:
     """The best of `tried` candidates, compared with what chance alone would give.
 
     `best` is the largest absolute mean information coefficient, of the candidate `name`. `expected` is the
@@ -37,7 +41,7 @@ class Chance:
     @property
     def beyond(self) -> bool:
         """Whether the best exceeds chance at 5 %."""
-        return self.p_value <= LEVEL and self.best > self.expected
+        return self.p_value <= SIGNIFICANCE_LEVEL and self.best > self.expected
 
 
 def expected_maximum(draws: int) -> float:
@@ -53,22 +57,22 @@ def expected_best(errors: Vector, tried: int) -> float:
     return expected_maximum(tried) * (float(np.median(finite)) if len(finite) else 0.0)
 
 
-def chance(part: TrainingPart, tried: int, seed: int = 0) -> Chance:
+def null_distribution(part: TrainingPart, tried: int, seed: int = 0) -> NullDistribution:
     """Compare the best candidate of `part` with chance, given that `tried` candidates were drawn."""
     coefficients = part.coefficients
-    means = mean(coefficients)
-    errors = standard_error(coefficients, part.horizon)
+    means = mean_coefficient(coefficients)
+    errors = coefficient_standard_error(coefficients, part.horizon)
     index = int(np.argmax(np.abs(means)))
     best = float(abs(means[index]))
     tried = max(tried, len(part.names))
     largest = _shifted_maxima(part, np.random.default_rng(seed))
-    return Chance(
+    return NullDistribution(
         tried=tried,
         name=part.names[index],
         best=best,
         expected=expected_best(errors, tried),
         shifted=float(largest.mean()),
-        shifted_95=float(np.quantile(largest, 1 - LEVEL)),
+        shifted_95=float(np.quantile(largest, 1 - SIGNIFICANCE_LEVEL)),
         p_value=float((1 + (largest >= best).sum()) / (1 + len(largest))),
     )
 
@@ -82,6 +86,6 @@ def _shifted_maxima(part: TrainingPart, generator: np.random.Generator) -> Vecto
     # predict; past the wrap-around they meet earlier labels, which must precede their whole lookback.
     nearest = max(len(part) // 20, part.horizon + 1)
     behind = min(part.feature_set.lookback + part.horizon + 1, len(part) // 2)
-    moves = generator.integers(nearest, len(part) - behind, SHIFTS)
+    moves = generator.integers(nearest, len(part) - behind, LABEL_SHIFTS)
     columns = np.stack([np.roll(labels, -int(move), axis=0).ravel() for move in moves])
     return np.asarray(np.abs((columns @ features) / counts).max(axis=1), dtype=np.float64)

@@ -13,11 +13,11 @@ import pyarrow as pa
 from alphaloop.errors import DataError
 from features.engine.operator import Vector
 from features.selection.clustering import Clusters
-from features.selection.information_coefficient import mean, standard_error
+from features.selection.information_coefficient import coefficient_standard_error, mean_coefficient
 from features.selection.stability import Stability
 from features.selection.training_part import TrainingPart
 
-LEAST_COVERAGE, LEAST_SPOKEN = 0.5, 0.25
+MIN_COVERAGE, MIN_VARYING_SHARE = 0.5, 0.25
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,7 +34,7 @@ class Ranking:
     order: npt.NDArray[np.intp]
 
 
-def ranking(scores: Mapping[str, Vector]) -> Ranking:
+def rank_candidates(scores: Mapping[str, Vector]) -> Ranking:
     """Rank the candidates by each method and by their mean rank.
 
     Ties share their mean rank; candidates of equal mean rank keep their order.
@@ -48,7 +48,7 @@ def ranking(scores: Mapping[str, Vector]) -> Ranking:
     return Ranking(scores, ranks, mean_rank, np.argsort(mean_rank, kind="stable"))
 
 
-def choice(
+def choose_candidates(
     part: TrainingPart, ranked: Ranking, clusters: Clusters, stable: Stability, count: int
 ) -> tuple[int, ...]:
     """Choose the best `count` candidates at most, one for each cluster.
@@ -57,11 +57,11 @@ def choice(
     symbols on more than three quarters of the bars and so cannot rank them. Raises `DataError` if none is
     left.
     """
-    speaks = np.isfinite(part.coefficients).mean(axis=0) >= LEAST_SPOKEN
+    speaks = np.isfinite(part.coefficients).mean(axis=0) >= MIN_VARYING_SHARE
     taken: list[int] = []
     used: set[int] = set()
     for place in ranked.order:
-        fits = not stable.flips[place] and part.coverage[place] >= LEAST_COVERAGE and speaks[place]
+        fits = not stable.flips[place] and part.coverage[place] >= MIN_COVERAGE and speaks[place]
         if fits and int(clusters.of[place]) not in used and len(taken) < count:
             taken.append(int(place))
             used.add(int(clusters.of[place]))
@@ -73,12 +73,12 @@ def choice(
     return tuple(taken)
 
 
-def table(
+def ranking_table(
     part: TrainingPart, ranked: Ranking, clusters: Clusters, stable: Stability, taken: tuple[int, ...]
 ) -> pa.Table:
     """Return one row a candidate, from best to worst, of the results on the training part."""
-    means = mean(part.coefficients)
-    errors = standard_error(part.coefficients, part.horizon)
+    means = mean_coefficient(part.coefficients)
+    errors = coefficient_standard_error(part.coefficients, part.horizon)
     features = part.feature_set.features
     places = np.arange(len(features))
     columns: dict[str, Any] = {

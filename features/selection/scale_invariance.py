@@ -15,15 +15,15 @@ from features import catalogue
 from features.engine.graph import Column, Graph, inputs_of
 from features.engine.operator import Axes, Matrix
 
-BARS, SYMBOLS, LATER, FACTOR = 480, 3, 120, 8.0
+BARS, SYMBOLS, LATER_START, SCALE_FACTOR = 480, 3, 120, 8.0
 PRICE_AND_VOLUME = ("open", "high", "low", "close", "volume")
-LONGEST = 260
+MAX_LOOKBACK = 260
 # Calendars are equal for all symbols; sines and sums of prices are meaningless.
 _LEFT_OUT = ("calendar", "math transform", "math operators", "pattern recognition", "order book")
 
 
 @cache
-def scale_free() -> Mapping[str, tuple[str, tuple[str, ...]]]:
+def scale_free_formulas() -> Mapping[str, tuple[str, tuple[str, ...]]]:
     """Return scale-free formulas by name, with the columns of bars that each needs.
 
     Indicators have default parameters. Outputs that neither prices nor volumes scale are used as they are,
@@ -35,8 +35,8 @@ def scale_free() -> Mapping[str, tuple[str, tuple[str, ...]]]:
     wanted = list(_outputs())
     columns = [column for _, column in wanted]
     plain = _computed(columns, _bars())
-    answers = [_computed(columns, _bars(price=FACTOR)), _computed(columns, _bars(volume=FACTOR))]
-    later = _computed(columns, _bars(first=LATER))
+    answers = [_computed(columns, _bars(price=SCALE_FACTOR)), _computed(columns, _bars(volume=SCALE_FACTOR))]
+    later = _computed(columns, _bars(first=LATER_START))
     close = _bars()["close"]
     for place, (text, column) in enumerate(wanted):
         values = plain[place]
@@ -54,11 +54,11 @@ def scale_free() -> Mapping[str, tuple[str, tuple[str, ...]]]:
 
 
 def _outputs() -> Iterator[tuple[str, Column]]:
-    for name in catalogue.names():
-        if catalogue.find(name).group in _LEFT_OUT:
+    for name in catalogue.indicator_names():
+        if catalogue.find_indicator(name).group in _LEFT_OUT:
             continue
-        node = catalogue.apply(name)
-        if node.lookback <= LONGEST and set(node.inputs) <= set(PRICE_AND_VOLUME):
+        node = catalogue.build_indicator(name)
+        if node.lookback <= MAX_LOOKBACK and set(node.inputs) <= set(PRICE_AND_VOLUME):
             outputs = node.operator.outputs
             for output in outputs:
                 yield (name if len(outputs) == 1 else f"{name}.{output}"), node.output(output)
@@ -79,14 +79,14 @@ def _free(text: str, by_price: float | None, by_volume: float | None, of_close: 
 def _power(values: Matrix, answer: Matrix, known: np.ndarray) -> float | None:
     """Return the power of the factor by which an output responds, 0 or 1; None for anything else."""
     for power in (0, 1):
-        if np.allclose(answer[known], values[known] * FACTOR**power, rtol=1e-6, atol=0):
+        if np.allclose(answer[known], values[known] * SCALE_FACTOR**power, rtol=1e-6, atol=0):
             return power
     return None
 
 
 def _forgets(values: Matrix, later: Matrix) -> bool:
     """Return whether the last bars are the same when history begins later."""
-    whole, part = values[-LATER:], later[-LATER:]
+    whole, part = values[-LATER_START:], later[-LATER_START:]
     size = float(np.nanmax(np.abs(whole), initial=0.0))
     known = np.isfinite(whole) & np.isfinite(part)
     return bool(known.any()) and float(np.abs(whole[known] - part[known]).max()) <= 0.01 * size

@@ -12,7 +12,7 @@ from features.engine.operator import Vector
 Panel = npt.NDArray[np.float32]
 """Features of a universe, `[T, N, F]`."""
 
-LIMIT = 5.0
+CLIP_SPREADS = 5.0
 _OF_NORMAL = 1.4826  # the standard deviation of a normal variable in median absolute deviations
 
 
@@ -48,5 +48,5 @@ class Scaling:
         """Scale `values` `[..., F]` to spreads from the centre, clipped to ±5; unknown values become 0."""
         with np.errstate(invalid="ignore", over="ignore"):
             scaled = (values - self.centre.astype(np.float32)) / self.spread.astype(np.float32)
-        finite = np.where(np.isfinite(values), np.clip(scaled, -LIMIT, LIMIT), 0.0)
+        finite = np.where(np.isfinite(values), np.clip(scaled, -CLIP_SPREADS, CLIP_SPREADS), 0.0)
         return finite.astype(np.float32)

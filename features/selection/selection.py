@@ -13,19 +13,19 @@ from alphaloop.errors import InputError
 from features.engine.operator import Vector
 from features.feature_set import FeatureSet
 from features.selection import ranking as rankings
-from features.selection.clustering import Clusters, clusters
-from features.selection.generation import Generated
-from features.selection.held_out import HeldOut, held_out
-from features.selection.methods.method import METHODS, chosen
-from features.selection.null_distribution import Chance, chance
-from features.selection.stability import Stability, stability
+from features.selection.clustering import Clusters, cluster_features
+from features.selection.generation import GeneratedCandidates
+from features.selection.held_out import HeldOut, evaluate_held_out
+from features.selection.methods.method import METHODS, chosen_methods
+from features.selection.null_distribution import NullDistribution, null_distribution
+from features.selection.stability import Stability, measure_stability
 from features.selection.training_part import TrainingPart, training_part
 
-HORIZON, COUNT, SEED = 5, 20, 7
+DEFAULT_HORIZON, DEFAULT_COUNT, DEFAULT_SEED = 5, 20, 7
 
 
 @dataclass(frozen=True, eq=False)
-class Selected:
+class SelectionResult:
     """Result of a selection, with everything that its report shows.
 
     Everything except `held_out` is computed on the training part and does not change with anything after
@@ -65,7 +65,7 @@ class Selected:
     part: TrainingPart
     clusters: Clusters
     stability: Stability
-    chance: Chance
+    chance: NullDistribution
     held_out: HeldOut | None
     until: datetime
     horizon: int
@@ -84,17 +84,17 @@ class Selected:
         return [self.candidates.names.index(name) for name in self.feature_set.names]
 
 
-def select(
+def select_features(
     bars: BarPanel,
-    candidates: FeatureSet | Generated | Sequence[str],
+    candidates: FeatureSet | GeneratedCandidates | Sequence[str],
     until: datetime,
-    horizon: int = HORIZON,
-    count: int = COUNT,
+    horizon: int = DEFAULT_HORIZON,
+    count: int = DEFAULT_COUNT,
     methods: Sequence[str] = (),
-    seed: int = SEED,
+    seed: int = DEFAULT_SEED,
     *,
     tell: Callable[[str], None] = lambda news: None,
-) -> Selected:
+) -> SelectionResult:
     """Choose features among candidates by what was known at `until`.
 
     Candidates are ordered by their mean rank over several methods, and one of each cluster is taken.
@@ -102,9 +102,9 @@ def select(
     Parameters
     ----------
     bars : BarPanel
-        Bars of the universe. Those after `until` only enter `Selected.held_out`.
+        Bars of the universe. Those after `until` only enter `SelectionResult.held_out`.
     candidates : FeatureSet, Generated or sequence of str
-        Candidates; a `Generated` also carries the number of trials.
+        Candidates; a `GeneratedCandidates` also carries the number of trials.
     until : datetime
         Split date, with a time zone.
     horizon : int, default 5
@@ -134,22 +134,22 @@ def select(
     """
     if count < 1:
         raise InputError(f"count is {count}; it is a number of features, at least 1")
-    used, (features, tried) = chosen(methods), _candidates(candidates)
+    used, (features, tried) = chosen_methods(methods), _candidates(candidates)
     tell(f"{len(features)} candidates over the bars up to {until.date()}")
     part = training_part(bars, features, until, horizon)
-    ranked = rankings.ranking(_scores(part, used, seed, tell))
+    ranked = rankings.rank_candidates(_scores(part, used, seed, tell))
     tell("clusters, stability, and what chance alone would find")
-    alike, stable = clusters(part), stability(part)
-    taken = rankings.choice(part, ranked, alike, stable, count)
-    return Selected(
+    alike, stable = cluster_features(part), measure_stability(part)
+    taken = rankings.choose_candidates(part, ranked, alike, stable, count)
+    return SelectionResult(
         feature_set=features.having([features.texts[place] for place in taken]),
-        table=rankings.table(part, ranked, alike, stable, taken),
+        table=rankings.ranking_table(part, ranked, alike, stable, taken),
         candidates=features,
         part=part,
         clusters=alike,
         stability=stable,
-        chance=chance(part, tried, seed),
-        held_out=held_out(bars, features, until, horizon, tried),
+        chance=null_distribution(part, tried, seed),
+        held_out=evaluate_held_out(bars, features, until, horizon, tried),
         until=until,
         horizon=horizon,
         methods=used,
@@ -167,8 +167,8 @@ def _scores(
     return scores
 
 
-def _candidates(candidates: FeatureSet | Generated | Sequence[str]) -> tuple[FeatureSet, int]:
-    if isinstance(candidates, Generated):
+def _candidates(candidates: FeatureSet | GeneratedCandidates | Sequence[str]) -> tuple[FeatureSet, int]:
+    if isinstance(candidates, GeneratedCandidates):
         return candidates.feature_set, candidates.drawn
     features = candidates if isinstance(candidates, FeatureSet) else FeatureSet(candidates)
     return features, len(features)

@@ -10,11 +10,11 @@ import numpy.typing as npt
 
 from alphaloop.bars import Timestamps
 from features.engine.operator import Matrix, Vector
-from features.selection.information_coefficient import mean, standard_error
+from features.selection.information_coefficient import coefficient_standard_error, mean_coefficient
 from features.selection.training_part import TrainingPart
 
 BLOCKS = 8
-CERTAIN = 2.0
+CERTAIN_STANDARD_ERRORS = 2.0
 """Standard errors from which the information coefficient of a half counts as certain."""
 
 
@@ -37,19 +37,19 @@ class Stability:
     rank_agreement: float
 
 
-def stability(part: TrainingPart) -> Stability:
+def measure_stability(part: TrainingPart) -> Stability:
     """Evaluate `BLOCKS` equal parts of the training part."""
     bars = part.coefficients
     edges = np.linspace(0, len(part), BLOCKS + 1).astype(int)
-    blocks = np.array([mean(bars[first:last]) for first, last in pairwise(edges)])
-    sign = np.sign(mean(bars))
+    blocks = np.array([mean_coefficient(bars[first:last]) for first, last in pairwise(edges)])
+    sign = np.sign(mean_coefficient(bars))
     quarter = np.quantile(np.abs(blocks), 0.75, axis=1, keepdims=True)
     same = (np.sign(blocks) == sign) & (sign != 0)
     halves = []
     for half in (bars[: len(part) // 2], bars[len(part) // 2 :]):
-        error = standard_error(half, part.horizon)
-        halves.append(np.divide(mean(half), error, out=np.zeros(len(error)), where=error > 0))
-    certain = np.minimum(np.abs(halves[0]), np.abs(halves[1])) >= CERTAIN
+        error = coefficient_standard_error(half, part.horizon)
+        halves.append(np.divide(mean_coefficient(half), error, out=np.zeros(len(error)), where=error > 0))
+    certain = np.minimum(np.abs(halves[0]), np.abs(halves[1])) >= CERTAIN_STANDARD_ERRORS
     return Stability(
         starts=part.timestamps[edges[:-1]],
         blocks=blocks,

@@ -9,7 +9,7 @@ from alphaloop.errors import InputError
 from features.engine.cross_section import demean
 from features.engine.operator import Matrix
 
-LEAST_SYMBOLS = 3
+MIN_SYMBOLS = 3
 
 
 def forward_returns(close: Matrix, horizon: int) -> Matrix:
@@ -22,11 +22,11 @@ def forward_returns(close: Matrix, horizon: int) -> Matrix:
     return returns.forward_returns(close, horizon)
 
 
-def target(close: Matrix, horizon: int) -> Matrix:
+def relative_forward_returns(close: Matrix, horizon: int) -> Matrix:
     """Return forward returns less their bar's mean, `[T, N]`; NaN on bars with fewer than three labels.
 
     A feature should predict which symbols do better than others, and not where the market goes.
     """
     labels = forward_returns(close, horizon)
-    enough = np.isfinite(labels).sum(axis=1, keepdims=True) >= LEAST_SYMBOLS
+    enough = np.isfinite(labels).sum(axis=1, keepdims=True) >= MIN_SYMBOLS
     return demean(np.where(enough, labels, np.nan))

@@ -14,11 +14,11 @@ from alphaloop.errors import DataError
 from features.compute.batch import backfill
 from features.engine.operator import Matrix, Vector
 from features.feature_set import FeatureSet
-from features.selection.information_coefficient import coefficients, unit_ranks
-from features.selection.scaling import LIMIT, Panel, Scaling
-from features.selection.target import LEAST_SYMBOLS, target
+from features.selection.information_coefficient import bar_coefficients, unit_ranks
+from features.selection.scaling import CLIP_SPREADS, Panel, Scaling
+from features.selection.target import MIN_SYMBOLS, relative_forward_returns
 
-LEAST_BARS = 120
+MIN_BARS = 120
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,7 +66,7 @@ class TrainingPart:
         count = np.maximum(self.labelled.sum(axis=1, keepdims=True), 1)
         spread = np.sqrt((labels**2).sum(axis=1, keepdims=True) / count)
         scaled = np.divide(labels, spread, out=np.zeros_like(labels), where=spread > 0)
-        return np.asarray(np.clip(scaled, -LIMIT, LIMIT))
+        return np.asarray(np.clip(scaled, -CLIP_SPREADS, CLIP_SPREADS))
 
     @cached_property
     def ranks(self) -> Panel:
@@ -79,7 +79,7 @@ class TrainingPart:
     @cached_property
     def coefficients(self) -> Matrix:
         """Information coefficient of each feature on each bar, `[T, F]`."""
-        return coefficients(self.ranks, unit_ranks(self.target, self.labelled))
+        return bar_coefficients(self.ranks, unit_ranks(self.target, self.labelled))
 
     @cached_property
     def coverage(self) -> Vector:
@@ -101,18 +101,18 @@ def training_part(bars: BarPanel, features: FeatureSet, until: datetime, horizon
     left out (purged). Raises `DataError` for too few bars or symbols, and for a missing column.
     """
     known = bars.between(end=until)
-    if len(bars.symbols) < LEAST_SYMBOLS:
+    if len(bars.symbols) < MIN_SYMBOLS:
         raise DataError(
             f"selection compares symbols with one another, and these bars are of {len(bars.symbols)}; "
-            f"at least {LEAST_SYMBOLS} are needed"
+            f"at least {MIN_SYMBOLS} are needed"
         )
     matured = len(known) - horizon - 1
-    if matured < LEAST_BARS:
+    if matured < MIN_BARS:
         raise DataError(
             f"{max(matured, 0)} bars with a matured label lie before {until.date()}, of {len(bars)} bars "
-            f"{_span(bars)}; selection needs {LEAST_BARS}: choose a later date or a shorter horizon"
+            f"{_span(bars)}; selection needs {MIN_BARS}: choose a later date or a shorter horizon"
         )
-    labels = target(known.adjusted_close, horizon)[:matured]
+    labels = relative_forward_returns(known.adjusted_close, horizon)[:matured]
     values = backfill(known, features).values[:matured]
     return TrainingPart(
         timestamps=known.timestamps[:matured],

@@ -19,23 +19,23 @@ import pyarrow.parquet as pq
 
 from alphaloop.bars import BarPanel, Timestamps
 from alphaloop.errors import DataError
-from alphaloop.runtime.atomic_file import replace_with
+from alphaloop.runtime.atomic_file import replace_file
 from features.compute.batch import FeatureFrame
 from features.engine import columns as inputs
-from features.engine.chunk_plan import Stage, plan
+from features.engine.chunk_plan import ComputeStage, plan_chunks
 from features.engine.operator import Axes, Matrix
 from features.feature_set import FeatureSet
 from features.store import offline_files
 from marketdata.trading_days import TradingDays
 
-Read = Callable[[tuple[str, ...]], BarPanel]
-BETWEEN = "between:"
-VALUES_AT_ONCE = 1_000_000
+ReadBars = Callable[[tuple[str, ...]], BarPanel]
+INTERMEDIATE_PREFIX = "between:"
+CHUNK_VALUES = 1_000_000
 """Values of one column that a chunk holds."""
 
 
 @dataclass(frozen=True, slots=True)
-class Bulk:
+class BulkResult:
     """Result of a bulk backfill: `rows` of features in the file `path`."""
 
     path: Path
@@ -44,9 +44,9 @@ class Bulk:
     features: int
 
 
-def build(
-    read: Read, symbols: tuple[str, ...], timestamps: Timestamps, feature_set: FeatureSet, path: Path
-) -> Bulk:
+def build_in_chunks(
+    read: ReadBars, symbols: tuple[str, ...], timestamps: Timestamps, feature_set: FeatureSet, path: Path
+) -> BulkResult:
     """Write the features of `symbols` to the Parquet file `path`, which is replaced atomically.
 
     `read` returns the bars of some symbols, all on `timestamps` and of one calendar; it is called once for
@@ -58,17 +58,22 @@ def build(
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".bulk-", dir=path.parent) as folder:
         work = _Work(Path(folder), read, symbols, timestamps, feature_set)
-        for stage in plan(feature_set.columns):
+        for stage in plan_chunks(feature_set.columns):
             work.run(stage)
-        replace_with(path, partial(_write, work))
-    return Bulk(path, len(symbols) * len(timestamps), len(symbols), len(feature_set))
+        replace_file(path, partial(_write, work))
+    return BulkResult(path, len(symbols) * len(timestamps), len(symbols), len(feature_set))
 
 
 class _Work:
     """Series computed so far, each in a file of its own."""
 
     def __init__(
-        self, folder: Path, read: Read, symbols: tuple[str, ...], times: Timestamps, feature_set: FeatureSet
+        self,
+        folder: Path,
+        read: ReadBars,
+        symbols: tuple[str, ...],
+        times: Timestamps,
+        feature_set: FeatureSet,
     ) -> None:
         self.symbols, self.times, self.feature_set = symbols, times, feature_set
         self._folder, self._read = folder, read
@@ -77,10 +82,10 @@ class _Work:
         self._shape = (len(symbols), len(times))
         self._files: dict[str, tuple[Path, type[np.floating[Any]]]] = {}
 
-    def run(self, stage: Stage) -> None:
+    def run(self, stage: ComputeStage) -> None:
         """Compute one stage, chunk by chunk."""
         for name in stage.names:
-            kind = np.float64 if name.startswith(BETWEEN) else np.float32
+            kind = np.float64 if name.startswith(INTERMEDIATE_PREFIX) else np.float32
             file = self._folder / f"{len(self._files)}.series"
             np.memmap(file, dtype=kind, mode="w+", shape=self._shape)
             self._files[name] = (file, kind)
@@ -109,26 +114,26 @@ class _Work:
 
     def chunks_of_symbols(self) -> Iterator[slice]:
         """Yield slices of the symbols, each as large as a chunk allows."""
-        step = max(VALUES_AT_ONCE // (len(self.times) * max(len(self.feature_set) // 16, 1)), 1)
+        step = max(CHUNK_VALUES // (len(self.times) * max(len(self.feature_set) // 16, 1)), 1)
         return (slice(first, first + step) for first in range(0, len(self.symbols), step))
 
-    def _chunks(self, stage: Stage) -> Iterator[tuple[slice, slice]]:
+    def _chunks(self, stage: ComputeStage) -> Iterator[tuple[slice, slice]]:
         if stage.axis == "symbols":
             return ((slice(0, len(self.times)), columns) for columns in self.chunks_of_symbols())
-        step = max(VALUES_AT_ONCE // (len(self.symbols) * 8), 1)
+        step = max(CHUNK_VALUES // (len(self.symbols) * 8), 1)
         whole = slice(0, len(self.symbols))
         return ((slice(first, first + step), whole) for first in range(0, len(self.times), step))
 
-    def _inputs(self, stage: Stage, rows: slice, columns: slice) -> Mapping[str, Matrix]:
+    def _inputs(self, stage: ComputeStage, rows: slice, columns: slice) -> Mapping[str, Matrix]:
         given: dict[str, Matrix] = {
             name: np.array(self._opened(name)[columns, rows], dtype=np.float64).T
             for name in stage.graph.inputs
-            if name.startswith(BETWEEN)
+            if name.startswith(INTERMEDIATE_PREFIX)
         }
-        wanted = [name for name in stage.graph.inputs if not name.startswith(BETWEEN)]
+        wanted = [name for name in stage.graph.inputs if not name.startswith(INTERMEDIATE_PREFIX)]
         if wanted:
             bars = self._bars(columns)
-            given |= {name: values[rows] for name, values in inputs.columns(bars, wanted).items()}
+            given |= {name: values[rows] for name, values in inputs.contiguous_columns(bars, wanted).items()}
         return given
 
     def _opened(self, name: str, mode: Literal["r", "r+"] = "r") -> npt.NDArray[np.floating[Any]]:
@@ -146,7 +151,7 @@ class _Work:
 
 
 def _write(work: _Work, path: Path) -> None:
-    schema = offline_files.as_table(work.features(slice(0))).schema
+    schema = offline_files.to_feature_table(work.features(slice(0))).schema
     with pq.ParquetWriter(path, schema, compression="zstd") as writer:
         for columns in work.chunks_of_symbols():
-            writer.write_table(offline_files.as_table(work.features(columns)))
+            writer.write_table(offline_files.to_feature_table(work.features(columns)))

@@ -15,20 +15,20 @@ from alphaloop.bars import Timestamps
 from alphaloop.errors import DataError, MissingStateError
 from alphaloop.settings.settings import Settings
 from features.compute.batch import FeatureFrame
-from features.feature_set import FeatureSet, default, feature_set_of
+from features.feature_set import FeatureSet, default_feature_set, feature_set_of
 from features.store import bulk
 from features.store.feast.connection import (
+    BUILD_HINT,
     ONLINE_FILE,
     REGISTRY_FILE,
-    REMEDY,
-    definitions,
+    feast_definitions,
     open_feast,
-    translated,
+    translated_feast,
 )
-from features.store.feast.view_names import is_further, service_name
+from features.store.feast.view_names import is_further_view, service_name
 from features.store.offline_files import OfflineFiles, require_joinable
 from features.store.online_address import SQLITE, OnlineAddress, online_address
-from features.store.writer_lease import exclusive
+from features.store.writer_lease import exclusive_lock
 
 OFFLINE_FOLDER = "offline"
 
@@ -64,7 +64,7 @@ class FeatureStore:
         offline: str = "",
     ) -> None:
         self._folder, self._online = Path(folder), online_address(online)
-        self._set = feature_set or default()
+        self._set = feature_set or default_feature_set()
         self._files = OfflineFiles(offline or str(self._folder.resolve() / OFFLINE_FOLDER))
 
     @classmethod
@@ -84,16 +84,18 @@ class FeatureStore:
         time fails.
         """
         self._register(
-            self.definitions(further or ()), lambda one: further is not None or not is_further(one.name)
+            self.definitions(further or ()), lambda one: further is not None or not is_further_view(one.name)
         )
 
     def apply_windows(self, further: Iterable[str]) -> None:
         """Register the online views only; definitions for training stay unchanged."""
-        self._register(definitions().windows(self._files, further), lambda one: is_further(one.name))
+        self._register(
+            feast_definitions().windows(self._files, further), lambda one: is_further_view(one.name)
+        )
 
     def _register(self, wanted: list[Any], ours: Callable[[Any], bool]) -> None:
         """Register `wanted` with Feast and delete our views and services that are not in it."""
-        with exclusive(self._folder / "apply.lock"), translated(self._folder, self._online):
+        with exclusive_lock(self._folder / "apply.lock"), translated_feast(self._folder, self._online):
             former = [one for one in self._former(wanted) if ours(one)]
             self._feast.apply(wanted, objects_to_delete=former, partial=False)
             if not self._online.remote:
@@ -104,7 +106,7 @@ class FeatureStore:
 
     def definitions(self, further: Iterable[str] = ()) -> list[Any]:
         """Return the Feast definitions: entity, views, and the feature set as a service."""
-        objects: list[Any] = definitions().everything(self._set, self._files, further)
+        objects: list[Any] = feast_definitions().everything(self._set, self._files, further)
         return objects
 
     @property
@@ -112,9 +114,9 @@ class FeatureStore:
         """Views of further windows that are registered with Feast now."""
         if not (self._folder / REGISTRY_FILE).is_file():
             return ()
-        with translated(self._folder, self._online):
+        with translated_feast(self._folder, self._online):
             known = [view.name for view in self._feast.list_feature_views()]
-        return tuple(filter(is_further, known))
+        return tuple(filter(is_further_view, known))
 
     def write_offline(self, frame: FeatureFrame, name: str = "features") -> str:
         """Replace the offline features called `name` (one file for each universe) by those of `frame`.
@@ -132,12 +134,14 @@ class FeatureStore:
         return self._files.write(frame, name)
 
     def build_offline(
-        self, read: bulk.Read, symbols: tuple[str, ...], timestamps: Timestamps, name: str = "features"
+        self, read: bulk.ReadBars, symbols: tuple[str, ...], timestamps: Timestamps, name: str = "features"
     ) -> str:
-        """Build the offline features of a universe larger than memory; see `features.store.bulk.build`."""
+        """Build the offline features of a universe larger than memory; see `bulk.build_in_chunks`."""
         require_joinable(self._set.names)
         self._files.require_elsewhere_absent(symbols, name)
-        self._files.replace_file(name, lambda path: bulk.build(read, symbols, timestamps, self._set, path))
+        self._files.replace_file(
+            name, lambda path: bulk.build_in_chunks(read, symbols, timestamps, self._set, path)
+        )
         return self._files.address(name)
 
     def training_frame(self, rows: pa.Table) -> pa.Table:
@@ -169,7 +173,7 @@ class FeatureStore:
         # Feast returns rows in another order, so they are numbered.
         entities = rows.select(["symbol", "timestamp"]).to_pandas()
         entities = entities.rename(columns={"timestamp": "event_timestamp"}).assign(row=range(len(entities)))
-        with translated(self._folder):
+        with translated_feast(self._folder):
             service = self._feast.get_feature_service(service_name(self._set.hash))
             job = self._feast.get_historical_features(entity_df=entities, features=service)
             joined: pa.Table = job.to_arrow()
@@ -190,7 +194,7 @@ class FeatureStore:
 
     def _require_offline(self) -> None:
         if not self._files.exist:
-            raise MissingStateError(f"there are no offline features in {self._files}; {REMEDY}")
+            raise MissingStateError(f"there are no offline features in {self._files}; {BUILD_HINT}")
 
 
 def _close_ibis() -> None:

@@ -14,16 +14,16 @@ from alphaloop.bars import BarPanel, Slice
 from alphaloop.errors import AlphaloopError, LeaseLostError
 from features.compute.batch import Panel
 from features.store.streamer import Streamer
-from features.store.window_stream import Further
+from features.store.window_stream import FeatureSpec
 from marketdata.storage.snapshots import SnapshotStore
 
 log = logging.getLogger(__name__)
 
-InUse = Callable[[], Sequence[Further]]
+SpecsInUse = Callable[[], Sequence[FeatureSpec]]
 
 
 @dataclass(slots=True)
-class Duty:
+class LiveFeatureWriter:
     """Stores each bar, then publishes its features; `close` hands over the lease.
 
     `snapshot` holds the bars up to the streamer's last one. `further` is called before each bar and returns
@@ -34,7 +34,7 @@ class Duty:
     streamer: Streamer
     snapshots: SnapshotStore
     snapshot: str
-    further: InUse = tuple
+    further: SpecsInUse = tuple
     _last_warning: str = ""
 
     @property
@@ -61,7 +61,7 @@ class Duty:
         """Release the lease; may be repeated."""
         self.streamer.close()
 
-    def __enter__(self) -> Duty:
+    def __enter__(self) -> LiveFeatureWriter:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -18,16 +18,24 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from alphaloop.errors import DamagedStoreError, DataError, InputError
-from alphaloop.runtime.atomic_file import replace_with
+from alphaloop.runtime.atomic_file import replace_file
 from features.compute.batch import FeatureFrame
-from marketdata.files.location import FAILURES, Storage
+from marketdata.files.location import FILE_ERRORS, FileStorage
 from marketdata.files.object_store import environment_endpoint
 
 # A feature belongs to one bar, and the cost of a point-in-time join grows with the rows within the TTL.
 TTL = timedelta(days=1)
 SUFFIX = ".parquet"
-RESERVED = {"symbol", "timestamp", "event_timestamp", "event_expire_timestamp", "row", "rn", "entity_row_id"}
-FEAST_DROPS = "_y"
+RESERVED_NAMES = {
+    "symbol",
+    "timestamp",
+    "event_timestamp",
+    "event_expire_timestamp",
+    "row",
+    "rn",
+    "entity_row_id",
+}
+FEAST_DROPPED_SUFFIX = "_y"
 _MOMENT = pa.timestamp("us", tz="UTC")
 _KNOWN = "known at"
 
@@ -36,7 +44,7 @@ class OfflineFiles:
     """Offline feature files at `location`, a folder or `s3://bucket/path`; opened at first use."""
 
     def __init__(self, location: str) -> None:
-        self._storage = Storage(location)
+        self._storage = FileStorage(location)
 
     def __str__(self) -> str:
         return self._storage.label
@@ -64,13 +72,15 @@ class OfflineFiles:
 
     def write(self, frame: FeatureFrame, name: str) -> str:
         """Replace file `name` atomically by the features of `frame`; return its address."""
-        self.replace_file(name, lambda path: pq.write_table(as_table(frame), path, compression="zstd"))
+        self.replace_file(
+            name, lambda path: pq.write_table(to_feature_table(frame), path, compression="zstd")
+        )
         return self.address(name)
 
     def replace_file(self, name: str, make: Callable[[Path], object]) -> None:
         """Let `make` write a file, which then replaces `name` atomically."""
         if not self.remote:
-            replace_with(Path(self.address(name)), make)
+            replace_file(Path(self.address(name)), make)
             return
         with tempfile.TemporaryDirectory(prefix="alphaloop-offline-") as folder:
             path = Path(folder) / f"{name}{SUFFIX}"
@@ -85,7 +95,7 @@ class OfflineFiles:
         try:
             for path in self._paths():
                 fs.copy_files(path, str(folder / Path(path).name), source_filesystem=self._storage.filesystem)
-        except FAILURES as error:
+        except FILE_ERRORS as error:
             self._storage.fail(self._storage.label, "read", error)
 
     def require_elsewhere_absent(self, symbols: Sequence[str], name: str) -> None:
@@ -126,7 +136,7 @@ class OfflineFiles:
                     connection.register("stored", self._dataset(self._paths()))
                 source = "stored" if self.remote else f"read_parquet({_quoted(self.address('*'))})"
                 return connection.execute(_query(source, names)).to_arrow_table()
-            except (duckdb.Error, *FAILURES) as error:
+            except (duckdb.Error, *FILE_ERRORS) as error:
                 if self.remote and isinstance(error, OSError):
                     self._storage.fail(self._storage.label, "read", error)
                 raise DamagedStoreError(
@@ -143,7 +153,7 @@ class OfflineFiles:
         try:
             fs.copy_files(str(path), partial, destination_filesystem=filesystem)
             filesystem.move(partial, final)
-        except FAILURES as error:
+        except FILE_ERRORS as error:
             self._storage.fail(self.address(name), "written", error)
 
     def _names(self) -> list[str]:
@@ -168,11 +178,11 @@ class OfflineFiles:
                 f"the offline features in {self} cannot be read: {error}; "
                 "build them anew: alphaloop features build"
             ) from error
-        except FAILURES as error:
+        except FILE_ERRORS as error:
             self._storage.fail(self._storage.label, "read", error)
 
 
-def as_table(frame: FeatureFrame) -> pa.Table:
+def to_feature_table(frame: FeatureFrame) -> pa.Table:
     """Convert to columns `symbol`, `timestamp` and one float32 column a feature; null for missing values."""
     bars, symbols, _ = frame.values.shape
     moments = np.repeat(frame.timestamps.astype("datetime64[us]"), symbols)
@@ -190,10 +200,11 @@ def require_joinable(names: tuple[str, ...]) -> None:
     seen: dict[str, str] = {}
     for name in names:
         lower = name.lower()
-        if lower in RESERVED or lower.endswith(FEAST_DROPS):
+        if lower in RESERVED_NAMES or lower.endswith(FEAST_DROPPED_SUFFIX):
             raise InputError(
                 f"features at rest cannot be called '{name}': Feast's join has columns of its own named so "
-                f"(those ending in {FEAST_DROPS} and {', '.join(sorted(RESERVED))}); write other = {name}"
+                f"(those ending in {FEAST_DROPPED_SUFFIX} and {', '.join(sorted(RESERVED_NAMES))}); "
+                f"write other = {name}"
             )
         if lower in seen:
             raise InputError(

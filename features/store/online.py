@@ -16,19 +16,25 @@ from alphaloop.bars import to_datetime, to_datetime64
 from alphaloop.clock import as_utc, monotonic
 from alphaloop.errors import AlphaloopError, MissingStateError
 from alphaloop.settings.settings import Settings
-from features.store.feast.connection import REGISTRY_FILE, REMEDY, definitions, open_feast, translated
+from features.store.feast.connection import (
+    BUILD_HINT,
+    REGISTRY_FILE,
+    feast_definitions,
+    open_feast,
+    translated_feast,
+)
 from features.store.feast.view_names import ONLINE_FEATURES, ONLINE_VIEW, further_view
 from features.store.online_address import SQLITE, OnlineAddress, online_address
-from features.store.windows import Made, OnlineWindows, StoredWindow, select, unpack
-from features.store.writer_lease import exclusive
+from features.store.windows import OnlineWindows, StoredWindow, WindowKey, select_windows, unpack_window
+from features.store.writer_lease import exclusive_lock
 
 __all__ = ["OnlineReader", "OnlineWindows"]
 
 log = logging.getLogger(__name__)
 
-CACHED_READS = 64
+DEFAULT_CACHED_READS = 64
 # Seconds between two searches for windows that were missing.
-LOOK_SECONDS = 1.0
+RECHECK_SECONDS = 1.0
 
 
 class OnlineReader:
@@ -50,17 +56,17 @@ class OnlineReader:
     """
 
     def __init__(
-        self, folder: Path, online: str | OnlineAddress = SQLITE, cached_reads: int = CACHED_READS
+        self, folder: Path, online: str | OnlineAddress = SQLITE, cached_reads: int = DEFAULT_CACHED_READS
     ) -> None:
         self._folder, self._online = Path(folder), online_address(online)
         self._cached_reads = cached_reads
         self._lock = Lock()
         self._recent: OrderedDict[tuple[Any, ...], OnlineWindows | MissingStateError] = OrderedDict()
         self._views: set[str] = set()
-        self._looked: dict[Made | None, float] = {}
+        self._looked: dict[WindowKey | None, float] = {}
 
     @classmethod
-    def from_settings(cls, settings: Settings, cached_reads: int = CACHED_READS) -> Self:
+    def from_settings(cls, settings: Settings, cached_reads: int = DEFAULT_CACHED_READS) -> Self:
         """Return a reader of the online store that the settings name."""
         return cls(settings.paths.feast, settings.features.online, cached_reads)
 
@@ -105,11 +111,11 @@ class OnlineReader:
         VendorError
             If Redis cannot be reached.
         """
-        as_of, made = as_utc(as_of), Made(feature_set, universe) if feature_set else None
+        as_of, made = as_utc(as_of), WindowKey(feature_set, universe) if feature_set else None
         key = (as_of, tuple(symbols), lookback, made)
         with self._lock:
             result = self._recent.get(key)
-            if result is not None and (_are(result, made) or self._has_looked(made)):
+            if result is not None and (_matches_request(result, made) or self._has_looked(made)):
                 self._recent.move_to_end(key)
             else:
                 result = self._read(key[1], as_of, lookback, made)
@@ -126,20 +132,20 @@ class OnlineReader:
             return self._fetch(tuple(symbols))
 
     def _read(
-        self, symbols: tuple[str, ...], as_of: datetime, lookback: int, made: Made | None
+        self, symbols: tuple[str, ...], as_of: datetime, lookback: int, made: WindowKey | None
     ) -> OnlineWindows | MissingStateError:
         """Read as `read` does, but check for missing rows at most every `LOOK_SECONDS`."""
         look = not self._has_looked(made)
         stored = self._stored(symbols, as_of, made, look=look)
         try:
-            return select(stored, symbols, as_of, lookback, made)
+            return select_windows(stored, symbols, as_of, lookback, made)
         except MissingStateError as error:
             if look:
                 self._looked[made] = monotonic()
             return error
 
     def _stored(
-        self, symbols: tuple[str, ...], as_of: datetime, made: Made | None, *, look: bool
+        self, symbols: tuple[str, ...], as_of: datetime, made: WindowKey | None, *, look: bool
     ) -> dict[str, StoredWindow]:
         """Return the stored windows of `symbols` from the view with most matches for `made` at `as_of`."""
         stored = self._fetch(symbols)
@@ -159,17 +165,17 @@ class OnlineReader:
                     best, right = candidates or best, _count(candidates, as_of, made)
         return best
 
-    def _has_looked(self, made: Made | None) -> bool:
+    def _has_looked(self, made: WindowKey | None) -> bool:
         """Return whether missing windows were searched for within `LOOK_SECONDS`."""
         looked = self._looked.get(made)
-        return looked is not None and monotonic() - looked < LOOK_SECONDS
+        return looked is not None and monotonic() - looked < RECHECK_SECONDS
 
-    def _further(self, made: Made, *, look: bool) -> list[str]:
+    def _further(self, made: WindowKey, *, look: bool) -> list[str]:
         """Return the views that may hold windows identified by `made`.
 
         A set that ranks nothing names no universe. `look` refreshes the list of views from Feast.
         """
-        wanted = list(dict.fromkeys(map(further_view, (made, Made(made.feature_set)))))
+        wanted = list(dict.fromkeys(map(further_view, (made, WindowKey(made.feature_set)))))
         if self._online.remote:
             # The writer has another registry, so views are defined here and Redis decides what exists.
             for view in wanted:
@@ -179,7 +185,7 @@ class OnlineReader:
             return wanted
         if look:
             try:
-                with translated(self._folder, self._online):
+                with translated_feast(self._folder, self._online):
                     self._feast.refresh_registry()
                     self._views = {view.name for view in self._feast.list_feature_views()}
             except AlphaloopError as error:
@@ -190,7 +196,7 @@ class OnlineReader:
     def _feast(self) -> Any:
         if not (self._folder / REGISTRY_FILE).is_file():
             if not self._online.remote:
-                raise MissingStateError(f"there is no feature store in {self._folder}; {REMEDY}")
+                raise MissingStateError(f"there is no feature store in {self._folder}; {BUILD_HINT}")
             self._define(ONLINE_VIEW)
         return open_feast(self._folder, self._online)
 
@@ -198,21 +204,21 @@ class OnlineReader:
     def _names(self) -> tuple[str, ...]:
         """Fields that can be read; stores defined by the previous release have fewer."""
         feast = self._feast
-        with translated(self._folder, self._online):
+        with translated_feast(self._folder, self._online):
             known = {field.name for field in feast.get_feature_view(ONLINE_VIEW).schema}
         return tuple(name for name in ONLINE_FEATURES if name in known)
 
     def _define(self, view: str) -> None:
         """Register a view of windows in Redis, because the machine that writes them has another registry."""
-        with exclusive(self._folder / "apply.lock"), translated(self._folder, self._online):
+        with exclusive_lock(self._folder / "apply.lock"), translated_feast(self._folder, self._online):
             unread = str(self._folder.resolve() / "windows.parquet")
             store = self.__dict__.get("_feast") or open_feast(self._folder, self._online)
-            told = definitions()
+            told = feast_definitions()
             store.apply([told.symbol(), told.online_view(unread, view)])
 
     def _fetch(self, symbols: tuple[str, ...], view: str = "") -> dict[str, StoredWindow]:
         feast, names = self._feast, ONLINE_FEATURES if view else self._names
-        with translated(self._folder, self._online):
+        with translated_feast(self._folder, self._online):
             response = feast.get_online_features(
                 features=[f"{view or ONLINE_VIEW}:{name}" for name in names],
                 entity_rows=[{"symbol": symbol} for symbol in symbols],
@@ -222,18 +228,18 @@ class OnlineReader:
         for row, symbol in enumerate(symbols):
             packed = columns["window"].values[row].bytes_val
             if packed:
-                values, bar = unpack(packed)
+                values, bar = unpack_window(packed)
                 lineage = {name: columns[name].values[row].string_val for name in names if name != "window"}
                 windows[symbol] = StoredWindow(to_datetime(bar), values, **lineage)
         return windows
 
 
-def _are(known: OnlineWindows | MissingStateError, made: Made | None) -> bool:
+def _matches_request(known: OnlineWindows | MissingStateError, made: WindowKey | None) -> bool:
     """Return whether these are the requested windows."""
     return not isinstance(known, MissingStateError) and (made is None or made.matches(known))
 
 
-def _count(stored: dict[str, StoredWindow], as_of: datetime, made: Made | None) -> int:
+def _count(stored: dict[str, StoredWindow], as_of: datetime, made: WindowKey | None) -> int:
     """Count the windows at `as_of` that match `made`."""
     moment = to_datetime64(as_of)
     return sum(

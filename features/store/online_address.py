@@ -11,7 +11,7 @@ from typing import Self
 from urllib.parse import unquote, urlsplit
 
 from alphaloop.errors import InputError
-from alphaloop.runtime.credentials import Secret, optional_secret
+from alphaloop.runtime.credentials import Secret, read_optional_secret
 
 SQLITE = "sqlite"
 PROJECT = "alphaloop"
@@ -53,8 +53,8 @@ class OnlineAddress:
     def credentials(self) -> tuple[Secret | None, Secret | None]:
         """Return user and password, each None if absent. Raises `InputError` for an unreadable file."""
         return (
-            self.user or optional_secret("REDIS_USERNAME"),
-            self.given or optional_secret("REDIS_PASSWORD"),
+            self.user or read_optional_secret("REDIS_USERNAME"),
+            self.given or read_optional_secret("REDIS_PASSWORD"),
         )
 
 

@@ -18,22 +18,22 @@ from threading import Event, Thread
 from typing import Any
 
 from alphaloop.errors import LeaseLostError, MissingPartError, VendorError
-from alphaloop.runtime.credentials import redacted
+from alphaloop.runtime.credentials import redact_secrets
 from features.store.online_address import OnlineAddress
 from features.store.writer_lease import LeaseHeldError
 
-SECONDS = 10.0
-CONNECT_SECONDS, ANSWER_SECONDS, ATTEMPTS = 2.0, 5.0, 1
+DEFAULT_LEASE_SECONDS = 10.0
+CONNECT_TIMEOUT_SECONDS, RESPONSE_TIMEOUT_SECONDS, RECONNECT_ATTEMPTS = 2.0, 5.0, 1
 
 # KEYS: lease, last holder. ARGV: holder, milliseconds. An expired lease continues if nobody took it since.
-FENCE = """
+FENCE_SCRIPT = """
 local held, last = redis.call('GET', KEYS[1]), redis.call('GET', KEYS[2])
 local owner = held or last
 if owner and owner ~= ARGV[1] then return {'lost', owner} end
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 redis.call('SET', KEYS[2], ARGV[1])
 """
-_RENEW = FENCE + "return {'kept'}"
+_RENEW = FENCE_SCRIPT + "return {'kept'}"
 _TAKE = """
 local held, last = redis.call('GET', KEYS[1]), redis.call('GET', KEYS[2])
 if held then return {'held', held} end
@@ -54,8 +54,8 @@ class RedisLease:
     holder died.
     """
 
-    def __init__(self, address: OnlineAddress, what: str, seconds: float = SECONDS) -> None:
-        self._address, self._what, self._client = address, what, connect(address)
+    def __init__(self, address: OnlineAddress, what: str, seconds: float = DEFAULT_LEASE_SECONDS) -> None:
+        self._address, self._what, self._client = address, what, connect_redis(address)
         self._milliseconds = max(int(seconds * 1000), 1)
         self.keys = (f"{address.project}:writer:lease", f"{address.project}:writer:last")
         self._closed, self._lost_to = Event(), ""
@@ -98,13 +98,13 @@ class RedisLease:
     def write(
         self, script: str, keys: Sequence[bytes] = (), arguments: Sequence[str | bytes | int] = ()
     ) -> list[str]:
-        """Run `FENCE` and then `script` in one Redis script.
+        """Run `FENCE_SCRIPT` and then `script` in one Redis script.
 
         In the script KEYS begin at 3 and ARGV at 3. Raises `LeaseLostError` if another holder took the lease,
         `VendorError` if Redis cannot be reached.
         """
         with translated_redis(self._address):
-            answer = self._run(FENCE + script, self.holder, keys, arguments)
+            answer = self._run(FENCE_SCRIPT + script, self.holder, keys, arguments)
         if answer[0] == "lost":
             self._lost_to = answer[1]
             raise LeaseLostError(
@@ -145,7 +145,7 @@ class RedisLease:
         return [one.decode() for one in answer]
 
 
-def connect(address: OnlineAddress) -> Any:
+def connect_redis(address: OnlineAddress) -> Any:
     """Return a Redis client; nothing is sent yet."""
     try:
         import redis
@@ -162,10 +162,10 @@ def connect(address: OnlineAddress) -> Any:
         ssl=address.tls,
         username=user.reveal() if user else None,
         password=password.reveal() if password else None,
-        socket_connect_timeout=CONNECT_SECONDS,
-        socket_timeout=ANSWER_SECONDS,
+        socket_connect_timeout=CONNECT_TIMEOUT_SECONDS,
+        socket_timeout=RESPONSE_TIMEOUT_SECONDS,
         # A connection broken by a restart is reopened once; further retries are the caller's decision.
-        retry=Retry(ConstantBackoff(0.01), ATTEMPTS),
+        retry=Retry(ConstantBackoff(0.01), RECONNECT_ATTEMPTS),
     )
 
 
@@ -178,7 +178,7 @@ def translated_redis(address: OnlineAddress) -> Iterator[None]:
         yield
     except redis.RedisError as error:
         secrets = [secret for secret in address.credentials() if secret]
-        cause = redacted(error, secrets)
+        cause = redact_secrets(error, secrets)
         raise VendorError(
             f"the online store in {address} failed: {cause}; check that Redis runs there, and REDIS_PASSWORD"
         ) from cause

@@ -18,16 +18,16 @@ from alphaloop.clock import Clock, monotonic, sleep
 from alphaloop.errors import DataError, MissingStateError
 from alphaloop.settings.settings import Settings
 from features.feature_set import FeatureSet, feature_set_of
-from features.store.live_writer import Duty, InUse
+from features.store.live_writer import LiveFeatureWriter, SpecsInUse
 from features.store.online_address import SQLITE, OnlineAddress, online_address
-from features.store.redis_lease import SECONDS
-from features.store.streamer import Streamer, claim
+from features.store.redis_lease import DEFAULT_LEASE_SECONDS
+from features.store.streamer import Streamer, take_writer_lease
 from features.store.writer_lease import LeaseHeldError, WriterLease
 from marketdata.configured_source import chosen_identity, newest_snapshot
 from marketdata.storage.snapshots import Snapshot, SnapshotStore
 
-Missed = Callable[[datetime], Iterable[Slice]]
-Needed = Callable[[tuple[str, ...]], InUse]
+MissedBars = Callable[[datetime], Iterable[Slice]]
+SpecsInUseFactory = Callable[[tuple[str, ...]], SpecsInUse]
 
 
 class Standby:
@@ -49,11 +49,11 @@ class Standby:
         *,
         snapshots: SnapshotStore,
         source: str,
-        missed: Missed | None = None,
-        further: Needed | None = None,
+        missed: MissedBars | None = None,
+        further: SpecsInUseFactory | None = None,
         online: str | OnlineAddress = SQLITE,
         offline: str = "",
-        lease_seconds: float = SECONDS,
+        lease_seconds: float = DEFAULT_LEASE_SECONDS,
     ) -> None:
         self._lease_seconds = lease_seconds
         self._folder, self._online = Path(folder), online_address(online)
@@ -84,7 +84,7 @@ class Standby:
             **options,
         )
 
-    def take_over(self, timeout: float | None = None, pause: float = 0.25) -> Duty | None:
+    def take_over(self, timeout: float | None = None, pause: float = 0.25) -> LiveFeatureWriter | None:
         """Wait until the lease is free, then continue; return None if it is held for `timeout` seconds.
 
         Tries every `pause` seconds. Raises `MissingStateError` if there is no snapshot of the source.
@@ -92,7 +92,7 @@ class Standby:
         deadline = None if timeout is None else monotonic() + timeout
         while True:
             try:
-                lease = claim(self._folder, self._online, self._lease_seconds)
+                lease = take_writer_lease(self._folder, self._online, self._lease_seconds)
             except LeaseHeldError:
                 if deadline is not None and monotonic() >= deadline:
                     return None
@@ -100,7 +100,7 @@ class Standby:
             else:
                 return self._begin(lease)
 
-    def _begin(self, lease: WriterLease) -> Duty:
+    def _begin(self, lease: WriterLease) -> LiveFeatureWriter:
         """Rebuild, now that the last writer can no longer store bars."""
         try:
             newest = self._newest()
@@ -110,7 +110,7 @@ class Standby:
             options: dict[str, Any] = {
                 **self._options, "history": history, "lease": lease, "further": in_use(),
             }  # fmt: skip
-            duty = Duty(Streamer(**options), self._snapshots, newest.id, in_use)
+            duty = LiveFeatureWriter(Streamer(**options), self._snapshots, newest.id, in_use)
             duty.streamer.materialize(newest.id)
             for bars in self._missed(newest.last):
                 if bars.timestamp <= newest.last:

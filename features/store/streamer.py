@@ -22,22 +22,24 @@ from alphaloop.errors import DataError, InputError, LeaseLostError
 from alphaloop.settings.settings import Settings
 from features.compute.batch import Panel
 from features.feature_set import FeatureSet, feature_set_of
-from features.store.feast.connection import open_feast, translated
+from features.store.feast.connection import open_feast, translated_feast
 from features.store.feast.view_names import ONLINE_VIEW, further_view
 from features.store.feature_store import FeatureStore
 from features.store.online import OnlineReader
 from features.store.online_address import SQLITE, OnlineAddress, online_address
-from features.store.redis_lease import SECONDS, RedisLease
-from features.store.window_stream import Further, WindowStream
-from features.store.window_streams import Carried
-from features.store.windows import Made
-from features.store.writer_lease import Lease, WriterLease
+from features.store.redis_lease import DEFAULT_LEASE_SECONDS, RedisLease
+from features.store.window_stream import FeatureSpec, WindowStream
+from features.store.window_streams import WindowStreams
+from features.store.windows import WindowKey
+from features.store.writer_lease import FileLease, WriterLease
 
 LEASE_FILE = "streamer.lease"
-RIGHT = "the right to write the online store"
+WRITE_RIGHT = "the right to write the online store"
 
 
-def claim(folder: Path, online: str | OnlineAddress = SQLITE, seconds: float = SECONDS) -> WriterLease:
+def take_writer_lease(
+    folder: Path, online: str | OnlineAddress = SQLITE, seconds: float = DEFAULT_LEASE_SECONDS
+) -> WriterLease:
     """Take the lease on the online store.
 
     Raises `features.store.writer_lease.LeaseHeldError`, which names the holder. A lease in Redis is free
@@ -45,8 +47,8 @@ def claim(folder: Path, online: str | OnlineAddress = SQLITE, seconds: float = S
     """
     address = online_address(online)
     if address.remote:
-        return RedisLease(address, RIGHT, seconds)
-    return Lease(Path(folder) / LEASE_FILE, RIGHT)
+        return RedisLease(address, WRITE_RIGHT, seconds)
+    return FileLease(Path(folder) / LEASE_FILE, WRITE_RIGHT)
 
 
 class Streamer:
@@ -102,7 +104,7 @@ class Streamer:
         window: int,
         clock: Clock,
         *,
-        further: Sequence[Further] = (),
+        further: Sequence[FeatureSpec] = (),
         replace: bool = False,
         online: str | OnlineAddress = SQLITE,
         offline: str = "",
@@ -110,10 +112,10 @@ class Streamer:
     ) -> None:
         self._folder, self._symbols, self._clock = Path(folder), symbols, clock
         self._online = online_address(online)
-        self._lease = lease or claim(self._folder, self._online)
+        self._lease = lease or take_writer_lease(self._folder, self._online)
         try:
             main = WindowStream(feature_set, symbols, history, window)
-            self._carried = Carried(main, window, further, history)
+            self._carried = WindowStreams(main, window, further, history)
             self._written: tuple[datetime, str] | None = None
             self._newest: datetime | None = None
             self._store = FeatureStore(self._folder, feature_set, online=self._online, offline=offline)
@@ -146,7 +148,7 @@ class Streamer:
         return self._carried.last
 
     @property
-    def made(self) -> tuple[Made, ...]:
+    def made(self) -> tuple[WindowKey, ...]:
         """Feature set and universe of each kind of window written, the settings' own first."""
         return self._carried.main.made, *self._carried.further
 
@@ -155,7 +157,7 @@ class Streamer:
         self._require_lease()
         self._lease.require()
 
-    def set_further(self, further: Sequence[Further], history: Callable[[], BarPanel]) -> None:
+    def set_further(self, further: Sequence[FeatureSpec], history: Callable[[], BarPanel]) -> None:
         """Update exactly these further windows, besides the main ones, from the next bar on.
 
         `history` returns the bars up to the last one, the same that this streamer began with and received; it
@@ -229,7 +231,7 @@ class Streamer:
         if bar is None or self._written == (bar, snapshot):
             return
         now = self._clock.now()
-        with translated(self._folder, self._online):
+        with translated_feast(self._folder, self._online):
             # The settings' own windows come last: a bar that is there is in all views.
             for one in reversed([*self._carried]):
                 # One transaction or script: a reader sees all symbols of a bar or none.
@@ -240,14 +242,14 @@ class Streamer:
     def _open(self, replace: bool) -> None:
         self._store.apply(further=[further_view(made) for made in self._carried.further])
         self._hold(self._carried.further)
-        with translated(self._folder, self._online):
+        with translated_feast(self._folder, self._online):
             if self._online.remote:
                 self._feast.provider.online_store.fence(self._lease, replace)
         self._newest = None if replace else self._newest_stored()
 
-    def _hold(self, further: dict[Made, WindowStream]) -> None:
+    def _hold(self, further: dict[WindowKey, WindowStream]) -> None:
         """Write these windows from now on; their views are registered with Feast."""
-        with translated(self._folder, self._online):
+        with translated_feast(self._folder, self._online):
             self._feast.refresh_registry()
             names = {self._carried.main.made: ONLINE_VIEW} | {made: further_view(made) for made in further}
             self._views = {made: self._feast.get_feature_view(name) for made, name in names.items()}
@@ -273,7 +275,7 @@ class Streamer:
             raise InputError("this streamer is closed; make a new one to write the online store")
         if self._lease.lost:
             raise LeaseLostError(
-                f"{RIGHT} in {self._place} was taken from this streamer; nothing was written: close it"
+                f"{WRITE_RIGHT} in {self._place} was taken from this streamer; nothing was written: close it"
             )
 
     @property

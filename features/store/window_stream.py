@@ -14,16 +14,16 @@ from features.compute.batch import FeatureFrame, Panel, backfill
 from features.compute.stream import FeatureStream
 from features.engine import columns
 from features.feature_set import FeatureSet
-from features.store.windows import Made, pack
+from features.store.windows import WindowKey, pack_window
 
-Further = tuple[FeatureSet, tuple[str, ...]]
+FeatureSpec = tuple[FeatureSet, tuple[str, ...]]
 """A feature set and the symbols that it is computed over."""
 
 
-def made_of(feature_set: FeatureSet, symbols: tuple[str, ...]) -> Made:
+def window_key(feature_set: FeatureSet, symbols: tuple[str, ...]) -> WindowKey:
     """Return the hashes of feature set and universe that identify windows over `symbols`."""
     # All symbols, not only those with a bar today: a delisted one still belongs to the universe.
-    return Made(feature_set.hash, hash_universe(symbols) if feature_set.graph.cross else "")
+    return WindowKey(feature_set.hash, hash_universe(symbols) if feature_set.graph.cross else "")
 
 
 class WindowStream:
@@ -39,7 +39,7 @@ class WindowStream:
         if rows < 1:
             raise InputError(f"a window has {rows} rows; it needs at least one")
         self.feature_set, self.symbols = feature_set, symbols
-        self.made = made_of(feature_set, symbols)
+        self.made = window_key(feature_set, symbols)
         self._stream = FeatureStream(feature_set, symbols, history)
         past = history.select(symbols)
         self._windows = _last_rows(backfill(past, feature_set), rows)
@@ -74,16 +74,18 @@ class WindowStream:
             raise DataError("there is no bar to write windows of; the history of this streamer is empty")
         bar = to_datetime64(self.last)
         for symbol, window in zip(self.symbols, self._windows, strict=True):
-            yield symbol, pack(window, bar)
+            yield symbol, pack_window(window, bar)
 
     def _require_same(self, bars: Slice, latest: Slice) -> None:
         """Raise `DataError` unless these are the bars the features were computed from."""
         names = self.feature_set.graph.inputs
         for given, known in zip(
-            columns.adjusted(bars, names).values(), columns.adjusted(latest, names).values(), strict=True
+            columns.adjusted_columns(bars, names).values(),
+            columns.adjusted_columns(latest, names).values(),
+            strict=True,
         ):
             one, other = (
-                columns.aligned(values, symbols, self.symbols)
+                columns.align_symbols(values, symbols, self.symbols)
                 for values, symbols in ((given, bars.symbols), (known, latest.symbols))
             )
             if not np.array_equal(one, other, equal_nan=True):

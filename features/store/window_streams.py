@@ -8,22 +8,24 @@ from datetime import datetime
 
 from alphaloop.bars import BarPanel, Slice
 from alphaloop.errors import AlphaloopError, DataError
-from features.store.window_stream import Further, WindowStream, made_of
-from features.store.windows import Made
+from features.store.window_stream import FeatureSpec, WindowStream, window_key
+from features.store.windows import WindowKey
 
 log = logging.getLogger(__name__)
 
 
-class Carried:
+class WindowStreams:
     """`main` windows, and `further` ones of `rows` rows by feature set and universe.
 
     An indicator of one version must not block the inputs of the others: a set that fails is left out and
     logged once, for as long as it is requested.
     """
 
-    def __init__(self, main: WindowStream, rows: int, further: Sequence[Further], history: BarPanel) -> None:
+    def __init__(
+        self, main: WindowStream, rows: int, further: Sequence[FeatureSpec], history: BarPanel
+    ) -> None:
         self.main, self._rows = main, rows
-        self._left_out: set[Made] = set()
+        self._left_out: set[WindowKey] = set()
         self._wanted = self._others(further)
         self.further = self._begun(self._wanted, history)
 
@@ -35,7 +37,9 @@ class Carried:
         """Timestamp of the last bar; None before the first."""
         return self.main.last
 
-    def plan(self, further: Sequence[Further], history: Callable[[], BarPanel]) -> dict[Made, WindowStream]:
+    def plan(
+        self, further: Sequence[FeatureSpec], history: Callable[[], BarPanel]
+    ) -> dict[WindowKey, WindowStream]:
         """Return the further windows to update from now on if `further` is requested; changes nothing yet.
 
         Windows no longer requested are kept for one more bar. Raises `DataError` for a history that ends
@@ -56,7 +60,7 @@ class Carried:
         self._wanted = wanted
         return held
 
-    def keep_only(self, made: Collection[Made]) -> None:
+    def keep_only(self, made: Collection[WindowKey]) -> None:
         """Drop all further windows except those of `made`."""
         self.further = {one: stream for one, stream in self.further.items() if one in made}
 
@@ -72,15 +76,17 @@ class Carried:
                 self._leave_out(made, error)
                 self.keep_only(self.further.keys() - {made})
 
-    def _others(self, further: Sequence[Further]) -> dict[Made, Further]:
+    def _others(self, further: Sequence[FeatureSpec]) -> dict[WindowKey, FeatureSpec]:
         """Return the requested sets that are not the settings' own."""
-        named = {made_of(*one): one for one in further}
+        named = {window_key(*one): one for one in further}
         named.pop(self.main.made, None)
         return named
 
-    def _begun(self, further: Mapping[Made, Further], history: BarPanel) -> dict[Made, WindowStream]:
+    def _begun(
+        self, further: Mapping[WindowKey, FeatureSpec], history: BarPanel
+    ) -> dict[WindowKey, WindowStream]:
         """Build windows of the sets after `history`."""
-        begun: dict[Made, WindowStream] = {}
+        begun: dict[WindowKey, WindowStream] = {}
         for made, (features, universe) in further.items():
             try:
                 begun[made] = WindowStream(features, universe, history, self._rows)
@@ -88,7 +94,7 @@ class Carried:
                 self._leave_out(made, error)
         return begun
 
-    def _leave_out(self, made: Made, error: Exception) -> None:
+    def _leave_out(self, made: WindowKey, error: Exception) -> None:
         self._left_out.add(made)
         log.warning(
             "windows of feature set %s are not written: %s", made.feature_set[:12], error,

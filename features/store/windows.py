@@ -19,11 +19,11 @@ from alphaloop.forecasts import SymbolStatus
 
 _HEADER = struct.Struct("<IIq")
 
-Window = npt.NDArray[np.float32]
+WindowValues = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
-class Made:
+class WindowKey:
     """Identity of windows: the hashes of their feature set and of the universe it ranks.
 
     `universe` is empty if no feature ranks, or if it is unknown.
@@ -48,7 +48,7 @@ class StoredWindow:
     """
 
     bar: datetime
-    values: Window
+    values: WindowValues
     snapshot: str
     feature_set: str
     universe: str = ""
@@ -78,7 +78,7 @@ class OnlineWindows:
     """
 
     symbols: tuple[str, ...]
-    panel: Window
+    panel: WindowValues
     statuses: tuple[SymbolStatus, ...]
     feature_timestamp: datetime
     snapshot: str
@@ -87,17 +87,17 @@ class OnlineWindows:
 
     def made_of(self, feature_set: str, universe: str = "") -> bool:
         """Return whether the windows are of that feature set and, if it ranks, that universe (hashes)."""
-        return Made(feature_set, universe).matches(self)
+        return WindowKey(feature_set, universe).matches(self)
 
 
-def pack(window: Window, bar: np.datetime64) -> bytes:
+def pack_window(window: WindowValues, bar: np.datetime64) -> bytes:
     """Pack a float32 `[rows, features]` window whose last row belongs to `bar`."""
     rows, features = window.shape
     nanoseconds = int(bar.astype("datetime64[ns]").astype(np.int64))
     return _HEADER.pack(rows, features, nanoseconds) + np.ascontiguousarray(window, dtype="<f4").tobytes()
 
 
-def unpack(packed: bytes) -> tuple[Window, np.datetime64]:
+def unpack_window(packed: bytes) -> tuple[WindowValues, np.datetime64]:
     """Unpack a window and its bar, bit for bit. Raises `DamagedStoreError` for any other bytes."""
     try:
         rows, features, nanoseconds = _HEADER.unpack_from(packed)
@@ -110,12 +110,12 @@ def unpack(packed: bytes) -> tuple[Window, np.datetime64]:
     return window, np.datetime64(nanoseconds, "ns")
 
 
-def select(
+def select_windows(
     stored: dict[str, StoredWindow],
     symbols: tuple[str, ...],
     as_of: datetime,
     lookback: int,
-    wanted: Made | None = None,
+    wanted: WindowKey | None = None,
 ) -> OnlineWindows:
     """Return the windows of exactly `as_of`, preferring those that match `wanted`.
 

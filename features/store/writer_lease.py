@@ -41,7 +41,7 @@ class WriterLease(Protocol):
         ...
 
 
-class Lease:
+class FileLease:
     """Exclusive right by a lock on a file, held from construction until `close`.
 
     Raises `LeaseHeldError`, which names the process that holds it already.
@@ -86,7 +86,7 @@ class Lease:
 
 
 @contextmanager
-def exclusive(path: Path) -> Iterator[None]:
+def exclusive_lock(path: Path) -> Iterator[None]:
     """Wait for a lock on `path` and hold it for the block."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a") as handle:

@@ -25,10 +25,10 @@ PERIODS = {
     "1w": timedelta(weeks=1),
 }
 # Maximum lead of a vendor's clock over ours; bars from further ahead are refused.
-SKEW = timedelta(seconds=60)
+MAX_CLOCK_SKEW = timedelta(seconds=60)
 
 # Return bars of a symbol with `start < timestamp <= end`, as far as history has them.
-Fill = Callable[[str, datetime, datetime], Awaitable[Sequence[Bar]]]
+GapFill = Callable[[str, datetime, datetime], Awaitable[Sequence[Bar]]]
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +41,7 @@ def period_of(frequency: str) -> timedelta:
 
 
 @dataclass(frozen=True, slots=True)
-class Update:
+class BarUpdate:
     """A vendor's report on one bar; `start` is the beginning of its period, aware.
 
     `final` marks a bar that the vendor calls closed; if a vendor never does, the next period closes the bar.
@@ -57,7 +57,7 @@ class Update:
     final: bool
 
 
-def always(start: datetime, end: datetime) -> bool:
+def always_open(start: datetime, end: datetime) -> bool:
     """Return True: the `expects` of a market that never closes."""
     return True
 
@@ -80,12 +80,12 @@ class ClosedBars:
         self,
         source: str,
         period: timedelta,
-        fill: Fill,
+        fill: GapFill,
         clock: Clock,
         *,
         since: datetime | None = None,
         grace: timedelta = timedelta(seconds=3),
-        expects: Callable[[datetime, datetime], bool] = always,
+        expects: Callable[[datetime, datetime], bool] = always_open,
         counts: Counter[str] | None = None,
     ) -> None:
         self.counts: Counter[str] = Counter() if counts is None else counts
@@ -93,7 +93,7 @@ class ClosedBars:
         self._since = since or clock.now()
         self._grace, self._expects = grace, expects
         self._last: dict[str, Bar] = {}
-        self._open: dict[str, Update] = {}
+        self._open: dict[str, BarUpdate] = {}
         self._doubted: set[str] = set()
         self._kinds: set[str] = set()
         self._lock = asyncio.Lock()
@@ -102,7 +102,7 @@ class ClosedBars:
         """Return the close of the symbol's last bar, or the beginning of the stream."""
         return self._last[symbol].timestamp if symbol in self._last else self._since
 
-    async def add(self, update: Update) -> list[Bar]:
+    async def add(self, update: BarUpdate) -> list[Bar]:
         """Return the bars closed by this update, with earlier gaps filled. Raises errors of `fill`."""
         async with self._lock:
             if not self._believable(update):
@@ -180,7 +180,7 @@ class ClosedBars:
             self._kinds.add(kind)
             log.warning("%s: skipped a message (%s): %.200s", self._source, kind, detail)
 
-    def _believable(self, update: Update) -> bool:
+    def _believable(self, update: BarUpdate) -> bool:
         close = update.start + self._period
         if update.start.second or update.start.microsecond:
             self.refuse(
@@ -188,7 +188,7 @@ class ClosedBars:
             )
             return False
         opened = close if update.final else update.start
-        if opened > self._clock.now() + SKEW:
+        if opened > self._clock.now() + MAX_CLOCK_SKEW:
             self.refuse("a bar of the future", f"{update.symbol} {update.start}", update.symbol)
             return False
         last = self._last.get(update.symbol)
@@ -202,7 +202,7 @@ class ClosedBars:
             return False
         return True
 
-    def _bar(self, update: Update) -> Bar | None:
+    def _bar(self, update: BarUpdate) -> Bar | None:
         try:
             return Bar(
                 symbol=update.symbol,
@@ -218,7 +218,7 @@ class ClosedBars:
             self.refuse("an impossible bar", str(error), update.symbol)
             return None
 
-    async def _with_gaps(self, symbol: str, closing: list[Update], start: datetime) -> list[Bar]:
+    async def _with_gaps(self, symbol: str, closing: list[BarUpdate], start: datetime) -> list[Bar]:
         """Return the bars of `closing` with gaps filled before each, and before `start`."""
         due: list[Bar] = []
         last = self.closed_until(symbol)
@@ -244,7 +244,7 @@ class ClosedBars:
         return due
 
 
-def history_fill(source: Source, frequency: str) -> Fill:
+def history_fill(source: Source, frequency: str) -> GapFill:
     """Return a `Fill` that calls the source's own `history`.
 
     The call runs in a thread so that the stream continues.

@@ -7,7 +7,7 @@ from datetime import datetime
 from alphaloop.clock import Clock
 
 
-class Doubt:
+class GapSuspicion:
     """Tracks whether a gap may be lost data or only a period without trades.
 
     Some venues send no bar for a period without trades. After a new connection or an unreadable message, the

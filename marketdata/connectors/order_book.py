@@ -13,7 +13,7 @@ from alphaloop.clock import as_utc
 
 LEVELS = 5
 # bid_price_1 … bid_price_5, bid_size_1 …, ask_price_1 …, ask_size_1 …; level 1 is the best.
-COLUMNS = tuple(
+BOOK_COLUMNS = tuple(
     f"{side}_{what}_{level}"
     for side in ("bid", "ask")
     for what in ("price", "size")
@@ -52,7 +52,7 @@ class OrderBook:
 
     def columns(self) -> dict[str, float]:
         """Return the values of `COLUMNS`; NaN for a missing level."""
-        values = dict.fromkeys(COLUMNS, float("nan"))
+        values = dict.fromkeys(BOOK_COLUMNS, float("nan"))
         for side, levels in (("bid", self.bids), ("ask", self.asks)):
             for level, (price, size) in enumerate(levels[:LEVELS], start=1):
                 values[f"{side}_price_{level}"] = price
@@ -60,7 +60,7 @@ class OrderBook:
         return values
 
 
-class Books:
+class OrderBooks:
     """The recent books of each symbol; each bar is given the last book at its close.
 
     Books of the last `keep` are held; ask for a bar's book within that time after its close. A book older
@@ -91,8 +91,8 @@ class Books:
 
     def attach(self, bars: Slice) -> Slice:
         """Return `bars` with `COLUMNS` in `extra`; NaN for a symbol without a book."""
-        absent = dict.fromkeys(COLUMNS, float("nan"))
+        absent = dict.fromkeys(BOOK_COLUMNS, float("nan"))
         books = [self.at(symbol, bars.timestamp) for symbol in bars.symbols]
         rows = [absent if book is None else book.columns() for book in books]
-        extra = {name: np.array([row[name] for row in rows]) for name in COLUMNS}
+        extra = {name: np.array([row[name] for row in rows]) for name in BOOK_COLUMNS}
         return replace(bars, extra={**bars.extra, **extra})

@@ -9,7 +9,7 @@ from alphaloop.clock import Clock
 from alphaloop.errors import VendorError
 
 
-class BusyError(VendorError):
+class VenueUnavailableError(VendorError):
     """The venue cannot answer now but may later.
 
     `retry_after` is the wait that the venue requested, in seconds, or None.
@@ -20,12 +20,12 @@ class BusyError(VendorError):
         self.retry_after = retry_after
 
 
-def advice(error: BaseException) -> float | None:
-    """Return the wait requested by a `BusyError`: for the parameter `retry_after` of `Retry`."""
-    return error.retry_after if isinstance(error, BusyError) else None
+def requested_wait(error: BaseException) -> float | None:
+    """Return the wait that a `VenueUnavailableError` requests, for `RetryPolicy.retry_after`."""
+    return error.retry_after if isinstance(error, VenueUnavailableError) else None
 
 
-def retry_after(header: str | None, clock: Clock) -> float | None:
+def parse_retry_after(header: str | None, clock: Clock) -> float | None:
     """Parse a Retry-After header (RFC 9110, 10.2.3: seconds or a date) to seconds.
 
     None for a missing or invalid header.

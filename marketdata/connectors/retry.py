@@ -18,13 +18,13 @@ class GaveUpError(VendorError):
     """Every attempt failed, or the deadline passed. Later attempts may succeed."""
 
 
-def no_advice(error: BaseException) -> float | None:
+def no_requested_wait(error: BaseException) -> float | None:
     """Return None: the `retry_after` of a vendor that never requests a wait."""
     return None
 
 
 @dataclass(frozen=True)
-class Retry:
+class RetryPolicy:
     """A retry policy for calls that fail with one of the errors in `on`.
 
     The wait before attempt n + 1 is uniform on [0, min(cap, base · 2ⁿ⁻¹)] seconds ("full jitter",
@@ -40,7 +40,7 @@ class Retry:
     base: float = 0.5
     cap: float = 30.0
     deadline: float = 120.0
-    retry_after: Callable[[BaseException], float | None] = no_advice
+    retry_after: Callable[[BaseException], float | None] = no_requested_wait
     random: Random = field(default_factory=Random)
     sleep: Callable[[float], None] = clock.sleep
     async_sleep: Callable[[float], Awaitable[None]] = asyncio.sleep

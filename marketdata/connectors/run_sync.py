@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 Answer = TypeVar("Answer")
 
 
-def run(work: Coroutine[Any, Any, Answer]) -> Answer:
+def run_coroutine(work: Coroutine[Any, Any, Answer]) -> Answer:
     """Run a coroutine and return its result.
 
     Where a loop is already running (a notebook), the coroutine runs in a thread of its own.

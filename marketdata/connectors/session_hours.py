@@ -48,12 +48,12 @@ def regular_closes(starts: Moments, period: timedelta) -> Moments:
     return closed
 
 
-def in_session(start: datetime, period: timedelta) -> bool:
+def in_regular_session(start: datetime, period: timedelta) -> bool:
     """Return True for a bar inside a session; `start` is aware. See `regular_closes`."""
     return not np.isnat(regular_closes(np.array([_naive(start)]), period)[0])
 
 
-def any_session(start: datetime, end: datetime) -> bool:
+def open_in_new_york(start: datetime, end: datetime) -> bool:
     """Return True if New York's exchanges are open at some moment of `(start, end]`, aware times."""
     for close in session_closes(start.date() - timedelta(days=1), end.date() + timedelta(days=1)):
         day = close.astype("datetime64[D]").item()

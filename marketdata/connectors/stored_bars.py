@@ -8,7 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from alphaloop.bars import BARS_SCHEMA, DISPUTED, PROVIDER, Bar
+from alphaloop.bars import BARS_SCHEMA, DISPUTED_COLUMN, PROVIDER_COLUMN, Bar
 from alphaloop.clock import as_utc
 from alphaloop.errors import DataError
 
@@ -19,7 +19,10 @@ def stored_bars(table: pa.Table, provider: str) -> Iterator[Bar]:
     `provider` fills in for rows without one. A column beyond those of bars, `provider` and `disputed` is left
     out: a live bar has none. `DataError` names a row with impossible values.
     """
-    names = [*BARS_SCHEMA.names, *(name for name in (PROVIDER, DISPUTED) if name in table.schema.names)]
+    names = [
+        *BARS_SCHEMA.names,
+        *(name for name in (PROVIDER_COLUMN, DISPUTED_COLUMN) if name in table.schema.names),
+    ]
     times = table["timestamp"].cast(pa.timestamp("us", tz="UTC"), safe=False)
     index = table.schema.get_field_index("timestamp")
     rows = table.set_column(index, "timestamp", times).select(names)
@@ -31,8 +34,8 @@ def stored_bars(table: pa.Table, provider: str) -> Iterator[Bar]:
 def _bar(row: dict[str, Any], provider: str) -> Bar:
     values: dict[str, Any] = {name: None if _absent(value) else value for name, value in row.items()}
     values["timestamp"] = as_utc(row["timestamp"])
-    values[PROVIDER] = values.get(PROVIDER) or provider
-    values[DISPUTED] = bool(values.get(DISPUTED))
+    values[PROVIDER_COLUMN] = values.get(PROVIDER_COLUMN) or provider
+    values[DISPUTED_COLUMN] = bool(values.get(DISPUTED_COLUMN))
     try:
         return Bar(**values)
     except (TypeError, ValueError) as error:

@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 
 from alphaloop.clock import as_utc
-from marketdata.connectors.closed_bars import Update
+from marketdata.connectors.closed_bars import BarUpdate
 
 Side = Literal["buy", "sell", ""]
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -49,7 +49,7 @@ class TradeBars:
 
     def __init__(self, period: timedelta) -> None:
         self._period = period
-        self._built: dict[str, Update] = {}
+        self._built: dict[str, BarUpdate] = {}
         self._complete_since: dict[str, datetime] = {}
 
     def interrupt(self) -> None:
@@ -61,28 +61,28 @@ class TradeBars:
         """Note that every trade of `symbol` is received from `now` on."""
         self._complete_since.setdefault(symbol, now)
 
-    def add(self, trade: Trade) -> Update | None:
+    def add(self, trade: Trade) -> BarUpdate | None:
         """Return the bar of the trade's period so far, never final.
 
         None where the beginning of the period is missing.
         """
-        start = period_start(trade.timestamp, self._period)
+        start = start_of_period(trade.timestamp, self._period)
         if trade.symbol not in self._complete_since or start < self._complete_since[trade.symbol]:
             return None
         price, so_far = trade.price, self._built.get(trade.symbol)
         if so_far is not None and so_far.start > start:
             return None
         if so_far is None or so_far.start < start:
-            built = Update(trade.symbol, start, price, price, price, price, trade.size, final=False)
+            built = BarUpdate(trade.symbol, start, price, price, price, price, trade.size, final=False)
         else:
             high, low = max(so_far.high, price), min(so_far.low, price)
             volume = so_far.volume + trade.size
-            built = Update(trade.symbol, start, so_far.open, high, low, price, volume, final=False)
+            built = BarUpdate(trade.symbol, start, so_far.open, high, low, price, volume, final=False)
         self._built[trade.symbol] = built
         return built
 
 
-def period_start(moment: datetime, period: timedelta) -> datetime:
+def start_of_period(moment: datetime, period: timedelta) -> datetime:
     """Return the beginning of the period that holds `moment`; weeks begin on Monday."""
     origin = FIRST_MONDAY if period >= timedelta(weeks=1) else EPOCH
     return moment - (moment - origin) % period

@@ -11,13 +11,13 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from alphaloop.bars import Bar
-from marketdata.feeds.consensus import Consensus, Verdict
+from marketdata.feeds.consensus import Consensus, ConsensusResult
 
-PAST = 100
+MAX_PAST_CLOSES = 100
 
 
 @dataclass(frozen=True, slots=True)
-class Switch:
+class ProviderSwitch:
     """A change of the active provider at the bar of `at`, from `left` to `taken`."""
 
     at: datetime
@@ -27,7 +27,7 @@ class Switch:
 
 
 @dataclass(frozen=True, slots=True)
-class Settled:
+class SettledBar:
     """A decided bar; `previous` is the close of the symbol's bar before, None for its first."""
 
     bar: Bar
@@ -69,11 +69,11 @@ class _Past:
 
     last: Bar | None = None
     opened: float = 0.0
-    closes: deque[float] = field(default_factory=lambda: deque(maxlen=PAST))
+    closes: deque[float] = field(default_factory=lambda: deque(maxlen=MAX_PAST_CLOSES))
     doubted: int = 0
 
 
-class Election:
+class FeedArbiter:
     """Decides between `providers`, the preferred first; the first is active at the start.
 
     A bar is settled once every provider worth waiting for has sent it, or `deadline` seconds after the first
@@ -91,7 +91,7 @@ class Election:
     ) -> None:
         self.providers = tuple(providers)
         self.active = self.providers[0]
-        self.switches: list[Switch] = []
+        self.switches: list[ProviderSwitch] = []
         self.counts: Counter[str] = Counter()
         self._deadline, self._healthy, self._consensus = deadline, healthy, consensus
         self._health = {name: _Health() for name in self.providers}
@@ -143,9 +143,9 @@ class Election:
             self._opened.popleft()
         return None
 
-    def settle(self, now: float, *, finish: bool = False) -> list[Settled]:
+    def settle(self, now: float, *, finish: bool = False) -> list[SettledBar]:
         """Return the bars that can be decided now, by timestamp; with `finish`, all open bars."""
-        settled: list[Settled] = []
+        settled: list[SettledBar] = []
         if finish:
             self._touched.update(dict.fromkeys(self._rounds))
         while self._opened and now >= self._opened[0][0] + self._deadline:
@@ -178,20 +178,24 @@ class Election:
             for name in candidates
         )
 
-    def _decide(self, symbol: str, at: datetime, reports: _Round) -> Settled:
+    def _decide(self, symbol: str, at: datetime, reports: _Round) -> SettledBar:
         known = self._symbols[symbol]
         ranked = sorted(reports.bars, key=lambda name: (name != self.active, self.providers.index(name)))
         bars = [reports.bars[name] for name in ranked]
-        verdict = self._consensus.settle(bars, known.closes) if self._consensus else Verdict(bars[0], "alone")
+        verdict = (
+            self._consensus.settle(bars, known.closes)
+            if self._consensus
+            else ConsensusResult(bars[0], "alone")
+        )
         self._judge(symbol, at, reports, verdict)
         self.counts["substituted"] += self.active not in reports.bars
         self._change(at, reports, verdict)
         previous = known.last.timestamp if known.last else None
         known.last, known.opened = verdict.bar, reports.opened
         self._remember(known, verdict, alone=len(bars) == 1)
-        return Settled(verdict.bar, previous)
+        return SettledBar(verdict.bar, previous)
 
-    def _judge(self, symbol: str, at: datetime, reports: _Round, verdict: Verdict) -> None:
+    def _judge(self, symbol: str, at: datetime, reports: _Round, verdict: ConsensusResult) -> None:
         before = self._symbols[symbol].last
         for name, health in self._health.items():
             expected = self._consensus is not None or name == self.active
@@ -207,7 +211,7 @@ class Election:
         self.counts["outvoted"] += len(verdict.outvoted)
         self.counts["disputed"] += verdict.bar.disputed
 
-    def _change(self, at: datetime, reports: _Round, verdict: Verdict) -> None:
+    def _change(self, at: datetime, reports: _Round, verdict: ConsensusResult) -> None:
         if self.active in verdict.outvoted:
             self._switch(at, verdict.bar.provider, f"outvoted ({verdict.rule})")
         elif self.active not in reports.bars and not self._health[self.active].reached(at):
@@ -223,7 +227,7 @@ class Election:
                 return
 
     def _switch(self, at: datetime, to: str, reason: str) -> None:
-        self.switches.append(Switch(at, self.active, to, reason))
+        self.switches.append(ProviderSwitch(at, self.active, to, reason))
         self.active = to
         self._touched.update(dict.fromkeys(self._rounds))
 
@@ -243,7 +247,7 @@ class Election:
             self._health[provider].judge(agrees, bar.timestamp)
             self._change_back(bar.timestamp)
 
-    def _remember(self, known: _Past, verdict: Verdict, alone: bool) -> None:
+    def _remember(self, known: _Past, verdict: ConsensusResult, alone: bool) -> None:
         if not verdict.bar.disputed:
             known.closes.append(verdict.bar.close * verdict.bar.adjustment)
             known.doubted = 0

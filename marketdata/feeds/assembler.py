@@ -27,7 +27,7 @@ Answer = TypeVar("Answer")
 log = logging.getLogger(__name__)
 
 
-class Assembler:
+class SliceAssembler:
     """Combines the bars of `source` into slices of `symbols`, in this order.
 
     A slice is emitted as soon as every symbol has sent its timestamp or a later one, or `grace` after its
@@ -113,10 +113,10 @@ class Assembler:
         self._last = at
         self.counts["slices"] += 1
         self.counts["absent"] += len(self._symbols) - len(bars)
-        return assemble(at, self._symbols, bars)
+        return assemble_slice(at, self._symbols, bars)
 
 
-def assemble(at: datetime, symbols: tuple[str, ...], bars: Mapping[str, Bar]) -> Slice:
+def assemble_slice(at: datetime, symbols: tuple[str, ...], bars: Mapping[str, Bar]) -> Slice:
     """Combine the bars of one timestamp into a slice of `symbols`.
 
     A symbol without a bar has NaN and an empty provider.
@@ -145,7 +145,7 @@ class LiveSlices(Iterator[Slice]):
     stream is closed, the loop stopped and the thread joined, even during a read.
     """
 
-    def __init__(self, assembler: Assembler) -> None:
+    def __init__(self, assembler: SliceAssembler) -> None:
         self._loop = asyncio.new_event_loop()
         self._slices = assembler.slices()
         self._waiting: asyncio.Task[Slice | None] | None = None

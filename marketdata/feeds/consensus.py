@@ -21,10 +21,10 @@ from alphaloop.bars import Bar
 from alphaloop.errors import InputError
 
 Floats = npt.NDArray[np.float64]
-Rule = Literal["alone", "agree", "majority", "past", "none"]
+ConsensusRule = Literal["alone", "agree", "majority", "past", "none"]
 
 # Venues report different volumes, so by default only prices are compared.
-TOLERANCES: Mapping[str, float] = MappingProxyType(
+DEFAULT_TOLERANCES: Mapping[str, float] = MappingProxyType(
     {"open": 0.002, "high": 0.002, "low": 0.002, "close": 0.001}
 )
 COLUMNS = ("open", "high", "low", "close", "volume", "adjustment")
@@ -33,14 +33,14 @@ NORMAL_OVER_MAD = 1.4826
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class ConsensusResult:
     """The bar to use, and the rule that decided; `outvoted` are the rejected providers.
 
     `bar.disputed` is set where no rule could decide.
     """
 
     bar: Bar
-    rule: Rule
+    rule: ConsensusRule
     outvoted: tuple[str, ...] = ()
 
 
@@ -54,7 +54,7 @@ class Consensus:
     unknown column, or a number that makes no sense.
     """
 
-    tolerances: Mapping[str, float] = field(default_factory=lambda: TOLERANCES)
+    tolerances: Mapping[str, float] = field(default_factory=lambda: DEFAULT_TOLERANCES)
     outlier: float = 10.0
     min_changes: int = 10
 
@@ -78,7 +78,7 @@ class Consensus:
                     return False
         return True
 
-    def settle(self, bars: Sequence[Bar], past: Sequence[float] = ()) -> Verdict:
+    def settle(self, bars: Sequence[Bar], past: Sequence[float] = ()) -> ConsensusResult:
         """Decide between `bars` of one symbol and timestamp, the preferred provider's first.
 
         `past` are the adjusted closes before, oldest first. A single bar is believed unless it is an outlier.
@@ -90,9 +90,9 @@ class Consensus:
                 f"a verdict is about the bars of one symbol and timestamp, not: {listed or 'none'}"
             )
         if len(bars) == 1:
-            return _disputed(bars[0]) if self._outliers(bars, past)[0] else Verdict(bars[0], "alone")
+            return _disputed(bars[0]) if self._outliers(bars, past)[0] else ConsensusResult(bars[0], "alone")
         if all(self.agree(bars[0], other) for other in bars[1:]):
-            return Verdict(bars[0], "agree")
+            return ConsensusResult(bars[0], "agree")
         agreeing = np.array([[self.agree(one, other) for other in bars] for one in bars])
         borne_out = np.flatnonzero(agreeing.sum(axis=1) * 2 > len(bars))
         if len(borne_out):
@@ -107,10 +107,10 @@ class Consensus:
         return scale.deviations(bars) > self.outlier
 
     def _decided(
-        self, bars: Sequence[Bar], agreeing: npt.NDArray[np.bool_], chosen: int, rule: Rule
-    ) -> Verdict:
+        self, bars: Sequence[Bar], agreeing: npt.NDArray[np.bool_], chosen: int, rule: ConsensusRule
+    ) -> ConsensusResult:
         outvoted = tuple(bar.provider for bar, same in zip(bars, agreeing[chosen], strict=True) if not same)
-        return Verdict(bars[chosen], rule, outvoted)
+        return ConsensusResult(bars[chosen], rule, outvoted)
 
 
 class _Past:
@@ -135,5 +135,5 @@ class _Past:
         return deviations
 
 
-def _disputed(bar: Bar) -> Verdict:
-    return Verdict(replace(bar, disputed=True), "none")
+def _disputed(bar: Bar) -> ConsensusResult:
+    return ConsensusResult(replace(bar, disputed=True), "none")

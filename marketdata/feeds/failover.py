@@ -13,15 +13,15 @@ from typing import TypeVar
 
 import pyarrow as pa
 
-from alphaloop.bars import PROVIDER, Bar
+from alphaloop.bars import PROVIDER_COLUMN, Bar
 from alphaloop.clock import Clock, SystemClock, as_utc
 from alphaloop.errors import AlphaloopError, InputError, VendorError
 from alphaloop.runtime.circuit_breaker import CircuitBreaker
 from marketdata.connectors.retry import GaveUpError
-from marketdata.feeds.arbitration import Switch
-from marketdata.feeds.failover_policy import LONG_HISTORY, FailoverPolicy
-from marketdata.feeds.freshness import Reading
-from marketdata.feeds.merged_stream import Relay
+from marketdata.feeds.arbitration import ProviderSwitch
+from marketdata.feeds.failover_policy import MIN_LONG_HISTORY, FailoverPolicy
+from marketdata.feeds.freshness import FeedStatus
+from marketdata.feeds.merged_stream import MergedStream
 from marketdata.source import CalendarName, LiveSource, identity_of
 
 Answer = TypeVar("Answer")
@@ -34,7 +34,7 @@ def identity_of_providers(identities: Sequence[str]) -> str:
     return "providers:" + ",".join(identities)
 
 
-def unheard(switch: Switch) -> None:
+def ignore_switch(switch: ProviderSwitch) -> None:
     """Ignore a switch: the `on_switch` of a caller that reads `switches` instead."""
 
 
@@ -73,7 +73,7 @@ class FailoverSource:
         name: str = "failover",
         clock: Clock | None = None,
         breakers: Mapping[str, CircuitBreaker] | None = None,
-        on_switch: Callable[[Switch], None] = unheard,
+        on_switch: Callable[[ProviderSwitch], None] = ignore_switch,
     ) -> None:
         names = [provider.name for provider in providers]
         if not names or len(set(names)) < len(names):
@@ -82,13 +82,13 @@ class FailoverSource:
             listed = ", ".join(f"{provider.name} {provider.calendar}" for provider in providers)
             raise InputError(f"the providers of '{name}' follow different calendars: {listed}")
         self.name = name
-        self.switches: list[Switch] = []
+        self.switches: list[ProviderSwitch] = []
         self.counts: Counter[str] = Counter()
         self._providers, self._policy = tuple(providers), policy or FailoverPolicy()
         self._clock = clock or SystemClock()
         self._breakers = {provider_name: CircuitBreaker() for provider_name in names} | dict(breakers or {})
         self._on_switch = on_switch
-        self._relay: Relay | None = None
+        self._relay: MergedStream | None = None
 
     @property
     def identity(self) -> str:
@@ -120,7 +120,7 @@ class FailoverSource:
         """Whether every provider of the running stream has been silent for too long."""
         return self._relay is not None and self._relay.stale
 
-    def readings(self) -> list[Reading]:
+    def readings(self) -> list[FeedStatus]:
         """Return lag, silence and refused bars of each provider of the running stream."""
         return self._relay.readings() if self._relay else []
 
@@ -146,9 +146,9 @@ class FailoverSource:
             lambda provider: provider.history(symbols, start, end, frequency),
             seconds=self._seconds_for(start),
         )
-        if PROVIDER in table.schema.names:
+        if PROVIDER_COLUMN in table.schema.names:
             return table
-        return table.append_column(PROVIDER, pa.array([name] * table.num_rows, pa.string()))
+        return table.append_column(PROVIDER_COLUMN, pa.array([name] * table.num_rows, pa.string()))
 
     async def stream(self, symbols: Sequence[str], frequency: str = "1m") -> AsyncGenerator[Bar, None]:
         """Yield closed bars as `LiveSource.stream` defines them, from any of the providers.
@@ -157,7 +157,7 @@ class FailoverSource:
         `marketdata.feeds.arbitration`; bars missing from every stream are filled in from `history`. Raises
         `VendorError` once every provider has failed repeatedly with nothing in between.
         """
-        relay = Relay(
+        relay = MergedStream(
             self._providers,
             tuple(symbols) or self.symbols(),
             frequency,
@@ -173,7 +173,7 @@ class FailoverSource:
             async for bar in bars:
                 yield bar
 
-    def _switched(self, switch: Switch) -> None:
+    def _switched(self, switch: ProviderSwitch) -> None:
         self.switches.append(switch)
         self.counts["switches"] += 1
         log.warning(
@@ -189,7 +189,7 @@ class FailoverSource:
     def _seconds_for(self, start: datetime | None) -> float:
         """Return the time limit of a history from `start` on, in seconds."""
         short = self._policy.retry.deadline
-        long = start is None or self._clock.now() - as_utc(start) >= LONG_HISTORY
+        long = start is None or self._clock.now() - as_utc(start) >= MIN_LONG_HISTORY
         return max(short, self._policy.long_history_seconds) if long else short
 
     def _first(

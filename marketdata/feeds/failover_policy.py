@@ -7,17 +7,17 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from alphaloop.errors import InputError, VendorError
-from marketdata.connectors.closed_bars import always, period_of
-from marketdata.connectors.retry import Retry
+from marketdata.connectors.closed_bars import always_open, period_of
+from marketdata.connectors.retry import RetryPolicy
 from marketdata.feeds.consensus import Consensus
 
 # A request that begins this long ago is not a stream's gap but a history of many pages.
-LONG_HISTORY = timedelta(days=7)
+MIN_LONG_HISTORY = timedelta(days=7)
 
 
-def vendor_retry() -> Retry:
+def vendor_retry() -> RetryPolicy:
     """Return a policy of three attempts within ten seconds, on failures of the vendor alone."""
-    return Retry(on=(VendorError,), attempts=3, base=0.2, cap=2.0, deadline=10.0)
+    return RetryPolicy(on=(VendorError,), attempts=3, base=0.2, cap=2.0, deadline=10.0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,9 +30,9 @@ class FailoverPolicy:
     the others is reopened, and the feed is stale once all have been silent for as long. A bar that closes
     more than `skew` after now is refused. `consensus` compares providers; None believes the active one.
     `retry` bounds each provider's `history`, and spaces the opening of streams; a history that begins
-    `LONG_HISTORY` ago or earlier may take `long_history_seconds`. `period` is the length of a bar where the
-    frequency does not say it, and `expects(start, end)` returns False if no bar could have closed in between
-    (a session's night holds none). `InputError` for a number that makes no sense.
+    `MIN_LONG_HISTORY` ago or earlier may take `long_history_seconds`. `period` is the length of a bar where
+    the frequency does not say it, and `expects(start, end)` returns False if no bar could have closed in
+    between (a session's night holds none). `InputError` for a number that makes no sense.
     """
 
     deadline: float = 2.0
@@ -40,10 +40,10 @@ class FailoverPolicy:
     stale_bars: int = 3
     skew: timedelta = timedelta(seconds=5)
     consensus: Consensus | None = field(default_factory=Consensus)
-    retry: Retry = field(default_factory=vendor_retry)
+    retry: RetryPolicy = field(default_factory=vendor_retry)
     long_history_seconds: float = 600.0
     period: timedelta | None = None
-    expects: Callable[[datetime, datetime], bool] = always
+    expects: Callable[[datetime, datetime], bool] = always_open
 
     def __post_init__(self) -> None:
         if not self.deadline > 0 or self.healthy < 1 or self.stale_bars < 1 or self.skew < timedelta(0):

@@ -11,7 +11,7 @@ from alphaloop.errors import InputError
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class FeedStatus:
     """State of a feed.
 
     `lag` is the time from the last bar's close to its arrival (negative where the feed's clock runs ahead of
@@ -26,7 +26,7 @@ class Reading:
     ahead: int
 
 
-class Freshness:
+class FreshnessMonitor:
     """Watches one provider's bars against `clock`.
 
     The feed is stale once it has been silent for `limit`, counted from the start of the watch. A bar that
@@ -63,7 +63,7 @@ class Freshness:
         """Whether no believable bar arrived for `limit`."""
         return self._clock.now() - (self._last_arrival or self._began) > self._limit
 
-    def reading(self) -> Reading:
+    def reading(self) -> FeedStatus:
         """Return the current state of the feed."""
         silent = None if self._last_arrival is None else self._clock.now() - self._last_arrival
-        return Reading(self._provider, self._lag, silent, self.stale, self._ahead)
+        return FeedStatus(self._provider, self._lag, silent, self.stale, self._ahead)

@@ -16,9 +16,9 @@ from alphaloop.clock import Clock, monotonic
 from alphaloop.errors import AlphaloopError, InputError, VendorError
 from alphaloop.runtime.circuit_breaker import CircuitBreaker
 from marketdata.connectors.stored_bars import stored_bars
-from marketdata.feeds.arbitration import Election, Settled, Switch
+from marketdata.feeds.arbitration import FeedArbiter, ProviderSwitch, SettledBar
 from marketdata.feeds.failover_policy import FailoverPolicy
-from marketdata.feeds.freshness import Freshness, Reading
+from marketdata.feeds.freshness import FeedStatus, FreshnessMonitor
 from marketdata.source import LiveSource
 
 History = Callable[[Sequence[str], datetime | None, datetime | None, str], pa.Table]
@@ -30,7 +30,7 @@ STOP_SECONDS = 10.0
 log = logging.getLogger(__name__)
 
 
-class Relay:
+class MergedStream:
     """Runs every provider's stream, decides each bar by arbitration, and fills gaps from `history`.
 
     A stream that fails is reopened after a growing pause, once the provider's breaker allows it. A bar that
@@ -49,7 +49,7 @@ class Relay:
         clock: Clock,
         history: History,
         counts: Counter[str],
-        on_switch: Callable[[Switch], None],
+        on_switch: Callable[[ProviderSwitch], None],
     ) -> None:
         self._period = policy.length(frequency)
         self._providers = {provider.name: provider for provider in providers}
@@ -57,10 +57,14 @@ class Relay:
         self._frequency, self._policy = frequency, policy
         self._breakers, self._history, self._on_switch = breakers, history, on_switch
         self._counts, self._kinds = counts, set[str]()
-        self._election = Election(tuple(self._providers), policy.deadline, policy.healthy, policy.consensus)
+        self._election = FeedArbiter(
+            tuple(self._providers), policy.deadline, policy.healthy, policy.consensus
+        )
         self._election.counts = counts
         self._limit = self._period * policy.stale_bars
-        self._freshness = {name: Freshness(name, self._limit, policy.skew, clock) for name in self._providers}
+        self._freshness = {
+            name: FreshnessMonitor(name, self._limit, policy.skew, clock) for name in self._providers
+        }
         self._queue: asyncio.Queue[tuple[str, Bar | BaseException | None]] = asyncio.Queue()
         self._pumps: dict[str, asyncio.Task[None]] = {}
         self._stopping: set[asyncio.Task[None]] = set()
@@ -78,7 +82,7 @@ class Relay:
         """Whether every provider has been silent for too long."""
         return all(freshness.stale for freshness in self._freshness.values())
 
-    def readings(self) -> list[Reading]:
+    def readings(self) -> list[FeedStatus]:
         """Return the state of each provider."""
         return [freshness.reading() for freshness in self._freshness.values()]
 
@@ -138,7 +142,7 @@ class Relay:
         bars = await self._missing(settled) + [decided.bar for decided in settled]
         return sorted(bars, key=lambda bar: bar.timestamp)
 
-    async def _missing(self, settled: Sequence[Settled]) -> list[Bar]:
+    async def _missing(self, settled: Sequence[SettledBar]) -> list[Bar]:
         """Return the bars between the decided ones and their predecessors, from history."""
         gaps = [
             (decided.bar.symbol, decided.previous, decided.bar.timestamp)

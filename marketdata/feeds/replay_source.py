@@ -14,7 +14,7 @@ from alphaloop.bars import Bar
 from alphaloop.clock import ReplayClock, monotonic
 from alphaloop.errors import InputError
 from marketdata.connectors.stored_bars import stored_bars
-from marketdata.source import CalendarName, Source, identity_of, require_symbols, select
+from marketdata.source import CalendarName, Source, identity_of, require_symbols, select_bars
 from marketdata.storage.snapshots import SnapshotStore
 
 AS_FAST_AS_POSSIBLE = math.inf
@@ -121,13 +121,13 @@ class ReplaySource:
         """Return the bars that have closed by the replayed time; the future is unknown here too."""
         self._require(frequency)
         now = self._clock.now()
-        return select(self._table, require_symbols(self, symbols), start, min(end, now) if end else now)
+        return select_bars(self._table, require_symbols(self, symbols), start, min(end, now) if end else now)
 
     async def stream(self, symbols: Sequence[str], frequency: str = "1m") -> AsyncGenerator[Bar, None]:
         """Yield the bars after the clock, each when it closes by the replayed time."""
         self._require(frequency)
         began, origin = self._clock.now(), monotonic()
-        rows = select(self._table, require_symbols(self, symbols), began)
+        rows = select_bars(self._table, require_symbols(self, symbols), began)
         for bar in stored_bars(rows, self.name):
             if bar.timestamp <= began:
                 continue

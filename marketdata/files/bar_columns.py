@@ -13,7 +13,7 @@ from alphaloop.bars import BARS_SCHEMA, with_calendar
 from alphaloop.errors import DataError, InputError
 from marketdata.files.bar_stamps import StampRule
 from marketdata.files.date_format import iso_texts, require_format
-from marketdata.files.number_cells import numbers
+from marketdata.files.number_cells import parse_numbers
 from marketdata.files.stamp_cells import StampCells
 
 # Accepted names of a column besides its own; case, spaces and hyphens are ignored.
@@ -25,8 +25,8 @@ ALIASES = {
 }
 FIELDS = (*BARS_SCHEMA.names, "adjusted_close")
 # Maximum number of lines above a table.
-MAX_LINES = 1_000
-STAMP = BARS_SCHEMA.field("timestamp").type
+MAX_LINES_ABOVE = 1_000
+TIMESTAMP_TYPE = BARS_SCHEMA.field("timestamp").type
 
 
 @dataclass(frozen=True)
@@ -68,8 +68,8 @@ class BarColumns:
             ("skip_lines", self.skip_lines, 0),
             ("header_lines", self.header_lines, 1),
         ):
-            if not least <= value <= MAX_LINES:
-                raise InputError(f"{name} is {value}; it must be from {least} to {MAX_LINES}")
+            if not least <= value <= MAX_LINES_ABOVE:
+                raise InputError(f"{name} is {value}; it must be from {least} to {MAX_LINES_ABOVE}")
 
     def options(self) -> dict[str, str]:
         """Return every field as an option of a folder, by name; empty where not set."""
@@ -120,7 +120,7 @@ class BarColumns:
         """Convert `raw` to a table of bars; `symbol` applies to every row without a symbol column.
 
         With an adjusted close and no adjustment, the adjustment is the ratio of the two closes: see
-        `marketdata.files.folder_source.rebased`. `DataError` names column and row.
+        `marketdata.files.folder_source.rebase_adjustment`. `DataError` names column and row.
         """
         cells = _Cells(label)
         symbols = (
@@ -133,7 +133,7 @@ class BarColumns:
         dated = self._dated(raw[names["timestamp"]], label)
         stamps = StampCells(label, rule, self.timezone).stamps(dated)
         closes = rule.closes(stamps, symbols.to_numpy(zero_copy_only=False), label)
-        columns: dict[str, pa.Array] = {"symbol": symbols, "timestamp": pa.array(closes).cast(STAMP)}
+        columns: dict[str, pa.Array] = {"symbol": symbols, "timestamp": pa.array(closes).cast(TIMESTAMP_TYPE)}
         for name in BARS_SCHEMA.names[2:]:
             if name in names:
                 columns[name] = cells.numbers(name, raw[names[name]])
@@ -169,7 +169,7 @@ class _Cells:
         return texts
 
     def numbers(self, name: str, column: pa.ChunkedArray) -> pa.Array:
-        return numbers(column, name, self.label)
+        return parse_numbers(column, name, self.label)
 
     def wrong(self, column: str, row: int, value: object, way_out: str) -> DataError:
         return DataError(f"{self.label}: column '{column}', row {row + 1} is {value!r}; {way_out}")

@@ -14,20 +14,20 @@ from typing import Any, NoReturn
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from alphaloop.bars import CALENDAR
+from alphaloop.bars import CALENDAR_KEY
 from alphaloop.errors import DataError
 from marketdata.files.bar_columns import BarColumns
 from marketdata.files.bar_stamps import CLOSE
-from marketdata.files.location import FAILURES, Storage
-from marketdata.source import select
+from marketdata.files.location import FILE_ERRORS, FileStorage
+from marketdata.source import select_bars
 
 PARQUET = ".parquet"
 SUFFIXES = (".csv", ".csv.gz", PARQUET)
 # A file's own times may be local, and mark the beginning of a bar: rows are filtered with this margin (and
 # the length of a bar) before they are read, and exactly afterwards.
-MARGIN = timedelta(days=2)
+STAMP_MARGIN = timedelta(days=2)
 # Metadata keys of our own tables of bars and snapshots.
-OURS = {CALENDAR, b"alphaloop.snapshot"}
+OWN_METADATA_KEYS = {CALENDAR_KEY, b"alphaloop.snapshot"}
 
 
 @dataclass(frozen=True)
@@ -38,13 +38,13 @@ class BarFile:
     is named after its only symbol. `margin` is the maximum distance of a row's own time from its bar's close.
     """
 
-    storage: Storage
+    storage: FileStorage
     path: str
     name: str
     columns: BarColumns
     symbol: str = ""
     titled: bool = False
-    margin: timedelta = MARGIN
+    margin: timedelta = STAMP_MARGIN
 
     def __post_init__(self) -> None:
         if not self.path.lower().endswith(SUFFIXES):
@@ -76,14 +76,14 @@ class BarFile:
         condition = self._condition(symbols, start, end) if self._parquet else None
         raw = self._raw(list(dict.fromkeys(self._found.values())), condition)
         table = self._reading.convert(raw, self._found, self.name, self._only_symbol)
-        return select(
+        return select_bars(
             table, pc.unique(table["symbol"]).to_pylist() if symbols is None else symbols, start, end
         )
 
     @property
     def _reading(self) -> BarColumns:
         """Rules for reading the columns: in our own tables, which name a calendar, stamps are closes."""
-        ours = self._parquet and OURS.intersection(self._fragment[1].metadata or ())
+        ours = self._parquet and OWN_METADATA_KEYS.intersection(self._fragment[1].metadata or ())
         return replace(self.columns, stamp=CLOSE) if ours and not self.columns.stamp else self.columns
 
     @property
@@ -94,7 +94,7 @@ class BarFile:
     def _only_symbol(self) -> str:
         if self.symbol or "symbol" in self._found:
             return self.symbol
-        return title(self.path)
+        return symbol_of_file_name(self.path)
 
     @cached_property
     def _found(self) -> Mapping[str, str]:
@@ -113,7 +113,7 @@ class BarFile:
             # Names are decoded here, so that damage in them is reported as an error of the file.
             fields = list(zip(schema.names, schema.types, strict=True))
             return fragment, pa.schema(fields, metadata=schema.metadata)
-        except FAILURES as error:
+        except FILE_ERRORS as error:
             self._fail(error)
 
     @cached_property
@@ -122,7 +122,7 @@ class BarFile:
             with self.storage.filesystem.open_input_stream(self.path) as stream:
                 line = _line(stream, self.columns.skip_lines)
             return next(csv.reader([line]), [])
-        except (*FAILURES, csv.Error) as error:
+        except (*FILE_ERRORS, csv.Error) as error:
             self._fail(error)
 
     def _raw(self, names: list[str], condition: Any) -> pa.Table:
@@ -140,7 +140,7 @@ class BarFile:
             )
             with self.storage.filesystem.open_input_stream(self.path) as stream:
                 return arrow_csv.read_csv(stream, lines, convert_options=options)
-        except FAILURES as error:
+        except FILE_ERRORS as error:
             self._fail(error)
 
     def _condition(self, symbols: Sequence[str] | None, start: datetime | None, end: datetime | None) -> Any:
@@ -169,7 +169,7 @@ class BarFile:
             return False
         try:
             ends = [group.statistics.get(name, {}) for group in fragment.row_groups]
-        except FAILURES as error:
+        except FILE_ERRORS as error:
             self._fail(error)
         texts = [text for statistics in ends for text in (statistics.get("min"), statistics.get("max"))]
         return all(isinstance(text, str) and text == text.strip() for text in texts)
@@ -178,7 +178,7 @@ class BarFile:
         self.storage.fail(self.name, f"read as {'parquet' if self._parquet else 'csv'}", error)
 
 
-def title(path: str) -> str:
+def symbol_of_file_name(path: str) -> str:
     """Return the name of a file without its ending: BRK.A of `BRK.A.csv`."""
     name = PurePosixPath(path).name
     ending = next((suffix for suffix in SUFFIXES if name.lower().endswith(suffix)), "")

@@ -31,9 +31,9 @@ from marketdata.calendars import (
 
 OPEN, CLOSE, DATE = "open", "close", "date"
 STAMPS = (OPEN, CLOSE, DATE)
-WAY_OUT = "say what a stamp means: stamp=open, stamp=close or stamp=date, as in folder:bars?stamp=open"
+STAMP_HINT = "say what a stamp means: stamp=open, stamp=close or stamp=date, as in folder:bars?stamp=open"
 HOUR = np.timedelta64(1, "h")
-LENGTHS = {"m": np.timedelta64(1, "m"), "h": HOUR}
+INTRADAY_UNITS = {"m": np.timedelta64(1, "m"), "h": HOUR}
 # Minimum steps of bars of a day or more, of a week or more, and of a month or more.
 MIN_DAILY_STEP, MIN_WEEKLY_STEP, MIN_MONTHLY_STEP = 20 * HOUR, 5 * DAY, 25 * DAY
 # Minimum number of bars to infer that a file holds weeks.
@@ -46,7 +46,7 @@ Flags = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
-class Stamps:
+class BarStamps:
     """Stamps of bars as written, in the order of the rows.
 
     `moments` is `datetime64[ns]` in UTC, NaT for a bare date; `dates` the written date, `datetime64[D]`;
@@ -94,11 +94,11 @@ class StampRule:
 
         pandas and spreadsheets write dates in this form.
         """
-        if self.frequency[-1:] in LENGTHS or self.stamp == CLOSE:
+        if self.frequency[-1:] in INTRADAY_UNITS or self.stamp == CLOSE:
             return False
         return self.stamp in (OPEN, DATE) or self.calendar not in (ROUND_THE_CLOCK, FOREX)
 
-    def closes(self, stamps: Stamps, symbols: npt.NDArray[np.object_], label: str) -> Moments:
+    def closes(self, stamps: BarStamps, symbols: npt.NDArray[np.object_], label: str) -> Moments:
         """Return the closes of the bars, `datetime64[ns]` in UTC.
 
         `DataError` where they cannot be determined.
@@ -114,7 +114,7 @@ class StampRule:
             return self._dated(self._on_the_spot(stamps), np.ones(len(stamps), dtype=bool), unit)
         if self.stamp == OPEN:
             return self._opened(self._on_the_spot(stamps), unit, label)
-        if unit in LENGTHS:
+        if unit in INTRADAY_UNITS:
             return self._dated(stamps, stamps.bare, unit)
         stamps = self._on_the_spot(stamps)
         midnights = stamps.midnight & ~stamps.bare
@@ -126,19 +126,19 @@ class StampRule:
             self._require_ends(stamps.dates, dated, unit, label)
         return self._dated(stamps, dated, unit)
 
-    def _require_own(self, stamps: Stamps, midnights: Flags, label: str) -> None:
+    def _require_own(self, stamps: BarStamps, midnights: Flags, label: str) -> None:
         if not self.own:
             row = int(np.flatnonzero(midnights)[0])
             raise DataError(
                 f"{label}: column 'timestamp', row {row + 1} is a midnight ({stamps.dates[row]}), and a "
-                f"bar of {self.calendar} may open or close then, or be of that date; {WAY_OUT}"
+                f"bar of {self.calendar} may open or close then, or be of that date; {STAMP_HINT}"
             )
 
     def _unit(self, step: np.timedelta64 | None) -> str:
         """Return the unit of the bars' frequency: as stated, or as observed where days are stated."""
         unit = self.frequency[-1:]
-        if unit in LENGTHS or (unit in ("", "d") and step is not None and step < MIN_DAILY_STEP):
-            return unit if unit in LENGTHS else "h"
+        if unit in INTRADAY_UNITS or (unit in ("", "d") and step is not None and step < MIN_DAILY_STEP):
+            return unit if unit in INTRADAY_UNITS else "h"
         if unit in ("w", "M") or step is None or step < MIN_WEEKLY_STEP:
             return unit or "d"
         return "w" if step < MIN_MONTHLY_STEP else "M"
@@ -148,7 +148,7 @@ class StampRule:
         return int(self.frequency[:-1] or 1)
 
     def _require_daily(self, unit: str, label: str) -> None:
-        if unit in LENGTHS:
+        if unit in INTRADAY_UNITS:
             raise DataError(f"{label}: stamp=date is for bars of a day or more, and these are shorter")
 
     def _require_ends(self, dates: Days, dated: Flags, unit: str, label: str) -> None:
@@ -164,10 +164,10 @@ class StampRule:
             length = "week" if unit == "w" else "month"
             raise DataError(
                 f"{label}: column 'timestamp', row {row + 1} is {dates[row]}, which may be the first day of "
-                f"its {length} or the last; {WAY_OUT}"
+                f"its {length} or the last; {STAMP_HINT}"
             )
 
-    def _on_the_spot(self, stamps: Stamps) -> Stamps:
+    def _on_the_spot(self, stamps: BarStamps) -> BarStamps:
         """Return `stamps` with midnights of the market's local time marked, in any written zone."""
         if self.calendar == ROUND_THE_CLOCK or stamps.bare.all():
             return stamps
@@ -177,9 +177,9 @@ class StampRule:
         at_midnight[~stamps.bare] = local == local.astype("datetime64[D]")
         dates = stamps.dates.copy()
         dates[at_midnight] = local[at_midnight[~stamps.bare]].astype("datetime64[D]")
-        return Stamps(stamps.moments, dates, stamps.midnight | at_midnight)
+        return BarStamps(stamps.moments, dates, stamps.midnight | at_midnight)
 
-    def _dated(self, stamps: Stamps, dated: Flags, unit: str) -> Moments:
+    def _dated(self, stamps: BarStamps, dated: Flags, unit: str) -> Moments:
         """Return the moments; where `dated`, the close of the date's session."""
         closes = stamps.moments.copy()
         if dated.any():
@@ -203,9 +203,9 @@ class StampRule:
         near = (index >= 0) & (days - known.days[np.maximum(index, 0)] < within)
         return np.where(near, known.closes[np.maximum(index, 0)], closes)
 
-    def _opened(self, stamps: Stamps, unit: str, label: str) -> Moments:
+    def _opened(self, stamps: BarStamps, unit: str, label: str) -> Moments:
         """Return the closes of bars that are stamped with their opening."""
-        if unit in LENGTHS:
+        if unit in INTRADAY_UNITS:
             if stamps.bare.any():
                 raise DataError(
                     f"{label}: stamp=open needs the time of bars shorter than a day, and there is none"
@@ -214,7 +214,7 @@ class StampRule:
                 raise DataError(
                     f"{label}: these bars are shorter than a day; write their length, as in frequency=1h"
                 )
-            return self._until_closed(stamps.moments, stamps.moments + self._count * LENGTHS[unit])
+            return self._until_closed(stamps.moments, stamps.moments + self._count * INTRADAY_UNITS[unit])
         if unit == "d" and self._count == 1:
             return self._opened_days(stamps)
         # The day after the last of each period.
@@ -223,7 +223,7 @@ class StampRule:
             return stamps.order + (after - stamps.dates)
         return self._last_closes(after - DAY, after - stamps.dates)
 
-    def _opened_days(self, stamps: Stamps) -> Moments:
+    def _opened_days(self, stamps: BarStamps) -> Moments:
         if self.calendar == ROUND_THE_CLOCK:
             return stamps.order + DAY
         dates, rest = stamps.dates.copy(), ~stamps.midnight

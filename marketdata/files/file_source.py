@@ -20,8 +20,8 @@ from alphaloop.errors import DataError
 from marketdata.calendars import require_calendar
 from marketdata.files.bar_columns import BarColumns
 from marketdata.files.bar_file import SUFFIXES, BarFile
-from marketdata.files.folder_source import USUAL, rebased, row_margin
-from marketdata.files.location import Storage
+from marketdata.files.folder_source import DEFAULT_OPTIONS, rebase_adjustment, stamp_margin
+from marketdata.files.location import FileStorage
 from marketdata.source import CalendarName, require_frequency, require_symbols
 
 __all__ = ["SUFFIXES", "FileSource"]
@@ -55,7 +55,9 @@ class FileSource:
         """The absolute path, and every option that differs from its default."""
         values = {"calendar": self.calendar, "frequency": self.frequency, "timezone": self.timezone}
         values |= {"adjusted_only": str(self.adjusted_only).lower()}
-        options = {name: value for name, value in sorted(values.items()) if value != USUAL.get(name, "")}
+        options = {
+            name: value for name, value in sorted(values.items()) if value != DEFAULT_OPTIONS.get(name, "")
+        }
         address = f"file:{self.path.absolute()}"
         return address + (f"?{urlencode(options, safe='/,:')}" if options else "")
 
@@ -83,10 +85,10 @@ class FileSource:
         file = self._file()
         selected = require_symbols(self, symbols) if symbols else None
         table = file.read(selected, start, end)
-        return rebased(table) if file.relative else table
+        return rebase_adjustment(table) if file.relative else table
 
     def _file(self) -> BarFile:
         path = str(self.path)
-        storage = Storage(path)
+        storage = FileStorage(path)
         columns = BarColumns(self.calendar, self.timezone, stamp=self.stamp, frequency=self.frequency)
-        return BarFile(storage, storage.root, path, columns, margin=row_margin(self.frequency))
+        return BarFile(storage, storage.root, path, columns, margin=stamp_margin(self.frequency))

@@ -24,20 +24,20 @@ from alphaloop.bars import to_datetime64
 from alphaloop.errors import DataError, UnknownNameError
 from marketdata.calendars import require_calendar
 from marketdata.files.bar_columns import ALIASES, BarColumns
-from marketdata.files.bar_file import MARGIN, SUFFIXES, BarFile
+from marketdata.files.bar_file import STAMP_MARGIN, SUFFIXES, BarFile
 from marketdata.files.forward_factor import forward_factor
-from marketdata.files.location import Storage
+from marketdata.files.location import FileStorage
 from marketdata.files.object_store import SCHEME
-from marketdata.files.one_series import one_series
+from marketdata.files.one_series import merge_tables
 from marketdata.source import CalendarName, require_frequency
 
 # Default options of a folder; every other option is empty.
-USUAL = {"calendar": "XNYS", "frequency": "1d", "adjusted_only": "false"}
-USUAL |= {"skip_lines": "0", "header_lines": "1"}
+DEFAULT_OPTIONS = {"calendar": "XNYS", "frequency": "1d", "adjusted_only": "false"}
+DEFAULT_OPTIONS |= {"skip_lines": "0", "header_lines": "1"}
 # A period long enough to show the step between bars of any length.
-STEPS = timedelta(days=400)
+STEP_SAMPLE = timedelta(days=400)
 # Maximum number of ignored files named in a message.
-SHOWN = 8
+MAX_FILES_SHOWN = 8
 log = logging.getLogger(__name__)
 
 
@@ -49,7 +49,7 @@ class FolderSource:
     `stated_frequency` is the frequency if the user stated it, so that the bars are checked against it.
     """
 
-    storage: Storage
+    storage: FileStorage
     columns: BarColumns
     calendar: CalendarName = "XNYS"
     bars: str = "1d"
@@ -70,7 +70,9 @@ class FolderSource:
         address = f"{SCHEME}{self.storage.root}" if self.storage.remote else self.storage.root
         values = self.columns.options() | {"calendar": self.calendar, "frequency": self.bars}
         values |= {"adjusted_only": str(self.adjusted_only).lower(), "endpoint": self.storage.endpoint}
-        options = {name: value for name, value in sorted(values.items()) if value != USUAL.get(name, "")}
+        options = {
+            name: value for name, value in sorted(values.items()) if value != DEFAULT_OPTIONS.get(name, "")
+        }
         return f"folder:{address}" + (f"?{urlencode(options, safe='/,:')}" if options else "")
 
     @property
@@ -109,9 +111,9 @@ class FolderSource:
         tables = [self.columns.empty(), *(file.read(selected, start, end) for file in files)]
         for part, rows in zip(parts, tables[1:], strict=True):
             part.require_days(rows, margin)
-        table = one_series(tables, ["", *(part.label for part in parts)])
+        table = merge_tables(tables, ["", *(part.label for part in parts)])
         self._require(selected, table)
-        return rebased(table) if any(file.relative for file in files) else table
+        return rebase_adjustment(table) if any(file.relative for file in files) else table
 
     def _require(self, selected: tuple[str, ...] | None, table: pa.Table) -> None:
         absent = set(selected or ()) - set(pc.unique(table["symbol"]).to_pylist())
@@ -120,7 +122,7 @@ class FolderSource:
         for symbol in sorted(absent.difference(known)):
             raise UnknownNameError("symbol", symbol, known, where=f"source '{self.name}'")
 
-    def _parts(self) -> list[Part]:
+    def _parts(self) -> list[FolderFile]:
         """Return the files of bars; listed anew each time, since others add to a folder."""
         storage, bars, left_out = self.storage, dict[str, str](), list[str]()
         for path in storage.every_file():
@@ -138,21 +140,21 @@ class FolderSource:
         _log_left_out(storage.label, tuple(left_out))
         return [_part(path, relative, storage.label) for path, relative in bars.items()]
 
-    def _file(self, part: Part) -> BarFile:
+    def _file(self, part: FolderFile) -> BarFile:
         return BarFile(
             *(self.storage, part.path, part.label, self.columns, part.symbol),
             titled=True,
-            margin=row_margin(self.bars),
+            margin=stamp_margin(self.bars),
         )
 
     @property
     def _margin(self) -> timedelta:
         """Maximum distance between the day that a file or partition names and a bar's close."""
-        return MARGIN + longest_bar(self.bars)
+        return STAMP_MARGIN + longest_bar(self.bars)
 
 
 @dataclass(frozen=True)
-class Part:
+class FolderFile:
     """A file in a folder, with its partition's symbol, first day and the day after the last."""
 
     path: str
@@ -166,7 +168,7 @@ class Part:
         symbols: Sequence[str] | None,
         start: datetime | None,
         end: datetime | None,
-        margin: timedelta = MARGIN,
+        margin: timedelta = STAMP_MARGIN,
     ) -> bool:
         """Return True if the file can hold bars of these symbols and times.
 
@@ -178,7 +180,7 @@ class Part:
             return False
         return not (end is not None and self.first is not None and self._at(self.first) - margin > end)
 
-    def require_days(self, table: pa.Table, margin: timedelta = MARGIN) -> None:
+    def require_days(self, table: pa.Table, margin: timedelta = STAMP_MARGIN) -> None:
         """Raise `DataError` where the file holds bars of other days than its partition names.
 
         Such bars would be missed whenever days are requested.
@@ -200,13 +202,13 @@ class Part:
         return datetime(day.year, day.month, day.day, tzinfo=UTC)
 
 
-def row_margin(frequency: str) -> timedelta:
+def stamp_margin(frequency: str) -> timedelta:
     """Return the margin of extra rows read to determine the meaning of stamps.
 
     Only the steps between bars show whether daily bars are in fact weekly or monthly.
     """
-    steps = STEPS if frequency[-1] in "dwM" else timedelta()
-    return MARGIN + longest_bar(frequency) + steps
+    steps = STEP_SAMPLE if frequency[-1] in "dwM" else timedelta()
+    return STAMP_MARGIN + longest_bar(frequency) + steps
 
 
 def longest_bar(frequency: str) -> timedelta:
@@ -220,7 +222,7 @@ def longest_bar(frequency: str) -> timedelta:
     return count * lengths[unit]
 
 
-def rebased(table: pa.Table) -> pa.Table:
+def rebase_adjustment(table: pa.Table) -> pa.Table:
     """Return the adjustment of each symbol relative to its first row in time: see `forward_factor`."""
     symbols = table["symbol"].to_numpy(zero_copy_only=False)
     order = np.lexsort((table["timestamp"].to_numpy(), symbols.astype(str)))
@@ -244,11 +246,11 @@ def _log_left_out(label: str, files: tuple[str, ...]) -> None:
 
 
 def _listed(files: Sequence[str]) -> str:
-    more = f" and {len(files) - SHOWN} more" if len(files) > SHOWN else ""
-    return ", ".join(files[:SHOWN]) + more
+    more = f" and {len(files) - MAX_FILES_SHOWN} more" if len(files) > MAX_FILES_SHOWN else ""
+    return ", ".join(files[:MAX_FILES_SHOWN]) + more
 
 
-def _part(path: str, relative: str, address: str) -> Part:
+def _part(path: str, relative: str, address: str) -> FolderFile:
     label = f"{address.rstrip('/')}/{relative}" if relative else address
     keys: dict[str, str] = {}
     for segment in relative.split("/")[:-1]:
@@ -262,7 +264,7 @@ def _part(path: str, relative: str, address: str) -> Part:
         raise DataError(
             f"{label}: its partition is no date ({error}); write year=2020/month=1/day=31"
         ) from error
-    return Part(path, label, symbol, first, after)
+    return FolderFile(path, label, symbol, first, after)
 
 
 def _whole(text: str) -> int:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from alphaloop.bars import FloatMatrix, Texts
+from alphaloop.bars import FloatMatrix, TextMatrix
 
 # Smaller relative steps are rounding, not corporate actions.
 ROUNDING = 1e-9
 
 
-def forward_factor(symbols: Texts, ratio: FloatMatrix) -> FloatMatrix:
+def forward_factor(symbols: TextMatrix, ratio: FloatMatrix) -> FloatMatrix:
     """Return the factor to the adjusted price as known at the time.
 
     Parameters

@@ -11,15 +11,15 @@ from typing import Any, NoReturn
 import pyarrow as pa
 
 from alphaloop.errors import DataError, VendorError
-from alphaloop.runtime.credentials import Secret, redacted
+from alphaloop.runtime.credentials import Secret, redact_secrets
 from marketdata.files.object_store import SCHEME, open_bucket
 
 # Errors that file systems and readers of files raise.
-FAILURES = (pa.ArrowException, OSError, UnicodeDecodeError, ValueError, KeyError, TypeError)
+FILE_ERRORS = (pa.ArrowException, OSError, UnicodeDecodeError, ValueError, KeyError, TypeError)
 
 
 @dataclass(frozen=True)
-class Storage:
+class FileStorage:
     """Files at or below `label`, a path or an `s3://bucket/prefix` as given.
 
     Nothing is opened, and no credential is read, before the first use. `override` is a pyarrow file system to
@@ -71,7 +71,7 @@ class Storage:
                 entries = self.filesystem.get_file_info(fs.FileSelector(self.root, recursive=True))
             else:
                 entries = [at_root] if at_root.type == fs.FileType.File else []
-        except FAILURES as error:
+        except FILE_ERRORS as error:
             self.fail(self.label, "listed", error)
         if at_root.type == fs.FileType.NotFound:
             raise DataError(f"{self.label}: there is no such file or folder")
@@ -82,7 +82,7 @@ class Storage:
 
         Secrets are removed from `error` too, since it becomes the cause.
         """
-        cause = redacted(error, self._opened[1] if "_opened" in self.__dict__ else ())
+        cause = redact_secrets(error, self._opened[1] if "_opened" in self.__dict__ else ())
         if isinstance(error, FileNotFoundError):
             raise DataError(f"{label}: there is no such file") from cause
         line = " ".join(str(cause).split())

@@ -23,7 +23,7 @@ def is_number(text: str) -> bool:
     return re.match(NUMBER, text.strip()) is not None
 
 
-def numbers(column: pa.ChunkedArray, name: str, label: str) -> pa.Array:
+def parse_numbers(column: pa.ChunkedArray, name: str, label: str) -> pa.Array:
     """Convert a column to float64, null where a cell is empty; NaN and infinities are accepted.
 
     `DataError` names the file (`label`), the column (`name`) and the row of a cell that is no number.

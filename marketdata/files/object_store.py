@@ -13,13 +13,13 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from alphaloop.errors import InputError
-from alphaloop.runtime.credentials import Secret, optional_secret, secret
+from alphaloop.runtime.credentials import Secret, read_optional_secret, read_secret
 
 SCHEME = "s3://"
 ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
 REGIONS = ("AWS_REGION", "AWS_DEFAULT_REGION")
 DEFAULT_REGION = "us-east-1"
-CONNECT_SECONDS, REQUEST_SECONDS, ATTEMPTS = 3.0, 10.0, 3
+CONNECT_SECONDS, REQUEST_SECONDS, MAX_ATTEMPTS = 3.0, 10.0, 3
 
 
 def open_bucket(address: str, *, endpoint: str = "", region: str = "") -> tuple[Any, tuple[Secret, ...]]:
@@ -37,17 +37,17 @@ def open_bucket(address: str, *, endpoint: str = "", region: str = "") -> tuple[
         if parts.scheme not in ("http", "https") or not parts.netloc or "@" in parts.netloc:
             raise InputError("the endpoint of an object store is written as https://host:port")
         options |= {"endpoint_override": parts.netloc, "scheme": parts.scheme}
-    key, token = optional_secret("AWS_ACCESS_KEY_ID"), optional_secret("AWS_SESSION_TOKEN")
+    key, token = read_optional_secret("AWS_ACCESS_KEY_ID"), read_optional_secret("AWS_SESSION_TOKEN")
     secrets: list[Secret] = []
     if key is not None:
-        secrets = [key, secret("AWS_SECRET_ACCESS_KEY"), *([token] if token else [])]
+        secrets = [key, read_secret("AWS_SECRET_ACCESS_KEY"), *([token] if token else [])]
         names = ("access_key", "secret_key", "session_token")
         options |= {name: part.reveal() for name, part in zip(names, secrets, strict=False)}
     filesystem = fs.S3FileSystem(
         region=region or _first(REGIONS) or DEFAULT_REGION,
         connect_timeout=CONNECT_SECONDS,
         request_timeout=REQUEST_SECONDS,
-        retry_strategy=fs.AwsStandardS3RetryStrategy(max_attempts=ATTEMPTS),
+        retry_strategy=fs.AwsStandardS3RetryStrategy(max_attempts=MAX_ATTEMPTS),
         **options,
     )
     return filesystem, tuple(secrets)

@@ -14,7 +14,7 @@ from alphaloop.errors import DataError
 ORDER = [("timestamp", "ascending"), ("symbol", "ascending")]
 
 
-def one_series(tables: Sequence[pa.Table], labels: Sequence[str]) -> pa.Table:
+def merge_tables(tables: Sequence[pa.Table], labels: Sequence[str]) -> pa.Table:
     """Join the rows of several files, sorted by timestamp and symbol.
 
     `tables` are those of the files, of one schema, and `labels` the files' names. An equal bar in two files

@@ -14,9 +14,9 @@ import pyarrow.compute as pc
 from alphaloop.clock import as_utc
 from alphaloop.errors import DataError
 from marketdata.calendars import FIRST_YEAR, LAST_YEAR
-from marketdata.files.bar_stamps import NO_TIME, StampRule, Stamps
+from marketdata.files.bar_stamps import NO_TIME, BarStamps, StampRule
 
-EXAMPLE = "2019-01-02T21:00:00Z, or the date alone for the session's close"
+STAMP_EXAMPLE = "2019-01-02T21:00:00Z, or the date alone for the session's close"
 UTC_TIME = pa.timestamp("ns", tz="UTC")
 
 
@@ -40,25 +40,25 @@ class StampCells:
     rule: StampRule
     timezone: str = ""
 
-    def stamps(self, column: pa.ChunkedArray) -> Stamps:
+    def stamps(self, column: pa.ChunkedArray) -> BarStamps:
         """Return the stamps of all rows; `DataError` names the row of an invalid one."""
         if pa.types.is_timestamp(column.type) and not column.null_count:
             return self._times(column)
         if pa.types.is_nested(column.type):
-            raise DataError(f"{self.label}: column 'timestamp' holds {column.type}; write {EXAMPLE}")
+            raise DataError(f"{self.label}: column 'timestamp' holds {column.type}; write {STAMP_EXAMPLE}")
         cells = column.to_pylist()
         known: dict[object, tuple[np.datetime64, date, bool]] = {}
         for row, cell in enumerate(cells):
             if cell not in known:
                 known[cell] = self._stamp(row, cell)
         rows = [known[cell] for cell in cells]
-        return Stamps(
+        return BarStamps(
             np.array([moment for moment, _, _ in rows], dtype="datetime64[ns]"),
             np.array([day for _, day, _ in rows], dtype="datetime64[D]"),
             np.array([midnight for _, _, midnight in rows], dtype=bool),
         )
 
-    def _times(self, column: pa.ChunkedArray) -> Stamps:
+    def _times(self, column: pa.ChunkedArray) -> BarStamps:
         try:
             if column.type.tz is None and not self.timezone:
                 return self._without_zone(column)
@@ -69,9 +69,9 @@ class StampCells:
             why = " ".join(str(error).split())
             raise DataError(f"{self.label}: column 'timestamp' cannot be read ({why})") from error
         dates = local.astype("datetime64[D]")
-        return Stamps(moments, dates, local == dates)
+        return BarStamps(moments, dates, local == dates)
 
-    def _without_zone(self, column: pa.ChunkedArray) -> Stamps:
+    def _without_zone(self, column: pa.ChunkedArray) -> BarStamps:
         local = column.cast(pa.timestamp("ns")).to_numpy()
         dates = local.astype("datetime64[D]")
         if not (local == dates).all() or not self.rule.midnights_are_dates:
@@ -80,7 +80,7 @@ class StampCells:
                 f"{self.label}: column 'timestamp', row 1{first} has no time zone; store times in UTC, or "
                 "give the zone: timezone=Europe/London; midnights that are dates are told by stamp=date"
             )
-        return Stamps(np.full(len(dates), NO_TIME), dates, np.ones(len(dates), dtype=bool))
+        return BarStamps(np.full(len(dates), NO_TIME), dates, np.ones(len(dates), dtype=bool))
 
     def _stamp(self, row: int, cell: object) -> tuple[np.datetime64, date, bool]:
         """Return the moment (NaT for a date), the date as written, and True for a midnight."""
@@ -97,7 +97,7 @@ class StampCells:
             unknown = str(error).startswith(NOT_ISO) or count or not isinstance(cell, str)
             why = "" if unknown else f" ({error})"
             raise DataError(
-                f"{self.label}: column 'timestamp', row {row + 1} is {cell!r}{why}; write {EXAMPLE}"
+                f"{self.label}: column 'timestamp', row {row + 1} is {cell!r}{why}; write {STAMP_EXAMPLE}"
                 f"{_hint(row, cell) if unknown else ''}"
             ) from error
 

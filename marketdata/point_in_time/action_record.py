@@ -10,10 +10,10 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from alphaloop.errors import DataError
 
-Kind = Literal["split", "cash_dividend", "stock_dividend", "spin_off", "delisting", "symbol_change"]
+ActionKind = Literal["split", "cash_dividend", "stock_dividend", "spin_off", "delisting", "symbol_change"]
 
 
-KINDS: tuple[str, ...] = get_args(Kind)
+ACTION_KINDS: tuple[str, ...] = get_args(ActionKind)
 
 
 # Paid out per share: the price falls by this amount on the ex-date.
@@ -24,7 +24,7 @@ DISTRIBUTIONS = ("cash_dividend", "spin_off")
 RATIOS = ("split", "stock_dividend")
 
 
-INSTANT = timedelta(microseconds=1)
+MICROSECOND = timedelta(microseconds=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,7 @@ class CorporateAction:
     symbol: str
     ex_date: date
     published: datetime
-    kind: Kind
+    kind: ActionKind
     value: float = 0.0
     currency: str = "USD"
     new_symbol: str = ""
@@ -88,8 +88,8 @@ class CorporateAction:
     def __post_init__(self) -> None:
         if not self.symbol:
             raise DataError("a corporate action names its symbol")
-        if self.kind not in KINDS:
-            raise self._wrong(f"kind is '{self.kind}'; known: {', '.join(KINDS)}")
+        if self.kind not in ACTION_KINDS:
+            raise self._wrong(f"kind is '{self.kind}'; known: {', '.join(ACTION_KINDS)}")
         if isinstance(self.ex_date, datetime) or not isinstance(self.ex_date, date):
             raise self._wrong(f"ex_date is {self.ex_date!r}; give a date")
         if self.published.tzinfo is None:
@@ -124,4 +124,4 @@ class CorporateAction:
         A bar that closes at midnight as the ex-date begins still belongs to the day before.
         """
         midnight = datetime.combine(self.ex_date, time.min, ZoneInfo(self.timezone))
-        return midnight.astimezone(UTC) + INSTANT
+        return midnight.astimezone(UTC) + MICROSECOND

@@ -34,11 +34,11 @@ from alphaloop.bars import BarPanel, Timestamps, to_datetime64
 from alphaloop.clock import as_utc
 from alphaloop.errors import DataError
 from marketdata.point_in_time.action_record import DISTRIBUTIONS, CorporateAction
-from marketdata.point_in_time.duplicate_actions import without_copies
-from marketdata.point_in_time.record_files import read_records
+from marketdata.point_in_time.duplicate_actions import without_duplicates
+from marketdata.point_in_time.record_files import read_dataclasses
 
 
-def factor(action: CorporateAction, previous_close: float) -> float:
+def action_factor(action: CorporateAction, previous_close: float) -> float:
     """Return the multiplier of the adjustment at an action's ex-date.
 
     Parameters
@@ -81,7 +81,7 @@ def factor(action: CorporateAction, previous_close: float) -> float:
     return previous_close / (previous_close - action.value)
 
 
-def known_at(actions: Sequence[CorporateAction], as_of: datetime) -> list[CorporateAction]:
+def actions_known_at(actions: Sequence[CorporateAction], as_of: datetime) -> list[CorporateAction]:
     """Return the actions as published at or before `as_of`, sorted by ex-date.
 
     Distributions of a day come before its ratios. An action that is reported twice counts once. Raises
@@ -92,10 +92,10 @@ def known_at(actions: Sequence[CorporateAction], as_of: datetime) -> list[Corpor
     published.sort(key=lambda action: action.published)
     latest = {action.identifier: action for action in published if action.identifier}
     newest = [action for action in published if latest.get(action.identifier, action) is action]
-    return sorted(without_copies(newest), key=_order)
+    return sorted(without_duplicates(newest), key=_order)
 
 
-def apply(
+def apply_actions(
     bars: BarPanel,
     actions: Sequence[CorporateAction],
     as_of: datetime,
@@ -140,7 +140,7 @@ def apply(
         )
     _require_currencies(actions, currencies or {})
     panel = bars.between(end=as_of)
-    panel, known = _renamed(panel, known_at(actions, as_of), as_of)
+    panel, known = _renamed(panel, actions_known_at(actions, as_of), as_of)
     adjustment = np.ones(panel.close.shape)
     for column, symbol in enumerate(panel.symbols):
         own_actions = [action for action in known if action.symbol == symbol]
@@ -175,7 +175,7 @@ def adjustment_of(
     """
     steps = np.ones(len(timestamps))
     price, last_row = math.nan, 0
-    for action in sorted(without_copies(actions), key=_order):
+    for action in sorted(without_duplicates(actions), key=_order):
         row = int(np.searchsorted(timestamps, to_datetime64(action.effective)))
         if row == len(timestamps):
             break
@@ -187,7 +187,7 @@ def adjustment_of(
             continue
         # Actions between two bars are applied in turn, each to the price left by the one before, so that
         # two dividends have the same effect as one of their sum.
-        multiplier = factor(action, price)
+        multiplier = action_factor(action, price)
         steps[row] *= multiplier
         price /= multiplier
     grown: npt.NDArray[np.float64] = np.cumprod(steps, dtype=np.float64)
@@ -200,9 +200,9 @@ def read_actions(path: Path) -> list[CorporateAction]:
     Rows may repeat an action. Raises `DataError`, naming file, row and column, also for rows that contradict
     each other.
     """
-    actions = read_records(path, CorporateAction)
+    actions = read_dataclasses(path, CorporateAction)
     try:
-        known_at(
+        actions_known_at(
             actions, max((action.published for action in actions), default=datetime.max.replace(tzinfo=UTC))
         )
     except DataError as error:

@@ -15,7 +15,7 @@ import numpy as np
 
 from alphaloop.bars import BarPanel, FloatMatrix, to_datetime, to_datetime64
 from marketdata.point_in_time.action_record import CorporateAction
-from marketdata.point_in_time.corporate_actions import known_at
+from marketdata.point_in_time.corporate_actions import actions_known_at
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ def _placed(
 ) -> list[tuple[CorporateAction, int, int]]:
     """Return each known delisting with the row at which it takes effect and its column."""
     placed = []
-    for action in known_at(actions, as_of):
+    for action in actions_known_at(actions, as_of):
         if action.kind == "delisting" and action.effective <= as_of and action.symbol in bars.symbols:
             row = int(np.searchsorted(bars.timestamps, to_datetime64(action.effective)))
             column = bars.symbols.index(action.symbol)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from marketdata.point_in_time.action_record import CorporateAction
 
 
-def without_copies(actions: Sequence[CorporateAction]) -> list[CorporateAction]:
+def without_duplicates(actions: Sequence[CorporateAction]) -> list[CorporateAction]:
     """Return the actions in the order given, each event once, as first published.
 
     A symbol has at most one ratio (split or stock dividend), one delisting and one change of name on an

@@ -19,15 +19,15 @@ import pyarrow.compute as pc
 
 from alphaloop.bars import BARS_SCHEMA, BarPanel, FloatMatrix, Slice, to_datetime64
 from alphaloop.errors import DataError, InputError, UnknownNameError
-from marketdata.point_in_time.observations import KEY, OBSERVATIONS_SCHEMA, observed
+from marketdata.point_in_time.observations import KEY_COLUMNS, OBSERVATIONS_SCHEMA, normalise_observations
 
-INSTANT = timedelta(microseconds=1)
+MICROSECOND = timedelta(microseconds=1)
 """Smallest difference between two moments."""
-Stamps = npt.NDArray[np.int64]
+Nanoseconds = npt.NDArray[np.int64]
 _ALL = ""
 
 
-def attach(
+def attach_series(
     bars: BarPanel, observations: pa.Table, columns: Sequence[str] = (), max_age: timedelta | None = None
 ) -> BarPanel:
     """Add external series to the extra columns of a panel.
@@ -37,7 +37,7 @@ def attach(
     bars
         Panel of T bars and N symbols.
     observations
-        Table as `marketdata.point_in_time.observations.read` returns it.
+        Table as `marketdata.point_in_time.observations.read_observations` returns it.
     columns
         Names of the series; all of them if none are named.
     max_age
@@ -57,7 +57,7 @@ def attach(
     DataError
         For invalid observations.
     """
-    rows = observed(observations)
+    rows = normalise_observations(observations)
     named = set(rows["series"].to_pylist())
     for name in columns:
         if name not in named:
@@ -69,7 +69,7 @@ def attach(
     return replace(bars, extra={**bars.extra, **values})
 
 
-class OutsideStream:
+class ExternalSeriesStream:
     """Streaming counterpart of `attach`: the same values, one live slice at a time.
 
     Starts with `observations`; each becomes visible once the slices have reached its publication. Further
@@ -79,7 +79,7 @@ class OutsideStream:
     def __init__(
         self, observations: pa.Table, columns: Sequence[str] = (), max_age: timedelta | None = None
     ) -> None:
-        self._series = _ExternalSeries(observed(observations), tuple(columns), max_age)
+        self._series = _ExternalSeries(normalise_observations(observations), tuple(columns), max_age)
         self._last: np.datetime64 | None = None
 
     def attach(self, bars: Slice) -> Slice:
@@ -99,9 +99,9 @@ class OutsideStream:
         Observations published by the last bar that arrive only now count as published just after it, since
         that bar did not know them; of several late versions of one observation, only the last is kept.
         """
-        arrived = observed(observations)
+        arrived = normalise_observations(observations)
         if self._last is not None and len(arrived):
-            arrived = _not_before(arrived, self._last + np.timedelta64(INSTANT))
+            arrived = _not_before(arrived, self._last + np.timedelta64(MICROSECOND))
         self._series.add(arrived)
         return arrived
 
@@ -110,7 +110,7 @@ class OutsideStream:
 class _SymbolSeries:
     """One series of one symbol: its value from each publication on."""
 
-    published: Stamps
+    published: Nanoseconds
     values: FloatMatrix
 
     @classmethod
@@ -124,7 +124,7 @@ class _SymbolSeries:
         news = effective >= np.maximum.accumulate(effective)
         return cls(published[news], values[news])
 
-    def at(self, times: Stamps, max_age: int | None) -> FloatMatrix:
+    def at(self, times: Nanoseconds, max_age: int | None) -> FloatMatrix:
         """Return the values known at `times`, `[T]`; NaN before the first and where too old."""
         index = np.searchsorted(self.published, times, "right") - 1
         values = np.full(len(times), np.nan)
@@ -154,14 +154,14 @@ class _ExternalSeries:
 
     def add(self, rows: pa.Table) -> None:
         selected = rows.filter(pc.is_in(rows["series"], value_set=pa.array(list(self.columns), pa.string())))
-        self._rows = observed(pa.concat_tables([self._rows, selected]))
+        self._rows = normalise_observations(pa.concat_tables([self._rows, selected]))
         for group in selected.group_by(["series", "symbol"]).aggregate([]).to_pylist():
             series, symbol = group["series"], group["symbol"]
             same = pc.and_(pc.equal(self._rows["series"], series), pc.equal(self._rows["symbol"], symbol))
             self._known[series, symbol] = _SymbolSeries.of(self._rows.filter(same))
 
     def at(
-        self, times: Stamps, symbols: tuple[str, ...], has_bar: npt.NDArray[np.bool_]
+        self, times: Nanoseconds, symbols: tuple[str, ...], has_bar: npt.NDArray[np.bool_]
     ) -> dict[str, FloatMatrix]:
         """Return each column at each time and symbol, `[T, N]`; NaN where a symbol has no bar."""
         columns = {}
@@ -188,9 +188,9 @@ def _not_before(rows: pa.Table, soonest: np.datetime64) -> pa.Table:
         return rows
     # Rows are sorted by publication: the highest number of each observation is its last version.
     numbered = moved.append_column("number", pa.array(range(len(moved)), pa.int64()))
-    last = numbered.group_by(list(KEY[:3])).aggregate([("number", "max")])["number_max"]
+    last = numbered.group_by(list(KEY_COLUMNS[:3])).aggregate([("number", "max")])["number_max"]
     versions = moved.take(last)
     stamps = pa.array([first.value] * len(versions), pa.int64()).cast(kind)
     index = moved.schema.get_field_index("published")
     shifted = versions.set_column(index, moved.schema.field("published"), stamps)
-    return observed(pa.concat_tables([shifted, rows.filter(pc.invert(late))]))
+    return normalise_observations(pa.concat_tables([shifted, rows.filter(pc.invert(late))]))

@@ -17,17 +17,17 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from alphaloop.bars import BarPanel, Texts
+from alphaloop.bars import BarPanel, TextMatrix
 from alphaloop.errors import DataError, InputError
 from alphaloop.instruments import Instrument
 
-Places = npt.NDArray[np.intp]
+Indices = npt.NDArray[np.intp]
 
 
 class RollRule(Protocol):
     """A rule that chooses the held contract."""
 
-    def held(self, bars: BarPanel, chain: Sequence[Instrument]) -> Places:
+    def held(self, bars: BarPanel, chain: Sequence[Instrument]) -> Indices:
         """Return the index in `chain` of the contract at each bar, intp `[T]`.
 
         `chain` are the columns of `bars`, by expiry. The index never decreases, and depends on earlier bars
@@ -46,7 +46,7 @@ class DaysBeforeExpiry:
         if self.days < 0:
             raise InputError(f"days before expiry are {self.days}; they must be 0 or more")
 
-    def held(self, bars: BarPanel, chain: Sequence[Instrument]) -> Places:
+    def held(self, bars: BarPanel, chain: Sequence[Instrument]) -> Indices:
         """Return the contract at each bar; see `RollRule.held`."""
         days = bars.timestamps.astype("datetime64[D]")
         rolls = [contract.roll or _expiry(contract) - timedelta(days=self.days) for contract in chain[:-1]]
@@ -68,7 +68,7 @@ class VolumeCrossing:
         if self.bars < 1:
             raise InputError(f"a volume crossing takes 1 bar or more, not {self.bars}")
 
-    def held(self, bars: BarPanel, chain: Sequence[Instrument]) -> Places:
+    def held(self, bars: BarPanel, chain: Sequence[Instrument]) -> Indices:
         """Return the contract at each bar; see `RollRule.held`."""
         volume = np.nan_to_num(bars.volume, nan=0.0)
         days = bars.timestamps.astype("datetime64[D]")
@@ -92,10 +92,10 @@ class ContinuousSeries:
     """Bars of one symbol, the chain's root, and the contract of each bar (text `[T]`)."""
 
     bars: BarPanel
-    contracts: Texts
+    contracts: TextMatrix
 
 
-def continuous(
+def continuous_series(
     bars: BarPanel, chain: Sequence[Instrument], rule: RollRule, as_of: datetime
 ) -> ContinuousSeries:
     """Join the bars of the held contracts into one series named after their root.
@@ -165,7 +165,7 @@ def _traded(bars: BarPanel, chain: Sequence[Instrument]) -> tuple[str, ...]:
     return tuple(contract.symbol for contract in chain)
 
 
-def _ratios(panel: BarPanel, indices: Places) -> npt.NDArray[np.float64]:
+def _ratios(panel: BarPanel, indices: Indices) -> npt.NDArray[np.float64]:
     """Return the multiplier of the adjustment at each bar, float64 `[T]`."""
     ratios = np.ones(len(panel))
     for row in np.flatnonzero(np.diff(indices)) + 1:

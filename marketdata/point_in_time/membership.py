@@ -17,7 +17,7 @@ import numpy.typing as npt
 from alphaloop.bars import FloatMatrix, Timestamps, to_datetime64
 from alphaloop.clock import as_utc
 from alphaloop.errors import DataError, UnknownNameError
-from marketdata.point_in_time.record_files import read_records
+from marketdata.point_in_time.record_files import read_dataclasses
 
 _FOREVER = datetime.max.replace(tzinfo=UTC)
 
@@ -92,7 +92,7 @@ class MembershipHistory:
 
         `DataError` names file, row and column.
         """
-        memberships = read_records(path, Membership)
+        memberships = read_dataclasses(path, Membership)
         try:
             return cls(memberships)
         except DataError as error:

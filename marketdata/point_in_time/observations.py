@@ -31,12 +31,12 @@ OBSERVATIONS_SCHEMA = pa.schema(
         pa.field("value", pa.float64()),
     ]
 )
-NEEDED = ("series", "published", "value")
+REQUIRED_COLUMNS = ("series", "published", "value")
 SUFFIXES = (".csv", ".parquet")
-KEY = ("series", "symbol", "effective", "published")
+KEY_COLUMNS = ("series", "symbol", "effective", "published")
 
 
-def read(path: Path) -> pa.Table:
+def read_observations(path: Path) -> pa.Table:
     """Read the observations in a CSV or Parquet file, in the form that `observed` returns.
 
     `DataError` names file and row.
@@ -45,10 +45,10 @@ def read(path: Path) -> pa.Table:
     if path.suffix.lower() not in SUFFIXES:
         raise DataError(f"{path}: observations are read from files that end in {' or '.join(SUFFIXES)}")
     table = _csv(path) if path.suffix.lower() == ".csv" else _parquet(path)
-    return observed(table, str(path))
+    return normalise_observations(table, str(path))
 
 
-def observed(table: pa.Table, place: str = "observations") -> pa.Table:
+def normalise_observations(table: pa.Table, place: str = "observations") -> pa.Table:
     """Convert a table to the columns of `OBSERVATIONS_SCHEMA`, sorted by publication.
 
     Text cells are parsed: moments with a time zone (`effective` may be a bare date), numbers. `symbol` may be
@@ -57,7 +57,7 @@ def observed(table: pa.Table, place: str = "observations") -> pa.Table:
     values of one observation published at once, and for a series with rows of all symbols and rows of one.
     """
     named = {name.strip().lower(): table[name] for name in table.column_names}
-    for name in NEEDED:
+    for name in REQUIRED_COLUMNS:
         if name not in named:
             raise DataError(f"{place}: column '{name}' is missing; it has: {', '.join(named) or 'none'}")
     for name in named:
@@ -83,7 +83,7 @@ def observed(table: pa.Table, place: str = "observations") -> pa.Table:
 
 
 def _require_one_each(table: pa.Table, place: str) -> None:
-    counts = table.group_by(list(KEY)).aggregate([([], "count_all")])
+    counts = table.group_by(list(KEY_COLUMNS)).aggregate([([], "count_all")])
     if len(counts) < len(table):
         twice = next(row for row in counts.to_pylist() if row["count_all"] > 1)
         thing = f"'{twice['series']}' of {twice['symbol'] or 'all symbols'}, effective {twice['effective']}"
@@ -108,7 +108,9 @@ def _csv(path: Path) -> pa.Table:
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path} cannot be read as CSV: {error}") from error
     if not rows:
-        raise DataError(f"{path} is empty; its first line names the columns: {', '.join(NEEDED)}, …")
+        raise DataError(
+            f"{path} is empty; its first line names the columns: {', '.join(REQUIRED_COLUMNS)}, …"
+        )
     header, body = rows[0], [row for row in rows[1:] if row]
     if len(set(header)) < len(header):
         raise DataError(f"{path}: a column is named twice: {', '.join(header)}")

@@ -32,7 +32,7 @@ _EXAMPLES = {
 Record = TypeVar("Record")
 
 
-def read_records(path: Path, kind: type[Record]) -> list[Record]:
+def read_dataclasses(path: Path, kind: type[Record]) -> list[Record]:
     """Read the rows of `path`, each as a `kind`. `DataError` for an invalid file or cell."""
     path = Path(path)
     types = get_type_hints(kind)

@@ -14,7 +14,7 @@ from pathlib import Path
 from alphaloop.clock import as_utc
 from alphaloop.errors import DataError, UnknownNameError
 from alphaloop.instruments import Instrument
-from marketdata.point_in_time.record_files import read_records
+from marketdata.point_in_time.record_files import read_dataclasses
 
 _ALWAYS = datetime.min.replace(tzinfo=UTC)
 
@@ -43,7 +43,7 @@ class ReferenceData:
         `DataError` names file, row and column.
         """
         try:
-            return cls(read_records(path, Instrument))
+            return cls(read_dataclasses(path, Instrument))
         except DataError as error:
             raise error if str(error).startswith(str(path)) else DataError(f"{path}: {error}") from error
 

@@ -23,7 +23,7 @@ from alphaloop.bars import BARS_SCHEMA, BarPanel, Timestamps, to_datetime, to_da
 from alphaloop.clock import as_utc
 from alphaloop.errors import DataError
 from marketdata.point_in_time.action_record import CorporateAction
-from marketdata.point_in_time.corporate_actions import apply
+from marketdata.point_in_time.corporate_actions import apply_actions
 
 PUBLISHED = "published"
 _MOMENT = pa.timestamp("ns", tz="UTC")
@@ -31,7 +31,7 @@ _NEVER = np.iinfo(np.int64).max
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class PastChange:
     """A moment at which knowledge of earlier bars changed, and the symbols concerned."""
 
     moment: datetime
@@ -100,14 +100,16 @@ class Vintages:
         """Return the bars known at `moment` of all `symbols`, adjusted by the actions known then."""
         at = to_datetime64(moment).astype(np.int64)
         table = self.rows.filter(pa.array((self._known <= at) & (at < self._until)))
-        return apply(BarPanel.from_table(table.drop_columns([PUBLISHED]), self.symbols), self.actions, moment)
+        return apply_actions(
+            BarPanel.from_table(table.drop_columns([PUBLISHED]), self.symbols), self.actions, moment
+        )
 
     def timestamps(self) -> Timestamps:
         """Return the closes at which a bar was already known, `datetime64[ns]`, sorted."""
         times = _nanoseconds(self.rows, "timestamp")
         return np.unique(times[times == self._known]).astype("datetime64[ns]")
 
-    def changes(self, after: datetime | None = None) -> list[Change]:
+    def changes(self, after: datetime | None = None) -> list[PastChange]:
         """Return the changes of the past in order: late or revised bars and actions, new names.
 
         A split or dividend published before its first bar without it is no change of the past. With `after`,
@@ -119,13 +121,13 @@ class Vintages:
         late = np.flatnonzero((self._known > times) & (self._known > since))
         names = self.rows["symbol"].take(pa.array(late)).to_pylist()
         for moment, name in zip(self._known[late].astype("datetime64[ns]"), names, strict=True):
-            touched.setdefault(not_before(moment), set()).add(name)
+            touched.setdefault(round_up_to_microsecond(moment), set()).add(name)
         bars = np.unique(times).astype("datetime64[ns]")
         for moment, symbols in action_changes(self.actions, bars):
             if after is None or moment > after:
                 touched.setdefault(moment, set()).update(symbols)
         heirs = _heirs(self.actions)
-        return [Change(moment, _with_heirs(touched[moment], heirs)) for moment in sorted(touched)]
+        return [PastChange(moment, _with_heirs(touched[moment], heirs)) for moment in sorted(touched)]
 
     def publications_after_effect(self) -> list[datetime]:
         """Return the moments at which the past changed, sorted.
@@ -168,7 +170,7 @@ def first_prints(bars: BarPanel) -> pa.Table:
     return table.append_column(PUBLISHED, table["timestamp"])
 
 
-def not_before(moment: np.datetime64) -> datetime:
+def round_up_to_microsecond(moment: np.datetime64) -> datetime:
     """Return `moment` to the microsecond, rounded up."""
     return to_datetime(moment.astype("datetime64[ns]") + np.timedelta64(999, "ns"))
 

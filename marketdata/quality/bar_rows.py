@@ -15,11 +15,11 @@ from marketdata.quality.finding import Finding, Severity
 
 Floats = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
-Places = npt.NDArray[np.intp]
+Indices = npt.NDArray[np.intp]
 
 
 @dataclass(frozen=True)
-class Rows:
+class BarRows:
     """A table with the columns of `BARS_SCHEMA`, symbol and timestamp without nulls, in any order."""
 
     table: pa.Table
@@ -31,7 +31,7 @@ class Rows:
         return times
 
     @cached_property
-    def _coded(self) -> tuple[list[str], Places]:
+    def _coded(self) -> tuple[list[str], Indices]:
         column = self.table["symbol"].combine_chunks()
         encoded = (column.chunk(0) if isinstance(column, pa.ChunkedArray) else column).dictionary_encode()
         symbols = encoded.dictionary.to_pylist()
@@ -46,12 +46,12 @@ class Rows:
         return self._coded[0]
 
     @property
-    def codes(self) -> Places:
+    def codes(self) -> Indices:
         """Index in `names` of each row's symbol."""
         return self._coded[1]
 
     @cached_property
-    def groups(self) -> list[tuple[str, Places]]:
+    def groups(self) -> list[tuple[str, Indices]]:
         """Each symbol with its row indices, earliest first."""
         order = np.lexsort((self.times, self.codes))
         edges = np.flatnonzero(np.diff(self.codes[order])) + 1
@@ -78,16 +78,16 @@ class Rows:
         self, rule: str, row: int, value: str, severity: Severity = "error", bars: int = 1
     ) -> Finding:
         """Build a finding that begins at this row."""
-        return Finding(rule, self.symbol(row), moment(self.times[row]), value, severity, bars)
+        return Finding(rule, self.symbol(row), iso_moment(self.times[row]), value, severity, bars)
 
 
-def runs(wrong: Flags) -> Iterator[tuple[int, int]]:
+def true_runs(wrong: Flags) -> Iterator[tuple[int, int]]:
     """Yield first index and length of each run of True."""
     edges = np.flatnonzero(np.diff(np.r_[0, wrong.astype(np.int8), 0]))
     for first, after in edges.reshape(-1, 2).tolist():
         yield first, after - first
 
 
-def moment(timestamp: np.datetime64) -> str:
+def iso_moment(timestamp: np.datetime64) -> str:
     """Format a timestamp as ISO 8601 text in UTC."""
     return to_datetime(timestamp).isoformat()

@@ -13,22 +13,22 @@ import pyarrow as pa
 
 from alphaloop.errors import DataError
 from marketdata.calendars import require_calendar
-from marketdata.quality.bar_rows import Rows
+from marketdata.quality.bar_rows import BarRows
 from marketdata.quality.finding import RULES, Finding, Severity, findings_table
 from marketdata.quality.rules.common_gaps import with_common_gaps
-from marketdata.quality.rules.disputed import disputed
-from marketdata.quality.rules.grid import frequency as frequencies
-from marketdata.quality.rules.grid import grid
+from marketdata.quality.rules.disputed import check_disputed
+from marketdata.quality.rules.grid import check_frequency as frequencies
+from marketdata.quality.rules.grid import check_grid
 from marketdata.quality.rules.holidays import without_holidays
-from marketdata.quality.rules.outlier import outliers
-from marketdata.quality.rules.price import missing, ohlc, prices
-from marketdata.quality.rules.row_order import ordered, unique
-from marketdata.quality.rules.schema import schema
-from marketdata.quality.rules.session import sessions
-from marketdata.quality.rules.split import jumps
-from marketdata.quality.rules.staleness import skew, stale, venue_clock
-from marketdata.quality.rules.stuck_prices import stuck
-from marketdata.quality.rules.zero_volume import zero_volume
+from marketdata.quality.rules.outlier import check_outliers
+from marketdata.quality.rules.price import check_missing_values, check_ohlc, check_prices
+from marketdata.quality.rules.row_order import check_duplicates, check_row_order
+from marketdata.quality.rules.schema import check_schema
+from marketdata.quality.rules.session import check_sessions
+from marketdata.quality.rules.split import check_splits
+from marketdata.quality.rules.staleness import check_future_bars, check_staleness, check_venue_clock
+from marketdata.quality.rules.stuck_prices import check_stuck_prices
+from marketdata.quality.rules.zero_volume import check_zero_volume
 from marketdata.quality.thresholds import Thresholds
 
 __all__ = [
@@ -36,18 +36,18 @@ __all__ = [
     "Finding",
     "Severity",
     "Thresholds",
-    "check",
+    "check_bars",
     "findings_table",
     "require_clean",
     "require_no_errors",
 ]
-DEFAULTS = Thresholds()
+DEFAULT_THRESHOLDS = Thresholds()
 
 
-def check(
+def check_bars(
     table: pa.Table,
     calendar: str,
-    thresholds: Thresholds = DEFAULTS,
+    thresholds: Thresholds = DEFAULT_THRESHOLDS,
     *,
     now: datetime | None = None,
     venue_now: datetime | None = None,
@@ -85,34 +85,37 @@ def check(
         For times that the calendar does not reach.
     """
     require_calendar(calendar)
-    findings = list(schema(table))
+    findings = list(check_schema(table))
     if findings:
         return findings
-    rows = Rows(table)
+    rows = BarRows(table)
     findings = [
-        *ordered(rows),
-        *unique(rows),
+        *check_row_order(rows),
+        *check_duplicates(rows),
         *frequencies(rows, frequency),
-        *grid(rows, calendar),
-        *prices(rows),
-        *ohlc(rows),
-        *missing(rows),
+        *check_grid(rows, calendar),
+        *check_prices(rows),
+        *check_ohlc(rows),
+        *check_missing_values(rows),
         *_sessions(rows, calendar, thresholds),
-        *stuck(rows, thresholds),
-        *outliers(rows, thresholds),
-        *jumps(rows, thresholds),
-        *zero_volume(rows),
-        *disputed(rows),
+        *check_stuck_prices(rows, thresholds),
+        *check_outliers(rows, thresholds),
+        *check_splits(rows, thresholds),
+        *check_zero_volume(rows),
+        *check_disputed(rows),
     ]
     if now is not None:
-        findings += [*stale(rows, calendar, now, thresholds), *skew(rows, now, thresholds)]
+        findings += [
+            *check_staleness(rows, calendar, now, thresholds),
+            *check_future_bars(rows, now, thresholds),
+        ]
     if now is not None and venue_now is not None:
-        findings += venue_clock(venue_now, now, thresholds)
+        findings += check_venue_clock(venue_now, now, thresholds)
     return findings
 
 
-def _sessions(rows: Rows, calendar: str, thresholds: Thresholds) -> Iterator[Finding]:
-    findings = without_holidays(sessions(rows, calendar, thresholds), rows, calendar, thresholds)
+def _sessions(rows: BarRows, calendar: str, thresholds: Thresholds) -> Iterator[Finding]:
+    findings = without_holidays(check_sessions(rows, calendar, thresholds), rows, calendar, thresholds)
     return with_common_gaps(findings, rows, calendar)
 
 
@@ -121,7 +124,7 @@ def require_clean(table: pa.Table, calendar: str, name: str) -> None:
 
     `name` is the origin of the table, for the message. Warnings are no errors.
     """
-    require_no_errors(check(table, calendar), name)
+    require_no_errors(check_bars(table, calendar), name)
 
 
 def require_no_errors(findings: list[Finding], name: str) -> None:

@@ -16,14 +16,21 @@ import pyarrow as pa
 
 from alphaloop.bars import BARS_SCHEMA, to_datetime64, with_calendar
 from alphaloop.errors import InputError, UnknownNameError
-from marketdata.quality.bar_rows import Rows, moment
-from marketdata.quality.checks import DEFAULTS, RULES, Finding, Thresholds, check, require_no_errors
-from marketdata.quality.incremental_check import check_new
+from marketdata.quality.bar_rows import BarRows, iso_moment
+from marketdata.quality.checks import (
+    DEFAULT_THRESHOLDS,
+    RULES,
+    Finding,
+    Thresholds,
+    check_bars,
+    require_no_errors,
+)
+from marketdata.quality.incremental_check import check_new_bars
 
 Policy = Literal["reject", "quarantine", "repair", "report"]
 POLICIES: tuple[str, ...] = get_args(Policy)
 # Description of the repair, by rule; the other rules cannot be repaired without making up values.
-REPAIRS = {
+REPAIR_DESCRIPTIONS = {
     "sorted": "rows sorted by timestamp, then symbol",
     "unique": "exact copies of a row dropped",
     "grid": "bar dropped: it is not one of the periods that the others are of",
@@ -34,9 +41,9 @@ REPAIRS = {
     "skew": "bar dropped: it closes in the future",
 }
 # Rules with a repair that removes no bar.
-KEPT_BY_REPAIR = ("sorted", "unique")
+ROW_KEEPING_REPAIRS = ("sorted", "unique")
 # Rules about existing bars, which can be quarantined.
-OF_BARS = (
+QUARANTINABLE_RULES = (
     "unique",
     "grid",
     "price",
@@ -85,7 +92,7 @@ class Policies:
                 raise UnknownNameError("quality rule", rule, RULES)
             if policy not in POLICIES:
                 raise UnknownNameError("quality policy", policy, POLICIES, where=f"rule '{rule}'")
-            possible = {"repair": REPAIRS, "quarantine": OF_BARS}.get(policy, RULES)
+            possible = {"repair": REPAIR_DESCRIPTIONS, "quarantine": QUARANTINABLE_RULES}.get(policy, RULES)
             if rule not in possible:
                 raise InputError(
                     f"rule '{rule}' cannot have the policy '{policy}'; it is for: {', '.join(possible)}"
@@ -123,12 +130,12 @@ class Cleaned:
     findings: tuple[Finding, ...]
 
 
-def clean(
+def clean_bars(
     table: pa.Table,
     calendar: str,
     name: str,
     policies: Policies = NO_POLICIES,
-    thresholds: Thresholds = DEFAULTS,
+    thresholds: Thresholds = DEFAULT_THRESHOLDS,
     *,
     now: datetime | None = None,
     before: pa.Table | None = None,
@@ -172,17 +179,17 @@ def clean(
 
     def found(bars: pa.Table) -> list[Finding]:
         def judge(rows: pa.Table) -> list[Finding]:
-            return check(rows, calendar, thresholds, now=now, frequency=frequency)
+            return check_bars(rows, calendar, thresholds, now=now, frequency=frequency)
 
-        return judge(bars) if before is None or not before.num_rows else check_new(before, bars, judge)
+        return judge(bars) if before is None or not before.num_rows else check_new_bars(before, bars, judge)
 
     table = with_calendar(table, calendar)
     cleaned = apply_policies(table, found(table), policies, name)
-    require_rest(cleaned, table, found, policies, name)
+    require_clean_rest(cleaned, table, found, policies, name)
     return cleaned
 
 
-def require_rest(
+def require_clean_rest(
     cleaned: Cleaned,
     table: pa.Table,
     check_again: Callable[[pa.Table], list[Finding]],
@@ -209,7 +216,7 @@ def require_rest(
 
 def _after_warnings(cleaned: Cleaned) -> set[tuple[str, str]]:
     """Return symbol and time of the first bar after each bar quarantined for warnings alone."""
-    rows = Rows(cleaned.table)
+    rows = BarRows(cleaned.table)
     times = {symbol: rows.times[places] for symbol, places in rows.groups}
     keys = set()
     for row in cleaned.quarantined.select(["symbol", "timestamp", "severity"]).to_pylist():
@@ -218,14 +225,14 @@ def _after_warnings(cleaned: Cleaned) -> set[tuple[str, str]]:
             continue
         index = int(np.searchsorted(symbol_times, to_datetime64(row["timestamp"]), side="right"))
         if index < len(symbol_times):
-            keys.add((row["symbol"], moment(symbol_times[index])))
+            keys.add((row["symbol"], iso_moment(symbol_times[index])))
     return keys
 
 
 def apply_policies(
     table: pa.Table, findings: Sequence[Finding], policies: Policies = NO_POLICIES, name: str = "these bars"
 ) -> Cleaned:
-    """Apply `policies` to the `findings` of `table`, as `marketdata.quality.checks.check` gives them.
+    """Apply `policies` to the `findings` of `table`, as `marketdata.quality.checks.check_bars` gives them.
 
     Raises `DataError` for a finding with the policy `reject`, errors first, and changes nothing then. A
     finding that rejects by default does not if another rule's policy removes its bars.
@@ -255,7 +262,7 @@ def _of_bars_that_stay(
     dropped: Mapping[int, list[Finding]],
 ) -> list[Finding]:
     """Return the findings without those of removed bars, which are recorded as quarantined."""
-    moot = [one for one in findings if one.rule in OF_BARS and one.rule not in policies.rules]
+    moot = [one for one in findings if one.rule in QUARANTINABLE_RULES and one.rule not in policies.rules]
     rows = _rows_of(table, moot if aside or dropped else [])
     stays = {id(one) for row, mine in rows.items() if row not in aside and row not in dropped for one in mine}
     for row, mine in rows.items():
@@ -276,7 +283,7 @@ def _reject(findings: list[Finding], name: str) -> None:
 
 
 def _repair(finding: Finding) -> Repair:
-    return Repair(finding.rule, finding.symbol, finding.timestamp, REPAIRS[finding.rule])
+    return Repair(finding.rule, finding.symbol, finding.timestamp, REPAIR_DESCRIPTIONS[finding.rule])
 
 
 def _rows_of(table: pa.Table, findings: Iterable[Finding]) -> dict[int, list[Finding]]:

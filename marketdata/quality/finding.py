@@ -14,7 +14,7 @@ RULES = (
     "schema", "sorted", "unique", "frequency", "grid", "price", "ohlc", "nan", "calendar", "gap", "stuck",
     "outlier", "split", "volume", "disputed", "stale", "skew",
 )  # fmt: skip
-SCHEMA = pa.schema(
+FINDINGS_SCHEMA = pa.schema(
     [
         pa.field("rule", pa.string(), nullable=False),
         pa.field("symbol", pa.string(), nullable=False),
@@ -65,4 +65,4 @@ class Finding:
 
 def findings_table(findings: Sequence[Finding]) -> pa.Table:
     """Return findings as rows of `SCHEMA`."""
-    return pa.Table.from_pylist([asdict(finding) for finding in findings], schema=SCHEMA)
+    return pa.Table.from_pylist([asdict(finding) for finding in findings], schema=FINDINGS_SCHEMA)

@@ -11,18 +11,18 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from alphaloop.bars import to_datetime64
-from marketdata.quality.bar_rows import moment
+from marketdata.quality.bar_rows import iso_moment
 from marketdata.quality.finding import Finding
 
 # Rules that compare a bar with earlier ones; the others need the new bars alone.
-CONTEXTUAL = ("frequency", "grid", "calendar", "gap", "stuck", "outlier", "split", "stale")
+CONTEXTUAL_RULES = ("frequency", "grid", "calendar", "gap", "stuck", "outlier", "split", "stale")
 # Number of earlier timestamps checked again: enough for the longest window and its median.
-BARS_BEFORE = 130
+CONTEXT_BARS = 130
 
 Check = Callable[[pa.Table], list[Finding]]
 
 
-def check_new(before: pa.Table, table: pa.Table, check: Check) -> list[Finding]:
+def check_new_bars(before: pa.Table, table: pa.Table, check: Check) -> list[Finding]:
     """Return the findings about `table` alone; its bars follow those of `before` or came late."""
     findings = check(table)
     if any(finding.rule == "schema" for finding in findings):
@@ -30,8 +30,8 @@ def check_new(before: pa.Table, table: pa.Table, check: Check) -> list[Finding]:
     last = pc.max(before["timestamp"])
     recent = _recent(before, table["timestamp"].to_numpy().min())
     together = check(pa.concat_tables([recent, table], promote_options="default"))
-    independent = [finding for finding in findings if finding.rule not in CONTEXTUAL]
-    until = moment(np.datetime64(last.value, "ns"))
+    independent = [finding for finding in findings if finding.rule not in CONTEXTUAL_RULES]
+    until = iso_moment(np.datetime64(last.value, "ns"))
     concerning = list(_concerning(together, recent, table, until))
     former = [item for item in together if item.rule == "grid" and item not in concerning]
     if any(item.severity == "error" for item in former):
@@ -42,9 +42,9 @@ def check_new(before: pa.Table, table: pa.Table, check: Check) -> list[Finding]:
 
 
 def _recent(before: pa.Table, earliest: np.datetime64) -> pa.Table:
-    """Return the bars needed to check the earliest new one: `BARS_BEFORE` timestamps before it, and later."""
+    """Return the bars needed to check the earliest new one: from `CONTEXT_BARS` timestamps before it."""
     times = np.unique(before["timestamp"].to_numpy())
-    index = max(int(np.searchsorted(times, earliest)) - BARS_BEFORE, 0)
+    index = max(int(np.searchsorted(times, earliest)) - CONTEXT_BARS, 0)
     first = pa.scalar(times[index]).cast(before.schema.field("timestamp").type)
     return before.filter(pc.greater_equal(before["timestamp"], first))
 
@@ -52,12 +52,12 @@ def _recent(before: pa.Table, earliest: np.datetime64) -> pa.Table:
 def _concerning(findings: list[Finding], recent: pa.Table, table: pa.Table, last: str) -> Iterator[Finding]:
     """Yield the findings of contextual rules, as far as they concern the new bars."""
     late = {
-        (symbol, moment(time))
+        (symbol, iso_moment(time))
         for symbol, time in zip(table["symbol"].to_pylist(), table["timestamp"].to_numpy(), strict=True)
-        if moment(time) <= last
+        if iso_moment(time) <= last
     }
     for finding in findings:
-        if finding.rule not in CONTEXTUAL:
+        if finding.rule not in CONTEXTUAL_RULES:
             continue
         came_late = (finding.symbol, finding.timestamp) in late
         ends_now = finding.bars == 0 and finding.timestamp == last
@@ -71,7 +71,7 @@ def _moved(finding: Finding, table: pa.Table) -> Finding:
     """Return the finding dated at the symbol's first new bar."""
     symbol_rows = table.filter(pc.equal(table["symbol"], finding.symbol))
     begins = np.datetime64(pc.min(symbol_rows["timestamp"]).value, "ns")
-    return replace(finding, timestamp=moment(begins))
+    return replace(finding, timestamp=iso_moment(begins))
 
 
 def _counted(recent: pa.Table, finding: Finding) -> int:

@@ -14,11 +14,11 @@ import pyarrow.parquet as pq
 
 from alphaloop.bars import BARS_SCHEMA
 from alphaloop.errors import DamagedStoreError, MissingStateError
-from alphaloop.runtime.atomic_file import replace_with
-from marketdata.quality.checks import DEFAULTS, Finding, Thresholds
-from marketdata.quality.cleaning import KEPT_BY_REPAIR, NO_POLICIES, Cleaned, Policies, Repair
+from alphaloop.runtime.atomic_file import replace_file
+from marketdata.quality.checks import DEFAULT_THRESHOLDS, Finding, Thresholds
+from marketdata.quality.cleaning import NO_POLICIES, ROW_KEEPING_REPAIRS, Cleaned, Policies, Repair
 
-REPORT, QUARANTINE = ".quality.json", ".quarantine.parquet"
+REPORT_SUFFIX, QUARANTINE_SUFFIX = ".quality.json", ".quarantine.parquet"
 _KEYS = pa.schema([BARS_SCHEMA.field("symbol"), BARS_SCHEMA.field("timestamp")])
 
 
@@ -42,12 +42,12 @@ class QualityReport:
         return dict(Counter(finding.rule for finding in self.findings))
 
 
-def keep(
+def write_quality_report(
     folder: Path,
     snapshot_id: str,
     cleaned: Cleaned,
     policies: Policies = NO_POLICIES,
-    thresholds: Thresholds = DEFAULTS,
+    thresholds: Thresholds = DEFAULT_THRESHOLDS,
 ) -> QualityReport:
     """Write the report beside a snapshot (and quarantined rows, if any), each file in one step.
 
@@ -63,22 +63,29 @@ def keep(
         thresholds=_limits(thresholds),
     )
     if cleaned.quarantined.num_rows:
-        replace_with(
-            folder / (snapshot_id + QUARANTINE), lambda partial: pq.write_table(cleaned.quarantined, partial)
+        replace_file(
+            folder / (snapshot_id + QUARANTINE_SUFFIX),
+            lambda partial: pq.write_table(cleaned.quarantined, partial),
         )
     text = json.dumps({**asdict(report), "counts": report.counts()}, indent=1)
-    replace_with(folder / (snapshot_id + REPORT), lambda partial: partial.write_text(text, encoding="utf-8"))
+    replace_file(
+        folder / (snapshot_id + REPORT_SUFFIX), lambda partial: partial.write_text(text, encoding="utf-8")
+    )
     return report
 
 
-def bars_set_aside(folder: Path, snapshot_id: str) -> pa.Table:
+def excluded_bars(folder: Path, snapshot_id: str) -> pa.Table:
     """Return symbol and timestamp of the bars quarantined or dropped when a snapshot was stored."""
     keys = _KEYS.empty_table()
-    if (folder / (snapshot_id + QUARANTINE)).is_file():
-        keys = pq.read_table(folder / (snapshot_id + QUARANTINE), columns=_KEYS.names).cast(_KEYS)
-    if not (folder / (snapshot_id + REPORT)).is_file():
+    if (folder / (snapshot_id + QUARANTINE_SUFFIX)).is_file():
+        keys = pq.read_table(folder / (snapshot_id + QUARANTINE_SUFFIX), columns=_KEYS.names).cast(_KEYS)
+    if not (folder / (snapshot_id + REPORT_SUFFIX)).is_file():
         return keys
-    dropped = [repair for repair in read(folder, snapshot_id).repairs if repair.rule not in KEPT_BY_REPAIR]
+    dropped = [
+        repair
+        for repair in read_quality_report(folder, snapshot_id).repairs
+        if repair.rule not in ROW_KEEPING_REPAIRS
+    ]
     times = [datetime.fromisoformat(repair.timestamp) for repair in dropped]
     rows = pa.table([[repair.symbol for repair in dropped], times], schema=_KEYS)
     return pa.concat_tables([keys, rows])
@@ -91,12 +98,12 @@ def _limits(thresholds: Thresholds) -> dict[str, Any]:
     return limits | ({"holidays": list(holidays)} if holidays else {})
 
 
-def read(folder: Path, snapshot_id: str) -> QualityReport:
+def read_quality_report(folder: Path, snapshot_id: str) -> QualityReport:
     """Read the report of a snapshot.
 
     `MissingStateError` if none was kept, `DamagedStoreError` if it is unreadable.
     """
-    path = folder / (snapshot_id + REPORT)
+    path = folder / (snapshot_id + REPORT_SUFFIX)
     if not path.is_file():
         raise MissingStateError(f"no quality report is kept with snapshot {snapshot_id[:12]} in {folder}")
     try:
@@ -111,9 +118,9 @@ def read(folder: Path, snapshot_id: str) -> QualityReport:
         ) from error
 
 
-def quarantined(folder: Path, snapshot_id: str) -> pa.Table | None:
+def read_quarantine(folder: Path, snapshot_id: str) -> pa.Table | None:
     """Return the rows quarantined when this snapshot was stored, with their findings; None if none."""
-    path = folder / (snapshot_id + QUARANTINE)
+    path = folder / (snapshot_id + QUARANTINE_SUFFIX)
     if not path.is_file():
         return None
     try:

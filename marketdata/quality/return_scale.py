@@ -14,16 +14,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from marketdata.quality.bar_rows import Floats, Places, Rows
+from marketdata.quality.bar_rows import BarRows, Floats, Indices
 from marketdata.quality.thresholds import Thresholds
 
-NORMAL = 1.4826
+NORMAL_OVER_MAD = 1.4826
 # A bar this many scales from the one before it is suspect; where there is no scale yet, a return this large.
-SUSPECT_SCALES, SUSPECT_RETURN = 5.0, 0.2
+MIN_SUSPECT_SCALES, MIN_SUSPECT_RETURN = 5.0, 0.2
 
 
 @dataclass(frozen=True)
-class Moves:
+class ScaledReturns:
     """One symbol's returns against the bars before, each array `[bars]`.
 
     `reference` is the index of the bar at which a return begins, `deviation` the absolute distance of the log
@@ -31,12 +31,12 @@ class Moves:
     came before.
     """
 
-    reference: Places
+    reference: Indices
     deviation: Floats
     scale: Floats
 
 
-def adjusted_closes(rows: Rows, places: Places) -> Floats:
+def adjusted_closes(rows: BarRows, places: Indices) -> Floats:
     """Return close times adjustment, float64 `[bars]`; NaN where it is not a positive number."""
     # Infinite and zero prices are reported by the rule `price`.
     with np.errstate(invalid="ignore", over="ignore"):
@@ -45,7 +45,7 @@ def adjusted_closes(rows: Rows, places: Places) -> Floats:
     return adjusted
 
 
-def moves(prices: Floats, thresholds: Thresholds) -> Moves:
+def scaled_returns(prices: Floats, thresholds: Thresholds) -> ScaledReturns:
     """Compute the returns of adjusted closes `[bars]` with their local scale."""
     import pandas as pd
 
@@ -58,11 +58,11 @@ def moves(prices: Floats, thresholds: Thresholds) -> Moves:
 
     median = past_median(returns)
     deviation = (returns - median).abs()
-    scale = (NORMAL * past_median(deviation)).clip(lower=thresholds.outlier_floor)
+    scale = (NORMAL_OVER_MAD * past_median(deviation)).clip(lower=thresholds.outlier_floor)
     return _referenced(logs, median.to_numpy(), deviation.to_numpy(copy=True), scale.to_numpy())
 
 
-def _referenced(logs: Floats, median: Floats, deviation: Floats, scale: Floats) -> Moves:
+def _referenced(logs: Floats, median: Floats, deviation: Floats, scale: Floats) -> ScaledReturns:
     """Compare the bar after a suspect one with the nearer of it and the suspect's own reference.
 
     A bar after one without a price is compared with the last that has one.
@@ -72,11 +72,11 @@ def _referenced(logs: Floats, median: Floats, deviation: Floats, scale: Floats) 
     skipped = reference < np.arange(len(logs)) - 1
     deviation[skipped] = np.abs(logs - logs[reference] - np.nan_to_num(median))[skipped]
 
-    def suspect(places: Places) -> Places:
+    def suspect(places: Indices) -> Indices:
         size = np.abs(logs[places] - logs[reference[places]])
         known = np.isfinite(scale[places])
-        limit = np.where(known, SUSPECT_SCALES * scale[places], SUSPECT_RETURN)
-        found: Places = places[np.where(known, deviation[places], size) >= limit]
+        limit = np.where(known, MIN_SUSPECT_SCALES * scale[places], MIN_SUSPECT_RETURN)
+        found: Indices = places[np.where(known, deviation[places], size) >= limit]
         return found
 
     for index in suspect(np.arange(len(logs))).tolist():
@@ -87,4 +87,4 @@ def _referenced(logs: Floats, median: Floats, deviation: Floats, scale: Floats) 
         if size < abs(logs[after] - logs[index]):
             reference[after] = base
             deviation[after] = abs(logs[after] - logs[base] - np.nan_to_num(median[after]))
-    return Moves(reference, deviation, scale)
+    return ScaledReturns(reference, deviation, scale)

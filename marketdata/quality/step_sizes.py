@@ -7,13 +7,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from alphaloop.bars import PRICE_COLUMNS
-from marketdata.quality.bar_rows import Floats, Places, Rows
-from marketdata.quality.return_scale import adjusted_closes, moves
+from marketdata.quality.bar_rows import BarRows, Floats, Indices
+from marketdata.quality.return_scale import adjusted_closes, scaled_returns
 from marketdata.quality.thresholds import Thresholds
 
 
 @dataclass(frozen=True)
-class Steps:
+class BarSteps:
     """One symbol's steps from bar to bar, as logs; NaN where a value is not given.
 
     `prices` are open, high, low and close over the close of the reference, `[4, bars]`, as traded, and
@@ -38,14 +38,14 @@ class Steps:
         return together
 
 
-def steps_of(rows: Rows, places: Places, thresholds: Thresholds) -> Steps:
+def bar_steps(rows: BarRows, places: Indices, thresholds: Thresholds) -> BarSteps:
     """Compute the steps of one symbol; its rows `places` are in the order of time."""
-    local = moves(adjusted_closes(rows, places), thresholds)
+    local = scaled_returns(adjusted_closes(rows, places), thresholds)
     opened, high, low, close = (_log(rows.column(name)[0][places]) for name in PRICE_COLUMNS)
     factor = _log(rows.column("adjustment")[0][places])
     values = np.stack([opened, high, low, close])
 
-    def over(before: Places) -> tuple[Floats, Floats]:
+    def over(before: Indices) -> tuple[Floats, Floats]:
         prices, recorded = values - close[before], factor - factor[before]
         # The first bar has no predecessor.
         prices[:, 0] = recorded[0] = np.nan
@@ -53,10 +53,10 @@ def steps_of(rows: Rows, places: Places, thresholds: Thresholds) -> Steps:
 
     neighbour = np.maximum(np.arange(len(places)) - 1, 0)
     relative_turnover = _relative_turnover(rows, places, thresholds)
-    return Steps(*over(local.reference), *over(neighbour), local.deviation, local.scale, relative_turnover)
+    return BarSteps(*over(local.reference), *over(neighbour), local.deviation, local.scale, relative_turnover)
 
 
-def _relative_turnover(rows: Rows, places: Places, thresholds: Thresholds) -> Floats:
+def _relative_turnover(rows: BarRows, places: Indices, thresholds: Thresholds) -> Floats:
     """Return volume over the median before it; NaN if unknown.
 
     The smaller of the values in shares and in money.

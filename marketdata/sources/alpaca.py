@@ -22,17 +22,17 @@ import pyarrow as pa
 from alphaloop.bars import Bar
 from alphaloop.clock import Clock, SystemClock
 from alphaloop.errors import InputError, UnknownNameError, VendorError
-from alphaloop.runtime.credentials import Secret, redacted, secret
+from alphaloop.runtime.credentials import Secret, read_secret, redact_secrets
 from marketdata.connectors.closed_bars import PERIODS, ClosedBars, history_fill
 from marketdata.connectors.daily_factor import DailyFactor, actions_table
-from marketdata.connectors.gap_suspicion import Doubt
+from marketdata.connectors.gap_suspicion import GapSuspicion
 from marketdata.connectors.live_adjustment import LiveAdjustment
-from marketdata.connectors.rate_limit import BusyError, advice, retry_after
-from marketdata.connectors.retry import GaveUpError, Retry
-from marketdata.connectors.session_hours import TIME_ZONE, in_session
+from marketdata.connectors.rate_limit import VenueUnavailableError, parse_retry_after, requested_wait
+from marketdata.connectors.retry import GaveUpError, RetryPolicy
+from marketdata.connectors.session_hours import TIME_ZONE, in_regular_session
 from marketdata.point_in_time.action_record import CorporateAction
-from marketdata.source import CalendarName, require_frequency, require_symbols, select
-from marketdata.sources.alpaca_messages import BarRow, bar_row, dated_actions, session_bars
+from marketdata.source import CalendarName, require_frequency, require_symbols, select_bars
+from marketdata.sources.alpaca_messages import BarRow, parse_actions, parse_bar_row, session_bars
 from marketdata.sources.alpaca_socket import AlpacaSocket
 
 KEY, SECRET = "APCA_API_KEY_ID", "APCA_API_SECRET_KEY"
@@ -46,7 +46,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Alpaca:
+class AlpacaSource:
     """Source `alpaca`, with credentials in APCA_API_KEY_ID and APCA_API_SECRET_KEY (or files, with _FILE).
 
     `feed` is `iex` (free) or `sip` (every exchange), by default APCA_DATA_FEED, else `iex`. `rest_url`
@@ -59,7 +59,9 @@ class Alpaca:
     stream_url: str | None = None
     timeout: float = 20.0
     clock: Clock = field(default_factory=SystemClock)
-    retry: Retry = field(default_factory=lambda: Retry(on=(BusyError,), retry_after=advice))
+    retry: RetryPolicy = field(
+        default_factory=lambda: RetryPolicy(on=(VenueUnavailableError,), retry_after=requested_wait)
+    )
     name: str = "alpaca"
     description: str = "US stocks, daily, intraday and live, with splits and dividends since 2016 (Alpaca)"
     calendar: CalendarName = "XNYS"
@@ -98,7 +100,7 @@ class Alpaca:
             session_bars(symbol, rows.get(symbol, []), frequency, factors[symbol]) for symbol in selected
         ]
         bars = pa.concat_tables(tables).sort_by([("timestamp", "ascending"), ("symbol", "ascending")])
-        return select(bars, selected, first, last)
+        return select_bars(bars, selected, first, last)
 
     def actions(
         self, symbols: Sequence[str], start: datetime | None = None, end: datetime | None = None
@@ -117,7 +119,7 @@ class Alpaca:
         """Yield minute bars of the regular session as they close; see `marketdata.source.LiveSource`."""
         require_frequency(self, frequency, ("1m",))
         selected = tuple(dict.fromkeys(require_symbols(self, symbols)))
-        doubt = Doubt(self.clock)
+        doubt = GapSuspicion(self.clock)
         fill = history_fill(self, frequency)
         closed = ClosedBars(self.name, PERIODS[frequency], fill, self.clock, expects=doubt.covers)
         adjustment = LiveAdjustment(partial(self._factors, selected))
@@ -136,12 +138,12 @@ class Alpaca:
                     if closed.counts["refused"] != refused:
                         refused = closed.counts["refused"]
                         doubt.begin()
-                    if not in_session(update.start, PERIODS[frequency]):
+                    if not in_regular_session(update.start, PERIODS[frequency]):
                         continue
                     await adjustment.prepare(update.start)
                     for bar in await closed.add(update):
                         yield adjustment.adjusted(bar)
-            except (BusyError, GaveUpError) as error:
+            except (VenueUnavailableError, GaveUpError) as error:
                 failures += 1
                 log.warning("source 'alpaca': the stream dropped, connecting again: %s", error)
                 trouble: Exception = error
@@ -189,7 +191,7 @@ class Alpaca:
         rows: dict[str, list[BarRow]] = {}
         for page in self._pages("/stocks/bars", {**request.to_request_fields(), "limit": 10_000}):
             for symbol, bars in (page.get("bars") or {}).items():
-                rows.setdefault(symbol, []).extend(bar_row(row) for row in bars)
+                rows.setdefault(symbol, []).extend(parse_bar_row(row) for row in bars)
         return rows
 
     def _actions(self, symbols: Sequence[str]) -> list[CorporateAction]:
@@ -202,7 +204,7 @@ class Alpaca:
             "limit": 1000,
         }
         pages = self._pages("/corporate-actions", fields, "v1")
-        return [action for page in pages for action in dated_actions(page)]
+        return [action for page in pages for action in parse_actions(page)]
 
     def _factors(self, symbols: Sequence[str]) -> dict[str, DailyFactor]:
         """Return each symbol's factor; daily closes are requested only for symbols with an action."""
@@ -252,7 +254,9 @@ class Alpaca:
             raise self._refused(error) from self._hidden(error)
         except RequestException as error:
             hidden = self._hidden(error)
-            raise BusyError(f"Alpaca cannot be reached: {type(error).__name__}: {hidden}") from hidden
+            raise VenueUnavailableError(
+                f"Alpaca cannot be reached: {type(error).__name__}: {hidden}"
+            ) from hidden
         if not isinstance(page, dict):
             raise VendorError(f"Alpaca's answer to {path} makes no sense: it is a {type(page).__name__}")
         return page
@@ -266,7 +270,7 @@ class Alpaca:
                 f"{text}; check {KEY} and {SECRET}, and that the account has the feed '{self._feed}' ({FEED})"
             )
         if status == 429 or status >= 500:
-            return BusyError(text, retry_after(headers.get("Retry-After"), self.clock))
+            return VenueUnavailableError(text, parse_retry_after(headers.get("Retry-After"), self.clock))
         return InputError(text)
 
     @cached_property
@@ -282,7 +286,7 @@ class Alpaca:
 
     @cached_property
     def _secrets(self) -> tuple[Secret, Secret]:
-        return secret(KEY), secret(SECRET)
+        return read_secret(KEY), read_secret(SECRET)
 
     @cached_property
     def _feed(self) -> str:
@@ -293,7 +297,7 @@ class Alpaca:
 
     def _hidden(self, error: BaseException) -> BaseException:
         """Return `error` without the secrets in its texts and in the variables of its frames."""
-        hidden = redacted(error, self._secrets)
+        hidden = redact_secrets(error, self._secrets)
         links: list[BaseException | None] = [hidden]
         while links:
             if (link := links.pop()) is not None:
@@ -302,7 +306,7 @@ class Alpaca:
         return hidden
 
 
-SOURCE = Alpaca()
+SOURCE = AlpacaSource()
 
 
 async def _unused(message: Any) -> None:

@@ -18,21 +18,21 @@ import pyarrow as pa
 from alphaloop.bars import PRICE_COLUMNS, to_datetime64
 from alphaloop.errors import DataError, VendorError
 from marketdata.calendars import closes_of
-from marketdata.connectors.closed_bars import PERIODS, Update
+from marketdata.connectors.closed_bars import PERIODS, BarUpdate
 from marketdata.connectors.daily_factor import DailyFactor
 from marketdata.connectors.session_hours import TIME_ZONE, new_york_days, regular_closes
 from marketdata.point_in_time.action_record import CorporateAction
 from marketdata.source import bars_table
 
 # Control messages, updated bars, and daily bars that are not complete.
-IGNORED = ("success", "subscription", "u", "d")
+IGNORED_TYPES = ("success", "subscription", "u", "d")
 # Start, open, high, low, close and volume.
 BarRow = tuple[datetime, float, float, float, float, float]
-NONSENSE = (AttributeError, DataError, LookupError, TypeError, ValueError, ZeroDivisionError)
+MALFORMED_ERRORS = (AttributeError, DataError, LookupError, TypeError, ValueError, ZeroDivisionError)
 PRICES = {"open": "o", "high": "h", "low": "l", "close": "c"}
 
 
-def frame_messages(raw: Any) -> list[Any]:
+def unpack_frame(raw: Any) -> list[Any]:
     """Return the messages of one frame in MessagePack."""
     import msgpack
 
@@ -57,12 +57,12 @@ def refusal_code(message: Any) -> tuple[int, str] | None:
     return code, str(message.get("msg"))
 
 
-def bar_update(message: Any, symbols: Collection[str]) -> Update | None:
+def parse_bar_update(message: Any, symbols: Collection[str]) -> BarUpdate | None:
     """Return the closed minute in a message; None for a message of another kind."""
     if not isinstance(message, dict):
         raise ValueError("a message that is no mapping")
     kind, symbol = message.get("T"), message.get("S")
-    if kind in IGNORED:
+    if kind in IGNORED_TYPES:
         return None
     if kind != "b":
         raise ValueError("a message of unknown type")
@@ -76,7 +76,7 @@ def bar_update(message: Any, symbols: Collection[str]) -> Update | None:
         raise ValueError("a volume below zero")
     if not prices["low"] <= min(prices.values()) <= max(prices.values()) <= prices["high"]:
         raise ValueError("a high or low that another price is beyond")
-    return Update(symbol=symbol, start=_moment(message), **prices, volume=volume, final=True)
+    return BarUpdate(symbol=symbol, start=_moment(message), **prices, volume=volume, final=True)
 
 
 def _number(message: Mapping[str, Any], letter: str) -> float:
@@ -99,7 +99,7 @@ def _moment(message: Mapping[str, Any]) -> datetime:
     return start
 
 
-def dated_actions(answer: Mapping[str, Any]) -> list[CorporateAction]:
+def parse_actions(answer: Mapping[str, Any]) -> list[CorporateAction]:
     """Return the splits, cash and stock dividends of one page of corporate actions.
 
     `VendorError` for a malformed page.
@@ -115,16 +115,16 @@ def dated_actions(answer: Mapping[str, Any]) -> list[CorporateAction]:
                 for row in by_kind.get("stock_dividends", ())
             ),
         ]
-    except NONSENSE as error:
+    except MALFORMED_ERRORS as error:
         raise VendorError(f"a corporate action of Alpaca makes no sense: {_fault(error)}") from error
 
 
-def bar_row(row: Mapping[str, Any]) -> BarRow:
+def parse_bar_row(row: Mapping[str, Any]) -> BarRow:
     """Parse a bar of REST; `VendorError` if it is malformed."""
     try:
         start = datetime.fromisoformat(row["t"]).astimezone(UTC)
         opened, high, low, close, volume = (float(row[letter]) for letter in (*PRICES.values(), "v"))
-    except NONSENSE as error:
+    except MALFORMED_ERRORS as error:
         raise VendorError(f"a bar of Alpaca makes no sense: {_fault(error)}") from error
     return start, opened, high, low, close, volume
 

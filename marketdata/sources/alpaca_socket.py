@@ -1,6 +1,6 @@
 """One connection to Alpaca's websocket: login, subscription, minutes, and classified failures.
 
-A failure that another connection may mend is `BusyError`; any other is `VendorError`.
+A failure that another connection may mend is `VenueUnavailableError`; any other is `VendorError`.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, TypeVar
 
 from alphaloop.errors import VendorError
-from marketdata.connectors.closed_bars import Update
-from marketdata.connectors.rate_limit import BusyError
-from marketdata.sources.alpaca_messages import bar_update, frame_messages, refusal_code
+from marketdata.connectors.closed_bars import BarUpdate
+from marketdata.connectors.rate_limit import VenueUnavailableError
+from marketdata.sources.alpaca_messages import parse_bar_update, refusal_code, unpack_frame
 
 # Errors that no new connection mends: symbols, credentials, a subscription that is not paid for.
 FATAL_CODES = {400, 401, 402, 403, 405, 408, 409, 410}
@@ -50,17 +50,17 @@ class AlpacaSocket:
             status, hidden = getattr(error, "status_code", None), self._hidden(error)
             if status in FATAL_STATUSES or _is_fatal(str(hidden)):
                 raise _refusal(str(hidden)) from hidden
-            raise BusyError(f"no connection: {type(error).__name__}: {hidden}") from hidden
+            raise VenueUnavailableError(f"no connection: {type(error).__name__}: {hidden}") from hidden
 
-    async def updates(self) -> AsyncIterator[Update]:
-        """Yield closed minutes, until the connection drops: then `BusyError`."""
+    async def updates(self) -> AsyncIterator[BarUpdate]:
+        """Yield closed minutes, until the connection drops: then `VenueUnavailableError`."""
         while True:
             try:
                 raw = await self._stream._ws.recv()
             except _connection_errors() as error:
                 hidden = self._hidden(error)
-                raise BusyError(f"connection lost: {type(error).__name__}: {hidden}") from hidden
-            for message in self._believed(frame_messages, raw) or []:
+                raise VenueUnavailableError(f"connection lost: {type(error).__name__}: {hidden}") from hidden
+            for message in self._believed(unpack_frame, raw) or []:
                 refused = self._believed(refusal_code, message)
                 if refused is not None:
                     self._end(*refused)
@@ -72,10 +72,10 @@ class AlpacaSocket:
         """Close the connection, whatever its state."""
         await self._stream.close()
 
-    def _update(self, message: Any) -> Update | None:
+    def _update(self, message: Any) -> BarUpdate | None:
         if isinstance(message, dict) and message.get("T") == "error":
             return None
-        return bar_update(message, self._symbols)
+        return parse_bar_update(message, self._symbols)
 
     def _believed(self, read: Callable[[Any], Answer], message: Any) -> Answer | None:
         try:
@@ -88,7 +88,7 @@ class AlpacaSocket:
         shown = str(self._hidden(VendorError(f"{text} ({code})")))
         if code in FATAL_CODES or _is_fatal(text):
             raise _refusal(shown)
-        raise BusyError(f"Alpaca ends the stream: {shown}")
+        raise VenueUnavailableError(f"Alpaca ends the stream: {shown}")
 
 
 def _refusal(text: str) -> VendorError:

@@ -28,7 +28,7 @@ from alphaloop.errors import DataError
 from marketdata.calendars import closes_of
 from marketdata.files.forward_factor import forward_factor
 from marketdata.files.package_file import package_file
-from marketdata.source import CalendarName, require_frequency, require_symbols, select
+from marketdata.source import CalendarName, require_frequency, require_symbols, select_bars
 
 PACKAGE = "bokeh_sampledata"
 FILE = "_data/stocks.csv.gz"
@@ -57,7 +57,7 @@ class UsTechOhlcv:
         """Return daily bars."""
         require_frequency(self, frequency)
         selected = require_symbols(self, symbols)
-        return select(_table(str(_locate())), selected, start, end)
+        return select_bars(_table(str(_locate())), selected, start, end)
 
 
 SOURCE = UsTechOhlcv()

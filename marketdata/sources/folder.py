@@ -17,7 +17,7 @@ from urllib.parse import parse_qsl
 from alphaloop.errors import InputError, UnknownNameError
 from marketdata.files.bar_columns import FIELDS, BarColumns
 from marketdata.files.folder_source import FolderSource
-from marketdata.files.location import Storage
+from marketdata.files.location import FileStorage
 
 FREQUENCY = re.compile(r"[1-9][0-9]{0,3}[mhdwM]")
 OPTIONS = ("calendar", "frequency", "timezone", "stamp", "adjusted_only", "extra", "endpoint", "region")
@@ -55,7 +55,7 @@ class FolderFamily:
         if adjusted_only not in ("true", "false"):
             raise InputError(f"folder:{address}: adjusted_only is '{adjusted_only}'; write true or false")
         return FolderSource(
-            storage=Storage(address, options.get("endpoint", ""), options.get("region", "")),
+            storage=FileStorage(address, options.get("endpoint", ""), options.get("region", "")),
             columns=BarColumns(
                 calendar=calendar,
                 timezone=options.get("timezone", ""),

@@ -25,7 +25,7 @@ from alphaloop.bars import BARS_SCHEMA, with_calendar
 from alphaloop.errors import DataError
 from marketdata.calendars import FOREX
 from marketdata.files.package_file import package_file
-from marketdata.source import CalendarName, require_frequency, require_symbols, select
+from marketdata.source import CalendarName, require_frequency, require_symbols, select_bars
 
 PACKAGE = "gym_anytrading"
 FILE = "datasets/data/FOREX_EURUSD_1H_ASK.csv"
@@ -56,7 +56,7 @@ class EurUsdHourly:
         """Return hourly bars."""
         require_frequency(self, frequency, ("1h",))
         selected = require_symbols(self, symbols)
-        return select(_table(str(_locate())), selected, start, end)
+        return select_bars(_table(str(_locate())), selected, start, end)
 
 
 SOURCE = EurUsdHourly()

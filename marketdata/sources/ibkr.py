@@ -20,20 +20,27 @@ import pyarrow as pa
 from alphaloop.bars import Bar
 from alphaloop.clock import Clock, SystemClock
 from alphaloop.errors import DataError, InputError
-from marketdata.connectors.closed_bars import PERIODS, ClosedBars, Update
-from marketdata.connectors.gap_suspicion import Doubt
-from marketdata.connectors.rate_limit import BusyError, advice
-from marketdata.connectors.retry import GaveUpError, Retry
-from marketdata.connectors.run_sync import run
-from marketdata.connectors.session_hours import in_session
+from marketdata.connectors.closed_bars import PERIODS, BarUpdate, ClosedBars
+from marketdata.connectors.gap_suspicion import GapSuspicion
+from marketdata.connectors.rate_limit import VenueUnavailableError, requested_wait
+from marketdata.connectors.retry import GaveUpError, RetryPolicy
+from marketdata.connectors.run_sync import run_coroutine
+from marketdata.connectors.session_hours import in_regular_session
 from marketdata.connectors.stored_bars import stored_bars
-from marketdata.source import CalendarName, require_frequency, require_symbols, select
-from marketdata.sources.ibkr_messages import NOTICES, PASSING, answered, session_table, start_of, update_of
+from marketdata.source import CalendarName, require_frequency, require_symbols, select_bars
+from marketdata.sources.ibkr_messages import (
+    NOTICE_CODES,
+    TEMPORARY_CODES,
+    bar_start,
+    error_for_code,
+    session_table,
+    to_update,
+)
 
 BAR_SIZES = {"1m": "1 min", "5m": "5 mins", "15m": "15 mins", "1h": "1 hour", "1d": "1 day"}
 # Length of one request, in the venue's notation and in days.
-PIECES = {"1m": "7 D", "5m": "30 D", "15m": "30 D", "1h": "30 D", "1d": "1 Y"}
-DAYS = {"1m": 7, "5m": 30, "15m": 30, "1h": 30, "1d": 365}
+REQUEST_DURATIONS = {"1m": "7 D", "5m": "30 D", "15m": "30 D", "1h": "30 D", "1d": "1 Y"}
+REQUEST_DAYS = {"1m": 7, "5m": 30, "15m": 30, "1h": 30, "1d": 365}
 # Longest halt of trading; a symbol without bars for longer has no earlier bars.
 MAX_QUIET = timedelta(days=90)
 ZONES = ("US/Eastern", "America/New_York", "EST5EDT", "EST")
@@ -44,7 +51,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Ibkr:
+class IbkrSource:
     """Source `ibkr`.
 
     `host`, `port` and `client_id` are those of the gateway; by default IBKR_HOST, IBKR_PORT and
@@ -59,8 +66,10 @@ class Ibkr:
     timeout: float = 30.0
     poll: float = 1.0
     clock: Clock = field(default_factory=SystemClock)
-    retry: Retry = field(
-        default_factory=lambda: Retry(on=(BusyError,), retry_after=advice, attempts=8, deadline=600.0)
+    retry: RetryPolicy = field(
+        default_factory=lambda: RetryPolicy(
+            on=(VenueUnavailableError,), retry_after=requested_wait, attempts=8, deadline=600.0
+        )
     )
     name: str = "ibkr"
     description: str = "US stocks, daily, intraday and live, from a TWS or IB Gateway (Interactive Brokers)"
@@ -85,7 +94,7 @@ class Ibkr:
         """
         require_frequency(self, frequency, tuple(BAR_SIZES))
         selected = tuple(dict.fromkeys(require_symbols(self, symbols)))
-        return run(self._history(selected, start, end, frequency))
+        return run_coroutine(self._history(selected, start, end, frequency))
 
     async def stream(self, symbols: Sequence[str], frequency: str = "1m") -> AsyncIterator[Bar]:
         """Yield bars of the regular session as they close; see `marketdata.source.LiveSource`."""
@@ -97,7 +106,7 @@ class Ibkr:
             table = await self._bars(link, symbol, start, end, frequency)
             return list(stored_bars(table, self.name))
 
-        doubt = Doubt(self.clock)
+        doubt = GapSuspicion(self.clock)
         closed = ClosedBars(self.name, period, fill, self.clock, expects=doubt.covers)
         failures = 0
         while True:
@@ -107,7 +116,7 @@ class Ibkr:
                     failures = 0
                     for bar in await (closed.add(update) if update else closed.overdue()):
                         yield bar
-            except (BusyError, GaveUpError) as error:
+            except (VenueUnavailableError, GaveUpError) as error:
                 failures += 1
                 log.warning("source 'ibkr': the stream dropped, connecting again: %s", error)
                 trouble: Exception = error
@@ -118,15 +127,17 @@ class Ibkr:
 
     async def _updates(
         self, link: _Link, symbols: Sequence[str], frequency: str, closed: ClosedBars
-    ) -> AsyncIterator[Update | None]:
+    ) -> AsyncIterator[BarUpdate | None]:
         """Yield the gateway's updates of the session's bars; None after a quiet interval."""
-        queue: asyncio.Queue[Update | Exception] = asyncio.Queue()
+        queue: asyncio.Queue[BarUpdate | Exception] = asyncio.Queue()
         period, gateway = PERIODS[frequency], await link.gateway()
         requests: dict[int, str] = {}
         gateway.errorEvent += lambda request, code, text, _: _queue_error(
             queue, requests.get(request), code, text
         )
-        gateway.disconnectedEvent += lambda: queue.put_nowait(BusyError("the gateway closed the connection"))
+        gateway.disconnectedEvent += lambda: queue.put_nowait(
+            VenueUnavailableError("the gateway closed the connection")
+        )
         for symbol in symbols:
             contract = await self._contract(link, symbol)
             request_bars = partial(gateway.reqHistoricalDataAsync, contract, "", "1 D", BAR_SIZES[frequency])
@@ -134,11 +145,13 @@ class Ibkr:
                 link, symbol, request_bars("TRADES", True, 2, keepUpToDate=True, timeout=0)
             )
             if bars is None:
-                raise BusyError(f"Interactive Brokers has no bars of '{symbol}' to keep up to date yet")
+                raise VenueUnavailableError(
+                    f"Interactive Brokers has no bars of '{symbol}' to keep up to date yet"
+                )
             requests[bars.reqId] = symbol
             for index, bar in enumerate(bars):
-                if start_of(bar, period) + period > closed.closed_until(symbol):
-                    queue.put_nowait(update_of(symbol, bar, period, final=index < len(bars) - 1))
+                if bar_start(bar, period) + period > closed.closed_until(symbol):
+                    queue.put_nowait(to_update(symbol, bar, period, final=index < len(bars) - 1))
             bars.updateEvent += partial(_queue_bar, queue, symbol, period)
         while True:
             try:
@@ -149,7 +162,7 @@ class Ibkr:
                 continue
             if isinstance(item, Exception):
                 raise item
-            if in_session(item.start, period):
+            if in_regular_session(item.start, period):
                 yield item
 
     async def _history(
@@ -172,17 +185,17 @@ class Ibkr:
         last, quiet, what = end, timedelta(), f"source 'ibkr', {frequency} bars of '{symbol}'"
         while last >= start if start is not None else quiet < MAX_QUIET:
             piece = await self.retry.acall(partial(self._piece, link, symbol, last, frequency), what)
-            quiet = timedelta() if piece else quiet + timedelta(DAYS[frequency])
+            quiet = timedelta() if piece else quiet + timedelta(REQUEST_DAYS[frequency])
             rows = [*piece, *rows]
-            last -= timedelta(DAYS[frequency])
-        return select(session_table(symbol, rows, frequency), (symbol,), start, end)
+            last -= timedelta(REQUEST_DAYS[frequency])
+        return select_bars(session_table(symbol, rows, frequency), (symbol,), start, end)
 
     async def _piece(self, link: _Link, symbol: str, end: datetime, frequency: str) -> list[Any]:
         contract = await self._contract(link, symbol)
         gateway = await link.gateway()
         # The venue excludes the end, and counts bars by their beginnings.
         request = gateway.reqHistoricalDataAsync(
-            contract, end, PIECES[frequency], BAR_SIZES[frequency], "TRADES", True, 2, timeout=0
+            contract, end, REQUEST_DURATIONS[frequency], BAR_SIZES[frequency], "TRADES", True, 2, timeout=0
         )
         return list(await self._answer(link, symbol, request) or ())
 
@@ -196,7 +209,7 @@ class Ibkr:
         stock = Stock(symbol.replace(".", " "), "SMART", "USD")
         details = await self._answer(link, symbol, gateway.reqContractDetailsAsync(stock))
         if not details:
-            raise BusyError(f"Interactive Brokers gives no details of '{symbol}'")
+            raise VenueUnavailableError(f"Interactive Brokers gives no details of '{symbol}'")
         if details[0].timeZoneId not in ZONES:
             raise DataError(
                 f"'{symbol}' trades in {details[0].timeZoneId}; source 'ibkr' stamps bars by the sessions of "
@@ -213,16 +226,16 @@ class Ibkr:
             async with asyncio.timeout(self.timeout):
                 return await request
         except RequestError as error:
-            translated_error = answered(symbol, error.code, error.message)
+            translated_error = error_for_code(symbol, error.code, error.message)
             if translated_error is not None:
                 raise translated_error from error
             return None
         except TimeoutError as error:
             # Abandoned requests would pile up at the gateway, which allows fifty.
             link.close()
-            raise BusyError(f"no answer about '{symbol}' within {self.timeout:g} s") from error
+            raise VenueUnavailableError(f"no answer about '{symbol}' within {self.timeout:g} s") from error
         except OSError as error:
-            raise BusyError(f"the connection to the gateway broke: {error}") from error
+            raise VenueUnavailableError(f"the connection to the gateway broke: {error}") from error
 
     async def _connect(self, client_id: int) -> Any:
         from ib_async import IB
@@ -239,7 +252,7 @@ class Ibkr:
         except (OSError, TimeoutError) as error:
             gateway.disconnect()
             reason = "; ".join(messages) or f"{type(error).__name__}: {error}"
-            raise BusyError(
+            raise VenueUnavailableError(
                 f"no connection to a gateway at {host}:{port} ({reason}); is TWS or IB Gateway running and "
                 f"logged in, its API open, and client id {client_id} free?"
             ) from error
@@ -254,7 +267,7 @@ class Ibkr:
             raise InputError(f"{VARIABLES[name]} is '{value}'; it must be a whole number") from error
 
 
-SOURCE = Ibkr()
+SOURCE = IbkrSource()
 
 
 class _Link:
@@ -276,15 +289,17 @@ class _Link:
             self._gateway = None
 
 
-def _queue_error(queue: asyncio.Queue[Update | Exception], symbol: str | None, code: int, text: str) -> None:
+def _queue_error(
+    queue: asyncio.Queue[BarUpdate | Exception], symbol: str | None, code: int, text: str
+) -> None:
     """Queue an error of a subscription or of the link; notices about data farms are ignored."""
-    if code in PASSING or (symbol is not None and code not in NOTICES):
-        error = answered(symbol or "any", code, text)
+    if code in TEMPORARY_CODES or (symbol is not None and code not in NOTICE_CODES):
+        error = error_for_code(symbol or "any", code, text)
         if error is not None:
             queue.put_nowait(error)
 
 
 def _queue_bar(
-    queue: asyncio.Queue[Update | Exception], symbol: str, period: timedelta, bars: Any, new: bool
+    queue: asyncio.Queue[BarUpdate | Exception], symbol: str, period: timedelta, bars: Any, new: bool
 ) -> None:
-    queue.put_nowait(update_of(symbol, bars[-1], period, final=False))
+    queue.put_nowait(to_update(symbol, bars[-1], period, final=False))

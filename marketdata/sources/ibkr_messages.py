@@ -12,39 +12,39 @@ import pyarrow as pa
 from alphaloop.bars import PRICE_COLUMNS, to_datetime64
 from alphaloop.errors import UnknownNameError, VendorError
 from marketdata.calendars import closes_of
-from marketdata.connectors.closed_bars import PERIODS, Update
-from marketdata.connectors.rate_limit import BusyError
+from marketdata.connectors.closed_bars import PERIODS, BarUpdate
+from marketdata.connectors.rate_limit import VenueUnavailableError
 from marketdata.connectors.session_hours import regular_closes
 from marketdata.source import bars_table
 
-NO_CONTRACT, HISTORY, PACING = 200, 162, 420
+NO_CONTRACT, HISTORY_ERROR, PACING_VIOLATION = 200, 162, 420
 # Seconds after a pacing violation: sixty requests in ten minutes are allowed, and haste makes it worse.
-PAUSE = 60.0
+PACING_PAUSE = 60.0
 # Codes of the link between the gateway and Interactive Brokers: lost, back without the data, back with it.
 LINK_LOST, LINK_BACK = 1100, (1101, 1102)
 NO_LIVE_UPDATES = 10182
 # Notices about data farms, and about requests that were cancelled on purpose.
-NOTICES = {162, 366}
+NOTICE_CODES = {162, 366}
 # Codes for a gateway or data farm that is temporarily away.
-PASSING = {PACING, NO_LIVE_UPDATES, LINK_LOST, *LINK_BACK, 502, 504, 1300, 2110}
+TEMPORARY_CODES = {PACING_VIOLATION, NO_LIVE_UPDATES, LINK_LOST, *LINK_BACK, 502, 504, 1300, 2110}
 
 
-def answered(symbol: str, code: int, text: str) -> Exception | None:
+def error_for_code(symbol: str, code: int, text: str) -> Exception | None:
     """Return the error for a code about the bars of `symbol`; None for "no bars"."""
-    if code == HISTORY and "no data" in text.lower():
+    if code == HISTORY_ERROR and "no data" in text.lower():
         return None
     shown = f"Interactive Brokers answers {code} on '{symbol}': {text}"
     if code == NO_CONTRACT:
         hint = f"Interactive Brokers says: {text}; look it up in its contract search"
         return UnknownNameError("symbol", symbol, (), where="source 'ibkr'", hint=hint)
-    if code == PACING or (code == HISTORY and "pacing" in text.lower()):
-        return BusyError(shown, PAUSE)
-    if code in PASSING:
-        return BusyError(shown)
+    if code == PACING_VIOLATION or (code == HISTORY_ERROR and "pacing" in text.lower()):
+        return VenueUnavailableError(shown, PACING_PAUSE)
+    if code in TEMPORARY_CODES:
+        return VenueUnavailableError(shown)
     return VendorError(shown)
 
 
-def start_of(bar: Any, period: timedelta) -> datetime:
+def bar_start(bar: Any, period: timedelta) -> datetime:
     """Return the beginning of an intraday bar's period.
 
     Hours are cut by the clock, so the first one of a session is short.
@@ -54,11 +54,11 @@ def start_of(bar: Any, period: timedelta) -> datetime:
     return midnight + (moment - midnight) // period * period
 
 
-def update_of(symbol: str, bar: Any, period: timedelta, final: bool) -> Update:
+def to_update(symbol: str, bar: Any, period: timedelta, final: bool) -> BarUpdate:
     """Convert a bar of the stream to an update."""
-    return Update(
+    return BarUpdate(
         symbol=symbol,
-        start=start_of(bar, period),
+        start=bar_start(bar, period),
         open=bar.open,
         high=bar.high,
         low=bar.low,
@@ -76,7 +76,7 @@ def session_table(symbol: str, bars: Sequence[Any], frequency: str) -> pa.Table:
     if frequency == "1d":
         closes = closes_of([bar.date for bar in bars])
     else:
-        starts = [to_datetime64(start_of(bar, PERIODS[frequency])) for bar in bars]
+        starts = [to_datetime64(bar_start(bar, PERIODS[frequency])) for bar in bars]
         closes = regular_closes(np.array(starts, dtype="datetime64[ns]"), PERIODS[frequency])
     kept, first = np.unique(closes, return_index=True)
     first = first[~np.isnat(kept)]

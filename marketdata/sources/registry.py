@@ -52,7 +52,7 @@ class SourceFamily(Protocol):
         ...
 
 
-def find(name: str) -> Source:
+def find_source(name: str) -> Source:
     """Return the source called `name`.
 
     Parameters
@@ -88,7 +88,7 @@ def find(name: str) -> Source:
     return sources[name]
 
 
-def identity(name: str) -> str:
+def source_identity(name: str) -> str:
     """Return the identity of the source called `name`; see `marketdata.source.identity_of`.
 
     A family with a method `identity` answers from the name alone, so that no vendor's SDK is imported. A name
@@ -103,7 +103,7 @@ def identity(name: str) -> str:
     return name if source is None else identity_of(source)
 
 
-def names() -> list[str]:
+def source_names() -> list[str]:
     """Return the names of all sources outside of families, sorted.
 
     Returns
@@ -119,7 +119,7 @@ def names() -> list[str]:
     return sorted(_discover(*_places()))
 
 
-def families() -> dict[str, SourceFamily]:
+def source_families() -> dict[str, SourceFamily]:
     """Return the families of sources by their prefix."""
     return dict(_families(*_places()))
 

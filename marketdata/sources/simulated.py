@@ -19,20 +19,20 @@ from alphaloop.bars import BarPanel, FloatMatrix, with_calendar
 from alphaloop.errors import InputError
 from alphaloop.statistics.ranks import centred_rank
 from marketdata.calendars import session_closes
-from marketdata.source import CalendarName, close_only, require_frequency, require_symbols, select
+from marketdata.source import CalendarName, close_only_panel, require_frequency, require_symbols, select_bars
 
 SYMBOLS = tuple(f"SIM{index:02d}" for index in range(20))
-FIRST, LAST = date(2015, 1, 2), date(2020, 12, 31)
+FIRST_DAY, LAST_DAY = date(2015, 1, 2), date(2020, 12, 31)
 LOOKBACK = 21
 # Daily standard deviations of the common factor and of a symbol's own noise; together about 2 %.
 FACTOR_VOLATILITY, OWN_VOLATILITY = 0.010, 0.017
 # The log of the factor's volatility is an AR(1) process: volatile periods last weeks.
-PERSISTENCE, SHAKE = 0.97, 0.10
+PERSISTENCE, VOLATILITY_OF_VOLATILITY = 0.97, 0.10
 DRIFT = 0.0003
 
 
 @dataclass(frozen=True)
-class Simulated:
+class SimulatedSource:
     """Source `simulated`: 20 symbols with a planted one-month reversal.
 
     `strength` is the daily pull-back of the best-performing symbol, in standard deviations of its own daily
@@ -57,7 +57,7 @@ class Simulated:
     @property
     def identity(self) -> str:
         """The name, with seed and strength where they differ from the defaults."""
-        usual = (Simulated.seed, Simulated.strength)
+        usual = (SimulatedSource.seed, SimulatedSource.strength)
         options = f"?seed={self.seed}&strength={self.strength:g}"
         return self.name if (self.seed, self.strength) == usual else self.name + options
 
@@ -75,16 +75,16 @@ class Simulated:
         """Return daily bars, the same for the same seed; open, high, low and volume are null."""
         require_frequency(self, frequency)
         selected = require_symbols(self, symbols)
-        return select(self._table, selected, start, end)
+        return select_bars(self._table, selected, start, end)
 
     @cached_property
     def _table(self) -> pa.Table:
-        closes = session_closes(FIRST, LAST, self.calendar)
-        panel: BarPanel = close_only(closes, SYMBOLS, _walk(len(closes), self.seed, self.strength))
+        closes = session_closes(FIRST_DAY, LAST_DAY, self.calendar)
+        panel: BarPanel = close_only_panel(closes, SYMBOLS, _walk(len(closes), self.seed, self.strength))
         return with_calendar(panel.to_table(), self.calendar)
 
 
-SOURCE = Simulated()
+SOURCE = SimulatedSource()
 
 
 def _walk(bars: int, seed: int, strength: float) -> FloatMatrix:
@@ -96,7 +96,7 @@ def _walk(bars: int, seed: int, strength: float) -> FloatMatrix:
     logs[0] = np.log(random.uniform(20, 200, count))
     storm = 0.0
     for bar in range(1, bars):
-        storm = PERSISTENCE * storm + SHAKE * random.standard_normal()
+        storm = PERSISTENCE * storm + VOLATILITY_OF_VOLATILITY * random.standard_normal()
         factor = DRIFT + FACTOR_VOLATILITY * np.exp(storm) * random.standard_normal()
         own = random.standard_normal(count)
         if bar > LOOKBACK:

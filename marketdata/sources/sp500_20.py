@@ -19,7 +19,7 @@ from alphaloop.bars import BarPanel, with_calendar
 from alphaloop.errors import DataError
 from marketdata.calendars import closes_of
 from marketdata.files.package_file import package_file
-from marketdata.source import CalendarName, close_only, require_frequency, require_symbols, select
+from marketdata.source import CalendarName, close_only_panel, require_frequency, require_symbols, select_bars
 
 PACKAGE = "skfolio"
 FILE = "datasets/data/sp500_dataset.csv.gz"
@@ -49,7 +49,7 @@ class Sp500Twenty:
         """Return daily bars; open, high, low and volume are null."""
         require_frequency(self, frequency)
         selected = require_symbols(self, symbols)
-        return select(_table(str(_locate())), selected, start, end)
+        return select_bars(_table(str(_locate())), selected, start, end)
 
 
 SOURCE = Sp500Twenty()
@@ -87,7 +87,7 @@ def _read(path: str) -> BarPanel:
     recent = days >= np.datetime64(FIRST_DAY)
     names = _symbols(path)
     close = np.column_stack([raw[name].to_numpy() for name in names]).astype(np.float64)[recent]
-    return close_only(closes_of(days[recent].tolist()), names, close)
+    return close_only_panel(closes_of(days[recent].tolist()), names, close)
 
 
 def _unreadable(path: str, error: Exception) -> DataError:

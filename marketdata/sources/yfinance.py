@@ -26,8 +26,8 @@ from alphaloop.errors import DataError, UnknownNameError, VendorError
 from marketdata.calendars import Moments, closes_of
 from marketdata.connectors.closed_bars import PERIODS
 from marketdata.connectors.daily_factor import DailyFactor, actions_table
-from marketdata.connectors.rate_limit import BusyError, advice, retry_after
-from marketdata.connectors.retry import Retry
+from marketdata.connectors.rate_limit import VenueUnavailableError, parse_retry_after, requested_wait
+from marketdata.connectors.retry import RetryPolicy
 from marketdata.connectors.session_hours import TIME_ZONE, new_york_days, regular_closes
 from marketdata.point_in_time.action_record import CorporateAction
 from marketdata.source import CalendarName, bars_table, require_frequency, require_symbols
@@ -35,13 +35,13 @@ from marketdata.source import CalendarName, bars_table, require_frequency, requi
 CHART = "https://query2.finance.yahoo.com/v8/finance/chart/"
 # Yahoo's name of a bar; the longest period of one request; and the reach of Yahoo's history.
 INTERVALS = {"1d": "1d", "1m": "1m", "5m": "5m", "15m": "15m", "1h": "60m"}
-PIECES = {"1m": timedelta(7), "5m": timedelta(59), "15m": timedelta(59), "1h": timedelta(729)}
-REACHES = {**PIECES, "1m": timedelta(days=29)}
+MAX_REQUEST_SPANS = {"1m": timedelta(7), "5m": timedelta(59), "15m": timedelta(59), "1h": timedelta(729)}
+MAX_HISTORY = {**MAX_REQUEST_SPANS, "1m": timedelta(days=29)}
 BEGINNING = datetime(1900, 1, 1, tzinfo=UTC)
 KINDS = ("EQUITY", "ETF", "INDEX", "MUTUALFUND")
 COLUMNS = ("open", "high", "low", "close", "volume")
 # HTTP statuses with an explanation by Yahoo in the body.
-EXPLAINED = (200, 400, 404, 422)
+EXPLAINED_STATUSES = (200, 400, 404, 422)
 
 Days = npt.NDArray[np.datetime64]
 Floats = npt.NDArray[np.float64]
@@ -59,7 +59,7 @@ class _Chart:
 
 
 @dataclass(frozen=True)
-class Yahoo:
+class YahooSource:
     """Source `yahoo`.
 
     `options` go to the `curl_cffi` session that carries the requests (`proxies`, `verify`); `timeout`
@@ -69,7 +69,9 @@ class Yahoo:
     options: Mapping[str, Any] = field(default_factory=dict, repr=False)
     timeout: float = 20.0
     clock: Clock = field(default_factory=SystemClock)
-    retry: Retry = field(default_factory=lambda: Retry(on=(BusyError,), retry_after=advice))
+    retry: RetryPolicy = field(
+        default_factory=lambda: RetryPolicy(on=(VenueUnavailableError,), retry_after=requested_wait)
+    )
     name: str = "yahoo"
     description: str = "US stocks, funds and indices, daily and intraday, with splits and dividends (Yahoo)"
     calendar: CalendarName = "XNYS"
@@ -121,7 +123,7 @@ class Yahoo:
         if frequency == "1d":
             closes = closes_of(new_york_days(starts).tolist())
         else:
-            pieces = self._pieces(symbol, frequency, max(first, now - REACHES[frequency]), last)
+            pieces = self._pieces(symbol, frequency, max(first, now - MAX_HISTORY[frequency]), last)
             starts, values = _joined(list(pieces))
             # Yahoo appends the current price as a bar of its own, off the grid.
             on_grid = starts == starts.astype("datetime64[m]")
@@ -150,7 +152,7 @@ class Yahoo:
 
     def _pieces(self, symbol: str, frequency: str, start: datetime, end: datetime) -> Iterator[_Chart]:
         while start < end:
-            after = min(start + PIECES[frequency], end)
+            after = min(start + MAX_REQUEST_SPANS[frequency], end)
             # A bar that ends at `start` began before it, and one that ends at `after` as well.
             yield self._chart(symbol, INTERVALS[frequency], start - PERIODS[frequency], after)
             start = after
@@ -178,20 +180,22 @@ class Yahoo:
         try:
             data = YfData(session=self._session)
             answer = data.get(CHART + quote(symbol, safe=""), params=parameters, timeout=self.timeout)
-            if answer.status_code in EXPLAINED:
+            if answer.status_code in EXPLAINED_STATUSES:
                 return answer.json()
         except YFRateLimitError as error:
-            raise BusyError("Yahoo answers 429, too many requests", self._advised()) from error
+            raise VenueUnavailableError("Yahoo answers 429, too many requests", self._advised()) from error
         except YFException as error:
             raise VendorError(f"yfinance failed on '{symbol}': {error}") from error
         except (RequestException, OSError) as error:
-            raise BusyError(f"Yahoo cannot be reached: {type(error).__name__}: {error}") from error
+            raise VenueUnavailableError(
+                f"Yahoo cannot be reached: {type(error).__name__}: {error}"
+            ) from error
         except ValueError as error:
-            raise BusyError(f"Yahoo's answer for '{symbol}' is no JSON: {error}") from error
-        raise BusyError(f"Yahoo answers {answer.status_code}", self._advised())
+            raise VenueUnavailableError(f"Yahoo's answer for '{symbol}' is no JSON: {error}") from error
+        raise VenueUnavailableError(f"Yahoo answers {answer.status_code}", self._advised())
 
     def _advised(self) -> float | None:
-        return retry_after(self._session.last_headers.get("Retry-After"), self.clock)
+        return parse_retry_after(self._session.last_headers.get("Retry-After"), self.clock)
 
     @cached_property
     def _session(self) -> Any:
@@ -209,7 +213,7 @@ class Yahoo:
         return RememberingSession(**{"impersonate": "chrome", **self.options})
 
 
-SOURCE = Yahoo()
+SOURCE = YahooSource()
 
 
 def _joined(pieces: Sequence[_Chart]) -> tuple[Moments, dict[str, Floats]]:

@@ -18,9 +18,9 @@ import pyarrow.parquet as pq
 
 from alphaloop.clock import as_utc
 from alphaloop.errors import DamagedStoreError, DataError, UnknownNameError
-from alphaloop.runtime.atomic_file import replace_with
+from alphaloop.runtime.atomic_file import replace_file
 from marketdata.point_in_time.action_record import CorporateAction
-from marketdata.point_in_time.record_files import read_records
+from marketdata.point_in_time.record_files import read_dataclasses
 
 SUFFIX = ".actions.parquet"
 _SCHEMA = pa.schema(
@@ -54,7 +54,7 @@ class ActionsStore:
         if not path.is_file():
             rows = [_row(action) for action in sorted(actions, key=_canonical)]
             table = pa.Table.from_pylist(rows, schema=_SCHEMA)
-            replace_with(path, lambda partial: pq.write_table(table, partial, compression="zstd"))
+            replace_file(path, lambda partial: pq.write_table(table, partial, compression="zstd"))
         return identity
 
     def load(self, identity: str) -> list[CorporateAction]:
@@ -71,7 +71,7 @@ class ActionsStore:
             )
             raise UnknownNameError("set of corporate actions", identity, known, where=str(self._folder))
         try:
-            actions = read_records(path, CorporateAction)
+            actions = read_dataclasses(path, CorporateAction)
         except DataError as error:
             raise _damaged(path, error) from error
         if actions_hash(actions) != identity:

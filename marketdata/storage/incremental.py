@@ -11,30 +11,30 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from alphaloop.bars import PRICE_COLUMNS, to_datetime, to_datetime64
-from marketdata.quality.checks import DEFAULTS, Thresholds
-from marketdata.quality.cleaning import NO_POLICIES, Cleaned, Policies, clean
-from marketdata.quality.quality_report import bars_set_aside, keep
+from marketdata.quality.checks import DEFAULT_THRESHOLDS, Thresholds
+from marketdata.quality.cleaning import NO_POLICIES, Cleaned, Policies, clean_bars
+from marketdata.quality.quality_report import excluded_bars, write_quality_report
 from marketdata.source import Source, identity_of, stated_frequency
-from marketdata.storage.snapshot_content import without_nulls
+from marketdata.storage.snapshot_content import fill_nulls
 from marketdata.storage.snapshots import Snapshot, SnapshotStore
 
 # Relative difference below which two prices of one bar are the same, written with other digits.
-SAME_PRICE = 1e-9
+SAME_PRICE_TOLERANCE = 1e-9
 # Maximum delay of a late bar behind the others, whichever of the two is longer.
-LATE_BARS, LATE_TIME = 63, timedelta(days=7)
+MAX_LATE_BARS, MAX_LATE_TIME = 63, timedelta(days=7)
 # Maximum delay of the first bar after a requested start: holidays, and weeks that are dated by their end.
 MAX_LATE_START = timedelta(days=10)
 # Number of symbols named in a message.
-SHOWN = 8
+MAX_SYMBOLS_SHOWN = 8
 log = logging.getLogger(__name__)
 
 
-def take(
+def store_base_snapshot(
     store: SnapshotStore,
     source: Source,
     symbols: Sequence[str] = (),
     policies: Policies = NO_POLICIES,
-    thresholds: Thresholds = DEFAULTS,
+    thresholds: Thresholds = DEFAULT_THRESHOLDS,
     *,
     start: datetime | None = None,
     until: datetime | None = None,
@@ -76,9 +76,9 @@ def take(
     """
     table = history_from(source, symbols, start, until)
     name, stated = f"source '{source.name}'", stated_frequency(source)
-    cleaned = clean(table, source.calendar, name, policies, thresholds, frequency=stated)
+    cleaned = clean_bars(table, source.calendar, name, policies, thresholds, frequency=stated)
     saved = store.save(cleaned.table, identity_of(source))
-    keep(store.folder, saved.id, cleaned, policies, thresholds)
+    write_quality_report(store.folder, saved.id, cleaned, policies, thresholds)
     return saved
 
 
@@ -102,19 +102,19 @@ def _log_late_starts(table: pa.Table, source: Source, symbols: Sequence[str], st
         if symbol not in known or known[symbol] > allowed
     ]
     if late:
-        more = f" and {len(late) - SHOWN} more" if len(late) > SHOWN else ""
+        more = f" and {len(late) - MAX_SYMBOLS_SHOWN} more" if len(late) > MAX_SYMBOLS_SHOWN else ""
         log.warning(
             "source '%s' does not reach back to %s for every symbol; it begins with: %s%s",
-            *(source.name, start.date(), ", ".join(late[:SHOWN]), more),
+            *(source.name, start.date(), ", ".join(late[:MAX_SYMBOLS_SHOWN]), more),
         )
 
 
-def update(
+def update_snapshot(
     store: SnapshotStore,
     source: Source,
     symbols: Sequence[str] = (),
     policies: Policies = NO_POLICIES,
-    thresholds: Thresholds = DEFAULTS,
+    thresholds: Thresholds = DEFAULT_THRESHOLDS,
     *,
     start: datetime | None = None,
 ) -> Snapshot:
@@ -157,19 +157,19 @@ def update(
     VendorError
         If the source's vendor fails or refuses.
     """
-    known = newest(store, source)
+    known = newest_of_source(store, source)
     if known is None:
-        return take(store, source, symbols, policies, thresholds, start=start)
-    aside = set_aside(store, known)
-    cleaned = later(store.load(known.id), source, symbols, policies, thresholds, aside=aside)
+        return store_base_snapshot(store, source, symbols, policies, thresholds, start=start)
+    aside = all_excluded_bars(store, known)
+    cleaned = later_bars(store.load(known.id), source, symbols, policies, thresholds, aside=aside)
     if cleaned is None:
         return known
     saved = store.append(known.id, cleaned.table)
-    keep(store.folder, saved.id, cleaned, policies, thresholds)
+    write_quality_report(store.folder, saved.id, cleaned, policies, thresholds)
     return saved
 
 
-def newest(store: SnapshotStore, source: Source) -> Snapshot | None:
+def newest_of_source(store: SnapshotStore, source: Source) -> Snapshot | None:
     """Return the newest snapshot of `source` with its options; None where there is none.
 
     Before options were part of its identity, a source's snapshots were kept under its name alone: the newest
@@ -203,41 +203,43 @@ def _holds_bars_of(known: pa.Table, source: Source, described: Snapshot) -> bool
     )
     both = known.join(source_rows, ["symbol", "timestamp"], join_type="inner")
     return both.num_rows == known.num_rows and all(
-        np.allclose(both[name].to_numpy(), both[f"{name}_first"].to_numpy(), SAME_PRICE, 0.0, equal_nan=True)
+        np.allclose(
+            both[name].to_numpy(), both[f"{name}_first"].to_numpy(), SAME_PRICE_TOLERANCE, 0.0, equal_nan=True
+        )
         for name in PRICE_COLUMNS
     )
 
 
-def later(
+def later_bars(
     known: pa.Table,
     source: Source,
     symbols: Sequence[str] = (),
     policies: Policies = NO_POLICIES,
-    thresholds: Thresholds = DEFAULTS,
+    thresholds: Thresholds = DEFAULT_THRESHOLDS,
     *,
     until: datetime | None = None,
     aside: pa.Table | None = None,
 ) -> Cleaned | None:
     """Return the bars that `source` has (up to `until`) and `known` lacks, checked and adjusted alike.
 
-    These are later bars, and late bars of known symbols: within `LATE_BARS` bars and `LATE_TIME` of the last,
-    or since a symbol's last bar. `aside` are bars that were quarantined or dropped earlier (columns symbol
-    and timestamp): they are not considered again. None where there are no new bars. Raises `DataError` for
-    bars that `policies` reject.
+    These are later bars, and late bars of known symbols: within `MAX_LATE_BARS` bars and `MAX_LATE_TIME` of
+    the last, or since a symbol's last bar. `aside` are bars that were quarantined or dropped earlier (columns
+    symbol and timestamp): they are not considered again. None where there are no new bars. Raises `DataError`
+    for bars that `policies` reject.
     """
     if until is not None and until <= to_datetime(known["timestamp"].to_numpy().max()):
         return None
-    table = continued(known, source.history(tuple(symbols), _first_requested(known), until))
+    table = bars_to_append(known, source.history(tuple(symbols), _first_requested(known), until))
     if aside is not None:
-        table = missing(aside, table)
+        table = missing_rows(aside, table)
     if not table.num_rows:
         return None
     name, stated = f"source '{source.name}'", stated_frequency(source)
-    cleaned = clean(table, source.calendar, name, policies, thresholds, before=known, frequency=stated)
+    cleaned = clean_bars(table, source.calendar, name, policies, thresholds, before=known, frequency=stated)
     return cleaned if cleaned.table.num_rows else None
 
 
-def continued(known: pa.Table, table: pa.Table) -> pa.Table:
+def bars_to_append(known: pa.Table, table: pa.Table) -> pa.Table:
     """Return the rows of `table` that `known` lacks, with their adjustment continued.
 
     For symbols that `known` does not have, only rows after its last bar are returned.
@@ -258,16 +260,16 @@ def continued(known: pa.Table, table: pa.Table) -> pa.Table:
     here = pc.is_in(table["symbol"], value_set=pc.unique(known["symbol"]))
     follows = pc.greater(table["timestamp"], pc.max(known["timestamp"]))
     begun = pc.greater_equal(table["timestamp"], pc.min(known["timestamp"]))
-    return missing(known, table.filter(pc.or_(follows, pc.and_(here, begun))))
+    return missing_rows(known, table.filter(pc.or_(follows, pc.and_(here, begun))))
 
 
-def joined(known: pa.Table, table: pa.Table) -> pa.Table:
+def join_bars(known: pa.Table, table: pa.Table) -> pa.Table:
     """Return the rows of both tables, sorted by timestamp and symbol."""
     both = pa.concat_tables([known, table], promote_options="default")
-    return without_nulls(both.sort_by([("timestamp", "ascending"), ("symbol", "ascending")]))
+    return fill_nulls(both.sort_by([("timestamp", "ascending"), ("symbol", "ascending")]))
 
 
-def missing(known: pa.Table, table: pa.Table) -> pa.Table:
+def missing_rows(known: pa.Table, table: pa.Table) -> pa.Table:
     """Return the rows of `table` with a symbol and time that `known` lacks, in their order.
 
     Times are compared to the microsecond.
@@ -277,11 +279,11 @@ def missing(known: pa.Table, table: pa.Table) -> pa.Table:
     return table if len(new_rows) == table.num_rows else table.take(pa.array(np.sort(new_rows)))
 
 
-def set_aside(store: SnapshotStore, snapshot: Snapshot) -> pa.Table:
+def all_excluded_bars(store: SnapshotStore, snapshot: Snapshot) -> pa.Table:
     """Return symbol and timestamp of the bars that a snapshot and its parents excluded when stored."""
     parts, link = [], snapshot
     while True:
-        parts.append(bars_set_aside(store.folder, link.id))
+        parts.append(excluded_bars(store.folder, link.id))
         if link.parent is None:
             return pa.concat_tables(parts)
         link = store.describe(link.parent)
@@ -299,7 +301,7 @@ def _first_requested(known: pa.Table) -> datetime:
     """
     lasts = [last for last, _ in _last_bars(known).values()]
     times = np.unique(known["timestamp"].to_numpy())
-    recent = min(times[-min(LATE_BARS, len(times))], times[-1] - np.timedelta64(LATE_TIME))
+    recent = min(times[-min(MAX_LATE_BARS, len(times))], times[-1] - np.timedelta64(MAX_LATE_TIME))
     return to_datetime(max(min(*lasts, recent), times[0]))
 
 

@@ -7,16 +7,16 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from alphaloop.errors import InputError
-from alphaloop.runtime.atomic_file import PARTIAL
-from marketdata.quality.quality_report import QUARANTINE, REPORT
+from alphaloop.runtime.atomic_file import PARTIAL_SUFFIX
+from marketdata.quality.quality_report import QUARANTINE_SUFFIX, REPORT_SUFFIX
 from marketdata.storage.snapshots import SUFFIX, Snapshot, SnapshotStore
 
 # A partial file older than this was abandoned by its writer.
-ABANDONED = timedelta(hours=1)
-LONGEST_DAYS = 100_000
+MIN_ABANDONED_AGE = timedelta(hours=1)
+MAX_KEEP_DAYS = 100_000
 
 
-def prune(
+def prune_snapshots(
     store: SnapshotStore,
     now: datetime,
     *,
@@ -36,8 +36,8 @@ def prune(
     """
     if keep_days is None and keep_last is None:
         raise InputError("pruning needs keep_days, keep_last or both")
-    if keep_days is not None and not 0 <= keep_days <= LONGEST_DAYS:
-        raise InputError(f"keep_days is {keep_days}; it must be from 0 to {LONGEST_DAYS}")
+    if keep_days is not None and not 0 <= keep_days <= MAX_KEEP_DAYS:
+        raise InputError(f"keep_days is {keep_days}; it must be from 0 to {MAX_KEEP_DAYS}")
     if keep_last is not None and keep_last < 0:
         raise InputError(f"keep_last is {keep_last}; it must be 0 or more")
     stored = {snapshot.id: snapshot for snapshot in store.stored()}
@@ -82,12 +82,12 @@ def _with_ancestors(snapshot_ids: set[str], stored: dict[str, Snapshot]) -> set[
 
 def _sweep(folder: Path, kept: set[str], now: datetime) -> None:
     """Remove companion files of removed snapshots, and abandoned partial files."""
-    for suffix in (REPORT, QUARANTINE):
+    for suffix in (REPORT_SUFFIX, QUARANTINE_SUFFIX):
         for path in folder.glob(f"*{suffix}"):
             name = path.name.removesuffix(suffix)
             if name not in kept and not (folder / (name + SUFFIX)).is_file():
                 path.unlink(missing_ok=True)
-    oldest = (now - ABANDONED).timestamp()
-    for path in folder.glob(f".*{PARTIAL}"):
+    oldest = (now - MIN_ABANDONED_AGE).timestamp()
+    for path in folder.glob(f".*{PARTIAL_SUFFIX}"):
         if path.stat().st_mtime < oldest:
             path.unlink(missing_ok=True)

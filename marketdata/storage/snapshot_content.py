@@ -12,11 +12,11 @@ import json
 import numpy as np
 import pyarrow as pa
 
-from alphaloop.bars import BARS_SCHEMA, DISPUTED, PROVIDER
+from alphaloop.bars import BARS_SCHEMA, DISPUTED_COLUMN, PROVIDER_COLUMN
 from alphaloop.errors import DataError
 
 
-def normalised(table: pa.Table) -> pa.Table:
+def normalise_bars(table: pa.Table) -> pa.Table:
     """Convert `table` to the stored types and order of columns.
 
     `provider` becomes text, `disputed` a boolean, and any further column float64; null in the first two
@@ -25,31 +25,31 @@ def normalised(table: pa.Table) -> pa.Table:
     if table.num_rows == 0:
         raise DataError("a snapshot needs bars, and this table has no rows")
     try:
-        schema = schema_of(table.schema.names)
+        schema = stored_schema(table.schema.names)
         stored = table.select(schema.names).replace_schema_metadata(None).cast(schema)
     except (KeyError, pa.ArrowException) as error:
         raise DataError(f"this table is no table of bars: {error}; expected {BARS_SCHEMA.names}") from error
-    return without_nulls(stored)
+    return fill_nulls(stored)
 
 
-def schema_of(names: list[str]) -> pa.Schema:
+def stored_schema(names: list[str]) -> pa.Schema:
     """Return the schema of a stored table: columns of bars first, others by name."""
     fields = list(BARS_SCHEMA)
-    kinds = {PROVIDER: pa.string(), DISPUTED: pa.bool_()}
+    kinds = {PROVIDER_COLUMN: pa.string(), DISPUTED_COLUMN: pa.bool_()}
     further = sorted(set(names) - set(BARS_SCHEMA.names))
     return pa.schema([*fields, *(pa.field(name, kinds.get(name, pa.float64())) for name in further)])
 
 
-def without_nulls(table: pa.Table) -> pa.Table:
+def fill_nulls(table: pa.Table) -> pa.Table:
     """Return `table` with the nulls of `provider` and `disputed` filled with "" and False."""
-    for name, absent in ((PROVIDER, ""), (DISPUTED, False)):
+    for name, absent in ((PROVIDER_COLUMN, ""), (DISPUTED_COLUMN, False)):
         if name in table.schema.names:
             index = table.schema.get_field_index(name)
             table = table.set_column(index, table.schema.field(index), table[name].fill_null(absent))
     return table
 
 
-def identity(parent: str | None, source: str, table: pa.Table) -> str:
+def compute_snapshot_id(parent: str | None, source: str, table: pa.Table) -> str:
     """Return the id of a snapshot with `table` as its own rows."""
     chained = json.dumps([parent, source, content_hash(table)])
     return hashlib.sha256(chained.encode()).hexdigest()
@@ -61,7 +61,7 @@ def content_hash(table: pa.Table) -> str:
     The hash does not depend on encoding or chunking.
     """
     digest = hashlib.sha256(str(table.num_rows).encode())
-    for field in schema_of(table.schema.names):
+    for field in stored_schema(table.schema.names):
         column = table[field.name].cast(field.type)
         digest.update(f"|{field.name}:{field.type}|".encode())
         digest.update(np.packbits(column.is_null().to_numpy()).tobytes())

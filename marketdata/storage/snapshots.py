@@ -24,14 +24,20 @@ import pyarrow.parquet as pq
 
 from alphaloop.bars import calendar_of, with_calendar
 from alphaloop.errors import AlphaloopError, DamagedStoreError, DataError, UnknownNameError
-from alphaloop.runtime.atomic_file import replace_with
-from marketdata.storage.snapshot_content import content_hash, identity, normalised, schema_of, without_nulls
+from alphaloop.runtime.atomic_file import replace_file
+from marketdata.storage.snapshot_content import (
+    compute_snapshot_id,
+    content_hash,
+    fill_nulls,
+    normalise_bars,
+    stored_schema,
+)
 
 __all__ = ["Snapshot", "SnapshotStore", "content_hash"]
 HEADER = b"alphaloop.snapshot"
-SUFFIX, HEAD = ".parquet", ".head"
+SUFFIX, HEAD_SUFFIX = ".parquet", ".head"
 # Most file systems refuse longer file names, the ending included.
-MAX_NAME = 240
+MAX_FILE_NAME = 240
 _UNREADABLE = (pa.ArrowException, OSError, ValueError, KeyError, TypeError)
 
 
@@ -109,7 +115,7 @@ class SnapshotStore:
 
         `DataError` if the table is empty or no table of bars.
         """
-        return self._write(normalised(table), None, source, calendar_of(table))
+        return self._write(normalise_bars(table), None, source, calendar_of(table))
 
     def append(self, parent_id: str, table: pa.Table) -> Snapshot:
         """Store rows that `parent_id` lacks: later bars, and late bars.
@@ -117,7 +123,7 @@ class SnapshotStore:
         `DataError` for a bar of a symbol and time that the parent has.
         """
         parent = self.describe(parent_id)
-        delta = normalised(table)
+        delta = normalise_bars(table)
         if pc.min(delta["timestamp"]).as_py() <= parent.last:
             self._require_missing(parent, delta)
         return self._write(delta, parent, self._source_of_newest(parent), parent.calendar)
@@ -141,7 +147,7 @@ class SnapshotStore:
         table = pa.concat_tables(reversed(parts), promote_options="default").combine_chunks()
         if late:
             table = table.sort_by([("timestamp", "ascending"), ("symbol", "ascending")])
-        table = without_nulls(table.select(schema_of(table.schema.names).names))
+        table = fill_nulls(table.select(stored_schema(table.schema.names).names))
         described = self.describe(snapshot_id)
         if table.num_rows != described.rows or _last(table) != described.last.isoformat():
             raise _damaged(described.path, "its header does not describe its bars")
@@ -192,20 +198,20 @@ class SnapshotStore:
         (self._folder / (snapshot_id + SUFFIX)).unlink(missing_ok=True)
 
     def _heads(self) -> list[Path]:
-        return list(self._folder.glob(f"*{HEAD}"))
+        return list(self._folder.glob(f"*{HEAD_SUFFIX}"))
 
     def _head(self, source: str) -> Path:
         name = quote(source, safe="")
-        if len(name) > MAX_NAME:
+        if len(name) > MAX_FILE_NAME:
             name = f"{name[:40]}-{hashlib.sha256(source.encode()).hexdigest()}"
-        return self._folder / (name + HEAD)
+        return self._folder / (name + HEAD_SUFFIX)
 
     def _point(self, source: str, snapshot_id: str) -> None:
         """Make a snapshot the newest of a source."""
         head = self._head(source)
         # A source name that is too long for a file name is written into the file.
         name = "" if unquote(head.stem) == source else source + "\n"
-        replace_with(head, lambda partial: partial.write_text(f"{snapshot_id}\n{name}", encoding="utf-8"))
+        replace_file(head, lambda partial: partial.write_text(f"{snapshot_id}\n{name}", encoding="utf-8"))
 
     def _source_of_newest(self, parent: Snapshot) -> str:
         """Return the source with `parent` as its newest snapshot, else the source stored in `parent`."""
@@ -235,12 +241,12 @@ class SnapshotStore:
         return path
 
     def _write(self, table: pa.Table, parent: Snapshot | None, source: str, calendar: str) -> Snapshot:
-        name = identity(parent.id if parent else None, source, table)
+        name = compute_snapshot_id(parent.id if parent else None, source, table)
         path = self._folder / (name + SUFFIX)
         header = {**_describe(table, parent, source), "calendar": calendar}
         if not path.is_file():
             tagged = table.replace_schema_metadata({HEADER: json.dumps(header).encode()})
-            replace_with(
+            replace_file(
                 path,
                 lambda partial: pq.write_table(
                     tagged, partial, compression="zstd", use_dictionary=["symbol"]
@@ -255,11 +261,11 @@ class SnapshotStore:
         try:
             table = pq.ParquetFile(path).read(use_threads=False)
             header = _header(table.schema)
-            schema = schema_of(table.schema.names)
+            schema = stored_schema(table.schema.names)
             table = table.replace_schema_metadata(None).select(schema.names).cast(schema)
         except _UNREADABLE as error:
             raise _damaged(path, error) from error
-        if identity(header["parent"], header["source"], table) != snapshot_id:
+        if compute_snapshot_id(header["parent"], header["source"], table) != snapshot_id:
             raise _damaged(path, "its content does not hash to its name")
         return table, header
 
@@ -302,7 +308,7 @@ def _calendar_of_source(source: str) -> str:
     from marketdata.sources import registry
 
     try:
-        return registry.find(source).calendar
+        return registry.find_source(source).calendar
     except AlphaloopError:
         return ""
 

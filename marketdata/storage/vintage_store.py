@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 from alphaloop.bars import calendar_of, with_calendar
 from alphaloop.errors import DamagedStoreError, UnknownNameError
-from alphaloop.runtime.atomic_file import replace_with
+from alphaloop.runtime.atomic_file import replace_file
 from marketdata.point_in_time.vintages import PUBLISHED, Vintages
 from marketdata.storage.actions_store import ActionsStore, actions_hash
 from marketdata.storage.snapshot_content import content_hash
@@ -44,7 +44,7 @@ class VintageStore:
             tagged = rows.replace_schema_metadata(
                 {**(rows.schema.metadata or {}), HEADER: json.dumps(header).encode()}
             )
-            replace_with(path, lambda partial: pq.write_table(tagged, partial, compression="zstd"))
+            replace_file(path, lambda partial: pq.write_table(tagged, partial, compression="zstd"))
         return identity
 
     def load(self, identity: str) -> Vintages:

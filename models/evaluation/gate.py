@@ -8,7 +8,7 @@ from statistics import NormalDist
 from typing import Any
 
 from alphaloop.settings.training import TrainingSettings
-from models.evaluation.look_ahead import LookAhead
+from models.evaluation.look_ahead import LookAheadResult
 from models.evaluation.walk_forward import Evaluation
 from models.onnx.export import Fidelity
 from models.registry.card import Card
@@ -99,7 +99,7 @@ def judge(
     champion: Card | None,
     policy: GatePolicy | None = None,
     *,
-    proof: LookAhead | None = None,
+    proof: LookAheadResult | None = None,
 ) -> GateResult:
     """Judge a model by its evaluation, its file and the champion's card.
 
@@ -125,7 +125,7 @@ def judge(
         The verdict with its reasons.
     """
     policy = policy or GatePolicy()
-    flagged = findings(evaluation, policy)
+    flagged = gate_findings(evaluation, policy)
     reasons = [
         *fidelity.reasons,
         *_too_weak(evaluation, champion, policy),
@@ -139,7 +139,7 @@ def judge(
     return GateResult(not reasons, tuple(reasons), tuple(flagged), proof.words if answered and proof else "")
 
 
-def findings(evaluation: Evaluation, policy: GatePolicy) -> list[str]:
+def gate_findings(evaluation: Evaluation, policy: GatePolicy) -> list[str]:
     """List figures that are rarely honest, and require a proof or an override."""
     if evaluation.active_ir_net > policy.max_active_ir and evaluation.years >= policy.finding_years:
         return [

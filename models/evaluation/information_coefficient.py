@@ -10,7 +10,7 @@ import numpy.typing as npt
 from alphaloop.bars import FloatMatrix
 
 Vector = npt.NDArray[np.float64]
-MINIMUM_SYMBOLS = 3
+MIN_SYMBOLS = 3
 
 BANDWIDTH_HORIZONS = 3
 """Lags of the IC's standard error over overlapping labels, in horizons of the label."""
@@ -50,7 +50,7 @@ def information_coefficients(scores: FloatMatrix, labels: FloatMatrix) -> Vector
     centred = [_centred_ranks(values, both, count) for values in (scores, labels)]
     covariance = (centred[0] * centred[1]).sum(axis=1)
     scale = np.sqrt((centred[0] ** 2).sum(axis=1) * (centred[1] ** 2).sum(axis=1))
-    usable = (count[:, 0] >= MINIMUM_SYMBOLS) & (scale > 0)
+    usable = (count[:, 0] >= MIN_SYMBOLS) & (scale > 0)
     coefficients = np.full(len(scores), np.nan)
     np.divide(covariance, scale, out=coefficients, where=usable)
     return coefficients

@@ -15,14 +15,14 @@ from alphaloop.settings.settings import Settings
 from features.compute.batch import FeatureFrame, backfill
 from features.feature_set import feature_set_of
 
-CUTS = 4
+CUT_COUNT = 4
 """Number of bars, within those tested, after which the later bars are removed."""
-RELATIVE, ABSOLUTE = 1e-4, 1e-7
+RELATIVE_TOLERANCE, ABSOLUTE_TOLERANCE = 1e-4, 1e-7
 """Tolerances for the last bits of float32, in which sums of different length differ."""
 
 
 @dataclass(frozen=True, slots=True)
-class LookAhead:
+class LookAheadResult:
     """The result: features that changed, number of features, and days after which bars were removed."""
 
     changed: tuple[str, ...]
@@ -44,7 +44,9 @@ class LookAhead:
         return f"look-ahead: {len(self.changed)} of {self.features} features change {cut}: {named}"
 
 
-def look_ahead(bars: BarPanel, frame: FeatureFrame, settings: Settings, tested: range) -> LookAhead | None:
+def check_look_ahead(
+    bars: BarPanel, frame: FeatureFrame, settings: Settings, tested: range
+) -> LookAheadResult | None:
     """Compare `frame` with features computed from bars that end within `tested`.
 
     None where `frame` is not of the settings' feature set, so that it cannot be computed again.
@@ -52,13 +54,15 @@ def look_ahead(bars: BarPanel, frame: FeatureFrame, settings: Settings, tested: 
     feature_set = feature_set_of(settings)
     if feature_set.hash != frame.feature_set or not len(tested):
         return None
-    cuts = [tested[len(tested) * number // (CUTS + 1)] for number in range(1, CUTS + 1)]
+    cuts = [tested[len(tested) * number // (CUT_COUNT + 1)] for number in range(1, CUT_COUNT + 1)]
     changed = np.zeros(len(frame.names), dtype=bool)
     for cut in cuts:
         again = backfill(bars.between(end=to_datetime(bars.timestamps[cut])), feature_set).values
-        same = np.isclose(again, frame.values[: cut + 1], rtol=RELATIVE, atol=ABSOLUTE, equal_nan=True)
+        same = np.isclose(
+            again, frame.values[: cut + 1], rtol=RELATIVE_TOLERANCE, atol=ABSOLUTE_TOLERANCE, equal_nan=True
+        )
         changed |= ~same.all(axis=(0, 1))
-    return LookAhead(
+    return LookAheadResult(
         changed=tuple(name for name, differs in zip(frame.names, changed, strict=True) if differs),
         features=len(frame.names),
         days=tuple(str(bars.timestamps[cut].astype("datetime64[D]")) for cut in cuts),

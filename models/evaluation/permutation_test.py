@@ -17,7 +17,7 @@ import numpy.typing as npt
 from alphaloop.bars import FloatMatrix
 from models.evaluation.information_coefficient import (
     BANDWIDTH_HORIZONS,
-    MINIMUM_SYMBOLS,
+    MIN_SYMBOLS,
     centred_ranks,
     horizon_scale,
 )
@@ -25,13 +25,13 @@ from models.evaluation.information_coefficient import (
 Single = npt.NDArray[np.float32]
 Indices = npt.NDArray[np.intp]
 
-SAME_MEMBERSHIP = 0.1
+MAX_MEMBERSHIP_DIFFERENCE = 0.1
 """Largest share of scored bars on which two symbols may differ and be exchanged."""
 BLOCK_VALUES = 2**17
 """Ranks of all symbols that are multiplied at a time; they fit the processor's cache."""
-BATCH = 64
+BATCH_PERMUTATIONS = 64
 """Permutations whose statistics are computed at a time."""
-ROUNDING = 1e-4
+STATISTIC_TOLERANCE = 1e-4
 """Relative difference below which statistics are equal: sums of the same terms in another order."""
 
 
@@ -95,8 +95,8 @@ def permutation_test(
     """
     both = np.isfinite(scores) & np.isfinite(labels)
     ranks, outcomes = (_unit_ranks(values, both) for values in (scores, labels))
-    usable = (both.sum(axis=1) >= MINIMUM_SYMBOLS) & ranks.any(axis=1) & outcomes.any(axis=1)
-    groups = memberships(np.isfinite(scores)[usable])
+    usable = (both.sum(axis=1) >= MIN_SYMBOLS) & ranks.any(axis=1) & outcomes.any(axis=1)
+    groups = group_by_membership(np.isfinite(scores)[usable])
     arrangements = math.prod(math.factorial(min(len(group), 20)) for group in groups)
     if not permutations or usable.sum() <= BANDWIDTH_HORIZONS * horizon + 2:
         return PermutationTest(math.nan, permutations, float(arrangements))
@@ -105,11 +105,13 @@ def permutation_test(
     if not math.isfinite(statistics[0]):
         return PermutationTest(math.nan, permutations, float(arrangements))
     # A statistic that could not be computed counts as one that is as large.
-    as_large = int((~(statistics[1:] < statistics[0] - ROUNDING * max(abs(statistics[0]), 1.0))).sum())
+    as_large = int(
+        (~(statistics[1:] < statistics[0] - STATISTIC_TOLERANCE * max(abs(statistics[0]), 1.0))).sum()
+    )
     return PermutationTest((1 + as_large) / (1 + permutations), permutations, float(arrangements))
 
 
-def memberships(present: npt.NDArray[np.bool_]) -> list[Indices]:
+def group_by_membership(present: npt.NDArray[np.bool_]) -> list[Indices]:
     """Group the symbols that are scored on the same bars, but for a tenth.
 
     `present` is `[timestamps, symbols]`. Each group holds the indices of its symbols.
@@ -119,7 +121,7 @@ def memberships(present: npt.NDArray[np.bool_]) -> list[Indices]:
         mine = present[:, name]
         for group in groups:
             other = present[:, group[0]]
-            if (mine ^ other).sum() <= SAME_MEMBERSHIP * (mine | other).sum():
+            if (mine ^ other).sum() <= MAX_MEMBERSHIP_DIFFERENCE * (mine | other).sum():
                 group.append(int(name))
                 break
         else:
@@ -156,8 +158,8 @@ def _coefficients(ranks: Single, outcomes: Single, drawn: Indices) -> Iterator[S
     """Yield ICs `[permutations, timestamps]` in batches; the inputs are `[symbols, timestamps]`."""
     names, bars = ranks.shape
     step = max(BLOCK_VALUES // max(names, 1), 64)
-    for first in range(0, len(drawn), BATCH):
-        orders = drawn[first : first + BATCH]
+    for first in range(0, len(drawn), BATCH_PERMUTATIONS):
+        orders = drawn[first : first + BATCH_PERMUTATIONS]
         batch = np.empty((len(orders), bars), dtype=np.float32)
         for start in range(0, bars, step):
             part = slice(start, start + step)

@@ -15,13 +15,13 @@ from alphaloop.bars import FloatMatrix
 from features.compute.batch import FeatureFrame
 from models.dataset import complete_windows
 from models.evaluation.information_coefficient import information_coefficients
-from models.evaluation.walk_forward import distribution
-from models.onnx.export import open_session, run
+from models.evaluation.walk_forward import summarise_distribution
+from models.onnx.export import open_session, run_session
 from models.registry.card import Card
 from models.registry.model_registry import Registry
 
 
-def agreement(
+def rank_agreement(
     scores: FloatMatrix, frame: FeatureFrame, champion: Card, registry: Registry
 ) -> dict[str, Any] | None:
     """Compute the distribution of the rank correlation of `scores` with the champion's, bar by bar.
@@ -51,6 +51,8 @@ def agreement(
     for row, bar in enumerate(tested):
         if complete[row].any():
             inputs = seen[complete[row]]
-            champion_scores[row, inputs] = run(session, frame.window(int(bar), champion.lookback)[inputs])
-    correlations = distribution(information_coefficients(scores[tested], champion_scores))
+            champion_scores[row, inputs] = run_session(
+                session, frame.window(int(bar), champion.lookback)[inputs]
+            )
+    correlations = summarise_distribution(information_coefficients(scores[tested], champion_scores))
     return {"champion": champion.digest, **correlations}

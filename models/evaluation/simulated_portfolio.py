@@ -18,7 +18,7 @@ Vector = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
-class Book:
+class SimulatedPortfolio:
     """Net return, one-way turnover and cost of each bar, as shares of capital.
 
     Parameters
@@ -32,13 +32,13 @@ class Book:
     cost: Vector
 
 
-def simulate(
+def simulate_portfolio(
     scores: FloatMatrix,
     close: FloatMatrix,
     policy: AllocationPolicy,
     costs: CostModel,
     limits: BookLimits | None = None,
-) -> Book:
+) -> SimulatedPortfolio:
     """Trade the scores of each bar at the next bar's close.
 
     The first trade, from cash, costs nothing: it is the same for every portfolio to compare with.
@@ -75,7 +75,7 @@ def simulate(
         bar_returns(close),
     )
     steps = [book.step(*row) for row in zip(returns, scores, priced, strict=True)]
-    return Book(
+    return SimulatedPortfolio(
         net_returns=np.array([step.net_return for step in steps]),
         turnover=np.array([step.turnover for step in steps]),
         cost=np.array([step.cost for step in steps]),

@@ -13,7 +13,7 @@ import numpy as np
 from alphaloop.bars import Timestamps
 from alphaloop.errors import DataError
 
-MINIMUM_TRAINING_BARS = 60
+MIN_TRAINING_BARS = 60
 DEFAULT_FIRST_TEST_YEAR = 2010
 
 
@@ -25,7 +25,7 @@ class Fold:
     test: range
 
 
-def walk_forward(
+def walk_forward_folds(
     timestamps: Timestamps, first_test: int | str | None, folds: int, horizon: int
 ) -> list[Fold]:
     """Split the bars from `first_test` on into `folds` tests, each trained on all earlier bars.
@@ -40,7 +40,7 @@ def walk_forward(
         raise DataError(_misfit(timestamps, start, first_test, folds, horizon))
     edges = np.linspace(start, len(timestamps), folds + 1).astype(int)
     return [
-        Fold(train=purged(int(first), horizon), test=range(int(first), int(last)))
+        Fold(train=purged_training_bars(int(first), horizon), test=range(int(first), int(last)))
         for first, last in pairwise(edges)
     ]
 
@@ -50,13 +50,13 @@ def _start(timestamps: Timestamps, first_test: int | str | None, folds: int, hor
     if first_test is None:
         start = _start(timestamps, DEFAULT_FIRST_TEST_YEAR, folds, horizon)
         return start if _fits(timestamps, start, folds, horizon) else len(timestamps) // 2
-    if isinstance(first_test, str) and (share := share_of(first_test)) is not None:
+    if isinstance(first_test, str) and (share := parse_share(first_test)) is not None:
         return int(len(timestamps) * share)
     day = f"{first_test}-01-01" if isinstance(first_test, int) else first_test
     return int(np.searchsorted(timestamps, np.datetime64(day, "ns")))
 
 
-def share_of(first_test: str) -> float | None:
+def parse_share(first_test: str) -> float | None:
     """Return the share of the bars that `first_test` names; None where it names a day."""
     try:
         return float(first_test)
@@ -65,7 +65,7 @@ def share_of(first_test: str) -> float | None:
 
 
 def _fits(timestamps: Timestamps, start: int, folds: int, horizon: int) -> bool:
-    enough = start - horizon - 1 >= MINIMUM_TRAINING_BARS
+    enough = start - horizon - 1 >= MIN_TRAINING_BARS
     return enough and len(timestamps) - start >= folds * (horizon + 2)
 
 
@@ -76,18 +76,18 @@ def _misfit(
     where = f"{first_test}" if first_test is not None else "their middle"
     return (
         f"{history} leave {start} bars before {where} and {len(timestamps) - start} after, too few for "
-        f"{folds} walk-forward folds: {MINIMUM_TRAINING_BARS + horizon + 1} and {folds * (horizon + 2)} are "
+        f"{folds} walk-forward folds: {MIN_TRAINING_BARS + horizon + 1} and {folds * (horizon + 2)} are "
         "needed; set training.first_test to a share of the bars, as 0.5, or to a day, or "
         "training.first_test_year or training.folds to fit the data"
     )
 
 
-def purged(test_start: int, horizon: int) -> range:
+def purged_training_bars(test_start: int, horizon: int) -> range:
     """Return the bars before `test_start` whose labels are known before it."""
     return range(max(test_start - horizon - 1, 0))
 
 
-def validation(training: range, horizon: int, share: float = 0.3) -> Fold:
+def validation_fold(training: range, horizon: int, share: float = 0.3) -> Fold:
     """Split off the last `share` of the training bars as a purged validation part."""
     start = training.start + int(len(training) * (1 - share))
     inner = range(training.start, max(start - horizon - 1, training.start))

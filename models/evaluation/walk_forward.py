@@ -16,17 +16,17 @@ from alphaloop.decision.book_limits import BookLimits
 from alphaloop.settings.settings import Settings
 from alphaloop.statistics.bars_per_year import bars_per_year
 from features.compute.batch import FeatureFrame
-from models.dataset import complete_windows, make_dataset, windows
+from models.dataset import complete_windows, feature_windows, make_dataset
 from models.evaluation import splits
 from models.evaluation.information_coefficient import horizon_tstat, information_coefficients
 from models.evaluation.permutation_test import permutation_test
 from models.evaluation.sharpe_ratio import deflated_sharpe, sharpe_ratio
-from models.evaluation.simulated_portfolio import Book, equal_weight_scores, simulate
+from models.evaluation.simulated_portfolio import SimulatedPortfolio, equal_weight_scores, simulate_portfolio
 from models.family import Family, FittedModel, Parameters
 from models.labels import forward_returns
 
 Vector = npt.NDArray[np.float64]
-Progress = Callable[[str], None]
+ProgressCallback = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +39,7 @@ class EvaluationPolicy:
         Bars that a label spans.
     first_test_year : int or None
         Calendar year in which tests start, if `first_test` is empty; for None see
-        `models.evaluation.splits.walk_forward`.
+        `models.evaluation.splits.walk_forward_folds`.
     folds : int
         Number of test folds.
     seed : int
@@ -86,7 +86,7 @@ class EvaluationPolicy:
     def walk_forward(self, timestamps: Timestamps) -> list[splits.Fold]:
         """Return the folds over `timestamps`; raise `DataError` where these do not fit."""
         start = self.first_test or self.first_test_year
-        return splits.walk_forward(timestamps, start, self.folds, self.horizon)
+        return splits.walk_forward_folds(timestamps, start, self.folds, self.horizon)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,7 +166,7 @@ def walk_forward(
     policy: EvaluationPolicy,
     *,
     trials: int = 0,
-    on_progress: Progress | None = None,
+    on_progress: ProgressCallback | None = None,
 ) -> Evaluation:
     """Fit on the past of each fold, score its test, and evaluate all tests together.
 
@@ -208,11 +208,11 @@ def walk_forward(
         if on_progress is not None:
             on_progress(f"walk-forward fold {number + 1} of {len(folds)}")
         fitted = family.fit(dataset.only(fold.train), parameters, policy.seed)
-        scores[fold.test.start : fold.test.stop] = score(family, fitted, frame, fold.test)
-    return evaluate(scores, close, frame, folds, policy, trials=trials)
+        scores[fold.test.start : fold.test.stop] = score_bars(family, fitted, frame, fold.test)
+    return evaluate_scores(scores, close, frame, folds, policy, trials=trials)
 
 
-def score(family: Family, fitted: FittedModel, frame: FeatureFrame, rows: range) -> FloatMatrix:
+def score_bars(family: Family, fitted: FittedModel, frame: FeatureFrame, rows: range) -> FloatMatrix:
     """Compute the scores of the bars `rows`, float64 `[rows, symbols]`; NaN for incomplete inputs."""
     bars = np.arange(rows.start, rows.stop)
     complete = complete_windows(frame.values, bars, family.lookback)
@@ -220,7 +220,7 @@ def score(family: Family, fitted: FittedModel, frame: FeatureFrame, rows: range)
     row, symbol = np.nonzero(complete)
     if len(row) == 0:
         return scores
-    panel = windows(frame.values, bars[row], symbol, family.lookback)
+    panel = feature_windows(frame.values, bars[row], symbol, family.lookback)
     if family.cross_sectional:
         starts = np.flatnonzero(np.diff(row, prepend=-1))
         parts = np.split(panel, starts[1:])
@@ -230,7 +230,7 @@ def score(family: Family, fitted: FittedModel, frame: FeatureFrame, rows: range)
     return scores
 
 
-def evaluate(
+def evaluate_scores(
     scores: FloatMatrix,
     close: FloatMatrix,
     frame: FeatureFrame,
@@ -278,14 +278,16 @@ def evaluate(
     )
 
 
-def _book_of(scores: FloatMatrix, close: FloatMatrix, tested: slice, policy: EvaluationPolicy) -> Book:
-    book = simulate(scores[tested], close[tested], policy.allocation, policy.costs, policy.limits)
+def _book_of(
+    scores: FloatMatrix, close: FloatMatrix, tested: slice, policy: EvaluationPolicy
+) -> SimulatedPortfolio:
+    book = simulate_portfolio(scores[tested], close[tested], policy.allocation, policy.costs, policy.limits)
     series = []
     for values in (book.net_returns, book.turnover, book.cost):
         whole = np.zeros(len(close))
         whole[tested] = values
         series.append(whole)
-    return Book(*series)
+    return SimulatedPortfolio(*series)
 
 
 def _fold_row(
@@ -294,7 +296,7 @@ def _fold_row(
     timestamps: Timestamps,
     ic: Vector,
     one_bar: Vector,
-    book: Book,
+    book: SimulatedPortfolio,
     active: Vector,
 ) -> dict[str, Any]:
     test = slice(fold.test.start, fold.test.stop)
@@ -316,23 +318,23 @@ def _fold_row(
 
 
 def _ranges(
-    scores: FloatMatrix, ic: Vector, one_bar: Vector, book: Book, active: Vector, tested: slice
+    scores: FloatMatrix, ic: Vector, one_bar: Vector, book: SimulatedPortfolio, active: Vector, tested: slice
 ) -> dict[str, Any]:
     scored = np.isfinite(scores).sum(axis=1) > 1
     persistence = information_coefficients(scores[1:], scores[:-1])
     return {
-        "ic": distribution(ic),
-        "ic_one_bar": distribution(one_bar),
-        "score": distribution(scores),
-        "score_dispersion": distribution(np.nanstd(scores[scored], axis=1)),
-        "score_persistence": distribution(persistence),
-        "turnover": distribution(book.turnover[tested]),
-        "cost": distribution(book.cost[tested]),
-        "active_return": distribution(active),
+        "ic": summarise_distribution(ic),
+        "ic_one_bar": summarise_distribution(one_bar),
+        "score": summarise_distribution(scores),
+        "score_dispersion": summarise_distribution(np.nanstd(scores[scored], axis=1)),
+        "score_persistence": summarise_distribution(persistence),
+        "turnover": summarise_distribution(book.turnover[tested]),
+        "cost": summarise_distribution(book.cost[tested]),
+        "active_return": summarise_distribution(active),
     }
 
 
-def distribution(values: npt.ArrayLike) -> dict[str, float]:
+def summarise_distribution(values: npt.ArrayLike) -> dict[str, float]:
     """Return mean, standard deviation and quantiles of the finite values; NaN where there are none."""
     flat = np.asarray(values, dtype=np.float64).ravel()
     flat = flat[np.isfinite(flat)]

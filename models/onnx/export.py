@@ -18,17 +18,17 @@ from alphaloop.errors import FidelityError
 from alphaloop.runtime.processes import silence_telemetry
 from models.dataset import Panel
 from models.family import Family, FittedModel, Scores
-from models.onnx.onnx_graph import INPUT, OUTPUT
+from models.onnx.onnx_graph import INPUT_NAME, OUTPUT_NAME
 
-TOLERANCE = 1e-4
+MAX_SCORE_DIFFERENCE = 1e-4
 """Largest difference of scores that passes."""
 
-TIE = 1e-6
+TIE_TOLERANCE = 1e-6
 """Difference below which native scores are tied: float32 sums in another order may swap them."""
 
 
 @dataclass(frozen=True, slots=True)
-class Exported:
+class ExportedModel:
     """An ONNX file and its SHA-256."""
 
     onnx: bytes
@@ -61,7 +61,7 @@ class Fidelity:
     hard_rows: int = 0
     tied_bars: int = 0
     independent: bool = True
-    tolerance: float = TOLERANCE
+    tolerance: float = MAX_SCORE_DIFFERENCE
 
     @property
     def reasons(self) -> tuple[str, ...]:
@@ -100,7 +100,7 @@ class Fidelity:
         }
 
 
-def export(fitted: FittedModel) -> Exported:
+def export_onnx(fitted: FittedModel) -> ExportedModel:
     """Export a fitted model as an ONNX file.
 
     Parameters
@@ -114,10 +114,10 @@ def export(fitted: FittedModel) -> Exported:
         Content and SHA-256 of the file.
     """
     content = fitted.to_onnx()
-    return Exported(content, hashlib.sha256(content).hexdigest())
+    return ExportedModel(content, hashlib.sha256(content).hexdigest())
 
 
-def fidelity(
+def check_fidelity(
     fitted: FittedModel,
     content: bytes,
     panels: Sequence[Panel],
@@ -172,22 +172,22 @@ def open_session(content: bytes) -> Any:
     return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
 
 
-def run(session: Any, panel: Panel) -> Scores:
+def run_session(session: Any, panel: Panel) -> Scores:
     """Compute the scores of a panel with ONNX Runtime, float32 `[symbols]`."""
-    return np.asarray(session.run([OUTPUT], {INPUT: np.ascontiguousarray(panel)})[0])
+    return np.asarray(session.run([OUTPUT_NAME], {INPUT_NAME: np.ascontiguousarray(panel)})[0])
 
 
 def _compare(
     fitted: FittedModel, session: Any, panels: Sequence[Panel], family: Family, allocation: AllocationPolicy
 ) -> Fidelity:
     native = [fitted.predict(panel) for panel in panels]
-    exported = [run(session, panel) for panel in panels]
+    exported = [run_session(session, panel) for panel in panels]
     pairs = list(zip(native, exported, strict=True))
     differing = [pair for pair in pairs if not _same_weights(*pair, allocation)]
     alike = [pair for pair in differing if _same_order(*pair)]
     hard = fitted.hard_inputs(np.concatenate(panels)) if panels and not family.cross_sectional else None
     if hard is not None and len(hard):
-        pairs.append((fitted.predict(hard), run(session, hard)))
+        pairs.append((fitted.predict(hard), run_session(session, hard)))
     return Fidelity(
         max_abs_diff=max((_difference(*pair) for pair in pairs), default=float("inf")),
         orders_equal=len(differing) == len(alike),
@@ -216,11 +216,13 @@ def _same_order(ours: Scores, theirs: Scores) -> bool:
     """Test whether both scores order the symbols alike, except for ties."""
     if ours.shape != theirs.shape:
         return False
-    clearly_above = ours[:, None].astype(np.float64) - ours[None, :] > TIE
+    clearly_above = ours[:, None].astype(np.float64) - ours[None, :] > TIE_TOLERANCE
     return bool((theirs[:, None] > theirs[None, :])[clearly_above].all())
 
 
 def _independent(session: Any, panels: Sequence[Panel], exported: Sequence[Scores]) -> bool:
     """Test whether every second symbol alone gets the score that it has among all."""
     sampled = list(zip(panels, exported, strict=True))[:: max(len(panels) // 16, 1)]
-    return all(np.allclose(run(session, panel[::2]), scores[::2], atol=1e-5) for panel, scores in sampled)
+    return all(
+        np.allclose(run_session(session, panel[::2]), scores[::2], atol=1e-5) for panel, scores in sampled
+    )

@@ -12,7 +12,7 @@ ML_OPSET = 3
 IR_VERSION = 10
 """Version of the file format, which ONNX Runtime reads from 1.18 on."""
 
-INPUT, OUTPUT = "panel", "scores"
+INPUT_NAME, OUTPUT_NAME = "panel", "scores"
 """Names of the model's input and output."""
 
 
@@ -28,8 +28,8 @@ def build_graph(
     graph = helper.make_graph(
         list(nodes),
         name,
-        [helper.make_tensor_value_info(INPUT, TensorProto.FLOAT, ["symbols", "lookback", features])],
-        [helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, ["symbols"])],
+        [helper.make_tensor_value_info(INPUT_NAME, TensorProto.FLOAT, ["symbols", "lookback", features])],
+        [helper.make_tensor_value_info(OUTPUT_NAME, TensorProto.FLOAT, ["symbols"])],
         list(constants),
     )
     opsets = [helper.make_opsetid("", OPSET)]
@@ -40,12 +40,12 @@ def build_graph(
     return serialize(model)
 
 
-def last_row(output: str) -> tuple[Any, Any]:
+def last_row_node(output: str) -> tuple[Any, Any]:
     """Make a node that takes each window's last row, `[symbols, features]`, and its constant."""
     from onnx import TensorProto, helper
 
     constant = helper.make_tensor("last", TensorProto.INT64, [], [-1])
-    return helper.make_node("Gather", [INPUT, "last"], [output], axis=1), constant
+    return helper.make_node("Gather", [INPUT_NAME, "last"], [output], axis=1), constant
 
 
 def serialize(model: Any) -> bytes:

@@ -14,7 +14,7 @@ from typing import Any
 
 from alphaloop.errors import DamagedStoreError
 
-INSIDE: Mapping[str, Any] = {"universe": (), "definition": {}}
+FIELDS_INSIDE_RANGES: Mapping[str, Any] = {"universe": (), "definition": {}}
 """Fields that are stored inside `ranges`, with their default values.
 
 The previous release refuses unknown keys everywhere else.
@@ -128,8 +128,8 @@ class Card:
 
     def to_json(self) -> str:
         """Serialise as canonical JSON: sorted keys, no NaN."""
-        stored = plain(asdict(self))
-        for name in INSIDE:
+        stored = to_jsonable(asdict(self))
+        for name in FIELDS_INSIDE_RANGES:
             value = stored.pop(name)
             if value:
                 stored["ranges"][name] = value
@@ -140,8 +140,10 @@ class Card:
         """Parse a stored card; raise `DamagedStoreError` if it cannot be read."""
         try:
             stored = json.loads(text)
-            inside = {name: stored.pop(name, absent) for name, absent in INSIDE.items()}
-            values = {one.name: stored.pop(one.name) for one in fields(cls) if one.name not in INSIDE}
+            inside = {name: stored.pop(name, absent) for name, absent in FIELDS_INSIDE_RANGES.items()}
+            values = {
+                one.name: stored.pop(one.name) for one in fields(cls) if one.name not in FIELDS_INSIDE_RANGES
+            }
             values["ranges"] = dict(values["ranges"])
             values |= {name: values["ranges"].pop(name, value) for name, value in inside.items()}
         except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -153,14 +155,14 @@ class Card:
         return cls(**values)
 
 
-def plain(value: Any) -> Any:
+def to_jsonable(value: Any) -> Any:
     """Convert `value` to JSON types: numpy values become numbers and lists, NaN null."""
     if isinstance(value, Mapping):
-        return {str(key): plain(inner) for key, inner in value.items()}
+        return {str(key): to_jsonable(inner) for key, inner in value.items()}
     if isinstance(value, (list, tuple)):
-        return [plain(inner) for inner in value]
+        return [to_jsonable(inner) for inner in value]
     if hasattr(value, "tolist"):
-        return plain(value.tolist())
+        return to_jsonable(value.tolist())
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from alphaloop.errors import AlphaloopError, DataError, FeatureSetMismatchError
 from alphaloop.rollout_document import RolloutDocument
 from features.feature_set import FeatureSet
-from features.store.window_stream import Further
+from features.store.window_stream import FeatureSpec
 from models.registry.card import Card
 from models.registry.model_registry import Registry
 
@@ -44,7 +44,7 @@ def feature_set_for(card: Card, known: FeatureSet) -> FeatureSet:
     return defined
 
 
-class SetsInUse:
+class FeatureSetsInUse:
     """The feature sets and symbols that the versions in rollouts need.
 
     Call it as often as rollouts may have changed. Each result is a list of feature sets with their symbols:
@@ -57,11 +57,11 @@ class SetsInUse:
     def __init__(self, registry: Registry, known: FeatureSet, symbols: tuple[str, ...]) -> None:
         self._registry, self._known, self._symbols = registry, known, symbols
         # Cached for good, because the card and the inputs of a version never change.
-        self._needs: dict[tuple[str, str], Further | None] = {}
+        self._needs: dict[tuple[str, str], FeatureSpec | None] = {}
         self._documents: dict[str, RolloutDocument] = {}
         self._logged: dict[str, str] = {}
 
-    def __call__(self) -> list[Further]:
+    def __call__(self) -> list[FeatureSpec]:
         """Return the current feature sets and their symbols; errors are those of `Registry.rollouts`."""
         needed: dict[tuple[str, tuple[str, ...]], FeatureSet] = {}
         for document in self._read():
@@ -83,7 +83,7 @@ class SetsInUse:
                 self._log_once(f"'{model}'", f"the features that '{model}' needs cannot be told: {document}")
         return self._documents.values()
 
-    def _cached_inputs(self, model: str, version: str) -> Further | None:
+    def _cached_inputs(self, model: str, version: str) -> FeatureSpec | None:
         """Return the inputs of one version; None where it gets no features."""
         key = model, version
         if key not in self._needs:
@@ -101,7 +101,7 @@ class SetsInUse:
             self._logged[subject] = message
             log.warning("%s", message)
 
-    def _inputs_of(self, card: Card) -> Further | None:
+    def _inputs_of(self, card: Card) -> FeatureSpec | None:
         if card.universe and set(card.universe).isdisjoint(self._symbols):
             return None
         features = feature_set_for(card, self._known)

@@ -13,7 +13,7 @@ from typing import Any
 from alphaloop.errors import AlphaloopError, DamagedStoreError, VendorError
 from alphaloop.runtime.processes import silence_telemetry
 
-DAMAGE = ("malformed", "not a database", "no such table", "no such column", "disk I/O error")
+DAMAGE_MESSAGES = ("malformed", "not a database", "no such table", "no such column", "disk I/O error")
 """Texts in SQLite's messages about a database that cannot be read."""
 
 
@@ -26,9 +26,9 @@ def check_database(database: Path) -> None:
         finally:
             connection.close()
     except sqlite3.DatabaseError as error:
-        raise translate(database, error) from error
+        raise translate_mlflow_error(database, error) from error
     if problem != "ok":
-        raise damaged(database, problem)
+        raise damaged_registry_error(database, problem)
 
 
 def open_database(database: Path) -> Any:
@@ -48,17 +48,17 @@ def open_database(database: Path) -> Any:
             _create(database)
         return _connect(database)
     except (MlflowException, SQLAlchemyError) as error:
-        raise translate(database, error) from error
+        raise translate_mlflow_error(database, error) from error
 
 
-def translate(database: Path, error: Exception) -> AlphaloopError:
+def translate_mlflow_error(database: Path, error: Exception) -> AlphaloopError:
     """Translate a vendor's error: damage where the database cannot be read, else a vendor failure."""
-    if any(mark in str(error) for mark in DAMAGE):
-        return damaged(database, str(error))
+    if any(mark in str(error) for mark in DAMAGE_MESSAGES):
+        return damaged_registry_error(database, str(error))
     return VendorError(f"MLflow failed on {database}: {_first_line(str(error))}")
 
 
-def damaged(database: Path, problem: str) -> DamagedStoreError:
+def damaged_registry_error(database: Path, problem: str) -> DamagedStoreError:
     """Make the error for a database that cannot be read, with the way out."""
     return DamagedStoreError(
         f"the registry {database} cannot be read: {_first_line(problem)}; restore it from a copy, or move "

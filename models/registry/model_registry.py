@@ -22,7 +22,7 @@ from alphaloop.errors import DamagedStoreError, InputError, RolloutConflictError
 from alphaloop.rollout_document import RolloutDocument
 from alphaloop.version_number import is_version_number
 from models.registry.card import Card
-from models.registry.mlflow_database import file_lock, open_database, translate
+from models.registry.mlflow_database import file_lock, open_database, translate_mlflow_error
 
 ROLLOUT_TAG = "alphaloop.rollout"
 CARD_DIGEST_TAG = "alphaloop.card_digest"
@@ -256,7 +256,7 @@ class Registry:
         try:
             yield client
         except (MlflowException, SQLAlchemyError) as error:
-            raise translate(self.database, error) from error
+            raise translate_mlflow_error(self.database, error) from error
 
     def _client(self) -> Any:
         with self._opening:

@@ -9,7 +9,7 @@ import numpy as np
 from features.compute.batch import FeatureFrame
 
 
-def leaked(frame: FeatureFrame, bars: int) -> FeatureFrame:
+def leak_features(frame: FeatureFrame, bars: int) -> FeatureFrame:
     """Shift features `bars` bars into the past, so that they leak the future.
 
     The last `bars` rows are NaN. A model that is trained and evaluated on the result has seen the outcomes:

@@ -20,17 +20,17 @@ from features.compute.batch import FeatureFrame
 from models.dataset import Dataset, complete_panels, complete_windows, make_dataset
 from models.evaluation import gate
 from models.evaluation.gate import GatePolicy, GateResult
-from models.evaluation.look_ahead import look_ahead
-from models.evaluation.rank_agreement import agreement
+from models.evaluation.look_ahead import check_look_ahead
+from models.evaluation.rank_agreement import rank_agreement
 from models.evaluation.walk_forward import Evaluation, EvaluationPolicy, walk_forward
 from models.family import Family, Parameters, complete_parameters, is_baseline
-from models.onnx.export import Exported, Fidelity, export, fidelity
-from models.onnx.onnx_graph import INPUT
+from models.onnx.export import ExportedModel, Fidelity, check_fidelity, export_onnx
+from models.onnx.onnx_graph import INPUT_NAME
 from models.registry.card import Card
 from models.registry.model_registry import Registry
 from models.training.code_revision import code_revision
-from models.training.leakage_drill import leaked
-from models.training.tuning import Tuned, tune
+from models.training.leakage_drill import leak_features
+from models.training.tuning import TuningResult, tune
 from models.zoo import registry as families
 
 COMPARED_BARS = 256
@@ -133,9 +133,9 @@ def train(
     VendorError
         Where tuning or the registry fails.
     """
-    family = families.find(family_name)
+    family = families.find_family(family_name)
     _require_fit(family, bars, frame, settings)
-    seen = leaked(frame, leak)
+    seen = leak_features(frame, leak)
     policy = EvaluationPolicy.from_settings(settings)
     report = on_progress or _silent
     dataset = make_dataset(seen, bars.adjusted_close, policy.horizon)
@@ -146,14 +146,14 @@ def train(
     report("fitting on every bar")
     fitted = family.fit(dataset, tuned.parameters, policy.seed)
     report("exporting to ONNX and comparing")
-    exported = export(fitted)
+    exported = export_onnx(fitted)
     panels = complete_panels(seen, family.lookback, COMPARED_BARS)
-    faithful = fidelity(fitted, exported.onnx, panels, family=family, allocation=policy.allocation)
+    faithful = check_fidelity(fitted, exported.onnx, panels, family=family, allocation=policy.allocation)
     first_baseline = champion is None and is_baseline(family) and tuned.trials == 0
     policy_of = GatePolicy.for_baseline if first_baseline else GatePolicy.from_settings
     demands = policy_of(settings.training)
     report("checking that no feature looks ahead")
-    proof = look_ahead(bars, seen, settings, range(len(bars) - evaluation.bars, len(bars)))
+    proof = check_look_ahead(bars, seen, settings, range(len(bars) - evaluation.bars, len(bars)))
     verdict = gate.judge(evaluation, faithful, champion, demands, proof=proof)
     origin = _Origin(model, snapshot, pipeline_run, policy.seed, clock.now().isoformat())
     card = _card(
@@ -165,7 +165,7 @@ def train(
         exported=exported,
         faithful=faithful,
         verdict=verdict,
-        agreed=agreement(evaluation.scores, frame, champion, registry) if champion else None,
+        agreed=rank_agreement(evaluation.scores, frame, champion, registry) if champion else None,
     )
     report("registering")
     return TrainedModel(registry.register(model, exported.onnx, card), card, evaluation)
@@ -196,14 +196,14 @@ def _tune(
     settings: Settings,
     parameters: Parameters | None,
     report: Callable[[str], None],
-) -> Tuned:
+) -> TuningResult:
     """Tune parameters on the bars before the first test.
 
     So no test influences the choice.
     """
     completed = complete_parameters(family, parameters)
     if parameters is not None:
-        return Tuned(completed, float("nan"), trials)
+        return TuningResult(completed, float("nan"), trials)
     first = policy.walk_forward(dataset.frame.timestamps)[0]
     if trials and family.search_space():
         report(f"tuning: {trials} trials")
@@ -219,7 +219,7 @@ def _card(
     parameters: Parameters,
     *,
     evaluation: Evaluation,
-    exported: Exported,
+    exported: ExportedModel,
     faithful: Fidelity,
     verdict: GateResult,
     agreed: Mapping[str, Any] | None,
@@ -231,7 +231,7 @@ def _card(
         parameters=dict(parameters),
         feature_set=dataset.frame.feature_set,
         features=dataset.frame.names,
-        inputs=(INPUT,),
+        inputs=(INPUT_NAME,),
         lookback=family.lookback,
         horizon=dataset.horizon,
         score_kind=family.score_kind,

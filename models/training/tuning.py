@@ -18,11 +18,11 @@ from typing import Any
 import numpy as np
 
 from alphaloop.errors import VendorError
-from alphaloop.runtime.processes import QUIET
+from alphaloop.runtime.processes import QUIET_ENVIRONMENT
 from models.dataset import Dataset
 from models.evaluation import splits
 from models.evaluation.information_coefficient import information_coefficients
-from models.evaluation.walk_forward import score
+from models.evaluation.walk_forward import score_bars
 from models.family import Choice, Domain, Family, IntRange, LogUniform, Parameters, Uniform
 
 OBJECT_STORE_BYTES = 150 * 1024**2
@@ -32,7 +32,7 @@ TIME_LIMIT_SECONDS = 900
 METRIC = "ic"
 """Name of the metric that Ray Tune maximises."""
 
-SHORT_FOLDER = "/tmp"  # noqa: S108 — a private folder is made in it
+RAY_FOLDER = "/tmp"  # noqa: S108 — a private folder is made in it
 """Folder of Ray's files.
 
 It is short because the path of a Unix socket ends after 107 characters.
@@ -40,7 +40,7 @@ It is short because the path of a Unix socket ends after 107 characters.
 
 
 @dataclass(frozen=True, slots=True)
-class Tuned:
+class TuningResult:
     """The result of a tuning.
 
     Parameters
@@ -66,7 +66,7 @@ def tune(
     storage: Path,
     *,
     on_progress: Callable[[str], None] | None = None,
-) -> Tuned:
+) -> TuningResult:
     """Search the best of `trials` sets of parameters.
 
     They are compared on the last part of the dataset's rows; everything after `dataset.rows` is removed
@@ -102,12 +102,12 @@ def tune(
     """
     defaults = family.default_parameters()
     if trials == 0 or not family.search_space():
-        return Tuned(defaults, math.nan, 0)
+        return TuningResult(defaults, math.nan, 0)
     storage = storage.resolve()
     storage.mkdir(parents=True, exist_ok=True)
     with _local_ray():
         best, best_ic = _search(family, _until(dataset), trials, seed, storage, on_progress)
-    return Tuned(defaults | best, best_ic, trials)
+    return TuningResult(defaults | best, best_ic, trials)
 
 
 def validation_ic(family: Family, dataset: Dataset, parameters: Parameters, seed: int) -> float:
@@ -115,9 +115,9 @@ def validation_ic(family: Family, dataset: Dataset, parameters: Parameters, seed
 
     The validation part is the last part of the dataset's rows; the fit is on the bars before it.
     """
-    fold = splits.validation(dataset.rows, dataset.horizon)
+    fold = splits.validation_fold(dataset.rows, dataset.horizon)
     fitted = family.fit(dataset.only(fold.train), parameters, seed)
-    scores = score(family, fitted, dataset.frame, fold.test)
+    scores = score_bars(family, fitted, dataset.frame, fold.test)
     labels = dataset.labels[fold.test.start : fold.test.stop]
     coefficients = information_coefficients(scores, labels)
     finite = coefficients[np.isfinite(coefficients)]
@@ -244,7 +244,7 @@ def _local_ray() -> Iterator[None]:
 
     A temporary Ray is removed afterwards with all its files.
     """
-    for name, value in QUIET.items():
+    for name, value in QUIET_ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     # Ray's own default for a new cluster, set explicitly because Ray warns otherwise.
     os.environ.setdefault("RAY_AUTH_MODE", "token")
@@ -257,7 +257,7 @@ def _local_ray() -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
-    folder = tempfile.mkdtemp(prefix="al-ray-", dir=SHORT_FOLDER)
+    folder = tempfile.mkdtemp(prefix="al-ray-", dir=RAY_FOLDER)
     try:
         ray.init(
             address="local",

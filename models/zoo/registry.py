@@ -10,7 +10,7 @@ from models.family import Family
 GROUP = "alphaloop.families"
 
 
-def names() -> list[str]:
+def family_names() -> list[str]:
     """List the names of all families, sorted.
 
     Returns
@@ -26,7 +26,7 @@ def names() -> list[str]:
     return sorted(_discover())
 
 
-def find(name: str) -> Family:
+def find_family(name: str) -> Family:
     """Return the family called `name`.
 
     Parameters

@@ -21,19 +21,19 @@ from alphaloop.settings.drift import DriftSettings
 from alphaloop.statistics.bars_per_year import TRADING_DAYS_A_YEAR, bars_per_year
 from features.compute.batch import FeatureFrame
 from monitoring.drift.episodes import first_bars
-from monitoring.drift.rank_persistence import persistence
+from monitoring.drift.rank_persistence import mean_persistence
 
 REFERENCE_SIZE = 2_000
 """Number of evenly spaced quantiles that represent a feature's training distribution."""
 FEATURE_QUANTILE = 0.975
 """Quantile of a feature's distances in training beyond which the feature has drifted."""
-MINIMUM_SAMPLE = 50
+MIN_SAMPLE = 50
 """Minimum number of live values for a meaningful distance."""
 MIN_BARS = 252
 """Minimum number of training bars beyond one window for a meaningful quantile of distances."""
-UNCHANGING = 1e-6
+ROUNDING_DISTANCE = 1e-6
 """Distance below which a difference is rounding."""
-CLOSER_THAN_CHANCE = 0.25
+MIN_CHANCE_DISTANCE = 0.25
 """Median distance times the root of the sample size below which a feature's distribution cannot drift.
 
 Independent draws of one distribution give about 0.8.
@@ -41,7 +41,7 @@ Independent draws of one distribution give about 0.8.
 
 
 @dataclass(frozen=True, slots=True)
-class Calibration:
+class DriftCalibration:
     """Thresholds of the drift monitor, fixed on the training years.
 
     Parameters
@@ -94,7 +94,7 @@ class Calibration:
             )
             if not np.isfinite(threshold)
             # A calibration of an earlier release holds no persistence of ranks.
-            or (usual is None and threshold <= UNCHANGING and values[0] != values[-1])
+            or (usual is None and threshold <= ROUNDING_DISTANCE and values[0] != values[-1])
         )
 
     @property
@@ -116,7 +116,7 @@ class Calibration:
         Guillin 2015), so fewer values may be farther away.
         """
         scale = 1.0 if seen >= expected else float(np.sqrt(expected / max(seen, 1)))
-        return max(self.thresholds[column], UNCHANGING) * scale
+        return max(self.thresholds[column], ROUNDING_DISTANCE) * scale
 
     @property
     def alarms_per_year(self) -> float:
@@ -144,13 +144,13 @@ class Calibration:
         """Write the calibration to `folder`, beside the first one if that is of another feature set."""
         folder.mkdir(parents=True, exist_ok=True)
         path = _file(folder)
-        if self.feature_set and path.exists() and not Calibration._read(path).is_of(self):
+        if self.feature_set and path.exists() and not DriftCalibration._read(path).is_of(self):
             path = _file(folder, self.feature_set)
         unfinished = path.with_name(f"{path.name}.tmp")
         unfinished.write_text(json.dumps(asdict(self)))
         unfinished.replace(path)
 
-    def is_of(self, other: Calibration) -> bool:
+    def is_of(self, other: DriftCalibration) -> bool:
         """Compare the feature sets.
 
         A calibration of an earlier release is compared by feature names.
@@ -160,7 +160,7 @@ class Calibration:
         return self.features == other.features
 
     @classmethod
-    def load(cls, folder: Path, feature_set: str = "") -> Calibration:
+    def load(cls, folder: Path, feature_set: str = "") -> DriftCalibration:
         """Read the calibration in `folder`, or the one for the feature set with this hash.
 
         Raises `MissingStateError` where there is none, and `DamagedStoreError` for an unreadable one.
@@ -179,7 +179,7 @@ class Calibration:
         return calibration
 
     @classmethod
-    def _read(cls, path: Path) -> Calibration:
+    def _read(cls, path: Path) -> DriftCalibration:
         try:
             fields = json.loads(path.read_text())
             for name in ("features", "thresholds", "persistence", "coverage"):
@@ -190,13 +190,13 @@ class Calibration:
             raise DamagedStoreError(f"the drift calibration {path} cannot be read: {error}") from error
 
 
-def calibrate(
+def fit_calibration(
     values: npt.NDArray[np.float32],
     features: tuple[str, ...],
     settings: DriftSettings,
     *,
     periods: float = TRADING_DAYS_A_YEAR,
-) -> Calibration:
+) -> DriftCalibration:
     """Fix the thresholds of the drift monitor on training features.
 
     Parameters
@@ -247,7 +247,7 @@ def calibrate(
     share_by_bar = np.mean(distances > thresholds[:, None], axis=0)
     years = len(share_by_bar) / periods
     share, alarms = _alarm_share(share_by_bar, settings.alarms_per_year * years, settings.episode_gap)
-    return Calibration(
+    return DriftCalibration(
         features=features,
         window=settings.window,
         episode_gap=settings.episode_gap,
@@ -261,23 +261,23 @@ def calibrate(
     )
 
 
-def calibrate_beside(frame: FeatureFrame, settings: DriftSettings, folder: Path) -> None:
+def fit_missing_calibration(frame: FeatureFrame, settings: DriftSettings, folder: Path) -> None:
     """Calibrate the feature set of `frame` if drift is monitored and this set has no calibration yet.
 
     Drift is then monitored as soon as a version of that set becomes champion.
     """
     try:
-        known = Calibration.load(folder, frame.feature_set)
+        known = DriftCalibration.load(folder, frame.feature_set)
     except MissingStateError:
         if not _file(folder).exists():
             return
     else:
         if known.feature_set == frame.feature_set or known.features == frame.names:
             return
-    calibrate_on(frame, settings).save(folder)
+    fit_calibration_on(frame, settings).save(folder)
 
 
-def calibrate_on(frame: FeatureFrame, settings: DriftSettings) -> Calibration:
+def fit_calibration_on(frame: FeatureFrame, settings: DriftSettings) -> DriftCalibration:
     """Calibrate on the bars of `frame` from the first on which every symbol has every feature.
 
     Parameters
@@ -304,7 +304,7 @@ def calibrate_on(frame: FeatureFrame, settings: DriftSettings) -> Calibration:
         )
     first = int(complete.argmax())
     periods = bars_per_year(frame.timestamps[first:])
-    calibration = calibrate(frame.values[first:], frame.names, settings, periods=periods)
+    calibration = fit_calibration(frame.values[first:], frame.names, settings, periods=periods)
     return replace(calibration, feature_set=frame.feature_set)
 
 
@@ -330,9 +330,9 @@ def _distances(
     if not np.isfinite(distances).any() or reference[0] == reference[-1]:
         return distances, None
     sample = window * float(np.isfinite(values).sum(axis=1).mean())
-    if np.nanmedian(distances) * np.sqrt(sample) > CLOSER_THAN_CHANCE:
+    if np.nanmedian(distances) * np.sqrt(sample) > MIN_CHANCE_DISTANCE:
         return distances, None
-    moving = persistence(values, window)
+    moving = mean_persistence(values, window)
     if not np.isfinite(moving).any():
         return np.full(len(distances), np.nan), None
     usual = float(np.nanmedian(moving))
@@ -358,7 +358,7 @@ def _rolling_distance(
     distances = np.full(len(views), np.nan)
     for index, view in enumerate(views):
         sample = view[np.isfinite(view)]
-        if len(sample) >= MINIMUM_SAMPLE:
+        if len(sample) >= MIN_SAMPLE:
             levels = np.minimum(
                 ((np.arange(len(reference)) + 0.5) / len(reference) * len(sample)), len(sample) - 1
             )

@@ -14,7 +14,7 @@ from threading import RLock
 from types import ModuleType
 from typing import Any
 
-PACKAGE = "evidently"
+EVIDENTLY = "evidently"
 
 
 class DeferredPackage(ModuleType):
@@ -43,6 +43,6 @@ def defer_evidently() -> None:
 
     Changes nothing where the package is imported already, or is not installed.
     """
-    spec = None if PACKAGE in sys.modules else importlib.util.find_spec(PACKAGE)
+    spec = None if EVIDENTLY in sys.modules else importlib.util.find_spec(EVIDENTLY)
     if spec is not None and spec.loader is not None:
-        sys.modules[PACKAGE] = DeferredPackage(spec, spec.loader)
+        sys.modules[EVIDENTLY] = DeferredPackage(spec, spec.loader)

@@ -22,18 +22,18 @@ import numpy as np
 import numpy.typing as npt
 
 from alphaloop.errors import DataError, VendorError
-from monitoring.drift.calibration import MINIMUM_SAMPLE, Calibration
+from monitoring.drift.calibration import MIN_SAMPLE, DriftCalibration
 from monitoring.drift.deferred_evidently import defer_evidently
 from monitoring.drift.episodes import BarTimes, DatedEpisodes, NamedEpisodes
-from monitoring.drift.rank_persistence import persistence
+from monitoring.drift.rank_persistence import mean_persistence
 
 FeatureMatrix = npt.NDArray[np.float32]
 
-LEAST_SEEN = 0.5
+MIN_OBSERVED_SHARE = 0.5
 """Share of the values in training below which a feature counts as not observed."""
 
 
-class Comparison(NamedTuple):
+class FeatureComparison(NamedTuple):
     """Comparison of one feature's live window with training: its distance (NaN if not observed) and limit."""
 
     name: str
@@ -48,7 +48,7 @@ class Comparison(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class DriftLook:
+class DriftResult:
     """Result of the drift check at one bar.
 
     Parameters
@@ -93,7 +93,7 @@ class DriftMonitor:
         Reference distributions, thresholds and window, fixed on the training years.
     """
 
-    def __init__(self, calibration: Calibration) -> None:
+    def __init__(self, calibration: DriftCalibration) -> None:
         import pandas as pd
 
         self.calibration = calibration
@@ -103,7 +103,7 @@ class DriftMonitor:
         self.drift = DatedEpisodes(calibration.episode_gap)
         self.blindness = NamedEpisodes(calibration.episode_gap)
 
-    def observe(self, as_of: datetime, features: FeatureMatrix) -> DriftLook | None:
+    def observe(self, as_of: datetime, features: FeatureMatrix) -> DriftResult | None:
         """Add one bar's features, float32 `[symbols, features]`; None until the window is full.
 
         The order of symbols is the same at every bar. Raises `DataError` if the number of features is not the
@@ -118,7 +118,7 @@ class DriftMonitor:
         self.times.add(as_of)
         if len(self._window) < self.calibration.window:
             return None
-        compared = list(compare(self.calibration, self._reference, list(self._window)))
+        compared = list(compare_features(self.calibration, self._reference, list(self._window)))
         drifted = tuple(one.name for one in compared if one.drifted)
         unseen = tuple(
             one.name
@@ -127,7 +127,7 @@ class DriftMonitor:
         )
         share = len(drifted) / expected
         flagged = share >= self.calibration.share
-        return DriftLook(
+        return DriftResult(
             as_of,
             share,
             drifted,
@@ -139,9 +139,9 @@ class DriftMonitor:
         )
 
 
-def compare(
-    calibration: Calibration, reference: list[Any], window: list[FeatureMatrix]
-) -> Iterator[Comparison]:
+def compare_features(
+    calibration: DriftCalibration, reference: list[Any], window: list[FeatureMatrix]
+) -> Iterator[FeatureComparison]:
     """Compare each feature of a window of `[symbols, features]` with `reference`, a series a feature."""
     slots = sum(len(bar) for bar in window)
     aligned = len({len(bar) for bar in window}) == 1
@@ -150,12 +150,12 @@ def compare(
         seen = sum(int(np.isfinite(one).sum()) for one in values)
         expected = calibration.values_expected(column, slots)
         usual, distance = calibration.usual_persistence(column), float("nan")
-        if seen >= LEAST_SEEN * expected and name not in calibration.unwatched:
+        if seen >= MIN_OBSERVED_SHARE * expected and name not in calibration.unwatched:
             if usual is None:
                 distance = evidently_distance(reference[column], np.concatenate(values))
             elif aligned:
-                distance = abs(float(persistence(np.stack(values), len(values))[-1]) - usual)
-        yield Comparison(name, distance, calibration.limit(column, seen, expected), usual is not None)
+                distance = abs(float(mean_persistence(np.stack(values), len(values))[-1]) - usual)
+        yield FeatureComparison(name, distance, calibration.limit(column, seen, expected), usual is not None)
 
 
 def evidently_distance(reference: Any, live: npt.NDArray[np.floating[Any]]) -> float:
@@ -167,7 +167,7 @@ def evidently_distance(reference: Any, live: npt.NDArray[np.floating[Any]]) -> f
 
     test, numerical = _wasserstein()
     finite = live[np.isfinite(live)]
-    if len(finite) < MINIMUM_SAMPLE:
+    if len(finite) < MIN_SAMPLE:
         return float("nan")
     try:
         result = test(reference, pd.Series(finite), numerical, 0.0)
@@ -186,7 +186,7 @@ def _wasserstein() -> tuple[Any, Any]:
     return wasserstein_stat_test, ColumnType.Numerical
 
 
-def write_report(calibration: Calibration, live: FeatureMatrix, path: Path) -> None:
+def write_drift_report(calibration: DriftCalibration, live: FeatureMatrix, path: Path) -> None:
     """Write Evidently's HTML report of `live` against the reference.
 
     The verdict on each feature, and on all of them, is the monitor's for the same window. Features that are
@@ -206,7 +206,7 @@ def write_report(calibration: Calibration, live: FeatureMatrix, path: Path) -> N
     columns = list(calibration.features)
     reference = pd.DataFrame(np.array(calibration.reference).T, columns=columns)
     bars = np.array_split(live, calibration.window if len(live) % calibration.window == 0 else 1)
-    compared = list(compare(calibration, [reference[name] for name in columns], bars))
+    compared = list(compare_features(calibration, [reference[name] for name in columns], bars))
     shown = [one for one in compared if not np.isnan(one.distance)]
     path.parent.mkdir(parents=True, exist_ok=True)
     if shown:
@@ -221,7 +221,7 @@ def write_report(calibration: Calibration, live: FeatureMatrix, path: Path) -> N
         path.write_text(page.replace("<body>", f"<body>{note}", 1), encoding="utf-8")
 
 
-def _evidently(shown: list[Comparison], share: float, reference: Any, current: Any) -> Any:
+def _evidently(shown: list[FeatureComparison], share: float, reference: Any, current: Any) -> Any:
     from evidently import DataDefinition, Dataset, Report
     from evidently.presets import DataDriftPreset
 
@@ -238,7 +238,7 @@ def _evidently(shown: list[Comparison], share: float, reference: Any, current: A
     return Report([preset]).run(*datasets)
 
 
-def _persistence_test(one: Comparison) -> Any:
+def _persistence_test(one: FeatureComparison) -> Any:
     """Build an Evidently test that returns the distance measured here, because Evidently knows no bars."""
     from evidently.legacy.calculations.stattests import StatTest
     from evidently.legacy.calculations.stattests.registry import register_stattest

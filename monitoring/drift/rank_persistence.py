@@ -18,7 +18,7 @@ MIN_SYMBOLS = 3
 """Minimum number of symbols for a correlation across symbols."""
 
 
-def correlations(values: Values) -> Persistence:
+def rank_correlations(values: Values) -> Persistence:
     """Compute Pearson's correlation across symbols of each bar with the bar before, for `[bars, symbols]`.
 
     Returns float64 `[bars - 1]`. Only symbols that have a value at both bars count; NaN with fewer than
@@ -33,12 +33,12 @@ def correlations(values: Values) -> Persistence:
     return np.where(count < MIN_SYMBOLS, np.nan, correlation)
 
 
-def persistence(values: Values, window: int) -> Persistence:
+def mean_persistence(values: Values, window: int) -> Persistence:
     """Compute the mean correlation with the bar before, in every window of `[bars, symbols]`.
 
     Returns float64 `[bars - window + 1]`; NaN where fewer than half of a window's correlations are known.
     """
-    correlation = correlations(values)
+    correlation = rank_correlations(values)
     if window < 2 or len(correlation) < window - 1:
         return np.full(max(len(values) - window + 1, 0), np.nan)
     views = np.lib.stride_tricks.sliding_window_view(correlation, window - 1)

@@ -18,9 +18,9 @@ from alphaloop.allocation import AllocationPolicy
 from alphaloop.costs import CostModel
 from alphaloop.decision.book_limits import BookLimits
 from alphaloop.statistics.matured_labels import information_coefficient
-from rollouts.evidence.expected_ranges import Expectation
-from rollouts.evidence.layers import Comparison, Layers
-from rollouts.evidence.live_performance import Gauge, Reading
+from rollouts.evidence.expected_ranges import ExpectedRanges
+from rollouts.evidence.layers import EvidenceLayers, PairedMeasurements
+from rollouts.evidence.live_performance import BarPerformance, PerformanceTracker
 from rollouts.evidence.sequential import BettingTest, MixedTest
 from rollouts.policy import RolloutPolicy
 
@@ -58,7 +58,7 @@ class Observation:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class EvidenceVerdict:
     """Verdict of the evidence.
 
     Parameters
@@ -77,7 +77,7 @@ class Verdict:
 
 
 @dataclass(slots=True)
-class Ledger:
+class EvidenceLedger:
     """All evidence on one challenger so far.
 
     Parameters
@@ -102,7 +102,7 @@ class Ledger:
     """
 
     policy: RolloutPolicy
-    expectation: Expectation
+    expectation: ExpectedRanges
     allocation: AllocationPolicy
     costs: CostModel
     tolerance: float
@@ -111,9 +111,9 @@ class Ledger:
     symbols: int = 20
     limits: BookLimits = field(default_factory=BookLimits)
     series: dict[str, list[tuple[str, float]]] = field(default_factory=dict)
-    layers: Layers = field(init=False)
+    layers: EvidenceLayers = field(init=False)
     _seen: list[datetime] = field(default_factory=list)
-    _gauges: tuple[Gauge, Gauge] = field(init=False)
+    _gauges: tuple[PerformanceTracker, PerformanceTracker] = field(init=False)
     _errors: int = 0
     _fault: str = ""
     _ic: list[float] = field(default_factory=list)
@@ -122,7 +122,7 @@ class Ledger:
     _agreement: list[float] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.layers = Layers(self.policy, [self.expectation], self.tolerance)
+        self.layers = EvidenceLayers(self.policy, [self.expectation], self.tolerance)
         self._gauges = (self._gauge(), self._gauge())
 
     def observe_past(self, past: Iterable[Observation]) -> None:
@@ -179,7 +179,7 @@ class Ledger:
         start = datetime.fromisoformat(moment)
         return sum(1 for as_of in self._seen if as_of > start)
 
-    def verdict(self) -> Verdict:
+    def verdict(self) -> EvidenceVerdict:
         """Return the verdict so far; rollback takes precedence, cheapest layer first.
 
         Returns
@@ -189,22 +189,24 @@ class Ledger:
         """
         for layer, flags in self.layers.against().items():
             if flags[0]:
-                return Verdict("rollback", layer.replace("history", "behaviour"), self._accusation(layer))
+                return EvidenceVerdict(
+                    "rollback", layer.replace("history", "behaviour"), self._accusation(layer)
+                )
         for layer, flags in self.layers.favour().items():
             if flags[0]:
-                return Verdict("promote", layer, self._praise(layer))
-        return Verdict()
+                return EvidenceVerdict("promote", layer, self._praise(layer))
+        return EvidenceVerdict()
 
-    def measured_verdict(self) -> Verdict:
+    def measured_verdict(self) -> EvidenceVerdict:
         """Return the verdict of the measured layers alone, recomputation and guards."""
         verdict = self.verdict()
-        return verdict if verdict.layer in ("recomputation", "guard") else Verdict()
+        return verdict if verdict.layer in ("recomputation", "guard") else EvidenceVerdict()
 
-    def non_inferiority(self) -> Verdict:
+    def non_inferiority(self) -> EvidenceVerdict:
         """Return the verdict of a promotion by the non-inferiority rule."""
         odds = self.layers.pnl.not_worse.log10_e[0]
         margin = self.policy.non_inferiority * 1e4
-        return Verdict(
+        return EvidenceVerdict(
             "promote", "pnl", f"not worse than the champion by {margin:g} bps a bar (odds 10^{odds:.1f})"
         )
 
@@ -249,8 +251,8 @@ class Ledger:
             f"(tolerance {self.tolerance:g})"
         )
 
-    def _gauge(self) -> Gauge:
-        return Gauge(self.allocation, self.costs, self.policy.ic_horizon, self.limits)
+    def _gauge(self) -> PerformanceTracker:
+        return PerformanceTracker(self.allocation, self.costs, self.policy.ic_horizon, self.limits)
 
     def _accusation(self, layer: str) -> str:
         tests, expected = self.layers, self.expectation
@@ -319,10 +321,15 @@ class Ledger:
 
 
 def _comparison(
-    challenger: Reading, champion: Reading | None, agreement: float, recomputation: float, *, fault: bool
-) -> Comparison:
+    challenger: BarPerformance,
+    champion: BarPerformance | None,
+    agreement: float,
+    recomputation: float,
+    *,
+    fault: bool,
+) -> PairedMeasurements:
     nothing = float("nan")
-    return Comparison(
+    return PairedMeasurements(
         recomputation=recomputation,
         fault=float(fault),
         ic=challenger.ic,

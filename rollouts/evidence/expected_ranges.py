@@ -9,11 +9,11 @@ from typing import Any
 
 from models.registry.card import Card
 
-STANDARD_ERRORS = 2.0
+IC_STANDARD_ERRORS = 2.0
 TURNOVER_MULTIPLE = 3.0
-DEFAULT_SPREAD = 0.25
+DEFAULT_IC_STD = 0.25
 """Standard deviation of the rank correlation of 20 unrelated symbols: about 1 / √19."""
-PERSISTENCE_CEILING = 0.9999
+MAX_CORRELATION = 0.9999
 DISPERSION_FACTOR = 3.0
 """Factor by which the spread of scores may leave the folds' range, as it does in crises."""
 AGREEMENT_MARGIN = 0.15
@@ -21,7 +21,7 @@ AGREEMENT_MARGIN = 0.15
 
 
 @dataclass(frozen=True, slots=True)
-class Range:
+class ExpectedRange:
     """Range of a figure, and the unit in which a distance from the range is measured."""
 
     low: float
@@ -30,7 +30,7 @@ class Range:
 
 
 @dataclass(frozen=True, slots=True)
-class Expectation:
+class ExpectedRanges:
     """Ranges that the challenger's card promises.
 
     A field is NaN or None where the cards say nothing.
@@ -65,12 +65,12 @@ class Expectation:
     turnover_mean: float = math.nan
     turnover_high: float = math.nan
     turnover_ratio: float = math.nan
-    persistence: Range | None = None
-    dispersion: Range | None = None
-    agreement: Range | None = None
+    persistence: ExpectedRange | None = None
+    dispersion: ExpectedRange | None = None
+    agreement: ExpectedRange | None = None
 
 
-def expectation(card: Card, champion: Card | None = None) -> Expectation:
+def ranges_from_card(card: Card, champion: Card | None = None) -> ExpectedRanges:
     """Derive the expected ranges from the challenger's card and the champion's.
 
     Parameters
@@ -88,14 +88,14 @@ def expectation(card: Card, champion: Card | None = None) -> Expectation:
     if champion is None or (ranges.get("agreement") or {}).get("champion") != champion.digest:
         # Measured against another champion, so it says nothing about this one.
         ranges.pop("agreement", None)
-    return of_folds(card.walk_forward, ranges, champion.walk_forward if champion else ())
+    return ranges_from_folds(card.walk_forward, ranges, champion.walk_forward if champion else ())
 
 
-def of_folds(
+def ranges_from_folds(
     folds: Sequence[Mapping[str, Any]],
     ranges: Mapping[str, Any],
     champion_folds: Sequence[Mapping[str, Any]] = (),
-) -> Expectation:
+) -> ExpectedRanges:
     """Derive the expected ranges from walk-forward `folds` and `ranges`.
 
     The live one-bar IC should not fall below that of the worst walk-forward fold by more than two of that
@@ -124,15 +124,15 @@ def of_folds(
     (-0.005, 0.3)
     """
     measured = [row for row in folds if row.get("ic_one_bar") is not None]
-    spread = _figure(ranges, "ic_one_bar", "std") or DEFAULT_SPREAD
+    spread = _figure(ranges, "ic_one_bar", "std") or DEFAULT_IC_STD
     floors = [
-        float(row["ic_one_bar"]) - STANDARD_ERRORS * spread / math.sqrt(row["bars"]) for row in measured
+        float(row["ic_one_bar"]) - IC_STANDARD_ERRORS * spread / math.sqrt(row["bars"]) for row in measured
     ]
     traded = [float(row["turnover"]) for row in folds]
     theirs = [float(row["turnover"]) for row in champion_folds]
     high = _figure(ranges, "turnover", "q95")
     ratio = _mean(traded) / _mean(theirs) if traded and theirs and min(theirs) > 0 else math.nan
-    return Expectation(
+    return ExpectedRanges(
         ic_floor=min(floors, default=-1.0),
         ic_scale=spread,
         turnover_ceiling=TURNOVER_MULTIPLE * max(max(traded, default=1.0), 1e-3),
@@ -145,7 +145,7 @@ def of_folds(
     )
 
 
-def fisher(correlation: float) -> float:
+def fisher_z(correlation: float) -> float:
     """Transform a correlation to Fisher's scale, clipped at ±0.9999 so that it stays finite.
 
     On that scale the sampling error is the same for weak and strong correlations.
@@ -155,31 +155,31 @@ def fisher(correlation: float) -> float:
     >>> round(fisher(0.5), 4)
     0.5493
     """
-    return math.atanh(max(-PERSISTENCE_CEILING, min(PERSISTENCE_CEILING, correlation)))
+    return math.atanh(max(-MAX_CORRELATION, min(MAX_CORRELATION, correlation)))
 
 
-def _persistence(ranges: Mapping[str, Any]) -> Range | None:
+def _persistence(ranges: Mapping[str, Any]) -> ExpectedRange | None:
     low, middle, high = (_figure(ranges, "score_persistence", name) for name in ("q01", "q50", "q99"))
     if low is None or middle is None or high is None:
         return None
-    low, middle, high = fisher(low), fisher(middle), fisher(high)
+    low, middle, high = fisher_z(low), fisher_z(middle), fisher_z(high)
     scale = max(middle - low, 0.25)
-    return Range(low - scale / 2, high + scale / 2, scale)
+    return ExpectedRange(low - scale / 2, high + scale / 2, scale)
 
 
-def _dispersion(ranges: Mapping[str, Any]) -> Range | None:
+def _dispersion(ranges: Mapping[str, Any]) -> ExpectedRange | None:
     low, high = (_figure(ranges, "score_dispersion", name) for name in ("q01", "q99"))
     if low is None or high is None or low <= 0:
         return None
     margin = math.log(DISPERSION_FACTOR)
-    return Range(math.log(low) - margin, math.log(high) + margin, margin)
+    return ExpectedRange(math.log(low) - margin, math.log(high) + margin, margin)
 
 
-def _agreement(ranges: Mapping[str, Any]) -> Range | None:
+def _agreement(ranges: Mapping[str, Any]) -> ExpectedRange | None:
     low, high = (_figure(ranges, "agreement", name) for name in ("q01", "q99"))
     if low is None or high is None:
         return None
-    return Range(low - AGREEMENT_MARGIN, high + AGREEMENT_MARGIN, AGREEMENT_MARGIN)
+    return ExpectedRange(low - AGREEMENT_MARGIN, high + AGREEMENT_MARGIN, AGREEMENT_MARGIN)
 
 
 def _figure(ranges: Mapping[str, Any], name: str, level: str) -> float | None:

@@ -10,9 +10,9 @@ import numpy as np
 
 from serving.log.prediction_log import PredictionRow
 
-SLOWER = 2.0
+LATENCY_MULTIPLE = 2.0
 """Multiple of the champion's p99 latency that a challenger must exceed, besides the limit."""
-FEWEST_ANSWERS = 100
+MIN_ANSWERS = 100
 """Answers below which a 99th percentile is not informative."""
 
 
@@ -49,10 +49,10 @@ class Guards:
         )
 
     def _slow(self) -> str:
-        if len(self._latencies) < FEWEST_ANSWERS:
+        if len(self._latencies) < MIN_ANSWERS:
             return ""
         p99 = _p99(self._latencies)
-        if p99 <= max(self.max_latency_ms, SLOWER * _p99(self._champions)):
+        if p99 <= max(self.max_latency_ms, LATENCY_MULTIPLE * _p99(self._champions)):
             return ""
         return (
             f"p99 of {len(self._latencies)} answers is {p99:.0f} ms "

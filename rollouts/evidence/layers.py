@@ -13,8 +13,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from rollouts.evidence.expected_ranges import PERSISTENCE_CEILING, Expectation, Range
-from rollouts.evidence.sequential import BURN_IN, BettingTest, MixedTest, PairedTest, clipped
+from rollouts.evidence.expected_ranges import MAX_CORRELATION, ExpectedRange, ExpectedRanges
+from rollouts.evidence.sequential import BURN_IN_VALUES, BettingTest, MixedTest, PairedTest, clip_scaled
 from rollouts.policy import RolloutPolicy
 
 Vector = npt.NDArray[np.float64]
@@ -27,29 +27,29 @@ BEHAVIOUR_WEIGHTS = {
 COST_WEIGHTS = {"turnover": 0.5, "relative": 0.5}
 TURNOVER_HALF_LIFE = 5.0
 """Half-life of the weight of a bar's turnover, in bars."""
-OWN_MULTIPLE = 2.0
+MIN_TURNOVER_MULTIPLE = 2.0
 """Multiple of the calmest fold's turnover below which turnover relative to the champion does not count."""
-RELATIVE_MULTIPLE = 2.5
+MAX_TURNOVER_RATIO_MULTIPLE = 2.5
 """Multiple of the cards' ratio of turnovers that the live ratio may reach."""
-CEILING_RULER = 1 / 3
+CEILING_SCALE = 1 / 3
 """Unit of excess turnover: a third of the ceiling, which is the busiest fold's own turnover."""
-RATIO_RULER = 0.4
+RATIO_SCALE = 0.4
 """Unit of the ratio of turnovers, in natural logarithms."""
-AGREEMENT_RULER = 0.25
+AGREEMENT_SCALE = 0.25
 """Unit of the rank correlation with the champion, in the test that it is positive."""
 CLEARING_ALPHA = 0.002
 """Probability of wrongly clearing a faulty model, which only shortens a stage."""
-CLEARED_MULTIPLE = 2.25
+CLEARED_TURNOVER_MULTIPLE = 2.25
 """Multiple of the cards' ratio of turnovers below which a model is cleared of five-fold turnover."""
 
 
-class Comparison(NamedTuple):
+class PairedMeasurements(NamedTuple):
     """Measurements of both versions at one bar, each float64 `[rollouts]`.
 
     Unknown values are NaN.
 
     `fault` is 1 where a guard found a fault. `ic`, `net_return`, `turnover`, `persistence` and `dispersion`
-    are the challenger's, as in `rollouts.evidence.live_performance.Reading`.
+    are the challenger's, as in `rollouts.evidence.live_performance.BarPerformance`.
     """
 
     recomputation: npt.ArrayLike
@@ -65,13 +65,13 @@ class Comparison(NamedTuple):
     agreement: npt.ArrayLike
 
 
-class Behaviour:
+class BehaviourTest:
     """Test of IC, ranking and spread of scores against the card's walk-forward ranges.
 
     `expectations` holds one element for each rollout.
     """
 
-    def __init__(self, expectations: Sequence[Expectation]) -> None:
+    def __init__(self, expectations: Sequence[ExpectedRanges]) -> None:
         self.test = MixedTest(BEHAVIOUR_WEIGHTS, len(expectations))
         self._floor = np.array([one.ic_floor for one in expectations])
         self._scale = np.array([one.ic_scale for one in expectations])
@@ -79,11 +79,11 @@ class Behaviour:
         self._persistence = _Limits.of([one.persistence for one in expectations])
         self._dispersion = _Limits.of([one.dispersion for one in expectations])
 
-    def observe(self, one: Comparison) -> None:
+    def observe(self, one: PairedMeasurements) -> None:
         """Add one bar."""
         bet = self.test.parts
-        bet["ic"].bet(clipped((self._floor - np.asarray(one.ic)) / self._scale))
-        bounded = np.clip(np.asarray(one.persistence), -PERSISTENCE_CEILING, PERSISTENCE_CEILING)
+        bet["ic"].bet(clip_scaled((self._floor - np.asarray(one.ic)) / self._scale))
+        bounded = np.clip(np.asarray(one.persistence), -MAX_CORRELATION, MAX_CORRELATION)
         persistence = np.arctanh(bounded)
         for low, high, values, allowed in (
             ("disagreeing", "agreeing", one.agreement, self._agreement),
@@ -94,7 +94,7 @@ class Behaviour:
             bet[high].bet(allowed.above(values))
 
 
-class Cost:
+class CostTest:
     """Test of turnover against the card's ceiling and against the champion's turnover at the same time.
 
     Turnover rises with volatility, so five times the usual turnover in a calm month stays within a ceiling
@@ -109,13 +109,13 @@ class Cost:
     predicts the next.
     """
 
-    def __init__(self, expectations: Sequence[Expectation]) -> None:
+    def __init__(self, expectations: Sequence[ExpectedRanges]) -> None:
         rollouts = len(expectations)
         self.test = MixedTest(COST_WEIGHTS, rollouts)
         self.turnover_cleared = BettingTest(rollouts)
         self._ceiling = np.array([one.turnover_ceiling for one in expectations])
         mean = np.array([one.turnover_mean for one in expectations])
-        self._busy = np.fmax(OWN_MULTIPLE * mean, [one.turnover_high for one in expectations])
+        self._busy = np.fmax(MIN_TURNOVER_MULTIPLE * mean, [one.turnover_high for one in expectations])
         self._ratio = np.array([one.turnover_ratio for one in expectations])
         self._smooth = np.zeros((2, rollouts))
         self._count = np.zeros(rollouts)
@@ -123,12 +123,12 @@ class Cost:
     def observe(self, turnover: npt.ArrayLike, champion: npt.ArrayLike) -> None:
         """Add one bar's one-way turnover of both books, as shares of capital."""
         ours, theirs = np.asarray(turnover, dtype=np.float64), np.asarray(champion, dtype=np.float64)
-        over = (ours - self._ceiling) / (self._ceiling * CEILING_RULER)
-        self.test.parts["turnover"].bet(clipped(over))
+        over = (ours - self._ceiling) / (self._ceiling * CEILING_SCALE)
+        self.test.parts["turnover"].bet(clip_scaled(over))
         relative, own = self._smoothed(ours, theirs)
-        excess = np.minimum(relative - np.log(RELATIVE_MULTIPLE), own)
-        self.test.parts["relative"].bet(clipped(excess / RATIO_RULER))
-        self.turnover_cleared.bet(clipped((np.log(CLEARED_MULTIPLE) - relative) / RATIO_RULER))
+        excess = np.minimum(relative - np.log(MAX_TURNOVER_RATIO_MULTIPLE), own)
+        self.test.parts["relative"].bet(clip_scaled(excess / RATIO_SCALE))
+        self.turnover_cleared.bet(clip_scaled((np.log(CLEARED_TURNOVER_MULTIPLE) - relative) / RATIO_SCALE))
 
     def _smoothed(self, ours: Vector, theirs: Vector) -> tuple[Vector, Vector]:
         """Return log turnover relative to the champion (by the cards) and to a busy bar on the card.
@@ -141,7 +141,7 @@ class Cost:
         for row, values in enumerate((ours, theirs)):
             self._smooth[row] = decay * self._smooth[row] + weight * np.where(there, values, 0.0)
         self._count += there
-        known = np.where(there & (self._count > BURN_IN), 1.0, np.nan)
+        known = np.where(there & (self._count > BURN_IN_VALUES), 1.0, np.nan)
         level = self._smooth / (1.0 - 0.5 ** (np.maximum(self._count, 1.0) / TURNOVER_HALF_LIFE))
         with np.errstate(divide="ignore", invalid="ignore"):
             relative = np.log(level[0] / level[1] / self._ratio)
@@ -149,7 +149,7 @@ class Cost:
         return relative * known, own * known
 
 
-class Layers:
+class EvidenceLayers:
     """All layers of evidence, for as many rollouts as there are `expectations`.
 
     Parameters
@@ -162,13 +162,15 @@ class Layers:
         Largest difference allowed between logged and recomputed scores.
     """
 
-    def __init__(self, policy: RolloutPolicy, expectations: Sequence[Expectation], tolerance: float) -> None:
+    def __init__(
+        self, policy: RolloutPolicy, expectations: Sequence[ExpectedRanges], tolerance: float
+    ) -> None:
         rollouts = len(expectations)
         self.policy, self.tolerance = policy, tolerance
         self._ic_scale = np.array([one.ic_scale for one in expectations])
-        self.behaviour = Behaviour(expectations)
-        self.history = Behaviour(expectations)
-        self.cost = Cost(expectations)
+        self.behaviour = BehaviourTest(expectations)
+        self.history = BehaviourTest(expectations)
+        self.cost = CostTest(expectations)
         self.ic = PairedTest(rollouts)
         self.pnl = PairedTest(rollouts, margin=policy.non_inferiority)
         self.skill = BettingTest(rollouts)
@@ -176,20 +178,20 @@ class Layers:
         self.worst_recomputation = np.zeros(rollouts)
         self.faults = np.zeros(rollouts, dtype=np.bool_)
 
-    def observe(self, one: Comparison) -> None:
+    def observe(self, one: PairedMeasurements) -> None:
         """Add one live bar."""
         measured = np.asarray(one.recomputation, dtype=np.float64)
         # NaN is outside the tolerance, and np.maximum keeps it.
         self.worst_recomputation = np.maximum(self.worst_recomputation, measured)
         self.faults |= np.asarray(one.fault, dtype=np.float64) > 0
         self.behaviour.observe(one)
-        self.skill.bet(clipped(np.asarray(one.ic) / self._ic_scale))
-        self.rank_agreement.bet(clipped(np.asarray(one.agreement) / AGREEMENT_RULER))
+        self.skill.bet(clip_scaled(np.asarray(one.ic) / self._ic_scale))
+        self.rank_agreement.bet(clip_scaled(np.asarray(one.agreement) / AGREEMENT_SCALE))
         self.ic.observe(np.asarray(one.ic) - np.asarray(one.champion_ic))
         self.pnl.observe(np.asarray(one.net_return) - np.asarray(one.champion_net_return))
         self.cost.observe(one.turnover, one.champion_turnover)
 
-    def observe_past(self, one: Comparison) -> None:
+    def observe_past(self, one: PairedMeasurements) -> None:
         """Add one bar from between training and rollout, which counts against the challenger only."""
         self.history.observe(one)
 
@@ -242,12 +244,12 @@ class _Limits:
         self._low, self._high, self._scale = low, high, scale
 
     @classmethod
-    def of(cls, ranges: Sequence[Range | None]) -> _Limits:
+    def of(cls, ranges: Sequence[ExpectedRange | None]) -> _Limits:
         rows = [(one.low, one.high, one.scale) if one else (np.nan,) * 3 for one in ranges]
         return cls(*np.array(rows, dtype=np.float64).T)
 
     def below(self, values: npt.ArrayLike) -> Vector:
-        return clipped((self._low - np.asarray(values, dtype=np.float64)) / self._scale)
+        return clip_scaled((self._low - np.asarray(values, dtype=np.float64)) / self._scale)
 
     def above(self, values: npt.ArrayLike) -> Vector:
-        return clipped((np.asarray(values, dtype=np.float64) - self._high) / self._scale)
+        return clip_scaled((np.asarray(values, dtype=np.float64) - self._high) / self._scale)

@@ -18,7 +18,7 @@ from rollouts.evidence.paper_book import PaperBook
 Vector = npt.NDArray[np.float64]
 
 
-class Reading(NamedTuple):
+class BarPerformance(NamedTuple):
     """Performance of one version at one bar.
 
     Values that are not known yet are NaN.
@@ -36,7 +36,7 @@ class Reading(NamedTuple):
 
 
 @dataclass(slots=True)
-class Gauge:
+class PerformanceTracker:
     """Tracker of one version's performance, bar by bar.
 
     `horizon` is the number of bars of the IC's outcome, from the first obtainable price; the IC is measured
@@ -52,7 +52,7 @@ class Gauge:
     _bars: int = 0
     _recent: deque[tuple[Vector, Vector]] = field(default_factory=deque)
 
-    def read(self, close: Vector, scores: Vector) -> Reading:
+    def read(self, close: Vector, scores: Vector) -> BarPerformance:
         """Add one bar: adjusted `close` and the `scores` made at that close, float64 `[symbols]`."""
         self._bars += 1
         before = self._recent[-1][1] if self._recent else None
@@ -64,7 +64,7 @@ class Gauge:
         if len(self._recent) > self.horizon + 2:
             self._recent.popleft()
         held = self._bars > 2
-        return Reading(
+        return BarPerformance(
             net_return=step.net_return if held else float("nan"),
             turnover=step.turnover if held else float("nan"),
             ic=self._matured(),

@@ -12,25 +12,25 @@ import numpy.typing as npt
 
 from alphaloop.bars import BarPanel, to_datetime, to_datetime64
 from alphaloop.rollout_document import RolloutDocument
-from features.engine.columns import aligned
+from features.engine.columns import align_symbols
 from models.labels import first_unseen_bar
 from models.registry.card import Card
 from rollouts.evidence.evidence_ledger import Observation
 from rollouts.evidence.guards import Guards
-from rollouts.evidence.score_parity import Frames, Recomputation
+from rollouts.evidence.score_parity import FrameCache, ScoreRecomputation
 from serving.log.prediction_log import PredictionRow
 
 Vector = npt.NDArray[np.float64]
 
-LONGEST_PAST = 504
+MAX_PAST_BARS = 504
 """Maximum number of bars between training and rollout on which a challenger is tested."""
 
 
 @dataclass(slots=True)
-class Witness:
+class ObservationBuilder:
     """Builder of one rollout's observations."""
 
-    recomputation: Recomputation
+    recomputation: ScoreRecomputation
     guards: Guards
 
     def observe(
@@ -39,7 +39,7 @@ class Witness:
         as_of: datetime,
         rows: Sequence[PredictionRow],
         bars: BarPanel,
-        frames: Frames | None = None,
+        frames: FrameCache | None = None,
     ) -> Observation | None:
         """Build the observation of `as_of`, the last of `bars`.
 
@@ -54,7 +54,7 @@ class Witness:
         answered = [row for row in challenger if not row.error]
         if not champion or not challenger:
             return None
-        ours, theirs = (widest(some, bars.symbols) for some in (champion, challenger))
+        ours, theirs = (widest_answer(some, bars.symbols) for some in (champion, challenger))
         known = frames or self.recomputation.frames(bars)
         return Observation(
             as_of=as_of,
@@ -78,7 +78,7 @@ class Witness:
         end = datetime.fromisoformat(document.started)
         first = first_unseen_bar(bars.timestamps, datetime.fromisoformat(card.train_last), card.horizon)
         last = int(np.searchsorted(bars.timestamps, to_datetime64(end), "right"))
-        first = max(first, last - LONGEST_PAST)
+        first = max(first, last - MAX_PAST_BARS)
         if last - first < 1:
             return
         frames, close = self.recomputation.frames(bars.between(end=end)), bars.adjusted_close
@@ -90,7 +90,7 @@ class Witness:
             yield Observation(to_datetime(bars.timestamps[index]), close[index], champion, challenger, 0.0)
 
 
-def widest(rows: Sequence[PredictionRow], symbols: tuple[str, ...]) -> PredictionRow | None:
+def widest_answer(rows: Sequence[PredictionRow], symbols: tuple[str, ...]) -> PredictionRow | None:
     """Select the answer that covers most of `symbols`, the last of those.
 
     Returns None where all failed.
@@ -109,7 +109,7 @@ def scores_of(row: PredictionRow | None, symbols: tuple[str, ...]) -> Vector:
     """
     if row is None:
         return np.full(len(symbols), np.nan)
-    return aligned(np.asarray(row.scores, dtype=np.float64), row.symbols, symbols)
+    return align_symbols(np.asarray(row.scores, dtype=np.float64), row.symbols, symbols)
 
 
 def _distinct(rows: Sequence[PredictionRow]) -> list[PredictionRow]:

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from alphaloop.bars import BarPanel
 from alphaloop.errors import DataError, FeatureSetMismatchError
 from features.compute.batch import FeatureFrame, backfill
-from features.engine.columns import aligned
+from features.engine.columns import align_symbols
 from features.feature_set import FeatureSet
 from models.onnx.export import open_session
 from models.registry.card import Card
@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 Scores = npt.NDArray[np.float64]
 
 
-class Frames:
+class FrameCache:
     """Features of `bars` by the batch definition, computed once for each feature set and universe."""
 
     def __init__(self, bars: BarPanel, known: FeatureSet) -> None:
@@ -56,7 +56,7 @@ class Frames:
         return self._made[key]
 
 
-class Recomputation:
+class ScoreRecomputation:
     """Scores of registered versions, recomputed on backfilled features.
 
     Parameters
@@ -77,11 +77,11 @@ class Recomputation:
         """Raise `FeatureSetMismatchError` where the features of the version of `card` are not known here."""
         feature_set_for(card, self._feature_set)
 
-    def frames(self, bars: BarPanel) -> Frames:
+    def frames(self, bars: BarPanel) -> FrameCache:
         """Prepare the features of `bars`, for versions of any feature set."""
-        return Frames(bars, self._feature_set)
+        return FrameCache(bars, self._feature_set)
 
-    def scores(self, model: str, version: str, frames: Frames, index: int) -> Scores:
+    def scores(self, model: str, version: str, frames: FrameCache, index: int) -> Scores:
         """Compute the scores of every symbol at one bar, float64 `[symbols]`.
 
         Returns NaN where inputs are missing.
@@ -96,9 +96,11 @@ class Recomputation:
         scores = np.full(len(window), np.nan)
         if len(complete):
             scores[complete] = session.run(["scores"], {"panel": window[complete]})[0]
-        return aligned(scores, frame.symbols, frames.bars.symbols)
+        return align_symbols(scores, frame.symbols, frames.bars.symbols)
 
-    def difference(self, row: PredictionRow, frames: Frames, beside: PredictionRow | None = None) -> float:
+    def difference(
+        self, row: PredictionRow, frames: FrameCache, beside: PredictionRow | None = None
+    ) -> float:
         """Compute the largest difference between a logged answer and its recomputation.
 
         Infinite where only one of the two has a score, as for a symbol without bars, and where the version's
@@ -116,7 +118,7 @@ class Recomputation:
             return float("inf")
         return float(np.nanmax(np.abs(ours - logged), initial=0.0))
 
-    def _apart(self, row: PredictionRow | None, frames: Frames) -> set[str]:
+    def _apart(self, row: PredictionRow | None, frames: FrameCache) -> set[str]:
         """Return the symbols of `row` with either a logged or a recomputed score, but not both."""
         if row is None:
             return set()
@@ -126,14 +128,14 @@ class Recomputation:
             return set()
         return set(np.array(row.symbols)[np.isfinite(ours) != np.isfinite(logged)].tolist())
 
-    def _pair(self, row: PredictionRow, frames: Frames) -> tuple[Scores, Scores]:
+    def _pair(self, row: PredictionRow, frames: FrameCache) -> tuple[Scores, Scores]:
         """Return recomputed and logged scores of a row, float64 `[symbols]`."""
         if row.as_of is None:
             raise DataError(f"prediction {row.prediction_id} names no bar, so it cannot be recomputed")
         card, _ = self._session(row.model, row.version)
         index = frames.of(card).index_of(row.as_of)
         recomputed = self.scores(row.model, row.version, frames, index)
-        ours = aligned(recomputed, frames.bars.symbols, row.symbols)
+        ours = align_symbols(recomputed, frames.bars.symbols, row.symbols)
         return ours, np.asarray(row.scores, dtype=np.float64)
 
     def _session(self, model: str, version: str) -> tuple[Card, Any]:

@@ -26,19 +26,19 @@ import numpy.typing as npt
 Vector = npt.NDArray[np.float64]
 
 STAKES = np.array([0.05, 0.1, 0.2, 0.35, 0.5, 0.7, 0.9])
-BURN_IN = 5
+BURN_IN_VALUES = 5
 """Number of first values that only set the scale; no bet is made on them."""
 
-WIDTH = 1.5
+CLIP_WIDTH = 1.5
 """Value, in units of the scale, at which clipping begins: wide enough to show a difference, narrow enough to
 bound a crash."""
 
-HALF_LIFE = 21.0
+SCALE_HALF_LIFE = 21.0
 """Half-life of a value's weight in the scale, in bars."""
 
 
-def clipped(values: npt.ArrayLike) -> Vector:
-    """Divide scaled `values` by `WIDTH` and clip them into [-1, 1].
+def clip_scaled(values: npt.ArrayLike) -> Vector:
+    """Divide scaled `values` by `CLIP_WIDTH` and clip them into [-1, 1].
 
     NaN stays NaN.
 
@@ -47,7 +47,7 @@ def clipped(values: npt.ArrayLike) -> Vector:
     >>> clipped([0.75, -6.0]).tolist()
     [0.5, -1.0]
     """
-    return np.clip(np.asarray(values, dtype=np.float64) / WIDTH, -1.0, 1.0)
+    return np.clip(np.asarray(values, dtype=np.float64) / CLIP_WIDTH, -1.0, 1.0)
 
 
 class PredictableScale:
@@ -61,7 +61,7 @@ class PredictableScale:
         Half-life of a value's weight, in bars.
     """
 
-    def __init__(self, rollouts: int = 1, half_life: float = HALF_LIFE) -> None:
+    def __init__(self, rollouts: int = 1, half_life: float = SCALE_HALF_LIFE) -> None:
         self._decay = 0.5 ** (1.0 / half_life)
         self._square = np.zeros(rollouts)
         self._count = np.zeros(rollouts)
@@ -72,11 +72,11 @@ class PredictableScale:
         Returns NaN before the first scale.
         """
         sample = np.broadcast_to(np.asarray(values, dtype=np.float64), self._square.shape)
-        ready = (self._count >= BURN_IN) & (self._square > 0)
+        ready = (self._count >= BURN_IN_VALUES) & (self._square > 0)
         scaled = np.full(sample.shape, np.nan)
         np.divide(sample, np.sqrt(self._square), out=scaled, where=ready)
         self._learn(sample)
-        return clipped(scaled)
+        return clip_scaled(scaled)
 
     @property
     def value(self) -> Vector:

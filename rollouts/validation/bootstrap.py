@@ -10,7 +10,7 @@ from alphaloop.errors import InputError
 Indices = npt.NDArray[np.intp]
 
 
-def stationary(
+def stationary_bootstrap(
     rng: np.random.Generator, bars: int, length: int, rollouts: int, mean_block: float = 21.0
 ) -> Indices:
     """Draw row numbers in blocks of geometric length, wrapped at the end of the sample.

@@ -10,16 +10,16 @@ import numpy as np
 from alphaloop.bars import FloatMatrix
 from features.compute.batch import FeatureFrame
 from models.dataset import Panel, make_dataset
-from models.evaluation.walk_forward import EvaluationPolicy, score
+from models.evaluation.walk_forward import EvaluationPolicy, score_bars
 from models.family import Family
-from models.training.leakage_drill import leaked
+from models.training.leakage_drill import leak_features
 from models.zoo import registry
-from rollouts.evidence.layers import Comparison
-from rollouts.validation.pair_outcomes import Outcomes, Track, pair, track
+from rollouts.evidence.layers import PairedMeasurements
+from rollouts.validation.pair_outcomes import ModelTrack, PairOutcomes, make_track, pair_tracks
 
 STALE_BARS = 5
 TURNOVER_MULTIPLE = 5.0
-SERVED: Mapping[str, Callable[[FeatureFrame], FeatureFrame]] = {
+SERVING_FAULTS: Mapping[str, Callable[[FeatureFrame], FeatureFrame]] = {
     "live inputs rotated by one place": lambda frame: replace(frame, values=np.roll(frame.values, 1, axis=2)),
     "features five bars old under fresh timestamps": lambda frame: replace(frame, values=_late(frame)),
 }
@@ -27,7 +27,7 @@ SERVED: Mapping[str, Callable[[FeatureFrame], FeatureFrame]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Bench:
+class FaultStudy:
     """Setting of the fault study: features and closes, bars of the card, bars served live, and the family.
 
     `refit` is the number of bars after which the model is fitted anew, as a trading desk would.
@@ -46,7 +46,7 @@ class Bench:
 
         The two differ only with a `leak`, in bars (`models.training.leakage_drill`).
         """
-        live, shown = self._served([self.frame, leaked(self.frame, leak)], leak)
+        live, shown = self._served([self.frame, leak_features(self.frame, leak)], leak)
         return live, shown
 
     def served(self, change: Callable[[FeatureFrame], FeatureFrame]) -> FloatMatrix:
@@ -55,26 +55,26 @@ class Bench:
 
     def frozen(self, until: int) -> FloatMatrix:
         """Compute the scores of one version, fitted once on the bars before `until`, on every bar."""
-        family: Family = registry.find(self.family)
+        family: Family = registry.find_family(self.family)
         dataset = make_dataset(self.frame, self.close, self.policy.horizon)
         training = dataset.only(range(max(until - self.policy.horizon - 1, 0)))
         fitted = family.fit(training, family.default_parameters(), self.policy.seed)
-        return score(family, fitted, self.frame, range(len(self.close)))
+        return score_bars(family, fitted, self.frame, range(len(self.close)))
 
     def _served(self, frames: list[FeatureFrame], leak: int) -> list[FloatMatrix]:
-        family: Family = registry.find(self.family)
-        dataset = make_dataset(leaked(self.frame, leak), self.close, self.policy.horizon)
+        family: Family = registry.find_family(self.family)
+        dataset = make_dataset(leak_features(self.frame, leak), self.close, self.policy.horizon)
         out = [np.full(self.close.shape, np.nan) for _ in frames]
         for first in range(self.carded.start, self.live.stop, self.refit):
             rows = range(first, min(first + self.refit, self.live.stop))
             training = dataset.only(range(max(first - self.policy.horizon - 1, 0)))
             fitted = family.fit(training, family.default_parameters(), self.policy.seed)
             for scores, frame in zip(out, frames, strict=True):
-                scores[rows.start : rows.stop] = score(family, fitted, frame, rows)
+                scores[rows.start : rows.stop] = score_bars(family, fitted, frame, rows)
         return out
 
 
-def planted(bench: Bench, champion: Track) -> dict[str, Outcomes]:
+def plant_faults(bench: FaultStudy, champion: ModelTrack) -> dict[str, PairOutcomes]:
     """Build the outcomes of each fault beside `champion`.
 
     The first, `honest`, has no fault.
@@ -82,16 +82,16 @@ def planted(bench: Bench, champion: Track) -> dict[str, Outcomes]:
     true, _ = bench.scores()
     honest = _track(bench, true)
     outcomes = {"honest": _pair(bench, champion, honest)}
-    for name, change in SERVED.items():
+    for name, change in SERVING_FAULTS.items():
         outcomes[name] = _served(bench, champion, honest, true, bench.served(change))
     outcomes["scores flipped"] = _served(bench, champion, honest, true, -true)
-    outcomes["turnover five-fold"] = restless(outcomes["honest"], bench.policy.costs.rate)
+    outcomes["turnover five-fold"] = with_five_fold_turnover(outcomes["honest"], bench.policy.costs.rate)
     live, splendid = bench.scores(leak=bench.policy.horizon)
     outcomes["a leaked model with a splendid card"] = _pair(bench, champion, _track(bench, live, splendid))
     return outcomes
 
 
-def refitted(bench: Bench, older: int) -> Outcomes:
+def pair_with_refit(bench: FaultStudy, older: int) -> PairOutcomes:
     """Pair an honest refit with the version of the same family that was trained until bar `older`.
 
     Neither version is fitted again. The card's folds are those of a walk-forward, and its range of agreement
@@ -106,13 +106,13 @@ def refitted(bench: Bench, older: int) -> Outcomes:
     return replace(live, expectation=shown.expectation)
 
 
-def unseen(outcomes: Outcomes) -> Outcomes:
+def without_recomputation(outcomes: PairOutcomes) -> PairOutcomes:
     """Hide the fault from recomputation, as if the features it recomputes from were wrong as well."""
     blind = outcomes.rows._replace(recomputation=np.zeros(len(outcomes.timestamps)))
     return replace(outcomes, rows=blind)
 
 
-def turned(outcomes: Outcomes) -> Outcomes:
+def with_inverted_ranks(outcomes: PairOutcomes) -> PairOutcomes:
     """Invert the challenger's ranks, without a difference in recomputation."""
     rows = outcomes.rows
     return replace(
@@ -121,9 +121,9 @@ def turned(outcomes: Outcomes) -> Outcomes:
     )
 
 
-def restless(honest: Outcomes, cost: float) -> Outcomes:
+def with_five_fold_turnover(honest: PairOutcomes, cost: float) -> PairOutcomes:
     """Multiply the challenger's turnover by five, paying `cost` (a share of turnover) on the excess."""
-    rows: Comparison = honest.rows
+    rows: PairedMeasurements = honest.rows
     turnover = np.asarray(rows.turnover)
     more = (TURNOVER_MULTIPLE - 1.0) * turnover
     return replace(
@@ -132,7 +132,9 @@ def restless(honest: Outcomes, cost: float) -> Outcomes:
     )
 
 
-def _served(bench: Bench, champion: Track, honest: Track, true: FloatMatrix, served: FloatMatrix) -> Outcomes:
+def _served(
+    bench: FaultStudy, champion: ModelTrack, honest: ModelTrack, true: FloatMatrix, served: FloatMatrix
+) -> PairOutcomes:
     live = _pair(bench, champion, replace(_track(bench, served), folds=honest.folds, ranges=honest.ranges))
     carded = _pair(bench, champion, honest)
     with np.errstate(invalid="ignore"):
@@ -146,11 +148,11 @@ def _late(frame: FeatureFrame) -> Panel:
     return values
 
 
-def _track(bench: Bench, scores: FloatMatrix, card_scores: FloatMatrix | None = None) -> Track:
-    return track(
+def _track(bench: FaultStudy, scores: FloatMatrix, card_scores: FloatMatrix | None = None) -> ModelTrack:
+    return make_track(
         scores, bench.close, bench.frame, bench.carded, bench.policy, live=bench.live, card_scores=card_scores
     )
 
 
-def _pair(bench: Bench, champion: Track, challenger: Track) -> Outcomes:
-    return pair(champion, challenger, bench.frame.timestamps, carded=bench.carded, live=bench.live)
+def _pair(bench: FaultStudy, champion: ModelTrack, challenger: ModelTrack) -> PairOutcomes:
+    return pair_tracks(champion, challenger, bench.frame.timestamps, carded=bench.carded, live=bench.live)

@@ -12,24 +12,24 @@ from alphaloop.bars import BarPanel
 from alphaloop.errors import InputError
 from alphaloop.settings.settings import Settings
 from features.compute.batch import backfill
-from features.feature_set import default
+from features.feature_set import default_feature_set
 from marketdata.configured_source import chosen_start
-from marketdata.sources.registry import find
+from marketdata.sources.registry import find_source
 from models.evaluation.walk_forward import EvaluationPolicy
-from rollouts.policy import RolloutPolicy, rollout_policy
+from rollouts.policy import RolloutPolicy, make_rollout_policy
 from rollouts.stages import Move
-from rollouts.validation.faults import restless
-from rollouts.validation.pair_outcomes import Outcomes, pair, signals, track
-from rollouts.validation.simulation import Simulated, bootstrapped
+from rollouts.validation.faults import with_five_fold_turnover
+from rollouts.validation.pair_outcomes import PairOutcomes, make_track, pair_tracks, signal_scores
+from rollouts.validation.simulation import SimulatedRollouts, simulate_on_bootstrap
 
 MODELS = ("momentum", "reversal", "low volatility", "near the high")
-FEWEST_NAMES = 4
-CARDED_SHARE = 0.4
+MIN_SYMBOLS = 4
+CARD_SHARE = 0.4
 """Share of the history that makes the cards; rollouts are drawn from the rest."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Question:
+class SimulationRequest:
     """Parameters of the simulation.
 
     Parameters
@@ -75,7 +75,7 @@ class Question:
                 )
 
 
-def rehearse(settings: Settings, question: Question) -> dict[str, Any]:
+def simulate_characteristics(settings: Settings, question: SimulationRequest) -> dict[str, Any]:
     """Simulate equal, worse and better challengers, and one with five-fold turnover.
 
     All rollouts run under the settings' rollout policy. The pairs are simple models on the bars of
@@ -100,13 +100,13 @@ def rehearse(settings: Settings, question: Question) -> dict[str, Any]:
     InputError
         Where the source has too few symbols.
     """
-    policy = rollout_policy(settings)
+    policy = make_rollout_policy(settings)
     policy = replace(policy, max_bars=question.bars or policy.max_bars, ic_horizon=question.horizon)
     pairs, symbols = _pairs(settings, question)
     effect = question.effect if question.ic is None else question.ic / _spread(pairs, "ic", "champion_ic")
 
-    def play(changed: list[Outcomes], number: int) -> Simulated:
-        return bootstrapped(
+    def play(changed: list[PairOutcomes], number: int) -> SimulatedRollouts:
+        return simulate_on_bootstrap(
             changed, policy, rollouts=question.rollouts, bars=policy.max_bars, seed=question.seed + number
         )
 
@@ -114,7 +114,7 @@ def rehearse(settings: Settings, question: Question) -> dict[str, Any]:
     equal = play(equals, 0)
     worse, better = (play([one.recentred(x) for one in pairs], n) for n, x in ((1, -effect), (2, effect)))
     cost = EvaluationPolicy.from_settings(settings).costs.rate
-    five_fold = play([restless(one, cost) for one in equals], 3)
+    five_fold = play([with_five_fold_turnover(one, cost) for one in equals], 3)
     return {
         "source": settings.data.source,
         "names": len(symbols),
@@ -128,14 +128,14 @@ def rehearse(settings: Settings, question: Question) -> dict[str, Any]:
         "effect_as_net_return_bps": effect * _spread(pairs, "net_return", "champion_net_return") * 1e4,
         "false_rollback": equal.rate(Move.ROLL_BACK),
         "false_promotion": max(equal.rate(Move.PROMOTE), worse.rate(Move.PROMOTE)),
-        "equal": told(equal),
-        "worse": told(worse),
-        "better": told(better),
+        "equal": summarize(equal),
+        "worse": summarize(worse),
+        "better": summarize(better),
         "turnover_five_fold": _caught(five_fold, policy),
     }
 
 
-def told(simulated: Simulated) -> dict[str, Any]:
+def summarize(simulated: SimulatedRollouts) -> dict[str, Any]:
     """Summarize the rates of each decision and the bars until it."""
     return {
         "rolled_back": simulated.rate(Move.ROLL_BACK),
@@ -150,21 +150,21 @@ def told(simulated: Simulated) -> dict[str, Any]:
 
 def all_pairs(
     bars: BarPanel, settings: Settings, carded: slice, live: slice, models: tuple[str, ...], horizon: int = 1
-) -> list[Outcomes]:
+) -> list[PairOutcomes]:
     """Pair every two different `models` in both orders on the `live` bars, with cards from `carded`."""
-    frame, close = backfill(bars, default()), bars.adjusted_close
+    frame, close = backfill(bars, default_feature_set()), bars.adjusted_close
     policy = EvaluationPolicy.from_settings(settings)
     tracks = {
-        name: track(scores, close, frame, carded, policy, live=live, horizon=horizon)
-        for name, scores in signals(frame, models).items()
+        name: make_track(scores, close, frame, carded, policy, live=live, horizon=horizon)
+        for name, scores in signal_scores(frame, models).items()
     }
     return [
-        pair(one, other, bars.timestamps, carded=carded, live=live)
+        pair_tracks(one, other, bars.timestamps, carded=carded, live=live)
         for one, other in permutations(tracks.values(), 2)
     ]
 
 
-def _caught(simulated: Simulated, policy: RolloutPolicy) -> dict[str, Any]:
+def _caught(simulated: SimulatedRollouts, policy: RolloutPolicy) -> dict[str, Any]:
     """Summarize a fault's rollouts: caught at the first weight, or given more capital."""
     first = policy.weights[0]
     return {
@@ -176,27 +176,27 @@ def _caught(simulated: Simulated, policy: RolloutPolicy) -> dict[str, Any]:
     }
 
 
-def _pairs(settings: Settings, question: Question) -> tuple[list[Outcomes], tuple[str, ...]]:
-    source = find(settings.data.source)
+def _pairs(settings: Settings, question: SimulationRequest) -> tuple[list[PairOutcomes], tuple[str, ...]]:
+    source = find_source(settings.data.source)
     known = settings.data.symbols or source.symbols()
     count = question.names or len(known)
-    if not FEWEST_NAMES <= count <= len(known):
+    if not MIN_SYMBOLS <= count <= len(known):
         raise InputError(
             f"{count} names are asked for; source '{source.name}' has {len(known)}, and a ranking takes at "
-            f"least {FEWEST_NAMES}"
+            f"least {MIN_SYMBOLS}"
         )
     chosen = np.random.default_rng(question.seed).permutation(len(known))[:count]
     symbols = tuple(sorted(known[index] for index in chosen))
     bars = BarPanel.from_table(source.history(symbols, chosen_start(settings)))
     # The feature with the longest lookback has no value in the first year.
-    first = min(default().lookback, len(bars) // 4)
-    split = first + int((len(bars) - first) * CARDED_SHARE)
+    first = min(default_feature_set().lookback, len(bars) // 4)
+    split = first + int((len(bars) - first) * CARD_SHARE)
     return all_pairs(
         bars, settings, slice(first, split), slice(split, len(bars)), MODELS, question.horizon
     ), symbols
 
 
-def _spread(pairs: list[Outcomes], ours: str, theirs: str) -> float:
+def _spread(pairs: list[PairOutcomes], ours: str, theirs: str) -> float:
     differences = [
         np.asarray(getattr(one.rows, ours)) - np.asarray(getattr(one.rows, theirs)) for one in pairs
     ]

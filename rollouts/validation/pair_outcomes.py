@@ -15,10 +15,10 @@ from alphaloop.decision.book_limits import BookLimits
 from features.compute.batch import FeatureFrame
 from models.evaluation import splits
 from models.evaluation.information_coefficient import information_coefficients
-from models.evaluation.walk_forward import EvaluationPolicy, distribution, evaluate
-from rollouts.evidence.expected_ranges import Expectation, of_folds
-from rollouts.evidence.layers import Comparison
-from rollouts.evidence.live_performance import Gauge, Reading
+from models.evaluation.walk_forward import EvaluationPolicy, evaluate_scores, summarise_distribution
+from rollouts.evidence.expected_ranges import ExpectedRanges, ranges_from_folds
+from rollouts.evidence.layers import PairedMeasurements
+from rollouts.evidence.live_performance import BarPerformance, PerformanceTracker
 
 Vector = npt.NDArray[np.float64]
 
@@ -34,33 +34,33 @@ SIGNALS: Mapping[str, tuple[str, float]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Track:
+class ModelTrack:
     """One model on real bars: scores `[timestamps, symbols]`, performance a bar, folds and ranges."""
 
     scores: FloatMatrix
-    readings: Reading
+    readings: BarPerformance
     folds: tuple[Mapping[str, object], ...]
     ranges: Mapping[str, object]
 
 
 @dataclass(frozen=True, slots=True)
-class Outcomes:
+class PairOutcomes:
     """Outcomes of a pair on real bars.
 
     Each field of `rows` is `[timestamps]`, `symbols` is a count.
     """
 
     timestamps: Timestamps
-    rows: Comparison
-    expectation: Expectation
+    rows: PairedMeasurements
+    expectation: ExpectedRanges
     symbols: int
 
-    def between(self, first: int, last: int) -> Outcomes:
+    def between(self, first: int, last: int) -> PairOutcomes:
         """Select the bars from `first` up to `last`, exclusive."""
-        rows = Comparison(*(np.asarray(one)[first:last] for one in self.rows))
+        rows = PairedMeasurements(*(np.asarray(one)[first:last] for one in self.rows))
         return replace(self, timestamps=self.timestamps[first:last], rows=rows)
 
-    def recentred(self, effect: float = 0.0, *, ic: bool = True, pnl: bool = True) -> Outcomes:
+    def recentred(self, effect: float = 0.0, *, ic: bool = True, pnl: bool = True) -> PairOutcomes:
         """Make the pair equal on these bars, then the challenger better by `effect`.
 
         `effect` is in standard deviations of the paired difference a bar. `ic` and `pnl` choose the outcomes
@@ -76,7 +76,7 @@ class Outcomes:
         )
 
 
-def signals(frame: FeatureFrame, names: tuple[str, ...] = tuple(SIGNALS)) -> dict[str, FloatMatrix]:
+def signal_scores(frame: FeatureFrame, names: tuple[str, ...] = tuple(SIGNALS)) -> dict[str, FloatMatrix]:
     """Compute the scores of `SIGNALS` on `frame`, float64 `[timestamps, symbols]` each."""
     return {
         name: sign * frame.values[:, :, frame.names.index(feature)].astype(np.float64)
@@ -85,21 +85,21 @@ def signals(frame: FeatureFrame, names: tuple[str, ...] = tuple(SIGNALS)) -> dic
     }
 
 
-def readings(
+def measure_performance(
     scores: FloatMatrix,
     close: FloatMatrix,
     allocation: AllocationPolicy,
     costs: CostModel,
     horizon: int = 1,
     limits: BookLimits | None = None,
-) -> Reading:
+) -> BarPerformance:
     """Measure the performance of `scores` `[timestamps, symbols]`; each field is `[timestamps]`."""
-    gauge = Gauge(allocation, costs, horizon, limits or BookLimits())
+    gauge = PerformanceTracker(allocation, costs, horizon, limits or BookLimits())
     rows = np.array([gauge.read(prices, row) for prices, row in zip(close, scores, strict=True)])
-    return Reading(*rows.T)
+    return BarPerformance(*rows.T)
 
 
-def track(
+def make_track(
     scores: FloatMatrix,
     close: FloatMatrix,
     frame: FeatureFrame,
@@ -109,7 +109,7 @@ def track(
     live: slice,
     horizon: int = 1,
     card_scores: FloatMatrix | None = None,
-) -> Track:
+) -> ModelTrack:
     """Build a model's track: a card from the bars of `carded`, performance on the bars of `live`.
 
     `card_scores` are the scores behind the card, where they differ from the served ones, as for a model
@@ -118,22 +118,24 @@ def track(
     shown = scores if card_scores is None else card_scores
     part = replace(frame, timestamps=frame.timestamps[carded], values=frame.values[carded])
     first = int(part.timestamps[len(part) // 3].astype("datetime64[Y]").astype(int)) + 1971
-    folds = splits.walk_forward(part.timestamps, first, policy.folds, policy.horizon)
+    folds = splits.walk_forward_folds(part.timestamps, first, policy.folds, policy.horizon)
     untested = replace(policy, permutations=0)
-    judged = evaluate(shown[carded], close[carded], part, folds, untested, trials=0)
-    seen = readings(scores[live], close[live], policy.allocation, policy.costs, horizon, policy.limits)
-    return Track(scores, seen, judged.folds, judged.ranges)
+    judged = evaluate_scores(shown[carded], close[carded], part, folds, untested, trials=0)
+    seen = measure_performance(
+        scores[live], close[live], policy.allocation, policy.costs, horizon, policy.limits
+    )
+    return ModelTrack(scores, seen, judged.folds, judged.ranges)
 
 
-def pair(
-    champion: Track, challenger: Track, timestamps: Timestamps, *, carded: slice, live: slice
-) -> Outcomes:
+def pair_tracks(
+    champion: ModelTrack, challenger: ModelTrack, timestamps: Timestamps, *, carded: slice, live: slice
+) -> PairOutcomes:
     """Pair two tracks on the bars of `live`."""
     ours, theirs = champion.readings, challenger.readings
     agreement = information_coefficients(challenger.scores, champion.scores)
-    ranges = {**challenger.ranges, "agreement": distribution(agreement[carded])}
+    ranges = {**challenger.ranges, "agreement": summarise_distribution(agreement[carded])}
     nothing = np.zeros(len(agreement[live]))
-    rows = Comparison(
+    rows = PairedMeasurements(
         recomputation=nothing,
         fault=nothing,
         ic=theirs.ic,
@@ -146,8 +148,8 @@ def pair(
         dispersion=theirs.dispersion,
         agreement=agreement[live],
     )
-    expectation = of_folds(challenger.folds, ranges, champion.folds)
-    return Outcomes(timestamps[live], rows, expectation, challenger.scores.shape[1])
+    expectation = ranges_from_folds(challenger.folds, ranges, champion.folds)
+    return PairOutcomes(timestamps[live], rows, expectation, challenger.scores.shape[1])
 
 
 def _recentred(challenger: npt.ArrayLike, champion: npt.ArrayLike, effect: float) -> Vector:

@@ -10,18 +10,18 @@ import numpy as np
 import numpy.typing as npt
 
 from alphaloop.statistics.matured_labels import BARS_TO_MATURE
-from rollouts.evidence.expected_ranges import AGREEMENT_MARGIN, Expectation
-from rollouts.evidence.layers import CLEARING_ALPHA, Behaviour, Comparison, Cost
+from rollouts.evidence.expected_ranges import AGREEMENT_MARGIN, ExpectedRanges
+from rollouts.evidence.layers import CLEARING_ALPHA, BehaviourTest, CostTest, PairedMeasurements
 from rollouts.evidence.sequential import PairedTest
 from rollouts.policy import RolloutPolicy
 
 Vector = npt.NDArray[np.float64]
 
 ROLLOUTS = 2_000
-POWER = 0.995
+MIN_FAULT_POWER = 0.995
 """Share of faulty challengers that must be found before the first weight is left."""
-LONGEST = 504
-CHANCE_SPREAD = 1.4
+MAX_SEARCH_BARS = 504
+NO_SKILL_IC_SPREAD = 1.4
 """Spread of a no-skill IC as a multiple of `1 / √(symbols - 1)`, because returns move in sectors."""
 TURNOVER_SPREAD = 0.35
 DEGREES_OF_FREEDOM = 4
@@ -29,7 +29,7 @@ SEED = 20080915
 
 
 @dataclass(frozen=True, slots=True)
-class Needs:
+class BarRequirements:
     """Bars that the first stages need to rule out faults.
 
     A field is None where no number suffices.
@@ -71,7 +71,7 @@ class Needs:
         return max((bars for fault, bars in awaited.items() if not cleared[fault]), default=0)
 
 
-def needs(expectation: Expectation, policy: RolloutPolicy, symbols: int) -> Needs:
+def bars_required(expectation: ExpectedRanges, policy: RolloutPolicy, symbols: int) -> BarRequirements:
     """Compute the bars that the first stages need, from the card's ranges and the number of symbols.
 
     Parameters
@@ -87,7 +87,7 @@ def needs(expectation: Expectation, policy: RolloutPolicy, symbols: int) -> Need
     -------
     Needs
     """
-    return Needs(
+    return BarRequirements(
         no_skill=_no_skill(expectation, policy, symbols),
         turnover=_turnover(expectation),
         inverted_ranks=expectation.agreement is not None and expectation.agreement.low + AGREEMENT_MARGIN > 0,
@@ -134,25 +134,25 @@ def bars_to_find(effect: float, alpha: float, longest: int, rollouts: int = 400)
     return _first(step, rollouts, longest)
 
 
-def _no_skill(expectation: Expectation, policy: RolloutPolicy, symbols: int) -> int | None:
-    spread = max(expectation.ic_scale, CHANCE_SPREAD / math.sqrt(max(symbols - 1, 1)))
+def _no_skill(expectation: ExpectedRanges, policy: RolloutPolicy, symbols: int) -> int | None:
+    spread = max(expectation.ic_scale, NO_SKILL_IC_SPREAD / math.sqrt(max(symbols - 1, 1)))
     if expectation.ic_floor < spread / 10:
         return None  # the card promises too little skill for its absence to show
     rng, alpha = np.random.default_rng(SEED), policy.rollback_alpha("behaviour")
-    behaviour = Behaviour([expectation] * ROLLOUTS)
+    behaviour = BehaviourTest([expectation] * ROLLOUTS)
 
     def step() -> npt.NDArray[np.bool_]:
         behaviour.observe(_only_ic(np.clip(rng.normal(0.0, spread, ROLLOUTS), -1.0, 1.0)))
         return behaviour.test.exceeds(alpha)
 
-    return _bars(_first(step, ROLLOUTS, LONGEST), every=policy.ic_horizon)
+    return _bars(_first(step, ROLLOUTS, MAX_SEARCH_BARS), every=policy.ic_horizon)
 
 
-def _turnover(expectation: Expectation) -> int | None:
+def _turnover(expectation: ExpectedRanges) -> int | None:
     if not math.isfinite(expectation.turnover_ratio):
         return None
     rng = np.random.default_rng(SEED)
-    cost = Cost([expectation] * ROLLOUTS)
+    cost = CostTest([expectation] * ROLLOUTS)
     champion = np.full(ROLLOUTS, expectation.turnover_mean / expectation.turnover_ratio)
 
     def step() -> npt.NDArray[np.bool_]:
@@ -160,7 +160,7 @@ def _turnover(expectation: Expectation) -> int | None:
         cost.observe(expectation.turnover_mean * unrest, champion)
         return cost.turnover_cleared.exceeds(CLEARING_ALPHA)
 
-    return _bars(_first(step, ROLLOUTS, LONGEST), 0.5)
+    return _bars(_first(step, ROLLOUTS, MAX_SEARCH_BARS), 0.5)
 
 
 def _first(step: Callable[[], npt.NDArray[np.bool_]], rollouts: int, longest: int) -> Vector:
@@ -172,15 +172,15 @@ def _first(step: Callable[[], npt.NDArray[np.bool_]], rollouts: int, longest: in
     return decided_at
 
 
-def _bars(decided_at: Vector, share: float = POWER, every: int = 1) -> int | None:
+def _bars(decided_at: Vector, share: float = MIN_FAULT_POWER, every: int = 1) -> int | None:
     """Return the bars in which `share` of rollouts decide, with one outcome `every` so many bars."""
     needed = float(np.quantile(decided_at, share, method="higher"))
     return int(needed) * every + BARS_TO_MATURE if math.isfinite(needed) else None
 
 
-def _only_ic(values: Vector) -> Comparison:
+def _only_ic(values: Vector) -> PairedMeasurements:
     nothing = np.nan
-    return Comparison(
+    return PairedMeasurements(
         recomputation=0.0, fault=0.0, ic=values, champion_ic=nothing, net_return=nothing,
         champion_net_return=nothing, turnover=nothing, champion_turnover=nothing, persistence=nothing,
         dispersion=nothing, agreement=nothing,

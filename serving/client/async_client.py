@@ -11,13 +11,13 @@ from typing import Any
 from alphaloop.errors import InputError
 from alphaloop.forecasts import Forecast
 from alphaloop.settings.settings import Settings
-from serving.client.client import DEADLINE_MS
-from serving.client.codec import Questions, says_yes
-from serving.client.drivers import answer_async, settled
-from serving.client.replica import Security
-from serving.client.retry_policy import Asking, Patience
-from serving.client.settings import Connection
-from serving.client.tls_diagnosis import require_agreement
+from serving.client.client import DEFAULT_DEADLINE_MS
+from serving.client.codec import RequestCodec, is_affirmative
+from serving.client.drivers import await_call, run_steps_async
+from serving.client.replica import ClientSecurity
+from serving.client.retry_policy import ReplicaPool, RetrySettings
+from serving.client.settings import ConnectionSettings
+from serving.client.tls_diagnosis import require_tls_agreement
 from serving.protocol.messages import Panel, Scores
 
 
@@ -57,9 +57,9 @@ class AsyncPredictionClient:
         url: str | Sequence[str],
         model: str,
         *,
-        security: Security | None = None,
-        retries: Patience | None = None,
-        deadline_ms: float = DEADLINE_MS,
+        security: ClientSecurity | None = None,
+        retries: RetrySettings | None = None,
+        deadline_ms: float = DEFAULT_DEADLINE_MS,
     ) -> None:
         try:
             asyncio.get_running_loop()
@@ -67,10 +67,10 @@ class AsyncPredictionClient:
             raise InputError(
                 "no event loop runs here; make an AsyncPredictionClient in a coroutine, or a PredictionClient"
             ) from None
-        self._security = security or Security()
-        self._pool = Asking.from_urls(url, self._security, retries or Patience(), asynchronous=True)
+        self._security = security or ClientSecurity()
+        self._pool = ReplicaPool.from_urls(url, self._security, retries or RetrySettings(), asynchronous=True)
         self.url, self.model = self._pool.url, model
-        self._codec, self._deadline_ms = Questions(self.url, model), deadline_ms
+        self._codec, self._deadline_ms = RequestCodec(self.url, model), deadline_ms
 
     @classmethod
     def from_settings(cls, settings: Settings, model: str = "") -> AsyncPredictionClient:
@@ -81,7 +81,7 @@ class AsyncPredictionClient:
         SettingsError
             If the client section lacks TLS files or a token that the server section demands.
         """
-        connection = Connection.from_settings(settings)
+        connection = ConnectionSettings.from_settings(settings)
         return cls(connection.urls, model or settings.serving.model, **connection.options())
 
     async def forecast(
@@ -125,16 +125,16 @@ class AsyncPredictionClient:
 
     async def _ask(self, request: Any, deadline_ms: float | None) -> Any:
         deadline = self._deadline_ms if deadline_ms is None else deadline_ms
-        return await answer_async(self._pool.steps(deadline), request)
+        return await run_steps_async(self._pool.steps(deadline), request)
 
     async def _ask_any(self, method: str, request: Any) -> bool:
         self._pool.require_open()
         failures = []
         for server in self._pool.servers:
-            answer, error = await settled(server.start_call(method, request, self._deadline_ms / 1e3))
-            if says_yes(answer):
+            answer, error = await await_call(server.start_call(method, request, self._deadline_ms / 1e3))
+            if is_affirmative(answer):
                 return True
             failures.append((server.url, error))
         # An unreachable server means "no"; a TLS mismatch is a fault that the caller must hear of.
-        await asyncio.to_thread(require_agreement, self._security, failures)
+        await asyncio.to_thread(require_tls_agreement, self._security, failures)
         return False

@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from threading import Lock
 from typing import Any
 
-from serving.security.reloadable_file import SecretFile
+from serving.security.reloadable_file import ReloadableFile
 
 # gRPC would wait up to two minutes before it connects again to a server that has come back.
-RECONNECT_MS, MOST_RECONNECT_MS = 50, 1_000
+RECONNECT_MS, MAX_RECONNECT_MS = 50, 1_000
 # Time allowed for a connection: three round trips with TLS, to a server across an ocean.
-CONNECT_MS = 300
+CONNECT_TIMEOUT_MS = 300
 UNLIMITED = -1
 
 
@@ -27,7 +27,7 @@ class Credentials:
 
 
 @dataclass(slots=True, eq=False)
-class Way:
+class ChannelLease:
     """One gRPC channel, the credentials it was made with, and its number of running calls."""
 
     channel: Any
@@ -44,11 +44,11 @@ class Channel:
     to the event loop in which it is made, and its `close` is awaited.
     """
 
-    def __init__(self, url: str, credentials: SecretFile[Credentials] | None, asynchronous: bool) -> None:
+    def __init__(self, url: str, credentials: ReloadableFile[Credentials] | None, asynchronous: bool) -> None:
         self._url, self._credentials, self._asynchronous = url, credentials, asynchronous
         self._lock = Lock()
         self._current = self._open(None if credentials is None else credentials.current())
-        self._replaced: list[Way] = []
+        self._replaced: list[ChannelLease] = []
         self._closing: set[asyncio.Future[None]] = set()
 
     def call(self, method: str, request: Any, **options: Any) -> Any:
@@ -81,7 +81,7 @@ class Channel:
         ended = [lease.channel.close() for lease in leases]
         return asyncio.gather(*ended, *self._closing) if self._asynchronous else None
 
-    def _acquire(self) -> Way:
+    def _acquire(self) -> ChannelLease:
         """Return the channel for a call that begins now; `_leave` gives it back."""
         if self._credentials is None:
             return self._current
@@ -99,7 +99,7 @@ class Channel:
             self._close(replaced)
         return lease
 
-    def _release(self, lease: Way) -> None:
+    def _release(self, lease: ChannelLease) -> None:
         """Count a call out.
 
         No channel is closed here, because gRPC ends calls on threads that must not wait.
@@ -108,21 +108,21 @@ class Channel:
             with self._lock:
                 lease.calls -= 1
 
-    def _close(self, lease: Way) -> None:
+    def _close(self, lease: ChannelLease) -> None:
         closed = lease.channel.close()
         if self._asynchronous:
             closing = asyncio.ensure_future(closed)
             self._closing.add(closing)
             closing.add_done_callback(self._closing.discard)
 
-    def _open(self, credentials: Credentials | None) -> Way:
+    def _open(self, credentials: Credentials | None) -> ChannelLease:
         import grpc.aio
         from tritonclient.grpc import service_pb2_grpc
 
         options = [
             ("grpc.initial_reconnect_backoff_ms", RECONNECT_MS),
-            ("grpc.min_reconnect_backoff_ms", CONNECT_MS),
-            ("grpc.max_reconnect_backoff_ms", MOST_RECONNECT_MS),
+            ("grpc.min_reconnect_backoff_ms", CONNECT_TIMEOUT_MS),
+            ("grpc.max_reconnect_backoff_ms", MAX_RECONNECT_MS),
             ("grpc.max_receive_message_length", UNLIMITED),
             ("grpc.max_send_message_length", UNLIMITED),
             # A second client to the same url must not share a connection that this client found broken.
@@ -134,4 +134,4 @@ class Channel:
             if credentials is None
             else library.secure_channel(self._url, credentials.grpc, options)
         )
-        return Way(channel, service_pb2_grpc.GRPCInferenceServiceStub(channel), credentials)
+        return ChannelLease(channel, service_pb2_grpc.GRPCInferenceServiceStub(channel), credentials)

@@ -9,15 +9,15 @@ from typing import Any
 
 from alphaloop.forecasts import Forecast
 from alphaloop.settings.settings import Settings
-from serving.client.codec import Questions, says_yes
-from serving.client.drivers import answer
-from serving.client.replica import Security, Server
-from serving.client.retry_policy import Asking, Patience
-from serving.client.settings import Connection
-from serving.client.tls_diagnosis import require_agreement
+from serving.client.codec import RequestCodec, is_affirmative
+from serving.client.drivers import run_steps
+from serving.client.replica import ClientSecurity, Replica
+from serving.client.retry_policy import ReplicaPool, RetrySettings
+from serving.client.settings import ConnectionSettings
+from serving.client.tls_diagnosis import require_tls_agreement
 from serving.protocol.messages import Panel, Scores
 
-DEADLINE_MS = 2_000.0
+DEFAULT_DEADLINE_MS = 2_000.0
 
 
 class PredictionClient:
@@ -62,14 +62,14 @@ class PredictionClient:
         url: str | Sequence[str],
         model: str,
         *,
-        security: Security | None = None,
-        retries: Patience | None = None,
-        deadline_ms: float = DEADLINE_MS,
+        security: ClientSecurity | None = None,
+        retries: RetrySettings | None = None,
+        deadline_ms: float = DEFAULT_DEADLINE_MS,
     ) -> None:
-        self._security = security or Security()
-        self._pool = Asking.from_urls(url, self._security, retries or Patience())
+        self._security = security or ClientSecurity()
+        self._pool = ReplicaPool.from_urls(url, self._security, retries or RetrySettings())
         self.url, self.model = self._pool.url, model
-        self._codec, self._deadline_ms = Questions(self.url, model), deadline_ms
+        self._codec, self._deadline_ms = RequestCodec(self.url, model), deadline_ms
 
     @classmethod
     def from_settings(cls, settings: Settings, model: str = "") -> PredictionClient:
@@ -80,7 +80,7 @@ class PredictionClient:
         SettingsError
             If the client section lacks TLS files or a token that the server section demands.
         """
-        connection = Connection.from_settings(settings)
+        connection = ConnectionSettings.from_settings(settings)
         return cls(connection.urls, model or settings.serving.model, **connection.options())
 
     def forecast(
@@ -179,21 +179,21 @@ class PredictionClient:
 
     def _ask(self, request: Any, deadline_ms: float | None) -> Any:
         deadline = self._deadline_ms if deadline_ms is None else deadline_ms
-        return answer(self._pool.steps(deadline), request)
+        return run_steps(self._pool.steps(deadline), request)
 
     def _ask_any(self, method: str, request: Any) -> bool:
         self._pool.require_open()
         failures = []
         for server in self._pool.servers:
             answer, error = self._ask_one(server, method, request)
-            if says_yes(answer):
+            if is_affirmative(answer):
                 return True
             failures.append((server.url, error))
         # An unreachable server means "no"; a TLS mismatch is a fault that the caller must hear of.
-        require_agreement(self._security, failures)
+        require_tls_agreement(self._security, failures)
         return False
 
-    def _ask_one(self, server: Server, method: str, request: Any) -> tuple[Any, Any]:
+    def _ask_one(self, server: Replica, method: str, request: Any) -> tuple[Any, Any]:
         """Return the answer of one server, or its `grpc.RpcError`."""
         import grpc
 

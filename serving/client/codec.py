@@ -14,18 +14,28 @@ import numpy as np
 from alphaloop.clock import as_utc
 from alphaloop.errors import ServingError
 from alphaloop.forecasts import Forecast, Route, SymbolStatus
-from serving.protocol.messages import BYTES, FLOAT, PANEL, SCORES, STATUSES, SYMBOLS, Panel, Scores, messages
+from serving.protocol.messages import (
+    BYTES,
+    FLOAT,
+    PANEL,
+    SCORES,
+    STATUSES,
+    SYMBOLS,
+    Panel,
+    Scores,
+    protobuf_messages,
+)
 from serving.protocol.tensors import encode_bytes
 
 
-class Questions:
+class RequestCodec:
     """Builder of requests for `model`, and reader of the answers of the servers at `url`.
 
     Reading raises `ServingError` for an answer that no alphaloop server gives.
     """
 
     def __init__(self, url: str, model: str) -> None:
-        self._url, self._model, self._messages = url, model, messages()
+        self._url, self._model, self._messages = url, model, protobuf_messages()
 
     def forecast(
         self, symbols: Sequence[str], as_of: datetime, route_key: str, min_generation: int
@@ -66,7 +76,7 @@ class Questions:
                 feature_timestamp=datetime.fromisoformat(when) if when else as_of,
                 symbols=symbols,
                 scores=tuple(np.frombuffer(contents[SCORES], "<f4").tolist()),
-                statuses=tuple(map(SymbolStatus, _split(contents[STATUSES]))),
+                statuses=tuple(map(SymbolStatus, _decode_bytes(contents[STATUSES]))),
                 model=message.model_name,
                 version=values["version"],
                 digest=values["digest"],
@@ -98,7 +108,7 @@ class Questions:
         return ServingError(f"{self._url} is not an alphaloop server: its answer lacks {error}")
 
 
-def says_yes(answer: Any) -> bool:
+def is_affirmative(answer: Any) -> bool:
     """Return whether an answer to `live` or `ready` is affirmative."""
     return bool(getattr(answer, "live", False) or getattr(answer, "ready", False))
 
@@ -109,7 +119,7 @@ def _contents(message: Any) -> dict[str, bytes]:
     return dict(zip(names, message.raw_output_contents, strict=True))
 
 
-def _split(content: bytes) -> list[str]:
+def _decode_bytes(content: bytes) -> list[str]:
     texts, position = [], 0
     while position < len(content):
         end = position + 4 + int.from_bytes(content[position : position + 4], "little")

@@ -10,17 +10,17 @@ import queue
 from typing import Any
 
 from alphaloop.clock import sleep
-from serving.client.grpc_errors import is_overdue
-from serving.client.replica import Server
-from serving.client.retry_policy import Ask, Heard, Pause, Shake, Steps
-from serving.client.tls_diagnosis import disagreement
+from serving.client.grpc_errors import is_deadline_exceeded
+from serving.client.replica import Replica
+from serving.client.retry_policy import CallOutcome, DiagnoseTls, Pause, RetrySteps, Send
+from serving.client.tls_diagnosis import explain_tls_mismatch
 
-INFER = "ModelInfer"
+INFER_METHOD = "ModelInfer"
 
 
-def answer(steps: Steps, request: Any) -> Any:
+def run_steps(steps: RetrySteps, request: Any) -> Any:
     """Send a `ModelInferRequest` as `steps` decides and block until its answer. Raises as `steps` does."""
-    outcome: Heard | None = None
+    outcome: CallOutcome | None = None
     while True:
         try:
             step = steps.send(outcome)
@@ -29,21 +29,21 @@ def answer(steps: Steps, request: Any) -> Any:
         if isinstance(step, Pause):
             sleep(step.seconds)
             outcome = None
-        elif isinstance(step, Shake):
-            outcome = _shaken(step)
+        elif isinstance(step, DiagnoseTls):
+            outcome = _diagnose(step)
         elif len(step.servers) == 1:
-            outcome = _one(step, request)
+            outcome = _call_one(step, request)
         else:
-            outcome = _first(step, request)
+            outcome = _call_first(step, request)
 
 
-async def answer_async(steps: Steps, request: Any) -> Any:
+async def run_steps_async(steps: RetrySteps, request: Any) -> Any:
     """Send a `ModelInferRequest` as `steps` decides and await its answer.
 
     Raises as `steps` does. Cancelling the task cancels its calls on the wire.
     """
-    outcome: Heard | None = None
-    calls: dict[Any, Server] = {}
+    outcome: CallOutcome | None = None
+    calls: dict[Any, Replica] = {}
     done: asyncio.Queue[Any] = asyncio.Queue()
     try:
         while True:
@@ -54,17 +54,17 @@ async def answer_async(steps: Steps, request: Any) -> Any:
             if isinstance(step, Pause):
                 await asyncio.sleep(step.seconds)
                 outcome = None
-            elif isinstance(step, Shake):
-                outcome = await asyncio.to_thread(_shaken, step)
+            elif isinstance(step, DiagnoseTls):
+                outcome = await asyncio.to_thread(_diagnose, step)
             else:
-                outcome = await _first_async(step, request, calls, done)
+                outcome = await _call_first_async(step, request, calls, done)
     finally:
         steps.close()
         for call in calls:
             call.cancel()
 
 
-async def settled(call: Any) -> tuple[Any, Any]:
+async def await_call(call: Any) -> tuple[Any, Any]:
     """Await a call and return its answer, or its `grpc.RpcError`.
 
     Cancelling the task cancels the call.
@@ -89,15 +89,15 @@ async def settled(call: Any) -> tuple[Any, Any]:
     return message, None
 
 
-def _shaken(step: Shake) -> Heard:
+def _diagnose(step: DiagnoseTls) -> CallOutcome:
     """Diagnose a TLS failure.
 
     The outcome's answer is the explanation, or None if TLS is fine.
     """
-    return Heard(disagreement(step.url, step.security, step.error, step.seconds), None)
+    return CallOutcome(explain_tls_mismatch(step.url, step.security, step.error, step.seconds), None)
 
 
-def _one(send: Ask, request: Any) -> Heard | None:
+def _call_one(send: Send, request: Any) -> CallOutcome | None:
     """Send the request to one server with gRPC's blocking call.
 
     It is faster than a future, but cannot continue beside a hedged call, so it is given up at the limit.
@@ -107,23 +107,23 @@ def _one(send: Ask, request: Any) -> Heard | None:
     (server,) = send.servers
     seconds = send.seconds if send.limit is None else send.limit
     try:
-        message = server.call(INFER, request, seconds)
+        message = server.call(INFER_METHOD, request, seconds)
     except grpc.RpcError as error:
-        if send.limit is not None and is_overdue(error):
+        if send.limit is not None and is_deadline_exceeded(error):
             return None
-        return Heard(None, None, [(server, error)])
-    return Heard(message, server)
+        return CallOutcome(None, None, [(server, error)])
+    return CallOutcome(message, server)
 
 
-def _first(send: Ask, request: Any) -> Heard:
+def _call_first(send: Send, request: Any) -> CallOutcome:
     """Send the request to several servers at once and return the first answer."""
     import grpc
 
     done: queue.SimpleQueue[Any] = queue.SimpleQueue()
-    calls: dict[Any, Server] = {}
-    failures: list[tuple[Server, Any]] = []
+    calls: dict[Any, Replica] = {}
+    failures: list[tuple[Replica, Any]] = []
     for server in send.servers:
-        call = server.start_call(INFER, request, send.seconds)
+        call = server.start_call(INFER_METHOD, request, send.seconds)
         calls[call] = server
         call.add_done_callback(done.put)
     try:
@@ -131,27 +131,27 @@ def _first(send: Ask, request: Any) -> Heard:
             call = done.get()
             server = calls.pop(call)
             try:
-                return Heard(call.result(), server, failures)
+                return CallOutcome(call.result(), server, failures)
             except grpc.RpcError as error:
                 failures.append((server, error))
     finally:
         for call in calls:
             call.cancel()
-    return Heard(None, None, failures)
+    return CallOutcome(None, None, failures)
 
 
-async def _first_async(
-    send: Ask, request: Any, calls: dict[Any, Server], done: asyncio.Queue[Any]
-) -> Heard | None:
+async def _call_first_async(
+    send: Send, request: Any, calls: dict[Any, Replica], done: asyncio.Queue[Any]
+) -> CallOutcome | None:
     """Await the first answer of the servers.
 
     `calls` has the running calls, in the order of the servers.
     """
     for server in send.servers[len(calls) :]:
-        call = server.start_call(INFER, request, send.seconds)
+        call = server.start_call(INFER_METHOD, request, send.seconds)
         calls[call] = server
         call.add_done_callback(done.put_nowait)
-    failures: list[tuple[Server, Any]] = []
+    failures: list[tuple[Replica, Any]] = []
     while calls:
         try:
             async with asyncio.timeout(send.limit):
@@ -159,10 +159,10 @@ async def _first_async(
         except TimeoutError:
             return None
         server = calls.pop(call)
-        message, error = await settled(call)
+        message, error = await await_call(call)
         if error is None:
-            return Heard(message, server, failures)
-        if send.limit is not None and is_overdue(error):
+            return CallOutcome(message, server, failures)
+        if send.limit is not None and is_deadline_exceeded(error):
             return None
         failures.append((server, error))
-    return Heard(None, None, failures)
+    return CallOutcome(None, None, failures)

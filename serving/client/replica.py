@@ -15,23 +15,23 @@ from alphaloop.telemetry import tracing
 from serving.client.channel import Channel, Credentials
 from serving.security import pem
 from serving.security.access import is_loopback
-from serving.security.reloadable_file import SecretFile
+from serving.security.reloadable_file import ReloadableFile
 
 if TYPE_CHECKING:
     import ssl
 
-Metadata = tuple[tuple[str, str], ...]
+CallMetadata = tuple[tuple[str, str], ...]
 
-FAILURES, WINDOW_SECONDS, COOLDOWN_SECONDS = 3, 10.0, 1.0
-AUTHORITY, CERTIFICATE, KEY = "client.authority", "client.certificate", "client.key"
+BREAKER_FAILURES, BREAKER_WINDOW_SECONDS, BREAKER_COOLDOWN_SECONDS = 3, 10.0, 1.0
+AUTHORITY_SETTING, CERTIFICATE_SETTING, KEY_SETTING = "client.authority", "client.certificate", "client.key"
 # Protocol name with which TLS negotiates HTTP/2 (RFC 7301).
-HTTP_2 = "h2"
+HTTP2_ALPN = "h2"
 # gRPC refuses anything else in metadata, and its error message would show the token.
 _TOKEN = re.compile(rb"[!-~]+")
 
 
 @dataclass(frozen=True, slots=True)
-class Security:
+class ClientSecurity:
     """Files with which a client authenticates itself and verifies servers.
 
     Parameters
@@ -56,11 +56,11 @@ class Security:
     token: Path | None = None
 
     @classmethod
-    def from_settings(cls, settings: ClientSettings) -> Security:
+    def from_settings(cls, settings: ClientSettings) -> ClientSecurity:
         """Build the value from the client section of the settings."""
         return cls(settings.authority, settings.certificate, settings.key, settings.token)
 
-    def credentials(self) -> SecretFile[Credentials] | None:
+    def credentials(self) -> ReloadableFile[Credentials] | None:
         """Return reloadable credentials for gRPC channels; None without TLS.
 
         Raises
@@ -77,9 +77,9 @@ class Security:
                 raise SettingsError("client.certificate is of no use without TLS; set client.authority")
             return None
         others = [file for file in (self.certificate, self.key) if file is not None]
-        return SecretFile(self.authority, self._credentials, others)
+        return ReloadableFile(self.authority, self._credentials, others)
 
-    def bearer(self, urls: Iterable[str]) -> SecretFile[Metadata] | None:
+    def bearer(self, urls: Iterable[str]) -> ReloadableFile[CallMetadata] | None:
         """Return the token as reloadable metadata of each call to `urls`; None without a token.
 
         Raises
@@ -94,7 +94,7 @@ class Security:
             host = url.rpartition(":")[0].strip("[]")
             if self.authority is None and not (url.startswith("unix:") or is_loopback(host)):
                 raise SettingsError(f"a token would go to {url} in clear text; set client.authority for TLS")
-        return SecretFile(self.token, _read_bearer)
+        return ReloadableFile(self.token, _read_bearer)
 
     def context(self) -> ssl.SSLContext:
         """Return an OpenSSL context with these files and HTTP/2.
@@ -107,11 +107,11 @@ class Security:
         import ssl
 
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        context.set_alpn_protocols([HTTP_2])
+        context.set_alpn_protocols([HTTP2_ALPN])
         if self.authority is not None:
-            pem.trust(context, self.authority, AUTHORITY)
+            pem.load_trusted_authorities(context, self.authority, AUTHORITY_SETTING)
         if self.certificate is not None:
-            pem.show(context, self.certificate, self.key, (CERTIFICATE, KEY))
+            pem.load_own_certificate(context, self.certificate, self.key, (CERTIFICATE_SETTING, KEY_SETTING))
         return context
 
     def _credentials(self, authority: Path) -> Credentials:
@@ -119,39 +119,39 @@ class Security:
 
         def contents() -> tuple[bytes, bytes | None, bytes | None]:
             return (
-                pem.read(authority, AUTHORITY),
-                pem.read(self.certificate, CERTIFICATE) if self.certificate else None,
-                pem.read(self.key, KEY) if self.key else None,
+                pem.read_pem(authority, AUTHORITY_SETTING),
+                pem.read_pem(self.certificate, CERTIFICATE_SETTING) if self.certificate else None,
+                pem.read_pem(self.key, KEY_SETTING) if self.key else None,
             )
 
-        description = f"a file of {AUTHORITY}, {CERTIFICATE} and {KEY}"
-        (trusted, certificate, key), _ = pem.checked(contents, self.context, description)
+        description = f"a file of {AUTHORITY_SETTING}, {CERTIFICATE_SETTING} and {KEY_SETTING}"
+        (trusted, certificate, key), _ = pem.read_checked(contents, self.context, description)
         return Credentials(trusted, certificate, key, grpc.ssl_channel_credentials(trusted, key, certificate))
 
 
-class Server:
+class Replica:
     """One server at `url`; `breaker` says whether it may be sent requests.
 
-    `credentials` and `bearer` come from a `Security`. An asynchronous server belongs to the event loop in
-    which it is made, and its `close` is awaited.
+    `credentials` and `bearer` come from a `ClientSecurity`. An asynchronous server belongs to the event loop
+    in which it is made, and its `close` is awaited.
     """
 
     def __init__(
         self,
         url: str,
-        credentials: SecretFile[Credentials] | None,
-        bearer: SecretFile[Metadata] | None,
+        credentials: ReloadableFile[Credentials] | None,
+        bearer: ReloadableFile[CallMetadata] | None,
         asynchronous: bool,
     ) -> None:
-        from serving.protocol.messages import messages
+        from serving.protocol.messages import protobuf_messages
 
-        messages()
+        protobuf_messages()
         self.url = url
         # Decided here once, so that calls without a token do not pay for the check.
-        self._metadata: Callable[[], Metadata] = (
-            _traced if bearer is None else lambda: bearer.current() + _traced()
+        self._metadata: Callable[[], CallMetadata] = (
+            _trace_metadata if bearer is None else lambda: bearer.current() + _trace_metadata()
         )
-        self.breaker = CircuitBreaker(FAILURES, WINDOW_SECONDS, COOLDOWN_SECONDS)
+        self.breaker = CircuitBreaker(BREAKER_FAILURES, BREAKER_WINDOW_SECONDS, BREAKER_COOLDOWN_SECONDS)
         self._channel = Channel(url, credentials, asynchronous)
 
     def call(self, method: str, request: Any, seconds: float) -> Any:
@@ -170,8 +170,8 @@ class Server:
         return self._channel.close()
 
 
-def _read_bearer(path: Path) -> Metadata:
-    token = pem.read(path, "client.token").strip()
+def _read_bearer(path: Path) -> CallMetadata:
+    token = pem.read_pem(path, "client.token").strip()
     if not _TOKEN.fullmatch(token):
         raise SettingsError(
             f"client.token names {path}, which does not hold a token: one word, in ASCII, and nothing else"
@@ -179,6 +179,6 @@ def _read_bearer(path: Path) -> Metadata:
     return (("authorization", f"Bearer {token.decode()}"),)
 
 
-def _traced() -> Metadata:
-    parent = tracing.traceparent()
+def _trace_metadata() -> CallMetadata:
+    parent = tracing.current_traceparent()
     return () if parent is None else ((tracing.TRACEPARENT, parent),)

@@ -23,19 +23,25 @@ from typing import Any, NoReturn
 from alphaloop.clock import monotonic
 from alphaloop.errors import InputError, ServingError, TlsError
 from serving.client.channel import Credentials
-from serving.client.grpc_errors import is_doubtful, is_lost, is_overdue, is_unknown, pushback
-from serving.client.replica import Metadata, Security, Server
-from serving.protocol.status import MOST_TOLD, shortened
-from serving.security.reloadable_file import SecretFile
+from serving.client.grpc_errors import (
+    is_connection_error,
+    is_deadline_exceeded,
+    is_unauthenticated,
+    may_be_tls_mismatch,
+    pushback_seconds,
+)
+from serving.client.replica import CallMetadata, ClientSecurity, Replica
+from serving.protocol.status import MAX_REASON_LENGTH, shorten
+from serving.security.reloadable_file import ReloadableFile
 
-MOST_CREDIT = 10.0
-LEAST_SECONDS = 1e-3
+MAX_HEDGE_CREDIT = 10.0
+MIN_SECONDS = 1e-3
 # A server and its `grpc.RpcError`.
-Failure = tuple[Server, Any]
+FailedCall = tuple[Replica, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Patience:
+class RetrySettings:
     """Limits of retries and hedged requests.
 
     Parameters
@@ -62,13 +68,13 @@ class Patience:
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
+class Send:
     """Step: send the request to `servers`; requests in flight continue, the first answer counts.
 
     `seconds` is the time left. If `limit` seconds pass without an answer, resume with `None`.
     """
 
-    servers: tuple[Server, ...]
+    servers: tuple[Replica, ...]
     seconds: float
     limit: float | None = None
 
@@ -81,42 +87,42 @@ class Pause:
 
 
 @dataclass(frozen=True, slots=True)
-class Shake:
+class DiagnoseTls:
     """Step: find out within `seconds` if TLS caused gRPC's `error` for the server at `url`.
 
     Resume with an explanation as the answer, or with None as the answer if TLS is fine.
     """
 
     url: str
-    security: Security
+    security: ClientSecurity
     error: Any
     seconds: float
 
 
 @dataclass(frozen=True, slots=True)
-class Heard:
+class CallOutcome:
     """Outcome of a step: the `answer` of server `server`, and the failures before it.
 
     `server` is None if no server answered.
     """
 
     answer: Any
-    server: Server | None
-    failures: Sequence[Failure] = ()
+    server: Replica | None
+    failures: Sequence[FailedCall] = ()
 
 
-Steps = Generator[Ask | Pause | Shake, Heard | None, Any]
+RetrySteps = Generator[Send | Pause | DiagnoseTls, CallOutcome | None, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
+class LastFailure:
     """Last failure counted against a server; `tls` marks a disagreement on TLS."""
 
     reason: str
     tls: bool = False
 
 
-class Asking:
+class ReplicaPool:
     """Pool of replicas: chooses the server of each request and decides on retries. Thread-safe.
 
     `credentials` and `bearer` are the reloadable files of `security`.
@@ -124,21 +130,26 @@ class Asking:
 
     def __init__(
         self,
-        servers: Sequence[Server],
-        retries: Patience,
-        security: Security,
-        credentials: SecretFile[Credentials] | None = None,
-        bearer: SecretFile[Metadata] | None = None,
+        servers: Sequence[Replica],
+        retries: RetrySettings,
+        security: ClientSecurity,
+        credentials: ReloadableFile[Credentials] | None = None,
+        bearer: ReloadableFile[CallMetadata] | None = None,
     ) -> None:
         self.servers, self._retries, self._security = tuple(servers), retries, security
-        self._credentials, self._bearer, self._last_failure = credentials, bearer, Fault("")
+        self._credentials, self._bearer, self._last_failure = credentials, bearer, LastFailure("")
         self._turn, self._credit, self._closed = 0, 1.0, False
         self._lock = Lock()
 
     @classmethod
     def from_urls(
-        cls, url: str | Sequence[str], security: Security, retries: Patience, *, asynchronous: bool = False
-    ) -> Asking:
+        cls,
+        url: str | Sequence[str],
+        security: ClientSecurity,
+        retries: RetrySettings,
+        *,
+        asynchronous: bool = False,
+    ) -> ReplicaPool:
         """Build the pool of the servers at `url`.
 
         Parameters
@@ -163,7 +174,7 @@ class Asking:
         if not urls or not all(urls):
             raise InputError(f"the client's url is {url!r}; give host:port, several separated by commas")
         credentials, bearer = security.credentials(), security.bearer(urls)
-        servers = [Server(address, credentials, bearer, asynchronous) for address in urls]
+        servers = [Replica(address, credentials, bearer, asynchronous) for address in urls]
         return cls(servers, retries, security, credentials, bearer)
 
     @property
@@ -180,7 +191,7 @@ class Asking:
         if self._closed:
             raise ServingError(f"{self.url} gave no prediction: the client is closed")
 
-    def steps(self, deadline_ms: float) -> Steps:
+    def steps(self, deadline_ms: float) -> RetrySteps:
         """Yield the steps of one request, each resumed with its outcome; return the answer.
 
         Raises
@@ -198,7 +209,7 @@ class Asking:
         began = monotonic()
         until = began + deadline_ms / 1e3
         self._earn_credit()
-        pause, failures = self._retries.pause_ms / 1e3, list[Failure]()
+        pause, failures = self._retries.pause_ms / 1e3, list[FailedCall]()
         for attempt in count(1):
             self.require_open()
             server = self._next_server()
@@ -212,8 +223,8 @@ class Asking:
             if self._credentials_changed(error, began):
                 began = monotonic()
                 continue
-            wait = pushback(error)
-            final = wait is None and not is_lost(error)
+            wait = pushback_seconds(error)
+            final = wait is None and not is_connection_error(error)
             if wait is None:
                 # The first retry goes to another server, which needs no pause.
                 wait = 0.0 if attempt == 1 and len(self.servers) > 1 else pause
@@ -225,8 +236,8 @@ class Asking:
         return (yield from self._raise_failure(failures, until))
 
     def _raise_failure(
-        self, failures: Sequence[Failure], until: float
-    ) -> Generator[Shake, Heard | None, NoReturn]:
+        self, failures: Sequence[FailedCall], until: float
+    ) -> Generator[DiagnoseTls, CallOutcome | None, NoReturn]:
         """Raise the last server's error, or `TlsError` if TLS broke a connection.
 
         If every breaker was open, no server was asked, and the last earlier failure is raised.
@@ -237,17 +248,19 @@ class Asking:
                 f"{self.url} gave no prediction: all are left alone for a while; {self._last_failure.reason}"
             )
         server, error = failures[-1]
-        suspect = next((failure for failure in reversed(failures) if is_doubtful(failure[1])), None)
+        suspect = next((failure for failure in reversed(failures) if may_be_tls_mismatch(failure[1])), None)
         seconds_left = until - monotonic()
-        if suspect is not None and is_lost(error) and seconds_left > 0:
+        if suspect is not None and is_connection_error(error) and seconds_left > 0:
             url, first_error = suspect[0].url, suspect[1]
-            outcome = yield Shake(url, self._security, first_error, seconds_left)
+            outcome = yield DiagnoseTls(url, self._security, first_error, seconds_left)
             if outcome is not None and outcome.answer is not None:
-                self._last_failure = Fault(f"{url} {outcome.answer}", tls=True)
+                self._last_failure = LastFailure(f"{url} {outcome.answer}", tls=True)
                 raise TlsError(self._last_failure.reason) from first_error
         raise ServingError(f"{server.url} gave no prediction: {error.code()}: {error.details()}") from error
 
-    def _attempt(self, server: Server, until: float, hedge: bool) -> Generator[Ask, Heard | None, Heard]:
+    def _attempt(
+        self, server: Replica, until: float, hedge: bool
+    ) -> Generator[Send, CallOutcome | None, CallOutcome]:
         """Make one attempt, hedged on another server if it is late.
 
         Hedging needs credit, of which each request earns a part.
@@ -255,9 +268,9 @@ class Asking:
         limit: float | None = self._retries.hedge_ms / 1e3
         if not (hedge and limit and limit < until - monotonic() and self._credit >= 1):
             limit = None
-        servers: tuple[Server, ...] = (server,)
+        servers: tuple[Replica, ...] = (server,)
         while True:
-            outcome = yield Ask(servers, max(until - monotonic(), LEAST_SECONDS), limit)
+            outcome = yield Send(servers, max(until - monotonic(), MIN_SECONDS), limit)
             if outcome is not None:
                 return self._record(outcome)
             self._count_failure(server, f"gave no answer within {self._retries.hedge_ms:g} ms")
@@ -265,7 +278,7 @@ class Asking:
                 servers = (server, self._next_server() or server)
             limit = None
 
-    def _next_server(self) -> Server | None:
+    def _next_server(self) -> Replica | None:
         """Return the next server in turn with a closed breaker; None if all are open."""
         for _ in self.servers:
             with self._lock:
@@ -280,7 +293,13 @@ class Asking:
 
         That is the token for a refused token, and the certificates for a failed connection.
         """
-        file = self._bearer if is_unknown(error) else self._credentials if is_lost(error) else None
+        file = (
+            self._bearer
+            if is_unauthenticated(error)
+            else self._credentials
+            if is_connection_error(error)
+            else None
+        )
         if file is None:
             return False
         file.reload_if_replaced()
@@ -288,7 +307,7 @@ class Asking:
 
     def _earn_credit(self) -> None:
         with self._lock:
-            self._credit = min(self._credit + 1 / self._retries.hedge_every, MOST_CREDIT)
+            self._credit = min(self._credit + 1 / self._retries.hedge_every, MAX_HEDGE_CREDIT)
 
     def _spend_credit(self) -> bool:
         with self._lock:
@@ -296,13 +315,13 @@ class Asking:
             self._credit -= 1 if enough else 0
         return enough
 
-    def _record(self, outcome: Heard) -> Heard:
+    def _record(self, outcome: CallOutcome) -> CallOutcome:
         """Count connection failures and missed deadlines against their servers, and return `heard`.
 
         An error that a server answered with is no failure of that server.
         """
         for server, error in outcome.failures:
-            if is_lost(error) or is_overdue(error):
+            if is_connection_error(error) or is_deadline_exceeded(error):
                 self._count_failure(server, f"failed with {error.code()}: {error.details()}")
             else:
                 server.breaker.succeeded()
@@ -310,7 +329,7 @@ class Asking:
             outcome.server.breaker.succeeded()
         return outcome
 
-    def _count_failure(self, server: Server, reason: str) -> None:
+    def _count_failure(self, server: Replica, reason: str) -> None:
         """Count a failure against a server."""
-        self._last_failure = Fault(shortened(f"{server.url} {reason}", MOST_TOLD))
+        self._last_failure = LastFailure(shorten(f"{server.url} {reason}", MAX_REASON_LENGTH))
         server.breaker.failed()

@@ -9,22 +9,22 @@ from alphaloop.errors import SettingsError
 from alphaloop.settings.client import ClientSettings
 from alphaloop.settings.serving import ServingSettings
 from alphaloop.settings.settings import Settings
-from serving.client.replica import Security
-from serving.client.retry_policy import Patience
-from serving.protocol.address import address
+from serving.client.replica import ClientSecurity
+from serving.client.retry_policy import RetrySettings
+from serving.protocol.address import format_address
 
 
 @dataclass(frozen=True, slots=True)
-class Connection:
+class ConnectionSettings:
     """Servers at `urls`, with the client's security, retry settings and default deadline."""
 
     urls: tuple[str, ...]
-    security: Security
-    retries: Patience
+    security: ClientSecurity
+    retries: RetrySettings
     deadline_ms: float
 
     @classmethod
-    def from_settings(cls, settings: Settings) -> Connection:
+    def from_settings(cls, settings: Settings) -> ConnectionSettings:
         """Read `settings.client`; without urls, use host and port of `settings.serving`.
 
         Raises `SettingsError` where that server demands TLS files or a token that the client section lacks.
@@ -33,9 +33,9 @@ class Connection:
         if not client.urls:
             _require_equipped(client, serving)
         return cls(
-            client.urls or (address(serving.host, serving.grpc_port),),
-            Security.from_settings(client),
-            Patience(hedge_ms=client.hedge_ms, hedge_every=client.hedge_every, attempts=client.attempts),
+            client.urls or (format_address(serving.host, serving.grpc_port),),
+            ClientSecurity.from_settings(client),
+            RetrySettings(hedge_ms=client.hedge_ms, hedge_every=client.hedge_every, attempts=client.attempts),
             client.deadline_ms,
         )
 
@@ -60,6 +60,6 @@ def _require_equipped(client: ClientSettings, serving: ServingSettings) -> None:
     ]
     if missing:
         raise SettingsError(
-            f"the server on {address(serving.host, serving.grpc_port)} asks for what the client lacks: "
-            f"set {', '.join(missing)}; for another server set client.urls"
+            f"the server on {format_address(serving.host, serving.grpc_port)} asks for what the client "
+            f"lacks: set {', '.join(missing)}; for another server set client.urls"
         )

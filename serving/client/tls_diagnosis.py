@@ -16,44 +16,48 @@ from typing import Any
 
 from alphaloop.clock import monotonic
 from alphaloop.errors import SettingsError, TlsError
-from serving.client.grpc_errors import UNREACHABLE
-from serving.client.replica import HTTP_2, Security
+from serving.client.grpc_errors import UNAVAILABLE
+from serving.client.replica import HTTP2_ALPN, ClientSecurity
 
-SECONDS = 1.0
+MAX_WAIT_SECONDS = 1.0
 # First bytes of an HTTP/2 client: the preface and empty settings (RFC 9113, section 3.4).
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, 4, 0, 0, 0, 0, 0))
 # Index and value of a frame's type, which identify a server's settings frame (section 4.1).
 FRAME_TYPE, SETTINGS = 3, 4
 # OpenSSL's X509_V_ERR_… for dates, and for mismatched host names and addresses.
-OUT_OF_DATE, OF_ANOTHER = (9, 10), (62, 64)
+OUT_OF_DATE, NAME_MISMATCH = (9, 10), (62, 64)
 # Alerts (RFC 8446, section 6.2) with which a server refuses a missing or wrong client certificate.
 ALERT, REFUSALS = "ALERT", ("CERTIFICATE", "UNKNOWN_CA", "ACCESS_DENIED")
 # gRPC's messages for a failed handshake, whatever the reason.
-FAILED = ("handshake failed", "verification check failed", "cannot check peer")
+HANDSHAKE_FAILURE_TEXTS = ("handshake failed", "verification check failed", "cannot check peer")
 
 
-def require_agreement(security: Security, failures: Iterable[tuple[str, Any]]) -> None:
+def require_tls_agreement(security: ClientSecurity, failures: Iterable[tuple[str, Any]]) -> None:
     """Raise `TlsError` for the first reachable server with other TLS settings.
 
     `failures` are pairs of a url and its `grpc.RpcError`. Blocks as `disagreement` does.
     """
     for url, error in failures:
-        explanation = None if error is None else disagreement(url, security, error)
+        explanation = None if error is None else explain_tls_mismatch(url, security, error)
         if explanation is not None:
             raise TlsError(f"{url} {explanation}") from error
 
 
-def disagreement(url: str, security: Security, error: Any, seconds: float = math.inf) -> str | None:
+def explain_tls_mismatch(
+    url: str, security: ClientSecurity, error: Any, seconds: float = math.inf
+) -> str | None:
     """Explain a TLS mismatch with the server at `url`; None if there is none.
 
     `error` is the `grpc.RpcError` of a call. The text names the setting that mends the mismatch. Blocks for
     some milliseconds, for a second where a server accepts a connection and sends nothing, and for `seconds`
     at most.
     """
-    if error.code().name != UNREACHABLE:
+    if error.code().name != UNAVAILABLE:
         return None
-    explanation = _amiss(url, security, monotonic() + seconds)
-    if explanation is None and any(words in (error.details() or "").lower() for words in FAILED):
+    explanation = _explain(url, security, monotonic() + seconds)
+    if explanation is None and any(
+        words in (error.details() or "").lower() for words in HANDSHAKE_FAILURE_TEXTS
+    ):
         return (
             f"and the client do not agree on TLS ({error.details()}); look at client.authority, "
             "client.certificate and the name in client.urls"
@@ -61,7 +65,7 @@ def disagreement(url: str, security: Security, error: Any, seconds: float = math
     return explanation
 
 
-def _amiss(url: str, security: Security, until: float) -> str | None:
+def _explain(url: str, security: ClientSecurity, until: float) -> str | None:
     """Explain the TLS mismatch; None if there is none, or the server cannot be reached."""
     host, _, port = url.rpartition(":")
     if not port.isdigit() or "/" in host:
@@ -70,20 +74,20 @@ def _amiss(url: str, security: Security, until: float) -> str | None:
     address = (host.strip("[]"), int(port))
     try:
         if security.authority is None:
-            return _clear_to_tls(address, until)
-        return _tls(address, security, until)
+            return _explain_clear_client(address, until)
+        return _explain_tls_client(address, security, until)
     except (OSError, ValueError, OverflowError, SettingsError):
         # Server away or silent, invalid address, or a client file gone: gRPC's message has to do.
         return None
 
 
-def _clear_to_tls(address: tuple[str, int], until: float) -> str | None:
+def _explain_clear_client(address: tuple[str, int], until: float) -> str | None:
     anybody = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     # The server's identity does not matter: nothing is sent over this connection.
     anybody.check_hostname, anybody.verify_mode = False, ssl.CERT_NONE
-    anybody.set_alpn_protocols([HTTP_2])
+    anybody.set_alpn_protocols([HTTP2_ALPN])
     try:
-        with _shaken(address, anybody, until):
+        with _handshake(address, anybody, until):
             pass
     except ssl.SSLError as error:
         if ALERT not in (error.reason or ""):
@@ -91,36 +95,36 @@ def _clear_to_tls(address: tuple[str, int], until: float) -> str | None:
     return "speaks TLS, and the client clear text; set client.authority to the CA of its certificate"
 
 
-def _tls(address: tuple[str, int], security: Security, until: float) -> str | None:
+def _explain_tls_client(address: tuple[str, int], security: ClientSecurity, until: float) -> str | None:
     try:
-        connection = _shaken(address, security.context(), until)
+        connection = _handshake(address, security.context(), until)
     except ssl.SSLCertVerificationError as error:
-        return _untrusted(error, security)
+        return _explain_server_certificate(error, security)
     except (ssl.SSLError, ConnectionError) as error:
         if _refuses(error):
-            return _uncertified(security)
-        if _clear(address, until):
+            return _explain_client_certificate(security)
+        if _speaks_clear_text(address, until):
             return "speaks clear text, and the client TLS; unset client.authority, or set serving.tls_… there"
         return None
     with connection:
-        if connection.selected_alpn_protocol() != HTTP_2:
+        if connection.selected_alpn_protocol() != HTTP2_ALPN:
             return "speaks TLS, but not gRPC; name the port of gRPC in client.urls"
         try:
-            connection.settimeout(_left(until))
+            connection.settimeout(_remaining_seconds(until))
             connection.sendall(PREFACE)
             if connection.recv(1):
                 return None
         except (ssl.SSLError, ConnectionError) as error:
             if _refuses(error):
-                return _uncertified(security)
-    return _uncertified(security) if _asks_who(address, security, until) else None
+                return _explain_client_certificate(security)
+    return _explain_client_certificate(security) if _demands_certificate(address, security, until) else None
 
 
-def _untrusted(error: ssl.SSLCertVerificationError, security: Security) -> str:
+def _explain_server_certificate(error: ssl.SSLCertVerificationError, security: ClientSecurity) -> str:
     text = error.verify_message.rstrip(".")
     if error.verify_code in OUT_OF_DATE:
         return f"has a certificate that is out of date ({text}); renew serving.tls_certificate there"
-    if error.verify_code in OF_ANOTHER:
+    if error.verify_code in NAME_MISMATCH:
         return f"has the certificate of another ({text}); name it in client.urls as its certificate does"
     return (
         f"has a certificate that client.authority does not vouch for ({text}); {security.authority} must be "
@@ -128,7 +132,7 @@ def _untrusted(error: ssl.SSLCertVerificationError, security: Security) -> str:
     )
 
 
-def _uncertified(security: Security) -> str:
+def _explain_client_certificate(security: ClientSecurity) -> str:
     if security.certificate is None:
         return "asks for a client's certificate; set client.certificate and client.key"
     return (
@@ -137,7 +141,7 @@ def _uncertified(security: Security) -> str:
     )
 
 
-def _asks_who(address: tuple[str, int], security: Security, until: float) -> bool:
+def _demands_certificate(address: tuple[str, int], security: ClientSecurity, until: float) -> bool:
     """Return whether the server closed the connection for want of a client certificate.
 
     The other reason would be that it shuts down. In TLS 1.2 the client's certificate is part of the
@@ -146,7 +150,7 @@ def _asks_who(address: tuple[str, int], security: Security, until: float) -> boo
     context = security.context()
     context.maximum_version = ssl.TLSVersion.TLSv1_2
     try:
-        with _shaken(address, context, until):
+        with _handshake(address, context, until):
             return False
     except (ssl.SSLEOFError, ConnectionResetError):
         return True
@@ -155,10 +159,10 @@ def _asks_who(address: tuple[str, int], security: Security, until: float) -> boo
         return _refuses(error) or "ALERT_HANDSHAKE_FAILURE" in (error.reason or "")
 
 
-def _clear(address: tuple[str, int], until: float) -> bool:
+def _speaks_clear_text(address: tuple[str, int], until: float) -> bool:
     """Return whether the server speaks HTTP/2 in clear text."""
     try:
-        with socket.create_connection(address, _left(until)) as connection:
+        with socket.create_connection(address, _remaining_seconds(until)) as connection:
             connection.sendall(PREFACE)
             reply = connection.recv(FRAME_TYPE + 1)
     except OSError:
@@ -166,20 +170,20 @@ def _clear(address: tuple[str, int], until: float) -> bool:
     return len(reply) > FRAME_TYPE and reply[FRAME_TYPE] == SETTINGS
 
 
-def _shaken(address: tuple[str, int], context: ssl.SSLContext, until: float) -> ssl.SSLSocket:
+def _handshake(address: tuple[str, int], context: ssl.SSLContext, until: float) -> ssl.SSLSocket:
     """Return a connection whose handshake is complete."""
-    connection = socket.create_connection(address, _left(until))
+    connection = socket.create_connection(address, _remaining_seconds(until))
     try:
-        connection.settimeout(_left(until))
+        connection.settimeout(_remaining_seconds(until))
         return context.wrap_socket(connection, server_hostname=address[0])
     except BaseException:
         connection.close()
         raise
 
 
-def _left(until: float) -> float:
+def _remaining_seconds(until: float) -> float:
     """Return the seconds that the next wait may take. Raises `TimeoutError` if none are left."""
-    seconds = min(SECONDS, until - monotonic())
+    seconds = min(MAX_WAIT_SECONDS, until - monotonic())
     if seconds <= 0:
         raise TimeoutError("no time is left to shake hands")
     return seconds

@@ -15,11 +15,11 @@ from pathlib import Path
 
 from alphaloop.errors import MissingPartError, VendorError
 from alphaloop.runtime.processes import child_environment
-from serving.exports.bento_source import SOURCE
-from serving.exports.exported_version import ExportedVersion, require_new, written_whole
+from serving.exports.bento_source import SERVICE_SOURCE
+from serving.exports.exported_version import ExportedVersion, atomic_folder, require_new_folder
 
 PACKAGES = ("bentoml", "numpy", "onnxruntime")
-SECONDS = 300
+MAX_BUILD_SECONDS = 300
 
 
 def export_bento(exported: ExportedVersion, folder: Path) -> Path:
@@ -46,7 +46,7 @@ def export_bento(exported: ExportedVersion, folder: Path) -> Path:
     InputError
         If the folder is not empty or cannot be written.
     """
-    require_new(folder)
+    require_new_folder(folder)
     try:
         requirements = [f"{name}=={version(name)}" for name in PACKAGES]
     except PackageNotFoundError as error:
@@ -57,14 +57,14 @@ def export_bento(exported: ExportedVersion, folder: Path) -> Path:
         _build(context, home)
         # One Bento was built: <home>/bentos/<name>/<version>.
         (built,) = [path for path in (home / "bentos").glob("*/*") if path.is_dir()]
-        with written_whole(folder) as unfinished:
+        with atomic_folder(folder) as unfinished:
             shutil.copytree(built, unfinished, dirs_exist_ok=True)
     return folder.resolve()
 
 
 def _write_context(exported: ExportedVersion, context: Path, requirements: list[str]) -> None:
     context.mkdir()
-    (context / "service.py").write_text(SOURCE)
+    (context / "service.py").write_text(SERVICE_SOURCE)
     (context / "model.onnx").write_bytes(exported.onnx)
     card = json.loads(exported.card.to_json())
     card |= {"model": exported.model, "version": exported.version, "bento": exported.safe_name}
@@ -91,10 +91,10 @@ def _build(context: Path, home: Path) -> None:
             env=environment,
             capture_output=True,
             text=True,
-            timeout=SECONDS,
+            timeout=MAX_BUILD_SECONDS,
             check=False,
         )
     except subprocess.TimeoutExpired as error:
-        raise VendorError(f"bentoml did not build the Bento within {SECONDS} s") from error
+        raise VendorError(f"bentoml did not build the Bento within {MAX_BUILD_SECONDS} s") from error
     if done.returncode:
         raise VendorError(f"bentoml could not build the Bento: {(done.stderr or done.stdout).strip()[-800:]}")

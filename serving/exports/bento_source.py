@@ -119,4 +119,4 @@ class AsJson:
 
 Prediction.add_asgi_middleware(AsJson)
 '''
-SOURCE = _TEXT.replace("{limits}", f"{MAX_PANEL_SYMBOLS}, {MAX_ELEMENTS}")
+SERVICE_SOURCE = _TEXT.replace("{limits}", f"{MAX_PANEL_SYMBOLS}, {MAX_ELEMENTS}")

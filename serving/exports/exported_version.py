@@ -78,7 +78,7 @@ class ExportedVersion:
         return re.sub(r"[^a-z0-9_-]+", "-", self.model.lower()).strip("-") or "model"
 
 
-def require_new(folder: Path) -> Path:
+def require_new_folder(folder: Path) -> Path:
     """Return `folder` as an absolute path; raises `InputError` unless it is missing or empty."""
     if folder.exists() and any(folder.iterdir() if folder.is_dir() else [folder]):
         raise InputError(f"{folder} exists already; give another place, or remove it")
@@ -86,12 +86,12 @@ def require_new(folder: Path) -> Path:
 
 
 @contextmanager
-def written_whole(folder: Path) -> Iterator[Path]:
+def atomic_folder(folder: Path) -> Iterator[Path]:
     """Yield a temporary folder that becomes `folder` when the block succeeds.
 
     If the block fails, nothing remains. Raises `InputError` if `folder` is not empty, or cannot be written.
     """
-    folder = require_new(folder)
+    folder = require_new_folder(folder)
     created = [parent for parent in folder.parents if not parent.exists()]
     unfinished = folder.with_name(f".{folder.name}-{secrets.token_hex(6)}")
     try:

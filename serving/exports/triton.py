@@ -14,12 +14,12 @@ from typing import Any
 
 from alphaloop.errors import InputError
 from models.registry.card import Card
-from serving.exports.exported_version import ExportedVersion, written_whole
+from serving.exports.exported_version import ExportedVersion, atomic_folder
 from serving.protocol.messages import PANEL, SCORES
 
 CONFIG_FILE, MODEL_FILE, CARD_FILE = "config.pbtxt", "model.onnx", "card.json"
 # Symbols in the warm-up request that Triton runs before it reports a version as ready.
-WARM_SYMBOLS = 2
+WARM_UP_SYMBOLS = 2
 
 
 def export_triton(exported: Sequence[ExportedVersion], folder: Path) -> Path:
@@ -57,17 +57,17 @@ def export_triton(exported: Sequence[ExportedVersion], folder: Path) -> Path:
                 f"({first.card.lookback} and {one.card.lookback} rows of {len(first.card.features)} and "
                 f"{len(one.card.features)} features); export them apart"
             )
-    with written_whole(folder / first.safe_name) as model_folder:
+    with atomic_folder(folder / first.safe_name) as model_folder:
         for one in exported:
             version = model_folder / one.version
             version.mkdir()
             (version / MODEL_FILE).write_bytes(one.onnx)
             (version / CARD_FILE).write_text(one.card.to_json())
-        (model_folder / CONFIG_FILE).write_text(config_text(exported))
+        (model_folder / CONFIG_FILE).write_text(triton_config_text(exported))
     return folder.resolve()
 
 
-def config_text(exported: Sequence[ExportedVersion]) -> str:
+def triton_config_text(exported: Sequence[ExportedVersion]) -> str:
     """Return the content of `config.pbtxt`: the configuration in protobuf's text format."""
     from google.protobuf import text_format
 
@@ -92,7 +92,7 @@ def _config(exported: Sequence[ExportedVersion]) -> Any:
         config.parameters[name].string_value = value
     warmth = config.model_warmup.add(name="zeros", batch_size=1, count=1)
     warmth.inputs[PANEL].data_type = model_config_pb2.TYPE_FP32
-    warmth.inputs[PANEL].dims.extend((WARM_SYMBOLS, rows, width))
+    warmth.inputs[PANEL].dims.extend((WARM_UP_SYMBOLS, rows, width))
     warmth.inputs[PANEL].zero_data = True
     return config
 

@@ -10,14 +10,14 @@ from typing import Any
 
 from alphaloop.settings.serving import ServingSettings
 from alphaloop.settings.settings import Settings
-from serving.hosts.unsupported_settings import HostKind, require_honoured
+from serving.hosts.unsupported_settings import HostKind, require_supported_settings
 
 APPLICATION, DEPLOYMENT = "alphaloop", "inference"
 ADD_SERVICE = "serving.hosts.ingress.add_service"
 BUILDER = "serving.hosts.ray:application"
 POLICY = "serving.hosts.scaling:by_load"
 REPLICA_CPUS = 0.2
-MAX_ONGOING = 64
+MIN_ONGOING_LIMIT = 64
 GRACE_SECONDS = 5.0
 # Starting a replica costs seconds and half a gigabyte, so the load must persist.
 UPSCALE_SECONDS, DOWNSCALE_SECONDS, LOOK_BACK_SECONDS = 10.0, 300.0, 20.0
@@ -31,7 +31,7 @@ def logging_options() -> dict[str, Any]:
     return {"log_level": "WARNING", "enable_access_log": False}
 
 
-def scale(serving: ServingSettings) -> dict[str, Any]:
+def scaling_options(serving: ServingSettings) -> dict[str, Any]:
     """Return the number of replicas, fixed or between two limits."""
     if not serving.max_replicas:
         return {"num_replicas": serving.replicas}
@@ -48,27 +48,27 @@ def scale(serving: ServingSettings) -> dict[str, Any]:
     }
 
 
-def options(serving: ServingSettings) -> dict[str, Any]:
+def deployment_options(serving: ServingSettings) -> dict[str, Any]:
     """Return the options of the deployment."""
     return {
         "name": DEPLOYMENT,
-        **scale(serving),
+        **scaling_options(serving),
         # Higher than our own limit, which refuses with a status and a hint; Serve's has neither.
-        "max_ongoing_requests": max(MAX_ONGOING, 2 * serving.max_in_flight),
+        "max_ongoing_requests": max(MIN_ONGOING_LIMIT, 2 * serving.max_in_flight),
         "ray_actor_options": {"num_cpus": REPLICA_CPUS},
         "graceful_shutdown_timeout_s": GRACE_SECONDS,
         "logging_config": logging_options(),
     }
 
 
-def config(settings: Settings) -> dict[str, Any]:
+def serve_config(settings: Settings) -> dict[str, Any]:
     """Return Serve's whole configuration for `settings`, as `serve deploy` takes it (`ServeDeploySchema`).
 
     Serve listens on all interfaces of each node, which a cluster's network policy guards; TLS belongs to the
     ingress in front. Raises `SettingsError` for a setting that a cluster cannot honour.
     """
     serving = settings.serving
-    require_honoured(serving, HostKind.CLUSTER)
+    require_supported_settings(serving, HostKind.CLUSTER)
     return {
         "proxy_location": "EveryNode",
         "http_options": {"host": "0.0.0.0", "port": serving.http_port},  # noqa: S104 - see above
@@ -80,14 +80,14 @@ def config(settings: Settings) -> dict[str, Any]:
                 "route_prefix": "/",
                 "import_path": BUILDER,
                 "args": {"settings": json.loads(settings.model_dump_json())},
-                "deployments": [options(serving)],
+                "deployments": [deployment_options(serving)],
             }
         ],
     }
 
 
-def config_text(settings: Settings) -> str:
+def serve_config_text(settings: Settings) -> str:
     """Return `config` as YAML."""
     import yaml
 
-    return str(yaml.safe_dump(config(settings), sort_keys=False))
+    return str(yaml.safe_dump(serve_config(settings), sort_keys=False))

@@ -7,43 +7,45 @@ import shutil
 from pathlib import Path
 
 from alphaloop.errors import SettingsError
-from alphaloop.runtime.processes import ONE_THREAD, QUIET
+from alphaloop.runtime.processes import QUIET_ENVIRONMENT, SINGLE_THREAD_ENVIRONMENT
 from serving.hosts.ports import spare_ports
 
-SWITCH = "RAY_SERVE_ENABLE_HA_PROXY"
-PATIENCE_SECONDS = 60
+HAPROXY_SWITCH = "RAY_SERVE_ENABLE_HA_PROXY"
+PROXY_CHECK_SECONDS = 60
 # One for the replica, the others for its successors while its port is still in quarantine.
 REPLICA_PORTS = 10
 FRAME_BYTES, WINDOW_BYTES = 2**16, 2**20
 # A Unix socket's path has 107 bytes; Ray and HAProxy add up to 76 to the folder's path.
-MAX_FOLDER = 30
+MAX_FOLDER_CHARACTERS = 30
 
 
-def environment(run_dir: Path) -> dict[str, str]:
+def ray_environment(run_dir: Path) -> dict[str, str]:
     """Return the variables that Ray's processes need, for a caller of `ray.init`.
 
     `run_dir` holds HAProxy's files and must have a short path. The chosen ports are free now, so call this
     function once a run. Raises `SettingsError` for a path that is too long for a socket.
     """
     folder = str(run_dir)
-    if len(folder) > MAX_FOLDER:
-        raise SettingsError(f"folder {folder} has {len(folder)} characters; sockets in it allow {MAX_FOLDER}")
+    if len(folder) > MAX_FOLDER_CHARACTERS:
+        raise SettingsError(
+            f"folder {folder} has {len(folder)} characters; sockets in it allow {MAX_FOLDER_CHARACTERS}"
+        )
     shared = {
-        **QUIET,
-        **ONE_THREAD,
+        **QUIET_ENVIRONMENT,
+        **SINGLE_THREAD_ENVIRONMENT,
         "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
         # Serve kills a proxy that is not up within 5 s; a loaded machine takes longer.
-        "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": str(PATIENCE_SECONDS),
-        "RAY_SERVE_PROXY_HEALTH_CHECK_TIMEOUT_S": str(PATIENCE_SECONDS),
+        "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": str(PROXY_CHECK_SECONDS),
+        "RAY_SERVE_PROXY_HEALTH_CHECK_TIMEOUT_S": str(PROXY_CHECK_SECONDS),
     }
     if not has_haproxy():
         # Direct ingress without HAProxy would bypass the port of the settings.
-        return {**shared, SWITCH: "0", "RAY_SERVE_ENABLE_DIRECT_INGRESS": "0"}
+        return {**shared, HAPROXY_SWITCH: "0", "RAY_SERVE_ENABLE_DIRECT_INGRESS": "0"}
     ports = spare_ports(4 + 2 * REPLICA_PORTS)
     singles = iter(str(port) for port in ports[:4])
     http, grpc = ports[4 : 4 + REPLICA_PORTS], ports[4 + REPLICA_PORTS :]
     return shared | {
-        SWITCH: "1",
+        HAPROXY_SWITCH: "1",
         "RAY_SERVE_ENABLE_DIRECT_INGRESS": "1",
         "RAY_SERVE_HAPROXY_NBTHREAD": "1",
         "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": f"{folder}/haproxy.cfg",

@@ -17,12 +17,12 @@ from serving.server.grpc import grpc_edge
 _replicas: list[Any] = []
 
 
-def announce(service: Any) -> None:
+def register_replica(service: Any) -> None:
     """Register `service` (an `InferenceService`) as the replica that this process's servers offer."""
     _replicas[:] = [service]
 
 
-def withdraw(service: Any) -> None:
+def unregister_replica(service: Any) -> None:
     """Remove `service`, if it is the registered replica."""
     if any(replica is service for replica in _replicas):
         _replicas.clear()
@@ -31,14 +31,14 @@ def withdraw(service: Any) -> None:
 def add_service(service: Any, server: Any) -> None:
     """Offer this process's replica on `server`; without a replica, Serve's substitute `service`."""
     if not _replicas:
-        grpc_edge.add_service(service, server)
+        grpc_edge.add_inference_service(service, server)
         return
     from serving.server.grpc.grpc_server import add_handlers
 
-    add_handlers(_AsItIs(server), _replicas[0].gateway, _replicas[0])
+    add_handlers(_UnwrappedServer(server), _replicas[0].gateway, _replicas[0])
 
 
-class _AsItIs:
+class _UnwrappedServer:
     """Adapter of Serve's server that adds handlers unchanged.
 
     Serve's own class would lead each call to Serve's path.

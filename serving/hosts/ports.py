@@ -9,9 +9,9 @@ from alphaloop.errors import PortInUseError
 
 # Below the range (32768 up, on Linux) from which every outgoing connection takes a port: a free port in that
 # range could be taken before the server binds it.
-FIRST, LAST = 20_000, 30_000
-STRIDE = 32
-_given: set[int] = set()
+FIRST_PORT, LAST_PORT = 20_000, 30_000
+PROCESS_STRIDE = 32
+_returned: set[int] = set()
 
 
 def spare_ports(count: int) -> range:
@@ -20,14 +20,16 @@ def spare_ports(count: int) -> range:
     No port is returned twice by one process, and each process starts to look at another port. Raises
     `PortInUseError` if there are not enough.
     """
-    start = os.getpid() * STRIDE % (LAST - FIRST)
-    for step in range(LAST - FIRST):
-        first = FIRST + (start + step) % (LAST - FIRST)
+    start = os.getpid() * PROCESS_STRIDE % (LAST_PORT - FIRST_PORT)
+    for step in range(LAST_PORT - FIRST_PORT):
+        first = FIRST_PORT + (start + step) % (LAST_PORT - FIRST_PORT)
         ports = range(first, first + count)
-        if ports.stop <= LAST and not _given.intersection(ports) and all(map(_is_free, ports)):
-            _given.update(ports)
+        if ports.stop <= LAST_PORT and not _returned.intersection(ports) and all(map(_is_free, ports)):
+            _returned.update(ports)
             return ports
-    raise PortInUseError(f"there are no {count} free ports in a row from {FIRST} to {LAST}; end some servers")
+    raise PortInUseError(
+        f"there are no {count} free ports in a row from {FIRST_PORT} to {LAST_PORT}; end some servers"
+    )
 
 
 def _is_free(port: int) -> bool:

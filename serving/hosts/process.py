@@ -16,12 +16,12 @@ from alphaloop.errors import AlphaloopError, PortInUseError, ServingError
 from alphaloop.runtime.processes import require_port
 from alphaloop.settings.settings import Settings
 from serving.hosts.signals import Termination
-from serving.hosts.threads import give_way
-from serving.hosts.unsupported_settings import HostKind, require_honoured
-from serving.inference.core import InferenceCore, build
-from serving.protocol.address import address
-from serving.security.access import require_protected
-from serving.security.tls import Certificates
+from serving.hosts.switch_interval import set_switch_interval
+from serving.hosts.unsupported_settings import HostKind, require_supported_settings
+from serving.inference.core import InferenceCore, build_core
+from serving.protocol.address import format_address
+from serving.security.access import require_access_control
+from serving.security.tls import ServerCertificates
 from serving.server.gateway import Gateway
 from serving.server.large_requests import reserve_memory
 
@@ -59,17 +59,17 @@ class ProcessHost:
     @property
     def url(self) -> str:
         """Host and port of gRPC, as `tritonclient` takes them."""
-        return address(self._serving.host, self._port)
+        return format_address(self._serving.host, self._port)
 
     @property
     def http_url(self) -> str:
         """Host and port of HTTP."""
-        return address(self._serving.host, self._serving.http_port)
+        return format_address(self._serving.host, self._serving.http_port)
 
     @property
     def metrics_url(self) -> str:
         """Url of the metrics, for Prometheus."""
-        return f"http://{address(self._serving.host, self._serving.metrics_port)}/metrics"
+        return f"http://{format_address(self._serving.host, self._serving.metrics_port)}/metrics"
 
     def start(self) -> str:
         """Load the models and listen.
@@ -91,12 +91,12 @@ class ProcessHost:
 
         Ports and settings are checked before anything is started.
         """
-        require_honoured(self._serving, HostKind.PROCESS)
-        require_protected(self._serving)
-        certificates = Certificates.from_settings(self._serving)
+        require_supported_settings(self._serving, HostKind.PROCESS)
+        require_access_control(self._serving)
+        certificates = ServerCertificates.from_settings(self._serving)
         self._require_ports()
         self._listening, self._problem = threading.Event(), None
-        core = build(self._settings)
+        core = build_core(self._settings)
         gateway = Gateway(core, self._settings)
         self._core = core
         try:
@@ -134,7 +134,7 @@ class ProcessHost:
                 url = self.start()
                 if self._loop is not None:
                     self._loop.call_soon_threadsafe(reserve_memory, self._serving.max_request_bytes)
-                _steady()
+                _reduce_pauses()
                 if on_ready is not None:
                     on_ready(url)
                 termination.wait()
@@ -163,12 +163,12 @@ class ProcessHost:
             if port:
                 require_port(serving.host, port, f"serving.{name}")
 
-    async def _listen(self, gateway: Gateway, certificates: Certificates | None) -> None:
+    async def _listen(self, gateway: Gateway, certificates: ServerCertificates | None) -> None:
         from serving.server.grpc.grpc_edge import InferenceService
-        from serving.server.grpc.grpc_server import make_server
+        from serving.server.grpc.grpc_server import make_grpc_server
 
         self._loop, self._ending = asyncio.get_running_loop(), asyncio.Event()
-        server, health = make_server(gateway, InferenceService(gateway.core, gateway))
+        server, health = make_grpc_server(gateway, InferenceService(gateway.core, gateway))
         https = self._http_servers(gateway)
         try:
             try:
@@ -194,14 +194,14 @@ class ProcessHost:
 
         serving, servers = self._serving, []
         if serving.http_port:
-            edge = http_edge.application(gateway)
+            edge = http_edge.http_application(gateway)
             servers.append(HttpServer(edge, serving.host, serving.http_port, "serving.http_port"))
         if serving.metrics_port:
-            page = metrics.application(gateway)
+            page = metrics.metrics_application(gateway)
             servers.append(HttpServer(page, serving.host, serving.metrics_port, "serving.metrics_port"))
         return servers
 
-    def _bind(self, server: Any, certificates: Certificates | None) -> None:
+    def _bind(self, server: Any, certificates: ServerCertificates | None) -> None:
         try:
             if certificates is None:
                 server.add_insecure_port(self.url)
@@ -224,7 +224,7 @@ def _run(listen: Coroutine[Any, Any, None]) -> None:
         runner.run(listen)
 
 
-def _steady() -> None:
+def _reduce_pauses() -> None:
     """Keep the garbage collector and background threads from delaying requests.
 
     For a process that does nothing else: the collector then ignores all objects from before the first
@@ -232,4 +232,4 @@ def _steady() -> None:
     """
     gc.collect()
     gc.freeze()
-    give_way()
+    set_switch_interval()

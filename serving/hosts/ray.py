@@ -26,25 +26,25 @@ from alphaloop.clock import monotonic, sleep
 from alphaloop.errors import ServingError
 from alphaloop.runtime import package_roots
 from alphaloop.runtime.processes import require_port
-from alphaloop.settings.settings import Settings, load
-from serving.hosts.deployment import ADD_SERVICE, APPLICATION, logging_options, options
-from serving.hosts.environment import SWITCH, environment
-from serving.hosts.ingress import announce, withdraw
+from alphaloop.settings.settings import Settings, load_settings
+from serving.hosts.deployment import ADD_SERVICE, APPLICATION, deployment_options, logging_options
+from serving.hosts.environment import HAPROXY_SWITCH, ray_environment
+from serving.hosts.ingress import register_replica, unregister_replica
 from serving.hosts.ports import spare_ports
-from serving.hosts.replica_metrics import MetricsPage, open_page
+from serving.hosts.replica_metrics import MetricsPage, open_metrics_page
 from serving.hosts.run_folder import RunFolder
 from serving.hosts.scaling import BUSY, TARGET
 from serving.hosts.signals import Termination
-from serving.hosts.threads import give_way
-from serving.hosts.unsupported_settings import HostKind, require_honoured
-from serving.inference.core import build
-from serving.protocol.address import address
-from serving.security.access import require_protected
+from serving.hosts.switch_interval import set_switch_interval
+from serving.hosts.unsupported_settings import HostKind, require_supported_settings
+from serving.inference.core import build_core
+from serving.protocol.address import format_address
+from serving.security.access import require_access_control
 from serving.server.grpc.grpc_edge import InferenceService
 
 log = logging.getLogger(__name__)
 
-__all__ = ["InferenceReplica", "RayHost", "environment", "start_ray"]
+__all__ = ["InferenceReplica", "RayHost", "ray_environment", "start_ray"]
 
 HAPROXY, PYTHON_PROXY = "haproxy", "python-proxy"
 CPUS = 2
@@ -56,14 +56,14 @@ class InferenceReplica(InferenceService):
     """Inference core in a Serve actor, behind the same edges as in the process host."""
 
     def __init__(self, settings: Settings) -> None:
-        package_roots.check()
-        self._core = build(settings)
+        package_roots.require_one_root()
+        self._core = build_core(settings)
         self._core.start()
         super().__init__(self._core)
         self._process = psutil.Process()
         self._process.cpu_percent()
-        give_way()
-        announce(self)
+        set_switch_interval()
+        register_replica(self)
 
     def __serve_build_asgi_app__(self) -> Any:
         """Build the HTTP edge over the gateway that gRPC uses.
@@ -71,7 +71,7 @@ class InferenceReplica(InferenceService):
         Serve calls this once the replica runs. The edge has the replica's `/metrics`: Prometheus scrapes each
         replica's own port, not the proxy's.
         """
-        from serving.server.http.http_edge import application as edge
+        from serving.server.http.http_edge import http_application as edge
 
         return edge(self.gateway, metrics=True)
 
@@ -82,7 +82,7 @@ class InferenceReplica(InferenceService):
 
     def __del__(self) -> None:
         """Close the core; Serve calls this once the replica has drained."""
-        withdraw(self)
+        unregister_replica(self)
         core = self.__dict__.pop("_core", None)
         if core is not None:
             core.close()
@@ -96,9 +96,9 @@ def application(arguments: dict[str, Any]) -> Any:
     from ray import serve
 
     values = arguments.get("settings")
-    settings = load() if values is None else Settings(**values)
+    settings = load_settings() if values is None else Settings(**values)
     replica = serve.ingress()(InferenceReplica)
-    return serve.deployment(replica, **options(settings.serving)).bind(settings)
+    return serve.deployment(replica, **deployment_options(settings.serving)).bind(settings)
 
 
 def start_ray(run_dir: Path) -> None:
@@ -165,12 +165,12 @@ class RayHost:
     @property
     def url(self) -> str:
         """Host and port of gRPC, as `tritonclient` takes them."""
-        return address(self._settings.serving.host, self._port)
+        return format_address(self._settings.serving.host, self._port)
 
     @property
     def http_url(self) -> str:
         """Host and port of HTTP; known once started."""
-        return address(self._settings.serving.host, self._http_port)
+        return format_address(self._settings.serving.host, self._http_port)
 
     def start(self) -> str:
         """Start Ray if needed, deploy the replicas and wait until they answer.
@@ -194,13 +194,13 @@ class RayHost:
         """
         serving = self._settings.serving
         # An HTTP port that is not chosen yet will be a free one; 0 here would mean that HTTP is off.
-        require_honoured(
+        require_supported_settings(
             serving.model_copy(
                 update={"http_port": self._http_port or self._port} if self._separate_port else {}
             ),
             HostKind.RAY,
         )
-        require_protected(serving)
+        require_access_control(serving)
         require_port(serving.host, self._port, "serving.grpc_port")
         for port, name in ((self._http_port, "http_port"), (self._metrics_port, "metrics_port")):
             if port:
@@ -214,7 +214,7 @@ class RayHost:
             self._deploy()
             self._await_live()
             in_front = self.http_url if self.ingress == PYTHON_PROXY else ""
-            self._metrics = open_page(serving.host, self._metrics_port, in_front)
+            self._metrics = open_metrics_page(serving.host, self._metrics_port, in_front)
         except (ray.exceptions.RayError, RuntimeError, OSError, ValueError) as error:
             self.stop()
             raise ServingError(f"Ray Serve could not be started on {self.url}: {error}") from error
@@ -269,7 +269,7 @@ class RayHost:
 
     def _start_ray(self) -> None:
         self._folder = RunFolder.make()
-        variables = environment(self._folder.path)
+        variables = ray_environment(self._folder.path)
         self._replaced = {name: os.environ.get(name) for name in variables}
         os.environ.update(variables)
         start_ray(self._folder.path)
@@ -281,7 +281,7 @@ class RayHost:
 
         # Otherwise Serve prints each step to standard error.
         logging.getLogger("ray.serve").setLevel(logging.WARNING)
-        self.ingress = HAPROXY if os.environ.get(SWITCH) == "1" else PYTHON_PROXY
+        self.ingress = HAPROXY if os.environ.get(HAPROXY_SWITCH) == "1" else PYTHON_PROXY
         if self.ingress == PYTHON_PROXY:
             log.warning("no HAProxy here: Ray Serve's Python proxy answers, at three times the latency")
         self._serving = True

@@ -8,19 +8,19 @@ from typing import Any
 from urllib.request import urlopen
 
 from alphaloop.errors import PortInUseError
-from alphaloop.telemetry.prometheus import registry_of
+from alphaloop.telemetry.prometheus import registry_for
 from serving.hosts.environment import replica_ports
-from serving.protocol.address import address
+from serving.protocol.address import format_address
 
 log = logging.getLogger(__name__)
 
 LABEL = "replica"
 # Replicas bind their own ports on all addresses.
 LOOPBACK = "127.0.0.1"
-SECONDS = 2.0
+SCRAPE_SECONDS = 2.0
 
 
-class ReplicaPages:
+class ReplicaMetricsCollector:
     """Collector of the metrics pages at the addresses (`host:port`) of `replicas`.
 
     A replica that does not answer is left out.
@@ -52,11 +52,11 @@ class MetricsPage:
     Raises `PortInUseError` if the port cannot be bound.
     """
 
-    def __init__(self, pages: ReplicaPages, host: str, port: int) -> None:
+    def __init__(self, pages: ReplicaMetricsCollector, host: str, port: int) -> None:
         from prometheus_client import start_http_server
 
         try:
-            self._server, self._thread = start_http_server(port, addr=host, registry=registry_of(pages))
+            self._server, self._thread = start_http_server(port, addr=host, registry=registry_for(pages))
         except OSError as error:
             raise PortInUseError(
                 f"port {port} on {host} cannot be bound ({error.strerror}); set serving.metrics_port"
@@ -69,7 +69,7 @@ class MetricsPage:
         self._thread.join()
 
 
-def open_page(host: str, port: int, in_front: str = "") -> MetricsPage | None:
+def open_metrics_page(host: str, port: int, in_front: str = "") -> MetricsPage | None:
     """Serve the metrics of this machine's replicas, or of the one behind the proxy `in_front`.
 
     Returns None for port 0.
@@ -77,14 +77,16 @@ def open_page(host: str, port: int, in_front: str = "") -> MetricsPage | None:
     if not port:
         return None
     replicas = (
-        [in_front] if in_front else [address(LOOPBACK, replica_port) for replica_port in replica_ports()]
+        [in_front]
+        if in_front
+        else [format_address(LOOPBACK, replica_port) for replica_port in replica_ports()]
     )
-    return MetricsPage(ReplicaPages(replicas), host, port)
+    return MetricsPage(ReplicaMetricsCollector(replicas), host, port)
 
 
 def _page(replica: str) -> str:
     try:
-        with urlopen(f"http://{replica}/metrics", timeout=SECONDS) as answer:
+        with urlopen(f"http://{replica}/metrics", timeout=SCRAPE_SECONDS) as answer:
             return str(answer.read().decode())
     except (OSError, ValueError) as error:
         log.debug("no replica answers on %s: %s", replica, error)

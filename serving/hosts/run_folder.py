@@ -24,7 +24,7 @@ class RunFolder:
     @classmethod
     def make(cls) -> RunFolder:
         """Create a new folder, after removing those of processes that were killed."""
-        sweep()
+        remove_orphans()
         folder = cls(Path(tempfile.mkdtemp(prefix=PREFIX, dir=PARENT)))
         (folder.path / OWNER).write_text(str(os.getpid()))
         return folder
@@ -45,7 +45,7 @@ class RunFolder:
         shutil.rmtree(self.path, ignore_errors=True)
 
 
-def sweep() -> None:
+def remove_orphans() -> None:
     """Remove the folders of processes that were killed before they could do so."""
     for path in PARENT.glob(f"{PREFIX}*"):
         try:

@@ -14,7 +14,7 @@ from typing import Any
 BUSY, TARGET = "busy", "target_busy"
 
 
-def wanted(busy: Sequence[float], target: float, running: int) -> int:
+def replicas_needed(busy: Sequence[float], target: float, running: int) -> int:
     """Return the number of replicas needed for the present load.
 
     Parameters
@@ -44,6 +44,6 @@ def by_load(context: Any) -> tuple[int, dict[str, Any]]:
     metrics: Mapping[str, Mapping[Any, float]] = context.aggregated_metrics or {}
     busy = list(metrics.get(BUSY, {}).values())
     targets = list(metrics.get(TARGET, {}).values())
-    count = wanted(busy, targets[0] if targets else 1.0, context.current_num_replicas)
+    count = replicas_needed(busy, targets[0] if targets else 1.0, context.current_num_replicas)
     minimum, maximum = context.capacity_adjusted_min_replicas, context.capacity_adjusted_max_replicas
     return max(minimum, min(maximum, count)), {}

@@ -24,7 +24,7 @@ class HostKind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
+class UnsupportedSetting:
     """Rule that `setting` cannot be honoured if `broken` is true of the settings.
 
     `way_out` says what to do.
@@ -35,7 +35,7 @@ class Rule:
     way_out: str
 
 
-DEFAULTS = ServingSettings()
+DEFAULT_SETTINGS = ServingSettings()
 # A local Ray has ports for ten (`serving.hosts.environment`): these, and two that replace others.
 MAX_LOCAL_REPLICAS = 8
 LOOPBACKS_AND_ALL = ("127.0.0.1", "0.0.0.0")  # noqa: S104 - compared, not bound
@@ -45,60 +45,62 @@ _ONE = "one process has no replicas: unset it, or use serving.runtime 'ray'"
 _NO_HTTP = "Ray Serve always serves HTTP: give a port"
 
 
-def _tls() -> tuple[Rule, ...]:
+def _tls() -> tuple[UnsupportedSetting, ...]:
     return (
-        Rule("tls_certificate", lambda one: one.tls_certificate is not None, _NO_TLS),
-        Rule("tls_key", lambda one: one.tls_key is not None, _NO_TLS),
-        Rule("tls_client_ca", lambda one: one.tls_client_ca is not None, _NO_TLS),
+        UnsupportedSetting("tls_certificate", lambda one: one.tls_certificate is not None, _NO_TLS),
+        UnsupportedSetting("tls_key", lambda one: one.tls_key is not None, _NO_TLS),
+        UnsupportedSetting("tls_client_ca", lambda one: one.tls_client_ca is not None, _NO_TLS),
     )
 
 
-def _on_ray() -> tuple[Rule, ...]:
+def _on_ray() -> tuple[UnsupportedSetting, ...]:
     return (
         *_tls(),
-        Rule(
+        UnsupportedSetting(
             "rate_limit",
             lambda one: one.rate_limit > 0 and one.tokens is None,
             "behind Ray Serve's proxy all clients have one address: set serving.tokens to tell them apart",
         ),
-        Rule("http_port", lambda one: one.http_port == 0, _NO_HTTP),
-        Rule(
+        UnsupportedSetting("http_port", lambda one: one.http_port == 0, _NO_HTTP),
+        UnsupportedSetting(
             "max_replicas",
             lambda one: 0 < one.max_replicas < one.replicas,
             "it is less than serving.replicas: raise it, or set it to 0 for a fixed number",
         ),
-        Rule(
+        UnsupportedSetting(
             "target_busy",
-            lambda one: one.target_busy != DEFAULTS.target_busy and not one.max_replicas,
+            lambda one: one.target_busy != DEFAULT_SETTINGS.target_busy and not one.max_replicas,
             "the number of replicas is fixed: set serving.max_replicas too",
         ),
     )
 
 
-RULES: dict[HostKind, tuple[Rule, ...]] = {
+RULES: dict[HostKind, tuple[UnsupportedSetting, ...]] = {
     HostKind.PROCESS: (
-        Rule("replicas", lambda one: one.replicas != DEFAULTS.replicas, _ONE),
-        Rule("max_replicas", lambda one: one.max_replicas != DEFAULTS.max_replicas, _ONE),
-        Rule("target_busy", lambda one: one.target_busy != DEFAULTS.target_busy, _ONE),
+        UnsupportedSetting("replicas", lambda one: one.replicas != DEFAULT_SETTINGS.replicas, _ONE),
+        UnsupportedSetting(
+            "max_replicas", lambda one: one.max_replicas != DEFAULT_SETTINGS.max_replicas, _ONE
+        ),
+        UnsupportedSetting("target_busy", lambda one: one.target_busy != DEFAULT_SETTINGS.target_busy, _ONE),
     ),
     HostKind.RAY: (
         *_on_ray(),
-        Rule(
+        UnsupportedSetting(
             "host",
             lambda one: ":" in one.host,
             "the local Ray listens on IPv4 alone: give such an address, or use serving.runtime 'process'",
         ),
-        Rule(
+        UnsupportedSetting(
             "replicas",
             lambda one: one.replicas > MAX_LOCAL_REPLICAS,
             f"a local Ray has room for {MAX_LOCAL_REPLICAS}; more run on a cluster (alphaloop serve config)",
         ),
-        Rule(
+        UnsupportedSetting(
             "max_replicas",
             lambda one: one.max_replicas > MAX_LOCAL_REPLICAS,
             f"a local Ray has room for {MAX_LOCAL_REPLICAS}; more run on a cluster (alphaloop serve config)",
         ),
-        Rule(
+        UnsupportedSetting(
             "metrics_port",
             lambda one: (
                 bool(one.metrics_port) and max(one.replicas, one.max_replicas) > 1 and not has_haproxy()
@@ -108,21 +110,21 @@ RULES: dict[HostKind, tuple[Rule, ...]] = {
     ),
     HostKind.CLUSTER: (
         *_on_ray(),
-        Rule(
+        UnsupportedSetting(
             "host",
             lambda one: one.host not in LOOPBACKS_AND_ALL,
             "on a cluster it listens on all addresses of a node: unset it, and let a network policy guard it",
         ),
-        Rule(
+        UnsupportedSetting(
             "metrics_port",
-            lambda one: one.metrics_port not in (0, DEFAULTS.metrics_port),
+            lambda one: one.metrics_port not in (0, DEFAULT_SETTINGS.metrics_port),
             "each replica has the page /metrics on its own HTTP port: unset it",
         ),
     ),
 }
 
 
-def require_honoured(serving: ServingSettings, kind: HostKind) -> None:
+def require_supported_settings(serving: ServingSettings, kind: HostKind) -> None:
     """Raise `SettingsError` for a setting that `kind` cannot honour.
 
     The message names the setting and the way out.

@@ -18,14 +18,14 @@ from alphaloop.forecasts import Route
 from alphaloop.rollout_document import sleeve_names
 from alphaloop.settings.settings import Settings
 from alphaloop.telemetry import tracing
-from serving.inference.executor import Answering, Later, at_once
+from serving.inference.executor import Defer, PredictionExecutor, run_inline
 from serving.inference.input_reader import InputReader
-from serving.inference.model_cache import Engine, LoadedModel
-from serving.inference.model_repository import Repository, require_number
-from serving.inference.routed_request import Exchange
+from serving.inference.model_cache import LoadedModel, ModelCache
+from serving.inference.model_repository import ModelRepository, require_version_number
+from serving.inference.routed_request import RoutedRequest
 from serving.inference.router import Router, RoutingTable
 from serving.inference.version_breaker import VersionBreakers
-from serving.log.compaction import LogKeeper
+from serving.log.compaction import LogCompactor
 from serving.log.disk_space import LogSpace
 from serving.log.prediction_log import PredictionLog
 from serving.protocol.messages import SERVER_NAME, InferenceRequest, InferenceResponse, ModelDescription
@@ -74,18 +74,18 @@ class InferenceCore:
         self._settings, self._registry = settings, registry
         self._inputs = InputReader(reader, large_reader)
         self._log = prediction_log
-        self._compactor = LogKeeper(
+        self._compactor = LogCompactor(
             settings.paths.prediction_log, settings.serving.log_retention_days, space=prediction_log.space
         )
-        self._model_cache = Engine(registry, signing_key=settings.serving.signing_key)
-        self._executor = Answering(settings.serving, prediction_log, clock or SystemClock())
+        self._model_cache = ModelCache(registry, signing_key=settings.serving.signing_key)
+        self._executor = PredictionExecutor(settings.serving, prediction_log, clock or SystemClock())
         sleeves = sleeve_names(settings.trading.sleeves)
         self._router = Router(registry, self._model_cache, sleeves, settings.serving.poll_seconds)
-        self.repository = Repository(registry, self._model_cache, self._router)
+        self.repository = ModelRepository(registry, self._model_cache, self._router)
 
     def start(self) -> None:
         """Load the rollouts' versions, then follow the registry and write the log in the background."""
-        tracing.start(SERVER_NAME)
+        tracing.start_tracing(SERVER_NAME)
         self._log.start()
         self._compactor.start()
         self._router.start(self._settings.serving.model)
@@ -116,7 +116,7 @@ class InferenceCore:
         """
         if not model:
             return [(entry.name, entry.version) for entry in self.repository.index(ready=True)]
-        require_number(model, version)
+        require_version_number(model, version)
         if version:
             self._registry.card(model, version)
             return [(model, version)]
@@ -153,7 +153,7 @@ class InferenceCore:
         self._router.close()
         self._compactor.close()
         self._log.close()
-        tracing.stop()
+        tracing.stop_tracing()
 
     @property
     def ready(self) -> bool:
@@ -244,7 +244,7 @@ class InferenceCore:
         # The table is now as new as the registry's, so `infer` need not look again.
         return replace(request, min_generation=0)
 
-    def prepare(self, request: InferenceRequest, arrived: float | None = None) -> Exchange:
+    def prepare(self, request: InferenceRequest, arrived: float | None = None) -> RoutedRequest:
         """Route one request, which arrived at `arrived`, and read its inputs.
 
         Raises
@@ -273,13 +273,13 @@ class InferenceCore:
             versions, route = table.versions, table.route(request.route_key)
         with tracing.span("features"):
             inputs = self._inputs.read(request, versions, started if arrived is None else arrived)
-        return Exchange(request, inputs, target, table, route, started, monotonic() - started)
+        return RoutedRequest(request, inputs, target, table, route, started, monotonic() - started)
 
-    def score_together(self, routed_requests: Sequence[Exchange]) -> list[Exchange]:
-        """Score several prepared requests in one run; see `Answering.score_together`."""
+    def score_together(self, routed_requests: Sequence[RoutedRequest]) -> list[RoutedRequest]:
+        """Score several prepared requests in one run; see `PredictionExecutor.score_together`."""
         return self._executor.score_together(routed_requests)
 
-    def answer(self, routed: Exchange, defer: Later = at_once) -> InferenceResponse:
+    def answer(self, routed: RoutedRequest, defer: Defer = run_inline) -> InferenceResponse:
         """Answer a prepared request; `defer` receives the work that can follow the answer (shadow, log).
 
         Raises `ServingError` if the version that must answer failed.
@@ -287,7 +287,7 @@ class InferenceCore:
         return self._executor.answer(routed, defer)
 
     def infer(
-        self, request: InferenceRequest, arrived: float | None = None, defer: Later = at_once
+        self, request: InferenceRequest, arrived: float | None = None, defer: Defer = run_inline
     ) -> InferenceResponse:
         """Prepare and answer one request.
 
@@ -319,7 +319,7 @@ class InferenceCore:
         return self.repository.require(model, version) if version else self._router.table(model).champion
 
 
-def build(settings: Settings) -> InferenceCore:
+def build_core(settings: Settings) -> InferenceCore:
     """Build the core on the registry, online store and prediction log of `settings`.
 
     Nothing is started: call `start` on the result, and `close` at the end.

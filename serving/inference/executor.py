@@ -16,32 +16,32 @@ from alphaloop.forecasts import Route
 from alphaloop.settings.serving import ServingSettings
 from alphaloop.telemetry import tracing
 from serving.inference.model_cache import LoadedModel
-from serving.inference.routed_request import Exchange, suits_challenger
+from serving.inference.routed_request import RoutedRequest, challenger_accepts
 from serving.inference.router import RoutingTable
 from serving.inference.scoring import unscored
-from serving.inference.values import Inputs, Scored
-from serving.inference.version_breaker import LastGood, VersionBreakers
+from serving.inference.values import ScoringInputs, VersionScores
+from serving.inference.version_breaker import StaleScoreCache, VersionBreakers
 from serving.log.prediction_log import PredictionLog
 from serving.protocol.messages import InferenceResponse
 
-Later = Callable[[Callable[[], None]], object]
+Defer = Callable[[Callable[[], None]], object]
 
 
-def at_once(call: Callable[[], None]) -> None:
+def run_inline(call: Callable[[], None]) -> None:
     """Run deferred work immediately."""
     call()
 
 
-class Answering:
+class PredictionExecutor:
     """Executor that scores routed requests behind circuit breakers and logs them in `log`."""
 
     def __init__(self, settings: ServingSettings, log: PredictionLog, clock: Clock) -> None:
         self.breakers = VersionBreakers(settings)
-        self._last_good = LastGood(settings.last_good_seconds)
+        self._last_good = StaleScoreCache(settings.last_good_seconds)
         self._drills = settings.allow_drills
         self._log, self._clock = log, clock
 
-    def score_together(self, routed_requests: Sequence[Exchange]) -> list[Exchange]:
+    def score_together(self, routed_requests: Sequence[RoutedRequest]) -> list[RoutedRequest]:
         """Score the requests in one run of the version that is to answer them all.
 
         Returns the requests with precomputed scores; unchanged if the run gave none, to be scored one by one.
@@ -54,7 +54,7 @@ class Answering:
             replace(routed, inputs=inputs) for routed, inputs in zip(routed_requests, scored, strict=True)
         ]
 
-    def answer(self, routed: Exchange, defer: Later) -> InferenceResponse:
+    def answer(self, routed: RoutedRequest, defer: Defer) -> InferenceResponse:
         """Score one request and build its response; raise `ServingError` if no version has scores."""
         began = monotonic()
         with tracing.span("onnx"):
@@ -74,7 +74,9 @@ class Answering:
         inputs = replace(good.inputs, precomputed=None)
         return replace(routed, inputs=inputs).response(good.scores, Route.FALLBACK, inference)
 
-    def _score(self, routed: Exchange) -> tuple[Route, Scored, Callable[[], Scored | None] | None]:
+    def _score(
+        self, routed: RoutedRequest
+    ) -> tuple[Route, VersionScores, Callable[[], VersionScores | None] | None]:
         """Return the route, its scores, and a function for the other version's scores, or None.
 
         The challenger answers only a canary's request, and only if it does not fail; otherwise the champion
@@ -92,21 +94,25 @@ class Answering:
             return Route.FALLBACK, champion(), lambda: challenger
         return Route.CANARY, challenger, champion
 
-    def _challenge(self, table: RoutingTable, inputs: Inputs) -> Scored | None:
+    def _challenge(self, table: RoutingTable, inputs: ScoringInputs) -> VersionScores | None:
         """Return the challenger's scores of a request; None if there is no challenger."""
         document = table.document
         if not table.has_challenger or document.challenger is None:
             return None
         if table.challenger is None:
             return unscored(document.challenger, table.challenger_error or "not loaded", inputs)
-        if not suits_challenger(table, inputs):
+        if not challenger_accepts(table, inputs):
             # No failure of the challenger: it cannot be scored on these inputs.
             return None
         rotate = document.override.rotate_inputs if document.override and self._drills else 0
         return self.breakers.score(table.challenger, inputs, rotate)
 
     def _finish(
-        self, routed: Exchange, answer: Scored, route: Route, shadow: Callable[[], Scored | None] | None
+        self,
+        routed: RoutedRequest,
+        answer: VersionScores,
+        route: Route,
+        shadow: Callable[[], VersionScores | None] | None,
     ) -> None:
         """Cache and log the answer, then score and log the shadow."""
         # Only the champion's scores may serve as a fallback: the challenger may be rolled back.
@@ -120,5 +126,5 @@ class Answering:
         if scores is not None:
             self._record(routed, scores, Route.SHADOW, "/shadow")
 
-    def _record(self, routed: Exchange, scored: Scored, route: Route, suffix: str = "") -> None:
+    def _record(self, routed: RoutedRequest, scored: VersionScores, route: Route, suffix: str = "") -> None:
         self._log.put(routed.row(scored, route, self._clock.now(), suffix))

@@ -12,10 +12,10 @@ import numpy as np
 from alphaloop.clock import monotonic
 from alphaloop.errors import AlphaloopError, MissingStateError, StaleFeaturesError, UnknownNameError
 from serving.inference.model_cache import LoadedModel
-from serving.inference.values import Inputs
-from serving.inference.version_universe import asked_of, to_read
+from serving.inference.values import ScoringInputs
+from serving.inference.version_universe import select_requested, symbols_to_read
 from serving.protocol.messages import InferenceRequest, InvalidRequestError
-from serving.protocol.request_limits import LARGE_SYMBOLS, most_names, require_names
+from serving.protocol.request_limits import LARGE_SYMBOLS, max_request_symbols, require_symbol_count
 from serving.protocol.tensors import is_complete
 
 if TYPE_CHECKING:
@@ -37,7 +37,9 @@ class InputReader:
         """Open the store, which takes seconds, before the first request."""
         self._store.stored(("",))
 
-    def read(self, request: InferenceRequest, versions: Sequence[LoadedModel], started: float) -> Inputs:
+    def read(
+        self, request: InferenceRequest, versions: Sequence[LoadedModel], started: float
+    ) -> ScoringInputs:
         """Read the inputs for all `versions`, of which the first must be able to answer.
 
         `started` is the request's time of arrival (`alphaloop.clock.monotonic`). Raises
@@ -53,7 +55,7 @@ class InputReader:
                     f"{first.version} takes [symbols, {expected[0]}, {expected[1]}]"
                 )
             first.universe.require_panel_symbols(len(request.panel))
-            return Inputs(
+            return ScoringInputs(
                 request.panel,
                 is_complete(request.panel),
                 monotonic() - started,
@@ -74,13 +76,13 @@ class InputReader:
         separate = {
             version.version: self._read_separately(request, version, started)
             for version in versions[1:]
-            if version.card.lookback > rows or not _of(windows, version)
+            if version.card.lookback > rows or not _computed_for(windows, version)
         }
         return replace(inputs, per_version=separate) if separate else inputs
 
     def _read_separately(
         self, request: InferenceRequest, version: LoadedModel, started: float
-    ) -> Inputs | str:
+    ) -> ScoringInputs | str:
         """Read the inputs of `version` alone, or return the reason why there are none.
 
         A reason excludes this version only; the others are scored.
@@ -95,7 +97,7 @@ class InputReader:
 
     def _windows(
         self, request: InferenceRequest, versions: Sequence[LoadedModel], lookback: int, started: float
-    ) -> tuple[Inputs, OnlineWindows]:
+    ) -> tuple[ScoringInputs, OnlineWindows]:
         """Read the inputs for `versions`, with the online windows behind them.
 
         The windows are those of the first version.
@@ -104,8 +106,8 @@ class InputReader:
         if asked is None or as_of is None:
             raise InvalidRequestError("give the input 'panel', or 'symbols' with the parameter 'as_of'")
         first = versions[0]
-        require_names(len(asked), most_names(len(first.universe.symbols)))
-        symbols = to_read(asked, [version.universe for version in versions])
+        require_symbol_count(len(asked), max_request_symbols(len(first.universe.symbols)))
+        symbols = symbols_to_read(asked, [version.universe for version in versions])
         store = self._large_store if len(symbols) > LARGE_SYMBOLS else self._store
         try:
             windows = store.read(symbols, as_of, lookback, first.card.feature_set, first.universe.digest)
@@ -114,7 +116,7 @@ class InputReader:
                 raise
             where = "the online store holds none of the symbols asked for"
             raise UnknownNameError("symbol", asked[0], (), hint=where) from None
-        read = Inputs(
+        read = ScoringInputs(
             panel=windows.panel,
             complete=bool(np.isfinite(windows.panel).all()),
             read_seconds=monotonic() - started,
@@ -124,9 +126,9 @@ class InputReader:
             snapshot=windows.snapshot,
             universe=windows.universe,
         )
-        return asked_of(read, asked), windows
+        return select_requested(read, asked), windows
 
 
-def _of(windows: OnlineWindows, version: LoadedModel) -> bool:
+def _computed_for(windows: OnlineWindows, version: LoadedModel) -> bool:
     """Return whether the windows were computed from the version's feature set and universe."""
     return windows.made_of(version.card.feature_set, version.universe.digest)

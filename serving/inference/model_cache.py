@@ -17,17 +17,17 @@ import numpy as np
 from alphaloop.errors import DamagedStoreError, FeatureSetMismatchError, ServingError
 from alphaloop.runtime.processes import silence_telemetry
 from models.registry.card import Card
-from serving.inference.version_universe import Universe
+from serving.inference.version_universe import VersionUniverse
 from serving.protocol.messages import Panel, Scores
 from serving.security.signature import require_signature
 
 if TYPE_CHECKING:
     from models.registry.model_registry import Registry
 
-CAPACITY = 16
+DEFAULT_CAPACITY = 16
 # Symbols in one run: the memory of a run grows with them and is never given back, and a run of 8,192 took
 # twice as long as 16 of these, while forecasts of others waited for its memory.
-MAX_SYMBOLS_OF_RUN = 512
+MAX_SYMBOLS_PER_RUN = 512
 
 
 class LoadedModel:
@@ -58,7 +58,7 @@ class LoadedModel:
                 f"{card.digest[:12]}; register the model again"
             )
         self.model, self.version, self.card = model, version, card
-        self.universe = Universe.from_card(model, version, card)
+        self.universe = VersionUniverse.from_card(model, version, card)
         self._session = _session(model, version, onnx)
         self._require_interface()
         # The first run of a session plans its memory; no client should wait for that.
@@ -118,10 +118,10 @@ class LoadedModel:
 
     def _in_runs(self, panel: Panel) -> Scores:
         """Score `panel` in runs of limited size if its symbols are independent."""
-        if self.card.cross_sectional or len(panel) <= MAX_SYMBOLS_OF_RUN:
+        if self.card.cross_sectional or len(panel) <= MAX_SYMBOLS_PER_RUN:
             return self._run(panel)
-        starts = range(0, len(panel), MAX_SYMBOLS_OF_RUN)
-        return np.concatenate([self._run(panel[start : start + MAX_SYMBOLS_OF_RUN]) for start in starts])
+        starts = range(0, len(panel), MAX_SYMBOLS_PER_RUN)
+        return np.concatenate([self._run(panel[start : start + MAX_SYMBOLS_PER_RUN]) for start in starts])
 
     def _run(self, panel: Panel) -> Scores:
         try:
@@ -147,7 +147,7 @@ class LoadedModel:
         return ServingError(f"{self.model} version {self.version} {problem}")
 
 
-class Engine:
+class ModelCache:
     """Cache of loaded versions: the `capacity` most recently used. Thread-safe.
 
     A version that another object holds, as the router holds those of a rollout, is kept beyond that.
@@ -162,7 +162,9 @@ class Engine:
         PEM file of an Ed25519 public key; then every version must carry a signature of that key.
     """
 
-    def __init__(self, registry: Registry, capacity: int = CAPACITY, signing_key: Path | None = None) -> None:
+    def __init__(
+        self, registry: Registry, capacity: int = DEFAULT_CAPACITY, signing_key: Path | None = None
+    ) -> None:
         self._registry, self._capacity, self._signing_key = registry, capacity, signing_key
         self._held: WeakValueDictionary[tuple[str, str], LoadedModel] = WeakValueDictionary()
         self._recent: OrderedDict[tuple[str, str], LoadedModel] = OrderedDict()

@@ -13,19 +13,19 @@ from typing import TYPE_CHECKING
 
 from alphaloop.errors import MissingStateError, UnknownNameError
 from alphaloop.version_number import is_version_number
-from serving.inference.model_cache import Engine, LoadedModel
+from serving.inference.model_cache import LoadedModel, ModelCache
 from serving.inference.router import Router
 from serving.protocol.errors import InUseError, NotOfferedError
-from serving.protocol.messages import SERVER_NAME, InvalidRequestError, shown
+from serving.protocol.messages import SERVER_NAME, InvalidRequestError, abbreviate
 from serving.protocol.tensors import Parameter
 
 if TYPE_CHECKING:
     from models.registry.model_registry import Registry
 
 READY, UNAVAILABLE = "READY", "UNAVAILABLE"
-VERSION = "version"
+VERSION_PARAMETER = "version"
 # Triton's parameter of an unload. No version here depends on another, so both values mean the same.
-DEPENDENTS = "unload_dependents"
+DEPENDENTS_PARAMETER = "unload_dependents"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +38,10 @@ class IndexEntry:
     reason: str = ""
 
 
-class Repository:
+class ModelRepository:
     """Versions of the registry, and their state in this server. Thread-safe."""
 
-    def __init__(self, registry: Registry, model_cache: Engine, router: Router) -> None:
+    def __init__(self, registry: Registry, model_cache: ModelCache, router: Router) -> None:
         self._registry, self._model_cache, self._router = registry, model_cache, router
         # A version held here stays loaded although the cache keeps only the most recently used.
         self._pinned: dict[tuple[str, str], LoadedModel] = {}
@@ -61,9 +61,9 @@ class Repository:
         """Load a version, by default the champion, and keep it.
 
         Raises `UnknownNameError`, `MissingStateError` for a model without a champion, and the errors of
-        `Engine.load`.
+        `ModelCache.load`.
         """
-        require_number(model, version)
+        require_version_number(model, version)
         chosen = version or self._router.refresh(model).document.champion
         loaded = self._model_cache.load(model, chosen)
         with self._changing:
@@ -76,7 +76,7 @@ class Repository:
 
         Raises `InUseError` if the rollout needs the version.
         """
-        require_number(model, version)
+        require_version_number(model, version)
         registered = self._registry.versions(model)
         if version and version not in registered:
             self._registry.card(model, version)
@@ -96,7 +96,7 @@ class Repository:
 
     def require(self, model: str, version: str) -> LoadedModel:
         """Return a version, loading it if needed; raise `MissingStateError` for an unloaded version."""
-        require_number(model, version)
+        require_version_number(model, version)
         key = (model, version)
         if self._barred(model, version):
             raise MissingStateError(
@@ -139,12 +139,12 @@ def version_to_load(parameters: Mapping[str, Parameter]) -> str:
 
     Raises `NotOfferedError` or `InvalidRequestError` for any other parameter.
     """
-    return _version_of(parameters, "a load", (VERSION,))
+    return _version_of(parameters, "a load", (VERSION_PARAMETER,))
 
 
 def version_to_unload(parameters: Mapping[str, Parameter]) -> str:
     """Return the parameter `version` of an unload. Raises as `version_to_load` does."""
-    return _version_of(parameters, "an unload", (VERSION, DEPENDENTS))
+    return _version_of(parameters, "an unload", (VERSION_PARAMETER, DEPENDENTS_PARAMETER))
 
 
 def _version_of(parameters: Mapping[str, Parameter], call: str, known: tuple[str, ...]) -> str:
@@ -158,13 +158,15 @@ def _version_of(parameters: Mapping[str, Parameter], call: str, known: tuple[str
             raise InvalidRequestError(
                 f"there is no parameter '{name[:64]}' of {call}; known: {', '.join(known)}"
             )
-    version = parameters.get(VERSION, "")
+    version = parameters.get(VERSION_PARAMETER, "")
     if not isinstance(version, str | int) or isinstance(version, bool):
-        raise InvalidRequestError(f"parameter '{VERSION}' is {shown(version)}; it is a version's number")
+        raise InvalidRequestError(
+            f"parameter '{VERSION_PARAMETER}' is {abbreviate(version)}; it is a version's number"
+        )
     return str(version)
 
 
-def require_number(model: str, version: str) -> None:
+def require_version_number(model: str, version: str) -> None:
     """Raise `UnknownNameError` for a text that cannot be a version, without asking the registry."""
     if version and not is_version_number(version):
         where, hint = f"model '{model[:64]}'", "versions are numbers from 1, without leading zeros"

@@ -9,17 +9,17 @@ from datetime import datetime
 from alphaloop.forecasts import Route
 from serving.inference.model_cache import LoadedModel
 from serving.inference.router import RoutingTable
-from serving.inference.values import Inputs, Scored
+from serving.inference.values import ScoringInputs, VersionScores
 from serving.log.prediction_log import PredictionRow
 from serving.protocol.messages import InferenceRequest, InferenceResponse, Timing
 
 
-def new_id() -> str:
+def new_prediction_id() -> str:
     """Return a prediction id: 128 random bits in hexadecimal."""
     return secrets.token_hex(16)
 
 
-def suits_challenger(table: RoutingTable, inputs: Inputs) -> bool:
+def challenger_accepts(table: RoutingTable, inputs: ScoringInputs) -> bool:
     """Return whether the challenger, if loaded, can be scored on these inputs.
 
     A panel from a client has the champion's features and lookback, which the challenger may not share.
@@ -36,7 +36,7 @@ def suits_challenger(table: RoutingTable, inputs: Inputs) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class Exchange:
+class RoutedRequest:
     """Request with its inputs, its prediction id and the version or table that routes it.
 
     `target` is the version that the request names, or the table that gave its `route`; `table` is None for a
@@ -45,13 +45,13 @@ class Exchange:
     """
 
     request: InferenceRequest
-    inputs: Inputs
+    inputs: ScoringInputs
     target: LoadedModel | RoutingTable
     table: RoutingTable | None
     route: Route
     started: float
     read_seconds: float
-    prediction_id: str = field(default_factory=new_id)
+    prediction_id: str = field(default_factory=new_prediction_id)
 
     @property
     def generation(self) -> int:
@@ -63,11 +63,13 @@ class Exchange:
         """Version that is to answer, if it is loaded."""
         if isinstance(self.target, LoadedModel):
             return self.target
-        if self.route is Route.CANARY and suits_challenger(self.target, self.inputs):
+        if self.route is Route.CANARY and challenger_accepts(self.target, self.inputs):
             return self.target.challenger
         return self.target.champion
 
-    def row(self, scored: Scored, route: Route, logged_at: datetime, suffix: str = "") -> PredictionRow:
+    def row(
+        self, scored: VersionScores, route: Route, logged_at: datetime, suffix: str = ""
+    ) -> PredictionRow:
         """Build the log row of one version's scores.
 
         The features are copied: a row that kept a view of its panel would make each request read into memory
@@ -96,7 +98,7 @@ class Exchange:
             error=scored.error,
         )
 
-    def response(self, answer: Scored, route: Route, inference: float) -> InferenceResponse:
+    def response(self, answer: VersionScores, route: Route, inference: float) -> InferenceResponse:
         """Build the response with its lineage; scoring took `inference` seconds."""
         when, ahead = self.inputs.feature_timestamp, self.inputs.precomputed
         parameters: dict[str, str | int | bool] = {

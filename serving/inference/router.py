@@ -15,7 +15,7 @@ from alphaloop.clock import monotonic
 from alphaloop.errors import AlphaloopError, MissingStateError, UnknownNameError
 from alphaloop.forecasts import Route
 from alphaloop.rollout_document import RolloutDocument, RolloutState, SleevePlan, plan_sleeves
-from serving.inference.model_cache import Engine, LoadedModel
+from serving.inference.model_cache import LoadedModel, ModelCache
 
 if TYPE_CHECKING:
     from models.registry.model_registry import Registry
@@ -68,7 +68,7 @@ class Router:
     """Keeper of one `RoutingTable` for each requested model. Thread-safe."""
 
     def __init__(
-        self, registry: Registry, model_cache: Engine, sleeves: tuple[str, ...], poll_seconds: float
+        self, registry: Registry, model_cache: ModelCache, sleeves: tuple[str, ...], poll_seconds: float
     ) -> None:
         self._registry, self._model_cache = registry, model_cache
         self._sleeves, self._poll_seconds = sleeves, poll_seconds

@@ -11,11 +11,11 @@ from alphaloop.clock import monotonic
 from alphaloop.errors import FeatureSetMismatchError, ServingError
 from alphaloop.forecasts import SymbolStatus, hash_inputs
 from serving.inference.model_cache import LoadedModel
-from serving.inference.values import Ahead, Inputs, Scored
+from serving.inference.values import PrecomputedScores, ScoringInputs, VersionScores
 from serving.protocol.messages import Panel, Scores
 
 
-def score(loaded: LoadedModel, inputs: Inputs, rotate: int = 0) -> Scored:
+def score(loaded: LoadedModel, inputs: ScoringInputs, rotate: int = 0) -> VersionScores:
     """Score one request by one version; a failure is not raised but set as `error`.
 
     `rotate` is the fault drill of a rollout's override: the features of each row are rotated by so many
@@ -30,7 +30,7 @@ def score(loaded: LoadedModel, inputs: Inputs, rotate: int = 0) -> Scored:
         whole = score(loaded, loaded.universe.select_inputs(inputs.full_universe), rotate)
         return loaded.universe.select_scores(whole, inputs.symbols)
     began = monotonic()
-    panel = _seen(loaded, inputs)
+    panel = _within_lookback(loaded, inputs)
     if rotate:
         panel = np.roll(panel, rotate, axis=-1)
     precomputed = inputs.precomputed_by(loaded.model, loaded.version, rotate)
@@ -42,7 +42,7 @@ def score(loaded: LoadedModel, inputs: Inputs, rotate: int = 0) -> Scored:
         scores = loaded.score(panel, inputs.complete) if precomputed is None else precomputed.scores
     except (ServingError, FeatureSetMismatchError) as failure:
         error, scores = str(failure), _no_scores(inputs)
-    return Scored(
+    return VersionScores(
         version=loaded.version,
         digest=loaded.card.digest,
         feature_set=loaded.card.feature_set,
@@ -56,29 +56,29 @@ def score(loaded: LoadedModel, inputs: Inputs, rotate: int = 0) -> Scored:
     )
 
 
-def score_together(loaded: LoadedModel, several: Sequence[Inputs]) -> list[Inputs]:
+def score_together(loaded: LoadedModel, several: Sequence[ScoringInputs]) -> list[ScoringInputs]:
     """Score several complete inputs in one run, and return them with their scores in `precomputed`.
 
     Only for a version whose scores do not depend on the other symbols. Raises `ServingError` if it fails.
     """
     began = monotonic()
-    panels = [_seen(loaded, inputs) for inputs in several]
+    panels = [_within_lookback(loaded, inputs) for inputs in several]
     scores = loaded.score(np.concatenate(panels), complete=True)
     seconds = monotonic() - began
     ends = np.cumsum([len(panel) for panel in panels])
     parts = np.split(scores, ends[:-1])
     reported = [int(ends[-1]), *[0] * (len(parts) - 1)]
     return [
-        replace(inputs, precomputed=Ahead(loaded.model, loaded.version, part, seconds, symbols))
+        replace(inputs, precomputed=PrecomputedScores(loaded.model, loaded.version, part, seconds, symbols))
         for inputs, part, symbols in zip(several, parts, reported, strict=True)
     ]
 
 
-def unscored(version: str, error: str, inputs: Inputs) -> Scored:
+def unscored(version: str, error: str, inputs: ScoringInputs) -> VersionScores:
     """Build the result of a version without scores, all NaN with an `error`."""
     panel = inputs.panel[:, -1:, :]
     scores = _no_scores(inputs)
-    return Scored(
+    return VersionScores(
         version=version,
         digest="",
         feature_set="",
@@ -91,7 +91,7 @@ def unscored(version: str, error: str, inputs: Inputs) -> Scored:
     )
 
 
-def _seen(loaded: LoadedModel, inputs: Inputs) -> Panel:
+def _within_lookback(loaded: LoadedModel, inputs: ScoringInputs) -> Panel:
     """Return the rows within the version's lookback."""
     return inputs.panel[:, -loaded.card.lookback :, :]
 
@@ -107,5 +107,5 @@ def _statuses(scores: Scores) -> tuple[SymbolStatus, ...]:
     return tuple(SymbolStatus.OK if is_finite else SymbolStatus.MISSING for is_finite in finite)
 
 
-def _no_scores(inputs: Inputs) -> Scores:
+def _no_scores(inputs: ScoringInputs) -> Scores:
     return np.full(len(inputs.panel), np.nan, np.float32)

@@ -11,7 +11,7 @@ from serving.protocol.messages import Panel, Scores
 
 
 @dataclass(frozen=True, slots=True)
-class Ahead:
+class PrecomputedScores:
     """Scores that `version` of `model` computed in one run with other requests.
 
     `seconds` is the duration of that run. `symbols` is the batch size, reported on the first request of a
@@ -26,7 +26,7 @@ class Ahead:
 
 
 @dataclass(frozen=True, slots=True)
-class Inputs:
+class ScoringInputs:
     """Inputs of a request and their origin.
 
     `panel`: float32 `[symbols, rows, features]`, with at least the rows of the longest lookback.
@@ -49,15 +49,15 @@ class Inputs:
     feature_set: str | None = None
     snapshot: str = ""
     universe: str = ""
-    full_universe: Inputs | None = None
-    precomputed: Ahead | None = None
-    per_version: Mapping[str, Inputs | str] = field(default_factory=dict)
+    full_universe: ScoringInputs | None = None
+    precomputed: PrecomputedScores | None = None
+    per_version: Mapping[str, ScoringInputs | str] = field(default_factory=dict)
 
     def complete_for(self, version: str) -> bool:
         """Return whether the version is scored on this `panel`, and no value is missing."""
         return self.complete and version not in self.per_version
 
-    def precomputed_by(self, model: str, version: str, rotate: int) -> Ahead | None:
+    def precomputed_by(self, model: str, version: str, rotate: int) -> PrecomputedScores | None:
         """Return the version's precomputed scores; None for rotated features."""
         ahead = self.precomputed
         same = ahead is not None and (ahead.model, ahead.version) == (model, version)
@@ -65,7 +65,7 @@ class Inputs:
 
 
 @dataclass(frozen=True, slots=True)
-class Scored:
+class VersionScores:
     """One version's scores of one request.
 
     `panel`: panel as the model saw it; `input_hash` is its hash.

@@ -19,17 +19,17 @@ from alphaloop.runtime.circuit_breaker import BreakerState, CircuitBreaker
 from alphaloop.settings.serving import ServingSettings
 from serving.inference.model_cache import LoadedModel
 from serving.inference.scoring import score, score_together, unscored
-from serving.inference.values import Inputs, Scored
-from serving.protocol.status import MOST_TOLD, shortened
+from serving.inference.values import ScoringInputs, VersionScores
+from serving.protocol.status import MAX_REASON_LENGTH, shorten
 
 # Maximum number of breakers, and of cached results; the oldest is removed.
-MOST = 64
+MAX_ENTRIES = 64
 # Memory limit of cached results with their inputs.
-MAX_KEPT_BYTES = 64 * 2**20
+MAX_CACHED_BYTES = 64 * 2**20
 
 
 @dataclass(slots=True)
-class Watched:
+class VersionBreaker:
     """Circuit breaker of a version, with its last failure and a count of slow runs.
 
     `reason` is empty before the first failure. `slow` is the number of slow runs less the number of timely
@@ -42,7 +42,7 @@ class Watched:
 
     def failed(self, reason: str) -> None:
         """Count a failure against the version."""
-        self.reason = shortened(reason, MOST_TOLD)
+        self.reason = shorten(reason, MAX_REASON_LENGTH)
         self.breaker.failed()
 
     def count_run(self, slow: str, limit: int) -> None:
@@ -71,10 +71,10 @@ class VersionBreakers:
 
     def __init__(self, settings: ServingSettings) -> None:
         self._settings = settings
-        self._breakers: OrderedDict[tuple[str, str], Watched] = OrderedDict()
+        self._breakers: OrderedDict[tuple[str, str], VersionBreaker] = OrderedDict()
         self._lock = Lock()
 
-    def score(self, loaded: LoadedModel, inputs: Inputs, rotate: int = 0) -> Scored:
+    def score(self, loaded: LoadedModel, inputs: ScoringInputs, rotate: int = 0) -> VersionScores:
         """Score as `serving.inference.scoring.score` does, unless the version's breaker is open.
 
         With an open breaker the result has an error that repeats the last failure. Precomputed scores of a
@@ -83,7 +83,7 @@ class VersionBreakers:
         if inputs.precomputed_by(loaded.model, loaded.version, rotate) is not None:
             return score(loaded, inputs)
         watched = self._watched(loaded.model, loaded.version)
-        is_sent = _sent(inputs)
+        is_sent = _is_client_panel(inputs)
         # A run that does not count must not be the half-open breaker's trial: it would have no result.
         allowed = watched.breaker.state is not BreakerState.OPEN if is_sent else watched.breaker.allows()
         if not allowed:
@@ -105,7 +105,7 @@ class VersionBreakers:
             watched.breaker.succeeded()
         return scored
 
-    def score_together(self, loaded: LoadedModel, several: Sequence[Inputs]) -> list[Inputs]:
+    def score_together(self, loaded: LoadedModel, several: Sequence[ScoringInputs]) -> list[ScoringInputs]:
         """Score as `serving.inference.scoring.score_together` does.
 
         Returns `several` unchanged if the version fails or its breaker is not closed. A failed batch is not
@@ -121,7 +121,7 @@ class VersionBreakers:
         except ServingError:
             return list(several)
         finally:
-            if not any(map(_sent, several)):
+            if not any(map(_is_client_panel, several)):
                 self._pace(watched, self._slow(started))
 
     def states(self) -> dict[tuple[str, str], BreakerState]:
@@ -130,7 +130,7 @@ class VersionBreakers:
             breakers = dict(self._breakers)
         return {key: watched.breaker.state for key, watched in breakers.items()}
 
-    def _pace(self, watched: Watched, slow: str) -> None:
+    def _pace(self, watched: VersionBreaker, slow: str) -> None:
         # The lock is shared by all versions; a version that is always in time does not take it.
         if slow or watched.slow:
             with self._lock:
@@ -141,29 +141,29 @@ class VersionBreakers:
         took, limit = (monotonic() - started) * 1e3, self._settings.slow_ms
         return f"it took {took:.0f} ms, longer than serving.slow_ms ({limit:g})" if took > limit else ""
 
-    def _watched(self, model: str, version: str) -> Watched:
+    def _watched(self, model: str, version: str) -> VersionBreaker:
         key, settings = (model, version), self._settings
         with self._lock:
             if key not in self._breakers:
                 seconds = settings.breaker_seconds
                 breaker = CircuitBreaker(settings.breaker_failures, seconds, seconds)
-                self._breakers[key] = Watched(breaker)
-                if len(self._breakers) > MOST:
+                self._breakers[key] = VersionBreaker(breaker)
+                if len(self._breakers) > MAX_ENTRIES:
                     self._breakers.popitem(last=False)
             return self._breakers[key]
 
 
-def _sent(inputs: Inputs) -> bool:
+def _is_client_panel(inputs: ScoringInputs) -> bool:
     """Return whether the client sent the panel itself."""
     return inputs.feature_set is None
 
 
 @dataclass(frozen=True, slots=True)
-class Good:
+class CachedScores:
     """Good result with its inputs and its time (`alphaloop.clock.monotonic`)."""
 
-    scores: Scored
-    inputs: Inputs
+    scores: VersionScores
+    inputs: ScoringInputs
     scored_at: float
 
     @property
@@ -172,7 +172,7 @@ class Good:
         return self.inputs.panel.nbytes + self.scores.panel.nbytes
 
 
-class LastGood:
+class StaleScoreCache:
     """Last good result of each version for each tuple of symbols, for `seconds`. Thread-safe.
 
     The cache is bounded in entries and bytes; the least recently written go first.
@@ -180,11 +180,11 @@ class LastGood:
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
-        self._kept: OrderedDict[tuple[str, str, tuple[str, ...]], Good] = OrderedDict()
+        self._kept: OrderedDict[tuple[str, str, tuple[str, ...]], CachedScores] = OrderedDict()
         self._kept_bytes = 0
         self._lock = Lock()
 
-    def put(self, model: str, answer: Scored, inputs: Inputs) -> None:
+    def put(self, model: str, answer: VersionScores, inputs: ScoringInputs) -> None:
         """Cache the result of a request by symbols.
 
         A client's own panel is not cached, because it has no symbols to find it by.
@@ -192,16 +192,18 @@ class LastGood:
         if not inputs.symbols:
             return
         key = (model, answer.version, inputs.symbols)
-        good = Good(answer, inputs, monotonic())
+        good = CachedScores(answer, inputs, monotonic())
         with self._lock:
             before = self._kept.pop(key, None)
             self._kept[key] = good
             self._kept_bytes += good.size_bytes - (before.size_bytes if before else 0)
-            while len(self._kept) > 1 and (len(self._kept) > MOST or self._kept_bytes > MAX_KEPT_BYTES):
+            while len(self._kept) > 1 and (
+                len(self._kept) > MAX_ENTRIES or self._kept_bytes > MAX_CACHED_BYTES
+            ):
                 _, oldest = self._kept.popitem(last=False)
                 self._kept_bytes -= oldest.size_bytes
 
-    def get(self, model: str, version: str, inputs: Inputs) -> Good | None:
+    def get(self, model: str, version: str, inputs: ScoringInputs) -> CachedScores | None:
         """Return the version's last result for these symbols, marked stale.
 
         None if there is no result, or it is too old.

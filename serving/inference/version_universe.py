@@ -17,13 +17,13 @@ from alphaloop.errors import FeatureSetMismatchError, UnknownNameError
 from alphaloop.forecasts import SymbolStatus
 from alphaloop.universe_hash import hash_universe
 from models.registry.card import Card
-from serving.inference.values import Inputs, Scored
+from serving.inference.values import ScoringInputs, VersionScores
 from serving.protocol.messages import InvalidRequestError, Panel
-from serving.protocol.request_limits import MAX_PANEL_SYMBOLS, most_compared
+from serving.protocol.request_limits import MAX_PANEL_SYMBOLS, max_compared_symbols
 
 
 @dataclass(frozen=True, slots=True)
-class Universe:
+class VersionUniverse:
     """Symbols that a version was trained on, in training order.
 
     `symbols`: empty if the version's card has none. `scored_whole`: score requests by symbols on all of them.
@@ -45,9 +45,9 @@ class Universe:
             f"{model} version {version}",
             card.universe,
             card.cross_sectional and bool(card.universe),
-            most_compared(len(card.universe)) if card.cross_sectional else MAX_PANEL_SYMBOLS,
+            max_compared_symbols(len(card.universe)) if card.cross_sectional else MAX_PANEL_SYMBOLS,
             hash_universe(card.universe),
-            _places(card.universe),
+            _indices(card.universe),
         )
 
     def can_score(self, asked: Iterable[str]) -> bool:
@@ -85,11 +85,11 @@ class Universe:
                 "train it on the present ones"
             )
 
-    def select_inputs(self, read: Inputs) -> Inputs:
+    def select_inputs(self, read: ScoringInputs) -> ScoringInputs:
         """Return the part of `read` that a version scored on its whole universe needs."""
-        return read if read.symbols == self.symbols else _of(read, self.symbols)
+        return read if read.symbols == self.symbols else _select(read, self.symbols)
 
-    def select_scores(self, scored: Scored, asked: Sequence[str]) -> Scored:
+    def select_scores(self, scored: VersionScores, asked: Sequence[str]) -> VersionScores:
         """Take the scores of `asked` from those of the whole universe; unknown symbols are `missing`.
 
         The input hash remains that of the whole universe, on which the scores depend.
@@ -104,7 +104,7 @@ class Universe:
         )
 
 
-def to_read(asked: tuple[str, ...], universes: Sequence[Universe]) -> tuple[str, ...]:
+def symbols_to_read(asked: tuple[str, ...], universes: Sequence[VersionUniverse]) -> tuple[str, ...]:
     """Return the symbols to read for versions of these `universes`.
 
     That is `asked` itself if no version is scored on its whole universe. Raises `UnknownNameError` if the
@@ -121,22 +121,22 @@ def to_read(asked: tuple[str, ...], universes: Sequence[Universe]) -> tuple[str,
     return tuple(symbols if len(whole) == len(universes) else symbols | dict.fromkeys(asked))
 
 
-def asked_of(read: Inputs, asked: tuple[str, ...]) -> Inputs:
+def select_requested(read: ScoringInputs, asked: tuple[str, ...]) -> ScoringInputs:
     """Reduce the inputs to the symbols `asked`.
 
     All inputs that were read are kept in the field `full_universe`.
     """
-    return read if read.symbols is asked else replace(_of(read, asked), full_universe=read)
+    return read if read.symbols is asked else replace(_select(read, asked), full_universe=read)
 
 
-def _of(read: Inputs, symbols: tuple[str, ...]) -> Inputs:
+def _select(read: ScoringInputs, symbols: tuple[str, ...]) -> ScoringInputs:
     """Return the rows of `read` for `symbols`, NaN for symbols that were not read."""
-    index = _places(read.symbols)
+    index = _indices(read.symbols)
     panel = _rows(read.panel, [index.get(symbol, -1) for symbol in symbols])
     return replace(read, panel=panel, complete=bool(np.isfinite(panel).all()), symbols=symbols)
 
 
-def _places(symbols: tuple[str, ...]) -> dict[str, int]:
+def _indices(symbols: tuple[str, ...]) -> dict[str, int]:
     return {symbol: index for index, symbol in enumerate(symbols)}
 
 

@@ -26,17 +26,25 @@ import pyarrow.parquet as pq
 from alphaloop.clock import Clock, SystemClock
 from alphaloop.errors import DamagedStoreError
 from serving.log.disk_space import LogSpace
-from serving.log.prediction_row import DROPPED, SCHEMA
-from serving.log.reader import MERGED_PREFIX, SOURCES, SUFFIX, LogPart, damaged, read_parts, read_table
+from serving.log.prediction_row import DROPPED_KEY, SCHEMA
+from serving.log.reader import (
+    MERGED_PREFIX,
+    SOURCES_KEY,
+    SUFFIX,
+    LogPart,
+    damaged_log_error,
+    read_log_parts,
+    read_log_table,
+)
 
 log = logging.getLogger(__name__)
 
 LOCK_FILE = ".compaction.lock"
-UNFINISHED = ".unfinished"
+UNFINISHED_SUFFIX = ".unfinished"
 # Rows that are held in memory at a time, and compressed together.
 GROUP_ROWS = 4_096
-EVERY_SECONDS = 3_600.0
-FIT_SECONDS = 10.0
+COMPACTION_SECONDS = 3_600.0
+SPACE_CHECK_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +56,7 @@ class LogFile:
     parts: tuple[LogPart, ...]
 
 
-class LogKeeper:
+class LogCompactor:
     """Background thread that compacts the log in `folder` once an hour.
 
     Days older than `retention_days` are removed; 0 keeps all. If the log exceeds its `space`, the oldest
@@ -89,7 +97,7 @@ class LogKeeper:
             if self._ending.is_set():
                 return
             try:
-                compact(folder, today, oldest)
+                compact_log(folder, today, oldest)
             except (OSError, pa.ArrowException, DamagedStoreError) as error:
                 log.warning("the prediction log in %s could not be compacted: %s", folder, error)
 
@@ -112,21 +120,21 @@ class LogKeeper:
             self.compact_all()
             with suppress(OSError):
                 self._space.measure()
-            for _ in range(int(EVERY_SECONDS / FIT_SECONDS)):
+            for _ in range(int(COMPACTION_SECONDS / SPACE_CHECK_SECONDS)):
                 self.enforce_space()
-                if self._ending.wait(FIT_SECONDS):
+                if self._ending.wait(SPACE_CHECK_SECONDS):
                     return
 
 
-def compact(folder: Path, today: date, oldest: date = date.min) -> None:
+def compact_log(folder: Path, today: date, oldest: date = date.min) -> None:
     """Merge the files of each day before `today` in one model's `folder`.
 
     Days before `oldest` are removed. Does nothing while another process compacts the folder.
     """
-    with _alone(folder) as mine:
+    with _exclusive_lock(folder) as mine:
         if not mine:
             return
-        for leftover in folder.glob(f"{MERGED_PREFIX}*{UNFINISHED}"):
+        for leftover in folder.glob(f"{MERGED_PREFIX}*{UNFINISHED_SUFFIX}"):
             leftover.unlink()
         days: dict[date, list[LogFile]] = defaultdict(list)
         for file in _superseded_removed(folder, _files(folder, today)):
@@ -146,23 +154,23 @@ def _files(folder: Path, today: date) -> list[LogFile]:
         path = folder / entry.name
         if entry.name.startswith(MERGED_PREFIX):
             day = date.fromisoformat(entry.name.removeprefix(MERGED_PREFIX)[:10])
-            files.append(LogFile(entry.name, day, tuple(read_parts(path))))
+            files.append(LogFile(entry.name, day, tuple(read_log_parts(path))))
         elif datetime.fromtimestamp(entry.stat().st_mtime, UTC).date() < today:
             try:
-                files.append(_single(path))
+                files.append(_describe_file(path))
             except DamagedStoreError as error:
                 log.warning("left out of compaction: %s", error)
     return [file for file in files if file.day < today]
 
 
-def _single(path: Path) -> LogFile:
+def _describe_file(path: Path) -> LogFile:
     """Describe a file as its writer left it, by the day of its first row."""
     try:
         metadata = pq.read_metadata(path)
         first = metadata.row_group(0).column(SCHEMA.get_field_index("logged_at")).statistics.min
-        dropped = int((metadata.metadata or {}).get(DROPPED, b"0"))
+        dropped = int((metadata.metadata or {}).get(DROPPED_KEY, b"0"))
     except (pa.ArrowException, IndexError, AttributeError, ValueError) as error:
-        raise damaged(path, error) from error
+        raise damaged_log_error(path, error) from error
     return LogFile(path.name, first.date(), (LogPart(path.name, metadata.num_rows, dropped),))
 
 
@@ -194,8 +202,8 @@ def _merge(folder: Path, day: date, files: list[LogFile]) -> None:
     parts = [part for file in files for part in file.parts]
     sources = json.dumps([astuple(part) for part in parts]).encode()
     path = folder / f"{MERGED_PREFIX}{day.isoformat()}-{uuid.uuid4().hex[:12]}{SUFFIX}"
-    unfinished = path.with_suffix(UNFINISHED)
-    schema = SCHEMA.with_metadata({SOURCES: sources})
+    unfinished = path.with_suffix(UNFINISHED_SUFFIX)
+    schema = SCHEMA.with_metadata({SOURCES_KEY: sources})
     with pq.ParquetWriter(unfinished, schema, compression="zstd") as writer:
         for table in _groups(folder, files):
             writer.write_table(table.cast(SCHEMA).replace_schema_metadata(schema.metadata))
@@ -209,7 +217,7 @@ def _groups(folder: Path, files: list[LogFile]) -> Iterator[pa.Table]:
     """Yield the rows of `files` in order, in tables large enough to compress well."""
     tables: list[pa.Table] = []
     for file in files:
-        tables.append(read_table(folder / file.name).replace_schema_metadata(None))
+        tables.append(read_log_table(folder / file.name).replace_schema_metadata(None))
         if sum(len(table) for table in tables) >= GROUP_ROWS:
             yield pa.concat_tables(tables)
             tables = []
@@ -232,7 +240,7 @@ def _make_durable(path: Path) -> None:
 
 
 @contextmanager
-def _alone(folder: Path) -> Iterator[bool]:
+def _exclusive_lock(folder: Path) -> Iterator[bool]:
     """Lock the folder; yield whether this process is the only one to compact it."""
     with (folder / LOCK_FILE).open("w") as file:
         try:

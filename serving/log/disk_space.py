@@ -11,7 +11,7 @@ from pathlib import Path
 
 SUFFIX = ".parquet"
 # Share of the limit that remains after old files are removed, so that not every new file removes one.
-SHRUNK = 0.9
+SHRINK_TARGET = 0.9
 
 
 class LogSpace:
@@ -50,7 +50,7 @@ class LogSpace:
         removed = 0
         if self.exceeded:
             for _, size, path in files[:-1]:
-                if self.used <= SHRUNK * self._max_bytes:
+                if self.used <= SHRINK_TARGET * self._max_bytes:
                     break
                 path.unlink(missing_ok=True)
                 self.used -= size

@@ -21,21 +21,21 @@ import pyarrow.parquet as pq
 
 from alphaloop.clock import monotonic
 from serving.log.disk_space import LogSpace
-from serving.log.prediction_row import DROPPED, SCHEMA, PredictionRow, partition, table_of
+from serving.log.prediction_row import DROPPED_KEY, SCHEMA, PredictionRow, partition_folder, rows_to_table
 from serving.log.reader import PredictionLogReader
 
 log = logging.getLogger(__name__)
 
-__all__ = ["SCHEMA", "PredictionLog", "PredictionLogReader", "PredictionRow", "partition"]
+__all__ = ["SCHEMA", "PredictionLog", "PredictionLogReader", "PredictionRow", "partition_folder"]
 
-CAPACITY = 4_096
+DEFAULT_CAPACITY = 4_096
 # Memory limit of all waiting rows, queued or about to be written.
 MAX_WAITING_BYTES = 64 * 2**20
 # Size limit of a row with a client's own inputs. A version's whole universe may be larger, and is logged.
 MAX_SENT_BYTES = 2**20
 # Rows of so many bytes are written at once: building their table is one call that blocks all threads.
 FLUSH_BYTES = 4 * 2**20
-FLUSH_SECONDS = 0.25
+DEFAULT_FLUSH_SECONDS = 0.25
 IDLE_SECONDS = 0.02
 
 
@@ -61,8 +61,8 @@ class PredictionLog:
     def __init__(
         self,
         folder: Path,
-        capacity: int = CAPACITY,
-        flush_seconds: float = FLUSH_SECONDS,
+        capacity: int = DEFAULT_CAPACITY,
+        flush_seconds: float = DEFAULT_FLUSH_SECONDS,
         space: LogSpace | None = None,
     ) -> None:
         self._folder, self._flush_seconds = Path(folder), flush_seconds
@@ -155,7 +155,7 @@ class PredictionLog:
         Any error is caught: rows that cannot be written must not stop the thread.
         """
         try:
-            self._write_file(partition(self._folder, model), rows)
+            self._write_file(partition_folder(self._folder, model), rows)
         except (OSError, pa.ArrowException) as error:
             self._lose(model, rows, error)
         except Exception as error:
@@ -168,9 +168,9 @@ class PredictionLog:
         path = folder / f"{self._writer}-{self._files:08d}.parquet"
         unfinished = path.with_suffix(".unfinished")
         self._files += 1
-        metadata = {DROPPED: str(self.dropped).encode()}
+        metadata = {DROPPED_KEY: str(self.dropped).encode()}
         folder.mkdir(parents=True, exist_ok=True)
-        pq.write_table(table_of(rows).replace_schema_metadata(metadata), unfinished, compression="zstd")
+        pq.write_table(rows_to_table(rows).replace_schema_metadata(metadata), unfinished, compression="zstd")
         self.space.add(unfinished.stat().st_size)
         os.replace(unfinished, path)
 

@@ -38,7 +38,7 @@ SCHEMA = pa.schema(
 )
 # Approximate memory of a row's Python objects, and of each symbol's score, status and name.
 ROW_BYTES, SYMBOL_BYTES = 2_048, 100
-DROPPED = b"alphaloop.dropped"
+DROPPED_KEY = b"alphaloop.dropped"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,12 +109,12 @@ class PredictionRow:
         return int(ROW_BYTES + SYMBOL_BYTES * len(self.scores) + features)
 
 
-def partition(folder: Path, model: str) -> Path:
+def partition_folder(folder: Path, model: str) -> Path:
     """Return the folder of one model's rows, named as a Hive partition."""
     return folder / f"model={quote(model, safe='')}"
 
 
-def table_of(rows: list[PredictionRow]) -> pa.Table:
+def rows_to_table(rows: list[PredictionRow]) -> pa.Table:
     """Build a table of `SCHEMA` from the rows."""
     columns: dict[str, list[Any]] = {
         field.name: [getattr(row, field.name) for row in rows] for field in fields(PredictionRow)
@@ -124,7 +124,7 @@ def table_of(rows: list[PredictionRow]) -> pa.Table:
     return pa.table(columns, schema=SCHEMA)
 
 
-def row_of(values: dict[str, Any]) -> PredictionRow:
+def row_from_dict(values: dict[str, Any]) -> PredictionRow:
     """Build a row from one element of `to_pylist` of a table of `SCHEMA`."""
     shape = values.pop("features_shape")
     values["features"] = np.frombuffer(values["features"], "<f4").reshape(shape)

@@ -18,9 +18,9 @@ from pyarrow import compute
 
 from alphaloop.clock import monotonic, sleep
 from alphaloop.errors import DamagedStoreError
-from serving.log.prediction_row import DROPPED, PredictionRow, partition, row_of
+from serving.log.prediction_row import DROPPED_KEY, PredictionRow, partition_folder, row_from_dict
 
-SOURCES = b"alphaloop.sources"
+SOURCES_KEY = b"alphaloop.sources"
 MERGED_PREFIX = "merged-"
 SUFFIX = ".parquet"
 
@@ -62,7 +62,7 @@ class PredictionLogReader:
     def __init__(
         self, folder: Path, model: str, *, by_symbols: bool = False, since: datetime | None = None
     ) -> None:
-        self._folder = partition(Path(folder), model)
+        self._folder = partition_folder(Path(folder), model)
         self._by_symbols, self._since = by_symbols, since
         self._seen: set[str] = set()
         self._drops: dict[str, int] = {}
@@ -135,18 +135,18 @@ class PredictionLogReader:
 
     def _parts(self, name: str) -> list[LogPart]:
         if name not in self._merged:
-            self._merged[name] = read_parts(self._folder / name)
+            self._merged[name] = read_log_parts(self._folder / name)
         return self._merged[name]
 
     def _read_single(self, name: str, rows_by_file: dict[str, list[PredictionRow]]) -> None:
-        table = read_table(self._folder / name)
-        self._count(name, int((table.schema.metadata or {}).get(DROPPED, b"0")))
+        table = read_log_table(self._folder / name)
+        self._count(name, int((table.schema.metadata or {}).get(DROPPED_KEY, b"0")))
         rows_by_file[name] = self._rows(table)
 
     def _read_merged(
         self, name: str, parts: list[LogPart], rows_by_file: dict[str, list[PredictionRow]]
     ) -> None:
-        table, first = read_table(self._folder / name), 0
+        table, first = read_log_table(self._folder / name), 0
         for part in parts:
             if self._is_new(part.name, rows_by_file):
                 self._count(part.name, part.dropped)
@@ -158,14 +158,14 @@ class PredictionLogReader:
             table = table.filter(compute.greater(compute.list_value_length(table["symbols"]), 0))
         if self._since is not None:
             table = table.filter(compute.greater_equal(table["as_of"], pa.scalar(self._since)))
-        return [row_of(values) for values in table.to_pylist()]
+        return [row_from_dict(values) for values in table.to_pylist()]
 
     def _count(self, name: str, dropped: int) -> None:
         writer = name.rpartition("-")[0]
         self._drops[writer] = max(dropped, self._drops.get(writer, 0))
 
 
-def read_table(path: Path) -> pa.Table:
+def read_log_table(path: Path) -> pa.Table:
     """Read a file of the log; raise `DamagedStoreError`, or `FileNotFoundError` if it is gone."""
     try:
         # Not through the dataset API, which would add the folder's `model=` as a second column.
@@ -173,20 +173,20 @@ def read_table(path: Path) -> pa.Table:
     except FileNotFoundError:
         raise
     except (OSError, pa.ArrowException) as error:
-        raise damaged(path, error) from error
+        raise damaged_log_error(path, error) from error
 
 
-def read_parts(path: Path) -> list[LogPart]:
+def read_log_parts(path: Path) -> list[LogPart]:
     """Read the list of a merged file's sources; raise as `read_table` does."""
     try:
         metadata = pq.read_metadata(path).metadata or {}
-        return [LogPart(*values) for values in json.loads(metadata[SOURCES])]
+        return [LogPart(*values) for values in json.loads(metadata[SOURCES_KEY])]
     except FileNotFoundError:
         raise
     except (OSError, pa.ArrowException, ValueError, KeyError, TypeError) as error:
-        raise damaged(path, error) from error
+        raise damaged_log_error(path, error) from error
 
 
-def damaged(path: Path, error: Exception) -> DamagedStoreError:
+def damaged_log_error(path: Path, error: Exception) -> DamagedStoreError:
     """Build the error for a file that cannot be read."""
     return DamagedStoreError(f"the prediction log {path} cannot be read: {error}; move it away")

@@ -39,21 +39,21 @@ EXTENSIONS = ("binary_tensor_data", "model_configuration", "model_repository", "
 
 
 # Maximum number of characters of a client's value that an error message repeats.
-MAX_SHOWN = 80
+MAX_SHOWN_CHARACTERS = 80
 
 
 class InvalidRequestError(InputError):
     """Request that violates the protocol or the model's metadata."""
 
 
-def shown(value: object) -> str:
+def abbreviate(value: object) -> str:
     """Return the beginning of `value` for a message.
 
     Does not walk through the whole of a long or deep value.
     """
     short = reprlib.Repr()
-    short.maxstring = short.maxother = short.maxlong = MAX_SHOWN
-    return short.repr(value)[:MAX_SHOWN]
+    short.maxstring = short.maxother = short.maxlong = MAX_SHOWN_CHARACTERS
+    return short.repr(value)[:MAX_SHOWN_CHARACTERS]
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +184,7 @@ class ModelDescription:
 
 
 @cache
-def messages() -> Any:
+def protobuf_messages() -> Any:
     """Return the module of protobuf classes.
 
     Ray Serve pickles messages by the module name in tritonclient's generated code, `grpc_service_pb2`, which

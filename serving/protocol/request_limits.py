@@ -15,23 +15,23 @@ LARGE_BYTES = 2**16
 LARGE_SYMBOLS = 512
 # Limits of texts that the prediction log keeps: a symbol's name, in bytes, and the route key.
 MAX_NAME_BYTES = 256
-MAX_ROUTE_KEY = 1_024
+MAX_ROUTE_KEY_CHARACTERS = 1_024
 # Limits of a panel: 16 MiB of float32, and a row of scores and statuses for each symbol.
 MAX_ELEMENTS = 2**22
 MAX_PANEL_SYMBOLS = 2**18
 # Limit of a request by symbols, as a multiple of the version's training universe,
-MAX_UNIVERSES = 4
+MAX_UNIVERSE_MULTIPLE = 4
 # but never below this.
-MIN_NAMES = 256
+MIN_SYMBOL_LIMIT = 256
 # Limit where a card does not name its universe; less than SQLite takes in one query.
-MAX_NAMES_WITHOUT_UNIVERSE = 10_000
+MAX_SYMBOLS_WITHOUT_UNIVERSE = 10_000
 # Limit of a panel for a version that compares symbols with each other: its work may grow with their square.
 MAX_COMPARED_WITHOUT_UNIVERSE = 2_000
 # Limit before the version of the request is known.
-MAX_NAMES = 100_000
+MAX_REQUEST_SYMBOLS = 100_000
 
 
-def require_elements(shape: Sequence[int], elements: int) -> None:
+def require_panel_size(shape: Sequence[int], elements: int) -> None:
     """Raise `InvalidRequestError` for a panel of `shape` with too many symbols or `elements`."""
     if shape[0] > MAX_PANEL_SYMBOLS:
         raise InvalidRequestError(
@@ -43,7 +43,7 @@ def require_elements(shape: Sequence[int], elements: int) -> None:
         )
 
 
-def require_names(count: int, most: int = MAX_NAMES) -> None:
+def require_symbol_count(count: int, most: int = MAX_REQUEST_SYMBOLS) -> None:
     """Raise `InvalidRequestError` for a request by more than `most` symbols."""
     if count > most:
         raise InvalidRequestError(
@@ -52,17 +52,21 @@ def require_names(count: int, most: int = MAX_NAMES) -> None:
         )
 
 
-def most_compared(universe: int) -> int:
+def max_compared_symbols(universe: int) -> int:
     """Return the maximum number of symbols of a panel that a cross-sectional version compares.
 
     `universe` is the size of the version's training universe; 0 if unknown.
     """
-    return max(MIN_NAMES, MAX_UNIVERSES * universe) if universe else MAX_COMPARED_WITHOUT_UNIVERSE
+    return (
+        max(MIN_SYMBOL_LIMIT, MAX_UNIVERSE_MULTIPLE * universe) if universe else MAX_COMPARED_WITHOUT_UNIVERSE
+    )
 
 
-def most_names(universe: int) -> int:
+def max_request_symbols(universe: int) -> int:
     """Return the maximum number of symbols in a request by symbols.
 
     `universe` is the size of the version's training universe; 0 if unknown.
     """
-    return max(MIN_NAMES, MAX_UNIVERSES * universe) if universe else MAX_NAMES_WITHOUT_UNIVERSE
+    return (
+        max(MIN_SYMBOL_LIMIT, MAX_UNIVERSE_MULTIPLE * universe) if universe else MAX_SYMBOLS_WITHOUT_UNIVERSE
+    )

@@ -27,7 +27,7 @@ from serving.protocol.messages import InvalidRequestError
 
 
 @dataclass(frozen=True, slots=True)
-class Failure:
+class ErrorStatus:
     """Status of an error on either wire.
 
     Parameters
@@ -46,36 +46,36 @@ class Failure:
 
 
 # Maximum length of an error message for a client: HTTP and gRPC headers must hold it.
-MOST_CHARACTERS = 1_000
+MAX_MESSAGE_LENGTH = 1_000
 # Maximum length of the error repeated while a circuit breaker is open; ONNX Runtime's may be pages long.
-MOST_TOLD = 300
+MAX_REASON_LENGTH = 300
 
-INTERNAL = Failure("INTERNAL", 500, "internal")
+INTERNAL_STATUS = ErrorStatus("INTERNAL", 500, "internal")
 
 # The first class that matches counts. FAILED_PRECONDITION is 409 here and not 400: the request is right, and
 # may succeed once the server's state has changed.
-TABLE: tuple[tuple[type[AlphaloopError], Failure], ...] = (
-    (RequestTooLargeError, Failure("RESOURCE_EXHAUSTED", 413, "too_large")),
-    (InvalidRequestError, Failure("INVALID_ARGUMENT", 400, "invalid")),
-    (UnknownNameError, Failure("NOT_FOUND", 404, "unknown")),
-    (StaleFeaturesError, Failure("FAILED_PRECONDITION", 409, "stale_features")),
-    (FeatureSetMismatchError, Failure("FAILED_PRECONDITION", 409, "feature_set")),
-    (MissingStateError, Failure("FAILED_PRECONDITION", 409, "missing_state")),
-    (InUseError, Failure("FAILED_PRECONDITION", 409, "in_use")),
-    (RateLimitError, Failure("RESOURCE_EXHAUSTED", 429, "rate_limit")),
-    (OverloadedError, Failure("RESOURCE_EXHAUSTED", 429, "overloaded")),
-    (DeadlineError, Failure("DEADLINE_EXCEEDED", 504, "deadline")),
-    (UnauthenticatedError, Failure("UNAUTHENTICATED", 401, "unauthenticated")),
-    (AccessDeniedError, Failure("PERMISSION_DENIED", 403, "denied")),
-    (NotOfferedError, Failure("UNIMPLEMENTED", 501, "not_offered")),
-    (DamagedStoreError, Failure("DATA_LOSS", 500, "damaged")),
-    (VendorError, Failure("UNAVAILABLE", 503, "unavailable")),
+STATUS_TABLE: tuple[tuple[type[AlphaloopError], ErrorStatus], ...] = (
+    (RequestTooLargeError, ErrorStatus("RESOURCE_EXHAUSTED", 413, "too_large")),
+    (InvalidRequestError, ErrorStatus("INVALID_ARGUMENT", 400, "invalid")),
+    (UnknownNameError, ErrorStatus("NOT_FOUND", 404, "unknown")),
+    (StaleFeaturesError, ErrorStatus("FAILED_PRECONDITION", 409, "stale_features")),
+    (FeatureSetMismatchError, ErrorStatus("FAILED_PRECONDITION", 409, "feature_set")),
+    (MissingStateError, ErrorStatus("FAILED_PRECONDITION", 409, "missing_state")),
+    (InUseError, ErrorStatus("FAILED_PRECONDITION", 409, "in_use")),
+    (RateLimitError, ErrorStatus("RESOURCE_EXHAUSTED", 429, "rate_limit")),
+    (OverloadedError, ErrorStatus("RESOURCE_EXHAUSTED", 429, "overloaded")),
+    (DeadlineError, ErrorStatus("DEADLINE_EXCEEDED", 504, "deadline")),
+    (UnauthenticatedError, ErrorStatus("UNAUTHENTICATED", 401, "unauthenticated")),
+    (AccessDeniedError, ErrorStatus("PERMISSION_DENIED", 403, "denied")),
+    (NotOfferedError, ErrorStatus("UNIMPLEMENTED", 501, "not_offered")),
+    (DamagedStoreError, ErrorStatus("DATA_LOSS", 500, "damaged")),
+    (VendorError, ErrorStatus("UNAVAILABLE", 503, "unavailable")),
 )
 
-REASONS = (*dict.fromkeys(failure.reason for _, failure in TABLE), INTERNAL.reason)
+REASONS = (*dict.fromkeys(failure.reason for _, failure in STATUS_TABLE), INTERNAL_STATUS.reason)
 
 
-def failure_of(error: AlphaloopError) -> Failure:
+def status_of(error: AlphaloopError) -> ErrorStatus:
     """Return the status of `error` on either wire.
 
     Parameters
@@ -86,7 +86,7 @@ def failure_of(error: AlphaloopError) -> Failure:
     Returns
     -------
     Failure
-        Entry of the first class in the table that matches; `INTERNAL` if none does.
+        Entry of the first class in the table that matches; `INTERNAL_STATUS` if none does.
 
     Examples
     --------
@@ -94,14 +94,14 @@ def failure_of(error: AlphaloopError) -> Failure:
     >>> failure_of(InvalidRequestError("no input")).http
     400
     """
-    return next((failure for kind, failure in TABLE if isinstance(error, kind)), INTERNAL)
+    return next((failure for kind, failure in STATUS_TABLE if isinstance(error, kind)), INTERNAL_STATUS)
 
 
-def told(error: AlphaloopError) -> str:
+def client_message(error: AlphaloopError) -> str:
     """Return the error message for a client, short enough for an HTTP header."""
-    return shortened(str(error), MOST_CHARACTERS)
+    return shorten(str(error), MAX_MESSAGE_LENGTH)
 
 
-def shortened(text: str, most: int) -> str:
+def shorten(text: str, most: int) -> str:
     """Return `text` cut to at most `most` characters."""
     return text if len(text) <= most else f"{text[: most - 1]}…"

@@ -21,18 +21,26 @@ from serving.protocol.messages import (
     InferenceRequest,
     InvalidRequestError,
     Panel,
-    shown,
+    abbreviate,
 )
-from serving.protocol.request_limits import MAX_NAME_BYTES, MAX_ROUTE_KEY, require_elements, require_names
+from serving.protocol.request_limits import (
+    MAX_NAME_BYTES,
+    MAX_ROUTE_KEY_CHARACTERS,
+    require_panel_size,
+    require_symbol_count,
+)
 
 Parameter = str | int | bool | float | None
 
 # Both wires define whole numbers of 64 bits; JSON can write larger ones.
-LARGEST = 2**63 - 1
+MAX_INT64 = 2**63 - 1
 # Parameters of inputs and outputs that would change the answer, and that this server does not implement.
-NOT_OFFERED = {"classification": "classes of an output", "shared_memory_region": "shared memory"}
+UNSUPPORTED_TENSOR_PARAMETERS = {
+    "classification": "classes of an output",
+    "shared_memory_region": "shared memory",
+}
 # The same for parameters of a request. A value without effect (0, false, an empty text) is accepted.
-REQUEST_NOT_OFFERED = {
+UNSUPPORTED_REQUEST_PARAMETERS = {
     "sequence_id": "sequences of requests", "sequence_start": "sequences of requests",
     "sequence_end": "sequences of requests", "priority": "priorities of requests",
 }  # fmt: skip
@@ -61,7 +69,7 @@ def read_request(
 
     Raises `InvalidRequestError`, naming the part that is wrong, and `NotOfferedError`.
     """
-    if not REQUEST_NOT_OFFERED.keys().isdisjoint(parameters):
+    if not UNSUPPORTED_REQUEST_PARAMETERS.keys().isdisjoint(parameters):
         _require_followed(parameters)
     if len(tensors) != 1:
         raise InvalidRequestError(f"give one input, '{PANEL}' or '{SYMBOLS}', not {len(tensors)}")
@@ -88,7 +96,7 @@ def read_request(
 
 
 def _require_followed(parameters: Mapping[str, Parameter]) -> None:
-    for name, feature in REQUEST_NOT_OFFERED.items():
+    for name, feature in UNSUPPORTED_REQUEST_PARAMETERS.items():
         if parameters.get(name):
             raise NotOfferedError(f"parameter '{name}': {SERVER_NAME} does not offer {feature}; leave it out")
 
@@ -102,9 +110,9 @@ def require_input(name: str, datatype: str) -> None:
         raise InvalidRequestError(f"input '{name}' has datatype {datatype}; it is {expected}")
 
 
-def require_offered(name: str, parameters: Container[str]) -> None:
+def require_supported_parameters(name: str, parameters: Container[str]) -> None:
     """Raise `NotOfferedError` for an input or output with a parameter that is not implemented."""
-    for parameter, feature in NOT_OFFERED.items():
+    for parameter, feature in UNSUPPORTED_TENSOR_PARAMETERS.items():
         if parameter in parameters:
             raise NotOfferedError(
                 f"'{name}' has the parameter '{parameter}', and {SERVER_NAME} does not offer {feature}; "
@@ -129,7 +137,7 @@ def decode_bytes(shape: Sequence[int], raw: bytes) -> tuple[str, ...]:
     """
     if len(shape) != 1 or shape[0] < 1:
         raise InvalidRequestError(f"input 'symbols' has shape {list(shape)}; it is [n] with n of at least 1")
-    require_names(shape[0])
+    require_symbol_count(shape[0])
     texts: list[str] = []
     position = 0
     try:
@@ -164,7 +172,7 @@ def decode_panel(shape: Sequence[int], raw: bytes) -> Panel:
     if len(raw) != 4 * elements:
         needed = f"shape {list(shape)} needs {4 * elements}"
         raise InvalidRequestError(f"input 'panel' has {len(raw)} bytes; {needed}")
-    require_elements(shape, elements)
+    require_panel_size(shape, elements)
     return np.frombuffer(raw, dtype="<f4").reshape(shape)
 
 
@@ -174,14 +182,14 @@ def require_panel(shape: Sequence[int]) -> int:
     Raises `InvalidRequestError` for a shape that no panel may have.
     """
     elements = _elements(shape)
-    require_elements(shape, elements)
+    require_panel_size(shape, elements)
     return elements
 
 
 def _elements(shape: Sequence[int]) -> int:
     if len(shape) != 3 or any(length < 1 for length in shape):
         raise InvalidRequestError(
-            f"input 'panel' has shape {shown(list(shape))}; it is [symbols, lookback, features]"
+            f"input 'panel' has shape {abbreviate(list(shape))}; it is [symbols, lookback, features]"
         )
     return math.prod(shape)
 
@@ -219,22 +227,22 @@ def _moment(value: Parameter) -> datetime | None:
         return as_utc(datetime.fromisoformat(str(value)))
     except (ValueError, OverflowError) as error:
         raise InvalidRequestError(
-            f"parameter 'as_of' is {shown(value)}; give an ISO 8601 time with zone"
+            f"parameter 'as_of' is {abbreviate(value)}; give an ISO 8601 time with zone"
         ) from error
 
 
 def _route_key(value: Parameter) -> str:
     key = _text("parameter 'route_key'", value)
-    if len(key) > MAX_ROUTE_KEY:
+    if len(key) > MAX_ROUTE_KEY_CHARACTERS:
         raise InvalidRequestError(
-            f"parameter 'route_key' has {len(key)} characters; it has at most {MAX_ROUTE_KEY}"
+            f"parameter 'route_key' has {len(key)} characters; it has at most {MAX_ROUTE_KEY_CHARACTERS}"
         )
     return key
 
 
 def _text(name: str, value: Parameter) -> str:
     if not isinstance(value, str):
-        raise InvalidRequestError(f"{name} is {shown(value)}; it is a text")
+        raise InvalidRequestError(f"{name} is {abbreviate(value)}; it is a text")
     if not value.isascii():
         try:
             value.encode()
@@ -245,8 +253,8 @@ def _text(name: str, value: Parameter) -> str:
 
 
 def _whole(name: str, value: Parameter) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= LARGEST:
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= MAX_INT64:
         raise InvalidRequestError(
-            f"parameter '{name}' is {shown(value)}; it is a whole number from 0 to {LARGEST}"
+            f"parameter '{name}' is {abbreviate(value)}; it is a whole number from 0 to {MAX_INT64}"
         )
     return value

@@ -18,13 +18,13 @@ from pathlib import Path
 from alphaloop.errors import SettingsError
 from alphaloop.settings.serving import ServingSettings
 from serving.protocol.errors import AccessDeniedError, UnauthenticatedError
-from serving.security.reloadable_file import SecretFile
+from serving.security.reloadable_file import ReloadableFile
 
-HASHED = "sha256:"
+DIGEST_PREFIX = "sha256:"
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 # A token may hold the sign that begins a comment; a comment begins at a line's start or after a blank.
-_REMARK = re.compile(r"(?:^|\s)#.*")
-SHORTEST_TOKEN = 16
+_COMMENT = re.compile(r"(?:^|\s)#.*")
+MIN_TOKEN_LENGTH = 16
 
 
 class Scope(StrEnum):
@@ -42,17 +42,17 @@ class Grant:
     scopes: frozenset[Scope]
 
 
-class Access:
+class AccessTokens:
     """Tokens of one file.
 
     Raises `SettingsError`, which never holds a token, if the file cannot be used.
     """
 
     def __init__(self, file: Path) -> None:
-        self._grants = SecretFile(file, _read)
+        self._grants = ReloadableFile(file, _read)
 
     @classmethod
-    def from_settings(cls, settings: ServingSettings) -> Access | None:
+    def from_settings(cls, settings: ServingSettings) -> AccessTokens | None:
         """Read the token file of the settings.
 
         None without a file: then any client may do anything, which is allowed on loopback only.
@@ -81,7 +81,7 @@ class Access:
         return grant.client
 
 
-def require_protected(settings: ServingSettings) -> None:
+def require_access_control(settings: ServingSettings) -> None:
     """Raise `SettingsError` for a server without tokens on any but a loopback address."""
     if settings.tokens is None and not is_loopback(settings.host):
         raise SettingsError(
@@ -109,7 +109,7 @@ def _read(file: Path) -> dict[str, Grant]:
         raise SettingsError(f"serving.tokens names {file}, which cannot be read ({why})") from None
     grants = {}
     for number, line in enumerate(lines, 1):
-        words = _REMARK.sub("", line).split()
+        words = _COMMENT.sub("", line).split()
         if words:
             digest, grant = _grant(words, f"{file} line {number}")
             grants[digest] = grant
@@ -126,11 +126,11 @@ def _grant(words: list[str], where: str) -> tuple[str, Grant]:
     unknown = set(scopes.split(",")) - known
     if unknown:
         raise SettingsError(f"{where}: unknown scope '{min(unknown)}'; known: {', '.join(sorted(known))}")
-    digest = token.removeprefix(HASHED).lower() if token.startswith(HASHED) else _digest(token)
+    digest = token.removeprefix(DIGEST_PREFIX).lower() if token.startswith(DIGEST_PREFIX) else _digest(token)
     if not _DIGEST.fullmatch(digest):
-        raise SettingsError(f"{where}: behind '{HASHED}' come 64 hexadecimal digits")
-    if not token.startswith(HASHED) and len(token) < SHORTEST_TOKEN:
-        raise SettingsError(f"{where}: a token has at least {SHORTEST_TOKEN} characters")
+        raise SettingsError(f"{where}: behind '{DIGEST_PREFIX}' come 64 hexadecimal digits")
+    if not token.startswith(DIGEST_PREFIX) and len(token) < MIN_TOKEN_LENGTH:
+        raise SettingsError(f"{where}: a token has at least {MIN_TOKEN_LENGTH} characters")
     return digest, Grant(client, frozenset(Scope(scope) for scope in scopes.split(",")))
 
 

@@ -16,7 +16,7 @@ from alphaloop.errors import SettingsError
 Held = TypeVar("Held")
 
 
-def read(path: Path, setting: str) -> bytes:
+def read_pem(path: Path, setting: str) -> bytes:
     """Return the content of the file that `setting` names."""
     try:
         return path.read_bytes()
@@ -24,16 +24,18 @@ def read(path: Path, setting: str) -> bytes:
         raise SettingsError(f"{setting} names {path}, which cannot be read: {error.strerror}") from error
 
 
-def trust(context: ssl.SSLContext, path: Path, setting: str) -> None:
+def load_trusted_authorities(context: ssl.SSLContext, path: Path, setting: str) -> None:
     """Let `context` trust certificates that the authorities in the file have signed."""
     try:
         # Text that is not ASCII can only be a comment between certificates.
-        context.load_verify_locations(cadata=read(path, setting).decode("ascii", "ignore"))
+        context.load_verify_locations(cadata=read_pem(path, setting).decode("ascii", "ignore"))
     except (ValueError, ssl.SSLError):
         raise SettingsError(f"{setting} names {path}, which holds no certificates in PEM") from None
 
 
-def show(context: ssl.SSLContext, chain: Path, key: Path | None, settings: tuple[str, str]) -> None:
+def load_own_certificate(
+    context: ssl.SSLContext, chain: Path, key: Path | None, settings: tuple[str, str]
+) -> None:
     """Let `context` present the certificate in `chain`, with its `key`."""
     try:
         # OpenSSL would ask the terminal for a pass phrase, and gRPC accepts none.
@@ -45,7 +47,7 @@ def show(context: ssl.SSLContext, chain: Path, key: Path | None, settings: tuple
         ) from None
 
 
-def checked(
+def read_checked(
     contents: Callable[[], Held], context: Callable[[], ssl.SSLContext], what: str
 ) -> tuple[Held, ssl.SSLContext]:
     """Return the `contents` of files, and the OpenSSL `context` built from the same bytes.

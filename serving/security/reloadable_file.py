@@ -13,12 +13,12 @@ from alphaloop.errors import SettingsError
 
 log = logging.getLogger(__name__)
 
-LOOK_SECONDS = 1.0
+CHECK_SECONDS = 1.0
 
 Content = TypeVar("Content")
 
 
-class SecretFile(Generic[Content]):
+class ReloadableFile(Generic[Content]):
     """Parsed content of the file at `path`, reloaded when the file is replaced. Thread-safe.
 
     `read` parses the file and raises `SettingsError`, without the secret, for a file that cannot be used. The
@@ -36,7 +36,7 @@ class SecretFile(Generic[Content]):
 
     def current(self) -> Content:
         """Return the content; checks the file at most once a second."""
-        if monotonic() - self._looked >= LOOK_SECONDS:
+        if monotonic() - self._looked >= CHECK_SECONDS:
             self.reload_if_replaced()
         return self.content
 

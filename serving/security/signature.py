@@ -11,22 +11,22 @@ from typing import Any
 
 from alphaloop.errors import DamagedStoreError, SettingsError
 
-PREFIX = b"alphaloop model "
+MESSAGE_PREFIX = b"alphaloop model "
 
 
 class UntrustedModelError(DamagedStoreError):
     """Model version without the required signature."""
 
 
-def message_of(digest: str) -> bytes:
+def signed_message(digest: str) -> bytes:
     """Return the signed message: a fixed prefix and the digest.
 
     The prefix keeps signatures made for other purposes from being valid here.
     """
-    return PREFIX + digest.encode()
+    return MESSAGE_PREFIX + digest.encode()
 
 
-def sign(digest: str, key: Path) -> str:
+def sign_digest(digest: str, key: Path) -> str:
     """Sign the digest of an ONNX file.
 
     Parameters
@@ -58,7 +58,7 @@ def sign(digest: str, key: Path) -> str:
         raise SettingsError(
             f"{key} holds no Ed25519 private key; make one with: openssl genpkey -algorithm ed25519"
         )
-    return private.sign(message_of(digest)).hex()
+    return private.sign(signed_message(digest)).hex()
 
 
 def require_signature(model: str, version: str, digest: str, signature: str | None, key: Path) -> None:
@@ -99,7 +99,7 @@ def require_signature(model: str, version: str, digest: str, signature: str | No
             f"alphaloop models sign {model} {version} --key FILE"
         )
     try:
-        public.verify(bytes.fromhex(signature), message_of(digest))
+        public.verify(bytes.fromhex(signature), signed_message(digest))
     except (InvalidSignature, ValueError) as error:
         raise UntrustedModelError(
             f"the signature of {model} version {version} is not that of {key}; do not serve it"

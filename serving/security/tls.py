@@ -14,13 +14,13 @@ from typing import Any
 from alphaloop.errors import SettingsError
 from alphaloop.settings.serving import ServingSettings
 from serving.security import pem
-from serving.security.reloadable_file import SecretFile
+from serving.security.reloadable_file import ReloadableFile
 
 CHAIN, KEY, CLIENT_CA = (f"serving.tls_{name}" for name in ("certificate", "key", "client_ca"))
 
 
 @dataclass(frozen=True, slots=True)
-class Identity:
+class ServerIdentity:
     """Server certificate and key and the clients' authority, in PEM and as an OpenSSL context."""
 
     chain: bytes
@@ -55,28 +55,28 @@ class CertificateFiles:
                 raise SettingsError(f"{name} names {file}, which is not a file")
         return cls(chain, key, client_ca)
 
-    def read(self) -> Identity:
+    def read(self) -> ServerIdentity:
         """Read and check the files; raise `SettingsError`, without their content, if they cannot be used."""
-        held, context = pem.checked(self._contents, self._context, f"{self.chain} or {self.key}")
-        return Identity(*held, context)
+        held, context = pem.read_checked(self._contents, self._context, f"{self.chain} or {self.key}")
+        return ServerIdentity(*held, context)
 
     def _contents(self) -> tuple[bytes, bytes, bytes | None]:
         return (
-            pem.read(self.chain, CHAIN),
-            pem.read(self.key, KEY),
-            pem.read(self.client_ca, CLIENT_CA) if self.client_ca else None,
+            pem.read_pem(self.chain, CHAIN),
+            pem.read_pem(self.key, KEY),
+            pem.read_pem(self.client_ca, CLIENT_CA) if self.client_ca else None,
         )
 
     def _context(self) -> ssl.SSLContext:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        pem.show(context, self.chain, self.key, (CHAIN, KEY))
+        pem.load_own_certificate(context, self.chain, self.key, (CHAIN, KEY))
         if self.client_ca is not None:
             context.verify_mode = ssl.CERT_REQUIRED
-            pem.trust(context, self.client_ca, CLIENT_CA)
+            pem.load_trusted_authorities(context, self.client_ca, CLIENT_CA)
         return context
 
 
-class Certificates:
+class ServerCertificates:
     """Certificates of a server, reloaded when `files` are replaced. Thread-safe.
 
     Raises `SettingsError` for files that cannot be used. Later, a half-replaced set leaves the last good one
@@ -86,10 +86,10 @@ class Certificates:
     def __init__(self, files: CertificateFiles) -> None:
         others = [file for file in (files.key, files.client_ca) if file is not None]
         self._mutual = files.client_ca is not None
-        self._identity = SecretFile(files.chain, lambda _: files.read(), also_read=others)
+        self._identity = ReloadableFile(files.chain, lambda _: files.read(), also_read=others)
 
     @classmethod
-    def from_settings(cls, settings: ServingSettings) -> Certificates | None:
+    def from_settings(cls, settings: ServingSettings) -> ServerCertificates | None:
         """Build the certificates of the settings; None without TLS."""
         files = CertificateFiles.from_settings(settings)
         return None if files is None else cls(files)
@@ -113,19 +113,19 @@ class Certificates:
 
     def for_https(self) -> ssl.SSLContext:
         """Return the context of an HTTPS server; each connection uses the certificates of its moment."""
-        context = _RenewedContext(ssl.PROTOCOL_TLS_SERVER)
+        context = _ReloadingContext(ssl.PROTOCOL_TLS_SERVER)
         context.identity = self._identity
         return context
 
 
-class _RenewedContext(ssl.SSLContext):
+class _ReloadingContext(ssl.SSLContext):
     """Context that delegates each connection to the current context.
 
     Loading into a context that is in use, or swapping it when the client names the server, would keep its
     sessions and authorities: a client that is no longer trusted could resume a session.
     """
 
-    identity: SecretFile[Identity]
+    identity: ReloadableFile[ServerIdentity]
 
     def wrap_bio(self, *arguments: Any, **options: Any) -> ssl.SSLObject:
         """Delegate to the current context. Event loops make their connections by this method alone."""
@@ -136,7 +136,7 @@ class _RenewedContext(ssl.SSLContext):
         return self.identity.current().context.wrap_socket(*arguments, **options)
 
 
-def _configuration(identity: Identity) -> Any:
+def _configuration(identity: ServerIdentity) -> Any:
     """Build gRPC's certificates anew: gRPC takes ownership, so one object can be passed only once."""
     import grpc
 

@@ -15,19 +15,19 @@ import asyncio
 
 from alphaloop.clock import monotonic
 from serving.protocol.errors import OverloadedError
-from serving.server.queued_request import Waiting
+from serving.server.queued_request import QueuedRequest
 
 # Shorter than a client needs to read an answer and send again: a request that comes sooner is from another
 # client, so the server is busy.
 QUIET_SECONDS = 1e-4
 # A request that takes longer to arrive is not waited for: its client did not send it at once.
-COMING_SECONDS = 0.1
+MAX_ARRIVAL_SECONDS = 0.1
 # Rounds of the loop without an arrival that end the wait; each takes some 10 microseconds.
-PATIENCE = 6
+IDLE_ROUNDS = 6
 # Limit of rounds, so that a flood of arrivals cannot keep the first in line waiting for ever.
-MOST_ROUNDS = 256
+MAX_ROUNDS = 256
 SMOOTHING = 0.05
-SHORTEST_HINT = 0.01
+MIN_RETRY_SECONDS = 0.01
 
 
 class Admission:
@@ -39,7 +39,7 @@ class Admission:
         self._arrivals, self._seen = 0, 0
         self._left_at, self._service = 0.0, 1e-3
         # In order of arrival.
-        self.queue: dict[Waiting, asyncio.Future[None]] = {}
+        self.queue: dict[QueuedRequest, asyncio.Future[None]] = {}
         # Time of each call whose request is still arriving, in order.
         self._coming: dict[object, float] = {}
         self._pumping = False
@@ -80,18 +80,18 @@ class Admission:
 
     def refusal(self) -> OverloadedError:
         """Build the error for a request that `enter` did not let in."""
-        wait = max(SHORTEST_HINT, self.in_flight * self._service)
+        wait = max(MIN_RETRY_SECONDS, self.in_flight * self._service)
         return OverloadedError(
             f"{self.in_flight} requests are being answered, the most at a time (serving.max_in_flight); "
             f"ask again in {wait * 1e3:.0f} ms",
             wait,
         )
 
-    def queued(self) -> list[Waiting]:
+    def queued(self) -> list[QueuedRequest]:
         """Return the requests in the queue, the first in line first."""
         return [request for request, ticket in self.queue.items() if not ticket.done()]
 
-    def admit_now(self, request: Waiting) -> None:
+    def admit_now(self, request: QueuedRequest) -> None:
         """Let a queued request compute now, without polling for arrivals.
 
         For a request that a batch has scored: most of its work is done.
@@ -100,7 +100,7 @@ class Admission:
         if ticket is not None and not ticket.done():
             ticket.set_result(None)
 
-    async def wait_turn(self, request: Waiting) -> None:
+    async def wait_turn(self, request: QueuedRequest) -> None:
         """Wait until it is this request's turn to compute.
 
         Returns at once on an idle loop.
@@ -119,7 +119,7 @@ class Admission:
     def _expects_more(self) -> bool:
         """Return whether another request is arriving, or one was answered a moment ago."""
         now = monotonic()
-        while self._coming and now - next(iter(self._coming.values())) > COMING_SECONDS:
+        while self._coming and now - next(iter(self._coming.values())) > MAX_ARRIVAL_SECONDS:
             del self._coming[next(iter(self._coming))]
         return bool(self._coming) or now - self._left_at <= QUIET_SECONDS
 
@@ -128,7 +128,7 @@ class Admission:
         self._rounds += 1
         self._idle = self._idle + 1 if self._arrivals == self._seen else 0
         self._seen = self._arrivals
-        if self._idle >= PATIENCE or self._rounds >= MOST_ROUNDS:
+        if self._idle >= IDLE_ROUNDS or self._rounds >= MAX_ROUNDS:
             self._release()
             self._rounds = self._idle = 0
         if self.queue:

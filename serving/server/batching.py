@@ -13,17 +13,19 @@ from alphaloop.clock import monotonic
 from alphaloop.errors import AlphaloopError
 from serving.inference.core import InferenceCore
 from serving.inference.model_cache import LoadedModel
-from serving.inference.routed_request import Exchange
-from serving.server.queued_request import Waiting
+from serving.inference.routed_request import RoutedRequest
+from serving.server.queued_request import QueuedRequest
 
 
-class Batching:
+class MicroBatcher:
     """Batcher of requests, at most `symbols` of them in one run; 0 turns batching off."""
 
     def __init__(self, core: InferenceCore, symbols: int) -> None:
         self._core, self._symbols = core, symbols
 
-    def gather(self, first: Exchange, waiting: Iterable[Waiting]) -> tuple[Exchange, list[Waiting]]:
+    def gather(
+        self, first: RoutedRequest, waiting: Iterable[QueuedRequest]
+    ) -> tuple[RoutedRequest, list[QueuedRequest]]:
         """Score `first` together with those of `waiting` that fit.
 
         Returns `first` and the batched requests, which then have their scores. If nothing can be
@@ -56,7 +58,7 @@ class Batching:
             queued.routed = routed
         return first, mates
 
-    def _prepared(self, queued: Waiting, first: Exchange, version: LoadedModel) -> bool:
+    def _prepared(self, queued: QueuedRequest, first: RoutedRequest, version: LoadedModel) -> bool:
         """Return whether a request has its inputs, and `version` is to score them."""
         request = queued.request
         same = request.model == first.request.model and request.version == first.request.version

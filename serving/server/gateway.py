@@ -15,17 +15,17 @@ from alphaloop.errors import AlphaloopError
 from alphaloop.settings.settings import Settings
 from alphaloop.telemetry import tracing
 from serving.inference.core import InferenceCore
-from serving.inference.routed_request import Exchange
+from serving.inference.routed_request import RoutedRequest
 from serving.protocol.messages import InferenceRequest, InferenceResponse
 from serving.protocol.request_limits import LARGE_SYMBOLS
-from serving.protocol.status import failure_of
-from serving.security.access import Access, Scope
+from serving.protocol.status import status_of
+from serving.security.access import AccessTokens, Scope
 from serving.server.admission import Admission
-from serving.server.batching import Batching
-from serving.server.large_requests import MAX_CALLS, LargeWork, Places
-from serving.server.queued_request import Arrival, Waiting
-from serving.server.request_statistics import OTHER, Statistics
-from serving.server.token_bucket import RateLimit
+from serving.server.batching import MicroBatcher
+from serving.server.large_requests import MAX_CALLS, ConcurrencyLimit, LargeRequestThread
+from serving.server.queued_request import QueuedRequest, RequestContext
+from serving.server.request_statistics import OTHER, RequestStatistics
+from serving.server.token_bucket import RateLimiter
 
 
 class Gateway:
@@ -33,15 +33,18 @@ class Gateway:
 
     def __init__(self, core: InferenceCore, settings: Settings) -> None:
         self.core, self.settings = core, settings
-        self.statistics = Statistics()
+        self.statistics = RequestStatistics()
         serving = settings.serving
         self.admission = Admission(serving.max_in_flight)
-        self.batching = Batching(core, serving.batch_symbols)
+        self.batching = MicroBatcher(core, serving.batch_symbols)
         # Separate threads: a forecast for thousands of symbols does not wait for large panels.
-        self.large_bodies, self._large_forecasts = LargeWork("large-bodies"), LargeWork("large-forecasts")
-        self.calls = Places(MAX_CALLS, "calls that infer nothing")
-        self.access = Access.from_settings(serving)
-        self.limit = RateLimit(serving.rate_limit, serving.rate_burst) if serving.rate_limit else None
+        self.large_bodies, self._large_forecasts = (
+            LargeRequestThread("large-bodies"),
+            LargeRequestThread("large-forecasts"),
+        )
+        self.calls = ConcurrencyLimit(MAX_CALLS, "calls that infer nothing")
+        self.access = AccessTokens.from_settings(serving)
+        self.limit = RateLimiter(serving.rate_limit, serving.rate_burst) if serving.rate_limit else None
         # Without access control and rate limit, as usual on loopback, headers and peer are not read.
         self.is_open = self.access is None and self.limit is None
 
@@ -55,7 +58,7 @@ class Gateway:
         if self.limit is not None:
             self.limit.spend(client)
 
-    async def infer(self, request: InferenceRequest, context: Arrival) -> InferenceResponse:
+    async def infer(self, request: InferenceRequest, context: RequestContext) -> InferenceResponse:
         """Answer one request, and count the answer.
 
         Raises as `InferenceCore.infer` does, and `DeadlineError`. The edge counts errors (`count_failure`),
@@ -66,7 +69,7 @@ class Gateway:
             response = await work.run(partial(self.infer_now, request, context, work))
             self.count_answer(response, context)
             return response
-        queued = Waiting(request, context)
+        queued = QueuedRequest(request, context)
         await self.admission.wait_turn(queued)
         queued.require_time(monotonic())
         if not self.core.can_answer_now(request):
@@ -74,7 +77,7 @@ class Gateway:
             queued.require_time(monotonic())
         # Callbacks scheduled now run after the answer has been handed to the wire.
         defer = asyncio.get_running_loop().call_soon
-        if tracing.enabled():
+        if tracing.tracing_enabled():
             # Not batched, so that its spans are its own.
             with _span(request, context):
                 response = self.core.infer(queued.request, context.arrived_at, defer)
@@ -83,12 +86,14 @@ class Gateway:
         defer(self.statistics.succeeded, response, context.arrived_at, monotonic() - context.arrived_at)
         return response
 
-    def infer_now(self, request: InferenceRequest, context: Arrival, work: LargeWork) -> InferenceResponse:
+    def infer_now(
+        self, request: InferenceRequest, context: RequestContext, work: LargeRequestThread
+    ) -> InferenceResponse:
         """Answer a large request in the thread of `work`; raises as `infer` does.
 
         The event loop counts the answer (`count_answer`).
         """
-        queued = Waiting(request, context)
+        queued = QueuedRequest(request, context)
         queued.require_time(monotonic())
         if not self.core.can_answer_now(request):
             queued.request = self.core.load_for(request)
@@ -96,11 +101,11 @@ class Gateway:
         with _span(request, context):
             return self.core.infer(queued.request, context.arrived_at, work.defer)
 
-    def count_answer(self, response: InferenceResponse, context: Arrival) -> None:
+    def count_answer(self, response: InferenceResponse, context: RequestContext) -> None:
         """Count an answer of `infer_now`."""
         self.statistics.succeeded(response, context.arrived_at, monotonic() - context.arrived_at)
 
-    def _prepared(self, queued: Waiting) -> Exchange:
+    def _prepared(self, queued: QueuedRequest) -> RoutedRequest:
         """Prepare a request and, if possible, score it in a batch.
 
         The batch is made of other requests in the queue.
@@ -121,12 +126,12 @@ class Gateway:
         self.statistics.failed(
             model if versions else OTHER,
             (version or versions[0]) if versions and (not version or version in versions) else OTHER,
-            failure_of(error).reason,
+            status_of(error).reason,
             monotonic() - arrived,
         )
 
 
-def _span(request: InferenceRequest, context: Arrival) -> AbstractContextManager[Any]:
+def _span(request: InferenceRequest, context: RequestContext) -> AbstractContextManager[Any]:
     return tracing.span("ModelInfer", context.traceparent, _attributes(request), server=True)
 
 

@@ -28,7 +28,7 @@ RETRY_SECONDS = 1.0
 MAX_RESERVED_BYTES = 16 * 2**20
 
 
-class Places:
+class ConcurrencyLimit:
     """Limit of `limit` concurrent requests of the kind `what`. Belongs to one event loop."""
 
     def __init__(self, limit: int, what: str) -> None:
@@ -50,7 +50,7 @@ class Places:
             self.held -= 1
 
 
-class LargeWork(Places):
+class LargeRequestThread(ConcurrencyLimit):
     """One thread for large requests, and a limit on their number."""
 
     def __init__(self, name: str, limit: int = MAX_BODIES) -> None:
@@ -69,7 +69,7 @@ class LargeWork(Places):
 
         Nobody awaits it, so a failure is logged.
         """
-        self._thread.submit(work).add_done_callback(_tell)
+        self._thread.submit(work).add_done_callback(_log_failure)
 
 
 def reserve_memory(size: int) -> None:
@@ -86,7 +86,7 @@ def reserve_memory(size: int) -> None:
     del message, copy
 
 
-def _tell(done: Future[None]) -> None:
+def _log_failure(done: Future[None]) -> None:
     failure = None if done.cancelled() else done.exception()
     if failure is not None:
         log.error("what was left to do after an answer failed", exc_info=failure)

@@ -12,14 +12,14 @@ from typing import Any
 
 from alphaloop.clock import Clock, SystemClock, monotonic
 from alphaloop.runtime.circuit_breaker import BreakerState
-from alphaloop.telemetry.prometheus import gauge, page, rollouts
+from alphaloop.telemetry.prometheus import model_gauge, render_metrics, rollout_gauges
 from serving.server.gateway import Gateway
 
 NAMESPACE = "alphaloop_serving"
 LABELS = ("model", "version", "route")
 
 
-class Collector:
+class ServingMetrics:
     """Collector for `prometheus_client`, read at each scrape; changes nothing."""
 
     def __init__(self, gateway: Gateway, clock: Clock | None = None) -> None:
@@ -75,9 +75,11 @@ class Collector:
         )
 
     def _rollouts(self) -> Iterator[Any]:
-        age = gauge(f"{NAMESPACE}_registry_age_seconds", "Seconds since the rollout document was last read.")
-        away = gauge(f"{NAMESPACE}_registry_away", "1 while the registry cannot be read.")
-        bar = gauge(
+        age = model_gauge(
+            f"{NAMESPACE}_registry_age_seconds", "Seconds since the rollout document was last read."
+        )
+        away = model_gauge(f"{NAMESPACE}_registry_away", "1 while the registry cannot be read.")
+        bar = model_gauge(
             f"{NAMESPACE}_feature_age_seconds",
             "Seconds since the close of the bar whose features were last read.",
         )
@@ -87,10 +89,15 @@ class Collector:
             away.add_metric((table.document.model,), float(table.stale is not None))
         for model, moment in self._gateway.core.feature_bars.items():
             bar.add_metric((model,), (self._clock.now() - moment).total_seconds())
-        yield from (age, away, bar, *rollouts(f"{NAMESPACE}_rollout", [table.document for table in tables]))
+        yield from (
+            age,
+            away,
+            bar,
+            *rollout_gauges(f"{NAMESPACE}_rollout", [table.document for table in tables]),
+        )
 
     def _breakers(self) -> Any:
-        states = gauge(
+        states = model_gauge(
             f"{NAMESPACE}_breaker_state", "1 for the present state of a version's circuit breaker.",
             "version", "state",
         )  # fmt: skip
@@ -100,9 +107,9 @@ class Collector:
         return states
 
 
-def exposition(gateway: Gateway) -> bytes:
+def metrics_text(gateway: Gateway) -> bytes:
     """Return the page that Prometheus scrapes, in its text format."""
-    return page(Collector(gateway))
+    return render_metrics(ServingMetrics(gateway))
 
 
 def metrics_route(gateway: Gateway) -> Any:
@@ -112,13 +119,13 @@ def metrics_route(gateway: Gateway) -> Any:
     from starlette.routing import Route
 
     async def metrics(request: Request) -> Response:
-        content = await asyncio.to_thread(exposition, gateway)
+        content = await asyncio.to_thread(metrics_text, gateway)
         return Response(content, media_type="text/plain; version=0.0.4; charset=utf-8")
 
     return Route("/metrics", metrics)
 
 
-def application(gateway: Gateway) -> Any:
+def metrics_application(gateway: Gateway) -> Any:
     """Build an ASGI application with `/metrics`."""
     from starlette.applications import Starlette
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from serving.inference.routed_request import Exchange
+from serving.inference.routed_request import RoutedRequest
 from serving.protocol.errors import DeadlineError
 from serving.protocol.messages import InferenceRequest
 
 
 @dataclass(frozen=True, slots=True)
-class Arrival:
+class RequestContext:
     """Context of a request: time of arrival, time left to its deadline, and trace.
 
     `arrived_at` is on `alphaloop.clock.monotonic`; `remaining_seconds` counts from then, None without a
@@ -23,15 +23,15 @@ class Arrival:
 
 
 @dataclass(eq=False, slots=True)
-class Waiting:
+class QueuedRequest:
     """Request in the queue; `routed` is set once another request's turn has prepared it.
 
     `unbatched`: exclude from batching because preparation or an earlier batch failed.
     """
 
     request: InferenceRequest
-    context: Arrival
-    routed: Exchange | None = None
+    context: RequestContext
+    routed: RoutedRequest | None = None
     unbatched: bool = False
 
     @property

@@ -18,8 +18,8 @@ from serving.server.histogram import SIZE_BOUNDS, Histogram
 OTHER = "other"
 PHASES = ("queue", "features", "inference", "total")
 # More versions than are loaded at a time; further ones in a long life are counted together.
-MOST_SERIES = 64
-MOST_MODELS = 64
+MAX_SERIES = 64
+MAX_MODELS = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class Duration:
     ns: int
 
 
-class Series:
+class RouteStatistics:
     """Answers of one version by one route: a histogram of seconds for each of `PHASES`."""
 
     __slots__ = ("features", "inference", "last_ms", "queue", "sizes", "total")
@@ -51,7 +51,7 @@ class VersionStatistics:
 
     model: str
     version: str
-    series: list[Series] = field(default_factory=list)
+    series: list[RouteStatistics] = field(default_factory=list)
     failed: Duration = field(default_factory=lambda: Duration(0, 0))
 
     @property
@@ -90,11 +90,11 @@ class VersionStatistics:
         return Duration(sum(one.count for one in histograms), int(sum(one.total for one in histograms) * 1e9))
 
 
-class Statistics:
+class RequestStatistics:
     """Counters of one server."""
 
     def __init__(self) -> None:
-        self._series: dict[tuple[str, str, str], Series] = {}
+        self._series: dict[tuple[str, str, str], RouteStatistics] = {}
         self._errors: dict[tuple[str, str], int] = {}
         self._failed: dict[tuple[str, str], Duration] = {}
         self._clock = SystemClock()
@@ -116,16 +116,16 @@ class Statistics:
 
     def failed(self, model: str, version: str, reason: str, seconds: float) -> None:
         """Count a refusal or failure; `model` and `version` must exist, or be `OTHER`."""
-        if (model, reason) not in self._errors and len(self._errors) >= MOST_MODELS * len(REASONS):
+        if (model, reason) not in self._errors and len(self._errors) >= MAX_MODELS * len(REASONS):
             model = OTHER
         self._errors[model, reason] = self._errors.get((model, reason), 0) + 1
         if version and (version != OTHER):
             before = self._failed.get((model, version), Duration(0, 0))
-            if before.count or len(self._failed) < MOST_SERIES:
+            if before.count or len(self._failed) < MAX_SERIES:
                 spent = Duration(before.count + 1, before.ns + int(seconds * 1e9))
                 self._failed[model, version] = spent
 
-    def series(self) -> list[tuple[tuple[str, str, str], Series]]:
+    def series(self) -> list[tuple[tuple[str, str, str], RouteStatistics]]:
         """Return all series, by model, version and route."""
         return list(self._series.items())
 
@@ -144,7 +144,7 @@ class Statistics:
                 statistics[key].failed = spent
         return list(statistics.values())
 
-    def _open(self, key: tuple[str, str, str]) -> Series:
-        if len(self._series) >= MOST_SERIES:
+    def _open(self, key: tuple[str, str, str]) -> RouteStatistics:
+        if len(self._series) >= MAX_SERIES:
             key = (OTHER, OTHER, key[2])
-        return self._series.setdefault(key, Series())
+        return self._series.setdefault(key, RouteStatistics())

@@ -7,17 +7,17 @@ from collections import OrderedDict
 from alphaloop.clock import monotonic
 from serving.protocol.errors import RateLimitError
 
-CLIENTS = 4_096
+MAX_CLIENTS = 4_096
 
 
-class RateLimit:
+class RateLimiter:
     """Limit of `rate` requests a second for each client.
 
     After a rest a client may send `burst` requests at once. The most recent clients are remembered; a
     forgotten client starts with a full bucket.
     """
 
-    def __init__(self, rate: float, burst: int, clients: int = CLIENTS) -> None:
+    def __init__(self, rate: float, burst: int, clients: int = MAX_CLIENTS) -> None:
         self._rate, self._burst, self._clients = rate, float(burst), clients
         self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from alphaloop.decision.book_limits import BookLimits, clip_weights, name_cap, unfilled
+from alphaloop.decision.book_limits import BookLimits, clip_weights, name_cap, unfilled_cash_message
 
 
 @pytest.mark.parametrize(
@@ -19,29 +19,29 @@ def test_the_default_cap_leaves_room_for_few_names(names, cap):
 
 def test_a_cap_that_leaves_cash_is_told_with_the_figure_that_fills_the_book():
     """Six names at 15 % are 90 % of the capital; 0.1667 each fill it, and are not told again."""
-    line = unfilled(BookLimits(max_weight=0.15), 6)
+    line = unfilled_cash_message(BookLimits(max_weight=0.15), 6)
     assert line == (
         "6 names at 0.15 each (trading.max_weight) are at most 90.0% of the capital, and trading.max_gross "
         "is 100.0%: the rest stays in cash; trading.max_weight = 0.1667 would fill it"
     )
-    assert unfilled(BookLimits(max_weight=0.1667), 6) == ""
+    assert unfilled_cash_message(BookLimits(max_weight=0.1667), 6) == ""
 
 
 @pytest.mark.parametrize("names", [1, 2, 3, 6, 16, 17, 20, 500])
 def test_the_default_fills_every_book(names):
     """No number of names leaves an unlevered book in cash by default."""
-    assert unfilled(BookLimits(), names) == ""
+    assert unfilled_cash_message(BookLimits(), names) == ""
 
 
 def test_a_book_of_equal_shares_at_its_cap_is_full():
     """Twenty names at 5 % are all of the capital: nothing is told, whatever floats make of it."""
-    assert unfilled(BookLimits(max_weight=0.05), 20) == ""
-    assert unfilled(BookLimits(max_weight=0.1, max_gross=0.6), 6) == ""
+    assert unfilled_cash_message(BookLimits(max_weight=0.05), 20) == ""
+    assert unfilled_cash_message(BookLimits(max_weight=0.1, max_gross=0.6), 6) == ""
 
 
 def test_gross_that_no_cap_can_fill_is_told():
     """Two names at most once the capital each cannot hold three times of it."""
-    assert "trading.max_gross cannot be above 2" in unfilled(BookLimits(max_gross=3.0), 2)
+    assert "trading.max_gross cannot be above 2" in unfilled_cash_message(BookLimits(max_gross=3.0), 2)
 
 
 def test_purchases_shrink_until_they_fit_and_sales_are_not_forced():

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from alphaloop.errors import AlphaloopError, InputError
-from alphaloop.runtime.credentials import Secret, optional_secret, redacted, secret
+from alphaloop.runtime.credentials import Secret, read_optional_secret, read_secret, redact_secrets
 
 VALUE = "hunter2-0x5ec2e7"
 
@@ -21,7 +21,7 @@ VALUE = "hunter2-0x5ec2e7"
 def key(monkeypatch: pytest.MonkeyPatch) -> Secret:
     """A credential from the environment."""
     monkeypatch.setenv("VENUE_API_KEY", f"{VALUE}\n")
-    return secret("VENUE_API_KEY")
+    return read_secret("VENUE_API_KEY")
 
 
 def test_a_credential_is_read_from_the_environment(key: Secret) -> None:
@@ -33,14 +33,14 @@ def test_a_credential_is_read_from_a_mounted_file(tmp_path: Path, monkeypatch: p
     """Where only NAME_FILE is set, the file's text is the credential."""
     (tmp_path / "key").write_text(f"{VALUE}\n")
     monkeypatch.setenv("VENUE_API_KEY_FILE", str(tmp_path / "key"))
-    assert secret("VENUE_API_KEY").reveal() == VALUE
+    assert read_secret("VENUE_API_KEY").reveal() == VALUE
 
 
 def test_a_missing_credential_names_both_ways_to_give_it() -> None:
     """Without either variable the error names both; asked for politely, nothing comes back."""
     with pytest.raises(InputError, match=r"set VENUE_API_KEY, or VENUE_API_KEY_FILE"):
-        secret("VENUE_API_KEY")
-    assert optional_secret("VENUE_API_KEY") is None
+        read_secret("VENUE_API_KEY")
+    assert read_optional_secret("VENUE_API_KEY") is None
 
 
 @pytest.mark.parametrize("content", [None, b"", b"  \n", b"\xff\xfe" + VALUE.encode()])
@@ -53,7 +53,7 @@ def test_a_useless_file_is_named_without_its_content(
         file.write_bytes(content)
     monkeypatch.setenv("VENUE_API_KEY_FILE", str(file))
     with pytest.raises(InputError, match="VENUE_API_KEY_FILE") as caught:
-        secret("VENUE_API_KEY")
+        read_secret("VENUE_API_KEY")
     assert VALUE not in "".join(traceback.format_exception(caught.value))
 
 
@@ -84,7 +84,7 @@ def test_a_vendor_that_echoes_the_key_is_silenced(key: Secret) -> None:
             except ConnectionError:
                 raise ValueError(f"GET /account?apiKey={VALUE}")  # noqa: B904
         except ValueError as error:
-            clean = redacted(error, [key])
+            clean = redact_secrets(error, [key])
             raise AlphaloopError(f"the venue refused: {clean}") from clean
     except AlphaloopError as error:
         text = "".join(traceback.format_exception(error))

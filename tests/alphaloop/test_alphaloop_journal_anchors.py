@@ -14,9 +14,9 @@ import pytest
 from alphaloop.clock import ReplayClock
 from alphaloop.errors import ChainBrokenError, DamagedStoreError, VendorError
 from alphaloop.journal.anchors import Anchor, AnchorFile
-from alphaloop.journal.record import canonical, chain_hash
+from alphaloop.journal.record import canonical_json, chain_hash
 from alphaloop.journal.store import Journal
-from alphaloop.journal.verification import verify
+from alphaloop.journal.verification import verify_journal
 
 MOMENT = datetime(2020, 3, 16, 20, tzinfo=UTC)
 NOBODY = 65534
@@ -48,11 +48,11 @@ class Home:
             ((seq, at, epoch, previous),) = self.sql(
                 "SELECT seq, at, epoch, hash FROM records ORDER BY seq DESC LIMIT 1"
             )
-            fields = ("trading", seq + 1, at, "fill", epoch, canonical({"cost": "0.00"}), previous)
+            fields = ("trading", seq + 1, at, "fill", epoch, canonical_json({"cost": "0.00"}), previous)
             self.sql("INSERT INTO records VALUES (?, ?, ?, ?, ?, ?, ?, ?)", *fields, chain_hash(*fields))
 
     def report(self):
-        (one,) = verify(self.file, self.anchors)
+        (one,) = verify_journal(self.file, self.anchors)
         return one
 
     def keep_anchors(self, up_to: int) -> None:
@@ -220,13 +220,13 @@ def test_a_journal_is_verified_while_it_is_written(home, monkeypatch):
     from alphaloop.journal import verification
 
     with home.open() as journal, journal.writer("trading") as writer:
-        read = verification.read_records
+        read = verification.read_journal_records
 
         def written_meanwhile(url):
             writer.append("fill", {"n": 1})
             return read(url)
 
-        monkeypatch.setattr(verification, "read_records", written_meanwhile)
+        monkeypatch.setattr(verification, "read_journal_records", written_meanwhile)
         assert (home.report().ok, home.report().records) == (True, 8)
 
 

@@ -12,9 +12,9 @@ import pytest
 
 from alphaloop.clock import ReplayClock
 from alphaloop.journal.anchors import AnchorFile
-from alphaloop.journal.record import GENESIS, chain_hash
+from alphaloop.journal.record import GENESIS_HASH, chain_hash
 from alphaloop.journal.store import Journal
-from alphaloop.journal.verification import EVERY_STREAM, ChainReport, verify
+from alphaloop.journal.verification import EVERY_STREAM, ChainReport, verify_journal
 
 COLUMNS = ("stream", "seq", "at", "kind", "epoch", "body", "previous", "hash")
 BATCHES = 4
@@ -45,11 +45,11 @@ class Tampered:
         return rows
 
     def report(self, stream: str = "trading") -> ChainReport:
-        return next(one for one in verify(self.file, self.anchors) if one.stream == stream)
+        return next(one for one in verify_journal(self.file, self.anchors) if one.stream == stream)
 
     def rechain(self) -> None:
         """Compute every link and hash anew, as someone with the code could."""
-        previous = GENESIS
+        previous = GENESIS_HASH
         for row in self.rows():
             digest = chain_hash(*row[:6], previous)
             self.sql(
@@ -68,7 +68,7 @@ def tampered(tmp_path):
 
 def test_an_untouched_journal_is_whole(tampered):
     """Every stream is reported, with its number of records and nothing wrong."""
-    assert verify(tampered.file, tampered.anchors) == [
+    assert verify_journal(tampered.file, tampered.anchors) == [
         ChainReport("control", 1, True),
         ChainReport("trading", 12, True),
     ]
@@ -143,7 +143,7 @@ def test_a_missing_middle_is_found(tampered):
 def test_a_record_slipped_in_is_found(tampered):
     """An extra record after the end needs the right link, and even then it changes nothing anchored."""
     last = tampered.rows()[-1]
-    row = ["trading", 13, last[2], "order", 1, "{}", GENESIS]
+    row = ["trading", 13, last[2], "order", 1, "{}", GENESIS_HASH]
     tampered.sql("INSERT INTO records VALUES (?, ?, ?, ?, ?, ?, ?, ?)", *row, chain_hash(*row))
     assert tampered.report().first_bad == 13
 
@@ -191,7 +191,7 @@ def test_a_changed_anchor_is_found(tampered):
     tampered.anchors.write_text(tampered.anchors.read_text().replace(last.hash, "f" * 64))
     assert tampered.report().first_bad == 12
     tampered.anchors.write_text("nonsense\n")
-    (report,) = verify(tampered.file, tampered.anchors)
+    (report,) = verify_journal(tampered.file, tampered.anchors)
     assert (report.stream, report.ok) == (EVERY_STREAM, False)
 
 
@@ -207,9 +207,9 @@ def test_a_journal_that_is_gone_is_missed(tampered, tmp_path):
     """Anchors without a database are a problem; neither of them is an empty answer."""
     for file in tmp_path.glob("journal.db*"):
         file.unlink()
-    (report,) = verify(tampered.file, tampered.anchors)
+    (report,) = verify_journal(tampered.file, tampered.anchors)
     assert (report.ok, "gone" in str(report.problem)) == (False, True)
-    assert verify(tmp_path / "none.db", tmp_path / "none.jsonl") == []
+    assert verify_journal(tmp_path / "none.db", tmp_path / "none.jsonl") == []
 
 
 def test_raw_damage_is_reported_and_never_raises(tampered, tmp_path):
@@ -222,11 +222,11 @@ def test_raw_damage_is_reported_and_never_raises(tampered, tmp_path):
         raw = bytearray(whole)
         raw[place] ^= 0xFF
         damaged.write_bytes(raw)
-        found += not all(report.ok for report in verify(damaged, tampered.anchors))
+        found += not all(report.ok for report in verify_journal(damaged, tampered.anchors))
     assert found > 0
     place = whole.index(b'{"batch":1,"number":1}') + 9
     damaged.write_bytes(whole[:place] + b"9" + whole[place + 1 :])
-    report = next(one for one in verify(damaged, tampered.anchors) if one.stream == "trading")
+    report = next(one for one in verify_journal(damaged, tampered.anchors) if one.stream == "trading")
     assert (report.ok, report.first_bad) == (False, 5)
 
 
@@ -234,7 +234,7 @@ def test_raw_damage_is_reported_and_never_raises(tampered, tmp_path):
 def test_a_file_that_is_no_database_is_reported(tampered, content):
     """An empty, foreign or blank file in place of the journal is damage, told in one report."""
     tampered.file.write_bytes(content[:9000])
-    (report,) = verify(tampered.file, tampered.anchors)
+    (report,) = verify_journal(tampered.file, tampered.anchors)
     assert (report.stream, report.ok) == (EVERY_STREAM, False)
     assert "damaged" in str(report.problem)
 
@@ -243,7 +243,7 @@ def test_a_truncated_file_is_reported(tampered):
     """Half a database is damage, told in one report."""
     raw = tampered.file.read_bytes()
     tampered.file.write_bytes(raw[: len(raw) // 2])
-    assert not any(report.ok for report in verify(tampered.file, tampered.anchors))
+    assert not any(report.ok for report in verify_journal(tampered.file, tampered.anchors))
 
 
 def test_verification_changes_nothing(tampered, tmp_path):
@@ -251,7 +251,7 @@ def test_verification_changes_nothing(tampered, tmp_path):
     copy = tmp_path / "copy.db"
     shutil.copy(tampered.file, copy)
     before = copy.read_bytes()
-    assert all(report.ok for report in verify(copy, tampered.anchors))
+    assert all(report.ok for report in verify_journal(copy, tampered.anchors))
     assert copy.read_bytes() == before
 
 

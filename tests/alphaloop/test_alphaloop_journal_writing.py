@@ -21,9 +21,9 @@ from alphaloop.clock import ReplayClock, SystemClock, monotonic
 from alphaloop.errors import ChainBrokenError, DamagedStoreError, LeaseLostError, VendorError
 from alphaloop.journal import tables
 from alphaloop.journal.anchors import Anchor, AnchorFile
-from alphaloop.journal.record import GENESIS, canonical, chain_hash
+from alphaloop.journal.record import GENESIS_HASH, canonical_json, chain_hash
 from alphaloop.journal.store import Journal
-from alphaloop.journal.verification import verify
+from alphaloop.journal.verification import verify_journal
 from alphaloop.runtime.processes import child_environment
 
 MOMENT = datetime(2020, 3, 16, 20, tzinfo=UTC)
@@ -47,7 +47,7 @@ def test_a_record_reads_back_as_it_was_appended(journal):
     second = writer.append("fill", {"b": 1, "a": [None, True]})
     first, read = journal.records("trading")
     assert first.body == {"quantity": "1.50", "at": "2020-03-16T20:00:00+00:00", "n": 3, "p": "a"}
-    assert (first.seq, first.previous, first.epoch, first.at) == (1, GENESIS, 1, MOMENT)
+    assert (first.seq, first.previous, first.epoch, first.at) == (1, GENESIS_HASH, 1, MOMENT)
     assert read == second
     assert second.previous == first.hash
     given = ("trading", 2, MOMENT.isoformat(), "fill", 1, '{"a":[null,true],"b":1}', first.hash)
@@ -56,7 +56,7 @@ def test_a_record_reads_back_as_it_was_appended(journal):
 
 def test_reading_can_begin_after_a_record_and_keep_to_one_kind(journal, monkeypatch):
     """Records come in order across pages, from after a given one, and of one kind where asked."""
-    monkeypatch.setattr("alphaloop.journal.store.PAGE", 7)
+    monkeypatch.setattr("alphaloop.journal.store.PAGE_SIZE", 7)
     writer = journal.writer("trading")
     writer.append_many([("even" if n % 2 == 0 else "odd", {"n": n}) for n in range(1, 41)])
     assert [record.body["n"] for record in journal.records("trading")] == list(range(1, 41))
@@ -95,8 +95,8 @@ def test_find_compares_whole_values_at_the_top_of_the_body(journal):
 def test_canonical_text_does_not_depend_on_the_order_of_keys(value):
     """Two bodies that are equal have the same text, and the text is ASCII."""
     body = {"b": value, "a": 1}
-    text = canonical(body)
-    assert text == canonical(dict(reversed(body.items())))
+    text = canonical_json(body)
+    assert text == canonical_json(dict(reversed(body.items())))
     assert text.isascii()
 
 
@@ -114,7 +114,9 @@ def test_a_body_without_json_form_is_refused(journal, value):
 
 def test_framing_keeps_neighbouring_fields_apart():
     """Moving a character from one field to the next changes the hash."""
-    assert chain_hash("ab", 1, "t", "c", 1, "{}", GENESIS) != chain_hash("a", 1, "t", "bc", 1, "{}", GENESIS)
+    assert chain_hash("ab", 1, "t", "c", 1, "{}", GENESIS_HASH) != chain_hash(
+        "a", 1, "t", "bc", 1, "{}", GENESIS_HASH
+    )
 
 
 def test_a_second_writer_fences_the_first(journal):
@@ -142,7 +144,7 @@ def test_two_processes_worth_of_journals_fence_each_other(tmp_path, clock):
         with pytest.raises(LeaseLostError):
             here.append("a", {})
         taken.append("a", {"n": 5})
-    assert [(report.stream, report.records, report.ok) for report in verify(file, anchors)] == [
+    assert [(report.stream, report.records, report.ok) for report in verify_journal(file, anchors)] == [
         ("control", 5, True),
         ("trading", 6, True),
     ]
@@ -194,7 +196,9 @@ def test_a_writer_refuses_a_stream_that_lost_what_was_anchored(journal, tmp_path
         journal.writer("trading")
     with engine.begin() as connection:
         row = {"stream": "other", "seq": 1, "at": MOMENT.isoformat(), "kind": "a", "epoch": 1}
-        connection.execute(tables.records.insert().values(**row, body="{}", previous=GENESIS, hash="0" * 64))
+        connection.execute(
+            tables.records.insert().values(**row, body="{}", previous=GENESIS_HASH, hash="0" * 64)
+        )
     engine.dispose()
     with pytest.raises(ChainBrokenError, match="record 1 breaks"):
         journal.writer("other")
@@ -242,7 +246,7 @@ def test_the_migrations_end_where_the_tables_stand(tmp_path, journal):
 
     config = Config()
     config.set_main_option("script_location", str(Path(tables.__file__).parent / "migrations"))
-    assert ScriptDirectory.from_config(config).get_heads() == [tables.REVISION]
+    assert ScriptDirectory.from_config(config).get_heads() == [tables.CURRENT_REVISION]
     engine = tables.open_engine(tables.database_url(tmp_path / "journal.db"))
     inspector = sa.inspect(engine)
     for table in tables.metadata.sorted_tables:
@@ -269,7 +273,7 @@ def test_a_journal_can_be_given_as_a_url(tmp_path, clock):
     file, anchors = tmp_path / "journal.db", tmp_path / "anchors.jsonl"
     with Journal(f"sqlite:///{file}", anchors, clock) as journal:
         journal.writer("trading").append("a", {})
-    assert verify(f"sqlite:///{file}", anchors)[0].ok
+    assert verify_journal(f"sqlite:///{file}", anchors)[0].ok
 
 
 def test_forty_five_records_are_appended_in_six_milliseconds(tmp_path, untraced):
@@ -362,21 +366,21 @@ def test_a_kill_around_the_commit_leaves_whole_batches(tmp_path, clock, moment, 
     The next writer goes on behind it and anchors its own batch alone.
     """
     _killed_child(tmp_path, moment)
-    (report,) = verify(tmp_path / "journal.db", tmp_path / "anchors.jsonl")
+    (report,) = verify_journal(tmp_path / "journal.db", tmp_path / "anchors.jsonl")
     assert (report.records, report.ok) == (records, True)
     clock.advance(MOMENT + timedelta(days=10_000))
     with Journal(tmp_path / "journal.db", tmp_path / "anchors.jsonl", clock) as journal:
         assert journal.writer("trading").append("a", {}).seq == records + 1
     demanded = [one.seq for one in AnchorFile(tmp_path / "anchors.jsonl").of("trading").required]
     assert demanded == [0, 40, 80, records + 1]
-    assert verify(tmp_path / "journal.db", tmp_path / "anchors.jsonl")[0].ok
+    assert verify_journal(tmp_path / "journal.db", tmp_path / "anchors.jsonl")[0].ok
 
 
 @pytest.mark.parametrize("seconds", [0.01, 0.0437, 0.1])
 def test_a_kill_at_any_moment_leaves_whole_batches(tmp_path, seconds):
     """However a writer dies, the journal holds whole batches only, and verifies."""
     _killed_child(tmp_path, "any", seconds)
-    (report,) = verify(tmp_path / "journal.db", tmp_path / "anchors.jsonl")
+    (report,) = verify_journal(tmp_path / "journal.db", tmp_path / "anchors.jsonl")
     assert report.ok
     assert report.records >= 80
     assert report.records % 40 == 0
@@ -396,7 +400,7 @@ def test_processes_that_open_a_fresh_journal_at_once_all_succeed(tmp_path):
         for name in ("one", "two", "three")
     ]
     assert [child.wait(timeout=60) for child in children] == [0, 0, 0]
-    reports = verify(tmp_path / "journal.db", tmp_path / "anchors.jsonl")
+    reports = verify_journal(tmp_path / "journal.db", tmp_path / "anchors.jsonl")
     assert [(report.stream, report.ok) for report in reports] == [
         ("one", True),
         ("three", True),

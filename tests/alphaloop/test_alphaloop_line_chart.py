@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alphaloop.html_report.bar_charts import bars, histogram, quantile
-from alphaloop.html_report.line_chart import Band, Level, LineChart, Mark, Series, line_chart
+from alphaloop.html_report.bar_charts import histogram, quantile, render_bars
+from alphaloop.html_report.line_chart import Band, Level, LineChart, LineSeries, Mark, line_chart
 from alphaloop.html_report.scale import Scale, date_ticks, position, value_ticks
-from alphaloop.html_report.svg import spread_apart
-from alphaloop.html_report.timeline import Row, Segment, timeline
+from alphaloop.html_report.svg import spread_labels
+from alphaloop.html_report.timeline import Segment, TimelineRow, timeline
 
 DATES = ["2020-01-31", "2020-02-03", "2020-02-04", "2020-02-05"]
 
@@ -28,7 +28,7 @@ def a_chart(**changes: object) -> LineChart:
     """A chart of one line with everything that can be on it."""
     given_parts: dict[str, object] = {
         "title": "gain & loss",
-        "series": [Series(name="a <b>", x=DATES, y=[0.0, 1.0, None, 2.0])],
+        "series": [LineSeries(name="a <b>", x=DATES, y=[0.0, 1.0, None, 2.0])],
         "bands": [Band(first=DATES[1], last=DATES[2], label="canary")],
         "levels": [Level(value=1.5, label="bound")],
         "marks": [Mark(x=DATES[1], y=1.0, tip="alarm <1>")],
@@ -68,14 +68,16 @@ def test_everything_drawn_lies_inside_the_drawing() -> None:
 @pytest.mark.parametrize("y", [[], [None, None], [math.nan]])
 def test_nothing_to_draw_is_said(y: list[float | None]) -> None:
     """A chart without a finite value is a sentence, not an empty frame."""
-    html = line_chart(LineChart(title="t", series=[Series(name="s", x=DATES[: len(y)], y=y)]))
+    html = line_chart(LineChart(title="t", series=[LineSeries(name="s", x=DATES[: len(y)], y=y)]))
     assert "<svg" not in html
     assert "Nothing" in html
 
 
 def test_bars_are_numbers_too() -> None:
     """An x axis of bar numbers gets round numbers as ticks."""
-    series = [Series(name=str(n), x=list(range(50)), y=[float(i * n) for i in range(50)]) for n in range(6)]
+    series = [
+        LineSeries(name=str(n), x=list(range(50)), y=[float(i * n) for i in range(50)]) for n in range(6)
+    ]
     html = line_chart(LineChart(title="t", series=series, x_title="bar"))
     assert ">10<" in html
     assert ">bar<" in html
@@ -84,7 +86,7 @@ def test_bars_are_numbers_too() -> None:
 def test_one_flat_line_has_room_around_it() -> None:
     """A constant series, even at zero, is drawn inside the plot."""
     for value in (0.0, 5.0):
-        html = line_chart(LineChart(title="t", series=[Series(name="s", x=DATES, y=[value] * 4)]))
+        html = line_chart(LineChart(title="t", series=[LineSeries(name="s", x=DATES, y=[value] * 4)]))
         assert drawings(html)
 
 
@@ -124,7 +126,7 @@ def test_a_scale_without_extent_puts_its_value_in_the_middle() -> None:
 
 def test_labels_keep_apart_and_inside() -> None:
     """Labels that would overlap are moved apart, in order, and stay within the plot."""
-    placed = spread_apart([50.0, 52.0, 98.0], 14, 0, 100)
+    placed = spread_labels([50.0, 52.0, 98.0], 14, 0, 100)
     assert placed[1] - placed[0] >= 14
     assert max(placed) <= 100
 
@@ -153,15 +155,15 @@ def test_the_quantile_agrees_with_numpy(values: list[float], share: float) -> No
 
 def test_named_bars_are_as_long_as_their_share() -> None:
     """The largest entry fills the line, half of it half the line."""
-    html = bars([("train", 10.0), ("serve", 5.0)])
+    html = render_bars([("train", 10.0), ("serve", 5.0)])
     assert "--share:1.0000" in html
     assert "--share:0.5000" in html
-    assert bars([]) == '<ol class="bars"></ol>'
+    assert render_bars([]) == '<ol class="bars"></ol>'
 
 
 def test_a_timeline_shows_each_state_with_its_name() -> None:
     """Segments follow each other on the axis, and their names can be read."""
-    row = Row(
+    row = TimelineRow(
         label="Version 5",
         outcome="rolled back",
         tone="bad",
@@ -170,7 +172,7 @@ def test_a_timeline_shows_each_state_with_its_name() -> None:
             Segment(first="2020-02-04", last="2020-03-04", label="canary 5 %"),
         ],
     )
-    wide = drawings(timeline([row, Row(label="empty", segments=[])], title="rollouts"))[0]
+    wide = drawings(timeline([row, TimelineRow(label="empty", segments=[])], title="rollouts"))[0]
     boxes = [box for box in wide.iter("rect") if "segment" in box.attrib["class"]]
     assert [box.findtext("title") for box in boxes] == ["shadow", "canary 5 %"]
     assert float(boxes[0].attrib["x"]) + float(boxes[0].attrib["width"]) == pytest.approx(
@@ -180,7 +182,7 @@ def test_a_timeline_shows_each_state_with_its_name() -> None:
 
 def test_a_timeline_over_bar_numbers_and_one_of_nothing() -> None:
     """Bars can be numbers; no row gives a sentence."""
-    row = Row(label="v", segments=[Segment(first=0, last=20, label="shadow")])
+    row = TimelineRow(label="v", segments=[Segment(first=0, last=20, label="shadow")])
     assert drawings(timeline([row], title="t", span=(0, 40)))
     assert "Nothing" in timeline([], title="t")
 
@@ -188,7 +190,7 @@ def test_a_timeline_over_bar_numbers_and_one_of_nothing() -> None:
 @pytest.mark.parametrize("count", [2, 7, 9, 10, 14])
 def test_no_two_lines_of_a_chart_share_a_colour(count: int) -> None:
     """Also where each asks for the same; beyond the colours there are, dashes tell lines apart."""
-    lines = [Series(name=f"line {place}", x=[0, 1], y=[0, place]) for place in range(count)]
+    lines = [LineSeries(name=f"line {place}", x=[0, 1], y=[0, place]) for place in range(count)]
     html = line_chart(LineChart(title="t", series=lines))
     wide = html.split("<svg")[1]
     drawn = re.findall(r'class="line ([a-z]+(?: dashed)?)"', wide)
@@ -204,7 +206,9 @@ def test_a_line_keeps_the_colour_it_asks_for() -> None:
     html = line_chart(
         LineChart(
             title="t",
-            series=[Series(name=str(at), x=[0, 1], y=[0, at], tone=tone) for at, tone in enumerate(tones)],
+            series=[
+                LineSeries(name=str(at), x=[0, 1], y=[0, at], tone=tone) for at, tone in enumerate(tones)
+            ],
         )
     )
     drawn = re.findall(r'class="line ([a-z]+)"', html.split("<svg")[1])[::-1]

@@ -57,17 +57,17 @@ FAMILY = replace(MOMENTUM, name="acme-momentum")
 """
 BROKER = "from trading.brokers.paper import BROKER\n"
 ASKED = """
-from features.catalogue import apply
-from features.catalogue import names as indicators
-from marketdata.sources.registry import names as sources
-from models.zoo.registry import names as families
-from trading.broker import names as brokers
+from features.catalogue import build_indicator
+from features.catalogue import indicator_names as indicators
+from marketdata.sources.registry import source_names as sources
+from models.zoo.registry import family_names as families
+from trading.broker import broker_names as brokers
 print("acme" in sources(), "acme_gap" in indicators(), "acme-momentum" in families(), "acme" in brokers())
 print(apply("acme_gap").lookback)
 """
 LIST = """
 import os, sys
-from cli.main import run
+from cli.main import run_command
 os.chdir({folder!r})
 sys.exit(run(["data", "list"]))
 """
@@ -153,10 +153,10 @@ def test_two_values_of_one_name_are_refused() -> None:
 FOUND = """
 from alphaloop.settings import settings
 settings.load()
-from marketdata.sources.registry import names as sources
-from models.zoo.registry import names as families
-from trading.broker import names as brokers
-from features.catalogue import find
+from marketdata.sources.registry import source_names as sources
+from models.zoo.registry import family_names as families
+from trading.broker import broker_names as brokers
+from features.catalogue import find_indicator
 print("acme" in sources(), "acme-momentum" in families(), "own_broker" in brokers())
 print(find("acme_gap").version > 1)
 again = settings.from_json(settings.load().model_dump_json())

@@ -13,7 +13,7 @@ import pytest
 
 import alphaloop
 from alphaloop.clock import ReplayClock, SystemClock, as_utc, monotonic, sleep
-from alphaloop.errors import PortInUseError, ShadowedRoomError, UnknownNameError
+from alphaloop.errors import PortInUseError, ShadowedPackageError, UnknownNameError
 from alphaloop.runtime import package_roots
 from alphaloop.runtime.processes import child_environment, free_port, require_port
 
@@ -61,7 +61,7 @@ def test_a_long_list_of_names_is_cut_and_counted():
 
 def test_all_rooms_come_from_this_checkout():
     """In a process as it should be, the check passes."""
-    package_roots.check()
+    package_roots.require_one_root()
 
 
 @pytest.mark.parametrize("package", [True, False], ids=["package", "plain folder"])
@@ -101,8 +101,8 @@ def test_a_room_already_loaded_from_elsewhere_is_named(tmp_path, monkeypatch):
     stranger = type(sys)("trading")
     stranger.__file__ = str(tmp_path / "trading" / "__init__.py")
     monkeypatch.setitem(sys.modules, "trading", stranger)
-    with pytest.raises(ShadowedRoomError, match="'trading'"):
-        package_roots.check()
+    with pytest.raises(ShadowedPackageError, match="'trading'"):
+        package_roots.require_one_root()
 
 
 def test_a_child_does_not_import_from_its_working_folder(tmp_path):

@@ -19,7 +19,7 @@ from alphaloop.rollout_document import (
     require_share,
     sleeve_names,
 )
-from alphaloop.settings.settings import load
+from alphaloop.settings.settings import load_settings
 
 NAMES = sleeve_names(20)
 words = st.text(max_size=8)
@@ -134,6 +134,6 @@ def test_settings_with_a_canary_of_no_sleeve_are_refused(monkeypatch):
     """Weights are judged with the number of sleeves that they are shares of."""
     monkeypatch.setenv("ALPHALOOP_ROLLOUT__WEIGHTS", "[0.01, 0.5]")
     with pytest.raises(InputError, match=r"rollout.weights 0.01 covers 0 of 20 sleeves"):
-        load()
+        load_settings()
     monkeypatch.setenv("ALPHALOOP_TRADING__SLEEVES", "100")
-    assert load().rollout.weights == (0.01, 0.5)
+    assert load_settings().rollout.weights == (0.01, 0.5)

@@ -9,8 +9,8 @@ import pytest
 
 from alphaloop.errors import InputError, SettingsError
 from alphaloop.settings import settings as configuration
-from alphaloop.settings.environment_variables import parts
-from alphaloop.settings.settings import PREFIX, Settings, known_settings, load
+from alphaloop.settings.environment_variables import split_list
+from alphaloop.settings.settings import PREFIX, Settings, known_settings, load_settings
 
 # What Kubernetes 1.31 sets in a pod beside a Service `alphaloop` with the ports grpc (8001) and http (8000).
 OF_A_SERVICE = {
@@ -50,7 +50,7 @@ def test_variables_of_a_kubernetes_service_are_left_alone(monkeypatch, family):
     """A Service of the product's name beside a pod ends no command, and sets nothing."""
     for name, value in family.items():
         monkeypatch.setenv(name, value)
-    assert load() == Settings()
+    assert load_settings() == Settings()
 
 
 @pytest.mark.parametrize(
@@ -65,7 +65,7 @@ def test_only_that_family_is_left_alone(monkeypatch, name):
     """A name that is almost of it, or of a Service that has no address, is a misspelt setting."""
     monkeypatch.setenv(name, "9001")
     with pytest.raises(SettingsError, match=f"variable {name}"):
-        load()
+        load_settings()
 
 
 @pytest.mark.parametrize(
@@ -87,7 +87,7 @@ def test_lists_are_written_between_commas(monkeypatch, name, text, expected):
     """Every setting that is a list takes words between commas, and JSON; commas of a formula part nothing."""
     monkeypatch.setenv(_variable(name), text)
     section, setting = name.split(".")
-    assert getattr(getattr(load(), section), setting) == expected
+    assert getattr(getattr(load_settings(), section), setting) == expected
 
 
 def test_every_list_of_the_settings_takes_commas(monkeypatch):
@@ -106,7 +106,7 @@ def test_every_list_of_the_settings_takes_commas(monkeypatch):
         with monkeypatch.context() as patch:
             patch.setenv(_variable(name), value)
             section, setting = name.split(".")
-            assert len(getattr(getattr(load(), section), setting)) == 2, name
+            assert len(getattr(getattr(load_settings(), section), setting)) == 2, name
 
 
 @pytest.mark.parametrize("value", ["-1", "x y", "[1", "null", "{}", "1e400", "", "[[1]]", '{"a": {"b": 1}}'])
@@ -117,7 +117,7 @@ def test_refused_variables_are_told_in_plain_words(monkeypatch, value):
         with monkeypatch.context() as patch:
             patch.setenv(_variable(name), value)
             try:
-                load()
+                load_settings()
             except InputError as error:
                 refused += 1
                 told = str(error)
@@ -138,13 +138,13 @@ def test_refused_keys_of_the_file_are_told_in_plain_words(value):
             f"[{section}]\n{setting} = {value}\n" if section else f"{name} = {value}\n"
         )
         try:
-            load()
+            load_settings()
         except InputError as error:
             assert not PYTHONS_WORDS.search(str(error)), str(error)
     for section in ("serving", "data", "rollout"):
         Path("alphaloop.toml").write_text(f"{section} = {value}\n")
         with pytest.raises(InputError, match=section) as caught:
-            load()
+            load_settings()
         assert not PYTHONS_WORDS.search(str(caught.value)), str(caught.value)
 
 
@@ -154,13 +154,13 @@ def test_a_table_in_a_variable_is_asked_for_as_one(monkeypatch):
     with pytest.raises(
         SettingsError, match=r"ALPHALOOP_DATA__THRESHOLDS is 'jump=0.5'; write a table in JSON"
     ):
-        load()
+        load_settings()
 
 
 def test_parts_between_commas() -> None:
     """Blanks count for nothing, an empty part is not hidden, an unclosed bracket keeps the rest together."""
-    assert parts(" a, b, c, ") == ["a", "b", "c"]
-    assert parts("a,,b") == ["a", "", "b"]
-    assert parts(" ") == []
-    assert parts("f(a, [b, c]), d") == ["f(a, [b, c])", "d"]
-    assert parts("f(a, b") == ["f(a, b"]
+    assert split_list(" a, b, c, ") == ["a", "b", "c"]
+    assert split_list("a,,b") == ["a", "", "b"]
+    assert split_list(" ") == []
+    assert split_list("f(a, [b, c]), d") == ["f(a, [b, c])", "d"]
+    assert split_list("f(a, b") == ["f(a, b"]

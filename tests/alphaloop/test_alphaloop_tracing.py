@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from onnx import TensorProto, helper
 
-from alphaloop.runtime.processes import QUIET
+from alphaloop.runtime.processes import QUIET_ENVIRONMENT
 
 OPENERS = {
     "models": "from models.onnx.export import open_session as opened",
@@ -60,7 +60,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def outside_ci(home: Path, **more: str) -> dict[str, str]:
     """An environment without CI, which hides the telemetry, and without our switches."""
-    hidden = {"CI", "XDG_CACHE_HOME", *QUIET}
+    hidden = {"CI", "XDG_CACHE_HOME", *QUIET_ENVIRONMENT}
     kept = {name: value for name, value in os.environ.items() if name not in hidden}
     return {**kept, "HOME": str(home), **more}
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from alphaloop.runtime.package_roots import ROOMS
+from alphaloop.runtime.package_roots import PACKAGES
 
 ROOT = Path(__file__).resolve().parents[2]
 LAZY_EXPORT = """from lazy_loader import attach_stub
@@ -16,7 +16,7 @@ __getattr__, __dir__, __all__ = attach_stub(__name__, __file__)"""
 TESTS = sorted((ROOT / "tests").rglob("test_*.py"))
 
 
-@pytest.mark.parametrize("room", ROOMS)
+@pytest.mark.parametrize("room", PACKAGES)
 def test_a_package_init_is_its_docstring(room: str) -> None:
     """Each package's `__init__.py` says what lives there; its only code exports the names of its stub."""
     for path in (ROOT / room).rglob("__init__.py"):

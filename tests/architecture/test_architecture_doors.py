@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from alphaloop.runtime.package_roots import ROOMS
+from alphaloop.runtime.package_roots import PACKAGES
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -42,7 +42,7 @@ SERIALIZERS = {"pickle", "cloudpickle", "dill", "joblib", "marshal", "shelve"}
 def violations(root: Path) -> list[str]:
     """Every breach under `root`, as `path:line what`."""
     found = []
-    for room in ROOMS:
+    for room in PACKAGES:
         for path in sorted((root / room).rglob("*.py")):
             name = path.relative_to(root).as_posix()
             tree = ast.parse(path.read_text(encoding="utf-8"), name)

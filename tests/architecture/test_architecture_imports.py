@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from alphaloop.runtime.package_roots import ROOMS
+from alphaloop.runtime.package_roots import PACKAGES
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -31,7 +31,7 @@ def lint_imports(folder: Path) -> subprocess.CompletedProcess[str]:
 def small_house(tmp_path: Path) -> Path:
     """All packages with empty modules under the real contracts."""
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
-    for room in ROOMS:
+    for room in PACKAGES:
         for path in (ROOT / room).rglob("*.py"):
             copy = tmp_path / path.relative_to(ROOT)
             copy.parent.mkdir(parents=True, exist_ok=True)

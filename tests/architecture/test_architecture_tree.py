@@ -15,7 +15,7 @@ from types import ModuleType
 
 import pytest
 
-from alphaloop.runtime.package_roots import ROOMS
+from alphaloop.runtime.package_roots import PACKAGES
 
 ROOT = Path(__file__).resolve().parents[2]
 MAX_MODULES = 16
@@ -30,7 +30,7 @@ HEAPS = {
 def modules(root: Path) -> dict[str, Path]:
     """The modules of all packages under `root`, by dotted name."""
     found = {}
-    for room in ROOMS:
+    for room in PACKAGES:
         for path in sorted((root / room).rglob("*.py")):
             parts = path.relative_to(root).with_suffix("").parts
             found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
@@ -67,7 +67,7 @@ def circle(graph: dict[str, set[str]]) -> list[str]:
 
 def test_no_import_points_back() -> None:
     """A module imports modules of its own package and of those below it, and no others."""
-    place = {room: index for index, room in enumerate(ROOMS)}
+    place = {room: index for index, room in enumerate(PACKAGES)}
     back = [
         f"{name} -> {other}"
         for name, others in imports(ROOT).items()
@@ -110,7 +110,7 @@ def test_no_file_name_stands_three_times() -> None:
     assert {name for name, count in names.items() if count > MAX_NAMESAKES} == set()
 
 
-@pytest.mark.parametrize("room", ROOMS)
+@pytest.mark.parametrize("room", PACKAGES)
 def test_no_distribution_installs_a_package_of_that_name(room: str) -> None:
     """No other distribution that is installed here has a top-level package of our names."""
     assert set(packages_distributions().get(room, ())) <= {"alphaloop"}
@@ -120,10 +120,10 @@ def test_no_package_has_the_name_of_a_well_known_one() -> None:
     """None of 240 import names of distributions that stand beside such a platform is one of ours."""
     names = set((Path(__file__).parent / "well_known_names.txt").read_text(encoding="utf-8").split())
     assert len(names) >= 200
-    assert names.isdisjoint(ROOMS)
+    assert names.isdisjoint(PACKAGES)
 
 
-@pytest.mark.parametrize("room", ROOMS)
+@pytest.mark.parametrize("room", PACKAGES)
 def test_type_checkers_read_our_annotations(room: str) -> None:
     """Each package has a `py.typed`, so that a user's type checker believes its annotations."""
     assert (ROOT / room / "py.typed").is_file()
@@ -131,7 +131,9 @@ def test_type_checkers_read_our_annotations(room: str) -> None:
 
 def public_names() -> list[tuple[str, str]]:
     """Each package with each of the names that it offers."""
-    return [(room, name) for room in ROOMS for name in getattr(importlib.import_module(room), "__all__", ())]
+    return [
+        (room, name) for room in PACKAGES for name in getattr(importlib.import_module(room), "__all__", ())
+    ]
 
 
 def test_every_public_name_is_there() -> None:

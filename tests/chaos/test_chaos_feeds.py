@@ -29,8 +29,8 @@ from alphaloop.clock import ReplayClock, monotonic
 from alphaloop.costs import CostModel
 from alphaloop.errors import VendorError
 from alphaloop.journal.store import Journal
-from marketdata.connectors.retry import Retry
-from marketdata.feeds.assembler import Assembler, LiveSlices
+from marketdata.connectors.retry import RetryPolicy
+from marketdata.feeds.assembler import LiveSlices, SliceAssembler
 from marketdata.feeds.consensus import Consensus
 from marketdata.feeds.failover import FailoverSource
 from marketdata.feeds.failover_policy import FailoverPolicy
@@ -145,11 +145,11 @@ class Rig:
             deadline=0.4 * PERIOD_MS / 1000,
             healthy=HEALTHY,
             consensus=Consensus(min_changes=4),
-            retry=Retry(on=(VendorError,), attempts=2, base=0.02, cap=0.1, deadline=2.0),
+            retry=RetryPolicy(on=(VendorError,), attempts=2, base=0.02, cap=0.1, deadline=2.0),
             period=PERIOD,
         )
         self.source = FailoverSource(list(self.providers.values()), policy)
-        self.assembler = Assembler(self.source, SYMBOLS, "150ms", grace=PERIOD * 2)
+        self.assembler = SliceAssembler(self.source, SYMBOLS, "150ms", grace=PERIOD * 2)
         self.live = LiveSlices(self.assembler)
         self.slices: list[Slice] = []
         self.waits: dict[datetime, float] = {}

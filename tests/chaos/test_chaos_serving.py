@@ -27,7 +27,7 @@ import pytest
 from alphaloop.clock import SystemClock, monotonic, sleep
 from alphaloop.errors import ServingError
 from alphaloop.rollout_document import RolloutState, sleeve_names
-from alphaloop.runtime.processes import ONE_THREAD, child_environment, free_port
+from alphaloop.runtime.processes import SINGLE_THREAD_ENVIRONMENT, child_environment, free_port
 from alphaloop.settings.serving import ServingSettings
 from alphaloop.settings.settings import Settings
 from features.store.streamer import Streamer
@@ -134,7 +134,7 @@ class RayReplicas:
 @contextmanager
 def _on_ray(settings: Settings) -> Iterator[subprocess.Popen[str]]:
     command = [sys.executable, "-c", SERVE, settings.model_dump_json(), str(free_port())]
-    environment = child_environment(ONE_THREAD)
+    environment = child_environment(SINGLE_THREAD_ENVIRONMENT)
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as child:
         try:
             yield child

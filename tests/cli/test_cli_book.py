@@ -12,11 +12,11 @@ import pytest
 
 from alphaloop.bars import BarPanel
 from alphaloop.errors import SettingsError
-from alphaloop.settings.settings import Settings, load
+from alphaloop.settings.settings import Settings, load_settings
 from alphaloop.settings.trading import TradingSettings
 from cli.commands import backtest, data, trade
-from cli.notices import notices, rules_in_words
-from marketdata.sources.registry import find
+from cli.notices import book_notices, format_refusals
+from marketdata.sources.registry import find_source
 from trading.engine import BarOutcome
 from trading.risk.risk_check import Refusal
 
@@ -69,16 +69,16 @@ def test_a_book_of_six_names_is_filled_by_default() -> None:
 
 def test_what_a_cap_keeps_in_cash_is_told_with_the_figure_that_fills_the_book() -> None:
     """A cap that the user set is kept: one line says what it leaves in cash, and what would fill it."""
-    source = find("us-tech-ohlcv")
-    (line,) = notices(Settings(trading=TradingSettings(max_weight=0.15)), source, 6)
+    source = find_source("us-tech-ohlcv")
+    (line,) = book_notices(Settings(trading=TradingSettings(max_weight=0.15)), source, 6)
     assert "6 names at 0.15 each" in line
     assert "trading.max_weight = 0.1667 would fill it" in line
-    assert notices(Settings(), source, 6) == []
+    assert book_notices(Settings(), source, 6) == []
 
 
 def test_a_source_of_adjusted_prices_is_told() -> None:
     """Of adjusted prices it is said that splits and dividends are in them; of prices as traded nothing."""
-    (line,) = notices(Settings(), find("sp500-20"), 20)
+    (line,) = book_notices(Settings(), find_source("sp500-20"), 20)
     assert line.startswith(
         "source 'sp500-20' has adjusted prices only: splits and dividends are in the prices"
     )
@@ -115,7 +115,7 @@ def test_refusals_are_listed_by_rule(capsys: pytest.CaptureFixture[str]) -> None
     assert (told["refusals"], told["refused"]) == (3, {"max_weight": 2, "staleness": 1})
     trade._show({**told, "notices": []})
     assert "3 (max_weight 2, staleness 1)" in capsys.readouterr().out
-    assert rules_in_words({}) == "0"
+    assert format_refusals({}) == "0"
 
 
 @pytest.mark.parametrize("bps", ["10000", "15000"])
@@ -125,5 +125,5 @@ def test_costs_of_all_that_is_traded_are_refused_when_settings_are_read(
     """A command with a half spread of 100 % ends in one line, before anything is read."""
     monkeypatch.setenv("ALPHALOOP_TRADING__HALF_SPREAD_BPS", bps)
     with pytest.raises(SettingsError, match=r"below 10,000 basis points") as caught:
-        load()
+        load_settings()
     assert "\n" not in str(caught.value)

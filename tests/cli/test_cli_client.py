@@ -40,7 +40,7 @@ def test_a_client_that_cannot_ask_is_one_line_and_exit_2(
         with monkeypatch.context() as patch:
             for name, value in variables.items():
                 patch.setenv(f"ALPHALOOP_{name}", value)
-            code = main.run(["predict"])
+            code = main.run_command(["predict"])
         shown = capsys.readouterr().err
         assert (code, shown.count("\n")) == (2, 1), shown
         assert named in shown
@@ -52,10 +52,10 @@ def test_the_servers_that_do_not_answer_are_named(monkeypatch: pytest.MonkeyPatc
     urls = f"127.0.0.1:{free_port()},127.0.0.1:{free_port()}"
     monkeypatch.setenv("ALPHALOOP_CLIENT__URLS", urls)
     with pytest.raises(MissingStateError, match=f"no server answers on {urls}; start one"):
-        server_wait.require_server(settings.load())
+        server_wait.require_server(settings.load_settings())
     monkeypatch.setenv("ALPHALOOP_CLIENT__URLS", "127.0.0.1:1,,")
     with pytest.raises(InputError, match="give host:port"):
-        server_wait.require_server(settings.load())
+        server_wait.require_server(settings.load_settings())
 
 
 def test_a_server_that_is_starting_is_waited_for(
@@ -65,7 +65,7 @@ def test_a_server_that_is_starting_is_waited_for(
     answers = iter(["127.0.0.1:8001", "127.0.0.1:8001", ""])
     monkeypatch.setattr(server_wait, "_silent_servers", lambda settings: next(answers))
     monkeypatch.setattr(server_wait, "SERVER_POLL_SECONDS", 0.0)
-    server_wait.require_server(settings.load(), wait_seconds=60.0)
+    server_wait.require_server(settings.load_settings(), wait_seconds=60.0)
     assert capsys.readouterr().err == "waiting for a server on 127.0.0.1:8001, 60 s at most\n"
     assert next(answers, None) is None
 
@@ -74,7 +74,7 @@ def test_waiting_for_a_server_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where none comes, the line says how long it was waited for and how to start one."""
     monkeypatch.setenv("ALPHALOOP_CLIENT__URLS", f"127.0.0.1:{free_port()}")
     with pytest.raises(MissingStateError, match=r"after 0\.05 s; start one with `alphaloop serve`"):
-        server_wait.require_server(settings.load(), wait_seconds=0.05)
+        server_wait.require_server(settings.load_settings(), wait_seconds=0.05)
 
 
 def test_trade_waits_a_minute_unless_told_otherwise(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -89,8 +89,10 @@ def test_trade_waits_a_minute_unless_told_otherwise(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(main, "_stop_what_was_started", lambda: None)
     monkeypatch.setattr(workspace, "open_registry", lambda chosen: None)
     monkeypatch.setattr(server_wait, "require_server", note)
-    assert main.run(["trade"]) == main.run(["trade", "--wait", "7"]) == 2
+    assert main.run_command(["trade"]) == main.run_command(["trade", "--wait", "7"]) == 2
     assert (
-        main.run(["trade", "--replay", "2019-02-01:2019-01-01"]) == main.run(["trade", "--replay", "x"]) == 2
+        main.run_command(["trade", "--replay", "2019-02-01:2019-01-01"])
+        == main.run_command(["trade", "--replay", "x"])
+        == 2
     )
     assert waited == [60.0, 7.0]

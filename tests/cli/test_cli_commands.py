@@ -45,7 +45,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
             patch.setenv(f"ALPHALOOP_SERVING__{name}", "0")
         patch.setattr(main, "_stop_what_was_started", lambda: None)
         for arguments in (["features", "build", "--until", KNOWN_TO], ["train", "momentum", "--trials", "0"]):
-            assert main.run(arguments) == 0
+            assert main.run_command(arguments) == 0
         yield folder / "home"
 
 
@@ -54,7 +54,7 @@ def run(workspace: Path, capsys: pytest.CaptureFixture[str]) -> Command:
     """Run a verb; gives what it printed."""
 
     def run_verb(*arguments: str, code: int = 0) -> str:
-        got = main.run(list(arguments))
+        got = main.run_command(list(arguments))
         shown = capsys.readouterr()
         assert got == code, shown.err
         return shown.out if code == 0 else shown.out + shown.err
@@ -347,7 +347,9 @@ def test_pipelines_are_listed_compiled_and_run(
     path = tmp_path / "retrain.yaml"
     assert str(path) in run("pipeline", "compile", "retrain", "--output", str(path))
     assert "pipelineSpec" in path.read_text() or "schemaVersion" in path.read_text()
-    monkeypatch.setattr("pipelines.local_runner.run", lambda name, settings, **given: {"ran": name, **given})
+    monkeypatch.setattr(
+        "pipelines.local_runner.run_pipeline", lambda name, settings, **given: {"ran": name, **given}
+    )
     assert parsed(run("pipeline", "run", "retrain", "family=momentum", "--json")) == {
         "ran": "retrain",
         "family": "momentum",
@@ -358,17 +360,19 @@ def test_doctor_answers_in_both_forms(run: Command, monkeypatch: pytest.MonkeyPa
     """What is needed is marked, and a needed thing that is missing is exit code 1."""
     from cli import doctor
 
-    fine = doctor.Check(name="Python", ok=True, found="3.11", mend="")
-    lacking = doctor.Check(name="libgomp1", ok=False, found="not found", mend="apt-get install -y libgomp1")
-    optional = doctor.Check(name="chromium", ok=False, found="not found", mend="none", required=False)
-    monkeypatch.setattr(doctor, "examine", lambda settings: [fine, optional])
+    fine = doctor.MachineCheck(name="Python", ok=True, found="3.11", mend="")
+    lacking = doctor.MachineCheck(
+        name="libgomp1", ok=False, found="not found", mend="apt-get install -y libgomp1"
+    )
+    optional = doctor.MachineCheck(name="chromium", ok=False, found="not found", mend="none", required=False)
+    monkeypatch.setattr(doctor, "check_machine", lambda settings: [fine, optional])
     assert "everything needed is here" in run("doctor")
     assert [one["name"] for one in parsed(run("doctor", "--json"))] == ["Python", "chromium"]
-    monkeypatch.setattr(doctor, "examine", lambda settings: [fine, lacking])
+    monkeypatch.setattr(doctor, "check_machine", lambda settings: [fine, lacking])
     assert "apt-get install -y libgomp1" in run("doctor", code=1)
 
 
 def test_the_demo_command_hands_on_its_exit_code(run: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     """What the story ends with is what the shell sees."""
-    monkeypatch.setattr("cli.demo.command.run", lambda: 130)
+    monkeypatch.setattr("cli.demo.command.run_demo", lambda: 130)
     run("demo", code=130)

@@ -25,7 +25,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_what_is_set_is_shown_with_its_origin(capsys: pytest.CaptureFixture[str]) -> None:
     """A variable goes before the file, and says its name; defaults are left out."""
-    assert main.run(["config", "show", "--json"]) == 0
+    assert main.run_command(["config", "show", "--json"]) == 0
     shown = {row["setting"]: (row["value"], row["from"]) for row in json.loads(capsys.readouterr().out)}
     assert shown["data.source"] == ('"folder:bars"', "alphaloop.toml")
     assert shown["serving.grpc_port"] == ("9001", "ALPHALOOP_SERVING__GRPC_PORT")
@@ -34,16 +34,16 @@ def test_what_is_set_is_shown_with_its_origin(capsys: pytest.CaptureFixture[str]
 
 def test_defaults_are_shown_when_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
     """With `--all`, every setting there is has a row."""
-    assert main.run(["config", "show", "--all", "--json"]) == 0
+    assert main.run_command(["config", "show", "--all", "--json"]) == 0
     assert [row["setting"] for row in json.loads(capsys.readouterr().out)] == known_settings()
 
 
 def test_a_check_counts_what_is_set(capsys: pytest.CaptureFixture[str]) -> None:
     """Settings that can be read are said to be right; a wrong one is one line that names it, with exit 2."""
-    assert main.run(["config", "check"]) == 0
+    assert main.run_command(["config", "check"]) == 0
     assert "nothing wrong" in capsys.readouterr().out
     Path("alphaloop.toml").write_text('[data]\nsuorce = "folder:bars"\n')
-    assert main.run(["config", "check"]) == 2
+    assert main.run_command(["config", "check"]) == 2
     (line,) = capsys.readouterr().err.strip().splitlines()
     assert "data.suorce" in line
     assert "data.source" in line

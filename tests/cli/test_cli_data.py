@@ -25,7 +25,7 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def run(capsys: pytest.CaptureFixture[str], *arguments: str, code: int = 0) -> tuple[str, str]:
     """What the command prints on both streams."""
-    found = main.run(list(arguments))
+    found = main.run_command(list(arguments))
     printed = capsys.readouterr()
     assert found == code, printed.err
     return printed.out, printed.err
@@ -102,11 +102,11 @@ def test_pruning_spares_what_the_journal_names(tmp_path: Path, capsys: pytest.Ca
     """Of three old snapshots the newest and the one in a decision stay; a dry run removes none."""
     from alphaloop.clock import SystemClock
     from alphaloop.journal.store import Journal
-    from alphaloop.settings.settings import load
-    from marketdata.sources.registry import find
+    from alphaloop.settings.settings import load_settings
+    from marketdata.sources.registry import find_source
     from marketdata.storage.snapshots import SnapshotStore
 
-    paths, table = load().paths, find("eurusd-1h").history()
+    paths, table = load_settings().paths, find_source("eurusd-1h").history()
     store = SnapshotStore(paths.snapshots)
     first, named, newest = (store.save(table.slice(0, rows), "eurusd-1h").id for rows in (10, 20, 30))
     with Journal(paths.journal, paths.anchors, SystemClock()) as journal:

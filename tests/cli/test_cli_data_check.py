@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from alphaloop.errors import DataError
-from alphaloop.settings.settings import load
+from alphaloop.settings.settings import load_settings
 from cli import main
 from loop.workspace import take_snapshot
 from marketdata.calendars import session_closes
@@ -38,7 +38,7 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def checked(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, list[tuple[str, ...]]]:
     """Exit code, and symbol, rule and policy of each finding."""
-    code = main.run(["data", "check", "--json", *arguments])
+    code = main.run_command(["data", "check", "--json", *arguments])
     found = json.loads(capsys.readouterr().out)["findings"]
     return code, [(one["symbol"], one["rule"], one["policy"]) for one in found]
 
@@ -46,7 +46,7 @@ def checked(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, l
 def storing_is_refused() -> bool:
     """Whether the settings' bars are refused when they are stored."""
     try:
-        take_snapshot(load())
+        take_snapshot(load_settings())
     except DataError:
         return True
     return False
@@ -94,7 +94,7 @@ def test_what_is_left_after_repairs_is_checked_as_storing_checks_it(
     day, close = rows[-1].split(",")
     path.write_text("\n".join([*rows, f"{day},{float(close) * 1.001}"]) + "\n")
     monkeypatch.setenv("ALPHALOOP_DATA__QUALITY", '{"gap": "report", "unique": "repair"}')
-    code = main.run(["data", "check"])
+    code = main.run_command(["data", "check"])
     assert (code, storing_is_refused()) == (2, True)
     assert "[unique] B" in capsys.readouterr().err
 
@@ -117,7 +117,7 @@ def test_a_threshold_that_does_not_exist_is_named(
 ) -> None:
     """The check says of an unknown threshold what every other command says."""
     monkeypatch.setenv("ALPHALOOP_DATA__THRESHOLDS", '{"stuck_bar": 5}')
-    assert main.run(["data", "check"]) == 2
+    assert main.run_command(["data", "check"]) == 2
     assert "unknown quality threshold 'stuck_bar'" in capsys.readouterr().err
 
 
@@ -140,17 +140,17 @@ def test_more_than_a_hundred_findings_are_summed_up_by_rule_and_day(
         for day in days
         for place in range(100)
     ]
-    heads, summed = data_check.summary(rows)
+    heads, summed = data_check.summarize_findings(rows)
     assert heads[:4] == ("rule", "day", "findings", "symbols")
     assert [row[:4] for row in summed] == [
         [rule, str(day), "100", "100"] for rule in ("gap", "volume") for day in days
     ]
     assert summed[0][4] == "S000 at 2019-01-02T21:00:00+00:00: no bar"
-    data_check.show(rows)
+    data_check.print_findings(rows)
     printed = capsys.readouterr().out
     assert "400 findings, summed up; see all of them with --json" in printed
     assert len(printed.splitlines()) < 12
-    data_check.show(rows[:100])
+    data_check.print_findings(rows[:100])
     assert capsys.readouterr().out.count("no bar") == 100
 
 
@@ -160,11 +160,16 @@ def test_a_summary_of_many_days_goes_by_months_and_years() -> None:
 
     rows = [finding(date(2010, 1, 1) + timedelta(days=place)) for place in range(3000)]
     for count, span in ((100, 10), (2000, 7), (3000, 7)):
-        heads, summed = data_check.summary(rows[:count])
+        heads, summed = data_check.summarize_findings(rows[:count])
         assert {len(row[1]) for row in summed} == {span}
-        assert len(summed) <= data_check.MAX_SHOWN
+        assert len(summed) <= data_check.MAX_FINDINGS_SHOWN
         assert heads[1] == ("day" if span == 10 else "period")
         assert sum(int(row[2].replace(",", "")) for row in summed) == count
     assert (
-        len(data_check.summary([*rows, *(finding(date(2025, 1, 1), rule="x") for _ in range(5))])[1]) <= 100
+        len(
+            data_check.summarize_findings([*rows, *(finding(date(2025, 1, 1), rule="x") for _ in range(5))])[
+                1
+            ]
+        )
+        <= 100
     )

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from typer.main import get_command
 
-from alphaloop.runtime.package_roots import ROOMS
+from alphaloop.runtime.package_roots import PACKAGES
 from alphaloop.runtime.processes import child_environment, free_port
 from cli import main
 
@@ -140,7 +140,7 @@ class Reader:
             if words[-1] == "&":
                 return self._start(words[1:-1])
             self.capsys.readouterr()
-            found = main.run(words[1:])
+            found = main.run_command(words[1:])
             printed = self.capsys.readouterr()
         assert found == code, f"{line}\n{printed.err}"
         return printed.out + printed.err
@@ -196,12 +196,12 @@ def test_every_place_that_it_names_is_there(name: str) -> None:
     for target in re.findall(r"\]\(([^)#]+)\)", text):
         if not target.startswith("https://"):
             assert (ROOT / "docs" / Path(name).parent / target).exists(), target
-    for path in re.findall(rf"`((?:docs|{'|'.join(ROOMS)})/[\w./]+)`", text):
+    for path in re.findall(rf"`((?:docs|{'|'.join(PACKAGES)})/[\w./]+)`", text):
         assert (ROOT / path).exists() or path.endswith("/NAME.py"), path
     for setting in re.findall(r"`((?:data|features)\.[a-z_]+)`", text):
         module = ROOT / (setting.replace(".", "/") + ".py")
         assert setting in known_settings() or module.exists() or setting in NO_SETTINGS, setting
-    for dotted in re.findall(rf"`((?:{'|'.join(ROOMS)})\.[a-z_.]+\.[A-Za-z_]+)`", text):
+    for dotted in re.findall(rf"`((?:{'|'.join(PACKAGES)})\.[a-z_.]+\.[A-Za-z_]+)`", text):
         _look_up(dotted)
 
 
@@ -216,12 +216,12 @@ def test_the_groups_of_the_catalogue_hold_what_is_named() -> None:
     """Each row of the table of groups names indicators of that group."""
     from features import catalogue
 
-    groups = {catalogue.find(name).group for name in catalogue.names()}
+    groups = {catalogue.find_indicator(name).group for name in catalogue.indicator_names()}
     rows = [row for row in tables("features.md") if row[0] in groups]
     assert len(rows) >= 10
     for group, some in rows:
         for name in re.findall(r"`([a-z_0-9]+)`", some):
-            assert catalogue.find(name).group == group, name
+            assert catalogue.find_indicator(name).group == group, name
 
 
 def test_all_of_ta_lib_is_there_by_name() -> None:
@@ -232,19 +232,19 @@ def test_all_of_ta_lib_is_there_by_name() -> None:
 
     functions = {name.lower() for name in talib.get_functions()}
     assert len(functions) == 201
-    assert functions <= set(catalogue.names())
+    assert functions <= set(catalogue.indicator_names())
 
 
 def test_the_grammar_names_every_word_of_the_language() -> None:
     """Functions and words of formulas all stand in the document, and its limits are those of the code."""
     from features.formula import parser, tokens
-    from features.formula.functions import ARGUMENTS
-    from features.formula.syntax import DEEPEST
+    from features.formula.functions import ARGUMENT_NAMES
+    from features.formula.syntax import MAX_DEPTH
 
     text = text_of("features.md")
-    for word in (*ARGUMENTS, *parser.WORDS, *(sign for sign in parser.RANKS if sign.isalpha())):
+    for word in (*ARGUMENT_NAMES, *parser.WORDS, *(sign for sign in parser.RANKS if sign.isalpha())):
         assert re.search(rf"`[^`]*\b{word}\b", text), word
-    assert (parser.HIGHEST_POWER, tokens.LONGEST, DEEPEST) == (64, 4_000, 64)
+    assert (parser.MAX_EXPONENT, tokens.MAX_FORMULA_LENGTH, MAX_DEPTH) == (64, 4_000, 64)
 
 
 def test_the_table_of_sources_is_the_registry() -> None:
@@ -255,16 +255,16 @@ def test_the_table_of_sources_is_the_registry() -> None:
     rows = {
         row[0].strip("`"): row
         for row in tables("data.md")
-        if "…`" in row[0] or row[0].strip("`") in registry.names()
+        if "…`" in row[0] or row[0].strip("`") in registry.source_names()
     }
-    assert set(rows) == {*registry.names(), *(f"{prefix}:…" for prefix in registry.families())}
-    for name in registry.names():
-        assert (rows[name][3] == "yes") == is_live(registry.find(name)), name
+    assert set(rows) == {*registry.source_names(), *(f"{prefix}:…" for prefix in registry.source_families())}
+    for name in registry.source_names():
+        assert (rows[name][3] == "yes") == is_live(registry.find_source(name)), name
 
 
 def test_the_variables_of_sources_are_those_that_are_read() -> None:
     """Each variable of the table stands in the code that reads it, and each that it reads in the table."""
-    code = "".join(path.read_text() for room in ROOMS for path in (ROOT / room).rglob("*.py"))
+    code = "".join(path.read_text() for room in PACKAGES for path in (ROOT / room).rglob("*.py"))
     told = set(re.findall(r"`((?:APCA|AWS|IBKR)_[A-Z0-9_]+)`", text_of("data.md")))
     assert {name for name in told if f'"{name}"' not in code} == set()
     assert set(re.findall(r'"((?:APCA|IBKR)_[A-Z_]+)"', code)) <= told
@@ -273,12 +273,12 @@ def test_the_variables_of_sources_are_those_that_are_read() -> None:
 def test_the_table_of_rules_is_that_of_the_code() -> None:
     """Every quality rule in its order, with the policies that it can have."""
     from marketdata.quality.checks import RULES
-    from marketdata.quality.cleaning import OF_BARS, REPAIRS
+    from marketdata.quality.cleaning import QUARANTINABLE_RULES, REPAIR_DESCRIPTIONS
 
     rows = [row for row in tables("data.md") if len(row) == 5 and row[0].strip("`") in RULES]
     assert tuple(row[0].strip("`") for row in rows) == RULES
     for row in rows:
         assert (row[3] == "yes", row[4] == "yes") == (
-            row[0].strip("`") in OF_BARS,
-            row[0].strip("`") in REPAIRS,
+            row[0].strip("`") in QUARANTINABLE_RULES,
+            row[0].strip("`") in REPAIR_DESCRIPTIONS,
         )

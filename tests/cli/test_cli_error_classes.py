@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from alphaloop.errors import AlphaloopError
-from alphaloop.runtime.package_roots import ROOMS
+from alphaloop.runtime.package_roots import PACKAGES
 from cli import main
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -24,7 +24,7 @@ MEANT = {
 
 def _defined() -> Iterator[type[AlphaloopError]]:
     """Every error class of the tree: found by its name, told apart by what it derives from."""
-    for room in ROOMS:
+    for room in PACKAGES:
         for path in sorted((ROOT / room).rglob("*.py")):
             names = re.findall(r"^class (\w*Error)\b", path.read_text(), re.MULTILINE)
             if names:
@@ -49,7 +49,7 @@ def _run(raising: pytest.MonkeyPatch, error: BaseException) -> int:
         raise error
 
     raising.setattr(main, "_invoke", invoke)
-    return main.run([])
+    return main.run_command([])
 
 
 @pytest.mark.parametrize("kind", CLASSES, ids=lambda kind: kind.__name__)

@@ -21,7 +21,7 @@ from alphaloop.runtime.processes import free_port
 from alphaloop.settings import settings
 from cli import main
 from cli.commands import trade
-from loop.wiring import World, open_loop
+from loop.wiring import LoopContext, open_loop
 from models.registry.model_registry import Registry
 from serving.log.prediction_log import PredictionLogReader
 
@@ -42,7 +42,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
     monkeypatch.setattr(main, "_stop_what_was_started", lambda: None)
 
     def run_verb(*arguments: str) -> tuple[Any, str]:
-        code = main.run([*arguments, "--json"])
+        code = main.run_command([*arguments, "--json"])
         shown = capsys.readouterr()
         assert code == 0, shown.err
         return json.loads(shown.out), shown.err
@@ -112,11 +112,11 @@ def test_a_rollout_that_starts_while_trading_runs_gets_its_features(
     """
     old, new = train_both(run, monkeypatch)
     monkeypatch.delenv("ALPHALOOP_FEATURES__SET")
-    chosen = settings.load()
+    chosen = settings.load_settings()
     market = trade._market(chosen, "2019-01-03:2019-01-10")
     clock = ReplayClock(to_datetime(market.past.timestamps[-1]))
     journal = Journal(chosen.paths.journal, chosen.paths.anchors, clock)
-    world = World(chosen, clock, journal, Registry(chosen.paths.registry))
+    world = LoopContext(chosen, clock, journal, Registry(chosen.paths.registry))
     with serving(), open_loop(world, market, stream="trading", watched=False) as loop:
         bars = list(market.future.slices())
         loop.turn(bars[0])

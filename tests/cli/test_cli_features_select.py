@@ -24,7 +24,7 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def run(capsys: pytest.CaptureFixture[str], *arguments: str, code: int = 0) -> tuple[str, str]:
     """What the command prints on both streams."""
-    found = main.run(["features", "select", *arguments])
+    found = main.run_command(["features", "select", *arguments])
     printed = capsys.readouterr()
     assert found == code, printed.err
     return printed.out, printed.err
@@ -48,7 +48,7 @@ def test_a_set_is_chosen_and_can_be_used(
     assert all(Path(one).is_file() for one in answer["files"])
     Path("alphaloop.toml").write_text(Path("chosen/features.toml").read_text())
     assert tomllib.loads(Path("alphaloop.toml").read_text())["features"]["set"] == answer["features"]
-    assert main.run(["features", "list", "--in-use", "--json"]) == 0
+    assert main.run_command(["features", "list", "--in-use", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["set_hash"] == answer["set_hash"]
 
 

@@ -133,7 +133,7 @@ def test_bad_input_is_one_line_and_exit_2(
     monkeypatch.setenv("ALPHALOOP_SERVING__GRPC_PORT", str(free_port()))
     for name in ("HTTP_PORT", "METRICS_PORT"):
         monkeypatch.setenv(f"ALPHALOOP_SERVING__{name}", "0")
-    code = main.run(list(arguments))
+    code = main.run_command(list(arguments))
     shown = capsys.readouterr()
     assert code == 2, shown.err
     assert named in shown.err

@@ -23,7 +23,7 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def complaint(capsys: pytest.CaptureFixture[str], *arguments: str, code: int = 2) -> str:
     """The one line that the command answers with."""
-    found = main.run(list(arguments))
+    found = main.run_command(list(arguments))
     shown = capsys.readouterr().err
     assert found == code, shown
     assert shown.count("\n") == 1, shown
@@ -95,7 +95,7 @@ def test_a_vendor_that_is_away_is_one_line_and_exit_3(
     def away(name: str) -> None:
         raise VendorError(f"{name} cannot be reached: no route to host")
 
-    monkeypatch.setattr(registry, "find", away)
+    monkeypatch.setattr(registry, "find_source", away)
     assert "yahoo cannot be reached" in complaint(capsys, "data", "show", "yahoo", code=3)
 
 
@@ -154,7 +154,7 @@ def test_a_file_that_is_no_bars_is_one_line(
 def test_bars_without_a_price_are_shown(capsys: pytest.CaptureFixture[str]) -> None:
     """A price that is missing in the file is missing in what is shown of it."""
     Path("bars.csv").write_text("symbol,timestamp,close\nA,2019-01-02,\n")
-    assert main.run(["data", "show", "bars.csv"]) == 0
+    assert main.run_command(["data", "show", "bars.csv"]) == 0
     assert "None" in capsys.readouterr().out
 
 
@@ -194,7 +194,7 @@ def test_a_home_that_is_a_file_is_named(
     Path("home").touch()
     monkeypatch.setenv("ALPHALOOP_HOME", "home")
     monkeypatch.setenv("ALPHALOOP_DATA__SOURCE", "eurusd-1h")
-    main.run(["features", "build", "--until", "2017-01-03"])
+    main.run_command(["features", "build", "--until", "2017-01-03"])
     told = capsys.readouterr().err
     assert told.splitlines()[-1].endswith("home is a file; set ALPHALOOP_HOME to a folder")
     assert "Traceback" not in told

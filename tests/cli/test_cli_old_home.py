@@ -21,7 +21,7 @@ from alphaloop.bars import BarPanel, to_datetime
 from alphaloop.clock import ReplayClock
 from alphaloop.costs import CostModel
 from alphaloop.journal.store import Journal
-from alphaloop.settings.settings import Settings, load
+from alphaloop.settings.settings import Settings, load_settings
 from cli.commands import trade
 from features.compute.batch import backfill
 from features.feature_set import feature_set_of
@@ -31,7 +31,7 @@ from models.registry.model_registry import Registry
 from trading.brokers.paper import PaperBroker
 from trading.engine import TradingEngine
 from trading.forecaster import ArrayForecaster
-from trading.recovery import restore
+from trading.recovery import restore_engine
 from trading.risk.risk_check import RiskCheck
 from trading.strategies.allocation import AllocationStrategy
 
@@ -47,7 +47,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     with tarfile.open(KEPT) as packed:
         packed.extractall(tmp_path, filter="data")
     monkeypatch.setenv("ALPHALOOP_DATA__SYMBOLS", json.dumps(SYMBOLS))
-    return load(home=tmp_path)
+    return load_settings(home=tmp_path)
 
 
 def journaled(home: Settings) -> list[tuple[str, dict]]:
@@ -62,13 +62,13 @@ def journaled(home: Settings) -> list[tuple[str, dict]]:
 
 def test_an_old_journal_is_whole_and_its_orders_follow(home):
     """Anchors without announcements still vouch for every record, and each order is decided again."""
-    assert [(chain.stream, chain.ok) for chain in audit.verify(home)] == [
+    assert [(chain.stream, chain.ok) for chain in audit.audit_journal(home)] == [
         ("control", True),
         ("trading", True),
     ]
-    orders = audit.orders(home)
+    orders = audit.order_ids(home)
     assert len(orders) == 12
-    replayed = [audit.replay(home, one) for one in orders]
+    replayed = [audit.replay_order(home, one) for one in orders]
     assert {(one["identical"], one["decision"]["rule"]) for one in replayed} == {(True, 1)}
 
 
@@ -119,7 +119,7 @@ def test_an_old_book_is_the_same_to_the_last_digit(home):
             journal_writer=writer,
             simulated=True,
         )
-        assert restore(engine, journal.records("trading"), market.past) == []
+        assert restore_engine(engine, journal.records("trading"), market.past) == []
     assert [book.cash for book in engine.portfolio.books] == cash
     assert [book.quantities for book in engine.portfolio.books] == held
     assert (decision["as_of"][:10], decision["equity"]) == (DECIDED, "1030603.842144000000")

@@ -39,7 +39,7 @@ def taken() -> Iterator[int]:
 
 
 def _refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
-    assert main.run(list(arguments)) == 2
+    assert main.run_command(list(arguments)) == 2
     shown = capsys.readouterr().err
     assert shown.count("\n") == 1, shown
     return shown
@@ -68,7 +68,7 @@ def test_the_host_of_serve_is_bound(
     monkeypatch.setenv("ALPHALOOP_SERVING__TOKENS", str(tokens))
     port = free_port()
     asked = ["serve", "--runtime", "process", "--host", "0.0.0.0", "--port", str(port)]
-    assert main.run(asked) == 0
+    assert main.run_command(asked) == 0
     assert served == [("0.0.0.0", port)]
     capsys.readouterr()
     assert "192.0.2.1 is no address of this machine" in _refused(capsys, "serve", "--host", "192.0.2.1")

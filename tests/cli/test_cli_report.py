@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from cli import formatting
-from cli.reports.run_report import render
+from cli.reports.run_report import render_run_report
 
 DAYS = [f"2020-{month:02d}-{day:02d}" for month in range(1, 7) for day in (3, 9, 15, 21, 27)]
 
@@ -111,7 +111,7 @@ def is_well_formed(html: str) -> bool:
 
 def test_the_page_is_whole_and_asks_nothing_of_the_network() -> None:
     """Tags nest, no script runs, and nothing is fetched from anywhere."""
-    html = render(a_report(), its_series())
+    html = render_run_report(a_report(), its_series())
     assert is_well_formed(html)
     assert not re.search(r"<script|<link|<img|<iframe|@import|url\(|https?://", html)
     assert "prefers-color-scheme: dark" in html
@@ -119,7 +119,7 @@ def test_the_page_is_whole_and_asks_nothing_of_the_network() -> None:
 
 def test_the_page_shows_every_part() -> None:
     """Performance, drift, rollouts, models, serving, lineage and origin are all there."""
-    html = render(a_report(), its_series())
+    html = render_run_report(a_report(), its_series())
     for heading in (
         "Performance",
         "Drift",
@@ -136,17 +136,17 @@ def test_the_page_shows_every_part() -> None:
 
 def test_a_loss_is_called_a_loss() -> None:
     """Poor figures lead the page as plainly as good ones."""
-    html = render(a_report(), its_series())
+    html = render_run_report(a_report(), its_series())
     assert "The book lost 5.0 % after costs from 3 January 2020 to 27 June 2020" in html
     assert "did not beat simply holding all of them" in html
     better = copy.deepcopy(a_report())
     better["trading"] |= {"net_return": 0.2, "sharpe_net": 1.2}
-    assert "gained 20.0 %" in render(better, its_series())
+    assert "gained 20.0 %" in render_run_report(better, its_series())
 
 
 def test_text_is_escaped() -> None:
     """Names from data cannot become markup."""
-    html = render(a_report(), its_series())
+    html = render_run_report(a_report(), its_series())
     assert "train &lt;lightgbm&gt;" in html
     assert "below 2 &amp; so on" in html
 
@@ -155,7 +155,7 @@ def test_an_unverified_trail_is_said() -> None:
     """A broken chain is in the headline figures and beside the order."""
     report = a_report()
     report["lineage"] = {"order_id": None, "verified": False}
-    html = render(report, its_series())
+    html = render_run_report(report, its_series())
     assert html.count("not verified") >= 2
 
 
@@ -169,30 +169,30 @@ def test_a_part_that_a_run_did_not_fill_leaves_the_rest_standing(missing: str) -
         report.pop(missing)
         for name in ("equity", missing):
             series.pop(name, None)
-    assert is_well_formed(render(report, series))
+    assert is_well_formed(render_run_report(report, series))
 
 
 def test_figures_are_written_as_one_reads_them() -> None:
     """True minus signs, thousands set apart, a dash for what is not known."""
-    assert formatting.decimal(-0.004) == "0.00"
-    assert formatting.decimal(-1234.5, 1) == "−1,234.5"
-    assert formatting.decimal(float("nan")) == formatting.ABSENT
-    assert formatting.percent(0.123, signed=True) == "+12.3 %"
-    assert formatting.percent(None) == formatting.ABSENT
-    assert formatting.milliseconds(1.234) == "1.23 ms"
-    assert formatting.milliseconds(None) == formatting.ABSENT
-    assert formatting.tiny(0) == "0"
-    assert formatting.tiny(2.4e-7) == "2.4e−7"
-    assert formatting.tiny(None) == formatting.ABSENT
-    assert formatting.whole(None) == formatting.ABSENT
-    assert formatting.whole(12345.0) == "12,345"
-    assert formatting.counted(0, "alarm") == "no alarm"
-    assert formatting.counted(2, "alarm") == "2 alarms"
-    assert formatting.listed(["a"]) == "a"
-    assert formatting.listed(["a", "b", "c"]) == "a, b and c"
-    assert formatting.short("", 3) == formatting.ABSENT
-    assert formatting.flattened({"a": {"b_c": 0.12345, "d": [1, 2]}, "e": None, "f": True}) == [
-        ("a.b c", "0.1235"), ("a.d", "1, 2"), ("e", formatting.ABSENT), ("f", "yes"),
+    assert formatting.format_decimal(-0.004) == "0.00"
+    assert formatting.format_decimal(-1234.5, 1) == "−1,234.5"
+    assert formatting.format_decimal(float("nan")) == formatting.DASH
+    assert formatting.format_percent(0.123, signed=True) == "+12.3 %"
+    assert formatting.format_percent(None) == formatting.DASH
+    assert formatting.format_milliseconds(1.234) == "1.23 ms"
+    assert formatting.format_milliseconds(None) == formatting.DASH
+    assert formatting.format_difference(0) == "0"
+    assert formatting.format_difference(2.4e-7) == "2.4e−7"
+    assert formatting.format_difference(None) == formatting.DASH
+    assert formatting.format_count(None) == formatting.DASH
+    assert formatting.format_count(12345.0) == "12,345"
+    assert formatting.count_noun(0, "alarm") == "no alarm"
+    assert formatting.count_noun(2, "alarm") == "2 alarms"
+    assert formatting.join_names(["a"]) == "a"
+    assert formatting.join_names(["a", "b", "c"]) == "a, b and c"
+    assert formatting.shorten_id("", 3) == formatting.DASH
+    assert formatting.flatten_facts({"a": {"b_c": 0.12345, "d": [1, 2]}, "e": None, "f": True}) == [
+        ("a.b c", "0.1235"), ("a.d", "1, 2"), ("e", formatting.DASH), ("f", "yes"),
     ]  # fmt: skip
 
 
@@ -202,7 +202,7 @@ def test_the_verdict_is_neither_flattered_nor_overstated() -> None:
     def told(ours: float, equal: float, momentum: float | None) -> str:
         report = a_report()
         report["trading"] |= {"sharpe_net": ours, "equal_weight_sharpe": equal, "momentum_sharpe": momentum}
-        return render(report, its_series())
+        return render_run_report(report, its_series())
 
     assert "worse than plain momentum; differences so small, over so short a time, are chance." in told(
         1.06, 1.03, 1.08
@@ -220,11 +220,11 @@ def test_evidence_is_drawn_against_the_bounds_that_decide() -> None:
         name: [[DAYS[14], 0.0], [DAYS[17], 1.0]] for name in ("behaviour", "ic", "ic_better")
     }
     rollout["bounds"] = {"behaviour": 2.5, "ic": 2.6, "ic_better": 1.6}
-    html = render(a_report(), series)
+    html = render_run_report(a_report(), series)
     for words in ("rolled back above", "promoted above", "behaviour off its card", "IC better"):
         assert words in html
     rollout["evidence_series"] = {"ic": [[DAYS[14], 0.0]]}
-    assert "IC worse" not in render(a_report(), series)
+    assert "IC worse" not in render_run_report(a_report(), series)
 
 
 def test_checks_of_the_lineage_are_told_apart_from_its_steps() -> None:
@@ -234,5 +234,5 @@ def test_checks_of_the_lineage_are_told_apart_from_its_steps() -> None:
         {"step": "check", "label": "same order again", "value": "yes"},
         {"step": "check", "label": "journal whole", "value": "NO"},
     ]
-    html = render(a_report(), series)
+    html = render_run_report(a_report(), series)
     assert '<li class="">same order again</li><li class="bad">journal whole</li>' in html

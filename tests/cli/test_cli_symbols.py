@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from alphaloop.errors import InputError
 from cli.commands import data
-from cli.commands.options import moment, named_symbols
+from cli.commands.options import parse_time, split_symbols
 
 
 def source(*symbols: str) -> Any:
@@ -41,13 +41,13 @@ def test_names_may_hold_blanks_and_commas(
     given: str, known: tuple[str, ...], expected: tuple[str, ...]
 ) -> None:
     """Commas part names; blanks do only where the source has both parts and not the whole."""
-    assert named_symbols(given, source(*known)) == expected
+    assert split_symbols(given, source(*known)) == expected
 
 
 def test_a_quote_without_its_end_is_refused() -> None:
     """What cannot be read says how to write it."""
     with pytest.raises(InputError, match=r'--symbols "A,B cannot be read .*; write AAPL,KO'):
-        named_symbols('"A,B', source())
+        split_symbols('"A,B', source())
 
 
 def test_a_symbol_with_a_blank_is_shown_by_its_name(tmp_path: Path) -> None:
@@ -64,4 +64,4 @@ def test_a_symbol_with_a_blank_is_shown_by_its_name(tmp_path: Path) -> None:
 def test_a_wrong_day_on_the_command_line_says_what_is_wrong() -> None:
     """A day that no month has is told as such."""
     with pytest.raises(InputError, match=r"--from '2019-02-30' is no date \(day is out of range for month\)"):
-        moment("2019-02-30", "--from", "XNYS")
+        parse_time("2019-02-30", "--from", "XNYS")

@@ -37,7 +37,7 @@ def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def write(file: Path, *lines: str) -> Settings:
     """What the source says from now on; the settings."""
     file.write_text("\n".join([HEAD, *lines]) + "\n")
-    return settings.load()
+    return settings.load_settings()
 
 
 def split(line: str) -> str:

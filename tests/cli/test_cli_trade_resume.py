@@ -22,13 +22,13 @@ from alphaloop.settings.settings import Settings
 from cli.commands import trade
 from loop import workspace
 from loop.market import market_to_trade
-from loop.turn import Market
+from loop.turn import ReplayMarket
 from marketdata.storage.snapshots import SnapshotStore
 from trading.brokers.paper import PaperBroker
 from trading.engine import TradingEngine
 from trading.forecaster import ArrayForecaster
-from trading.progress import SESSION, session_body
-from trading.recovery import restore
+from trading.progress import SESSION_KIND, session_body
+from trading.recovery import restore_engine
 from trading.risk.risk_check import RiskCheck, RiskLimits
 from trading.strategies.allocation import AllocationStrategy
 
@@ -75,7 +75,7 @@ class Desk:
     @property
     def chosen(self) -> Settings:
         self.monkeypatch.setenv("ALPHALOOP_DATA__SOURCE", f"folder:{self.file.parent}")
-        return settings.load(home=self.folder / "home")
+        return settings.load_settings(home=self.folder / "home")
 
     def write(self, count: int, factor: float = 1.0) -> None:
         """Let the source have its first `count` sessions, at prices times `factor`."""
@@ -91,10 +91,12 @@ class Desk:
         clock = clock or ReplayClock(datetime.fromisoformat("2020-01-01T00:00:00+00:00"))
         return Journal(paths.journal, paths.anchors, clock)
 
-    def market(self, replay: str = REPLAY) -> Market:
+    def market(self, replay: str = REPLAY) -> ReplayMarket:
         return trade._market(self.chosen, replay)
 
-    def run(self, replay: str = REPLAY, cut: Callable[[TradingEngine, Slice], None] | None = None) -> Market:
+    def run(
+        self, replay: str = REPLAY, cut: Callable[[TradingEngine, Slice], None] | None = None
+    ) -> ReplayMarket:
         """Trade as the command does, without features and server; `cut` may end the run at a bar."""
         market, store = self.market(replay), SnapshotStore(self.chosen.paths.snapshots)
         clock = ReplayClock(to_datetime(market.past.timestamps[-1]))
@@ -103,7 +105,7 @@ class Desk:
         answers = Answers(ArrayForecaster(every.timestamps, every.symbols, scores))
         with self.journal(clock) as journal, journal.writer("trading") as writer:
             writer.append(
-                SESSION, session_body(market.source, market.snapshot.id, market.snapshot.last, None)
+                SESSION_KIND, session_body(market.source, market.snapshot.id, market.snapshot.last, None)
             )
             engine = TradingEngine(
                 every.symbols,
@@ -118,7 +120,7 @@ class Desk:
                 journal_writer=writer,
                 simulated=False,
             )
-            restore(engine, journal.records("trading"), market.past)
+            restore_engine(engine, journal.records("trading"), market.past)
             answers.snapshot = market.snapshot.id
             for bars in market.future.slices():
                 clock.advance(bars.timestamp)

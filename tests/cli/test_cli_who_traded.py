@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from cli import formatting
-from cli.demo.traded_versions import who_traded
+from cli.demo.traded_versions import summarize_traded_versions
 from cli.model_card_view import fact_lines
-from cli.reports.run_report import render
+from cli.reports.run_report import render_run_report
 
 
 def _bar(day: int, **sleeves: int) -> tuple[str, list[Any]]:
@@ -27,7 +27,7 @@ FAMILIES = {"1": "momentum", "3": "lightgbm"}
 
 def test_each_version_has_its_bars_and_its_share_of_the_sleeves() -> None:
     """74 of 80 sleeve-bars are the champion's; the challenger had 6 of the 40 on the bars it took part in."""
-    champion, challenger = who_traded(BARS, FAMILIES.__getitem__)
+    champion, challenger = summarize_traded_versions(BARS, FAMILIES.__getitem__)
     assert champion["version"] == "1"
     assert (champion["first"][:10], champion["last"][:10], champion["bars"]) == (
         "2020-03-02",
@@ -38,17 +38,21 @@ def test_each_version_has_its_bars_and_its_share_of_the_sleeves() -> None:
     assert (challenger["family"], challenger["bars"]) == ("lightgbm", 2)
     assert challenger["share"] == pytest.approx(6 / 80)
     assert challenger["share_then"] == pytest.approx(6 / 40)
-    assert who_traded([_bar(2)], FAMILIES.__getitem__) == []
+    assert summarize_traded_versions([_bar(2)], FAMILIES.__getitem__) == []
 
 
 def test_the_report_says_who_traded() -> None:
     """The lead names the versions with their families and shares, and a table says from when to when."""
-    report = {"trading": {"net_return": 0.65, "versions": who_traded(BARS, FAMILIES.__getitem__)}}
-    html = render(report, {"equity": {"dates": ["2020-03-02", "2020-03-06"], "strategy": [1.0, 1.65]}})
+    report = {
+        "trading": {"net_return": 0.65, "versions": summarize_traded_versions(BARS, FAMILIES.__getitem__)}
+    }
+    html = render_run_report(
+        report, {"equity": {"dates": ["2020-03-02", "2020-03-06"], "strategy": [1.0, 1.65]}}
+    )
     assert "92 % by version 1 (momentum) and 8 % by version 3 (lightgbm)" in html
     assert "Which version traded when" in html
     assert "2020-03-03" in html and "2020-03-04" in html
-    assert "Which version traded when" not in render({"trading": {}}, {})
+    assert "Which version traded when" not in render_run_report({"trading": {}}, {})
 
 
 def test_a_report_of_hourly_bars_has_times() -> None:
@@ -57,7 +61,7 @@ def test_a_report_of_hourly_bars_has_times() -> None:
         {"version": "1", "family": "momentum", "first": "2020-03-02T15:00:00+00:00",
          "last": "2020-03-02T20:00:00+00:00", "bars": 6, "share": 1.0, "share_then": 1.0},
     ]  # fmt: skip
-    html = render({"trading": {"net_return": 0.1, "versions": versions}}, {})
+    html = render_run_report({"trading": {"net_return": 0.1, "versions": versions}}, {})
     assert "2020-03-02 15:00" in html and "2020-03-02 20:00" in html
 
 
@@ -68,16 +72,16 @@ def test_a_report_of_hourly_bars_has_times() -> None:
 )  # fmt: skip
 def test_a_little_is_not_nothing_and_almost_all_not_all(share: float | None, shown: str) -> None:
     """A share is rounded to the digits that still say what it is."""
-    assert formatting.part(share) == shown
+    assert formatting.format_share(share) == shown
 
 
 def test_times_of_intraday_bars_have_their_time() -> None:
     """Bars of one day are told apart; of daily bars the day is enough."""
     hour = datetime(2020, 3, 2, 15, 30, tzinfo=UTC)
-    assert formatting.moment(hour, intraday=True) == "2020-03-02 15:30"
-    assert formatting.moment("2020-03-02T15:30:05+00:00", intraday=True) == "2020-03-02 15:30:05"
-    assert formatting.moment(hour, intraday=False) == "2020-03-02"
-    assert formatting.moment("", intraday=True) == "–"
+    assert formatting.format_time(hour, intraday=True) == "2020-03-02 15:30"
+    assert formatting.format_time("2020-03-02T15:30:05+00:00", intraday=True) == "2020-03-02 15:30:05"
+    assert formatting.format_time(hour, intraday=False) == "2020-03-02"
+    assert formatting.format_time("", intraday=True) == "–"
     daily = np.arange("2020-03-02T21", "2020-05-02T21", 24, dtype="datetime64[h]").astype("datetime64[ns]")
     assert not formatting.are_intraday(daily)
     assert formatting.are_intraday(daily + np.where(np.arange(len(daily)) % 2, 0, 86_000 * 10**9))

@@ -10,16 +10,16 @@ from typing import Any
 import psutil
 import pytest
 
-from alphaloop.settings.settings import load
+from alphaloop.settings.settings import load_settings
 from cli.demo import command
-from cli.demo.scenario_config import Plot
+from cli.demo.scenario_config import ScenarioConfig
 from loop import audit
 
 SYMBOLS = (
     "AAPL", "BAC", "CVX", "GE", "HD", "JNJ", "JPM", "KO",
     "LLY", "MRK", "MSFT", "PEP", "PFE", "PG", "WMT", "XOM",
 )  # fmt: skip
-SHORT = Plot(
+SHORT = ScenarioConfig(
     title="January to March 2020",
     symbols=SYMBOLS,
     live_from="2019-12-31",
@@ -37,7 +37,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The folder of one finished run."""
     folder = tmp_path_factory.mktemp("demo")
     before = {process.pid for process in psutil.process_iter()}
-    assert command.run(SHORT, folder) == 0
+    assert command.run_demo(SHORT, folder) == 0
     ours = [process for process in psutil.Process().children(recursive=True) if process.pid not in before]
     assert ours == [], "the run left processes behind"
     yield folder / "latest"
@@ -124,7 +124,9 @@ def test_nothing_was_lost_between_training_and_serving(report: dict[str, Any]) -
 def test_every_order_is_decided_again_and_the_journal_is_whole(report: dict[str, Any], home: Path) -> None:
     """Lineage holds, every chain verifies, and a sample of orders is replayed to the identical ones."""
     assert report["lineage"]["verified"] is True
-    settings = load(home=home.resolve())
-    assert all(chain.ok for chain in audit.verify(settings))
-    ids = audit.orders(settings)
-    assert all(audit.replay(settings, order_id)["identical"] for order_id in ids[:: max(1, len(ids) // 20)])
+    settings = load_settings(home=home.resolve())
+    assert all(chain.ok for chain in audit.audit_journal(settings))
+    ids = audit.order_ids(settings)
+    assert all(
+        audit.replay_order(settings, order_id)["identical"] for order_id in ids[:: max(1, len(ids) // 20)]
+    )

@@ -15,7 +15,7 @@ import pytest
 from alphaloop.clock import monotonic, sleep
 from alphaloop.runtime.processes import free_port
 from features.store.online_address import online_address
-from features.store.redis_lease import connect
+from features.store.redis_lease import connect_redis
 
 
 class RedisServer:
@@ -35,7 +35,7 @@ class RedisServer:
              "--appendonly", "no", "--dir", str(self.folder)],
             stdout=subprocess.DEVNULL,
         )  # fmt: skip
-        client = connect(online_address(self.address.replace("//", f"//:{self.password}@")))
+        client = connect_redis(online_address(self.address.replace("//", f"//:{self.password}@")))
         deadline = monotonic() + 20
         while True:
             try:

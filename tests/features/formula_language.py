@@ -9,8 +9,8 @@ from features import catalogue
 from features.engine.indicator import Indicator, indicator
 from features.engine.operator import Operator
 from features.engine.operators.pointwise import Pointwise
-from features.formula.compiler import Meaning, meaning
-from features.formula.parser import parse
+from features.formula.compiler import CompiledFormula, compile_formula
+from features.formula.parser import parse_formula
 from features.formula.syntax import Formula
 
 
@@ -25,16 +25,16 @@ def resolver(**formulas: str) -> Callable[[str], Indicator | Formula]:
 
     def resolve(name: str) -> Indicator | Formula:
         if name in formulas:
-            return parse(f"{name} = {formulas[name]}")
+            return parse_formula(f"{name} = {formulas[name]}")
         if name == "spread":
             return spread
         try:
-            return catalogue.find(name)
+            return catalogue.find_indicator(name)
         except UnknownNameError as error:
             raise UnknownNameError("feature", name, (*error.known, *formulas)) from error
 
     return resolve
 
 
-def understood(text: str, **formulas: str) -> Meaning:
-    return meaning(parse(text), resolver(**formulas))
+def understood(text: str, **formulas: str) -> CompiledFormula:
+    return compile_formula(parse_formula(text), resolver(**formulas))

@@ -15,8 +15,8 @@ import pytest
 
 from alphaloop.bars import BarPanel
 from features import catalogue
-from features.engine.columns import columns
-from features.engine.graph import Graph, Node, Output
+from features.engine.columns import contiguous_columns
+from features.engine.graph import Graph, Node, NodeOutput
 from features.engine.operator import Axes
 
 BARS = 420
@@ -110,33 +110,35 @@ UNIVERSES: dict[str, Make] = {
 @cache
 def nodes() -> dict[str, Node]:
     """Every indicator with its default inputs and parameters."""
-    return {name: catalogue.apply(name) for name in catalogue.names()}
+    return {name: catalogue.build_indicator(name) for name in catalogue.indicator_names()}
 
 
 def sample() -> list[str]:
     """A fifth of the catalogue, the same indicators in each run."""
-    return [name for name in catalogue.names() if hashlib.sha256(name.encode()).digest()[0] % 5 == 0]
+    return [
+        name for name in catalogue.indicator_names() if hashlib.sha256(name.encode()).digest()[0] % 5 == 0
+    ]
 
 
 def graph_of(names: list[str]) -> tuple[Graph, list[str]]:
     """All outputs of the indicators `names`, and whose each is."""
     found = [(name, nodes()[name]) for name in names]
-    outputs = [(name, Output(node, i)) for name, node in found for i in range(len(node.operator.outputs))]
+    outputs = [(name, NodeOutput(node, i)) for name, node in found for i in range(len(node.operator.outputs))]
     return Graph([output for _, output in outputs]), [name for name, _ in outputs]
 
 
 def batch(graph: Graph, bars: BarPanel) -> np.ndarray:
     """All columns of a graph, `[columns, T, N]`."""
     axes = Axes(bars.timestamps, bars.symbols)
-    found = dict(graph.batch(columns(bars, graph.inputs), axes))
+    found = dict(graph.batch(contiguous_columns(bars, graph.inputs), axes))
     return np.stack([found[place] for place in range(len(found))])
 
 
 def stream(graph: Graph, bars: BarPanel, history: int) -> np.ndarray:
     """The columns of the bars after the first `history`, bar by bar."""
     past = bars._take(slice(0, history))
-    handle = graph.stream(columns(past, graph.inputs), Axes(past.timestamps, past.symbols))
-    given = columns(bars, graph.inputs)
+    handle = graph.stream(contiguous_columns(past, graph.inputs), Axes(past.timestamps, past.symbols))
+    given = contiguous_columns(bars, graph.inputs)
     rows = [
         handle.update({name: values[row] for name, values in given.items()}, bars.timestamps[row])
         for row in range(history, len(bars))
@@ -181,7 +183,7 @@ def test_all_streams_repeat_all_batches(universe: str) -> None:
     """The same of the whole catalogue, from several lengths of history on."""
     bars = UNIVERSES[universe]()
     for history in sorted({0, *(cut for cut in (1, 2, 37, 250, 400) if cut < len(bars))}):
-        assert disagreements(list(catalogue.names()), bars, history) == {}
+        assert disagreements(list(catalogue.indicator_names()), bars, history) == {}
 
 
 @pytest.mark.parametrize("cut", [5, 260, 400])
@@ -198,7 +200,7 @@ def test_no_indicator_sees_a_later_bar(cut: int) -> None:
         for name, values in before.extra.items()
     }
     after = replace(before, **mixed, extra=extra)
-    graph, owners = graph_of(list(catalogue.names()))
+    graph, owners = graph_of(list(catalogue.indicator_names()))
     one, other = batch(graph, before)[:, : cut + 1], batch(graph, after)[:, : cut + 1]
     changed = [name for name, a, b in zip(owners, one, other, strict=True) if difference(a, b) > 0]
     assert changed == []
@@ -208,18 +210,18 @@ def test_the_catalogue_holds_what_a_trader_expects() -> None:
     """About 250 indicators by name: all 201 of TA-Lib, and each with a description, inputs and outputs."""
     import talib
 
-    names = catalogue.names()
+    names = catalogue.indicator_names()
     assert {name.lower() for name in talib.get_functions()} <= set(names)
     assert len(names) >= 250
     for name in names:
-        found = catalogue.find(name)
+        found = catalogue.find_indicator(name)
         assert found.description and found.group and found.inputs and found.outputs
         assert nodes()[name].lookback >= 1
 
 
 def test_every_indicator_has_values_on_a_market() -> None:
     """With enough ordinary bars every output has finite values, at prices above or below 1."""
-    graph, owners = graph_of(list(catalogue.names()))
+    graph, owners = graph_of(list(catalogue.indicator_names()))
     above, below = (batch(graph, market(bars=900, scale=scale)) for scale in (1.0, 0.005))
     finite = np.isfinite(above).any(axis=(1, 2)) | np.isfinite(below).any(axis=(1, 2))
     assert [name for name, found in zip(owners, finite, strict=True) if not found] == []

@@ -20,7 +20,7 @@ from alphaloop.bars import BarPanel
 from features import parity
 from features.compute.batch import FeatureFrame
 from features.compute.vintage_backfill import backfill_by_vintage
-from features.feature_set import FeatureSet, of_catalogue
+from features.feature_set import FeatureSet, catalogue_feature_set
 from marketdata.point_in_time.action_record import CorporateAction
 from marketdata.point_in_time.vintages import Vintages
 
@@ -43,7 +43,7 @@ universes = _universes()
 
 def whole(bars: BarPanel) -> FeatureSet:
     """Every output of every indicator."""
-    return of_catalogue(bars)
+    return catalogue_feature_set(bars)
 
 
 def sampled(bars: BarPanel) -> FeatureSet:
@@ -119,7 +119,7 @@ def test_nothing_published_later_is_seen_by_any_indicator() -> None:
 def test_the_online_store_says_what_batch_and_stream_say(tmp_path: Path) -> None:
     """A sample of the catalogue, on bars with gaps, comes back from the online store as it was computed."""
     bars = universes.with_gaps()
-    report = parity.measure(tmp_path, bars, sampled(bars), 12)
+    report = parity.measure_parity(tmp_path, bars, sampled(bars), 12)
     assert report.broken == ()
 
 
@@ -128,5 +128,5 @@ def test_the_online_store_says_what_batch_and_stream_say(tmp_path: Path) -> None
 def test_the_online_store_agrees_on_the_whole_catalogue(tmp_path: Path, universe: str) -> None:
     """All of it, on every kind of bars: to the last bit where that is promised, to float32's elsewhere."""
     bars = universes.UNIVERSES[universe]()
-    report = parity.measure(tmp_path, bars, whole(bars), min(40, len(bars) - 1))
+    report = parity.measure_parity(tmp_path, bars, whole(bars), min(40, len(bars) - 1))
     assert report.broken == ()

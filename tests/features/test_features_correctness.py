@@ -19,7 +19,7 @@ import pandas_ta_classic as pta
 import pytest
 from ta import momentum, trend, volatility, volume
 
-from features.catalogue import find
+from features.catalogue import find_indicator
 from features.engine.operator import Axes
 
 COLUMNS = ("open", "high", "low", "close", "volume")
@@ -406,7 +406,7 @@ def frame() -> pd.DataFrame:
 
 
 def _ours(case: Case, frame: pd.DataFrame) -> np.ndarray:
-    indicator = find(case.indicator)
+    indicator = find_indicator(case.indicator)
     inputs = tuple(frame[name].to_numpy()[:, None] for name in indicator.inputs)
     axes = Axes(frame.index.to_numpy().astype("datetime64[ns]"), ("AAPL",))
     outputs = indicator.factory(**indicator.bind(named=case.parameters)).batch(inputs, axes)
@@ -427,7 +427,7 @@ def test_an_independent_implementation_agrees(case: Case, frame: pd.DataFrame) -
 
 def test_at_least_forty_indicators_are_compared() -> None:
     """The table covers TA-Lib's indicators and ours, and both other implementations."""
-    ours = {case.indicator for case in CASES if find(case.indicator).reference != "TA-Lib"}
+    ours = {case.indicator for case in CASES if find_indicator(case.indicator).reference != "TA-Lib"}
     assert len({case.indicator for case in CASES}) >= 40
     assert len(ours) >= 20
     assert {case.by for case in CASES} == {"pta", "ta"}

@@ -10,7 +10,14 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from alphaloop.statistics.ranks import centred_rank
-from features.engine.cross_section import Matrix, demean, share_positive, universe_median, within, zscore
+from features.engine.cross_section import (
+    Matrix,
+    apply_within_groups,
+    demean,
+    share_positive,
+    universe_median,
+    zscore,
+)
 
 FUNCTIONS = [centred_rank, demean, share_positive, universe_median, zscore]
 VALUES = arrays(
@@ -75,7 +82,7 @@ def test_within_groups_each_group_is_a_universe(function, values: Matrix, seed: 
     """A function within groups is that function over each group's symbols alone, NaN without a group."""
     codes = np.random.default_rng(seed).choice([1.0, 7.5, -3.0, np.nan], values.shape)
     expected = _of_each_group(function, values, codes)
-    assert np.array_equal(within(function, values, codes), expected, equal_nan=True)
+    assert np.array_equal(apply_within_groups(function, values, codes), expected, equal_nan=True)
 
 
 @pytest.mark.parametrize("shape", [(3, 0), (0, 4), (2, 3)])
@@ -84,11 +91,11 @@ def test_nothing_in_gives_nothing_out(shape: tuple[int, int]) -> None:
     values: npt.NDArray[np.float64] = np.full(shape, np.nan)
     for function in (demean, zscore):
         assert np.isnan(function(values)).all()
-        assert np.isnan(within(function, values, np.ones(shape))).all()
+        assert np.isnan(apply_within_groups(function, values, np.ones(shape))).all()
         assert function(values).shape == shape
 
 
 def test_many_groups_take_no_longer_than_symbols() -> None:
     """A group for every value, at every bar another: each stands alone, and it is done at once."""
     values = np.random.default_rng(1).normal(size=(500, 20))
-    assert (within(zscore, values, values) == 0).all()
+    assert (apply_within_groups(zscore, values, values) == 0).all()

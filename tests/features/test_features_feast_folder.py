@@ -86,7 +86,7 @@ def listed(settings: Settings) -> dict[str, Any]:
 
 def test_feasts_own_command_applies_the_sets_definitions(settings: Settings) -> None:
     """`feast apply` makes a view for each group and a service under the set's hash, all fields described."""
-    printed = feast(repository.write(settings), "apply")
+    printed = feast(repository.write_repository(settings), "apply")
     assert "Created feature view features_momentum_indicators" in printed
     chosen, found = feature_set_of(settings), listed(settings)
     views = {name: set(fields) - {"symbol"} for name, fields in found["views"].items()}
@@ -113,7 +113,7 @@ def test_what_feasts_command_applied_is_what_the_store_uses(
     settings: Settings, real_bars: BarPanel, clock: ReplayClock
 ) -> None:
     """The folder's definitions are those of the store itself, so neither undoes what the other applied."""
-    folder, chosen = repository.write(settings), feature_set_of(settings)
+    folder, chosen = repository.write_repository(settings), feature_set_of(settings)
     store = FeatureStore.from_settings(settings)
     assert repository.definitions_of(folder) == store.definitions()
     store.apply()
@@ -137,7 +137,7 @@ def test_feasts_command_leaves_the_windows_of_other_sets(
     further = [(DEFAULT, real_bars.symbols)]
     with Streamer.from_settings(settings, real_bars.symbols, real_bars, clock, further=further) as streamer:
         streamer.materialize("s")
-    feast(repository.write(settings), "apply")
+    feast(repository.write_repository(settings), "apply")
     universe = hash_universe(real_bars.symbols)
     for features in (feature_set_of(settings), DEFAULT):
         windows = OnlineReader.from_settings(settings).read(
@@ -158,11 +158,13 @@ def test_another_set_replaces_the_views_and_the_service(settings: Settings, tmp_
 
 def test_the_folder_is_plain_files_that_travel(settings: Settings, tmp_path: Path) -> None:
     """Written twice it is the same; written elsewhere it serves the same store; a foreign folder is named."""
-    first = repository.write(settings)
+    first = repository.write_repository(settings)
     before = {path.name: path.read_bytes() for path in first.iterdir()}
     assert set(before) == {"feature_store.yaml", "definitions.py", "features.json"}
-    assert {path.name: path.read_bytes() for path in repository.write(settings).iterdir()} == before
-    other = repository.write(settings, tmp_path / "other")
+    assert {
+        path.name: path.read_bytes() for path in repository.write_repository(settings).iterdir()
+    } == before
+    other = repository.write_repository(settings, tmp_path / "other")
     assert {path.name: path.read_bytes() for path in other.iterdir()} == before
     with pytest.raises(MissingStateError, match="alphaloop features repo"):
         repository.definitions_of(tmp_path)
@@ -171,7 +173,7 @@ def test_the_folder_is_plain_files_that_travel(settings: Settings, tmp_path: Pat
 @pytest.mark.long
 def test_feasts_pages_show_the_registry(settings: Settings) -> None:
     """`feast ui` on loopback answers with the pages, and its registry lists the views and the service."""
-    folder, port = repository.write(settings), free_port()
+    folder, port = repository.write_repository(settings), free_port()
     FeatureStore.from_settings(settings).apply()
     with subprocess.Popen(
         [str(FEAST), "-c", str(folder), "ui", "--host", "127.0.0.1", "--port", str(port)],
@@ -218,7 +220,7 @@ def test_feasts_command_works_on_redis(
         chosen = settings.model_copy(update={"features": features})
         with Streamer.from_settings(chosen, real_bars.symbols, real_bars, clock) as streamer:
             streamer.materialize("kept")
-        folder = repository.write(chosen)
+        folder = repository.write_repository(chosen)
         feast(folder, "apply", REDIS_PASSWORD="hush")
         names = feast(folder, "feature-services", "list", REDIS_PASSWORD="hush")
         assert f"set_{feature_set_of(chosen).hash[:12]}" in names
@@ -229,8 +231,8 @@ def test_feasts_command_works_on_redis(
 
 def test_a_repository_of_an_earlier_release_is_still_applied(settings: Settings) -> None:
     """Feast's command works on a folder whose files import the names of releases before 0.2."""
-    folder = repository.write(settings)
-    file = folder / repository.DEFINITIONS
+    folder = repository.write_repository(settings)
+    file = folder / repository.DEFINITIONS_FILE
     file.write_text(file.read_text().replace("features.store.feast.folder", "features.repo.folder"))
     assert "features.repo" in file.read_text()
     assert "Created feature view features_own" in feast(folder, "apply")

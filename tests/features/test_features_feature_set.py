@@ -16,11 +16,11 @@ from alphaloop.settings.settings import Settings
 from features import notebook
 from features.compute.batch import backfill
 from features.compute.stream import FeatureStream
-from features.engine.chunk_plan import plan
+from features.engine.chunk_plan import plan_chunks
 from features.engine.indicator import indicator
 from features.engine.operator import Matrix, Operator
 from features.engine.operators.window import Window
-from features.feature_set import FeatureSet, default, feature_set_of
+from features.feature_set import FeatureSet, default_feature_set, feature_set_of
 from features.store import bulk, offline_files
 
 OWN_FILE = '''
@@ -82,7 +82,7 @@ def test_what_is_there_already_cannot_be_defined_again() -> None:
 
 def test_the_settings_choose_the_set(tmp_path: Path, real_bars: BarPanel) -> None:
     """Without a word the named features; else those listed, with formulas and files of one's own."""
-    assert feature_set_of(Settings()) is default()
+    assert feature_set_of(Settings()) is default_feature_set()
     own = tmp_path / "own.py"
     own.write_text(OWN_FILE)
     chosen = feature_set_of(
@@ -124,7 +124,7 @@ def test_bulk_gives_what_the_backfill_gives(
     tmp_path: Path, simulated_bars: BarPanel, monkeypatch: pytest.MonkeyPatch, at_once: int
 ) -> None:
     """However small the chunks, the file holds the features of the backfill to the last bit."""
-    monkeypatch.setattr(bulk, "VALUES_AT_ONCE", at_once)
+    monkeypatch.setattr(bulk, "CHUNK_VALUES", at_once)
     chosen = FeatureSet(MIXED)
     bars = simulated_bars.between(end=simulated_bars.at(159).timestamp).select(simulated_bars.symbols[:7])
     reads: list[int] = []
@@ -133,13 +133,13 @@ def test_bulk_gives_what_the_backfill_gives(
         reads.append(len(symbols))
         return bars.select(symbols)
 
-    built = bulk.build(read, bars.symbols, bars.timestamps, chosen, tmp_path / "features.parquet")
+    built = bulk.build_in_chunks(read, bars.symbols, bars.timestamps, chosen, tmp_path / "features.parquet")
     assert built.rows == len(bars) * len(bars.symbols)
     if at_once == 1:
         assert max(reads) == 1
     order = [("timestamp", "ascending"), ("symbol", "ascending")]
     stored = pq.read_table(built.path).sort_by(order)
-    expected = offline_files.as_table(backfill(bars, chosen)).sort_by(order)
+    expected = offline_files.to_feature_table(backfill(bars, chosen)).sort_by(order)
     assert stored.equals(expected)
     assert [path.name for path in tmp_path.iterdir()] == ["features.parquet"]
 
@@ -151,13 +151,17 @@ def test_a_bulk_file_that_cannot_be_written_leaves_nothing_behind(
     (tmp_path / "features.parquet").mkdir()
     bars, chosen = simulated_bars.select(simulated_bars.symbols[:2]), FeatureSet(("return_1",))
     with pytest.raises(InputError, match=r"features\.parquet cannot be written"):
-        bulk.build(bars.select, bars.symbols, bars.timestamps, chosen, tmp_path / "features.parquet")
+        bulk.build_in_chunks(
+            bars.select, bars.symbols, bars.timestamps, chosen, tmp_path / "features.parquet"
+        )
     assert [path.name for path in tmp_path.iterdir()] == ["features.parquet"]
 
 
 def test_stages_alternate_between_one_symbol_and_the_universe() -> None:
     """A rank of a mean of a rank needs five stages, which take turns at what may be cut."""
-    stages = plan([one.column for one in FeatureSet(("deep = rank(sma(rank(return_5), 3))",)).features])
+    stages = plan_chunks(
+        [one.column for one in FeatureSet(("deep = rank(sma(rank(return_5), 3))",)).features]
+    )
     assert [stage.axis for stage in stages] == ["symbols", "bars", "symbols", "bars"]
 
 
@@ -168,4 +172,4 @@ def test_three_lines_in_a_notebook() -> None:
     assert list(table.columns) == ["rsi_14", "trend"]
     assert table.index.names == ["timestamp", "symbol"]
     assert table.loc[(table.index[-1][0], "KO")].notna().all()
-    assert len(notebook.features(prices).columns) == len(default())
+    assert len(notebook.features(prices).columns) == len(default_feature_set())

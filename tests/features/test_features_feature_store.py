@@ -25,8 +25,8 @@ from features.feature_set import DEFAULT, FeatureSet
 from features.store.feature_store import FeatureStore
 from features.store.online import OnlineReader
 from features.store.streamer import Streamer
-from features.store.windows import pack, unpack
-from features.store.writer_lease import Lease
+from features.store.windows import pack_window, unpack_window
+from features.store.writer_lease import FileLease
 
 ROOT = Path(__file__).resolve().parents[2]
 LIVE, WINDOW, SNAPSHOT = 480, 16, "s" * 64
@@ -161,9 +161,9 @@ def test_symbols_without_features_are_masked(tmp_path: Path, real_bars: BarPanel
     """A strange symbol and one that lacks the bar are NaN and missing; the others are not touched."""
     close = real_bars.close.copy()
     close[LIVE, 1] = np.nan
-    from marketdata.source import close_only
+    from marketdata.source import close_only_panel
 
-    bars = close_only(real_bars.timestamps, real_bars.symbols, close)
+    bars = close_only_panel(real_bars.timestamps, real_bars.symbols, close)
     expected = backfill(bars, DEFAULT).window(LIVE, 4)
     with open_streamer(tmp_path, bars, clock) as streamer:
         streamer.publish(bars.at(LIVE), SNAPSHOT)
@@ -316,10 +316,10 @@ def test_a_killed_streamer_leaves_no_lease(tmp_path: Path) -> None:
         assert child.stdout is not None
         assert child.stdout.readline() == b"held\n"
         with pytest.raises(InputError, match=str(child.pid)):
-            Lease(path, "it")
+            FileLease(path, "it")
         child.kill()
         child.wait()
-    Lease(path, "it").close()
+    FileLease(path, "it").close()
 
 
 def test_streamers_need_bars_and_room(tmp_path: Path, real_bars: BarPanel, clock: ReplayClock) -> None:
@@ -366,13 +366,13 @@ def test_a_window_survives_packing_and_garbage_does_not() -> None:
     """Packing keeps shape, bar and bits, NaN included; anything else is refused."""
     window = np.array([[1.5, np.nan], [-0.0, np.inf], [1e-45, 3.0]], dtype=np.float32)
     bar = np.datetime64("2020-03-16T20:00:00.123456789", "ns")
-    packed = pack(window, bar)
-    again, moment = unpack(packed)
+    packed = pack_window(window, bar)
+    again, moment = unpack_window(packed)
     assert again.tobytes() == window.tobytes()
     assert moment == bar
     for garbage in (b"", b"short", packed[:-1], packed + b"x"):
         with pytest.raises(DamagedStoreError, match="materialize"):
-            unpack(garbage)
+            unpack_window(garbage)
 
 
 def test_publishing_and_reading_are_quick(

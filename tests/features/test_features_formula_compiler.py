@@ -6,11 +6,11 @@ import pytest
 
 from features import catalogue
 from features.engine.graph import Graph
-from features.formula.compiler import COLUMNS, Language
+from features.formula.compiler import COLUMNS, Compiler
 from features.formula.formula_error import FormulaError
-from features.formula.functions import ARGUMENTS
-from features.formula.parser import RANKS, WORDS, parse
-from features.formula.syntax import DEEPEST
+from features.formula.functions import ARGUMENT_NAMES
+from features.formula.parser import RANKS, WORDS, parse_formula
+from features.formula.syntax import MAX_DEPTH
 
 from .formula_language import resolver, understood
 
@@ -50,22 +50,22 @@ def test_a_meaning_has_one_spelling(text: str, spelled: str) -> None:
 
 def test_every_indicator_of_the_catalogue_is_a_formula() -> None:
     """Bare, or with one of its outputs, each name means the catalogue's own node with its defaults."""
-    language = Language(catalogue.find)
-    for name in catalogue.names():
-        node = catalogue.apply(name)
+    language = Compiler(catalogue.find_indicator)
+    for name in catalogue.indicator_names():
+        node = catalogue.build_indicator(name)
         outputs = node.operator.outputs
         for output in outputs:
-            found = language.compile(parse(f"{name}.{output}"))
+            found = language.compile(parse_formula(f"{name}.{output}"))
             assert found.column.key == node.output(output).key, name
-            assert language.compile(parse(found.text)).column.key == found.column.key, name
+            assert language.compile(parse_formula(found.text)).column.key == found.column.key, name
         if len(outputs) == 1:
-            assert language.compile(parse(name)).column.key == node.output().key, name
+            assert language.compile(parse_formula(name)).column.key == node.output().key, name
 
 
 def test_functions_hide_no_indicator() -> None:
     """The language's words are free in the catalogue, but for TA-Lib's functions that say the same."""
-    words = {*COLUMNS, *ARGUMENTS, *WORDS, *RANKS}
-    assert words & set(catalogue.names()) == {"exp", "sqrt"}
+    words = {*COLUMNS, *ARGUMENT_NAMES, *WORDS, *RANKS}
+    assert words & set(catalogue.indicator_names()) == {"exp", "sqrt"}
 
 
 def test_what_has_one_meaning_is_computed_once() -> None:
@@ -99,11 +99,11 @@ def test_chains_of_formulas_have_a_limit() -> None:
     assert understood("f60", **formulas).column.lookback == 61
     with pytest.raises(FormulaError, match="more than 64 formulas name one another"):
         understood("f999", **formulas)
-    language = Language(resolver(**formulas))
+    language = Compiler(resolver(**formulas))
     with pytest.raises(FormulaError, match="deeper than 256 levels"):
         for n in range(1000):
-            language.compile(parse(f"f{n}"))
-    tall = " + ".join(["close"] * DEEPEST)
+            language.compile(parse_formula(f"f{n}"))
+    tall = " + ".join(["close"] * MAX_DEPTH)
     towers = {"t0": tall} | {f"t{n}": tall.replace("close", f"t{n - 1}", 1) for n in range(1, 9)}
     with pytest.raises(FormulaError, match="deeper than 256 levels"):
         understood("t8", **towers)

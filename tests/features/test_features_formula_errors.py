@@ -7,10 +7,10 @@ import time
 
 import pytest
 
-from features.formula.compiler import Language
+from features.formula.compiler import Compiler
 from features.formula.formula_error import FormulaError
-from features.formula.parser import parse
-from features.formula.printer import canonical
+from features.formula.parser import parse_formula
+from features.formula.printer import canonical_text
 
 from .formula_language import resolver, understood
 
@@ -112,11 +112,11 @@ def test_a_formula_that_names_itself_is_a_circle_though_nobody_else_knows_it() -
     """`edge = edge + 1` is a circle; `rsi = rsi(14) / 50` is not, for there `rsi` is the indicator."""
     with pytest.raises(FormulaError, match="made of itself: edge -> edge"):
         understood("edge = edge + 1")
-    language = Language(resolver(edge="close - open"))
+    language = Compiler(resolver(edge="close - open"))
     for _ in range(2):
         with pytest.raises(FormulaError, match="made of itself: edge -> edge"):
-            language.compile(parse("edge = rank(edge)"))
-        language.compile(parse("edge"))
+            language.compile(parse_formula("edge = rank(edge)"))
+        language.compile(parse_formula("edge"))
     assert understood("rsi = rsi(14) / 50").text == "rsi(14) / 50"
 
 
@@ -156,7 +156,7 @@ def _random_formula(chance: random.Random, depth: int) -> str:
 
 def _understands(seed: int, count: int) -> None:
     chance = random.Random(seed)
-    language = Language(resolver(edge="close / ema(5) - 1"))
+    language = Compiler(resolver(edge="close / ema(5) - 1"))
     meant = 0
     for _ in range(count):
         text = _random_formula(chance, chance.randrange(1, 5))
@@ -171,14 +171,14 @@ def _understands(seed: int, count: int) -> None:
     assert count / 10 < meant < count * 0.9
 
 
-def _has_meaning(language: Language, text: str) -> bool:
+def _has_meaning(language: Compiler, text: str) -> bool:
     try:
-        found = language.compile(parse(text))
+        found = language.compile(parse_formula(text))
     except FormulaError as error:
         assert "\n" not in str(error)
         return False
-    spelled = canonical(found.expression)
-    assert language.compile(parse(spelled)).column.key == found.column.key
+    spelled = canonical_text(found.expression)
+    assert language.compile(parse_formula(spelled)).column.key == found.column.key
     return True
 
 

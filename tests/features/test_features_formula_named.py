@@ -12,13 +12,13 @@ import talib
 from alphaloop.bars import BarPanel
 from alphaloop.errors import UnknownNameError
 from features import catalogue
-from features.default_features import NAMED
-from features.engine.columns import columns
+from features.default_features import NAMED_FEATURES
+from features.engine.columns import contiguous_columns
 from features.engine.graph import Column, Graph
 from features.engine.indicator import Indicator
 from features.engine.operator import Axes
-from features.formula.compiler import Language
-from features.formula.parser import parse
+from features.formula.compiler import Compiler
+from features.formula.parser import parse_formula
 from features.formula.syntax import Formula
 
 Values = npt.NDArray[np.float64]
@@ -93,27 +93,27 @@ AMONG: dict[str, tuple[str, Callable[[Values], Values]]] = {
 
 
 def _resolve(name: str) -> Indicator | Formula:
-    if name in NAMED:
-        return parse(f"{name} = {NAMED[name].formula}")
+    if name in NAMED_FEATURES:
+        return parse_formula(f"{name} = {NAMED_FEATURES[name].formula}")
     try:
-        return catalogue.find(name)
+        return catalogue.find_indicator(name)
     except UnknownNameError as error:
-        raise UnknownNameError("feature", name, (*error.known, *NAMED)) from error
+        raise UnknownNameError("feature", name, (*error.known, *NAMED_FEATURES)) from error
 
 
 def _column(name: str) -> Column:
-    return Language(_resolve).compile(parse(name)).column
+    return Compiler(_resolve).compile(parse_formula(name)).column
 
 
 def _computed(name: str, bars: BarPanel) -> Values:
     graph = Graph([_column(name)])
     axes = Axes(bars.timestamps, bars.symbols)
-    return next(values for _, values in graph.batch(columns(bars, graph.inputs), axes))
+    return next(values for _, values in graph.batch(contiguous_columns(bars, graph.inputs), axes))
 
 
 def _direct(name: str, bars: BarPanel) -> Values:
     of, function = AMONG.get(name, (name, lambda values: values))
-    return function(_by_symbol(ALONE[of])(columns(bars, ["close"])["close"]))
+    return function(_by_symbol(ALONE[of])(contiguous_columns(bars, ["close"])["close"]))
 
 
 @pytest.mark.parametrize("name", [*ALONE, *AMONG])
@@ -126,12 +126,12 @@ def test_a_named_feature_is_what_talib_gives(real_bars: BarPanel, name: str) -> 
 
 def test_the_named_features_keep_their_order() -> None:
     """Models know features by place: own features first, then those among others."""
-    assert tuple(NAMED) == (*ALONE, *AMONG)
+    assert tuple(NAMED_FEATURES) == (*ALONE, *AMONG)
 
 
 def test_every_named_feature_is_exact_and_described() -> None:
     """Batch and stream agree to the last bit for each, and each says what it is."""
-    for name, feature in NAMED.items():
+    for name, feature in NAMED_FEATURES.items():
         assert _column(name).exact, name
         assert feature.description.endswith("."), name
 
@@ -146,11 +146,11 @@ def test_the_place_in_bands_that_coincide_is_zero(real_bars: BarPanel) -> None:
     assert (values[19:] == 0).all()
 
 
-@pytest.mark.parametrize("name", NAMED)
+@pytest.mark.parametrize("name", NAMED_FEATURES)
 def test_a_named_feature_is_the_same_bar_by_bar(real_bars: BarPanel, name: str) -> None:
     """Carried on from any bar, before or after its first value, each gives the batch's bits."""
     graph = Graph([_column(name)])
-    inputs = columns(real_bars, graph.inputs)
+    inputs = contiguous_columns(real_bars, graph.inputs)
     whole = _computed(name, real_bars)
     for start in (15, 300):
         past = Axes(real_bars.timestamps[:start], real_bars.symbols)

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from alphaloop.errors import InputError
 from features.formula.formula_error import FormulaError
-from features.formula.parser import RANKS, WORDS, parse
-from features.formula.printer import canonical, column_name
+from features.formula.parser import RANKS, WORDS, parse_formula
+from features.formula.printer import canonical_text, column_name
 from features.formula.syntax import (
-    DEEPEST,
+    MAX_DEPTH,
     Binary,
     Call,
     Coarser,
@@ -28,7 +28,7 @@ from features.formula.syntax import (
     Unary,
     walk,
 )
-from features.formula.tokens import LONGEST
+from features.formula.tokens import MAX_FORMULA_LENGTH
 
 A, B, C = Name("a"), Name("b"), Name("c")
 SIGNS = ["or", "and", "<", "<=", ">", ">=", "==", "!=", "+", "-", "*", "/"]
@@ -59,21 +59,21 @@ SIGNS = ["or", "and", "<", "<=", ">", ">=", "==", "!=", "+", "-", "*", "/"]
 )
 def test_a_formula_is_read_by_the_usual_ranks(text: str, tree: Expression) -> None:
     """Powers bind before signs, products before sums, comparisons before `not`, `and`, `or`; @ before all."""
-    assert parse(text).expression == tree
+    assert parse_formula(text).expression == tree
 
 
 def test_a_formula_may_carry_a_name() -> None:
     """`name = expression` names the formula; the expression is the same as without."""
-    named = parse("edge = close / sma(50) - 1")
+    named = parse_formula("edge = close / sma(50) - 1")
     assert named.name == "edge"
-    assert named.expression == parse("close / sma(50) - 1").expression
-    assert parse("a").name is None
+    assert named.expression == parse_formula("close / sma(50) - 1").expression
+    assert parse_formula("a").name is None
 
 
 def test_every_part_knows_where_it_stands() -> None:
     """Spans cut out of the text the very words that a part was made of."""
     text = "rank(return_5, by=data.sector) + 2 * macd(12).hist"
-    found = {text[part.span.start : part.span.end] for part in walk(parse(text).expression)}
+    found = {text[part.span.start : part.span.end] for part in walk(parse_formula(text).expression)}
     assert found == {
         "rank(return_5, by=data.sector)",
         "return_5",
@@ -121,7 +121,7 @@ MALFORMED = [
 def test_a_malformed_formula_says_what_is_wrong_and_where(text: str, column: int, what: str) -> None:
     """Each mistake has its own one-line message with the column where it stands."""
     with pytest.raises(FormulaError) as raised:
-        parse(text)
+        parse_formula(text)
     assert str(raised.value) == f"formula `{text}`, column {column}: {what}"
     assert isinstance(raised.value, InputError)
 
@@ -129,7 +129,7 @@ def test_a_malformed_formula_says_what_is_wrong_and_where(text: str, column: int
 def test_an_error_points_at_its_place() -> None:
     """`pointing` is two lines: the text, and a caret under the place."""
     with pytest.raises(FormulaError) as raised:
-        parse("close / (sma(50) - 1")
+        parse_formula("close / (sma(50) - 1")
     first, second = raised.value.pointing().split("\n")
     assert first == "close / (sma(50) - 1"
     assert second.index("^") == first.index("(")
@@ -142,7 +142,7 @@ def test_an_error_in_a_long_text_shows_the_part_around_it(place: int) -> None:
     text = "\n".join(["a"] * 500).ljust(1000)
     text = text[:place] + "§" + text[place + 1 :]
     with pytest.raises(FormulaError) as raised:
-        parse(text)
+        parse_formula(text)
     first, second = raised.value.pointing().split("\n")
     assert first[second.index("^")] == "§"
     assert len(first) <= 62
@@ -152,7 +152,7 @@ def test_an_error_in_a_long_text_shows_the_part_around_it(place: int) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "(" * (DEEPEST + 1) + "a" + ")" * (DEEPEST + 1),
+        "(" * (MAX_DEPTH + 1) + "a" + ")" * (MAX_DEPTH + 1),
         "f(" * 900,
         "-" * 3000 + "a",
         "not " * 900 + "a",
@@ -165,16 +165,16 @@ def test_an_error_in_a_long_text_shows_the_part_around_it(place: int) -> None:
 def test_nesting_has_a_limit(text: str) -> None:
     """Whatever nests too deeply is refused as such, and not by Python's stack."""
     with pytest.raises(FormulaError, match="deeper than 64 levels; name a part of the formula"):
-        parse(text)
+        parse_formula(text)
 
 
 def test_what_is_just_within_the_limits_is_read() -> None:
     """64 parentheses, a sum of 64 terms and a text of 4,000 characters are fine; one more is not."""
-    assert parse("(" * DEEPEST + "a" + ")" * DEEPEST).expression == A
-    assert parse(" + ".join(["a"] * DEEPEST))
-    assert parse("a".ljust(LONGEST))
+    assert parse_formula("(" * MAX_DEPTH + "a" + ")" * MAX_DEPTH).expression == A
+    assert parse_formula(" + ".join(["a"] * MAX_DEPTH))
+    assert parse_formula("a".ljust(MAX_FORMULA_LENGTH))
     with pytest.raises(FormulaError, match="a formula has at most 4000 characters, this one 4001"):
-        parse("a".ljust(LONGEST + 1))
+        parse_formula("a".ljust(MAX_FORMULA_LENGTH + 1))
 
 
 NAMES = st.from_regex(r"[A-Za-z_][A-Za-z0-9_]{0,8}", fullmatch=True).filter(
@@ -209,10 +209,10 @@ TREES = st.recursive(LEAVES, _wider, max_leaves=25)
 @given(TREES)
 def test_a_tree_is_read_back_from_its_spelling(tree: Expression) -> None:
     """For any tree, `parse(canonical(tree))` is that tree again, and its spelling the same."""
-    spelled = canonical(tree)
-    if len(spelled) <= LONGEST:
-        assert parse(spelled).expression == tree
-        assert canonical(parse(spelled).expression) == spelled
+    spelled = canonical_text(tree)
+    if len(spelled) <= MAX_FORMULA_LENGTH:
+        assert parse_formula(spelled).expression == tree
+        assert canonical_text(parse_formula(spelled).expression) == spelled
 
 
 def test_every_sign_within_every_other_is_read_back() -> None:
@@ -237,7 +237,7 @@ def test_every_sign_within_every_other_is_read_back() -> None:
             Call("f", (one, one)),
         ]
         for tree in outer:
-            assert parse(canonical(tree)).expression == tree
+            assert parse_formula(canonical_text(tree)).expression == tree
 
 
 @pytest.mark.parametrize(
@@ -252,7 +252,7 @@ def test_every_sign_within_every_other_is_read_back() -> None:
 )
 def test_spaces_parentheses_and_the_order_of_keywords_say_nothing(one: str, other: str) -> None:
     """Two ways to write the same have one spelling."""
-    assert canonical(parse(one).expression) == canonical(parse(other).expression)
+    assert canonical_text(parse_formula(one).expression) == canonical_text(parse_formula(other).expression)
 
 
 @pytest.mark.parametrize(
@@ -269,7 +269,7 @@ def test_spaces_parentheses_and_the_order_of_keywords_say_nothing(one: str, othe
 )
 def test_a_plain_call_names_its_column(text: str, name: str) -> None:
     """An unnamed call is named after what it says; a given name stands."""
-    assert column_name(parse(text)) == name
+    assert column_name(parse_formula(text)) == name
     assert name.isidentifier()
 
 
@@ -277,7 +277,7 @@ def test_a_plain_call_names_its_column(text: str, name: str) -> None:
 def test_anything_else_needs_a_name(text: str) -> None:
     """A formula that is no plain call, without a name, says how to give it one."""
     with pytest.raises(FormulaError, match="this is no plain call, so it needs a name: name = "):
-        column_name(parse(text))
+        column_name(parse_formula(text))
 
 
 PIECES = (
@@ -301,12 +301,12 @@ def _fuzzed(chance: random.Random) -> str:
 def _read(text: str) -> bool:
     """Whether the text is a formula; if not, its error must be fit to be shown."""
     try:
-        tree = parse(text).expression
+        tree = parse_formula(text).expression
     except FormulaError as error:
         assert "\n" not in str(error)
         assert error.pointing().count("\n") == 1
         return False
-    assert parse(canonical(tree)).expression == tree
+    assert parse_formula(canonical_text(tree)).expression == tree
     return True
 
 

@@ -18,11 +18,11 @@ from features.feature_set import FeatureSet
 from features.store import online as online_reader
 from features.store.feast.connection import REGISTRY_FILE, open_feast
 from features.store.feature_store import FeatureStore
-from features.store.live_writer import Duty
+from features.store.live_writer import LiveFeatureWriter
 from features.store.online import OnlineReader
 from features.store.streamer import Streamer
-from features.store.writer_lease import Lease
-from features.user_indicators import indicators_of
+from features.store.writer_lease import FileLease
+from features.user_indicators import load_user_indicators
 from marketdata.storage.snapshots import SnapshotStore
 
 PAST, ROWS = 60, 4
@@ -74,15 +74,15 @@ def streamer(tmp_path: Path, past: BarPanel, online: str) -> Iterator[Streamer]:
 @pytest.fixture
 def reader(tmp_path: Path, online: str, monkeypatch: pytest.MonkeyPatch) -> OnlineReader:
     """One that was there before, and has not found anything but the settings' windows."""
-    monkeypatch.setattr(online_reader, "LOOK_SECONDS", 0.0)
+    monkeypatch.setattr(online_reader, "RECHECK_SECONDS", 0.0)
     return OnlineReader(tmp_path, online)
 
 
 @pytest.fixture
-def duty(tmp_path: Path, past: BarPanel, streamer: Streamer) -> Duty:
+def duty(tmp_path: Path, past: BarPanel, streamer: Streamer) -> LiveFeatureWriter:
     """It stores in snapshots what the streamer publishes."""
     snapshots = SnapshotStore(tmp_path / "snapshots")
-    return Duty(streamer, snapshots, snapshots.save(past.to_table(), "s").id)
+    return LiveFeatureWriter(streamer, snapshots, snapshots.save(past.to_table(), "s").id)
 
 
 def never() -> NoReturn:
@@ -97,7 +97,7 @@ def carried(streamer: Streamer) -> list[str]:
 @pytest.mark.parametrize("online", ["sqlite", "redis"], indirect=True)
 @pytest.mark.parametrize("features", [OTHER, RECURSIVE])
 def test_a_set_that_is_taken_up_is_as_if_it_had_always_been_there(
-    real_bars: BarPanel, duty: Duty, reader: OnlineReader, features: FeatureSet
+    real_bars: BarPanel, duty: LiveFeatureWriter, reader: OnlineReader, features: FeatureSet
 ) -> None:
     """After some bars without it: bit for bit what backfill gives, for a reader that runs."""
     symbols, needed = real_bars.symbols, list[Any]()
@@ -186,13 +186,13 @@ def test_what_was_left_out_is_tried_again_with_the_next_rollout(
 
 @pytest.mark.parametrize("fails_at", [0, PAST + 1])
 def test_an_indicator_that_fails_is_the_affair_of_its_version(
-    tmp_path: Path, real_bars: BarPanel, duty: Duty, reader: OnlineReader, fails_at: int,
+    tmp_path: Path, real_bars: BarPanel, duty: LiveFeatureWriter, reader: OnlineReader, fails_at: int,
     caplog: pytest.LogCaptureFixture,
 ) -> None:  # fmt: skip
     """While its set is taken up, or later: it is left out, with its traceback; the others are written."""
     symbols, file = real_bars.symbols, tmp_path / "own.py"
     file.write_text(OWN.format(limit=real_bars.close[fails_at].min() if fails_at else 0.0, all=not fails_at))
-    bad = FeatureSet(("return_1",), None, indicators_of(file)).having(["picky(2)"])
+    bad = FeatureSet(("return_1",), None, load_user_indicators(file)).having(["picky(2)"])
     duty.further = lambda: [(bad, symbols), (OTHER, symbols)]
     for index in range(PAST, PAST + 4):
         bar = real_bars.at(index)
@@ -204,7 +204,11 @@ def test_an_indicator_that_fails_is_the_affair_of_its_version(
 
 
 def test_a_drop_that_fails_half_way_ends_nothing(
-    past: BarPanel, real_bars: BarPanel, duty: Duty, reader: OnlineReader, monkeypatch: pytest.MonkeyPatch
+    past: BarPanel,
+    real_bars: BarPanel,
+    duty: LiveFeatureWriter,
+    reader: OnlineReader,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The view may be gone or not: it is not written any more, and the next bar is."""
     symbols, needed = past.symbols, [(OTHER, past.symbols)]
@@ -227,7 +231,7 @@ def test_a_drop_that_fails_half_way_ends_nothing(
 
 
 def test_what_was_defined_for_training_stays(
-    tmp_path: Path, past: BarPanel, real_bars: BarPanel, duty: Duty
+    tmp_path: Path, past: BarPanel, real_bars: BarPanel, duty: LiveFeatureWriter
 ) -> None:
     """A set that was built meanwhile, as the next version's, can still be joined."""
     FeatureStore(tmp_path, OTHER).apply()
@@ -240,7 +244,7 @@ def test_what_was_defined_for_training_stays(
 
 
 def test_a_registry_that_is_away_keeps_no_bar_from_being_written(
-    real_bars: BarPanel, duty: Duty, reader: OnlineReader, caplog: pytest.LogCaptureFixture
+    real_bars: BarPanel, duty: LiveFeatureWriter, reader: OnlineReader, caplog: pytest.LogCaptureFixture
 ) -> None:
     """What was carried is carried on, and the log says why nothing else is."""
     symbols = real_bars.symbols
@@ -263,7 +267,7 @@ def test_a_registry_that_is_away_keeps_no_bar_from_being_written(
 def test_who_loses_the_lease_takes_nothing_up(
     tmp_path: Path,
     past: BarPanel,
-    duty: Duty,
+    duty: LiveFeatureWriter,
     monkeypatch: pytest.MonkeyPatch,
     real_bars: BarPanel,
     needed: bool,
@@ -272,7 +276,7 @@ def test_who_loses_the_lease_takes_nothing_up(
     snapshot, known = duty.snapshot, (tmp_path / REGISTRY_FILE).read_bytes()
 
     def asked() -> list[Any]:
-        monkeypatch.setattr(Lease, "lost", property(lambda _: True))
+        monkeypatch.setattr(FileLease, "lost", property(lambda _: True))
         return [(OTHER, past.symbols)] if needed else []
 
     duty.further = asked

@@ -100,7 +100,7 @@ def test_a_reader_that_runs_finds_what_is_added(
     tmp_path: Path, past: BarPanel, streamer: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A streamer that starts again with one more set serves it to a reader that was there before."""
-    monkeypatch.setattr(online, "LOOK_SECONDS", 0.0)
+    monkeypatch.setattr(online, "RECHECK_SECONDS", 0.0)
     last, reader, wanted = past.at(len(past) - 1).timestamp, OnlineReader(tmp_path), OLD.hash
     with streamer() as one:
         one.materialize("s")

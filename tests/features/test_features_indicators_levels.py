@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from alphaloop.errors import InputError
-from features.catalogue import find
+from features.catalogue import find_indicator
 from features.engine.operator import Axes
 
 NAN = math.nan
@@ -41,7 +41,7 @@ def _closes(length: int) -> list[datetime]:
 
 
 def _compute(name: str, bars: Bars, **parameters: Any) -> list[np.ndarray]:
-    indicator = find(name)
+    indicator = find_indicator(name)
     length = len(next(iter(bars.values())))
     stamps = np.array([time.replace(tzinfo=None) for time in _closes(length)], dtype="datetime64[ns]")
     inputs = tuple(np.array(bars[one])[:, None] for one in indicator.inputs)
@@ -167,9 +167,9 @@ def test_pivots_look_at_the_last_complete_period(period: str) -> None:
 def test_an_unknown_period_or_kind_is_refused_with_those_there_are() -> None:
     """The message lists the periods, and the kinds."""
     with pytest.raises(InputError, match="known: session, day, week, month, year"):
-        find("anchored_vwap").factory(anchor="moon")
+        find_indicator("anchored_vwap").factory(anchor="moon")
     with pytest.raises(InputError, match="known: classic, fibonacci, camarilla"):
-        find("pivot_points").factory(kind="woodie")
+        find_indicator("pivot_points").factory(kind="woodie")
 
 
 @pytest.mark.parametrize("anchor", ["session", "week", "month", "year"])
@@ -198,7 +198,7 @@ def test_a_bar_that_closes_at_midnight_belongs_to_the_day_before() -> None:
     stamps = np.datetime64("2021-03-01T06:00", "ns") + np.arange(8) * np.timedelta64(6, "h")
     price = np.arange(1.0, 9.0)[:, None]
     inputs = (price, price, price, np.ones_like(price))
-    (values,) = find("anchored_vwap").factory("session").batch(inputs, Axes(stamps, ("BTC",)))
+    (values,) = find_indicator("anchored_vwap").factory("session").batch(inputs, Axes(stamps, ("BTC",)))
     _agree(values[:, 0], [1.0, 1.5, 2.0, 2.5, 5.0, 5.5, 6.0, 6.5])
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from features.catalogue import find
+from features.catalogue import find_indicator
 from features.engine.operator import Axes
 
 NAN = math.nan
@@ -35,7 +35,7 @@ def bars() -> Bars:
 
 
 def _compute(name: str, bars: Bars, **parameters: Any) -> list[np.ndarray]:
-    indicator = find(name)
+    indicator = find_indicator(name)
     inputs = tuple(np.array(bars[one])[:, None] for one in indicator.inputs)
     times = np.datetime64("2020-01-01", "ns") + np.arange(len(inputs[0])) * np.timedelta64(1, "D")
     operator = indicator.factory(**indicator.bind(named=parameters))

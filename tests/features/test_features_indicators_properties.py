@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from alphaloop.errors import InputError
-from features.catalogue import defined_in
+from features.catalogue import indicators_defined_in
 from features.engine.indicator import Indicator
 from features.engine.operator import Axes
 
@@ -65,7 +65,9 @@ MODULES = [
     "weighted_average",
 ]
 INDICATORS = [
-    one for module in MODULES for one in defined_in(importlib.import_module(f"features.indicators.{module}"))
+    one
+    for module in MODULES
+    for one in indicators_defined_in(importlib.import_module(f"features.indicators.{module}"))
 ]
 BARS = 320
 SYMBOLS = ("ONE", "TWO", "GAP")

@@ -9,7 +9,7 @@ import pytest
 from alphaloop.errors import InputError
 from features import catalogue
 from features.engine.graph import Column, Graph, Input
-from features.engine.multi_timeframe import Coarser, Period, coarser
+from features.engine.multi_timeframe import Period, Resample, resample
 from features.engine.operator import Axes, Matrix
 
 COLUMNS = ("close", "high", "low", "open", "volume")
@@ -127,7 +127,7 @@ def test_coarse_bars_are_put_together_plainly(period: str, of: object, times: np
     times = times[:80]
     inputs = with_gaps(market(times)) if gaps else market(times)
     for name in (*COLUMNS, "buy_volume"):
-        found = batch(coarser(Input(name), period).output(), inputs, times)
+        found = batch(resample(Input(name), period).output(), inputs, times)
         for symbol in (0, 1):
             np.testing.assert_array_equal(found[:, symbol], plainly(inputs, times, name, of, symbol), name)
 
@@ -136,7 +136,7 @@ def test_a_week_of_daily_bars_is_seen_on_the_next_weeks_first_bar() -> None:
     """Friday's close is the week's, seen from Monday on and not on Friday: no calendar says it is over."""
     times = daily(12)  # From a Tuesday on.
     inputs = market(times)
-    found = batch(coarser(Input("close"), "1w").output(), inputs, times)[:, 0]
+    found = batch(resample(Input("close"), "1w").output(), inputs, times)[:, 0]
     assert np.isnan(found[:4]).all()
     assert (found[4:9] == inputs["close"][3, 0]).all()
     assert (found[9:] == inputs["close"][8, 0]).all()
@@ -146,14 +146,14 @@ def test_a_bar_at_the_end_of_the_period_closes_it() -> None:
     """Where a bar closes as the day ends, the day is seen at that bar, whatever comes next."""
     times = hourly(60)
     inputs = market(times)
-    found = batch(coarser(Input("close"), "1d").output(), inputs, times)[:, 0]
+    found = batch(resample(Input("close"), "1d").output(), inputs, times)[:, 0]
     ends = np.flatnonzero(times.astype("datetime64[D]") == times)
     assert len(ends) == 2
     for end in ends:
         assert found[end] == inputs["close"][end, 0]
         assert found[end - 1] != inputs["close"][end, 0]
         cut = {name: values[: end + 1] for name, values in inputs.items()}
-        assert batch(coarser(Input("close"), "1d").output(), cut, times[: end + 1])[-1, 0] == found[end]
+        assert batch(resample(Input("close"), "1d").output(), cut, times[: end + 1])[-1, 0] == found[end]
 
 
 @pytest.mark.parametrize(
@@ -174,14 +174,14 @@ def test_coarse_streams_repeat_batches(period: str, times: np.ndarray, gaps: boo
     """
     inputs = with_gaps(market(times)) if gaps else market(times)
     columns = [
-        catalogue.apply("rsi", named={"timeperiod": 3}).output(),
-        catalogue.apply("rolling_rank", named={"length": 4}).output(),
-        catalogue.apply("universe_return").output(),
-        catalogue.apply("day_of_month").output(),
+        catalogue.build_indicator("rsi", named={"timeperiod": 3}).output(),
+        catalogue.build_indicator("rolling_rank", named={"length": 4}).output(),
+        catalogue.build_indicator("universe_return").output(),
+        catalogue.build_indicator("day_of_month").output(),
         Input("high"),
     ]
     for inner in columns:
-        column = coarser(inner, period).output()
+        column = resample(inner, period).output()
         whole = batch(column, inputs, times)
         assert np.isfinite(whole).any()
         for history in (0, 1, 39, 104, 250):
@@ -196,7 +196,7 @@ def test_coarse_streams_repeat_batches(period: str, times: np.ndarray, gaps: boo
 def test_coarse_values_see_no_later_bar(period: str, times: np.ndarray) -> None:
     """Other bars after t leave every value at or before t as it was, wherever t stands in a period."""
     before, later = market(times), market(times, seed=9)
-    column = coarser(catalogue.apply("rsi", named={"timeperiod": 2}).output(), period).output()
+    column = resample(catalogue.build_indicator("rsi", named={"timeperiod": 2}).output(), period).output()
     one = batch(column, before, times)
     for cut in range(100, 131):
         mixed = {name: np.vstack([before[name][:cut], later[name][cut:]]) for name in before}
@@ -213,7 +213,7 @@ def test_an_indicator_on_coarse_bars_is_that_of_resampled_ones() -> None:
     inputs = market(times)
     weekly = pd.Series(inputs["close"][:, 0], pd.DatetimeIndex(times)).resample("W-SUN").last()
     expected = talib.RSI(weekly.to_numpy(), 14)
-    found = batch(coarser(catalogue.apply("rsi").output(), "1w").output(), inputs, times)[:, 0]
+    found = batch(resample(catalogue.build_indicator("rsi").output(), "1w").output(), inputs, times)[:, 0]
     mondays = np.flatnonzero(np.diff(times).astype("timedelta64[D]").astype(int) > 1) + 1
     np.testing.assert_allclose(found[mondays], expected[: len(mondays)], rtol=1e-12)
 
@@ -225,7 +225,7 @@ def test_a_symbol_keeps_the_value_of_its_own_last_coarse_bar() -> None:
     inputs = {name: values.copy() for name, values in inputs.items()}
     for values in inputs.values():
         values[4:9, 1] = np.nan
-    found = batch(coarser(Input("close"), "1w").output(), inputs, times)
+    found = batch(resample(Input("close"), "1w").output(), inputs, times)
     assert np.isnan(found[4:9, 1]).all()
     assert found[9, 1] == inputs["close"][3, 1]
     assert found[9, 0] == inputs["close"][8, 0]
@@ -257,13 +257,13 @@ def test_periods_end_by_the_calendar(period: str, moment: str, end: str) -> None
 def test_what_is_no_period_is_refused(period: str) -> None:
     """A period that there is not is named, with the ones there are."""
     with pytest.raises(InputError, match="is no period"):
-        coarser(Input("close"), period)
+        resample(Input("close"), period)
 
 
 def test_lookback_and_nature_follow_the_column() -> None:
     """Looks back as many periods as the column and one more; exact and cross as the column is."""
-    week = Coarser(catalogue.apply("rolling_rank", named={"length": 4}).output(), 1, "w")
+    week = Resample(catalogue.build_indicator("rolling_rank", named={"length": 4}).output(), 1, "w")
     assert week.lookback == 35 and week.exact and not week.cross
-    assert Coarser(catalogue.apply("universe_return").output(), 1, "w").cross
-    one, other = (coarser(Input("close"), period).key for period in ("1w", "2w"))
+    assert Resample(catalogue.build_indicator("universe_return").output(), 1, "w").cross
+    one, other = (resample(Input("close"), period).key for period in ("1w", "2w"))
     assert one != other

@@ -24,7 +24,7 @@ from features.compute.batch import FeatureFrame, backfill
 from features.feature_set import FeatureSet
 from features.store.feature_store import FeatureStore
 from features.store.offline_files import OfflineFiles
-from marketdata.source import close_only
+from marketdata.source import close_only_panel
 
 BUCKET = "research"
 MANY = FeatureSet(
@@ -43,7 +43,7 @@ def gapped(real_bars: BarPanel) -> BarPanel:
     close[np.random.default_rng(5).random(close.shape) < 0.2] = np.nan
     close[:250, 1] = np.nan
     close[250:, 2] = np.nan
-    return close_only(real_bars.timestamps, real_bars.symbols, close)
+    return close_only_panel(real_bars.timestamps, real_bars.symbols, close)
 
 
 @pytest.fixture(scope="module")
@@ -265,11 +265,11 @@ def test_a_bucket_that_fails_is_named(
     bucket: str, tmp_path: Path, frame: FeatureFrame, asked: pa.Table, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A damaged file and an endpoint that is away are told apart, and neither error holds the secret."""
-    from marketdata.files.location import Storage
+    from marketdata.files.location import FileStorage
 
     store = FeatureStore(tmp_path, MANY, offline=bucket)
     store.write_offline(frame)
-    filesystem = Storage(bucket).filesystem
+    filesystem = FileStorage(bucket).filesystem
     with filesystem.open_output_stream(f"{bucket.removeprefix('s3://')}/features.parquet") as file:
         file.write(b"PAR1 this is no Parquet file")
     with pytest.raises(DamagedStoreError, match="features build"):

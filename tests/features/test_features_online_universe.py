@@ -14,7 +14,7 @@ from alphaloop.clock import ReplayClock
 from alphaloop.forecasts import SymbolStatus
 from alphaloop.universe_hash import hash_universe
 from features.feature_set import FeatureSet
-from features.store.feast.connection import definitions, open_feast
+from features.store.feast.connection import feast_definitions, open_feast
 from features.store.online import OnlineReader
 from features.store.streamer import Streamer
 
@@ -93,9 +93,9 @@ def test_a_store_that_the_release_before_defined_is_read(
     last = past.at(len(past) - 1).timestamp
     reader = materialized(tmp_path, past, RANKED, past.symbols, clock)
     expected = reader.read(past.symbols, last, 2)
-    view = definitions().online_view(str(tmp_path / "windows.parquet"))
+    view = feast_definitions().online_view(str(tmp_path / "windows.parquet"))
     view.features = [field for field in view.features if field.name != "universe"]
-    open_feast(tmp_path).apply([definitions().symbol(), view])
+    open_feast(tmp_path).apply([feast_definitions().symbol(), view])
     windows = OnlineReader(tmp_path).read(past.symbols, last, 2)
     assert (windows.universe, windows.feature_set) == ("", RANKED.hash)
     np.testing.assert_array_equal(windows.panel, expected.panel)

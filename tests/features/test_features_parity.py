@@ -20,7 +20,7 @@ from features.compute.batch import backfill
 from features.compute.stream import FeatureStream
 from features.engine.cross_section import share_positive, universe_median
 from features.feature_set import DEFAULT, FeatureSet
-from marketdata.source import close_only
+from marketdata.source import close_only_panel
 
 WithCloses = Callable[[BarPanel, np.ndarray], BarPanel]
 
@@ -185,7 +185,7 @@ def test_ranks_are_centred_and_share_ties(row: list[float]) -> None:
 
 def test_the_three_ways_agree_on_real_bars(tmp_path: Path, real_bars: BarPanel) -> None:
     """Backfill, stream and Feast's online store give the same bits on real bars."""
-    report = parity.measure(tmp_path, real_bars, DEFAULT, 60)
+    report = parity.measure_parity(tmp_path, real_bars, DEFAULT, 60)
     assert (report.max_abs_diff, report.identical) == (0.0, True)
     assert set(report.by_feature) == set(DEFAULT.names)
     assert (report.bars, report.symbols) == (60, len(real_bars.symbols))
@@ -194,7 +194,7 @@ def test_the_three_ways_agree_on_real_bars(tmp_path: Path, real_bars: BarPanel) 
 def test_the_three_ways_agree_on_simulated_bars(tmp_path: Path, simulated_bars: BarPanel) -> None:
     """Backfill, stream and Feast's online store give the same bits on simulated bars, twice over."""
     for _ in range(2):
-        assert parity.measure(tmp_path, simulated_bars, DEFAULT, 40).identical
+        assert parity.measure_parity(tmp_path, simulated_bars, DEFAULT, 40).identical
 
 
 def test_parity_sees_a_difference(
@@ -210,7 +210,7 @@ def test_parity_sees_a_difference(
         return values
 
     monkeypatch.setattr(FeatureStream, "update", update)
-    report = parity.measure(tmp_path, real_bars, DEFAULT, 5)
+    report = parity.measure_parity(tmp_path, real_bars, DEFAULT, 5)
     wrong = {name for name, difference in report.by_feature.items() if difference > 0}
     assert wrong == {DEFAULT.names[3], DEFAULT.names[4]}
     assert report.by_feature[DEFAULT.names[3]] == pytest.approx(0.5, abs=1e-6)
@@ -221,7 +221,7 @@ def test_parity_needs_history(tmp_path: Path, real_bars: BarPanel) -> None:
     """Asking for more bars than there are is refused."""
     for last in (0, len(real_bars)):
         with pytest.raises(DataError, match="give 1 to"):
-            parity.measure(tmp_path, real_bars, DEFAULT, last)
+            parity.measure_parity(tmp_path, real_bars, DEFAULT, last)
 
 
 def test_a_feature_set_is_its_ordered_definitions() -> None:
@@ -298,6 +298,6 @@ def test_a_stream_finds_its_symbols_in_any_order(real_bars: BarPanel) -> None:
 
 def test_bars_without_a_needed_column_are_refused_at_once(real_bars: BarPanel) -> None:
     """A feature that needs a column which the source does not have says so, by name."""
-    empty = close_only(real_bars.timestamps, real_bars.symbols, np.full(real_bars.close.shape, np.nan))
+    empty = close_only_panel(real_bars.timestamps, real_bars.symbols, np.full(real_bars.close.shape, np.nan))
     with pytest.raises(DataError, match="'return_1' needs 'close'"):
         backfill(empty, DEFAULT)

@@ -33,10 +33,10 @@ from features.store.feast import folder as repository
 from features.store.feature_store import FeatureStore
 from features.store.online import OnlineReader
 from features.store.online_address import OnlineAddress, online_address
-from features.store.redis_lease import RedisLease, connect
+from features.store.redis_lease import RedisLease, connect_redis
 from features.store.streamer import Streamer
 from features.store.writer_lease import LeaseHeldError
-from marketdata.source import close_only
+from marketdata.source import close_only_panel
 
 LIVE, WINDOW, SNAPSHOT = 480, 16, "s" * 64
 OK, MISSING = SymbolStatus.OK, SymbolStatus.MISSING
@@ -53,7 +53,7 @@ def running(redis_server: Any, tmp_path_factory: pytest.TempPathFactory) -> Iter
 @pytest.fixture
 def server(running: Any) -> Any:
     """The server, with nothing in it."""
-    client = connect(online_address(running.address))
+    client = connect_redis(online_address(running.address))
     client.flushall()
     client.close()
     return running
@@ -115,7 +115,7 @@ def test_parity_through_redis_is_exact(
     settings = settings_of(tmp_path, server.address)
     with open_streamer(settings, real_bars, clock) as streamer:
         streamer.materialize("served")
-        report = parity.measure(tmp_path / "parity", real_bars, DEFAULT, 20, server.address)
+        report = parity.measure_parity(tmp_path / "parity", real_bars, DEFAULT, 20, server.address)
     assert (report.max_abs_diff, report.bars, report.symbols) == (0.0, 20, 6)
     served = OnlineReader.from_settings(settings).read(("KO",), real_bars.at(LIVE - 1).timestamp, 1)
     assert served.snapshot == "served"
@@ -140,7 +140,7 @@ def test_ages_and_gaps_are_seen_in_redis_too(
     fewer = real_bars.select(("AAPL", "JNJ", "KO"))
     close = fewer.close.copy()
     close[LIVE, 1] = np.nan
-    gap = close_only(fewer.timestamps, fewer.symbols, close)
+    gap = close_only_panel(fewer.timestamps, fewer.symbols, close)
     with open_streamer(settings, gap, clock) as streamer:
         streamer.publish(gap.at(LIVE), SNAPSHOT)
     windows = reader.read(("AAPL", "APPL", "BAC", "JNJ", "KO"), gap.at(LIVE).timestamp, 2)
@@ -170,7 +170,7 @@ def test_a_bar_is_seen_whole_or_not_at_all(server: Any, tmp_path: Path, clock: R
     days = np.arange("2020-01-01T21", "2020-03-01T21", dtype="datetime64[D]").astype("datetime64[ns]")
     symbols = tuple(f"S{number:03}" for number in range(700))
     close = 100 + np.random.default_rng(3).random((len(days), len(symbols)))
-    bars = close_only(days, symbols, close)
+    bars = close_only_panel(days, symbols, close)
     settings = settings_of(tmp_path, server.address)
     chosen = settings.features.model_copy(update={"set": ("return_1",)})
     settings = settings.model_copy(update={"features": chosen})
@@ -259,7 +259,7 @@ def test_a_writer_whose_lease_was_taken_writes_nothing(
 ) -> None:
     """After its lease ran out a streamer goes on if nobody came, and is refused by Redis if somebody did."""
     settings = settings_of(tmp_path, server.address)
-    client = connect(online_address(server.address))
+    client = connect_redis(online_address(server.address))
     with open_streamer(settings, real_bars, clock) as first:
         first.publish(real_bars.at(LIVE), "first")
         client.delete("alphaloop:writer:lease")  # it ran out
@@ -293,7 +293,7 @@ def test_a_lease_is_renewed_and_its_number_grows(server: Any) -> None:
     first.close()
     second = RedisLease(address, "it", seconds=0.3)
     assert second.token == first.token + 1
-    client = connect(address)
+    client = connect_redis(address)
     client.set("alphaloop:writer:lease", "99 someone (else)")
     deadline = monotonic() + 5
     while not second.lost and monotonic() < deadline:
@@ -372,7 +372,7 @@ def test_a_password_is_used_and_never_shown(
             streamer.materialize()
         assert OnlineReader.from_settings(settings).stored(("KO",))
         FeatureStore.from_settings(settings).apply()
-        repository.write(settings)
+        repository.write_repository(settings)
         for file in (tmp_path / str(number)).rglob("*"):
             assert file.is_dir() or PASSWORD.encode() not in file.read_bytes()
     shown = [f"{online_address(given)!r} {online_address(given)}"]

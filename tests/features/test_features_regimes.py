@@ -16,7 +16,7 @@ from features import catalogue
 from features.engine.graph import Graph
 from features.engine.operator import Axes, Matrix, Operator
 from features.engine.operators.pairwise import AverageCorrelation
-from features.indicators.hidden_markov import USUAL, GaussianMarkov, fit
+from features.indicators.hidden_markov import USUAL, GaussianMarkov, fit_hidden_markov
 
 TIMES = np.datetime64("2015-01-02T21:00", "ns") + np.arange(3000) * np.timedelta64(1, "D")
 
@@ -28,7 +28,7 @@ def axes(shape: tuple[int, ...]) -> Axes:
 
 def factory(name: str, **parameters: Any) -> Operator:
     """The operator of the indicator `name`."""
-    return catalogue.find(name).factory(**parameters)
+    return catalogue.find_indicator(name).factory(**parameters)
 
 
 def run(name: str, *series: np.ndarray, output: int = 0, **parameters: Any) -> np.ndarray:
@@ -84,7 +84,7 @@ def test_beta_against_a_benchmark_column_is_found_from_prices() -> None:
     market = random.normal(0, 0.01, 400)
     benchmark = 100 * np.cumprod(1 + market)
     close = 20 * np.cumprod(1 + 0.7 * market)
-    graph = Graph([catalogue.apply("rolling_beta").output()])
+    graph = Graph([catalogue.build_indicator("rolling_beta").output()])
     inputs = {"close": close[:, None], "benchmark": benchmark[:, None]}
     ((_, found),) = graph.batch(inputs, axes((400, 1)))
     np.testing.assert_allclose(found[61:, 0], 0.7, rtol=1e-9)
@@ -98,7 +98,7 @@ def test_the_universe_is_the_mean_of_its_symbols() -> None:
     random = np.random.default_rng(4)
     close = 50 * np.exp(np.cumsum(random.normal(0, 0.01, (100, 3)), axis=0))
     close[40, 2] = np.nan
-    graph = Graph([catalogue.apply(name).output() for name in ("universe_return", "universe_beta")])
+    graph = Graph([catalogue.build_indicator(name).output() for name in ("universe_return", "universe_beta")])
     found = dict(graph.batch({"close": close}, axes(close.shape)))
     returns = close[1:] / close[:-1] - 1
     np.testing.assert_allclose(found[0][1:40], np.repeat(returns[:39].mean(axis=1)[:, None], 3, axis=1))
@@ -180,9 +180,9 @@ def test_efficiency_and_rank_of_volatility() -> None:
         size = 0.01 * np.exp(growth * np.linspace(0, 4, 400))
         assert run("volatility_rank", np.exp(np.cumsum(noise * size)))[-1] == expected
     with pytest.raises(InputError, match="history is 20"):
-        catalogue.apply("volatility_rank", named={"history": 20})
+        catalogue.build_indicator("volatility_rank", named={"history": 20})
     with pytest.raises(InputError, match="history is 60"):
-        catalogue.apply("market_regime", named={"history": 60})
+        catalogue.build_indicator("market_regime", named={"history": 60})
 
 
 def simulated(count: int = 2500, seed: int = 8) -> tuple[np.ndarray, np.ndarray, GaussianMarkov]:
@@ -208,7 +208,7 @@ UNTIL = to_datetime(TIMES[1999])
 def fitted() -> GaussianMarkov:
     """The model of the first 2,000 simulated returns."""
     returns, _, _ = simulated()
-    return fit(returns, TIMES[:2500], UNTIL, states=2, seed=3)
+    return fit_hidden_markov(returns, TIMES[:2500], UNTIL, states=2, seed=3)
 
 
 def test_a_known_model_is_recovered(fitted: GaussianMarkov) -> None:
@@ -224,11 +224,11 @@ def test_a_fit_sees_nothing_after_until(fitted: GaussianMarkov) -> None:
     returns, _, _ = simulated()
     changed = returns.copy()
     changed[2000:] = np.random.default_rng(1).normal(5, 3, 500)
-    assert fit(changed, TIMES[:2500], UNTIL, states=2, seed=3).numbers == fitted.numbers
-    assert fit(returns[:2000], TIMES[:2000], UNTIL, states=2, seed=3).numbers == fitted.numbers
+    assert fit_hidden_markov(changed, TIMES[:2500], UNTIL, states=2, seed=3).numbers == fitted.numbers
+    assert fit_hidden_markov(returns[:2000], TIMES[:2000], UNTIL, states=2, seed=3).numbers == fitted.numbers
     earlier = changed.copy()
     earlier[1999] = 0.3
-    assert fit(earlier, TIMES[:2500], UNTIL, states=2, seed=3).numbers != fitted.numbers
+    assert fit_hidden_markov(earlier, TIMES[:2500], UNTIL, states=2, seed=3).numbers != fitted.numbers
 
 
 def test_probabilities_are_filtered_forward(fitted: GaussianMarkov) -> None:
@@ -283,16 +283,17 @@ def test_a_model_is_numbers_and_comes_back_from_its_text(fitted: GaussianMarkov)
     assert fitted.deviations[0] < fitted.deviations[1]
     assert all(isinstance(one, float) for one in fitted.numbers)
     ours, usual = (
-        catalogue.apply("hidden_markov", named={"model": text}) for text in (fitted.text, USUAL.text)
+        catalogue.build_indicator("hidden_markov", named={"model": text})
+        for text in (fitted.text, USUAL.text)
     )
-    assert ours.key != usual.key and usual.key == catalogue.apply("hidden_markov").key
+    assert ours.key != usual.key and usual.key == catalogue.build_indicator("hidden_markov").key
 
 
 def test_symbols_share_a_model_and_states_may_be_three() -> None:
     """Several symbols' returns with gaps give one model of three states whose probabilities add up to 1."""
     returns = np.column_stack([simulated(600, seed)[0] for seed in (1, 2, 3)])
     returns[:50, 1] = np.nan
-    model = fit(returns, TIMES[:600], to_datetime(TIMES[599]), states=3)
+    model = fit_hidden_markov(returns, TIMES[:600], to_datetime(TIMES[599]), states=3)
     assert model.states == 3 and list(model.deviations) == sorted(model.deviations)
     close = closes(simulated(50)[0])
     total = sum(run("hidden_markov", close, state=state, model=model.text) for state in range(3))
@@ -309,9 +310,9 @@ def test_symbols_share_a_model_and_states_may_be_three() -> None:
         (lambda: GaussianMarkov.of("1 1 1 nan 1"), "means"),
         (lambda: GaussianMarkov.of("1 0.5 1 0 1"), "add up to 1"),
         (lambda: GaussianMarkov.of("9 " + "1 " * 108), "1 to 8"),
-        (lambda: catalogue.apply("hidden_markov", named={"state": 2}), "state is 2"),
-        (lambda: fit(np.zeros(100), TIMES[:99], UNTIL), "shape"),
-        (lambda: fit(np.zeros(100), TIMES[:100], UNTIL, states=9), "states is 9"),
+        (lambda: catalogue.build_indicator("hidden_markov", named={"state": 2}), "state is 2"),
+        (lambda: fit_hidden_markov(np.zeros(100), TIMES[:99], UNTIL), "shape"),
+        (lambda: fit_hidden_markov(np.zeros(100), TIMES[:100], UNTIL, states=9), "states is 9"),
     ],
 )
 def test_what_is_no_model_is_refused(build: Callable[[], object], words: str) -> None:
@@ -324,6 +325,6 @@ def test_too_few_and_constant_returns_have_no_states() -> None:
     """Nothing can be fitted on a handful of returns, or on ones that do not vary."""
     returns, _, _ = simulated(100)
     with pytest.raises(DataError, match="at least 60"):
-        fit(returns, TIMES[:100], to_datetime(TIMES[40]))
+        fit_hidden_markov(returns, TIMES[:100], to_datetime(TIMES[40]))
     with pytest.raises(DataError, match="constant"):
-        fit(np.full(100, 0.001), TIMES[:100], datetime(2030, 1, 1, tzinfo=UTC))
+        fit_hidden_markov(np.full(100, 0.001), TIMES[:100], datetime(2030, 1, 1, tzinfo=UTC))

@@ -11,15 +11,15 @@ import pytest
 from alphaloop.bars import BarPanel, to_datetime
 from alphaloop.errors import DataError, InputError
 from features.feature_set import FeatureSet
-from features.selection.clustering import clusters
-from features.selection.methods.genetic import Budget, genetic
+from features.selection.clustering import cluster_features
+from features.selection.methods.genetic import SearchBudget, genetic
 from features.selection.methods.method import METHODS
-from features.selection.null_distribution import chance, expected_maximum
-from features.selection.reports.summary import verdict
-from features.selection.selection import Selected, select
-from features.selection.stability import stability
+from features.selection.null_distribution import expected_maximum, null_distribution
+from features.selection.reports.summary import summary_text
+from features.selection.selection import SelectionResult, select_features
+from features.selection.stability import measure_stability
 from features.selection.training_part import TrainingPart, training_part
-from marketdata.source import close_only
+from marketdata.source import close_only_panel
 
 BARS, SYMBOLS, SPLIT, HORIZON = 680, 12, 560, 1
 NOISE = tuple(f"noise_{number:02d}" for number in range(10))
@@ -44,7 +44,7 @@ def universe(strength: float, seed: int = 1) -> BarPanel:
     close = 50 * np.exp(np.cumsum(returns, axis=0))
     days = np.datetime64("2015-01-05T21:00", "ns") + np.arange(BARS) * np.timedelta64(86_400, "s")
     symbols = tuple(f"S{number:02d}" for number in range(SYMBOLS))
-    return replace(close_only(days.astype("datetime64[ns]"), symbols, close), extra=extra)
+    return replace(close_only_panel(days.astype("datetime64[ns]"), symbols, close), extra=extra)
 
 
 def until(bars: BarPanel) -> datetime:
@@ -71,9 +71,9 @@ def part(planted: BarPanel) -> TrainingPart:
 
 
 @pytest.fixture(scope="module")
-def selected(planted: BarPanel) -> Selected:
+def selected(planted: BarPanel) -> SelectionResult:
     """A selection by all methods."""
-    return select(planted, CANDIDATES, until(planted), HORIZON, 4, seed=3)
+    return select_features(planted, CANDIDATES, until(planted), HORIZON, 4, seed=3)
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -85,7 +85,7 @@ def test_every_method_finds_what_is_planted(part: TrainingPart, method: str) -> 
     assert max(scores["first"], scores["copy"]) > max(scores[name] for name in NOISE)
 
 
-def test_the_choice_holds_what_is_planted_once(selected: Selected) -> None:
+def test_the_choice_holds_what_is_planted_once(selected: SelectionResult) -> None:
     """Both drivers head the set, the copy of one of them is not in it, and the t-statistics say why."""
     first, second = selected.feature_set.names[:2]
     assert {first, second} in ({"first", "second"}, {"copy", "second"})
@@ -97,7 +97,7 @@ def test_the_choice_holds_what_is_planted_once(selected: Selected) -> None:
 
 def test_a_copy_is_in_its_cluster(part: TrainingPart) -> None:
     """A feature and its noisy copy are one cluster, all others stand alone, and each has its medoid."""
-    found = clusters(part)
+    found = cluster_features(part)
     of = dict(zip(part.names, found.of.tolist(), strict=True))
     assert of["first"] == of["copy"]
     assert len(found) == len(CANDIDATES) - 1 == len(set(found.of.tolist()))
@@ -105,9 +105,9 @@ def test_a_copy_is_in_its_cluster(part: TrainingPart) -> None:
     assert sorted(found.order.tolist()) == list(range(len(CANDIDATES)))
 
 
-def test_what_flips_its_sign_is_flagged_and_not_chosen(part: TrainingPart, selected: Selected) -> None:
+def test_what_flips_its_sign_is_flagged_and_not_chosen(part: TrainingPart, selected: SelectionResult) -> None:
     """The feature that turns half-way is flagged, none that keeps its sign is, and it is not in the set."""
-    found = stability(part)
+    found = measure_stability(part)
     flagged = {name for name, flips in zip(part.names, found.flips, strict=True) if flips}
     assert flagged == {"turning"}
     assert "turning" not in selected.feature_set.names
@@ -115,22 +115,22 @@ def test_what_flips_its_sign_is_flagged_and_not_chosen(part: TrainingPart, selec
     assert agreement["second"] == 1.0 > agreement["turning"]
 
 
-def test_a_planted_signal_is_beyond_chance(selected: Selected) -> None:
+def test_a_planted_signal_is_beyond_chance(selected: SelectionResult) -> None:
     """The best candidate is far above what the best of as many blind ones reaches, before and after."""
     assert selected.chance.beyond
     assert selected.chance.best > 3 * selected.chance.expected
     assert selected.held_out is not None
     assert selected.held_out.best > 2 * selected.held_out.expected
-    assert "more than chance" in verdict(selected)
+    assert "more than chance" in summary_text(selected)
 
 
 def test_noise_is_no_more_than_chance(blind: BarPanel) -> None:
     """Where nothing drives returns the best found is about what chance gives, and the verdict says so."""
-    found = select(blind, CANDIDATES, until(blind), HORIZON, 4, ("information", "lasso"), 3)
+    found = select_features(blind, CANDIDATES, until(blind), HORIZON, 4, ("information", "lasso"), 3)
     assert not found.chance.beyond
     assert 0.5 < found.chance.best / found.chance.expected < 1.5
     assert found.chance.shifted == pytest.approx(found.chance.expected, rel=0.3)
-    assert "not above what chance gives" in verdict(found)
+    assert "not above what chance gives" in summary_text(found)
 
 
 def test_chance_is_beaten_by_noise_as_seldom_as_it_says() -> None:
@@ -139,7 +139,9 @@ def test_chance_is_beaten_by_noise_as_seldom_as_it_says() -> None:
     for seed in range(20):
         bars = universe(0.0, seed + 100)
         features = FeatureSet([f"{name} = data.{name}" for name in NOISE])
-        beyond += chance(training_part(bars, features, until(bars), HORIZON), len(NOISE), seed).beyond
+        beyond += null_distribution(
+            training_part(bars, features, until(bars), HORIZON), len(NOISE), seed
+        ).beyond
     assert beyond <= 3
 
 
@@ -161,10 +163,10 @@ def disturbed(bars: BarPanel) -> BarPanel:
     return replace(bars, close=close, extra=extra)
 
 
-def test_nothing_after_the_date_is_seen(planted: BarPanel, selected: Selected) -> None:
+def test_nothing_after_the_date_is_seen(planted: BarPanel, selected: SelectionResult) -> None:
     """With every bar after the split date another one, or none at all, set and table keep every bit."""
     for other in (disturbed(planted), planted.between(end=until(planted))):
-        again = select(other, CANDIDATES, until(planted), HORIZON, 4, seed=3)
+        again = select_features(other, CANDIDATES, until(planted), HORIZON, 4, seed=3)
         assert again.feature_set.hash == selected.feature_set.hash
         assert again.table.equals(selected.table)
         assert again.chance == selected.chance
@@ -172,17 +174,17 @@ def test_nothing_after_the_date_is_seen(planted: BarPanel, selected: Selected) -
     assert again.held_out is None
 
 
-def test_a_bar_before_the_date_is_seen(planted: BarPanel, selected: Selected) -> None:
+def test_a_bar_before_the_date_is_seen(planted: BarPanel, selected: SelectionResult) -> None:
     """The last bar whose label counts changes the table: the test above looks where something could be."""
     close = planted.close.copy()
     close[SPLIT - 1, 0] *= 1.05
-    again = select(replace(planted, close=close), CANDIDATES, until(planted), HORIZON, 4, seed=3)
+    again = select_features(replace(planted, close=close), CANDIDATES, until(planted), HORIZON, 4, seed=3)
     assert not again.table.equals(selected.table)
 
 
-def test_the_seed_decides(planted: BarPanel, part: TrainingPart, selected: Selected) -> None:
+def test_the_seed_decides(planted: BarPanel, part: TrainingPart, selected: SelectionResult) -> None:
     """The same seed gives the same table; another shuffles and searches otherwise."""
-    again = select(planted, CANDIDATES, until(planted), HORIZON, 4, seed=3)
+    again = select_features(planted, CANDIDATES, until(planted), HORIZON, 4, seed=3)
     assert again.table.equals(selected.table)
     for method in ("permutation", "genetic"):
         scores = METHODS[method].score
@@ -198,12 +200,12 @@ def test_the_search_keeps_to_its_budget(part: TrainingPart, monkeypatch: pytest.
     monkeypatch.setattr(
         NormalEquations, "ridge", lambda self, places: fitted.append(len(places)) or ridge(self, places)
     )
-    genetic(part, 1, Budget(population=12, generations=5, size=3, elite=4))
+    genetic(part, 1, SearchBudget(population=12, generations=5, size=3, elite=4))
     assert 12 * 4 <= len(fitted) <= 12 * 5 * 4
     assert max(fitted) <= 3
 
 
-def test_the_set_goes_into_settings(selected: Selected) -> None:
+def test_the_set_goes_into_settings(selected: SelectionResult) -> None:
     """Features as texts give the same set again, hash and all."""
     assert FeatureSet(selected.feature_set.texts).hash == selected.feature_set.hash
 
@@ -219,19 +221,19 @@ def test_what_cannot_be_chosen_from_is_refused(planted: BarPanel) -> None:
     """A count, a method, a date or a universe that does not suffice is named in one line."""
     date = until(planted)
     with pytest.raises(InputError, match="count is 0"):
-        select(planted, CANDIDATES, date, HORIZON, 0)
+        select_features(planted, CANDIDATES, date, HORIZON, 0)
     with pytest.raises(InputError, match="unknown method 'magic'"):
-        select(planted, CANDIDATES, date, HORIZON, 4, ("magic",))
+        select_features(planted, CANDIDATES, date, HORIZON, 4, ("magic",))
     with pytest.raises(InputError, match="names one twice"):
-        select(planted, CANDIDATES, date, HORIZON, 4, ("lasso", "lasso"))
+        select_features(planted, CANDIDATES, date, HORIZON, 4, ("lasso", "lasso"))
     with pytest.raises(InputError, match="horizon is 0"):
-        select(planted, CANDIDATES, date, 0)
+        select_features(planted, CANDIDATES, date, 0)
     with pytest.raises(DataError, match="selection needs 120"):
-        select(planted, CANDIDATES, to_datetime(planted.timestamps[100]), HORIZON)
+        select_features(planted, CANDIDATES, to_datetime(planted.timestamps[100]), HORIZON)
     with pytest.raises(DataError, match="at least 3 are needed"):
-        select(planted.select(planted.symbols[:2]), CANDIDATES, date, HORIZON)
+        select_features(planted.select(planted.symbols[:2]), CANDIDATES, date, HORIZON)
     with pytest.raises(DataError, match="can be chosen"):
-        select(planted, ("same = median(data.first)",), date, HORIZON)
+        select_features(planted, ("same = median(data.first)",), date, HORIZON)
 
 
 @pytest.mark.long
@@ -239,7 +241,7 @@ def test_the_default_run_takes_about_a_minute() -> None:
     """On 20 symbols, 2,000 bars and 120 generated candidates all methods take under a minute of one core."""
     import time
 
-    from features.selection.generation import generate
+    from features.selection.generation import generate_candidates
 
     chance = np.random.default_rng(1)
     shape = (2_000, 20)
@@ -254,7 +256,7 @@ def test_the_default_run_takes_about_a_minute() -> None:
     )  # fmt: skip
     date = to_datetime(bars.timestamps[-200])
     started = time.process_time()
-    found = select(bars, generate(bars, date, 120, 7), date)
+    found = select_features(bars, generate_candidates(bars, date, 120, 7), date)
     assert time.process_time() - started < 60
     assert len(found.candidates) == 120
     assert not found.chance.beyond
@@ -267,5 +269,7 @@ def test_chance_is_beaten_by_noise_as_seldom_as_it_says_over_many_universes() ->
     for seed in range(300):
         bars = universe(0.0, seed + 1_000)
         features = FeatureSet([f"{name} = data.{name}" for name in NOISE])
-        beyond += chance(training_part(bars, features, until(bars), HORIZON), len(NOISE), seed).beyond
+        beyond += null_distribution(
+            training_part(bars, features, until(bars), HORIZON), len(NOISE), seed
+        ).beyond
     assert 3 <= beyond <= 27

@@ -23,18 +23,23 @@ from features.compute.batch import backfill
 from features.engine.indicator import indicator
 from features.engine.operator import Operator
 from features.engine.operators.window import Window
-from features.feature_set import FeatureSet, default, feature_set_of
-from features.selection.folds import folds
-from features.selection.generation import TWINS, generate
-from features.selection.information_coefficient import coefficients, mean, standard_error, unit_ranks
+from features.feature_set import FeatureSet, default_feature_set, feature_set_of
+from features.selection.folds import time_folds
+from features.selection.generation import MAX_CORRELATION, generate_candidates
+from features.selection.information_coefficient import (
+    bar_coefficients,
+    coefficient_standard_error,
+    mean_coefficient,
+    unit_ranks,
+)
 from features.selection.methods.lasso import lasso
 from features.selection.methods.mutual_information import mutual_information
 from features.selection.normal_equations import NormalEquations
-from features.selection.reports.output_files import write
-from features.selection.scale_invariance import scale_free
-from features.selection.scaling import LIMIT, Scaling
-from features.selection.selection import select
-from features.selection.target import forward_returns, target
+from features.selection.reports.output_files import write_outputs
+from features.selection.scale_invariance import scale_free_formulas
+from features.selection.scaling import CLIP_SPREADS, Scaling
+from features.selection.selection import select_features
+from features.selection.target import forward_returns, relative_forward_returns
 from features.selection.training_part import TrainingPart, training_part
 from models.evaluation.information_coefficient import information_coefficients, newey_west_tstat
 from models.labels import forward_returns as labels_of_training
@@ -80,7 +85,7 @@ def test_the_label_is_beside_the_others(bars: BarPanel) -> None:
     """Labels of a bar sum to nothing; a bar on which only two symbols have one has none."""
     close = bars.adjusted_close.copy()
     close[50, 2:] = np.nan
-    labels = target(close, 4)
+    labels = relative_forward_returns(close, 4)
     assert np.nansum(labels, axis=1) == pytest.approx(np.zeros(len(close)), abs=1e-12)
     assert np.isnan(labels[49]).all()
     assert np.isnan(labels[45]).all()
@@ -115,7 +120,7 @@ def test_scaling_is_by_median_and_deviation() -> None:
     assert scaling.apply(columns)[:, 0].std() == pytest.approx(1, abs=0.02)
     assert not scaling.apply(columns)[:, 1].any()
     extremes = np.array([[1e30, 4.0], [-np.inf, 4.0], [np.nan, np.nan]], dtype=np.float32)
-    assert scaling.apply(extremes)[:, 0].tolist() == [LIMIT, 0.0, 0.0]
+    assert scaling.apply(extremes)[:, 0].tolist() == [CLIP_SPREADS, 0.0, 0.0]
 
 
 def test_a_flag_is_scaled_by_its_standard_deviation() -> None:
@@ -129,7 +134,7 @@ def test_a_flag_is_scaled_by_its_standard_deviation() -> None:
 @given(st.integers(40, 900), st.integers(1, 20), st.integers(1, 6))
 def test_folds_are_purged_and_in_order(count: int, horizon: int, number: int) -> None:
     """No label of a fold's training reaches into its test, tests follow one another to the last bar."""
-    found = folds(count, horizon, number)
+    found = time_folds(count, horizon, number)
     assert found[-1].test.stop == count
     for one in found:
         assert one.train.start == 0
@@ -140,13 +145,13 @@ def test_folds_are_purged_and_in_order(count: int, horizon: int, number: int) ->
 
 def test_coefficients_are_spearmans(part: TrainingPart) -> None:
     """Bar by bar they are SciPy's and those of the model room; the t-statistic is Newey and West's."""
-    own = coefficients(part.ranks, unit_ranks(part.target, part.labelled))
+    own = bar_coefficients(part.ranks, unit_ranks(part.target, part.labelled))
     for bar in (60, 300, 450):
         expected = spearmanr(part.values[bar, :, 0], part.target[bar]).statistic
         assert own[bar, 0] == pytest.approx(expected, abs=1e-6)
     theirs = information_coefficients(part.values[..., 0].astype(float), part.target)
     assert np.allclose(own[:, 0], theirs, atol=1e-6, equal_nan=True)
-    statistic = mean(own) / standard_error(own, part.horizon)
+    statistic = mean_coefficient(own) / coefficient_standard_error(own, part.horizon)
     assert statistic[0] == pytest.approx(newey_west_tstat(theirs, part.horizon), rel=1e-4)
 
 
@@ -202,7 +207,7 @@ def test_the_lasso_path_is_that_of_descent(part: TrainingPart) -> None:
 
 def test_units_are_measured_right() -> None:
     """Oscillators stay, averages are put against the close, volumes against volume, sums are left out."""
-    found = scale_free()
+    found = scale_free_formulas()
     assert found["rsi"] == ("rsi", ("close",))
     assert found["ema"] == ("close / ema - 1", ("close",))
     assert found["atr"] == ("atr / close", ("close", "high", "low"))
@@ -221,7 +226,7 @@ def scaled_prices(bars: BarPanel, factor: float) -> BarPanel:
 def test_candidates_are_free_of_scale(bars: BarPanel) -> None:
     """Every candidate says the same of prices sixteen times as high."""
     date = to_datetime(bars.timestamps[599])
-    generated = generate(bars, date, 60, 4).feature_set
+    generated = generate_candidates(bars, date, 60, 4).feature_set
     plain, scaled = (backfill(one, generated).values for one in (bars, scaled_prices(bars, 16.0)))
     assert np.isfinite(plain[-1]).any(axis=0).all()
     assert np.allclose(plain, scaled, rtol=1e-3, atol=1e-4, equal_nan=True)
@@ -230,7 +235,7 @@ def test_candidates_are_free_of_scale(bars: BarPanel) -> None:
 def test_candidates_are_bounded_and_differ(bars: BarPanel) -> None:
     """As many as asked for, no meaning and no name twice, no twins by correlation; every kind is there."""
     date = to_datetime(bars.timestamps[599])
-    generated = generate(bars, date, 60, 4)
+    generated = generate_candidates(bars, date, 60, 4)
     features = generated.feature_set
     assert len(features) == 60 < generated.drawn
     assert len({one.column.key for one in features.features}) == 60 == len(set(features.names))
@@ -241,26 +246,28 @@ def test_candidates_are_bounded_and_differ(bars: BarPanel) -> None:
     sample = backfill(bars.between(end=date), features).values[200:].reshape(-1, 60).astype(float)
     rows = sample[np.isfinite(sample).all(axis=1)]
     alike = np.abs(np.corrcoef(rows, rowvar=False)) - np.eye(60)
-    assert alike.max() < TWINS + 0.04  # unscaled here, and over other rows
+    assert alike.max() < MAX_CORRELATION + 0.04  # unscaled here, and over other rows
 
 
 def test_the_seed_draws_the_candidates(bars: BarPanel) -> None:
     """The same seed draws the same, another draws others, and bars after the date do not matter."""
     date = to_datetime(bars.timestamps[599])
-    first = generate(bars, date, 12, 4).feature_set
+    first = generate_candidates(bars, date, 12, 4).feature_set
     later = bars.close.copy()
     later[600:] *= 3
-    assert generate(replace(bars, close=later), date, 12, 4).feature_set.hash == first.hash
-    assert generate(bars, date, 12, 5).feature_set.hash != first.hash
+    assert generate_candidates(replace(bars, close=later), date, 12, 4).feature_set.hash == first.hash
+    assert generate_candidates(bars, date, 12, 5).feature_set.hash != first.hash
 
 
 def test_close_only_bars_draw_from_closes(real_bars: BarPanel) -> None:
     """Where there is neither high, low nor volume no candidate asks for them."""
-    generated = generate(real_bars, to_datetime(real_bars.timestamps[-1]), 25, 1, default())
-    assert generated.feature_set.names[: len(default())] == default().names
+    generated = generate_candidates(
+        real_bars, to_datetime(real_bars.timestamps[-1]), 25, 1, default_feature_set()
+    )
+    assert generated.feature_set.names[: len(default_feature_set())] == default_feature_set().names
     assert {name for one in generated.feature_set.features for name in one.inputs} == {"close"}
     with pytest.raises(InputError, match="candidates is 0"):
-        generate(real_bars, datetime(2019, 1, 1, tzinfo=UTC), 0, 1)
+        generate_candidates(real_bars, datetime(2019, 1, 1, tzinfo=UTC), 0, 1)
 
 
 def _last(values: np.ndarray) -> np.ndarray:
@@ -277,7 +284,7 @@ def test_own_indicators_and_formulas_are_candidates(bars: BarPanel, tmp_path: Pa
     """A set with indicators and formulas of one's own goes through generation and choice to settings."""
     own = FeatureSet(["mine = rank(doubled)"], {"doubled": "2 * own_return(6)"}, [own_return])
     date = to_datetime(bars.timestamps[599])
-    selected = select(bars, generate(bars, date, 8, 1, own), date, 2, 8, ("information",))
+    selected = select_features(bars, generate_candidates(bars, date, 8, 1, own), date, 2, 8, ("information",))
     assert "mine" in selected.candidates.names
     assert selected.feature_set == own.having(
         [f"{one.name} = {one.formula}" for one in selected.feature_set.features]
@@ -287,10 +294,15 @@ def test_own_indicators_and_formulas_are_candidates(bars: BarPanel, tmp_path: Pa
 def test_the_outcome_is_written(bars: BarPanel, tmp_path: Path) -> None:
     """Settings that give the set with its hash, the table twice, and a page that asks for nothing more."""
     date = to_datetime(bars.timestamps[599])
-    selected = select(
-        bars, generate(bars, date, 14, 2, default()), date, 2, 5, ("information", "elimination", "genetic")
+    selected = select_features(
+        bars,
+        generate_candidates(bars, date, 14, 2, default_feature_set()),
+        date,
+        2,
+        5,
+        ("information", "elimination", "genetic"),
     )
-    paths = {path.name: path for path in write(selected, tmp_path / "made" / "here")}
+    paths = {path.name: path for path in write_outputs(selected, tmp_path / "made" / "here")}
     chosen = tomllib.loads(paths["features.toml"].read_text())["features"]
     assert feature_set_of(Settings(features=FeatureSettings(**chosen))).hash == selected.feature_set.hash
     assert parquet.read_table(paths["ranking.parquet"]).equals(selected.table)
@@ -307,6 +319,6 @@ def test_a_folder_that_cannot_be_written_is_refused(bars: BarPanel, tmp_path: Pa
     """A file where the folder should be is one line, and no half of an outcome is left."""
     (tmp_path / "taken").write_text("")
     date = to_datetime(bars.timestamps[599])
-    selected = select(bars, ["return_1", "rsi_14"], date, 2, 2, ("information",))
+    selected = select_features(bars, ["return_1", "rsi_14"], date, 2, 2, ("information",))
     with pytest.raises(InputError, match="cannot be written"):
-        write(selected, tmp_path / "taken")
+        write_outputs(selected, tmp_path / "taken")

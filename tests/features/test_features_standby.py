@@ -26,7 +26,7 @@ from features.compute.batch import FeatureFrame, backfill
 from features.feature_set import FeatureSet
 from features.store.online import OnlineReader
 from features.store.standby import Standby
-from features.store.streamer import claim
+from features.store.streamer import take_writer_lease
 from marketdata.storage.snapshots import SnapshotStore
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -41,7 +41,7 @@ import pyarrow.parquet as pq
 from alphaloop.clock import SystemClock, sleep
 from alphaloop.errors import LeaseLostError
 from alphaloop.bars import BarPanel
-from alphaloop.settings.settings import from_json
+from alphaloop.settings.settings import settings_from_json
 from features.store.standby import Standby
 from features.store.feast.connection import open_feast
 import feast.infra.online_stores.sqlite, features.store.feast.redis_store
@@ -269,7 +269,7 @@ def test_bars_that_closed_while_nobody_wrote_are_taken_in(
     assert require_legal(settings, real_bars, frame) == FIRST + 4
     with pytest.raises(DataError, match="given as one after"):
         standby_of(settings, real_bars, missed=lambda last: [real_bars.at(FIRST)]).take_over()
-    claim(settings.paths.feast).close()
+    take_writer_lease(settings.paths.feast).close()
 
 
 def test_a_bar_given_again_changes_nothing(settings: Settings, real_bars: BarPanel) -> None:

@@ -24,7 +24,7 @@ BARS = [
 def run(name: str, moments: list[datetime], output: int = 0, **parameters: Any) -> np.ndarray:
     """The indicator at these closes."""
     times = np.array([one.astimezone(UTC).replace(tzinfo=None) for one in moments], dtype="datetime64[ns]")
-    operator = catalogue.find(name).factory(**parameters)
+    operator = catalogue.find_indicator(name).factory(**parameters)
     return operator.batch((np.ones((len(times), 1)),), Axes(times, ("A",)))[output][:, 0]
 
 
@@ -131,4 +131,4 @@ def test_cycles_are_places_on_a_circle(name: str, steps: int, place: Any) -> Non
 def test_impossible_calendars_are_refused(name: str, parameters: dict[str, Any], words: str) -> None:
     """A zone, kind of days or time that there is not is named."""
     with pytest.raises(InputError, match=words):
-        catalogue.apply(name, named=parameters)
+        catalogue.build_indicator(name, named=parameters)

@@ -16,7 +16,7 @@ from features.engine.operator import Axes
 
 def run(name: str, *series: np.ndarray, output: int = 0, **parameters: Any) -> np.ndarray:
     """The indicator `name` over series `[T]`."""
-    operator = catalogue.find(name).factory(**parameters)
+    operator = catalogue.find_indicator(name).factory(**parameters)
     given = tuple(np.asarray(one, dtype=np.float64)[:, None] for one in series)
     times = np.datetime64("2020-01-01T21:00", "ns") + np.arange(len(given[0])) * np.timedelta64(1, "D")
     return operator.batch(given, Axes(times, ("A",)))[output][:, 0]
@@ -129,7 +129,7 @@ BOOK = {
 def from_book(name: str, output: int = 0, **parameters: Any) -> float:
     """The indicator over one bar of a book of two levels; deeper ones are empty."""
     columns = []
-    for column in catalogue.find(name).inputs:
+    for column in catalogue.find_indicator(name).inputs:
         empty = 0.0 if "size" in column else BOOK["bid_price_1"]
         columns.append(np.array([BOOK.get(column, empty)]))
     return float(run(name, *columns, output=output, **parameters)[0])
@@ -147,7 +147,7 @@ def test_the_book_by_hand() -> None:
     assert from_book("book_slope") == pytest.approx(50 / 0.014)
     assert from_book("book_slope", output=1, levels=1) == pytest.approx(10 / 0.01)
     with pytest.raises(InputError, match="levels is 6"):
-        catalogue.apply("book_depth", named={"levels": 6})
+        catalogue.build_indicator("book_depth", named={"levels": 6})
 
 
 def test_order_flow_imbalance_by_hand() -> None:

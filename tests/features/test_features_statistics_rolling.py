@@ -31,7 +31,7 @@ def axes(shape: tuple[int, int]) -> Axes:
 
 def values(name: str, *series: np.ndarray, output: int = 0, **parameters: Any) -> np.ndarray:
     """The indicator `name` over series `[T]`."""
-    operator = catalogue.find(name).factory(**parameters)
+    operator = catalogue.find_indicator(name).factory(**parameters)
     given = tuple(np.asarray(one, dtype=np.float64)[:, None] for one in series)
     return operator.batch(given, axes(given[0].shape))[output][:, 0]
 
@@ -258,7 +258,7 @@ def test_moments_lose_no_digits_at_any_level(level: float) -> None:
     """Variance, slope and correlation scale with the prices, however huge or tiny these are."""
     ramp = np.arange(20.0)
     window = level * (1 + ramp * 2.0**-20)
-    assert moments.variance(window) == pytest.approx(level**2 * 35 * 2.0**-40, rel=1e-3)
+    assert moments.window_variance(window) == pytest.approx(level**2 * 35 * 2.0**-40, rel=1e-3)
     small = level * (1 / 3 + ramp * 1e-11)
     centre = sum(map(Fraction, small.tolist())) / 20
     exact = [float(Fraction(one) - centre) for one in small.tolist()]
@@ -270,13 +270,13 @@ def test_moments_lose_no_digits_at_any_level(level: float) -> None:
 def test_constant_windows_have_no_spread_at_all() -> None:
     """A constant that no float holds exactly has variance 0, and ratios of spreads are NaN, not noise."""
     window = np.full(21, 0.1) * 1.1
-    assert moments.variance(window) == 0
-    assert moments.mean(window) == window[0]
+    assert moments.window_variance(window) == 0
+    assert moments.window_mean(window) == window[0]
     assert math.isnan(moments.standardised_moment(window, 3))
     assert math.isnan(moments.correlation(window, np.arange(21.0)))
     # Returns that differ by rounding alone are constant too.
-    growth = moments.simple_returns(1.01 ** np.arange(60.0))
-    assert moments.variance(growth) == 0
+    growth = moments.window_simple_returns(1.01 ** np.arange(60.0))
+    assert moments.window_variance(growth) == 0
 
 
 @pytest.mark.parametrize(
@@ -294,7 +294,7 @@ def test_constant_windows_have_no_spread_at_all() -> None:
 def test_impossible_parameters_are_named(name: str, parameters: dict[str, Any], words: str) -> None:
     """A parameter that makes no sense is refused by its name and value."""
     with pytest.raises(InputError, match=words):
-        catalogue.apply(name, named=parameters)
+        catalogue.build_indicator(name, named=parameters)
 
 
 FILES = ("rolling", "returns", "volatility", "hurst", "liquidity", "regime")
@@ -310,7 +310,7 @@ def test_windows_are_finite_or_nan_on_adversarial_bars() -> None:
         "huge": 1e12 * np.exp(random.normal(0, 0.1, count)),
         "tiny": 1e-9 * np.exp(random.normal(0, 0.1, count)),
     }
-    ours = [catalogue.find(name) for name in catalogue.names()]
+    ours = [catalogue.find_indicator(name) for name in catalogue.indicator_names()]
     ours = [one for one in ours if one.factory.__module__.rsplit(".", 1)[-1] in FILES]
     assert len(ours) > 40
     for found in ours:

@@ -15,7 +15,7 @@ from alphaloop.errors import InputError
 from features.compute.batch import backfill
 from features.compute.stream import FeatureStream
 from features.feature_set import FeatureSet
-from features.user_indicators import indicators_of
+from features.user_indicators import load_user_indicators
 
 WITH_DATACLASS = '''
 from __future__ import annotations
@@ -59,7 +59,7 @@ def _own(folder: Path, scale: float) -> Path:
 
 def test_a_dataclass_in_a_file_of_ones_own_works(tmp_path: Path, real_bars: BarPanel) -> None:
     """Batch and stream give the same, and the values are those of the formula."""
-    chosen = FeatureSet(("scaled(4)",), indicators=indicators_of(_own(tmp_path / "one", 2.0)))
+    chosen = FeatureSet(("scaled(4)",), indicators=load_user_indicators(_own(tmp_path / "one", 2.0)))
     whole = backfill(real_bars, chosen).values
     close = real_bars.close
     np.testing.assert_allclose(whole[10, :, 0], 2 * (close[10] / close[7] - 1), rtol=1e-5)
@@ -70,7 +70,7 @@ def test_a_dataclass_in_a_file_of_ones_own_works(tmp_path: Path, real_bars: BarP
 def test_files_of_the_same_name_do_not_meet(tmp_path: Path, real_bars: BarPanel) -> None:
     """Two folders with an `own.py` each keep their own classes, and these are copied and pickled."""
     (one,), (other,) = (
-        indicators_of(_own(tmp_path / name, scale)) for name, scale in (("one", 1.0), ("other", 3.0))
+        load_user_indicators(_own(tmp_path / name, scale)) for name, scale in (("one", 1.0), ("other", 3.0))
     )
     for indicator, scale in ((one, 1.0), (other, 3.0), (one, 1.0)):
         share = indicator.factory(4).function
@@ -86,5 +86,5 @@ def test_a_file_that_fails_leaves_no_module(tmp_path: Path) -> None:
     path = tmp_path / "broken_of_mine.py"
     path.write_text("from dataclasses import dataclass\n\n@dataclass\nclass A:\n    x: int = 1\n    y: str\n")
     with pytest.raises(InputError, match=r"broken_of_mine\.py, line 3: TypeError"):
-        indicators_of(path)
+        load_user_indicators(path)
     assert not any("broken_of_mine" in name for name in sys.modules)

@@ -17,7 +17,7 @@ from features.compute.vintage_stream import VintageStream
 from features.feature_set import DEFAULT, FeatureSet
 from marketdata.point_in_time.action_record import CorporateAction
 from marketdata.point_in_time.vintages import Vintages, first_prints
-from marketdata.source import close_only
+from marketdata.source import close_only_panel
 
 from .vintage_histories import DAY, eventful, moment, replayed, revision, split
 
@@ -57,7 +57,7 @@ def test_a_stream_follows_a_change_of_symbol(real_bars: BarPanel) -> None:
     """After a rename the new symbol has the features of the company's whole history, either way."""
     close = np.column_stack([real_bars.close[:, 0], np.full(len(real_bars), np.nan), real_bars.close[:, 1]])
     close[400:, 1], close[400:, 0] = close[400:, 0], np.nan
-    bars = close_only(real_bars.timestamps, ("FB", "META", "KO"), close)
+    bars = close_only_panel(real_bars.timestamps, ("FB", "META", "KO"), close)
     change = CorporateAction(
         "FB", moment(bars, 400).date(), moment(bars, 350), "symbol_change", new_symbol="META"
     )

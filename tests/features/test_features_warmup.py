@@ -14,8 +14,8 @@ from alphaloop.settings.settings import Settings
 from features import catalogue
 from features.compute.batch import backfill
 from features.compute.stream import FeatureStream
-from features.engine.warmup import TOLERANCE, warmup
-from features.feature_set import FeatureSet, default, feature_set_of
+from features.engine.warmup import TOLERANCE, warmup_bars
+from features.feature_set import FeatureSet, default_feature_set, feature_set_of
 from features.store import bulk
 
 BARS, LATE = 900, 300
@@ -55,13 +55,13 @@ def from_bar(bars: BarPanel, first: int) -> BarPanel:
 @pytest.mark.parametrize(("text", "bars"), [("sma(50)", 50), ("lag(rocp(231), 21)", 253), ("max(20)", 20)])
 def test_a_window_has_settled_with_its_first_value(text: str, bars: int) -> None:
     """A feature without a memory beyond its window needs its lookback and no bar more."""
-    assert warmup(column(text)) == bars == column(text).lookback
+    assert warmup_bars(column(text)) == bars == column(text).lookback
 
 
 @pytest.mark.parametrize("length", [20, 100])
 def test_an_exponential_average_settles_as_its_weights_do(length: int) -> None:
     """Of an average of returns about a hundredth of the beginning's weight is left after the warm-up."""
-    bars = warmup(column(f"ema(rocp(1), {length})"))
+    bars = warmup_bars(column(f"ema(rocp(1), {length})"))
     assert bars is not None
     assert 1e-3 < (1 - 2 / (length + 1)) ** (bars - length - 1) < 5e-2
 
@@ -72,7 +72,7 @@ def test_after_the_warmup_it_matters_little_where_history_begins(text: str) -> N
     features, bars = FeatureSet([f"x = {text}"]), market()
     whole, cut = values_of(features, bars)[200:, 0, 0], values_of(features, from_bar(bars, 200))[:, 0, 0]
     shown = np.isfinite(cut)
-    assert shown.sum() == len(cut) - warmup(features.features[0].column) + 1
+    assert shown.sum() == len(cut) - warmup_bars(features.features[0].column) + 1
     assert np.abs(cut[shown] - whole[shown]).max() < 5 * TOLERANCE * np.nanstd(whole)
 
 
@@ -80,7 +80,7 @@ def test_values_before_the_warmup_are_not_shown() -> None:
     """Backfill gives NaN for each symbol until it has as many bars as the feature's warm-up says."""
     features = FeatureSet(["rsi(14)", "sma(5)"])
     first = np.isfinite(values_of(features, market())).argmax(axis=0)
-    settled = warmup(features.features[0].column)
+    settled = warmup_bars(features.features[0].column)
     assert first[:, 0].tolist() == [settled - 1, settled - 1, LATE + settled - 1]
     assert first[:, 1].tolist() == [4, 4, LATE + 4]
 
@@ -95,8 +95,8 @@ def test_without_warmup_the_first_value_is_shown() -> None:
 def test_the_settings_mask_by_default() -> None:
     """The feature set of untouched settings waits for the warm-up of each feature."""
     chosen = feature_set_of(Settings(features=FeatureSettings(set=("rsi(14)",))))
-    assert chosen.lookback == warmup(chosen.features[0].column) > 15
-    assert feature_set_of(Settings()).hash == default().hash
+    assert chosen.lookback == warmup_bars(chosen.features[0].column) > 15
+    assert feature_set_of(Settings()).hash == default_feature_set().hash
 
 
 def test_the_stream_masks_what_the_backfill_masks() -> None:
@@ -114,7 +114,7 @@ def test_chunks_mask_what_the_backfill_masks(tmp_path: Path) -> None:
     import pyarrow.parquet as pq
 
     features, bars = FeatureSet(["rsi(14)", "rank(rsi(14))"]), market()
-    bulk.build(bars.select, bars.symbols, bars.timestamps, features, tmp_path / "features.parquet")
+    bulk.build_in_chunks(bars.select, bars.symbols, bars.timestamps, features, tmp_path / "features.parquet")
     table = pq.read_table(tmp_path / "features.parquet").sort_by(
         [("timestamp", "ascending"), ("symbol", "ascending")]
     )
@@ -126,7 +126,7 @@ def test_a_symbol_is_ranked_once_it_has_settled() -> None:
     """The first values of a new symbol do not disturb the ranks of the others."""
     features = FeatureSet(["rank(rsi(14))"])
     ranks = values_of(features, market())[:, :, 0]
-    settled = LATE + warmup(column("rsi(14)")) - 1
+    settled = LATE + warmup_bars(column("rsi(14)")) - 1
     assert set(np.unique(ranks[settled - 1, :2])) == {-1.0, 1.0}
     assert np.isnan(ranks[settled - 1, 2]) and np.isfinite(ranks[settled, 2])
 
@@ -134,7 +134,7 @@ def test_a_symbol_is_ranked_once_it_has_settled() -> None:
 @pytest.mark.parametrize("name", ["obv", "ad", "pvt", "nvi", "vwap", "cumsum", "wad"])
 def test_what_adds_up_since_the_first_bar_is_refused(name: str) -> None:
     """A cumulative output is marked as never settling, and refused in a set with the ways out."""
-    assert warmup(catalogue.apply(name).output()) is None
+    assert warmup_bars(catalogue.build_indicator(name).output()) is None
     with pytest.raises(InputError, match=rf"'{name}' depends on .*difference\({name}, 20"):
         FeatureSet([name])
 
@@ -193,7 +193,7 @@ def test_ages_are_the_same_in_a_stream(history: int) -> None:
 def test_a_model_of_a_cumulative_feature_is_still_answered() -> None:
     """The set that a card of before defines may hold a cumulative output: it is computed as it was."""
     before = FeatureSet(["obv", "return_1"], cumulative=True)
-    after = default().having(before.definition["set"], before.definition["formulas"])
+    after = default_feature_set().having(before.definition["set"], before.definition["formulas"])
     bars = market()
     assert after.hash == before.hash == FeatureSet(["obv", "return_1"], warmup=False).hash
     assert np.isfinite(values_of(after, bars)[0, 0, 0])

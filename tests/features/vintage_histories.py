@@ -14,7 +14,7 @@ from features.compute.vintage_stream import VintageStream
 from features.feature_set import FeatureSet
 from marketdata.point_in_time.action_record import CorporateAction
 from marketdata.point_in_time.vintages import Vintages, first_prints
-from marketdata.source import close_only
+from marketdata.source import close_only_panel
 
 START = np.datetime64("2020-03-02T21:00", "ns")
 DAY = timedelta(days=1)
@@ -25,7 +25,7 @@ def panel(*closes: Sequence[float], symbols: str = "AB") -> BarPanel:
     """Daily bars with these closes, one list a symbol."""
     close = np.array(closes, dtype=float).T
     names = tuple(symbols[: close.shape[1]])
-    return close_only(START + np.arange(len(close)) * np.timedelta64(1, "D"), names, close)
+    return close_only_panel(START + np.arange(len(close)) * np.timedelta64(1, "D"), names, close)
 
 
 def moment(bars: BarPanel, row: int) -> datetime:

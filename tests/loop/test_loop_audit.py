@@ -21,9 +21,9 @@ from alphaloop.errors import (
 )
 from alphaloop.journal.store import Journal
 from alphaloop.rollout_document import sleeve_names
-from alphaloop.settings.settings import Settings, load
+from alphaloop.settings.settings import Settings, load_settings
 from loop import audit
-from marketdata.source import close_only
+from marketdata.source import close_only_panel
 from trading.brokers.paper import PaperBroker
 from trading.engine import TradingEngine
 from trading.forecaster import ArrayForecaster
@@ -37,13 +37,13 @@ def _bars() -> BarPanel:
     rng = np.random.default_rng(5)
     close = 100 * np.cumprod(1 + rng.normal(0, 0.02, (BARS, len(SYMBOLS))), axis=0)
     start = np.datetime64("2020-01-02T21:00", "ns")
-    return close_only(start + np.arange(BARS) * np.timedelta64(1, "D"), SYMBOLS, close)
+    return close_only_panel(start + np.arange(BARS) * np.timedelta64(1, "D"), SYMBOLS, close)
 
 
 @pytest.fixture
 def traded(tmp_path: Path) -> Settings:
     """Settings of a workspace in which the engine traded a few bars."""
-    settings, bars = load(home=tmp_path / "home"), _bars()
+    settings, bars = load_settings(home=tmp_path / "home"), _bars()
     clock, costs = ReplayClock(datetime(2020, 1, 2, tzinfo=UTC)), CostModel()
     scores = np.random.default_rng(6).normal(size=(BARS, len(SYMBOLS)))
     with Journal(settings.paths.journal, settings.paths.anchors, clock) as journal:
@@ -68,14 +68,14 @@ def traded(tmp_path: Path) -> Settings:
 
 def test_every_order_is_decided_again_to_the_same(traded: Settings) -> None:
     """From the journaled decision alone comes the identical order, for every order there is."""
-    ids = audit.orders(traded)
+    ids = audit.order_ids(traded)
     assert len(ids) > BARS
-    assert all(audit.replay(traded, order_id)["identical"] for order_id in ids)
+    assert all(audit.replay_order(traded, order_id)["identical"] for order_id in ids)
 
 
 def test_an_orders_records_lead_to_its_fill(traded: Settings) -> None:
     """Order, decision and fills of the first order belong together."""
-    order, decision, fills = audit.order_records(traded, audit.orders(traded)[0])
+    order, decision, fills = audit.order_records(traded, audit.order_ids(traded)[0])
     assert order.body["decision_id"] == decision.body["decision_id"]
     assert [fill.body["client_order_id"] for fill in fills] == [order.body["client_order_id"]]
 
@@ -83,12 +83,12 @@ def test_an_orders_records_lead_to_its_fill(traded: Settings) -> None:
 def test_an_order_that_never_was_is_named(traded: Settings) -> None:
     """The error names the id and shows those that there are."""
     with pytest.raises(UnknownNameError, match="unknown order 'al-0'"):
-        audit.replay(traded, "al-0")
+        audit.replay_order(traded, "al-0")
 
 
 def test_a_whole_journal_verifies_and_an_altered_one_says_where(traded: Settings) -> None:
     """One changed byte is found, with its stream and record."""
-    assert all(chain.ok for chain in audit.verify(traded))
+    assert all(chain.ok for chain in audit.audit_journal(traded))
     with sqlite3.connect(traded.paths.journal) as connection:
         (table,) = connection.execute(
             "SELECT name FROM sqlite_master WHERE type='table' AND sql LIKE '%previous%'"
@@ -98,43 +98,43 @@ def test_a_whole_journal_verifies_and_an_altered_one_says_where(traded: Settings
         )
         row = connection.execute(f"SELECT seq FROM {table} WHERE body LIKE '%bux%'").fetchone()
     connection.close()
-    (broken,) = [chain for chain in audit.verify(traded) if not chain.ok]
+    (broken,) = [chain for chain in audit.audit_journal(traded) if not chain.ok]
     assert (broken.stream, broken.first_bad) == (audit.TRADING_STREAM, row[0])
 
 
 def test_without_a_journal_there_is_nothing_to_audit(tmp_path: Path) -> None:
     """A missing journal is named, with what makes one."""
-    settings = load(home=tmp_path)
+    settings = load_settings(home=tmp_path)
     with pytest.raises(MissingStateError, match="no journal"):
-        audit.verify(settings)
+        audit.audit_journal(settings)
     with pytest.raises(MissingStateError, match="no journal"):
-        audit.replay(settings, "al-0")
+        audit.replay_order(settings, "al-0")
 
 
 def test_a_journal_that_is_gone_is_reported(traded: Settings) -> None:
     """Where anchors say that there was a journal, its absence is found and not taken for a fresh start."""
     traded.paths.journal.unlink()
-    (report,) = audit.verify(traded)
+    (report,) = audit.audit_journal(traded)
     assert not report.ok
     assert "is gone" in str(report.problem)
     with pytest.raises(DamagedStoreError, match="is gone or empty"):
-        audit.orders(traded)
+        audit.order_ids(traded)
 
 
 def test_an_unanchored_journal_is_adopted_by_name(traded: Settings) -> None:
     """Records without anchors are vouched for once, with name and reason, and orders are replayed again."""
     traded.paths.anchors.unlink()
-    (report,) = audit.verify(traded)
+    (report,) = audit.audit_journal(traded)
     assert (report.ok, report.unanchored) == (False, report.records)
     with pytest.raises(InputError, match="--reason"):
-        audit.adopt(traded, "an operator", " ")
-    (record,) = audit.adopt(traded, "an operator", "the anchors were on a disk that failed")
+        audit.adopt_records(traded, "an operator", " ")
+    (record,) = audit.adopt_records(traded, "an operator", "the anchors were on a disk that failed")
     assert (record.stream, record.body["by"]) == (audit.TRADING_STREAM, "an operator")
-    (report,) = audit.verify(traded)
+    (report,) = audit.audit_journal(traded)
     assert report.ok
     assert "the anchors were on a disk that failed" in report.adopted[0]
-    assert audit.adopt(traded, "an operator", "again") == []
-    assert audit.replay(traded, audit.orders(traded)[0])["identical"]
+    assert audit.adopt_records(traded, "an operator", "again") == []
+    assert audit.replay_order(traded, audit.order_ids(traded)[0])["identical"]
 
 
 def test_nothing_is_adopted_of_a_journal_that_was_altered(traded: Settings) -> None:
@@ -144,5 +144,5 @@ def test_nothing_is_adopted_of_a_journal_that_was_altered(traded: Settings) -> N
         connection.execute("UPDATE records SET body = '{}' WHERE seq = 3")
     connection.close()
     with pytest.raises(ChainBrokenError, match="nothing was adopted"):
-        audit.adopt(traded, "an operator", "why")
+        audit.adopt_records(traded, "an operator", "why")
     assert not traded.paths.anchors.exists()

@@ -16,9 +16,9 @@ from alphaloop.errors import UnknownNameError
 from alphaloop.forecasts import Forecast
 from alphaloop.journal.store import Journal
 from alphaloop.rollout_document import sleeve_names
-from alphaloop.settings.settings import Settings, load
+from alphaloop.settings.settings import Settings, load_settings
 from loop import audit, provenance
-from marketdata.source import close_only
+from marketdata.source import close_only_panel
 from marketdata.storage.snapshots import SnapshotStore
 from trading.brokers.paper import PaperBroker
 from trading.engine import TradingEngine
@@ -44,7 +44,7 @@ class Stored:
 def _bars(told: bool) -> BarPanel:
     close = 100 * np.cumprod(1 + np.random.default_rng(5).normal(0, 0.02, (BARS, 3)), axis=0)
     start = np.datetime64("2020-01-02T21:00", "ns")
-    bars = close_only(start + np.arange(BARS) * np.timedelta64(1, "D"), SYMBOLS, close)
+    bars = close_only_panel(start + np.arange(BARS) * np.timedelta64(1, "D"), SYMBOLS, close)
     if not told:
         return bars
     providers, disputed = np.full(close.shape, "first", dtype=object), np.zeros(close.shape, dtype=bool)
@@ -55,7 +55,7 @@ def _bars(told: bool) -> BarPanel:
 
 def _trade(home: Path, told: bool) -> Settings:
     """A workspace whose last bars were stored as deltas and traded, as the loop does it."""
-    settings, bars = load(home=home), _bars(told)
+    settings, bars = load_settings(home=home), _bars(told)
     clock, costs, forecaster = ReplayClock(datetime(2020, 1, 2, tzinfo=UTC)), CostModel(), Stored(bars)
     store = SnapshotStore(settings.paths.snapshots)
     past = replace(bars.between(end=bars.at(PAST - 1).timestamp), providers=None, disputed=None)
@@ -85,7 +85,7 @@ def _trade(home: Path, told: bool) -> Settings:
 def test_an_order_leads_to_the_providers_of_its_bars_and_features(tmp_path: Path) -> None:
     """The decision names who gave each bar; the snapshot, who gave those that its features were made of."""
     settings = _trade(tmp_path, told=True)
-    told = [provenance.providers(settings, order) for order in audit.orders(settings)]
+    told = [provenance.order_providers(settings, order) for order in audit.order_ids(settings)]
     first, last = told[0], told[-1]
     assert (first["bar"], last["bar"]) == ("first", "second")
     assert last["bars"] == dict.fromkeys(SYMBOLS, "second")
@@ -99,14 +99,14 @@ def test_an_order_leads_to_the_providers_of_its_bars_and_features(tmp_path: Path
 def test_orders_of_disputed_bars_are_decided_again_to_the_same(tmp_path: Path) -> None:
     """Every order of a journal with providers and disputes replays identically from the journal alone."""
     settings = _trade(tmp_path, told=True)
-    assert all(audit.replay(settings, order)["identical"] for order in audit.orders(settings))
-    assert all(chain.ok for chain in audit.verify(settings))
+    assert all(audit.replay_order(settings, order)["identical"] for order in audit.order_ids(settings))
+    assert all(chain.ok for chain in audit.audit_journal(settings))
 
 
 def test_the_stored_bars_are_those_that_were_decided_on(tmp_path: Path) -> None:
     """Read back from the snapshot, each live bar has the provider and mark that its decision journaled."""
     settings = _trade(tmp_path, told=True)
-    last = provenance.providers(settings, audit.orders(settings)[-1])
+    last = provenance.order_providers(settings, audit.order_ids(settings)[-1])
     (snapshot,) = last["features"]
     stored = BarPanel.from_table(SnapshotStore(settings.paths.snapshots).load(snapshot), SYMBOLS)
     with Journal(settings.paths.journal, settings.paths.anchors, ReplayClock(datetime.now(UTC))) as journal:
@@ -121,7 +121,7 @@ def test_the_stored_bars_are_those_that_were_decided_on(tmp_path: Path) -> None:
 def test_where_one_source_told_everything_the_snapshot_says_which(tmp_path: Path) -> None:
     """Without providers the journal names none, and the rows are of the snapshot's source."""
     settings = _trade(tmp_path, told=False)
-    told = provenance.providers(settings, audit.orders(settings)[0])
+    told = provenance.order_providers(settings, audit.order_ids(settings)[0])
     assert (told["bar"], told["disputed"]) == ("", [])
     assert [one["rows"] for one in told["features"].values()] == [{"vendor": (PAST + 1) * 3}]
 
@@ -130,4 +130,4 @@ def test_an_unknown_order_is_named(tmp_path: Path) -> None:
     """The error names the id."""
     settings = _trade(tmp_path, told=False)
     with pytest.raises(UnknownNameError, match="unknown order 'al-0'"):
-        provenance.providers(settings, "al-0")
+        provenance.order_providers(settings, "al-0")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from marketdata.sources import registry
-from marketdata.storage.incremental import update
+from marketdata.storage.incremental import update_snapshot
 from marketdata.storage.snapshots import SnapshotStore
 
 DAYS = ("2019-01-02", "2019-01-03", "2019-01-04")
@@ -30,10 +30,10 @@ def closes(store: SnapshotStore, snapshot_id: str) -> list[float]:
 def test_asks_are_not_appended_to_bids(tmp_path: Path) -> None:
     """Another column for the close is another source: it has a base of its own, and the first goes on."""
     home, store = quotes(tmp_path / "bars", DAYS[:2]), SnapshotStore(tmp_path / "store")
-    bid, ask = (registry.find(f"folder:{home}?close={side}") for side in ("bid", "ask"))
-    first = update(store, bid)
+    bid, ask = (registry.find_source(f"folder:{home}?close={side}") for side in ("bid", "ask"))
+    first = update_snapshot(store, bid)
     quotes(home)
-    other, later = update(store, ask), update(store, bid)
+    other, later = update_snapshot(store, ask), update_snapshot(store, bid)
     assert (other.parent, closes(store, other.id)) == (None, [20, 22, 24])
     assert (later.parent, closes(store, later.id)) == (first.id, [10, 11, 12])
 
@@ -44,9 +44,9 @@ def test_times_of_a_corrected_zone_are_not_appended_to_those_of_the_wrong_one(tm
     home.mkdir()
     lines = ["timestamp,close", *(f"{day}T16:00:00,1" for day in DAYS)]
     (home / "KO.csv").write_text("\n".join(lines[:-1]) + "\n")
-    update(store, registry.find(f"folder:{home}?timezone=Europe/London"))
+    update_snapshot(store, registry.find_source(f"folder:{home}?timezone=Europe/London"))
     (home / "KO.csv").write_text("\n".join(lines) + "\n")
-    right = update(store, registry.find(f"folder:{home}?timezone=America/New_York"))
+    right = update_snapshot(store, registry.find_source(f"folder:{home}?timezone=America/New_York"))
     times = [one.isoformat() for one in store.load(right.id)["timestamp"].to_pylist()]
     assert times == [f"{day}T21:00:00+00:00" for day in DAYS]
 
@@ -60,4 +60,4 @@ def test_one_relative_name_in_two_places_is_two_sources(
         (tmp_path / name).mkdir()
         quotes(tmp_path / name / "bars", days)
         monkeypatch.chdir(tmp_path / name)
-        assert update(store, registry.find("folder:bars?close=ask")).parent is None
+        assert update_snapshot(store, registry.find_source("folder:bars?close=ask")).parent is None

@@ -12,8 +12,8 @@ import pytest
 
 from alphaloop.errors import DamagedStoreError, DataError, InputError, MissingStateError, UnknownNameError
 from marketdata.quality import quality_report
-from marketdata.quality.checks import RULES, Thresholds, check
-from marketdata.quality.cleaning import POLICIES, REPAIRS, Policies, apply_policies, clean
+from marketdata.quality.checks import RULES, Thresholds, check_bars
+from marketdata.quality.cleaning import POLICIES, REPAIR_DESCRIPTIONS, Policies, apply_policies, clean_bars
 from marketdata.storage.snapshots import SnapshotStore
 
 
@@ -33,7 +33,7 @@ def spoiled(bars: pa.Table, row: int, column: str, value: float) -> pa.Table:
 
 def applied(bars: pa.Table, **rules: str) -> object:
     """Findings and policies put to the bars."""
-    return apply_policies(bars, check(bars, "XNYS"), Policies(rules), "these")
+    return apply_policies(bars, check_bars(bars, "XNYS"), Policies(rules), "these")
 
 
 def test_without_policies_errors_reject_and_warnings_are_reported(bars: pa.Table) -> None:
@@ -80,21 +80,21 @@ def test_copies_are_dropped_and_contradictions_are_not(bars: pa.Table) -> None:
     doubled = pa.concat_tables([bars, bars.slice(10, 2)]).sort_by(
         [("timestamp", "ascending"), ("symbol", "ascending")]
     )
-    cleaned = clean(doubled, "XNYS", "these", Policies({"unique": "repair"}))
+    cleaned = clean_bars(doubled, "XNYS", "these", Policies({"unique": "repair"}))
     assert cleaned.table.combine_chunks().equals(bars.combine_chunks())
     assert [(one.rule, one.symbol, one.done) for one in cleaned.repairs] == [
-        ("unique", "RRC", REPAIRS["unique"]),
-        ("unique", "XOM", REPAIRS["unique"]),
+        ("unique", "RRC", REPAIR_DESCRIPTIONS["unique"]),
+        ("unique", "XOM", REPAIR_DESCRIPTIONS["unique"]),
     ]
     other = spoiled(doubled, 10, "close", 1.0)
     with pytest.raises(DataError, match=r"after repairs: \[unique\] RRC"):
-        clean(other, "XNYS", "these", Policies({"unique": "repair", "outlier": "report"}))
+        clean_bars(other, "XNYS", "these", Policies({"unique": "repair", "outlier": "report"}))
 
 
 def test_rows_are_put_into_order_on_record(bars: pa.Table) -> None:
     """Shuffled rows come back sorted, and every row that was out of place is a repair."""
     shuffled = bars.take(np.random.default_rng(1).permutation(len(bars)))
-    cleaned = clean(shuffled, "XNYS", "these", Policies({"sorted": "repair"}))
+    cleaned = clean_bars(shuffled, "XNYS", "these", Policies({"sorted": "repair"}))
     assert cleaned.table.combine_chunks().equals(bars.combine_chunks())
     assert {one.rule for one in cleaned.repairs} == {"sorted"}
     assert len(cleaned.repairs) == len(cleaned.findings) > 10
@@ -108,7 +108,7 @@ def test_impossible_bars_are_dropped_and_leave_a_known_gap(
     bars: pa.Table, column: str, value: float, rule: str
 ) -> None:
     """A repair takes the bar away and makes nothing up in its place; the gap that is left refuses nothing."""
-    cleaned = clean(spoiled(bars, 7, column, value), "XNYS", "these", Policies({rule: "repair"}))
+    cleaned = clean_bars(spoiled(bars, 7, column, value), "XNYS", "these", Policies({rule: "repair"}))
     assert cleaned.table.num_rows == bars.num_rows - 1
     assert cleaned.table.equals(pa.concat_tables([bars.slice(0, 7), bars.slice(8)]).combine_chunks())
     assert [(one.rule, one.symbol) for one in cleaned.repairs] == [(rule, "BAC")]
@@ -121,10 +121,10 @@ def test_a_repair_uses_nothing_of_the_future(bars: pa.Table) -> None:
     wrong = spoiled(bars, 7, "close", -1)
     later = wrong.slice(120)
     raised = later.set_column(5, wrong.schema.field(5), pc.multiply(later["close"], 1.7))
-    one = clean(wrong, "XNYS", "these", policies).table.slice(0, 119)
-    other = clean(pa.concat_tables([wrong.slice(0, 120), raised]), "XNYS", "these", policies).table.slice(
-        0, 119
-    )
+    one = clean_bars(wrong, "XNYS", "these", policies).table.slice(0, 119)
+    other = clean_bars(
+        pa.concat_tables([wrong.slice(0, 120), raised]), "XNYS", "these", policies
+    ).table.slice(0, 119)
     assert one.equals(other.combine_chunks())
 
 
@@ -140,7 +140,7 @@ def test_policies_that_make_no_sense_are_refused() -> None:
             Policies(rules)
     for rule in RULES:
         assert Policies({rule: "report"}).rules == {rule: "report"}
-    assert set(REPAIRS) <= set(RULES)
+    assert set(REPAIR_DESCRIPTIONS) <= set(RULES)
     assert POLICIES == ("reject", "quarantine", "repair", "report")
 
 
@@ -148,39 +148,41 @@ def test_the_report_is_kept_beside_the_snapshot(bars: pa.Table, tmp_path: Path) 
     """Report and quarantined rows are read back as they were, and are readable JSON and Parquet."""
     policies = Policies({"price": "quarantine", "nan": "repair"})
     wrong = spoiled(spoiled(bars, 7, "close", -1), 15, "close", np.nan)
-    cleaned = clean(wrong, "XNYS", "these", policies)
+    cleaned = clean_bars(wrong, "XNYS", "these", policies)
     store = SnapshotStore(tmp_path)
     snapshot = store.save(cleaned.table, "sp500-20")
-    written = quality_report.keep(tmp_path, snapshot.id, cleaned, policies)
-    assert quality_report.read(tmp_path, snapshot.id) == written
+    written = quality_report.write_quality_report(tmp_path, snapshot.id, cleaned, policies)
+    assert quality_report.read_quality_report(tmp_path, snapshot.id) == written
     assert (written.rows, written.quarantined, len(written.repairs)) == (238, 1, 1)
-    closed = quality_report.keep(tmp_path, "other", cleaned, policies, Thresholds(holidays=("2018-04-11",)))
-    assert quality_report.read(tmp_path, "other") == closed
-    assert quality_report.quarantined(tmp_path, snapshot.id).equals(cleaned.quarantined)
+    closed = quality_report.write_quality_report(
+        tmp_path, "other", cleaned, policies, Thresholds(holidays=("2018-04-11",))
+    )
+    assert quality_report.read_quality_report(tmp_path, "other") == closed
+    assert quality_report.read_quarantine(tmp_path, snapshot.id).equals(cleaned.quarantined)
     held = json.loads((tmp_path / f"{snapshot.id}.quality.json").read_text())
     assert held["counts"] == {"price": 1, "nan": 1}
     assert held["policies"] == dict(policies.rules)
     assert store.load(snapshot.id).equals(cleaned.table.combine_chunks())
     other = store.save(bars, "sp500-20")
-    assert quality_report.quarantined(tmp_path, other.id) is None
+    assert quality_report.read_quarantine(tmp_path, other.id) is None
     with pytest.raises(MissingStateError, match=other.id[:12]):
-        quality_report.read(tmp_path, other.id)
+        quality_report.read_quality_report(tmp_path, other.id)
     (tmp_path / f"{snapshot.id}.quality.json").write_text("{}")
     with pytest.raises(DamagedStoreError, match="check the bars anew"):
-        quality_report.read(tmp_path, snapshot.id)
+        quality_report.read_quality_report(tmp_path, snapshot.id)
 
 
 def test_new_bars_are_judged_by_those_before_them(table: pa.Table) -> None:
     """A new session is held against the last ones: a jump and a skipped session are found in it alone."""
     known, fresh = table.slice(0, 414), table.slice(414, 6)
-    assert clean(fresh, "XNYS", "these", before=known).findings == ()
+    assert clean_bars(fresh, "XNYS", "these", before=known).findings == ()
     jumped = spoiled(fresh, 2, "close", 10.0)
-    assert clean(jumped, "XNYS", "these").findings == ()
-    found = clean(jumped, "XNYS", "these", Policies({"outlier": "report"}), before=known).findings
+    assert clean_bars(jumped, "XNYS", "these").findings == ()
+    found = clean_bars(jumped, "XNYS", "these", Policies({"outlier": "report"}), before=known).findings
     moment = fresh["timestamp"][0].as_py().isoformat()
     assert [(one.rule, one.symbol, one.timestamp) for one in found] == [("outlier", "JNJ", moment)]
     with pytest.raises(DataError, match=r"\[gap\] 2018-04-11: no bar of any of the 6 symbols"):
-        clean(fresh, "XNYS", "these", before=known.slice(0, 408))
+        clean_bars(fresh, "XNYS", "these", before=known.slice(0, 408))
 
 
 def test_a_price_that_has_long_been_stuck_is_found_in_the_new_bar(bars: pa.Table) -> None:
@@ -188,7 +190,7 @@ def test_a_price_that_has_long_been_stuck_is_found_in_the_new_bar(bars: pa.Table
     quiet = bars
     for row in range(150, 240, 6):
         quiet = spoiled(quiet, row, "close", 43.0)
-    found = clean(
+    found = clean_bars(
         quiet.slice(234), "XNYS", "these", Policies({"stuck": "quarantine"}), before=quiet.slice(0, 234)
     )
     assert found.quarantined["symbol"].to_pylist() == ["AAPL"]

@@ -15,20 +15,20 @@ from hypothesis import strategies as st
 from alphaloop.bars import Bar
 from alphaloop.clock import ReplayClock
 from alphaloop.errors import DataError, VendorError
-from marketdata.connectors.closed_bars import ClosedBars, Update, history_fill, period_of
+from marketdata.connectors.closed_bars import BarUpdate, ClosedBars, history_fill, period_of
 from marketdata.connectors.stored_bars import stored_bars
 from marketdata.source import Source
-from marketdata.sources.registry import find
+from marketdata.sources.registry import find_source
 
 MINUTE = timedelta(minutes=1)
 NOON = datetime(2024, 3, 1, 12, tzinfo=UTC)
 T = TypeVar("T")
 
 
-def update(minute: int, final: bool = True, close: float | None = None, symbol: str = "A") -> Update:
+def update(minute: int, final: bool = True, close: float | None = None, symbol: str = "A") -> BarUpdate:
     """The bar of the minute that begins so many minutes after noon."""
     price = 100.0 + minute if close is None else close
-    return Update(symbol, NOON + minute * MINUTE, price, price + 1, price - 1, price, 5.0, final)
+    return BarUpdate(symbol, NOON + minute * MINUTE, price, price + 1, price - 1, price, 5.0, final)
 
 
 class Market:
@@ -80,7 +80,7 @@ def minutes(bars: Sequence[Bar]) -> list[int]:
     return [round((one.timestamp - NOON) / MINUTE) - 1 for one in bars]
 
 
-def feed(closed: ClosedBars, *updates: Update) -> list[Bar]:
+def feed(closed: ClosedBars, *updates: BarUpdate) -> list[Bar]:
     return [one for each in updates for one in run(closed.add(each))]
 
 
@@ -186,7 +186,7 @@ def test_repeats_and_late_corrections_are_dropped_and_counted(market: Market) ->
 def test_what_cannot_be_is_refused_and_filled(market: Market, caplog: pytest.LogCaptureFixture) -> None:
     """Negative and NaN prices, a bar of the future and a crooked period are counted, logged once a kind."""
     closed = market.bars()
-    crooked = Update("A", NOON + timedelta(seconds=17), 1.0, 1.0, 1.0, 1.0, 1.0, True)
+    crooked = BarUpdate("A", NOON + timedelta(seconds=17), 1.0, 1.0, 1.0, 1.0, 1.0, True)
     with caplog.at_level(logging.WARNING):
         for _ in range(2):
             nonsense = (update(0, close=-1.0), update(0, close=float("nan")), update(500), crooked)
@@ -242,7 +242,7 @@ def test_any_stream_gives_each_bar_once_in_order(told: list[tuple[int, bool]], d
 
 def test_any_source_can_fill_gaps() -> None:
     """The history of a source becomes bars with its name on them."""
-    source: Source = find("simulated")
+    source: Source = find_source("simulated")
     table = source.history(("SIM00",))
     first, last = table["timestamp"][0].as_py(), table["timestamp"][3].as_py()
     bars = asyncio.run(_ask(source, first, last))
@@ -256,7 +256,7 @@ async def _ask(source: Source, start: datetime, end: datetime) -> Sequence[Bar]:
 
 def test_history_that_cannot_be_is_refused() -> None:
     """A negative price in history is an error that names the provider."""
-    table = find("simulated").history(("SIM00",)).slice(0, 1)
+    table = find_source("simulated").history(("SIM00",)).slice(0, 1)
     column = table.schema.get_field_index("close")
     with pytest.raises(DataError, match="simulated"):
         list(stored_bars(table.set_column(column, table.schema.field(column), [[-1.0]]), "simulated"))

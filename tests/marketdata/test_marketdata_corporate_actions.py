@@ -18,11 +18,16 @@ from alphaloop.bars import BarPanel, to_datetime
 from alphaloop.errors import DamagedStoreError, DataError, UnknownNameError
 from features.compute.batch import backfill
 from features.feature_set import DEFAULT
-from marketdata.point_in_time.action_record import KINDS, CorporateAction
-from marketdata.point_in_time.corporate_actions import apply, factor, known_at, read_actions
+from marketdata.point_in_time.action_record import ACTION_KINDS, CorporateAction
+from marketdata.point_in_time.corporate_actions import (
+    action_factor,
+    actions_known_at,
+    apply_actions,
+    read_actions,
+)
 from marketdata.point_in_time.delistings import delisting_returns, delistings
-from marketdata.source import close_only
-from marketdata.sources.registry import find
+from marketdata.source import close_only_panel
+from marketdata.sources.registry import find_source
 from marketdata.storage.actions_store import ActionsStore, actions_hash
 
 Apply = Callable[[BarPanel, list[CorporateAction], datetime], BarPanel]
@@ -33,7 +38,7 @@ START = np.datetime64("2020-03-02T21:00", "ns")
 def panel(*closes: list[float], symbols: str = "A") -> BarPanel:
     """Daily bars with these closes, one list a symbol."""
     close = np.array(closes, dtype=float).T
-    return close_only(START + np.arange(len(close)) * np.timedelta64(1, "D"), tuple(symbols), close)
+    return close_only_panel(START + np.arange(len(close)) * np.timedelta64(1, "D"), tuple(symbols), close)
 
 
 def moment(bars: BarPanel, row: int) -> datetime:
@@ -51,7 +56,7 @@ def action(kind: str, value: float, bars: BarPanel, row: int, **others: object) 
 
 def adjusted(bars: BarPanel, *actions: CorporateAction, as_of: datetime | None = None) -> list[float]:
     """Adjusted closes of the first symbol."""
-    known = apply(bars, actions, as_of or moment(bars, len(bars) - 1))
+    known = apply_actions(bars, actions, as_of or moment(bars, len(bars) - 1))
     return known.adjusted_close[:, 0].tolist()
 
 
@@ -95,7 +100,7 @@ def test_an_action_counts_though_its_symbol_has_no_bar_that_day() -> None:
     """Ex on a day without trades, the factor stands at the next bar, from the last close before."""
     bars = panel([100.0, np.nan, 49.0], [5.0, 5.0, 5.0], symbols="AB")
     assert adjusted(bars, action("split", 2.0, bars, 1))[::2] == [100.0, 98.0]
-    known = apply(bars, [action("split", 2.0, bars, 1)], moment(bars, 2))
+    known = apply_actions(bars, [action("split", 2.0, bars, 1)], moment(bars, 2))
     assert known.adjustment.tolist() == [[1.0, 1.0], [2.0, 1.0], [2.0, 1.0]]
 
 
@@ -125,7 +130,7 @@ def test_a_later_publication_replaces_an_earlier_one() -> None:
     assert adjusted(bars, *actions, as_of=moment(bars, 2))[1] == pytest.approx(99 * 100 / 98)
     assert adjusted(bars, *actions, as_of=moment(bars, 3)) == [100.0, 99.0, 98.0, 98.0]
     moved = replace(first, ex_date=moment(bars, 3).date(), published=moment(bars, 2))
-    assert [one.ex_date for one in known_at([first, moved], moment(bars, 3))] == [moved.ex_date]
+    assert [one.ex_date for one in actions_known_at([first, moved], moment(bars, 3))] == [moved.ex_date]
 
 
 def test_a_bar_that_closes_at_midnight_belongs_to_the_day_before() -> None:
@@ -145,22 +150,22 @@ def test_a_renamed_company_keeps_its_history() -> None:
     former = replace(action("split", 3.0, bars, 1), symbol="B")
     change = action("symbol_change", 0.0, bars, 3, new_symbol="B")
     actions = [change, former, split]
-    before = apply(bars, actions, moment(bars, 2)).adjusted_close
+    before = apply_actions(bars, actions, moment(bars, 2)).adjusted_close
     np.testing.assert_array_equal(before, [[100.0, 7.0], [100.0, 21.0], [100.0, np.nan]])
-    after = apply(bars, actions, moment(bars, 3)).adjusted_close
+    after = apply_actions(bars, actions, moment(bars, 3)).adjusted_close
     np.testing.assert_array_equal(after, [[np.nan, 100.0]] * 3 + [[np.nan, 102.0]])
 
 
 def test_real_prices_with_their_real_actions_are_what_the_vendor_adjusted() -> None:
     """Apple as traded, with its splits and dividends, returns what the vendor's adjusted closes do."""
-    traded = BarPanel.from_table(find("us-tech-ohlcv").history(("AAPL",)))
+    traded = BarPanel.from_table(find_source("us-tech-ohlcv").history(("AAPL",)))
     bars = replace(traded, adjustment=np.ones_like(traded.adjustment))
     events = [
         ("split", 2.0, date(2000, 6, 21)), ("split", 2.0, date(2005, 2, 28)),
         *(("cash_dividend", 2.65, day) for day in (date(2012, 8, 9), date(2012, 11, 7), date(2013, 2, 7))),
     ]  # fmt: skip
     actions = [CorporateAction("AAPL", day, EARLY, kind, value) for kind, value, day in events]  # type: ignore[arg-type]
-    ours = apply(bars, actions, moment(bars, len(bars) - 1)).adjustment
+    ours = apply_actions(bars, actions, moment(bars, len(bars) - 1)).adjustment
     assert ours[-1, 0] == pytest.approx(4.0 * 1.0152, abs=0.005)
     # Adjusted closes are kept to the cent, which is up to 0.2 % of Apple's lowest.
     np.testing.assert_allclose(ours, traded.adjustment, rtol=4e-3)
@@ -194,8 +199,8 @@ def test_a_distribution_above_the_price_or_in_other_money_is_refused() -> None:
         adjusted(bars, action("cash_dividend", 1.0, bars, 1))
     dividend = action("cash_dividend", 0.1, bars, 1, currency="EUR")
     with pytest.raises(DataError, match="is in EUR, and its prices in USD"):
-        apply(bars, [dividend], moment(bars, 1), {"A": "USD"})
-    assert factor(action("delisting", -1.0, bars, 1), 5.0) == 1.0
+        apply_actions(bars, [dividend], moment(bars, 1), {"A": "USD"})
+    assert action_factor(action("delisting", -1.0, bars, 1), 5.0) == 1.0
 
 
 def test_adjusted_bars_are_not_adjusted_again() -> None:
@@ -203,7 +208,7 @@ def test_adjusted_bars_are_not_adjusted_again() -> None:
     bars = panel([100.0, 50.0])
     split = [action("split", 2.0, bars, 1)]
     with pytest.raises(DataError, match="bars of A are adjusted already"):
-        apply(apply(bars, split, moment(bars, 1)), split, moment(bars, 1))
+        apply_actions(apply_actions(bars, split, moment(bars, 1)), split, moment(bars, 1))
 
 
 # -- no later action changes an earlier value ------------------------------------------------------
@@ -236,12 +241,12 @@ def actions_of(bars: BarPanel) -> st.SearchStrategy[list[CorporateAction]]:
 
 def forward(bars: BarPanel, actions: list[CorporateAction], as_of: datetime) -> BarPanel:
     """What this room does."""
-    return apply(bars, actions, as_of)
+    return apply_actions(bars, actions, as_of)
 
 
 def backward(bars: BarPanel, actions: list[CorporateAction], as_of: datetime) -> BarPanel:
     """What many vendors do: the last price stays, earlier ones are divided by all later factors."""
-    known = apply(bars, actions, moment(bars, len(bars) - 1))
+    known = apply_actions(bars, actions, moment(bars, len(bars) - 1))
     return replace(known, adjustment=known.adjustment / known.adjustment[-1]).between(end=as_of)
 
 
@@ -287,11 +292,11 @@ def test_adjustments_grow_forward_alone(real_bars: BarPanel) -> None:
             rows, ("split", "cash_dividend", "stock_dividend"), (4.0, 0.7, 0.1), strict=True
         )
     ]
-    whole = apply(real_bars, actions, moment(real_bars, 502)).adjustment
+    whole = apply_actions(real_bars, actions, moment(real_bars, 502)).adjustment
     assert len(np.unique(whole[:, 0])) == 4
     for row in (99, 100, 250, 400):
         np.testing.assert_array_equal(
-            apply(real_bars, actions, moment(real_bars, row)).adjustment, whole[: row + 1]
+            apply_actions(real_bars, actions, moment(real_bars, row)).adjustment, whole[: row + 1]
         )
 
 
@@ -400,7 +405,7 @@ def test_all_kinds_survive_the_store(tmp_path: Path) -> None:
             "A", date(2020, 1, 2), EARLY, kind, 0.1 + 0.2, "EUR",  # type: ignore[arg-type]
             "B" if kind == "symbol_change" else "", "Europe/Paris", "id",
         )
-        for kind in KINDS
+        for kind in ACTION_KINDS
     ]  # fmt: skip
     store = ActionsStore(tmp_path)
     assert sorted(store.load(store.save(actions)), key=str) == sorted(actions, key=str)

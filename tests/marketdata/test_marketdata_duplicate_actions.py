@@ -13,10 +13,10 @@ from alphaloop.bars import BarPanel, to_datetime
 from alphaloop.errors import DataError
 from marketdata.connectors.daily_factor import DailyFactor
 from marketdata.point_in_time.action_record import CorporateAction
-from marketdata.point_in_time.corporate_actions import apply, known_at, read_actions
+from marketdata.point_in_time.corporate_actions import actions_known_at, apply_actions, read_actions
 from marketdata.point_in_time.delistings import delistings
 from marketdata.point_in_time.vintages import Vintages, first_prints
-from marketdata.source import close_only
+from marketdata.source import close_only_panel
 
 EX = date(2020, 3, 4)
 EARLY = datetime(2020, 1, 2, tzinfo=UTC)
@@ -26,7 +26,7 @@ TIMES = np.datetime64("2020-03-02T21:00", "ns") + np.arange(4) * np.timedelta64(
 
 def panel(*closes: list[float], symbols: str = "A") -> BarPanel:
     """Four daily bars, the third of them on the ex-date."""
-    return close_only(TIMES, tuple(symbols), np.array(closes, dtype=float).T)
+    return close_only_panel(TIMES, tuple(symbols), np.array(closes, dtype=float).T)
 
 
 def action(kind: str, value: float = 0.0, **others: object) -> CorporateAction:
@@ -37,7 +37,7 @@ def action(kind: str, value: float = 0.0, **others: object) -> CorporateAction:
 
 def final_factor(*actions: CorporateAction) -> float:
     """The adjustment of the last bar, at a close of 100 before the ex-date."""
-    known = apply(panel([100.0, 100.0, 50.0, 50.0]), actions, LATE)
+    known = apply_actions(panel([100.0, 100.0, 50.0, 50.0]), actions, LATE)
     return float(known.adjustment[-1, 0])
 
 
@@ -89,18 +89,18 @@ def test_contradictions_of_one_ex_date_are_refused(
 ) -> None:
     """Two ratios, delistings or new names of a symbol on one day are an error, once both are published."""
     with pytest.raises(DataError, match=words):
-        known_at([one, other], LATE)
+        actions_known_at([one, other], LATE)
     later = replace(other, published=LATE + timedelta(days=1))
-    assert known_at([one, later], LATE) == [one]
+    assert actions_known_at([one, later], LATE) == [one]
     versions = [replace(one, identifier="a"), replace(other, identifier="a", published=EARLY.replace(day=9))]
-    assert known_at(versions, LATE) == [versions[1]]
+    assert actions_known_at(versions, LATE) == [versions[1]]
 
 
 def test_a_change_of_name_that_is_told_twice_keeps_the_history() -> None:
     """The history under the old name moves to the new one once, and is still there the second time."""
     bars = panel([10.0, 11.0, np.nan, np.nan], [np.nan, np.nan, 12.0, 13.0], symbols="AB")
     change = action("symbol_change", new_symbol="B")
-    known = apply(bars, [change, replace(change, published=EARLY.replace(day=9))], LATE)
+    known = apply_actions(bars, [change, replace(change, published=EARLY.replace(day=9))], LATE)
     assert known.close[:, 1].tolist() == [10.0, 11.0, 12.0, 13.0]
 
 
@@ -110,7 +110,7 @@ def test_a_split_that_is_told_under_both_names_counts_once() -> None:
     change = action("symbol_change", new_symbol="B", ex_date=EX + timedelta(days=1))
     both = [action("split", 2.0), action("split", 2.0, symbol="B")]
     # The earlier B was another company, so its actions give way; told after the change, they are the same.
-    known = apply(bars, [change, *both, replace(both[1], published=EARLY.replace(day=9))], LATE)
+    known = apply_actions(bars, [change, *both, replace(both[1], published=EARLY.replace(day=9))], LATE)
     assert known.adjustment[:, 1].tolist() == [1.0, 1.0, 2.0, 2.0]
 
 
@@ -135,7 +135,7 @@ def test_a_file_with_contradictions_is_refused_by_name(tmp_path: Path) -> None:
     head, row = "symbol,kind,ex_date,published,value\n", "A,split,2020-03-04,2020-01-02T12:00:00Z,2\n"
     path = tmp_path / "actions.csv"
     path.write_text(head + row * 2)
-    assert len(known_at(read_actions(path), LATE)) == 1
+    assert len(actions_known_at(read_actions(path), LATE)) == 1
     path.write_text(head + row + row.replace(",2\n", ",4\n"))
     with pytest.raises(DataError, match=r"actions\.csv: a split of 2 and a split of 4 of A"):
         read_actions(path)

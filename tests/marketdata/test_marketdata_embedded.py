@@ -13,12 +13,12 @@ from alphaloop.bars import BARS_SCHEMA, BarPanel
 from alphaloop.errors import DataError, MissingPartError
 from marketdata.files.forward_factor import forward_factor
 from marketdata.sources import bokeh, gym_anytrading
-from marketdata.sources.registry import find
+from marketdata.sources.registry import find_source
 
 
 def test_the_technology_stocks_are_what_they_say() -> None:
     """Five symbols, 12,154 bars as traded, stamped with the session's close; late comers begin late."""
-    source = find("us-tech-ohlcv")
+    source = find_source("us-tech-ohlcv")
     table = source.history()
     bars = BarPanel.from_table(table)
     assert (table.schema, table.num_rows, source.adjusted_only) == (BARS_SCHEMA, 12_154, False)
@@ -36,7 +36,7 @@ def test_the_technology_stocks_are_what_they_say() -> None:
 )
 def test_splits_are_in_the_prices_and_in_the_adjustment(symbol: str, day: str) -> None:
     """On a split the price halves as traded and the factor doubles; the adjusted price goes on."""
-    bars = BarPanel.from_table(find("us-tech-ohlcv").history((symbol,)))
+    bars = BarPanel.from_table(find_source("us-tech-ohlcv").history((symbol,)))
     at = int(np.searchsorted(bars.timestamps.astype("datetime64[D]"), np.datetime64(day)))
     assert bars.close[at, 0] / bars.close[at - 1, 0] < 0.6
     assert bars.adjustment[at, 0] / bars.adjustment[at - 1, 0] == pytest.approx(2.0, abs=1e-9)
@@ -45,7 +45,7 @@ def test_splits_are_in_the_prices_and_in_the_adjustment(symbol: str, day: str) -
 
 def test_adjustments_change_on_the_days_of_actions_alone() -> None:
     """Between dividends and splits the factor is constant to the last bit, and it begins at 1."""
-    bars = BarPanel.from_table(find("us-tech-ohlcv").history())
+    bars = BarPanel.from_table(find_source("us-tech-ohlcv").history())
     actions = {}
     for place, symbol in enumerate(bars.symbols):
         factor = bars.adjustment[np.isfinite(bars.close[:, place]), place]
@@ -69,7 +69,7 @@ def test_later_actions_change_no_earlier_factor() -> None:
 
 def test_the_currency_hours_are_closes_in_utc() -> None:
     """6,225 hours; each week ends on Friday at 17:00 in New York, in summer time or not."""
-    source = find("eurusd-1h")
+    source = find_source("eurusd-1h")
     table = source.history(("EURUSD",), frequency="1h")
     moments = [moment.to_pydatetime() for moment in table["timestamp"].to_pylist()]
     assert (table.schema, table.num_rows, source.calendar) == (BARS_SCHEMA, 6225, "24/5")
@@ -88,11 +88,11 @@ def test_packages_are_read_without_importing_them_and_named_when_missing(
     monkeypatch: pytest.MonkeyPatch, module: ModuleType, source: str
 ) -> None:
     """The package that carries the file stays unimported; without it the error says what to install."""
-    find(source).history()
+    find_source(source).history()
     assert module.PACKAGE not in sys.modules
     monkeypatch.setattr(module, "FILE", "no/such.csv")
     with pytest.raises(MissingPartError, match="has no file"):
-        find(source).history()
+        find_source(source).history()
     monkeypatch.setattr(module, "PACKAGE", "no_such_package")
     with pytest.raises(MissingPartError, match=r"install alphaloop\[features\]"):
-        find(source).history()
+        find_source(source).history()

@@ -14,9 +14,9 @@ import pytest
 
 from alphaloop.bars import BarPanel
 from alphaloop.errors import DataError, InputError, UnknownNameError
-from marketdata.point_in_time.external_series import OutsideStream, attach
-from marketdata.point_in_time.observations import observed, read
-from marketdata.source import close_only
+from marketdata.point_in_time.external_series import ExternalSeriesStream, attach_series
+from marketdata.point_in_time.observations import normalise_observations, read_observations
+from marketdata.source import close_only_panel
 
 SYMBOLS = ("A", "B")
 DAYS = np.arange("2020-01-01", "2020-04-01", dtype="datetime64[D]")
@@ -28,7 +28,7 @@ def bars(count: int = 60) -> BarPanel:
     """Bars that close every day at 21:00."""
     times = (DAYS[:count] + np.timedelta64(21, "h")).astype("datetime64[ns]")
     close = np.arange(1.0, 2 * count + 1).reshape(count, 2)
-    return close_only(times, SYMBOLS, close)
+    return close_only_panel(times, SYMBOLS, close)
 
 
 def table(*rows: str) -> pa.Table:
@@ -65,7 +65,7 @@ def test_a_value_is_seen_from_its_publication_on_and_revised_when_it_was() -> No
     """Nothing before the release, the first print until the revision, the newer month from its release on,
     and no return to an older month when that is revised.
     """
-    found = attach(bars(), cpi(), ("cpi",))
+    found = attach_series(bars(), cpi(), ("cpi",))
     assert np.isnan(on(found, "01-09"))
     assert on(found, "01-10") == on(found, "01-19") == 1.0
     assert on(found, "01-20") == on(found, "02-14") == 1.1
@@ -76,7 +76,7 @@ def test_a_value_is_seen_from_its_publication_on_and_revised_when_it_was() -> No
 def test_publication_at_the_close_counts_and_after_it_does_not() -> None:
     """What is published at the very moment of the bar's close is known at it; an instant later it is not."""
     rows = table(f"x,,{at('01-10', '21:00')},2020-01-10,1", "x,,2020-01-20T21:00:00.000001Z,2020-01-20,2")
-    found = attach(bars(), rows)
+    found = attach_series(bars(), rows)
     assert np.isnan(on(found, "01-09", "x")) and on(found, "01-10", "x") == 1
     assert on(found, "01-20", "x") == 1 and on(found, "01-21", "x") == 2
 
@@ -85,7 +85,7 @@ def test_series_of_a_symbol_are_its_own_and_old_ones_are_gone() -> None:
     """A symbol's series does not reach another; past `max_age` since publication, or withdrawn, it is NaN."""
     rows = table(f"mood,A,{at('01-10')},2020-01-10,0.5", f"mood,A,{at('02-10')},2020-02-10,0.7",
                  f"mood,A,{at('02-12')},2020-02-10,")  # fmt: skip
-    found = attach(bars(), rows, ("mood",), timedelta(days=5))
+    found = attach_series(bars(), rows, ("mood",), timedelta(days=5))
     assert on(found, "01-10", "mood") == on(found, "01-14", "mood") == 0.5
     assert np.isnan(on(found, "01-15", "mood"))
     assert on(found, "02-11", "mood") == 0.7 and np.isnan(on(found, "02-12", "mood"))
@@ -97,7 +97,7 @@ def test_a_symbol_without_a_bar_has_no_value() -> None:
     gaps = bars()
     close = gaps.close.copy()
     close[30, 0] = np.nan
-    found = attach(replace(gaps, close=close), cpi())
+    found = attach_series(replace(gaps, close=close), cpi())
     assert np.isnan(found.extra["cpi"][30, 0]) and np.isfinite(found.extra["cpi"][30, 1])
 
 
@@ -113,7 +113,7 @@ def random_rows(seed: int, count: int = 120, late: timedelta = timedelta(0)) -> 
         rows.append(
             f"{series},{symbol},{published.isoformat()},{(START + timedelta(days=effective)).date()},{value}"
         )
-    return observed(table(*rows))
+    return normalise_observations(table(*rows))
 
 
 def plainly(observations: pa.Table, series: str, symbol: str, moment: np.datetime64, age: timedelta) -> float:
@@ -134,7 +134,7 @@ def plainly(observations: pa.Table, series: str, symbol: str, moment: np.datetim
 def test_joins_are_those_of_a_plain_search() -> None:
     """On random publications and revisions every value is what a search through all rows finds."""
     rows, panel, age = random_rows(1), bars(), timedelta(days=9)
-    found = attach(panel, rows, max_age=age)
+    found = attach_series(panel, rows, max_age=age)
     assert set(found.extra) == {"mood", "cpi", "flow"}
     for name, values in found.extra.items():
         expected = [
@@ -156,8 +156,8 @@ def test_nothing_published_later_changes_a_value_before(cut: int) -> None:
     others = random_rows(3, late=timedelta(0))
     others = others.filter(pc.greater(others["published"], pa.scalar(moment, rows["published"].type)))
     names = ("mood", "cpi", "flow")
-    one = attach(panel, rows, names)
-    other = attach(panel, pa.concat_tables([early, others]), names)
+    one = attach_series(panel, rows, names)
+    other = attach_series(panel, pa.concat_tables([early, others]), names)
     for name in names:
         np.testing.assert_array_equal(one.extra[name][: cut + 1], other.extra[name][: cut + 1])
     assert any((one.extra[name][cut + 1 :] != other.extra[name][cut + 1 :]).any() for name in names)
@@ -167,12 +167,12 @@ def test_nothing_published_later_changes_a_value_before(cut: int) -> None:
 def test_the_stream_gives_what_the_batch_gives(begin: int) -> None:
     """Bar by bar, with observations that come in as they are published, slices carry the batch's values."""
     panel, rows, age = bars(), random_rows(4), timedelta(days=9)
-    whole = attach(panel, rows, max_age=age)
+    whole = attach_series(panel, rows, max_age=age)
     names = tuple(whole.extra)
     published = rows["published"].to_numpy().astype("datetime64[ns]")
     stamps = panel.timestamps
     first = stamps[begin]
-    stream = OutsideStream(rows.filter(pa.array(published <= first)), names, age)
+    stream = ExternalSeriesStream(rows.filter(pa.array(published <= first)), names, age)
     for row in range(begin, len(panel)):
         if row > begin:
             fresh = (published > stamps[row - 1]) & (published <= stamps[row]) & (published > first)
@@ -187,7 +187,7 @@ def test_what_arrives_late_counts_from_then_on() -> None:
     and a batch over what was given back repeats the stream.
     """
     panel = bars(30)
-    stream = OutsideStream(table(f"x,,{at('01-02')},2020-01-02,1"), ("x",))
+    stream = ExternalSeriesStream(table(f"x,,{at('01-02')},2020-01-02,1"), ("x",))
     lived = [stream.attach(panel.at(row)).extra["x"][0] for row in range(10)]
     kept = stream.publish(
         table(
@@ -199,7 +199,9 @@ def test_what_arrives_late_counts_from_then_on() -> None:
     assert kept["value"].to_pylist() == [6, 7]
     assert stream.publish(kept) == kept
     lived += [stream.attach(panel.at(row)).extra["x"][0] for row in range(10, 30)]
-    again = attach(panel, pa.concat_tables([observed(table(f"x,,{at('01-02')},2020-01-02,1")), kept]))
+    again = attach_series(
+        panel, pa.concat_tables([normalise_observations(table(f"x,,{at('01-02')},2020-01-02,1")), kept])
+    )
     np.testing.assert_array_equal(lived, again.extra["x"][:, 0])
     np.testing.assert_array_equal(lived[8:13], [1, 1, 6, 6, 7])
 
@@ -207,19 +209,19 @@ def test_what_arrives_late_counts_from_then_on() -> None:
 def test_a_stream_refuses_bars_out_of_order_and_names_that_are_taken() -> None:
     """Bars come in order; a series may not be called like a column; a series may be named before it is."""
     panel = bars(10)
-    stream = OutsideStream(cpi(), ("cpi", "later"))
+    stream = ExternalSeriesStream(cpi(), ("cpi", "later"))
     assert np.isnan(stream.attach(panel.at(5)).extra["later"]).all()
     with pytest.raises(DataError, match="come in order"):
         stream.attach(panel.at(4))
     with pytest.raises(InputError, match="'cpi' is called like a column"):
-        attach(attach(panel, cpi()), cpi())
+        attach_series(attach_series(panel, cpi()), cpi())
     with pytest.raises(InputError, match="'close' is called like a column"):
-        attach(panel, table(f"close,,{at('01-01')},2020-01-01,1"))
+        attach_series(panel, table(f"close,,{at('01-01')},2020-01-01,1"))
     with pytest.raises(UnknownNameError, match="unknown series 'gdp'"):
-        attach(panel, cpi(), ("gdp",))
+        attach_series(panel, cpi(), ("gdp",))
     with pytest.raises(InputError, match="max_age"):
-        attach(panel, cpi(), max_age=timedelta(0))
-    assert attach(panel, cpi().slice(0, 0)).extra == {}
+        attach_series(panel, cpi(), max_age=timedelta(0))
+    assert attach_series(panel, cpi().slice(0, 0)).extra == {}
 
 
 def test_files_give_what_tables_give(tmp_path: Path) -> None:
@@ -234,13 +236,13 @@ def test_files_give_what_tables_give(tmp_path: Path) -> None:
     ]
     (tmp_path / "a.csv").write_text("\n".join([HEADER, *rows, ""]), encoding="utf-8")
     pq.write_table(cpi(), tmp_path / "texts.parquet")
-    pq.write_table(observed(cpi()), tmp_path / "typed.parquet")
+    pq.write_table(normalise_observations(cpi()), tmp_path / "typed.parquet")
     for name in ("a.csv", "texts.parquet", "typed.parquet"):
-        assert read(tmp_path / name) == observed(cpi()), name
+        assert read_observations(tmp_path / name) == normalise_observations(cpi()), name
     (tmp_path / "short.CSV").write_text(
         f"Series,Published,Value\nx,{at('01-10')},nan\n\n", encoding="utf-8-sig"
     )
-    short = read(tmp_path / "short.CSV").to_pylist()[0]
+    short = read_observations(tmp_path / "short.CSV").to_pylist()[0]
     assert short["symbol"] == "" and short["effective"] == short["published"] and short["value"] is None
 
 
@@ -273,28 +275,28 @@ def test_files_that_are_no_observations_are_refused(tmp_path: Path, kind: str) -
     path = tmp_path / "bad.csv"
     path.write_text(text, encoding="utf-8")
     with pytest.raises(DataError, match=words) as raised:
-        read(path)
+        read_observations(path)
     assert "bad.csv" in str(raised.value)
 
 
 def test_other_files_are_refused(tmp_path: Path) -> None:
     """No file, another kind, bytes that are neither text nor Parquet, moments without a zone."""
     with pytest.raises(DataError, match="cannot be read as CSV"):
-        read(tmp_path / "none.csv")
+        read_observations(tmp_path / "none.csv")
     with pytest.raises(DataError, match=r"\.csv or \.parquet"):
-        read(tmp_path / "x.xlsx")
+        read_observations(tmp_path / "x.xlsx")
     for name in ("bytes.csv", "bytes.parquet"):
         (tmp_path / name).write_bytes(bytes(range(128, 256)))
         with pytest.raises(DataError, match="cannot be read"):
-            read(tmp_path / name)
+            read_observations(tmp_path / name)
     times = pa.array(np.array(["2020-01-01T09:00"], dtype="datetime64[us]"))
     naive = pa.table({"series": ["x"], "published": times, "value": [1.0]})
     pq.write_table(naive, tmp_path / "naive.parquet")
     with pytest.raises(DataError, match="has no time zone"):
-        read(tmp_path / "naive.parquet")
+        read_observations(tmp_path / "naive.parquet")
     numbers = pa.table({"series": ["x"], "published": [5], "value": [1.0]})
     with pytest.raises(DataError, match="'5' is no moment"):
-        observed(numbers)
+        normalise_observations(numbers)
 
 
 def test_fuzzed_files_never_do_worse_than_an_error(tmp_path: Path) -> None:
@@ -309,7 +311,7 @@ def test_fuzzed_files_never_do_worse_than_an_error(tmp_path: Path) -> None:
             damaged[int(random.integers(0, len(damaged)))] = int(random.integers(0, 256))
         path.write_bytes(bytes(damaged))
         try:
-            read(path)
+            read_observations(path)
         except DataError:
             refused += 1
     assert 100 < refused < 400

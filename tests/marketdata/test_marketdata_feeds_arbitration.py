@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from alphaloop.bars import Bar
-from marketdata.feeds.arbitration import Election
+from marketdata.feeds.arbitration import FeedArbiter
 from marketdata.feeds.consensus import Consensus
 
 START = datetime(2026, 3, 2, 14, 30, tzinfo=UTC)
@@ -22,15 +22,15 @@ def _bar(number: int, symbol: str = "X", close: float | None = None) -> Bar:
     return Bar(symbol, START + number * MINUTE, price if close is None else close)
 
 
-def _tell(election: Election, provider: str, bar: Bar, now: float) -> None:
+def _tell(election: FeedArbiter, provider: str, bar: Bar, now: float) -> None:
     election.offer(provider, replace(bar, provider=provider), now)
 
 
-def _election(*providers: str, consensus: Consensus | None = None, healthy: int = 3) -> Election:
-    return Election(providers or ("a", "b"), DEADLINE, healthy, consensus)
+def _election(*providers: str, consensus: Consensus | None = None, healthy: int = 3) -> FeedArbiter:
+    return FeedArbiter(providers or ("a", "b"), DEADLINE, healthy, consensus)
 
 
-def _run(election: Election, bars: range, tellers: dict[str, float], **changed: object) -> list[tuple]:
+def _run(election: FeedArbiter, bars: range, tellers: dict[str, float], **changed: object) -> list[tuple]:
     """Each bar told by `tellers` (provider to delay in seconds); `(bar, provider, delay)` as settled."""
     settled = []
     for number in bars:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from alphaloop.bars import Bar, Slice
 from alphaloop.clock import ReplayClock, sleep
 from alphaloop.errors import InputError, VendorError
-from marketdata.feeds.assembler import Assembler, LiveSlices
+from marketdata.feeds.assembler import LiveSlices, SliceAssembler
 
 START = datetime(2026, 3, 2, 14, 30, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -53,12 +53,14 @@ class Told:
             self.closed += 1
 
 
-def _assembler(steps: Sequence[object], **given: object) -> Assembler:
+def _assembler(steps: Sequence[object], **given: object) -> SliceAssembler:
     clock = ReplayClock(START)
-    return Assembler(Told(steps, clock), SYMBOLS, **{"clock": clock, "grace": timedelta(seconds=5)} | given)
+    return SliceAssembler(
+        Told(steps, clock), SYMBOLS, **{"clock": clock, "grace": timedelta(seconds=5)} | given
+    )
 
 
-def _slices(assembler: Assembler) -> list[Slice]:
+def _slices(assembler: SliceAssembler) -> list[Slice]:
     with LiveSlices(assembler) as live:
         return list(live)
 
@@ -96,7 +98,9 @@ def test_a_symbol_that_is_late_is_absent_and_the_others_do_not_wait() -> None:
 
 def test_the_grace_is_by_the_clock_when_nothing_more_comes() -> None:
     """On a live clock a silent feed does not hold back the slice that is open."""
-    assembler = Assembler(Told([_bar(0, "X"), _bar(0, "Y"), 30.0]), SYMBOLS, grace=timedelta(milliseconds=50))
+    assembler = SliceAssembler(
+        Told([_bar(0, "X"), _bar(0, "Y"), 30.0]), SYMBOLS, grace=timedelta(milliseconds=50)
+    )
     with LiveSlices(assembler) as live:
         assert np.isnan(next(live).close[2])
 
@@ -105,7 +109,7 @@ def test_closing_while_a_bar_is_awaited_leaves_no_thread_and_no_stream() -> None
     """Left in the middle, by whichever way, the loop's thread ends and the stream is closed."""
     before = set(threading.enumerate())
     source = Told([*(_bar(0, symbol) for symbol in SYMBOLS), 60.0])
-    with LiveSlices(Assembler(source, SYMBOLS)) as live:
+    with LiveSlices(SliceAssembler(source, SYMBOLS)) as live:
         next(live)
         waiter = threading.Thread(target=lambda: list(live))
         waiter.start()
@@ -122,7 +126,7 @@ def test_what_the_stream_raises_comes_out_and_ends_the_thread() -> None:
     """An error of the source is raised in the loop that reads the slices."""
     before = set(threading.enumerate())
     source = Told([*(_bar(0, symbol) for symbol in SYMBOLS), VendorError("no such key")])
-    live = LiveSlices(Assembler(source, SYMBOLS))
+    live = LiveSlices(SliceAssembler(source, SYMBOLS))
     next(live)
     with pytest.raises(VendorError, match="no such key"):
         next(live)
@@ -134,7 +138,7 @@ def test_nothing_is_read_ahead_of_what_is_asked_for() -> None:
     """A replayed clock stands at the slice that is worked on, not beyond it."""
     clock = ReplayClock(START - MINUTE)
     source = Told([_bar(number, symbol) for number in range(5) for symbol in SYMBOLS], clock)
-    with LiveSlices(Assembler(source, SYMBOLS, clock=clock)) as live:
+    with LiveSlices(SliceAssembler(source, SYMBOLS, clock=clock)) as live:
         for one in live:
             assert clock.now() == one.timestamp
 
@@ -143,7 +147,7 @@ def test_nothing_is_read_ahead_of_what_is_asked_for() -> None:
 def test_symbols_that_make_no_slice_are_refused(symbols) -> None:
     """None, or one twice."""
     with pytest.raises(InputError, match="different symbols"):
-        Assembler(Told([]), symbols)
+        SliceAssembler(Told([]), symbols)
 
 
 @given(st.data())

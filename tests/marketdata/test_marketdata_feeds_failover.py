@@ -15,8 +15,8 @@ from alphaloop.bars import Bar, BarPanel
 from alphaloop.clock import ReplayClock, sleep
 from alphaloop.errors import DataError, InputError, UnknownNameError, VendorError
 from alphaloop.runtime.circuit_breaker import BreakerState, CircuitBreaker
-from marketdata.connectors.retry import GaveUpError, Retry
-from marketdata.feeds.assembler import assemble
+from marketdata.connectors.retry import GaveUpError, RetryPolicy
+from marketdata.feeds.assembler import assemble_slice
 from marketdata.feeds.failover import FailoverSource
 from marketdata.feeds.failover_policy import FailoverPolicy
 
@@ -31,9 +31,9 @@ def _bar(number: int, symbol: str = "X", close: float = 100.0) -> Bar:
 
 
 def _table(*bars: Bar) -> pa.Table:
-    slices = [assemble(at, SYMBOLS, {}) for at in sorted({bar.timestamp for bar in bars})]
+    slices = [assemble_slice(at, SYMBOLS, {}) for at in sorted({bar.timestamp for bar in bars})]
     for place, one in enumerate(slices):
-        slices[place] = assemble(
+        slices[place] = assemble_slice(
             one.timestamp, SYMBOLS, {bar.symbol: bar for bar in bars if bar.timestamp == one.timestamp}
         )
     return BarPanel.from_slices(slices).to_table().drop_columns(["provider"])
@@ -80,7 +80,7 @@ class Scripted:
 
 
 def _policy(**given: object) -> FailoverPolicy:
-    retry = Retry(on=(VendorError,), attempts=2, base=0.001, cap=0.002, deadline=1.0)
+    retry = RetryPolicy(on=(VendorError,), attempts=2, base=0.001, cap=0.002, deadline=1.0)
     return FailoverPolicy(**{"deadline": 0.05, "consensus": None, "retry": retry} | given)
 
 
@@ -160,7 +160,7 @@ def test_a_provider_that_hangs_is_given_up_at_the_deadline() -> None:
         gate.wait(30)
         return _table(_bar(0))
 
-    retry = Retry(on=(VendorError,), attempts=2, base=0.001, cap=0.002, deadline=0.05)
+    retry = RetryPolicy(on=(VendorError,), attempts=2, base=0.001, cap=0.002, deadline=0.05)
     source = _source(Scripted("first", past=hang), Scripted("second"), retry=retry, long_history_seconds=0.05)
     before = set(threading.enumerate())
     assert set(source.history(SYMBOLS)["provider"].to_pylist()) == {"second"}
@@ -179,7 +179,7 @@ def test_a_long_history_may_take_longer_than_a_gap() -> None:
         sleep(0.15)
         return _table(_bar(0))
 
-    retry = Retry(on=(VendorError,), attempts=2, base=0.001, cap=0.002, deadline=0.03)
+    retry = RetryPolicy(on=(VendorError,), attempts=2, base=0.001, cap=0.002, deadline=0.03)
     source = _source(Scripted("first", past=slow), Scripted("second"), retry=retry, long_history_seconds=5.0)
     now = NOW.now()
     for start, given in (

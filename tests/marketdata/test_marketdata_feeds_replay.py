@@ -16,9 +16,9 @@ import pytest
 from alphaloop.bars import Bar, BarPanel, Slice, to_datetime
 from alphaloop.clock import ReplayClock, monotonic
 from alphaloop.errors import InputError, UnknownNameError
-from marketdata.feeds.assembler import Assembler, LiveSlices
+from marketdata.feeds.assembler import LiveSlices, SliceAssembler
 from marketdata.feeds.replay_source import ReplaySource
-from marketdata.sources.registry import find
+from marketdata.sources.registry import find_source
 from marketdata.storage.snapshots import SnapshotStore
 
 SYMBOLS = ("AAPL", "KO", "XOM")
@@ -28,7 +28,7 @@ SYMBOLS = ("AAPL", "KO", "XOM")
 def bars() -> pa.Table:
     """Three months of three real symbols; KO has no bar on one day."""
     start, end = datetime(2019, 1, 1, tzinfo=UTC), datetime(2019, 3, 31, tzinfo=UTC)
-    panel = BarPanel.from_table(find("sp500-20").history(SYMBOLS, start, end), SYMBOLS)
+    panel = BarPanel.from_table(find_source("sp500-20").history(SYMBOLS, start, end), SYMBOLS)
     panel.close[7, 1] = np.nan
     return panel.to_table()
 
@@ -71,7 +71,7 @@ class Venue:
 
 def _consume(source: object, clock: ReplayClock) -> Iterator[tuple]:
     """A consumer that knows a `LiveSource` and a clock, and writes down all that it can see."""
-    assembler = Assembler(source, SYMBOLS, "1d", grace=timedelta(hours=1), clock=clock)
+    assembler = SliceAssembler(source, SYMBOLS, "1d", grace=timedelta(hours=1), clock=clock)
     with LiveSlices(assembler) as live:
         for one in live:
             yield _plain(one), clock.now()
@@ -98,7 +98,7 @@ def test_a_snapshot_a_table_and_a_source_replay_alike(bars: pa.Table, tmp_path) 
     store = SnapshotStore(tmp_path)
     snapshot = store.save(bars, "sp500-20")
     clocks = [_before(bars) for _ in range(3)]
-    source = find("sp500-20")
+    source = find_source("sp500-20")
     replays = [
         ReplaySource(bars, clocks[0], name="sp500-20"),
         ReplaySource.of_snapshot(store, snapshot.id, clocks[1]),
@@ -140,7 +140,7 @@ def test_stored_providers_and_disputes_are_replayed(bars: pa.Table) -> None:
     ]
     table = BarPanel.from_slices(told).to_table()
     clock = _before(table)
-    with LiveSlices(Assembler(ReplaySource(table, clock), SYMBOLS, "1d", clock=clock)) as live:
+    with LiveSlices(SliceAssembler(ReplaySource(table, clock), SYMBOLS, "1d", clock=clock)) as live:
         slices = list(live)
     assert [one.providers[0] for one in slices] == ["a"] * 5 + ["b"] * 5
     assert [one.disputed for one in slices] == [("XOM",) if index == 6 else () for index in range(10)]
@@ -203,7 +203,7 @@ def test_a_replay_at_real_speed_takes_its_time() -> None:
     clock = ReplayClock(to_datetime(times[0]) - timedelta(milliseconds=30))
     began = monotonic()
     with LiveSlices(
-        Assembler(ReplaySource(table, clock, frequency="30ms", speed=2.0), ("X",), "30ms", clock=clock)
+        SliceAssembler(ReplaySource(table, clock, frequency="30ms", speed=2.0), ("X",), "30ms", clock=clock)
     ) as live:
         assert len(list(live)) == 6
     assert monotonic() - began >= 6 * 0.03 / 2
@@ -212,9 +212,9 @@ def test_a_replay_at_real_speed_takes_its_time() -> None:
 def test_a_replay_leaves_nothing_behind(bars: pa.Table) -> None:
     """Left after the first slice of many, no thread remains."""
     before, clock = set(threading.enumerate()), _before(bars)
-    with LiveSlices(Assembler(ReplaySource(bars, clock, speed=1.0), SYMBOLS, "1d", clock=clock)):
+    with LiveSlices(SliceAssembler(ReplaySource(bars, clock, speed=1.0), SYMBOLS, "1d", clock=clock)):
         pass
-    with LiveSlices(Assembler(ReplaySource(bars, clock), SYMBOLS, "1d", clock=clock)) as live:
+    with LiveSlices(SliceAssembler(ReplaySource(bars, clock), SYMBOLS, "1d", clock=clock)) as live:
         next(live)
     assert set(threading.enumerate()) <= before
 

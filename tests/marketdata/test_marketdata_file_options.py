@@ -20,7 +20,7 @@ ROWS = "2019-01-02,10,11,9,10.5,700\n2019-01-03,12,13,11,12.5,800\n"
 
 def closes(path: Path, options: str) -> dict[str, float]:
     """The close of each bar by its time."""
-    rows = registry.find(f"folder:{path}?{options}").history().to_pylist()
+    rows = registry.find_source(f"folder:{path}?{options}").history().to_pylist()
     return {f"{row['timestamp']:%Y-%m-%dT%H:%M:%S}": row["close"] for row in rows}
 
 
@@ -82,7 +82,7 @@ def test_dates_are_read_in_the_form_that_is_told(
     (tmp_path / "KO.csv").unlink()
     pq.write_table(pa.table({"date": cells, "close": [10.0, 12.0]}), tmp_path / "KO.parquet")
     assert closes(tmp_path, f"date_format={form.replace(' ', '%20')}{options}") == EXPECTED
-    source = registry.find(f"folder:{tmp_path}?date_format={form.replace(' ', '+')}{options}")
+    source = registry.find_source(f"folder:{tmp_path}?date_format={form.replace(' ', '+')}{options}")
     assert source.history((), datetime(2019, 1, 3, tzinfo=UTC)).num_rows == 1
 
 
@@ -135,6 +135,6 @@ def test_options_that_make_no_sense_are_refused_before_a_file_is_read(
 ) -> None:
     """Each says what it is and how to write it."""
     with pytest.raises(InputError) as caught:
-        registry.find(f"folder:{tmp_path}?{options}")
+        registry.find_source(f"folder:{tmp_path}?{options}")
     assert isinstance(caught.value, AlphaloopError)
     assert words in str(caught.value)

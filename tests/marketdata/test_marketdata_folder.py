@@ -19,10 +19,10 @@ from alphaloop.bars import BARS_SCHEMA
 from alphaloop.errors import DataError, InputError, UnknownNameError
 from marketdata.files.bar_columns import BarColumns
 from marketdata.files.folder_source import FolderSource
-from marketdata.files.location import Storage
+from marketdata.files.location import FileStorage
 from marketdata.sources import registry
 from marketdata.sources.folder import FAMILY
-from marketdata.storage.incremental import update
+from marketdata.storage.incremental import update_snapshot
 from marketdata.storage.snapshots import SnapshotStore
 
 
@@ -96,7 +96,7 @@ def test_of_a_parquet_file_only_columns_and_row_groups_asked_for_are_read(
     wide = many.append_column("not_asked_for", noise).append_column("sentiment", noise)
     pq.write_table(wide, path, row_group_size=2_000, compression="none")
     counting = CountingFiles()
-    storage = Storage(str(tmp_path), override=fs.PyFileSystem(counting))
+    storage = FileStorage(str(tmp_path), override=fs.PyFileSystem(counting))
     source = FolderSource(storage, BarColumns("24/7", extra=("sentiment",)), "24/7")
     start = datetime(2020, 1, 1, tzinfo=UTC)
     found = source.history(("BBB",), start, start + timedelta(days=7))
@@ -105,7 +105,7 @@ def test_of_a_parquet_file_only_columns_and_row_groups_asked_for_are_read(
     assert counting.read[str(path)] < path.stat().st_size / 8
     whole = CountingFiles()
     FolderSource(
-        Storage(str(tmp_path), override=fs.PyFileSystem(whole)), BarColumns("24/7"), "24/7"
+        FileStorage(str(tmp_path), override=fs.PyFileSystem(whole)), BarColumns("24/7"), "24/7"
     ).history()
     assert whole.read[str(path)] > path.stat().st_size / 2
 
@@ -122,7 +122,7 @@ def test_partitions_and_titles_that_cannot_hold_the_bars_are_not_opened(tmp_path
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         pq.write_table(bars.drop_columns(["symbol"]), tmp_path / name)
     counting = CountingFiles()
-    storage = Storage(str(tmp_path), override=fs.PyFileSystem(counting))
+    storage = FileStorage(str(tmp_path), override=fs.PyFileSystem(counting))
     source = FolderSource(storage, BarColumns("24/7"), "24/7")
     assert source.symbols() == ("AAA", "BBB")
     assert not counting.read
@@ -207,15 +207,15 @@ def test_new_files_become_a_delta_and_adjustments_are_carried_on(tmp_path: Path)
     home.mkdir()
     head = "symbol,date,close,adj close\n"
     (home / "one.csv").write_text(head + "KO,2020-01-02,50,40\nKO,2020-01-03,51,40.8\n")
-    base = update(store, folder(home))
-    assert update(store, folder(home)) == base
+    base = update_snapshot(store, folder(home))
+    assert update_snapshot(store, folder(home)) == base
     (home / "two.csv").write_text(head + "KO,2020-01-06,25,40\n")
-    delta = update(store, folder(home))
+    delta = update_snapshot(store, folder(home))
     assert (delta.parent, delta.rows) == (base.id, 3)
     assert store.load(delta.id)["adjustment"].to_pylist() == pytest.approx([1, 1, 2], rel=1e-12)
     (home / "two.csv").write_text(head + "KO,2020-01-06,25,80\nKO,2020-01-07,26,83.2\n")
     (home / "one.csv").write_text(head + "KO,2020-01-02,50,80\nKO,2020-01-03,51,81.6\n")
-    last = update(store, folder(home))
+    last = update_snapshot(store, folder(home))
     assert store.load(last.id)["adjustment"].to_pylist() == pytest.approx([1, 1, 2, 2], rel=1e-12)
 
 
@@ -224,17 +224,17 @@ def test_an_update_of_bad_bars_stores_nothing(tmp_path: Path) -> None:
     home, store = tmp_path / "bars", SnapshotStore(tmp_path / "store")
     home.mkdir()
     (home / "one.csv").write_text("symbol,date,close\nKO,2020-01-02,50\n")
-    base = update(store, folder(home))
+    base = update_snapshot(store, folder(home))
     (home / "two.csv").write_text("symbol,date,close\nKO,2020-01-03,-50\n")
     with pytest.raises(DataError, match=r"\[price\] KO at 2020-01-03"):
-        update(store, folder(home))
+        update_snapshot(store, folder(home))
     assert store.latest() == base
 
 
 def test_the_registry_finds_folders_by_their_address(tmp_path: Path) -> None:
     """`folder:` and an address is a source; options, symbols and addresses that are wrong are named."""
     pq.write_table(days(3), tmp_path / "a.parquet")
-    source = registry.find(f"folder:{tmp_path}?calendar=24/7&frequency=1d")
+    source = registry.find_source(f"folder:{tmp_path}?calendar=24/7&frequency=1d")
     assert source.history().equals(days(3))
     assert source.name == f"folder:{tmp_path}"
     assert source.calendar == "24/7"
@@ -250,7 +250,7 @@ def test_the_registry_finds_folders_by_their_address(tmp_path: Path) -> None:
         (f"folder:{tmp_path}?timezone=Mars/Olympus", InputError, "no time zone 'Mars/Olympus'"),
     ):
         with pytest.raises(kind, match=words):
-            registry.find(address)
+            registry.find_source(address)
 
 
 def test_folders_without_bars_are_named(tmp_path: Path) -> None:

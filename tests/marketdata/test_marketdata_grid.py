@@ -12,9 +12,9 @@ import pytest
 from alphaloop.bars import BARS_SCHEMA, to_datetime
 from alphaloop.errors import DataError
 from marketdata.calendars import open_time, session_closes
-from marketdata.quality.checks import Finding, check
-from marketdata.quality.cleaning import Policies, clean
-from marketdata.sources.registry import find
+from marketdata.quality.checks import Finding, check_bars
+from marketdata.quality.cleaning import Policies, clean_bars
+from marketdata.sources.registry import find_source
 from marketdata.storage import incremental
 from marketdata.storage.snapshots import SnapshotStore
 
@@ -59,7 +59,7 @@ def table(times: np.ndarray, symbol: str = "X") -> pa.Table:
 
 def found(bars: pa.Table, calendar: str, **stated: str) -> list[tuple[str, str, str]]:
     """Rule, minute and severity of the findings about periods."""
-    findings: list[Finding] = check(bars, calendar, **stated)  # type: ignore[arg-type]
+    findings: list[Finding] = check_bars(bars, calendar, **stated)  # type: ignore[arg-type]
     return [
         (one.rule, one.timestamp[:16], one.severity) for one in findings if one.rule in ("grid", "frequency")
     ]
@@ -134,7 +134,7 @@ def test_a_second_bar_can_be_dropped_or_set_aside() -> None:
     """Each policy takes the download's bar and leaves that of the close."""
     bars = table(np.r_[DAILY, at("2019-12-31T21:41")])
     for policy in ("repair", "quarantine"):
-        cleaned = clean(bars, "XNYS", "bars", Policies({"grid": policy}))  # type: ignore[dict-item]
+        cleaned = clean_bars(bars, "XNYS", "bars", Policies({"grid": policy}))  # type: ignore[dict-item]
         assert cleaned.table.num_rows == len(DAILY)
         assert cleaned.table["timestamp"].to_numpy().max() == DAILY[-1]
 
@@ -145,9 +145,9 @@ def test_a_delta_s_second_bar_of_a_stored_session_is_refused(stored: str, new: s
     before = table(np.r_[DAILY[:-1], at(f"2019-12-31T{stored}")])
     later = table(np.r_[at(f"2019-12-31T{new}"), CLOSES[:0]])
     with pytest.raises(DataError, match=r"\[grid\] X at 2019-12-31.*another bar of this session of XNYS"):
-        clean(later, "XNYS", "bars", before=before)
+        clean_bars(later, "XNYS", "bars", before=before)
     known = table(np.r_[DAILY[:-2], DAILY[-2:-1]])
-    assert clean(table(DAILY[-1:]), "XNYS", "bars", before=known).findings == ()
+    assert clean_bars(table(DAILY[-1:]), "XNYS", "bars", before=known).findings == ()
 
 
 @pytest.mark.parametrize(
@@ -167,7 +167,9 @@ def test_a_frequency_that_the_bars_do_not_have_is_an_error(
     times: np.ndarray, calendar: str, stated: str, words: str
 ) -> None:
     """The stated step and the usual one are both named."""
-    findings = [one for one in check(table(times), calendar, frequency=stated) if one.rule == "frequency"]
+    findings = [
+        one for one in check_bars(table(times), calendar, frequency=stated) if one.rule == "frequency"
+    ]
     assert [one.severity for one in findings] == ["error"]
     assert words in findings[0].value
 
@@ -196,6 +198,8 @@ def test_the_frequency_of_a_folder_is_held_against_its_bars(tmp_path: Path) -> N
     (tmp_path / "X.csv").write_text("\n".join(["timestamp,close", *lines]) + "\n")
     store, policies = SnapshotStore(tmp_path / "store"), Policies({"outlier": "report"})
     for option in ("", "?frequency=1d"):
-        incremental.take(store, find(f"folder:{tmp_path}{option}"), policies=policies)
+        incremental.store_base_snapshot(store, find_source(f"folder:{tmp_path}{option}"), policies=policies)
     with pytest.raises(DataError, match=r"\[frequency\] bars are said to come every 5m"):
-        incremental.take(store, find(f"folder:{tmp_path}?frequency=5m"), policies=policies)
+        incremental.store_base_snapshot(
+            store, find_source(f"folder:{tmp_path}?frequency=5m"), policies=policies
+        )

@@ -17,9 +17,9 @@ from marketdata.feeds.replay_source import ReplaySource
 from marketdata.files.file_source import FileSource
 from marketdata.source import identity_of
 from marketdata.sources import registry
-from marketdata.sources.alpaca import Alpaca
-from marketdata.sources.simulated import Simulated
-from marketdata.storage.incremental import newest, update
+from marketdata.sources.alpaca import AlpacaSource
+from marketdata.sources.simulated import SimulatedSource
+from marketdata.storage.incremental import newest_of_source, update_snapshot
 from marketdata.storage.snapshots import SnapshotStore
 
 DAYS = ("2019-01-02", "2019-01-03", "2019-01-04")
@@ -53,7 +53,9 @@ def closes(store: SnapshotStore, snapshot_id: str) -> list[float]:
 )
 def test_a_corrected_option_begins_anew(tmp_path: Path, wrong: str, right: str) -> None:
     """Every option that changes bars is part of the identity."""
-    one, other = (identity_of(registry.find(f"folder:{tmp_path}?{options}")) for options in (wrong, right))
+    one, other = (
+        identity_of(registry.find_source(f"folder:{tmp_path}?{options}")) for options in (wrong, right)
+    )
     assert one != other
 
 
@@ -68,30 +70,33 @@ def test_an_identity_does_not_depend_on_how_it_is_written(
         "bars?close=bid&timezone=UTC",
         "./bars?close=bid&timezone=UTC",
     ]
-    [identity] = {identity_of(registry.find(f"folder:{name}")) for name in written}
+    [identity] = {identity_of(registry.find_source(f"folder:{name}")) for name in written}
     assert identity == f"folder:{tmp_path}/bars?close=bid&timezone=UTC"
-    assert identity_of(registry.find(identity)) == identity
-    assert identity_of(registry.find(f"folder:{tmp_path}/bars")) == f"folder:{tmp_path}/bars"
+    assert identity_of(registry.find_source(identity)) == identity
+    assert identity_of(registry.find_source(f"folder:{tmp_path}/bars")) == f"folder:{tmp_path}/bars"
 
 
 def test_sources_of_venues_tell_what_changes_their_bars(monkeypatch: pytest.MonkeyPatch) -> None:
     """Alpaca's feed, the seed of a simulation and the order of providers are part of the identity."""
     monkeypatch.delenv("APCA_DATA_FEED", raising=False)
-    assert (identity_of(Alpaca()), identity_of(Alpaca(feed="sip"))) == ("alpaca", "alpaca?feed=sip")
+    assert (identity_of(AlpacaSource()), identity_of(AlpacaSource(feed="sip"))) == (
+        "alpaca",
+        "alpaca?feed=sip",
+    )
     monkeypatch.setenv("APCA_DATA_FEED", "sip")
-    assert registry.identity("alpaca") == "alpaca?feed=sip"
-    assert identity_of(Simulated()) == "simulated"
-    assert identity_of(Simulated(seed=8)) == "simulated?seed=8&strength=0.14"
-    first, second = Alpaca(feed="iex"), registry.find("ibkr")
+    assert registry.source_identity("alpaca") == "alpaca?feed=sip"
+    assert identity_of(SimulatedSource()) == "simulated"
+    assert identity_of(SimulatedSource(seed=8)) == "simulated?seed=8&strength=0.14"
+    first, second = AlpacaSource(feed="iex"), registry.find_source("ibkr")
     pairs = [FailoverSource(both, name="sp500-20") for both in ((first, second), (second, first))]
     assert [identity_of(pair) for pair in pairs] == ["providers:alpaca,ibkr", "providers:ibkr,alpaca"]
-    assert registry.identity("ccxt:binance") == identity_of(registry.find("ccxt:binance"))
+    assert registry.source_identity("ccxt:binance") == identity_of(registry.find_source("ccxt:binance"))
     assert identity_of(FileSource(Path("/a.csv"), timezone="UTC")) == "file:/a.csv?timezone=UTC"
 
 
 def test_a_replay_is_of_the_source_that_it_replays(tmp_path: Path) -> None:
     """What is stored from a replay is kept with that source's options."""
-    bid = registry.find(f"folder:{quotes(tmp_path / 'bars')}?close=bid")
+    bid = registry.find_source(f"folder:{quotes(tmp_path / 'bars')}?close=bid")
     replay = ReplaySource.of_source(bid, ("KO",), ReplayClock(datetime(2019, 1, 2, tzinfo=UTC)))
     assert identity_of(replay) == identity_of(bid)
 
@@ -111,8 +116,8 @@ def test_the_newest_snapshot_is_that_of_the_settings_source(tmp_path: Path) -> N
     settings = Settings(home=tmp_path / "home", data=DataSettings(source=source))
     store = SnapshotStore(settings.paths.snapshots)
     assert newest_snapshot(settings) is None
-    kept = update(store, registry.find(source))
-    update(store, registry.find(f"folder:{home}?close=ask"))
+    kept = update_snapshot(store, registry.find_source(source))
+    update_snapshot(store, registry.find_source(f"folder:{home}?close=ask"))
     assert newest_snapshot(settings) == kept
 
 
@@ -121,16 +126,16 @@ def test_a_snapshot_of_before_is_gone_on_from_where_its_bars_are_the_sources(
 ) -> None:
     """Stored under the name alone, it is taken over by the options that gave it, and by no others."""
     home, store = quotes(tmp_path / "bars", DAYS[:2]), SnapshotStore(tmp_path / "store")
-    bid, ask = (registry.find(f"folder:{home}?close={side}") for side in ("bid", "ask"))
+    bid, ask = (registry.find_source(f"folder:{home}?close={side}") for side in ("bid", "ask"))
     kept = store.save(bid.history(()), bid.name)
     with caplog.at_level(logging.WARNING):
-        assert newest(store, ask) is None
+        assert newest_of_source(store, ask) is None
     assert f"'folder:{home}?close=ask'" in caplog.text
-    assert newest(store, bid) == kept
+    assert newest_of_source(store, bid) == kept
     quotes(home)
-    later = update(store, bid)
+    later = update_snapshot(store, bid)
     assert (later.parent, later.source, closes(store, later.id)) == (kept.id, identity_of(bid), [10, 11, 12])
-    assert newest(store, bid) == later
+    assert newest_of_source(store, bid) == later
     # The id vouches for the same bars as before.
     assert store.describe(kept.id).source == bid.name
 
@@ -138,20 +143,20 @@ def test_a_snapshot_of_before_is_gone_on_from_where_its_bars_are_the_sources(
 def test_what_is_stored_by_hand_after_a_take_over_is_of_the_new_identity(tmp_path: Path) -> None:
     """A delta that names its parent alone goes where the parent was taken over to."""
     home, store = quotes(tmp_path / "bars", DAYS[:1]), SnapshotStore(tmp_path / "store")
-    bid = registry.find(f"folder:{home}?close=bid")
+    bid = registry.find_source(f"folder:{home}?close=bid")
     kept = store.save(bid.history(()), bid.name)
-    assert newest(store, bid) == kept
+    assert newest_of_source(store, bid) == kept
     quotes(home)
     new = bid.history((), datetime(2019, 1, 3, tzinfo=UTC))
-    assert store.append(kept.id, new) == newest(store, bid)
+    assert store.append(kept.id, new) == newest_of_source(store, bid)
 
 
 def test_a_long_identity_is_kept_whole(tmp_path: Path) -> None:
     """Names that no file may have are told in the file: two that begin alike are two sources."""
     home, store = quotes(tmp_path / "bars"), SnapshotStore(tmp_path / "store")
     columns = ",".join(f"a_column_of_this_long_name_{place}" for place in range(20))
-    names = [f"{identity_of(registry.find(f'folder:{home}'))}?extra={columns},{end}" for end in "ab"]
-    table = registry.find(f"folder:{home}?close=bid").history(())
+    names = [f"{identity_of(registry.find_source(f'folder:{home}'))}?extra={columns},{end}" for end in "ab"]
+    table = registry.find_source(f"folder:{home}?close=bid").history(())
     kept = [store.save(table.slice(place), name) for place, name in enumerate(names)]
     assert [store.latest(name) for name in names] == kept
     assert store.heads() == {one.id for one in kept}

@@ -15,7 +15,7 @@ from alphaloop.bars import BARS_SCHEMA, BarPanel
 from alphaloop.errors import DataError
 from marketdata.quality.cleaning import Policies
 from marketdata.source import bars_table
-from marketdata.storage.incremental import take, update
+from marketdata.storage.incremental import store_base_snapshot, update_snapshot
 from marketdata.storage.snapshots import SnapshotStore
 
 DAYS = 200
@@ -89,7 +89,7 @@ def store(tmp_path: Path) -> SnapshotStore:
 def begun(store: SnapshotStore, vendor: Vendor, table: pa.Table) -> None:
     """Store these bars as a base."""
     vendor.table = table
-    take(store, vendor, policies=QUIET)
+    store_base_snapshot(store, vendor, policies=QUIET)
 
 
 @pytest.mark.parametrize(
@@ -111,12 +111,12 @@ def test_a_bar_that_comes_late_is_filled_in(
     """Whatever hole the source has filled meanwhile is filled by the next update, and loads in order."""
     begun(store, vendor, bars(150, holes))
     vendor.table = bars(152)
-    new = update(store, vendor)
+    new = update_snapshot(store, vendor)
     expected = bars(152) if ("B", 0) not in holes else bars(152, [("B", 0)])
     table = store.load(new.id)
     assert table.select(BARS_SCHEMA.names).equals(expected)
     assert (new.rows, new.last) == (expected.num_rows, BarPanel.from_table(expected).at(-1).timestamp)
-    assert update(store, vendor) == new
+    assert update_snapshot(store, vendor) == new
 
 
 def test_late_bars_alone_make_a_delta(store: SnapshotStore, vendor: Vendor) -> None:
@@ -124,7 +124,7 @@ def test_late_bars_alone_make_a_delta(store: SnapshotStore, vendor: Vendor) -> N
     begun(store, vendor, bars(150, [("B", 149)]))
     before = store.latest()
     vendor.table = bars(150)
-    new = update(store, vendor)
+    new = update_snapshot(store, vendor)
     assert before is not None
     assert (new.parent, new.rows - before.rows, new.last) == (before.id, 1, before.last)
     assert store.load(new.id).equals(bars(150))
@@ -135,7 +135,7 @@ def test_a_late_bar_is_adjusted_as_those_around_it(store: SnapshotStore, vendor:
     factor = np.where(np.arange(DAYS) < 60, 1.0, 2.0)
     begun(store, vendor, bars(150, [("B", 148), ("B", 149)], adjustment=factor))
     vendor.table = bars(151, adjustment=factor / 2)
-    table = store.load(update(store, vendor, policies=QUIET).id)
+    table = store.load(update_snapshot(store, vendor, policies=QUIET).id)
     assert BarPanel.from_table(table).adjustment[60:].tolist() == [[2.0, 2.0]] * 91
 
 
@@ -143,11 +143,11 @@ def test_what_was_set_aside_does_not_come_again(store: SnapshotStore, vendor: Ve
     """Bars that were quarantined or dropped are no bars that came late."""
     policies = Policies({"outlier": "quarantine", "price": "repair", "gap": "report", "ohlc": "repair"})
     vendor.table = bars(150, changed={("A", 140): 12_345.678, ("B", 145): -1.0})
-    base = take(store, vendor, policies=policies)
+    base = store_base_snapshot(store, vendor, policies=policies)
     assert base.rows == 2 * 150 - 2
-    assert update(store, vendor, policies=policies) == base
+    assert update_snapshot(store, vendor, policies=policies) == base
     vendor.table = bars(151, changed={("A", 140): 12_345.678, ("B", 145): -1.0})
-    assert update(store, vendor, policies=policies).rows == base.rows + 2
+    assert update_snapshot(store, vendor, policies=policies).rows == base.rows + 2
 
 
 def test_a_late_bar_is_judged_among_those_around_it(store: SnapshotStore, vendor: Vendor) -> None:
@@ -156,9 +156,9 @@ def test_a_late_bar_is_judged_among_those_around_it(store: SnapshotStore, vendor
     begun(store, vendor, bars(150, [("B", 140)]))
     vendor.table = bars(150, changed={("B", 140): -1.0})
     with pytest.raises(DataError, match=r"\[price\] B at 2020-05-20"):
-        update(store, vendor, policies=Policies(gaps))
+        update_snapshot(store, vendor, policies=Policies(gaps))
     vendor.table = bars(151, changed={("B", 140): 12_345.678})
-    new = update(store, vendor, policies=Policies({**gaps, "outlier": "quarantine"}))
+    new = update_snapshot(store, vendor, policies=Policies({**gaps, "outlier": "quarantine"}))
     assert store.load(new.id).equals(bars(151, [("B", 140)]))
 
 
@@ -168,14 +168,14 @@ def test_what_is_stored_is_not_replaced_by_what_the_source_says_now(
     """A revised bar is no late one: what was learned from stays."""
     begun(store, vendor, bars(150))
     vendor.table = bars(151, changed={("A", 149): 100.5})
-    assert store.load(update(store, vendor).id).equals(bars(151))
+    assert store.load(update_snapshot(store, vendor).id).equals(bars(151))
 
 
 def test_a_new_symbol_begins_after_the_stored_bars(store: SnapshotStore, vendor: Vendor) -> None:
     """Of a symbol that was not there before, a delta brings no past."""
     begun(store, vendor, bars(150))
     vendor.table = bars(151, symbols="ABC")
-    table = store.load(update(store, vendor).id)
+    table = store.load(update_snapshot(store, vendor).id)
     assert table.filter(pc.equal(table["symbol"], "C")).num_rows == 1
 
 
@@ -201,8 +201,8 @@ def test_history_is_asked_for_some_way_back(store: SnapshotStore, vendor: Vendor
 
     noting = Noting()
     begun(store, noting, bars(150))
-    update(store, noting)
+    update_snapshot(store, noting)
     begun(store, noting, bars(150, [("B", place) for place in range(20, 150)]))
-    update(store, noting)
+    update_snapshot(store, noting)
     days = [None if one is None else one.date() for one in asked]
     assert days == [None, date(2020, 1, 1) + timedelta(days=87), None, date(2020, 1, 20)]

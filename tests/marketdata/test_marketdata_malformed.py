@@ -14,7 +14,7 @@ import pytest
 from alphaloop.bars import BARS_SCHEMA
 from alphaloop.errors import DataError
 from marketdata.files.file_source import FileSource
-from marketdata.quality.checks import check
+from marketdata.quality.checks import check_bars
 from marketdata.sources.folder import FAMILY
 
 HEAD = "symbol,timestamp,close"
@@ -172,7 +172,7 @@ def survive(folder: Path, count: int, seed: int) -> tuple[int, int]:
             try:
                 table = source.history()
                 assert table.schema.names == BARS_SCHEMA.names
-                check(table, "XNYS")
+                check_bars(table, "XNYS")
                 tables += 1
             except DataError as error:
                 assert "\n" not in str(error)
@@ -212,7 +212,7 @@ def test_damaged_parquet_files_are_tables_or_data_errors(tmp_path: Path, count: 
     for _ in range(count):
         path.write_bytes(flipped(random, genuine))
         try:
-            check(FileSource(path).history(), "XNYS")
+            check_bars(FileSource(path).history(), "XNYS")
             outcomes.add("table")
         except DataError as error:
             assert "\n" not in str(error)

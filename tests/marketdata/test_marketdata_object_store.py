@@ -22,7 +22,7 @@ from alphaloop.clock import monotonic, sleep
 from alphaloop.errors import DataError, InputError, VendorError
 from alphaloop.runtime.processes import free_port
 from marketdata.files import object_store
-from marketdata.files.location import Storage
+from marketdata.files.location import FileStorage
 from marketdata.sources.folder import FAMILY
 
 BUCKET = "market"
@@ -101,7 +101,7 @@ def bucket(endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch) -> Endpoint:
 
 def put(prefix: str, bars: pa.Table) -> None:
     """Store bars as one Parquet file for each symbol and year, partitioned as Hive does."""
-    filesystem = Storage(f"s3://{BUCKET}").filesystem
+    filesystem = FileStorage(f"s3://{BUCKET}").filesystem
     frame = bars.to_pandas()
     for (symbol, year), rows in frame.groupby([frame["symbol"], frame["timestamp"].dt.year]):
         part = pa.Table.from_pandas(rows, bars.schema, preserve_index=False).drop_columns(["symbol"])
@@ -131,23 +131,23 @@ def test_a_bucket_is_appended_to_and_only_new_rows_become_a_delta(
     bucket: Endpoint, table: pa.Table, tmp_path: Path
 ) -> None:
     """What partitions bring later is stored as a delta, and partitions known long since are not fetched."""
-    from marketdata.storage.incremental import update
+    from marketdata.storage.incremental import update_snapshot
     from marketdata.storage.snapshots import SnapshotStore
 
     old = [moment.year == 2018 for moment in table["timestamp"].to_pylist()]
     put("growing", table.filter(old))
     source, store = FAMILY.find(f"s3://{BUCKET}/growing"), SnapshotStore(tmp_path)
-    base = update(store, source)
+    base = update_snapshot(store, source)
     assert (base.parent, base.rows) == (None, sum(old))
-    assert update(store, source) == base
+    assert update_snapshot(store, source) == base
     put("growing", table.filter([not one for one in old]))
-    delta = update(store, source)
+    delta = update_snapshot(store, source)
     assert (delta.parent, delta.rows) == (base.id, table.num_rows)
     assert store.load(delta.id).equals(table)
     assert pq.read_table(delta.path).num_rows == table.num_rows - sum(old)
     # Standing in December 2019, nothing of 2018 is asked for.
     before = len(bucket.asked())
-    assert update(store, source) == delta
+    assert update_snapshot(store, source) == delta
     fetched = [line for line in bucket.asked()[before:] if "bars.parquet" in line]
     assert fetched
     assert not [line for line in fetched if "year=2018" in line]
@@ -199,7 +199,7 @@ def test_an_endpoint_that_does_not_answer_is_a_vendor_error_in_time(
 ) -> None:
     """Where a server takes the connection and says nothing, the wait ends after its limit."""
     monkeypatch.setattr(object_store, "REQUEST_SECONDS", 0.5)
-    monkeypatch.setattr(object_store, "ATTEMPTS", 2)
+    monkeypatch.setattr(object_store, "MAX_ATTEMPTS", 2)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         source = FAMILY.find(f"s3://{BUCKET}/daily?endpoint=http://127.0.0.1:{silent.getsockname()[1]}")
         started = monotonic()
@@ -212,7 +212,7 @@ def test_what_is_not_in_the_bucket_is_named(bucket: Endpoint) -> None:
     """A prefix without files and a file that is no Parquet are data errors that name them."""
     with pytest.raises(DataError, match=f"s3://{BUCKET}/nothing: there is no such file or folder"):
         FAMILY.find(f"s3://{BUCKET}/nothing").history()
-    filesystem = Storage(f"s3://{BUCKET}").filesystem
+    filesystem = FileStorage(f"s3://{BUCKET}").filesystem
     with filesystem.open_output_stream(f"{BUCKET}/odd/bars.parquet") as out:
         out.write(b"PAR1 this is none PAR1")
     with pytest.raises((DataError, VendorError), match=f"s3://{BUCKET}/odd/bars.parquet"):

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from alphaloop.bars import Bar, BarPanel
-from marketdata.connectors.order_book import COLUMNS, Books, OrderBook
+from marketdata.connectors.order_book import BOOK_COLUMNS, OrderBook, OrderBooks
 
 NOON = datetime(2024, 3, 1, 12, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -28,7 +28,7 @@ def test_bars_get_the_last_book_before_their_close() -> None:
     ]
     from marketdata.sources.ccxt.history import to_table
 
-    books = Books()
+    books = OrderBooks()
     for one in (
         book(30, 90.0),
         book(59.9, 95.0),
@@ -39,8 +39,8 @@ def test_bars_get_the_last_book_before_their_close() -> None:
     ):
         books.add(one)
     extra = books.attach(BarPanel.from_table(to_table(bars)).at(0)).extra
-    assert tuple(extra) == COLUMNS
-    assert len(COLUMNS) == 20
+    assert tuple(extra) == BOOK_COLUMNS
+    assert len(BOOK_COLUMNS) == 20
     assert extra["bid_price_1"].tolist()[0] == 95.0
     assert extra["ask_price_5"].tolist()[0] == 101.0
     assert extra["bid_size_3"].tolist()[0] == 4.0
@@ -51,7 +51,7 @@ def test_bars_get_the_last_book_before_their_close() -> None:
 
 def test_old_books_are_forgotten() -> None:
     """Only the last minutes are kept, and a book that comes late changes nothing."""
-    books = Books(keep=timedelta(seconds=10))
+    books = OrderBooks(keep=timedelta(seconds=10))
     for second in range(100):
         books.add(book(second, 10.0 + second))
     books.add(book(50, 7.0))

@@ -13,8 +13,8 @@ import pytest
 from alphaloop.bars import BARS_SCHEMA
 from alphaloop.errors import DataError, UnknownNameError
 from marketdata.files.file_source import FileSource
-from marketdata.quality.checks import Finding, check, require_clean
-from marketdata.sources.registry import find
+from marketdata.quality.checks import Finding, check_bars, require_clean
+from marketdata.sources.registry import find_source
 
 GOOD = [
     "symbol,timestamp,close",
@@ -36,15 +36,15 @@ def written(folder: Path, lines: list[str]) -> FileSource:
 
 def findings(folder: Path, lines: list[str]) -> list[Finding]:
     """What is wrong with a file of these lines."""
-    return check(written(folder, lines).history(), "XNYS")
+    return check_bars(written(folder, lines).history(), "XNYS")
 
 
 def test_good_files_and_the_embedded_sources_are_clean(tmp_path: Path, table: pa.Table) -> None:
     """A good file and the simulated bars have no findings; real bars only what truly was unusual."""
     assert findings(tmp_path, GOOD) == []
-    assert check(find("simulated").history(()), "XNYS") == []
+    assert check_bars(find_source("simulated").history(()), "XNYS") == []
     # Johnson & Johnson on the day of the asbestos report.
-    found = [(one.rule, one.symbol, one.timestamp[:10], one.severity) for one in check(table, "XNYS")]
+    found = [(one.rule, one.symbol, one.timestamp[:10], one.severity) for one in check_bars(table, "XNYS")]
     assert found == [("outlier", "JNJ", "2018-12-14", "warning")]
 
 
@@ -69,15 +69,15 @@ def test_the_embedded_bars_have_warnings_where_they_are_true(
     source: str, expected: list[tuple[str, str, str]]
 ) -> None:
     """The real bars have no errors, and warnings on the days when something did happen."""
-    chosen = find(source)
-    found = check(chosen.history(), chosen.calendar)
+    chosen = find_source(source)
+    found = check_bars(chosen.history(), chosen.calendar)
     assert [(one.rule, one.symbol, one.timestamp[:10]) for one in found] == expected
     assert {one.severity for one in found} == {"warning"}
 
 
 def test_two_decades_of_twenty_stocks_have_no_errors() -> None:
     """Among 115,000 real bars no rule finds an error, and what it warns of is rare."""
-    found = check(find("sp500-20").history(), "XNYS")
+    found = check_bars(find_source("sp500-20").history(), "XNYS")
     assert {one.severity for one in found} == {"warning"}
     assert {one.rule for one in found} == {"outlier", "split"}
     assert len(found) < 20
@@ -109,14 +109,14 @@ def test_each_rule_finds_its_fault(
 
 def test_the_schema_is_checked_first(table: pa.Table) -> None:
     """A missing column, a wrong type, nulls in the key and an empty table are findings of the schema."""
-    missing = check(table.drop_columns(["adjustment"]), "XNYS")
+    missing = check_bars(table.drop_columns(["adjustment"]), "XNYS")
     assert [one.rule for one in missing] == ["schema"]
     assert "adjustment" in missing[0].value
     wrong = table.set_column(5, "close", pc.cast(table["close"], pa.string()))
-    assert "string" in check(wrong, "XNYS")[0].value
+    assert "string" in check_bars(wrong, "XNYS")[0].value
     nameless = table.set_column(0, "symbol", pa.array([None] * len(table), pa.string()))
-    assert "nulls" in check(nameless, "XNYS")[0].value
-    assert "no rows" in check(BARS_SCHEMA.empty_table(), "XNYS")[0].value
+    assert "nulls" in check_bars(nameless, "XNYS")[0].value
+    assert "no rows" in check_bars(BARS_SCHEMA.empty_table(), "XNYS")[0].value
 
 
 def test_other_prices_and_volumes_are_checked_where_they_are_given(table: pa.Table) -> None:
@@ -127,7 +127,7 @@ def test_other_prices_and_volumes_are_checked_where_they_are_given(table: pa.Tab
     first = first.set_column(2, "open", pa.array(opens))
     first = first.set_column(6, "volume", pa.array([1.0, -5.0, 1.0, 1.0, 1.0, 1.0]))
     first = first.set_column(7, "adjustment", pa.array([1.0, 1.0, 1.0, 0.0, 1.0, 1.0]))
-    values = [one.value for one in check(first, "XNYS")]
+    values = [one.value for one in check_bars(first, "XNYS")]
     assert values == [
         "adjustment is 0; it must be positive",
         "volume is -5; it cannot be negative",
@@ -148,11 +148,11 @@ def test_round_the_clock_markets_have_holes_instead_of_sessions() -> None:
             "adjustment": np.ones(len(kept)),
         }
     ).select(BARS_SCHEMA.names)
-    found = check(bars.cast(BARS_SCHEMA), "24/7")
+    found = check_bars(bars.cast(BARS_SCHEMA), "24/7")
     gaps = [(one.rule, one.value) for one in found if one.rule != "stuck"]
     assert gaps == [("gap", "2 bars are missing after this one")]
     single = bars.slice(0, 1).cast(BARS_SCHEMA)
-    assert check(single, "24/7") == []
+    assert check_bars(single, "24/7") == []
 
 
 def test_the_error_is_one_line_that_names_thing_and_value(tmp_path: Path) -> None:
@@ -169,7 +169,7 @@ def test_the_error_is_one_line_that_names_thing_and_value(tmp_path: Path) -> Non
 def test_an_unknown_calendar_is_refused(table: pa.Table) -> None:
     """A calendar that does not exist is named together with those that do."""
     with pytest.raises(UnknownNameError, match=r"XMARS.*24/7"):
-        check(table, "XMARS")
+        check_bars(table, "XMARS")
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import pytest
 from alphaloop.bars import BARS_SCHEMA, to_datetime
 from alphaloop.errors import DataError, InputError
 from marketdata.calendars import closes_of, open_time, session_closes
-from marketdata.quality.checks import RULES, Finding, Thresholds, check, findings_table
+from marketdata.quality.checks import RULES, Finding, Thresholds, check_bars, findings_table
 
 COUNT, AT = 120, 100
 Change = Callable[[dict[str, np.ndarray]], None]
@@ -47,9 +47,9 @@ def as_table(columns: dict[str, np.ndarray]) -> pa.Table:
 def planted(change: Change) -> tuple[list[Finding], str]:
     """What is found after one change to good bars, and the time of the bar at `AT`."""
     columns = bars()
-    assert check(as_table(columns), "XNYS") == []
+    assert check_bars(as_table(columns), "XNYS") == []
     change(columns)
-    return check(as_table(columns), "XNYS"), to_datetime(columns["timestamp"][AT]).isoformat()
+    return check_bars(as_table(columns), "XNYS"), to_datetime(columns["timestamp"][AT]).isoformat()
 
 
 def scaled(factor: float, *names: str, after: bool = False) -> Change:
@@ -123,11 +123,11 @@ def test_the_scale_comes_from_the_past_alone() -> None:
     """Whatever follows a bar, it is judged the same: later bars change no finding before them."""
     columns = bars()
     scaled(1.3, after=True)(columns)
-    before = check(as_table({name: values[: AT + 1] for name, values in columns.items()}), "XNYS")
+    before = check_bars(as_table({name: values[: AT + 1] for name, values in columns.items()}), "XNYS")
     random = np.random.default_rng(8)
     for name in ("open", "high", "low", "close"):
         columns[name][AT + 1 :] *= np.exp(random.standard_normal(COUNT - AT - 1))
-    after = [one for one in check(as_table(columns), "XNYS") if one.rule == "outlier"]
+    after = [one for one in check_bars(as_table(columns), "XNYS") if one.rule == "outlier"]
     assert before
     assert after[: len(before)] == before
 
@@ -138,16 +138,16 @@ def test_a_volatile_market_has_no_outliers() -> None:
     columns = bars()
     close = 50 * np.exp(np.cumsum(0.08 * random.standard_normal(COUNT)))
     columns |= {name: close.copy() for name in ("open", "high", "low", "close")}
-    assert check(as_table(columns), "XNYS") == []
+    assert check_bars(as_table(columns), "XNYS") == []
 
 
 def test_thresholds_decide() -> None:
     """A threshold changes what is found, and one that makes no sense is named."""
     columns = bars()
     scaled(1.3, after=True)(columns)
-    strict = check(as_table(columns), "XNYS", Thresholds(outlier_scales=2.0, outlier_error_scales=10.0))
+    strict = check_bars(as_table(columns), "XNYS", Thresholds(outlier_scales=2.0, outlier_error_scales=10.0))
     assert {"error", "warning"} == {one.severity for one in strict}
-    assert check(as_table(columns), "XNYS", Thresholds(outlier_scales=90.0)) == []
+    assert check_bars(as_table(columns), "XNYS", Thresholds(outlier_scales=90.0)) == []
     with pytest.raises(InputError, match="'stuck_bars' is 0"):
         Thresholds(stuck_bars=0)
 
@@ -157,8 +157,8 @@ def test_stale_feeds_are_told_by_the_market_s_time() -> None:
     table = as_table(bars()).slice(0, COUNT - 1)
     last = table["timestamp"][-1].as_py().to_pydatetime()
     assert last.strftime("%A") == "Friday"
-    assert check(table, "XNYS", now=last + timedelta(days=5)) == []
-    found = check(table, "XNYS", now=last + timedelta(days=7))
+    assert check_bars(table, "XNYS", now=last + timedelta(days=5)) == []
+    found = check_bars(table, "XNYS", now=last + timedelta(days=7))
     assert [(one.rule, one.symbol, one.timestamp) for one in found] == [("stale", "KO", last.isoformat())]
     assert "open for 5.0 bars" in found[0].value
 
@@ -167,12 +167,12 @@ def test_bars_from_the_future_and_clocks_that_differ_are_found() -> None:
     """A bar that closes after now is skewed, and so is a venue whose clock is a minute and more away."""
     table = as_table(bars())
     last = table["timestamp"][-1].as_py().to_pydatetime()
-    found = check(table, "XNYS", now=last - timedelta(minutes=5))
+    found = check_bars(table, "XNYS", now=last - timedelta(minutes=5))
     assert [(one.rule, one.timestamp) for one in found] == [("skew", last.isoformat())]
     assert "300 s after our clock" in found[0].value
-    assert check(table, "XNYS", now=last - timedelta(seconds=30)) == []
+    assert check_bars(table, "XNYS", now=last - timedelta(seconds=30)) == []
     for away, words in ((90, "90 s ahead of ours"), (-90, "90 s behind ours"), (30, "")):
-        told = check(table, "XNYS", now=last, venue_now=last + timedelta(seconds=away))
+        told = check_bars(table, "XNYS", now=last, venue_now=last + timedelta(seconds=away))
         assert [one.rule for one in told] == (["skew"] if words else [])
         assert not words or words in told[0].value
 
@@ -195,16 +195,16 @@ def forex_hours() -> np.ndarray:
 def test_the_forex_week_ends_on_friday_at_five_in_new_york() -> None:
     """A weekend is no gap, across summer time too; a missing hour is one, and Saturday is closed."""
     hours = forex_hours()
-    assert check(hourly(hours), "24/5") == []
-    missing = check(hourly(np.delete(hours, [30, 31, 32])), "24/5")
+    assert check_bars(hourly(hours), "24/5") == []
+    missing = check_bars(hourly(np.delete(hours, [30, 31, 32])), "24/5")
     assert [(one.rule, one.severity, one.value) for one in missing] == [
         ("gap", "warning", "3 bars are missing after this one")
     ]
     saturday = np.sort(np.r_[hours, np.datetime64("2017-03-11T12", "ns")])
-    assert [(one.rule, one.timestamp[:13]) for one in check(hourly(saturday), "24/5")] == [
+    assert [(one.rule, one.timestamp[:13]) for one in check_bars(hourly(saturday), "24/5")] == [
         ("calendar", "2017-03-11T12")
     ]
-    long = check(hourly(np.delete(hours, np.arange(30, 70))), "24/5")
+    long = check_bars(hourly(np.delete(hours, np.arange(30, 70))), "24/5")
     assert [(one.rule, one.severity) for one in long] == [("gap", "error")]
     ends = closes_of([date(2017, 3, 10), date(2017, 3, 13)], "24/5")
     assert [str(end)[:16] for end in ends] == ["2017-03-10T22:00", "2017-03-13T21:00"]
@@ -215,18 +215,18 @@ def test_intraday_bars_of_an_exchange_keep_its_sessions() -> None:
     closes = session_closes(date(2019, 7, 1), date(2019, 7, 10))
     hours = np.sort(np.concatenate([closes - count * np.timedelta64(1, "h") for count in range(4)]))
     hours = hours[open_time(hours, "XNYS") - open_time(hours - np.timedelta64(1, "h"), "XNYS") > 0]
-    full = [one for one in check(hourly(hours), "XNYS") if one.rule == "calendar"]
+    full = [one for one in check_bars(hourly(hours), "XNYS") if one.rule == "calendar"]
     assert full == []
     holiday = np.sort(np.r_[hours, np.datetime64("2019-07-04T18", "ns")])
-    found = [one for one in check(hourly(holiday), "XNYS") if one.rule == "calendar"]
+    found = [one for one in check_bars(hourly(holiday), "XNYS") if one.rule == "calendar"]
     assert [one.timestamp[:13] for one in found] == ["2019-07-04T18"]
 
 
 def test_other_exchanges_have_their_own_sessions() -> None:
     """London trades on the fourth of July and not on its own bank holiday."""
     columns = bars(calendar="XLON")
-    assert check(as_table(columns), "XLON") == []
-    rules = {one.rule for one in check(as_table(columns), "XNYS")}
+    assert check_bars(as_table(columns), "XLON") == []
+    rules = {one.rule for one in check_bars(as_table(columns), "XNYS")}
     assert {"calendar", "gap"} <= rules
 
 
@@ -234,13 +234,13 @@ def test_further_columns_are_checked_by_type() -> None:
     """A provider that is no text, a disputed that is no truth value and an extra text are of the schema."""
     columns = bars()
     table = as_table({**columns, "sentiment": np.ones(COUNT), "provider": np.array(["a"] * COUNT, object)})
-    assert check(table, "XNYS") == []
+    assert check_bars(table, "XNYS") == []
     for name, values in (
         ("provider", np.ones(COUNT)),
         ("disputed", np.ones(COUNT)),
         ("note", columns["symbol"]),
     ):
-        found = check(as_table({**columns, name: values}), "XNYS")
+        found = check_bars(as_table({**columns, name: values}), "XNYS")
         assert [one.rule for one in found] == ["schema"]
         assert name in found[0].value
 
@@ -249,7 +249,7 @@ def test_findings_are_rows() -> None:
     """Findings make a table with a row each, and every rule that gives one is listed."""
     columns = bars()
     zero_volume(columns)
-    found = check(as_table(columns), "XNYS")
+    found = check_bars(as_table(columns), "XNYS")
     rows = findings_table(found).to_pylist()
     assert [(row["rule"], row["symbol"], row["severity"], row["bars"]) for row in rows] == [
         ("volume", "KO", "warning", 3)
@@ -264,5 +264,5 @@ def test_times_outside_of_every_calendar_are_a_data_error() -> None:
     columns["timestamp"] = columns["timestamp"].copy()
     columns["timestamp"][0] = np.datetime64("1700-01-02T21", "ns")
     with pytest.raises(DataError, match="1700"):
-        check(as_table(columns), "XNYS")
+        check_bars(as_table(columns), "XNYS")
     assert to_datetime(bars()["timestamp"][0]) == datetime(2019, 1, 2, 21, tzinfo=UTC)

@@ -40,7 +40,7 @@ def test_a_wrong_moment_of_observations_says_what_is_wrong(tmp_path: Path) -> No
     path = tmp_path / "seen.csv"
     path.write_text("series,published,value\ncpi,2020-02-30T12:00:00Z,1\n")
     with pytest.raises(DataError, match=r"row 1: '2020-02-30T12:00:00Z' is no moment .*out of range"):
-        observations.read(path)
+        observations.read_observations(path)
 
 
 @pytest.mark.parametrize(

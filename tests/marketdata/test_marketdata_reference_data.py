@@ -18,9 +18,9 @@ from hypothesis import strategies as st
 from alphaloop.bars import BarPanel, to_datetime
 from alphaloop.errors import DataError, InputError, UnknownNameError
 from alphaloop.instruments import Instrument
-from marketdata.point_in_time.futures import DaysBeforeExpiry, RollRule, VolumeCrossing, continuous
+from marketdata.point_in_time.futures import DaysBeforeExpiry, RollRule, VolumeCrossing, continuous_series
 from marketdata.point_in_time.reference_data import ReferenceData
-from marketdata.source import close_only
+from marketdata.source import close_only_panel
 
 NOON = datetime(2020, 1, 1, 12, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -180,7 +180,7 @@ def contracts(days: int = 30, seed: int = 3) -> BarPanel:
     times = START + np.arange(days) * np.timedelta64(1, "D")
     centre = np.arange(days)[:, None] / 10 - np.arange(3)
     volume = np.round(1000 * np.exp(-(centre**2)) * random.uniform(0.7, 1.3, close.shape))
-    return replace(close_only(times, tuple(one.symbol for one in CHAIN), close), volume=volume)
+    return replace(close_only_panel(times, tuple(one.symbol for one in CHAIN), close), volume=volume)
 
 
 def moment(bars: BarPanel, row: int) -> datetime:
@@ -201,10 +201,10 @@ def test_the_chain_is_what_was_listed_then() -> None:
 def test_rolling_by_the_calendar() -> None:
     """The next contract is held from so many days before the last trading day, or from its own roll day."""
     bars = contracts()
-    series = continuous(bars, CHAIN, DaysBeforeExpiry(3), moment(bars, 29))
+    series = continuous_series(bars, CHAIN, DaysBeforeExpiry(3), moment(bars, 29))
     assert series.contracts.tolist() == ["ESH0"] * 6 + ["ESM0"] * 10 + ["ESU0"] * 14
     chain = (replace(CHAIN[0], roll=date(2020, 1, 5)), *CHAIN[1:])
-    assert continuous(bars, chain, DaysBeforeExpiry(3), moment(bars, 29)).contracts.tolist()[:5] == [
+    assert continuous_series(bars, chain, DaysBeforeExpiry(3), moment(bars, 29)).contracts.tolist()[:5] == [
         "ESH0"
     ] * 4 + ["ESM0"]
 
@@ -215,21 +215,27 @@ def test_rolling_by_volume_looks_at_past_bars_alone() -> None:
     volume = np.array([[9, 1], [9, 8], [5, 6], [9, 1], [5, 6], [5, 7], [1, 9], [9, 1]], dtype=float)
     bars = replace(bars, volume=np.column_stack([volume, np.zeros(8)]))
     end = moment(bars, 7)
-    assert continuous(bars, CHAIN, VolumeCrossing(), end).contracts.tolist() == ["ESH0"] * 3 + ["ESM0"] * 5
-    assert continuous(bars, CHAIN, VolumeCrossing(2), end).contracts.tolist() == ["ESH0"] * 6 + ["ESM0"] * 2
+    assert (
+        continuous_series(bars, CHAIN, VolumeCrossing(), end).contracts.tolist()
+        == ["ESH0"] * 3 + ["ESM0"] * 5
+    )
+    assert (
+        continuous_series(bars, CHAIN, VolumeCrossing(2), end).contracts.tolist()
+        == ["ESH0"] * 6 + ["ESM0"] * 2
+    )
 
 
 def test_an_expired_contract_is_left_though_no_volume_crosses() -> None:
     """After the last trading day the next contract is held, whatever the volumes."""
     bars = replace(contracts(), volume=np.full((30, 3), np.nan))
-    series = continuous(bars, CHAIN, VolumeCrossing(), moment(bars, 29))
+    series = continuous_series(bars, CHAIN, VolumeCrossing(), moment(bars, 29))
     assert series.contracts.tolist() == ["ESH0"] * 10 + ["ESM0"] * 10 + ["ESU0"] * 10
 
 
 def test_the_return_over_a_roll_is_that_of_the_new_contract() -> None:
     """Prices stay as traded; the adjusted return at each bar is what the contract held over it made."""
     bars = contracts()
-    series = continuous(bars, CHAIN, DaysBeforeExpiry(3), moment(bars, 29))
+    series = continuous_series(bars, CHAIN, DaysBeforeExpiry(3), moment(bars, 29))
     assert series.bars.symbols == ("ES",)
     places = [bars.symbols.index(name) for name in series.contracts]
     np.testing.assert_array_equal(series.bars.close[:, 0], bars.close[np.arange(30), places])
@@ -245,7 +251,7 @@ def test_a_roll_takes_the_last_bar_on_which_both_traded() -> None:
     """Where the old contract has no price just before the roll, the ratio is that of the bar before."""
     bars = contracts()
     bars.close[5, 0] = np.nan
-    adjustment = continuous(bars, CHAIN, DaysBeforeExpiry(3), moment(bars, 29)).bars.adjustment[:, 0]
+    adjustment = continuous_series(bars, CHAIN, DaysBeforeExpiry(3), moment(bars, 29)).bars.adjustment[:, 0]
     assert adjustment[5:7].tolist() == [1.0, bars.close[4, 0] / bars.close[4, 1]]
 
 
@@ -261,14 +267,14 @@ def test_no_later_bar_changes_the_series(rule: Callable[[], RollRule], row: int)
         name: np.concatenate([getattr(bars, name)[: row + 1], getattr(other, name)[row + 1 :]])
         for name in ("close", "volume")
     })  # fmt: skip
-    seen = [continuous(one, CHAIN, rule(), moment(bars, 29)) for one in (bars, mixed)]
+    seen = [continuous_series(one, CHAIN, rule(), moment(bars, 29)) for one in (bars, mixed)]
     assert seen[0].contracts[: row + 1].tolist() == seen[1].contracts[: row + 1].tolist()
     for name in ("close", "adjustment", "volume"):
         one, two = (getattr(series.bars, name)[: row + 1] for series in seen)
         np.testing.assert_array_equal(one, two)
     # As of t it is the same again.
     np.testing.assert_array_equal(
-        continuous(bars, CHAIN, rule(), moment(bars, row)).bars.adjusted_close,
+        continuous_series(bars, CHAIN, rule(), moment(bars, row)).bars.adjusted_close,
         seen[0].bars.adjusted_close[: row + 1],
     )
 
@@ -278,7 +284,8 @@ def test_the_volume_of_the_deciding_bar_matters() -> None:
     bars = contracts()
     early = replace(bars, volume=bars.volume * np.array([0.01, 1.0, 1.0]))
     rolls = [
-        continuous(one, CHAIN, VolumeCrossing(), moment(bars, 29)).contracts.tolist() for one in (bars, early)
+        continuous_series(one, CHAIN, VolumeCrossing(), moment(bars, 29)).contracts.tolist()
+        for one in (bars, early)
     ]
     assert rolls[0] != rolls[1]
 
@@ -288,15 +295,15 @@ def test_impossible_chains_are_refused() -> None:
     bars = contracts()
     end = moment(bars, 29)
     with pytest.raises(DataError, match="one root, not of: ES, NQ"):
-        continuous(bars, (*CHAIN, replace(CHAIN[0], root="NQ")), VolumeCrossing(), end)
+        continuous_series(bars, (*CHAIN, replace(CHAIN[0], root="NQ")), VolumeCrossing(), end)
     with pytest.raises(DataError, match="no bars of ESZ0; known: ESH0"):
-        continuous(bars, (*CHAIN, replace(CHAIN[0], symbol="ESZ0")), VolumeCrossing(), end)
+        continuous_series(bars, (*CHAIN, replace(CHAIN[0], symbol="ESZ0")), VolumeCrossing(), end)
     close = bars.close.copy()
     close[:7, 1] = np.nan
     with pytest.raises(
         DataError, match="ESH0 and ESM0 never traded on one bar before the roll at 2020-01-07"
     ):
-        continuous(replace(bars, close=close), CHAIN, DaysBeforeExpiry(3), end)
+        continuous_series(replace(bars, close=close), CHAIN, DaysBeforeExpiry(3), end)
     for rule in (lambda: DaysBeforeExpiry(-1), lambda: VolumeCrossing(0)):
         with pytest.raises(InputError, match="or more"):
             rule()

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from alphaloop.errors import InputError
-from marketdata.connectors.retry import GaveUpError, Retry
+from marketdata.connectors.retry import GaveUpError, RetryPolicy
 
 
 class BusyError(Exception):
@@ -45,7 +45,7 @@ def timer() -> Timer:
     return Timer()
 
 
-def policy(timer: Timer, **changes: Any) -> Retry:
+def policy(timer: Timer, **changes: Any) -> RetryPolicy:
     settings: dict[str, Any] = {
         "on": (BusyError, ConnectionError),
         "random": Random(7),
@@ -53,7 +53,7 @@ def policy(timer: Timer, **changes: Any) -> Retry:
         "async_sleep": timer.async_sleep,
         "monotonic": timer.monotonic,
     }
-    return Retry(**settings | changes)
+    return RetryPolicy(**settings | changes)
 
 
 def failing(*errors: Exception) -> Callable[[], str]:
@@ -68,7 +68,7 @@ def failing(*errors: Exception) -> Callable[[], str]:
     return function
 
 
-def run(retry: Retry, function: Callable[[], str], awaited: bool) -> str:
+def run(retry: RetryPolicy, function: Callable[[], str], awaited: bool) -> str:
     if not awaited:
         return retry.call(function, "bars of X")
 
@@ -127,7 +127,7 @@ def test_no_wait_passes_the_deadline(timer: Timer) -> None:
 
 def test_an_attempt_that_hangs_ends_at_the_deadline() -> None:
     """A call that never answers is cancelled when the deadline has passed."""
-    retry = Retry(on=(BusyError,), deadline=0.05)
+    retry = RetryPolicy(on=(BusyError,), deadline=0.05)
 
     async def hang() -> None:
         await asyncio.Event().wait()
@@ -147,4 +147,4 @@ def test_an_endless_row_of_failures_waits_the_cap(timer: Timer) -> None:
 def test_numbers_that_make_no_sense_are_refused(wrong: dict[str, Any]) -> None:
     """A policy names the number that it cannot work with."""
     with pytest.raises(InputError, match=next(iter(wrong))):
-        Retry(on=(BusyError,), **wrong)
+        RetryPolicy(on=(BusyError,), **wrong)

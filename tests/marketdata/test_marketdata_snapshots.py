@@ -17,7 +17,7 @@ import pytest
 from alphaloop.bars import BarPanel
 from alphaloop.clock import monotonic
 from alphaloop.errors import DamagedStoreError, DataError, InputError, UnknownNameError
-from marketdata.storage.retention import prune
+from marketdata.storage.retention import prune_snapshots
 from marketdata.storage.snapshots import SnapshotStore, content_hash
 
 SOURCE = "sp500-20"
@@ -253,14 +253,14 @@ def test_pruning_keeps_what_is_young_named_or_needed(tmp_path: Path, real_bars: 
     for ids in (abandoned, named, live):
         for snapshot_id in ids:
             aged(store, snapshot_id, 100)
-    removed = prune(store, NOW, keep_days=30, keep=[named[1]])
+    removed = prune_snapshots(store, NOW, keep_days=30, keep=[named[1]])
     assert set(removed) == {*abandoned, named[2]}
     assert removed.index(abandoned[3]) < removed.index(abandoned[0])
     fresh = SnapshotStore(tmp_path)
     assert {one.id for one in fresh.stored()} == {*named[:2], *live}
     for snapshot_id in (named[1], live[3]):
         assert fresh.load(snapshot_id).num_rows == fresh.describe(snapshot_id).rows
-    assert prune(store, NOW, keep_days=30, keep=[named[1]]) == ()
+    assert prune_snapshots(store, NOW, keep_days=30, keep=[named[1]]) == ()
 
 
 def test_young_snapshots_and_the_last_few_are_kept(tmp_path: Path, table: pa.Table) -> None:
@@ -269,13 +269,13 @@ def test_young_snapshots_and_the_last_few_are_kept(tmp_path: Path, table: pa.Tab
     ids = [store.save(table.slice(0, 60 + 6 * count), SOURCE).id for count in range(5)]
     for count, snapshot_id in enumerate(ids):
         aged(store, snapshot_id, 50 - 10 * count)
-    assert prune(store, NOW, keep_days=35) == tuple(reversed(ids[:2]))
-    assert prune(store, NOW, keep_last=2) == (ids[2],)
-    assert prune(store, NOW, keep_days=0, keep_last=0) == (ids[3],)
+    assert prune_snapshots(store, NOW, keep_days=35) == tuple(reversed(ids[:2]))
+    assert prune_snapshots(store, NOW, keep_last=2) == (ids[2],)
+    assert prune_snapshots(store, NOW, keep_days=0, keep_last=0) == (ids[3],)
     assert store.latest(SOURCE) == store.describe(ids[4])
     for wrong in ({}, {"keep_days": -1.0}, {"keep_last": -1}):
         with pytest.raises(InputError, match="keep_"):
-            prune(store, NOW, **wrong)
+            prune_snapshots(store, NOW, **wrong)
 
 
 def test_an_interrupted_prune_leaves_whole_chains(
@@ -298,14 +298,14 @@ def test_an_interrupted_prune_leaves_whole_chains(
 
     monkeypatch.setattr(Path, "unlink", failing)
     with pytest.raises(OSError, match="went away"):
-        prune(store, NOW, keep_days=1)
+        prune_snapshots(store, NOW, keep_days=1)
     monkeypatch.undo()
     fresh = SnapshotStore(tmp_path)
     remaining = [one.id for one in fresh.stored()]
     assert set(remaining) == {*ids[:3], newest.id}
     for snapshot_id in remaining:
         assert fresh.load(snapshot_id).num_rows > 0
-    assert set(prune(fresh, NOW, keep_days=1)) == set(ids[:3])
+    assert set(prune_snapshots(fresh, NOW, keep_days=1)) == set(ids[:3])
 
 
 def test_pruning_sweeps_what_was_left_behind(tmp_path: Path, table: pa.Table) -> None:
@@ -320,7 +320,7 @@ def test_pruning_sweeps_what_was_left_behind(tmp_path: Path, table: pa.Table) ->
     for name, age in ((".abc.1.partial", 7200), (".def.2.partial", 60)):
         os.utime(tmp_path / name, (NOW.timestamp() - age,) * 2)
     aged(store, old.id, 10)
-    assert prune(store, NOW, keep_days=1) == (old.id,)
+    assert prune_snapshots(store, NOW, keep_days=1) == (old.id,)
     assert sorted(os.listdir(tmp_path)) == sorted(
         [".def.2.partial", f"{SOURCE}.head", f"{new.id}.parquet", f"{new.id}.quality.json"]
     )

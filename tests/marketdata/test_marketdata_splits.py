@@ -12,9 +12,9 @@ import pytest
 from alphaloop.bars import BARS_SCHEMA, Bar, to_datetime
 from alphaloop.errors import DataError
 from marketdata.calendars import session_closes
-from marketdata.quality.checks import Finding, check
-from marketdata.quality.cleaning import Policies, clean
-from marketdata.sources.registry import find
+from marketdata.quality.checks import Finding, check_bars
+from marketdata.quality.cleaning import Policies, clean_bars
+from marketdata.sources.registry import find_source
 
 COUNT, AT = 120, 90
 PRICES = ("open", "high", "low", "close")
@@ -48,7 +48,7 @@ def as_table(columns: Columns) -> pa.Table:
 def found(columns: Columns, *rules: str) -> list[tuple[int, str]]:
     """Place and severity of each finding of these rules (all, if none is named)."""
     places = {to_datetime(moment).isoformat(): place for place, moment in enumerate(CLOSES)}
-    findings: list[Finding] = check(as_table(columns), "XNYS")
+    findings: list[Finding] = check_bars(as_table(columns), "XNYS")
     return [(places[one.timestamp], one.severity) for one in findings if not rules or one.rule in rules]
 
 
@@ -60,14 +60,14 @@ def times(columns: Columns, factor: float, rows: slice, *names: str) -> None:
 
 def without_adjustment(source: str) -> pa.Table:
     """The bars of a source as if no corporate action were recorded."""
-    table = find(source).history()
+    table = find_source(source).history()
     place = table.schema.get_field_index("adjustment")
     return table.set_column(place, table.schema.field(place), pa.array(np.ones(table.num_rows)))
 
 
 def test_the_known_splits_of_real_bars_are_found_and_no_others() -> None:
     """The three splits of the embedded stocks are errors; Apple's true halving in 2000 is not."""
-    findings = check(without_adjustment("us-tech-ohlcv"), "XNYS")
+    findings = check_bars(without_adjustment("us-tech-ohlcv"), "XNYS")
     splits = [(one.symbol, one.timestamp[:10], one.severity) for one in findings if one.rule == "split"]
     assert splits == [
         ("AAPL", "2000-06-21", "error"),
@@ -195,10 +195,10 @@ def test_a_bad_bar_sets_itself_aside_and_not_its_neighbours(
     spoil(columns)
     table = as_table(columns)
     policies = Policies({"outlier": "quarantine", "split": "quarantine"})
-    cleaned = clean(table, "XNYS", "bars", policies)
+    cleaned = clean_bars(table, "XNYS", "bars", policies)
     aside = cleaned.quarantined["timestamp"].to_numpy().tolist()
     assert aside == CLOSES[AT : AT + count].astype(np.int64).tolist()
-    assert [one.rule for one in check(cleaned.table, "XNYS")] == ["gap"] * count
+    assert [one.rule for one in check_bars(cleaned.table, "XNYS")] == ["gap"] * count
 
 
 @pytest.mark.parametrize("factor", [10.0, 0.01])
@@ -206,12 +206,12 @@ def test_a_bad_bar_goes_by_the_policy_of_one_of_its_rules(factor: float) -> None
     """A misplaced decimal point is outlier and split; a policy for outliers takes that bar, and no more."""
     columns = bars()
     times(columns, factor, slice(AT, AT + 1))
-    assert {one.rule for one in check(as_table(columns), "XNYS")} == {"outlier", "split"}
-    cleaned = clean(as_table(columns), "XNYS", "bars", Policies({"outlier": "quarantine"}))
+    assert {one.rule for one in check_bars(as_table(columns), "XNYS")} == {"outlier", "split"}
+    cleaned = clean_bars(as_table(columns), "XNYS", "bars", Policies({"outlier": "quarantine"}))
     assert cleaned.table.num_rows == COUNT - 1
     assert cleaned.quarantined["rule"].to_pylist() == ["outlier; split"]
     with pytest.raises(DataError, match=r"\[split\]"):
-        clean(as_table(columns), "XNYS", "bars", Policies({"outlier": "quarantine", "split": "reject"}))
+        clean_bars(as_table(columns), "XNYS", "bars", Policies({"outlier": "quarantine", "split": "reject"}))
 
 
 def test_a_split_is_not_taken_for_a_bad_bar() -> None:
@@ -219,7 +219,7 @@ def test_a_split_is_not_taken_for_a_bad_bar() -> None:
     columns = bars()
     times(columns, 0.5, slice(AT, None))
     with pytest.raises(DataError, match=r"after repairs: \[split\]"):
-        clean(as_table(columns), "XNYS", "bars", Policies({"outlier": "quarantine"}))
+        clean_bars(as_table(columns), "XNYS", "bars", Policies({"outlier": "quarantine"}))
 
 
 def test_a_true_move_that_is_set_aside_takes_its_day_alone() -> None:
@@ -230,7 +230,7 @@ def test_a_true_move_that_is_set_aside_takes_its_day_alone() -> None:
     columns["high"][AT : AT + 2] *= 1.2
     columns["low"][AT + 1] *= 0.9
     columns["open"][AT], columns["open"][AT + 1] = columns["close"][AT] * 1.1, columns["close"][AT]
-    cleaned = clean(as_table(columns), "XNYS", "bars", Policies({"outlier": "quarantine"}))
+    cleaned = clean_bars(as_table(columns), "XNYS", "bars", Policies({"outlier": "quarantine"}))
     assert cleaned.quarantined["timestamp"].to_numpy().tolist() == [CLOSES[AT].astype(np.int64)]
     assert cleaned.table.num_rows == COUNT - 1
 
@@ -272,5 +272,5 @@ def test_a_contradiction_is_told_with_digits_that_show_it() -> None:
     columns = bars()
     columns["close"][AT], columns["high"][AT], columns["low"][AT] = 100.0004, 100.0001, 90.0
     columns["open"][AT] = 92.0
-    told = [one.value for one in check(as_table(columns), "XNYS") if one.rule == "ohlc"]
+    told = [one.value for one in check_bars(as_table(columns), "XNYS") if one.rule == "ohlc"]
     assert told == ["high 100.0001 is below 100.0004 of its own bar"]

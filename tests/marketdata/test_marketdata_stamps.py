@@ -18,7 +18,7 @@ from features.notebook import frame_bars
 from marketdata.calendars import session_closes
 from marketdata.quality import checks
 from marketdata.source import bars_table
-from marketdata.sources.registry import find
+from marketdata.sources.registry import find_source
 from marketdata.storage.snapshots import SnapshotStore
 
 FIRST, LAST = date(2019, 2, 25), date(2019, 3, 22)
@@ -42,7 +42,7 @@ def closes_of_csv(folder: Path, stamps: Sequence[str], options: str = "") -> lis
     folder.mkdir(exist_ok=True)
     rows = [f"{stamp},{100 + place % 7}" for place, stamp in enumerate(stamps)]
     (folder / "SPY.csv").write_text("\n".join(["date,close", *rows]) + "\n")
-    return texts(find(f"folder:{folder}{options}").history(()))
+    return texts(find_source(f"folder:{folder}{options}").history(()))
 
 
 def texts(table: pa.Table) -> list[str]:
@@ -80,7 +80,7 @@ def test_parquet_and_data_frames_follow_the_same_rule(tmp_path: Path) -> None:
     index = pd.DatetimeIndex(days).tz_localize("America/New_York")
     frame = pd.DataFrame({"close": np.arange(len(days)) + 100.0}, index=index.rename("Date"))
     frame.to_parquet(tmp_path / "SPY.parquet")
-    assert texts(find(f"folder:{tmp_path}").history(())) == closes
+    assert texts(find_source(f"folder:{tmp_path}").history(())) == closes
     assert [str(one)[:16] for one in frame_bars(frame, "SPY").timestamps] == closes
 
 
@@ -179,7 +179,7 @@ def test_a_meaning_that_does_not_fit_is_refused(tmp_path: Path) -> None:
     """No fourth meaning, no dates of hours, and no openings of hours whose length is not told."""
     hours = [f"2019-07-02T{hour}:30:00Z" for hour in (14, 15, 16)]
     with pytest.raises(InputError, match="stamp is 'end'; write open, close or date"):
-        find(f"folder:{tmp_path}?stamp=end")
+        find_source(f"folder:{tmp_path}?stamp=end")
     with pytest.raises(DataError, match="stamp=date is for bars of a day or more"):
         closes_of_csv(tmp_path, hours, "?stamp=date")
     with pytest.raises(DataError, match="write their length, as in frequency=1h"):
@@ -204,7 +204,7 @@ def test_bars_go_out_and_come_back_unchanged(tmp_path: Path, calendar: str) -> N
     (tmp_path / "snapshot" / "X.parquet").write_bytes(saved.path.read_bytes())
     pyarrow.csv.write_csv(out, tmp_path / "csv" / "X.csv")
     for name, more in (("parquet", ""), ("snapshot", ""), ("csv", "&stamp=close")):
-        back = find(f"folder:{tmp_path / name}?calendar={calendar}{more}").history(())
+        back = find_source(f"folder:{tmp_path / name}?calendar={calendar}{more}").history(())
         assert SnapshotStore(tmp_path / f"again-{name}").save(back, "bars").id == saved.id, name
 
 
@@ -213,7 +213,7 @@ def test_a_bar_that_closes_before_its_session_opens_is_an_error() -> None:
     columns = {name: np.array([50.0, 51.0, 52.0]) for name in ("open", "high", "low", "close", "volume")}
     opens = np.array(["2019-07-01T13:30", "2019-07-02T13:30", "2019-07-03T13:30"], dtype="datetime64[ns]")
     table = bars_table("KO", opens, {**columns, "adjustment": np.ones(3)})
-    found = checks.check(table, "XNYS")
+    found = checks.check_bars(table, "XNYS")
     assert [(one.rule, one.severity) for one in found] == [("calendar", "error")] * 3
     assert "before the session of XNYS opened at 2019-07-01T13:30:00+00:00" in found[0].value
     assert "stamp=open or stamp=date" in found[0].value
@@ -229,7 +229,7 @@ def test_intraday_openings_are_an_error_and_closes_are_none() -> None:
             name: 50 + np.arange(len(times)) % 3.0 for name in ("open", "high", "low", "close", "volume")
         }
         table = bars_table("KO", times, {**columns, "adjustment": np.ones(len(times))})
-        return [one.value for one in checks.check(table, "XNYS") if one.rule == "calendar"]
+        return [one.value for one in checks.check_bars(table, "XNYS") if one.rule == "calendar"]
 
     assert len(told(opens)) == 1
     assert "these times look like openings" in told(opens)[0]

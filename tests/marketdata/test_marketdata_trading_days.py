@@ -19,12 +19,12 @@ from features.compute.stream import FeatureStream
 from features.feature_set import FeatureSet
 from features.notebook import bars as notebook_bars
 from marketdata import calendars
-from marketdata.calendars import any_session, open_time
+from marketdata.calendars import open_time, session_predicate
 from marketdata.configured_source import chosen_start
 from marketdata.quality import checks
-from marketdata.quality.checks import Thresholds, check
+from marketdata.quality.checks import Thresholds, check_bars
 from marketdata.source import bars_table
-from marketdata.sources.registry import find
+from marketdata.sources.registry import find_source
 from marketdata.storage.snapshots import SnapshotStore
 
 HOUR = np.timedelta64(1, "h")
@@ -186,7 +186,7 @@ def test_no_value_depends_on_a_later_bar() -> None:
 
 def test_the_calendar_goes_with_the_bars(tmp_path: Path) -> None:
     """From source to snapshot to panel the calendar is known, and parts of a panel keep it."""
-    table = find("eurusd-1h").history(())
+    table = find_source("eurusd-1h").history(())
     assert market.calendar_of(table) == "24/5"
     store = SnapshotStore(tmp_path)
     saved = store.save(table.slice(0, 100), "eurusd-1h")
@@ -200,7 +200,7 @@ def test_the_calendar_goes_with_the_bars(tmp_path: Path) -> None:
 def test_a_snapshot_from_before_has_its_sources_calendar(tmp_path: Path) -> None:
     """A snapshot whose header names no calendar has that of the source it is of."""
     store = SnapshotStore(tmp_path)
-    table = find("eurusd-1h").history(()).slice(0, 50)
+    table = find_source("eurusd-1h").history(()).slice(0, 50)
     assert store.save(table.replace_schema_metadata(None), "eurusd-1h").calendar == ""
     from marketdata.storage.snapshots import _snapshot  # What a header without the key is read as.
 
@@ -249,12 +249,14 @@ def resting(name: str, first: str, last: str) -> np.ndarray:
 def test_a_rest_over_noon_is_no_gap_and_bars_in_it_are_told(name: str) -> None:
     """Minutes around noon lack nothing; a minute that is missing is told, and a bar within the break too."""
     times = resting(name, "2024-06-03", "2024-06-04")
-    assert check(panel(times).to_table(), name) == []
-    gap = check(panel(np.delete(times, 40)).to_table(), name)
+    assert check_bars(panel(times).to_table(), name) == []
+    gap = check_bars(panel(np.delete(times, 40)).to_table(), name)
     assert [(one.rule, one.value) for one in gap] == [("gap", "1 bar is missing after this one")]
     noon = times[np.flatnonzero(np.diff(times) > np.timedelta64(30, "m"))[0]] + np.timedelta64(20, "m")
     told = [
-        one for one in check(panel(np.sort(np.r_[times, noon])).to_table(), name) if one.rule == "calendar"
+        one
+        for one in check_bars(panel(np.sort(np.r_[times, noon])).to_table(), name)
+        if one.rule == "calendar"
     ]
     assert [(one.severity, one.value) for one in told] == [
         ("warning", f"{name} rested over noon during this bar")
@@ -267,9 +269,11 @@ def test_nothing_is_stale_and_nothing_expected_over_noon() -> None:
     morning = times[times <= np.datetime64("2024-06-03T02:30")]
     noon = datetime(2024, 6, 3, 3, 20, tzinfo=UTC)
     table = panel(morning).to_table()
-    assert checks.check(table, "XTKS", now=noon) == []
-    assert [one.rule for one in checks.check(table, "XTKS", now=noon + timedelta(minutes=15))] == ["stale"]
-    expects = any_session("XTKS")
+    assert checks.check_bars(table, "XTKS", now=noon) == []
+    assert [one.rule for one in checks.check_bars(table, "XTKS", now=noon + timedelta(minutes=15))] == [
+        "stale"
+    ]
+    expects = session_predicate("XTKS")
     assert not expects(datetime(2024, 6, 3, 2, 30, tzinfo=UTC), noon)
     assert expects(datetime(2024, 6, 3, 2, 29, tzinfo=UTC), noon)
 
@@ -277,7 +281,7 @@ def test_nothing_is_stale_and_nothing_expected_over_noon() -> None:
 def test_days_of_foreign_exchange_have_no_weekend() -> None:
     """Daily bars of a Saturday and of a Sunday are errors; Monday to Friday are none."""
     ends = [np.datetime64(f"2020-03-{day:02}T{'22' if day < 8 else '21'}:00", "ns") for day in range(2, 21)]
-    found = check(panel(ends).to_table(), "24/5")
+    found = check_bars(panel(ends).to_table(), "24/5")
     assert [(one.rule, one.value) for one in found] == [
         ("calendar", f"2020-03-{day:02} is no session of 24/5") for day in (7, 8, 14, 15)
     ]
@@ -288,7 +292,7 @@ def test_holidays_are_named_by_the_day_of_the_market() -> None:
     times = np.array(
         ["2024-01-24T05", "2024-01-25T05", "2024-01-25T23:30", "2024-01-29T05"], "datetime64[ns]"
     )
-    told = [one.value for one in check(panel(times).to_table(), "XASX") if one.rule == "calendar"]
+    told = [one.value for one in check_bars(panel(times).to_table(), "XASX") if one.rule == "calendar"]
     assert told == ["2024-01-26 is no session of XASX"]
 
 
@@ -340,9 +344,9 @@ def test_a_holiday_of_ones_own_is_as_long_as_its_sessions() -> None:
     days = times.astype("datetime64[D]")
     limits = Thresholds(holidays=("2024-06-04",))
     without = panel(times[days != np.datetime64("2024-06-04")]).to_table()
-    assert check(without, "XTKS", limits) == []
+    assert check_bars(without, "XTKS", limits) == []
     early = times[(days != np.datetime64("2024-06-04")) | (times < np.datetime64("2024-06-04T00:03"))]
-    told = [one for one in check(panel(early).to_table(), "XTKS", limits) if one.rule == "calendar"]
+    told = [one for one in check_bars(panel(early).to_table(), "XTKS", limits) if one.rule == "calendar"]
     assert [one.value for one in told] == ["2024-06-04 is one of data.holidays"] * 2
 
 

@@ -17,7 +17,7 @@ from marketdata.point_in_time.action_record import CorporateAction
 from marketdata.point_in_time.delistings import delistings
 from marketdata.point_in_time.membership import Membership, MembershipHistory
 from marketdata.point_in_time.universe import Universe
-from marketdata.source import close_only
+from marketdata.source import close_only_panel
 
 NAMES = ("GOOD", "GONE", "LATE")
 
@@ -38,7 +38,7 @@ def member(
 def bars_of(days: int, symbols: tuple[str, ...] = NAMES) -> BarPanel:
     """Bars of 100, 101, ... for all symbols."""
     times = np.array([day(number).replace(tzinfo=None) for number in range(days)], dtype="datetime64[ns]")
-    return close_only(times, symbols, np.tile(100.0 + np.arange(days)[:, None], len(symbols)))
+    return close_only_panel(times, symbols, np.tile(100.0 + np.arange(days)[:, None], len(symbols)))
 
 
 @pytest.fixture

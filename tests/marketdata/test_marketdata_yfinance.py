@@ -23,13 +23,13 @@ from alphaloop.bars import BARS_SCHEMA, BarPanel
 from alphaloop.clock import ReplayClock
 from alphaloop.errors import DataError, InputError, UnknownNameError, VendorError
 from marketdata.calendars import closes_of, session_closes
-from marketdata.connectors.rate_limit import BusyError, advice
-from marketdata.connectors.retry import GaveUpError, Retry
+from marketdata.connectors.rate_limit import VenueUnavailableError, requested_wait
+from marketdata.connectors.retry import GaveUpError, RetryPolicy
 from marketdata.point_in_time.action_record import CorporateAction
-from marketdata.point_in_time.corporate_actions import apply
-from marketdata.quality.checks import check
+from marketdata.point_in_time.corporate_actions import apply_actions
+from marketdata.quality.checks import check_bars
 from marketdata.sources import registry
-from marketdata.sources.yfinance import Yahoo
+from marketdata.sources.yfinance import YahooSource
 
 NEW_YORK = ZoneInfo("America/New_York")
 HOSTS = ("query1.finance.yahoo.com", "query2.finance.yahoo.com", "fc.yahoo.com", "guce.yahoo.com")
@@ -207,7 +207,7 @@ def venue() -> Venue:
 
 
 @pytest.fixture
-def yahoo(venue: Venue, certificate: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Yahoo]:
+def yahoo(venue: Venue, certificate: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[YahooSource]:
     """The source before the server, with its waits cut short."""
     from yfinance.cache import _CookieCacheDummy, _CookieCacheManager
     from yfinance.data import SingletonMeta
@@ -223,10 +223,15 @@ def yahoo(venue: Venue, certificate: Path, monkeypatch: pytest.MonkeyPatch) -> I
     proxy = f"http://127.0.0.1:{server.server_port}"
     options = {"verify": str(certificate), "proxies": {"https": proxy}, "trust_env": False}
     waits: list[float] = []
-    retry = Retry(
-        on=(BusyError,), retry_after=advice, attempts=4, base=0.01, random=Random(1), sleep=waits.append
+    retry = RetryPolicy(
+        on=(VenueUnavailableError,),
+        retry_after=requested_wait,
+        attempts=4,
+        base=0.01,
+        random=Random(1),
+        sleep=waits.append,
     )
-    source = Yahoo(options=options, timeout=5.0, clock=ReplayClock(NOW), retry=retry)
+    source = YahooSource(options=options, timeout=5.0, clock=ReplayClock(NOW), retry=retry)
     object.__setattr__(source, "waits", waits)
     yield source
     source._session.close()
@@ -235,7 +240,7 @@ def yahoo(venue: Venue, certificate: Path, monkeypatch: pytest.MonkeyPatch) -> I
     server.server_close()
 
 
-def test_daily_bars_are_as_traded_with_a_forward_factor(yahoo: Yahoo, venue: Venue) -> None:
+def test_daily_bars_are_as_traded_with_a_forward_factor(yahoo: YahooSource, venue: Venue) -> None:
     """Prices and volumes are those of their day, and the factor grows at each ex-date, never before."""
     table = yahoo.history(("AAPL",))
     assert table.schema == BARS_SCHEMA
@@ -248,13 +253,13 @@ def test_daily_bars_are_as_traded_with_a_forward_factor(yahoo: Yahoo, venue: Ven
     dividend = 455.61 / (455.61 - 0.82)
     expected = [1.0, 1.0, dividend, dividend, dividend, 4 * dividend, 4 * dividend]
     np.testing.assert_allclose(panel.adjustment[:, 0], expected, rtol=1e-12)
-    assert [one for one in check(table, "XNYS") if one.rule != "gap"] == []
+    assert [one for one in check_bars(table, "XNYS") if one.rule != "gap"] == []
     assert venue.asked[-1]["crumb"] == CRUMB
     assert "A3=d=AQABB" in venue.cookies[-1]
     assert set(venue.hosts) == {"fc.yahoo.com", "query1.finance.yahoo.com", "query2.finance.yahoo.com"}
 
 
-def test_the_factor_is_that_of_the_dated_actions(yahoo: Yahoo) -> None:
+def test_the_factor_is_that_of_the_dated_actions(yahoo: YahooSource) -> None:
     """Raw bars and the table of actions make the same adjustment as the source gives with the bars."""
     table = yahoo.history(("AAPL",))
     rows = yahoo.actions(("AAPL",)).to_pylist()
@@ -266,26 +271,26 @@ def test_the_factor_is_that_of_the_dated_actions(yahoo: Yahoo) -> None:
     assert rows[1]["published"] == datetime(2020, 8, 31, 4, tzinfo=UTC)
     raw = table.set_column(7, "adjustment", [np.ones(table.num_rows)])
     actions = [CorporateAction(**row) for row in rows]
-    applied = apply(BarPanel.from_table(raw), actions, as_of=NOW)
+    applied = apply_actions(BarPanel.from_table(raw), actions, as_of=NOW)
     np.testing.assert_allclose(applied.adjustment, BarPanel.from_table(table).adjustment, rtol=1e-12)
     late = yahoo.actions(("AAPL",), start=datetime(2020, 8, 8, tzinfo=UTC))
     assert late["kind"].to_pylist() == ["split"]
 
 
-def test_events_that_yahoo_tells_twice_of_a_day_count_once(yahoo: Yahoo, venue: Venue) -> None:
+def test_events_that_yahoo_tells_twice_of_a_day_count_once(yahoo: YahooSource, venue: Venue) -> None:
     """A split and a dividend that come a second time at another minute change neither prices nor factor."""
     once = yahoo.history(("AAPL",))
     venue.repeats_events = True
     assert yahoo.history(("AAPL",)).equals(once)
 
 
-def test_what_is_asked_for_changes_no_bar(yahoo: Yahoo) -> None:
+def test_what_is_asked_for_changes_no_bar(yahoo: YahooSource) -> None:
     """A part of history holds the rows that the whole holds, adjustment included, both ends included."""
     whole = yahoo.history(("AAPL",))
     moments = whole["timestamp"].to_pylist()
     part = yahoo.history(("AAPL",), moments[3], moments[5])
     assert part.equals(whole.slice(3, 3))
-    earlier = Yahoo(options=yahoo.options, clock=ReplayClock(datetime(2020, 8, 30, tzinfo=UTC)))
+    earlier = YahooSource(options=yahoo.options, clock=ReplayClock(datetime(2020, 8, 30, tzinfo=UTC)))
     np.testing.assert_allclose(
         earlier.history(("AAPL",), end=moments[2])["adjustment"].to_numpy(),
         whole.slice(0, 3)["adjustment"].to_numpy(),
@@ -293,7 +298,7 @@ def test_what_is_asked_for_changes_no_bar(yahoo: Yahoo) -> None:
     earlier._session.close()
 
 
-def test_minutes_come_in_pieces_and_only_closed_ones(yahoo: Yahoo, venue: Venue) -> None:
+def test_minutes_come_in_pieces_and_only_closed_ones(yahoo: YahooSource, venue: Venue) -> None:
     """Nineteen days of minutes are three requests; each bar comes once, none is open, none off the grid."""
     first = datetime(2020, 8, 24, 14, tzinfo=UTC)
     table = yahoo.history(("AAPL",), first, frequency="1m")
@@ -311,7 +316,7 @@ def test_minutes_come_in_pieces_and_only_closed_ones(yahoo: Yahoo, venue: Venue)
     assert moments[monday].date() == SPLIT_DAY.date()
 
 
-def test_the_last_bar_of_a_session_ends_with_it(yahoo: Yahoo) -> None:
+def test_the_last_bar_of_a_session_ends_with_it(yahoo: YahooSource) -> None:
     """Hours begin at half past nine, so the seventh is half an hour and closes at four."""
     day = datetime(2020, 8, 31, tzinfo=UTC)
     table = yahoo.history(("AAPL",), day, day + timedelta(days=1), "1h")
@@ -320,14 +325,14 @@ def test_the_last_bar_of_a_session_ends_with_it(yahoo: Yahoo) -> None:
 
 
 @pytest.mark.parametrize("status", [500, 502, 503])
-def test_a_server_that_stumbles_is_asked_again(yahoo: Yahoo, venue: Venue, status: int) -> None:
+def test_a_server_that_stumbles_is_asked_again(yahoo: YahooSource, venue: Venue, status: int) -> None:
     """After server errors, which yfinance asks about twice each, the bars come all the same."""
     venue.faults = [(status, {}, "oops")] * 4
     assert yahoo.history(("AAPL",)).num_rows == 7
     assert len(yahoo.waits) == 2
 
 
-def test_too_many_requests_waits_as_long_as_it_was_told(yahoo: Yahoo, venue: Venue) -> None:
+def test_too_many_requests_waits_as_long_as_it_was_told(yahoo: YahooSource, venue: Venue) -> None:
     """After 429 the next request comes no earlier than Retry-After says, in seconds or as a date."""
     dated = {"Retry-After": "Fri, 11 Sep 2020 18:00:30 GMT"}
     venue.faults = [(429, {"Retry-After": "7"}, "slow")] * 2 + [(429, dated, "slow")] * 2
@@ -335,7 +340,7 @@ def test_too_many_requests_waits_as_long_as_it_was_told(yahoo: Yahoo, venue: Ven
     assert yahoo.waits == [7.0, 30.0]
 
 
-def test_failing_for_ever_ends_in_one_error(yahoo: Yahoo, venue: Venue) -> None:
+def test_failing_for_ever_ends_in_one_error(yahoo: YahooSource, venue: Venue) -> None:
     """A venue that never recovers gives VendorError, with its last word, after the attempts allowed."""
     venue.faults = [(503, {}, "down")] * 99
     with pytest.raises(GaveUpError, match=r"1d bars of 'AAPL'.*after 4 attempts.*Yahoo answers 503"):
@@ -345,16 +350,16 @@ def test_failing_for_ever_ends_in_one_error(yahoo: Yahoo, venue: Venue) -> None:
         yahoo.history(("AAPL",))
 
 
-def test_nobody_there_is_a_vendor_error(yahoo: Yahoo) -> None:
+def test_nobody_there_is_a_vendor_error(yahoo: YahooSource) -> None:
     """Where no connection can be made the error says so."""
     options = {"proxies": {"https": "http://127.0.0.1:9"}, "trust_env": False}
-    alone = Yahoo(options=options, clock=yahoo.clock, retry=yahoo.retry)
+    alone = YahooSource(options=options, clock=yahoo.clock, retry=yahoo.retry)
     with pytest.raises(VendorError, match="Yahoo cannot be reached"):
         alone.history(("AAPL",))
     alone._session.close()
 
 
-def test_strange_symbols_are_refused_at_the_venue(yahoo: Yahoo, venue: Venue) -> None:
+def test_strange_symbols_are_refused_at_the_venue(yahoo: YahooSource, venue: Venue) -> None:
     """An unknown symbol carries Yahoo's own word; one of another market says why it is not taken."""
     with pytest.raises(
         UnknownNameError, match=r"unknown symbol 'APPL' in source 'yahoo'; Yahoo says: No data"
@@ -367,9 +372,9 @@ def test_strange_symbols_are_refused_at_the_venue(yahoo: Yahoo, venue: Venue) ->
         yahoo.history(("AAPL",), frequency="1w")
 
 
-def test_symbols_that_cannot_be_listed_have_to_be_named(yahoo: Yahoo) -> None:
+def test_symbols_that_cannot_be_listed_have_to_be_named(yahoo: YahooSource) -> None:
     """A source with more symbols than it can list is found by name and asks for the ones that are wanted."""
-    assert registry.find("yahoo").symbols() == ()
+    assert registry.find_source("yahoo").symbols() == ()
     with pytest.raises(InputError, match=r"source 'yahoo' has more symbols than it can list; name"):
         yahoo.history(())
 
@@ -401,14 +406,14 @@ MALFORMED = {
 
 
 @pytest.mark.parametrize("body", MALFORMED.values(), ids=MALFORMED.keys())
-def test_nonsense_is_not_believed(yahoo: Yahoo, venue: Venue, body: Any) -> None:
+def test_nonsense_is_not_believed(yahoo: YahooSource, venue: Venue, body: Any) -> None:
     """An answer that is not of Yahoo's schema is a VendorError that names the symbol."""
     venue.broken = body
     with pytest.raises(VendorError, match="AAPL"):
         yahoo.history(("AAPL",))
 
 
-def test_a_page_in_place_of_json_is_asked_for_again(yahoo: Yahoo, venue: Venue) -> None:
+def test_a_page_in_place_of_json_is_asked_for_again(yahoo: YahooSource, venue: Venue) -> None:
     """The page that Yahoo shows when it is down counts as a server that stumbled."""
     venue.faults = [(200, {}, "<html>Will be right back</html>")]
     assert yahoo.history(("AAPL",)).num_rows == 7

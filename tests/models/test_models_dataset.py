@@ -20,7 +20,7 @@ from models.dataset import complete_panels, make_dataset
 from models.evaluation import splits
 from models.evaluation.walk_forward import EvaluationPolicy
 from models.labels import cross_sectional_z_scores, first_unseen_bar, forward_returns
-from models.training.leakage_drill import leaked
+from models.training.leakage_drill import leak_features
 
 
 def test_a_label_starts_at_the_first_price_that_can_be_traded() -> None:
@@ -60,7 +60,7 @@ def test_each_bar_has_its_own_mean_and_deviation() -> None:
 def test_no_training_label_reaches_into_the_test(bars: int, folds: int, horizon: int) -> None:
     """Tests follow each other without gap, and the last training label ends before its test begins."""
     timestamps = np.datetime64("2015-01-01", "ns") + np.arange(bars) * np.timedelta64(1, "D")
-    found = splits.walk_forward(timestamps, 2016, folds, horizon)
+    found = splits.walk_forward_folds(timestamps, 2016, folds, horizon)
     assert len(found) == folds
     assert found[0].test.start == 365 and found[-1].test.stop == bars
     for fold, following in pairwise(found):
@@ -68,7 +68,7 @@ def test_no_training_label_reaches_into_the_test(bars: int, folds: int, horizon:
     for fold in found:
         last_label_ends = fold.train[-1] + 1 + horizon
         assert last_label_ends == fold.test.start - 1
-    inner = splits.validation(found[0].train, horizon)
+    inner = splits.validation_fold(found[0].train, horizon)
     assert inner.train[-1] + 1 + horizon < inner.test.start
     assert inner.test[-1] == found[0].train[-1]
 
@@ -76,7 +76,7 @@ def test_no_training_label_reaches_into_the_test(bars: int, folds: int, horizon:
 def test_labels_of_a_training_part_do_not_change_with_the_test(market: Any) -> None:
     """Prices of the test part may be anything: what is learned before it stays the same."""
     close = market.bars.adjusted_close
-    fold = splits.walk_forward(market.frame.timestamps, 2017, 2, 5)[1]
+    fold = splits.walk_forward_folds(market.frame.timestamps, 2017, 2, 5)[1]
     other = close.copy()
     other[fold.test.start :] *= np.linspace(1, 9, len(fold.test))[:, None]
     for original, changed in zip(
@@ -91,9 +91,9 @@ def test_labels_of_a_training_part_do_not_change_with_the_test(market: Any) -> N
 def test_bars_that_do_not_fit_the_folds_are_refused(market: Any, year: int, folds: int) -> None:
     """Too little before the first test, or in each test, is one line that names the settings."""
     with pytest.raises(DataError, match=r"training\.first_test_year or training\.folds"):
-        splits.walk_forward(market.frame.timestamps, year, folds, 5)
+        splits.walk_forward_folds(market.frame.timestamps, year, folds, 5)
     with pytest.raises(DataError):
-        splits.walk_forward(market.frame.timestamps[:0], year, folds, 5)
+        splits.walk_forward_folds(market.frame.timestamps[:0], year, folds, 5)
 
 
 @pytest.mark.parametrize("lookback", [1, 4])
@@ -137,12 +137,12 @@ def test_a_dataset_refuses_what_does_not_fit(market: Any) -> None:
 
 def test_the_leak_drill_shows_the_future_and_nothing_else(market: Any) -> None:
     """A leak of k bars puts the features of bar t+k at bar t, and none in the last k."""
-    frame = leaked(market.frame, 3)
+    frame = leak_features(market.frame, 3)
     np.testing.assert_array_equal(frame.values[:-3], market.frame.values[3:])
     assert np.isnan(frame.values[-3:]).all()
-    assert leaked(market.frame, 0) is market.frame
+    assert leak_features(market.frame, 0) is market.frame
     with pytest.raises(ValueError, match="past"):
-        leaked(market.frame, -1)
+        leak_features(market.frame, -1)
 
 
 @pytest.mark.parametrize("horizon", [1, 5, 21])
@@ -169,7 +169,7 @@ def hourly(count: int) -> np.ndarray:
 )
 def test_one_year_of_intraday_bars_can_be_split(first_test: str | None, start: int) -> None:
     """Tests start at a share of the bars or on a day; without either in the middle, as 2010 is not there."""
-    folds = splits.walk_forward(hourly(8_000), first_test, 4, 5)
+    folds = splits.walk_forward_folds(hourly(8_000), first_test, 4, 5)
     assert folds[0].test.start == start and folds[-1].test.stop == 8_000
     assert folds[0].train == range(start - 6)
 
@@ -177,10 +177,10 @@ def test_one_year_of_intraday_bars_can_be_split(first_test: str | None, start: i
 def test_a_year_still_means_its_first_of_january(market: Any) -> None:
     """A calendar year starts the tests on its first bar; by default it is 2010, if the bars reach so far."""
     days = np.datetime64("2007-01-01", "ns") + np.arange(2_000) * np.timedelta64(1, "D")
-    assert splits.walk_forward(days, 2009, 4, 5)[0].test.start == 731
-    assert splits.walk_forward(days, None, 4, 5)[0].test.start == 1_096
+    assert splits.walk_forward_folds(days, 2009, 4, 5)[0].test.start == 731
+    assert splits.walk_forward_folds(days, None, 4, 5)[0].test.start == 1_096
     with pytest.raises(DataError, match=r"8000 bars .* leave 0 bars before 2010 and 8000 after.*first_test"):
-        splits.walk_forward(hourly(8_000), 2010, 4, 5)
+        splits.walk_forward_folds(hourly(8_000), 2010, 4, 5)
 
 
 def test_the_settings_say_where_tests_start() -> None:

@@ -15,8 +15,8 @@ from alphaloop.costs import CostModel
 from models.dataset import Dataset, Panel
 from models.evaluation.information_coefficient import information_coefficients, newey_west_tstat
 from models.evaluation.sharpe_ratio import bars_per_year, deflated_sharpe, sharpe_ratio
-from models.evaluation.simulated_portfolio import equal_weight_scores, simulate
-from models.evaluation.walk_forward import EvaluationPolicy, distribution, score, walk_forward
+from models.evaluation.simulated_portfolio import equal_weight_scores, simulate_portfolio
+from models.evaluation.walk_forward import EvaluationPolicy, score_bars, summarise_distribution, walk_forward
 from models.family import Parameters, Scores
 from models.zoo import registry
 
@@ -98,7 +98,7 @@ def test_a_score_is_traded_at_the_next_close() -> None:
     policy = AllocationPolicy(tilt=1.0, rate=1.0, band=0.0)
     scores = np.full(close.shape, np.nan)
     scores[1] = [1.0, 0.0]  # made at close 1, traded at close 2, after the first doubling
-    book = simulate(scores, close, policy, CostModel(0, 0))
+    book = simulate_portfolio(scores, close, policy, CostModel(0, 0))
     np.testing.assert_allclose(book.net_returns, [0, 0, 0, 0, 1.0])
     np.testing.assert_allclose(book.turnover, 0)
 
@@ -108,12 +108,12 @@ def test_costs_are_taken_from_what_is_traded() -> None:
     random = np.random.default_rng(5)
     close = 100 * np.exp(np.cumsum(random.normal(0, 0.01, (200, 6)), axis=0))
     scores, policy = random.normal(size=close.shape), AllocationPolicy(band=0.0)
-    free = simulate(scores, close, policy, CostModel(0, 0))
-    paid = simulate(scores, close, policy, CostModel(10, 40))
+    free = simulate_portfolio(scores, close, policy, CostModel(0, 0))
+    paid = simulate_portfolio(scores, close, policy, CostModel(10, 40))
     np.testing.assert_allclose(paid.turnover, free.turnover)
     np.testing.assert_allclose(free.net_returns - paid.net_returns, 0.005 * free.turnover)
     assert free.turnover[1] == 0 and free.turnover[2:].min() > 0
-    still = simulate(equal_weight_scores(close), close, AllocationPolicy(), CostModel(10, 40))
+    still = simulate_portfolio(equal_weight_scores(close), close, AllocationPolicy(), CostModel(10, 40))
     assert still.turnover.sum() < 0.1 * paid.turnover.sum()
 
 
@@ -123,7 +123,7 @@ def test_walk_forward_finds_a_signal_that_is_there(market: Any) -> None:
     close = market.bars.adjusted_close
     found = {}
     for name, parameters in (("lightgbm", {"minimum_leaf": 50}), ("momentum", {})):
-        family = registry.find(name)
+        family = registry.find_family(name)
         complete = family.default_parameters() | parameters
         found[name] = walk_forward(family, complete, market.frame, close, policy)
     learned, baseline = found["lightgbm"], found["momentum"]
@@ -144,8 +144,8 @@ def test_walk_forward_finds_a_signal_that_is_there(market: Any) -> None:
 
 def test_a_figure_is_empty_where_nothing_was_measured() -> None:
     """The distribution of no values is NaN throughout, without an error."""
-    assert all(math.isnan(value) for value in distribution([np.nan]).values())
-    assert distribution([1.0, 3.0])["mean"] == 2.0
+    assert all(math.isnan(value) for value in summarise_distribution([np.nan]).values())
+    assert summarise_distribution([1.0, 3.0])["mean"] == 2.0
 
 
 @dataclass(frozen=True)
@@ -169,9 +169,9 @@ def test_a_cross_sectional_family_sees_one_bar_at_a_time(market: Any) -> None:
     """Scores that depend on the other symbols are asked for bar by bar, complete symbols only."""
     family: Any = Relative()
     rows = range(15, 60)
-    scores = score(family, family, market.frame, rows)
+    scores = score_bars(family, family, market.frame, rows)
     assert np.isnan(scores[:5]).all()
     np.testing.assert_allclose(scores[5:].mean(axis=1), 0, atol=1e-6)
     first = market.frame.values[20, :, 0]
     np.testing.assert_allclose(scores[5], first - first.mean(), rtol=1e-6)
-    assert np.isnan(score(family, family, market.frame, range(0, 5))).all()
+    assert np.isnan(score_bars(family, family, market.frame, range(0, 5))).all()

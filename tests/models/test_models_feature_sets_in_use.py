@@ -12,10 +12,10 @@ import pytest
 
 from alphaloop.errors import FeatureSetMismatchError
 from alphaloop.rollout_document import RolloutDocument, RolloutState
-from features.feature_set import VERSION, FeatureSet
-from features.user_indicators import indicators_of
+from features.feature_set import DEFINITION_VERSION, FeatureSet
+from features.user_indicators import load_user_indicators
 from models.registry.card import Card
-from models.registry.feature_sets_in_use import SetsInUse, feature_set_for
+from models.registry.feature_sets_in_use import FeatureSetsInUse, feature_set_for
 from models.registry.model_registry import ROLLOUT_TAG, Registry
 
 MakeCard = Callable[..., Card]
@@ -58,7 +58,7 @@ def test_a_set_with_own_indicators_needs_them_as_they_were(tiny_card: MakeCard, 
     for length in (5, 9):
         file = tmp_path / f"own_{length}.py"
         file.write_text(OWN.format(length=length))
-        known[length] = FeatureSet(("rsi(14)",), None, indicators_of(file))
+        known[length] = FeatureSet(("rsi(14)",), None, load_user_indicators(file))
     trained = known[5].having(["middle"])
     card = of(tiny_card, trained)
     assert feature_set_for(card, known[5]).hash == trained.hash
@@ -73,7 +73,7 @@ def test_what_is_in_use_are_the_sets_of_rollouts_versions(
 ) -> None:
     """Of every model, ranks over each version's universe; what nobody could compute is left out and named."""
     registry, symbols = Registry(tmp_path), ("A", "B", "C", "D")
-    in_use = SetsInUse(registry, KNOWN, symbols)
+    in_use = FeatureSetsInUse(registry, KNOWN, symbols)
     assert in_use() == []
     content = tiny_onnx()
     for features, universe in ((RANKED, ("C", "A")), (OTHER, ("C", "A")), (RANKED, ("A", "Z"))):
@@ -113,7 +113,7 @@ def test_a_model_of_places_is_not_answered_with_ages(tiny_card: MakeCard) -> Non
         trained.features[0].definition(),
         trained.features[1].definition() | {"graph": f"{places.key}:0"},
     ]
-    content = json.dumps([VERSION, of_before], sort_keys=True).encode()
+    content = json.dumps([DEFINITION_VERSION, of_before], sort_keys=True).encode()
     before = of(tiny_card, trained, feature_set=hashlib.sha256(content).hexdigest())
     with pytest.raises(
         FeatureSetMismatchError, match=r"'equities' was trained on .* has come to mean something else"

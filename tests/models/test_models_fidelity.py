@@ -15,20 +15,28 @@ from alphaloop.errors import FidelityError
 from models.dataset import Dataset, Panel, complete_panels, make_dataset
 from models.family import Scores
 from models.onnx import onnx_graph
-from models.onnx.export import Fidelity, export, fidelity, open_session, run
+from models.onnx.export import Fidelity, check_fidelity, export_onnx, open_session, run_session
 from models.zoo import registry
-from models.zoo.trees.lightgbm import ZERO, around_thresholds, convert, exact_float32, native_parameters
+from models.zoo.trees.lightgbm import (
+    ZERO_THRESHOLD,
+    booster_to_onnx,
+    exact_float32,
+    native_parameters,
+    rows_around_thresholds,
+)
 
 QUICK = {"lightgbm": {"trees": 40, "minimum_leaf": 50}, "transformer": {"epochs": 1, "every": 10}}
 
 
 def fit(name: str, dataset: Dataset) -> Any:
-    family = registry.find(name)
+    family = registry.find_family(name)
     return family.fit(dataset, family.default_parameters() | QUICK.get(name, {}), 3)
 
 
 def compare(name: str, fitted: Any, content: bytes, panels: list[Panel]) -> Fidelity:
-    return fidelity(fitted, content, panels, family=registry.find(name), allocation=AllocationPolicy())
+    return check_fidelity(
+        fitted, content, panels, family=registry.find_family(name), allocation=AllocationPolicy()
+    )
 
 
 @pytest.fixture(scope="module")
@@ -40,8 +48,8 @@ def dataset(market: Any) -> Dataset:
 def test_every_family_exports_itself_faithfully(name: str, dataset: Dataset) -> None:
     """The file gives the native scores, the same orders, for any number of symbols, twice the same."""
     fitted = fit(name, dataset)
-    panels = complete_panels(dataset.frame, registry.find(name).lookback, 40)
-    exported = export(fitted)
+    panels = complete_panels(dataset.frame, registry.find_family(name).lookback, 40)
+    exported = export_onnx(fitted)
     found = compare(name, fitted, exported.onnx, panels)
     assert found.passed and found.max_abs_diff < 2e-6, found
     assert found.rows >= 40 * 12
@@ -52,9 +60,9 @@ def test_every_family_exports_itself_faithfully(name: str, dataset: Dataset) -> 
     assert [(one.name, one.shape, one.type) for one in session.get_outputs()] == [
         ("scores", ["symbols"], "tensor(float)")
     ]
-    assert run(session, panels[0][:1]).shape == (1,)
-    np.testing.assert_array_equal(run(session, panels[0]), run(session, panels[0]))
-    assert export(fit(name, dataset)).digest == exported.digest
+    assert run_session(session, panels[0][:1]).shape == (1,)
+    np.testing.assert_array_equal(run_session(session, panels[0]), run_session(session, panels[0]))
+    assert export_onnx(fit(name, dataset)).digest == exported.digest
     assert b"/site-packages/" not in exported.onnx and b"models/zoo" not in exported.onnx
 
 
@@ -68,10 +76,10 @@ class NaiveTrees:
         return np.asarray(self.booster.predict(panel[:, -1]), dtype=np.float32)
 
     def to_onnx(self) -> bytes:
-        return convert(self.booster, self.booster.num_feature())
+        return booster_to_onnx(self.booster, self.booster.num_feature())
 
     def hard_inputs(self, panel: Panel) -> Panel:
-        return around_thresholds(self.booster, panel)
+        return rows_around_thresholds(self.booster, panel)
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +96,7 @@ def test_a_float32_threshold_bug_is_refused(raw_values: Dataset) -> None:
     import lightgbm
 
     inputs, targets, _, _ = raw_values.samples(1)
-    parameters = registry.find("lightgbm").default_parameters() | QUICK["lightgbm"]
+    parameters = registry.find_family("lightgbm").default_parameters() | QUICK["lightgbm"]
     booster = lightgbm.train(
         native_parameters(parameters, 3), lightgbm.Dataset(inputs[:, -1], targets), num_boost_round=40
     )
@@ -118,23 +126,31 @@ def test_a_moved_threshold_splits_every_float32_as_before(threshold: float, valu
     """For any threshold, any float32 goes the same way as in LightGBM, which reads tiny ones as zero."""
     for near in (value, *(np.nextafter(np.float32(threshold), np.float32(side)) for side in (-1e38, 1e38))):
         single = np.float32(near)
-        read = np.float64(0.0) if abs(single) <= ZERO else np.float64(single)
+        read = np.float64(0.0) if abs(single) <= ZERO_THRESHOLD else np.float64(single)
         assert bool(single <= exact_float32(np.array([threshold]))[0]) == bool(read <= threshold)
 
 
-@pytest.mark.parametrize("threshold", [0.0, 1e-36, -1e-36, float(ZERO), -float(ZERO), 1e-40])
+@pytest.mark.parametrize(
+    "threshold", [0.0, 1e-36, -1e-36, float(ZERO_THRESHOLD), -float(ZERO_THRESHOLD), 1e-40]
+)
 def test_thresholds_at_zero_split_as_before(threshold: float) -> None:
     """Around zero too, where LightGBM's own zero is wider than that of ONNX."""
-    tiny = [np.nextafter(ZERO, np.float32(0)), ZERO, np.nextafter(ZERO, np.float32(1))]
+    tiny = [
+        np.nextafter(ZERO_THRESHOLD, np.float32(0)),
+        ZERO_THRESHOLD,
+        np.nextafter(ZERO_THRESHOLD, np.float32(1)),
+    ]
     for single in (np.float32(0), *tiny, *(-one for one in tiny)):
-        read = np.float64(0.0) if abs(single) <= ZERO else np.float64(single)
+        read = np.float64(0.0) if abs(single) <= ZERO_THRESHOLD else np.float64(single)
         assert bool(single <= exact_float32(np.array([threshold]))[0]) == bool(read <= threshold)
 
 
 def test_trees_without_a_split_are_exported_too(dataset: Dataset) -> None:
     """Too little data for any split gives one constant score, in the file as well."""
-    fitted = registry.find("lightgbm").fit(
-        dataset, registry.find("lightgbm").default_parameters() | {"minimum_leaf": 10**6, "trees": 3}, 3
+    fitted = registry.find_family("lightgbm").fit(
+        dataset,
+        registry.find_family("lightgbm").default_parameters() | {"minimum_leaf": 10**6, "trees": 3},
+        3,
     )
     panels = complete_panels(dataset.frame, 1, 5)
     assert np.unique(np.concatenate([fitted.predict(panel) for panel in panels])).size == 1
@@ -163,12 +179,12 @@ class Centred:
     def to_onnx(self) -> bytes:
         from onnx import TensorProto, helper
 
-        take_row, last = onnx_graph.last_row("row")
+        take_row, last = onnx_graph.last_row_node("row")
         nodes = [
             take_row,
             helper.make_node("Gather", ["row", "first"], ["column"], axis=1),
             helper.make_node("ReduceMean", ["column"], ["mean"], keepdims=1),
-            helper.make_node("Sub", ["column", "mean"], [onnx_graph.OUTPUT]),
+            helper.make_node("Sub", ["column", "mean"], [onnx_graph.OUTPUT_NAME]),
         ]
         first = helper.make_tensor("first", TensorProto.INT64, [], [0])
         return onnx_graph.build_graph("centred", nodes, [last, first], self.features)
@@ -183,8 +199,8 @@ def test_a_family_that_hides_its_dependence_is_found_out(dataset: Dataset) -> No
     panels = complete_panels(dataset.frame, 1, 20)
     found = compare("momentum", fitted, fitted.to_onnx(), panels)
     assert not found.independent and "depend on the other symbols" in "; ".join(found.reasons)
-    honest: Any = replace(registry.find("momentum"), cross_sectional=True)  # type: ignore[type-var]
-    declared = fidelity(fitted, fitted.to_onnx(), panels, family=honest, allocation=AllocationPolicy())
+    honest: Any = replace(registry.find_family("momentum"), cross_sectional=True)  # type: ignore[type-var]
+    declared = check_fidelity(fitted, fitted.to_onnx(), panels, family=honest, allocation=AllocationPolicy())
     assert declared.passed
 
 
@@ -196,7 +212,7 @@ class Swapping:
     content: bytes
 
     def predict(self, panel: Panel) -> Scores:
-        scores = run(open_session(self.content), panel)
+        scores = run_session(open_session(self.content), panel)
         scores[np.argsort(scores)[0]] = np.sort(scores)[1] + np.float32(self.by)
         return scores
 

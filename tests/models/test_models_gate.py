@@ -11,13 +11,13 @@ import pytest
 
 from alphaloop.settings.training import TrainingSettings
 from models.evaluation.gate import GatePolicy, GateResult, judge
-from models.evaluation.look_ahead import LookAhead
+from models.evaluation.look_ahead import LookAheadResult
 from models.onnx.export import Fidelity
 from models.registry.card import Card
 
 FAITHFUL = Fidelity(max_abs_diff=1e-7, orders_equal=True, rows=100)
-UNCHANGED = LookAhead((), 24, ("2012-01-03", "2014-01-03"))
-CHANGED = LookAhead(("peek",), 24, ("2012-01-03", "2014-01-03"))
+UNCHANGED = LookAheadResult((), 24, ("2012-01-03", "2014-01-03"))
+CHANGED = LookAheadResult(("peek",), 24, ("2012-01-03", "2014-01-03"))
 
 
 def evaluation(**changes: float) -> Any:

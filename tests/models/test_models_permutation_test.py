@@ -13,7 +13,7 @@ from models.evaluation.information_coefficient import (
     information_coefficients,
     newey_west_tstat,
 )
-from models.evaluation.permutation_test import memberships, permutation_test
+from models.evaluation.permutation_test import group_by_membership, permutation_test
 from models.labels import forward_returns
 
 HORIZON = 5
@@ -91,7 +91,7 @@ def test_names_are_exchanged_among_those_of_the_same_membership() -> None:
     present[100:, 6:] = True
     present[:100, 8] = True
     present[50:60, 1] = False
-    groups = [sorted(group.tolist()) for group in memberships(present)]
+    groups = [sorted(group.tolist()) for group in group_by_membership(present)]
     assert sorted(groups) == [[0, 1, 2, 8], [3, 4, 5, 6, 7]]
     labels = labels_of(200, 9, seed=5)
     scores = np.where(present, np.random.default_rng(1).normal(size=(200, 9)), np.nan)

@@ -19,7 +19,7 @@ from alphaloop.errors import (
 )
 from alphaloop.rollout_document import RolloutDocument, RolloutState
 from models.registry.card import Card
-from models.registry.mlflow_database import translate
+from models.registry.mlflow_database import translate_mlflow_error
 from models.registry.model_registry import CARD_FILE, CHALLENGER, CHAMPION, ONNX_FILE, Registry
 
 MakeOnnx = Callable[..., bytes]
@@ -222,5 +222,5 @@ def _aliases(registry: Registry) -> dict[str, str]:
 def test_a_failure_that_is_no_damage_does_not_call_the_registry_damaged(tmp_path: Path) -> None:
     """A busy database is a failure to try again after; nobody is told to move the registry away."""
     database = tmp_path / "mlflow.db"
-    assert isinstance(translate(database, RuntimeError("database is locked")), VendorError)
-    assert isinstance(translate(database, RuntimeError("no such table: x")), DamagedStoreError)
+    assert isinstance(translate_mlflow_error(database, RuntimeError("database is locked")), VendorError)
+    assert isinstance(translate_mlflow_error(database, RuntimeError("no such table: x")), DamagedStoreError)

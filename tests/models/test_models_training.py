@@ -23,8 +23,8 @@ from alphaloop.settings.training import TrainingSettings
 from features.compute.batch import FeatureFrame, backfill
 from features.feature_set import DEFAULT
 from marketdata.sources import registry as sources
-from models.evaluation.look_ahead import look_ahead
-from models.onnx.export import open_session, run
+from models.evaluation.look_ahead import check_look_ahead
+from models.onnx.export import open_session, run_session
 from models.registry.card import Card
 from models.registry.model_registry import Registry
 from models.training.code_revision import code_revision
@@ -62,7 +62,7 @@ def test_a_trained_model_is_registered_with_all_that_is_known(market: Any, regis
     assert len(card.walk_forward) == 2 and card.metric("ic") == pytest.approx(trained.evaluation.ic)
     assert card.code_revision == code_revision() != "unknown"
     panel = market.frame.window(500, 1)
-    assert run(open_session(registry.onnx("small", trained.version)), panel).shape == (12,)
+    assert run_session(open_session(registry.onnx("small", trained.version)), panel).shape == (12,)
     assert told[0].startswith("walk-forward fold 1 of 2") and told[-1] == "registering"
 
 
@@ -138,14 +138,14 @@ def test_the_baseline_takes_the_momentum_of_its_own_bars(market: Any, registry: 
     )
     trained = learn(own, registry, "momentum")
     panel = market.frame.window(500, 1)
-    scores = run(open_session(registry.onnx("small", trained.version)), panel)
+    scores = run_session(open_session(registry.onnx("small", trained.version)), panel)
     np.testing.assert_array_equal(scores, panel[:, 0, names.index("momentum_12_1")])
 
 
 @pytest.fixture(scope="module")
 def stocks() -> tuple[BarPanel, FeatureFrame]:
     """The embedded stocks of 2004 to 2018, with their real features."""
-    source = sources.find("sp500-20")
+    source = sources.find_source("sp500-20")
     start, end = datetime(2004, 1, 1, tzinfo=UTC), datetime(2018, 12, 31, 23, tzinfo=UTC)
     bars = BarPanel.from_table(source.history(source.symbols(), start, end))
     return bars, backfill(bars, DEFAULT)
@@ -189,14 +189,14 @@ def test_a_look_ahead_check_tells_honest_features_from_leaked_ones(
     """Honest features do not change without later bars, one that peeks does, and others cannot be told."""
     bars, frame = stocks
     settings, tested = Settings(home=tmp_path), range(2_000, len(bars))
-    honest = look_ahead(bars, frame, settings, tested)
+    honest = check_look_ahead(bars, frame, settings, tested)
     assert honest is not None and honest.passed and len(honest.days) == 4
     assert honest.words.startswith("look-ahead check: none of 24 features changes when the bars after 20")
     values = frame.values.copy()
     values[:-1, :, 3] = frame.values[1:, :, 3]
-    peeking = look_ahead(bars, replace(frame, values=values), settings, tested)
+    peeking = check_look_ahead(bars, replace(frame, values=values), settings, tested)
     assert peeking is not None and peeking.changed == (frame.names[3],)
-    assert look_ahead(bars, replace(frame, feature_set="e" * 64), settings, tested) is None
+    assert check_look_ahead(bars, replace(frame, feature_set="e" * 64), settings, tested) is None
 
 
 def test_a_feature_that_looks_ahead_refuses_however_modest_the_figures(
@@ -299,7 +299,7 @@ def dropped_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None
 @pytest.mark.usefixtures("dropped_in")
 def test_one_file_adds_a_family(market: Any, registry: Registry) -> None:
     """A module with `FAMILY` in the zoo is found by name, trained, exported, judged and registered."""
-    assert families.names() == ["lightgbm", "momentum", "ols", "transformer"]
+    assert families.family_names() == ["lightgbm", "momentum", "ols", "transformer"]
     trained = learn(market, registry, "ols")
     assert trained.card.family == "ols" and trained.card.fidelity["passed"]
     assert trained.card.metric("ic") > 0.05
@@ -308,9 +308,9 @@ def test_one_file_adds_a_family(market: Any, registry: Registry) -> None:
 
 def test_the_families_that_come_with_the_platform() -> None:
     """A baseline, trees and a transformer, each with defaults inside its own search space."""
-    assert families.names() == ["lightgbm", "momentum", "transformer"]
-    for name in families.names():
-        family = families.find(name)
+    assert families.family_names() == ["lightgbm", "momentum", "transformer"]
+    for name in families.family_names():
+        family = families.find_family(name)
         assert family.search_space().keys() <= family.default_parameters().keys()
         assert not family.cross_sectional
 
@@ -321,7 +321,7 @@ def test_the_transformer_is_small_and_learns(market: Any) -> None:
 
     from models.dataset import make_dataset
 
-    family = families.find("transformer")
+    family = families.find_family("transformer")
     dataset = make_dataset(market.frame, market.bars.adjusted_close, 5, range(0, 700))
     before = torch.random.get_rng_state()
     fitted: Any = family.fit(dataset, family.default_parameters() | {"epochs": 4, "every": 2}, 1)

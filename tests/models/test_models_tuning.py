@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from alphaloop.errors import VendorError
-from alphaloop.runtime.processes import QUIET, child_environment
+from alphaloop.runtime.processes import QUIET_ENVIRONMENT, child_environment
 from models.dataset import Dataset, make_dataset
 from models.evaluation import splits
 from models.training import tuning
@@ -27,7 +27,7 @@ from models.zoo import registry
 @pytest.fixture(scope="module")
 def dataset(market: Any) -> Dataset:
     """What lies before the first walk-forward test."""
-    first = splits.walk_forward(market.frame.timestamps, 2017, 2, 5)[0]
+    first = splits.walk_forward_folds(market.frame.timestamps, 2017, 2, 5)[0]
     return make_dataset(market.frame, market.bars.adjusted_close, 5, first.train)
 
 
@@ -35,7 +35,7 @@ def dataset(market: Any) -> Dataset:
 def ray_session() -> Iterator[Any]:
     """A Ray that this process already has."""
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in QUIET.items():
+        for name, value in QUIET_ENVIRONMENT.items():
             patch.setenv(name, value)
         import ray
 
@@ -53,7 +53,7 @@ def test_without_trials_no_ray_is_started(
     """No trials, or a family with nothing to tune, give the defaults at once."""
     monkeypatch.setattr(tuning, "_local_ray", None)
     for name, trials in (("lightgbm", 0), ("momentum", 5)):
-        family = registry.find(name)
+        family = registry.find_family(name)
         found = tune(family, dataset, trials, 1, tmp_path)
         assert found.parameters == family.default_parameters()
         assert math.isnan(found.score) and found.trials == 0
@@ -62,7 +62,7 @@ def test_without_trials_no_ray_is_started(
 
 def test_the_same_seed_finds_the_same_parameters(dataset: Dataset, tmp_path: Path, ray_session: Any) -> None:
     """In a Ray that was there before, twice the same search is found, never worse than the defaults."""
-    family = registry.find("lightgbm")
+    family = registry.find_family("lightgbm")
     told: list[str] = []
     lock = threading.Lock()  # as progress bars have; it cannot be pickled
 
@@ -86,7 +86,7 @@ def test_a_failing_trial_is_an_error_and_not_a_bad_score(
     """What goes wrong in a worker is raised here, with the family and the cause."""
     nothing = replace(dataset, labels=dataset.labels * math.nan)
     with pytest.raises(VendorError, match=r"of 2 trials of family 'lightgbm' failed: .*give more history"):
-        tune(registry.find("lightgbm"), nothing, 2, 1, tmp_path)
+        tune(registry.find_family("lightgbm"), nothing, 2, 1, tmp_path)
     assert ray_session.is_initialized()
 
 
@@ -95,7 +95,7 @@ def test_tuning_never_sees_a_bar_after_the_training_part(dataset: Dataset) -> No
     sent = tuning._until(dataset)
     assert len(sent.frame.timestamps) == len(sent.labels) == dataset.rows.stop
     assert sent.frame.timestamps[-1] < dataset.frame.timestamps[dataset.rows.stop]
-    family = registry.find("lightgbm")
+    family = registry.find_family("lightgbm")
     parameters = family.default_parameters() | {"trees": 20, "minimum_leaf": 50}
     assert validation_ic(family, sent, parameters, 1) == validation_ic(family, dataset, parameters, 1)
 

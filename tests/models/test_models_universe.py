@@ -12,9 +12,9 @@ import pytest
 
 from alphaloop.clock import ReplayClock
 from models.dataset import Dataset, Panel
-from models.evaluation.rank_agreement import agreement
+from models.evaluation.rank_agreement import rank_agreement
 from models.family import Parameters, Scores
-from models.onnx.export import open_session, run
+from models.onnx.export import open_session, run_session
 from models.registry.model_registry import Registry
 from models.training.train import TrainedModel, train
 from models.zoo import registry as families
@@ -61,7 +61,7 @@ def trained(
     """A cross-sectional model that went the whole way into a registry."""
     registry = Registry(tmp_path_factory.mktemp("universe") / "registry")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(families, "find", lambda name: ZScore(z_score_onnx))
+        patch.setattr(families, "find_family", lambda name: ZScore(z_score_onnx))
         made = train(
             "z_score", market.bars, market.frame, "snapshot", registry, market.settings,
             model="relative", trials=0, clock=CLOCK,
@@ -91,9 +91,9 @@ def test_agreement_is_with_the_champions_own_universe(
     seen = [frame.symbols.index(symbol) for symbol in few]
     scores = np.full(frame.values.shape[:2], np.nan)
     for bar in range(500, 520):
-        scores[bar, seen] = run(session, frame.window(bar, 1)[seen])
-    found = agreement(scores, frame, card, registry)
+        scores[bar, seen] = run_session(session, frame.window(bar, 1)[seen])
+    found = rank_agreement(scores, frame, card, registry)
     assert found is not None and found["mean"] == pytest.approx(1.0) and found["q01"] == pytest.approx(1.0)
     scores[:, 0] = 100.0  # not of the champion's universe: nothing to agree on
-    assert agreement(scores, frame, card, registry) == found
-    assert agreement(scores, frame, replace(card, universe=(*few, "GONE")), registry) is None
+    assert rank_agreement(scores, frame, card, registry) == found
+    assert rank_agreement(scores, frame, replace(card, universe=(*few, "GONE")), registry) is None

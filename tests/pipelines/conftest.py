@@ -12,14 +12,14 @@ from alphaloop.bars import BarPanel, to_datetime
 from alphaloop.clock import SystemClock
 from alphaloop.journal.store import Journal
 from alphaloop.rollout_document import RolloutDocument
-from alphaloop.settings.settings import Settings, load
+from alphaloop.settings.settings import Settings, load_settings
 from features.compute.batch import FeatureFrame, backfill
 from features.feature_set import DEFAULT
-from marketdata.sources.registry import find
+from marketdata.sources.registry import find_source
 from marketdata.storage.snapshots import SnapshotStore
 from models.registry.model_registry import Registry
 from models.training.train import train
-from monitoring.drift.calibration import calibrate_on
+from monitoring.drift.calibration import fit_calibration_on
 from monitoring.retrain_trigger import RETRAIN_REQUEST
 from rollouts.transition import CONTROL_STREAM
 from serving.log.prediction_log import PredictionLog, PredictionRow
@@ -29,7 +29,7 @@ LAST = datetime(2014, 12, 31, 23, tzinfo=UTC)
 
 
 def _settings(home: Path) -> Settings:
-    settings = load(home=home)
+    settings = load_settings(home=home)
     training = settings.training.model_copy(update={"folds": 2, "first_test_year": 2010})
     return settings.model_copy(update={"training": training})
 
@@ -70,7 +70,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
     # A path with the words that Kubeflow's local runner rewrites in what it is given.
     settings = _settings(tmp_path_factory.mktemp("pipelines") / "python3 {{desk}}" / "home")
     paths, model = settings.paths, settings.serving.model
-    source = find("sp500-20")
+    source = find_source("sp500-20")
     bars = BarPanel.from_table(source.history(SYMBOLS, datetime(2003, 1, 1, tzinfo=UTC), LAST))
     frame = backfill(bars, DEFAULT)
     snapshot = SnapshotStore(paths.snapshots).save(bars.to_table(), source.name)
@@ -79,7 +79,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
         "momentum", bars, frame, snapshot.id, registry, settings, model=model, trials=0, clock=SystemClock()
     )
     registry.write_rollout(RolloutDocument(model=model, champion=baseline.version), None)
-    calibrate_on(frame, settings.drift).save(paths.drift)
+    fit_calibration_on(frame, settings.drift).save(paths.drift)
     _log_predictions(settings, frame, bars=30)
     with Journal(paths.journal, paths.anchors, SystemClock()) as journal:
         with journal.writer(CONTROL_STREAM) as writer:

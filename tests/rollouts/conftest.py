@@ -11,10 +11,10 @@ import pytest
 
 from alphaloop.bars import BarPanel, to_datetime
 from alphaloop.clock import SystemClock
-from alphaloop.settings.settings import Settings, load
+from alphaloop.settings.settings import Settings, load_settings
 from features.compute.batch import FeatureFrame, backfill
 from features.feature_set import DEFAULT
-from marketdata.sources.registry import find
+from marketdata.sources.registry import find_source
 from marketdata.storage.snapshots import SnapshotStore
 from models.registry.model_registry import Registry
 from models.training.train import train
@@ -81,11 +81,11 @@ class Trained:
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
     """Made once; nobody writes to it."""
-    from rollouts.evidence.score_parity import Recomputation
+    from rollouts.evidence.score_parity import ScoreRecomputation
 
     home = tmp_path_factory.mktemp("control") / "home"
     settings = _settings(home)
-    source = find("sp500-20")
+    source = find_source("sp500-20")
     span = datetime(2003, 1, 1, tzinfo=UTC), datetime(2014, 12, 31, 23, tzinfo=UTC)
     bars = BarPanel.from_table(source.history(SYMBOLS, *span))
     frame = backfill(bars, DEFAULT)
@@ -103,7 +103,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
             trials=0,
             clock=SystemClock(),
         )
-    recomputation = Recomputation(registry, DEFAULT)
+    recomputation = ScoreRecomputation(registry, DEFAULT)
     frames = recomputation.frames(bars)
     model = settings.serving.model
     scores = {
@@ -129,7 +129,7 @@ def universe(trained: Trained, tmp_path: Path) -> Universe:
 
 
 def _settings(home: Path) -> Settings:
-    settings = load(home=home)
+    settings = load_settings(home=home)
     training = settings.training.model_copy(update={"folds": 2, "first_test_year": 2010})
     rollout = settings.rollout.model_copy(
         update={"shadow_bars": 2, "stage_bars": 3, "max_bars": 15, "hold_bars": 0}

@@ -14,14 +14,14 @@ from alphaloop.errors import InputError, MissingStateError, RolloutConflictError
 from alphaloop.journal.store import Journal
 from alphaloop.rollout_document import Override, RolloutKind, RolloutState, plan_sleeves, sleeve_names
 from features.feature_set import DEFAULT
-from models.evaluation.rank_agreement import agreement
+from models.evaluation.rank_agreement import rank_agreement
 from rollouts import operations
 from rollouts.controller import RolloutController
-from rollouts.evidence.expected_ranges import expectation
+from rollouts.evidence.expected_ranges import ranges_from_card
 from rollouts.evidence.guards import Guards
-from rollouts.evidence.observation import Witness
-from rollouts.evidence.score_parity import Recomputation
-from rollouts.transition import CONTROL_STREAM, TRANSITION, Outcome, Transition
+from rollouts.evidence.observation import ObservationBuilder
+from rollouts.evidence.score_parity import ScoreRecomputation
+from rollouts.transition import CONTROL_STREAM, ROLLOUT_TRANSITION, RolloutOutcome, Transition
 from serving.log.prediction_log import PredictionLog
 
 from .conftest import Universe
@@ -68,7 +68,7 @@ def test_an_honest_challenger_climbs_and_ends_undecided(universe: Universe) -> N
         (RolloutState.CANARY, 0.25),
         (RolloutState.CANARY, 0.5),
     ]
-    assert steps[-1].outcome is Outcome.UNDECIDED
+    assert steps[-1].outcome is RolloutOutcome.UNDECIDED
     assert controller.document.champion == "1"
     assert controller.document.state is RolloutState.STEADY
 
@@ -79,7 +79,7 @@ def test_scores_that_do_not_follow_from_the_file_roll_back_after_one_bar(univers
     controller.crown("1")
     _start(controller, universe)
     (step,) = _play(controller, universe, bars=3, shift=0.01)
-    assert (step.outcome, step.layer, step.bars) == (Outcome.ROLLED_BACK, "recomputation", 1)
+    assert (step.outcome, step.layer, step.bars) == (RolloutOutcome.ROLLED_BACK, "recomputation", 1)
     assert step.override is not None
     assert step.override["name"] == "drill"
 
@@ -126,7 +126,7 @@ def test_a_controller_that_was_killed_goes_on_where_it_was(universe: Universe) -
     assert rebuilt.bars == 4
     rest = _play(second, universe, bars=11, first=FIRST + 4)
     assert [step.weight for step in whole + rest[:-1]] == [0.05, 0.25, 0.5]
-    assert rest[-1].outcome is Outcome.UNDECIDED
+    assert rest[-1].outcome is RolloutOutcome.UNDECIDED
 
 
 def test_a_second_controller_cannot_write_over_the_first(universe: Universe) -> None:
@@ -160,7 +160,7 @@ def test_every_step_is_journaled_with_its_evidence(universe: Universe) -> None:
     _play(controller, universe, bars=3, shift=1.0)
     paths = universe.settings.paths
     with Journal(paths.journal, paths.anchors, SystemClock()) as journal:
-        bodies = [record.body for record in journal.records(CONTROL_STREAM, TRANSITION)]
+        bodies = [record.body for record in journal.records(CONTROL_STREAM, ROLLOUT_TRANSITION)]
     assert [body["outcome"] for body in bodies] == [None, None, "rolled_back"]
     assert bodies[-1]["evidence"]["recomputation_max_abs_diff"] == pytest.approx(1.0, abs=1e-3)
     assert bodies[1]["override"]["reason"] == DRILL.reason
@@ -170,7 +170,7 @@ def test_an_operator_sees_the_evidence_and_can_end_a_rollout(universe: Universe)
     """Status recomputes the evidence from the log; promote and abort are journaled with who and why."""
     settings, model = universe.settings, universe.settings.serving.model
     with pytest.raises(MissingStateError, match="no champion yet"):
-        operations.status(settings, model)
+        operations.rollout_status(settings, model)
     controller = _controller(universe)
     controller.crown("1")
     _start(controller, universe)
@@ -180,17 +180,20 @@ def test_an_operator_sees_the_evidence_and_can_end_a_rollout(universe: Universe)
         for row in universe.rows(index, "1", "2"):
             log.put(row)
     log.close()
-    status = operations.status(settings, model)
+    status = operations.rollout_status(settings, model)
     assert status["state"] == "shadow"
     assert status["evidence"]["bars"] == 3
     assert set(status["bounds_log10_e"]) >= {"behaviour", "cost", "ic", "pnl"}
-    step = operations.abort(settings, model, reason="enough seen", by="operator")
-    assert (step.outcome, step.by) == (Outcome.ROLLED_BACK, "operator")
+    step = operations.abort_rollout(settings, model, reason="enough seen", by="operator")
+    assert (step.outcome, step.by) == (RolloutOutcome.ROLLED_BACK, "operator")
     with pytest.raises(InputError, match="no rollout"):
-        operations.promote(settings, model, reason="again", by="operator")
-    operations.start(settings, model, "2", override=DRILL)
-    assert operations.promote(settings, model, reason="trusted", by="operator").outcome is Outcome.PROMOTED
-    assert operations.status(settings, model)["champion"] == "2"
+        operations.promote_challenger(settings, model, reason="again", by="operator")
+    operations.start_rollout(settings, model, "2", override=DRILL)
+    assert (
+        operations.promote_challenger(settings, model, reason="trusted", by="operator").outcome
+        is RolloutOutcome.PROMOTED
+    )
+    assert operations.rollout_status(settings, model)["champion"] == "2"
 
 
 def test_a_controller_that_comes_late_makes_the_decisions_that_are_due(universe: Universe) -> None:
@@ -202,7 +205,7 @@ def test_a_controller_that_comes_late_makes_the_decisions_that_are_due(universe:
     steps = _controller(universe).catch_up(logged, universe.bars)
     assert [step.weight for step in steps] == [0.05, 0.25, 0.5, 0.0]
     assert [step.bars for step in steps] == [2, 5, 8, 15]
-    assert steps[-1].outcome is Outcome.UNDECIDED
+    assert steps[-1].outcome is RolloutOutcome.UNDECIDED
     assert _controller(universe).catch_up(logged, universe.bars) == []
 
 
@@ -244,7 +247,7 @@ def test_a_comparison_keeps_its_share_and_gives_the_champion_back(universe: Univ
         step = controller.on_bar(moment, rows, universe.bars.between(end=moment))
         steps += [step] if step else []
     (ended,) = steps
-    assert (ended.outcome, ended.bars, ended.kind) == (Outcome.UNDECIDED, 15, RolloutKind.AB)
+    assert (ended.outcome, ended.bars, ended.kind) == (RolloutOutcome.UNDECIDED, 15, RolloutKind.AB)
     assert controller.document.champion == "1"
     assert controller.document.state is RolloutState.STEADY
 
@@ -281,7 +284,7 @@ def test_a_stale_challenger_is_rolled_back_by_the_guard(universe: Universe) -> N
     late = replace(challenger, feature_timestamp=as_of - timedelta(hours=1))
     step = controller.on_bar(as_of, [champion, late], universe.bars.between(end=as_of))
     assert step is not None
-    assert (step.outcome, step.layer) == (Outcome.ROLLED_BACK, "guard")
+    assert (step.outcome, step.layer) == (RolloutOutcome.ROLLED_BACK, "guard")
     assert "3,600 s older" in step.reason
 
 
@@ -296,7 +299,7 @@ def test_status_says_what_the_stage_waits_for_and_what_would_end_it(universe: Un
     for row in universe.rows(FIRST + 1, "1", "2"):
         log.put(row)
     log.close()
-    told = operations.status(settings, model)
+    told = operations.rollout_status(settings, model)
     assert told["stage"]["bars_left_at_least"] == 1
     assert told["stage"]["bars_left_at_most"] == 14
     assert told["stage"]["next_weight"] == 0.05
@@ -324,7 +327,7 @@ def test_a_challenger_is_looked_at_on_the_bars_after_its_training(universe: Univ
     controller = _controller(universe)
     controller.crown("1")
     _start(controller, universe)
-    witness = Witness(Recomputation(universe.registry, DEFAULT), Guards(250.0, 0.0))
+    witness = ObservationBuilder(ScoreRecomputation(universe.registry, DEFAULT), Guards(250.0, 0.0))
     past = list(witness.past(controller.document, early, universe.bars))
     assert past[0].as_of == to_datetime(universe.bars.timestamps[FIRST - 40 + card.horizon + 2])
     assert past[-1].as_of == to_datetime(universe.bars.timestamps[FIRST])
@@ -337,13 +340,13 @@ def test_a_card_says_how_alike_it_ranks_with_that_champion(universe: Universe) -
     champion, challenger = (
         universe.registry.card(universe.settings.serving.model, version) for version in ("1", "2")
     )
-    agreed = agreement(_scored(universe, "1"), universe.frame, champion, universe.registry)
+    agreed = rank_agreement(_scored(universe, "1"), universe.frame, champion, universe.registry)
     assert agreed is not None
     assert agreed["q01"] == pytest.approx(1.0)
     ranges = {**challenger.ranges, "agreement": agreed}
-    of_this = expectation(replace(challenger, ranges=ranges), champion)
+    of_this = ranges_from_card(replace(challenger, ranges=ranges), champion)
     assert of_this.agreement is not None
-    assert expectation(replace(challenger, ranges=ranges), challenger).agreement is None
+    assert ranges_from_card(replace(challenger, ranges=ranges), challenger).agreement is None
 
 
 def _scored(universe: Universe, version: str) -> np.ndarray:

@@ -10,9 +10,9 @@ import pytest
 from alphaloop.allocation import AllocationPolicy
 from alphaloop.costs import CostModel
 from alphaloop.statistics.matured_labels import information_coefficient
-from rollouts.evidence.evidence_ledger import Ledger, Observation
-from rollouts.evidence.expected_ranges import Expectation
-from rollouts.evidence.live_performance import Gauge
+from rollouts.evidence.evidence_ledger import EvidenceLedger, Observation
+from rollouts.evidence.expected_ranges import ExpectedRanges
+from rollouts.evidence.live_performance import PerformanceTracker
 from rollouts.evidence.paper_book import PaperBook
 from rollouts.policy import RolloutPolicy
 
@@ -31,10 +31,10 @@ def _policy() -> RolloutPolicy:
     )
 
 
-def _ledger(ic_floor: float = -1.0, ceiling: float = 1.0) -> Ledger:
-    return Ledger(
+def _ledger(ic_floor: float = -1.0, ceiling: float = 1.0) -> EvidenceLedger:
+    return EvidenceLedger(
         policy=_policy(),
-        expectation=Expectation(ic_floor=ic_floor, ic_scale=0.25, turnover_ceiling=ceiling),
+        expectation=ExpectedRanges(ic_floor=ic_floor, ic_scale=0.25, turnover_ceiling=ceiling),
         allocation=AllocationPolicy(),
         costs=CostModel(),
         tolerance=1e-4,
@@ -50,7 +50,7 @@ def _market(bars: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _play(
-    ledger: Ledger, champion: np.ndarray, challenger: np.ndarray, close: np.ndarray, **extra: float
+    ledger: EvidenceLedger, champion: np.ndarray, challenger: np.ndarray, close: np.ndarray, **extra: float
 ) -> int:
     for bar in range(len(close)):
         ledger.observe(
@@ -172,7 +172,7 @@ def test_outcomes_of_several_bars_do_not_overlap() -> None:
     """With a horizon of five the IC looks at returns over five bars, once every five bars."""
     close, _ = _market(23, 9)
     scores = np.random.default_rng(9).normal(size=close.shape)
-    gauge = Gauge(AllocationPolicy(), CostModel(), horizon=5)
+    gauge = PerformanceTracker(AllocationPolicy(), CostModel(), horizon=5)
     found = [gauge.read(prices, made).ic for prices, made in zip(close, scores, strict=True)]
     due = [bar for bar, value in enumerate(found) if np.isfinite(value)]
     assert due == [6, 11, 16, 21]

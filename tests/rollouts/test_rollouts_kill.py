@@ -17,14 +17,14 @@ import pytest
 from alphaloop.bars import to_datetime
 from alphaloop.clock import SystemClock, monotonic, sleep
 from alphaloop.journal.store import Journal
-from alphaloop.journal.verification import verify
+from alphaloop.journal.verification import verify_journal
 from alphaloop.journal.writer import StreamWriter
 from alphaloop.rollout_document import Override, RolloutState, plan_sleeves, sleeve_names
 from alphaloop.settings.settings import Settings
 from models.registry.model_registry import Registry
 from rollouts import operations
 from rollouts.controller import RolloutController
-from rollouts.transition import CONTROL_STREAM, TRANSITION
+from rollouts.transition import CONTROL_STREAM, ROLLOUT_TRANSITION
 from serving.log.prediction_log import PredictionLog, PredictionLogReader, PredictionRow
 
 from .conftest import Universe
@@ -155,8 +155,8 @@ def _outcome(settings: Settings) -> tuple[str, list[dict[str, Any]], dict[str, s
     assert document is not None
     aliases = MlflowClient(registry.uri, registry.uri).get_registered_model(model).aliases
     with Journal(paths.journal, paths.anchors, SystemClock()) as journal:
-        steps = [record.body for record in journal.records(CONTROL_STREAM, TRANSITION)]
-    assert all(chain.ok for chain in verify(paths.journal, paths.anchors))
+        steps = [record.body for record in journal.records(CONTROL_STREAM, ROLLOUT_TRANSITION)]
+    assert all(chain.ok for chain in verify_journal(paths.journal, paths.anchors))
     return document.to_json(), json.loads(json.dumps(steps, default=str)), {**aliases}
 
 

@@ -20,7 +20,7 @@ from alphaloop.errors import ServingError
 from alphaloop.rollout_document import RolloutDocument, RolloutState
 from alphaloop.runtime.processes import child_environment, free_port
 from alphaloop.settings.settings import Settings
-from features.feature_set import default
+from features.feature_set import default_feature_set
 from features.store.streamer import Streamer
 from models.registry.model_registry import Registry
 from serving.client.client import PredictionClient
@@ -102,7 +102,9 @@ def _play(universe: Universe, kills: dict[tuple[int, int], str]) -> int:
     history = bars.between(end=to_datetime(bars.timestamps[FIRST]))
     with ExitStack() as stack:
         streamer = stack.enter_context(
-            Streamer(settings.paths.feast, default(), bars.symbols, history, WINDOW, SystemClock())
+            Streamer(
+                settings.paths.feast, default_feature_set(), bars.symbols, history, WINDOW, SystemClock()
+            )
         )
         streamer.materialize("snapshot")
         site = stack.enter_context(Site(universe))

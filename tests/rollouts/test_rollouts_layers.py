@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from rollouts.evidence.expected_ranges import Expectation, Range
-from rollouts.evidence.layers import Comparison, Cost, Layers
+from rollouts.evidence.expected_ranges import ExpectedRange, ExpectedRanges
+from rollouts.evidence.layers import CostTest, EvidenceLayers, PairedMeasurements
 from rollouts.evidence.sequential import BettingTest, MixedTest
 from rollouts.policy import RolloutPolicy
 
@@ -20,28 +20,28 @@ POLICY = RolloutPolicy(
     false_rollback=0.01,
     false_promotion=0.05,
 )
-EXPECTED = Expectation(
+EXPECTED = ExpectedRanges(
     ic_floor=0.0,
     ic_scale=0.28,
     turnover_ceiling=0.06,
     turnover_mean=0.02,
     turnover_high=0.033,
     turnover_ratio=2.0,
-    persistence=Range(0.5, 3.0, 0.8),
-    dispersion=Range(-3.0, 1.0, 1.1),
-    agreement=Range(0.1, 0.95, 0.15),
+    persistence=ExpectedRange(0.5, 3.0, 0.8),
+    dispersion=ExpectedRange(-3.0, 1.0, 1.1),
+    agreement=ExpectedRange(0.1, 0.95, 0.15),
 )
 ROLLOUTS = 60
 
 
-def _bars(count: int, seed: int) -> list[Comparison]:
+def _bars(count: int, seed: int) -> list[PairedMeasurements]:
     rng = np.random.default_rng(seed)
 
     def column(mean: float, spread: float) -> np.ndarray:
         return rng.normal(mean, spread, (count, ROLLOUTS))
 
     turnover = 0.02 * np.exp(column(0, 0.3))
-    columns = Comparison(
+    columns = PairedMeasurements(
         recomputation=np.zeros((count, ROLLOUTS)),
         fault=np.zeros((count, ROLLOUTS)),
         ic=np.clip(column(0.02, 0.28), -1, 1),
@@ -54,10 +54,10 @@ def _bars(count: int, seed: int) -> list[Comparison]:
         dispersion=column(-1.0, 0.3),
         agreement=np.clip(column(0.5, 0.25), -1, 1),
     )
-    return [Comparison(*(np.asarray(one)[bar] for one in columns)) for bar in range(count)]
+    return [PairedMeasurements(*(np.asarray(one)[bar] for one in columns)) for bar in range(count)]
 
 
-def _of(layers: Layers) -> dict[str, np.ndarray]:
+def _of(layers: EvidenceLayers) -> dict[str, np.ndarray]:
     return {
         "behaviour": layers.behaviour.test.log_wealth,
         "cost": layers.cost.test.log_wealth,
@@ -77,12 +77,12 @@ def test_a_simulated_thousand_is_bit_for_bit_what_single_rollouts_are() -> None:
     policy = replace(POLICY, non_inferiority=0.001)
     rng = np.random.default_rng(1)
     expectations = [replace(EXPECTED, ic_floor=float(rng.normal(0, 0.1))) for _ in range(ROLLOUTS)]
-    together = Layers(policy, expectations, 1e-4)
-    alone = [Layers(policy, [one], 1e-4) for one in expectations]
+    together = EvidenceLayers(policy, expectations, 1e-4)
+    alone = [EvidenceLayers(policy, [one], 1e-4) for one in expectations]
     for bar in _bars(120, 2):
         together.observe(bar)
         for number, single in enumerate(alone):
-            single.observe(Comparison(*(float(np.asarray(one)[number]) for one in bar)))
+            single.observe(PairedMeasurements(*(float(np.asarray(one)[number]) for one in bar)))
     for name, values in _of(together).items():
         singles = np.array([_of(single)[name][0] for single in alone])
         np.testing.assert_array_equal(values, singles, err_msg=name)
@@ -105,7 +105,7 @@ def test_a_simulated_thousand_is_bit_for_bit_what_single_rollouts_are() -> None:
 )
 def test_each_fault_is_found_in_its_layer_and_no_other(changes: dict[str, float], layer: str) -> None:
     """What leaves the card's range is found within forty bars, at the layer that it belongs to."""
-    layers = Layers(POLICY, [EXPECTED] * ROLLOUTS, 1e-4)
+    layers = EvidenceLayers(POLICY, [EXPECTED] * ROLLOUTS, 1e-4)
     for bar in _bars(40, 3):
         equal = bar._replace(
             champion_ic=changes.get("ic", bar.ic), ic=bar.ic, champion_net_return=bar.net_return
@@ -117,7 +117,7 @@ def test_each_fault_is_found_in_its_layer_and_no_other(changes: dict[str, float]
 
 def test_what_stays_within_the_cards_ranges_is_left_alone() -> None:
     """Nothing is found in a model that does what its card says."""
-    layers = Layers(POLICY, [EXPECTED] * ROLLOUTS, 1e-4)
+    layers = EvidenceLayers(POLICY, [EXPECTED] * ROLLOUTS, 1e-4)
     for bar in _bars(250, 4):
         layers.observe(bar)
     assert not any(flags.any() for flags in layers.against().values())
@@ -125,8 +125,8 @@ def test_what_stays_within_the_cards_ranges_is_left_alone() -> None:
 
 def test_a_card_that_says_nothing_is_not_held_against_anyone() -> None:
     """Ranges that a card lacks are not bet on."""
-    bare = Expectation(ic_floor=-1.0, ic_scale=0.25, turnover_ceiling=1.0)
-    layers = Layers(POLICY, [bare] * ROLLOUTS, 1e-4)
+    bare = ExpectedRanges(ic_floor=-1.0, ic_scale=0.25, turnover_ceiling=1.0)
+    layers = EvidenceLayers(POLICY, [bare] * ROLLOUTS, 1e-4)
     for bar in _bars(60, 5):
         layers.observe(bar._replace(agreement=-1.0, persistence=0.0, dispersion=9.0))
     assert not any(flags.any() for flags in layers.against().values())
@@ -154,7 +154,7 @@ def test_a_book_that_trades_in_bursts_as_its_card_says_is_not_accused_while_the_
     )
     share = {}
     for name, expected in (("busy bars", card), ("the mean alone", replace(card, turnover_high=np.nan))):
-        cost = Cost([expected] * rollouts)
+        cost = CostTest([expected] * rollouts)
         accused = np.zeros(rollouts, dtype=bool)
         for ours, theirs in zip(_bursts(126, rollouts, 12), _bursts(126, rollouts, 13), strict=True):
             cost.observe(ours, theirs)
@@ -167,7 +167,7 @@ def test_a_book_that_trades_in_bursts_as_its_card_says_is_not_accused_while_the_
 @pytest.mark.parametrize(("better", "other"), [("ic", "net_return"), ("net_return", "ic")])
 def test_an_outcome_does_not_promote_while_the_other_disagrees(better: str, other: str) -> None:
     """A challenger that ranks better and earns less, or the other way round, is not promoted for it."""
-    agree, disagree = (Layers(POLICY, [EXPECTED] * ROLLOUTS, 1e-4) for _ in range(2))
+    agree, disagree = (EvidenceLayers(POLICY, [EXPECTED] * ROLLOUTS, 1e-4) for _ in range(2))
     shift = {"ic": 0.25, "net_return": 0.01}
     for bar in _bars(80, 9):
         gain = {better: np.asarray(getattr(bar, better)) + shift[better]}
@@ -185,9 +185,9 @@ def test_an_outcome_does_not_promote_while_the_other_disagrees(better: str, othe
 
 def test_the_past_can_only_speak_against() -> None:
     """Bars from before the rollout never promote and never clear; a worthless past rolls back."""
-    layers = Layers(POLICY, [replace(EXPECTED, ic_floor=0.3)], 1e-4)
+    layers = EvidenceLayers(POLICY, [replace(EXPECTED, ic_floor=0.3)], 1e-4)
     for bar in _bars(80, 6):
-        layers.observe_past(Comparison(*(float(np.asarray(one)[0]) for one in bar)))
+        layers.observe_past(PairedMeasurements(*(float(np.asarray(one)[0]) for one in bar)))
     assert layers.against()["history"][0]
     assert not layers.favour()["ic"][0]
     assert layers.skill.bets[0] == 0
@@ -218,14 +218,14 @@ def test_a_missing_value_bets_nothing() -> None:
 def test_not_worse_is_shown_only_where_a_margin_is_stated() -> None:
     """A challenger equal to the champion is shown not to be worse by a stated margin, and never without."""
     rng = np.random.default_rng(8)
-    stated = Layers(replace(POLICY, non_inferiority=0.01), [EXPECTED] * 50, 1e-4)
-    unstated = Layers(POLICY, [EXPECTED] * 50, 1e-4)
+    stated = EvidenceLayers(replace(POLICY, non_inferiority=0.01), [EXPECTED] * 50, 1e-4)
+    unstated = EvidenceLayers(POLICY, [EXPECTED] * 50, 1e-4)
     for bar in _bars(80, 9):
         equal = np.zeros(ROLLOUTS)[:50]
         noise = rng.normal(0, 0.01, 50)
         for layers in (stated, unstated):
             layers.observe(
-                Comparison(*(np.asarray(one)[:50] for one in bar))._replace(
+                PairedMeasurements(*(np.asarray(one)[:50] for one in bar))._replace(
                     net_return=noise, champion_net_return=equal
                 )
             )

@@ -15,9 +15,9 @@ from monitoring.drift_check import live_features
 from rollouts import operations
 from rollouts.controller import RolloutController
 from rollouts.evidence.guards import Guards
-from rollouts.evidence.observation import Witness
-from rollouts.evidence.score_parity import Recomputation
-from rollouts.transition import Outcome, Transition
+from rollouts.evidence.observation import ObservationBuilder
+from rollouts.evidence.score_parity import ScoreRecomputation
+from rollouts.transition import RolloutOutcome, Transition
 from serving.log.prediction_log import PredictionLog, PredictionLogReader, PredictionRow
 
 from .conftest import Universe
@@ -62,7 +62,7 @@ def test_a_score_that_only_the_challenger_lacks_rolls_it_back(
     rows = universe.rows(FIRST + 1, "1", "2")
     step = _see(universe, controller, FIRST + 1, [rows[0], _masked(rows[1], 3)])
     assert step is not None
-    assert (step.outcome, step.layer) == (Outcome.ROLLED_BACK, "recomputation")
+    assert (step.outcome, step.layer) == (RolloutOutcome.ROLLED_BACK, "recomputation")
     assert "has a score where the log has none" in step.reason
     assert step.body()["evidence"]["recomputation_max_abs_diff"] is None
     assert controller.document.state is RolloutState.STEADY
@@ -89,9 +89,9 @@ def test_inputs_that_a_client_sent_are_no_evidence(universe: Universe, controlle
         log.put(row)
     log.close()
     settings, model = universe.settings, universe.settings.serving.model
-    assert operations.reconcile(settings, model) == []
-    assert operations.status(settings, model)["evidence"]["bars"] == 1
-    assert operations.abort(settings, model, "enough", "me").outcome is Outcome.ROLLED_BACK
+    assert operations.reconcile_rollout(settings, model) == []
+    assert operations.rollout_status(settings, model)["evidence"]["bars"] == 1
+    assert operations.abort_rollout(settings, model, "enough", "me").outcome is RolloutOutcome.ROLLED_BACK
     tensors = [replace(row, symbols=(), error="no such shape") for row in rows]
     assert _see(universe, controller, FIRST + 2, tensors) is None
 
@@ -104,7 +104,7 @@ def test_who_asks_for_one_symbol_has_no_say_in_the_rest(universe: Universe) -> N
     nothing = np.full(len(bars.symbols), np.nan)
     failed = universe.row(index, "1", "champion", nothing, error="overloaded")
     rows = [champion, challenger, _few(champion, 1), _few(challenger, 1), failed]
-    witness = Witness(Recomputation(universe.registry, DEFAULT), Guards(250.0, 0.0))
+    witness = ObservationBuilder(ScoreRecomputation(universe.registry, DEFAULT), Guards(250.0, 0.0))
     seen = witness.observe(_document(universe), as_of, rows, bars.between(end=as_of))
     assert seen is not None and seen.errors == 0
     np.testing.assert_allclose(seen.champion, universe.scores["1"][index], atol=1e-6)

@@ -22,10 +22,10 @@ from alphaloop.clock import SystemClock, monotonic, sleep
 from alphaloop.journal.store import Journal
 from alphaloop.rollout_document import RolloutDocument, RolloutKind, RolloutState
 from alphaloop.runtime.processes import free_port
-from rollouts.metrics import Collector
-from rollouts.metrics_page import metrics_page
-from rollouts.status import Evidence, Odds, Standing
-from rollouts.transition import CONTROL_STREAM, TRANSITION
+from rollouts.metrics import RolloutCollector
+from rollouts.metrics_page import serve_metrics
+from rollouts.status import EValue, RolloutEvidence, RolloutStatus
+from rollouts.transition import CONTROL_STREAM, ROLLOUT_TRANSITION
 
 GUIDE = Path(__file__).resolve().parents[2] / "docs" / "operating.md"
 MODEL = "equities"
@@ -111,16 +111,16 @@ def prometheus(folder: Path, page_port: int, rules: Path) -> Iterator[Prometheus
         server.stop()
 
 
-def standing(log10_e: float) -> Standing:
+def standing(log10_e: float) -> RolloutStatus:
     """A rollout under way in which P&L speaks against the challenger, and IC has said nothing."""
     document = RolloutDocument(MODEL, "1", 3, RolloutState.CANARY, "2", weight=0.25)
-    odds = (Odds("pnl", "against", 12, log10_e, 2.456), Odds("ic", "against", 0, 0.0, 2.523))
-    evidence = Evidence(
+    odds = (EValue("pnl", "against", 12, log10_e, 2.456), EValue("ic", "against", 0, 0.0, 2.523))
+    evidence = RolloutEvidence(
         rollout="2@None", kind=RolloutKind.REAL, as_of=BEFORE, bars=17, past_bars=0, stage_bars=2,
         stage_bars_left=8, bars_left=67, recomputation=1e-6, tolerance=1e-4, failures=0, fault=False,
         false_rollback=0.01, shares=(("ic", 0.3), ("pnl", 0.35)), odds=odds,
     )  # fmt: skip
-    return Standing(document, BEFORE, evidence)
+    return RolloutStatus(document, BEFORE, evidence)
 
 
 def test_prometheus_reads_the_page_and_raises_the_alert(tmp_path: Path, rules: Path) -> None:
@@ -129,10 +129,10 @@ def test_prometheus_reads_the_page_and_raises_the_alert(tmp_path: Path, rules: P
     journal = Journal(tmp_path / "journal.db", tmp_path / "anchors.jsonl", SystemClock())
     with journal.writer(CONTROL_STREAM) as writer:
         step = {"model": MODEL, "state": "canary", "layer": "", "outcome": None, "by": "controller"}
-        writer.append(TRANSITION, step | {"generation": 3})
+        writer.append(ROLLOUT_TRANSITION, step | {"generation": 3})
     now = standing(0.1)
-    collector, port = Collector(MODEL, lambda: now, journal), free_port()
-    with metrics_page(collector, port), prometheus(tmp_path, port, rules) as server:
+    collector, port = RolloutCollector(MODEL, lambda: now, journal), free_port()
+    with serve_metrics(collector, port), prometheus(tmp_path, port, rules) as server:
         (up,) = server.wait_for("up == 1")
         assert up["metric"]["job"] == "alphaloop"
         left = "alphaloop_rollout_e_value_threshold_log10 - alphaloop_rollout_e_value_log10"

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from features.feature_set import DEFAULT
-from rollouts.evidence.score_parity import Recomputation
+from rollouts.evidence.score_parity import ScoreRecomputation
 
 Graph = Callable[[int, int], bytes]
 INDEX = 2_000
@@ -38,7 +38,7 @@ def expected(universe: Any) -> dict[str, float]:
 
 def test_scores_are_recomputed_among_the_models_universe(universe: Any, relative: str) -> None:
     """Bars of more symbols change no score, and symbols outside the universe have none."""
-    recomputation = Recomputation(universe.registry, DEFAULT)
+    recomputation = ScoreRecomputation(universe.registry, DEFAULT)
     frames = recomputation.frames(universe.bars)
     scores = recomputation.scores(universe.settings.serving.model, relative, frames, INDEX)
     assert np.isnan(scores[[0, 6, 7]]).all()
@@ -51,7 +51,7 @@ def test_a_logged_subset_follows_from_the_whole_universe(universe: Any, relative
     asked = (*universe.bars.symbols[2:4], universe.bars.symbols[7], "NOBODY")
     scores = np.array([known.get(symbol, np.nan) for symbol in asked])
     row = replace(universe.row(INDEX, relative, "champion", scores), symbols=asked)
-    recomputation = Recomputation(universe.registry, DEFAULT)
+    recomputation = ScoreRecomputation(universe.registry, DEFAULT)
     frames = recomputation.frames(universe.bars)
     assert recomputation.difference(row, frames) < 1e-4
     among_two = np.array([1.0, -1.0, np.nan, np.nan])

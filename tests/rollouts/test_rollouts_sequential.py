@@ -9,7 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rollouts.evidence.sequential import BURN_IN, STAKES, BettingTest, MixedTest, PairedTest, PredictableScale
+from rollouts.evidence.sequential import (
+    BURN_IN_VALUES,
+    STAKES,
+    BettingTest,
+    MixedTest,
+    PairedTest,
+    PredictableScale,
+)
 
 ALPHA = 0.0025
 
@@ -64,7 +71,7 @@ def test_who_loses_all_of_the_margin_is_rarely_called_not_worse(margin: float) -
 def test_the_scale_of_a_bar_is_known_before_it() -> None:
     """The value that is being scaled does not widen its own scale."""
     calm, crash = PredictableScale(), PredictableScale()
-    for value in (1.0, -1.0) * BURN_IN:
+    for value in (1.0, -1.0) * BURN_IN_VALUES:
         calm.clip(value)
         crash.clip(value)
     assert calm.clip(0.5)[0] == pytest.approx(0.5 / 1.5, rel=1e-6)
@@ -90,7 +97,7 @@ def test_a_value_weighs_half_in_the_scale_after_its_half_life() -> None:
 def test_values_of_nothing_set_no_scale() -> None:
     """After bars without any difference a first small one is no evidence: nothing says how small it is."""
     scale = PredictableScale()
-    for _ in range(BURN_IN):
+    for _ in range(BURN_IN_VALUES):
         scale.clip(0.0)
     assert math.isnan(scale.clip(0.001)[0])
 
@@ -98,7 +105,7 @@ def test_values_of_nothing_set_no_scale() -> None:
 def test_nothing_is_bet_before_there_is_a_scale() -> None:
     """The first values only set the scale."""
     paired = PairedTest()
-    for _ in range(BURN_IN):
+    for _ in range(BURN_IN_VALUES):
         paired.observe(1.0)
     assert paired.better.bets[0] == 0
     assert paired.mean[0] == 1.0
@@ -173,7 +180,7 @@ def test_the_strongest_part_of_a_rollout_is_the_one_with_its_highest_e_value() -
 def test_there_is_one_rollout_and_no_margin_where_none_is_given() -> None:
     """Without a number of rollouts a test is of one, and without a margin it bets nothing on not worse."""
     paired = PairedTest()
-    for value in (1.0, -1.0) * BURN_IN:
+    for value in (1.0, -1.0) * BURN_IN_VALUES:
         paired.observe(value)
-    assert (paired.better.bets.tolist(), paired.not_worse.bets.tolist()) == ([BURN_IN], [0])
+    assert (paired.better.bets.tolist(), paired.not_worse.bets.tolist()) == ([BURN_IN_VALUES], [0])
     assert PredictableScale().value.shape == MixedTest({"a": 1.0}).log_wealth.shape == (1,)

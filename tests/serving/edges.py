@@ -15,8 +15,8 @@ from tritonclient.grpc import service_pb2
 from alphaloop.clock import monotonic
 from serving.server.gateway import Gateway
 from serving.server.grpc.grpc_edge import InferenceService
-from serving.server.grpc.incoming_message import Received
-from serving.server.http.http_edge import application
+from serving.server.grpc.incoming_message import IncomingMessage
+from serving.server.http.http_edge import http_application
 
 
 @dataclass
@@ -56,7 +56,7 @@ class Edges:
 
     def __post_init__(self) -> None:
         self.gateway = Gateway(self.core, self.core.settings)
-        self._application = application(self.gateway)
+        self._application = http_application(self.gateway)
         self._service = InferenceService(self.core, self.gateway)
 
     def http(
@@ -97,7 +97,7 @@ class Edges:
     async def infer_async(self, content: bytes) -> tuple[grpc.StatusCode, str, Any]:
         """The same on the loop that runs."""
         context = Context()
-        received = Received(len(content), content=content)
+        received = IncomingMessage(len(content), content=content)
         answer = await self._service.infer(received, context, monotonic())
         return context.code, context.details, answer
 

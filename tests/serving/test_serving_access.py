@@ -23,8 +23,8 @@ from alphaloop.runtime.processes import free_port
 from serving.hosts.process import ProcessHost
 from serving.protocol.errors import AccessDeniedError, RateLimitError, UnauthenticatedError
 from serving.security import reloadable_file
-from serving.security.access import Access, Scope, is_loopback, require_protected
-from serving.server.token_bucket import RateLimit
+from serving.security.access import AccessTokens, Scope, is_loopback, require_access_control
+from serving.server.token_bucket import RateLimiter
 
 PREDICT, ADMIN = "predict-only-token-1", "administrators-token-2"
 PANEL = np.ones((2, 2, 3), np.float32)
@@ -173,8 +173,8 @@ def test_tokens_over_http(guarded: ProcessHost, champion: Any) -> None:
 
 def test_replaced_tokens_are_read_again(tokens: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A token that is taken out of the file stops to work; a damaged file changes nothing."""
-    monkeypatch.setattr(reloadable_file, "LOOK_SECONDS", 0.0)
-    access = Access(tokens)
+    monkeypatch.setattr(reloadable_file, "CHECK_SECONDS", 0.0)
+    access = AccessTokens(tokens)
     assert access.authorise(f"Bearer {PREDICT}", Scope.PREDICT) == "trader"
     tokens.write_text("half a line")
     assert access.authorise(f"Bearer {PREDICT}", Scope.PREDICT) == "trader"
@@ -203,15 +203,15 @@ def test_a_wrong_file_of_tokens_is_refused(tmp_path: Path, text: str, message: s
     path = tmp_path / "tokens"
     path.write_text(text)
     with pytest.raises(SettingsError, match=message) as caught:
-        Access(path)
+        AccessTokens(path)
     assert "short-secret" not in str(caught.value)
     with pytest.raises(SettingsError, match="cannot be read"):
-        Access(tmp_path / "nowhere")
+        AccessTokens(tmp_path / "nowhere")
 
 
 def test_tokens_are_not_kept(tokens: Path) -> None:
     """What the server holds of a token is its digest."""
-    held = repr(vars(Access(tokens)._grants))
+    held = repr(vars(AccessTokens(tokens)._grants))
     assert hashlib.sha256(ADMIN.encode()).hexdigest() in held
     assert PREDICT not in held
     assert ADMIN not in held
@@ -232,7 +232,7 @@ def test_without_tokens_only_loopback_is_bound(world: Any, tokens: Path) -> None
     settings = world.settings(host="0.0.0.0")
     with pytest.raises(SettingsError, match=r"0\.0\.0\.0 and there are no tokens.*set serving\.tokens"):
         ProcessHost(settings, free_port()).start()
-    require_protected(world.settings(host="0.0.0.0", tokens=tokens).serving)
+    require_access_control(world.settings(host="0.0.0.0", tokens=tokens).serving)
 
 
 def test_half_of_tls_is_refused(world: Any, certified: Certified, tmp_path: Path) -> None:
@@ -273,7 +273,7 @@ def test_rates_are_by_client_and_clients_are_bounded(monkeypatch: pytest.MonkeyP
     """A bucket fills with time; each client has its own; the number of buckets has a limit."""
     now = 100.0
     monkeypatch.setattr("serving.server.token_bucket.monotonic", lambda: now)
-    limit = RateLimit(2.0, 2, clients=10)
+    limit = RateLimiter(2.0, 2, clients=10)
     for _ in range(2):
         limit.spend("a")
     with pytest.raises(RateLimitError) as caught:

@@ -14,8 +14,8 @@ from alphaloop.clock import monotonic, sleep
 from alphaloop.runtime.processes import free_port
 from serving.hosts.process import ProcessHost
 from serving.inference.model_cache import LoadedModel
-from serving.server.admission import COMING_SECONDS, Admission
-from serving.server.grpc.grpc_edge import PUSHBACK
+from serving.server.admission import MAX_ARRIVAL_SECONDS, Admission
+from serving.server.grpc.grpc_edge import PUSHBACK_KEY
 
 SERVICE_MS = 2.0
 
@@ -82,7 +82,7 @@ def test_overload_is_refused_with_a_hint(world: Any, champion: Any, slow: list[f
     assert len(refused) > 100
     assert {error.code() for error in refused} == {grpc.StatusCode.RESOURCE_EXHAUSTED}
     assert "the most at a time" in refused[0].details()
-    hints = [int(dict(error.trailing_metadata())[PUSHBACK]) for error in refused]
+    hints = [int(dict(error.trailing_metadata())[PUSHBACK_KEY]) for error in refused]
     assert all(1 <= hint <= 10_000 for hint in hints)
 
 
@@ -183,7 +183,7 @@ def test_a_request_on_its_way_is_waited_for_and_not_for_long() -> None:
         admission.announce(never)
         admission.enter()
         beside = await at_once(admission)
-        await asyncio.sleep(2 * COMING_SECONDS)
+        await asyncio.sleep(2 * MAX_ARRIVAL_SECONDS)
         return beside, await at_once(admission), admission.in_flight
 
     assert asyncio.run(alone()) == (False, True, 1)

@@ -17,7 +17,7 @@ from alphaloop.errors import InputError, ServingError
 from alphaloop.runtime.processes import free_port
 from serving.client.async_client import AsyncPredictionClient
 from serving.client.client import PredictionClient
-from serving.client.retry_policy import Patience
+from serving.client.retry_policy import RetrySettings
 
 PANEL = np.zeros((1, 1, 1), np.float32)
 SOMEWHEN = datetime(2019, 1, 3, 21, 0, tzinfo=UTC)
@@ -96,7 +96,7 @@ def test_who_is_cancelled_cancels_on_the_wire(pair: Any) -> None:
     first.delay = 30.0
 
     async def run() -> None:
-        async with AsyncPredictionClient(urls, "m", retries=Patience(hedge_ms=0)) as client:
+        async with AsyncPredictionClient(urls, "m", retries=RetrySettings(hedge_ms=0)) as client:
             task = asyncio.create_task(client.infer(PANEL, deadline_ms=20_000))
             await asked(first)
             task.cancel()
@@ -114,7 +114,7 @@ def test_a_timeout_around_a_hedged_question_cancels_both(pair: Any) -> None:
     first.delay = second.delay = 30.0
 
     async def run() -> None:
-        async with AsyncPredictionClient(urls, "m", retries=Patience(hedge_ms=20)) as client:
+        async with AsyncPredictionClient(urls, "m", retries=RetrySettings(hedge_ms=20)) as client:
             started = monotonic()
             with pytest.raises(TimeoutError):
                 async with asyncio.timeout(0.3):
@@ -149,7 +149,7 @@ def test_who_loses_a_race_is_told(pair: Any) -> None:
     first.delay = 30.0
 
     async def run() -> None:
-        async with AsyncPredictionClient(urls, "m", retries=Patience(hedge_ms=30)) as client:
+        async with AsyncPredictionClient(urls, "m", retries=RetrySettings(hedge_ms=30)) as client:
             assert (await client.infer(PANEL, deadline_ms=20_000))[0] == 2.0
             assert await given_up(first)
         assert (first.asked, second.asked) == (1, 1)
@@ -163,7 +163,7 @@ def test_a_late_question_goes_on_beside_its_hedge(pair: Any) -> None:
     first.delay, second.delay = 0.2, 30.0
 
     async def run() -> None:
-        async with AsyncPredictionClient(urls, "m", retries=Patience(hedge_ms=30)) as client:
+        async with AsyncPredictionClient(urls, "m", retries=RetrySettings(hedge_ms=30)) as client:
             assert (await client.infer(PANEL, deadline_ms=20_000))[0] == 1.0
         assert (first.asked, second.asked) == (1, 1)
 
@@ -176,7 +176,7 @@ def test_only_credit_asks_twice(pair: Any) -> None:
     first.delay = second.delay = 0.4
 
     async def run() -> None:
-        retries = Patience(hedge_ms=50, hedge_every=1_000)
+        retries = RetrySettings(hedge_ms=50, hedge_every=1_000)
         async with AsyncPredictionClient(urls, "m", retries=retries) as client:
             answers = await asyncio.gather(*(client.infer(PANEL, deadline_ms=5_000) for _ in range(10)))
         assert len(answers) == 10
@@ -256,7 +256,7 @@ def test_both_clients_say_the_same(ask: Any, attempts: int, replicas: Any, await
     for kind in (PredictionClient, awaited):
         replica = replicas(1.0)
         url = replica.start(port)
-        client = kind(url, "m", retries=Patience(hedge_ms=0, attempts=attempts))
+        client = kind(url, "m", retries=RetrySettings(hedge_ms=0, attempts=attempts))
         with client, pytest.raises((ServingError, ValueError)) as caught:
             ask(client, replica)
         replica.stop()

@@ -21,7 +21,7 @@ from serving.protocol.errors import DeadlineError
 from serving.protocol.messages import InferenceRequest, InferenceResponse, InvalidRequestError
 from serving.server import gateway as gateway_module
 from serving.server.gateway import Gateway
-from serving.server.queued_request import Arrival
+from serving.server.queued_request import RequestContext
 
 Answer = InferenceResponse | AlphaloopError
 
@@ -47,7 +47,7 @@ def ask(
     """What each of `requests` is answered, when all come at once behind one that is being answered."""
 
     async def one(request: InferenceRequest) -> Answer:
-        arrival = Arrival(monotonic(), remaining)
+        arrival = RequestContext(monotonic(), remaining)
         try:
             return await gateway.infer(request, arrival)
         except AlphaloopError as error:

@@ -14,8 +14,8 @@ from alphaloop.clock import monotonic, sleep
 from alphaloop.errors import InputError, ServingError, SettingsError
 from alphaloop.runtime.processes import free_port
 from alphaloop.telemetry import tracing
-from serving.client.replica import COOLDOWN_SECONDS, Security
-from serving.client.retry_policy import Patience
+from serving.client.replica import BREAKER_COOLDOWN_SECONDS, ClientSecurity
+from serving.client.retry_policy import RetrySettings
 
 PANEL = np.zeros((1, 1, 1), np.float32)
 TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
@@ -105,7 +105,7 @@ def test_a_late_answer_is_asked_of_another_too(make_client: Any, pair: Any) -> N
     """A replica that hangs costs the hedge's time, not the deadline, while there is credit for it."""
     first, _, urls = pair
     first.delay = 30.0
-    with make_client(urls, "m", retries=Patience(hedge_ms=50, hedge_every=100)) as client:
+    with make_client(urls, "m", retries=RetrySettings(hedge_ms=50, hedge_every=100)) as client:
         started = monotonic()
         assert score(client, deadline_ms=10_000) == 2.0
         assert monotonic() - started < 5.0
@@ -119,7 +119,7 @@ def test_without_hedges_the_deadline_is_waited_for(make_client: Any, pair: Any) 
     """With `hedge_ms` 0 a replica that hangs is waited for until the client's deadline, and no longer."""
     first, second, urls = pair
     first.delay, started = 30.0, monotonic()
-    client = make_client(urls, "m", retries=Patience(hedge_ms=0), deadline_ms=300)
+    client = make_client(urls, "m", retries=RetrySettings(hedge_ms=0), deadline_ms=300)
     with client, pytest.raises(ServingError, match=rf"{urls[0]} gave no prediction: .*DEADLINE_EXCEEDED"):
         score(client)
     assert 0.3 <= monotonic() - started < 2.0
@@ -133,7 +133,7 @@ def test_a_server_that_keeps_failing_is_left_alone(make_client: Any, pair: Any) 
     with make_client(urls, "m") as client:
         assert [score(client) for _ in range(12)] == [2.0] * 12
         assert first.asked == 3
-        sleep(COOLDOWN_SECONDS + 0.05)
+        sleep(BREAKER_COOLDOWN_SECONDS + 0.05)
         assert 1.0 in [score(client) for _ in range(3)]
 
 
@@ -167,7 +167,7 @@ def test_the_trace_goes_with_the_question(
     make_client: Any, pair: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The server is told the span that asks."""
-    monkeypatch.setattr(tracing, "traceparent", lambda: TRACEPARENT)
+    monkeypatch.setattr(tracing, "current_traceparent", lambda: TRACEPARENT)
     with make_client(pair[2][0], "m") as client:
         score(client)
     assert pair[0].metadata["traceparent"] == TRACEPARENT
@@ -186,13 +186,15 @@ def test_tls_and_a_token_reach_the_server(make_client: Any, replicas: Any, tmp_p
         authority.cert_pem.bytes(),
         require_client_auth=True,
     )
-    security = Security(tmp_path / "ca.pem", tmp_path / "chain.pem", tmp_path / "key.pem", tmp_path / "token")
+    security = ClientSecurity(
+        tmp_path / "ca.pem", tmp_path / "chain.pem", tmp_path / "key.pem", tmp_path / "token"
+    )
     replica = replicas(1.0)
     url = replica.start(credentials=credentials)
     with make_client(url, "m", security=security) as client:
         assert score(client) == 1.0
     assert replica.metadata["authorization"] == "Bearer secret"
-    without = Security(tmp_path / "ca.pem")
+    without = ClientSecurity(tmp_path / "ca.pem")
     with make_client(url, "m", security=without) as client, pytest.raises(ServingError):
         score(client, deadline_ms=500)
 
@@ -200,7 +202,7 @@ def test_tls_and_a_token_reach_the_server(make_client: Any, replicas: Any, tmp_p
 def test_a_token_does_not_leave_the_machine_in_clear_text(make_client: Any, tmp_path: Path) -> None:
     """Without TLS a token for another host is refused, though it call itself 127, and loopback is not."""
     (tmp_path / "token").write_text("secret")
-    security = Security(token=tmp_path / "token")
+    security = ClientSecurity(token=tmp_path / "token")
     for url in ("example.com:8001", "127.0.0.1.example.com:8001", "127.0.0.1:1,10.0.0.1:1"):
         with pytest.raises(SettingsError, match=r"would go to .*:\d in clear text|8001 in clear text"):
             make_client(url, "m", security=security)

@@ -17,7 +17,7 @@ from alphaloop.settings.client import ClientSettings
 from alphaloop.settings.serving import ServingSettings
 from alphaloop.settings.settings import Settings
 from serving.client.client import PredictionClient
-from serving.client.settings import Connection
+from serving.client.settings import ConnectionSettings
 from serving.hosts.process import ProcessHost
 
 TOKEN = "a-token-of-the-trader-1"
@@ -81,13 +81,13 @@ def test_urls_are_words_between_commas_or_a_list(
 ) -> None:
     """A variable holds either, the file a list or text, and settings that travel stay what they are."""
     monkeypatch.setenv("ALPHALOOP_CLIENT__URLS", text)
-    found = configuration.load()
-    assert Connection.from_settings(found).urls == ("one:1", "other:2")
-    assert configuration.from_json(found.model_dump_json()).client == found.client
+    found = configuration.load_settings()
+    assert ConnectionSettings.from_settings(found).urls == ("one:1", "other:2")
+    assert configuration.settings_from_json(found.model_dump_json()).client == found.client
     monkeypatch.delenv("ALPHALOOP_CLIENT__URLS")
     for written in ('"one:1,other:2"', '["one:1", "other:2"]'):
         Path("alphaloop.toml").write_text(f"[client]\nurls = {written}\n")
-        assert configuration.load().client.urls == ("one:1", "other:2")
+        assert configuration.load_settings().client.urls == ("one:1", "other:2")
 
 
 def test_an_impossible_setting_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -96,7 +96,7 @@ def test_an_impossible_setting_is_named(folder: Path, monkeypatch: pytest.Monkey
         with monkeypatch.context() as patch:
             patch.setenv(f"ALPHALOOP_CLIENT__{name}", value)
             with pytest.raises(SettingsError, match=rf"(?i)client(\.|__){name}'? is '") as caught:
-                configuration.load()
+                configuration.load_settings()
             assert "\n" not in str(caught.value)
 
 
@@ -117,7 +117,7 @@ def test_patience_comes_from_the_settings(make_client: Any, replicas: Any) -> No
     """Deadline, attempts and hedges are those of the settings."""
     replica = replicas(1.0)
     client = ClientSettings(urls=(replica.start(),), deadline_ms=150, attempts=1, hedge_ms=0, hedge_every=7)
-    assert Connection.from_settings(Settings(client=client)).retries.hedge_every == 7
+    assert ConnectionSettings.from_settings(Settings(client=client)).retries.hedge_every == 7
     replica.delay = 30.0
     asking = make_client.from_settings(Settings(client=client), "m")
     with asking, pytest.raises(ServingError, match="DEADLINE_EXCEEDED"):
@@ -206,5 +206,5 @@ def test_a_client_shows_no_secret(files: dict[str, Path]) -> None:
     """Neither the settings, nor what is made of them, has the token in its text."""
     settings = Settings(client=equipped(files, urls=("127.0.0.1:1",)))
     with PredictionClient.from_settings(settings) as client:
-        told = (repr(settings), settings.model_dump_json(), repr(Connection.from_settings(settings)))
+        told = (repr(settings), settings.model_dump_json(), repr(ConnectionSettings.from_settings(settings)))
         assert all(TOKEN not in text for text in (*told, repr(client), repr(vars(client))))

@@ -19,8 +19,8 @@ import pytest
 from alphaloop.clock import ReplayClock, sleep
 from alphaloop.runtime.processes import child_environment
 from serving.log import compaction
-from serving.log.compaction import LogKeeper, compact
-from serving.log.prediction_log import PredictionLog, PredictionLogReader, PredictionRow, partition
+from serving.log.compaction import LogCompactor, compact_log
+from serving.log.prediction_log import PredictionLog, PredictionLogReader, PredictionRow, partition_folder
 
 DAY = datetime(2024, 5, 6, 21, 0, tzinfo=UTC)
 MODEL = "equities"
@@ -46,7 +46,7 @@ def write(folder: Path, count: int, day: int = 0, first: int = 0) -> None:
         log.put(row(number, day))
     log.close()
     for name in set(files(folder)) - before:
-        os.utime(partition(folder, MODEL) / name, (DAY.timestamp() + day * 86_400,) * 2)
+        os.utime(partition_folder(folder, MODEL) / name, (DAY.timestamp() + day * 86_400,) * 2)
 
 
 def ids(rows: list[PredictionRow]) -> list[str]:
@@ -56,7 +56,7 @@ def ids(rows: list[PredictionRow]) -> list[str]:
 
 def files(folder: Path) -> list[str]:
     """The names of the Parquet files."""
-    return sorted(path.name for path in partition(folder, MODEL).glob("*.parquet"))
+    return sorted(path.name for path in partition_folder(folder, MODEL).glob("*.parquet"))
 
 
 def test_a_past_day_becomes_one_file(tmp_path: Path) -> None:
@@ -65,7 +65,7 @@ def test_a_past_day_becomes_one_file(tmp_path: Path) -> None:
     write(tmp_path, 5, day=1)
     before = PredictionLogReader(tmp_path, MODEL).new()
     assert len(files(tmp_path)) == 25
-    compact(partition(tmp_path, MODEL), (DAY + timedelta(days=1)).date())
+    compact_log(partition_folder(tmp_path, MODEL), (DAY + timedelta(days=1)).date())
     names = files(tmp_path)
     assert len(names) == 6
     assert [name for name in names if name.startswith("merged-2024-05-06-")] == names[-1:]
@@ -81,12 +81,12 @@ def test_a_reader_goes_on_over_a_compaction(tmp_path: Path) -> None:
     reader = PredictionLogReader(tmp_path, MODEL)
     assert len(reader.new()) == 10
     write(tmp_path, 3, first=10)
-    folder = partition(tmp_path, MODEL)
-    compact(folder, date(2024, 6, 1))
+    folder = partition_folder(tmp_path, MODEL)
+    compact_log(folder, date(2024, 6, 1))
     assert ids(reader.new()) == ["p-0-10", "p-0-11", "p-0-12"]
     assert reader.new() == []
     write(tmp_path, 2, first=13)
-    compact(folder, date(2024, 6, 1))
+    compact_log(folder, date(2024, 6, 1))
     assert len(files(tmp_path)) == 1
     assert ids(reader.new()) == ["p-0-13", "p-0-14"]
     assert len(PredictionLogReader(tmp_path, MODEL).new()) == 15
@@ -99,9 +99,9 @@ def test_what_was_dropped_is_still_known(tmp_path: Path) -> None:
         log.put(row(number))
     log.start()
     log.close()
-    for path in partition(tmp_path, MODEL).glob("*.parquet"):
+    for path in partition_folder(tmp_path, MODEL).glob("*.parquet"):
         os.utime(path, (DAY.timestamp(),) * 2)
-    compact(partition(tmp_path, MODEL), date(2024, 6, 1))
+    compact_log(partition_folder(tmp_path, MODEL), date(2024, 6, 1))
     reader = PredictionLogReader(tmp_path, MODEL)
     assert (len(reader.new()), reader.dropped) == (4, 6)
 
@@ -119,7 +119,7 @@ def test_readers_beside_a_compaction_see_each_row_once(tmp_path: Path) -> None:
     thread.start()
     for start in range(0, 60, 6):
         write(tmp_path, 6, first=start)
-        compact(partition(tmp_path, MODEL), date(2024, 6, 1))
+        compact_log(partition_folder(tmp_path, MODEL), date(2024, 6, 1))
     stop.set()
     thread.join()
     seen += ids(reader.new())
@@ -146,7 +146,7 @@ def test_killed_at_any_step_nothing_is_lost_or_doubled(
 ) -> None:
     """After a compaction that ended anywhere readers have every row once, and the next one cleans up."""
     write(tmp_path, 5)
-    folder, left = partition(tmp_path, MODEL), step
+    folder, left = partition_folder(tmp_path, MODEL), step
 
     class KilledError(BaseException):
         pass
@@ -162,15 +162,15 @@ def test_killed_at_any_step_nothing_is_lost_or_doubled(
         return call
 
     with monkeypatch.context() as patch:
-        patch.setattr(compaction, "read_table", dying(compaction.read_table))
+        patch.setattr(compaction, "read_log_table", dying(compaction.read_log_table))
         patch.setattr(compaction, "_make_durable", dying(compaction._make_durable))
         patch.setattr(compaction.os, "replace", dying(os.replace))
         patch.setattr(Path, "unlink", dying(Path.unlink))
         with suppress(KilledError):
-            compact(folder, date(2024, 6, 1))
+            compact_log(folder, date(2024, 6, 1))
     expected = [f"p-0-{number}" for number in range(5)]
     assert ids(PredictionLogReader(tmp_path, MODEL).new()) == expected
-    compact(folder, date(2024, 6, 1))
+    compact_log(folder, date(2024, 6, 1))
     assert ids(PredictionLogReader(tmp_path, MODEL).new()) == expected
     assert len(files(tmp_path)) == 1
     assert list(folder.glob("*.unfinished")) == []
@@ -178,7 +178,7 @@ def test_killed_at_any_step_nothing_is_lost_or_doubled(
 
 def test_a_day_of_one_file_is_not_doubled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Killed before it removed the one file that it had merged, a compaction leaves the next no more rows."""
-    log, folder = PredictionLog(tmp_path), partition(tmp_path, MODEL)
+    log, folder = PredictionLog(tmp_path), partition_folder(tmp_path, MODEL)
     for number in range(10):
         log.put(replace(row(number), as_of=None))
     log.start()
@@ -187,9 +187,9 @@ def test_a_day_of_one_file_is_not_doubled(tmp_path: Path, monkeypatch: pytest.Mo
     os.utime(single, (DAY.timestamp(),) * 2)
     with monkeypatch.context() as patch:
         patch.setattr(compaction, "_remove", lambda *_: None)
-        compact(folder, date(2024, 6, 1))
+        compact_log(folder, date(2024, 6, 1))
     assert len(files(tmp_path)) == 2
-    compact(folder, date(2024, 6, 1))
+    compact_log(folder, date(2024, 6, 1))
     (merged,) = files(tmp_path)
     assert pq.read_metadata(folder / merged).num_rows == 10
     assert len(PredictionLogReader(tmp_path, MODEL).new()) == 10
@@ -204,7 +204,8 @@ def test_a_killed_process_loses_nothing(tmp_path: Path) -> None:
     for _ in range(20):
         seconds = str(chance.uniform(0.2, 1.2))
         subprocess.run(
-            [sys.executable, "-c", KILLED, str(partition(tmp_path, MODEL)), seconds], env=child_environment()
+            [sys.executable, "-c", KILLED, str(partition_folder(tmp_path, MODEL)), seconds],
+            env=child_environment(),
         )
         assert sorted(ids(PredictionLogReader(tmp_path, MODEL).new())) == expected
         write(tmp_path, 5, first=len(expected))
@@ -216,9 +217,9 @@ def test_old_days_go(tmp_path: Path) -> None:
     for day in range(4):
         write(tmp_path, 3, day=day)
     clock = ReplayClock(DAY + timedelta(days=4))
-    LogKeeper(tmp_path, 0, clock).compact_all()
+    LogCompactor(tmp_path, 0, clock).compact_all()
     assert len(PredictionLogReader(tmp_path, MODEL).new()) == 12
-    LogKeeper(tmp_path, 2, clock).compact_all()
+    LogCompactor(tmp_path, 2, clock).compact_all()
     assert {one.logged_at.date().isoformat() for one in PredictionLogReader(tmp_path, MODEL).new()} == {
         "2024-05-08", "2024-05-09",
     }  # fmt: skip
@@ -228,7 +229,7 @@ def test_two_keepers_do_no_harm(tmp_path: Path) -> None:
     """Replicas that compact one folder at the same time leave one file and every row."""
     write(tmp_path, 30)
     clock = ReplayClock(DAY + timedelta(days=9))
-    keepers = [LogKeeper(tmp_path, 0, clock) for _ in range(4)]
+    keepers = [LogCompactor(tmp_path, 0, clock) for _ in range(4)]
     for keeper in keepers:
         keeper.start()
     for _ in range(200):
@@ -244,9 +245,9 @@ def test_two_keepers_do_no_harm(tmp_path: Path) -> None:
 def test_a_damaged_file_is_left_and_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """Compaction goes on around a file that cannot be read."""
     write(tmp_path, 3)
-    damaged = partition(tmp_path, MODEL) / "x-0.parquet"
+    damaged = partition_folder(tmp_path, MODEL) / "x-0.parquet"
     damaged.write_bytes(b"PAR1 not really")
     os.utime(damaged, (DAY.timestamp(),) * 2)
-    compact(partition(tmp_path, MODEL), date(2024, 6, 1))
+    compact_log(partition_folder(tmp_path, MODEL), date(2024, 6, 1))
     assert "x-0.parquet cannot be read" in caplog.text
     assert len(files(tmp_path)) == 2

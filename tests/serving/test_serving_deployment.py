@@ -12,8 +12,8 @@ import yaml
 
 from alphaloop.settings.serving import ServingSettings
 from alphaloop.settings.settings import Settings
-from serving.hosts.deployment import config, config_text
-from serving.hosts.scaling import by_load, wanted
+from serving.hosts.deployment import serve_config, serve_config_text
+from serving.hosts.scaling import by_load, replicas_needed
 
 CRD = Path(__file__).resolve().parents[3] / "shared" / "crds" / "ray.io_rayservices.yaml"
 
@@ -29,7 +29,7 @@ def test_serve_takes_the_configuration(serving: dict[str, int]) -> None:
     from ray.serve.schema import ServeDeploySchema
 
     chosen = settings(grpc_port=9001, http_port=9000, **serving)
-    schema = ServeDeploySchema.model_validate(yaml.safe_load(config_text(chosen)))
+    schema = ServeDeploySchema.model_validate(yaml.safe_load(serve_config_text(chosen)))
     (application,) = schema.applications
     (deployment,) = application.deployments
     assert (schema.grpc_options.port, schema.http_options.port) == (9001, 9000)
@@ -45,14 +45,14 @@ def test_the_named_parts_are_there() -> None:
     """What the configuration names by import path can be imported, and builds the application."""
     from ray._common.utils import import_attr
 
-    told = config(settings())
+    told = serve_config(settings())
     for name in told["grpc_options"]["grpc_servicer_functions"]:
         assert callable(import_attr(name))
     (application,) = told["applications"]
     builder = import_attr(application["import_path"])
     built = builder(application["args"])
     assert built._bound_deployment.name == application["deployments"][0]["name"]
-    scaled = config(settings(max_replicas=4))["applications"][0]["deployments"][0]["autoscaling_config"]
+    scaled = serve_config(settings(max_replicas=4))["applications"][0]["deployments"][0]["autoscaling_config"]
     assert import_attr(scaled["policy"]["policy_function"]) is by_load
 
 
@@ -67,14 +67,14 @@ def test_a_ray_service_holds_it() -> None:
         "kind": "RayService",
         "metadata": {"name": "alphaloop"},
         "spec": {
-            "serveConfigV2": config_text(settings(max_replicas=4)),
+            "serveConfigV2": serve_config_text(settings(max_replicas=4)),
             "rayClusterConfig": {
                 "headGroupSpec": {"rayStartParams": {}, "template": {"spec": {"containers": [container]}}}
             },
         },
     }
     jsonschema.validate(manifest, schema)
-    assert yaml.safe_load(manifest["spec"]["serveConfigV2"]) == config(settings(max_replicas=4))
+    assert yaml.safe_load(manifest["spec"]["serveConfigV2"]) == serve_config(settings(max_replicas=4))
 
 
 @pytest.mark.parametrize(
@@ -91,7 +91,7 @@ def test_a_ray_service_holds_it() -> None:
 )
 def test_replicas_are_as_many_as_the_load_needs(busy: list[float], running: int, count: int) -> None:
     """Each gets the share of a core that it may use, and silence changes nothing."""
-    assert wanted(busy, 0.6, running) == count
+    assert replicas_needed(busy, 0.6, running) == count
 
 
 @pytest.mark.parametrize(("busy", "count"), [(0.0, 2), (0.9, 3), (1.0, 4)])

@@ -21,8 +21,8 @@ from alphaloop.errors import ServingError, TlsError
 from alphaloop.runtime.processes import free_port
 from serving.client import tls_diagnosis
 from serving.client.async_client import AsyncPredictionClient
-from serving.client.replica import COOLDOWN_SECONDS, Security
-from serving.client.retry_policy import Patience
+from serving.client.replica import BREAKER_COOLDOWN_SECONDS, ClientSecurity
+from serving.client.retry_policy import RetrySettings
 
 BAR = datetime(2019, 1, 3, tzinfo=UTC)
 PANEL = np.zeros((1, 1, 1), np.float32)
@@ -52,8 +52,8 @@ def certified(tmp_path_factory: pytest.TempPathFactory) -> Certified:
 def probed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The urls with which hands were shaken once more, one for each time."""
     found: list[str] = []
-    real = tls_diagnosis._amiss
-    monkeypatch.setattr(tls_diagnosis, "_amiss", lambda url, *rest: found.append(url) or real(url, *rest))
+    real = tls_diagnosis._explain
+    monkeypatch.setattr(tls_diagnosis, "_explain", lambda url, *rest: found.append(url) or real(url, *rest))
     return found
 
 
@@ -95,7 +95,7 @@ def test_a_forecast_says_what_is_amiss_with_tls(
         "no certificate": (certified.mutual, certified.authority),
     }[case]
     url = replicas(1.0).start(credentials=server)
-    with make_client(url, "m", security=Security(authority)) as client:
+    with make_client(url, "m", security=ClientSecurity(authority)) as client:
         with pytest.raises(TlsError) as live:
             client.live()
         probed.clear()
@@ -117,7 +117,7 @@ def test_who_is_left_alone_for_tls_is_not_shaken_hands_with_again(
         again = failed(client)
         assert (type(again), probed) == (TlsError, [url])
         assert str(again) == f"{url} gave no prediction: all are left alone for a while; {first}"
-        sleep(COOLDOWN_SECONDS + 0.05)
+        sleep(BREAKER_COOLDOWN_SECONDS + 0.05)
         assert (str(failed(client)), probed) == (str(first), [url, url])
 
 
@@ -143,7 +143,7 @@ def test_what_is_said_again_is_bounded(make_client: Any, replicas: Any) -> None:
         assert len(str(failed(client))) > 5_000
         assert len(str(failed(client))) < 500
     late.delay, url = 30.0, late.start()
-    with make_client(url, "m", retries=Patience(hedge_ms=0)) as client:
+    with make_client(url, "m", retries=RetrySettings(hedge_ms=0)) as client:
         for _ in range(3):
             failed(client, 60.0)
         assert f"left alone for a while; {url} failed with StatusCode.DEADLINE_EXCEEDED" in str(
@@ -182,8 +182,8 @@ def test_a_forecast_that_fails_keeps_its_deadline(
     make_client: Any, certified: Certified, silent: str, monkeypatch: pytest.MonkeyPatch, tls: bool
 ) -> None:
     """However long hands could be shaken with a server that says nothing."""
-    monkeypatch.setattr(tls_diagnosis, "SECONDS", 30.0)
-    security = Security(certified.authority if tls else None)
+    monkeypatch.setattr(tls_diagnosis, "MAX_WAIT_SECONDS", 30.0)
+    security = ClientSecurity(certified.authority if tls else None)
     with make_client(silent, "m", security=security) as client:
         started = monotonic()
         assert type(failed(client, 900.0)) is ServingError

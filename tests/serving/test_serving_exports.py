@@ -24,7 +24,7 @@ from alphaloop.clock import monotonic, sleep
 from alphaloop.errors import InputError, UnknownNameError, VendorError
 from alphaloop.runtime.processes import child_environment, free_port
 from serving.exports.bento import export_bento
-from serving.exports.bento_source import SOURCE
+from serving.exports.bento_source import SERVICE_SOURCE
 from serving.exports.exported_version import ExportedVersion
 from serving.exports.triton import export_triton
 from serving.protocol.messages import InvalidRequestError
@@ -215,7 +215,7 @@ def test_a_bento_reads_panels_as_the_server_does(
 ) -> None:
     """Whatever JSON holds in the place of a value, both take it or both refuse it, and read the same."""
     (tmp_path / "card.json").write_text(json.dumps({"bento": "b", "lookback": 1, "features": ["x", "y"]}))
-    (tmp_path / "service.py").write_text(SOURCE)
+    (tmp_path / "service.py").write_text(SERVICE_SOURCE)
     stub = SimpleNamespace(
         service=lambda **_: lambda _: SimpleNamespace(add_asgi_middleware=lambda _: None),
         api=lambda made: made,

@@ -21,9 +21,9 @@ from features.compute.batch import backfill
 from features.feature_set import FeatureSet
 from features.store.online import OnlineReader
 from features.store.streamer import Streamer
-from models.onnx.export import open_session, run
+from models.onnx.export import open_session, run_session
 from models.registry.model_registry import Registry
-from rollouts.evidence.score_parity import Recomputation
+from rollouts.evidence.score_parity import ScoreRecomputation
 from serving.inference.core import InferenceCore
 from serving.log.prediction_log import PredictionLog, PredictionLogReader, PredictionRow
 from serving.protocol.messages import InferenceRequest
@@ -78,7 +78,7 @@ class Bench:
     def expected(self, features: FeatureSet, version: str) -> list[float]:
         """What the version's file gives for the features that backfill gives."""
         panel = backfill(self.bars, features).window(len(self.bars) - 1, 2)
-        found: list[float] = run(open_session(self.registry.onnx(NAME, version)), panel).tolist()
+        found: list[float] = run_session(open_session(self.registry.onnx(NAME, version)), panel).tolist()
         return found
 
     def rows(self) -> dict[tuple[str, str], PredictionRow]:
@@ -128,7 +128,7 @@ def test_control_recomputes_each_from_the_definition_on_its_card(bench: Bench, s
     core = serve()
     core.infer(bench.request())
     core.close()
-    recomputation = Recomputation(bench.registry, PRESENT)
+    recomputation = ScoreRecomputation(bench.registry, PRESENT)
     frames = recomputation.frames(bench.bars)
     for row in bench.rows().values():
         assert recomputation.difference(row, frames) == 0.0

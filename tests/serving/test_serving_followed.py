@@ -18,12 +18,12 @@ from tritonclient.grpc import service_pb2
 
 from serving.protocol.errors import NotOfferedError, RequestTooLargeError, UnauthenticatedError
 from serving.protocol.messages import SERVICE, InvalidRequestError
-from serving.security.access import Access, Scope
+from serving.security.access import AccessTokens, Scope
 from serving.server.grpc.grpc_health import HealthService
 from serving.server.http import http_compression
 from serving.server.http.http_codec import decode_infer
 from serving.server.http.http_compression import MAX_MEMBERS, compress, decompress
-from serving.server.metrics import application as metrics_application
+from serving.server.metrics import metrics_application
 
 from .edges import Context, Edges, json_panel, panel_message
 
@@ -225,7 +225,7 @@ def test_a_token_may_hold_the_sign_of_a_remark(tmp_path: Any) -> None:
         f"# clients\ntrader predict {token}\nops admin sha256:{digest} # of the desk\n  # an end\n#{token}\n"
         "other predict abcdefghijklmnopqrst\t# behind a tab\n"
     )
-    access = Access(file)
+    access = AccessTokens(file)
     assert access.authorise(f"Bearer {token}", Scope.PREDICT) == "trader"
     assert access.authorise("Bearer abcdefghijklmnopqrst", Scope.PREDICT) == "other"
     for wrong in (token.partition("#")[0], f"#{token}", token + "#", "klmnop"):
@@ -238,4 +238,4 @@ def test_a_client_name_and_a_digest_are_read_whole_too(tmp_path: Any) -> None:
     token = "0123456789#abcdefghij"
     file = tmp_path / "tokens"
     file.write_text(f"desk#1 predict sha256:{hashlib.sha256(token.encode()).hexdigest()} #remark\n")
-    assert Access(file).authorise(f"Bearer {token}", Scope.PREDICT) == "desk#1"
+    assert AccessTokens(file).authorise(f"Bearer {token}", Scope.PREDICT) == "desk#1"

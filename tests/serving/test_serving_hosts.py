@@ -21,8 +21,8 @@ from alphaloop.settings.settings import Settings
 from serving.client.client import PredictionClient
 from serving.hosts.ports import spare_ports
 from serving.hosts.process import ProcessHost
-from serving.hosts.ray import RayHost, environment
-from serving.hosts.run_folder import RunFolder, sweep
+from serving.hosts.ray import RayHost, ray_environment
+from serving.hosts.run_folder import RunFolder, remove_orphans
 from serving.log.prediction_log import PredictionLogReader
 
 BAR = datetime(2019, 1, 3, 21, 0, tzinfo=UTC)
@@ -159,7 +159,7 @@ def test_a_host_moves_into_a_ray_that_runs(world: Any, shelf: Any) -> None:
 
 def test_ray_is_given_its_environment(tmp_path: Path) -> None:
     """HAProxy's files lie in the run's folder, and its ports are free ones."""
-    first = environment(Path("/tmp/a"))
+    first = ray_environment(Path("/tmp/a"))
     assert first["RAY_SERVE_ENABLE_HA_PROXY"] == "1"
     assert {
         value for name, value in first.items() if "/" in value and not value.startswith("/tmp/a")
@@ -169,13 +169,13 @@ def test_ray_is_given_its_environment(tmp_path: Path) -> None:
     for port in ports.values():
         require_port("", port, "the environment")
     with pytest.raises(SettingsError, match="sockets in it allow"):
-        environment(tmp_path / "a-folder-whose-path-is-too-long")
+        ray_environment(tmp_path / "a-folder-whose-path-is-too-long")
 
 
 def test_without_haproxy_the_python_proxy_is_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where there is no binary neither HAProxy nor direct ingress is asked for."""
     monkeypatch.setattr("serving.hosts.environment.has_haproxy", lambda: False)
-    variables = environment(Path("/tmp/a"))
+    variables = ray_environment(Path("/tmp/a"))
     assert variables["RAY_SERVE_ENABLE_HA_PROXY"] == variables["RAY_SERVE_ENABLE_DIRECT_INGRESS"] == "0"
 
 
@@ -199,7 +199,7 @@ def test_what_a_killed_run_left_is_swept() -> None:
     script = left.path / "stray.py"
     script.write_text("import time; time.sleep(60)")
     with subprocess.Popen([sys.executable, str(script)]) as stray:
-        sweep()
+        remove_orphans()
         assert not psutil.pid_exists(stray.pid)
     assert not left.path.exists()
     assert ours.path.exists()

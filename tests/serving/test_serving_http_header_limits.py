@@ -13,7 +13,7 @@ import pytest
 from alphaloop.clock import monotonic
 from alphaloop.runtime.processes import free_port
 from serving.server.http import http_header_limits, http_server
-from serving.server.http.http_header_limits import MOST_BYTES
+from serving.server.http.http_header_limits import MAX_HEADER_BYTES
 from serving.server.http.http_server import HttpServer
 
 HEAD = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -44,7 +44,7 @@ async def echo(scope: Any, receive: Any, send: Any) -> None:
 @pytest.fixture
 def talk(monkeypatch: pytest.MonkeyPatch) -> Callable[[Talk], Any]:
     """Runs a client's side of one connection to a server; gives what it returns."""
-    monkeypatch.setattr(http_header_limits, "MOST_SECONDS", MOST)
+    monkeypatch.setattr(http_header_limits, "MAX_HEADER_SECONDS", MOST)
 
     def run(client: Talk) -> Any:
         async def both() -> Any:
@@ -110,7 +110,7 @@ def test_a_head_has_a_largest_size(talk: Any, line: bytes) -> None:
     """One line that never ends, or ever more of them: 431, as soon as the bound is passed."""
 
     async def client(reader: Reader, writer: Writer) -> bytes:
-        writer.write((b"GET / HTTP/1.1\r\n" + line * MOST_BYTES)[:MOST_BYTES])
+        writer.write((b"GET / HTTP/1.1\r\n" + line * MAX_HEADER_BYTES)[:MAX_HEADER_BYTES])
         await writer.drain()
         await asyncio.sleep(MOST / 4)
         writer.write(line)
@@ -125,7 +125,7 @@ def test_lines_after_a_body_are_bounded_too(talk: Any, around: bytes) -> None:
 
     async def client(reader: Reader, writer: Writer) -> bytes:
         writer.write(POST + b"1\r\na\r\n0\r\n")
-        writer.write(around * (MOST_BYTES + 1_000))
+        writer.write(around * (MAX_HEADER_BYTES + 1_000))
         return await end(reader)
 
     assert talk(client) == b""

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from alphaloop.errors import DamagedStoreError
-from serving.log.compaction import LogKeeper
+from serving.log.compaction import LogCompactor
 from serving.log.disk_space import LogSpace
 from serving.log.prediction_log import (
     MAX_WAITING_BYTES,
@@ -21,7 +21,7 @@ from serving.log.prediction_log import (
     PredictionLog,
     PredictionLogReader,
     PredictionRow,
-    partition,
+    partition_folder,
 )
 
 BAR = datetime(2019, 1, 3, 21, 0, tzinfo=UTC)
@@ -79,7 +79,7 @@ def test_a_new_bar_flushes_the_one_before(tmp_path: Path) -> None:
             log.put(row(number, BAR + timedelta(days=day)))
     log.start()
     log.close()
-    files = sorted(partition(tmp_path, "equities").iterdir())
+    files = sorted(partition_folder(tmp_path, "equities").iterdir())
     assert [pq.read_metadata(file).num_rows for file in files] == [4, 4, 4]
 
 
@@ -90,7 +90,7 @@ def test_requests_of_several_bars_share_files(tmp_path: Path) -> None:
         log.put(row(number, (BAR, BAR + timedelta(days=1), None)[number % 3]))
     log.start()
     log.close()
-    files = sorted(partition(tmp_path, "equities").glob("*.parquet"))
+    files = sorted(partition_folder(tmp_path, "equities").glob("*.parquet"))
     assert [pq.read_metadata(file).num_rows for file in files] == [1, 29]
 
 
@@ -103,7 +103,7 @@ def test_inputs_that_a_client_sent_begin_no_bar(tmp_path: Path) -> None:
         log.put(row(day, BAR + timedelta(days=day)))
     log.start()
     log.close()
-    files = sorted(partition(tmp_path, "equities").glob("*.parquet"))
+    files = sorted(partition_folder(tmp_path, "equities").glob("*.parquet"))
     assert [pq.read_metadata(file).num_rows for file in files] == [30, 1, 1]
 
 
@@ -191,7 +191,7 @@ def test_a_damaged_file_is_named(tmp_path: Path) -> None:
     log.start()
     log.put(row())
     log.close()
-    damaged = partition(tmp_path, "equities") / "x-0.parquet"
+    damaged = partition_folder(tmp_path, "equities") / "x-0.parquet"
     damaged.write_bytes(b"PAR1 not really")
     reader = PredictionLogReader(tmp_path, "equities")
     with pytest.raises(DamagedStoreError, match=r"x-0\.parquet cannot be read"):
@@ -274,7 +274,7 @@ def test_what_exceeds_the_disk_goes_oldest_first(tmp_path: Path) -> None:
         os.utime(written, (1e9 + day, 1e9 + day))
         seen.add(written)
     assert space.exceeded
-    LogKeeper(tmp_path, space=space).enforce_space()
+    LogCompactor(tmp_path, space=space).enforce_space()
     left = sorted(file.stat().st_mtime - 1e9 for file in tmp_path.rglob("*.parquet"))
     size = sum(file.stat().st_size for file in tmp_path.rglob("*.parquet"))
     assert left == list(range(10 - len(left), 10))

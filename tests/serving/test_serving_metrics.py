@@ -21,8 +21,8 @@ from serving.hosts.process import ProcessHost
 from serving.protocol.messages import InferenceResponse, Timing
 from serving.server.gateway import Gateway
 from serving.server.histogram import Histogram
-from serving.server.metrics import exposition
-from serving.server.request_statistics import MOST_SERIES, OTHER, Statistics
+from serving.server.metrics import metrics_text
+from serving.server.request_statistics import MAX_SERIES, OTHER, RequestStatistics
 
 PREFIX = "alphaloop_serving"
 GOOD = np.ones((2, 2, 3), np.float32)
@@ -131,17 +131,17 @@ def test_clients_cannot_make_series_grow(host: ProcessHost, shelf: Any) -> None:
 
 def test_many_versions_are_counted_together() -> None:
     """Over a long life old versions cost no more than a bounded number of series."""
-    statistics = Statistics()
-    for version in range(3 * MOST_SERIES):
+    statistics = RequestStatistics()
+    for version in range(3 * MAX_SERIES):
         scores = np.zeros(1, np.float32)
         answer = InferenceResponse("m", str(version), "", scores, (), {"route": "champion"}, Timing())
         statistics.succeeded(answer, 0.0, 0.001)
         statistics.failed(f"model-{version}", str(version), "internal", 0.1)
     series = statistics.series()
-    assert len(series) == MOST_SERIES + 1
-    assert sum(one.total.count for _, one in series) == 3 * MOST_SERIES
+    assert len(series) == MAX_SERIES + 1
+    assert sum(one.total.count for _, one in series) == 3 * MAX_SERIES
     assert len(statistics.errors()) <= 64 * 20
-    assert len(statistics._failed) == MOST_SERIES
+    assert len(statistics._failed) == MAX_SERIES
 
 
 def test_a_registry_that_is_away_is_told(
@@ -156,7 +156,7 @@ def test_a_registry_that_is_away_is_told(
 
     monkeypatch.setattr(shelf.registry, "rollout", away)
     served.core._router.refresh(shelf.name)
-    found = samples(exposition(Gateway(served.core, world.settings(model=shelf.name))).decode())
+    found = samples(metrics_text(Gateway(served.core, world.settings(model=shelf.name))).decode())
     assert found[f"{PREFIX}_registry_away", (shelf.name,)] == 1
     assert served.core.registry_away == "the registry is away"
     assert served.core.ready

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from alphaloop.errors import DamagedStoreError, ServingError, UnknownNameError
-from serving.inference.model_cache import Engine, LoadedModel
+from serving.inference.model_cache import LoadedModel, ModelCache
 
 
 def loaded(shelf: Any, version: str, **changes: Any) -> LoadedModel:
@@ -73,7 +73,7 @@ def test_scores_of_another_shape_are_an_error(shelf: Any, monkeypatch: pytest.Mo
 def test_a_version_is_loaded_once_while_it_is_used(shelf: Any) -> None:
     """Of more versions than the capacity, the one unused for longest goes."""
     versions = [shelf.add(float(weight), 0.0, 0.0) for weight in range(3)]
-    engine = Engine(shelf.registry, capacity=2)
+    engine = ModelCache(shelf.registry, capacity=2)
     for version in (*versions[:2], versions[0], versions[2]):
         engine.load(shelf.name, version)
     assert [engine.is_loaded(shelf.name, version) for version in versions] == [True, False, True]
@@ -82,7 +82,7 @@ def test_a_version_is_loaded_once_while_it_is_used(shelf: Any) -> None:
 def test_a_version_in_use_stays_beyond_the_capacity(shelf: Any) -> None:
     """What a rollout holds is answered at once, however many others were loaded since."""
     versions = [shelf.add(float(weight), 0.0, 0.0) for weight in range(4)]
-    engine = Engine(shelf.registry, capacity=1)
+    engine = ModelCache(shelf.registry, capacity=1)
     held = engine.load(shelf.name, versions[0])
     for version in versions[1:]:
         engine.load(shelf.name, version)
@@ -94,7 +94,7 @@ def test_an_unknown_version_is_named(shelf: Any) -> None:
     """A version that does not exist is an error that lists those that do."""
     shelf.add(1.0, 0.0, 0.0)
     with pytest.raises(UnknownNameError, match=r"unknown version '2'.*known: 1"):
-        Engine(shelf.registry).load(shelf.name, "2")
+        ModelCache(shelf.registry).load(shelf.name, "2")
 
 
 def test_a_large_panel_is_scored_in_runs_of_a_bounded_size(shelf: Any, count_runs: Any) -> None:

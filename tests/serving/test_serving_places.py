@@ -22,7 +22,7 @@ from serving.hosts.process import ProcessHost
 from serving.protocol.errors import OverloadedError
 from serving.server.grpc import grpc_server
 from serving.server.http import http_body
-from serving.server.http.http_body import FREE_BYTES, MOST_UNFINISHED, Bodies, LateBodyError
+from serving.server.http.http_body import MAX_UNFINISHED_BODIES, UNCOUNTED_BYTES, BodyReader, LateBodyError
 
 PLACES = 4
 INFER = "/inference.GRPCInferenceService/ModelInfer"
@@ -101,7 +101,7 @@ def test_a_body_without_a_deadline_is_waited_for_some_seconds(
     host: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Without a deadline a body that does not come ends its connection too."""
-    monkeypatch.setattr(http_body, "MOST_SECONDS", 0.2)
+    monkeypatch.setattr(http_body, "MAX_BODY_SECONDS", 0.2)
     with half(*host) as line:
         assert b"".join(iter(lambda: line.recv(4096), b"")).startswith(b"HTTP/1.1 504")
 
@@ -196,20 +196,20 @@ class Sending:
 
 def test_unfinished_bodies_share_one_bound() -> None:
     """Beyond a few of the largest size the next is refused; the bytes of those that end are given back."""
-    most = 10 * FREE_BYTES
+    most = 10 * UNCOUNTED_BYTES
 
     async def fill() -> tuple[int, list[type[Exception]], int]:
-        reader = Bodies(most)
-        count = MOST_UNFINISHED + 2
+        reader = BodyReader(most)
+        count = MAX_UNFINISHED_BODIES + 2
         waiting = [asyncio.create_task(reader.read(Sending(most), 0.3)) for _ in range(count)]
         await asyncio.sleep(0.1)
         held = reader.unfinished_bytes
-        small = asyncio.create_task(reader.read(Sending(FREE_BYTES), 0.1))
+        small = asyncio.create_task(reader.read(Sending(UNCOUNTED_BYTES), 0.1))
         ends = await asyncio.gather(*waiting, small, return_exceptions=True)
         return held, [type(one) for one in ends if isinstance(one, Exception)], reader.unfinished_bytes
 
     held, ends, after = asyncio.run(fill())
-    assert held <= MOST_UNFINISHED * most
+    assert held <= MAX_UNFINISHED_BODIES * most
     assert set(ends[:-1]) == {LateBodyError, OverloadedError}
     assert ends[-1] is LateBodyError
     assert after == 0

@@ -14,14 +14,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from alphaloop.forecasts import SymbolStatus
-from serving.protocol.messages import InferenceResponse, InvalidRequestError, messages
+from serving.protocol.messages import InferenceResponse, InvalidRequestError, protobuf_messages
 from serving.protocol.tensors import decode_bytes, encode_bytes
 from serving.server.grpc.grpc_codec import decode_request, encode_response
 
 
 def by_symbols(*symbols: str, **parameters: Any) -> Any:
     """A request by symbols."""
-    request = messages().ModelInferRequest(model_name="equities")
+    request = protobuf_messages().ModelInferRequest(model_name="equities")
     request.inputs.add(name="symbols", datatype="BYTES", shape=[len(symbols)])
     request.raw_input_contents.append(encode_bytes(symbols))
     for name, value in parameters.items():
@@ -32,7 +32,7 @@ def by_symbols(*symbols: str, **parameters: Any) -> Any:
 
 def by_panel(panel: np.ndarray[Any, Any], typed: bool = False) -> Any:
     """A request by tensor, in either of the protocol's encodings."""
-    request = messages().ModelInferRequest(model_name="equities")
+    request = protobuf_messages().ModelInferRequest(model_name="equities")
     tensor = request.inputs.add(name="panel", datatype="FP32", shape=panel.shape)
     if typed:
         tensor.contents.fp32_contents.extend(panel.ravel().tolist())
@@ -127,7 +127,7 @@ def symbols_request() -> Any:
         (by_symbols(as_of=BAR), r"shape \[0\]"),
         (by_panel(np.zeros((2, 3), np.float32)), r"shape \[2, 3\]; it is \[symbols, lookback, features\]"),
         (by_panel(np.zeros((0, 2, 3), np.float32)), r"shape \[0, 2, 3\]"),
-        (messages().ModelInferRequest(model_name="m"), "give one input"),
+        (protobuf_messages().ModelInferRequest(model_name="m"), "give one input"),
         (_but(panel_request, lambda r: setattr(r.inputs[0], "name", "x")), "no input 'x'"),
         (_but(panel_request, lambda r: setattr(r.inputs[0], "datatype", "FP64")), "FP64; it is FP32"),
         (_but(panel_request, lambda r: r.inputs[0].shape.__setitem__(0, 3)), "48 bytes; .* needs 72"),
@@ -184,6 +184,6 @@ def test_answers_that_differ_share_nothing() -> None:
 
 def test_the_messages_have_a_name_that_can_be_imported() -> None:
     """After `messages()` the module that pickled messages name is tritonclient's."""
-    module = messages()
+    module = protobuf_messages()
     assert sys.modules["grpc_service_pb2"] is module
     assert sys.modules[module.ModelInferRequest.__module__] is module

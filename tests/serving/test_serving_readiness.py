@@ -14,7 +14,7 @@ from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from alphaloop.runtime.processes import free_port
 from serving.hosts.process import ProcessHost
-from serving.inference.model_cache import Engine
+from serving.inference.model_cache import ModelCache
 
 TOKEN = "predict-and-administer-1"
 
@@ -36,13 +36,13 @@ def guarded(world: Any, shelf: Any, tmp_path: Path) -> Iterator[tuple[ProcessHos
 def loaded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The versions that any engine is asked to load."""
     versions: list[str] = []
-    original = Engine.load
+    original = ModelCache.load
 
-    def load(self: Engine, model: str, version: str) -> Any:
+    def load(self: ModelCache, model: str, version: str) -> Any:
         versions.append(version)
         return original(self, model, version)
 
-    monkeypatch.setattr(Engine, "load", load)
+    monkeypatch.setattr(ModelCache, "load", load)
     return versions
 
 

@@ -18,7 +18,7 @@ from tritonclient.utils import InferenceServerException
 from alphaloop.runtime.processes import free_port
 from serving.hosts.process import ProcessHost
 from serving.inference.core import InferenceCore
-from serving.protocol.messages import InvalidRequestError, messages
+from serving.protocol.messages import InvalidRequestError, protobuf_messages
 from serving.server.grpc.grpc_codec import decode_request
 
 PANEL = {"name": "panel", "datatype": "FP32", "shape": [1, 2, 3], "data": [0.0] * 6}
@@ -119,7 +119,7 @@ def test_a_defect_is_told_as_json(
 
 def test_a_number_beyond_64_bits_is_refused_over_grpc() -> None:
     """`uint64_param` can hold what no timeout is."""
-    message = messages().ModelInferRequest(model_name="m", raw_input_contents=[bytes(24)])
+    message = protobuf_messages().ModelInferRequest(model_name="m", raw_input_contents=[bytes(24)])
     message.inputs.add(name="panel", datatype="FP32", shape=[1, 2, 3])
     message.parameters["timeout"].uint64_param = 2**63
     with pytest.raises(InvalidRequestError, match="'timeout' is 9223372036854775808; it is a whole number"):
@@ -164,7 +164,7 @@ def test_what_is_not_offered_is_refused_by_name(
 
 def test_a_stream_refuses_what_is_not_offered_too(served: ProcessHost, module_shelf: Any) -> None:
     """In a stream the refusal carries the request's id."""
-    message = messages().ModelInferRequest(model_name=module_shelf.name, id="seven")
+    message = protobuf_messages().ModelInferRequest(model_name=module_shelf.name, id="seven")
     message.inputs.add(name="panel", datatype="FP32", shape=[1, 2, 3])
     message.inputs[0].parameters["shared_memory_region"].string_param = "region"
     with grpc.insecure_channel(served.url) as channel:

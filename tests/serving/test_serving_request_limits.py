@@ -24,14 +24,14 @@ from serving.protocol.request_limits import (
     LARGE_SYMBOLS,
     MAX_ELEMENTS,
     MAX_PANEL_SYMBOLS,
-    MIN_NAMES,
-    most_names,
+    MIN_SYMBOL_LIMIT,
+    max_request_symbols,
 )
-from serving.server.grpc.grpc_codec import read_large
+from serving.server.grpc.grpc_codec import parse_large_request
 from serving.server.grpc.protobuf_fields import MAX_FIELDS, require_few_fields
 from serving.server.http import http_codec, json_numbers
-from serving.server.http.http_codec import decode_infer, read_object
-from serving.server.large_requests import MAX_BODIES, MAX_CALLS, LargeWork
+from serving.server.http.http_codec import decode_infer, parse_object
+from serving.server.large_requests import MAX_BODIES, MAX_CALLS, LargeRequestThread
 
 from .edges import Edges, json_panel, panel_message
 
@@ -83,13 +83,13 @@ def test_a_message_of_very_many_fields_is_refused_unread(content: bytes) -> None
 def test_a_message_with_one_large_tensor_is_read() -> None:
     """Bytes are no fields: a tensor of 16 MiB passes, and damage is left to the reader."""
     panel = np.zeros((2**18, 1, 16), np.float32)
-    assert read_large(panel_message("m", panel).SerializeToString()).model_name == "m"
+    assert parse_large_request(panel_message("m", panel).SerializeToString()).model_name == "m"
     typed = service_pb2.ModelInferRequest()
     typed.inputs.add(name="panel", datatype="FP32").contents.fp32_contents.extend([0.5] * 2**18)
-    assert len(read_large(typed.SerializeToString()).inputs[0].contents.fp32_contents) == 2**18
+    assert len(parse_large_request(typed.SerializeToString()).inputs[0].contents.fp32_contents) == 2**18
     require_few_fields(b"\xff" * 100, KIND)
     with pytest.raises(InvalidRequestError, match="not a message of the protocol"):
-        read_large(panel_message("m", panel).SerializeToString()[:-1])
+        parse_large_request(panel_message("m", panel).SerializeToString()[:-1])
 
 
 def test_a_panel_has_bounded_symbols_and_values() -> None:
@@ -124,7 +124,11 @@ def test_symbols_are_bounded_by_the_universe(shelf: Any, serve: Callable[..., An
     )
     status, answer, _ = edges.http(path, names(400, data=["S00", *(f"X{n}" for n in range(399))]))
     assert (status, answer["outputs"][1]["data"][:2]) == (200, ["ok", "missing"])
-    assert (most_names(20), most_names(100), most_names(0)) == (MIN_NAMES, 400, 10_000)
+    assert (max_request_symbols(20), max_request_symbols(100), max_request_symbols(0)) == (
+        MIN_SYMBOL_LIMIT,
+        400,
+        10_000,
+    )
 
 
 def test_a_panel_for_a_version_that_compares_symbols_is_small(shelf: Any, serve: Callable[..., Any]) -> None:
@@ -240,7 +244,7 @@ def test_large_json_that_is_not_numbers_is_refused() -> None:
     """Texts and objects cannot be read in pieces: 413, which names the way that can hold more."""
     for body in (names(20_000), b'{"inputs":[' + b"{}," * 60_000 + b"{}]}", b"[" + b"[]," * 60_000 + b"0]"):
         with pytest.raises(InvalidRequestError, match=r"beside its tensors' numbers.*Inference-Header"):
-            read_object(body)
+            parse_object(body)
 
 
 def test_nesting_is_bounded_and_never_a_defect() -> None:
@@ -383,7 +387,7 @@ def test_work_that_nobody_waits_for_tells_of_its_failure(caplog: pytest.LogCaptu
     """What is left after an answer, the log and the other version's scores, does not fail in silence."""
 
     async def left() -> None:
-        work = LargeWork("left")
+        work = LargeRequestThread("left")
 
         def broken() -> None:
             raise ValueError("broken")

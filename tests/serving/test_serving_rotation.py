@@ -19,13 +19,13 @@ from alphaloop.clock import sleep
 from alphaloop.errors import ServingError, SettingsError
 from alphaloop.runtime.processes import free_port
 from serving.client.client import PredictionClient
-from serving.client.replica import Security
-from serving.client.retry_policy import Patience
+from serving.client.replica import ClientSecurity
+from serving.client.retry_policy import RetrySettings
 from serving.hosts.process import ProcessHost
 from serving.protocol.errors import UnauthenticatedError
 from serving.security import reloadable_file
-from serving.security.access import Access, Scope
-from serving.security.reloadable_file import SecretFile
+from serving.security.access import AccessTokens, Scope
+from serving.security.reloadable_file import ReloadableFile
 
 PANEL = np.ones((1, 2, 3), np.float32)
 OLD, NEW, NEWEST = "the-old-token-of-the-trader", "the-new-token-of-the-trader", "its-newest-token-by-now"
@@ -70,13 +70,13 @@ def tokens(tmp_path: Path) -> Mounted:
 @pytest.fixture
 def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
     """Files are looked at with each request."""
-    monkeypatch.setattr(reloadable_file, "LOOK_SECONDS", 0.0)
+    monkeypatch.setattr(reloadable_file, "CHECK_SECONDS", 0.0)
 
 
 @pytest.fixture
 def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
     """Files are looked at only where something demands it."""
-    monkeypatch.setattr(reloadable_file, "LOOK_SECONDS", 3_600.0)
+    monkeypatch.setattr(reloadable_file, "CHECK_SECONDS", 3_600.0)
 
 
 def listed(*known: str) -> str:
@@ -84,7 +84,7 @@ def listed(*known: str) -> str:
     return "".join(f"trader predict {one}\n" for one in known)
 
 
-def knows(access: Access, secret: str) -> bool:
+def knows(access: AccessTokens, secret: str) -> bool:
     """Whether the server lets the token in."""
     try:
         return access.authorise(f"Bearer {secret}", Scope.PREDICT) == "trader"
@@ -119,7 +119,7 @@ def test_a_file_that_cannot_be_used_leaves_what_was_there_before(
 ) -> None:
     """Damaged or away, it changes nothing; the log says so once for each, and never what it holds."""
     mounted = Mounted(tmp_path / "one", "first")
-    secret = SecretFile(mounted.path, upper)
+    secret = ReloadableFile(mounted.path, upper)
     for replaced in (lambda: mounted.replace("s3cret"), lambda: shutil.rmtree(mounted.folder)):
         caplog.clear()
         replaced()
@@ -131,7 +131,7 @@ def test_a_file_that_cannot_be_used_leaves_what_was_there_before(
     Mounted(tmp_path / "one", "second")
     assert secret.current() == "SECOND"
     with pytest.raises(SettingsError, match="No such file"):
-        SecretFile(tmp_path / "nowhere", upper)
+        ReloadableFile(tmp_path / "nowhere", upper)
 
 
 @pytest.mark.usefixtures("hurried")
@@ -140,7 +140,7 @@ def test_every_way_to_replace_a_file_is_seen(tmp_path: Path) -> None:
     path = tmp_path / "plain"
     path.write_text("first")
     os.utime(path, (1, 1))
-    secret = SecretFile(path, upper)
+    secret = ReloadableFile(path, upper)
     path.write_text("other")
     os.utime(path, (1, 1))
     assert secret.current() == "OTHER"
@@ -148,7 +148,7 @@ def test_every_way_to_replace_a_file_is_seen(tmp_path: Path) -> None:
     os.replace(tmp_path / "next", path)
     assert secret.current() == "THIRD"
     mounted = Mounted(tmp_path / "one", "first")
-    secret = SecretFile(mounted.path, upper)
+    secret = ReloadableFile(mounted.path, upper)
     mounted.replace("other")
     assert secret.current() == "OTHER"
 
@@ -159,7 +159,7 @@ def test_a_file_is_looked_at_once_a_second_at_most(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(reloadable_file, "monotonic", lambda: now)
     path = tmp_path / "plain"
     path.write_text("first")
-    secret = SecretFile(path, upper)
+    secret = ReloadableFile(path, upper)
     stamp = secret._stamp
     monkeypatch.setattr(secret, "_stamp", lambda: looks.append(now) or stamp())
     path.write_text("second")
@@ -174,7 +174,7 @@ def test_a_file_is_looked_at_once_a_second_at_most(tmp_path: Path, monkeypatch: 
 @pytest.mark.usefixtures("unhurried")
 def test_the_server_knows_a_new_token_at_once(tokens: Mounted) -> None:
     """A token that it does not know makes it look at its file; both tokens count while the file has both."""
-    access = Access(tokens.path)
+    access = AccessTokens(tokens.path)
     assert (knows(access, OLD), knows(access, NEW)) == (True, False)
     tokens.replace(listed(OLD, NEW))
     assert (knows(access, NEW), knows(access, OLD)) == (True, True)
@@ -186,7 +186,7 @@ def test_the_server_knows_a_new_token_at_once(tokens: Mounted) -> None:
 @pytest.mark.usefixtures("hurried")
 def test_damaged_tokens_shut_nobody_out(tokens: Mounted, caplog: pytest.LogCaptureFixture) -> None:
     """Whoever had access keeps it, strangers do not get it, and the log names the file and the line."""
-    access = Access(tokens.path)
+    access = AccessTokens(tokens.path)
     tokens.replace(f"{listed(NEW)}trader predict\n{NEWEST}\n")
     assert (knows(access, OLD), knows(access, NEW), knows(access, OLD)) == (True, False, True)
     (record,) = caplog.records
@@ -198,7 +198,7 @@ def test_damaged_tokens_shut_nobody_out(tokens: Mounted, caplog: pytest.LogCaptu
 def test_a_new_token_is_sent_without_a_new_client(make_client: Any, replicas: Any, token: Mounted) -> None:
     """Once its file has been replaced, the client shows the new token."""
     replica = replicas(1.0)
-    with make_client(replica.start(), "m", security=Security(token=token.path)) as client:
+    with make_client(replica.start(), "m", security=ClientSecurity(token=token.path)) as client:
         assert (score(client), shown(replica)) == (1.0, OLD)
         token.replace(NEW)
         assert (score(client), shown(replica)) == (1.0, NEW)
@@ -207,8 +207,8 @@ def test_a_new_token_is_sent_without_a_new_client(make_client: Any, replicas: An
 @pytest.mark.usefixtures("unhurried")
 def test_who_is_refused_looks_for_a_new_token(make_client: Any, replicas: Any, token: Mounted) -> None:
     """The caller learns nothing of it, even where a question may be asked only once."""
-    replica, retries = replicas(1.0), Patience(attempts=1)
-    url, security = replica.start(), Security(token=token.path)
+    replica, retries = replicas(1.0), RetrySettings(attempts=1)
+    url, security = replica.start(), ClientSecurity(token=token.path)
     with make_client(url, "m", security=security, retries=retries) as client:
         token.replace(NEW)
         assert (score(client), shown(replica)) == (1.0, OLD)
@@ -228,7 +228,7 @@ def test_a_damaged_token_is_not_sent(
 ) -> None:
     """The client goes on with the one that it had; the log names the file once, and no token."""
     replica = replicas(1.0)
-    with make_client(replica.start(), "m", security=Security(token=token.path)) as client:
+    with make_client(replica.start(), "m", security=ClientSecurity(token=token.path)) as client:
         token.replace(f"{NEW} {NEWEST}")
         replica.failures = [REFUSED]
         with pytest.raises(ServingError, match="UNAUTHENTICATED") as caught:
@@ -245,7 +245,9 @@ def test_without_a_token_no_file_is_looked_at(
     make_client: Any, replicas: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Who has no token pays nothing for those who have one."""
-    monkeypatch.setattr(reloadable_file.SecretFile, "__init__", lambda *_: pytest.fail("a file is watched"))
+    monkeypatch.setattr(
+        reloadable_file.ReloadableFile, "__init__", lambda *_: pytest.fail("a file is watched")
+    )
     replica = replicas(1.0)
     with make_client(replica.start(), "m") as client:
         assert score(client) == 1.0
@@ -260,7 +262,7 @@ def test_a_rotation_loses_no_request(
     world: Any, shelf: Any, tokens: Mounted, token: Mounted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The list gets the new token, then the client has it, then the list loses the old; all are answered."""
-    monkeypatch.setattr(reloadable_file, "LOOK_SECONDS", 0.05)
+    monkeypatch.setattr(reloadable_file, "CHECK_SECONDS", 0.05)
     shelf.route(champion=shelf.add(1.0, 1.0, 1.0))
     settings, ended, answers = world.settings(model=shelf.name, tokens=tokens.path), threading.Event(), []
 
@@ -275,7 +277,7 @@ def test_a_rotation_loses_no_request(
     ]
     with ExitStack() as stack:
         host, pool = stack.enter_context(ProcessHost(settings, free_port())), ThreadPoolExecutor(2)
-        security = Security(token=token.path)
+        security = ClientSecurity(token=token.path)
         client = stack.enter_context(PredictionClient(host.url, shelf.name, security=security))
         stack.enter_context(pool)
         asking = [pool.submit(ask, client) for _ in range(2)]

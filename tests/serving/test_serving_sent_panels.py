@@ -17,7 +17,7 @@ from serving.inference import version_breaker as breaker_module
 from serving.inference.model_cache import LoadedModel
 from serving.protocol.messages import InferenceRequest, InferenceResponse
 from serving.server.gateway import Gateway
-from serving.server.queued_request import Arrival
+from serving.server.queued_request import RequestContext
 
 # Finite, but three of them are more than float32 can hold.
 HUGE = 3e38
@@ -169,7 +169,7 @@ def test_panels_that_do_not_suit_the_challenger_wait_for_the_champion(
     async def one(request: InferenceRequest) -> InferenceResponse:
         assert gateway.admission.enter()
         try:
-            return await gateway.infer(request, Arrival(monotonic()))
+            return await gateway.infer(request, RequestContext(monotonic()))
         finally:
             gateway.admission.leave()
 

@@ -16,21 +16,21 @@ from alphaloop.errors import SettingsError
 from alphaloop.runtime.processes import free_port
 from alphaloop.settings.serving import ServingSettings
 from alphaloop.settings.settings import Settings
-from alphaloop.telemetry.prometheus import registry_of
+from alphaloop.telemetry.prometheus import registry_for
 from cli.commands.serve import serve
 from serving.client.client import PredictionClient
-from serving.client.settings import Connection
+from serving.client.settings import ConnectionSettings
 from serving.hosts import unsupported_settings
-from serving.hosts.deployment import config, options
+from serving.hosts.deployment import deployment_options, serve_config
 from serving.hosts.process import ProcessHost
 from serving.hosts.ray import InferenceReplica, RayHost
-from serving.hosts.replica_metrics import ReplicaPages, open_page
-from serving.hosts.unsupported_settings import RULES, HostKind, require_honoured
-from serving.inference.core import build
+from serving.hosts.replica_metrics import ReplicaMetricsCollector, open_metrics_page
+from serving.hosts.unsupported_settings import RULES, HostKind, require_supported_settings
+from serving.inference.core import build_core
 from serving.protocol.errors import RateLimitError, UnauthenticatedError
 from serving.security.access import Scope
 from serving.server.gateway import Gateway
-from serving.server.grpc.incoming_message import Received
+from serving.server.grpc.incoming_message import IncomingMessage
 
 from .edges import Context
 
@@ -84,7 +84,7 @@ def test_every_setting_is_accounted_for(name: str, kind: HostKind) -> None:
 def test_what_a_host_cannot_honour_ends_its_start(kind: HostKind, name: str, value: Any) -> None:
     """The setting is named, with its value and a way out, before anything is started."""
     with pytest.raises(SettingsError, match=rf"serving\.{name} is .*, which cannot be: "):
-        require_honoured(ServingSettings(**{name: value}), kind)
+        require_supported_settings(ServingSettings(**{name: value}), kind)
 
 
 def test_each_rule_is_shown_and_the_defaults_break_none(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -93,12 +93,12 @@ def test_each_rule_is_shown_and_the_defaults_break_none(monkeypatch: pytest.Monk
     for kind in (HostKind.RAY, HostKind.CLUSTER):
         assert {rule.setting for rule in RULES[kind]} <= {*REFUSED[kind], "max_replicas", "metrics_port"}
     for kind in HostKind:
-        require_honoured(ServingSettings(), kind)
+        require_supported_settings(ServingSettings(), kind)
     with pytest.raises(SettingsError, match=r"less than serving\.replicas"):
-        require_honoured(ServingSettings(replicas=4, max_replicas=2), HostKind.CLUSTER)
+        require_supported_settings(ServingSettings(replicas=4, max_replicas=2), HostKind.CLUSTER)
     monkeypatch.setattr(unsupported_settings, "has_haproxy", lambda: False)
     with pytest.raises(SettingsError, match=r"serving\.metrics_port is 8002.*without HAProxy"):
-        require_honoured(ServingSettings(replicas=2), HostKind.RAY)
+        require_supported_settings(ServingSettings(replicas=2), HostKind.RAY)
 
 
 @pytest.mark.parametrize(
@@ -106,7 +106,7 @@ def test_each_rule_is_shown_and_the_defaults_break_none(monkeypatch: pytest.Monk
     [
         (lambda settings: ProcessHost(settings).start(), HostKind.PROCESS),
         (lambda settings: RayHost(settings).start(), HostKind.RAY),
-        (config, HostKind.CLUSTER),
+        (serve_config, HostKind.CLUSTER),
     ],
     ids=["process", "ray", "cluster"],
 )
@@ -179,10 +179,10 @@ def test_a_request_beyond_the_limit_is_refused_by_the_edge_itself(world: Any, mo
     try:
         context = Context()
         for size in (2_049, 2**24):
-            asyncio.run(replica.infer(Received(size, content=b"x"), context, 0.0))
+            asyncio.run(replica.infer(IncomingMessage(size, content=b"x"), context, 0.0))
             assert context.code.name == "RESOURCE_EXHAUSTED"
             assert "at most 2048 (serving.max_request_bytes)" in context.details
-            streamed = asyncio.run(replica.infer_streamed(Received(size, content=b"x"), Context()))
+            streamed = asyncio.run(replica.infer_streamed(IncomingMessage(size, content=b"x"), Context()))
             assert "at most 2048 (serving.max_request_bytes)" in streamed.error_message
     finally:
         replica.__del__()
@@ -190,9 +190,11 @@ def test_a_request_beyond_the_limit_is_refused_by_the_edge_itself(world: Any, mo
 
 def test_what_ray_is_told_of_replicas() -> None:
     """Their number, its limits, the target, and more requests at once than the server lets in."""
-    fixed = options(ServingSettings(replicas=3, max_in_flight=500))
+    fixed = deployment_options(ServingSettings(replicas=3, max_in_flight=500))
     assert (fixed["num_replicas"], fixed["max_ongoing_requests"] > 500) == (3, True)
-    scaled = options(ServingSettings(replicas=2, max_replicas=4, target_busy=0.4))["autoscaling_config"]
+    scaled = deployment_options(ServingSettings(replicas=2, max_replicas=4, target_busy=0.4))[
+        "autoscaling_config"
+    ]
     assert (scaled["min_replicas"], scaled["max_replicas"]) == (2, 4)
 
 
@@ -208,7 +210,7 @@ def test_a_replica_tells_its_target(world: Any, module_shelf: Any) -> None:
 def test_versions_must_be_signed_on_any_host(world: Any, tmp_path: Path) -> None:
     """Each host builds its core of all the settings, the public key among them."""
     key = tmp_path / "key.pem"
-    assert build(world.settings(signing_key=key))._model_cache._signing_key == key
+    assert build_core(world.settings(signing_key=key))._model_cache._signing_key == key
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"], ids=["IPv4", "IPv6"])
@@ -235,9 +237,11 @@ def test_the_process_listens_where_it_is_told(world: Any, module_shelf: Any, hos
 def test_an_address_may_have_the_brackets_of_a_url() -> None:
     """IPv6 addresses are written with brackets before a port, and without them as a host."""
     assert ServingSettings(host="[::1]").host == "::1"
-    connection = Connection.from_settings(Settings(serving=ServingSettings(host="[::1]", grpc_port=9_001)))
+    connection = ConnectionSettings.from_settings(
+        Settings(serving=ServingSettings(host="[::1]", grpc_port=9_001))
+    )
     assert connection.urls == ("[::1]:9001",)
-    assert Connection.from_settings(Settings()).urls == ("127.0.0.1:8001",)
+    assert ConnectionSettings.from_settings(Settings()).urls == ("127.0.0.1:8001",)
 
 
 def test_the_page_of_a_local_ray_holds_each_replica() -> None:
@@ -259,18 +263,18 @@ def test_the_page_of_a_local_ray_holds_each_replica() -> None:
     ports = [free_port(), free_port()]
     servers = []
     for port, count in zip(ports, (3, 5), strict=True):
-        servers.append(start_http_server(port, addr="127.0.0.1", registry=registry_of(Asked(count)))[0])
+        servers.append(start_http_server(port, addr="127.0.0.1", registry=registry_for(Asked(count)))[0])
     away = free_port()
     try:
         (family,) = [
-            one for one in ReplicaPages([f"127.0.0.1:{port}" for port in (*ports, away)]).collect()
+            one for one in ReplicaMetricsCollector([f"127.0.0.1:{port}" for port in (*ports, away)]).collect()
             if one.name == "alphaloop_asked"
         ]  # fmt: skip
         totals = [sample for sample in family.samples if sample.name.endswith("_total")]
         counts = {sample.labels["replica"]: sample.value for sample in totals}
         assert counts == {str(ports[0]): 3.0, str(ports[1]): 5.0}
         port = free_port()
-        page = open_page("127.0.0.1", port, f"127.0.0.1:{ports[0]}")
+        page = open_metrics_page("127.0.0.1", port, f"127.0.0.1:{ports[0]}")
         assert page is not None
         with urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
             assert f'alphaloop_asked_total{{model="m",replica="{ports[0]}"}} 3.0' in answer.read().decode()
@@ -279,7 +283,7 @@ def test_the_page_of_a_local_ray_holds_each_replica() -> None:
         for server in servers:
             server.shutdown()
             server.server_close()
-    assert open_page("127.0.0.1", 0) is None
+    assert open_metrics_page("127.0.0.1", 0) is None
 
 
 @pytest.mark.parametrize("runtime", ["ray", "process"])

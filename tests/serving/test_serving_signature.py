@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
 from alphaloop.errors import SettingsError
 from serving.protocol.messages import InferenceRequest
-from serving.security.signature import UntrustedModelError, require_signature, sign
+from serving.security.signature import UntrustedModelError, require_signature, sign_digest
 
 
 def write_keys(folder: Path, name: str, private: Any) -> tuple[Path, Path]:
@@ -38,7 +38,7 @@ def test_only_a_signed_version_is_served(serve: Any, shelf: Any, keys: tuple[Pat
     private, public = keys
     version = shelf.add(1.0, 0.0, 0.0)
     registry = shelf.registry
-    registry.sign(shelf.name, version, sign(registry.card(shelf.name, version).digest, private))
+    registry.sign(shelf.name, version, sign_digest(registry.card(shelf.name, version).digest, private))
     shelf.route(champion=version)
     served = serve(shelf, signing_key=public)
     panel = served.world.panel[:, -2:, :]
@@ -58,7 +58,9 @@ def test_an_unsigned_challenger_does_not_stop_the_champion(
     """The challenger that cannot be trusted is not loaded; its requests fall back."""
     private, public = keys
     champion, challenger = shelf.add(1.0, 0.0, 0.0), shelf.add(0.0, 1.0, 0.0)
-    shelf.registry.sign(shelf.name, champion, sign(shelf.registry.card(shelf.name, champion).digest, private))
+    shelf.registry.sign(
+        shelf.name, champion, sign_digest(shelf.registry.card(shelf.name, champion).digest, private)
+    )
     shelf.route(champion=champion)
     shelf.route(state="canary", challenger=challenger, weight=1.0)
     served = serve(shelf, signing_key=public)
@@ -72,13 +74,13 @@ def test_a_key_of_another_kind_is_named(tmp_path: Path, keys: tuple[Path, Path])
     """A key that is missing, no PEM, or of another algorithm is a wrong setting, not a forged model."""
     private, public = write_keys(tmp_path, "curve", ec.generate_private_key(ec.SECP256R1()))
     with pytest.raises(SettingsError, match="no Ed25519 private key"):
-        sign("0" * 64, private)
+        sign_digest("0" * 64, private)
     with pytest.raises(SettingsError, match="no Ed25519 public key"):
         require_signature("m", "1", "0" * 64, "00", public)
     with pytest.raises(SettingsError, match="cannot be read"):
         require_signature("m", "1", "0" * 64, "00", tmp_path / "nothing")
     (tmp_path / "text").write_text("text")
     with pytest.raises(SettingsError, match="not PEM"):
-        sign("0" * 64, tmp_path / "text")
+        sign_digest("0" * 64, tmp_path / "text")
     with pytest.raises(UntrustedModelError):
         require_signature("m", "1", "0" * 64, "no hex", keys[1])

@@ -20,7 +20,7 @@ from alphaloop.clock import monotonic, sleep
 from alphaloop.errors import InputError, ServingError, TlsError
 from alphaloop.runtime.processes import free_port
 from serving.client import tls_diagnosis
-from serving.client.replica import Security
+from serving.client.replica import ClientSecurity
 
 Talk = Callable[[socket.socket], None]
 PAST = {"not_before": datetime(2019, 1, 1, tzinfo=UTC), "not_after": datetime(2020, 1, 1, tzinfo=UTC)}
@@ -60,10 +60,10 @@ class Certified:
             context.verify_mode = ssl.CERT_REQUIRED
         return context
 
-    def client(self, name: str = "", authority: str = "ca") -> Security:
+    def client(self, name: str = "", authority: str = "ca") -> ClientSecurity:
         """The security of a client, by default without a certificate of its own."""
         own = (self.folder / f"{name}.pem", self.folder / f"{name}.key") if name else (None, None)
-        return Security(self.folder / f"{authority}.pem", *own)
+        return ClientSecurity(self.folder / f"{authority}.pem", *own)
 
 
 @pytest.fixture(scope="module")
@@ -125,7 +125,7 @@ def speak_http(one: socket.socket) -> None:
     one.sendall(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
 
 
-def told(make_client: Any, urls: Any, security: Security) -> str:
+def told(make_client: Any, urls: Any, security: ClientSecurity) -> str:
     """What `live` and `ready` both raise."""
     said = []
     with make_client(urls, "m", security=security) as client:
@@ -176,7 +176,7 @@ def test_tls_and_clear_text_are_told_apart(make_client: Any, replicas: Any, cert
     assert told(make_client, clear, certified.client()) == (
         f"{clear} speaks clear text, and the client TLS; unset client.authority, or set serving.tls_… there"
     )
-    assert told(make_client, secret, Security()) == (
+    assert told(make_client, secret, ClientSecurity()) == (
         f"{secret} speaks TLS, and the client clear text; set client.authority to the CA of its certificate"
     )
 
@@ -195,7 +195,7 @@ def test_servers_that_say_why_are_understood(make_client: Any, listen: Any, cert
     mutual = listen(secured(certified.context(mutual=True), say_nothing))
     assert "asks for a client's certificate" in told(make_client, mutual, certified.client())
     assert "does not accept client.certificate" in told(make_client, mutual, certified.client("stranger"))
-    assert "speaks TLS, and the client clear text" in told(make_client, mutual, Security())
+    assert "speaks TLS, and the client clear text" in told(make_client, mutual, ClientSecurity())
     web = listen(secured(certified.context(http="http/1.1"), speak_http))
     assert "speaks TLS, but not gRPC; name the port" in told(make_client, web, certified.client())
     assert "do not agree on TLS (" in told(make_client, listen(speak_http), certified.client())
@@ -205,12 +205,12 @@ def test_who_is_away_is_away(
     make_client: Any, listen: Any, certified: Certified, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nobody there, a proxy with nobody behind it, a server that hangs, no address: no talk of TLS."""
-    monkeypatch.setattr(tls_diagnosis, "SECONDS", 0.2)
+    monkeypatch.setattr(tls_diagnosis, "MAX_WAIT_SECONDS", 0.2)
     started = monotonic()
     away = [f"127.0.0.1:{free_port()}", listen(hang_up), listen(say_nothing), "a..b:1", "unix:/no/socket"]
     proxy = listen(secured(certified.context(), hang_up))
     for urls, security in (
-        (away, Security()),
+        (away, ClientSecurity()),
         ([*away, proxy], certified.client()),
         ([*away, proxy], certified.client("client")),
     ):

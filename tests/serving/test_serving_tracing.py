@@ -51,7 +51,7 @@ def collector(monkeypatch: pytest.MonkeyPatch) -> Iterator[Collector]:
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{port}")
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_INSECURE", "true")
     yield made
-    tracing.stop()
+    tracing.stop_tracing()
     server.stop(0)
 
 
@@ -86,9 +86,9 @@ def test_one_trace_from_client_to_onnx(world: Any, shelf: Any, collector: Collec
 
 def test_the_context_travels_on(collector: Collector) -> None:
     """`traceparent` names the current span, so that the next process continues it."""
-    assert tracing.start("a-service")
+    assert tracing.start_tracing("a-service")
     with tracing.span("outer", TRACEPARENT):
-        text = tracing.traceparent()
+        text = tracing.current_traceparent()
     assert text is not None
     version, trace, span, _ = text.split("-")
     assert (version, trace) == ("00", TRACE)
@@ -115,5 +115,5 @@ def test_the_standard_switches_turn_it_off(
 ) -> None:
     """OpenTelemetry's own switches mean here what they mean elsewhere."""
     monkeypatch.setenv(name, value)
-    assert not tracing.start("a-service")
-    assert not tracing.enabled()
+    assert not tracing.start_tracing("a-service")
+    assert not tracing.tracing_enabled()

@@ -13,7 +13,7 @@ from alphaloop.forecasts import Route, SymbolStatus
 from alphaloop.rollout_document import RolloutState
 from alphaloop.runtime.circuit_breaker import BreakerState
 from serving.inference import version_breaker as breaker_module
-from serving.inference.version_breaker import LastGood, VersionBreakers
+from serving.inference.version_breaker import StaleScoreCache, VersionBreakers
 from serving.protocol.messages import InferenceRequest
 
 
@@ -190,7 +190,7 @@ def test_who_was_slow_is_said_to_have_been(serve: Any, shelf: Any) -> None:
 def test_only_so_much_is_remembered(world: Any, shelf: Any) -> None:
     """Breakers of versions and answers to requests are forgotten, the oldest first."""
     settings = world.settings().serving
-    breakers, kept = VersionBreakers(settings), LastGood(60)
+    breakers, kept = VersionBreakers(settings), StaleScoreCache(60)
     for number in range(100):
         breakers._watched("model", str(number))
     assert len(breakers.states()) == 64
@@ -204,8 +204,8 @@ def test_only_so_much_is_remembered(world: Any, shelf: Any) -> None:
 
 def test_large_answers_are_remembered_by_their_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of inputs that have megabytes fewer are kept than of small ones, the last in any case."""
-    monkeypatch.setattr(breaker_module, "MAX_KEPT_BYTES", 1_000)
-    kept = LastGood(60)
+    monkeypatch.setattr(breaker_module, "MAX_CACHED_BYTES", 1_000)
+    kept = StaleScoreCache(60)
     for number in range(10):
         kept.put("model", _answer(), _inputs(f"S{number}", 100))
     found = [kept.get("model", "1", _inputs(f"S{number}")) is not None for number in range(10)]
@@ -219,9 +219,9 @@ _real = breaker_module.CircuitBreaker
 
 
 def _inputs(symbol: str, features: int = 1) -> Any:
-    from serving.inference.values import Inputs
+    from serving.inference.values import ScoringInputs
 
-    return Inputs(np.zeros((1, 1, features), np.float32), True, 0.0, symbols=(symbol,))
+    return ScoringInputs(np.zeros((1, 1, features), np.float32), True, 0.0, symbols=(symbol,))
 
 
 def _answer() -> Any:

@@ -15,7 +15,7 @@ from tritonclient.grpc import service_pb2
 from alphaloop.errors import UnknownNameError
 from alphaloop.version_number import is_version_number
 from serving.exports.exported_version import ExportedVersion
-from serving.server.metrics import exposition
+from serving.server.metrics import metrics_text
 
 from .edges import Edges, json_panel, panel_message
 
@@ -70,7 +70,7 @@ def test_grpc_and_the_repository_know_none_either(edges: Edges) -> None:
     assert not ready.ready
     _, _, index = edges.call("RepositoryIndex", service_pb2.RepositoryIndexRequest(ready=True))
     assert [one.version for one in index.models if one.name == model] == ["1"]
-    assert 'version="02"' not in exposition(edges.gateway).decode()
+    assert 'version="02"' not in metrics_text(edges.gateway).decode()
 
 
 def test_what_was_unloaded_is_not_got_by_another_spelling(edges: Edges) -> None:

@@ -23,10 +23,10 @@ from alphaloop.settings.settings import Settings
 from features.feature_set import FeatureSet
 from features.store.online import OnlineReader
 from features.store.streamer import Streamer
-from marketdata.source import close_only
-from models.onnx.export import open_session, run
+from marketdata.source import close_only_panel
+from models.onnx.export import open_session, run_session
 from models.registry.model_registry import Registry
-from rollouts.evidence.score_parity import Recomputation
+from rollouts.evidence.score_parity import ScoreRecomputation
 from serving.hosts.process import ProcessHost
 from serving.inference.core import InferenceCore
 from serving.log.prediction_log import PredictionLog
@@ -62,7 +62,7 @@ def among(served: Any, universe: tuple[str, ...]) -> dict[str, float]:
     session = open_session(registry.onnx(model, version))
     there = [symbol for symbol in universe if symbol in served.world.symbols]
     rows = [served.world.symbols.index(symbol) for symbol in there]
-    scores = run(session, served.world.panel[rows, -LOOKBACK:])
+    scores = run_session(session, served.world.panel[rows, -LOOKBACK:])
     return dict(zip(there, scores.tolist(), strict=True))
 
 
@@ -156,7 +156,7 @@ def test_a_row_of_a_subset_is_recomputed_from_its_universe(shelf: Any, serve: An
     assert row.features[::2].tolist() == world.panel[[7, 3], -1].tolist() and np.isnan(row.features[1]).all()
     rows = [SYMBOLS.index(symbol) for symbol in FEW]
     assert row.input_hash == answer.parameters["input_hash"] == hash_inputs(world.panel[rows, -LOOKBACK:])
-    recomputation = Recomputation(shelf.registry, world.features)
+    recomputation = ScoreRecomputation(shelf.registry, world.features)
     assert recomputation.difference(row, recomputation.frames(world.bars)) == 0.0
 
 
@@ -177,7 +177,7 @@ def test_each_version_of_a_rollout_is_scored_on_its_own_universe(
         np.testing.assert_array_equal(np.array(rows[version].scores, np.float32), np.float32(expected))
     assert answer.version == (challenger if state is RolloutState.CANARY else champion)
     assert rows[champion].input_hash != rows[challenger].input_hash
-    recomputation = Recomputation(shelf.registry, served.world.features)
+    recomputation = ScoreRecomputation(shelf.registry, served.world.features)
     frames = recomputation.frames(served.world.bars)
     assert [recomputation.difference(row, frames) for row in rows.values()] == [0.0, 0.0]
 
@@ -240,7 +240,7 @@ def ranked(tmp_path_factory: pytest.TempPathFactory, world: Any) -> Path:
     home = tmp_path_factory.mktemp("ranked")
     steps = np.random.default_rng(3).normal(0, 0.01, (30, len(SYMBOLS)))
     times = to_datetime64(world.bar) + np.arange(-29, 1).astype("timedelta64[D]")
-    bars = close_only(times, SYMBOLS, 100 * np.exp(np.cumsum(steps, axis=0)))
+    bars = close_only_panel(times, SYMBOLS, 100 * np.exp(np.cumsum(steps, axis=0)))
     with Streamer(Settings(home=home).paths.feast, RANKED, SYMBOLS, bars, 4, SystemClock()) as streamer:
         streamer.materialize("s")
     return home

@@ -20,7 +20,7 @@ from alphaloop.orders import Fill, Order
 from alphaloop.rollout_document import sleeve_names
 from trading.brokers.paper import PaperBroker
 from trading.engine import BarOutcome, TradingEngine
-from trading.execution.corporate_actions import Entitled
+from trading.execution.corporate_actions import BookedCorporateAction
 from trading.forecaster import ArrayForecaster
 from trading.risk.risk_check import RiskCheck, RiskLimits
 from trading.strategies.allocation import AllocationStrategy
@@ -75,7 +75,7 @@ class SlowBroker:
                 self.taken.append(order.client_order_id)
                 self._left[order.client_order_id] = (order, order.quantity)
 
-    def apply_action(self, action: Entitled) -> None:
+    def apply_action(self, action: BookedCorporateAction) -> None:
         kept = {order.client_order_id: (order, order.quantity) for order in action.orders}
         for name, (order, _) in list(self._left.items()):
             if order.symbol == action.symbol:

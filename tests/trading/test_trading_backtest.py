@@ -14,7 +14,13 @@ from hypothesis.extra.numpy import arrays
 from alphaloop.allocation import AllocationPolicy
 from alphaloop.bars import to_datetime
 from alphaloop.costs import CostModel
-from trading.backtest import Metrics, backtest, equal_weight, metrics, momentum_12_1
+from trading.backtest import (
+    PerformanceMetrics,
+    equal_weight,
+    momentum_12_1,
+    performance_metrics,
+    run_backtest,
+)
 from trading.risk.risk_check import RiskLimits
 
 FREE = CostModel(0, 0)
@@ -33,19 +39,19 @@ def test_the_engine_and_the_float_count_agree(make_bars, opens):
     bars = make_bars(count=530, symbols=8, opens=opens)
     policy, costs = AllocationPolicy(), CostModel()
     limits = RiskLimits(max_gross=2, max_weight=1, prediction_deadline_ms=None)
-    result = backtest(bars, _momentum(bars), policy=policy, limits=limits, costs=costs)
+    result = run_backtest(bars, _momentum(bars), policy=policy, limits=limits, costs=costs)
     plain = momentum_12_1(bars, costs, policy)
     np.testing.assert_allclose(result.equity / 1e6, plain, rtol=2e-4)
     assert plain[365] == 1.0 != plain[367]
     assert result.orders >= result.fills > 0
-    assert result.metrics == metrics(result.equity, result.timestamps)
+    assert result.metrics == performance_metrics(result.equity, result.timestamps)
 
 
 def test_costs_are_paid_on_every_trade(make_bars):
     """The same scores end poorer by about turnover times cost, and by exactly the costs booked."""
     bars = make_bars(count=120)
     scores = np.random.default_rng(5).normal(size=bars.close.shape)
-    free, dear = backtest(bars, scores, costs=FREE), backtest(bars, scores, costs=CostModel(10, 40))
+    free, dear = run_backtest(bars, scores, costs=FREE), run_backtest(bars, scores, costs=CostModel(10, 40))
     assert free.costs == 0
     assert dear.equity[-1] < free.equity[-1]
     expected = dear.turnover * len(bars) * 0.005 * dear.equity.mean()
@@ -56,14 +62,14 @@ def test_more_sleeves_tell_the_same_story(make_bars):
     """Twenty sleeves told the same end where one does, but for the rounding of lots."""
     bars = make_bars(count=60)
     scores = np.random.default_rng(5).normal(size=bars.close.shape)
-    one, many = backtest(bars, scores), backtest(bars, scores, sleeves=20)
+    one, many = run_backtest(bars, scores), run_backtest(bars, scores, sleeves=20)
     np.testing.assert_allclose(one.equity, many.equity, rtol=1e-5)
 
 
 def test_nothing_is_traded_without_scores(make_bars):
     """Without a score the book stays in cash."""
     bars = make_bars(count=10)
-    result = backtest(bars, np.full(bars.close.shape, np.nan))
+    result = run_backtest(bars, np.full(bars.close.shape, np.nan))
     assert (result.orders, result.costs, set(result.equity)) == (0, 0, {1_000_000.0})
 
 
@@ -118,19 +124,21 @@ def test_symbols_that_list_late_or_skip_bars_are_held_at_their_last_price(make_b
     bars.close[:50, 1] = np.nan
     assert np.isfinite(equal_weight(bars, FREE)).all()
     assert np.isfinite(momentum_12_1(bars, FREE, AllocationPolicy())).all()
-    assert np.isfinite(backtest(bars, np.random.default_rng(5).normal(size=bars.close.shape)).equity).all()
+    assert np.isfinite(
+        run_backtest(bars, np.random.default_rng(5).normal(size=bars.close.shape)).equity
+    ).all()
 
 
 def test_metrics_are_those_of_the_textbook():
     """Return, drawdown, Sharpe and volatility of a curve that can be checked by hand."""
-    found = metrics([100.0, 110.0, 88.0, 96.8])
+    found = performance_metrics([100.0, 110.0, 88.0, 96.8])
     returns = np.array([0.1, -0.2, 0.1])
     assert found.net_return == pytest.approx(-0.032)
     assert found.max_drawdown == pytest.approx(0.2)
     assert found.volatility == pytest.approx(returns.std(ddof=1) * np.sqrt(252))
     assert found.sharpe_net == pytest.approx(returns.mean() / returns.std(ddof=1) * np.sqrt(252))
-    assert metrics([1.0, 1.0]) == metrics([2.0, 2.0, 2.0])
-    assert metrics([1.0, 1.0]).sharpe_net == 0.0
+    assert performance_metrics([1.0, 1.0]) == performance_metrics([2.0, 2.0, 2.0])
+    assert performance_metrics([1.0, 1.0]).sharpe_net == 0.0
 
 
 @pytest.mark.parametrize(
@@ -142,13 +150,13 @@ def test_figures_are_annual_by_the_bars_that_there_are(make_bars, step, bars_a_y
     """A backtest of hourly, daily or weekly bars is annualised by their timestamps, not by 252."""
     bars = make_bars(count=400, symbols=3)
     bars = replace(bars, timestamps=np.datetime64("2020-01-05", "ns") + np.arange(400) * step)
-    found = backtest(bars, np.zeros(bars.close.shape), costs=FREE)
+    found = run_backtest(bars, np.zeros(bars.close.shape), costs=FREE)
     returns = found.equity[1:] / found.equity[:-1] - 1
     spread = returns.std(ddof=1)
     assert found.metrics.volatility == pytest.approx(spread * np.sqrt(bars_a_year), rel=1e-4)
     assert found.metrics.sharpe_net == pytest.approx(returns.mean() / spread * np.sqrt(bars_a_year), rel=1e-4)
     with pytest.raises(ValueError, match="400 values of an equity curve have 399 timestamps"):
-        metrics(found.equity, bars.timestamps[1:])
+        performance_metrics(found.equity, bars.timestamps[1:])
 
 
 def test_exchange_days_have_the_year_of_the_literature():
@@ -157,7 +165,7 @@ def test_exchange_days_have_the_year_of_the_literature():
     days = days[np.is_busday(days, holidays=days[::35])]
     curve = np.exp(np.cumsum(np.random.default_rng(4).normal(0, 0.01, len(days))))
     returns = curve[1:] / curve[:-1] - 1
-    told = metrics(curve, days.astype("datetime64[ns]"))
+    told = performance_metrics(curve, days.astype("datetime64[ns]"))
     assert told.sharpe_net == pytest.approx(returns.mean() / returns.std(ddof=1) * np.sqrt(252), rel=1e-12)
 
 
@@ -181,7 +189,7 @@ def test_momentum_looks_back_a_year_and_a_month_of_its_own_bars(make_bars):
 @given(arrays(np.float64, st.integers(2, 40), elements=st.floats(0.5, 2)), st.floats(0.1, 10))
 def test_metrics_do_not_depend_on_the_currency(curve, factor):
     """Scaling a curve changes no figure, and drawdown is a share."""
-    one, other = metrics(curve), metrics(curve * factor)
+    one, other = performance_metrics(curve), performance_metrics(curve * factor)
     assert 0 <= one.max_drawdown < 1
     assert other.net_return == pytest.approx(one.net_return, abs=1e-9)
     assert other.sharpe_net == pytest.approx(one.sharpe_net, rel=1e-6, abs=1e-6)
@@ -190,18 +198,18 @@ def test_metrics_do_not_depend_on_the_currency(curve, factor):
 def test_a_table_is_no_equity_curve():
     """An equity curve has one dimension."""
     with pytest.raises(ValueError, match="equity curve"):
-        metrics([[1.0, 2.0]])
+        performance_metrics([[1.0, 2.0]])
 
 
 @pytest.mark.parametrize("curve", [[], [1.0], [1.0, float("nan")], [0.0, 0.0], [-1.0, 2.0], [float("inf")]])
 def test_a_curve_that_says_nothing_has_figures_of_zero(curve):
     """Too short, unknown, or without capital from the start: every figure is 0."""
-    assert metrics(curve) == Metrics(0.0, 0.0, 0.0, 0.0)
+    assert performance_metrics(curve) == PerformanceMetrics(0.0, 0.0, 0.0, 0.0)
 
 
 def test_a_ruined_curve_tells_how_much_was_lost():
     """From 100 over 50 to -20 the return is -120 %, the drawdown 120 %, and what follows is no return."""
-    told = metrics([100.0, 50.0, -20.0, -20.0, -20.0])
+    told = performance_metrics([100.0, 50.0, -20.0, -20.0, -20.0])
     returns = np.array([-0.5, -1.4, 0.0, 0.0])
     assert (told.net_return, told.max_drawdown) == (-1.2, 1.2)
     assert told.volatility == pytest.approx(returns.std(ddof=1) * np.sqrt(252))
@@ -210,7 +218,7 @@ def test_a_ruined_curve_tells_how_much_was_lost():
 def test_a_gap_in_a_curve_is_left_out():
     """A value that is not known is passed over: the return from 1 to 1.1 spans it."""
     days = np.datetime64("2020-01-01", "ns") + np.arange(3) * np.timedelta64(1, "D")
-    assert metrics([1.0, float("nan"), 1.1], days).net_return == pytest.approx(0.1)
+    assert performance_metrics([1.0, float("nan"), 1.1], days).net_return == pytest.approx(0.1)
 
 
 def test_a_bar_of_a_backtest_takes_less_than_5_ms(make_bars, untraced):
@@ -218,5 +226,5 @@ def test_a_bar_of_a_backtest_takes_less_than_5_ms(make_bars, untraced):
     bars = make_bars(count=150, symbols=20)
     scores = np.random.default_rng(5).normal(size=bars.close.shape)
     started = thread_time()
-    backtest(bars, scores)
+    run_backtest(bars, scores)
     assert (thread_time() - started) / 150 < 0.005

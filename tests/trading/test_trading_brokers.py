@@ -13,7 +13,7 @@ import trading.brokers
 from alphaloop.costs import CostModel
 from alphaloop.errors import UnknownNameError
 from alphaloop.orders import Order, Side
-from trading.broker import find, names
+from trading.broker import broker_names, find_broker
 from trading.brokers.paper import PaperBroker
 
 NEW_BROKER = '''
@@ -57,19 +57,19 @@ def test_one_file_adds_a_broker(brokers_folder, make_bars, make_rig):
     """A module that defines BROKER is found by name, and the engine trades through it."""
     (brokers_folder / "generous.py").write_text(NEW_BROKER)
     (brokers_folder / "notes.py").write_text('"""No broker here."""\n')
-    assert names() == ["generous", "paper"]
-    rig = make_rig(make_bars(), broker=find("generous")(CostModel()))
+    assert broker_names() == ["generous", "paper"]
+    rig = make_rig(make_bars(), broker=find_broker("generous")(CostModel()))
     outcomes = rig.run(0, 3)
     assert [fill.price for fill in outcomes[1].fills] == [1] * 5
     with pytest.raises(UnknownNameError, match="'notes'; known: generous, paper"):
-        find("notes")
+        find_broker("notes")
 
 
 def test_an_unknown_broker_is_named_with_those_that_exist():
     """The error says what was asked for and what there is."""
-    assert find("paper") is PaperBroker
+    assert find_broker("paper") is PaperBroker
     with pytest.raises(UnknownNameError, match="unknown broker 'papper'; known: paper"):
-        find("papper")
+        find_broker("papper")
 
 
 def _order(bars, quantity="3", side=Side.BUY, name="al-1"):

@@ -10,9 +10,9 @@ import pytest
 from alphaloop.costs import CostModel
 from alphaloop.errors import InputError
 from alphaloop.rollout_document import sleeve_names
-from trading.carry_over import CARRIED, carried, state_of
-from trading.recovery import recover, restore
-from trading.redecide import redecide
+from trading.carry_over import CARRIED_KIND, book_state_from_body, carry_over
+from trading.recovery import recover_book, restore_engine
+from trading.redecide import redecide_orders
 
 COSTS = CostModel(commission_bps=1.0, half_spread_bps=4.0)
 
@@ -45,7 +45,7 @@ def test_a_symbol_more_goes_on_with_the_book(make_bars, make_rig):
     rig.run(0, 4)
     symbols = ("S00", "NEW", "S01", "S02", "S03", "S04")
     wider = _moved(rig, make_rig, symbols, "wider")
-    sent = restore(wider.start(), rig.records())
+    sent = restore_engine(wider.start(), rig.records())
     assert {one.client_order_id for one in sent} == set(rig.engine.portfolio.working)
     assert _held(wider.engine.portfolio) == _held(rig.engine.portfolio)
     assert wider.engine.portfolio.equity(wider.engine.prices) == rig.engine.portfolio.equity(
@@ -60,21 +60,21 @@ def test_a_symbol_less_goes_on_where_nothing_is_held_of_it(make_bars, make_rig):
     rig = make_rig(make_bars(count=6))
     rig.run(0, 4)
     wider = _moved(rig, make_rig, ("NEW", *rig.bars.symbols[::-1]), "wider")
-    restore(wider.start(), rig.records())
+    restore_engine(wider.start(), rig.records())
     assert "NEW" not in _held(wider.engine.portfolio)
     narrow = _moved(rig, make_rig, rig.bars.symbols[1:], "narrow")
     with pytest.raises(InputError, match=r"holds or orders S00.*alphaloop book carry"):
-        restore(narrow.start(), rig.records())
-    assert recover(rig.records()).select(("S01",)).portfolio.symbols == ("S01",)
+        restore_engine(narrow.start(), rig.records())
+    assert recover_book(rig.records()).select(("S01",)).portfolio.symbols == ("S01",)
 
 
 def test_a_held_symbol_is_sold_at_its_last_price(make_bars, make_rig):
     """The equity of before, less five basis points of what was sold, is carried over, and trading goes on."""
     rig = make_rig(make_bars(count=10))
     rig.run(0, 5)
-    before = recover(rig.records())
+    before = recover_book(rig.records())
     rest = rig.bars.symbols[1:]
-    found = carried(before, rest, before.portfolio.names, COSTS)
+    found = carry_over(before, rest, before.portfolio.names, COSTS)
     (sale,) = found.sales
     units, price = _held(before.portfolio)["S00"], Decimal(str(round(rig.bars.close[4, 0], 10)))
     assert (sale.symbol, sale.quantity) == ("S00", units)
@@ -84,16 +84,16 @@ def test_a_held_symbol_is_sold_at_its_last_price(make_bars, make_rig):
     assert found.state.last.equity == equity - sale.cost
     assert found.state.portfolio.equity(found.state.prices) == equity - sale.cost
     assert set(found.dropped_orders) >= set(before.portfolio.working)
-    rig.writer.append(CARRIED, found.to_body("ann", "S00 is delisted"))
+    rig.writer.append(CARRIED_KIND, found.to_body("ann", "S00 is delisted"))
     narrow = _moved(rig, make_rig, rest, "narrow")
-    assert restore(narrow.start(), rig.records()) == []
+    assert restore_engine(narrow.start(), rig.records()) == []
     assert _held(narrow.engine.portfolio) == {
         name: held for name, held in _held(before.portfolio).items() if name != "S00"
     }
     outcomes = narrow.run(5, 9)
     assert any(outcome.fills for outcome in outcomes)
     again = _moved(rig, make_rig, rest, "again")
-    restore(again.start(), rig.records())
+    restore_engine(again.start(), rig.records())
     assert again.engine.portfolio.books == narrow.engine.portfolio.books
 
 
@@ -102,10 +102,10 @@ def test_another_number_of_sleeves_shares_the_book_out(make_bars, make_rig, coun
     """Nothing is gained or lost to the last digit, sleeves are equal to a lot, and nothing is sold."""
     rig = make_rig(make_bars(count=8))
     rig.run(0, 5)
-    before = recover(rig.records())
+    before = recover_book(rig.records())
     with pytest.raises(InputError, match=rf"4 sleeves, and trading.sleeves is {count}.*book carry"):
-        restore(_moved(rig, make_rig, rig.bars.symbols, "refused", count).start(), rig.records())
-    found = carried(before, rig.bars.symbols, sleeve_names(count), COSTS)
+        restore_engine(_moved(rig, make_rig, rig.bars.symbols, "refused", count).start(), rig.records())
+    found = carry_over(before, rig.bars.symbols, sleeve_names(count), COSTS)
     assert found.sales == ()
     assert _held(found.state.portfolio) == _held(before.portfolio)
     for name in ("cash", "costs", "traded"):
@@ -113,9 +113,9 @@ def test_another_number_of_sleeves_shares_the_book_out(make_bars, make_rig, coun
         assert totals[0] == totals[1]
     equities = [float(book.equity(before.prices)) for book in found.state.portfolio.books]
     assert max(equities) - min(equities) < 1.0
-    rig.journal.writer("trading").append(CARRIED, found.to_body("ann", "more sleeves"))
+    rig.journal.writer("trading").append(CARRIED_KIND, found.to_body("ann", "more sleeves"))
     shared = _moved(rig, make_rig, rig.bars.symbols, "shared", count)
-    assert restore(shared.start(), rig.records()) == []
+    assert restore_engine(shared.start(), rig.records()) == []
     assert len(shared.engine.portfolio.books) == count
     shared.run(5, 7)
     assert len(rig.records("decision")[-1].body["sleeves"]) == count
@@ -125,28 +125,28 @@ def test_a_carried_book_is_read_back_as_it_was(make_bars, make_rig):
     """The record holds the whole book, and decisions before it still replay to their orders."""
     rig = make_rig(make_bars(count=6))
     rig.run(0, 4)
-    found = carried(recover(rig.records()), ("S01", "S02"), sleeve_names(2), COSTS)
+    found = carry_over(recover_book(rig.records()), ("S01", "S02"), sleeve_names(2), COSTS)
     body = found.to_body("ann", "smaller")
-    read = state_of(body)
+    read = book_state_from_body(body)
     assert read.portfolio == found.state.portfolio
     assert (read.prices, read.adjustments, read.peak) == (
         found.state.prices, found.state.adjustments, found.state.peak,
     )  # fmt: skip
-    rig.writer.append(CARRIED, body)
+    rig.writer.append(CARRIED_KIND, body)
     for decision in rig.records("decision"):
         ordered = {
             one.body["client_order_id"]
             for one in rig.records("order")
             if one.body["decision_id"] == decision.body["decision_id"]
         }
-        assert {order.client_order_id for order in redecide(decision.body)} == ordered
+        assert {order.client_order_id for order in redecide_orders(decision.body)} == ordered
 
 
 def test_what_has_no_price_is_not_sold(make_bars, make_rig):
     """A held symbol of which no price is known keeps the book as it is."""
     rig = make_rig(make_bars(count=6))
     rig.run(0, 4)
-    state = recover(rig.records())
+    state = recover_book(rig.records())
     state.prices[0] = None
     with pytest.raises(InputError, match="no price of S00"):
-        carried(state, rig.bars.symbols[1:], state.portfolio.names, COSTS)
+        carry_over(state, rig.bars.symbols[1:], state.portfolio.names, COSTS)

@@ -12,9 +12,9 @@ from alphaloop.allocation import AllocationPolicy
 from alphaloop.bars import BarPanel, to_datetime
 from alphaloop.costs import CostModel
 from alphaloop.errors import AlphaloopError
-from trading.backtest import backtest, equal_weight, momentum_12_1
+from trading.backtest import equal_weight, momentum_12_1, run_backtest
 from trading.brokers.paper import PaperBroker
-from trading.recovery import restore
+from trading.recovery import restore_engine
 from trading.risk.risk_check import RiskLimits
 
 FREE = CostModel(0, 0)
@@ -49,8 +49,8 @@ def split(bars: BarPanel, row: int, symbol: int, ratio: float) -> BarPanel:
 def test_a_split_is_no_loss(make_bars, ratio):
     """With a split, the engine ends with the equity of the same market without one, to a lot."""
     bars, scores = make_bars(count=30), np.random.default_rng(5).normal(size=(30, 5))
-    without = backtest(bars, scores, limits=ANY_WEIGHT, costs=FREE)
-    followed = backtest(split(bars, 12, 2, ratio), scores, limits=ANY_WEIGHT, costs=FREE)
+    without = run_backtest(bars, scores, limits=ANY_WEIGHT, costs=FREE)
+    followed = run_backtest(split(bars, 12, 2, ratio), scores, limits=ANY_WEIGHT, costs=FREE)
     np.testing.assert_allclose(followed.equity, without.equity, rtol=2e-7)
     assert followed.orders == without.orders
 
@@ -90,7 +90,9 @@ def test_a_dividend_of_a_day_on_which_the_price_holds_is_a_gain():
     close, adjustment = np.full((6, 4), 100.0), np.ones((6, 4))
     adjustment[3:, 1] = 100 / 98
     free = AllocationPolicy(band=9)
-    told = backtest(panel(close, adjustment), np.zeros((6, 4)), policy=free, limits=ANY_WEIGHT, costs=FREE)
+    told = run_backtest(
+        panel(close, adjustment), np.zeros((6, 4)), policy=free, limits=ANY_WEIGHT, costs=FREE
+    )
     assert told.equity.tolist() == [1_000_000.0] * 3 + [1_005_000.0] * 3
 
 
@@ -165,7 +167,7 @@ def test_a_restart_after_any_bar_keeps_the_actions(make_rig, slow_broker, broker
         rig.run(index, index + 1)
         assert rig.engine.last == expected[index]
         rig.start()
-        restore(rig.engine, rig.records())
+        restore_engine(rig.engine, rig.records())
     assert rig.engine.portfolio.books == steady.engine.portfolio.books
     assert len(rig.records("corporate_action")) == 2
 
@@ -195,7 +197,7 @@ def test_an_action_is_booked_once_whatever_fails(make_rig, kind, restarted):
     if restarted:
         rig.broker = PaperBroker(rig.costs)
         rig.start()
-        restore(rig.engine, rig.records())
+        restore_engine(rig.engine, rig.records())
     rig.run(5, 10)
     control.run(0, 10)
     assert rig.engine.portfolio.books == control.engine.portfolio.books
@@ -232,7 +234,7 @@ def test_a_journal_without_adjustments_stands_at_those_of_its_last_bar(make_rig)
         for one in rig.records()
     ]
     rig.start()
-    restore(rig.engine, old, bars)
+    restore_engine(rig.engine, old, bars)
     assert rig.engine.adjustments == [1.0, 8.0, 1.0, 1.0]
     assert rig.run(4, 5)[0].equity == 1_000_000
 
@@ -280,7 +282,7 @@ def test_a_history_at_another_level_is_no_action(make_rig):
     rig.bars.adjustment[5:, 1] *= 4.0
     rig.bars.close[5:, 1] /= 4.0
     rig.start()
-    restore(rig.engine, rig.records(), rig.bars.between(end=to_datetime(bars.timestamps[3])))
+    restore_engine(rig.engine, rig.records(), rig.bars.between(end=to_datetime(bars.timestamps[3])))
     outcomes = rig.run(4, 7)
     assert [[one.words for one in outcome.actions] for outcome in outcomes] == [[], ["S01 4:1 split"], []]
     assert [outcome.equity for outcome in outcomes] == [1_000_000] * 3
@@ -294,7 +296,7 @@ def test_an_action_that_waits_survives_a_restart(make_rig):
     rig = make_rig(replace(bars, disputed=disputed), scores=np.zeros((6, 4)), **ALIKE)
     rig.run(0, 4)
     rig.start()
-    restore(rig.engine, rig.records(), bars.between(end=to_datetime(bars.timestamps[3])))
+    restore_engine(rig.engine, rig.records(), bars.between(end=to_datetime(bars.timestamps[3])))
     (outcome,) = rig.run(4, 5)
     assert ([one.words for one in outcome.actions], outcome.equity) == (["S00 2:1 split"], 1_000_000)
 
@@ -311,7 +313,7 @@ def test_another_providers_factor_is_another_level(make_rig, restarted):
     rig.run(0, 3)
     if restarted:
         rig.start()
-        restore(rig.engine, rig.records())
+        restore_engine(rig.engine, rig.records())
     outcomes = rig.run(3, 6)
     assert [[one.words for one in outcome.actions] for outcome in outcomes] == [["S01 2:1 split"], [], []]
     assert [outcome.equity for outcome in outcomes] == [1_000_000] * 3

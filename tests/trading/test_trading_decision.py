@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 from alphaloop.allocation import AllocationPolicy
 from alphaloop.errors import ChainBrokenError
 from alphaloop.forecasts import Forecast, Route, SymbolStatus
-from alphaloop.journal.record import canonical
+from alphaloop.journal.record import canonical_json
 from alphaloop.orders import Order, Side
 from trading.decision import DecisionInputs, decide
 from trading.execution.netting import LOT
-from trading.forecasts import Answer
-from trading.redecide import redecide
+from trading.forecasts import SharedForecast
+from trading.redecide import redecide_orders
 from trading.risk.risk_check import Refusal, RiskLimits
 
 AS_OF = datetime(2020, 3, 16, 20, tzinfo=UTC)
@@ -61,7 +61,7 @@ def states(draw) -> DecisionInputs:
         told = told[len(sleeves) :]
         age = draw(st.sampled_from([timedelta(0), timedelta(days=1), -timedelta(days=1)]))
         values = draw(st.lists(scores, min_size=4, max_size=4))
-        answers.append(Answer(_forecast(values, age), dict.fromkeys(sleeves, "p")))
+        answers.append(SharedForecast(_forecast(values, age), dict.fromkeys(sleeves, "p")))
     reduced = [Refusal("no_forecast", "why", (name,)) for name in told if draw(st.booleans())]
     return DecisionInputs(
         decision_id="trading/x",
@@ -84,11 +84,11 @@ def states(draw) -> DecisionInputs:
 @given(states())
 def test_a_journaled_decision_gives_the_identical_orders(inputs):
     """Through the journal's text and back, any state leads to the same orders, and to the same refusals."""
-    body = json.loads(canonical(inputs.to_body() | {"equity": "1", "later": "field"}))
-    assert redecide(body) == list(decide(inputs).orders)
+    body = json.loads(canonical_json(inputs.to_body() | {"equity": "1", "later": "field"}))
+    assert redecide_orders(body) == list(decide(inputs).orders)
     again = DecisionInputs.from_body(body)
     assert decide(again) == decide(inputs)
-    assert canonical(again.to_body()) == canonical(inputs.to_body())
+    assert canonical_json(again.to_body()) == canonical_json(inputs.to_body())
 
 
 @given(states())
@@ -148,7 +148,7 @@ def test_a_fresh_book_is_spent_on_what_has_a_price():
         cash=(Decimal(1000),),
         quantities=((Decimal(0),) * 4,),
         peak=Decimal(1000),
-        answers=(Answer(_forecast([1.0, 2.0, 9.0, 3.0], timedelta(0)), {"s0": "p"}),),
+        answers=(SharedForecast(_forecast([1.0, 2.0, 9.0, 3.0], timedelta(0)), {"s0": "p"}),),
         reduced=(),
         policy=AllocationPolicy(),
         limits=RiskLimits(max_weight=1),
@@ -168,7 +168,7 @@ def test_ids_come_from_decision_and_symbol(inputs):
     first = [order.client_order_id for order in decide(inputs).orders]
     assert first == [order.client_order_id for order in decide(inputs).orders]
     body = inputs.to_body() | {"decision_id": "trading/y"}
-    others = [order.client_order_id for order in redecide(json.loads(canonical(body)))]
+    others = [order.client_order_id for order in redecide_orders(json.loads(canonical_json(body)))]
     assert not set(first) & set(others)
     assert len(first) == len(others)
 
@@ -177,7 +177,7 @@ def test_ids_come_from_decision_and_symbol(inputs):
 def test_what_is_no_decision_is_named_as_such(body):
     """A body that cannot be a decision is reported as a broken journal, not as a missing key."""
     with pytest.raises(ChainBrokenError, match="not the body of a decision"):
-        redecide(body)
+        redecide_orders(body)
 
 
 def test_orders_compare_by_value():

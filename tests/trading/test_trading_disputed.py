@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 
 from alphaloop.bars import BarPanel, Slice
 from alphaloop.costs import CostModel
-from alphaloop.decision.obtainable_price import booked
-from alphaloop.journal.record import canonical
-from alphaloop.journal.verification import verify
+from alphaloop.decision.obtainable_price import booked_price
+from alphaloop.journal.record import canonical_json
+from alphaloop.journal.verification import verify_journal
 from alphaloop.orders import Order, Side
 from trading.brokers.paper import PaperBroker
 from trading.decision import DecisionInputs, decide
-from trading.redecide import redecide
+from trading.redecide import redecide_orders
 from trading.risk.risk_check import RiskCheck, RiskLimits
 
 WEIGHTS = st.lists(st.floats(0, 1), min_size=6, max_size=6).map(lambda row: np.array(row).reshape(2, 3))
@@ -72,7 +72,7 @@ def test_the_journal_tells_providers_and_disputes_and_replays_them(make_bars, ma
     outcomes = rig.run(0, 8)
     for index, (record, outcome) in enumerate(zip(rig.records("decision"), outcomes, strict=True)):
         assert record.body["providers"] == list(bars.at(index).providers)
-        assert redecide(record.body) == list(outcome.orders)
+        assert redecide_orders(record.body) == list(outcome.orders)
         assert DecisionInputs.from_body(record.body).disputed == bars.at(index).disputed
     assert rig.records("decision")[4].body["disputed"] == ["S00", "S02"]
     refused = [record.body for record in rig.records("refusal") if record.body["rule"] == "disputed"]
@@ -82,7 +82,9 @@ def test_the_journal_tells_providers_and_disputes_and_replays_them(make_bars, ma
         ("S02", outcomes[4].as_of.isoformat()),
     ]
     assert all(one["sleeves"] == list(rig.engine.portfolio.names) for one in refused)
-    assert all(report.ok for report in verify(rig.folder / "journal.db", rig.folder / "anchors.jsonl"))
+    assert all(
+        report.ok for report in verify_journal(rig.folder / "journal.db", rig.folder / "anchors.jsonl")
+    )
 
 
 def test_a_replay_without_the_mark_would_buy(make_bars, make_rig, divided):
@@ -93,10 +95,10 @@ def test_a_replay_without_the_mark_would_buy(make_bars, make_rig, divided):
     rig = make_rig(told, forecaster=divided(bars, challengers=0, scores=scores))
     outcome = rig.run(0, 6)[-1]
     body = dict(rig.records("decision")[-1].body)
-    assert redecide(body) == list(outcome.orders)
+    assert redecide_orders(body) == list(outcome.orders)
     assert {order.side for order in outcome.orders} == {Side.SELL}
     del body["disputed"]
-    assert {order.side for order in redecide(body)} == {Side.SELL, Side.BUY}
+    assert {order.side for order in redecide_orders(body)} == {Side.SELL, Side.BUY}
 
 
 def test_without_providers_nothing_changes_in_the_journal(make_bars, make_rig):
@@ -107,7 +109,7 @@ def test_without_providers_nothing_changes_in_the_journal(make_bars, make_rig):
     for one, other in zip(plain.records(), named.records(), strict=True):
         assert not {"providers", "disputed"} & one.body.keys()
         same = {name: value for name, value in other.body.items() if name != "providers"}
-        assert canonical(one.body) == canonical(same)
+        assert canonical_json(one.body) == canonical_json(same)
 
 
 def test_a_garbled_price_marks_no_book(make_bars, make_rig):
@@ -120,7 +122,7 @@ def test_a_garbled_price_marks_no_book(make_bars, make_rig):
     assert float(rig.engine.peak) < 1.2e6
     assert abs(outcomes[6].equity / calm[6].equity - 1) < Decimal("0.02")
     assert not any(refusal.rule == "drawdown" for one in outcomes for refusal in one.refusals)
-    assert Decimal(rig.records("decision")[6].body["prices"][1]) == booked(bars.close[5, 1])
+    assert Decimal(rig.records("decision")[6].body["prices"][1]) == booked_price(bars.close[5, 1])
 
 
 def test_no_fill_and_no_cross_is_priced_by_a_disputed_bar(make_bars, make_rig, divided):
@@ -152,14 +154,14 @@ def test_no_fill_and_no_cross_is_priced_by_a_disputed_bar(make_bars, make_rig, d
 
 def test_an_engine_restored_after_a_dispute_goes_on_the_same(make_bars, make_rig):
     """Stopped after a disputed bar and started anew from its journal, it decides as if never stopped."""
-    from trading.recovery import restore
+    from trading.recovery import restore_engine
 
     bars = _told(make_bars(), {4: ("S01", "S03")})
     whole = make_rig(bars, name="whole").run(0, 9)
     rig = make_rig(bars, name="stopped")
     rig.run(0, 5)
     rig.start()
-    restore(rig.engine, rig.records())
+    restore_engine(rig.engine, rig.records())
     again = rig.run(5, 9)
     assert [one.orders for one in again] == [one.orders for one in whole[5:]]
 
@@ -199,7 +201,7 @@ def test_disputed_inputs_survive_the_journals_text(make_bars, make_rig):
     """Providers and disputed symbols go through canonical text and back unchanged."""
     rig = make_rig(_told(make_bars(), {0: ("S04",)}))
     rig.run(0, 1)
-    inputs = DecisionInputs.from_body(json.loads(canonical(rig.records("decision")[0].body)))
+    inputs = DecisionInputs.from_body(json.loads(canonical_json(rig.records("decision")[0].body)))
     assert inputs.providers == ("first",) * 5
     assert inputs.disputed == ("S04",)
     assert decide(replace(inputs, disputed=())) != decide(inputs)

@@ -12,12 +12,12 @@ import pytest
 
 from alphaloop.clock import sleep
 from alphaloop.costs import CostModel
-from alphaloop.decision.obtainable_price import booked
+from alphaloop.decision.obtainable_price import booked_price
 from alphaloop.errors import InputError, LeaseLostError, ServingError, StaleFeaturesError, VendorError
-from alphaloop.journal.verification import verify
+from alphaloop.journal.verification import verify_journal
 from alphaloop.orders import Side
-from trading.journal_records import order_from
-from trading.redecide import redecide
+from trading.journal_records import order_from_body
+from trading.redecide import redecide_orders
 from trading.risk.risk_check import RiskLimits
 
 
@@ -32,7 +32,8 @@ def test_the_books_reconcile_with_the_broker_after_every_bar(make_bars, make_rig
         books = rig.engine.portfolio.books
         assert sum(book.cash for book in books) == 1_000_000 + rig.broker.cash
         worth = sum(
-            quantity * booked(bars.close[index, bars.symbols.index(name)]) for name, quantity in held.items()
+            quantity * booked_price(bars.close[index, bars.symbols.index(name)])
+            for name, quantity in held.items()
         )
         assert outcome.equity == sum(book.cash for book in books) + worth
         paid = sum(book.costs for book in books)
@@ -79,7 +80,7 @@ def test_changes_that_cancel_out_cross_without_an_order(make_bars, make_rig, div
     for record in crosses:
         assert sum(map(Decimal, record.body["quantities"])) == 0
         index = next(i for i in range(25) if bars.at(i).timestamp.isoformat() == record.body["crossed_at"])
-        assert Decimal(record.body["price"]) == booked(
+        assert Decimal(record.body["price"]) == booked_price(
             bars.close[index, bars.symbols.index(record.body["symbol"])]
         )
     assert rig.engine.portfolio.equity(rig.engine.prices) == 1_000_000 + rig.broker.cash + sum(
@@ -92,17 +93,19 @@ def test_everything_is_in_the_journal_and_every_decision_replays(make_bars, make
     """Orders and fills of the outcomes are the journaled ones, and each decision gives its orders again."""
     rig = make_rig(make_bars())
     outcomes = rig.run(0, 25)
-    orders = [order_from(record.body) for record in rig.records("order")]
+    orders = [order_from_body(record.body) for record in rig.records("order")]
     assert orders == [order for outcome in outcomes for order in outcome.orders]
     assert len(rig.records("fill")) == sum(len(outcome.fills) for outcome in outcomes)
     for record, outcome in zip(rig.records("decision"), outcomes, strict=True):
-        assert redecide(record.body) == list(outcome.orders)
+        assert redecide_orders(record.body) == list(outcome.orders)
         assert record.body["equity"] == str(outcome.equity)
         assert sum(map(Decimal, record.body["equities"])) == outcome.equity
     answers = record.body["answers"]
     assert [answer["version"] for answer in answers] == ["2", "1"]
     assert [len(answer["prediction_ids"]) for answer in answers] == [2, 2]
-    assert all(report.ok for report in verify(rig.folder / "journal.db", rig.folder / "anchors.jsonl"))
+    assert all(
+        report.ok for report in verify_journal(rig.folder / "journal.db", rig.folder / "anchors.jsonl")
+    )
 
 
 def test_a_decision_is_filled_at_the_next_open_or_else_the_next_close(make_bars, make_rig):
@@ -115,7 +118,7 @@ def test_a_decision_is_filled_at_the_next_open_or_else_the_next_close(make_bars,
         assert len(second.fills) == len(first.orders) == 5
         prices = bars.open if opens else bars.close
         for fill in second.fills:
-            assert fill.price == booked(prices[1, bars.symbols.index(fill.symbol)])
+            assert fill.price == booked_price(prices[1, bars.symbols.index(fill.symbol)])
             assert fill.filled_at == second.as_of
 
 
@@ -215,8 +218,8 @@ def test_a_symbol_without_a_price_is_left_alone_until_it_has_one(make_bars, make
         assert "S02" not in {order.symbol for order in outcome.orders}
     (fill,) = [fill for fill in outcomes[4].fills if fill.symbol == "S02"]
     assert fill.client_order_id == waiting.client_order_id
-    assert fill.price == booked(bars.close[4, 2])
-    assert rig.engine.prices[2] == booked(bars.close[7, 2])
+    assert fill.price == booked_price(bars.close[4, 2])
+    assert rig.engine.prices[2] == booked_price(bars.close[7, 2])
 
 
 class Moody:
@@ -272,7 +275,7 @@ def test_a_sleeve_without_a_fresh_forecast_is_reduce_only(make_bars, make_rig, d
     assert journaled[0].body["rule"] == rule
     assert journaled[0].body["decision_id"] == outcomes[0].decision_id
     assert "reduce-only" in journaled[0].body["reason"]
-    assert [redecide(record.body) for record in rig.records("decision")[5:]] == [
+    assert [redecide_orders(record.body) for record in rig.records("decision")[5:]] == [
         list(outcome.orders) for outcome in outcomes
     ]
 
@@ -371,7 +374,7 @@ def test_a_bar_that_comes_too_late_is_missed(make_bars, make_rig):
     assert newest.orders
     bodies = [record.body for record in rig.records("decision")]
     assert [body["as_of"] for body in bodies] == [rig.bars.at(n).timestamp.isoformat() for n in range(5)]
-    assert [len(redecide(body)) for body in bodies[2:4]] == [0, 0]
+    assert [len(redecide_orders(body)) for body in bodies[2:4]] == [0, 0]
 
 
 def test_a_missed_bar_sells_nothing_either(make_bars, make_rig):

@@ -11,7 +11,7 @@ import pytest
 from alphaloop.errors import StaleFeaturesError
 from alphaloop.forecasts import SymbolStatus
 from trading.forecaster import ArrayForecaster, ServedForecaster
-from trading.forecasts import Answer, group
+from trading.forecasts import SharedForecast, group_forecasts
 
 
 def test_an_array_answers_for_exactly_the_bar(make_bars):
@@ -59,10 +59,10 @@ def test_equal_answers_are_kept_once_and_read_back_whole(make_bars, divided):
     bars = make_bars(count=2, symbols=3)
     forecaster, at = divided(bars), bars.at(1).timestamp
     sleeves = [f"sleeve-{n:02d}" for n in range(5)]
-    answers = group({name: forecaster.forecast(bars.symbols, at, name) for name in sleeves})
+    answers = group_forecasts({name: forecaster.forecast(bars.symbols, at, name) for name in sleeves})
     assert [list(answer.prediction_ids) for answer in answers] == [sleeves[:2], sleeves[2:]]
     assert answers[1].prediction_ids["sleeve-04"].endswith("sleeve-04")
-    assert [Answer.from_body(answer.to_body()) for answer in answers] == list(answers)
+    assert [SharedForecast.from_body(answer.to_body()) for answer in answers] == list(answers)
 
 
 def test_missing_scores_do_not_keep_equal_answers_apart(make_bars):
@@ -75,7 +75,7 @@ def test_missing_scores_do_not_keep_equal_answers_apart(make_bars):
     other = ArrayForecaster(bars.timestamps, bars.symbols, scores.copy()).forecast(
         bars.symbols, bars.at(0).timestamp, "b"
     )
-    (answer,) = group({"a": one, "b": other})
+    (answer,) = group_forecasts({"a": one, "b": other})
     body = answer.to_body()
     assert body["scores"] == [1.0, None, 2.0]
-    assert math.isnan(Answer.from_body(body).forecast.scores[1])
+    assert math.isnan(SharedForecast.from_body(body).forecast.scores[1])

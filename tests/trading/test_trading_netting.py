@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from alphaloop.errors import VendorError
 from alphaloop.orders import Fill, Side
-from trading.execution.netting import LOT, allocate, share_cost, share_quantity, subtract
+from trading.execution.netting import LOT, allocate_fill, share_cost, share_quantity, subtract_quantities
 
 lots = st.integers(-(10**9), 10**9).map(lambda n: Decimal(n) * LOT)
 changes = st.lists(lots, min_size=1, max_size=24)
@@ -44,9 +44,9 @@ def test_partial_fills_end_where_one_fill_would(wanted, parts):
         open_lots = int(abs(sum(left)) / LOT)
         filled = open_lots * part // 12 * LOT * sign
         if filled:
-            left = subtract(left, share_quantity(filled, left))
-    got = subtract(wanted, left)
-    assert subtract(left, share_quantity(sum(left), left)) == (Decimal(0),) * len(wanted)
+            left = subtract_quantities(left, share_quantity(filled, left))
+    got = subtract_quantities(wanted, left)
+    assert subtract_quantities(left, share_quantity(sum(left), left)) == (Decimal(0),) * len(wanted)
     assert sum(got) + sum(left) == net
 
 
@@ -79,7 +79,7 @@ def test_a_fill_that_was_not_ordered_is_refused(filled):
 def test_all_sleeves_get_one_price_and_opposite_wishes_cross_at_it():
     """A net purchase fills the sleeve that sells as well, at the same price, and costs follow size."""
     fill = Fill("al-1", "AAPL", Side.BUY, Decimal(6), Decimal("10.5"), Decimal("0.14"), datetime.now(UTC))
-    allocation = allocate(fill, (Decimal(10), Decimal(-4)))
+    allocation = allocate_fill(fill, (Decimal(10), Decimal(-4)))
     assert allocation.quantities == (Decimal(10), Decimal(-4))
     assert allocation.costs == (Decimal("0.10"), Decimal("0.04"))
     assert allocation.price == Decimal("10.5")

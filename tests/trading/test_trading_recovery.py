@@ -10,7 +10,7 @@ import pytest
 from alphaloop.costs import CostModel
 from alphaloop.errors import InputError
 from trading.brokers.paper import PaperBroker
-from trading.recovery import restore
+from trading.recovery import restore_engine
 from trading.risk.risk_check import RiskLimits
 
 
@@ -27,7 +27,7 @@ def test_a_restart_after_any_bar_changes_nothing(make_bars, make_rig, slow_broke
         assert rig.run(index, index + 1)[0].equity == expected[index].equity
         last = rig.engine.last
         rig.start()
-        again = restore(rig.engine, rig.records())
+        again = restore_engine(rig.engine, rig.records())
         assert {order.client_order_id for order in again} == set(steady_open(rig))
         assert replace(rig.engine.last, fills=last.fills) == last
         outcomes.append(last)
@@ -49,7 +49,7 @@ def test_a_crash_between_journal_and_broker_is_made_good(make_bars, make_rig):
     (outcome,) = rig.run(3, 4)
     del rig.broker.submit
     rig.start()
-    again = restore(rig.engine, rig.records())
+    again = restore_engine(rig.engine, rig.records())
     assert again == list(outcome.orders)
     control.run(0, 8)
     assert rig.run(4, 8)[-1].equity == control.engine.last.equity
@@ -63,7 +63,7 @@ def test_a_broker_without_memory_gets_only_what_is_open(make_bars, make_rig):
     rig.run(0, 6)
     rig.broker = PaperBroker(rig.costs)
     rig.start()
-    again = restore(rig.engine, rig.records())
+    again = restore_engine(rig.engine, rig.records())
     assert "S01" in {order.symbol for order in again}
     control.run(0, 9)
     assert rig.run(6, 9)[-1].equity == control.engine.last.equity
@@ -88,7 +88,7 @@ def test_crosses_that_wait_for_a_price_survive_a_restart(make_bars, make_rig, di
         if rig.engine.portfolio.crossing:
             restarts += 1
             rig.start()
-            restore(rig.engine, rig.records())
+            restore_engine(rig.engine, rig.records())
     control.run(0, 25)
     assert restarts > 0
     assert rig.engine.portfolio.books == control.engine.portfolio.books
@@ -99,7 +99,7 @@ def test_an_empty_journal_restores_nothing(make_bars, make_rig):
     """A fresh stream leaves the engine as it is, and other kinds of records are passed over."""
     rig = make_rig(make_bars())
     rig.writer.append("note", {"text": "hello"})
-    assert restore(rig.engine, rig.records()) == []
+    assert restore_engine(rig.engine, rig.records()) == []
     assert rig.engine.last is None
 
 
@@ -110,4 +110,4 @@ def test_another_book_is_refused(make_bars, make_rig):
     records = rig.records()
     rig.sleeves = 5
     with pytest.raises(InputError, match="alphaloop book carry"):
-        restore(rig.start(), records)
+        restore_engine(rig.start(), records)

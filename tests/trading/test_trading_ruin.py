@@ -11,8 +11,8 @@ import pytest
 from alphaloop.allocation import AllocationPolicy
 from alphaloop.bars import BarPanel
 from alphaloop.costs import CostModel
-from alphaloop.decision.obtainable_price import booked
-from trading.backtest import backtest
+from alphaloop.decision.obtainable_price import booked_price
+from trading.backtest import run_backtest
 from trading.decision import DecisionInputs, decide
 from trading.risk.risk_check import RiskLimits
 
@@ -38,7 +38,7 @@ def test_a_ruined_book_is_sold_and_told():
     """Three times levered, a fall of 40 % leaves -200,000: all is sold at the next price, nothing bought."""
     close = np.full((12, 4), 100.0)
     close[5:], close[8:] = 60.0, 20.0
-    told = backtest(
+    told = run_backtest(
         panel(close),
         np.zeros((12, 4)),
         policy=AllocationPolicy(gross=3),
@@ -105,15 +105,15 @@ def test_a_disputed_price_does_not_keep_a_ruined_sleeve_in():
 )
 def test_tiny_prices_keep_their_digits(price, digits):
     """A booked price has nine significant digits at least, and eight decimals."""
-    assert booked(price) == Decimal(digits)
+    assert booked_price(price) == Decimal(digits)
 
 
 def test_a_market_of_tiny_prices_is_worth_what_it_is():
     """Prices of a ten-millionth, up by 10 %, earn what prices of a hundred do, and no unit is oversold."""
     close = np.full((40, 4), 100.0) * np.exp(np.cumsum(np.full((40, 4), 0.0025), axis=0))
     scores = np.random.default_rng(1).normal(size=(40, 4))
-    usual = backtest(panel(close), scores, costs=CostModel(0, 0))
-    tiny = backtest(panel(close * 1.2345e-10), scores, costs=CostModel(0, 0))
+    usual = run_backtest(panel(close), scores, costs=CostModel(0, 0))
+    tiny = run_backtest(panel(close * 1.2345e-10), scores, costs=CostModel(0, 0))
     np.testing.assert_allclose(tiny.equity, usual.equity, rtol=1e-7)
 
 
@@ -131,7 +131,7 @@ def test_a_small_book_pays_what_a_large_one_pays(make_bars):
     bars = replace(bars, close=bars.close / 100)
     scores = np.random.default_rng(2).normal(size=bars.close.shape)
     small, large = (
-        backtest(bars, scores, costs=CostModel(1, 4), capital=capital, sleeves=20)
+        run_backtest(bars, scores, costs=CostModel(1, 4), capital=capital, sleeves=20)
         for capital in (2_000, 2_000_000)
     )
     assert float(small.costs) / 2_000 == pytest.approx(float(large.costs) / 2_000_000, rel=2e-3)

@@ -12,9 +12,9 @@ import pytest
 import alphaloop.allocation
 import trading.redecide
 from alphaloop.errors import ChainBrokenError, InputError
-from trading.decision import RULE, Decision, DecisionInputs
-from trading.recovery import restore
-from trading.redecide import decision_of, redecide
+from trading.decision import CURRENT_RULE, Decision, DecisionInputs
+from trading.recovery import restore_engine
+from trading.redecide import redecide_decision, redecide_orders
 from trading.risk.risk_check import RiskCheck
 
 KEPT = Path(__file__).parents[1] / "data" / "decisions_of_rule_1.json"
@@ -56,7 +56,9 @@ def without_rule(records: list) -> list:
 @pytest.mark.parametrize("example", kept(), ids=lambda one: one["name"].replace(" ", "-"))
 def test_a_decision_without_a_rule_gives_the_orders_of_then(example):
     """What was journaled before rules had numbers leads to the very orders and changes of then."""
-    assert plain(decision_of(example["body"])) == {name: example[name] for name in ("orders", "changes")}
+    assert plain(redecide_decision(example["body"])) == {
+        name: example[name] for name in ("orders", "changes")
+    }
 
 
 def test_an_old_decision_does_not_hang_on_the_rule_of_now(monkeypatch):
@@ -68,8 +70,8 @@ def test_an_old_decision_does_not_hang_on_the_rule_of_now(monkeypatch):
         monkeypatch.setattr(alphaloop.allocation, name, wrong)
     monkeypatch.setattr("trading.strategies.allocation.next_weights", wrong)
     for example in kept():
-        assert plain(decision_of(example["body"]))["orders"] == example["orders"]
-        assert redecide(example["body"] | {"rule": 1}) == redecide(example["body"])
+        assert plain(redecide_decision(example["body"]))["orders"] == example["orders"]
+        assert redecide_orders(example["body"] | {"rule": 1}) == redecide_orders(example["body"])
 
 
 def test_a_decision_names_the_rule_of_now(make_bars, make_rig):
@@ -77,8 +79,8 @@ def test_a_decision_names_the_rule_of_now(make_bars, make_rig):
     rig = make_rig(make_bars(count=3))
     outcomes = rig.run(0, 3)
     bodies = [record.body for record in rig.records("decision")]
-    assert [body["rule"] for body in bodies] == [RULE] * 3
-    assert [redecide(body) for body in bodies] == [list(one.orders) for one in outcomes]
+    assert [body["rule"] for body in bodies] == [CURRENT_RULE] * 3
+    assert [redecide_orders(body) for body in bodies] == [list(one.orders) for one in outcomes]
 
 
 def test_recovery_waits_for_what_the_old_rule_decided(make_bars, make_rig, monkeypatch):
@@ -89,7 +91,7 @@ def test_recovery_waits_for_what_the_old_rule_decided(make_bars, make_rig, monke
     books = rig.engine.portfolio.books
     monkeypatch.setattr(trading.redecide, "decide", wrong)
     rig.start()
-    assert restore(rig.engine, records) == [one.order for one in working.values()]
+    assert restore_engine(rig.engine, records) == [one.order for one in working.values()]
     assert rig.engine.portfolio.working == working
     assert rig.engine.portfolio.books == books
 
@@ -99,23 +101,26 @@ def test_a_newer_rule_is_told_in_one_line(make_bars, make_rig):
     rig = make_rig(make_bars(count=3))
     rig.run(0, 2)
     newer = [
-        replace(one, body={"rule": RULE + 1, "decision_id": one.body["decision_id"]})
+        replace(one, body={"rule": CURRENT_RULE + 1, "decision_id": one.body["decision_id"]})
         if one.kind == "decision"
         else one
         for one in rig.records()
     ]
     rig.start()
     rig.broker.submit = wrong
-    told = rf"decision trading/\S+ was made by rule {RULE + 1} and this version knows rules up to {RULE}"
+    told = (
+        rf"decision trading/\S+ was made by rule {CURRENT_RULE + 1} "
+        rf"and this version knows rules up to {CURRENT_RULE}"
+    )
     with pytest.raises(InputError, match=told) as refused:
-        restore(rig.engine, [one for one in newer if one.kind == "decision"])
+        restore_engine(rig.engine, [one for one in newer if one.kind == "decision"])
     assert "\n" not in str(refused.value)
     with pytest.raises(InputError, match=told):
-        redecide(newer[0].body)
+        redecide_orders(newer[0].body)
 
 
 @pytest.mark.parametrize("number", [0, -1, "1", 1.0, True, None])
 def test_what_is_no_number_of_a_rule_is_no_decision(number):
     """A rule that was never written marks a body that is no decision."""
     with pytest.raises(ChainBrokenError, match="its rule is"):
-        redecide(kept()[0]["body"] | {"rule": number})
+        redecide_orders(kept()[0]["body"] | {"rule": number})

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from alphaloop.errors import VendorError
 from alphaloop.orders import Fill, Order, Position, Side
-from trading.execution.sleeves import Sleeves, Working
+from trading.execution.sleeves import OpenChange, Sleeves
 
 AT = datetime(2019, 1, 2, 21, tzinfo=UTC)
 
@@ -36,7 +36,7 @@ def test_capital_is_shared_out_to_the_cent(capital, count):
 def test_two_parts_of_one_order_in_one_batch_are_shared_in_turn():
     """The second part is shared over what the first left open, and the order closes with the last."""
     sleeves = Sleeves.funded(("AAPL",), ["a", "b"], Decimal(1000))
-    sleeves.expect(Working("d1", "AAPL", (Decimal(10), Decimal(-4)), _order("6")))
+    sleeves.expect(OpenChange("d1", "AAPL", (Decimal(10), Decimal(-4)), _order("6")))
     assert sleeves.waiting == {"AAPL"}
     fills = [_fill("3"), _fill("3", price="11", cost="0.07")]
     allocations = sleeves.allocate(fills)
@@ -61,7 +61,7 @@ def test_a_fill_of_an_unknown_order_is_refused_before_anything_is_booked():
 def test_a_cross_moves_stock_between_sleeves_without_cost():
     """What cancels out is booked at the given price, and the account as a whole does not change."""
     sleeves = Sleeves.funded(("AAPL", "MSFT"), ["a", "b"], Decimal(1000))
-    change = Working("d1", "MSFT", (Decimal(2), Decimal(-2)))
+    change = OpenChange("d1", "MSFT", (Decimal(2), Decimal(-2)))
     sleeves.expect(change)
     sleeves.book_cross(change, Decimal("12.5"))
     prices = [None, Decimal("12.5")]

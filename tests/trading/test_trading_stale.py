@@ -13,7 +13,7 @@ from alphaloop.forecasts import Route, SymbolStatus
 from alphaloop.orders import Side
 from trading.decision import DecisionInputs, decide
 from trading.forecaster import ArrayForecaster
-from trading.forecasts import Answer, ask, group
+from trading.forecasts import SharedForecast, group_forecasts, request_forecasts
 from trading.risk.risk_check import RiskLimits
 
 SLEEVES = ("sleeve-00", "sleeve-01")
@@ -54,8 +54,8 @@ def test_stale_scores_only_reduce(make_bars):
     bars = make_bars(count=3, symbols=3)
     fresh = forecast_of(bars)
     stale = replace(fresh, statuses=(SymbolStatus.STALE,) * 3, route=Route.FALLBACK)
-    bought = decide(decision_inputs(bars, (Answer(fresh, dict.fromkeys(SLEEVES, "p")),)))
-    held = decide(decision_inputs(bars, (Answer(stale, dict.fromkeys(SLEEVES, "p")),)))
+    bought = decide(decision_inputs(bars, (SharedForecast(fresh, dict.fromkeys(SLEEVES, "p")),)))
+    held = decide(decision_inputs(bars, (SharedForecast(stale, dict.fromkeys(SLEEVES, "p")),)))
     assert any(order.side is Side.BUY for order in bought.orders)
     assert all(order.side is Side.SELL for order in held.orders)
     assert held.orders
@@ -72,11 +72,11 @@ def test_a_refusal_of_the_server_only_reduces(make_bars):
         def forecast(self, symbols, as_of, sleeve):
             raise ServingError("127.0.0.1:8001 gave no prediction: INTERNAL: the model fails")
 
-    forecasts, refusals = ask(Refusing(), bars.symbols, bars.at(1).timestamp, SLEEVES, 2_000)
+    forecasts, refusals = request_forecasts(Refusing(), bars.symbols, bars.at(1).timestamp, SLEEVES, 2_000)
     (refusal,) = refusals
     assert (refusal.rule, refusal.sleeves) == ("no_forecast", SLEEVES)
     assert "the model fails: reduce-only" in refusal.reason
-    decision = decide(decision_inputs(bars, group(forecasts), refusals))
+    decision = decide(decision_inputs(bars, group_forecasts(forecasts), refusals))
     assert decision.orders == ()
     assert refusal in decision.refusals
 
@@ -85,7 +85,7 @@ def test_a_stale_answer_survives_the_journal(make_bars):
     """Replay decides on the same mark."""
     bars = make_bars(count=3, symbols=3)
     stale = replace(forecast_of(bars), statuses=(SymbolStatus.STALE,) * 3)
-    answer = Answer(stale, dict.fromkeys(SLEEVES, "p"))
-    inputs = decision_inputs(bars, (Answer.from_body(answer.to_body()),))
+    answer = SharedForecast(stale, dict.fromkeys(SLEEVES, "p"))
+    inputs = decision_inputs(bars, (SharedForecast.from_body(answer.to_body()),))
     assert decide(inputs) == decide(decision_inputs(bars, (answer,)))
     assert any(one.rule == "stale_scores" for one in decide(inputs).refusals)

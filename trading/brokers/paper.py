@@ -10,9 +10,9 @@ import numpy as np
 
 from alphaloop.bars import Slice
 from alphaloop.costs import CostModel
-from alphaloop.decision.obtainable_price import booked, obtainable
+from alphaloop.decision.obtainable_price import booked_price, obtainable_prices
 from alphaloop.orders import Fill, Order
-from trading.execution.corporate_actions import Entitled
+from trading.execution.corporate_actions import BookedCorporateAction
 
 
 class PaperBroker:
@@ -42,7 +42,7 @@ class PaperBroker:
                 self._known.add(order.client_order_id)
                 self._open[order.client_order_id] = order
 
-    def apply_action(self, action: Entitled) -> None:
+    def apply_action(self, action: BookedCorporateAction) -> None:
         """Book the corporate action as the engine does, and replace the symbol's open orders."""
         held = self.positions.get(action.symbol)
         if held:
@@ -60,13 +60,13 @@ class PaperBroker:
         """Fill the orders that were decided before this bar and have a price in it."""
         if not self._open:
             return []
-        prices = dict(zip(bars.symbols, obtainable(bars).tolist(), strict=True))
+        prices = dict(zip(bars.symbols, obtainable_prices(bars).tolist(), strict=True))
         fills = []
         for order in list(self._open.values()):
             price = prices.get(order.symbol, np.nan)
             believed = np.isfinite(price) and order.symbol not in bars.disputed
             if order.decided_at < bars.timestamp and believed:
-                fills.append(self._fill(order, booked(price), bars))
+                fills.append(self._fill(order, booked_price(price), bars))
         return fills
 
     def _fill(self, order: Order, price: Decimal, bars: Slice) -> Fill:

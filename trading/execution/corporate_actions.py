@@ -9,12 +9,12 @@ from decimal import ROUND_DOWN, Decimal
 from typing import Any
 
 from alphaloop.decision.entitlements import Entitlement
-from alphaloop.decision.obtainable_price import booked
+from alphaloop.decision.obtainable_price import booked_price
 from alphaloop.orders import Order
 from trading.execution.netting import LOT, ZERO
-from trading.execution.sleeves import Sleeves, Working
+from trading.execution.sleeves import OpenChange, Sleeves
 
-MONEY = Decimal("1e-8")
+PAYMENT_STEP = Decimal("1e-8")
 """Smallest step in which entitlements are paid.
 
 It is fine enough that no sleeve gains or loses by a split.
@@ -22,7 +22,7 @@ It is fine enough that no sleeve gains or loses by a split.
 
 
 @dataclass(frozen=True, slots=True)
-class Entitled:
+class BookedCorporateAction:
     """A corporate action as booked at the bar `as_of`; tuples are by sleeve.
 
     `adjustment` is the factor that the books are based on afterwards, `payment` the money for each unit held
@@ -39,7 +39,7 @@ class Entitled:
     held_before: Decimal
     quantities: tuple[Decimal, ...]
     cash: tuple[Decimal, ...]
-    open: tuple[Working, ...]
+    open: tuple[OpenChange, ...]
 
     @property
     def gained_units(self) -> Decimal:
@@ -75,16 +75,16 @@ class Entitled:
         }
 
 
-def entitle(
+def entitle_sleeves(
     portfolio: Sleeves, due: Entitlement, price: Decimal, adjustment: float, as_of: datetime
-) -> Entitled:
+) -> BookedCorporateAction:
     """Compute every sleeve's entitlement to `due`, without booking it.
 
     `price` is the last before the action. A fraction of a lot that a split leaves is paid in money at that
     price, so that the value of every sleeve stays the same.
     """
     index = portfolio.symbols.index(due.symbol)
-    payment = booked(due.payment) if due.payment else ZERO
+    payment = booked_price(due.payment) if due.payment else ZERO
     new_price = price * due.old / due.new
     quantities, cash = [], []
     for book in portfolio.books:
@@ -92,10 +92,10 @@ def entitle(
         whole = _lots(exact) if due.is_split else exact
         quantities.append(whole)
         paid = book.quantities[index] * payment + (exact - whole) * new_price
-        cash.append(paid.quantize(MONEY))
+        cash.append(paid.quantize(PAYMENT_STEP))
     changes = [*portfolio.working.values(), *portfolio.crossing]
-    converted = [convert(change, due) for change in changes if change.symbol == due.symbol]
-    return Entitled(
+    converted = [convert_change(change, due) for change in changes if change.symbol == due.symbol]
+    return BookedCorporateAction(
         due.symbol,
         as_of,
         due.new,
@@ -109,27 +109,29 @@ def entitle(
     )
 
 
-def convert(change: Working, due: Entitlement) -> Working | None:
+def convert_change(change: OpenChange, due: Entitlement) -> OpenChange | None:
     """Convert the remainder of `change` to the units after the action.
 
     None where it is less than a lot.
     """
     wanted = [_lots(due.units(one)) for one in change.wanted] if due.is_split else change.wanted
-    return in_new_units(change, wanted)
+    return with_quantities(change, wanted)
 
 
-def in_new_units(change: Working, wanted: Sequence[Decimal]) -> Working | None:
+def with_quantities(change: OpenChange, wanted: Sequence[Decimal]) -> OpenChange | None:
     """Replace the quantities of `change` by `wanted`; None where nothing tradable remains."""
     net = sum(wanted, ZERO)
     if change.order is None:
-        return Working(change.decision_id, change.symbol, tuple(wanted)) if any(wanted) and not net else None
+        return (
+            OpenChange(change.decision_id, change.symbol, tuple(wanted)) if any(wanted) and not net else None
+        )
     if net * change.order.side.sign <= 0:
         return None
     order = replace(change.order, quantity=abs(net))
-    return Working(change.decision_id, change.symbol, tuple(wanted), order)
+    return OpenChange(change.decision_id, change.symbol, tuple(wanted), order)
 
 
-def book(portfolio: Sleeves, entitled: Entitled) -> None:
+def book_corporate_action(portfolio: Sleeves, entitled: BookedCorporateAction) -> None:
     """Book the quantities, cash and open changes of `entitled`."""
     index = portfolio.symbols.index(entitled.symbol)
     for one, quantity, paid in zip(portfolio.books, entitled.quantities, entitled.cash, strict=True):
@@ -137,13 +139,13 @@ def book(portfolio: Sleeves, entitled: Entitled) -> None:
     _replace_open(portfolio, entitled.symbol, entitled.open)
 
 
-def is_concerned(portfolio: Sleeves, symbol: str) -> bool:
+def is_affected(portfolio: Sleeves, symbol: str) -> bool:
     """Test whether some sleeve holds `symbol` or has an open change in it."""
     index = portfolio.symbols.index(symbol)
     return symbol in portfolio.waiting or any(one.quantities[index] for one in portfolio.books)
 
 
-def _replace_open(portfolio: Sleeves, symbol: str, changes: Sequence[Working]) -> None:
+def _replace_open(portfolio: Sleeves, symbol: str, changes: Sequence[OpenChange]) -> None:
     for name in [name for name, one in portfolio.working.items() if one.symbol == symbol]:
         del portfolio.working[name]
     portfolio.crossing = [one for one in portfolio.crossing if one.symbol != symbol]

@@ -57,13 +57,13 @@ def share_cost(cost: Decimal, quantities: Sequence[Decimal]) -> tuple[Decimal, .
     return _spread(cost, sizes, CENT)
 
 
-def allocate(fill: Fill, wanted: Sequence[Decimal]) -> Allocation:
+def allocate_fill(fill: Fill, wanted: Sequence[Decimal]) -> Allocation:
     """Allocate `fill` to the changes that the sleeves still have `wanted` in its order."""
     quantities = share_quantity(fill.signed_quantity, wanted)
     return Allocation(fill.symbol, fill.price, quantities, share_cost(fill.cost, quantities))
 
 
-def subtract(wanted: Sequence[Decimal], got: Sequence[Decimal]) -> tuple[Decimal, ...]:
+def subtract_quantities(wanted: Sequence[Decimal], got: Sequence[Decimal]) -> tuple[Decimal, ...]:
     """Return the remainder of `wanted` after `got`, sleeve by sleeve."""
     return tuple(one - part for one, part in zip(wanted, got, strict=True))
 

@@ -11,14 +11,14 @@ from dataclasses import dataclass, field
 from decimal import ROUND_DOWN, Decimal
 
 from alphaloop.costs import CENT
-from alphaloop.decision.obtainable_price import value
+from alphaloop.decision.obtainable_price import holdings_value
 from alphaloop.errors import VendorError
 from alphaloop.orders import Fill, Order, Position
-from trading.execution.netting import ZERO, Allocation, allocate, subtract
+from trading.execution.netting import ZERO, Allocation, allocate_fill, subtract_quantities
 
 
 @dataclass(slots=True)
-class Book:
+class SleeveBook:
     """The book of one sleeve: cash, quantities `[symbols]`, and costs and notional since the start."""
 
     name: str
@@ -29,7 +29,7 @@ class Book:
 
     def equity(self, prices: Sequence[Decimal | None]) -> Decimal:
         """Return the exact value of cash and positions at `prices`."""
-        return self.cash + value(self.quantities, prices)
+        return self.cash + holdings_value(self.quantities, prices)
 
     def book(self, index: int, quantity: Decimal, price: Decimal, cost: Decimal) -> None:
         """Book a signed `quantity` of the symbol at `index`, at `price` and with `cost`."""
@@ -49,7 +49,7 @@ class Book:
 
 
 @dataclass(slots=True)
-class Working:
+class OpenChange:
     """An open change of the sleeves; `order` is `None` where they only cross among themselves."""
 
     decision_id: str
@@ -81,15 +81,15 @@ class Sleeves:
     """
 
     symbols: tuple[str, ...]
-    books: list[Book]
-    working: dict[str, Working] = field(default_factory=dict)
-    crossing: list[Working] = field(default_factory=list)
+    books: list[SleeveBook]
+    working: dict[str, OpenChange] = field(default_factory=dict)
+    crossing: list[OpenChange] = field(default_factory=list)
 
     @classmethod
     def funded(cls, symbols: tuple[str, ...], names: Sequence[str], capital: Decimal) -> Sleeves:
         """Distribute `capital` equally, to the cent; the first book takes the remainder."""
         share = (capital / len(names)).quantize(CENT, ROUND_DOWN)
-        books = [Book(name, share, [ZERO] * len(symbols)) for name in names]
+        books = [SleeveBook(name, share, [ZERO] * len(symbols)) for name in names]
         books[0].cash += capital - share * len(names)
         return cls(symbols, books)
 
@@ -112,7 +112,7 @@ class Sleeves:
         totals = [sum(column, ZERO) for column in zip(*(b.quantities for b in self.books), strict=True)]
         return [Position(symbol, total) for symbol, total in zip(self.symbols, totals, strict=True)]
 
-    def expect(self, change: Working) -> None:
+    def expect(self, change: OpenChange) -> None:
         """Add an open change, which waits for fills or for a price."""
         if change.order is None:
             self.crossing.append(change)
@@ -132,8 +132,10 @@ class Sleeves:
                     f"the broker reports a fill of order {fill.client_order_id} ({fill.side} {fill.quantity} "
                     f"{fill.symbol}), which is not open here; reconcile before trading on"
                 )
-            allocation = allocate(fill, left[fill.client_order_id])
-            left[fill.client_order_id] = subtract(left[fill.client_order_id], allocation.quantities)
+            allocation = allocate_fill(fill, left[fill.client_order_id])
+            left[fill.client_order_id] = subtract_quantities(
+                left[fill.client_order_id], allocation.quantities
+            )
             allocations.append(allocation)
         return allocations
 
@@ -141,11 +143,11 @@ class Sleeves:
         """Book an allocated fill, and keep the remainder of its order open."""
         self.book(allocation)
         change = self.working[fill.client_order_id]
-        change.wanted = subtract(change.wanted, allocation.quantities)
+        change.wanted = subtract_quantities(change.wanted, allocation.quantities)
         if not any(change.wanted):
             del self.working[fill.client_order_id]
 
-    def book_cross(self, change: Working, price: Decimal) -> None:
+    def book_cross(self, change: OpenChange, price: Decimal) -> None:
         """Book changes that cancel out between sleeves, at `price` and without cost."""
         self.book(Allocation(change.symbol, price, change.wanted, (ZERO,) * len(change.wanted)))
         self.crossing.remove(change)

@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from alphaloop.orders import Order, Side
 from trading.decision import Decision
-from trading.execution.sleeves import Working
+from trading.execution.sleeves import OpenChange
 
 Vector = npt.NDArray[np.float64]
 Matrix = npt.NDArray[np.float64]
@@ -207,7 +207,7 @@ def _lots(
     return np.trunc(np.maximum(lots, -held))
 
 
-def _net(inputs: _Inputs, lots: Matrix) -> tuple[tuple[Order, ...], tuple[Working, ...]]:
+def _net(inputs: _Inputs, lots: Matrix) -> tuple[tuple[Order, ...], tuple[OpenChange, ...]]:
     orders, changes = [], []
     for index, symbol in enumerate(inputs.symbols):
         column = list(map(int, lots[:, index].tolist()))
@@ -217,7 +217,7 @@ def _net(inputs: _Inputs, lots: Matrix) -> tuple[tuple[Order, ...], tuple[Workin
         order = _order(inputs, symbol, column) if sum(column) else None
         if order is not None:
             orders.append(order)
-        changes.append(Working(inputs.decision_id, symbol, wanted, order))
+        changes.append(OpenChange(inputs.decision_id, symbol, wanted, order))
     return tuple(orders), tuple(changes)
 
 

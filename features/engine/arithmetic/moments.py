@@ -28,14 +28,14 @@ def deviations(windows: Values) -> Values:
     return np.where(flat, 0.0, centred) if flat.any() else centred
 
 
-def mean(windows: Values) -> Values:
+def window_mean(windows: Values) -> Values:
     """Return the mean, `[...]`."""
     shifted = windows - windows[..., -1:]
     result: Values = windows[..., -1] + np.add.reduce(shifted, axis=-1) / windows.shape[-1]
     return result
 
 
-def variance(windows: Values, freedom: int = 1) -> Values:
+def window_variance(windows: Values, freedom: int = 1) -> Values:
     """Return the sum of squared deviations over `length - freedom`, `[...]`."""
     centred = deviations(windows)
     result: Values = np.add.reduce(centred * centred, axis=-1) / (windows.shape[-1] - freedom)
@@ -77,7 +77,7 @@ def standardised_moment(windows: Values, order: int) -> Values:
     return ratio(power.mean(axis=-1), np.sqrt(square) ** order)
 
 
-def quantile(windows: Values, share: float) -> Values:
+def window_quantile(windows: Values, share: float) -> Values:
     """Return the `share` quantile, linear between order statistics (Hyndman and Fan 1996, type 7)."""
     ordered = np.sort(windows, axis=-1)
     position = share * (windows.shape[-1] - 1)
@@ -87,7 +87,7 @@ def quantile(windows: Values, share: float) -> Values:
     return result
 
 
-def simple_returns(windows: Values) -> Values:
+def window_simple_returns(windows: Values) -> Values:
     """Return relative changes between neighbours, `[..., length - 1]`; NaN after a zero."""
     return ratio(windows[..., 1:] - windows[..., :-1], windows[..., :-1])
 
@@ -100,7 +100,7 @@ def log_ratio(numerator: Values, denominator: Values) -> Values:
     return np.log(np.where(usable, numerator / np.where(usable, denominator, 1.0), np.nan))
 
 
-def log_returns(windows: Values) -> Values:
+def window_log_returns(windows: Values) -> Values:
     """Return logarithms of the ratios of neighbours, `[..., length - 1]`; NaN unless both are above zero."""
     return log_ratio(windows[..., 1:], windows[..., :-1])
 

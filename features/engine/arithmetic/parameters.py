@@ -7,14 +7,14 @@ from collections.abc import Sequence
 
 from alphaloop.errors import InputError, UnknownNameError
 
-LONGEST = 100_000
+MAX_WINDOW_BARS = 100_000
 """Maximum bars of a window: a typing error must not allocate all memory of the machine."""
 
 
 def require_bars(name: str, value: int, least: int = 1) -> int:
     """Return `value` if it is a number of bars from `least` to `LONGEST`; raise `InputError` otherwise."""
-    if not least <= value <= LONGEST:
-        raise InputError(f"{name} is {value}; it must be from {least} to {LONGEST} bars")
+    if not least <= value <= MAX_WINDOW_BARS:
+        raise InputError(f"{name} is {value}; it must be from {least} to {MAX_WINDOW_BARS} bars")
     return value
 
 

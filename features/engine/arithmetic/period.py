@@ -19,7 +19,7 @@ from marketdata.calendars import Days
 from marketdata.trading_days import TradingDays
 
 Array = npt.NDArray[np.float64]
-Label = Callable[[Days], Array]
+PeriodLabel = Callable[[Days], Array]
 
 
 def _day(days: Days) -> Array:
@@ -39,22 +39,28 @@ def _year(days: Days) -> Array:
     return days.astype("datetime64[Y]").astype(np.float64)
 
 
-LABELS: dict[str, Label] = {"session": _day, "day": _day, "week": _week, "month": _month, "year": _year}
+PERIOD_LABELS: dict[str, PeriodLabel] = {
+    "session": _day,
+    "day": _day,
+    "week": _week,
+    "month": _month,
+    "year": _year,
+}
 
 
-def label(period: str) -> Label:
+def period_label(period: str) -> PeriodLabel:
     """Return the function that numbers periods. Raises `InputError`, which lists the known periods."""
-    if period not in LABELS:
-        raise InputError(f"unknown period '{period}'; known: {', '.join(LABELS)}")
-    return LABELS[period]
+    if period not in PERIOD_LABELS:
+        raise InputError(f"unknown period '{period}'; known: {', '.join(PERIOD_LABELS)}")
+    return PERIOD_LABELS[period]
 
 
 @dataclass(frozen=True, slots=True)
-class Dated:
+class WithPeriod:
     """`operator` with one more input, the last: the number of the bar's period."""
 
     operator: Operator
-    label: Label
+    label: PeriodLabel
 
     @property
     def outputs(self) -> tuple[str, ...]:
@@ -82,15 +88,15 @@ class Dated:
 
     def stream(self, inputs: tuple[Matrix, ...], axes: Axes) -> Handle:
         """Return a handle whose state covers these bars."""
-        return _DatedHandle(self.operator.stream(self._dated(inputs, axes), axes), self.label, axes.days)
+        return _WithPeriodHandle(self.operator.stream(self._dated(inputs, axes), axes), self.label, axes.days)
 
     def _dated(self, inputs: tuple[Matrix, ...], axes: Axes) -> tuple[Matrix, ...]:
         numbers = np.broadcast_to(self.label(axes.days.numbers(axes.times))[:, None], inputs[0].shape)
         return (*inputs, numbers)
 
 
-class _DatedHandle:
-    def __init__(self, handle: Handle, numbered: Label, days: TradingDays) -> None:
+class _WithPeriodHandle:
+    def __init__(self, handle: Handle, numbered: PeriodLabel, days: TradingDays) -> None:
         self._handle, self._label, self._days = handle, numbered, days
 
     def update(self, inputs: tuple[Vector, ...], time: np.datetime64) -> tuple[Vector, ...]:
@@ -102,7 +108,7 @@ class _DatedHandle:
 Levels = Callable[[Array, Array, Array], tuple[Array, ...]]
 
 
-def previous_period(levels: Levels, outputs: tuple[str, ...], period: str) -> Dated:
+def previous_period(levels: Levels, outputs: tuple[str, ...], period: str) -> WithPeriod:
     """Compute `levels(high, low, close)` of the period before the bar's; NaN in the first period."""
 
     def start(symbols: int) -> State:
@@ -120,4 +126,4 @@ def previous_period(levels: Levels, outputs: tuple[str, ...], period: str) -> Da
         )
         return (number, *running, *before), levels(*before)
 
-    return Dated(Recursive(start, step, outputs, lookback=2), label(period))
+    return WithPeriod(Recursive(start, step, outputs, lookback=2), period_label(period))

@@ -28,7 +28,7 @@ def at_least(least: int, **lengths: int) -> None:
         require_bars(name, length, least)
 
 
-def join(*columns: Array) -> Array:
+def join_states(*columns: Array) -> Array:
     """Concatenate arrays `[n, …]` of several parts into one state array."""
     return np.concatenate([one[:, None] if one.ndim == 1 else one for one in columns], axis=1)
 
@@ -54,7 +54,7 @@ class Average:
         count = np.minimum(seen + 1.0, self.length)
         weight = np.where(seen < self.length, 1.0 / count, self.weight)
         here = np.isfinite(value)
-        after = join(
+        after = join_states(
             np.where(here, count, seen), np.where(here, average + weight * (value - average), average)
         )
         return after, np.where(here & (after[:, 0] >= self.length), after[:, 1], np.nan)
@@ -97,12 +97,12 @@ class AverageTrueRange:
 
     def start(self, symbols: int) -> Array:
         """Return the state before any bar."""
-        return join(np.full(symbols, np.nan), wilder(self.length).start(symbols))
+        return join_states(np.full(symbols, np.nan), wilder(self.length).start(symbols))
 
     def step(self, state: Array, high: Array, low: Array, close: Array) -> tuple[Array, Array]:
         """Return the state after a bar, and the average true range in units of the price."""
         averages, average = wilder(self.length).step(state[:, 1:], true_range(high, low, state[:, 0]))
-        return join(close, averages), average
+        return join_states(close, averages), average
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +114,7 @@ class RelativeStrength:
     def start(self, symbols: int) -> Array:
         """Return the state before any change."""
         average = wilder(self.length)
-        return join(average.start(symbols), average.start(symbols))
+        return join_states(average.start(symbols), average.start(symbols))
 
     def step(self, state: Array, change: Array) -> tuple[Array, Array]:
         """Return the state after `change` (`[n]`), and the index."""
@@ -123,7 +123,7 @@ class RelativeStrength:
         losses, loss = average.step(state[:, 2:], np.maximum(-change, 0.0))
         moved = gain + loss
         index = np.where(moved == 0.0, 50.0, 100.0 * ratio(gain, moved))
-        return join(gains, losses), index
+        return join_states(gains, losses), index
 
 
 def true_range(high: Array, low: Array, previous: Array) -> Array:

@@ -11,18 +11,18 @@ import numpy.typing as npt
 Array = npt.NDArray[np.float64]
 
 
-def windows(values: Array, length: int) -> Array:
+def subwindows(values: Array, length: int) -> Array:
     """Return every run of `length` values: `[..., L]` to `[..., L - length + 1, length]`."""
     return np.lib.stride_tricks.sliding_window_view(values, length, axis=-1)
 
 
-def means(values: Array, length: int) -> Array:
+def subwindow_means(values: Array, length: int) -> Array:
     """Return the average of every run of `length` values, `[..., L - length + 1]`."""
-    average: Array = windows(values, length).mean(axis=-1)
+    average: Array = subwindows(values, length).mean(axis=-1)
     return average
 
 
-def middles(high: Array, low: Array) -> Array:
+def range_midpoint(high: Array, low: Array) -> Array:
     """Return the midpoint of the highest high and the lowest low, `[...]`."""
     middle: Array = (high.max(axis=-1) + low.min(axis=-1)) / 2.0
     return middle

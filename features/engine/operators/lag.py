@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from features.engine.operator import SINGLE, Axes, Handle, Matrix
+from features.engine.operator import SINGLE_OUTPUT, Axes, Handle, Matrix
 from features.engine.operators.window import Window
 
 
@@ -15,7 +15,7 @@ class Lag:
     """Value of `bars` bars ago, counted in the symbol's own bars."""
 
     bars: int
-    outputs: tuple[str, ...] = SINGLE
+    outputs: tuple[str, ...] = SINGLE_OUTPUT
     exact: bool = True
     cross: bool = False
 

@@ -8,9 +8,9 @@ import numpy as np
 
 from features.engine.arithmetic.division import ratio
 from features.engine.arithmetic.moments import FLAT
-from features.engine.operator import SINGLE, Axes, Handle, Matrix, Vector, unknown
+from features.engine.operator import SINGLE_OUTPUT, Axes, Handle, Matrix, Vector, nan_matrix
 
-CHUNK = 4_000_000
+CHUNK_VALUES = 4_000_000
 """Values processed together in a batch; bounds memory for any length of history."""
 
 
@@ -24,7 +24,7 @@ class AverageCorrelation:
     """
 
     length: int
-    outputs: tuple[str, ...] = SINGLE
+    outputs: tuple[str, ...] = SINGLE_OUTPUT
     exact: bool = False
     cross: bool = True
 
@@ -36,11 +36,11 @@ class AverageCorrelation:
     def batch(self, inputs: tuple[Matrix, ...], axes: Axes) -> tuple[Matrix, ...]:
         """Compute over every window of the market's bars."""
         values = np.ascontiguousarray(inputs[0])
-        result = unknown(values.shape)
+        result = nan_matrix(values.shape)
         if len(values) < self.length:
             return (result,)
         windows = np.lib.stride_tricks.sliding_window_view(values, self.length, axis=0)
-        step = max(CHUNK // max(self.length * values.shape[1], 1), 1)
+        step = max(CHUNK_VALUES // max(self.length * values.shape[1], 1), 1)
         for first in range(0, len(windows), step):
             last = slice(
                 first + self.length - 1, first + self.length - 1 + len(windows[first : first + step])

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from alphaloop.bars import Timestamps
-from features.engine.operator import SINGLE, Axes, Handle, Matrix, Vector, bundle, present
+from features.engine.operator import SINGLE_OUTPUT, Axes, Handle, Matrix, Vector, all_finite, as_outputs
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +20,7 @@ class Pointwise:
     """
 
     function: Callable[..., Any]
-    outputs: tuple[str, ...] = SINGLE
+    outputs: tuple[str, ...] = SINGLE_OUTPUT
     exact: bool = True
     lookback: int = 1
     cross: bool = False
@@ -28,8 +28,8 @@ class Pointwise:
     def batch(self, inputs: tuple[Matrix, ...], axes: Axes) -> tuple[Matrix, ...]:
         """Apply the function to all bars."""
         with np.errstate(all="ignore"):
-            results = bundle(self.function(*inputs))
-        here = present((*inputs, *results))
+            results = as_outputs(self.function(*inputs))
+        here = all_finite((*inputs, *results))
         return results if here.all() else tuple(np.where(here, result, np.nan) for result in results)
 
     def stream(self, inputs: tuple[Matrix, ...], axes: Axes) -> Handle:
@@ -38,7 +38,7 @@ class Pointwise:
 
 
 @dataclass(frozen=True, slots=True)
-class Cross:
+class CrossSection:
     """`function(*rows)` of all symbols at one bar: `[T, N]` in and out, each row separately.
 
     Inputs are NaN where a symbol has no bar, and outputs must be too. If `exact`, the function may only use
@@ -46,7 +46,7 @@ class Cross:
     """
 
     function: Callable[..., Any]
-    outputs: tuple[str, ...] = SINGLE
+    outputs: tuple[str, ...] = SINGLE_OUTPUT
     exact: bool = True
     lookback: int = 1
     cross: bool = True
@@ -54,7 +54,7 @@ class Cross:
     def batch(self, inputs: tuple[Matrix, ...], axes: Axes) -> tuple[Matrix, ...]:
         """Apply the function to all bars."""
         with np.errstate(all="ignore"):
-            return bundle(self.function(*(np.ascontiguousarray(values) for values in inputs)))
+            return as_outputs(self.function(*(np.ascontiguousarray(values) for values in inputs)))
 
     def stream(self, inputs: tuple[Matrix, ...], axes: Axes) -> Handle:
         """Return a stateless handle."""
@@ -62,22 +62,22 @@ class Cross:
 
 
 @dataclass(frozen=True, slots=True)
-class Clocked:
+class TimePointwise:
     """`function(times)` of the bars' closes in UTC (`datetime64[ns]`, `[T]`): one or several float64 `[T]`.
 
     Its input only marks where a symbol has a bar.
     """
 
     function: Callable[[Timestamps], Any]
-    outputs: tuple[str, ...] = SINGLE
+    outputs: tuple[str, ...] = SINGLE_OUTPUT
     exact: bool = True
     lookback: int = 1
     cross: bool = False
 
     def batch(self, inputs: tuple[Matrix, ...], axes: Axes) -> tuple[Matrix, ...]:
         """Apply the function to all closes, for every symbol with a bar."""
-        here = present(inputs)
-        results = bundle(self.function(axes.times))
+        here = all_finite(inputs)
+        results = as_outputs(self.function(axes.times))
         return tuple(np.where(here, np.asarray(result, np.float64)[:, None], np.nan) for result in results)
 
     def stream(self, inputs: tuple[Matrix, ...], axes: Axes) -> Handle:
@@ -86,7 +86,7 @@ class Clocked:
 
 
 class _Memoryless:
-    def __init__(self, operator: Pointwise | Cross | Clocked, symbols: tuple[str, ...]) -> None:
+    def __init__(self, operator: Pointwise | CrossSection | TimePointwise, symbols: tuple[str, ...]) -> None:
         self._operator, self._symbols = operator, symbols
 
     def update(self, inputs: tuple[Vector, ...], time: np.datetime64) -> tuple[Vector, ...]:

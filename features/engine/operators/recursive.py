@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from features.engine.operator import SINGLE, Axes, Handle, Matrix, Vector, present, unknown
+from features.engine.operator import SINGLE_OUTPUT, Axes, Handle, Matrix, Vector, all_finite, nan_matrix
 
 State = tuple[npt.NDArray[Any], ...]
 Start = Callable[[int], State]
@@ -54,7 +54,7 @@ class Recursive:
 
     start: Start
     step: Step
-    outputs: tuple[str, ...] = SINGLE
+    outputs: tuple[str, ...] = SINGLE_OUTPUT
     lookback: int = 1
     exact: bool = True
     cross: bool = False
@@ -79,9 +79,9 @@ class _RecursiveHandle:
     def run(self, inputs: tuple[Matrix, ...]) -> tuple[Matrix, ...]:
         """Step through every bar of `[T, N]` inputs."""
         shape = inputs[0].shape
-        results = tuple(unknown(shape) for _ in self._recursion.outputs)
+        results = tuple(nan_matrix(shape) for _ in self._recursion.outputs)
         rows = [np.ascontiguousarray(values) for values in inputs]
-        here = present(tuple(rows))
+        here = all_finite(tuple(rows))
         whole: list[bool] = np.asarray(here.all(axis=1)).tolist()
         with np.errstate(all="ignore"):
             for row in range(shape[0]):
@@ -92,7 +92,7 @@ class _RecursiveHandle:
 
     def update(self, inputs: tuple[Vector, ...], time: np.datetime64) -> tuple[Vector, ...]:
         """Update the state by one bar."""
-        here = present(inputs)
+        here = all_finite(inputs)
         with np.errstate(all="ignore"):
             return self._advance(inputs, here, bool(here.all()))
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from features.engine.operator import SINGLE, Axes, Handle, Matrix, Vector, present, unknown
+from features.engine.operator import SINGLE_OUTPUT, Axes, Handle, Matrix, Vector, all_finite, nan_matrix
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Talib:
     def outputs(self) -> tuple[str, ...]:
         """Names of the outputs as in TA-Lib; a single one is `value`."""
         names = tuple(self._info.output_names)
-        return names if len(names) > 1 else SINGLE
+        return names if len(names) > 1 else SINGLE_OUTPUT
 
     @cached_property
     def lookback(self) -> int:
@@ -49,11 +49,11 @@ class Talib:
         import talib
 
         function = getattr(talib, self.function)
-        here = present(inputs)
+        here = all_finite(inputs)
         whole = np.asarray(here.all(axis=0))
         enough = np.asarray(here.sum(axis=0)) >= self.lookback
         results = tuple(
-            np.empty(here.shape[::-1]).T if whole.all() and enough.all() else unknown(here.shape)
+            np.empty(here.shape[::-1]).T if whole.all() and enough.all() else nan_matrix(here.shape)
             for _ in self.outputs
         )
         columns = [np.asfortranarray(values) for values in inputs]
@@ -70,7 +70,7 @@ class Talib:
 
     def stream(self, inputs: tuple[Matrix, ...], axes: Axes) -> Handle:
         """Return a handle with one TA-Lib handle for each symbol."""
-        here = present(inputs)
+        here = all_finite(inputs)
         return _TalibHandle(
             [
                 _SymbolHandle(self, [values[here[:, column], column] for values in inputs])
@@ -87,8 +87,8 @@ class _TalibHandle:
     def update(self, inputs: tuple[Vector, ...], time: np.datetime64) -> tuple[Vector, ...]:
         """Update each symbol that has a bar."""
         bars = zip(*(values.tolist() for values in inputs), strict=True)
-        absent = _nothing(self._outputs)
-        if present(inputs).all():
+        absent = _nan_outputs(self._outputs)
+        if all_finite(inputs).all():
             rows = [symbol.update(bar) for symbol, bar in zip(self._symbols, bars, strict=True)]
         else:
             rows = [
@@ -120,7 +120,7 @@ class _SymbolHandle:
         self._place += 1
         self._open()
         if self._handle is None:
-            return _nothing(len(self._operator.outputs))
+            return _nan_outputs(len(self._operator.outputs))
         return self._age(self._handle.value) if self._operator.ages else self._handle.value
 
     def _open(self) -> None:
@@ -149,6 +149,6 @@ class _SymbolHandle:
         return self._place - places
 
 
-def _nothing(outputs: int) -> Any:
+def _nan_outputs(outputs: int) -> Any:
     """Return NaN as a handle would: a number, or a tuple for several outputs."""
     return math.nan if outputs == 1 else (math.nan,) * outputs

@@ -9,11 +9,20 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from features.engine.operator import SINGLE, Axes, Handle, Matrix, Vector, bundle, present, unknown
+from features.engine.operator import (
+    SINGLE_OUTPUT,
+    Axes,
+    Handle,
+    Matrix,
+    Vector,
+    all_finite,
+    as_outputs,
+    nan_matrix,
+)
 
 Function = Callable[..., Any]
 
-CHUNK = 4_000_000
+CHUNK_VALUES = 4_000_000
 """Values of one input processed together in a batch; bounds memory for any length of history."""
 
 
@@ -49,7 +58,7 @@ class Window:
 
     function: Function
     length: int
-    outputs: tuple[str, ...] = SINGLE
+    outputs: tuple[str, ...] = SINGLE_OUTPUT
     exact: bool = False
     cross: bool = False
 
@@ -60,8 +69,8 @@ class Window:
 
     def batch(self, inputs: tuple[Matrix, ...], axes: Axes) -> tuple[Matrix, ...]:
         """Apply the function to every window of every symbol."""
-        here = present(inputs)
-        results = tuple(unknown(here.shape) for _ in self.outputs)
+        here = all_finite(inputs)
+        results = tuple(nan_matrix(here.shape) for _ in self.outputs)
         for column in range(here.shape[1]):
             rows = np.flatnonzero(here[:, column])
             if len(rows) >= self.length:
@@ -75,13 +84,13 @@ class Window:
     def apply(self, windows: list[Matrix]) -> tuple[Matrix, ...]:
         """Apply the function to `windows` and return its outputs."""
         with np.errstate(all="ignore"):
-            return bundle(self.function(*windows))
+            return as_outputs(self.function(*windows))
 
     def _column(
         self, series: list[Vector], rows: npt.NDArray[np.intp], column: int, results: tuple[Matrix, ...]
     ) -> None:
         windows = [np.lib.stride_tricks.sliding_window_view(one, self.length) for one in series]
-        step = max(CHUNK // self.length, 1)
+        step = max(CHUNK_VALUES // self.length, 1)
         for first in range(0, len(windows[0]), step):
             values = self.apply([one[first : first + step] for one in windows])
             last = rows[self.length - 1 + first : self.length - 1 + first + step]
@@ -100,7 +109,7 @@ class _WindowHandle:
         self._place = window.length
         self._buffers = [np.full((symbols, 3 * window.length + 8), np.nan) for _ in history]
         self._seen = np.zeros(symbols, dtype=np.int64)
-        here = present(history)
+        here = all_finite(history)
         for column in range(symbols):
             rows = np.flatnonzero(here[:, column])
             self._seen[column] = len(rows)
@@ -111,7 +120,7 @@ class _WindowHandle:
 
     def update(self, inputs: tuple[Vector, ...], time: np.datetime64) -> tuple[Vector, ...]:
         """Append one bar and apply the function to each symbol's window."""
-        here = present(inputs)
+        here = all_finite(inputs)
         everywhere = bool(here.all())
         self._append(inputs, here, everywhere)
         if everywhere and self._full:

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from features.engine.operator import Vector
-from features.selection.folds import folds
+from features.selection.folds import time_folds
 from features.selection.normal_equations import NormalEquations
 from features.selection.training_part import TrainingPart
 
@@ -16,7 +16,7 @@ Places = npt.NDArray[np.intp]
 
 
 @dataclass(frozen=True, slots=True)
-class Budget:
+class SearchBudget:
     """Limits of a search: `generations` of `population` sets of at most `size` features.
 
     At most `generations * population` sets are evaluated.
@@ -29,14 +29,14 @@ class Budget:
     mutation: float = 0.25
 
 
-def genetic(part: TrainingPart, seed: int = 0, budget: Budget | None = None) -> Vector:
+def genetic(part: TrainingPart, seed: int = 0, budget: SearchBudget | None = None) -> Vector:
     """Score features by their frequency in the best sets, weighted by fitness, `[F]` from 0 to 1.
 
     The fitness of a set is the mean correlation of its ridge regression with the label on purged folds after
     the training rows, less a small penalty for each feature (Holland 1975). The same seed gives the same
     result.
     """
-    budget = budget or Budget()
+    budget = budget or SearchBudget()
     search = _Search(part, budget, np.random.default_rng(seed))
     population = [search.drawn() for _ in range(budget.population)]
     for _ in range(budget.generations - 1):
@@ -50,11 +50,11 @@ def genetic(part: TrainingPart, seed: int = 0, budget: Budget | None = None) -> 
 class _Search:
     """Sets evaluated so far, with their fitness."""
 
-    def __init__(self, part: TrainingPart, budget: Budget, chance: np.random.Generator) -> None:
+    def __init__(self, part: TrainingPart, budget: SearchBudget, chance: np.random.Generator) -> None:
         self._budget, self._chance, self._count = budget, chance, len(part.names)
         self._folds = [
             (NormalEquations.of(part, fold.train), NormalEquations.of(part, fold.test))
-            for fold in folds(len(part), part.horizon)
+            for fold in time_folds(len(part), part.horizon)
         ]
         self._known: dict[tuple[int, ...], float] = {}
 

@@ -7,7 +7,7 @@ import warnings
 import numpy as np
 
 from features.engine.operator import Matrix, Vector
-from features.selection.folds import folds
+from features.selection.folds import time_folds
 from features.selection.normal_equations import NormalEquations
 from features.selection.training_part import TrainingPart
 
@@ -26,7 +26,7 @@ def lasso(part: TrainingPart, seed: int = 0) -> Vector:
         return np.zeros(len(part.names))
     penalties = largest * np.geomspace(1.0, 1e-3, PENALTIES)
     errors = np.zeros(PENALTIES)
-    for fold in folds(len(part), part.horizon):
+    for fold in time_folds(len(part), part.horizon):
         test = NormalEquations.of(part, fold.test)
         path = _path(NormalEquations.of(part, fold.train), penalties)
         errors += [test.error(weights) for weights in path]

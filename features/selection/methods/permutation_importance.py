@@ -8,19 +8,19 @@ import numpy as np
 import numpy.typing as npt
 
 from features.engine.operator import Matrix, Vector
-from features.selection.folds import Fold, folds
-from features.selection.information_coefficient import coefficients, mean, unit_ranks
+from features.selection.folds import TimeFold, time_folds
+from features.selection.information_coefficient import bar_coefficients, mean_coefficient, unit_ranks
 from features.selection.scaling import Panel
 from features.selection.training_part import TrainingPart
 
 FOLDS = 3
-TREES, LEAVES, LEAST_IN_LEAF, RATE = 60, 8, 200, 0.05
-MOST_ROWS = 40_000
+TREES, LEAVES, MIN_LEAF_ROWS, RATE = 60, 8, 200, 0.05
+MAX_ROWS = 40_000
 """Maximum rows of a fold for growing or testing trees; of more, every second, third … bar is taken."""
 REPEATS = 2
 
 
-def permutation(part: TrainingPart, seed: int = 0) -> Vector:
+def permutation_importance(part: TrainingPart, seed: int = 0) -> Vector:
     """Score features by the information coefficient lost, `[F]`, on purged folds after the training rows.
 
     Breiman 2001. A feature is shuffled within each bar: what it tells about a bar as a whole is kept, since
@@ -32,10 +32,10 @@ def permutation(part: TrainingPart, seed: int = 0) -> Vector:
     chance = np.random.default_rng(seed)
     lost = np.zeros(len(part.names))
     with threadpool_limits(1):
-        for fold in folds(len(part), part.horizon, FOLDS):
+        for fold in time_folds(len(part), part.horizon, FOLDS):
             bars = _thinned(part, fold.train)
             mask = part.labelled[bars]
-            least = min(LEAST_IN_LEAF, max(int(mask.sum()) // 20, 1))
+            least = min(MIN_LEAF_ROWS, max(int(mask.sum()) // 20, 1))
             model = HistGradientBoostingRegressor(
                 max_iter=TREES, max_leaf_nodes=LEAVES, min_samples_leaf=least, learning_rate=RATE,
                 early_stopping=False, random_state=seed,
@@ -45,7 +45,7 @@ def permutation(part: TrainingPart, seed: int = 0) -> Vector:
     return lost / FOLDS
 
 
-def _lost(part: TrainingPart, fold: Fold, trees: list[Any], chance: np.random.Generator) -> Vector:
+def _lost(part: TrainingPart, fold: TimeFold, trees: list[Any], chance: np.random.Generator) -> Vector:
     bars = _thinned(part, fold.test)
     labelled = part.labelled[bars]
     features = part.scaled[bars]
@@ -66,7 +66,7 @@ def _lost(part: TrainingPart, fold: Fold, trees: list[Any], chance: np.random.Ge
 
 
 def _coefficient(scores: Matrix, labels: Matrix, labelled: npt.NDArray[np.bool_]) -> float:
-    return float(mean(coefficients(unit_ranks(scores, labelled)[..., None], labels))[0])
+    return float(mean_coefficient(bar_coefficients(unit_ranks(scores, labelled)[..., None], labels))[0])
 
 
 def _users(trees: list[Any]) -> dict[int, list[int]]:
@@ -92,5 +92,5 @@ def _score(nodes: Any, features: Panel) -> Matrix:
 
 
 def _thinned(part: TrainingPart, bars: range) -> npt.NDArray[np.intp]:
-    step = max(1, -(-len(bars) * len(part.symbols) // MOST_ROWS))
+    step = max(1, -(-len(bars) * len(part.symbols) // MAX_ROWS))
     return np.arange(bars.start, bars.stop, step)

@@ -6,17 +6,17 @@ import numpy as np
 
 from alphaloop.bars import to_datetime
 from alphaloop.html_report import page
-from alphaloop.html_report.bar_charts import bars
+from alphaloop.html_report.bar_charts import render_bars
 from alphaloop.html_report.heatmap import Heatmap, heatmap
-from alphaloop.html_report.line_chart import LineChart, Series, line_chart
+from alphaloop.html_report.line_chart import LineChart, LineSeries, line_chart
 from features.selection.methods.method import METHODS
-from features.selection.selection import Selected
+from features.selection.selection import SelectionResult
 
 SEEN_BY_METHODS, CORRELATED, BARS_EACH = 24, 44, 10
 _SIGNED = "{:+.3f}".format
 
 
-def methods(selected: Selected) -> str:
+def methods_chart(selected: SelectionResult) -> str:
     """Show how each method ranks the best candidates, and its top scores."""
     count = len(selected.candidates)
     worst = max(count - 1, 1)
@@ -39,20 +39,20 @@ def methods(selected: Selected) -> str:
         f"Ranks among {count} candidates, 1 and dark being best; chosen ones in strong type. Methods that "
         "disagree are a reason to doubt.",
         page.panel(heatmap(chart)),
-        page.columns(*(page.panel(_importance(selected, name), heading=name.replace("_", " "),
+        page.render_columns(*(page.panel(_importance(selected, name), heading=name.replace("_", " "),
                                   note=METHODS[name].says) for name in selected.methods)),
     )  # fmt: skip
 
 
-def _importance(selected: Selected, method: str) -> str:
+def _importance(selected: SelectionResult, method: str) -> str:
     scores = _by_feature(selected, f"{method}_score")
     best = sorted(scores.items(), key=lambda one: -one[1])[:BARS_EACH]
     if not best or not best[0][1] > 0:
         return page.paragraph("This method leaves every candidate out.", "nothing")
-    return bars([(_short(name), score) for name, score in best], label="{:.3g}".format)
+    return render_bars([(_short(name), score) for name, score in best], label="{:.3g}".format)
 
 
-def likeness(selected: Selected) -> str:
+def correlation_chart(selected: SelectionResult) -> str:
     """Show the correlation of the best candidates, ordered by cluster."""
     shown = set(selected.order[:CORRELATED])
     ordered = [int(place) for place in selected.clusters.order if int(place) in shown]
@@ -75,7 +75,7 @@ def likeness(selected: Selected) -> str:
     )
 
 
-def over_time(selected: Selected) -> str:
+def stability_chart(selected: SelectionResult) -> str:
     """Show information coefficients by period, and summed."""
     stable, names = selected.stability, selected.candidates.names
     flipping = [place for place in selected.order if stable.flips[place]][:5]
@@ -106,11 +106,11 @@ def over_time(selected: Selected) -> str:
     )
 
 
-def _cumulative(selected: Selected) -> LineChart:
+def _cumulative(selected: SelectionResult) -> LineChart:
     days = [str(to_datetime(moment).date()) for moment in selected.part.timestamps]
     step = max(1, len(days) // 300)
     series = [
-        Series(
+        LineSeries(
             name=_short(selected.candidates.names[place]),
             x=days[::step],
             y=np.cumsum(np.nan_to_num(selected.part.coefficients[:, place]))[::step].tolist(),
@@ -121,7 +121,7 @@ def _cumulative(selected: Selected) -> LineChart:
     return LineChart(title="Summed information coefficient", series=series, label="{:.1f}".format, floor=0.0)
 
 
-def _by_feature(selected: Selected, column: str) -> dict[str, float]:
+def _by_feature(selected: SelectionResult, column: str) -> dict[str, float]:
     table = selected.table
     return dict(zip(table["feature"].to_pylist(), table[column].to_pylist(), strict=True))
 

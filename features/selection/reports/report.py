@@ -9,32 +9,32 @@ import numpy as np
 
 from alphaloop.bars import to_datetime
 from alphaloop.html_report import page
-from alphaloop.html_report.bar_charts import bars
+from alphaloop.html_report.bar_charts import render_bars
 from alphaloop.html_report.heatmap import Heatmap, heatmap
 from features.engine.operator import Vector
-from features.selection.information_coefficient import mean, standard_error
+from features.selection.information_coefficient import coefficient_standard_error, mean_coefficient
 from features.selection.reports import charts
-from features.selection.reports.summary import verdict
-from features.selection.selection import Selected
+from features.selection.reports.summary import summary_text
+from features.selection.selection import SelectionResult
 
 _SIGNED = "{:+.3f}".format
 
 
-def report(selected: Selected) -> str:
+def render_report(selected: SelectionResult) -> str:
     """Return the page as self-contained HTML."""
     count, tried = len(selected.feature_set), selected.chance.tried
-    return page.page(
+    return page.render_page(
         title="Selection of features",
         kicker="alphaloop · selection of features",
         headline=f"{count} of {tried} candidates, chosen on what was known on {selected.until.date()}",
-        lead=verdict(selected),
+        lead=summary_text(selected),
         sections=[
             page.figures(_headlines(selected)),
             _chance(selected),
             _chosen(selected),
-            charts.methods(selected),
-            charts.likeness(selected),
-            charts.over_time(selected),
+            charts.methods_chart(selected),
+            charts.correlation_chart(selected),
+            charts.stability_chart(selected),
             _held_out(selected),
             _ranking(selected),
         ],
@@ -44,7 +44,7 @@ def report(selected: Selected) -> str:
     )
 
 
-def _headlines(selected: Selected) -> list[page.Figure]:
+def _headlines(selected: SelectionResult) -> list[page.Figure]:
     chance, part = selected.chance, selected.part
     span = f"{to_datetime(part.timestamps[0]).date()} to {to_datetime(part.timestamps[-1]).date()}"
     tone = "good" if chance.beyond else "warn"
@@ -70,7 +70,7 @@ def _headlines(selected: Selected) -> list[page.Figure]:
     ]
 
 
-def _chance(selected: Selected) -> str:
+def _chance(selected: SelectionResult) -> str:
     chance = selected.chance
     words, tone = ("beyond chance", "good") if chance.beyond else ("no more than chance", "warn")
     return page.section(
@@ -78,7 +78,7 @@ def _chance(selected: Selected) -> str:
         "The best of many looks good even when none of them knows anything. The labels were moved in time "
         "against the candidates, and the best |IC| of all candidates taken again each time.",
         page.panel(
-            bars(
+            render_bars(
                 [
                     (f"best found ({chance.name})", chance.best),
                     (f"expected of {chance.tried} normal draws", chance.expected),
@@ -93,22 +93,22 @@ def _chance(selected: Selected) -> str:
     )
 
 
-def _chosen(selected: Selected) -> str:
+def _chosen(selected: SelectionResult) -> str:
     part = selected.part
-    means = mean(part.coefficients)
-    scores = means / standard_error(part.coefficients, selected.horizon)
+    means = mean_coefficient(part.coefficients)
+    scores = means / coefficient_standard_error(part.coefficients, selected.horizon)
     stable, of = selected.stability, selected.clusters.of
-    heads = [page.Column(name="feature", number=False)]
-    heads += [page.Column(name=name) for name in ("IC", "t", "sign kept", "cluster of")]
-    heads.append(page.Column(name="formula", number=False))
-    rows: list[Sequence[str | page.Cell]] = [
+    heads = [page.TableColumn(name="feature", number=False)]
+    heads += [page.TableColumn(name=name) for name in ("IC", "t", "sign kept", "cluster of")]
+    heads.append(page.TableColumn(name="formula", number=False))
+    rows: list[Sequence[str | page.TableCell]] = [
         [
             selected.candidates.names[place],
             _SIGNED(means[place]),
             f"{scores[place]:+.1f}",
             f"{stable.agreement[place]:.0%}",
             str(int((of == of[place]).sum())),
-            page.Cell(html=f"<code>{escape(selected.candidates.features[place].formula)}</code>"),
+            page.TableCell(html=f"<code>{escape(selected.candidates.features[place].formula)}</code>"),
         ]
         for place in selected.taken
     ]
@@ -117,16 +117,16 @@ def _chosen(selected: Selected) -> str:
         "The set",
         "In the order of the methods' mean rank. The t-statistic allows for overlapping labels, and for "
         "nothing else: read it beside the number of candidates tried.",
-        page.panel(page.table(heads, rows), page.details("As settings", page.preformatted(lines))),
+        page.panel(page.render_table(heads, rows), page.details("As settings", page.preformatted(lines))),
     )
 
 
-def _held_out(selected: Selected) -> str:
+def _held_out(selected: SelectionResult) -> str:
     held = selected.held_out
     heading = "After the split date: information only, never used"
     if held is None:
         return page.section(heading, "Too few bars lie after the split date to say anything of them.")
-    before = mean(selected.part.coefficients)
+    before = mean_coefficient(selected.part.coefficients)
     names = selected.feature_set.names
     after = np.array([held.coefficients[name] for name in names])
     same = _same_sign(before[selected.taken], after)
@@ -157,15 +157,15 @@ def _same_sign(before: Vector, after: Vector) -> int:
     return int((np.sign(before) == np.sign(after)).sum())
 
 
-def _ranking(selected: Selected) -> str:
-    heads = [page.Column(name="rank"), page.Column(name="feature", number=False)]
-    heads += [page.Column(name=name) for name in ("mean rank", "IC", "t", "sign kept", "cluster")]
-    heads.append(page.Column(name="", number=False))
+def _ranking(selected: SelectionResult) -> str:
+    heads = [page.TableColumn(name="rank"), page.TableColumn(name="feature", number=False)]
+    heads += [page.TableColumn(name=name) for name in ("mean rank", "IC", "t", "sign kept", "cluster")]
+    heads.append(page.TableColumn(name="", number=False))
     rows = [_row(row) for row in selected.table.to_pylist()]
     return page.section(
         "All candidates",
         "From best to worst by the mean of the methods' ranks; the table beside this page has every score.",
-        page.details(f"{len(rows)} candidates", page.panel(page.table(heads, rows))),
+        page.details(f"{len(rows)} candidates", page.panel(page.render_table(heads, rows))),
     )
 
 

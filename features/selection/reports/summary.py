@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from features.selection.selection import Selected
+from features.selection.selection import SelectionResult
 
 
-def verdict(selected: Selected) -> str:
+def summary_text(selected: SelectionResult) -> str:
     """State whether the best candidate exceeds the best of as many candidates without skill."""
     chance = selected.chance
     found = (

@@ -18,7 +18,7 @@ from features.store.redis_lease import translated_redis
 
 REGISTRY_FILE = "registry.db"
 ONLINE_FILE = "online.db"
-REMEDY = "make it with: alphaloop features build, then alphaloop features materialize"
+BUILD_HINT = "make it with: alphaloop features build, then alphaloop features materialize"
 
 
 def open_feast(folder: Path, online: str | OnlineAddress = "sqlite") -> Any:
@@ -27,15 +27,15 @@ def open_feast(folder: Path, online: str | OnlineAddress = "sqlite") -> Any:
     address = online_address(online)
     folder = folder.resolve()
     folder.mkdir(parents=True, exist_ok=True)
-    config = feast.RepoConfig(**configuration(folder, address), repo_path=folder)
-    with translated(folder, address):
+    config = feast.RepoConfig(**feast_configuration(folder, address), repo_path=folder)
+    with translated_feast(folder, address):
         store = feast.FeatureStore(config=config)
         if address.remote:
             store.provider.online_store.use(address)
         return store
 
 
-def definitions() -> Any:
+def feast_definitions() -> Any:
     """Return the module `features.store.feast.definitions`; raises as `open_feast` does."""
     _imported()
     from features.store.feast import definitions as told
@@ -57,7 +57,7 @@ def _imported() -> Any:
     return feast
 
 
-def configuration(folder: Path, address: OnlineAddress) -> dict[str, Any]:
+def feast_configuration(folder: Path, address: OnlineAddress) -> dict[str, Any]:
     """Return `feature_store.yaml` for the store in `folder`, without credentials."""
     online = {"type": "sqlite", "path": str(folder / ONLINE_FILE)}
     if address.remote:
@@ -79,22 +79,24 @@ def configuration(folder: Path, address: OnlineAddress) -> dict[str, Any]:
 
 
 @contextmanager
-def translated(folder: Path, online: OnlineAddress | None = None) -> Iterator[None]:
+def translated_feast(folder: Path, online: OnlineAddress | None = None) -> Iterator[None]:
     """Turn errors of Feast and its databases into ours, with the cause chained."""
     import sqlalchemy.exc
     from feast.errors import FeastError, FeastObjectNotFoundException
 
-    damaged = f"the feature store in {folder} cannot be read: {{}}; remove that folder and {REMEDY}"
+    damaged = f"the feature store in {folder} cannot be read: {{}}; remove that folder and {BUILD_HINT}"
     try:
         with ExitStack() as stack:
             if online is not None and online.remote:
                 stack.enter_context(translated_redis(online))
             yield
     except FeastObjectNotFoundException as error:
-        raise MissingStateError(f"the feature store in {folder} was never applied; {REMEDY}") from error
+        raise MissingStateError(f"the feature store in {folder} was never applied; {BUILD_HINT}") from error
     except sqlite3.OperationalError as error:
         if "no such table" in str(error):
-            raise MissingStateError(f"the feature store in {folder} was never applied; {REMEDY}") from error
+            raise MissingStateError(
+                f"the feature store in {folder} was never applied; {BUILD_HINT}"
+            ) from error
         raise VendorError(f"the online store in {folder} failed: {error}") from error
     except (sqlite3.DatabaseError, sqlalchemy.exc.DatabaseError) as error:
         raise DamagedStoreError(damaged.format(error)) from error

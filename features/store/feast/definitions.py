@@ -9,7 +9,7 @@ from feast.types import Bytes, Float32, String
 
 from alphaloop.errors import UnknownNameError
 from features import catalogue
-from features.default_features import NAMED
+from features.default_features import NAMED_FEATURES
 from features.engine.graph import Column, Input
 from features.feature_set import Feature, FeatureSet
 from features.store.feast.view_names import GROUP_VIEW, ONLINE_VIEW, service_name
@@ -19,20 +19,23 @@ TIMESTAMP = "timestamp"
 NO_GROUP = "own"
 
 
-def everything(
+def all_definitions(
     feature_set: FeatureSet, files: OfflineFiles, further: Iterable[str] = ()
 ) -> list[Entity | FeatureView | FeatureService]:
     """Return all definitions for `feature_set` in `files`; `further` names further window views."""
     views = group_views(feature_set, files)
-    return [*windows(files, further), *views, service(feature_set, views)]
+    return [*online_definitions(files, further), *views, feature_service(feature_set, views)]
 
 
-def windows(files: OfflineFiles, further: Iterable[str] = ()) -> list[Entity | FeatureView]:
+def online_definitions(files: OfflineFiles, further: Iterable[str] = ()) -> list[Entity | FeatureView]:
     """Return the definitions for online reads: the settings' windows and the views in `further`."""
-    return [symbol(), *(online_view(files.address("windows"), name) for name in (ONLINE_VIEW, *further))]
+    return [
+        symbol_entity(),
+        *(online_view(files.address("windows"), name) for name in (ONLINE_VIEW, *further)),
+    ]
 
 
-def symbol() -> Entity:
+def symbol_entity() -> Entity:
     """Return the entity: a symbol of the market."""
     return Entity(
         name="symbol", join_keys=["symbol"], value_type=ValueType.STRING, description="a symbol of the market"
@@ -43,7 +46,7 @@ def group_views(feature_set: FeatureSet, files: OfflineFiles) -> list[FeatureVie
     """Return a view for each group of features, one float column each, in Parquet files."""
     groups: dict[str, list[Feature]] = {}
     for feature in feature_set.features:
-        groups.setdefault(group_of(feature), []).append(feature)
+        groups.setdefault(catalogue_group(feature), []).append(feature)
     source = FileSource(
         name="feature_files",
         path=files.address("*"),
@@ -53,7 +56,7 @@ def group_views(feature_set: FeatureSet, files: OfflineFiles) -> list[FeatureVie
     return [
         FeatureView(
             name=GROUP_VIEW + group.replace(" ", "_"),
-            entities=[symbol()],
+            entities=[symbol_entity()],
             ttl=TTL,
             schema=[Field(name="symbol", dtype=String), *(_field(one) for one in members)],
             source=source,
@@ -72,7 +75,7 @@ def online_view(files: str, name: str = ONLINE_VIEW) -> FeatureView:
     """
     return FeatureView(
         name=name,
-        entities=[symbol()],
+        entities=[symbol_entity()],
         ttl=TTL,
         schema=[
             Field(name="symbol", dtype=String),
@@ -98,7 +101,7 @@ def online_view(files: str, name: str = ONLINE_VIEW) -> FeatureView:
     )
 
 
-def service(feature_set: FeatureSet, views: list[FeatureView]) -> FeatureService:
+def feature_service(feature_set: FeatureSet, views: list[FeatureView]) -> FeatureService:
     """Return the whole set as a feature service named by its hash.
 
     Models refer to that name; the tag `order` holds the order of their inputs.
@@ -115,11 +118,11 @@ def service(feature_set: FeatureSet, views: list[FeatureView]) -> FeatureService
     )
 
 
-def group_of(feature: Feature) -> str:
+def catalogue_group(feature: Feature) -> str:
     """Return the catalogue group of the first indicator in the feature's formula."""
     indicator = _first_indicator(feature.column)
     try:
-        return catalogue.find(indicator).group if indicator else NO_GROUP
+        return catalogue.find_indicator(indicator).group if indicator else NO_GROUP
     except UnknownNameError:
         # A user-defined indicator, which only the set knows.
         return NO_GROUP
@@ -135,7 +138,7 @@ def _first_indicator(column: Column) -> str:
 
 
 def _field(feature: Feature) -> Field:
-    named = NAMED.get(feature.name)
+    named = NAMED_FEATURES.get(feature.name)
     return Field(
         name=feature.name,
         dtype=Float32,

@@ -7,15 +7,15 @@ from pathlib import Path
 from typing import Any
 
 from alphaloop.errors import MissingStateError
-from alphaloop.runtime.atomic_file import replace_with
+from alphaloop.runtime.atomic_file import replace_file
 from alphaloop.settings.features import FeatureSettings
 from alphaloop.settings.settings import Settings
-from features.store.feast.connection import configuration
+from features.store.feast.connection import feast_configuration
 from features.store.feature_store import FeatureStore
 from features.store.online_address import online_address
 from marketdata.files.object_store import SCHEME
 
-CONFIGURATION, DEFINITIONS, CHOICE = "feature_store.yaml", "definitions.py", "features.json"
+CONFIGURATION_FILE, DEFINITIONS_FILE, FEATURES_FILE = "feature_store.yaml", "definitions.py", "features.json"
 _PROGRAM = '''"""What Feast is told of the feature set in features.json. Made by: alphaloop features repo."""
 
 from pathlib import Path
@@ -26,7 +26,7 @@ globals().update({f"defined_{place}": one for place, one in enumerate(definition
 '''
 
 
-def write(settings: Settings, folder: Path | None = None) -> Path:
+def write_repository(settings: Settings, folder: Path | None = None) -> Path:
     """Write a Feast repository of the settings' feature set into `folder`; return the folder.
 
     By default it lies beside Feast's registry. `feast -c FOLDER apply`, `feast -c FOLDER ui` and other
@@ -38,21 +38,27 @@ def write(settings: Settings, folder: Path | None = None) -> Path:
     folder = (folder or settings.paths.feast / "repo").resolve()
     store = settings.paths.feast.resolve()
     wanted = settings.features
-    configuration_text = yaml.safe_dump(configuration(store, online_address(wanted.online)), sort_keys=False)
+    configuration_text = yaml.safe_dump(
+        feast_configuration(store, online_address(wanted.online)), sort_keys=False
+    )
     choice = wanted.model_dump(mode="json", include={"set", "formulas", "files", "offline"})
     choice["files"] = [str(Path(file).resolve()) for file in wanted.files]
     if wanted.offline and not wanted.offline.startswith(SCHEME):
         choice["offline"] = str(Path(wanted.offline).resolve())
     choice |= {"store": str(store)}
     text = json.dumps(choice, indent=2, sort_keys=True) + "\n"
-    for name, content in ((CONFIGURATION, configuration_text), (DEFINITIONS, _PROGRAM), (CHOICE, text)):
+    for name, content in (
+        (CONFIGURATION_FILE, configuration_text),
+        (DEFINITIONS_FILE, _PROGRAM),
+        (FEATURES_FILE, text),
+    ):
         _write(folder / name, content)
     return folder
 
 
 def definitions_of(folder: Path) -> list[Any]:
     """Return the Feast definitions of the set in `folder`, which `write` made."""
-    file = folder / CHOICE
+    file = folder / FEATURES_FILE
     if not file.is_file():
         raise MissingStateError(f"there is no {file}; make it with: alphaloop features repo")
     choice = json.loads(file.read_text(encoding="utf-8"))
@@ -64,4 +70,4 @@ def definitions_of(folder: Path) -> list[Any]:
 
 
 def _write(path: Path, content: str) -> None:
-    replace_with(path, lambda partial: partial.write_text(content, encoding="utf-8"))
+    replace_file(path, lambda partial: partial.write_text(content, encoding="utf-8"))

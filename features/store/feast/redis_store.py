@@ -21,11 +21,11 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from alphaloop.bars import to_datetime, to_datetime64
 from alphaloop.errors import DataError, InputError
 from features.store.online_address import OnlineAddress, online_address
-from features.store.redis_lease import RedisLease, connect, translated_redis
+from features.store.redis_lease import RedisLease, connect_redis, translated_redis
 
 TYPE = "features.store.feast.redis_store.FencedRedisOnlineStore"
 # Bars are compared as text, because numbers in Lua have 53 bits.
-_DIGITS, _MIDDLE = 20, 2**63
+_DIGITS, _ORDINAL_OFFSET = 20, 2**63
 _WRITE = """
 local bar, replace, width = ARGV[3], ARGV[4], tonumber(ARGV[5])
 for at = 3, #KEYS do
@@ -111,7 +111,7 @@ class FencedRedisOnlineStore(RedisOnlineStore):
     def _get_client(self, online_store_config: RedisOnlineStoreConfig) -> Any:
         if not self._client:
             self._address = self._address or online_address(online_store_config.connection_string)
-            self._client = connect(self._address)
+            self._client = connect_redis(self._address)
         return self._client
 
     def _read_hash_fields(
@@ -139,8 +139,8 @@ def _fields(view: str, row: Row) -> list[str | bytes]:
 def _ordinal(moment: datetime) -> str:
     """Return a bar's time as text that sorts in time order."""
     nanoseconds = int(to_datetime64(moment).astype("datetime64[ns]").astype(np.int64))
-    return f"{nanoseconds + _MIDDLE:0{_DIGITS}d}"
+    return f"{nanoseconds + _ORDINAL_OFFSET:0{_DIGITS}d}"
 
 
 def _moment(ordinal: str) -> datetime:
-    return to_datetime(np.datetime64(int(ordinal) - _MIDDLE, "ns"))
+    return to_datetime(np.datetime64(int(ordinal) - _ORDINAL_OFFSET, "ns"))

@@ -11,13 +11,13 @@ import numpy as np
 
 from alphaloop.bars import to_datetime64
 from marketdata.calendars import session_closes
-from marketdata.quality.bar_rows import Rows
+from marketdata.quality.bar_rows import BarRows
 from marketdata.quality.finding import Finding, Severity
 
-WAY_OUT = "if the market was closed, name its days in data.holidays"
+HOLIDAY_HINT = "if the market was closed, name its days in data.holidays"
 
 
-def with_common_gaps(findings: Iterable[Finding], rows: Rows, calendar: str) -> Iterator[Finding]:
+def with_common_gaps(findings: Iterable[Finding], rows: BarRows, calendar: str) -> Iterator[Finding]:
     """Yield the findings, with each gap common to all symbols as one finding without a symbol.
 
     Consecutive sessions without bars are one gap, too.
@@ -42,7 +42,7 @@ def with_common_gaps(findings: Iterable[Finding], rows: Rows, calendar: str) -> 
     yield from _runs_of_days(days, calendar)
     for (moment, value), shared in common.items():
         if moment not in days:
-            together = f"{value}, of any of the {len(shared)} symbols; {WAY_OUT}"
+            together = f"{value}, of any of the {len(shared)} symbols; {HOLIDAY_HINT}"
             yield replace(shared[0], symbol="", value=together, severity=_worst(shared))
 
 
@@ -67,7 +67,7 @@ def _runs_of_days(days: dict[str, list[Finding]], calendar: str) -> Iterator[Fin
         )
         value = f"no bar of any of the {len(shared)} symbols on {sessions_told}"
         value += f", to {run[-1]}" if len(run) > 1 else ""
-        yield replace(shared[0], symbol="", value=f"{value}; {WAY_OUT}", severity=_worst(shared))
+        yield replace(shared[0], symbol="", value=f"{value}; {HOLIDAY_HINT}", severity=_worst(shared))
 
 
 def _alive(ends: Sequence[tuple[np.datetime64, np.datetime64]], moment: str) -> int:

@@ -15,10 +15,10 @@ import numpy as np
 import numpy.typing as npt
 
 from alphaloop.bars import to_datetime64
-from marketdata.calendars import ROUND_THE_CLOCK, Moments, any_session, open_time
-from marketdata.quality.bar_rows import Places, Rows
+from marketdata.calendars import ROUND_THE_CLOCK, Moments, open_time, session_predicate
+from marketdata.quality.bar_rows import BarRows, Indices
 from marketdata.quality.finding import Finding, Severity
-from marketdata.quality.rules.grid import Sessions
+from marketdata.quality.rules.grid import SessionTimes
 from marketdata.quality.rules.session import DAY
 from marketdata.quality.thresholds import Thresholds
 
@@ -35,13 +35,13 @@ class Holidays:
     times: Moments
 
     @cached_property
-    def _sessions(self) -> Sessions:
+    def _sessions(self) -> SessionTimes:
         if self.calendar != ROUND_THE_CLOCK:
-            return Sessions.of(self.times, self.calendar)
+            return SessionTimes.of(self.times, self.calendar)
         # One day more, so that the last one is complete.
         first, last = (end.astype("M8[Y]") for end in (self.times.min(), self.times.max()))
         ends = np.arange(first.astype("M8[D]"), (last + 1).astype("M8[D]") + 1).astype("M8[ns]") + DAY
-        return Sessions(ends.astype(np.int64) - DAY, ends.astype(np.int64))
+        return SessionTimes(ends.astype(np.int64) - DAY, ends.astype(np.int64))
 
     @cached_property
     def _sessions_days(self) -> npt.NDArray[np.datetime64]:
@@ -49,7 +49,7 @@ class Holidays:
         return (self._sessions.closes - 1).astype("M8[ns]").astype("M8[D]")
 
     @cached_property
-    def _closed(self) -> Places:
+    def _closed(self) -> Indices:
         """Indices of the sessions that did not take place."""
         return np.flatnonzero(np.isin(self._sessions_days, np.array(self.days, dtype="M8[D]")))
 
@@ -75,7 +75,7 @@ class Holidays:
 
 
 def without_holidays(
-    findings: Iterable[Finding], rows: Rows, calendar: str, thresholds: Thresholds
+    findings: Iterable[Finding], rows: BarRows, calendar: str, thresholds: Thresholds
 ) -> Iterator[Finding]:
     """Yield the findings without gaps on holidays, and a finding for each bar on a holiday."""
     if not thresholds.holidays:
@@ -110,9 +110,9 @@ def _shortened(
         yield replace(gap, value=value, severity=severity)
 
 
-def any_session_but(calendar: str, days: Sequence[str]) -> Callable[[datetime, datetime], bool]:
+def session_predicate_without(calendar: str, days: Sequence[str]) -> Callable[[datetime, datetime], bool]:
     """Return a function: True if the market was open between two moments, except on `days`."""
-    opened = any_session(calendar)
+    opened = session_predicate(calendar)
     if not days:
         return opened
 

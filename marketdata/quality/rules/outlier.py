@@ -6,19 +6,19 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from marketdata.quality.bar_rows import Floats, Places, Rows
+from marketdata.quality.bar_rows import BarRows, Floats, Indices
 from marketdata.quality.finding import Finding, Severity
-from marketdata.quality.return_scale import adjusted_closes, moves
+from marketdata.quality.return_scale import adjusted_closes, scaled_returns
 from marketdata.quality.thresholds import Thresholds
 
 
-def outliers(rows: Rows, thresholds: Thresholds) -> Iterator[Finding]:
+def check_outliers(rows: BarRows, thresholds: Thresholds) -> Iterator[Finding]:
     """Find returns, and wicks beyond open and close, of many robust standard deviations of the past."""
     for _, places in rows.groups:
         if len(places) <= thresholds.outlier_history:
             continue
         prices = adjusted_closes(rows, places)
-        local = moves(prices, thresholds)
+        local = scaled_returns(prices, thresholds)
         with np.errstate(over="ignore"):
             change = prices / prices[local.reference] - 1
         for what, sizes, shares in (("close moved by", local.deviation, change), *_wicks(rows, places)):
@@ -32,7 +32,7 @@ def outliers(rows: Rows, thresholds: Thresholds) -> Iterator[Finding]:
                 yield rows.finding("outlier", int(places[index]), value, severity)
 
 
-def _wicks(rows: Rows, places: Places) -> Iterator[tuple[str, Floats, Floats]]:
+def _wicks(rows: BarRows, places: Indices) -> Iterator[tuple[str, Floats, Floats]]:
     opened, high, low, close = (
         np.where(rows.column(name)[0][places] > 0, rows.column(name)[0][places], np.nan)
         for name in ("open", "high", "low", "close")

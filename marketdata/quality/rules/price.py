@@ -6,12 +6,12 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from alphaloop.bars import PRICE_COLUMNS, ROUNDING
-from marketdata.quality.bar_rows import Rows, runs
+from alphaloop.bars import PRICE_COLUMNS, PRICE_TOLERANCE
+from marketdata.quality.bar_rows import BarRows, true_runs
 from marketdata.quality.finding import Finding
 
 
-def prices(rows: Rows) -> Iterator[Finding]:
+def check_prices(rows: BarRows) -> Iterator[Finding]:
     """Find prices and adjustments that are not positive and finite, and negative volumes."""
     for name in (*PRICE_COLUMNS, "adjustment"):
         values, _ = rows.column(name)
@@ -23,7 +23,7 @@ def prices(rows: Rows) -> Iterator[Finding]:
         yield rows.finding("price", row, f"volume is {volume[row]:g}; it cannot be {wrong}")
 
 
-def ohlc(rows: Rows) -> Iterator[Finding]:
+def check_ohlc(rows: BarRows) -> Iterator[Finding]:
     """Find highs below, and lows above, another price of the same bar by more than rounding.
 
     Prices that were multiplied by a factor, or were float32 once, differ in their last digits. Missing values
@@ -32,8 +32,8 @@ def ohlc(rows: Rows) -> Iterator[Finding]:
     opened, high, low, close = (rows.column(name)[0] for name in PRICE_COLUMNS)
     with np.errstate(invalid="ignore"):
         for name, values, wrong in (
-            ("high", high, [(other, high < other * (1 - ROUNDING)) for other in (opened, low, close)]),
-            ("low", low, [(other, low > other * (1 + ROUNDING)) for other in (opened, close)]),
+            ("high", high, [(other, high < other * (1 - PRICE_TOLERANCE)) for other in (opened, low, close)]),
+            ("low", low, [(other, low > other * (1 + PRICE_TOLERANCE)) for other in (opened, close)]),
         ):
             verb = "below" if name == "high" else "above"
             for row in np.flatnonzero(np.logical_or.reduce([flags for _, flags in wrong])).tolist():
@@ -43,7 +43,7 @@ def ohlc(rows: Rows) -> Iterator[Finding]:
                 )
 
 
-def missing(rows: Rows) -> Iterator[Finding]:
+def check_missing_values(rows: BarRows) -> Iterator[Finding]:
     """Find runs of missing values: always an error in close and adjustment.
 
     In other columns null means "not given", and only NaN is an error.
@@ -56,7 +56,7 @@ def missing(rows: Rows) -> Iterator[Finding]:
         if not absent.any():
             continue
         for _, places in rows.groups:
-            for first, count in runs(absent[places]):
+            for first, count in true_runs(absent[places]):
                 yield rows.finding(
                     "nan", int(places[first]), f"{name} is NaN for {count} bars in a row", bars=count
                 )

@@ -6,13 +6,13 @@ from collections.abc import Iterator
 
 import pyarrow as pa
 
-from alphaloop.bars import BARS_SCHEMA, DISPUTED, PROVIDER
+from alphaloop.bars import BARS_SCHEMA, DISPUTED_COLUMN, PROVIDER_COLUMN
 from marketdata.quality.finding import Finding
 
-OPTIONAL = {PROVIDER: pa.string(), DISPUTED: pa.bool_()}
+OPTIONAL_COLUMNS = {PROVIDER_COLUMN: pa.string(), DISPUTED_COLUMN: pa.bool_()}
 
 
-def schema(table: pa.Table) -> Iterator[Finding]:
+def check_schema(table: pa.Table) -> Iterator[Finding]:
     """Find missing, duplicate or wrongly typed columns, nulls in the key, and empty tables."""
     names = table.schema.names
     for field in BARS_SCHEMA:
@@ -28,7 +28,7 @@ def schema(table: pa.Table) -> Iterator[Finding]:
     for field in table.schema:
         if field.name in BARS_SCHEMA.names:
             continue
-        expected = OPTIONAL.get(field.name, pa.float64())
+        expected = OPTIONAL_COLUMNS.get(field.name, pa.float64())
         if field.type != expected:
             yield _finding(f"further column '{field.name}' is {field.type}; it must be {expected}")
     if table.num_rows == 0:

@@ -17,20 +17,20 @@ from marketdata.calendars import (
     session_days,
     years_of,
 )
-from marketdata.quality.bar_rows import Rows, moment
+from marketdata.quality.bar_rows import BarRows, iso_moment
 from marketdata.quality.finding import Finding, Severity
 from marketdata.quality.thresholds import Thresholds
 
 HOUR = 3_600_000_000_000
 DAY = 24 * HOUR
 # Maximum distance from the session of an exchange's intraday bars in early and late trading.
-EXTENDED = 6 * HOUR
+MAX_EXTENDED_TIME = 6 * HOUR
 # A bar in the first minutes of a lunch break may hold the last trades before it.
 MAX_RUNOVER = np.timedelta64(5, "m")
-STAMP_WAY_OUT = "if times are openings or dates, say so with stamp=open or stamp=date"
+STAMP_HINT = "if times are openings or dates, say so with stamp=open or stamp=date"
 
 
-def sessions(rows: Rows, calendar: str, thresholds: Thresholds) -> Iterator[Finding]:
+def check_sessions(rows: BarRows, calendar: str, thresholds: Thresholds) -> Iterator[Finding]:
     """Find bars outside of the calendar, and missing bars between a symbol's first and last."""
     step = usual_step(rows)
     if calendar == ROUND_THE_CLOCK:
@@ -51,7 +51,7 @@ def sessions(rows: Rows, calendar: str, thresholds: Thresholds) -> Iterator[Find
     yield from _gaps(rows, calendar, thresholds)
 
 
-def usual_step(rows: Rows) -> int:
+def usual_step(rows: BarRows) -> int:
     """Return the usual time from bar to bar, in nanoseconds.
 
     A day where no symbol has two bars.
@@ -61,26 +61,26 @@ def usual_step(rows: Rows) -> int:
     return int(np.median(together)) if len(together) else DAY
 
 
-def _unknown_days(rows: Rows, days: Days, calendar: str) -> Iterator[Finding]:
+def _unknown_days(rows: BarRows, days: Days, calendar: str) -> Iterator[Finding]:
     known = session_days(days.min().item(), days.max().item(), calendar)
     for row in np.flatnonzero(~np.isin(days, known)).tolist():
         yield rows.finding("calendar", row, f"{days[row]} is no session of {calendar}")
 
 
-def _too_early(rows: Rows, days: Days, known: Schedule, calendar: str) -> Iterator[Finding]:
+def _too_early(rows: BarRows, days: Days, known: Schedule, calendar: str) -> Iterator[Finding]:
     """Find bars of a day or more that close before the session of their day opens."""
     if not len(known.days):
         return
     index = np.minimum(np.searchsorted(known.days, days), len(known.days) - 1)
     early = (known.days[index] == days) & (rows.times <= known.opens[index])
     for row in np.flatnonzero(early).tolist():
-        opened = moment(known.opens[index[row]])
+        opened = iso_moment(known.opens[index[row]])
         yield rows.finding(
-            "calendar", row, f"it closes before the session of {calendar} opened at {opened}; {STAMP_WAY_OUT}"
+            "calendar", row, f"it closes before the session of {calendar} opened at {opened}; {STAMP_HINT}"
         )
 
 
-def _stamped_with_opening(rows: Rows, known: Schedule, calendar: str) -> Iterator[Finding]:
+def _stamped_with_opening(rows: BarRows, known: Schedule, calendar: str) -> Iterator[Finding]:
     """Find intraday bars stamped with their opening.
 
     Such a table has a stamp at each session's opening and none at its close.
@@ -96,11 +96,11 @@ def _stamped_with_opening(rows: Rows, known: Schedule, calendar: str) -> Iterato
             "calendar",
             row,
             f"it closes as the session of {calendar} opens, and no bar closes with a session; these times "
-            f"look like openings: {STAMP_WAY_OUT}",
+            f"look like openings: {STAMP_HINT}",
         )
 
 
-def _in_lunch_break(rows: Rows, known: Schedule, calendar: str, step: int) -> Iterator[Finding]:
+def _in_lunch_break(rows: BarRows, known: Schedule, calendar: str, step: int) -> Iterator[Finding]:
     """Find bars inside the lunch break of an exchange."""
     rests = ~np.isnat(known.break_starts)
     starts, ends = known.break_starts[rests], known.break_ends[rests]
@@ -112,7 +112,7 @@ def _in_lunch_break(rows: Rows, known: Schedule, calendar: str, step: int) -> It
         yield rows.finding("calendar", row, f"{calendar} rested over noon during this bar", "warning")
 
 
-def _missing_days(rows: Rows, days: Days, calendar: str) -> Iterator[Finding]:
+def _missing_days(rows: BarRows, days: Days, calendar: str) -> Iterator[Finding]:
     known = session_days(days.min().item(), days.max().item(), calendar)
     for symbol, places in rows.groups:
         symbol_days = days[places]
@@ -121,8 +121,8 @@ def _missing_days(rows: Rows, days: Days, calendar: str) -> Iterator[Finding]:
             yield Finding("gap", symbol, str(day), f"no bar on this session of {calendar}", bars=0)
 
 
-def _while_closed(rows: Rows, calendar: str, step: int) -> Iterator[Finding]:
-    slack = 0 if calendar == FOREX else EXTENDED
+def _while_closed(rows: BarRows, calendar: str, step: int) -> Iterator[Finding]:
+    slack = 0 if calendar == FOREX else MAX_EXTENDED_TIME
     early = (rows.times.astype(np.int64) - step - slack).astype("datetime64[ns]")
     late = (rows.times.astype(np.int64) + slack).astype("datetime64[ns]")
     opened = open_time(np.concatenate([early, late]), calendar)
@@ -130,7 +130,7 @@ def _while_closed(rows: Rows, calendar: str, step: int) -> Iterator[Finding]:
         yield rows.finding("calendar", row, f"{calendar} was closed during this bar")
 
 
-def _gaps(rows: Rows, calendar: str, thresholds: Thresholds) -> Iterator[Finding]:
+def _gaps(rows: BarRows, calendar: str, thresholds: Thresholds) -> Iterator[Finding]:
     """Find gaps: more of the market's open time between two bars than usual."""
     for symbol, places in rows.groups:
         times = np.unique(rows.times[places])
@@ -146,4 +146,4 @@ def _gaps(rows: Rows, calendar: str, thresholds: Thresholds) -> Iterator[Finding
             count = int(absent[index])
             severity: Severity = "error" if count > thresholds.gap_bars else "warning"
             value = f"{count} bar{' is' if count == 1 else 's are'} missing after this one"
-            yield Finding("gap", symbol, moment(times[index]), value, severity, bars=0)
+            yield Finding("gap", symbol, iso_moment(times[index]), value, severity, bars=0)

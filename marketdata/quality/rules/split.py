@@ -13,29 +13,29 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from marketdata.quality.bar_rows import Flags, Floats, Places, Rows
+from marketdata.quality.bar_rows import BarRows, Flags, Floats, Indices
 from marketdata.quality.finding import Finding, Severity
-from marketdata.quality.step_sizes import Steps, steps_of
+from marketdata.quality.step_sizes import BarSteps, bar_steps
 from marketdata.quality.thresholds import Thresholds
 
 RATIOS = (
     (5, 4), (4, 3), (3, 2), (5, 2),
     *((whole, 1) for whole in (2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 15, 20, 25, 30, 40, 50, 100, 1000)),
 )  # fmt: skip
-FORWARD = np.array([old / new for new, old in RATIOS])
-ALL = np.log(np.r_[FORWARD, 1 / FORWARD])
-NAMES = [f"{new}:{old}" for new, old in RATIOS] + [f"{old}:{new}" for new, old in RATIOS]
+RATIO_FACTORS = np.array([old / new for new, old in RATIOS])
+LOG_RATIOS = np.log(np.r_[RATIO_FACTORS, 1 / RATIO_FACTORS])
+RATIO_NAMES = [f"{new}:{old}" for new, old in RATIOS] + [f"{old}:{new}" for new, old in RATIOS]
 # At this ratio or more (either way) four prices that agree leave no doubt.
-CERTAIN = np.log(2.0)
+MIN_CERTAIN_LOG_RATIO = np.log(2.0)
 # Maximum distance from the ratio of the opening price, and of any price of the bar, in local scales.
-OPEN_SCALES, BAR_SCALES = 1.0, 4.0
+MAX_OPEN_SCALES, MAX_BAR_SCALES = 1.0, 4.0
 # Minimum size, in scales, of a step that is recorded or on which four prices agree.
-SEEN_SCALES = 6.0
+MIN_STEP_SCALES = 6.0
 # The smallest recorded step (a log) that is searched for in the prices, and the smallest taken for a ratio.
-MIN_STEP, MIN_RATIO = 0.05, float(np.log(1.2))
+MIN_LOG_STEP, MIN_LOG_RATIO = 0.05, float(np.log(1.2))
 
 
-def jumps(rows: Rows, thresholds: Thresholds) -> Iterator[Finding]:
+def check_splits(rows: BarRows, thresholds: Thresholds) -> Iterator[Finding]:
     """Find price steps without an adjustment step, and adjustment steps without a price step.
 
     An error where a recorded step is not in the prices, and where all four prices stepped by a ratio of
@@ -45,7 +45,7 @@ def jumps(rows: Rows, thresholds: Thresholds) -> Iterator[Finding]:
     for _, places in rows.groups:
         if len(places) < 2:
             continue
-        steps = steps_of(rows, places, thresholds)
+        steps = bar_steps(rows, places, thresholds)
         by_index: dict[int, tuple[str, Severity]] = {}
         for index, description in (
             *_recorded_alone(steps, thresholds),
@@ -57,32 +57,34 @@ def jumps(rows: Rows, thresholds: Thresholds) -> Iterator[Finding]:
             yield rows.finding("split", int(places[index]), value, severity)
 
 
-def _recorded_alone(steps: Steps, thresholds: Thresholds) -> Iterator[tuple[int, tuple[str, Severity]]]:
+def _recorded_alone(steps: BarSteps, thresholds: Thresholds) -> Iterator[tuple[int, tuple[str, Severity]]]:
     """Find adjustments that step while the prices stay, a bar late for instance.
 
     The step back from a single bar's wrong adjustment does not count.
     """
     size = np.abs(steps.neighbour_recorded)
-    least = np.fmax(MIN_STEP, SEEN_SCALES * steps.scale)
+    least = np.fmax(MIN_LOG_STEP, MIN_STEP_SCALES * steps.scale)
     seen = (size >= least) & (np.abs(steps.recorded) >= least)
     tolerance = 2 * thresholds.split_tolerance
     stayed = _all_near(
         steps.neighbour_prices,
         np.zeros(len(size)),
-        np.minimum(np.fmax(tolerance, OPEN_SCALES * steps.scale), size / 3),
-        np.minimum(np.fmax(tolerance, BAR_SCALES * steps.scale), size / 2),
+        np.minimum(np.fmax(tolerance, MAX_OPEN_SCALES * steps.scale), size / 3),
+        np.minimum(np.fmax(tolerance, MAX_BAR_SCALES * steps.scale), size / 2),
     )
     for index in np.flatnonzero(seen & stayed).tolist():
         factor = np.exp(steps.neighbour_recorded[index])
         yield index, (f"the adjustment steps by the factor {factor:.4g}, and the prices do not", "error")
 
 
-def _recorded_otherwise(steps: Steps, thresholds: Thresholds) -> Iterator[tuple[int, tuple[str, Severity]]]:
+def _recorded_otherwise(
+    steps: BarSteps, thresholds: Thresholds
+) -> Iterator[tuple[int, tuple[str, Severity]]]:
     """Find adjustments and prices that step by different ratios."""
     # Without a scale, a usual day cannot be told from a jump.
-    excess = np.maximum(2 * MIN_STEP, thresholds.split_scales * steps.scale)
+    excess = np.maximum(2 * MIN_LOG_STEP, thresholds.split_scales * steps.scale)
     low, high = np.fmin.reduce(steps.adjusted), np.fmax.reduce(steps.adjusted)
-    wrong = (np.abs(steps.recorded) >= MIN_RATIO) & ((low > excess) | (high < -excess))
+    wrong = (np.abs(steps.recorded) >= MIN_LOG_RATIO) & ((low > excess) | (high < -excess))
     for index in np.flatnonzero(wrong).tolist():
         factor, step = np.exp(steps.prices[-1, index]), np.exp(steps.recorded[index])
         yield (
@@ -95,28 +97,28 @@ def _recorded_otherwise(steps: Steps, thresholds: Thresholds) -> Iterator[tuple[
         )
 
 
-def _unrecorded(steps: Steps, thresholds: Thresholds) -> Iterator[tuple[int, tuple[str, Severity]]]:
+def _unrecorded(steps: BarSteps, thresholds: Thresholds) -> Iterator[tuple[int, tuple[str, Severity]]]:
     """Find prices that step by a split's ratio while the adjustment does not offset it."""
     opened, closed = steps.adjusted[0], steps.adjusted[-1]
     tolerance = thresholds.split_tolerance
     by_open, by_close = _nearest(opened), _nearest(closed)
     certain = (
-        (np.abs(ALL[by_open]) >= CERTAIN)
-        & ~(np.abs(opened) < SEEN_SCALES * steps.scale)
+        (np.abs(LOG_RATIOS[by_open]) >= MIN_CERTAIN_LOG_RATIO)
+        & ~(np.abs(opened) < MIN_STEP_SCALES * steps.scale)
         & ~(steps.relative_turnover > thresholds.split_turnover)
         & np.isfinite(opened)
         & _all_near(
             steps.adjusted,
-            ALL[by_open],
-            np.fmax(2 * tolerance, OPEN_SCALES * steps.scale),
-            np.fmax(2 * tolerance, BAR_SCALES * steps.scale),
+            LOG_RATIOS[by_open],
+            np.fmax(2 * tolerance, MAX_OPEN_SCALES * steps.scale),
+            np.fmax(2 * tolerance, MAX_BAR_SCALES * steps.scale),
         )
     )
-    near = (np.abs(np.expm1(closed - ALL[by_close])) <= tolerance) & ~(
+    near = (np.abs(np.expm1(closed - LOG_RATIOS[by_close])) <= tolerance) & ~(
         steps.deviation < thresholds.split_scales * steps.scale
     )
     for index in np.flatnonzero(certain | near).tolist():
-        ratio = NAMES[(by_open if certain[index] else by_close)[index]]
+        ratio = RATIO_NAMES[(by_open if certain[index] else by_close)[index]]
         yield (
             index,
             (
@@ -127,9 +129,9 @@ def _unrecorded(steps: Steps, thresholds: Thresholds) -> Iterator[tuple[int, tup
         )
 
 
-def _nearest(step: Floats) -> Places:
+def _nearest(step: Floats) -> Indices:
     known = np.where(np.isfinite(step), step, 0.0)
-    nearest: Places = np.abs(known[:, None] - ALL[None]).argmin(axis=1)
+    nearest: Indices = np.abs(known[:, None] - LOG_RATIOS[None]).argmin(axis=1)
     return nearest
 
 

@@ -10,13 +10,13 @@ import numpy as np
 from alphaloop.bars import to_datetime64
 from alphaloop.clock import as_utc
 from marketdata.calendars import open_time
-from marketdata.quality.bar_rows import Rows, moment
+from marketdata.quality.bar_rows import BarRows, iso_moment
 from marketdata.quality.finding import Finding
 from marketdata.quality.rules.holidays import Holidays
 from marketdata.quality.thresholds import Thresholds
 
 
-def stale(rows: Rows, calendar: str, now: datetime, thresholds: Thresholds) -> Iterator[Finding]:
+def check_staleness(rows: BarRows, calendar: str, now: datetime, thresholds: Thresholds) -> Iterator[Finding]:
     """Find symbols with a last bar older than a few bars' worth of open market."""
     present = to_datetime64(now)
     for symbol, places in rows.groups:
@@ -30,10 +30,10 @@ def stale(rows: Rows, calendar: str, now: datetime, thresholds: Thresholds) -> I
         if bars > thresholds.stale_bars:
             until = as_utc(now).isoformat()
             value = f"the last bar; by {until} the market has been open for {bars:.1f} bars since"
-            yield Finding("stale", symbol, moment(times[-1]), value, bars=0)
+            yield Finding("stale", symbol, iso_moment(times[-1]), value, bars=0)
 
 
-def skew(rows: Rows, now: datetime, thresholds: Thresholds) -> Iterator[Finding]:
+def check_future_bars(rows: BarRows, now: datetime, thresholds: Thresholds) -> Iterator[Finding]:
     """Find bars that close in the future."""
     present = to_datetime64(now + timedelta(seconds=thresholds.skew_seconds))
     for row in np.flatnonzero(rows.times > present).tolist():
@@ -43,7 +43,7 @@ def skew(rows: Rows, now: datetime, thresholds: Thresholds) -> Iterator[Finding]
         )
 
 
-def venue_clock(venue_now: datetime, now: datetime, thresholds: Thresholds) -> Iterator[Finding]:
+def check_venue_clock(venue_now: datetime, now: datetime, thresholds: Thresholds) -> Iterator[Finding]:
     """Find a difference between the venue's clock and ours, wherever the error lies."""
     ahead = (as_utc(venue_now) - as_utc(now)).total_seconds()
     if abs(ahead) > thresholds.skew_seconds:

@@ -7,12 +7,12 @@ from collections.abc import Iterator
 import numpy as np
 
 from alphaloop.bars import PRICE_COLUMNS
-from marketdata.quality.bar_rows import Rows, runs
+from marketdata.quality.bar_rows import BarRows, true_runs
 from marketdata.quality.finding import Finding
 from marketdata.quality.thresholds import Thresholds
 
 
-def stuck(rows: Rows, thresholds: Thresholds) -> Iterator[Finding]:
+def check_stuck_prices(rows: BarRows, thresholds: Thresholds) -> Iterator[Finding]:
     """Find runs of bars with all given prices equal to those of the bar before."""
     columns = [rows.column(name)[0] for name in PRICE_COLUMNS]
     for _, places in rows.groups:
@@ -23,7 +23,7 @@ def stuck(rows: Rows, thresholds: Thresholds) -> Iterator[Finding]:
                 np.isnan(symbol_values[1:]) & np.isnan(symbol_values[:-1])
             )
         same &= np.isfinite(columns[-1][places][1:])
-        for first, repeats in runs(same):
+        for first, repeats in true_runs(same):
             count = repeats + 1
             if count >= thresholds.stuck_bars:
                 row = int(places[first])

@@ -10,9 +10,9 @@ from typing import Any, NoReturn, TypeVar
 
 from alphaloop.clock import Clock
 from alphaloop.errors import AlphaloopError, DataError, MissingPartError, UnknownNameError, VendorError
-from alphaloop.runtime.credentials import Secret, optional_secret, redacted
-from marketdata.connectors.rate_limit import retry_after
-from marketdata.connectors.retry import Retry
+from alphaloop.runtime.credentials import Secret, read_optional_secret, redact_secrets
+from marketdata.connectors.rate_limit import parse_retry_after
+from marketdata.connectors.retry import RetryPolicy
 
 Answer = TypeVar("Answer")
 
@@ -22,10 +22,18 @@ SPOT_ONLY = {"binance": {"options": {"fetchMarkets": {"types": ["spot"]}}}}
 SUBSCRIPTION_COST = {"kraken": {"options": {"ws": {"cost": 0.05}}}}
 CREDENTIALS = {"apiKey": "API_KEY", "secret": "SECRET", "password": "PASSWORD", "uid": "UID"}
 # Errors that ccxt raises when it parses a malformed answer.
-NONSENSE = (ValueError, TypeError, KeyError, IndexError, AttributeError, ArithmeticError, RecursionError)
+MALFORMED_ERRORS = (
+    ValueError,
+    TypeError,
+    KeyError,
+    IndexError,
+    AttributeError,
+    ArithmeticError,
+    RecursionError,
+)
 
 
-def kit() -> Any:
+def ccxt_module() -> Any:
     """Return the module `ccxt`; `MissingPartError` if it is not installed."""
     try:
         return importlib.import_module("ccxt")
@@ -39,29 +47,31 @@ def credentials_of(exchange: str) -> dict[str, Secret]:
     Market data mostly needs none. `BINANCE_API_KEY`, `BINANCE_SECRET`, `BINANCE_PASSWORD`, `BINANCE_UID`,
     each also with `_FILE`.
     """
-    credentials = {key: optional_secret(f"{exchange.upper()}_{name}") for key, name in CREDENTIALS.items()}
+    credentials = {
+        key: read_optional_secret(f"{exchange.upper()}_{name}") for key, name in CREDENTIALS.items()
+    }
     return {key: secret for key, secret in credentials.items() if secret is not None}
 
 
 @dataclass(frozen=True)
-class Opening:
+class ConnectionParameters:
     """Parameters of a connection; `configuration` overrides our defaults in ccxt's constructor."""
 
     exchange: str
     provider: str
     clock: Clock
-    retry: Retry
+    retry: RetryPolicy
     configuration: Mapping[str, Any]
 
 
-class Connection:
+class ExchangeConnection:
     """An open exchange: `async with Connection(opening) as connection`.
 
     `markets` are those of an earlier connection, so that they are not requested again.
     """
 
-    def __init__(self, opening: Opening, markets: Mapping[str, Any] | None = None) -> None:
-        ccxt = kit()
+    def __init__(self, opening: ConnectionParameters, markets: Mapping[str, Any] | None = None) -> None:
+        ccxt = ccxt_module()
         self.provider = opening.provider
         self.clock = opening.clock
         self._markets = markets
@@ -69,7 +79,7 @@ class Connection:
         self.api = self._open(opening)
         self._retry = replace(opening.retry, on=(ccxt.OperationFailed,), retry_after=self._retry_after)
 
-    async def __aenter__(self) -> Connection:
+    async def __aenter__(self) -> ExchangeConnection:
         if self._markets is not None:
             self.api.set_markets(list(self._markets.values()))
         return self
@@ -96,28 +106,28 @@ class Connection:
         async def attempt() -> Answer:
             try:
                 return await method(*arguments, **options)
-            except kit().BadResponse as error:
+            except ccxt_module().BadResponse as error:
                 self.fail(what, error)
-            except kit().OperationFailed as error:
+            except ccxt_module().OperationFailed as error:
                 clean = self.clean(error)
                 raise clean from clean.__cause__
 
         try:
             return await self._retry.acall(attempt, f"{self.provider}: {what}")
-        except (kit().BaseError, *NONSENSE) as error:
+        except (ccxt_module().BaseError, *MALFORMED_ERRORS) as error:
             self.fail(what, error)
 
     def clean(self, error: BaseException) -> BaseException:
         """Return `error` without this connection's credentials in its texts."""
-        return redacted(error, self._secrets.values())
+        return redact_secrets(error, self._secrets.values())
 
     def fail(self, what: str, error: Exception) -> NoReturn:
         """Raise `error` as one of ours, with its cause chained and no credential in it."""
         clean = self.clean(error)
-        raise translated(self.provider, what, clean) from clean
+        raise translate_ccxt_error(self.provider, what, clean) from clean
 
-    def _open(self, opening: Opening) -> Any:
-        ccxt = kit()
+    def _open(self, opening: ConnectionParameters) -> Any:
+        ccxt = ccxt_module()
         live = importlib.import_module("ccxt.pro")
         rest = importlib.import_module("ccxt.async_support")
         name = opening.exchange
@@ -141,30 +151,30 @@ class Connection:
         """Parse as ccxt does, but refuse a candle without a time, which ccxt would drop silently."""
         parsed = self._parse_candle(row, market)
         if parsed[0] is None:
-            raise kit().BadResponse(f"{str(row)[:120]} is no candle")
+            raise ccxt_module().BadResponse(f"{str(row)[:120]} is no candle")
         return parsed
 
     def _retry_after(self, error: BaseException) -> float | None:
         """Return the seconds of the last Retry-After header; a request that timed out had none."""
         headers = {name.lower(): value for name, value in (self.api.last_response_headers or {}).items()}
-        if isinstance(error, kit().RequestTimeout):
+        if isinstance(error, ccxt_module().RequestTimeout):
             return None
-        return retry_after(str(headers.get("retry-after", "")), self.clock)
+        return parse_retry_after(str(headers.get("retry-after", "")), self.clock)
 
 
 def _refuse_to_open() -> NoReturn:
-    raise kit().ExchangeClosedByUser("the connection was closed")
+    raise ccxt_module().ExchangeClosedByUser("the connection was closed")
 
 
-def translated(provider: str, what: str, error: BaseException) -> AlphaloopError:
+def translate_ccxt_error(provider: str, what: str, error: BaseException) -> AlphaloopError:
     """Translate an error of ccxt, or of its parsing, to one of ours."""
-    ccxt = kit()
+    ccxt = ccxt_module()
     text = f"{provider}: {what}: {type(error).__name__}: {error}"
     if isinstance(error, AlphaloopError):
         return error
     if isinstance(error, ccxt.NotSupported):
         return DataError(text)
-    if isinstance(error, (ccxt.BadResponse, *NONSENSE)):
+    if isinstance(error, (ccxt.BadResponse, *MALFORMED_ERRORS)):
         return DataError(f"{text[:400]}; the answer is malformed")
     if isinstance(error, ccxt.AuthenticationError | ccxt.PermissionDenied):
         return VendorError(f"{text}; check the credentials in the environment")

@@ -15,21 +15,21 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from alphaloop.clock import monotonic
-from marketdata.connectors.retry import GaveUpError, Retry
-from marketdata.sources.ccxt.exchange import NONSENSE, Connection, kit
+from marketdata.connectors.retry import GaveUpError, RetryPolicy
+from marketdata.sources.ccxt.exchange import MALFORMED_ERRORS, ExchangeConnection, ccxt_module
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Opened:
+class ConnectionOpened:
     """A new connection; data read from an earlier one does not apply to it."""
 
-    connection: Connection
+    connection: ExchangeConnection
 
 
 @dataclass(frozen=True, slots=True)
-class Heard:
+class DataReceived:
     """New data of a symbol, in ccxt's form."""
 
     symbol: str
@@ -37,7 +37,7 @@ class Heard:
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
+class MessageRefused:
     """A message that ccxt could not parse."""
 
     kind: str
@@ -45,14 +45,14 @@ class Refused:
 
 
 @dataclass(frozen=True, slots=True)
-class Dropped:
+class ConnectionDropped:
     """The connection is gone; another will be opened."""
 
     error: BaseException
 
 
 @dataclass(frozen=True, slots=True)
-class Tick:
+class Heartbeat:
     """A periodic event of the feed.
 
     `at`: time when all earlier events had been processed; `last_message`: time of the last message.
@@ -62,10 +62,10 @@ class Tick:
     last_message: datetime
 
 
-Event = Opened | Heard | Refused | Dropped | Tick
+FeedEvent = ConnectionOpened | DataReceived | MessageRefused | ConnectionDropped | Heartbeat
 
 
-class Subject(Protocol):
+class Subscription(Protocol):
     """The data to subscribe to: bars, trades or books."""
 
     def watches(self, api: Any, symbols: Sequence[str]) -> list[Callable[[], Awaitable[Any]]]:
@@ -78,21 +78,21 @@ class Subject(Protocol):
 
 
 @dataclass(frozen=True)
-class Feed:
+class WebsocketFeed:
     """Subscribes to `subject` for `symbols`.
 
     Reconnects with the backoff of `retry`, also when no message arrived for `stall` seconds. `tick` is the
     interval of `Tick` events in seconds.
     """
 
-    connect: Callable[[], Connection]
-    subject: Callable[[], Subject]
+    connect: Callable[[], ExchangeConnection]
+    subject: Callable[[], Subscription]
     symbols: Sequence[str]
-    retry: Retry
+    retry: RetryPolicy
     stall: float
     tick: float
 
-    async def events(self) -> AsyncGenerator[Event, None]:
+    async def events(self) -> AsyncGenerator[FeedEvent, None]:
         """Yield events for ever.
 
         Raises `VendorError` or `DataError` where another attempt cannot help.
@@ -105,26 +105,26 @@ class Feed:
                 try:
                     await connection.markets()
                     listening.start()
-                    yield Opened(connection)
+                    yield ConnectionOpened(connection)
                     while True:
                         event = await listening.next(self.tick, self.stall)
-                        failures = 0 if isinstance(event, Heard) else failures
+                        failures = 0 if isinstance(event, DataReceived) else failures
                         yield event
-                except (kit().BaseError, GaveUpError, OSError, *NONSENSE) as error:
-                    if not mendable(error):
+                except (ccxt_module().BaseError, GaveUpError, OSError, *MALFORMED_ERRORS) as error:
+                    if not is_recoverable(error):
                         connection.fail("its live data", error)
                     dropped = connection.clean(error)
                 finally:
                     await listening.stop()
             failures += 1
             log.warning("%s: connection dropped: %s", connection.provider, dropped)
-            yield Dropped(dropped)
+            yield ConnectionDropped(dropped)
             await self.retry.pause(failures, dropped)
 
 
-def mendable(error: BaseException) -> bool:
+def is_recoverable(error: BaseException) -> bool:
     """Return True if another connection may succeed: not for credentials, unknown names, wrong requests."""
-    ccxt = kit()
+    ccxt = ccxt_module()
     if isinstance(error, ccxt.BaseError):
         # A plain ExchangeError is any message of the exchange that ccxt does not classify.
         return isinstance(error, ccxt.OperationFailed) or type(error) is ccxt.ExchangeError
@@ -134,9 +134,11 @@ def mendable(error: BaseException) -> bool:
 class _Listening:
     """One connection's tasks and the queue that they fill."""
 
-    def __init__(self, connection: Connection, subject: Subject, symbols: Sequence[str]) -> None:
+    def __init__(self, connection: ExchangeConnection, subject: Subscription, symbols: Sequence[str]) -> None:
         self._api, self._subject, self._symbols = connection.api, subject, symbols
-        self._queue: asyncio.Queue[Heard | Refused | Tick | BaseException] = asyncio.Queue()
+        self._queue: asyncio.Queue[DataReceived | MessageRefused | Heartbeat | BaseException] = (
+            asyncio.Queue()
+        )
         self._tasks: list[asyncio.Task[None]] = []
         self._clock = connection.clock
         self._last_message = self._ticked = monotonic()
@@ -154,7 +156,7 @@ class _Listening:
         # Their failures went through the queue; here they are only waited for.
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    async def next(self, tick: float, stall: float) -> Heard | Refused | Tick:
+    async def next(self, tick: float, stall: float) -> DataReceived | MessageRefused | Heartbeat:
         """Return the next event, a `Tick` at least every `tick` seconds; raise a subscription's error."""
         while True:
             left = self._ticked + tick - monotonic()
@@ -163,7 +165,7 @@ class _Listening:
                 if self._ticked - self._last_message > stall:
                     raise ConnectionError(f"nothing was heard for {stall:g} s")
                 # Queued behind pending events, so that a slow consumer does not take them for silence.
-                self._queue.put_nowait(Tick(self._clock.now(), self._last_message_time))
+                self._queue.put_nowait(Heartbeat(self._clock.now(), self._last_message_time))
                 continue
             try:
                 # Not `wait_for`: before Python 3.12 it swallows a cancellation that meets an event.
@@ -177,21 +179,21 @@ class _Listening:
 
     async def _subscribe(self, watch: Callable[[], Awaitable[Any]]) -> None:
         """Subscribe repeatedly: ccxt reports errors through the next call."""
-        ccxt = kit()
+        ccxt = ccxt_module()
         try:
             while True:
                 try:
                     await watch()
                 except ccxt.ChecksumError as error:
                     # The book missed an update: the next call subscribes to it anew.
-                    self._queue.put_nowait(Refused("an update out of sequence", str(error)))
+                    self._queue.put_nowait(MessageRefused("an update out of sequence", str(error)))
         except asyncio.CancelledError:
             task = asyncio.current_task()
             if task is not None and task.cancelling():
                 raise
             # ccxt cancels its futures when it closes a socket.
             self._queue.put_nowait(ConnectionError("the connection was closed"))
-        except (ccxt.BaseError, OSError, *NONSENSE) as error:
+        except (ccxt.BaseError, OSError, *MALFORMED_ERRORS) as error:
             self._queue.put_nowait(error)
 
     def _guard(self) -> None:
@@ -214,8 +216,8 @@ class _Listening:
             self._last_message, self._last_message_time = monotonic(), self._clock.now()
             try:
                 handle(data)
-            except (kit().BaseError, *NONSENSE) as error:
-                self._queue.put_nowait(Refused(type(error).__name__, f"{error}: {str(data)[:120]}"))
+            except (ccxt_module().BaseError, *MALFORMED_ERRORS) as error:
+                self._queue.put_nowait(MessageRefused(type(error).__name__, f"{error}: {str(data)[:120]}"))
             if not self._reading:
                 self._reading = True
                 asyncio.get_running_loop().call_soon(self._read)
@@ -227,11 +229,11 @@ class _Listening:
         for symbol in self._symbols:
             try:
                 payloads = self._subject.read(self._api, symbol)
-            except NONSENSE as error:
-                self._queue.put_nowait(Refused("a cache that makes no sense", f"{symbol}: {error}"))
+            except MALFORMED_ERRORS as error:
+                self._queue.put_nowait(MessageRefused("a cache that makes no sense", f"{symbol}: {error}"))
                 continue
             for payload in payloads:
-                self._queue.put_nowait(Heard(symbol, payload))
+                self._queue.put_nowait(DataReceived(symbol, payload))
 
 
 def _one_by_one(socket: type) -> type:

@@ -14,19 +14,19 @@ from alphaloop.bars import BARS_SCHEMA, Bar
 from alphaloop.errors import DataError, VendorError
 from marketdata.connectors.closed_bars import period_of
 from marketdata.connectors.retry import GaveUpError
-from marketdata.sources.ccxt.exchange import Connection
+from marketdata.sources.ccxt.exchange import ExchangeConnection
 
 # No exchange has bars from before the first bitcoin.
 BEGINNING = datetime(2009, 1, 3, tzinfo=UTC)
 # Number of empty pages read one by one before the steps grow.
-EMPTY_PAGES = 3
-DEFAULT_PAGE = 500
+MAX_EMPTY_PAGES = 3
+DEFAULT_PAGE_SIZE = 500
 
 log = logging.getLogger(__name__)
 
 
 async def past_bars(
-    connection: Connection, symbol: str, frequency: str, start: datetime | None, end: datetime
+    connection: ExchangeConnection, symbol: str, frequency: str, start: datetime | None, end: datetime
 ) -> list[Bar]:
     """Return the closed bars with `start <= timestamp <= end`, oldest first.
 
@@ -53,7 +53,9 @@ async def past_bars(
 class _Pages:
     """Pages of one symbol's candles; positions are the milliseconds at which a candle opened."""
 
-    def __init__(self, connection: Connection, symbol: str, frequency: str, period: timedelta) -> None:
+    def __init__(
+        self, connection: ExchangeConnection, symbol: str, frequency: str, period: timedelta
+    ) -> None:
         self.size = _page_size(connection.api)
         self._connection, self._symbol, self._frequency = connection, symbol, frequency
         self._period = period
@@ -83,7 +85,7 @@ class _Pages:
             elif begin == first:
                 break
             else:
-                span += page if span < EMPTY_PAGES * page else span
+                span += page if span < MAX_EMPTY_PAGES * page else span
         return by_start
 
     async def _forward(self, cursor: int, last: int) -> dict[int, Bar]:
@@ -116,7 +118,7 @@ def to_table(bars: Sequence[Bar]) -> pa.Table:
     return pa.table(arrays, schema=BARS_SCHEMA)
 
 
-def candle(row: Any) -> tuple[datetime, float, float, float, float, float]:
+def parse_candle(row: Any) -> tuple[datetime, float, float, float, float, float]:
     """Parse a candle of ccxt: opening time, open, high, low, close, volume; `ValueError` if invalid."""
     try:
         opened, *values = row[:6]
@@ -135,7 +137,7 @@ def _bars(provider: str, symbol: str, candles: Any, period: timedelta) -> dict[i
     by_start = {}
     for row in candles:
         try:
-            start, first, high, low, close, volume = candle(row)
+            start, first, high, low, close, volume = parse_candle(row)
             bar = Bar(symbol, start + period, close, first, high, low, volume, provider=provider)
         except ValueError as error:
             raise DataError(f"{provider}: bars of {symbol}: {error}") from error
@@ -151,7 +153,7 @@ def _page_size(api: Any) -> int:
         limit = (described.get("fetchOHLCV") or {}).get("limit")
         if limit:
             return int(limit)
-    return DEFAULT_PAGE
+    return DEFAULT_PAGE_SIZE
 
 
 def _milliseconds(moment: datetime, up: bool = False) -> int:

@@ -13,23 +13,31 @@ from typing import Any
 from alphaloop.bars import Bar
 from alphaloop.clock import Clock
 from alphaloop.errors import DataError
-from marketdata.connectors.closed_bars import ClosedBars, Update, period_of
+from marketdata.connectors.closed_bars import BarUpdate, ClosedBars, period_of
 from marketdata.connectors.order_book import LEVELS, OrderBook
 from marketdata.connectors.retry import GaveUpError
 from marketdata.connectors.trades import Trade, TradeBars
-from marketdata.sources.ccxt.exchange import Connection
-from marketdata.sources.ccxt.feed import Dropped, Event, Feed, Heard, Opened, Refused, Tick
-from marketdata.sources.ccxt.history import candle, past_bars
+from marketdata.sources.ccxt.exchange import ExchangeConnection
+from marketdata.sources.ccxt.feed import (
+    ConnectionDropped,
+    ConnectionOpened,
+    DataReceived,
+    FeedEvent,
+    Heartbeat,
+    MessageRefused,
+    WebsocketFeed,
+)
+from marketdata.sources.ccxt.history import parse_candle, past_bars
 
 # Maximum number of symbols in one subscription: Binance accepts 200.
-TOGETHER = 200
+MAX_SYMBOLS_PER_SUBSCRIPTION = 200
 # Requested levels. Fewer make a cheaper snapshot; exchanges not listed use their default.
-DEPTH = {"binance": 100, "binanceus": 100, "binanceusdm": 100, "binancecoinm": 100}
+BOOK_DEPTH = {"binance": 100, "binanceus": 100, "binanceusdm": 100, "binancecoinm": 100}
 
 log = logging.getLogger(__name__)
 
 
-class Candles:
+class BarSubscription:
     """Bars as the exchange builds them."""
 
     def __init__(self, frequency: str) -> None:
@@ -51,7 +59,7 @@ class Candles:
         return [row for row in rows if row not in seen]
 
 
-class Prints:
+class TradeSubscription:
     """Trades."""
 
     def watches(self, api: Any, symbols: Sequence[str]) -> list[Callable[[], Awaitable[Any]]]:
@@ -69,7 +77,7 @@ class Prints:
         return list(trades[-new:]) if new else []
 
 
-class Ladders:
+class BookSubscription:
     """Order books: the best levels."""
 
     def __init__(self, depth: int | None) -> None:
@@ -105,31 +113,31 @@ class LiveBars:
         period = period_of(frequency)
         self._closed = ClosedBars(provider, period, self._fill, clock, counts=counts)
         self._built = TradeBars(period)
-        self._connection: Connection | None = None
+        self._connection: ExchangeConnection | None = None
         self._resuming = False
 
-    async def bars(self, feed: Feed) -> AsyncGenerator[Bar, None]:
+    async def bars(self, feed: WebsocketFeed) -> AsyncGenerator[Bar, None]:
         """Yield closed bars, each symbol's in order and each once."""
         async with aclosing(feed.events()) as events:
             async for event in events:
                 async for bar in self._after(event):
                     yield bar
 
-    async def _after(self, event: Event) -> AsyncGenerator[Bar, None]:
-        if isinstance(event, Opened):
+    async def _after(self, event: FeedEvent) -> AsyncGenerator[Bar, None]:
+        if isinstance(event, ConnectionOpened):
             self._connection = event.connection
-        elif isinstance(event, Refused):
+        elif isinstance(event, MessageRefused):
             self._closed.refuse(event.kind, event.detail)
             self._built.interrupt()
-        elif isinstance(event, Dropped):
+        elif isinstance(event, ConnectionDropped):
             self._counts["dropped"] += 1
             self._closed.interrupt()
             self._built.interrupt()
             self._resuming = True
-        elif isinstance(event, Tick):
+        elif isinstance(event, Heartbeat):
             for bar in await self._tried(partial(self._closed.overdue, event.last_message, event.at)):
                 yield bar
-        elif isinstance(event, Heard):
+        elif isinstance(event, DataReceived):
             # Messages arrive again: missed bars first, then the new message.
             for symbol in self._symbols if self._resuming else ():
                 for bar in await self._tried(partial(self._closed.resume, symbol)):
@@ -154,33 +162,35 @@ class LiveBars:
         end = min(end, self._clock.now())
         return await past_bars(self._connection, symbol, self._frequency, start, end)
 
-    def _update(self, event: Heard) -> Update | None:
+    def _update(self, event: DataReceived) -> BarUpdate | None:
         try:
             if isinstance(event.payload, dict):
-                trade = to_trade(self._provider, event.symbol, event.payload)
+                trade = parse_trade(self._provider, event.symbol, event.payload)
                 self._built.listen(event.symbol, trade.timestamp)
                 return self._built.add(trade)
-            return Update(event.symbol, *candle(event.payload), final=False)
+            return BarUpdate(event.symbol, *parse_candle(event.payload), final=False)
         except ValueError as error:
             self._closed.refuse("a malformed candle or trade", str(error), event.symbol)
             return None
 
 
-async def trades(feed: Feed, provider: str, counts: Counter[str]) -> AsyncGenerator[Trade, None]:
+async def stream_trades(
+    feed: WebsocketFeed, provider: str, counts: Counter[str]
+) -> AsyncGenerator[Trade, None]:
     """Yield trades as they happen, each once; trades during an interruption are not recovered."""
     last: dict[str, datetime] = {}
     ids: dict[str, dict[str, None]] = {}
     reopened: set[str] = set()
     async with aclosing(feed.events()) as events:
         async for event in events:
-            if isinstance(event, Dropped):
+            if isinstance(event, ConnectionDropped):
                 counts["dropped"] += 1
                 reopened = set(last)
-            elif isinstance(event, Refused):
+            elif isinstance(event, MessageRefused):
                 _refuse(provider, counts, event.kind, event.detail)
-            elif isinstance(event, Heard):
+            elif isinstance(event, DataReceived):
                 try:
-                    trade = to_trade(provider, event.symbol, event.payload)
+                    trade = parse_trade(provider, event.symbol, event.payload)
                 except ValueError as error:
                     _refuse(provider, counts, "a malformed trade", str(error))
                     continue
@@ -198,17 +208,17 @@ async def trades(feed: Feed, provider: str, counts: Counter[str]) -> AsyncGenera
                 yield trade
 
 
-async def books(
-    feed: Feed, provider: str, clock: Clock, counts: Counter[str]
+async def stream_books(
+    feed: WebsocketFeed, provider: str, clock: Clock, counts: Counter[str]
 ) -> AsyncGenerator[OrderBook, None]:
     """Yield the best `LEVELS` of each book whenever they change; an impossible book is left out."""
     async with aclosing(feed.events()) as events:
         async for event in events:
-            if isinstance(event, Dropped):
+            if isinstance(event, ConnectionDropped):
                 counts["dropped"] += 1
-            elif isinstance(event, Refused):
+            elif isinstance(event, MessageRefused):
                 _refuse(provider, counts, event.kind, event.detail)
-            elif isinstance(event, Heard):
+            elif isinstance(event, DataReceived):
                 milliseconds, bids, asks = event.payload
                 moment = clock.now() if milliseconds is None else _moment(milliseconds)
                 try:
@@ -217,7 +227,7 @@ async def books(
                     _refuse(provider, counts, "an impossible book", str(error))
 
 
-def to_trade(provider: str, symbol: str, row: Any) -> Trade:
+def parse_trade(provider: str, symbol: str, row: Any) -> Trade:
     """Convert a trade of ccxt; `ValueError` if it is invalid."""
     try:
         side = row.get("side")
@@ -250,4 +260,7 @@ def _levels(side: Sequence[Sequence[Any]]) -> tuple[tuple[float, float], ...]:
 
 
 def _parts(items: Sequence[Any]) -> list[Sequence[Any]]:
-    return [items[first : first + TOGETHER] for first in range(0, len(items), TOGETHER)]
+    return [
+        items[first : first + MAX_SYMBOLS_PER_SUBSCRIPTION]
+        for first in range(0, len(items), MAX_SYMBOLS_PER_SUBSCRIPTION)
+    ]

@@ -17,13 +17,13 @@ from alphaloop.clock import Clock, SystemClock, as_utc
 from alphaloop.errors import DataError, InputError, UnknownNameError
 from marketdata.connectors.closed_bars import PERIODS
 from marketdata.connectors.order_book import OrderBook
-from marketdata.connectors.retry import Retry
-from marketdata.connectors.run_sync import run
+from marketdata.connectors.retry import RetryPolicy
+from marketdata.connectors.run_sync import run_coroutine
 from marketdata.connectors.trades import Trade
 from marketdata.source import CalendarName, Source, require_frequency
 from marketdata.sources.ccxt import live
-from marketdata.sources.ccxt.exchange import Connection, Opening, kit
-from marketdata.sources.ccxt.feed import Feed, Subject
+from marketdata.sources.ccxt.exchange import ConnectionParameters, ExchangeConnection, ccxt_module
+from marketdata.sources.ccxt.feed import Subscription, WebsocketFeed
 from marketdata.sources.ccxt.history import past_bars, to_table
 
 PREFIX = "ccxt"
@@ -31,7 +31,7 @@ PREFIX = "ccxt"
 Answer = TypeVar("Answer")
 
 
-class Ccxt:
+class CcxtSource:
     """One exchange. No request is sent, and no credential is read, before the first use.
 
     `configuration` goes into ccxt's constructor (URLs, proxies, options). `retry` bounds each REST
@@ -49,7 +49,7 @@ class Ccxt:
         *,
         configuration: Mapping[str, Any] | None = None,
         clock: Clock | None = None,
-        retry: Retry | None = None,
+        retry: RetryPolicy | None = None,
         stall: float = 60.0,
         tick: float = 1.0,
     ) -> None:
@@ -58,14 +58,16 @@ class Ccxt:
         self.description = f"bars of {exchange}, past and live (REST and websocket by ccxt)"
         self.counts: Counter[str] = Counter()
         self._clock = clock or SystemClock()
-        self._retry = retry or Retry(on=())
-        self._opening = Opening(exchange, self.name, self._clock, self._retry, configuration or {})
+        self._retry = retry or RetryPolicy(on=())
+        self._opening = ConnectionParameters(
+            exchange, self.name, self._clock, self._retry, configuration or {}
+        )
         self._stall, self._tick = stall, tick
         self._markets: Mapping[str, Any] | None = None
 
     def symbols(self) -> tuple[str, ...]:
         """Return every symbol that can be traded now, sorted, as ccxt writes it: BTC/USDT."""
-        return run(self._with_connection(self._known))
+        return run_coroutine(self._with_connection(self._known))
 
     def history(
         self,
@@ -84,7 +86,7 @@ class Ccxt:
         until = now if end is None else min(as_utc(end), now)
         since = None if start is None else as_utc(start)
 
-        async def bars(connection: Connection) -> list[Bar]:
+        async def bars(connection: ExchangeConnection) -> list[Bar]:
             selected = await self._require(connection, symbols, frequency)
             return [
                 bar
@@ -92,7 +94,7 @@ class Ccxt:
                 for bar in await past_bars(connection, symbol, frequency, since, until)
             ]
 
-        return to_table(run(self._with_connection(bars)))
+        return to_table(run_coroutine(self._with_connection(bars)))
 
     async def stream(self, symbols: Sequence[str], frequency: str = "1m") -> AsyncGenerator[Bar, None]:
         """Yield closed bars as `marketdata.source.LiveSource` defines them, over one connection.
@@ -101,7 +103,9 @@ class Ccxt:
         """
         selected = await self._with_connection(lambda one: self._require(one, symbols, frequency))
         candles = self._has("watchOHLCV")
-        subject: Callable[[], Subject] = partial(live.Candles, frequency) if candles else live.Prints
+        subject: Callable[[], Subscription] = (
+            partial(live.BarSubscription, frequency) if candles else live.TradeSubscription
+        )
         bars = live.LiveBars(self.name, selected, frequency, self._clock, self.counts)
         async with aclosing(bars.bars(self._feed(subject, selected))) as each:
             async for bar in each:
@@ -110,28 +114,28 @@ class Ccxt:
     async def watch_trades(self, symbols: Sequence[str]) -> AsyncGenerator[Trade, None]:
         """Yield trades as they happen, each once. Raises as `stream`."""
         selected = await self._with_connection(lambda one: self._require(one, symbols))
-        feed = self._feed(live.Prints, selected)
-        async with aclosing(live.trades(feed, self.name, self.counts)) as each:
+        feed = self._feed(live.TradeSubscription, selected)
+        async with aclosing(live.stream_trades(feed, self.name, self.counts)) as each:
             async for trade in each:
                 yield trade
 
     async def watch_book(self, symbols: Sequence[str]) -> AsyncGenerator[OrderBook, None]:
         """Yield the best five levels of each book, whenever they change. Raises as `stream`.
 
-        `marketdata.connectors.order_book.Books` attaches them to bars.
+        `marketdata.connectors.order_book.OrderBooks` attaches them to bars.
         """
         selected = await self._with_connection(lambda one: self._require(one, symbols))
-        feed = self._feed(partial(live.Ladders, live.DEPTH.get(self.exchange)), selected)
-        books = live.books(feed, self.name, self._clock, self.counts)
+        feed = self._feed(partial(live.BookSubscription, live.BOOK_DEPTH.get(self.exchange)), selected)
+        books = live.stream_books(feed, self.name, self._clock, self.counts)
         async with aclosing(books) as each:
             async for book in each:
                 yield book
 
-    def _feed(self, subject: Callable[[], Subject], symbols: Sequence[str]) -> Feed:
-        return Feed(self._connect, subject, symbols, self._retry, self._stall, self._tick)
+    def _feed(self, subject: Callable[[], Subscription], symbols: Sequence[str]) -> WebsocketFeed:
+        return WebsocketFeed(self._connect, subject, symbols, self._retry, self._stall, self._tick)
 
-    def _connect(self) -> Connection:
-        return Connection(self._opening, self._markets)
+    def _connect(self) -> ExchangeConnection:
+        return ExchangeConnection(self._opening, self._markets)
 
     def _has(self, ability: str) -> bool:
         from ccxt import pro
@@ -140,19 +144,21 @@ class Ccxt:
             raise DataError(f"'{self.name}' has no live data in ccxt; ask for its history instead")
         return bool(getattr(pro, self.exchange)().has.get(ability))
 
-    async def _with_connection(self, use: Callable[[Connection], Coroutine[Any, Any, Answer]]) -> Answer:
+    async def _with_connection(
+        self, use: Callable[[ExchangeConnection], Coroutine[Any, Any, Answer]]
+    ) -> Answer:
         async with self._connect() as connection:
             self._markets = await connection.markets()
             return await use(connection)
 
-    async def _known(self, connection: Connection) -> tuple[str, ...]:
+    async def _known(self, connection: ExchangeConnection) -> tuple[str, ...]:
         markets = await connection.markets()
         if not markets:
             raise DataError(f"{self.name} told of no markets; the answer is malformed")
         return tuple(sorted(name for name, market in markets.items() if market.get("active") is not False))
 
     async def _require(
-        self, connection: Connection, symbols: Sequence[str], frequency: str | None = None
+        self, connection: ExchangeConnection, symbols: Sequence[str], frequency: str | None = None
     ) -> tuple[str, ...]:
         """Return `symbols` if the exchange has them all, and the frequency."""
         known = await self._known(connection)
@@ -168,7 +174,7 @@ class Ccxt:
         return tuple(dict.fromkeys(symbols))
 
 
-class Exchanges:
+class CcxtFamily:
     """Family `ccxt:<exchange>`: every exchange in ccxt."""
 
     prefix = PREFIX
@@ -176,7 +182,7 @@ class Exchanges:
 
     def names(self) -> tuple[str, ...]:
         """Return every exchange in ccxt, sorted."""
-        return tuple(sorted(kit().exchanges))
+        return tuple(sorted(ccxt_module().exchanges))
 
     def identity(self, name: str) -> str:
         """Return the name alone: an exchange has no options."""
@@ -188,7 +194,7 @@ class Exchanges:
         if name not in known:
             near = get_close_matches(name.lower(), known, n=8)
             raise UnknownNameError("exchange", name, near or known, where="ccxt")
-        return Ccxt(name)
+        return CcxtSource(name)
 
 
-FAMILY = Exchanges()
+FAMILY = CcxtFamily()

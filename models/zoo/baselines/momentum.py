@@ -19,7 +19,7 @@ from models.dataset import Dataset, Panel
 from models.family import Domain, Parameters, Scores
 from models.onnx import onnx_graph
 
-FEATURE, OWN_FEATURE = "momentum_252_21", "momentum_12_1"
+FEATURE, OVERRIDE_FEATURE = "momentum_252_21", "momentum_12_1"
 """Feature that is the score, and the feature that takes precedence."""
 
 
@@ -41,7 +41,7 @@ class Momentum:
 
     def fit(self, dataset: Dataset, parameters: Parameters, seed: int) -> FittedMomentum:
         names = tuple(dataset.frame.names)
-        feature = OWN_FEATURE if OWN_FEATURE in names else FEATURE
+        feature = OVERRIDE_FEATURE if OVERRIDE_FEATURE in names else FEATURE
         if feature not in names:
             raise UnknownNameError("feature", feature, names, where="the feature set")
         return FittedMomentum(names.index(feature), len(names))
@@ -60,9 +60,9 @@ class FittedMomentum:
     def to_onnx(self) -> bytes:
         from onnx import TensorProto, helper
 
-        take_row, last = onnx_graph.last_row("row")
+        take_row, last = onnx_graph.last_row_node("row")
         column = helper.make_tensor("column", TensorProto.INT64, [], [self.column])
-        take_feature = helper.make_node("Gather", ["row", "column"], [onnx_graph.OUTPUT], axis=1)
+        take_feature = helper.make_node("Gather", ["row", "column"], [onnx_graph.OUTPUT_NAME], axis=1)
         return onnx_graph.build_graph("momentum", [take_row, take_feature], [last, column], self.features)
 
     def hard_inputs(self, panel: Panel) -> Panel:

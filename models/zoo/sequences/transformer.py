@@ -176,8 +176,8 @@ class FittedTransformer:
             program = torch.onnx.export(
                 self.network,
                 (example,),
-                input_names=[onnx_graph.INPUT],
-                output_names=[onnx_graph.OUTPUT],
+                input_names=[onnx_graph.INPUT_NAME],
+                output_names=[onnx_graph.OUTPUT_NAME],
                 dynamic_shapes={"panel": {0: torch.export.Dim("symbols", min=1)}},
                 opset_version=onnx_graph.OPSET,
                 dynamo=True,

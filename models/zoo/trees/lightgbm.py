@@ -15,10 +15,10 @@ from models.dataset import Dataset, Panel
 from models.family import Domain, IntRange, LogUniform, Parameters, Scores, Uniform
 from models.onnx import onnx_graph
 
-PROBED_THRESHOLDS = 400
+MAX_PROBED_THRESHOLDS = 400
 """Largest number of thresholds around which the export is tested."""
 
-ZERO = np.float32(1e-35)
+ZERO_THRESHOLD = np.float32(1e-35)
 """LightGBM's kZeroThreshold."""
 
 
@@ -113,8 +113,10 @@ def exact_float32(thresholds: npt.NDArray[np.float64]) -> npt.NDArray[np.float32
     nearest = thresholds.astype(np.float32)
     below = np.nextafter(nearest, np.float32(-np.inf), dtype=np.float32)
     exact = np.where(nearest.astype(np.float64) > thresholds, below, nearest)
-    zero = np.abs(thresholds) <= np.float64(ZERO)
-    edge = np.where(thresholds < 0, np.nextafter(-ZERO, np.float32(-np.inf), dtype=np.float32), ZERO)
+    zero = np.abs(thresholds) <= np.float64(ZERO_THRESHOLD)
+    edge = np.where(
+        thresholds < 0, np.nextafter(-ZERO_THRESHOLD, np.float32(-np.inf), dtype=np.float32), ZERO_THRESHOLD
+    )
     return np.where(zero, edge, exact)
 
 
@@ -142,13 +144,13 @@ class FittedLightGBM:
         return np.asarray(self.booster.predict(rows, num_threads=1), dtype=np.float32)
 
     def to_onnx(self) -> bytes:
-        return convert(self.booster, self.features)
+        return booster_to_onnx(self.booster, self.features)
 
     def hard_inputs(self, panel: Panel) -> Panel:
-        return around_thresholds(self.booster, panel)
+        return rows_around_thresholds(self.booster, panel)
 
 
-def convert(booster: Any, features: int) -> bytes:
+def booster_to_onnx(booster: Any, features: int) -> bytes:
     """Convert a booster to ONNX: the last row, the trees, one score per symbol."""
     from onnx import TensorProto, helper
     from onnxmltools.convert import convert_lightgbm
@@ -161,14 +163,14 @@ def convert(booster: Any, features: int) -> bytes:
         target_opset=15,
         zipmap=False,
     ).graph
-    take_row, last = onnx_graph.last_row("row")
+    take_row, last = onnx_graph.last_row_node("row")
     shape = helper.make_tensor("flat", TensorProto.INT64, [1], [-1])
-    flatten = helper.make_node("Reshape", [trees.output[0].name, "flat"], [onnx_graph.OUTPUT])
+    flatten = helper.make_node("Reshape", [trees.output[0].name, "flat"], [onnx_graph.OUTPUT_NAME])
     nodes = [take_row, *trees.node, flatten]
     return onnx_graph.build_graph("lightgbm", nodes, [last, shape, *trees.initializer], features, ml=True)
 
 
-def around_thresholds(booster: Any, panel: Panel) -> Panel:
+def rows_around_thresholds(booster: Any, panel: Panel) -> Panel:
     """Place rows of `panel` on, just below and just above thresholds.
 
     There a wrongly rounded threshold changes the score.
@@ -176,7 +178,7 @@ def around_thresholds(booster: Any, panel: Panel) -> Panel:
     columns, thresholds = split_thresholds(booster)
     if len(columns) == 0:
         return panel
-    chosen = np.unique(np.linspace(0, len(columns) - 1, PROBED_THRESHOLDS).astype(np.intp))
+    chosen = np.unique(np.linspace(0, len(columns) - 1, MAX_PROBED_THRESHOLDS).astype(np.intp))
     columns, nearest = columns[chosen], thresholds[chosen].astype(np.float32)
     probes = panel[np.arange(len(chosen)) % len(panel)]
     placed = []

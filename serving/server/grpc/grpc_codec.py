@@ -27,7 +27,7 @@ from serving.protocol.messages import (
     InferenceResponse,
     InvalidRequestError,
     ModelDescription,
-    messages,
+    protobuf_messages,
 )
 from serving.protocol.request_limits import LARGE_SYMBOLS
 from serving.protocol.tensors import (
@@ -37,7 +37,7 @@ from serving.protocol.tensors import (
     join_bytes,
     read_request,
     require_input,
-    require_offered,
+    require_supported_parameters,
 )
 from serving.server.grpc.protobuf_fields import require_few_fields
 
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from serving.server.request_statistics import VersionStatistics
 
 # Parameters that differ in each answer.
-OWN = ("prediction_id", "input_hash", "feature_timestamp")
+VARYING_PARAMETERS = ("prediction_id", "input_hash", "feature_timestamp")
 # Values of a typed tensor that are converted in one call.
 PIECE_VALUES = 2**14
 # Fields of `ModelStatistics` and `StatisticDuration` that Triton and this server both count.
@@ -60,40 +60,40 @@ def decode_request(message: Any) -> InferenceRequest:
         message.model_version,
         message.id,
         _tensors(message),
-        read_parameters(message.parameters),
+        read_proto_parameters(message.parameters),
         _requested(message.outputs),
     )
 
 
-def read_large(content: bytes) -> Any:
+def parse_large_request(content: bytes) -> Any:
     """Parse the bytes of a `ModelInferRequest`; raises `InvalidRequestError` for too many fields."""
-    kind = messages().ModelInferRequest
+    kind = protobuf_messages().ModelInferRequest
     require_few_fields(content, kind.DESCRIPTOR)
     try:
         return kind.FromString(content)
     except DecodeError as error:
-        raise malformed(error) from error
+        raise malformed_message_error(error) from error
 
 
-def malformed(error: DecodeError) -> InvalidRequestError:
+def malformed_message_error(error: DecodeError) -> InvalidRequestError:
     """Build the error for bytes that protobuf cannot parse."""
     return InvalidRequestError(f"this is not a message of the protocol: {error}")
 
 
-def read_parameters(parameters: Any) -> dict[str, Parameter]:
+def read_proto_parameters(parameters: Any) -> dict[str, Parameter]:
     """Return the values of a map of `InferParameter`, or of `ModelRepositoryParameter`."""
     return {name: _parameter(value) for name, value in parameters.items()}
 
 
 def encode_response(response: InferenceResponse, outputs: Sequence[str]) -> Any:
     """Encode a `ModelInferResponse` with the tensors named in `outputs`."""
-    fixed = tuple(item for item in response.parameters.items() if item[0] not in OWN)
-    message = messages().ModelInferResponse()
+    fixed = tuple(item for item in response.parameters.items() if item[0] not in VARYING_PARAMETERS)
+    message = protobuf_messages().ModelInferResponse()
     message.MergeFromString(
         _frame(response.model, response.version, fixed, tuple(outputs), len(response.scores))
     )
     message.id = response.id
-    for name in OWN:
+    for name in VARYING_PARAMETERS:
         message.parameters[name].string_param = str(response.parameters.get(name, ""))
     for name in outputs:
         message.raw_output_contents.append(raw_output(response, name))
@@ -109,7 +109,7 @@ def _frame(
     symbols: int,
 ) -> bytes:
     """Encode the part that consecutive answers share; parsing it takes a quarter of building it."""
-    message = messages().ModelInferResponse(model_name=model, model_version=version)
+    message = protobuf_messages().ModelInferResponse(model_name=model, model_version=version)
     for name, value in parameters:
         if isinstance(value, bool):
             message.parameters[name].bool_param = value
@@ -140,14 +140,14 @@ def _statuses(statuses: tuple[SymbolStatus, ...]) -> bytes:
 
 def encode_server_metadata() -> Any:
     """Encode a `ServerMetadataResponse`."""
-    return messages().ServerMetadataResponse(
+    return protobuf_messages().ServerMetadataResponse(
         name=SERVER_NAME, version=version(SERVER_NAME), extensions=EXTENSIONS
     )
 
 
 def encode_metadata(description: ModelDescription) -> Any:
     """Encode a `ModelMetadataResponse`."""
-    message = messages().ModelMetadataResponse(
+    message = protobuf_messages().ModelMetadataResponse(
         name=description.model, versions=description.versions, platform=PLATFORM
     )
     shapes = description.input_shapes()
@@ -160,7 +160,7 @@ def encode_metadata(description: ModelDescription) -> Any:
 
 def encode_config(description: ModelDescription) -> Any:
     """Encode a `ModelConfigResponse`: the parts of Triton's model configuration that apply here."""
-    message = messages().ModelConfigResponse()
+    message = protobuf_messages().ModelConfigResponse()
     config = message.config
     config.name, config.platform, config.backend = description.model, PLATFORM, "onnxruntime"
     config.version_policy.specific.versions.extend(int(number) for number in description.versions)
@@ -178,7 +178,7 @@ def encode_config(description: ModelDescription) -> Any:
 
 def encode_index(entries: Sequence[IndexEntry]) -> Any:
     """Encode a `RepositoryIndexResponse`."""
-    message = messages().RepositoryIndexResponse()
+    message = protobuf_messages().RepositoryIndexResponse()
     for entry in entries:
         message.models.add(name=entry.name, version=entry.version, state=entry.state, reason=entry.reason)
     return message
@@ -186,7 +186,7 @@ def encode_index(entries: Sequence[IndexEntry]) -> Any:
 
 def encode_statistics(statistics: Sequence[VersionStatistics]) -> Any:
     """Encode a `ModelStatisticsResponse`; durations are in nanoseconds."""
-    message = messages().ModelStatisticsResponse()
+    message = protobuf_messages().ModelStatisticsResponse()
     for entry in statistics:
         row = message.model_stats.add(
             name=entry.model,
@@ -209,7 +209,7 @@ def _tensors(message: Any) -> list[Tensor]:
     for index, tensor in enumerate(inputs):
         require_input(tensor.name, tensor.datatype)
         if tensor.parameters:
-            require_offered(tensor.name, tensor.parameters)
+            require_supported_parameters(tensor.name, tensor.parameters)
         if raw and tensor.HasField("contents"):
             raise InvalidRequestError(f"input '{tensor.name}' has raw and typed contents; send one of them")
         content = raw[index] if raw else _typed(tensor)
@@ -220,7 +220,7 @@ def _tensors(message: Any) -> list[Tensor]:
 def _requested(outputs: Any) -> list[str]:
     for output in outputs:
         if output.parameters:
-            require_offered(output.name, output.parameters)
+            require_supported_parameters(output.name, output.parameters)
     return [output.name for output in outputs]
 
 

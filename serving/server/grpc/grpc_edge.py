@@ -20,9 +20,9 @@ from alphaloop.telemetry import tracing
 from serving.inference.core import InferenceCore
 from serving.inference.model_repository import version_to_load, version_to_unload
 from serving.protocol.errors import NotOfferedError, OverloadedError, RequestTooLargeError
-from serving.protocol.messages import SERVER_NAME, InferenceResponse, messages
+from serving.protocol.messages import SERVER_NAME, InferenceResponse, protobuf_messages
 from serving.protocol.request_limits import LARGE_BYTES
-from serving.protocol.status import failure_of, told
+from serving.protocol.status import client_message, status_of
 from serving.security.access import Scope
 from serving.server.gateway import Gateway
 from serving.server.grpc.grpc_codec import (
@@ -33,16 +33,16 @@ from serving.server.grpc.grpc_codec import (
     encode_response,
     encode_server_metadata,
     encode_statistics,
-    read_parameters,
+    read_proto_parameters,
 )
-from serving.server.grpc.incoming_message import Received
-from serving.server.queued_request import Arrival
+from serving.server.grpc.incoming_message import IncomingMessage
+from serving.server.queued_request import RequestContext
 
 AUTHORIZATION = "authorization"
 # Metadata key that tells gRPC's own retries how long to wait, in milliseconds.
-PUSHBACK = "grpc-retry-pushback-ms"
+PUSHBACK_KEY = "grpc-retry-pushback-ms"
 # Triton's parameter of the last answer to a request.
-FINAL = "triton_final_response"
+FINAL_RESPONSE_PARAMETER = "triton_final_response"
 REGISTRY_AWAY = "alphaloop-registry-away"
 
 
@@ -54,7 +54,7 @@ class InferenceService:
     """
 
     def __init__(self, core: InferenceCore, gateway: Gateway | None = None) -> None:
-        self._core, self._messages = core, messages()
+        self._core, self._messages = core, protobuf_messages()
         self.gateway = gateway or Gateway(core, core.settings)
 
     async def ServerLive(self, request: Any, grpc_context: Any) -> Any:
@@ -116,7 +116,7 @@ class InferenceService:
         """Load the version in the parameter `version`, by default the champion, and keep it."""
 
         async def answer() -> Any:
-            version = version_to_load(read_parameters(request.parameters))
+            version = version_to_load(read_proto_parameters(request.parameters))
             await asyncio.to_thread(self._core.repository.load, request.model_name, version)
             return self._messages.RepositoryModelLoadResponse()
 
@@ -129,7 +129,7 @@ class InferenceService:
         """
 
         async def answer() -> Any:
-            version = version_to_unload(read_parameters(request.parameters))
+            version = version_to_unload(read_proto_parameters(request.parameters))
             await asyncio.to_thread(self._core.repository.unload, request.model_name, version)
             return self._messages.RepositoryModelUnloadResponse()
 
@@ -142,11 +142,11 @@ class InferenceService:
         if not gateway.admission.enter():
             return self.refuse_arrival(grpc_context, arrived)
         try:
-            return await self.infer(Received(request.ByteSize(), request), grpc_context, arrived)
+            return await self.infer(IncomingMessage(request.ByteSize(), request), grpc_context, arrived)
         finally:
             gateway.admission.leave()
 
-    async def infer(self, received: Received, grpc_context: Any, arrived: float) -> Any:
+    async def infer(self, received: IncomingMessage, grpc_context: Any, arrived: float) -> Any:
         """Answer one request that `Admission.enter` has let in at `arrived`."""
         try:
             return await self._infer(received, grpc_context, arrived)
@@ -164,9 +164,9 @@ class InferenceService:
         """Answer a stream of requests in order. An error ends its request, not the stream."""
         async for request in requests:
             # Sent after the request was counted out: a client that reads no answers occupies nothing.
-            yield await self.infer_streamed(Received(request.ByteSize(), request), grpc_context)
+            yield await self.infer_streamed(IncomingMessage(request.ByteSize(), request), grpc_context)
 
-    async def infer_streamed(self, received: Received, grpc_context: Any) -> Any:
+    async def infer_streamed(self, received: IncomingMessage, grpc_context: Any) -> Any:
         """Answer one request of a stream."""
         arrived = monotonic()
         entered = self.gateway.admission.enter()
@@ -176,18 +176,18 @@ class InferenceService:
             answer = self._messages.ModelStreamInferResponse()
             answer.infer_response.CopyFrom(await self._infer(received, grpc_context, arrived))
             # Each request has one answer, which is its last (Triton's decoupled models may give several).
-            answer.infer_response.parameters[FINAL].bool_param = True
+            answer.infer_response.parameters[FINAL_RESPONSE_PARAMETER].bool_param = True
             return answer
         except AlphaloopError as error:
             self.gateway.count_failure(error, arrived, received.model, received.version)
-            answer = self._messages.ModelStreamInferResponse(error_message=told(error))
+            answer = self._messages.ModelStreamInferResponse(error_message=client_message(error))
             answer.infer_response.id = received.id
             return answer
         finally:
             if entered:
                 self.gateway.admission.leave()
 
-    async def _infer(self, received: Received, grpc_context: Any, arrived: float) -> Any:
+    async def _infer(self, received: IncomingMessage, grpc_context: Any, arrived: float) -> Any:
         context = self._context(grpc_context, arrived)
         limit = self.gateway.settings.serving.max_request_bytes
         if received.size > limit:
@@ -199,7 +199,7 @@ class InferenceService:
         request = decode_request(received.read())
         return encode_response(await self.gateway.infer(request, context), request.outputs)
 
-    async def _infer_large(self, received: Received, context: Arrival) -> Any:
+    async def _infer_large(self, received: IncomingMessage, context: RequestContext) -> Any:
         work = self.gateway.large_bodies
 
         def answered() -> tuple[InferenceResponse, Any]:
@@ -212,16 +212,16 @@ class InferenceService:
         self.gateway.count_answer(response, context)
         return answer
 
-    def _context(self, grpc_context: Any, arrived: float) -> Arrival:
+    def _context(self, grpc_context: Any, arrived: float) -> RequestContext:
         """Build the request's context; raise if its client may not send it."""
         gateway = self.gateway
         remaining = _remaining(grpc_context)
-        if gateway.is_open and not tracing.enabled():
-            return Arrival(arrived, remaining)
+        if gateway.is_open and not tracing.tracing_enabled():
+            return RequestContext(arrived, remaining)
         headers = _headers(grpc_context)
         if not gateway.is_open:
             gateway.authorise(headers.get(AUTHORIZATION), _peer(grpc_context), Scope.PREDICT)
-        return Arrival(arrived, remaining, headers.get(tracing.TRACEPARENT))
+        return RequestContext(arrived, remaining, headers.get(tracing.TRACEPARENT))
 
     async def _answer(self, grpc_context: Any, scope: Scope, answer: Callable[[], Awaitable[Any]]) -> Any:
         """Await `answer` for a client with `scope`; turn an error into a status."""
@@ -237,28 +237,28 @@ class InferenceService:
             return _refuse(grpc_context, error, self._messages.ServerLiveResponse())
 
 
-def status_name(error: AlphaloopError) -> str:
+def grpc_status_name(error: AlphaloopError) -> str:
     """Return the name of the gRPC status for `error`."""
-    return failure_of(error).grpc
+    return status_of(error).grpc
 
 
-def add_service(service: Any, server: Any) -> None:
+def add_inference_service(service: Any, server: Any) -> None:
     """Register `service` on a gRPC server.
 
     Ray Serve's proxies and replicas call this by way of `serving.hosts.ingress`, which registers the protobuf
     messages in their processes too.
     """
-    messages()
+    protobuf_messages()
     service_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(service, server)
 
 
 def _refuse(grpc_context: Any, error: AlphaloopError, empty: Any) -> Any:
     import grpc
 
-    grpc_context.set_code(grpc.StatusCode[status_name(error)])
-    grpc_context.set_details(told(error))
+    grpc_context.set_code(grpc.StatusCode[grpc_status_name(error)])
+    grpc_context.set_details(client_message(error))
     if isinstance(error, OverloadedError):
-        grpc_context.set_trailing_metadata(((PUSHBACK, str(max(1, round(error.retry_after * 1e3)))),))
+        grpc_context.set_trailing_metadata(((PUSHBACK_KEY, str(max(1, round(error.retry_after * 1e3)))),))
     return empty
 
 

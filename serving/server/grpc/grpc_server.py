@@ -18,23 +18,23 @@ from grpc_health.v1 import health, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from alphaloop.clock import monotonic
-from serving.protocol.messages import SERVICE, messages
+from serving.protocol.messages import SERVICE, protobuf_messages
 from serving.protocol.request_limits import LARGE_BYTES
 from serving.server.gateway import Gateway
-from serving.server.grpc.grpc_codec import malformed
+from serving.server.grpc.grpc_codec import malformed_message_error
 from serving.server.grpc.grpc_edge import InferenceService
 from serving.server.grpc.grpc_health import HealthService
-from serving.server.grpc.incoming_message import Received
+from serving.server.grpc.incoming_message import IncomingMessage
 
-PREFIX = f"/{SERVICE}/"
-INFER, STREAM = f"{PREFIX}ModelInfer", f"{PREFIX}ModelStreamInfer"
+METHOD_PREFIX = f"/{SERVICE}/"
+INFER_PATH, STREAM_INFER_PATH = f"{METHOD_PREFIX}ModelInfer", f"{METHOD_PREFIX}ModelStreamInfer"
 # No limit on answers; the limit on requests is a setting.
 UNLIMITED = -1
 # A client that vanished in the middle of a call would keep it open for ever, so connections are pinged.
 PING_MS, PONG_MS = 60_000, 20_000
 
 
-def make_server(gateway: Gateway, service: InferenceService) -> tuple[Any, HealthService]:
+def make_grpc_server(gateway: Gateway, service: InferenceService) -> tuple[Any, HealthService]:
     """Build a server, without a port yet, and its health service."""
     options = [
         # Without this a second server would share the port silently.
@@ -64,13 +64,13 @@ class InferenceHandler(grpc.GenericRpcHandler):
 
     def __init__(self, gateway: Gateway, service: InferenceService) -> None:
         self._gateway, self._service = gateway, service
-        self._parse = messages().ModelInferRequest.FromString
+        self._parse = protobuf_messages().ModelInferRequest.FromString
         self._methods = _methods(service)
 
     def service(self, handler_call_details: Any) -> Any:
         """Return the handler of one call; gRPC calls this in the call's own task."""
         method = handler_call_details.method
-        if method != INFER:
+        if method != INFER_PATH:
             return self._methods.get(method)
         arrived, admission = monotonic(), self._gateway.admission
         call = asyncio.current_task()
@@ -100,22 +100,26 @@ class InferenceHandler(grpc.GenericRpcHandler):
 def _methods(service: InferenceService) -> dict[str, Any]:
     """Return the handlers of all methods but `ModelInfer`, by path."""
     handlers: dict[str, Any] = {}
-    described = messages().DESCRIPTOR.services_by_name["GRPCInferenceService"]
+    described = protobuf_messages().DESCRIPTOR.services_by_name["GRPCInferenceService"]
     for method in described.methods:
-        parse = getattr(messages(), method.input_type.name).FromString
+        parse = getattr(protobuf_messages(), method.input_type.name).FromString
         call = getattr(service, method.name)
-        path = f"{PREFIX}{method.name}"
-        if path == STREAM:
+        path = f"{METHOD_PREFIX}{method.name}"
+        if path == STREAM_INFER_PATH:
             handlers[path] = grpc.stream_stream_rpc_method_handler(partial(_stream, service, parse))
-        elif path != INFER:
+        elif path != INFER_PATH:
             handlers[path] = grpc.unary_unary_rpc_method_handler(partial(_unary, call, parse))
     return handlers
 
 
-def _received(content: bytes, parse: Callable[[bytes], Any]) -> Received:
+def _received(content: bytes, parse: Callable[[bytes], Any]) -> IncomingMessage:
     """Wrap an arrived request; a large one is not parsed yet."""
     size = len(content)
-    return Received(size, content=content) if size > LARGE_BYTES else Received(size, parse(content))
+    return (
+        IncomingMessage(size, content=content)
+        if size > LARGE_BYTES
+        else IncomingMessage(size, parse(content))
+    )
 
 
 async def _unary(call: Any, parse: Callable[[bytes], Any], content: bytes, context: Any) -> bytes:
@@ -147,5 +151,5 @@ async def _stream(
 
 def _malformed(context: Any, error: DecodeError) -> bytes:
     context.set_code(grpc.StatusCode.INVALID_ARGUMENT)
-    context.set_details(str(malformed(error)))
+    context.set_details(str(malformed_message_error(error)))
     return b""

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from serving.server.grpc.grpc_codec import read_large
+from serving.server.grpc.grpc_codec import parse_large_request
 
 
 @dataclass(slots=True)
-class Received:
+class IncomingMessage:
     """Incoming request of `size` bytes: its message, or its bytes if it is parsed later."""
 
     size: int
@@ -19,7 +19,7 @@ class Received:
     def read(self) -> Any:
         """Return the message; raises `InvalidRequestError` if the bytes are not a message."""
         if self.message is None:
-            self.message = read_large(self.content)
+            self.message = parse_large_request(self.content)
         return self.message
 
     @property

@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
 # Seconds for a body; a slow line sends the largest body within this time.
-MOST_SECONDS = 10.0
+MAX_BODY_SECONDS = 10.0
 # Bytes of an unfinished body that do not count: uvicorn buffers as many, read or not.
-FREE_BYTES = 2**16
+UNCOUNTED_BYTES = 2**16
 # Shared budget of unfinished bodies, in bodies of the largest size.
-MOST_UNFINISHED = 8
+MAX_UNFINISHED_BODIES = 8
 RETRY_SECONDS = 1.0
 
 
@@ -29,7 +29,7 @@ class LateBodyError(DeadlineError):
     """Body that did not arrive in time; its connection cannot be used any more."""
 
 
-class Bodies:
+class BodyReader:
     """Reader of bodies of at most `max_bytes`. Belongs to one event loop."""
 
     def __init__(self, max_bytes: int) -> None:
@@ -44,7 +44,7 @@ class Bodies:
         `RequestTooLargeError` as soon as it is too long, `OverloadedError` if the budget of unfinished bodies
         is exhausted, and `InvalidRequestError` if the client breaks off.
         """
-        seconds = MOST_SECONDS if remaining is None else min(remaining, MOST_SECONDS)
+        seconds = MAX_BODY_SECONDS if remaining is None else min(remaining, MAX_BODY_SECONDS)
         try:
             async with asyncio.timeout(seconds):
                 return await self._whole(request)
@@ -68,7 +68,7 @@ class Bodies:
                 chunks.append(chunk)
                 if not message.get("more_body", False):
                     return b"".join(chunks)
-                beyond = max(0, size - FREE_BYTES)
+                beyond = max(0, size - UNCOUNTED_BYTES)
                 self.unfinished_bytes += beyond - counted
                 counted = beyond
                 self._require_room(counted)
@@ -76,10 +76,11 @@ class Bodies:
             self.unfinished_bytes -= counted
 
     def _require_room(self, counted: int) -> None:
-        most = MOST_UNFINISHED * self._max_bytes
+        most = MAX_UNFINISHED_BODIES * self._max_bytes
         if counted and self.unfinished_bytes > most:
             raise OverloadedError(
                 f"unfinished requests have {self.unfinished_bytes} bytes, the most are {most} "
-                f"({MOST_UNFINISHED} times serving.max_request_bytes); ask again in {RETRY_SECONDS:g} s",
+                f"({MAX_UNFINISHED_BODIES} times serving.max_request_bytes); "
+                f"ask again in {RETRY_SECONDS:g} s",
                 RETRY_SECONDS,
             )

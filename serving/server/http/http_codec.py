@@ -22,25 +22,25 @@ from serving.protocol.messages import (
     InferenceRequest,
     InferenceResponse,
     InvalidRequestError,
-    shown,
+    abbreviate,
 )
 from serving.protocol.request_limits import LARGE_BYTES
 from serving.protocol.tensors import (
-    LARGEST,
+    MAX_INT64,
     Parameter,
     Tensor,
     join_bytes,
     read_request,
     require_input,
-    require_offered,
     require_panel,
+    require_supported_parameters,
 )
 from serving.server.grpc.grpc_codec import raw_output
-from serving.server.http.json_numbers import Numbers, as_floats, nests_otherwise, read_text
+from serving.server.http.json_numbers import UnparsedNumbers, nesting_error, parse_large_json, to_float32
 
 BINARY_SIZE = "binary_data_size"
 # Maximum number of digits of a length; more than any body needs.
-MOST_DIGITS = 20
+MAX_LENGTH_DIGITS = 20
 # Values that are written at a time: a single call that writes many would block the other threads.
 PIECE_VALUES = 4_096
 BINARY_HINT = (
@@ -50,26 +50,26 @@ BINARY_HINT = (
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class DecodedRequest:
     """Decoded request, and the outputs to return as binary data."""
 
     request: InferenceRequest
     binary: frozenset[str]
 
 
-def decode_infer(body: bytes, header_length: str | None, model: str, version: str) -> Asked:
+def decode_infer(body: bytes, header_length: str | None, model: str, version: str) -> DecodedRequest:
     """Decode a request's body; raises `InvalidRequestError` if it cannot be answered."""
     head, rest = _split(body, header_length)
-    parameters = read_parameters(head)
+    parameters = read_json_parameters(head)
     outputs = _objects(head, "outputs")
     names = [_named(output, "outputs") for output in outputs]
     for name, output in zip(names, outputs, strict=True):
-        require_offered(name, read_parameters(output))
+        require_supported_parameters(name, read_json_parameters(output))
     by_default = parameters.get("binary_data_output") is True
     binary = [
         name
         for name, output in zip(names, outputs, strict=True)
-        if read_parameters(output).get("binary_data", by_default) is True
+        if read_json_parameters(output).get("binary_data", by_default) is True
     ]
     request = read_request(
         model,
@@ -79,10 +79,10 @@ def decode_infer(body: bytes, header_length: str | None, model: str, version: st
         parameters,
         names,
     )
-    return Asked(request, frozenset(binary if names else OUTPUTS if by_default else ()))
+    return DecodedRequest(request, frozenset(binary if names else OUTPUTS if by_default else ()))
 
 
-def encode_infer(response: InferenceResponse, decoded: Asked) -> tuple[bytes, int | None]:
+def encode_infer(response: InferenceResponse, decoded: DecodedRequest) -> tuple[bytes, int | None]:
     """Encode the answer's body, with the length of its JSON part.
 
     The length is None if no binary data follow the JSON.
@@ -100,29 +100,29 @@ def encode_infer(response: InferenceResponse, decoded: Asked) -> tuple[bytes, in
             output["parameters"] = {BINARY_SIZE: len(contents[-1])}
             outputs.append(json.dumps(output))
         else:
-            outputs.append(_extended(output, "data", _listed(_data(response, name))))
+            outputs.append(_with_member(output, "data", _list_to_json(_data(response, name))))
     head = {
         "model_name": response.model,
         "model_version": response.version,
         **({"id": response.id} if response.id else {}),
         "parameters": response.parameters,
     }
-    text = _extended(head, "outputs", f"[{', '.join(outputs)}]").encode()
+    text = _with_member(head, "outputs", f"[{', '.join(outputs)}]").encode()
     return b"".join([text, *contents]), len(text) if contents else None
 
 
-def _extended(content: dict[str, Any], name: str, value: str) -> str:
+def _with_member(content: dict[str, Any], name: str, value: str) -> str:
     """Add a member, whose value is JSON already, to the JSON of an object."""
     return f'{json.dumps(content, allow_nan=False)[:-1]}, "{name}": {value}}}'
 
 
-def _listed(values: list[Any]) -> str:
+def _list_to_json(values: list[Any]) -> str:
     """Encode a list as JSON, in pieces."""
     pieces = (values[at : at + PIECE_VALUES] for at in range(0, len(values), PIECE_VALUES))
     return f"[{', '.join(json.dumps(piece, allow_nan=False)[1:-1] for piece in pieces)}]"
 
 
-def plain(message: Any) -> dict[str, Any]:
+def message_to_jsonable(message: Any) -> dict[str, Any]:
     """Convert a protobuf message to JSON values.
 
     Numbers stay numbers, while protobuf's own writer makes texts of int64.
@@ -132,30 +132,30 @@ def plain(message: Any) -> dict[str, Any]:
         value = getattr(message, field.name)
         if field.message_type is not None and field.message_type.GetOptions().map_entry:
             values[field.name] = {
-                key: _plain_value(field.message_type.fields[1], value[key]) for key in value
+                key: _value_to_jsonable(field.message_type.fields[1], value[key]) for key in value
             }
         elif isinstance(value, str | bytes | int | float):
-            values[field.name] = _plain_value(field, value)
+            values[field.name] = _value_to_jsonable(field, value)
         elif hasattr(value, "DESCRIPTOR"):
             if message.HasField(field.name):
-                values[field.name] = plain(value)
+                values[field.name] = message_to_jsonable(value)
         else:
-            values[field.name] = [_plain_value(field, item) for item in value]
+            values[field.name] = [_value_to_jsonable(field, item) for item in value]
     return values
 
 
-def _plain_value(field: Any, value: Any) -> Any:
+def _value_to_jsonable(field: Any, value: Any) -> Any:
     if field.message_type is not None:
-        return plain(value)
+        return message_to_jsonable(value)
     return field.enum_type.values_by_number[value].name if field.enum_type is not None else value
 
 
-def read_object(body: bytes) -> dict[str, Any]:
+def parse_object(body: bytes) -> dict[str, Any]:
     """Parse a body as a JSON object, empty for an empty body; raises `InvalidRequestError` otherwise."""
     if not body.strip():
         return {}
     try:
-        content = read_text(body) if len(body) > LARGE_BYTES else json.loads(body)
+        content = parse_large_json(body) if len(body) > LARGE_BYTES else json.loads(body)
     except ValueError as error:
         hint = BINARY_HINT if BINARY_SIZE.encode() in body[:LARGE_BYTES] else ""
         raise InvalidRequestError(f"the body is not JSON: {error}{hint}") from error
@@ -168,13 +168,13 @@ def read_object(body: bytes) -> dict[str, Any]:
     return content
 
 
-def read_parameters(item: Mapping[str, Any]) -> dict[str, Parameter]:
+def read_json_parameters(item: Mapping[str, Any]) -> dict[str, Parameter]:
     """Return the parameters of a request or a tensor, without those that are null."""
     parameters = item.get("parameters")
     if parameters is None:
         return {}
     if not isinstance(parameters, dict):
-        raise InvalidRequestError(f"'parameters' is {shown(parameters)}; it is an object")
+        raise InvalidRequestError(f"'parameters' is {abbreviate(parameters)}; it is an object")
     return {name: value for name, value in parameters.items() if value is not None}
 
 
@@ -183,14 +183,14 @@ _JSON_NAMES = {list: "list", str: "text", int: "number", float: "number", bool: 
 
 def _split(body: bytes, header_length: str | None) -> tuple[dict[str, Any], bytes]:
     if header_length is None:
-        return read_object(body), b""
+        return parse_object(body), b""
     digits = header_length if header_length.isascii() and header_length.isdigit() else ""
-    if not 0 < len(digits) <= MOST_DIGITS or int(digits) > len(body):
+    if not 0 < len(digits) <= MAX_LENGTH_DIGITS or int(digits) > len(body):
         raise InvalidRequestError(
             f"Inference-Header-Content-Length is {header_length[:40]!r}; the body has {len(body)} bytes"
         )
     edge = int(digits)
-    return read_object(body[:edge]), body[edge:]
+    return parse_object(body[:edge]), body[edge:]
 
 
 def _tensors(head: Mapping[str, Any], rest: bytes) -> list[Tensor]:
@@ -198,14 +198,15 @@ def _tensors(head: Mapping[str, Any], rest: bytes) -> list[Tensor]:
     for item in _objects(head, "inputs"):
         name, datatype = _named(item, "inputs"), _text(item.get("datatype", ""), "datatype")
         require_input(name, datatype)
-        require_offered(name, read_parameters(item))
-        size, shape = read_parameters(item).get(BINARY_SIZE), _shape(name, item.get("shape"))
+        require_supported_parameters(name, read_json_parameters(item))
+        size, shape = read_json_parameters(item).get(BINARY_SIZE), _shape(name, item.get("shape"))
         if size is None:
             content = _content(name, datatype, item.get("data"), shape)
         else:
             if isinstance(size, bool) or not isinstance(size, int) or not 0 <= size <= len(rest) - position:
                 raise InvalidRequestError(
-                    f"input '{name}' has {BINARY_SIZE} {shown(size)}; {len(rest) - position} bytes are left"
+                    f"input '{name}' has {BINARY_SIZE} {abbreviate(size)}; "
+                    f"{len(rest) - position} bytes are left"
                     f"{'' if rest else BINARY_HINT}"
                 )
             if item.get("data") is not None:
@@ -219,15 +220,15 @@ def _tensors(head: Mapping[str, Any], rest: bytes) -> list[Tensor]:
 
 
 def _content(name: str, datatype: str, data: Any, shape: Sequence[int]) -> bytes:
-    if isinstance(data, Numbers) and datatype == FLOAT:
+    if isinstance(data, UnparsedNumbers) and datatype == FLOAT:
         return data.read(name, shape, require_panel(shape)).tobytes()
-    if isinstance(data, Numbers):
+    if isinstance(data, UnparsedNumbers):
         raise InvalidRequestError(f"input '{name}' holds numbers; it holds texts")
     if not isinstance(data, list):
         raise InvalidRequestError(f"input '{name}' has no list 'data' and no {BINARY_SIZE}")
     flat = _flat(name, data, shape)
     if datatype == FLOAT:
-        return as_floats(name, flat).tobytes()
+        return to_float32(name, flat).tobytes()
     try:
         return join_bytes(_text(text, name).encode() for text in flat)
     except UnicodeEncodeError as error:
@@ -244,20 +245,20 @@ def _flat(name: str, data: list[Any], shape: Sequence[int]) -> list[Any]:
     lists = [data]
     for length in shape:
         if not all(isinstance(item, list) and len(item) == length for item in lists):
-            raise nests_otherwise(name, shape)
+            raise nesting_error(name, shape)
         lists = list(chain.from_iterable(lists))
     if any(isinstance(item, list) for item in lists):
-        raise nests_otherwise(name, shape)
+        raise nesting_error(name, shape)
     return lists
 
 
 def _shape(name: str, shape: Any) -> tuple[int, ...]:
     if not isinstance(shape, list) or not all(
-        isinstance(length, int) and not isinstance(length, bool) and abs(length) <= LARGEST
+        isinstance(length, int) and not isinstance(length, bool) and abs(length) <= MAX_INT64
         for length in shape
     ):
         raise InvalidRequestError(
-            f"input '{name}' has shape {shown(shape)}; it is a list of whole numbers of at most 64 bits"
+            f"input '{name}' has shape {abbreviate(shape)}; it is a list of whole numbers of at most 64 bits"
         )
     return tuple(shape)
 
@@ -267,7 +268,7 @@ def _objects(head: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
     if objects is None:
         return []
     if not isinstance(objects, list) or not all(isinstance(item, dict) for item in objects):
-        raise InvalidRequestError(f"'{name}' is {shown(objects)}; it is a list of objects")
+        raise InvalidRequestError(f"'{name}' is {abbreviate(objects)}; it is a list of objects")
     return objects
 
 
@@ -277,7 +278,7 @@ def _named(item: Mapping[str, Any], where: str) -> str:
 
 def _text(value: Any, name: str) -> str:
     if not isinstance(value, str):
-        raise InvalidRequestError(f"'{name}' is {shown(value)}; it is a text")
+        raise InvalidRequestError(f"'{name}' is {abbreviate(value)}; it is a text")
     return value
 
 

@@ -17,7 +17,7 @@ WINDOWS = {"gzip": zlib.MAX_WBITS | 16, "deflate": zlib.MAX_WBITS}
 ALIASES = {"x-gzip": "gzip"}
 IDENTITY = "identity"
 # Tensors compress badly: more effort gains little.
-LEVEL = 1
+COMPRESSION_LEVEL = 1
 # Maximum number of gzip members in a body (RFC 1952, section 2.2): each, even an empty one, costs as much
 # time as a thousand bytes.
 MAX_MEMBERS = 1_024
@@ -42,12 +42,12 @@ def decompress(body: bytes, encoding: str, max_bytes: int, limit: str = "serving
             f"Content-Encoding is {encoding[:40]!r}; known: {', '.join(sorted(WINDOWS))}"
         )
     try:
-        return _inflated(body, name, max_bytes, limit)
+        return _inflate(body, name, max_bytes, limit)
     except zlib.error as error:
         raise InvalidRequestError(f"the body is not {name}: {error}") from error
 
 
-def _inflated(body: bytes, name: str, max_bytes: int, limit: str) -> bytes:
+def _inflate(body: bytes, name: str, max_bytes: int, limit: str) -> bytes:
     """Decompress all members of gzip, or the one stream of deflate."""
     reader, members = zlib.decompressobj(WINDOWS[name]), 1
     contents: list[bytes] = []
@@ -82,7 +82,11 @@ def compress(body: bytes, accepted: str) -> tuple[bytes, str | None]:
         name, *parameters = (one.strip().lower() for one in part.split(";"))
         name = ALIASES.get(name, name)
         if name in WINDOWS and all(map(_is_wanted, parameters)):
-            compressed = gzip.compress(body, LEVEL, mtime=0) if name == "gzip" else zlib.compress(body, LEVEL)
+            compressed = (
+                gzip.compress(body, COMPRESSION_LEVEL, mtime=0)
+                if name == "gzip"
+                else zlib.compress(body, COMPRESSION_LEVEL)
+            )
             return compressed, name
     return body, None
 

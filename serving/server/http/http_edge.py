@@ -16,7 +16,7 @@ from alphaloop.errors import AlphaloopError
 from alphaloop.telemetry import tracing
 from serving.inference.model_repository import version_to_load, version_to_unload
 from serving.protocol.errors import NotOfferedError, RequestTooLargeError
-from serving.protocol.messages import SERVER_NAME, InferenceResponse, InvalidRequestError, shown
+from serving.protocol.messages import SERVER_NAME, InferenceResponse, InvalidRequestError, abbreviate
 from serving.protocol.request_limits import LARGE_BYTES
 from serving.security.access import Scope
 from serving.server.gateway import Gateway
@@ -27,27 +27,39 @@ from serving.server.grpc.grpc_codec import (
     encode_server_metadata,
     encode_statistics,
 )
-from serving.server.http.http_body import Bodies
-from serving.server.http.http_codec import decode_infer, plain, read_object, read_parameters
+from serving.server.http.http_body import BodyReader
+from serving.server.http.http_codec import (
+    decode_infer,
+    message_to_jsonable,
+    parse_object,
+    read_json_parameters,
+)
 from serving.server.http.http_compression import decompress
-from serving.server.http.http_responses import as_json, as_message, defect, refusal, scored, unrouted
+from serving.server.http.http_responses import (
+    error_response,
+    inference_response,
+    internal_error_response,
+    json_response,
+    message_response,
+    unknown_path_response,
+)
 from serving.server.metrics import metrics_route
-from serving.server.queued_request import Arrival
+from serving.server.queued_request import RequestContext
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
     from starlette.requests import Request
     from starlette.responses import Response
 
-HEADER_LENGTH = "inference-header-content-length"
+JSON_LENGTH_HEADER = "inference-header-content-length"
 # Milliseconds after which the answer is of no use; the counterpart of a gRPC deadline.
-TIMEOUT = "x-request-timeout-ms"
+TIMEOUT_HEADER = "x-request-timeout-ms"
 Handler = Callable[["Request"], Awaitable["Response"]]
 # Parts of Triton's own protocol that clients may call.
-NOT_OFFERED = ("systemsharedmemory", "cudasharedmemory", "trace", "logging")
+UNSUPPORTED_PATHS = ("systemsharedmemory", "cudasharedmemory", "trace", "logging")
 
 
-def application(gateway: Gateway, metrics: bool = False) -> Starlette:
+def http_application(gateway: Gateway, metrics: bool = False) -> Starlette:
     """Build the ASGI application. Errors are JSON objects with `error`, as the protocol demands.
 
     With `metrics` it also has the page `/metrics`, for a host without a separate port for metrics.
@@ -78,11 +90,14 @@ def application(gateway: Gateway, metrics: bool = False) -> Starlette:
     ]
     for end, verb, call in of_a_model:
         routes += [Route(prefix + end, call, methods=[verb]) for prefix in (version, model)]
-    for name in NOT_OFFERED:
+    for name in UNSUPPORTED_PATHS:
         routes.append(Route(f"/v2/{name}{{rest:path}}", edge.not_offered, methods=["GET", "POST"]))
     if metrics:
         routes.append(metrics_route(gateway))
-    app = Starlette(routes=routes, exception_handlers={HTTPException: unrouted, Exception: defect})
+    app = Starlette(
+        routes=routes,
+        exception_handlers={HTTPException: unknown_path_response, Exception: internal_error_response},
+    )
     # A redirect would lead to the host in the client's own header.
     app.router.redirect_slashes = False
     return app
@@ -94,11 +109,11 @@ class HttpEdge:
     def __init__(self, gateway: Gateway) -> None:
         self._gateway, self._core = gateway, gateway.core
         self._max_bytes = gateway.settings.serving.max_request_bytes
-        self._bodies = Bodies(self._max_bytes)
+        self._bodies = BodyReader(self._max_bytes)
 
     async def live(self, request: Request) -> Response:
         """Answer that the process is alive."""
-        return as_json({"live": True})
+        return json_response({"live": True})
 
     async def ready(self, request: Request) -> Response:
         """Answer whether the settings' model can answer, with the rollout state of each model."""
@@ -114,23 +129,25 @@ class HttpEdge:
             for table in core.tables
         }
         body = {"live": True, "ready": core.ready, "registry": core.registry_away or "read", "models": models}
-        return as_json(body, 200 if core.ready else 503)
+        return json_response(body, 200 if core.ready else 503)
 
     async def server_metadata(self, request: Request) -> Response:
         """Answer with name, version and extensions of this server."""
-        return as_message(encode_server_metadata())
+        return message_response(encode_server_metadata())
 
     async def model_ready(self, request: Request) -> Response:
         """Answer whether a model, or one version of it, can answer at once."""
         model, version = _named(request)
         ready = self._core.model_ready(model, version)
-        return as_json({"name": model, "ready": ready}, 200 if ready else 400)
+        return json_response({"name": model, "ready": ready}, 200 if ready else 400)
 
     async def metadata(self, request: Request) -> Response:
         """Answer with versions, inputs and outputs of a model."""
 
         async def answer() -> Response:
-            return as_message(encode_metadata(await asyncio.to_thread(self._core.describe, *_named(request))))
+            return message_response(
+                encode_metadata(await asyncio.to_thread(self._core.describe, *_named(request)))
+            )
 
         return await self._answer(request, Scope.PREDICT, answer)
 
@@ -139,7 +156,7 @@ class HttpEdge:
 
         async def answer() -> Response:
             described = await asyncio.to_thread(self._core.describe, *_named(request))
-            return as_message(encode_config(described).config)
+            return message_response(encode_config(described).config)
 
         return await self._answer(request, Scope.PREDICT, answer)
 
@@ -148,7 +165,7 @@ class HttpEdge:
 
         async def answer() -> Response:
             versions = await asyncio.to_thread(self._core.served_versions, *_named(request))
-            return as_message(encode_statistics(self._gateway.statistics.for_versions(versions)))
+            return message_response(encode_statistics(self._gateway.statistics.for_versions(versions)))
 
         return await self._answer(request, Scope.PREDICT, answer)
 
@@ -158,9 +175,9 @@ class HttpEdge:
         async def answer() -> Response:
             ready = (await self._object(request, ("ready",))).get("ready")
             if ready is not None and not isinstance(ready, bool):
-                raise InvalidRequestError(f"'ready' is {shown(ready)}; it is true or false")
+                raise InvalidRequestError(f"'ready' is {abbreviate(ready)}; it is true or false")
             entries = await asyncio.to_thread(self._core.repository.index, ready is True)
-            return as_json(plain(encode_index(entries)).get("models", []))
+            return json_response(message_to_jsonable(encode_index(entries)).get("models", []))
 
         return await self._answer(request, Scope.PREDICT, answer)
 
@@ -185,18 +202,18 @@ class HttpEdge:
             entered = self._gateway.admission.enter()
             if not entered:
                 raise self._gateway.admission.refusal()
-            context = Arrival(arrived, remaining, request.headers.get(tracing.TRACEPARENT))
+            context = RequestContext(arrived, remaining, request.headers.get(tracing.TRACEPARENT))
             return await self._infer(request, body, context)
         except AlphaloopError as error:
             self._gateway.count_failure(error, arrived, *_named(request))
-            return refusal(error)
+            return error_response(error)
         finally:
             if entered:
                 self._gateway.admission.leave()
 
     async def not_offered(self, request: Request) -> Response:
         """Refuse Triton's shared memory, trace and log settings."""
-        return refusal(NotOfferedError(f"{SERVER_NAME} does not offer {request.url.path[:200]}"))
+        return error_response(NotOfferedError(f"{SERVER_NAME} does not offer {request.url.path[:200]}"))
 
     def _check_headers(self, request: Request) -> float | None:
         """Return the seconds to the deadline in the header.
@@ -209,26 +226,26 @@ class HttpEdge:
             self._gateway.authorise(request.headers.get("authorization"), _peer(request), Scope.PREDICT)
         return _remaining(request.headers)
 
-    async def _infer(self, request: Request, body: bytes, context: Arrival) -> Response:
+    async def _infer(self, request: Request, body: bytes, context: RequestContext) -> Response:
         headers, named = request.headers, _named(request)
         try:
             content = decompress(body, headers.get("content-encoding", ""), min(LARGE_BYTES, self._max_bytes))
         except RequestTooLargeError:
             return await self._infer_large(headers, named, body, context)
-        decoded = decode_infer(content, headers.get(HEADER_LENGTH), *named)
+        decoded = decode_infer(content, headers.get(JSON_LENGTH_HEADER), *named)
         answer = await self._gateway.infer(decoded.request, context)
-        return scored(answer, decoded, headers)
+        return inference_response(answer, decoded, headers)
 
     async def _infer_large(
-        self, headers: Mapping[str, str], named: tuple[str, str], body: bytes, context: Arrival
+        self, headers: Mapping[str, str], named: tuple[str, str], body: bytes, context: RequestContext
     ) -> Response:
         work = self._gateway.large_bodies
 
         def answered() -> tuple[InferenceResponse, Response]:
             content = decompress(body, headers.get("content-encoding", ""), self._max_bytes)
-            decoded = decode_infer(content, headers.get(HEADER_LENGTH), *named)
+            decoded = decode_infer(content, headers.get(JSON_LENGTH_HEADER), *named)
             answer = self._gateway.infer_now(decoded.request, context, work)
-            return answer, scored(answer, decoded, headers)
+            return answer, inference_response(answer, decoded, headers)
 
         with work.slot():
             answer, encoded = await work.run(answered)
@@ -243,9 +260,9 @@ class HttpEdge:
     ) -> Response:
         async def answer() -> Response:
             body = await self._object(request, ("parameters",))
-            version = version_of(read_parameters(body))
+            version = version_of(read_json_parameters(body))
             await asyncio.to_thread(change, _named(request)[0], version)
-            return as_json({})
+            return json_response({})
 
         return await self._answer(request, Scope.ADMIN, answer)
 
@@ -260,7 +277,7 @@ class HttpEdge:
                 return await answer()
         except AlphaloopError as error:
             self._gateway.count_failure(error, arrived)
-            return refusal(error)
+            return error_response(error)
 
     async def _object(self, request: Request, known: tuple[str, ...]) -> dict[str, Any]:
         """Parse the JSON object of a small body.
@@ -269,7 +286,7 @@ class HttpEdge:
         """
         body = await self._bodies.read(request)
         encoding = request.headers.get("content-encoding", "")
-        content = read_object(decompress(body, encoding, LARGE_BYTES, "of a call that is no inference"))
+        content = parse_object(decompress(body, encoding, LARGE_BYTES, "of a call that is no inference"))
         for name in content:
             if name not in known:
                 raise InvalidRequestError(
@@ -288,7 +305,7 @@ def _peer(request: Request) -> str:
 
 
 def _remaining(headers: Mapping[str, str]) -> float | None:
-    text = headers.get(TIMEOUT)
+    text = headers.get(TIMEOUT_HEADER)
     if text is None:
         return None
     try:
@@ -296,5 +313,7 @@ def _remaining(headers: Mapping[str, str]) -> float | None:
     except ValueError:
         seconds = math.nan
     if not seconds >= 0:
-        raise InvalidRequestError(f"the header {TIMEOUT} is {text[:40]!r}; it is a number of milliseconds")
+        raise InvalidRequestError(
+            f"the header {TIMEOUT_HEADER} is {text[:40]!r}; it is a number of milliseconds"
+        )
     return seconds

@@ -13,16 +13,16 @@ from typing import Any
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 # Seconds allowed for a complete request header, from its first byte.
-MOST_SECONDS = 10.0
+MAX_HEADER_SECONDS = 10.0
 # Size limit of a header; for comparison: nginx takes 32 KiB, Node.js 16 KiB.
-MOST_BYTES = 2**16
+MAX_HEADER_BYTES = 2**16
 # Bytes of framing allowed per byte of body: chunks of a single byte have five bytes around each.
-MOST_AROUND = 16
+MAX_FRAMING_RATIO = 16
 
 _TIMEOUT, _TOO_LARGE = "408 Request Timeout", "431 Request Header Fields Too Large"
 
 
-class BoundedHeads(HttpToolsProtocol):
+class BoundedHeaderProtocol(HttpToolsProtocol):
     """uvicorn protocol that closes a connection with late or large headers."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -48,7 +48,7 @@ class BoundedHeads(HttpToolsProtocol):
             self._begin()
         self._around += len(data)
         super().data_received(data)
-        if self._around > MOST_BYTES + MOST_AROUND * self._body:
+        if self._around > MAX_HEADER_BYTES + MAX_FRAMING_RATIO * self._body:
             if self._in_head:
                 self._end(_TOO_LARGE)
             else:
@@ -84,7 +84,7 @@ class BoundedHeads(HttpToolsProtocol):
 
     def _wait(self) -> None:
         self._waits.cancel()
-        self._waits = self.loop.call_later(MOST_SECONDS, self._end, _TIMEOUT)
+        self._waits = self.loop.call_later(MAX_HEADER_SECONDS, self._end, _TIMEOUT)
 
     def _end(self, status: str) -> None:
         """Close the connection, with a `status` that says why, after the answer in progress."""

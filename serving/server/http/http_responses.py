@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 from alphaloop.errors import AlphaloopError
 from serving.protocol.errors import OverloadedError
 from serving.protocol.messages import SERVER_NAME, InferenceResponse
-from serving.protocol.status import failure_of, told
+from serving.protocol.status import client_message, status_of
 from serving.server.http.http_body import LateBodyError
-from serving.server.http.http_codec import Asked, encode_infer, plain
+from serving.server.http.http_codec import DecodedRequest, encode_infer, message_to_jsonable
 from serving.server.http.http_compression import compress
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from starlette.responses import Response
 
 
-def refusal(error: AlphaloopError) -> Response:
+def error_response(error: AlphaloopError) -> Response:
     """Build the response to `error`, with the headers that belong to its status."""
     headers = {}
     if isinstance(error, OverloadedError):
@@ -32,51 +32,53 @@ def refusal(error: AlphaloopError) -> Response:
     if isinstance(error, LateBodyError):
         # Otherwise uvicorn would wait for the rest of the body.
         headers["Connection"] = "close"
-    status = failure_of(error).http
+    status = status_of(error).http
     if status == 401:
         headers["WWW-Authenticate"] = "Bearer"
-    return as_json({"error": told(error)}, status, headers)
+    return json_response({"error": client_message(error)}, status, headers)
 
 
-async def unrouted(request: Request, error: Any) -> Response:
+async def unknown_path_response(request: Request, error: Any) -> Response:
     """Build the response for an unknown path or method."""
     what = f"{request.method[:40]} {request.url.path[:200]}"
-    return as_json(
+    return json_response(
         {"error": f"{SERVER_NAME} has no {what}: {error.detail}"}, error.status_code, error.headers
     )
 
 
-async def defect(request: Request, error: Exception) -> Response:
+async def internal_error_response(request: Request, error: Exception) -> Response:
     """Build the response for an unexpected error, which the server logs."""
-    return as_json({"error": f"{SERVER_NAME} failed at this request ({type(error).__name__})"}, 500)
+    return json_response({"error": f"{SERVER_NAME} failed at this request ({type(error).__name__})"}, 500)
 
 
-def as_message(message: Any) -> Response:
+def message_response(message: Any) -> Response:
     """Encode a protobuf message as a JSON response."""
-    return as_json(plain(message))
+    return json_response(message_to_jsonable(message))
 
 
-def as_json(content: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+def json_response(content: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
     """Encode `content` as a JSON response, in ASCII.
 
     A client's name, repeated in an error, may hold what UTF-8 cannot encode.
     """
     text = json.dumps(content, allow_nan=False, separators=(",", ":"))
-    return response(text.encode(), "application/json", headers or {}, status)
+    return body_response(text.encode(), "application/json", headers or {}, status)
 
 
-def response(body: bytes, kind: str, headers: dict[str, str], status: int = 200) -> Response:
+def body_response(body: bytes, kind: str, headers: dict[str, str], status: int = 200) -> Response:
     """Build a response with a body of media type `kind`."""
     from starlette.responses import Response
 
     return Response(body, status, headers, kind)
 
 
-def scored(answer: InferenceResponse, decoded: Asked, headers: Mapping[str, str]) -> Response:
+def inference_response(
+    answer: InferenceResponse, decoded: DecodedRequest, headers: Mapping[str, str]
+) -> Response:
     """Build the response to an inference, in an encoding that the client accepts."""
     body, length = encode_infer(answer, decoded)
     extra = {} if length is None else {"Inference-Header-Content-Length": str(length)}
     body, encoding = compress(body, headers.get("accept-encoding", ""))
     if encoding is not None:
         extra["Content-Encoding"] = encoding
-    return response(body, "application/json" if length is None else "application/octet-stream", extra)
+    return body_response(body, "application/json" if length is None else "application/octet-stream", extra)

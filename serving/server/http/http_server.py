@@ -8,7 +8,7 @@ import socket
 from typing import Any
 
 from alphaloop.errors import PortInUseError
-from serving.security.tls import Certificates
+from serving.security.tls import ServerCertificates
 
 # Idle connections are closed after this; clients' connection pools keep theirs for less.
 KEEP_ALIVE_SECONDS = 75
@@ -24,7 +24,7 @@ class HttpServer:
         self._server: Any = None
         self._serving: asyncio.Task[None] | None = None
 
-    async def start(self, certificates: Certificates | None = None) -> None:
+    async def start(self, certificates: ServerCertificates | None = None) -> None:
         """Listen; raises `PortInUseError` if the port cannot be bound."""
         import uvicorn
 
@@ -33,7 +33,7 @@ class HttpServer:
         logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
         config = uvicorn.Config(
             self._application,
-            http="serving.server.http.http_header_limits:BoundedHeads",
+            http="serving.server.http.http_header_limits:BoundedHeaderProtocol",
             loop="none",
             ws="none",
             lifespan="off",

@@ -32,7 +32,7 @@ _AS_SPACE = bytes.maketrans(b"[]", b"  ")
 
 
 @dataclass(frozen=True, slots=True)
-class Numbers:
+class UnparsedNumbers:
     """Text of a JSON list of numbers, nested or flat, that is not parsed yet."""
 
     text: bytes
@@ -44,8 +44,8 @@ class Numbers:
         """
         structure = b"".join(self._structure(name))
         if structure not in (_flat(elements), _nested(shape)):
-            raise nests_otherwise(name, shape)
-        parts = [as_floats(name, _read(name, piece)) for piece in self._pieces()]
+            raise nesting_error(name, shape)
+        parts = [to_float32(name, _read(name, piece)) for piece in self._pieces()]
         return np.concatenate(parts)
 
     def _structure(self, name: str) -> Iterator[bytes]:
@@ -66,7 +66,7 @@ class Numbers:
             at = end + 1
 
 
-def read_text(body: bytes) -> Any:
+def parse_large_json(body: bytes) -> Any:
     """Parse the JSON of a large body, leaving long lists of numbers unparsed.
 
     Such lists in the inputs become `Numbers`. Raises `RequestTooLargeError` if the rest is too long, and
@@ -89,7 +89,7 @@ def read_text(body: bytes) -> Any:
     return content
 
 
-def as_floats(name: str, values: list[Any]) -> npt.NDArray[np.float32]:
+def to_float32(name: str, values: list[Any]) -> npt.NDArray[np.float32]:
     """Convert JSON's numbers to float32, null to NaN; raises `InvalidRequestError` for anything else."""
     numbers = [math.nan if value is None else value for value in values]
     if not all(isinstance(value, int | float) and not isinstance(value, bool) for value in numbers):
@@ -101,7 +101,7 @@ def as_floats(name: str, values: list[Any]) -> npt.NDArray[np.float32]:
         raise InvalidRequestError(f"input '{name}' holds a number that is too large") from error
 
 
-def nests_otherwise(name: str, shape: Sequence[int]) -> InvalidRequestError:
+def nesting_error(name: str, shape: Sequence[int]) -> InvalidRequestError:
     """Build the error for values whose nesting contradicts the shape."""
     return InvalidRequestError(
         f"input '{name}' has shape {list(shape)[:8]}, and its data nest otherwise; "
@@ -109,13 +109,13 @@ def nests_otherwise(name: str, shape: Sequence[int]) -> InvalidRequestError:
     )
 
 
-def _take_out(body: bytes, mark: str) -> tuple[bytes, list[Numbers]]:
+def _take_out(body: bytes, mark: str) -> tuple[bytes, list[UnparsedNumbers]]:
     """Replace each long list of numbers by a text.
 
     Returns the new body and the lists.
     """
     kept: list[bytes] = []
-    taken: list[Numbers] = []
+    taken: list[UnparsedNumbers] = []
     done = at = 0
     # With more text than that between lists, the kept text exceeds its limit anyway.
     while (key := body.find(KEY, at)) >= 0 and key - done <= MAX_TEXT_BYTES:
@@ -128,7 +128,7 @@ def _take_out(body: bytes, mark: str) -> tuple[bytes, list[Numbers]]:
         numbers = body[start:end].rstrip(SPACE).removesuffix(b",").rstrip(SPACE)
         if len(numbers) >= MIN_NUMBERS_BYTES and numbers.endswith(b"]") and body[key - 1 : key] != b"\\":
             kept += [body[done:start], f'"{mark}:{len(taken)}"'.encode()]
-            taken.append(Numbers(numbers))
+            taken.append(UnparsedNumbers(numbers))
             done = at = start + len(numbers)
     return b"".join([*kept, body[done:]]), taken
 

@@ -45,9 +45,9 @@ def forked(home, args, pre="", out=None, **settings):
                 if k == "TMPDIR": tempfile.tempdir = v
             sys.stdout = os.fdopen(1, "w"); sys.stderr = os.fdopen(2, "w")
             if pre: exec(pre, {})
-            from cli.main import run
+            from cli.main import run_command
             code = 1
-            try: code = run(list(args))
+            try: code = run_command(list(args))
             except BaseException:
                 import traceback; traceback.print_exc()
             sys.stdout.flush(); sys.stderr.flush()

@@ -9,12 +9,12 @@ import msgpack
 from websockets.asyncio.server import ServerConnection, serve
 
 from alphaloop.bars import Bar
-from marketdata.sources.alpaca import Alpaca
+from marketdata.sources.alpaca import AlpacaSource
 
 from .alpaca_venue import KEY, MINUTE, OPEN, SECRET, Script, Venue, live
 
 
-async def collected(alpaca: Alpaca, venue: Venue, count: int, symbols: tuple[str, ...]) -> list[Bar]:
+async def collected(alpaca: AlpacaSource, venue: Venue, count: int, symbols: tuple[str, ...]) -> list[Bar]:
     """The first `count` bars of a stream from the websocket server, which then ends with its tasks."""
 
     async def serve_one(connection: ServerConnection) -> None:

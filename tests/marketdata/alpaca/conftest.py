@@ -11,9 +11,9 @@ from random import Random
 import pytest
 
 from alphaloop.clock import ReplayClock
-from marketdata.connectors.rate_limit import BusyError, advice
-from marketdata.connectors.retry import Retry
-from marketdata.sources.alpaca import Alpaca
+from marketdata.connectors.rate_limit import VenueUnavailableError, requested_wait
+from marketdata.connectors.retry import RetryPolicy
+from marketdata.sources.alpaca import AlpacaSource
 
 from .alpaca_venue import KEY, OPEN, SECRET, Venue, handler_of
 
@@ -38,7 +38,7 @@ def waits() -> list[float]:
 
 
 @pytest.fixture
-def alpaca(venue: Venue, waits: list[float], credentials: None) -> Iterator[Alpaca]:
+def alpaca(venue: Venue, waits: list[float], credentials: None) -> Iterator[AlpacaSource]:
     """The source before the REST server, with its waits cut short; no thread outlives it."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler_of(venue))
     server.daemon_threads = True
@@ -49,11 +49,11 @@ def alpaca(venue: Venue, waits: list[float], credentials: None) -> Iterator[Alpa
         waits.append(seconds)
         await asyncio.sleep(0)
 
-    retry = Retry(
-        on=(BusyError,), retry_after=advice, attempts=4, base=0.01, random=Random(1), sleep=waits.append,
-        async_sleep=pause,
+    retry = RetryPolicy(
+        on=(VenueUnavailableError,), retry_after=requested_wait, attempts=4, base=0.01,
+        random=Random(1), sleep=waits.append, async_sleep=pause,
     )  # fmt: skip
-    source = Alpaca(
+    source = AlpacaSource(
         rest_url=f"http://127.0.0.1:{server.server_port}", timeout=5.0, clock=venue.clock, retry=retry
     )
     yield source

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import pytest
 
 from alphaloop.errors import InputError, VendorError
-from marketdata.sources.alpaca import Alpaca
+from marketdata.sources.alpaca import AlpacaSource
 
 from .alpaca_venue import KEY, Venue
 from .alpaca_websocket import collected
@@ -20,7 +20,7 @@ WRONG = "wr0ng/s3cret+VALUE"
 
 
 def test_wrong_credentials_are_named_and_never_shown(
-    alpaca: Alpaca, venue: Venue, monkeypatch: pytest.MonkeyPatch
+    alpaca: AlpacaSource, venue: Venue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Not in the message, the traceback with every variable in it, the log at its lowest level, or a repr."""
     monkeypatch.setenv("APCA_API_SECRET_KEY", WRONG)
@@ -57,7 +57,7 @@ def test_wrong_credentials_are_named_and_never_shown(
         assert hidden not in repr(alpaca) + str(alpaca.__dict__)
 
 
-def test_missing_credentials_say_what_to_set(alpaca: Alpaca, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_credentials_say_what_to_set(alpaca: AlpacaSource, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is read before it is used, and then the variable is named."""
     monkeypatch.delenv("APCA_API_KEY_ID")
     with pytest.raises(InputError, match="APCA_API_KEY_ID"):

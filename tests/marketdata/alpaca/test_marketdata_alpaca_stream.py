@@ -14,13 +14,13 @@ import pytest
 from websockets.asyncio.server import ServerConnection
 
 from alphaloop.errors import VendorError
-from marketdata.sources.alpaca import Alpaca
+from marketdata.sources.alpaca import AlpacaSource
 
 from .alpaca_venue import ACTIONS, FACTOR, MINUTE, OPEN, Venue, live
 from .alpaca_websocket import collected, forever, minutes_of, telling
 
 
-def test_a_stream_gives_each_closed_minute_once(alpaca: Alpaca, venue: Venue) -> None:
+def test_a_stream_gives_each_closed_minute_once(alpaca: AlpacaSource, venue: Venue) -> None:
     """Bars are stamped with their close, named after their provider and adjusted as history's are."""
     venue.scripts = [telling(venue, 0, 0, 1, 2, symbols=("AAPL", "MSFT"))]
     bars = asyncio.run(collected(alpaca, venue, 6, ("AAPL", "MSFT")))
@@ -34,7 +34,7 @@ def test_a_stream_gives_each_closed_minute_once(alpaca: Alpaca, venue: Venue) ->
 
 
 def test_a_dropped_stream_loses_nothing_and_repeats_nothing(
-    alpaca: Alpaca, venue: Venue, waits: list[float]
+    alpaca: AlpacaSource, venue: Venue, waits: list[float]
 ) -> None:
     """After two drops it has logged in and subscribed anew, and history has filled both holes, in order."""
 
@@ -60,7 +60,7 @@ def test_a_dropped_stream_loses_nothing_and_repeats_nothing(
     assert [one.name for one in threading.enumerate() if one.name.startswith("asyncio")] == []
 
 
-def test_a_quiet_minute_is_not_asked_about(alpaca: Alpaca, venue: Venue) -> None:
+def test_a_quiet_minute_is_not_asked_about(alpaca: AlpacaSource, venue: Venue) -> None:
     """Where nothing traded there is no bar, and while the connection holds nobody looks for one."""
     venue.quiet = {OPEN + MINUTE}
     venue.scripts = [telling(venue, 0, 2, 3, 5)]
@@ -69,7 +69,7 @@ def test_a_quiet_minute_is_not_asked_about(alpaca: Alpaca, venue: Venue) -> None
     assert [path for path, query in venue.asked if query.get("timeframe") == "1Min"] == []
 
 
-def test_the_night_has_no_bars_and_the_morning_its_own_factor(alpaca: Alpaca, venue: Venue) -> None:
+def test_the_night_has_no_bars_and_the_morning_its_own_factor(alpaca: AlpacaSource, venue: Venue) -> None:
     """What trades after the close is no bar of the session, and a split is in the first bar after it."""
     monday = datetime(2020, 9, 14, 13, 30, tzinfo=UTC)
     split = {"symbol": "AAPL", "ex_date": "2020-09-14", "new_rate": 2, "old_rate": 1, "id": "three"}
@@ -113,7 +113,7 @@ MALFORMED: dict[str, Any] = {
 
 @pytest.mark.parametrize("frame", MALFORMED.values(), ids=MALFORMED.keys())
 def test_a_malformed_message_is_skipped(
-    alpaca: Alpaca, venue: Venue, frame: Any, caplog: pytest.LogCaptureFixture
+    alpaca: AlpacaSource, venue: Venue, frame: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     """It is logged once and not believed; the minute that it may have been comes from history."""
 
@@ -137,7 +137,7 @@ def test_a_malformed_message_is_skipped(
     assert len(venue.subscriptions) == 1
 
 
-def test_one_bad_message_does_not_cost_the_rest_of_its_frame(alpaca: Alpaca, venue: Venue) -> None:
+def test_one_bad_message_does_not_cost_the_rest_of_its_frame(alpaca: AlpacaSource, venue: Venue) -> None:
     """What stands behind a malformed message in the same frame is believed."""
 
     async def script(connection: ServerConnection) -> None:
@@ -153,7 +153,7 @@ def test_one_bad_message_does_not_cost_the_rest_of_its_frame(alpaca: Alpaca, ven
     ("code", "text"), [(406, "connection limit exceeded"), (407, "slow client"), (500, "?")]
 )
 def test_an_error_that_may_pass_is_met_with_a_new_connection(
-    alpaca: Alpaca, venue: Venue, code: int, text: str
+    alpaca: AlpacaSource, venue: Venue, code: int, text: str
 ) -> None:
     """The stream goes on over another connection."""
 
@@ -170,7 +170,7 @@ def test_an_error_that_may_pass_is_met_with_a_new_connection(
     ("code", "text"), [(409, "insufficient subscription"), (405, "symbol limit exceeded")]
 )
 def test_an_error_that_does_not_pass_ends_the_stream(
-    alpaca: Alpaca, venue: Venue, code: int, text: str
+    alpaca: AlpacaSource, venue: Venue, code: int, text: str
 ) -> None:
     """What no new connection mends is a VendorError with the venue's word."""
 
@@ -185,7 +185,7 @@ def test_an_error_that_does_not_pass_ends_the_stream(
 
 @pytest.mark.parametrize("greeting", [[], ["hello"], [{"T": "success"}], [{"T": "success", "msg": "busy"}]])
 def test_a_strange_greeting_is_met_with_a_new_connection(
-    alpaca: Alpaca, venue: Venue, waits: list[float], greeting: Any
+    alpaca: AlpacaSource, venue: Venue, waits: list[float], greeting: Any
 ) -> None:
     """A server that greets with nonsense is asked again, later."""
     venue.greeting = greeting

@@ -9,8 +9,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
 from alphaloop.bars import Bar
-from marketdata.connectors.retry import Retry
-from marketdata.sources.ccxt.source import Ccxt
+from marketdata.connectors.retry import RetryPolicy
+from marketdata.sources.ccxt.source import CcxtSource
 
 from . import crypto_venues
 
@@ -19,11 +19,11 @@ MINUTE = timedelta(minutes=1)
 T = TypeVar("T")
 
 
-def source(venue: Any, **changes: Any) -> Ccxt:
-    retry = Retry(on=(), attempts=3, base=0.005, cap=0.02, deadline=5.0)
+def source(venue: Any, **changes: Any) -> CcxtSource:
+    retry = RetryPolicy(on=(), attempts=3, base=0.005, cap=0.02, deadline=5.0)
     name = venue.provider.removeprefix("ccxt:")
     settings = {"configuration": venue.configuration(), "clock": venue.clock, "retry": retry, "tick": 0.01}
-    return Ccxt(name, **settings | changes)
+    return CcxtSource(name, **settings | changes)
 
 
 def opened(minute: int) -> int:

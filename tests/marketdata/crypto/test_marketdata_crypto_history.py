@@ -14,10 +14,10 @@ import pytest
 from alphaloop.bars import BARS_SCHEMA, Bar
 from alphaloop.clock import ReplayClock
 from alphaloop.errors import DataError, InputError, UnknownNameError, VendorError
-from marketdata.connectors.retry import GaveUpError, Retry
+from marketdata.connectors.retry import GaveUpError, RetryPolicy
 from marketdata.connectors.stored_bars import stored_bars
 from marketdata.sources import registry
-from marketdata.sources.ccxt.source import Ccxt
+from marketdata.sources.ccxt.source import CcxtSource
 
 from . import crypto_venues
 
@@ -52,8 +52,8 @@ def clock() -> ReplayClock:
     return ReplayClock(NOON + MINUTE / 2)
 
 
-def source(venue: Any, timer: Timer, **changes: Any) -> Ccxt:
-    retry = Retry(
+def source(venue: Any, timer: Timer, **changes: Any) -> CcxtSource:
+    retry = RetryPolicy(
         on=(),
         random=Random(7),
         async_sleep=timer.async_sleep,
@@ -61,7 +61,7 @@ def source(venue: Any, timer: Timer, **changes: Any) -> Ccxt:
         **changes,
     )
     name = venue.provider.removeprefix("ccxt:")
-    return Ccxt(name, configuration=venue.configuration(), clock=venue.clock, retry=retry)
+    return CcxtSource(name, configuration=venue.configuration(), clock=venue.clock, retry=retry)
 
 
 def expected(venue: Any, first: datetime, last: datetime, symbols: tuple[str, ...]) -> list[Bar]:
@@ -153,9 +153,9 @@ def test_nobody_there_is_a_vendor_error(binance: Any, timer: Timer) -> None:
     """A port at which nobody listens ends as the same error."""
     configuration = binance.configuration()
     configuration["urls"]["api"]["public"] = "http://127.0.0.1:1/api/v3"
-    retry = Retry(on=(), attempts=2, async_sleep=timer.async_sleep)
+    retry = RetryPolicy(on=(), attempts=2, async_sleep=timer.async_sleep)
     with pytest.raises(VendorError, match="gave up after 2 attempts"):
-        Ccxt("binance", configuration=configuration, clock=binance.clock, retry=retry).symbols()
+        CcxtSource("binance", configuration=configuration, clock=binance.clock, retry=retry).symbols()
 
 
 @pytest.mark.parametrize(
@@ -233,19 +233,19 @@ def test_history_works_where_a_loop_runs(binance: Any, timer: Timer) -> None:
 
 def test_every_exchange_is_a_source_by_name() -> None:
     """`ccxt:<exchange>` is found for every exchange of ccxt, without network or credentials."""
-    family = registry.families()["ccxt"]
+    family = registry.source_families()["ccxt"]
     assert {"binance", "kraken", "coinbase", "okx"} <= set(family.names())
     for name in family.names():
-        found = registry.find(f"ccxt:{name}")
+        found = registry.find_source(f"ccxt:{name}")
         assert (found.name, found.calendar, found.adjusted_only) == (f"ccxt:{name}", "24/7", False)
 
 
 def test_a_wrong_exchange_is_answered_with_near_ones() -> None:
     """A misspelt exchange is named together with those that look like it."""
     with pytest.raises(UnknownNameError, match=r"'binanse'.*known: .*binance"):
-        registry.find("ccxt:binanse")
+        registry.find_source("ccxt:binanse")
     with pytest.raises(UnknownNameError, match=r"'nasdaq'.*ccxt:…"):
-        registry.find("nasdaq")
+        registry.find_source("nasdaq")
 
 
 def test_the_wire_is_what_ccxt_documents(binance: Any) -> None:

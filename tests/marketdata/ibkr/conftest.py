@@ -10,9 +10,9 @@ from random import Random
 import pytest
 
 from alphaloop.clock import ReplayClock
-from marketdata.connectors.rate_limit import BusyError, advice
-from marketdata.connectors.retry import Retry
-from marketdata.sources.ibkr import Ibkr
+from marketdata.connectors.rate_limit import VenueUnavailableError, requested_wait
+from marketdata.connectors.retry import RetryPolicy
+from marketdata.sources.ibkr import IbkrSource
 
 from .ibkr_gateway import OPEN, Gateway
 
@@ -30,7 +30,7 @@ def waits() -> list[float]:
 
 
 @pytest.fixture
-def ibkr(gateway: Gateway, waits: list[float]) -> Iterator[Ibkr]:
+def ibkr(gateway: Gateway, waits: list[float]) -> Iterator[IbkrSource]:
     """The source before the gateway, with its waits cut short; the gateway has a thread and a loop."""
     ready, ports = threading.Event(), list[int]()
     ending: list[asyncio.Event] = []
@@ -54,9 +54,14 @@ def ibkr(gateway: Gateway, waits: list[float]) -> Iterator[Ibkr]:
         waits.append(seconds)
         await asyncio.sleep(0)
 
-    retry = Retry(
-        on=(BusyError,), retry_after=advice, attempts=4, base=0.01, random=Random(1), async_sleep=pause
+    retry = RetryPolicy(
+        on=(VenueUnavailableError,),
+        retry_after=requested_wait,
+        attempts=4,
+        base=0.01,
+        random=Random(1),
+        async_sleep=pause,
     )
-    yield Ibkr(port=ports[0], client_id=7, timeout=5.0, poll=0.02, clock=gateway.clock, retry=retry)
+    yield IbkrSource(port=ports[0], client_id=7, timeout=5.0, poll=0.02, clock=gateway.clock, retry=retry)
     gateway.loop.call_soon_threadsafe(ending[0].set)
     thread.join()

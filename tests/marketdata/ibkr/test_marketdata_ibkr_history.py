@@ -13,19 +13,21 @@ from alphaloop.bars import BARS_SCHEMA
 from alphaloop.errors import DataError, InputError, UnknownNameError, VendorError
 from marketdata.calendars import session_closes
 from marketdata.connectors.retry import GaveUpError
-from marketdata.quality.checks import check
+from marketdata.quality.checks import check_bars
 from marketdata.sources import registry
-from marketdata.sources.ibkr import Ibkr
+from marketdata.sources.ibkr import IbkrSource
 
 from .ibkr_gateway import MINUTE, OPEN, Gateway
 
 
-def test_daily_bars_are_the_sessions_up_to_now(ibkr: Ibkr, gateway: Gateway) -> None:
+def test_daily_bars_are_the_sessions_up_to_now(ibkr: IbkrSource, gateway: Gateway) -> None:
     """Whole history is asked for backwards until there is no more; each session comes once, closed."""
     table = ibkr.history(("MSFT", "AAPL"))
     assert table.schema == BARS_SCHEMA
     assert table.num_rows == 2 * len(session_closes(gateway.first.date(), OPEN.date())[:-1])
-    assert check(table, "XNYS") == [] or {one.severity for one in check(table, "XNYS")} == {"warning"}
+    assert check_bars(table, "XNYS") == [] or {one.severity for one in check_bars(table, "XNYS")} == {
+        "warning"
+    }
     assert table["timestamp"].to_pylist()[-1] == datetime(2020, 9, 10, 20, tzinfo=UTC)
     assert [one["symbol"] for one in gateway.asked] == ["MSFT"] * 3 + ["AAPL"] * 3
     assert {(one["what"], one["rth"], one["length"]) for one in gateway.asked} == {("TRADES", "1", "1 Y")}
@@ -33,7 +35,7 @@ def test_daily_bars_are_the_sessions_up_to_now(ibkr: Ibkr, gateway: Gateway) -> 
     assert ibkr.adjusted_only
 
 
-def test_hours_end_by_the_clock(ibkr: Ibkr) -> None:
+def test_hours_end_by_the_clock(ibkr: IbkrSource) -> None:
     """The first hour of a session is a half, and the rest end on the hour."""
     day = datetime(2020, 9, 10, tzinfo=UTC)
     table = ibkr.history(("AAPL",), day, day + timedelta(days=1), "1h")
@@ -42,7 +44,7 @@ def test_hours_end_by_the_clock(ibkr: Ibkr) -> None:
     ]  # fmt: skip
 
 
-def test_minutes_come_piece_by_piece(ibkr: Ibkr, gateway: Gateway) -> None:
+def test_minutes_come_piece_by_piece(ibkr: IbkrSource, gateway: Gateway) -> None:
     """Three weeks of minutes are pieces of seven days; each closed bar comes once, both ends included."""
     gateway.clock.advance(OPEN + 5 * MINUTE + timedelta(seconds=30))
     first = datetime(2020, 8, 24, 13, 31, tzinfo=UTC)
@@ -54,7 +56,7 @@ def test_minutes_come_piece_by_piece(ibkr: Ibkr, gateway: Gateway) -> None:
     assert gateway.asked[0]["end"] == "20200911 14:05:30 UTC"
 
 
-def test_weeks_without_trading_do_not_end_history(ibkr: Ibkr, gateway: Gateway) -> None:
+def test_weeks_without_trading_do_not_end_history(ibkr: IbkrSource, gateway: Gateway) -> None:
     """Hours from before a halt of two months come too; history ends where the venue has no more."""
     gateway.first = datetime(2020, 4, 1, tzinfo=UTC)
     gateway.halted = datetime(2020, 6, 1, tzinfo=UTC), datetime(2020, 8, 10, tzinfo=UTC)
@@ -72,7 +74,7 @@ PACING = (162, "Historical Market Data Service error message:API historical data
 
 @pytest.mark.parametrize("fault", [PACING, REALTIME])
 def test_a_pacing_violation_is_waited_out(
-    ibkr: Ibkr, gateway: Gateway, waits: list[float], fault: tuple[int, str]
+    ibkr: IbkrSource, gateway: Gateway, waits: list[float], fault: tuple[int, str]
 ) -> None:
     """After it the same piece is asked for again, a minute later, and no other."""
     gateway.faults = [fault, fault]
@@ -84,7 +86,7 @@ def test_a_pacing_violation_is_waited_out(
 
 
 def test_a_request_that_is_not_answered_is_asked_again(
-    ibkr: Ibkr, gateway: Gateway, waits: list[float]
+    ibkr: IbkrSource, gateway: Gateway, waits: list[float]
 ) -> None:
     """Silence counts as busy: never as an empty history."""
     gateway.faults = [None]
@@ -95,7 +97,7 @@ def test_a_request_that_is_not_answered_is_asked_again(
     assert gateway.logins == [8, 8]
 
 
-def test_failing_for_ever_ends_in_one_error(ibkr: Ibkr, gateway: Gateway) -> None:
+def test_failing_for_ever_ends_in_one_error(ibkr: IbkrSource, gateway: Gateway) -> None:
     """A venue that never recovers gives VendorError after the attempts allowed, or at the deadline."""
     gateway.faults = [(504, "Not connected")] * 99
     with pytest.raises(GaveUpError, match=r"1d bars of 'AAPL': gave up after 4 attempts.*504 on 'AAPL'"):
@@ -107,7 +109,7 @@ def test_failing_for_ever_ends_in_one_error(ibkr: Ibkr, gateway: Gateway) -> Non
 
 
 def test_what_retrying_does_not_mend_is_raised_at_once(
-    ibkr: Ibkr, gateway: Gateway, waits: list[float]
+    ibkr: IbkrSource, gateway: Gateway, waits: list[float]
 ) -> None:
     """A missing permission is the venue's word; an unknown symbol and another market are named."""
     gateway.faults = [
@@ -130,10 +132,10 @@ def test_what_retrying_does_not_mend_is_raised_at_once(
 
 
 def test_a_gateway_that_cannot_be_had_says_what_to_look_at(
-    ibkr: Ibkr, gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+    ibkr: IbkrSource, gateway: Gateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """No listener, a client id in use, and a port that is no number: each is named."""
-    alone = Ibkr(port=9, timeout=0.5, retry=ibkr.retry)
+    alone = IbkrSource(port=9, timeout=0.5, retry=ibkr.retry)
     with pytest.raises(GaveUpError, match=r"127.0.0.1:9 .*is TWS or IB Gateway running"):
         alone.history(("AAPL",))
     gateway.refuse_client = True
@@ -142,10 +144,10 @@ def test_a_gateway_that_cannot_be_had_says_what_to_look_at(
         ibkr.history(("AAPL",))
     monkeypatch.setenv("IBKR_PORT", "tws")
     with pytest.raises(InputError, match="IBKR_PORT is 'tws'"):
-        registry.find("ibkr").history(("AAPL",))
+        registry.find_source("ibkr").history(("AAPL",))
 
 
-def test_history_can_be_asked_for_from_a_running_loop(ibkr: Ibkr) -> None:
+def test_history_can_be_asked_for_from_a_running_loop(ibkr: IbkrSource) -> None:
     """It has a thread and a loop of its own, which end with it."""
 
     async def asking() -> int:

@@ -13,12 +13,14 @@ import pytest
 
 from alphaloop.bars import Bar
 from alphaloop.errors import UnknownNameError, VendorError
-from marketdata.sources.ibkr import Ibkr
+from marketdata.sources.ibkr import IbkrSource
 
 from .ibkr_gateway import BASE, MINUTE, OPEN, Gateway, framed
 
 
-async def collected(ibkr: Ibkr, gateway: Gateway, steps: list[Any], count: int, *symbols: str) -> list[Bar]:
+async def collected(
+    ibkr: IbkrSource, gateway: Gateway, steps: list[Any], count: int, *symbols: str
+) -> list[Bar]:
     """The first `count` bars of a stream, while the gateway takes its steps, 20 ms apart."""
     bars: list[Bar] = []
     stream = ibkr.stream(symbols)
@@ -62,7 +64,7 @@ def at(gateway: Gateway, minute: float, *told: int, close: float | None = None) 
     return step
 
 
-def test_a_stream_gives_each_minute_once_it_is_over(ibkr: Ibkr, gateway: Gateway) -> None:
+def test_a_stream_gives_each_minute_once_it_is_over(ibkr: IbkrSource, gateway: Gateway) -> None:
     """An open bar is told again and again; what is given is its last word, when the next one begins."""
     steps = [
         (2, at(gateway, 0.2, 0, close=7.0)),
@@ -77,7 +79,7 @@ def test_a_stream_gives_each_minute_once_it_is_over(ibkr: Ibkr, gateway: Gateway
     assert gateway.logins == [7]
 
 
-def test_a_minute_closes_by_the_clock_where_nothing_follows(ibkr: Ibkr, gateway: Gateway) -> None:
+def test_a_minute_closes_by_the_clock_where_nothing_follows(ibkr: IbkrSource, gateway: Gateway) -> None:
     """A symbol that falls silent still gets its last bar, shortly after its period."""
     steps = [(1, at(gateway, 0.2, 0)), (1, at(gateway, 1.2))]
     bars = asyncio.run(collected(ibkr, gateway, steps, 1, "AAPL"))
@@ -86,7 +88,7 @@ def test_a_minute_closes_by_the_clock_where_nothing_follows(ibkr: Ibkr, gateway:
 
 @pytest.mark.parametrize("how", ["dropped", "1100", "1101", "1102", "garbage"])
 def test_a_broken_stream_loses_nothing_and_repeats_nothing(
-    ibkr: Ibkr, gateway: Gateway, waits: list[float], how: str
+    ibkr: IbkrSource, gateway: Gateway, waits: list[float], how: str
 ) -> None:
     """However the link breaks, it subscribes anew, and what closed meanwhile comes in order, once."""
 
@@ -117,7 +119,7 @@ def test_a_broken_stream_loses_nothing_and_repeats_nothing(
     assert [one.name for one in threading.enumerate() if one.name.startswith(("asyncio", "ibkr"))] == []
 
 
-def test_an_outage_over_a_weekend_is_filled_from_history(ibkr: Ibkr, gateway: Gateway) -> None:
+def test_an_outage_over_a_weekend_is_filled_from_history(ibkr: IbkrSource, gateway: Gateway) -> None:
     """What the new subscription does not reach back to comes from history, the bar that was open included."""
 
     def breaking() -> None:
@@ -141,7 +143,9 @@ def test_an_outage_over_a_weekend_is_filled_from_history(ibkr: Ibkr, gateway: Ga
     assert bars[2].close == BASE + 2
 
 
-def test_impossible_bars_are_refused(ibkr: Ibkr, gateway: Gateway, caplog: pytest.LogCaptureFixture) -> None:
+def test_impossible_bars_are_refused(
+    ibkr: IbkrSource, gateway: Gateway, caplog: pytest.LogCaptureFixture
+) -> None:
     """A price below zero and fields that are none are skipped; the bar's next update is believed."""
 
     def nonsense() -> None:
@@ -167,7 +171,7 @@ def test_impossible_bars_are_refused(ibkr: Ibkr, gateway: Gateway, caplog: pytes
     assert gateway.logins == [7]
 
 
-def test_a_subscription_that_is_refused_ends_the_stream(ibkr: Ibkr, gateway: Gateway) -> None:
+def test_a_subscription_that_is_refused_ends_the_stream(ibkr: IbkrSource, gateway: Gateway) -> None:
     """An unknown symbol and a missing permission are raised, not tried for ever."""
     with pytest.raises(UnknownNameError, match="'APPL'"):
         asyncio.run(collected(ibkr, gateway, [], 1, "APPL"))

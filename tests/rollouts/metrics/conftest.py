@@ -12,7 +12,7 @@ from alphaloop.journal.store import Journal
 from alphaloop.rollout_document import RolloutKind
 from rollouts import operations
 from rollouts.controller import RolloutController
-from rollouts.metrics import Collector
+from rollouts.metrics import RolloutCollector
 
 from ..conftest import Universe
 from .metrics_samples import DRILL, FIRST, MODEL
@@ -32,8 +32,8 @@ def controller(universe: Universe) -> RolloutController:
 
 
 @pytest.fixture
-def collector(controller: RolloutController, universe: Universe) -> Collector:
+def collector(controller: RolloutController, universe: Universe) -> RolloutCollector:
     """What is told of that controller."""
     paths = universe.settings.paths
     journal = Journal(paths.journal, paths.anchors, SystemClock())
-    return Collector(MODEL, lambda: controller.status, journal)
+    return RolloutCollector(MODEL, lambda: controller.status, journal)

@@ -8,9 +8,9 @@ from alphaloop.bars import to_datetime
 from alphaloop.clock import SystemClock
 from alphaloop.journal.store import Journal
 from alphaloop.rollout_document import Override
-from alphaloop.telemetry.prometheus import page
+from alphaloop.telemetry.prometheus import render_metrics
 from rollouts.controller import RolloutController
-from rollouts.metrics import Collector
+from rollouts.metrics import RolloutCollector
 
 from ..conftest import Universe
 
@@ -47,9 +47,9 @@ def play(controller: RolloutController, universe: Universe, bars: int, **changes
         controller.on_bar(as_of, rows, universe.bars.between(end=as_of))
 
 
-def told(collector: Collector) -> Samples:
+def told(collector: RolloutCollector) -> Samples:
     """What the page says now."""
-    return samples(page(collector).decode())
+    return samples(render_metrics(collector).decode())
 
 
 def universe_journal(universe: Universe) -> Journal:

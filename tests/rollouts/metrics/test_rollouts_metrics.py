@@ -16,12 +16,12 @@ from alphaloop.bars import to_datetime
 from alphaloop.clock import SystemClock, sleep
 from alphaloop.journal.store import Journal
 from alphaloop.rollout_document import RolloutDocument, RolloutKind, RolloutState
-from alphaloop.telemetry.prometheus import page
+from alphaloop.telemetry.prometheus import render_metrics
 from rollouts import operations
 from rollouts.controller import RolloutController
-from rollouts.metrics import Collector
-from rollouts.status import TESTS, Evidence, Odds, Standing
-from rollouts.transition import CONTROL_STREAM, TRANSITION, Outcome
+from rollouts.metrics import RolloutCollector
+from rollouts.status import TEST_DIRECTIONS, EValue, RolloutEvidence, RolloutStatus
+from rollouts.transition import CONTROL_STREAM, ROLLOUT_TRANSITION, RolloutOutcome
 from rollouts.transition_counts import LAYERS, NONE, OTHER
 
 from ..conftest import Universe
@@ -29,7 +29,7 @@ from .metrics_samples import FIRST, MODEL, PREFIX, names, play, told, universe_j
 
 
 def test_a_running_rollout_tells_its_evidence(
-    controller: RolloutController, collector: Collector, universe: Universe
+    controller: RolloutController, collector: RolloutCollector, universe: Universe
 ) -> None:
     """E-values beside their thresholds, shares of the budget, bars seen and bars left, by layer and test."""
     play(controller, universe, bars=9)
@@ -61,7 +61,7 @@ def test_a_running_rollout_tells_its_evidence(
 
 
 def test_what_is_not_known_is_absent_and_not_zero(
-    controller: RolloutController, collector: Collector, universe: Universe
+    controller: RolloutController, collector: RolloutCollector, universe: Universe
 ) -> None:
     """No document: counts alone. No bar: no evidence. No bet: a threshold, and no e-value."""
     controller.status = None
@@ -81,7 +81,7 @@ def test_what_is_not_known_is_absent_and_not_zero(
 
 
 def test_a_rollout_that_ended_leaves_counts_and_no_evidence(
-    controller: RolloutController, collector: Collector, universe: Universe
+    controller: RolloutController, collector: RolloutCollector, universe: Universe
 ) -> None:
     """The rollback is counted with its states, layer and hand; nothing is left that an alert could see."""
     play(controller, universe, bars=1, shift=0.01)
@@ -99,12 +99,12 @@ def test_a_rollout_that_ended_leaves_counts_and_no_evidence(
 
 
 def test_a_rollout_that_someone_else_ended_is_no_evidence_any_more(
-    controller: RolloutController, collector: Collector, universe: Universe
+    controller: RolloutController, collector: RolloutCollector, universe: Universe
 ) -> None:
     """Once the controller has read the document that another wrote, its old evidence is not told."""
     play(controller, universe, bars=1)
     assert ("bars", ()) in told(collector)
-    operations.abort(universe.settings, MODEL, reason="by hand", by="Ada")
+    operations.abort_rollout(universe.settings, MODEL, reason="by hand", by="Ada")
     assert controller.document.state is RolloutState.STEADY
     found = told(collector)
     assert ("bars", ()) not in found
@@ -112,7 +112,7 @@ def test_a_rollout_that_someone_else_ended_is_no_evidence_any_more(
 
 
 def test_being_scraped_changes_nothing(
-    controller: RolloutController, collector: Collector, universe: Universe
+    controller: RolloutController, collector: RolloutCollector, universe: Universe
 ) -> None:
     """A controller that is scraped all the time comes to the figures and steps of one that never was."""
     stop = threading.Event()
@@ -138,19 +138,21 @@ def test_being_scraped_changes_nothing(
 
 
 def test_counts_survive_a_restart_and_are_not_doubled(
-    controller: RolloutController, collector: Collector, universe: Universe
+    controller: RolloutController, collector: RolloutCollector, universe: Universe
 ) -> None:
     """They are of the journal: a new process starts where the last one was, and a scrape adds none."""
     play(controller, universe, bars=2)
     first, again = told(collector), told(collector)
     assert first == again
-    restarted = Collector(MODEL, lambda: None, universe_journal(universe))
+    restarted = RolloutCollector(MODEL, lambda: None, universe_journal(universe))
     for labels in (
         ("controller", "shadow", NONE, NONE, "canary"),
         ("controller", NONE, NONE, NONE, "steady"),
     ):
         assert told(restarted)["transitions_total", labels] == first["transitions_total", labels] == 1
-    controller.end(Outcome.PROMOTED, to_datetime(universe.bars.timestamps[FIRST + 2]), reason="x", by="Ada")
+    controller.end(
+        RolloutOutcome.PROMOTED, to_datetime(universe.bars.timestamps[FIRST + 2]), reason="x", by="Ada"
+    )
     assert told(collector)["ended_total", ("promoted",)] == 1
 
 
@@ -158,14 +160,14 @@ def test_the_number_of_series_is_bounded(tmp_path: Path) -> None:
     """Names, reasons and layers that nobody knows, of users, versions and later releases, make no series."""
     journal = Journal(tmp_path / "journal.db", tmp_path / "anchors.jsonl", SystemClock())
     document = RolloutDocument(MODEL, "1", 2, RolloutState.SHADOW, "2", started="2024-01-01T00:00:00+00:00")
-    odds = [Odds(layer, test, 3, 0.5, 2.0) for layer in LAYERS for test in TESTS]
-    evidence = Evidence(
+    odds = [EValue(layer, test, 3, 0.5, 2.0) for layer in LAYERS for test in TEST_DIRECTIONS]
+    evidence = RolloutEvidence(
         rollout="2@2024-01-01T00:00:00+00:00", kind=RolloutKind.REAL, as_of=datetime(2024, 1, 2, tzinfo=UTC),
         bars=1, past_bars=0, stage_bars=1, stage_bars_left=1, bars_left=1, recomputation=0.0, tolerance=1e-4,
         failures=0, fault=False, false_rollback=0.01, shares=(("ic", 0.3),), odds=tuple(odds),
     )  # fmt: skip
-    standing = Standing(document, datetime(2024, 1, 2, tzinfo=UTC), evidence)
-    collector = Collector(MODEL, lambda: standing, journal)
+    standing = RolloutStatus(document, datetime(2024, 1, 2, tzinfo=UTC), evidence)
+    collector = RolloutCollector(MODEL, lambda: standing, journal)
 
     def rollouts(count: int, text: Callable[[int], str]) -> None:
         body = {"model": MODEL, "state": "steady", "generation": 1}
@@ -174,27 +176,29 @@ def test_the_number_of_series_is_bounded(tmp_path: Path) -> None:
                 odd = text(number)
                 steps = ({"layer": odd, "outcome": None}, {"layer": "ic", "outcome": odd})
                 for step in (*steps, {"layer": "", "outcome": None, "state": odd}, {"model": odd} | steps[0]):
-                    writer.append(TRANSITION, body | {"by": odd, "version": odd, "reason": odd} | step)
+                    writer.append(
+                        ROLLOUT_TRANSITION, body | {"by": odd, "version": odd, "reason": odd} | step
+                    )
 
     rollouts(2, lambda number: f"first-{number}")
     before = told(collector)
     rollouts(60, lambda number: f"odd-{number}")
-    standing = Standing(replace(document, champion="61", challenger="62"), standing.read_at, evidence)
+    standing = RolloutStatus(replace(document, champion="61", challenger="62"), standing.read_at, evidence)
     after = told(collector)
     assert len(after) == len(before)
     known = {
-        NONE, OTHER, "controller", "operator", "champion", "challenger", "61", "62", *LAYERS, *TESTS,
-        *RolloutState, *RolloutKind, *Outcome,
+        NONE, OTHER, "controller", "operator", "champion", "challenger", "61", "62", *LAYERS,
+        *TEST_DIRECTIONS, *RolloutState, *RolloutKind, *RolloutOutcome,
     }  # fmt: skip
     assert {value for _, labels in after for value in labels} <= known
 
 
 def test_names_follow_the_conventions(
-    controller: RolloutController, collector: Collector, universe: Universe
+    controller: RolloutController, collector: RolloutCollector, universe: Universe
 ) -> None:
     """Every family has help and a type, counters end in _total, and times are in seconds."""
     play(controller, universe, bars=3)
-    text = page(collector).decode()
+    text = render_metrics(collector).decode()
     for family in text_string_to_metric_families(text):
         assert re.fullmatch(rf"{PREFIX}_[a-z0-9_]+", family.name)
         assert family.documentation.endswith(".")

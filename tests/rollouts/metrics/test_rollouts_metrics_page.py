@@ -19,12 +19,12 @@ from alphaloop.clock import ReplayClock
 from alphaloop.errors import InputError, PortInUseError, SettingsError
 from alphaloop.runtime.processes import free_port
 from cli import main
-from loop.turn import Market
-from loop.wiring import World, open_loop
+from loop.turn import ReplayMarket
+from loop.wiring import LoopContext, open_loop
 from marketdata.storage.snapshots import SnapshotStore
 from rollouts.controller import RolloutController
-from rollouts.metrics import Collector
-from rollouts.metrics_page import metrics_page, write_page
+from rollouts.metrics import RolloutCollector
+from rollouts.metrics_page import serve_metrics, write_metrics_file
 from serving.log.prediction_log import PredictionLog
 
 from ..conftest import Universe
@@ -60,9 +60,9 @@ def at_home(
 def test_the_command_prints_what_status_shows(at_home: Universe, capsys: pytest.CaptureFixture[str]) -> None:
     """`rollout metrics` computes the page from registry and log, with the figures of `rollout status`."""
     write_log(at_home, bars=8)
-    assert main.run(["rollout", "metrics"]) == 0
+    assert main.run_command(["rollout", "metrics"]) == 0
     found = samples(capsys.readouterr().out)
-    assert main.run(["rollout", "status", "--json"]) == 0
+    assert main.run_command(["rollout", "status", "--json"]) == 0
     shown = json.loads(capsys.readouterr().out)
     assert found["bars", ()] == shown["evidence"]["bars"] == 8
     assert found["generation", ()] == shown["generation"]
@@ -85,7 +85,7 @@ def test_the_command_writes_a_file_for_node_exporter(
     folder.mkdir()
     file = folder / "alphaloop.prom"
     file.write_text("old")
-    assert main.run(["rollout", "metrics", "--output", str(file)]) == 0
+    assert main.run_command(["rollout", "metrics", "--output", str(file)]) == 0
     assert capsys.readouterr().out == ""
     assert samples(file.read_text())["state", ("shadow",)] == 1
     assert stat.S_IMODE(file.stat().st_mode) & 0o044 == 0o044
@@ -104,7 +104,7 @@ def test_what_cannot_be_written_is_one_line(
     at_home: Universe, capsys: pytest.CaptureFixture[str], arguments: list[str], words: str
 ) -> None:
     """A wrong file, folder or model exits with 2 and says so in one line."""
-    assert main.run(["rollout", "metrics", *arguments]) == 2
+    assert main.run_command(["rollout", "metrics", *arguments]) == 2
     shown = capsys.readouterr()
     assert words in shown.err
     assert shown.err.count("\n") == 1
@@ -112,7 +112,10 @@ def test_what_cannot_be_written_is_one_line(
 
 
 def test_a_failed_write_keeps_the_old_file(
-    controller: RolloutController, collector: Collector, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    controller: RolloutController,
+    collector: RolloutCollector,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Where the move fails, the old page stands and no half of a new one is left."""
     file = tmp_path / "alphaloop.prom"
@@ -123,7 +126,7 @@ def test_a_failed_write_keeps_the_old_file(
 
     monkeypatch.setattr("rollouts.metrics_page.os.replace", full)
     with pytest.raises(InputError, match="No space left"):
-        write_page(collector, file)
+        write_metrics_file(collector, file)
     assert file.read_text() == "old"
     assert [one.name for one in tmp_path.iterdir() if "prom" in one.name] == ["alphaloop.prom"]
 
@@ -132,29 +135,29 @@ class Nothing:
     """A collector of one family."""
 
     def collect(self) -> Iterator[Any]:
-        from alphaloop.telemetry.prometheus import gauge
+        from alphaloop.telemetry.prometheus import model_gauge
 
-        yield gauge("alphaloop_rollout_bars", "Bars.")
+        yield model_gauge("alphaloop_rollout_bars", "Bars.")
 
 
 def test_the_page_leaves_no_port_and_no_thread() -> None:
     """It answers while it is open, on loopback; closing it ends even who connected and asked nothing."""
     before, port = set(threading.enumerate()), free_port()
-    with metrics_page(Nothing(), port):
+    with serve_metrics(Nothing(), port):
         assert scrape(port) == {}
         silent = socket.create_connection(("127.0.0.1", port))
     silent.close()
     assert set(threading.enumerate()) <= before
     with pytest.raises(URLError, match="refused"):
         scrape(port)
-    with metrics_page(Nothing(), port):
+    with serve_metrics(Nothing(), port):
         assert scrape(port) == {}
 
 
 def test_port_0_serves_nothing() -> None:
     """The default opens no port and starts no thread."""
     before = set(threading.enumerate())
-    with metrics_page(Nothing(), 0):
+    with serve_metrics(Nothing(), 0):
         assert set(threading.enumerate()) <= before
 
 
@@ -166,7 +169,7 @@ def test_a_port_that_is_taken_is_said() -> None:
         port = other.getsockname()[1]
         with (
             pytest.raises(PortInUseError, match=rf"port {port} .* set rollout.metrics_port"),
-            metrics_page(Nothing(), port),
+            serve_metrics(Nothing(), port),
         ):
             pytest.fail("it was served")
 
@@ -175,7 +178,7 @@ def test_a_port_that_is_taken_is_said() -> None:
 def test_a_host_that_is_not_this_machine_is_said(host: str) -> None:
     """The error names the address, and what would do."""
     named = rf"rollout.metrics_host is '{host}' .* cannot be bound .* or 0\.0\.0\.0 for all"
-    with pytest.raises(SettingsError, match=named), metrics_page(Nothing(), free_port(), host):
+    with pytest.raises(SettingsError, match=named), serve_metrics(Nothing(), free_port(), host):
         pytest.fail("it was served")
 
 
@@ -188,8 +191,8 @@ def test_a_loop_serves_the_page_while_it_runs(controller: RolloutController, uni
     future = universe.bars.between(start=to_datetime(universe.bars.timestamps[FIRST + 1]))
     snapshot = SnapshotStore(settings.paths.snapshots).save(past.to_table(), "sp500-20")
     clock = ReplayClock(to_datetime(past.timestamps[-1]))
-    world = World(settings, clock, universe_journal(universe), universe.registry)
-    market = Market("sp500-20", past, future, snapshot)
+    world = LoopContext(settings, clock, universe_journal(universe), universe.registry)
+    market = ReplayMarket("sp500-20", past, future, snapshot)
     with open_loop(world, market, stream="trading", watched=False) as loop:
         assert "bars" not in names(scrape(port))
         play(loop.controller, universe, bars=1)

@@ -25,7 +25,7 @@ def rotation(tmp_path: Path) -> Rotation:
 @pytest.fixture(autouse=True)
 def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
     """Files are looked at with each connection."""
-    monkeypatch.setattr(reloadable_file, "LOOK_SECONDS", 0.0)
+    monkeypatch.setattr(reloadable_file, "CHECK_SECONDS", 0.0)
 
 
 @pytest.fixture

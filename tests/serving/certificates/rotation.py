@@ -8,7 +8,7 @@ from pathlib import Path
 
 import trustme
 
-from serving.client.replica import Security
+from serving.client.replica import ClientSecurity
 
 
 class Party:
@@ -50,9 +50,9 @@ class Mounted:
         if before is not None:
             shutil.rmtree(before)
 
-    def security(self) -> Security:
+    def security(self) -> ClientSecurity:
         """Of a client that has this secret."""
-        return Security(self.authority, self.chain, self.key)
+        return ClientSecurity(self.authority, self.chain, self.key)
 
 
 class Rotation:

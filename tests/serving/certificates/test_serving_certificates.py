@@ -19,7 +19,7 @@ from alphaloop.runtime.processes import free_port
 from serving.client.client import PredictionClient
 from serving.hosts.process import ProcessHost
 from serving.security import reloadable_file
-from serving.security.tls import CertificateFiles, Certificates
+from serving.security.tls import CertificateFiles, ServerCertificates
 
 from .rotation import Mounted, Party, Rotation
 
@@ -164,7 +164,7 @@ def test_a_half_replaced_pair_leaves_the_old_one_in_use(
 
 def test_a_rotation_loses_no_request(hosted: Any, rotation: Rotation, monkeypatch: Any) -> None:
     """With a new connection for each request, while chain, key and authority are replaced over and over."""
-    monkeypatch.setattr(reloadable_file, "LOOK_SECONDS", 0.02)
+    monkeypatch.setattr(reloadable_file, "CHECK_SECONDS", 0.02)
     host, model = hosted(True)
     ended, answers = threading.Event(), []
     both = (rotation.before, rotation.after)
@@ -202,7 +202,7 @@ def test_the_files_are_read_again_only_when_they_are_others(
     read = CertificateFiles.read
     monkeypatch.setattr(CertificateFiles, "read", lambda self: made.append(read(self)) or made[-1])
     server = rotation.server
-    certificates = Certificates(CertificateFiles(server.chain, server.key, None))
+    certificates = ServerCertificates(CertificateFiles(server.chain, server.key, None))
     context = certificates.for_https()
     for count in (1, 2):
         for _ in range(5):

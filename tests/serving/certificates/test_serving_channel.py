@@ -16,14 +16,14 @@ from alphaloop.clock import monotonic, sleep
 from alphaloop.errors import SettingsError, TlsError
 from serving.client.async_client import AsyncPredictionClient
 from serving.client.client import PredictionClient
-from serving.client.retry_policy import Patience
+from serving.client.retry_policy import RetrySettings
 from serving.security import reloadable_file
-from serving.security.tls import CertificateFiles, Certificates
+from serving.security.tls import CertificateFiles, ServerCertificates
 
 from .rotation import Mounted, Rotation
 
 PANEL = np.ones((1, 2, 3), np.float32)
-ONCE = Patience(hedge_ms=0, attempts=1)
+ONCE = RetrySettings(hedge_ms=0, attempts=1)
 
 
 @pytest.fixture
@@ -37,7 +37,9 @@ def secured(replicas: Any, rotation: Rotation) -> Any:
     """A replica with mutual TLS by the files of the server."""
     replica, server = replicas(1.0), rotation.server
     replica.start(
-        credentials=Certificates(CertificateFiles(server.chain, server.key, server.authority)).for_grpc()
+        credentials=ServerCertificates(
+            CertificateFiles(server.chain, server.key, server.authority)
+        ).for_grpc()
     )
     return replica
 
@@ -45,7 +47,7 @@ def secured(replicas: Any, rotation: Rotation) -> Any:
 @pytest.fixture
 def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
     """The client's files are looked at only where something demands it."""
-    monkeypatch.setattr(reloadable_file, "LOOK_SECONDS", 3_600.0)
+    monkeypatch.setattr(reloadable_file, "CHECK_SECONDS", 3_600.0)
 
 
 def score(client: Any) -> float:
@@ -180,7 +182,7 @@ def test_a_hedged_question_counts_on_each_channel(
     make_client: Any, secured: Any, rotation: Rotation, client_files: Mounted
 ) -> None:
     """However a question ends, its channel is left: nothing is under way when all are answered."""
-    retries = Patience(hedge_ms=10, hedge_every=1)
+    retries = RetrySettings(hedge_ms=10, hedge_every=1)
     with make_client(secured.url, "m", security=client_files.security(), retries=retries) as client:
         secured.delay = 0.05
         for _ in range(3):
@@ -199,7 +201,7 @@ def test_a_rotation_of_all_loses_no_request(
     hosted: Any, rotation: Rotation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Both sides trust both, then each has its new certificate, then the old authority goes; and back."""
-    monkeypatch.setattr(reloadable_file, "LOOK_SECONDS", 0.02)
+    monkeypatch.setattr(reloadable_file, "CHECK_SECONDS", 0.02)
     host, model = hosted(True)
     both = (rotation.before, rotation.after)
     rotation.server.replace(rotation.old.secret(*both))

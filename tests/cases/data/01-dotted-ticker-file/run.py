@@ -5,5 +5,5 @@ from kit import *
 d = days(5); row = lambda p: "".join(f"{x},{p},{p},{p},{p},1000\n" for x in d)
 where = folder(BRK__A__csv="date,open,high,low,close,volume\n" + row(300000.0), BRK__B__csv="date,open,high,low,close,volume\n" + row(200.0))
 from marketdata.sources import registry
-found = registry.find(f"folder:{where}").symbols()
+found = registry.find_source(f"folder:{where}").symbols()
 verdict(found == ("BRK.A", "BRK.B"), f"symbols of BRK.A.csv and BRK.B.csv are {found}")

@@ -11,5 +11,5 @@ for form in ("basic", "iso"):
     pq.write_table(pa.table({"symbol": ["AAA"] * 60, "date": text, "close": [r[3] for r in rows]}), where / form / "bars.parquet")
 from datetime import datetime, UTC
 from marketdata.sources import registry
-n = {f: registry.find(f"folder:{where}/{f}").history((), None, datetime(2019, 3, 1, tzinfo=UTC)).num_rows for f in ("basic", "iso")}
+n = {f: registry.find_source(f"folder:{where}/{f}").history((), None, datetime(2019, 3, 1, tzinfo=UTC)).num_rows for f in ("basic", "iso")}
 verdict(n["basic"] == n["iso"] > 0, f"rows up to 2019-03-01: basic dates {n['basic']}, ISO dates {n['iso']}")

@@ -7,5 +7,5 @@ text = "Date,Open,High,Low,Close,Volume\n" + "".join(f"{x} 00:00:00-05:00,{o},{h
 where = folder(SPY__csv=text)
 rc, found = check(f"folder:{where}")
 from marketdata.sources import registry
-first = registry.find(f"folder:{where}").history(()).slice(0, 1)["timestamp"][0].as_py()
+first = registry.find_source(f"folder:{where}").history(()).slice(0, 1)["timestamp"][0].as_py()
 verdict(first.hour == 21 or rc != 0 or len(found) > 0, f"bar of 2019-01-02 is taken to close at {first}, before the market opened; data check rc {rc}, findings {found}")

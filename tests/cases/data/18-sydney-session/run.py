@@ -13,7 +13,7 @@ rows = np.array(walk(len(closes), 40.0)).T
 cols = dict(zip(("open", "high", "low", "close", "volume"), rows)); cols["adjustment"] = np.ones(len(closes))
 table = bars_table("BHP", closes, cols)
 from marketdata.quality import checks
-found = checks.check(table, "XASX")
+found = checks.check_bars(table, "XASX")
 got = features(BarPanel.from_table(table), "vwap = anchored_vwap(anchor=\"session\")" if False else "anchored_vwap(\"session\")").iloc[:, 0].to_numpy()
 typical = ((rows[1] + rows[2] + rows[3]) / 3).astype(np.float32)
 first = np.arange(6, len(closes), 6)

@@ -7,6 +7,6 @@ d = days(3); names = ["NA", "TRUE", "000001", "1E5", "ABRpD", "ABRPD", "null"]
 frame = pd.DataFrame([dict(symbol=s, date=x, close=10.0 + i) for i, s in enumerate(names) for x in d])
 w = folder(); (w / "c").mkdir(); (w / "p").mkdir(); frame.to_csv(w / "c/bars.csv", index=False); frame.to_parquet(w / "p/bars.parquet")
 from marketdata.sources import registry
-a, b = (registry.find(f"folder:{w}/{x}").symbols() for x in "cp")
-n = registry.find(f"folder:{w}/c").history(("ABRpD", "NA", "000001")).num_rows
+a, b = (registry.find_source(f"folder:{w}/{x}").symbols() for x in "cp")
+n = registry.find_source(f"folder:{w}/c").history(("ABRpD", "NA", "000001")).num_rows
 verdict(a == b == tuple(sorted(names)) and n == 9, f"{a} {b} {n}")

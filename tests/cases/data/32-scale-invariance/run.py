@@ -6,7 +6,7 @@ import numpy as np
 from alphaloop.bars import BarPanel
 from marketdata.source import bars_table
 from features import catalogue
-from features.feature_set import of_catalogue, FeatureSet
+from features.feature_set import catalogue_feature_set, FeatureSet
 from features.compute.batch import backfill
 MATHS = 'acos asin atan ceil cos cosh exp floor ln log10 sin sinh tan tanh average_correlation'.split()  # no function of scale, or of one symbol
 n = 600; rows = np.array(walk(n, 1.0, 0.002, 9)).T; k = 2.0 ** -20
@@ -14,7 +14,7 @@ times = np.datetime64("2024-01-01", "ns") + np.arange(1, n + 1) * np.timedelta64
 def panel(f):
     cols = dict(zip(("open", "high", "low", "close", "volume"), [*(rows[:4] * f), rows[4]])); cols["adjustment"] = np.ones(n)
     return BarPanel.from_table(bars_table("X", times, cols))
-one = panel(1.0); s = of_catalogue(one)
+one = panel(1.0); s = catalogue_feature_set(one)
 a = backfill(one, s).values[:, 0].astype(float); b = backfill(panel(k), s).values[:, 0].astype(float); off = {}
 for i, name in enumerate(s.names):
     if name in MATHS: continue

@@ -23,10 +23,10 @@ class Source:
     def symbols(self): return ("A", "B")
     def history(self, symbols, start=None, end=None, frequency="1d"):
         x = self.t; return x if start is None else x.filter(pc.greater_equal(x["timestamp"], pa.scalar(start, x.schema.field("timestamp").type)))
-s = Source(); s.t = table(20, True); store = SnapshotStore(folder()); incremental.take(store, s)
+s = Source(); s.t = table(20, True); store = SnapshotStore(folder()); incremental.store_base_snapshot(store, s)
 s.t = table(21, False)
 try:
-    new = incremental.update(store, s); p = BarPanel.from_table(store.load(new.id)); hole = int(np.isnan(p.close).sum())
+    new = incremental.update_snapshot(store, s); p = BarPanel.from_table(store.load(new.id)); hole = int(np.isnan(p.close).sum())
     verdict(hole == 0, f"after the update B lacks {hole} bar (the source has it), nothing is said")
 except Exception as e:
     verdict(True, f"it says: {e}")

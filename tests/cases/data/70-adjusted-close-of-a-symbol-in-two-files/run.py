@@ -8,6 +8,6 @@ raw = [r[3] * 1.0 for r in rows]
 head = "symbol,date,close,adj close\n"; line = lambda i: f"A,{d[i]},{raw[i] if i >= 200 else raw[i]},{adj[i]}\n"
 w = folder(b__csv=head + "".join(map(line, range(150))), a__csv=head + "".join(map(line, range(150, 300))))
 from marketdata.sources import registry
-t = registry.find(f"folder:{w}").history(()); got = t["adjustment"].to_numpy()
+t = registry.find_source(f"folder:{w}").history(()); got = t["adjustment"].to_numpy()
 import numpy as np
 verdict(np.allclose(got, [1.0] * 200 + [2.0] * 100), f"adjustment begins {got[0]:.3f}, at the seam {got[149]:.3f} {got[150]:.3f}, ends {got[-1]:.3f}")

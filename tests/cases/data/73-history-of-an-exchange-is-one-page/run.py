@@ -5,7 +5,7 @@ from kit import *
 from datetime import datetime, UTC
 from types import SimpleNamespace as N
 from alphaloop.clock import ReplayClock
-from marketdata.sources.ccxt.source import Ccxt
+from marketdata.sources.ccxt.source import CcxtSource
 from marketdata.storage import incremental
 from marketdata.storage.snapshots import SnapshotStore
 DAY = 86_400_000; born = int(datetime(2018, 1, 1, tzinfo=UTC).timestamp() * 1000); now = datetime(2026, 3, 20, 12, tzinfo=UTC); asked = []; series = walk(3100, 9000.0, 0.02)
@@ -19,6 +19,6 @@ class Fake:
     async def __aexit__(self, *_): pass
     async def markets(self): return {"BTC/USDT": {"active": True}}
     async def call(self, what, function, *a): return await function(*a)
-source = Ccxt("binance", clock=ReplayClock(now)); source._connect = Fake
-made = incremental.take(SnapshotStore(folder()), source, ("BTC/USDT",))
+source = CcxtSource("binance", clock=ReplayClock(now)); source._connect = Fake
+made = incremental.store_base_snapshot(SnapshotStore(folder()), source, ("BTC/USDT",))
 verdict(made.rows >= 2999, f"{made.rows} of 3000 days are in the snapshot, first {made.first.date()}; {len(asked)} request; no setting names a start")

@@ -13,7 +13,7 @@ texts = {"empty": "", "header only": good.splitlines()[0] + "\n", "ragged": good
 bad = {}
 def look(name, w):
     try:
-        checks.check(registry.find(f"folder:{w}").history(()), "XNYS")
+        checks.check_bars(registry.find_source(f"folder:{w}").history(()), "XNYS")
     except AlphaloopError as e:
         if str(w) not in str(e): bad[name] = f"does not name the file: {e}"
     except BaseException as e:

@@ -2,7 +2,7 @@ import sys; sys.path.insert(0, __file__.rsplit("/", 2)[0])
 from lib import *
 # QuantConnect/Lean#5325, nautilus_trader#3307, bt PR#382: a split in prices as traded is not a loss.
 import numpy as np
-from trading.backtest import backtest, equal_weight, metrics
+from trading.backtest import run_backtest, equal_weight, performance_metrics
 from trading.risk.risk_check import RiskLimits
 from alphaloop.costs import CostModel
 n = 40
@@ -10,7 +10,7 @@ close = np.full((n, 4), 100.0); adj = np.ones((n, 4))
 close[20:, 0] = 50.0; adj[20:, 0] = 2.0            # 2-for-1 on bar 20; adjusted price never moves
 bars = panel(close, adjustment=adj)
 limits = RiskLimits(max_weight=1, prediction_deadline_ms=None)
-got = backtest(bars, np.zeros((n, 4)), limits=limits, costs=CostModel(0, 0))
+got = run_backtest(bars, np.zeros((n, 4)), limits=limits, costs=CostModel(0, 0))
 ew = equal_weight(bars, CostModel(0, 0))
 m = got.metrics
 verdict(abs(m.net_return) < 1e-3 and abs(ew[-1] - 1) < 1e-3,

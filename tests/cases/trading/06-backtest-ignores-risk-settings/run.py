@@ -8,12 +8,12 @@ from alphaloop.settings.trading import TradingSettings
 from cli.commands import backtest as command
 from trading import backtest as engine
 seen = {}
-real = engine.backtest
+real = engine.run_backtest
 def spy(bars, scores, **kw):
     got = real(bars, scores, **kw)
     lim = kw.get("limits") or engine.RiskLimits(prediction_deadline_ms=None)
     seen.update(max_weight=lim.max_weight, max_gross=lim.max_gross, max_drawdown=lim.max_drawdown); return got
-engine.backtest = spy
+engine.run_backtest = spy
 t = TradingSettings(max_weight=0.05, max_drawdown=0.05, max_gross=0.5)
 rng = np.random.default_rng(1)
 close = 100 * np.exp(np.cumsum(rng.normal(0, .02, (300, 4)), 0))

@@ -4,11 +4,11 @@ from lib import *
 import numpy as np
 from datetime import datetime, timedelta, UTC
 from alphaloop.settings.drift import DriftSettings
-from monitoring.drift.calibration import calibrate
+from monitoring.drift.calibration import fit_calibration
 from monitoring.drift.drift_monitor import DriftMonitor
 rng = np.random.default_rng(0)
 names = tuple(f"f{i}" for i in range(6))
-cal = calibrate(rng.normal(size=(1500, 20, 6)).astype("f4"), names, DriftSettings())
+cal = fit_calibration(rng.normal(size=(1500, 20, 6)).astype("f4"), names, DriftSettings())
 def looks(live):
     m = DriftMonitor(cal); t = datetime(2020, 1, 1, tzinfo=UTC)
     return [x for x in (m.observe(t + timedelta(i), row.astype("f4")) for i, row in enumerate(live)) if x]

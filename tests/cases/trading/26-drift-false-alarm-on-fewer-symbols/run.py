@@ -4,10 +4,10 @@ from lib import *
 import numpy as np
 from datetime import datetime, timedelta, UTC
 from alphaloop.settings.drift import DriftSettings
-from monitoring.drift.calibration import calibrate
+from monitoring.drift.calibration import fit_calibration
 from monitoring.drift.drift_monitor import DriftMonitor
 rng = np.random.default_rng(0); names = tuple(f"f{i}" for i in range(8))
-cal = calibrate(rng.normal(size=(2000, 20, 8)).astype("f4"), names, DriftSettings())
+cal = fit_calibration(rng.normal(size=(2000, 20, 8)).astype("f4"), names, DriftSettings())
 def alarms(present, bars=150, runs=2):
     n = 0
     for k in range(runs):

@@ -2,18 +2,18 @@ import sys; sys.path.insert(0, __file__.rsplit("/", 2)[0])
 from lib import *
 # noise models through evaluation and gate; how many pass, and what the gate does with the number of attempts.
 import numpy as np, time, collections
-from marketdata.sources.registry import find
+from marketdata.sources.registry import find_source
 from features.compute.batch import backfill
-from features.feature_set import default
+from features.feature_set import default_feature_set
 from alphaloop.bars import BarPanel
 from alphaloop.settings.settings import Settings
 from datetime import datetime, UTC
 from models.evaluation import gate, splits
-from models.evaluation.walk_forward import EvaluationPolicy, evaluate
+from models.evaluation.walk_forward import EvaluationPolicy, evaluate_scores
 from types import SimpleNamespace as N
-bars = BarPanel.from_table(find("sp500-20").history((), None, datetime(2018, 12, 31, 23, tzinfo=UTC)))
-t0 = time.time(); frame = backfill(bars, default()); pol = EvaluationPolicy.from_settings(Settings())
-folds = splits.walk_forward(frame.timestamps, pol.first_test_year, pol.folds, pol.horizon)
+bars = BarPanel.from_table(find_source("sp500-20").history((), None, datetime(2018, 12, 31, 23, tzinfo=UTC)))
+t0 = time.time(); frame = backfill(bars, default_feature_set()); pol = EvaluationPolicy.from_settings(Settings())
+folds = splits.walk_forward_folds(frame.timestamps, pol.first_test_year, pol.folds, pol.horizon)
 close = bars.adjusted_close; T, S = close.shape; F = np.nan_to_num(frame.values.astype(float)); tested = slice(folds[0].test.start, T)
 rank = np.argsort(np.argsort(F, axis=1), axis=1) / (S - 1) - .5
 def score(kind, rng):
@@ -25,13 +25,13 @@ def score(kind, rng):
         return x
     w = rng.normal(size=F.shape[2]) * (rng.random(F.shape[2]) < .2); return (rank * w).sum(2)   # random mixture of the features
 ok = N(reasons=()); mom = score; n = int(os.environ.get("N", 60)); out = {}
-base = evaluate(F[:, :, frame.names.index("momentum_252_21")], close, frame, folds, pol, trials=0)
+base = evaluate_scores(F[:, :, frame.names.index("momentum_252_21")], close, frame, folds, pol, trials=0)
 champ = N(metric=lambda k: base.active_ir_net, family="momentum")
 print(f"  momentum itself: IC {base.ic:.4f} t {base.ic_tstat:.2f} IR {base.active_ir_net:.2f}, passes first gate: {gate.judge(base, ok, None).passed}")
 for kind in ("white", "fixed tilt", "slow AR", "feature mixture"):
     c = collections.Counter(); best = (-9, None)
     for k in range(n):
-        e = evaluate(score(kind, np.random.default_rng([7, k])), close, frame, folds, pol, trials=n)
+        e = evaluate_scores(score(kind, np.random.default_rng([7, k])), close, frame, folds, pol, trials=n)
         p0, p1 = gate.judge(e, ok, None), gate.judge(e, ok, champ)
         c["no champion"] += p0.passed; c["beats momentum"] += p1.passed; c["t>2"] += e.ic_tstat > 2; c["IR>0"] += e.active_ir_net > 0
         if p0.passed: c["deflated<0.95"] += e.deflated_sharpe < .95

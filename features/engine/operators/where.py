@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from features.engine.operator import SINGLE, Axes, Handle, Matrix, Vector
+from features.engine.operator import SINGLE_OUTPUT, Axes, Handle, Matrix, Vector
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class Where:
     """Select the second input where the first is true, else the third.
 
     True is any value but 0; the result is NaN where the first input is NaN. Unlike in other operators, the
@@ -19,7 +19,7 @@ class Choice:
     """
 
     constants: tuple[float | None, float | None, float | None] = (None, None, None)
-    outputs: tuple[str, ...] = SINGLE
+    outputs: tuple[str, ...] = SINGLE_OUTPUT
     lookback: int = 1
     exact: bool = True
     cross: bool = False
@@ -30,7 +30,7 @@ class Choice:
 
     def stream(self, inputs: tuple[Matrix, ...], axes: Axes) -> Handle:
         """Return a stateless handle."""
-        return _ChoiceHandle(self)
+        return _WhereHandle(self)
 
     def _choose(self, inputs: tuple[Matrix, ...]) -> Matrix:
         coming = iter(inputs)
@@ -42,8 +42,8 @@ class Choice:
         return result if known.all() else np.where(known, result, np.nan)
 
 
-class _ChoiceHandle:
-    def __init__(self, choice: Choice) -> None:
+class _WhereHandle:
+    def __init__(self, choice: Where) -> None:
         self._choice = choice
 
     def update(self, inputs: tuple[Vector, ...], time: np.datetime64) -> tuple[Vector, ...]:

@@ -6,15 +6,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from features.engine.operator import SINGLE, Axes, Handle, Matrix, Vector
+from features.engine.operator import SINGLE_OUTPUT, Axes, Handle, Matrix, Vector
 
 
 @dataclass(frozen=True, slots=True)
-class Settled:
+class WarmupMask:
     """The input without each symbol's first `skip` finite values, which become NaN."""
 
     skip: int
-    outputs: tuple[str, ...] = SINGLE
+    outputs: tuple[str, ...] = SINGLE_OUTPUT
     exact: bool = True
     cross: bool = False
 
@@ -30,10 +30,10 @@ class Settled:
 
     def stream(self, inputs: tuple[Matrix, ...], axes: Axes) -> Handle:
         """Return a handle with the count of finite values in these bars."""
-        return _SettledHandle(self.skip, np.isfinite(inputs[0]).sum(axis=0))
+        return _WarmupMaskHandle(self.skip, np.isfinite(inputs[0]).sum(axis=0))
 
 
-class _SettledHandle:
+class _WarmupMaskHandle:
     def __init__(self, skip: int, seen: np.ndarray[tuple[int, ...], np.dtype[np.int64]]) -> None:
         self._skip, self._seen = skip, seen
 

@@ -15,14 +15,14 @@ from typing import Any
 import sqlalchemy as sa
 
 from alphaloop.errors import DamagedStoreError
-from alphaloop.journal.tables import DATABASE_ERRORS, is_unopened, open_engine, records
+from alphaloop.journal.tables import DATABASE_ERRORS, is_open_failure, open_engine, records
 
 
 class CannotOpenError(DamagedStoreError):
     """A database that could not be opened: no permission, no such server, or in use."""
 
 
-def read_records(url: sa.URL) -> list[Any]:
+def read_journal_records(url: sa.URL) -> list[Any]:
     """Read all records of the journal at `url`, ordered by stream and number.
 
     Raises `CannotOpenError` for a database that cannot be opened, `DamagedStoreError` for a damaged one.
@@ -65,7 +65,7 @@ def _read(engine: sa.Engine, *, is_file: bool) -> list[Any]:
             return list(connection.execute(sa.select(records).order_by("stream", "seq")).mappings())
     except DATABASE_ERRORS as error:
         cause = error.__cause__ or error
-        if is_unopened(error):
+        if is_open_failure(error):
             raise CannotOpenError(" ".join(str(cause).split())) from error
         raise DamagedStoreError(f"the database is damaged: {cause}") from error
     finally:

@@ -61,25 +61,23 @@ def carry(reason: Reason, by: By = "", json: AsJson = False) -> None:
     _, bars = workspace.latest_bars(chosen)
     with _journal(chosen) as journal:
         costs, sleeves = CostModel.from_settings(chosen.trading), sleeve_names(chosen.trading.sleeves)
-        carry_over = carry_over(_recovered(journal, bars), bars.symbols, sleeves, costs)
+        carried = carry_over(_recovered(journal, bars), bars.symbols, sleeves, costs)
         with journal.writer(STREAM) as writer:
-            writer.append(CARRIED_KIND, carry_over.to_body(by or operator(), reason))
-    facts = _facts(carry_over.state) | {
-        "sales": carry_over.sales,
-        "dropped_orders": carry_over.dropped_orders,
+            writer.append(CARRIED_KIND, carried.to_body(by or operator(), reason))
+    facts = _facts(carried.state) | {
+        "sales": carried.sales,
+        "dropped_orders": carried.dropped_orders,
     }
 
     def show_facts() -> None:
         output.print_facts(
             [(name, _shown(facts[name])) for name in ("as_of", "sleeves", "symbols", "equity", "cash")]
         )
-        rows = [
-            [one.symbol, f"{one.quantity:f}", f"{one.price:f}", f"{one.cost:f}"] for one in carry_over.sales
-        ]
+        rows = [[one.symbol, f"{one.quantity:f}", f"{one.price:f}", f"{one.cost:f}"] for one in carried.sales]
         if rows:
             heads = ("sold", "quantity", "price", "cost")
             output.print_table(heads, rows, numbers=heads[1:])
-        output.print_line(f"{len(carry_over.dropped_orders)} open orders were dropped")
+        output.print_line(f"{len(carried.dropped_orders)} open orders were dropped")
 
     output.print_result(facts, json, show_facts)
 

@@ -63,13 +63,13 @@ from marketdata.sources.registry import source_names as sources
 from models.zoo.registry import family_names as families
 from trading.broker import broker_names as brokers
 print("acme" in sources(), "acme_gap" in indicators(), "acme-momentum" in families(), "acme" in brokers())
-print(apply("acme_gap").lookback)
+print(build_indicator("acme_gap").lookback)
 """
 LIST = """
 import os, sys
 from cli.main import run_command
 os.chdir({folder!r})
-sys.exit(run(["data", "list"]))
+sys.exit(run_command(["data", "list"]))
 """
 
 
@@ -152,16 +152,16 @@ def test_two_values_of_one_name_are_refused() -> None:
 
 FOUND = """
 from alphaloop.settings import settings
-settings.load()
+settings.load_settings()
 from marketdata.sources.registry import source_names as sources
 from models.zoo.registry import family_names as families
 from trading.broker import broker_names as brokers
 from features.catalogue import find_indicator
 print("acme" in sources(), "acme-momentum" in families(), "own_broker" in brokers())
-print(find("acme_gap").version > 1)
-again = settings.from_json(settings.load().model_dump_json())
+print(find_indicator("acme_gap").version > 1)
+again = settings.settings_from_json(settings.load_settings().model_dump_json())
 print("acme" in sources(), all(path.is_absolute() for path in again.plugins))
-settings.load(plugins=())
+settings.load_settings(plugins=())
 print("acme" in sources())
 """
 

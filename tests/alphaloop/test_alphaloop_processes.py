@@ -73,8 +73,8 @@ def test_a_room_shadowed_by_the_users_folder_is_named(tmp_path, package):
     code = (
         "import sys; sys.path.insert(0, sys.argv[1])\n"
         "from alphaloop.runtime import package_roots as rooms; from alphaloop import errors\n"
-        "try:\n    rooms.check()\n"
-        "except errors.ShadowedRoomError as error:\n    print(error)\n"
+        "try:\n    rooms.require_one_root()\n"
+        "except errors.ShadowedPackageError as error:\n    print(error)\n"
         "import trading; print(list(trading.__path__)[0])"
     )
     script = tmp_path / "start.py"

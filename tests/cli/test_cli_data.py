@@ -48,7 +48,7 @@ def test_embedded_sources_and_families_are_listed(capsys: pytest.CaptureFixture[
 def test_the_list_waits_for_no_library_that_it_does_not_need() -> None:
     """Sources are listed without importing a vendor's kit, pandas or the exchanges' calendars."""
     program = (
-        "import sys; from cli import main; code = main.run(['data', 'list']); "
+        "import sys; from cli import main; code = main.run_command(['data', 'list']); "
         "heavy = {'ccxt', 'pandas', 'exchange_calendars', 'yfinance', 'alpaca'} & set(sys.modules); "
         "sys.exit(f'code {code}, imported {heavy}' if code or heavy else 0)"
     )

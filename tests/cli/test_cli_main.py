@@ -71,7 +71,7 @@ def test_help_loads_nothing_heavy(tmp_path: Path) -> None:
         "import io, sys\nfrom contextlib import redirect_stdout\nfrom cli import main\n"
         f"for verb in {('', *VERBS)!r}:\n"
         "    with redirect_stdout(io.StringIO()) as shown:\n"
-        "        code = main.run([verb, '--help'] if verb else ['--help'])\n"
+        "        code = main.run_command([verb, '--help'] if verb else ['--help'])\n"
         "    if code or 'Usage' not in shown.getvalue(): sys.exit(verb or 'alphaloop')\n"
         f"print([name for name in {HEAVY!r} if name in sys.modules])\n"
     )

@@ -305,8 +305,8 @@ def test_there_is_one_streamer_at_a_time(
 def test_a_killed_streamer_leaves_no_lease(tmp_path: Path) -> None:
     """When the process that holds a lease is killed, the next one gets it."""
     program = (
-        "import sys, pathlib\nfrom features.store.writer_lease import Lease\n"
-        "lease = Lease(pathlib.Path(sys.argv[1]), 'it')\nprint('held', flush=True)\nsys.stdin.read()\n"
+        "import sys, pathlib\nfrom features.store.writer_lease import FileLease\n"
+        "lease = FileLease(pathlib.Path(sys.argv[1]), 'it')\nprint('held', flush=True)\nsys.stdin.read()\n"
     )
     path = tmp_path / "lease"
     with subprocess.Popen(

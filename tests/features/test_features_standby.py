@@ -47,7 +47,7 @@ from features.store.feast.connection import open_feast
 import feast.infra.online_stores.sqlite, features.store.feast.redis_store
 
 home, bars = Path(sys.argv[1]), BarPanel.from_table(pq.read_table(sys.argv[2]))
-settings = from_json((home / "settings.json").read_text())
+settings = settings_from_json((home / "settings.json").read_text())
 
 def write(most):
     standby = Standby.from_settings(settings, bars.symbols, SystemClock(), lease_seconds=float(sys.argv[3]))

@@ -21,7 +21,7 @@ from marketdata.sources.simulated import SimulatedSource
 NEW_SOURCE = """
 from marketdata.sources.simulated import SimulatedSource
 
-class Tiny(Simulated):
+class Tiny(SimulatedSource):
     pass
 
 SOURCE = Tiny(seed=3, name="{name}")

@@ -115,7 +115,7 @@ def count(_):
     print(sum(any(sys.argv[3] in part for part in command) for command in started), flush=True)
 
 if __name__ == "__main__":
-    tuning.SHORT_FOLDER = sys.argv[3]
+    tuning.RAY_FOLDER = sys.argv[3]
     market = conftest.make_market(Path(sys.argv[2]), bars=400)
     dataset = make_dataset(market.frame, market.bars.adjusted_close, 5, range(0, 380))
     found = tuning.tune(

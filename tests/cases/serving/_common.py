@@ -143,7 +143,7 @@ def last_bar(place):
     done = subprocess.run([str(PYTHON), "-c", (
         "from alphaloop.settings import settings\n"
         "from features.store.online import OnlineReader\n"
-        "r = OnlineReader.from_settings(settings.load())\n"
+        "r = OnlineReader.from_settings(settings.load_settings())\n"
         "print(max(w.bar for w in r.stored(('AAPL', 'MSFT')).values()).isoformat())\n")],
         cwd=ROOT, env=environment(place), capture_output=True, text=True, timeout=120)
     return done.stdout.strip().splitlines()[-1]

@@ -90,7 +90,7 @@ class FeatureStore:
     def apply_windows(self, further: Iterable[str]) -> None:
         """Register the online views only; definitions for training stay unchanged."""
         self._register(
-            feast_definitions().windows(self._files, further), lambda one: is_further_view(one.name)
+            feast_definitions().online_definitions(self._files, further), lambda one: is_further_view(one.name)
         )
 
     def _register(self, wanted: list[Any], ours: Callable[[Any], bool]) -> None:
@@ -106,7 +106,7 @@ class FeatureStore:
 
     def definitions(self, further: Iterable[str] = ()) -> list[Any]:
         """Return the Feast definitions: entity, views, and the feature set as a service."""
-        objects: list[Any] = feast_definitions().everything(self._set, self._files, further)
+        objects: list[Any] = feast_definitions().all_definitions(self._set, self._files, further)
         return objects
 
     @property

@@ -258,7 +258,7 @@ class Fitted:
         return panel[:, -1] @ self.weights
     def to_onnx(self):
         from onnx import helper, numpy_helper
-        take_row, last = graph.last_row("row")
+        take_row, last = graph.last_row_node("row")
         multiply = helper.make_node("MatMul", ["row", "weights"], [graph.OUTPUT])
         weights = numpy_helper.from_array(self.weights, "weights")
         return graph.build_graph("ols", [take_row, multiply], [last, weights], len(self.weights))

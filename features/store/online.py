@@ -214,7 +214,7 @@ class OnlineReader:
             unread = str(self._folder.resolve() / "windows.parquet")
             store = self.__dict__.get("_feast") or open_feast(self._folder, self._online)
             told = feast_definitions()
-            store.apply([told.symbol(), told.online_view(unread, view)])
+            store.apply([told.symbol_entity(), told.online_view(unread, view)])
 
     def _fetch(self, symbols: tuple[str, ...], view: str = "") -> dict[str, StoredWindow]:
         feast, names = self._feast, ONLINE_FEATURES if view else self._names

@@ -95,7 +95,7 @@ def test_a_store_that_the_release_before_defined_is_read(
     expected = reader.read(past.symbols, last, 2)
     view = feast_definitions().online_view(str(tmp_path / "windows.parquet"))
     view.features = [field for field in view.features if field.name != "universe"]
-    open_feast(tmp_path).apply([feast_definitions().symbol(), view])
+    open_feast(tmp_path).apply([feast_definitions().symbol_entity(), view])
     windows = OnlineReader(tmp_path).read(past.symbols, last, 2)
     assert (windows.universe, windows.feature_set) == ("", RANKED.hash)
     np.testing.assert_array_equal(windows.panel, expected.panel)

@@ -259,7 +259,7 @@ class Fitted:
     def to_onnx(self):
         from onnx import helper, numpy_helper
         take_row, last = graph.last_row_node("row")
-        multiply = helper.make_node("MatMul", ["row", "weights"], [graph.OUTPUT])
+        multiply = helper.make_node("MatMul", ["row", "weights"], [graph.OUTPUT_NAME])
         weights = numpy_helper.from_array(self.weights, "weights")
         return graph.build_graph("ols", [take_row, multiply], [last, weights], len(self.weights))
     def hard_inputs(self, panel):

@@ -90,7 +90,8 @@ class FeatureStore:
     def apply_windows(self, further: Iterable[str]) -> None:
         """Register the online views only; definitions for training stay unchanged."""
         self._register(
-            feast_definitions().online_definitions(self._files, further), lambda one: is_further_view(one.name)
+            feast_definitions().online_definitions(self._files, further),
+            lambda one: is_further_view(one.name),
         )
 
     def _register(self, wanted: list[Any], ours: Callable[[Any], bool]) -> None:

@@ -24,8 +24,8 @@ from features.engine.indicator import indicator
 from features.engine.operator import Operator
 from features.engine.operators.recursive import Recursive, State
 
-MOST_STATES = 8
-LEAST_RETURNS = 30
+MAX_STATES = 8
+MIN_RETURNS_PER_STATE = 30
 """Returns for each state that a fit must have."""
 RESTARTS = 3
 """Fits from different starts, drawn from the seed, of which the likeliest is kept."""
@@ -47,9 +47,9 @@ class GaussianMarkov:
     def __post_init__(self) -> None:
         count = len(self.start)
         shape = (len(self.transitions), len(self.means), len(self.deviations))
-        if not 1 <= count <= MOST_STATES or shape != (count, count, count):
+        if not 1 <= count <= MAX_STATES or shape != (count, count, count):
             raise InputError(
-                f"a Markov model has 1 to {MOST_STATES} states, all its parts as many; got {shape}"
+                f"a Markov model has 1 to {MAX_STATES} states, all its parts as many; got {shape}"
             )
         for row in (self.start, *self.transitions):
             usable = all(math.isfinite(one) and one >= 0 for one in row)
@@ -85,12 +85,12 @@ class GaussianMarkov:
             numbers = [float(word) for word in text.replace(",", " ").split()]
         except ValueError as error:
             raise InputError(f"the Markov model '{_short(text)}' is not made of numbers: {error}") from error
-        count = int(numbers[0]) if numbers and 1 <= numbers[0] <= MOST_STATES else 0
+        count = int(numbers[0]) if numbers and 1 <= numbers[0] <= MAX_STATES else 0
         needed = 1 + 3 * count + count * count
         if not count or len(numbers) != needed or numbers[0] != count:
             raise InputError(
                 f"the Markov model '{_short(text)}' has {len(numbers)} numbers; it must begin with "
-                f"the number of states n, 1 to {MOST_STATES}, and go on with n + n * n + n + n more"
+                f"the number of states n, 1 to {MAX_STATES}, and go on with n + n * n + n + n more"
             )
         parts = np.split(np.array(numbers[1:]), np.cumsum([count, count * count, count]))
         start, rows, means, deviations = (tuple(part.tolist()) for part in parts)
@@ -131,7 +131,7 @@ def fit_hidden_markov(
     the closes at which they were known, `[T]`, in order. Returns after `until` are not read. The same
     arguments give the same model. Raises `DataError` for too few returns or constant ones.
     """
-    require_between("states", states, 1, MOST_STATES)
+    require_between("states", states, 1, MAX_STATES)
     values = np.asarray(returns, dtype=np.float64)
     values = values[:, None] if values.ndim == 1 else values
     if values.ndim != 2 or len(values) != len(times):
@@ -142,10 +142,10 @@ def fit_hidden_markov(
     sequences = [column[np.isfinite(column)] for column in past.T]
     sequences = [one for one in sequences if len(one)]
     known = np.concatenate([np.zeros(0), *sequences])
-    if len(known) < states * LEAST_RETURNS:
+    if len(known) < states * MIN_RETURNS_PER_STATE:
         raise DataError(
             f"{len(known)} returns until {until.isoformat()} are too few for {states} states; "
-            f"at least {states * LEAST_RETURNS} are needed"
+            f"at least {states * MIN_RETURNS_PER_STATE} are needed"
         )
     centre, size = float(known.mean()), float(known.std())
     if not size > 1e-12 * float(np.abs(known).max()):

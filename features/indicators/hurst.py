@@ -16,7 +16,7 @@ from features.engine.operator import Operator
 from features.engine.operators.window import Window
 
 GROUP = "statistics"
-SHORTEST = 8
+MIN_BLOCK_BARS = 8
 """Returns in the shortest stretch whose range is looked at."""
 
 
@@ -29,7 +29,7 @@ def hurst_rescaled_range(length: int = 128) -> Operator:
     "The expected value of the adjusted rescaled Hurst range", Biometrika 63, 1976); the slope of its
     logarithm on that of the size, plus 0.5. Without the correction short windows of noise show 0.6.
     """
-    return Window(_rescaled_range, require_bars("length", length, 4 * SHORTEST) + 1)
+    return Window(_rescaled_range, require_bars("length", length, 4 * MIN_BLOCK_BARS) + 1)
 
 
 @indicator(group=GROUP, reference="Taqqu, Teverovsky and Willinger 1995")
@@ -40,12 +40,12 @@ def hurst_aggregated_variance(length: int = 128) -> Operator:
     half the slope of their logarithms, plus 1. At least 8 stretches of each size are asked for. Taqqu,
     Teverovsky and Willinger, "Estimators for long-range dependence: an empirical study", Fractals 3 (1995).
     """
-    return Window(_aggregated_variance, require_bars("length", length, 4 * SHORTEST) + 1)
+    return Window(_aggregated_variance, require_bars("length", length, 4 * MIN_BLOCK_BARS) + 1)
 
 
 def _rescaled_range(close: Values) -> Values:
     returns = window_log_returns(close)
-    sizes = _doublings(SHORTEST, returns.shape[-1] // 2)
+    sizes = _doublings(MIN_BLOCK_BARS, returns.shape[-1] // 2)
     found = []
     for size in sizes:
         centred = moments.deviations(_stretches(returns, size))
@@ -67,7 +67,7 @@ def _range_of_walk(steps: Values) -> Values:
 
 def _aggregated_variance(close: Values) -> Values:
     returns = window_log_returns(close)
-    sizes = _doublings(1, returns.shape[-1] // SHORTEST)
+    sizes = _doublings(1, returns.shape[-1] // MIN_BLOCK_BARS)
     spread = [moments.window_variance(_stretches(returns, size).mean(axis=-1)) for size in sizes]
     found = [np.log(np.where(one > 0, one, np.nan)) for one in spread]
     return 1 + _slope_on_logarithms(found, sizes) / 2

@@ -14,7 +14,7 @@ from features.engine.indicator import indicator
 from features.engine.operator import Operator
 from features.engine.operators.window import Window
 
-LONGEST = 500
+MAX_LENGTH = 500
 """Weights that grow exponentially leave the range of a float beyond some thousand bars."""
 
 
@@ -34,7 +34,7 @@ def _weighted(sequence: Sequence[float]) -> Operator:
 @indicator(group="overlap studies", reference="pandas-ta: fwma")
 def fibonacci_average(length: int = 10) -> Operator:
     """Average weighted by the Fibonacci numbers, the last bar by the largest."""
-    require_between("length", length, 1, LONGEST)
+    require_between("length", length, 1, MAX_LENGTH)
     numbers = [1.0, 1.0]
     while len(numbers) < length:
         numbers.append(numbers[-1] + numbers[-2])
@@ -44,7 +44,7 @@ def fibonacci_average(length: int = 10) -> Operator:
 @indicator(group="overlap studies", reference="pandas-ta: pwma")
 def pascal_average(length: int = 10) -> Operator:
     """Average weighted by a row of Pascal's triangle: the middle bars count most."""
-    require_between("length", length, 1, LONGEST)
+    require_between("length", length, 1, MAX_LENGTH)
     return _weighted([float(math.comb(length - 1, place)) for place in range(length)])
 
 

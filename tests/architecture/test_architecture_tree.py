@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import ast
 import importlib
+import re
 import subprocess
 import sys
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from graphlib import CycleError, TopologicalSorter
 from importlib.metadata import packages_distributions
 from pathlib import Path
@@ -154,3 +155,45 @@ def test_public_names_are_loaded_when_they_are_asked_for() -> None:
     )
     shown = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)
     assert shown.stdout.splitlines() == ["[]", "models.registry.card False"], shown.stderr
+
+
+# Commands are called like their verbs, components like their steps, and a rule of before decides too.
+SHARED_FUNCTIONS = {
+    "check", "decide", "drift_report", "forward_returns", "freeze_snapshot", "gate_verdict", "propose",
+    "refuse", "register", "show", "train", "train_candidate", "turnover",
+}  # fmt: skip
+BOUND = re.compile(r"(MOST|LEAST|LONGEST|SHORTEST|FEWEST|MAXIMUM|MINIMUM)(_|$)")
+
+
+def definitions() -> Iterator[tuple[str, ast.stmt]]:
+    """Each statement at the top of a module, with the module's path."""
+    for path in modules(ROOT).values():
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            yield str(path.relative_to(ROOT)), node
+
+
+def repeated(names: Iterable[str]) -> set[str]:
+    """The public ones of `names` that stand twice."""
+    return {name for name, count in Counter(names).items() if count > 1 and not name.startswith("_")}
+
+
+def test_no_public_class_name_stands_twice() -> None:
+    """One name, one thing: a class can be found by its name alone."""
+    assert repeated(node.name for _, node in definitions() if isinstance(node, ast.ClassDef)) == set()
+
+
+def test_no_public_function_name_stands_twice() -> None:
+    """Commands, pipeline steps and rules aside, a function can be found by its name alone."""
+    functions = (node.name for _, node in definitions() if isinstance(node, ast.FunctionDef))
+    assert repeated(functions) == SHARED_FUNCTIONS
+
+
+def test_bounds_are_called_max_and_min() -> None:
+    """No constant says MOST, LEAST, LONGEST or FEWEST where it means the maximum or the minimum."""
+    names = [
+        f"{path}: {target.id}"
+        for path, node in definitions()
+        for target in (node.targets if isinstance(node, ast.Assign) else ())
+        if isinstance(target, ast.Name) and BOUND.match(target.id)
+    ]
+    assert names == []

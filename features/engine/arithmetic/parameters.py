@@ -12,7 +12,7 @@ MAX_WINDOW_BARS = 100_000
 
 
 def require_bars(name: str, value: int, least: int = 1) -> int:
-    """Return `value` if it is a number of bars from `least` to `MAX_WINDOW_BARS`; raise `InputError` otherwise."""
+    """Return `value` if it is from `least` to `MAX_WINDOW_BARS` bars; raise `InputError` otherwise."""
     if not least <= value <= MAX_WINDOW_BARS:
         raise InputError(f"{name} is {value}; it must be from {least} to {MAX_WINDOW_BARS} bars")
     return value

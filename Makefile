@@ -48,7 +48,7 @@ demo: $(STAMP)  ## run the whole loop on real market data; leaves runs/demo/late
 test: $(STAMP)  ## tests on all cores (11 minutes on two quiet ones)
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
 
-coverage: $(STAMP)  ## the tests with branch coverage of the rooms, which takes half as long again
+coverage: $(STAMP)  ## the tests with branch coverage of the packages, which takes half as long again
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --cov --cov-report=term $(ARGS)
 
 test-long: $(STAMP)  ## tests that take minutes; the output is kept in docs/evidence/test-long.txt
@@ -79,7 +79,7 @@ docs: $(STAMP)  ## the documents as a site in build/docs; needs no network
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 	@echo build/docs/index.html
 
-lint: $(STAMP)  ## ruff, mypy, import contracts, one-door rules
+lint: $(STAMP)  ## ruff, mypy, import contracts, sole importers
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy

@@ -98,7 +98,8 @@ def test_the_context_travels_on(collector: Collector) -> None:
 def test_without_the_variables_nothing_is_imported() -> None:
     """In a fresh process no part of OpenTelemetry is loaded, and a span is nothing."""
     program = (
-        "import sys; from alphaloop.telemetry import tracing as telemetry; on = telemetry.start_tracing('x')\n"
+        "import sys; from alphaloop.telemetry import tracing as telemetry\n"
+        "on = telemetry.start_tracing('x')\n"
         "with telemetry.span('a', 'b'): pass\n"
         "print(on, telemetry.current_traceparent(), any(m.startswith('opentelemetry') for m in sys.modules))"
     )

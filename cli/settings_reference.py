@@ -52,20 +52,22 @@ def entries() -> Iterator[SettingEntry]:
             yield _entry(name, field)
 
 
-def origin(name: str, file: Path = Path(CONFIG_FILE)) -> str:
-    """Return where the value of the setting `name` comes from: its variable, the file, or `default`."""
-    variable = PREFIX + name.upper().replace(".", "__")
-    whole_section = PREFIX + name.partition(".")[0].upper()
-    for candidate in (variable, whole_section):
-        if candidate in {present.upper() for present in os.environ}:
-            return candidate
-    if file.is_file():
-        table: Any = tomllib.loads(file.read_text(encoding="utf-8"))
-        for part in name.split("."):
-            table = table.get(part) if isinstance(table, dict) else None
-        if table is not None:
-            return file.name
-    return "default"
+def origins(file: Path = Path(CONFIG_FILE)) -> dict[str, str]:
+    """Return where the value of each setting comes from: its variable, the name of `file`, or `default`."""
+    present = {variable.upper() for variable in os.environ}
+    table = tomllib.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    return {entry.name: _origin(entry, present, table, file.name) for entry in entries()}
+
+
+def _origin(entry: SettingEntry, present: set[str], table: dict[str, Any], file_name: str) -> str:
+    whole_section = PREFIX + entry.name.partition(".")[0].upper()
+    for variable in (entry.variable, whole_section):
+        if variable in present:
+            return variable
+    value: Any = table
+    for part in entry.name.split("."):
+        value = value.get(part) if isinstance(value, dict) else None
+    return "default" if value is None else file_name
 
 
 def markdown() -> str:

@@ -37,7 +37,7 @@ def indicator_names() -> tuple[str, ...]:
     Examples
     --------
     >>> from features.catalogue import indicator_names
-    >>> "rsi" in names(), "vpin" in names()
+    >>> "rsi" in indicator_names(), "vpin" in indicator_names()
     (True, True)
     """
     return tuple(_catalogue())
@@ -66,7 +66,7 @@ def find_indicator(name: str) -> Indicator:
     Examples
     --------
     >>> from features.catalogue import find_indicator
-    >>> find("rsi").inputs, dict(find("rsi").parameters)
+    >>> find_indicator("rsi").inputs, dict(find_indicator("rsi").parameters)
     (('close',), {'timeperiod': 14})
     """
     catalogue = _catalogue()

@@ -68,7 +68,7 @@ class Feature:
 
     @property
     def exact(self) -> bool:
-        """Whether batch and stream agree to the last bit."""
+        """True if batch and stream agree to the last bit."""
         return self.column.exact
 
     def definition(self) -> dict[str, Any]:

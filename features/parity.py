@@ -49,7 +49,7 @@ class ParityReport:
 
     @property
     def identical(self) -> bool:
-        """Whether all three agree to the last bit."""
+        """True if all three agree to the last bit."""
         return self.max_abs_diff == 0.0
 
     @property

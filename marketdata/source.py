@@ -44,7 +44,7 @@ class Source(Protocol):
 
     @property
     def adjusted_only(self) -> bool:
-        """Whether the source has adjusted prices only."""
+        """True if the source has adjusted prices only."""
         ...
 
     def symbols(self) -> tuple[str, ...]:

@@ -52,7 +52,7 @@ def make_retrain_policy(settings: Settings) -> RetrainPolicy:
     Examples
     --------
     >>> from alphaloop.settings.settings import Settings
-    >>> retrain_policy(Settings()).bars_to_wait() > 0
+    >>> make_retrain_policy(Settings()).bars_to_wait() > 0
     True
     """
     return RetrainPolicy(

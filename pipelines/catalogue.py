@@ -17,7 +17,7 @@ def pipeline_names() -> list[str]:
 
     Examples
     --------
-    >>> names()
+    >>> pipeline_names()
     ['retrain']
     """
     return sorted(PIPELINES)

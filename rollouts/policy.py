@@ -83,7 +83,7 @@ def make_rollout_policy(settings: Settings) -> RolloutPolicy:
     Examples
     --------
     >>> from alphaloop.settings.settings import Settings
-    >>> rollout_policy(Settings()).rollback_alpha("pnl") > 0
+    >>> make_rollout_policy(Settings()).rollback_alpha("pnl") > 0
     True
     """
     chosen = settings.rollout

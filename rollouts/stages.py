@@ -87,9 +87,9 @@ def next_move(
     --------
     >>> from rollouts.policy import RolloutPolicy
     >>> policy = RolloutPolicy(5, 10, 250, (0.05, 0.25, 0.5), 0.01, 0.05)
-    >>> next_move(Stage(weight=0.0, bars=5, stage_bars=5), policy, against=False, favour=False)
+    >>> next_move(RolloutStage(weight=0.0, bars=5, stage_bars=5), policy, against=False, favour=False)
     <Move.ADVANCE: 'advance'>
-    >>> next_move(Stage(weight=0.5, bars=60, stage_bars=20), policy, against=True, favour=True)
+    >>> next_move(RolloutStage(weight=0.5, bars=60, stage_bars=20), policy, against=True, favour=True)
     <Move.ROLL_BACK: 'roll_back'>
     """
     if against:

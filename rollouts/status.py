@@ -21,7 +21,7 @@ class EValue:
     """Current e-value of one test of one layer, beside the e-value at which the test decides.
 
     `log10_e` and `bound` are decimal logarithms. `bars` counts the bars on which the test has bet; `test`
-    is the direction of the test, one of `TESTS`.
+    is the direction of the test, one of `TEST_DIRECTIONS`.
     """
 
     layer: str

@@ -128,7 +128,7 @@ def performance_metrics(equity: npt.ArrayLike, timestamps: Timestamps | None = N
 
     Examples
     --------
-    >>> figures = metrics([100.0, 110.0, 99.0])
+    >>> figures = performance_metrics([100.0, 110.0, 99.0])
     >>> round(figures.net_return, 6), round(figures.max_drawdown, 6)
     (-0.01, 0.1)
     """
@@ -209,7 +209,7 @@ def run_backtest(
     >>> prices = np.array([[10.0], [10.0], [11.0]])
     >>> nothing = np.full((3, 1), np.nan)
     >>> bars = BarPanel(days, ("AAPL",), nothing, nothing, nothing, prices, nothing, np.ones((3, 1)))
-    >>> result = backtest(bars, np.zeros((3, 1)), capital=1_000, costs=CostModel(0.0, 0.0))
+    >>> result = run_backtest(bars, np.zeros((3, 1)), capital=1_000, costs=CostModel(0.0, 0.0))
     >>> result.equity.tolist()
     [1000.0, 1000.0, 1100.0]
     """

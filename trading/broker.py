@@ -97,7 +97,7 @@ def find_broker(name: str) -> BrokerFactory:
 
     Examples
     --------
-    >>> find("paper").__name__
+    >>> find_broker("paper").__name__
     'PaperBroker'
     """
     brokers = _discover()

@@ -44,7 +44,7 @@ def rule_number(body: Mapping[str, Any]) -> int:
 def redecide_decision(body: Mapping[str, Any]) -> Decision:
     """Compute the decision of a `decision` record's body, by the rule that it names.
 
-    Raises as `rule_of` does, and `ChainBrokenError` for a body that is not a decision.
+    Raises as `rule_number` does, and `ChainBrokenError` for a body that is not a decision.
     """
     rule = RULES[rule_number(body)]
     try:

@@ -24,8 +24,8 @@ ADOPTION_KIND = "adoption"
 class Record:
     """One record of one stream.
 
-    `seq` counts from 1 without gaps; `body` is the stored text of `canonical`, parsed. Decimals and times in
-    `body` stay strings: the text is what was hashed, and no type is guessed from it.
+    `seq` counts from 1 without gaps; `body` is the stored text of `canonical_json`, parsed. Decimals and
+    times in `body` stay strings: the text is what was hashed, and no type is guessed from it.
     """
 
     stream: str

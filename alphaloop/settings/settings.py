@@ -43,8 +43,8 @@ CONFIG_FILE = "alphaloop.toml"
 class Settings(BaseSettings):
     """All settings, frozen; `model_copy` makes a changed copy.
 
-    Each section is a class in `alphaloop.settings`. Use `load` to read environment and file with errors in
-    plain words.
+    Each section is a class in `alphaloop.settings`. Use `load_settings` to read environment and file with
+    errors in plain words.
 
     Parameters
     ----------

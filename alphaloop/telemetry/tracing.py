@@ -71,8 +71,8 @@ def span(
 ) -> AbstractContextManager[Any]:
     """Open a span around a block, below the current span or below `parent`.
 
-    `parent` is a `traceparent` from another process. An exception that leaves the block is recorded on the
-    span.
+    `parent` is a `traceparent` from another process. An exception that leaves the block is recorded
+    on the span.
     """
     tracer = _tracer
     if tracer is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from operator import attrgetter
 from typing import Annotated
 
 import typer
@@ -24,17 +25,14 @@ def show(everything: Everything = False, json: AsJson = False) -> None:
     """Show the settings that differ from their defaults, and where each comes from."""
     from alphaloop.settings import settings
     from cli import output
-    from cli.settings_reference import as_toml, entries, origin
+    from cli.settings_reference import as_toml, origins
 
     loaded = settings.load_settings()
     rows = []
-    for entry in entries():
-        value = loaded
-        for part in entry.name.split("."):
-            value = getattr(value, part)
-        source = origin(entry.name)
+    for name, source in origins().items():
         if everything or source != "default":
-            rows.append({"setting": entry.name, "value": as_toml(value), "from": source})
+            value = attrgetter(name)(loaded)
+            rows.append({"setting": name, "value": as_toml(value), "from": source})
 
     def show_rows() -> None:
         if rows:
@@ -52,10 +50,10 @@ def check() -> None:
     """Read the settings; what is wrong is named, with exit code 2."""
     from alphaloop.settings import settings
     from cli import output
-    from cli.settings_reference import entries, origin
+    from cli.settings_reference import origins
 
     settings.load_settings()
-    changed = sum(origin(entry.name) != "default" for entry in entries())
+    changed = sum(source != "default" for source in origins().values())
     output.print_line(f"{changed} settings differ from their defaults, nothing wrong")
 
 

@@ -62,7 +62,7 @@ class Node:
 
     @cached_property
     def exact(self) -> bool:
-        """Whether batch and stream agree to the last bit."""
+        """True if batch and stream agree to the last bit."""
         return self.operator.exact and all(one.exact for one in self.arguments)
 
     @cached_property
@@ -142,7 +142,7 @@ class Graph:
 
     @property
     def cross(self) -> bool:
-        """Whether any node reads other symbols."""
+        """True if any node reads other symbols."""
         return any(node.operator.cross for node in self.nodes)
 
     def batch(self, inputs: Mapping[str, Matrix], axes: Axes) -> Iterable[tuple[int, Matrix]]:

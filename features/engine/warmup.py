@@ -55,11 +55,11 @@ def warmup_bars(column: Column) -> int | None:
     --------
     >>> from features import catalogue
     >>> from features.engine.warmup import warmup_bars
-    >>> warmup(catalogue.apply("sma", {"timeperiod": 20}).output())
+    >>> warmup_bars(catalogue.build_indicator("sma", {"timeperiod": 20}).output())
     20
-    >>> warmup(catalogue.apply("ema", {"timeperiod": 20}).output()) > 20
+    >>> warmup_bars(catalogue.build_indicator("ema", {"timeperiod": 20}).output()) > 20
     True
-    >>> warmup(catalogue.apply("obv").output()) is None
+    >>> warmup_bars(catalogue.build_indicator("obv").output()) is None
     True
     """
     settled_column = mask_unsettled(column)

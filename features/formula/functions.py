@@ -138,7 +138,7 @@ ARGUMENT_NAMES: Mapping[str, tuple[str, ...]] = MappingProxyType(
         **dict.fromkeys(UNIVERSE_FUNCTIONS, ("x", "by")),
     }
 )
-"""Names of each function's arguments; those in `OPTIONAL` may be left out."""
+"""Names of each function's arguments; those in `OPTIONAL_ARGUMENTS` may be left out."""
 
 OPTIONAL_ARGUMENTS = ("by",)
 

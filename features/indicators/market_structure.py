@@ -14,7 +14,7 @@ OUTPUTS = ("higher_high", "lower_low", "support", "resistance", "trend")
 
 @indicator(("high", "low"), OUTPUTS, group="price levels", reference="Dow theory; Rhea 1932")
 def market_structure(left: int = 5, right: int = 5) -> Operator:
-    """Whether the last swings rose or fell, the last swing's low and high, and the trend they form.
+    """Direction of the last swings, the last swing's low and high, and the trend of both.
 
     A swing high is a high above those of the `left` bars before it and not below those of the `right` bars
     after it; it is known only after those, and so is a swing low. `higher_high` and `lower_low` are 1 if the

@@ -40,7 +40,9 @@ def mean_coefficient(of_bars: Matrix) -> Vector:
 
 
 def coefficient_standard_error(of_bars: Matrix, lags: int) -> Vector:
-    """Return the standard error of `mean` under overlapping labels, `[F]`; NaN for a feature without any.
+    """Return the standard error of `mean_coefficient` under overlapping labels, `[F]`.
+
+    NaN for a feature without any coefficient.
 
     Newey and West 1987 with Bartlett weights over `lags` bars.
     """

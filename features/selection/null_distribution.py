@@ -40,7 +40,7 @@ class NullDistribution:
 
     @property
     def beyond(self) -> bool:
-        """Whether the best exceeds chance at 5 %."""
+        """True if the best exceeds chance at 5 %."""
         return self.p_value <= SIGNIFICANCE_LEVEL and self.best > self.expected
 
 

@@ -51,7 +51,7 @@ class OfflineFiles:
 
     @property
     def remote(self) -> bool:
-        """Whether the files are in a bucket."""
+        """True if the files are in a bucket."""
         return self._storage.remote
 
     @property
@@ -61,7 +61,7 @@ class OfflineFiles:
 
     @property
     def exist(self) -> bool:
-        """Whether there is any file."""
+        """True if there is any file."""
         return bool(self._names())
 
     def address(self, name: str) -> str:

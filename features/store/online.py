@@ -134,7 +134,7 @@ class OnlineReader:
     def _read(
         self, symbols: tuple[str, ...], as_of: datetime, lookback: int, made: WindowKey | None
     ) -> OnlineWindows | MissingStateError:
-        """Read as `read` does, but check for missing rows at most every `LOOK_SECONDS`."""
+        """Read as `read` does, but check for missing rows at most every `RECHECK_SECONDS`."""
         look = not self._has_looked(made)
         stored = self._stored(symbols, as_of, made, look=look)
         try:
@@ -166,7 +166,7 @@ class OnlineReader:
         return best
 
     def _has_looked(self, made: WindowKey | None) -> bool:
-        """Return whether missing windows were searched for within `LOOK_SECONDS`."""
+        """Return whether missing windows were searched for within `RECHECK_SECONDS`."""
         looked = self._looked.get(made)
         return looked is not None and monotonic() - looked < RECHECK_SECONDS
 

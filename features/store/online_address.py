@@ -37,7 +37,7 @@ class OnlineAddress:
 
     @property
     def remote(self) -> bool:
-        """Whether the store is a server."""
+        """True if the store is a server."""
         return bool(self.host)
 
     def __str__(self) -> str:

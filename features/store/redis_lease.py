@@ -78,12 +78,12 @@ class RedisLease:
 
     @property
     def held(self) -> bool:
-        """Whether the lease has not been closed."""
+        """True if the lease has not been closed."""
         return not self._closed.is_set()
 
     @property
     def lost(self) -> bool:
-        """Whether another holder was seen; only `write` decides for certain."""
+        """True if another holder was seen; only `write` decides for certain."""
         return bool(self._lost_to)
 
     @property

@@ -24,12 +24,12 @@ class WriterLease(Protocol):
 
     @property
     def held(self) -> bool:
-        """Whether the lease has not been closed."""
+        """True if the lease has not been closed."""
         ...
 
     @property
     def lost(self) -> bool:
-        """Whether the lease was taken away, as far as this process knows."""
+        """True if the lease was taken away, as far as this process knows."""
         ...
 
     def require(self) -> None:
@@ -65,12 +65,12 @@ class FileLease:
 
     @property
     def held(self) -> bool:
-        """Whether the lease has not been closed."""
+        """True if the lease has not been closed."""
         return self._descriptor is not None
 
     @property
     def lost(self) -> bool:
-        """Whether the lock file was removed, so that another process can lock a new one."""
+        """True if the lock file was removed, so that another process can lock a new one."""
         return self._descriptor is not None and os.fstat(self._descriptor).st_nlink == 0
 
     def require(self) -> None:

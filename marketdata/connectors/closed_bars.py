@@ -245,7 +245,7 @@ class ClosedBars:
 
 
 def history_fill(source: Source, frequency: str) -> GapFill:
-    """Return a `Fill` that calls the source's own `history`.
+    """Return a `GapFill` that calls the source's own `history`.
 
     The call runs in a thread so that the stream continues.
     """

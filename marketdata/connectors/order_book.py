@@ -51,7 +51,7 @@ class OrderBook:
             )
 
     def columns(self) -> dict[str, float]:
-        """Return the values of `COLUMNS`; NaN for a missing level."""
+        """Return the values of `BOOK_COLUMNS`; NaN for a missing level."""
         values = dict.fromkeys(BOOK_COLUMNS, float("nan"))
         for side, levels in (("bid", self.bids), ("ask", self.asks)):
             for level, (price, size) in enumerate(levels[:LEVELS], start=1):
@@ -90,7 +90,7 @@ class OrderBooks:
         return None
 
     def attach(self, bars: Slice) -> Slice:
-        """Return `bars` with `COLUMNS` in `extra`; NaN for a symbol without a book."""
+        """Return `bars` with `BOOK_COLUMNS` in `extra`; NaN for a symbol without a book."""
         absent = dict.fromkeys(BOOK_COLUMNS, float("nan"))
         books = [self.at(symbol, bars.timestamp) for symbol in bars.symbols]
         rows = [absent if book is None else book.columns() for book in books]

@@ -107,7 +107,7 @@ class FailoverSource:
 
     @property
     def adjusted_only(self) -> bool:
-        """Whether any provider has adjusted prices only: any of them may price an order."""
+        """True if any provider has adjusted prices only: any of them may price an order."""
         return any(provider.adjusted_only for provider in self._providers)
 
     @property
@@ -117,7 +117,7 @@ class FailoverSource:
 
     @property
     def stale(self) -> bool:
-        """Whether every provider of the running stream has been silent for too long."""
+        """True if every provider of the running stream has been silent for too long."""
         return self._relay is not None and self._relay.stale
 
     def readings(self) -> list[FeedStatus]:

@@ -60,7 +60,7 @@ class FreshnessMonitor:
 
     @property
     def stale(self) -> bool:
-        """Whether no believable bar arrived for `limit`."""
+        """True if no believable bar arrived for `limit`."""
         return self._clock.now() - (self._last_arrival or self._began) > self._limit
 
     def reading(self) -> FeedStatus:

@@ -79,7 +79,7 @@ class MergedStream:
 
     @property
     def stale(self) -> bool:
-        """Whether every provider has been silent for too long."""
+        """True if every provider has been silent for too long."""
         return all(freshness.stale for freshness in self._freshness.values())
 
     def readings(self) -> list[FeedStatus]:

@@ -60,7 +60,7 @@ class BarFile:
 
     @property
     def relative(self) -> bool:
-        """Whether the adjustment is a ratio to a close adjusted with later knowledge."""
+        """True if the adjustment is a ratio to a close adjusted with later knowledge."""
         return "adjusted_close" in self._found and "adjustment" not in self._found
 
     def read(

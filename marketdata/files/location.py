@@ -45,7 +45,7 @@ class FileStorage:
 
     @property
     def remote(self) -> bool:
-        """Whether it is an object store."""
+        """True if it is an object store."""
         return self.label.startswith(SCHEME)
 
     def files(self) -> list[str]:

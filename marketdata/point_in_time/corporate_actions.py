@@ -64,7 +64,7 @@ def action_factor(action: CorporateAction, previous_close: float) -> float:
     >>> from marketdata.point_in_time.action_record import CorporateAction
     >>> published = datetime(2024, 1, 5, tzinfo=UTC)
     >>> dividend = CorporateAction("KO", date(2024, 3, 14), published, "cash_dividend", 2.0)
-    >>> factor(dividend, previous_close=50.0)
+    >>> action_factor(dividend, previous_close=50.0)
     1.0416666666666667
     """
     if action.kind == "split":

@@ -37,7 +37,7 @@ KEY_COLUMNS = ("series", "symbol", "effective", "published")
 
 
 def read_observations(path: Path) -> pa.Table:
-    """Read the observations in a CSV or Parquet file, in the form that `observed` returns.
+    """Read the observations in a CSV or Parquet file, in the form that `normalise_observations` returns.
 
     `DataError` names file and row.
     """

@@ -64,5 +64,5 @@ class Finding:
 
 
 def findings_table(findings: Sequence[Finding]) -> pa.Table:
-    """Return findings as rows of `SCHEMA`."""
+    """Return findings as rows of `FINDINGS_SCHEMA`."""
     return pa.Table.from_pylist([asdict(finding) for finding in findings], schema=FINDINGS_SCHEMA)

@@ -122,7 +122,7 @@ def update_snapshot(
 
     Without a snapshot, all of the source's bars (from `start`) become a base; without new bars, the newest
     snapshot is returned unchanged. Late bars, for times that are stored already, are filled in as far back as
-    `later` asks. Bars are checked before they are stored, and the report is kept beside the snapshot.
+    `later_bars` asks. Bars are checked before they are stored, and the report is kept beside the snapshot.
 
     Parameters
     ----------

@@ -65,7 +65,7 @@ def simulate_portfolio(
     --------
     >>> import numpy as np
     >>> close = np.array([[10.0, 10.0], [10.0, 10.0], [11.0, 10.0]])
-    >>> book = simulate(np.zeros((3, 2)), close, AllocationPolicy(), CostModel())
+    >>> book = simulate_portfolio(np.zeros((3, 2)), close, AllocationPolicy(), CostModel())
     >>> book.net_returns.round(4).tolist()
     [0.0, 0.0, 0.05]
     """

@@ -20,7 +20,7 @@ def family_names() -> list[str]:
 
     Examples
     --------
-    >>> "momentum" in names()
+    >>> "momentum" in family_names()
     True
     """
     return sorted(_discover())
@@ -46,7 +46,7 @@ def find_family(name: str) -> Family:
 
     Examples
     --------
-    >>> find("momentum").lookback
+    >>> find_family("momentum").lookback
     1
     """
     families = _discover()

@@ -228,7 +228,7 @@ def fit_calibration(
     >>> import numpy as np
     >>> from alphaloop.settings.drift import DriftSettings
     >>> values = np.random.default_rng(0).normal(size=(400, 20, 1)).astype(np.float32)
-    >>> fixed = calibrate(values, ("momentum",), DriftSettings(window=20))
+    >>> fixed = fit_calibration(values, ("momentum",), DriftSettings(window=20))
     >>> fixed.features, fixed.window, len(fixed.reference[0])
     (('momentum',), 20, 2000)
     """

@@ -119,7 +119,7 @@ def ranges_from_folds(
     Examples
     --------
     >>> folds = [{"ic_one_bar": 0.02, "bars": 400, "turnover": 0.1}]
-    >>> promised = of_folds(folds, {})
+    >>> promised = ranges_from_folds(folds, {})
     >>> round(promised.ic_floor, 3), round(promised.turnover_ceiling, 1)
     (-0.005, 0.3)
     """
@@ -152,7 +152,7 @@ def fisher_z(correlation: float) -> float:
 
     Examples
     --------
-    >>> round(fisher(0.5), 4)
+    >>> round(fisher_z(0.5), 4)
     0.5493
     """
     return math.atanh(max(-MAX_CORRELATION, min(MAX_CORRELATION, correlation)))

@@ -44,7 +44,7 @@ def clip_scaled(values: npt.ArrayLike) -> Vector:
 
     Examples
     --------
-    >>> clipped([0.75, -6.0]).tolist()
+    >>> clip_scaled([0.75, -6.0]).tolist()
     [0.5, -1.0]
     """
     return np.clip(np.asarray(values, dtype=np.float64) / CLIP_WIDTH, -1.0, 1.0)

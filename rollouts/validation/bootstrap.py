@@ -48,7 +48,7 @@ def stationary_bootstrap(
     Examples
     --------
     >>> import numpy as np
-    >>> stationary(np.random.default_rng(0), bars=100, length=250, rollouts=3).shape
+    >>> stationary_bootstrap(np.random.default_rng(0), bars=100, length=250, rollouts=3).shape
     (250, 3)
     """
     if bars < 2 or mean_block < 1:

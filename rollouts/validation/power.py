@@ -48,7 +48,7 @@ class BarRequirements:
 
     Examples
     --------
-    >>> waits = Needs(no_skill=40, turnover=None, inverted_ranks=False, longest=126)
+    >>> waits = BarRequirements(no_skill=40, turnover=None, inverted_ranks=False, longest=126)
     >>> waits.hold({"no_skill": False, "turnover": False, "inverted_ranks": False})
     40
     """

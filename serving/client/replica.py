@@ -46,7 +46,7 @@ class ClientSecurity:
 
     Examples
     --------
-    >>> Security().credentials() is None
+    >>> ClientSecurity().credentials() is None
     True
     """
 

@@ -57,7 +57,7 @@ class RetrySettings:
 
     Examples
     --------
-    >>> Patience(attempts=1).hedge_ms
+    >>> RetrySettings(attempts=1).hedge_ms
     200.0
     """
 

@@ -35,7 +35,7 @@ HANDSHAKE_FAILURE_TEXTS = ("handshake failed", "verification check failed", "can
 def require_tls_agreement(security: ClientSecurity, failures: Iterable[tuple[str, Any]]) -> None:
     """Raise `TlsError` for the first reachable server with other TLS settings.
 
-    `failures` are pairs of a url and its `grpc.RpcError`. Blocks as `disagreement` does.
+    `failures` are pairs of a url and its `grpc.RpcError`. Blocks as `explain_tls_mismatch` does.
     """
     for url, error in failures:
         explanation = None if error is None else explain_tls_mismatch(url, security, error)

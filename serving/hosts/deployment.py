@@ -1,6 +1,7 @@
 """Ray Serve's configuration of the deployment, the same for a local run and a cluster.
 
-`config` returns the input of `serve deploy`, which is also the content of a RayService's `serveConfigV2`.
+`serve_config` returns the input of `serve deploy`, which is also the content of a RayService's
+`serveConfigV2`.
 """
 
 from __future__ import annotations
@@ -87,7 +88,7 @@ def serve_config(settings: Settings) -> dict[str, Any]:
 
 
 def serve_config_text(settings: Settings) -> str:
-    """Return `config` as YAML."""
+    """Return `serve_config` as YAML."""
     import yaml
 
     return str(yaml.safe_dump(serve_config(settings), sort_keys=False))

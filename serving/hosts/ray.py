@@ -104,7 +104,7 @@ def application(arguments: dict[str, Any]) -> Any:
 def start_ray(run_dir: Path) -> None:
     """Initialise a small local Ray with all its files in `run_dir`.
 
-    The variables of `environment` must be set already. Temporary files of the workers, which Ray may kill
+    The variables of `ray_environment` must be set already. Temporary files of the workers, which Ray may kill
     before they clean up, are removed with the folder. Signals wait until Ray runs (interrupted at its start
     it may crash), and are then handled by the caller's handlers, not by Ray's own for SIGTERM, which aborts.
     """

@@ -28,7 +28,7 @@ def replicas_needed(busy: Sequence[float], target: float, running: int) -> int:
 
     Examples
     --------
-    >>> wanted([0.9, 0.7], target=0.5, running=2)
+    >>> replicas_needed([0.9, 0.7], target=0.5, running=2)
     4
     """
     if not busy:

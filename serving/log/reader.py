@@ -177,7 +177,7 @@ def read_log_table(path: Path) -> pa.Table:
 
 
 def read_log_parts(path: Path) -> list[LogPart]:
-    """Read the list of a merged file's sources; raise as `read_table` does."""
+    """Read the list of a merged file's sources; raise as `read_log_table` does."""
     try:
         metadata = pq.read_metadata(path).metadata or {}
         return [LogPart(*values) for values in json.loads(metadata[SOURCES_KEY])]

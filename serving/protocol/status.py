@@ -91,7 +91,7 @@ def status_of(error: AlphaloopError) -> ErrorStatus:
     Examples
     --------
     >>> from serving.protocol.messages import InvalidRequestError
-    >>> failure_of(InvalidRequestError("no input")).http
+    >>> status_of(InvalidRequestError("no input")).http
     400
     """
     return next((failure for kind, failure in STATUS_TABLE if isinstance(error, kind)), INTERNAL_STATUS)

@@ -79,7 +79,7 @@ class WithPeriod:
 
     @property
     def cross(self) -> bool:
-        """Whether the operator reads other symbols."""
+        """True if the operator reads other symbols."""
         return self.operator.cross
 
     def batch(self, inputs: tuple[Matrix, ...], axes: Axes) -> tuple[Matrix, ...]:

@@ -57,7 +57,7 @@ def write_repository(settings: Settings, folder: Path | None = None) -> Path:
 
 
 def definitions_of(folder: Path) -> list[Any]:
-    """Return the Feast definitions of the set in `folder`, which `write` made."""
+    """Return the Feast definitions of the set in `folder`, which `write_repository` made."""
     file = folder / FEATURES_FILE
     if not file.is_file():
         raise MissingStateError(f"there is no {file}; make it with: alphaloop features repo")

@@ -1,4 +1,4 @@
-"""Rule `disputed`: bars about which the providers disagree."""
+"""Rule `check_disputed`: bars about which the providers disagree."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rules `grid` and `frequency`: two bars in one period, bars off the grid, a wrong frequency.
+"""Rules `check_grid` and `check_frequency`: two bars in one period, bars off the grid, a wrong frequency.
 
 A period is a session of the calendar for daily bars, else a step of the usual length. A bar is on the grid
 if it closes at a time at which many others close too: by the clock, by the time since its session opened,
@@ -30,7 +30,7 @@ MIN_RELATIVE_DISTANCE = 0.5
 # With fewer steps than this, the frequency is not checked.
 MIN_STEPS = 5
 # A stated frequency is wrong if fewer than a share `MIN_SHARE_OF_STEPS` of the steps are at most
-# `MAX_RELATIVE_STEP` times as long, or the usual step is less than `MIN_STEP` times as long.
+# `MAX_RELATIVE_STEP` times as long, or the usual step is less than `MIN_RELATIVE_STEP` times as long.
 MAX_RELATIVE_STEP, MIN_RELATIVE_STEP, MIN_SHARE_OF_STEPS = 1.5, 0.6, 0.02
 
 

@@ -1,4 +1,4 @@
-"""Rules `price`, `ohlc` and `nan`: values no market can print, and missing values."""
+"""Rules `price`, `check_ohlc` and `nan`: values no market can print, and missing values."""
 
 from __future__ import annotations
 

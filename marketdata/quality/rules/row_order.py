@@ -1,4 +1,4 @@
-"""Rules `sorted` and `unique`: one row a symbol and timestamp, by timestamp and then symbol."""
+"""Rules `sorted` and `check_duplicates`: one row a symbol and timestamp, by timestamp and then symbol."""
 
 from __future__ import annotations
 

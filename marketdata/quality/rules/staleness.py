@@ -1,4 +1,4 @@
-"""Rules `stale` and `skew`: bars compared with the current time."""
+"""Rules `check_staleness` and `check_future_bars`: bars compared with the current time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rule `stuck`: prices that do not change."""
+"""Rule `check_stuck_prices`: prices that do not change."""
 
 from __future__ import annotations
 

@@ -82,7 +82,7 @@ class WebsocketFeed:
     """Subscribes to `subject` for `symbols`.
 
     Reconnects with the backoff of `retry`, also when no message arrived for `stall` seconds. `tick` is the
-    interval of `Tick` events in seconds.
+    interval of `Heartbeat` events in seconds.
     """
 
     connect: Callable[[], ExchangeConnection]
@@ -157,7 +157,7 @@ class _Listening:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def next(self, tick: float, stall: float) -> DataReceived | MessageRefused | Heartbeat:
-        """Return the next event, a `Tick` at least every `tick` seconds; raise a subscription's error."""
+        """Return the next event, a `Heartbeat` every `tick` seconds or sooner; raise a feed's error."""
         while True:
             left = self._ticked + tick - monotonic()
             if left <= 0:

@@ -107,8 +107,8 @@ def with_float32_thresholds(booster: Any) -> Any:
 def exact_float32(thresholds: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
     """Return for each threshold the float32 that splits float32 inputs as LightGBM does.
 
-    That is the largest float32 not above the threshold. But LightGBM reads inputs up to `ZERO` in size as
-    zero, so a threshold in that range moves to its outer edge: all of those inputs stay on one side.
+    That is the largest float32 not above the threshold. But LightGBM reads inputs up to `ZERO_THRESHOLD` in
+    size as zero, so a threshold in that range moves to its outer edge: all of those inputs stay on one side.
     """
     nearest = thresholds.astype(np.float32)
     below = np.nextafter(nearest, np.float32(-np.inf), dtype=np.float32)

@@ -40,7 +40,7 @@ class BodyReader:
     async def read(self, request: Request, remaining: float | None = None) -> bytes:
         """Read the whole body as it was sent.
 
-        Raises `LateBodyError` if it has not arrived within `remaining` seconds (at most `MOST_SECONDS`),
+        Raises `LateBodyError` if it has not arrived within `remaining` seconds (at most `MAX_BODY_SECONDS`),
         `RequestTooLargeError` as soon as it is too long, `OverloadedError` if the budget of unfinished bodies
         is exhausted, and `InvalidRequestError` if the client breaks off.
         """

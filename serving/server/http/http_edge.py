@@ -1,7 +1,7 @@
 """HTTP edge: the Open Inference Protocol's REST calls over the gateway, as an ASGI application.
 
-`application(gateway)` is run by a server (uvicorn beside gRPC in the process host), on the event loop that
-the gateway belongs to.
+`http_application(gateway)` is run by a server (uvicorn beside gRPC in the process host), on the event loop
+that the gateway belongs to.
 """
 
 from __future__ import annotations

@@ -69,8 +69,8 @@ class UnparsedNumbers:
 def parse_large_json(body: bytes) -> Any:
     """Parse the JSON of a large body, leaving long lists of numbers unparsed.
 
-    Such lists in the inputs become `Numbers`. Raises `RequestTooLargeError` if the rest is too long, and
-    `ValueError` if it is not JSON.
+    Such lists in the inputs become `UnparsedNumbers`. Raises `RequestTooLargeError` if the rest is too long,
+    and `ValueError` if it is not JSON.
     """
     mark = secrets.token_hex(16)
     text, taken = _take_out(body, mark)

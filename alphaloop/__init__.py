@@ -13,3 +13,5 @@ Settings come in from the environment and a file; the caller passes everything e
 from lazy_loader import attach_stub
 
 __getattr__, __dir__, __all__ = attach_stub(__name__, __file__)
+
+__version__ = "0.2.0"

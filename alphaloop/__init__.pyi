@@ -24,6 +24,8 @@ from .settings.settings import Settings as Settings
 from .settings.settings import load_settings as load_settings
 from .statistics.matured_labels import information_coefficient as information_coefficient
 
+__version__: str
+
 __all__ = [
     "BARS_SCHEMA",
     "AllocationPolicy",

@@ -99,6 +99,7 @@ def make_app() -> typer.Typer:
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
+    importlib.import_module("cli.global_options").register(app)
     for verb in VERBS:
         importlib.import_module(f"cli.commands.{verb}").register(app)
     return app

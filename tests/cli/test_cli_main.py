@@ -7,11 +7,13 @@ import resource
 import signal
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 
 import psutil
 import pytest
 
+import alphaloop
 from alphaloop.clock import monotonic, sleep
 from alphaloop.runtime.processes import free_port
 from cli import main
@@ -93,6 +95,13 @@ def test_help_answers_at_once(tmp_path: Path, arguments: tuple[str, ...]) -> Non
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         taken.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
     assert min(taken) < 0.75
+
+
+def test_the_version_is_printed(tmp_path: Path) -> None:
+    """`alphaloop --version` prints the version that the installed distribution and the package carry."""
+    shown = command("--version", cwd=tmp_path)
+    assert (shown.returncode, shown.stdout) == (0, f"alphaloop {alphaloop.__version__}\n")
+    assert metadata.version("alphaloop") == alphaloop.__version__
 
 
 def test_help_lists_the_verbs_in_the_order_of_the_loop(tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ export OMP_NUM_THREADS ?= 1
 # Where it is set, each of the hundreds of children of the tests compiles all modules anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help install demo test coverage test-long cases mended mutants docs lint bench constraints clean
+.PHONY: help install demo test coverage test-long cases mended mutants docs docs-check lint bench constraints clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -78,6 +78,9 @@ mutants: $(STAMP)  ## change the code that decides bit by bit; what no test noti
 docs: $(STAMP)  ## the documents as a site in build/docs; needs no network
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 	@echo build/docs/index.html
+
+docs-check: $(STAMP)  ## shapes, units and errors in the docstrings of 60 public functions, drawn with a seed
+	@$(BIN)/python -P tests/docs_check.py $(ARGS)
 
 lint: $(STAMP)  ## ruff, mypy, import contracts, sole importers
 	@$(BIN)/ruff check .

@@ -58,7 +58,11 @@ class BookLimits:
         )
 
     def clip(self, wanted: Weights, current: Weights, reduce_only: npt.ArrayLike = False) -> Weights:
-        """Clip the target weights `wanted` to the limits, both `[..., symbols]`; see `clip_weights`."""
+        """Clip the target weights `wanted` to the limits, both `[..., symbols]`; see `clip_weights`.
+
+        `reduce_only` is bool, `[symbols]` or a scalar: no position of it may grow. The result is
+        `[..., symbols]`.
+        """
         cap = name_cap(self.max_weight, wanted.shape[-1])
         return clip_weights(wanted, current, cap, self.max_gross, reduce_only)
 

@@ -137,7 +137,10 @@ class FeatureStore:
     def build_offline(
         self, read: bulk.ReadBars, symbols: tuple[str, ...], timestamps: Timestamps, name: str = "features"
     ) -> str:
-        """Build the offline features of a universe larger than memory; see `bulk.build_in_chunks`."""
+        """Build the offline features of a universe larger than memory; see `bulk.build_in_chunks`.
+
+        `timestamps` are the closes to build, `datetime64[ns]` `[bars]`.
+        """
         require_joinable(self._set.names)
         self._files.require_elsewhere_absent(symbols, name)
         self._files.replace_file(

@@ -163,7 +163,7 @@ class Streamer:
         `history` returns the bars up to the last one, the same that this streamer began with and received; it
         is called only if a set is new. Windows no longer requested are kept until the next call, because a
         server may be a moment behind. Sets that the bars do not allow are logged once. Raises `DataError` for
-        a history that ends elsewhere, and as `require_lease` does.
+        a history that ends elsewhere, and `LeaseLostError` as `require_lease` does.
         """
         self._require_lease()
         held = self._carried.plan(further, history)
@@ -209,7 +209,11 @@ class Streamer:
         return self._carried.main.latest
 
     def materialize(self, snapshot: str = "") -> None:
-        """Write the current windows, after history and before the first live bar."""
+        """Write the current windows, after history and before the first live bar.
+
+        Raises `LeaseLostError` if another writer took over, and `DataError` where there is no bar yet or the
+        online store holds a later one.
+        """
         self._require_lease()
         if self.last is None:
             raise DataError("there is no bar to materialize; the history of this streamer is empty")

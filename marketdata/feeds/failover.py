@@ -125,7 +125,7 @@ class FailoverSource:
         return self._relay.readings() if self._relay else []
 
     def symbols(self) -> tuple[str, ...]:
-        """Return the symbols of the first provider that can list them, sorted."""
+        """Return the symbols of the first provider that can list them, sorted; `GaveUpError` if none can."""
         return self._first("symbols", lambda provider: provider.symbols())[1]
 
     def history(

@@ -37,11 +37,11 @@ def attach_series(
     bars
         Panel of T bars and N symbols.
     observations
-        Table as `marketdata.point_in_time.observations.read_observations` returns it.
+        Table with the columns that `marketdata.point_in_time.observations.read_observations` returns.
     columns
         Names of the series; all of them if none are named.
     max_age
-        Maximum time since an observation's publication; older values are NaN. None for no limit.
+        Longest time span since an observation's publication; older values are NaN. None for no limit.
 
     Returns
     -------

@@ -128,7 +128,10 @@ class MembershipHistory:
         return tuple(sorted(inside))
 
     def mask(self, timestamps: Timestamps, symbols: Sequence[str], group: str) -> npt.NDArray[np.bool_]:
-        """Return True for each bar at which a symbol was a known member, bool `[T, N]`."""
+        """Return True for each bar at which a symbol was a known member of `group`, bool `[bars, symbols]`.
+
+        `timestamps` are the closes of the bars, `[bars]`. `UnknownNameError` for a group that does not exist.
+        """
         self._require(group)
         member = np.zeros((len(timestamps), len(symbols)), dtype=bool)
         for rows, column, _ in self._places(timestamps, symbols, group):
@@ -138,7 +141,8 @@ class MembershipHistory:
     def codes(self, timestamps: Timestamps, symbols: Sequence[str]) -> FloatMatrix:
         """Return the index in `groups` of each symbol's group at each bar.
 
-        float64 `[T, N]`, NaN where a symbol has no group. `DataError` for a symbol that is in two groups at
+        `timestamps` are the closes of the bars, `[bars]`; the result is float64 `[bars, symbols]`, NaN where a
+        symbol has no group. `DataError` for a symbol that is in two groups at
         once.
         """
         code = {group: float(index) for index, group in enumerate(self.groups())}

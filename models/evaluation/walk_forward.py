@@ -84,7 +84,7 @@ class EvaluationPolicy:
         )
 
     def walk_forward(self, timestamps: Timestamps) -> list[splits.Fold]:
-        """Return the folds over `timestamps`; raise `DataError` where these do not fit."""
+        """Return the folds over the closes `timestamps`, `[bars]`; raise `DataError` where these do not fit."""
         start = self.first_test or self.first_test_year
         return splits.walk_forward_folds(timestamps, start, self.folds, self.horizon)
 

@@ -141,7 +141,10 @@ class DriftCalibration:
         }
 
     def save(self, folder: Path) -> None:
-        """Write the calibration to `folder`, beside the first one if that is of another feature set."""
+        """Write the calibration to `folder`, beside the first one if that is of another feature set.
+
+        Raises `DamagedStoreError` where the calibration that is there cannot be read.
+        """
         folder.mkdir(parents=True, exist_ok=True)
         path = _file(folder)
         if self.feature_set and path.exists() and not DriftCalibration._read(path).is_of(self):

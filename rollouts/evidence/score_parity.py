@@ -106,7 +106,7 @@ class ScoreRecomputation:
         Infinite where only one of the two has a score, as for a symbol without bars, and where the version's
         features are not known here, because nothing then supports its scores. A symbol with the same
         mismatch in `beside`, the champion's answer, is left out: the online store then lacked values that
-        the bars now have.
+        the bars now have. Raises `DataError` for a prediction that names no bar.
         """
         try:
             ours, logged = self._pair(row, frames)

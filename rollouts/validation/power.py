@@ -105,7 +105,7 @@ def bars_to_find(effect: float, alpha: float, longest: int, rollouts: int = 400)
     effect : float
         Difference a bar, in standard deviations of the paired difference.
     alpha : float
-        Error that the test may spend.
+        Probability of a false alarm that the test may spend.
     longest : int
         Longest duration, in bars.
     rollouts : int

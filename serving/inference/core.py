@@ -296,7 +296,7 @@ class InferenceCore:
         request : InferenceRequest
             Request to answer.
         arrived : float, optional
-            Time of arrival (`alphaloop.clock.monotonic`); now by default.
+            Time of arrival, in seconds of `alphaloop.clock.monotonic`; now by default.
         defer : callable
             Receives a function with the work that can follow the answer, the shadow's scores and the log;
             runs it at once by default.

@@ -22,7 +22,9 @@ from .orders import Order as Order
 from .orders import Side as Side
 from .settings.settings import Settings as Settings
 from .settings.settings import load_settings as load_settings
-from .statistics.matured_labels import information_coefficient as information_coefficient
+from .statistics.information_coefficient import information_coefficient as information_coefficient
+from .statistics.information_coefficient import information_coefficients as information_coefficients
+from .statistics.newey_west import newey_west_tstat as newey_west_tstat
 
 __version__: str
 
@@ -50,6 +52,8 @@ __all__ = [
     "bar_returns",
     "forward_returns",
     "information_coefficient",
+    "information_coefficients",
     "load_settings",
+    "newey_west_tstat",
     "next_weights",
 ]

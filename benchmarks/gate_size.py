@@ -21,10 +21,11 @@ import numpy.typing as npt
 from alphaloop.bars import BarPanel, FloatMatrix, Timestamps
 from alphaloop.clock import monotonic
 from alphaloop.settings.settings import Settings
+from alphaloop.statistics.information_coefficient import information_coefficients
+from alphaloop.statistics.purged_folds import Fold, purged_training_bars
 from marketdata.sources.registry import find_source
-from models.evaluation import splits
 from models.evaluation.gate import GatePolicy, gate_findings, judge
-from models.evaluation.information_coefficient import horizon_tstat, information_coefficients
+from models.evaluation.horizon_tstat import horizon_tstat
 from models.evaluation.look_ahead import LookAheadResult
 from models.evaluation.permutation_test import permutation_test
 from models.evaluation.walk_forward import Evaluation, EvaluationPolicy, evaluate_scores
@@ -57,9 +58,7 @@ class Draw:
         frame: Any = SimpleNamespace(
             timestamps=self.timestamps, symbols=tuple(f"S{place:02d}" for place in range(len(self.scores[0])))
         )
-        fold = splits.Fold(
-            splits.purged_training_bars(self.start, POLICY.horizon), range(self.start, len(self.timestamps))
-        )
+        fold = Fold(purged_training_bars(self.start, POLICY.horizon), range(self.start, len(self.timestamps)))
         return evaluate_scores(
             self.scores, self.close, frame, [fold], replace(POLICY, permutations=0), trials=0
         )

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import json
-import math
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, is_dataclass
-from datetime import date
-from decimal import Decimal
-from enum import Enum
-from pathlib import Path
 from typing import Any
+
+from alphaloop.runtime.jsonable import to_jsonable
 
 PIPE_WIDTH = 200
 """Width of the output into a pipe or a file, in columns."""
@@ -21,28 +17,9 @@ PIPE_WIDTH = 200
 def print_result(payload: Any, as_json: bool, show: Callable[[], None]) -> None:
     """Print `payload` as JSON, or call `show` to print it for people."""
     if as_json:
-        sys.stdout.write(json.dumps(to_json_values(payload), indent=2, allow_nan=False) + "\n")
+        sys.stdout.write(json.dumps(to_jsonable(payload), indent=2, allow_nan=False) + "\n")
     else:
         show()
-
-
-def to_json_values(value: Any) -> Any:
-    """Convert to JSON values: times as ISO text, decimals as text, NaN and infinity as null."""
-    if is_dataclass(value) and not isinstance(value, type):
-        return to_json_values(asdict(value))
-    if isinstance(value, Mapping):
-        return {str(key): to_json_values(inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple | set | frozenset):
-        return [to_json_values(inner) for inner in value]
-    if isinstance(value, Enum):
-        return value.value
-    if isinstance(value, date):
-        return value.isoformat()
-    if isinstance(value, Decimal | Path):
-        return str(value)
-    if hasattr(value, "tolist"):  # numpy's scalars and arrays
-        return to_json_values(value.tolist())
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def print_table(heads: Sequence[str], rows: Iterable[Sequence[str]], *, numbers: Sequence[str] = ()) -> None:

@@ -2,8 +2,6 @@ from .dataset import Dataset as Dataset
 from .dataset import make_dataset as make_dataset
 from .evaluation.gate import GatePolicy as GatePolicy
 from .evaluation.gate import judge as judge
-from .evaluation.information_coefficient import information_coefficients as information_coefficients
-from .evaluation.information_coefficient import newey_west_tstat as newey_west_tstat
 from .evaluation.permutation_test import permutation_test as permutation_test
 from .evaluation.sharpe_ratio import deflated_sharpe as deflated_sharpe
 from .evaluation.sharpe_ratio import sharpe_ratio as sharpe_ratio
@@ -40,10 +38,8 @@ __all__ = [
     "export_onnx",
     "family_names",
     "find_family",
-    "information_coefficients",
     "judge",
     "make_dataset",
-    "newey_west_tstat",
     "permutation_test",
     "sharpe_ratio",
     "simulate_portfolio",

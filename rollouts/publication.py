@@ -22,7 +22,7 @@ from alphaloop.errors import LeaseLostError
 from alphaloop.journal.store import Journal
 from alphaloop.journal.writer import StreamWriter
 from alphaloop.rollout_document import RolloutDocument
-from features.store.writer_lease import exclusive_lock
+from alphaloop.runtime.file_lock import exclusive_lock
 from models.registry.model_registry import Registry
 from rollouts.transition import CONTROL_STREAM, ROLLOUT_TRANSITION, Transition
 

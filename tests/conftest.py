@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import multiprocessing
+import shutil
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -23,6 +24,7 @@ from alphaloop.clock import ReplayClock
 from alphaloop.runtime.processes import QUIET_ENVIRONMENT, SINGLE_THREAD_ENVIRONMENT
 from alphaloop.settings.settings import Settings
 from marketdata.sources.registry import find_source
+from models.registry import mlflow_database
 
 SYMBOLS = ("AAPL", "BAC", "JNJ", "KO", "RRC", "XOM")
 START = datetime(2018, 1, 1, tzinfo=UTC)
@@ -54,6 +56,24 @@ def pytest_configure() -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The demo, which takes minutes, comes first: another worker then does all the rest meanwhile."""
     items.sort(key=lambda item: item.path.parent.name != "e2e")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def create_registry_database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[Path], None]]:
+    """A process of tests runs MLflow's sixty migrations for its first registry; the next ones are copies.
+
+    Children of the tests create theirs; the value is the function that creates one for a test of it.
+    """
+    create, first = mlflow_database.create_database, tmp_path_factory.mktemp("registry") / "empty.db"
+
+    def create_or_copy(database: Path) -> None:
+        if not first.exists():
+            create(first)
+        shutil.copyfile(first, database)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(mlflow_database, "create_database", create_or_copy)
+        yield create
 
 
 @pytest.fixture

@@ -10,6 +10,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from alphaloop.errors import InputError
+
 FloatArray = npt.NDArray[np.float64]
 
 
@@ -73,7 +75,7 @@ def forward_returns(prices: FloatArray, horizon: int) -> FloatArray:
 
     Raises
     ------
-    ValueError
+    InputError
         For a horizon below one bar.
 
     Examples
@@ -83,7 +85,7 @@ def forward_returns(prices: FloatArray, horizon: int) -> FloatArray:
     [0.5, 1.0, nan, nan]
     """
     if horizon < 1:
-        raise ValueError(f"horizon is {horizon}; it is a number of bars, at least 1")
+        raise InputError(f"horizon is {horizon}; it is a number of bars, at least 1")
     returns = np.full(prices.shape, np.nan)
     if len(prices) > horizon + 1:
         returns[: -horizon - 1] = simple_returns(prices[1:-horizon], prices[horizon + 1 :])

@@ -10,7 +10,6 @@ committed.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 from collections.abc import Iterable
@@ -18,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from alphaloop.errors import DamagedStoreError
+from alphaloop.runtime.file_lock import lock_descriptor
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +109,7 @@ class AnchorFile:
         line = json.dumps(fields, sort_keys=True).encode("ascii") + b"\n"
         handle = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX)
+            lock_descriptor(handle, wait=True)
             _cut_unfinished_line(handle)
             if os.write(handle, line) != len(line):
                 _cut_unfinished_line(handle)

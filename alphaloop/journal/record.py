@@ -6,12 +6,10 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date, datetime
-from decimal import Decimal
-from pathlib import Path
+from datetime import datetime
 from typing import Any
 
-import numpy as np
+from alphaloop.runtime.jsonable import plain_value
 
 GENESIS_HASH = "0" * 64
 """The `previous` hash of a stream's first record."""
@@ -62,12 +60,10 @@ def chain_hash(stream: str, seq: int, at: str, kind: str, epoch: int, body: str,
 
 
 def _plain(value: Any) -> Any:
-    if isinstance(value, Decimal):
-        return str(value)
-    if isinstance(value, datetime | date):
-        return value.isoformat()
-    if isinstance(value, np.generic):
-        return value.item()
-    if isinstance(value, Path):
-        return str(value)
-    raise TypeError(f"a journal body cannot hold {value!r} of type {type(value).__name__}; give plain values")
+    """Convert what `json` cannot; it calls this for no other value."""
+    plain = plain_value(value)
+    if plain is value or isinstance(plain, list):
+        raise TypeError(
+            f"a journal body cannot hold {value!r} of type {type(value).__name__}; give plain values"
+        )
+    return plain

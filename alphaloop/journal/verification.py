@@ -14,14 +14,13 @@ from typing import Any
 
 from alphaloop.errors import DamagedStoreError
 from alphaloop.journal.anchors import Anchor, AnchorFile, StreamAnchors
+from alphaloop.journal.chain import broken_link
 from alphaloop.journal.read_only import CannotOpenError, read_journal_records
-from alphaloop.journal.record import ADOPTION_KIND, GENESIS_HASH, chain_hash
+from alphaloop.journal.record import ADOPTION_KIND, GENESIS_HASH
 from alphaloop.journal.tables import database_url
 from alphaloop.journal.writer import unanchored_message
 
 EVERY_STREAM = "*"
-_TEXTS = ("stream", "at", "kind", "body", "previous", "hash")
-_NUMBERS = ("seq", "epoch")
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +103,7 @@ def _check(
     earlier_anchors: StreamAnchors,
     later_anchors: StreamAnchors,
 ) -> ChainReport:
-    problem, first_bad = _broken_link(rows)
+    problem, first_bad = broken_link(rows)
     anchor_problem, first_bad_anchor = _broken_anchor(rows, earlier_anchors.required)
     # A break in the chain is reported before an anchor at or after it, because it shows what was changed.
     if problem is None or (
@@ -141,26 +140,6 @@ def _body(row: Mapping[str, Any]) -> dict[str, Any]:
     except (ValueError, TypeError):
         return {}
     return body if isinstance(body, dict) else {}
-
-
-def _broken_link(rows: Sequence[Mapping[str, Any]]) -> tuple[str | None, int | None]:
-    """Find the first record that does not follow from the previous one, and its number."""
-    expected, previous, epoch = 1, GENESIS_HASH, 0
-    for row in rows:
-        for name in (*_TEXTS, *_NUMBERS):
-            if not isinstance(row[name], int if name in _NUMBERS else str):
-                return f"record {expected}: '{name}' holds {row[name]!r}, which was never written", expected
-        if row["seq"] != expected:
-            return f"record {expected} is missing; record {row['seq']} stands in its place", expected
-        if row["previous"] != previous:
-            return f"record {expected} does not follow record {expected - 1}: the link differs", expected
-        fields = [row[name] for name in ("stream", "seq", "at", "kind", "epoch", "body", "previous")]
-        if chain_hash(*fields) != row["hash"]:
-            return f"record {expected} was changed: its hash is not that of its fields", expected
-        if row["epoch"] < epoch:
-            return f"record {expected} was written under a lease that had been lost", expected
-        expected, previous, epoch = expected + 1, row["hash"], row["epoch"]
-    return None, None
 
 
 def _broken_anchor(

@@ -13,6 +13,7 @@ from alphaloop.clock import Clock, as_utc
 from alphaloop.errors import ChainBrokenError, LeaseLostError, VendorError
 from alphaloop.journal import lease
 from alphaloop.journal.anchors import Anchor, AnchorFile, StreamAnchors
+from alphaloop.journal.chain import broken_link, row_hash
 from alphaloop.journal.record import GENESIS_HASH, Record, canonical_json, chain_hash
 from alphaloop.journal.tables import DATABASE_ERRORS, records
 
@@ -150,8 +151,7 @@ def unanchored_message(stream: str, seq: int, anchors: StreamAnchors) -> str:
 def checked_record(row: Mapping[str, Any]) -> Record:
     """Convert a stored row to a record; raise `ChainBrokenError` for one that was changed."""
     try:
-        fields = [row[name] for name in ("stream", "seq", "at", "kind", "epoch", "body", "previous")]
-        is_intact = chain_hash(*fields) == row["hash"]
+        is_intact = row_hash(row) == row["hash"]
         record = to_record(row)
     except (ValueError, TypeError) as error:
         raise ChainBrokenError(
@@ -191,16 +191,15 @@ def _checked_head(connection: sa.Connection, stream: str, anchor: Anchor | None)
     """
     seq, head = (anchor.seq, anchor.hash) if anchor else (0, GENESIS_HASH)
     query = sa.select(records).where(records.c.stream == stream, records.c.seq >= seq).order_by(records.c.seq)
-    rows = connection.execute(query).mappings().all()
+    rows = [dict(row) for row in connection.execute(query).mappings()]
     if seq > 0 and (not rows or rows[0]["seq"] != seq or rows[0]["hash"] != head):
         raise ChainBrokenError(
             f"stream '{stream}': record {seq} is not the one that was anchored; run `alphaloop audit verify`"
         )
-    for row in rows[1:] if seq > 0 else rows:
-        fields = [row[name] for name in ("stream", "seq", "at", "kind", "epoch", "body", "previous")]
-        if row["seq"] != seq + 1 or row["previous"] != head or chain_hash(*fields) != row["hash"]:
-            raise ChainBrokenError(
-                f"stream '{stream}': record {row['seq']} breaks the chain; run `alphaloop audit verify`"
-            )
-        seq, head = row["seq"], row["hash"]
-    return seq, head
+    following = rows[1:] if seq > 0 else rows
+    problem, number = broken_link(following, seq, head)
+    if problem is not None:
+        raise ChainBrokenError(
+            f"stream '{stream}': record {number} breaks the chain ({problem}); run `alphaloop audit verify`"
+        )
+    return (following[-1]["seq"], following[-1]["hash"]) if following else (seq, head)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from alphaloop.runtime.jsonable import to_jsonable
 from cli.commands.options import AsJson, parse_time
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ def backtest(
         "first": formatting.format_time(str(bars.timestamps[first]), intraday=intraday),
         "last": formatting.format_time(str(bars.timestamps[-1]), intraday=intraday),
         "in_sample": first < _first_unseen(bars, card),
-        **output.to_json_values(_trade(chosen, bars, scores, first)),
+        **to_jsonable(_trade(chosen, bars, scores, first)),
         "notices": said,
     }
     output.print_result(result, json, lambda: _show(result))

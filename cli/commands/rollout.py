@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from alphaloop.runtime.jsonable import to_jsonable
 from cli.commands.options import AsJson, By, Model, Reason, operator
 
 if TYPE_CHECKING:
@@ -218,7 +219,7 @@ def _try(rollouts: int, seed: int, as_json: bool) -> None:
         return [one.name, one.where, *counts, share, mark, formatting.format_figure(one.slowest), one.layers]
 
     output.print_result(
-        output.to_json_values(payload),
+        to_jsonable(payload),
         as_json,
         lambda: output.print_table(heads, [row(one) for one in range(len(findings))]),
     )
@@ -242,13 +243,13 @@ def _answer_warned(document: RolloutDocument, warning: str, as_json: bool) -> No
 
     if warning:
         output.print_error(f"warning: {warning}")
-    _answer({**output.to_json_values(document), "warning": warning or None}, as_json)
+    _answer({**to_jsonable(document), "warning": warning or None}, as_json)
 
 
 def _answer(result: Any, as_json: bool) -> None:
     from cli import formatting, output
 
-    payload: dict[str, Any] = output.to_json_values(result)
+    payload: dict[str, Any] = to_jsonable(result)
 
     def show() -> None:
         output.print_facts(

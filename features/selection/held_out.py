@@ -15,7 +15,7 @@ from features.selection.information_coefficient import (
     bar_coefficients,
     coefficient_standard_error,
     mean_coefficient,
-    unit_ranks,
+    unit_feature_ranks,
 )
 from features.selection.null_distribution import expected_best
 from features.selection.target import relative_forward_returns
@@ -54,8 +54,10 @@ def evaluate_held_out(
     labels = relative_forward_returns(bars.adjusted_close, horizon)[first:last]
     values = backfill(bars, features).values[first:last]
     labelled = np.asarray(np.isfinite(labels))
-    ranks = np.stack([unit_ranks(values[..., one], labelled) for one in range(len(features))], axis=-1)
-    by_bar = bar_coefficients(ranks, unit_ranks(labels, labelled))
+    ranks = np.stack(
+        [unit_feature_ranks(values[..., one], labelled) for one in range(len(features))], axis=-1
+    )
+    by_bar = bar_coefficients(ranks, unit_feature_ranks(labels, labelled))
     means, errors = mean_coefficient(by_bar), coefficient_standard_error(by_bar, horizon)
     return HeldOut(
         timestamps=bars.timestamps[first:last],

@@ -5,22 +5,20 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from alphaloop.statistics.ranks import centred_rank
+from alphaloop.statistics.information_coefficient import MIN_SYMBOLS
+from alphaloop.statistics.newey_west import long_run_variance
+from alphaloop.statistics.ranks import unit_ranks
 from features.engine.operator import Matrix, Vector
-from features.selection.target import MIN_SYMBOLS
 
 
-def unit_ranks(values: npt.NDArray[np.floating], where: npt.NDArray[np.bool_]) -> Matrix:
-    """Return centred ranks within each bar as unit vectors, `[T, N]`.
+def unit_feature_ranks(values: npt.NDArray[np.floating], where: npt.NDArray[np.bool_]) -> Matrix:
+    """Return `unit_ranks` of the values that are known and in `where`, `[T, N]`.
 
-    The dot product of two bars' vectors is Spearman's rank correlation. Values that are unknown, or outside
-    `where`, become 0, and so does a bar on which fewer than three symbols are known or all are equal.
+    A bar on which fewer than three symbols are known is 0, as is one on which all are equal.
     """
-    ranks = centred_rank(np.where(where & np.isfinite(values), values, np.nan).astype(np.float64))
-    ranks[np.isfinite(ranks).sum(axis=1) < MIN_SYMBOLS] = np.nan
-    ranks = np.where(np.isfinite(ranks), ranks, 0.0)
-    length = np.sqrt((ranks**2).sum(axis=1, keepdims=True))
-    return np.asarray(np.divide(ranks, length, out=np.zeros_like(ranks), where=length > 0))
+    known = where & np.isfinite(values)
+    known &= known.sum(axis=1, keepdims=True) >= MIN_SYMBOLS
+    return unit_ranks(np.asarray(values, dtype=np.float64), known)
 
 
 def bar_coefficients(ranks: npt.NDArray[np.floating], target_ranks: Matrix) -> Matrix:
@@ -48,9 +46,7 @@ def coefficient_standard_error(of_bars: Matrix, lags: int) -> Vector:
     """
     count = np.isfinite(of_bars).sum(axis=0)
     centred = np.where(np.isfinite(of_bars), of_bars - mean_coefficient(of_bars), 0.0)
-    variance = (centred**2).sum(axis=0)
-    for lag in range(1, min(lags, len(of_bars) - 1) + 1):
-        variance = variance + 2 * (1 - lag / (lags + 1)) * (centred[lag:] * centred[:-lag]).sum(axis=0)
+    variance = long_run_variance(centred, lags)
     usable = (count > 1) & (variance > 0)
     error = np.sqrt(np.where(usable, variance, np.nan)) / np.maximum(count, 1)
     return np.asarray(error)

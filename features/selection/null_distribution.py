@@ -11,7 +11,7 @@ from features.engine.operator import Vector
 from features.selection.information_coefficient import (
     coefficient_standard_error,
     mean_coefficient,
-    unit_ranks,
+    unit_feature_ranks,
 )
 from features.selection.training_part import TrainingPart
 
@@ -79,7 +79,7 @@ def null_distribution(part: TrainingPart, tried: int, seed: int = 0) -> NullDist
 
 def _shifted_maxima(part: TrainingPart, generator: np.random.Generator) -> Vector:
     """Return the largest absolute mean information coefficient under each circular shift, `[SHIFTS]`."""
-    labels = unit_ranks(part.target, part.labelled).astype(np.float32)
+    labels = unit_feature_ranks(part.target, part.labelled).astype(np.float32)
     features = part.ranks.reshape(-1, len(part.names))
     counts = np.maximum((part.ranks != 0).any(axis=1).sum(axis=0), 1)
     # Candidates are paired with later labels. Below a twentieth of the period, slow candidates would still

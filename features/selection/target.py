@@ -4,22 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from alphaloop.decision import returns
-from alphaloop.errors import InputError
+from alphaloop.decision.returns import forward_returns
+from alphaloop.statistics.information_coefficient import MIN_SYMBOLS
 from features.engine.cross_section import demean
 from features.engine.operator import Matrix
-
-MIN_SYMBOLS = 3
-
-
-def forward_returns(close: Matrix, horizon: int) -> Matrix:
-    """Return over `horizon` bars from the bar after the signal's, `[T, N]` of adjusted closes `[T, N]`.
-
-    See `alphaloop.decision.returns.forward_returns`; `InputError` for a horizon below one bar.
-    """
-    if horizon < 1:
-        raise InputError(f"horizon is {horizon}; it is a number of bars, at least 1")
-    return returns.forward_returns(close, horizon)
 
 
 def relative_forward_returns(close: Matrix, horizon: int) -> Matrix:

@@ -11,12 +11,13 @@ import numpy.typing as npt
 
 from alphaloop.bars import BarPanel, Timestamps, to_datetime
 from alphaloop.errors import DataError
+from alphaloop.statistics.information_coefficient import MIN_SYMBOLS
 from features.compute.batch import backfill
 from features.engine.operator import Matrix, Vector
 from features.feature_set import FeatureSet
-from features.selection.information_coefficient import bar_coefficients, unit_ranks
+from features.selection.information_coefficient import bar_coefficients, unit_feature_ranks
 from features.selection.scaling import CLIP_SPREADS, Panel, Scaling
-from features.selection.target import MIN_SYMBOLS, relative_forward_returns
+from features.selection.target import relative_forward_returns
 
 MIN_BARS = 120
 
@@ -70,16 +71,16 @@ class TrainingPart:
 
     @cached_property
     def ranks(self) -> Panel:
-        """Ranks of each feature within each bar as unit vectors, `[T, N, F]`; see `unit_ranks`."""
+        """Ranks of each feature within each bar as unit vectors, `[T, N, F]`; see `unit_feature_ranks`."""
         ranks = np.empty(self.values.shape, dtype=np.float32)
         for place in range(self.values.shape[2]):
-            ranks[..., place] = unit_ranks(self.values[..., place], self.labelled)
+            ranks[..., place] = unit_feature_ranks(self.values[..., place], self.labelled)
         return ranks
 
     @cached_property
     def coefficients(self) -> Matrix:
         """Information coefficient of each feature on each bar, `[T, F]`."""
-        return bar_coefficients(self.ranks, unit_ranks(self.target, self.labelled))
+        return bar_coefficients(self.ranks, unit_feature_ranks(self.target, self.labelled))
 
     @cached_property
     def coverage(self) -> Vector:

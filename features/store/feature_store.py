@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from alphaloop.bars import Timestamps
 from alphaloop.errors import DataError, MissingStateError
+from alphaloop.runtime.file_lock import exclusive_lock
 from alphaloop.settings.settings import Settings
 from features.compute.batch import FeatureFrame
 from features.feature_set import FeatureSet, default_feature_set, feature_set_of
@@ -28,7 +29,6 @@ from features.store.feast.connection import (
 from features.store.feast.view_names import is_further_view, service_name
 from features.store.offline_files import OfflineFiles, require_joinable
 from features.store.online_address import SQLITE, OnlineAddress, online_address
-from features.store.writer_lease import exclusive_lock
 
 OFFLINE_FOLDER = "offline"
 

@@ -15,6 +15,7 @@ from typing import Any, Self
 from alphaloop.bars import to_datetime, to_datetime64
 from alphaloop.clock import as_utc, monotonic
 from alphaloop.errors import AlphaloopError, MissingStateError
+from alphaloop.runtime.file_lock import exclusive_lock
 from alphaloop.settings.settings import Settings
 from features.store.feast.connection import (
     BUILD_HINT,
@@ -26,7 +27,6 @@ from features.store.feast.connection import (
 from features.store.feast.view_names import ONLINE_FEATURES, ONLINE_VIEW, further_view
 from features.store.online_address import SQLITE, OnlineAddress, online_address
 from features.store.windows import OnlineWindows, StoredWindow, WindowKey, select_windows, unpack_window
-from features.store.writer_lease import exclusive_lock
 
 __all__ = ["OnlineReader", "OnlineWindows"]
 

@@ -5,14 +5,12 @@ The kernel releases the lock when its holder dies, so a killed process leaves no
 
 from __future__ import annotations
 
-import fcntl
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
 from alphaloop.errors import InputError, LeaseLostError
+from alphaloop.runtime.file_lock import lock_descriptor
 
 
 class LeaseHeldError(InputError):
@@ -51,14 +49,12 @@ class FileLease:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._path = path
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
+        if not lock_descriptor(descriptor, wait=False):
             holder = os.read(descriptor, 32).decode(errors="replace").strip() or "unknown"
             os.close(descriptor)
             raise LeaseHeldError(
                 f"{what} is already held by process {holder} ({path}); stop that process first"
-            ) from error
+            )
         os.ftruncate(descriptor, 0)
         os.write(descriptor, f"{os.getpid()}\n".encode())
         self._descriptor: int | None = descriptor
@@ -83,12 +79,3 @@ class FileLease:
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
-
-
-@contextmanager
-def exclusive_lock(path: Path) -> Iterator[None]:
-    """Wait for a lock on `path` and hold it for the block."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield

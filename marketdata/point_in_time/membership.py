@@ -141,9 +141,8 @@ class MembershipHistory:
     def codes(self, timestamps: Timestamps, symbols: Sequence[str]) -> FloatMatrix:
         """Return the index in `groups` of each symbol's group at each bar.
 
-        `timestamps` are the closes of the bars, `[bars]`; the result is float64 `[bars, symbols]`, NaN where a
-        symbol has no group. `DataError` for a symbol that is in two groups at
-        once.
+        `timestamps` are the closes of the bars, `[bars]`; the result is float64 `[bars, symbols]`, NaN where
+        a symbol has no group. `DataError` for a symbol that is in two groups at once.
         """
         code = {group: float(index) for index, group in enumerate(self.groups())}
         codes = np.full((len(timestamps), len(symbols)), np.nan)

@@ -160,7 +160,8 @@ def clean_bars(
     now
         Current time, aware; also checks for a stale feed and for bars in the future.
     before
-        Earlier bars, with the same columns, that `table` follows: context for outliers, gaps and the like, not checked again.
+        Earlier bars, with the same columns, that `table` follows: context for outliers, gaps and the like,
+        not checked again.
     frequency
         Length of a bar as stated by the source (`1d`); empty if not stated.
 

@@ -15,12 +15,9 @@ import numpy as np
 import numpy.typing as npt
 
 from alphaloop.bars import FloatMatrix
-from models.evaluation.information_coefficient import (
-    BANDWIDTH_HORIZONS,
-    MIN_SYMBOLS,
-    centred_ranks,
-    horizon_scale,
-)
+from alphaloop.statistics.information_coefficient import MIN_SYMBOLS
+from alphaloop.statistics.ranks import unit_ranks
+from models.evaluation.horizon_tstat import BANDWIDTH_HORIZONS, horizon_scale
 
 Single = npt.NDArray[np.float32]
 Indices = npt.NDArray[np.intp]
@@ -94,7 +91,7 @@ def permutation_test(
     0.01
     """
     both = np.isfinite(scores) & np.isfinite(labels)
-    ranks, outcomes = (_unit_ranks(values, both) for values in (scores, labels))
+    ranks, outcomes = (unit_ranks(values, both) for values in (scores, labels))
     usable = (both.sum(axis=1) >= MIN_SYMBOLS) & ranks.any(axis=1) & outcomes.any(axis=1)
     groups = group_by_membership(np.isfinite(scores)[usable])
     arrangements = math.prod(math.factorial(min(len(group), 20)) for group in groups)
@@ -127,12 +124,6 @@ def group_by_membership(present: npt.NDArray[np.bool_]) -> list[Indices]:
         else:
             groups.append([int(name)])
     return [np.array(group, dtype=np.intp) for group in groups]
-
-
-def _unit_ranks(values: FloatMatrix, present: npt.NDArray[np.bool_]) -> FloatMatrix:
-    ranks = centred_ranks(values, present)
-    length = np.sqrt((ranks**2).sum(axis=1, keepdims=True))
-    return np.asarray(np.divide(ranks, length, out=np.zeros_like(ranks), where=length > 0))
 
 
 def _draw(groups: list[Indices], names: int, permutations: int, seed: int) -> Indices:

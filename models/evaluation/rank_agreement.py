@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 from alphaloop.bars import FloatMatrix
+from alphaloop.statistics.information_coefficient import information_coefficients
 from features.compute.batch import FeatureFrame
 from models.dataset import complete_windows
-from models.evaluation.information_coefficient import information_coefficients
 from models.evaluation.walk_forward import summarise_distribution
 from models.onnx.export import open_session, run_session
 from models.registry.card import Card

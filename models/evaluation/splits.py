@@ -5,24 +5,14 @@ López de Prado 2018, "Advances in Financial Machine Learning", chapter 7 (purgi
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from itertools import pairwise
-
 import numpy as np
 
 from alphaloop.bars import Timestamps
 from alphaloop.errors import DataError
+from alphaloop.statistics.purged_folds import Fold, folds_between
 
 MIN_TRAINING_BARS = 60
 DEFAULT_FIRST_TEST_YEAR = 2010
-
-
-@dataclass(frozen=True, slots=True)
-class Fold:
-    """Indices of the bars to train on and of the bars to test on."""
-
-    train: range
-    test: range
 
 
 def walk_forward_folds(
@@ -39,10 +29,7 @@ def walk_forward_folds(
     if not _fits(timestamps, start, folds, horizon):
         raise DataError(_misfit(timestamps, start, first_test, folds, horizon))
     edges = np.linspace(start, len(timestamps), folds + 1).astype(int)
-    return [
-        Fold(train=purged_training_bars(int(first), horizon), test=range(int(first), int(last)))
-        for first, last in pairwise(edges)
-    ]
+    return folds_between(edges.tolist(), horizon)
 
 
 def _start(timestamps: Timestamps, first_test: int | str | None, folds: int, horizon: int) -> int:
@@ -80,11 +67,6 @@ def _misfit(
         "needed; set training.first_test to a share of the bars, as 0.5, or to a day, or "
         "training.first_test_year or training.folds to fit the data"
     )
-
-
-def purged_training_bars(test_start: int, horizon: int) -> range:
-    """Return the bars before `test_start` whose labels are known before it."""
-    return range(max(test_start - horizon - 1, 0))
 
 
 def validation_fold(training: range, horizon: int, share: float = 0.3) -> Fold:

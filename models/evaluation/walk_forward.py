@@ -15,10 +15,12 @@ from alphaloop.costs import CostModel
 from alphaloop.decision.book_limits import BookLimits
 from alphaloop.settings.settings import Settings
 from alphaloop.statistics.bars_per_year import bars_per_year
+from alphaloop.statistics.information_coefficient import information_coefficients
+from alphaloop.statistics.purged_folds import Fold
 from features.compute.batch import FeatureFrame
 from models.dataset import complete_windows, feature_windows, make_dataset
 from models.evaluation import splits
-from models.evaluation.information_coefficient import horizon_tstat, information_coefficients
+from models.evaluation.horizon_tstat import horizon_tstat
 from models.evaluation.permutation_test import permutation_test
 from models.evaluation.sharpe_ratio import deflated_sharpe, sharpe_ratio
 from models.evaluation.simulated_portfolio import SimulatedPortfolio, equal_weight_scores, simulate_portfolio
@@ -83,8 +85,8 @@ class EvaluationPolicy:
             limits=BookLimits.from_settings(trading),
         )
 
-    def walk_forward(self, timestamps: Timestamps) -> list[splits.Fold]:
-        """Return the folds over the closes `timestamps`, `[bars]`; raise `DataError` where these do not fit."""
+    def walk_forward(self, timestamps: Timestamps) -> list[Fold]:
+        """Return the folds over closes, `timestamps` `[bars]`; raise `DataError` where these do not fit."""
         start = self.first_test or self.first_test_year
         return splits.walk_forward_folds(timestamps, start, self.folds, self.horizon)
 
@@ -234,7 +236,7 @@ def evaluate_scores(
     scores: FloatMatrix,
     close: FloatMatrix,
     frame: FeatureFrame,
-    folds: list[splits.Fold],
+    folds: list[Fold],
     policy: EvaluationPolicy,
     *,
     trials: int,
@@ -292,7 +294,7 @@ def _book_of(
 
 def _fold_row(
     number: int,
-    fold: splits.Fold,
+    fold: Fold,
     timestamps: Timestamps,
     ic: Vector,
     one_bar: Vector,

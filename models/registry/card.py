@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from alphaloop.errors import DamagedStoreError
+from alphaloop.runtime.jsonable import to_jsonable
 
 FIELDS_INSIDE_RANGES: Mapping[str, Any] = {"universe": (), "definition": {}}
 """Fields that are stored inside `ranges`, with their default values.
@@ -153,16 +154,3 @@ class Card:
         for name in ("features", "inputs", "walk_forward", "universe"):
             values[name] = tuple(values[name])
         return cls(**values)
-
-
-def to_jsonable(value: Any) -> Any:
-    """Convert `value` to JSON types: numpy values become numbers and lists, NaN null."""
-    if isinstance(value, Mapping):
-        return {str(key): to_jsonable(inner) for key, inner in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [to_jsonable(inner) for inner in value]
-    if hasattr(value, "tolist"):
-        return to_jsonable(value.tolist())
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value

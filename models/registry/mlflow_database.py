@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import sqlite3
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +42,7 @@ def open_database(database: Path) -> Any:
 
     try:
         if not database.exists():
-            _create(database)
+            create_database(database)
         return _connect(database)
     except (MlflowException, SQLAlchemyError) as error:
         raise translate_mlflow_error(database, error) from error
@@ -64,18 +61,6 @@ def damaged_registry_error(database: Path, problem: str) -> DamagedStoreError:
         f"the registry {database} cannot be read: {_first_line(problem)}; restore it from a copy, or move "
         f"{database.parent} away and register the models again"
     )
-
-
-@contextmanager
-def file_lock(path: Path) -> Iterator[None]:
-    """Hold an exclusive lock on `path` among all threads and processes of this machine."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(path, os.O_CREAT | os.O_RDWR, 0o644)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def _first_line(text: str) -> str:
@@ -101,8 +86,8 @@ def _connect(database: Path) -> Any:
     return client
 
 
-def _create(database: Path) -> None:
-    """Create the database in a file beside it, then rename that.
+def create_database(database: Path) -> None:
+    """Create a new database in a file beside `database`, then rename that.
 
     A start that is killed leaves no incomplete database.
     """

@@ -20,9 +20,10 @@ from typing import Any
 
 from alphaloop.errors import DamagedStoreError, InputError, RolloutConflictError, UnknownNameError
 from alphaloop.rollout_document import RolloutDocument
+from alphaloop.runtime.file_lock import exclusive_lock
 from alphaloop.version_number import is_version_number
 from models.registry.card import Card
-from models.registry.mlflow_database import file_lock, open_database, translate_mlflow_error
+from models.registry.mlflow_database import open_database, translate_mlflow_error
 
 ROLLOUT_TAG = "alphaloop.rollout"
 CARD_DIGEST_TAG = "alphaloop.card_digest"
@@ -266,8 +267,8 @@ class Registry:
                     self._opened = open_database(self.database)
             return self._opened
 
-    def _lock(self, name: str = "writing") -> AbstractContextManager[None]:
-        return file_lock(self.folder / f".{name}.lock")
+    def _lock(self, name: str = "writing") -> AbstractContextManager[bool]:
+        return exclusive_lock(self.folder / f".{name}.lock")
 
 
 _ABSENT = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE", "NOT_FOUND")

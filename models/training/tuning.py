@@ -19,9 +19,9 @@ import numpy as np
 
 from alphaloop.errors import VendorError
 from alphaloop.runtime.processes import QUIET_ENVIRONMENT
+from alphaloop.statistics.information_coefficient import information_coefficients
 from models.dataset import Dataset
 from models.evaluation import splits
-from models.evaluation.information_coefficient import information_coefficients
 from models.evaluation.walk_forward import score_bars
 from models.family import Choice, Domain, Family, IntRange, LogUniform, Parameters, Uniform
 

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from alphaloop.allocation import AllocationPolicy
 from alphaloop.costs import CostModel
 from alphaloop.decision.book_limits import BookLimits
-from alphaloop.statistics.matured_labels import information_coefficient
+from alphaloop.statistics.information_coefficient import information_coefficient
 from rollouts.evidence.expected_ranges import ExpectedRanges
 from rollouts.evidence.layers import EvidenceLayers, PairedMeasurements
 from rollouts.evidence.live_performance import BarPerformance, PerformanceTracker

@@ -12,7 +12,8 @@ import numpy.typing as npt
 from alphaloop.allocation import AllocationPolicy
 from alphaloop.costs import CostModel
 from alphaloop.decision.book_limits import BookLimits
-from alphaloop.statistics.matured_labels import information_coefficient, simple_returns
+from alphaloop.statistics.information_coefficient import information_coefficient
+from alphaloop.statistics.matured_labels import simple_returns
 from rollouts.evidence.paper_book import PaperBook
 
 Vector = npt.NDArray[np.float64]

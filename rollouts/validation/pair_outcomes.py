@@ -12,9 +12,9 @@ from alphaloop.allocation import AllocationPolicy
 from alphaloop.bars import FloatMatrix, Timestamps
 from alphaloop.costs import CostModel
 from alphaloop.decision.book_limits import BookLimits
+from alphaloop.statistics.information_coefficient import information_coefficients
 from features.compute.batch import FeatureFrame
 from models.evaluation import splits
-from models.evaluation.information_coefficient import information_coefficients
 from models.evaluation.walk_forward import EvaluationPolicy, evaluate_scores, summarise_distribution
 from rollouts.evidence.expected_ranges import ExpectedRanges, ranges_from_folds
 from rollouts.evidence.layers import PairedMeasurements

@@ -7,7 +7,6 @@ readers go by those names, and the next compaction removes the sources that the 
 
 from __future__ import annotations
 
-import fcntl
 import json
 import logging
 import os
@@ -15,7 +14,7 @@ import threading
 import uuid
 from collections import defaultdict
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import astuple, dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -25,6 +24,7 @@ import pyarrow.parquet as pq
 
 from alphaloop.clock import Clock, SystemClock
 from alphaloop.errors import DamagedStoreError
+from alphaloop.runtime.file_lock import exclusive_lock
 from serving.log.disk_space import LogSpace
 from serving.log.prediction_row import DROPPED_KEY, SCHEMA
 from serving.log.reader import (
@@ -131,7 +131,7 @@ def compact_log(folder: Path, today: date, oldest: date = date.min) -> None:
 
     Days before `oldest` are removed. Does nothing while another process compacts the folder.
     """
-    with _exclusive_lock(folder) as mine:
+    with exclusive_lock(folder / LOCK_FILE, wait=False) as mine:
         if not mine:
             return
         for leftover in folder.glob(f"{MERGED_PREFIX}*{UNFINISHED_SUFFIX}"):
@@ -237,15 +237,3 @@ def _make_durable(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-@contextmanager
-def _exclusive_lock(folder: Path) -> Iterator[bool]:
-    """Lock the folder; yield whether this process is the only one to compact it."""
-    with (folder / LOCK_FILE).open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-            return
-        yield True

@@ -7,7 +7,8 @@ import math
 import numpy as np
 import pytest
 
-from alphaloop.statistics.matured_labels import information_coefficient, simple_returns
+from alphaloop.statistics.information_coefficient import information_coefficient
+from alphaloop.statistics.matured_labels import simple_returns
 from monitoring.drift.episodes import first_bars
 
 

@@ -159,7 +159,7 @@ def test_public_names_are_loaded_when_they_are_asked_for() -> None:
 
 # Commands are called like their verbs, components like their steps, and a rule of before decides too.
 SHARED_FUNCTIONS = {
-    "check", "decide", "drift_report", "forward_returns", "freeze_snapshot", "gate_verdict", "propose",
+    "check", "decide", "drift_report", "freeze_snapshot", "gate_verdict", "propose",
     "refuse", "register", "show", "train", "train_candidate", "turnover",
 }  # fmt: skip
 BOUND = re.compile(r"(MOST|LEAST|LONGEST|SHORTEST|FEWEST|MAXIMUM|MINIMUM)(_|$)")

@@ -19,6 +19,8 @@ from alphaloop.bars import BarPanel, to_datetime
 from alphaloop.errors import InputError
 from alphaloop.settings.features import FeatureSettings
 from alphaloop.settings.settings import Settings
+from alphaloop.statistics.information_coefficient import information_coefficients
+from alphaloop.statistics.newey_west import newey_west_tstat
 from features.compute.batch import backfill
 from features.engine.indicator import indicator
 from features.engine.operator import Operator
@@ -30,7 +32,7 @@ from features.selection.information_coefficient import (
     bar_coefficients,
     coefficient_standard_error,
     mean_coefficient,
-    unit_ranks,
+    unit_feature_ranks,
 )
 from features.selection.methods.lasso import lasso
 from features.selection.methods.mutual_information import mutual_information
@@ -41,7 +43,6 @@ from features.selection.scaling import CLIP_SPREADS, Scaling
 from features.selection.selection import select_features
 from features.selection.target import forward_returns, relative_forward_returns
 from features.selection.training_part import TrainingPart, training_part
-from models.evaluation.information_coefficient import information_coefficients, newey_west_tstat
 from models.labels import forward_returns as labels_of_training
 
 
@@ -145,7 +146,7 @@ def test_folds_are_purged_and_in_order(count: int, horizon: int, number: int) ->
 
 def test_coefficients_are_spearmans(part: TrainingPart) -> None:
     """Bar by bar they are SciPy's and those of the model room; the t-statistic is Newey and West's."""
-    own = bar_coefficients(part.ranks, unit_ranks(part.target, part.labelled))
+    own = bar_coefficients(part.ranks, unit_feature_ranks(part.target, part.labelled))
     for bar in (60, 300, 450):
         expected = spearmanr(part.values[bar, :, 0], part.target[bar]).statistic
         assert own[bar, 0] == pytest.approx(expected, abs=1e-6)

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from alphaloop.bars import to_datetime
-from alphaloop.errors import DataError
+from alphaloop.errors import DataError, InputError
 from alphaloop.settings.settings import Settings
 from alphaloop.settings.training import TrainingSettings
 from models.dataset import complete_panels, make_dataset
@@ -31,7 +31,7 @@ def test_a_label_starts_at_the_first_price_that_can_be_traded() -> None:
     np.testing.assert_allclose(labels[:2, 0], [70 / 20 - 1, 130 / 50 - 1])
     assert np.isnan(labels[2:]).all()
     assert np.isnan(forward_returns(close, 10)).all()
-    with pytest.raises(ValueError, match="horizon is 0"):
+    with pytest.raises(InputError, match="horizon is 0"):
         forward_returns(close, 0)
 
 

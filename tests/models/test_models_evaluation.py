@@ -12,8 +12,9 @@ from scipy.stats import spearmanr
 
 from alphaloop.allocation import AllocationPolicy
 from alphaloop.costs import CostModel
+from alphaloop.statistics.information_coefficient import information_coefficients
+from alphaloop.statistics.newey_west import newey_west_tstat
 from models.dataset import Dataset, Panel
-from models.evaluation.information_coefficient import information_coefficients, newey_west_tstat
 from models.evaluation.sharpe_ratio import bars_per_year, deflated_sharpe, sharpe_ratio
 from models.evaluation.simulated_portfolio import equal_weight_scores, simulate_portfolio
 from models.evaluation.walk_forward import EvaluationPolicy, score_bars, summarise_distribution, walk_forward

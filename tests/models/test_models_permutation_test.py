@@ -8,11 +8,9 @@ from itertools import permutations as orders
 import numpy as np
 import pytest
 
-from models.evaluation.information_coefficient import (
-    horizon_tstat,
-    information_coefficients,
-    newey_west_tstat,
-)
+from alphaloop.statistics.information_coefficient import information_coefficients
+from alphaloop.statistics.newey_west import newey_west_tstat
+from models.evaluation.horizon_tstat import horizon_tstat
 from models.evaluation.permutation_test import group_by_membership, permutation_test
 from models.labels import forward_returns
 

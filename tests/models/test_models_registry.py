@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import pickle
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from functools import partialmethod
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
@@ -18,6 +21,7 @@ from alphaloop.errors import (
     VendorError,
 )
 from alphaloop.rollout_document import RolloutDocument, RolloutState
+from models.registry import mlflow_database
 from models.registry.card import Card
 from models.registry.mlflow_database import translate_mlflow_error
 from models.registry.model_registry import CARD_FILE, CHALLENGER, CHAMPION, ONNX_FILE, Registry
@@ -177,6 +181,23 @@ def test_two_processes_share_a_fresh_registry(
     assert {registry.card("equities", version).digest for version in registry.versions("equities")} == {
         tiny_card(one).digest for some in files for one in some
     }
+
+
+def test_a_new_database_is_created_whole(
+    tmp_path: Path, create_registry_database: Callable[[Path], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It appears under its name with MLflow's tables in it, or not at all, and nothing lies beside it."""
+    whole = tmp_path / "whole" / "registry.db"
+    whole.parent.mkdir()
+    create_registry_database(whole)
+    assert [path.name for path in whole.parent.iterdir()] == ["registry.db"]
+    with closing(sqlite3.connect(whole)) as connection:
+        tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
+    assert {"registered_models", "model_versions", "experiments", "alembic_version"} <= tables
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(mlflow_database, "_connect", Mock(side_effect=KeyboardInterrupt))
+        create_registry_database(tmp_path / "interrupted.db")
+    assert not (tmp_path / "interrupted.db").exists()
 
 
 def test_all_models_are_known_however_many(

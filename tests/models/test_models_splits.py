@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from alphaloop.errors import DataError
+from alphaloop.statistics.purged_folds import purged_training_bars
 from models.evaluation import splits
 
 
@@ -18,9 +19,9 @@ def test_the_validation_part_is_purged_to_the_bar_whatever_the_training_begins_w
 
 def test_before_the_first_labels_there_is_nothing_to_train_on() -> None:
     """The training part is empty, and not negative, where a test begins within the first horizon."""
-    assert splits.purged_training_bars(3, horizon=5) == range(0, 0)
-    assert splits.purged_training_bars(6, horizon=5) == range(0, 0)
-    assert splits.purged_training_bars(7, horizon=5) == range(0, 1)
+    assert purged_training_bars(3, horizon=5) == range(0, 0)
+    assert purged_training_bars(6, horizon=5) == range(0, 0)
+    assert purged_training_bars(7, horizon=5) == range(0, 1)
 
 
 @pytest.mark.parametrize(("first_test", "where", "before"), [(2021, "2021", 20), (None, "their middle", 50)])

@@ -9,7 +9,7 @@ import pytest
 
 from alphaloop.allocation import AllocationPolicy
 from alphaloop.costs import CostModel
-from alphaloop.statistics.matured_labels import information_coefficient
+from alphaloop.statistics.information_coefficient import information_coefficient
 from rollouts.evidence.evidence_ledger import EvidenceLedger, Observation
 from rollouts.evidence.expected_ranges import ExpectedRanges
 from rollouts.evidence.live_performance import PerformanceTracker

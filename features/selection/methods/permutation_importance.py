@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from alphaloop.statistics.purged_folds import Fold
 from features.engine.operator import Matrix, Vector
-from features.selection.folds import TimeFold, time_folds
-from features.selection.information_coefficient import bar_coefficients, mean_coefficient, unit_ranks
+from features.selection.folds import time_folds
+from features.selection.information_coefficient import bar_coefficients, mean_coefficient, unit_feature_ranks
 from features.selection.scaling import Panel
 from features.selection.training_part import TrainingPart
 
@@ -45,11 +46,11 @@ def permutation_importance(part: TrainingPart, seed: int = 0) -> Vector:
     return lost / FOLDS
 
 
-def _lost(part: TrainingPart, fold: TimeFold, trees: list[Any], chance: np.random.Generator) -> Vector:
+def _lost(part: TrainingPart, fold: Fold, trees: list[Any], chance: np.random.Generator) -> Vector:
     bars = _thinned(part, fold.test)
     labelled = part.labelled[bars]
     features = part.scaled[bars]
-    labels = unit_ranks(part.target[bars], labelled)
+    labels = unit_feature_ranks(part.target[bars], labelled)
     scores = [_score(tree, features) for tree in trees]
     whole = np.sum(scores, axis=0)
     before = _coefficient(whole, labels, labelled)
@@ -66,7 +67,9 @@ def _lost(part: TrainingPart, fold: TimeFold, trees: list[Any], chance: np.rando
 
 
 def _coefficient(scores: Matrix, labels: Matrix, labelled: npt.NDArray[np.bool_]) -> float:
-    return float(mean_coefficient(bar_coefficients(unit_ranks(scores, labelled)[..., None], labels))[0])
+    return float(
+        mean_coefficient(bar_coefficients(unit_feature_ranks(scores, labelled)[..., None], labels))[0]
+    )
 
 
 def _users(trees: list[Any]) -> dict[int, list[int]]:

@@ -70,6 +70,6 @@ setattr(C, fn, wrapped)
 def kill(mod, cls, fn, n, when="after"): return KILL.format(mod=mod, cls=cls, fn=fn, n=n, when=when)
 def crown(home, version="1", **s):
     """What `train` does for a first version that its gate lets pass, for one that it refused: the trade is what is looked at."""
-    p = subprocess.run([PY, "-c", "from alphaloop.settings.settings import load_settings; from cli.commands.train import _crown; _crown(load(), 'equities', %r)" % version],
+    p = subprocess.run([PY, "-c", "from alphaloop.settings.settings import load_settings; from cli.commands.train import _crown; _crown(load_settings(), 'equities', %r)" % version],
                        env=env(home, **s), cwd=WORK, capture_output=True, text=True)
     if p.returncode: raise SystemExit(p.stderr[-600:])

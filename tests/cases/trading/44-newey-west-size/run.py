@@ -2,7 +2,8 @@ import sys; sys.path.insert(0, __file__.rsplit("/", 2)[0])
 from lib import *
 # a persistent score without skill on independent returns: |t| > 2 for the mean IC of overlapping labels should come in 2.3 % on one side
 import numpy as np
-from models.evaluation.information_coefficient import horizon_tstat, information_coefficients
+from models.evaluation.horizon_tstat import horizon_tstat
+from alphaloop.statistics.information_coefficient import information_coefficients
 from models.labels import forward_returns
 rng = np.random.default_rng(2); T, S, h, n = 1500, 20, 5, int(os.environ.get("N", 600)); t = {"fixed": [], "white": [], "nonoverlap": []}
 for k in range(n):

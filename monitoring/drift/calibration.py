@@ -27,6 +27,8 @@ REFERENCE_SIZE = 2_000
 """Number of evenly spaced quantiles that represent a feature's training distribution."""
 FEATURE_QUANTILE = 0.975
 """Quantile of a feature's distances in training beyond which the feature has drifted."""
+BATCH_WINDOWS = 64
+"""Windows whose distances are computed at once: few enough for the processor's cache."""
 MIN_SAMPLE = 50
 """Minimum number of live values for a meaningful distance."""
 MIN_BARS = 252
@@ -356,16 +358,22 @@ def _rolling_distance(
     difference of their quantile functions (Villani 2009, "Optimal Transport", 2.2), here taken at the
     reference's R levels, which is exact where n divides R.
     """
-    views = np.lib.stride_tricks.sliding_window_view(values, window, axis=0)
+    # NaN is sorted to the end, behind the levels of the values that are known.
+    usable = np.where(np.isfinite(values), values, np.nan)
+    views = np.lib.stride_tricks.sliding_window_view(usable, window, axis=0)
+    sizes = np.isfinite(views).sum(axis=(1, 2))
     norm = max(float(np.std(reference)), 0.001)
     distances = np.full(len(views), np.nan)
-    for index, view in enumerate(views):
-        sample = view[np.isfinite(view)]
-        if len(sample) >= MIN_SAMPLE:
-            levels = np.minimum(
-                ((np.arange(len(reference)) + 0.5) / len(reference) * len(sample)), len(sample) - 1
-            )
-            distances[index] = np.abs(np.sort(sample)[levels.astype(np.intp)] - reference).mean() / norm
+    differences = np.empty((BATCH_WINDOWS, len(reference)))
+    for size in np.unique(sizes[sizes >= MIN_SAMPLE]):
+        levels = ((np.arange(len(reference)) + 0.5) / len(reference) * size).astype(np.intp)
+        rows = np.flatnonzero(sizes == size)
+        for first in range(0, len(rows), BATCH_WINDOWS):
+            batch = rows[first : first + BATCH_WINDOWS]
+            samples = np.sort(views[batch].reshape(len(batch), -1), axis=1).astype(np.float64)
+            part = np.take(samples, levels, axis=1, out=differences[: len(batch)], mode="clip")
+            part -= reference
+            distances[batch] = np.abs(part, out=part).mean(axis=1) / norm
     return distances
 
 

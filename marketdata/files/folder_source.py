@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from functools import cache
+from pathlib import PurePosixPath
 from urllib.parse import unquote, urlencode
 
 import numpy as np
@@ -137,7 +138,8 @@ class FolderSource:
             raise DataError(
                 f"{storage.label}: there is no file here that ends in {' or '.join(SUFFIXES)}{has}"
             )
-        _log_left_out(storage.label, tuple(left_out))
+        # A description beside the bars is no data that somebody misses.
+        _log_left_out(storage.label, tuple(name for name in left_out if not is_description(name)))
         return [_part(path, relative, storage.label) for path, relative in bars.items()]
 
     def _file(self, part: FolderFile) -> BarFile:
@@ -230,6 +232,17 @@ def rebase_adjustment(table: pa.Table) -> pa.Table:
     factor[order] = forward_factor(symbols[order], table["adjustment"].to_numpy()[order])
     index = table.schema.get_field_index("adjustment")
     return table.set_column(index, table.schema.field(index), pa.array(factor, from_pandas=True))
+
+
+def is_description(path: str) -> bool:
+    """Return True for a README, which folders of data often have.
+
+    Examples
+    --------
+    >>> is_description("daily/README.md"), is_description("readings.txt")
+    (True, False)
+    """
+    return PurePosixPath(path).stem.lower() == "readme"
 
 
 @cache

@@ -86,9 +86,9 @@ def test_partitions_of_one_symbol_are_one_series(tmp_path: Path) -> None:
 
 
 def test_files_that_are_left_out_are_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """A spreadsheet, and bars under a hidden name, are told; the markers of writers are not."""
+    """A spreadsheet, and bars under a hidden name, are told; a README and the markers of writers are not."""
     (tmp_path / "KO.csv").write_text(HEAD + "2019-01-02,50\n")
-    for name in ("PEP.xlsx", "_VIX.csv", "_SUCCESS", ".DS_Store", ".KO.csv.crc"):
+    for name in ("PEP.xlsx", "README.md", "_VIX.csv", "_SUCCESS", ".DS_Store", ".KO.csv.crc"):
         (tmp_path / name).write_text("")
     (tmp_path / ".ipynb_checkpoints").mkdir()
     (tmp_path / ".ipynb_checkpoints" / "KO-checkpoint.csv").write_text(HEAD + "2019-01-02,50\n")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -23,6 +24,18 @@ def register(app: typer.Typer) -> None:
                 callback=_print_version,
             ),
         ] = False,
+        verbose: Annotated[
+            int,
+            typer.Option(
+                "--verbose",
+                "-v",
+                count=True,
+                help="Log to standard error what is done; -vv: every detail.",
+            ),
+        ] = 0,
+        log_file: Annotated[
+            Path | None, typer.Option("--log-file", help="Append the log to a file, with times in UTC.")
+        ] = None,
     ) -> None:
         pass
 

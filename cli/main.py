@@ -22,8 +22,9 @@ FOUND_WRONG, BAD_INPUT, UNAVAILABLE, INTERRUPTED, TERMINATED = 1, 2, 3, 130, 143
 # Errors of a path that the user chose: not writable, read-only, full.
 PLACE_ERRORS = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT})
 VERBS = (
-    "demo", "doctor", "config", "data", "features", "train", "models", "serve", "export", "predict",
+    "demo", "doctor", "init", "config", "data", "features", "train", "models", "serve", "export", "predict",
     "backtest", "trade", "book", "monitor", "rollout", "pipeline", "audit",
+    "completion",
 )  # fmt: skip
 
 
@@ -108,11 +109,18 @@ def make_app() -> typer.Typer:
 def _invoke(arguments: list[str]) -> int:
     import typer.main
 
+    from cli.log_output import open_logs
+    from cli.shell_completion import is_completing, print_completions
+
     command = typer.main.get_command(make_app())
+    if is_completing():
+        return print_completions(command)
     # `command.main` would report a wrong option in a frame of several lines and turn Ctrl-C into an exit.
     try:
-        with command.make_context("alphaloop", arguments) as context:
-            command.invoke(context)
+        with command.make_context("alphaloop", list(arguments)) as context:
+            verbose, file = context.params["verbose"], context.params["log_file"]
+            with open_logs(arguments, verbose, file):
+                command.invoke(context)
     except typer.Exit as end:
         return end.exit_code
     except SystemExit as end:

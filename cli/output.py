@@ -14,12 +14,20 @@ PIPE_WIDTH = 200
 """Width of the output into a pipe or a file, in columns."""
 
 
-def print_result(payload: Any, as_json: bool, show: Callable[[], None]) -> None:
-    """Print `payload` as JSON, or call `show` to print it for people."""
+def print_result(payload: Any, as_json: bool, show: Callable[[], None], step: str = "") -> None:
+    """Print `payload` as JSON, or call `show` to print it for people, followed by the next `step`."""
     if as_json:
         sys.stdout.write(json.dumps(to_jsonable(payload), indent=2, allow_nan=False) + "\n")
     else:
         show()
+        print_next(step)
+
+
+def print_next(step: str) -> None:
+    """Print the command to call next, if there is one, as the last line on standard error."""
+    if step:
+        sys.stdout.flush()
+        print_error(f"next: {step}")
 
 
 def print_table(heads: Sequence[str], rows: Iterable[Sequence[str]], *, numbers: Sequence[str] = ()) -> None:

@@ -26,6 +26,7 @@ def verify(json: AsJson = False) -> None:
     """Check every chain of the journal against its hashes and its anchors; exit 1 where one is broken."""
     from alphaloop.settings import settings
     from cli import output
+    from cli.next_steps import next_step
     from loop import audit
 
     chosen = settings.load_settings()
@@ -45,7 +46,7 @@ def verify(json: AsJson = False) -> None:
         ]
         output.print_table(("stream", "records", "chain", "remark"), rows, numbers=("records",))
 
-    output.print_result(chains, json, show)
+    output.print_result(chains, json, show, "" if broken else next_step("audit verify"))
     if broken:
         fault = "was altered" if broken[0].opened else "could not be verified"
         fault = "holds what no anchor vouches for" if broken[0].unanchored else fault
@@ -62,6 +63,7 @@ def adopt(
     """Vouch for records that no anchor names, after you looked at them; journals who did and why."""
     from alphaloop.settings import settings
     from cli import output
+    from cli.next_steps import next_step
     from loop import audit
 
     adopted = [
@@ -75,7 +77,7 @@ def adopt(
         if not adopted:
             output.print_line("every record is anchored; there was nothing to adopt")
 
-    output.print_result(adopted, json, show)
+    output.print_result(adopted, json, show, next_step("audit adopt"))
 
 
 @app.command()
@@ -83,10 +85,16 @@ def replay(order_id: OrderId, json: AsJson = False) -> None:
     """Decide an order anew from the journal; exit 1 unless the identical order results."""
     from alphaloop.settings import settings
     from cli import formatting, output
+    from cli.next_steps import next_step
     from loop import audit
 
     result = audit.replay_order(settings.load_settings(), order_id)
-    output.print_result(result, json, lambda: output.print_facts(formatting.flatten_facts(result)))
+    output.print_result(
+        result,
+        json,
+        lambda: output.print_facts(formatting.flatten_facts(result)),
+        next_step("audit replay", order_id=order_id) if result["identical"] else "",
+    )
     if not result["identical"]:
         output.print_error(f"alphaloop: order {order_id} does not follow from its journaled decision")
         raise typer.Exit(1)

@@ -33,6 +33,7 @@ def backtest(
     """Trade a version's scores on past bars, and compare with equal weight and 12-1 momentum."""
     from alphaloop.settings import settings
     from cli import formatting, notices, output
+    from cli.next_steps import next_step
     from loop import workspace
 
     chosen = settings.load_settings()
@@ -59,7 +60,7 @@ def backtest(
         **to_jsonable(_trade(chosen, bars, scores, first)),
         "notices": said,
     }
-    output.print_result(result, json, lambda: _show(result))
+    output.print_result(result, json, lambda: _show(result), next_step("backtest"))
 
 
 def _show(result: dict[str, Any]) -> None:

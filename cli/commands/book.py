@@ -31,6 +31,7 @@ def show(json: AsJson = False) -> None:
     """Show the book after its last decision: equity, cash, positions and open orders."""
     from alphaloop.settings import settings
     from cli import output
+    from cli.next_steps import next_step
 
     with _journal(settings.load_settings()) as journal:
         facts = _facts(_recovered(journal))
@@ -40,7 +41,7 @@ def show(json: AsJson = False) -> None:
         output.print_facts([(name, _shown(value)) for name, value in facts.items() if name != "positions"])
         output.print_table(("symbol", "quantity"), [[one, held[one]] for one in held], numbers=("quantity",))
 
-    output.print_result(facts, json, show_facts)
+    output.print_result(facts, json, show_facts, next_step("book show"))
 
 
 @app.command()
@@ -54,6 +55,7 @@ def carry(reason: Reason, by: By = "", json: AsJson = False) -> None:
     from alphaloop.costs import CostModel
     from alphaloop.rollout_document import sleeve_names
     from cli import output
+    from cli.next_steps import next_step
     from loop import workspace
     from trading.carry_over import CARRIED_KIND, carry_over
 
@@ -79,7 +81,7 @@ def carry(reason: Reason, by: By = "", json: AsJson = False) -> None:
             output.print_table(heads, rows, numbers=heads[1:])
         output.print_line(f"{len(carried.dropped_orders)} open orders were dropped")
 
-    output.print_result(facts, json, show_facts)
+    output.print_result(facts, json, show_facts, next_step("book carry"))
 
 
 def _journal(settings: Settings) -> Journal:

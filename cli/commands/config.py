@@ -25,6 +25,7 @@ def show(everything: Everything = False, json: AsJson = False) -> None:
     """Show the settings that differ from their defaults, and where each comes from."""
     from alphaloop.settings import settings
     from cli import output
+    from cli.next_steps import next_step
     from cli.settings_reference import as_toml, origins
 
     loaded = settings.load_settings()
@@ -42,7 +43,7 @@ def show(everything: Everything = False, json: AsJson = False) -> None:
         else:
             output.print_line("every setting has its default; see them with: alphaloop config show --all")
 
-    output.print_result(rows, json, show_rows)
+    output.print_result(rows, json, show_rows, next_step("config show"))
 
 
 @app.command()
@@ -50,11 +51,13 @@ def check() -> None:
     """Read the settings; what is wrong is named, with exit code 2."""
     from alphaloop.settings import settings
     from cli import output
+    from cli.next_steps import next_step
     from cli.settings_reference import origins
 
     settings.load_settings()
     changed = sum(source != "default" for source in origins().values())
     output.print_line(f"{changed} settings differ from their defaults, nothing wrong")
+    output.print_next(next_step("config check"))
 
 
 @app.command()

@@ -41,13 +41,19 @@ def register(parent: typer.Typer) -> None:
 def list_sources(json: AsJson = False) -> None:
     """List the sources of market data."""
     from cli import output
+    from cli.next_steps import next_step
     from marketdata.sources import registry
 
     sources = [_described(registry.find_source(name)) for name in registry.source_names()]
     sources += [_family(prefix, family) for prefix, family in sorted(registry.source_families().items())]
     heads = ("source", "symbols", "calendar", "prices", "description")
     rows = [[str(one[head]) for head in heads] for one in sources]
-    output.print_result(sources, json, lambda: output.print_table(heads, rows, numbers=("symbols",)))
+    output.print_result(
+        sources,
+        json,
+        lambda: output.print_table(heads, rows, numbers=("symbols",)),
+        next_step("data list"),
+    )
 
 
 @app.command()
@@ -61,14 +67,19 @@ def show(
 ) -> None:
     """Show the bars of a source by symbol: their number, first and last day, and prices."""
     from cli import output
+    from cli.next_steps import next_step
 
     chosen, table = _history(source, file, symbols, from_, to)
     found = [_summary(symbol, table, chosen.calendar) for symbol in sorted(set(table["symbol"].to_pylist()))]
     heads = ("symbol", "bars", "first", "last", "first_close", "last_close")
     rows = [[str(one[head]) for head in heads] for one in found]
     payload = {**_described(chosen), "rows": table.num_rows, "bars": found}
+    named = source or file
     output.print_result(
-        payload, json, lambda: output.print_table(heads, rows, numbers=(heads[1], *heads[4:]))
+        payload,
+        json,
+        lambda: output.print_table(heads, rows, numbers=(heads[1], *heads[4:])),
+        next_step("data show named", source=named) if named else next_step("data show"),
     )
 
 
@@ -96,6 +107,7 @@ def check(
     from alphaloop.clock import SystemClock
     from alphaloop.errors import DataError
     from cli import output
+    from cli.next_steps import next_step
 
     policies, thresholds = data_check.parse_policies(policy)
     chosen, table = _history(source, file, symbols, from_, to)
@@ -110,7 +122,8 @@ def check(
             f"{chosen.name}: {table.num_rows:,} rows, {data_check.format_check_outcome(payload)}"
         )
 
-    output.print_result(payload, json, show_findings)
+    # Bars of another source than that of the settings are not what is built next.
+    output.print_result(payload, json, show_findings, "" if source or file else next_step("data check"))
     if refusal:
         raise typer.Exit(2)
 

@@ -12,6 +12,10 @@ def register(app: typer.Typer) -> None:
 
 def demo() -> None:
     """Run the whole loop on real market data, and leave a report in runs/demo/latest."""
+    from cli import output
     from cli.demo import command
+    from cli.next_steps import next_step
 
-    raise typer.Exit(command.run_demo())
+    if code := command.run_demo():
+        raise typer.Exit(code)
+    output.print_next(next_step("demo"))

@@ -34,6 +34,7 @@ def list_features(word: Word = "", in_use: InUse = False, json: AsJson = False) 
     from alphaloop.settings import settings
     from cli import output
     from cli.commands import features_view
+    from cli.next_steps import next_step
     from features.feature_set import feature_set_of
 
     chosen = feature_set_of(settings.load_settings())
@@ -48,7 +49,7 @@ def list_features(word: Word = "", in_use: InUse = False, json: AsJson = False) 
         output.print_line(f"{len(rows)} features in use, set {chosen.hash}")
 
     listed = {"set_hash": chosen.hash, "features": rows, "catalogue": catalogue}
-    output.print_result(listed, json, show)
+    output.print_result(listed, json, show, next_step("features list"))
 
 
 @app.command()
@@ -56,6 +57,7 @@ def build(until: Until = "", json: AsJson = False) -> None:
     """Read the source, check and snapshot it, compute its features and write the offline store."""
     from alphaloop.settings import settings
     from cli import output
+    from cli.next_steps import next_step
     from features.compute.batch import backfill
     from features.feature_set import feature_set_of
     from features.store.feature_store import FeatureStore
@@ -86,7 +88,10 @@ def build(until: Until = "", json: AsJson = False) -> None:
         "set_hash": features.hash,
     }
     output.print_result(
-        built, json, lambda: output.print_facts([(name, str(value)) for name, value in built.items()])
+        built,
+        json,
+        lambda: output.print_facts([(name, str(value)) for name, value in built.items()]),
+        next_step("features build"),
     )
 
 
@@ -100,6 +105,7 @@ def materialize(json: AsJson = False) -> None:
     from alphaloop.clock import SystemClock
     from alphaloop.settings import settings
     from cli import formatting, output
+    from cli.next_steps import next_step
     from features.feature_set import feature_set_of
     from features.store.streamer import Streamer
     from loop import workspace
@@ -132,6 +138,7 @@ def materialize(json: AsJson = False) -> None:
         written,
         json,
         lambda: output.print_line(f"{len(bars.symbols)} windows of {last} are online{besides}"),
+        next_step("features materialize"),
     )
 
 

@@ -48,6 +48,7 @@ def select(
     from alphaloop.errors import InputError
     from alphaloop.settings import settings
     from cli import output
+    from cli.next_steps import next_step
     from features.feature_set import feature_set_of
     from features.selection.generation import generate_candidates
     from features.selection.methods.method import chosen_methods
@@ -74,7 +75,7 @@ def select(
         tell("writing settings, ranking and report")
         written = output_files.write_outputs(selected, to)
     answer = _answer(selected, written)
-    output.print_result(answer, json, lambda: _show(selected, written))
+    output.print_result(answer, json, lambda: _show(selected, written), next_step("features select"))
 
 
 def _split(until: str, bars: BarPanel) -> datetime:

@@ -26,6 +26,7 @@ def list_models(json: AsJson = False) -> None:
     from alphaloop.settings import settings
     from cli import formatting, output
     from cli.model_card_view import card_facts
+    from cli.next_steps import next_step
     from loop import workspace
 
     registry = workspace.open_registry(settings.load_settings())
@@ -54,7 +55,7 @@ def list_models(json: AsJson = False) -> None:
         ]
         output.print_table(("model", "version", "family", "role", *numbers, "gate"), rows, numbers=numbers)
 
-    output.print_result(versions, json, show)
+    output.print_result(versions, json, show, next_step("models list"))
 
 
 @app.command()
@@ -63,6 +64,7 @@ def show(model: ModelName = "", version: Version = "", json: AsJson = False) -> 
     from alphaloop.settings import settings
     from cli import formatting, output
     from cli.model_card_view import card_facts, fact_lines, verdict_lines
+    from cli.next_steps import next_step
     from loop import workspace
 
     chosen = settings.load_settings()
@@ -85,7 +87,8 @@ def show(model: ModelName = "", version: Version = "", json: AsJson = False) -> 
         for line in verdict_lines(facts["gate"]):
             output.print_line(line)
 
-    output.print_result(facts, json, show_card)
+    step = next_step("models show", model=name, version=chosen_version)
+    output.print_result(facts, json, show_card, step)
 
 
 def _role(registry: Any, model: str, version: str) -> str:
@@ -109,9 +112,11 @@ def sign(
     """Sign a version, so that servers with the public key in serving.signing_key accept it."""
     from alphaloop.settings import settings
     from cli import output
+    from cli.next_steps import next_step
     from loop import workspace
     from serving.security import signature
 
     registry = workspace.open_registry(settings.load_settings())
     registry.sign(model, version, signature.sign_digest(registry.card(model, version).digest, key))
     output.print_error(f"{model} version {version} is signed")
+    output.print_next(next_step("models sign"))

@@ -19,6 +19,7 @@ def register(app: typer.Typer) -> None:
 def monitor(once: Once = True, json: AsJson = False) -> None:
     """Compare live features with those of training; journal alarms and retrain requests."""
     from cli import formatting, output
+    from cli.next_steps import next_step
     from loop import workspace
     from monitoring.drift_check import check_drift_once
 
@@ -36,4 +37,4 @@ def monitor(once: Once = True, json: AsJson = False) -> None:
         if rows:
             output.print_table(("alarm", "share", "features"), rows, numbers=("share",))
 
-    output.print_result(look, json, show)
+    output.print_result(look, json, show, next_step("monitor"))

@@ -25,10 +25,16 @@ def register(parent: typer.Typer) -> None:
 def list_pipelines(json: AsJson = False) -> None:
     """List the pipelines."""
     from cli import output
+    from cli.next_steps import next_step
     from pipelines import catalogue
 
     names = catalogue.pipeline_names()
-    output.print_result(names, json, lambda: output.print_table(("pipeline",), [[name] for name in names]))
+    output.print_result(
+        names,
+        json,
+        lambda: output.print_table(("pipeline",), [[name] for name in names]),
+        next_step("pipeline list"),
+    )
 
 
 @app.command("compile")
@@ -49,6 +55,7 @@ def run(name: PipelineName, arguments: Arguments = None, json: AsJson = False) -
     """Run a pipeline on this machine, each step in a process of its own."""
     from alphaloop.errors import InputError
     from cli import formatting, output
+    from cli.next_steps import next_step
     from loop import workspace
     from pipelines import local_runner
 
@@ -60,4 +67,9 @@ def run(name: PipelineName, arguments: Arguments = None, json: AsJson = False) -
         values[key] = value
     with output.show_progress(f"running pipeline {name}"):
         result = local_runner.run_pipeline(name, workspace.writable_settings(), **values)
-    output.print_result(result, json, lambda: output.print_facts(formatting.flatten_facts(result)))
+    output.print_result(
+        result,
+        json,
+        lambda: output.print_facts(formatting.flatten_facts(result)),
+        next_step("pipeline run"),
+    )

@@ -28,6 +28,7 @@ def predict(
     from alphaloop.errors import InputError, ServingError
     from alphaloop.settings import settings
     from cli import formatting, output, server_wait
+    from cli.next_steps import next_step
     from loop import workspace
     from marketdata.source import require_symbols
     from serving.client.client import PredictionClient
@@ -65,7 +66,7 @@ def predict(
             f"prediction {forecast.prediction_id}"
         )
 
-    output.print_result(forecast, json, show)
+    output.print_result(forecast, json, show, next_step("predict"))
 
 
 def _by_score(row: tuple[str, float, object]) -> tuple[bool, float]:

@@ -54,7 +54,7 @@ def status(model: Model = "", json: AsJson = False) -> None:
     from rollouts import operations
 
     chosen = settings.load_settings()
-    _answer(operations.rollout_status(chosen, model or chosen.serving.model), json)
+    _answer(operations.rollout_status(chosen, model or chosen.serving.model), json, "rollout status")
 
 
 @app.command()
@@ -120,7 +120,7 @@ def start(
         against=against or None,
     )
     warnings = (operations.power_warning(chosen), operations.features_warning(chosen, document))
-    _answer_warned(document, "; ".join(filter(None, warnings)), json)
+    _answer_warned(document, "; ".join(filter(None, warnings)), json, "rollout start")
 
 
 @app.command()
@@ -152,9 +152,8 @@ def promote(reason: Reason, model: Model = "", by: By = "", json: AsJson = False
     from rollouts import operations
 
     chosen = workspace.writable_settings()
-    _answer(
-        operations.promote_challenger(chosen, model or chosen.serving.model, reason, by or operator()), json
-    )
+    document = operations.promote_challenger(chosen, model or chosen.serving.model, reason, by or operator())
+    _answer(document, json, "rollout promote")
 
 
 @app.command()
@@ -164,7 +163,8 @@ def abort(reason: Reason, model: Model = "", by: By = "", json: AsJson = False) 
     from rollouts import operations
 
     chosen = workspace.writable_settings()
-    _answer(operations.abort_rollout(chosen, model or chosen.serving.model, reason, by or operator()), json)
+    document = operations.abort_rollout(chosen, model or chosen.serving.model, reason, by or operator())
+    _answer(document, json, "rollout abort")
 
 
 @app.command()
@@ -193,7 +193,7 @@ def simulate(
     question = SimulationRequest(
         rollouts=rollouts, effect=effect, ic=ic or None, names=names, horizon=horizon, bars=bars, seed=seed
     )
-    _answer(simulate_characteristics(settings.load_settings(), question), json)
+    _answer(simulate_characteristics(settings.load_settings(), question), json, "rollout simulate")
 
 
 def _try(rollouts: int, seed: int, as_json: bool) -> None:
@@ -235,19 +235,20 @@ def _crown(
     document, warning = first_champion.crown_first_champion(
         settings, model, version, override=exception, by=by
     )
-    _answer_warned(document, warning, as_json)
+    _answer_warned(document, warning, as_json, "rollout crown")
 
 
-def _answer_warned(document: RolloutDocument, warning: str, as_json: bool) -> None:
+def _answer_warned(document: RolloutDocument, warning: str, as_json: bool, situation: str) -> None:
     from cli import output
 
     if warning:
         output.print_error(f"warning: {warning}")
-    _answer({**to_jsonable(document), "warning": warning or None}, as_json)
+    _answer({**to_jsonable(document), "warning": warning or None}, as_json, situation)
 
 
-def _answer(result: Any, as_json: bool) -> None:
+def _answer(result: Any, as_json: bool, situation: str) -> None:
     from cli import formatting, output
+    from cli.next_steps import next_step
 
     payload: dict[str, Any] = to_jsonable(result)
 
@@ -267,4 +268,4 @@ def _answer(result: Any, as_json: bool) -> None:
                 heads, [[formatting.format_figure(row.get(head)) for head in heads] for row in shown]
             )
 
-    output.print_result(payload, as_json, show)
+    output.print_result(payload, as_json, show, next_step(situation))

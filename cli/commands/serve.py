@@ -32,6 +32,7 @@ def serve(context: typer.Context, runtime: Runtime = "", host: Host = "", port: 
     from alphaloop.runtime.processes import adopt_orphans
     from alphaloop.settings import settings
     from cli import output
+    from cli.next_steps import next_step
     from loop import workspace
 
     chosen = _chosen(settings.load_settings(), runtime, host, port)
@@ -46,11 +47,14 @@ def serve(context: typer.Context, runtime: Runtime = "", host: Host = "", port: 
         from serving.hosts.process import ProcessHost as Server  # type: ignore[assignment]
     output.print_line(f"starting ({chosen.serving.runtime}) …")
     server = Server(chosen)
-    server.run_forever(
-        lambda url: output.print_line(
+
+    def announce(url: str) -> None:
+        output.print_line(
             f"[green]ready[/]: gRPC {url}, HTTP {server.http_url}, Open Inference Protocol; Ctrl-C ends it"
         )
-    )
+        output.print_next(next_step("serve"))
+
+    server.run_forever(announce)
     output.print_error("drained and stopped")
 
 

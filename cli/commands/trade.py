@@ -42,6 +42,7 @@ def trade(
     from alphaloop.journal.store import Journal
     from alphaloop.runtime.processes import require_port
     from cli import formatting, notices, output, server_wait
+    from cli.next_steps import next_step
     from loop import workspace
     from loop.wiring import LoopContext, open_loop
     from trading.broker import find_broker
@@ -81,7 +82,7 @@ def trade(
             step(f"{formatting.format_time(turn.as_of, intraday=intraday)} {turn.outcome.equity:,.0f}")
         loop.finish()
     result = {**_summary(loop, before, intraday=intraday), "notices": said}
-    output.print_result(result, json, lambda: _show(result))
+    output.print_result(result, json, lambda: _show(result), next_step("trade"))
 
 
 def _days_of(replay: str, calendar: str) -> tuple[datetime, datetime] | None:

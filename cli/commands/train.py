@@ -28,6 +28,7 @@ def train(family: FamilyName, trials: Trials = None, model: Model = "", json: As
     from alphaloop.decision.book_limits import BookLimits, unfilled_cash_message
     from cli import output
     from cli.model_card_view import card_facts, fact_lines, verdict_lines
+    from cli.next_steps import next_step
     from features.compute.batch import backfill
     from features.feature_set import feature_set_of
     from loop import workspace
@@ -75,14 +76,21 @@ def train(family: FamilyName, trials: Trials = None, model: Model = "", json: As
         for line in verdict_lines(trained.card.gate):
             output.print_line(line)
         if document is None and not crowned:
-            output.print_line(
-                "no version is champion yet; to make this one champion all the same: "
-                f"alphaloop rollout crown {trained.version} --override NAME --reason WHY"
-            )
+            output.print_line("no version is champion yet; a person may make this one champion all the same")
 
     if warning:
         output.print_error(f"warning: {warning}")
-    output.print_result(payload, json, show)
+    situation = _situation(crowned=crowned, passed=trained.card.passed, challenged=document is not None)
+    output.print_result(payload, json, show, next_step(situation, model=name, version=trained.version))
+
+
+def _situation(*, crowned: bool, passed: bool, challenged: bool) -> str:
+    """Name what follows: a champion serves, a version that passed challenges, a refused one is looked at."""
+    if crowned:
+        return "train champion"
+    if challenged:
+        return "train challenger" if passed else "train refused"
+    return "train refused, no champion"
 
 
 def _crown(settings: Settings, model: str, version: str) -> bool:

@@ -14,7 +14,7 @@ VARIABLE = "_ALPHALOOP_COMPLETE"
 
 def completion_script(shell: str) -> str:
     """Return the script that makes `shell` complete the command; raises `UnknownNameError` for another."""
-    from typer.completion import get_completion_script
+    from typer.completion import get_completion_script  # type: ignore[attr-defined]
 
     if shell not in SHELLS:
         raise UnknownNameError("shell", shell, SHELLS)
@@ -33,5 +33,5 @@ def print_completions(command: Any) -> int:
     """
     from typer import completion
 
-    completion.completion_init()
+    completion.completion_init()  # type: ignore[attr-defined]
     return completion.shell_complete(command, {}, "alphaloop", VARIABLE, os.environ[VARIABLE])
